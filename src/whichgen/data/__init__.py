@@ -1,0 +1,1 @@
+"""Images and their origins: benchmarks, folders, splits, checks, decoding, perturbations."""

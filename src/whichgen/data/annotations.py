@@ -1,0 +1,96 @@
+"""Annotation files: one ``path<TAB>label`` a line.
+
+A label is an origin's name, or its index as the first implementation writes it: the position in
+the list of known origins; in a file of unknown images the position in the list of unknown origins,
+counted from 0 or, where every label allows it, on from the last known one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from whichgen.atomic import write_text
+from whichgen.data.samples import Sample
+from whichgen.errors import DataError
+
+
+def read_annotations(
+    file: Path,
+    origins: Sequence[str],
+    *,
+    bases: Sequence[Path],
+    first_index: int = 0,
+) -> tuple[Sample, ...]:
+    """Reads one annotation file.
+
+    Parameters
+    ----------
+    file
+        The annotation file, UTF-8.
+    origins
+        The origins whose images the file may hold, in the order of their indices.
+    bases
+        Folders that relative image paths may be relative to; the first under which the first
+        image of the file exists is taken for the whole file.
+    first_index
+        The index of ``origins[0]`` where labels are numbers that go on from another list.
+
+    Raises
+    ------
+    DataError
+        The file is missing, a line has no tab, or a label is out of range.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DataError(
+            f"annotation file {file} does not exist. Make it with `whichgen dataset split`, "
+            "or give the folder that holds it with `root=`."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not UTF-8 text ({error}). Is it an annotation file?") from None
+    rows: list[tuple[int, str, str]] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        path, tab, label = line.rpartition("\t")
+        if not tab or not path or not label.strip():
+            raise DataError(
+                f"{file}, line {number}: expected `path<TAB>label`, got {line[:120]!r}. "
+                "Separate path and label by one tab."
+            )
+        rows.append((number, path, label.strip()))
+    indices = [int(label) for _, _, label in rows if label.isdecimal() and label not in origins]
+    offset = first_index if indices and min(indices) >= first_index else 0
+    base = _base(rows[0][1], bases) if rows else Path()
+    return tuple(
+        Sample(base / path, _origin(label, origins, offset, f"{file}, line {number}"))
+        for number, path, label in rows
+    )
+
+
+def write_annotations(file: Path, samples: Sequence[Sample]) -> None:
+    """Writes samples as ``absolute path<TAB>origin`` lines."""
+    lines = []
+    for sample in samples:
+        path = str(sample.path.absolute())
+        if any(c in path for c in "\t\n\r"):
+            raise DataError(f"{path!r} has a tab or line break in its name; rename the file.")
+        lines.append(f"{path}\t{sample.origin}\n")
+    write_text(file, "".join(lines))
+
+
+def _origin(label: str, origins: Sequence[str], offset: int, where: str) -> str:
+    if label in origins:
+        return label
+    if label.isdecimal() and 0 <= int(label) - offset < len(origins):
+        return origins[int(label) - offset]
+    raise DataError(
+        f"{where}: label {label!r} is out of range. Allowed here: {offset} to "
+        f"{offset + len(origins) - 1}, or a name of {', '.join(origins)}."
+    )
+
+
+def _base(path: str, bases: Sequence[Path]) -> Path:
+    return next((base for base in bases if (base / path).exists()), bases[0] if bases else Path())

@@ -1,0 +1,145 @@
+"""What an encoder is to the rest of whichgen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from whichgen.errors import EncoderError
+from whichgen.provenance import fingerprint
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A frozen encoder with its own preprocessing.
+
+    Parameters
+    ----------
+    name
+        What the user asked for: a hub id, a folder, or a registry name.
+    weights_hash
+        32 hex digits over names, shapes and values of all weights (before any cast).
+    preprocessing
+        The settings of the preprocessing, as JSON values; part of a feature's identity.
+    preprocess
+        An RGB image → float32 array (3, H, W).
+    forward
+        A float tensor (n, 3, H, W) on ``device`` → one float tensor (n, d_b) for each block b,
+        in the order in which the image passes them, from one pass through the network.
+    block_dims
+        The dimensions d_b.
+    """
+
+    name: str
+    weights_hash: str
+    preprocessing: Mapping[str, Any]
+    preprocess: Callable[[Image.Image], np.ndarray]
+    forward: Callable[[torch.Tensor], list[torch.Tensor]]
+    block_dims: tuple[int, ...]
+    device: str = "cpu"
+    dtype: str = "float32"
+
+    @property
+    def key(self) -> str:
+        """The identity of this encoder's features: weights, preprocessing and precision."""
+        settings = json.dumps(self.preprocessing, sort_keys=True)
+        return fingerprint([self.weights_hash, settings, self.dtype])
+
+    def encode(self, pixels: np.ndarray) -> list[np.ndarray]:
+        """Block features of a preprocessed batch.
+
+        Parameters
+        ----------
+        pixels
+            float32 array (n, 3, H, W).
+
+        Returns
+        -------
+        list of float32 arrays (n, d_b), one for each block.
+        """
+        with torch.inference_mode():
+            batch = torch.from_numpy(pixels).to(self.device, DTYPES[self.dtype])
+            return [block.float().cpu().numpy() for block in self.forward(batch)]
+
+    def describe(self) -> dict[str, Any]:
+        """What results and model files record about the encoder."""
+        return {
+            "name": self.name,
+            "weights_hash": self.weights_hash,
+            "preprocessing": dict(self.preprocessing),
+            "dtype": self.dtype,
+            "blocks": len(self.block_dims),
+        }
+
+
+def pool_tokens(hidden: torch.Tensor, *, has_cls: bool) -> torch.Tensor:
+    """One block's output → one vector an image (n, d).
+
+    The CLS token of a token sequence (n, tokens, d); the mean of the patch tokens where the
+    encoder has no CLS token; the spatial mean of a feature map (n, d, h, w).
+    """
+    if hidden.ndim == 4:
+        return hidden.mean(dim=(2, 3))
+    return hidden[:, 0] if has_cls else hidden.mean(dim=1)
+
+
+def hash_weights(module: torch.nn.Module) -> str:
+    """32 hex digits over the names, types, shapes and values of a module's state."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def resolve_device(device: str) -> str:
+    """``auto`` → the first GPU or the CPU; anything else is checked to be there."""
+    if device == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise EncoderError(
+            f"device {device!r} is not there. Use --device cpu, or auto to take what there is."
+        ) from None
+    return device
+
+
+def build_encoder(
+    name: str,
+    module: torch.nn.Module,
+    *,
+    preprocessing: Mapping[str, Any],
+    preprocess: Callable[[Image.Image], np.ndarray],
+    forward: Callable[[torch.Tensor], list[torch.Tensor]],
+    device: str,
+    dtype: str,
+) -> Encoder:
+    """Freezes a module into an :class:`Encoder`; a blank image tells the blocks' dimensions."""
+    if dtype not in DTYPES:
+        raise EncoderError(f"dtype {dtype!r}: choose one of {', '.join(DTYPES)}.")
+    weights_hash = hash_weights(module)
+    place = resolve_device(device)
+    module.eval().requires_grad_(False).to(place, DTYPES[dtype])
+    blank = preprocess(Image.new("RGB", (256, 256)))[None]
+    with torch.inference_mode():
+        blocks = forward(torch.from_numpy(blank).to(place, DTYPES[dtype]))
+    return Encoder(
+        name=name,
+        weights_hash=weights_hash,
+        preprocessing=dict(preprocessing),
+        preprocess=preprocess,
+        forward=forward,
+        block_dims=tuple(block.shape[1] for block in blocks),
+        device=place,
+        dtype=dtype,
+    )

@@ -1,0 +1,129 @@
+"""Vision encoders in transformers' format: CLIP, OpenCLIP, SigLIP, DINOv2, ViT and their kin.
+
+Every block's output comes out of one pass by ``output_hidden_states``. Preprocessing is the
+checkpoint's own, always by transformers' Pillow backend, so that features do not depend on whether
+torchvision is installed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from PIL import Image
+from transformers import AutoConfig, AutoImageProcessor, AutoModel
+
+from whichgen.encoders.encoder import Encoder, build_encoder, pool_tokens
+from whichgen.errors import EncoderError
+
+# Checkpoints that hold a text tower as well: the class that reads the vision tower alone.
+_VISION_TOWERS = {"clip": "CLIPVisionModel", "siglip": "SiglipVisionModel"}
+_CLIP_LIKE = {"clip_vision_model": "CLIPImageProcessorPil"}
+_CLS_PARAMETERS = ("cls_token", "class_embedding")
+
+
+def load_huggingface(name: str, *, device: str, dtype: str) -> Encoder:
+    """Loads the vision encoder of a hub checkpoint or of a local folder.
+
+    Raises
+    ------
+    EncoderError
+        Not found (and the hub can't be reached), not a vision model, or only pickled weights in a
+        local folder.
+    """
+    transformers.utils.logging.disable_progress_bar()
+    verbosity = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    try:
+        config = AutoConfig.from_pretrained(name)
+        module = _vision_model(name, config)
+        processor = _image_processor(name, config)
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        raise EncoderError(_why(name, error)) from error
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+    settings = processor.to_dict()
+    # The library's own version and class spelling do not change a pixel.
+    for volatile in ("transformers_version", "processor_class", "_processor_class"):
+        settings.pop(volatile, None)
+    has_cls = any(n.endswith(_CLS_PARAMETERS) for n, _ in module.named_parameters())
+
+    def preprocess(image: Image.Image) -> np.ndarray:
+        pixels = processor(images=image, return_tensors="np")["pixel_values"][0]
+        return np.asarray(pixels, dtype=np.float32)
+
+    def forward(pixels: torch.Tensor) -> list[torch.Tensor]:
+        # The first hidden state is the embedding that enters block 0.
+        hidden = module(pixel_values=pixels, output_hidden_states=True).hidden_states[1:]
+        return [pool_tokens(h, has_cls=has_cls) for h in hidden]
+
+    return build_encoder(
+        name,
+        module,
+        preprocessing=_plain(settings),
+        preprocess=preprocess,
+        forward=forward,
+        device=device,
+        dtype=dtype,
+    )
+
+
+def _vision_model(name: str, config: Any) -> torch.nn.Module:
+    loader = (
+        getattr(transformers, _VISION_TOWERS[config.model_type])
+        if config.model_type in _VISION_TOWERS
+        else AutoModel
+    )
+    try:
+        module = loader.from_pretrained(name, use_safetensors=True, dtype=torch.float32)
+    except OSError:
+        if Path(name).is_dir():
+            raise
+        # An old hub checkpoint without safetensors: transformers unpickles tensors only.
+        module = loader.from_pretrained(name, weights_only=True, dtype=torch.float32)
+    tower: torch.nn.Module = getattr(module, "vision_model", module)
+    return module if loader is not AutoModel or not hasattr(config, "vision_config") else tower
+
+
+def _image_processor(name: str, config: Any) -> Any:
+    try:
+        return AutoImageProcessor.from_pretrained(name, backend="pil")
+    except ValueError:
+        # A vision tower saved on its own: transformers maps only the whole model's type.
+        if config.model_type not in _CLIP_LIKE:
+            raise
+        return getattr(transformers, _CLIP_LIKE[config.model_type]).from_pretrained(name)
+
+
+def _plain(value: Any) -> Any:
+    """Settings as JSON values (enums and tuples as what they stand for)."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, int | float | str | bool) or value is None:
+        return value
+    return str(value)
+
+
+def _why(name: str, error: Exception) -> str:
+    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if Path(name).is_dir():
+        files = {p.name for p in Path(name).iterdir()}
+        if "pytorch_model.bin" in files and not any(f.endswith(".safetensors") for f in files):
+            return (
+                f"{name} holds its weights as a pickle, which whichgen does not load. Save it anew "
+                "with `model.save_pretrained(folder, safe_serialization=True)`."
+            )
+        return (
+            f"{name} is not a vision encoder in transformers' format ({first}). It needs "
+            "config.json, model.safetensors and preprocessor_config.json."
+        )
+    return (
+        f"encoder {name!r} can't be loaded: it is neither a local folder nor in the hub's cache, "
+        f"and fetching it failed ({first}). Check the name and the network, give --backbone a "
+        "local folder, or use --backbone efficientnet_lite0, which comes from PyPI."
+    )

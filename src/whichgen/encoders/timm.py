@@ -1,0 +1,59 @@
+"""Encoders that only timm has (extra ``timm``; needs a torchvision that fits the torch)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image
+
+from whichgen.encoders.encoder import Encoder, build_encoder, pool_tokens
+from whichgen.encoders.names import TIMM_TO_HUB
+from whichgen.errors import EncoderError
+
+
+def load_timm(name: str, *, device: str, dtype: str) -> Encoder:
+    """Loads a timm model by its name; blocks are those of ``forward_intermediates``.
+
+    Raises
+    ------
+    EncoderError
+        timm can't be imported, does not know the name, or can't fetch the weights.
+    """
+    try:
+        import timm
+    except (ImportError, RuntimeError) as error:
+        # A torchvision that does not fit the torch raises RuntimeError.
+        raise EncoderError(
+            f"encoder {name!r} is neither a folder, nor a hub id (owner/name), nor one of the timm "
+            f"names that whichgen maps itself ({', '.join(sorted(TIMM_TO_HUB)[:3])}, …); timm "
+            f"would be asked, but can't be imported ({error}). pip install 'whichgen[timm]'"
+        ) from None
+    try:
+        module = timm.create_model(name, pretrained=True, num_classes=0)
+    except Exception as error:  # timm raises whatever its hub client raises
+        raise EncoderError(f"timm can't load {name!r}: {error}") from error
+    settings = timm.data.resolve_model_data_config(module)
+    transform = timm.data.create_transform(**settings, is_training=False)
+    prefix_tokens = int(getattr(module, "num_prefix_tokens", 0))
+
+    def preprocess(image: Image.Image) -> np.ndarray:
+        return np.asarray(transform(image).numpy(), dtype=np.float32)
+
+    def forward(pixels: torch.Tensor) -> list[torch.Tensor]:
+        if not prefix_tokens:
+            maps = module.forward_intermediates(pixels, intermediates_only=True)
+            return [pool_tokens(m, has_cls=False) for m in maps]
+        pairs = module.forward_intermediates(
+            pixels, intermediates_only=True, return_prefix_tokens=True
+        )
+        return [prefix[:, 0] for _, prefix in pairs]
+
+    return build_encoder(
+        name,
+        module,
+        preprocessing={k: str(v) for k, v in settings.items()},
+        preprocess=preprocess,
+        forward=forward,
+        device=device,
+        dtype=dtype,
+    )

@@ -1,0 +1,29 @@
+"""The errors a user can cause: each carries one message that says what to do.
+
+The command line prints the message and exits with a non-zero status; from Python every one of
+them is a :class:`WhichgenError`.
+"""
+
+
+class WhichgenError(Exception):
+    """Base of every error whose message is meant for the user."""
+
+
+class DataError(WhichgenError):
+    """A data set, an annotation file or a split is not as it must be."""
+
+
+class ImageError(WhichgenError):
+    """One image can not be read."""
+
+
+class EncoderError(WhichgenError):
+    """An encoder can not be loaded, or gave features that can not be used."""
+
+
+class ModelFileError(WhichgenError):
+    """A model folder is missing, damaged, or of a version that this one does not read."""
+
+
+class FitError(WhichgenError):
+    """A head can not be fitted, or did not converge."""

@@ -1,0 +1,1 @@
+"""Block features, computed once and kept on disk."""

@@ -1,0 +1,223 @@
+"""From image files to rows of the feature store: decode once, encode once, keep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from whichgen.data.duplicates import Track, untracked
+from whichgen.data.images import decode, image_digest, read_bytes
+from whichgen.data.perturb import Perturbation
+from whichgen.data.samples import Sample
+from whichgen.encoders.encoder import Encoder
+from whichgen.errors import EncoderError, ImageError
+from whichgen.features.store import FeatureStore, feature_key
+
+#: Rows held in memory before they are written as a segment.
+FLUSH_ROWS = 512
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """The features of a list of images, read from the store block by block.
+
+    ``samples`` are the readable ones, in the order given; ``skipped`` the reasons why others are
+    missing. ``digests`` identify the images by content.
+    """
+
+    samples: tuple[Sample, ...]
+    keys: tuple[bytes, ...]
+    digests: tuple[bytes, ...]
+    store: FeatureStore
+    skipped: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def block(self, block: int) -> np.ndarray:
+        """Features after one block: float32 array (n, d_block)."""
+        return self.store.read(self.keys, block)
+
+    @property
+    def origins(self) -> np.ndarray:
+        """The origin of each image: a str array (n,)."""
+        return np.array([s.origin for s in self.samples], dtype=str)
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> FeatureTable:
+        """The table of some rows."""
+        return FeatureTable(
+            tuple(self.samples[i] for i in rows),
+            tuple(self.keys[i] for i in rows),
+            tuple(self.digests[i] for i in rows),
+            self.store,
+        )
+
+    def __add__(self, other: FeatureTable) -> FeatureTable:
+        return FeatureTable(
+            self.samples + other.samples,
+            self.keys + other.keys,
+            self.digests + other.digests,
+            self.store,
+            self.skipped + other.skipped,
+        )
+
+
+def extract(
+    samples: Sequence[Sample],
+    encoder: Encoder,
+    store: FeatureStore,
+    *,
+    perturbations: Sequence[Perturbation | None] | None = None,
+    batch_size: int = 32,
+    threads: int = 4,
+    track: Track = untracked,
+    description: str = "Extracting",
+) -> FeatureTable:
+    """The features of images; only what the store lacks is computed.
+
+    Parameters
+    ----------
+    samples
+        The images.
+    perturbations
+        One for each sample (``None``: the image as it is); left out: none at all.
+    batch_size, threads
+        Images a forward pass, and threads that read and decode.
+
+    Returns
+    -------
+    FeatureTable
+        One row for each readable image. Unreadable ones are in ``skipped``.
+
+    Raises
+    ------
+    EncoderError
+        The encoder gave a value that is not finite.
+    """
+    applied = list(perturbations) if perturbations is not None else [None] * len(samples)
+    kept: list[int] = []
+    keys: list[bytes] = []
+    digests: list[bytes] = []
+    skipped: list[str] = []
+    with ThreadPoolExecutor(threads) as pool:
+        found = pool.map(_digest, (s.path for s in samples))
+        for i, digest in enumerate(track(found, description="Reading files", total=len(samples))):
+            if isinstance(digest, ImageError):
+                skipped.append(str(digest))
+                continue
+            kept.append(i)
+            digests.append(digest)
+            keys.append(feature_key(digest, str(applied[i] or "")))
+        missing = {k: i for i, k in zip(kept, keys, strict=True) if k not in store}
+        if missing:
+            jobs = _ahead(
+                pool,
+                ((key, samples[i].path, applied[i]) for key, i in missing.items()),
+                encoder,
+                4 * batch_size,
+            )
+            done = track(jobs, description=description, total=len(missing))
+            failed = _encode(done, encoder, store, batch_size)
+        else:
+            failed = {}
+    rows = [j for j, key in enumerate(keys) if key not in failed]
+    # One file can be listed twice; it is reported once.
+    skipped += list(dict.fromkeys(failed.values()))
+    return FeatureTable(
+        tuple(samples[kept[j]] for j in rows),
+        tuple(keys[j] for j in rows),
+        tuple(digests[j] for j in rows),
+        store,
+        tuple(skipped),
+    )
+
+
+def _digest(path: Path) -> bytes | ImageError:
+    try:
+        return image_digest(read_bytes(path))
+    except ImageError as error:
+        return error
+
+
+def _prepare(
+    key: bytes, path: Path, perturbation: Perturbation | None, encoder: Encoder
+) -> tuple[bytes, Path, np.ndarray | ImageError]:
+    try:
+        image = decode(read_bytes(path), str(path))
+    except ImageError as error:
+        return key, path, error
+    return key, path, encoder.preprocess(perturbation(image) if perturbation else image)
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, jobs: Iterable[tuple[Any, ...]], encoder: Encoder, depth: int
+) -> Iterator[tuple[bytes, Path, np.ndarray | ImageError]]:
+    """Prepared images in order, with at most ``depth`` of them decoded ahead of the encoder."""
+    pending: list[Future[tuple[bytes, Path, np.ndarray | ImageError]]] = []
+    source = iter(jobs)
+    for job in islice(source, depth):
+        pending.append(pool.submit(_prepare, *job, encoder))
+    try:
+        while pending:
+            yield pending.pop(0).result()
+            for job in islice(source, 1):
+                pending.append(pool.submit(_prepare, *job, encoder))
+    finally:
+        for future in pending:
+            future.cancel()
+
+
+def _encode(
+    prepared: Iterable[tuple[bytes, Path, np.ndarray | ImageError]],
+    encoder: Encoder,
+    store: FeatureStore,
+    batch_size: int,
+) -> dict[bytes, str]:
+    """Encodes and stores; what was computed is kept even if this is interrupted."""
+    failed: dict[bytes, str] = {}
+    keys: list[bytes] = []
+    rows: list[list[np.ndarray]] = []
+    batch: list[tuple[bytes, Path, np.ndarray]] = []
+
+    def run_batch() -> None:
+        if not batch:
+            return
+        blocks = encoder.encode(np.stack([pixels for _, _, pixels in batch]))
+        for b, block in enumerate(blocks):
+            bad = ~np.isfinite(block).all(axis=1)
+            if bad.any():
+                raise EncoderError(
+                    f"block {b} of {encoder.name} gave NaN or infinite features for "
+                    f"{batch[int(np.argmax(bad))][1]}. Try --dtype float32; if that is what you "
+                    "use, the weights are damaged."
+                )
+        keys.extend(key for key, _, _ in batch)
+        rows.append(blocks)
+        batch.clear()
+
+    def flush() -> None:
+        if keys:
+            store.add(keys, [np.concatenate(parts) for parts in zip(*rows, strict=True)])
+            keys.clear()
+            rows.clear()
+
+    try:
+        for key, path, pixels in prepared:
+            if isinstance(pixels, ImageError):
+                failed[key] = str(pixels)
+                continue
+            batch.append((key, path, pixels))
+            if len(batch) == batch_size:
+                run_batch()
+            if len(keys) >= FLUSH_ROWS:
+                flush()
+        run_batch()
+    finally:
+        flush()
+    return failed
