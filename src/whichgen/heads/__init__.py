@@ -1,0 +1,1 @@
+"""Light classifiers on one block's features."""

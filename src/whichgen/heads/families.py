@@ -1,0 +1,20 @@
+"""The head families by name, as a model file names them."""
+
+from __future__ import annotations
+
+from whichgen.errors import FitError
+from whichgen.heads.base import HeadFamily
+from whichgen.heads.knn import KNearestNeighbours
+from whichgen.heads.linear import LinearProbe
+
+FAMILIES: dict[str, type[LinearProbe] | type[KNearestNeighbours]] = {
+    "linear": LinearProbe,
+    "knn": KNearestNeighbours,
+}
+
+
+def family_of(name: str) -> HeadFamily:
+    """The family with its default grid."""
+    if name not in FAMILIES:
+        raise FitError(f"unknown head {name!r}; there are {', '.join(FAMILIES)}.")
+    return FAMILIES[name]()

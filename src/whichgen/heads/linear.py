@@ -1,0 +1,144 @@
+"""Linear probe: L2-regularised multinomial logistic regression.
+
+For features x and origins y the weights minimise (Bishop, 2006, section 4.3.4; scikit-learn's
+parametrisation)::
+
+    ½‖W‖² + C · Σᵢ [ log Σⱼ exp(wⱼ·xᵢ + bⱼ) − (w_yᵢ·xᵢ + b_yᵢ) ]
+
+on raw features in float64, as the paper has it (no standardisation). It is scikit-learn's
+``LogisticRegression``; all values of C are solved in ascending order, each from the last solution.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import softmax
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+from whichgen.errors import FitError
+from whichgen.heads.base import check_training
+
+#: The paper's grid: 45 values, log-spaced.
+PAPER_C = tuple(float(c) for c in np.logspace(-6, 5, 45))
+
+# Newton's method takes a handful of steps to machine precision, lbfgs hundreds to thousands, and
+# on badly scaled features it stalls at 1e-4; but Newton's matrix has this many rows.
+_NEWTON_ROWS = 6000
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """A fitted probe: ``weights`` float64 (origins, d), ``bias`` float64 (origins,)."""
+
+    weights: np.ndarray
+    bias: np.ndarray
+
+    def predict_proba(self, features: np.ndarray) -> np.ndarray:
+        """Softmax of the logits: float64 array (n, origins)."""
+        logits = np.asarray(features, dtype=np.float64) @ self.weights.T + self.bias
+        return np.asarray(softmax(logits, axis=1))
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """``weights`` and ``bias``."""
+        return {"weights": self.weights, "bias": self.bias}
+
+
+@dataclass(frozen=True)
+class LinearProbe:
+    """The family of linear probes over a grid of C.
+
+    Parameters
+    ----------
+    values
+        The values of C (> 0); the paper's 45 by default.
+    max_iter
+        Steps after which a solver that has not converged is an error.
+    """
+
+    values: tuple[float, ...] = PAPER_C
+    max_iter: int = 1000
+    name: str = "linear"
+    parameter: str = "C"
+
+    def __post_init__(self) -> None:
+        if not self.values or min(self.values) <= 0:
+            raise FitError(f"C must be positive, got {list(self.values)}.")
+
+    def grid(self, n_train: int) -> tuple[float, ...]:
+        """All values of C, ascending."""
+        return tuple(sorted(self.values))
+
+    def sweep(
+        self,
+        features: np.ndarray,
+        labels: np.ndarray,
+        n_origins: int,
+        queries: Sequence[np.ndarray],
+    ) -> Iterator[tuple[float, list[np.ndarray]]]:
+        """See :meth:`whichgen.heads.base.HeadFamily.sweep`."""
+        for value, head in self._path(features, labels, n_origins, self.grid(len(features))):
+            yield value, [head.predict_proba(query) for query in queries]
+
+    def fit(
+        self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
+    ) -> LinearHead:
+        """The probe for one C.
+
+        Raises
+        ------
+        FitError
+            An origin has no image, a feature is not finite, or the solver did not converge.
+        """
+        return next(self._path(features, labels, n_origins, (value,)))[1]
+
+    def restore(
+        self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float
+    ) -> LinearHead:
+        """The probe of these weights."""
+        return LinearHead(tensors["weights"], tensors["bias"])
+
+    def _path(
+        self,
+        features: np.ndarray,
+        labels: np.ndarray,
+        n_origins: int,
+        values: Sequence[float],
+    ) -> Iterator[tuple[float, LinearHead]]:
+        check_training(features, labels, n_origins)
+        x = np.asarray(features, dtype=np.float64)
+        # With fewer images than dimensions the optimum lies in the span of the images (the penalty
+        # does not change under rotation), so it is sought there: x = reduced @ basis.
+        basis = None
+        if len(x) < x.shape[1]:
+            basis = np.linalg.qr(x.T)[0].T
+            x = x @ basis.T
+        newton = n_origins * (x.shape[1] + 1) <= _NEWTON_ROWS
+        model = LogisticRegression(
+            solver="newton-cholesky" if newton else "lbfgs",
+            tol=1e-8 if newton else 1e-10,
+            max_iter=self.max_iter if newton else 100 * self.max_iter,
+            warm_start=True,
+        )
+        for value in values:
+            model.C = value
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", ConvergenceWarning)
+                try:
+                    model.fit(x, labels)
+                except ConvergenceWarning as warning:
+                    raise FitError(
+                        f"the linear probe did not converge at C = {value:g} within "
+                        f"{model.max_iter} steps ({str(warning).splitlines()[0]}). Raise "
+                        "--max_train_iters or lower --c_max."
+                    ) from None
+            weights, bias = model.coef_, model.intercept_
+            if n_origins == 2:
+                # scikit-learn solves two classes with one logit z; softmax(−z/2, z/2) is the same.
+                weights, bias = np.vstack([-weights, weights]) / 2, np.array([-bias[0], bias[0]]) / 2
+            yield value, LinearHead(weights @ basis if basis is not None else weights.copy(),
+                                    bias.copy())
