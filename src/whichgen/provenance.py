@@ -22,7 +22,7 @@ def provenance(
     encoder: Mapping[str, Any],
     data_hash: str,
 ) -> dict[str, Any]:
-    """The record kept with a result: config, seeds, encoder, data, versions, machine, time (UTC)."""
+    """The record kept with a result: config, seeds, encoder, data, versions, machine, UTC time."""
     return {
         "config": dict(config),
         "seeds": dict(seeds),

@@ -50,7 +50,7 @@ def benchmark_names() -> list[str]:
 
 
 def load_origins(name: str, root: Path) -> BenchmarkOrigins:
-    """The origin lists of a benchmark, or of a data set that ``dataset split`` wrote in ``root``."""
+    """The origin lists of a benchmark, or of what ``dataset split`` wrote in ``root``."""
     own = root / name / "origins.json"
     shipped = {n.lower(): n for n in benchmark_names()}
     if own.is_file():
@@ -96,9 +96,7 @@ def load_benchmark(spec: str) -> Dataset:
     lists = load_origins(name, root)
     split = options.get("split", next(iter(lists.splits)))
     if split not in lists.splits:
-        raise DataError(
-            f"{lists.name} has no split {split!r}; it has {', '.join(lists.splits)}."
-        )
+        raise DataError(f"{lists.name} has no split {split!r}; it has {', '.join(lists.splits)}.")
     origins = lists.splits[split]
     unknown = tuple(dict.fromkeys(o for group in origins.unknown.values() for o in group))
     folder = root / lists.folder

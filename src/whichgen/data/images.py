@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from whichgen.errors import ImageError
 
@@ -58,12 +58,12 @@ def decode(data: bytes, name: str = "image") -> Image.Image:
                 f"{MAX_PIXELS // 10**6} million; make it smaller first"
             )
         image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
+        return to_rgb(ImageOps.exif_transpose(image))
     except ImageError:
         raise
     except Image.DecompressionBombError:
         raise ImageError(f"{name}: more pixels than the limit of {MAX_PIXELS}") from None
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise ImageError(f"{name}: not an image that can be read") from None
     except (OSError, ValueError, SyntaxError, EOFError, KeyError, IndexError, TypeError) as error:
         # Pillow's plugins raise all of these on damaged files.
@@ -75,7 +75,8 @@ def read_image(path: Path) -> Image.Image:
     return decode(read_bytes(path), str(path))
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any Pillow image as 8-bit RGB (see :func:`decode`)."""
     if image.mode == "RGB":
         return image
     if image.mode.startswith("I;16"):
@@ -83,8 +84,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F"):
         # These modes do not say their range: 0…1, 8 bits or 16 bits, whichever holds the values.
         brightest = float(np.asarray(image, dtype=np.float64).max(initial=0.0))
-        return _grey_to_rgb(image, top=next(t for t in (1.0, 255.0, 65535.0, np.inf)
-                                            if brightest <= t))
+        tops = (1.0, 255.0, 65535.0, np.inf)
+        return _grey_to_rgb(image, top=next(t for t in tops if brightest <= t))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")

@@ -89,7 +89,7 @@ def natural_key(text: str) -> list[int | str]:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """All image files below ``folder`` in natural order; hidden files and folders are passed over."""
+    """All image files below ``folder`` in natural order, without hidden files and folders."""
     found = [
         p
         for p in folder.rglob("*")
@@ -116,5 +116,10 @@ def limit_per_class(samples: tuple[Sample, ...], most: int | None) -> tuple[Samp
 def limited(dataset: Dataset, most: int | None) -> Dataset:
     """The data set with at most ``most`` images a class in each part."""
     return replace(
-        dataset, **{part: limit_per_class(dataset.part(part), most) for part in PARTS}
+        dataset,
+        train=limit_per_class(dataset.train, most),
+        val=limit_per_class(dataset.val, most),
+        val_unknown=limit_per_class(dataset.val_unknown, most),
+        test=limit_per_class(dataset.test, most),
+        test_unknown=limit_per_class(dataset.test_unknown, most),
     )

@@ -99,8 +99,7 @@ def split_folder(folder: Path, options: SplitOptions, *, track: Track = untracke
     groups = link_groups(len(samples), links)
 
     known = tuple(o for o in origins if o not in options.unknown)
-    unknown_val, unknown_test = unknown_roles(options)
-    parts = _assign(samples, groups, known, set(unknown_val), set(unknown_test), options)
+    parts = _assign(samples, groups, known, options)
     taken = sum(len(p) for p in parts.values())
     notes = []
     if unreadable:
@@ -166,10 +165,9 @@ def _assign(
     samples: Sequence[Sample],
     groups: np.ndarray,
     known: Sequence[str],
-    unknown_val: set[str],
-    unknown_test: set[str],
     options: SplitOptions,
 ) -> dict[str, list[Sample]]:
+    unknown_val, unknown_test = (set(roles) for roles in unknown_roles(options))
     members: dict[int, list[int]] = {}
     for i, group in enumerate(groups.tolist()):
         members.setdefault(group, []).append(i)
@@ -196,9 +194,7 @@ def _assign(
         assigned[home].update(counts)
         for i in members[group]:
             chosen[i] = _part_of(samples[i].origin, home, known, unknown_val, unknown_test)
-    parts: dict[str, list[Sample]] = {
-        p: [] for p in (*_KNOWN_PARTS, "val_unknown", "test_unknown")
-    }
+    parts: dict[str, list[Sample]] = {p: [] for p in (*_KNOWN_PARTS, "val_unknown", "test_unknown")}
     for sample, part in zip(samples, chosen, strict=True):
         if part is not None:
             parts[part].append(sample)

@@ -14,10 +14,12 @@ import numpy as np
 import torch
 import transformers
 from PIL import Image
-from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
 from whichgen.encoders.encoder import Encoder, build_encoder, pool_tokens
 from whichgen.errors import EncoderError
+
+# transformers' own annotations stop short of these names.
+_lib: Any = transformers
 
 # Checkpoints that hold a text tower as well: the class that reads the vision tower alone.
 _VISION_TOWERS = {"clip": "CLIPVisionModel", "siglip": "SiglipVisionModel"}
@@ -34,17 +36,17 @@ def load_huggingface(name: str, *, device: str, dtype: str) -> Encoder:
         Not found (and the hub can't be reached), not a vision model, or only pickled weights in a
         local folder.
     """
-    transformers.utils.logging.disable_progress_bar()
-    verbosity = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()
+    _lib.logging.disable_progress_bar()
+    verbosity = _lib.logging.get_verbosity()
+    _lib.logging.set_verbosity_error()
     try:
-        config = AutoConfig.from_pretrained(name)
+        config = _lib.AutoConfig.from_pretrained(name)
         module = _vision_model(name, config)
         processor = _image_processor(name, config)
     except (OSError, ValueError, ImportError, KeyError) as error:
         raise EncoderError(_why(name, error)) from error
     finally:
-        transformers.logging.set_verbosity(verbosity)
+        _lib.logging.set_verbosity(verbosity)
     settings = processor.to_dict()
     # The library's own version and class spelling do not change a pixel.
     for volatile in ("transformers_version", "processor_class", "_processor_class"):
@@ -73,9 +75,9 @@ def load_huggingface(name: str, *, device: str, dtype: str) -> Encoder:
 
 def _vision_model(name: str, config: Any) -> torch.nn.Module:
     loader = (
-        getattr(transformers, _VISION_TOWERS[config.model_type])
+        getattr(_lib, _VISION_TOWERS[config.model_type])
         if config.model_type in _VISION_TOWERS
-        else AutoModel
+        else _lib.AutoModel
     )
     try:
         module = loader.from_pretrained(name, use_safetensors=True, dtype=torch.float32)
@@ -85,17 +87,17 @@ def _vision_model(name: str, config: Any) -> torch.nn.Module:
         # An old hub checkpoint without safetensors: transformers unpickles tensors only.
         module = loader.from_pretrained(name, weights_only=True, dtype=torch.float32)
     tower: torch.nn.Module = getattr(module, "vision_model", module)
-    return module if loader is not AutoModel or not hasattr(config, "vision_config") else tower
+    return module if loader is not _lib.AutoModel or not hasattr(config, "vision_config") else tower
 
 
 def _image_processor(name: str, config: Any) -> Any:
     try:
-        return AutoImageProcessor.from_pretrained(name, backend="pil")
+        return _lib.AutoImageProcessor.from_pretrained(name, backend="pil")
     except ValueError:
         # A vision tower saved on its own: transformers maps only the whole model's type.
         if config.model_type not in _CLIP_LIKE:
             raise
-        return getattr(transformers, _CLIP_LIKE[config.model_type]).from_pretrained(name)
+        return getattr(_lib, _CLIP_LIKE[config.model_type]).from_pretrained(name)
 
 
 def _plain(value: Any) -> Any:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -105,7 +104,8 @@ def extract(
     keys: list[bytes] = []
     digests: list[bytes] = []
     skipped: list[str] = []
-    with ThreadPoolExecutor(threads) as pool:
+    pool = ThreadPoolExecutor(threads)
+    try:
         found = pool.map(_digest, (s.path for s in samples))
         for i, digest in enumerate(track(found, description="Reading files", total=len(samples))):
             if isinstance(digest, ImageError):
@@ -126,6 +126,9 @@ def extract(
             failed = _encode(done, encoder, store, batch_size)
         else:
             failed = {}
+    finally:
+        # After Ctrl-C nobody waits for the files still in the queue.
+        pool.shutdown(cancel_futures=True)
     rows = [j for j, key in enumerate(keys) if key not in failed]
     # One file can be listed twice; it is reported once.
     skipped += list(dict.fromkeys(failed.values()))
@@ -156,21 +159,19 @@ def _prepare(
 
 
 def _ahead(
-    pool: ThreadPoolExecutor, jobs: Iterable[tuple[Any, ...]], encoder: Encoder, depth: int
+    pool: ThreadPoolExecutor,
+    jobs: Iterable[tuple[bytes, Path, Perturbation | None]],
+    encoder: Encoder,
+    depth: int,
 ) -> Iterator[tuple[bytes, Path, np.ndarray | ImageError]]:
     """Prepared images in order, with at most ``depth`` of them decoded ahead of the encoder."""
-    pending: list[Future[tuple[bytes, Path, np.ndarray | ImageError]]] = []
-    source = iter(jobs)
-    for job in islice(source, depth):
-        pending.append(pool.submit(_prepare, *job, encoder))
-    try:
-        while pending:
-            yield pending.pop(0).result()
-            for job in islice(source, 1):
-                pending.append(pool.submit(_prepare, *job, encoder))
-    finally:
-        for future in pending:
-            future.cancel()
+    pending: deque[Future[tuple[bytes, Path, np.ndarray | ImageError]]] = deque()
+    for key, path, perturbation in jobs:
+        pending.append(pool.submit(_prepare, key, path, perturbation, encoder))
+        if len(pending) == depth:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
 
 
 def _encode(
@@ -181,8 +182,8 @@ def _encode(
 ) -> dict[bytes, str]:
     """Encodes and stores; what was computed is kept even if this is interrupted."""
     failed: dict[bytes, str] = {}
-    keys: list[bytes] = []
-    rows: list[list[np.ndarray]] = []
+    # A batch's keys and features go in together: Ctrl-C can not part them.
+    computed: list[tuple[list[bytes], list[np.ndarray]]] = []
     batch: list[tuple[bytes, Path, np.ndarray]] = []
 
     def run_batch() -> None:
@@ -197,15 +198,15 @@ def _encode(
                     f"{batch[int(np.argmax(bad))][1]}. Try --dtype float32; if that is what you "
                     "use, the weights are damaged."
                 )
-        keys.extend(key for key, _, _ in batch)
-        rows.append(blocks)
+        computed.append(([key for key, _, _ in batch], blocks))
         batch.clear()
 
     def flush() -> None:
-        if keys:
-            store.add(keys, [np.concatenate(parts) for parts in zip(*rows, strict=True)])
-            keys.clear()
-            rows.clear()
+        if computed:
+            keys = [key for batch_keys, _ in computed for key in batch_keys]
+            parts = zip(*(blocks for _, blocks in computed), strict=True)
+            store.add(keys, [np.concatenate(part) for part in parts])
+            computed.clear()
 
     try:
         for key, path, pixels in prepared:
@@ -215,7 +216,7 @@ def _encode(
             batch.append((key, path, pixels))
             if len(batch) == batch_size:
                 run_batch()
-            if len(keys) >= FLUSH_ROWS:
+            if sum(len(keys) for keys, _ in computed) >= FLUSH_ROWS:
                 flush()
         run_batch()
     finally:

@@ -54,9 +54,7 @@ class HeadFamily(Protocol):
         """For each grid value: the value, and each query's probabilities (m, n_origins)."""
         ...
 
-    def fit(
-        self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
-    ) -> Head:
+    def fit(self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float) -> Head:
         """The head for one value of the hyperparameter.
 
         ``features`` is a float array (n, d), ``labels`` an integer array (n,) in 0…n_origins-1.
@@ -81,6 +79,6 @@ def check_training(features: np.ndarray, labels: np.ndarray, n_origins: int) -> 
     bad = ~np.isfinite(features).all(axis=1)
     if bad.any():
         raise FitError(
-            f"{int(bad.sum())} of {len(features)} feature rows hold NaN or infinity (the first is "
-            f"row {int(np.argmax(bad))}). Delete the feature store and extract with --dtype float32."
+            f"{int(bad.sum())} of {len(features)} feature rows hold NaN or infinity (first: row "
+            f"{int(np.argmax(bad))}). Delete the feature store and extract with --dtype float32."
         )

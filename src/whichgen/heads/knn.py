@@ -47,7 +47,7 @@ def vote(similarities: np.ndarray, labels: np.ndarray, n_origins: int) -> np.nda
     one_hot = labels[..., None] == np.arange(n_origins)
     sums = np.cumsum(weights[..., None] * one_hot, axis=1).transpose(1, 0, 2)
     totals = sums.sum(axis=2, keepdims=True)
-    return np.where(totals > 0, sums / np.where(totals > 0, totals, 1), 1 / n_origins)
+    return np.asarray(np.where(totals > 0, sums / np.where(totals > 0, totals, 1), 1 / n_origins))
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class KnnHead:
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         """Normalised votes of the k nearest: float64 array (n, origins)."""
         similarities, labels = self.neighbours(features)
-        return vote(similarities, labels, self.n_origins)[-1]
+        return np.asarray(vote(similarities, labels, self.n_origins)[-1])
 
     def neighbours(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Cosines and origins of the k nearest exemplars, most similar first: arrays (n, k)."""

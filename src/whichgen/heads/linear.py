@@ -139,6 +139,7 @@ class LinearProbe:
             weights, bias = model.coef_, model.intercept_
             if n_origins == 2:
                 # scikit-learn solves two classes with one logit z; softmax(−z/2, z/2) is the same.
-                weights, bias = np.vstack([-weights, weights]) / 2, np.array([-bias[0], bias[0]]) / 2
-            yield value, LinearHead(weights @ basis if basis is not None else weights.copy(),
-                                    bias.copy())
+                weights = np.vstack([-weights, weights]) / 2
+                bias = np.array([-bias[0], bias[0]]) / 2
+            in_full = weights @ basis if basis is not None else weights.copy()
+            yield value, LinearHead(in_full, bias.copy())

@@ -10,4 +10,4 @@ def max_probability(probabilities: np.ndarray) -> np.ndarray:
 
     ``s(x) = max_j p_j(x)``: float64 array (n, origins) → float64 array (n,) in [1/origins, 1].
     """
-    return np.asarray(probabilities).max(axis=1)
+    return np.asarray(np.max(probabilities, axis=1))
