@@ -1,0 +1,170 @@
+"""What tests share: small seeded images, tiny random encoders, and an encoder that counts."""
+
+from __future__ import annotations
+
+import os
+
+# Before transformers is imported: no test may wait for a network.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+from PIL import Image
+
+from whichgen.encoders.encoder import Encoder
+
+# The same examples on every run; a shared machine is too uneven for deadlines.
+settings.register_profile("whichgen", deadline=None, derandomize=True)
+settings.load_profile("whichgen")
+
+#: The material that a working copy may have beside it; a fresh clone has none.
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+ImageFolder = Callable[..., Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Sums in one order, and no fight over the cores of a shared machine."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def shared() -> Path:
+    """The folder ``../shared``, or a skip where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip(f"{SHARED} is absent: it comes with the working copy, not with the repository")
+    return SHARED
+
+
+def noise_image(seed: int, size: tuple[int, int] = (32, 32), *, tint: int = 0) -> Image.Image:
+    """A seeded RGB image: 4 × 4 patches of random colour, grain over them.
+
+    Different seeds give perceptual hashes that are far apart. ``tint`` shifts the grain's strength
+    and the red channel, so that images of different tints can be told apart by a classifier.
+    """
+    rng = np.random.default_rng(seed)
+    patches = rng.integers(40, 200, (4, 4, 3)).astype(np.uint8)
+    image = Image.fromarray(patches).resize(size, Image.Resampling.NEAREST)
+    grain = rng.normal((12 * tint, 0, 0), 3 + 4 * tint, (size[1], size[0], 3))
+    return Image.fromarray(np.clip(np.asarray(image) + grain, 0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="session")
+def noise() -> Callable[..., Image.Image]:
+    """:func:`noise_image`, for tests."""
+    return noise_image
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> ImageFolder:
+    """Makes a folder of folders: ``image_folder({"real": 6, "gan": 6})`` → its path.
+
+    Keywords: ``name`` of the folder, ``size`` and ``suffix`` of all images, ``seed``. All images
+    differ; origins differ in tint, in the order given.
+    """
+
+    def make(
+        counts: Mapping[str, int],
+        *,
+        name: str = "images",
+        size: tuple[int, int] = (32, 32),
+        suffix: str = ".png",
+        seed: int = 0,
+    ) -> Path:
+        folder = tmp_path / name
+        for tint, (origin, count) in enumerate(counts.items()):
+            (folder / origin).mkdir(parents=True, exist_ok=True)
+            for i in range(count):
+                image = noise_image(10_000 * seed + 1000 * tint + i, size, tint=tint)
+                image.save(folder / origin / f"{i:03d}{suffix}")
+        return folder
+
+    return make
+
+
+def save_tiny_clip(folder: Path, *, seed: int = 0) -> Path:
+    """Saves a random CLIP vision tower of 3 blocks × 32 with its image processor's config."""
+    import transformers
+
+    torch.manual_seed(seed)
+    config = transformers.CLIPVisionConfig(
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        image_size=32,
+        patch_size=8,
+    )
+    transformers.CLIPVisionModel(config).save_pretrained(folder)
+    transformers.CLIPImageProcessorPil(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+    ).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a random CLIP vision tower: 3 blocks × 32, images of 32 × 32. Read only."""
+    return save_tiny_clip(tmp_path_factory.mktemp("encoders") / "tiny_clip")
+
+
+@dataclass
+class CountingEncoder:
+    """An encoder of two blocks whose features are known: 2 × 2 and 4 × 4 pixel means.
+
+    ``images`` counts the images that passed through it, ``calls`` the passes. When ``images`` gets
+    to ``fail_at``, the pass raises ``failure``. ``value`` (say NaN) replaces the features of the
+    image number ``value_at``.
+    """
+
+    fail_at: int | None = None
+    failure: BaseException = field(default_factory=KeyboardInterrupt)
+    value: float = float("nan")
+    value_at: int | None = None
+    weights: str = "0" * 32
+    calls: int = 0
+    images: int = 0
+
+    @property
+    def encoder(self) -> Encoder:
+        """It, as the rest of whichgen sees it."""
+        return Encoder(
+            name="counting",
+            weights_hash=self.weights,
+            preprocessing={"size": 8},
+            preprocess=self.preprocess,
+            forward=self.forward,
+            block_dims=(12, 48),
+        )
+
+    @staticmethod
+    def preprocess(image: Image.Image) -> np.ndarray:
+        """8 × 8 pixels in 0…1, channels first."""
+        small = image.resize((8, 8), Image.Resampling.BOX)
+        return np.ascontiguousarray(np.asarray(small, np.float32).transpose(2, 0, 1) / 255)
+
+    def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        """Counts, then fails if it is to fail, else gives the means."""
+        self.calls += 1
+        start, self.images = self.images, self.images + len(pixels)
+        if self.fail_at is not None and self.images >= self.fail_at:
+            raise self.failure
+        blocks = [
+            torch.nn.functional.adaptive_avg_pool2d(pixels, side).flatten(1) for side in (2, 4)
+        ]
+        if self.value_at is not None and start <= self.value_at < self.images:
+            blocks[1][self.value_at - start, 0] = self.value
+        return blocks
+
+
+@pytest.fixture
+def counting() -> Callable[..., CountingEncoder]:
+    """Makes :class:`CountingEncoder`; give its fields as keywords."""
+    return CountingEncoder
