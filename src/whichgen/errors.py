@@ -21,6 +21,10 @@ class EncoderError(WhichgenError):
     """An encoder can not be loaded, or gave features that can not be used."""
 
 
+class StoreError(WhichgenError):
+    """The feature store can not be written or read: a full disk, no permission, lost files."""
+
+
 class ModelFileError(WhichgenError):
     """A model folder is missing, damaged, or of a version that this one does not read."""
 

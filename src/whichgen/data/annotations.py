@@ -14,6 +14,9 @@ from whichgen.atomic import write_text
 from whichgen.data.samples import Sample
 from whichgen.errors import DataError
 
+#: So many images of a file are looked for before its paths count as relative to the first base.
+_PROBED = 20
+
 
 def read_annotations(
     file: Path,
@@ -31,8 +34,8 @@ def read_annotations(
     origins
         The origins whose images the file may hold, in the order of their indices.
     bases
-        Folders that relative image paths may be relative to; the first under which the first
-        image of the file exists is taken for the whole file.
+        Folders that relative image paths may be relative to; the first under which one of the
+        file's first images exists is taken for the whole file.
     first_index
         The index of ``origins[0]`` where labels are numbers that go on from another list.
 
@@ -42,28 +45,31 @@ def read_annotations(
         The file is missing, a line has no tab, or a label is out of range.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise DataError(
             f"annotation file {file} does not exist. Make it with `whichgen dataset split`, "
             "or give the folder that holds it with `root=`."
         ) from None
+    except OSError as error:
+        raise DataError(f"annotation file {file} can't be read ({error.strerror}).") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{file} is not UTF-8 text ({error}). Is it an annotation file?") from None
     rows: list[tuple[int, str, str]] = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    # Not splitlines(): a file's name may hold what Unicode counts as a line break (U+2028).
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
-        path, tab, label = line.rpartition("\t")
+        path, tab, label = line.removesuffix("\r").rpartition("\t")
         if not tab or not path or not label.strip():
             raise DataError(
                 f"{file}, line {number}: expected `path<TAB>label`, got {line[:120]!r}. "
                 "Separate path and label by one tab."
             )
-        rows.append((number, path, label.strip()))
+        rows.append((number, path, label if label in origins else label.strip()))
     indices = [int(label) for _, _, label in rows if label.isdecimal() and label not in origins]
     offset = first_index if indices and min(indices) >= first_index else 0
-    base = _base(rows[0][1], bases) if rows else Path()
+    base = _base([path for _, path, _ in rows[:_PROBED]], bases)
     return tuple(
         Sample(base / path, _origin(label, origins, offset, f"{file}, line {number}"))
         for number, path, label in rows
@@ -77,8 +83,19 @@ def write_annotations(file: Path, samples: Sequence[Sample]) -> None:
         path = str(sample.path.absolute())
         if any(c in path for c in "\t\n\r"):
             raise DataError(f"{path!r} has a tab or line break in its name; rename the file.")
+        if not _is_utf8(path):
+            raise DataError(f"the name {path!r} is not UTF-8; rename the file.")
         lines.append(f"{path}\t{sample.origin}\n")
     write_text(file, "".join(lines))
+
+
+def _is_utf8(path: str) -> bool:
+    # Python reads a name that is not UTF-8 into lone surrogates, which can't be written.
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _origin(label: str, origins: Sequence[str], offset: int, where: str) -> str:
@@ -92,5 +109,9 @@ def _origin(label: str, origins: Sequence[str], offset: int, where: str) -> str:
     )
 
 
-def _base(path: str, bases: Sequence[Path]) -> Path:
-    return next((base for base in bases if (base / path).exists()), bases[0] if bases else Path())
+def _base(paths: Sequence[str], bases: Sequence[Path]) -> Path:
+    for path in paths:
+        for base in bases:
+            if (base / path).exists():
+                return base
+    return bases[0] if bases else Path()

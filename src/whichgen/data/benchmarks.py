@@ -92,9 +92,13 @@ def load_benchmark(spec: str) -> Dataset:
     missing file of unknown images is noted, not an error; any other missing file is.
     """
     name, options = parse_spec(spec)
-    root = Path(options.get("root", DEFAULT_ROOT))
+    return read_benchmark(name, Path(options.get("root", DEFAULT_ROOT)), options.get("split"))
+
+
+def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
+    """What :func:`load_benchmark` does; ``split`` is the first one where none is given."""
     lists = load_origins(name, root)
-    split = options.get("split", next(iter(lists.splits)))
+    split = split or next(iter(lists.splits))
     if split not in lists.splits:
         raise DataError(f"{lists.name} has no split {split!r}; it has {', '.join(lists.splits)}.")
     origins = lists.splits[split]

@@ -65,16 +65,17 @@ def check_samples(samples: Sequence[Sample], *, track: Track = untracked) -> Che
         by_origin[sample.origin].append(found)
     rows = tuple(_origin_row(origin, found) for origin, found in by_origin.items())
     readable = [(s, f) for s, f in zip(samples, prints, strict=True) if not f.error]
-    digests: dict[bytes, set[str]] = defaultdict(set)
+    digests: dict[bytes, dict[str, Sample]] = defaultdict(dict)
     for sample, found in readable:
-        digests[found.digest].add(sample.origin)
+        digests[found.digest].setdefault(sample.origin, sample)
     near = sum(
         1
         for i, j in near_duplicate_links([f for _, f in readable])
         if readable[i][1].digest != readable[j][1].digest
     )
     warnings = [
-        f"LABEL CONFLICT: the same file is labelled {' and '.join(sorted(origins))}"
+        f"LABEL CONFLICT: the same file is labelled {' and '.join(sorted(origins))}: "
+        + ", ".join(str(origins[o].path) for o in sorted(origins))
         for origins in digests.values()
         if len(origins) > 1
     ]

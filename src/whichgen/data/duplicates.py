@@ -65,9 +65,13 @@ def fingerprint_images(
     paths: Sequence[Path], *, track: Track = untracked, threads: int = 4
 ) -> list[Fingerprint]:
     """The fingerprints of many files, in order, read by ``threads`` threads."""
-    with ThreadPoolExecutor(threads) as pool:
+    pool = ThreadPoolExecutor(threads)
+    try:
         results: Iterator[Fingerprint] = pool.map(fingerprint_image, paths)
         return list(track(results, description="Reading images", total=len(paths)))
+    finally:
+        # After Ctrl-C nobody waits for the files still in the queue.
+        pool.shutdown(cancel_futures=True)
 
 
 def link_groups(n: int, links: Iterable[tuple[int, int]]) -> np.ndarray:

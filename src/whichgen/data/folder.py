@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
+from dataclasses import replace
 from pathlib import Path
 
-from whichgen.data.benchmarks import load_benchmark, write_benchmark
+from whichgen.atomic import write_text
+from whichgen.data.benchmarks import load_benchmark, read_benchmark, write_benchmark
 from whichgen.data.duplicates import Track, untracked
 from whichgen.data.samples import Dataset
 from whichgen.data.split import SplitOptions, list_origins, split_folder
@@ -46,12 +49,13 @@ def open_dataset(
     root = cache / "splits" / key
     if not (root / name / "origins.json").is_file():
         dataset = split_folder(folder, options, track=track)
+        # The origin list is written last: where it is, all is.
+        write_text(root / name / "notes.json", json.dumps(dataset.notes))
         write_benchmark(dataset, root, name)
-        (root / name / "notes.txt").write_text("".join(f"{n}\n" for n in dataset.notes))
         return dataset
-    kept = load_benchmark(f"{name}:root={root}")
-    notes = (root / name / "notes.txt").read_text().splitlines()
-    return Dataset(**{**vars(kept), "name": name, "notes": tuple(notes)})
+    kept = read_benchmark(name, root)
+    notes = json.loads((root / name / "notes.json").read_text(encoding="utf-8"))
+    return replace(kept, name=folder.name, notes=tuple(notes))
 
 
 def read_groups(file: Path, column: str | None = None) -> dict[str, str]:
@@ -70,9 +74,12 @@ def read_groups(file: Path, column: str | None = None) -> dict[str, str]:
             rows = list(csv.DictReader(handle, delimiter=delimiter))
     except FileNotFoundError:
         raise DataError(f"groups file {file} does not exist.") from None
-    if not rows or len(rows[0]) < 2:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"groups file {file} can't be read ({error}).") from None
+    # Cells beyond the header come under the name None.
+    names = [name for name in rows[0] if name is not None] if rows else []
+    if len(names) < 2:
         raise DataError(f"{file}: expected a header and at least two columns, path and group.")
-    names = list(rows[0])
     path = "path" if "path" in names else names[0]
     wanted = column or next((c for c in ("group", "content") if c in names), names[-1])
     if wanted not in names:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from whichgen.errors import ImageError
 
-#: Images of more pixels are refused before they are decoded (a decompression bomb's protection);
-#: 200 million is above every camera on the market.
-MAX_PIXELS = 200_000_000
+#: Images of more pixels are refused before they are decoded (a decompression bomb's protection).
+#: It is where Pillow draws its own line, too.
+MAX_PIXELS = 178_956_970
 
 
 def read_bytes(path: Path) -> bytes:
@@ -48,25 +47,28 @@ def decode(data: bytes, name: str = "image") -> Image.Image:
         Not an image, truncated, or of more than :data:`MAX_PIXELS` pixels.
     """
     try:
-        with warnings.catch_warnings():
-            # Our own limit is checked below, before any pixel is decoded.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data))
+        # Open reads the header alone: the limit is checked before any pixel is decoded.
+        image = Image.open(io.BytesIO(data))
         if image.width * image.height > MAX_PIXELS:
             raise ImageError(
                 f"{name}: {image.width} × {image.height} pixels is over the limit of "
                 f"{MAX_PIXELS // 10**6} million; make it smaller first"
             )
         image.load()
-        return to_rgb(ImageOps.exif_transpose(image))
+        return to_rgb(_upright(image))
     except ImageError:
         raise
-    except Image.DecompressionBombError:
-        raise ImageError(f"{name}: more pixels than the limit of {MAX_PIXELS}") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        # The warning is raised only where Python was told to make errors of warnings.
+        raise ImageError(
+            f"{name}: more pixels than the limit of {MAX_PIXELS // 10**6} million; "
+            "make it smaller first"
+        ) from None
     except UnidentifiedImageError:
         raise ImageError(f"{name}: not an image that can be read") from None
-    except (OSError, ValueError, SyntaxError, EOFError, KeyError, IndexError, TypeError) as error:
-        # Pillow's plugins raise all of these on damaged files.
+    except Exception as error:
+        # On damaged files Pillow's plugins raise whatever their parsing comes upon, from OSError
+        # to struct.error and zlib.error; there is no list of it.
         raise ImageError(f"{name}: damaged or truncated ({error})") from None
 
 
@@ -75,17 +77,26 @@ def read_image(path: Path) -> Image.Image:
     return decode(read_bytes(path), str(path))
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # as in decode: no list of what damaged EXIF makes Pillow raise
+        return image  # the pixels are whole, and a viewer shows them too
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any Pillow image as 8-bit RGB (see :func:`decode`)."""
-    if image.mode == "RGB":
+    if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I;16"):
         return _grey_to_rgb(image, top=65535.0)
     if image.mode in ("I", "F"):
         # These modes do not say their range: 0…1, 8 bits or 16 bits, whichever holds the values.
         brightest = float(np.asarray(image, dtype=np.float64).max(initial=0.0))
-        tops = (1.0, 255.0, 65535.0, np.inf)
-        return _grey_to_rgb(image, top=next(t for t in tops if brightest <= t))
+        top = next((t for t in (1.0, 255.0, 65535.0) if brightest <= t), None)
+        if top is None:  # NaN as well
+            raise ValueError("grey values over 16 bits")
+        return _grey_to_rgb(image, top)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
@@ -95,7 +106,5 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def _grey_to_rgb(image: Image.Image, top: float) -> Image.Image:
     # Pillow clips what is over 255; a 16-bit image would come out white.
-    if not np.isfinite(top):
-        raise ValueError("grey values over 16 bits")
     values = np.asarray(image, dtype=np.float64) * (255.0 / top)
     return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8)).convert("RGB")

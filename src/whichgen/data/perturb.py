@@ -47,12 +47,13 @@ class Perturbation:
                 f"unknown perturbation {self.kind!r}; there are {', '.join(INTENSITIES)}."
             )
         low, high = _LIMITS[self.kind]
-        if not low <= self.value <= high or (self.kind == "blur" and self.value % 2 != 1):
-            odd = " and odd" if self.kind == "blur" else ""
-            raise DataError(f"{self.kind}:{self.value:g}: must be {low} to {high}{odd}.")
+        whole = {"blur": "an odd number", "crop": "a number"}.get(self.kind, "a whole number")
+        fits = {"blur": self.value % 2 == 1, "crop": True}.get(self.kind, self.value % 1 == 0)
+        if not low <= self.value <= high or not fits:
+            raise DataError(f"{self}: the value must be {whole} from {low} to {high}.")
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.value:g}"
+        return f"{self.kind}:{self.value:.12g}"
 
     @property
     def unit(self) -> str:

@@ -26,7 +26,8 @@ def threshold_at_tpr(known_scores: np.ndarray, tpr: float = 0.95) -> float:
         raise FitError("no known validation image to choose the threshold on.")
     descending = np.sort(np.asarray(known_scores, dtype=np.float64))[::-1]
     # The tolerance keeps e.g. 0.95 · 100 from becoming 96 by rounding.
-    return float(descending[int(np.ceil(tpr * len(descending) - 1e-9)) - 1])
+    keep = max(1, int(np.ceil(tpr * len(descending) - 1e-9)))
+    return float(descending[keep - 1])
 
 
 def decide(probabilities: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
