@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,8 @@ class Encoder:
     name
         What the user asked for: a hub id, a folder, or a registry name.
     weights_hash
-        32 hex digits over names, shapes and values of all weights (before any cast).
+        32 hex digits over the architecture and the names, shapes and values of all weights (before
+        any cast).
     preprocessing
         The settings of the preprocessing, as JSON values; part of a feature's identity.
     preprocess
@@ -92,10 +93,25 @@ def pool_tokens(hidden: torch.Tensor, *, has_cls: bool) -> torch.Tensor:
     return hidden[:, 0] if has_cls else hidden.mean(dim=1)
 
 
-def hash_weights(module: torch.nn.Module) -> str:
-    """32 hex digits over the names, types, shapes and values of a module's state."""
+def hash_weights(
+    module: torch.nn.Module,
+    architecture: Mapping[str, Any] | None = None,
+    unused: Collection[str] = (),
+) -> str:
+    """32 hex digits over the names, types, shapes and values of a module's state.
+
+    Parameters
+    ----------
+    architecture
+        What the weights do not tell and features depend on (activation, number of heads …).
+    unused
+        Names of weights that no feature depends on; they are left out.
+    """
     digest = hashlib.blake2b(digest_size=16)
+    digest.update(json.dumps(dict(architecture or {}), sort_keys=True).encode())
     for name, tensor in sorted(module.state_dict().items()):
+        if name in unused:
+            continue
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
@@ -123,11 +139,16 @@ def build_encoder(
     forward: Callable[[torch.Tensor], list[torch.Tensor]],
     device: str,
     dtype: str,
+    architecture: Mapping[str, Any] | None = None,
+    unused: Collection[str] = (),
 ) -> Encoder:
-    """Freezes a module into an :class:`Encoder`; a blank image tells the blocks' dimensions."""
+    """Freezes a module into an :class:`Encoder`; a blank image tells the blocks' dimensions.
+
+    ``architecture`` and ``unused``: see :func:`hash_weights`.
+    """
     if dtype not in DTYPES:
         raise EncoderError(f"dtype {dtype!r}: choose one of {', '.join(DTYPES)}.")
-    weights_hash = hash_weights(module)
+    weights_hash = hash_weights(module, architecture, unused)
     place = resolve_device(device)
     module.eval().requires_grad_(False).to(place, DTYPES[dtype])
     blank = preprocess(Image.new("RGB", (256, 256)))[None]

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import transformers
 from PIL import Image
+from safetensors import SafetensorError
 
 from whichgen.encoders.encoder import Encoder, build_encoder, pool_tokens
 from whichgen.errors import EncoderError
@@ -25,6 +26,18 @@ _lib: Any = transformers
 _VISION_TOWERS = {"clip": "CLIPVisionModel", "siglip": "SiglipVisionModel"}
 _CLIP_LIKE = {"clip_vision_model": "CLIPImageProcessorPil"}
 _CLS_PARAMETERS = ("cls_token", "class_embedding")
+# Weights after the last block. A checkpoint may lack them (they are random then) or hold them; no
+# feature depends on them.
+_AFTER_BLOCKS = ("pooler.", "head.")
+# What features depend on and weights do not tell.
+_ARCHITECTURE = (
+    "hidden_act",
+    "image_size",
+    "layer_norm_eps",
+    "model_type",
+    "num_attention_heads",
+    "patch_size",
+)
 
 
 def load_huggingface(name: str, *, device: str, dtype: str) -> Encoder:
@@ -33,20 +46,26 @@ def load_huggingface(name: str, *, device: str, dtype: str) -> Encoder:
     Raises
     ------
     EncoderError
-        Not found (and the hub can't be reached), not a vision model, or only pickled weights in a
-        local folder.
+        Not found (and the hub can't be reached), not a vision model, weights missing or damaged, or
+        only pickled weights in a local folder.
     """
     _lib.logging.disable_progress_bar()
     verbosity = _lib.logging.get_verbosity()
     _lib.logging.set_verbosity_error()
     try:
         config = _lib.AutoConfig.from_pretrained(name)
-        module = _vision_model(name, config)
+        module, missing = _vision_model(name, config)
         processor = _image_processor(name, config)
-    except (OSError, ValueError, ImportError, KeyError) as error:
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
         raise EncoderError(_why(name, error)) from error
     finally:
         _lib.logging.set_verbosity(verbosity)
+    lost = sorted(n for n in missing if not _after_blocks(n))
+    if lost:
+        raise EncoderError(
+            f"{name} lacks {len(lost)} weights of its vision encoder, among them {lost[0]}; they "
+            "would be random. Take the checkpoint of a whole encoder."
+        )
     settings = processor.to_dict()
     # The library's own version and class spelling do not change a pixel.
     for volatile in ("transformers_version", "processor_class", "_processor_class"):
@@ -62,32 +81,51 @@ def load_huggingface(name: str, *, device: str, dtype: str) -> Encoder:
         hidden = module(pixel_values=pixels, output_hidden_states=True).hidden_states[1:]
         return [pool_tokens(h, has_cls=has_cls) for h in hidden]
 
-    return build_encoder(
-        name,
-        module,
-        preprocessing=_plain(settings),
-        preprocess=preprocess,
-        forward=forward,
-        device=device,
-        dtype=dtype,
-    )
+    try:
+        return build_encoder(
+            name,
+            module,
+            preprocessing=_plain(settings),
+            preprocess=preprocess,
+            forward=forward,
+            device=device,
+            dtype=dtype,
+            architecture={key: _plain(getattr(module.config, key, None)) for key in _ARCHITECTURE},
+            unused=[n for n in module.state_dict() if _after_blocks(n)],
+        )
+    except (TypeError, ValueError) as error:
+        # Its forward pass wants more than pixels (NaFlex models, detectors, text models).
+        raise EncoderError(
+            f"{name} ({module.config.model_type}) does not give block features from pixels alone "
+            f"({error}). Choose a CLIP, SigLIP, DINOv2 or ViT checkpoint."
+        ) from error
 
 
-def _vision_model(name: str, config: Any) -> torch.nn.Module:
+def _after_blocks(weight: str) -> bool:
+    return weight.startswith(_AFTER_BLOCKS) or weight.split(".", 1)[-1].startswith(_AFTER_BLOCKS)
+
+
+def _vision_model(name: str, config: Any) -> tuple[Any, set[str]]:
+    """The vision tower, and the names of those of its weights that the checkpoint lacks."""
     loader = (
         getattr(_lib, _VISION_TOWERS[config.model_type])
         if config.model_type in _VISION_TOWERS
         else _lib.AutoModel
     )
+    options = {"dtype": torch.float32, "output_loading_info": True}
     try:
-        module = loader.from_pretrained(name, use_safetensors=True, dtype=torch.float32)
+        module, info = loader.from_pretrained(name, use_safetensors=True, **options)
     except OSError:
         if Path(name).is_dir():
             raise
         # An old hub checkpoint without safetensors: transformers unpickles tensors only.
-        module = loader.from_pretrained(name, weights_only=True, dtype=torch.float32)
-    tower: torch.nn.Module = getattr(module, "vision_model", module)
-    return module if loader is not _lib.AutoModel or not hasattr(config, "vision_config") else tower
+        module, info = loader.from_pretrained(name, weights_only=True, **options)
+    missing = set(info["missing_keys"])
+    if loader is _lib.AutoModel and hasattr(config, "vision_config"):
+        prefix = "vision_model."
+        missing = {n.removeprefix(prefix) for n in missing if n.startswith(prefix)}
+        return getattr(module, "vision_model", module), missing
+    return module, missing
 
 
 def _image_processor(name: str, config: Any) -> Any:

@@ -98,6 +98,8 @@ def extract(
     ------
     EncoderError
         The encoder gave a value that is not finite.
+    StoreError
+        The store can't be written; what it held before is kept.
     """
     applied = list(perturbations) if perturbations is not None else [None] * len(samples)
     kept: list[int] = []
@@ -114,6 +116,7 @@ def extract(
             kept.append(i)
             digests.append(digest)
             keys.append(feature_key(digest, str(applied[i] or "")))
+        store.refresh()  # what another process wrote meanwhile need not be computed again
         missing = {k: i for i, k in zip(kept, keys, strict=True) if k not in store}
         if missing:
             jobs = _ahead(
@@ -130,8 +133,9 @@ def extract(
         # After Ctrl-C nobody waits for the files still in the queue.
         pool.shutdown(cancel_futures=True)
     rows = [j for j, key in enumerate(keys) if key not in failed]
-    # One file can be listed twice; it is reported once.
-    skipped += list(dict.fromkeys(failed.values()))
+    skipped += [
+        f"{samples[kept[j]].path}: {failed[key]}" for j, key in enumerate(keys) if key in failed
+    ]
     return FeatureTable(
         tuple(samples[kept[j]] for j in rows),
         tuple(keys[j] for j in rows),
@@ -211,7 +215,8 @@ def _encode(
     try:
         for key, path, pixels in prepared:
             if isinstance(pixels, ImageError):
-                failed[key] = str(pixels)
+                # The reason alone: files of the same content fail alike.
+                failed[key] = str(pixels).removeprefix(f"{path}: ")
                 continue
             batch.append((key, path, pixels))
             if len(batch) == batch_size:

@@ -3,15 +3,18 @@
 A store belongs to one encoder (weights, preprocessing, precision). It is a folder of segments,
 each a safetensors file with the keys of its rows and one float32 array for each block. A segment is
 written whole or not at all and never changed afterwards, so a crash loses at most the rows not yet
-flushed, and several processes can write one store. Blocks are read through a memory map.
+flushed, and several processes can write one store. Blocks are read through a memory map: of a
+segment only the rows asked for come off the disk.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from safetensors.numpy import save_file
 
 from whichgen.atomic import replacing, write_text
 from whichgen.encoders.encoder import Encoder
+from whichgen.errors import StoreError
 
 KEY_BYTES = 32
 
@@ -32,6 +36,15 @@ def feature_key(image_digest: bytes, perturbation: str = "") -> bytes:
     ).digest()
 
 
+@dataclass(frozen=True)
+class _Segment:
+    """A segment file: its number of rows, and the byte at which each block's array begins."""
+
+    path: Path
+    rows: int
+    offsets: tuple[int, ...]
+
+
 class FeatureStore:
     """The features of one encoder.
 
@@ -41,6 +54,11 @@ class FeatureStore:
         The folder that holds the stores of all encoders.
     encoder
         Whose features these are; ``root/<encoder.key>`` is this store's folder.
+
+    Raises
+    ------
+    StoreError
+        The folder can't be written or read.
     """
 
     def __init__(self, root: Path, encoder: Encoder) -> None:
@@ -48,9 +66,12 @@ class FeatureStore:
         self.block_dims = encoder.block_dims
         if not (self.folder / "encoder.json").exists():
             description: dict[str, Any] = encoder.describe()
-            write_text(self.folder / "encoder.json", json.dumps(description, indent=1) + "\n")
+            try:
+                write_text(self.folder / "encoder.json", json.dumps(description, indent=1) + "\n")
+            except OSError as error:
+                raise StoreError(_cannot_write(self.folder, error)) from error
         self._rows: dict[bytes, tuple[int, int]] = {}
-        self._segments: list[Path] = []
+        self._segments: list[_Segment] = []
         self.refresh()
 
     def __len__(self) -> int:
@@ -61,34 +82,41 @@ class FeatureStore:
 
     def refresh(self) -> None:
         """Takes in segments that others have written; sets a damaged one aside."""
-        known = set(self._segments)
+        known = {segment.path for segment in self._segments}
         for path in sorted(self.folder.glob("*.safetensors")):
             if path in known:
                 continue
             try:
-                with safe_open(path, framework="np") as segment:
-                    keys = segment.get_tensor("keys")
-                    dims = tuple(
-                        segment.get_slice(_block_name(b)).get_shape()[1]
-                        for b in range(len(self.block_dims))
-                    )
-            except (SafetensorError, OSError):
-                path.replace(path.with_suffix(".damaged"))
-                continue
-            if dims == self.block_dims:
-                self._register(path, keys)
+                self._register(path)
+            except (SafetensorError, ValueError):
+                with contextlib.suppress(FileNotFoundError):
+                    path.replace(path.with_suffix(".damaged"))
+            except FileNotFoundError:
+                continue  # another process has just set it aside
+            except OSError as error:
+                # Not the segment's fault: no permission, too many open files, a lost disk.
+                raise StoreError(f"can't read {path} ({error}).") from error
 
     def add(self, keys: Sequence[bytes], blocks: Sequence[np.ndarray]) -> None:
-        """Writes rows as one new segment: ``blocks[b]`` is a float32 array (len(keys), d_b)."""
+        """Writes rows as one new segment: ``blocks[b]`` is a float32 array (len(keys), d_b).
+
+        Raises
+        ------
+        StoreError
+            The segment can't be written, say on a full disk; the store is as it was.
+        """
         array = np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), KEY_BYTES)
         path = self.folder / f"{uuid.uuid4().hex}.safetensors"
         tensors = {"keys": array} | {
             _block_name(b): np.ascontiguousarray(block, dtype=np.float32)
             for b, block in enumerate(blocks)
         }
-        with replacing(path) as temporary:
-            save_file(tensors, temporary)
-        self._register(path, array)
+        try:
+            with replacing(path) as temporary:
+                save_file(tensors, temporary)
+        except (OSError, SafetensorError) as error:
+            raise StoreError(_cannot_write(self.folder, error)) from error
+        self._register(path)
 
     def read(self, keys: Sequence[bytes], block: int) -> np.ndarray:
         """The features of one block for these keys: float32 array (len(keys), d_block).
@@ -97,20 +125,53 @@ class FeatureStore:
         ------
         KeyError
             A key is not in the store.
+        StoreError
+            A segment was deleted since the store was opened.
         """
         places = np.array([self._rows[key] for key in keys], dtype=np.int64).reshape(-1, 2)
-        out = np.empty((len(keys), self.block_dims[block]), dtype=np.float32)
-        for segment in np.unique(places[:, 0]):
-            wanted = places[:, 0] == segment
-            with safe_open(self._segments[segment], framework="np") as file:
-                out[wanted] = file.get_tensor(_block_name(block))[places[wanted, 1]]
+        dim = self.block_dims[block]
+        out = np.empty((len(keys), dim), dtype=np.float32)
+        for number in np.unique(places[:, 0]).tolist():
+            segment = self._segments[number]
+            wanted = places[:, 0] == number
+            try:
+                features = np.memmap(
+                    segment.path, "<f4", "r", segment.offsets[block], (segment.rows, dim)
+                )
+            except (OSError, ValueError) as error:
+                raise StoreError(
+                    f"{segment.path} is gone or cut short ({error}). Run again: what is missing "
+                    "is extracted anew."
+                ) from error
+            out[wanted] = features[places[wanted, 1]]
         return out
 
-    def _register(self, path: Path, keys: np.ndarray) -> None:
+    def _register(self, path: Path) -> None:
+        """Takes in one segment; ValueError or SafetensorError if it is not one of this store."""
+        with safe_open(path, framework="np") as file:  # checks that the file is whole
+            keys = file.get_tensor("keys")
+        with path.open("rb") as raw:
+            size = int.from_bytes(raw.read(8), "little")
+            header = json.loads(raw.read(size))
+        offsets = []
+        for b, dim in enumerate(self.block_dims):
+            array = header.get(_block_name(b), {})
+            if array.get("dtype") != "F32" or array.get("shape") != [len(keys), dim]:
+                raise ValueError(f"{path}: no {_block_name(b)} of {len(keys)} × {dim} floats")
+            offsets.append(8 + size + array["data_offsets"][0])
+        if keys.dtype != np.uint8 or keys.shape != (len(keys), KEY_BYTES):
+            raise ValueError(f"{path}: keys are not of {KEY_BYTES} bytes")
         number = len(self._segments)
-        self._segments.append(path)
+        self._segments.append(_Segment(path, len(keys), tuple(offsets)))
         for row, key in enumerate(keys):
             self._rows.setdefault(key.tobytes(), (number, row))
+
+
+def _cannot_write(folder: Path, error: Exception) -> str:
+    return (
+        f"can't write the feature store {folder} ({error}). Free some disk space or give another "
+        "folder, and run again: what is stored already is kept."
+    )
 
 
 def _block_name(block: int) -> str:
