@@ -1,0 +1,190 @@
+"""Benchmarks: the origin lists of the literature, and the layout of their annotation files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from whichgen.data.benchmarks import (
+    benchmark_names,
+    load_benchmark,
+    load_origins,
+    parse_spec,
+    read_benchmark,
+    write_benchmark,
+)
+from whichgen.data.samples import PARTS, Dataset, Sample
+from whichgen.errors import DataError
+
+GENIMAGE = {
+    "split1": ("real", "wukong", "Midjourney", "VQDM", "stable_diffusion_v_1_4"),
+    "split2": ("real", "Midjourney", "VQDM", "stable_diffusion_v_1_4", "ADM"),
+    "split3": ("real", "VQDM", "stable_diffusion_v_1_4", "ADM", "BigGAN"),
+    "split4": ("real", "stable_diffusion_v_1_4", "ADM", "BigGAN", "glide"),
+    "split5": ("real", "ADM", "BigGAN", "glide", "stable_diffusion_v_1_5"),
+}
+ALL_GENIMAGE = {
+    *("real", "wukong", "Midjourney", "VQDM", "stable_diffusion_v_1_4", "ADM", "BigGAN", "glide"),
+    "stable_diffusion_v_1_5",
+}
+
+
+def _samples(*origins: str, part: str) -> tuple[Sample, ...]:
+    return tuple(Sample(Path(f"/{part}/{o}_{i}.png"), o) for o in origins for i in range(2))
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    """Two known origins, three unknown ones in two groups, two images of each in each part."""
+    known, unknown = ("real", "gan"), ("a", "b", "c")
+    parts = {
+        part: _samples(*(unknown if part.endswith("unknown") else known), part=part)
+        for part in PARTS
+    }
+    return Dataset(
+        "mine", known, unknown, **parts, unknown_groups={"seed": ("a",), "arch": ("b", "c")}
+    )
+
+
+def test_three_benchmarks_ship() -> None:
+    assert benchmark_names() == ["DiffusionForensics", "GenImage", "OSMA"]
+
+
+@pytest.mark.parametrize("split", GENIMAGE)
+def test_genimage_is_nine_origins_of_which_five_are_known(split: str) -> None:
+    lists = load_origins("GenImage", Path("none"))
+    assert tuple(lists.splits) == tuple(GENIMAGE)
+    assert lists.splits[split].known == GENIMAGE[split]
+    unknown = lists.splits[split].unknown["all"]
+    assert len(unknown) == 4
+    assert set(unknown) == ALL_GENIMAGE - set(GENIMAGE[split])
+
+
+def test_diffusion_forensics_is_five_known_and_eleven_unknown() -> None:
+    lists = load_origins("DiffusionForensics", Path("none"))
+    (split,) = lists.splits.values()
+    assert split.known == ("real", "stylegan", "iddpm", "adm", "pndm")
+    assert split.unknown == {
+        "all": (
+            *("dalle2", "ddpm", "diff-projectedgan", "diff-stylegan", "if", "ldm", "midjourney"),
+            *("projectedgan", "sdv1_new", "sdv2", "vqdiffusion"),
+        )
+    }
+
+
+def test_osma_is_the_published_lists(shared: Path) -> None:
+    published = json.loads((shared / "osma.json").read_text())
+    ours = load_origins("OSMA", Path("none"))
+    assert list(ours.splits) == ["split1", "split2", "split3", "split4", "split5"]
+    assert {n: s.model_dump(mode="json") for n, s in ours.splits.items()} == {
+        name: {"known": lists["known"], "unknown": lists["unknown"]}
+        for name, lists in published.items()
+    }
+
+
+@pytest.mark.parametrize("split", ["split1", "split2", "split3", "split4", "split5"])
+def test_osma_s_groups_part_its_unknown_origins(split: str) -> None:
+    lists = load_origins("OSMA", Path("none")).splits[split]
+    groups = [lists.unknown[group] for group in ("seed", "arch", "dataset")]
+    together = [origin for group in groups for origin in group]
+    assert sorted(together) == sorted(lists.unknown["all"])
+    assert len(set(together)) == len(together)
+    assert len(lists.known) == 15
+    assert lists.known[0] == "real"
+    assert not set(lists.known) & set(together)
+
+
+def test_what_is_written_is_read_back(tmp_path: Path, dataset: Dataset) -> None:
+    write_benchmark(dataset, tmp_path, "mine", "split2")
+    read = load_benchmark(f"mine:split=split2:root={tmp_path}")
+    assert read.name == "mine:split=split2"
+    for field in ("known", "unknown", "unknown_groups", "notes", *PARTS):
+        assert getattr(read, field) == getattr(dataset, field), field
+
+
+def test_the_first_split_is_the_default_and_a_colon_in_the_root_is_no_hindrance(
+    tmp_path: Path, dataset: Dataset
+) -> None:
+    root = tmp_path / "a:b=c"
+    write_benchmark(dataset, root, "my:set")
+    assert read_benchmark("my:set", root).train == dataset.train
+
+
+def test_genimage_s_own_layout_is_read(tmp_path: Path) -> None:
+    for part in ("train", "val", "test"):
+        folder = tmp_path / "GenImage" / f"split1_{part}" / "annotations"
+        folder.mkdir(parents=True)
+        lines = [f"GenImage/{part}/{i}.png\t{i}\n" for i in range(5)]
+        (folder / f"split1_{part}.txt").write_text("".join(lines))
+    out = tmp_path / "GenImage" / "split1_test" / "annotations" / "split1_test_out_all.txt"
+    out.write_text("".join(f"GenImage/out/{i}.png\t{i}\n" for i in range(4)))
+    image = tmp_path / "GenImage" / "train" / "0.png"
+    image.parent.mkdir()
+    image.touch()
+
+    read = load_benchmark(f"genimage:split=split1:root={tmp_path}")
+
+    assert read.name == "GenImage:split=split1"
+    assert [s.origin for s in read.train] == list(GENIMAGE["split1"])
+    assert read.train[3].path == tmp_path / "GenImage" / "train" / "3.png"
+    assert [s.origin for s in read.test_unknown] == [
+        *("ADM", "BigGAN", "glide", "stable_diffusion_v_1_5")
+    ]
+    assert read.val_unknown == ()
+    assert len(read.notes) == 1
+    assert "unknown val images" in read.notes[0]
+
+
+def test_a_missing_part_is_an_error_with_its_file(tmp_path: Path, dataset: Dataset) -> None:
+    folder = write_benchmark(dataset, tmp_path, "mine")
+    (folder / "split1_val" / "annotations" / "split1_val.txt").unlink()
+    with pytest.raises(DataError, match=r"split1_val\.txt does not exist"):
+        load_benchmark(f"mine:root={tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("GenImage:split", "can't read 'split'"),
+        ("GenImage:split=", "can't read 'split='"),
+        ("GenImage:fold=1", "can't read 'fold=1'"),
+        ("GenImage:split=split9", "has no split 'split9'; it has split1, split2"),
+        ("Genimagge", "'Genimagge' is neither a folder, nor one of Diff.*Check the spelling"),
+    ],
+)
+def test_a_wrong_data_set_string_is_told(spec: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load_benchmark(spec)
+
+
+def test_a_data_set_string_is_a_name_and_options() -> None:
+    assert parse_spec("OSMA:split=split3:root=/data") == (
+        "OSMA",
+        {"split": "split3", "root": "/data"},
+    )
+
+
+def test_a_damaged_origin_list_is_told_with_its_file(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "origins.json").write_text('{"name": 1}')
+    with pytest.raises(DataError, match=r"origins\.json is not an origin list"):
+        load_benchmark(f"mine:root={tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"known": ("real",)}, "at least two different known origins"),
+        ({"known": ("real", "real")}, "at least two different known origins"),
+        ({"unknown": ("gan", "a")}, r"\['gan'\] are listed both as known and unknown"),
+        ({"val": ()}, "no val image of real, gan"),
+        ({"test": (Sample(Path("/x"), "real"),)}, "no test image of gan"),
+    ],
+)
+def test_a_data_set_that_can_not_be_learned_is_refused(
+    dataset: Dataset, change: dict[str, object], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        Dataset(**{**vars(dataset), **change}).validate()

@@ -1,0 +1,147 @@
+"""Any folder of folders is a data set, split once and found again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import whichgen.data.folder as folder_module
+from whichgen.data.folder import open_dataset, read_groups
+from whichgen.data.samples import PARTS, Dataset, limited
+from whichgen.data.split import SplitOptions
+from whichgen.errors import DataError
+
+
+@pytest.fixture
+def splits(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The folders that were split, not found again."""
+    done: list[Path] = []
+    original = folder_module.split_folder
+
+    def split(folder: Path, *args: object, **options: object) -> Dataset:
+        done.append(folder)
+        return original(folder, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(folder_module, "split_folder", split)
+    return done
+
+
+OPTIONS = SplitOptions(unknown=("u1", "u2"))
+
+
+@pytest.mark.parametrize("name", ["images", "a:b", "GenImage", "with space"])
+def test_a_split_is_found_again_as_it_was(
+    image_folder: Callable[..., Path], tmp_path: Path, splits: list[Path], name: str
+) -> None:
+    folder = image_folder({"real": 6, "gan": 6, "u1": 4, "u2": 4}, name=name)
+    (folder / "real" / "bad.png").write_text("no image")
+    cache = tmp_path / "a cache:with=colons"
+    first = open_dataset(str(folder), OPTIONS, cache=cache)
+    second = open_dataset(str(folder), OPTIONS, cache=cache)
+    assert first == second
+    assert splits == [folder]
+    assert first.name == name
+    assert len(first.notes) == 1
+
+
+def test_a_changed_folder_or_option_is_split_anew(
+    image_folder: Callable[..., Path], tmp_path: Path, splits: list[Path]
+) -> None:
+    folder = image_folder({"real": 6, "gan": 6, "u1": 4, "u2": 4})
+
+    def opened(options: SplitOptions = OPTIONS) -> int:
+        open_dataset(str(folder), options, cache=tmp_path / "cache")
+        return len(splits)
+
+    assert opened() == 1
+    assert opened(SplitOptions(unknown=("u1", "u2"), seed=1)) == 2
+    assert opened(SplitOptions(unknown=("u2",))) == 3
+    os.utime(folder / "real" / "000.png", ns=(0, 0))
+    assert opened() == 4
+    (folder / "gan" / "000.png").unlink()
+    assert opened() == 5
+    assert opened() == 5
+
+
+def test_an_interrupted_split_is_made_anew(
+    image_folder: Callable[..., Path],
+    tmp_path: Path,
+    splits: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = image_folder({"real": 6, "gan": 6, "u1": 4, "u2": 4})
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_module, "write_benchmark", lambda *_: (_ for _ in ()).throw(KeyError))
+        with pytest.raises(KeyError):
+            open_dataset(str(folder), OPTIONS, cache=tmp_path / "cache")
+    dataset = open_dataset(str(folder), OPTIONS, cache=tmp_path / "cache")
+    assert open_dataset(str(folder), OPTIONS, cache=tmp_path / "cache") == dataset
+    assert len(splits) == 2
+
+
+def test_what_is_no_folder_and_no_benchmark_is_told(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    with pytest.raises(DataError, match=r"does not exist\. Give a folder"):
+        open_dataset(str(tmp_path / "none"), SplitOptions(), cache=cache)
+    with pytest.raises(DataError, match="is neither a folder, nor one of"):
+        open_dataset("nonsense", SplitOptions(), cache=cache)
+    with pytest.raises(DataError, match="GenImage has its own unknown origins"):
+        open_dataset("GenImage", OPTIONS, cache=cache)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "column", "groups"),
+    [
+        ("g.tsv", "path\torigin\tcontent\na.png\treal\tx\nb,c.png\tgan\t\n", None, "x"),
+        ("g.csv", 'group,path\nx,a.png\n,"b,c.png"\n', None, "x"),
+        ("g.csv", 'file,seed,prompt\na.png,1,x\n"b,c.png",2,\n', None, "x"),
+        ("g.csv", 'file,seed,prompt\na.png,1,x\n"b,c.png",,y\n', "seed", "1"),
+    ],
+)
+def test_groups_are_read_from_tsv_and_csv_and_an_empty_one_is_the_image_s_own(
+    tmp_path: Path, name: str, text: str, column: str | None, groups: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    assert read_groups(tmp_path / name, column) == {"a.png": groups, "b,c.png": "b,c.png"}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"path\na.png\n", "a header and at least two columns"),
+        (b"", "a header and at least two columns"),
+        (b"path\tgroup\n", "a header and at least two columns"),
+        (b"path\tx\na\tb\n", "has no column 'seed'; it has path, x"),
+        (b"path\tseed\n\xff\xfe\t1\n", "can't be read"),
+    ],
+)
+def test_a_groups_file_that_is_none_is_told(tmp_path: Path, data: bytes, message: str) -> None:
+    (tmp_path / "g.tsv").write_bytes(data)
+    with pytest.raises(DataError, match=message):
+        read_groups(tmp_path / "g.tsv", "seed")
+
+
+def test_a_missing_groups_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        read_groups(tmp_path / "none.tsv")
+
+
+def test_limited_keeps_the_first_of_each_class_in_each_part(
+    image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = image_folder({"real": 20, "gan": 12, "u1": 4, "u2": 4})
+    dataset = open_dataset(str(folder), OPTIONS, cache=tmp_path / "cache")
+    few = limited(dataset, 3)
+    for part in PARTS:
+        for origin in (*dataset.known, *dataset.unknown):
+            all_of_it = [s for s in dataset.part(part) if s.origin == origin]
+            assert [s for s in few.part(part) if s.origin == origin] == all_of_it[:3]
+        # The order is kept as well.
+        kept = set(few.part(part))
+        assert [s for s in dataset.part(part) if s in kept] == list(few.part(part))
+    assert max(len(few.part(p)) for p in PARTS) < max(len(dataset.part(p)) for p in PARTS)
+    assert (few.name, few.known, few.unknown) == (dataset.name, dataset.known, dataset.unknown)
+    assert limited(dataset, None) == limited(dataset, 0) == limited(dataset, 10**6) == dataset
