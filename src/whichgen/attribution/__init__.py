@@ -1,0 +1,1 @@
+"""A fitted model as a file, and its answers for new images."""

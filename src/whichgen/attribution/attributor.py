@@ -1,0 +1,189 @@
+"""Answers for new images: ``Attributor.load(path).attribute(images)``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from whichgen.attribution.model import OriginModel, load_model
+from whichgen.data.duplicates import Track, untracked
+from whichgen.data.images import decode, read_image, to_rgb
+from whichgen.encoders.encoder import Encoder
+from whichgen.encoders.load import load_encoder
+from whichgen.errors import EncoderError, ImageError, ModelFileError
+from whichgen.features.prefetch import prefetched
+from whichgen.openset.scores import max_probability
+from whichgen.openset.threshold import UNKNOWN, decide
+
+#: What can be attributed: a file, the bytes of one, a Pillow image, or a uint8 array (h, w, 3).
+ImageLike = str | Path | bytes | Image.Image | np.ndarray
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """The answer for one image.
+
+    Parameters
+    ----------
+    image
+        The file's path, or ``image N`` for the Nth image that is none.
+    origin
+        A known origin or ``unknown``; ``None`` if the image could not be read.
+    probabilities
+        The probability of each known origin; they sum to 1. They are conditional on the origin
+        being known, so they mean little where the answer is ``unknown``.
+    score, threshold
+        The open-set score in [0, 1]; below the threshold the answer is ``unknown``.
+    error
+        Why there is no answer; empty if there is one.
+    """
+
+    image: str
+    origin: str | None
+    probabilities: dict[str, float]
+    score: float | None
+    threshold: float
+    error: str = ""
+
+    def as_row(self) -> dict[str, Any]:
+        """One flat row for a table: a probability is the column ``p(ORIGIN)``."""
+        flat = {f"p({origin})": p for origin, p in self.probabilities.items()}
+        return {
+            "image": self.image,
+            "origin": self.origin,
+            "score": self.score,
+            "threshold": self.threshold,
+            **flat,
+            "error": self.error,
+        }
+
+
+class Attributor:
+    """A model with its encoder, ready for images.
+
+    >>> attributor = Attributor.load("output/my-run")
+    >>> [answer.origin for answer in attributor.attribute(["a.png", "b.jpg"])]
+
+    Parameters
+    ----------
+    model
+        The fitted model.
+    encoder
+        The encoder whose features it was fitted on.
+
+    Raises
+    ------
+    ModelFileError
+        The encoder's weights or preprocessing are not those the model was fitted with.
+    """
+
+    def __init__(self, model: OriginModel, encoder: Encoder) -> None:
+        found = encoder.describe()
+        for part in ("weights_hash", "preprocessing", "dtype"):
+            if found[part] != model.encoder[part]:
+                raise ModelFileError(
+                    f"the model was fitted on {model.encoder['name']} with {part} "
+                    f"{model.encoder[part]}, but the encoder at hand has {found[part]}. "
+                    "Use the same weights, or fit the model anew."
+                )
+        self.model = model
+        self.encoder = encoder
+
+    @classmethod
+    def load(cls, path: str | Path, *, device: str = "auto", backbone: str = "") -> Attributor:
+        """Loads a model folder (or a run's folder) and its encoder.
+
+        Parameters
+        ----------
+        path
+            The folder.
+        device
+            Where the encoder runs: ``auto``, ``cpu``, ``cuda`` …
+        backbone
+            Where the encoder is, if not under the name the model was fitted with.
+        """
+        model = load_model(Path(path))
+        name = backbone or str(model.encoder["name"])
+        return cls(model, load_encoder(name, device=device, dtype=str(model.encoder["dtype"])))
+
+    def attribute(
+        self,
+        images: Iterable[ImageLike],
+        *,
+        batch_size: int = 32,
+        threads: int = 4,
+        track: Track = untracked,
+    ) -> list[Attribution]:
+        """The answers, in the order of the images; an unreadable image gets one with ``error``."""
+        listed = list(images)
+        jobs = ((self.encoder, image, number) for number, image in enumerate(listed, start=1))
+        answers: list[Attribution] = []
+        batch: list[tuple[str, np.ndarray | ImageError]] = []
+        prepared = prefetched(_prepare, jobs, threads=threads, depth=4 * batch_size)
+        for item in track(prepared, description="Attributing", total=len(listed)):
+            batch.append(item)
+            if len(batch) == batch_size:
+                answers += self._answer(batch)
+                batch = []
+        return answers + self._answer(batch)
+
+    def _answer(self, batch: Sequence[tuple[str, np.ndarray | ImageError]]) -> list[Attribution]:
+        pixels = [p for _, p in batch if isinstance(p, np.ndarray)]
+        probabilities = iter(self._probabilities(np.stack(pixels)) if pixels else ())
+        model = self.model
+        answers = []
+        for name, found in batch:
+            if isinstance(found, ImageError):
+                answers.append(Attribution(name, None, {}, None, model.threshold, str(found)))
+                continue
+            row = next(probabilities)[None]
+            score = max_probability(row)
+            index = int(decide(row, score, model.threshold)[0])
+            answers.append(
+                Attribution(
+                    image=name,
+                    origin=UNKNOWN if index < 0 else model.origins[index],
+                    probabilities=dict(zip(model.origins, row[0].tolist(), strict=True)),
+                    score=float(score[0]),
+                    threshold=model.threshold,
+                )
+            )
+        return answers
+
+    def _probabilities(self, pixels: np.ndarray) -> np.ndarray:
+        features = self.encoder.encode(pixels)[self.model.block]
+        if not np.isfinite(features).all():
+            raise EncoderError(
+                f"{self.encoder.name} gave NaN or infinite features. Its weights are damaged, or "
+                f"{self.encoder.dtype} is too narrow for it."
+            )
+        return self.model.head.predict_proba(features)
+
+
+def _prepare(
+    encoder: Encoder, image: ImageLike, number: int
+) -> tuple[str, np.ndarray | ImageError]:
+    name = str(image) if isinstance(image, str | Path) else f"image {number}"
+    try:
+        return name, encoder.preprocess(_pixels(image, name))
+    except ImageError as error:
+        return name, error
+
+
+def _pixels(image: ImageLike, name: str) -> Image.Image:
+    if isinstance(image, str | Path):
+        return read_image(Path(image))
+    if isinstance(image, bytes):
+        return decode(image, name)
+    if isinstance(image, Image.Image):
+        return to_rgb(image)
+    if image.dtype != np.uint8 or image.ndim not in (2, 3):
+        raise ImageError(
+            f"{name}: an array must be uint8 (h, w) or (h, w, 3), got {image.dtype} {image.shape}"
+        )
+    return to_rgb(Image.fromarray(image))

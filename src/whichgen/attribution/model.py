@@ -1,0 +1,175 @@
+"""The model folder: ``model.json`` says what it is, ``head.safetensors`` holds the head's arrays.
+
+Nothing in it is code or a pickle, so a folder from a stranger can be read safely. The JSON carries
+the digest of the arrays: a folder cut in half by a full disk or a broken copy is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from whichgen.atomic import replacing, write_text
+from whichgen.errors import FitError, ModelFileError
+from whichgen.heads.base import Head
+from whichgen.heads.families import family_of
+from whichgen.version import __version__
+
+FORMAT = 1
+DESCRIPTION_FILE = "model.json"
+HEAD_FILE = "head.safetensors"
+
+
+@dataclass(frozen=True)
+class OriginModel:
+    """A fitted head with all that is needed to ask it about a new image.
+
+    Parameters
+    ----------
+    origins
+        The known origins, in the order of the head's probabilities.
+    encoder
+        What :meth:`whichgen.encoders.encoder.Encoder.describe` said of the encoder.
+    block
+        The block, counted from 0, whose feature the head reads.
+    family, value
+        The head's kind (``linear``, ``knn``) and its hyperparameter (C, k).
+    threshold, tpr
+        Open-set scores below the threshold are ``unknown``; it keeps at least the share ``tpr`` of
+        known validation images.
+    data_hash
+        A digest of the images and origins that the model was fitted and chosen on.
+    metrics
+        Test figures, as JSON values.
+    provenance
+        What made the model (:func:`whichgen.provenance.provenance`).
+    """
+
+    origins: tuple[str, ...]
+    encoder: Mapping[str, Any]
+    block: int
+    family: str
+    value: float
+    head: Head
+    threshold: float
+    tpr: float
+    data_hash: str
+    metrics: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+
+
+class _Description(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    format: int
+    whichgen: str
+    origins: tuple[str, ...]
+    encoder: dict[str, Any]
+    block: int
+    head: str
+    parameter: str
+    value: float
+    score: str
+    threshold: float
+    tpr: float
+    data_hash: str
+    metrics: dict[str, Any]
+    provenance: dict[str, Any]
+    head_digest: str
+
+
+def save_model(model: OriginModel, folder: Path) -> Path:
+    """Writes the model's two files into ``folder``, the description last; returns the folder."""
+    content = save(model.head.tensors())
+    description = _Description(
+        format=FORMAT,
+        whichgen=__version__,
+        origins=model.origins,
+        encoder=dict(model.encoder),
+        block=model.block,
+        head=model.family,
+        parameter=family_of(model.family).parameter,
+        value=model.value,
+        score="max_probability",
+        threshold=model.threshold,
+        tpr=model.tpr,
+        data_hash=model.data_hash,
+        metrics=dict(model.metrics),
+        provenance=dict(model.provenance),
+        head_digest=_digest(content),
+    )
+    with replacing(folder / HEAD_FILE) as temporary:
+        temporary.write_bytes(content)
+    write_text(folder / DESCRIPTION_FILE, description.model_dump_json(indent=1) + "\n")
+    return folder
+
+
+def find_model(path: Path) -> Path:
+    """The model folder: ``path`` itself, or ``path/model`` if ``path`` is a run's folder."""
+    for folder in (path, path / "model"):
+        if (folder / DESCRIPTION_FILE).is_file():
+            return folder
+    raise ModelFileError(
+        f"{path} holds no model ({DESCRIPTION_FILE}). Give the folder that `whichgen linear` or "
+        "`whichgen knn` wrote, e.g. output/linear-probe/….",
+    )
+
+
+def load_model(path: Path) -> OriginModel:
+    """Reads a model folder, or the model in a run's folder.
+
+    Raises
+    ------
+    ModelFileError
+        There is none, it is damaged, or another version of whichgen is needed to read it.
+    """
+    folder = find_model(path)
+    try:
+        text = (folder / DESCRIPTION_FILE).read_text(encoding="utf-8")
+        version = json.loads(text).get("format")
+    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
+        raise _damaged(folder, f"{DESCRIPTION_FILE} is cut or changed: {error}") from None
+    if version != FORMAT:
+        raise ModelFileError(
+            f"{folder} has model format {version!r}; whichgen {__version__} reads format {FORMAT}. "
+            "Install the version of whichgen that wrote it, or fit the model anew."
+        )
+    try:
+        description = _Description.model_validate_json(text)
+        content = (folder / HEAD_FILE).read_bytes()
+        if _digest(content) != description.head_digest:
+            raise _damaged(folder, f"{HEAD_FILE} is not what {DESCRIPTION_FILE} says it is")
+        family = family_of(description.head)
+        head = family.restore(load(content), len(description.origins), description.value)
+    except FileNotFoundError:
+        raise _damaged(folder, f"{HEAD_FILE} is missing") from None
+    except (ValidationError, SafetensorError, KeyError, FitError) as error:
+        raise _damaged(folder, str(error)) from None
+    return OriginModel(
+        origins=description.origins,
+        encoder=description.encoder,
+        block=description.block,
+        family=description.head,
+        value=description.value,
+        head=head,
+        threshold=description.threshold,
+        tpr=description.tpr,
+        data_hash=description.data_hash,
+        metrics=description.metrics,
+        provenance=description.provenance,
+    )
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _damaged(folder: Path, why: str) -> ModelFileError:
+    return ModelFileError(f"{folder} is damaged: {why}. Copy the folder anew, or fit again.")

@@ -1,0 +1,74 @@
+"""Where a data set comes from: what the user asked for, enough to open the same one again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from whichgen.data.duplicates import Track, untracked
+from whichgen.data.folder import open_dataset, read_groups
+from whichgen.data.samples import Dataset, limited
+from whichgen.data.split import SplitOptions
+
+#: Images a class at most, as in the paper.
+PER_CLASS = 4000
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """A data-set string or a folder of folders, and how a folder is split.
+
+    Parameters
+    ----------
+    data
+        ``GenImage:split=split1``, ``OSMA:split=split2:root=/data``, or a folder.
+    unknown, unknown_val, share_unknown, fractions, seed
+        See :class:`~whichgen.data.split.SplitOptions`; for a folder only.
+    groups, group_column
+        A TSV or CSV file that names the group of each image, and its column (empty: guessed).
+    per_class
+        Images a class at most in each part; 0: all.
+    """
+
+    data: str
+    unknown: tuple[str, ...] = ()
+    unknown_val: tuple[str, ...] = ()
+    share_unknown: bool = False
+    fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
+    groups: str = ""
+    group_column: str = ""
+    seed: int = 0
+    per_class: int = PER_CLASS
+
+    def open(self, cache: Path, *, track: Track = untracked) -> Dataset:
+        """The data set; :class:`~whichgen.errors.DataError` says what is wrong with it."""
+        options = SplitOptions(
+            unknown=self.unknown,
+            unknown_val=self.unknown_val,
+            share_unknown=self.share_unknown,
+            fractions=self.fractions,
+            groups=read_groups(Path(self.groups), self.group_column or None)
+            if self.groups
+            else None,
+            seed=self.seed,
+        )
+        return limited(open_dataset(self.data, options, cache=cache, track=track), self.per_class)
+
+    def as_config(self) -> dict[str, Any]:
+        """JSON values, with absolute paths, from which :meth:`from_config` makes it again."""
+        config = asdict(self)
+        if Path(self.data).is_dir():
+            config["data"] = str(Path(self.data).resolve())
+        if self.groups:
+            config["groups"] = str(Path(self.groups).resolve())
+        return config
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> DataSource:
+        """The source that :meth:`as_config` described; other keys are passed over."""
+        known: dict[str, Any] = {f.name: config[f.name] for f in fields(cls) if f.name in config}
+        for name in ("unknown", "unknown_val", "fractions"):
+            known[name] = tuple(known.get(name, ()))
+        return cls(**known)

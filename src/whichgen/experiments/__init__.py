@@ -1,0 +1,1 @@
+"""Whole experiments: fit and test, robustness, low-data regime."""

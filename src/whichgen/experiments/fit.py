@@ -1,0 +1,243 @@
+"""The main experiment: choose block and hyperparameter, fit, set the threshold, test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from whichgen.attribution.model import OriginModel
+from whichgen.data.duplicates import Track, untracked
+from whichgen.encoders.encoder import Encoder
+from whichgen.errors import FitError
+from whichgen.evaluation.detection import auroc
+from whichgen.evaluation.evaluate import Answers, Evaluation, evaluate, label_indices
+from whichgen.evaluation.oscr import oscr
+from whichgen.evaluation.protocols import Protocol, plan
+from whichgen.evaluation.selection import (
+    Candidate,
+    best_of_each_block,
+    choose,
+    mean_over_folds,
+)
+from whichgen.experiments.parts import Parts, fold_tables
+from whichgen.experiments.sweeps import Sweep, run_sweeps
+from whichgen.features.extract import FeatureTable
+from whichgen.heads.base import Head, HeadFamily
+from whichgen.openset.threshold import threshold_at_tpr
+from whichgen.provenance import provenance
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How a model is chosen.
+
+    Parameters
+    ----------
+    family
+        The kind of head with its grid.
+    blocks
+        Blocks to try, counted from 0; empty: all.
+    metric
+        What is best on validation: ``AUC``, ``OSCR`` or ``accuracy``.
+    protocol
+        ``clean`` or ``paper`` (see :mod:`whichgen.evaluation.protocols`).
+    tpr
+        Share of known validation images that the threshold keeps.
+    """
+
+    family: HeadFamily
+    blocks: tuple[int, ...] = ()
+    metric: str = "AUC"
+    protocol: str = "clean"
+    tpr: float = 0.95
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class BlockResult:
+    """One block at its best hyperparameter: validation metrics and, not chosen by, test ones."""
+
+    chosen: Candidate
+    test: Candidate
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The result of :func:`fit`.
+
+    ``known`` and ``unknown`` are the model's answers about the test images listed in
+    ``known_table`` and ``unknown_table``; ``grid`` is every candidate's validation metrics.
+    """
+
+    model: OriginModel
+    protocol: Protocol
+    metric: str
+    grid: tuple[Candidate, ...]
+    blocks: tuple[BlockResult, ...]
+    evaluation: Evaluation
+    known: Answers
+    unknown: Answers
+    known_table: FeatureTable
+    unknown_table: FeatureTable
+    skipped: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def sweep(
+    parts: Parts,
+    protocol: Protocol,
+    options: FitOptions,
+    encoder: Encoder,
+    *,
+    cache: Path | None = None,
+    track: Track = untracked,
+) -> list[Candidate]:
+    """Validation metrics of every block and hyperparameter value, averaged over folds.
+
+    Raises
+    ------
+    FitError
+        A block that the encoder does not have, or a fit that failed.
+    """
+    blocks = options.blocks or tuple(range(len(encoder.block_dims)))
+    stray = [b for b in blocks if not 0 <= b < len(encoder.block_dims)]
+    if stray:
+        raise FitError(
+            f"{encoder.name} has no block {', '.join(map(str, stray))}; its "
+            f"{len(encoder.block_dims)} blocks count from 0 to {len(encoder.block_dims) - 1}."
+        )
+    folds = [(fold.known, fold_tables(parts, fold)) for fold in protocol.folds]
+    sweeps = [
+        Sweep(block, known, tables, options.family) for known, tables in folds for block in blocks
+    ]
+    done = track(
+        run_sweeps(sweeps, encoder.key, cache=cache),
+        description=f"Sweeping {options.family.parameter}",
+        total=len(sweeps),
+    )
+    candidates = list(done)
+    by_fold = [candidates[f * len(blocks) : (f + 1) * len(blocks)] for f in range(len(folds))]
+    return mean_over_folds([[c for block in fold for c in block] for fold in by_fold])
+
+
+def fit(
+    parts: Parts,
+    encoder: Encoder,
+    options: FitOptions,
+    *,
+    config: Mapping[str, Any] | None = None,
+    cache: Path | None = None,
+    track: Track = untracked,
+) -> Fit:
+    """Chooses, fits, sets the threshold and tests.
+
+    Parameters
+    ----------
+    config
+        What the user asked for, kept in the model's provenance.
+    cache
+        Where finished sweeps are kept, so that an interrupted run goes on.
+    """
+    protocol = plan(parts.dataset, options.protocol, seed=options.seed)
+    grid = sweep(parts, protocol, options, encoder, cache=cache, track=track)
+    best = choose(grid, options.metric)
+    per_block = best_of_each_block(grid, options.metric)
+    known_table = parts.tables[protocol.test_part]
+    unknown_table = parts.tables["test_unknown"]
+    blocks = []
+    for candidate in track(per_block, description="Testing blocks"):
+        fitted = fit_head(parts, options.family, candidate)
+        on_known = answers_of(fitted, known_table, candidate.block)
+        on_unknown = answers_of(fitted, unknown_table, candidate.block)
+        blocks.append(
+            BlockResult(candidate, tested(candidate, on_known, on_unknown, parts.dataset.known))
+        )
+        if candidate.block == best.block:
+            head, known, unknown = fitted, on_known, on_unknown
+    threshold = threshold_at_tpr(
+        answers_of(head, parts.tables["val"], best.block).scores, options.tpr
+    )
+    evaluation = evaluate(
+        known,
+        unknown,
+        parts.dataset.known,
+        threshold=threshold,
+        groups=parts.dataset.unknown_groups,
+    )
+    model = OriginModel(
+        origins=parts.dataset.known,
+        encoder=encoder.describe(),
+        block=best.block,
+        family=options.family.name,
+        value=best.value,
+        head=head,
+        threshold=threshold,
+        tpr=options.tpr,
+        data_hash=parts.data_hash,
+        metrics=headline(evaluation),
+        provenance=provenance(
+            {**(config or {}), "protocol": options.protocol, "metric": options.metric},
+            seeds={"seed": options.seed},
+            encoder=encoder.describe(),
+            data_hash=parts.data_hash,
+        ),
+    )
+    return Fit(
+        model=model,
+        protocol=protocol,
+        metric=options.metric,
+        grid=tuple(grid),
+        blocks=tuple(blocks),
+        evaluation=evaluation,
+        known=known,
+        unknown=unknown,
+        known_table=known_table,
+        unknown_table=unknown_table,
+        skipped=parts.skipped,
+        notes=(*protocol.notes, *parts.dataset.notes),
+    )
+
+
+def fit_head(parts: Parts, family: HeadFamily, candidate: Candidate) -> Head:
+    """The head of a candidate, fitted on all training images."""
+    train = parts.tables["train"]
+    labels = label_indices(train.origins, parts.dataset.known)
+    return family.fit(
+        train.block(candidate.block), labels, len(parts.dataset.known), candidate.value
+    )
+
+
+def answers_of(head: Head, table: FeatureTable, block: int) -> Answers:
+    """What a head says about a table's images."""
+    return Answers(head.predict_proba(table.block(block)), table.origins)
+
+
+def tested(
+    chosen: Candidate, known: Answers, unknown: Answers, origins: Sequence[str]
+) -> Candidate:
+    """The test metrics of a chosen candidate."""
+    correct = known.predicted == known.labels(origins)
+    some = len(unknown) > 0
+    return replace(
+        chosen,
+        accuracy=float(np.mean(correct)),
+        auroc=auroc(known.scores, unknown.scores) if some else None,
+        oscr=oscr(known.scores, correct, unknown.scores) if some else None,
+    )
+
+
+def headline(evaluation: Evaluation) -> dict[str, float | None]:
+    """The figures a model file carries."""
+    detection = evaluation.detection
+    return {
+        "accuracy": evaluation.closed.accuracy,
+        "macro_f1": evaluation.closed.macro_f1,
+        "auroc": detection.auroc if detection else None,
+        "oscr": evaluation.oscr,
+        "tnr_at_tpr95": detection.tnr_at_tpr95 if detection else None,
+        "open_accuracy": evaluation.open_accuracy,
+    }

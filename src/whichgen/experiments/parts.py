@@ -1,0 +1,133 @@
+"""The features of a data set's five parts, and the arrays that heads and metrics want of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from whichgen.data.duplicates import Track, untracked
+from whichgen.data.perturb import INTENSITIES, Perturbation
+from whichgen.data.samples import PARTS, Dataset
+from whichgen.encoders.encoder import Encoder
+from whichgen.errors import DataError
+from whichgen.evaluation.evaluate import label_indices
+from whichgen.evaluation.protocols import Fold
+from whichgen.evaluation.selection import FoldFeatures
+from whichgen.features.extract import FeatureTable, extract
+from whichgen.features.store import FeatureStore
+from whichgen.provenance import fingerprint
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A data set and the features of its parts; every image was encoded once for all blocks."""
+
+    dataset: Dataset
+    tables: Mapping[str, FeatureTable]
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Why files are missing, one reason each."""
+        reasons = (reason for table in self.tables.values() for reason in table.skipped)
+        return tuple(dict.fromkeys(reasons))
+
+    @property
+    def data_hash(self) -> str:
+        """A digest of every image's content, origin and part."""
+        rows = (
+            part.encode() + b"\0" + sample.origin.encode() + b"\0" + key
+            for part, table in self.tables.items()
+            for sample, key in zip(table.samples, table.keys, strict=True)
+        )
+        return fingerprint(rows)
+
+    def with_train(self, rows: np.ndarray) -> Parts:
+        """The same with only some rows of the training part."""
+        return Parts(self.dataset, {**self.tables, "train": self.tables["train"].take(rows)})
+
+
+def extract_parts(
+    dataset: Dataset,
+    encoder: Encoder,
+    store: FeatureStore,
+    *,
+    parts: Sequence[str] = PARTS,
+    augment: Sequence[str] = (),
+    perturbation: Perturbation | None = None,
+    seed: int = 0,
+    batch_size: int = 32,
+    track: Track = untracked,
+) -> Parts:
+    """Extracts (or finds in the store) the features of a data set.
+
+    Parameters
+    ----------
+    parts
+        Those wanted, of :data:`~whichgen.data.samples.PARTS`.
+    augment
+        Kinds of perturbation for training: each training image is there as it is and once more for
+        every kind, at an intensity drawn (seeded) from the five.
+    perturbation
+        One that every image of ``parts`` goes through; for testing.
+
+    Raises
+    ------
+    DataError
+        After unreadable files were passed over, a known origin has no training image left.
+    """
+    rng = np.random.default_rng(seed)
+    tables = {}
+    for part in parts:
+        samples = dataset.part(part)
+        applied: list[Perturbation | None] = [perturbation] * len(samples)
+        copies = list(samples)
+        for kind in augment if part == "train" else ():
+            copies += samples
+            applied += [Perturbation(kind, v) for v in rng.choice(INTENSITIES[kind], len(samples))]
+        tables[part] = extract(
+            copies,
+            encoder,
+            store,
+            perturbations=applied,
+            batch_size=batch_size,
+            track=track,
+            description=f"Extracting {part}" + (f" {perturbation}" if perturbation else ""),
+        )
+    if "train" in tables:
+        left = set(tables["train"].origins.tolist())
+        empty = [origin for origin in dataset.known if origin not in left]
+        if empty:
+            raise DataError(
+                f"no readable training image of {', '.join(empty)}; the first problem: "
+                f"{(*tables['train'].skipped, 'none')[0]}. Run `whichgen dataset check`."
+            )
+    return Parts(dataset, tables)
+
+
+#: A fold's training, known validation and unknown validation images.
+FoldTables = tuple[FeatureTable, FeatureTable, FeatureTable]
+
+
+def fold_tables(parts: Parts, fold: Fold) -> FoldTables:
+    """A fold's training, known validation and unknown validation images."""
+
+    def of(part: str, origins: Sequence[str]) -> FeatureTable:
+        table = parts.tables[part]
+        return table.take(np.flatnonzero(np.isin(table.origins, origins)))
+
+    return of("train", fold.known), of("val", fold.known), of(fold.unknown_part, fold.unknown)
+
+
+def fold_features(tables: FoldTables, known: Sequence[str], block: int) -> FoldFeatures:
+    """The arrays of one block for a fold's tables."""
+    train, val, unknown = tables
+    return FoldFeatures(
+        train=train.block(block),
+        train_labels=label_indices(train.origins, known),
+        val=val.block(block),
+        val_labels=label_indices(val.origins, known),
+        unknown=unknown.block(block),
+        n_origins=len(known),
+    )

@@ -1,0 +1,33 @@
+"""Work done ahead in threads, so that decoding overlaps with encoding."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar, TypeVarTuple
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+def prefetched(
+    function: Callable[[*Ts], T], jobs: Iterable[tuple[*Ts]], *, threads: int, depth: int
+) -> Iterator[T]:
+    """``function(*job)`` for each job, in order, with at most ``depth`` results held ahead.
+
+    What was not begun is dropped when the caller stops early (an error, Ctrl-C).
+    """
+    source = iter(jobs)
+    pending: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for job in islice(source, depth):
+                pending.append(pool.submit(function, *job))
+            while pending:
+                yield pending.popleft().result()
+                for job in islice(source, 1):
+                    pending.append(pool.submit(function, *job))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
