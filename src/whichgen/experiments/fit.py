@@ -24,7 +24,7 @@ from whichgen.evaluation.selection import (
     mean_over_folds,
 )
 from whichgen.experiments.parts import Parts, fold_tables
-from whichgen.experiments.sweeps import Sweep, run_sweeps
+from whichgen.experiments.sweeps import Sweep, in_processes, run_sweeps
 from whichgen.features.extract import FeatureTable
 from whichgen.heads.base import Head, HeadFamily
 from whichgen.openset.threshold import threshold_at_tpr
@@ -148,9 +148,14 @@ def fit(
     per_block = best_of_each_block(grid, options.metric)
     known_table = parts.tables[protocol.test_part]
     unknown_table = parts.tables["test_unknown"]
+    train = parts.tables["train"]
+    labels = label_indices(train.origins, parts.dataset.known)
+    fits = ((train.block(c.block), labels, len(parts.dataset.known), c.value) for c in per_block)
+    heads = track(
+        in_processes(options.family.fit, fits), description="Testing blocks", total=len(per_block)
+    )
     blocks = []
-    for candidate in track(per_block, description="Testing blocks"):
-        fitted = fit_head(parts, options.family, candidate)
+    for candidate, fitted in zip(per_block, heads, strict=True):
         on_known = answers_of(fitted, known_table, candidate.block)
         on_unknown = answers_of(fitted, unknown_table, candidate.block)
         blocks.append(
@@ -199,15 +204,6 @@ def fit(
         unknown_table=unknown_table,
         skipped=parts.skipped,
         notes=(*protocol.notes, *parts.dataset.notes),
-    )
-
-
-def fit_head(parts: Parts, family: HeadFamily, candidate: Candidate) -> Head:
-    """The head of a candidate, fitted on all training images."""
-    train = parts.tables["train"]
-    labels = label_indices(train.origins, parts.dataset.known)
-    return family.fit(
-        train.block(candidate.block), labels, len(parts.dataset.known), candidate.value
     )
 
 

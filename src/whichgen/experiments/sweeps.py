@@ -6,9 +6,10 @@ A stopped run goes on where it was, and a second run fits nothing again.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar, TypeVarTuple
 
 from joblib import Parallel, delayed
 
@@ -18,6 +19,9 @@ from whichgen.experiments.parts import FoldTables, fold_features
 from whichgen.heads.base import HeadFamily
 from whichgen.provenance import fingerprint
 from whichgen.version import __version__
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 @dataclass(frozen=True)
@@ -48,25 +52,37 @@ class Sweep:
 def run_sweeps(
     sweeps: Sequence[Sweep], encoder_key: str, *, cache: Path | None, jobs: int = -1
 ) -> Iterator[list[Candidate]]:
-    """The candidates of each sweep, in order, each kept in ``cache`` as soon as it is there.
-
-    Processes rather than BLAS threads: the matrices are small, and on busy cores threads that wait
-    for each other were seen to take 25 times as long. ``jobs`` is their number, -1 for all cores.
-    """
+    """The candidates of each sweep, in order, each kept in ``cache`` as soon as it is there."""
     files = [sweep.file(cache, encoder_key) if cache else None for sweep in sweeps]
     found = [_read(file) for file in files]
     # A generator: features are read when a worker is free for them, not all at once.
     missing = (
-        delayed(sweep_block)(sweep.block, sweep.family, sweep.features())
+        (sweep.block, sweep.family, sweep.features())
         for sweep, kept in zip(sweeps, found, strict=True)
         if kept is None
     )
-    fitted = iter(Parallel(n_jobs=jobs, return_as="generator")(missing))
+    fitted = in_processes(sweep_block, missing, jobs=jobs)
     for file, kept in zip(files, found, strict=True):
-        candidates = next(fitted) if kept is None else kept
-        if kept is None and file is not None:
-            write_text(file, json.dumps([asdict(c) for c in candidates]))
+        candidates = kept
+        if candidates is None:
+            candidates = next(fitted)
+            if file is not None:
+                write_text(file, json.dumps([asdict(c) for c in candidates]))
         yield candidates
+    # joblib wants to be asked until it says that there is no more.
+    next(fitted, None)
+
+
+def in_processes(
+    function: Callable[[*Ts], T], calls: Iterable[tuple[*Ts]], *, jobs: int = -1
+) -> Iterator[T]:
+    """``function(*call)`` for each call, in order, by worker processes of one BLAS thread each.
+
+    Not by BLAS threads, because the matrices are small: on busy cores, threads that wait for each
+    other were seen to take 25 times as long. ``jobs`` is their number, -1 for all cores.
+    """
+    parallel = Parallel(n_jobs=jobs, return_as="generator")
+    yield from parallel(delayed(function)(*call) for call in calls)
 
 
 def _read(file: Path | None) -> list[Candidate] | None:
