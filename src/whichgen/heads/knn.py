@@ -26,8 +26,9 @@ PAPER_K = tuple(range(1, 21))
 def normalised(features: np.ndarray) -> np.ndarray:
     """Rows scaled to unit length, float32; a row of zeros stays one."""
     rows = np.asarray(features, dtype=np.float32)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.ascontiguousarray(rows / np.where(norms > 0, norms, 1))
+    # Squares summed in float64: those of float32 overflow above 1e19 and vanish below 1e-23.
+    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))[:, None]
+    return np.ascontiguousarray(rows / np.where(norms > 0, norms, 1), dtype=np.float32)
 
 
 def vote(similarities: np.ndarray, labels: np.ndarray, n_origins: int) -> np.ndarray:

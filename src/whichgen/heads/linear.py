@@ -6,7 +6,8 @@ parametrisation)::
     ½‖W‖² + C · Σᵢ [ log Σⱼ exp(wⱼ·xᵢ + bⱼ) − (w_yᵢ·xᵢ + b_yᵢ) ]
 
 on raw features in float64, as the paper has it (no standardisation). It is scikit-learn's
-``LogisticRegression``; all values of C are solved in ascending order, each from the last solution.
+``LogisticRegression``, and of two origins, as there, the penalty is on the one logit that tells
+them apart: ½‖w₁ − w₀‖². All values of C are solved in ascending order, each from the last solution.
 """
 
 from __future__ import annotations
@@ -29,6 +30,15 @@ PAPER_C = tuple(float(c) for c in np.logspace(-6, 5, 45))
 # Newton's method takes a handful of steps where lbfgs takes hundreds, but its matrix has
 # origins · (d + 1) rows; measured on EfficientNet-Lite0's blocks, lbfgs wins above.
 _NEWTON_ROWS = 1000
+
+#: The way by which a fit at one C gets there.
+_DECADES = tuple(10.0**k for k in range(-6, 9))
+
+# What is tried in turn, each from where the one before stopped. scikit-learn bounds the gradient of
+# the mean loss + penalty / (n C), which is small all over where C is large: hence the low
+# tolerances. On separable data rounding can keep Newton's method from them, and lbfgs from its own.
+_NEWTON = (("newton-cholesky", 1e-12), ("lbfgs", 1e-14), ("lbfgs", 1e-9))
+_LBFGS = (("lbfgs", 1e-14), ("lbfgs", 1e-9))
 
 
 @dataclass(frozen=True)
@@ -87,14 +97,19 @@ class LinearProbe:
     def fit(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
     ) -> LinearHead:
-        """The probe for one C.
+        """The probe for one C, reached by way of smaller ones.
+
+        On separable data a solver that starts at a large C from nothing can fail where a sweep over
+        the grid arrives.
 
         Raises
         ------
         FitError
             An origin has no image, a feature is not finite, or the solver did not converge.
         """
-        return next(self._path(features, labels, n_origins, (value,)))[1]
+        way = [c for c in _DECADES if c < value]
+        *_, (_, head) = self._path(features, labels, n_origins, (*way, value))
+        return head
 
     def restore(
         self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float
@@ -121,31 +136,39 @@ class LinearProbe:
         if len(x) < x.shape[1]:
             basis = np.linalg.qr(x.T)[0].T
             x = x @ basis.T
+        # x/a with C·a² is the same problem (of weights a·W); with a the features' root mean square
+        # the solver's tolerances mean the same for every encoder.
+        scale = float(np.sqrt(np.mean(x**2))) or 1.0
+        x = x / scale
         newton = n_origins * (x.shape[1] + 1) <= _NEWTON_ROWS
-        model = LogisticRegression(
-            solver="newton-cholesky" if newton else "lbfgs",
-            # scikit-learn bounds the gradient of the mean loss + penalty / (n C), which is small
-            # all over where C is large.
-            tol=1e-12 if newton else 1e-14,
-            max_iter=self.max_iter if newton else 100 * self.max_iter,
-            warm_start=True,
-        )
+        model = LogisticRegression(warm_start=True)
         for value in values:
-            model.C = value
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", ConvergenceWarning)
-                try:
-                    model.fit(x, labels)
-                except ConvergenceWarning as warning:
-                    raise FitError(
-                        f"the linear probe did not converge at C = {value:g} within "
-                        f"{model.max_iter} steps ({str(warning).splitlines()[0]}). Raise "
-                        "--max_train_iters or lower --c_max."
-                    ) from None
-            weights, bias = model.coef_, model.intercept_
+            model.C = value * scale**2
+            reason = ""
+            for model.solver, model.tol in _NEWTON if newton else _LBFGS:
+                # A step of lbfgs is a hundredth of the work, and of the way.
+                model.max_iter = self.max_iter * (100 if model.solver == "lbfgs" else 1)
+                reason = _fit_on(model, x, labels)
+                if not reason:
+                    break
+            if reason:
+                raise FitError(
+                    f"the linear probe did not converge at C = {value:g} within {model.max_iter} "
+                    f"steps ({reason}). Raise --max_train_iters or lower --c_max."
+                )
+            weights, bias = model.coef_ / scale, model.intercept_
             if n_origins == 2:
                 # scikit-learn solves two classes with one logit z; softmax(−z/2, z/2) is the same.
                 weights = np.vstack([-weights, weights]) / 2
                 bias = np.array([-bias[0], bias[0]]) / 2
-            in_full = weights @ basis if basis is not None else weights.copy()
+            in_full = weights @ basis if basis is not None else weights
             yield value, LinearHead(in_full, bias - in_full @ centre)
+
+
+def _fit_on(model: LogisticRegression, x: np.ndarray, labels: np.ndarray) -> str:
+    """Fits on from where ``model`` is; returns why it does not converge, or nothing."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        model.fit(x, labels)
+    reasons = [str(w.message) for w in caught if issubclass(w.category, ConvergenceWarning)]
+    return reasons[0].splitlines()[0] if reasons else ""

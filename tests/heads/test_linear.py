@@ -1,0 +1,217 @@
+"""The linear probe: the optimum of its objective, whatever the shape of the data."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from scipy.special import logsumexp
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+from whichgen.errors import FitError
+from whichgen.heads.linear import PAPER_C, LinearHead, LinearProbe
+
+
+def _data(n: int, d: int, n_origins: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Overlapping classes; columns of different scales and means, as an encoder's are."""
+    rng = np.random.default_rng(seed)
+    labels = np.concatenate([np.arange(n_origins), rng.integers(0, n_origins, n - n_origins)])
+    centres = rng.normal(0, 0.7, (n_origins, d))
+    scales = np.exp(rng.normal(0, 0.7, d))
+    features = (centres[labels] + rng.normal(0, 1, (n, d))) * scales + rng.normal(0, 1, d)
+    return features.astype(np.float32), labels
+
+
+def _objective(head: LinearHead, x: np.ndarray, y: np.ndarray, c: float) -> float:
+    """½‖W‖² + C Σ [logsumexp(logits) − logit of y]; of two origins the penalty is on one logit."""
+    logits = x.astype(np.float64) @ head.weights.T + head.bias
+    loss = (logsumexp(logits, axis=1) - logits[np.arange(len(y)), y]).sum()
+    if len(head.weights) == 2:
+        return float(0.5 * ((head.weights[1] - head.weights[0]) ** 2).sum() + c * loss)
+    return float(0.5 * (head.weights**2).sum() + c * loss)
+
+
+def _reference(x: np.ndarray, y: np.ndarray, c: float) -> LinearHead:
+    """scikit-learn, fitted on the features as they are and much tighter than by default."""
+    model = LogisticRegression(C=c, solver="newton-cg", tol=1e-10, max_iter=10_000)
+    model.fit(x.astype(np.float64), y)
+    weights, bias = model.coef_, model.intercept_
+    if len(bias) == 1:
+        weights, bias = np.vstack([0 * weights, weights]), np.array([0.0, bias[0]])
+    return LinearHead(weights, bias)
+
+
+#: The largest matrix for Newton's method: none, or any.
+SOLVERS = {"lbfgs": 0, "newton": 10**6}
+SHAPES = {"n > d": (80, 8), "n < d": (30, 60), "n = d": (20, 20)}
+
+
+@pytest.fixture(params=SOLVERS)
+def solver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each solver in turn, whatever the shape."""
+    monkeypatch.setattr("whichgen.heads.linear._NEWTON_ROWS", SOLVERS[request.param])
+    return str(request.param)
+
+
+@pytest.mark.filterwarnings("ignore:.*[Ll]ine [Ss]earch")  # the reference's, at its own limit
+@pytest.mark.parametrize("n_origins", [2, 5])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("c", PAPER_C[::11])
+def test_the_optimum_is_scikit_learn_s(solver: str, shape: str, n_origins: int, c: float) -> None:
+    x, y = _data(*SHAPES[shape], n_origins)
+    head = LinearProbe().fit(x, y, n_origins, c)
+    expected = _reference(x, y, c)
+    best = _objective(expected, x, y, c)
+    assert _objective(head, x, y, c) == pytest.approx(best, rel=1e-6)
+    np.testing.assert_allclose(head.predict_proba(x), expected.predict_proba(x), atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [0.01, 10.0])
+def test_the_features_scale_changes_neither_the_problem_nor_how_well_it_is_solved(
+    solver: str, scale: float
+) -> None:
+    x, y = _data(100, 12, 5)
+    for c in (1e-2, 10.0):
+        plain = LinearProbe().fit(x, y, 5, c)
+        scaled = LinearProbe().fit(x * scale, y, 5, c / scale**2)
+        np.testing.assert_allclose(scaled.weights * scale, plain.weights, rtol=1e-3, atol=1e-4)
+        best = _objective(_reference(x, y, c), x, y, c)
+        assert _objective(plain, x, y, c) == pytest.approx(best, rel=1e-6)
+
+
+def test_features_far_from_zero_are_no_hindrance(solver: str) -> None:
+    x, y = _data(150, 12, 5)
+    far = x.astype(np.float64) + 1000
+    head, plain = (LinearProbe().fit(f, y, 5, 1.0) for f in (far, x))
+    np.testing.assert_allclose(head.weights, plain.weights, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(head.predict_proba(far), plain.predict_proba(x), atol=1e-5)
+
+
+def test_a_constant_feature_is_given_no_weight(solver: str) -> None:
+    x, y = _data(60, 5, 3)
+    x[:, 2] = 7
+    assert np.abs(LinearProbe().fit(x, y, 3, 1.0).weights[:, 2]).max() < 1e-9
+    even = LinearProbe().fit(np.zeros((60, 4)), y, 3, 1.0)
+    shares = np.bincount(y) / 60
+    np.testing.assert_allclose(even.predict_proba(np.zeros((1, 4)))[0], shares, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_origins", [2, 5])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_step_from_the_optimum_is_better(shape: str, n_origins: int) -> None:
+    x, y = _data(*SHAPES[shape], n_origins)
+    rng = np.random.default_rng(1)
+    for c in (1e-4, 1.0, 100.0):
+        head = LinearProbe().fit(x, y, n_origins, c)
+        best = _objective(head, x, y, c)
+        for size in (1e-1, 1e-3):
+            for _ in range(20):
+                step = rng.normal(0, size, head.weights.shape)
+                moved = LinearHead(head.weights + step, head.bias + rng.normal(0, size, n_origins))
+                assert _objective(moved, x, y, c) > best
+
+
+@pytest.mark.parametrize("n_origins", [2, 5])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_sweep_over_the_paper_s_grid_is_a_fit_for_each_c(shape: str, n_origins: int) -> None:
+    x, y = _data(*SHAPES[shape], n_origins)
+    queries = [_data(7, x.shape[1], n_origins, seed=s)[0] for s in (1, 2)]
+    probe = LinearProbe()
+    swept = list(probe.sweep(x, y, n_origins, queries))
+    assert tuple(value for value, _ in swept) == PAPER_C
+    for value, probabilities in swept[::6]:
+        head = probe.fit(x, y, n_origins, value)
+        for query, found in zip(queries, probabilities, strict=True):
+            assert found.shape == (7, n_origins)
+            np.testing.assert_allclose(found, head.predict_proba(query), atol=1e-4)
+
+
+def test_the_grid_is_the_paper_s() -> None:
+    assert len(PAPER_C) == 45
+    assert PAPER_C[0] == pytest.approx(1e-6)
+    assert PAPER_C[-1] == pytest.approx(1e5)
+    ratios = np.array(PAPER_C[1:]) / PAPER_C[:-1]
+    np.testing.assert_allclose(ratios, ratios[0])
+    assert LinearProbe(values=(10.0, 0.1)).grid(5) == (0.1, 10.0)
+
+
+def test_probabilities_sum_to_one_and_stand_extreme_logits() -> None:
+    head = LinearHead(np.array([[1e4, 0.0], [0.0, 1e4], [1.0, 1.0]]), np.zeros(3))
+    found = head.predict_proba(np.array([[1.0, -1.0], [0.0, 0.0], [-1e4, 1e4]], dtype=np.float32))
+    assert found.dtype == np.float64
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-12)
+    np.testing.assert_allclose(found[1], 1 / 3)
+    assert found.argmax(axis=1).tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("n_origins", [2, 5])
+def test_a_restored_head_is_the_head_to_the_bit(n_origins: int) -> None:
+    x, y = _data(40, 90, n_origins)
+    head = LinearProbe().fit(x, y, n_origins, 0.5)
+    tensors = {name: t.copy() for name, t in head.tensors().items()}
+    assert {name: (t.dtype, t.shape) for name, t in tensors.items()} == {
+        "weights": (np.float64, (n_origins, 90)),
+        "bias": (np.float64, (n_origins,)),
+    }
+    restored = LinearProbe().restore(tensors, n_origins, 0.5)
+    assert np.array_equal(restored.predict_proba(x), head.predict_proba(x))
+
+
+@pytest.mark.parametrize("c", [1e3, 1e5])
+@pytest.mark.parametrize("n_origins", [2, 5])
+def test_a_fit_arrives_where_a_sweep_arrives_on_separable_data(
+    solver: str, n_origins: int, c: float
+) -> None:
+    for shape in ((40, 90), (60, 20)):
+        x, y = _data(*shape, n_origins, seed=4)
+        x[np.arange(len(x)), y] += 30
+        LinearProbe().fit(x, y, n_origins, c)
+
+
+def test_a_solver_that_does_not_converge_is_an_error(
+    solver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(model: LogisticRegression, *_: object, **__: object) -> None:
+        warnings.warn("the limit is reached\nsee the manual", ConvergenceWarning, stacklevel=2)
+
+    x, y = _data(300, 40, 5)
+    with pytest.raises(FitError, match=r"at C = 1e-06 within 0 steps .*--max_train_iters"):
+        LinearProbe(max_iter=0).fit(x, y, 5, 1e5)
+    monkeypatch.setattr(LogisticRegression, "fit", stopped)
+    with pytest.raises(FitError, match=r"\(the limit is reached\)\. Raise --max_train_iters or"):
+        list(LinearProbe().sweep(x, y, 5, []))
+
+
+def test_a_solver_that_is_kept_from_the_last_digits_is_no_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    original = LogisticRegression.fit
+
+    def fit(model: LogisticRegression, x: np.ndarray, y: np.ndarray) -> object:
+        if model.tol < 1e-10:
+            warnings.warn("rounding", ConvergenceWarning, stacklevel=2)
+        return original(model, x, y)
+
+    x, y = _data(150, 12, 5)
+    expected = LinearProbe().fit(x, y, 5, 1.0).weights
+    monkeypatch.setattr(LogisticRegression, "fit", fit)
+    np.testing.assert_allclose(LinearProbe().fit(x, y, 5, 1.0).weights, expected, atol=1e-5)
+
+
+def test_the_head_of_one_c_is_not_changed_by_the_next() -> None:
+    x, y = _data(60, 5, 3)
+    path = LinearProbe()._path(x, y, 3, (0.01, 100.0))
+    _, first = next(path)
+    kept = first.weights.copy(), first.bias.copy()
+    next(path)
+    assert np.array_equal(first.weights, kept[0])
+    assert np.array_equal(first.bias, kept[1])
+
+
+@pytest.mark.parametrize("values", [(), (0.0,), (1.0, -1.0)])
+def test_c_must_be_positive(values: tuple[float, ...]) -> None:
+    with pytest.raises(FitError, match="C must be positive"):
+        LinearProbe(values=values)
