@@ -6,8 +6,10 @@ import os
 
 # Before transformers is imported: no test may wait for a network.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# For processes that tests start.
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import pytest
 import torch
 from hypothesis import settings
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from whichgen.encoders.encoder import Encoder
 
@@ -30,9 +33,11 @@ ImageFolder = Callable[..., Path]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    """Sums in one order, and no fight over the cores of a shared machine."""
+def _one_thread() -> Iterator[None]:
+    """Sums in one order; threads that wait for each other on busy cores cost 50 times the work."""
     torch.set_num_threads(1)
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture
