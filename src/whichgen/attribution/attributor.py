@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,10 @@ class Attribution:
     score: float | None
     threshold: float
     error: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON values, the probabilities by origin."""
+        return asdict(self)
 
     def as_row(self) -> dict[str, Any]:
         """One flat row for a table: a probability is the column ``p(ORIGIN)``."""

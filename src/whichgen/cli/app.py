@@ -1,0 +1,63 @@
+"""The program ``whichgen``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from whichgen.cli import dataset
+from whichgen.cli.attribute import attribute
+from whichgen.cli.fit import knn, linear
+from whichgen.cli.lowdata import lowdata
+from whichgen.cli.robustness import evaluate, robustness
+from whichgen.version import __version__
+
+app = typer.Typer(
+    help="Which generative model made this image? Open-set origin attribution.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    # --c_min, as the first implementation spells it, and --c-min are the same option.
+    context_settings={"token_normalize_func": lambda token: token.replace("_", "-")},
+)
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """Which generative model made this image? Open-set origin attribution."""
+    if show:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+for command in (linear, knn, attribute, evaluate, robustness, lowdata):
+    app.command()(command)
+app.add_typer(dataset.app, name="dataset")
+
+
+def expand_blocks(arguments: Sequence[str]) -> list[str]:
+    """``-b 5 6 7``, as the first implementation takes it → ``-b 5 -b 6 -b 7``."""
+    expanded: list[str] = []
+    option = ""
+    for argument in arguments:
+        if argument in ("-b", "--blocks"):
+            option = argument
+            continue
+        if option and argument.isdecimal():
+            expanded += [option, argument]
+            continue
+        if option and (not expanded or expanded[-2:-1] != [option]):
+            # Nothing followed it: the parser shall say so.
+            expanded.append(option)
+        option = ""
+        expanded.append(argument)
+    return [*expanded, option] if option and expanded[-2:-1] != [option] else expanded
+
+
+def main() -> None:
+    """The entry point of the command line."""
+    app(args=expand_blocks(sys.argv[1:]))

@@ -1,0 +1,87 @@
+"""``whichgen attribute``: which generator made these images?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from whichgen.cli.console import fail, guarded, say, show_table, track
+from whichgen.cli.options import BatchSize, Device
+from whichgen.errors import DataError
+
+if TYPE_CHECKING:
+    from whichgen.attribution.attributor import Attribution
+
+
+@guarded
+def attribute(
+    model: Annotated[Path, typer.Argument(help="A model folder, or a run's folder.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV on standard output.")] = False,
+    parquet: Annotated[Path | None, typer.Option(help="Write this Parquet file.")] = None,
+    backbone: Annotated[
+        str, typer.Option(help="The encoder's folder, if it is not where the model says.")
+    ] = "",
+    device: Device = "auto",
+    batch_size: BatchSize = 32,
+) -> None:
+    """Say for each image which known origin made it, or `unknown`."""
+    if as_json and as_csv:
+        raise DataError("choose one of --json and --csv.")
+    from whichgen.attribution.attributor import Attributor
+    from whichgen.report.tables import csv_text, write_parquet
+
+    files = find_images(images)
+    attributor = Attributor.load(model, device=device, backbone=backbone)
+    answers = attributor.attribute(files, batch_size=batch_size, track=track)
+    if parquet:
+        write_parquet(parquet, [answer.as_row() for answer in answers])
+        say(f"{len(answers)} answers are in {parquet}")
+    if as_json:
+        rows = [answer.as_dict() for answer in answers]
+        sys.stdout.write(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+    elif as_csv:
+        sys.stdout.write(csv_text([answer.as_row() for answer in answers]))
+    elif not parquet:
+        _show(answers)
+    unread = [answer.error for answer in answers if answer.error]
+    if unread:
+        fail(f"{len(unread)} of {len(answers)} images have no answer:\n" + "\n".join(unread[:20]))
+        raise typer.Exit(1)
+
+
+def find_images(paths: list[Path]) -> list[Path]:
+    """The files named, and all images below the folders named."""
+    from whichgen.data.samples import list_images
+
+    found: list[Path] = []
+    for path in paths:
+        inside = list_images(path) if path.is_dir() else [path]
+        if not inside:
+            raise DataError(f"{path} holds no image.")
+        found += inside
+    return found
+
+
+def _show(answers: list[Attribution]) -> None:
+    read = [answer for answer in answers if not answer.error]
+    if not read:
+        return
+    show_table(
+        [
+            {
+                "image": answer.image,
+                "origin": answer.origin,
+                "score": f"{answer.score:.3f}",
+                **{origin: f"{100 * p:.1f} %" for origin, p in answer.probabilities.items()},
+            }
+            for answer in read
+        ],
+        title=f"A score below {read[0].threshold:.3f} is answered `unknown`; "
+        "the rest of the row is the probability of each known origin",
+    )

@@ -1,0 +1,94 @@
+"""What the command line says: tables on standard output, progress and errors on standard error."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from whichgen.errors import WhichgenError
+
+out = Console()
+err = Console(stderr=True)
+
+#: The exit status of a program that Ctrl-C stopped.
+_INTERRUPTED = 130
+
+
+def track(
+    items: Iterable[Any], *, description: str = "", total: int | None = None
+) -> Iterator[Any]:
+    """Yields the items and shows a progress bar."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err) as progress:
+        yield from progress.track(items, total=total, description=description)
+
+
+def show_table(rows: Sequence[Any], *, title: str = "") -> None:
+    """Prints dictionaries as a table whose columns are the first one's keys."""
+    if not rows:
+        return
+    table = Table(title=title or None, title_justify="left")
+    for column in rows[0]:
+        table.add_column(str(column), justify="left" if column == next(iter(rows[0])) else "right")
+    for row in rows:
+        table.add_row(*(escape(str(row.get(column, ""))) for column in rows[0]))
+    out.print(table)
+
+
+def say(text: str) -> None:
+    """One line of information on standard error."""
+    err.print(escape(text), highlight=False, soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """One line that must be seen."""
+    err.print(f"[bold yellow]{escape(text)}[/]", highlight=False, soft_wrap=True)
+
+
+def fail(text: str) -> None:
+    """One error message."""
+    err.print(f"[bold red]error:[/] {escape(text)}", highlight=False, soft_wrap=True)
+
+
+def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A command whose expected errors end in one message and a non-zero exit status."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except WhichgenError as error:
+            fail(str(error))
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            fail(
+                f"{where}{error.strerror or error}. What was computed before is kept: mend this "
+                "(free disk space, write permission) and run the same command again."
+            )
+        except KeyboardInterrupt:
+            err.print()
+            fail("stopped. What was computed is kept; the same command goes on from there.")
+            raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(1) from None
+
+    return run

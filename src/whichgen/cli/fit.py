@@ -1,0 +1,156 @@
+"""``whichgen linear`` and ``whichgen knn``: fit, choose, evaluate, save."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from whichgen.cli.console import say, show_table, track, warn
+from whichgen.cli.options import Request, fitting_command
+from whichgen.errors import DataError, FitError
+
+if TYPE_CHECKING:
+    from whichgen.evaluation.evaluate import Evaluation
+    from whichgen.heads.base import HeadFamily
+
+FixedC = Annotated[float | None, typer.Option("--C", help="One C instead of the sweep.")]
+MinC = Annotated[float, typer.Option("--c_min", help="Smallest C, as a power of ten.")]
+MaxC = Annotated[float, typer.Option("--c_max", help="Largest C, as a power of ten.")]
+StepsC = Annotated[int, typer.Option("--c_step", min=1, help="How many values of C.")]
+MaxIter = Annotated[
+    int, typer.Option("--max_train_iters", min=1, help="Solver steps before it is an error.")
+]
+FixedK = Annotated[int | None, typer.Option("--K", help="One k instead of the sweep.")]
+MinK = Annotated[int, typer.Option("--k_min", min=1, help="Smallest k.")]
+MaxK = Annotated[int, typer.Option("--k_max", min=1, help="Largest k.")]
+StepsK = Annotated[int, typer.Option("--k_step", min=1, help="How many values of k.")]
+
+
+@fitting_command
+def linear(
+    request: Request,
+    C: FixedC = None,
+    c_min: MinC = -6,
+    c_max: MaxC = 5,
+    c_step: StepsC = 45,
+    max_train_iters: MaxIter = 1000,
+) -> None:
+    """Linear probe: fit on every block, choose block and C, evaluate, save the model."""
+    run_fit(linear_family(C, c_min, c_max, c_step, max_train_iters), request, "linear-probe")
+
+
+@fitting_command
+def knn(
+    request: Request,
+    K: FixedK = None,
+    k_min: MinK = 1,
+    k_max: MaxK = 20,
+    k_step: StepsK = 20,
+) -> None:
+    """k nearest neighbours: fit on every block, choose block and k, evaluate, save the model."""
+    run_fit(knn_family(K, k_min, k_max, k_step), request, "knn")
+
+
+def linear_family(
+    C: float | None,
+    c_min: float,
+    c_max: float,
+    c_step: int,
+    max_iter: int,
+) -> HeadFamily:
+    """The linear probe over ``c_step`` values from 10^c_min to 10^c_max, or over ``C`` alone."""
+    import numpy as np
+
+    from whichgen.heads.linear import LinearProbe
+
+    if c_min > c_max:
+        raise FitError(f"--c_min {c_min:g} is over --c_max {c_max:g}.")
+    values = [C] if C is not None else np.logspace(c_min, c_max, c_step).tolist()
+    return LinearProbe(values=tuple(values), max_iter=max_iter)
+
+
+def knn_family(
+    K: int | None,
+    k_min: int,
+    k_max: int,
+    k_step: int,
+) -> HeadFamily:
+    """k-NN over ``k_step`` evenly spaced values from k_min to k_max, or over ``K`` alone."""
+    import numpy as np
+
+    from whichgen.heads.knn import KNearestNeighbours
+
+    if k_min > k_max:
+        raise FitError(f"--k_min {k_min} is over --k_max {k_max}.")
+    spaced = np.unique(np.linspace(k_min, k_max, k_step).astype(int)).tolist()
+    return KNearestNeighbours(values=(K,) if K is not None else tuple(spaced))
+
+
+def run_fit(family: HeadFamily, request: Request, kind: str) -> None:
+    """The main job, from images to a folder of results."""
+    from whichgen.experiments.fit import fit
+    from whichgen.report.fit_report import headline_rows, write_fit
+
+    dataset = request.source.open(request.cache, track=track)
+    config = request.as_config(family)
+    folder = request.run_folder(kind, dataset)
+    _refuse_other_run(folder, config, force=request.force)
+    for note in dataset.notes:
+        say(f"note: {note}")
+    encoder, parts = request.extract(dataset)
+    if parts.skipped:
+        warn(
+            f"{len(parts.skipped)} files can't be read and are left out, the first: "
+            f"{parts.skipped[0]}"
+        )
+    result = fit(
+        parts,
+        encoder,
+        request.fit_options(family),
+        config=config,
+        cache=request.cache / "sweeps",
+        track=track,
+    )
+    write_fit(result, folder, track=track)
+    show_table(
+        headline_rows(result.evaluation),
+        title=f"{dataset.name}, {family.name} head on block {result.model.block} of "
+        f"{encoder.name}, {family.parameter} = {result.model.value:.4g}",
+    )
+    show_unknown(result.evaluation)
+    for note in result.protocol.notes:
+        (warn if result.protocol.name == "paper" else say)(f"note: {note}")
+    if not len(result.unknown):
+        warn(
+            "there are no unknown test images: only closed-set figures. Name origins to hold out "
+            "with --unknown."
+        )
+    say(f"Everything is in {folder}: report.md, results.json, plots/, model/")
+
+
+def show_unknown(evaluation: Evaluation) -> None:
+    """The table of unknown generators, as many columns as a terminal has room for."""
+    from whichgen.report.fit_report import unknown_row
+
+    columns = ("unknown", "images", "AUROC", "OSCR", "rejected", "mostly taken for", "share")
+    rows = [unknown_row(r) for r in (*evaluation.unknown, *evaluation.groups)]
+    show_table([{c: row[c] for c in columns} for row in rows], title="Unknown generators, %")
+
+
+def _refuse_other_run(folder: Path, config: dict[str, Any], *, force: bool) -> None:
+    file = folder / "results.json"
+    if force or not file.is_file():
+        return
+    try:
+        kept = json.loads(file.read_text(encoding="utf-8"))["provenance"]["config"]
+    except (ValueError, KeyError, TypeError):
+        return
+    changed = [k for k, v in json.loads(json.dumps(config)).items() if kept.get(k) != v]
+    if changed:
+        raise DataError(
+            f"{folder} holds a run of other settings ({', '.join(changed)} differ). Choose another "
+            "folder with -o, or add --force to overwrite it."
+        )

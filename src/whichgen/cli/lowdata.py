@@ -1,0 +1,57 @@
+"""``whichgen lowdata``: how few images are enough."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from whichgen.cli.console import say, show_table, track
+from whichgen.cli.fit import knn_family, linear_family
+from whichgen.cli.options import Request, fitting_command, names
+from whichgen.errors import DataError
+
+
+@fitting_command
+def lowdata(
+    request: Request,
+    head: Annotated[str, typer.Option(help="linear or knn.")] = "linear",
+    shots: Annotated[
+        str, typer.Option(help="Training images a class, N,N,… (those that there are).")
+    ] = "1,2,5,10,20,50,100,200,500,1000,2000,4000",
+    seeds: Annotated[int, typer.Option(min=1, help="Draws for each number of images.")] = 5,
+) -> None:
+    """Repeat the fit on few images a class, over several draws."""
+    from whichgen.experiments.lowdata import low_data
+    from whichgen.heads.families import family_of
+    from whichgen.provenance import provenance
+    from whichgen.report.curves import lowdata_rows, write_lowdata
+
+    try:
+        numbers = [int(n) for n in names(shots)]
+    except ValueError:
+        raise DataError(f"--shots {shots!r}: expected whole numbers, as in 1,10,100.") from None
+    families = {"linear": linear_family(None, -6, 5, 45, 1000), "knn": knn_family(None, 1, 20, 20)}
+    family = families.get(head) or family_of(head)
+    dataset = request.source.open(request.cache, track=track)
+    encoder, parts = request.extract(dataset)
+    points = list(
+        low_data(
+            parts,
+            encoder,
+            request.fit_options(family),
+            shots=numbers,
+            seeds=range(seeds),
+            cache=request.cache / "sweeps",
+            track=track,
+        )
+    )
+    record = provenance(
+        {**request.as_config(family), "shots": numbers},
+        seeds={"seed": request.source.seed, "draws": seeds},
+        encoder=encoder.describe(),
+        data_hash=parts.data_hash,
+    )
+    folder = write_lowdata(points, record, request.run_folder("lowdata", dataset))
+    show_table(lowdata_rows(points), title=f"{dataset.name}: {head} head on few images")
+    say(f"Everything is in {folder}")

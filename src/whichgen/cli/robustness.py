@@ -1,0 +1,132 @@
+"""``whichgen robustness`` and ``whichgen evaluate``: a saved model on test images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from whichgen.cli.console import guarded, say, show_table, track
+from whichgen.cli.fit import show_unknown
+from whichgen.cli.options import (
+    CACHE,
+    CacheFolder,
+    Device,
+    GroupColumn,
+    Groups,
+    Unknown,
+    UnknownVal,
+    names,
+    open_store,
+)
+
+if TYPE_CHECKING:
+    from whichgen.attribution.model import OriginModel
+    from whichgen.data.source import DataSource
+
+ModelFolder = Annotated[Path, typer.Argument(help="A model folder, or a run's folder.")]
+Data = Annotated[str, typer.Option("-d", "--data", help="Other data than the model was fitted on.")]
+Backbone = Annotated[
+    str, typer.Option(help="The encoder's folder, if it is not where the model says.")
+]
+
+
+@guarded
+def robustness(
+    model: ModelFolder,
+    data: Data = "",
+    unknown: Unknown = "",
+    unknown_val: UnknownVal = "",
+    groups: Groups = "",
+    group_column: GroupColumn = "",
+    kinds: Annotated[
+        str, typer.Option(help="Perturbations: jpeg,blur,crop,resize.")
+    ] = "jpeg,blur,crop,resize",
+    output_dir: Annotated[
+        Path | None, typer.Option("-o", "--output_dir", help="Default: the run's folder.")
+    ] = None,
+    backbone: Backbone = "",
+    device: Device = "auto",
+    cache: CacheFolder = CACHE,
+) -> None:
+    """Test a model on JPEG, blurred, cropped and resized images: five intensities each."""
+    from whichgen.attribution.model import find_model, load_model
+    from whichgen.data.perturb import parse_perturbation
+    from whichgen.encoders.load import load_encoder
+    from whichgen.experiments.robustness import robustness as run
+    from whichgen.provenance import provenance
+    from whichgen.report.curves import robustness_rows, write_robustness
+
+    wanted = tuple(parse_perturbation(kind).kind for kind in names(kinds))
+    loaded = load_model(model)
+    source = source_of(loaded, data, unknown, unknown_val, groups, group_column)
+    dataset = source.open(cache, track=track)
+    encoder = load_encoder(
+        backbone or str(loaded.encoder["name"]), device=device, dtype=str(loaded.encoder["dtype"])
+    )
+    store = open_store(cache, encoder)
+    points = list(run(loaded, dataset, encoder, store, kinds=wanted, track=track))
+    config: dict[str, Any] = {**source.as_config(), "kinds": list(wanted), "model": str(model)}
+    record = provenance(
+        config,
+        seeds={"seed": source.seed},
+        encoder=encoder.describe(),
+        data_hash=loaded.data_hash,
+    )
+    found = find_model(model)
+    folder = output_dir or (found.parent if found.name == "model" else found)
+    write_robustness(points, record, folder)
+    show_table(robustness_rows(points), title=f"{dataset.name}: test figures, %")
+    say(f"Everything is in {folder}: robustness.md, robustness.json, plots/robustness.png")
+
+
+@guarded
+def evaluate(
+    model: ModelFolder,
+    data: Data = "",
+    unknown: Unknown = "",
+    unknown_val: UnknownVal = "",
+    groups: Groups = "",
+    group_column: GroupColumn = "",
+    backbone: Backbone = "",
+    device: Device = "auto",
+    cache: CacheFolder = CACHE,
+) -> None:
+    """Test a saved model once more, on its own or on other data."""
+    from whichgen.attribution.model import load_model
+    from whichgen.encoders.load import load_encoder
+    from whichgen.experiments.robustness import measure
+    from whichgen.report.fit_report import headline_rows
+
+    loaded = load_model(model)
+    source = source_of(loaded, data, unknown, unknown_val, groups, group_column)
+    dataset = source.open(cache, track=track)
+    encoder = load_encoder(
+        backbone or str(loaded.encoder["name"]), device=device, dtype=str(loaded.encoder["dtype"])
+    )
+    point = measure(loaded, dataset, encoder, open_store(cache, encoder), track=track)
+    show_table(headline_rows(point.evaluation), title=f"{dataset.name}: test figures")
+    show_unknown(point.evaluation)
+
+
+def source_of(
+    model: OriginModel,
+    data: str,
+    unknown: str,
+    unknown_val: str,
+    groups: str,
+    group_column: str,
+) -> DataSource:
+    """The data asked for, or else those that the model was fitted on."""
+    from whichgen.data.source import DataSource
+
+    if not data:
+        return DataSource.from_config(model.provenance["config"])
+    return DataSource(
+        data=data,
+        unknown=names(unknown),
+        unknown_val=names(unknown_val),
+        groups=groups,
+        group_column=group_column,
+    )

@@ -1,0 +1,87 @@
+"""The low-data regime: how few images of each origin are enough."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from whichgen.data.duplicates import Track, untracked
+from whichgen.encoders.encoder import Encoder
+from whichgen.errors import DataError
+from whichgen.experiments.fit import FitOptions, fit
+from whichgen.experiments.parts import Parts
+
+#: Training images a class.
+SHOTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 4000)
+
+
+@dataclass(frozen=True)
+class LowDataPoint:
+    """Test figures, in [0, 1], of one fit on ``shots`` images a class drawn with ``seed``."""
+
+    shots: int
+    seed: int
+    block: int
+    value: float
+    accuracy: float
+    auroc: float | None
+    oscr: float | None
+
+
+def possible_shots(parts: Parts, shots: Sequence[int] = SHOTS) -> tuple[int, ...]:
+    """Those numbers of images that every known origin has in training, ascending."""
+    origins = parts.tables["train"].origins
+    fewest = min(int((origins == origin).sum()) for origin in parts.dataset.known)
+    possible = tuple(sorted(n for n in set(shots) if 1 <= n <= fewest))
+    if not possible:
+        raise DataError(
+            f"the smallest known origin has {fewest} training images; none of "
+            f"{', '.join(map(str, shots))} images a class is possible."
+        )
+    return possible
+
+
+def draw(parts: Parts, shots: int, seed: int) -> Parts:
+    """``shots`` seeded random training images of each known origin; all else is the same.
+
+    With one seed, a smaller draw is a part of every larger one.
+    """
+    origins = parts.tables["train"].origins
+    rows = [
+        np.random.default_rng((seed, i)).permutation(np.flatnonzero(origins == origin))[:shots]
+        for i, origin in enumerate(parts.dataset.known)
+    ]
+    return parts.with_train(np.sort(np.concatenate(rows)))
+
+
+def low_data(
+    parts: Parts,
+    encoder: Encoder,
+    options: FitOptions,
+    *,
+    shots: Sequence[int] = SHOTS,
+    seeds: Sequence[int] = (0, 1, 2, 3, 4),
+    cache: Path | None = None,
+    track: Track = untracked,
+) -> Iterator[LowDataPoint]:
+    """Fits and tests for each number of images and each seed.
+
+    Block and hyperparameter are chosen anew for each fit, on the whole validation part (as in the
+    paper: only training images are few).
+    """
+    runs = [(n, seed) for n in possible_shots(parts, shots) for seed in seeds]
+    for n, seed in track(runs, description="Low-data fits", total=len(runs)):
+        result = fit(draw(parts, n, seed), encoder, options, cache=cache)
+        found = result.evaluation
+        yield LowDataPoint(
+            shots=n,
+            seed=seed,
+            block=result.model.block,
+            value=result.model.value,
+            accuracy=found.closed.accuracy,
+            auroc=found.detection.auroc if found.detection else None,
+            oscr=found.oscr,
+        )

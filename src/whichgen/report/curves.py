@@ -1,0 +1,158 @@
+"""The reports of robustness and low-data experiments: curves, tables, JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from whichgen.atomic import write_text
+from whichgen.data.perturb import INTENSITIES
+from whichgen.experiments.lowdata import LowDataPoint
+from whichgen.experiments.robustness import RobustnessPoint, figure_of, mean_of_kind
+from whichgen.report.fit_report import to_json
+from whichgen.report.plots import COLOURS, save_figure, style
+from whichgen.report.tables import Row, markdown_table, percent, write_csv
+
+_METRICS = {"accuracy": "accuracy", "auroc": "AUROC", "oscr": "OSCR"}
+
+
+def robustness_rows(points: Sequence[RobustnessPoint]) -> list[Row]:
+    """One row for each perturbation, figures in percent."""
+    return [
+        {
+            "perturbation": str(point.perturbation or "none"),
+            **{
+                name: percent(figure_of(point.evaluation, metric))
+                for metric, name in _METRICS.items()
+            },
+            "known kept": percent(point.evaluation.known_accepted),
+            "unknown rejected": percent(point.evaluation.unknown_rejected),
+        }
+        for point in points
+    ]
+
+
+def write_robustness(
+    points: Sequence[RobustnessPoint], provenance: Mapping[str, Any], folder: Path
+) -> Path:
+    """Writes ``robustness.json``, ``.csv``, ``.md`` and ``plots/robustness.png`` into a folder."""
+    kinds = list(dict.fromkeys(p.perturbation.kind for p in points if p.perturbation))
+    means = [
+        {
+            "mean over five intensities": kind,
+            **{name: percent(mean_of_kind(points, kind, m)) for m, name in _METRICS.items()},
+        }
+        for kind in kinds
+    ]
+    figures = [
+        {
+            "perturbation": str(p.perturbation) if p.perturbation else None,
+            "test": asdict(p.evaluation),
+            "skipped": list(p.skipped),
+        }
+        for p in points
+    ]
+    write_text(
+        folder / "robustness.json", to_json({"provenance": dict(provenance), "points": figures})
+    )
+    rows = robustness_rows(points)
+    write_csv(folder / "robustness.csv", rows)
+    write_text(
+        folder / "robustness.md",
+        f"# Robustness\n\n{markdown_table(means)}\n{markdown_table(rows)}\n"
+        "![robustness](plots/robustness.png)\n",
+    )
+    save_figure(robustness_plot(points, kinds), folder / "plots" / "robustness.png")
+    return folder
+
+
+def robustness_plot(points: Sequence[RobustnessPoint], kinds: Sequence[str]) -> Figure:
+    """A panel for each kind: figures over intensity, the clean image's as dotted lines."""
+    figure = Figure(figsize=(3.4 * max(1, len(kinds)), 3.6), layout="constrained")
+    panels = figure.subplots(1, max(1, len(kinds)), sharey=True, squeeze=False)[0]
+    clean = next(p for p in points if p.perturbation is None)
+    for panel, kind in zip(panels, kinds, strict=False):
+        of_kind = [p for p in points if p.perturbation and p.perturbation.kind == kind]
+        x = [p.perturbation.value for p in of_kind if p.perturbation]
+        unit = next(p.perturbation.unit for p in of_kind if p.perturbation)
+        style(panel, kind, unit, "%" if panel is panels[0] else "")
+        for i, (metric, name) in enumerate(_METRICS.items()):
+            values = [figure_of(p.evaluation, metric) for p in of_kind]
+            reference = figure_of(clean.evaluation, metric)
+            if reference is None:
+                continue
+            panel.plot(
+                x, [100 * (v or 0) for v in values], "o-", ms=4, color=COLOURS[i], label=name
+            )
+            panel.axhline(100 * reference, color=COLOURS[i], ls=":", lw=1)
+        if INTENSITIES[kind][0] > INTENSITIES[kind][-1]:
+            # The strongest to the right, also where that is the smallest number.
+            panel.invert_xaxis()
+        panel.set_ylim(0, 102)
+    panels[0].legend(fontsize=8, loc="lower left", title="dotted: clean", title_fontsize=8)
+    return figure
+
+
+def lowdata_rows(points: Sequence[LowDataPoint]) -> list[Row]:
+    """Mean ± standard deviation over seeds for each number of images, in percent."""
+    rows: list[Row] = []
+    for shots in sorted({p.shots for p in points}):
+        of_shots = [p for p in points if p.shots == shots]
+        row: dict[str, Any] = {"images a class": shots, "seeds": len(of_shots)}
+        for metric, name in _METRICS.items():
+            mean, std = mean_std([getattr(p, metric) for p in of_shots])
+            row[name] = "–" if mean is None else f"{100 * mean:.1f} ± {100 * std:.1f}"
+        rows.append(row)
+    return rows
+
+
+def mean_std(values: Sequence[float | None]) -> tuple[float | None, float]:
+    """Mean and sample standard deviation (0 for one value) of those that are there."""
+    there = [v for v in values if v is not None]
+    if not there:
+        return None, 0.0
+    return float(np.mean(there)), float(np.std(there, ddof=1)) if len(there) > 1 else 0.0
+
+
+def write_lowdata(
+    points: Sequence[LowDataPoint], provenance: Mapping[str, Any], folder: Path
+) -> Path:
+    """Writes ``lowdata.json``, ``.csv``, ``.md`` and ``plots/lowdata.png`` into a folder."""
+    rows = [asdict(point) for point in points]
+    write_text(folder / "lowdata.json", to_json({"provenance": dict(provenance), "points": rows}))
+    write_csv(folder / "lowdata.csv", rows)
+    write_text(
+        folder / "lowdata.md",
+        "# Low-data regime\n\nTest figures in percent, mean ± standard deviation over seeds. Only "
+        "training images are few; validation is whole.\n\n"
+        f"{markdown_table(lowdata_rows(points))}\n![lowdata](plots/lowdata.png)\n",
+    )
+    save_figure(lowdata_plot(points), folder / "plots" / "lowdata.png")
+    return folder
+
+
+def lowdata_plot(points: Sequence[LowDataPoint]) -> Figure:
+    """Figures over the number of training images a class, mean and standard deviation."""
+    figure = Figure(figsize=(5.6, 4.2), layout="constrained")
+    ax = figure.subplots()
+    style(ax, "Few images (mean ± std over seeds)", "training images a class", "%")
+    shots = sorted({p.shots for p in points})
+    for i, (metric, name) in enumerate(_METRICS.items()):
+        pairs = [mean_std([getattr(p, metric) for p in points if p.shots == n]) for n in shots]
+        if any(mean is None for mean, _ in pairs):
+            continue
+        mean = 100 * np.array([m for m, _ in pairs], dtype=np.float64)
+        std = 100 * np.array([s for _, s in pairs])
+        ax.plot(shots, mean, "o-", ms=4, color=COLOURS[i], label=name)
+        ax.fill_between(shots, mean - std, mean + std, color=COLOURS[i], alpha=0.18, lw=0)
+    ax.set_xscale("log")
+    ax.set_xticks(shots, [str(n) for n in shots])
+    ax.minorticks_off()
+    ax.set_ylim(0, 102)
+    ax.legend(fontsize=8, loc="lower right")
+    return figure

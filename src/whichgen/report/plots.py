@@ -1,0 +1,253 @@
+"""Plots of one fit, each a PNG. Known origins have colours, unknown ones are grey."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+
+from whichgen.atomic import replacing
+from whichgen.evaluation.detection import roc
+from whichgen.evaluation.evaluate import Answers
+from whichgen.evaluation.oscr import oscr_curve
+from whichgen.evaluation.selection import Candidate
+from whichgen.experiments.fit import BlockResult, Fit
+from whichgen.openset.threshold import UNKNOWN, decide
+
+#: Okabe & Ito's colours, which colour-blind readers tell apart.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+GREYS = ("#555555", "#888888", "#AAAAAA", "#C4C4C4")
+MARKERS = ("x", "+", "1", "2", "3", "4", "|", "_")
+
+#: More curves than that in one plot can't be told apart.
+_MOST_CURVES = 8
+#: t-SNE of more images takes minutes.
+_MOST_POINTS = 2000
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a PNG, whole or not at all."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+
+
+def axes(
+    title: str, x: str, y: str, *, size: tuple[float, float] = (5.4, 4.4)
+) -> tuple[Figure, Axes]:
+    """A figure with one labelled plot."""
+    figure = Figure(figsize=size, layout="constrained")
+    ax = figure.add_subplot()
+    style(ax, title, x, y)
+    return figure, ax
+
+
+def style(ax: Axes, title: str, x: str, y: str) -> None:
+    """Title, labels and a faint grid."""
+    ax.set_title(title, fontsize=11)
+    ax.set_xlabel(x)
+    ax.set_ylabel(y)
+    ax.grid(alpha=0.25)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def colour(i: int) -> str:
+    """The colour of the i-th known origin."""
+    return COLOURS[i % len(COLOURS)]
+
+
+def roc_plot(fit: Fit) -> Figure:
+    """True-positive over false-positive rate: all unknown images pooled, and each generator."""
+    figure, ax = axes(
+        "Known against unknown", "unknown images accepted (FPR)", "known images kept (TPR)"
+    )
+    for i, (name, scores) in enumerate(_unknown_scores(fit)):
+        fpr, tpr = roc(fit.known.scores, scores)
+        ax.plot(fpr, tpr, color=GREYS[i % len(GREYS)], lw=1, ls=("-", "--", ":")[i % 3], label=name)
+    fpr, tpr = roc(fit.known.scores, fit.unknown.scores)
+    area = fit.evaluation.detection.auroc if fit.evaluation.detection else float("nan")
+    ax.plot(fpr, tpr, color=COLOURS[0], lw=2.2, label=f"all unknown (AUROC {100 * area:.1f} %)")
+    ax.plot([0, 1], [0, 1], color="black", lw=0.6, ls=":")
+    ax.legend(fontsize=8, loc="lower right")
+    return figure
+
+
+def oscr_plot(fit: Fit) -> Figure:
+    """Correct classification rate over false-positive rate."""
+    figure, ax = axes(
+        "Open-set classification rate",
+        "unknown images accepted (FPR)",
+        "known images right and accepted (CCR)",
+    )
+    correct = fit.known.predicted == fit.known.labels(fit.model.origins)
+    for i, (name, scores) in enumerate(_unknown_scores(fit)):
+        fpr, ccr = oscr_curve(fit.known.scores, correct, scores)
+        ax.plot(fpr, ccr, color=GREYS[i % len(GREYS)], lw=1, ls=("-", "--", ":")[i % 3], label=name)
+    fpr, ccr = oscr_curve(fit.known.scores, correct, fit.unknown.scores)
+    area = fit.evaluation.oscr or float("nan")
+    ax.plot(fpr, ccr, color=COLOURS[0], lw=2.2, label=f"all unknown (OSCR {100 * area:.1f} %)")
+    accuracy = fit.evaluation.closed.accuracy
+    ax.axhline(accuracy, color="black", lw=0.6, ls=":")
+    ax.text(0.01, accuracy + 0.01, f"closed-set accuracy {100 * accuracy:.1f} %", fontsize=8)
+    ax.set_ylim(0, 1.02)
+    ax.legend(fontsize=8, loc="lower right")
+    return figure
+
+
+def confusion_plot(fit: Fit) -> Figure:
+    """Shares of answers: without rejection for known origins, and with it for all."""
+    origins = list(fit.model.origins)
+    names = sorted(set(fit.unknown.origins.tolist()))
+    closed = np.array(fit.evaluation.closed.confusion, dtype=np.float64)
+    rows = [
+        _shares(answers, name, len(origins), fit.model.threshold)
+        for answers, members in ((fit.known, origins), (fit.unknown, names))
+        for name in members
+    ]
+    side = max(3.4, 0.55 * len(origins) + 2.2)
+    height = max(3.6, 0.42 * len(rows) + 2)
+    figure = Figure(figsize=(2 * side + 1, height), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    totals = np.maximum(closed.sum(axis=1, keepdims=True), 1)
+    _matrix(left, closed / totals, origins, origins, "Closed set: nothing rejected")
+    _matrix(
+        right,
+        np.array(rows),
+        origins + names,
+        [*origins, UNKNOWN],
+        f"Open set: {UNKNOWN} below {fit.model.threshold:.3f}",
+    )
+    right.axhline(len(origins) - 0.5, color="black", lw=1.2)
+    return figure
+
+
+def score_plot(fit: Fit) -> Figure:
+    """Histograms of the open-set score."""
+    figure, ax = axes("Open-set score", "maximum class probability", "share of images")
+    low = min(float(a.scores.min()) for a in (fit.known, fit.unknown) if len(a))
+    bins = np.linspace(low, 1, 31).tolist()
+    correct = fit.known.predicted == fit.known.labels(fit.model.origins)
+    for scores, total, name, shade in (
+        (fit.known.scores[correct], len(fit.known), "known, right origin", COLOURS[0]),
+        (fit.known.scores[~correct], len(fit.known), "known, wrong origin", COLOURS[1]),
+        (fit.unknown.scores, len(fit.unknown), UNKNOWN, "#777777"),
+    ):
+        if len(scores):
+            weights = np.full(len(scores), 1 / total)
+            ax.hist(scores, bins, weights=weights, color=shade, alpha=0.6, label=name)
+    ax.axvline(fit.model.threshold, color="black", ls="--", lw=1)
+    ax.text(
+        fit.model.threshold,
+        1.0,
+        f" threshold {fit.model.threshold:.3f}",
+        transform=ax.get_xaxis_transform(),
+        va="top",
+        fontsize=8,
+    )
+    ax.legend(fontsize=8, loc="upper center")
+    return figure
+
+
+def block_plot(blocks: Sequence[BlockResult], chosen: int, parameter: str) -> Figure:
+    """Accuracy, AUROC and OSCR over blocks: on test, and on the validation that chose."""
+    figure, ax = axes(f"Each block at its best {parameter}", "block", "%", size=(6.4, 4.4))
+    numbers = [b.chosen.block for b in blocks]
+    for i, (field, name) in enumerate(
+        (("accuracy", "accuracy"), ("auroc", "AUROC"), ("oscr", "OSCR"))
+    ):
+        for which, line in (("test", "-"), ("chosen", ":")):
+            values = [_percent(getattr(b, which), field) for b in blocks]
+            label = f"{name}, {'test' if which == 'test' else 'validation'}"
+            if not np.isnan(values).all():
+                ax.plot(numbers, values, line, marker="o", ms=3, color=COLOURS[i], label=label)
+    ax.axvline(chosen, color="black", lw=0.8, ls="--")
+    ax.text(chosen, 0.01, f" chosen: {chosen}", transform=ax.get_xaxis_transform(), fontsize=8)
+    ax.set_xticks(numbers)
+    ax.legend(fontsize=8, ncol=3, loc="upper center", bbox_to_anchor=(0.5, -0.14))
+    return figure
+
+
+def embedding_plot(fit: Fit, *, seed: int = 0) -> Figure:
+    """t-SNE (van der Maaten & Hinton, 2008) of the test images' features at the chosen block."""
+    rng = np.random.default_rng(seed)
+    tables = [t for t in (fit.known_table, fit.unknown_table) if len(t)]
+    features = np.concatenate([t.block(fit.model.block) for t in tables])
+    origins = np.concatenate([t.origins for t in tables])
+    if len(origins) > _MOST_POINTS:
+        rows = np.sort(rng.choice(len(origins), _MOST_POINTS, replace=False))
+        features, origins = features[rows], origins[rows]
+    figure, ax = axes(
+        f"Test images by the feature of block {fit.model.block} (t-SNE)", "", "", size=(6.6, 4.6)
+    )
+    if len(features) >= 5:
+        reduced = PCA(min(50, *features.shape), random_state=seed).fit_transform(features)
+        perplexity = min(30.0, (len(features) - 1) / 3)
+        points = TSNE(perplexity=perplexity, init="pca", random_state=seed, n_jobs=1).fit_transform(
+            reduced
+        )
+        for i, origin in enumerate(fit.model.origins):
+            x, y = points[origins == origin].T
+            ax.scatter(x, y, s=14, color=colour(i), alpha=0.8, lw=0, label=origin)
+        for i, origin in enumerate(sorted(set(fit.unknown.origins.tolist()))):
+            x, y = points[origins == origin].T
+            marker, grey = MARKERS[i % len(MARKERS)], GREYS[i % 2]
+            ax.scatter(x, y, s=22, marker=marker, color=grey, lw=1, label=f"{origin} ({UNKNOWN})")
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    return figure
+
+
+def fit_plots(fit: Fit, parameter: str) -> dict[str, Figure]:
+    """Every plot of a fit by its file name; those that need unknown images only where they are."""
+    plots = {
+        "confusion": confusion_plot(fit),
+        "scores": score_plot(fit),
+        "blocks": block_plot(fit.blocks, fit.model.block, parameter),
+        "embedding": embedding_plot(fit),
+    }
+    if len(fit.unknown):
+        plots |= {"roc": roc_plot(fit), "oscr": oscr_plot(fit)}
+    return plots
+
+
+def _unknown_scores(fit: Fit) -> list[tuple[str, np.ndarray]]:
+    names = [result.name for result in fit.evaluation.unknown]
+    if not 1 < len(names) <= _MOST_CURVES:
+        return []
+    return [(name, fit.unknown.scores[fit.unknown.origins == name]) for name in names]
+
+
+def _shares(answers: Answers, origin: str, n_origins: int, threshold: float) -> np.ndarray:
+    decided = decide(answers.probabilities, answers.scores, threshold)
+    mine = decided[answers.origins == origin]
+    counts = np.bincount(np.where(mine < 0, n_origins, mine), minlength=n_origins + 1)
+    return np.asarray(counts / max(1, len(mine)))
+
+
+def _matrix(
+    ax: Axes, shares: np.ndarray, rows: Sequence[str], columns: Sequence[str], title: str
+) -> None:
+    ax.imshow(shares, cmap=colormaps["Blues"], vmin=0, vmax=1, aspect="auto")
+    ax.set_title(title, fontsize=11)
+    ax.set_xticks(range(len(columns)), columns, rotation=40, ha="right", fontsize=8)
+    ax.set_yticks(range(len(rows)), rows, fontsize=8)
+    ax.set_xlabel("answer")
+    ax.set_ylabel("true origin")
+    if shares.size > 900:
+        return
+    for (i, j), share in np.ndenumerate(shares):
+        if share >= 0.005:
+            text: dict[str, Any] = {"color": "white" if share > 0.55 else "black"}
+            ax.text(j, i, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, **text)
+
+
+def _percent(candidate: Candidate, field: str) -> float:
+    value = getattr(candidate, field)
+    return float("nan") if value is None else 100 * float(value)
