@@ -1,0 +1,77 @@
+"""The threshold keeps the share asked for and not one image more than ties force."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whichgen.errors import FitError
+from whichgen.openset.scores import max_probability
+from whichgen.openset.threshold import decide, threshold_at_tpr
+
+# Few values, so that ties are common.
+tied_scores = st.lists(st.integers(0, 12), min_size=1, max_size=60).map(
+    lambda values: np.array(values) / 12
+)
+
+
+@given(scores=tied_scores, percent=st.integers(1, 100))
+def test_at_least_the_share_is_kept_and_the_next_higher_score_keeps_less(
+    scores: np.ndarray, percent: int
+) -> None:
+    threshold = threshold_at_tpr(scores, percent / 100)
+    assert threshold in scores
+    # In whole numbers: no rounding decides.
+    assert 100 * int((scores >= threshold).sum()) >= percent * len(scores)
+    for higher in np.unique(scores[scores > threshold]):
+        assert 100 * int((scores >= higher).sum()) < percent * len(scores)
+
+
+def test_the_share_is_exact_where_floats_are_not() -> None:
+    for n in (20, 100, 1000):
+        scores = np.random.default_rng(n).permutation(n) / n
+        for percent in range(1, 101):
+            if n * percent % 100 == 0:
+                kept = int((scores >= threshold_at_tpr(scores, percent / 100)).sum())
+                assert kept == n * percent // 100
+
+
+def test_a_tiny_share_keeps_the_best_alone() -> None:
+    scores = np.array([0.2, 0.9, 0.5])
+    assert threshold_at_tpr(scores, 1e-12) == 0.9
+    assert threshold_at_tpr(scores, 1.0) == 0.2
+    assert scores.tolist() == [0.2, 0.9, 0.5]
+
+
+def test_float32_scores_are_kept_at_their_own_threshold() -> None:
+    scores = np.linspace(0.1, 0.9, 40, dtype=np.float32)
+    assert (scores >= threshold_at_tpr(scores, 0.95)).sum() == 38
+
+
+@pytest.mark.parametrize("tpr", [0.0, -0.1, 1.01, float("nan")])
+def test_a_rate_that_is_none_is_told(tpr: float) -> None:
+    with pytest.raises(FitError, match="over 0 and at most 1"):
+        threshold_at_tpr(np.array([0.5]), tpr)
+
+
+def test_no_validation_image_is_told() -> None:
+    with pytest.raises(FitError, match="no known validation image"):
+        threshold_at_tpr(np.array([]))
+
+
+def test_the_score_is_the_largest_probability() -> None:
+    found = max_probability(np.array([[0.2, 0.5, 0.3], [1.0, 0.0, 0.0]]))
+    assert found.tolist() == [0.5, 1.0]
+
+
+def test_below_the_threshold_is_unknown_and_at_it_is_known() -> None:
+    probabilities = np.array([[0.1, 0.9], [0.6, 0.4], [0.45, 0.55], [0.5, 0.5]])
+    found = decide(probabilities, max_probability(probabilities), 0.6)
+    assert found.tolist() == [1, 0, -1, -1]
+    assert found.dtype == np.int64
+
+
+def test_a_score_that_is_no_number_is_unknown() -> None:
+    assert decide(np.array([[0.1, 0.9]]), np.array([np.nan]), 0.0).tolist() == [-1]
