@@ -1,0 +1,47 @@
+# Two commands: `make demo` runs the main job, `make test` all checks. Both need Python 3.11 or newer
+# and a network for pip, nothing else.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+# Without a pin, pip may take a torch whose CUDA libraries are gigabytes more.
+TORCH ?= torch==2.13.0
+OUT ?= runs/demo
+PACK = demo/images
+
+# Two families are held out to choose on, two others to test on.
+UNKNOWN_VAL = flow-matching,pixelcnn
+UNKNOWN = $(UNKNOWN_VAL),vqvae,wgan-gp
+RUN = $(OUT)/efficientnet_lite0/images
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/ready
+	$(BIN)/whichgen linear --data $(PACK) --groups demo/groups.tsv --unknown $(UNKNOWN) \
+	    --unknown-val $(UNKNOWN_VAL) --backbone efficientnet_lite0 --output_dir $(OUT)
+	$(BIN)/whichgen attribute $(RUN) $(PACK)/real/0000.webp $(PACK)/dcgan/0000.webp \
+	    $(PACK)/ddpm/0000.webp $(PACK)/wgan-gp/0000.webp $(PACK)/vqvae/0000.webp
+	@echo "The report: $(RUN)/report.md; the plots: $(RUN)/plots/"
+
+test: lint
+	$(BIN)/pytest
+
+lint: $(VENV)/ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "whichgen needs Python 3.11 or newer: make PYTHON=python3.11 …"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet '$(TORCH)'
+	$(BIN)/pip install --quiet --editable '.[lite]'
+	touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready
+	$(BIN)/pip install --quiet --editable '.[lite,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs
