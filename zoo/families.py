@@ -30,10 +30,9 @@ from zoo.generators import (
 
 @dataclass(frozen=True)
 class Family:
-    """One generator: its file in ``zoo/generators``, its title, and its minutes on a CPU core."""
+    """One generator: its file in ``zoo/generators`` and its minutes on a CPU core."""
 
     name: str
-    title: str
     code: ModuleType
     minutes: float
 
@@ -74,14 +73,14 @@ class Family:
 FAMILIES = {
     family.name: family
     for family in (
-        Family("dcgan", "DCGAN", dcgan, 5),
-        Family("wgan-gp", "WGAN-GP", wgan_gp, 7),
-        Family("vae", "VAE", vae, 3),
-        Family("vqvae", "VQ-VAE with a gated PixelCNN prior", vqvae, 6),
-        Family("ddpm", "DDPM", ddpm, 8),
-        Family("flow-matching", "flow matching", flow_matching, 8),
-        Family("latent-diffusion", "latent diffusion", latent_diffusion, 6),
-        Family("pixelcnn", "PixelCNN", pixelcnn, 7),
+        Family("dcgan", dcgan, 5),
+        Family("wgan-gp", wgan_gp, 7),
+        Family("vae", vae, 3),
+        Family("vqvae", vqvae, 5),
+        Family("ddpm", ddpm, 12),
+        Family("flow-matching", flow_matching, 12),
+        Family("latent-diffusion", latent_diffusion, 5),
+        Family("pixelcnn", pixelcnn, 6),
     )
 }
 

@@ -1,11 +1,12 @@
 """Variational autoencoder (Kingma & Welling, 2014) with a standard normal prior.
 
-It maximises the evidence lower bound; with a Gaussian decoder whose variance is set to its optimum,
-the mean squared error (sigma-VAE; Rybkin, Daniilidis & Levine, 2021), that is, per image::
+It maximises the evidence lower bound with a Gaussian decoder whose variance is set to its optimum,
+the mean squared error (sigma-VAE; Rybkin, Daniilidis & Levine, 2021), and a weight β on the
+divergence (β-VAE; Higgins et al., 2017). Per image of D values it minimises::
 
-    L = D/2 · log MSE(x, x̂) + KL( N(μ, σ²) ‖ N(0, 1) )
+    L = D/2 · log MSE(x, x̂) + β · KL( N(μ, σ²) ‖ N(0, 1) )
 
-so no weight between the two terms has to be chosen.
+With β = 1 the latents carry so much that draws from the prior fall between them and come out grey.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from zoo.budget import Budget
 from zoo.generators.convolutional import LATENT, Downward, Upward, noise
 from zoo.generators.pixels import batch, device_of, to_bytes
 
-_BASE, _BATCH, _LR = 24, 32, 1e-3
+_BASE, _BATCH, _LR, _BETA = 24, 32, 1e-3, 6.0
 
 
 class Vae(nn.Module):
@@ -51,7 +52,7 @@ def train(module: Vae, crops: Tensor, budget: Budget, seed: int) -> None:
         image = batch(crops, _BATCH, device_of(module))
         restored, kl = module(image)
         error = (restored - image).square().mean()
-        loss = image[0].numel() / 2 * error.log() + kl.mean()
+        loss = image[0].numel() / 2 * error.log() + _BETA * kl.mean()
         optim.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(module.parameters(), 500.0)
