@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
 
 from whichgen.atomic import replacing
 from whichgen.evaluation.detection import roc
@@ -186,11 +187,12 @@ def embedding_plot(fit: Fit, *, seed: int = 0) -> Figure:
         f"Test images by the feature of block {fit.model.block} (t-SNE)", "", "", size=(6.6, 4.6)
     )
     if len(features) >= 5:
-        reduced = PCA(min(50, *features.shape), random_state=seed).fit_transform(features)
-        perplexity = min(30.0, (len(features) - 1) / 3)
-        points = TSNE(perplexity=perplexity, init="pca", random_state=seed, n_jobs=1).fit_transform(
-            reduced
-        )
+        # One thread: on busy cores OpenMP's spinning made this four times as slow.
+        with threadpool_limits(1):
+            reduced = PCA(min(50, *features.shape), random_state=seed).fit_transform(features)
+            perplexity = min(30.0, (len(features) - 1) / 3)
+            tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed)
+            points = tsne.fit_transform(reduced)
         for i, origin in enumerate(fit.model.origins):
             x, y = points[origins == origin].T
             ax.scatter(x, y, s=14, color=colour(i), alpha=0.8, lw=0, label=origin)
@@ -200,6 +202,7 @@ def embedding_plot(fit: Fit, *, seed: int = 0) -> Figure:
             ax.scatter(x, y, s=22, marker=marker, color=grey, lw=1, label=f"{origin} ({UNKNOWN})")
     ax.set_xticks([])
     ax.set_yticks([])
+    ax.spines[["left", "bottom"]].set_visible(False)
     ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return figure
 
