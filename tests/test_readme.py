@@ -1,0 +1,143 @@
+"""Every command and every Python line of the README runs as it stands there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import noise_image, save_tiny_clip
+from PIL import Image
+
+from whichgen.data.benchmarks import load_origins
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def commands(program: str) -> list[str]:
+    """The README's shell lines that run a program, continuation lines joined."""
+    lines = "".join(text for kind, text in BLOCKS if kind == "sh").replace("\\\n", " ")
+    return [line.strip() for line in lines.splitlines() if line.startswith(program)]
+
+
+def shell(command: str, folder: Path, **environment: str) -> str:
+    """Runs a command as a newcomer would, with this Python's programs first on the path."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-euc", command],
+        cwd=folder,
+        env={
+            **os.environ,
+            "PATH": path,
+            "WHICHGEN_CACHE": str(folder / "cache"),
+            "OMP_NUM_THREADS": "1",
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def write_genimage(folder: Path, noise: Callable[..., Image.Image]) -> None:
+    """A GenImage split1 of 6 + 3 + 3 images a known origin and 3 + 3 an unknown one."""
+    origins = load_origins("GenImage", folder).splits["split1"]
+    unknown = origins.unknown["all"]
+    for part, count in (("train", 6), ("val", 3), ("test", 3)):
+        annotations = folder / "GenImage" / f"split1_{part}" / "annotations"
+        annotations.mkdir(parents=True)
+        for suffix, names in (("", origins.known), ("_out_all", unknown)):
+            if suffix and part == "train":
+                continue
+            lines = []
+            for label, name in enumerate(names):
+                for i in range(count):
+                    file = folder / "GenImage" / part / f"{name}{i}.png"
+                    file.parent.mkdir(exist_ok=True)
+                    seed = hash_free_seed(part, name, i)
+                    noise(seed, tint=len(name) % 5).save(file)
+                    lines.append(f"{file.relative_to(folder / 'GenImage')}\t{label}\n")
+            (annotations / f"split1_{part}{suffix}.txt").write_text("".join(lines))
+
+
+def hash_free_seed(*parts: object) -> int:
+    """A seed that does not change from run to run, as ``hash`` does."""
+    return int.from_bytes(repr(parts).encode(), "little") % (2**31)
+
+
+@pytest.fixture(scope="module")
+def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all that the README's commands name."""
+
+    folder = tmp_path_factory.mktemp("newcomer")
+    (folder / "demo").symlink_to(ROOT / "demo")
+    for tint, origin in enumerate(("real", "gan-a", "gan-b", "new-model", "other-model")):
+        (folder / "my_images" / origin).mkdir(parents=True)
+        for i in range(12):
+            image = noise_image(1000 * tint + i, tint=tint)
+            image.save(folder / "my_images" / origin / f"{i}.png")
+    noise_image(77, (64, 48)).save(folder / "photo.jpg")
+    write_genimage(folder / "dataset", noise_image)
+    # A folder of the hub id's name is taken before the hub: the README's default runs offline.
+    save_tiny_clip(folder / "openai" / "clip-vit-base-patch16")
+    return folder
+
+
+def test_demo_runs_and_ends_with_metrics_plots_and_answers(tmp_path: Path) -> None:
+    assert "make demo" in commands("make")
+    venv = tmp_path / "venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin" / "whichgen").symlink_to(Path(sys.executable).parent / "whichgen")
+    # The virtual environment is there: `make` must not make it once more.
+    (venv / "ready").touch()
+    said = shell(
+        f"make demo VENV={venv} OUT={tmp_path / 'run'}",
+        ROOT,
+        WHICHGEN_CACHE=str(tmp_path / "cache"),
+        MAKEFLAGS="",
+    )
+    run = tmp_path / "run" / "efficientnet_lite0" / "images"
+    assert "Closed-set accuracy" in said
+    assert "score below" in said, "no attribution was shown"
+    assert {p.stem for p in (run / "plots").glob("*.png")} >= {"roc", "oscr", "blocks", "confusion"}
+    shutil.rmtree(tmp_path / "run")
+
+
+def test_make_test_is_what_ci_runs() -> None:
+    # Running it here would be a test suite that runs itself.
+    assert "make test" in commands("make")
+    steps = shell("make --dry-run --always-make test VENV=/venv", ROOT, MAKEFLAGS="")
+    assert all(tool in steps for tool in ("ruff check", "ruff format", "mypy", "pytest"))
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_every_whichgen_command_runs(newcomer: Path) -> None:
+    found = commands("whichgen")
+    assert len(found) >= 8
+    for command in found:
+        shell(command, newcomer)
+
+
+def test_every_python_line_runs(newcomer: Path) -> None:
+    shell(commands("whichgen linear --data my_images")[0] + " --force", newcomer)
+    code = "\n".join(text for kind, text in BLOCKS if kind == "python")
+    assert "Attributor" in code
+    shell(f"cat > readme.py <<'END'\n{code}\nEND\npython readme.py", newcomer)
+
+
+def test_every_other_shell_line_is_known() -> None:
+    lines = "".join(text for kind, text in BLOCKS if kind == "sh").replace("\\\n", " ").splitlines()
+    others = [
+        line for line in lines if line and not line.startswith(("#", "whichgen", "make", "cd ", "git "))
+    ]
+    # pip install lines are what the Makefile runs.
+    assert all(line.startswith("pip install") for line in others), others
