@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from whichgen.data.perturb import Perturbation
 from whichgen.data.samples import Sample
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import EncoderError, ImageError
+from whichgen.features.prefetch import prefetched
 from whichgen.features.store import FeatureStore, feature_key
 
 #: Rows held in memory before they are written as a segment.
@@ -106,32 +105,22 @@ def extract(
     keys: list[bytes] = []
     digests: list[bytes] = []
     skipped: list[str] = []
-    pool = ThreadPoolExecutor(threads)
-    try:
-        found = pool.map(_digest, (s.path for s in samples))
-        for i, digest in enumerate(track(found, description="Reading files", total=len(samples))):
-            if isinstance(digest, ImageError):
-                skipped.append(str(digest))
-                continue
-            kept.append(i)
-            digests.append(digest)
-            keys.append(feature_key(digest, str(applied[i] or "")))
-        store.refresh()  # what another process wrote meanwhile need not be computed again
-        missing = {k: i for i, k in zip(kept, keys, strict=True) if k not in store}
-        if missing:
-            jobs = _ahead(
-                pool,
-                ((key, samples[i].path, applied[i]) for key, i in missing.items()),
-                encoder,
-                4 * batch_size,
-            )
-            done = track(jobs, description=description, total=len(missing))
-            failed = _encode(done, encoder, store, batch_size)
-        else:
-            failed = {}
-    finally:
-        # After Ctrl-C nobody waits for the files still in the queue.
-        pool.shutdown(cancel_futures=True)
+    found = prefetched(_digest, ((s.path,) for s in samples), threads=threads, depth=64)
+    for i, digest in enumerate(track(found, description="Reading files", total=len(samples))):
+        if isinstance(digest, ImageError):
+            skipped.append(str(digest))
+            continue
+        kept.append(i)
+        digests.append(digest)
+        keys.append(feature_key(digest, str(applied[i] or "")))
+    store.refresh()  # what another process wrote meanwhile need not be computed again
+    missing = {k: i for i, k in zip(kept, keys, strict=True) if k not in store}
+    failed: dict[bytes, str] = {}
+    if missing:
+        jobs = ((key, samples[i].path, applied[i], encoder) for key, i in missing.items())
+        prepared = prefetched(_prepare, jobs, threads=threads, depth=4 * batch_size)
+        done = track(prepared, description=description, total=len(missing))
+        failed = _encode(done, encoder, store, batch_size)
     rows = [j for j, key in enumerate(keys) if key not in failed]
     skipped += [
         f"{samples[kept[j]].path}: {failed[key]}" for j, key in enumerate(keys) if key in failed
@@ -160,22 +149,6 @@ def _prepare(
     except ImageError as error:
         return key, path, error
     return key, path, encoder.preprocess(perturbation(image) if perturbation else image)
-
-
-def _ahead(
-    pool: ThreadPoolExecutor,
-    jobs: Iterable[tuple[bytes, Path, Perturbation | None]],
-    encoder: Encoder,
-    depth: int,
-) -> Iterator[tuple[bytes, Path, np.ndarray | ImageError]]:
-    """Prepared images in order, with at most ``depth`` of them decoded ahead of the encoder."""
-    pending: deque[Future[tuple[bytes, Path, np.ndarray | ImageError]]] = deque()
-    for key, path, perturbation in jobs:
-        pending.append(pool.submit(_prepare, key, path, perturbation, encoder))
-        if len(pending) == depth:
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
 
 
 def _encode(
