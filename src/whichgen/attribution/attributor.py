@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from whichgen.attribution.model import OriginModel, load_model
 from whichgen.data.duplicates import Track, untracked
@@ -185,9 +185,19 @@ def _pixels(image: ImageLike, name: str) -> Image.Image:
     if isinstance(image, bytes):
         return decode(image, name)
     if isinstance(image, Image.Image):
-        return to_rgb(image)
-    if image.dtype != np.uint8 or image.ndim not in (2, 3):
+        try:
+            # An opened file is not decoded yet: what is wrong with it shows here.
+            return to_rgb(ImageOps.exif_transpose(image))
+        except Exception as error:  # no list of it: see whichgen.data.images.decode
+            raise ImageError(f"{name}: damaged or truncated ({error})") from None
+    if not isinstance(image, np.ndarray):
+        raise ImageError(
+            f"{name}: {type(image).__name__} is not a path, bytes, a Pillow image or an array"
+        )
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
         raise ImageError(
             f"{name}: an array must be uint8 (h, w) or (h, w, 3), got {image.dtype} {image.shape}"
         )
+    if not image.size:
+        raise ImageError(f"{name}: an array of no pixels")
     return to_rgb(Image.fromarray(image))

@@ -66,12 +66,21 @@ class OriginModel:
     provenance: Mapping[str, Any]
 
 
+class _Encoder(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    weights_hash: str
+    preprocessing: dict[str, Any]
+    dtype: str
+    blocks: int
+
+
 class _Description(BaseModel):
     model_config = ConfigDict(extra="forbid")
     format: int
     whichgen: str
     origins: tuple[str, ...]
-    encoder: dict[str, Any]
+    encoder: _Encoder
     block: int
     head: str
     parameter: str
@@ -92,7 +101,7 @@ def save_model(model: OriginModel, folder: Path) -> Path:
         format=FORMAT,
         whichgen=__version__,
         origins=model.origins,
-        encoder=dict(model.encoder),
+        encoder=_Encoder(**model.encoder),
         block=model.block,
         head=model.family,
         parameter=family_of(model.family).parameter,
@@ -133,9 +142,11 @@ def load_model(path: Path) -> OriginModel:
     folder = find_model(path)
     try:
         text = (folder / DESCRIPTION_FILE).read_text(encoding="utf-8")
-        version = json.loads(text).get("format")
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
+        version = json.loads(text)["format"]
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise _damaged(folder, f"{DESCRIPTION_FILE} is cut or changed: {error}") from None
+    except (KeyError, TypeError):
+        raise _damaged(folder, f"{DESCRIPTION_FILE} does not state a format") from None
     if version != FORMAT:
         raise ModelFileError(
             f"{folder} has model format {version!r}; whichgen {__version__} reads format {FORMAT}. "
@@ -150,11 +161,22 @@ def load_model(path: Path) -> OriginModel:
         head = family.restore(load(content), len(description.origins), description.value)
     except FileNotFoundError:
         raise _damaged(folder, f"{HEAD_FILE} is missing") from None
-    except (ValidationError, SafetensorError, KeyError, FitError) as error:
+    except ValidationError as error:
+        wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise _damaged(folder, f"{DESCRIPTION_FILE}: {'; '.join(wrong)}") from None
+    except KeyError as error:
+        raise _damaged(folder, f"{HEAD_FILE} has no {error}") from None
+    except (SafetensorError, FitError) as error:
         raise _damaged(folder, str(error)) from None
+    if not 0 <= description.block < description.encoder.blocks:
+        raise _damaged(
+            folder,
+            f"{DESCRIPTION_FILE} names block {description.block} of an encoder of "
+            f"{description.encoder.blocks}",
+        )
     return OriginModel(
         origins=description.origins,
-        encoder=description.encoder,
+        encoder=description.encoder.model_dump(),
         block=description.block,
         family=description.head,
         value=description.value,

@@ -44,18 +44,15 @@ def expand_blocks(arguments: Sequence[str]) -> list[str]:
     expanded: list[str] = []
     option = ""
     for argument in arguments:
-        if argument in ("-b", "--blocks"):
-            option = argument
-            continue
-        if option and argument.isdecimal():
+        if option and argument.isdecimal() and expanded[-1] != option:
             expanded += [option, argument]
             continue
-        if option and (not expanded or expanded[-2:-1] != [option]):
-            # Nothing followed it: the parser shall say so.
-            expanded.append(option)
-        option = ""
+        if argument in ("-b", "--blocks"):
+            option = argument
+        elif not argument.isdecimal():
+            option = ""
         expanded.append(argument)
-    return [*expanded, option] if option and expanded[-2:-1] != [option] else expanded
+    return expanded
 
 
 def main() -> None:

@@ -87,7 +87,10 @@ def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
             )
         except KeyboardInterrupt:
             err.print()
-            fail("stopped. What was computed is kept; the same command goes on from there.")
+            fail(
+                "stopped. Features and sweeps that were finished are kept: the same command goes "
+                "on from there."
+            )
             raise typer.Exit(_INTERRUPTED) from None
         raise typer.Exit(1) from None
 

@@ -9,24 +9,43 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whichgen.cli.console import say, show_table, track, warn
-from whichgen.cli.options import Request, fitting_command
+from whichgen.cli.options import CHOICE, Request, fitting_command
 from whichgen.errors import DataError, FitError
 
 if TYPE_CHECKING:
     from whichgen.evaluation.evaluate import Evaluation
     from whichgen.heads.base import HeadFamily
 
-FixedC = Annotated[float | None, typer.Option("--C", help="One C instead of the sweep.")]
-MinC = Annotated[float, typer.Option("--c_min", help="Smallest C, as a power of ten.")]
-MaxC = Annotated[float, typer.Option("--c_max", help="Largest C, as a power of ten.")]
-StepsC = Annotated[int, typer.Option("--c_step", min=1, help="How many values of C.")]
-MaxIter = Annotated[
-    int, typer.Option("--max_train_iters", min=1, help="Solver steps before it is an error.")
+FixedC = Annotated[
+    float | None, typer.Option("--C", help="One C instead of the sweep.", rich_help_panel=CHOICE)
 ]
-FixedK = Annotated[int | None, typer.Option("--K", help="One k instead of the sweep.")]
-MinK = Annotated[int, typer.Option("--k_min", min=1, help="Smallest k.")]
-MaxK = Annotated[int, typer.Option("--k_max", min=1, help="Largest k.")]
-StepsK = Annotated[int, typer.Option("--k_step", min=1, help="How many values of k.")]
+MinC = Annotated[
+    float,
+    typer.Option("--c_min", help="Smallest C, as a power of ten.", rich_help_panel=CHOICE),
+]
+MaxC = Annotated[
+    float, typer.Option("--c_max", help="Largest C, as a power of ten.", rich_help_panel=CHOICE)
+]
+StepsC = Annotated[
+    int, typer.Option("--c_step", min=1, help="How many values of C.", rich_help_panel=CHOICE)
+]
+MaxIter = Annotated[
+    int,
+    typer.Option(
+        "--max_train_iters",
+        min=1,
+        help="Solver steps before it is an error.",
+        rich_help_panel=CHOICE,
+    ),
+]
+FixedK = Annotated[
+    int | None, typer.Option("--K", help="One k instead of the sweep.", rich_help_panel=CHOICE)
+]
+MinK = Annotated[int, typer.Option("--k_min", min=1, help="Smallest k.", rich_help_panel=CHOICE)]
+MaxK = Annotated[int, typer.Option("--k_max", min=1, help="Largest k.", rich_help_panel=CHOICE)]
+StepsK = Annotated[
+    int, typer.Option("--k_step", min=1, help="How many values of k.", rich_help_panel=CHOICE)
+]
 
 
 @fitting_command
@@ -94,22 +113,18 @@ def run_fit(family: HeadFamily, request: Request, kind: str) -> None:
     from whichgen.experiments.fit import fit
     from whichgen.report.fit_report import headline_rows, write_fit
 
+    options = request.fit_options(family)
     dataset = request.source.open(request.cache, track=track)
     config = request.as_config(family)
     folder = request.run_folder(kind, dataset)
-    _refuse_other_run(folder, config, force=request.force)
+    _claim(folder, config, force=request.force)
     for note in dataset.notes:
         say(f"note: {note}")
-    encoder, parts = request.extract(dataset)
-    if parts.skipped:
-        warn(
-            f"{len(parts.skipped)} files can't be read and are left out, the first: "
-            f"{parts.skipped[0]}"
-        )
+    encoder, parts = request.extract(dataset, options)
     result = fit(
         parts,
         encoder,
-        request.fit_options(family),
+        options,
         config=config,
         cache=request.cache / "sweeps",
         track=track,
@@ -140,7 +155,9 @@ def show_unknown(evaluation: Evaluation) -> None:
     show_table([{c: row[c] for c in columns} for row in rows], title="Unknown generators, %")
 
 
-def _refuse_other_run(folder: Path, config: dict[str, Any], *, force: bool) -> None:
+def _claim(folder: Path, config: dict[str, Any], *, force: bool) -> None:
+    # Made now: a place that can't be written is told before hours of work, not after.
+    folder.mkdir(parents=True, exist_ok=True)
     file = folder / "results.json"
     if force or not file.is_file():
         return

@@ -33,13 +33,14 @@ def lowdata(
         raise DataError(f"--shots {shots!r}: expected whole numbers, as in 1,10,100.") from None
     families = {"linear": linear_family(None, -6, 5, 45, 1000), "knn": knn_family(None, 1, 20, 20)}
     family = families.get(head) or family_of(head)
+    options = request.fit_options(family)
     dataset = request.source.open(request.cache, track=track)
-    encoder, parts = request.extract(dataset)
+    encoder, parts = request.extract(dataset, options)
     points = list(
         low_data(
             parts,
             encoder,
-            request.fit_options(family),
+            options,
             shots=numbers,
             seeds=range(seeds),
             cache=request.cache / "sweeps",

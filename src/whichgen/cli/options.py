@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from whichgen.cli.console import guarded, track
+from whichgen.cli.console import guarded, track, warn
 from whichgen.errors import DataError
 
 if TYPE_CHECKING:
@@ -25,26 +24,59 @@ if TYPE_CHECKING:
     from whichgen.features.store import FeatureStore
     from whichgen.heads.base import HeadFamily
 
-#: Where features, splits and sweeps are kept.
-CACHE = Path(os.environ.get("WHICHGEN_CACHE", Path.home() / ".cache" / "whichgen"))
+#: Where features, splits and sweeps are kept, unless WHICHGEN_CACHE names another folder.
+CACHE = Path.home() / ".cache" / "whichgen"
 
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")]
+# The panels of `--help`.
+FOLDERS = "A folder of folders as data"
+ENCODER = "Encoder"
+CHOICE = "Choice of block and hyperparameter"
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …", rich_help_panel=ENCODER)]
 CacheFolder = Annotated[
-    Path, typer.Option(help="Features, splits and sweeps are kept here [env: WHICHGEN_CACHE].")
+    Path,
+    typer.Option(
+        envvar="WHICHGEN_CACHE",
+        show_default="~/.cache/whichgen",
+        help="Features, splits and sweeps are kept here.",
+    ),
 ]
-BatchSize = Annotated[int, typer.Option(min=1, help="Images in one pass of the encoder.")]
-Unknown = Annotated[str, typer.Option(help="Folder: origins to hold out, NAME,NAME,…")]
+BatchSize = Annotated[
+    int,
+    typer.Option(min=1, help="Images in one pass of the encoder.", rich_help_panel=ENCODER),
+]
+Unknown = Annotated[
+    str, typer.Option(help="Origins to hold out: NAME,NAME,…", rich_help_panel=FOLDERS)
+]
 UnknownVal = Annotated[
-    str, typer.Option(help="Folder: those of --unknown that validation uses (else: a seeded half).")
+    str,
+    typer.Option(
+        help="Those of --unknown for validation; test has the rest (default: a seeded half).",
+        rich_help_panel=FOLDERS,
+    ),
 ]
 ShareUnknown = Annotated[
-    bool, typer.Option(help="Folder: validation and test use all unknown origins.")
+    bool,
+    typer.Option(
+        "--share-unknown",
+        help="Validation and test both use all unknown origins.",
+        rich_help_panel=FOLDERS,
+    ),
 ]
 Groups = Annotated[
-    str, typer.Option(help="Folder: TSV/CSV of path and group; a group stays on one side.")
+    str,
+    typer.Option(
+        help="TSV or CSV file of path and group; a group's images stay in one part.",
+        rich_help_panel=FOLDERS,
+    ),
 ]
-GroupColumn = Annotated[str, typer.Option(help="The groups file's column.")]
-Fractions = Annotated[str, typer.Option(help="Folder: shares of train, validation and test.")]
+GroupColumn = Annotated[
+    str, typer.Option(help="The groups file's column.", rich_help_panel=FOLDERS)
+]
+Fractions = Annotated[
+    str,
+    typer.Option(help="Shares of train, validation and test.", rich_help_panel=FOLDERS),
+]
 Seed = Annotated[int, typer.Option(help="Seed of splits, folds and draws.")]
 
 
@@ -64,6 +96,7 @@ class Request:
     augment: tuple[str, ...]
     batch_size: int
     cache: Path
+    jobs: int
     force: bool
 
     def as_config(self, family: HeadFamily) -> dict[str, Any]:
@@ -91,6 +124,7 @@ class Request:
             protocol=self.protocol,
             tpr=self.tpr,
             seed=self.source.seed,
+            jobs=self.jobs,
         )
 
     def run_folder(self, kind: str, dataset: Dataset) -> Path:
@@ -99,13 +133,14 @@ class Request:
         backbone = Path(self.backbone).name if Path(self.backbone).is_dir() else self.backbone
         return base / backbone / dataset.name.replace(":split=", "_").replace(":", "_")
 
-    def extract(self, dataset: Dataset) -> tuple[Encoder, Parts]:
+    def extract(self, dataset: Dataset, options: FitOptions) -> tuple[Encoder, Parts]:
         """Loads the encoder and extracts what the store lacks."""
         from whichgen.encoders.load import load_encoder
         from whichgen.experiments.parts import extract_parts
 
         encoder = load_encoder(self.backbone, device=self.device, dtype=self.dtype)
-        return encoder, extract_parts(
+        options.blocks_of(encoder)  # a wrong block is told now, not after hours
+        parts = extract_parts(
             dataset,
             encoder,
             open_store(self.cache, encoder),
@@ -114,6 +149,14 @@ class Request:
             batch_size=self.batch_size,
             track=track,
         )
+        warn_skipped(parts.skipped)
+        return encoder, parts
+
+
+def warn_skipped(reasons: Sequence[str]) -> None:
+    """Says how many files are left out, if any."""
+    if reasons:
+        warn(f"{len(reasons)} files can't be read and are left out, the first: {reasons[0]}")
 
 
 def open_store(cache: Path, encoder: Encoder) -> FeatureStore:
@@ -135,6 +178,20 @@ def shares(text: str) -> tuple[float, float, float]:
     except ValueError:
         raise DataError(f"fractions {text!r}: expected three numbers, as in 0.6,0.2,0.2.") from None
     return train, val, test
+
+
+def kinds_of(text: str) -> tuple[str, ...]:
+    """``"jpeg,blur"`` → kinds of perturbation, each once."""
+    from whichgen.data.perturb import INTENSITIES
+
+    kinds = tuple(dict.fromkeys(names(text)))
+    stray = [kind for kind in kinds if kind not in INTENSITIES]
+    if stray:
+        raise DataError(
+            f"no kind of perturbation: {', '.join(stray)}. There are {', '.join(INTENSITIES)}; "
+            "their intensities are fixed."
+        )
+    return kinds
 
 
 def load_config(context: typer.Context, value: str) -> str:
@@ -170,7 +227,7 @@ def _shared(
             "--config_name",
             is_eager=True,
             callback=load_config,
-            help="TOML file with option values, or `base`: the built-in defaults.",
+            help='TOML file of option values, e.g. backbone = "efficientnet_lite0".',
         ),
     ] = "base",
     data: Annotated[
@@ -178,8 +235,9 @@ def _shared(
         typer.Option(
             "-d",
             "--data",
-            help="GenImage:split=split1…5, OSMA:split=split1…5, DiffusionForensics (each with "
-            ":root=FOLDER if not under ./dataset), or a folder with one sub-folder an origin.",
+            help="A folder with one sub-folder an origin; or GenImage:split=split1…5, "
+            "OSMA:split=split1…5, DiffusionForensics, NAME (of `dataset split`), with "
+            ":root=FOLDER if not under ./dataset.",
         ),
     ] = "GenImage:split=split1",
     device: Device = "auto",
@@ -188,15 +246,23 @@ def _shared(
     ] = None,
     blocks: Annotated[
         list[int] | None,
-        typer.Option("-b", "--blocks", help="Blocks to try, from 0: -b 5 6 7 (default: all)."),
+        typer.Option(
+            "-b",
+            "--blocks",
+            help="Blocks to try, counted from 0: -b 5 6 7 (default: all).",
+            rich_help_panel=CHOICE,
+        ),
     ] = None,
     backbone: Annotated[
         str,
         typer.Option(
             help="Hub id, local folder, timm name, or efficientnet_lite0 (needs no hub).",
+            rich_help_panel=ENCODER,
         ),
     ] = "openai/clip-vit-base-patch16",
-    dtype: Annotated[str, typer.Option(help="Encoder precision: float32 or bfloat16.")] = "float32",
+    dtype: Annotated[
+        str, typer.Option(help="Precision: float32 or bfloat16.", rich_help_panel=ENCODER)
+    ] = "float32",
     unknown: Unknown = "",
     unknown_val: UnknownVal = "",
     share_unknown: ShareUnknown = False,
@@ -206,24 +272,34 @@ def _shared(
     samples_per_class: Annotated[
         int, typer.Option("--samples_per_class", min=0, help="Images a class at most; 0: all.")
     ] = 4000,
-    metric: Annotated[str, typer.Option(help="Chosen by: AUC, OSCR or accuracy.")] = "AUC",
+    metric: Annotated[
+        str,
+        typer.Option(help="Chosen by: AUC, OSCR or accuracy.", rich_help_panel=CHOICE),
+    ] = "AUC",
     protocol: Annotated[
-        str, typer.Option(help="clean, or paper (the first implementation's; flattering).")
+        str,
+        typer.Option(
+            help="clean, or paper: the first implementation's, whose figures flatter.",
+            rich_help_panel=CHOICE,
+        ),
     ] = "clean",
     tpr: Annotated[
         float, typer.Option(help="Share of known validation images the threshold keeps.")
     ] = 0.95,
     augment: Annotated[
-        str, typer.Option(help="Perturbed training copies: jpeg,blur,crop,resize.")
+        str, typer.Option(help="Add perturbed training copies: jpeg,blur,crop,resize.")
     ] = "",
     seed: Seed = 0,
     batch_size: BatchSize = 32,
     cache: CacheFolder = CACHE,
+    jobs: Annotated[
+        int, typer.Option(min=-1, help="Processes that fit heads; -1: one for each core.")
+    ] = -1,
     force: Annotated[
-        bool, typer.Option(help="Overwrite a run of other settings in the same folder.")
+        bool,
+        typer.Option("--force", help="Overwrite a run of other settings in the same folder."),
     ] = False,
 ) -> Request:
-    from whichgen.data.perturb import parse_perturbation
     from whichgen.data.source import DataSource
 
     return Request(
@@ -238,7 +314,8 @@ def _shared(
             seed=seed,
             per_class=samples_per_class,
         ),
-        backbone=backbone,
+        # A model file names its encoder, and is used from other working directories.
+        backbone=str(Path(backbone).resolve()) if Path(backbone).is_dir() else backbone,
         device=device,
         dtype=dtype,
         output_dir=output_dir,
@@ -246,9 +323,10 @@ def _shared(
         metric=metric,
         protocol=protocol,
         tpr=tpr,
-        augment=tuple(parse_perturbation(kind).kind for kind in names(augment)),
+        augment=kinds_of(augment),
         batch_size=batch_size,
         cache=cache,
+        jobs=jobs or -1,
         force=force,
     )
 

@@ -11,24 +11,39 @@ from whichgen.cli.console import guarded, say, show_table, track
 from whichgen.cli.fit import show_unknown
 from whichgen.cli.options import (
     CACHE,
+    ENCODER,
     CacheFolder,
     Device,
     GroupColumn,
     Groups,
     Unknown,
     UnknownVal,
+    kinds_of,
     names,
     open_store,
+    warn_skipped,
 )
+from whichgen.errors import DataError
 
 if TYPE_CHECKING:
     from whichgen.attribution.model import OriginModel
     from whichgen.data.source import DataSource
 
 ModelFolder = Annotated[Path, typer.Argument(help="A model folder, or a run's folder.")]
-Data = Annotated[str, typer.Option("-d", "--data", help="Other data than the model was fitted on.")]
+Data = Annotated[
+    str,
+    typer.Option(
+        "-d",
+        "--data",
+        help="Other data than the model was fitted on. A folder is split as for a fit, and its "
+        "test part is used.",
+    ),
+]
 Backbone = Annotated[
-    str, typer.Option(help="The encoder's folder, if it is not where the model says.")
+    str,
+    typer.Option(
+        help="The encoder's folder, if it is not where the model says.", rich_help_panel=ENCODER
+    ),
 ]
 
 
@@ -52,13 +67,12 @@ def robustness(
 ) -> None:
     """Test a model on JPEG, blurred, cropped and resized images: five intensities each."""
     from whichgen.attribution.model import find_model, load_model
-    from whichgen.data.perturb import parse_perturbation
     from whichgen.encoders.load import load_encoder
     from whichgen.experiments.robustness import robustness as run
     from whichgen.provenance import provenance
     from whichgen.report.curves import robustness_rows, write_robustness
 
-    wanted = tuple(parse_perturbation(kind).kind for kind in names(kinds))
+    wanted = kinds_of(kinds)
     loaded = load_model(model)
     source = source_of(loaded, data, unknown, unknown_val, groups, group_column)
     dataset = source.open(cache, track=track)
@@ -67,13 +81,19 @@ def robustness(
     )
     store = open_store(cache, encoder)
     points = list(run(loaded, dataset, encoder, store, kinds=wanted, track=track))
-    config: dict[str, Any] = {**source.as_config(), "kinds": list(wanted), "model": str(model)}
+    config: dict[str, Any] = {
+        **source.as_config(),
+        "kinds": list(wanted),
+        "model": str(model.resolve()),
+        "model_data_hash": loaded.data_hash,
+    }
     record = provenance(
         config,
         seeds={"seed": source.seed},
         encoder=encoder.describe(),
-        data_hash=loaded.data_hash,
+        data_hash=points[0].data_hash,
     )
+    warn_skipped(points[0].skipped)
     found = find_model(model)
     folder = output_dir or (found.parent if found.name == "model" else found)
     write_robustness(points, record, folder)
@@ -106,6 +126,7 @@ def evaluate(
         backbone or str(loaded.encoder["name"]), device=device, dtype=str(loaded.encoder["dtype"])
     )
     point = measure(loaded, dataset, encoder, open_store(cache, encoder), track=track)
+    warn_skipped(point.skipped)
     show_table(headline_rows(point.evaluation), title=f"{dataset.name}: test figures")
     show_unknown(point.evaluation)
 
@@ -122,6 +143,15 @@ def source_of(
     from whichgen.data.source import DataSource
 
     if not data:
+        if unknown or unknown_val or groups or group_column:
+            raise DataError(
+                "--unknown, --unknown-val, --groups and --group-column describe other data: give "
+                "them together with --data."
+            )
+        if "data" not in model.provenance.get("config", {}):
+            raise DataError(
+                "the model does not say what data it was fitted on. Name the data with --data."
+            )
         return DataSource.from_config(model.provenance["config"])
     return DataSource(
         data=data,

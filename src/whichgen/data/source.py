@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from whichgen.data.benchmarks import DEFAULT_ROOT, parse_spec
 from whichgen.data.duplicates import Track, untracked
 from whichgen.data.folder import open_dataset, read_groups
 from whichgen.data.samples import Dataset, limited
@@ -59,8 +60,7 @@ class DataSource:
     def as_config(self) -> dict[str, Any]:
         """JSON values, with absolute paths, from which :meth:`from_config` makes it again."""
         config = asdict(self)
-        if Path(self.data).is_dir():
-            config["data"] = str(Path(self.data).resolve())
+        config["data"] = absolute(self.data)
         if self.groups:
             config["groups"] = str(Path(self.groups).resolve())
         return config
@@ -69,6 +69,16 @@ class DataSource:
     def from_config(cls, config: Mapping[str, Any]) -> DataSource:
         """The source that :meth:`as_config` described; other keys are passed over."""
         known: dict[str, Any] = {f.name: config[f.name] for f in fields(cls) if f.name in config}
-        for name in ("unknown", "unknown_val", "fractions"):
-            known[name] = tuple(known.get(name, ()))
+        for name, value in known.items():
+            if isinstance(value, list):  # JSON has no tuples
+                known[name] = tuple(value)
         return cls(**known)
+
+
+def absolute(data: str) -> str:
+    """A folder or a data-set string, as it is called from any working directory."""
+    if Path(data).is_dir():
+        return str(Path(data).resolve())
+    name, options = parse_spec(data)
+    root = Path(options.pop("root", DEFAULT_ROOT)).resolve()
+    return ":".join([name, *(f"{k}={v}" for k, v in options.items()), f"root={root}"])

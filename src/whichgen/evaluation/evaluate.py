@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -53,8 +52,9 @@ class Answers:
 class UnknownResult:
     """How one unknown generator, or a group of them, is told from the known origins.
 
-    ``taken_for`` is the known origin that most of its images are nearest to, with the share of
-    images it gets; ``rejected`` the share answered ``unknown`` at the model's threshold.
+    ``taken_for`` is the known origin that most of its images are nearest to (of equals the first),
+    with the share of images it gets; ``rejected`` the share answered ``unknown`` at the model's
+    threshold.
     """
 
     name: str
@@ -133,7 +133,7 @@ def evaluate(
 
     def result(name: str, members: Sequence[str]) -> UnknownResult:
         rows = np.isin(unknown.origins, members)
-        nearest, count = Counter(unknown.predicted[rows].tolist()).most_common(1)[0]
+        counts = np.bincount(unknown.predicted[rows], minlength=len(origins))
         scores = unknown.scores[rows]
         return UnknownResult(
             name=name,
@@ -141,8 +141,8 @@ def evaluate(
             detection=detection(known.scores, scores),
             oscr=oscr(known.scores, correct, scores),
             mean_score=float(scores.mean()),
-            taken_for=origins[nearest],
-            taken_for_share=count / int(rows.sum()),
+            taken_for=origins[int(counts.argmax())],
+            taken_for_share=float(counts.max() / counts.sum()),
             rejected=float(rejected[rows].mean()),
         )
 

@@ -74,10 +74,9 @@ def plan(dataset: Dataset, protocol: str = "clean", *, seed: int = 0) -> Protoco
     DataError
         The name is not one of :data:`PROTOCOLS`, or ``paper`` is asked for without unknown images.
     """
+    check_protocol(protocol)
     if protocol == "paper":
         return _paper(dataset)
-    if protocol != "clean":
-        raise DataError(f"unknown protocol {protocol!r}; there are {', '.join(PROTOCOLS)}.")
     tested = {s.origin for s in dataset.test_unknown}
     free = tuple(sorted({s.origin for s in dataset.val_unknown} - tested))
     if free:
@@ -107,6 +106,12 @@ def plan(dataset: Dataset, protocol: str = "clean", *, seed: int = 0) -> Protoco
             "there are too few known generators to leave one out",
         ),
     )
+
+
+def check_protocol(name: str) -> None:
+    """Raises :class:`DataError` unless the name is one of :data:`PROTOCOLS`."""
+    if name not in PROTOCOLS:
+        raise DataError(f"unknown protocol {name!r}; there are {', '.join(PROTOCOLS)}.")
 
 
 def leave_out_folds(known: Sequence[str], *, seed: int = 0) -> tuple[Fold, ...]:

@@ -92,6 +92,12 @@ def mean_over_folds(folds: Sequence[Sequence[Candidate]]) -> list[Candidate]:
     ]
 
 
+def check_metric(name: str) -> None:
+    """Raises :class:`FitError` unless the name is one of :data:`METRICS`."""
+    if name not in METRICS:
+        raise FitError(f"unknown selection metric {name!r}; there are {', '.join(METRICS)}.")
+
+
 def choose(grid: Sequence[Candidate], metric: str = "AUC") -> Candidate:
     """The best candidate; of equals the first, which is the earliest block and the smallest value.
 
@@ -100,8 +106,7 @@ def choose(grid: Sequence[Candidate], metric: str = "AUC") -> Candidate:
     FitError
         The metric is not one of :data:`METRICS`, or the grid is empty.
     """
-    if metric not in METRICS:
-        raise FitError(f"unknown selection metric {metric!r}; there are {', '.join(METRICS)}.")
+    check_metric(metric)
     if not grid:
         raise FitError(
             "nothing to choose from: no block, or no hyperparameter value fits the images."

@@ -16,10 +16,11 @@ from whichgen.errors import FitError
 from whichgen.evaluation.detection import auroc
 from whichgen.evaluation.evaluate import Answers, Evaluation, evaluate, label_indices
 from whichgen.evaluation.oscr import oscr
-from whichgen.evaluation.protocols import Protocol, plan
+from whichgen.evaluation.protocols import Protocol, check_protocol, plan
 from whichgen.evaluation.selection import (
     Candidate,
     best_of_each_block,
+    check_metric,
     choose,
     mean_over_folds,
 )
@@ -47,6 +48,14 @@ class FitOptions:
         ``clean`` or ``paper`` (see :mod:`whichgen.evaluation.protocols`).
     tpr
         Share of known validation images that the threshold keeps.
+    jobs
+        Processes that fit heads; -1: one for each core.
+
+    Raises
+    ------
+    DataError, FitError
+        A protocol or metric that there is not, or a share that is none. Here, and not after hours
+        of extraction.
     """
 
     family: HeadFamily
@@ -55,6 +64,27 @@ class FitOptions:
     protocol: str = "clean"
     tpr: float = 0.95
     seed: int = 0
+    jobs: int = -1
+
+    def __post_init__(self) -> None:
+        check_protocol(self.protocol)
+        check_metric(self.metric)
+        if not 0 < self.tpr <= 1:
+            raise FitError(
+                f"--tpr {self.tpr:g}: the share of known images to keep must be over 0 and at "
+                "most 1, as in 0.95."
+            )
+
+    def blocks_of(self, encoder: Encoder) -> tuple[int, ...]:
+        """The blocks to try, ascending; :class:`FitError` for one the encoder does not have."""
+        total = len(encoder.block_dims)
+        stray = sorted({b for b in self.blocks if not 0 <= b < total})
+        if stray:
+            raise FitError(
+                f"{encoder.name} has no block {', '.join(map(str, stray))}; its {total} blocks "
+                f"count from 0 to {total - 1}."
+            )
+        return tuple(sorted(set(self.blocks))) or tuple(range(total))
 
 
 @dataclass(frozen=True)
@@ -103,19 +133,13 @@ def sweep(
     FitError
         A block that the encoder does not have, or a fit that failed.
     """
-    blocks = options.blocks or tuple(range(len(encoder.block_dims)))
-    stray = [b for b in blocks if not 0 <= b < len(encoder.block_dims)]
-    if stray:
-        raise FitError(
-            f"{encoder.name} has no block {', '.join(map(str, stray))}; its "
-            f"{len(encoder.block_dims)} blocks count from 0 to {len(encoder.block_dims) - 1}."
-        )
+    blocks = options.blocks_of(encoder)
     folds = [(fold.known, fold_tables(parts, fold)) for fold in protocol.folds]
     sweeps = [
         Sweep(block, known, tables, options.family) for known, tables in folds for block in blocks
     ]
     done = track(
-        run_sweeps(sweeps, encoder.key, cache=cache),
+        run_sweeps(sweeps, encoder.key, cache=cache, jobs=options.jobs),
         description=f"Sweeping {options.family.parameter}",
         total=len(sweeps),
     )
@@ -152,7 +176,9 @@ def fit(
     labels = label_indices(train.origins, parts.dataset.known)
     fits = ((train.block(c.block), labels, len(parts.dataset.known), c.value) for c in per_block)
     heads = track(
-        in_processes(options.family.fit, fits), description="Testing blocks", total=len(per_block)
+        in_processes(options.family.fit, fits, jobs=options.jobs),
+        description="Testing blocks",
+        total=len(per_block),
     )
     blocks = []
     for candidate, fitted in zip(per_block, heads, strict=True):

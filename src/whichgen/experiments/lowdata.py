@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from whichgen.data.duplicates import Track, untracked
+from whichgen.data.samples import Sample
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import DataError
 from whichgen.experiments.fit import FitOptions, fit
@@ -33,8 +34,8 @@ class LowDataPoint:
 
 def possible_shots(parts: Parts, shots: Sequence[int] = SHOTS) -> tuple[int, ...]:
     """Those numbers of images that every known origin has in training, ascending."""
-    origins = parts.tables["train"].origins
-    fewest = min(int((origins == origin).sum()) for origin in parts.dataset.known)
+    images = _training_images(parts)
+    fewest = min(len(of_origin) for of_origin in images.values())
     possible = tuple(sorted(n for n in set(shots) if 1 <= n <= fewest))
     if not possible:
         raise DataError(
@@ -47,14 +48,23 @@ def possible_shots(parts: Parts, shots: Sequence[int] = SHOTS) -> tuple[int, ...
 def draw(parts: Parts, shots: int, seed: int) -> Parts:
     """``shots`` seeded random training images of each known origin; all else is the same.
 
-    With one seed, a smaller draw is a part of every larger one.
+    With one seed, a smaller draw is a part of every larger one. An image's perturbed copies come
+    with it and do not count.
     """
-    origins = parts.tables["train"].origins
-    rows = [
-        np.random.default_rng((seed, i)).permutation(np.flatnonzero(origins == origin))[:shots]
-        for i, origin in enumerate(parts.dataset.known)
-    ]
-    return parts.with_train(np.sort(np.concatenate(rows)))
+    rows: list[int] = []
+    for i, images in enumerate(_training_images(parts).values()):
+        order = np.random.default_rng((seed, i)).permutation(len(images))
+        copies = list(images.values())
+        rows += [row for image in order[:shots] for row in copies[image]]
+    return parts.with_train(np.sort(rows))
+
+
+def _training_images(parts: Parts) -> dict[str, dict[Sample, list[int]]]:
+    """For each known origin its training images, each with its rows in the training table."""
+    images: dict[str, dict[Sample, list[int]]] = {origin: {} for origin in parts.dataset.known}
+    for row, sample in enumerate(parts.tables["train"].samples):
+        images[sample.origin].setdefault(sample, []).append(row)
+    return images
 
 
 def low_data(

@@ -75,7 +75,8 @@ def extract_parts(
     Raises
     ------
     DataError
-        After unreadable files were passed over, a known origin has no training image left.
+        After unreadable files were passed over, a known origin has no image left to learn from,
+        to choose by or to be tested on.
     """
     rng = np.random.default_rng(seed)
     tables = {}
@@ -95,13 +96,11 @@ def extract_parts(
             track=track,
             description=f"Extracting {part}" + (f" {perturbation}" if perturbation else ""),
         )
-    if "train" in tables:
-        left = set(tables["train"].origins.tolist())
-        empty = [origin for origin in dataset.known if origin not in left]
-        if empty:
+        empty = [o for o in dataset.known if o not in set(tables[part].origins.tolist())]
+        if empty and part in ("train", "val", "test"):
             raise DataError(
-                f"no readable training image of {', '.join(empty)}; the first problem: "
-                f"{(*tables['train'].skipped, 'none')[0]}. Run `whichgen dataset check`."
+                f"no readable {part} image of {', '.join(empty)}; the first problem: "
+                f"{(*tables[part].skipped, 'there is none')[0]}. Run `whichgen dataset check`."
             )
     return Parts(dataset, tables)
 

@@ -20,10 +20,14 @@ from whichgen.features.store import FeatureStore
 
 @dataclass(frozen=True)
 class RobustnessPoint:
-    """Test figures under one perturbation; ``None`` is the images as they are."""
+    """Test figures under one perturbation; ``None`` is the images as they are.
+
+    ``data_hash`` is a digest of the images tested, and ``skipped`` says which could not be.
+    """
 
     perturbation: Perturbation | None
     evaluation: Evaluation
+    data_hash: str
     skipped: tuple[str, ...]
 
 
@@ -67,7 +71,7 @@ def measure(
         threshold=model.threshold,
         groups=dataset.unknown_groups,
     )
-    return RobustnessPoint(perturbation, evaluation, parts.skipped)
+    return RobustnessPoint(perturbation, evaluation, parts.data_hash, parts.skipped)
 
 
 def robustness(

@@ -79,7 +79,8 @@ def in_processes(
     """``function(*call)`` for each call, in order, by worker processes of one BLAS thread each.
 
     Not by BLAS threads, because the matrices are small: on busy cores, threads that wait for each
-    other were seen to take 25 times as long. ``jobs`` is their number, -1 for all cores.
+    other were seen to take 25 times as long. ``jobs`` is their number, -1 for all cores; one is
+    this process itself.
     """
     parallel = Parallel(n_jobs=jobs, return_as="generator")
     yield from parallel(delayed(function)(*call) for call in calls)

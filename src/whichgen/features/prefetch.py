@@ -21,13 +21,13 @@ def prefetched(
     """
     source = iter(jobs)
     pending: deque[Future[T]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for job in islice(source, depth):
+    pool = ThreadPoolExecutor(threads)
+    try:
+        for job in islice(source, depth):
+            pending.append(pool.submit(function, *job))
+        while pending:
+            yield pending.popleft().result()
+            for job in islice(source, 1):
                 pending.append(pool.submit(function, *job))
-            while pending:
-                yield pending.popleft().result()
-                for job in islice(source, 1):
-                    pending.append(pool.submit(function, *job))
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -94,7 +94,8 @@ def robustness_plot(points: Sequence[RobustnessPoint], kinds: Sequence[str]) -> 
             # The strongest to the right, also where that is the smallest number.
             panel.invert_xaxis()
         panel.set_ylim(0, 102)
-    panels[0].legend(fontsize=8, loc="lower left", title="dotted: clean", title_fontsize=8)
+    if kinds:
+        panels[0].legend(fontsize=8, loc="lower left", title="dotted: clean", title_fontsize=8)
     return figure
 
 

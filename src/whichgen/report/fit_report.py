@@ -30,6 +30,7 @@ def write_fit(fit: Fit, folder: Path, *, track: Track = untracked) -> Path:
     write_csv(folder / "blocks.csv", block_rows(fit))
     write_csv(folder / "unknown.csv", [unknown_row(r, digits=False) for r in _all_unknown(fit)])
     write_csv(folder / "predictions.csv", _predictions(fit))
+    (folder / "skipped.txt").unlink(missing_ok=True)
     if fit.skipped:
         write_text(folder / "skipped.txt", "".join(f"{reason}\n" for reason in fit.skipped))
     plots = fit_plots(fit, parameter)
@@ -177,7 +178,7 @@ def _markdown(fit: Fit, parameter: str, plots: Sequence[str]) -> str:
         f"**block {model.block}**, **{parameter} = {model.value:.4g}**. Answers with a score below "
         f"{model.threshold:.4f} are `{UNKNOWN}` (keeps {100 * model.tpr:g} % of known validation "
         "images).",
-        "".join(f"> {note}\n" for note in fit.notes),
+        "\n>\n".join(f"> {note}" for note in fit.notes),
         markdown_table(headline_rows(evaluation)),
         f"## Unknown generators\n\n{unknown}" if unknown else "No unknown test images.",
         f"## Known origins\n\n{markdown_table(recalls)}",
@@ -190,4 +191,4 @@ def _markdown(fit: Fit, parameter: str, plots: Sequence[str]) -> str:
     ]
     if fit.skipped:
         sections.insert(3, f"**{len(fit.skipped)} files were not readable**: see `skipped.txt`.")
-    return "\n\n".join(section for section in sections if section) + "\n"
+    return "\n\n".join(section.strip() for section in sections if section) + "\n"

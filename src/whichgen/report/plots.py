@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
+from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
@@ -91,7 +91,7 @@ def oscr_plot(fit: Fit) -> Figure:
         fpr, ccr = oscr_curve(fit.known.scores, correct, scores)
         ax.plot(fpr, ccr, color=GREYS[i % len(GREYS)], lw=1, ls=("-", "--", ":")[i % 3], label=name)
     fpr, ccr = oscr_curve(fit.known.scores, correct, fit.unknown.scores)
-    area = fit.evaluation.oscr or float("nan")
+    area = float("nan") if fit.evaluation.oscr is None else fit.evaluation.oscr
     ax.plot(fpr, ccr, color=COLOURS[0], lw=2.2, label=f"all unknown (OSCR {100 * area:.1f} %)")
     accuracy = fit.evaluation.closed.accuracy
     ax.axhline(accuracy, color="black", lw=0.6, ls=":")
@@ -209,14 +209,16 @@ def embedding_plot(fit: Fit, *, seed: int = 0) -> Figure:
 
 def fit_plots(fit: Fit, parameter: str) -> dict[str, Figure]:
     """Every plot of a fit by its file name; those that need unknown images only where they are."""
-    plots = {
-        "confusion": confusion_plot(fit),
-        "scores": score_plot(fit),
-        "blocks": block_plot(fit.blocks, fit.model.block, parameter),
-        "embedding": embedding_plot(fit),
-    }
-    if len(fit.unknown):
-        plots |= {"roc": roc_plot(fit), "oscr": oscr_plot(fit)}
+    # An origin's name is no formula, whatever dollar signs are in it.
+    with rc_context({"text.parse_math": False}):
+        plots = {
+            "confusion": confusion_plot(fit),
+            "scores": score_plot(fit),
+            "blocks": block_plot(fit.blocks, fit.model.block, parameter),
+            "embedding": embedding_plot(fit),
+        }
+        if len(fit.unknown):
+            plots |= {"roc": roc_plot(fit), "oscr": oscr_plot(fit)}
     return plots
 
 

@@ -27,12 +27,10 @@ def markdown_table(rows: Sequence[Row]) -> str:
     if not rows:
         return ""
     columns = list(rows[0])
-    lines = [
-        "| " + " | ".join(columns) + " |",
-        "| " + " | ".join("---" for _ in columns) + " |",
-        *("| " + " | ".join(str(row.get(c, "")) for c in columns) + " |" for row in rows),
-    ]
-    return "\n".join(lines) + "\n"
+    cells = [columns, ["---"] * len(columns), *([row.get(c, "") for c in columns] for row in rows)]
+    # A bar in a name would end its cell.
+    lines = (" | ".join(str(cell).replace("|", "\\|") for cell in line) for line in cells)
+    return "".join(f"| {line} |\n" for line in lines)
 
 
 def csv_text(rows: Sequence[Row]) -> str:
