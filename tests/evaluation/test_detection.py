@@ -105,6 +105,13 @@ def test_by_hand() -> None:
     assert found.detection_accuracy == pytest.approx((1 + 3 / 5) / 2)
 
 
+@pytest.mark.parametrize("n", [20, 40, 100, 1000])
+def test_95_percent_is_not_one_image_more_nor_less(n: int) -> None:
+    # Known and unknown images share their scores: what is rejected is 5 % of either.
+    scores = np.arange(n) / n
+    assert detection(scores, scores).tnr_at_tpr95 == pytest.approx(0.05)
+
+
 def test_constant_scores_tell_nothing() -> None:
     found = detection(np.ones(7), np.ones(3))
     assert found.auroc == 0.5

@@ -1,0 +1,137 @@
+"""Protocols: what a choice may see, and what is tested."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whichgen.data.samples import Dataset, Sample
+from whichgen.errors import DataError
+from whichgen.evaluation.protocols import (
+    MAX_FOLDS,
+    PAPER_CAVEAT,
+    REAL,
+    check_protocol,
+    leave_out_folds,
+    plan,
+)
+
+
+def samples(*origins: str) -> tuple[Sample, ...]:
+    """One image of each origin."""
+    return tuple(Sample(Path(f"{o}.png"), o) for o in origins)
+
+
+def dataset(
+    known: tuple[str, ...] = ("real", "gan", "vae"),
+    val_unknown: tuple[str, ...] = (),
+    test_unknown: tuple[str, ...] = (),
+) -> Dataset:
+    """A data set of one image an origin in each part."""
+    return Dataset(
+        name="mine",
+        known=known,
+        unknown=tuple(sorted({*val_unknown, *test_unknown})),
+        train=samples(*known),
+        val=samples(*known),
+        test=samples(*known),
+        val_unknown=samples(*val_unknown),
+        test_unknown=samples(*test_unknown),
+    )
+
+
+def test_clean_chooses_on_validation_s_own_unknown_generators() -> None:
+    found = plan(dataset(val_unknown=("b", "a"), test_unknown=("c",)))
+    (fold,) = found.folds
+    assert fold.known == ("real", "gan", "vae")
+    assert (fold.unknown, fold.unknown_part) == (("a", "b"), "val_unknown")
+    assert (found.name, found.test_part) == ("clean", "test")
+    assert "a, b" in found.notes[0]
+
+
+def test_clean_drops_the_unknown_generators_that_test_has() -> None:
+    found = plan(dataset(val_unknown=("a", "b", "c"), test_unknown=("c", "a")))
+    (fold,) = found.folds
+    assert fold.unknown == ("b",)
+
+
+def test_clean_leaves_known_generators_out_where_test_has_all_unknown_ones() -> None:
+    shared = ("a", "b")
+    found = plan(dataset(val_unknown=shared, test_unknown=shared))
+    assert len(found.folds) == 2
+    assert {f.unknown for f in found.folds} == {("gan",), ("vae",)}
+    for fold in found.folds:
+        assert fold.unknown_part == "val"
+        assert set(fold.known) == {"real", "gan", "vae"} - set(fold.unknown)
+    assert "leaving known generators out" in found.notes[0]
+    assert all(f.unknown[0] in found.notes[0] for f in found.folds)
+
+
+@pytest.mark.parametrize("known", [("real", "gan"), ("gan", "vae")])
+def test_clean_falls_back_to_accuracy_where_too_few_generators_are_known(
+    known: tuple[str, ...],
+) -> None:
+    found = plan(dataset(known, test_unknown=("a",)))
+    (fold,) = found.folds
+    assert (fold.known, fold.unknown) == (known, ())
+    assert found.test_part == "test"
+    assert "closed-set accuracy" in found.notes[0]
+
+
+names = st.integers(0, 12).map(lambda n: tuple(f"g{i}" for i in range(n)))
+
+
+@given(generators=names, real=st.booleans(), seed=st.integers(0, 5))
+def test_each_known_generator_is_left_out_once_and_real_never(
+    generators: tuple[str, ...], real: bool, seed: int
+) -> None:
+    known = (*generators, REAL) if real else generators
+    folds = leave_out_folds(known, seed=seed)
+    if len(generators) < 2 or len(known) < 3:
+        assert folds == ()
+        return
+    assert len(folds) == min(MAX_FOLDS, len(generators))
+    left_out = [origin for fold in folds for origin in fold.unknown]
+    assert sorted(left_out) == sorted(generators)
+    for fold in folds:
+        assert not set(fold.known) & set(fold.unknown)
+        # In the order of the data set, so that labels mean the same.
+        assert [o for o in known if o in fold.known] == list(fold.known)
+        assert set(fold.known) | set(fold.unknown) == set(known)
+        assert len(fold.known) >= 2
+        assert fold.unknown_part == "val"
+    assert leave_out_folds(known, seed=seed) == folds
+
+
+def test_another_seed_pairs_generators_otherwise() -> None:
+    known = ("real", *(f"g{i}" for i in range(10)))
+    pairs = {
+        frozenset(frozenset(f.unknown) for f in leave_out_folds(known, seed=s)) for s in range(6)
+    }
+    assert len(pairs) > 1
+    data = dataset(known, test_unknown=("a",))
+    assert plan(data, seed=3).folds == leave_out_folds(known, seed=3)
+
+
+def test_paper_tests_known_validation_images_and_chooses_on_tested_generators() -> None:
+    found = plan(dataset(val_unknown=("b", "a"), test_unknown=("a", "b")), "paper")
+    (fold,) = found.folds
+    assert (fold.unknown, fold.unknown_part) == (("a", "b"), "val_unknown")
+    assert (found.name, found.test_part) == ("paper", "val")
+    assert found.notes == (PAPER_CAVEAT,)
+    assert "better than they are" in PAPER_CAVEAT
+
+
+def test_paper_without_unknown_validation_images_is_an_error_that_says_what_to_do() -> None:
+    with pytest.raises(DataError, match=r"mine: .*there are none. Use --protocol clean"):
+        plan(dataset(test_unknown=("a",)), "paper")
+
+
+@pytest.mark.parametrize("name", ["", "Clean", "strict"])
+def test_a_protocol_that_there_is_not_is_told_with_those_that_there_are(name: str) -> None:
+    for call in (lambda: plan(dataset(), name), lambda: check_protocol(name)):
+        with pytest.raises(DataError, match=r"unknown protocol .*clean, paper"):
+            call()
