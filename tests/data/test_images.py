@@ -146,6 +146,13 @@ def test_an_image_over_the_limit_is_refused_fast_and_without_memory(side: int) -
     tracemalloc.stop()
 
 
+def test_our_limit_holds_where_pillow_s_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    data = _png(30_000, 30_000, 1, 0, b"")
+    with pytest.raises(ImageError, match="30000 × 30000 pixels is over the limit of 178 million"):
+        decode(data)
+
+
 def test_pillow_s_own_limit_is_told_in_our_words(
     monkeypatch: pytest.MonkeyPatch, photo: Image.Image
 ) -> None:

@@ -95,6 +95,15 @@ def test_preprocessing_crops_the_centre(encoder: Encoder) -> None:
     assert (encoder.preprocess(image)[:, :, 0] < 0).all()
 
 
+def test_preprocessing_is_a_bicubic_resize_of_the_shorter_side_to_256(
+    encoder: Encoder, noise: Callable[..., Image.Image]
+) -> None:
+    image = noise(2, (384, 192))
+    resized = image.resize((512, 256), Image.Resampling.BICUBIC).crop((144, 16, 368, 240))
+    expected = (np.asarray(resized, np.float32).transpose(2, 0, 1) - 127) / 128
+    assert np.array_equal(encoder.preprocess(image), expected)
+
+
 @pytest.fixture(scope="module")
 def photographs() -> list[Image.Image]:
     """Twelve of the photographs beside the working copy."""

@@ -117,10 +117,10 @@ def _build(module: torch.nn.Module, **options: Any) -> Encoder:
 
 
 def test_an_encoder_is_frozen_and_in_evaluation_mode() -> None:
-    module = torch.nn.Sequential(torch.nn.Linear(12, 5), torch.nn.Dropout(0.9))
+    module = torch.nn.Sequential(torch.nn.Linear(12, 64), torch.nn.Dropout(0.5))
     encoder = _build(module)
     pixels = encoder.preprocess(Image.new("RGB", (9, 9), "red"))[None]
-    assert encoder.block_dims == (5,)
+    assert encoder.block_dims == (64,)
     assert np.array_equal(encoder.encode(pixels)[0], encoder.encode(pixels)[0])
     assert not any(p.requires_grad for p in module.parameters())
 
