@@ -171,6 +171,18 @@ def test_no_image_has_no_answer(attributor: Attributor) -> None:
     assert answer.error
 
 
+def test_one_image_alone_is_a_list_of_one(
+    attributor: Attributor, images: list[Image.Image], tmp_path: Path
+) -> None:
+    file = tmp_path / "one.png"
+    images[0].save(file)
+    (expected,) = attributor.attribute([file])
+    for alone in (file, str(file)):
+        assert attributor.attribute(alone) == [expected]
+    (answer,) = attributor.attribute(images[0])
+    assert answer.probabilities == expected.probabilities
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 64])
 def test_the_batch_does_not_change_an_answer(
     attributor: Attributor, images: list[Image.Image], batch_size: int

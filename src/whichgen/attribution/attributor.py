@@ -117,13 +117,18 @@ class Attributor:
 
     def attribute(
         self,
-        images: Iterable[ImageLike],
+        images: Iterable[ImageLike] | ImageLike,
         *,
         batch_size: int = 32,
         threads: int = 4,
         track: Track = untracked,
     ) -> list[Attribution]:
-        """The answers, in the order of the images; an unreadable image gets one with ``error``."""
+        """The answers, in the order of the images; an unreadable image gets one with ``error``.
+
+        One image alone is a list of one.
+        """
+        if isinstance(images, str | Path | bytes | Image.Image | np.ndarray):
+            images = [images]
         listed = list(images)
         jobs = ((self.encoder, image, number) for number, image in enumerate(listed, start=1))
         answers: list[Attribution] = []

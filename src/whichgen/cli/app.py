@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -57,4 +58,6 @@ def expand_blocks(arguments: Sequence[str]) -> list[str]:
 
 def main() -> None:
     """The entry point of the command line."""
+    # Our own limit on pixels is an error; below it, Pillow's warning helps nobody.
+    warnings.filterwarnings("ignore", message="Image size .* exceeds limit")
     app(args=expand_blocks(sys.argv[1:]))
