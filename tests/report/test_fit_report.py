@@ -176,6 +176,18 @@ def test_every_plot_shows_something_and_nothing_warns(
         assert rows(tmp_path / "unknown.csv") == []
 
 
+def test_the_legend_of_many_origins_fits_into_the_figure(make_fit: Make) -> None:
+    found = make_fit([f"known_{i}" for i in range(15)], [f"new_{i}" for i in range(30)], images=2)
+    figure = fit_plots(found, "k")["embedding"]
+    # As when it is saved: the layout is settled before the picture is drawn.
+    figure.draw_without_rendering()
+    box = figure.axes[0].get_legend().get_window_extent()
+    assert len(figure.axes[0].get_legend().get_texts()) == 45
+    assert box.y0 >= 0
+    assert box.y1 <= figure.bbox.height
+    assert box.x1 <= figure.bbox.width
+
+
 def test_scores_that_are_all_one_are_no_hindrance(make_fit: Make, tmp_path: Path) -> None:
     found = make_fit(values=(1,))
     assert set(found.known.scores) == {1.0}

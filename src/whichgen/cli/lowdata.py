@@ -17,7 +17,11 @@ def lowdata(
     request: Request,
     head: Annotated[str, typer.Option(help="linear or knn.")] = "linear",
     shots: Annotated[
-        str, typer.Option(help="Training images a class, N,N,… (those that there are).")
+        str,
+        typer.Option(
+            help="Training images a class: N,N,… Those are fitted that every origin has.",
+            show_default="1, 2, 5, 10, 20 and so on to 4000",
+        ),
     ] = "1,2,5,10,20,50,100,200,500,1000,2000,4000",
     seeds: Annotated[int, typer.Option(min=1, help="Draws for each number of images.")] = 5,
 ) -> None:

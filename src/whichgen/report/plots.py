@@ -183,8 +183,12 @@ def embedding_plot(fit: Fit, *, seed: int = 0) -> Figure:
     if len(origins) > _MOST_POINTS:
         rows = np.sort(rng.choice(len(origins), _MOST_POINTS, replace=False))
         features, origins = features[rows], origins[rows]
+    names = len(set(origins.tolist()))
     figure, ax = axes(
-        f"Test images by the feature of block {fit.model.block} (t-SNE)", "", "", size=(6.6, 4.6)
+        f"Test images by the feature of block {fit.model.block} (t-SNE)",
+        "",
+        "",
+        size=(6.6, max(4.6, 0.24 * names + 0.6)),  # the legend has a line for each
     )
     if len(features) >= 5:
         # One thread: on busy cores OpenMP's spinning made this four times as slow.

@@ -1,0 +1,101 @@
+"""The command line in this process, with one run that the tests share."""
+
+from __future__ import annotations
+
+import shutil
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from whichgen.cli.app import app, expand_blocks
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def message(self) -> str:
+        """What it said on standard error but progress, in one line."""
+        lines = (line.strip() for line in self.err.splitlines())
+        return " ".join(line for line in lines if line and "0:00:0" not in line)
+
+
+def whichgen(*arguments: object, wide: bool = True) -> Done:
+    """Runs ``whichgen ARGUMENTS``; an error that ends in a traceback fails the test."""
+    result = CliRunner(env={"COLUMNS": "200"} if wide else {}).invoke(
+        app, expand_blocks([str(a) for a in arguments])
+    )
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        pytest.fail("".join(traceback.format_exception(result.exception)))
+    return Done(result.exit_code, result.stdout, result.stderr)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fits_in_this_process() -> Iterator[None]:
+    """So that nothing waits for worker processes to start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOKY_MAX_CPU_COUNT", "1")
+        yield
+
+
+@dataclass(frozen=True)
+class Site:
+    """A working directory: images of five origins, an encoder, a cache, and a run of ``linear``."""
+
+    folder: Path
+    images: Path
+    clip: Path
+    cache: Path
+    run: Path
+
+    def options(self, *, data: object = None, out: str = "out") -> list[object]:
+        """The options that every fit needs, with first-implementation flags."""
+        where = ["-c", "base", "-d", data or self.images, "--device", "cpu"]
+        return [*where, "-o", self.folder / out, "--backbone", self.clip, "--cache", self.cache]
+
+
+ORIGINS = ("real", "gan", "vae", "ddpm", "flow")
+UNKNOWN = ("--unknown", "ddpm,flow")
+GRID = ("--c_min", "-1", "--c_max", "1", "--c_step", "2")
+
+
+@pytest.fixture(scope="session")
+def made(
+    tmp_path_factory: pytest.TempPathFactory,
+    tiny_clip: Path,
+    noise: Callable[..., Image.Image],
+) -> Site:
+    """The site that :func:`site` copies."""
+    folder = tmp_path_factory.mktemp("site")
+    for tint, origin in enumerate(ORIGINS):
+        (folder / "images" / origin).mkdir(parents=True)
+        for i in range(10):
+            noise(1000 * tint + i, tint=tint).save(folder / "images" / origin / f"{i:03d}.png")
+    site = Site(
+        folder, folder / "images", tiny_clip, folder / "cache", folder / "out/tiny_clip/images"
+    )
+    done = whichgen("linear", *site.options(), *UNKNOWN, "-b", 0, 1, 2, *GRID)
+    assert done.code == 0, done.err
+    (folder / "first.txt").write_text(done.out + done.err)
+    return site
+
+
+@pytest.fixture
+def site(made: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """A copy to change; the images' own times and folder are part of a split's identity."""
+    folder = tmp_path / "site"
+    shutil.copytree(made.folder, folder)
+    monkeypatch.chdir(folder)
+    return Site(
+        folder, folder / "images", made.clip, folder / "cache", folder / "out/tiny_clip/images"
+    )

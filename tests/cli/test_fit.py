@@ -1,0 +1,299 @@
+"""``linear``, ``knn`` and ``lowdata``: from a command line to a folder of results."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import whichgen.encoders.load as load_module
+from whichgen.attribution.model import load_model
+
+from .conftest import GRID, UNKNOWN, Site, whichgen
+
+
+def results(run: Path) -> Any:
+    """The results of a run."""
+    return json.loads((run / "results.json").read_text())
+
+
+def test_linear_writes_a_run_and_says_where_and_how_it_was_chosen(site: Site) -> None:
+    said = (site.folder / "first.txt").read_text()
+    assert "Closed-set accuracy" in said
+    assert "note: chosen on the unknown generators" in said
+    assert "Everything is in" in said
+    assert {p.name for p in site.run.iterdir()} == {
+        *("model", "plots", "results.json", "report.md"),
+        *("grid.csv", "blocks.csv", "unknown.csv", "predictions.csv"),
+    }
+    config = results(site.run)["provenance"]["config"]
+    assert config["blocks"] == [0, 1, 2]
+    assert config["head"]["values"] == pytest.approx([0.1, 10])
+    assert config["unknown"] == ["ddpm", "flow"]
+    assert Path(config["data"]).is_absolute()
+    assert Path(config["backbone"]).is_absolute()
+
+
+def test_the_same_run_again_encodes_nothing_and_gives_the_same_figures(site: Site) -> None:
+    before = results(site.run)
+    command = ["linear", *site.options(data="images"), *UNKNOWN, "-b", 0, 1, 2, *GRID]
+    done = whichgen(*command, "--force")  # the copy lies elsewhere, so its settings differ
+    assert done.code == 0, done.err
+    assert "Extracting" not in done.err
+    after = results(site.run)
+    assert after["test"] == before["test"]
+    assert after["blocks"] == before["blocks"]
+    assert whichgen(*command).code == 0
+
+
+@pytest.mark.parametrize("spelling", ["--k_min", "--k-min"])
+def test_underscores_and_hyphens_are_the_same(site: Site, spelling: str) -> None:
+    step, top = spelling.replace("min", "step"), spelling.replace("min", "max")
+    options = [spelling, 2, top, 6, step, 3]
+    done = whichgen("knn", *site.options(out="k"), *UNKNOWN, "-b", 1, *options)
+    assert done.code == 0, done.err
+    config = results(site.folder / "k/tiny_clip/images")["provenance"]["config"]
+    assert config["head"]["values"] == [2, 4, 6]
+    assert config["blocks"] == [1]
+
+
+def test_one_value_instead_of_a_sweep(site: Site) -> None:
+    for command, option, value in (("linear", "--C", 1.0), ("knn", "--K", 3)):
+        done = whichgen(command, *site.options(out=command), *UNKNOWN, "-b", 2, option, value)
+        assert done.code == 0, done.err
+        model = load_model(site.folder / command / "tiny_clip/images")
+        assert (model.value, model.block) == (value, 2)
+
+
+def test_a_toml_file_gives_options_and_the_command_line_has_the_last_word(site: Site) -> None:
+    (site.folder / "mine.toml").write_text(
+        f'backbone = "{site.clip}"\ndata = "images"\nunknown = ["ddpm", "flow"]\nblocks = [0, 1]\n'
+        'output-dir = "toml"\ndevice = "cpu"\nK = 2\nmetric = "OSCR"\nseed = 5\n'
+        f'cache = "{site.cache}"\n'
+    )
+    done = whichgen("knn", "-c", "mine.toml", "--seed", 6)
+    assert done.code == 0, done.err
+    config = results(site.folder / "toml/tiny_clip/images")["provenance"]["config"]
+    assert config["blocks"] == [0, 1]
+    assert config["head"]["values"] == [2]
+    assert (config["metric"], config["seed"]) == ("OSCR", 6)
+    assert config["unknown"] == ["ddpm", "flow"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("nonsense = 1", "no option nonsense; there are"),
+        ("a = ", "can't be read as TOML"),
+        (None, "can't be read as TOML"),
+        ("c_min = 1", "no option c_min"),  # linear's, and this is knn
+    ],
+)
+def test_a_wrong_toml_file_is_told(site: Site, text: str | None, said: str) -> None:
+    if text is not None:
+        (site.folder / "mine.toml").write_text(text)
+    done = whichgen("knn", "-c", "mine.toml")
+    assert done.code == 2
+    assert said in done.err
+
+
+def test_paper_s_protocol_warns(site: Site) -> None:
+    done = whichgen(
+        *("knn", *site.options(out="p"), *UNKNOWN, "--share-unknown"),
+        *("--protocol", "paper", "--K", 3),
+    )
+    assert done.code == 0, done.err
+    assert "PROTOCOL OF THE FIRST IMPLEMENTATION" in done.err
+    assert "PROTOCOL OF THE FIRST" in (site.folder / "p/tiny_clip/images/report.md").read_text()
+
+
+def test_augmentation_is_asked_for_by_kinds(site: Site) -> None:
+    options = [*site.options(out="a"), *UNKNOWN, "--K", 3, "--augment"]
+    done = whichgen("knn", *options, "jpeg,blur,jpeg")
+    assert done.code == 0, done.err
+    config = results(site.folder / "a/tiny_clip/images")["provenance"]["config"]
+    assert config["augment"] == ["jpeg", "blur"]
+    for wrong in ("sharpen", "jpeg:30"):
+        done = whichgen("knn", *options, wrong)
+        assert done.code == 1
+        assert f"no kind of perturbation: {wrong}. There are jpeg, blur, crop, resize" in done.err
+
+
+def test_no_unknown_origin_works_and_is_said(site: Site) -> None:
+    done = whichgen("knn", *site.options(out="n"), "--K", 3)
+    assert done.code == 0, done.err
+    assert "no unknown test images: only closed-set figures" in done.message
+    assert "--unknown" in done.message
+    assert results(site.folder / "n/tiny_clip/images")["test"]["oscr"] is None
+
+
+def test_low_data_is_a_table_and_a_folder(site: Site) -> None:
+    done = whichgen(
+        *("lowdata", *site.options(out="low"), *UNKNOWN),
+        *("--head", "knn", "--shots", "1,3,500", "--seeds", 2, "-b", 1),
+    )
+    assert done.code == 0, done.err
+    folder = site.folder / "low/tiny_clip/images"
+    with (folder / "lowdata.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    assert [(r["shots"], r["seed"]) for r in rows] == [
+        ("1", "0"),
+        ("1", "1"),
+        ("3", "0"),
+        ("3", "1"),
+    ]
+    assert "±" in done.out
+    kept = json.loads((folder / "lowdata.json").read_text())
+    assert kept["provenance"]["config"]["shots"] == [1, 3, 500]
+    assert (folder / "plots" / "lowdata.png").stat().st_size > 5000
+    for wrong, said in (
+        (["--shots", "few"], "expected whole numbers, as in 1,10,100"),
+        (["--shots", "500"], "none of 500 images a class is possible"),
+        (["--head", "forest"], "unknown head 'forest'; there are linear, knn"),
+    ):
+        done = whichgen("lowdata", *site.options(out="low"), *UNKNOWN, *wrong)
+        assert done.code == 1
+        assert said in done.message
+
+
+def test_split_then_fit_by_name_gives_the_same_choice(site: Site) -> None:
+    done = whichgen("dataset", "split", "images", *UNKNOWN, "-o", "sets", "--name", "mine")
+    assert done.code == 0, done.err
+    assert "Use them with --data mine:root=sets" in done.message
+    done = whichgen("linear", *site.options(data="mine:root=sets", out="s"), *GRID)
+    assert done.code == 0, done.err
+    run = site.folder / "s/tiny_clip/mine_split1"
+    first, second = results(site.run), results(run)
+    assert second["selection"] == first["selection"]
+    assert second["test"]["closed"] == first["test"]["closed"]
+    assert second["provenance"]["config"]["data"] == f"mine:root={site.folder / 'sets'}"
+    os.chdir("/")
+    done = whichgen("evaluate", run, "--cache", site.cache)
+    assert done.code == 0, done.err
+
+
+def test_worker_processes_change_nothing_and_nothing_warns(site: Site) -> None:
+    command = [
+        *(sys.executable, "-c", "from whichgen.cli.app import main; main()", "linear"),
+        *("-d", "images", "--device", "cpu", "--backbone", site.clip, "-o", "sub", "-b", "0", "1"),
+        *(*UNKNOWN, *GRID, "--cache", "cache2", "--jobs", "2"),
+    ]
+    environment = {**os.environ, "LOKY_MAX_CPU_COUNT": "2", "COLUMNS": "200"}
+    done = subprocess.run(
+        [str(c) for c in command], capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    assert "Traceback" not in done.stderr
+    first = results(site.run)["blocks"][:2]
+    assert results(site.folder / "sub/tiny_clip/images")["blocks"] == first
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--metric", "F1"], "unknown selection metric 'F1'; there are AUC, OSCR, accuracy"),
+        (["--protocol", "open"], "unknown protocol 'open'; there are clean, paper"),
+        (["--tpr", 1.5], "--tpr 1.5: the share"),
+        (["-b", 3, 1], "has no block 3; its 3 blocks count from 0 to 2"),
+        (["-b", -1], "has no block -1"),
+        (["--fractions", "0.5,0.5"], "expected three numbers, as in 0.6,0.2,0.2"),
+        (["--fractions", "0.5,0.5,0.5"], "must be positive and sum to 1"),
+        (["--fractions", "1,0,0"], "must be positive and sum to 1"),
+        (["--unknown", "dalle"], "has no origin dalle; it has ddpm, flow, gan, real, vae"),
+        (["--unknown-val", "gan"], "gan"),
+        (["--dtype", "float8"], "float8"),
+        (["--device", "cuda:9"], "device 'cuda:9' is not there"),
+        (["--C", 0], "C must be positive"),
+        (["--c_min", 2, "--c_max", 1], "--c_min 2 is over --c_max 1"),
+        (["--groups", "none.tsv"], "groups file none.tsv does not exist"),
+        (["-d", "nowhere/images"], "nowhere/images does not exist"),
+        (["-d", "Nonsense"], "'Nonsense' is neither a folder, nor one of"),
+        (["-d", "GenImage:split=split1"], "annotation file"),
+        (["--backbone", "someone/no-such-model"], "'someone/no-such-model' can't be loaded"),
+        (["--backbone", "images"], "is not a vision encoder"),
+        (["--unknown", "gan,vae,ddpm,flow"], "at least two different known origins"),
+    ],
+)
+def test_a_wrong_option_is_one_message_before_any_image_is_encoded(
+    site: Site, monkeypatch: pytest.MonkeyPatch, options: list[object], said: str
+) -> None:
+    (site.cache / "features").rename(site.cache / "features2")
+    done = whichgen("linear", *site.options(out="w"), *GRID, *options)
+    assert done.code == 1
+    assert done.message.startswith("error: ")
+    assert said in done.message
+    assert "Extracting" not in done.err
+    assert not (site.folder / "w/tiny_clip/images/results.json").exists()
+
+
+def test_settings_of_another_run_are_not_overwritten_unless_forced(site: Site) -> None:
+    command = ["linear", *site.options(out="f"), *UNKNOWN, "-b", 0, "--C", 1]
+    assert whichgen(*command).code == 0
+    run = site.folder / "f/tiny_clip/images"
+    before = (run / "results.json").read_bytes()
+    done = whichgen(*command, "--seed", 1, "--metric", "OSCR")
+    assert done.code == 1
+    assert "holds a run of other settings (seed, metric differ)" in done.message
+    assert "-o" in done.message
+    assert "--force" in done.message
+    assert (run / "results.json").read_bytes() == before
+    assert whichgen(*command, "--metric", "OSCR", "--force").code == 0
+    assert results(run)["selection"]["metric"] == "OSCR"
+    (run / "results.json").write_text("{")
+    assert whichgen(*command).code == 0
+
+
+def test_an_output_folder_that_can_not_be_made_is_told_before_anything_is_encoded(
+    site: Site,
+) -> None:
+    (site.folder / "blocked").write_text("a file")
+    done = whichgen("linear", *site.options(out="blocked"), *UNKNOWN, "--cache", "fresh")
+    assert done.code == 1
+    assert "blocked" in done.message
+    assert "run the same command again" in done.message
+    assert "Extracting" not in done.err
+
+
+def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
+    site: Site, monkeypatch: pytest.MonkeyPatch, counting: Any
+) -> None:
+    broken = counting(fail_at=24)
+    monkeypatch.setattr(load_module, "load_encoder", lambda *_, **__: broken.encoder)
+    command = ["knn", *site.options(out="i"), *UNKNOWN, "--K", 2, "--batch-size", 4]
+    done = whichgen(*command)
+    assert done.code == 130
+    assert "stopped. Features and sweeps that were finished are kept" in done.message
+    assert "Traceback" not in done.err
+    whole = counting()
+    monkeypatch.setattr(load_module, "load_encoder", lambda *_, **__: whole.encoder)
+    assert whichgen(*command).code == 0
+    assert whole.images + broken.images - 4 <= 50
+    assert whole.images < 40
+
+
+def test_a_full_disk_is_one_message_and_the_same_command_goes_on(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+
+    import whichgen.experiments.sweeps as sweeps_module
+
+    def full(path: Path, _: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    command = ["knn", *site.options(out="d"), *UNKNOWN, "--K", 2]
+    with monkeypatch.context() as patch:
+        patch.setattr(sweeps_module, "write_text", full)
+        done = whichgen(*command)
+    assert done.code == 1
+    assert "No space left on device" in done.message
+    assert "free disk space" in done.message
+    assert str(site.cache) in done.message
+    assert whichgen(*command).code == 0
