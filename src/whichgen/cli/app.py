@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 from collections.abc import Sequence
@@ -26,10 +27,14 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def version(
+def start(
     show: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
 ) -> None:
     """Which generative model made this image? Open-set origin attribution."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A file's name need not be text, nor a terminal know every letter.
+            stream.reconfigure(errors="backslashreplace")
     if show:
         typer.echo(__version__)
         raise typer.Exit

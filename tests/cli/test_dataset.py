@@ -1,0 +1,128 @@
+"""``dataset split`` and ``dataset check``, and data sets that are not as they should be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from .conftest import UNKNOWN, Site, whichgen
+
+
+def test_a_split_is_written_with_a_table_and_what_to_type_next(site: Site) -> None:
+    done = whichgen("dataset", "split", "images", *UNKNOWN)
+    assert done.code == 0, done.err
+    assert "images: images in each part" in done.out
+    assert "Use them with --data images" in done.message
+    train = Path("dataset/images/split1_train/annotations/split1_train.txt")
+    assert len(train.read_text().splitlines()) == 18
+
+
+def test_a_sound_data_set_passes_its_check(site: Site) -> None:
+    done = whichgen("dataset", "check", "images")
+    assert done.code == 0, done.err
+    assert "images: 50 images" in done.out
+    assert "Nothing suspicious." in done.message
+    assert "0 exact duplicates" in done.message
+
+
+def test_give_aways_conflicts_and_broken_files_are_loud_and_exit_with_one(site: Site) -> None:
+    for path in Path("images/gan").iterdir():
+        with Image.open(path) as opened:
+            image = opened.convert("RGB")
+        path.unlink()
+        image.save(path.with_suffix(".jpg"))
+    (site.images / "vae/same.png").write_bytes((site.images / "real/000.png").read_bytes())
+    (site.images / "flow/text.png").write_text("no image")
+    done = whichgen("dataset", "check", "images")
+    assert done.code == 1
+    for said in (
+        "GIVE-AWAY: 10 of 10 images of gan have format JPEG",
+        "LABEL CONFLICT: the same file is labelled real and vae",
+        "error: 1 files can't be used:",
+        "flow/text.png: not an image",
+        "1 exact duplicates",
+    ):
+        assert said in done.message, said
+    assert "Nothing suspicious" not in done.message
+
+
+def test_a_split_by_name_is_checked_too(site: Site) -> None:
+    assert whichgen("dataset", "split", "images", *UNKNOWN, "-o", "sets").code == 0
+    done = whichgen("dataset", "check", "images:root=sets")
+    assert done.code == 0, done.err
+    assert "images:root=sets: 50 images" in done.out
+    Path("images/real/003.png").unlink()
+    done = whichgen("dataset", "check", "images:root=sets")
+    assert done.code == 1
+    assert "003.png: no such file" in done.message
+
+
+def test_an_origin_with_one_image_is_told_by_name(site: Site) -> None:
+    for path in sorted(Path("images/gan").iterdir())[1:]:
+        path.unlink()
+    for command in (["dataset", "split", "images"], ["linear", *site.options(out="x"), *UNKNOWN]):
+        done = whichgen(*command)
+        assert done.code == 1
+        assert "image of gan. Every known origin needs images in train, val and test" in (
+            done.message
+        )
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("image.png gan\n", r"line 2: expected `path<TAB>label`, got 'image.png gan'"),
+        ("image.png\t7\n", "line 2: label '7' is out of range. Allowed here: 0 to 2"),
+        ("image.png\tdalle\n", "line 2: label 'dalle' is out of range"),
+    ],
+)
+def test_a_wrong_annotation_line_is_told_by_file_and_number(
+    site: Site, line: str, said: str
+) -> None:
+    assert whichgen("dataset", "split", "images", *UNKNOWN, "-o", "sets").code == 0
+    file = Path("sets/images/split1_train/annotations/split1_train.txt")
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join([lines[0], line, *lines[1:]]))
+    for command in (
+        ["linear", *site.options(data="images:root=sets", out="x")],
+        ["dataset", "check", "images:root=sets"],
+    ):
+        done = whichgen(*command)
+        assert done.code == 1
+        assert done.message.startswith("error: ")
+        assert f"{file}, {said}" in done.message
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["split", "nowhere"], "nowhere is not a folder"),
+        (["check", "nowhere/x"], "neither a folder"),
+        (["split", "images", "--unknown", "dalle"], "has no origin dalle"),
+        (["split", "images", "--fractions", "a,b,c"], "expected three numbers"),
+        (["split", "images/real"], "has no sub-folder with images"),
+        (["split", "images", "-o", "blocked"], "blocked"),
+    ],
+)
+def test_a_wrong_option_is_one_message(site: Site, command: list[str], said: str) -> None:
+    (site.folder / "blocked").write_text("a file")
+    done = whichgen("dataset", *command)
+    assert done.code == 1
+    assert done.message.startswith("error: ")
+    assert said in done.message
+
+
+def test_unreadable_files_of_an_annotated_set_are_counted_and_the_fit_goes_on(site: Site) -> None:
+    assert whichgen("dataset", "split", "images", *UNKNOWN, "-o", "sets").code == 0
+    lines = Path("sets/images/split1_train/annotations/split1_train.txt").read_text().splitlines()
+    for line in lines[:2]:
+        path = Path(line.partition("\t")[0])
+        path.write_bytes(path.read_bytes()[:-100])
+    done = whichgen("knn", *site.options(data="images:root=sets", out="u"), "--K", 2)
+    assert done.code == 0, done.err
+    assert "2 files can't be read and are left out, the first: " in done.message
+    skipped = (site.folder / "u/tiny_clip/images_split1/skipped.txt").read_text()
+    assert len(skipped.splitlines()) == 2
+    assert "damaged or truncated" in skipped

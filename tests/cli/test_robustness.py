@@ -1,0 +1,115 @@
+"""``robustness`` and ``evaluate``: a saved model on test images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from whichgen.attribution.model import DESCRIPTION_FILE
+
+from .conftest import Site, whichgen
+
+
+def refer_here(site: Site) -> None:
+    """Makes the model's record name the copy's images."""
+    file = site.run / "model" / DESCRIPTION_FILE
+    record = json.loads(file.read_text())
+    record["provenance"]["config"]["data"] = str(site.images)
+    file.write_text(json.dumps(record))
+
+
+@pytest.fixture
+def mine(site: Site) -> Site:
+    """A site whose run refers to its own images."""
+    refer_here(site)
+    return site
+
+
+def figures(out: str) -> dict[str, str]:
+    """Metric → figure of a table on the terminal."""
+    cells = [[c.strip() for c in line.split("│")[1:-1]] for line in out.splitlines()]
+    return {c[0]: c[1] for c in cells if len(c) == 2}
+
+
+def results(site: Site) -> Any:
+    """The test figures of the site's run."""
+    return json.loads((site.run / "results.json").read_text())["test"]
+
+
+def test_evaluate_gives_the_fit_s_own_figures(mine: Site) -> None:
+    for path in (mine.run, mine.run / "model"):
+        done = whichgen("evaluate", path, "--device", "cpu", "--cache", mine.cache)
+        assert done.code == 0, done.err
+        shown = figures(done.out)
+        assert shown["Closed-set accuracy"] == f"{100 * results(mine)['closed']['accuracy']:.2f}"
+        assert shown["OSCR"] == f"{100 * results(mine)['oscr']:.2f}"
+        assert "Unknown generators" in done.out
+
+
+def test_evaluate_says_what_could_not_be_read(mine: Site) -> None:
+    # A split leaves unreadable files out; of an annotated set they come as far as extraction.
+    done = whichgen("dataset", "split", "images", "--unknown", "ddpm,flow", "-o", "sets")
+    assert done.code == 0, done.err
+    tested = Path("sets/images/split1_test/annotations/split1_test_out_all.txt")
+    lines = tested.read_text().splitlines()
+    Path(lines[0].partition("\t")[0]).unlink()
+    done = whichgen("evaluate", mine.run, "-d", "images:root=sets", "--cache", mine.cache)
+    assert done.code == 0, done.err
+    assert "1 files can't be read and are left out, the first: " in done.message
+    assert "no such file" in done.message
+
+
+def test_robustness_writes_beside_the_run_with_a_record(mine: Site) -> None:
+    done = whichgen("robustness", mine.run, "--kinds", "jpeg", "--cache", mine.cache)
+    assert done.code == 0, done.err
+    assert "jpeg:10" in done.out
+    kept = json.loads((mine.run / "robustness.json").read_text())
+    assert len(kept["points"]) == 6
+    assert kept["points"][0]["test"] == results(mine)
+    record = kept["provenance"]
+    model = json.loads((mine.run / "model" / DESCRIPTION_FILE).read_text())
+    assert record["config"]["kinds"] == ["jpeg"]
+    assert record["config"]["model_data_hash"] == model["data_hash"] != record["data_hash"]
+    assert (mine.run / "plots" / "robustness.png").stat().st_size > 5000
+    assert "jpeg" in (mine.run / "robustness.md").read_text()
+
+
+def test_other_data_are_given_with_their_unknown_origins(mine: Site) -> None:
+    command = ["evaluate", mine.run, "--cache", mine.cache]
+    done = whichgen(*command, "-d", "images", "--unknown", "ddpm,flow")
+    assert done.code == 0, done.err
+    done = whichgen(*command, "-d", "images", "--unknown", "gan,flow")
+    assert done.code == 1
+    assert "the model knows real, gan, vae, but the known origins of images are" in done.message
+    done = whichgen(*command, "--unknown", "flow")
+    assert done.code == 1
+    assert "give them together with --data" in done.message
+
+
+def test_a_model_that_does_not_say_its_data_is_told(mine: Site) -> None:
+    file = mine.run / "model" / DESCRIPTION_FILE
+    record = json.loads(file.read_text())
+    del record["provenance"]["config"]["data"]
+    file.write_text(json.dumps(record))
+    done = whichgen("evaluate", mine.run, "--cache", mine.cache)
+    assert done.code == 1
+    assert "Name the data with --data" in done.message
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--kinds", "jpeg,fog"], "no kind of perturbation: fog. There are jpeg, blur"),
+        (["-d", "nowhere/x"], "nowhere/x does not exist"),
+        (["-d", "images", "--unknown", "dalle"], "has no origin dalle"),
+        (["--backbone", "someone/no-such-model"], "can't be loaded"),
+    ],
+)
+def test_a_wrong_option_is_one_message(mine: Site, options: list[str], said: str) -> None:
+    done = whichgen("robustness", mine.run, "--cache", mine.cache, *options)
+    assert done.code == 1
+    assert done.message.startswith("error: ")
+    assert said in done.message
