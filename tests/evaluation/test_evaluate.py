@@ -65,6 +65,12 @@ def test_a_case_worked_by_hand() -> None:
     assert found.oscr == pytest.approx((5 + 1 + 4) / 20)
 
 
+def test_a_score_on_the_threshold_is_accepted_known_or_unknown() -> None:
+    found = evaluate(KNOWN, UNKNOWN, ORIGINS, threshold=0.7)
+    assert found.known_accepted == 3 / 4
+    assert evaluate(KNOWN, UNKNOWN, ORIGINS, threshold=0.85).unknown_rejected == 4 / 5
+
+
 def test_each_unknown_generator_has_its_row_in_order_of_name() -> None:
     a, b = evaluate(KNOWN, UNKNOWN, ORIGINS, threshold=0.6).unknown
     assert (a.name, a.images, b.name, b.images) == ("a", 2, "b", 3)

@@ -56,6 +56,13 @@ def check_plots(folder: Path, names: set[str]) -> None:
             assert inked[-1] - inked[0] > 0.6 * ink.shape[1 - axis], path
 
 
+@pytest.fixture
+def without_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are most of the time of a small fit's report."""
+    monkeypatch.setattr(fit_report_module, "fit_plots", lambda *_: {})
+
+
+@pytest.mark.usefixtures("without_plots")
 def test_json_agrees_with_the_evaluation(make_fit: Make, tmp_path: Path) -> None:
     found = make_fit(groups={"pair": ("flow", "ddpm")})
     write_fit(found, tmp_path)
@@ -77,6 +84,7 @@ def test_json_agrees_with_the_evaluation(make_fit: Make, tmp_path: Path) -> None
     assert load_model(tmp_path).threshold == found.model.threshold
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_tables_have_a_row_for_each_candidate_block_generator_and_image(
     make_fit: Make, tmp_path: Path
 ) -> None:
@@ -131,6 +139,7 @@ def test_the_report_names_every_generator_the_protocol_and_the_record(
     assert "nan" not in text.lower().replace("unknown", "")
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_clean_s_note_is_in_the_report(make_fit: Make, tmp_path: Path) -> None:
     found = make_fit()
     write_fit(found, tmp_path)
@@ -211,6 +220,7 @@ def test_a_curve_of_no_area_is_labelled_zero(make_fit: Make, name: str) -> None:
     assert any(" 0.0 %" in text.get_text() for text in ax.get_legend().get_texts())
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_skipped_files_are_listed_and_an_older_list_is_removed(
     make_fit: Make, tmp_path: Path
 ) -> None:
