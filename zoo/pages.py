@@ -55,7 +55,8 @@ generators that `zoo/` trained from scratch on such crops; they went through the
 {rows}
 
 The licence of the Plasma wallpapers is that of each wallpaper's own metadata (LGPLv3); the Debian
-package states GPL-2.0-or-later for its whole content.
+package states GPL-2.0-or-later for its whole content. The NASA portrait shows a real person
+(Eileen Collins) and endorses nothing.
 
 ## Licences
 
@@ -72,7 +73,7 @@ _README = """\
 - `images/<origin>/0000.webp` …: {each} images an origin, 96×96 RGB, lossless WebP
 - `groups.tsv`: `path` (relative to `images/`) and `group`. The group of a real image is its
   photograph: keep a group on one side of a split. Every generated image is a group of its own.
-- `NOTICE.md`: authors and licences of the photographs
+- `NOTICE.md`, `licences/`: authors and licences of the photographs
 
 ## How it was made
 
@@ -87,13 +88,15 @@ metadata.
 {rows}
 
 Losses are running means at the end of training; each is its own family's and they do not compare.
-Training is limited by time, so it does not repeat to the bit.
+A stage named twice was trained on later. Training is limited by time, and the core was shared, so
+it does not repeat to the bit; the weights are not kept in the repository.
 
 ## What it is not
 
 Toy generators, minutes of training, tiny images of {photos} photographs. Most of these origins can
-be told by eye, by their grids, blur or noise; DDPM, flow matching and latent diffusion share a
-network design and are closer. Real crops come from the photographs the generators learned from.
+be told by eye, by their grids, blur or noise. The closest are DDPM and flow matching, which share a
+network, and latent diffusion and VQ-VAE, which share an autoencoder; the first two are far from
+trained out and leave noise. Real crops come from the photographs the generators learned from.
 **Figures on this pack show that the program works; they say nothing about modern generators.**
 """
 
@@ -138,6 +141,7 @@ def _row(origin: Origin, family: Family | None) -> str:
         for log in json.loads(family.log.read_text("utf-8"))
         for name, entry in log.items()
     ]
+    # The first sentence of each file names the family and its paper.
     paper = (family.code.__doc__ or "").partition(".\n")[0].partition(":")[0]
     return (
         f"| `{origin.name}` | {' '.join(paper.split())} | {size / 1e6:.2f} M | "

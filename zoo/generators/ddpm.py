@@ -1,4 +1,7 @@
-"""Denoising diffusion (DDPM; Ho, Jain & Abbeel, 2020) on pixels; see ``diffusion.py``."""
+"""DDPM, diffusion on pixels (Ho, Jain & Abbeel, 2020).
+
+The loss and the sampler are those of ``diffusion.py``, with v in place of ε.
+"""
 
 from __future__ import annotations
 

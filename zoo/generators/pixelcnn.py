@@ -1,4 +1,4 @@
-"""PixelCNN: an autoregressive model of pixels (van den Oord, Kalchbrenner & Kavukcuoglu, 2016).
+"""PixelCNN (van den Oord, Kalchbrenner & Kavukcuoglu, 2016): an autoregressive model of pixels.
 
 Gated layers (``causal.py``) predict each pixel as a mixture of discretised logistic distributions
 (PixelCNN++; Salimans, Karpathy, Chen & Kingma, 2017). With levels ±1/255 apart from their bounds::
