@@ -26,6 +26,8 @@ from whichgen.attribution.model import (
     save_model,
 )
 from whichgen.errors import ModelFileError
+from whichgen.heads.families import family_of
+from whichgen.heads.linear import LinearHead
 
 
 def change(folder: Path, **values: Any) -> None:
@@ -45,6 +47,29 @@ def test_what_is_saved_is_loaded_bit_by_bit(model: OriginModel, tmp_path: Path) 
         assert np.array_equal(kept, array)
     features = np.random.default_rng(0).normal(size=(50, 32)).astype(np.float32)
     assert np.array_equal(loaded.head.predict_proba(features), model.head.predict_proba(features))
+
+
+@pytest.mark.parametrize("n_images", [20, 200], ids=["fewer-than-dimensions", "more"])
+@pytest.mark.parametrize("family", ["linear", "knn"])
+def test_a_loaded_head_answers_bit_by_bit_whatever_solver_made_it(
+    models: dict[str, OriginModel], tmp_path: Path, family: str, n_images: int
+) -> None:
+    rng = np.random.default_rng(1)
+    features, queries = rng.normal(size=(n_images, 30)), rng.normal(size=(50, 30))
+    labels = np.arange(n_images) % 3
+    head = family_of(family).fit(features, labels, 3, 5.0)
+    saved = save_model(replace(models[family], head=head, value=5.0), tmp_path / "m")
+    loaded = load_model(saved).head
+    assert np.array_equal(loaded.predict_proba(queries), head.predict_proba(queries))
+
+
+def test_an_array_in_fortran_order_is_saved_as_it_reads(
+    models: dict[str, OriginModel], tmp_path: Path
+) -> None:
+    weights = np.asfortranarray(np.arange(15.0).reshape(3, 5))
+    head = LinearHead(weights, np.arange(3.0))
+    saved = save_model(replace(models["linear"], head=head), tmp_path / "m")
+    assert np.array_equal(load_model(saved).head.tensors()["weights"], weights)
 
 
 def test_the_folder_holds_one_json_and_one_safetensors_file(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
@@ -96,7 +97,9 @@ class _Description(BaseModel):
 
 def save_model(model: OriginModel, folder: Path) -> Path:
     """Writes the model's two files into ``folder``, the description last; returns the folder."""
-    content = save(model.head.tensors())
+    # safetensors writes an array's memory as it lies: one in Fortran's order (as scikit-learn's
+    # weights are) would come back with its entries in other places.
+    content = save({k: np.ascontiguousarray(v) for k, v in model.head.tensors().items()})
     description = _Description(
         format=FORMAT,
         whichgen=__version__,

@@ -161,7 +161,8 @@ class LinearProbe:
                 # scikit-learn solves two classes with one logit z; softmax(−z/2, z/2) is the same.
                 weights = np.vstack([-weights, weights]) / 2
                 bias = np.array([-bias[0], bias[0]]) / 2
-            in_full = weights @ basis if basis is not None else weights
+            # In C's order, as a loaded model has them: products are then equal to the bit.
+            in_full = np.ascontiguousarray(weights @ basis if basis is not None else weights)
             yield value, LinearHead(in_full, bias - in_full @ centre)
 
 
