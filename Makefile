@@ -9,9 +9,9 @@ TORCH ?= torch==2.13.0
 OUT ?= runs/demo
 PACK = demo/images
 
-# Two families are held out to choose on, two others to test on.
-UNKNOWN_VAL = flow-matching,pixelcnn
-UNKNOWN = $(UNKNOWN_VAL),vqvae,wgan-gp
+# Two generators are held out to choose on, two others to test on.
+UNKNOWN_VAL = vqvae,wgan-gp
+UNKNOWN = $(UNKNOWN_VAL),flow-matching,pixelcnn
 RUN = $(OUT)/efficientnet_lite0/images
 
 .PHONY: demo test lint clean
@@ -19,8 +19,8 @@ RUN = $(OUT)/efficientnet_lite0/images
 demo: $(VENV)/ready
 	$(BIN)/whichgen linear --data $(PACK) --groups demo/groups.tsv --unknown $(UNKNOWN) \
 	    --unknown-val $(UNKNOWN_VAL) --backbone efficientnet_lite0 --output_dir $(OUT)
-	$(BIN)/whichgen attribute $(RUN) $(PACK)/real/0000.webp $(PACK)/dcgan/0000.webp \
-	    $(PACK)/ddpm/0000.webp $(PACK)/wgan-gp/0000.webp $(PACK)/vqvae/0000.webp
+	$(BIN)/whichgen attribute $(RUN) $(PACK)/real/0022.webp $(PACK)/dcgan/0006.webp \
+	    $(PACK)/ddpm/0030.webp $(PACK)/flow-matching/0002.webp $(PACK)/pixelcnn/0002.webp
 	@echo "The report: $(RUN)/report.md; the plots: $(RUN)/plots/"
 
 test: lint

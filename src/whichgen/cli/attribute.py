@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +16,9 @@ from whichgen.errors import DataError
 
 if TYPE_CHECKING:
     from whichgen.attribution.attributor import Attribution
+
+#: More origins than that have no column each on a terminal.
+_MOST_COLUMNS = 8
 
 
 @guarded
@@ -72,16 +76,25 @@ def _show(answers: list[Attribution]) -> None:
     read = [answer for answer in answers if not answer.error]
     if not read:
         return
+    shared = os.path.commonpath([str(Path(answer.image).parent) for answer in read])
     show_table(
         [
             {
-                "image": answer.image,
+                "image": os.path.relpath(answer.image, shared) if shared else answer.image,
                 "origin": answer.origin,
-                "score": f"{answer.score:.3f}",
-                **{origin: f"{100 * p:.1f} %" for origin, p in answer.probabilities.items()},
+                "score": f"{answer.score:.6f}",
+                **_probabilities(answer),
             }
             for answer in read
         ],
-        title=f"A score below {read[0].threshold:.3f} is answered `unknown`; "
-        "the rest of the row is the probability of each known origin",
+        title=f"A score below {read[0].threshold:.6f} is answered `unknown`. "
+        "Right of it: the probability of each known origin, in %",
     )
+
+
+def _probabilities(answer: Attribution) -> dict[str, str]:
+    """A column for each origin, or the three most probable in one where there are many."""
+    if len(answer.probabilities) <= _MOST_COLUMNS:
+        return {origin: f"{100 * p:.1f}" for origin, p in answer.probabilities.items()}
+    top = sorted(answer.probabilities.items(), key=lambda item: -item[1])[:3]
+    return {"most probable": ", ".join(f"{origin} {100 * p:.1f}" for origin, p in top)}

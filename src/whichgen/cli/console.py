@@ -48,8 +48,11 @@ def show_table(rows: Sequence[Any], *, title: str = "") -> None:
     if not rows:
         return
     table = Table(title=title or None, title_justify="left")
-    for column in rows[0]:
-        table.add_column(str(column), justify="left" if column == next(iter(rows[0])) else "right")
+    first, *others = rows[0]
+    # What a row is about is never cut; the numbers beside it wrap.
+    table.add_column(str(first), no_wrap=True, overflow="fold")
+    for column in others:
+        table.add_column(str(column), justify="right", overflow="fold")
     for row in rows:
         table.add_row(*(escape(str(row.get(column, ""))) for column in rows[0]))
     out.print(table)
