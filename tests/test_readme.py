@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -120,7 +120,12 @@ def test_demo_runs_and_ends_with_metrics_plots_and_answers(tmp_path: Path) -> No
     assert "Closed-set accuracy" in said
     assert "score below" in said, "no attribution was shown"
     assert {p.stem for p in (run / "plots").glob("*.png")} >= {"roc", "oscr", "blocks", "confusion"}
-    shutil.rmtree(tmp_path / "run")
+    # The saved model says of an image what the evaluated one said.
+    with (run / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        expected = {row["path"]: row["answer"] for row in list(csv.DictReader(file))[::8]}
+    assert len(set(expected.values())) > 3
+    answers = shell(f"whichgen attribute {run} {' '.join(expected)} --csv 2>/dev/null", tmp_path)
+    assert {row["image"]: row["origin"] for row in csv.DictReader(answers.splitlines())} == expected
 
 
 def test_make_test_is_what_ci_runs() -> None:

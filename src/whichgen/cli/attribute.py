@@ -89,6 +89,7 @@ def _show(answers: list[Attribution]) -> None:
         ],
         title=f"A score below {read[0].threshold:.6f} is answered `unknown`. "
         "Right of it: the probability of each known origin, in %",
+        whole=3,
     )
 
 

@@ -43,16 +43,21 @@ def track(
         yield from progress.track(items, total=total, description=description)
 
 
-def show_table(rows: Sequence[Any], *, title: str = "") -> None:
-    """Prints dictionaries as a table whose columns are the first one's keys."""
+def show_table(rows: Sequence[Any], *, title: str = "", whole: int = 1) -> None:
+    """Prints dictionaries as a table whose columns are the first one's keys.
+
+    The first ``whole`` columns, what a row is about, are never broken; the others fold.
+    """
     if not rows:
         return
     table = Table(title=title or None, title_justify="left")
-    first, *others = rows[0]
-    # What a row is about is never cut; the numbers beside it wrap.
-    table.add_column(str(first), no_wrap=True, overflow="fold")
-    for column in others:
-        table.add_column(str(column), justify="right", overflow="fold")
+    for i, column in enumerate(rows[0]):
+        table.add_column(
+            str(column),
+            justify="right" if i else "left",
+            no_wrap=i < whole,
+            overflow="fold",
+        )
     for row in rows:
         table.add_row(*(escape(str(row.get(column, ""))) for column in rows[0]))
     out.print(table)
