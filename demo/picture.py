@@ -1,6 +1,6 @@
-"""The README's picture: images that no head was fitted on, each with its origin and the answer.
+"""The README's picture: ``python demo/picture.py RUN OUT.png``.
 
-    python demo/picture.py RUN OUT.png
+Images that no head was fitted on, each with its origin and the answer.
 """
 
 from __future__ import annotations
