@@ -176,7 +176,7 @@ def _markdown(fit: Fit, parameter: str, plots: Sequence[str]) -> str:
         f"Protocol `{fit.protocol.name}`: {evaluation.known_images} known and "
         f"{evaluation.unknown_images} unknown test images. Chosen by validation {fit.metric}: "
         f"**block {model.block}**, **{parameter} = {model.value:.4g}**. Answers with a score below "
-        f"{model.threshold:.4f} are `{UNKNOWN}` (keeps {100 * model.tpr:g} % of known validation "
+        f"{model.threshold:.6g} are `{UNKNOWN}` (keeps {100 * model.tpr:g} % of known validation "
         "images).",
         "\n>\n".join(f"> {note}" for note in fit.notes),
         markdown_table(headline_rows(evaluation)),

@@ -122,7 +122,7 @@ def confusion_plot(fit: Fit) -> Figure:
         np.array(rows),
         origins + names,
         [*origins, UNKNOWN],
-        f"Open set: {UNKNOWN} below {fit.model.threshold:.3f}",
+        f"Open set: {UNKNOWN} below {fit.model.threshold:.6g}",
     )
     right.axhline(len(origins) - 0.5, color="black", lw=1.2)
     return figure
@@ -146,7 +146,7 @@ def score_plot(fit: Fit) -> Figure:
     ax.text(
         fit.model.threshold,
         1.0,
-        f" threshold {fit.model.threshold:.3f}",
+        f" threshold {fit.model.threshold:.6g}",
         transform=ax.get_xaxis_transform(),
         va="top",
         fontsize=8,
