@@ -126,7 +126,7 @@ def test_the_report_names_every_generator_the_protocol_and_the_record(
         f"> {PAPER_CAVEAT}",
         "> two files were left out",
         f"**block {found.model.block}**",
-        f"{found.model.threshold:.4f}",
+        f"{found.model.threshold:.6g}",
         found.model.data_hash,
         found.model.encoder["weights_hash"],
         *(f"| {name} | 6 |" for name in ("ddpm", "flow", "real", "gan", "vae")),
