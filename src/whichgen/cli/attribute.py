@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -76,11 +75,10 @@ def _show(answers: list[Attribution]) -> None:
     read = [answer for answer in answers if not answer.error]
     if not read:
         return
-    shared = os.path.commonpath([str(Path(answer.image).parent) for answer in read])
     show_table(
         [
             {
-                "image": os.path.relpath(answer.image, shared) if shared else answer.image,
+                "image": answer.image,
                 "origin": answer.origin,
                 "score": f"{answer.score:.6f}",
                 **_probabilities(answer),
@@ -89,7 +87,7 @@ def _show(answers: list[Attribution]) -> None:
         ],
         title=f"A score below {read[0].threshold:.6f} is answered `unknown`. "
         "Right of it: the probability of each known origin, in %",
-        whole=3,
+        whole=("origin", "score"),
     )
 
 

@@ -43,19 +43,20 @@ def track(
         yield from progress.track(items, total=total, description=description)
 
 
-def show_table(rows: Sequence[Any], *, title: str = "", whole: int = 1) -> None:
+def show_table(rows: Sequence[Any], *, title: str = "", whole: Sequence[str] = ()) -> None:
     """Prints dictionaries as a table whose columns are the first one's keys.
 
-    The first ``whole`` columns, what a row is about, are never broken; the others fold.
+    Columns named in ``whole`` (left out: the first one) are never broken; the others fold.
     """
     if not rows:
         return
+    whole = whole or tuple(rows[0])[:1]
     table = Table(title=title or None, title_justify="left")
     for i, column in enumerate(rows[0]):
         table.add_column(
             str(column),
             justify="right" if i else "left",
-            no_wrap=i < whole,
+            no_wrap=column in whole,
             overflow="fold",
         )
     for row in rows:
