@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from conftest import save_tiny_clip
 from whichgen.attribution.model import DESCRIPTION_FILE
 
 from .conftest import Site, whichgen
@@ -47,6 +48,14 @@ def test_evaluate_gives_the_fit_s_own_figures(mine: Site) -> None:
         assert shown["Closed-set accuracy"] == f"{100 * results(mine)['closed']['accuracy']:.2f}"
         assert shown["OSCR"] == f"{100 * results(mine)['oscr']:.2f}"
         assert "Unknown generators" in done.out
+
+
+@pytest.mark.parametrize("command", ["evaluate", "robustness"])
+def test_an_encoder_of_other_weights_is_refused(mine: Site, command: str) -> None:
+    other = save_tiny_clip(mine.folder / "other", seed=1)
+    done = whichgen(command, mine.run, "--backbone", other, "--cache", mine.cache)
+    assert done.code == 1
+    assert "Use the same weights, or fit the model anew" in done.message
 
 
 def test_evaluate_says_what_could_not_be_read(mine: Site) -> None:

@@ -66,19 +66,17 @@ def robustness(
     cache: CacheFolder = CACHE,
 ) -> None:
     """Test a model on JPEG, blurred, cropped and resized images: five intensities each."""
-    from whichgen.attribution.model import find_model, load_model
-    from whichgen.encoders.load import load_encoder
+    from whichgen.attribution.attributor import Attributor
+    from whichgen.attribution.model import find_model
     from whichgen.experiments.robustness import robustness as run
     from whichgen.provenance import provenance
     from whichgen.report.curves import robustness_rows, write_robustness
 
     wanted = kinds_of(kinds)
-    loaded = load_model(model)
+    attributor = Attributor.load(model, device=device, backbone=backbone)
+    loaded, encoder = attributor.model, attributor.encoder
     source = source_of(loaded, data, unknown, unknown_val, groups, group_column)
     dataset = source.open(cache, track=track)
-    encoder = load_encoder(
-        backbone or str(loaded.encoder["name"]), device=device, dtype=str(loaded.encoder["dtype"])
-    )
     store = open_store(cache, encoder)
     points = list(run(loaded, dataset, encoder, store, kinds=wanted, track=track))
     config: dict[str, Any] = {
@@ -114,17 +112,14 @@ def evaluate(
     cache: CacheFolder = CACHE,
 ) -> None:
     """Test a saved model once more, on its own or on other data."""
-    from whichgen.attribution.model import load_model
-    from whichgen.encoders.load import load_encoder
+    from whichgen.attribution.attributor import Attributor
     from whichgen.experiments.robustness import measure
     from whichgen.report.fit_report import headline_rows
 
-    loaded = load_model(model)
+    attributor = Attributor.load(model, device=device, backbone=backbone)
+    loaded, encoder = attributor.model, attributor.encoder
     source = source_of(loaded, data, unknown, unknown_val, groups, group_column)
     dataset = source.open(cache, track=track)
-    encoder = load_encoder(
-        backbone or str(loaded.encoder["name"]), device=device, dtype=str(loaded.encoder["dtype"])
-    )
     point = measure(loaded, dataset, encoder, open_store(cache, encoder), track=track)
     warn_skipped(point.skipped)
     show_table(headline_rows(point.evaluation), title=f"{dataset.name}: test figures")
