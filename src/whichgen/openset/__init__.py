@@ -1,1 +1,1 @@
-"""From class probabilities to known or unknown."""
+"""From features and logits to known or unknown."""
