@@ -44,7 +44,7 @@ def models(encoder: Encoder, images: list[Image.Image]) -> dict[str, OriginModel
         found[family] = OriginModel(
             origins=ORIGINS,
             encoder=encoder.describe(),
-            block=BLOCK,
+            blocks=(BLOCK,),
             family=family,
             value=value,
             head=head,

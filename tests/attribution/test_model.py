@@ -134,20 +134,23 @@ def test_another_format_is_told_with_the_version_that_reads_this_one(
     model: OriginModel, tmp_path: Path, version: object
 ) -> None:
     change(save_model(model, tmp_path), format=version)
-    with pytest.raises(ModelFileError, match=r"has model format .*; whichgen .* reads format 1"):
+    with pytest.raises(ModelFileError, match=r"has model format .*; whichgen .* reads format 2"):
         load_model(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"head": "forest"}, "unknown head 'forest'; there are linear, knn"),
+        ({"head": "forest"}, "unknown head 'forest'; there are linear, knn, fusion"),
         ({"threshold": "high"}, "threshold: Input should be a valid number"),
         ({"origins": "real"}, "origins: "),
+        ({"temperature": "hot"}, "temperature: Input should be a valid number"),
         ({"extra": 1}, "extra: Extra inputs are not permitted"),
         ({"encoder": {"name": "x"}}, "encoder.weights_hash: Field required"),
-        ({"block": 99}, "names block 99 of an encoder of 3"),
-        ({"block": -1}, "names block -1 of an encoder of 3"),
+        ({"blocks": [1, 99]}, r"names the blocks \[1, 99\] of an encoder of 3"),
+        ({"blocks": []}, r"names the blocks \[\] of an encoder of 3"),
+        ({"score": "magic"}, "unknown open-set score 'magic'; there are max_probability"),
+        ({"blocks": [-1]}, r"names the blocks \[-1\] of an encoder of 3"),
     ],
 )
 def test_a_wrong_field_is_told_by_its_name(

@@ -96,7 +96,7 @@ def test_the_choice_is_that_of_a_brute_force_search(
         assert (c.accuracy, c.auroc, c.oscr) == pytest.approx(tuple(figures), abs=tolerance)
     column = ("accuracy", "AUC", "OSCR").index(metric)
     best = max(figures[column] for figures in expected.values())
-    chosen = expected[found.model.block, found.model.value]
+    chosen = expected[found.model.blocks[0], found.model.value]
     assert chosen[column] >= best - tolerance
     assert found.metric == metric
 
@@ -152,10 +152,10 @@ def test_the_model_is_the_best_block_s_head_and_its_figures_are_the_evaluation_s
     w = world(unknown=("ddpm", "flow"))
     found = w.fit()
     model, parts = found.model, w.parts()
-    (best,) = [b for b in found.blocks if b.chosen.block == model.block]
+    (best,) = [b for b in found.blocks if b.chosen.block == model.blocks[0]]
     assert best.chosen.value == model.value
     assert best.chosen.auroc == max(c.auroc for c in found.grid)
-    answers = model.head.predict_proba(parts.tables["test"].block(model.block))
+    answers = model.head.predict_proba(parts.tables["test"].block(model.blocks[0]))
     assert np.array_equal(found.known.probabilities, answers)
     assert found.known_table.samples == parts.tables["test"].samples
     assert found.unknown_table.samples == parts.tables["test_unknown"].samples
@@ -174,7 +174,7 @@ def test_the_threshold_keeps_the_share_asked_for_of_known_validation_images_and_
 ) -> None:
     w = world(unknown=("ddpm", "flow"))
     model = w.fit(family, tpr=tpr).model
-    scores = model.head.predict_proba(w.parts().tables["val"].block(model.block)).max(axis=1)
+    scores = model.head.predict_proba(w.parts().tables["val"].block(model.blocks[0])).max(axis=1)
     assert np.mean(scores >= model.threshold) >= tpr - 1e-12
     assert np.mean(scores > model.threshold) < tpr
     assert model.tpr == tpr
@@ -198,7 +198,7 @@ def test_test_images_never_influence_choice_head_or_threshold(world: Make) -> No
     tables["test"] = tables["test"].take(range(5))
     second = fit(Parts(parts.dataset, tables), w.encoder, options)
     assert second.grid == first.grid
-    for part in ("block", "value", "threshold"):
+    for part in ("blocks", "value", "threshold"):
         assert getattr(second.model, part) == getattr(first.model, part)
     for name, array in first.model.head.tensors().items():
         assert np.array_equal(second.model.head.tensors()[name], array)
@@ -224,7 +224,7 @@ def test_under_paper_known_test_figures_are_validation_s_own(world: Make, family
     assert found.evaluation.closed.accuracy == max(
         c.accuracy
         for c in found.grid
-        if (c.block, c.value) == (found.model.block, found.model.value)
+        if (c.block, c.value) == (found.model.blocks[0], found.model.value)
     )
     assert any("PROTOCOL OF THE FIRST IMPLEMENTATION" in note for note in found.notes)
 
@@ -299,7 +299,7 @@ def test_blocks_are_tried_once_each_in_ascending_order_however_they_are_named(wo
     w = world(unknown=("ddpm", "flow"))
     assert [c.block for c in w.fit(KNN, blocks=(1, 0, 1)).grid] == [0] * 5 + [1] * 5
     found = w.fit(KNN, blocks=(1,))
-    assert found.model.block == 1
+    assert found.model.blocks[0] == 1
     assert [b.chosen.block for b in found.blocks] == [1]
 
 

@@ -71,7 +71,7 @@ def test_each_number_is_fitted_with_each_seed_and_all_images_give_the_whole_fit(
     assert w.counting.images == 75
     whole = w.fit(KNN)
     for point in points[2:]:
-        assert (point.block, point.value) == (whole.model.block, whole.model.value)
+        assert (point.block, point.value) == (whole.model.blocks[0], whole.model.value)
         assert point.accuracy == whole.evaluation.closed.accuracy
         assert point.oscr == whole.evaluation.oscr
         assert point.auroc == whole.model.metrics["auroc"]

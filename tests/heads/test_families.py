@@ -13,10 +13,10 @@ Y = np.array([0, 1, 2, 0, 1, 2])
 
 
 def test_families_are_found_by_name() -> None:
-    assert list(FAMILIES) == ["linear", "knn"]
-    assert {name: family_of(name).parameter for name in FAMILIES} == {"linear": "C", "knn": "k"}
+    assert list(FAMILIES) == ["linear", "knn", "fusion"]
+    assert [family_of(name).parameter for name in FAMILIES] == ["C", "k", "C"]
     assert all(family_of(name).name == name for name in FAMILIES)
-    with pytest.raises(FitError, match="unknown head 'svm'; there are linear, knn"):
+    with pytest.raises(FitError, match="unknown head 'svm'; there are linear, knn, fusion"):
         family_of("svm")
 
 

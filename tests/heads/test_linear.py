@@ -203,7 +203,7 @@ def test_a_solver_that_is_kept_from_the_last_digits_is_no_error(
 
 def test_the_head_of_one_c_is_not_changed_by_the_next() -> None:
     x, y = _data(60, 5, 3)
-    path = LinearProbe()._path(x, y, 3, (0.01, 100.0))
+    path = LinearProbe().path(x, y, 3, (0.01, 100.0))
     _, first = next(path)
     kept = first.weights.copy(), first.bias.copy()
     next(path)

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whichgen.errors import FitError
-from whichgen.openset.scores import max_probability
 from whichgen.openset.threshold import decide, threshold_at_tpr
 
 # Few values, so that ties are common.
@@ -61,14 +60,9 @@ def test_no_validation_image_is_told() -> None:
         threshold_at_tpr(np.array([]))
 
 
-def test_the_score_is_the_largest_probability() -> None:
-    found = max_probability(np.array([[0.2, 0.5, 0.3], [1.0, 0.0, 0.0]]))
-    assert found.tolist() == [0.5, 1.0]
-
-
 def test_below_the_threshold_is_unknown_and_at_it_is_known() -> None:
     probabilities = np.array([[0.1, 0.9], [0.6, 0.4], [0.45, 0.55], [0.5, 0.5]])
-    found = decide(probabilities, max_probability(probabilities), 0.6)
+    found = decide(probabilities, probabilities.max(axis=1), 0.6)
     assert found.tolist() == [1, 0, -1, -1]
     assert found.dtype == np.int64
 

@@ -73,7 +73,7 @@ def test_json_agrees_with_the_evaluation(make_fit: Make, tmp_path: Path) -> None
     assert [g["name"] for g in results["test"]["groups"]] == ["pair"]
     assert results["selection"] == {
         "metric": "AUC",
-        "block": found.model.block,
+        "block": found.block,
         "parameter": "k",
         "value": found.model.value,
     }
@@ -125,7 +125,7 @@ def test_the_report_names_every_generator_the_protocol_and_the_record(
         "Protocol `paper`: 18 known and 12 unknown test images",
         f"> {PAPER_CAVEAT}",
         "> two files were left out",
-        f"**block {found.model.block}**",
+        f"**block {found.block}**",
         f"{found.model.threshold:.6g}",
         found.model.data_hash,
         found.model.encoder["weights_hash"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.load import load_encoder
 from whichgen.errors import EncoderError, ImageError, ModelFileError
 from whichgen.features.prefetch import prefetched
-from whichgen.openset.scores import max_probability
 from whichgen.openset.threshold import UNKNOWN, decide
 
 #: What can be attributed: a file, the bytes of one, a Pillow image, or a uint8 array (h, w, 3).
@@ -38,7 +37,8 @@ class Attribution:
         The probability of each known origin; they sum to 1. They are conditional on the origin
         being known, so they mean little where the answer is ``unknown``.
     score, threshold
-        The open-set score in [0, 1]; below the threshold the answer is ``unknown``.
+        The open-set score, high is known; below the threshold the answer is ``unknown``. Its
+        range is the score's (the maximum probability: 0…1; ``max_logit`` of a fusion: −∞…0).
     error
         Why there is no answer; empty if there is one.
     """
@@ -143,35 +143,37 @@ class Attributor:
 
     def _answer(self, batch: Sequence[tuple[str, np.ndarray | ImageError]]) -> list[Attribution]:
         pixels = [p for _, p in batch if isinstance(p, np.ndarray)]
-        probabilities = iter(self._probabilities(np.stack(pixels)) if pixels else ())
+        answered = iter(self._ask(np.stack(pixels)) if pixels else ())
         model = self.model
         answers = []
         for name, found in batch:
             if isinstance(found, ImageError):
                 answers.append(Attribution(name, None, {}, None, model.threshold, str(found)))
                 continue
-            row = next(probabilities)[None]
-            score = max_probability(row)
-            index = int(decide(row, score, model.threshold)[0])
+            row, score = next(answered)
+            index = int(decide(row[None], np.array([score]), model.threshold)[0])
             answers.append(
                 Attribution(
                     image=name,
                     origin=UNKNOWN if index < 0 else model.origins[index],
-                    probabilities=dict(zip(model.origins, row[0].tolist(), strict=True)),
-                    score=float(score[0]),
+                    probabilities=dict(zip(model.origins, row.tolist(), strict=True)),
+                    score=float(score),
                     threshold=model.threshold,
                 )
             )
         return answers
 
-    def _probabilities(self, pixels: np.ndarray) -> np.ndarray:
-        features = self.encoder.encode(pixels)[self.model.block]
+    def _ask(self, pixels: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
+        """Each image's probabilities (origins,) and score."""
+        blocks = self.encoder.encode(pixels)
+        features = np.hstack([blocks[b] for b in self.model.blocks])
         if not np.isfinite(features).all():
             raise EncoderError(
                 f"{self.encoder.name} gave NaN or infinite features. Its weights are damaged, or "
                 f"{self.encoder.dtype} is too narrow for it."
             )
-        return self.model.head.predict_proba(features)
+        probabilities, scores = self.model.answer(features)
+        return zip(probabilities, scores, strict=True)
 
 
 def _prepare(

@@ -1,4 +1,4 @@
-"""The model folder: ``model.json`` says what it is, ``head.safetensors`` holds the head's arrays.
+"""The model folder: ``model.json`` says what it is, ``head.safetensors`` holds its arrays.
 
 Nothing in it is code or a pickle, so a folder from a stranger can be read safely. The JSON carries
 the digest of the arrays: a folder cut in half by a full disk or a broken copy is refused.
@@ -22,11 +22,17 @@ from whichgen.atomic import replacing, write_text
 from whichgen.errors import FitError, ModelFileError
 from whichgen.heads.base import Head
 from whichgen.heads.families import family_of
+from whichgen.openset.answer import answer
+from whichgen.openset.base import OpenSetScore
+from whichgen.openset.catalogue import MAX_PROBABILITY, score_family
 from whichgen.version import __version__
 
-FORMAT = 1
+FORMAT = 2
 DESCRIPTION_FILE = "model.json"
 HEAD_FILE = "head.safetensors"
+
+# The open-set score's arrays, beside the head's.
+_SCORE_PREFIX = "score."
 
 
 @dataclass(frozen=True)
@@ -39,10 +45,14 @@ class OriginModel:
         The known origins, in the order of the head's probabilities.
     encoder
         What :meth:`whichgen.encoders.encoder.Encoder.describe` said of the encoder.
-    block
-        The block, counted from 0, whose feature the head reads.
+    blocks
+        The blocks, counted from 0, whose features the head reads side by side.
     family, value
-        The head's kind (``linear``, ``knn``) and its hyperparameter (C, k).
+        The head's kind (``linear``, ``knn``, ``fusion``) and its hyperparameter (C, k).
+    score_name, score
+        The open-set score, one of :data:`whichgen.openset.catalogue.SCORES`.
+    temperature
+        Logits are divided by it before the softmax; it changes no order of origins.
     threshold, tpr
         Open-set scores below the threshold are ``unknown``; it keeps at least the share ``tpr`` of
         known validation images.
@@ -56,7 +66,7 @@ class OriginModel:
 
     origins: tuple[str, ...]
     encoder: Mapping[str, Any]
-    block: int
+    blocks: tuple[int, ...]
     family: str
     value: float
     head: Head
@@ -65,6 +75,19 @@ class OriginModel:
     data_hash: str
     metrics: Mapping[str, Any]
     provenance: Mapping[str, Any]
+    score_name: str = "max_probability"
+    score: OpenSetScore = MAX_PROBABILITY
+    temperature: float = 1.0
+
+    def answer(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What features say: those of :attr:`blocks`, side by side, a float array (n, d).
+
+        Returns
+        -------
+        probabilities, scores
+            float64 arrays (n, origins) and (n,).
+        """
+        return answer(self.head, features, self.score, self.temperature)
 
 
 class _Encoder(BaseModel):
@@ -82,11 +105,12 @@ class _Description(BaseModel):
     whichgen: str
     origins: tuple[str, ...]
     encoder: _Encoder
-    block: int
+    blocks: tuple[int, ...]
     head: str
     parameter: str
     value: float
     score: str
+    temperature: float
     threshold: float
     tpr: float
     data_hash: str
@@ -99,17 +123,21 @@ def save_model(model: OriginModel, folder: Path) -> Path:
     """Writes the model's two files into ``folder``, the description last; returns the folder."""
     # safetensors writes an array's memory as it lies: one in Fortran's order (as scikit-learn's
     # weights are) would come back with its entries in other places.
-    content = save({k: np.ascontiguousarray(v) for k, v in model.head.tensors().items()})
+    arrays = model.head.tensors() | {
+        _SCORE_PREFIX + name: array for name, array in model.score.tensors().items()
+    }
+    content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     description = _Description(
         format=FORMAT,
         whichgen=__version__,
         origins=model.origins,
         encoder=_Encoder(**model.encoder),
-        block=model.block,
+        blocks=model.blocks,
         head=model.family,
         parameter=family_of(model.family).parameter,
         value=model.value,
-        score="max_probability",
+        score=model.score_name,
+        temperature=model.temperature,
         threshold=model.threshold,
         tpr=model.tpr,
         data_hash=model.data_hash,
@@ -161,7 +189,15 @@ def load_model(path: Path) -> OriginModel:
         if _digest(content) != description.head_digest:
             raise _damaged(folder, f"{HEAD_FILE} is not what {DESCRIPTION_FILE} says it is")
         family = family_of(description.head)
-        head = family.restore(load(content), len(description.origins), description.value)
+        arrays = load(content)
+        head = family.restore(arrays, len(description.origins), description.value)
+        score = score_family(description.score).restore(
+            {
+                name.removeprefix(_SCORE_PREFIX): array
+                for name, array in arrays.items()
+                if name.startswith(_SCORE_PREFIX)
+            }
+        )
     except FileNotFoundError:
         raise _damaged(folder, f"{HEAD_FILE} is missing") from None
     except ValidationError as error:
@@ -171,16 +207,18 @@ def load_model(path: Path) -> OriginModel:
         raise _damaged(folder, f"{HEAD_FILE} has no {error}") from None
     except (SafetensorError, FitError) as error:
         raise _damaged(folder, str(error)) from None
-    if not 0 <= description.block < description.encoder.blocks:
+    if not description.blocks or not all(
+        0 <= block < description.encoder.blocks for block in description.blocks
+    ):
         raise _damaged(
             folder,
-            f"{DESCRIPTION_FILE} names block {description.block} of an encoder of "
+            f"{DESCRIPTION_FILE} names the blocks {list(description.blocks)} of an encoder of "
             f"{description.encoder.blocks}",
         )
     return OriginModel(
         origins=description.origins,
         encoder=description.encoder.model_dump(),
-        block=description.block,
+        blocks=description.blocks,
         family=description.head,
         value=description.value,
         head=head,
@@ -189,6 +227,9 @@ def load_model(path: Path) -> OriginModel:
         data_hash=description.data_hash,
         metrics=description.metrics,
         provenance=description.provenance,
+        score_name=description.score,
+        score=score,
+        temperature=description.temperature,
     )
 
 

@@ -132,7 +132,7 @@ def run_fit(family: HeadFamily, request: Request, kind: str) -> None:
     write_fit(result, folder, track=track)
     show_table(
         headline_rows(result.evaluation),
-        title=f"{dataset.name}, {family.name} head on block {result.model.block} of "
+        title=f"{dataset.name}, {family.name} head on block {result.block} of "
         f"{encoder.name}, {family.parameter} = {result.model.value:.4g}",
     )
     show_unknown(result.evaluation)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 
 import numpy as np
 
@@ -11,7 +11,6 @@ from whichgen.errors import DataError
 from whichgen.evaluation.closed_set import ClosedSet, closed_set
 from whichgen.evaluation.detection import Detection, detection
 from whichgen.evaluation.oscr import oscr
-from whichgen.openset.scores import max_probability
 from whichgen.openset.threshold import decide
 
 
@@ -25,18 +24,22 @@ class Answers:
         float64 array (n, origins).
     origins
         The true origin of each image: a str array (n,).
+    scores
+        The open-set score of each image, high is known: float64 array (n,). Left out: the maximum
+        probability.
     """
 
     probabilities: np.ndarray
     origins: np.ndarray
+    given_scores: InitVar[np.ndarray | None] = None
+    scores: np.ndarray = field(init=False)
+
+    def __post_init__(self, given_scores: np.ndarray | None) -> None:
+        scores = self.probabilities.max(axis=1) if given_scores is None else given_scores
+        object.__setattr__(self, "scores", scores)
 
     def __len__(self) -> int:
         return len(self.origins)
-
-    @property
-    def scores(self) -> np.ndarray:
-        """The open-set score of each image, high is known: float64 array (n,)."""
-        return max_probability(self.probabilities)
 
     @property
     def predicted(self) -> np.ndarray:

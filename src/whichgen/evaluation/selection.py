@@ -13,7 +13,6 @@ from whichgen.errors import FitError
 from whichgen.evaluation.detection import auroc
 from whichgen.evaluation.oscr import oscr
 from whichgen.heads.base import HeadFamily
-from whichgen.openset.scores import max_probability
 
 #: Names of selection metrics, as users of the first implementation know them, and the field of
 #: :class:`Candidate` they mean.
@@ -54,8 +53,8 @@ def sweep_block(block: int, family: HeadFamily, fold: FoldFeatures) -> list[Cand
     queries = [fold.val, fold.unknown] if len(fold.unknown) else [fold.val]
     for value, answers in family.sweep(fold.train, fold.train_labels, fold.n_origins, queries):
         correct = answers[0].argmax(axis=1) == fold.val_labels
-        known = max_probability(answers[0])
-        unknown = max_probability(answers[1]) if len(answers) > 1 else None
+        known = answers[0].max(axis=1)
+        unknown = answers[1].max(axis=1) if len(answers) > 1 else None
         candidates.append(
             Candidate(
                 block=block,

@@ -28,6 +28,7 @@ from whichgen.experiments.parts import Parts, fold_tables
 from whichgen.experiments.sweeps import Sweep, in_processes, run_sweeps
 from whichgen.features.extract import FeatureTable
 from whichgen.heads.base import Head, HeadFamily
+from whichgen.openset.answer import answer
 from whichgen.openset.threshold import threshold_at_tpr
 from whichgen.provenance import provenance
 
@@ -116,6 +117,11 @@ class Fit:
     skipped: tuple[str, ...]
     notes: tuple[str, ...]
 
+    @property
+    def block(self) -> int:
+        """The chosen block."""
+        return self.model.blocks[0]
+
 
 def sweep(
     parts: Parts,
@@ -202,7 +208,7 @@ def fit(
     model = OriginModel(
         origins=parts.dataset.known,
         encoder=encoder.describe(),
-        block=best.block,
+        blocks=(best.block,),
         family=options.family.name,
         value=best.value,
         head=head,
@@ -235,7 +241,14 @@ def fit(
 
 def answers_of(head: Head, table: FeatureTable, block: int) -> Answers:
     """What a head says about a table's images."""
-    return Answers(head.predict_proba(table.block(block)), table.origins)
+    probabilities, scores = answer(head, table.block(block))
+    return Answers(probabilities, table.origins, scores)
+
+
+def model_answers(model: OriginModel, table: FeatureTable) -> Answers:
+    """What a model says about a table's images."""
+    probabilities, scores = model.answer(table.blocks(model.blocks))
+    return Answers(probabilities, table.origins, scores)
 
 
 def tested(

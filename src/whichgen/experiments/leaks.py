@@ -33,7 +33,6 @@ from whichgen.evaluation.closed_set import closed_set
 from whichgen.evaluation.detection import auroc
 from whichgen.evaluation.evaluate import label_indices
 from whichgen.evaluation.oscr import oscr
-from whichgen.openset.scores import max_probability
 
 #: So far over chance must the lower bound of balanced accuracy be for a warning.
 MARGIN = 0.10
@@ -144,10 +143,10 @@ def leak_check(dataset: Dataset, *, seed: int = 0, track: Track = untracked) -> 
         probabilities = forest.predict_proba(test.columns(columns))
         closed = closed_set(probabilities, test_labels)
         low = _wilson_low(closed.macro_recall, len(counts) * float(hmean(counts)))
-        scores = max_probability(probabilities)
+        scores = probabilities.max(axis=1)
         correct = probabilities.argmax(axis=1) == test_labels
         strange = (
-            max_probability(forest.predict_proba(unknown.columns(columns)))
+            forest.predict_proba(unknown.columns(columns)).max(axis=1)
             if len(unknown.rows)
             else None
         )

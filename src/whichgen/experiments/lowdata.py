@@ -89,7 +89,7 @@ def low_data(
         yield LowDataPoint(
             shots=n,
             seed=seed,
-            block=result.model.block,
+            block=result.block,
             value=result.model.value,
             accuracy=found.closed.accuracy,
             auroc=found.detection.auroc if found.detection else None,

@@ -13,7 +13,7 @@ from whichgen.data.samples import Dataset
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import DataError
 from whichgen.evaluation.evaluate import Evaluation, evaluate
-from whichgen.experiments.fit import answers_of
+from whichgen.experiments.fit import model_answers
 from whichgen.experiments.parts import extract_parts
 from whichgen.features.store import FeatureStore
 
@@ -61,9 +61,7 @@ def measure(
         perturbation=perturbation,
         track=track,
     )
-    known, unknown = (
-        answers_of(model.head, parts.tables[part], model.block) for part in ("test", "test_unknown")
-    )
+    known, unknown = (model_answers(model, parts.tables[part]) for part in ("test", "test_unknown"))
     evaluation = evaluate(
         known,
         unknown,

@@ -42,6 +42,10 @@ class FeatureTable:
         """Features after one block: float32 array (n, d_block)."""
         return self.store.read(self.keys, block)
 
+    def blocks(self, blocks: Sequence[int]) -> np.ndarray:
+        """Features of several blocks side by side: float32 array (n, sum of d_block)."""
+        return np.hstack([self.block(b) for b in blocks])
+
     @property
     def origins(self) -> np.ndarray:
         """The origin of each image: a str array (n,)."""

@@ -22,6 +22,14 @@ class Head(Protocol):
         """Features, float array (n, d) → class probabilities, float64 array (n, origins)."""
         ...
 
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """What the probabilities are the softmax of: finite float64 array (n, origins)."""
+        ...
+
+    def embed(self, features: np.ndarray) -> np.ndarray:
+        """The features as the head compares them: float array (n, d), for distances."""
+        ...
+
     def tensors(self) -> dict[str, np.ndarray]:
         """All that is needed to rebuild the head bit by bit."""
         ...

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from whichgen.errors import FitError
 from whichgen.heads.base import HeadFamily
+from whichgen.heads.fusion import Fusion
 from whichgen.heads.knn import KNearestNeighbours
 from whichgen.heads.linear import LinearProbe
 
-FAMILIES: dict[str, type[LinearProbe] | type[KNearestNeighbours]] = {
+FAMILIES: dict[str, type[LinearProbe] | type[KNearestNeighbours] | type[Fusion]] = {
     "linear": LinearProbe,
     "knn": KNearestNeighbours,
+    "fusion": Fusion,
 }
 
 

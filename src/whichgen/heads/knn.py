@@ -22,6 +22,9 @@ from whichgen.heads.base import check_training
 #: The paper's range of k.
 PAPER_K = tuple(range(1, 21))
 
+# Its log is finite, and beside a whole vote it adds nothing.
+_NO_VOTE = 1e-300
+
 
 def normalised(features: np.ndarray) -> np.ndarray:
     """Rows scaled to unit length, float32; a row of zeros stays one."""
@@ -64,6 +67,14 @@ class KnnHead:
         """Normalised votes of the k nearest: float64 array (n, origins)."""
         similarities, labels = self.neighbours(features)
         return np.asarray(vote(similarities, labels, self.n_origins)[-1])
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """Log votes, of no vote log 1e-300: float64 array (n, origins)."""
+        return np.asarray(np.log(np.maximum(self.predict_proba(features), _NO_VOTE)))
+
+    def embed(self, features: np.ndarray) -> np.ndarray:
+        """The features scaled to unit length: float32 array (n, d)."""
+        return normalised(features)
 
     def neighbours(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Cosines and origins of the k nearest exemplars, most similar first: arrays (n, k)."""

@@ -48,10 +48,17 @@ class LinearHead:
     weights: np.ndarray
     bias: np.ndarray
 
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """``W x + b``: float64 array (n, origins)."""
+        return np.asarray(np.asarray(features, dtype=np.float64) @ self.weights.T + self.bias)
+
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         """Softmax of the logits: float64 array (n, origins)."""
-        logits = np.asarray(features, dtype=np.float64) @ self.weights.T + self.bias
-        return np.asarray(softmax(logits, axis=1))
+        return np.asarray(softmax(self.logits(features), axis=1))
+
+    def embed(self, features: np.ndarray) -> np.ndarray:
+        """The features as they are."""
+        return features
 
     def tensors(self) -> dict[str, np.ndarray]:
         """``weights`` and ``bias``."""
@@ -91,7 +98,7 @@ class LinearProbe:
         queries: Sequence[np.ndarray],
     ) -> Iterator[tuple[float, list[np.ndarray]]]:
         """See :meth:`whichgen.heads.base.HeadFamily.sweep`."""
-        for value, head in self._path(features, labels, n_origins, self.grid(len(features))):
+        for value, head in self.path(features, labels, n_origins, self.grid(len(features))):
             yield value, [head.predict_proba(query) for query in queries]
 
     def fit(
@@ -108,7 +115,7 @@ class LinearProbe:
             An origin has no image, a feature is not finite, or the solver did not converge.
         """
         way = [c for c in _DECADES if c < value]
-        *_, (_, head) = self._path(features, labels, n_origins, (*way, value))
+        *_, (_, head) = self.path(features, labels, n_origins, (*way, value))
         return head
 
     def restore(
@@ -117,13 +124,14 @@ class LinearProbe:
         """The probe of these weights."""
         return LinearHead(tensors["weights"], tensors["bias"])
 
-    def _path(
+    def path(
         self,
         features: np.ndarray,
         labels: np.ndarray,
         n_origins: int,
         values: Sequence[float],
     ) -> Iterator[tuple[float, LinearHead]]:
+        """Each value of C, ascending, with its probe; see :meth:`fit` for errors."""
         check_training(features, labels, n_origins)
         x = np.asarray(features, dtype=np.float64)
         # Solved on centred features, where the unpenalised bias does not run against the weights;

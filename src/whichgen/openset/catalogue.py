@@ -20,8 +20,11 @@ from whichgen.openset.probability import margin, max_probability, negative_entro
 from whichgen.openset.prototype import Prototype
 from whichgen.openset.vim import Vim
 
+#: The paper's score, which has nothing to fit.
+MAX_PROBABILITY = LogitScore("max_probability", max_probability)
+
 _FAMILIES: tuple[ScoreFamily, ...] = (
-    LogitScore("max_probability", max_probability),
+    MAX_PROBABILITY,
     LogitScore("entropy", negative_entropy),
     LogitScore("margin", margin),
     LogitScore("max_logit", max_logit),

@@ -117,7 +117,7 @@ def _results(fit: Fit) -> dict[str, Any]:
         "protocol": asdict(fit.protocol),
         "selection": {
             "metric": fit.metric,
-            "block": fit.model.block,
+            "block": fit.block,
             "parameter": family_of(fit.model.family).parameter,
             "value": fit.model.value,
         },
@@ -175,7 +175,7 @@ def _markdown(fit: Fit, parameter: str, plots: Sequence[str]) -> str:
         f"# {record['config'].get('data', 'Fit')}: {model.family} head",
         f"Protocol `{fit.protocol.name}`: {evaluation.known_images} known and "
         f"{evaluation.unknown_images} unknown test images. Chosen by validation {fit.metric}: "
-        f"**block {model.block}**, **{parameter} = {model.value:.4g}**. Answers with a score below "
+        f"**block {fit.block}**, **{parameter} = {model.value:.4g}**. Answers with a score below "
         f"{model.threshold:.6g} are `{UNKNOWN}` (keeps {100 * model.tpr:g} % of known validation "
         "images).",
         "\n>\n".join(f"> {note}" for note in fit.notes),

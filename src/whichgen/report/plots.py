@@ -175,17 +175,17 @@ def block_plot(blocks: Sequence[BlockResult], chosen: int, parameter: str) -> Fi
 
 
 def embedding_plot(fit: Fit, *, seed: int = 0) -> Figure:
-    """t-SNE (van der Maaten & Hinton, 2008) of the test images' features at the chosen block."""
+    """t-SNE (van der Maaten & Hinton, 2008) of the test images, as the head compares them."""
     rng = np.random.default_rng(seed)
     tables = [t for t in (fit.known_table, fit.unknown_table) if len(t)]
-    features = np.concatenate([t.block(fit.model.block) for t in tables])
+    features = np.concatenate([fit.model.head.embed(t.blocks(fit.model.blocks)) for t in tables])
     origins = np.concatenate([t.origins for t in tables])
     if len(origins) > _MOST_POINTS:
         rows = np.sort(rng.choice(len(origins), _MOST_POINTS, replace=False))
         features, origins = features[rows], origins[rows]
     names = len(set(origins.tolist()))
     figure, ax = axes(
-        f"Test images by the feature of block {fit.model.block} (t-SNE)",
+        f"Test images by the feature of block {fit.block} (t-SNE)",
         "",
         "",
         size=(6.6, max(4.6, 0.24 * names + 0.6)),  # the legend has a line for each
@@ -218,7 +218,7 @@ def fit_plots(fit: Fit, parameter: str) -> dict[str, Figure]:
         plots = {
             "confusion": confusion_plot(fit),
             "scores": score_plot(fit),
-            "blocks": block_plot(fit.blocks, fit.model.block, parameter),
+            "blocks": block_plot(fit.blocks, fit.block, parameter),
             "embedding": embedding_plot(fit),
         }
         if len(fit.unknown):

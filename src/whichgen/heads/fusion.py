@@ -1,0 +1,202 @@
+"""Fusion: one linear probe a view, and the mean of their log-probabilities.
+
+A *view* is a set of blocks read as one feature: all blocks of an encoder, or one block of traces.
+Each view v is standardised (mean 0, variance 1/d over training images, nothing beyond ten standard
+deviations) and gets a probe of its own (:mod:`whichgen.heads.linear`), all with one C. Answers are
+pooled geometrically (a logarithmic opinion pool: Genest & Zidek, 1986)::
+
+    z_j(x) = 1/V Σ_v log p_v,j(x),    p(x) = softmax(z(x))
+
+``exp z_j ≤ 1``, and it is 1 only where every view is certain of origin j. Where views disagree, no
+origin's ``z`` is high, so ``max_j z_j`` (the score ``max_logit``) says how much they agree; the
+softmax would make it forget. An image of an unknown generator often looks to one view like one
+known origin and to another like another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import log_softmax, softmax
+
+from whichgen.errors import FitError
+from whichgen.heads.base import check_training
+from whichgen.heads.linear import LinearHead, LinearProbe
+
+#: A value of C a decade, for standardised views.
+FUSION_C = tuple(10.0**k for k in range(-1, 5))
+
+#: A standardised value is cut here: one wild pixel statistic must not decide alone.
+_FARTHEST = 10.0
+
+
+@dataclass(frozen=True)
+class ViewProbe:
+    """One view's probe: ``mean`` and ``scale`` float32 (d,) standardise what ``probe`` reads."""
+
+    mean: np.ndarray
+    scale: np.ndarray
+    probe: LinearHead
+
+    def standardise(self, features: np.ndarray) -> np.ndarray:
+        """float array (n, d) → float32 array (n, d), whose rows have length 1 on average."""
+        return _standardised(features, self.mean, self.scale)
+
+    def log_probabilities(self, features: np.ndarray) -> np.ndarray:
+        """float array (n, d) → float64 array (n, origins), each at most 0."""
+        return np.asarray(log_softmax(self.probe.logits(self.standardise(features)), axis=1))
+
+
+@dataclass(frozen=True)
+class FusionHead:
+    """The probes of all views; features are the views' columns, one view after another."""
+
+    views: tuple[ViewProbe, ...]
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The number of columns of each view."""
+        return tuple(len(view.mean) for view in self.views)
+
+    def log_probabilities(self, features: np.ndarray) -> np.ndarray:
+        """What each view says on its own: float64 array (views, n, origins), each at most 0."""
+        parts = split_views(features, self.widths)
+        return np.stack(
+            [view.log_probabilities(x) for view, x in zip(self.views, parts, strict=True)]
+        )
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """z, the mean log-probability over views: float64 array (n, origins), each at most 0."""
+        return np.asarray(self.log_probabilities(features).mean(axis=0))
+
+    def predict_proba(self, features: np.ndarray) -> np.ndarray:
+        """Softmax of z: float64 array (n, origins)."""
+        return np.asarray(softmax(self.logits(features), axis=1))
+
+    def embed(self, features: np.ndarray) -> np.ndarray:
+        """The standardised views side by side: float32 array (n, d), for distances."""
+        parts = split_views(features, self.widths)
+        return np.hstack([view.standardise(x) for view, x in zip(self.views, parts, strict=True)])
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """``widths``, and of all views side by side ``mean``, ``scale``, ``weights``, ``bias``."""
+        return {
+            "widths": np.array(self.widths, dtype=np.int64),
+            "mean": np.concatenate([view.mean for view in self.views]),
+            "scale": np.concatenate([view.scale for view in self.views]),
+            "weights": np.hstack([view.probe.weights for view in self.views]),
+            "bias": np.stack([view.probe.bias for view in self.views]),
+        }
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """The family of fused probes over a grid of C.
+
+    Parameters
+    ----------
+    widths
+        The number of columns of each view, in order; empty: all columns are one view.
+    values
+        The values of C (> 0), for every view.
+    """
+
+    widths: tuple[int, ...] = ()
+    values: tuple[float, ...] = FUSION_C
+    max_iter: int = 1000
+    name: str = "fusion"
+    parameter: str = "C"
+
+    def grid(self, n_train: int) -> tuple[float, ...]:
+        """All values of C, ascending."""
+        return tuple(sorted(self.values))
+
+    def sweep(
+        self,
+        features: np.ndarray,
+        labels: np.ndarray,
+        n_origins: int,
+        queries: Sequence[np.ndarray],
+    ) -> Iterator[tuple[float, list[np.ndarray]]]:
+        """See :meth:`whichgen.heads.base.HeadFamily.sweep`."""
+        grid = self.grid(len(features))
+        parts = split_views(features, self.widths)
+        probes = [fit_view(x, labels, n_origins, grid, self.max_iter) for x in parts]
+        for value, views in zip(grid, zip(*probes, strict=True), strict=True):
+            yield value, [FusionHead(views).predict_proba(query) for query in queries]
+
+    def fit(
+        self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
+    ) -> FusionHead:
+        """The probes of all views at one C.
+
+        Raises
+        ------
+        FitError
+            As of :meth:`whichgen.heads.linear.LinearProbe.fit`, or the views' widths do not add up
+            to the features'.
+        """
+        way = (*(c for c in FUSION_C if c < value), value)
+        parts = split_views(features, self.widths)
+        return FusionHead(
+            tuple(fit_view(x, labels, n_origins, way, self.max_iter)[-1] for x in parts)
+        )
+
+    def restore(
+        self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float
+    ) -> FusionHead:
+        """The head of these arrays."""
+        widths = tuple(int(width) for width in tensors["widths"])
+        mean, scale = (split_views(tensors[k][None], widths) for k in ("mean", "scale"))
+        weights = split_views(tensors["weights"], widths)
+        return FusionHead(
+            tuple(
+                ViewProbe(m[0], s[0], LinearHead(np.ascontiguousarray(w), b))
+                for m, s, w, b in zip(mean, scale, weights, tensors["bias"], strict=True)
+            )
+        )
+
+
+def fit_view(
+    features: np.ndarray,
+    labels: np.ndarray,
+    n_origins: int,
+    values: Sequence[float],
+    max_iter: int = 1000,
+) -> list[ViewProbe]:
+    """One view's probe for each C of an ascending path.
+
+    Raises
+    ------
+    FitError
+        An origin has no image, a feature is not finite, or a solver did not converge.
+    """
+    check_training(features, labels, n_origins)
+    exact = np.asarray(features, dtype=np.float64)
+    mean, spread = exact.mean(axis=0), exact.std(axis=0)
+    # A feature that is the same in every image says nothing: it stays 0 wherever it is equal.
+    scale = np.where(spread > 0, spread, 1) * np.sqrt(exact.shape[1])
+    mean, scale = mean.astype(np.float32), scale.astype(np.float32)
+    x = _standardised(features, mean, scale)
+    path = LinearProbe(max_iter=max_iter).path(x, labels, n_origins, values)
+    return [ViewProbe(mean, scale, probe) for _, probe in path]
+
+
+def split_views(features: np.ndarray, widths: Sequence[int]) -> list[np.ndarray]:
+    """The columns (n, d) as one array a view; :class:`FitError` unless the widths add up to d.
+
+    Without widths all are one view.
+    """
+    if not widths:
+        return [features]
+    if sum(widths) != features.shape[1]:
+        raise FitError(f"views of {list(widths)} columns, but there are {features.shape[1]}.")
+    return np.split(features, np.cumsum(widths)[:-1].tolist(), axis=1)
+
+
+def _standardised(features: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    farthest = _FARTHEST / np.sqrt(len(mean))
+    rows = (np.asarray(features, dtype=np.float32) - mean) / scale
+    return np.asarray(np.clip(rows, -farthest, farthest), dtype=np.float32)
