@@ -20,7 +20,7 @@ from hypothesis import settings
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
-from whichgen.encoders.encoder import Encoder
+from whichgen.encoders.encoder import Encoder, torch_encode
 
 # The same examples on every run; a shared machine is too uneven for deadlines.
 settings.register_profile("whichgen", deadline=None, derandomize=True)
@@ -145,7 +145,7 @@ class CountingEncoder:
             weights_hash=self.weights,
             preprocessing={"size": 8},
             preprocess=self.preprocess,
-            forward=self.forward,
+            encode=torch_encode(self.forward, "cpu", "float32"),
             block_dims=(12, 48),
         )
 

@@ -209,10 +209,10 @@ def test_progress_counts_every_image(attributor: Attributor, images: list[Image.
 def test_features_that_are_not_finite_are_an_error(
     models: dict[str, OriginModel], encoder: Encoder, images: list[Image.Image]
 ) -> None:
-    def forward(pixels: Any) -> Any:
-        return [block * float("nan") for block in encoder.forward(pixels)]
+    def encode(pixels: Any) -> Any:
+        return [block * float("nan") for block in encoder.encode(pixels)]
 
-    broken = replace(encoder, forward=forward)
+    broken = replace(encoder, encode=encode)
     with pytest.raises(EncoderError, match="NaN or infinite"):
         Attributor(models["linear"], broken).attribute(images[:1])
 

@@ -32,44 +32,37 @@ class Encoder:
     preprocessing
         The settings of the preprocessing, as JSON values; part of a feature's identity.
     preprocess
-        An RGB image → float32 array (3, H, W).
-    forward
-        A float tensor (n, 3, H, W) on ``device`` → one float tensor (n, d_b) for each block b,
-        in the order in which the image passes them, from one pass through the network.
+        An RGB image → a float32 array of one shape for all images; (3, H, W) for a network.
+    encode
+        A batch of preprocessed images, float32 array (n, …) → one float32 array (n, d_b) for each
+        block b, in the order in which the image passes them, from one pass.
     block_dims
         The dimensions d_b.
+    views
+        For each member encoder (:mod:`whichgen.encoders.joined`; others are their one member) its
+        views: sets of blocks that are read as one feature when blocks are fused. Left out: one view
+        of all blocks.
     """
 
     name: str
     weights_hash: str
     preprocessing: Mapping[str, Any]
     preprocess: Callable[[Image.Image], np.ndarray]
-    forward: Callable[[torch.Tensor], list[torch.Tensor]]
+    encode: Callable[[np.ndarray], list[np.ndarray]]
     block_dims: tuple[int, ...]
     device: str = "cpu"
     dtype: str = "float32"
+    views: tuple[tuple[tuple[int, ...], ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.views:
+            object.__setattr__(self, "views", ((tuple(range(len(self.block_dims))),),))
 
     @property
     def key(self) -> str:
         """The identity of this encoder's features: weights, preprocessing and precision."""
         settings = json.dumps(self.preprocessing, sort_keys=True)
         return fingerprint([self.weights_hash, settings, self.dtype])
-
-    def encode(self, pixels: np.ndarray) -> list[np.ndarray]:
-        """Block features of a preprocessed batch.
-
-        Parameters
-        ----------
-        pixels
-            float32 array (n, 3, H, W).
-
-        Returns
-        -------
-        list of float32 arrays (n, d_b), one for each block.
-        """
-        with torch.inference_mode():
-            batch = torch.from_numpy(pixels).to(self.device, DTYPES[self.dtype])
-            return [block.float().cpu().numpy() for block in self.forward(batch)]
 
     def describe(self) -> dict[str, Any]:
         """What results and model files record about the encoder."""
@@ -91,6 +84,19 @@ def pool_tokens(hidden: torch.Tensor, *, has_cls: bool) -> torch.Tensor:
     if hidden.ndim == 4:
         return hidden.mean(dim=(2, 3))
     return hidden[:, 0] if has_cls else hidden.mean(dim=1)
+
+
+def torch_encode(
+    forward: Callable[[torch.Tensor], list[torch.Tensor]], device: str, dtype: str
+) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """``Encoder.encode`` by a network's forward pass, without gradients."""
+
+    def encode(pixels: np.ndarray) -> list[np.ndarray]:
+        with torch.inference_mode():
+            batch = torch.from_numpy(pixels).to(device, DTYPES[dtype])
+            return [block.float().cpu().numpy() for block in forward(batch)]
+
+    return encode
 
 
 def hash_weights(
@@ -144,6 +150,8 @@ def build_encoder(
 ) -> Encoder:
     """Freezes a module into an :class:`Encoder`; a blank image tells the blocks' dimensions.
 
+    ``forward``: a float tensor (n, 3, H, W) on the device → one float tensor (n, d_b) a block.
+
     ``architecture`` and ``unused``: see :func:`hash_weights`.
     """
     if dtype not in DTYPES:
@@ -151,15 +159,15 @@ def build_encoder(
     weights_hash = hash_weights(module, architecture, unused)
     place = resolve_device(device)
     module.eval().requires_grad_(False).to(place, DTYPES[dtype])
+    encode = torch_encode(forward, place, dtype)
     blank = preprocess(Image.new("RGB", (256, 256)))[None]
-    with torch.inference_mode():
-        blocks = forward(torch.from_numpy(blank).to(place, DTYPES[dtype]))
+    blocks = encode(blank)
     return Encoder(
         name=name,
         weights_hash=weights_hash,
         preprocessing=dict(preprocessing),
         preprocess=preprocess,
-        forward=forward,
+        encode=encode,
         block_dims=tuple(block.shape[1] for block in blocks),
         device=place,
         dtype=dtype,

