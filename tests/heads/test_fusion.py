@@ -73,14 +73,24 @@ def test_views_that_disagree_lower_the_largest_logit_but_not_the_probability() -
 def test_standardised_views_have_mean_zero_and_unit_length_and_an_end() -> None:
     x, y = images()
     head = FAMILY.fit(x, y, 3, 1.0)
-    embedded = head.embed(x)
+    embedded = head.standardise(x)
     assert embedded.dtype == np.float32
     np.testing.assert_allclose(embedded.mean(axis=0), 0, atol=1e-5)
     for part in split_views(embedded, WIDTHS):
         np.testing.assert_allclose((part**2).sum(axis=1).mean(), 1, rtol=1e-4)
     wild = x[:1].copy()
     wild[0, 3] = 1e30
-    assert head.embed(wild)[0, 3] == 10
+    assert head.standardise(wild)[0, 3] == 10
+
+
+def test_the_embedding_keeps_distances_where_nothing_is_left_out() -> None:
+    x, y = images()
+    head = FAMILY.fit(x, y, 3, 1.0)
+    embedded, whole = head.embed(x), head.standardise(x)
+    assert embedded.shape == (60, 8)
+    np.testing.assert_allclose(embedded @ embedded.T, whole @ whole.T, atol=1e-4)
+    few = FAMILY.fit(x[:4], np.array([0, 1, 2, 0]), 3, 1.0)
+    assert few.embed(x).shape == (60, 3)
 
 
 def test_a_feature_equal_in_all_training_images_does_not_divide_by_zero() -> None:
@@ -88,7 +98,7 @@ def test_a_feature_equal_in_all_training_images_does_not_divide_by_zero() -> Non
     x[:, 1] = 7
     head = FAMILY.fit(x, y, 3, 1.0)
     assert np.isfinite(head.logits(x)).all()
-    assert (head.embed(x)[:, 1] == 0).all()
+    assert (head.standardise(x)[:, 1] == 0).all()
 
 
 def test_tensors_restore_the_head_to_the_bit() -> None:

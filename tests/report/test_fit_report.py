@@ -17,11 +17,13 @@ import pytest
 from PIL import Image
 
 import whichgen.report.fit_report as fit_report_module
+import whichgen.report.tested_report as tested_report_module
 from whichgen.attribution.model import load_model
 from whichgen.evaluation.protocols import PAPER_CAVEAT
 from whichgen.experiments.fit import Fit
-from whichgen.report.fit_report import headline_rows, to_json, unknown_row, write_fit
+from whichgen.report.fit_report import write_fit
 from whichgen.report.plots import fit_plots
+from whichgen.report.tested_report import headline_rows, to_json, unknown_row
 
 Make = Callable[..., Fit]
 
@@ -146,7 +148,7 @@ def test_clean_s_note_is_in_the_report(make_fit: Make, tmp_path: Path) -> None:
     assert f"> {found.protocol.notes[0]}" in (tmp_path / "report.md").read_text()
 
 
-ALL_PLOTS = {"confusion", "scores", "blocks", "embedding", "roc", "oscr"}
+ALL_PLOTS = {"confusion", "reliability", "scores", "blocks", "embedding", "roc", "oscr"}
 
 
 @pytest.mark.parametrize(
@@ -240,7 +242,7 @@ def test_a_full_disk_while_plotting_leaves_model_and_figures(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     found = make_fit()
-    monkeypatch.setattr(fit_report_module, "save_figure", full)
+    monkeypatch.setattr(tested_report_module, "save_figure", full)
     with pytest.raises(OSError, match="No space left"):
         write_fit(found, tmp_path)
     assert load_model(tmp_path).value == found.model.value

@@ -13,6 +13,7 @@ import typer
 from whichgen.cli import dataset
 from whichgen.cli.attribute import attribute
 from whichgen.cli.fit import knn, linear
+from whichgen.cli.fuse import fuse
 from whichgen.cli.lowdata import lowdata
 from whichgen.cli.robustness import evaluate, robustness
 from whichgen.version import __version__
@@ -40,7 +41,7 @@ def start(
         raise typer.Exit
 
 
-for command in (linear, knn, attribute, evaluate, robustness, lowdata):
+for command in (linear, knn, fuse, attribute, evaluate, robustness, lowdata):
     app.command()(command)
 app.add_typer(dataset.app, name="dataset")
 

@@ -13,7 +13,9 @@ from whichgen.cli.options import CHOICE, Request, fitting_command
 from whichgen.errors import DataError, FitError
 
 if TYPE_CHECKING:
+    from whichgen.data.samples import Dataset
     from whichgen.evaluation.evaluate import Evaluation
+    from whichgen.experiments.tested import Tested
     from whichgen.heads.base import HeadFamily
 
 FixedC = Annotated[
@@ -111,15 +113,11 @@ def knn_family(
 def run_fit(family: HeadFamily, request: Request, kind: str) -> None:
     """The main job, from images to a folder of results."""
     from whichgen.experiments.fit import fit
-    from whichgen.report.fit_report import headline_rows, write_fit
+    from whichgen.report.fit_report import write_fit
 
     options = request.fit_options(family)
-    dataset = request.source.open(request.cache, track=track)
     config = request.as_config(family)
-    folder = request.run_folder(kind, dataset)
-    _claim(folder, config, force=request.force)
-    for note in dataset.notes:
-        say(f"note: {note}")
+    dataset, folder = open_run(request, kind, config)
     encoder, parts = request.extract(dataset, options)
     result = fit(
         parts,
@@ -130,11 +128,29 @@ def run_fit(family: HeadFamily, request: Request, kind: str) -> None:
         track=track,
     )
     write_fit(result, folder, track=track)
-    show_table(
-        headline_rows(result.evaluation),
-        title=f"{dataset.name}, {family.name} head on block {result.block} of "
+    show_tested(
+        result,
+        folder,
+        f"{dataset.name}, {family.name} head on block {result.block} of "
         f"{encoder.name}, {family.parameter} = {result.model.value:.4g}",
     )
+
+
+def open_run(request: Request, kind: str, config: dict[str, Any]) -> tuple[Dataset, Path]:
+    """The data set, and the folder for results: made, and not one of other settings."""
+    dataset = request.source.open(request.cache, track=track)
+    folder = request.run_folder(kind, dataset)
+    _claim(folder, config, force=request.force)
+    for note in dataset.notes:
+        say(f"note: {note}")
+    return dataset, folder
+
+
+def show_tested(result: Tested, folder: Path, title: str) -> None:
+    """The headline figures with their caveats, and where everything is."""
+    from whichgen.report.tested_report import headline_rows
+
+    show_table(headline_rows(result.evaluation, result.intervals), title=title)
     show_unknown(result.evaluation)
     for note in result.protocol.notes:
         (warn if result.protocol.name == "paper" else say)(f"note: {note}")
@@ -148,7 +164,7 @@ def run_fit(family: HeadFamily, request: Request, kind: str) -> None:
 
 def show_unknown(evaluation: Evaluation) -> None:
     """The table of unknown generators, as many columns as a terminal has room for."""
-    from whichgen.report.fit_report import unknown_row
+    from whichgen.report.tested_report import unknown_row
 
     columns = ("unknown", "images", "AUROC", "OSCR", "rejected", "mostly taken for", "share")
     rows = [unknown_row(r) for r in (*evaluation.unknown, *evaluation.groups)]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from whichgen.data.source import DataSource
     from whichgen.encoders.encoder import Encoder
     from whichgen.experiments.fit import FitOptions
+    from whichgen.experiments.fusion import FusionOptions
     from whichgen.experiments.parts import Parts
     from whichgen.features.store import FeatureStore
     from whichgen.heads.base import HeadFamily
@@ -99,13 +100,13 @@ class Request:
     jobs: int
     force: bool
 
-    def as_config(self, family: HeadFamily) -> dict[str, Any]:
+    def as_config(self, family: HeadFamily | FusionOptions) -> dict[str, Any]:
         """The JSON values a result's provenance carries."""
         return {
             **self.source.as_config(),
             "backbone": self.backbone,
             "dtype": self.dtype,
-            "head": asdict(family),  # type: ignore[call-overload]
+            "head": asdict(family),  # type: ignore[arg-type]
             "blocks": list(self.blocks),
             "metric": self.metric,
             "protocol": self.protocol,
@@ -130,16 +131,17 @@ class Request:
     def run_folder(self, kind: str, dataset: Dataset) -> Path:
         """``OUTPUT_DIR/BACKBONE/DATASET``, without characters that a path should not hold."""
         base = self.output_dir or Path("output") / kind
-        backbone = Path(self.backbone).name if Path(self.backbone).is_dir() else self.backbone
-        return base / backbone / dataset.name.replace(":split=", "_").replace(":", "_")
+        members = (Path(m).name if Path(m).is_dir() else m for m in _members(self.backbone))
+        return base / "+".join(members) / dataset.name.replace(":split=", "_").replace(":", "_")
 
-    def extract(self, dataset: Dataset, options: FitOptions) -> tuple[Encoder, Parts]:
-        """Loads the encoder and extracts what the store lacks."""
+    def extract(self, dataset: Dataset, options: FitOptions | None = None) -> tuple[Encoder, Parts]:
+        """Loads the encoder, checks the blocks asked for, and extracts what the store lacks."""
         from whichgen.encoders.load import load_encoder
         from whichgen.experiments.parts import extract_parts
 
         encoder = load_encoder(self.backbone, device=self.device, dtype=self.dtype)
-        options.blocks_of(encoder)  # a wrong block is told now, not after hours
+        if options:
+            options.blocks_of(encoder)  # a wrong block is told now, not after hours
         parts = extract_parts(
             dataset,
             encoder,
@@ -151,6 +153,11 @@ class Request:
         )
         warn_skipped(parts.skipped)
         return encoder, parts
+
+
+def _members(backbone: str) -> list[str]:
+    """The encoders of ``a+b``; a folder's name may have a plus."""
+    return [backbone] if Path(backbone).is_dir() else backbone.split("+")
 
 
 def warn_skipped(reasons: Sequence[str]) -> None:
@@ -256,7 +263,8 @@ def _shared(
     backbone: Annotated[
         str,
         typer.Option(
-            help="Hub id, local folder, timm name, or efficientnet_lite0 (needs no hub).",
+            help="Hub id, local folder, timm name, efficientnet_lite0 or traces (need no hub); "
+            "several joined by +.",
             rich_help_panel=ENCODER,
         ),
     ] = "openai/clip-vit-base-patch16",
@@ -315,7 +323,9 @@ def _shared(
             per_class=samples_per_class,
         ),
         # A model file names its encoder, and is used from other working directories.
-        backbone=str(Path(backbone).resolve()) if Path(backbone).is_dir() else backbone,
+        backbone="+".join(
+            str(Path(m).resolve()) if Path(m).is_dir() else m for m in _members(backbone)
+        ),
         device=device,
         dtype=dtype,
         output_dir=output_dir,

@@ -114,7 +114,7 @@ def evaluate(
     """Test a saved model once more, on its own or on other data."""
     from whichgen.attribution.attributor import Attributor
     from whichgen.experiments.robustness import measure
-    from whichgen.report.fit_report import headline_rows
+    from whichgen.report.tested_report import headline_rows
 
     attributor = Attributor.load(model, device=device, backbone=backbone)
     loaded, encoder = attributor.model, attributor.encoder

@@ -14,7 +14,7 @@ from whichgen.data.duplicates import Track, untracked
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import FitError
 from whichgen.evaluation.detection import auroc
-from whichgen.evaluation.evaluate import Answers, Evaluation, evaluate, label_indices
+from whichgen.evaluation.evaluate import Answers, label_indices
 from whichgen.evaluation.oscr import oscr
 from whichgen.evaluation.protocols import Protocol, check_protocol, plan
 from whichgen.evaluation.selection import (
@@ -26,10 +26,10 @@ from whichgen.evaluation.selection import (
 )
 from whichgen.experiments.parts import Parts, fold_tables
 from whichgen.experiments.sweeps import Sweep, in_processes, run_sweeps
+from whichgen.experiments.tested import Tested, tested
 from whichgen.features.extract import FeatureTable
 from whichgen.heads.base import Head, HeadFamily
 from whichgen.openset.answer import answer
-from whichgen.openset.threshold import threshold_at_tpr
 from whichgen.provenance import provenance
 
 
@@ -97,25 +97,11 @@ class BlockResult:
 
 
 @dataclass(frozen=True)
-class Fit:
-    """The result of :func:`fit`.
+class Fit(Tested):
+    """The result of :func:`fit`; ``grid`` is every candidate's validation metrics."""
 
-    ``known`` and ``unknown`` are the model's answers about the test images listed in
-    ``known_table`` and ``unknown_table``; ``grid`` is every candidate's validation metrics.
-    """
-
-    model: OriginModel
-    protocol: Protocol
-    metric: str
     grid: tuple[Candidate, ...]
     blocks: tuple[BlockResult, ...]
-    evaluation: Evaluation
-    known: Answers
-    unknown: Answers
-    known_table: FeatureTable
-    unknown_table: FeatureTable
-    skipped: tuple[str, ...]
-    notes: tuple[str, ...]
 
     @property
     def block(self) -> int:
@@ -176,8 +162,6 @@ def fit(
     grid = sweep(parts, protocol, options, encoder, cache=cache, track=track)
     best = choose(grid, options.metric)
     per_block = best_of_each_block(grid, options.metric)
-    known_table = parts.tables[protocol.test_part]
-    unknown_table = parts.tables["test_unknown"]
     train = parts.tables["train"]
     labels = label_indices(train.origins, parts.dataset.known)
     fits = ((train.block(c.block), labels, len(parts.dataset.known), c.value) for c in per_block)
@@ -188,34 +172,26 @@ def fit(
     )
     blocks = []
     for candidate, fitted in zip(per_block, heads, strict=True):
-        on_known = answers_of(fitted, known_table, candidate.block)
-        on_unknown = answers_of(fitted, unknown_table, candidate.block)
+        on_known, on_unknown = (
+            _answers(fitted, parts.tables[part], candidate.block)
+            for part in (protocol.test_part, "test_unknown")
+        )
         blocks.append(
-            BlockResult(candidate, tested(candidate, on_known, on_unknown, parts.dataset.known))
+            BlockResult(candidate, on_test(candidate, on_known, on_unknown, parts.dataset.known))
         )
         if candidate.block == best.block:
-            head, known, unknown = fitted, on_known, on_unknown
-    threshold = threshold_at_tpr(
-        answers_of(head, parts.tables["val"], best.block).scores, options.tpr
-    )
-    evaluation = evaluate(
-        known,
-        unknown,
-        parts.dataset.known,
-        threshold=threshold,
-        groups=parts.dataset.unknown_groups,
-    )
-    model = OriginModel(
+            head = fitted
+    draft = OriginModel(
         origins=parts.dataset.known,
         encoder=encoder.describe(),
         blocks=(best.block,),
         family=options.family.name,
         value=best.value,
         head=head,
-        threshold=threshold,
+        threshold=float("nan"),
         tpr=options.tpr,
         data_hash=parts.data_hash,
-        metrics=headline(evaluation),
+        metrics={},
         provenance=provenance(
             {**(config or {}), "protocol": options.protocol, "metric": options.metric},
             seeds={"seed": options.seed},
@@ -223,35 +199,16 @@ def fit(
             data_hash=parts.data_hash,
         ),
     )
-    return Fit(
-        model=model,
-        protocol=protocol,
-        metric=options.metric,
-        grid=tuple(grid),
-        blocks=tuple(blocks),
-        evaluation=evaluation,
-        known=known,
-        unknown=unknown,
-        known_table=known_table,
-        unknown_table=unknown_table,
-        skipped=parts.skipped,
-        notes=(*protocol.notes, *parts.dataset.notes),
-    )
+    found = tested(draft, parts, protocol, options.metric)
+    return Fit(**vars(found), grid=tuple(grid), blocks=tuple(blocks))
 
 
-def answers_of(head: Head, table: FeatureTable, block: int) -> Answers:
-    """What a head says about a table's images."""
+def _answers(head: Head, table: FeatureTable, block: int) -> Answers:
     probabilities, scores = answer(head, table.block(block))
     return Answers(probabilities, table.origins, scores)
 
 
-def model_answers(model: OriginModel, table: FeatureTable) -> Answers:
-    """What a model says about a table's images."""
-    probabilities, scores = model.answer(table.blocks(model.blocks))
-    return Answers(probabilities, table.origins, scores)
-
-
-def tested(
+def on_test(
     chosen: Candidate, known: Answers, unknown: Answers, origins: Sequence[str]
 ) -> Candidate:
     """The test metrics of a chosen candidate."""
@@ -263,16 +220,3 @@ def tested(
         auroc=auroc(known.scores, unknown.scores) if some else None,
         oscr=oscr(known.scores, correct, unknown.scores) if some else None,
     )
-
-
-def headline(evaluation: Evaluation) -> dict[str, float | None]:
-    """The figures a model file carries."""
-    detection = evaluation.detection
-    return {
-        "accuracy": evaluation.closed.accuracy,
-        "macro_f1": evaluation.closed.macro_f1,
-        "auroc": detection.auroc if detection else None,
-        "oscr": evaluation.oscr,
-        "tnr_at_tpr95": detection.tnr_at_tpr95 if detection else None,
-        "open_accuracy": evaluation.open_accuracy,
-    }

@@ -13,8 +13,8 @@ from whichgen.data.samples import Dataset
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import DataError
 from whichgen.evaluation.evaluate import Evaluation, evaluate
-from whichgen.experiments.fit import model_answers
 from whichgen.experiments.parts import extract_parts
+from whichgen.experiments.tested import answers_of
 from whichgen.features.store import FeatureStore
 
 
@@ -61,7 +61,7 @@ def measure(
         perturbation=perturbation,
         track=track,
     )
-    known, unknown = (model_answers(model, parts.tables[part]) for part in ("test", "test_unknown"))
+    known, unknown = (answers_of(model, parts.tables[part]) for part in ("test", "test_unknown"))
     evaluation = evaluate(
         known,
         unknown,

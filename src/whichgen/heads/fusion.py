@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import log_softmax, softmax
+from sklearn.decomposition import PCA
 
 from whichgen.errors import FitError
 from whichgen.heads.base import check_training
@@ -27,6 +28,9 @@ from whichgen.heads.linear import LinearHead, LinearProbe
 
 #: A value of C a decade, for standardised views.
 FUSION_C = tuple(10.0**k for k in range(-1, 5))
+
+#: Distances are measured in so many principal components.
+EMBEDDING_DIMS = 128
 
 #: A standardised value is cut here: one wild pixel statistic must not decide alone.
 _FARTHEST = 10.0
@@ -51,9 +55,13 @@ class ViewProbe:
 
 @dataclass(frozen=True)
 class FusionHead:
-    """The probes of all views; features are the views' columns, one view after another."""
+    """The probes of all views; features are the views' columns, one view after another.
+
+    ``components``, float32 (k, d), are the principal axes of the standardised training images.
+    """
 
     views: tuple[ViewProbe, ...]
+    components: np.ndarray
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -75,19 +83,24 @@ class FusionHead:
         """Softmax of z: float64 array (n, origins)."""
         return np.asarray(softmax(self.logits(features), axis=1))
 
-    def embed(self, features: np.ndarray) -> np.ndarray:
-        """The standardised views side by side: float32 array (n, d), for distances."""
+    def standardise(self, features: np.ndarray) -> np.ndarray:
+        """The standardised views side by side: float32 array (n, d)."""
         parts = split_views(features, self.widths)
         return np.hstack([view.standardise(x) for view, x in zip(self.views, parts, strict=True)])
 
+    def embed(self, features: np.ndarray) -> np.ndarray:
+        """The standardised views in k principal components: float32 array (n, k)."""
+        return np.asarray(self.standardise(features) @ self.components.T)
+
     def tensors(self) -> dict[str, np.ndarray]:
-        """``widths``, and of all views side by side ``mean``, ``scale``, ``weights``, ``bias``."""
+        """``widths``, of all views side by side ``mean`` to ``bias``, and ``components``."""
         return {
             "widths": np.array(self.widths, dtype=np.int64),
             "mean": np.concatenate([view.mean for view in self.views]),
             "scale": np.concatenate([view.scale for view in self.views]),
             "weights": np.hstack([view.probe.weights for view in self.views]),
             "bias": np.stack([view.probe.bias for view in self.views]),
+            "components": self.components,
         }
 
 
@@ -124,8 +137,10 @@ class Fusion:
         grid = self.grid(len(features))
         parts = split_views(features, self.widths)
         probes = [fit_view(x, labels, n_origins, grid, self.max_iter) for x in parts]
+        components = np.empty((0, features.shape[1]), np.float32)  # nobody measures distances
         for value, views in zip(grid, zip(*probes, strict=True), strict=True):
-            yield value, [FusionHead(views).predict_proba(query) for query in queries]
+            head = FusionHead(views, components)
+            yield value, [head.predict_proba(query) for query in queries]
 
     def fit(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
@@ -140,9 +155,8 @@ class Fusion:
         """
         way = (*(c for c in FUSION_C if c < value), value)
         parts = split_views(features, self.widths)
-        return FusionHead(
-            tuple(fit_view(x, labels, n_origins, way, self.max_iter)[-1] for x in parts)
-        )
+        views = [fit_view(x, labels, n_origins, way, self.max_iter)[-1] for x in parts]
+        return fused(views, features)
 
     def restore(
         self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float
@@ -155,7 +169,8 @@ class Fusion:
             tuple(
                 ViewProbe(m[0], s[0], LinearHead(np.ascontiguousarray(w), b))
                 for m, s, w, b in zip(mean, scale, weights, tensors["bias"], strict=True)
-            )
+            ),
+            tensors["components"],
         )
 
 
@@ -182,6 +197,16 @@ def fit_view(
     x = _standardised(features, mean, scale)
     path = LinearProbe(max_iter=max_iter).path(x, labels, n_origins, values)
     return [ViewProbe(mean, scale, probe) for _, probe in path]
+
+
+def fused(views: Sequence[ViewProbe], features: np.ndarray) -> FusionHead:
+    """The head of fitted views; ``features``, float array (n, d), are the training images."""
+    head = FusionHead(tuple(views), np.empty((0, features.shape[1]), np.float32))
+    k = min(EMBEDDING_DIMS, len(features) - 1, features.shape[1])
+    if k < 1:
+        return head
+    pca = PCA(k, svd_solver="randomized", random_state=0).fit(head.standardise(features))
+    return FusionHead(head.views, np.ascontiguousarray(pca.components_, dtype=np.float32))
 
 
 def split_views(features: np.ndarray, widths: Sequence[int]) -> list[np.ndarray]:

@@ -14,9 +14,9 @@ from whichgen.atomic import write_text
 from whichgen.data.perturb import INTENSITIES
 from whichgen.experiments.lowdata import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint, figure_of, mean_of_kind
-from whichgen.report.fit_report import to_json
 from whichgen.report.plots import COLOURS, save_figure, style
 from whichgen.report.tables import Row, markdown_table, percent, write_csv
+from whichgen.report.tested_report import to_json
 
 _METRICS = {"accuracy": "accuracy", "auroc": "AUROC", "oscr": "OSCR"}
 

@@ -20,6 +20,7 @@ from whichgen.evaluation.evaluate import Answers
 from whichgen.evaluation.oscr import oscr_curve
 from whichgen.evaluation.selection import Candidate
 from whichgen.experiments.fit import BlockResult, Fit
+from whichgen.experiments.tested import Tested
 from whichgen.openset.threshold import UNKNOWN, decide
 
 #: Okabe & Ito's colours, which colour-blind readers tell apart.
@@ -63,7 +64,7 @@ def colour(i: int) -> str:
     return COLOURS[i % len(COLOURS)]
 
 
-def roc_plot(fit: Fit) -> Figure:
+def roc_plot(fit: Tested) -> Figure:
     """True-positive over false-positive rate: all unknown images pooled, and each generator."""
     figure, ax = axes(
         "Known against unknown", "unknown images accepted (FPR)", "known images kept (TPR)"
@@ -79,7 +80,7 @@ def roc_plot(fit: Fit) -> Figure:
     return figure
 
 
-def oscr_plot(fit: Fit) -> Figure:
+def oscr_plot(fit: Tested) -> Figure:
     """Correct classification rate over false-positive rate."""
     figure, ax = axes(
         "Open-set classification rate",
@@ -101,7 +102,7 @@ def oscr_plot(fit: Fit) -> Figure:
     return figure
 
 
-def confusion_plot(fit: Fit) -> Figure:
+def confusion_plot(fit: Tested) -> Figure:
     """Shares of answers: without rejection for known origins, and with it for all."""
     origins = list(fit.model.origins)
     names = sorted(set(fit.unknown.origins.tolist()))
@@ -128,11 +129,14 @@ def confusion_plot(fit: Fit) -> Figure:
     return figure
 
 
-def score_plot(fit: Fit) -> Figure:
+def score_plot(fit: Tested) -> Figure:
     """Histograms of the open-set score."""
-    figure, ax = axes("Open-set score", "maximum class probability", "share of images")
-    low = min(float(a.scores.min()) for a in (fit.known, fit.unknown) if len(a))
-    bins = np.linspace(low, 1, 31).tolist()
+    name = fit.model.score_name.replace("_", " ")
+    figure, ax = axes("Open-set score", f"{name} (high is known)", "share of images")
+    every = np.concatenate([fit.known.scores, fit.unknown.scores])
+    # The lowest hundredth lies in the first bin: one far image must not press all others together.
+    low, high = float(np.quantile(every, 0.01)), float(every.max())
+    bins = np.linspace(low, high if high > low else low + 1, 31).tolist()
     correct = fit.known.predicted == fit.known.labels(fit.model.origins)
     for scores, total, name, shade in (
         (fit.known.scores[correct], len(fit.known), "known, right origin", COLOURS[0]),
@@ -141,7 +145,9 @@ def score_plot(fit: Fit) -> Figure:
     ):
         if len(scores):
             weights = np.full(len(scores), 1 / total)
-            ax.hist(scores, bins, weights=weights, color=shade, alpha=0.6, label=name)
+            ax.hist(
+                np.maximum(scores, low), bins, weights=weights, color=shade, alpha=0.6, label=name
+            )
     ax.axvline(fit.model.threshold, color="black", ls="--", lw=1)
     ax.text(
         fit.model.threshold,
@@ -152,6 +158,30 @@ def score_plot(fit: Fit) -> Figure:
         fontsize=8,
     )
     ax.legend(fontsize=8, loc="upper center")
+    return figure
+
+
+def reliability_plot(fit: Tested) -> Figure:
+    """Share of right answers over confidence, of known test images."""
+    found = fit.calibration
+    figure, ax = axes(
+        f"Reliability (ECE {100 * found.ece:.1f} %)", "confidence", "share answered right"
+    )
+    edges = np.array(found.edges)
+    filled = np.array(found.counts) > 0
+    shares = np.array(found.counts) / max(1, sum(found.counts))
+    ax.bar(
+        edges[:-1], shares, np.diff(edges), align="edge", color="#DDDDDD", label="share of images"
+    )
+    ax.plot(
+        np.array(found.confidence)[filled],
+        np.array(found.accuracy)[filled],
+        color=COLOURS[0],
+        marker="o",
+        label="known test images",
+    )
+    ax.plot([0, 1], [0, 1], color="black", lw=0.6, ls=":")
+    ax.legend(fontsize=8, loc="upper left")
     return figure
 
 
@@ -174,7 +204,7 @@ def block_plot(blocks: Sequence[BlockResult], chosen: int, parameter: str) -> Fi
     return figure
 
 
-def embedding_plot(fit: Fit, *, seed: int = 0) -> Figure:
+def embedding_plot(fit: Tested, *, seed: int = 0) -> Figure:
     """t-SNE (van der Maaten & Hinton, 2008) of the test images, as the head compares them."""
     rng = np.random.default_rng(seed)
     tables = [t for t in (fit.known_table, fit.unknown_table) if len(t)]
@@ -185,7 +215,7 @@ def embedding_plot(fit: Fit, *, seed: int = 0) -> Figure:
         features, origins = features[rows], origins[rows]
     names = len(set(origins.tolist()))
     figure, ax = axes(
-        f"Test images by the feature of block {fit.block} (t-SNE)",
+        "Test images as the head compares them (t-SNE)",
         "",
         "",
         size=(6.6, max(4.6, 0.24 * names + 0.6)),  # the legend has a line for each
@@ -215,10 +245,16 @@ def fit_plots(fit: Fit, parameter: str) -> dict[str, Figure]:
     """Every plot of a fit by its file name; those that need unknown images only where they are."""
     # An origin's name is no formula, whatever dollar signs are in it.
     with rc_context({"text.parse_math": False}):
+        return test_plots(fit) | {"blocks": block_plot(fit.blocks, fit.block, parameter)}
+
+
+def test_plots(fit: Tested) -> dict[str, Figure]:
+    """The plots that every tested model has."""
+    with rc_context({"text.parse_math": False}):
         plots = {
             "confusion": confusion_plot(fit),
             "scores": score_plot(fit),
-            "blocks": block_plot(fit.blocks, fit.block, parameter),
+            "reliability": reliability_plot(fit),
             "embedding": embedding_plot(fit),
         }
         if len(fit.unknown):
@@ -226,7 +262,7 @@ def fit_plots(fit: Fit, parameter: str) -> dict[str, Figure]:
     return plots
 
 
-def _unknown_scores(fit: Fit) -> list[tuple[str, np.ndarray]]:
+def _unknown_scores(fit: Tested) -> list[tuple[str, np.ndarray]]:
     names = [result.name for result in fit.evaluation.unknown]
     if not 1 < len(names) <= _MOST_CURVES:
         return []

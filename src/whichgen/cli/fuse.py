@@ -1,0 +1,73 @@
+"""``whichgen fuse``: beyond the paper, several views and a score of their agreement."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from whichgen.cli.console import show_table, track
+from whichgen.cli.fit import open_run, show_tested
+from whichgen.cli.options import CHOICE, ENCODER, Request, fitting_command, names
+from whichgen.errors import DataError
+
+
+@fitting_command
+def fuse(
+    request: Request,
+    C: Annotated[
+        float | None,
+        typer.Option("--C", help="One C instead of the sweep.", rich_help_panel=CHOICE),
+    ] = None,
+    score: Annotated[
+        str,
+        typer.Option(
+            help="Open-set scores to choose among: max_logit, mahalanobis …",
+            show_default="all",
+            rich_help_panel=CHOICE,
+        ),
+    ] = "",
+    traces: Annotated[
+        bool,
+        typer.Option(
+            help="Join the encoder with low-level traces read at native resolution.",
+            rich_help_panel=ENCODER,
+        ),
+    ] = True,
+) -> None:
+    """Fuse all blocks of one or several encoders with low-level traces; better than one block."""
+    from whichgen.encoders.names import TRACES
+    from whichgen.experiments.fusion import FusionOptions
+    from whichgen.experiments.fusion import fuse as run
+    from whichgen.report.fusion_report import candidate_rows, write_fused
+
+    if request.blocks:
+        raise DataError("a fusion reads all blocks; leave -b out, or use `whichgen linear`.")
+    if traces and TRACES not in request.backbone.split("+"):
+        request = replace(request, backbone=f"{request.backbone}+{TRACES}")
+    given = FusionOptions(
+        metric=request.metric,
+        protocol=request.protocol,
+        tpr=request.tpr,
+        seed=request.source.seed,
+        jobs=request.jobs,
+    )
+    options = replace(
+        given,
+        values=given.values if C is None else (C,),
+        scores=names(score) or given.scores,
+    )
+    config = request.as_config(options)
+    dataset, folder = open_run(request, "fusion", config)
+    encoder, parts = request.extract(dataset)
+    result = run(parts, encoder, options, config=config, track=track)
+    write_fused(result, folder, track=track)
+    show_table(candidate_rows(result.members, "members"), title="Which members, %")
+    show_table(candidate_rows(result.scores, "score"), title="Which open-set score, %")
+    show_tested(
+        result,
+        folder,
+        f"{dataset.name}, {result.chosen.members} fused, C = {result.chosen.value:g}, score "
+        f"{result.chosen.score}",
+    )

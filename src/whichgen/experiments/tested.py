@@ -1,0 +1,92 @@
+"""What every experiment ends with: a model, and how it did on the test images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from whichgen.attribution.model import OriginModel
+from whichgen.evaluation.bootstrap import Interval, bootstrap
+from whichgen.evaluation.calibration import Reliability, reliability
+from whichgen.evaluation.evaluate import Answers, Evaluation, evaluate
+from whichgen.evaluation.protocols import Protocol
+from whichgen.experiments.parts import Parts
+from whichgen.features.extract import FeatureTable
+from whichgen.openset.threshold import threshold_at_tpr
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A model on its test images.
+
+    ``known`` and ``unknown`` are its answers about the images listed in ``known_table`` and
+    ``unknown_table``; ``metric`` is what the choice was made by. ``intervals`` are of the headline
+    figures (:func:`whichgen.evaluation.bootstrap.bootstrap`), ``calibration`` is of the
+    probabilities of known test images.
+    """
+
+    model: OriginModel
+    protocol: Protocol
+    metric: str
+    evaluation: Evaluation
+    intervals: Mapping[str, Interval]
+    calibration: Reliability
+    known: Answers
+    unknown: Answers
+    known_table: FeatureTable
+    unknown_table: FeatureTable
+    skipped: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def answers_of(model: OriginModel, table: FeatureTable) -> Answers:
+    """What a model says about a table's images."""
+    probabilities, scores = model.answer(table.blocks(model.blocks))
+    return Answers(probabilities, table.origins, scores)
+
+
+def tested(draft: OriginModel, parts: Parts, protocol: Protocol, metric: str) -> Tested:
+    """Sets a draft's threshold on known validation images, and tests it.
+
+    Parameters
+    ----------
+    draft
+        A model whose threshold and metrics do not count yet.
+    """
+    threshold = threshold_at_tpr(answers_of(draft, parts.tables["val"]).scores, draft.tpr)
+    known_table, unknown_table = parts.tables[protocol.test_part], parts.tables["test_unknown"]
+    known, unknown = answers_of(draft, known_table), answers_of(draft, unknown_table)
+    evaluation = evaluate(
+        known,
+        unknown,
+        draft.origins,
+        threshold=threshold,
+        groups=parts.dataset.unknown_groups,
+    )
+    return Tested(
+        model=replace(draft, threshold=threshold, metrics=headline(evaluation)),
+        protocol=protocol,
+        metric=metric,
+        evaluation=evaluation,
+        intervals=bootstrap(known, unknown, draft.origins),
+        calibration=reliability(known.probabilities, known.labels(draft.origins)),
+        known=known,
+        unknown=unknown,
+        known_table=known_table,
+        unknown_table=unknown_table,
+        skipped=parts.skipped,
+        notes=(*protocol.notes, *parts.dataset.notes),
+    )
+
+
+def headline(evaluation: Evaluation) -> dict[str, float | None]:
+    """The figures a model file carries."""
+    detection = evaluation.detection
+    return {
+        "accuracy": evaluation.closed.accuracy,
+        "macro_f1": evaluation.closed.macro_f1,
+        "auroc": detection.auroc if detection else None,
+        "oscr": evaluation.oscr,
+        "tnr_at_tpr95": detection.tnr_at_tpr95 if detection else None,
+        "open_accuracy": evaluation.open_accuracy,
+    }

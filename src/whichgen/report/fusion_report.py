@@ -1,0 +1,86 @@
+"""The folder of a fusion: what every tested model has, and the ablation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from whichgen.atomic import write_text
+from whichgen.data.duplicates import Track, untracked
+from whichgen.experiments.fusion import Fused, FusionCandidate
+from whichgen.openset.threshold import UNKNOWN
+from whichgen.report.plots import test_plots
+from whichgen.report.tables import Row, markdown_table, percent, write_csv
+from whichgen.report.tested_report import (
+    join_sections,
+    plot_section,
+    tested_sections,
+    write_tested,
+)
+
+
+def write_fused(fusion: Fused, folder: Path, *, track: Track = untracked) -> Path:
+    """Writes everything about a fusion into ``folder``; the model first."""
+    plots = write_tested(
+        fusion,
+        folder,
+        results={
+            "selection": {"metric": fusion.metric, **asdict(fusion.chosen)},
+            "members": [asdict(c) for c in fusion.members],
+            "scores": [asdict(c) for c in fusion.scores],
+        },
+        draw=lambda: test_plots(fusion),
+        track=track,
+    )
+    write_csv(folder / "grid.csv", [asdict(c) for c in fusion.grid])
+    write_csv(folder / "members.csv", [asdict(c) for c in fusion.members])
+    write_csv(folder / "scores.csv", [asdict(c) for c in fusion.scores])
+    write_text(folder / "report.md", _markdown(fusion, plots))
+    return folder
+
+
+def candidate_rows(candidates: Sequence[FusionCandidate], first: str) -> list[Row]:
+    """Candidates in percent, named by their ``members`` or their ``score``."""
+    return [
+        {
+            first: getattr(c, first),
+            "C": f"{c.value:g}",
+            "val AUROC": percent(c.auroc),
+            "val OSCR": percent(c.oscr),
+            "val accuracy": percent(c.accuracy),
+            "AUROC": percent(c.test_auroc),
+            "OSCR": percent(c.test_oscr),
+            "accuracy": percent(c.test_accuracy),
+        }
+        for c in candidates
+    ]
+
+
+def _markdown(fusion: Fused, plots: list[str]) -> str:
+    evaluation, model, chosen = fusion.evaluation, fusion.model, fusion.chosen
+    part = tested_sections(fusion)
+    return join_sections(
+        [
+            f"# {model.provenance['config'].get('data', 'Fusion')}: fused views",
+            f"Protocol `{fusion.protocol.name}`: {evaluation.known_images} known and "
+            f"{evaluation.unknown_images} unknown test images. Chosen by validation "
+            f"{fusion.metric}: **{chosen.members}**, **C = {chosen.value:g}**, open-set score "
+            f"**{chosen.score}**. Answers with a score below {model.threshold:.6g} are "
+            f"`{UNKNOWN}` (keeps {100 * model.tpr:g} % of known validation images).",
+            part["notes"],
+            part["skipped"],
+            part["headline"],
+            part["calibration"],
+            part["unknown"],
+            part["known"],
+            "## Which members\n\nEach set at its best C, with the score max_logit. The last three "
+            f"columns are test figures, which chose nothing.\n\n"
+            f"{markdown_table(candidate_rows(fusion.members, 'members'))}",
+            "## Which open-set score\n\nWith the chosen members and C; those that measure "
+            "distances do so in the principal components of the standardised views.\n\n"
+            f"{markdown_table(candidate_rows(fusion.scores, 'score'))}",
+            plot_section(plots),
+            part["record"],
+        ]
+    )

@@ -1,0 +1,202 @@
+"""What the folder of every tested model holds: model, figures, predictions, plots."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from whichgen.atomic import write_text
+from whichgen.attribution.model import save_model
+from whichgen.data.duplicates import Track
+from whichgen.evaluation.bootstrap import Interval
+from whichgen.evaluation.evaluate import Answers, Evaluation, UnknownResult
+from whichgen.experiments.tested import Tested
+from whichgen.features.extract import FeatureTable
+from whichgen.openset.threshold import UNKNOWN, decide
+from whichgen.report.plots import save_figure
+from whichgen.report.tables import Row, markdown_table, percent, write_csv
+
+
+def write_tested(
+    found: Tested,
+    folder: Path,
+    *,
+    results: Mapping[str, Any],
+    draw: Callable[[], Mapping[str, Figure]],
+    track: Track,
+) -> list[str]:
+    """Writes everything but the report's text; the model first, so that it is never lost.
+
+    ``results`` are the parts of ``results.json`` that not every experiment has. Returns the names
+    of the plots that ``draw`` gave.
+    """
+    save_model(found.model, folder / "model")
+    write_text(folder / "results.json", to_json({**_results(found), **results}))
+    write_csv(folder / "unknown.csv", [unknown_row(r, digits=False) for r in all_unknown(found)])
+    write_csv(folder / "predictions.csv", _predictions(found))
+    (folder / "skipped.txt").unlink(missing_ok=True)
+    if found.skipped:
+        write_text(folder / "skipped.txt", "".join(f"{reason}\n" for reason in found.skipped))
+    plots = draw()
+    for name, figure in track(plots.items(), description="Plotting", total=len(plots)):
+        save_figure(figure, folder / "plots" / f"{name}.png")
+    return sorted(plots)
+
+
+def to_json(value: Any) -> str:
+    """JSON text; a value that is no number in JSON (NaN) is null."""
+
+    def clean(v: Any) -> Any:
+        if isinstance(v, float) and not math.isfinite(v):
+            return None
+        if isinstance(v, dict):
+            return {k: clean(x) for k, x in v.items()}
+        if isinstance(v, list | tuple):
+            return [clean(x) for x in v]
+        return v
+
+    return json.dumps(clean(value), indent=1, allow_nan=False) + "\n"
+
+
+def headline_rows(
+    evaluation: Evaluation, intervals: Mapping[str, Interval] | None = None
+) -> list[Row]:
+    """The headline figures, in percent, one a row; with 95 % intervals where they are given."""
+    closed, found = evaluation.closed, evaluation.detection
+    figures: list[tuple[str, float | None]] = [
+        ("Closed-set accuracy", closed.accuracy),
+        ("Macro F1", closed.macro_f1),
+        ("Macro recall", closed.macro_recall),
+        ("AUROC, known against unknown", found.auroc if found else None),
+        ("OSCR", evaluation.oscr),
+        ("TNR at 95 % TPR", found.tnr_at_tpr95 if found else None),
+        ("Detection accuracy", found.detection_accuracy if found else None),
+        ("AUIN", found.auin if found else None),
+        ("AUOUT", found.auout if found else None),
+        ("Known images kept at the threshold", evaluation.known_accepted),
+        ("Unknown images rejected at the threshold", evaluation.unknown_rejected),
+        ("Right answers among all images", evaluation.open_accuracy),
+    ]
+    if not intervals:
+        return [{"metric": name, "%": percent(value)} for name, value in figures]
+    known_as = {
+        "Closed-set accuracy": "accuracy",
+        "Macro F1": "macro_f1",
+        "AUROC, known against unknown": "auroc",
+        "OSCR": "oscr",
+        "TNR at 95 % TPR": "tnr_at_tpr95",
+    }
+    return [
+        {
+            "metric": name,
+            "%": percent(value),
+            "95 % interval": _interval(intervals.get(known_as.get(name, ""))),
+        }
+        for name, value in figures
+    ]
+
+
+def unknown_row(result: UnknownResult, *, digits: bool = True) -> Row:
+    """One unknown generator's figures: formatted in percent, or as rates in [0, 1]."""
+    rates: dict[str, float] = {
+        "AUROC": result.detection.auroc,
+        "OSCR": result.oscr,
+        "TNR@TPR95": result.detection.tnr_at_tpr95,
+        "detection accuracy": result.detection.detection_accuracy,
+        "AUIN": result.detection.auin,
+        "AUOUT": result.detection.auout,
+        "rejected": result.rejected,
+        "mean score": result.mean_score,
+    }
+    shown = {k: percent(v) for k, v in rates.items()} if digits else rates
+    taken = {"mostly taken for": result.taken_for, "share": result.taken_for_share}
+    if digits:
+        taken["share"] = percent(result.taken_for_share)
+    return {"unknown": result.name, "images": result.images, **shown, **taken}
+
+
+def all_unknown(found: Tested) -> Sequence[UnknownResult]:
+    """The results of unknown generators, then of groups of them."""
+    return (*found.evaluation.unknown, *found.evaluation.groups)
+
+
+def tested_sections(found: Tested) -> dict[str, str]:
+    """Parts of a report's text by name: ``notes``, ``headline``, ``unknown``, ``known`` …"""
+    evaluation, model, record = found.evaluation, found.model, found.model.provenance
+    recalls = [
+        {"origin": origin, "images": sum(row), "recall %": percent(recall)}
+        for origin, row, recall in zip(
+            model.origins, evaluation.closed.confusion, evaluation.closed.recall, strict=True
+        )
+    ]
+    unknown = markdown_table([unknown_row(r) for r in all_unknown(found)])
+    return {
+        "notes": "\n>\n".join(f"> {note}" for note in found.notes),
+        "headline": markdown_table(headline_rows(evaluation, found.intervals))
+        + "\nIntervals are bootstrapped over test images: they do not say what another split or "
+        "other unknown generators would give.",
+        "calibration": f"Expected calibration error of known test images: "
+        f"{percent(found.calibration.ece)} % (temperature {model.temperature:.3g}).",
+        "unknown": f"## Unknown generators\n\n{unknown}" if unknown else "No unknown test images.",
+        "known": f"## Known origins\n\n{markdown_table(recalls)}",
+        "record": f"## Made by\n\nwhichgen {record['whichgen']}, {record['time']}, encoder "
+        f"`{model.encoder['name']}` (weights `{model.encoder['weights_hash']}`), data "
+        f"`{model.data_hash}`, seeds {record['seeds']}. The whole record is in `results.json`.",
+        "skipped": f"**{len(found.skipped)} files were not readable**: see `skipped.txt`."
+        if found.skipped
+        else "",
+    }
+
+
+def plot_section(plots: Sequence[str]) -> str:
+    """Links to the plots."""
+    return "## Plots\n\n" + "\n\n".join(f"![{name}](plots/{name}.png)" for name in plots)
+
+
+def join_sections(sections: Sequence[str]) -> str:
+    """Markdown text of the sections that are not empty."""
+    return "\n\n".join(section.strip() for section in sections if section) + "\n"
+
+
+def _interval(interval: Interval | None) -> str:
+    return f"{percent(interval.low)} – {percent(interval.high)}" if interval else ""
+
+
+def _results(fit: Tested) -> dict[str, Any]:
+    return {
+        "provenance": dict(fit.model.provenance),
+        "protocol": asdict(fit.protocol),
+        "threshold": {"value": fit.model.threshold, "tpr": fit.model.tpr},
+        "score": fit.model.score_name,
+        "temperature": fit.model.temperature,
+        "test": asdict(fit.evaluation),
+        "intervals": {name: asdict(found) for name, found in fit.intervals.items()},
+        "calibration": asdict(fit.calibration),
+        "skipped": list(fit.skipped),
+        "notes": list(fit.notes),
+    }
+
+
+def _predictions(fit: Tested) -> list[Row]:
+    def rows(answers: Answers, table: FeatureTable) -> list[Row]:
+        decided = decide(answers.probabilities, answers.scores, fit.model.threshold)
+        return [
+            {
+                "path": str(sample.path),
+                "origin": sample.origin,
+                "answer": UNKNOWN if index < 0 else fit.model.origins[index],
+                "score": score,
+                **dict(zip((f"p({o})" for o in fit.model.origins), p.tolist(), strict=True)),
+            }
+            for sample, index, score, p in zip(
+                table.samples, decided, answers.scores, answers.probabilities, strict=True
+            )
+        ]
+
+    return rows(fit.known, fit.known_table) + rows(fit.unknown, fit.unknown_table)

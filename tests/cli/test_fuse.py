@@ -1,0 +1,56 @@
+"""``whichgen fuse``: a run's folder, and a model that answers as the run did."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+from .conftest import UNKNOWN, Site, whichgen
+
+
+def test_fuse_writes_a_run_whose_model_answers_as_its_predictions_say(site: Site) -> None:
+    done = whichgen("fuse", *site.options(out="fused"), *UNKNOWN)
+    assert done.code == 0, done.err
+    assert "Which members" in done.out
+    assert "tiny_clip + traces" in done.out
+    assert "95 % interval" in done.out
+    folder = site.folder / "fused/tiny_clip+traces/images"
+    results = json.loads((folder / "results.json").read_text())
+    assert results["provenance"]["config"]["backbone"].endswith("tiny_clip+traces")
+    assert len(results["members"]) == 3
+    assert len(results["scores"]) == 13
+    assert set(results["intervals"]) == {"accuracy", "macro_f1", "auroc", "oscr", "tnr_at_tpr95"}
+    report = (folder / "report.md").read_text()
+    assert "Which open-set score" in report
+    for name in ("confusion", "scores", "reliability", "embedding", "roc", "oscr"):
+        assert f"plots/{name}.png" in report
+        assert (folder / "plots" / f"{name}.png").is_file()
+    with (folder / "predictions.csv").open() as file:
+        predicted = {row["path"]: row for row in csv.DictReader(file)}
+    asked = list(predicted)[::3]
+    done = whichgen("attribute", folder, *asked, "--json", "--device", "cpu")
+    assert done.code == 0, done.err
+    for answer in json.loads(done.out):
+        row = predicted[answer["image"]]
+        assert answer["origin"] == row["answer"]
+        assert abs(answer["score"] - float(row["score"])) < 1e-4
+
+
+def test_an_encoder_without_traces_has_one_member(site: Site) -> None:
+    done = whichgen("fuse", *site.options(out="plain"), *UNKNOWN, "--no-traces", "--C", 10)
+    assert done.code == 0, done.err
+    results = json.loads((site.folder / "plain/tiny_clip/images/results.json").read_text())
+    assert [row["members"] for row in results["members"]] == ["tiny_clip"]
+    assert results["selection"]["value"] == 10
+
+
+def test_wrong_options_are_told_before_any_image_is_read(site: Site) -> None:
+    for options, said in (
+        (("-b", 1), "leave -b out"),
+        (("--score", "magic"), "unknown open-set score 'magic'"),
+        (("--C", -1), "positive values of C"),
+    ):
+        done = whichgen("fuse", *site.options(out="wrong"), *UNKNOWN, *options)
+        assert done.code == 1
+        assert said in done.message
+    assert not (site.folder / "wrong").exists()

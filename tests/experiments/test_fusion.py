@@ -1,0 +1,177 @@
+"""Fusion: the choice is what an independent computation on validation images says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from whichgen.attribution.model import load_model, save_model
+from whichgen.data.split import SplitOptions, split_folder
+from whichgen.encoders.encoder import Encoder
+from whichgen.encoders.joined import join
+from whichgen.errors import FitError
+from whichgen.evaluation.evaluate import label_indices
+from whichgen.experiments.fusion import (
+    AGREEMENT,
+    FusionCandidate,
+    FusionOptions,
+    _choose_score,
+    fuse,
+    member_sets,
+)
+from whichgen.experiments.parts import Parts, extract_parts
+from whichgen.features.store import FeatureStore
+from whichgen.heads.fusion import Fusion
+
+COUNTS = dict.fromkeys(("real", "gan", "vae", "ddpm", "flow"), 15)
+OPTIONS = FusionOptions(values=(1.0, 100.0), jobs=1)
+HELD_OUT: dict[str, Any] = {"unknown": ("ddpm", "flow"), "unknown_val": ("ddpm",)}
+
+
+@pytest.fixture
+def encoder(counting: Callable[..., Any]) -> Encoder:
+    """Two members of one view each, of blocks of 12 and 48 values."""
+    return join([counting().encoder, counting(weights="1" * 32).encoder])
+
+
+@pytest.fixture
+def make_parts(
+    image_folder: Callable[..., Path], encoder: Encoder, tmp_path: Path
+) -> Callable[..., Parts]:
+    """The features of a split folder; keywords are those of :class:`SplitOptions`."""
+
+    def make(counts: dict[str, int] | None = None, **keywords: Any) -> Parts:
+        folder = image_folder(counts or COUNTS)
+        dataset = split_folder(folder, SplitOptions(near_distance=-1, **keywords))
+        return extract_parts(dataset, encoder, FeatureStore(tmp_path / "store", encoder))
+
+    return make
+
+
+def test_sets_of_members_are_all_there_are(counting: Callable[..., Any]) -> None:
+    assert list(member_sets(counting().encoder).values()) == [(0,)]
+    assert member_sets(counting().encoder) == {"counting": (0,)}
+    three = join([counting(weights=w * 32).encoder for w in "abc"])
+    found = member_sets(replace(three, preprocessing={"members": [{"name": n} for n in "abc"]}))
+    assert found["a"] == (0,)
+    assert found["a + c"] == (0, 2)
+    assert found["a + b + c"] == (0, 1, 2)
+    assert len(found) == 7
+
+
+def test_figures_are_those_of_the_head_on_validation_and_on_test(
+    make_parts: Callable[..., Parts], encoder: Encoder
+) -> None:
+    parts = make_parts(**HELD_OUT)
+    found = fuse(parts, encoder, OPTIONS)
+    known = parts.dataset.known
+    train, val = parts.tables["train"], parts.tables["val"]
+    model = found.model
+    widths = {12 + 48: (60,), 120: (60, 60)}[train.blocks(model.blocks).shape[1]]
+    head = Fusion(widths=widths).fit(
+        train.blocks(model.blocks), label_indices(train.origins, known), 3, model.value
+    )
+    (row,) = [c for c in found.scores if c.score == AGREEMENT]
+    for prefix, of_known, of_unknown in (
+        ("", val, parts.tables["val_unknown"]),
+        ("test_", parts.tables["test"], parts.tables["test_unknown"]),
+    ):
+        scores = [head.logits(t.blocks(model.blocks)) for t in (of_known, of_unknown)]
+        truth = np.repeat([1, 0], [len(scores[0]), len(scores[1])])
+        expected = roc_auc_score(truth, np.concatenate(scores).max(axis=1))
+        assert getattr(row, f"{prefix}auroc") == pytest.approx(expected, abs=0.01)
+        right = scores[0].argmax(axis=1) == label_indices(of_known.origins, known)
+        assert getattr(row, f"{prefix}accuracy") == pytest.approx(right.mean())
+    best = max(found.grid, key=lambda c: c.metric("OSCR"))
+    assert (found.chosen.members, found.chosen.value) == (best.members, best.value)
+    assert found.evaluation.closed.accuracy == found.chosen.test_accuracy
+    assert found.evaluation.oscr == pytest.approx(found.chosen.test_oscr)
+
+
+def test_test_images_never_influence_the_model(
+    make_parts: Callable[..., Parts], encoder: Encoder
+) -> None:
+    parts = make_parts(**HELD_OUT)
+    first = fuse(parts, encoder, OPTIONS)
+    tables = dict(parts.tables)
+    tables["test"] = tables["test"].take(range(0, len(tables["test"]), 2))
+    tables["test_unknown"] = tables["test_unknown"].take([0])
+    second = fuse(Parts(parts.dataset, tables), encoder, OPTIONS)
+    for part in ("blocks", "value", "threshold", "temperature", "score_name"):
+        assert getattr(second.model, part) == getattr(first.model, part)
+    for name, array in first.model.head.tensors().items():
+        assert np.array_equal(second.model.head.tensors()[name], array), name
+
+
+@pytest.mark.parametrize("score", ["max_logit", "relative_mahalanobis", "openmax", "nearest"])
+def test_a_saved_model_answers_as_the_evaluated_one(
+    make_parts: Callable[..., Parts], encoder: Encoder, tmp_path: Path, score: str
+) -> None:
+    parts = make_parts(**HELD_OUT)
+    found = fuse(parts, encoder, replace(OPTIONS, scores=(score,)))
+    assert found.model.score_name == score
+    again = load_model(save_model(found.model, tmp_path / "model"))
+    probabilities, scores = again.answer(found.known_table.blocks(again.blocks))
+    assert np.array_equal(probabilities, found.known.probabilities)
+    assert np.array_equal(scores, found.known.scores)
+    assert again.temperature == found.model.temperature
+    assert (found.known.scores >= again.threshold).mean() == found.evaluation.known_accepted
+
+
+def test_shared_unknown_generators_choose_nothing(
+    make_parts: Callable[..., Parts], encoder: Encoder
+) -> None:
+    parts = make_parts(unknown=("flow",), share_unknown=True)
+    first = fuse(parts, encoder, OPTIONS)
+    tables = dict(parts.tables)
+    for part in ("val_unknown", "test_unknown"):
+        tables[part] = tables[part].take([0])
+    second = fuse(Parts(parts.dataset, tables), encoder, OPTIONS)
+    assert [
+        replace(c, test_accuracy=None, test_auroc=None, test_oscr=None) for c in first.scores
+    ] == [replace(c, test_accuracy=None, test_auroc=None, test_oscr=None) for c in second.scores]
+    assert "leaving known generators out" in first.notes[0]
+
+
+def test_without_unknown_images_accuracy_chooses(
+    make_parts: Callable[..., Parts], encoder: Encoder
+) -> None:
+    found = fuse(make_parts(counts={"real": 15, "gan": 15}), encoder, OPTIONS)
+    assert found.evaluation.oscr is None
+    assert found.chosen.oscr is None
+    assert found.chosen.accuracy == max(c.accuracy for c in found.grid)
+
+
+def candidate(score: str, value: float) -> FusionCandidate:
+    return FusionCandidate("a", 1.0, score, 0.9, value, value)
+
+
+def test_another_score_must_beat_agreement_by_a_margin() -> None:
+    agreement = candidate(AGREEMENT, 0.80)
+    assert _choose_score([candidate("energy", 0.819), agreement], "OSCR") is agreement
+    better = candidate("energy", 0.83)
+    assert _choose_score([agreement, better], "OSCR") is better
+    assert _choose_score([better], "OSCR") is better
+
+
+def test_the_temperature_is_of_validation_images_and_changes_no_answer(
+    make_parts: Callable[..., Parts], encoder: Encoder
+) -> None:
+    found = fuse(make_parts(**HELD_OUT), encoder, OPTIONS)
+    logits = found.model.head.logits(found.known_table.blocks(found.model.blocks))
+    assert np.array_equal(logits.argmax(axis=1), found.known.predicted)
+    scaled = np.exp(logits / found.model.temperature)
+    expected = scaled / scaled.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found.known.probabilities, expected)
+
+
+@pytest.mark.parametrize("wrong", [{"values": ()}, {"values": (-1.0,)}, {"scores": ("magic",)}])
+def test_wrong_options_are_told(wrong: dict[str, Any]) -> None:
+    with pytest.raises(FitError, match=r"positive values of C|unknown open-set score 'magic'"):
+        FusionOptions(**wrong)
