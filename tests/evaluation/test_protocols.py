@@ -14,9 +14,12 @@ from whichgen.evaluation.protocols import (
     MAX_FOLDS,
     PAPER_CAVEAT,
     REAL,
+    Fold,
+    Protocol,
     check_protocol,
     leave_out_folds,
     plan,
+    rehearsed,
 )
 
 
@@ -135,3 +138,29 @@ def test_a_protocol_that_there_is_not_is_told_with_those_that_there_are(name: st
     for call in (lambda: plan(dataset(), name), lambda: check_protocol(name)):
         with pytest.raises(DataError, match=r"unknown protocol .*clean, paper"):
             call()
+
+
+def test_a_rehearsed_protocol_leaves_known_generators_out_beside_its_own_fold() -> None:
+    known = ("real", "gan", "vae", "flow")
+    own = Fold(known, ("ddpm",), "val_unknown")
+    found = rehearsed(Protocol("clean", (own,), "test", ("note",)), known)
+    assert found.folds[0] == own
+    assert sorted(fold.unknown for fold in found.folds[1:]) == [("flow",), ("gan",), ("vae",)]
+    assert all(fold.unknown_part == "val" for fold in found.folds[1:])
+    assert found.notes[0] == "note"
+    assert "leaving known generators out" in found.notes[1]
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        Protocol("paper", (Fold(("real", "a", "b"), ("c",), "val_unknown"),), "val"),
+        Protocol("clean", (Fold(("real", "a"), ("b",), "val"),), "test"),
+    ],
+)
+def test_the_paper_s_protocol_and_one_that_leaves_out_already_are_not_rehearsed(
+    protocol: Protocol,
+) -> None:
+    assert rehearsed(protocol, ("real", "a", "b")) is protocol
+    of_two = Protocol("clean", (Fold(("real", "a"), ("c",), "val_unknown"),), "test")
+    assert rehearsed(of_two, ("real", "a")) is of_two

@@ -26,6 +26,7 @@ from whichgen.experiments.fusion import (
     member_sets,
 )
 from whichgen.experiments.parts import Parts, extract_parts
+from whichgen.features.extract import FeatureTable
 from whichgen.features.store import FeatureStore
 from whichgen.heads.fusion import Fusion
 
@@ -70,24 +71,35 @@ def test_figures_are_those_of_the_head_on_validation_and_on_test(
 ) -> None:
     parts = make_parts(**HELD_OUT)
     found = fuse(parts, encoder, OPTIONS)
-    known = parts.dataset.known
-    train, val = parts.tables["train"], parts.tables["val"]
-    model = found.model
-    widths = {12 + 48: (60,), 120: (60, 60)}[train.blocks(model.blocks).shape[1]]
-    head = Fusion(widths=widths).fit(
-        train.blocks(model.blocks), label_indices(train.origins, known), 3, model.value
-    )
-    (row,) = [c for c in found.scores if c.score == AGREEMENT]
-    for prefix, of_known, of_unknown in (
-        ("", val, parts.tables["val_unknown"]),
-        ("test_", parts.tables["test"], parts.tables["test_unknown"]),
-    ):
-        scores = [head.logits(t.blocks(model.blocks)) for t in (of_known, of_unknown)]
+    known, model = parts.dataset.known, found.model
+    widths = {60: (60,), 120: (60, 60)}[sum(encoder.block_dims[b] for b in model.blocks)]
+
+    def of(part: str, origins: tuple[str, ...]) -> FeatureTable:
+        table = parts.tables[part]
+        return table.take(np.flatnonzero(np.isin(table.origins, origins)))
+
+    def figures(
+        known: tuple[str, ...], asked: FeatureTable, unknown: FeatureTable
+    ) -> tuple[float, float]:
+        train = of("train", known)
+        labels = label_indices(train.origins, known)
+        x = train.blocks(model.blocks)
+        head = Fusion(widths=widths).fit(x, labels, len(known), model.value)
+        scores = [head.logits(t.blocks(model.blocks)) for t in (asked, unknown)]
         truth = np.repeat([1, 0], [len(scores[0]), len(scores[1])])
-        expected = roc_auc_score(truth, np.concatenate(scores).max(axis=1))
-        assert getattr(row, f"{prefix}auroc") == pytest.approx(expected, abs=0.01)
-        right = scores[0].argmax(axis=1) == label_indices(of_known.origins, known)
-        assert getattr(row, f"{prefix}accuracy") == pytest.approx(right.mean())
+        right = scores[0].argmax(axis=1) == label_indices(asked.origins, known)
+        return float(right.mean()), float(roc_auc_score(truth, np.concatenate(scores).max(axis=1)))
+
+    (row,) = [c for c in found.scores if c.score == AGREEMENT]
+    assert [fold.unknown for fold in found.protocol.folds][0] == ("ddpm",)
+    assert {fold.unknown for fold in found.protocol.folds[1:]} == {("gan",), ("vae",)}
+    by_fold = [
+        figures(f.known, of("val", f.known), of(f.unknown_part, f.unknown))
+        for f in found.protocol.folds
+    ]
+    assert (row.accuracy, row.auroc) == pytest.approx(np.mean(by_fold, axis=0), abs=0.01)
+    tested = figures(known, of("test", known), of("test_unknown", ("flow",)))
+    assert (row.test_accuracy, row.test_auroc) == pytest.approx(tested, abs=0.01)
     best = max(found.grid, key=lambda c: c.metric("OSCR"))
     assert (found.chosen.members, found.chosen.value) == (best.members, best.value)
     assert found.evaluation.closed.accuracy == found.chosen.test_accuracy

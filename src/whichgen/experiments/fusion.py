@@ -26,7 +26,7 @@ from whichgen.evaluation.calibration import temperature
 from whichgen.evaluation.detection import auroc
 from whichgen.evaluation.evaluate import Answers, label_indices
 from whichgen.evaluation.oscr import oscr
-from whichgen.evaluation.protocols import check_protocol, plan
+from whichgen.evaluation.protocols import check_protocol, plan, rehearsed
 from whichgen.evaluation.selection import METRICS, check_metric
 from whichgen.experiments.parts import Parts, fold_tables
 from whichgen.experiments.sweeps import in_processes
@@ -164,7 +164,9 @@ def fuse(
     config
         What the user asked for, kept in the model's provenance.
     """
-    protocol = plan(parts.dataset, options.protocol, seed=options.seed)
+    protocol = rehearsed(
+        plan(parts.dataset, options.protocol, seed=options.seed), parts.dataset.known, options.seed
+    )
     views = [view for member in encoder.views for view in member]
     sets = member_sets(encoder)
     values = tuple(sorted(options.values))

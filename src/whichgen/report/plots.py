@@ -157,7 +157,7 @@ def score_plot(fit: Tested) -> Figure:
         va="top",
         fontsize=8,
     )
-    ax.legend(fontsize=8, loc="upper center")
+    ax.legend(fontsize=8, loc="best")
     return figure
 
 
