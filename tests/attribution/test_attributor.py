@@ -17,9 +17,9 @@ from PIL import Image
 
 from conftest import save_tiny_clip
 from whichgen.attribution.attributor import Attribution, Attributor
-from whichgen.attribution.model import OriginModel, save_model
+from whichgen.attribution.model import OriginModel, load_model, save_model
 from whichgen.encoders.encoder import Encoder
-from whichgen.errors import EncoderError, ModelFileError
+from whichgen.errors import EncoderError, FitError, ModelFileError
 
 
 @pytest.fixture
@@ -256,6 +256,7 @@ def test_an_answer_is_json_and_a_flat_row(
         "probabilities": good.probabilities,
         "score": good.score,
         "threshold": good.threshold,
+        "covered": None,
         "error": "",
     }
     assert list(good.as_row()) == [
@@ -264,6 +265,37 @@ def test_an_answer_is_json_and_a_flat_row(
     ]
     assert good.as_row()["p(gan)"] == good.probabilities["gan"]
     assert bad.as_row()["error"] == bad.error != ""
+
+
+def test_prediction_sets_hold_the_true_origin_as_often_as_asked(
+    models: dict[str, OriginModel], encoder: Encoder, images: list[Image.Image], tmp_path: Path
+) -> None:
+    """The images that a quantile is made of hold their own origin at least that often."""
+    pixels = np.stack([encoder.preprocess(image) for image in images])
+    features = np.hstack([encoder.encode(pixels)[b] for b in models["linear"].blocks])
+    labels = np.repeat(np.arange(3), 8)
+    probabilities, _ = models["linear"].answer(features)
+    model = replace(models["linear"], calibration=(probabilities, labels))
+    attributor = Attributor(load_model(save_model(model, tmp_path)), encoder)
+    sizes = []
+    for coverage in (0.5, 0.9):
+        answers = attributor.attribute(images, coverage=coverage)
+        sets = [answer.covered or () for answer in answers]
+        held = [model.origins[y] in s for s, y in zip(sets, labels, strict=True)]
+        assert np.mean(held) >= coverage
+        sizes.append(np.mean([len(s) for s in sets]))
+        for answer, s in zip(answers, sets, strict=True):
+            ranked = sorted(answer.probabilities, key=lambda o: -answer.probabilities[o])
+            assert list(s) == ranked[: len(s)]
+    assert sizes[0] < sizes[1]
+    # 24 images can't tell 99 %: every set holds all, and it is said.
+    assert attributor.attribute(images[0], coverage=0.99)[0].as_row()["covered"].count(" ") == 2
+    assert "too few" in attributor.quantile(0.99).notes[0]
+
+
+def test_a_coverage_that_can_not_be_had_is_told(attributor: Attributor) -> None:
+    with pytest.raises(FitError, match="no validation images to tell a coverage by"):
+        attributor.attribute([], coverage=0.9)
 
 
 @pytest.fixture(scope="session")

@@ -54,3 +54,16 @@ def test_wrong_options_are_told_before_any_image_is_read(site: Site) -> None:
         assert done.code == 1
         assert said in done.message
     assert not (site.folder / "wrong").exists()
+
+
+def test_a_coverage_adds_a_set_to_each_answer(site: Site) -> None:
+    done = whichgen("attribute", site.run, site.images / "gan", "--coverage", 0.5, "--json")
+    assert done.code == 0, done.err
+    assert "of an unknown generator it says nothing" in done.message
+    for answer in json.loads(done.out):
+        ranked = sorted(answer["probabilities"], key=lambda o: -answer["probabilities"][o])
+        assert answer["covered"] == ranked[: len(answer["covered"])]
+    assert "set" in whichgen("attribute", site.run, site.images / "gan", "--coverage", 0.5).out
+    done = whichgen("attribute", site.run, site.images / "gan", "--coverage", 2)
+    assert done.code == 1
+    assert "the coverage must be over 0 and under 1" in done.message

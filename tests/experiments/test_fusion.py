@@ -91,7 +91,7 @@ def test_figures_are_those_of_the_head_on_validation_and_on_test(
         return float(right.mean()), float(roc_auc_score(truth, np.concatenate(scores).max(axis=1)))
 
     (row,) = [c for c in found.scores if c.score == AGREEMENT]
-    assert [fold.unknown for fold in found.protocol.folds][0] == ("ddpm",)
+    assert found.protocol.folds[0].unknown == ("ddpm",)
     assert {fold.unknown for fold in found.protocol.folds[1:]} == {("gan",), ("vae",)}
     by_fold = [
         figures(f.known, of("val", f.known), of(f.unknown_part, f.unknown))

@@ -15,7 +15,12 @@ from whichgen.data.duplicates import Track, untracked
 from whichgen.data.images import decode, read_image, to_rgb
 from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.load import load_encoder
-from whichgen.errors import EncoderError, ImageError, ModelFileError
+from whichgen.errors import EncoderError, FitError, ImageError, ModelFileError
+from whichgen.evaluation.conformal import (
+    ConformalQuantile,
+    conformal_quantile,
+    prediction_sets,
+)
 from whichgen.features.prefetch import prefetched
 from whichgen.openset.threshold import UNKNOWN, decide
 
@@ -39,6 +44,9 @@ class Attribution:
     score, threshold
         The open-set score, high is known; below the threshold the answer is ``unknown``. Its
         range is the score's (the maximum probability: 0…1; ``max_logit`` of a fusion: −∞…0).
+    covered
+        The prediction set, if a coverage was asked for: known origins among which the true one is
+        as often as asked, where the image is of a known origin and like the validation images.
     error
         Why there is no answer; empty if there is one.
     """
@@ -48,6 +56,7 @@ class Attribution:
     probabilities: dict[str, float]
     score: float | None
     threshold: float
+    covered: tuple[str, ...] | None = None
     error: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -62,6 +71,7 @@ class Attribution:
             "origin": self.origin,
             "score": self.score,
             "threshold": self.threshold,
+            **({} if self.covered is None else {"covered": " ".join(self.covered)}),
             **flat,
             "error": self.error,
         }
@@ -119,6 +129,7 @@ class Attributor:
         self,
         images: Iterable[ImageLike] | ImageLike,
         *,
+        coverage: float | None = None,
         batch_size: int = 32,
         threads: int = 4,
         track: Track = untracked,
@@ -126,7 +137,18 @@ class Attributor:
         """The answers, in the order of the images; an unreadable image gets one with ``error``.
 
         One image alone is a list of one.
+
+        Parameters
+        ----------
+        coverage
+            A share in (0, 1): each answer gets a prediction set of that coverage.
+
+        Raises
+        ------
+        FitError
+            ``coverage`` is out of range, or the model has no validation images to tell it by.
         """
+        quantile = None if coverage is None else self.quantile(coverage)
         if isinstance(images, str | Path | bytes | Image.Image | np.ndarray):
             images = [images]
         listed = list(images)
@@ -137,18 +159,28 @@ class Attributor:
         for item in track(prepared, description="Attributing", total=len(listed)):
             batch.append(item)
             if len(batch) == batch_size:
-                answers += self._answer(batch)
+                answers += self._answer(batch, quantile)
                 batch = []
-        return answers + self._answer(batch)
+        return answers + self._answer(batch, quantile)
 
-    def _answer(self, batch: Sequence[tuple[str, np.ndarray | ImageError]]) -> list[Attribution]:
+    def quantile(self, coverage: float) -> ConformalQuantile:
+        """What prediction sets of a coverage need; its notes say if images were too few."""
+        if self.model.calibration is None:
+            raise FitError("the model has no validation images to tell a coverage by; fit it anew.")
+        return conformal_quantile(*self.model.calibration, coverage)
+
+    def _answer(
+        self,
+        batch: Sequence[tuple[str, np.ndarray | ImageError]],
+        quantile: ConformalQuantile | None,
+    ) -> list[Attribution]:
         pixels = [p for _, p in batch if isinstance(p, np.ndarray)]
         answered = iter(self._ask(np.stack(pixels)) if pixels else ())
         model = self.model
         answers = []
         for name, found in batch:
             if isinstance(found, ImageError):
-                answers.append(Attribution(name, None, {}, None, model.threshold, str(found)))
+                answers.append(Attribution(name, None, {}, None, model.threshold, error=str(found)))
                 continue
             row, score = next(answered)
             index = int(decide(row[None], np.array([score]), model.threshold)[0])
@@ -159,9 +191,15 @@ class Attributor:
                     probabilities=dict(zip(model.origins, row.tolist(), strict=True)),
                     score=float(score),
                     threshold=model.threshold,
+                    covered=None if quantile is None else self._covered(row, quantile),
                 )
             )
         return answers
+
+    def _covered(self, probabilities: np.ndarray, quantile: ConformalQuantile) -> tuple[str, ...]:
+        (inside,) = prediction_sets(probabilities[None], quantile)
+        order = np.argsort(-probabilities, kind="stable")
+        return tuple(self.model.origins[i] for i in order if inside[i])
 
     def _ask(self, pixels: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
         """Each image's probabilities (origins,) and score."""

@@ -33,6 +33,7 @@ HEAD_FILE = "head.safetensors"
 
 # The open-set score's arrays, beside the head's.
 _SCORE_PREFIX = "score."
+_CALIBRATION = ("calibration.probabilities", "calibration.labels")
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,9 @@ class OriginModel:
         The open-set score, one of :data:`whichgen.openset.catalogue.SCORES`.
     temperature
         Logits are divided by it before the softmax; it changes no order of origins.
+    calibration
+        Probabilities (n, origins) and label indices (n,) of known validation images, from which
+        prediction sets of any coverage follow (:mod:`whichgen.evaluation.conformal`).
     threshold, tpr
         Open-set scores below the threshold are ``unknown``; it keeps at least the share ``tpr`` of
         known validation images.
@@ -78,6 +82,7 @@ class OriginModel:
     score_name: str = "max_probability"
     score: OpenSetScore = MAX_PROBABILITY
     temperature: float = 1.0
+    calibration: tuple[np.ndarray, np.ndarray] | None = None
 
     def answer(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What features say: those of :attr:`blocks`, side by side, a float array (n, d).
@@ -126,6 +131,8 @@ def save_model(model: OriginModel, folder: Path) -> Path:
     arrays = model.head.tensors() | {
         _SCORE_PREFIX + name: array for name, array in model.score.tensors().items()
     }
+    if model.calibration:
+        arrays |= dict(zip(_CALIBRATION, model.calibration, strict=True))
     content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     description = _Description(
         format=FORMAT,
@@ -230,6 +237,9 @@ def load_model(path: Path) -> OriginModel:
         score_name=description.score,
         score=score,
         temperature=description.temperature,
+        calibration=(arrays[_CALIBRATION[0]], arrays[_CALIBRATION[1]])
+        if _CALIBRATION[0] in arrays
+        else None,
     )
 
 

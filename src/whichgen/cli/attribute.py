@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whichgen.cli.console import fail, guarded, say, show_table, track
+from whichgen.cli.console import fail, guarded, say, show_table, track, warn
 from whichgen.cli.options import BatchSize, Device
 from whichgen.errors import DataError
 
@@ -32,6 +32,12 @@ def attribute(
     ] = "",
     device: Device = "auto",
     batch_size: BatchSize = 32,
+    coverage: Annotated[
+        float | None,
+        typer.Option(
+            help="Answer a set of origins, too: the true one is in it this often, as in 0.9."
+        ),
+    ] = None,
 ) -> None:
     """Say for each image which known origin made it, or `unknown`."""
     if as_json and as_csv:
@@ -41,7 +47,10 @@ def attribute(
 
     files = find_images(images)
     attributor = Attributor.load(model, device=device, backbone=backbone)
-    answers = attributor.attribute(files, batch_size=batch_size, track=track)
+    if coverage is not None:
+        for note in attributor.quantile(coverage).notes:
+            warn(f"note: {note}")
+    answers = attributor.attribute(files, coverage=coverage, batch_size=batch_size, track=track)
     if parquet:
         write_parquet(parquet, [answer.as_row() for answer in answers])
         say(f"{len(answers)} answers are in {parquet}")
@@ -52,6 +61,11 @@ def attribute(
         sys.stdout.write(csv_text([answer.as_row() for answer in answers]))
     elif not parquet:
         _show(answers)
+    if coverage is not None:
+        say(
+            f"note: a set holds the true origin of {100 * coverage:g} % of images of known "
+            "origins that are like the validation images; of an unknown generator it says nothing."
+        )
     unread = [answer.error for answer in answers if answer.error]
     if unread:
         fail(f"{len(unread)} of {len(answers)} images have no answer:\n" + "\n".join(unread[:20]))
@@ -81,6 +95,7 @@ def _show(answers: list[Attribution]) -> None:
                 "image": answer.image,
                 "origin": answer.origin,
                 "score": f"{answer.score:.6f}",
+                **({} if answer.covered is None else {"set": ", ".join(answer.covered) or "none"}),
                 **_probabilities(answer),
             }
             for answer in read

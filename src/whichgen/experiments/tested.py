@@ -8,11 +8,20 @@ from dataclasses import dataclass, replace
 from whichgen.attribution.model import OriginModel
 from whichgen.evaluation.bootstrap import Interval, bootstrap
 from whichgen.evaluation.calibration import Reliability, reliability
+from whichgen.evaluation.conformal import (
+    CoverageReport,
+    conformal_quantile,
+    coverage_report,
+    prediction_sets,
+)
 from whichgen.evaluation.evaluate import Answers, Evaluation, evaluate
 from whichgen.evaluation.protocols import Protocol
 from whichgen.experiments.parts import Parts
 from whichgen.features.extract import FeatureTable
 from whichgen.openset.threshold import threshold_at_tpr
+
+#: The coverage whose prediction sets are reported.
+COVERAGE = 0.9
 
 
 @dataclass(frozen=True)
@@ -22,7 +31,8 @@ class Tested:
     ``known`` and ``unknown`` are its answers about the images listed in ``known_table`` and
     ``unknown_table``; ``metric`` is what the choice was made by. ``intervals`` are of the headline
     figures (:func:`whichgen.evaluation.bootstrap.bootstrap`), ``calibration`` is of the
-    probabilities of known test images.
+    probabilities of known test images, and ``coverage`` of their prediction sets at
+    :data:`COVERAGE`.
     """
 
     model: OriginModel
@@ -31,6 +41,7 @@ class Tested:
     evaluation: Evaluation
     intervals: Mapping[str, Interval]
     calibration: Reliability
+    coverage: CoverageReport
     known: Answers
     unknown: Answers
     known_table: FeatureTable
@@ -53,9 +64,12 @@ def tested(draft: OriginModel, parts: Parts, protocol: Protocol, metric: str) ->
     draft
         A model whose threshold and metrics do not count yet.
     """
-    threshold = threshold_at_tpr(answers_of(draft, parts.tables["val"]).scores, draft.tpr)
+    val = answers_of(draft, parts.tables["val"])
+    threshold = threshold_at_tpr(val.scores, draft.tpr)
     known_table, unknown_table = parts.tables[protocol.test_part], parts.tables["test_unknown"]
     known, unknown = answers_of(draft, known_table), answers_of(draft, unknown_table)
+    labels = known.labels(draft.origins)
+    quantile = conformal_quantile(val.probabilities, val.labels(draft.origins), COVERAGE)
     evaluation = evaluate(
         known,
         unknown,
@@ -64,12 +78,18 @@ def tested(draft: OriginModel, parts: Parts, protocol: Protocol, metric: str) ->
         groups=parts.dataset.unknown_groups,
     )
     return Tested(
-        model=replace(draft, threshold=threshold, metrics=headline(evaluation)),
+        model=replace(
+            draft,
+            threshold=threshold,
+            metrics=headline(evaluation),
+            calibration=(val.probabilities, val.labels(draft.origins)),
+        ),
         protocol=protocol,
         metric=metric,
         evaluation=evaluation,
         intervals=bootstrap(known, unknown, draft.origins),
-        calibration=reliability(known.probabilities, known.labels(draft.origins)),
+        calibration=reliability(known.probabilities, labels),
+        coverage=coverage_report(prediction_sets(known.probabilities, quantile), labels),
         known=known,
         unknown=unknown,
         known_table=known_table,

@@ -16,7 +16,7 @@ from whichgen.attribution.model import save_model
 from whichgen.data.duplicates import Track
 from whichgen.evaluation.bootstrap import Interval
 from whichgen.evaluation.evaluate import Answers, Evaluation, UnknownResult
-from whichgen.experiments.tested import Tested
+from whichgen.experiments.tested import COVERAGE, Tested
 from whichgen.features.extract import FeatureTable
 from whichgen.openset.threshold import UNKNOWN, decide
 from whichgen.report.plots import save_figure
@@ -142,7 +142,10 @@ def tested_sections(found: Tested) -> dict[str, str]:
         + "\nIntervals are bootstrapped over test images: they do not say what another split or "
         "other unknown generators would give.",
         "calibration": f"Expected calibration error of known test images: "
-        f"{percent(found.calibration.ece)} % (temperature {model.temperature:.3g}).",
+        f"{percent(found.calibration.ece)} % (temperature {model.temperature:.3g}). Prediction "
+        f"sets asked to hold the true origin of {100 * COVERAGE:g} % of known images hold it for "
+        f"{percent(found.coverage.coverage)} % and are of {found.coverage.mean_size:.2f} origins "
+        "on average; of images of unknown generators they say nothing.",
         "unknown": f"## Unknown generators\n\n{unknown}" if unknown else "No unknown test images.",
         "known": f"## Known origins\n\n{markdown_table(recalls)}",
         "record": f"## Made by\n\nwhichgen {record['whichgen']}, {record['time']}, encoder "
@@ -178,6 +181,7 @@ def _results(fit: Tested) -> dict[str, Any]:
         "test": asdict(fit.evaluation),
         "intervals": {name: asdict(found) for name, found in fit.intervals.items()},
         "calibration": asdict(fit.calibration),
+        "coverage": {"asked": COVERAGE, **asdict(fit.coverage)},
         "skipped": list(fit.skipped),
         "notes": list(fit.notes),
     }
