@@ -20,6 +20,7 @@ from whichgen.attribution.model import (
     DESCRIPTION_FILE,
     FORMAT,
     HEAD_FILE,
+    Exemplars,
     OriginModel,
     find_model,
     load_model,
@@ -47,6 +48,23 @@ def test_what_is_saved_is_loaded_bit_by_bit(model: OriginModel, tmp_path: Path) 
         assert np.array_equal(kept, array)
     features = np.random.default_rng(0).normal(size=(50, 32)).astype(np.float32)
     assert np.array_equal(loaded.head.predict_proba(features), model.head.predict_proba(features))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_exemplars_are_kept_bit_by_bit(
+    model: OriginModel, tmp_path: Path, dtype: type[np.floating[Any]]
+) -> None:
+    rng = np.random.default_rng(0)
+    kept = Exemplars(
+        rng.normal(size=(12, 32)).astype(dtype), np.arange(12) % 3, np.arange(12) % 2 == 1
+    )
+    loaded = load_model(save_model(replace(model, exemplars=kept), tmp_path / "m")).exemplars
+    assert loaded is not None and loaded.features.dtype == dtype
+    for name, array in vars(kept).items():
+        assert np.array_equal(getattr(loaded, name), array), name
+    features, labels = loaded.part(held_out=True)
+    assert np.array_equal(features, kept.features[1::2].astype(np.float32))
+    assert labels.tolist() == [1, 0, 2, 1, 0, 2]
 
 
 @pytest.mark.parametrize("n_images", [20, 200], ids=["fewer-than-dimensions", "more"])
@@ -134,7 +152,7 @@ def test_another_format_is_told_with_the_version_that_reads_this_one(
     model: OriginModel, tmp_path: Path, version: object
 ) -> None:
     change(save_model(model, tmp_path), format=version)
-    with pytest.raises(ModelFileError, match=r"has model format .*; whichgen .* reads format 2"):
+    with pytest.raises(ModelFileError, match=r"has model format .*; whichgen .* reads format 3"):
         load_model(tmp_path)
 
 

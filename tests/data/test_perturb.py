@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from scipy.signal import convolve2d
 
 from whichgen.data.perturb import (
     INTENSITIES,
+    SOCIAL,
     Perturbation,
     all_intensities,
     parse_perturbation,
@@ -31,8 +33,9 @@ def test_the_intensities_are_the_paper_s() -> None:
         "blur": (3, 15, 5),
         "crop": (5, 20, 5),
         "resize": (128, 1024, 5),
+        "social": (1, 5, 5),
     }
-    assert len(all_intensities()) == 20
+    assert len(all_intensities()) == 25
     assert [str(p) for p in all_intensities(["crop"])] == [
         *("crop:5", "crop:8.75", "crop:12.5", "crop:16.25", "crop:20")
     ]
@@ -60,6 +63,25 @@ def test_jpeg_is_one_pass_at_that_quality(photo: Image.Image, quality: int) -> N
     # The tables of that quality are in the file: the first entry of the standard one is 16.
     table = Image.open(buffer).quantization[0]
     assert table[0] == round(16 * (200 - 2 * quality if quality >= 50 else 5000 / quality) / 100)
+
+
+@pytest.mark.parametrize("step", [1, 3, 5])
+def test_social_is_a_crop_made_smaller_and_stored_as_jpeg(photo: Image.Image, step: int) -> None:
+    percent, scale, quality = SOCIAL[step]
+    found = Perturbation("social", step)(photo)
+    assert found.size == tuple(round(side * (1 - percent / 100) * scale) for side in photo.size)
+    left, top = (side * percent / 200 for side in photo.size)
+    inner = photo.resize(
+        found.size, Image.Resampling.BICUBIC, (left, top, photo.width - left, photo.height - top)
+    )
+    buffer = io.BytesIO()
+    inner.save(buffer, "JPEG", quality=quality)
+    assert np.array_equal(np.asarray(found), np.asarray(Image.open(buffer)))
+
+
+def test_each_step_of_social_is_harsher_than_the_one_before() -> None:
+    for (cut, scale, quality), (more, smaller, worse) in pairwise(SOCIAL.values()):
+        assert cut < more and scale > smaller and quality > worse
 
 
 @pytest.mark.parametrize("kernel", [1, 3, 5, 9, 15])

@@ -45,3 +45,12 @@ def test_training_data_that_can_not_be_learned_is_refused_by_fit_and_by_sweep(
 def test_no_query_gives_no_probabilities(name: str) -> None:
     head = family_of(name).fit(X, Y, 3, 1)
     assert head.predict_proba(X[:0]).shape == (0, 3)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_logits_of_a_head_are_the_mean_of_its_views_up_to_a_shift_a_row(name: str) -> None:
+    head = family_of(name).fit(X, Y, 3, 1)
+    views = head.log_probabilities(X)
+    np.testing.assert_allclose(np.exp(views).sum(axis=2), 1)
+    shift = head.logits(X) - views.mean(axis=0)
+    np.testing.assert_allclose(shift, shift[:, :1] * np.ones(3), atol=1e-9)

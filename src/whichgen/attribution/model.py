@@ -1,7 +1,9 @@
 """The model folder: ``model.json`` says what it is, ``head.safetensors`` holds its arrays.
 
-Nothing in it is code or a pickle, so a folder from a stranger can be read safely. The JSON carries
-the digest of the arrays: a folder cut in half by a full disk or a broken copy is refused.
+Among the arrays are features of some images that the model was fitted and chosen on, so that a new
+origin can be enrolled without those images. Nothing in the folder is code or a pickle, so one from
+a stranger can be read safely. The JSON carries the digest of the arrays: a folder cut in half by a
+full disk or a broken copy is refused.
 """
 
 from __future__ import annotations
@@ -27,13 +29,38 @@ from whichgen.openset.base import OpenSetScore
 from whichgen.openset.catalogue import MAX_PROBABILITY, score_family
 from whichgen.version import __version__
 
-FORMAT = 2
+FORMAT = 3
 DESCRIPTION_FILE = "model.json"
 HEAD_FILE = "head.safetensors"
 
 # The open-set score's arrays, beside the head's.
 _SCORE_PREFIX = "score."
 _CALIBRATION = ("calibration.probabilities", "calibration.labels")
+_EXEMPLARS = ("exemplars.features", "exemplars.labels", "exemplars.held_out")
+
+
+@dataclass(frozen=True)
+class Exemplars:
+    """Features of some images that a model was fitted or chosen on.
+
+    Parameters
+    ----------
+    features
+        What the head reads of each image: float array (n, d), float16 where its range is enough.
+    labels
+        The index of each image's origin: int64 array (n,).
+    held_out
+        Whether it is a validation image, which the head was not fitted on: bool array (n,).
+    """
+
+    features: np.ndarray
+    labels: np.ndarray
+    held_out: np.ndarray
+
+    def part(self, *, held_out: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Features, float32 (m, d), and labels of the training or of the validation images."""
+        rows = self.held_out == held_out
+        return self.features[rows].astype(np.float32), self.labels[rows]
 
 
 @dataclass(frozen=True)
@@ -57,6 +84,8 @@ class OriginModel:
     calibration
         Probabilities (n, origins) and label indices (n,) of known validation images, from which
         prediction sets of any coverage follow (:mod:`whichgen.evaluation.conformal`).
+    exemplars
+        Features of some of the images it was fitted and chosen on.
     threshold, tpr
         Open-set scores below the threshold are ``unknown``; it keeps at least the share ``tpr`` of
         known validation images.
@@ -83,6 +112,7 @@ class OriginModel:
     score: OpenSetScore = MAX_PROBABILITY
     temperature: float = 1.0
     calibration: tuple[np.ndarray, np.ndarray] | None = None
+    exemplars: Exemplars | None = None
 
     def answer(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What features say: those of :attr:`blocks`, side by side, a float array (n, d).
@@ -133,6 +163,9 @@ def save_model(model: OriginModel, folder: Path) -> Path:
     }
     if model.calibration:
         arrays |= dict(zip(_CALIBRATION, model.calibration, strict=True))
+    if model.exemplars:
+        kept = model.exemplars
+        arrays |= dict(zip(_EXEMPLARS, (kept.features, kept.labels, kept.held_out), strict=True))
     content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     description = _Description(
         format=FORMAT,
@@ -239,6 +272,9 @@ def load_model(path: Path) -> OriginModel:
         temperature=description.temperature,
         calibration=(arrays[_CALIBRATION[0]], arrays[_CALIBRATION[1]])
         if _CALIBRATION[0] in arrays
+        else None,
+        exemplars=Exemplars(*(arrays[name] for name in _EXEMPLARS))
+        if _EXEMPLARS[0] in arrays
         else None,
     )
 

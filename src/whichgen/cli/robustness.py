@@ -56,8 +56,8 @@ def robustness(
     groups: Groups = "",
     group_column: GroupColumn = "",
     kinds: Annotated[
-        str, typer.Option(help="Perturbations: jpeg,blur,crop,resize.")
-    ] = "jpeg,blur,crop,resize",
+        str, typer.Option(help="Perturbations: jpeg,blur,crop,resize,social.")
+    ] = "jpeg,blur,crop,resize,social",
     output_dir: Annotated[
         Path | None, typer.Option("-o", "--output_dir", help="Default: the run's folder.")
     ] = None,
@@ -65,7 +65,7 @@ def robustness(
     device: Device = "auto",
     cache: CacheFolder = CACHE,
 ) -> None:
-    """Test a model on JPEG, blurred, cropped and resized images: five intensities each."""
+    """Test a model on images made JPEG, blurred, cropped, resized, or all of it as platforms do."""
     from whichgen.attribution.attributor import Attributor
     from whichgen.attribution.model import find_model
     from whichgen.experiments.robustness import robustness as run

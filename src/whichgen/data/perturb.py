@@ -1,9 +1,12 @@
-"""Perturbations an image meets on its way through the net: JPEG, blur, crop, resize.
+"""Perturbations an image meets on its way through the net: JPEG, blur, crop, resize, and a mix.
 
 The kinds and ranges are those of the paper's robustness study (section 4; after Yu et al., 2019):
 JPEG quality 75…10, Gaussian blur of kernel 3…15 with sigma 3, crop that cuts 5…20 % of each side's
 length (centred, then scaled back to the former size), and resize of the shorter side to 128…1024.
 Five intensities each.
+
+``social`` is what a platform does to an upload: the margin is cut off, the rest is made smaller and
+stored as JPEG. Its five steps (:data:`SOCIAL`) are ours, from a careful platform to a careless one.
 """
 
 from __future__ import annotations
@@ -26,12 +29,34 @@ INTENSITIES: dict[str, tuple[float, ...]] = {
     "blur": (3, 5, 9, 11, 15),
     "crop": (5, 8.75, 12.5, 16.25, 20),
     "resize": (128, 352, 576, 800, 1024),
+    "social": (1, 2, 3, 4, 5),
 }
 
-_UNITS = {"jpeg": "quality", "blur": "kernel (px)", "crop": "% of a side", "resize": "side (px)"}
+#: For each step of ``social``: % of each side that is cut off, scale of the rest, JPEG quality.
+SOCIAL: dict[int, tuple[float, float, int]] = {
+    1: (2, 0.95, 92),
+    2: (4, 0.9, 85),
+    3: (6, 0.8, 77),
+    4: (8, 0.7, 70),
+    5: (10, 0.6, 60),
+}
+
+_UNITS = {
+    "jpeg": "quality",
+    "blur": "kernel (px)",
+    "crop": "% of a side",
+    "resize": "side (px)",
+    "social": "step",
+}
 
 #: The widest values that make sense: outside them a perturbation is refused.
-_LIMITS = {"jpeg": (1, 100), "blur": (1, 99), "crop": (0, 90), "resize": (8, 8192)}
+_LIMITS = {
+    "jpeg": (1, 100),
+    "blur": (1, 99),
+    "crop": (0, 90),
+    "resize": (8, 8192),
+    "social": (1, 5),
+}
 
 
 @dataclass(frozen=True)
@@ -111,4 +136,14 @@ def _resize(image: Image.Image, side: float) -> Image.Image:
     return image.resize(size, Image.Resampling.BICUBIC)
 
 
-_APPLY = {"jpeg": _jpeg, "blur": _blur, "crop": _crop, "resize": _resize}
+def _social(image: Image.Image, step: float) -> Image.Image:
+    percent, scale, quality = SOCIAL[int(step)]
+    width, height = image.size
+    margin_x, margin_y = width * percent / 200, height * percent / 200
+    kept = (1 - percent / 100) * scale
+    size = (max(1, round(width * kept)), max(1, round(height * kept)))
+    box = (margin_x, margin_y, width - margin_x, height - margin_y)
+    return _jpeg(image.resize(size, Image.Resampling.BICUBIC, box=box), quality)
+
+
+_APPLY = {"jpeg": _jpeg, "blur": _blur, "crop": _crop, "resize": _resize, "social": _social}

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from whichgen.attribution.model import OriginModel
+import numpy as np
+
+from whichgen.attribution.model import Exemplars, OriginModel
 from whichgen.evaluation.bootstrap import Interval, bootstrap
 from whichgen.evaluation.calibration import Reliability, reliability
 from whichgen.evaluation.conformal import (
@@ -14,7 +16,7 @@ from whichgen.evaluation.conformal import (
     coverage_report,
     prediction_sets,
 )
-from whichgen.evaluation.evaluate import Answers, Evaluation, evaluate
+from whichgen.evaluation.evaluate import Answers, Evaluation, evaluate, label_indices
 from whichgen.evaluation.protocols import Protocol
 from whichgen.experiments.parts import Parts
 from whichgen.features.extract import FeatureTable
@@ -22,6 +24,9 @@ from whichgen.openset.threshold import threshold_at_tpr
 
 #: The coverage whose prediction sets are reported.
 COVERAGE = 0.9
+
+#: So many training and validation images of each origin a model keeps features of, at most.
+EXEMPLARS_PER_ORIGIN = (50, 100)
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,7 @@ def tested(draft: OriginModel, parts: Parts, protocol: Protocol, metric: str) ->
             threshold=threshold,
             metrics=headline(evaluation),
             calibration=(val.probabilities, val.labels(draft.origins)),
+            exemplars=exemplars_of(draft, parts),
         ),
         protocol=protocol,
         metric=metric,
@@ -96,6 +102,29 @@ def tested(draft: OriginModel, parts: Parts, protocol: Protocol, metric: str) ->
         unknown_table=unknown_table,
         skipped=parts.skipped,
         notes=(*protocol.notes, *parts.dataset.notes),
+    )
+
+
+def exemplars_of(model: OriginModel, parts: Parts, seed: int = 0) -> Exemplars:
+    """Features of :data:`EXEMPLARS_PER_ORIGIN` images of each origin, drawn at random."""
+    rng = np.random.default_rng(seed)
+    features, labels, held_out = [], [], []
+    for part, most in zip(("train", "val"), EXEMPLARS_PER_ORIGIN, strict=True):
+        table = parts.tables[part]
+        rows = [
+            rng.permutation(np.flatnonzero(table.origins == origin))[:most]
+            for origin in model.origins
+        ]
+        taken = table.take(np.sort(np.concatenate(rows)))
+        features.append(taken.blocks(model.blocks))
+        labels.append(label_indices(taken.origins, model.origins))
+        held_out.append(np.full(len(taken.samples), part == "val"))
+    found = np.concatenate(features)
+    narrow = np.abs(found).max() <= np.finfo(np.float16).max
+    return Exemplars(
+        found.astype(np.float16) if narrow else found,
+        np.concatenate(labels),
+        np.concatenate(held_out),
     )
 
 

@@ -26,6 +26,13 @@ class Head(Protocol):
         """What the probabilities are the softmax of: finite float64 array (n, origins)."""
         ...
 
+    def log_probabilities(self, features: np.ndarray) -> np.ndarray:
+        """What each of the head's views says: finite float64 array (views, n, origins), at most 0.
+
+        The exponentials of a row sum to 1. A head that fuses nothing has one view.
+        """
+        ...
+
     def embed(self, features: np.ndarray) -> np.ndarray:
         """The features as the head compares them: float array (n, d), for distances."""
         ...

@@ -72,6 +72,10 @@ class KnnHead:
         """Log votes, of no vote log 1e-300: float64 array (n, origins)."""
         return np.asarray(np.log(np.maximum(self.predict_proba(features), _NO_VOTE)))
 
+    def log_probabilities(self, features: np.ndarray) -> np.ndarray:
+        """The logits, as one view: float64 array (1, n, origins)."""
+        return self.logits(features)[None]
+
     def embed(self, features: np.ndarray) -> np.ndarray:
         """The features scaled to unit length: float32 array (n, d)."""
         return normalised(features)

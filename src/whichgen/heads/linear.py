@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
@@ -55,6 +55,10 @@ class LinearHead:
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         """Softmax of the logits: float64 array (n, origins)."""
         return np.asarray(softmax(self.logits(features), axis=1))
+
+    def log_probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Log-softmax of the logits, as one view: float64 array (1, n, origins)."""
+        return np.asarray(log_softmax(self.logits(features), axis=1)[None])
 
     def embed(self, features: np.ndarray) -> np.ndarray:
         """The features as they are."""
