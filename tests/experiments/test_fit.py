@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 import whichgen.experiments.sweeps as sweeps_module
+import whichgen.experiments.tested as tested_module
 from whichgen.encoders.encoder import hash_weights
 from whichgen.encoders.load import load_encoder
 from whichgen.errors import DataError, FitError
@@ -367,3 +368,22 @@ def test_the_record_says_what_made_the_model(world: Make) -> None:
     age = datetime.now(UTC) - datetime.fromisoformat(record["time"])
     assert timedelta(0) <= age + timedelta(seconds=1) < timedelta(minutes=5)
     assert {"python", "machine", "command"} <= set(record)
+
+
+def test_the_model_keeps_features_of_training_and_of_validation_images(
+    world: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tested_module, "EXEMPLARS_PER_ORIGIN", (4, 2))
+    w = world(unknown=("ddpm", "flow"))
+    found = w.fit()
+    kept = found.model.exemplars
+    assert kept is not None
+    for part, held_out, most in (("train", False, 4), ("val", True, 2)):
+        table = w.parts().tables[part]
+        features, labels = kept.part(held_out=held_out)
+        assert np.bincount(labels).tolist() == [most] * 3
+        everything = table.block(found.block)
+        for row, label in zip(features, labels, strict=True):
+            of_origin = table.origins == found.model.origins[label]
+            assert np.isclose(everything[of_origin], row, rtol=2e-3).all(axis=1).any()
+        assert len(np.unique(features, axis=0)) == len(features)
