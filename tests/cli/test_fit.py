@@ -155,6 +155,7 @@ def test_low_data_is_a_table_and_a_folder(site: Site) -> None:
     for wrong, said in (
         (["--shots", "few"], "expected whole numbers, as in 1,10,100"),
         (["--shots", "500"], "none of 500 images a class is possible"),
+        (["--head", "fusion", "-b", 1], "a fusion reads all blocks"),
         (["--head", "forest"], "unknown head 'forest'; there are linear, knn"),
     ):
         done = whichgen("lowdata", *site.options(out="low"), *UNKNOWN, *wrong)

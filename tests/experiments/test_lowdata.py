@@ -10,6 +10,7 @@ import pytest
 
 from whichgen.errors import DataError
 from whichgen.experiments.fit import FitOptions
+from whichgen.experiments.fusion import FusionOptions, fuse
 from whichgen.experiments.lowdata import draw, low_data, possible_shots
 
 from .conftest import KNN
@@ -71,7 +72,18 @@ def test_each_number_is_fitted_with_each_seed_and_all_images_give_the_whole_fit(
     assert w.counting.images == 75
     whole = w.fit(KNN)
     for point in points[2:]:
-        assert (point.block, point.value) == (whole.model.blocks[0], whole.model.value)
+        assert (point.blocks, point.value) == (whole.model.blocks, whole.model.value)
         assert point.accuracy == whole.evaluation.closed.accuracy
         assert point.oscr == whole.evaluation.oscr
         assert point.auroc == whole.model.metrics["auroc"]
+
+
+def test_a_fusion_of_few_images_is_the_fusion_of_that_draw(world: Make) -> None:
+    w = world(unknown=("ddpm", "flow"))
+    options = FusionOptions(values=(1.0, 100.0), jobs=1)
+    (point,) = low_data(w.parts(), w.encoder, options, shots=(4,), seeds=(1,))
+    expected = fuse(draw(w.parts(), 4, 1), w.encoder, options)
+    assert (point.blocks, point.value) == (expected.model.blocks, expected.model.value)
+    assert (point.accuracy, point.auroc, point.oscr) == tuple(
+        expected.model.metrics[name] for name in ("accuracy", "auroc", "oscr")
+    )

@@ -64,7 +64,7 @@ def test_robustness_is_written_whole_and_nothing_warns(
 
 def test_low_data_is_mean_and_sample_deviation_over_seeds(tmp_path: Path) -> None:
     points = [
-        LowDataPoint(shots, seed, 0, 1.0, 0.5 + seed / 10, 0.6, 0.4)
+        LowDataPoint(shots, seed, (0,), 1.0, 0.5 + seed / 10, 0.6, 0.4)
         for shots in (1, 10, 100)
         for seed in (0, 1, 2)
     ]
@@ -82,7 +82,7 @@ def test_low_data_is_mean_and_sample_deviation_over_seeds(tmp_path: Path) -> Non
 
 
 def test_low_data_without_unknown_images_shows_a_dash(tmp_path: Path) -> None:
-    points = [LowDataPoint(2, 0, 0, 1.0, 0.5, None, None)]
+    points = [LowDataPoint(2, 0, (0,), 1.0, 0.5, None, None)]
     (row,) = lowdata_rows(points)
     assert (row["accuracy"], row["AUROC"]) == ("50.0 ± 0.0", "–")
     with warnings.catch_warnings():

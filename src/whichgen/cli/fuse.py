@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from whichgen.cli.console import show_table, track
 from whichgen.cli.fit import open_run, show_tested
 from whichgen.cli.options import CHOICE, ENCODER, Request, fitting_command, names
 from whichgen.errors import DataError
+
+if TYPE_CHECKING:
+    from whichgen.experiments.fusion import FusionOptions
 
 
 @fitting_command
@@ -37,27 +40,11 @@ def fuse(
     ] = True,
 ) -> None:
     """Fuse all blocks of one or several encoders with low-level traces; better than one block."""
-    from whichgen.encoders.names import TRACES
-    from whichgen.experiments.fusion import FusionOptions
     from whichgen.experiments.fusion import fuse as run
     from whichgen.report.fusion_report import candidate_rows, write_fused
 
-    if request.blocks:
-        raise DataError("a fusion reads all blocks; leave -b out, or use `whichgen linear`.")
-    if traces and TRACES not in request.backbone.split("+"):
-        request = replace(request, backbone=f"{request.backbone}+{TRACES}")
-    given = FusionOptions(
-        metric=request.metric,
-        protocol=request.protocol,
-        tpr=request.tpr,
-        seed=request.source.seed,
-        jobs=request.jobs,
-    )
-    options = replace(
-        given,
-        values=given.values if C is None else (C,),
-        scores=names(score) or given.scores,
-    )
+    request = with_traces(request) if traces else request
+    options = fusion_options(request, C, score)
     config = request.as_config(options)
     dataset, folder = open_run(request, "fusion", config)
     encoder, parts = request.extract(dataset)
@@ -70,4 +57,33 @@ def fuse(
         folder,
         f"{dataset.name}, {result.chosen.members} fused, C = {result.chosen.value:g}, score "
         f"{result.chosen.score}",
+    )
+
+
+def with_traces(request: Request) -> Request:
+    """The request with traces joined to its encoder."""
+    from whichgen.encoders.names import TRACES
+
+    if TRACES in request.backbone.split("+"):
+        return request
+    return replace(request, backbone=f"{request.backbone}+{TRACES}")
+
+
+def fusion_options(request: Request, C: float | None = None, score: str = "") -> FusionOptions:
+    """The options of :func:`whichgen.experiments.fusion.fuse`; one C, and scores, if named."""
+    from whichgen.experiments.fusion import FusionOptions
+
+    if request.blocks:
+        raise DataError("a fusion reads all blocks; leave -b out, or use `whichgen linear`.")
+    given = FusionOptions(
+        metric=request.metric,
+        protocol=request.protocol,
+        tpr=request.tpr,
+        seed=request.source.seed,
+        jobs=request.jobs,
+    )
+    return replace(
+        given,
+        values=given.values if C is None else (C,),
+        scores=names(score) or given.scores,
     )

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from whichgen.cli.console import say, show_table, track
 from whichgen.cli.fit import knn_family, linear_family
+from whichgen.cli.fuse import fusion_options, with_traces
 from whichgen.cli.options import Request, fitting_command, names
 from whichgen.errors import DataError
+
+if TYPE_CHECKING:
+    from whichgen.experiments.fit import FitOptions
+    from whichgen.experiments.fusion import FusionOptions
+    from whichgen.heads.base import HeadFamily
 
 
 @fitting_command
 def lowdata(
     request: Request,
-    head: Annotated[str, typer.Option(help="linear or knn.")] = "linear",
+    head: Annotated[str, typer.Option(help="linear, knn or fusion.")] = "linear",
     shots: Annotated[
         str,
         typer.Option(
@@ -27,7 +33,6 @@ def lowdata(
 ) -> None:
     """Repeat the fit on few images a class, over several draws."""
     from whichgen.experiments.lowdata import low_data
-    from whichgen.heads.families import family_of
     from whichgen.provenance import provenance
     from whichgen.report.curves import lowdata_rows, write_lowdata
 
@@ -35,11 +40,17 @@ def lowdata(
         numbers = [int(n) for n in names(shots)]
     except ValueError:
         raise DataError(f"--shots {shots!r}: expected whole numbers, as in 1,10,100.") from None
-    families = {"linear": linear_family(None, -6, 5, 45, 1000), "knn": knn_family(None, 1, 20, 20)}
-    family = families.get(head) or family_of(head)
-    options = request.fit_options(family)
+    options: FitOptions | FusionOptions
+    if head == "fusion":
+        request = with_traces(request)
+        options = fusion_options(request)
+        config, checked = request.as_config(options), None
+    else:
+        family = _family(head)
+        options = checked = request.fit_options(family)
+        config = request.as_config(family)
     dataset = request.source.open(request.cache, track=track)
-    encoder, parts = request.extract(dataset, options)
+    encoder, parts = request.extract(dataset, checked)
     points = list(
         low_data(
             parts,
@@ -52,7 +63,7 @@ def lowdata(
         )
     )
     record = provenance(
-        {**request.as_config(family), "shots": numbers},
+        {**config, "shots": numbers},
         seeds={"seed": request.source.seed, "draws": seeds},
         encoder=encoder.describe(),
         data_hash=parts.data_hash,
@@ -60,3 +71,11 @@ def lowdata(
     folder = write_lowdata(points, record, request.run_folder("lowdata", dataset))
     show_table(lowdata_rows(points), title=f"{dataset.name}: {head} head on few images")
     say(f"Everything is in {folder}")
+
+
+def _family(head: str) -> HeadFamily:
+    from whichgen.heads.families import family_of
+
+    if head == "linear":
+        return linear_family(None, -6, 5, 45, 1000)
+    return knn_family(None, 1, 20, 20) if head == "knn" else family_of(head)

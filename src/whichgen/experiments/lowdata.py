@@ -13,6 +13,7 @@ from whichgen.data.samples import Sample
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import DataError
 from whichgen.experiments.fit import FitOptions, fit
+from whichgen.experiments.fusion import FusionOptions, fuse
 from whichgen.experiments.parts import Parts
 
 #: Training images a class.
@@ -21,11 +22,14 @@ SHOTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 4000)
 
 @dataclass(frozen=True)
 class LowDataPoint:
-    """Test figures, in [0, 1], of one fit on ``shots`` images a class drawn with ``seed``."""
+    """Test figures, in [0, 1], of one fit on ``shots`` images a class drawn with ``seed``.
+
+    ``blocks`` and ``value`` (C or k) were chosen.
+    """
 
     shots: int
     seed: int
-    block: int
+    blocks: tuple[int, ...]
     value: float
     accuracy: float
     auroc: float | None
@@ -70,26 +74,31 @@ def _training_images(parts: Parts) -> dict[str, dict[Sample, list[int]]]:
 def low_data(
     parts: Parts,
     encoder: Encoder,
-    options: FitOptions,
+    options: FitOptions | FusionOptions,
     *,
     shots: Sequence[int] = SHOTS,
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     cache: Path | None = None,
     track: Track = untracked,
 ) -> Iterator[LowDataPoint]:
-    """Fits and tests for each number of images and each seed.
+    """Fits (or fuses, as the options say) and tests for each number of images and each seed.
 
     Block and hyperparameter are chosen anew for each fit, on the whole validation part (as in the
     paper: only training images are few).
     """
     runs = [(n, seed) for n in possible_shots(parts, shots) for seed in seeds]
     for n, seed in track(runs, description="Low-data fits", total=len(runs)):
-        result = fit(draw(parts, n, seed), encoder, options, cache=cache)
+        drawn = draw(parts, n, seed)
+        result = (
+            fuse(drawn, encoder, options)
+            if isinstance(options, FusionOptions)
+            else fit(drawn, encoder, options, cache=cache)
+        )
         found = result.evaluation
         yield LowDataPoint(
             shots=n,
             seed=seed,
-            block=result.block,
+            blocks=result.model.blocks,
             value=result.model.value,
             accuracy=found.closed.accuracy,
             auroc=found.detection.auroc if found.detection else None,

@@ -1,0 +1,148 @@
+"""One cell of the claims: a method, on one choice of unknown generators, with one seed.
+
+A cell's figures and answers are kept in files of their own, so that a stopped run goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from whichgen.atomic import replacing, write_text
+from whichgen.attribution.model import save_model
+from whichgen.data.perturb import parse_perturbation
+from whichgen.data.source import DataSource
+from whichgen.encoders.encoder import Encoder
+from whichgen.evaluation.evaluate import Answers
+from whichgen.experiments.fit import FitOptions, fit
+from whichgen.experiments.fusion import FusionOptions, fuse
+from whichgen.experiments.lowdata import draw
+from whichgen.experiments.parts import extract_parts
+from whichgen.experiments.tested import Tested
+from whichgen.features.store import FeatureStore
+from whichgen.heads.linear import LinearProbe
+
+#: Every method chooses by this.
+METRIC = "OSCR"
+
+#: What robust training adds a copy of each image of.
+AUGMENT = ("jpeg", "blur", "crop", "resize", "social")
+
+#: Methods by name: the joined encoders' names after the first one, and what training is augmented
+#: by.
+METHODS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "paper": ("", ()),
+    "fusion": ("+traces", ()),
+    "paper augmented": ("", AUGMENT),
+    "fusion augmented": ("+traces", AUGMENT),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is measured.
+
+    Parameters
+    ----------
+    data, choice
+        Name of the data set, and of the choice of unknown generators.
+    method
+        One of :data:`METHODS`.
+    perturbation
+        What every image went through, those of training too; empty: nothing.
+    shots
+        Training images a class, at most; 0: all.
+    """
+
+    data: str
+    choice: str
+    method: str
+    seed: int
+    perturbation: str = ""
+    shots: int = 0
+
+    @property
+    def name(self) -> str:
+        """The name of its files."""
+        parts = [self.data, self.choice, self.method, f"seed{self.seed}"]
+        parts += [self.perturbation.replace(":", "")] if self.perturbation else []
+        parts += [f"shots{self.shots}"] if self.shots else []
+        return "_".join(parts).replace(" ", "-")
+
+
+def run_cell(
+    cell: Cell, source: DataSource, encoder: Encoder, cache: Path, out: Path
+) -> Mapping[str, Any]:
+    """The figures of a cell, in [0, 1]: measured, or read if they are there."""
+    file = out / f"{cell.name}.json"
+    if not file.is_file():
+        found = _measure(cell, source, encoder, cache)
+        save_model(found.model, out / "models" / cell.name)
+        with replacing(out / f"{cell.name}.npz") as temporary, temporary.open("wb") as handle:
+            np.savez_compressed(handle, allow_pickle=False, **_arrays(found))
+        write_text(
+            file,
+            json.dumps(
+                {
+                    "cell": asdict(cell),
+                    "figures": dict(found.model.metrics),
+                    "chosen": {
+                        "blocks": list(found.model.blocks),
+                        "C": found.model.value,
+                        "score": found.model.score_name,
+                    },
+                    "images": {"known": len(found.known), "unknown": len(found.unknown)},
+                    "provenance": dict(found.model.provenance),
+                },
+                indent=1,
+            ),
+        )
+    kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return kept
+
+
+def read_answers(cell: Cell, out: Path) -> tuple[Answers, Answers, list[str]]:
+    """A measured cell's answers about known and unknown test images, and the known origins."""
+    with np.load(out / f"{cell.name}.npz", allow_pickle=False) as arrays:
+        known, unknown = (
+            Answers(
+                arrays[f"{part}_probabilities"], arrays[f"{part}_origins"], arrays[f"{part}_scores"]
+            )
+            for part in ("known", "unknown")
+        )
+        return known, unknown, arrays["origins"].tolist()
+
+
+def _measure(cell: Cell, source: DataSource, encoder: Encoder, cache: Path) -> Tested:
+    _, augment = METHODS[cell.method]
+    parts = extract_parts(
+        source.open(cache),
+        encoder,
+        FeatureStore(cache / "features", encoder),
+        augment=augment,
+        perturbation=parse_perturbation(cell.perturbation) if cell.perturbation else None,
+        seed=cell.seed,
+    )
+    if cell.shots:
+        parts = draw(parts, cell.shots, cell.seed)
+    config = {**source.as_config(), **asdict(cell)}
+    if cell.method.startswith("paper"):
+        options = FitOptions(LinearProbe(), metric=METRIC, seed=cell.seed)
+        return fit(parts, encoder, options, config=config, cache=cache / "sweeps")
+    return fuse(parts, encoder, FusionOptions(metric=METRIC, seed=cell.seed), config=config)
+
+
+def _arrays(found: Tested) -> dict[str, np.ndarray]:
+    arrays = {"origins": np.array(found.model.origins)}
+    for part, answers in (("known", found.known), ("unknown", found.unknown)):
+        arrays |= {
+            f"{part}_probabilities": answers.probabilities,
+            f"{part}_scores": answers.scores,
+            f"{part}_origins": answers.origins,
+        }
+    return arrays
