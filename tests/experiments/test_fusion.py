@@ -18,14 +18,13 @@ from whichgen.encoders.joined import join
 from whichgen.errors import FitError
 from whichgen.evaluation.evaluate import label_indices
 from whichgen.experiments.fusion import (
-    AGREEMENT,
     FusionCandidate,
     FusionOptions,
     _unless_beaten,
     fuse,
-    member_sets,
 )
 from whichgen.experiments.parts import Parts, extract_parts
+from whichgen.experiments.views import AGREEMENT, member_sets
 from whichgen.features.extract import FeatureTable
 from whichgen.features.store import FeatureStore
 from whichgen.heads.fusion import Fusion
@@ -84,7 +83,9 @@ def test_figures_are_those_of_the_head_on_validation_and_on_test(
         train = of("train", known)
         labels = label_indices(train.origins, known)
         x = train.blocks(model.blocks)
-        head = Fusion(widths=widths).fit(x, labels, len(known), model.value)
+        head = Fusion(widths=widths, shrinkage=found.chosen.shrinkage).fit(
+            x, labels, len(known), model.value
+        )
         scores = [head.logits(t.blocks(model.blocks)) for t in (asked, unknown)]
         truth = np.repeat([1, 0], [len(scores[0]), len(scores[1])])
         right = scores[0].argmax(axis=1) == label_indices(asked.origins, known)
@@ -104,7 +105,8 @@ def test_figures_are_those_of_the_head_on_validation_and_on_test(
         (c for c in found.grid if c.members == found.members[-1].members),
         key=lambda c: c.metric("OSCR"),
     )
-    assert found.chosen.value == best.value
+    assert (found.chosen.value, found.chosen.shrinkage) == (best.value, best.shrinkage)
+    assert len(found.grid) == len(found.members) * len(OPTIONS.values) * len(OPTIONS.shrinkages)
     assert found.evaluation.closed.accuracy == found.chosen.test_accuracy
     assert found.evaluation.oscr == pytest.approx(found.chosen.test_oscr)
 
@@ -166,7 +168,7 @@ def test_without_unknown_images_accuracy_chooses(
 
 
 def candidate(score: str, value: float) -> FusionCandidate:
-    return FusionCandidate("a", 1.0, score, 0.9, value, value)
+    return FusionCandidate("a", 1.0, 1.0, score, 0.9, value, value)
 
 
 def test_the_usual_candidate_is_kept_unless_another_beats_it_by_a_margin() -> None:
@@ -187,7 +189,24 @@ def test_the_temperature_is_of_validation_images_and_changes_no_answer(
     np.testing.assert_allclose(found.known.probabilities, expected)
 
 
-@pytest.mark.parametrize("wrong", [{"values": ()}, {"values": (-1.0,)}, {"scores": ("magic",)}])
-def test_wrong_options_are_told(wrong: dict[str, Any]) -> None:
-    with pytest.raises(FitError, match=r"positive values of C|unknown open-set score 'magic'"):
+@pytest.mark.parametrize("shrinkage", [1.0, 0.1])
+def test_one_shrinkage_can_be_asked_for(
+    make_parts: Callable[..., Parts], encoder: Encoder, shrinkage: float
+) -> None:
+    found = fuse(make_parts(**HELD_OUT), encoder, replace(OPTIONS, shrinkages=(shrinkage,)))
+    assert {c.shrinkage for c in (*found.grid, *found.scores)} == {shrinkage}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"values": ()}, "positive values of C"),
+        ({"values": (-1.0,)}, "positive values of C"),
+        ({"scores": ("magic",)}, "unknown open-set score 'magic'"),
+        ({"shrinkages": (0.5, 0.0)}, "values of shrinkage over 0"),
+        ({"shrinkages": ()}, "values of shrinkage over 0"),
+    ],
+)
+def test_wrong_options_are_told(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(FitError, match=said):
         FusionOptions(**wrong)

@@ -123,3 +123,41 @@ def test_widths_must_add_up() -> None:
     with pytest.raises(FitError, match=r"views of \[3, 1\] columns, but there are 8"):
         Fusion(widths=(3, 1)).fit(x, y, 3, 1.0)
     assert len(Fusion().fit(x, y, 3, 1.0).views) == 1
+
+
+@pytest.mark.parametrize(("n", "d"), [(40, 6), (24, 60)], ids=["tall", "wide"])
+@pytest.mark.parametrize("shrinkage", [1.0, 0.3, 0.01])
+def test_a_probe_is_the_optimum_of_the_penalty_in_the_metric_of_within_origin_scatter(
+    n: int, d: int, shrinkage: float
+) -> None:
+    rng = np.random.default_rng(0)
+    y, C = np.arange(n) % 3, 2.0
+    x = (rng.normal(size=(n, d)) + y[:, None]) * rng.uniform(0.1, 10, d)
+    (view,) = fit_view(x.astype(np.float32), y, 3, (C,), shrinkage)
+    z = view.standardise(x.astype(np.float32)).astype(np.float64)
+    within = np.zeros((d, d))
+    for origin in range(3):
+        rows = z[y == origin]
+        within += (rows - rows.mean(axis=0)).T @ (rows - rows.mean(axis=0))
+    metric = (1 - shrinkage) * within * d / np.trace(within) + shrinkage * np.eye(d)
+
+    def gradient(weights: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        p = softmax(z @ weights.T + bias, axis=1) - np.eye(3)[y]
+        return C * p.T @ z + weights @ metric, p.sum(axis=0)
+
+    by_weights, by_bias = gradient(view.probe.weights, view.probe.bias)
+    assert np.abs(by_weights).max() < 1e-4 * np.abs(view.probe.weights @ metric).max()
+    assert np.abs(by_bias).max() < 1e-4
+
+
+def test_one_image_of_each_origin_says_nothing_of_scatter() -> None:
+    x, y = images()
+    first, second = (fit_view(x[:3], y[:3], 3, (10.0,), s)[0] for s in (1.0, 0.1))
+    assert np.array_equal(first.probe.weights, second.probe.weights)
+
+
+@pytest.mark.parametrize("shrinkage", [0.0, -1.0, 1.5])
+def test_a_shrinkage_out_of_range_is_told(shrinkage: float) -> None:
+    x, y = images()
+    with pytest.raises(FitError, match="shrinkage must be over 0 and at most 1"):
+        fit_view(x, y, 3, (1.0,), shrinkage)

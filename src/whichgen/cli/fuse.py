@@ -55,7 +55,8 @@ def fuse(
     show_tested(
         result,
         folder,
-        f"{dataset.name}, {result.chosen.members} fused, C = {result.chosen.value:g}, score "
+        f"{dataset.name}, {result.chosen.members} fused, C = {result.chosen.value:g}, shrinkage "
+        f"{result.chosen.shrinkage:g}, score "
         f"{result.chosen.score}",
     )
 

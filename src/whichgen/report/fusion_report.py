@@ -46,6 +46,7 @@ def candidate_rows(candidates: Sequence[FusionCandidate], first: str) -> list[Ro
         {
             first: getattr(c, first),
             "C": f"{c.value:g}",
+            "shrinkage": f"{c.shrinkage:g}",
             "val AUROC": percent(c.auroc),
             "val OSCR": percent(c.oscr),
             "val accuracy": percent(c.accuracy),
@@ -65,7 +66,8 @@ def _markdown(fusion: Fused, plots: list[str]) -> str:
             f"# {model.provenance['config'].get('data', 'Fusion')}: fused views",
             f"Protocol `{fusion.protocol.name}`: {evaluation.known_images} known and "
             f"{evaluation.unknown_images} unknown test images. Chosen by validation "
-            f"{fusion.metric}: **{chosen.members}**, **C = {chosen.value:g}**, open-set score "
+            f"{fusion.metric}: **{chosen.members}**, **C = {chosen.value:g}**, shrinkage "
+            f"**{chosen.shrinkage:g}**, open-set score "
             f"**{chosen.score}**. Answers with a score below {model.threshold:.6g} are "
             f"`{UNKNOWN}` (keeps {100 * model.tpr:g} % of known validation images).",
             part["notes"],
@@ -74,11 +76,11 @@ def _markdown(fusion: Fused, plots: list[str]) -> str:
             part["calibration"],
             part["unknown"],
             part["known"],
-            "## Which members\n\nEach set at its best C, with the score max_logit. The last three "
-            f"columns are test figures, which chose nothing.\n\n"
+            "## Which members\n\nEach set at its best C and shrinkage, with the score max_logit. "
+            f"The last three columns are test figures, which chose nothing.\n\n"
             f"{markdown_table(candidate_rows(fusion.members, 'members'))}",
-            "## Which open-set score\n\nWith the chosen members and C; those that measure "
-            "distances do so in the principal components of the standardised views.\n\n"
+            "## Which open-set score\n\nWith the chosen members, C and shrinkage; those that "
+            "measure distances do so in the principal components of the standardised views.\n\n"
             f"{markdown_table(candidate_rows(fusion.scores, 'score'))}",
             plot_section(plots),
             part["record"],

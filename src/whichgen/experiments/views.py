@@ -1,0 +1,176 @@
+"""What views say alone and together: fitted once, and compared in every set of members."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, combinations
+from pathlib import Path
+from statistics import fmean
+from typing import TypeVar
+
+import numpy as np
+
+from whichgen.data.duplicates import Track
+from whichgen.encoders.encoder import Encoder
+from whichgen.evaluation.detection import auroc
+from whichgen.evaluation.evaluate import Answers, label_indices
+from whichgen.evaluation.oscr import oscr
+from whichgen.experiments.sweeps import in_processes
+from whichgen.features.extract import FeatureTable
+from whichgen.heads.fusion import FusionHead, ViewProbe, fit_view, fused
+from whichgen.openset.base import OpenSetScore
+from whichgen.openset.catalogue import score_family
+
+K = TypeVar("K")
+
+#: Accuracy, AUROC and OSCR; ``None`` where there are no unknown images.
+Figures = tuple[float, float | None, float | None]
+
+#: Shrinkage and C of a probe.
+Setting = tuple[float, float]
+
+#: Members, C and shrinkage are chosen by this score.
+AGREEMENT = "max_logit"
+
+
+@dataclass(frozen=True)
+class FittedViews:
+    """Every view's probe for each setting on some training images, and the images asked about."""
+
+    probes: list[list[ViewProbe]]
+    known: tuple[str, ...]
+    train: FeatureTable
+    asked_known: FeatureTable
+    asked_unknown: FeatureTable
+
+
+def member_sets(encoder: Encoder) -> dict[str, tuple[int, ...]]:
+    """Every set of an encoder's members with the numbers of its views; the largest set last.
+
+    Of one member alone there is one set. The numbers count views member after member.
+    """
+    given = [member["name"] for member in encoder.preprocessing.get("members", ())]
+    names = [Path(name).name for name in given or [encoder.name]]
+    if len(set(names)) < len(names):  # folders of one name in different places
+        names = given
+    sizes = [len(views) for views in encoder.views]
+    firsts = np.cumsum([0, *sizes])[:-1].tolist()
+    numbers = [range(first, first + size) for first, size in zip(firsts, sizes, strict=True)]
+    return {
+        " + ".join(names[m] for m in chosen): tuple(v for m in chosen for v in numbers[m])
+        for size in range(1, len(names) + 1)
+        for chosen in combinations(range(len(names)), size)
+    }
+
+
+def fit_views(
+    trained: Mapping[tuple[str, ...], FeatureTable],
+    views: Sequence[tuple[int, ...]],
+    settings: Sequence[Setting],
+    *,
+    jobs: int,
+    track: Track,
+) -> dict[tuple[str, ...], list[list[ViewProbe]]]:
+    """For each set of known origins, every view's probe for each setting."""
+    of_shrinkage: dict[float, list[float]] = {}
+    for shrinkage, value in settings:
+        of_shrinkage.setdefault(shrinkage, []).append(value)
+    calls = (
+        (table.blocks(view), label_indices(table.origins, known), len(known), values, shrinkage)
+        for known, table in trained.items()
+        for view in views
+        for shrinkage, values in of_shrinkage.items()
+    )
+    each = len(of_shrinkage)
+    paths = list(
+        track(
+            in_processes(fit_view, calls, jobs=jobs),
+            description="Fitting views",
+            total=len(trained) * len(views) * each,
+        )
+    )
+    of_view = [list(chain(*paths[i : i + each])) for i in range(0, len(paths), each)]
+    return {
+        known: of_view[i * len(views) : (i + 1) * len(views)] for i, known in enumerate(trained)
+    }
+
+
+def by_members(
+    fitted: FittedViews,
+    views: Sequence[tuple[int, ...]],
+    sets: Mapping[str, tuple[int, ...]],
+    settings: Sequence[Setting],
+) -> Iterator[tuple[tuple[str, Setting], Figures]]:
+    """The figures of every set of members at every setting, by the views' agreement."""
+    tables = (fitted.asked_known, fitted.asked_unknown)
+    said = [
+        [
+            [probe.log_probabilities(table.blocks(view)) for probe in path]
+            for view, path in zip(views, fitted.probes, strict=True)
+        ]
+        for table in tables
+    ]
+    score = score_family(AGREEMENT).restore({})
+    for name, numbers in sets.items():
+        for i, setting in enumerate(settings):
+            logits = [np.mean([of[v][i] for v in numbers], axis=0) for of in said]
+            answers = [
+                Answers(z, table.origins, score(np.empty((len(z), 0)), z))
+                for z, table in zip(logits, tables, strict=True)
+            ]
+            yield (name, setting), _figures(answers[0], answers[1], fitted.known)
+
+
+def by_score(
+    fitted: FittedViews, head: FusionHead, blocks: Sequence[int], names: Sequence[str]
+) -> tuple[dict[str, Figures], dict[str, OpenSetScore]]:
+    """The figures of every open-set score, and the scores fitted on the training images."""
+    labels = label_indices(fitted.train.origins, fitted.known)
+    features = fitted.train.blocks(blocks)
+    train = (head.embed(features), head.logits(features))
+    asked = []
+    for table in (fitted.asked_known, fitted.asked_unknown):
+        features = table.blocks(blocks)
+        asked.append((table.origins, head.embed(features), head.logits(features)))
+    figures, scores = {}, {}
+    for name in names:
+        score = score_family(name).fit(*train, labels, len(fitted.known))
+        known, unknown = (Answers(z, origins, score(x, z)) for origins, x, z in asked)
+        figures[name], scores[name] = _figures(known, unknown, fitted.known), score
+    return figures, scores
+
+
+def fused_head(
+    fitted: FittedViews, numbers: Sequence[int], at: int, blocks: Sequence[int]
+) -> FusionHead:
+    return fused([fitted.probes[v][at] for v in numbers], fitted.train.blocks(blocks))
+
+
+def mean_figures(folds: Iterable[Iterable[tuple[K, Figures]]]) -> dict[K, Figures]:
+    """Figures averaged over folds."""
+    found: dict[K, list[Figures]] = defaultdict(list)
+    for fold in folds:
+        for key, figures in fold:
+            found[key].append(figures)
+
+    def mean(values: Iterable[float | None]) -> float | None:
+        present = [v for v in values if v is not None]
+        return fmean(present) if present else None
+
+    return {
+        key: (fmean(f[0] for f in of), mean(f[1] for f in of), mean(f[2] for f in of))
+        for key, of in found.items()
+    }
+
+
+def _figures(known: Answers, unknown: Answers, origins: Sequence[str]) -> Figures:
+    correct = known.predicted == known.labels(origins)
+    if not len(unknown):
+        return float(correct.mean()), None, None
+    return (
+        float(correct.mean()),
+        auroc(known.scores, unknown.scores),
+        oscr(known.scores, correct, unknown.scores),
+    )
