@@ -163,6 +163,39 @@ class Attributor:
                 batch = []
         return answers + self._answer(batch, quantile)
 
+    def encode(
+        self,
+        images: Iterable[ImageLike],
+        *,
+        batch_size: int = 32,
+        threads: int = 4,
+        track: Track = untracked,
+    ) -> tuple[np.ndarray, list[str]]:
+        """What the model's head reads of images.
+
+        Returns
+        -------
+        features
+            float32 array (readable images, d), in the order of the images.
+        errors
+            For each image why it can't be read, or nothing.
+        """
+        listed = list(images)
+        jobs = ((self.encoder, image, number) for number, image in enumerate(listed, start=1))
+        prepared = prefetched(_prepare, jobs, threads=threads, depth=4 * batch_size)
+        found, batch, errors = [], [], []
+        for _, pixels in track(prepared, description="Encoding", total=len(listed)):
+            errors.append(str(pixels) if isinstance(pixels, ImageError) else "")
+            if isinstance(pixels, np.ndarray):
+                batch.append(pixels)
+            if len(batch) == batch_size:
+                found.append(self._features(np.stack(batch)))
+                batch = []
+        if batch:
+            found.append(self._features(np.stack(batch)))
+        width = sum(self.encoder.block_dims[b] for b in self.model.blocks)
+        return np.concatenate([np.empty((0, width), np.float32), *found]), errors
+
     def quantile(self, coverage: float) -> ConformalQuantile:
         """What prediction sets of a coverage need; its notes say if images were too few."""
         if self.model.calibration is None:
@@ -203,6 +236,10 @@ class Attributor:
 
     def _ask(self, pixels: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
         """Each image's probabilities (origins,) and score."""
+        probabilities, scores = self.model.answer(self._features(pixels))
+        return zip(probabilities, scores, strict=True)
+
+    def _features(self, pixels: np.ndarray) -> np.ndarray:
         blocks = self.encoder.encode(pixels)
         features = np.hstack([blocks[b] for b in self.model.blocks])
         if not np.isfinite(features).all():
@@ -210,8 +247,7 @@ class Attributor:
                 f"{self.encoder.name} gave NaN or infinite features. Its weights are damaged, or "
                 f"{self.encoder.dtype} is too narrow for it."
             )
-        probabilities, scores = self.model.answer(features)
-        return zip(probabilities, scores, strict=True)
+        return features
 
 
 def _prepare(

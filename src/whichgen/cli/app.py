@@ -12,6 +12,7 @@ import typer
 
 from whichgen.cli import dataset
 from whichgen.cli.attribute import attribute
+from whichgen.cli.enroll import enroll, fewshot
 from whichgen.cli.fit import knn, linear
 from whichgen.cli.fuse import fuse
 from whichgen.cli.lowdata import lowdata
@@ -41,7 +42,8 @@ def start(
         raise typer.Exit
 
 
-for command in (linear, knn, fuse, attribute, evaluate, robustness, lowdata):
+_COMMANDS = (linear, knn, fuse, attribute, enroll, evaluate, robustness, lowdata, fewshot)
+for command in _COMMANDS:
     app.command()(command)
 app.add_typer(dataset.app, name="dataset")
 

@@ -295,7 +295,7 @@ def _shared(
         float, typer.Option(help="Share of known validation images the threshold keeps.")
     ] = 0.95,
     augment: Annotated[
-        str, typer.Option(help="Add perturbed training copies: jpeg,blur,crop,resize,social.")
+        str, typer.Option(help="Add perturbed training copies: jpeg,blur, crop,resize,social.")
     ] = "",
     seed: Seed = 0,
     batch_size: BatchSize = 32,

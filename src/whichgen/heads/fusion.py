@@ -224,14 +224,36 @@ def fit_view(
     mean, scale = mean.astype(np.float32), scale.astype(np.float32)
     x = _standardised(features, mean, scale)
     # With w = Σ_λ^(−½) u the penalty is the usual one of u.
-    apply = _inverse_root(x, labels, n_origins, shrinkage)
+    apply = inverse_root(x, labels, n_origins, shrinkage)
     path = LinearProbe(max_iter=max_iter).path(apply(x), labels, n_origins, values)
     return [
         ViewProbe(mean, scale, LinearHead(apply(probe.weights), probe.bias)) for _, probe in path
     ]
 
 
-def _inverse_root(
+def fused(views: Sequence[ViewProbe], features: np.ndarray) -> FusionHead:
+    """The head of fitted views; ``features``, float array (n, d), are the training images."""
+    head = FusionHead(tuple(views), np.empty((0, features.shape[1]), np.float32))
+    k = min(EMBEDDING_DIMS, len(features) - 1, features.shape[1])
+    if k < 1:
+        return head
+    pca = PCA(k, svd_solver="randomized", random_state=0).fit(head.standardise(features))
+    return FusionHead(head.views, np.ascontiguousarray(pca.components_, dtype=np.float32))
+
+
+def split_views(features: np.ndarray, widths: Sequence[int]) -> list[np.ndarray]:
+    """The columns (n, d) as one array a view; :class:`FitError` unless the widths add up to d.
+
+    Without widths all are one view.
+    """
+    if not widths:
+        return [features]
+    if sum(widths) != features.shape[1]:
+        raise FitError(f"views of {list(widths)} columns, but there are {features.shape[1]}.")
+    return np.split(features, np.cumsum(widths)[:-1].tolist(), axis=1)
+
+
+def inverse_root(
     x: np.ndarray, labels: np.ndarray, n_origins: int, shrinkage: float
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Rows (n, d) → rows · Σ_λ^(−½), of the same dtype.
@@ -259,28 +281,6 @@ def _inverse_root(
         return np.asarray(off + (rows @ axes) @ change.T, dtype=rows.dtype)
 
     return apply
-
-
-def fused(views: Sequence[ViewProbe], features: np.ndarray) -> FusionHead:
-    """The head of fitted views; ``features``, float array (n, d), are the training images."""
-    head = FusionHead(tuple(views), np.empty((0, features.shape[1]), np.float32))
-    k = min(EMBEDDING_DIMS, len(features) - 1, features.shape[1])
-    if k < 1:
-        return head
-    pca = PCA(k, svd_solver="randomized", random_state=0).fit(head.standardise(features))
-    return FusionHead(head.views, np.ascontiguousarray(pca.components_, dtype=np.float32))
-
-
-def split_views(features: np.ndarray, widths: Sequence[int]) -> list[np.ndarray]:
-    """The columns (n, d) as one array a view; :class:`FitError` unless the widths add up to d.
-
-    Without widths all are one view.
-    """
-    if not widths:
-        return [features]
-    if sum(widths) != features.shape[1]:
-        raise FitError(f"views of {list(widths)} columns, but there are {features.shape[1]}.")
-    return np.split(features, np.cumsum(widths)[:-1].tolist(), axis=1)
 
 
 def _standardised(features: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:

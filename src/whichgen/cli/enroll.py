@@ -1,0 +1,148 @@
+"""``whichgen enroll`` and ``whichgen fewshot``: a new origin from a few images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whichgen.cli.attribute import find_images
+from whichgen.cli.console import guarded, say, show_table, track, warn
+from whichgen.cli.options import (
+    CACHE,
+    BatchSize,
+    CacheFolder,
+    Device,
+    GroupColumn,
+    Groups,
+    Unknown,
+    UnknownVal,
+    names,
+    open_store,
+)
+from whichgen.cli.robustness import Backbone, Data, ModelFolder, source_of
+from whichgen.errors import DataError
+
+#: More images than that are enough to fit anew.
+_MANY = 50
+
+
+@guarded
+def enroll(
+    model: ModelFolder,
+    name: Annotated[str, typer.Argument(help="The new origin.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files of it, or folders of them.")],
+    output_dir: Annotated[
+        Path | None,
+        typer.Option("-o", "--output_dir", help="The new model's folder (default: MODEL+NAME)."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite a model that is there.")
+    ] = False,
+    backbone: Backbone = "",
+    device: Device = "auto",
+    batch_size: BatchSize = 32,
+) -> None:
+    """Teach a model a new generator from 1 to 50 images, without fitting it anew."""
+    from whichgen.attribution.attributor import Attributor
+    from whichgen.attribution.enroll import enroll as run
+    from whichgen.attribution.model import DESCRIPTION_FILE, find_model, save_model
+    from whichgen.data.images import image_digest, read_bytes
+
+    found = find_model(model)
+    run_folder = found.parent if found.name == "model" else found
+    folder = output_dir or run_folder.with_name(f"{run_folder.name}+{name}")
+    if (folder / "model" / DESCRIPTION_FILE).is_file() and not force:
+        raise DataError(f"{folder} holds a model. Choose another folder with -o, or add --force.")
+    files = find_images(images)
+    digests = {image_digest(read_bytes(file)): file for file in reversed(files)}
+    if len(digests) < len(files):
+        warn(f"{len(files) - len(digests)} images are there twice and count once.")
+    attributor = Attributor.load(model, device=device, backbone=backbone)
+    features, errors = attributor.encode(list(digests.values()), batch_size=batch_size, track=track)
+    unread = [error for error in errors if error]
+    if unread:
+        raise DataError(
+            f"{len(unread)} of {len(errors)} images can't be read, the first: {unread[0]}. Leave "
+            "them out; nothing was enrolled."
+        )
+    result = run(attributor.model, name, features, source=[digest.hex() for digest in digests])
+    save_model(result.model, folder / "model")
+    before, after = (f"{100 * share:.1f}" for share in result.old_accuracy)
+    old, new = (f"{threshold:.6g}" for threshold in result.threshold)
+    recognised = result.recognised
+    show_table(
+        [
+            {"%": "old origins right", "before": before, "after": after},
+            {
+                "%": "new images right",
+                "before": "",
+                "after": "–" if recognised is None else f"{100 * recognised:.1f}",
+            },
+            {"%": "threshold (score)", "before": old, "after": new},
+        ],
+        title=f"{name} enrolled from {result.images} images. Old origins: held-out exemplars; new "
+        "images: each asked of a model enrolled from others",
+    )
+    counts = ", ".join(f"{origin} {n}" for origin, n in result.answered.items())
+    say(f"The model without {name} answered: {counts}.")
+    if result.images > _MANY:
+        warn(f"note: {result.images} images are enough to fit a model anew; it will be better.")
+    say(f"The new model is in {folder}; the old one is as it was.")
+
+
+@guarded
+def fewshot(
+    model: ModelFolder,
+    data: Data = "",
+    unknown: Unknown = "",
+    unknown_val: UnknownVal = "",
+    groups: Groups = "",
+    group_column: GroupColumn = "",
+    shots: Annotated[
+        str, typer.Option(help="Images of the new generator: N,N,…")
+    ] = "1,2,5,10,20,50",
+    seeds: Annotated[int, typer.Option(min=1, help="Draws for each number of images.")] = 3,
+    output_dir: Annotated[
+        Path | None, typer.Option("-o", "--output_dir", help="Default: the run's folder.")
+    ] = None,
+    backbone: Backbone = "",
+    device: Device = "auto",
+    cache: CacheFolder = CACHE,
+) -> None:
+    """Enrol each unknown generator of a test from few images, and test the new model."""
+    from whichgen.attribution.attributor import Attributor
+    from whichgen.attribution.model import find_model
+    from whichgen.experiments.fewshot import few_shots
+    from whichgen.experiments.parts import extract_parts
+    from whichgen.provenance import provenance
+    from whichgen.report.fewshot import fewshot_rows, write_fewshot
+
+    try:
+        numbers = sorted({int(n) for n in names(shots)})
+    except ValueError:
+        raise DataError(f"--shots {shots!r}: expected whole numbers, as in 1,5,10.") from None
+    attributor = Attributor.load(model, device=device, backbone=backbone)
+    loaded, encoder = attributor.model, attributor.encoder
+    source = source_of(loaded, data, unknown, unknown_val, groups, group_column)
+    dataset = source.open(cache, track=track)
+    parts = extract_parts(
+        dataset,
+        encoder,
+        open_store(cache, encoder),
+        parts=("test", "val_unknown", "test_unknown"),
+        track=track,
+    )
+    points = list(few_shots(loaded, parts, shots=numbers, seeds=range(seeds), track=track))
+    record = provenance(
+        {**source.as_config(), "shots": numbers, "model": str(model.resolve())},
+        seeds={"seed": source.seed, "draws": seeds},
+        encoder=encoder.describe(),
+        data_hash=parts.data_hash,
+    )
+    found = find_model(model)
+    folder = output_dir or (found.parent if found.name == "model" else found)
+    write_fewshot(points, record, folder)
+    show_table(fewshot_rows(points), title=f"{dataset.name}: enrolled from few images")
+    say(f"Everything is in {folder}: fewshot.md, fewshot.json, plots/fewshot.png")

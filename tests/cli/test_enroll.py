@@ -1,0 +1,89 @@
+"""``enroll`` and ``fewshot``: a new origin from a few images."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from whichgen.attribution.model import DESCRIPTION_FILE, load_model
+
+from .conftest import Site, whichgen
+from .test_robustness import refer_here
+
+
+def enroll(site: Site, *arguments: object) -> Any:
+    """``whichgen enroll RUN ARGUMENTS`` on the CPU."""
+    return whichgen("enroll", site.run, *arguments, "--device", "cpu")
+
+
+def test_the_new_model_is_beside_the_old_one_and_answers_the_new_origin(site: Site) -> None:
+    before = (site.run / "model" / DESCRIPTION_FILE).read_bytes()
+    images = sorted((site.images / "flow").iterdir())
+    done = enroll(site, "flow", *images[:4], images[0])
+    assert done.code == 0, done.err
+    assert "flow enrolled from 4 images" in done.out
+    assert "1 images are there twice and count once" in done.message
+    assert "The model without flow answered: " in done.message
+    folder = site.run.with_name("images+flow")
+    model = load_model(folder)
+    assert model.origins == ("real", "gan", "vae", "flow")
+    (record,) = model.provenance["enrolled"]
+    assert record["images"] == len(set(record["digests"])) == 4
+    assert (site.run / "model" / DESCRIPTION_FILE).read_bytes() == before
+    answered = whichgen("attribute", folder, site.images / "flow", "--json", "--device", "cpu")
+    assert answered.code == 0, answered.err
+    assert "flow" in json.loads(answered.out)[0]["probabilities"]
+    again = enroll(site, "flow", images[0])
+    assert again.code == 1
+    assert "holds a model. Choose another folder with -o, or add --force" in again.message
+    assert enroll(site, "flow", images[0], "--force").code == 0
+    second = whichgen("enroll", folder, "ddpm", site.images / "ddpm", "--device", "cpu", "-o", "o")
+    assert second.code == 0, second.err
+    assert load_model(Path("o")).origins == ("real", "gan", "vae", "flow", "ddpm")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("gan", None, "the model knows gan already"),
+        ("unknown", None, "'unknown' is no name for an origin"),
+        ("flow", b"no image", "1 of 2 images can't be read, the first: "),
+    ],
+)
+def test_what_can_not_be_enrolled_ends_in_one_message_and_no_model(
+    site: Site, name: str, content: bytes | None, said: str
+) -> None:
+    folder = site.folder / "new"
+    folder.mkdir()
+    shutil.copy(site.images / "flow" / "000.png", folder / "a.png")
+    if content:
+        (folder / "b.png").write_bytes(content)
+    done = enroll(site, name, folder, "-o", "made")
+    assert done.code == 1
+    assert said in done.message
+    assert not (site.folder / "made").exists()
+
+
+def test_few_shots_are_a_table_a_plot_and_a_file(site: Site) -> None:
+    refer_here(site)
+    done = whichgen(
+        *("fewshot", site.run, "--shots", "1,3,50", "--seeds", 2),
+        *("--device", "cpu", "--cache", site.cache),
+    )
+    assert done.code == 0, done.err
+    with (site.run / "fewshot.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    asked = [(r["generator"], r["shots"], r["seed"]) for r in rows]
+    assert ("flow", "1", "0") in asked
+    assert all(int(r["shots"]) <= 5 for r in rows)
+    assert json.loads((site.run / "fewshot.json").read_text())["provenance"]["config"]["shots"]
+    assert (site.run / "plots" / "fewshot.png").stat().st_size > 5000
+    assert "old accuracy" in done.out
+    wrong = whichgen("fewshot", site.run, "--shots", "few")
+    assert wrong.code == 1
+    assert "expected whole numbers, as in 1,5,10" in wrong.message
