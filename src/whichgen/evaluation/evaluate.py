@@ -11,6 +11,7 @@ from whichgen.errors import DataError
 from whichgen.evaluation.closed_set import ClosedSet, closed_set
 from whichgen.evaluation.detection import Detection, detection
 from whichgen.evaluation.oscr import oscr
+from whichgen.evaluation.synthetic import SyntheticResult, synthetic_detection
 from whichgen.openset.threshold import decide
 
 
@@ -83,6 +84,9 @@ class Evaluation:
         unknown one by ``unknown``.
     detection, oscr
         All unknown images pooled; ``None`` where there are none.
+    synthetic
+        Real against synthetic images (:mod:`whichgen.evaluation.synthetic`); empty where ``real``
+        is not a known origin.
     """
 
     origins: tuple[str, ...]
@@ -97,6 +101,7 @@ class Evaluation:
     open_accuracy: float
     unknown: tuple[UnknownResult, ...]
     groups: tuple[UnknownResult, ...]
+    synthetic: tuple[SyntheticResult, ...]
 
 
 def label_indices(origins: np.ndarray, known: Sequence[str]) -> np.ndarray:
@@ -166,5 +171,8 @@ def evaluate(
             result(name, members)
             for name, members in (groups or {}).items()
             if set(members) & set(present)
+        ),
+        synthetic=synthetic_detection(
+            (known.probabilities, known.origins), (unknown.probabilities, unknown.origins), origins
         ),
     )

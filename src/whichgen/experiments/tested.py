@@ -138,4 +138,10 @@ def headline(evaluation: Evaluation) -> dict[str, float | None]:
         "oscr": evaluation.oscr,
         "tnr_at_tpr95": detection.tnr_at_tpr95 if detection else None,
         "open_accuracy": evaluation.open_accuracy,
+        **{
+            f"synthetic_{figure}": getattr(found, figure)
+            for found in evaluation.synthetic
+            if found.name == "all"
+            for figure in ("auroc", "average_precision")
+        },
     }

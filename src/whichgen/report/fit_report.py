@@ -86,6 +86,7 @@ def _markdown(fit: Fit, parameter: str, plots: list[str]) -> str:
             part["calibration"],
             part["unknown"],
             part["known"],
+            part["synthetic"],
             "## Blocks\n\nThe last three columns are test figures, which chose nothing.\n\n"
             f"{markdown_table(blocks)}",
             plot_section(plots),

@@ -76,6 +76,7 @@ def _markdown(fusion: Fused, plots: list[str]) -> str:
             part["calibration"],
             part["unknown"],
             part["known"],
+            part["synthetic"],
             "## Which members\n\nEach set at its best C and shrinkage, with the score max_logit. "
             f"The last three columns are test figures, which chose nothing.\n\n"
             f"{markdown_table(candidate_rows(fusion.members, 'members'))}",

@@ -68,20 +68,29 @@ def headline_rows(
     evaluation: Evaluation, intervals: Mapping[str, Interval] | None = None
 ) -> list[Row]:
     """The headline figures, in percent, one a row; with 95 % intervals where they are given."""
-    closed, found = evaluation.closed, evaluation.detection
+    closed, open_set = evaluation.closed, evaluation.detection
     figures: list[tuple[str, float | None]] = [
         ("Closed-set accuracy", closed.accuracy),
         ("Macro F1", closed.macro_f1),
         ("Macro recall", closed.macro_recall),
-        ("AUROC, known against unknown", found.auroc if found else None),
+        ("AUROC, known against unknown", open_set.auroc if open_set else None),
         ("OSCR", evaluation.oscr),
-        ("TNR at 95 % TPR", found.tnr_at_tpr95 if found else None),
-        ("Detection accuracy", found.detection_accuracy if found else None),
-        ("AUIN", found.auin if found else None),
-        ("AUOUT", found.auout if found else None),
+        ("TNR at 95 % TPR", open_set.tnr_at_tpr95 if open_set else None),
+        ("Detection accuracy", open_set.detection_accuracy if open_set else None),
+        ("AUIN", open_set.auin if open_set else None),
+        ("AUOUT", open_set.auout if open_set else None),
         ("Known images kept at the threshold", evaluation.known_accepted),
         ("Unknown images rejected at the threshold", evaluation.unknown_rejected),
         ("Right answers among all images", evaluation.open_accuracy),
+        *(
+            row
+            for found in evaluation.synthetic
+            if found.name == "all"
+            for row in (
+                ("Real against synthetic: AUROC", found.auroc),
+                ("Real against synthetic: average precision", found.average_precision),
+            )
+        ),
     ]
     if not intervals:
         return [{"metric": name, "%": percent(value)} for name, value in figures]
@@ -147,6 +156,7 @@ def tested_sections(found: Tested) -> dict[str, str]:
         f"{percent(found.coverage.coverage)} % and are of {found.coverage.mean_size:.2f} origins "
         "on average; of images of unknown generators they say nothing.",
         "unknown": f"## Unknown generators\n\n{unknown}" if unknown else "No unknown test images.",
+        "synthetic": _synthetic_section(evaluation),
         "known": f"## Known origins\n\n{markdown_table(recalls)}",
         "record": f"## Made by\n\nwhichgen {record['whichgen']}, {record['time']}, encoder "
         f"`{model.encoder['name']}` (weights `{model.encoder['weights_hash']}`), data "
@@ -165,6 +175,24 @@ def plot_section(plots: Sequence[str]) -> str:
 def join_sections(sections: Sequence[str]) -> str:
     """Markdown text of the sections that are not empty."""
     return "\n\n".join(section.strip() for section in sections if section) + "\n"
+
+
+def _synthetic_section(evaluation: Evaluation) -> str:
+    rows = [
+        {
+            "synthetic images of": found.name,
+            "images": found.images,
+            "AUROC": percent(found.auroc),
+            "average precision": percent(found.average_precision),
+        }
+        for found in evaluation.synthetic
+    ]
+    if not rows:
+        return ""
+    return (
+        "## Real against synthetic\n\nBy the log-odds of not being real, whichever generator is "
+        f"the most probable one.\n\n{markdown_table(rows)}"
+    )
 
 
 def _interval(interval: Interval | None) -> str:
