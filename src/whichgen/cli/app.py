@@ -12,6 +12,7 @@ import typer
 
 from whichgen.cli import dataset
 from whichgen.cli.attribute import attribute
+from whichgen.cli.compare import compare
 from whichgen.cli.enroll import enroll, fewshot
 from whichgen.cli.fit import knn, linear
 from whichgen.cli.fuse import fuse
@@ -42,7 +43,18 @@ def start(
         raise typer.Exit
 
 
-_COMMANDS = (linear, knn, fuse, attribute, enroll, evaluate, robustness, lowdata, fewshot)
+_COMMANDS = (
+    linear,
+    knn,
+    fuse,
+    attribute,
+    enroll,
+    evaluate,
+    compare,
+    robustness,
+    lowdata,
+    fewshot,
+)
 for command in _COMMANDS:
     app.command()(command)
 app.add_typer(dataset.app, name="dataset")

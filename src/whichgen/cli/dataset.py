@@ -10,6 +10,8 @@ import typer
 
 from whichgen.cli.console import fail, guarded, say, show_table, track, warn
 from whichgen.cli.options import (
+    CACHE,
+    CacheFolder,
     Fractions,
     GroupColumn,
     Groups,
@@ -118,6 +120,44 @@ def check(
     if not report.ok:
         raise typer.Exit(1)
     say("Nothing suspicious.")
+
+
+@app.command()
+@guarded
+def leaks(
+    data: Annotated[str, typer.Argument(help="A folder, or a data-set string.")],
+    unknown: Unknown = "",
+    unknown_val: UnknownVal = "",
+    share_unknown: ShareUnknown = False,
+    groups: Groups = "",
+    group_column: GroupColumn = "",
+    fractions: Fractions = "0.6,0.2,0.2",
+    seed: Seed = 0,
+    cache: CacheFolder = CACHE,
+) -> None:
+    """Predict the origin without a look at the picture: what a model may be cheating by."""
+    from whichgen.data.source import DataSource
+    from whichgen.experiments.leaks import leak_check
+    from whichgen.report.controls_report import leak_rows
+
+    source = DataSource(
+        data=data,
+        unknown=names(unknown),
+        unknown_val=names(unknown_val),
+        share_unknown=share_unknown,
+        fractions=shares(fractions),
+        groups=groups,
+        group_column=group_column,
+        seed=seed,
+    )
+    report = leak_check(source.open(cache, track=track), seed=seed, track=track)
+    show_table(
+        leak_rows(report),
+        title=f"{data}: origins told from {report.train_images} training files on "
+        f"{report.test_images} test files, % (chance: balanced accuracy "
+        f"{100 * report.balanced_chance:.0f})",
+    )
+    (warn if report.leaks else say)(report.verdict)
 
 
 def _most(counts: dict[str, int]) -> str:

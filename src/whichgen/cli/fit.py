@@ -15,6 +15,9 @@ from whichgen.errors import DataError, FitError
 if TYPE_CHECKING:
     from whichgen.data.samples import Dataset
     from whichgen.evaluation.evaluate import Evaluation
+    from whichgen.experiments.controls import Controls, ShuffleControl
+    from whichgen.experiments.leaks import LeakReport
+    from whichgen.experiments.parts import Parts
     from whichgen.experiments.tested import Tested
     from whichgen.heads.base import HeadFamily
 
@@ -112,6 +115,7 @@ def knn_family(
 
 def run_fit(family: HeadFamily, request: Request, kind: str) -> None:
     """The main job, from images to a folder of results."""
+    from whichgen.experiments.controls import Controls
     from whichgen.experiments.fit import fit
     from whichgen.report.fit_report import write_fit
 
@@ -119,6 +123,7 @@ def run_fit(family: HeadFamily, request: Request, kind: str) -> None:
     config = request.as_config(family)
     dataset, folder = open_run(request, kind, config)
     encoder, parts = request.extract(dataset, options)
+    leaks = check_leaks(request, dataset)
     result = fit(
         parts,
         encoder,
@@ -127,12 +132,36 @@ def run_fit(family: HeadFamily, request: Request, kind: str) -> None:
         cache=request.cache / "sweeps",
         track=track,
     )
-    write_fit(result, folder, track=track)
+    controls = Controls(leaks, shuffle(request, result, parts, family))
+    write_fit(result, folder, controls=controls, track=track)
     show_tested(
         result,
         folder,
         f"{dataset.name}, {family.name} head on block {result.block} of "
         f"{encoder.name}, {family.parameter} = {result.model.value:.4g}",
+        controls,
+    )
+
+
+def check_leaks(request: Request, dataset: Dataset) -> LeakReport | None:
+    """The leak check, unless it is switched off. Before the fit: it reads every file."""
+    from whichgen.experiments.leaks import leak_check
+
+    return (
+        leak_check(dataset, seed=request.source.seed, track=track) if request.leak_check else None
+    )
+
+
+def shuffle(
+    request: Request, result: Tested, parts: Parts, family: HeadFamily
+) -> ShuffleControl | None:
+    """The label-shuffle control, unless it is switched off."""
+    from whichgen.experiments.controls import label_shuffle
+
+    if not request.shuffles:
+        return None
+    return label_shuffle(
+        result, parts, family, seeds=range(request.shuffles), jobs=request.jobs, track=track
     )
 
 
@@ -146,8 +175,9 @@ def open_run(request: Request, kind: str, config: dict[str, Any]) -> tuple[Datas
     return dataset, folder
 
 
-def show_tested(result: Tested, folder: Path, title: str) -> None:
+def show_tested(result: Tested, folder: Path, title: str, controls: Controls) -> None:
     """The headline figures with their caveats, and where everything is."""
+    from whichgen.report.controls_report import SUSPICIOUS
     from whichgen.report.tested_report import headline_rows
 
     show_table(headline_rows(result.evaluation, result.intervals), title=title)
@@ -159,6 +189,10 @@ def show_tested(result: Tested, folder: Path, title: str) -> None:
             "there are no unknown test images: only closed-set figures. Name origins to hold out "
             "with --unknown."
         )
+    if controls.leaks and controls.leaks.leaks:
+        warn(controls.leaks.verdict)
+    if controls.shuffle and controls.shuffle.suspicious:
+        warn(SUSPICIOUS)
     say(f"Everything is in {folder}: report.md, results.json, plots/, model/")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from whichgen.cli.console import show_table, track
-from whichgen.cli.fit import open_run, show_tested
+from whichgen.cli.fit import check_leaks, open_run, show_tested, shuffle
 from whichgen.cli.options import CHOICE, ENCODER, Request, fitting_command, names
 from whichgen.errors import DataError
 
@@ -40,6 +40,7 @@ def fuse(
     ] = True,
 ) -> None:
     """Fuse all blocks of one or several encoders with low-level traces; better than one block."""
+    from whichgen.experiments.controls import Controls
     from whichgen.experiments.fusion import fuse as run
     from whichgen.report.fusion_report import candidate_rows, write_fused
 
@@ -48,8 +49,10 @@ def fuse(
     config = request.as_config(options)
     dataset, folder = open_run(request, "fusion", config)
     encoder, parts = request.extract(dataset)
+    leaks = check_leaks(request, dataset)
     result = run(parts, encoder, options, config=config, track=track)
-    write_fused(result, folder, track=track)
+    controls = Controls(leaks, shuffle(request, result, parts, result.family))
+    write_fused(result, folder, controls=controls, track=track)
     show_table(candidate_rows(result.members, "members"), title="Which members, %")
     show_table(candidate_rows(result.scores, "score"), title="Which open-set score, %")
     show_tested(
@@ -58,6 +61,7 @@ def fuse(
         f"{dataset.name}, {result.chosen.members} fused, C = {result.chosen.value:g}, shrinkage "
         f"{result.chosen.shrinkage:g}, score "
         f"{result.chosen.score}",
+        controls,
     )
 
 

@@ -32,6 +32,7 @@ CACHE = Path.home() / ".cache" / "whichgen"
 FOLDERS = "A folder of folders as data"
 ENCODER = "Encoder"
 CHOICE = "Choice of block and hyperparameter"
+CONTROLS = "Controls"
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …", rich_help_panel=ENCODER)]
 CacheFolder = Annotated[
@@ -99,6 +100,8 @@ class Request:
     cache: Path
     jobs: int
     force: bool
+    leak_check: bool
+    shuffles: int
 
     def as_config(self, family: HeadFamily | FusionOptions) -> dict[str, Any]:
         """The JSON values a result's provenance carries."""
@@ -307,6 +310,16 @@ def _shared(
         bool,
         typer.Option("--force", help="Overwrite a run of other settings in the same folder."),
     ] = False,
+    leak_check: Annotated[
+        bool,
+        typer.Option(help="Try to tell origins by file and colour.", rich_help_panel=CONTROLS),
+    ] = True,
+    shuffles: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Fits on shuffled labels, which must fail.", rich_help_panel=CONTROLS
+        ),
+    ] = 3,
 ) -> Request:
     from whichgen.data.source import DataSource
 
@@ -338,6 +351,8 @@ def _shared(
         cache=cache,
         jobs=jobs or -1,
         force=force,
+        leak_check=leak_check,
+        shuffles=shuffles,
     )
 
 

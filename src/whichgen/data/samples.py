@@ -20,10 +20,15 @@ PARTS = ("train", "val", "val_unknown", "test", "test_unknown")
 
 @dataclass(frozen=True)
 class Sample:
-    """One image file and the origin it is labelled with."""
+    """One image file and the origin it is labelled with.
+
+    Images of one ``group`` show the same (a prompt, a scene, a person) and are not independent;
+    empty: not known.
+    """
 
     path: Path
     origin: str
+    group: str = ""
 
 
 @dataclass(frozen=True)

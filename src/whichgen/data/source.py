@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from whichgen.data.benchmarks import DEFAULT_ROOT, parse_spec
 from whichgen.data.duplicates import Track, untracked
 from whichgen.data.folder import open_dataset, read_groups
-from whichgen.data.samples import Dataset, limited
+from whichgen.data.samples import Dataset, Sample, limited
 from whichgen.data.split import SplitOptions
 
 #: Images a class at most, as in the paper.
@@ -55,7 +55,8 @@ class DataSource:
             else None,
             seed=self.seed,
         )
-        return limited(open_dataset(self.data, options, cache=cache, track=track), self.per_class)
+        opened = limited(open_dataset(self.data, options, cache=cache, track=track), self.per_class)
+        return opened if options.groups is None else _grouped(opened, options.groups, self.data)
 
     def as_config(self) -> dict[str, Any]:
         """JSON values, with absolute paths, from which :meth:`from_config` makes it again."""
@@ -73,6 +74,23 @@ class DataSource:
             if isinstance(value, list):  # JSON has no tuples
                 known[name] = tuple(value)
         return cls(**known)
+
+
+def _grouped(dataset: Dataset, groups: Mapping[str, str], folder: str) -> Dataset:
+    """The data set with each sample's group; paths in ``groups`` are relative to the folder."""
+    root = Path(folder).resolve()
+
+    def grouped(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+        return tuple(replace(s, group=groups[s.path.relative_to(root).as_posix()]) for s in samples)
+
+    return replace(
+        dataset,
+        train=grouped(dataset.train),
+        val=grouped(dataset.val),
+        val_unknown=grouped(dataset.val_unknown),
+        test=grouped(dataset.test),
+        test_unknown=grouped(dataset.test_unknown),
+    )
 
 
 def absolute(data: str) -> str:

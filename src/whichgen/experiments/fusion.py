@@ -34,7 +34,7 @@ from whichgen.experiments.views import (
     mean_figures,
     member_sets,
 )
-from whichgen.heads.fusion import FUSION_C, SHRINKAGES
+from whichgen.heads.fusion import FUSION_C, SHRINKAGES, Fusion, FusionHead
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.catalogue import SCORES, score_family
 from whichgen.provenance import provenance
@@ -121,6 +121,13 @@ class Fused(Tested):
     members: tuple[FusionCandidate, ...]
     scores: tuple[FusionCandidate, ...]
     grid: tuple[FusionCandidate, ...]
+
+    @property
+    def family(self) -> Fusion:
+        """The family that the model's head is of."""
+        head = self.model.head
+        assert isinstance(head, FusionHead)
+        return Fusion(head.widths, (self.chosen.value,), self.chosen.shrinkage)
 
 
 def fuse(

@@ -51,6 +51,12 @@ class FeatureTable:
         """The origin of each image: a str array (n,)."""
         return np.array([s.origin for s in self.samples], dtype=str)
 
+    @property
+    def groups(self) -> np.ndarray | None:
+        """The group of each image, a str array (n,); ``None`` if any is not known."""
+        names = [s.group for s in self.samples]
+        return np.array(names, dtype=str) if all(names) else None
+
     def take(self, rows: Sequence[int] | np.ndarray) -> FeatureTable:
         """The table of some rows."""
         return FeatureTable(

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from whichgen.atomic import write_text
 from whichgen.data.duplicates import Track, untracked
+from whichgen.experiments.controls import Controls
 from whichgen.experiments.fit import Fit
 from whichgen.heads.families import family_of
 from whichgen.openset.threshold import UNKNOWN
+from whichgen.report.controls_report import NO_CONTROLS, controls_json, controls_section
 from whichgen.report.plots import fit_plots
 from whichgen.report.tables import Row, markdown_table, percent, write_csv
 from whichgen.report.tested_report import (
@@ -20,7 +22,9 @@ from whichgen.report.tested_report import (
 )
 
 
-def write_fit(fit: Fit, folder: Path, *, track: Track = untracked) -> Path:
+def write_fit(
+    fit: Fit, folder: Path, *, controls: Controls = NO_CONTROLS, track: Track = untracked
+) -> Path:
     """Writes everything about a fit into ``folder``; the model first, so that it is never lost."""
     parameter = family_of(fit.model.family).parameter
     selection = {
@@ -33,13 +37,13 @@ def write_fit(fit: Fit, folder: Path, *, track: Track = untracked) -> Path:
     plots = write_tested(
         fit,
         folder,
-        results={"selection": selection, "blocks": blocks},
+        results={"selection": selection, "blocks": blocks, **controls_json(controls)},
         draw=lambda: fit_plots(fit, parameter),
         track=track,
     )
     write_csv(folder / "grid.csv", [asdict(candidate) for candidate in fit.grid])
     write_csv(folder / "blocks.csv", block_rows(fit))
-    write_text(folder / "report.md", _markdown(fit, parameter, plots))
+    write_text(folder / "report.md", _markdown(fit, parameter, plots, controls))
     return folder
 
 
@@ -56,7 +60,7 @@ def block_rows(fit: Fit) -> list[Row]:
     ]
 
 
-def _markdown(fit: Fit, parameter: str, plots: list[str]) -> str:
+def _markdown(fit: Fit, parameter: str, plots: list[str], controls: Controls) -> str:
     evaluation, model = fit.evaluation, fit.model
     part = tested_sections(fit)
     blocks = [
@@ -87,6 +91,7 @@ def _markdown(fit: Fit, parameter: str, plots: list[str]) -> str:
             part["unknown"],
             part["known"],
             part["synthetic"],
+            controls_section(controls, evaluation),
             "## Blocks\n\nThe last three columns are test figures, which chose nothing.\n\n"
             f"{markdown_table(blocks)}",
             plot_section(plots),

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from whichgen.atomic import write_text
 from whichgen.data.duplicates import Track, untracked
+from whichgen.experiments.controls import Controls
 from whichgen.experiments.fusion import Fused, FusionCandidate
 from whichgen.openset.threshold import UNKNOWN
+from whichgen.report.controls_report import NO_CONTROLS, controls_json, controls_section
 from whichgen.report.plots import test_plots
 from whichgen.report.tables import Row, markdown_table, percent, write_csv
 from whichgen.report.tested_report import (
@@ -20,7 +22,9 @@ from whichgen.report.tested_report import (
 )
 
 
-def write_fused(fusion: Fused, folder: Path, *, track: Track = untracked) -> Path:
+def write_fused(
+    fusion: Fused, folder: Path, *, controls: Controls = NO_CONTROLS, track: Track = untracked
+) -> Path:
     """Writes everything about a fusion into ``folder``; the model first."""
     plots = write_tested(
         fusion,
@@ -29,6 +33,7 @@ def write_fused(fusion: Fused, folder: Path, *, track: Track = untracked) -> Pat
             "selection": {"metric": fusion.metric, **asdict(fusion.chosen)},
             "members": [asdict(c) for c in fusion.members],
             "scores": [asdict(c) for c in fusion.scores],
+            **controls_json(controls),
         },
         draw=lambda: test_plots(fusion),
         track=track,
@@ -36,7 +41,7 @@ def write_fused(fusion: Fused, folder: Path, *, track: Track = untracked) -> Pat
     write_csv(folder / "grid.csv", [asdict(c) for c in fusion.grid])
     write_csv(folder / "members.csv", [asdict(c) for c in fusion.members])
     write_csv(folder / "scores.csv", [asdict(c) for c in fusion.scores])
-    write_text(folder / "report.md", _markdown(fusion, plots))
+    write_text(folder / "report.md", _markdown(fusion, plots, controls))
     return folder
 
 
@@ -58,7 +63,7 @@ def candidate_rows(candidates: Sequence[FusionCandidate], first: str) -> list[Ro
     ]
 
 
-def _markdown(fusion: Fused, plots: list[str]) -> str:
+def _markdown(fusion: Fused, plots: list[str], controls: Controls) -> str:
     evaluation, model, chosen = fusion.evaluation, fusion.model, fusion.chosen
     part = tested_sections(fusion)
     return join_sections(
@@ -77,6 +82,7 @@ def _markdown(fusion: Fused, plots: list[str]) -> str:
             part["unknown"],
             part["known"],
             part["synthetic"],
+            controls_section(controls, evaluation),
             "## Which members\n\nEach set at its best C and shrinkage, with the score max_logit. "
             f"The last three columns are test figures, which chose nothing.\n\n"
             f"{markdown_table(candidate_rows(fusion.members, 'members'))}",

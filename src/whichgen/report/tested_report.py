@@ -148,8 +148,8 @@ def tested_sections(found: Tested) -> dict[str, str]:
     return {
         "notes": "\n>\n".join(f"> {note}" for note in found.notes),
         "headline": markdown_table(headline_rows(evaluation, found.intervals))
-        + "\nIntervals are bootstrapped over test images: they do not say what another split or "
-        "other unknown generators would give.",
+        + f"\nIntervals are bootstrapped over test {_drawn(found)}: they do not say what another "
+        "split or other unknown generators would give.",
         "calibration": f"Expected calibration error of known test images: "
         f"{percent(found.calibration.ece)} % (temperature {model.temperature:.3g}). Prediction "
         f"sets asked to hold the true origin of {100 * COVERAGE:g} % of known images hold it for "
@@ -175,6 +175,12 @@ def plot_section(plots: Sequence[str]) -> str:
 def join_sections(sections: Sequence[str]) -> str:
     """Markdown text of the sections that are not empty."""
     return "\n\n".join(section.strip() for section in sections if section) + "\n"
+
+
+def _drawn(found: Tested) -> str:
+    return (
+        "images" if found.known_table.groups is None else "groups of images, as given by --groups"
+    )
 
 
 def _synthetic_section(evaluation: Evaluation) -> str:
@@ -222,6 +228,7 @@ def _predictions(fit: Tested) -> list[Row]:
             {
                 "path": str(sample.path),
                 "origin": sample.origin,
+                "group": sample.group,
                 "answer": UNKNOWN if index < 0 else fit.model.origins[index],
                 "score": score,
                 **dict(zip((f"p({o})" for o in fit.model.origins), p.tolist(), strict=True)),

@@ -1,0 +1,143 @@
+"""Controls: what figures would be if there were nothing to learn.
+
+**Label shuffle.** The chosen kind of head, with the chosen blocks and hyperparameter, is fitted on
+training images whose labels were permuted, and tested like the model. It can know no more than how
+often each origin occurs; if it is right more often than that, test images have leaked into
+training, or labels into features (Ojala & Garriga, 2010).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binom
+
+from whichgen.data.duplicates import Track, untracked
+from whichgen.evaluation.closed_set import closed_set
+from whichgen.evaluation.detection import auroc
+from whichgen.evaluation.evaluate import label_indices
+from whichgen.experiments.leaks import LeakReport
+from whichgen.experiments.parts import Parts
+from whichgen.experiments.sweeps import in_processes
+from whichgen.experiments.tested import Tested
+from whichgen.heads.base import HeadFamily
+from whichgen.openset.answer import answer
+from whichgen.openset.catalogue import score_family
+
+#: By chance, so rarely is a shuffled head above the bar that brings a warning.
+_LEVEL = 0.001
+
+
+@dataclass(frozen=True)
+class Shuffle:
+    """Test figures, in [0, 1], of a head fitted on labels permuted with ``seed``.
+
+    ``auroc`` is ``None`` without unknown images. It need not be one half: images like none seen may
+    be told from seen ones whatever these are called.
+    """
+
+    seed: int
+    accuracy: float
+    balanced_accuracy: float
+    auroc: float | None
+
+
+@dataclass(frozen=True)
+class ShuffleControl:
+    """The result of :func:`label_shuffle`.
+
+    Parameters
+    ----------
+    guessing
+        Share of the most frequent origin among known test images: no guess is right more often.
+    bar
+        An accuracy that guessing exceeds in one of a thousand tests.
+    """
+
+    shuffles: tuple[Shuffle, ...]
+    guessing: float
+    bar: float
+
+    @property
+    def suspicious(self) -> bool:
+        """Mean accuracy of shuffled heads is over the bar."""
+        return bool(np.mean([s.accuracy for s in self.shuffles]) > self.bar)
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What stands beside a result; ``None``: not asked for."""
+
+    leaks: LeakReport | None = None
+    shuffle: ShuffleControl | None = None
+
+
+def label_shuffle(
+    found: Tested,
+    parts: Parts,
+    family: HeadFamily,
+    *,
+    seeds: Sequence[int] = (0, 1, 2),
+    jobs: int = -1,
+    track: Track = untracked,
+) -> ShuffleControl:
+    """Fits the chosen head on permuted labels, once a seed, and tests it.
+
+    Parameters
+    ----------
+    found
+        The model and its test images.
+    family
+        The kind of head that the model's is of.
+    """
+    model, train = found.model, parts.tables["train"]
+    x = train.blocks(model.blocks)
+    labels = label_indices(train.origins, model.origins)
+    asked = [table.blocks(model.blocks) for table in (found.known_table, found.unknown_table)]
+    calls = (
+        (
+            family,
+            x,
+            np.random.default_rng(seed).permutation(labels),
+            (model.value, model.score_name),
+            asked,
+        )
+        for seed in seeds
+    )
+    answered = track(
+        in_processes(_shuffled, calls, jobs=jobs),
+        description="Shuffling labels",
+        total=len(seeds),
+    )
+    truth = found.known.labels(model.origins)
+    shuffles = []
+    for seed, ((probabilities, scores), (_, unknown_scores)) in zip(seeds, answered, strict=True):
+        closed = closed_set(probabilities, truth)
+        shuffles.append(
+            Shuffle(
+                seed,
+                closed.accuracy,
+                closed.macro_recall,
+                auroc(scores, unknown_scores) if len(unknown_scores) else None,
+            )
+        )
+    guessing = float(np.bincount(truth).max() / len(truth))
+    bar = float(binom.ppf(1 - _LEVEL, len(truth), guessing) / len(truth))
+    return ShuffleControl(tuple(shuffles), guessing, bar)
+
+
+def _shuffled(
+    family: HeadFamily,
+    x: np.ndarray,
+    labels: np.ndarray,
+    chosen: tuple[float, str],
+    asked: Sequence[np.ndarray],
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Probabilities and scores of the images asked about."""
+    value, score_name = chosen
+    n_origins = int(labels.max()) + 1
+    head = family.fit(x, labels, n_origins, value)
+    score = score_family(score_name).fit(head.embed(x), head.logits(x), labels, n_origins)
+    return [answer(head, query, score) for query in asked]

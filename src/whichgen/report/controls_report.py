@@ -1,0 +1,81 @@
+"""What a report says of its controls: the leak check, and fits on shuffled labels."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from whichgen.evaluation.evaluate import Evaluation
+from whichgen.experiments.controls import Controls
+from whichgen.experiments.leaks import LeakReport
+from whichgen.report.tables import Row, markdown_table, percent
+
+#: Of a run whose controls were all switched off.
+NO_CONTROLS = Controls()
+
+SUSPICIOUS = (
+    "SHUFFLED LABELS WERE LEARNED: heads fitted on permuted labels are right more often than "
+    "guessing. Training and test share images or something else that gives the label away; no "
+    "figure of this run counts."
+)
+
+
+def leak_rows(leaks: LeakReport) -> list[Row]:
+    """A row for each set of traits, in percent."""
+    return [
+        {
+            "by": found.traits,
+            "accuracy": percent(found.accuracy),
+            "balanced accuracy": percent(found.balanced_accuracy),
+            "AUROC": percent(found.auroc),
+            "OSCR": percent(found.oscr),
+        }
+        for found in leaks.sets
+    ]
+
+
+def controls_section(controls: Controls, evaluation: Evaluation) -> str:
+    """Markdown text of the controls that were asked for, beside the model's own figures."""
+    detection = evaluation.detection
+    model: Row = {
+        "by": "**the model**",
+        "accuracy": percent(evaluation.closed.accuracy),
+        "balanced accuracy": percent(evaluation.closed.macro_recall),
+        "AUROC": percent(detection.auroc if detection else None),
+        "OSCR": percent(evaluation.oscr),
+    }
+    text = []
+    if controls.leaks:
+        rows = [*leak_rows(controls.leaks), model]
+        text.append(
+            "## Leak check\n\nThe origin predicted from the files without a look at the picture: "
+            f"size, format and tables (`file`), mean colour and contrast (`colour`).\n\n"
+            f"{markdown_table(rows)}\n{controls.leaks.verdict}"
+        )
+    if controls.shuffle:
+        shuffled = [
+            {
+                "by": f"labels shuffled, seed {found.seed}",
+                "accuracy": percent(found.accuracy),
+                "balanced accuracy": percent(found.balanced_accuracy),
+                "AUROC": percent(found.auroc),
+            }
+            for found in controls.shuffle.shuffles
+        ]
+        ours = {name: value for name, value in model.items() if name != "OSCR"}
+        text.append(
+            "## Shuffled labels\n\nThe same head fitted on permuted training labels. Always "
+            f"guessing the most frequent origin is right for {percent(controls.shuffle.guessing)} "
+            f"%; an accuracy over {percent(controls.shuffle.bar)} % would be suspicious."
+            f"\n\n{markdown_table([*shuffled, ours])}"
+            + (f"\n**{SUSPICIOUS}**" if controls.shuffle.suspicious else "")
+        )
+    return "\n\n".join(text)
+
+
+def controls_json(controls: Controls) -> dict[str, Any]:
+    """The part of ``results.json``."""
+    return {
+        "leak_check": asdict(controls.leaks) if controls.leaks else None,
+        "shuffled_labels": asdict(controls.shuffle) if controls.shuffle else None,
+    }

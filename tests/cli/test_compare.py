@@ -1,0 +1,72 @@
+"""``compare``, the controls of a run, and ``dataset leaks``."""
+
+from __future__ import annotations
+
+import json
+
+from .conftest import GRID, UNKNOWN, Site, whichgen
+
+
+def test_two_runs_on_the_same_images_are_compared(site: Site) -> None:
+    runs = []
+    for k in (1, 3):
+        done = whichgen(
+            *("knn", *site.options(out=f"k{k}"), *UNKNOWN, "--K", k, "-b", 0),
+            *("--no-leak-check", "--shuffles", 0),
+        )
+        assert done.code == 0, done.err
+        runs.append(site.folder / f"k{k}/tiny_clip/images")
+    done = whichgen("compare", *runs, "-o", "c.json", "--resamples", 50)
+    assert done.code == 0, done.err
+    first, second = (json.loads((run / "results.json").read_text()) for run in runs)
+    (comparison,) = json.loads((site.folder / "c.json").read_text())["comparisons"].values()
+    difference = first["test"]["oscr"] - second["test"]["oscr"]
+    assert abs(comparison["oscr"]["difference"] - difference) < 1e-9
+    assert f"{100 * difference:+.2f}" in done.out
+    alone = whichgen("compare", site.run)
+    assert alone.code == 1
+    assert "two runs are needed" in alone.message
+
+
+def test_controls_are_in_the_report_and_can_be_switched_off(site: Site) -> None:
+    report = (site.run / "report.md").read_text()
+    assert "## Leak check" in report and "labels shuffled, seed 2" in report
+    kept = json.loads((site.run / "results.json").read_text())
+    assert len(kept["shuffled_labels"]["shuffles"]) == 3
+    assert [s["traits"] for s in kept["leak_check"]["sets"]] == ["file", "colour", "all"]
+    done = whichgen(
+        *("linear", *site.options(out="off"), *UNKNOWN, *GRID, "-b", 0),
+        *("--no-leak-check", "--shuffles", 0),
+    )
+    assert done.code == 0, done.err
+    folder = site.folder / "off/tiny_clip/images"
+    assert "## Leak check" not in (folder / "report.md").read_text()
+    kept = json.loads((folder / "results.json").read_text())
+    assert kept["leak_check"] is None and kept["shuffled_labels"] is None
+
+
+def test_leaks_are_told_by_the_data_alone(site: Site) -> None:
+    done = whichgen("dataset", "leaks", site.images, *UNKNOWN, "--cache", site.cache)
+    assert done.code == 0, done.err
+    # The site's origins differ by their tint.
+    assert "GIVE-AWAY" in done.message
+    assert "colour" in done.out
+
+
+def test_groups_reach_the_predictions_and_the_bootstrap(site: Site) -> None:
+    lines = ["path\tgroup"]
+    lines += [
+        f"{p.relative_to(site.images)}\tscene{p.stem[-1]}"
+        for p in sorted(site.images.rglob("*.png"))
+    ]
+    (site.folder / "groups.tsv").write_text("\n".join(lines))
+    done = whichgen(
+        *("knn", *site.options(out="g"), *UNKNOWN, "--K", 3, "-b", 0),
+        *("--groups", "groups.tsv", "--shuffles", 0, "--no-leak-check"),
+    )
+    assert done.code == 0, done.err
+    folder = site.folder / "g/tiny_clip/images"
+    rows = (folder / "predictions.csv").read_text().splitlines()
+    assert rows[0].split(",")[2] == "group"
+    assert all("scene" in row.split(",")[2] for row in rows[1:])
+    assert "bootstrapped over test groups of images" in (folder / "report.md").read_text()
