@@ -13,6 +13,7 @@ import typer
 from whichgen.cli import dataset
 from whichgen.cli.attribute import attribute
 from whichgen.cli.compare import compare
+from whichgen.cli.discover import discover
 from whichgen.cli.enroll import enroll, fewshot
 from whichgen.cli.fit import knn, linear
 from whichgen.cli.fuse import fuse
@@ -48,6 +49,7 @@ _COMMANDS = (
     knn,
     fuse,
     attribute,
+    discover,
     enroll,
     evaluate,
     compare,

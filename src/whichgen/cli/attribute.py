@@ -23,7 +23,9 @@ _MOST_COLUMNS = 8
 @guarded
 def attribute(
     model: Annotated[Path, typer.Argument(help="A model folder, or a run's folder.")],
-    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    images: Annotated[
+        list[Path], typer.Argument(help="Image files, folders of them, or lists: @FILE.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV on standard output.")] = False,
     parquet: Annotated[Path | None, typer.Option(help="Write this Parquet file.")] = None,
@@ -73,16 +75,28 @@ def attribute(
 
 
 def find_images(paths: list[Path]) -> list[Path]:
-    """The files named, and all images below the folders named."""
+    """The files named, all images below the folders named, and those in lists named ``@FILE``."""
     from whichgen.data.samples import list_images
 
     found: list[Path] = []
     for path in paths:
-        inside = list_images(path) if path.is_dir() else [path]
+        if str(path).startswith("@"):
+            inside = _listed(Path(str(path)[1:]))
+        else:
+            inside = list_images(path) if path.is_dir() else [path]
         if not inside:
             raise DataError(f"{path} holds no image.")
         found += inside
     return found
+
+
+def _listed(file: Path) -> list[Path]:
+    """The paths in a text file, one a line."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"the list {file} can't be read ({error}). One path a line.") from None
+    return [Path(line) for line in lines if line.strip()]
 
 
 def _show(answers: list[Attribution]) -> None:

@@ -32,7 +32,9 @@ _MANY = 50
 def enroll(
     model: ModelFolder,
     name: Annotated[str, typer.Argument(help="The new origin.")],
-    images: Annotated[list[Path], typer.Argument(help="Image files of it, or folders of them.")],
+    images: Annotated[
+        list[Path], typer.Argument(help="Image files of it, folders, or lists: @FILE.")
+    ],
     output_dir: Annotated[
         Path | None,
         typer.Option("-o", "--output_dir", help="The new model's folder (default: MODEL+NAME)."),

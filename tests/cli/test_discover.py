@@ -1,0 +1,55 @@
+"""``discover``: from a folder of images to groups that can be enrolled."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from sklearn.metrics import normalized_mutual_info_score
+
+from whichgen.attribution.model import load_model
+
+from .conftest import Site, whichgen
+
+
+def test_groups_are_written_and_one_can_be_enrolled(site: Site) -> None:
+    (site.images / "flow" / "broken.png").write_bytes(b"no image")
+    done = whichgen(
+        *("discover", site.run, site.images, "--all", "-k", 5, "-o", "found", "--device", "cpu")
+    )
+    assert done.code == 1
+    assert "1 of 51 images can't be read" in done.message
+    folder = site.folder / "found"
+    with (folder / "groups.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    assert len(rows) == 50
+    assert {r["group"] for r in rows} == {f"unknown-{i}" for i in range(1, 6)}
+    kept = json.loads((folder / "groups.json").read_text())
+    assert kept["provenance"]["config"]["k"] == 5
+    expected = normalized_mutual_info_score(
+        [Path(r["path"]).parent.name for r in rows], [r["group"] for r in rows]
+    )
+    assert kept["agreement"]["nmi"] == pytest.approx(expected)
+    assert "NMI" in done.message
+    enrolled = whichgen(
+        *("enroll", site.run, "new", f"@{folder / 'unknown-5.txt'}", "-o", "e", "--device", "cpu")
+    )
+    assert enrolled.code == 0, enrolled.err
+    assert load_model(site.folder / "e").origins[-1] == "new"
+
+
+def test_nothing_to_group_is_told(site: Site) -> None:
+    (site.folder / "empty").mkdir()
+    for folder, said in (("empty", "empty holds no image"), ("nowhere", "nowhere holds no image")):
+        done = whichgen("discover", site.run, site.folder / folder)
+        assert done.code == 1
+        assert said in done.message
+    done = whichgen("discover", site.run, site.images / "real", "--device", "cpu")
+    assert done.code == 1
+    assert "images are answered `unknown`" in done.message
+    assert "can't be grouped with --min-size 5" in done.message
+    missing = whichgen("enroll", site.run, "new", "@nowhere.txt")
+    assert missing.code == 1
+    assert "the list nowhere.txt can't be read" in missing.message
