@@ -20,6 +20,7 @@ from whichgen.attribution.attributor import Attribution, Attributor
 from whichgen.attribution.model import OriginModel, load_model, save_model
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import EncoderError, FitError, ModelFileError
+from whichgen.openset.hierarchy import Levels
 
 
 @pytest.fixture
@@ -256,11 +257,12 @@ def test_an_answer_is_json_and_a_flat_row(
         "probabilities": good.probabilities,
         "score": good.score,
         "threshold": good.threshold,
+        "at_least": good.at_least,
         "covered": None,
         "error": "",
     }
     assert list(good.as_row()) == [
-        *("image", "origin", "score", "threshold"),
+        *("image", "origin", "score", "threshold", "at_least"),
         *("p(real)", "p(gan)", "p(vae)", "error"),
     ]
     assert good.as_row()["p(gan)"] == good.probabilities["gan"]
@@ -326,3 +328,24 @@ def test_a_name_that_whichgen_does_not_have_is_an_attribute_error() -> None:
 
     with pytest.raises(AttributeError, match="nonsense"):
         whichgen.nonsense  # noqa: B018
+
+
+def test_an_unknown_image_is_answered_as_deep_as_is_certain(
+    attributor: Attributor, encoder: Encoder, images: list[Image.Image]
+) -> None:
+    rejecting = replace(attributor.model, threshold=np.inf)
+    families = {"gan": "GAN", "vae": "VAE"}
+    for levels, expected in (
+        (Levels(families, np.inf, np.inf, -np.inf), {"unknown"}),
+        (Levels(families, 0, 0, np.inf), {"real", "synthetic"}),
+        (Levels(families, 0, 0, -np.inf), {"real", "GAN", "VAE"}),
+        (None, {"unknown"}),
+    ):
+        asked = Attributor(replace(rejecting, levels=levels), encoder)
+        answers = asked.attribute(images)
+        assert {a.origin for a in answers} == {"unknown"}
+        assert {a.at_least for a in answers} <= expected
+    assert len({a.at_least for a in Attributor(attributor.model, encoder).attribute(images)}) > 1
+    assert all(
+        a.at_least == a.origin for a in attributor.attribute(images) if a.origin != "unknown"
+    )

@@ -44,6 +44,10 @@ class Attribution:
     score, threshold
         The open-set score, high is known; below the threshold the answer is ``unknown``. Its
         range is the score's (the maximum probability: 0…1; ``max_logit`` of a fusion: −∞…0).
+    at_least
+        The deepest certain answer: :attr:`origin`, or where that is ``unknown`` a family of
+        generators, ``synthetic``, ``real`` or ``unknown``
+        (:mod:`whichgen.openset.hierarchy`).
     covered
         The prediction set, if a coverage was asked for: known origins among which the true one is
         as often as asked, where the image is of a known origin and like the validation images.
@@ -56,6 +60,7 @@ class Attribution:
     probabilities: dict[str, float]
     score: float | None
     threshold: float
+    at_least: str | None = None
     covered: tuple[str, ...] | None = None
     error: str = ""
 
@@ -71,6 +76,7 @@ class Attribution:
             "origin": self.origin,
             "score": self.score,
             "threshold": self.threshold,
+            "at_least": self.at_least,
             **({} if self.covered is None else {"covered": " ".join(self.covered)}),
             **flat,
             "error": self.error,
@@ -215,8 +221,7 @@ class Attributor:
             if isinstance(found, ImageError):
                 answers.append(Attribution(name, None, {}, None, model.threshold, error=str(found)))
                 continue
-            row, score = next(answered)
-            index = int(decide(row[None], np.array([score]), model.threshold)[0])
+            row, score, index, at_least = next(answered)
             answers.append(
                 Attribution(
                     image=name,
@@ -224,6 +229,7 @@ class Attributor:
                     probabilities=dict(zip(model.origins, row.tolist(), strict=True)),
                     score=float(score),
                     threshold=model.threshold,
+                    at_least=at_least,
                     covered=None if quantile is None else self._covered(row, quantile),
                 )
             )
@@ -234,10 +240,13 @@ class Attributor:
         order = np.argsort(-probabilities, kind="stable")
         return tuple(self.model.origins[i] for i in order if inside[i])
 
-    def _ask(self, pixels: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
-        """Each image's probabilities (origins,) and score."""
-        probabilities, scores = self.model.answer(self._features(pixels))
-        return zip(probabilities, scores, strict=True)
+    def _ask(self, pixels: np.ndarray) -> Iterator[tuple[np.ndarray, float, int, str]]:
+        """Each image's probabilities (origins,), score, decided index and deepest answer."""
+        features = self._features(pixels)
+        probabilities, scores = self.model.answer(features)
+        decided = decide(probabilities, scores, self.model.threshold)
+        found = self.model.deepest(features, decided)
+        return zip(probabilities, scores, decided.tolist(), found, strict=True)
 
     def _features(self, pixels: np.ndarray) -> np.ndarray:
         blocks = self.encoder.encode(pixels)

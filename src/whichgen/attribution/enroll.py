@@ -18,12 +18,14 @@ from typing import Any
 import numpy as np
 
 from whichgen.attribution.model import Exemplars, OriginModel
+from whichgen.data.families import families_for
 from whichgen.errors import FitError
 from whichgen.evaluation.calibration import temperature
 from whichgen.heads.base import Head
 from whichgen.heads.extend import extend, lowered
 from whichgen.openset.answer import answer
 from whichgen.openset.catalogue import score_family
+from whichgen.openset.hierarchy import fit_levels
 from whichgen.openset.threshold import UNKNOWN, decide, threshold_at_tpr
 from whichgen.version import __version__
 
@@ -141,6 +143,10 @@ def enroll(
             "enrolled": [*model.provenance.get("enrolled", ()), record],
         },
     )
+    if model.levels:
+        families = {**model.levels.families, **families_for([name])}
+        said = head.log_probabilities(held_out)
+        new = replace(new, levels=fit_levels(said, labels, new.origins, families, model.tpr))
     before = model.head.logits(held_out).argmax(axis=1) == labels
     after = head.logits(held_out).argmax(axis=1) == labels
     return Enrolled(

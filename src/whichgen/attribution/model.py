@@ -27,6 +27,8 @@ from whichgen.heads.families import family_of
 from whichgen.openset.answer import answer
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.catalogue import MAX_PROBABILITY, score_family
+from whichgen.openset.hierarchy import Levels, deepest
+from whichgen.openset.threshold import UNKNOWN
 from whichgen.version import __version__
 
 FORMAT = 3
@@ -86,6 +88,8 @@ class OriginModel:
         prediction sets of any coverage follow (:mod:`whichgen.evaluation.conformal`).
     exemplars
         Features of some of the images it was fitted and chosen on.
+    levels
+        Families of generators, and what makes an answer above a single one certain.
     threshold, tpr
         Open-set scores below the threshold are ``unknown``; it keeps at least the share ``tpr`` of
         known validation images.
@@ -113,6 +117,7 @@ class OriginModel:
     temperature: float = 1.0
     calibration: tuple[np.ndarray, np.ndarray] | None = None
     exemplars: Exemplars | None = None
+    levels: Levels | None = None
 
     def answer(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What features say: those of :attr:`blocks`, side by side, a float array (n, d).
@@ -124,6 +129,16 @@ class OriginModel:
         """
         return answer(self.head, features, self.score, self.temperature)
 
+    def deepest(self, features: np.ndarray, decided: np.ndarray) -> list[str]:
+        """The deepest certain answer for features (n, d).
+
+        ``decided``, int (n,), are the indices of the origins answered, -1 for ``unknown``
+        (:func:`whichgen.openset.threshold.decide`).
+        """
+        if self.levels is None:
+            return [UNKNOWN if i < 0 else self.origins[i] for i in decided.tolist()]
+        return deepest(self.head.log_probabilities(features), decided, self.origins, self.levels)
+
 
 class _Encoder(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -132,6 +147,14 @@ class _Encoder(BaseModel):
     preprocessing: dict[str, Any]
     dtype: str
     blocks: int
+
+
+class _Levels(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    families: dict[str, str]
+    synthetic: float | None
+    real: float | None
+    family: float | None
 
 
 class _Description(BaseModel):
@@ -152,6 +175,7 @@ class _Description(BaseModel):
     metrics: dict[str, Any]
     provenance: dict[str, Any]
     head_digest: str
+    levels: _Levels | None = None
 
 
 def save_model(model: OriginModel, folder: Path) -> Path:
@@ -184,6 +208,7 @@ def save_model(model: OriginModel, folder: Path) -> Path:
         metrics=dict(model.metrics),
         provenance=dict(model.provenance),
         head_digest=_digest(content),
+        levels=_Levels(**vars(model.levels)) if model.levels else None,
     )
     with replacing(folder / HEAD_FILE) as temporary:
         temporary.write_bytes(content)
@@ -276,6 +301,7 @@ def load_model(path: Path) -> OriginModel:
         exemplars=Exemplars(*(arrays[name] for name in _EXEMPLARS))
         if _EXEMPLARS[0] in arrays
         else None,
+        levels=Levels(**description.levels.model_dump()) if description.levels else None,
     )
 
 

@@ -108,6 +108,7 @@ def _show(answers: list[Attribution]) -> None:
             {
                 "image": answer.image,
                 "origin": answer.origin,
+                "at least": answer.at_least,
                 "score": f"{answer.score:.6f}",
                 **({} if answer.covered is None else {"set": ", ".join(answer.covered) or "none"}),
                 **_probabilities(answer),

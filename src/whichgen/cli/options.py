@@ -279,6 +279,12 @@ def _shared(
     share_unknown: ShareUnknown = False,
     groups: Groups = "",
     group_column: GroupColumn = "",
+    families: Annotated[
+        str,
+        typer.Option(
+            help="TSV file of origin and family (GAN, diffusion …), beside the built-in table."
+        ),
+    ] = "",
     fractions: Fractions = "0.6,0.2,0.2",
     samples_per_class: Annotated[
         int, typer.Option("--samples_per_class", min=0, help="Images a class at most; 0: all.")
@@ -332,6 +338,7 @@ def _shared(
             fractions=shares(fractions),
             groups=groups,
             group_column=group_column,
+            families=families,
             seed=seed,
             per_class=samples_per_class,
         ),

@@ -47,6 +47,8 @@ class Dataset:
         Images of unknown origins, for choosing and for reporting.
     unknown_groups
         Named subsets of ``unknown`` that are reported on their own (OSMA: seed, arch, dataset).
+    families
+        Families of origins that the table of :mod:`whichgen.data.families` lacks or has otherwise.
     notes
         Sentences a reader of the results must know (what was left out and why).
     """
@@ -60,6 +62,7 @@ class Dataset:
     val_unknown: tuple[Sample, ...] = ()
     test_unknown: tuple[Sample, ...] = ()
     unknown_groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    families: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def part(self, name: str) -> tuple[Sample, ...]:

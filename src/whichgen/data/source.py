@@ -9,6 +9,7 @@ from typing import Any
 
 from whichgen.data.benchmarks import DEFAULT_ROOT, parse_spec
 from whichgen.data.duplicates import Track, untracked
+from whichgen.data.families import read_families
 from whichgen.data.folder import open_dataset, read_groups
 from whichgen.data.samples import Dataset, Sample, limited
 from whichgen.data.split import SplitOptions
@@ -29,6 +30,8 @@ class DataSource:
         See :class:`~whichgen.data.split.SplitOptions`; for a folder only.
     groups, group_column
         A TSV or CSV file that names the group of each image, and its column (empty: guessed).
+    families
+        A file of ``origin<TAB>family`` lines.
     per_class
         Images a class at most in each part; 0: all.
     """
@@ -40,6 +43,7 @@ class DataSource:
     fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
     groups: str = ""
     group_column: str = ""
+    families: str = ""
     seed: int = 0
     per_class: int = PER_CLASS
 
@@ -56,14 +60,17 @@ class DataSource:
             seed=self.seed,
         )
         opened = limited(open_dataset(self.data, options, cache=cache, track=track), self.per_class)
+        if self.families:
+            opened = replace(opened, families=read_families(Path(self.families)))
         return opened if options.groups is None else _grouped(opened, options.groups, self.data)
 
     def as_config(self) -> dict[str, Any]:
         """JSON values, with absolute paths, from which :meth:`from_config` makes it again."""
         config = asdict(self)
         config["data"] = absolute(self.data)
-        if self.groups:
-            config["groups"] = str(Path(self.groups).resolve())
+        for file in ("groups", "families"):
+            if config[file]:
+                config[file] = str(Path(config[file]).resolve())
         return config
 
     @classmethod

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from whichgen.attribution.model import Exemplars, OriginModel
+from whichgen.data.families import families_for
 from whichgen.evaluation.bootstrap import Interval, bootstrap
 from whichgen.evaluation.calibration import Reliability, reliability
 from whichgen.evaluation.conformal import (
@@ -17,10 +18,12 @@ from whichgen.evaluation.conformal import (
     prediction_sets,
 )
 from whichgen.evaluation.evaluate import Answers, Evaluation, evaluate, label_indices
+from whichgen.evaluation.hierarchy import LevelResult, hierarchy_results
 from whichgen.evaluation.protocols import Protocol
 from whichgen.experiments.parts import Parts
 from whichgen.features.extract import FeatureTable
-from whichgen.openset.threshold import threshold_at_tpr
+from whichgen.openset.hierarchy import fit_levels
+from whichgen.openset.threshold import decide, threshold_at_tpr
 
 #: The coverage whose prediction sets are reported.
 COVERAGE = 0.9
@@ -36,7 +39,8 @@ class Tested:
     ``known`` and ``unknown`` are its answers about the images listed in ``known_table`` and
     ``unknown_table``; ``metric`` is what the choice was made by. ``intervals`` are of the headline
     figures (:func:`whichgen.evaluation.bootstrap.bootstrap`), ``calibration`` is of the
-    probabilities of known test images, and ``coverage`` of their prediction sets at
+    probabilities of known test images, ``hierarchy`` of the answers above single generators, and
+    ``coverage`` of prediction sets of known test images at
     :data:`COVERAGE`.
     """
 
@@ -49,6 +53,7 @@ class Tested:
     coverage: CoverageReport
     known: Answers
     unknown: Answers
+    hierarchy: tuple[LevelResult, ...]
     known_table: FeatureTable
     unknown_table: FeatureTable
     skipped: tuple[str, ...]
@@ -70,6 +75,14 @@ def tested(draft: OriginModel, parts: Parts, protocol: Protocol, metric: str) ->
         A model whose threshold and metrics do not count yet.
     """
     val = answers_of(draft, parts.tables["val"])
+    families = families_for((*draft.origins, *parts.dataset.unknown), parts.dataset.families)
+    levels = fit_levels(
+        draft.head.log_probabilities(parts.tables["val"].blocks(draft.blocks)),
+        val.labels(draft.origins),
+        draft.origins,
+        families,
+        draft.tpr,
+    )
     threshold = threshold_at_tpr(val.scores, draft.tpr)
     known_table, unknown_table = parts.tables[protocol.test_part], parts.tables["test_unknown"]
     known, unknown = answers_of(draft, known_table), answers_of(draft, unknown_table)
@@ -82,14 +95,23 @@ def tested(draft: OriginModel, parts: Parts, protocol: Protocol, metric: str) ->
         threshold=threshold,
         groups=parts.dataset.unknown_groups,
     )
+    model = replace(
+        draft,
+        threshold=threshold,
+        metrics=headline(evaluation),
+        calibration=(val.probabilities, val.labels(draft.origins)),
+        exemplars=exemplars_of(draft, parts),
+        levels=levels,
+    )
+    answers = {
+        name: _deepest(model, answered, table)
+        for name, answered, table in (
+            ("known", known, known_table),
+            ("unknown", unknown, unknown_table),
+        )
+    }
     return Tested(
-        model=replace(
-            draft,
-            threshold=threshold,
-            metrics=headline(evaluation),
-            calibration=(val.probabilities, val.labels(draft.origins)),
-            exemplars=exemplars_of(draft, parts),
-        ),
+        model=model,
         protocol=protocol,
         metric=metric,
         evaluation=evaluation,
@@ -104,11 +126,21 @@ def tested(draft: OriginModel, parts: Parts, protocol: Protocol, metric: str) ->
         coverage=coverage_report(prediction_sets(known.probabilities, quantile), labels),
         known=known,
         unknown=unknown,
+        hierarchy=hierarchy_results(answers, model.origins, families),
         known_table=known_table,
         unknown_table=unknown_table,
         skipped=parts.skipped,
         notes=(*protocol.notes, *parts.dataset.notes),
     )
+
+
+def _deepest(
+    model: OriginModel, answers: Answers, table: FeatureTable
+) -> tuple[list[str], list[bool], list[str]]:
+    """Deepest answers, whether each is of a known origin, and the truth."""
+    decided = decide(answers.probabilities, answers.scores, model.threshold)
+    found = model.deepest(table.blocks(model.blocks), decided)
+    return found, (decided >= 0).tolist(), answers.origins.tolist()
 
 
 def exemplars_of(model: OriginModel, parts: Parts, seed: int = 0) -> Exemplars:

@@ -91,6 +91,7 @@ def _markdown(fit: Fit, parameter: str, plots: list[str], controls: Controls) ->
             part["unknown"],
             part["known"],
             part["synthetic"],
+            part["hierarchy"],
             controls_section(controls, evaluation),
             "## Blocks\n\nThe last three columns are test figures, which chose nothing.\n\n"
             f"{markdown_table(blocks)}",

@@ -82,6 +82,7 @@ def _markdown(fusion: Fused, plots: list[str], controls: Controls) -> str:
             part["unknown"],
             part["known"],
             part["synthetic"],
+            part["hierarchy"],
             controls_section(controls, evaluation),
             "## Which members\n\nEach set at its best C and shrinkage, with the score max_logit. "
             f"The last three columns are test figures, which chose nothing.\n\n"

@@ -157,6 +157,7 @@ def tested_sections(found: Tested) -> dict[str, str]:
         "on average; of images of unknown generators they say nothing.",
         "unknown": f"## Unknown generators\n\n{unknown}" if unknown else "No unknown test images.",
         "synthetic": _synthetic_section(evaluation),
+        "hierarchy": _hierarchy_section(found),
         "known": f"## Known origins\n\n{markdown_table(recalls)}",
         "record": f"## Made by\n\nwhichgen {record['whichgen']}, {record['time']}, encoder "
         f"`{model.encoder['name']}` (weights `{model.encoder['weights_hash']}`), data "
@@ -201,6 +202,27 @@ def _synthetic_section(evaluation: Evaluation) -> str:
     )
 
 
+def _hierarchy_section(found: Tested) -> str:
+    rows = [
+        {
+            "test images": result.images,
+            "deepest certain answer": result.level,
+            "answers": result.count,
+            "right %": percent(result.right / result.count)
+            if result.count and result.right is not None
+            else "–",
+        }
+        for result in found.hierarchy
+        if result.count
+    ]
+    families = found.model.levels.families if found.model.levels else {}
+    named = ", ".join(f"{origin} {family}" for origin, family in families.items())
+    return (
+        "## The deepest certain answer\n\nAn image that is like no known origin may still be like "
+        f"a family of generators, or synthetic. Families: {named}.\n\n{markdown_table(rows)}"
+    )
+
+
 def _interval(interval: Interval | None) -> str:
     return f"{percent(interval.low)} – {percent(interval.high)}" if interval else ""
 
@@ -215,6 +237,7 @@ def _results(fit: Tested) -> dict[str, Any]:
         "test": asdict(fit.evaluation),
         "intervals": {name: asdict(found) for name, found in fit.intervals.items()},
         "calibration": asdict(fit.calibration),
+        "hierarchy": [asdict(result) for result in fit.hierarchy],
         "coverage": {"asked": COVERAGE, **asdict(fit.coverage)},
         "skipped": list(fit.skipped),
         "notes": list(fit.notes),

@@ -1,0 +1,30 @@
+"""Answers counted by level, by hand."""
+
+from __future__ import annotations
+
+from whichgen.evaluation.hierarchy import hierarchy_results
+
+
+def test_each_answer_is_counted_at_its_level_and_is_right_or_not() -> None:
+    families = {"gan": "GAN", "ddpm": "diffusion", "ldm": "diffusion"}
+    known = (
+        ["gan", "real", "real", "synthetic", "GAN", "unknown", "synthetic"],
+        [True, True, False, False, False, False, False],
+        ["gan", "gan", "real", "gan", "ddpm", "real", "real"],
+    )
+    unknown = (
+        ["ddpm", "synthetic", "real", "diffusion", "GAN", "unknown"],
+        [True, False, False, False, False, False],
+        ["ldm"] * 6,
+    )
+    found = hierarchy_results({"known": known, "unknown": unknown}, ("real", "gan"), families)
+    assert [(r.images, r.level, r.count, r.right) for r in found] == [
+        ("known", "nothing", 1, None),
+        ("known", "real or synthetic", 3, 2),
+        ("known", "family", 1, 0),
+        ("known", "origin", 2, 1),
+        ("unknown", "nothing", 1, None),
+        ("unknown", "real or synthetic", 2, 1),
+        ("unknown", "family", 2, 1),
+        ("unknown", "origin", 1, 0),
+    ]
