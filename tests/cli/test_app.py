@@ -13,7 +13,10 @@ from whichgen.version import __version__
 
 from .conftest import whichgen
 
-COMMANDS = ("linear", "knn", "attribute", "evaluate", "robustness", "lowdata", "dataset")
+COMMANDS = (
+    *("linear", "knn", "fuse", "attribute", "discover", "enroll", "evaluate", "compare"),
+    *("robustness", "lowdata", "fewshot", "dataset"),
+)
 
 
 @pytest.mark.parametrize(
