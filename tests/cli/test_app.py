@@ -45,7 +45,13 @@ def test_every_command_explains_itself_in_eighty_columns(command: str) -> None:
     assert done.code == 0
     # Nothing is cut off: these are the ellipses that are meant.
     text = " ".join(done.out.split())
-    for meant in ("cuda:1 …", "NAME,NAME,…", "split1…5", "N,N,…", "NAME/split1_train/…"):
+    for meant in (
+        "cuda:1 …",
+        "NAME,NAME,…",
+        "split1…5",
+        "N,N,…",
+        "NAME/split1_train/…",
+    ):
         text = text.replace(meant, "")
     assert "…" not in text
     assert all(len(line) <= 80 for line in done.out.splitlines())

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
+from whichgen.errors import FitError
+
 from .conftest import GRID, UNKNOWN, Site, whichgen
 
 
@@ -70,3 +74,16 @@ def test_groups_reach_the_predictions_and_the_bootstrap(site: Site) -> None:
     assert rows[0].split(",")[2] == "group"
     assert all("scene" in row.split(",")[2] for row in rows[1:])
     assert "bootstrapped over test groups of images" in (folder / "report.md").read_text()
+
+
+def test_a_control_that_fails_does_not_take_the_result_with_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise FitError("did not converge")
+
+    monkeypatch.setattr("whichgen.experiments.controls.label_shuffle", fail)
+    done = whichgen("knn", *site.options(out="f"), *UNKNOWN, "--K", 1, "-b", 0)
+    assert done.code == 0, done.err
+    assert "no shuffled labels in the report: did not converge" in done.message
+    assert (site.folder / "f/tiny_clip/images/report.md").is_file()

@@ -160,9 +160,14 @@ def shuffle(
 
     if not request.shuffles:
         return None
-    return label_shuffle(
-        result, parts, family, seeds=range(request.shuffles), jobs=request.jobs, track=track
-    )
+    try:
+        return label_shuffle(
+            result, parts, family, seeds=range(request.shuffles), jobs=request.jobs, track=track
+        )
+    except FitError as error:
+        # A control that fails must not take the result with it.
+        warn(f"no shuffled labels in the report: {error}")
+        return None
 
 
 def open_run(request: Request, kind: str, config: dict[str, Any]) -> tuple[Dataset, Path]:

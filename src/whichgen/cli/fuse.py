@@ -26,25 +26,26 @@ def fuse(
     score: Annotated[
         str,
         typer.Option(
-            help="Open-set scores to choose among: max_logit, mahalanobis …",
+            help="Open-set scores to choose among: NAME,NAME,…",
             show_default="all",
             rich_help_panel=CHOICE,
         ),
     ] = "",
-    traces: Annotated[
+    no_traces: Annotated[
         bool,
         typer.Option(
-            help="Join the encoder with low-level traces read at native resolution.",
+            "--no-traces",
+            help="Without the low-level traces, which are read at native resolution.",
             rich_help_panel=ENCODER,
         ),
-    ] = True,
+    ] = False,
 ) -> None:
     """Fuse all blocks of one or several encoders with low-level traces; better than one block."""
     from whichgen.experiments.controls import Controls
     from whichgen.experiments.fusion import fuse as run
     from whichgen.report.fusion_report import candidate_rows, write_fused
 
-    request = with_traces(request) if traces else request
+    request = request if no_traces else with_traces(request)
     options = fusion_options(request, C, score)
     config = request.as_config(options)
     dataset, folder = open_run(request, "fusion", config)

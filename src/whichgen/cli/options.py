@@ -281,9 +281,7 @@ def _shared(
     group_column: GroupColumn = "",
     families: Annotated[
         str,
-        typer.Option(
-            help="TSV file of origin and family (GAN, diffusion …), beside the built-in table."
-        ),
+        typer.Option(help="TSV file of origin and family, beside the built-in table."),
     ] = "",
     fractions: Fractions = "0.6,0.2,0.2",
     samples_per_class: Annotated[
