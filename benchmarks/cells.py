@@ -106,8 +106,18 @@ def run_cell(
     return kept
 
 
-def read_answers(cell: Cell, out: Path) -> tuple[Answers, Answers, list[str]]:
-    """A measured cell's answers about known and unknown test images, and the known origins."""
+@dataclass(frozen=True)
+class Kept:
+    """A measured cell's answers about test images, and the groups these are of."""
+
+    known: Answers
+    unknown: Answers
+    origins: list[str]
+    groups: tuple[np.ndarray, np.ndarray]
+
+
+def read_answers(cell: Cell, out: Path) -> Kept:
+    """What :func:`run_cell` kept."""
     with np.load(out / f"{cell.name}.npz", allow_pickle=False) as arrays:
         known, unknown = (
             Answers(
@@ -115,7 +125,8 @@ def read_answers(cell: Cell, out: Path) -> tuple[Answers, Answers, list[str]]:
             )
             for part in ("known", "unknown")
         )
-        return known, unknown, arrays["origins"].tolist()
+        groups = arrays["known_groups"], arrays["unknown_groups"]
+        return Kept(known, unknown, arrays["origins"].tolist(), groups)
 
 
 def _measure(cell: Cell, source: DataSource, encoder: Encoder, cache: Path) -> Tested:
@@ -139,10 +150,14 @@ def _measure(cell: Cell, source: DataSource, encoder: Encoder, cache: Path) -> T
 
 def _arrays(found: Tested) -> dict[str, np.ndarray]:
     arrays = {"origins": np.array(found.model.origins)}
-    for part, answers in (("known", found.known), ("unknown", found.unknown)):
+    for part, answers, table in (
+        ("known", found.known, found.known_table),
+        ("unknown", found.unknown, found.unknown_table),
+    ):
         arrays |= {
             f"{part}_probabilities": answers.probabilities,
             f"{part}_scores": answers.scores,
             f"{part}_origins": answers.origins,
+            f"{part}_groups": np.array([sample.group for sample in table.samples], dtype=str),
         }
     return arrays

@@ -133,11 +133,18 @@ def _tests(claim: Claim, out: Path) -> Row:
     """In how many pairs OSCR is higher, and significantly (paired bootstrap, p < 0.05)."""
     better = significant = tested = 0
     for ours, theirs in zip(claim.ours, claim.theirs, strict=True):
-        (*first, origins), (*second, _) = read_answers(ours, out), read_answers(theirs, out)
-        found = compare((first[0], first[1]), (second[0], second[1]), origins, resamples=500)
+        first, second = read_answers(ours, out), read_answers(theirs, out)
+        found = compare(
+            (first.known, first.unknown),
+            (second.known, second.unknown),
+            first.origins,
+            groups_known=first.groups[0],
+            groups_unknown=first.groups[1],
+            resamples=500,
+        )
         tested += 1
         better += found["oscr"].difference > 0
-        significant += found["oscr"].low > 0
+        significant += found["oscr"].p_value < 0.05 and found["oscr"].difference > 0
     return {"OSCR better": f"{better}/{tested}", "p < 0.05": f"{significant}/{tested}"}
 
 
