@@ -27,6 +27,13 @@ def test_two_runs_on_the_same_images_are_compared(site: Site) -> None:
     difference = first["test"]["oscr"] - second["test"]["oscr"]
     assert abs(comparison["oscr"]["difference"] - difference) < 1e-9
     assert f"{100 * difference:+.2f}" in done.out
+    for which, run in (("first", first), ("second", second)):
+        assert abs(comparison["oscr"][which] - run["test"]["oscr"]) < 1e-9
+        assert f"{100 * run['test']['oscr']:.2f}" in done.out
+    record = json.loads((site.folder / "c.json").read_text())["provenance"]
+    assert record["data_hash"] == first["provenance"]["data_hash"]
+    assert record["config"]["resamples"] == 50
+    assert "group" not in (runs[0] / "predictions.csv").read_text().partition("\n")[0]
     alone = whichgen("compare", site.run)
     assert alone.code == 1
     assert "two runs are needed" in alone.message
@@ -34,9 +41,9 @@ def test_two_runs_on_the_same_images_are_compared(site: Site) -> None:
 
 def test_controls_are_in_the_report_and_can_be_switched_off(site: Site) -> None:
     report = (site.run / "report.md").read_text()
-    assert "## Leak check" in report and "labels shuffled, seed 2" in report
+    assert "## Leak check" in report and "fitted 5 times on permuted training labels" in report
     kept = json.loads((site.run / "results.json").read_text())
-    assert len(kept["shuffled_labels"]["shuffles"]) == 3
+    assert len(kept["shuffled_labels"]["shuffles"]) == 5
     assert [s["traits"] for s in kept["leak_check"]["sets"]] == ["file", "colour", "all"]
     done = whichgen(
         *("linear", *site.options(out="off"), *UNKNOWN, *GRID, "-b", 0),

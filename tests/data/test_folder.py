@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import whichgen.data.folder as folder_module
-from whichgen.data.folder import open_dataset, read_groups
+from whichgen.data.folder import open_dataset
 from whichgen.data.samples import PARTS, Dataset, limited
 from whichgen.data.split import SplitOptions
 from whichgen.errors import DataError
@@ -90,43 +90,6 @@ def test_what_is_no_folder_and_no_benchmark_is_told(tmp_path: Path) -> None:
         open_dataset("nonsense", SplitOptions(), cache=cache)
     with pytest.raises(DataError, match="GenImage has its own unknown origins"):
         open_dataset("GenImage", OPTIONS, cache=cache)
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "column", "groups"),
-    [
-        ("g.tsv", "path\torigin\tcontent\na.png\treal\tx\nb,c.png\tgan\t\n", None, "x"),
-        ("g.csv", 'group,path\nx,a.png\n,"b,c.png"\n', None, "x"),
-        ("g.csv", 'file,seed,prompt\na.png,1,x\n"b,c.png",2,\n', None, "x"),
-        ("g.csv", 'file,seed,prompt\na.png,1,x\n"b,c.png",,y\n', "seed", "1"),
-    ],
-)
-def test_groups_are_read_from_tsv_and_csv_and_an_empty_one_is_the_image_s_own(
-    tmp_path: Path, name: str, text: str, column: str | None, groups: str
-) -> None:
-    (tmp_path / name).write_text(text)
-    assert read_groups(tmp_path / name, column) == {"a.png": groups, "b,c.png": "b,c.png"}
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (b"path\na.png\n", "a header and at least two columns"),
-        (b"", "a header and at least two columns"),
-        (b"path\tgroup\n", "a header and at least two columns"),
-        (b"path\tx\na\tb\n", "has no column 'seed'; it has path, x"),
-        (b"path\tseed\n\xff\xfe\t1\n", "can't be read"),
-    ],
-)
-def test_a_groups_file_that_is_none_is_told(tmp_path: Path, data: bytes, message: str) -> None:
-    (tmp_path / "g.tsv").write_bytes(data)
-    with pytest.raises(DataError, match=message):
-        read_groups(tmp_path / "g.tsv", "seed")
-
-
-def test_a_missing_groups_file_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="does not exist"):
-        read_groups(tmp_path / "none.tsv")
 
 
 def test_limited_keeps_the_first_of_each_class_in_each_part(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,21 @@ def test_images_are_matched_by_path_and_columns_by_origin(tmp_path: Path) -> Non
 
 def test_images_without_a_group_are_drawn_one_by_one(tmp_path: Path) -> None:
     assert read_predictions(write(tmp_path / "a", 0, group="")).groups is None
+
+
+def test_groups_of_one_run_hold_for_the_other_and_must_not_differ(tmp_path: Path) -> None:
+    first = read_predictions(write(tmp_path / "a", 0))
+    ungrouped = read_predictions(write(tmp_path / "b", 1, group=""))
+    other = read_predictions(write(tmp_path / "c", 1, group="all of it"))
+    grouped = replace(ungrouped, groups=first.groups)
+    assert compare_runs(first, ungrouped, resamples=50) == compare_runs(
+        first, grouped, resamples=50
+    )
+    assert compare_runs(ungrouped, first, resamples=50) == compare_runs(
+        grouped, first, resamples=50
+    )
+    with pytest.raises(DataError, match="group the same images in different ways"):
+        compare_runs(first, other)
 
 
 def test_runs_on_other_images_or_of_other_origins_are_not_compared(tmp_path: Path) -> None:

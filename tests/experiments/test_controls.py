@@ -1,19 +1,20 @@
-"""Controls: shuffled labels teach nothing, and a leak is noticed."""
+"""Controls: shuffled labels teach nothing, and a fit on true ones is noticed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import ttest_1samp
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from whichgen.evaluation.evaluate import label_indices
-from whichgen.experiments.controls import Shuffle, ShuffleControl, label_shuffle
+from whichgen.experiments.controls import Shuffle, label_shuffle, verdict
 from whichgen.experiments.fusion import FusionOptions, fuse
+from whichgen.heads.knn import KNearestNeighbours
 
 from .conftest import KNN, LINEAR
 
@@ -40,10 +41,12 @@ def test_a_shuffle_is_the_same_head_on_permuted_labels(world: Make, family: Any)
         known = np.repeat([1, 0], [len(of_known), len(of_unknown)])
         scores = np.concatenate([of_known, of_unknown]).max(axis=1)
         assert shuffle.auroc == pytest.approx(roc_auc_score(known, scores))
-    assert control.guessing == pytest.approx(1 / 3)
-    hits = round(control.bar * len(truth))
-    assert binomtest(hits + 1, len(truth), 1 / 3, alternative="greater").pvalue <= 0.001
-    assert binomtest(hits, len(truth), 1 / 3, alternative="greater").pvalue > 0.001
+    found_balanced = [shuffle.balanced_accuracy for shuffle in control.shuffles]
+    assert control.chance == 1 / 3
+    assert control.mean == pytest.approx(np.mean(found_balanced))
+    assert control.p_value == pytest.approx(
+        ttest_1samp(found_balanced, 1 / 3, alternative="greater").pvalue
+    )
 
 
 def test_a_fusion_is_shuffled_with_its_views_and_shrinkage(world: Make) -> None:
@@ -66,9 +69,46 @@ def test_without_unknown_images_there_is_no_auroc(world: Make) -> None:
     assert shuffle.auroc is None
 
 
-def test_only_a_mean_over_the_bar_is_suspicious() -> None:
-    control = ShuffleControl(
-        (Shuffle(0, 0.6, 0.5, None), Shuffle(1, 0.4, 0.5, None)), guessing=0.4, bar=0.5
-    )
-    assert not control.suspicious
-    assert replace(control, bar=0.49).suspicious
+def shuffles(*balanced: float) -> list[Shuffle]:
+    return [Shuffle(seed, 0.9, value, None) for seed, value in enumerate(balanced)]
+
+
+@pytest.mark.parametrize(
+    ("balanced", "suspicious"),
+    [
+        ((0.33, 0.35, 0.31, 0.36), False),  # about chance
+        ((0.41, 0.28, 0.44, 0.33), False),  # over chance on average, but no more than it varies
+        ((0.95, 0.96, 0.94, 0.97), True),
+        ((0.40, 0.41, 0.39, 0.40), True),  # little, but time and again
+        ((0.1, 0.11, 0.09, 0.1), False),  # worse than chance is no leak
+        ((1.0, 1.0, 1.0), True),
+        ((1 / 3, 1 / 3, 1 / 3), False),  # every head answers one origin alone
+        ((0.95,), False),  # one can't tell
+    ],
+)
+def test_shuffled_heads_are_suspicious_when_reliably_over_chance(
+    balanced: tuple[float, ...], suspicious: bool
+) -> None:
+    assert verdict(shuffles(*balanced), 1 / 3).suspicious is suspicious
+
+
+def test_a_fit_that_comes_by_true_labels_is_found_out(world: Make) -> None:
+    nearest = KNearestNeighbours(values=(1,))
+
+    @dataclass(frozen=True)
+    class Cheat:
+        """Fits on the true labels, whatever it is given."""
+
+        truth: np.ndarray
+
+        def fit(self, x: np.ndarray, _: np.ndarray, n_origins: int, value: float) -> Any:
+            return nearest.fit(x, self.truth, n_origins, value)
+
+    w = world(unknown=("ddpm", "flow"))
+    found, parts = w.fit(nearest), w.parts()
+    train = parts.tables["train"]
+    # Tested on training images, whose nearest neighbour is itself.
+    asked = replace(found, known_table=train, known=replace(found.known, origins=train.origins))
+    cheat: Any = Cheat(label_indices(train.origins, found.model.origins))
+    assert label_shuffle(asked, parts, cheat, jobs=1).suspicious
+    assert not label_shuffle(asked, parts, nearest, jobs=1).suspicious

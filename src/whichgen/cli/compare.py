@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from whichgen.cli.console import guarded, say, show_table, track
 from whichgen.errors import DataError
+
+if TYPE_CHECKING:
+    from whichgen.evaluation.bootstrap import Comparison
 
 _NAMES = {
     "accuracy": "accuracy",
@@ -34,6 +37,7 @@ def compare(
     """Paired tests of runs that were tested on the same images."""
     from whichgen.atomic import write_text
     from whichgen.experiments.compare import compare_runs, read_predictions
+    from whichgen.provenance import provenance
     from whichgen.report.tested_report import to_json
 
     if len(runs) < 2:
@@ -42,33 +46,43 @@ def compare(
     found = {}
     for other in track(others, description="Comparing", total=len(others)):
         found[str(other.folder)] = compare_runs(first, other, resamples=resamples, seed=seed)
-    rows: list[dict[str, Any]] = [
-        {
-            "less": name if metric == "accuracy" else "",
-            "points": _NAMES[metric],
-            "difference": f"{100 * c.difference:+.2f}",
-            "95 % interval": f"{100 * c.low:+.2f} – {100 * c.high:+.2f}",
-            "p": f"{c.p_value:.3f}",
-            "McNemar p": "" if c.mcnemar_p is None else f"{c.mcnemar_p:.2g}",
-        }
-        for name, comparison in found.items()
-        for metric, c in comparison.items()
-    ]
-    drawn = "images" if first.groups is None else "groups of images"
-    show_table(rows, title=f"{first.folder}\nPaired bootstrap of {resamples} draws of {drawn}")
+    drawn = {
+        str(other.folder): "groups of images" if first.groups or other.groups else "images"
+        for other in others
+    }
+    for name, comparison in found.items():
+        show_table(
+            [_row(c) for c in comparison.values()],
+            title=f"first: {first.folder}\nsecond: {name}\nin percent; paired bootstrap of "
+            f"{resamples} draws of {drawn[name]}",
+        )
     if output:
+        of_runs = {str(run.folder): run.results.get("provenance", {}) for run in (first, *others)}
         record = {
-            "first": str(first.folder.resolve()),
-            "resamples": resamples,
-            "seed": seed,
+            "first": str(first.folder),
             "drawn": drawn,
             "comparisons": {
                 name: {metric: asdict(c) for metric, c in comparison.items()}
                 for name, comparison in found.items()
             },
-            "provenance": {
-                str(run.folder): run.results.get("provenance") for run in (first, *others)
-            },
+            "provenance": provenance(
+                {"runs": [str(run.resolve()) for run in runs], "resamples": resamples},
+                seeds={"seed": seed},
+                encoder={},
+                data_hash=str(of_runs[str(first.folder)].get("data_hash", "")),
+            ),
+            "runs": of_runs,
         }
         write_text(output, to_json(record))
         say(f"The comparison is in {output}")
+
+
+def _row(found: Comparison) -> dict[str, str]:
+    return {
+        "": _NAMES[found.metric],
+        "first": f"{100 * found.first:.2f}",
+        "second": f"{100 * found.second:.2f}",
+        "difference": f"{100 * found.difference:+.2f}",
+        "95 % interval": f"{100 * found.low:+.2f} – {100 * found.high:+.2f}",
+        "p": f"{found.p_value:.3f}",
+    }

@@ -47,7 +47,7 @@ def split(
 ) -> None:
     """Write annotation files: train, val and test share no image, near-duplicate or group."""
     from whichgen.data.benchmarks import write_benchmark
-    from whichgen.data.folder import read_groups
+    from whichgen.data.groups import read_groups
     from whichgen.data.samples import PARTS
     from whichgen.data.split import SplitOptions, split_folder
 

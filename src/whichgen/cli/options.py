@@ -323,7 +323,7 @@ def _shared(
         typer.Option(
             min=0, help="Fits on shuffled labels, which must fail.", rich_help_panel=CONTROLS
         ),
-    ] = 3,
+    ] = 5,
 ) -> Request:
     from whichgen.data.source import DataSource
 

@@ -2,12 +2,14 @@
 
 ``GenImage:split=split1``, ``OSMA:split=split3:root=/data``, ``DiffusionForensics``. Origin lists
 are the JSON files in ``origins/``. A data set that ``whichgen dataset split`` wrote has such a file
-of its own (``<root>/<name>/origins.json``), so that it is named in the same way.
+of its own (``<root>/<name>/origins.json``), so that it is named in the same way, and
+``groups.tsv`` beside it where its images have groups.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from whichgen.atomic import write_text
 from whichgen.data.annotations import read_annotations, write_annotations
+from whichgen.data.groups import read_groups, write_groups
 from whichgen.data.samples import PARTS, Dataset, Sample
 from whichgen.errors import DataError
 
@@ -23,6 +26,9 @@ DEFAULT_ROOT = Path("dataset")
 
 # The names under which the file of unknown images is found, in order of preference.
 _UNKNOWN_FILES = ("{split}_{part}_out_all.txt", "{split}_{part}_out.txt", "{part}_out.txt")
+
+
+_GROUPS_FILE = "groups.tsv"
 
 
 class SplitOrigins(BaseModel):
@@ -126,7 +132,13 @@ def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
         notes.append(f"no annotation file of unknown {part} images in {annotations}")
         return ()
 
-    return Dataset(
+    groups_file = folder / _GROUPS_FILE
+    groups = read_groups(groups_file) if groups_file.is_file() else {}
+
+    def grouped(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+        return tuple(replace(s, group=groups.get(str(s.path), "")) for s in samples)
+
+    dataset = Dataset(
         name=f"{lists.name}:split={split}",
         known=origins.known,
         unknown=unknown,
@@ -138,11 +150,20 @@ def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
         unknown_groups={k: v for k, v in origins.unknown.items() if k != "all"},
         notes=tuple(notes),
     ).validate()
+    return dataset.each_part(grouped) if groups else dataset
 
 
 def write_benchmark(dataset: Dataset, root: Path, name: str, split: str = "split1") -> Path:
-    """Writes a data set in the annotation layout, with its ``origins.json``; returns its folder."""
+    """Writes a data set in the annotation layout, with ``origins.json`` and the images' groups.
+
+    Returns its folder.
+    """
     folder = root / name
+    groups_of = {str(s.path.absolute()): s.group for part in PARTS for s in dataset.part(part)}
+    if any(groups_of.values()):
+        write_groups(folder / _GROUPS_FILE, groups_of)
+    else:
+        (folder / _GROUPS_FILE).unlink(missing_ok=True)
     for part in PARTS:
         samples: Sequence[Sample] = dataset.part(part)
         base = part.removesuffix("_unknown")

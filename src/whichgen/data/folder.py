@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,9 @@ from whichgen.data.samples import Dataset
 from whichgen.data.split import SplitOptions, list_origins, split_folder
 from whichgen.errors import DataError
 from whichgen.provenance import fingerprint
+
+#: Changed when more is kept of a split than before, so that what lacks it is not found.
+_LAYOUT = "groups"
 
 
 def open_dataset(
@@ -58,37 +60,8 @@ def open_dataset(
     return replace(kept, name=folder.name, notes=tuple(notes))
 
 
-def read_groups(file: Path, column: str | None = None) -> dict[str, str]:
-    """Reads ``path → group`` from a TSV or CSV file with a header.
-
-    Parameters
-    ----------
-    file
-        The file; its first column (or the one named ``path``) holds paths relative to the folder.
-    column
-        The column of the group; ``None``: ``group``, ``content``, or else the last one.
-    """
-    try:
-        with file.open(newline="", encoding="utf-8") as handle:
-            delimiter = "," if file.suffix.lower() == ".csv" else "\t"
-            rows = list(csv.DictReader(handle, delimiter=delimiter))
-    except FileNotFoundError:
-        raise DataError(f"groups file {file} does not exist.") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"groups file {file} can't be read ({error}).") from None
-    # Cells beyond the header come under the name None.
-    names = [name for name in rows[0] if name is not None] if rows else []
-    if len(names) < 2:
-        raise DataError(f"{file}: expected a header and at least two columns, path and group.")
-    path = "path" if "path" in names else names[0]
-    wanted = column or next((c for c in ("group", "content") if c in names), names[-1])
-    if wanted not in names:
-        raise DataError(f"{file} has no column {wanted!r}; it has {', '.join(names)}.")
-    return {row[path]: row[wanted] or row[path] for row in rows}
-
-
 def _key(folder: Path, options: SplitOptions) -> str:
-    parts = [str(folder), repr(options)]
+    parts = [_LAYOUT, str(folder), repr(options)]
     for paths in list_origins(folder).values():
         for path in paths:
             status = path.stat()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -70,6 +71,17 @@ class Dataset:
         samples: tuple[Sample, ...] = getattr(self, name)
         return samples
 
+    def each_part(self, change: Callable[[tuple[Sample, ...]], tuple[Sample, ...]]) -> Dataset:
+        """The data set with each part changed by a function."""
+        return replace(
+            self,
+            train=change(self.train),
+            val=change(self.val),
+            val_unknown=change(self.val_unknown),
+            test=change(self.test),
+            test_unknown=change(self.test_unknown),
+        )
+
     def validate(self) -> Dataset:
         """Returns itself, or raises :class:`DataError` saying which origin or part falls short."""
         if len(set(self.known)) != len(self.known) or len(self.known) < 2:
@@ -123,11 +135,4 @@ def limit_per_class(samples: tuple[Sample, ...], most: int | None) -> tuple[Samp
 
 def limited(dataset: Dataset, most: int | None) -> Dataset:
     """The data set with at most ``most`` images a class in each part."""
-    return replace(
-        dataset,
-        train=limit_per_class(dataset.train, most),
-        val=limit_per_class(dataset.val, most),
-        val_unknown=limit_per_class(dataset.val_unknown, most),
-        test=limit_per_class(dataset.test, most),
-        test_unknown=limit_per_class(dataset.test_unknown, most),
-    )
+    return dataset.each_part(lambda samples: limit_per_class(samples, most))

@@ -10,8 +10,9 @@ from typing import Any
 from whichgen.data.benchmarks import DEFAULT_ROOT, parse_spec
 from whichgen.data.duplicates import Track, untracked
 from whichgen.data.families import read_families
-from whichgen.data.folder import open_dataset, read_groups
-from whichgen.data.samples import Dataset, Sample, limited
+from whichgen.data.folder import open_dataset
+from whichgen.data.groups import read_groups
+from whichgen.data.samples import Dataset, limited
 from whichgen.data.split import SplitOptions
 
 #: Images a class at most, as in the paper.
@@ -62,7 +63,7 @@ class DataSource:
         opened = limited(open_dataset(self.data, options, cache=cache, track=track), self.per_class)
         if self.families:
             opened = replace(opened, families=read_families(Path(self.families)))
-        return opened if options.groups is None else _grouped(opened, options.groups, self.data)
+        return opened
 
     def as_config(self) -> dict[str, Any]:
         """JSON values, with absolute paths, from which :meth:`from_config` makes it again."""
@@ -81,23 +82,6 @@ class DataSource:
             if isinstance(value, list):  # JSON has no tuples
                 known[name] = tuple(value)
         return cls(**known)
-
-
-def _grouped(dataset: Dataset, groups: Mapping[str, str], folder: str) -> Dataset:
-    """The data set with each sample's group; paths in ``groups`` are relative to the folder."""
-    root = Path(folder).resolve()
-
-    def grouped(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
-        return tuple(replace(s, group=groups[s.path.relative_to(root).as_posix()]) for s in samples)
-
-    return replace(
-        dataset,
-        train=grouped(dataset.train),
-        val=grouped(dataset.val),
-        val_unknown=grouped(dataset.val_unknown),
-        test=grouped(dataset.test),
-        test_unknown=grouped(dataset.test_unknown),
-    )
 
 
 def absolute(data: str) -> str:

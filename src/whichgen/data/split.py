@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +95,8 @@ def split_folder(folder: Path, options: SplitOptions, *, track: Track = untracke
         else []
     )
     if options.groups is not None:
-        links += _group_links(folder, samples, options.groups)
+        samples = [_grouped(sample, folder, options.groups) for sample in samples]
+        links += _group_links(samples)
     groups = link_groups(len(samples), links)
 
     known = tuple(o for o in origins if o not in options.unknown)
@@ -146,19 +147,18 @@ def _check(folder: Path, origins: Mapping[str, Sequence[Path]], options: SplitOp
         raise DataError(f"fractions {options.fractions} must be positive and sum to 1.")
 
 
-def _group_links(
-    folder: Path, samples: Sequence[Sample], groups: Mapping[str, str]
-) -> list[tuple[int, int]]:
+def _grouped(sample: Sample, folder: Path, groups: Mapping[str, str]) -> Sample:
+    relative = sample.path.relative_to(folder).as_posix()
+    if relative not in groups:
+        raise DataError(
+            f"the groups file has no line for {relative}. Paths in it are relative to {folder}."
+        )
+    return replace(sample, group=groups[relative])
+
+
+def _group_links(samples: Sequence[Sample]) -> list[tuple[int, int]]:
     first: dict[str, int] = {}
-    links = []
-    for i, sample in enumerate(samples):
-        relative = sample.path.relative_to(folder).as_posix()
-        if relative not in groups:
-            raise DataError(
-                f"the groups file has no line for {relative}. Paths in it are relative to {folder}."
-            )
-        links.append((first.setdefault(groups[relative], i), i))
-    return links
+    return [(first.setdefault(sample.group, i), i) for i, sample in enumerate(samples)]
 
 
 def _assign(

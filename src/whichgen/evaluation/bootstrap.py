@@ -56,6 +56,8 @@ class Comparison:
 
     Parameters
     ----------
+    first, second
+        The figure of either.
     difference, low, high
         First less second, with the bounds of its confidence interval.
     p_value
@@ -67,6 +69,8 @@ class Comparison:
     """
 
     metric: str
+    first: float
+    second: float
     difference: float
     low: float
     high: float
@@ -173,6 +177,8 @@ def compare(
     return {
         name: Comparison(
             name,
+            values[0][name],
+            values[1][name],
             values[0][name] - values[1][name],
             *_bounds(drawn[name], tails),
             p_value=_p_value(drawn[name]),

@@ -93,7 +93,8 @@ def compare_runs(
     Raises
     ------
     DataError
-        They were not tested on the same images with the same known origins.
+        They were not tested on the same images with the same known origins, or group them in
+        different ways.
     """
     for a, b, which in zip(first.paths, second.paths, ("known", "unknown"), strict=True):
         if not np.array_equal(a, b):
@@ -106,7 +107,14 @@ def compare_runs(
         raise DataError(f"{first.folder} and {second.folder} know different origins.")
     order = [second.origins.index(origin) for origin in first.origins]
     theirs = [Answers(a.probabilities[:, order], a.origins, a.scores) for a in second.answers]
-    known, unknown = first.groups or (None, None)
+    # The images are the same: if one run lacks their groups, the other's hold for both.
+    groups = first.groups or second.groups
+    if groups and not all(map(np.array_equal, groups, second.groups or groups)):
+        raise DataError(
+            f"{first.folder} and {second.folder} group the same images in different ways. Fit both "
+            "with the same --groups."
+        )
+    known, unknown = groups or (None, None)
     return compare(
         first.answers,
         (theirs[0], theirs[1]),

@@ -245,13 +245,15 @@ def _results(fit: Tested) -> dict[str, Any]:
 
 
 def _predictions(fit: Tested) -> list[Row]:
+    grouped = any(s.group for t in (fit.known_table, fit.unknown_table) for s in t.samples)
+
     def rows(answers: Answers, table: FeatureTable) -> list[Row]:
         decided = decide(answers.probabilities, answers.scores, fit.model.threshold)
         return [
             {
                 "path": str(sample.path),
                 "origin": sample.origin,
-                "group": sample.group,
+                **({"group": sample.group} if grouped else {}),
                 "answer": UNKNOWN if index < 0 else fit.model.origins[index],
                 "score": score,
                 **dict(zip((f"p({o})" for o in fit.model.origins), p.tolist(), strict=True)),

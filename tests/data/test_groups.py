@@ -1,0 +1,79 @@
+"""Groups of images: read from a table, and kept with a split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from whichgen.data.benchmarks import load_benchmark, write_benchmark
+from whichgen.data.groups import read_groups, write_groups
+from whichgen.data.samples import PARTS
+from whichgen.data.source import DataSource
+from whichgen.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "column", "groups"),
+    [
+        ("g.tsv", "path\torigin\tcontent\na.png\treal\tx\nb,c.png\tgan\t\n", None, "x"),
+        ("g.csv", 'group,path\nx,a.png\n,"b,c.png"\n', None, "x"),
+        ("g.csv", 'file,seed,prompt\na.png,1,x\n"b,c.png",2,\n', None, "x"),
+        ("g.csv", 'file,seed,prompt\na.png,1,x\n"b,c.png",,y\n', "seed", "1"),
+    ],
+)
+def test_groups_are_read_from_tsv_and_csv_and_an_empty_one_is_the_image_s_own(
+    tmp_path: Path, name: str, text: str, column: str | None, groups: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    assert read_groups(tmp_path / name, column) == {"a.png": groups, "b,c.png": "b,c.png"}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"path\na.png\n", "a header and at least two columns"),
+        (b"", "a header and at least two columns"),
+        (b"path\tgroup\n", "a header and at least two columns"),
+        (b"path\tx\na\tb\n", "has no column 'seed'; it has path, x"),
+        (b"path\tseed\n\xff\xfe\t1\n", "can't be read"),
+    ],
+)
+def test_a_groups_file_that_is_none_is_told(tmp_path: Path, data: bytes, message: str) -> None:
+    (tmp_path / "g.tsv").write_bytes(data)
+    with pytest.raises(DataError, match=message):
+        read_groups(tmp_path / "g.tsv", "seed")
+
+
+def test_a_missing_groups_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        read_groups(tmp_path / "none.tsv")
+
+
+def test_what_is_written_is_read_back_whatever_the_names(tmp_path: Path) -> None:
+    groups = {"/a\tb.png": "x", '/"q".png': "a\nb", "/é, ü.png": "y"}
+    write_groups(tmp_path / "groups.tsv", groups)
+    assert read_groups(tmp_path / "groups.tsv") == groups
+
+
+def test_a_split_keeps_its_groups_until_it_is_written_without(
+    image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = image_folder({"real": 12, "gan": 12, "flow": 8}, name="mine")
+    names = [p.relative_to(folder).as_posix() for p in sorted(folder.rglob("*.png"))]
+    write_groups(tmp_path / "g.tsv", {name: f"pair {int(name[-5]) // 2}" for name in names})
+    source = DataSource(str(folder), unknown=("flow",), groups=str(tmp_path / "g.tsv"))
+    fresh = source.open(tmp_path / "cache")
+    everything = [sample for part in PARTS for sample in fresh.part(part)]
+    assert {s.group for s in everything} == {f"pair {i}" for i in range(5)}
+    assert all(s.group == f"pair {int(s.path.stem[-1]) // 2}" for s in everything)
+    kept = source.open(tmp_path / "cache")
+    write_benchmark(fresh, tmp_path / "split", "mine")
+    read = load_benchmark(f"mine:root={tmp_path / 'split'}")
+    for part in PARTS:
+        assert kept.part(part) == fresh.part(part) == read.part(part)
+    without = fresh.each_part(lambda samples: tuple(replace(s, group="") for s in samples))
+    write_benchmark(without, tmp_path / "split", "mine")
+    assert load_benchmark(f"mine:root={tmp_path / 'split'}").train == without.train
