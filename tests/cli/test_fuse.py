@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 
+import pytest
+
 from .conftest import UNKNOWN, Site, whichgen
 
 
@@ -42,6 +44,28 @@ def test_an_encoder_without_traces_has_one_member(site: Site) -> None:
     results = json.loads((site.folder / "plain/tiny_clip/images/results.json").read_text())
     assert [row["members"] for row in results["members"]] == ["tiny_clip"]
     assert results["selection"]["value"] == 10
+
+
+def test_patches_and_crops_are_members_of_a_local_encoder(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(site.clip.parent)  # a relative folder must be found from elsewhere
+    backbone = f"{site.clip.name}:patches+{site.clip.name}:crops"
+    done = whichgen(
+        *("fuse", *site.options(out="variants"), *UNKNOWN, "--backbone", backbone),
+        *("--no-traces", "--C", 10, "--shuffles", 0, "--no-leak-check"),
+    )
+    assert done.code == 0, done.err
+    folder = site.folder / "variants/tiny_clip_patches+tiny_clip_crops/images"
+    results = json.loads((folder / "results.json").read_text())
+    assert [row["members"] for row in results["members"]] == [
+        "tiny_clip:patches",
+        "tiny_clip:crops",
+        "tiny_clip:patches + tiny_clip:crops",
+    ]
+    monkeypatch.chdir("/")
+    done = whichgen("attribute", folder, site.images / "gan" / "000.png", "--device", "cpu")
+    assert done.code == 0, done.err
 
 
 def test_wrong_options_are_told_before_any_image_is_read(site: Site) -> None:

@@ -165,7 +165,28 @@ def test_the_weights_hash_sees_names_shapes_values_and_buffers() -> None:
 
 def test_tokens_are_pooled_by_their_kind() -> None:
     tokens = torch.arange(24.0).reshape(2, 3, 4)
-    assert torch.equal(pool_tokens(tokens, has_cls=True), tokens[:, 0])
-    assert torch.equal(pool_tokens(tokens, has_cls=False), tokens.sum(1) / 3)
+    assert torch.equal(pool_tokens(tokens, prefix=1), tokens[:, 0])
+    assert torch.equal(pool_tokens(tokens), tokens.sum(1) / 3)
     maps = torch.arange(48.0).reshape(2, 3, 2, 4)
-    assert torch.equal(pool_tokens(maps, has_cls=False), maps.sum((2, 3)) / 8)
+    assert torch.equal(pool_tokens(maps), maps.sum((2, 3)) / 8)
+
+
+def test_patch_statistics_stand_beside_the_cls_token_and_leave_registers_out() -> None:
+    tokens = torch.randn(2, 7, 4, generator=torch.Generator().manual_seed(0))
+    patches = tokens[:, 3:].numpy()
+    expected = np.hstack([tokens[:, 0].numpy(), patches.mean(1), patches.std(1)])
+    found = pool_tokens(tokens, prefix=3, patches=True)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-6)
+    without = pool_tokens(tokens[:, 3:], patches=True)
+    np.testing.assert_allclose(without.numpy(), expected[:, 4:], rtol=1e-5, atol=1e-6)
+    maps = tokens[:, 3:].transpose(1, 2).reshape(2, 4, 2, 2)
+    assert torch.equal(pool_tokens(maps, patches=True), without)
+    # bfloat16 holds 300 ± 1 as 300: the spread is taken of what the encoder gave, in float32.
+    near = torch.tensor([[[256.0], [258.0]]]).to(torch.bfloat16)
+    assert pool_tokens(near, patches=True)[0, 1] == 1
+
+
+@pytest.mark.parametrize("wrong", ["x/y:crop", "x/y:crops:crops", "efficientnet_lite0:"])
+def test_a_variant_that_is_none_is_told(wrong: str) -> None:
+    with pytest.raises(EncoderError, match=r":patches and :crops, each once"):
+        load_encoder(wrong)

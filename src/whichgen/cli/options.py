@@ -133,9 +133,15 @@ class Request:
 
     def run_folder(self, kind: str, dataset: Dataset) -> Path:
         """``OUTPUT_DIR/BACKBONE/DATASET``, without characters that a path should not hold."""
+        from whichgen.encoders.names import split_members, split_variants
+
+        def member(name: str) -> str:
+            network, variants = split_variants(name)
+            return "_".join([Path(network).name if Path(network).is_dir() else network, *variants])
+
         base = self.output_dir or Path("output") / kind
-        members = (Path(m).name if Path(m).is_dir() else m for m in _members(self.backbone))
-        return base / "+".join(members) / dataset.name.replace(":split=", "_").replace(":", "_")
+        folder = "+".join(member(name) for name in split_members(self.backbone))
+        return base / folder / dataset.name.replace(":split=", "_").replace(":", "_")
 
     def extract(self, dataset: Dataset, options: FitOptions | None = None) -> tuple[Encoder, Parts]:
         """Loads the encoder, checks the blocks asked for, and extracts what the store lacks."""
@@ -158,9 +164,16 @@ class Request:
         return encoder, parts
 
 
-def _members(backbone: str) -> list[str]:
-    """The encoders of ``a+b``; a folder's name may have a plus."""
-    return [backbone] if Path(backbone).is_dir() else backbone.split("+")
+def _resolved(backbone: str) -> str:
+    """The same with absolute folders: a model file names its encoder, and is used from anywhere."""
+    from whichgen.encoders.names import split_members, split_variants
+
+    def member(name: str) -> str:
+        network, variants = split_variants(name)
+        place = str(Path(network).resolve()) if Path(network).is_dir() else network
+        return ":".join([place, *variants])
+
+    return "+".join(member(name) for name in split_members(backbone))
 
 
 def warn_skipped(reasons: Sequence[str]) -> None:
@@ -267,7 +280,7 @@ def _shared(
         str,
         typer.Option(
             help="Hub id, local folder, timm name, efficientnet_lite0 or traces (need no hub); "
-            "several joined by +.",
+            "then :patches, :crops; several joined by +.",
             rich_help_panel=ENCODER,
         ),
     ] = "openai/clip-vit-base-patch16",
@@ -340,10 +353,7 @@ def _shared(
             seed=seed,
             per_class=samples_per_class,
         ),
-        # A model file names its encoder, and is used from other working directories.
-        backbone="+".join(
-            str(Path(m).resolve()) if Path(m).is_dir() else m for m in _members(backbone)
-        ),
+        backbone=_resolved(backbone),
         device=device,
         dtype=dtype,
         output_dir=output_dir,

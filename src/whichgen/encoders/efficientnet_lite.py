@@ -26,8 +26,10 @@ _PREPROCESSING = {
 }
 
 
-def load_efficientnet_lite(name: str, *, device: str, dtype: str) -> Encoder:
+def load_efficientnet_lite(name: str, *, device: str, dtype: str, patches: bool = False) -> Encoder:
     """Loads EfficientNet-Lite0 with its sixteen blocks.
+
+    With ``patches`` the standard deviation over places stands beside the mean.
 
     Raises
     ------
@@ -51,7 +53,7 @@ def load_efficientnet_lite(name: str, *, device: str, dtype: str) -> Encoder:
         features = []
         for block in module._blocks:
             x = block(x)
-            features.append(pool_tokens(x, has_cls=False))
+            features.append(pool_tokens(x, patches=patches))
         return features
 
     return build_encoder(
@@ -62,6 +64,8 @@ def load_efficientnet_lite(name: str, *, device: str, dtype: str) -> Encoder:
         forward=forward,
         device=device,
         dtype=dtype,
+        native_side=round(_SIDE / _CROP_SHARE),
+        patches=patches,
     )
 
 

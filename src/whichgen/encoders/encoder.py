@@ -38,6 +38,9 @@ class Encoder:
         block b, in the order in which the image passes them, from one pass.
     block_dims
         The dimensions d_b.
+    native_side
+        The side, in pixels, of a square image that ``preprocess`` does not resample; 0: there is
+        none.
     views
         For each member encoder (:mod:`whichgen.encoders.joined`; others are their one member) its
         views: sets of blocks that are read as one feature when blocks are fused. Left out: one view
@@ -52,6 +55,7 @@ class Encoder:
     block_dims: tuple[int, ...]
     device: str = "cpu"
     dtype: str = "float32"
+    native_side: int = 0
     views: tuple[tuple[tuple[int, ...], ...], ...] = ()
 
     def __post_init__(self) -> None:
@@ -75,15 +79,35 @@ class Encoder:
         }
 
 
-def pool_tokens(hidden: torch.Tensor, *, has_cls: bool) -> torch.Tensor:
-    """One block's output → one vector an image (n, d).
+def pool_tokens(hidden: torch.Tensor, *, prefix: int = 0, patches: bool = False) -> torch.Tensor:
+    """One block's output → one vector an image.
 
-    The CLS token of a token sequence (n, tokens, d); the mean of the patch tokens where the
-    encoder has no CLS token; the spatial mean of a feature map (n, d, h, w).
+    Parameters
+    ----------
+    hidden
+        A token sequence (n, tokens, d) or a feature map (n, d, h, w).
+    prefix
+        Tokens before those of patches: CLS, and registers after it.
+    patches
+        Not the CLS token alone but also mean and standard deviation over patches.
+
+    Returns
+    -------
+    Tensor (n, d)
+        The CLS token, or without one the mean over patches; with ``patches`` (n, 3 d) or, without
+        CLS token, (n, 2 d).
     """
     if hidden.ndim == 4:
-        return hidden.mean(dim=(2, 3))
-    return hidden[:, 0] if has_cls else hidden.mean(dim=1)
+        if not patches:
+            return hidden.mean(dim=(2, 3))
+        hidden = hidden.flatten(2).transpose(1, 2)
+    cls = [hidden[:, 0]] if prefix else []
+    if cls and not patches:
+        return cls[0]
+    # bfloat16 has three digits: too few to take a spread by.
+    places = hidden[:, prefix:].float()
+    spread = [places.std(dim=1, correction=0)] if patches else []
+    return torch.cat([*cls, places.mean(dim=1).to(hidden.dtype), *spread], dim=1)
 
 
 def torch_encode(
@@ -147,12 +171,15 @@ def build_encoder(
     dtype: str,
     architecture: Mapping[str, Any] | None = None,
     unused: Collection[str] = (),
+    native_side: int = 0,
+    patches: bool = False,
 ) -> Encoder:
     """Freezes a module into an :class:`Encoder`; a blank image tells the blocks' dimensions.
 
     ``forward``: a float tensor (n, 3, H, W) on the device → one float tensor (n, d_b) a block.
 
-    ``architecture`` and ``unused``: see :func:`hash_weights`.
+    ``architecture`` and ``unused``: see :func:`hash_weights`. ``patches``: ``forward`` gives patch
+    statistics, too.
     """
     if dtype not in DTYPES:
         raise EncoderError(f"dtype {dtype!r}: choose one of {', '.join(DTYPES)}.")
@@ -163,12 +190,13 @@ def build_encoder(
     blank = preprocess(Image.new("RGB", (256, 256)))[None]
     blocks = encode(blank)
     return Encoder(
-        name=name,
+        name=f"{name}:patches" if patches else name,
         weights_hash=weights_hash,
-        preprocessing=dict(preprocessing),
+        preprocessing={**preprocessing, **({"patches": "mean, std"} if patches else {})},
         preprocess=preprocess,
         encode=encode,
         block_dims=tuple(block.shape[1] for block in blocks),
         device=place,
         dtype=dtype,
+        native_side=native_side,
     )

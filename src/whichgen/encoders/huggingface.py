@@ -7,6 +7,7 @@ torchvision is installed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,10 @@ _ARCHITECTURE = (
 )
 
 
-def load_huggingface(name: str, *, device: str, dtype: str) -> Encoder:
+def load_huggingface(name: str, *, device: str, dtype: str, patches: bool = False) -> Encoder:
     """Loads the vision encoder of a hub checkpoint or of a local folder.
+
+    With ``patches`` mean and standard deviation over patch tokens stand beside the CLS token.
 
     Raises
     ------
@@ -71,6 +74,7 @@ def load_huggingface(name: str, *, device: str, dtype: str) -> Encoder:
     for volatile in ("transformers_version", "processor_class", "_processor_class"):
         settings.pop(volatile, None)
     has_cls = any(n.endswith(_CLS_PARAMETERS) for n, _ in module.named_parameters())
+    prefix = 1 + getattr(module.config, "num_register_tokens", 0) if has_cls else 0
 
     def preprocess(image: Image.Image) -> np.ndarray:
         pixels = processor(images=image, return_tensors="np")["pixel_values"][0]
@@ -79,7 +83,7 @@ def load_huggingface(name: str, *, device: str, dtype: str) -> Encoder:
     def forward(pixels: torch.Tensor) -> list[torch.Tensor]:
         # The first hidden state is the embedding that enters block 0.
         hidden = module(pixel_values=pixels, output_hidden_states=True).hidden_states[1:]
-        return [pool_tokens(h, has_cls=has_cls) for h in hidden]
+        return [pool_tokens(h, prefix=prefix, patches=patches) for h in hidden]
 
     try:
         return build_encoder(
@@ -92,6 +96,8 @@ def load_huggingface(name: str, *, device: str, dtype: str) -> Encoder:
             dtype=dtype,
             architecture={key: _plain(getattr(module.config, key, None)) for key in _ARCHITECTURE},
             unused=[n for n in module.state_dict() if _after_blocks(n)],
+            native_side=_native_side(settings),
+            patches=patches,
         )
     except (TypeError, ValueError) as error:
         # Its forward pass wants more than pixels (NaFlex models, detectors, text models).
@@ -99,6 +105,14 @@ def load_huggingface(name: str, *, device: str, dtype: str) -> Encoder:
             f"{name} ({module.config.model_type}) does not give block features from pixels alone "
             f"({error}). Choose a CLIP, SigLIP, DINOv2 or ViT checkpoint."
         ) from error
+
+
+def _native_side(settings: Mapping[str, Any]) -> int:
+    """The side of a square image that a processor of these settings does not resize."""
+    step = "size" if settings.get("do_resize") else "crop_size"
+    size = settings.get(step) or {}
+    sides = {size[key] for key in ("shortest_edge", "height", "width") if size.get(key)}
+    return int(sides.pop()) if len(sides) == 1 else 0
 
 
 def _after_blocks(weight: str) -> bool:

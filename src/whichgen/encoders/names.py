@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 #: timm name → hub id of the checkpoint in transformers' format. The input size is the hub
 #: checkpoint's own: for DINOv2 that is 224, where timm's default is 518.
 TIMM_TO_HUB: dict[str, str] = {
@@ -40,5 +42,22 @@ EFFICIENTNET_LITE0 = "efficientnet_lite0"
 #: Low-level statistics instead of a network (:mod:`whichgen.encoders.traces`): no weights at all.
 TRACES = "traces"
 
+#: What may stand behind a network's name: patch statistics beside the CLS token, and windows at
+#: native resolution (:mod:`whichgen.encoders.crops`).
+PATCHES, CROPS = "patches", "crops"
+
 #: The default of the paper.
 DEFAULT_ENCODER = "openai/clip-vit-base-patch16"
+
+
+def split_members(name: str) -> list[str]:
+    """The encoders of ``a+b``; a folder's name may have a plus."""
+    return [name] if Path(name).is_dir() else name.split("+")
+
+
+def split_variants(name: str) -> tuple[str, list[str]]:
+    """``a:crops`` → ``a`` and what is asked of it; a folder's name may have a colon."""
+    if Path(name).is_dir():
+        return name, []
+    network, *variants = name.split(":")
+    return network, variants

@@ -11,8 +11,10 @@ from whichgen.encoders.names import TIMM_TO_HUB
 from whichgen.errors import EncoderError
 
 
-def load_timm(name: str, *, device: str, dtype: str) -> Encoder:
+def load_timm(name: str, *, device: str, dtype: str, patches: bool = False) -> Encoder:
     """Loads a timm model by its name; blocks are those of ``forward_intermediates``.
+
+    With ``patches`` mean and standard deviation over patches stand beside the CLS token.
 
     Raises
     ------
@@ -42,11 +44,14 @@ def load_timm(name: str, *, device: str, dtype: str) -> Encoder:
     def forward(pixels: torch.Tensor) -> list[torch.Tensor]:
         if not prefix_tokens:
             maps = module.forward_intermediates(pixels, intermediates_only=True)
-            return [pool_tokens(m, has_cls=False) for m in maps]
+            return [pool_tokens(m, patches=patches) for m in maps]
         pairs = module.forward_intermediates(
-            pixels, intermediates_only=True, return_prefix_tokens=True
+            pixels, intermediates_only=True, return_prefix_tokens=True, output_fmt="NLC"
         )
-        return [prefix[:, 0] for _, prefix in pairs]
+        return [
+            pool_tokens(torch.cat(pair[::-1], dim=1), prefix=prefix_tokens, patches=patches)
+            for pair in pairs
+        ]
 
     return build_encoder(
         name,
@@ -56,4 +61,6 @@ def load_timm(name: str, *, device: str, dtype: str) -> Encoder:
         forward=forward,
         device=device,
         dtype=dtype,
+        native_side=round(settings["input_size"][-1] / settings["crop_pct"]),
+        patches=patches,
     )
