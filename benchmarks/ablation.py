@@ -1,0 +1,246 @@
+"""Which features, and which way of putting them together: every way on the same splits.
+
+    python benchmarks/ablation.py --shared ../shared/images --out benchmarks/claims
+
+An image is extracted once: the encoder's blocks on the resized image and on crops at native
+resolution, each with mean and spread over places, and the traces. A *view* is a set of columns with
+a linear probe of its own. Views are pooled by the mean of their log-probabilities (as ``fuse``
+does), of their probabilities, or by convex weights learned on validation images of known origins:
+``Σ w_v p_v`` by expectation maximisation. C is chosen on validation, way by way, like the way
+itself; the last columns are means over the choices of unknown generators.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+from cells import Cell
+from claims import ENCODER, SHARED, source_of
+
+from whichgen.atomic import write_text
+from whichgen.encoders.encoder import Encoder
+from whichgen.encoders.load import load_encoder
+from whichgen.evaluation.detection import auroc
+from whichgen.evaluation.evaluate import label_indices
+from whichgen.evaluation.oscr import oscr
+from whichgen.evaluation.protocols import plan, rehearsed
+from whichgen.experiments.parts import Parts, extract_parts, fold_tables
+from whichgen.experiments.sweeps import in_processes
+from whichgen.features.extract import FeatureTable
+from whichgen.features.store import FeatureStore
+from whichgen.heads.fusion import FUSION_C, fit_view
+from whichgen.provenance import provenance
+from whichgen.report.tables import Row, markdown_table, write_csv
+
+NAME = f"{ENCODER}:patches+{ENCODER}:patches:crops+traces"
+
+#: The metric of every probe's weights (:mod:`whichgen.heads.fusion`).
+SHRINKAGE = 0.1
+
+#: A view: for each of its blocks the share of its columns, from the first one on.
+View = tuple[tuple[int, float], ...]
+
+#: Accuracy, AUROC and OSCR.
+Figures = tuple[float, ...]
+
+EM_STEPS = 200
+
+
+@dataclass(frozen=True)
+class Way:
+    """Views and how they are pooled: ``log``, ``mean`` or ``learned``."""
+
+    title: str
+    views: tuple[View, ...]
+    pool: str = "log"
+
+
+def ways_of(encoder: Encoder) -> list[Way]:
+    """Every way; the encoder is :data:`NAME`."""
+    resized, native, traces = encoder.views
+    blocks = [tuple((b, 0.5) for b in view[0]) for view in (resized, native)]
+    spread = [tuple((b, 1.0) for b in view[0]) for view in (resized, native)]
+    each = tuple((place,) for place in blocks[0])
+    fine: tuple[View, ...] = tuple(((view[0], 1.0),) for view in traces)
+    everything = (*spread[0], *spread[1], *(place for view in fine for place in view))
+    return [
+        Way("blocks side by side", (blocks[0],)),
+        Way("a probe a block, log-probabilities averaged", each),
+        Way("a probe a block, probabilities averaged", each, "mean"),
+        Way("a probe a block, learned convex weights", each, "learned"),
+        Way("blocks with spread over places", (spread[0],)),
+        Way("blocks of native crops", (blocks[1],)),
+        Way("blocks of native crops with spread", (spread[1],)),
+        Way("resized and native", (blocks[0], blocks[1])),
+        Way("resized and native with spread", (spread[0], spread[1])),
+        Way("traces", fine),
+        Way("**blocks and traces (`fuse`)**", (blocks[0], *fine)),
+        Way("blocks and traces, probabilities averaged", (blocks[0], *fine), "mean"),
+        Way("blocks and traces, learned convex weights", (blocks[0], *fine), "learned"),
+        Way("blocks with spread and traces", (spread[0], *fine)),
+        Way("resized, native and traces", (blocks[0], blocks[1], *fine)),
+        Way("resized, native with spread and traces", (spread[0], spread[1], *fine)),
+        Way("native with spread and traces", (spread[1], *fine)),
+        Way("all of it side by side", (everything,)),
+    ]
+
+
+def columns(table: FeatureTable, view: View) -> np.ndarray:
+    """The features of a view: float32 array (n, d)."""
+    parts = [table.block(block) for block, _ in view]
+    return np.hstack(
+        [x[:, : round(share * x.shape[1])] for x, (_, share) in zip(parts, view, strict=True)]
+    )
+
+
+def _fit(x: np.ndarray, labels: np.ndarray, asked: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+    """For each C the log-probabilities of the images asked about."""
+    probes = fit_view(x, labels, int(labels.max()) + 1, FUSION_C, SHRINKAGE)
+    return [[probe.log_probabilities(query) for query in asked] for probe in probes]
+
+
+def convex_weights(logs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Weights of views (v, n, k) that make the mixture's labels likeliest: float64 array (v,)."""
+    p = np.exp(logs[:, np.arange(len(labels)), labels])
+    weights = np.full(len(logs), 1 / len(logs))
+    for _ in range(EM_STEPS):
+        shares = weights[:, None] * p
+        weights = (shares / shares.sum(axis=0)).mean(axis=1)
+    return weights
+
+
+def figures(
+    pool: str, known: np.ndarray, unknown: np.ndarray, labels: np.ndarray, weights: np.ndarray
+) -> Figures:
+    """Of log-probabilities (views, images, origins)."""
+
+    def answer(logs: np.ndarray) -> np.ndarray:
+        if pool == "log":
+            return np.asarray(logs.mean(axis=0))
+        return np.tensordot(weights, np.exp(logs), axes=1)
+
+    said, strange = answer(known), answer(unknown).max(axis=1)
+    right, scores = said.argmax(axis=1) == labels, said.max(axis=1)
+    return float(right.mean()), auroc(scores, strange), oscr(scores, right, strange)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Images to fit on, known and unknown ones to test on, and known ones to learn weights on."""
+
+    known: tuple[str, ...]
+    train: FeatureTable
+    test: FeatureTable
+    unknown: FeatureTable
+    learn: FeatureTable
+
+    def labels(self, table: FeatureTable) -> np.ndarray:
+        """Class indices: int64 array (n,)."""
+        return label_indices(table.origins, self.known)
+
+
+def tasks_of(parts: Parts) -> list[Task]:
+    """The final task, then the folds of the clean protocol."""
+    known, of = parts.dataset.known, parts.tables
+    tasks = [Task(known, of["train"], of["test"], of["test_unknown"], of["val"])]
+    for fold in rehearsed(plan(parts.dataset), known).folds:
+        train, val, unknown = fold_tables(parts, fold)
+        tasks.append(Task(fold.known, train, val, unknown, val))
+    return tasks
+
+
+def of_choice(tasks: Sequence[Task], ways: Sequence[Way]) -> dict[str, dict[str, Figures]]:
+    """For each way its validation and test figures at the C that validation chooses."""
+    views = list(dict.fromkeys(view for way in ways for view in way.views))
+    calls = (
+        (
+            columns(task.train, view),
+            task.labels(task.train),
+            [columns(table, view) for table in (task.test, task.unknown, task.learn)],
+        )
+        for task in tasks
+        for view in views
+    )
+    results = in_processes(_fit, calls)
+    said = [{view: next(results) for view in views} for _ in tasks]
+    found = {}
+    for way in ways:
+        at_each_c = []
+        for c in range(len(FUSION_C)):
+            of_tasks = []
+            for task, of_view in zip(tasks, said, strict=True):
+                test, unknown, learn = (
+                    np.stack([of_view[view][c][i] for view in way.views]) for i in range(3)
+                )
+                weights = (
+                    convex_weights(learn, task.labels(task.learn))
+                    if way.pool == "learned"
+                    else np.full(len(test), 1 / len(test))
+                )
+                labels = task.labels(task.test)
+                of_tasks.append(figures(way.pool, test, unknown, labels, weights))
+            at_each_c.append(of_tasks)
+        on_val = [tuple(map(fmean, zip(*of_tasks[1:], strict=True))) for of_tasks in at_each_c]
+        best = max(range(len(FUSION_C)), key=lambda c: on_val[c][2])
+        found[way.title] = {"val": on_val[best], "test": at_each_c[best][0]}
+    return found
+
+
+def main() -> None:
+    """Measures the choices that are missing, then writes ``ablation.md`` and ``ablation.csv``."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--shared", type=Path, required=True, help="the shared images")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/claims"))
+    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "whichgen")
+    parser.add_argument("--choices", nargs="+", default=list(SHARED), choices=list(SHARED))
+    given = parser.parse_args()
+    encoder = load_encoder(NAME, device="auto", dtype="float32")
+    ways = ways_of(encoder)
+    found = []
+    for choice in given.choices:
+        file = given.out / f"ablation_{choice}.json"
+        if not file.is_file():
+            source = source_of(Cell("shared", choice, "fusion", 0), {"shared": given.shared})
+            store = FeatureStore(given.cache / "features", encoder)
+            parts = extract_parts(source.open(given.cache), encoder, store)
+            made = provenance(
+                source.as_config(),
+                seeds={"seed": 0},
+                encoder=encoder.describe(),
+                data_hash=parts.data_hash,
+            )
+            of_ways = of_choice(tasks_of(parts), ways)
+            write_text(file, json.dumps({"ways": of_ways, "provenance": made}, indent=1))
+        found.append(json.loads(file.read_text("utf-8"))["ways"])
+        print(choice, "done", flush=True)
+    rows: list[Row] = []
+    for way in ways:
+        on = {
+            part: [100 * np.mean([of[way.title][part][m] for of in found]) for m in range(3)]
+            for part in ("val", "test")
+        }
+        rows.append(
+            {
+                "way": way.title,
+                "validation OSCR": f"{on['val'][2]:.1f}",
+                **{
+                    name: f"{value:.1f}"
+                    for name, value in zip(("accuracy", "AUROC", "OSCR"), on["test"], strict=True)
+                },
+            }
+        )
+    write_csv(given.out / "ablation.csv", rows)
+    write_text(given.out / "ablation.md", f"# Ablation\n\n{markdown_table(rows)}")
+    print(markdown_table(rows))
+
+
+if __name__ == "__main__":
+    main()
