@@ -5,14 +5,7 @@ drawn as one is a *group*: the images of one content, of known and of unknown or
 because they are not independent; without groups every image is one. Each origin keeps its number of
 groups: draws are stratified by origin, origins that share a group forming one stratum.
 
-A resample is never built: it is how often each image was drawn. Scores are sorted once, and with
-weights w and v of known and unknown images::
-
-    AUROC = Σᵢ wᵢ (V(<sᵢ) + ½ V(=sᵢ)) / (W V),    OSCR = the same over rightly classified i
-
-where V(<s) is the weight of unknown images below s, from a cumulative sum. Weights of ones give the
-figures of :mod:`~whichgen.evaluation.closed_set`, :mod:`~whichgen.evaluation.detection` and
-:mod:`~whichgen.evaluation.oscr`.
+Figures of resamples are those of :mod:`whichgen.evaluation.weighted`.
 
 The intervals say how figures vary with the images tested. They say nothing of what another fit,
 another split or other unknown generators would give.
@@ -20,7 +13,7 @@ another split or other unknown generators would give.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,16 +22,13 @@ from scipy.stats import binomtest
 from whichgen.data.duplicates import link_groups
 from whichgen.errors import DataError
 from whichgen.evaluation.evaluate import Answers
+from whichgen.evaluation.weighted import Weighted, weighted_metrics
 
-#: Figures that exist without unknown images, and all of them.
-CLOSED_METRICS = ("accuracy", "macro_f1")
-METRICS = (*CLOSED_METRICS, "auroc", "oscr", "tnr_at_tpr95")
+#: What two methods are compared by, the last three where there are unknown images.
+COMPARED = ("accuracy", "macro_f1", "auroc", "oscr", "tnr_at_tpr95")
 
-#: Known weights (b, n) and unknown weights (b, m) → each figure, float64 (b,).
-Weighted = Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]]
-
-#: So many weights are held at a time; what is computed of them takes some five times their 8 bytes.
-_CELLS = 2**21
+#: So many weights are held at a time; what is computed of them takes some ten times their 8 bytes.
+_CELLS = 2**20
 
 
 @dataclass(frozen=True)
@@ -83,13 +73,14 @@ def bootstrap(
     unknown: Answers,
     origins: Sequence[str],
     *,
+    threshold: float | None = None,
     groups_known: np.ndarray | None = None,
     groups_unknown: np.ndarray | None = None,
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """The interval of each of :data:`METRICS`, those of unknown images only where there are any.
+    """The interval of every figure that there is (:mod:`whichgen.evaluation.weighted`).
 
     Parameters
     ----------
@@ -97,6 +88,8 @@ def bootstrap(
         Answers about test images of known and of unknown origins; ``unknown`` may be empty.
     origins
         The known origins, in the order of the probabilities' columns.
+    threshold
+        Scores below it are answered ``unknown``; left out, there are no figures of that.
     groups_known, groups_unknown
         What each image shows: str arrays (n,) and (m,); one name in both is one group. An origin
         whose images are all of one group never varies, so its part in the interval is missing.
@@ -110,7 +103,7 @@ def bootstrap(
         ``resamples`` or ``level`` out of range.
     """
     tails = _tails(level)
-    metrics = weighted_metrics(known, unknown, origins)
+    metrics = weighted_metrics(known, unknown, origins, threshold=threshold)
     values = _ones(metrics, known, unknown)
     drawn = _gather(
         metrics(*weights)
@@ -140,7 +133,7 @@ def compare(
     """Two methods on the same images in the same order, by the same resamples.
 
     ``first`` and ``second`` are answers about known and about unknown images; all else is as in
-    :func:`bootstrap`.
+    :func:`bootstrap`. The figures are those of :data:`COMPARED`.
 
     Raises
     ------
@@ -184,69 +177,9 @@ def compare(
             p_value=_p_value(drawn[name]),
             mcnemar_p=_mcnemar(first[0], second[0], origins) if name == "accuracy" else None,
         )
-        for name in values[0]
+        for name in COMPARED
+        if name in values[0]
     }
-
-
-def weighted_metrics(known: Answers, unknown: Answers, origins: Sequence[str]) -> Weighted:
-    """A function that gives each figure as if every image were there as often as its weight says.
-
-    The function takes whole numbers as float64 arrays (b, n) and (b, m), a resample in each row. A
-    figure is NaN in a row without known, or without unknown, images.
-
-    Raises
-    ------
-    DataError
-        No known image, or a true origin that is not in ``origins``.
-    """
-    if len(known.origins) == 0:
-        raise DataError("no known test image: there is no figure to give an interval to.")
-    labels = known.labels(origins)
-    predicted = known.predicted
-    correct = predicted == labels
-    hits = _one_hot(np.where(correct, labels, -1), len(origins))
-    # F1 = 2 TP / (true + predicted): the sum of the two is enough.
-    both = _one_hot(labels, len(origins)) + _one_hot(predicted, len(origins))
-
-    scores, order = _sorted(known.scores)
-    right = correct[order].astype(np.float64)
-    unknown_scores, unknown_order = _sorted(unknown.scores)
-    below = np.searchsorted(unknown_scores, scores, side="left")
-    up_to = np.searchsorted(unknown_scores, scores, side="right")
-
-    def closed(weights: np.ndarray) -> dict[str, np.ndarray]:
-        found, total = weights @ hits, weights @ both
-        # As in closed_set, an origin that no image has and none is taken for does not count.
-        f1 = np.divide(2 * found, total, out=np.zeros_like(found), where=total > 0)
-        return {
-            "accuracy": found.sum(axis=1) / weights.sum(axis=1),
-            "macro_f1": f1.sum(axis=1) / (total > 0).sum(axis=1),
-        }
-
-    def opened(weights: np.ndarray, unknown_weights: np.ndarray) -> dict[str, np.ndarray]:
-        weights, unknown_weights = weights[:, order], unknown_weights[:, unknown_order]
-        under = np.zeros((len(unknown_weights), unknown_weights.shape[1] + 1))
-        np.cumsum(unknown_weights, axis=1, out=under[:, 1:])
-        outscored = np.take(under, below, axis=1)
-        outscored += np.take(under, up_to, axis=1)
-        outscored *= weights
-        n, m = weights.sum(axis=1), under[:, -1]
-        # The highest score from which on 95 % of the weight lies. Whole numbers on either side: no
-        # rounding decides.
-        kept = np.cumsum(weights[:, ::-1], axis=1)
-        at = weights.shape[1] - 1 - (20 * kept >= 19 * n[:, None]).argmax(axis=1)
-        return {
-            "auroc": outscored.sum(axis=1) / (2 * n * m),
-            "oscr": outscored @ right / (2 * n * m),
-            "tnr_at_tpr95": np.where(n > 0, under[np.arange(len(under)), below[at]] / m, np.nan),
-        }
-
-    def metrics(weights: np.ndarray, unknown_weights: np.ndarray) -> dict[str, np.ndarray]:
-        with np.errstate(invalid="ignore"):  # 0 / 0, where a row has no image: NaN, as promised
-            found = closed(weights)
-            return found | opened(weights, unknown_weights) if len(unknown_scores) else found
-
-    return metrics
 
 
 def draw_weights(
@@ -320,15 +253,6 @@ def _strata(origins: np.ndarray, n_known: int, groups: np.ndarray) -> list[np.nd
     ]
     linked = link_groups(n_groups + len(node), zip(groups.tolist(), nodes, strict=True))[:n_groups]
     return [np.flatnonzero(linked == stratum) for stratum in np.unique(linked)]
-
-
-def _one_hot(labels: np.ndarray, n: int) -> np.ndarray:
-    return np.asarray(labels[:, None] == np.arange(n), dtype=np.float64)
-
-
-def _sorted(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    order = np.argsort(scores, kind="stable")
-    return scores[order], order
 
 
 def _ones(metrics: Weighted, known: Answers, unknown: Answers) -> dict[str, float]:

@@ -23,7 +23,7 @@ from whichgen.evaluation.protocols import Protocol
 from whichgen.experiments.parts import Parts
 from whichgen.features.extract import FeatureTable
 from whichgen.openset.hierarchy import fit_levels
-from whichgen.openset.threshold import decide, threshold_at_tpr
+from whichgen.openset.threshold import decide, threshold_at_tpr, true_rate_interval
 
 #: The coverage whose prediction sets are reported.
 COVERAGE = 0.9
@@ -39,8 +39,9 @@ class Tested:
     ``known`` and ``unknown`` are its answers about the images listed in ``known_table`` and
     ``unknown_table``; ``metric`` is what the choice was made by. ``intervals`` are of the headline
     figures (:func:`whichgen.evaluation.bootstrap.bootstrap`), ``calibration`` is of the
-    probabilities of known test images, ``hierarchy`` of the answers above single generators, and
-    ``coverage`` of prediction sets of known test images at
+    probabilities of known test images, ``true_rate`` says between which shares of known images the
+    threshold keeps (:func:`whichgen.openset.threshold.true_rate_interval`), ``hierarchy`` of the
+    answers above single generators, and ``coverage`` of prediction sets of known test images at
     :data:`COVERAGE`.
     """
 
@@ -49,6 +50,7 @@ class Tested:
     metric: str
     evaluation: Evaluation
     intervals: Mapping[str, Interval]
+    true_rate: tuple[float, float]
     calibration: Reliability
     coverage: CoverageReport
     known: Answers
@@ -119,9 +121,11 @@ def tested(draft: OriginModel, parts: Parts, protocol: Protocol, metric: str) ->
             known,
             unknown,
             draft.origins,
+            threshold=threshold,
             groups_known=known_table.groups,
             groups_unknown=unknown_table.groups,
         ),
+        true_rate=true_rate_interval(len(val), draft.tpr),
         calibration=reliability(known.probabilities, labels),
         coverage=coverage_report(prediction_sets(known.probabilities, quantile), labels),
         known=known,

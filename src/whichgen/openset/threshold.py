@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.stats import beta
 
 from whichgen.errors import FitError
 
@@ -25,9 +26,38 @@ def threshold_at_tpr(known_scores: np.ndarray, tpr: float = 0.95) -> float:
     if len(known_scores) == 0:
         raise FitError("no known validation image to choose the threshold on.")
     descending = np.sort(np.asarray(known_scores, dtype=np.float64))[::-1]
+    return float(descending[_kept(len(descending), tpr) - 1])
+
+
+def true_rate_interval(n: int, tpr: float = 0.95, level: float = 0.95) -> tuple[float, float]:
+    """What share of *all* known images a threshold keeps that was set on n of them.
+
+    With the k-th highest of n independent scores as threshold, the share kept of the population
+    that they come from is distributed as Beta(k, n + 1 − k) whatever the scores are (Wilks, 1941);
+    ties only add to it. These are that distribution's quantiles, of equal tails.
+
+    Parameters
+    ----------
+    n
+        Known validation images, at least 1.
+    tpr
+        As of :func:`threshold_at_tpr`.
+    level
+        Probability that the true share lies between the bounds, in (0, 1).
+
+    Returns
+    -------
+    low, high
+        In [0, 1].
+    """
+    k = _kept(n, tpr)
+    low, high = beta.ppf([(1 - level) / 2, (1 + level) / 2], k, n + 1 - k)
+    return float(low), float(high)
+
+
+def _kept(n: int, tpr: float) -> int:
     # The tolerance keeps e.g. 0.95 · 100 from becoming 96 by rounding.
-    keep = max(1, int(np.ceil(tpr * len(descending) - 1e-9)))
-    return float(descending[keep - 1])
+    return max(1, int(np.ceil(tpr * n - 1e-9)))
 
 
 def decide(probabilities: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:

@@ -10,7 +10,6 @@ from whichgen.data.duplicates import Track, untracked
 from whichgen.experiments.controls import Controls
 from whichgen.experiments.fit import Fit
 from whichgen.heads.families import family_of
-from whichgen.openset.threshold import UNKNOWN
 from whichgen.report.controls_report import NO_CONTROLS, controls_json, controls_section
 from whichgen.report.plots import fit_plots
 from whichgen.report.tables import Row, markdown_table, percent, write_csv
@@ -81,9 +80,8 @@ def _markdown(fit: Fit, parameter: str, plots: list[str], controls: Controls) ->
             f"# {model.provenance['config'].get('data', 'Fit')}: {model.family} head",
             f"Protocol `{fit.protocol.name}`: {evaluation.known_images} known and "
             f"{evaluation.unknown_images} unknown test images. Chosen by validation "
-            f"{fit.metric}: **block {fit.block}**, **{parameter} = {model.value:.4g}**. Answers "
-            f"with a score below {model.threshold:.6g} are `{UNKNOWN}` (keeps "
-            f"{100 * model.tpr:g} % of known validation images).",
+            f"{fit.metric}: **block {fit.block}**, **{parameter} = {model.value:.4g}**. "
+            f"{part['threshold']}",
             part["notes"],
             part["skipped"],
             part["headline"],

@@ -10,7 +10,6 @@ from whichgen.atomic import write_text
 from whichgen.data.duplicates import Track, untracked
 from whichgen.experiments.controls import Controls
 from whichgen.experiments.fusion import Fused, FusionCandidate
-from whichgen.openset.threshold import UNKNOWN
 from whichgen.report.controls_report import NO_CONTROLS, controls_json, controls_section
 from whichgen.report.plots import test_plots
 from whichgen.report.tables import Row, markdown_table, percent, write_csv
@@ -73,8 +72,7 @@ def _markdown(fusion: Fused, plots: list[str], controls: Controls) -> str:
             f"{evaluation.unknown_images} unknown test images. Chosen by validation "
             f"{fusion.metric}: **{chosen.members}**, **C = {chosen.value:g}**, shrinkage "
             f"**{chosen.shrinkage:g}**, open-set score "
-            f"**{chosen.score}**. Answers with a score below {model.threshold:.6g} are "
-            f"`{UNKNOWN}` (keeps {100 * model.tpr:g} % of known validation images).",
+            f"**{chosen.score}**. {part['threshold']}",
             part["notes"],
             part["skipped"],
             part["headline"],

@@ -69,45 +69,50 @@ def headline_rows(
 ) -> list[Row]:
     """The headline figures, in percent, one a row; with 95 % intervals where they are given."""
     closed, open_set = evaluation.closed, evaluation.detection
-    figures: list[tuple[str, float | None]] = [
-        ("Closed-set accuracy", closed.accuracy),
-        ("Macro F1", closed.macro_f1),
-        ("Macro recall", closed.macro_recall),
-        ("AUROC, known against unknown", open_set.auroc if open_set else None),
-        ("OSCR", evaluation.oscr),
-        ("TNR at 95 % TPR", open_set.tnr_at_tpr95 if open_set else None),
-        ("Detection accuracy", open_set.detection_accuracy if open_set else None),
-        ("AUIN", open_set.auin if open_set else None),
-        ("AUOUT", open_set.auout if open_set else None),
-        ("Known images kept at the threshold", evaluation.known_accepted),
-        ("Unknown images rejected at the threshold", evaluation.unknown_rejected),
-        ("Right answers among all images", evaluation.open_accuracy),
+
+    def detected(name: str) -> float | None:
+        return None if open_set is None else float(getattr(open_set, name))
+
+    figures: list[tuple[str, str, float | None]] = [
+        ("Closed-set accuracy", "accuracy", closed.accuracy),
+        ("Macro F1", "macro_f1", closed.macro_f1),
+        ("Macro recall", "macro_recall", closed.macro_recall),
+        ("AUROC, known against unknown", "auroc", detected("auroc")),
+        ("OSCR", "oscr", evaluation.oscr),
         *(
-            row
-            for found in evaluation.synthetic
-            if found.name == "all"
-            for row in (
-                ("Real against synthetic: AUROC", found.auroc),
-                ("Real against synthetic: average precision", found.average_precision),
+            (title, name, detected(name))
+            for title, name in (
+                ("TNR at 95 % TPR", "tnr_at_tpr95"),
+                ("Detection accuracy", "detection_accuracy"),
+                ("AUIN", "auin"),
+                ("AUOUT", "auout"),
             )
         ),
+        ("Known images kept at the threshold", "known_accepted", evaluation.known_accepted),
+        (
+            "Unknown images rejected at the threshold",
+            "unknown_rejected",
+            evaluation.unknown_rejected,
+        ),
+        ("Right answers among all images", "open_accuracy", evaluation.open_accuracy),
     ]
-    if not intervals:
-        return [{"metric": name, "%": percent(value)} for name, value in figures]
-    known_as = {
-        "Closed-set accuracy": "accuracy",
-        "Macro F1": "macro_f1",
-        "AUROC, known against unknown": "auroc",
-        "OSCR": "oscr",
-        "TNR at 95 % TPR": "tnr_at_tpr95",
-    }
+    for found in evaluation.synthetic:
+        if found.name == "all":
+            figures += [
+                ("Real against synthetic: AUROC", "synthetic_auroc", found.auroc),
+                (
+                    "Real against synthetic: average precision",
+                    "synthetic_average_precision",
+                    found.average_precision,
+                ),
+            ]
     return [
         {
-            "metric": name,
+            "metric": title,
             "%": percent(value),
-            "95 % interval": _interval(intervals.get(known_as.get(name, ""))),
+            **({"95 % interval": _interval(intervals.get(name))} if intervals else {}),
         }
-        for name, value in figures
+        for title, name, value in figures
     ]
 
 
@@ -145,7 +150,11 @@ def tested_sections(found: Tested) -> dict[str, str]:
         )
     ]
     unknown = markdown_table([unknown_row(r) for r in all_unknown(found)])
+    low, high = found.true_rate
     return {
+        "threshold": f"Answers with a score below {model.threshold:.6g} are `{UNKNOWN}`: that "
+        f"keeps {100 * model.tpr:g} % of known validation images and, as there are only so many, "
+        f"{100 * low:.1f} to {100 * high:.1f} % of all images like them (95 % interval).",
         "notes": "\n>\n".join(f"> {note}" for note in found.notes),
         "headline": markdown_table(headline_rows(evaluation, found.intervals))
         + f"\nIntervals are bootstrapped over test {_drawn(found)}: they do not say what another "
@@ -231,7 +240,11 @@ def _results(fit: Tested) -> dict[str, Any]:
     return {
         "provenance": dict(fit.model.provenance),
         "protocol": asdict(fit.protocol),
-        "threshold": {"value": fit.model.threshold, "tpr": fit.model.tpr},
+        "threshold": {
+            "value": fit.model.threshold,
+            "tpr": fit.model.tpr,
+            "true_rate_interval": list(fit.true_rate),
+        },
         "score": fit.model.score_name,
         "temperature": fit.model.temperature,
         "test": asdict(fit.evaluation),
