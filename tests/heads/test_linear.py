@@ -10,6 +10,7 @@ from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+import whichgen.heads.linear as linear_module
 from whichgen.errors import FitError
 from whichgen.heads.linear import PAPER_C, LinearHead, LinearProbe
 
@@ -215,3 +216,23 @@ def test_the_head_of_one_c_is_not_changed_by_the_next() -> None:
 def test_c_must_be_positive(values: tuple[float, ...]) -> None:
     with pytest.raises(FitError, match="C must be positive"):
         LinearProbe(values=values)
+
+
+@pytest.mark.parametrize(("n", "first"), [(60, "newton-cholesky"), (40, "lbfgs")])
+def test_with_many_images_newton_s_method_may_have_a_larger_matrix(
+    monkeypatch: pytest.MonkeyPatch, n: int, first: str
+) -> None:
+    used: list[str] = []
+    fit_on = linear_module._fit_on
+
+    def noted(model: LogisticRegression, x: np.ndarray, y: np.ndarray) -> str:
+        used.append(model.solver)
+        return fit_on(model, x, y)
+
+    monkeypatch.setattr(linear_module, "_fit_on", noted)
+    monkeypatch.setattr(linear_module, "_NEWTON_ROWS", 20)
+    monkeypatch.setattr(linear_module, "_NEWTON_ROWS_OF_MANY", 30)
+    monkeypatch.setattr(linear_module, "_MANY", 50)
+    x, y = _data(n, 8, 3)  # a matrix of 27 rows
+    LinearProbe((1.0,)).fit(x, y, 3, 1.0)
+    assert used[0] == first

@@ -29,8 +29,8 @@ PAPER_C = tuple(float(c) for c in np.logspace(-6, 5, 45))
 
 # Newton's method takes a handful of steps where lbfgs takes hundreds (thousands where C is large
 # and images are many), but its matrix has origins · (d + 1) rows. Measured: with some 600 images of
-# EfficientNet-Lite0's blocks lbfgs wins above 1000 rows; with 4,008 images of 312 traces (1,565 rows)
-# six values of C take Newton 18 s and lbfgs 87 s.
+# EfficientNet-Lite0's blocks lbfgs wins above 1000 rows; with 4,008 images of 312 traces (1,565
+# rows) six values of C take Newton 18 s and lbfgs 87 s.
 _NEWTON_ROWS = 1000
 _NEWTON_ROWS_OF_MANY, _MANY = 2000, 2000
 
