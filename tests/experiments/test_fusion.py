@@ -27,6 +27,7 @@ from whichgen.experiments.parts import Parts, extract_parts
 from whichgen.experiments.views import AGREEMENT, member_sets
 from whichgen.features.extract import FeatureTable
 from whichgen.features.store import FeatureStore
+from whichgen.heads.experts import ExpertsHead
 from whichgen.heads.fusion import Fusion
 
 COUNTS = dict.fromkeys(("real", "gan", "vae", "ddpm", "flow"), 15)
@@ -210,3 +211,32 @@ def test_one_shrinkage_can_be_asked_for(
 def test_wrong_options_are_told(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(FitError, match=said):
         FusionOptions(**wrong)
+
+
+def test_perturbed_copies_get_experts_with_what_untouched_images_chose(
+    image_folder: Callable[..., Path], encoder: Encoder, tmp_path: Path
+) -> None:
+    dataset = split_folder(image_folder(COUNTS), SplitOptions(near_distance=-1, **HELD_OUT))
+    store = FeatureStore(tmp_path / "store", encoder)
+    plain = fuse(extract_parts(dataset, encoder, store), encoder, OPTIONS)
+    parts = extract_parts(dataset, encoder, store, augment=("blur", "crop"))
+    train = parts.tables["train"]
+    assert sorted(set(train.kinds.tolist())) == ["", "blur", "crop"]
+    found = fuse(parts, encoder, OPTIONS)
+    assert found.chosen == plain.chosen
+    assert (found.members, found.grid) == (plain.members, plain.grid)
+    assert (plain.kinds, found.kinds) == ((), ("", "blur", "crop"))
+    head = found.model.head
+    assert isinstance(head, ExpertsHead)
+    x, y = train.blocks(found.model.blocks), label_indices(train.origins, dataset.known)
+    fusion = Fusion(head.gate.widths, (found.model.value,), found.chosen.shrinkage)
+    for kind, expert in zip(found.kinds, head.experts, strict=True):
+        rows = train.kinds == kind
+        alone = fusion.fit(x[rows], y[rows], len(dataset.known), found.model.value)
+        np.testing.assert_allclose(expert.logits(x), alone.logits(x), atol=1e-6)
+    again = found.family.fit(x, y, len(dataset.known), found.model.value)
+    np.testing.assert_allclose(again.logits(x), head.logits(x), atol=1e-6)
+    loaded = load_model(save_model(found.model, tmp_path / "model"))
+    test = parts.tables["test"].blocks(loaded.blocks)
+    for ours, theirs in zip(loaded.answer(test), found.model.answer(test), strict=True):
+        assert np.array_equal(ours, theirs)

@@ -35,7 +35,7 @@ def make_fit(counting: Callable[..., Any], tmp_path: Path) -> Make:
         ]
         if samples:
             store.add(keys, blocks)
-        return FeatureTable(tuple(samples), tuple(keys), tuple(keys), store)
+        return FeatureTable(tuple(samples), tuple(keys), tuple(keys), store, ("",) * len(keys))
 
     def make(
         known: Sequence[str] = ("real", "gan", "vae"),

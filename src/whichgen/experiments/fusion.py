@@ -5,6 +5,9 @@ agreement of the views (the score ``max_logit``; see :mod:`whichgen.heads.fusion
 open-set score among all of :data:`whichgen.openset.catalogue.SCORES`, which must beat it by a
 margin. A view is fitted once for all C of a shrinkage, and serves every set of members that it is
 in.
+
+Where training holds perturbed copies, all is chosen as if it did not; then each kind of
+perturbation gets a fusion of its own with what was chosen (:mod:`whichgen.heads.experts`).
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from whichgen.attribution.model import OriginModel
 from whichgen.data.duplicates import Track, untracked
@@ -22,6 +27,7 @@ from whichgen.evaluation.evaluate import label_indices
 from whichgen.evaluation.protocols import check_protocol, plan, rehearsed
 from whichgen.evaluation.selection import METRICS, check_metric
 from whichgen.experiments.parts import Parts, fold_tables
+from whichgen.experiments.sweeps import in_processes
 from whichgen.experiments.tested import Tested, tested
 from whichgen.experiments.views import (
     AGREEMENT,
@@ -34,6 +40,8 @@ from whichgen.experiments.views import (
     mean_figures,
     member_sets,
 )
+from whichgen.heads.base import Head
+from whichgen.heads.experts import Experts, ExpertsHead
 from whichgen.heads.fusion import FUSION_C, SHRINKAGES, Fusion, FusionHead
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.catalogue import SCORES, score_family
@@ -114,20 +122,16 @@ class Fused(Tested):
 
     ``members`` compares the sets of members, each at its best C and shrinkage; ``scores`` the
     open-set scores at the chosen members, C and shrinkage; ``grid`` is every candidate of the
-    first step.
+    first step. ``family`` is the one that fitted the head; ``kinds`` are the perturbations that
+    have an expert, the first one without any (empty: there are no experts).
     """
 
     chosen: FusionCandidate
     members: tuple[FusionCandidate, ...]
     scores: tuple[FusionCandidate, ...]
     grid: tuple[FusionCandidate, ...]
-
-    @property
-    def family(self) -> Fusion:
-        """The family that the model's head is of."""
-        head = self.model.head
-        assert isinstance(head, FusionHead)
-        return Fusion(head.widths, (self.chosen.value,), self.chosen.shrinkage)
+    family: Fusion | Experts
+    kinds: tuple[str, ...]
 
 
 def fuse(
@@ -152,9 +156,11 @@ def fuse(
     sets = member_sets(encoder)
     settings = [(s, c) for s in options.shrinkages for c in sorted(options.values)]
     known = parts.dataset.known
+    names, kinds = np.unique(parts.tables["train"].kinds, return_inverse=True)
+    plain = parts.with_train(np.flatnonzero(kinds == 0))
     tests = (parts.tables[protocol.test_part], parts.tables["test_unknown"])
-    jobs = [(known, parts.tables["train"], *tests)]
-    jobs += [(fold.known, *fold_tables(parts, fold)) for fold in protocol.folds]
+    jobs = [(known, plain.tables["train"], *tests)]
+    jobs += [(fold.known, *fold_tables(plain, fold)) for fold in protocol.folds]
     # A fold that leaves no known origin out has the final fit's training images.
     trained = {of: train for of, train, *_ in reversed(jobs)}
     paths = fit_views(trained, views, settings, jobs=options.jobs, track=track)
@@ -194,14 +200,28 @@ def fuse(
     usual = next((c for c in scores if c.score == AGREEMENT), scores[0])
     chosen = _unless_beaten(usual, scores, options.metric, SCORE_MARGIN)
 
+    found_head: FusionHead | ExpertsHead = heads[0]
+    score = fitted_scores[chosen.score]
+    family: Fusion | Experts = Fusion(heads[0].widths, (best.value,), best.shrinkage)
+    if len(names) > 1:
+        family = Experts(Fusion(heads[0].widths, (best.value,), best.shrinkage), kinds)
+        fits = [(*_training(parts, blocks), len(known), best.value)]
+        # One call, in a worker for its single BLAS thread.
+        (found_head,) = track(
+            in_processes(family.fit, fits, jobs=options.jobs),
+            description="Fitting experts",
+            total=1,
+        )
+        score = _fitted_score(found_head, chosen.score, *_training(parts, blocks))
+
     val = parts.tables["val"]
     draft = OriginModel(
         origins=known,
         encoder=encoder.describe(),
         blocks=blocks,
-        family="fusion",
+        family=family.name,
         value=best.value,
-        head=heads[0],
+        head=found_head,
         threshold=float("nan"),
         tpr=options.tpr,
         data_hash=parts.data_hash,
@@ -213,13 +233,33 @@ def fuse(
             data_hash=parts.data_hash,
         ),
         score_name=chosen.score,
-        score=fitted_scores[chosen.score],
+        score=score,
         temperature=temperature(
-            heads[0].logits(val.blocks(blocks)), label_indices(val.origins, known)
+            found_head.logits(val.blocks(blocks)), label_indices(val.origins, known)
         ),
     )
     result = tested(draft, parts, protocol, options.metric)
-    return Fused(**vars(result), chosen=chosen, members=members, scores=scores, grid=tuple(grid))
+    return Fused(
+        **vars(result),
+        chosen=chosen,
+        members=members,
+        scores=scores,
+        grid=tuple(grid),
+        family=family,
+        kinds=tuple(names.tolist()) if len(names) > 1 else (),
+    )
+
+
+def _training(parts: Parts, blocks: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """All training images: float32 array (n, d), and labels (n,)."""
+    train = parts.tables["train"]
+    return train.blocks(blocks), label_indices(train.origins, parts.dataset.known)
+
+
+def _fitted_score(head: Head, name: str, features: np.ndarray, labels: np.ndarray) -> OpenSetScore:
+    family = score_family(name)
+    n_origins = int(labels.max()) + 1
+    return family.fit(head.embed(features), head.logits(features), labels, n_origins)
 
 
 def _unless_beaten(

@@ -26,13 +26,15 @@ class FeatureTable:
     """The features of a list of images, read from the store block by block.
 
     ``samples`` are the readable ones, in the order given; ``skipped`` the reasons why others are
-    missing. ``digests`` identify the images by content.
+    missing. ``digests`` identify the images by content. ``perturbations`` name what each image went
+    through (empty: nothing).
     """
 
     samples: tuple[Sample, ...]
     keys: tuple[bytes, ...]
     digests: tuple[bytes, ...]
     store: FeatureStore
+    perturbations: tuple[str, ...]
     skipped: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -52,6 +54,11 @@ class FeatureTable:
         return np.array([s.origin for s in self.samples], dtype=str)
 
     @property
+    def kinds(self) -> np.ndarray:
+        """The kind of perturbation that each image went through (empty: none): str array (n,)."""
+        return np.array([p.partition(":")[0] for p in self.perturbations], dtype=str)
+
+    @property
     def groups(self) -> np.ndarray | None:
         """The group of each image, a str array (n,); ``None`` if any is not known."""
         names = [s.group for s in self.samples]
@@ -64,6 +71,7 @@ class FeatureTable:
             tuple(self.keys[i] for i in rows),
             tuple(self.digests[i] for i in rows),
             self.store,
+            tuple(self.perturbations[i] for i in rows),
         )
 
     def __add__(self, other: FeatureTable) -> FeatureTable:
@@ -72,6 +80,7 @@ class FeatureTable:
             self.keys + other.keys,
             self.digests + other.digests,
             self.store,
+            self.perturbations + other.perturbations,
             self.skipped + other.skipped,
         )
 
@@ -140,6 +149,7 @@ def extract(
         tuple(keys[j] for j in rows),
         tuple(digests[j] for j in rows),
         store,
+        tuple(str(applied[kept[j]] or "") for j in rows),
         tuple(skipped),
     )
 

@@ -21,6 +21,7 @@ from scipy.special import expit, logsumexp
 
 from whichgen.errors import FitError
 from whichgen.heads.base import Head, check_training
+from whichgen.heads.experts import ExpertsHead
 from whichgen.heads.fusion import FusionHead, inverse_root, split_views
 from whichgen.heads.knn import KnnHead, normalised
 from whichgen.heads.linear import LinearHead
@@ -60,12 +61,11 @@ def extend(head: Head, features: np.ndarray, labels: np.ndarray, n_origins: int)
         )
     if isinstance(head, LinearHead):
         return _with_row(head, np.asarray(features, dtype=np.float32), labels)
+    if isinstance(head, ExpertsHead):
+        experts = (_fusion_with_row(expert, features, labels) for expert in head.experts)
+        return replace(head, experts=tuple(experts))
     if isinstance(head, FusionHead):
-        views = tuple(
-            replace(view, probe=_with_row(view.probe, view.standardise(x), labels))
-            for view, x in zip(head.views, split_views(features, head.widths), strict=True)
-        )
-        return replace(head, views=views)
+        return _fusion_with_row(head, features, labels)
     raise FitError(f"a {type(head).__name__} can't be extended; fit it anew with the new origin.")
 
 
@@ -76,18 +76,29 @@ def lowered(head: Head, offset: float) -> Head:
     """
     if isinstance(head, LinearHead):
         return _lowered_probe(head, offset)
+    if isinstance(head, ExpertsHead):
+        experts = (_lowered_fusion(expert, offset) for expert in head.experts)
+        return replace(head, experts=tuple(experts))
     if isinstance(head, FusionHead):
-        return replace(
-            head,
-            views=tuple(
-                replace(view, probe=_lowered_probe(view.probe, offset)) for view in head.views
-            ),
-        )
+        return _lowered_fusion(head, offset)
     return head
+
+
+def _lowered_fusion(head: FusionHead, offset: float) -> FusionHead:
+    views = (replace(view, probe=_lowered_probe(view.probe, offset)) for view in head.views)
+    return replace(head, views=tuple(views))
 
 
 def _lowered_probe(probe: LinearHead, offset: float) -> LinearHead:
     return replace(probe, bias=np.append(probe.bias[:-1], probe.bias[-1] - offset))
+
+
+def _fusion_with_row(head: FusionHead, features: np.ndarray, labels: np.ndarray) -> FusionHead:
+    views = (
+        replace(view, probe=_with_row(view.probe, view.standardise(x), labels))
+        for view, x in zip(head.views, split_views(features, head.widths), strict=True)
+    )
+    return replace(head, views=tuple(views))
 
 
 def _with_row(probe: LinearHead, x: np.ndarray, labels: np.ndarray) -> LinearHead:

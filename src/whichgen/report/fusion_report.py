@@ -62,6 +62,17 @@ def candidate_rows(candidates: Sequence[FusionCandidate], first: str) -> list[Ro
     ]
 
 
+def _experts_section(fusion: Fused) -> str:
+    if not fusion.kinds:
+        return ""
+    kinds = ", ".join(f"`{kind}`" if kind else "none" for kind in fusion.kinds)
+    return (
+        f"An expert each for images of these perturbations: {kinds}; a gate tells which kind an "
+        "image met. The tables of members and of scores are of the expert of untouched images, on "
+        "which all was chosen. `whichgen robustness` tests the model on perturbed images."
+    )
+
+
 def _markdown(fusion: Fused, plots: list[str], controls: Controls) -> str:
     evaluation, model, chosen = fusion.evaluation, fusion.model, fusion.chosen
     part = tested_sections(fusion)
@@ -73,6 +84,7 @@ def _markdown(fusion: Fused, plots: list[str], controls: Controls) -> str:
             f"{fusion.metric}: **{chosen.members}**, **C = {chosen.value:g}**, shrinkage "
             f"**{chosen.shrinkage:g}**, open-set score "
             f"**{chosen.score}**. {part['threshold']}",
+            _experts_section(fusion),
             part["notes"],
             part["skipped"],
             part["headline"],
