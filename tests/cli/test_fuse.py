@@ -92,3 +92,26 @@ def test_a_coverage_adds_a_set_to_each_answer(site: Site) -> None:
     done = whichgen("attribute", site.run, site.images / "gan", "--coverage", 2)
     assert done.code == 1
     assert "the coverage must be over 0 and under 1" in done.message
+
+
+def test_augmentation_gives_experts_and_the_model_can_be_used_and_taught(site: Site) -> None:
+    done = whichgen(
+        *("fuse", *site.options(out="robust"), *UNKNOWN, "--augment", "all", "--C", 10),
+        *("--shuffles", 2, "--no-leak-check"),
+    )
+    assert done.code == 0, done.err
+    folder = site.folder / "robust/tiny_clip+traces/images"
+    results = json.loads((folder / "results.json").read_text())
+    kinds = ["jpeg", "blur", "crop", "resize", "social"]
+    assert results["provenance"]["config"]["augment"] == kinds
+    assert len(results["shuffled_labels"]["shuffles"]) == 2
+    assert "An expert each" in (folder / "report.md").read_text()
+    assert json.loads((folder / "model/model.json").read_text())["head"] == "experts"
+    images = site.images / "ddpm"
+    taught = site.folder / "taught"
+    done = whichgen("enroll", folder, "ddpm", images, "--device", "cpu", "-o", taught)
+    assert done.code == 0, done.err
+    done = whichgen("attribute", taught, images / "000.png", "--json", "--device", "cpu")
+    assert done.code == 0, done.err
+    (answer,) = json.loads(done.out)
+    assert set(answer["probabilities"]) == {"real", "gan", "vae", "ddpm"}

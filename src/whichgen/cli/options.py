@@ -204,15 +204,17 @@ def shares(text: str) -> tuple[float, float, float]:
 
 
 def kinds_of(text: str) -> tuple[str, ...]:
-    """``"jpeg,blur"`` → kinds of perturbation, each once."""
+    """``"jpeg,blur"`` → kinds of perturbation, each once; ``"all"`` → all there are."""
     from whichgen.data.perturb import INTENSITIES
 
+    if text.strip() == "all":
+        return tuple(INTENSITIES)
     kinds = tuple(dict.fromkeys(names(text)))
     stray = [kind for kind in kinds if kind not in INTENSITIES]
     if stray:
         raise DataError(
-            f"no kind of perturbation: {', '.join(stray)}. There are {', '.join(INTENSITIES)}; "
-            "their intensities are fixed."
+            f"no kind of perturbation: {', '.join(stray)}. There are {', '.join(INTENSITIES)}, and "
+            "`all` of them; their intensities are fixed."
         )
     return kinds
 
@@ -315,7 +317,8 @@ def _shared(
         float, typer.Option(help="Share of known validation images the threshold keeps.")
     ] = 0.95,
     augment: Annotated[
-        str, typer.Option(help="Add perturbed training copies: jpeg,blur, crop,resize,social.")
+        str,
+        typer.Option(help="Add perturbed training copies: all, or jpeg,blur, crop,resize,social."),
     ] = "",
     seed: Seed = 0,
     batch_size: BatchSize = 32,
