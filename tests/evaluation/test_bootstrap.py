@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
@@ -87,6 +87,7 @@ def weighted_cases(draw: st.DrawFn) -> tuple[Answers, Answers, np.ndarray, np.nd
     return known, unknown, weights(n), weights(m)
 
 
+@settings(max_examples=50)  # a case takes a quarter of a second: every metric, thrice
 @given(case=weighted_cases())
 def test_weighted_figures_are_those_of_the_images_repeated(
     case: tuple[Answers, Answers, np.ndarray, np.ndarray],
@@ -182,12 +183,10 @@ def test_draws_depend_on_the_seed_and_not_on_how_many_at_a_time(
 
 def test_the_value_is_the_figure_and_bounds_are_percentiles_of_resamples() -> None:
     known, unknown = make(60, 40, 1)
-    found = bootstrap(
-        known, unknown, ORIGINS, threshold=THRESHOLD, resamples=100, level=0.9, seed=5
-    )
+    found = bootstrap(known, unknown, ORIGINS, threshold=THRESHOLD, resamples=40, level=0.9, seed=5)
     assert set(found) == set(METRICS)
     assert {name: i.value for name, i in found.items()} == pytest.approx(plain(known, unknown))
-    w, v = _all_weights(known.origins, unknown.origins, resamples=100, seed=5)
+    w, v = _all_weights(known.origins, unknown.origins, resamples=40, seed=5)
     drawn = [plain(repeated(known, a), repeated(unknown, b)) for a, b in zip(w, v, strict=True)]
     for name, interval in found.items():
         bounds = np.quantile([d[name] for d in drawn], [0.05, 0.95])
@@ -308,8 +307,8 @@ def _second_method(pair: tuple[Answers, Answers], seed: int, noise: float) -> tu
 def test_differences_are_of_the_same_resamples() -> None:
     pair = make(60, 40, 1)
     second = _second_method(pair, 0, 1.0)
-    found = compare(pair, (second[0], second[1]), ORIGINS, resamples=99, seed=2)
-    w, v = _all_weights(pair[0].origins, pair[1].origins, resamples=99, seed=2)
+    found = compare(pair, (second[0], second[1]), ORIGINS, resamples=39, seed=2)
+    w, v = _all_weights(pair[0].origins, pair[1].origins, resamples=39, seed=2)
     drawn = []
     for a, b in zip(w, v, strict=True):
         ours, theirs = (
@@ -322,7 +321,7 @@ def test_differences_are_of_the_same_resamples() -> None:
         assert c.difference == pytest.approx(ours[name] - theirs[name])
         assert (c.low, c.high) == pytest.approx(tuple(np.quantile(values, [0.025, 0.975])))
         fewer = min((values <= 0).sum(), (values >= 0).sum())
-        assert c.p_value == pytest.approx(min(1, 2 * (fewer + 1) / 100))
+        assert c.p_value == pytest.approx(min(1, 2 * (fewer + 1) / 40))
 
 
 def test_the_better_method_is_found_better_and_the_order_is_a_sign() -> None:
