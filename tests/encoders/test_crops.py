@@ -60,6 +60,16 @@ def test_windows_that_coincide_count_once_and_batches_mix(
         np.testing.assert_allclose(mixed[1], blocks.mean(axis=0), rtol=1e-4, atol=1e-5)
 
 
+def test_windows_that_look_alike_all_count(plain: Encoder, crops: Encoder, noise: Noise) -> None:
+    # The two upper corners show the same white sky.
+    image = Image.new("RGB", (2 * SIDE, 2 * SIDE), "white")
+    image.paste(noise(5, (2 * SIDE, SIDE)), (0, SIDE))
+    boxes = [(0, 0), (SIDE, 0), (0, SIDE), (SIDE, SIDE), (SIDE // 2, SIDE // 2)]
+    alone = encoded(plain, *(image.crop((x, y, x + SIDE, y + SIDE)) for x, y in boxes))
+    for found, blocks in zip(encoded(crops, image), alone, strict=True):
+        np.testing.assert_allclose(found[0], blocks.mean(axis=0), rtol=1e-4, atol=1e-5)
+
+
 def test_an_image_that_is_a_window_is_seen_as_ever(
     plain: Encoder, crops: Encoder, noise: Noise
 ) -> None:

@@ -23,8 +23,8 @@ WINDOWS = 5
 def native_crops(encoder: Encoder) -> Encoder:
     """The encoder on windows of an image, as an encoder of the same blocks.
 
-    A preprocessed image is an array (5, …); windows that coincide are encoded once. An image
-    smaller than a window is continued by its mirror image.
+    A preprocessed image is an array (5, …), NaN where windows coincide, which are encoded once. An
+    image smaller than a window is continued by its mirror image.
 
     Raises
     ------
@@ -36,15 +36,15 @@ def native_crops(encoder: Encoder) -> Encoder:
         raise EncoderError(f"{encoder.name} has no native size, so that it can't look at crops.")
 
     def preprocess(image: Image.Image) -> np.ndarray:
-        found = windows(np.asarray(image), side)
-        prepared = {place: encoder.preprocess(Image.fromarray(w)) for place, w in found.items()}
-        shown = list(prepared.values())
-        return np.stack([shown[i % len(shown)] for i in range(WINDOWS)])
+        shown = windows(np.asarray(image), side).values()
+        found = np.stack([encoder.preprocess(Image.fromarray(window)) for window in shown])
+        absent = np.full((WINDOWS - len(found), *found.shape[1:]), np.nan, dtype=np.float32)
+        return np.concatenate([found, absent])
 
     def encode(pixels: np.ndarray) -> list[np.ndarray]:
-        distinct = [_distinct(image) for image in pixels]
-        ends = np.cumsum([len(image) for image in distinct])[:-1]
-        blocks = encoder.encode(np.concatenate(distinct))
+        there = ~np.isnan(pixels.reshape(*pixels.shape[:2], -1)[..., 0])
+        ends = np.cumsum(there.sum(axis=1))[:-1]
+        blocks = encoder.encode(pixels[there])
         return [np.stack([rows.mean(axis=0) for rows in np.split(block, ends)]) for block in blocks]
 
     return replace(
@@ -64,11 +64,3 @@ def windows(pixels: np.ndarray, side: int) -> dict[tuple[int, int], np.ndarray]:
     low, right = pixels.shape[0] - side, pixels.shape[1] - side
     places = [(0, 0), (0, right), (low, 0), (low, right), (low // 2, right // 2)]
     return {(y, x): pixels[y : y + side, x : x + side] for y, x in places}
-
-
-def _distinct(shown: np.ndarray) -> np.ndarray:
-    """The windows (k, …) of one image without repetitions; they repeat as a whole."""
-    first = next(
-        (i for i in range(1, len(shown)) if np.array_equal(shown[i], shown[0])), len(shown)
-    )
-    return shown[:first]
