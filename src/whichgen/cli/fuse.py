@@ -68,9 +68,9 @@ def fuse(
 
 def with_traces(request: Request) -> Request:
     """The request with traces joined to its encoder."""
-    from whichgen.encoders.names import TRACES
+    from whichgen.encoders.names import TRACES, split_members
 
-    if TRACES in request.backbone.split("+"):
+    if TRACES in split_members(request.backbone):
         return request
     return replace(request, backbone=f"{request.backbone}+{TRACES}")
 

@@ -97,12 +97,12 @@ def _closed(labels: np.ndarray, predicted: np.ndarray, n_origins: int) -> Weight
 
 
 def _open(scores: np.ndarray, correct: np.ndarray, unknown_scores: np.ndarray) -> Weighted:
-    over = _ranking(scores, unknown_scores)
+    over, over_unknown = _ranking(scores, unknown_scores)
     right = correct.astype(np.float64)
 
     def figures(weights: np.ndarray, unknown_weights: np.ndarray) -> dict[str, np.ndarray]:
-        kept, accepted = over(weights, unknown_weights)
-        classified, _ = over(weights * right, unknown_weights)
+        kept, classified = over(weights), over(weights * right)
+        accepted = over_unknown(unknown_weights)
         n, m = kept[:, -1:], accepted[:, -1:]
         # Whole numbers on either side: no rounding decides.
         at = (20 * kept >= 19 * n).argmax(axis=1)
@@ -138,11 +138,12 @@ def _at_threshold(accepted: np.ndarray, correct: np.ndarray, rejected: np.ndarra
 
 
 def _synthetic(scores: np.ndarray, unknown_scores: np.ndarray, is_real: np.ndarray) -> Weighted:
-    over = _ranking(np.concatenate([scores[~is_real], unknown_scores]), scores[is_real])
+    made = np.concatenate([scores[~is_real], unknown_scores])
+    over, over_real = _ranking(made, scores[is_real])
 
     def figures(weights: np.ndarray, unknown_weights: np.ndarray) -> dict[str, np.ndarray]:
         synthetic = np.concatenate([weights[:, ~is_real], unknown_weights], axis=1)
-        found, mistaken = over(synthetic, weights[:, is_real])
+        found, mistaken = over(synthetic), over_real(weights[:, is_real])
         recall = found / found[:, -1:]
         # Steps, not trapezoids: average precision does not interpolate.
         steps = np.diff(recall, axis=1) * _precision(found, mistaken)[:, 1:]
@@ -155,26 +156,26 @@ def _synthetic(scores: np.ndarray, unknown_scores: np.ndarray, is_real: np.ndarr
     return figures
 
 
-def _ranking(
-    positive: np.ndarray, negative: np.ndarray
-) -> Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """A function from weights of scores (b, n) and (b, m) to the sums over each threshold.
+#: Weights of scores (b, n) → their sums over each threshold (b, distinct scores + 1).
+Sums = Callable[[np.ndarray], np.ndarray]
 
-    Both sums are (b, distinct scores + 1): nothing at first, everything at last.
-    """
+
+def _ranking(positive: np.ndarray, negative: np.ndarray) -> tuple[Sums, Sums]:
+    """For either side the sums over each threshold: nothing at first, everything at last."""
     thresholds = np.unique(np.concatenate([positive, negative]))[::-1]
 
-    def prepared(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        over = len(scores) - np.searchsorted(np.sort(scores), thresholds, side="left")
-        return np.argsort(-scores, kind="stable"), np.concatenate([[0], over])
+    def of(scores: np.ndarray) -> Sums:
+        count = len(scores) - np.searchsorted(np.sort(scores), thresholds, side="left")
+        order, over = np.argsort(-scores, kind="stable"), np.concatenate([[0], count])
 
-    def sums(weights: np.ndarray, order: np.ndarray, over: np.ndarray) -> np.ndarray:
-        total = np.zeros((len(weights), weights.shape[1] + 1))
-        np.cumsum(weights[:, order], axis=1, out=total[:, 1:])
-        return np.asarray(total[:, over])
+        def sums(weights: np.ndarray) -> np.ndarray:
+            total = np.zeros((len(weights), weights.shape[1] + 1))
+            np.cumsum(weights[:, order], axis=1, out=total[:, 1:])
+            return np.asarray(total[:, over])
 
-    first, second = prepared(positive), prepared(negative)
-    return lambda weights, others: (sums(weights, *first), sums(others, *second))
+        return sums
+
+    return of(positive), of(negative)
 
 
 def _where_both(

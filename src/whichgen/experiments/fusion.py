@@ -40,7 +40,6 @@ from whichgen.experiments.views import (
     mean_figures,
     member_sets,
 )
-from whichgen.heads.base import Head
 from whichgen.heads.experts import Experts, ExpertsHead
 from whichgen.heads.fusion import FUSION_C, SHRINKAGES, Fusion, FusionHead
 from whichgen.openset.base import OpenSetScore
@@ -202,17 +201,16 @@ def fuse(
 
     found_head: FusionHead | ExpertsHead = heads[0]
     score = fitted_scores[chosen.score]
-    family: Fusion | Experts = Fusion(heads[0].widths, (best.value,), best.shrinkage)
+    fusion = Fusion(heads[0].widths, (best.value,), best.shrinkage)
+    family: Fusion | Experts = Experts(fusion, kinds) if len(names) > 1 else fusion
     if len(names) > 1:
-        family = Experts(Fusion(heads[0].widths, (best.value,), best.shrinkage), kinds)
-        fits = [(*_training(parts, blocks), len(known), best.value)]
+        train = parts.tables["train"]
+        x, labels = train.blocks(blocks), label_indices(train.origins, known)
         # One call, in a worker for its single BLAS thread.
-        (found_head,) = track(
-            in_processes(family.fit, fits, jobs=options.jobs),
-            description="Fitting experts",
-            total=1,
-        )
-        score = _fitted_score(found_head, chosen.score, *_training(parts, blocks))
+        fits = in_processes(family.fit, [(x, labels, len(known), best.value)], jobs=options.jobs)
+        (found_head,) = track(fits, description="Fitting experts", total=1)
+        said = (found_head.embed(x), found_head.logits(x))
+        score = score_family(chosen.score).fit(*said, labels, len(known))
 
     val = parts.tables["val"]
     draft = OriginModel(
@@ -248,18 +246,6 @@ def fuse(
         family=family,
         kinds=tuple(names.tolist()) if len(names) > 1 else (),
     )
-
-
-def _training(parts: Parts, blocks: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """All training images: float32 array (n, d), and labels (n,)."""
-    train = parts.tables["train"]
-    return train.blocks(blocks), label_indices(train.origins, parts.dataset.known)
-
-
-def _fitted_score(head: Head, name: str, features: np.ndarray, labels: np.ndarray) -> OpenSetScore:
-    family = score_family(name)
-    n_origins = int(labels.max()) + 1
-    return family.fit(head.embed(features), head.logits(features), labels, n_origins)
 
 
 def _unless_beaten(

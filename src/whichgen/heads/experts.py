@@ -14,14 +14,14 @@ generators apart, so that an untouched image is answered nearly as if there were
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.special import log_softmax, logsumexp, softmax
 
 from whichgen.errors import FitError
 from whichgen.heads.base import check_training
-from whichgen.heads.fusion import FUSION_C, Fusion, FusionHead, fit_view, split_views
+from whichgen.heads.fusion import Fusion, FusionHead, without_embedding
 
 #: C and shrinkage of the gate's probes: kinds are easily told apart.
 GATE_C, GATE_SHRINKAGE = 10.0, 0.1
@@ -120,19 +120,16 @@ class Experts:
         if len(self.kinds) != len(features):
             raise FitError(f"{len(self.kinds)} kinds for {len(features)} training images.")
         n_kinds = int(self.kinds.max()) + 1
-        way = (*(c for c in FUSION_C if c < GATE_C), GATE_C)
-        gate = FusionHead(
-            tuple(
-                fit_view(view, self.kinds, n_kinds, way, GATE_SHRINKAGE)[-1]
-                for view in split_views(features, self.fusion.widths)
-            ),
-            np.empty((0, features.shape[1]), np.float32),
+        gate = replace(self.fusion, shrinkage=GATE_SHRINKAGE)
+        untouched, *perturbed = (self.kinds == kind for kind in range(n_kinds))
+        experts = [self.fusion.fit(features[untouched], labels[untouched], n_origins, value)]
+        experts += [
+            without_embedding(self.fusion.probes(features[rows], labels[rows], n_origins, value))
+            for rows in perturbed
+        ]
+        return ExpertsHead(
+            without_embedding(gate.probes(features, self.kinds, n_kinds, GATE_C)), tuple(experts)
         )
-        experts = tuple(
-            self.fusion.fit(features[rows], labels[rows], n_origins, value)
-            for rows in (self.kinds == kind for kind in range(n_kinds))
-        )
-        return ExpertsHead(gate, experts)
 
     def restore(
         self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float

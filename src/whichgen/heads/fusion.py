@@ -155,9 +155,8 @@ class Fusion:
         grid = self.grid(len(features))
         parts = split_views(features, self.widths)
         probes = [self._fit_view(x, labels, n_origins, grid) for x in parts]
-        components = np.empty((0, features.shape[1]), np.float32)  # nobody measures distances
         for value, views in zip(grid, zip(*probes, strict=True), strict=True):
-            head = FusionHead(views, components)
+            head = without_embedding(views)
             yield value, [head.predict_proba(query) for query in queries]
 
     def fit(
@@ -171,10 +170,15 @@ class Fusion:
             As of :meth:`whichgen.heads.linear.LinearProbe.fit`, or the views' widths do not add up
             to the features'.
         """
+        return fused(self.probes(features, labels, n_origins, value), features)
+
+    def probes(
+        self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
+    ) -> list[ViewProbe]:
+        """What :meth:`fit` fits, without an embedding."""
         way = (*(c for c in FUSION_C if c < value), value)
         parts = split_views(features, self.widths)
-        views = [self._fit_view(x, labels, n_origins, way)[-1] for x in parts]
-        return fused(views, features)
+        return [self._fit_view(x, labels, n_origins, way)[-1] for x in parts]
 
     def restore(
         self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float
@@ -233,12 +237,18 @@ def fit_view(
 
 def fused(views: Sequence[ViewProbe], features: np.ndarray) -> FusionHead:
     """The head of fitted views; ``features``, float array (n, d), are the training images."""
-    head = FusionHead(tuple(views), np.empty((0, features.shape[1]), np.float32))
+    head = without_embedding(views)
     k = min(EMBEDDING_DIMS, len(features) - 1, features.shape[1])
     if k < 1:
         return head
     pca = PCA(k, svd_solver="randomized", random_state=0).fit(head.standardise(features))
     return FusionHead(head.views, np.ascontiguousarray(pca.components_, dtype=np.float32))
+
+
+def without_embedding(views: Sequence[ViewProbe]) -> FusionHead:
+    """The head of fitted views, of which nobody asks distances."""
+    d = sum(len(view.mean) for view in views)
+    return FusionHead(tuple(views), np.empty((0, d), np.float32))
 
 
 def split_views(features: np.ndarray, widths: Sequence[int]) -> list[np.ndarray]:
