@@ -24,7 +24,7 @@ demo: $(VENV)/ready
 	@echo "The report: $(RUN)/report.md; the plots: $(RUN)/plots/"
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist worksteal
 
 lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .

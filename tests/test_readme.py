@@ -46,6 +46,8 @@ def shell(command: str, folder: Path, **environment: str) -> str:
             "HF_HOME": str(folder / "hub"),
             "HF_HUB_OFFLINE": "1",
             "OMP_NUM_THREADS": "1",
+            # Worker processes take seconds to start, small fits take none.
+            "LOKY_MAX_CPU_COUNT": "1",
             **environment,
         },
         capture_output=True,
@@ -115,6 +117,7 @@ def test_demo_runs_and_ends_with_metrics_plots_and_answers(tmp_path: Path) -> No
         ROOT,
         WHICHGEN_CACHE=str(tmp_path / "cache"),
         MAKEFLAGS="",
+        LOKY_MAX_CPU_COUNT="2",
     )
     run = tmp_path / "run" / "efficientnet_lite0" / "images"
     assert "Closed-set accuracy" in said

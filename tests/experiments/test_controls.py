@@ -58,7 +58,7 @@ def test_a_fusion_is_shuffled_with_its_views_and_shrinkage(world: Make) -> None:
     x = parts.tables["train"].blocks(found.model.blocks)
     labels = label_indices(parts.tables["train"].origins, found.model.origins)
     again = family.fit(x, labels, 3, 10.0)
-    np.testing.assert_allclose(again.logits(x), found.model.head.logits(x), atol=1e-6)
+    np.testing.assert_allclose(again.logits(x), found.model.head.logits(x), atol=1e-4)
     control = label_shuffle(found, parts, family, seeds=(0,), jobs=1)
     assert not control.suspicious
 
