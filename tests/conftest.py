@@ -6,6 +6,8 @@ import os
 
 # Before transformers is imported: no test may wait for a network.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# pytest-xdist sets it in its workers; rich would keep to it whatever a test asks for.
+os.environ.pop("COLUMNS", None)
 # For processes that tests start.
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
 

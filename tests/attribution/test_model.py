@@ -152,7 +152,7 @@ def test_another_format_is_told_with_the_version_that_reads_this_one(
     model: OriginModel, tmp_path: Path, version: object
 ) -> None:
     change(save_model(model, tmp_path), format=version)
-    with pytest.raises(ModelFileError, match=r"has model format .*; whichgen .* reads format 3"):
+    with pytest.raises(ModelFileError, match=r"has model format .*; whichgen .* reads format 4"):
         load_model(tmp_path)
 
 

@@ -37,8 +37,8 @@ def test_blocks_are_the_members_blocks_to_the_bit(
 
 def test_views_stay_apart_by_member(tiny_clip: Path) -> None:
     joined = load_encoder(f"{tiny_clip}+traces", device="cpu")
-    assert joined.views == (((0, 1, 2),), tuple((b,) for b in range(3, 11)))
-    assert load_encoder(str(tiny_clip), device="cpu").views == (((0, 1, 2),),)
+    assert joined.votes == (((0, 1, 2),), tuple((b,) for b in range(3, 11)))
+    assert load_encoder(str(tiny_clip), device="cpu").votes == (((0, 1, 2),),)
 
 
 def test_rows_of_the_store_are_those_of_the_members(

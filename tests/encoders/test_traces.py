@@ -129,7 +129,7 @@ def test_a_large_image_is_read_in_its_corners_and_its_centre() -> None:
 def test_blocks_are_channels_then_filters() -> None:
     encoder = load_encoder("traces", device="cpu")
     assert encoder.block_dims == (312,) * 8
-    assert encoder.views == (tuple((b,) for b in range(8)),)
+    assert encoder.votes == (tuple((b,) for b in range(8)),)
     found = encoder.preprocess(noise((32, 32)))
     blocks = encoder.encode(found[None])
     for c in range(4):

@@ -54,9 +54,11 @@ def test_no_query_gives_no_probabilities(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_the_logits_of_a_head_are_the_mean_of_its_views_up_to_a_shift_a_row(name: str) -> None:
+def test_the_logits_of_a_head_are_the_weighted_mean_of_its_views_up_to_a_shift_a_row(
+    name: str,
+) -> None:
     head = family_of(name).fit(X, Y, 3, 1)
     views = head.log_probabilities(X)
     np.testing.assert_allclose(np.exp(views).sum(axis=2), 1)
-    shift = head.logits(X) - views.mean(axis=0)
+    shift = head.logits(X) - np.average(views, axis=0, weights=head.shares)
     np.testing.assert_allclose(shift, shift[:, :1] * np.ones(3), atol=1e-9)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import softmax
@@ -101,10 +103,22 @@ def test_a_feature_equal_in_all_training_images_does_not_divide_by_zero() -> Non
     assert (head.standardise(x)[:, 1] == 0).all()
 
 
-def test_tensors_restore_the_head_to_the_bit() -> None:
+def test_views_that_share_a_vote_weigh_together_as_much_as_one() -> None:
     x, y = images()
-    head = FAMILY.fit(x, y, 3, 10.0)
+    head = Fusion(widths=WIDTHS, votes=(2, 1)).fit(x, y, 3, 1.0)
+    np.testing.assert_allclose(head.shares, [1 / 4, 1 / 4, 1 / 2])
+    first, second, third = head.log_probabilities(x)
+    np.testing.assert_allclose(head.logits(x), ((first + second) / 2 + third) / 2)
+    ((_, (swept,)),) = Fusion(WIDTHS, (1.0,), votes=(2, 1)).sweep(x, y, 3, [x])
+    np.testing.assert_allclose(swept, head.predict_proba(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("votes", [(), (1, 2)])
+def test_tensors_restore_the_head_to_the_bit(votes: tuple[int, ...]) -> None:
+    x, y = images()
+    head = replace(FAMILY, votes=votes).fit(x, y, 3, 10.0)
     again = Fusion().restore(head.tensors(), 3, 10.0)
+    assert again.votes == votes
     assert isinstance(again, FusionHead)
     assert again.widths == WIDTHS
     assert np.array_equal(again.logits(x), head.logits(x))

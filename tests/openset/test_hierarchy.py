@@ -8,22 +8,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import log_softmax
 
-from whichgen.openset.hierarchy import Levels, deepest, fit_levels, group_logits
+from whichgen.openset.hierarchy import Levels, Said, deepest, fit_levels, group_logits
 
 ORIGINS = ("ldm", "real", "gan", "ddpm")
 FAMILIES = {"ldm": "diffusion", "gan": "GAN", "ddpm": "diffusion"}
 
 
-def said(seed: int = 0, views: int = 3, n: int = 50, scale: float = 4) -> np.ndarray:
+def drawn(seed: int = 0, views: int = 3, n: int = 50, scale: float = 4) -> np.ndarray:
     rng = np.random.default_rng(seed)
     return np.asarray(log_softmax(rng.normal(0, scale, (views, n, 4)), axis=2))
 
 
+def even(log_probabilities: np.ndarray) -> Said:
+    """All views weigh alike."""
+    views = len(log_probabilities)
+    return Said(log_probabilities, np.full(views, 1 / views))
+
+
 def test_a_group_is_the_mean_over_views_of_its_members_probability_together() -> None:
     p = np.array([[[0.1, 0.2, 0.3, 0.4]], [[0.5, 0.1, 0.2, 0.2]]])
-    found = group_logits(np.log(p), [0, 3])
+    found = group_logits(even(np.log(p)), [0, 3])
     assert found == pytest.approx((np.log(0.5) + np.log(0.7)) / 2)
-    assert group_logits(np.log(p), [0, 1, 2, 3]) == pytest.approx(0)
+    assert group_logits(even(np.log(p)), [0, 1, 2, 3]) == pytest.approx(0)
+    weighed = group_logits(Said(np.log(p), np.array([0.75, 0.25])), [0, 3])
+    assert weighed == pytest.approx(0.75 * np.log(0.5) + 0.25 * np.log(0.7))
 
 
 def test_the_deepest_certain_group_is_answered() -> None:
@@ -39,22 +47,22 @@ def test_the_deepest_certain_group_is_answered() -> None:
         "GAN": one(0.02, 0.02, 0.94, 0.02),
     }
     for expected, p in cases.items():
-        assert deepest(p, np.array([-1]), ORIGINS, levels) == [expected]
-        assert deepest(p, np.array([3]), ORIGINS, levels) == ["ddpm"]
+        assert deepest(even(p), np.array([-1]), ORIGINS, levels) == [expected]
+        assert deepest(even(p), np.array([3]), ORIGINS, levels) == ["ddpm"]
 
 
 def test_views_that_disagree_on_the_generator_agree_that_it_is_one() -> None:
     p = np.array([[[0.97, 0.01, 0.01, 0.01]], [[0.01, 0.01, 0.97, 0.01]]])
     levels = Levels(FAMILIES, synthetic=np.log(9), real=np.log(9), family=np.log(0.8))
     assert np.log(p).mean(axis=0).max() < np.log(0.11)
-    assert deepest(np.log(p), np.array([-1]), ORIGINS, levels) == ["synthetic"]
+    assert deepest(even(np.log(p)), np.array([-1]), ORIGINS, levels) == ["synthetic"]
 
 
 @given(st.integers(0, 1000), st.sampled_from([0.5, 0.8, 0.95, 1.0]))
 def test_few_of_the_other_kind_are_called_so_and_families_are_kept(seed: int, tpr: float) -> None:
     rng = np.random.default_rng(seed)
-    p, labels = said(seed), rng.integers(0, 4, 50)
-    levels = fit_levels(p, labels, ORIGINS, FAMILIES, tpr)
+    p, labels = drawn(seed), rng.integers(0, 4, 50)
+    levels = fit_levels(even(p), labels, ORIGINS, FAMILIES, tpr)
     together = np.exp(p)
     z_real = p[:, :, 1].mean(axis=0)
     z_synthetic = np.log(together[:, :, [0, 2, 3]].sum(axis=2)).mean(axis=0)
@@ -73,21 +81,23 @@ def test_few_of_the_other_kind_are_called_so_and_families_are_kept(seed: int, tp
 
 @given(st.integers(0, 1000), st.permutations(range(4)))
 def test_the_order_of_origins_does_not_matter(seed: int, order: list[int]) -> None:
-    p, labels = said(seed), np.random.default_rng(seed).integers(0, 4, 50)
+    p, labels = drawn(seed), np.random.default_rng(seed).integers(0, 4, 50)
     turned = tuple(ORIGINS[i] for i in order)
     of_label = np.array([order.index(label) for label in labels.tolist()])
-    first = fit_levels(p, labels, ORIGINS, FAMILIES, 0.8)
-    second = fit_levels(p[:, :, order], of_label, turned, FAMILIES, 0.8)
+    first = fit_levels(even(p), labels, ORIGINS, FAMILIES, 0.8)
+    second = fit_levels(even(p[:, :, order]), of_label, turned, FAMILIES, 0.8)
     unknown = np.full(50, -1)
-    assert deepest(p, unknown, ORIGINS, first) == deepest(p[:, :, order], unknown, turned, second)
+    assert deepest(even(p), unknown, ORIGINS, first) == deepest(
+        even(p[:, :, order]), unknown, turned, second
+    )
 
 
 def test_without_real_only_families_are_there_and_with_real_alone_nothing() -> None:
-    p, labels = said()[:, :, [0, 2, 3]], np.arange(50) % 3
+    p, labels = drawn()[:, :, [0, 2, 3]], np.arange(50) % 3
     p = np.asarray(log_softmax(p, axis=2))
-    levels = fit_levels(p, labels, ("ldm", "gan", "ddpm"), FAMILIES, 0.5)
+    levels = fit_levels(even(p), labels, ("ldm", "gan", "ddpm"), FAMILIES, 0.5)
     assert levels.synthetic is None and levels.real is None
-    answers = set(deepest(p, np.full(50, -1), ("ldm", "gan", "ddpm"), levels))
+    answers = set(deepest(even(p), np.full(50, -1), ("ldm", "gan", "ddpm"), levels))
     assert answers <= {"unknown", "diffusion", "GAN"} and len(answers) > 1
     none = Levels(FAMILIES, synthetic=np.inf, real=np.inf, family=-np.inf)
-    assert set(deepest(said(), np.full(50, -1), ORIGINS, none)) == {"unknown"}
+    assert set(deepest(even(drawn()), np.full(50, -1), ORIGINS, none)) == {"unknown"}

@@ -132,10 +132,10 @@ def _columns(model: OriginModel, encoder: Encoder) -> list[slice]:
     names = [str(m["name"]) for m in encoder.preprocessing.get("members", ())] or [encoder.name]
     traces = {
         block
-        for name, views in zip(names, encoder.views, strict=True)
+        for name, votes in zip(names, encoder.votes, strict=True)
         if name == TRACES
-        for view in views
-        for block in view
+        for vote in votes
+        for block in vote
     }
     ends = np.cumsum([encoder.block_dims[block] for block in model.blocks]).tolist()
     slices = [slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True)]

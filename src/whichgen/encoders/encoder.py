@@ -41,10 +41,10 @@ class Encoder:
     native_side
         The side, in pixels, of a square image that ``preprocess`` does not resample; 0: there is
         none.
-    views
+    votes
         For each member encoder (:mod:`whichgen.encoders.joined`; others are their one member) its
-        views: sets of blocks that are read as one feature when blocks are fused. Left out: one view
-        of all blocks.
+        votes: sets of blocks that weigh as much as one when blocks are fused. Left out: one vote of
+        all blocks, as they see the same picture.
     """
 
     name: str
@@ -56,11 +56,11 @@ class Encoder:
     device: str = "cpu"
     dtype: str = "float32"
     native_side: int = 0
-    views: tuple[tuple[tuple[int, ...], ...], ...] = ()
+    votes: tuple[tuple[tuple[int, ...], ...], ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.views:
-            object.__setattr__(self, "views", ((tuple(range(len(self.block_dims))),),))
+        if not self.votes:
+            object.__setattr__(self, "votes", ((tuple(range(len(self.block_dims))),),))
 
     @property
     def key(self) -> str:

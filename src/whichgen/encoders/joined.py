@@ -1,6 +1,6 @@
 """Several encoders as one: each image is decoded once, and all blocks lie in one row of the store.
 
-``clip+traces`` has the blocks of CLIP, then those of the traces, and keeps apart whose views they
+``clip+traces`` has the blocks of CLIP, then those of the traces, and keeps apart whose votes they
 are, so that a fusion can try each member alone and all together.
 """
 
@@ -55,9 +55,9 @@ def join(members: Sequence[Encoder]) -> Encoder:
         block_dims=tuple(dim for member in members for dim in member.block_dims),
         device=members[0].device,
         dtype=members[0].dtype,
-        views=tuple(
-            tuple(tuple(block + first for block in view) for view in views)
+        votes=tuple(
+            tuple(tuple(block + first for block in vote) for vote in votes)
             for member, first in zip(members, first_blocks, strict=False)
-            for views in member.views
+            for votes in member.votes
         ),
     )

@@ -13,7 +13,7 @@ difference, and the 3 × 3 kernel of Ker & Böhme) and two steps q, along rows a
 picture's mirror image and its negative leave the same traces, so counts that these exchange are
 added up: of 125 remain 39. The square root (Hellinger's) makes rare patterns count.
 
-A block holds what one channel (blocks 0–3) or one filter (blocks 4–7) says; each is a view of its
+A block holds what one channel (blocks 0–3) or one filter (blocks 4–7) says; each has a vote of its
 own. Pixels are read at native resolution: nothing is resized.
 """
 
@@ -74,7 +74,7 @@ def load_traces(*, device: str, dtype: str) -> Encoder:
         block_dims=(by_channel,) * len(CHANNELS) + (by_filter,) * len(FILTERS),
         device=device,
         dtype=dtype,
-        views=(tuple((block,) for block in range(blocks)),),
+        votes=(tuple((block,) for block in range(blocks)),),
     )
 
 

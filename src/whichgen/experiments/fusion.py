@@ -46,9 +46,10 @@ from whichgen.openset.base import OpenSetScore
 from whichgen.openset.catalogue import SCORES, score_family
 from whichgen.provenance import provenance
 
-#: All members are fused, unless fewer are better by more than this on validation. What the others
-#: add, disagreement about images like none seen, shows little on the few generators there.
-MEMBERS_MARGIN = 0.05
+#: All members are fused with their own votes, unless fewer, or a vote each, are better by more than
+#: this on validation. What the others add, disagreement about images like none seen, shows little
+#: on the few generators there.
+MEMBERS_MARGIN = 0.03
 
 #: Another score replaces agreement if it is better by more than this on validation: the best of a
 #: dozen on some tens of unknown images is mostly the luckiest.
@@ -151,7 +152,6 @@ def fuse(
     protocol = rehearsed(
         plan(parts.dataset, options.protocol, seed=options.seed), parts.dataset.known, options.seed
     )
-    views = [view for member in encoder.views for view in member]
     sets = member_sets(encoder)
     settings = [(s, c) for s in options.shrinkages for c in sorted(options.values)]
     known = parts.dataset.known
@@ -162,16 +162,17 @@ def fuse(
     jobs += [(fold.known, *fold_tables(plain, fold)) for fold in protocol.folds]
     # A fold that leaves no known origin out has the final fit's training images.
     trained = {of: train for of, train, *_ in reversed(jobs)}
-    paths = fit_views(trained, views, settings, jobs=options.jobs, track=track)
+    every = range(len(encoder.block_dims))
+    paths = fit_views(trained, every, settings, jobs=options.jobs, track=track)
     final, *folds = (FittedViews(paths[of], of, *tables) for of, *tables in jobs)
 
     grid = [
         FusionCandidate(name, value, shrinkage, AGREEMENT, *figures)
         for (name, (shrinkage, value)), figures in mean_figures(
-            by_members(fold, views, sets, settings) for fold in folds
+            by_members(fold, sets, settings) for fold in folds
         ).items()
     ]
-    on_test = dict(by_members(final, views, sets, settings))
+    on_test = dict(by_members(final, sets, settings))
     of_each = [
         max((c for c in grid if c.members == name), key=lambda c: c.metric(options.metric))
         for name in sets
@@ -179,10 +180,10 @@ def fuse(
     members = tuple(_with_test(c, on_test[c.members, (c.shrinkage, c.value)]) for c in of_each)
     best = _unless_beaten(of_each[-1], of_each, options.metric, MEMBERS_MARGIN)
 
-    numbers = sets[best.members]
+    votes = sets[best.members]
     at = settings.index((best.shrinkage, best.value))
-    blocks = tuple(b for v in numbers for b in views[v])
-    heads = [fused_head(fitted, numbers, at, blocks) for fitted in (final, *folds)]
+    blocks = tuple(block for vote in votes for block in vote)
+    heads = [fused_head(fitted, votes, at) for fitted in (final, *folds)]
     fitted_scores: dict[str, OpenSetScore] = {}
     of_score: list[dict[str, Figures]] = []
     for fitted, head in zip((final, *folds), heads, strict=True):
@@ -201,7 +202,7 @@ def fuse(
 
     found_head: FusionHead | ExpertsHead = heads[0]
     score = fitted_scores[chosen.score]
-    fusion = Fusion(heads[0].widths, (best.value,), best.shrinkage)
+    fusion = Fusion(heads[0].widths, (best.value,), best.shrinkage, heads[0].votes)
     family: Fusion | Experts = Experts(fusion, kinds) if len(names) > 1 else fusion
     if len(names) > 1:
         train = parts.tables["train"]

@@ -31,13 +31,19 @@ Figures = tuple[float, float | None, float | None]
 #: Shrinkage and C of a probe.
 Setting = tuple[float, float]
 
+#: Sets of blocks; each block has a probe of its own, each set a vote.
+Votes = tuple[tuple[int, ...], ...]
+
+#: Said of members that have one vote each.
+EVEN = "a vote each"
+
 #: Members, C and shrinkage are chosen by this score.
 AGREEMENT = "max_logit"
 
 
 @dataclass(frozen=True)
 class FittedViews:
-    """Every view's probe for each setting on some training images, and the images asked about."""
+    """Every block's probe for each setting on some training images, and the images asked about."""
 
     probes: list[list[ViewProbe]]
     known: tuple[str, ...]
@@ -46,41 +52,43 @@ class FittedViews:
     asked_unknown: FeatureTable
 
 
-def member_sets(encoder: Encoder) -> dict[str, tuple[int, ...]]:
-    """Every set of an encoder's members with the numbers of its views; the largest set last.
+def member_sets(encoder: Encoder) -> dict[str, Votes]:
+    """Every set of an encoder's members with its votes; the largest set last.
 
-    Of one member alone there is one set. The numbers count views member after member.
+    Of one member alone there is one set. A set in which members have different numbers of votes is
+    there twice, first with one vote for each member.
     """
     given = [member["name"] for member in encoder.preprocessing.get("members", ())]
     names = [Path(name).name for name in given or [encoder.name]]
     if len(set(names)) < len(names):  # folders of one name in different places
         names = given
-    sizes = [len(views) for views in encoder.views]
-    firsts = np.cumsum([0, *sizes])[:-1].tolist()
-    numbers = [range(first, first + size) for first, size in zip(firsts, sizes, strict=True)]
-    return {
-        " + ".join(names[m] for m in chosen): tuple(v for m in chosen for v in numbers[m])
-        for size in range(1, len(names) + 1)
-        for chosen in combinations(range(len(names)), size)
-    }
+    found: dict[str, Votes] = {}
+    for size in range(1, len(names) + 1):
+        for chosen in combinations(range(len(names)), size):
+            name = " + ".join(names[m] for m in chosen)
+            if len({len(encoder.votes[m]) for m in chosen}) > 1:
+                even = (tuple(chain(*encoder.votes[m])) for m in chosen)
+                found[f"{name}, {EVEN}"] = tuple(even)
+            found[name] = tuple(chain(*(encoder.votes[m] for m in chosen)))
+    return found
 
 
 def fit_views(
     trained: Mapping[tuple[str, ...], FeatureTable],
-    views: Sequence[tuple[int, ...]],
+    blocks: Sequence[int],
     settings: Sequence[Setting],
     *,
     jobs: int,
     track: Track,
 ) -> dict[tuple[str, ...], list[list[ViewProbe]]]:
-    """For each set of known origins, every view's probe for each setting."""
+    """For each set of known origins, every block's probe for each setting."""
     of_shrinkage: dict[float, list[float]] = {}
     for shrinkage, value in settings:
         of_shrinkage.setdefault(shrinkage, []).append(value)
     calls = (
-        (table.blocks(view), label_indices(table.origins, known), len(known), values, shrinkage)
+        (table.block(block), label_indices(table.origins, known), len(known), values, shrinkage)
         for known, table in trained.items()
-        for view in views
+        for block in blocks
         for shrinkage, values in of_shrinkage.items()
     )
     each = len(of_shrinkage)
@@ -88,34 +96,37 @@ def fit_views(
         track(
             in_processes(fit_view, calls, jobs=jobs),
             description="Fitting views",
-            total=len(trained) * len(views) * each,
+            total=len(trained) * len(blocks) * each,
         )
     )
-    of_view = [list(chain(*paths[i : i + each])) for i in range(0, len(paths), each)]
+    of_block = [list(chain(*paths[i : i + each])) for i in range(0, len(paths), each)]
     return {
-        known: of_view[i * len(views) : (i + 1) * len(views)] for i, known in enumerate(trained)
+        known: of_block[i * len(blocks) : (i + 1) * len(blocks)] for i, known in enumerate(trained)
     }
 
 
 def by_members(
     fitted: FittedViews,
-    views: Sequence[tuple[int, ...]],
-    sets: Mapping[str, tuple[int, ...]],
+    sets: Mapping[str, Votes],
     settings: Sequence[Setting],
 ) -> Iterator[tuple[tuple[str, Setting], Figures]]:
     """The figures of every set of members at every setting, by the views' agreement."""
     tables = (fitted.asked_known, fitted.asked_unknown)
     said = [
         [
-            [probe.log_probabilities(table.blocks(view)) for probe in path]
-            for view, path in zip(views, fitted.probes, strict=True)
+            np.stack([probe.log_probabilities(table.block(block)) for probe in path])
+            for block, path in enumerate(fitted.probes)
         ]
         for table in tables
     ]
     score = score_family(AGREEMENT).restore({})
-    for name, numbers in sets.items():
+    for name, votes in sets.items():
+        pooled = [
+            np.mean([np.mean([of[b] for b in blocks], axis=0) for blocks in votes], axis=0)
+            for of in said
+        ]
         for i, setting in enumerate(settings):
-            logits = [np.mean([of[v][i] for v in numbers], axis=0) for of in said]
+            logits = [of[i] for of in pooled]
             answers = [
                 Answers(z, table.origins, score(np.empty((len(z), 0)), z))
                 for z, table in zip(logits, tables, strict=True)
@@ -142,10 +153,11 @@ def by_score(
     return figures, scores
 
 
-def fused_head(
-    fitted: FittedViews, numbers: Sequence[int], at: int, blocks: Sequence[int]
-) -> FusionHead:
-    return fused([fitted.probes[v][at] for v in numbers], fitted.train.blocks(blocks))
+def fused_head(fitted: FittedViews, votes: Votes, at: int) -> FusionHead:
+    """The head of the probes of one setting."""
+    blocks = list(chain(*votes))
+    probes = [fitted.probes[block][at] for block in blocks]
+    return fused(probes, fitted.train.blocks(blocks), [len(vote) for vote in votes])
 
 
 def mean_figures(folds: Iterable[Iterable[tuple[K, Figures]]]) -> dict[K, Figures]:

@@ -33,6 +33,11 @@ class Head(Protocol):
         """
         ...
 
+    @property
+    def shares(self) -> np.ndarray:
+        """How much each view weighs: float64 array (views,), whose sum is 1."""
+        ...
+
     def embed(self, features: np.ndarray) -> np.ndarray:
         """The features as the head compares them: float array (n, d), for distances."""
         ...

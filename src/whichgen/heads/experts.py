@@ -5,10 +5,11 @@ it on images that are as they were made. Here each kind k (as they are, JPEG, bl
 of its own, fitted on its copies alone, and a gate g, a fusion whose classes are the kinds, weighs
 what they say (a mixture of experts: Jacobs, Jordan, Nowlan & Hinton, 1991)::
 
-    log p_v(j|x) = log Σ_k g_k(x) p_v,k(j|x),    z_j(x) = 1/V Σ_v log p_v(j|x)
+    log p_v(j|x) = log Σ_k g_k(x) p_v,k(j|x),    z_j(x) = Σ_v a_v log p_v(j|x)
 
-over views v. What a perturbation leaves in the traces tells it apart far better than it tells
-generators apart, so that an untouched image is answered nearly as if there were no other experts.
+over views v with weights a. What a perturbation leaves in the traces tells it apart far better than
+it tells generators apart, so that an untouched image is answered nearly as if there were no other
+experts.
 """
 
 from __future__ import annotations
@@ -50,9 +51,14 @@ class ExpertsHead:
         said = np.stack([expert.log_probabilities(features) for expert in self.experts])
         return np.asarray(np.minimum(logsumexp(weights + said, axis=0), 0))
 
+    @property
+    def shares(self) -> np.ndarray:
+        """How much each view weighs: float64 array (views,), whose sum is 1."""
+        return self.gate.shares
+
     def logits(self, features: np.ndarray) -> np.ndarray:
-        """z, the mean log-probability over views: float64 array (n, origins), each at most 0."""
-        return np.asarray(self.log_probabilities(features).mean(axis=0))
+        """z, the weighted mean of log-probabilities: float64 array (n, origins), at most 0."""
+        return np.tensordot(self.shares, self.log_probabilities(features), axes=1)
 
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         """Softmax of z: float64 array (n, origins)."""
@@ -124,12 +130,14 @@ class Experts:
         untouched, *perturbed = (self.kinds == kind for kind in range(n_kinds))
         experts = [self.fusion.fit(features[untouched], labels[untouched], n_origins, value)]
         experts += [
-            without_embedding(self.fusion.probes(features[rows], labels[rows], n_origins, value))
+            without_embedding(
+                self.fusion.probes(features[rows], labels[rows], n_origins, value),
+                self.fusion.votes,
+            )
             for rows in perturbed
         ]
-        return ExpertsHead(
-            without_embedding(gate.probes(features, self.kinds, n_kinds, GATE_C)), tuple(experts)
-        )
+        told_apart = gate.probes(features, self.kinds, n_kinds, GATE_C)
+        return ExpertsHead(without_embedding(told_apart, gate.votes), tuple(experts))
 
     def restore(
         self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float

@@ -1,7 +1,7 @@
 """Fusion: one linear probe a view, and the mean of their log-probabilities.
 
-A *view* is a set of blocks read as one feature: all blocks of an encoder, or one block of traces.
-Each view v is standardised (mean 0, variance 1/d over training images, nothing beyond ten standard
+A *view* is one block: what an encoder sees after one of its blocks, or one block of traces. Each
+view v is standardised (mean 0, variance 1/d over training images, nothing beyond ten standard
 deviations) and gets a probe of its own (:mod:`whichgen.heads.linear`), all with one C. Its weights
 are penalised in the metric of how images of *one* origin differ::
 
@@ -13,7 +13,10 @@ linear discriminant analysis does (Friedman, 1989); that helps most where images
 
 Answers are pooled geometrically (a logarithmic opinion pool: Genest & Zidek, 1986)::
 
-    z_j(x) = 1/V Σ_v log p_v,j(x),    p(x) = softmax(z(x))
+    z_j(x) = Σ_v a_v log p_v,j(x),    p(x) = softmax(z(x))
+
+with weights a_v that sum to 1. Some views share a *vote*: all blocks of an encoder weigh together
+as much as one block of traces, for they miss the same: what its resized picture does not show.
 
 ``exp z_j ≤ 1``, and it is 1 only where every view is certain of origin j. Where views disagree, no
 origin's ``z`` is high, so ``max_j z_j`` (the score ``max_logit``) says how much they agree; the
@@ -24,7 +27,7 @@ known origin and to another like another.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import eigh
@@ -73,10 +76,12 @@ class FusionHead:
     """The probes of all views; features are the views' columns, one view after another.
 
     ``components``, float32 (k, d), are the principal axes of the standardised training images.
+    ``votes`` are the numbers of consecutive views that share a vote; empty: each has one.
     """
 
     views: tuple[ViewProbe, ...]
     components: np.ndarray
+    votes: tuple[int, ...] = ()
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -90,9 +95,15 @@ class FusionHead:
             [view.log_probabilities(x) for view, x in zip(self.views, parts, strict=True)]
         )
 
+    @property
+    def shares(self) -> np.ndarray:
+        """a, how much each view weighs: float64 array (views,), whose sum is 1."""
+        votes = self.votes or (1,) * len(self.views)
+        return np.concatenate([np.full(views, 1 / (views * len(votes))) for views in votes])
+
     def logits(self, features: np.ndarray) -> np.ndarray:
-        """z, the mean log-probability over views: float64 array (n, origins), each at most 0."""
-        return np.asarray(self.log_probabilities(features).mean(axis=0))
+        """z, the weighted mean of log-probabilities: float64 array (n, origins), at most 0."""
+        return np.tensordot(self.shares, self.log_probabilities(features), axes=1)
 
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         """Softmax of z: float64 array (n, origins)."""
@@ -108,9 +119,10 @@ class FusionHead:
         return np.asarray(self.standardise(features) @ self.components.T)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """``widths``, of all views side by side ``mean`` to ``bias``, and ``components``."""
+        """``widths``, ``votes``, of all views in turn ``mean`` to ``bias``, and ``components``."""
         return {
             "widths": np.array(self.widths, dtype=np.int64),
+            "votes": np.array(self.votes, dtype=np.int64),
             "mean": np.concatenate([view.mean for view in self.views]),
             "scale": np.concatenate([view.scale for view in self.views]),
             "weights": np.hstack([view.probe.weights for view in self.views]),
@@ -131,11 +143,14 @@ class Fusion:
         The values of C (> 0), for every view.
     shrinkage
         λ, over 0 and at most 1, for every view.
+    votes
+        The numbers of consecutive views that share a vote; empty: each has one.
     """
 
     widths: tuple[int, ...] = ()
     values: tuple[float, ...] = FUSION_C
     shrinkage: float = 1.0
+    votes: tuple[int, ...] = ()
     max_iter: int = 1000
     name: str = "fusion"
     parameter: str = "C"
@@ -156,7 +171,7 @@ class Fusion:
         parts = split_views(features, self.widths)
         probes = [self._fit_view(x, labels, n_origins, grid) for x in parts]
         for value, views in zip(grid, zip(*probes, strict=True), strict=True):
-            head = without_embedding(views)
+            head = without_embedding(views, self.votes)
             yield value, [head.predict_proba(query) for query in queries]
 
     def fit(
@@ -170,7 +185,7 @@ class Fusion:
             As of :meth:`whichgen.heads.linear.LinearProbe.fit`, or the views' widths do not add up
             to the features'.
         """
-        return fused(self.probes(features, labels, n_origins, value), features)
+        return fused(self.probes(features, labels, n_origins, value), features, self.votes)
 
     def probes(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
@@ -193,6 +208,7 @@ class Fusion:
                 for m, s, w, b in zip(mean, scale, weights, tensors["bias"], strict=True)
             ),
             tensors["components"],
+            tuple(int(vote) for vote in tensors["votes"]),
         )
 
     def _fit_view(
@@ -235,20 +251,22 @@ def fit_view(
     ]
 
 
-def fused(views: Sequence[ViewProbe], features: np.ndarray) -> FusionHead:
+def fused(
+    views: Sequence[ViewProbe], features: np.ndarray, votes: Sequence[int] = ()
+) -> FusionHead:
     """The head of fitted views; ``features``, float array (n, d), are the training images."""
-    head = without_embedding(views)
+    head = without_embedding(views, votes)
     k = min(EMBEDDING_DIMS, len(features) - 1, features.shape[1])
     if k < 1:
         return head
     pca = PCA(k, svd_solver="randomized", random_state=0).fit(head.standardise(features))
-    return FusionHead(head.views, np.ascontiguousarray(pca.components_, dtype=np.float32))
+    return replace(head, components=np.ascontiguousarray(pca.components_, dtype=np.float32))
 
 
-def without_embedding(views: Sequence[ViewProbe]) -> FusionHead:
+def without_embedding(views: Sequence[ViewProbe], votes: Sequence[int] = ()) -> FusionHead:
     """The head of fitted views, of which nobody asks distances."""
     d = sum(len(view.mean) for view in views)
-    return FusionHead(tuple(views), np.empty((0, d), np.float32))
+    return FusionHead(tuple(views), np.empty((0, d), np.float32), tuple(votes))
 
 
 def split_views(features: np.ndarray, widths: Sequence[int]) -> list[np.ndarray]:

@@ -3,7 +3,7 @@
 A group G of origins has, for each view v of a head, the probability of its members together; views
 are pooled as origins are (:mod:`whichgen.heads.fusion`)::
 
-    z_G(x) = 1/V Σ_v log Σ_{j ∈ G} p_v,j(x)
+    z_G(x) = Σ_v a_v log Σ_{j ∈ G} p_v,j(x)
 
 It is high only where all views are certain of the group, whatever they think of its members.
 
@@ -49,14 +49,30 @@ class Levels:
     family: float | None
 
 
-def group_logits(log_probabilities: np.ndarray, members: Sequence[int]) -> np.ndarray:
-    """z of a group: float array (views, n, origins), each at most 0 → float64 (n,)."""
-    together = logsumexp(log_probabilities[:, :, list(members)], axis=2)
-    return np.asarray(np.minimum(together, 0).mean(axis=0))
+@dataclass(frozen=True)
+class Said:
+    """What a head's views say of images.
+
+    ``log_probabilities``, float array (views, n, origins), each at most 0, and how much each view
+    weighs, ``shares``, float array (views,).
+    """
+
+    log_probabilities: np.ndarray
+    shares: np.ndarray
+
+    def of(self, rows: np.ndarray) -> Said:
+        """Of some of the images."""
+        return Said(self.log_probabilities[:, rows], self.shares)
+
+
+def group_logits(said: Said, members: Sequence[int]) -> np.ndarray:
+    """z of a group of origins: float64 array (n,)."""
+    together = logsumexp(said.log_probabilities[:, :, list(members)], axis=2)
+    return np.asarray(np.tensordot(said.shares, np.minimum(together, 0), axes=1))
 
 
 def fit_levels(
-    log_probabilities: np.ndarray,
+    said: Said,
     labels: np.ndarray,
     origins: Sequence[str],
     families: Mapping[str, str],
@@ -69,8 +85,8 @@ def fit_levels(
 
     Parameters
     ----------
-    log_probabilities
-        What a head's views say of them: float array (views, n, origins).
+    said
+        What a head's views say of them.
     labels
         Their origins: int array (n,).
     """
@@ -78,16 +94,16 @@ def fit_levels(
     synthetic = real = family = None
     generated = np.array([origins[label] != REAL for label in labels.tolist()], dtype=bool)
     if REAL in origins and by_family:
-        ahead = _ahead(log_probabilities, origins)
+        ahead = _ahead(said, origins)
         synthetic = _exceeded_by_few(ahead[~generated], 1 - tpr)
         real = _exceeded_by_few(-ahead[generated], 1 - tpr)
     if by_family and generated.any():
-        family = threshold_at_tpr(_best(log_probabilities[:, generated], by_family)[1], tpr)
+        family = threshold_at_tpr(_best(said.of(generated), by_family)[1], tpr)
     return Levels({o: families[o] for o in origins if o != REAL}, synthetic, real, family)
 
 
 def deepest(
-    log_probabilities: np.ndarray,
+    said: Said,
     decided: np.ndarray,
     origins: Sequence[str],
     levels: Levels,
@@ -96,15 +112,15 @@ def deepest(
 
     Parameters
     ----------
-    log_probabilities
-        What the head's views say: float array (views, n, origins).
+    said
+        What the head's views say.
     decided
         The index of the origin answered, or -1 for ``unknown``: int array (n,).
     """
     by_family = _families(origins, levels.families)
-    family, z = _best(log_probabilities, by_family) if by_family else ([], np.empty(0))
+    family, z = _best(said, by_family) if by_family else ([], np.empty(0))
     both = levels.synthetic is not None and levels.real is not None
-    ahead = _ahead(log_probabilities, origins) if both else np.zeros(len(decided))
+    ahead = _ahead(said, origins) if both else np.zeros(len(decided))
     answers = []
     for i, index in enumerate(decided.tolist()):
         if index >= 0:
@@ -122,12 +138,12 @@ def deepest(
     return answers
 
 
-def _ahead(log_probabilities: np.ndarray, origins: Sequence[str]) -> np.ndarray:
+def _ahead(said: Said, origins: Sequence[str]) -> np.ndarray:
     """z of ``synthetic`` less z of ``real``: float64 array (n,)."""
     real = list(origins).index(REAL)
     generated = [i for i in range(len(origins)) if i != real]
-    z_real = group_logits(log_probabilities, [real])
-    return np.asarray(group_logits(log_probabilities, generated) - z_real)
+    z_real = group_logits(said, [real])
+    return np.asarray(group_logits(said, generated) - z_real)
 
 
 def _exceeded_by_few(values: np.ndarray, share: float) -> float | None:
@@ -150,10 +166,8 @@ def _families(origins: Sequence[str], families: Mapping[str, str]) -> dict[str, 
     return found
 
 
-def _best(
-    log_probabilities: np.ndarray, groups: Mapping[str, Sequence[int]]
-) -> tuple[list[str], np.ndarray]:
+def _best(said: Said, groups: Mapping[str, Sequence[int]]) -> tuple[list[str], np.ndarray]:
     """Each image's best group, and its z."""
-    z = np.stack([group_logits(log_probabilities, members) for members in groups.values()])
+    z = np.stack([group_logits(said, members) for members in groups.values()])
     names = list(groups)
     return [names[i] for i in z.argmax(axis=0).tolist()], z.max(axis=0)
