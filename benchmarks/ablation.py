@@ -7,7 +7,8 @@ resolution, each with mean and spread over places, and the traces. A *view* is a
 a linear probe of its own. Views are pooled by the mean of their log-probabilities (as ``fuse``
 does), of their probabilities, or by convex weights learned on validation images of known origins:
 ``Σ w_v p_v`` by expectation maximisation. C is chosen on validation, way by way, like the way
-itself; the last columns are means over the choices of unknown generators.
+itself; the last columns are means over the choices of unknown generators. ``--perturbation`` puts
+every image, training ones too, through one first.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from cells import Cell
 from claims import ENCODER, SHARED, source_of
 
 from whichgen.atomic import write_text
+from whichgen.data.perturb import parse_perturbation
 from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.load import load_encoder
 from whichgen.evaluation.detection import auroc
@@ -54,20 +56,33 @@ EM_STEPS = 200
 
 @dataclass(frozen=True)
 class Way:
-    """Views and how they are pooled: ``log``, ``mean`` or ``learned``."""
+    """Views and how they are pooled: ``log``, ``mean`` or ``learned``.
+
+    ``votes`` are the numbers of consecutive views that share a vote; empty: each has one.
+    """
 
     title: str
     views: tuple[View, ...]
     pool: str = "log"
+    votes: tuple[int, ...] = ()
+
+    @property
+    def shares(self) -> np.ndarray:
+        """How much each view weighs, where that is not learned: float64 array (views,)."""
+        votes = self.votes or (1,) * len(self.views)
+        return np.concatenate([np.full(n, 1 / (n * len(votes))) for n in votes])
 
 
 def ways_of(encoder: Encoder) -> list[Way]:
     """Every way; the encoder is :data:`NAME`."""
-    resized, native, traces = encoder.views
-    blocks = [tuple((b, 0.5) for b in view[0]) for view in (resized, native)]
-    spread = [tuple((b, 1.0) for b in view[0]) for view in (resized, native)]
+    resized, native, traces = encoder.votes
+    blocks = [tuple((b, 0.5) for b in vote[0]) for vote in (resized, native)]
+    spread = [tuple((b, 1.0) for b in vote[0]) for vote in (resized, native)]
     each = tuple((place,) for place in blocks[0])
-    fine: tuple[View, ...] = tuple(((view[0], 1.0),) for view in traces)
+    fine: tuple[View, ...] = tuple(((vote[0], 1.0),) for vote in traces)
+    wide = tuple((place,) for place in spread[0])
+    near = tuple((place,) for place in spread[1])
+    shared, alone = (len(each),), (1,) * len(fine)
     everything = (*spread[0], *spread[1], *(place for view in fine for place in view))
     return [
         Way("blocks side by side", (blocks[0],)),
@@ -80,13 +95,31 @@ def ways_of(encoder: Encoder) -> list[Way]:
         Way("resized and native", (blocks[0], blocks[1])),
         Way("resized and native with spread", (spread[0], spread[1])),
         Way("traces", fine),
-        Way("**blocks and traces (`fuse`)**", (blocks[0], *fine)),
-        Way("blocks and traces, probabilities averaged", (blocks[0], *fine), "mean"),
-        Way("blocks and traces, learned convex weights", (blocks[0], *fine), "learned"),
-        Way("blocks with spread and traces", (spread[0], *fine)),
-        Way("resized, native and traces", (blocks[0], blocks[1], *fine)),
-        Way("resized, native with spread and traces", (spread[0], spread[1], *fine)),
-        Way("native with spread and traces", (spread[1], *fine)),
+        Way("blocks side by side, and traces", (blocks[0], *fine)),
+        Way(
+            "**a vote of all blocks, one of each of the traces (`fuse`)**",
+            (*each, *fine),
+            "log",
+            (*shared, *alone),
+        ),
+        Way(
+            "**a vote of all blocks, one of all traces (`fuse`)**",
+            (*each, *fine),
+            "log",
+            (*shared, len(fine)),
+        ),
+        Way("a vote of each block and of each of the traces", (*each, *fine)),
+        Way(
+            "the votes of `fuse`, probabilities averaged", (*each, *fine), "mean", (*shared, *alone)
+        ),
+        Way("blocks and traces, learned convex weights", (*each, *fine), "learned"),
+        Way("the votes of `fuse`, blocks with spread", (*wide, *fine), "log", (*shared, *alone)),
+        Way(
+            "the same, and a vote of native crops with spread",
+            (*wide, *near, *fine),
+            "log",
+            (*shared, *shared, *alone),
+        ),
         Way("all of it side by side", (everything,)),
     ]
 
@@ -122,7 +155,7 @@ def figures(
 
     def answer(logs: np.ndarray) -> np.ndarray:
         if pool == "log":
-            return np.asarray(logs.mean(axis=0))
+            return np.tensordot(weights, logs, axes=1)
         return np.tensordot(weights, np.exp(logs), axes=1)
 
     said, strange = answer(known), answer(unknown).max(axis=1)
@@ -181,7 +214,7 @@ def of_choice(tasks: Sequence[Task], ways: Sequence[Way]) -> dict[str, dict[str,
                 weights = (
                     convex_weights(learn, task.labels(task.learn))
                     if way.pool == "learned"
-                    else np.full(len(test), 1 / len(test))
+                    else way.shares
                 )
                 labels = task.labels(task.test)
                 of_tasks.append(figures(way.pool, test, unknown, labels, weights))
@@ -201,16 +234,23 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/claims"))
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "whichgen")
     parser.add_argument("--choices", nargs="+", default=list(SHARED), choices=list(SHARED))
+    parser.add_argument("--perturbation", default="", help="as in jpeg:75")
     given = parser.parse_args()
     encoder = load_encoder(NAME, device="auto", dtype="float32")
     ways = ways_of(encoder)
+    title = f"ablation {given.perturbation.replace(':', '')}".strip().replace(" ", "-")
     found = []
     for choice in given.choices:
-        file = given.out / f"ablation_{choice}.json"
+        file = given.out / f"{title}_{choice}.json"
         if not file.is_file():
             source = source_of(Cell("shared", choice, "fusion", 0), {"shared": given.shared})
             store = FeatureStore(given.cache / "features", encoder)
-            parts = extract_parts(source.open(given.cache), encoder, store)
+            parts = extract_parts(
+                source.open(given.cache),
+                encoder,
+                store,
+                perturbation=parse_perturbation(given.perturbation) if given.perturbation else None,
+            )
             made = provenance(
                 source.as_config(),
                 seeds={"seed": 0},
@@ -237,8 +277,8 @@ def main() -> None:
                 },
             }
         )
-    write_csv(given.out / "ablation.csv", rows)
-    write_text(given.out / "ablation.md", f"# Ablation\n\n{markdown_table(rows)}")
+    write_csv(given.out / f"{title}.csv", rows)
+    write_text(given.out / f"{title}.md", f"# {title.capitalize()}\n\n{markdown_table(rows)}")
     print(markdown_table(rows))
 
 
