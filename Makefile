@@ -14,7 +14,7 @@ UNKNOWN_VAL = vqvae,wgan-gp
 UNKNOWN = $(UNKNOWN_VAL),flow-matching,pixelcnn
 RUN = $(OUT)/efficientnet_lite0/images
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench clean
 
 demo: $(VENV)/ready
 	$(BIN)/whichgen linear --data $(PACK) --groups demo/groups.tsv --unknown $(UNKNOWN) \
@@ -30,6 +30,10 @@ lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# How fast it is, as ratios of one run: benchmarks/RESULTS.md.
+bench: $(VENV)/ready
+	$(BIN)/python benchmarks/speed
 
 $(VENV)/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -19,7 +19,7 @@ def test_fuse_writes_a_run_whose_model_answers_as_its_predictions_say(site: Site
     folder = site.folder / "fused/tiny_clip+traces/images"
     results = json.loads((folder / "results.json").read_text())
     assert results["provenance"]["config"]["backbone"].endswith("tiny_clip+traces")
-    assert len(results["members"]) == 3
+    assert len(results["members"]) == 4
     assert len(results["scores"]) == 13
     assert len(results["intervals"]) == 14
     assert all(i["low"] <= i["value"] <= i["high"] for i in results["intervals"].values())

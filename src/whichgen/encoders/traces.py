@@ -20,6 +20,7 @@ own. Pixels are read at native resolution: nothing is resized.
 from __future__ import annotations
 
 from functools import cache
+from math import ceil
 
 import numpy as np
 from PIL import Image
@@ -106,15 +107,19 @@ def _windows(pixels: np.ndarray) -> list[np.ndarray]:
 
 def _counts(pixels: np.ndarray) -> np.ndarray:
     """Counts of one window: float64 array (4 channels, 4 filters, 2 steps, 125)."""
-    # In thousandths: luma then has whole numbers, too, and no rounding depends on their order.
-    red, green, blue = (pixels[..., c].astype(np.int32) for c in range(3))
-    luma = 299 * red + 587 * green + 114 * blue
-    channels = (luma, 1000 * green, 1000 * (red - green), 1000 * (blue - green))
-    return np.stack([[_of_filter(c, name) for name in FILTERS] for c in channels])
+    # Whole numbers: luma in thousandths, so that no rounding depends on the order of its sum. A
+    # residual of the others is at most 16 · 255: half the bytes are half the time.
+    red, green, blue = (pixels[..., c].astype(np.int16) for c in range(3))
+    luma = 299 * red.astype(np.int32) + 587 * green.astype(np.int32) + 114 * blue.astype(np.int32)
+    channels = ((luma, 1000), (green, 1), (red - green, 1), (blue - green, 1))
+    return np.stack([[_of_filter(c, name, unit) for name in FILTERS] for c, unit in channels])
 
 
-def _of_filter(channel: np.ndarray, name: str) -> np.ndarray:
-    """Counts of one filter's residuals at its two steps: float64 array (2, 125)."""
+def _of_filter(channel: np.ndarray, name: str, unit: int) -> np.ndarray:
+    """Counts of one filter's residuals at its two steps: float64 array (2, 125).
+
+    ``unit`` is what one grey level is in the channel.
+    """
     order = list(FILTERS).index(name) + 1
     if order <= 3:
         residuals = [np.diff(channel, order, axis=axis) for axis in (0, 1)]
@@ -124,13 +129,15 @@ def _of_filter(channel: np.ndarray, name: str) -> np.ndarray:
         residuals = [-(second[:, :-2] - 2 * second[:, 1:-1] + second[:, 2:])]
         divisor = 4
     found = np.zeros((2, _LEVELS**3))
+    five = np.uint8(_LEVELS)
     for s, step in enumerate(FILTERS[name]):
         for residual in residuals:
-            levels = _quantised(residual, 1000 * step * divisor)
-            for z in (levels, levels.T):
-                pairs = z[:-1] * np.uint8(_LEVELS) + z[1:]
-                triples = pairs[:-1] * np.uint8(_LEVELS) + z[2:]
-                found[s] += np.bincount(triples.ravel(), minlength=_LEVELS**3)
+            z = _quantised(residual, unit * step * divisor)
+            down = ((z[:-2] * five + z[1:-1]) * five) + z[2:]
+            right = ((z[:, :-2] * five + z[:, 1:-1]) * five) + z[:, 2:]
+            for triples in (down, right):
+                # Pillow counts bytes as they are; numpy's bincount makes eight of each first.
+                found[s] += Image.fromarray(triples).histogram()[: _LEVELS**3]
     return found
 
 
@@ -138,12 +145,13 @@ def _quantised(residual: np.ndarray, step: float) -> np.ndarray:
     """``clip(round(r / step), −2, 2) + 2`` as uint8, halves away from zero."""
     # Four comparisons are several times as fast as a division, and whole numbers have no ties
     # that depend on rounding.
-    half, far = step / 2, 1.5 * step
-    levels = (residual >= half).astype(np.uint8)
+    half, far = ceil(step / 2), ceil(1.5 * step)
+    levels = (residual >= half).view(np.uint8)
     levels += residual >= far
     levels -= residual <= -half
     levels -= residual <= -far
-    return levels + np.uint8(2)
+    levels += np.uint8(2)
+    return levels
 
 
 @cache

@@ -1,0 +1,111 @@
+"""How fast whichgen is, as ratios measured side by side in one run.
+
+python benchmarks/speed                    # all, into benchmarks/RESULTS.md
+python benchmarks/speed --only solvers startup
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import metrics
+import solvers
+import startup
+import torch
+import transformers
+import whole
+
+from whichgen.atomic import write_text
+from whichgen.encoders.load import load_encoder
+from whichgen.provenance import provenance
+from whichgen.report.tables import Row, markdown_table
+
+ROOT = Path(__file__).resolve().parents[2]
+PACK = ROOT / "demo" / "images"
+HELD_OUT = ("vqvae", "wgan-gp", "flow-matching", "pixelcnn")
+
+
+def clip_b16(folder: Path) -> str:
+    """The exact CLIP ViT-B/16 architecture with random weights: for times, never for figures."""
+    torch.manual_seed(0)
+    config = transformers.CLIPVisionConfig(
+        hidden_size=768,
+        intermediate_size=3072,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        image_size=224,
+        patch_size=16,
+    )
+    transformers.CLIPVisionModel(config).save_pretrained(folder)
+    transformers.CLIPImageProcessorPil().save_pretrained(folder)
+    return str(folder)
+
+
+def whole_experiment() -> list[Row]:
+    """On the pretrained encoder, for the numbers, and on CLIP's architecture, for the time."""
+    rows = []
+    with TemporaryDirectory() as folder:
+        for title, name, dtype in (
+            ("EfficientNet-Lite0", "efficientnet_lite0", "float32"),
+            ("CLIP ViT-B/16, random, float32", clip_b16(Path(folder)), "float32"),
+        ):
+            encoder = load_encoder(name, device="cpu", dtype=dtype)
+            rows += whole.measure(title, PACK, encoder, HELD_OUT)
+    return rows
+
+
+def paths_of_c() -> list[Row]:
+    """On blocks of the pretrained encoder and of traces, and on a larger made-up one."""
+    rows = []
+    with TemporaryDirectory() as folder:
+        encoder = load_encoder("efficientnet_lite0+traces", device="cpu", dtype="float32")
+        parts = whole.parts_of(PACK, encoder, Path(folder), HELD_OUT)
+        for title, block in (("block 5", 5), ("block 15", 15), ("traces, luma", 16)):
+            of = whole.arrays(parts, block)
+            rows += solvers.measure(f"{title}: {of.x.shape[0]} × {of.x.shape[1]}", of.x, of.y)
+    ways = list(solvers.WAYS)
+    x, y = solvers.encoder_like(2000, 256, 9)
+    rows += solvers.measure("made up: 2000 × 256, 9 origins", x, y, [ways[0], ways[2], ways[4]])
+    return rows
+
+
+SECTIONS: dict[str, tuple[str, Callable[[], list[Row]]]] = {
+    "whole": ("The whole experiment, one split of the demo's pack", whole_experiment),
+    "solvers": ("45 values of C", paths_of_c),
+    "metrics": ("Metrics", metrics.measure),
+    "startup": ("Start-up, best of five", startup.measure),
+}
+
+
+def main() -> None:
+    """Runs the sections and writes the table of each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "RESULTS.md")
+    parser.add_argument("--only", nargs="+", default=list(SECTIONS), choices=list(SECTIONS))
+    given = parser.parse_args()
+    made = provenance({"sections": given.only}, seeds={}, encoder={}, data_hash="")
+    libraries = ", ".join(f"{name} {number}" for name, number in made["libraries"].items())
+    text = [
+        "# Speed",
+        "",
+        "Written by `make bench`. Ratios are of one run; times are this machine's.",
+        "",
+        f"{made['machine']}, {torch.get_num_threads()} threads, Python {made['python']}; "
+        f"{libraries}; whichgen {made['whichgen']}; {made['time']}.",
+        "",
+    ]
+    for name in given.only:
+        title, measure = SECTIONS[name]
+        start = time.perf_counter()
+        table = markdown_table(measure())
+        print(f"## {title} ({time.perf_counter() - start:.0f} s)\n\n{table}", flush=True)
+        text += [f"## {title}", "", table]
+    write_text(given.out, "\n".join(text))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""The path of 45 values of C: whichgen's solver beside what scikit-learn offers."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from scipy.special import logsumexp
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+from whichgen.heads.linear import PAPER_C, LinearProbe
+from whichgen.report.tables import Row
+
+Weights = tuple[np.ndarray, np.ndarray]
+
+
+def objective(solution: Weights, x: np.ndarray, y: np.ndarray, c: float) -> float:
+    """½‖W‖² + C Σ cross-entropy."""
+    weights, bias = solution
+    logits = x @ weights.T + bias
+    loss = logsumexp(logits, axis=1) - logits[np.arange(len(y)), y]
+    return float(0.5 * np.square(weights).sum() + c * loss.sum())
+
+
+def whichgen(x: np.ndarray, y: np.ndarray, values: Sequence[float]) -> list[Weights]:
+    """:mod:`whichgen.heads.newton`."""
+    path = LinearProbe().path(x, y, int(y.max()) + 1, values)
+    return [(head.weights, head.bias) for _, head in path]
+
+
+def scikit_learn(
+    solver: str, *, tol: float, max_iter: int, warm: bool
+) -> Callable[[np.ndarray, np.ndarray, Sequence[float]], list[Weights]]:
+    """Fits one after another, each from nothing or from the one before (``warm``)."""
+
+    def path(x: np.ndarray, y: np.ndarray, values: Sequence[float]) -> list[Weights]:
+        model = LogisticRegression(solver=solver, tol=tol, max_iter=max_iter, warm_start=warm)
+        found = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            for model.C in values:
+                model.fit(x, y)
+                found.append((model.coef_.copy(), model.intercept_.copy()))
+        return found
+
+    return path
+
+
+WAYS = {
+    "whichgen": whichgen,
+    "scikit-learn lbfgs, tol 1e-12, at most 1000 steps (first implementation)": scikit_learn(
+        "lbfgs", tol=1e-12, max_iter=1000, warm=False
+    ),
+    "scikit-learn lbfgs, warm, tol 1e-8, to the end": scikit_learn(
+        "lbfgs", tol=1e-8, max_iter=100_000, warm=True
+    ),
+    "scikit-learn newton-cholesky, warm, tol 1e-8": scikit_learn(
+        "newton-cholesky", tol=1e-8, max_iter=100, warm=True
+    ),
+    "scikit-learn newton-cg, warm, tol 1e-8": scikit_learn(
+        "newton-cg", tol=1e-8, max_iter=1000, warm=True
+    ),
+}
+
+
+def encoder_like(n: int, d: int, origins: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Features as a ViT's block gives them: a few long axes, a power law, means off zero."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % origins
+    spread = np.arange(1, d + 1) ** -0.7
+    z = rng.normal(0, 0.6, (origins, d))[y] * spread + rng.normal(0, 1, (n, d)) * spread
+    turn = np.linalg.qr(rng.normal(size=(d, d)))[0]
+    return (4 * z @ turn + rng.normal(0, 0.5, d)).astype(np.float32), y
+
+
+def measure(name: str, x: np.ndarray, y: np.ndarray, ways: Sequence[str] = ()) -> list[Row]:
+    """A row a way: time, ratio to whichgen's, and how far the worst of 45 is from the best."""
+    x = np.asarray(x, dtype=np.float64)
+    times, values = {}, {}
+    for way in ways or WAYS:
+        start = time.perf_counter()
+        solutions = WAYS[way](x, y, PAPER_C)
+        times[way] = time.perf_counter() - start
+        values[way] = np.array(
+            [objective(s, x, y, c) for s, c in zip(solutions, PAPER_C, strict=True)]
+        )
+    best = np.min(list(values.values()), axis=0)
+    return [
+        {
+            "features": name,
+            "solver": way,
+            "seconds": f"{times[way]:.1f}",
+            "times whichgen's": f"{times[way] / times['whichgen']:.1f}",
+            "worst objective over the best": f"{np.max(values[way] / best - 1):.0e}",
+        }
+        for way in times
+    ]
