@@ -22,7 +22,7 @@ from whichgen.evaluation.evaluate import Answers
 from whichgen.experiments.fit import FitOptions, fit
 from whichgen.experiments.fusion import FusionOptions, fuse
 from whichgen.experiments.lowdata import draw
-from whichgen.experiments.parts import extract_parts
+from whichgen.experiments.parts import FITTED, extract_parts
 from whichgen.experiments.tested import Tested
 from whichgen.features.store import FeatureStore
 from whichgen.heads.linear import LinearProbe
@@ -136,6 +136,7 @@ def _measure(cell: Cell, source: DataSource, encoder: Encoder, cache: Path) -> T
         encoder,
         FeatureStore(cache / "features", encoder),
         augment=augment,
+        copied=FITTED if cell.method.startswith("fusion") else ("train",),
         perturbation=parse_perturbation(cell.perturbation) if cell.perturbation else None,
         seed=cell.seed,
     )

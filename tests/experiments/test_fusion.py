@@ -17,13 +17,14 @@ from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.joined import join
 from whichgen.errors import FitError
 from whichgen.evaluation.evaluate import label_indices
+from whichgen.evaluation.oscr import oscr
 from whichgen.experiments.fusion import (
     FusionCandidate,
     FusionOptions,
     _unless_beaten,
     fuse,
 )
-from whichgen.experiments.parts import Parts, extract_parts
+from whichgen.experiments.parts import FITTED, Parts, extract_parts, perturbed
 from whichgen.experiments.views import AGREEMENT, member_sets
 from whichgen.features.extract import FeatureTable
 from whichgen.features.store import FeatureStore
@@ -233,25 +234,69 @@ def test_perturbed_copies_get_experts_with_what_untouched_images_chose(
     dataset = split_folder(image_folder(COUNTS), SplitOptions(near_distance=-1, **HELD_OUT))
     store = FeatureStore(tmp_path / "store", encoder)
     plain = fuse(extract_parts(dataset, encoder, store), encoder, OPTIONS)
-    parts = extract_parts(dataset, encoder, store, augment=("blur", "crop"))
+    parts = extract_parts(dataset, encoder, store, augment=("blur", "crop"), copied=FITTED)
     train = parts.tables["train"]
     assert sorted(set(train.kinds.tolist())) == ["", "blur", "crop"]
     found = fuse(parts, encoder, OPTIONS)
     assert found.chosen == plain.chosen
     assert (found.members, found.grid) == (plain.members, plain.grid)
-    assert (plain.kinds, found.kinds) == ((), ("", "blur", "crop"))
+    assert plain.experts == ()
+    assert [kind for kind, _ in found.experts] == ["", "blur", "crop"]
     head = found.model.head
     assert isinstance(head, ExpertsHead)
     x, y = train.blocks(found.model.blocks), label_indices(train.origins, dataset.known)
     gate = head.gate
     fusion = Fusion(gate.widths, (found.model.value,), found.chosen.shrinkage, gate.votes)
-    for kind, expert in zip(found.kinds, head.experts, strict=True):
+    for (kind, _), expert in zip(found.experts, head.experts, strict=True):
         rows = train.kinds == kind
         alone = fusion.fit(x[rows], y[rows], len(dataset.known), found.model.value)
         np.testing.assert_allclose(expert.logits(x), alone.logits(x), atol=1e-4)
     again = found.family.fit(x, y, len(dataset.known), found.model.value)
     np.testing.assert_allclose(again.logits(x), head.logits(x), atol=1e-4)
+    copies = parts.tables[perturbed("val")]
+    assert sorted(set(copies.kinds.tolist())) == ["blur", "crop"]
+    assert set(parts.tables["val"].kinds.tolist()) == {""}
     loaded = load_model(save_model(found.model, tmp_path / "model"))
     test = parts.tables["test"].blocks(loaded.blocks)
     for ours, theirs in zip(loaded.answer(test), found.model.answer(test), strict=True):
         assert np.array_equal(ours, theirs)
+
+
+def test_each_kind_of_perturbation_gets_the_votes_that_its_validation_images_choose(
+    counting: Callable[..., Any], image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    fine = replace(counting(weights="1" * 32).encoder, name="fine", votes=(((0,), (1,)),))
+    encoder = join([counting().encoder, fine])
+    dataset = split_folder(image_folder(COUNTS), SplitOptions(near_distance=-1, **HELD_OUT))
+    store = FeatureStore(tmp_path / "store", encoder)
+    parts = extract_parts(dataset, encoder, store, augment=("blur", "jpeg"), copied=FITTED)
+    found = fuse(parts, encoder, replace(OPTIONS, values=(100.0,)))
+    sets = {m: v for m, v in member_sets(encoder).items() if len(v) > 1 and m != "fine"}
+    assert len(sets) == 2
+    assert found.chosen.members in sets
+    head = found.model.head
+    assert isinstance(head, ExpertsHead)
+
+    def of(tables: dict[str, FeatureTable], part: str, origins: tuple[str, ...]) -> FeatureTable:
+        return tables[part].take(np.flatnonzero(np.isin(tables[part].origins, origins)))
+
+    def validated(tables: dict[str, FeatureTable], votes: tuple[tuple[int, ...], ...]) -> float:
+        family = Fusion((12, 48) * 2, (), found.chosen.shrinkage, tuple(map(len, votes)))
+        values = []
+        for fold in found.protocol.folds:
+            train, val = of(tables, "train", fold.known), of(tables, "val", fold.known)
+            unknown = of(tables, fold.unknown_part, fold.unknown)
+            y = label_indices(train.origins, fold.known)
+            alone = family.fit(train.blocks(range(4)), y, len(fold.known), 100.0)
+            z, strange = (alone.logits(t.blocks(range(4))) for t in (val, unknown))
+            right = z.argmax(axis=1) == label_indices(val.origins, fold.known)
+            values.append(oscr(z.max(axis=1), right, strange.max(axis=1)))
+        return float(np.mean(values))
+
+    for (kind, candidate), expert in zip(found.experts[1:], head.experts[1:], strict=True):
+        tables = dict(parts.of_kind(kind).tables)
+        assert set(tables["val"].kinds.tolist()) == {kind}
+        figures = {name: validated(tables, votes) for name, votes in sets.items()}
+        assert candidate.oscr == pytest.approx(max(figures.values()), abs=0.01)
+        assert candidate.oscr == pytest.approx(figures[candidate.members], abs=0.01)
+        assert expert.votes == tuple(map(len, sets[candidate.members]))

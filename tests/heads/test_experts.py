@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
@@ -44,6 +46,20 @@ def test_each_expert_is_a_fusion_of_its_kind_and_the_gate_one_of_kinds() -> None
     np.testing.assert_allclose(head.weights(x), log_softmax(gate.logits(x), axis=1), atol=1e-4)
 
 
+def test_views_weigh_as_the_experts_that_are_asked_have_it() -> None:
+    x, y, kinds = images(shift=1.0)
+    head = Experts(FUSION, kinds, ((1, 1), (2,), (1, 1))).fit(x, y, 3, 10.0)
+    assert [expert.votes for expert in head.experts] == [(1, 1), (2,), (1, 1)]
+    wide = replace(FUSION, widths=(2, 2, 3))
+    three = Experts(wide, kinds, ((1, 1, 1), (2, 1), (1, 2))).fit(x, y, 3, 10.0)
+    g = softmax(three.gate.logits(x), axis=1)
+    of_expert = np.array([[1 / 3, 1 / 3, 1 / 3], [1 / 4, 1 / 4, 1 / 2], [1 / 2, 1 / 4, 1 / 4]])
+    np.testing.assert_allclose(three.shares(x), (g @ of_expert).T)
+    said = three.log_probabilities(x)
+    z = sum(three.shares(x)[v][:, None] * said[v] for v in range(3))
+    np.testing.assert_allclose(three.logits(x), z)
+
+
 def test_views_are_mixtures_written_out() -> None:
     head, x, *_ = fitted(shift=1.0)
     g = softmax(head.gate.logits(x), axis=1)
@@ -54,7 +70,7 @@ def test_views_are_mixtures_written_out() -> None:
             for k, expert in enumerate(head.experts)
         )
         np.testing.assert_allclose(np.exp(head.log_probabilities(x)[v]), mixture, rtol=1e-9)
-    z = np.tensordot(head.shares, head.log_probabilities(x), axes=1)
+    z = head.log_probabilities(x).mean(axis=0)
     np.testing.assert_allclose(head.logits(x), z)
     np.testing.assert_allclose(head.predict_proba(x), softmax(z, axis=1))
     assert (head.log_probabilities(x) <= 0).all()

@@ -106,7 +106,7 @@ def test_a_feature_equal_in_all_training_images_does_not_divide_by_zero() -> Non
 def test_views_that_share_a_vote_weigh_together_as_much_as_one() -> None:
     x, y = images()
     head = Fusion(widths=WIDTHS, votes=(2, 1)).fit(x, y, 3, 1.0)
-    np.testing.assert_allclose(head.shares, [1 / 4, 1 / 4, 1 / 2])
+    np.testing.assert_allclose(head.shares(x[:2]), [[1 / 4] * 2, [1 / 4] * 2, [1 / 2] * 2])
     first, second, third = head.log_probabilities(x)
     np.testing.assert_allclose(head.logits(x), ((first + second) / 2 + third) / 2)
     ((_, (swept,)),) = Fusion(WIDTHS, (1.0,), votes=(2, 1)).sweep(x, y, 3, [x])

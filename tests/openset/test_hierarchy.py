@@ -21,8 +21,8 @@ def drawn(seed: int = 0, views: int = 3, n: int = 50, scale: float = 4) -> np.nd
 
 def even(log_probabilities: np.ndarray) -> Said:
     """All views weigh alike."""
-    views = len(log_probabilities)
-    return Said(log_probabilities, np.full(views, 1 / views))
+    views, n, _ = log_probabilities.shape
+    return Said(log_probabilities, np.full((views, n), 1 / views))
 
 
 def test_a_group_is_the_mean_over_views_of_its_members_probability_together() -> None:
@@ -30,7 +30,7 @@ def test_a_group_is_the_mean_over_views_of_its_members_probability_together() ->
     found = group_logits(even(np.log(p)), [0, 3])
     assert found == pytest.approx((np.log(0.5) + np.log(0.7)) / 2)
     assert group_logits(even(np.log(p)), [0, 1, 2, 3]) == pytest.approx(0)
-    weighed = group_logits(Said(np.log(p), np.array([0.75, 0.25])), [0, 3])
+    weighed = group_logits(Said(np.log(p), np.array([[0.75], [0.25]])), [0, 3])
     assert weighed == pytest.approx(0.75 * np.log(0.5) + 0.25 * np.log(0.7))
 
 

@@ -25,7 +25,7 @@ from whichgen.heads.base import Head
 from whichgen.heads.extend import extend, lowered
 from whichgen.openset.answer import answer
 from whichgen.openset.catalogue import score_family
-from whichgen.openset.hierarchy import Said, fit_levels
+from whichgen.openset.hierarchy import fit_levels, said_by
 from whichgen.openset.threshold import UNKNOWN, decide, threshold_at_tpr
 from whichgen.version import __version__
 
@@ -145,7 +145,7 @@ def enroll(
     )
     if model.levels:
         families = {**model.levels.families, **families_for([name])}
-        said = Said(head.log_probabilities(held_out), head.shares)
+        said = said_by(head, held_out)
         new = replace(new, levels=fit_levels(said, labels, new.origins, families, model.tpr))
     before = model.head.logits(held_out).argmax(axis=1) == labels
     after = head.logits(held_out).argmax(axis=1) == labels

@@ -27,7 +27,7 @@ from whichgen.heads.families import family_of
 from whichgen.openset.answer import answer
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.catalogue import MAX_PROBABILITY, score_family
-from whichgen.openset.hierarchy import Levels, Said, deepest
+from whichgen.openset.hierarchy import Levels, deepest, said_by
 from whichgen.openset.threshold import UNKNOWN
 from whichgen.version import __version__
 
@@ -137,8 +137,7 @@ class OriginModel:
         """
         if self.levels is None:
             return [UNKNOWN if i < 0 else self.origins[i] for i in decided.tolist()]
-        said = Said(self.head.log_probabilities(features), self.head.shares)
-        return deepest(said, decided, self.origins, self.levels)
+        return deepest(said_by(self.head, features), decided, self.origins, self.levels)
 
 
 class _Encoder(BaseModel):

@@ -43,13 +43,14 @@ def fuse(
     """Fuse all blocks of one or several encoders with low-level traces; better than one block."""
     from whichgen.experiments.controls import Controls
     from whichgen.experiments.fusion import fuse as run
+    from whichgen.experiments.parts import FITTED
     from whichgen.report.fusion_report import candidate_rows, write_fused
 
     request = request if no_traces else with_traces(request)
     options = fusion_options(request, C, score)
     config = request.as_config(options)
     dataset, folder = open_run(request, "fusion", config)
-    encoder, parts = request.extract(dataset)
+    encoder, parts = request.extract(dataset, copied=FITTED)
     leaks = check_leaks(request, dataset)
     result = run(parts, encoder, options, config=config, track=track)
     controls = Controls(leaks, shuffle(request, result, parts, result.family))

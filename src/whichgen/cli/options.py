@@ -143,7 +143,12 @@ class Request:
         folder = "+".join(member(name) for name in split_members(self.backbone))
         return base / folder / dataset.name.replace(":split=", "_").replace(":", "_")
 
-    def extract(self, dataset: Dataset, options: FitOptions | None = None) -> tuple[Encoder, Parts]:
+    def extract(
+        self,
+        dataset: Dataset,
+        options: FitOptions | None = None,
+        copied: Sequence[str] = ("train",),
+    ) -> tuple[Encoder, Parts]:
         """Loads the encoder, checks the blocks asked for, and extracts what the store lacks."""
         from whichgen.encoders.load import load_encoder
         from whichgen.experiments.parts import extract_parts
@@ -156,6 +161,7 @@ class Request:
             encoder,
             open_store(self.cache, encoder),
             augment=self.augment,
+            copied=copied,
             seed=self.source.seed,
             batch_size=self.batch_size,
             track=track,

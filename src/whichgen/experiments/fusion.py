@@ -7,13 +7,15 @@ margin. A view is fitted once for all C of a shrinkage, and serves every set of 
 in.
 
 Where training holds perturbed copies, all is chosen as if it did not; then each kind of
-perturbation gets a fusion of its own with what was chosen (:mod:`whichgen.heads.experts`).
+perturbation gets a fusion of its own with what was chosen (:mod:`whichgen.heads.experts`). Only the
+votes are chosen again, on validation images of that kind: what traces are worth depends on it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -24,15 +26,16 @@ from whichgen.encoders.encoder import Encoder
 from whichgen.errors import FitError
 from whichgen.evaluation.calibration import temperature
 from whichgen.evaluation.evaluate import label_indices
-from whichgen.evaluation.protocols import check_protocol, plan, rehearsed
+from whichgen.evaluation.protocols import Protocol, check_protocol, plan, rehearsed
 from whichgen.evaluation.selection import METRICS, check_metric
-from whichgen.experiments.parts import Parts, fold_tables
+from whichgen.experiments.parts import Parts, fold_tables, perturbed
 from whichgen.experiments.sweeps import in_processes
 from whichgen.experiments.tested import Tested, tested
 from whichgen.experiments.views import (
     AGREEMENT,
     Figures,
     FittedViews,
+    Votes,
     by_members,
     by_score,
     fit_views,
@@ -122,8 +125,9 @@ class Fused(Tested):
 
     ``members`` compares the sets of members, each at its best C and shrinkage; ``scores`` the
     open-set scores at the chosen members, C and shrinkage; ``grid`` is every candidate of the
-    first step. ``family`` is the one that fitted the head; ``kinds`` are the perturbations that
-    have an expert, the first one without any (empty: there are no experts).
+    first step. ``family`` is the one that fitted the head. ``experts`` are the kinds of
+    perturbation that have an expert, the first one without any, and what was chosen for each
+    (empty: there are no experts).
     """
 
     chosen: FusionCandidate
@@ -131,7 +135,7 @@ class Fused(Tested):
     scores: tuple[FusionCandidate, ...]
     grid: tuple[FusionCandidate, ...]
     family: Fusion | Experts
-    kinds: tuple[str, ...]
+    experts: tuple[tuple[str, FusionCandidate], ...]
 
 
 def fuse(
@@ -203,8 +207,19 @@ def fuse(
     found_head: FusionHead | ExpertsHead = heads[0]
     score = fitted_scores[chosen.score]
     fusion = Fusion(heads[0].widths, (best.value,), best.shrinkage, heads[0].votes)
-    family: Fusion | Experts = Experts(fusion, kinds) if len(names) > 1 else fusion
+    family: Fusion | Experts = fusion
+    experts: list[tuple[str, FusionCandidate]] = []
     if len(names) > 1:
+        experts = [("", best)]
+        for kind in names[1:].tolist():
+            of_kind = best
+            if perturbed("val") in parts.tables:
+                of_kind = _with_votes(
+                    best, parts.of_kind(kind), protocol, sets, options=options, track=track
+                )
+            experts.append((kind, of_kind))
+        sizes = [tuple(len(vote) for vote in sets[found.members]) for _, found in experts]
+        family = Experts(fusion, kinds, tuple(sizes))
         train = parts.tables["train"]
         x, labels = train.blocks(blocks), label_indices(train.origins, known)
         # One call, in a worker for its single BLAS thread.
@@ -245,8 +260,34 @@ def fuse(
         scores=scores,
         grid=tuple(grid),
         family=family,
-        kinds=tuple(names.tolist()) if len(names) > 1 else (),
+        experts=tuple(experts),
     )
+
+
+def _with_votes(
+    chosen: FusionCandidate,
+    parts: Parts,
+    protocol: Protocol,
+    sets: Mapping[str, Votes],
+    *,
+    options: FusionOptions,
+    track: Track,
+) -> FusionCandidate:
+    """The candidate with the votes that are best on these parts; its blocks, C and shrinkage."""
+    blocks = list(chain(*sets[chosen.members]))
+    same = {name: votes for name, votes in sets.items() if list(chain(*votes)) == blocks}
+    folds = [(fold.known, *fold_tables(parts, fold)) for fold in protocol.folds]
+    trained = {of: train for of, train, *_ in reversed(folds)}
+    setting = (chosen.shrinkage, chosen.value)
+    paths = fit_views(trained, range(max(blocks) + 1), [setting], jobs=options.jobs, track=track)
+    figures = mean_figures(
+        by_members(FittedViews(paths[of], of, *tables), same, [setting]) for of, *tables in folds
+    )
+    found = {
+        name: FusionCandidate(name, chosen.value, chosen.shrinkage, AGREEMENT, *of_name)
+        for (name, _), of_name in figures.items()
+    }
+    return _unless_beaten(found[chosen.members], list(found.values()), options.metric, 0)
 
 
 def _unless_beaten(

@@ -9,7 +9,7 @@ import numpy as np
 
 from whichgen.data.duplicates import Track, untracked
 from whichgen.data.perturb import INTENSITIES, Perturbation
-from whichgen.data.samples import PARTS, Dataset
+from whichgen.data.samples import PARTS, Dataset, Sample
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import DataError
 from whichgen.evaluation.evaluate import label_indices
@@ -19,10 +19,22 @@ from whichgen.features.extract import FeatureTable, extract
 from whichgen.features.store import FeatureStore
 from whichgen.provenance import fingerprint
 
+#: The parts that is learned from and chosen on.
+FITTED = ("train", "val", "val_unknown")
+
+
+def perturbed(part: str) -> str:
+    """The name of the table of a part's perturbed copies."""
+    return f"{part}, perturbed"
+
 
 @dataclass(frozen=True)
 class Parts:
-    """A data set and the features of its parts; every image was encoded once for all blocks."""
+    """A data set and the features of its parts; every image was encoded once for all blocks.
+
+    ``tables`` are named after parts. Perturbed copies of training images are beside these, those of
+    other parts in tables of their own (:func:`perturbed`).
+    """
 
     dataset: Dataset
     tables: Mapping[str, FeatureTable]
@@ -47,6 +59,14 @@ class Parts:
         """The same with only some rows of the training part."""
         return Parts(self.dataset, {**self.tables, "train": self.tables["train"].take(rows)})
 
+    def of_kind(self, kind: str) -> Parts:
+        """Training and validation images of one kind of perturbation; empty: as they are."""
+        found = {}
+        for part in FITTED:
+            table = self.tables[perturbed(part) if kind and part != "train" else part]
+            found[part] = table.take(np.flatnonzero(table.kinds == kind))
+        return Parts(self.dataset, found)
+
 
 def extract_parts(
     dataset: Dataset,
@@ -55,6 +75,7 @@ def extract_parts(
     *,
     parts: Sequence[str] = PARTS,
     augment: Sequence[str] = (),
+    copied: Sequence[str] = ("train",),
     perturbation: Perturbation | None = None,
     seed: int = 0,
     batch_size: int = 32,
@@ -67,8 +88,8 @@ def extract_parts(
     parts
         Those wanted, of :data:`~whichgen.data.samples.PARTS`.
     augment
-        Kinds of perturbation for training: each training image is there as it is and once more for
-        every kind, at an intensity drawn (seeded) from the five.
+        Kinds of perturbation: each image of the parts ``copied`` is there as it is and once more
+        for every kind, at an intensity drawn (seeded) from the five.
     perturbation
         One that every image of ``parts`` goes through; for testing.
 
@@ -80,22 +101,36 @@ def extract_parts(
     """
     rng = np.random.default_rng(seed)
     tables = {}
-    for part in parts:
-        samples = dataset.part(part)
-        applied: list[Perturbation | None] = [perturbation] * len(samples)
-        copies = list(samples)
-        for kind in augment if part == "train" else ():
-            copies += samples
-            applied += [Perturbation(kind, v) for v in rng.choice(INTENSITIES[kind], len(samples))]
-        tables[part] = extract(
-            copies,
+
+    def extracted(
+        name: str, samples: Sequence[Sample], applied: Sequence[Perturbation | None]
+    ) -> FeatureTable:
+        return extract(
+            samples,
             encoder,
             store,
             perturbations=applied,
             batch_size=batch_size,
             track=track,
-            description=f"Extracting {part}" + (f" {perturbation}" if perturbation else ""),
+            description=f"Extracting {name}" + (f" {perturbation}" if perturbation else ""),
         )
+
+    for part in parts:
+        samples = dataset.part(part)
+        plain: list[Perturbation | None] = [perturbation] * len(samples)
+        kinds = augment if part in copied else ()
+        copies = list(samples) * len(kinds)
+        drawn: list[Perturbation | None] = [
+            Perturbation(kind, value)
+            for kind in kinds
+            for value in rng.choice(INTENSITIES[kind], len(samples))
+        ]
+        if part == "train":
+            tables[part] = extracted(part, [*samples, *copies], plain + drawn)
+        else:
+            tables[part] = extracted(part, samples, plain)
+            if kinds:
+                tables[perturbed(part)] = extracted(perturbed(part), copies, drawn)
         empty = [o for o in dataset.known if o not in set(tables[part].origins.tolist())]
         if empty and part in ("train", "val", "test"):
             raise DataError(

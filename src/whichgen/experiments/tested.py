@@ -22,7 +22,7 @@ from whichgen.evaluation.hierarchy import LevelResult, hierarchy_results
 from whichgen.evaluation.protocols import Protocol
 from whichgen.experiments.parts import Parts
 from whichgen.features.extract import FeatureTable
-from whichgen.openset.hierarchy import Said, fit_levels
+from whichgen.openset.hierarchy import fit_levels, said_by
 from whichgen.openset.threshold import decide, threshold_at_tpr, true_rate_interval
 
 #: The coverage whose prediction sets are reported.
@@ -79,10 +79,7 @@ def tested(draft: OriginModel, parts: Parts, protocol: Protocol, metric: str) ->
     val = answers_of(draft, parts.tables["val"])
     families = families_for((*draft.origins, *parts.dataset.unknown), parts.dataset.families)
     levels = fit_levels(
-        Said(
-            draft.head.log_probabilities(parts.tables["val"].blocks(draft.blocks)),
-            draft.head.shares,
-        ),
+        said_by(draft.head, parts.tables["val"].blocks(draft.blocks)),
         val.labels(draft.origins),
         draft.origins,
         families,

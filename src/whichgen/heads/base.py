@@ -33,9 +33,8 @@ class Head(Protocol):
         """
         ...
 
-    @property
-    def shares(self) -> np.ndarray:
-        """How much each view weighs: float64 array (views,), whose sum is 1."""
+    def shares(self, features: np.ndarray) -> np.ndarray:
+        """How much each view weighs: float64 array (views, n), whose columns sum to 1."""
         ...
 
     def embed(self, features: np.ndarray) -> np.ndarray:

@@ -5,11 +5,11 @@ it on images that are as they were made. Here each kind k (as they are, JPEG, bl
 of its own, fitted on its copies alone, and a gate g, a fusion whose classes are the kinds, weighs
 what they say (a mixture of experts: Jacobs, Jordan, Nowlan & Hinton, 1991)::
 
-    log p_v(j|x) = log Σ_k g_k(x) p_v,k(j|x),    z_j(x) = Σ_v a_v log p_v(j|x)
+    log p_v(j|x) = log Σ_k g_k(x) p_v,k(j|x),    z_j(x) = Σ_v Σ_k g_k(x) a_v,k log p_v(j|x)
 
-over views v with weights a. What a perturbation leaves in the traces tells it apart far better than
-it tells generators apart, so that an untouched image is answered nearly as if there were no other
-experts.
+over views v, which weigh a_v,k with expert k: after JPEG the traces know less. What a perturbation
+leaves in them tells it apart far better than it tells generators apart, so that an untouched image
+is answered nearly as if there were no other experts.
 """
 
 from __future__ import annotations
@@ -51,14 +51,15 @@ class ExpertsHead:
         said = np.stack([expert.log_probabilities(features) for expert in self.experts])
         return np.asarray(np.minimum(logsumexp(weights + said, axis=0), 0))
 
-    @property
-    def shares(self) -> np.ndarray:
-        """How much each view weighs: float64 array (views,), whose sum is 1."""
-        return self.gate.shares
+    def shares(self, features: np.ndarray) -> np.ndarray:
+        """How much each view weighs: float64 array (views, n), whose columns sum to 1."""
+        of_experts = np.stack([expert.shares(features) for expert in self.experts])
+        return np.asarray(np.einsum("nk,kvn->vn", np.exp(self.weights(features)), of_experts))
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """z, the weighted mean of log-probabilities: float64 array (n, origins), at most 0."""
-        return np.tensordot(self.shares, self.log_probabilities(features), axes=1)
+        said = self.log_probabilities(features)
+        return np.asarray(np.einsum("vn,vnj->nj", self.shares(features), said))
 
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         """Softmax of z: float64 array (n, origins)."""
@@ -88,10 +89,14 @@ class Experts:
         The family of every expert.
     kinds
         The kind of each training image, 0 for one as it is: int64 array (n,).
+    votes
+        The votes of each kind's expert (:class:`whichgen.heads.fusion.Fusion`); empty: those of
+        ``fusion``.
     """
 
     fusion: Fusion = field(default_factory=Fusion)
     kinds: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    votes: tuple[tuple[int, ...], ...] = ()
     name: str = "experts"
     parameter: str = "C"
 
@@ -126,15 +131,16 @@ class Experts:
         if len(self.kinds) != len(features):
             raise FitError(f"{len(self.kinds)} kinds for {len(features)} training images.")
         n_kinds = int(self.kinds.max()) + 1
+        votes = self.votes or (self.fusion.votes,) * n_kinds
         gate = replace(self.fusion, shrinkage=GATE_SHRINKAGE)
         untouched, *perturbed = (self.kinds == kind for kind in range(n_kinds))
-        experts = [self.fusion.fit(features[untouched], labels[untouched], n_origins, value)]
+        plain = replace(self.fusion, votes=votes[0])
+        experts = [plain.fit(features[untouched], labels[untouched], n_origins, value)]
         experts += [
             without_embedding(
-                self.fusion.probes(features[rows], labels[rows], n_origins, value),
-                self.fusion.votes,
+                self.fusion.probes(features[rows], labels[rows], n_origins, value), of_kind
             )
-            for rows in perturbed
+            for rows, of_kind in zip(perturbed, votes[1:], strict=True)
         ]
         told_apart = gate.probes(features, self.kinds, n_kinds, GATE_C)
         return ExpertsHead(without_embedding(told_apart, gate.votes), tuple(experts))

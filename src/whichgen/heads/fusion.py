@@ -95,15 +95,18 @@ class FusionHead:
             [view.log_probabilities(x) for view, x in zip(self.views, parts, strict=True)]
         )
 
+    def shares(self, features: np.ndarray) -> np.ndarray:
+        """a, how much each view weighs, in all images alike: float64 array (views, n)."""
+        return np.repeat(self._shares[:, None], len(features), axis=1)
+
     @property
-    def shares(self) -> np.ndarray:
-        """a, how much each view weighs: float64 array (views,), whose sum is 1."""
+    def _shares(self) -> np.ndarray:
         votes = self.votes or (1,) * len(self.views)
         return np.concatenate([np.full(views, 1 / (views * len(votes))) for views in votes])
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """z, the weighted mean of log-probabilities: float64 array (n, origins), at most 0."""
-        return np.tensordot(self.shares, self.log_probabilities(features), axes=1)
+        return np.tensordot(self._shares, self.log_probabilities(features), axes=1)
 
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         """Softmax of z: float64 array (n, origins)."""

@@ -76,10 +76,9 @@ class KnnHead:
         """The logits, as one view: float64 array (1, n, origins)."""
         return self.logits(features)[None]
 
-    @property
-    def shares(self) -> np.ndarray:
-        """Of the one view."""
-        return np.ones(1)
+    def shares(self, features: np.ndarray) -> np.ndarray:
+        """Of the one view: float64 array (1, n)."""
+        return np.ones((1, len(features)))
 
     def embed(self, features: np.ndarray) -> np.ndarray:
         """The features scaled to unit length: float32 array (n, d)."""

@@ -49,10 +49,9 @@ class LinearHead:
         """Log-softmax of the logits, as one view: float64 array (1, n, origins)."""
         return np.asarray(log_softmax(self.logits(features), axis=1)[None])
 
-    @property
-    def shares(self) -> np.ndarray:
-        """Of the one view."""
-        return np.ones(1)
+    def shares(self, features: np.ndarray) -> np.ndarray:
+        """Of the one view: float64 array (1, n)."""
+        return np.ones((1, len(features)))
 
     def embed(self, features: np.ndarray) -> np.ndarray:
         """The features as they are."""

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
+from whichgen.heads.base import Head
 from whichgen.openset.threshold import UNKNOWN, threshold_at_tpr
 
 REAL = "real"
@@ -54,7 +55,7 @@ class Said:
     """What a head's views say of images.
 
     ``log_probabilities``, float array (views, n, origins), each at most 0, and how much each view
-    weighs, ``shares``, float array (views,).
+    weighs, ``shares``, float array (views, n).
     """
 
     log_probabilities: np.ndarray
@@ -62,13 +63,18 @@ class Said:
 
     def of(self, rows: np.ndarray) -> Said:
         """Of some of the images."""
-        return Said(self.log_probabilities[:, rows], self.shares)
+        return Said(self.log_probabilities[:, rows], self.shares[:, rows])
+
+
+def said_by(head: Head, features: np.ndarray) -> Said:
+    """What a head's views say of features (n, d)."""
+    return Said(head.log_probabilities(features), head.shares(features))
 
 
 def group_logits(said: Said, members: Sequence[int]) -> np.ndarray:
     """z of a group of origins: float64 array (n,)."""
     together = logsumexp(said.log_probabilities[:, :, list(members)], axis=2)
-    return np.asarray(np.tensordot(said.shares, np.minimum(together, 0), axes=1))
+    return np.asarray((said.shares * np.minimum(together, 0)).sum(axis=0))
 
 
 def fit_levels(

@@ -32,6 +32,7 @@ def write_fused(
             "selection": {"metric": fusion.metric, **asdict(fusion.chosen)},
             "members": [asdict(c) for c in fusion.members],
             "scores": [asdict(c) for c in fusion.scores],
+            "experts": [{"perturbation": kind, **asdict(c)} for kind, c in fusion.experts],
             **controls_json(controls),
         },
         draw=lambda: test_plots(fusion),
@@ -63,13 +64,21 @@ def candidate_rows(candidates: Sequence[FusionCandidate], first: str) -> list[Ro
 
 
 def _experts_section(fusion: Fused) -> str:
-    if not fusion.kinds:
+    if not fusion.experts:
         return ""
-    kinds = ", ".join(f"`{kind}`" if kind else "none" for kind in fusion.kinds)
+    rows = [
+        {"perturbation": kind or "none", **row}
+        for (kind, _), row in zip(
+            fusion.experts, candidate_rows([c for _, c in fusion.experts], "members"), strict=True
+        )
+    ]
+    kept = ("perturbation", "members", "val AUROC", "val OSCR", "val accuracy")
     return (
-        f"An expert each for images of these perturbations: {kinds}; a gate tells which kind an "
-        "image met. The tables of members and of scores are of the expert of untouched images, on "
-        "which all was chosen. `whichgen robustness` tests the model on perturbed images."
+        "## Experts\n\nOne for each perturbation; a gate tells which an image met. Members, C, "
+        "shrinkage and score were chosen on untouched images, the votes of each expert on "
+        "validation images of its perturbation. The tables of members and of scores are of the "
+        "expert of untouched images; `whichgen robustness` tests the model on perturbed ones.\n\n"
+        + markdown_table([{name: row[name] for name in kept} for row in rows])
     )
 
 
@@ -84,7 +93,6 @@ def _markdown(fusion: Fused, plots: list[str], controls: Controls) -> str:
             f"{fusion.metric}: **{chosen.members}**, **C = {chosen.value:g}**, shrinkage "
             f"**{chosen.shrinkage:g}**, open-set score "
             f"**{chosen.score}**. {part['threshold']}",
-            _experts_section(fusion),
             part["notes"],
             part["skipped"],
             part["headline"],
@@ -94,6 +102,7 @@ def _markdown(fusion: Fused, plots: list[str], controls: Controls) -> str:
             part["synthetic"],
             part["hierarchy"],
             controls_section(controls, evaluation),
+            _experts_section(fusion),
             "## Which members\n\nEach set at its best C and shrinkage, with the score max_logit. "
             f"The last three columns are test figures, which chose nothing.\n\n"
             f"{markdown_table(candidate_rows(fusion.members, 'members'))}",
