@@ -8,6 +8,8 @@ An image flows through the sub-packages in this order, and imports run one way a
 
     data → encoders → features → heads → openset → evaluation → attribution → experiments
          → report → cli
+
+``whichgen.sklearn`` has the same as a scikit-learn classifier.
 """
 
 from __future__ import annotations

@@ -8,24 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from whichgen.attribution.model import OriginModel, load_model
 from whichgen.data.duplicates import Track, untracked
-from whichgen.data.images import decode, read_image, to_rgb
 from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.load import load_encoder
-from whichgen.errors import EncoderError, FitError, ImageError, ModelFileError
+from whichgen.errors import FitError, ImageError, ModelFileError
 from whichgen.evaluation.conformal import (
     ConformalQuantile,
     conformal_quantile,
     prediction_sets,
 )
-from whichgen.features.prefetch import prefetched
+from whichgen.features.images import ImageLike, finite, preprocessed
 from whichgen.openset.threshold import UNKNOWN, decide
-
-#: What can be attributed: a file, the bytes of one, a Pillow image, or a uint8 array (h, w, 3).
-ImageLike = str | Path | bytes | Image.Image | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -158,10 +154,9 @@ class Attributor:
         if isinstance(images, str | Path | bytes | Image.Image | np.ndarray):
             images = [images]
         listed = list(images)
-        jobs = ((self.encoder, image, number) for number, image in enumerate(listed, start=1))
         answers: list[Attribution] = []
         batch: list[tuple[str, np.ndarray | ImageError]] = []
-        prepared = prefetched(_prepare, jobs, threads=threads, depth=4 * batch_size)
+        prepared = preprocessed(listed, self.encoder, batch_size=batch_size, threads=threads)
         for item in track(prepared, description="Attributing", total=len(listed)):
             batch.append(item)
             if len(batch) == batch_size:
@@ -187,8 +182,7 @@ class Attributor:
             For each image why it can't be read, or nothing.
         """
         listed = list(images)
-        jobs = ((self.encoder, image, number) for number, image in enumerate(listed, start=1))
-        prepared = prefetched(_prepare, jobs, threads=threads, depth=4 * batch_size)
+        prepared = preprocessed(listed, self.encoder, batch_size=batch_size, threads=threads)
         found, batch, errors = [], [], []
         for _, pixels in track(prepared, description="Encoding", total=len(listed)):
             errors.append(str(pixels) if isinstance(pixels, ImageError) else "")
@@ -249,45 +243,5 @@ class Attributor:
         return zip(probabilities, scores, decided.tolist(), found, strict=True)
 
     def _features(self, pixels: np.ndarray) -> np.ndarray:
-        blocks = self.encoder.encode(pixels)
-        features = np.hstack([blocks[b] for b in self.model.blocks])
-        if not np.isfinite(features).all():
-            raise EncoderError(
-                f"{self.encoder.name} gave NaN or infinite features. Its weights are damaged, or "
-                f"{self.encoder.dtype} is too narrow for it."
-            )
-        return features
-
-
-def _prepare(
-    encoder: Encoder, image: ImageLike, number: int
-) -> tuple[str, np.ndarray | ImageError]:
-    name = str(image) if isinstance(image, str | Path) else f"image {number}"
-    try:
-        return name, encoder.preprocess(_pixels(image, name))
-    except ImageError as error:
-        return name, error
-
-
-def _pixels(image: ImageLike, name: str) -> Image.Image:
-    if isinstance(image, str | Path):
-        return read_image(Path(image))
-    if isinstance(image, bytes):
-        return decode(image, name)
-    if isinstance(image, Image.Image):
-        try:
-            # An opened file is not decoded yet: what is wrong with it shows here.
-            return to_rgb(ImageOps.exif_transpose(image))
-        except Exception as error:  # no list of it: see whichgen.data.images.decode
-            raise ImageError(f"{name}: damaged or truncated ({error})") from None
-    if not isinstance(image, np.ndarray):
-        raise ImageError(
-            f"{name}: {type(image).__name__} is not a path, bytes, a Pillow image or an array"
-        )
-    if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
-        raise ImageError(
-            f"{name}: an array must be uint8 (h, w) or (h, w, 3), got {image.dtype} {image.shape}"
-        )
-    if not image.size:
-        raise ImageError(f"{name}: an array of no pixels")
-    return to_rgb(Image.fromarray(image))
+        blocks = finite(self.encoder, pixels)
+        return np.hstack([blocks[b] for b in self.model.blocks])

@@ -1,0 +1,123 @@
+"""The scikit-learn estimator: its contract, and that it is the paper's method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, StratifiedShuffleSplit
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from whichgen.encoders.load import load_encoder
+from whichgen.errors import FitError, ImageError
+from whichgen.features.images import encode_images
+from whichgen.sklearn import OriginClassifier
+
+
+@parametrize_with_checks(
+    [
+        OriginClassifier(values=(0.1, 10.0)),
+        OriginClassifier(head="knn", values=(1, 3)),
+        OriginClassifier(values=(1.0,), validation_fraction=0.0),
+    ]
+)
+def test_scikit_learn_s_own_checks(estimator: Any, check: Callable[[Any], None]) -> None:
+    check(estimator)
+
+
+def _data(n: int = 90, d: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 3
+    x = np.random.default_rng(9).normal(0, 1.5, (3, d))[y] + rng.normal(0, 1, (n, d))
+    return x, np.array(["real", "gan", "ddpm"])[y]
+
+
+def test_c_is_chosen_on_validation_images_and_the_head_fitted_on_all() -> None:
+    x, y = _data()
+    found = OriginClassifier(values=(1e-6, 1.0, 1e4)).fit(x, y)
+    split = StratifiedShuffleSplit(1, test_size=23, random_state=0)
+    (train, val), *_ = split.split(x, y)
+    models = {c: LogisticRegression(C=c, tol=1e-8, max_iter=10_000) for c in (1e-6, 1.0, 1e4)}
+    accuracy = {c: m.fit(x[train], y[train]).score(x[val], y[val]) for c, m in models.items()}
+    assert found.validation_accuracy_ == pytest.approx(max(accuracy.values()))
+    assert accuracy[found.value_] == max(accuracy.values())
+    whole = LogisticRegression(C=found.value_, tol=1e-8, max_iter=10_000).fit(x, y)
+    np.testing.assert_allclose(found.predict_proba(x), whole.predict_proba(x), atol=1e-3)
+    assert found.classes_.tolist() == ["ddpm", "gan", "real"]
+    assert found.score(x, y) == whole.score(x, y)
+
+
+def test_images_unlike_the_known_ones_are_called_unknown_if_that_is_asked_for() -> None:
+    x, y = _data(300)
+    known, _ = _data(300, seed=1)
+    strange = np.zeros((20, 6)) + x.mean(axis=0)
+    found = OriginClassifier(values=(1.0,), unknown="unknown", tpr=0.9).fit(x, y)
+    assert 0.8 < (found.score_samples(known) >= found.threshold_).mean() < 0.97
+    assert set(found.predict(strange).tolist()) == {"unknown"}
+    assert "unknown" not in clone(found).set_params(unknown=None).fit(x, y).predict(strange)
+
+
+@pytest.fixture
+def images(noise: Callable[..., Image.Image], tmp_path: Path) -> tuple[list[Path], list[str]]:
+    """Ten images each of three origins."""
+    paths, origins = [], []
+    for tint, origin in enumerate(("real", "gan", "vae")):
+        for i in range(10):
+            paths.append(tmp_path / f"{origin}{i}.png")
+            noise(1000 * tint + i, tint=tint).save(paths[-1])
+            origins.append(origin)
+    return paths, origins
+
+
+def test_images_are_encoded_and_the_best_block_is_chosen(
+    images: tuple[list[Path], list[str]], tiny_clip: Path
+) -> None:
+    paths, origins = images
+    found = OriginClassifier(backbone=str(tiny_clip), values=(1.0, 100.0), device="cpu")
+    found.fit(paths, origins)
+    encoder = load_encoder(str(tiny_clip), device="cpu", dtype="float32")
+    blocks = encode_images(paths, encoder)
+    alone = [
+        OriginClassifier(values=(1.0, 100.0)).fit(block, np.array(origins)) for block in blocks
+    ]
+    accuracies = [a.validation_accuracy_ for a in alone]
+    assert found.block_ == int(np.argmax(accuracies))
+    best = alone[found.block_]
+    np.testing.assert_allclose(found.predict_proba(paths), best.predict_proba(blocks[found.block_]))
+    opened = [np.asarray(Image.open(path)) for path in paths[:3]]
+    np.testing.assert_allclose(found.predict_proba(opened), found.predict_proba(paths[:3]))
+    one = clone(found).set_params(blocks=[1]).fit(paths, origins)
+    assert one.block_ == 1
+
+
+def test_it_goes_into_pipelines_and_grids() -> None:
+    x, y = _data()
+    grid = GridSearchCV(
+        make_pipeline(StandardScaler(), OriginClassifier(validation_fraction=0.0)),
+        {"originclassifier__values": [(1e-6,), (1.0,)]},
+        scoring="neg_log_loss",
+        cv=3,
+    ).fit(x, y)
+    assert grid.best_params_ == {"originclassifier__values": (1.0,)}
+
+
+def test_wrong_input_is_told(images: tuple[list[Path], list[str]], tiny_clip: Path) -> None:
+    x, y = _data()
+    with pytest.raises(FitError, match="choose one of linear, knn"):
+        OriginClassifier(head="tree").fit(x, y)
+    with pytest.raises(ValueError, match="only one class"):
+        OriginClassifier().fit(x, ["real"] * len(x))
+    paths, origins = images
+    classifier = OriginClassifier(backbone=str(tiny_clip), values=(1.0,), device="cpu")
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        classifier.fit(paths, origins[:-1])
+    with pytest.raises(ImageError, match="no such file"):
+        classifier.fit([*paths, paths[0].with_name("none.png")], [*origins, "gan"])
