@@ -60,9 +60,6 @@ WAYS = {
     "scikit-learn newton-cholesky, warm, tol 1e-8": scikit_learn(
         "newton-cholesky", tol=1e-8, max_iter=100, warm=True
     ),
-    "scikit-learn newton-cg, warm, tol 1e-8": scikit_learn(
-        "newton-cg", tol=1e-8, max_iter=1000, warm=True
-    ),
 }
 
 

@@ -62,8 +62,13 @@ def _knn(of: Arrays) -> list[list[np.ndarray]]:
     return [p for _, p in family.sweep(of.x, of.y, int(of.y.max()) + 1, of.queries)]
 
 
-def measure(name: str, images: Path, encoder: Encoder, held_out: Sequence[str]) -> list[Row]:
-    """A row a part of the experiment on one split, in seconds, and the whole."""
+def measure(
+    name: str, images: Path, encoder: Encoder, baseline: Encoder, held_out: Sequence[str]
+) -> list[Row]:
+    """A row a part of the experiment on one split, in seconds, and the whole.
+
+    ``baseline`` is the encoder that the first implementation runs.
+    """
     blocks = len(encoder.block_dims)
     rows: list[Row] = []
     with TemporaryDirectory() as folder:
@@ -80,7 +85,7 @@ def measure(name: str, images: Path, encoder: Encoder, held_out: Sequence[str]) 
         paths = [s.path for table in parts.tables.values() for s in table.samples]
         theirs = []
         start = time.perf_counter()
-        again = block_features(paths, encoder, middle)
+        again = block_features(paths, baseline, middle)
         theirs.append(time.perf_counter() - start)
         answers = []
         for fit_each, values in ((fit_each_c, PAPER_C), (vote_each_k, KS)):
@@ -116,9 +121,14 @@ def _row(name: str, part: str, theirs: float, ours: float, same: str) -> Row:
 
 
 def _difference(ours: list[list[np.ndarray]], theirs: list[list[np.ndarray]]) -> str:
-    """By how much AUROC of known against unknown test images differs, at most over the grid."""
-    worst = 0.0
-    for a, b in zip(ours, theirs, strict=True):
-        areas = [auroc(p[2].max(axis=1), p[3].max(axis=1)) for p in (a, b)]
-        worst = max(worst, abs(areas[0] - areas[1]))
-    return f"test AUROC differs by {100 * worst:.2f} points at most"
+    """By how much AUROC of known against unknown test images differs over the grid."""
+
+    def areas(answers: list[list[np.ndarray]], known: int, unknown: int) -> np.ndarray:
+        return np.array([auroc(p[known].max(axis=1), p[unknown].max(axis=1)) for p in answers])
+
+    apart = 100 * np.abs(areas(ours, 2, 3) - areas(theirs, 2, 3))
+    at = int(areas(theirs, 0, 1).argmax())
+    return (
+        f"test AUROC differs by {apart[at]:.2f} points at the value that validation chooses, by "
+        f"{np.median(apart):.2f} in the median, {apart.max():.2f} at most"
+    )
