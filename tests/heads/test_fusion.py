@@ -111,6 +111,8 @@ def test_views_that_share_a_vote_weigh_together_as_much_as_one() -> None:
     np.testing.assert_allclose(head.logits(x), ((first + second) / 2 + third) / 2)
     ((_, (swept,)),) = Fusion(WIDTHS, (1.0,), votes=(2, 1)).sweep(x, y, 3, [x])
     np.testing.assert_allclose(swept, head.predict_proba(x), atol=1e-6)
+    with pytest.raises(FitError, match=r"votes of \[2, 2\] views, but there are 3"):
+        Fusion(widths=WIDTHS, votes=(2, 2)).fit(x, y, 3, 1.0)
 
 
 @pytest.mark.parametrize("votes", [(), (1, 2)])

@@ -83,6 +83,10 @@ class FusionHead:
     components: np.ndarray
     votes: tuple[int, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.votes and sum(self.votes) != len(self.views):
+            raise FitError(f"votes of {list(self.votes)} views, but there are {len(self.views)}.")
+
     @property
     def widths(self) -> tuple[int, ...]:
         """The number of columns of each view."""
