@@ -159,7 +159,7 @@ def test_a_fit_arrives_where_a_sweep_arrives_on_separable_data(n_origins: int, c
 
 def test_a_solver_that_does_not_converge_is_an_error() -> None:
     x, y = _data(300, 40, 5)
-    with pytest.raises(FitError, match=r"at C = 1e-06 within 0 steps\. Raise --max_train_iters"):
+    with pytest.raises(FitError, match=r"at C = 100000 within 0 steps\. Raise --max_train_iters"):
         LinearProbe(max_iter=0).fit(x, y, 5, 1e5)
     with pytest.raises(FitError, match=r"did not converge at C = .* within 1 steps"):
         list(LinearProbe(max_iter=1).sweep(x, y, 5, []))

@@ -198,9 +198,8 @@ class Fusion:
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
     ) -> list[ViewProbe]:
         """What :meth:`fit` fits, without an embedding."""
-        way = (*(c for c in FUSION_C if c < value), value)
         parts = split_views(features, self.widths)
-        return [self._fit_view(x, labels, n_origins, way)[-1] for x in parts]
+        return [self._fit_view(x, labels, n_origins, (value,))[0] for x in parts]
 
     def restore(
         self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float

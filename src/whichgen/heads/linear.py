@@ -26,9 +26,6 @@ from whichgen.heads.newton import design, solve_path
 #: The paper's grid: 45 values, log-spaced.
 PAPER_C = tuple(float(c) for c in np.logspace(-6, 5, 45))
 
-#: The way by which a fit at one C gets there.
-_DECADES = tuple(10.0**k for k in range(-6, 9))
-
 
 @dataclass(frozen=True)
 class LinearHead:
@@ -101,15 +98,14 @@ class LinearProbe:
     def fit(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
     ) -> LinearHead:
-        """The probe for one C, reached by way of smaller ones.
+        """The probe for one C.
 
         Raises
         ------
         FitError
             An origin has no image, a feature is not finite, or the solver did not converge.
         """
-        way = [c for c in _DECADES if c < value]
-        *_, (_, head) = self.path(features, labels, n_origins, (*way, value))
+        ((_, head),) = self.path(features, labels, n_origins, (value,))
         return head
 
     def restore(
