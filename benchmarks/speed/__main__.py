@@ -45,7 +45,7 @@ def clip_b16(folder: Path) -> str:
     return str(folder)
 
 
-def few(images: Path, folder: Path, n: int = 24) -> Path:
+def few(images: Path, folder: Path, n: int = 8) -> Path:
     """The first images of each origin, linked into a folder."""
     for origin in sorted(images.iterdir()):
         (folder / origin.name).mkdir(parents=True)
@@ -74,7 +74,7 @@ def paths_of_c() -> list[Row]:
     with TemporaryDirectory() as folder:
         encoder = load_encoder("efficientnet_lite0+traces", device="cpu", dtype="float32")
         parts = whole.parts_of(PACK, encoder, Path(folder), HELD_OUT)
-        for title, block in (("block 9", 9), ("traces, luma", 16)):
+        for title, block in (("block 9", 9),):
             of = whole.arrays(parts, block)
             rows += solvers.measure(f"{title}: {of.x.shape[0]} × {of.x.shape[1]}", of.x, of.y)
     x, y = solvers.encoder_like(2000, 256, 9)
@@ -85,10 +85,10 @@ def paths_of_c() -> list[Row]:
 
 SECTIONS: dict[str, tuple[str, Callable[[], list[Row]]]] = {
     "whole": (
-        "The whole experiment, one split of 24 images an origin of the demo's pack",
+        "The whole experiment, one split of eight images an origin of the demo's pack",
         whole_experiment,
     ),
-    "solvers": ("45 values of C", paths_of_c),
+    "solvers": ("A path of twelve values of C", paths_of_c),
     "metrics": ("Metrics", metrics.measure),
     "startup": ("Start-up, best of five", startup.measure),
 }
