@@ -84,3 +84,13 @@ def test_every_solution_of_the_paper_s_path_is_near_a_tight_fit(
         weights = weights @ images.axes
         tight = _objective((weights, bias - weights @ images.centre), x, y, c)
         assert _objective(found, x, y, c) <= tight * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 300.0])
+def test_labels_that_features_do_not_tell_are_solved_up_to_the_largest_c(scale: float) -> None:
+    """Where nothing separates, f is large at C = 1e5 and has no digits for the last steps."""
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(0, scale, (498, 24)) * np.logspace(0, -3, 24), np.arange(498) % 5
+    found = list(solve_path(design(x), y, 5, PAPER_C, max_iter=100))
+    assert len(found) == len(PAPER_C)
+    assert None not in found
