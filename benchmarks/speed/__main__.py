@@ -69,14 +69,12 @@ def whole_experiment() -> list[Row]:
 
 
 def paths_of_c() -> list[Row]:
-    """On blocks of the pretrained encoder and of traces, and on a larger made-up one."""
-    rows = []
+    """On a block of the pretrained encoder, and on a larger made-up one."""
     with TemporaryDirectory() as folder:
-        encoder = load_encoder("efficientnet_lite0+traces", device="cpu", dtype="float32")
+        encoder = load_encoder("efficientnet_lite0", device="cpu", dtype="float32")
         parts = whole.parts_of(PACK, encoder, Path(folder), HELD_OUT)
-        for title, block in (("block 9", 9),):
-            of = whole.arrays(parts, block)
-            rows += solvers.measure(f"{title}: {of.x.shape[0]} × {of.x.shape[1]}", of.x, of.y)
+        of = whole.arrays(parts, block=9)
+        rows = solvers.measure(f"block 9: {of.x.shape[0]} × {of.x.shape[1]}", of.x, of.y)
     x, y = solvers.encoder_like(2000, 256, 9)
     quick = [way for way in solvers.WAYS if "newton-cholesky" not in way]
     rows += solvers.measure("made up: 2000 × 256, 9 origins", x, y, quick)

@@ -16,7 +16,7 @@ from whichgen.report.tables import Row
 
 Weights = tuple[np.ndarray, np.ndarray]
 
-#: All 45 would take scikit-learn's solvers most of an hour.
+#: All 45 take scikit-learn's solvers too long for a run of all benchmarks.
 VALUES = PAPER_C[::4]
 
 

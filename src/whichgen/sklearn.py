@@ -12,6 +12,7 @@ line's; this is for pipelines, grids and comparisons that speak scikit-learn.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -207,12 +208,15 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Images → for each block its features, float32 (n, d)."""
         from whichgen.features.images import encode_images
 
-        encoder = self._encoder()
+        encoder = _encoder(str(self.backbone), self.device, self.dtype)
         blocks = encode_images(list(X), encoder, batch_size=self.batch_size)
         wanted = range(len(blocks)) if self.blocks is None else sorted(set(self.blocks))
         return {block: blocks[block] for block in wanted}
 
-    def _encoder(self) -> Encoder:
-        from whichgen.encoders.load import load_encoder
 
-        return load_encoder(str(self.backbone), device=self.device, dtype=self.dtype)
+@lru_cache(maxsize=1)
+def _encoder(name: str, device: str, dtype: str) -> Encoder:
+    """The encoder last asked for stays loaded: fit and every predict use the same one."""
+    from whichgen.encoders.load import load_encoder
+
+    return load_encoder(name, device=device, dtype=dtype)

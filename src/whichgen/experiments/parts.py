@@ -19,7 +19,7 @@ from whichgen.features.extract import FeatureTable, extract
 from whichgen.features.store import FeatureStore
 from whichgen.provenance import fingerprint
 
-#: The parts that is learned from and chosen on.
+#: The parts that are learned from and chosen on.
 FITTED = ("train", "val", "val_unknown")
 
 

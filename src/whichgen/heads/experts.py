@@ -47,19 +47,17 @@ class ExpertsHead:
 
     def log_probabilities(self, features: np.ndarray) -> np.ndarray:
         """What each view says: float64 array (views, n, origins), each at most 0."""
-        weights = self.weights(features).T[:, None, :, None]
-        said = np.stack([expert.log_probabilities(features) for expert in self.experts])
-        return np.asarray(np.minimum(logsumexp(weights + said, axis=0), 0))
+        return self._mixed(features, self.weights(features))
 
     def shares(self, features: np.ndarray) -> np.ndarray:
         """How much each view weighs: float64 array (views, n), whose columns sum to 1."""
-        of_experts = np.stack([expert.shares(features) for expert in self.experts])
-        return np.asarray(np.einsum("nk,kvn->vn", np.exp(self.weights(features)), of_experts))
+        return self._shares(features, self.weights(features))
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """z, the weighted mean of log-probabilities: float64 array (n, origins), at most 0."""
-        said = self.log_probabilities(features)
-        return np.asarray(np.einsum("vn,vnj->nj", self.shares(features), said))
+        weights = self.weights(features)
+        shares, said = self._shares(features, weights), self._mixed(features, weights)
+        return np.asarray(np.einsum("vn,vnj->nj", shares, said))
 
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         """Softmax of z: float64 array (n, origins)."""
@@ -68,6 +66,14 @@ class ExpertsHead:
     def embed(self, features: np.ndarray) -> np.ndarray:
         """As the expert of images as they are: float32 array (n, k)."""
         return self.experts[0].embed(features)
+
+    def _shares(self, features: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        of_experts = np.stack([expert.shares(features) for expert in self.experts])
+        return np.asarray(np.einsum("nk,kvn->vn", np.exp(weights), of_experts))
+
+    def _mixed(self, features: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        said = np.stack([expert.log_probabilities(features) for expert in self.experts])
+        return np.asarray(np.minimum(logsumexp(weights.T[:, None, :, None] + said, axis=0), 0))
 
     def tensors(self) -> dict[str, np.ndarray]:
         """The arrays of each :class:`FusionHead`, named after it."""
