@@ -260,6 +260,7 @@ def test_an_answer_is_json_and_a_flat_row(
         "at_least": good.at_least,
         "covered": None,
         "error": "",
+        "nearest": None,
     }
     assert list(good.as_row()) == [
         *("image", "origin", "score", "threshold", "at_least"),

@@ -58,6 +58,8 @@ def test_exemplars_are_kept_bit_by_bit(
     kept = Exemplars(
         rng.normal(size=(12, 32)).astype(dtype), np.arange(12) % 3, np.arange(12) % 2 == 1
     )
+    pictures = (b"first", b"", *(bytes([i]) * i for i in range(10)))
+    kept = replace(kept, thumbnails=pictures)
     loaded = load_model(save_model(replace(model, exemplars=kept), tmp_path / "m")).exemplars
     assert loaded is not None and loaded.features.dtype == dtype
     for name, array in vars(kept).items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from whichgen.attribution.model import OriginModel, load_model
+from whichgen.attribution.nearest import Gallery, Neighbour
 from whichgen.data.duplicates import Track, untracked
 from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.load import load_encoder
@@ -49,6 +51,8 @@ class Attribution:
         as often as asked, where the image is of a known origin and like the validation images.
     error
         Why there is no answer; empty if there is one.
+    nearest
+        The exemplars of the model that are most like it, if they were asked for.
     """
 
     image: str
@@ -59,6 +63,7 @@ class Attribution:
     at_least: str | None = None
     covered: tuple[str, ...] | None = None
     error: str = ""
+    nearest: tuple[Neighbour, ...] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values, the probabilities by origin."""
@@ -132,6 +137,7 @@ class Attributor:
         images: Iterable[ImageLike] | ImageLike,
         *,
         coverage: float | None = None,
+        nearest: int = 0,
         batch_size: int = 32,
         threads: int = 4,
         track: Track = untracked,
@@ -144,6 +150,8 @@ class Attributor:
         ----------
         coverage
             A share in (0, 1): each answer gets a prediction set of that coverage.
+        nearest
+            So many of the model's exemplars that are most like an image are told, at most.
 
         Raises
         ------
@@ -160,9 +168,9 @@ class Attributor:
         for item in track(prepared, description="Attributing", total=len(listed)):
             batch.append(item)
             if len(batch) == batch_size:
-                answers += self._answer(batch, quantile)
+                answers += self._answer(batch, quantile, nearest)
                 batch = []
-        return answers + self._answer(batch, quantile)
+        return answers + self._answer(batch, quantile, nearest)
 
     def encode(
         self,
@@ -206,16 +214,17 @@ class Attributor:
         self,
         batch: Sequence[tuple[str, np.ndarray | ImageError]],
         quantile: ConformalQuantile | None,
+        nearest: int,
     ) -> list[Attribution]:
         pixels = [p for _, p in batch if isinstance(p, np.ndarray)]
-        answered = iter(self._ask(np.stack(pixels)) if pixels else ())
+        answered = iter(self._ask(np.stack(pixels), nearest) if pixels else ())
         model = self.model
         answers = []
         for name, found in batch:
             if isinstance(found, ImageError):
                 answers.append(Attribution(name, None, {}, None, model.threshold, error=str(found)))
                 continue
-            row, score, index, at_least = next(answered)
+            row, score, index, at_least, neighbours = next(answered)
             answers.append(
                 Attribution(
                     image=name,
@@ -225,6 +234,7 @@ class Attributor:
                     threshold=model.threshold,
                     at_least=at_least,
                     covered=None if quantile is None else self._covered(row, quantile),
+                    nearest=neighbours,
                 )
             )
         return answers
@@ -234,13 +244,21 @@ class Attributor:
         order = np.argsort(-probabilities, kind="stable")
         return tuple(self.model.origins[i] for i in order if inside[i])
 
-    def _ask(self, pixels: np.ndarray) -> Iterator[tuple[np.ndarray, float, int, str]]:
-        """Each image's probabilities (origins,), score, decided index and deepest answer."""
+    @cached_property
+    def gallery(self) -> Gallery:
+        """The model's exemplars, to look for the nearest among."""
+        return Gallery(self.model)
+
+    def _ask(
+        self, pixels: np.ndarray, nearest: int
+    ) -> Iterator[tuple[np.ndarray, float, int, str, tuple[Neighbour, ...] | None]]:
+        """Each image's probabilities (origins,), score, decided index, deepest answer, nearest."""
         features = self._features(pixels)
         probabilities, scores = self.model.answer(features)
         decided = decide(probabilities, scores, self.model.threshold)
         found = self.model.deepest(features, decided)
-        return zip(probabilities, scores, decided.tolist(), found, strict=True)
+        neighbours = self.gallery.nearest(features, nearest) if nearest else [None] * len(features)
+        return zip(probabilities, scores, decided.tolist(), found, neighbours, strict=True)
 
     def _features(self, pixels: np.ndarray) -> np.ndarray:
         blocks = finite(self.encoder, pixels)

@@ -10,16 +10,19 @@ head on the old origins' held-out exemplars.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
+from whichgen.attribution.attributor import Attributor
 from whichgen.attribution.model import Exemplars, OriginModel
+from whichgen.data.duplicates import Track, untracked
 from whichgen.data.families import families_for
-from whichgen.errors import FitError
+from whichgen.data.images import decode, image_digest, thumbnail
+from whichgen.errors import DataError, FitError
 from whichgen.evaluation.calibration import temperature
 from whichgen.heads.base import Head
 from whichgen.heads.extend import extend, lowered
@@ -76,6 +79,7 @@ def enroll(
     features: np.ndarray,
     *,
     source: Sequence[str] = (),
+    thumbnails: Sequence[bytes] = (),
     cross_check: bool = True,
     seed: int = 0,
 ) -> Enrolled:
@@ -89,6 +93,8 @@ def enroll(
         What the head reads of its images: float array (n, d), n ≥ 1.
     source
         Digests of the images, for the record.
+    thumbnails
+        A small JPEG of each image, to show; none: ``()``.
     cross_check
         Tell how many images are recognised by heads fitted on the others; five more fits.
 
@@ -135,6 +141,7 @@ def enroll(
             np.concatenate([kept.features, features.astype(kept.features.dtype)]),
             np.concatenate([kept.labels, np.full(len(features), n_origins)]),
             np.concatenate([kept.held_out, np.zeros(len(features), dtype=bool)]),
+            _thumbnails(kept, thumbnails, len(features)),
         ),
         # The old model was tested, this one was not.
         metrics={},
@@ -156,6 +163,43 @@ def enroll(
         threshold=(model.threshold, threshold),
         answered=_answered(model, features),
         recognised=_recognised(extended, features, n_origins, seed) if cross_check else None,
+    )
+
+
+def enroll_images(
+    attributor: Attributor,
+    name: str,
+    images: Mapping[str, bytes],
+    *,
+    batch_size: int = 32,
+    track: Track = untracked,
+) -> Enrolled:
+    """:func:`enroll` of image files, given by name with their content; doubled ones count once.
+
+    Raises
+    ------
+    DataError
+        An image can't be read; nothing is enrolled.
+    FitError
+        As :func:`enroll`.
+    """
+    distinct = {image_digest(data): (file, data) for file, data in reversed(list(images.items()))}
+    contents = [data for _, data in distinct.values()]
+    features, errors = attributor.encode(contents, batch_size=batch_size, track=track)
+    named = zip((file for file, _ in distinct.values()), errors, strict=True)
+    unread = [f"{file}: {error.split(': ', 1)[-1]}" for file, error in named if error]
+    if unread:
+        raise DataError(
+            f"{len(unread)} of {len(errors)} images can't be read, the first: {unread[0]}. Leave "
+            "them out; nothing was enrolled."
+        )
+    kept = attributor.model.exemplars
+    return enroll(
+        attributor.model,
+        name,
+        features,
+        source=[digest.hex() for digest in distinct],
+        thumbnails=[thumbnail(decode(c)) for c in contents] if kept and kept.thumbnails else (),
     )
 
 
@@ -192,6 +236,13 @@ def _extended(
         if found is wider or (found.logits(guarded).argmax(axis=1) == truth).all():
             break
     return lowered(found, MARGIN)
+
+
+def _thumbnails(kept: Exemplars, new: Sequence[bytes], n: int) -> tuple[bytes, ...]:
+    """Old and new thumbnails, empty ones where there are none; ``()`` if there is none at all."""
+    if not kept.thumbnails and not new:
+        return ()
+    return (*(kept.thumbnails or [b""] * len(kept.labels)), *(new or [b""] * n))
 
 
 def _answered(model: OriginModel, features: np.ndarray) -> dict[str, int]:

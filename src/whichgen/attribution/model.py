@@ -39,6 +39,8 @@ HEAD_FILE = "head.safetensors"
 _SCORE_PREFIX = "score."
 _CALIBRATION = ("calibration.probabilities", "calibration.labels")
 _EXEMPLARS = ("exemplars.features", "exemplars.labels", "exemplars.held_out")
+# All thumbnails one after the other, and how long each is.
+_THUMBNAILS = ("exemplars.thumbnails", "exemplars.thumbnail_sizes")
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,14 @@ class Exemplars:
         The index of each image's origin: int64 array (n,).
     held_out
         Whether it is a validation image, which the head was not fitted on: bool array (n,).
+    thumbnails
+        A small JPEG of each image, to show; empty where there is none, or for all of them ``()``.
     """
 
     features: np.ndarray
     labels: np.ndarray
     held_out: np.ndarray
+    thumbnails: tuple[bytes, ...] = ()
 
     def part(self, *, held_out: bool) -> tuple[np.ndarray, np.ndarray]:
         """Features, float32 (m, d), and labels of the training or of the validation images."""
@@ -190,6 +195,10 @@ def save_model(model: OriginModel, folder: Path) -> Path:
     if model.exemplars:
         kept = model.exemplars
         arrays |= dict(zip(_EXEMPLARS, (kept.features, kept.labels, kept.held_out), strict=True))
+        if kept.thumbnails:
+            joined = np.frombuffer(b"".join(kept.thumbnails), dtype=np.uint8)
+            sizes = np.array([len(t) for t in kept.thumbnails], dtype=np.int64)
+            arrays |= dict(zip(_THUMBNAILS, (joined, sizes), strict=True))
     content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     description = _Description(
         format=FORMAT,
@@ -298,11 +307,20 @@ def load_model(path: Path) -> OriginModel:
         calibration=(arrays[_CALIBRATION[0]], arrays[_CALIBRATION[1]])
         if _CALIBRATION[0] in arrays
         else None,
-        exemplars=Exemplars(*(arrays[name] for name in _EXEMPLARS))
-        if _EXEMPLARS[0] in arrays
-        else None,
+        exemplars=_exemplars(arrays) if _EXEMPLARS[0] in arrays else None,
         levels=Levels(**description.levels.model_dump()) if description.levels else None,
     )
+
+
+def _exemplars(arrays: Mapping[str, np.ndarray]) -> Exemplars:
+    features, labels, held_out = (arrays[name] for name in _EXEMPLARS)
+    if _THUMBNAILS[0] not in arrays:
+        return Exemplars(features, labels, held_out)
+    joined, sizes = (arrays[name] for name in _THUMBNAILS)
+    ends = np.cumsum(sizes).tolist()
+    content = joined.tobytes()
+    thumbnails = tuple(content[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True))
+    return Exemplars(features, labels, held_out, thumbnails)
 
 
 def _digest(content: bytes) -> str:

@@ -48,9 +48,9 @@ def enroll(
 ) -> None:
     """Teach a model a new generator from 1 to 50 images, without fitting it anew."""
     from whichgen.attribution.attributor import Attributor
-    from whichgen.attribution.enroll import enroll as run
+    from whichgen.attribution.enroll import enroll_images
     from whichgen.attribution.model import DESCRIPTION_FILE, find_model, save_model
-    from whichgen.data.images import image_digest, read_bytes
+    from whichgen.data.images import read_bytes
 
     found = find_model(model)
     run_folder = found.parent if found.name == "model" else found
@@ -58,18 +58,16 @@ def enroll(
     if (folder / "model" / DESCRIPTION_FILE).is_file() and not force:
         raise DataError(f"{folder} holds a model. Choose another folder with -o, or add --force.")
     files = find_images(images)
-    digests = {image_digest(read_bytes(file)): file for file in reversed(files)}
-    if len(digests) < len(files):
-        warn(f"{len(files) - len(digests)} images are there twice and count once.")
     attributor = Attributor.load(model, device=device, backbone=backbone)
-    features, errors = attributor.encode(list(digests.values()), batch_size=batch_size, track=track)
-    unread = [error for error in errors if error]
-    if unread:
-        raise DataError(
-            f"{len(unread)} of {len(errors)} images can't be read, the first: {unread[0]}. Leave "
-            "them out; nothing was enrolled."
-        )
-    result = run(attributor.model, name, features, source=[digest.hex() for digest in digests])
+    result = enroll_images(
+        attributor,
+        name,
+        {str(file): read_bytes(file) for file in files},
+        batch_size=batch_size,
+        track=track,
+    )
+    if result.images < len(files):
+        warn(f"{len(files) - result.images} images are there twice and count once.")
     save_model(result.model, folder / "model")
     before, after = (f"{100 * share:.1f}" for share in result.old_accuracy)
     old, new = (f"{threshold:.6g}" for threshold in result.threshold)

@@ -88,6 +88,7 @@ def fusion_options(request: Request, C: float | None = None, score: str = "") ->
         tpr=request.tpr,
         seed=request.source.seed,
         jobs=request.jobs,
+        thumbnails=request.thumbnails,
     )
     return replace(
         given,

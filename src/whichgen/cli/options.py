@@ -102,6 +102,7 @@ class Request:
     force: bool
     leak_check: bool
     shuffles: int
+    thumbnails: bool
 
     def as_config(self, family: HeadFamily | FusionOptions) -> dict[str, Any]:
         """The JSON values a result's provenance carries."""
@@ -129,6 +130,7 @@ class Request:
             tpr=self.tpr,
             seed=self.source.seed,
             jobs=self.jobs,
+            thumbnails=self.thumbnails,
         )
 
     def run_folder(self, kind: str, dataset: Dataset) -> Path:
@@ -346,6 +348,10 @@ def _shared(
             min=0, help="Fits on shuffled labels, which must fail.", rich_help_panel=CONTROLS
         ),
     ] = 5,
+    thumbnails: Annotated[
+        bool,
+        typer.Option(help="Keep small pictures of some images in the model, for `serve` to show."),
+    ] = True,
 ) -> Request:
     from whichgen.data.source import DataSource
 
@@ -377,6 +383,7 @@ def _shared(
         force=force,
         leak_check=leak_check,
         shuffles=shuffles,
+        thumbnails=thumbnails,
     )
 
 

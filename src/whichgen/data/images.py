@@ -84,6 +84,15 @@ def _upright(image: Image.Image) -> Image.Image:
         return image  # the pixels are whole, and a viewer shows them too
 
 
+def thumbnail(image: Image.Image, side: int = 96) -> bytes:
+    """A JPEG of the whole image, at most ``side`` pixels wide and high."""
+    small = image.copy()
+    small.thumbnail((side, side))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any Pillow image as 8-bit RGB (see :func:`decode`)."""
     if image.mode == "RGB" and "transparency" not in image.info:

@@ -51,6 +51,8 @@ class FitOptions:
         Share of known validation images that the threshold keeps.
     jobs
         Processes that fit heads; -1: one for each core.
+    thumbnails
+        Keep small pictures of some training and validation images in the model, to show.
 
     Raises
     ------
@@ -66,6 +68,7 @@ class FitOptions:
     tpr: float = 0.95
     seed: int = 0
     jobs: int = -1
+    thumbnails: bool = False
 
     def __post_init__(self) -> None:
         check_protocol(self.protocol)
@@ -199,7 +202,7 @@ def fit(
             data_hash=parts.data_hash,
         ),
     )
-    found = tested(draft, parts, protocol, options.metric)
+    found = tested(draft, parts, protocol, options.metric, thumbnails=options.thumbnails)
     return Fit(**vars(found), grid=tuple(grid), blocks=tuple(blocks))
 
 

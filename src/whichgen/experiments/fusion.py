@@ -71,7 +71,7 @@ class FusionOptions:
         The values of shrinkage (:mod:`whichgen.heads.fusion`).
     scores
         Open-set scores to choose among.
-    metric, protocol, tpr, seed, jobs
+    metric, protocol, tpr, seed, jobs, thumbnails
         See :class:`whichgen.experiments.fit.FitOptions`.
     """
 
@@ -83,6 +83,7 @@ class FusionOptions:
     tpr: float = 0.95
     seed: int = 0
     jobs: int = -1
+    thumbnails: bool = False
 
     def __post_init__(self) -> None:
         check_protocol(self.protocol)
@@ -252,7 +253,7 @@ def fuse(
             found_head.logits(val.blocks(blocks)), label_indices(val.origins, known)
         ),
     )
-    result = tested(draft, parts, protocol, options.metric)
+    result = tested(draft, parts, protocol, options.metric, thumbnails=options.thumbnails)
     return Fused(
         **vars(result),
         chosen=chosen,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +86,7 @@ def low_data(
     Block and hyperparameter are chosen anew for each fit, on the whole validation part (as in the
     paper: only training images are few).
     """
+    options = replace(options, thumbnails=False)
     runs = [(n, seed) for n in possible_shots(parts, shots) for seed in seeds]
     for n, seed in track(runs, description="Low-data fits", total=len(runs)):
         drawn = draw(parts, n, seed)

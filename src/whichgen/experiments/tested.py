@@ -9,6 +9,9 @@ import numpy as np
 
 from whichgen.attribution.model import Exemplars, OriginModel
 from whichgen.data.families import families_for
+from whichgen.data.images import read_image, thumbnail
+from whichgen.data.samples import Sample
+from whichgen.errors import ImageError
 from whichgen.evaluation.bootstrap import Interval, bootstrap
 from whichgen.evaluation.calibration import Reliability, reliability
 from whichgen.evaluation.conformal import (
@@ -68,13 +71,17 @@ def answers_of(model: OriginModel, table: FeatureTable) -> Answers:
     return Answers(probabilities, table.origins, scores)
 
 
-def tested(draft: OriginModel, parts: Parts, protocol: Protocol, metric: str) -> Tested:
+def tested(
+    draft: OriginModel, parts: Parts, protocol: Protocol, metric: str, *, thumbnails: bool = False
+) -> Tested:
     """Sets a draft's threshold on known validation images, and tests it.
 
     Parameters
     ----------
     draft
         A model whose threshold and metrics do not count yet.
+    thumbnails
+        Keep small pictures of the exemplars.
     """
     val = answers_of(draft, parts.tables["val"])
     families = families_for((*draft.origins, *parts.dataset.unknown), parts.dataset.families)
@@ -102,7 +109,7 @@ def tested(draft: OriginModel, parts: Parts, protocol: Protocol, metric: str) ->
         threshold=threshold,
         metrics=headline(evaluation),
         calibration=(val.probabilities, val.labels(draft.origins)),
-        exemplars=exemplars_of(draft, parts),
+        exemplars=exemplars_of(draft, parts, thumbnails=thumbnails),
         levels=levels,
     )
     answers = {
@@ -147,10 +154,13 @@ def _deepest(
     return found, (decided >= 0).tolist(), answers.origins.tolist()
 
 
-def exemplars_of(model: OriginModel, parts: Parts, seed: int = 0) -> Exemplars:
+def exemplars_of(
+    model: OriginModel, parts: Parts, seed: int = 0, *, thumbnails: bool = False
+) -> Exemplars:
     """Features of :data:`EXEMPLARS_PER_ORIGIN` images of each origin, drawn at random."""
     rng = np.random.default_rng(seed)
     features, labels, held_out = [], [], []
+    pictures: list[bytes] = []
     for part, most in zip(("train", "val"), EXEMPLARS_PER_ORIGIN, strict=True):
         table = parts.tables[part]
         rows = [
@@ -161,13 +171,24 @@ def exemplars_of(model: OriginModel, parts: Parts, seed: int = 0) -> Exemplars:
         features.append(taken.blocks(model.blocks))
         labels.append(label_indices(taken.origins, model.origins))
         held_out.append(np.full(len(taken.samples), part == "val"))
+        if thumbnails:
+            pictures += [_thumbnail(sample) for sample in taken.samples]
     found = np.concatenate(features)
     narrow = np.abs(found).max() <= np.finfo(np.float16).max
     return Exemplars(
         found.astype(np.float16) if narrow else found,
         np.concatenate(labels),
         np.concatenate(held_out),
+        tuple(pictures),
     )
+
+
+def _thumbnail(sample: Sample) -> bytes:
+    """A small picture, or nothing where the file is gone since its features were taken."""
+    try:
+        return thumbnail(read_image(sample.path))
+    except ImageError:
+        return b""
 
 
 def headline(evaluation: Evaluation) -> dict[str, float | None]:

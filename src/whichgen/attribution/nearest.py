@@ -1,0 +1,70 @@
+"""The images that a model knows and that are most like one it is asked about.
+
+Features are compared as the head compares them (``Head.embed``), less the exemplars' mean: what all
+images have in common tells none of them apart. With z = (e(x) − m) / ‖e(x) − m‖ the likeness is the
+cosine ⟨z, z'⟩.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import faiss
+import numpy as np
+
+from whichgen.attribution.model import OriginModel
+from whichgen.heads.knn import normalised
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """An exemplar near an image.
+
+    Parameters
+    ----------
+    exemplar
+        Its number among the model's exemplars.
+    origin
+        Its true origin.
+    similarity
+        The cosine, in [-1, 1].
+    """
+
+    exemplar: int
+    origin: str
+    similarity: float
+
+
+class Gallery:
+    """A model's exemplars, indexed once; empty for a model that keeps none."""
+
+    def __init__(self, model: OriginModel) -> None:
+        self._model = model
+        kept = model.exemplars
+        if kept is None or not len(kept.labels):
+            self._index = None
+            return
+        points = model.head.embed(kept.features.astype(np.float32))
+        self._mean = points.mean(axis=0)
+        points = normalised(points - self._mean)
+        self._index = faiss.IndexFlatIP(points.shape[1])
+        self._index.add(points)
+
+    def nearest(self, features: np.ndarray, k: int) -> list[tuple[Neighbour, ...]]:
+        """The at most k nearest exemplars of each image, the most alike first.
+
+        ``features``: what the head reads of each image, float array (n, d).
+        """
+        kept = self._model.exemplars
+        if self._index is None or kept is None or k < 1:
+            return [()] * len(features)
+        points = normalised(self._model.head.embed(features) - self._mean)
+        similarities, rows = self._index.search(points, min(k, len(kept.labels)))
+        origins = [self._model.origins[label] for label in kept.labels.tolist()]
+        return [
+            tuple(
+                Neighbour(row, origins[row], min(1.0, max(-1.0, similarity)))
+                for similarity, row in zip(found, numbers, strict=True)
+            )
+            for found, numbers in zip(similarities.tolist(), rows.tolist(), strict=True)
+        ]
