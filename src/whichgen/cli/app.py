@@ -19,6 +19,7 @@ from whichgen.cli.fit import knn, linear
 from whichgen.cli.fuse import fuse
 from whichgen.cli.lowdata import lowdata
 from whichgen.cli.robustness import evaluate, robustness
+from whichgen.cli.serve import serve
 from whichgen.version import __version__
 
 app = typer.Typer(
@@ -49,6 +50,7 @@ _COMMANDS = (
     knn,
     fuse,
     attribute,
+    serve,
     discover,
     enroll,
     evaluate,

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from whichgen.errors import ImageError
+
+#: Formats that are read, as Pillow names them. What else Pillow knows is rare, or starts a program
+#: (EPS).
+FORMATS = (
+    *("AVIF", "BMP", "DDS", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI"),
+    *("SGI", "TGA", "TIFF", "WEBP"),
+)
 
 #: Images of more pixels are refused before they are decoded (a decompression bomb's protection).
 #: It is where Pillow draws its own line, too.
@@ -34,6 +44,28 @@ def image_digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=20).digest()
 
 
+@dataclass(frozen=True)
+class Header:
+    """What an image file says before its pixels: format, as Pillow names it, and size in pixels."""
+
+    format: str
+    width: int
+    height: int
+
+
+def header(data: bytes, name: str = "image") -> Header:
+    """The header of an image file, of which no pixel is decoded.
+
+    Raises
+    ------
+    ImageError
+        Not an image, or of more than :data:`MAX_PIXELS` pixels.
+    """
+    with _errors_of(name):
+        image = _opened(data, name)
+        return Header(str(image.format), image.width, image.height)
+
+
 def decode(data: bytes, name: str = "image") -> Image.Image:
     """Decodes an image file to 8-bit RGB as a viewer shows it.
 
@@ -46,16 +78,28 @@ def decode(data: bytes, name: str = "image") -> Image.Image:
     ImageError
         Not an image, truncated, or of more than :data:`MAX_PIXELS` pixels.
     """
-    try:
-        # Open reads the header alone: the limit is checked before any pixel is decoded.
-        image = Image.open(io.BytesIO(data))
-        if image.width * image.height > MAX_PIXELS:
-            raise ImageError(
-                f"{name}: {image.width} × {image.height} pixels is over the limit of "
-                f"{MAX_PIXELS // 10**6} million; make it smaller first"
-            )
+    with _errors_of(name):
+        image = _opened(data, name)
         image.load()
         return to_rgb(_upright(image))
+
+
+def _opened(data: bytes, name: str) -> Image.Image:
+    # Open reads the header alone: the limit is checked before any pixel is decoded.
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageError(
+            f"{name}: {image.width} × {image.height} pixels is over the limit of "
+            f"{MAX_PIXELS // 10**6} million; make it smaller first"
+        )
+    return image
+
+
+@contextmanager
+def _errors_of(name: str) -> Iterator[None]:
+    """Whatever Pillow raises, as an :class:`ImageError`."""
+    try:
+        yield
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):

@@ -1,0 +1,223 @@
+// The page: takes images, asks for answers a few at a time, lists, sorts, filters, saves.
+
+import * as api from "./api.js";
+import { detail, element, plain } from "./detail.js";
+
+const $ = (id) => document.getElementById(id);
+const TOGETHER = 8; // images a request: small enough that progress is seen
+const ABREAST = 2; // requests at a time: one is computed while the next is on its way
+
+let model = null;
+let items = []; // {file, url, answer, heat}
+let selected = null;
+let sort = { by: "", down: false };
+let asked = 0;
+
+function problem(text) {
+  $("problem").textContent = text;
+  $("problem").hidden = !text;
+}
+
+async function start() {
+  try {
+    model = await api.model();
+  } catch (error) {
+    if (!(error instanceof api.KeyNeeded)) return problem(error.message);
+    $("key").hidden = false;
+    $("model-line").textContent = "behind a key";
+    return;
+  }
+  $("key").hidden = true;
+  const share = (value) => (value == null ? "–" : `${(100 * value).toFixed(1)} %`);
+  $("model-line").textContent =
+    `${model.origins.length} known origins, ${model.encoder}, ${model.head} head`;
+  $("model-list").replaceChildren(...[
+    ["Known origins", model.origins.join(", ")],
+    ["Test accuracy of known origins", share(model.metrics.accuracy)],
+    ["AUROC, known against unknown", share(model.metrics.auroc)],
+    ["OSCR", share(model.metrics.oscr)],
+    ["Open-set score", `${model.score}; below ${plain(model.threshold)} the answer is unknown, which ` +
+      `keeps ${share(model.tpr)} of known validation images`],
+    ["Digest", model.digest],
+    ["Version", `whichgen ${model.whichgen}`],
+  ].flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
+  const { image_bytes, image_pixels } = model.limits;
+  $("limits").textContent =
+    `At most ${Math.floor(image_bytes / 2 ** 20)} MiB and ${image_pixels / 1e6} million pixels each.`;
+}
+
+async function add(files) {
+  const images = [...files];
+  if (!images.length) return;
+  if (!model) return problem("The model is not there yet.");
+  problem("");
+  $("work").hidden = false;
+  const added = images.map((file) => ({ file, url: URL.createObjectURL(file), answer: null, heat: null }));
+  asked += added.length;
+  items.push(...added);
+  progress();
+  const groups = [];
+  for (let i = 0; i < added.length; i += TOGETHER) groups.push(added.slice(i, i + TOGETHER));
+  const work = async () => {
+    for (let group = groups.shift(); group; group = groups.shift()) {
+      try {
+        const { images } = await api.attribute(group.map((item) => item.file));
+        group.forEach((item, i) => { item.answer = images[i]; });
+      } catch (error) {
+        if (error instanceof api.KeyNeeded) $("key").hidden = false;
+        problem(error.message);
+        items = items.filter((item) => !group.includes(item));
+        asked -= group.length;
+      }
+      if (!selected) select(items.find((item) => item.answer) ?? null);
+      progress();
+      rows();
+    }
+  };
+  await Promise.all(Array.from({ length: ABREAST }, work));
+}
+
+function progress() {
+  const done = items.filter((item) => item.answer).length;
+  $("progress").max = Math.max(1, asked);
+  $("progress").value = done;
+  $("count").textContent = done < asked ? `${done} of ${asked} answered` : `${done} answered`;
+  for (const id of ["csv", "html", "pdf"]) $(id).disabled = done === 0 || done < asked;
+}
+
+const fits = ({ answer }) => {
+  const kind = $("kind").value, text = $("find").value.toLowerCase();
+  const contradicts = Boolean(answer.evidence?.contradictions.length);
+  if (kind === "contradiction" ? !contradicts : kind && answer.verdict.kind !== kind) return false;
+  return `${answer.name} ${answer.verdict.words}`.toLowerCase().includes(text);
+};
+
+const keyOf = {
+  name: (answer) => answer.name.toLowerCase(),
+  words: (answer) => answer.verdict.words,
+  score: (answer) => answer.score ?? -Infinity,
+};
+
+function shown() {
+  const found = items.filter((item) => item.answer && fits(item));
+  if (!sort.by) return found;
+  const key = keyOf[sort.by], sign = sort.down ? -1 : 1;
+  return found.sort((a, b) => {
+    const x = key(a.answer), y = key(b.answer);
+    return sign * (x < y ? -1 : x > y ? 1 : 0);
+  });
+}
+
+function rows() {
+  const found = shown();
+  $("none").hidden = found.length > 0 || !items.some((item) => item.answer);
+  $("rows").replaceChildren(...found.map((item) => {
+    const { answer } = item;
+    const open = element("button", { className: "open", type: "button" }, answer.name);
+    open.addEventListener("click", () => select(item, true));
+    const contradicts = answer.evidence?.contradictions.length;
+    const verdict = element("td", {},
+      element("span", { className: `kind ${answer.verdict.kind}` }, answer.verdict.words),
+      contradicts ? element("span", { className: "badge" }, "contradiction") : null);
+    const row = element("tr", { ariaSelected: String(item === selected) },
+      element("td", {}, element("img", { src: item.url, alt: "", loading: "lazy" })),
+      element("td", {}, open), verdict,
+      element("td", { className: "score" }, plain(answer.score)));
+    return row;
+  }));
+}
+
+function select(item, focus = false) {
+  selected = item;
+  $("detail").replaceChildren(...(item ? detail(item, model) : []));
+  rows();
+  if (focus && matchMedia("(max-width: 55rem)").matches) $("detail").scrollIntoView();
+}
+
+function save(blob, name) {
+  const link = element("a", { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+function csv() {
+  const columns = ["name", "sha256", "kind", "verdict", "origin", "at_least", "score", "threshold",
+    ...model.origins.map((origin) => `p(${origin})`), "evidence", "contradictions", "error"];
+  const cell = (value) => {
+    let text = String(value ?? "");
+    // A spreadsheet runs what begins like a formula.
+    if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = `'${text}`;
+    return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  const lines = shown().map(({ answer: a }) => [
+    a.name, a.sha256, a.verdict.kind, a.verdict.words, a.origin, a.at_least, a.score, a.threshold,
+    ...model.origins.map((origin) => a.probabilities[origin]),
+    (a.evidence?.findings ?? []).map((f) => f.title).join("; "),
+    (a.evidence?.contradictions ?? []).join("; "), a.error]);
+  const text = [columns, ...lines].map((line) => line.map(cell).join(",")).join("\r\n");
+  save(new Blob(["\ufeff", text, "\r\n"], { type: "text/csv" }), "whichgen.csv");
+}
+
+async function report(format, button) {
+  const label = button.textContent;
+  button.disabled = true;
+  button.textContent = "Writing …";
+  try {
+    save(await api.report(shown().map((item) => item.file), format), `whichgen.${format}`);
+  } catch (error) {
+    problem(error.message);
+  }
+  button.textContent = label;
+  button.disabled = false;
+}
+
+$("files").addEventListener("change", (event) => {
+  add(event.target.files);
+  event.target.value = "";
+});
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  document.addEventListener(kind, (event) => {
+    event.preventDefault();
+    $("drop").classList.toggle("over", kind === "dragover");
+    if (kind === "drop") add(event.dataTransfer.files);
+  });
+}
+document.addEventListener("paste", (event) => add(event.clipboardData.files));
+document.addEventListener("keydown", (event) => {
+  if (!["ArrowDown", "ArrowUp"].includes(event.key) || !document.activeElement.matches(".open, body")) return;
+  const found = shown();
+  const next = found[found.indexOf(selected) + (event.key === "ArrowDown" ? 1 : -1)];
+  if (!next) return;
+  event.preventDefault();
+  select(next);
+  document.querySelector('tr[aria-selected="true"] .open').focus();
+});
+$("find").addEventListener("input", rows);
+$("kind").addEventListener("change", rows);
+for (const button of document.querySelectorAll("[data-sort]")) {
+  button.addEventListener("click", () => {
+    const by = button.dataset.sort;
+    sort = { by, down: sort.by === by && !sort.down };
+    for (const head of document.querySelectorAll("th[aria-sort]")) head.ariaSort = "none";
+    button.closest("th").ariaSort = sort.down ? "descending" : "ascending";
+    rows();
+  });
+}
+$("csv").addEventListener("click", csv);
+$("html").addEventListener("click", (event) => report("html", event.target));
+$("pdf").addEventListener("click", (event) => report("pdf", event.target));
+$("clear").addEventListener("click", () => {
+  for (const item of items) URL.revokeObjectURL(item.url);
+  items = [];
+  asked = 0;
+  select(null);
+  progress();
+  $("work").hidden = true;
+});
+$("key").addEventListener("submit", (event) => {
+  event.preventDefault();
+  api.useKey($("key-field").value);
+  problem("");
+  start();
+});
+start();

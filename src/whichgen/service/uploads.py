@@ -1,0 +1,98 @@
+"""Uploaded images: read within limits, told apart by content, and never written to disk unasked."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import HTTPException, UploadFile
+
+from whichgen.atomic import replacing
+from whichgen.data.images import Header, header
+from whichgen.errors import ImageError
+from whichgen.service.settings import MIB, Limits
+
+#: A name is shown to people; nothing is looked up by it.
+_LONGEST_NAME = 200
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One image of a request.
+
+    Parameters
+    ----------
+    name
+        What the client calls it.
+    data
+        The file's content.
+    sha256
+        Its digest, 64 hex digits.
+    header
+        Format and size in pixels, by content; ``None`` if it is refused.
+    error
+        Why it is refused; empty if it is not.
+    """
+
+    name: str
+    data: bytes
+    sha256: str
+    header: Header | None
+    error: str
+
+
+async def read_uploads(files: Sequence[UploadFile], limits: Limits) -> list[Upload]:
+    """The images of a request; one that is over a limit or is no image carries its ``error``.
+
+    Raises
+    ------
+    HTTPException
+        413: too many images.
+    """
+    if len(files) > limits.request_images:
+        raise HTTPException(
+            413, f"{len(files)} images; a request may carry {limits.request_images}."
+        )
+    return [await _read(file, limits) for file in files]
+
+
+async def _read(file: UploadFile, limits: Limits) -> Upload:
+    name = _clean(file.filename or "image")
+    data = await file.read()
+    found, error = None, ""
+    if len(data) > limits.image_bytes:
+        error = (
+            f"{name}: {len(data) / MIB:.1f} MiB; an image may have {limits.image_bytes / MIB:.1f}"
+        )
+    else:
+        try:
+            found = header(data, name)
+            if found.width * found.height > limits.image_pixels:
+                error = (
+                    f"{name}: {found.width} × {found.height} pixels; an image may have "
+                    f"{limits.image_pixels / 10**6:g} million"
+                )
+        except ImageError as problem:
+            error = str(problem)
+    return Upload(name, data, hashlib.sha256(data).hexdigest(), None if error else found, error)
+
+
+def keep(uploads: Sequence[Upload], folder: Path) -> None:
+    """Writes the images, each under its digest, into a folder."""
+    for upload in uploads:
+        if upload.header is None:
+            continue
+        file = folder / f"{upload.sha256}.{upload.header.format.lower()}"
+        if not file.exists():
+            with replacing(file) as temporary:
+                temporary.write_bytes(upload.data)
+
+
+def _clean(name: str) -> str:
+    """A file's name without its folder and without characters that do something."""
+    last = name.replace("\\", "/").rsplit("/", 1)[-1]
+    kept = "".join(c for c in last if unicodedata.category(c)[0] != "C")
+    return kept[:_LONGEST_NAME] or "image"
