@@ -1,8 +1,10 @@
 """The images that a model knows and that are most like one it is asked about.
 
-Features are compared as the head compares them (``Head.embed``), less the exemplars' mean: what all
-images have in common tells none of them apart. With z = (e(x) − m) / ‖e(x) − m‖ the likeness is the
-cosine ⟨z, z'⟩.
+A head of several views compares what its views say, e(x) = (log p_v,j(x)): features side by side
+are mostly about what an image shows (on ../shared/images the nearest image was of the same origin
+62 % of the time by features, 90 % by views). A head of one view compares its features
+(``Head.embed``). The exemplars' mean m is taken off first, for what all have in common tells none
+apart; with z = (e(x) − m) / ‖e(x) − m‖ the likeness is the cosine ⟨z, z'⟩.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ class Gallery:
         if kept is None or not len(kept.labels):
             self._index = None
             return
-        points = model.head.embed(kept.features.astype(np.float32))
+        points = _compared(model, kept.features.astype(np.float32))
         self._mean = points.mean(axis=0)
         points = normalised(points - self._mean)
         self._index = faiss.IndexFlatIP(points.shape[1])
@@ -58,7 +60,7 @@ class Gallery:
         kept = self._model.exemplars
         if self._index is None or kept is None or k < 1:
             return [()] * len(features)
-        points = normalised(self._model.head.embed(features) - self._mean)
+        points = normalised(_compared(self._model, features) - self._mean)
         similarities, rows = self._index.search(points, min(k, len(kept.labels)))
         origins = [self._model.origins[label] for label in kept.labels.tolist()]
         return [
@@ -68,3 +70,11 @@ class Gallery:
             )
             for found, numbers in zip(similarities.tolist(), rows.tolist(), strict=True)
         ]
+
+
+def _compared(model: OriginModel, features: np.ndarray) -> np.ndarray:
+    """What images are compared by: float array (n, d)."""
+    said = model.head.log_probabilities(features)
+    if len(said) == 1:
+        return model.head.embed(features)
+    return said.transpose(1, 0, 2).reshape(len(features), -1).astype(np.float32)

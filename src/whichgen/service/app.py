@@ -44,7 +44,7 @@ STATIC = Path(__file__).parent / "static"
 #: Characters of an origin's name that can be a folder's, too.
 _NAME = r"^[\w][\w .+-]{0,63}$"
 
-Images = Annotated[list[UploadFile], File(description="image files")]
+Images = Annotated[list[UploadFile], File(min_length=1, description="image files")]
 
 
 def _responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

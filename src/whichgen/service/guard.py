@@ -10,6 +10,7 @@ from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,10 +28,6 @@ _SECURITY = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )
-
-
-class _TooLarge(Exception):
-    """The body has more bytes than a request may have."""
 
 
 class Guard:
@@ -61,19 +58,7 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, secured)
             return
-        started = False
-
-        async def watched(message: Message) -> None:
-            nonlocal started
-            started = True
-            await secured(message)
-
-        try:
-            await self._app(scope, self._bounded(receive), watched)
-        except _TooLarge:
-            if started:
-                raise
-            await self._too_large()(scope, receive, secured)
+        await self._app(scope, self._bounded(receive), secured)
 
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         headers = Headers(scope=scope)
@@ -85,7 +70,7 @@ class Guard:
             return _problem(403, "requests of other sites' pages are refused.")
         size = headers.get("content-length", "0")
         if size.isdecimal() and int(size) > settings.limits.request_bytes:
-            return self._too_large()
+            return _problem(413, self._too_large)
         if scope["path"] in _OPEN or scope["path"].startswith("/static/"):
             return None
         if settings.api_key and not _holds(headers, settings.api_key):
@@ -103,9 +88,9 @@ class Guard:
         name = urlsplit(f"//{host}").hostname or ""
         return "*" in self._settings.hosts or name in self._settings.hosts
 
-    def _too_large(self) -> JSONResponse:
-        most = self._settings.limits.request_bytes / MIB
-        return _problem(413, f"a request may carry {most:g} MiB.")
+    @property
+    def _too_large(self) -> str:
+        return f"a request may carry {self._settings.limits.request_bytes / MIB:g} MiB."
 
     def _bounded(self, receive: Receive) -> Receive:
         seen = 0
@@ -115,7 +100,8 @@ class Guard:
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > self._settings.limits.request_bytes:
-                raise _TooLarge
+                # FastAPI makes a 400 of any other error while it reads a body.
+                raise HTTPException(413, self._too_large)
             return message
 
         return bounded

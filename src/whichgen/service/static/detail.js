@@ -86,7 +86,7 @@ function heat(support) {
   const most = Math.max(1e-9, ...support.flat().map(Math.abs));
   const context = canvas.getContext("2d");
   support.forEach((row, y) => row.forEach((value, x) => {
-    const strength = 0.75 * Math.sqrt(Math.abs(value) / most);
+    const strength = (0.75 * Math.abs(value)) / most;
     context.fillStyle = value > 0 ? `rgba(230,120,0,${strength})` : `rgba(0,90,200,${strength})`;
     context.fillRect(x, y, 1, 1);
   }));
