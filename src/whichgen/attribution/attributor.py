@@ -132,6 +132,37 @@ class Attributor:
         name = backbone or str(model.encoder["name"])
         return cls(model, load_encoder(name, device=device, dtype=str(model.encoder["dtype"])))
 
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        revision: str | None = None,
+        device: str = "auto",
+        backbone: str = "",
+    ) -> Attributor:
+        """As :meth:`load`, of a folder or of a repository on the Hugging Face hub.
+
+        Parameters
+        ----------
+        name
+            The folder, or ``owner/name``.
+        revision
+            A branch, tag or commit of the repository.
+        """
+        from whichgen.attribution.hub import find_or_fetch
+
+        return cls.load(find_or_fetch(name, revision=revision), device=device, backbone=backbone)
+
+    def push_to_hub(self, repository: str, *, private: bool = True, message: str = "") -> str:
+        """Shares the model and its card on the hub (:func:`whichgen.attribution.hub.push`).
+
+        Returns the address of the commit.
+        """
+        from whichgen.attribution.hub import push
+
+        return push(self.model, repository, private=private, message=message)
+
     def attribute(
         self,
         images: Iterable[ImageLike] | ImageLike,

@@ -87,6 +87,13 @@ def spelled(origin: str) -> str:
     return origin.replace("_", " ")
 
 
+def exact(probability: float) -> str:
+    """``0.9341`` → ``93.4 %``, where several stand side by side."""
+    if probability > 0.999:
+        return "> 99.9 %"
+    return "< 0.1 %" if probability < 0.001 else f"{100 * probability:.1f} %"
+
+
 def percentage(probability: float) -> str:
     """``0.934`` → ``93 %``; never a round 0 or 100, which nothing is."""
     if probability > 0.99:

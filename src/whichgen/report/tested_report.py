@@ -12,6 +12,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from whichgen.atomic import write_text
+from whichgen.attribution.card import model_card
 from whichgen.attribution.model import save_model
 from whichgen.data.duplicates import Track
 from whichgen.evaluation.bootstrap import Interval
@@ -37,6 +38,7 @@ def write_tested(
     of the plots that ``draw`` gave.
     """
     save_model(found.model, folder / "model")
+    write_text(folder / "model" / "README.md", model_card(found.model, str(folder)))
     write_text(folder / "results.json", to_json({**_results(found), **results}))
     write_csv(folder / "unknown.csv", [unknown_row(r, digits=False) for r in all_unknown(found)])
     write_csv(folder / "predictions.csv", _predictions(found))

@@ -14,7 +14,7 @@ from fpdf.enums import WrapMode, XPos, YPos
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib import get_data_path
 
-from whichgen.attribution.verdict import spelled
+from whichgen.attribution.verdict import exact, spelled
 from whichgen.data.images import decode, thumbnail
 from whichgen.errors import ImageError
 from whichgen.service.schemas import ImageOut, ModelOut
@@ -85,6 +85,7 @@ def case_html(cases: Sequence[Case], model: ModelOut) -> bytes:
     environment = Environment(
         loader=PackageLoader("whichgen.service", "."), autoescape=True, undefined=StrictUndefined
     )
+    environment.filters["exact"] = exact
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
     template = environment.get_template("case.html.j2")
     return template.render(cases=cases, made=made(model), caveats=CAVEATS).encode()
@@ -124,7 +125,7 @@ class _Page(FPDF):
         """A paragraph."""
         self.set_font("DejaVu", "B" if bold else "", size)
         self.multi_cell(
-            0, 0.55 * size, text, new_x=XPos.LMARGIN, new_y=YPos.NEXT, wrapmode=WrapMode.CHAR
+            0, 0.55 * size, text, new_x=XPos.LMARGIN, new_y=YPos.NEXT, wrapmode=WrapMode.WORD
         )
 
     def case(self, case: Case) -> None:
@@ -143,7 +144,7 @@ class _Page(FPDF):
             self.line_of(
                 f"Open-set score {answer.score:.4g}, {side} the threshold {answer.threshold:.4g}."
             )
-            self.line_of("; ".join(f"{origin} {100 * p:.1f} %" for origin, p in case.ranked))
+            self.line_of("; ".join(f"{origin} {exact(p)}" for origin, p in case.ranked))
         if answer.evidence:
             for text in answer.evidence.contradictions:
                 self.line_of(f"Contradiction: {text}", bold=True)
