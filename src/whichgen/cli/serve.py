@@ -86,11 +86,12 @@ def serve(
         keep_uploads.mkdir(parents=True, exist_ok=True)
     if host not in ("127.0.0.1", "localhost", "::1") and not settings.api_key:
         warn(f"note: others can reach {host}; set {_KEY} so that only those with the key may ask.")
-    app = create_app(Attributor.load(model, device=device, backbone=backbone), settings)
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_PATIENCE)
-    )
+    # The port first: that it is taken should not be said after a minute of loading.
     with _listening(host, port) as listener:
+        app = create_app(Attributor.load(model, device=device, backbone=backbone), settings)
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_PATIENCE)
+        )
         say(f"whichgen is on http://{_authority(host, listener)}/ – Ctrl-C stops it.")
         # uvicorn stops in order on Ctrl-C, and passes it on only then.
         with contextlib.suppress(KeyboardInterrupt):
