@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from whichgen.cli.console import guarded, say, warn
+from whichgen.cli.console import guarded, needs_extra, say, warn
 from whichgen.cli.options import Device
 from whichgen.cli.robustness import Backbone, ModelFolder
 from whichgen.errors import DataError
@@ -55,16 +55,11 @@ def serve(
 
     With WHICHGEN_API_KEY set, the API asks for it.
     """
-    try:
+    with needs_extra("serve"):
         import uvicorn
 
         from whichgen.service.app import create_app
         from whichgen.service.settings import MIB, Limits, Settings
-    except ModuleNotFoundError as error:
-        raise DataError(
-            f"{error.name} is not installed: pip install 'whichgen[serve]' brings what a service "
-            "needs."
-        ) from None
     from whichgen.attribution.attributor import Attributor
 
     settings = Settings(

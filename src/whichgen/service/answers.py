@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from whichgen.attribution.attributor import Attribution, Attributor
+from whichgen.attribution.attributor import Attribution
 from whichgen.attribution.model import OriginModel
 from whichgen.attribution.nearest import Neighbour
 from whichgen.attribution.verdict import verdict
@@ -20,6 +20,9 @@ from whichgen.service.settings import Settings
 from whichgen.service.uploads import Upload
 from whichgen.version import __version__
 
+#: How many nearest exemplars are told.
+NEAREST = 6
+
 #: Ends of the gauge: it shows scores as far below the threshold as known ones are above it.
 _KNOWN = (0.05, 0.95)
 
@@ -30,9 +33,8 @@ def model_digest(model: OriginModel) -> str:
     return fingerprint([model.data_hash, *model.origins, f"{model.threshold!r}", *arrays])
 
 
-def describe(attributor: Attributor, settings: Settings, digest: str) -> ModelOut:
+def describe(model: OriginModel, settings: Settings, digest: str) -> ModelOut:
     """What a client may know of the model."""
-    model = attributor.model
     return ModelOut(
         whichgen=__version__,
         digest=digest,

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastapi import HTTPException, UploadFile
-
 from whichgen.atomic import replacing
 from whichgen.data.images import Header, header
 from whichgen.errors import ImageError
@@ -44,24 +42,9 @@ class Upload:
     error: str
 
 
-async def read_uploads(files: Sequence[UploadFile], limits: Limits) -> list[Upload]:
-    """The images of a request; one that is over a limit or is no image carries its ``error``.
-
-    Raises
-    ------
-    HTTPException
-        413: too many images.
-    """
-    if len(files) > limits.request_images:
-        raise HTTPException(
-            413, f"{len(files)} images; a request may carry {limits.request_images}."
-        )
-    return [await _read(file, limits) for file in files]
-
-
-async def _read(file: UploadFile, limits: Limits) -> Upload:
-    name = _clean(file.filename or "image")
-    data = await file.read()
+def inspect(name: str, data: bytes, limits: Limits) -> Upload:
+    """An upload of this content; one that is over a limit or is no image carries its ``error``."""
+    name = _clean(name)
     found, error = None, ""
     if len(data) > limits.image_bytes:
         error = (
