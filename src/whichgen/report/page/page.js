@@ -1,0 +1,107 @@
+"use strict";
+(() => {
+  const plots = [...document.querySelectorAll(".plot")];
+  const pictures = JSON.parse(document.getElementById("pictures").textContent);
+  const tip = document.getElementById("tip");
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const figures = new Map();
+
+  // A figure in the page's colours, whichever they are now.
+  function painted(figure) {
+    const css = getComputedStyle(document.documentElement);
+    const colour = (name) => css.getPropertyValue(name).trim();
+    const { layout } = figure;
+    Object.assign(layout, {
+      paper_bgcolor: "rgba(0,0,0,0)",
+      plot_bgcolor: "rgba(0,0,0,0)",
+      font: { color: colour("--ink"), family: css.fontFamily || "sans-serif", size: 13 },
+      hoverlabel: { bgcolor: colour("--paper"), bordercolor: colour("--line"), font: { color: colour("--ink") } },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("--soft"), activecolor: colour("--accent") },
+    });
+    for (const name of Object.keys(layout)) {
+      if (/^[xy]axis/.test(name)) layout[name].gridcolor = colour("--line");
+    }
+    for (const trace of figure.data) {
+      if (trace.type === "heatmap") trace.colorscale = [[0, colour("--paper")], [1, colour("--accent")]];
+    }
+    return figure;
+  }
+
+  function draw(place) {
+    if (figures.has(place)) return;
+    const figure = JSON.parse(document.getElementById(place.dataset.figure).textContent);
+    figures.set(place, figure);
+    painted(figure);
+    Plotly.newPlot(place, figure.data, figure.layout, {
+      responsive: true,
+      displaylogo: false,
+      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+    });
+    if (place.dataset.kind === "map") listen(place);
+  }
+
+  function repaint() {
+    for (const [place, figure] of figures) {
+      painted(figure);
+      Plotly.react(place, figure.data, figure.layout);
+    }
+  }
+
+  function show(place, point) {
+    const [origin, answer, score, number] = point.customdata;
+    const image = tip.querySelector("img");
+    image.hidden = number < 0;
+    if (number >= 0) image.src = pictures[number];
+    tip.querySelector("div").textContent =
+      `true: ${origin}\nanswer: ${answer}` + (score === null ? "" : `\nscore: ${score.toPrecision(6)}`);
+    tip.hidden = false;
+    const box = place.getBoundingClientRect();
+    const x = box.left + point.xaxis._offset + point.xaxis.l2p(point.x) + 14;
+    const y = box.top + point.yaxis._offset + point.yaxis.l2p(point.y) + 14;
+    tip.style.left = `${Math.max(4, Math.min(x, innerWidth - tip.offsetWidth - 4))}px`;
+    tip.style.top = `${Math.max(4, Math.min(y, innerHeight - tip.offsetHeight - 4))}px`;
+  }
+
+  // Pointer, finger or arrow keys: each shows the image under it.
+  function listen(place) {
+    const hide = () => { tip.hidden = true; };
+    place.on("plotly_hover", (event) => show(place, event.points[0]));
+    place.on("plotly_unhover", hide);
+    place.addEventListener("blur", hide);
+    addEventListener("scroll", hide, { passive: true });
+    const every = place.data.flatMap((trace, c) => trace.x.map((_, p) => ({ curveNumber: c, pointNumber: p })));
+    let at = -1;
+    place.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+      if (event.key === "Escape") hide();
+      if (!step || !every.length) return;
+      event.preventDefault();
+      at = (at + step + every.length) % every.length;
+      Plotly.Fx.hover(place, [every[at]]);
+    });
+  }
+
+  // Drawn when they come near, so that a page of many plots opens at once.
+  const near = new IntersectionObserver(
+    (seen) => {
+      for (const { isIntersecting, target } of seen) {
+        if (isIntersecting) {
+          near.unobserve(target);
+          draw(target);
+        }
+      }
+    },
+    { rootMargin: "800px" },
+  );
+  plots.forEach((place) => near.observe(place));
+  dark.addEventListener("change", repaint);
+  addEventListener("beforeprint", () => {
+    document.documentElement.classList.add("print");
+    plots.forEach(draw);
+    repaint();
+  });
+  addEventListener("afterprint", () => {
+    document.documentElement.classList.remove("print");
+    repaint();
+  });
+})();

@@ -1,0 +1,443 @@
+"""The page itself: what of runs is told, in which order, as one HTML file."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from whichgen.atomic import write_text
+from whichgen.data.duplicates import Track, untracked
+from whichgen.experiments.lowdata import LowDataPoint
+from whichgen.report.controls_report import SUSPICIOUS
+from whichgen.report.fusion_report import candidate_rows
+from whichgen.report.page.curves import (
+    block_panel,
+    lowdata_panel,
+    reliability_panel,
+    robustness_panel,
+)
+from whichgen.report.page.figures import (
+    closed_panel,
+    map_panel,
+    open_panel,
+    oscr_panel,
+    roc_panel,
+    score_panel,
+)
+from whichgen.report.page.panels import Panel
+from whichgen.report.page.read import Run
+from whichgen.report.page.rows import (
+    FIRST,
+    Mistake,
+    control_rows,
+    first_figures,
+    flat_rows,
+    image_rows,
+    known_mistakes,
+    level_rows,
+    origin_rows,
+    side_by_side,
+    synthetic_rows,
+    unknown_mistakes,
+)
+from whichgen.report.page.thumbnails import Thumbnails
+from whichgen.report.tables import Row, percent
+from whichgen.report.tested_report import headline_rows, unknown_row
+from whichgen.version import __version__
+
+#: Images beside points of a map, and of errors of either kind.
+MAP_IMAGES, MISTAKES = 400, 12
+
+_PROTOCOLS = {
+    "clean": "clean: what was chosen was chosen on other unknown generators than it is tested on",
+    "paper": "paper: as the first implementation did it, which flatters (see the note)",
+}
+
+
+def write_page(
+    runs: Sequence[Run],
+    file: Path,
+    *,
+    lowdata: Sequence[LowDataPoint] = (),
+    images: bool = True,
+    track: Track = untracked,
+) -> Thumbnails:
+    """Writes the page of one run, or of several side by side.
+
+    Parameters
+    ----------
+    lowdata
+        Fits on few images, if there is an experiment of them to tell of.
+    images
+        Show test images, as far as they still lie where they were tested.
+
+    Returns
+    -------
+    Thumbnails
+        Those on the page, and which could not be read.
+    """
+    labels = _labels(runs)
+    pictures = Thumbnails(images)
+    shown: list[dict[str, Any]] = []
+    for label, run in track(labels.items(), description="Reporting", total=len(labels)):
+        shown.append(_run_context(f"run{len(shown) + 1}", label, run, pictures))
+    scripts = {"plotly_js": get_plotlyjs(), "page_js": _text("page.js")}
+    title = (
+        f"Which generator made it? {shown[0]['label']}"
+        if len(shown) == 1
+        else f"Which generator made it? {len(shown)} runs side by side"
+    )
+    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(
+        _text("page.html.j2")
+    )
+    page = template.render(
+        title=title,
+        policy=_policy(scripts.values()),
+        css=Markup(_text("page.css")),
+        runs=shown,
+        together=_together(labels) if len(labels) > 1 else None,
+        lowdata=lowdata_panel(lowdata) if lowdata else None,
+        pictures=pictures.uris,
+        version=__version__,
+        **{name: Markup(text) for name, text in scripts.items()},
+    )
+    write_text(file, page)
+    return pictures
+
+
+def _text(name: str) -> str:
+    return (files("whichgen.report.page") / name).read_text(encoding="utf-8")
+
+
+def _policy(scripts: Any) -> str:
+    """Nothing is loaded from anywhere, and no script runs but these, whatever a name contains."""
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+        for script in scripts
+    )
+    # plotly writes styles into the page, and draws a picture to save by way of a blob.
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _labels(runs: Sequence[Run]) -> dict[str, Run]:
+    """The runs by names that differ."""
+
+    def name(run: Run) -> str:
+        encoder = run.results.provenance.get("encoder", {}).get("name", "")
+        return f"{run.head}, {Path(str(encoder)).name}" if encoder else run.head
+
+    if len(runs) == 1:
+        return {name(runs[0]): runs[0]}
+    return {f"{i}: {name(run)}": run for i, run in enumerate(runs, start=1)}
+
+
+def _together(runs: Mapping[str, Run]) -> dict[str, Any]:
+    first, *others = runs.values()
+    same = all(
+        np.array_equal(a, b)
+        for other in others
+        for a, b in zip(first.predictions.paths, other.predictions.paths, strict=True)
+    )
+    panels = [panel for panel in (roc_panel(runs), oscr_panel(runs)) if panel]
+    return {
+        "rows": side_by_side(runs),
+        "panels": panels,
+        "warnings": []
+        if same
+        else [
+            "These runs were not tested on the same images: a difference between their figures may "
+            "be one of the images."
+        ],
+    }
+
+
+def _run_context(prefix: str, label: str, run: Run, pictures: Thumbnails) -> dict[str, Any]:
+    results = run.results
+    wrong, accepted = known_mistakes(run, MISTAKES), unknown_mistakes(run, MISTAKES)
+    pictures.add(one.path for one in (*wrong, *accepted))
+    if run.map is not None:
+        order = np.argsort(run.map.origins, kind="stable")
+        taken = np.unique(np.linspace(0, len(order) - 1, MAP_IMAGES).round().astype(int))
+        pictures.add(run.map.paths[order[taken]].tolist())
+    panels, absent = _panels(run, pictures)
+    contents = {
+        "controls": "Controls",
+        "origins": "Known origins",
+        "unknown": "Unknown generators",
+        "plots": "Plots",
+        **({"fusion": "What was fused"} if run.fused else {}),
+        "errors": "Errors",
+        "data": "Data card",
+        "model": "Model card",
+    }
+    return {
+        "id": prefix,
+        "label": label,
+        "folder": str(run.folder),
+        "contents": list(contents.items()),
+        "asked": _asked(run),
+        "facts": _facts(run),
+        "warnings": _warnings(run),
+        "notes": list(dict.fromkeys((*results.protocol.notes, *results.notes))),
+        "drawn": "images" if run.predictions.groups is None else "groups of images",
+        "first": _first(run),
+        "headline": headline_rows(results.test, results.intervals),
+        "leaks": control_rows(run),
+        "verdict": results.leak_check.verdict if results.leak_check else "",
+        "shuffled": _shuffled(run),
+        "origin_rows": origin_rows(run),
+        "unknown_rows": [unknown_row(r) for r in (*results.test.unknown, *results.test.groups)],
+        "synthetic": synthetic_rows(run),
+        "levels": level_rows(run),
+        "panels": panels,
+        "absent": absent,
+        "members": candidate_rows(results.members, "members"),
+        "chosen": results.selection.get("members", ""),
+        "scores": candidate_rows(results.scores, "score"),
+        "experts": _experts(run),
+        "wrong": _with_pictures(wrong, run, pictures),
+        "accepted": _with_pictures(accepted, run, pictures),
+        "pictures": _about_pictures(pictures),
+        "images": image_rows(run),
+        "images_about": ""
+        if results.images
+        else "An older run: it kept the numbers of test images only.",
+        "data": _data(run),
+        "model": _model(run),
+        "record": flat_rows(results.provenance),
+    }
+
+
+def _panels(run: Run, pictures: Thumbnails) -> tuple[list[Panel], list[str]]:
+    """The plots that there are, and a line for each that is missing."""
+    alone = {"all unknown": run}
+    calibration = run.results.calibration
+    found = {
+        "ROC and OSCR: there are no unknown test images.": roc_panel(alone),
+        "": oscr_panel(alone),
+        "closed": closed_panel(run),
+        "open": open_panel(run),
+        "blocks": block_panel(run),
+        "scores": score_panel(run),
+        "Reliability: the run did not keep it.": reliability_panel(calibration)
+        if calibration
+        else None,
+        "Map of the test images: the run's folder has no embedding.csv. Runs of whichgen "
+        f"{__version__} write it; fit again to see it.": map_panel(run, pictures.number),
+        "Robustness: not measured yet; `whichgen robustness RUN` does.": robustness_panel(
+            run.robustness
+        ),
+    }
+    absent = [name for name, panel in found.items() if panel is None and " " in name]
+    return [panel for panel in found.values() if panel], absent
+
+
+def _asked(run: Run) -> str:
+    test = run.results.test
+    strange = [one.name for one in test.unknown]
+    start = (
+        f"Which of {len(run.origins)} known origins made an image: {_listed(run.origins)}? "
+        f"{test.known_images} test images are of them."
+    )
+    if not strange:
+        return f"{start} There are no images of unknown generators."
+    return (
+        f"{start} Or was it none of them? For that stand {test.unknown_images} images of "
+        f"{_listed(strange)}, which the model has never seen."
+    )
+
+
+def _facts(run: Run) -> list[Row]:
+    results = run.results
+    low_high = results.threshold.true_rate_interval
+    kept = f"keeps {100 * results.threshold.tpr:g} % of known validation images"
+    if low_high:
+        kept += f", and {100 * low_high[0]:.1f} to {100 * low_high[1]:.1f} % of all like them"
+    facts = {
+        "Encoder": results.provenance.get("encoder", {}).get("name", "–"),
+        "Head": _head(run),
+        "Chosen by": f"{results.selection.get('metric', 'validation')} on validation",
+        "Protocol": _PROTOCOLS.get(results.protocol.name, results.protocol.name),
+        "Open-set score": results.score.replace("_", " "),
+        "Threshold": f"{results.threshold.value:.6g}; {kept}",
+    }
+    return [{"": name, "value": value} for name, value in facts.items()]
+
+
+def _head(run: Run) -> str:
+    chosen = run.results.selection
+    if run.fused:
+        experts = f", {len(run.results.experts)} experts" if run.results.experts else ""
+        return (
+            f"fusion of {chosen.get('members')}, C = {chosen.get('value', 0):g}, shrinkage "
+            f"{chosen.get('shrinkage', 0):g}{experts}"
+        )
+    return (
+        f"{run.head} on block {chosen.get('block')}, {chosen.get('parameter')} = "
+        f"{chosen.get('value', 0):.4g}"
+    )
+
+
+def _warnings(run: Run) -> list[str]:
+    results = run.results
+    found: list[str] = []
+    if results.protocol.name == "paper":
+        found += results.protocol.notes
+    if results.leak_check and results.leak_check.leaks:
+        found.append(results.leak_check.verdict)
+    if results.shuffled_labels and results.shuffled_labels.suspicious:
+        found.append(SUSPICIOUS)
+    if not len(run.unknown):
+        found.append(
+            "There are no unknown test images: only closed-set figures. How never-seen generators "
+            "are rejected was not measured."
+        )
+    if results.skipped:
+        found.append(f"{len(results.skipped)} files were not readable: see skipped.txt.")
+    return found
+
+
+def _first(run: Run) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": FIRST[name],
+            "value": percent(value),
+            "interval": f"{percent(bounds[0])} – {percent(bounds[1])}" if bounds else "",
+            "left": f"{100 * bounds[0]:.2f}" if bounds else "",
+            "width": f"{100 * (bounds[1] - bounds[0]):.2f}" if bounds else "",
+        }
+        for name, (value, bounds) in first_figures(run).items()
+    ]
+
+
+def _shuffled(run: Run) -> str:
+    control = run.results.shuffled_labels
+    if control is None:
+        return "The control by shuffled labels was switched off."
+    found = [shuffle.balanced_accuracy for shuffle in control.shuffles]
+    p = "" if control.p_value is None else f" (p = {control.p_value:.2g}, Student's t)"
+    verdict = (
+        SUSPICIOUS
+        if control.suspicious
+        else "That is no more than chance allows: labels reach the figures in no other way."
+    )
+    return (
+        f"The same head fitted {len(found)} times on permuted training labels: balanced accuracy "
+        f"{percent(control.mean)} % on average, {percent(min(found))} to {percent(max(found))} %. "
+        f"Guessing has {percent(control.chance)} %{p}, the model "
+        f"{percent(run.results.test.closed.macro_recall)} %. {verdict}"
+    )
+
+
+def _experts(run: Run) -> list[Row]:
+    return [
+        {
+            "perturbation": expert.get("perturbation") or "none",
+            "members": expert.get("members", "–"),
+            "val AUROC": percent(expert.get("auroc")),
+            "val OSCR": percent(expert.get("oscr")),
+            "val accuracy": percent(expert.get("accuracy")),
+        }
+        for expert in run.results.experts
+    ]
+
+
+def _with_pictures(
+    found: Sequence[Mistake], run: Run, pictures: Thumbnails
+) -> list[dict[str, Any]]:
+    base = _common_folder(run)
+    return [
+        {
+            **asdict(one),
+            "file": one.path.removeprefix(base),
+            "picture": pictures.uri(one.path),
+        }
+        for one in found
+    ]
+
+
+def _common_folder(run: Run) -> str:
+    """The folder that all test images are in, with a slash; it would only take room."""
+    paths = [str(path) for half in run.predictions.paths for path in half.tolist()]
+    try:
+        return f"{os.path.commonpath([str(Path(p).parent.parent) for p in paths])}/"
+    except ValueError:  # some absolute, some not
+        return ""
+
+
+def _about_pictures(pictures: Thumbnails) -> str:
+    if not pictures.wanted:
+        return "Images were left out on request (--no-images)."
+    if pictures.gone:
+        return (
+            f"{len(pictures.gone)} images do not lie where they were tested any more, or can't be "
+            "read, and are left out."
+        )
+    return ""
+
+
+def _data(run: Run) -> list[Row]:
+    record = run.results.provenance
+    config = record.get("config", {})
+
+    def names(key: str) -> str:
+        return _listed(config.get(key) or []) or "–"
+
+    facts = {
+        "Data": config.get("data", "–"),
+        "Unknown generators": names("unknown"),
+        "… of them for validation": names("unknown_val"),
+        "Shares of train, validation, test": names("fractions"),
+        "Groups": config.get("groups") or "none given; near-duplicates go together by themselves",
+        "Perturbed copies in training": names("augment"),
+        "Images a class, at most": config.get("per_class", "–"),
+        "Digest of images, origins and parts": record.get("data_hash", "–"),
+        "Files not readable": len(run.results.skipped),
+    }
+    return [{"": name, "value": value} for name, value in facts.items()]
+
+
+def _model(run: Run) -> list[Row]:
+    results, record = run.results, run.results.provenance
+    encoder = record.get("encoder", {})
+    facts = {
+        "Encoder": encoder.get("name", "–"),
+        "Hash of its weights": encoder.get("weights_hash", "–"),
+        "Blocks": f"{encoder.get('blocks', '–')}, computed in {encoder.get('dtype', '–')}",
+        "Head": _head(run),
+        "Open-set score": results.score,
+        "Threshold": f"{results.threshold.value:.6g}",
+        "Temperature of probabilities": f"{results.temperature:.4g}",
+        "Known origins": _listed(run.origins),
+        "Seeds": ", ".join(f"{k} {v}" for k, v in record.get("seeds", {}).items()) or "–",
+        "Made by": f"whichgen {record.get('whichgen', '–')}, Python {record.get('python', '–')}, "
+        f"{record.get('machine', '–')}, {record.get('time', '–')}",
+        "Command": record.get("command", "–"),
+    }
+    if results.coverage:
+        facts["Prediction sets"] = (
+            f"asked to hold the true origin of {100 * results.coverage.asked:g} % of known images, "
+            f"they hold it for {percent(results.coverage.coverage)} % and are of "
+            f"{results.coverage.mean_size:.2f} origins on average"
+        )
+    return [{"": name, "value": value} for name, value in facts.items()]
+
+
+def _listed(names: Sequence[Any]) -> str:
+    """``a, b and c``."""
+    texts = [str(name) for name in names]
+    return " and ".join(filter(None, [", ".join(texts[:-1]), *texts[-1:]]))
