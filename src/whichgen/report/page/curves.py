@@ -32,7 +32,7 @@ def block_panel(run: Run) -> Panel | None:
     blocks = run.results.blocks
     if not blocks:
         return None
-    parameter = str(run.results.selection.get("parameter", "value"))
+    parameter = run.results.selection.parameter
     plot = figure("block, counted from 0", "%", height=400)
     numbers = [block["block"] for block in blocks]
     for i, (metric, name) in enumerate(_METRICS.items()):
@@ -50,7 +50,7 @@ def block_panel(run: Run) -> Panel | None:
                         dash=dash,
                     )
                 )
-    chosen = run.results.selection.get("block")
+    chosen = run.results.selection.block
     if chosen is not None:
         mark(plot, chosen, f"chosen: {chosen}")
     plot.update_yaxes(range=[0, 102])
@@ -131,8 +131,17 @@ def robustness_panel(points: Sequence[RobustnessPoint]) -> Panel | None:
     clean = next((p for p in points if p.perturbation is None), None)
     if not kinds:
         return None
-    plot = make_subplots(rows=len(kinds), cols=1, subplot_titles=kinds, vertical_spacing=0.5 / 6)
-    plot.update_layout(**figure("", "", height=90 + 210 * len(kinds)).layout.to_plotly_json())
+    height = 210 * len(kinds)
+    units = {p.perturbation.kind: p.perturbation.unit for p in points if p.perturbation}
+    plot = make_subplots(
+        rows=len(kinds),
+        cols=1,
+        subplot_titles=[f"{kind}: {units[kind]}" for kind in kinds],
+        vertical_spacing=min(0.5, 56 / height),
+    )
+    plot.update_layout(**figure("", "", height=height + 110).layout.to_plotly_json())
+    # Above the first one's title.
+    plot.update_layout(legend={"y": 1 + 30 / height}, margin={"t": 60})
     for row, kind in enumerate(kinds, start=1):
         of_kind = [
             (p.perturbation, p) for p in points if p.perturbation and p.perturbation.kind == kind
@@ -161,7 +170,6 @@ def robustness_panel(points: Sequence[RobustnessPoint]) -> Panel | None:
         # The strongest to the right, also where that is the smallest number.
         falling = INTENSITIES[kind][0] > INTENSITIES[kind][-1]
         plot.update_xaxes(
-            title_text=of_kind[0][0].unit,
             autorange="reversed" if falling else True,
             automargin=True,
             zeroline=False,

@@ -1,97 +1,34 @@
-"""The plots of the page that are made of a run's answers, one function each."""
+"""The plots of the page that are made of a run's answers: matrices, scores, the map."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
-from whichgen.evaluation.detection import Detection, roc
-from whichgen.evaluation.oscr import oscr_curve
 from whichgen.openset.threshold import UNKNOWN
 from whichgen.report.page.panels import (
     DARK_GREY,
-    DASHES,
     GREY,
-    PALETTE,
     Panel,
     colour,
     figure,
     guide,
-    line,
     mark,
     short,
     shown,
-    thinned,
 )
 from whichgen.report.page.read import Run
 from whichgen.report.page.rows import matrix_rows, neighbour_rows, open_counts
-from whichgen.report.tables import Row, percent
+from whichgen.report.tables import Row
 
-#: More curves than that in one plot can't be told apart.
-_MOST_CURVES = 8
-#: Where the tables read the curves.
-_RATES = (0.01, 0.05, 0.1, 0.2, 0.5)
 #: More cells than that have no room for numbers.
 _MOST_CELLS = 400
+#: Nearer to 1 than this no probability is told from another.
+_TINY = 1e-16
 
 _SYMBOLS = ("x", "cross", "diamond-open", "square-open", "triangle-up-open", "star-open")
-
-
-@dataclass(frozen=True)
-class _Curve:
-    """A curve over false-positive rates, with the area under it."""
-
-    name: str
-    x: np.ndarray
-    y: np.ndarray
-    area: float
-    style: Mapping[str, Any]
-
-
-def roc_panel(runs: Mapping[str, Run]) -> Panel | None:
-    """Known images kept over unknown images accepted; ``None`` without unknown images."""
-    curves = _curves(
-        runs,
-        lambda run, scores: roc(run.known.scores, scores),
-        lambda detection, _: detection.auroc,
-    )
-    if not curves:
-        return None
-    found = _curve_figure(curves, "known images kept")
-    guide(found, (0, 0), (1, 1))
-    return Panel(
-        "roc",
-        "ROC: known against unknown",
-        found,
-        "Each point is a threshold on the open-set score. The further up and left a curve runs, "
-        "the better known and unknown images are told apart; the dotted diagonal is guessing.",
-        _curve_rows(curves, "AUROC", "kept"),
-    )
-
-
-def oscr_panel(runs: Mapping[str, Run]) -> Panel | None:
-    """Known images right and kept over unknown images accepted; ``None`` without unknown ones."""
-    curves = _curves(
-        runs,
-        lambda run, scores: oscr_curve(
-            run.known.scores, run.known.predicted == run.known.labels(run.origins), scores
-        ),
-        lambda _, oscr: oscr,
-    )
-    if not curves:
-        return None
-    return Panel(
-        "oscr",
-        "OSCR: right origin against unknown",
-        _curve_figure(curves, "known images right and kept"),
-        "As ROC, but a known image counts only if its origin is right, too. The curve ends at the "
-        "closed-set accuracy; the area under it is OSCR.",
-        _curve_rows(curves, "OSCR", "right and kept"),
-    )
 
 
 def closed_panel(run: Run) -> Panel:
@@ -126,8 +63,14 @@ def open_panel(run: Run) -> Panel:
 def score_panel(run: Run) -> Panel:
     """Histograms of the open-set score with the threshold."""
     every = np.concatenate([run.known.scores, run.unknown.scores])
+    # Probabilities of a sure head differ in how many nines they have.
+    nines = run.results.score == "max_probability" and float(np.median(every)) > 0.99
+
+    def scale(scores: np.ndarray) -> np.ndarray:
+        return -np.log10(np.maximum(1 - scores, _TINY)) if nines else scores
+
     # The lowest hundredth lies in the first bin: one far image must not press all others together.
-    low, high = float(np.quantile(every, 0.01)), float(every.max())
+    low, high = float(scale(np.quantile(every, 0.01))), float(scale(every).max())
     edges = np.linspace(low, high if high > low else low + 1, 41)
     correct = run.known.predicted == run.known.labels(run.origins)
     found = figure("score (high looks known)", "% of known, of unknown images", barmode="overlay")
@@ -139,7 +82,7 @@ def score_panel(run: Run) -> Panel:
     ):
         if not len(scores):
             continue
-        counts, _ = np.histogram(np.maximum(scores, low), edges)
+        counts, _ = np.histogram(np.maximum(scale(scores), low), edges)
         found.add_bar(
             x=((edges[:-1] + edges[1:]) / 2).tolist(),
             y=(100 * counts / total).tolist(),
@@ -148,23 +91,34 @@ def score_panel(run: Run) -> Panel:
             marker={"color": shade, "line": {"width": 0}},
             opacity=0.6,
             customdata=counts.tolist(),
-            hovertemplate="score %{x:.4g}: %{customdata} images (%{y:.1f} %)"
-            "<extra>%{fullData.name}</extra>",
+            hovertemplate="%{customdata} images (%{y:.1f} %)<extra>%{fullData.name}</extra>",
         )
         quartiles = np.quantile(scores, [0, 0.25, 0.5, 0.75, 1])
         names = ("lowest", "lower quartile", "median", "upper quartile", "highest")
         rows.append(
             {"images": name, "count": len(scores)}
-            | {k: f"{v:.6g}" for k, v in zip(names, quartiles.tolist(), strict=True)}
+            | {k: f"{v:.9g}" for k, v in zip(names, quartiles.tolist(), strict=True)}
         )
-    mark(found, run.threshold, "threshold")
+    if nines:
+        found.update_xaxes(
+            tickvals=list(range(17)),
+            ticktext=[
+                "0",
+                "0.9",
+                "0.99",
+                "0.999",
+                *(f"1 − 10<sup>−{n}</sup>" for n in range(4, 17)),
+            ],
+        )
+    mark(found, float(scale(np.array(run.threshold))), "threshold")
+    name = run.results.score.replace("_", " ")
     return Panel(
         "scores",
         "Open-set score",
         found,
-        f"The score `{run.results.score}` of test images. Those left of the threshold, "
-        f"{run.threshold:.6g}, are answered “{UNKNOWN}”; grey on its right is mistaken for a known "
-        "origin. The lowest hundredth is in the first bar.",
+        f"The score ({name}) of test images. Those left of the threshold, {run.threshold:.6g}, are "
+        f"answered “{UNKNOWN}”; grey on its right is mistaken for a known origin. The lowest "
+        "hundredth is in the first bar.",
         rows,
     )
 
@@ -215,63 +169,6 @@ def map_panel(run: Run, pictures: Mapping[str, int]) -> Panel | None:
         "mean nothing. Point at an image, or put the focus on the plot and use the arrow keys.",
         neighbour_rows(run),
     )
-
-
-def _curves(
-    runs: Mapping[str, Run],
-    curve: Callable[[Run, np.ndarray], tuple[np.ndarray, np.ndarray]],
-    area: Callable[[Detection, float], float],
-) -> list[_Curve]:
-    """Each generator's curve and that of all unknown images; of several runs only the latter."""
-    found = []
-    for i, (label, run) in enumerate(runs.items()):
-        test = run.results.test
-        if test.detection is None or test.oscr is None:
-            continue
-        alone = len(runs) == 1
-        if alone and 1 < len(test.unknown) <= _MOST_CURVES:
-            found += [
-                _Curve(
-                    one.name,
-                    *curve(run, run.unknown.scores[run.unknown.origins == one.name]),
-                    area(one.detection, one.oscr),
-                    {"color": (DARK_GREY, GREY)[j % 2], "width": 1.5, "dash": DASHES[j % 4]},
-                )
-                for j, one in enumerate(test.unknown)
-            ]
-        found.append(
-            _Curve(
-                "all unknown" if alone else label,
-                *curve(run, run.unknown.scores),
-                area(test.detection, test.oscr),
-                {"color": colour(i), "width": 3, "dash": DASHES[i // len(PALETTE) % 4]},
-            )
-        )
-    return found
-
-
-def _curve_figure(curves: Sequence[_Curve], y: str) -> go.Figure:
-    found = figure("unknown images accepted", y, height=420)
-    for one in curves:
-        found.add_trace(line(*thinned(one.x, one.y), one.name, **one.style))
-    found.update_xaxes(range=[-0.01, 1.01], tickformat=".0%")
-    found.update_yaxes(range=[0, 1.02], tickformat=".0%")
-    return found
-
-
-def _curve_rows(curves: Sequence[_Curve], area: str, y: str) -> list[Row]:
-    return [
-        {
-            "unknown images of": one.name,
-            area: percent(one.area),
-            # A step goes up at its place: the highest point that has not passed the rate.
-            **{
-                f"{y} at {100 * rate:g} % accepted": percent(float(one.y[one.x <= rate].max()))
-                for rate in _RATES
-            },
-        }
-        for one in curves
-    ]
 
 
 def _matrix(rows: Sequence[str], columns: Sequence[str], counts: np.ndarray) -> go.Figure:

@@ -14,7 +14,7 @@
     Object.assign(layout, {
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
-      font: { color: colour("--ink"), family: css.fontFamily || "sans-serif", size: 13 },
+      font: { color: colour("--ink"), family: getComputedStyle(document.body).fontFamily, size: 13 },
       hoverlabel: { bgcolor: colour("--paper"), bordercolor: colour("--line"), font: { color: colour("--ink") } },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("--soft"), activecolor: colour("--accent") },
     });
@@ -35,7 +35,11 @@
     Plotly.newPlot(place, figure.data, figure.layout, {
       responsive: true,
       displaylogo: false,
-      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+      displayModeBar: matchMedia("(hover: hover)").matches ? "hover" : false,
+      // No others: plotly has one that sends the figure to a server of its maker.
+      modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],
+      showSendToCloud: false,
+      plotlyServerURL: "",
     });
     if (place.dataset.kind === "map") listen(place);
   }

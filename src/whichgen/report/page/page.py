@@ -19,7 +19,6 @@ from plotly.offline import get_plotlyjs
 from whichgen.atomic import write_text
 from whichgen.data.duplicates import Track, untracked
 from whichgen.experiments.lowdata import LowDataPoint
-from whichgen.report.controls_report import SUSPICIOUS
 from whichgen.report.fusion_report import candidate_rows
 from whichgen.report.page.curves import (
     block_panel,
@@ -31,18 +30,17 @@ from whichgen.report.page.figures import (
     closed_panel,
     map_panel,
     open_panel,
-    oscr_panel,
-    roc_panel,
     score_panel,
 )
 from whichgen.report.page.panels import Panel
 from whichgen.report.page.read import Run
+from whichgen.report.page.roc import oscr_panel, roc_panel
 from whichgen.report.page.rows import (
     FIRST,
     Mistake,
     control_rows,
     first_figures,
-    flat_rows,
+    flat,
     image_rows,
     known_mistakes,
     level_rows,
@@ -52,6 +50,7 @@ from whichgen.report.page.rows import (
     unknown_mistakes,
 )
 from whichgen.report.page.thumbnails import Thumbnails
+from whichgen.report.page.words import asked, data, facts, model, shuffled, warnings
 from whichgen.report.tables import Row, percent
 from whichgen.report.tested_report import headline_rows, unknown_row
 from whichgen.version import __version__
@@ -59,9 +58,13 @@ from whichgen.version import __version__
 #: Images beside points of a map, and of errors of either kind.
 MAP_IMAGES, MISTAKES = 400, 12
 
-_PROTOCOLS = {
-    "clean": "clean: what was chosen was chosen on other unknown generators than it is tested on",
-    "paper": "paper: as the first implementation did it, which flatters (see the note)",
+#: What stands in the place of plots that a run's folder has nothing for.
+_ABSENT = {
+    "roc": "No ROC and OSCR: there are no unknown test images.",
+    "reliability": "No reliability diagram: this older run did not keep what it shows.",
+    "map": "No map of the test images: the run has no embedding.csv, which older versions "
+    "did not write. Fit again to see it.",
+    "robustness": "No robustness curves: “whichgen robustness RUN” measures them.",
 }
 
 
@@ -137,7 +140,7 @@ def _labels(runs: Sequence[Run]) -> dict[str, Run]:
     """The runs by names that differ."""
 
     def name(run: Run) -> str:
-        encoder = run.results.provenance.get("encoder", {}).get("name", "")
+        encoder = run.results.provenance.encoder.get("name", "")
         return f"{run.head}, {Path(str(encoder)).name}" if encoder else run.head
 
     if len(runs) == 1:
@@ -189,16 +192,16 @@ def _run_context(prefix: str, label: str, run: Run, pictures: Thumbnails) -> dic
         "label": label,
         "folder": str(run.folder),
         "contents": list(contents.items()),
-        "asked": _asked(run),
-        "facts": _facts(run),
-        "warnings": _warnings(run),
+        "asked": asked(run),
+        "facts": facts(run),
+        "warnings": warnings(run),
         "notes": list(dict.fromkeys((*results.protocol.notes, *results.notes))),
         "drawn": "images" if run.predictions.groups is None else "groups of images",
         "first": _first(run),
         "headline": headline_rows(results.test, results.intervals),
         "leaks": control_rows(run),
         "verdict": results.leak_check.verdict if results.leak_check else "",
-        "shuffled": _shuffled(run),
+        "shuffled": shuffled(run),
         "origin_rows": origin_rows(run),
         "unknown_rows": [unknown_row(r) for r in (*results.test.unknown, *results.test.groups)],
         "synthetic": synthetic_rows(run),
@@ -206,7 +209,7 @@ def _run_context(prefix: str, label: str, run: Run, pictures: Thumbnails) -> dic
         "panels": panels,
         "absent": absent,
         "members": candidate_rows(results.members, "members"),
-        "chosen": results.selection.get("members", ""),
+        "chosen": results.selection.members,
         "scores": candidate_rows(results.scores, "score"),
         "experts": _experts(run),
         "wrong": _with_pictures(wrong, run, pictures),
@@ -216,99 +219,30 @@ def _run_context(prefix: str, label: str, run: Run, pictures: Thumbnails) -> dic
         "images_about": ""
         if results.images
         else "An older run: it kept the numbers of test images only.",
-        "data": _data(run),
-        "model": _model(run),
-        "record": flat_rows(results.provenance),
+        "data": data(run),
+        "model": model(run),
+        "record": flat(results.provenance.model_dump()),
     }
 
 
 def _panels(run: Run, pictures: Thumbnails) -> tuple[list[Panel], list[str]]:
     """The plots that there are, and a line for each that is missing."""
-    alone = {"all unknown": run}
+    alone = {"": run}
     calibration = run.results.calibration
-    found = {
-        "ROC and OSCR: there are no unknown test images.": roc_panel(alone),
-        "": oscr_panel(alone),
-        "closed": closed_panel(run),
-        "open": open_panel(run),
-        "blocks": block_panel(run),
-        "scores": score_panel(run),
-        "Reliability: the run did not keep it.": reliability_panel(calibration)
-        if calibration
-        else None,
-        "Map of the test images: the run's folder has no embedding.csv. Runs of whichgen "
-        f"{__version__} write it; fit again to see it.": map_panel(run, pictures.number),
-        "Robustness: not measured yet; `whichgen robustness RUN` does.": robustness_panel(
-            run.robustness
-        ),
-    }
-    absent = [name for name, panel in found.items() if panel is None and " " in name]
-    return [panel for panel in found.values() if panel], absent
-
-
-def _asked(run: Run) -> str:
-    test = run.results.test
-    strange = [one.name for one in test.unknown]
-    start = (
-        f"Which of {len(run.origins)} known origins made an image: {_listed(run.origins)}? "
-        f"{test.known_images} test images are of them."
+    drawn = (
+        roc_panel(alone),
+        oscr_panel(alone),
+        closed_panel(run),
+        open_panel(run),
+        block_panel(run),
+        score_panel(run),
+        reliability_panel(calibration) if calibration else None,
+        map_panel(run, pictures.number),
+        robustness_panel(run.robustness),
     )
-    if not strange:
-        return f"{start} There are no images of unknown generators."
-    return (
-        f"{start} Or was it none of them? For that stand {test.unknown_images} images of "
-        f"{_listed(strange)}, which the model has never seen."
-    )
-
-
-def _facts(run: Run) -> list[Row]:
-    results = run.results
-    low_high = results.threshold.true_rate_interval
-    kept = f"keeps {100 * results.threshold.tpr:g} % of known validation images"
-    if low_high:
-        kept += f", and {100 * low_high[0]:.1f} to {100 * low_high[1]:.1f} % of all like them"
-    facts = {
-        "Encoder": results.provenance.get("encoder", {}).get("name", "–"),
-        "Head": _head(run),
-        "Chosen by": f"{results.selection.get('metric', 'validation')} on validation",
-        "Protocol": _PROTOCOLS.get(results.protocol.name, results.protocol.name),
-        "Open-set score": results.score.replace("_", " "),
-        "Threshold": f"{results.threshold.value:.6g}; {kept}",
-    }
-    return [{"": name, "value": value} for name, value in facts.items()]
-
-
-def _head(run: Run) -> str:
-    chosen = run.results.selection
-    if run.fused:
-        experts = f", {len(run.results.experts)} experts" if run.results.experts else ""
-        return (
-            f"fusion of {chosen.get('members')}, C = {chosen.get('value', 0):g}, shrinkage "
-            f"{chosen.get('shrinkage', 0):g}{experts}"
-        )
-    return (
-        f"{run.head} on block {chosen.get('block')}, {chosen.get('parameter')} = "
-        f"{chosen.get('value', 0):.4g}"
-    )
-
-
-def _warnings(run: Run) -> list[str]:
-    results = run.results
-    found: list[str] = []
-    if results.protocol.name == "paper":
-        found += results.protocol.notes
-    if results.leak_check and results.leak_check.leaks:
-        found.append(results.leak_check.verdict)
-    if results.shuffled_labels and results.shuffled_labels.suspicious:
-        found.append(SUSPICIOUS)
-    if not len(run.unknown):
-        found.append(
-            "There are no unknown test images: only closed-set figures. How never-seen generators "
-            "are rejected was not measured."
-        )
-    if results.skipped:
-        found.append(f"{len(results.skipped)} files were not readable: see skipped.txt.")
-    return found
+    there = [panel for panel in drawn if panel]
+    names = [panel.name for panel in there]
+    return there, [line for name, line in _ABSENT.items() if name not in names]
 
 
 def _first(run: Run) -> list[dict[str, Any]]:
@@ -324,33 +258,14 @@ def _first(run: Run) -> list[dict[str, Any]]:
     ]
 
 
-def _shuffled(run: Run) -> str:
-    control = run.results.shuffled_labels
-    if control is None:
-        return "The control by shuffled labels was switched off."
-    found = [shuffle.balanced_accuracy for shuffle in control.shuffles]
-    p = "" if control.p_value is None else f" (p = {control.p_value:.2g}, Student's t)"
-    verdict = (
-        SUSPICIOUS
-        if control.suspicious
-        else "That is no more than chance allows: labels reach the figures in no other way."
-    )
-    return (
-        f"The same head fitted {len(found)} times on permuted training labels: balanced accuracy "
-        f"{percent(control.mean)} % on average, {percent(min(found))} to {percent(max(found))} %. "
-        f"Guessing has {percent(control.chance)} %{p}, the model "
-        f"{percent(run.results.test.closed.macro_recall)} %. {verdict}"
-    )
-
-
 def _experts(run: Run) -> list[Row]:
     return [
         {
-            "perturbation": expert.get("perturbation") or "none",
-            "members": expert.get("members", "–"),
-            "val AUROC": percent(expert.get("auroc")),
-            "val OSCR": percent(expert.get("oscr")),
-            "val accuracy": percent(expert.get("accuracy")),
+            "perturbation": expert.perturbation or "none",
+            "members": expert.members,
+            "val AUROC": percent(expert.auroc),
+            "val OSCR": percent(expert.oscr),
+            "val accuracy": percent(expert.accuracy),
         }
         for expert in run.results.experts
     ]
@@ -388,56 +303,3 @@ def _about_pictures(pictures: Thumbnails) -> str:
             "read, and are left out."
         )
     return ""
-
-
-def _data(run: Run) -> list[Row]:
-    record = run.results.provenance
-    config = record.get("config", {})
-
-    def names(key: str) -> str:
-        return _listed(config.get(key) or []) or "–"
-
-    facts = {
-        "Data": config.get("data", "–"),
-        "Unknown generators": names("unknown"),
-        "… of them for validation": names("unknown_val"),
-        "Shares of train, validation, test": names("fractions"),
-        "Groups": config.get("groups") or "none given; near-duplicates go together by themselves",
-        "Perturbed copies in training": names("augment"),
-        "Images a class, at most": config.get("per_class", "–"),
-        "Digest of images, origins and parts": record.get("data_hash", "–"),
-        "Files not readable": len(run.results.skipped),
-    }
-    return [{"": name, "value": value} for name, value in facts.items()]
-
-
-def _model(run: Run) -> list[Row]:
-    results, record = run.results, run.results.provenance
-    encoder = record.get("encoder", {})
-    facts = {
-        "Encoder": encoder.get("name", "–"),
-        "Hash of its weights": encoder.get("weights_hash", "–"),
-        "Blocks": f"{encoder.get('blocks', '–')}, computed in {encoder.get('dtype', '–')}",
-        "Head": _head(run),
-        "Open-set score": results.score,
-        "Threshold": f"{results.threshold.value:.6g}",
-        "Temperature of probabilities": f"{results.temperature:.4g}",
-        "Known origins": _listed(run.origins),
-        "Seeds": ", ".join(f"{k} {v}" for k, v in record.get("seeds", {}).items()) or "–",
-        "Made by": f"whichgen {record.get('whichgen', '–')}, Python {record.get('python', '–')}, "
-        f"{record.get('machine', '–')}, {record.get('time', '–')}",
-        "Command": record.get("command", "–"),
-    }
-    if results.coverage:
-        facts["Prediction sets"] = (
-            f"asked to hold the true origin of {100 * results.coverage.asked:g} % of known images, "
-            f"they hold it for {percent(results.coverage.coverage)} % and are of "
-            f"{results.coverage.mean_size:.2f} origins on average"
-        )
-    return [{"": name, "value": value} for name, value in facts.items()]
-
-
-def _listed(names: Sequence[Any]) -> str:
-    """``a, b and c``."""
-    texts = [str(name) for name in names]
-    return " and ".join(filter(None, [", ".join(texts[:-1]), *texts[-1:]]))

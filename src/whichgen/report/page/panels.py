@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,11 +63,13 @@ def figure(x: str, y: str, *, height: int = 380, **layout: Any) -> go.Figure:
     return found
 
 
-def line(x: Any, y: Any, name: str, *, mode: str = "lines", **style: Any) -> go.Scatter:
+def line(
+    x: Iterable[Any], y: Iterable[Any], name: str, *, mode: str = "lines", **style: Any
+) -> go.Scatter:
     """One curve; ``style`` is its line's."""
     return go.Scatter(
-        x=_list(x),
-        y=_list(y),
+        x=list(x),
+        y=list(y),
         name=shown(name),
         mode=mode,
         line=style,
@@ -115,7 +117,3 @@ def thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rows = np.searchsorted(way, np.linspace(way[0], way[-1], _CURVE - 1))
     rows = np.unique([0, *np.minimum(rows, len(x) - 1).tolist(), len(x) - 1])
     return x[rows], y[rows]
-
-
-def _list(values: Any) -> list[Any]:
-    return np.asarray(values, dtype=object).tolist()

@@ -52,6 +52,39 @@ class _Threshold(BaseModel):
     true_rate_interval: tuple[float, float] | None = None
 
 
+class _Provenance(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    config: dict[str, Any] = {}
+    encoder: dict[str, Any] = {}
+    seeds: dict[str, Any] = {}
+    data_hash: str = "–"
+    whichgen: str = "–"
+    python: str = "–"
+    machine: str = "–"
+    time: str = "–"
+    command: str = "–"
+
+
+class _Selection(BaseModel):
+    metric: str = "validation"
+    block: int | None = None
+    parameter: str = "value"
+    members: str = ""
+    value: float = float("nan")
+    shrinkage: float = 1.0
+
+
+class Expert(BaseModel):
+    """A fusion's expert of one perturbation (empty: none), with its validation figures."""
+
+    perturbation: str = ""
+    members: str = "–"
+    accuracy: float | None = None
+    auroc: float | None = None
+    oscr: float | None = None
+
+
 class _Coverage(BaseModel):
     asked: float
     coverage: float
@@ -66,13 +99,13 @@ class Results(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    provenance: dict[str, Any]
+    provenance: _Provenance
     protocol: Protocol
     threshold: _Threshold
     test: Annotated[Evaluation, _WithNan]
     score: str = "max_probability"
     temperature: float = 1.0
-    selection: dict[str, Any] = {}
+    selection: _Selection = _Selection()
     images: dict[str, dict[str, int]] = {}
     intervals: Annotated[dict[str, Interval], _WithNan] = {}
     calibration: Annotated[Reliability | None, _WithNan] = None
@@ -81,7 +114,7 @@ class Results(BaseModel):
     blocks: tuple[dict[str, float | None], ...] = ()
     members: tuple[FusionCandidate, ...] = ()
     scores: tuple[FusionCandidate, ...] = ()
-    experts: tuple[dict[str, Any], ...] = ()
+    experts: tuple[Expert, ...] = ()
     leak_check: LeakReport | None = None
     shuffled_labels: ShuffleControl | None = None
     skipped: tuple[str, ...] = ()
@@ -154,7 +187,8 @@ class Run:
         """The kind of head: ``linear``, ``knn`` or ``fusion``."""
         if self.fused:
             return "fusion"
-        return str(self.results.provenance.get("config", {}).get("head", {}).get("name", "fit"))
+        head = self.results.provenance.config.get("head")
+        return str(head.get("name", "fit")) if isinstance(head, dict) else "fit"
 
     def decided(self, answers: Answers) -> np.ndarray:
         """The index of each answer's origin, -1 for ``unknown``: int64 (n,)."""

@@ -188,7 +188,7 @@ def image_rows(run: Run) -> list[Row]:
             for which, answers in (("known", run.known), ("unknown", run.unknown))
         ]
         return [
-            {"origin": name, "": which, "test": count}
+            {"origin": name, "is": which, "test": count}
             for which, names, counts in tested
             for name, count in zip(names.tolist(), counts.tolist(), strict=True)
         ]
@@ -197,7 +197,7 @@ def image_rows(run: Run) -> list[Row]:
     return [
         {
             "origin": origin,
-            "": "known" if origin in run.origins else "unknown",
+            "is": "known" if origin in run.origins else "unknown",
             **{part.replace("_", ", "): images[part].get(origin, 0) for part in parts},
         }
         for origin in every
@@ -231,18 +231,18 @@ def synthetic_rows(run: Run) -> list[Row]:
     ]
 
 
-def flat_rows(record: Mapping[str, Any]) -> list[Row]:
-    """A nested record as rows of name and value."""
-
-    def walk(value: Any, name: str) -> list[Row]:
-        if isinstance(value, dict) and value:
-            inner = [walk(v, f"{name} › {k}" if name else str(k)) for k, v in value.items()]
-            return [row for rows in inner for row in rows]
-        if isinstance(value, list) and not any(isinstance(v, dict) for v in value):
-            value = ", ".join(map(str, value))
-        return [{"setting": name, "value": "–" if value in (None, "", {}) else str(value)}]
-
-    return walk(dict(record), "")
+def flat(record: Mapping[str, Any], above: str = "") -> dict[str, str]:
+    """A nested record as names, joined by ›, and values."""
+    found: dict[str, str] = {}
+    for key, value in record.items():
+        name = f"{above} › {key}" if above else str(key)
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, name)
+        elif isinstance(value, list) and not any(isinstance(v, dict) for v in value):
+            found[name] = ", ".join(map(str, value)) or "–"
+        else:
+            found[name] = "–" if value in (None, "", {}) else str(value)
+    return found
 
 
 def _mistakes(run: Run, half: int, wrong: np.ndarray, most: int) -> list[Mistake]:
