@@ -100,16 +100,8 @@ def score_panel(run: Run) -> Panel:
             | {k: f"{v:.9g}" for k, v in zip(names, quartiles.tolist(), strict=True)}
         )
     if nines:
-        found.update_xaxes(
-            tickvals=list(range(17)),
-            ticktext=[
-                "0",
-                "0.9",
-                "0.99",
-                "0.999",
-                *(f"1 − 10<sup>−{n}</sup>" for n in range(4, 17)),
-            ],
-        )
+        powers = [n for n in range(17) if n < 4 or n % 2 == 0]
+        found.update_xaxes(tickvals=powers, ticktext=[_nines(n) for n in powers])
     mark(found, float(scale(np.array(run.threshold))), "threshold")
     name = run.results.score.replace("_", " ")
     return Panel(
@@ -121,6 +113,12 @@ def score_panel(run: Run) -> Panel:
         "hundredth is in the first bar.",
         rows,
     )
+
+
+def _nines(n: int) -> str:
+    """The probability that is 10⁻ⁿ short of 1."""
+    raised = str(n).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{1 - 10**-n:g}" if n < 4 else f"1−10⁻{raised}"
 
 
 def map_panel(run: Run, pictures: Mapping[str, int]) -> Panel | None:

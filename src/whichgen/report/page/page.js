@@ -57,7 +57,7 @@
     image.hidden = number < 0;
     if (number >= 0) image.src = pictures[number];
     tip.querySelector("div").textContent =
-      `true: ${origin}\nanswer: ${answer}` + (score === null ? "" : `\nscore: ${score.toPrecision(6)}`);
+      `true: ${origin}\nanswer: ${answer}` + (score === null ? "" : `\nscore: ${Number(score.toPrecision(9))}`);
     tip.hidden = false;
     const box = place.getBoundingClientRect();
     const x = box.left + point.xaxis._offset + point.xaxis.l2p(point.x) + 14;
@@ -69,19 +69,22 @@
   // Pointer, finger or arrow keys: each shows the image under it.
   function listen(place) {
     const hide = () => { tip.hidden = true; };
-    place.on("plotly_hover", (event) => show(place, event.points[0]));
+    for (const seen of ["plotly_hover", "plotly_click"]) place.on(seen, (event) => show(place, event.points[0]));
     place.on("plotly_unhover", hide);
     place.addEventListener("blur", hide);
     addEventListener("scroll", hide, { passive: true });
-    const every = place.data.flatMap((trace, c) => trace.x.map((_, p) => ({ curveNumber: c, pointNumber: p })));
+    const points = place.data.flatMap(({ x, y, customdata }) =>
+      x.map((_, i) => ({ x: x[i], y: y[i], customdata: customdata[i] })),
+    );
     let at = -1;
     place.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
       if (event.key === "Escape") hide();
-      if (!step || !every.length) return;
+      if (!step || !points.length) return;
       event.preventDefault();
-      at = (at + step + every.length) % every.length;
-      Plotly.Fx.hover(place, [every[at]]);
+      at = at < 0 && step < 0 ? points.length - 1 : (at + step + points.length) % points.length;
+      const { xaxis, yaxis } = place._fullLayout;
+      show(place, { ...points[at], xaxis, yaxis });
     });
   }
 

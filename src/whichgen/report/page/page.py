@@ -41,6 +41,7 @@ from whichgen.report.page.rows import (
     control_rows,
     first_figures,
     flat,
+    generator_rows,
     image_rows,
     known_mistakes,
     level_rows,
@@ -52,7 +53,7 @@ from whichgen.report.page.rows import (
 from whichgen.report.page.thumbnails import Thumbnails
 from whichgen.report.page.words import asked, data, facts, model, shuffled, warnings
 from whichgen.report.tables import Row, percent
-from whichgen.report.tested_report import headline_rows, unknown_row
+from whichgen.report.tested_report import headline_rows
 from whichgen.version import __version__
 
 #: Images beside points of a map, and of errors of either kind.
@@ -156,7 +157,9 @@ def _together(runs: Mapping[str, Run]) -> dict[str, Any]:
         for a, b in zip(first.predictions.paths, other.predictions.paths, strict=True)
     )
     panels = [panel for panel in (roc_panel(runs), oscr_panel(runs)) if panel]
+    questions = {asked(run) for run in runs.values()}
     return {
+        "asked": questions.pop() if len(questions) == 1 else "",
         "rows": side_by_side(runs),
         "panels": panels,
         "warnings": []
@@ -203,7 +206,7 @@ def _run_context(prefix: str, label: str, run: Run, pictures: Thumbnails) -> dic
         "verdict": results.leak_check.verdict if results.leak_check else "",
         "shuffled": shuffled(run),
         "origin_rows": origin_rows(run),
-        "unknown_rows": [unknown_row(r) for r in (*results.test.unknown, *results.test.groups)],
+        "unknown_rows": generator_rows(run),
         "synthetic": synthetic_rows(run),
         "levels": level_rows(run),
         "panels": panels,

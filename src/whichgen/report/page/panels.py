@@ -16,7 +16,7 @@ from whichgen.report.tables import Row
 
 #: Okabe & Ito's colours that show on white and on black; what is grey is unknown, or a guide line.
 PALETTE = (*COLOURS[:6], "#8C6BB1", "#B59B00")
-GREY, DARK_GREY = "#8A8A8A", "#6E6E6E"
+GREY, DARK_GREY = "#8A8A8A", "#757575"
 DASHES = ("solid", "dash", "dot", "dashdot")
 
 #: A curve is thinned to so many points: more can't be seen, and files of benchmarks would be large.
@@ -51,7 +51,7 @@ def figure(x: str, y: str, *, height: int = 380, **layout: Any) -> go.Figure:
     found.update_layout(
         template="none",
         height=height,
-        margin={"l": 52, "r": 12, "t": 12, "b": 46},
+        margin={"l": 52, "r": 22, "t": 12, "b": 46},
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"size": 12}},
         hovermode="closest",
         autotypenumbers="strict",

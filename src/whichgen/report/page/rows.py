@@ -13,7 +13,7 @@ from whichgen.openset.threshold import UNKNOWN
 from whichgen.report.controls_report import leak_rows
 from whichgen.report.page.read import Run
 from whichgen.report.tables import Row, percent
-from whichgen.report.tested_report import headline_rows
+from whichgen.report.tested_report import headline_rows, unknown_row
 
 #: The figures that are told first: their name in ``intervals``, and how readers know them.
 FIRST = {
@@ -100,6 +100,16 @@ def origin_rows(run: Run) -> list[Row]:
             }
         )
     return rows
+
+
+def generator_rows(run: Run) -> list[Row]:
+    """For each unknown generator, and each group of them, how it is told from known origins."""
+    test = run.results.test
+    return [
+        # A score need not lie in [0, 1]: it is no percentage.
+        {**unknown_row(found), "mean score": f"{found.mean_score:.4g}"}
+        for found in (*test.unknown, *test.groups)
+    ]
 
 
 def open_counts(run: Run) -> tuple[list[str], list[str], np.ndarray]:
