@@ -78,7 +78,8 @@ def make_fit(counting: Callable[..., Any], make_parts: MakeParts) -> Make:
         family = KNearestNeighbours(values=values)
         options = FitOptions(family, protocol=protocol, jobs=1)
         parts = make_parts(*origins, **keywords)
-        return fit(parts, counting().encoder, options, config={"data": "mine"})
+        config = {"data": "mine", "head": {"name": family.name}}
+        return fit(parts, counting().encoder, options, config=config)
 
     return make
 

@@ -63,8 +63,8 @@ def open_panel(run: Run) -> Panel:
 def score_panel(run: Run) -> Panel:
     """Histograms of the open-set score with the threshold."""
     every = np.concatenate([run.known.scores, run.unknown.scores])
-    # Probabilities of a sure head differ in how many nines they have.
-    nines = run.results.score == "max_probability" and float(np.median(every)) > 0.99
+    # Where even that is below the threshold, probabilities differ in how many nines they have.
+    nines = run.results.score == "max_probability" and run.threshold > 0.99
 
     def scale(scores: np.ndarray) -> np.ndarray:
         return -np.log10(np.maximum(1 - scores, _TINY)) if nines else scores

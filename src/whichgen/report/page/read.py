@@ -188,7 +188,7 @@ class Run:
         if self.fused:
             return "fusion"
         head = self.results.provenance.config.get("head")
-        return str(head.get("name", "fit")) if isinstance(head, dict) else "fit"
+        return str(head.get("name", "head")) if isinstance(head, dict) else "head"
 
     def decided(self, answers: Answers) -> np.ndarray:
         """The index of each answer's origin, -1 for ``unknown``: int64 (n,)."""
