@@ -53,6 +53,7 @@ def block_panel(run: Run) -> Panel | None:
     chosen = run.results.selection.block
     if chosen is not None:
         mark(plot, chosen, f"chosen: {chosen}")
+    plot.update_xaxes(dtick=-(-len(blocks) // 12))
     plot.update_yaxes(range=[0, 102])
     rows: list[Row] = [
         {

@@ -136,8 +136,9 @@ def map_panel(run: Run, pictures: Mapping[str, int]) -> Panel | None:
             paths.tolist(), run.decided(answers).tolist(), answers.scores.tolist(), strict=True
         )
     }
-    plot = figure("", "", height=520)
     strange = sorted(set(found.origins.tolist()) - set(run.origins))
+    # The legend may have a line for each.
+    plot = figure("", "", height=420 + 18 * min(len(run.origins) + len(strange), 26))
     for i, origin in enumerate((*run.origins, *strange)):
         rows = np.flatnonzero(found.origins == origin)
         known = i < len(run.origins)

@@ -35,6 +35,7 @@
     Plotly.newPlot(place, figure.data, figure.layout, {
       responsive: true,
       displaylogo: false,
+      typesetMath: false,
       displayModeBar: matchMedia("(hover: hover)").matches ? "hover" : false,
       // No others: plotly has one that sends the figure to a server of its maker.
       modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]],

@@ -104,8 +104,9 @@ def shown(name: str) -> str:
 
 
 def short(name: str) -> str:
-    """The same, cut where it is long; for ticks."""
-    return shown(name if len(name) <= _NAME else f"{name[: _NAME - 1]}…")
+    """The same for ticks; of a long one both ends, as names often differ in their last letters."""
+    half = _NAME // 2
+    return shown(name if len(name) <= _NAME else f"{name[:half]}…{name[1 - half :]}")
 
 
 def thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
