@@ -21,7 +21,7 @@ def report(
         typer.Option(
             "-o",
             "--output",
-            help="The HTML file. Default: report.html in the run's folder, of several in this one.",
+            help="The HTML file. Default: report.html in the run's folder; here, if several.",
         ),
     ] = None,
     lowdata: Annotated[
