@@ -51,7 +51,15 @@ from whichgen.report.page.rows import (
     unknown_mistakes,
 )
 from whichgen.report.page.thumbnails import Thumbnails
-from whichgen.report.page.words import asked, data, facts, model, shuffled, warnings
+from whichgen.report.page.words import (
+    about_pictures,
+    asked,
+    data,
+    facts,
+    model,
+    shuffled,
+    warnings,
+)
 from whichgen.report.tables import Row, percent
 from whichgen.report.tested_report import headline_rows
 from whichgen.version import __version__
@@ -217,7 +225,7 @@ def _run_context(prefix: str, label: str, run: Run, pictures: Thumbnails) -> dic
         "experts": _experts(run),
         "wrong": _with_pictures(wrong, run, pictures),
         "accepted": _with_pictures(accepted, run, pictures),
-        "pictures": _about_pictures(pictures),
+        "pictures": about_pictures(pictures),
         "images": image_rows(run),
         "images_about": ""
         if results.images
@@ -295,14 +303,3 @@ def _common_folder(run: Run) -> str:
         return f"{os.path.commonpath([str(Path(p).parent.parent) for p in paths])}/"
     except ValueError:  # some absolute, some not
         return ""
-
-
-def _about_pictures(pictures: Thumbnails) -> str:
-    if not pictures.wanted:
-        return "Images were left out on request (--no-images)."
-    if pictures.gone:
-        return (
-            f"{len(pictures.gone)} images do not lie where they were tested any more, or can't be "
-            "read, and are left out."
-        )
-    return ""

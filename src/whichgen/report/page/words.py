@@ -7,6 +7,7 @@ from typing import Any
 
 from whichgen.report.controls_report import SUSPICIOUS
 from whichgen.report.page.read import Run
+from whichgen.report.page.thumbnails import Thumbnails
 from whichgen.report.tables import percent
 
 _PROTOCOLS = {
@@ -149,6 +150,18 @@ def model(run: Run) -> dict[str, str]:
             f"{results.coverage.mean_size:.2f} origins on average"
         )
     return {name: str(value) for name, value in found.items()}
+
+
+def about_pictures(pictures: Thumbnails) -> str:
+    """Why images are missing, if any are."""
+    if not pictures.wanted:
+        return "Images were left out on request (--no-images)."
+    if not pictures.gone:
+        return ""
+    return (
+        f"{len(pictures.gone)} images do not lie where they were tested any more, or can't be "
+        "read, and are left out."
+    )
 
 
 def listed(names: Sequence[Any]) -> str:
