@@ -39,6 +39,7 @@ from whichgen.report.page.rows import (
     FIRST,
     Mistake,
     control_rows,
+    expert_rows,
     first_figures,
     flat,
     generator_rows,
@@ -60,7 +61,7 @@ from whichgen.report.page.words import (
     shuffled,
     warnings,
 )
-from whichgen.report.tables import Row, percent
+from whichgen.report.tables import percent
 from whichgen.report.tested_report import headline_rows
 from whichgen.version import __version__
 
@@ -222,7 +223,7 @@ def _run_context(prefix: str, label: str, run: Run, pictures: Thumbnails) -> dic
         "members": candidate_rows(results.members, "members"),
         "chosen": results.selection.members,
         "scores": candidate_rows(results.scores, "score"),
-        "experts": _experts(run),
+        "experts": expert_rows(run),
         "wrong": _with_pictures(wrong, run, pictures),
         "accepted": _with_pictures(accepted, run, pictures),
         "pictures": about_pictures(pictures),
@@ -266,19 +267,6 @@ def _first(run: Run) -> list[dict[str, Any]]:
             "width": f"{100 * (bounds[1] - bounds[0]):.2f}" if bounds else "",
         }
         for name, (value, bounds) in first_figures(run).items()
-    ]
-
-
-def _experts(run: Run) -> list[Row]:
-    return [
-        {
-            "perturbation": expert.perturbation or "none",
-            "members": expert.members,
-            "val AUROC": percent(expert.auroc),
-            "val OSCR": percent(expert.oscr),
-            "val accuracy": percent(expert.accuracy),
-        }
-        for expert in run.results.experts
     ]
 
 

@@ -241,6 +241,20 @@ def synthetic_rows(run: Run) -> list[Row]:
     ]
 
 
+def expert_rows(run: Run) -> list[Row]:
+    """A fusion's experts with their validation figures."""
+    return [
+        {
+            "perturbation": expert.perturbation or "none",
+            "members": expert.members,
+            "val AUROC": percent(expert.auroc),
+            "val OSCR": percent(expert.oscr),
+            "val accuracy": percent(expert.accuracy),
+        }
+        for expert in run.results.experts
+    ]
+
+
 def flat(record: Mapping[str, Any], above: str = "") -> dict[str, str]:
     """A nested record as names, joined by ›, and values."""
     found: dict[str, str] = {}
