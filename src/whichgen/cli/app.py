@@ -18,6 +18,7 @@ from whichgen.cli.enroll import enroll, fewshot
 from whichgen.cli.fit import knn, linear
 from whichgen.cli.fuse import fuse
 from whichgen.cli.lowdata import lowdata
+from whichgen.cli.report import report
 from whichgen.cli.robustness import evaluate, robustness
 from whichgen.cli.serve import serve
 from whichgen.version import __version__
@@ -58,6 +59,7 @@ _COMMANDS = (
     robustness,
     lowdata,
     fewshot,
+    report,
 )
 for command in _COMMANDS:
     app.command()(command)

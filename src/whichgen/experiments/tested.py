@@ -49,7 +49,7 @@ class Tested:
     probabilities of known test images, ``true_rate`` says between which shares of known images the
     threshold keeps (:func:`whichgen.openset.threshold.true_rate_interval`), ``hierarchy`` of the
     answers above single generators, and ``coverage`` of prediction sets of known test images at
-    :data:`COVERAGE`.
+    :data:`COVERAGE`. ``images`` counts the images of each part by origin.
     """
 
     model: OriginModel
@@ -65,6 +65,7 @@ class Tested:
     hierarchy: tuple[LevelResult, ...]
     known_table: FeatureTable
     unknown_table: FeatureTable
+    images: Mapping[str, Mapping[str, int]]
     skipped: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -150,6 +151,7 @@ def tested(
         hierarchy=hierarchy_results(answers, model.origins, families),
         known_table=known_table,
         unknown_table=unknown_table,
+        images=parts.counts,
         skipped=parts.skipped,
         notes=(*protocol.notes, *parts.dataset.notes, *([] if copies is None else [_OF_COPIES])),
     )

@@ -25,7 +25,7 @@ _ROWS = 8192
 
 
 class Design(Protocol):
-    """Images z, a row of r values and 1 for each of n; features are ``centre + z[:, :-1] @ axes``."""
+    """Images z, a row of r values and 1 for each of n: features are centre + z[:, :-1] @ axes."""
 
     @property
     def squares(self) -> np.ndarray:
@@ -92,7 +92,8 @@ class Streamed:
         found = np.empty((len(weights), len(self.features)))
         for rows, x in centred(self.features, self.centre):
             found[:, rows] = turned @ x.T
-        return found + weights[:, -1:]
+        found += weights[:, -1:]
+        return found
 
     def gather(self, values: np.ndarray) -> np.ndarray:
         """See :class:`Design`."""
