@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from whichgen.encoders.gpu import GpuEncode
 from whichgen.errors import EncoderError
 from whichgen.provenance import fingerprint
 
@@ -114,6 +115,8 @@ def torch_encode(
     forward: Callable[[torch.Tensor], list[torch.Tensor]], device: str, dtype: str
 ) -> Callable[[np.ndarray], list[np.ndarray]]:
     """``Encoder.encode`` by a network's forward pass, without gradients."""
+    if torch.device(device).type == "cuda":
+        return GpuEncode(forward, device, DTYPES[dtype])
 
     def encode(pixels: np.ndarray) -> list[np.ndarray]:
         with torch.inference_mode():
