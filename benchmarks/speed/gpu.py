@@ -54,7 +54,7 @@ def operations(patch: int = 16, width: int = 768, blocks: int = 12) -> int:
     return 2 * (patches * 3 * patch**2 * width + blocks * block)
 
 
-def seconds(call: Callable[[], Any], *, window: float = 0.3, repeats: int = 5) -> float:
+def seconds(call: Callable[[], Any], *, window: float = 0.2, repeats: int = 5) -> float:
     """The time of a call: the median of windows of many calls, after some to warm up."""
 
     def timed(times: int) -> float:

@@ -14,7 +14,7 @@ from PIL import Image
 from whichgen.encoders import load_encoder
 from whichgen.encoders.compiled import compiled
 from whichgen.encoders.encoder import Encoder, torch_encode
-from whichgen.encoders.gpu import GpuEncode, Pass
+from whichgen.encoders.gpu import GpuEncode, Pass, suit_gpu
 from whichgen.errors import EncoderError
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
@@ -110,6 +110,41 @@ def test_compiled_fills_the_last_batch_up(
         assert np.array_equal(ours, right.numpy())
 
 
+@pytest.mark.parametrize("size", [(32, 32), (37, 45)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_convolution_of_patches_is_a_matrix_product(size: tuple[int, int], bias: bool) -> None:
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 5, (8, 4), stride=(8, 4), bias=bias))
+    pixels = torch.randn(2, 3, *size)
+    right = network(pixels)
+    suit_gpu(network)
+    found = network(pixels)
+    assert found.shape == right.shape
+    torch.testing.assert_close(found, right, rtol=1e-5, atol=1e-5)
+    assert "forward" in vars(network[0])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 3, "stride": 2},
+        {"kernel_size": 1, "stride": 1},
+        {"kernel_size": 4, "stride": 4, "padding": 1},
+        {"kernel_size": 4, "stride": 4, "dilation": 2},
+        {"kernel_size": 4, "stride": 4, "groups": 3},
+    ],
+)
+def test_other_convolutions_get_channels_last(options: dict[str, int]) -> None:
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 6, **options))  # type: ignore[arg-type]
+    pixels = torch.randn(2, 3, 16, 16)
+    right = network(pixels)
+    suit_gpu(network)
+    assert "forward" not in vars(network[0])
+    assert network[0].weight.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(network(pixels), right, rtol=1e-5, atol=1e-5)
+
+
 def test_compiled_refuses_what_is_no_network_on_a_gpu(tiny_clip: Path) -> None:
     with pytest.raises(EncoderError, match="can't be compiled"):
         compiled(load_encoder(str(tiny_clip), device="cpu"))
@@ -142,6 +177,16 @@ def test_on_a_gpu_as_on_the_cpu(
     assert encoder.encode(-pixels)[0][0, 0] != first[0][0, 0]  # the graph reads its input anew
     one = encoder.encode(pixels[:1])
     assert _distance(one, [block[:1] for block in right]) < most
+
+
+@needs_gpu
+def test_a_convolutional_network_on_a_gpu_as_on_the_cpu() -> None:
+    pixels = np.random.default_rng(1).normal(size=(4, 3, 224, 224)).astype(np.float32)
+    right, found = (
+        load_encoder("efficientnet_lite0", device=device).encode(pixels)
+        for device in ("cpu", "cuda")
+    )
+    assert _distance(found, right) < 1e-5
 
 
 @needs_gpu

@@ -47,7 +47,9 @@ def compiled(encoder: Encoder, *, batch_size: int = STEP, mode: str = "default")
 
     def encode(pixels: np.ndarray) -> list[np.ndarray]:
         n, missing = len(pixels), -len(pixels) % batch_size
+        if not missing:
+            return run(pixels)
         filled = np.concatenate([pixels, np.zeros((missing, *pixels.shape[1:]), pixels.dtype)])
-        return [block[:n] for block in run(filled if missing else pixels)]
+        return [block[:n] for block in run(filled)]
 
     return replace(encoder, encode=encode)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from whichgen.encoders.gpu import GpuEncode
+from whichgen.encoders.gpu import GpuEncode, suit_gpu
 from whichgen.errors import EncoderError
 from whichgen.provenance import fingerprint
 
@@ -189,6 +189,8 @@ def build_encoder(
     weights_hash = hash_weights(module, architecture, unused)
     place = resolve_device(device)
     module.eval().requires_grad_(False).to(place, DTYPES[dtype])
+    if torch.device(place).type == "cuda":
+        suit_gpu(module)
     encode = torch_encode(forward, place, dtype)
     blank = preprocess(Image.new("RGB", (256, 256)))[None]
     blocks = encode(blank)
