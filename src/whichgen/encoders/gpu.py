@@ -159,7 +159,7 @@ class CudaGraph:
 def suit_gpu(module: torch.nn.Module) -> None:
     """Lets a network compute the same in the way that a GPU does fastest.
 
-    A convolution whose windows lie side by side, as a ViT's patches do, becomes a matrix product, of
+    A convolution whose windows lie side by side, as a ViT's patches do, becomes a matrix product of
     the same sums in another order: cuDNN would take a tenth of the whole pass for it. The weights
     of others get channels last, and so does what passes through them.
     """
