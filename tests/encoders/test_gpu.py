@@ -89,6 +89,18 @@ def test_a_network_that_cannot_be_recorded_runs_unrecorded_and_is_not_tried_agai
     assert recorder.events == [("record", 4)]
 
 
+def test_a_lack_of_memory_is_told_with_what_to_do() -> None:
+    def forward(pixels: torch.Tensor) -> list[torch.Tensor]:
+        if len(pixels) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate …")
+        return _blocks(pixels)
+
+    encode = GpuEncode(forward, "cpu", torch.float32, record=Recorder())
+    with pytest.raises(EncoderError, match=r"memory for 4 images at once.*--batch-size"):
+        encode(_images(4))
+    assert len(encode(_images(2))[0]) == 2
+
+
 def test_compiled_fills_the_last_batch_up(
     tiny_clip: Path, monkeypatch: pytest.MonkeyPatch, noise: Callable[..., Image.Image]
 ) -> None:

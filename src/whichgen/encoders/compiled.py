@@ -1,8 +1,8 @@
 """An encoder whose network is compiled: for images by the million that wait in memory.
 
-Compiling takes some twenty seconds and takes a quarter off a pass, 30 µs an image on the GPU of
-``benchmarks/RESULTS-GPU.md``. It pays from a million images on, and only where images come faster
-than the network takes them as it is; files of JPEG, which the CPU decodes, never do.
+Compiling takes some fifteen seconds and takes a quarter off a pass, 30 µs an image on the GPU of
+``benchmarks/RESULTS-GPU.md``. It pays from half a million images on, and only where they come
+faster than the network takes them as it is; files that the CPU decodes never do.
 """
 
 from __future__ import annotations
