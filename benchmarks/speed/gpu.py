@@ -6,13 +6,9 @@ python benchmarks/speed/gpu.py --out benchmarks/RESULTS-GPU.md --json gpu.json
 from __future__ import annotations
 
 import argparse
-import io
 import json
-import os
-import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -22,83 +18,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from gpu_files import decoding, extraction, photographs
+from gpu_rows import BATCH, CORES, SIDE, Table, on_gpu, recorded, seconds
 from random_clip import clip_b16
 
 from whichgen.atomic import write_text
-from whichgen.data.images import decode
-from whichgen.data.samples import Sample
 from whichgen.encoders.compiled import OPTIONS, compiled
 from whichgen.encoders.encoder import Encoder
-from whichgen.encoders.gpu import CudaGraph, Forward, GpuEncode
+from whichgen.encoders.gpu import GpuEncode
 from whichgen.encoders.load import load_encoder
-from whichgen.features.extract import extract
-from whichgen.features.store import FeatureStore
 from whichgen.report.tables import Row, markdown_table
 
 LIBRARIES = ("torch", "torchvision", "transformers", "numpy", "pillow")
-CORES = os.cpu_count() or 1
-SIDE = 224
-#: Images of the passes whose batch is not what is measured.
-BATCH = 256
-
-
-def operations(patch: int = 16, width: int = 768, blocks: int = 12) -> int:
-    """Floating-point operations of a ViT for one image, a multiplication and its addition as two.
-
-    35.1e9 for ViT-B/16: the patches, each block's projections and MLP, and attention.
-    """
-    patches = (SIDE // patch) ** 2
-    tokens = patches + 1
-    block = 12 * tokens * width**2 + 2 * tokens**2 * width
-    return 2 * (patches * 3 * patch**2 * width + blocks * block)
-
-
-def seconds(call: Callable[[], Any], *, window: float = 0.2, repeats: int = 5) -> float:
-    """The time of a call: the median of windows of many calls, after some to warm up."""
-
-    def timed(times: int) -> float:
-        torch.cuda.synchronize()
-        start = time.perf_counter()
-        for _ in range(times):
-            call()
-        torch.cuda.synchronize()
-        return (time.perf_counter() - start) / times
-
-    timed(3)
-    times = max(1, round(window / timed(1)))
-    return statistics.median(timed(times) for _ in range(repeats))
-
-
-class Table:
-    """Rows in one form, printed as they come."""
-
-    def __init__(self) -> None:
-        self.rows: list[Row] = []
-        self.peak = float("nan")
-
-    def add(
-        self,
-        what: str,
-        kind: str = "",
-        batch: int | str = "",
-        rate: float = float("nan"),
-        *,
-        share: bool = False,
-        note: str = "",
-    ) -> None:
-        """A row; ``rate`` in images a second, ``share`` if it is one of the GPU's own work."""
-        self.rows.append(
-            {
-                "what": what,
-                "type": kind,
-                "images at once": batch,
-                "images/s": "" if np.isnan(rate) else f"{rate:.0f}",
-                "share of peak, %": f"{100 * rate * operations() / self.peak:.1f}" if share else "",
-                "note": note,
-            }
-        )
-        print(" | ".join(str(value) for value in self.rows[-1].values()), flush=True)
 
 
 def matrix_products(table: Table, sides: Sequence[int] = (4096, 8192, 16384)) -> None:
@@ -111,17 +42,11 @@ def matrix_products(table: Table, sides: Sequence[int] = (4096, 8192, 16384)) ->
     table.peak = max(rates)
 
 
-def recorded(forward: Forward, batch: torch.Tensor) -> Callable[[], torch.Tensor]:
-    """A pass as a CUDA graph."""
-    graph = CudaGraph(lambda x: torch.cat([b.float() for b in forward(x)], dim=1), batch)
-    return lambda: graph(batch)
-
-
 def network(table: Table, encoder: Encoder, batches: Sequence[int]) -> None:
     """Passes alone, of batches that lie on the GPU."""
     forward = encoder.encode.forward  # type: ignore[attr-defined]
     for n in batches:
-        batch = _on_gpu(n, encoder)
+        batch = on_gpu(n, encoder)
         rate = n / seconds(lambda batch=batch: forward(batch))
         table.add("network", encoder.dtype, n, rate, share=True)
         rate = n / seconds(recorded(forward, batch))
@@ -132,7 +57,7 @@ def network_compiled(
     table: Table, what: str, encoder: Encoder, batch_size: int, options: dict[str, Any]
 ) -> None:
     """The same, compiled."""
-    batch = _on_gpu(batch_size, encoder)
+    batch = on_gpu(batch_size, encoder)
     own = encoder.encode.forward  # type: ignore[attr-defined]
     start = time.perf_counter()
     call = recorded(torch.compile(own, dynamic=False, options=options), batch)
@@ -146,13 +71,9 @@ def network_compiled(
 def network_tf32(table: Table, encoder: Encoder) -> None:
     """The same at a precision that whichgen does not offer, for comparison."""
     torch.set_float32_matmul_precision("high")
-    call = recorded(encoder.encode.forward, _on_gpu(BATCH, encoder))  # type: ignore[attr-defined]
+    call = recorded(encoder.encode.forward, on_gpu(BATCH, encoder))  # type: ignore[attr-defined]
     table.add("network, CUDA graph", "TF32", BATCH, BATCH / seconds(call), share=True)
     torch.set_float32_matmul_precision("highest")
-
-
-def _on_gpu(n: int, encoder: Encoder) -> torch.Tensor:
-    return torch.randn(n, 3, SIDE, SIDE, device="cuda", dtype=encoder.encode.dtype)  # type: ignore[attr-defined]
 
 
 def from_memory(table: Table, what: str, encoder: Encoder, batches: Sequence[int]) -> None:
@@ -179,82 +100,6 @@ def agreement(table: Table, exact: Encoder, encoders: dict[str, Encoder], n: int
             for a, b in zip(encoder.encode(pixels), right, strict=True)
         )
         table.add(f"features of {what}", encoder.dtype, n, note=f"off the CPU's by {worst:.0e}")
-
-
-def photographs(n: int) -> list[bytes]:
-    """JPEG files, 512 × 512, quality 90: colours that change slowly, and grain."""
-
-    def make(seed: int) -> bytes:
-        rng = np.random.default_rng(seed)
-        colours = Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8))
-        smooth = np.asarray(colours.resize((512, 512), Image.Resampling.BICUBIC), np.float32)
-        grain = rng.normal(0, 4, (512, 512, 1))
-        file = io.BytesIO()
-        picture = Image.fromarray(np.clip(smooth + grain, 0, 255).astype(np.uint8))
-        picture.save(file, "JPEG", quality=90)
-        return file.getvalue()
-
-    with ThreadPoolExecutor(CORES) as pool:
-        return list(pool.map(make, range(n)))
-
-
-def decoding(table: Table, encoder: Encoder, files: Sequence[bytes]) -> None:
-    """Of JPEG files in memory: by Pillow as whichgen does, and by the GPU."""
-    size = f"{np.mean([len(file) for file in files]) / 1024:.0f} KiB a file"
-
-    def prepare(file: bytes) -> np.ndarray:
-        return encoder.preprocess(decode(file))
-
-    for what, work in (("decode", decode), ("decode and preprocess", prepare)):
-        for threads in (1, 4, CORES):
-            some = files[: 64 if threads == 1 else len(files)]
-            with ThreadPoolExecutor(threads) as pool:
-                start = time.perf_counter()
-                list(pool.map(work, some))
-                rate = len(some) / (time.perf_counter() - start)
-            table.add(f"{what}, Pillow, {threads} threads", rate=rate, note=size)
-    try:
-        from torchvision.io import decode_jpeg
-
-        raw = [torch.frombuffer(bytearray(file), dtype=torch.uint8) for file in files]
-        for n in (32, 256):
-            few = raw[:n]
-            rate = len(few) / seconds(lambda few=few: decode_jpeg(few, device="cuda"))
-            table.add("decode, nvJPEG", "uint8", len(few), rate, note=size)
-        all_there = recorded(encoder.encode.forward, _on_gpu(len(few), encoder))  # type: ignore[attr-defined]
-
-        def on_gpu() -> None:
-            pictures = torch.stack(decode_jpeg(few, device="cuda")).to(encoder.encode.dtype)  # type: ignore[attr-defined]
-            torch.nn.functional.interpolate(pictures, SIDE, mode="bicubic", antialias=True)
-            all_there()
-
-        rate = len(few) / seconds(on_gpu)
-        table.add("decode, resize and encode, all on the GPU", encoder.dtype, len(few), rate)
-    except (ImportError, RuntimeError) as error:
-        table.add("decode, nvJPEG", note=f"not to be had: {str(error).splitlines()[0]}")
-
-
-def extraction(
-    table: Table, what: str, encoder: Encoder, files: Sequence[bytes], copies: int = 8
-) -> None:
-    """``features.extract`` of files on disk into a new store."""
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        samples = []
-        for i in range(copies):
-            for j, file in enumerate(files):
-                path = folder / f"{i}-{j}.jpg"
-                # What follows a JPEG's end makes another file of it, and no other picture.
-                path.write_bytes(file + bytes([i]))
-                samples.append(Sample(path, "real"))
-        for threads in (4, CORES):
-            for batch_size in (32, BATCH):
-                store = FeatureStore(folder / f"store-{threads}-{batch_size}", encoder)
-                start = time.perf_counter()
-                extract(samples, encoder, store, batch_size=batch_size, threads=threads)
-                rate = len(samples) / (time.perf_counter() - start)
-                note = f"{threads} threads read and decode"
-                table.add(what, encoder.dtype, batch_size, rate, note=note)
 
 
 def unrecorded(encoder: Encoder) -> Encoder:
