@@ -125,6 +125,9 @@ def test_images_left_where_they_are_give_the_solutions_of_rotated_ones(
     weights = rng.normal(size=(4, r))
     np.testing.assert_allclose(streamed.logits(weights), weights @ z.T, atol=1e-9)
     np.testing.assert_allclose(streamed.gather(values), values @ z, atol=1e-9)
+    gathered, logits = streamed.through(weights, lambda rows, found: found * values[:, rows])
+    np.testing.assert_allclose(logits, weights @ z.T, atol=1e-9)
+    np.testing.assert_allclose(gathered, (logits * values) @ z, atol=1e-9)
     np.testing.assert_allclose(streamed.outer(values[0]), (z.T * values[0]) @ z, atol=1e-9)
     for (weights, bias), (expected, expected_bias) in zip(
         solve_path(streamed, y, 4, (0.01, 1.0, 100.0), max_iter=100),

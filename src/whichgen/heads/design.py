@@ -7,7 +7,7 @@ a memory map, and are rotated piece by piece in each product – by turning the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +22,10 @@ _SMALLEST = 1e-14
 
 # Images that are rotated at a time.
 _ROWS = 8192
+
+
+#: Which images, and their logits (origins, images) → values of the same shape.
+Bend = Callable[[slice, np.ndarray], np.ndarray]
 
 
 class Design(Protocol):
@@ -50,6 +54,10 @@ class Design(Protocol):
         """``values @ z``: float64 array (origins, n) → (origins, r + 1)."""
         ...
 
+    def through(self, weights: np.ndarray, bend: Bend) -> tuple[np.ndarray, np.ndarray]:
+        """``gather(bend(logits(weights)))``, and the logits; ``bend`` sees each image by itself."""
+        ...
+
     def outer(self, values: np.ndarray) -> np.ndarray:
         """``z.T @ diag(values) @ z``: float64 array (n,) → (r + 1, r + 1)."""
         ...
@@ -72,6 +80,11 @@ class Rotated:
         """See :class:`Design`."""
         return np.asarray(values @ self.z.T)
 
+    def through(self, weights: np.ndarray, bend: Bend) -> tuple[np.ndarray, np.ndarray]:
+        """See :class:`Design`."""
+        logits = self.logits(weights)
+        return self.gather(bend(slice(None), logits)), logits
+
     def outer(self, values: np.ndarray) -> np.ndarray:
         """See :class:`Design`."""
         return np.asarray((self.z * values) @ self.z.T)
@@ -88,25 +101,47 @@ class Streamed:
 
     def logits(self, weights: np.ndarray) -> np.ndarray:
         """See :class:`Design`."""
-        turned = weights[:, :-1] @ self.axes
+        turned, bias = self._turned(weights)
         found = np.empty((len(weights), len(self.features)))
-        for rows, x in centred(self.features, self.centre):
+        for rows, x in _pieces(self.features):
             found[:, rows] = turned @ x.T
-        found += weights[:, -1:]
+            found[:, rows] += bias
         return found
 
     def gather(self, values: np.ndarray) -> np.ndarray:
         """See :class:`Design`."""
         found = np.zeros((len(values), len(self.centre)))
-        for rows, x in centred(self.features, self.centre):
+        for rows, x in _pieces(self.features):
             found += values[:, rows] @ x
-        return np.hstack([found @ self.axes.T, values.sum(axis=1, keepdims=True)])
+        return self._gathered(found, values.sum(axis=1))
+
+    def through(self, weights: np.ndarray, bend: Bend) -> tuple[np.ndarray, np.ndarray]:
+        """See :class:`Design`; the features are read once."""
+        turned, bias = self._turned(weights)
+        logits = np.empty((len(weights), len(self.features)))
+        found, total = np.zeros((len(weights), len(self.centre))), np.zeros(len(weights))
+        for rows, x in _pieces(self.features):
+            logits[:, rows] = turned @ x.T
+            logits[:, rows] += bias
+            values = bend(rows, logits[:, rows])
+            found += values @ x
+            total += values.sum(axis=1)
+        return self._gathered(found, total), logits
+
+    def _turned(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Weights and bias (origins, 1) of the features as they are."""
+        turned = weights[:, :-1] @ self.axes
+        return turned, weights[:, -1:] - turned @ self.centre[:, None]
+
+    def _gathered(self, found: np.ndarray, total: np.ndarray) -> np.ndarray:
+        """What was gathered of the features as they are, as of z."""
+        return np.column_stack([(found - np.outer(total, self.centre)) @ self.axes.T, total])
 
     def outer(self, values: np.ndarray) -> np.ndarray:
         """See :class:`Design`."""
         found = np.zeros((len(self.axes) + 1,) * 2)
-        for rows, x in centred(self.features, self.centre):
-            z = np.hstack([x @ self.axes.T, np.ones((len(x), 1))])
+        for rows, x in _pieces(self.features):
+            z = np.hstack([(x - self.centre) @ self.axes.T, np.ones((len(x), 1))])
             found += (z * values[rows, None]).T @ z
         return found
 
@@ -135,24 +170,25 @@ def design(features: np.ndarray) -> Design:
     )
 
 
-def centred(features: np.ndarray, centre: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Some thousand rows at a time: which, and float64 features less the centre."""
+def _pieces(features: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Some thousand rows at a time: which, and float64 features."""
     for start in range(0, len(features), _ROWS):
         rows = slice(start, min(start + _ROWS, len(features)))
-        yield rows, features[rows].astype(np.float64) - centre
+        yield rows, features[rows].astype(np.float64)
 
 
 def _streamed(features: np.ndarray) -> Streamed:
     n, d = features.shape
-    nowhere = np.zeros(d)
-    centre = sum((x.sum(axis=0) for _, x in centred(features, nowhere)), nowhere) / n
+    centre = np.zeros(d)
+    for _, x in _pieces(features):
+        centre += x.sum(axis=0)
+    centre /= n
     gram = np.zeros((d, d))
-    for _, x in centred(features, centre):
-        gram += x.T @ x
+    for _, x in _pieces(features):
+        around = x - centre
+        gram += around.T @ around
     squares, vectors = _axes(gram)
-    return Streamed(
-        features, np.append(squares, n), np.ascontiguousarray(vectors.T), np.asarray(centre)
-    )
+    return Streamed(features, np.append(squares, n), np.ascontiguousarray(vectors.T), centre)
 
 
 def _axes(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

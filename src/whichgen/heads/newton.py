@@ -147,10 +147,14 @@ class _Problem:
 
     def curved(self, step: np.ndarray, p: np.ndarray, c: float) -> tuple[np.ndarray, np.ndarray]:
         """H[step], and the logits of the step."""
-        logits = self.images.logits(step)
-        bent = p * logits
-        bent -= p * bent.sum(axis=0)
-        return self.penalty * step + c * self.images.gather(bent), logits
+
+        def bend(rows: slice, logits: np.ndarray) -> np.ndarray:
+            bent = p[:, rows] * logits
+            bent -= p[:, rows] * bent.sum(axis=0)
+            return np.asarray(bent)
+
+        gathered, logits = self.images.through(step, bend)
+        return self.penalty * step + c * gathered, logits
 
     def level(self, point: _Point) -> tuple[_Point, np.ndarray]:
         """The point with the bias at its optimum, and the probabilities there."""
