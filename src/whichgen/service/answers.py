@@ -8,8 +8,11 @@ from whichgen.attribution.attributor import Attribution
 from whichgen.attribution.model import OriginModel
 from whichgen.attribution.nearest import Neighbour
 from whichgen.attribution.verdict import verdict
+from whichgen.evidence.collect import contradictions
 from whichgen.provenance import fingerprint
 from whichgen.service.schemas import (
+    EvidenceOut,
+    FindingOut,
     ImageOut,
     ModelOut,
     NeighbourOut,
@@ -91,8 +94,18 @@ def answered(upload: Upload, answer: Attribution | None, model: OriginModel) -> 
         score=answer.score,
         threshold=answer.threshold,
         nearest=[_neighbour(n, model) for n in answer.nearest or ()],
-        evidence=None,
+        evidence=_evidence(upload, answer),
         error=error,
+    )
+
+
+def _evidence(upload: Upload, answer: Attribution) -> EvidenceOut | None:
+    if upload.evidence is None:
+        return None
+    return EvidenceOut(
+        findings=[FindingOut(**vars(finding)) for finding in upload.evidence.findings],
+        notes=list(upload.evidence.notes),
+        contradictions=list(contradictions(upload.evidence, answer.origin, answer.at_least)),
     )
 
 

@@ -99,7 +99,10 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
         most = settings.limits.request_images
         if len(files) > most:
             raise HTTPException(413, f"{len(files)} images; a request may carry {most}.")
-        return [inspect(f.filename or "image", await f.read(), settings.limits) for f in files]
+        contents = [(f.filename or "image", await f.read()) for f in files]
+        return [
+            await run_in_threadpool(inspect, name, data, settings.limits) for name, data in contents
+        ]
 
     async def attributed(files: Sequence[UploadFile]) -> tuple[list[Upload], list[ImageOut]]:
         uploads = await read(files)

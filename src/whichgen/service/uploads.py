@@ -11,6 +11,7 @@ from pathlib import Path
 from whichgen.atomic import replacing
 from whichgen.data.images import Header, header
 from whichgen.errors import ImageError
+from whichgen.evidence.collect import Evidence, collect
 from whichgen.service.settings import MIB, Limits
 
 #: A name is shown to people; nothing is looked up by it.
@@ -33,6 +34,8 @@ class Upload:
         Format and size in pixels, by content; ``None`` if it is refused.
     error
         Why it is refused; empty if it is not.
+    evidence
+        What the file says of itself, if it is not refused.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Upload:
     sha256: str
     header: Header | None
     error: str
+    evidence: Evidence | None = None
 
 
 def inspect(name: str, data: bytes, limits: Limits) -> Upload:
@@ -60,7 +64,10 @@ def inspect(name: str, data: bytes, limits: Limits) -> Upload:
                 )
         except ImageError as problem:
             error = str(problem)
-    return Upload(name, data, hashlib.sha256(data).hexdigest(), None if error else found, error)
+    digest = hashlib.sha256(data).hexdigest()
+    if error:
+        return Upload(name, data, digest, None, error)
+    return Upload(name, data, digest, found, "", collect(data, name))
 
 
 def keep(uploads: Sequence[Upload], folder: Path) -> None:
