@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import os
 import re
+import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,29 +35,57 @@ def commands(program: str) -> list[str]:
     return [line for line in shell_lines() if line.startswith(program)]
 
 
+def environment_of(folder: Path, **environment: str) -> dict[str, str]:
+    """A newcomer's environment, with this Python's programs first on the path."""
+    return {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "WHICHGEN_CACHE": str(folder / "cache"),
+        "HF_HOME": str(folder / "hub"),
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+        # Worker processes take seconds to start, small fits take none.
+        "LOKY_MAX_CPU_COUNT": "1",
+        **environment,
+    }
+
+
 def shell(command: str, folder: Path, **environment: str) -> str:
-    """Runs a command as a newcomer would, with this Python's programs first on the path."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    """Runs a command as a newcomer would."""
     done = subprocess.run(
         ["bash", "-euc", command],
         cwd=folder,
-        env={
-            **os.environ,
-            "PATH": path,
-            "WHICHGEN_CACHE": str(folder / "cache"),
-            "HF_HOME": str(folder / "hub"),
-            "HF_HUB_OFFLINE": "1",
-            "OMP_NUM_THREADS": "1",
-            # Worker processes take seconds to start, small fits take none.
-            "LOKY_MAX_CPU_COUNT": "1",
-            **environment,
-        },
+        env=environment_of(folder, **environment),
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr
+
+
+def served(command: str, folder: Path) -> str:
+    """Starts a service on a free port, gets its page, and stops it as Ctrl-C does."""
+    with subprocess.Popen(
+        ["bash", "-euc", f"exec {command} --port 0"],
+        cwd=folder,
+        env=environment_of(folder),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr
+        said = ""
+        for line in process.stderr:
+            said += line
+            if address := re.search(r"http://\S+/", line):
+                break
+        else:
+            raise AssertionError(f"{command}\n{said}")
+        with urllib.request.urlopen(address.group(), timeout=60) as answer:
+            page = answer.read().decode()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    return page
 
 
 def write_genimage(folder: Path, noise: Callable[..., Image.Image]) -> None:
@@ -143,7 +173,10 @@ def test_every_whichgen_command_runs(newcomer: Path) -> None:
     found = commands("whichgen")
     assert len(found) >= 8
     for command in found:
-        shell(command, newcomer)
+        if command.startswith("whichgen serve"):
+            assert "<title>whichgen" in served(command, newcomer)
+        else:
+            shell(command, newcomer)
 
 
 def test_every_python_line_runs(newcomer: Path) -> None:

@@ -12,12 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import gpu
 import metrics
 import solvers
 import startup
 import torch
-import transformers
 import whole
+from random_clip import clip_b16
 
 from whichgen.atomic import write_text
 from whichgen.encoders.load import load_encoder
@@ -27,22 +28,6 @@ from whichgen.report.tables import Row, markdown_table
 ROOT = Path(__file__).resolve().parents[2]
 PACK = ROOT / "demo" / "images"
 HELD_OUT = ("vqvae", "wgan-gp", "flow-matching", "pixelcnn")
-
-
-def clip_b16(folder: Path) -> str:
-    """The exact CLIP ViT-B/16 architecture with random weights: for times, never for figures."""
-    torch.manual_seed(0)
-    config = transformers.CLIPVisionConfig(
-        hidden_size=768,
-        intermediate_size=3072,
-        num_hidden_layers=12,
-        num_attention_heads=12,
-        image_size=224,
-        patch_size=16,
-    )
-    transformers.CLIPVisionModel(config).save_pretrained(folder)
-    transformers.CLIPImageProcessorPil().save_pretrained(folder)
-    return str(folder)
 
 
 def few(images: Path, folder: Path, n: int = 8) -> Path:
@@ -89,6 +74,7 @@ SECTIONS: dict[str, tuple[str, Callable[[], list[Row]]]] = {
     "solvers": ("A path of twelve values of C", paths_of_c),
     "metrics": ("Metrics", metrics.measure),
     "startup": ("Start-up, best of five", startup.measure),
+    "gpu": ("CLIP ViT-B/16 on a GPU", gpu.measure),
 }
 
 

@@ -197,3 +197,23 @@ def test_ctrl_c_and_a_full_disk_end_in_one_message(
     done = whichgen("attribute", site.run, "images/real")
     assert done.code == 130
     assert "error: stopped." in done.message
+
+
+@pytest.mark.parametrize("suffix", ["html", "pdf"])
+def test_a_report_is_written(site: Site, suffix: str) -> None:
+    files = sorted((site.images / "gan").iterdir())[:2]
+    (site.folder / "notes.png").write_text("no image")
+    done = whichgen(
+        *("attribute", site.run, *files, site.folder / "notes.png"),
+        *("--device", "cpu", "--report", site.folder / f"case.{suffix}"),
+    )
+    assert done.code == 1 and "1 of 3 images have no answer" in done.message
+    content = (site.folder / f"case.{suffix}").read_bytes()
+    assert content.startswith(b"%PDF" if suffix == "pdf" else b"<!doctype html>")
+    pictures = b"/Subtype /Image" if suffix == "pdf" else b"data:image/jpeg"
+    assert content.count(pictures) == 2
+
+
+def test_a_report_of_another_kind_is_refused_before_the_work(site: Site) -> None:
+    done = whichgen("attribute", site.folder / "nothing", site.images, "--report", "case.doc")
+    assert done.code == 1 and "case.doc: a report is written as .html or .pdf." in done.message

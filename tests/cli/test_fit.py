@@ -30,7 +30,7 @@ def test_linear_writes_a_run_and_says_where_and_how_it_was_chosen(site: Site) ->
     assert "Everything is in" in said
     assert {p.name for p in site.run.iterdir()} == {
         *("model", "plots", "results.json", "report.md"),
-        *("grid.csv", "blocks.csv", "unknown.csv", "predictions.csv"),
+        *("grid.csv", "blocks.csv", "unknown.csv", "predictions.csv", "embedding.csv"),
     }
     config = results(site.run)["provenance"]["config"]
     assert config["blocks"] == [0, 1, 2]

@@ -12,8 +12,10 @@ from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from whichgen.heads import design as design_module
+from whichgen.heads.design import Rotated, Streamed, design
 from whichgen.heads.linear import PAPER_C
-from whichgen.heads.newton import design, solve_path
+from whichgen.heads.newton import solve_path
 
 
 def _data(
@@ -40,6 +42,7 @@ def _objective(
 def test_a_design_is_the_features_in_orthogonal_axes(shape: tuple[int, int]) -> None:
     x = np.random.default_rng(0).normal(3, 2, shape)
     images = design(x)
+    assert isinstance(images, Rotated)
     z = images.z[:-1].T
     assert np.all(images.z[-1] == 1)
     assert len(images.axes) <= min(shape[0] - 1, shape[1])
@@ -52,6 +55,7 @@ def test_a_design_is_the_features_in_orthogonal_axes(shape: tuple[int, int]) -> 
 
 def test_images_that_are_all_alike_have_no_axis() -> None:
     images = design(np.full((6, 4), 2.5))
+    assert isinstance(images, Rotated)
     assert images.z.shape == (1, 6)
     ((weights, bias),) = solve_path(images, np.array([0, 1, 1, 2, 2, 2]), 3, [1.0], max_iter=9)
     assert np.all(weights == 0)
@@ -70,6 +74,7 @@ def test_every_solution_of_the_paper_s_path_is_near_a_tight_fit(
 ) -> None:
     x, y = _data(n, d, k, seed, apart)
     images = design(x)
+    assert isinstance(images, Rotated)
     at = PAPER_C[:: len(PAPER_C) // 4]
     for c, found in zip(at, solve_path(images, y, k, at, max_iter=200), strict=True):
         # The reference, too, is given the axes: on raw features it takes too long. Of a pair it
@@ -94,3 +99,40 @@ def test_labels_that_features_do_not_tell_are_solved_up_to_the_largest_c(scale: 
     found = list(solve_path(design(x), y, 5, PAPER_C, max_iter=100))
     assert len(found) == len(PAPER_C)
     assert None not in found
+
+
+@pytest.mark.parametrize(("n", "d"), [(50, 8), (20, 30)], ids=["long", "wide"])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_images_left_where_they_are_give_the_solutions_of_rotated_ones(
+    n: int, d: int, dtype: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = _data(n, d, 4, 5, 0.7)
+    x = x.astype(dtype)
+    kept = design(x)
+    monkeypatch.setattr(design_module, "IN_MEMORY", 0)
+    monkeypatch.setattr(design_module, "_ROWS", 7)
+    streamed = design(x)
+    assert isinstance(kept, Rotated) and isinstance(streamed, Streamed)
+    assert streamed.features is x
+    rng = np.random.default_rng(0)
+    r = len(streamed.squares)
+    np.testing.assert_allclose(streamed.squares, kept.squares, rtol=1e-9)
+    # Axes may point either way; in the features' own axes there is one answer.
+    values = rng.normal(size=(4, n))
+    z = np.hstack(
+        [(x.astype(np.float64) - x.astype(np.float64).mean(0)) @ streamed.axes.T, np.ones((n, 1))]
+    )
+    weights = rng.normal(size=(4, r))
+    np.testing.assert_allclose(streamed.logits(weights), weights @ z.T, atol=1e-9)
+    np.testing.assert_allclose(streamed.gather(values), values @ z, atol=1e-9)
+    gathered, logits = streamed.through(weights, lambda rows, found: found * values[:, rows])
+    np.testing.assert_allclose(logits, weights @ z.T, atol=1e-9)
+    np.testing.assert_allclose(gathered, (logits * values) @ z, atol=1e-9)
+    np.testing.assert_allclose(streamed.outer(values[0]), (z.T * values[0]) @ z, atol=1e-9)
+    for (weights, bias), (expected, expected_bias) in zip(
+        solve_path(streamed, y, 4, (0.01, 1.0, 100.0), max_iter=100),
+        solve_path(kept, y, 4, (0.01, 1.0, 100.0), max_iter=100),
+        strict=True,
+    ):
+        np.testing.assert_allclose(weights, expected, atol=1e-4 * np.abs(expected).max())
+        np.testing.assert_allclose(bias, expected_bias, atol=1e-4 * np.abs(expected).max())

@@ -1,4 +1,4 @@
-"""Fits made by hand: many or few origins, with features of two blocks."""
+"""Fits and fusions made by hand: many or few origins, with features of two blocks."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ import pytest
 
 from whichgen.data.samples import Dataset, Sample
 from whichgen.experiments.fit import Fit, FitOptions, fit
+from whichgen.experiments.fusion import Fused, FusionOptions, fuse
 from whichgen.experiments.parts import Parts
 from whichgen.features.extract import FeatureTable
 from whichgen.features.store import FeatureStore
 from whichgen.heads.knn import KNearestNeighbours
 
 Make = Callable[..., Fit]
+MakeFused = Callable[..., Fused]
+MakeParts = Callable[..., Parts]
 
 
 @pytest.fixture
-def make_fit(counting: Callable[..., Any], tmp_path: Path) -> Make:
-    """Makes a fit of k-NN on random features; no image is there, only paths."""
+def make_parts(counting: Callable[..., Any], tmp_path: Path) -> MakeParts:
+    """Makes parts of random features; no image is there, only paths."""
     encoder = counting().encoder
     store = FeatureStore(tmp_path / "store", encoder)
     rng = np.random.default_rng(0)
@@ -42,11 +45,9 @@ def make_fit(counting: Callable[..., Any], tmp_path: Path) -> Make:
         unknown: Sequence[str] = ("flow", "ddpm"),
         *,
         images: int = 6,
-        protocol: str = "clean",
-        values: tuple[int, ...] = (1, 2, 3),
         groups: dict[str, tuple[str, ...]] | None = None,
         notes: tuple[str, ...] = (),
-    ) -> Fit:
+    ) -> Parts:
         tables = {
             part: table(part, unknown if part.endswith("unknown") else known, images)
             for part in ("train", "val", "val_unknown", "test", "test_unknown")
@@ -59,9 +60,40 @@ def make_fit(counting: Callable[..., Any], tmp_path: Path) -> Make:
             unknown_groups=groups or {},
             notes=notes,
         )
+        return Parts(dataset, tables)
+
+    return make
+
+
+@pytest.fixture
+def make_fit(counting: Callable[..., Any], make_parts: MakeParts) -> Make:
+    """Makes a fit of k-NN; other arguments are those of :func:`make_parts`."""
+
+    def make(
+        *origins: Sequence[str],
+        protocol: str = "clean",
+        values: tuple[int, ...] = (1, 2, 3),
+        **keywords: Any,
+    ) -> Fit:
         family = KNearestNeighbours(values=values)
         options = FitOptions(family, protocol=protocol, jobs=1)
-        return fit(Parts(dataset, tables), encoder, options, config={"data": "mine"})
+        parts = make_parts(*origins, **keywords)
+        config = {"data": "mine", "head": {"name": family.name}}
+        return fit(parts, counting().encoder, options, config=config)
+
+    return make
+
+
+@pytest.fixture
+def make_fused(counting: Callable[..., Any], make_parts: MakeParts) -> MakeFused:
+    """Makes a fusion; arguments are those of :func:`make_parts`."""
+
+    def make(*origins: Sequence[str], **keywords: Any) -> Fused:
+        options = FusionOptions(
+            values=(1.0,), shrinkages=(1.0,), scores=("max_logit", "energy"), jobs=1
+        )
+        parts = make_parts(*origins, **keywords)
+        return fuse(parts, counting().encoder, options, config={"data": "mine"})
 
     return make
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from markupsafe import escape
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from starlette.testclient import TestClient
 
 from whichgen.attribution.attributor import Attributor
@@ -287,6 +289,27 @@ def test_reports_hold_every_image(client: TestClient, images: list[Image.Image])
     assert pdf.headers["content-type"] == "application/pdf"
     assert pdf.content.startswith(b"%PDF-") and pdf.content.rstrip().endswith(b"%%EOF")
     assert pdf.content.count(b"/Subtype /Image") == 2
+
+
+def test_evidence_stands_beside_the_verdict_and_contradictions_are_said(
+    client: TestClient, attributor: Attributor, images: list[Image.Image]
+) -> None:
+    info = PngInfo()
+    info.add_itxt("Description", "a cat Job ID: 01234567-89ab-cdef-0123-456789abcdef")
+    answers = attributor.attribute(images)
+    asked = next(i for i, a in zip(images, answers, strict=True) if a.origin == "real")
+    buffer = io.BytesIO()
+    asked.save(buffer, "PNG", pnginfo=info)
+    plain, made = client.post("/attribute", files=upload(png(asked), buffer.getvalue())).json()[
+        "images"
+    ]
+    assert plain["evidence"] == {"findings": [], "notes": [], "contradictions": []}
+    (finding,) = made["evidence"]["findings"]
+    assert (finding["says"], finding["generator"]) == ("synthetic", "Midjourney")
+    assert made["origin"] == plain["origin"] == "real"  # metadata change no answer
+    (said,) = made["evidence"]["contradictions"]
+    html = client.post("/report", files=upload(buffer.getvalue())).text
+    assert escape(said) in html and "a cat" in html
 
 
 def test_what_happens_is_counted(client: TestClient, images: list[Image.Image]) -> None:

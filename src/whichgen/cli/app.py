@@ -15,9 +15,11 @@ from whichgen.cli.attribute import attribute
 from whichgen.cli.compare import compare
 from whichgen.cli.discover import discover
 from whichgen.cli.enroll import enroll, fewshot
+from whichgen.cli.evidence import evidence
 from whichgen.cli.fit import knn, linear
 from whichgen.cli.fuse import fuse
 from whichgen.cli.lowdata import lowdata
+from whichgen.cli.report import report
 from whichgen.cli.robustness import evaluate, robustness
 from whichgen.cli.serve import serve
 from whichgen.version import __version__
@@ -51,6 +53,7 @@ _COMMANDS = (
     fuse,
     attribute,
     serve,
+    evidence,
     discover,
     enroll,
     evaluate,
@@ -58,6 +61,7 @@ _COMMANDS = (
     robustness,
     lowdata,
     fewshot,
+    report,
 )
 for command in _COMMANDS:
     app.command()(command)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whichgen.cli.console import fail, guarded, say, show_table, track, warn
+from whichgen.cli.console import fail, guarded, needs_extra, say, show_table, track, warn
 from whichgen.cli.options import BatchSize, Device
 from whichgen.errors import DataError
 
@@ -29,6 +29,9 @@ def attribute(
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV on standard output.")] = False,
     parquet: Annotated[Path | None, typer.Option(help="Write this Parquet file.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a report with pictures: a .html or .pdf file.")
+    ] = None,
     backbone: Annotated[
         str, typer.Option(help="The encoder's folder, if it is not where the model says.")
     ] = "",
@@ -47,12 +50,23 @@ def attribute(
     from whichgen.attribution.attributor import Attributor
     from whichgen.report.tables import csv_text, write_parquet
 
+    nearest = 0
+    if report:
+        with needs_extra("serve"):
+            from whichgen.service.answers import NEAREST as nearest
+            from whichgen.service.case import write_case, writer_of
+        writer_of(report)  # a wrong suffix is told now, not after all images
     files = find_images(images)
     attributor = Attributor.load(model, device=device, backbone=backbone)
     if coverage is not None:
         for note in attributor.quantile(coverage).notes:
             warn(f"note: {note}")
-    answers = attributor.attribute(files, coverage=coverage, batch_size=batch_size, track=track)
+    answers = attributor.attribute(
+        files, coverage=coverage, nearest=nearest, batch_size=batch_size, track=track
+    )
+    if report:
+        write_case(report, attributor.model, files, answers)
+        say(f"The report is {report}")
     if parquet:
         write_parquet(parquet, [answer.as_row() for answer in answers])
         say(f"{len(answers)} answers are in {parquet}")
@@ -61,7 +75,7 @@ def attribute(
         sys.stdout.write(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
     elif as_csv:
         sys.stdout.write(csv_text([answer.as_row() for answer in answers]))
-    elif not parquet:
+    elif not parquet and not report:
         _show(answers)
     if coverage is not None:
         say(

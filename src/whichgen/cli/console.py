@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -19,7 +20,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from whichgen.errors import WhichgenError
+from whichgen.errors import DataError, WhichgenError
 
 out = Console()
 err = Console(stderr=True)
@@ -77,6 +78,17 @@ def warn(text: str) -> None:
 def fail(text: str) -> None:
     """One error message."""
     err.print(f"[bold red]error:[/] {escape(text)}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def needs_extra(extra: str) -> Iterator[None]:
+    """Imports that an extra of the package brings; one message where it is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise DataError(
+            f"{error.name} is not installed: pip install 'whichgen[{extra}]' brings it."
+        ) from None
 
 
 def guarded(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -348,10 +348,12 @@ def _shared(
             min=0, help="Fits on shuffled labels, which must fail.", rich_help_panel=CONTROLS
         ),
     ] = 5,
-    thumbnails: Annotated[
+    no_pictures: Annotated[
         bool,
-        typer.Option(help="Keep small pictures of some images in the model, for `serve` to show."),
-    ] = True,
+        typer.Option(
+            "--no-pictures", help="Keep no small pictures of images in the model, to show."
+        ),
+    ] = False,
 ) -> Request:
     from whichgen.data.source import DataSource
 
@@ -383,7 +385,7 @@ def _shared(
         force=force,
         leak_check=leak_check,
         shuffles=shuffles,
-        thumbnails=thumbnails,
+        thumbnails=not no_pictures,
     )
 
 

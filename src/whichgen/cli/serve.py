@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from whichgen.cli.console import guarded, say, warn
+from whichgen.cli.console import guarded, needs_extra, say, warn
 from whichgen.cli.options import Device
 from whichgen.cli.robustness import Backbone, ModelFolder
 from whichgen.errors import DataError
@@ -55,16 +55,11 @@ def serve(
 
     With WHICHGEN_API_KEY set, the API asks for it.
     """
-    try:
+    with needs_extra("serve"):
         import uvicorn
 
         from whichgen.service.app import create_app
         from whichgen.service.settings import MIB, Limits, Settings
-    except ModuleNotFoundError as error:
-        raise DataError(
-            f"{error.name} is not installed: pip install 'whichgen[serve]' brings what a service "
-            "needs."
-        ) from None
     from whichgen.attribution.attributor import Attributor
 
     settings = Settings(
@@ -86,11 +81,12 @@ def serve(
         keep_uploads.mkdir(parents=True, exist_ok=True)
     if host not in ("127.0.0.1", "localhost", "::1") and not settings.api_key:
         warn(f"note: others can reach {host}; set {_KEY} so that only those with the key may ask.")
-    app = create_app(Attributor.load(model, device=device, backbone=backbone), settings)
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_PATIENCE)
-    )
+    # The port first: that it is taken should not be said after a minute of loading.
     with _listening(host, port) as listener:
+        app = create_app(Attributor.load(model, device=device, backbone=backbone), settings)
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_PATIENCE)
+        )
         say(f"whichgen is on http://{_authority(host, listener)}/ – Ctrl-C stops it.")
         # uvicorn stops in order on Ctrl-C, and passes it on only then.
         with contextlib.suppress(KeyboardInterrupt):

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from whichgen.encoders.gpu import GpuEncode, suit_gpu
 from whichgen.errors import EncoderError
 from whichgen.provenance import fingerprint
 
@@ -114,6 +115,8 @@ def torch_encode(
     forward: Callable[[torch.Tensor], list[torch.Tensor]], device: str, dtype: str
 ) -> Callable[[np.ndarray], list[np.ndarray]]:
     """``Encoder.encode`` by a network's forward pass, without gradients."""
+    if torch.device(device).type == "cuda":
+        return GpuEncode(forward, device, DTYPES[dtype])
 
     def encode(pixels: np.ndarray) -> list[np.ndarray]:
         with torch.inference_mode():
@@ -186,6 +189,8 @@ def build_encoder(
     weights_hash = hash_weights(module, architecture, unused)
     place = resolve_device(device)
     module.eval().requires_grad_(False).to(place, DTYPES[dtype])
+    if torch.device(place).type == "cuda":
+        suit_gpu(module)
     encode = torch_encode(forward, place, dtype)
     blank = preprocess(Image.new("RGB", (256, 256)))[None]
     blocks = encode(blank)

@@ -1,8 +1,8 @@
 """Vision encoders in transformers' format: CLIP, OpenCLIP, SigLIP, DINOv2, ViT and their kin.
 
 Every block's output comes out of one pass by ``output_hidden_states``. Preprocessing is the
-checkpoint's own, always by transformers' Pillow backend, so that features do not depend on whether
-torchvision is installed.
+checkpoint's own, always by transformers' Pillow backend or to the bit as there, so that features do
+not depend on whether torchvision is installed.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors import SafetensorError
 
 from whichgen.encoders.encoder import Encoder, build_encoder, pool_tokens
+from whichgen.encoders.straight import straightened
 from whichgen.errors import EncoderError
 
 # transformers' own annotations stop short of these names.
@@ -76,7 +77,7 @@ def load_huggingface(name: str, *, device: str, dtype: str, patches: bool = Fals
     has_cls = any(n.endswith(_CLS_PARAMETERS) for n, _ in module.named_parameters())
     prefix = 1 + getattr(module.config, "num_register_tokens", 0) if has_cls else 0
 
-    def preprocess(image: Image.Image) -> np.ndarray:
+    def processed(image: Image.Image) -> np.ndarray:
         pixels = processor(images=image, return_tensors="np")["pixel_values"][0]
         return np.asarray(pixels, dtype=np.float32)
 
@@ -90,7 +91,7 @@ def load_huggingface(name: str, *, device: str, dtype: str, patches: bool = Fals
             name,
             module,
             preprocessing=_plain(settings),
-            preprocess=preprocess,
+            preprocess=straightened(processed, settings, _native_side(settings)),
             forward=forward,
             device=device,
             dtype=dtype,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -44,6 +45,15 @@ class Parts:
         """Why files are missing, one reason each."""
         reasons = (reason for table in self.tables.values() for reason in table.skipped)
         return tuple(dict.fromkeys(reasons))
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Images of each part by origin, perturbed copies not counted."""
+        return {
+            part: dict(Counter(s.origin for s in dict.fromkeys(self.tables[part].samples)))
+            for part in PARTS
+            if part in self.tables
+        }
 
     @property
     def data_hash(self) -> str:

@@ -14,7 +14,7 @@ from whichgen.data.perturb import Perturbation
 from whichgen.data.samples import Sample
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import EncoderError, ImageError
-from whichgen.features.prefetch import prefetched
+from whichgen.features.prefetch import THREADS, prefetched
 from whichgen.features.store import FeatureStore, feature_key
 
 #: Rows held in memory before they are written as a segment.
@@ -92,7 +92,7 @@ def extract(
     *,
     perturbations: Sequence[Perturbation | None] | None = None,
     batch_size: int = 32,
-    threads: int = 4,
+    threads: int = THREADS,
     track: Track = untracked,
     description: str = "Extracting",
 ) -> FeatureTable:

@@ -11,14 +11,14 @@ from PIL import Image, ImageOps
 from whichgen.data.images import decode, read_image, to_rgb
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import EncoderError, ImageError
-from whichgen.features.prefetch import prefetched
+from whichgen.features.prefetch import THREADS, prefetched
 
 #: A file, the bytes of one, a Pillow image, or a uint8 array (h, w, 3) or (h, w).
 ImageLike = str | Path | bytes | Image.Image | np.ndarray
 
 
 def preprocessed(
-    images: Sequence[ImageLike], encoder: Encoder, *, batch_size: int = 32, threads: int = 4
+    images: Sequence[ImageLike], encoder: Encoder, *, batch_size: int = 32, threads: int = THREADS
 ) -> Iterator[tuple[str, np.ndarray | ImageError]]:
     """For each image its name and what the encoder takes of it, or why it can't be read.
 
@@ -29,7 +29,7 @@ def preprocessed(
 
 
 def encode_images(
-    images: Sequence[ImageLike], encoder: Encoder, *, batch_size: int = 32, threads: int = 4
+    images: Sequence[ImageLike], encoder: Encoder, *, batch_size: int = 32, threads: int = THREADS
 ) -> list[np.ndarray]:
     """The features of every block: float32 arrays (n, d_b).
 

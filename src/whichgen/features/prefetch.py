@@ -8,6 +8,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar, TypeVarTuple
 
+import joblib
+
+#: Threads that read, decode and preprocess, unless a caller says otherwise: a GPU waits for them.
+THREADS = max(4, joblib.cpu_count())
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 

@@ -14,6 +14,9 @@ import numpy as np
 
 from whichgen.errors import FitError
 
+# Rows that are looked through at a time.
+_ROWS = 65_536
+
 
 class Head(Protocol):
     """A fitted classifier."""
@@ -95,7 +98,9 @@ def check_training(features: np.ndarray, labels: np.ndarray, n_origins: int) -> 
             f"images an origin: {counts.tolist()}. Each of the {n_origins} origins needs at "
             "least one training image."
         )
-    bad = ~np.isfinite(features).all(axis=1)
+    # Piece by piece: a table of a million images would be a gigabyte of answers.
+    pieces = (features[i : i + _ROWS] for i in range(0, len(features), _ROWS))
+    bad = np.concatenate([~np.isfinite(piece).all(axis=1) for piece in pieces])
     if bad.any():
         raise FitError(
             f"{int(bad.sum())} of {len(features)} feature rows hold NaN or infinity (first: row "

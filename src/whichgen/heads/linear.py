@@ -21,7 +21,8 @@ from scipy.special import log_softmax, softmax
 
 from whichgen.errors import FitError
 from whichgen.heads.base import check_training
-from whichgen.heads.newton import design, solve_path
+from whichgen.heads.design import design
+from whichgen.heads.newton import solve_path
 
 #: The paper's grid: 45 values, log-spaced.
 PAPER_C = tuple(float(c) for c in np.logspace(-6, 5, 45))

@@ -5,7 +5,8 @@ The problem of images zᵢ, a row of n, for each C of an ascending path::
     min f(W, b) = ½‖W‖² + C Σᵢ [ log Σⱼ exp(wⱼ·zᵢ + bⱼ) − (w_yᵢ·zᵢ + b_yᵢ) ]
 
 *Axes.* The penalty does not change under rotation, and the optimum lies in the span of the images.
-So z are the centred images in their r ≤ min(n, d) principal axes: zᵀz = diag(s²), found once.
+So z are the centred images in their r ≤ min(n, d) principal axes: zᵀz = diag(s²), found once
+(:mod:`whichgen.heads.design`).
 
 *Steps.* Newton's, H Δ = −∇f, where with P the probabilities (origins, n) at the current weights ::
 
@@ -42,16 +43,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigh
+
+from whichgen.heads.design import Design
 
 #: A solution's objective is at most so much above the least one, relative to it: proven.
 TOLERANCE = 1e-7
 
 # What is aimed at.
 _AIM = 1e-11
-
-# Smaller shares of the largest eigenvalue are rounding.
-_SMALLEST = 1e-14
 
 # Newton's direction to one part in ten is enough far from the optimum.
 _COARSE = 0.1
@@ -65,43 +64,6 @@ _CG_STEPS = 1000
 # preconditioner is far off. Steps after so many take the whole matrix.
 _ITERATIVE = 25
 _HALVINGS = 40
-
-
-@dataclass(frozen=True)
-class Design:
-    """Images in their principal axes.
-
-    ``z``, float64 (r + 1, n), has a column an image and ends with ones; ``squares``, float64
-    (r + 1,), are the rows' sums of squares. Features are ``centre + z[:-1].T @ axes``, of which
-    ``axes`` is float64 (r, d).
-    """
-
-    z: np.ndarray
-    squares: np.ndarray
-    axes: np.ndarray
-    centre: np.ndarray
-
-
-def design(features: np.ndarray) -> Design:
-    """float array (n, d) → its :class:`Design`, from the smaller one of its two Gram matrices."""
-    x = np.asarray(features, dtype=np.float64)
-    centre = x.mean(axis=0)
-    x = x - centre
-    wide = x.shape[0] < x.shape[1]
-    squares, vectors = eigh(x @ x.T if wide else x.T @ x)
-    kept = squares > squares[-1] * _SMALLEST
-    squares, vectors = squares[kept], vectors[:, kept]
-    if wide:
-        lengths = np.sqrt(squares)
-        z, axes = vectors * lengths, (x.T @ (vectors / lengths)).T
-    else:
-        z, axes = x @ vectors, vectors.T
-    return Design(
-        np.vstack([z.T, np.ones(len(x))]),
-        np.append(squares, len(x)),
-        np.ascontiguousarray(axes),
-        centre,
-    )
 
 
 def solve_path(
@@ -121,7 +83,7 @@ def solve_path(
     (float64 array (origins, d), float64 array (origins,)), or ``None``: not converged; nothing
     comes after it.
     """
-    problem = _Problem(images, labels, n_origins)
+    problem = _Problem(images, labels)
     shares = np.bincount(labels, minlength=n_origins) / len(labels)
     point = problem.at(
         np.hstack([np.zeros((n_origins, len(images.axes))), np.log(shares)[:, None]])
@@ -155,16 +117,14 @@ class _Point:
 class _Problem:
     """f, its gradient and products with its Hessian."""
 
-    def __init__(self, images: Design, labels: np.ndarray, n_origins: int) -> None:
-        self.z = images.z
+    def __init__(self, images: Design, labels: np.ndarray) -> None:
+        self.images = images
         self.squares = images.squares
         self.labels, self.index = labels, np.arange(len(labels))
-        self.truth = np.zeros((n_origins, len(labels)))
-        self.truth[labels, self.index] = 1
         self.penalty = np.append(np.ones(len(images.squares) - 1), 0)
 
     def at(self, weights: np.ndarray) -> _Point:
-        return _Point(weights, weights @ self.z)
+        return _Point(weights, self.images.logits(weights))
 
     def value(self, point: _Point, c: float) -> float:
         # Without cancellation: on separable data a loss of 1e-9 must keep its digits.
@@ -177,20 +137,30 @@ class _Problem:
         return float(0.5 * np.square(point.weights[:, :-1]).sum() + c * loss.sum())
 
     def gradient(self, point: _Point, p: np.ndarray, c: float) -> np.ndarray:
-        return np.asarray(self.penalty * point.weights + c * ((p - self.truth) @ self.z.T))
+        return np.asarray(self.penalty * point.weights + c * self.images.gather(self.less_truth(p)))
+
+    def less_truth(self, p: np.ndarray) -> np.ndarray:
+        """Probabilities (origins, n) less 1 at each image's own origin."""
+        off = p.copy()
+        off[self.labels, self.index] -= 1
+        return off
 
     def curved(self, step: np.ndarray, p: np.ndarray, c: float) -> tuple[np.ndarray, np.ndarray]:
         """H[step], and the logits of the step."""
-        logits = step @ self.z
-        bent = p * logits
-        bent -= p * bent.sum(axis=0)
-        return self.penalty * step + c * (bent @ self.z.T), logits
+
+        def bend(rows: slice, logits: np.ndarray) -> np.ndarray:
+            bent = p[:, rows] * logits
+            bent -= p[:, rows] * bent.sum(axis=0)
+            return np.asarray(bent)
+
+        gathered, logits = self.images.through(step, bend)
+        return self.penalty * step + c * gathered, logits
 
     def level(self, point: _Point) -> tuple[_Point, np.ndarray]:
         """The point with the bias at its optimum, and the probabilities there."""
         for _ in range(_HALVINGS):
             p = _softmax(point.logits)
-            off = (p - self.truth).sum(axis=1)
+            off = self.less_truth(p).sum(axis=1)
             if np.abs(off).max() <= 1e-12 * len(self.labels):
                 break
             shift = -np.linalg.solve(_covariance(p), off)
@@ -280,7 +250,7 @@ def _exact_step(problem: _Problem, gradient: np.ndarray, p: np.ndarray, c: float
     for i in range(k):
         for j in range(i, k):
             bent = c * p[i] * ((i == j) - p[j])
-            hessian[i, :, j] = hessian[j, :, i] = (problem.z * bent) @ problem.z.T
+            hessian[i, :, j] = hessian[j, :, i] = problem.images.outer(bent)
         hessian[i, :, i] += np.diag(problem.penalty)
     # All biases may be shifted alike; any stiffness against it will do.
     hessian[:, -1, :, -1] += c

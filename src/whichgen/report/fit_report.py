@@ -37,7 +37,7 @@ def write_fit(
         fit,
         folder,
         results={"selection": selection, "blocks": blocks, **controls_json(controls)},
-        draw=lambda: fit_plots(fit, parameter),
+        draw=lambda embedding: fit_plots(fit, parameter, embedding),
         track=track,
     )
     write_csv(folder / "grid.csv", [asdict(candidate) for candidate in fit.grid])

@@ -35,7 +35,7 @@ def write_fused(
             "experts": [{"perturbation": kind, **asdict(c)} for kind, c in fusion.experts],
             **controls_json(controls),
         },
-        draw=lambda: test_plots(fusion),
+        draw=lambda embedding: test_plots(fusion, embedding),
         track=track,
     )
     write_csv(folder / "grid.csv", [asdict(c) for c in fusion.grid])

@@ -10,9 +10,6 @@ import numpy as np
 from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
-from threadpoolctl import threadpool_limits
 
 from whichgen.atomic import replacing
 from whichgen.evaluation.detection import roc
@@ -22,6 +19,7 @@ from whichgen.evaluation.selection import Candidate
 from whichgen.experiments.fit import BlockResult, Fit
 from whichgen.experiments.tested import Tested
 from whichgen.openset.threshold import UNKNOWN, decide
+from whichgen.report.embedding import Embedding, embed
 
 #: Okabe & Ito's colours, which colour-blind readers tell apart.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
@@ -30,8 +28,6 @@ MARKERS = ("x", "+", "1", "2", "3", "4", "|", "_")
 
 #: More curves than that in one plot can't be told apart.
 _MOST_CURVES = 8
-#: t-SNE of more images takes minutes.
-_MOST_POINTS = 2000
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -204,15 +200,10 @@ def block_plot(blocks: Sequence[BlockResult], chosen: int, parameter: str) -> Fi
     return figure
 
 
-def embedding_plot(fit: Tested, *, seed: int = 0) -> Figure:
-    """t-SNE (van der Maaten & Hinton, 2008) of the test images, as the head compares them."""
-    rng = np.random.default_rng(seed)
-    tables = [t for t in (fit.known_table, fit.unknown_table) if len(t)]
-    features = np.concatenate([fit.model.head.embed(t.blocks(fit.model.blocks)) for t in tables])
-    origins = np.concatenate([t.origins for t in tables])
-    if len(origins) > _MOST_POINTS:
-        rows = np.sort(rng.choice(len(origins), _MOST_POINTS, replace=False))
-        features, origins = features[rows], origins[rows]
+def embedding_plot(fit: Tested, embedding: Embedding | None = None) -> Figure:
+    """The map of the test images, which is computed unless it is given."""
+    found = embed(fit) if embedding is None else embedding
+    origins = np.concatenate([fit.known.origins, fit.unknown.origins])[found.rows]
     names = len(set(origins.tolist()))
     figure, ax = axes(
         "Test images as the head compares them (t-SNE)",
@@ -220,18 +211,12 @@ def embedding_plot(fit: Tested, *, seed: int = 0) -> Figure:
         "",
         size=(6.6, max(4.6, 0.24 * names + 0.6)),  # the legend has a line for each
     )
-    if len(features) >= 5:
-        # One thread: on busy cores OpenMP's spinning made this four times as slow.
-        with threadpool_limits(1):
-            reduced = PCA(min(50, *features.shape), random_state=seed).fit_transform(features)
-            perplexity = min(30.0, (len(features) - 1) / 3)
-            tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed)
-            points = tsne.fit_transform(reduced)
+    if len(found.rows):
         for i, origin in enumerate(fit.model.origins):
-            x, y = points[origins == origin].T
+            x, y = found.points[origins == origin].T
             ax.scatter(x, y, s=14, color=colour(i), alpha=0.8, lw=0, label=origin)
         for i, origin in enumerate(sorted(set(fit.unknown.origins.tolist()))):
-            x, y = points[origins == origin].T
+            x, y = found.points[origins == origin].T
             marker, grey = MARKERS[i % len(MARKERS)], GREYS[i % 2]
             ax.scatter(x, y, s=22, marker=marker, color=grey, lw=1, label=f"{origin} ({UNKNOWN})")
     ax.set_xticks([])
@@ -241,21 +226,21 @@ def embedding_plot(fit: Tested, *, seed: int = 0) -> Figure:
     return figure
 
 
-def fit_plots(fit: Fit, parameter: str) -> dict[str, Figure]:
+def fit_plots(fit: Fit, parameter: str, embedding: Embedding | None = None) -> dict[str, Figure]:
     """Every plot of a fit by its file name; those that need unknown images only where they are."""
     # An origin's name is no formula, whatever dollar signs are in it.
     with rc_context({"text.parse_math": False}):
-        return test_plots(fit) | {"blocks": block_plot(fit.blocks, fit.block, parameter)}
+        return test_plots(fit, embedding) | {"blocks": block_plot(fit.blocks, fit.block, parameter)}
 
 
-def test_plots(fit: Tested) -> dict[str, Figure]:
+def test_plots(fit: Tested, embedding: Embedding | None = None) -> dict[str, Figure]:
     """The plots that every tested model has."""
     with rc_context({"text.parse_math": False}):
         plots = {
             "confusion": confusion_plot(fit),
             "scores": score_plot(fit),
             "reliability": reliability_plot(fit),
-            "embedding": embedding_plot(fit),
+            "embedding": embedding_plot(fit, embedding),
         }
         if len(fit.unknown):
             plots |= {"roc": roc_plot(fit), "oscr": oscr_plot(fit)}

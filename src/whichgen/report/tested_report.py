@@ -20,6 +20,7 @@ from whichgen.evaluation.evaluate import Answers, Evaluation, UnknownResult
 from whichgen.experiments.tested import COVERAGE, Tested
 from whichgen.features.extract import FeatureTable
 from whichgen.openset.threshold import UNKNOWN, decide
+from whichgen.report.embedding import Embedding, embed, embedding_rows
 from whichgen.report.plots import save_figure
 from whichgen.report.tables import Row, markdown_table, percent, write_csv
 
@@ -29,13 +30,13 @@ def write_tested(
     folder: Path,
     *,
     results: Mapping[str, Any],
-    draw: Callable[[], Mapping[str, Figure]],
+    draw: Callable[[Embedding], Mapping[str, Figure]],
     track: Track,
 ) -> list[str]:
     """Writes everything but the report's text; the model first, so that it is never lost.
 
-    ``results`` are the parts of ``results.json`` that not every experiment has. Returns the names
-    of the plots that ``draw`` gave.
+    ``results`` are the parts of ``results.json`` that not every experiment has; ``draw`` makes the
+    plots, one of them of the map of the test images that it gets. Returns the plots' names.
     """
     save_model(found.model, folder / "model")
     write_text(folder / "model" / "README.md", model_card(found.model, str(folder)))
@@ -45,7 +46,9 @@ def write_tested(
     (folder / "skipped.txt").unlink(missing_ok=True)
     if found.skipped:
         write_text(folder / "skipped.txt", "".join(f"{reason}\n" for reason in found.skipped))
-    plots = draw()
+    embedding = embed(found)
+    write_csv(folder / "embedding.csv", embedding_rows(found, embedding))
+    plots = draw(embedding)
     for name, figure in track(plots.items(), description="Plotting", total=len(plots)):
         save_figure(figure, folder / "plots" / f"{name}.png")
     return sorted(plots)
@@ -242,6 +245,7 @@ def _results(fit: Tested) -> dict[str, Any]:
     return {
         "provenance": dict(fit.model.provenance),
         "protocol": asdict(fit.protocol),
+        "images": {part: dict(counts) for part, counts in fit.images.items()},
         "threshold": {
             "value": fit.model.threshold,
             "tpr": fit.model.tpr,

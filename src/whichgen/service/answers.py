@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from whichgen.attribution.attributor import Attribution, Attributor
+from whichgen.attribution.attributor import Attribution
 from whichgen.attribution.model import OriginModel
 from whichgen.attribution.nearest import Neighbour
 from whichgen.attribution.verdict import verdict
+from whichgen.evidence.collect import contradictions
 from whichgen.provenance import fingerprint
 from whichgen.service.schemas import (
+    EvidenceOut,
+    FindingOut,
     ImageOut,
     ModelOut,
     NeighbourOut,
@@ -19,6 +22,9 @@ from whichgen.service.schemas import (
 from whichgen.service.settings import Settings
 from whichgen.service.uploads import Upload
 from whichgen.version import __version__
+
+#: How many nearest exemplars are told.
+NEAREST = 6
 
 #: Ends of the gauge: it shows scores as far below the threshold as known ones are above it.
 _KNOWN = (0.05, 0.95)
@@ -30,9 +36,8 @@ def model_digest(model: OriginModel) -> str:
     return fingerprint([model.data_hash, *model.origins, f"{model.threshold!r}", *arrays])
 
 
-def describe(attributor: Attributor, settings: Settings, digest: str) -> ModelOut:
+def describe(model: OriginModel, settings: Settings, digest: str) -> ModelOut:
     """What a client may know of the model."""
-    model = attributor.model
     return ModelOut(
         whichgen=__version__,
         digest=digest,
@@ -89,8 +94,18 @@ def answered(upload: Upload, answer: Attribution | None, model: OriginModel) -> 
         score=answer.score,
         threshold=answer.threshold,
         nearest=[_neighbour(n, model) for n in answer.nearest or ()],
-        evidence=None,
+        evidence=_evidence(upload, answer),
         error=error,
+    )
+
+
+def _evidence(upload: Upload, answer: Attribution) -> EvidenceOut | None:
+    if upload.evidence is None:
+        return None
+    return EvidenceOut(
+        findings=[FindingOut(**vars(finding)) for finding in upload.evidence.findings],
+        notes=list(upload.evidence.notes),
+        contradictions=list(contradictions(upload.evidence, answer.origin, answer.at_least)),
     )
 
 

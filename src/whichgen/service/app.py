@@ -36,7 +36,7 @@ from whichgen.service.schemas import (
     Problem,
 )
 from whichgen.service.settings import Settings
-from whichgen.service.uploads import Upload, keep, read_uploads
+from whichgen.service.uploads import Upload, inspect, keep
 from whichgen.version import __version__
 
 STATIC = Path(__file__).parent / "static"
@@ -90,13 +90,22 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
         redoc_url=None,
     )
     app.state.digest = model_digest(attributor.model)
-    app.state.described = describe(attributor, settings, app.state.digest)
+    app.state.described = describe(attributor.model, settings, app.state.digest)
     app.add_middleware(Guard, settings=settings)
     app.add_middleware(Counted, metrics=metrics)
     _handle_errors(app)
 
+    async def read(files: Sequence[UploadFile]) -> list[Upload]:
+        most = settings.limits.request_images
+        if len(files) > most:
+            raise HTTPException(413, f"{len(files)} images; a request may carry {most}.")
+        contents = [(f.filename or "image", await f.read()) for f in files]
+        return [
+            await run_in_threadpool(inspect, name, data, settings.limits) for name, data in contents
+        ]
+
     async def attributed(files: Sequence[UploadFile]) -> tuple[list[Upload], list[ImageOut]]:
-        uploads = await read_uploads(files, settings.limits)
+        uploads = await read(files)
         if settings.keep_uploads:
             await run_in_threadpool(keep, uploads, settings.keep_uploads)
         good = [upload for upload in uploads if not upload.error]
@@ -121,7 +130,7 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
         grid: Annotated[int, Query(ge=2, le=16, description="patches a side")] = 7,
     ) -> HeatmapOut:
         """Which patches of an image its answer rests on (occlusion)."""
-        (upload,) = await read_uploads([image], settings.limits)
+        (upload,) = await read([image])
         if upload.error:
             raise HTTPException(422, upload.error)
         picture = await run_in_threadpool(decode, upload.data, upload.name)
@@ -179,7 +188,7 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
         folder = settings.enroll_to / name
         if (folder / "model" / DESCRIPTION_FILE).exists():
             raise HTTPException(409, f"{name} was enrolled before; choose another name.")
-        uploads = await read_uploads(images, settings.limits)
+        uploads = await read(images)
         refused = [upload.error for upload in uploads if upload.error]
         if refused:
             raise HTTPException(422, refused[0])
@@ -193,7 +202,7 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
         result, new = await batcher.alone(enrolled)
         batcher.replace(new)
         app.state.digest = model_digest(new.model)
-        app.state.described = describe(new, settings, app.state.digest)
+        app.state.described = describe(new.model, settings, app.state.digest)
         return EnrolledOut(
             origin=name,
             images=result.images,

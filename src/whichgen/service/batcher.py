@@ -17,12 +17,10 @@ from typing import TypeVar
 from whichgen.attribution.attributor import Attribution, Attributor
 from whichgen.data.images import image_digest
 from whichgen.errors import WhichgenError
+from whichgen.service.answers import NEAREST
 
 #: Answers that are remembered by image content: a report asks for what the page has just asked.
 _REMEMBERED = 1024
-
-#: How many nearest exemplars are told.
-NEAREST = 6
 
 #: Slow questions (heat maps, enrolments) that may wait at a time.
 _SLOW = 4

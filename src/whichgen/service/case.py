@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +14,19 @@ from fpdf.enums import WrapMode, XPos, YPos
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib import get_data_path
 
+from whichgen.atomic import replacing
+from whichgen.attribution.attributor import Attribution
+from whichgen.attribution.model import OriginModel
 from whichgen.attribution.verdict import exact, spelled
-from whichgen.data.images import decode, thumbnail
-from whichgen.errors import ImageError
+from whichgen.data.images import MAX_PIXELS, decode, read_bytes, thumbnail
+from whichgen.errors import DataError, ImageError
+from whichgen.service.answers import answered, describe, model_digest
 from whichgen.service.schemas import ImageOut, ModelOut
+from whichgen.service.settings import Limits, Settings
+from whichgen.service.uploads import inspect
+
+#: Files of one's own have no limit but the decoder's.
+UNLIMITED = Limits(image_bytes=2**40, image_pixels=MAX_PIXELS)
 
 #: Pixels of a picture's longer side.
 _SIDE = 320
@@ -78,6 +87,40 @@ def made(model: ModelOut) -> list[tuple[str, str]]:
             or "none: an origin was enrolled since the test",
         ),
     ]
+
+
+def write_case(
+    file: Path, model: OriginModel, paths: Sequence[Path], answers: Sequence[Attribution]
+) -> None:
+    """Writes a report on image files and their answers, as HTML or PDF by the file's suffix."""
+    cases = []
+    for path, answer in zip(paths, answers, strict=True):
+        upload = inspect(str(path), _content(path), UNLIMITED)
+        cases.append(case_of(answered(upload, answer, model), upload.data))
+    described = describe(model, Settings(), model_digest(model))
+    with replacing(file) as temporary:
+        temporary.write_bytes(writer_of(file)(cases, described))
+
+
+def writer_of(file: Path) -> Callable[[Sequence[Case], ModelOut], bytes]:
+    """What writes a report of a file's suffix.
+
+    Raises
+    ------
+    DataError
+        It is neither ``.html`` nor ``.pdf``.
+    """
+    writers = {".html": case_html, ".pdf": case_pdf}
+    if file.suffix not in writers:
+        raise DataError(f"{file}: a report is written as .html or .pdf.")
+    return writers[file.suffix]
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return read_bytes(path)
+    except ImageError:
+        return b""  # its answer says why
 
 
 def case_html(cases: Sequence[Case], model: ModelOut) -> bytes:

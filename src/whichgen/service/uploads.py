@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastapi import HTTPException, UploadFile
-
 from whichgen.atomic import replacing
 from whichgen.data.images import Header, header
 from whichgen.errors import ImageError
+from whichgen.evidence.collect import Evidence, collect
 from whichgen.service.settings import MIB, Limits
 
 #: A name is shown to people; nothing is looked up by it.
@@ -35,6 +34,8 @@ class Upload:
         Format and size in pixels, by content; ``None`` if it is refused.
     error
         Why it is refused; empty if it is not.
+    evidence
+        What the file says of itself, if it is not refused.
     """
 
     name: str
@@ -42,26 +43,12 @@ class Upload:
     sha256: str
     header: Header | None
     error: str
+    evidence: Evidence | None = None
 
 
-async def read_uploads(files: Sequence[UploadFile], limits: Limits) -> list[Upload]:
-    """The images of a request; one that is over a limit or is no image carries its ``error``.
-
-    Raises
-    ------
-    HTTPException
-        413: too many images.
-    """
-    if len(files) > limits.request_images:
-        raise HTTPException(
-            413, f"{len(files)} images; a request may carry {limits.request_images}."
-        )
-    return [await _read(file, limits) for file in files]
-
-
-async def _read(file: UploadFile, limits: Limits) -> Upload:
-    name = _clean(file.filename or "image")
-    data = await file.read()
+def inspect(name: str, data: bytes, limits: Limits) -> Upload:
+    """An upload of this content; one that is over a limit or is no image carries its ``error``."""
+    name = _clean(name)
     found, error = None, ""
     if len(data) > limits.image_bytes:
         error = (
@@ -77,7 +64,10 @@ async def _read(file: UploadFile, limits: Limits) -> Upload:
                 )
         except ImageError as problem:
             error = str(problem)
-    return Upload(name, data, hashlib.sha256(data).hexdigest(), None if error else found, error)
+    digest = hashlib.sha256(data).hexdigest()
+    if error:
+        return Upload(name, data, digest, None, error)
+    return Upload(name, data, digest, found, "", collect(data, name))
 
 
 def keep(uploads: Sequence[Upload], folder: Path) -> None:

@@ -1,0 +1,49 @@
+"""``whichgen report``: an experiment as one HTML file to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whichgen.cli.console import guarded, say, track
+from whichgen.errors import WhichgenError
+
+
+@guarded
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders of runs; several stand side by side.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="The HTML file. Default: report.html in the run's folder; here, if several.",
+        ),
+    ] = None,
+    lowdata: Annotated[
+        Path | None, typer.Option(help="A folder of `whichgen lowdata`, to show its curves, too.")
+    ] = None,
+    no_images: Annotated[
+        bool, typer.Option("--no-images", help="Leave test images out: they may be private.")
+    ] = False,
+) -> None:
+    """One self-contained HTML page of a run, or of several side by side."""
+    from whichgen.report.page.read import read_lowdata, read_run
+
+    found = [read_run(run) for run in runs]
+    few = read_lowdata(lowdata) if lowdata else ()
+    try:
+        from whichgen.report.page.page import write_page
+    except ImportError as error:
+        raise WhichgenError(
+            f"whichgen report needs two small packages ({error}): pip install 'whichgen[report]'"
+        ) from None
+    file = output or (runs[0] if len(runs) == 1 else Path()) / "report.html"
+    pictures = write_page(found, file, lowdata=few, images=not no_images, track=track)
+    if pictures.gone:
+        say(f"{len(pictures.gone)} images can't be read any more and are left out.")
+    say(f"The page is {file} ({file.stat().st_size / 2**20:.1f} MB)")

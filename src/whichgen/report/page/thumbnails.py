@@ -1,0 +1,66 @@
+"""Small copies of images, to stand in the page itself."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from whichgen.data.images import read_image
+from whichgen.errors import ImageError
+
+#: The longer side, in pixels.
+SIDE = 96
+_QUALITY = 70
+
+
+@dataclass
+class Thumbnails:
+    """Each image once, however often it is asked for.
+
+    ``uris`` are ``data:`` URIs, ``number`` says by path which one is whose, and ``gone`` are the
+    paths of images that can not be read any more. With ``wanted`` off there are none.
+    """
+
+    wanted: bool = True
+    uris: list[str] = field(default_factory=list)
+    number: dict[str, int] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
+
+    def add(self, paths: Iterable[str]) -> None:
+        """Reads those that it does not have yet."""
+        for path in paths if self.wanted else ():
+            if path in self.number or path in self.gone:
+                continue
+            try:
+                # A run's folder may come from anyone: a path of a device or a pipe would never end.
+                there = Path(path).is_file()
+                uri = thumbnail(read_image(Path(path))) if there else ""
+            except (ImageError, ValueError):
+                uri = ""
+            if not uri:
+                self.gone.add(path)
+                continue
+            self.number[path] = len(self.uris)
+            self.uris.append(uri)
+
+    def uri(self, path: str) -> str | None:
+        """A path's image, if there is one."""
+        number = self.number.get(path)
+        return None if number is None else self.uris[number]
+
+
+def thumbnail(image: Image.Image) -> str:
+    """An RGB image at most :data:`SIDE` pixels wide and high, as a ``data:`` URI.
+
+    Nothing but pixels is left of the file: no EXIF, no place, no camera.
+    """
+    small = image.copy()
+    small.thumbnail((SIDE, SIDE))
+    buffer = io.BytesIO()
+    small.save(buffer, format="WEBP", quality=_QUALITY)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

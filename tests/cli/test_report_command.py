@@ -1,0 +1,56 @@
+"""``whichgen report``: the page of a run, written where it is asked for."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from whichgen.report.tables import percent
+
+from .conftest import Site, whichgen
+
+
+def test_a_run_gets_a_page_with_its_figures_and_images(site: Site) -> None:
+    done = whichgen("report", site.run)
+    assert done.code == 0, done.err
+    file = site.run / "report.html"
+    assert str(file) in done.message
+    text = file.read_text()
+    accuracy = json.loads((site.run / "results.json").read_text())["test"]["closed"]["accuracy"]
+    assert f'<span class="value">{percent(accuracy)}<small> %</small></span>' in text
+    assert "data:image/webp;base64," in text
+    done = whichgen("report", site.run, "--no-images", "-o", "pages/bare.html")
+    assert done.code == 0, done.err
+    assert "data:image/webp;base64," not in (site.folder / "pages/bare.html").read_text()
+
+
+def test_several_runs_get_one_page_in_the_working_folder(site: Site) -> None:
+    done = whichgen("report", site.run, site.run)
+    assert done.code == 0, done.err
+    text = (site.folder / "report.html").read_text()
+    assert "2 runs side by side" in text
+    assert text.count("plotly.js v") == 1
+
+
+@pytest.mark.parametrize("arguments", [("nowhere",), (".", "--lowdata", "nowhere")])
+def test_what_is_no_run_is_one_message(site: Site, arguments: tuple[str, ...]) -> None:
+    run = site.run if arguments[0] == "." else arguments[0]
+    done = whichgen("report", run, *arguments[1:])
+    assert done.code == 1
+    assert "is not there. Give the folder of a run of `whichgen linear`" in done.message
+    assert not (site.run / "report.html").exists()
+
+
+def test_without_the_extra_it_says_what_to_install(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [
+        name for name in sys.modules if name.startswith(("plotly", "whichgen.report.page"))
+    ]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    done = whichgen("report", site.run)
+    assert done.code == 1
+    assert "pip install 'whichgen[report]'" in done.message
