@@ -15,6 +15,7 @@ from whichgen.cli.attribute import attribute
 from whichgen.cli.compare import compare
 from whichgen.cli.discover import discover
 from whichgen.cli.enroll import enroll, fewshot
+from whichgen.cli.evidence import evidence
 from whichgen.cli.fit import knn, linear
 from whichgen.cli.fuse import fuse
 from whichgen.cli.lowdata import lowdata
@@ -51,6 +52,7 @@ _COMMANDS = (
     attribute,
     discover,
     enroll,
+    evidence,
     evaluate,
     compare,
     robustness,

@@ -1,0 +1,186 @@
+"""C2PA Content Credentials: a signed manifest of who says how the image was made.
+
+A valid signature tells that the manifest and the image are as they were signed. Who signed is known
+only by a list of trusted certificates, and none is bundled: anybody can sign with a certificate of
+their own making.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+from whichgen.evidence.bounded import bounded_json, clean
+from whichgen.evidence.finding import Evidence, Finding, Says
+from whichgen.evidence.generators import known
+from whichgen.evidence.sources import source_type
+
+#: How a manifest store begins, in every format: a JUMBF description box of C2PA's type.
+_STORE = b"jumd" + bytes.fromhex("6332706100110010800000aa00389b71")
+
+#: A manifest may name others to be fetched, and so may identities in it: no network, said twice.
+_SETTINGS = {
+    "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
+    "core": {"allowed_network_hosts": []},
+}
+
+#: Manifests of one history, actions of one manifest, and reasons that are looked at.
+_MOST_MANIFESTS = 10
+_MOST_ACTIONS = 50
+_MOST_REASONS = 5
+
+# Actions that leave the picture what it is. Others without a source type are edits.
+_NO_EDITS = frozenset(
+    f"c2pa.{name}"
+    for name in (
+        *("created", "opened", "converted", "transcoded", "repackaged", "published", "resized"),
+        *("watermarked", "watermarked.bound", "watermarked.unbound", "unknown"),
+    )
+)
+
+
+def has_manifest(data: bytes) -> bool:
+    """Whether a C2PA manifest store is in the file, as far as its first bytes tell."""
+    return _STORE in data
+
+
+def read_credentials(data: bytes, mime: str) -> Evidence:
+    """What Content Credentials say.
+
+    Parameters
+    ----------
+    data
+        The image file's content.
+    mime
+        Its type, ``image/jpeg`` …
+    """
+    if not has_manifest(data):
+        return Evidence()
+    title = "Content Credentials (C2PA): a manifest is there"
+    try:
+        import c2pa
+    except (ImportError, OSError):  # not installed, or its native library does not load
+        note = "Content Credentials are not checked; to check them, install whichgen[evidence]"
+        return Evidence((Finding("credentials", f"{title}, not checked"),), (note,))
+    try:
+        with (
+            c2pa.Context.from_dict(_SETTINGS) as context,
+            c2pa.Reader(mime, io.BytesIO(data), context=context) as reader,
+        ):
+            store = bounded_json(reader.json())
+    except c2pa.C2paError as error:
+        return Evidence((Finding("credentials", f"{title} that can't be read", str(error)),))
+    if not isinstance(store, dict):
+        return Evidence((Finding("credentials", f"{title}, too large to be read"),))
+    failures = [code for code in _failures(store) if code != "signingCredential.untrusted"]
+    found = [_signature(store, failures)]
+    for manifest in _history(store):
+        found += _actions(manifest, is_valid=not failures)
+    return Evidence(tuple(found))
+
+
+def _signature(store: dict[str, Any], failures: list[str]) -> Finding:
+    """The manifest itself: valid or why not, who signed it, and with what it was made."""
+    manifest = _dict(_dict(store.get("manifests")).get(str(store.get("active_manifest"))))
+    signed = _dict(manifest.get("signature_info"))
+    ingredients = manifest.get("ingredients")
+    details = {
+        "signed by": " / ".join(
+            str(signed[key]) for key in ("common_name", "issuer") if signed.get(key)
+        ),
+        "claim generator": _names(manifest.get("claim_generator_info"))
+        or str(manifest.get("claim_generator") or ""),
+        "ingredients": str(len(ingredients) if isinstance(ingredients, list) else 0),
+        "time": str(signed.get("time") or ""),
+    }
+    detail = "; ".join(f"{name} {clean(text, 80)}" for name, text in details.items() if text)
+    says: Says = "neutral"
+    if failures:
+        state = f"not valid ({', '.join(failures[:_MOST_REASONS])})"
+        # The image is not the one that was signed; a damaged manifest alone would not tell that.
+        if any("Hash.mismatch" in code and "hashedURI" not in code for code in failures):
+            state += "; the image was changed after it was signed"
+            says = "edited"
+    elif store.get("validation_state") == "Trusted":
+        state = "signature intact; signer on a trust list"
+    else:
+        state = "signature intact; signer not checked against a trust list"
+    return Finding("credentials", f"Content Credentials (C2PA): {state}", detail, says)
+
+
+def _actions(manifest: dict[str, Any], *, is_valid: bool) -> Iterator[Finding]:
+    """What was done; claims of a manifest that is not valid are told and speak for nothing."""
+    edits = []
+    for action in _action_list(manifest):
+        name = clean(str(action.get("action") or "action"), 60)
+        agent = _names(action.get("softwareAgent"))
+        source = action.get("digitalSourceType")
+        if not isinstance(source, str):
+            edits += [] if name in _NO_EDITS else [name]
+            continue
+        code, says, meaning = source_type(source)
+        named = known(" ".join((agent, str(action.get("description") or ""))))
+        generator = ""
+        if says == "synthetic":
+            generator = named.name if named else agent
+        detail = "; ".join(part for part in (meaning, agent and f"by {agent}") if part)
+        if not is_valid:
+            says, generator = "neutral", ""
+        yield Finding("credentials", f"{name}: {code}", detail, says, generator)
+    if edits:
+        shown = ", ".join(dict.fromkeys(edits))
+        yield Finding("credentials", "edits", shown, "edited" if is_valid else "neutral")
+
+
+def _history(store: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The active manifest, that of the image it was made from, and so on."""
+    manifests = _dict(store.get("manifests"))
+    label = store.get("active_manifest")
+    seen: set[str] = set()
+    while isinstance(label, str) and label not in seen and len(seen) < _MOST_MANIFESTS:
+        seen.add(label)
+        manifest = _dict(manifests.get(label))
+        yield manifest
+        ingredients = manifest.get("ingredients")
+        parents = (_dict(i) for i in (ingredients if isinstance(ingredients, list) else ()))
+        label = next(
+            (p.get("active_manifest") for p in parents if p.get("relationship") == "parentOf"), None
+        )
+
+
+def _action_list(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+    assertions = manifest.get("assertions")
+    found = []
+    for assertion in assertions if isinstance(assertions, list) else ():
+        if str(_dict(assertion).get("label")).startswith("c2pa.actions"):
+            actions = _dict(assertion.get("data")).get("actions")
+            found += actions if isinstance(actions, list) else []
+    return [action for action in found[:_MOST_ACTIONS] if isinstance(action, dict)]
+
+
+def _failures(store: dict[str, Any]) -> list[str]:
+    results = _dict(_dict(store.get("validation_results")).get("activeManifest"))
+    listed = results.get("failure")
+    codes = [_dict(f).get("code") for f in (listed if isinstance(listed, list) else ())]
+    if store.get("validation_state") == "Invalid" and not codes:
+        codes = ["no reason given"]
+    return list(dict.fromkeys(str(code) for code in codes))
+
+
+def _names(agents: Any) -> str:
+    """The names of programs: a text, a dictionary with ``name`` and ``version``, or a list."""
+    listed = agents if isinstance(agents, list) else [agents]
+    found = []
+    for agent in listed[:3]:
+        parts = (
+            [agent]
+            if isinstance(agent, str)
+            else [_dict(agent).get(k) for k in ("name", "version")]
+        )
+        found.append(" ".join(part for part in parts if isinstance(part, str)))
+    return ", ".join(text for text in found if text)
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,47 @@
+"""IPTC's digital source types, which XMP and C2PA both use."""
+
+from __future__ import annotations
+
+from whichgen.evidence.bounded import clean
+from whichgen.evidence.finding import Says
+
+# https://cv.iptc.org/newscodes/digitalsourcetype/, and C2PA's own last two. A composite is
+# `edited`: a photograph with one filled-in corner is one, too. What people drew or arranged on a
+# computer is of neither kind.
+_TYPES: dict[str, tuple[Says, str]] = {
+    "trainedAlgorithmicMedia": ("synthetic", "made by a trained generator"),
+    "algorithmicMedia": ("synthetic", "made by an algorithm that was not trained"),
+    "compositeSynthetic": ("edited", "a composite, parts of it synthetic"),
+    "compositeWithTrainedAlgorithmicMedia": ("edited", "parts of it made by a trained generator"),
+    "digitalCapture": ("camera", "captured by a digital camera"),
+    "computationalCapture": ("camera", "captured by a camera from several frames"),
+    "compositeCapture": ("camera", "a composite of captured pictures"),
+    "negativeFilm": ("camera", "digitised from negative film"),
+    "positiveFilm": ("camera", "digitised from positive film"),
+    "print": ("camera", "digitised from a print"),
+    "humanEdits": ("edited", "edited by a person"),
+    "minorHumanEdits": ("edited", "slightly edited by a person"),
+    "algorithmicallyEnhanced": ("edited", "enhanced by an algorithm"),
+    "composite": ("edited", "a composite"),
+    "softwareImage": ("neutral", "made by software (a retired term)"),
+    "digitalCreation": ("neutral", "created by a person with a computer"),
+    "digitalArt": ("neutral", "drawn with a computer"),
+    "dataDrivenMedia": ("neutral", "drawn from data"),
+    "virtualRecording": ("neutral", "recorded from a virtual event"),
+    "screenCapture": ("neutral", "captured from a screen"),
+    "trainedAlgorithmicData": ("neutral", "data made by a trained algorithm"),
+    "empty": ("neutral", "not told"),
+}
+
+
+def source_type(uri: str) -> tuple[str, Says, str]:
+    """A digital source type's code, what it speaks for, and what it means.
+
+    Parameters
+    ----------
+    uri
+        ``http://cv.iptc.org/newscodes/digitalsourcetype/CODE``, ``digsrctype:CODE`` or the code.
+    """
+    code = clean(uri.strip().rstrip("/").rpartition("/")[2].rpartition(":")[2], 60)
+    says, meaning = _TYPES.get(code, ("neutral", "a digital source type that is not known"))
+    return code, says, meaning
