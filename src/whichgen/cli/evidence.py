@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from whichgen.cli.attribute import find_images
 from whichgen.cli.console import fail, guarded, say, show_table
@@ -27,8 +28,7 @@ def evidence(
 ) -> None:
     """Show what files say of their origin: credentials, metadata, JPEG tables.
 
-    No model and no network is used. The absence of metadata proves nothing, and metadata can be
-    forged.
+    No model and no network is used. The absence of metadata proves nothing; it can be forged.
     """
     from whichgen.data.images import read_bytes
     from whichgen.evidence.collect import CAVEAT, collect
@@ -71,7 +71,7 @@ def _show(name: str, found: Evidence) -> None:
             }
             for finding in found.findings
         ],
-        title=name,
+        title=escape(name),
         whole=("found in", "says"),
     )
     for note in found.notes:

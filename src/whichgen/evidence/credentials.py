@@ -41,7 +41,7 @@ _NO_EDITS = frozenset(
 
 
 def has_manifest(data: bytes) -> bool:
-    """Whether a C2PA manifest store is in the file, as far as its first bytes tell."""
+    """Whether a C2PA manifest store begins somewhere in the file."""
     return _STORE in data
 
 
