@@ -1,0 +1,133 @@
+"""Content Credentials: manifests that are intact, changed, elsewhere, in a chain, or damaged."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from whichgen.evidence.collect import collect
+from whichgen.evidence.credentials import has_manifest, read_credentials
+
+from .conftest import SOURCE, Sign, findings, saved
+
+KINDS = ("JPEG", "PNG", "WEBP")
+MADE = [
+    {
+        "action": "c2pa.created",
+        "softwareAgent": {"name": "GPT-4o", "version": "1"},
+        "digitalSourceType": f"{SOURCE}trainedAlgorithmicMedia",
+    }
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_intact_manifest_tells_signer_source_and_generator(kind: str, sign: Sign) -> None:
+    data = sign(saved(kind), f"image/{kind.lower()}", actions=MADE)
+    assert has_manifest(data)
+    signature, made = findings(data, "credentials")
+    assert "signature intact; signer not checked against a trust list" in signature.title
+    assert "signed by Signer / Test Works" in signature.detail
+    assert "claim generator Toy Works 7" in signature.detail
+    assert "ingredients 0" in signature.detail
+    assert signature.says == "neutral"
+    assert made.title == "c2pa.created: trainedAlgorithmicMedia"
+    assert (made.says, made.generator) == ("synthetic", "GPT-4o")
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("digitalCapture", "camera"),
+        ("compositeWithTrainedAlgorithmicMedia", "edited"),
+        ("digitalArt", "neutral"),
+        ("no-such-type", "neutral"),
+    ],
+)
+def test_each_source_type_speaks_for_what_it_means(code: str, says: str, sign: Sign) -> None:
+    action = {"action": "c2pa.created", "softwareAgent": "X", "digitalSourceType": SOURCE + code}
+    made = findings(sign(saved(), "image/png", actions=[action]), "credentials")[1]
+    assert made.title == f"c2pa.created: {code}"
+    assert (made.says, made.generator) == (says, "")
+
+
+def test_pixels_changed_after_signing_are_told_and_claims_speak_for_nothing(sign: Sign) -> None:
+    data = bytearray(sign(saved("JPEG"), "image/jpeg", actions=MADE))
+    data[-20] ^= 1  # one of the compressed pixels
+    signature, made = findings(bytes(data), "credentials")
+    assert "not valid (assertion.dataHash.mismatch)" in signature.title
+    assert "changed after it was signed" in signature.title
+    assert signature.says == "edited"
+    assert (made.says, made.generator) == ("neutral", "")
+
+
+def test_a_claim_changed_after_signing_is_not_valid(sign: Sign) -> None:
+    data = sign(saved("JPEG"), "image/jpeg", actions=MADE)
+    lie = data.replace(b"trainedAlgorithmicMedia", b"digitalCapture".ljust(23, b"x"))
+    assert lie != data
+    signature, made = findings(lie, "credentials")
+    assert "not valid (assertion.hashedURI.mismatch)" in signature.title
+    assert "changed after" not in signature.title
+    assert {signature.says, made.says} == {"neutral"}
+
+
+def test_the_image_it_was_made_from_is_told_and_edits_are_edits(sign: Sign) -> None:
+    first = sign(saved("JPEG"), "image/jpeg", actions=MADE)
+    edits = [{"action": "c2pa.color_adjustments"}, {"action": "c2pa.resized"}]
+    signature, *said = findings(sign(first, "image/jpeg", actions=edits, edit=True), "credentials")
+    assert "ingredients 1" in signature.detail
+    assert [(f.title, f.detail) for f in said if f.says == "edited"] == [
+        ("edits", "c2pa.color_adjustments")
+    ]
+    assert [f.generator for f in said if f.says == "synthetic"] == ["GPT-4o"]
+
+
+def test_a_manifest_kept_elsewhere_is_told_and_not_fetched(sign: Sign) -> None:
+    asked: list[str] = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+    with HTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/manifest"
+        data = sign(saved("JPEG"), "image/jpeg", actions=MADE, remote=url)
+        found = collect(data).findings
+        # Even where an embedded store makes it look there, as these bytes at the end pretend.
+        embedded = sign(saved("JPEG"), "image/jpeg", actions=MADE)
+        start = embedded.index(b"jumd")
+        read_credentials(data + embedded[start : start + 50], "image/jpeg")
+        server.shutdown()
+    assert [f.detail for f in found if "elsewhere; not fetched" in f.title] == [url]
+    assert asked == []
+
+
+def test_a_damaged_manifest_is_there_and_says_nothing(sign: Sign) -> None:
+    data = sign(saved("PNG"), "image/png", actions=MADE)
+    start = data.index(b"jumd")
+    broken = data[: start + 30] + bytes(200) + data[start + 230 :]
+    (found,) = read_credentials(broken, "image/png").findings
+    assert "a manifest is there that can't be read" in found.title
+    assert found.says == "neutral"
+
+
+def test_without_the_library_the_manifest_is_told_with_a_note(
+    sign: Sign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = sign(saved("WEBP"), "image/webp", actions=MADE)
+    monkeypatch.setitem(sys.modules, "c2pa", None)
+    found = collect(data)
+    assert [f.title for f in found.findings] == [
+        "Content Credentials (C2PA): a manifest is there, not checked"
+    ]
+    assert any("install whichgen[evidence]" in note for note in found.notes)
+    assert collect(saved()).notes == ()
+
+
+def test_an_image_without_credentials_has_none() -> None:
+    assert not has_manifest(saved("JPEG"))
+    assert findings(saved("JPEG"), "credentials") == []
