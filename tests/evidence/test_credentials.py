@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from PIL import Image
 
 from whichgen.evidence.collect import collect
 from whichgen.evidence.credentials import has_manifest, read_credentials
 
-from .conftest import SOURCE, Sign, findings, saved
+from .conftest import SOURCE, Sign, findings, picture, saved
 
 KINDS = ("JPEG", "PNG", "WEBP")
 MADE = [
@@ -126,6 +128,15 @@ def test_without_the_library_the_manifest_is_told_with_a_note(
     ]
     assert any("install whichgen[evidence]" in note for note in found.notes)
     assert collect(saved()).notes == ()
+
+
+def test_a_camera_s_file_of_several_pictures_is_read_as_jpeg(sign: Sign) -> None:
+    several = saved("MPO", save_all=True, append_images=[picture(1)])
+    with Image.open(io.BytesIO(sign(several, "image/jpeg", actions=MADE))) as image:
+        assert image.format == "MPO"
+        data = image.fp.getvalue()  # type: ignore[union-attr]
+    assert "signature intact" in findings(data, "credentials")[0].title
+    assert [f.kind for f in collect(data).findings].count("jpeg") == 1
 
 
 def test_an_image_without_credentials_has_none() -> None:

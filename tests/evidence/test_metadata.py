@@ -66,6 +66,7 @@ def test_a_damaged_setting_hides_no_camera() -> None:
         ({Base.ImageDescription: "Made with Google AI"}, "synthetic", "Google AI"),
         ({Base.ImageDescription: "Created by DALL·E 3"}, "synthetic", "DALL·E"),
         ({Base.ImageDescription: "A poster of Midjourney at the fair"}, "neutral", ""),
+        ({Base.Software: "Firmware of PowerShot SD1000"}, "neutral", ""),
         ({Base.Make: "SIGMA", Base.Model: "SIGMA SD1 Merrill"}, "camera", ""),
         ({Base.Make: "Canon", Base.Model: "PowerShot SD1000"}, "camera", ""),
     ],

@@ -9,7 +9,7 @@ import pytest
 
 from whichgen.evidence.comfyui import read_graph
 
-from .conftest import findings, picture, png, saved
+from .conftest import findings, png, saved, xmp
 
 A1111 = (
     'a "big" cat,\nby night\nNegative prompt: bad, worse\nSteps: 20, Sampler: DPM++ 2M Karras, '
@@ -150,13 +150,13 @@ def test_texts_that_no_tool_wrote_say_nothing(text: str) -> None:
 
 
 def test_text_behind_the_pixels_is_read() -> None:
-    plain, made = saved(), png({"Software": "NovelAI"})
-    start = made.index(b"tEXt") - 4
-    chunk = made[start : start + 12 + int.from_bytes(made[start : start + 4])]
-    data = plain[:-12] + chunk + plain[-12:]
+    packet = xmp('xmp:CreatorTool="Midjourney"').decode()
+    plain, made = saved(), png({"Software": "NovelAI", "XML:com.adobe.xmp": packet})
+    start, end = made.index(b"tEXt") - 4, made.index(b"IDAT") - 4
+    data = plain[:-12] + made[start:end] + plain[-12:]
     assert [f.generator for f in findings(data, "text")] == ["NovelAI"]
+    assert [f.generator for f in findings(data, "xmp")] == ["Midjourney"]
 
 
 def test_a_json_object_that_is_no_graph_is_none() -> None:
     assert read_graph({"nodes": 3, "a": {"class_type": 4, "inputs": {}}}) is None
-    assert picture().size == (48, 32)

@@ -47,7 +47,8 @@ def collect(data: bytes, name: str = "image") -> Evidence:
     with Image.open(io.BytesIO(data)) as image:
         if image.format == "PNG":
             image.load()  # what stands behind the pixels is read with them
-        mime = Image.MIME.get(image.format or "", "")
+        # Cameras' files of several pictures (MPO) are JPEG to everyone but Pillow.
+        mime = Image.MIME.get("JPEG" if image.format == "MPO" else image.format or "", "")
         return _joined(
             {
                 "Content Credentials": lambda: read_credentials(data, mime),

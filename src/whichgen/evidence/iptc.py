@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 from PIL import Image, IptcImagePlugin
@@ -78,8 +77,8 @@ def xmp_properties(xmp: bytes) -> list[tuple[str, str]]:
             text = element.get(_RESOURCE) or _inner_text(element)
             found.append((_NAMES[element.tag], text))
         if len(found) >= _MOST_PROPERTIES:
-            break
-    return [(name, text[:_MOST_CHARACTERS]) for name, text in found[:_MOST_PROPERTIES]]
+            break  # properties may be nested in one another, and texts read many times
+    return found[:_MOST_PROPERTIES]
 
 
 def read_iptc(image: Image.Image) -> Evidence:
@@ -94,9 +93,8 @@ def read_iptc(image: Image.Image) -> Evidence:
 
 
 def _inner_text(element: Any) -> str:
-    # An alternative or a list stands two levels deeper, each language of it after the other. A
-    # bounded part of it: properties may be nested in one another, and would be read many times.
-    return "".join(islice(element.itertext(), 100)).strip()
+    # An alternative or a list stands two levels deeper, each language of it after the other.
+    return "".join(element.itertext()).strip()[:_MOST_CHARACTERS]
 
 
 def _of_property(name: str, text: str) -> list[Finding]:
