@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +21,14 @@ from whichgen.data.benchmarks import load_origins
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def code_blocks(text: str) -> list[tuple[str, str]]:
+    """The fenced blocks of a Markdown text: language and content."""
+    return re.findall(r"^```(\w+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+BLOCKS = code_blocks(README)
 
 
 def shell_lines() -> list[str]:
@@ -111,14 +119,11 @@ def write_genimage(folder: Path, noise: Callable[..., Image.Image]) -> None:
 
 def hash_free_seed(*parts: object) -> int:
     """A seed that does not change from run to run, as ``hash`` does."""
-    return int.from_bytes(repr(parts).encode(), "little") % (2**31)
+    return zlib.crc32(repr(parts).encode())
 
 
-@pytest.fixture(scope="module")
-def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with all that the README's commands name."""
-
-    folder = tmp_path_factory.mktemp("newcomer")
+def furnish(folder: Path) -> Path:
+    """Puts all that the README's commands name into a folder."""
     (folder / "demo").symlink_to(ROOT / "demo")
     for tint, origin in enumerate(("real", "gan-a", "gan-b", "new-model", "other-model")):
         (folder / "my_images" / origin).mkdir(parents=True)
@@ -133,6 +138,12 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (cached / "refs").mkdir()
     (cached / "refs" / "main").write_text("tiny")
     return folder
+
+
+@pytest.fixture(scope="module")
+def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all that the README's commands name."""
+    return furnish(tmp_path_factory.mktemp("newcomer"))
 
 
 def test_demo_runs_and_ends_with_metrics_plots_and_answers(tmp_path: Path) -> None:

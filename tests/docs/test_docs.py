@@ -1,0 +1,279 @@
+"""The documentation: its code runs as it stands there, its figures are the program's own."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import socket
+import threading
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+
+from attribution.test_hub import Hub
+from cli.conftest import whichgen
+from test_readme import ROOT, code_blocks, furnish, shell
+from whichgen.cli.app import app, expand_blocks
+from whichgen.heads.families import FAMILIES
+from whichgen.openset.catalogue import SCORES
+
+DOCS = ROOT / "docs"
+RUN = Path("output/linear-probe/openai/clip-vit-base-patch16/my_images")
+
+#: Runs a page's code, and gives what its Python left behind.
+RunPage = Callable[[str], dict[str, Any]]
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a shell block, without comments."""
+    lines = (line.partition(" #")[0].strip() for line in text.splitlines())
+    return [line for line in lines if line]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The README's newcomer after a first run."""
+    folder = furnish(tmp_path_factory.mktemp("reader"))
+    with pytest.MonkeyPatch.context() as patch:
+        settle(folder, patch)
+        done = whichgen("linear", "--data", "my_images", "--unknown", "new-model,other-model")
+        assert done.code == 0, done.err
+    return folder
+
+
+def settle(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """This process works in the folder, with its caches there."""
+    patch.chdir(folder)
+    patch.setenv("WHICHGEN_CACHE", str(folder / "cache"))
+    patch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder / "hub" / "hub"))
+    # The README's test has these; they are most of the time of a small fit.
+    patch.setattr("whichgen.report.fit_report.fit_plots", lambda *_: {})
+    patch.setattr("whichgen.experiments.leaks.leak_check", lambda *_, **__: None)
+
+
+class Service:
+    """``whichgen serve`` in a thread, one at a time; what it is told its command line is."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self._patch, self._servers = patch, list[uvicorn.Server]()
+        started = self._servers
+
+        class Seen(uvicorn.Server):
+            def __init__(self, config: uvicorn.Config) -> None:
+                super().__init__(config)
+                started.append(self)
+
+        patch.setattr("uvicorn.Server", Seen)
+        self._thread: threading.Thread | None = None
+
+    def start(self, arguments: list[str]) -> None:
+        """Stops the last one and waits until the new one answers."""
+        self.stop()
+        command = partial(app, expand_blocks(arguments), standalone_mode=False)
+        self._thread = threading.Thread(target=command)
+        self._thread.start()
+        while not (self._servers and self._servers[-1].started):
+            assert self._thread.is_alive(), "the service did not start"
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """As Ctrl-C does."""
+        if self._thread is not None:
+            self._servers.pop().should_exit = True
+            self._thread.join(20)
+            self._thread = None
+
+
+@pytest.fixture
+def run_page(made: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunPage]:
+    """Runs a page's blocks one after another, as a reader who has the first run."""
+    settle(made, monkeypatch)
+    service = Service(monkeypatch)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    def command(line: str) -> None:
+        words = shlex.split(line)
+        while "=" in words[0]:
+            monkeypatch.setenv(*words.pop(0).split("=", 1))
+        if words[:2] == ["whichgen", "serve"]:
+            service.start(words[1:])
+        elif words[0] == "whichgen":
+            done = whichgen(*words[1:])
+            assert done.code == 0, f"{line}\n{done.out}\n{done.err}"
+        elif words[0] == "curl":
+            shell(f"curl --silent --show-error --fail {shlex.join(words[1:])}", made)
+        else:
+            assert words[:2] == ["pip", "install"], f"no test of {line!r}"
+            extras = set(re.findall(r"\w+", words[2]))
+            assert extras <= set(project()["optional-dependencies"]), line
+
+    def run(page: str) -> dict[str, Any]:
+        names: dict[str, Any] = {"__name__": page}
+        text = (DOCS / page).read_text(encoding="utf-8").replace("8000", str(port))
+        for kind, block in code_blocks(text):
+            assert kind in ("sh", "python", "text"), f"{page}: a block of {kind}"
+            if kind == "sh":
+                for line in lines_of(block):
+                    command(line)
+            elif kind == "python":
+                # As a reader's program: without this file's imports from __future__.
+                exec(compile(block, page, "exec", dont_inherit=True), names)
+        return names
+
+    yield run
+    service.stop()
+
+
+def project() -> dict[str, Any]:
+    """What ``pyproject.toml`` says of the project."""
+    found: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return found
+
+
+def test_every_page_with_code_has_a_test() -> None:
+    tested = set(re.findall(r'run_page\("([^"]+)"\)', Path(__file__).read_text(encoding="utf-8")))
+    pages = {
+        str(file.relative_to(DOCS))
+        for file in DOCS.rglob("*.md")
+        if {kind for kind, _ in code_blocks(file.read_text(encoding="utf-8"))} - {"text"}
+    }
+    assert pages == tested
+
+
+def test_quick_start(run_page: RunPage) -> None:
+    (RUN / "model" / "model.json").unlink()  # the page makes it
+    run_page("index.md")
+    assert (RUN / "model" / "model.json").is_file()
+
+
+def test_training(run_page: RunPage) -> None:
+    found = run_page("how-to/train.md")
+    assert (RUN / "report.html").is_file() and (RUN / "robustness.md").is_file()
+    assert found["answer"].origin in {"unknown", "real", "gan-a", "gan-b"}
+    assert len(found["answer"].nearest) == 3 and found["heat"].support.shape == (4, 4)
+
+
+def test_a_papers_split(run_page: RunPage) -> None:
+    found = run_page("how-to/benchmark.md")
+    reports = Path("output").rglob("report.md")
+    paper = [r for r in reports if "FIRST IMPLEMENTATION" in r.read_text(encoding="utf-8")]
+    assert [r.parts[1] for r in paper] == ["paper"]
+    assert len(found["dataset"].known) > 3 and len(found["dataset"].test_unknown)
+
+
+def test_a_new_generator(run_page: RunPage) -> None:
+    found = run_page("how-to/new-generator.md")
+    assert found["wider"].model.origins == ("real", "gan-a", "gan-b", "fresh")
+    assert found["result"].images == 5
+    assert (RUN.with_name("my_images+fresh-model") / "model" / "model.json").is_file()
+
+
+def test_evidence(run_page: RunPage) -> None:
+    found = run_page("how-to/evidence.md")
+    assert {finding.kind for finding in found["evidence"].findings} == {"jpeg"}
+    assert "photo.jpg" in Path("case.html").read_text(encoding="utf-8")
+
+
+def test_the_service(run_page: RunPage) -> None:
+    found = run_page("how-to/serve.md")
+    first, second = found["answers"]["images"]
+    assert (first["name"], second["name"]) == ("photo.jpg", "0.png")
+    assert first["error"] == "" and second["verdict"]["words"]
+    assert "photo.jpg" in Path("case.html").read_text(encoding="utf-8")
+
+
+def test_sharing(run_page: RunPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    # No hub is reachable: what is pushed lands where the hub's client looks first.
+    place = Path("hub/hub/models--you--my-origins").absolute()
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text("one")
+    pushed = place / "snapshots" / "one"
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda: Hub(pushed))
+    found = run_page("how-to/share.md")
+    assert {f.name for f in pushed.iterdir()} == {"README.md", "head.safetensors", "model.json"}
+    assert found["attributor"].model.exemplars.thumbnails == ()
+
+
+def test_an_encoder(run_page: RunPage) -> None:
+    found = run_page("how-to/encoder.md")
+    assert found["encoder"].block_dims == (16, 32, 64)
+    assert found["attributor"].model.encoder["name"] == "tiny"
+    assert found["result"].evaluation.closed.accuracy > 0.5
+
+
+def test_a_head(run_page: RunPage) -> None:
+    found = run_page("how-to/head.md")
+    del FAMILIES["centroid"]
+    assert found["attributor"].model.family == "centroid"
+    assert found["result"].evaluation.closed.accuracy > 0.5
+
+
+def test_an_open_set_score(run_page: RunPage) -> None:
+    found = run_page("how-to/score.md")
+    del SCORES["length"]
+    assert found["changed"].score_name == "length"
+    assert 0 <= found["result"].oscr <= found["result"].closed.accuracy
+
+
+def test_the_first_implementations_users(run_page: RunPage) -> None:
+    run_page("first-implementation.md")
+    assert list(Path("output/paper").rglob("report.md"))
+
+
+def test_the_example_is_what_evaluation_says(run_page: RunPage) -> None:
+    text = (DOCS / "concepts.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \d \| (\w+) \| (\w) \| (0\.\d\d) \|$", text, re.MULTILINE)
+    assert len(rows) == 7
+    found = run_page("concepts.md")
+    known, unknown, result = found["known"], found["unknown"], found["result"]
+    scores = [float(score) for _, _, score in rows]
+    assert [*known.scores.tolist(), *unknown.scores.tolist()] == scores
+    named = [*known.predicted.tolist(), *unknown.predicted.tolist()]
+    # Of image 6 both are as probable; the page names the second.
+    assert [("A", "B")[i] for i in named[:5]] == [origin for _, origin, _ in rows[:5]]
+    assert known.origins.tolist() == [origin for origin, _, _ in rows[:4]]
+    told = [float(f) for f in re.findall(r"\d/\d+ =\s(0\.\d{3})", text)]
+    assert told == pytest.approx(
+        [
+            result.closed.accuracy,
+            result.detection.auroc,
+            result.oscr,
+            result.known_accepted,
+            result.unknown_rejected,
+            result.open_accuracy,
+        ],
+        abs=5e-4,
+    )
+    picture = (DOCS / "pictures" / "oscr.svg").read_text(encoding="utf-8")
+    assert "AUROC = 10/12" in picture and "OSCR = 8/12" in picture
+
+
+def test_messages_are_the_programs_own() -> None:
+    files = (ROOT / "src").rglob("*.py")
+    # A message may go on in the next line's literal.
+    source = re.sub(r'"\s+f?"', "", "".join(file.read_text("utf-8") for file in files))
+    text = (DOCS / "errors.md").read_text(encoding="utf-8")
+    messages = re.findall(r"^\| `([^`]+)`", text, re.MULTILINE)
+    assert len(messages) > 5
+    for message in messages:
+        for part in (p.strip() for p in message.split("…")):
+            assert part in source, message
+
+
+def test_completion_is_there(tmp_path: Path) -> None:
+    said = shell(
+        "whichgen --install-completion bash; _WHICHGEN_COMPLETE=complete_bash "
+        'COMP_WORDS="whichgen li" COMP_CWORD=1 whichgen',
+        tmp_path,
+        HOME=str(tmp_path),
+    )
+    assert "linear" in said.split()
+    assert "whichgen" in (tmp_path / ".bashrc").read_text()

@@ -1,0 +1,132 @@
+"""The site and its notebook: both are made, and a reader's browser asks no other host."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from playwright.sync_api import expect, sync_playwright
+
+from test_readme import ROOT
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built so that a broken link or an unknown name is an error."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+class Loads(HTMLParser):
+    """Collects what a page makes a browser fetch: all addresses but those of links to follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        named = {name: value or "" for name, value in attributes}
+        if tag == "link" and named.get("rel") in ("canonical", "next", "prev"):
+            return
+        names = ("src", "srcset", "data", "poster") if tag == "a" else ("src", "srcset", "href")
+        self.found += [named[name] for name in names if name in named]
+
+
+def test_pages_load_nothing_from_other_hosts(site: Path) -> None:
+    pages = sorted(site.rglob("*.html"))
+    assert {"index.html", "concepts.html", "readme.html", "attribution.html"} <= {
+        page.name for page in pages
+    }
+    for page in pages:
+        loads = Loads()
+        loads.feed(page.read_text(encoding="utf-8"))
+        assert loads.found
+        assert [a for a in loads.found if re.match(r"(https?:)?//", a)] == [], page
+    for style in site.rglob("*.css"):
+        text = style.read_text(encoding="utf-8")
+        assert not re.search(r"(url\(|@import)\s*['\"]?(https?:)?//", text), style
+
+
+def test_the_reference_has_what_the_pages_promise(site: Path) -> None:
+    for page, name in {
+        "attribution": "whichgen.attribution.attributor.Attributor.attribute",
+        "encoders": "whichgen.encoders.encoder.build_encoder",
+        "evaluation": "whichgen.evaluation.oscr.oscr",
+        "heads": "whichgen.heads.base.HeadFamily.sweep",
+        "openset": "whichgen.openset.base.ScoreFamily.fit",
+        "sklearn": "whichgen.sklearn.OriginClassifier",
+    }.items():
+        text = (site / "api" / f"{page}.html").read_text(encoding="utf-8")
+        assert f'id="{name}"' in text
+        # No role of Sphinx and no colon pair is left over.
+        assert not re.search(r":(class|func|meth|mod|data|attr):|::</p>", text), page
+
+
+@pytest.fixture(scope="module")
+def address(site: Path) -> Iterator[str]:
+    """Where the site is served."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(site))
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium to open the site with")
+def test_a_browser_finds_and_asks_nobody_else(address: str) -> None:
+    asked: list[str] = []
+    with sync_playwright() as driver:
+        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=options)
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(address + "concepts.html")
+        page.get_by_role("textbox", name="Search").fill("nearest-centroid")
+        expect(page.get_by_role("link", name="Add a head").first).to_be_visible()
+        page.goto(address + "notebooks/attribution.html")
+        pictures = page.locator("article img")
+        assert pictures.evaluate_all("all => all.map(i => i.naturalWidth > 100)") == [True, True]
+        browser.close()
+    assert len(asked) > 5
+    assert [url for url in asked if not url.startswith((address, "blob:", "data:"))] == []
+
+
+def test_the_notebook_runs_and_says_what_it_says_here() -> None:
+    file = ROOT / "docs" / "notebooks" / "attribution.ipynb"
+    kept = nbformat.read(file, as_version=4)
+    run = nbformat.read(file, as_version=4)
+    folder = {"metadata": {"path": str(file.parent)}}
+    NotebookClient(run, timeout=120, kernel_name="python3", resources=folder).execute()
+    # What is printed may come in one piece or several.
+    said, before = (
+        [{output.output_type for output in cell.get("outputs", ())} for cell in book.cells]
+        for book in (run, kept)
+    )
+    assert said == before
+    text, written = (
+        "".join(o.text for c in book.cells for o in c.get("outputs", ()) if "text" in o)
+        for book in (run, kept)
+    )
+    # The split is the same everywhere; figures may differ by an image where sums round otherwise.
+    assert text.splitlines()[:2] == written.splitlines()[:2]
+    (after,) = re.findall(r"after: (\d+) of 8", text)
+    assert int(after) > 4
