@@ -14,7 +14,7 @@ UNKNOWN_VAL = vqvae,wgan-gp
 UNKNOWN = $(UNKNOWN_VAL),flow-matching,pixelcnn
 RUN = $(OUT)/efficientnet_lite0/images
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench docs clean
 
 demo: $(VENV)/ready
 	$(BIN)/whichgen linear --data $(PACK) --groups demo/groups.tsv --unknown $(UNKNOWN) \
@@ -34,6 +34,10 @@ lint: $(VENV)/ready-dev
 # How fast it is, as ratios of one run: benchmarks/RESULTS.md.
 bench: $(VENV)/ready
 	$(BIN)/python benchmarks/speed
+
+# The documentation site, into site/.
+docs: $(VENV)/ready-dev
+	$(BIN)/mkdocs build --strict
 
 $(VENV)/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

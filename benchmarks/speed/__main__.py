@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import extraction
 import gpu
 import metrics
 import solvers
@@ -70,6 +71,10 @@ SECTIONS: dict[str, tuple[str, Callable[[], list[Row]]]] = {
     "whole": (
         "The whole experiment, one split of eight images an origin of the demo's pack",
         whole_experiment,
+    ),
+    "extraction": (
+        "CLIP ViT-B/16 (random weights) on the CPU, images of 224 × 224 from JPEGs of 640 × 480",
+        extraction.measure,
     ),
     "solvers": ("A path of twelve values of C", paths_of_c),
     "metrics": ("Metrics", metrics.measure),

@@ -1,5 +1,7 @@
 """Time and peak memory of fitting against the number of images and of origins.
 
+    python benchmarks/speed/growth.py      # benchmarks/growth.md and growth.png; an hour or so
+
 Each point is a process of its own, so that its peak memory is its own. Features are float16 in a
 memory map on disk, as many as asked: origins are clusters that overlap, in 768 dimensions whose
 spread falls as that of an encoder's does.
@@ -9,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -19,8 +20,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from matplotlib.figure import Figure
 
+from whichgen.atomic import write_text
 from whichgen.heads.linear import LinearProbe
-from whichgen.report.tables import Row
+from whichgen.report.tables import Row, markdown_table
 
 #: Images × dimensions, origins.
 BY_IMAGES = [(1_000, 768, 5), (10_000, 768, 5), (100_000, 768, 5), (1_000_000, 768, 5)]
@@ -59,7 +61,9 @@ def point(file: Path) -> dict[str, float]:
 
 
 def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    # Not getrusage's: that begins with the peak of the process that started this one.
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 2**20
 
 
 def measure(points: list[tuple[int, int, int]]) -> list[Row]:
@@ -101,10 +105,28 @@ def plot(by_images: list[Row], by_origins: list[Row], file: Path) -> None:
         memory.loglog(at, [float(row["peak memory, GiB"]) for row in rows], "s--", color="#D55E00")
         memory.set_ylabel("peak memory, GiB", color="#D55E00")
         memory.axhline(4, color="#D55E00", lw=0.6, ls=":")
+        memory.set_ylim(0.1, 10)
+        memory.yaxis.set_major_formatter("{x:g}")
     figure.savefig(file, dpi=120)
 
 
+def main() -> None:
+    """All points, into ``growth.md`` and ``growth.png``; with a file, that point alone, as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path, nargs="?", help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1])
+    given = parser.parse_args()
+    if given.file:
+        print(json.dumps(point(given.file)))
+        return
+    by_images, by_origins = measure(BY_IMAGES), measure(BY_ORIGINS)
+    plot(by_images, by_origins, given.out / "growth.png")
+    write_text(
+        given.out / "growth.md",
+        "# Growth\n\nA linear probe for three values of C; features are float16 on disk.\n\n"
+        f"{markdown_table(by_images)}\n{markdown_table(by_origins)}\n![](growth.png)\n",
+    )
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="one point: prints JSON")
-    parser.add_argument("file", type=Path)
-    print(json.dumps(point(parser.parse_args().file)))
+    main()

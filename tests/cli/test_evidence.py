@@ -1,36 +1,74 @@
-"""``whichgen evidence``."""
+"""``evidence``: tables and JSON of what files say, and files that say or are nothing."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from .conftest import Site, whichgen
+from .conftest import whichgen
+
+CAVEAT = "the absence of metadata proves nothing, and metadata can be forged."
 
 
-def with_job(site: Site) -> str:
+@pytest.fixture
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with an image that names its generator, one that says nothing, and a broken one."""
+    monkeypatch.chdir(tmp_path)
     info = PngInfo()
-    info.add_itxt("Description", "a cat Job ID: 01234567-89ab-cdef-0123-456789abcdef")
-    file = site.folder / "made.png"
-    with Image.open(next((site.images / "gan").iterdir())) as image:
-        image.save(file, pnginfo=info)
-    return str(file)
+    info.add_text("parameters", "a [bold]cat[/]\nSteps: 20, Sampler: Euler, Model: toy_v1")
+    picture = Image.new("RGB", (16, 16), "teal")
+    folder = tmp_path / "images"
+    folder.mkdir()
+    picture.save(folder / "made [of].png", pnginfo=info)
+    picture.save(folder / "plain.webp")
+    return folder
 
 
-def test_a_table_says_what_the_file_says_and_what_that_is_worth(site: Site) -> None:
-    done = whichgen("evidence", with_job(site), site.images / "real" / "000.png")
+def test_a_table_for_each_image_with_what_it_proves(images: Path) -> None:
+    done = whichgen("evidence", images)
     assert done.code == 0
-    assert "synthetic" in done.out and "Midjourney" in done.out and "a cat" in done.out
-    assert "no credentials, no generator's metadata" in done.out
-    assert "the absence of metadata proves nothing" in done.message
+    assert "made [of].png" in done.out
+    row = next(line for line in done.out.splitlines() if "toy_v1" in line)
+    assert "text" in row
+    assert "synthetic" in row
+    assert "a [bold]cat[/]" in done.out
+    assert "plain.webp: the file says nothing of its origin." in done.message
+    assert f"note: {CAVEAT}" in done.message
 
 
-def test_json_holds_every_file_and_one_that_is_none_fails_alone(site: Site) -> None:
-    (site.folder / "notes.png").write_text("no image")
-    done = whichgen("evidence", with_job(site), site.folder / "notes.png", "--json")
-    assert done.code == 1 and "1 of 2 images can't be read" in done.message
-    made, notes = json.loads(done.out)
-    assert [f["generator"] for f in made["findings"]] == ["Midjourney"]
-    assert "not an image" in notes["error"]
+def test_json_has_all_images_and_unreadable_ones_fail(images: Path) -> None:
+    (images / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    done = whichgen("evidence", images, "none.jpg", "--json")
+    assert done.code == 1
+    rows = {Path(row["image"]).name: row for row in json.loads(done.out)}
+    assert list(rows) == ["broken.png", "made [of].png", "plain.webp", "none.jpg"]
+    assert "not an image" in rows["broken.png"]["error"]
+    assert "no such file" in rows["none.jpg"]["error"]
+    (finding,) = rows["made [of].png"]["findings"]
+    assert (finding["says"], finding["generator"]) == ("synthetic", "toy_v1")
+    assert rows["plain.webp"] == {
+        "image": str(images / "plain.webp"),
+        "findings": [],
+        "notes": [],
+        "error": "",
+    }
+    assert "2 of 4 images can't be read" in done.message
+    assert CAVEAT in done.message
+
+
+def test_what_could_not_be_read_is_a_note(images: Path) -> None:
+    Image.new("RGB", (16, 16)).save(images / "odd.webp", xmp=b"<not xml")
+    done = whichgen("evidence", images / "odd.webp")
+    assert done.code == 0
+    assert "XMP can't be read" in done.message
+
+
+def test_help_fits_and_says_what_metadata_prove() -> None:
+    done = whichgen("evidence", "--help", wide=False)
+    assert done.code == 0
+    assert all(len(line) <= 80 for line in done.out.splitlines())
+    assert "absence of metadata proves nothing" in " ".join(done.out.split())

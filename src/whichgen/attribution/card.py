@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from whichgen.attribution.model import OriginModel
+from whichgen.atomic import write_text
+from whichgen.attribution.model import OriginModel, save_model
 from whichgen.version import __version__
 
 _FIGURES = {
@@ -22,6 +23,12 @@ _FIGURES = {
     "tnr_at_tpr95": "TNR at 95 % TPR",
     "open_accuracy": "Accuracy, unknown among the answers",
 }
+
+
+def save_with_card(model: OriginModel, run: Path) -> None:
+    """Writes ``run/model`` (:func:`whichgen.attribution.model.save_model`) and its card."""
+    folder = save_model(model, run / "model")
+    write_text(folder / "README.md", model_card(model, str(run)))
 
 
 def model_card(model: OriginModel, name: str = "PATH/OR/HUB-ID") -> str:

@@ -47,11 +47,10 @@ def enroll(
     batch_size: BatchSize = 32,
 ) -> None:
     """Teach a model a new generator from 1 to 50 images, without fitting it anew."""
-    from whichgen.atomic import write_text
     from whichgen.attribution.attributor import Attributor
-    from whichgen.attribution.card import model_card
+    from whichgen.attribution.card import save_with_card
     from whichgen.attribution.enroll import enroll_images
-    from whichgen.attribution.model import DESCRIPTION_FILE, find_model, save_model
+    from whichgen.attribution.model import DESCRIPTION_FILE, find_model
     from whichgen.data.images import read_bytes
 
     found = find_model(model)
@@ -70,8 +69,7 @@ def enroll(
     )
     if result.images < len(files):
         warn(f"{len(files) - result.images} images are there twice and count once.")
-    save_model(result.model, folder / "model")
-    write_text(folder / "model" / "README.md", model_card(result.model, str(folder)))
+    save_with_card(result.model, folder)
     before, after = (f"{100 * share:.1f}" for share in result.old_accuracy)
     old, new = (f"{threshold:.6g}" for threshold in result.threshold)
     recognised = result.recognised

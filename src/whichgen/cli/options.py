@@ -34,7 +34,9 @@ ENCODER = "Encoder"
 CHOICE = "Choice of block and hyperparameter"
 CONTROLS = "Controls"
 
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …", rich_help_panel=ENCODER)]
+Device = Annotated[
+    str, typer.Option(help="auto, cpu, openvino, cuda, cuda:1 …", rich_help_panel=ENCODER)
+]
 CacheFolder = Annotated[
     Path,
     typer.Option(

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from whichgen.encoders.gpu import GpuEncode, suit_gpu
+from whichgen.encoders.openvino import OPENVINO, check_openvino, openvino_encode
 from whichgen.errors import EncoderError
 from whichgen.provenance import fingerprint
 
@@ -151,9 +152,15 @@ def hash_weights(
 
 
 def resolve_device(device: str) -> str:
-    """``auto`` → the first GPU or the CPU; anything else is checked to be there."""
+    """``auto`` → the first GPU or the CPU; anything else is checked to be there.
+
+    ``openvino`` (:mod:`whichgen.encoders.openvino`) is the CPU, too.
+    """
     if device == "auto":
         return "cuda:0" if torch.cuda.is_available() else "cpu"
+    if device == OPENVINO:
+        check_openvino()
+        return device
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError):
@@ -188,11 +195,15 @@ def build_encoder(
         raise EncoderError(f"dtype {dtype!r}: choose one of {', '.join(DTYPES)}.")
     weights_hash = hash_weights(module, architecture, unused)
     place = resolve_device(device)
-    module.eval().requires_grad_(False).to(place, DTYPES[dtype])
-    if torch.device(place).type == "cuda":
-        suit_gpu(module)
-    encode = torch_encode(forward, place, dtype)
     blank = preprocess(Image.new("RGB", (256, 256)))[None]
+    module.eval().requires_grad_(False)
+    if place == OPENVINO:
+        encode = openvino_encode(module, forward, blank, dtype)
+    else:
+        module.to(place, DTYPES[dtype])
+        if torch.device(place).type == "cuda":
+            suit_gpu(module)
+        encode = torch_encode(forward, place, dtype)
     blocks = encode(blank)
     return Encoder(
         name=f"{name}:patches" if patches else name,

@@ -45,7 +45,8 @@ def collect(data: bytes, name: str = "image") -> Evidence:
     """
     header(data, name)
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        mime = Image.MIME.get(image.format or "", "")
+        # Cameras' files of several pictures (MPO) are JPEG to everyone but Pillow.
+        mime = Image.MIME.get("JPEG" if image.format == "MPO" else image.format or "", "")
         return _joined(
             {
                 "text fields": lambda: read_text(image),

@@ -48,9 +48,9 @@ def _nodes(value: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
     A drawn graph has values without names; numbers take their places.
     """
-    drawn = value.get("nodes") if "links" in value else None
-    is_drawn = isinstance(drawn, list)
-    for node in (drawn if isinstance(drawn, list) else list(value.values()))[:_MOST_NODES]:
+    is_drawn = isinstance(value.get("nodes"), list) and "links" in value
+    nodes: list[Any] = value["nodes"] if is_drawn else list(value.values())
+    for node in nodes[:_MOST_NODES]:
         if not isinstance(node, dict):
             continue
         kind = node.get("type" if is_drawn else "class_type")

@@ -17,7 +17,7 @@ from whichgen.evidence.generators import known
 from whichgen.evidence.sources import source_type
 
 #: How a manifest store begins, in every format: a JUMBF description box of C2PA's type.
-_STORE = b"jumd" + bytes.fromhex("63327061001100108000 00aa00389b71")
+_STORE = b"jumd" + bytes.fromhex("6332706100110010800000aa00389b71")
 
 #: A manifest may name others to be fetched, and so may identities in it: no network, said twice.
 _SETTINGS = {
@@ -35,13 +35,13 @@ _NO_EDITS = frozenset(
     f"c2pa.{name}"
     for name in (
         *("created", "opened", "converted", "transcoded", "repackaged", "published", "resized"),
-        *("watermarked", "watermarked.bound", "watermarked.unbound", "unknown", "addedText"),
+        *("watermarked", "watermarked.bound", "watermarked.unbound", "unknown"),
     )
 )
 
 
 def has_manifest(data: bytes) -> bool:
-    """Whether a C2PA manifest store is in the file, as far as its first bytes tell."""
+    """Whether a C2PA manifest store begins somewhere in the file."""
     return _STORE in data
 
 
@@ -154,7 +154,7 @@ def _action_list(manifest: dict[str, Any]) -> list[dict[str, Any]]:
     found = []
     for assertion in assertions if isinstance(assertions, list) else ():
         if str(_dict(assertion).get("label")).startswith("c2pa.actions"):
-            actions = _dict(assertion["data"]).get("actions")
+            actions = _dict(assertion.get("data")).get("actions")
             found += actions if isinstance(actions, list) else []
     return [action for action in found[:_MOST_ACTIONS] if isinstance(action, dict)]
 

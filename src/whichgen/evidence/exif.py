@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from PIL import Image
@@ -94,4 +95,8 @@ def _text(value: object) -> str:
     if isinstance(value, bytes):
         utf16 = len(value) > 1 and value[1::2].count(0) * 4 > len(value)
         value = value.decode("utf-16-le" if utf16 else "utf-8", errors="replace")
+    elif isinstance(value, str):
+        # ASCII by the standard, which Pillow reads as Latin-1 and programs write as UTF-8.
+        with contextlib.suppress(UnicodeError):
+            value = value.encode("latin-1").decode("utf-8")
     return "" if value is None else str(value).strip("\0 ")

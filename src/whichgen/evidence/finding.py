@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from whichgen.evidence.bounded import clean
 
-#: What a finding speaks for. ``edited``: a picture from elsewhere was changed, by whatever.
+#: What a finding speaks for. ``edited``: an existing picture was changed, also with a generator.
 Says = Literal["synthetic", "camera", "edited", "neutral"]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from dataclasses import replace
 from typing import Any
 
 from PIL import Image, IptcImagePlugin
@@ -19,13 +19,14 @@ _MOST_XMP = 2_000_000
 _MOST_PROPERTIES = 30
 _MOST_CHARACTERS = 100_000
 
+_SOURCE = "DigitalSourceType"
+_AI = ("AISystemUsed", "AISystemVersionUsed", "AIPromptInformation")
+
 _EXT = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}"
 _NAMES = {
-    f"{_EXT}DigitalSourceType": "DigitalSourceType",
-    f"{_EXT}digitalSourceType": "DigitalSourceType",
-    f"{_EXT}AISystemUsed": "AISystemUsed",
-    f"{_EXT}AISystemVersionUsed": "AISystemVersionUsed",
-    f"{_EXT}AIPromptInformation": "AIPromptInformation",
+    f"{_EXT}DigitalSourceType": _SOURCE,
+    f"{_EXT}digitalSourceType": _SOURCE,
+    **{f"{_EXT}{name}": name for name in _AI},
     "{http://ns.adobe.com/photoshop/1.0/}Credit": "Credit",
     "{http://ns.adobe.com/xap/1.0/}CreatorTool": "CreatorTool",
     "{http://ns.adobe.com/exif/1.0/}UserComment": "UserComment",
@@ -51,7 +52,11 @@ def read_xmp(image: Image.Image) -> Evidence:
         found = xmp_properties(xmp)
     except ImportError:
         return Evidence(notes=("XMP is there; to read it, install whichgen[evidence]",))
-    return Evidence(tuple(f for name, text in found for f in _of_property(name, text)))
+    findings = [f for name, text in found for f in _of_property(name, text)]
+    # A generator that filled in a part of a photograph is named with the same properties.
+    if any(f.title.startswith(_SOURCE) and f.says in ("edited", "camera") for f in findings):
+        findings = [replace(f, says="edited") if f.title in _AI else f for f in findings]
+    return Evidence(tuple(findings))
 
 
 def xmp_properties(xmp: bytes) -> list[tuple[str, str]]:
@@ -72,8 +77,8 @@ def xmp_properties(xmp: bytes) -> list[tuple[str, str]]:
             text = element.get(_RESOURCE) or _inner_text(element)
             found.append((_NAMES[element.tag], text))
         if len(found) >= _MOST_PROPERTIES:
-            break
-    return [(name, text[:_MOST_CHARACTERS]) for name, text in found[:_MOST_PROPERTIES]]
+            break  # properties may be nested in one another, and texts read many times
+    return found[:_MOST_PROPERTIES]
 
 
 def read_iptc(image: Image.Image) -> Evidence:
@@ -88,23 +93,22 @@ def read_iptc(image: Image.Image) -> Evidence:
 
 
 def _inner_text(element: Any) -> str:
-    # An alternative or a list stands two levels deeper, each language of it after the other. A
-    # bounded part of it: properties may be nested in one another, and would be read many times.
-    return "".join(islice(element.itertext(), 100)).strip()
+    # An alternative or a list stands two levels deeper, each language of it after the other.
+    return "".join(element.itertext()).strip()[:_MOST_CHARACTERS]
 
 
 def _of_property(name: str, text: str) -> list[Finding]:
     text = text.strip()
     if not text:
         return []
-    if name == "DigitalSourceType":
+    if name == _SOURCE:
         code, says, meaning = source_type(text)
-        return [Finding("xmp", f"DigitalSourceType: {code}", meaning, says)]
+        return [Finding("xmp", f"{_SOURCE}: {code}", meaning, says)]
     if name == "AISystemUsed":
         named = known(text)
         return [Finding("xmp", name, text, "synthetic", named.name if named else text)]
     if name == "provenance":
         return [Finding("xmp", "Content Credentials are said to be elsewhere; not fetched", text)]
-    if name in ("AISystemVersionUsed", "AIPromptInformation"):
+    if name in _AI:
         return [Finding("xmp", name, text, "synthetic")]
     return interpret("xmp", name, text)

@@ -21,7 +21,7 @@ _ELSEWHERE = frozenset({"XML:com.adobe.xmp", "Raw profile type exif", "Raw profi
 def read_text(image: Image.Image) -> Evidence:
     """What the text fields say.
 
-    Compressed text is bounded by Pillow: 1 MiB a field and 64 MiB together, or the image is
+    Compressed text is bounded by Pillow: 1 MiB a field and 64 MiB together, or else the image is
     refused.
     """
     if isinstance(image, PngImageFile):

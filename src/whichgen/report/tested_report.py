@@ -12,8 +12,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from whichgen.atomic import write_text
-from whichgen.attribution.card import model_card
-from whichgen.attribution.model import save_model
+from whichgen.attribution.card import save_with_card
 from whichgen.data.duplicates import Track
 from whichgen.evaluation.bootstrap import Interval
 from whichgen.evaluation.evaluate import Answers, Evaluation, UnknownResult
@@ -38,8 +37,7 @@ def write_tested(
     ``results`` are the parts of ``results.json`` that not every experiment has; ``draw`` makes the
     plots, one of them of the map of the test images that it gets. Returns the plots' names.
     """
-    save_model(found.model, folder / "model")
-    write_text(folder / "model" / "README.md", model_card(found.model, str(folder)))
+    save_with_card(found.model, folder)
     write_text(folder / "results.json", to_json({**_results(found), **results}))
     write_csv(folder / "unknown.csv", [unknown_row(r, digits=False) for r in all_unknown(found)])
     write_csv(folder / "predictions.csv", _predictions(found))

@@ -16,8 +16,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.formparsers import MultiPartParser
 
 from whichgen.attribution.attributor import Attributor
+from whichgen.attribution.card import save_with_card
 from whichgen.attribution.enroll import Enrolled, enroll_images
-from whichgen.attribution.model import DESCRIPTION_FILE, save_model
+from whichgen.attribution.model import DESCRIPTION_FILE
 from whichgen.attribution.occlusion import explain
 from whichgen.data.images import decode
 from whichgen.errors import WhichgenError
@@ -196,7 +197,7 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
 
         def enrolled(asked: Attributor) -> tuple[Enrolled, Attributor]:
             result = enroll_images(asked, name, named)
-            save_model(result.model, folder / "model")
+            save_with_card(result.model, folder)
             return result, Attributor(result.model, asked.encoder)
 
         result, new = await batcher.alone(enrolled)

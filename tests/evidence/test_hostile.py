@@ -1,0 +1,232 @@
+"""Files made to break their reader: bombs, damage, lies about sizes, and any bytes at all."""
+
+from __future__ import annotations
+
+import json
+import time
+import tracemalloc
+import unicodedata
+import zlib
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from PIL.ExifTags import IFD, Base
+
+from whichgen.errors import ImageError
+from whichgen.evidence.bounded import bounded_json, clean
+from whichgen.evidence.collect import MOST_FINDINGS, Evidence, collect
+from whichgen.evidence.iptc import xmp_properties
+from whichgen.evidence.parameters import interpret
+
+from .conftest import SOURCE, Sign, png, saved, xmp
+
+
+def check(evidence: Evidence) -> None:
+    """What every piece of evidence promises, whatever the file."""
+    assert len(evidence.findings) <= MOST_FINDINGS
+    for finding in evidence.findings:
+        assert finding.says in ("synthetic", "camera", "edited", "neutral")
+        assert finding.kind in ("credentials", "xmp", "iptc", "exif", "text", "jpeg")
+    for text in (*(t for f in evidence.as_dict()["findings"] for t in f.values()), *evidence.notes):
+        assert len(text) <= 300
+        assert all(unicodedata.category(c)[0] != "C" for c in text)
+    json.dumps(evidence.as_dict()).encode()
+
+
+def with_chunk(kind: bytes, content: bytes) -> bytes:
+    """A PNG with one more chunk after its header."""
+    plain = saved()
+    body = kind + content
+    chunk = len(content).to_bytes(4) + body + zlib.crc32(body).to_bytes(4)
+    return plain[:33] + chunk + plain[33:]
+
+
+@pytest.mark.parametrize("kind", ["zTXt", "iTXt"])
+def test_a_bomb_of_compressed_text_is_refused_within_bounds(kind: str) -> None:
+    bomb = zlib.compress(bytes(100_000_000), 9)
+    head = b"Comment\0\0" if kind == "zTXt" else b"Comment\0\1\0\0\0"
+    data = with_chunk(kind.encode(), head + bomb)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImageError, match="too large"):
+            collect(data)
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_entities_are_not_expanded() -> None:
+    entities = "".join(f'<!ENTITY e{i} "{f"&e{i - 1};" * 10}">' for i in range(1, 10))
+    bomb = f'<!DOCTYPE x [<!ENTITY e0 "lol">{entities}]>'.encode()
+    packet = bomb + xmp("", "<photoshop:Credit>&e9;</photoshop:Credit>").split(b"?>", 1)[1]
+    start = time.process_time()
+    found = collect(saved("WEBP", xmp=packet))
+    assert time.process_time() - start < 2
+    assert found.findings == ()
+    assert found.notes[0].startswith("XMP can't be read (DTDForbidden")
+    outside = b'<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><x>&e;</x>'
+    assert "DTDForbidden" in collect(saved("WEBP", xmp=outside)).notes[0]
+
+
+def test_properties_nested_in_one_another_are_read_in_bounded_time() -> None:
+    depth = 20_000
+    nested = "<photoshop:Credit>x" * depth + "</photoshop:Credit>" * depth
+    start = time.process_time()
+    found = xmp_properties(xmp("", nested))
+    assert time.process_time() - start < 2
+    assert len(found) <= 30
+
+
+def test_xmp_too_long_is_not_parsed() -> None:
+    found = collect(saved("WEBP", xmp=xmp("", " " * 2_000_001)))
+    assert "too long" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"a":' * 100_000 + "1" + "}" * 100_000,
+        '{"a":' * 70 + "1" + "}" * 70,
+        '{"seed": ' + "9" * 5000 + "}",
+        '{"a": "' + "x" * 2_000_001 + '"}',
+        "{",
+    ],
+)
+def test_hostile_json_is_none(text: str) -> None:
+    assert bounded_json(text) is None
+    says = [f.says for f in interpret("text", "prompt", text)]
+    assert says == (["neutral"] if len(text) > 2_000_000 else [])
+
+
+def test_shallow_json_is_read() -> None:
+    assert bounded_json('{"a": [1, {"b": null}]}') == {"a": [1, {"b": None}]}
+
+
+def test_control_and_direction_characters_are_removed_and_lines_joined() -> None:
+    assert clean("a\x1b[31m\u202egnp.exe\u200b\n\n b\x00c") == "a[31mgnp.exe bc"
+    assert clean("x" * 300) == "x" * 300
+    assert clean("x" * 301) == "x" * 299 + "…"
+    assert clean(" " * 5000 + "late") == "…"
+
+
+def test_findings_and_fields_are_limited_and_what_is_left_out_is_told() -> None:
+    found = collect(png({f"Source {i}": f"Made with Midjourney {i}" for i in range(120)}))
+    assert len(found.findings) == MOST_FINDINGS
+    assert "only the first 100 text fields were read" in found.notes
+    assert "50 more findings are left out" in found.notes
+    check(found)
+
+
+def test_an_unreadable_image_is_the_error_it_always_is() -> None:
+    for data in (b"", b"GIF89a", saved()[:20], b"\xff\xd8\xff"):
+        with pytest.raises(ImageError, match=r"^a\.png: "):
+            collect(data, "a.png")
+
+
+def test_a_reader_that_fails_is_a_note_and_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: Image.Image) -> Evidence:
+        raise RuntimeError("out of\norder")
+
+    monkeypatch.setattr("whichgen.evidence.collect.read_exif", broken)
+    found = collect(png({"Software": "NovelAI"}))
+    assert found.notes == ("EXIF can't be read (RuntimeError: out of order)",)
+    assert [f.generator for f in found.findings] == ["NovelAI"]
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_are_evidence_or_an_image_error(data: bytes) -> None:
+    for start in (b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe1", b"RIFF\0\0\0\0WEBP"):
+        try:
+            check(collect(start + data))
+        except ImageError:
+            continue
+
+
+@pytest.fixture(scope="module")
+def rich(sign: Sign) -> dict[str, bytes]:
+    """Files with all kinds of metadata at once."""
+    made = Image.Exif()
+    made[Base.Make], made[Base.Model] = "A", "B"
+    made[Base.ImageDescription] = "Made with Google AI"
+    made.get_ifd(IFD.Exif)[Base.UserComment] = b"UNICODE\0" + "Steps: 2, Seed: 1".encode("utf-16")
+    made.get_ifd(IFD.GPSInfo)[1] = "N"
+    packet = xmp(f'Iptc4xmpExt:DigitalSourceType="{SOURCE}digitalCapture" xmp:CreatorTool="GIMP"')
+    options: dict[str, Any] = {"exif": made.tobytes(), "xmp": packet}
+    action = {"action": "c2pa.created", "digitalSourceType": f"{SOURCE}digitalCapture"}
+    text = png({"prompt": '{"1": {"class_type": "K", "inputs": {"seed": 1}}}', "Software": "GIMP"})
+    return {
+        "jpeg": sign(saved("JPEG", **options), "image/jpeg", actions=[action]),
+        "webp": sign(saved("WEBP", **options), "image/webp", actions=[action]),
+        "png": sign(text, "image/png", actions=[action]),
+        "tiff": saved("TIFF", exif=made.tobytes()),
+    }
+
+
+@settings(max_examples=200)
+@given(
+    kind=st.sampled_from(["jpeg", "webp", "png", "tiff"]),
+    changes=st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=8)), max_size=6),
+    mend=st.booleans(),
+)
+def test_damaged_metadata_raise_nothing_but_an_image_error(
+    rich: dict[str, bytes], kind: str, changes: list[tuple[float, bytes]], mend: bool
+) -> None:
+    data = bytearray(rich[kind])
+    for place, new in changes:
+        at = int(place * len(data))
+        data[at : at + len(new)] = new
+    damaged = mended(bytes(data)) if mend and kind == "png" else bytes(data)
+    try:
+        check(collect(damaged))
+    except ImageError:
+        return
+
+
+def mended(data: bytes) -> bytes:
+    """A PNG with right checksums, so that damage gets past them."""
+    done, at = data[:8], 8
+    while at + 12 <= len(data):
+        size = int.from_bytes(data[at : at + 4])
+        body = data[at + 4 : at + 8 + size]
+        done += data[at : at + 4] + body + zlib.crc32(body).to_bytes(4)
+        at += 12 + size
+    return done
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    *("class_type", "inputs", "nodes", "links", "type", "widgets_values", "model"),
+                    *("image", "sui_image_params", "app_version", "model_weights", "seed", "c"),
+                    *("uc", "sampler", "scale", "width", "height", "prompt", "positive_prompt"),
+                ]
+            ),
+            inner,
+            max_size=6,
+        )
+    ),
+    max_leaves=30,
+)
+
+
+@settings(max_examples=300)
+@given(value=_JSON, field=st.text(max_size=80))
+def test_any_json_is_interpreted_or_passed_over(value: Any, field: str) -> None:
+    for shaped in (value, {"1": value}, {"nodes": [value], "links": []}):
+        check(Evidence(tuple(interpret("text", field, json.dumps(shaped)))))
+
+
+@given(
+    text=st.text(max_size=300), before=st.sampled_from(["", "Steps: 1, ", "Job ID: ", "made by "])
+)
+def test_any_text_is_interpreted_or_passed_over(text: str, before: str) -> None:
+    for field in ("Software", "Comment"):
+        check(Evidence(tuple(interpret("exif", field, before + text))))

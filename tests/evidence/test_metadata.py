@@ -1,0 +1,180 @@
+"""EXIF, XMP and IPTC: cameras, generators, edits, places, and what is no evidence."""
+
+from __future__ import annotations
+
+import struct
+import sys
+from typing import Any
+
+import pytest
+from PIL import Image
+from PIL.ExifTags import IFD, Base
+from PIL.TiffImagePlugin import IFDRational
+
+from whichgen.evidence.collect import collect
+from whichgen.evidence.exif import user_comment
+
+from .conftest import SOURCE, findings, saved, xmp
+
+KINDS = ("JPEG", "PNG", "WEBP")
+
+
+def exif(fields: dict[int, Any], inner: dict[int, Any] | None = None) -> bytes:
+    made = Image.Exif()
+    for tag, value in fields.items():
+        made[tag] = value
+    made.get_ifd(IFD.Exif).update(inner or {})
+    return made.tobytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_camera_its_settings_and_that_a_place_is_given(kind: str) -> None:
+    made = Image.Exif()
+    made[Base.Make], made[Base.Model], made[Base.Software] = "Fuji", "X-T9", "Ver 1.02"
+    settings = {
+        Base.ExposureTime: IFDRational(1, 250),
+        Base.FNumber: IFDRational(28, 10),
+        Base.ISOSpeedRatings: 400,
+        Base.LensModel: "XF 35 mm",
+        Base.DateTimeOriginal: "2024:05:06 07:08:09",
+    }
+    made.get_ifd(IFD.Exif).update(settings)
+    made.get_ifd(IFD.GPSInfo).update({1: "N", 2: (51.0, 30.0, 12.345)})
+    found = findings(saved(kind, exif=made.tobytes()), "exif")
+    (camera,) = [f for f in found if f.says == "camera"]
+    assert camera.title == "camera: Fuji X-T9"
+    assert camera.detail == "lens XF 35 mm, f/2.8, 0.004 s, ISO 400, 2024:05:06 07:08:09"
+    assert [f.detail for f in found if f.title == "Software"] == ["Ver 1.02"]
+    assert any("GPS" in f.title for f in found)
+    assert not any("51" in f.title + f.detail or "12.3" in f.detail for f in found)
+
+
+def test_a_damaged_setting_hides_no_camera() -> None:
+    data = saved(
+        "JPEG", exif=exif({Base.Make: "A", Base.Model: "B"}, {Base.FNumber: IFDRational(0, 0)})
+    )
+    assert [f.title for f in findings(data, "exif")] == ["camera: A B"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "says", "generator"),
+    [
+        ({Base.Software: "Adobe Firefly"}, "synthetic", "Adobe Firefly"),
+        ({Base.Software: "NovelAI"}, "synthetic", "NovelAI"),
+        ({Base.Software: "Adobe Photoshop 25.1 (Windows)"}, "edited", ""),
+        ({Base.Make: "Midjourney", Base.Model: "v6"}, "synthetic", "Midjourney"),
+        ({Base.ImageDescription: "Made with Google AI"}, "synthetic", "Google AI"),
+        ({Base.ImageDescription: "Created by DALL·E 3"}, "synthetic", "DALL·E"),
+        ({Base.ImageDescription: "A poster of Midjourney at the fair"}, "neutral", ""),
+        ({Base.Software: "Firmware of PowerShot SD1000"}, "neutral", ""),
+        ({Base.Make: "SIGMA", Base.Model: "SIGMA SD1 Merrill"}, "camera", ""),
+        ({Base.Make: "Canon", Base.Model: "PowerShot SD1000"}, "camera", ""),
+    ],
+)
+def test_names_count_where_a_program_s_or_a_maker_s_name_belongs(
+    fields: dict[int, Any], says: str, generator: str
+) -> None:
+    if Base.ImageDescription in fields and "·" in fields[Base.ImageDescription]:
+        fields = {Base.ImageDescription: fields[Base.ImageDescription].encode()}
+    found = findings(saved("JPEG", exif=exif(fields)), "exif")
+    assert (found[0].says, found[0].generator) == (says, generator)
+    assert "camera" not in {f.says for f in found} - {says}
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        b"UNICODE\0" + "Ünï: 5".encode("utf-16-le"),
+        b"UNICODE\0" + "Ünï: 5".encode("utf-16-be"),
+        b"ASCII\0\0\0" + "Ünï: 5".encode(),
+        bytes(8) + "Ünï: 5".encode(),
+    ],
+)
+def test_a_user_comment_is_read_in_each_of_its_characters(comment: bytes) -> None:
+    assert user_comment(comment) == "Ünï: 5"
+
+
+def test_parameters_in_a_user_comment_and_graphs_in_make() -> None:
+    text = "a cat\nSteps: 20, Sampler: Euler a, Seed: 7, Size: 512x512, Model: toy_v3"
+    comment = b"UNICODE\0" + text.encode("utf-16-be")
+    (found,) = findings(saved("JPEG", exif=exif({}, {Base.UserComment: comment})), "exif")
+    assert (found.says, found.generator) == ("synthetic", "toy_v3")
+    assert "sampler Euler a; steps 20; seed 7; size 512x512; prompt a cat" in found.detail
+    graph = 'prompt:{"1": {"class_type": "KSampler", "inputs": {"seed": 9, "steps": 4}}}'
+    (found,) = findings(saved("WEBP", exif=exif({Base.Make: graph})), "exif")
+    assert found.title == "prompt: generation parameters as ComfyUI writes them"
+    assert found.generator == "ComfyUI"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_xmp_tells_source_system_prompt_and_credit(kind: str) -> None:
+    packet = xmp(
+        'photoshop:Credit="Made with Google AI" xmp:CreatorTool="Draw Things"',
+        f'<Iptc4xmpExt:DigitalSourceType rdf:resource="{SOURCE}trainedAlgorithmicMedia"/>'
+        "<Iptc4xmpExt:AISystemUsed>Toy Painter 3</Iptc4xmpExt:AISystemUsed>"
+        "<Iptc4xmpExt:AIPromptInformation><rdf:Alt><rdf:li>a fox</rdf:li></rdf:Alt>"
+        "</Iptc4xmpExt:AIPromptInformation>",
+    )
+    options: dict[str, Any] = {"xmp": packet}
+    if kind == "PNG":
+        from PIL.PngImagePlugin import PngInfo
+
+        info = PngInfo()
+        info.add_itxt("XML:com.adobe.xmp", packet.decode())
+        options = {"pnginfo": info}
+    found = findings(saved(kind, **options), "xmp")
+    assert {f.says for f in found} == {"synthetic"}
+    assert {f.generator for f in found} == {"Google AI", "Draw Things", "Toy Painter 3", ""}
+    assert "a fox" in [f.detail for f in found]
+    assert "DigitalSourceType: trainedAlgorithmicMedia" in [f.title for f in found]
+
+
+def test_a_generator_that_filled_in_a_part_speaks_for_an_edit() -> None:
+    packet = xmp(
+        f'Iptc4xmpExt:DigitalSourceType="{SOURCE}compositeWithTrainedAlgorithmicMedia" '
+        'Iptc4xmpExt:AISystemUsed="Adobe Firefly" photoshop:Credit="Edited with Google AI"'
+    )
+    found = findings(saved("JPEG", xmp=packet), "xmp")
+    assert len(found) == 3
+    assert {f.says for f in found} == {"edited"}
+
+
+def test_a_person_s_name_in_the_credit_is_no_generator() -> None:
+    found = findings(saved("JPEG", xmp=xmp('photoshop:Credit="Foto: Maria Dalle"')), "xmp")
+    assert {(f.says, f.generator) for f in found} <= {("neutral", "")}
+
+
+def test_draw_things_keeps_its_json_in_xmp() -> None:
+    comment = '{"c": "a hill", "uc": "", "sampler": "Euler A", "model": "toy_q6.ckpt", "steps": 8}'
+    packet = xmp(
+        "",
+        "<exif:UserComment><rdf:Alt><rdf:li xml:lang='x-default'>"
+        f"{comment}</rdf:li></rdf:Alt></exif:UserComment>",
+    )
+    (found,) = findings(saved("JPEG", xmp=packet), "xmp")
+    assert found.title == "UserComment: generation parameters as Draw Things writes them"
+    assert "steps 8; prompt a hill" in found.detail
+    assert found.generator == "toy_q6.ckpt"
+
+
+def test_without_defusedxml_xmp_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "defusedxml.ElementTree", None)
+    found = collect(saved("WEBP", xmp=xmp('xmp:CreatorTool="Midjourney"')))
+    assert found.findings == ()
+    assert found.notes == ("XMP is there; to read it, install whichgen[evidence]",)
+
+
+def test_the_older_iptc_block_is_read() -> None:
+    def field(number: int, text: bytes) -> bytes:
+        return struct.pack(">BBBH", 0x1C, 2, number, len(text)) + text
+
+    job = b"a fox --v 6 Job ID: 0b5e3d2a-1c4f-4b7e-9a3d-2f1e0c9b8a7d"
+    block = field(110, b"Made with Google AI") + field(120, job)
+    resource = b"8BIM\x04\x04\0\0" + struct.pack(">I", len(block)) + block
+    segment = b"Photoshop 3.0\0" + resource + b"\0" * (len(resource) % 2)
+    plain = saved("JPEG")
+    data = plain[:2] + b"\xff\xed" + struct.pack(">H", len(segment) + 2) + segment + plain[2:]
+    credit, caption = findings(data, "iptc")
+    assert (credit.title, credit.generator) == ("Credit names Google AI", "Google AI")
+    assert caption.generator == "Midjourney"
+    assert "job 0b5e3d2a-1c4f-4b7e-9a3d-2f1e0c9b8a7d; prompt a fox --v 6" in caption.detail
