@@ -12,10 +12,8 @@ from pathlib import Path, PurePosixPath
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-#: What the README links to, and where it is on the site; of anything else the words remain.
+#: Files outside ``docs/`` that are on the site all the same, and where.
 _ON_SITE = {
-    "docs/demo.png": "demo.png",
-    "docs/page.png": "page.png",
     "benchmarks/RESULTS.md": "benchmarks.md#how-fast",
     "benchmarks/RESULTS-GPU.md": "benchmarks.md#on-a-gpu",
 }
@@ -40,13 +38,14 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def _with_links(text: str) -> str:
-    """The README's links as they are on the site."""
+    """The README's links as they are on the site; of what is not there the words remain."""
 
     def moved(link: re.Match[str]) -> str:
         words, target = link.groups()
         if target.startswith(("http", "#")):
             return link[0]
-        found = _ON_SITE.get(target)
+        inside = target.removeprefix("docs/")
+        found = inside if inside != target else _ON_SITE.get(target)
         return f"[{words}]({found})" if found else words
 
     return re.sub(r"\[([^\]]*)\]\(([^)\s]+)\)", moved, text)
