@@ -16,6 +16,7 @@ from mkdocs.structure.files import File, Files
 _ON_SITE = {
     "benchmarks/RESULTS.md": "benchmarks.md#how-fast",
     "benchmarks/RESULTS-GPU.md": "benchmarks.md#on-a-gpu",
+    "benchmarks/growth.md": "benchmarks.md#growth",
 }
 
 
