@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -47,10 +48,16 @@ def whole_experiment() -> list[Row]:
         lite = load_encoder("efficientnet_lite0", device="cpu", dtype="float32")
         clip = clip_b16(Path(folder) / "clip")
         exact, half = (load_encoder(clip, device="cpu", dtype=d) for d in ("float32", "bfloat16"))
+        openvino = load_encoder(clip, device="openvino") if find_spec("openvino") else None
         return [
             *whole.measure("EfficientNet-Lite0", images, lite, lite, HELD_OUT),
             *whole.measure("CLIP ViT-B/16 (random)", images, exact, exact, HELD_OUT),
             *whole.measure("the same, bfloat16 to float32", images, half, exact, HELD_OUT),
+            *(
+                whole.measure("the same, OpenVINO to torch", images, openvino, exact, HELD_OUT)
+                if openvino
+                else ()
+            ),
         ]
 
 
