@@ -140,3 +140,17 @@ def test_normalising_gives_unit_rows_and_leaves_zero_alone() -> None:
 def test_k_must_be_at_least_one(values: tuple[int, ...]) -> None:
     with pytest.raises(FitError, match="k must be at least 1"):
         KNearestNeighbours(values=values)
+
+
+def test_the_index_is_on_gpus_where_faiss_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    moved: list[Any] = []
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
+    monkeypatch.setattr(
+        faiss, "index_cpu_to_all_gpus", lambda i: moved.append(i) or i, raising=False
+    )
+    x, y = _data(30, 5, 3)
+    head = KNearestNeighbours().fit(x, y, 3, 4)
+    there = head.predict_proba(x)
+    assert len(moved) == 1
+    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
+    assert np.array_equal(head.predict_proba(x), there)

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import faiss
 import numpy as np
 
 from whichgen.attribution.model import OriginModel
-from whichgen.heads.knn import normalised
+from whichgen.heads.knn import cosine_index, normalised
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,7 @@ class Gallery:
         points = _compared(model, kept.features.astype(np.float32))
         self._mean = points.mean(axis=0)
         points = normalised(points - self._mean)
-        self._index = faiss.IndexFlatIP(points.shape[1])
-        self._index.add(points)
+        self._index = cosine_index(points)
 
     def nearest(self, features: np.ndarray, k: int) -> list[tuple[Neighbour, ...]]:
         """The at most k nearest exemplars of each image, the most alike first.
