@@ -45,8 +45,7 @@ def model_card(model: OriginModel, name: str = "PATH/OR/HUB-ID") -> str:
         "",
         "# Which generative model made this image?",
         "",
-        "A [whichgen](https://pypi.org/project/whichgen/) model: it names one of the origins "
-        "below, or answers `unknown`.",
+        "A whichgen model: it names one of the origins below, or answers `unknown`.",
         "",
         "```python",
         "from whichgen import Attributor",

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from whichgen.cli.console import guarded, say, track
-from whichgen.errors import WhichgenError
+from whichgen.cli.console import guarded, needs_extra, say, track
 
 
 @guarded
@@ -36,12 +35,8 @@ def report(
 
     found = [read_run(run) for run in runs]
     few = read_lowdata(lowdata) if lowdata else ()
-    try:
+    with needs_extra("report"):
         from whichgen.report.page.page import write_page
-    except ImportError as error:
-        raise WhichgenError(
-            f"whichgen report needs two small packages ({error}): pip install 'whichgen[report]'"
-        ) from None
     file = output or (runs[0] if len(runs) == 1 else Path()) / "report.html"
     pictures = write_page(found, file, lowdata=few, images=not no_images, track=track)
     if pictures.gone:
