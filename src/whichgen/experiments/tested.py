@@ -23,14 +23,10 @@ from whichgen.evaluation.conformal import (
 from whichgen.evaluation.evaluate import Answers, Evaluation, evaluate, label_indices
 from whichgen.evaluation.hierarchy import LevelResult, hierarchy_results
 from whichgen.evaluation.protocols import Protocol
-from whichgen.experiments.parts import Parts, perturbed
+from whichgen.experiments.parts import Parts
 from whichgen.features.extract import FeatureTable
 from whichgen.openset.hierarchy import fit_levels, said_by
 from whichgen.openset.threshold import decide, threshold_at_tpr, true_rate_interval
-
-_OF_COPIES = (
-    "the threshold is of known validation images as they are and of their perturbed copies together"
-)
 
 #: The coverage whose prediction sets are reported.
 COVERAGE = 0.9
@@ -81,10 +77,6 @@ def tested(
 ) -> Tested:
     """Sets a draft's threshold on known validation images, and tests it.
 
-    Where validation has perturbed copies (:func:`~whichgen.experiments.parts.extract_parts`), the
-    threshold keeps its share of these and of the images as they are together: a model that is made
-    for both must not call most of the former unknown.
-
     Parameters
     ----------
     draft
@@ -101,9 +93,7 @@ def tested(
         families,
         draft.tpr,
     )
-    copies = parts.tables.get(perturbed("val"))
-    of_copies = () if copies is None else (answers_of(draft, copies).scores,)
-    threshold = threshold_at_tpr(np.concatenate([val.scores, *of_copies]), draft.tpr)
+    threshold = threshold_at_tpr(val.scores, draft.tpr)
     known_table, unknown_table = parts.tables[protocol.test_part], parts.tables["test_unknown"]
     known, unknown = answers_of(draft, known_table), answers_of(draft, unknown_table)
     labels = known.labels(draft.origins)
@@ -153,7 +143,7 @@ def tested(
         unknown_table=unknown_table,
         images=parts.counts,
         skipped=parts.skipped,
-        notes=(*protocol.notes, *parts.dataset.notes, *([] if copies is None else [_OF_COPIES])),
+        notes=(*protocol.notes, *parts.dataset.notes),
     )
 
 
