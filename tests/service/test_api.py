@@ -176,6 +176,8 @@ def test_a_key_is_asked_for(service: Start, headers: dict[str, str], status: int
         {"Origin": "null"},
         {"Host": "evil.example"},
         {"Host": "localhost.evil.example:80"},
+        {"Host": "["},
+        {"Origin": "http://["},
     ],
 )
 def test_pages_of_other_sites_can_not_ask(

@@ -110,8 +110,9 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
         if settings.keep_uploads:
             await run_in_threadpool(keep, uploads, settings.keep_uploads)
         good = [upload for upload in uploads if not upload.error]
-        model = batcher.attributor.model
         found = iter(await batcher.ask([upload.data for upload in good]))
+        # Not before: an origin may be enrolled meanwhile, with exemplars that the old one lacks.
+        model = batcher.attributor.model
         answers = [
             answered(upload, None if upload.error else next(found), model) for upload in uploads
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
@@ -66,7 +66,7 @@ class Guard:
         if not self._is_host(headers.get("host", "")):
             return _problem(403, "this host name is not allowed (see --allow-host).")
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != headers.get("host", ""):
+        if origin is not None and _parsed(origin).netloc != headers.get("host", ""):
             return _problem(403, "requests of other sites' pages are refused.")
         size = headers.get("content-length", "0")
         if size.isdecimal() and int(size) > settings.limits.request_bytes:
@@ -85,7 +85,7 @@ class Guard:
         return None
 
     def _is_host(self, host: str) -> bool:
-        name = urlsplit(f"//{host}").hostname or ""
+        name = _parsed(f"//{host}").hostname or ""
         return "*" in self._settings.hosts or name in self._settings.hosts
 
     @property
@@ -105,6 +105,13 @@ class Guard:
             return message
 
         return bounded
+
+
+def _parsed(address: str) -> SplitResult:
+    try:
+        return urlsplit(address)
+    except ValueError:  # half an IPv6 address
+        return SplitResult("", "", "", "", "")
 
 
 def _holds(headers: Headers, key: str) -> bool:
