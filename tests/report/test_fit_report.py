@@ -271,4 +271,6 @@ def test_a_generator_s_row_is_in_percent_or_as_rates(make_fit: Make) -> None:
     result = make_fit().evaluation.unknown[0]
     assert unknown_row(result)["AUROC"] == f"{100 * result.detection.auroc:.2f}"
     assert unknown_row(result, digits=False)["AUROC"] == result.detection.auroc
+    # A score need not lie in [0, 1]: it is no percentage.
+    assert float(unknown_row(result)["mean score"]) == pytest.approx(result.mean_score, rel=1e-3)
     assert unknown_row(result)["share"] == f"{100 * result.taken_for_share:.2f}"

@@ -120,7 +120,10 @@ def headline_rows(
 
 
 def unknown_row(result: UnknownResult, *, digits: bool = True) -> Row:
-    """One unknown generator's figures: formatted in percent, or as rates in [0, 1]."""
+    """One unknown generator's figures: formatted in percent, or as rates in [0, 1].
+
+    The mean score is as it is: a score need not lie in [0, 1].
+    """
     rates: dict[str, float] = {
         "AUROC": result.detection.auroc,
         "OSCR": result.oscr,
@@ -129,9 +132,9 @@ def unknown_row(result: UnknownResult, *, digits: bool = True) -> Row:
         "AUIN": result.detection.auin,
         "AUOUT": result.detection.auout,
         "rejected": result.rejected,
-        "mean score": result.mean_score,
     }
-    shown = {k: percent(v) for k, v in rates.items()} if digits else rates
+    shown: dict[str, Any] = {k: percent(v) for k, v in rates.items()} if digits else dict(rates)
+    shown["mean score"] = f"{result.mean_score:.4g}" if digits else result.mean_score
     taken = {"mostly taken for": result.taken_for, "share": result.taken_for_share}
     if digits:
         taken["share"] = percent(result.taken_for_share)

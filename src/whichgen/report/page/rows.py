@@ -105,11 +105,7 @@ def origin_rows(run: Run) -> list[Row]:
 def generator_rows(run: Run) -> list[Row]:
     """For each unknown generator, and each group of them, how it is told from known origins."""
     test = run.results.test
-    return [
-        # A score need not lie in [0, 1]: it is no percentage.
-        {**unknown_row(found), "mean score": f"{found.mean_score:.4g}"}
-        for found in (*test.unknown, *test.groups)
-    ]
+    return [unknown_row(found) for found in (*test.unknown, *test.groups)]
 
 
 def open_counts(run: Run) -> tuple[list[str], list[str], np.ndarray]:
