@@ -17,7 +17,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from whichgen.data.images import MAX_PIXELS, decode, image_digest, read_bytes, read_image, to_rgb
+from whichgen.data.images import (
+    MAX_PIXELS,
+    decode,
+    image_digest,
+    read_bytes,
+    read_image,
+    thumbnail,
+    to_rgb,
+)
 from whichgen.errors import ImageError
 
 
@@ -296,3 +304,17 @@ def test_damaged_exif_does_not_cost_the_picture(photo: Image.Image) -> None:
 def test_the_digest_is_of_the_content() -> None:
     assert len(image_digest(b"a")) == 20
     assert image_digest(b"a") == image_digest(b"a") != image_digest(b"b")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
+def test_a_thumbnail_holds_pixels_and_nothing_else_of_the_file(kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "SECRETCAM"
+    buffer = io.BytesIO()
+    options = {"comment": b"SECRETCOMMENT", "icc_profile": b"SECRETPROFILE", "exif": exif}
+    Image.new("RGB", (300, 200), "red").save(buffer, "JPEG", **options)
+    assert buffer.getvalue().count(b"SECRET") == 3
+    small = thumbnail(decode(buffer.getvalue()), 60, kind=kind)
+    assert b"SECRET" not in small
+    with Image.open(io.BytesIO(small)) as image:
+        assert (image.format, image.size) == (kind, (60, 40))

@@ -128,12 +128,18 @@ def _upright(image: Image.Image) -> Image.Image:
         return image  # the pixels are whole, and a viewer shows them too
 
 
-def thumbnail(image: Image.Image, side: int = 96) -> bytes:
-    """A JPEG of the whole image, at most ``side`` pixels wide and high."""
+def thumbnail(
+    image: Image.Image, side: int = 96, *, kind: str = "JPEG", quality: int = 80
+) -> bytes:
+    """A file of the whole RGB image, at most ``side`` pixels wide and high.
+
+    Nothing but pixels is left of the original: no EXIF, no comment, no place, no camera.
+    """
     small = image.copy()
+    small.info.clear()  # Pillow would write a comment and a colour profile again
     small.thumbnail((side, side))
     buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=80)
+    small.save(buffer, kind, quality=quality)
     return buffer.getvalue()
 
 

@@ -58,14 +58,19 @@ def controls_section(controls: Controls, evaluation: Evaluation) -> str:
 
 
 def _shuffled(control: ShuffleControl, evaluation: Evaluation) -> str:
+    verdict = f"\n\n**{SUSPICIOUS}**" if control.suspicious else ""
+    return f"## Shuffled labels\n\n{shuffle_figures(control, evaluation)}{verdict}"
+
+
+def shuffle_figures(control: ShuffleControl, evaluation: Evaluation) -> str:
+    """What the control by shuffled labels measured, in two sentences."""
     found = [shuffle.balanced_accuracy for shuffle in control.shuffles]
     p = "" if control.p_value is None else f" (p = {control.p_value:.2g}, Student's t)"
-    verdict = f"\n\n**{SUSPICIOUS}**" if control.suspicious else ""
     return (
-        f"## Shuffled labels\n\nThe same head fitted {len(found)} times on permuted training "
-        f"labels: balanced accuracy {percent(control.mean)} % on average, {percent(min(found))} to "
-        f"{percent(max(found))} %. Guessing has {percent(control.chance)} %{p}, the model "
-        f"{percent(evaluation.closed.macro_recall)} %.{verdict}"
+        f"The same head fitted {len(found)} times on permuted training labels: balanced accuracy "
+        f"{percent(control.mean)} % on average, {percent(min(found))} to {percent(max(found))} %. "
+        f"Guessing has {percent(control.chance)} %{p}, the model "
+        f"{percent(evaluation.closed.macro_recall)} %."
     )
 
 

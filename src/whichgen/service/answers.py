@@ -32,7 +32,7 @@ _KNOWN = (0.05, 0.95)
 
 def model_digest(model: OriginModel) -> str:
     """A digest of the data, the origins and the head that answer."""
-    arrays = [array.tobytes().hex() for _, array in sorted(model.head.tensors().items())]
+    arrays = [array.tobytes() for _, array in sorted(model.head.tensors().items())]
     return fingerprint([model.data_hash, *model.origins, f"{model.threshold!r}", *arrays])
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image
-
-from whichgen.data.images import read_image
+from whichgen.data.images import read_image, thumbnail
 from whichgen.errors import ImageError
 
 #: The longer side, in pixels.
@@ -39,7 +36,7 @@ class Thumbnails:
             try:
                 # A run's folder may come from anyone: a path of a device or a pipe would never end.
                 there = Path(path).is_file()
-                uri = thumbnail(read_image(Path(path))) if there else ""
+                uri = _uri(Path(path)) if there else ""
             except (ImageError, ValueError):
                 uri = ""
             if not uri:
@@ -54,13 +51,7 @@ class Thumbnails:
         return None if number is None else self.uris[number]
 
 
-def thumbnail(image: Image.Image) -> str:
-    """An RGB image at most :data:`SIDE` pixels wide and high, as a ``data:`` URI.
-
-    Nothing but pixels is left of the file: no EXIF, no place, no camera.
-    """
-    small = image.copy()
-    small.thumbnail((SIDE, SIDE))
-    buffer = io.BytesIO()
-    small.save(buffer, format="WEBP", quality=_QUALITY)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+def _uri(path: Path) -> str:
+    """An image file's small copy as a ``data:`` URI."""
+    small = thumbnail(read_image(path), SIDE, kind="WEBP", quality=_QUALITY)
+    return f"data:image/webp;base64,{base64.b64encode(small).decode()}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from whichgen.report.controls_report import SUSPICIOUS
+from whichgen.report.controls_report import SUSPICIOUS, shuffle_figures
 from whichgen.report.page.read import Run
 from whichgen.report.page.thumbnails import Thumbnails
 from whichgen.report.tables import percent
@@ -86,20 +86,13 @@ def shuffled(run: Run) -> str:
     control = run.results.shuffled_labels
     if control is None:
         return "The control by shuffled labels was switched off."
-    found = [shuffle.balanced_accuracy for shuffle in control.shuffles]
-    p = "" if control.p_value is None else f" (p = {control.p_value:.2g}, Student's t)"
     if control.suspicious:
         verdict = SUSPICIOUS
     elif control.p_value is None:
         verdict = "One such fit alone can't tell."
     else:
         verdict = "That is no more than chance allows."
-    return (
-        f"The same head fitted {len(found)} times on permuted training labels: balanced accuracy "
-        f"{percent(control.mean)} % on average, {percent(min(found))} to {percent(max(found))} %. "
-        f"Guessing has {percent(control.chance)} %{p}, the model "
-        f"{percent(run.results.test.closed.macro_recall)} %. {verdict}"
-    )
+    return f"{shuffle_figures(control, run.results.test)} {verdict}"
 
 
 def data(run: Run) -> dict[str, str]:
