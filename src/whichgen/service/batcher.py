@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
 
 from whichgen.attribution.attributor import Attribution, Attributor
@@ -34,6 +35,15 @@ class Busy(WhichgenError):
     def __init__(self, retry_after: int) -> None:
         super().__init__(f"too many images wait for an answer; try again in {retry_after} s.")
         self.retry_after = retry_after
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """An image file's content, the digest it is remembered by, and its answer to come."""
+
+    data: bytes
+    digest: bytes
+    answer: asyncio.Future[Attribution]
 
 
 class Batcher:
@@ -63,8 +73,7 @@ class Batcher:
         self.attributor = attributor
         self._size, self._wait, self._most = batch_size, wait, queue
         self._on_batch = on_batch
-        self._queue: asyncio.Queue[tuple[bytes, asyncio.Future[Attribution]] | None]
-        self._queue = asyncio.Queue()
+        self._queue: asyncio.Queue[_Asked | None] = asyncio.Queue()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="whichgen")
         self._known: OrderedDict[bytes, Attribution] = OrderedDict()
         self._task: asyncio.Task[None] | None = None
@@ -95,15 +104,19 @@ class Batcher:
         Busy
             They don't fit into the queue.
         """
-        found = [self._known.get(image_digest(data)) for data in images]
-        new = [data for data, known in zip(images, found, strict=True) if known is None]
+        digests = [image_digest(data) for data in images]
+        found = [self._known.get(digest) for digest in digests]
+        loop = asyncio.get_running_loop()
+        new = [
+            _Asked(data, digest, loop.create_future())
+            for data, digest, known in zip(images, digests, found, strict=True)
+            if known is None
+        ]
         if self.waiting + len(new) > self._most:
             raise Busy(1 + int(self.waiting / self._rate))
-        loop = asyncio.get_running_loop()
-        futures: list[asyncio.Future[Attribution]] = [loop.create_future() for _ in new]
-        for pair in zip(new, futures, strict=True):
-            self._queue.put_nowait(pair)
-        answered = iter(await asyncio.gather(*futures))
+        for asked in new:
+            self._queue.put_nowait(asked)
+        answered = iter(await asyncio.gather(*(asked.answer for asked in new)))
         return [next(answered) if known is None else known for known in found]
 
     async def alone(self, question: Callable[[Attributor], _T]) -> _T:
@@ -147,12 +160,12 @@ class Batcher:
             else:
                 last = True
             # A client that went away needs no answer.
-            batch = [(data, future) for data, future in batch if not future.done()]
+            batch = [asked for asked in batch if not asked.answer.done()]
             if batch:
                 await self._answer(batch)
 
-    async def _answer(self, batch: list[tuple[bytes, asyncio.Future[Attribution]]]) -> None:
-        attributor, images = self.attributor, [data for data, _ in batch]
+    async def _answer(self, batch: list[_Asked]) -> None:
+        attributor, images = self.attributor, [asked.data for asked in batch]
         start = time.perf_counter()
         try:
             answers = await asyncio.get_running_loop().run_in_executor(
@@ -160,17 +173,17 @@ class Batcher:
                 lambda: attributor.attribute(images, nearest=NEAREST, batch_size=self._size),
             )
         except Exception as error:  # whatever it is, each request must hear of it
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(error)
+            for asked in batch:
+                if not asked.answer.done():
+                    asked.answer.set_exception(error)
             return
         seconds = time.perf_counter() - start
         self._rate = 0.7 * self._rate + 0.3 * len(batch) / max(seconds, 1e-3)
         self._on_batch(len(batch), seconds)
-        for (data, future), answer in zip(batch, answers, strict=True):
-            if not future.done():
-                future.set_result(answer)
+        for asked, answer in zip(batch, answers, strict=True):
+            if not asked.answer.done():
+                asked.answer.set_result(answer)
             if attributor is self.attributor:
-                self._known[image_digest(data)] = answer
+                self._known[asked.digest] = answer
         while len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
