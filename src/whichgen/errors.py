@@ -31,3 +31,7 @@ class ModelFileError(WhichgenError):
 
 class FitError(WhichgenError):
     """A head can not be fitted, or did not converge."""
+
+
+class WhichgenWarning(UserWarning):
+    """What a user should know and need not stop for; the command line prints it as one line."""

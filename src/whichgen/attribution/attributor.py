@@ -22,7 +22,8 @@ from whichgen.evaluation.conformal import (
     conformal_quantile,
     prediction_sets,
 )
-from whichgen.features.images import ImageLike, finite, preprocessed
+from whichgen.features.images import ImageLike, preprocessed
+from whichgen.features.passes import Passes
 from whichgen.openset.threshold import UNKNOWN, decide
 
 
@@ -114,6 +115,7 @@ class Attributor:
                 )
         self.model = model
         self.encoder = encoder
+        self._passes = Passes(encoder)
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "auto", backbone: str = "") -> Attributor:
@@ -223,15 +225,15 @@ class Attributor:
         listed = list(images)
         prepared = preprocessed(listed, self.encoder, batch_size=batch_size, threads=threads)
         found, batch, errors = [], [], []
-        for _, pixels in track(prepared, description="Encoding", total=len(listed)):
+        for name, pixels in track(prepared, description="Encoding", total=len(listed)):
             errors.append(str(pixels) if isinstance(pixels, ImageError) else "")
             if isinstance(pixels, np.ndarray):
-                batch.append(pixels)
+                batch.append((name, pixels))
             if len(batch) == batch_size:
-                found.append(self._features(np.stack(batch)))
+                found.append(self._features(batch))
                 batch = []
         if batch:
-            found.append(self._features(np.stack(batch)))
+            found.append(self._features(batch))
         width = sum(self.encoder.block_dims[b] for b in self.model.blocks)
         return np.concatenate([np.empty((0, width), np.float32), *found]), errors
 
@@ -247,8 +249,8 @@ class Attributor:
         quantile: ConformalQuantile | None,
         nearest: int,
     ) -> list[Attribution]:
-        pixels = [p for _, p in batch if isinstance(p, np.ndarray)]
-        answered = iter(self._ask(np.stack(pixels), nearest) if pixels else ())
+        readable = [(name, p) for name, p in batch if isinstance(p, np.ndarray)]
+        answered = iter(self._ask(readable, nearest) if readable else ())
         model = self.model
         answers = []
         for name, found in batch:
@@ -281,16 +283,17 @@ class Attributor:
         return Gallery(self.model)
 
     def _ask(
-        self, pixels: np.ndarray, nearest: int
+        self, batch: Sequence[tuple[str, np.ndarray]], nearest: int
     ) -> Iterator[tuple[np.ndarray, float, int, str, tuple[Neighbour, ...] | None]]:
         """Each image's probabilities (origins,), score, decided index, deepest answer, nearest."""
-        features = self._features(pixels)
+        features = self._features(batch)
         probabilities, scores = self.model.answer(features)
         decided = decide(probabilities, scores, self.model.threshold)
         found = self.model.deepest(features, decided)
         neighbours = self.gallery.nearest(features, nearest) if nearest else [None] * len(features)
         return zip(probabilities, scores, decided.tolist(), found, neighbours, strict=True)
 
-    def _features(self, pixels: np.ndarray) -> np.ndarray:
-        blocks = finite(self.encoder, pixels)
+    def _features(self, batch: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
+        names, pixels = zip(*batch, strict=True)
+        blocks = self._passes(pixels, names)
         return np.hstack([blocks[b] for b in self.model.blocks])

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import sys
 import warnings
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 import typer
 
 from whichgen.cli import dataset
 from whichgen.cli.attribute import attribute
 from whichgen.cli.compare import compare
+from whichgen.cli.console import warn
 from whichgen.cli.discover import discover
 from whichgen.cli.enroll import enroll, fewshot
 from whichgen.cli.evidence import evidence
@@ -22,6 +24,7 @@ from whichgen.cli.lowdata import lowdata
 from whichgen.cli.report import report
 from whichgen.cli.robustness import evaluate, robustness
 from whichgen.cli.serve import serve
+from whichgen.errors import WhichgenWarning
 from whichgen.version import __version__
 
 app = typer.Typer(
@@ -84,8 +87,17 @@ def expand_blocks(arguments: Sequence[str]) -> list[str]:
     return expanded
 
 
+def _show_warning(otherwise: Callable[..., None], message: Warning | str, *rest: Any) -> None:
+    """Ours are for the user, in one line; all others as Python shows them."""
+    if isinstance(message, WhichgenWarning):
+        warn(f"note: {message}")
+    else:
+        otherwise(message, *rest)
+
+
 def main() -> None:
     """The entry point of the command line."""
     # Our own limit on pixels is an error; below it, Pillow's warning helps nobody.
     warnings.filterwarnings("ignore", message="Image size .* exceeds limit")
+    warnings.showwarning = functools.partial(_show_warning, warnings.showwarning)
     app(args=expand_blocks(sys.argv[1:]))

@@ -15,8 +15,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from whichgen.errors import EncoderError
-
 #: A network's pass: a float tensor (n, …) on the device → one float tensor (n, d_b) a block.
 Forward = Callable[[torch.Tensor], list[torch.Tensor]]
 #: A pass whose blocks lie side by side: (n, …) → float32 (n, sum of d_b).
@@ -64,22 +62,7 @@ class GpuEncode:
         self._uploads = torch.cuda.Stream(self.device) if self._cuda else None  # type: ignore[no-untyped-call]
 
     def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:
-        """Preprocessed images, float32 (n, …) with n > 0 → one float32 array (n, d_b) a block.
-
-        Raises
-        ------
-        EncoderError
-            The device lacks memory.
-        """
-        try:
-            return self._encode(pixels)
-        except torch.OutOfMemoryError:
-            raise EncoderError(
-                f"{self.device} lacks memory for {min(len(pixels), self.step)} images at once. "
-                "Give a smaller --batch-size, or --device cpu."
-            ) from None
-
-    def _encode(self, pixels: np.ndarray) -> list[np.ndarray]:
+        """Preprocessed images, float32 (n, …) with n > 0 → one float32 array (n, d_b) a block."""
         # Convolutions would take TF32 for float32, which has three digits.
         exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
         here = torch.cuda.device(self.device if self._cuda else -1)

@@ -13,7 +13,8 @@ from whichgen.data.images import decode, image_digest, read_bytes
 from whichgen.data.perturb import Perturbation
 from whichgen.data.samples import Sample
 from whichgen.encoders.encoder import Encoder
-from whichgen.errors import EncoderError, ImageError
+from whichgen.errors import ImageError
+from whichgen.features.passes import Passes
 from whichgen.features.prefetch import THREADS, prefetched
 from whichgen.features.store import FeatureStore, feature_key
 
@@ -105,7 +106,8 @@ def extract(
     perturbations
         One for each sample (``None``: the image as it is); left out: none at all.
     batch_size, threads
-        Images a forward pass, and threads that read and decode.
+        Images a forward pass, and threads that read and decode. With one batch size an image's
+        features are the same bytes whatever else is extracted (:class:`Passes`).
 
     Returns
     -------
@@ -182,19 +184,12 @@ def _encode(
     # A batch's keys and features go in together: Ctrl-C can not part them.
     computed: list[tuple[list[bytes], list[np.ndarray]]] = []
     batch: list[tuple[bytes, Path, np.ndarray]] = []
+    passes = Passes(encoder, whole=batch_size)
 
     def run_batch() -> None:
         if not batch:
             return
-        blocks = encoder.encode(np.stack([pixels for _, _, pixels in batch]))
-        for b, block in enumerate(blocks):
-            bad = ~np.isfinite(block).all(axis=1)
-            if bad.any():
-                raise EncoderError(
-                    f"block {b} of {encoder.name} gave NaN or infinite features for "
-                    f"{batch[int(np.argmax(bad))][1]}. Try --dtype float32; if that is what you "
-                    "use, the weights are damaged."
-                )
+        blocks = passes([pixels for _, _, pixels in batch], [str(path) for _, path, _ in batch])
         computed.append(([key for key, _, _ in batch], blocks))
         batch.clear()
 

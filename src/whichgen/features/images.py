@@ -10,7 +10,8 @@ from PIL import Image, ImageOps
 
 from whichgen.data.images import decode, read_image, to_rgb
 from whichgen.encoders.encoder import Encoder
-from whichgen.errors import EncoderError, ImageError
+from whichgen.errors import ImageError
+from whichgen.features.passes import Passes
 from whichgen.features.prefetch import THREADS, prefetched
 
 #: A file, the bytes of one, a Pillow image, or a uint8 array (h, w, 3) or (h, w).
@@ -41,33 +42,24 @@ def encode_images(
         The encoder gave a value that is not finite.
     """
     blocks: list[list[np.ndarray]] = [[np.empty((0, d), np.float32)] for d in encoder.block_dims]
-    batch: list[np.ndarray] = []
+    batch: list[tuple[str, np.ndarray]] = []
+    passes = Passes(encoder)
 
     def run_batch() -> None:
-        for found, block in zip(blocks, finite(encoder, np.stack(batch)), strict=True):
+        names, pixels = zip(*batch, strict=True)
+        for found, block in zip(blocks, passes(pixels, names), strict=True):
             found.append(block)
         batch.clear()
 
-    for _, pixels in preprocessed(images, encoder, batch_size=batch_size, threads=threads):
+    for name, pixels in preprocessed(images, encoder, batch_size=batch_size, threads=threads):
         if isinstance(pixels, ImageError):
             raise pixels
-        batch.append(pixels)
+        batch.append((name, pixels))
         if len(batch) == batch_size:
             run_batch()
     if batch:
         run_batch()
     return [np.concatenate(found) for found in blocks]
-
-
-def finite(encoder: Encoder, pixels: np.ndarray) -> list[np.ndarray]:
-    """The encoder's blocks of preprocessed images (n, …); :class:`EncoderError` if not finite."""
-    blocks = encoder.encode(pixels)
-    if not all(np.isfinite(block).all() for block in blocks):
-        raise EncoderError(
-            f"{encoder.name} gave NaN or infinite features. Its weights are damaged, or "
-            f"{encoder.dtype} is too narrow for it."
-        )
-    return blocks
 
 
 def _prepare(
