@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -9,11 +10,16 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import httpx
 import pytest
+from PIL import Image
 
 from .conftest import Site, whichgen
 
@@ -85,3 +91,33 @@ def test_limits_that_allow_nothing_are_refused(site: Site) -> None:
     assert whichgen("serve", site.run, "--queue", 0).code == 2
     done = whichgen("serve", site.folder / "nothing", "--port", 0)
     assert done.code == 1 and "holds no model" in done.message
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_what_was_accepted_is_answered_when_it_is_told_to_stop(
+    site: Site, stop: signal.Signals
+) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (2000, 2000), "green").save(buffer, "JPEG")
+    with serving(site.run, "--port", 0, "--device", "cpu", "--batch-size", 1) as (
+        address,
+        process,
+    ):
+
+        def ask(number: int) -> int:
+            # What comes after the image makes another file of it.
+            files = {"images": ("a.jpg", buffer.getvalue() + bytes([number]))}
+            return httpx.post(address + "attribute", files=files, timeout=60).status_code
+
+        with ThreadPoolExecutor(24) as pool:
+            asked = [pool.submit(ask, i) for i in range(24)]
+            while int(get(address + "health")["waiting"]) < 4:  # type: ignore[call-overload]
+                assert not all(one.done() for one in asked)
+                time.sleep(0.01)
+            process.send_signal(stop)
+            # Those that were not yet connected are refused; none that was is let down.
+            ends = Counter(str(one.exception() or one.result()) for one in asked)
+        assert process.wait(30) == 0
+        assert process.stderr and "what was accepted is answered" in process.stderr.read()
+    assert ends["200"] >= 5
+    assert set(ends) <= {"200", "[Errno 111] Connection refused"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 from pathlib import Path
 from typing import Annotated
@@ -18,8 +19,9 @@ from whichgen.errors import DataError
 #: Where an API key is looked for: on a command line others could read it.
 _KEY = "WHICHGEN_API_KEY"
 
-#: Seconds that requests which were accepted get when the service is told to stop.
-_PATIENCE = 60
+#: Seconds that a connection without a request stays open: a client that was told to come again
+#: should not find it closed.
+_IDLE = 75
 
 
 @guarded
@@ -68,6 +70,7 @@ def serve(
             image_pixels=max_megapixels * 10**6,
             request_images=min(64, queue),
             request_bytes=max(8 * max_mib, 64) * MIB,
+            held_bytes=4 * max(8 * max_mib, 64) * MIB,
             per_minute=per_minute,
             queue=queue,
         ),
@@ -85,10 +88,12 @@ def serve(
     with _listening(host, port) as listener:
         app = create_app(Attributor.load(model, device=device, backbone=backbone), settings)
         server = uvicorn.Server(
-            uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_PATIENCE)
+            # Its end takes as long as what was accepted; a second Ctrl-C cuts it short.
+            uvicorn.Config(app, log_level="warning", timeout_keep_alive=_IDLE)
         )
         say(f"whichgen is on http://{_authority(host, listener)}/ – Ctrl-C stops it.")
-        # uvicorn stops in order on Ctrl-C, and passes it on only then.
+        # uvicorn stops in order on Ctrl-C or SIGTERM, and passes them on only then.
+        signal.signal(signal.SIGTERM, lambda *_: None)
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
     say("The service has stopped; what was accepted is answered.")

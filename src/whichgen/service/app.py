@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import FastAPI, File, Form, HTTPException, Query, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
@@ -44,6 +45,11 @@ STATIC = Path(__file__).parent / "static"
 
 #: Characters of an origin's name that can be a folder's, too.
 _NAME = r"^[\w][\w .+-]{0,63}$"
+
+#: Seconds after which it is seen that a client went away, and what such a request is counted as.
+_LOOK, _GONE = 1.0, 499
+
+_T = TypeVar("_T")
 
 Images = Annotated[list[UploadFile], File(min_length=1, description="image files")]
 
@@ -105,12 +111,14 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
             await run_in_threadpool(inspect, name, data, settings.limits) for name, data in contents
         ]
 
-    async def attributed(files: Sequence[UploadFile]) -> tuple[list[Upload], list[ImageOut]]:
+    async def attributed(
+        request: Request, files: Sequence[UploadFile]
+    ) -> tuple[list[Upload], list[ImageOut]]:
         uploads = await read(files)
         if settings.keep_uploads:
             await run_in_threadpool(keep, uploads, settings.keep_uploads)
         good = [upload for upload in uploads if not upload.error]
-        found = iter(await batcher.ask([upload.data for upload in good]))
+        found = iter(await _while_there(request, batcher.ask([upload.data for upload in good])))
         # Not before: an origin may be enrolled meanwhile, with exemplars that the old one lacks.
         model = batcher.attributor.model
         answers = [
@@ -121,10 +129,10 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
         return uploads, answers
 
     @app.post("/attribute", responses=_responses(503))
-    async def attribute(images: Images) -> AttributedOut:
+    async def attribute(request: Request, images: Images) -> AttributedOut:
         """Which known origin made each image, or `unknown`."""
         digest = app.state.digest
-        return AttributedOut(model=digest, images=(await attributed(images))[1])
+        return AttributedOut(model=digest, images=(await attributed(request, images))[1])
 
     @app.post("/explain", responses=_responses(503))
     async def explain_image(
@@ -146,9 +154,11 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
         responses={**_responses(503), 200: {"content": {"text/html": {}, "application/pdf": {}}}},
         response_class=Response,
     )
-    async def report(images: Images, format: Literal["html", "pdf"] = "html") -> Response:
+    async def report(
+        request: Request, images: Images, format: Literal["html", "pdf"] = "html"
+    ) -> Response:
         """A report on images to print, file or pass on."""
-        uploads, answers = await attributed(images)
+        uploads, answers = await attributed(request, images)
         write, kind = {
             "html": (case_html, "text/html; charset=utf-8"),
             "pdf": (case_pdf, "application/pdf"),
@@ -233,6 +243,18 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
 
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
+
+
+async def _while_there(request: Request, answer: Coroutine[Any, Any, _T]) -> _T:
+    """An answer for as long as the client waits for it: for one that went away none is computed."""
+    asked = asyncio.create_task(answer)
+    try:
+        while not (await asyncio.wait({asked}, timeout=_LOOK))[0]:
+            if await request.is_disconnected():
+                raise HTTPException(_GONE, "the client went away.")
+        return asked.result()
+    finally:
+        asked.cancel()
 
 
 def _handle_errors(app: FastAPI) -> None:

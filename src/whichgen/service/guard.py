@@ -1,8 +1,10 @@
-"""What a request must pass before anything reads it: host, origin, key, rate, size."""
+"""What a request must pass before anything reads it: host, origin, key, rate, size, pace."""
 
 from __future__ import annotations
 
+import asyncio
 import hmac
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -14,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from whichgen.service.settings import MIB, Settings
+from whichgen.service.settings import MIB, Limits, Settings
 
 #: What needs no key and is not counted: the page itself, which holds nothing of the model.
 _OPEN = ("/", "/health", "/favicon.ico")
@@ -30,6 +32,10 @@ _SECURITY = (
 )
 
 
+_FULL = "the service holds as many images as it can; try again later."
+_LATER = {"Retry-After": "5"}
+
+
 class Guard:
     """ASGI middleware that refuses what :class:`Settings` do not allow.
 
@@ -42,6 +48,7 @@ class Guard:
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
         per_minute = settings.limits.per_minute
         self._rate = RateLimitItemPerMinute(per_minute) if per_minute else None
+        self._held = _Held()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on, or answers why not."""
@@ -58,7 +65,11 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, secured)
             return
-        await self._app(scope, self._bounded(receive), secured)
+        body = _Body(receive, self._settings.limits, self._held)
+        try:
+            await self._app(scope, body.receive, secured)
+        finally:
+            self._held.bytes -= body.size
 
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         headers = Headers(scope=scope)
@@ -70,7 +81,7 @@ class Guard:
             return _problem(403, "requests of other sites' pages are refused.")
         size = headers.get("content-length", "0")
         if size.isdecimal() and int(size) > settings.limits.request_bytes:
-            return _problem(413, self._too_large)
+            return _problem(413, _too_large(settings.limits))
         if scope["path"] in _OPEN or scope["path"].startswith("/static/"):
             return None
         if settings.api_key and not _holds(headers, settings.api_key):
@@ -82,29 +93,54 @@ class Guard:
                 f"more than {settings.limits.per_minute} requests in a minute.",
                 {"Retry-After": "60"},
             )
+        if size.isdecimal() and self._held.bytes + int(size) > settings.limits.held_bytes:
+            return _problem(503, _FULL, _LATER)
         return None
 
     def _is_host(self, host: str) -> bool:
         name = _parsed(f"//{host}").hostname or ""
         return "*" in self._settings.hosts or name in self._settings.hosts
 
-    @property
-    def _too_large(self) -> str:
-        return f"a request may carry {self._settings.limits.request_bytes / MIB:g} MiB."
 
-    def _bounded(self, receive: Receive) -> Receive:
-        seen = 0
+@dataclass
+class _Held:
+    """Bytes of the bodies of all requests that are not yet answered."""
 
-        async def bounded() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > self._settings.limits.request_bytes:
-                # FastAPI makes a 400 of any other error while it reads a body.
-                raise HTTPException(413, self._too_large)
-            return message
+    bytes: int = 0
 
-        return bounded
+
+class _Body:
+    """A request's body on its way: counted, and given up where it comes too slowly."""
+
+    def __init__(self, receive: Receive, limits: Limits, held: _Held) -> None:
+        self.size = 0
+        self._receive, self._limits, self._held = receive, limits, held
+        self._until = asyncio.get_running_loop().time() + limits.body_seconds
+        self._complete = False
+
+    async def receive(self) -> Message:
+        """The next message; FastAPI makes a 400 of any other error than these while it reads."""
+        if self._complete:  # what comes now is that the client went away
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._until):
+                message = await self._receive()
+        except TimeoutError:
+            seconds = self._limits.body_seconds
+            raise HTTPException(408, f"the request was not here after {seconds:g} s.") from None
+        self._complete = not message.get("more_body", False)
+        more = len(message.get("body", b""))
+        self.size += more
+        self._held.bytes += more
+        if self.size > self._limits.request_bytes:
+            raise HTTPException(413, _too_large(self._limits))
+        if self._held.bytes > self._limits.held_bytes:
+            raise HTTPException(503, _FULL, _LATER)
+        return message
+
+
+def _too_large(limits: Limits) -> str:
+    return f"a request may carry {limits.request_bytes / MIB:g} MiB."
 
 
 def _parsed(address: str) -> SplitResult:

@@ -20,6 +20,10 @@ class Limits:
         The most that one image may have.
     request_images, request_bytes
         The most that one request may carry. Uploads are held in memory.
+    held_bytes
+        The most that all requests which are not yet answered may carry together.
+    body_seconds
+        Seconds in which a request must be here.
     per_minute
         Requests of one client, by its address, in any minute; 0: as many as it likes.
     queue
@@ -35,6 +39,8 @@ class Limits:
     image_pixels: int = 50_000_000
     request_images: int = 64
     request_bytes: int = 256 * MIB
+    held_bytes: int = 1024 * MIB
+    body_seconds: float = 60
     per_minute: int = 600
     queue: int = 256
 
@@ -42,6 +48,11 @@ class Limits:
         for name, value in vars(self).items():
             if value < (0 if name == "per_minute" else 1):
                 raise DataError(f"the limit {name} is {value}; it must be at least 1.")
+        if self.request_bytes > self.held_bytes:
+            raise DataError(
+                f"a request may have {self.request_bytes} bytes, but only {self.held_bytes} are "
+                "held."
+            )
         if self.request_images > self.queue:
             raise DataError(
                 f"a request may have {self.request_images} images, but only {self.queue} may wait."
