@@ -235,7 +235,7 @@ def _send(client: QdrantClient, collection: str, images: Images, rows: np.ndarra
 def _recall(
     client: QdrantClient, collection: str, images: Images, held: np.ndarray, effort: int
 ) -> Recall:
-    """By images that are not sent yet; if an earlier build has sent one, it does not find itself."""
+    """By images that are not sent yet; what an earlier build has sent does not find itself."""
     _wait_until_indexed(client, collection)
     points, ids = images.points(held), [_point_id(digest) for digest in images.digests(held)]
     exact = _cosines(_found(client, collection, points, NEAREST, 0, without=ids, exact=True))
