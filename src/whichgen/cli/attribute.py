@@ -172,4 +172,4 @@ def _nearest(answer: Attribution) -> dict[str, str]:
     if not answer.nearest or not answer.nearest[0].path:
         return {}
     first = answer.nearest[0]
-    return {"nearest": f"{first.origin or '–'} {first.similarity:.3f} {first.path}"}
+    return {"nearest": f"{first.origin or Path(first.path).name} {first.similarity:.3f}"}

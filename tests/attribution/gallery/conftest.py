@@ -16,7 +16,7 @@ from whichgen.attribution.model import Exemplars, OriginModel
 from whichgen.attribution.nearest import Comparison
 from whichgen.data.folder import every_sample
 from whichgen.encoders.encoder import Encoder
-from whichgen.features.store import FeatureStore
+from whichgen.features.store import FeatureStore, feature_key
 
 from ..conftest import BLOCK, ORIGINS
 
@@ -60,10 +60,8 @@ def gathered(known: OriginModel, pictures: Path, encoder: Encoder, store: Featur
 
 def features_of(images: Images) -> np.ndarray:
     """What the model's head reads of all images: float32 array (n, d)."""
-    keys = [images.digests(np.array([row]))[0] for row in range(len(images))]
-    from whichgen.features.store import feature_key
-
-    return images.store.read([feature_key(key) for key in keys], BLOCK)
+    keys = [feature_key(digest) for digest in images.digests(np.arange(len(images)))]
+    return images.store.read(keys, BLOCK)
 
 
 def unit(seed: int, n: int, d: int) -> np.ndarray:

@@ -31,7 +31,7 @@ def gallery(gathered: Images, tmp_path: Path) -> Path:
 
 
 def edited(folder: Path, **values: Any) -> None:
-    """Changes what gallery.json says; digests that are given as ``True`` are made to fit."""
+    """Changes what gallery.json says."""
     told = json.loads((folder / "gallery.json").read_text())
     (folder / "gallery.json").write_text(json.dumps(told | values))
 

@@ -166,10 +166,14 @@ LIES = [
     ("ivf", "sizes", _at(0, -1)),
     ("ivf", "sizes", _at(0, 2**62)),
     ("ivf", "rows", _at(0, 300)),
-    ("ivf", "rows", lambda a: np.zeros_like(a)),
+    ("ivf", "rows", np.zeros_like),
     ("ivf", "codes", lambda a: a[:, :-4]),
     ("ivf", "centroids", lambda a: a[:, :-1]),
+    ("ivf", "centroids", lambda a: a * np.nan),
+    ("flat", "vectors", lambda a: a * np.inf),
+    ("ivf", "codes", lambda a: np.full_like(a, 255)),
     ("ivf-sq8", "ranges", lambda a: a[:-1]),
+    ("ivf-sq8", "ranges", lambda a: a * np.nan),
 ]
 
 

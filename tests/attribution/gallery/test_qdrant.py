@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import uuid
 from collections.abc import Iterator
@@ -28,12 +29,16 @@ from .conftest import RECORD, features_of
 
 SERVER = "WHICHGEN_QDRANT_URL"
 
+# The service in memory is exact, whatever a search asks for, and needs no index of payloads.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Local mode performs exact"),
+    pytest.mark.filterwarnings("ignore:Payload indexes have no effect"),
+]
+
 
 @pytest.fixture(params=["memory", "server"])
 def client(request: pytest.FixtureRequest) -> Iterator[QdrantClient]:
     """A client of each service."""
-    import os
-
     if request.param == "memory":
         yield QdrantClient(":memory:")
         return

@@ -155,6 +155,8 @@ def read_arrays(kind: Kind, folder: Path, dimension: int, rows: int) -> Any:
         )
         if found.dtype != np.dtype(dtype) or not fits:
             raise GalleryError(f"{name}.npy holds {found.dtype} {found.shape}")
+        if found.dtype.kind == "f":
+            _check_finite(name, np.asarray(found))
         return np.asarray(found)
 
     if kind in ("flat", "hnsw"):
@@ -223,8 +225,16 @@ def _restore_lists(index: Any, array: Callable[..., np.ndarray], total: int) -> 
         if size:
             ids = np.ascontiguousarray(rows[start : start + size])
             content = np.ascontiguousarray(codes[start : start + size])
+            if index.code_size == 4 * index.d:
+                _check_finite("codes", content.view("<f4"))
             index.invlists.add_entries(i, size, faiss.swig_ptr(ids), faiss.swig_ptr(content))
     index.ntotal = total
+
+
+def _check_finite(name: str, values: np.ndarray) -> None:
+    for start in range(0, len(values), _STEP):
+        if not np.isfinite(values[start : start + _STEP]).all():
+            raise GalleryError(f"{name}.npy holds NaN or infinite values")
 
 
 def _spans(sizes: np.ndarray) -> list[tuple[int, int]]:

@@ -191,6 +191,8 @@ def _open_collection(client: QdrantClient, collection: str, comparison: Comparis
                 size=comparison.dimension, distance=models.Distance.COSINE
             ),
         )
+        # So that points of another model are counted without reading them all.
+        client.create_payload_index(collection, "model", models.PayloadSchemaType.KEYWORD)
         return
     vectors = client.get_collection(collection).config.params.vectors
     fits = (
