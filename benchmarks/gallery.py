@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import argparse
 import gc
+import platform
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, get_args
@@ -44,6 +46,17 @@ QUERIES = 1000
 TIMED, ROUNDS = 100, 3
 MOST_EFFORT = 512
 STEP = 10_000
+
+HEADER = """# Large galleries
+
+Vectors of {dimension} dimensions, drawn between exemplars of a fused model by `gallery.py`, less
+in clumps than images are; {queries} queries, one at a time, in one thread, the fastest of three
+rounds. `building` and `opening` take as long as so many exact searches of the same rows, `search`
+this share of one. `effort`: lists (ivf) or candidates (hnsw) looked at. `memory`: while it is
+built; once opened, a gallery takes what its files take. {machine}, Python {python}, numpy {numpy},
+faiss {faiss}; {day}; other work on the same cores.
+
+"""
 
 
 def drawn(comparison: Comparison, rows: int, seed: int) -> np.ndarray:
@@ -89,7 +102,7 @@ def seconds_a_query(index: Any, kind: Kind, queries: np.ndarray, effort: int) ->
 
 
 def measured(points: np.ndarray, queries: np.ndarray, nearest: np.ndarray, kind: Kind) -> list[Row]:
-    """A row for each effort of a kind, to the first that finds 99.9 %; times in seconds."""
+    """A row for each effort of a kind, until looking longer finds no more; times in seconds."""
     rows, dimension = points.shape
     before, start = resident(), time.perf_counter()
     sample = np.random.default_rng(1).choice(rows, sample_size(kind, rows), replace=False)
@@ -105,7 +118,8 @@ def measured(points: np.ndarray, queries: np.ndarray, nearest: np.ndarray, kind:
         start = time.perf_counter()
         read_arrays(kind, Path(folder), dimension, rows)
         opened = time.perf_counter() - start
-    found = []
+    found: list[Row] = []
+    last = 0.0
     for effort in efforts(kind, rows):
         recall = recall_of(
             true_cosines(points, queries, search(index, kind, queries, NEAREST, effort)[1]),
@@ -126,7 +140,9 @@ def measured(points: np.ndarray, queries: np.ndarray, nearest: np.ndarray, kind:
                 "recall@10, %": f"{100 * recall.at_10:.1f}",
             }
         )
-        if recall.at_10 >= 0.999 or effort >= MOST_EFFORT:
+        gained = recall.at_10 - last
+        last = recall.at_10
+        if last >= 0.999 or gained < 0.001 or effort >= MOST_EFFORT:
             break
     return found
 
@@ -164,7 +180,16 @@ def main() -> None:
             unit = unit or by_effort[0]["search"]
             found += [as_ratios(row, unit) for row in by_effort]
             print(markdown_table(found), flush=True)
-    arguments.out.write_text(markdown_table(found), encoding="utf-8")
+    header = HEADER.format(
+        dimension=comparison.dimension,
+        queries=QUERIES,
+        machine=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+        numpy=np.__version__,
+        faiss=faiss.__version__,
+        day=datetime.now(UTC).date(),
+    )
+    arguments.out.write_text(header + markdown_table(found), encoding="utf-8")
 
 
 if __name__ == "__main__":

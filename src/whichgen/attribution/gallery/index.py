@@ -48,7 +48,7 @@ def lists_of(rows: int) -> int:
 
     faiss asks for 39 vectors a list to fit centroids on.
     """
-    return max(1, min(4 * math.isqrt(rows), rows // 39))
+    return max(1, min(round(4 * math.sqrt(rows)), rows // 39))
 
 
 def sample_size(kind: Kind, rows: int) -> int:
