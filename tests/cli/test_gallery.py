@@ -127,6 +127,28 @@ def test_a_gallery_of_another_model_or_damaged_is_refused_before_images_are_read
     assert "vectors.npy is not what gallery.json says it is" in done.message
 
 
+def test_a_gallery_whose_model_is_gone_asks_for_it(site: Site) -> None:
+    assert build(site).code == 0
+    file = Path("gallery/gallery.json")
+    told = json.loads(file.read_text())
+    for config in ({"model": "nowhere"}, {"model": 3}, {}, [], None):
+        told["provenance"]["config"] = config
+        file.write_text(json.dumps(told))
+        done = whichgen("gallery", "search", "gallery", "images/gan/001.png")
+        assert done.code == 1
+        assert "say where with --model" in done.message
+    assert found("gallery", "images/gan/001.png", "--model", site.run)[0]["nearest"]
+
+
+def test_a_service_that_is_silent_is_told_before_images_are_read(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("whichgen.attribution.gallery.entries.gather", None)  # it would be called
+    done = build(site, "--kind", "qdrant", "--url", "http://127.0.0.1:1")
+    assert done.code == 1
+    assert "Qdrant gives no answer about whichgen-" in done.message
+
+
 def test_a_recall_that_is_low_is_warned_of(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build_module, "recall_of", lambda *_: Recall(0.9, 0.5, 7))
     done = build(site, "--kind", "hnsw")

@@ -97,12 +97,15 @@ def build(
         if not url:
             raise DataError("--kind qdrant needs --url, as in --url http://localhost:6333.")
         with needs_extra("qdrant"):
-            from whichgen.attribution.gallery.qdrant import build_qdrant, connect
+            from whichgen.attribution.gallery.qdrant import build_qdrant, connect, open_collection
         client = connect(url)
     samples = every_sample(data)
     attributor = Attributor.load(model, device=device, backbone=backbone)
     comparison = Comparison(attributor.model)
     encoder = attributor.encoder
+    name = collection or f"whichgen-{comparison.digest[:16]}"
+    if client is not None:
+        open_collection(client, name, comparison)  # what is wrong with it is told now
     images = gather(
         samples, comparison, encoder, open_store(cache, encoder), batch_size=batch_size, track=track
     )
@@ -114,7 +117,6 @@ def build(
         data_hash=data_hash(images),
     )
     if client is not None:
-        name = collection or f"whichgen-{comparison.digest[:16]}"
         built = build_qdrant(
             output_dir,
             images,
@@ -164,9 +166,10 @@ def search(
     from whichgen.attribution.gallery.folder import read_description
 
     told = read_description(gallery)
-    where = model or Path(str(told.provenance.get("config", {}).get("model", "")))
     files = find_images(images)
-    attributor = Attributor.load(where, device=device, backbone=backbone)
+    attributor = Attributor.load(
+        model or _recorded_model(gallery, told), device=device, backbone=backbone
+    )
     among = opened_gallery(gallery, attributor.model, url)
     features, errors = attributor.encode(files, batch_size=batch_size, track=track)
     answers = iter(among.nearest(features, k))
@@ -205,6 +208,15 @@ def search(
     if unread:
         fail(f"{len(unread)} of {len(files)} images can't be read:\n" + "\n".join(unread[:20]))
         raise typer.Exit(1)
+
+
+def _recorded_model(folder: Path, told: Description) -> Path:
+    """Where the model was when the gallery was built."""
+    config = told.provenance.get("config")
+    where = config.get("model") if isinstance(config, dict) else None
+    if not isinstance(where, str) or not Path(where).is_dir():
+        raise DataError(f"the model that {folder} was built with is gone: say where with --model.")
+    return Path(where)
 
 
 def _tell(images: Images) -> None:

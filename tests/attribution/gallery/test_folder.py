@@ -105,7 +105,7 @@ def test_entries_of_other_columns_or_with_holes_are_refused(
     gallery: Path, known: OriginModel
 ) -> None:
     table = pq.read_table(gallery / "entries.parquet")
-    hole = pa.array([None] * len(table), pa.string())
+    hole = pa.array([None] * len(table), pa.large_string())
     for wrong in (
         table.drop_columns(["origin"]),
         table.set_column(0, table.schema.field(0), hole),

@@ -22,7 +22,9 @@ from whichgen.features.prefetch import THREADS
 from whichgen.features.store import FeatureStore, feature_key
 
 #: The columns of ``entries.parquet``; ``digest`` is :func:`whichgen.data.images.image_digest`.
-SCHEMA = pa.schema([("path", pa.string()), ("origin", pa.string()), ("digest", pa.binary(20))])
+SCHEMA = pa.schema(
+    [("path", pa.large_string()), ("origin", pa.large_string()), ("digest", pa.binary(20))]
+)
 
 #: Rows whose features are in memory at once.
 STEP = 4096

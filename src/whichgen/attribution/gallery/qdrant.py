@@ -122,6 +122,40 @@ def read_qdrant(told: Description, comparison: Comparison, client: QdrantClient)
     return QdrantGallery(client, told, comparison)
 
 
+def open_collection(client: QdrantClient, collection: str, comparison: Comparison) -> None:
+    """Makes the collection if it is not there yet.
+
+    Raises
+    ------
+    GalleryError
+        It holds vectors of another model or program, or the service gives no answer.
+    """
+    with _answers(collection):
+        if not client.collection_exists(collection):
+            client.create_collection(
+                collection,
+                vectors_config=models.VectorParams(
+                    size=comparison.dimension, distance=models.Distance.COSINE
+                ),
+            )
+            # So that points of another model are counted without reading them all.
+            client.create_payload_index(collection, "model", models.PayloadSchemaType.KEYWORD)
+            return
+        vectors = client.get_collection(collection).config.params.vectors
+        fits = (
+            isinstance(vectors, models.VectorParams)
+            and vectors.size == comparison.dimension
+            and vectors.distance == models.Distance.COSINE
+        )
+        ours = models.FieldCondition(key="model", match=models.MatchValue(value=comparison.digest))
+        others = models.Filter(must_not=[ours])
+        if not fits or client.count(collection, count_filter=others, exact=True).count:
+            raise GalleryError(
+                f"the collection {collection!r} holds vectors of another model or program. Give "
+                "another --collection."
+            )
+
+
 def build_qdrant(
     folder: Path,
     images: Images,
@@ -158,7 +192,7 @@ def build_qdrant(
     batches = [*steps(kept), *steps(held)]
     recall = None
     with _answers(collection):
-        _open_collection(client, collection, comparison)
+        open_collection(client, collection, comparison)
         for i, rows in enumerate(track(batches, description="Sending", total=len(batches))):
             if i == first_held:
                 recall = _recall(client, collection, images, held, effort)
@@ -180,33 +214,6 @@ def build_qdrant(
     with replacing_folder(folder) as work:
         write_description(description, work)
     return description
-
-
-def _open_collection(client: QdrantClient, collection: str, comparison: Comparison) -> None:
-    """Makes the collection, or sees to it that it is of this model."""
-    if not client.collection_exists(collection):
-        client.create_collection(
-            collection,
-            vectors_config=models.VectorParams(
-                size=comparison.dimension, distance=models.Distance.COSINE
-            ),
-        )
-        # So that points of another model are counted without reading them all.
-        client.create_payload_index(collection, "model", models.PayloadSchemaType.KEYWORD)
-        return
-    vectors = client.get_collection(collection).config.params.vectors
-    fits = (
-        isinstance(vectors, models.VectorParams)
-        and vectors.size == comparison.dimension
-        and vectors.distance == models.Distance.COSINE
-    )
-    ours = models.FieldCondition(key="model", match=models.MatchValue(value=comparison.digest))
-    others = models.Filter(must_not=[ours])
-    if not fits or client.count(collection, count_filter=others, exact=True).count:
-        raise GalleryError(
-            f"the collection {collection!r} holds vectors of another model or program. Give "
-            "another --collection."
-        )
 
 
 def _send(client: QdrantClient, collection: str, images: Images, rows: np.ndarray) -> None:
