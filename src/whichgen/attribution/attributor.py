@@ -198,7 +198,8 @@ class Attributor:
         nearest
             So many of the model's exemplars that are most like an image are told, at most.
         among
-            A gallery (:func:`whichgen.attribution.gallery.open_gallery`) to tell them of instead.
+            A gallery to tell them of instead
+            (:func:`whichgen.attribution.gallery.open.open_gallery`).
 
         Raises
         ------

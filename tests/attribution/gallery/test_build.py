@@ -14,7 +14,7 @@ import whichgen.attribution.gallery.build as build_module
 import whichgen.attribution.gallery.entries as entries_module
 from conftest import CountingEncoder
 from whichgen.attribution.attributor import Attributor
-from whichgen.attribution.gallery.build import build_local, data_hash
+from whichgen.attribution.gallery.build import build_local, data_hash, divided
 from whichgen.attribution.gallery.entries import Images, gather
 from whichgen.attribution.gallery.folder import read_description
 from whichgen.attribution.gallery.index import Kind
@@ -81,9 +81,13 @@ def test_what_is_held_out_is_not_in_the_index_when_it_is_asked_for(
         return search(index, *args)
 
     monkeypatch.setattr(build_module, "search", seen)
-    told = build_local(tmp_path / "g", gathered, RECORD, kind="ivf")
-    assert asked
+    told = build_local(tmp_path / "g", gathered, RECORD, kind="ivf", seed=3)
     assert told.number == 62
+    kept, held = divided(62, seed=3)
+    assert sorted([*kept, *held]) == list(range(62))
+    assert held.min() < 20 and held.max() > 40
+    points = gathered.points(held)
+    np.testing.assert_allclose(asked[-1], points[::2], atol=1e-5)
 
 
 def test_an_effort_is_chosen_to_find_enough_or_kept_as_asked(

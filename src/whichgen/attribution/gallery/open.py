@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from whichgen.attribution.gallery.folder import read_description, read_local
+from whichgen.attribution.gallery.folder import LocalGallery, read_description, read_local
 from whichgen.attribution.model import OriginModel
-from whichgen.attribution.nearest import Comparison, Neighbourhood
+from whichgen.attribution.nearest import Comparison
 from whichgen.errors import GalleryError
 
+if TYPE_CHECKING:
+    from whichgen.attribution.gallery.qdrant import QdrantGallery
 
-def open_gallery(folder: str | Path, model: OriginModel, *, url: str = "") -> Neighbourhood:
+
+def open_gallery(
+    folder: str | Path, model: OriginModel, *, url: str = ""
+) -> LocalGallery | QdrantGallery:
     """The gallery in a folder, to ask for the images nearest to one.
 
     Parameters

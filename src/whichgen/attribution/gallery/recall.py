@@ -54,7 +54,7 @@ class ExactSearch:
         if not k or not len(self.queries):
             return
         cosines, rows = faiss.knn(self.queries, points, k, metric=faiss.METRIC_INNER_PRODUCT)
-        self._heap.add_result(cosines, rows + self._rows)
+        self._heap.add_result(cosines, rows)  # whose rows they are is not asked
         self._rows += len(points)
 
     def nearest(self) -> np.ndarray:
