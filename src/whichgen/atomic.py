@@ -1,9 +1,10 @@
-"""Files appear whole or not at all: written beside their place, synced, then renamed."""
+"""Files and folders appear whole or not at all: written beside, synced, then renamed."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,3 +31,32 @@ def write_text(path: Path, text: str) -> None:
     """Writes ``text`` (UTF-8) to ``path`` atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Yields a temporary folder beside ``folder``; on success it takes the place of ``folder``.
+
+    On any error the temporary folder is removed and ``folder`` is as it was.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        for file in temporary.iterdir():
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+        if not folder.exists():
+            temporary.replace(folder)
+            return
+        old = temporary.with_suffix(".old")
+        folder.replace(old)
+        try:
+            temporary.replace(folder)
+        except BaseException:
+            old.replace(folder)
+            raise
+        shutil.rmtree(old)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

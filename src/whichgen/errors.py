@@ -29,6 +29,10 @@ class ModelFileError(WhichgenError):
     """A model folder is missing, damaged, or of a version that this one does not read."""
 
 
+class GalleryError(WhichgenError):
+    """A gallery is missing, damaged, of another model or version, or its service is silent."""
+
+
 class FitError(WhichgenError):
     """A head can not be fitted, or did not converge."""
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whichgen.atomic import replacing, write_text
+from whichgen.atomic import replacing, replacing_folder, write_text
 from whichgen.provenance import fingerprint, provenance
 from whichgen.version import __version__
 
@@ -42,6 +42,45 @@ def test_a_temporary_that_was_never_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), replacing(tmp_path / "a.txt"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_a_folder_takes_its_place_whole_or_not_at_all(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
+    folder = tmp_path / "new" / "g"
+    with replacing_folder(folder) as temporary:
+        write_text(temporary / "a.txt", "first")
+        assert not folder.exists()
+    with pytest.raises(error), replacing_folder(folder) as temporary:
+        write_text(temporary / "a.txt", "half")
+        raise error
+    assert (folder / "a.txt").read_text() == "first"
+    with replacing_folder(folder) as temporary:
+        write_text(temporary / "b.txt", "second")
+    assert [p.name for p in folder.iterdir()] == ["b.txt"]
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("fails", [1, 2])
+def test_a_folder_that_can_not_be_moved_leaves_the_old_one(
+    tmp_path: Path, fails: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, moves, replace = tmp_path / "g", list[Path](), Path.replace
+    with replacing_folder(folder) as temporary:
+        write_text(temporary / "a.txt", "first")
+
+    def failing(path: Path, target: Path) -> Path:
+        moves.append(path)
+        if len(moves) == fails:
+            raise OSError("no")
+        return replace(path, target)
+
+    with pytest.raises(OSError, match="no"), replacing_folder(folder) as temporary:
+        (temporary / "b.txt").write_text("second")
+        monkeypatch.setattr(Path, "replace", failing)
+    assert (folder / "a.txt").read_text() == "first"
+    assert list(tmp_path.iterdir()) == [folder]
 
 
 @given(st.lists(st.text(), max_size=5), st.lists(st.text(), max_size=5))

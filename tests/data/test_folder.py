@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import whichgen.data.folder as folder_module
-from whichgen.data.folder import open_dataset
+from whichgen.data.benchmarks import write_benchmark
+from whichgen.data.folder import every_sample, open_dataset
 from whichgen.data.samples import PARTS, Dataset, limited
 from whichgen.data.split import SplitOptions
 from whichgen.errors import DataError
@@ -108,3 +109,25 @@ def test_limited_keeps_the_first_of_each_class_in_each_part(
     assert max(len(few.part(p)) for p in PARTS) < max(len(dataset.part(p)) for p in PARTS)
     assert (few.name, few.known, few.unknown) == (dataset.name, dataset.known, dataset.unknown)
     assert limited(dataset, None) == limited(dataset, 0) == limited(dataset, 10**6) == dataset
+
+
+def test_every_sample_is_all_of_a_folder_or_of_all_parts(
+    image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = image_folder({"real": 20, "gan": 12, "u1": 4, "u2": 4})
+    (folder / "gan" / "deep").mkdir()
+    (folder / "gan" / "000.png").rename(folder / "gan" / "deep" / "000.png")
+    (folder / "real" / "000.png").rename(folder / "stray.png")
+    found = {str(s.path.relative_to(folder)): s.origin for s in every_sample(str(folder))}
+    assert len(found) == 40
+    assert found["gan/deep/000.png"] == "gan"
+    assert found["stray.png"] == ""
+    assert found["u1/001.png"] == "u1"
+    dataset = open_dataset(str(folder), OPTIONS, cache=tmp_path / "cache")
+    write_benchmark(dataset, tmp_path / "root", "mine")
+    listed = every_sample(f"mine:root={tmp_path / 'root'}")
+    assert sorted(s.path for s in listed) == sorted(
+        s.path for part in PARTS for s in dataset.part(part)
+    )
+    with pytest.raises(DataError, match="does not exist"):
+        every_sample(str(tmp_path / "none"))

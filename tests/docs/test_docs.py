@@ -176,6 +176,12 @@ def test_a_new_generator(run_page: RunPage) -> None:
     assert (RUN.with_name("my_images+fresh-model") / "model" / "model.json").is_file()
 
 
+def test_a_gallery(run_page: RunPage) -> None:
+    found = run_page("how-to/gallery.md")
+    assert found["gallery"].description.kind == "flat"
+    assert len(found["answer"].nearest) == 3
+
+
 def test_evidence(run_page: RunPage) -> None:
     found = run_page("how-to/evidence.md")
     assert {finding.kind for finding in found["evidence"].findings} == {"jpeg"}

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from whichgen.attribution.model import OriginModel, load_model
-from whichgen.attribution.nearest import Gallery, Neighbour
+from whichgen.attribution.nearest import Gallery, Neighbour, Neighbourhood
 from whichgen.data.duplicates import Track, untracked
 from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.load import load_encoder
@@ -53,7 +53,8 @@ class Attribution:
     error
         Why there is no answer; empty if there is one.
     nearest
-        The exemplars of the model that are most like it, if they were asked for.
+        The exemplars of the model, or images of a gallery, that are most like it, if they were
+        asked for.
     """
 
     image: str
@@ -81,7 +82,19 @@ class Attribution:
             "at_least": self.at_least,
             **({} if self.covered is None else {"covered": " ".join(self.covered)}),
             **flat,
+            **self._nearest_row(),
             "error": self.error,
+        }
+
+    def _nearest_row(self) -> dict[str, Any]:
+        """The nearest image of a gallery; exemplars, which have no path, are not told in a row."""
+        if not self.nearest or not self.nearest[0].path:
+            return {}
+        first = self.nearest[0]
+        return {
+            "nearest": first.path,
+            "nearest_origin": first.origin,
+            "nearest_cosine": first.similarity,
         }
 
 
@@ -171,6 +184,7 @@ class Attributor:
         *,
         coverage: float | None = None,
         nearest: int = 0,
+        among: Neighbourhood | None = None,
         batch_size: int = 32,
         threads: int = 4,
         track: Track = untracked,
@@ -185,6 +199,9 @@ class Attributor:
             A share in (0, 1): each answer gets a prediction set of that coverage.
         nearest
             So many of the model's exemplars that are most like an image are told, at most.
+        among
+            A gallery to tell them of instead
+            (:func:`whichgen.attribution.gallery.open.open_gallery`).
 
         Raises
         ------
@@ -195,15 +212,16 @@ class Attributor:
         if isinstance(images, str | Path | bytes | Image.Image | np.ndarray):
             images = [images]
         listed = list(images)
+        known = among or (self.gallery if nearest else None)
         answers: list[Attribution] = []
         batch: list[tuple[str, np.ndarray | ImageError]] = []
         prepared = preprocessed(listed, self.encoder, batch_size=batch_size, threads=threads)
         for item in track(prepared, description="Attributing", total=len(listed)):
             batch.append(item)
             if len(batch) == batch_size:
-                answers += self._answer(batch, quantile, nearest)
+                answers += self._answer(batch, quantile, nearest, known)
                 batch = []
-        return answers + self._answer(batch, quantile, nearest)
+        return answers + self._answer(batch, quantile, nearest, known)
 
     def encode(
         self,
@@ -248,9 +266,10 @@ class Attributor:
         batch: Sequence[tuple[str, np.ndarray | ImageError]],
         quantile: ConformalQuantile | None,
         nearest: int,
+        known: Neighbourhood | None,
     ) -> list[Attribution]:
         readable = [(name, p) for name, p in batch if isinstance(p, np.ndarray)]
-        answered = iter(self._ask(readable, nearest) if readable else ())
+        answered = iter(self._ask(readable, nearest, known) if readable else ())
         model = self.model
         answers = []
         for name, found in batch:
@@ -283,14 +302,16 @@ class Attributor:
         return Gallery(self.model)
 
     def _ask(
-        self, batch: Sequence[tuple[str, np.ndarray]], nearest: int
+        self, batch: Sequence[tuple[str, np.ndarray]], nearest: int, known: Neighbourhood | None
     ) -> Iterator[tuple[np.ndarray, float, int, str, tuple[Neighbour, ...] | None]]:
         """Each image's probabilities (origins,), score, decided index, deepest answer, nearest."""
         features = self._features(batch)
         probabilities, scores = self.model.answer(features)
         decided = decide(probabilities, scores, self.model.threshold)
         found = self.model.deepest(features, decided)
-        neighbours = self.gallery.nearest(features, nearest) if nearest else [None] * len(features)
+        neighbours = (
+            known.nearest(features, nearest) if known and nearest else [None] * len(features)
+        )
         return zip(probabilities, scores, decided.tolist(), found, neighbours, strict=True)
 
     def _features(self, batch: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:

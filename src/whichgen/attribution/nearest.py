@@ -9,31 +9,111 @@ apart; with z = (e(x) − m) / ‖e(x) − m‖ the likeness is the cosine ⟨z,
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from whichgen.attribution.model import OriginModel
+from whichgen.errors import FitError
 from whichgen.heads.knn import cosine_index, normalised
+from whichgen.provenance import fingerprint
 
 
 @dataclass(frozen=True)
 class Neighbour:
-    """An exemplar near an image.
+    """A known image near one that is asked about.
 
     Parameters
     ----------
     exemplar
-        Its number among the model's exemplars.
+        Its number among the model's exemplars; ``None`` if it is of a gallery apart from the model
+        (:mod:`whichgen.attribution.gallery`).
     origin
-        Its true origin.
+        Its true origin; empty if a gallery has no label for it.
     similarity
         The cosine, in [-1, 1].
+    path
+        The image's file as the gallery names it; the model's exemplars have none.
     """
 
-    exemplar: int
+    exemplar: int | None
     origin: str
     similarity: float
+    path: str = ""
+
+
+class Neighbourhood(Protocol):
+    """Known images that can be asked for those most like an image."""
+
+    def nearest(self, features: np.ndarray, k: int) -> list[tuple[Neighbour, ...]]:
+        """The at most k nearest of each image, the most alike first.
+
+        ``features``: what the model's head reads of each image, float array (n, d).
+        """
+        ...
+
+
+class Comparison:
+    """What a model compares images by: unit vectors, whose inner product is the likeness.
+
+    Raises
+    ------
+    FitError
+        The model keeps no exemplars, so there is no mean to take off.
+    """
+
+    def __init__(self, model: OriginModel) -> None:
+        kept = model.exemplars
+        if kept is None or not len(kept.labels):
+            raise FitError("the model keeps no exemplars to compare images by. Fit it anew.")
+        self.model = model
+        points = _compared(model, kept.features.astype(np.float32))
+        self._mean = points.mean(axis=0)
+        self._exemplars = points
+
+    @property
+    def dimension(self) -> int:
+        """Of the vectors."""
+        return len(self._mean)
+
+    @property
+    def digest(self) -> str:
+        """32 hex digits; vectors of the same digest, and of no other, can be compared."""
+        model = self.model
+        arrays = [
+            part
+            for name, array in sorted(model.head.tensors().items())
+            for part in (name, str(array.dtype), str(array.shape), array.tobytes())
+        ]
+        seen_by = json.dumps(
+            [model.encoder[part] for part in ("weights_hash", "preprocessing", "dtype")],
+            sort_keys=True,
+        )
+        return fingerprint(
+            [seen_by, str(model.blocks), model.family, self._mean.tobytes(), *arrays]
+        )
+
+    def exemplars(self) -> np.ndarray:
+        """The vectors of the model's exemplars: float32 array (n, dimension)."""
+        return normalised(self._exemplars - self._mean)
+
+    def points(self, features: np.ndarray) -> np.ndarray:
+        """The vectors of features (n, d): float32 array (n, dimension).
+
+        Raises
+        ------
+        FitError
+            One is not finite.
+        """
+        found = normalised(_compared(self.model, features) - self._mean)
+        if not np.isfinite(found).all():
+            raise FitError(
+                "the model makes NaN or infinite vectors of some images: its arrays or the stored "
+                "features are damaged. Fit it anew, or give another --cache."
+            )
+        return found
 
 
 class Gallery:
@@ -41,33 +121,32 @@ class Gallery:
 
     def __init__(self, model: OriginModel) -> None:
         self._model = model
-        kept = model.exemplars
-        if kept is None or not len(kept.labels):
-            self._index = None
+        if model.exemplars is None or not len(model.exemplars.labels):
+            self._comparison = None
             return
-        points = _compared(model, kept.features.astype(np.float32))
-        self._mean = points.mean(axis=0)
-        points = normalised(points - self._mean)
-        self._index = cosine_index(points)
+        self._comparison = Comparison(model)
+        self._index = cosine_index(self._comparison.exemplars())
 
     def nearest(self, features: np.ndarray, k: int) -> list[tuple[Neighbour, ...]]:
-        """The at most k nearest exemplars of each image, the most alike first.
-
-        ``features``: what the head reads of each image, float array (n, d).
-        """
+        """See :meth:`Neighbourhood.nearest`."""
         kept = self._model.exemplars
-        if self._index is None or kept is None or k < 1:
+        if self._comparison is None or kept is None or k < 1:
             return [()] * len(features)
-        points = normalised(_compared(self._model, features) - self._mean)
+        points = self._comparison.points(features)
         similarities, rows = self._index.search(points, min(k, len(kept.labels)))
         origins = [self._model.origins[label] for label in kept.labels.tolist()]
         return [
             tuple(
-                Neighbour(row, origins[row], min(1.0, max(-1.0, similarity)))
+                Neighbour(row, origins[row], clipped(similarity))
                 for similarity, row in zip(found, numbers, strict=True)
             )
             for found, numbers in zip(similarities.tolist(), rows.tolist(), strict=True)
         ]
+
+
+def clipped(cosine: float) -> float:
+    """A cosine in [-1, 1], which rounding may have left."""
+    return min(1.0, max(-1.0, cosine))
 
 
 def _compared(model: OriginModel, features: np.ndarray) -> np.ndarray:

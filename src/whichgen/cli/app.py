@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from whichgen.cli import dataset
+from whichgen.cli import dataset, gallery
 from whichgen.cli.attribute import attribute
 from whichgen.cli.compare import compare
 from whichgen.cli.console import warn
@@ -69,6 +69,7 @@ _COMMANDS = (
 for command in _COMMANDS:
     app.command()(command)
 app.add_typer(dataset.app, name="dataset")
+app.add_typer(gallery.app, name="gallery")
 
 
 def expand_blocks(arguments: Sequence[str]) -> list[str]:

@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from whichgen.cli.console import fail, guarded, needs_extra, say, show_table, track, warn
-from whichgen.cli.options import BatchSize, Device
+from whichgen.cli.options import BatchSize, Device, QdrantUrl
 from whichgen.errors import DataError
 
 if TYPE_CHECKING:
     from whichgen.attribution.attributor import Attribution
+    from whichgen.attribution.model import OriginModel
+    from whichgen.attribution.nearest import Neighbourhood
 
 #: More origins than that have no column each on a terminal.
 _MOST_COLUMNS = 8
+#: How many nearest images of a gallery are told.
+_NEAREST = 6
 
 
 @guarded
@@ -43,6 +47,11 @@ def attribute(
             help="Answer a set of origins, too: the true one is in it this often, as in 0.9."
         ),
     ] = None,
+    gallery: Annotated[
+        Path | None,
+        typer.Option(help="Tell the nearest images of this gallery (of `gallery build`)."),
+    ] = None,
+    url: QdrantUrl = "",
 ) -> None:
     """Say for each image which known origin made it, or `unknown`."""
     if as_json and as_csv:
@@ -50,7 +59,7 @@ def attribute(
     from whichgen.attribution.attributor import Attributor
     from whichgen.report.tables import csv_text, write_parquet
 
-    nearest = 0
+    nearest = _NEAREST if gallery else 0
     if report:
         with needs_extra("serve"):
             from whichgen.service.answers import NEAREST as nearest
@@ -58,11 +67,17 @@ def attribute(
         writer_of(report)  # a wrong suffix is told now, not after all images
     files = find_images(images)
     attributor = Attributor.load(model, device=device, backbone=backbone)
+    among = opened_gallery(gallery, attributor.model, url) if gallery else None
     if coverage is not None:
         for note in attributor.quantile(coverage).notes:
             warn(f"note: {note}")
     answers = attributor.attribute(
-        files, coverage=coverage, nearest=nearest, batch_size=batch_size, track=track
+        files,
+        coverage=coverage,
+        nearest=nearest,
+        among=among,
+        batch_size=batch_size,
+        track=track,
     )
     if report:
         write_case(report, attributor.model, files, answers)
@@ -86,6 +101,14 @@ def attribute(
     if unread:
         fail(f"{len(unread)} of {len(answers)} images have no answer:\n" + "\n".join(unread[:20]))
         raise typer.Exit(1)
+
+
+def opened_gallery(folder: Path, model: OriginModel, url: str) -> Neighbourhood:
+    """The gallery in a folder."""
+    from whichgen.attribution.gallery.open import open_gallery
+
+    with needs_extra("qdrant"):
+        return open_gallery(folder, model, url=url)
 
 
 def find_images(paths: list[Path]) -> list[Path]:
@@ -126,6 +149,7 @@ def _show(answers: list[Attribution]) -> None:
                 "score": f"{answer.score:.6f}",
                 **({} if answer.covered is None else {"set": ", ".join(answer.covered) or "none"}),
                 **_probabilities(answer),
+                **_nearest(answer),
             }
             for answer in read
         ],
@@ -141,3 +165,11 @@ def _probabilities(answer: Attribution) -> dict[str, str]:
         return {origin: f"{100 * p:.1f}" for origin, p in answer.probabilities.items()}
     top = sorted(answer.probabilities.items(), key=lambda item: -item[1])[:3]
     return {"most probable": ", ".join(f"{origin} {100 * p:.1f}" for origin, p in top)}
+
+
+def _nearest(answer: Attribution) -> dict[str, str]:
+    """The nearest image of a gallery, if one was asked."""
+    if not answer.nearest or not answer.nearest[0].path:
+        return {}
+    first = answer.nearest[0]
+    return {"nearest": f"{first.origin or Path(first.path).name} {first.similarity:.3f}"}

@@ -45,6 +45,13 @@ CacheFolder = Annotated[
         help="Features, splits and sweeps are kept here.",
     ),
 ]
+QdrantUrl = Annotated[
+    str,
+    typer.Option(
+        envvar="WHICHGEN_QDRANT_URL",
+        help="The Qdrant service of a gallery of kind qdrant; its key: WHICHGEN_QDRANT_API_KEY.",
+    ),
+]
 BatchSize = Annotated[
     int,
     typer.Option(min=1, help="Images in one pass of the encoder.", rich_help_panel=ENCODER),

@@ -9,7 +9,7 @@ from pathlib import Path
 from whichgen.atomic import write_text
 from whichgen.data.benchmarks import load_benchmark, read_benchmark, write_benchmark
 from whichgen.data.duplicates import Track, untracked
-from whichgen.data.samples import Dataset
+from whichgen.data.samples import PARTS, Dataset, Sample, list_images
 from whichgen.data.split import SplitOptions, list_origins, split_folder
 from whichgen.errors import DataError
 from whichgen.provenance import fingerprint
@@ -58,6 +58,27 @@ def open_dataset(
     kept = read_benchmark(name, root)
     notes = json.loads((root / name / "notes.json").read_text(encoding="utf-8"))
     return replace(kept, name=folder.name, notes=tuple(notes))
+
+
+def every_sample(spec: str) -> tuple[Sample, ...]:
+    """All images below a folder, or of all parts of a data-set string, with their origins.
+
+    An image's origin is the folder's sub-folder that it lies in; empty if it lies in none.
+
+    Raises
+    ------
+    DataError
+        There is no such folder, or see :func:`~whichgen.data.benchmarks.load_benchmark`.
+    """
+    folder = Path(spec)
+    if folder.is_dir():
+        folder = folder.resolve()
+        parts = ((path, path.relative_to(folder).parts) for path in list_images(folder))
+        return tuple(Sample(path, part[0] if len(part) > 1 else "") for path, part in parts)
+    if "/" in spec.partition(":")[0]:
+        raise DataError(f"{spec} does not exist. Give a folder of images.")
+    dataset = load_benchmark(spec)
+    return tuple(sample for part in PARTS for sample in dataset.part(part))
 
 
 def _key(folder: Path, options: SplitOptions) -> str:

@@ -111,7 +111,8 @@ def _evidence(upload: Upload, answer: Attribution) -> EvidenceOut | None:
 
 def _neighbour(found: Neighbour, model: OriginModel) -> NeighbourOut:
     pictures = model.exemplars.thumbnails if model.exemplars else ()
-    shown = bool(pictures) and bool(pictures[found.exemplar])
+    # One of a gallery apart from the model has no number among the exemplars.
+    shown = found.exemplar is not None and bool(pictures) and bool(pictures[found.exemplar])
     return NeighbourOut(
         origin=found.origin,
         similarity=found.similarity,

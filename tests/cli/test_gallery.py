@@ -1,0 +1,223 @@
+"""``gallery build``, ``gallery search`` and ``attribute --gallery``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from qdrant_client import QdrantClient
+
+import whichgen.attribution.gallery.build as build_module
+import whichgen.attribution.gallery.qdrant as qdrant_module
+import whichgen.encoders.load as load_module
+from whichgen.attribution.gallery.recall import Recall
+
+from .conftest import Done, Site, whichgen
+
+
+def build(site: Site, *options: object, data: object = "images") -> Done:
+    return whichgen("gallery", "build", site.run, data, "--cache", site.cache, *options)
+
+
+def found(*arguments: object) -> list[dict[str, Any]]:
+    done = whichgen("gallery", "search", *arguments, "--json")
+    assert done.code == 0, done.err
+    rows: list[dict[str, Any]] = json.loads(done.out)
+    return rows
+
+
+def test_a_gallery_is_built_searched_and_asked_by_attribute(site: Site) -> None:
+    done = build(site)
+    assert done.code == 0, done.err
+    assert "50" in done.out
+    assert "flat" in done.out
+    assert "whichgen gallery search gallery IMAGE" in done.message
+    told = json.loads(Path("gallery/gallery.json").read_text())
+    assert told["recall"] == {"at_1": 1.0, "at_10": 1.0, "queries": 13}
+    assert told["provenance"]["seeds"] == {"seed": 0}
+    rows = found("gallery", "images/gan/001.png", "images/flow", "-k", 2)
+    assert [row["image"] for row in rows][:2] == ["images/gan/001.png", "images/flow/000.png"]
+    for row in rows:
+        first, second = row["nearest"]
+        assert first["path"] == str(Path(row["image"]).resolve())
+        assert first["origin"] == Path(row["image"]).parent.name
+        assert first["cosine"] == pytest.approx(1, abs=1e-5)
+        assert second["cosine"] <= first["cosine"]
+    done = whichgen("gallery", "search", "gallery", "images/gan/001.png", "-k", 3)
+    assert "The nearest of 50 images" in done.out
+    assert "1.0000" in done.out
+
+    asked = ("attribute", site.run, "images/gan/001.png")
+    (answer,) = json.loads(whichgen(*asked, "--gallery", "gallery", "--json").out)
+    assert len(answer["nearest"]) == 6
+    assert answer["nearest"][0]["path"] == str(Path("images/gan/001.png").resolve())
+    (row,) = csv.DictReader(io.StringIO(whichgen(*asked, "--gallery", "gallery", "--csv").out))
+    assert (row["nearest_origin"], row["error"]) == ("gan", "")
+    assert "gan 1.000" in whichgen(*asked, "--gallery", "gallery").out
+    (plain,) = json.loads(whichgen(*asked, "--json").out)
+    assert plain["nearest"] is None
+    report = whichgen(*asked, "--gallery", "gallery", "--report", "r.html")
+    assert report.code == 0, report.err
+
+
+def test_images_extracted_before_are_not_decoded_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert build(site).code == 0
+    load = load_module.load_encoder
+
+    def idle(*args: Any, **kwargs: Any) -> Any:
+        encoder = load(*args, **kwargs)
+
+        def refuse(_: Any) -> Any:
+            raise AssertionError("decoded again")
+
+        object.__setattr__(encoder, "preprocess", refuse)
+        return encoder
+
+    monkeypatch.setattr("whichgen.attribution.attributor.load_encoder", idle)
+    done = build(site, "-o", "second", "--kind", "ivf")
+    assert done.code == 0, done.err
+
+
+def test_what_is_wrong_is_one_message(site: Site) -> None:
+    Path("empty").mkdir()
+    for data, options, message in (
+        ("empty", (), "no image that can be read"),
+        ("no/folder", (), "no/folder does not exist"),
+        ("NoSuchSet", (), "data set 'NoSuchSet' is neither a folder"),
+        ("images", ("--kind", "tree"), "there are auto, flat, hnsw, ivf, ivf-sq8 and qdrant"),
+        ("images", ("--kind", "qdrant"), "--kind qdrant needs --url"),
+        ("images", ("--kind", "qdrant", "--url", "folder"), "expected the address"),
+        ("images", ("-o", "images"), "images is there and is no gallery"),
+    ):
+        done = build(site, *options, data=data)
+        assert done.code == 1, data
+        assert message in done.message
+        assert not Path("gallery").exists()
+    done = whichgen("gallery", "search", "images", "images/gan/001.png")
+    assert done.code == 1
+    assert "images holds no gallery" in done.message
+
+
+def test_a_gallery_of_another_model_or_damaged_is_refused_before_images_are_read(
+    site: Site,
+) -> None:
+    assert build(site).code == 0
+    other = whichgen("enroll", site.run, "fresh", "images/flow/001.png", "-o", "other")
+    assert other.code == 0, other.err
+    image = "images/gan/001.png"
+    for command in (
+        ("gallery", "search", "gallery", image, "--model", "other"),
+        ("attribute", "other", image, "--gallery", "gallery"),
+    ):
+        done = whichgen(*command)
+        assert done.code == 1
+        assert "gallery was built with another model" in done.message
+    vectors = Path("gallery/vectors.npy")
+    vectors.write_bytes(vectors.read_bytes()[:-4])
+    done = whichgen("attribute", site.run, image, "--gallery", "gallery")
+    assert done.code == 1
+    assert "vectors.npy is not what gallery.json says it is" in done.message
+
+
+def test_a_gallery_whose_model_is_gone_asks_for_it(site: Site) -> None:
+    assert build(site).code == 0
+    file = Path("gallery/gallery.json")
+    told = json.loads(file.read_text())
+    for config in ({"model": "nowhere"}, {"model": 3}, {}, [], None):
+        told["provenance"]["config"] = config
+        file.write_text(json.dumps(told))
+        done = whichgen("gallery", "search", "gallery", "images/gan/001.png")
+        assert done.code == 1
+        assert "say where with --model" in done.message
+    assert found("gallery", "images/gan/001.png", "--model", site.run)[0]["nearest"]
+
+
+def test_a_service_that_is_silent_is_told_before_images_are_read(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("whichgen.attribution.gallery.entries.gather", None)  # it would be called
+    done = build(site, "--kind", "qdrant", "--url", "http://127.0.0.1:1")
+    assert done.code == 1
+    assert "Qdrant gives no answer about whichgen-" in done.message
+
+
+def test_a_recall_that_is_low_is_warned_of(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build_module, "recall_of", lambda *_: Recall(0.9, 0.5, 7))
+    done = build(site, "--kind", "hnsw")
+    assert done.code == 0
+    assert "recall@10 is under 95 %" in done.message
+    assert json.loads(Path("gallery/gallery.json").read_text())["recall"]["at_10"] == 0.5
+
+
+def test_copies_and_unreadable_files_are_told(site: Site) -> None:
+    shutil.copy("images/gan/001.png", "images/vae/copy.png")
+    Path("images/vae/broken.png").write_bytes(b"no image")
+    done = build(site)
+    assert done.code == 0
+    assert "1 files can't be read" in done.message
+    assert "1 files are copies of others" in done.message
+    assert "1 of the copies have another origin" in done.message
+    done = whichgen("gallery", "search", "gallery", "images/vae/broken.png", "images/gan/001.png")
+    assert done.code == 1
+    assert "1 of 2 images can't be read" in done.message
+    assert "1.0000" in done.out
+
+
+def test_a_stopped_build_leaves_nothing_and_can_be_run_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build_module, "write_description", stop)
+        done = build(site)
+    assert done.code == 130
+    assert "the same command goes on from there" in done.message
+    assert not [p for p in Path().iterdir() if "gallery" in p.name]
+    assert build(site).code == 0
+    again = build(site)
+    assert again.code == 1
+    assert "add --force" in again.message
+    assert build(site, "--force").code == 0
+
+
+@pytest.mark.filterwarnings("ignore:Local mode performs exact")
+@pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
+def test_a_gallery_in_qdrant(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = QdrantClient(":memory:")
+    monkeypatch.setattr(qdrant_module, "QdrantClient", lambda **_: service)
+    monkeypatch.setenv("WHICHGEN_QDRANT_URL", "http://localhost:6333")
+    for _ in range(2):
+        done = build(site, "--kind", "qdrant", "-o", "remote", "--force")
+        assert done.code == 0, done.err
+    told = json.loads(Path("remote/gallery.json").read_text())
+    assert told["collection"] == f"whichgen-{told['model'][:16]}"
+    assert service.count(told["collection"]).count == 50
+    assert build(site, "-o", "local").code == 0  # the variable alone makes no Qdrant gallery
+    rows = {name: found(name, "images/gan", "-k", 4) for name in ("remote", "local")}
+    for one, other in zip(rows["remote"], rows["local"], strict=True):
+        assert [n["path"] for n in one["nearest"]] == [n["path"] for n in other["nearest"]]
+    monkeypatch.delenv("WHICHGEN_QDRANT_URL")
+    done = whichgen("gallery", "search", "remote", "images/gan/001.png")
+    assert done.code == 1
+    assert "say where with --url" in done.message
+
+
+def test_without_the_extra_it_says_what_to_install(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "whichgen.attribution.gallery.qdrant")
+    monkeypatch.setitem(sys.modules, "qdrant_client", None)
+    done = build(site, "--kind", "qdrant", "--url", "http://localhost:6333")
+    assert done.code == 1
+    assert "pip install 'whichgen[qdrant]'" in done.message
+    assert build(site).code == 0
