@@ -44,7 +44,8 @@ def lock(extra: str, torch: str) -> None:
     options += [f"--no-emit-package={name}" for name in CHOSEN_APART]
     if extra != BASE:
         options += ["--extra", extra]
-    compiled(["pyproject.toml", *options, "--output-file", str(LOCKS / f"{extra}.txt")], "\n".join((torch, *UNFIT)))
+    options += ["--output-file", str(LOCKS / f"{extra}.txt")]
+    compiled(["pyproject.toml", *options], "\n".join((torch, *UNFIT)))
 
 
 def lock_torch(torch: str) -> None:

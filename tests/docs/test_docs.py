@@ -198,7 +198,8 @@ def test_sharing(run_page: RunPage, monkeypatch: pytest.MonkeyPatch) -> None:
     pushed = place / "snapshots" / "one"
     monkeypatch.setattr("huggingface_hub.HfApi", lambda: Hub(pushed))
     found = run_page("how-to/share.md")
-    assert {f.name for f in pushed.iterdir()} == {"README.md", "head.safetensors", "model.json"}
+    files = {"README.md", "SHA256SUMS", "head.safetensors", "model.json"}
+    assert {f.name for f in pushed.iterdir()} == files
     assert found["attributor"].model.exemplars.thumbnails == ()
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from whichgen.cli.console import fail, guarded, needs_extra, say, show_table, track, warn
-from whichgen.cli.options import BatchSize, Device
+from whichgen.cli.options import BatchSize, Device, VerifyKey
 from whichgen.errors import DataError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def attribute(
     ] = "",
     device: Device = "auto",
     batch_size: BatchSize = 32,
+    verify_key: VerifyKey = None,
     coverage: Annotated[
         float | None,
         typer.Option(
@@ -57,7 +58,7 @@ def attribute(
             from whichgen.service.case import write_case, writer_of
         writer_of(report)  # a wrong suffix is told now, not after all images
     files = find_images(images)
-    attributor = Attributor.load(model, device=device, backbone=backbone)
+    attributor = Attributor.load(model, device=device, backbone=backbone, key=verify_key)
     if coverage is not None:
         for note in attributor.quantile(coverage).notes:
             warn(f"note: {note}")
