@@ -55,7 +55,7 @@ audit: $(SUPPLY)/ready
 sbom: $(SUPPLY)/ready
 	mkdir -p dist
 	for lock in $(filter-out locks/torch.txt,$(LOCKS)); do cat $$lock locks/torch.txt | \
-	    $(SUPPLY)/bin/cyclonedx-py requirements - --pyproject pyproject.toml --mc-type library \
+	    PYTHONWARNINGS=ignore $(SUPPLY)/bin/cyclonedx-py requirements - --pyproject pyproject.toml --mc-type library \
 	    --output-reproducible --output-format JSON \
 	    --output-file dist/sbom-$$(basename $$lock .txt).cdx.json || exit; done
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from whichgen.evaluation.protocols import plan
 from whichgen.experiments.parts import fold_tables
@@ -75,3 +76,15 @@ def test_processes_give_results_in_order_and_no_warning() -> None:
         for jobs in (1, 2):
             assert list(in_processes(mul, calls, jobs=jobs)) == [10 * i for i in range(20)]
             assert list(in_processes(mul, [], jobs=jobs)) == []
+
+
+def threads_of(library: str) -> int:
+    pools = (pool for pool in threadpool_info() if pool["user_api"] == library)
+    return max((int(pool["num_threads"]) for pool in pools), default=1)
+
+
+def test_whoever_computes_a_result_has_one_thread() -> None:
+    with threadpool_limits(2):
+        assert threads_of("blas") == 2
+        assert list(in_processes(threads_of, [("blas",), ("openmp",)], jobs=1)) == [1, 1]
+        assert threads_of("blas") == 2
