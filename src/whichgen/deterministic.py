@@ -10,6 +10,13 @@ Worker processes (``--jobs``) stay: fits do not depend on each other, and have o
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import TypeVar, TypeVarTuple
+
+from threadpoolctl import threadpool_limits
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 #: Read by libraries as they are loaded, here and in worker processes.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -24,7 +31,6 @@ def be_deterministic() -> None:
     """
     os.environ.update(dict.fromkeys(_THREADS, "1"))
     import torch
-    from threadpoolctl import threadpool_limits
 
     threadpool_limits(1)
     torch.set_num_threads(1)
@@ -35,3 +41,9 @@ def be_deterministic() -> None:
 def is_deterministic() -> bool:
     """Whether :func:`be_deterministic` was called."""
     return _state["on"]
+
+
+def by_one_thread(function: Callable[[*Ts], T], *call: *Ts) -> T:
+    """``function(*call)``, in which every library that is loaded has one thread."""
+    with threadpool_limits(1):
+        return function(*call)

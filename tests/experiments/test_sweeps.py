@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,9 +14,13 @@ from typing import Any
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from whichgen.deterministic import by_one_thread
 from whichgen.evaluation.protocols import plan
+from whichgen.evaluation.selection import sweep_block
 from whichgen.experiments.parts import fold_tables
 from whichgen.experiments.sweeps import Sweep, in_processes, run_sweeps
+from whichgen.heads.fusion import fit_view
+from whichgen.openset.answer import fit_and_answer
 
 from .conftest import KNN, LINEAR
 
@@ -88,3 +94,12 @@ def test_whoever_computes_a_result_has_one_thread() -> None:
         assert threads_of("blas") == 2
         assert list(in_processes(threads_of, [("blas",), ("openmp",)], jobs=1)) == [1, 1]
         assert threads_of("blas") == 2
+
+
+def test_workers_import_no_torch() -> None:
+    # joblib's workers import a function's module; its own check takes a torch with CUDA, which
+    # comes late, for a leak of memory.
+    run = (fit_and_answer, sweep_block, fit_view, by_one_thread, LINEAR.fit, KNN.fit)
+    modules = ", ".join(sorted({function.__module__ for function in run}))
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TypeVar, TypeVarTuple
 
 from joblib import Parallel, delayed
-from threadpoolctl import threadpool_limits
 
 from whichgen.atomic import write_text
+from whichgen.deterministic import by_one_thread
 from whichgen.evaluation.selection import Candidate, FoldFeatures, sweep_block
 from whichgen.experiments.parts import FoldTables, fold_features
 from whichgen.heads.base import HeadFamily
@@ -84,12 +84,7 @@ def in_processes(
     this process itself, with one thread, too: a result does not depend on who computed it.
     """
     parallel = Parallel(n_jobs=jobs, return_as="generator")
-    yield from parallel(delayed(_by_one_thread)(function, *call) for call in calls)
-
-
-def _by_one_thread(function: Callable[[*Ts], T], *call: *Ts) -> T:
-    with threadpool_limits(1):
-        return function(*call)
+    yield from parallel(delayed(by_one_thread)(function, *call) for call in calls)
 
 
 def _read(file: Path | None) -> list[Candidate] | None:
