@@ -35,7 +35,11 @@ def sign(
 def verify(
     model: ModelFolder,
     key: Annotated[
-        Path | None, typer.Option(help="The signer's public key; without it: checksums alone.")
+        Path | None,
+        typer.Option(
+            envvar="WHICHGEN_VERIFY_KEY",
+            help="The signer's public key; without it: checksums alone.",
+        ),
     ] = None,
 ) -> None:
     """Verify that a model folder is whole and, with a key, whose it is."""
