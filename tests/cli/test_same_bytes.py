@@ -17,7 +17,8 @@ from .conftest import GRID, UNKNOWN, Site
 
 #: The site's encoder stays where it is: a model names its folder.
 FIT = ("-d", "images", *UNKNOWN, "--shuffles", "2", "--seed", "3", "--device", "cpu", "--backbone")
-LINEAR, FUSED = "runs/linear/tiny_clip/images", "runs/fused/tiny_clip+traces/images"
+LINEAR, KNN = "runs/linear/tiny_clip/images", "runs/knn/tiny_clip/images"
+FUSED = "runs/fused/tiny_clip+traces/images"
 
 FITTED = (
     ("linear", "-b", "1", "2", *GRID, "-o", "runs/linear"),
@@ -31,7 +32,9 @@ ASKED = (
     ("report", LINEAR),
     ("enroll", LINEAR, "fresh", "images/ddpm", "-o", "runs/enrolled"),
     ("discover", LINEAR, "images", "--all", "-o", "runs/found"),
+    ("compare", LINEAR, KNN, "-o", "runs/compared.json"),
     ("attribute", FUSED, "images", "--parquet", "runs/answers.parquet"),
+    ("attribute", FUSED, "images/gan", "--report", "runs/case.html"),
 )
 
 #: Runs each command line given as an argument.
