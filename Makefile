@@ -14,7 +14,11 @@ UNKNOWN_VAL = vqvae,wgan-gp
 UNKNOWN = $(UNKNOWN_VAL),flow-matching,pixelcnn
 RUN = $(OUT)/efficientnet_lite0/images
 
-.PHONY: demo test lint bench docs clean
+# Tools that look after what whichgen is installed with, in an environment of their own.
+SUPPLY = $(VENV)-supply
+LOCKS = $(wildcard locks/*.txt)
+
+.PHONY: demo test lint bench docs locks audit sbom clean
 
 demo: $(VENV)/ready
 	$(BIN)/whichgen linear --data $(PACK) --groups demo/groups.tsv --unknown $(UNKNOWN) \
@@ -39,6 +43,27 @@ bench: $(VENV)/ready
 docs: $(VENV)/ready-dev
 	$(BIN)/mkdocs build --strict
 
+# A lock file for every extra; versions that a lock has stay, so delete it for newer ones.
+locks: $(SUPPLY)/ready
+	PATH="$(abspath $(SUPPLY))/bin:$$PATH" python locks/make.py '$(TORCH)'
+
+# Known vulnerabilities of what the locks name. Asks a public service: what it can't tell is an error.
+audit: $(SUPPLY)/ready
+	$(SUPPLY)/bin/pip-audit --disable-pip --require-hashes --strict $(LOCKS:%=--requirement %)
+
+# What each installation consists of, as CycloneDX, into dist/: it is made of the locks at a release.
+sbom: $(SUPPLY)/ready
+	mkdir -p dist
+	for lock in $(filter-out locks/torch.txt,$(LOCKS)); do cat $$lock locks/torch.txt | \
+	    PYTHONWARNINGS=ignore $(SUPPLY)/bin/cyclonedx-py requirements - --pyproject pyproject.toml --mc-type library \
+	    --output-reproducible --output-format JSON \
+	    --output-file dist/sbom-$$(basename $$lock .txt).cdx.json || exit; done
+
+$(SUPPLY)/ready: Makefile
+	$(PYTHON) -m venv $(SUPPLY)
+	$(SUPPLY)/bin/pip install --quiet uv==0.13.9 pip-audit==2.10.1 cyclonedx-bom==7.5.0
+	touch $@
+
 $(VENV)/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "whichgen needs Python 3.11 or newer: make PYTHON=python3.11 …"; exit 1; }
@@ -52,4 +77,4 @@ $(VENV)/ready-dev: $(VENV)/ready
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) $(SUPPLY) runs

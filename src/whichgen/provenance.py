@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import sys
 from collections.abc import Iterable, Mapping
@@ -10,6 +11,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+from whichgen.errors import DataError
 from whichgen.version import __version__
 
 _LIBRARIES = ("numpy", "scikit-learn", "torch", "transformers", "faiss-cpu", "pillow")
@@ -33,8 +35,30 @@ def provenance(
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         "command": " ".join(sys.argv),
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "time": moment(),
     }
+
+
+def moment() -> str:
+    """The UTC time in ISO format; where SOURCE_DATE_EPOCH is set, the time of these Unix seconds.
+
+    It is the one part of a result that the same run can't give twice; that variable is how
+    reproducible builds agree on one (https://reproducible-builds.org/docs/source-date-epoch/).
+
+    Raises
+    ------
+    DataError
+        SOURCE_DATE_EPOCH is no time.
+    """
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    if given is None:
+        return datetime.now(UTC).isoformat(timespec="seconds")
+    try:
+        return datetime.fromtimestamp(int(given), UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):
+        raise DataError(
+            f"SOURCE_DATE_EPOCH is {given!r}; set it to Unix seconds, as in 1700000000."
+        ) from None
 
 
 def fingerprint(parts: Iterable[str | bytes]) -> str:

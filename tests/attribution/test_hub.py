@@ -16,6 +16,7 @@ from whichgen.attribution.attributor import Attributor
 from whichgen.attribution.card import model_card
 from whichgen.attribution.hub import find_or_fetch
 from whichgen.attribution.model import Exemplars, OriginModel, load_model, save_model
+from whichgen.attribution.signature import check_sums
 from whichgen.encoders.encoder import Encoder
 from whichgen.errors import ModelFileError
 
@@ -67,7 +68,9 @@ def test_what_is_pushed_is_loaded_from_the_hub(
     address = pushed.push_to_hub("someone/origins")
     assert address.endswith(COMMIT)
     assert hub.made == {"someone/origins": {"private": True, "exist_ok": True}}
-    assert {f.name for f in cache.iterdir()} == {"README.md", "head.safetensors", "model.json"}
+    files = {"README.md", "SHA256SUMS", "head.safetensors", "model.json"}
+    assert {f.name for f in cache.iterdir()} == files
+    check_sums(cache)
     fetched = Attributor.from_pretrained("someone/origins", device="cpu")
     assert [a.as_dict() for a in fetched.attribute(images)] == [
         a.as_dict() for a in pushed.attribute(images)

@@ -15,7 +15,7 @@ from .conftest import whichgen
 
 COMMANDS = (
     *("linear", "knn", "fuse", "attribute", "discover", "enroll", "evaluate", "compare"),
-    *("robustness", "lowdata", "fewshot", "dataset"),
+    *("robustness", "lowdata", "fewshot", "dataset", "sign", "verify"),
 )
 
 

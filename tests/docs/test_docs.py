@@ -108,6 +108,8 @@ def run_page(made: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunPage]:
         elif words[0] == "whichgen":
             done = whichgen(*words[1:])
             assert done.code == 0, f"{line}\n{done.out}\n{done.err}"
+        elif words[0] == "openssl":
+            shell(line, made)
         elif words[0] == "curl":
             shell(f"curl --silent --show-error --fail {shlex.join(words[1:])}", made)
         else:
@@ -204,8 +206,18 @@ def test_sharing(run_page: RunPage, monkeypatch: pytest.MonkeyPatch) -> None:
     pushed = place / "snapshots" / "one"
     monkeypatch.setattr("huggingface_hub.HfApi", lambda: Hub(pushed))
     found = run_page("how-to/share.md")
-    assert {f.name for f in pushed.iterdir()} == {"README.md", "head.safetensors", "model.json"}
+    files = {"README.md", "SHA256SUMS", "head.safetensors", "model.json"}
+    assert {f.name for f in pushed.iterdir()} == files
     assert found["attributor"].model.exemplars.thumbnails == ()
+
+
+def test_verifying(run_page: RunPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The mode lasts until the process ends, and here that is other tests' process, too.
+    asked: list[bool] = []
+    monkeypatch.setattr("whichgen.cli.app.be_deterministic", lambda: asked.append(True))
+    run_page("how-to/verify.md")
+    assert asked == [True]
+    assert (RUN / "model" / "model.sig").is_file()
 
 
 def test_an_encoder(run_page: RunPage) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,10 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
+from whichgen.deterministic import by_one_thread
 from whichgen.evaluation.protocols import plan
+from whichgen.evaluation.selection import sweep_block
 from whichgen.experiments.parts import fold_tables
 from whichgen.experiments.sweeps import Sweep, in_processes, run_sweeps
+from whichgen.heads.fusion import fit_view
+from whichgen.openset.answer import fit_and_answer
 
 from .conftest import KNN, LINEAR
 
@@ -75,3 +82,24 @@ def test_processes_give_results_in_order_and_no_warning() -> None:
         for jobs in (1, 2):
             assert list(in_processes(mul, calls, jobs=jobs)) == [10 * i for i in range(20)]
             assert list(in_processes(mul, [], jobs=jobs)) == []
+
+
+def threads_of(library: str) -> int:
+    pools = (pool for pool in threadpool_info() if pool["user_api"] == library)
+    return max((int(pool["num_threads"]) for pool in pools), default=1)
+
+
+def test_whoever_computes_a_result_has_one_thread() -> None:
+    with threadpool_limits(2):
+        assert threads_of("blas") == 2
+        assert list(in_processes(threads_of, [("blas",), ("openmp",)], jobs=1)) == [1, 1]
+        assert threads_of("blas") == 2
+
+
+def test_workers_import_no_torch() -> None:
+    # joblib's workers import a function's module; its own check takes a torch with CUDA, which
+    # comes late, for a leak of memory.
+    run = (fit_and_answer, sweep_block, fit_view, by_one_thread, LINEAR.fit, KNN.fit)
+    modules = ", ".join(sorted({function.__module__ for function in run}))
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from whichgen.attribution.model import OriginModel, load_model
+from whichgen.attribution.model import OriginModel, find_model, load_model
 from whichgen.attribution.nearest import Gallery, Neighbour, Neighbourhood
+from whichgen.attribution.signature import required_key, verify
 from whichgen.data.duplicates import Track, untracked
 from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.load import load_encoder
@@ -131,7 +132,14 @@ class Attributor:
         self._passes = Passes(encoder)
 
     @classmethod
-    def load(cls, path: str | Path, *, device: str = "auto", backbone: str = "") -> Attributor:
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        device: str = "auto",
+        backbone: str = "",
+        key: str | Path | None = None,
+    ) -> Attributor:
         """Loads a model folder (or a run's folder) and its encoder.
 
         Parameters
@@ -142,8 +150,15 @@ class Attributor:
             Where the encoder runs: ``auto``, ``cpu``, ``cuda`` …
         backbone
             Where the encoder is, if not under the name the model was fitted with.
+        key
+            A public key in PEM: a folder that is not signed with it, or was changed since, is
+            refused (:mod:`whichgen.attribution.signature`). Left out, the variable
+            ``WHICHGEN_VERIFY_KEY`` names it; without either none is asked for.
         """
-        model = load_model(Path(path))
+        folder = find_model(Path(path))
+        if required := required_key(key):
+            verify(folder, required)
+        model = load_model(folder)
         name = backbone or str(model.encoder["name"])
         return cls(model, load_encoder(name, device=device, dtype=str(model.encoder["dtype"])))
 
@@ -155,6 +170,7 @@ class Attributor:
         revision: str | None = None,
         device: str = "auto",
         backbone: str = "",
+        key: str | Path | None = None,
     ) -> Attributor:
         """As :meth:`load`, of a folder or of a repository on the Hugging Face hub.
 
@@ -167,7 +183,8 @@ class Attributor:
         """
         from whichgen.attribution.hub import find_or_fetch
 
-        return cls.load(find_or_fetch(name, revision=revision), device=device, backbone=backbone)
+        found = find_or_fetch(name, revision=revision)
+        return cls.load(found, device=device, backbone=backbone, key=key)
 
     def push_to_hub(self, repository: str, *, private: bool = True, message: str = "") -> str:
         """Shares the model and its card on the hub (:func:`whichgen.attribution.hub.push`).

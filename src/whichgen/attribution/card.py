@@ -13,7 +13,10 @@ from typing import Any
 
 from whichgen.atomic import write_text
 from whichgen.attribution.model import OriginModel, save_model
+from whichgen.attribution.signature import write_sums
 from whichgen.version import __version__
+
+CARD_FILE = "README.md"
 
 _FIGURES = {
     "accuracy": "Closed-set accuracy",
@@ -26,9 +29,18 @@ _FIGURES = {
 
 
 def save_with_card(model: OriginModel, run: Path) -> None:
-    """Writes ``run/model`` (:func:`whichgen.attribution.model.save_model`) and its card."""
-    folder = save_model(model, run / "model")
-    write_text(folder / "README.md", model_card(model, str(run)))
+    """Writes ``run/model``, with its card (:func:`write_folder`)."""
+    write_folder(model, run / "model", str(run))
+
+
+def write_folder(model: OriginModel, folder: Path, name: str) -> None:
+    """Writes a model (:func:`whichgen.attribution.model.save_model`), its card, their checksums.
+
+    ``name`` is what the card tells readers to load.
+    """
+    save_model(model, folder)
+    write_text(folder / CARD_FILE, model_card(model, name))
+    write_sums(folder)
 
 
 def model_card(model: OriginModel, name: str = "PATH/OR/HUB-ID") -> str:

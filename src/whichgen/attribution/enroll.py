@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,7 @@ from whichgen.openset.answer import answer
 from whichgen.openset.catalogue import score_family
 from whichgen.openset.hierarchy import fit_levels, said_by
 from whichgen.openset.threshold import UNKNOWN, decide, threshold_at_tpr
+from whichgen.provenance import moment
 from whichgen.version import __version__
 
 #: So many nats is the bias lowered beyond what the held-out exemplars ask for. Without it, old
@@ -127,7 +127,7 @@ def enroll(
         "images": len(features),
         "digests": list(source),
         "whichgen": __version__,
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "time": moment(),
     }
     new = replace(
         model,

@@ -9,16 +9,19 @@ from tempfile import TemporaryDirectory
 import huggingface_hub
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from whichgen.atomic import write_text
-from whichgen.attribution.card import model_card
-from whichgen.attribution.model import DESCRIPTION_FILE, HEAD_FILE, OriginModel, save_model
+from whichgen.attribution.card import CARD_FILE, write_folder
+from whichgen.attribution.model import DESCRIPTION_FILE, HEAD_FILE, OriginModel
+from whichgen.attribution.signature import SIGNATURE_FILE, SUMS_FILE
 from whichgen.errors import ModelFileError
+
+_FILES = [DESCRIPTION_FILE, HEAD_FILE, CARD_FILE, SUMS_FILE, SIGNATURE_FILE]
 
 
 def find_or_fetch(name: str | Path, *, revision: str | None = None) -> Path:
     """The folder of a model: a local one as it is, any other name fetched from the hub.
 
-    Of a repository nothing is fetched but the two files that a model is: JSON and safetensors.
+    Of a repository nothing is fetched but the two files that a model is, JSON and safetensors, and
+    what goes with them: card, checksums, signature.
 
     Raises
     ------
@@ -29,7 +32,7 @@ def find_or_fetch(name: str | Path, *, revision: str | None = None) -> Path:
         return Path(name)
     try:
         found = huggingface_hub.snapshot_download(
-            str(name), revision=revision, allow_patterns=[DESCRIPTION_FILE, HEAD_FILE]
+            str(name), revision=revision, allow_patterns=_FILES
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -62,8 +65,7 @@ def push(model: OriginModel, repository: str, *, private: bool = True, message: 
     api = huggingface_hub.HfApi()
     try:
         with TemporaryDirectory() as folder:
-            save_model(shared, Path(folder))
-            write_text(Path(folder) / "README.md", model_card(model, repository))
+            write_folder(shared, Path(folder), repository)
             api.create_repo(repository, private=private, exist_ok=True)
             commit = api.upload_folder(
                 repo_id=repository,

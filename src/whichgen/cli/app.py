@@ -24,6 +24,8 @@ from whichgen.cli.lowdata import lowdata
 from whichgen.cli.report import report
 from whichgen.cli.robustness import evaluate, robustness
 from whichgen.cli.serve import serve
+from whichgen.cli.sign import sign, verify
+from whichgen.deterministic import be_deterministic
 from whichgen.errors import WhichgenWarning
 from whichgen.version import __version__
 
@@ -39,6 +41,14 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def start(
     show: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    deterministic: Annotated[
+        bool,
+        typer.Option(
+            "--deterministic",
+            envvar="WHICHGEN_DETERMINISTIC",
+            help="The same bytes whatever number of threads: one, on the CPU.",
+        ),
+    ] = False,
 ) -> None:
     """Which generative model made this image? Open-set origin attribution."""
     for stream in (sys.stdout, sys.stderr):
@@ -48,6 +58,8 @@ def start(
     if show:
         typer.echo(__version__)
         raise typer.Exit
+    if deterministic:
+        be_deterministic()
 
 
 _COMMANDS = (
@@ -65,6 +77,8 @@ _COMMANDS = (
     lowdata,
     fewshot,
     report,
+    sign,
+    verify,
 )
 for command in _COMMANDS:
     app.command()(command)

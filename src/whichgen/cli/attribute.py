@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from whichgen.cli.console import fail, guarded, needs_extra, say, show_table, track, warn
-from whichgen.cli.options import BatchSize, Device, QdrantUrl
+from whichgen.cli.options import BatchSize, Device, QdrantUrl, VerifyKey
 from whichgen.errors import DataError
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def attribute(
     ] = "",
     device: Device = "auto",
     batch_size: BatchSize = 32,
+    verify_key: VerifyKey = None,
     coverage: Annotated[
         float | None,
         typer.Option(
@@ -66,7 +67,7 @@ def attribute(
             from whichgen.service.case import write_case, writer_of
         writer_of(report)  # a wrong suffix is told now, not after all images
     files = find_images(images)
-    attributor = Attributor.load(model, device=device, backbone=backbone)
+    attributor = Attributor.load(model, device=device, backbone=backbone, key=verify_key)
     among = opened_gallery(gallery, attributor.model, url) if gallery else None
     if coverage is not None:
         for note in attributor.quantile(coverage).notes:

@@ -11,6 +11,7 @@ import typer
 from whichgen.cli.console import say, show_table, track, warn
 from whichgen.cli.options import CHOICE, Request, fitting_command
 from whichgen.errors import DataError, FitError
+from whichgen.provenance import moment
 
 if TYPE_CHECKING:
     from whichgen.data.samples import Dataset
@@ -211,8 +212,10 @@ def show_unknown(evaluation: Evaluation) -> None:
 
 
 def _claim(folder: Path, config: dict[str, Any], *, force: bool) -> None:
-    # Made now: a place that can't be written is told before hours of work, not after.
+    # Made now: a place that can't be written is told before hours of work, not after. So is
+    # SOURCE_DATE_EPOCH if it is no time.
     folder.mkdir(parents=True, exist_ok=True)
+    moment()
     file = folder / "results.json"
     if force or not file.is_file():
         return

@@ -37,6 +37,13 @@ CONTROLS = "Controls"
 Device = Annotated[
     str, typer.Option(help="auto, cpu, openvino, cuda, cuda:1 …", rich_help_panel=ENCODER)
 ]
+VerifyKey = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="WHICHGEN_VERIFY_KEY",
+        help="Refuse a model that is not signed with this public key.",
+    ),
+]
 CacheFolder = Annotated[
     Path,
     typer.Option(

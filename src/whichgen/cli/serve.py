@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from whichgen.cli.console import guarded, needs_extra, say, warn
-from whichgen.cli.options import Device
+from whichgen.cli.options import Device, VerifyKey
 from whichgen.cli.robustness import Backbone, ModelFolder
 from whichgen.errors import DataError
 
@@ -52,6 +52,7 @@ def serve(
     batch_size: Annotated[int, typer.Option(min=1, help="Images answered together.")] = 32,
     backbone: Backbone = "",
     device: Device = "auto",
+    verify_key: VerifyKey = None,
 ) -> None:
     """Open a page to drop images on, and an HTTP API (see /openapi.json).
 
@@ -86,7 +87,8 @@ def serve(
         warn(f"note: others can reach {host}; set {_KEY} so that only those with the key may ask.")
     # The port first: that it is taken should not be said after a minute of loading.
     with _listening(host, port) as listener:
-        app = create_app(Attributor.load(model, device=device, backbone=backbone), settings)
+        attributor = Attributor.load(model, device=device, backbone=backbone, key=verify_key)
+        app = create_app(attributor, settings)
         server = uvicorn.Server(
             # Its end takes as long as what was accepted; a second Ctrl-C cuts it short.
             uvicorn.Config(app, log_level="warning", timeout_keep_alive=_IDLE)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from whichgen.deterministic import is_deterministic
 from whichgen.encoders.gpu import GpuEncode, suit_gpu
 from whichgen.encoders.openvino import OPENVINO, check_openvino, openvino_encode
 from whichgen.errors import EncoderError
@@ -154,8 +155,16 @@ def hash_weights(
 def resolve_device(device: str) -> str:
     """``auto`` → the first GPU or the CPU; anything else is checked to be there.
 
-    ``openvino`` (:mod:`whichgen.encoders.openvino`) is the CPU, too.
+    ``openvino`` (:mod:`whichgen.encoders.openvino`) is the CPU, too. In the deterministic mode
+    (:mod:`whichgen.deterministic`) there is torch on the CPU only.
     """
+    if is_deterministic():
+        if device not in ("auto", "cpu"):
+            raise EncoderError(
+                f"--deterministic promises the same bytes of the CPU only: leave --device {device} "
+                "out, or --deterministic."
+            )
+        return "cpu"
     if device == "auto":
         return "cuda:0" if torch.cuda.is_available() else "cpu"
     if device == OPENVINO:

@@ -25,8 +25,7 @@ from whichgen.experiments.parts import Parts
 from whichgen.experiments.sweeps import in_processes
 from whichgen.experiments.tested import Tested
 from whichgen.heads.base import HeadFamily
-from whichgen.openset.answer import answer
-from whichgen.openset.catalogue import score_family
+from whichgen.openset.answer import fit_and_answer
 
 #: By chance, so rarely are shuffled heads so much better than guessing that a warning comes.
 LEVEL = 0.001
@@ -116,7 +115,7 @@ def label_shuffle(
         for seed in seeds
     )
     answered = track(
-        in_processes(_shuffled, calls, jobs=jobs),
+        in_processes(fit_and_answer, calls, jobs=jobs),
         description="Shuffling labels",
         total=len(seeds),
     )
@@ -145,18 +144,3 @@ def verdict(shuffles: Sequence[Shuffle], chance: float) -> ShuffleControl:
     else:
         p_value = float(ttest_1samp(found, chance, alternative="greater").pvalue)
     return ShuffleControl(tuple(shuffles), chance, float(found.mean()), p_value)
-
-
-def _shuffled(
-    family: HeadFamily,
-    x: np.ndarray,
-    labels: np.ndarray,
-    chosen: tuple[float, str],
-    asked: Sequence[np.ndarray],
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Probabilities and scores of the images asked about."""
-    value, score_name = chosen
-    n_origins = int(labels.max()) + 1
-    head = family.fit(x, labels, n_origins, value)
-    score = score_family(score_name).fit(head.embed(x), head.logits(x), labels, n_origins)
-    return [answer(head, query, score) for query in asked]

@@ -14,6 +14,7 @@ from typing import TypeVar, TypeVarTuple
 from joblib import Parallel, delayed
 
 from whichgen.atomic import write_text
+from whichgen.deterministic import by_one_thread
 from whichgen.evaluation.selection import Candidate, FoldFeatures, sweep_block
 from whichgen.experiments.parts import FoldTables, fold_features
 from whichgen.heads.base import HeadFamily
@@ -76,14 +77,14 @@ def run_sweeps(
 def in_processes(
     function: Callable[[*Ts], T], calls: Iterable[tuple[*Ts]], *, jobs: int = -1
 ) -> Iterator[T]:
-    """``function(*call)`` for each call, in order, by worker processes of one BLAS thread each.
+    """``function(*call)`` for each call, in order, by worker processes of one thread each.
 
     Not by BLAS threads, because the matrices are small: on busy cores, threads that wait for each
     other were seen to take 25 times as long. ``jobs`` is their number, -1 for all cores; one is
-    this process itself.
+    this process itself, with one thread, too: a result does not depend on who computed it.
     """
     parallel = Parallel(n_jobs=jobs, return_as="generator")
-    yield from parallel(delayed(function)(*call) for call in calls)
+    yield from parallel(delayed(by_one_thread)(function, *call) for call in calls)
 
 
 def _read(file: Path | None) -> list[Candidate] | None:

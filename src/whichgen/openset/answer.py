@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.special import softmax
 
-from whichgen.heads.base import Head
+from whichgen.heads.base import Head, HeadFamily
 from whichgen.openset.base import OpenSetScore
-from whichgen.openset.catalogue import MAX_PROBABILITY
+from whichgen.openset.catalogue import MAX_PROBABILITY, score_family
 
 
 def answer(
@@ -33,3 +35,22 @@ def answer(
     logits = head.logits(features)
     probabilities = np.asarray(softmax(logits / temperature, axis=1))
     return probabilities, score(head.embed(features), logits)
+
+
+def fit_and_answer(
+    family: HeadFamily,
+    x: np.ndarray,
+    labels: np.ndarray,
+    chosen: tuple[float, str],
+    asked: Sequence[np.ndarray],
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Fits a head and its score, ``chosen`` by value and name, and gives :func:`answer` of each.
+
+    It stands here, and not beside who calls it, because worker processes import what they run:
+    torch, which no head needs, would take them seconds and hundreds of MiB.
+    """
+    value, score_name = chosen
+    n_origins = int(labels.max()) + 1
+    head = family.fit(x, labels, n_origins, value)
+    score = score_family(score_name).fit(head.embed(x), head.logits(x), labels, n_origins)
+    return [answer(head, query, score) for query in asked]

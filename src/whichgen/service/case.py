@@ -6,7 +6,7 @@ import base64
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from fpdf import FPDF
@@ -20,6 +20,7 @@ from whichgen.attribution.model import OriginModel
 from whichgen.attribution.verdict import exact, spelled
 from whichgen.data.images import MAX_PIXELS, decode, read_bytes, thumbnail
 from whichgen.errors import DataError, ImageError
+from whichgen.provenance import moment
 from whichgen.service.answers import answered, describe, model_digest
 from whichgen.service.schemas import ImageOut, ModelOut
 from whichgen.service.settings import Limits, Settings
@@ -72,7 +73,7 @@ def case_of(answer: ImageOut, data: bytes) -> Case:
 def made(model: ModelOut) -> list[tuple[str, str]]:
     """What made the report."""
     return [
-        ("Time", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
+        ("Time", f"{datetime.fromisoformat(moment()):%Y-%m-%d %H:%M} UTC"),
         ("Program", f"whichgen {model.whichgen}"),
         ("Model", model.digest),
         ("Known origins", ", ".join(spelled(origin) for origin in model.origins)),

@@ -1,0 +1,105 @@
+"""Same images and seed, same bytes: in another folder, with other workers, threads and hash seeds.
+
+Two processes, each of which runs one command after another as a user would; what they wrote is then
+compared byte for byte.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from .conftest import GRID, UNKNOWN, Site
+
+#: The site's encoder stays where it is: a model names its folder.
+FIT = ("-d", "images", *UNKNOWN, "--shuffles", "2", "--seed", "3", "--device", "cpu", "--backbone")
+LINEAR, KNN = "runs/linear/tiny_clip/images", "runs/knn/tiny_clip/images"
+FUSED = "runs/fused/tiny_clip+traces/images"
+
+FITTED = (
+    ("linear", "-b", "1", "2", *GRID, "-o", "runs/linear"),
+    ("knn", "-b", "1", "2", "--k_max", "3", "-o", "runs/knn"),
+    ("fuse", "--C", "1", "--augment", "jpeg,blur", "-o", "runs/fused"),
+    ("lowdata", "--shots", "1,2", "--seeds", "1", "-b", "2", "--head", "knn", "-o", "runs/few"),
+)
+ASKED = (
+    ("robustness", LINEAR, "--kinds", "jpeg"),
+    ("fewshot", LINEAR, "--shots", "1", "--seeds", "1"),
+    ("report", LINEAR),
+    ("enroll", LINEAR, "fresh", "images/ddpm", "-o", "runs/enrolled"),
+    ("discover", LINEAR, "images", "--all", "-o", "runs/found"),
+    ("compare", LINEAR, KNN, "-o", "runs/compared.json"),
+    ("attribute", FUSED, "images", "--parquet", "runs/answers.parquet"),
+    ("attribute", FUSED, "images/gan", "--report", "runs/case.html"),
+)
+
+#: Runs each command line given as an argument.
+PROGRAM = """
+import sys
+from whichgen.cli.app import app, expand_blocks
+for line in sys.argv[1:]:
+    sys.argv[1:] = line.split()
+    code = app(expand_blocks(sys.argv[1:]), standalone_mode=False)
+    assert not code, (line, code)
+"""
+
+
+def run(folder: Path, site: Site, **environment: str) -> dict[str, bytes]:
+    """Runs all commands in a folder with a copy of the images; gives what they wrote there."""
+    shutil.copytree(site.images, folder / "images", copy_function=shutil.copyfile)
+    commands = [[*words, *FIT, str(site.clip)] for words in FITTED]
+    commands += map(list, ASKED)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *map(" ".join, commands)],
+        cwd=folder,
+        env={
+            **os.environ,
+            "SOURCE_DATE_EPOCH": "1700000000",
+            "CUDA_VISIBLE_DEVICES": "",
+            "WHICHGEN_CACHE": str(folder / "cache"),
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    files = (file for file in sorted((folder / "runs").rglob("*")) if file.is_file())
+    return {str(file.relative_to(folder)): content(file, folder) for file in files}
+
+
+def content(file: Path, folder: Path) -> bytes:
+    """A file without what may differ: the working directory, and what depends on it.
+
+    The time is not among it, SOURCE_DATE_EPOCH sets it; nor the command, which is the same.
+    """
+    data = file.read_bytes()
+    if file.name == "SHA256SUMS":  # model.json names the folder of the images
+        return re.sub(rb"\w{64}(?=  model.json)", b"", data)
+    if file.suffix in (".json", ".md", ".csv", ".txt", ".html"):
+        return data.replace(str(folder).encode(), b"")
+    return data
+
+
+def test_same_images_and_seed_give_the_same_bytes(made: Site, tmp_path: Path) -> None:
+    one = run(
+        tmp_path / "one",
+        made,
+        PYTHONHASHSEED="1",
+        **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LOKY_MAX_CPU_COUNT"), "1"),
+    )
+    two = run(
+        tmp_path / "another folder",
+        made,
+        PYTHONHASHSEED="2",
+        WHICHGEN_DETERMINISTIC="1",  # which makes one thread of two
+        **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LOKY_MAX_CPU_COUNT"), "2"),
+    )
+    assert one.keys() == two.keys()
+    assert [name for name in one if one[name] != two[name]] == []
+    kinds = {".safetensors", ".json", ".md", ".csv", ".png", ".parquet", ".html"}
+    assert {Path(name).suffix for name in one} >= kinds
