@@ -1,27 +1,43 @@
-"""Files appear whole or not at all: written beside their place, synced, then renamed."""
+"""Files appear whole or not at all: written beside their place, synced, then renamed.
+
+What dies in between, by ``kill -9`` or with the power, leaves a temporary file and nothing else; a
+later process that writes into the folder removes it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import re
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp", re.DOTALL)
+
+#: Seconds without a write after which nobody writes a temporary file any more.
+_ABANDONED = 3600
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside ``path``; on success it takes the place of ``path``.
 
-    On any error (a full disk, Ctrl-C) the temporary file is removed and ``path`` is as it was.
+    On any error (a full disk, Ctrl-C) the temporary file is removed and ``path`` is as it was. On
+    return the file is on the disk under its name, so that of two files written one after the other
+    the second is never there without the first, even after a loss of power.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make(path.parent)
+    _tidy(path.parent)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
+        _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -30,3 +46,32 @@ def write_text(path: Path, text: str) -> None:
     """Writes ``text`` (UTF-8) to ``path`` atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+@functools.cache  # a folder once in a process: looking through it takes time where it holds many
+def _tidy(folder: Path) -> None:
+    """Removes what killed processes left in a folder; not what others are writing now."""
+    now = time.time()
+    for file in folder.glob(".*.tmp"):
+        with contextlib.suppress(OSError):  # another process is tidying, too
+            # A time to come is one from before the clock was set back.
+            if _TEMPORARY.fullmatch(file.name) and abs(now - file.stat().st_mtime) > _ABANDONED:
+                file.unlink()
+
+
+def _make(folder: Path) -> None:
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in new:
+        _sync(place.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Makes a rename in a folder last."""
+    # Windows opens no folder, and some network file systems sync none.
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

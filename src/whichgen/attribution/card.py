@@ -26,9 +26,12 @@ _FIGURES = {
 
 
 def save_with_card(model: OriginModel, run: Path) -> None:
-    """Writes ``run/model`` (:func:`whichgen.attribution.model.save_model`) and its card."""
-    folder = save_model(model, run / "model")
-    write_text(folder / "README.md", model_card(model, str(run)))
+    """Writes ``run/model`` (:func:`whichgen.attribution.model.save_model`) and its card.
+
+    The card first: where the model's description is, all is.
+    """
+    write_text(run / "model" / "README.md", model_card(model, str(run)))
+    save_model(model, run / "model")
 
 
 def model_card(model: OriginModel, name: str = "PATH/OR/HUB-ID") -> str:

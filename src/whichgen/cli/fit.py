@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -211,8 +212,10 @@ def show_unknown(evaluation: Evaluation) -> None:
 
 
 def _claim(folder: Path, config: dict[str, Any], *, force: bool) -> None:
-    # Made now: a place that can't be written is told before hours of work, not after.
+    # Now: a place that can't be written is told before hours of work, not after.
     folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise DataError(f"{folder} can't be written. Choose another folder with -o.")
     file = folder / "results.json"
     if force or not file.is_file():
         return
