@@ -89,7 +89,7 @@ def _enroll(site: Site) -> list[object]:
 
 EXTRACT = Stage("extract", _linear, writes="cache/")
 FIT = Stage("fit", _linear, before="extract", only="cache/features")
-FUSE = Stage("fuse", lambda site: _fit(site, "fuse", "--C", 1, "--jobs", 2, "--force"))
+FUSE = Stage("fuse", lambda site: _fit(site, "fuse", "--C", 1, "--jobs", 1))
 ENROLL = Stage("enroll", _enroll, before="extract")
 
 
