@@ -7,6 +7,7 @@ later process that writes into the folder removes it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import re
@@ -46,6 +47,11 @@ def write_text(path: Path, text: str) -> None:
     """Writes ``text`` (UTF-8) to ``path`` atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def forbidden(error: OSError) -> bool:
+    """Whether a write failed because one may only read there, and not for want of space."""
+    return error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @functools.cache  # a folder once in a process: looking through it takes time where it holds many

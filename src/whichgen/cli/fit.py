@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from whichgen.cli.console import say, show_table, track, warn
-from whichgen.cli.options import CHOICE, Request, fitting_command
+from whichgen.cli.options import CHOICE, Request, fitting_command, writable
 from whichgen.errors import DataError, FitError
 
 if TYPE_CHECKING:
@@ -134,6 +133,7 @@ def run_fit(family: HeadFamily, request: Request, kind: str) -> None:
         track=track,
     )
     controls = Controls(leaks, shuffle(request, result, parts, family))
+    claim(folder, request, config)
     write_fit(result, folder, controls=controls, track=track)
     show_tested(
         result,
@@ -175,7 +175,7 @@ def open_run(request: Request, kind: str, config: dict[str, Any]) -> tuple[Datas
     """The data set, and the folder for results: made, and not one of other settings."""
     dataset = request.source.open(request.cache, track=track)
     folder = request.run_folder(kind, dataset)
-    _claim(folder, config, force=request.force)
+    claim(folder, request, config)
     for note in dataset.notes:
         say(f"note: {note}")
     return dataset, folder
@@ -211,13 +211,16 @@ def show_unknown(evaluation: Evaluation) -> None:
     show_table([{c: row[c] for c in columns} for row in rows], title="Unknown generators, %")
 
 
-def _claim(folder: Path, config: dict[str, Any], *, force: bool) -> None:
+def claim(folder: Path, request: Request, config: dict[str, Any]) -> None:
+    """Makes the folder for results; :class:`DataError` if it holds a run of other settings.
+
+    Before the work and, because another command may have been at the same folder meanwhile, before
+    the results are written.
+    """
     # Now: a place that can't be written is told before hours of work, not after.
-    folder.mkdir(parents=True, exist_ok=True)
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise DataError(f"{folder} can't be written. Choose another folder with -o.")
+    writable(folder).mkdir(parents=True, exist_ok=True)
     file = folder / "results.json"
-    if force or not file.is_file():
+    if request.force or not file.is_file():
         return
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))["provenance"]["config"]
