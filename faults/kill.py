@@ -92,10 +92,6 @@ class Rounds:
         expected = self.undisturbed(stage)
         self._prepare(stage)
         died = [found for n in range(deaths) if (found := self._death(stage, expected, n))]
-        left = left_over(self.site.work)
-        self.tally.left += len(left)
-        for file in left:  # as if an hour had gone by
-            os.utime(file, (time.time() - 7200,) * 2)
         command = self._start(stage)
         finished_before = command.wait(_PATIENCE) == 1 and "holds a model" in command.said
         problems: list[str] = []
@@ -126,6 +122,10 @@ class Rounds:
             command.wait(self.rng.uniform(max(0, first - 0.5), last + 0.2))
         if (command.kill() or 0) >= 0:
             return ""
+        left = left_over(self.site.work)
+        self.tally.left += len(left)
+        for file in left:  # as if an hour had gone by
+            os.utime(file, (time.time() - 7200,) * 2)
         self.tally.deaths[stage.name, moment] += 1
         return moment if moment == "any time" else f"{moment} {write}"
 

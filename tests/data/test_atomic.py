@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import stat
+import time
+import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import whichgen.atomic as atomic_module
 from whichgen.atomic import replacing, write_text
 from whichgen.provenance import fingerprint, provenance
 from whichgen.version import __version__
