@@ -100,11 +100,11 @@ def test_a_file_is_on_the_disk_before_the_next_one_is_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[str] = []
-    place = {str(tmp_path): "root", str(tmp_path / "a"): "a", str(tmp_path / "a" / "b"): "b"}
+    place = {tmp_path: "root", tmp_path / "a": "a", tmp_path / "a" / "b": "b"}
 
     def fsync(descriptor: int) -> None:
-        path = os.readlink(f"/proc/self/fd/{descriptor}")
-        synced.append(place.get(path, Path(path).suffix))
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append(place.get(path, path.suffix))
 
     if not Path("/proc/self/fd").is_dir():
         pytest.skip("which file a descriptor is of is told on Linux only")
