@@ -31,7 +31,8 @@ class Deadly:
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self._renaming == threading.get_ident():
-            _die()  # whatever it does next, the rename is done
+            self._renaming = 0  # to die is an event, too
+            _die()  # whatever it did next, the rename is done
         if event != "os.rename" or not str(arguments[0]).endswith(".tmp"):
             return
         if self._log:

@@ -58,16 +58,15 @@ class Stage:
 
     Parameters
     ----------
-    before
-        The stages whose undisturbed results are there; ``only`` restricts them to this folder.
+    after_extract
+        Folders of what :data:`EXTRACT` leaves that are there before.
     writes
         Text in the path of a write that belongs to the stage; empty: every one.
     """
 
     name: str
     arguments: Callable[[Site], list[object]]
-    before: str = ""
-    only: str = ""
+    after_extract: tuple[str, ...] = ()
     writes: str = ""
 
 
@@ -88,9 +87,9 @@ def _enroll(site: Site) -> list[object]:
 
 
 EXTRACT = Stage("extract", _linear, writes="cache/")
-FIT = Stage("fit", _linear, before="extract", only="cache/features")
+FIT = Stage("fit", _linear, after_extract=("cache/features",))
 FUSE = Stage("fuse", lambda site: _fit(site, "fuse", "--C", 1, "--jobs", 1))
-ENROLL = Stage("enroll", _enroll, before="extract")
+ENROLL = Stage("enroll", _enroll, after_extract=("cache", "out"))
 
 
 #: What commands spend most of their time importing; it is imported once, and each is a fork.
