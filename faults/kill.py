@@ -23,9 +23,7 @@ from stages import ENROLL, EXTRACT, FIT, FUSE, make_site
 _IN_A_ROW = 3
 
 
-def run(
-    rounds: Rounds, snapshots: Path, times: int, names: Sequence[str], *, show: bool = False
-) -> None:
+def run(rounds: Rounds, times: int, names: Sequence[str], *, show: bool = False) -> None:
     """``times`` deaths, divided among the stages."""
     site, rng, tally = rounds.site, rounds.rng, rounds.tally
     stages = {stage.name: stage for stage in (EXTRACT, FIT, FUSE, ENROLL)}
@@ -33,7 +31,7 @@ def run(
         wanted = times * (i + 1) // len(names) - times * i // len(names)
         if name == "serve":
             rounds.undisturbed(EXTRACT)
-            ServeRounds(site, snapshots / EXTRACT.name, rng, tally).run(wanted, show=show)
+            ServeRounds(site, rounds.snapshots / EXTRACT.name, rng, tally).run(wanted, show=show)
             continue
         while (missing := wanted - tally.of(name)) > 0:
             rounds.killed(stages[name], min(missing, rng.randint(1, _IN_A_ROW)))
@@ -100,13 +98,13 @@ def main() -> int:
     parser.add_argument("--stages", default="extract,fit,enroll,serve")
     parser.add_argument("--results", type=Path, default=Path(__file__).with_name("RESULTS.md"))
     given = parser.parse_args()
-    names, tally = given.stages.split(","), Tally()
+    names = given.stages.split(",")
     with tempfile.TemporaryDirectory() as folder:
         site = make_site(Path(folder) / "site", save_tiny_clip, noise_image)
-        snapshots = Path(folder) / "snapshots"
-        rounds = Rounds(site, snapshots, random.Random(given.seed), tally)
-        run(rounds, snapshots, given.times, names, show=True)
+        rounds = Rounds(site, Path(folder) / "snapshots", random.Random(given.seed))
+        run(rounds, given.times, names, show=True)
         run_together(rounds, given.together)
+    tally = rounds.tally
     given.results.write_text(_report(tally, names, given.seed), encoding="utf-8")
     return bool(tally.wrong)
 

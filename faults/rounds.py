@@ -14,9 +14,6 @@ from child import MOMENTS
 from stages import EXTRACT, Command, Site, Stage
 from state import differences, left_over, state
 
-#: The share of deaths at a write; others are at any time.
-_AT_WRITES = 0.6
-
 #: Seconds that a command may take.
 _PATIENCE = 300
 
@@ -61,11 +58,21 @@ class Undisturbed:
 
 
 class Rounds:
-    """Rounds of the stages on one site; ``snapshots`` is a folder to keep undisturbed runs in."""
+    """Rounds of the stages on one site.
 
-    def __init__(self, site: Site, snapshots: Path, rng: random.Random, tally: Tally) -> None:
-        self.site, self.rng, self.tally = site, rng, tally
-        self._snapshots = snapshots
+    Parameters
+    ----------
+    snapshots
+        A folder to keep undisturbed runs in.
+    at_writes
+        The share of deaths that are at a write; others are at any time.
+    """
+
+    def __init__(
+        self, site: Site, snapshots: Path, rng: random.Random, *, at_writes: float = 0.6
+    ) -> None:
+        self.site, self.snapshots, self.rng, self.tally = site, snapshots, rng, Tally()
+        self._at_writes = at_writes
         self._undisturbed: dict[str, Undisturbed] = {}
         snapshots.mkdir(parents=True, exist_ok=True)
 
@@ -74,21 +81,21 @@ class Rounds:
         if stage.name not in self._undisturbed:
             if stage.after_extract:
                 self.undisturbed(EXTRACT)
-            self._prepare(stage)
-            log = self._snapshots / f"{stage.name}.log"
+            self.prepare(stage)
+            log = self.snapshots / f"{stage.name}.log"
             command = self._start(stage, log=str(log))
             if command.wait(_PATIENCE) != 0:
                 raise RuntimeError(f"{stage.name} fails undisturbed: {command.said}")
             lines = [line.split("\t") for line in log.read_text().splitlines()]
             writes = [(float(seconds), place) for seconds, place in lines]
             self._undisturbed[stage.name] = Undisturbed(state(self.site.work), writes)
-            shutil.copytree(self.site.work, self._snapshots / stage.name)
+            shutil.copytree(self.site.work, self.snapshots / stage.name)
         return self._undisturbed[stage.name]
 
     def killed(self, stage: Stage, deaths: int) -> None:
         """Kills a stage so many times, lets it complete, and compares."""
         expected = self.undisturbed(stage)
-        self._prepare(stage)
+        self.prepare(stage)
         died = [found for n in range(deaths) if (found := self._death(stage, expected, n))]
         command = self._start(stage)
         self._check(stage, [command], f"{stage.name} after {', '.join(died)}")
@@ -97,7 +104,7 @@ class Rounds:
     def together(self, stage: Stage, processes: int, deaths: int = 0) -> None:
         """Runs a stage so many times at once, in one place; the first ``deaths`` of them die."""
         own = self.undisturbed(stage).own(stage)
-        self._prepare(stage)
+        self.prepare(stage)
         dying = [
             self._start(stage, self.rng.choice(own), self.rng.choice(MOMENTS), name=f"{n}")
             for n in range(deaths)
@@ -132,7 +139,7 @@ class Rounds:
     def _death(self, stage: Stage, expected: Undisturbed, before: int) -> str:
         """One death; how, or nothing if the command was done before."""
         own = expected.own(stage)
-        if self.rng.random() < _AT_WRITES:
+        if self.rng.random() < self._at_writes:
             # After a death less is left to write.
             write = self.rng.choice(own[: max(1, len(own) >> before)])
             moment = self.rng.choice(MOMENTS)
@@ -159,11 +166,12 @@ class Rounds:
     def _start(
         self, stage: Stage, write: int = 0, moment: str = "", *, log: str = "", name: str = ""
     ) -> Command:
-        said = self._snapshots / f"said{name}.txt"
+        said = self.snapshots / f"said{name}.txt"
         return Command(stage.arguments(self.site), said, write, moment, log)
 
-    def _prepare(self, stage: Stage) -> None:
+    def prepare(self, stage: Stage) -> None:
+        """Puts what must be there before a stage, and nothing else, into the folder of work."""
         shutil.rmtree(self.site.work, ignore_errors=True)
         self.site.work.mkdir(parents=True)
         for kept in stage.after_extract:
-            shutil.copytree(self._snapshots / EXTRACT.name / kept, self.site.work / kept)
+            shutil.copytree(self.snapshots / EXTRACT.name / kept, self.site.work / kept)
