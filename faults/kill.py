@@ -95,7 +95,7 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--together", type=int, default=3, help="Rounds of each kind.")
-    parser.add_argument("--stages", default="extract,fit,enroll,serve")
+    parser.add_argument("--stages", default="extract,fit,fuse,enroll,serve")
     parser.add_argument("--results", type=Path, default=Path(__file__).with_name("RESULTS.md"))
     given = parser.parse_args()
     names = given.stages.split(",")

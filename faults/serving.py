@@ -160,8 +160,7 @@ def _alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
     if numbers[0].keys() != numbers[1].keys():
         return False
     near = all(math.isclose(numbers[0][k], numbers[1][k], abs_tol=_ROUNDING) for k in numbers[0])
-    at_the_threshold = abs(one["score"] - one["threshold"]) < _ROUNDING
-    return near and (at_the_threshold or one["origin"] == other["origin"])
+    return near and one["origin"] == other["origin"] and one["at_least"] == other["at_least"]
 
 
 def _address(service: Command) -> str:
