@@ -134,7 +134,7 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
             metrics.on_answer(answer)
         return uploads, answers, described
 
-    @app.post("/attribute", responses=_responses(503))
+    @app.post("/attribute", responses=_responses(503, 507))
     async def attribute(images: Images) -> AttributedOut:
         """Which known origin made each image, or `unknown`."""
         _, answers, described = await attributed(images)
@@ -157,7 +157,10 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
 
     @app.post(
         "/report",
-        responses={**_responses(503), 200: {"content": {"text/html": {}, "application/pdf": {}}}},
+        responses={
+            **_responses(503, 507),
+            200: {"content": {"text/html": {}, "application/pdf": {}}},
+        },
         response_class=Response,
     )
     async def report(images: Images, format: Literal["html", "pdf"] = "html") -> Response:
@@ -193,7 +196,7 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
             raise HTTPException(404, "the model keeps no picture of that number.")
         return Response(pictures[number], media_type="image/jpeg")
 
-    @app.post("/enroll", responses=_responses(403, 409, 503))
+    @app.post("/enroll", responses=_responses(403, 409, 503, 507))
     async def enroll(
         name: Annotated[str, Form(pattern=_NAME, description="the new origin")], images: Images
     ) -> EnrolledOut:
@@ -214,7 +217,11 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
 
         # One after the other: each teaches the model that the one before has made.
         if enrolling.locked():
-            raise Busy(_ENROLMENT)
+            raise HTTPException(
+                503,
+                f"another origin is being enrolled; try again in {_ENROLMENT} s.",
+                {"Retry-After": str(_ENROLMENT)},
+            )
         async with enrolling:
             if (folder / "model" / DESCRIPTION_FILE).exists():
                 raise HTTPException(409, f"{name} was enrolled before; choose another name.")
