@@ -62,8 +62,8 @@ def _report(tally: Tally, names: Sequence[str], seed: int) -> str:
     return f"""# Killed, and run again
 
 `python faults/kill.py --times {total} --seed {seed}`: {total} × `kill -9` of the whole process \
-group, of the real commands on a tiny data set (60 images, a random CLIP tower of three blocks), each forked from a process that has \
-imported torch already.
+group, of the real commands on a tiny data set (60 images, a random CLIP tower of three blocks), \
+each forked from a process that has imported torch already.
 
 | stage | half written | written, not renamed | renamed, not synced | at any time | deaths | \
 completed after |
