@@ -258,7 +258,7 @@ def test_an_output_folder_that_can_not_be_made_is_told_before_anything_is_encode
     done = whichgen("linear", *site.options(out="blocked"), *UNKNOWN, "--cache", "fresh")
     assert done.code == 1
     assert "blocked" in done.message
-    assert "run the same command again" in done.message
+    assert "Choose another place" in done.message
     assert "Extracting" not in done.err
 
 

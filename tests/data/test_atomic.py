@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import stat
+import time
+import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import whichgen.atomic as atomic_module
 from whichgen.atomic import replacing, replacing_folder, write_text
 from whichgen.provenance import fingerprint, provenance
 from whichgen.version import __version__
@@ -106,3 +112,58 @@ def test_a_result_s_record_is_json_and_says_what_made_it() -> None:
     assert set(record["libraries"]) >= {"numpy", "scikit-learn", "torch", "transformers"}
     age = datetime.now(UTC) - datetime.fromisoformat(record["time"])
     assert timedelta(0) <= age < timedelta(minutes=1)
+
+
+def test_what_the_dead_left_is_removed_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    ages = {"dead": 2 * 3600, "of another clock": -365 * 86400, "written now": 60}
+    left = {name: tmp_path / f".{name}.{uuid.uuid4().hex}.tmp" for name in ages}
+    others = [tmp_path / name for name in (".mine.tmp", "dead.tmp", f".x.{'0' * 31}.tmp")]
+    for name, file in left.items():
+        file.touch()
+        os.utime(file, (now - ages[name],) * 2)
+    for file in others:
+        file.touch()
+        os.utime(file, (0, 0))
+    atomic_module._tidy.cache_clear()
+    write_text(tmp_path / "a", "new")
+    assert {*tmp_path.iterdir()} == {tmp_path / "a", left["written now"], *others}
+    # A folder is looked through once; the store may hold a hundred thousand files.
+    monkeypatch.setattr(Path, "glob", None)
+    write_text(tmp_path / "b", "new")
+
+
+def test_a_file_is_on_the_disk_before_the_next_one_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    place = {tmp_path: "root", tmp_path / "a": "a", tmp_path / "a" / "b": "b"}
+
+    def fsync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append(place.get(path, path.suffix))
+
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("which file a descriptor is of is told on Linux only")
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_text(tmp_path / "a" / "b" / "file", "new")
+    write_text(tmp_path / "a" / "b" / "file", "newer")
+    # The folder that holds b, the one that holds a; then the file, then its name.
+    assert synced == ["a", "root", ".tmp", "b", ".tmp", "b"]
+
+
+def test_a_folder_that_can_not_be_synced_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        original(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_text(tmp_path / "a", "new")
+    assert (tmp_path / "a").read_text() == "new"

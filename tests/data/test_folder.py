@@ -67,6 +67,19 @@ def test_a_changed_folder_or_option_is_split_anew(
     assert opened() == 5
 
 
+@pytest.mark.parametrize("ns", [0, -(10**18), 2**63 + 10**15], ids=["1970", "1938", "after 2262"])
+def test_whatever_the_clock_said_the_split_is_the_same(
+    image_folder: Callable[..., Path], tmp_path: Path, splits: list[Path], ns: int
+) -> None:
+    folder = image_folder({"real": 6, "gan": 6, "u1": 4, "u2": 4})
+    first = open_dataset(str(folder), OPTIONS, cache=tmp_path / "cache")
+    for path in folder.rglob("*.png"):
+        os.utime(path, ns=(ns, ns))
+    assert open_dataset(str(folder), OPTIONS, cache=tmp_path / "cache") == first
+    assert open_dataset(str(folder), OPTIONS, cache=tmp_path / "cache") == first
+    assert len(splits) == 2
+
+
 def test_an_interrupted_split_is_made_anew(
     image_folder: Callable[..., Path],
     tmp_path: Path,

@@ -177,7 +177,8 @@ def test_the_threshold_keeps_the_share_asked_for_of_known_validation_images_and_
     model = w.fit(family, tpr=tpr).model
     scores = model.head.predict_proba(w.parts().tables["val"].block(model.blocks[0])).max(axis=1)
     assert np.mean(scores >= model.threshold) >= tpr - 1e-12
-    assert np.mean(scores > model.threshold) < tpr
+    # The threshold is a hair under the lowest score kept.
+    assert np.mean(scores > model.threshold * (1 + 2e-6)) < tpr
     assert model.tpr == tpr
 
 

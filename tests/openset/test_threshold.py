@@ -21,10 +21,11 @@ def test_at_least_the_share_is_kept_and_the_next_higher_score_keeps_less(
     scores: np.ndarray, percent: int
 ) -> None:
     threshold = threshold_at_tpr(scores, percent / 100)
-    assert threshold in scores
+    kept = scores[scores >= threshold]
+    assert threshold == pytest.approx(kept.min(), rel=2e-6)
     # In whole numbers: no rounding decides.
     assert 100 * int((scores >= threshold).sum()) >= percent * len(scores)
-    for higher in np.unique(scores[scores > threshold]):
+    for higher in np.unique(scores[scores > kept.min()]):
         assert 100 * int((scores >= higher).sum()) < percent * len(scores)
 
 
@@ -35,6 +36,14 @@ def test_the_share_is_exact_where_floats_are_not() -> None:
             if n * percent % 100 == 0:
                 kept = int((scores >= threshold_at_tpr(scores, percent / 100)).sum())
                 assert kept == n * percent // 100
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_rounding_decides_about_no_image_at_the_threshold(sign: int) -> None:
+    scores = sign * np.random.default_rng(0).random(100)
+    threshold = threshold_at_tpr(scores)
+    for rounded in (np.nextafter(scores, -np.inf), scores.astype(np.float32), scores):
+        assert (rounded >= threshold).sum() == 95
 
 
 @pytest.mark.parametrize("n", [20, 99])
@@ -55,8 +64,8 @@ def test_more_images_make_the_true_rate_surer() -> None:
 
 def test_a_tiny_share_keeps_the_best_alone() -> None:
     scores = np.array([0.2, 0.9, 0.5])
-    assert threshold_at_tpr(scores, 1e-12) == 0.9
-    assert threshold_at_tpr(scores, 1.0) == 0.2
+    assert threshold_at_tpr(scores, 1e-12) == pytest.approx(0.9, rel=2e-6)
+    assert threshold_at_tpr(scores, 1.0) == pytest.approx(0.2, rel=2e-6)
     assert scores.tolist() == [0.2, 0.9, 0.5]
 
 

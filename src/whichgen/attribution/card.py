@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,11 @@ def save_with_card(model: OriginModel, run: Path) -> None:
 def write_folder(model: OriginModel, folder: Path, name: str) -> None:
     """Writes a model (:func:`whichgen.attribution.model.save_model`), its card, their checksums.
 
-    ``name`` is what the card tells readers to load.
+    The model's description comes last: where it is, all is. ``name`` is what the card tells readers
+    to load.
     """
-    save_model(model, folder)
     write_text(folder / CARD_FILE, model_card(model, name))
-    write_sums(folder)
+    save_model(model, folder, before_description=partial(write_sums, folder))
 
 
 def model_card(model: OriginModel, name: str = "PATH/OR/HUB-ID") -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -183,8 +183,16 @@ class _Description(BaseModel):
     levels: _Levels | None = None
 
 
-def save_model(model: OriginModel, folder: Path) -> Path:
-    """Writes the model's two files into ``folder``, the description last; returns the folder."""
+def save_model(
+    model: OriginModel,
+    folder: Path,
+    *,
+    before_description: Callable[[Mapping[str, bytes]], None] | None = None,
+) -> Path:
+    """Writes the model's two files into ``folder``, the description last; returns the folder.
+
+    ``before_description`` is called with the description's name and content before it is written.
+    """
     # safetensors writes an array's memory as it lies: one in Fortran's order (as scikit-learn's
     # weights are) would come back with its entries in other places.
     arrays = model.head.tensors() | {
@@ -221,7 +229,10 @@ def save_model(model: OriginModel, folder: Path) -> Path:
     )
     with replacing(folder / HEAD_FILE) as temporary:
         temporary.write_bytes(content)
-    write_text(folder / DESCRIPTION_FILE, description.model_dump_json(indent=1) + "\n")
+    text = description.model_dump_json(indent=1) + "\n"
+    if before_description:
+        before_description({DESCRIPTION_FILE: text.encode()})
+    write_text(folder / DESCRIPTION_FILE, text)
     return folder
 
 

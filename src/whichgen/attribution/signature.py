@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from whichgen.atomic import write_text
+from whichgen.atomic import is_temporary, write_text
 from whichgen.errors import ModelFileError
 
 SUMS_FILE = "SHA256SUMS"
@@ -30,9 +31,15 @@ KEY_VARIABLE = "WHICHGEN_VERIFY_KEY"
 PASSWORD_VARIABLE = "WHICHGEN_KEY_PASSWORD"
 
 
-def write_sums(folder: Path) -> None:
-    """Writes the checksums of all files of a model folder."""
-    lines = (f"{digest}  {name}\n" for name, digest in _digests(folder).items())
+def write_sums(folder: Path, coming: Mapping[str, bytes] | None = None) -> None:
+    """Writes the checksums of all files of a model folder.
+
+    ``coming``: what will be written after them, by name.
+    """
+    digests = _digests(folder) | {
+        name: hashlib.sha256(content).hexdigest() for name, content in (coming or {}).items()
+    }
+    lines = (f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
     write_text(folder / SUMS_FILE, "".join(lines))
 
 
@@ -132,7 +139,7 @@ def _digests(folder: Path) -> dict[str, str]:
     return {
         name: hashlib.sha256(file.read_bytes()).hexdigest()
         for name, file in sorted(files.items())
-        if file.is_file() and name not in (SUMS_FILE, SIGNATURE_FILE)
+        if file.is_file() and name not in (SUMS_FILE, SIGNATURE_FILE) and not is_temporary(file)
     }
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from whichgen.cli.console import fail, guarded, needs_extra, say, show_table, track, warn
-from whichgen.cli.options import BatchSize, Device, QdrantUrl, VerifyKey
+from whichgen.cli.options import BatchSize, Device, QdrantUrl, VerifyKey, writable
 from whichgen.errors import DataError
 
 if TYPE_CHECKING:
@@ -66,6 +66,9 @@ def attribute(
             from whichgen.service.answers import NEAREST as nearest
             from whichgen.service.case import write_case, writer_of
         writer_of(report)  # a wrong suffix is told now, not after all images
+    for target in (report, parquet):
+        if target:
+            writable(target.parent)
     files = find_images(images)
     attributor = Attributor.load(model, device=device, backbone=backbone, key=verify_key)
     among = opened_gallery(gallery, attributor.model, url) if gallery else None

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from whichgen.cli.console import fail, guarded, say, show_table, track
-from whichgen.cli.options import BatchSize, Device, Seed
+from whichgen.cli.options import BatchSize, Device, Seed, writable
 from whichgen.cli.robustness import Backbone, ModelFolder
 from whichgen.errors import DataError
 
@@ -49,6 +49,7 @@ def discover(
     files = list_images(folder) if folder.is_dir() else []
     if not files:
         raise DataError(f"{folder} holds no image. Give a folder of images.")
+    writable(output_dir)
     attributor = Attributor.load(model, device=device, backbone=backbone)
     features, errors = attributor.encode(files, batch_size=batch_size, track=track)
     readable = [file for file, error in zip(files, errors, strict=True) if not error]

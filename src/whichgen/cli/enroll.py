@@ -20,6 +20,7 @@ from whichgen.cli.options import (
     UnknownVal,
     names,
     open_store,
+    writable,
 )
 from whichgen.cli.robustness import Backbone, Data, ModelFolder, source_of
 from whichgen.errors import DataError
@@ -58,6 +59,7 @@ def enroll(
     folder = output_dir or run_folder.with_name(f"{run_folder.name}+{name}")
     if (folder / "model" / DESCRIPTION_FILE).is_file() and not force:
         raise DataError(f"{folder} holds a model. Choose another folder with -o, or add --force.")
+    writable(folder)
     files = find_images(images)
     attributor = Attributor.load(model, device=device, backbone=backbone)
     result = enroll_images(
@@ -124,6 +126,8 @@ def fewshot(
         numbers = sorted({int(n) for n in names(shots)})
     except ValueError:
         raise DataError(f"--shots {shots!r}: expected whole numbers, as in 1,5,10.") from None
+    found = find_model(model)
+    folder = writable(output_dir or (found.parent if found.name == "model" else found))
     attributor = Attributor.load(model, device=device, backbone=backbone)
     loaded, encoder = attributor.model, attributor.encoder
     source = source_of(loaded, data, unknown, unknown_val, groups, group_column)
@@ -142,8 +146,6 @@ def fewshot(
         encoder=encoder.describe(),
         data_hash=parts.data_hash,
     )
-    found = find_model(model)
-    folder = output_dir or (found.parent if found.name == "model" else found)
     write_fewshot(points, record, folder)
     show_table(fewshot_rows(points), title=f"{dataset.name}: enrolled from few images")
     say(f"Everything is in {folder}: fewshot.md, fewshot.json, plots/fewshot.png")

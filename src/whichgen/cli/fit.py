@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from whichgen.cli.console import say, show_table, track, warn
-from whichgen.cli.options import CHOICE, Request, fitting_command
+from whichgen.cli.options import CHOICE, Request, fitting_command, writable
 from whichgen.errors import DataError, FitError
 from whichgen.provenance import moment
 
@@ -134,6 +134,7 @@ def run_fit(family: HeadFamily, request: Request, kind: str) -> None:
         track=track,
     )
     controls = Controls(leaks, shuffle(request, result, parts, family))
+    claim(folder, request, config)
     write_fit(result, folder, controls=controls, track=track)
     show_tested(
         result,
@@ -175,7 +176,7 @@ def open_run(request: Request, kind: str, config: dict[str, Any]) -> tuple[Datas
     """The data set, and the folder for results: made, and not one of other settings."""
     dataset = request.source.open(request.cache, track=track)
     folder = request.run_folder(kind, dataset)
-    _claim(folder, config, force=request.force)
+    claim(folder, request, config)
     for note in dataset.notes:
         say(f"note: {note}")
     return dataset, folder
@@ -211,13 +212,18 @@ def show_unknown(evaluation: Evaluation) -> None:
     show_table([{c: row[c] for c in columns} for row in rows], title="Unknown generators, %")
 
 
-def _claim(folder: Path, config: dict[str, Any], *, force: bool) -> None:
-    # Made now: a place that can't be written is told before hours of work, not after. So is
+def claim(folder: Path, request: Request, config: dict[str, Any]) -> None:
+    """Makes the folder for results; :class:`DataError` if it holds a run of other settings.
+
+    Before the work and, because another command may have been at the same folder meanwhile, before
+    the results are written.
+    """
+    # Now: a place that can't be written is told before hours of work, not after. So is
     # SOURCE_DATE_EPOCH if it is no time.
-    folder.mkdir(parents=True, exist_ok=True)
+    writable(folder).mkdir(parents=True, exist_ok=True)
     moment()
     file = folder / "results.json"
-    if force or not file.is_file():
+    if request.force or not file.is_file():
         return
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))["provenance"]["config"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from whichgen.cli.console import show_table, track
-from whichgen.cli.fit import check_leaks, open_run, show_tested, shuffle
+from whichgen.cli.fit import check_leaks, claim, open_run, show_tested, shuffle
 from whichgen.cli.options import CHOICE, ENCODER, Request, fitting_command, names
 from whichgen.errors import DataError
 
@@ -54,6 +54,7 @@ def fuse(
     leaks = check_leaks(request, dataset)
     result = run(parts, encoder, options, config=config, track=track)
     controls = Controls(leaks, shuffle(request, result, parts, result.family))
+    claim(folder, request, config)
     write_fused(result, folder, controls=controls, track=track)
     show_table(candidate_rows(result.members, "members"), title="Which members, %")
     show_table(candidate_rows(result.scores, "score"), title="Which open-set score, %")

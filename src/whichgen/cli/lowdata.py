@@ -9,7 +9,7 @@ import typer
 from whichgen.cli.console import say, show_table, track
 from whichgen.cli.fit import knn_family, linear_family
 from whichgen.cli.fuse import fusion_options, with_traces
-from whichgen.cli.options import Request, fitting_command, names
+from whichgen.cli.options import Request, fitting_command, names, writable
 from whichgen.errors import DataError
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def lowdata(
         options = checked = request.fit_options(family)
         config = request.as_config(family)
     dataset = request.source.open(request.cache, track=track)
+    folder = writable(request.run_folder("lowdata", dataset))
     encoder, parts = request.extract(dataset, checked)
     points = list(
         low_data(
@@ -68,7 +69,7 @@ def lowdata(
         encoder=encoder.describe(),
         data_hash=parts.data_hash,
     )
-    folder = write_lowdata(points, record, request.run_folder("lowdata", dataset))
+    write_lowdata(points, record, folder)
     show_table(lowdata_rows(points), title=f"{dataset.name}: {head} head on few images")
     say(f"Everything is in {folder}")
 

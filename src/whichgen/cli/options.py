@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -211,6 +212,14 @@ def open_store(cache: Path, encoder: Encoder) -> FeatureStore:
     from whichgen.features.store import FeatureStore
 
     return FeatureStore(cache / "features", encoder)
+
+
+def writable(folder: Path) -> Path:
+    """The folder; :class:`DataError` if nothing can be written there: now, not after hours."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        raise DataError(f"{folder} can't be written. Choose another place.")
+    return folder
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from whichgen.cli.options import (
     names,
     open_store,
     warn_skipped,
+    writable,
 )
 from whichgen.errors import DataError
 
@@ -73,6 +74,8 @@ def robustness(
     from whichgen.report.curves import robustness_rows, write_robustness
 
     wanted = kinds_of(kinds)
+    found = find_model(model)
+    folder = writable(output_dir or (found.parent if found.name == "model" else found))
     attributor = Attributor.load(model, device=device, backbone=backbone)
     loaded, encoder = attributor.model, attributor.encoder
     source = source_of(loaded, data, unknown, unknown_val, groups, group_column)
@@ -92,8 +95,6 @@ def robustness(
         data_hash=points[0].data_hash,
     )
     warn_skipped(points[0].skipped)
-    found = find_model(model)
-    folder = output_dir or (found.parent if found.name == "model" else found)
     write_robustness(points, record, folder)
     show_table(robustness_rows(points), title=f"{dataset.name}: test figures, %")
     say(f"Everything is in {folder}: robustness.md, robustness.json, plots/robustness.png")

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from whichgen.atomic import write_text
+from whichgen.atomic import forbidden, write_text
 from whichgen.data.benchmarks import load_benchmark, read_benchmark, write_benchmark
 from whichgen.data.duplicates import Track, untracked
 from whichgen.data.samples import PARTS, Dataset, Sample, list_images
@@ -51,9 +51,14 @@ def open_dataset(
     root = cache / "splits" / key
     if not (root / name / "origins.json").is_file():
         dataset = split_folder(folder, options, track=track)
-        # The origin list is written last: where it is, all is.
-        write_text(root / name / "notes.json", json.dumps(dataset.notes))
-        write_benchmark(dataset, root, name)
+        try:
+            # The origin list is written last: where it is, all is.
+            write_text(root / name / "notes.json", json.dumps(dataset.notes))
+            write_benchmark(dataset, root, name)
+        except OSError as error:
+            # A cache that is there to read only keeps no split, and may have all features.
+            if not forbidden(error):
+                raise
         return dataset
     kept = read_benchmark(name, root)
     notes = json.loads((root / name / "notes.json").read_text(encoding="utf-8"))

@@ -13,7 +13,7 @@ from typing import TypeVar, TypeVarTuple
 
 from joblib import Parallel, delayed
 
-from whichgen.atomic import write_text
+from whichgen.atomic import forbidden, write_text
 from whichgen.deterministic import by_one_thread
 from whichgen.evaluation.selection import Candidate, FoldFeatures, sweep_block
 from whichgen.experiments.parts import FoldTables, fold_features
@@ -68,7 +68,7 @@ def run_sweeps(
         if candidates is None:
             candidates = next(fitted)
             if file is not None:
-                write_text(file, json.dumps([asdict(c) for c in candidates]))
+                _keep(file, candidates)
         yield candidates
     # joblib wants to be asked until it says that there is no more.
     next(fitted, None)
@@ -85,6 +85,15 @@ def in_processes(
     """
     parallel = Parallel(n_jobs=jobs, return_as="generator")
     yield from parallel(delayed(by_one_thread)(function, *call) for call in calls)
+
+
+def _keep(file: Path, candidates: Sequence[Candidate]) -> None:
+    try:
+        write_text(file, json.dumps([asdict(c) for c in candidates]))
+    except OSError as error:
+        # Of a cache that is there to read only, the features serve; a full disk must be told.
+        if not forbidden(error):
+            raise
 
 
 def _read(file: Path | None) -> list[Candidate] | None:

@@ -89,7 +89,8 @@ class FeatureStore:
             try:
                 self._register(path)
             except (SafetensorError, ValueError):
-                with contextlib.suppress(FileNotFoundError):
+                # Another process may have set it aside, and a folder be there to read only.
+                with contextlib.suppress(OSError):
                     path.replace(path.with_suffix(".damaged"))
             except FileNotFoundError:
                 continue  # another process has just set it aside

@@ -11,8 +11,15 @@ from whichgen.errors import FitError
 UNKNOWN = "unknown"
 
 
+#: By so much of itself the threshold is under the lowest score that it keeps. Asked beside other
+#: images, an image's sums are rounded in another order; its answer must not hang on that.
+_ROUNDING = 1e-6
+
+
 def threshold_at_tpr(known_scores: np.ndarray, tpr: float = 0.95) -> float:
     """The largest threshold that keeps at least ``tpr`` of the known images (score ≥ threshold).
+
+    It is a hair under the lowest score kept, so that this image is kept however it is rounded.
 
     Parameters
     ----------
@@ -26,7 +33,8 @@ def threshold_at_tpr(known_scores: np.ndarray, tpr: float = 0.95) -> float:
     if len(known_scores) == 0:
         raise FitError("no known validation image to choose the threshold on.")
     descending = np.sort(np.asarray(known_scores, dtype=np.float64))[::-1]
-    return float(descending[_kept(len(descending), tpr) - 1])
+    lowest = float(descending[_kept(len(descending), tpr) - 1])
+    return lowest - _ROUNDING * abs(lowest)
 
 
 def true_rate_interval(n: int, tpr: float = 0.95, level: float = 0.95) -> tuple[float, float]:

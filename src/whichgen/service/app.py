@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -48,6 +50,11 @@ _NAME = r"^[\w][\w .+-]{0,63}$"
 
 #: Seconds after which it is seen that a client went away, and what such a request is counted as.
 _LOOK, _GONE = 1.0, 499
+
+#: Seconds after which one who would enrol beside another may come again.
+_ENROLMENT = 5
+
+_LOG = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
@@ -96,11 +103,11 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
         docs_url=None,
         redoc_url=None,
     )
-    app.state.digest = model_digest(attributor.model)
-    app.state.described = describe(attributor.model, settings, app.state.digest)
+    app.state.described = describe(attributor.model, settings, model_digest(attributor.model))
     app.add_middleware(Guard, settings=settings)
     app.add_middleware(Counted, metrics=metrics)
     _handle_errors(app)
+    enrolling = asyncio.Lock()
 
     async def read(files: Sequence[UploadFile]) -> list[Upload]:
         most = settings.limits.request_images
@@ -113,26 +120,31 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
 
     async def attributed(
         request: Request, files: Sequence[UploadFile]
-    ) -> tuple[list[Upload], list[ImageOut]]:
+    ) -> tuple[list[Upload], list[ImageOut], ModelOut]:
+        """Uploads, answers, and the model whose answers they are."""
         uploads = await read(files)
         if settings.keep_uploads:
             await run_in_threadpool(keep, uploads, settings.keep_uploads)
         good = [upload for upload in uploads if not upload.error]
-        found = iter(await _while_there(request, batcher.ask([upload.data for upload in good])))
-        # Not before: an origin may be enrolled meanwhile, with exemplars that the old one lacks.
-        model = batcher.attributor.model
+        asked, described = None, app.state.described
+        # Once more if an origin was enrolled meanwhile: which of the two answered can't be told.
+        while asked is not batcher.attributor:
+            asked, described = batcher.attributor, app.state.described
+            asking = batcher.ask([upload.data for upload in good])
+            found = iter(await _while_there(request, asking))
         answers = [
-            answered(upload, None if upload.error else next(found), model) for upload in uploads
+            answered(upload, None if upload.error else next(found), asked.model)
+            for upload in uploads
         ]
         for answer in answers:
             metrics.on_answer(answer)
-        return uploads, answers
+        return uploads, answers, described
 
-    @app.post("/attribute", responses=_responses(503))
+    @app.post("/attribute", responses=_responses(503, 507))
     async def attribute(request: Request, images: Images) -> AttributedOut:
         """Which known origin made each image, or `unknown`."""
-        digest = app.state.digest
-        return AttributedOut(model=digest, images=(await attributed(request, images))[1])
+        _, answers, described = await attributed(request, images)
+        return AttributedOut(model=described.digest, images=answers)
 
     @app.post("/explain", responses=_responses(503))
     async def explain_image(
@@ -151,19 +163,21 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
 
     @app.post(
         "/report",
-        responses={**_responses(503), 200: {"content": {"text/html": {}, "application/pdf": {}}}},
+        responses={
+            **_responses(503, 507),
+            200: {"content": {"text/html": {}, "application/pdf": {}}},
+        },
         response_class=Response,
     )
     async def report(
         request: Request, images: Images, format: Literal["html", "pdf"] = "html"
     ) -> Response:
         """A report on images to print, file or pass on."""
-        uploads, answers = await attributed(request, images)
+        uploads, answers, described = await attributed(request, images)
         write, kind = {
             "html": (case_html, "text/html; charset=utf-8"),
             "pdf": (case_pdf, "application/pdf"),
         }[format]
-        described = app.state.described
 
         def written() -> bytes:
             pairs = zip(answers, uploads, strict=True)
@@ -190,20 +204,18 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
             raise HTTPException(404, "the model keeps no picture of that number.")
         return Response(pictures[number], media_type="image/jpeg")
 
-    @app.post("/enroll", responses=_responses(403, 409, 503))
+    @app.post("/enroll", responses=_responses(403, 409, 503, 507))
     async def enroll(
         name: Annotated[str, Form(pattern=_NAME, description="the new origin")], images: Images
     ) -> EnrolledOut:
         """Teach the model a new origin; off unless the service was started with it."""
         if settings.enroll_to is None:
             raise HTTPException(403, "enrolling is off; start the service with --enroll-to FOLDER.")
-        folder = settings.enroll_to / name
-        if (folder / "model" / DESCRIPTION_FILE).exists():
-            raise HTTPException(409, f"{name} was enrolled before; choose another name.")
         uploads = await read(images)
         refused = [upload.error for upload in uploads if upload.error]
         if refused:
             raise HTTPException(422, refused[0])
+        folder = settings.enroll_to / name
         named = {f"{i} {upload.name}": upload.data for i, upload in enumerate(uploads, start=1)}
 
         def enrolled(asked: Attributor) -> tuple[Enrolled, Attributor]:
@@ -211,10 +223,19 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
             save_with_card(result.model, folder)
             return result, Attributor(result.model, asked.encoder)
 
-        result, new = await batcher.alone(enrolled)
-        batcher.replace(new)
-        app.state.digest = model_digest(new.model)
-        app.state.described = describe(new.model, settings, app.state.digest)
+        # One after the other: each teaches the model that the one before has made.
+        if enrolling.locked():
+            raise HTTPException(
+                503,
+                f"another origin is being enrolled; try again in {_ENROLMENT} s.",
+                {"Retry-After": str(_ENROLMENT)},
+            )
+        async with enrolling:
+            if (folder / "model" / DESCRIPTION_FILE).exists():
+                raise HTTPException(409, f"{name} was enrolled before; choose another name.")
+            result, new = await batcher.alone(enrolled)
+            batcher.replace(new)
+            app.state.described = describe(new.model, settings, model_digest(new.model))
         return EnrolledOut(
             origin=name,
             images=result.images,
@@ -267,6 +288,18 @@ def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(WhichgenError)
     async def refused(_: Request, error: WhichgenError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 422)
+
+    @app.exception_handler(OSError)
+    async def unwritten(_: Request, error: OSError) -> JSONResponse:
+        _LOG.error("%s", error)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return JSONResponse(
+            {
+                "detail": f"the service can't write what it is to keep ({error.strerror}); nothing "
+                "was answered or enrolled."
+            },
+            507 if full else 500,
+        )
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:

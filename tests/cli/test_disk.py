@@ -1,0 +1,176 @@
+"""Real full disks and real read-only places, which take the right to mount."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import GRID, UNKNOWN, Done, Site, whichgen
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A file system in memory at ``folder``."""
+
+    folder: Path
+
+    def remount(self, options: str) -> None:
+        """Changes its size, or whether it can be written."""
+        subprocess.run(["mount", "-o", f"remount,{options}", self.folder], check=True)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """A disk of 64 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder]
+    if (
+        not shutil.which("mount")
+        or subprocess.run(mount, check=False, capture_output=True).returncode
+    ):
+        pytest.skip("there is no right to mount here")
+    yield Disk(folder)
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def linear(site: Site, *, cache: Path, out: Path, data: Path | None = None) -> Done:
+    """The run that all tests share, in other places."""
+    where = ["-d", data or site.images, "--cache", cache, "-o", out]
+    encoder = ["-c", "base", "--backbone", site.clip, "--device", "cpu"]
+    return whichgen("linear", *where, *encoder, *UNKNOWN, "-b", 0, 1, 2, *GRID)
+
+
+def figures(run: Path) -> dict[str, Any]:
+    """Everything in results.json but what made it, and when."""
+    found: dict[str, Any] = json.loads((run / "results.json").read_text())
+    found.pop("provenance")
+    return found
+
+
+@pytest.mark.parametrize("kib", [4, 24, 48, 72])
+def test_a_full_disk_is_one_message_and_with_more_room_the_run_completes(
+    site: Site, disk: Disk, kib: int
+) -> None:
+    disk.remount(f"size={kib}k")
+    cache, out = disk.folder / "cache", disk.folder / "out"
+    full = linear(site, cache=cache, out=out)
+    assert full.code == 1
+    assert full.message.count("No space left on device") == 1
+    assert "Traceback" not in full.err
+    assert not list(disk.folder.rglob("*.damaged")) + list(disk.folder.rglob(".*.tmp"))
+    disk.remount("size=64m")
+    assert linear(site, cache=cache, out=out).code == 0
+    assert figures(out / "tiny_clip/images") == figures(site.run)
+
+
+def test_a_full_disk_costs_no_model_answer_or_report(
+    site: Site, disk: Disk, tmp_path: Path
+) -> None:
+    disk.remount("size=4k")
+    images = [site.images / "flow" / f"00{i}.png" for i in range(3)]
+    (disk.folder / "small").write_bytes(b"x" * 4000)
+    for arguments in (
+        ["enroll", site.run, "new", *images, "-o", disk.folder / "new"],
+        ["attribute", site.run, *images, "--parquet", disk.folder / "answers.parquet"],
+        ["attribute", site.run, *images, "--report", disk.folder / "report.html"],
+        ["attribute", site.run, *images, "--report", disk.folder / "report.pdf"],
+    ):
+        full = whichgen(*arguments, "--device", "cpu")
+        assert full.code == 1, arguments
+        assert full.message.count("No space left on device") == 1
+        assert [p.name for p in disk.folder.rglob("*") if p.is_file()] == ["small"]
+        disk.remount("size=64m")
+        assert whichgen(*arguments, "--device", "cpu").code == 0
+        for left in disk.folder.iterdir():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        (disk.folder / "small").write_bytes(b"x" * 4000)
+        disk.remount("size=4k")
+
+
+def test_a_cache_to_read_only_serves_what_it_has(site: Site, disk: Disk) -> None:
+    for kept in ("features", "sweeps"):
+        shutil.copytree(site.cache / kept, disk.folder / "cache" / kept)
+    shutil.rmtree(site.cache)
+    disk.remount("ro")
+    done = linear(site, cache=disk.folder / "cache", out=site.folder / "again")
+    assert done.code == 0, done.err
+    assert figures(site.folder / "again/tiny_clip/images") == figures(site.run)
+    # No sweep is kept of another head, and none is needed to go on.
+    other = ["--cache", disk.folder / "cache", "-o", site.folder / "knn", *UNKNOWN]
+    assert whichgen("knn", *site.options(), *other).code == 0
+
+
+def test_a_cache_to_read_only_that_lacks_features_is_one_message(site: Site, disk: Disk) -> None:
+    disk.remount("ro")
+    done = linear(site, cache=disk.folder / "cache", out=site.folder / "again")
+    assert done.code == 1
+    assert "can't write the feature store" in done.message and "Read-only" in done.message
+
+
+def test_a_damaged_segment_in_a_cache_to_read_only_costs_its_own_rows(
+    site: Site, disk: Disk
+) -> None:
+    shutil.copytree(site.cache, disk.folder / "cache")
+    segment = next((disk.folder / "cache" / "features").rglob("*.safetensors"))
+    segment.write_bytes(segment.read_bytes()[:-1])
+    disk.remount("ro")
+    done = linear(site, cache=disk.folder / "cache", out=site.folder / "again")
+    assert done.code == 1
+    assert "can't write the feature store" in done.message and "Read-only" in done.message
+
+
+def test_a_place_that_can_not_be_written_is_told_before_the_work(
+    site: Site, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(site.run, disk.folder / "run")
+    shutil.copytree(site.images, disk.folder / "images")
+    disk.remount("ro")
+    image = disk.folder / "images/flow/000.png"
+    with monkeypatch.context() as patch:
+        patch.setattr("whichgen.encoders.load.load_encoder", None)
+        patch.setattr("whichgen.attribution.attributor.Attributor.load", None)
+        for arguments in (
+            ["linear", *site.options(out=str(disk.folder / "out")), *UNKNOWN],
+            ["enroll", disk.folder / "run", "new", image],
+            ["fewshot", disk.folder / "run"],
+            ["robustness", disk.folder / "run"],
+            ["discover", site.run, disk.folder / "images", "-o", disk.folder / "found"],
+            ["attribute", site.run, image, "--parquet", disk.folder / "answers.parquet"],
+        ):
+            done = whichgen(*arguments)
+            assert done.code == 1, arguments
+            assert "can't be written. Choose another place" in done.message
+    # To read from is another matter: images, and a model.
+    done = whichgen("attribute", disk.folder / "run", image, "--device", "cpu", "--json")
+    assert done.code == 0 and json.loads(done.out)[0]["origin"]
+    where = {"cache": site.folder / "c2", "out": site.folder / "o2"}
+    assert linear(site, **where, data=disk.folder / "images").code == 0
+
+
+def test_a_run_of_other_settings_that_came_first_is_not_overwritten(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two at a time with one folder: the second to finish is told, and its folder is another."""
+    import whichgen.experiments.fit as fit_module
+
+    out = site.folder / "both"
+    original = fit_module.fit
+
+    def meanwhile(*arguments: Any, **options: Any) -> Any:
+        shutil.copytree(site.run, out / "tiny_clip/images", dirs_exist_ok=True)
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(fit_module, "fit", meanwhile)
+    command = ["linear", *site.options(out="both"), *UNKNOWN, "--C", 1]
+    done = whichgen(*command)
+    assert done.code == 1 and "holds a run of other settings" in done.message
+    assert figures(out / "tiny_clip/images") == figures(site.run)
+    assert whichgen(*command, "--force").code == 0

@@ -1,0 +1,109 @@
+"""A few of the deaths of ``faults/kill.py``, and that what it looks for would be found."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import save_file
+
+HARNESS = Path(__file__).parents[2] / "faults"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _harness() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(HARNESS)
+        yield
+
+
+@pytest.fixture(scope="module")
+def rounds(
+    tmp_path_factory: pytest.TempPathFactory, tiny_clip: Path, noise: Callable[..., Image.Image]
+) -> Any:
+    """Rounds on a site of their own."""
+    from rounds import Rounds
+    from stages import make_site
+
+    folder = tmp_path_factory.mktemp("faults")
+    site = make_site(folder / "site", lambda place: shutil.copytree(tiny_clip, place), noise)
+    return Rounds(site, folder / "snapshots", random.Random(0), at_writes=1)
+
+
+@pytest.mark.parametrize(("stage", "deaths"), [("EXTRACT", 2), ("FIT", 1), ("ENROLL", 2)])
+def test_a_run_that_was_killed_completes_as_if_it_had_not_been(
+    rounds: Any, stage: str, deaths: int
+) -> None:
+    import stages
+
+    rounds.killed(getattr(stages, stage), deaths)
+    assert not rounds.tally.wrong
+    # Of two enrolments the second may have nothing left to write.
+    assert rounds.tally.of(stage.lower()) >= 1
+
+
+@pytest.mark.parametrize("deaths", [0, 1])
+def test_several_at_a_time_in_one_place_are_as_one(rounds: Any, deaths: int) -> None:
+    from stages import EXTRACT
+
+    rounds.together(EXTRACT, 2, deaths)
+    assert not rounds.tally.wrong
+
+
+def test_a_service_that_was_killed_starts_and_answers_as_before(rounds: Any) -> None:
+    from serving import ServeRounds
+    from stages import EXTRACT
+
+    rounds.undisturbed(EXTRACT)
+    before = rounds.snapshots / EXTRACT.name
+    ServeRounds(rounds.site, before, rounds.rng, rounds.tally).run(2)
+    assert not rounds.tally.wrong
+    assert rounds.tally.of("serve") == 2
+
+
+@pytest.mark.parametrize("moment", ["half", "written", "renamed"])
+def test_a_death_is_where_it_is_said_to_be(rounds: Any, moment: str) -> None:
+    from stages import EXTRACT, Command
+    from state import left_over
+
+    rounds.prepare(EXTRACT)
+    said = rounds.snapshots / "said.txt"
+    # The first write is the split's notes: "[]".
+    command = Command(EXTRACT.arguments(rounds.site), said, 1, moment)
+    assert command.wait(60) == -9
+    notes = list(rounds.site.work.rglob("notes.json"))
+    left = [file.read_text() for file in left_over(rounds.site.work)]
+    expected = {"half": ([], ["["]), "written": ([], ["[]"]), "renamed": (["[]"], [])}
+    assert ([file.read_text() for file in notes], left) == expected[moment]
+
+
+def test_what_must_not_be_is_found(tmp_path: Path) -> None:
+    from state import differences, state
+
+    features = tmp_path / "cache" / "features" / "encoder"
+    features.mkdir(parents=True)
+    rows = {"keys": np.eye(2, 32, dtype=np.uint8), "block_000": np.ones((2, 3), np.float32)}
+    save_file(rows, features / "a.safetensors")
+    (tmp_path / "results.json").write_text('{"time": "2026-01-01T00:00:00+00:00", "auroc": 1}')
+    before = state(tmp_path)
+    # The same rows in another segment, and another time: nothing that counts.
+    save_file({k: v[:1] for k, v in rows.items()}, features / "b.safetensors")
+    (tmp_path / "results.json").write_text('{"time": "2027-02-03T04:05:06+00:00", "auroc": 1}')
+    assert not differences(state(tmp_path), before)
+    (tmp_path / "results.json").write_text('{"time": "2027-02-03T04:05:06+00:00", "auroc": 2}')
+    (tmp_path / "more.csv").touch()
+    assert differences(state(tmp_path), before) == ["beside: more.csv", "other: results.json"]
+    (features / "a.safetensors").unlink()
+    assert len(differences(state(tmp_path), before)) == 3
+    save_file({**rows, "block_000": rows["block_000"] + 1}, features / "c.safetensors")
+    with pytest.raises(AssertionError, match="another"):
+        state(tmp_path)
+    (features / "c.safetensors").rename(features / "c.damaged")
+    with pytest.raises(AssertionError, match="damaged"):
+        state(tmp_path)
