@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from whichgen.errors import ImageError
+from whichgen.regular import read_regular
 
 #: Formats that are read, as Pillow names them. What else Pillow knows is rare, or starts a program
 #: (EPS).
@@ -25,11 +26,18 @@ FORMATS = (
 #: It is where Pillow draws its own line, too.
 MAX_PIXELS = 178_956_970
 
+#: Files of more bytes are refused: so many pixels of 64 bits are less.
+MAX_BYTES = 2**31
+
+#: Images whose longer side is more than so many times the shorter one are refused: an encoder that
+#: scales the shorter side up to its own would make gigabytes of a line of pixels.
+MAX_RATIO = 200
+
 
 def read_bytes(path: Path) -> bytes:
     """The content of an image file, or :class:`ImageError`."""
     try:
-        data = path.read_bytes()
+        data = read_regular(path, MAX_BYTES)
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file") from None
     except OSError as error:
@@ -59,10 +67,11 @@ def header(data: bytes, name: str = "image") -> Header:
     Raises
     ------
     ImageError
-        Not an image, or of more than :data:`MAX_PIXELS` pixels.
+        Not an image, of more than :data:`MAX_PIXELS` pixels, or of sides more unlike than
+        :data:`MAX_RATIO`.
     """
     with _errors_of(name):
-        image = _opened(data, name)
+        image = opened(data, name)
         return Header(str(image.format), image.width, image.height)
 
 
@@ -76,21 +85,35 @@ def decode(data: bytes, name: str = "image") -> Image.Image:
     Raises
     ------
     ImageError
-        Not an image, truncated, or of more than :data:`MAX_PIXELS` pixels.
+        As :func:`header`, or it is truncated.
     """
     with _errors_of(name):
-        image = _opened(data, name)
+        image = opened(data, name)
         image.load()
         return to_rgb(_upright(image))
 
 
-def _opened(data: bytes, name: str) -> Image.Image:
-    # Open reads the header alone: the limit is checked before any pixel is decoded.
+def opened(data: bytes, name: str = "image") -> Image.Image:
+    """An image file of which the header is read, checked, and no pixel decoded.
+
+    Raises
+    ------
+    Exception
+        As :func:`header`, or whatever Pillow raises.
+    """
     image = Image.open(io.BytesIO(data), formats=FORMATS)
+    if isinstance(image, IcoImageFile):
+        # An icon holds whole files, whose size need not be the one that its list of them tells.
+        image.size = image.ico.getimage(image.size).size
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(
             f"{name}: {image.width} × {image.height} pixels is over the limit of "
             f"{MAX_PIXELS // 10**6} million; make it smaller first"
+        )
+    if max(image.size) > MAX_RATIO * min(image.size):
+        raise ImageError(
+            f"{name}: {image.width} × {image.height} pixels: one side is over {MAX_RATIO} times "
+            "the other; cut a piece out of it first"
         )
     return image
 
@@ -165,5 +188,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def _grey_to_rgb(image: Image.Image, top: float) -> Image.Image:
     # Pillow clips what is over 255; a 16-bit image would come out white.
-    values = np.asarray(image, dtype=np.float64) * (255.0 / top)
-    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8)).convert("RGB")
+    values = np.array(image, dtype=np.float64)
+    values *= 255.0 / top  # in place: of the largest image this is more than a gigabyte
+    np.clip(np.rint(values, out=values), 0, 255, out=values)
+    return Image.fromarray(values.astype(np.uint8)).convert("RGB")

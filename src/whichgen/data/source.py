@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -86,7 +87,7 @@ class DataSource:
 
 def absolute(data: str) -> str:
     """A folder or a data-set string, as it is called from any working directory."""
-    if Path(data).is_dir():
+    if os.path.isdir(data):  # noqa: PTH112 (Path's raises if a name is too long)
         return str(Path(data).resolve())
     name, options = parse_spec(data)
     root = Path(options.pop("root", DEFAULT_ROOT)).resolve()

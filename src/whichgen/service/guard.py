@@ -69,7 +69,8 @@ class Guard:
         if origin is not None and _parsed(origin).netloc != headers.get("host", ""):
             return _problem(403, "requests of other sites' pages are refused.")
         size = headers.get("content-length", "0")
-        if size.isdecimal() and int(size) > settings.limits.request_bytes:
+        most = settings.limits.request_bytes
+        if size.isdecimal() and (len(size) > len(str(most)) + 20 or int(size) > most):
             return _problem(413, self._too_large)
         if scope["path"] in _OPEN or scope["path"].startswith("/static/"):
             return None

@@ -1,0 +1,25 @@
+"""One folder a process for cases that need files; in memory where the system has such a place."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from pathlib import Path
+
+_SHARED_MEMORY = Path("/dev/shm")
+
+
+def folder(name: str) -> Path:
+    """A new folder, which is removed at the end."""
+    parent = _SHARED_MEMORY if _SHARED_MEMORY.is_dir() else None
+    made = Path(tempfile.mkdtemp(prefix=f"whichgen-fuzz-{name}-", dir=parent))
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    return made
+
+
+def emptied(place: Path) -> Path:
+    """The folder with nothing in it."""
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    return place

@@ -1,0 +1,129 @@
+"""Data-set strings and what lies under their root: a data set, or a :class:`DataError`."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from pathlib import Path
+
+from fuzz.choices import Choices, changed
+from fuzz.scratch import emptied, folder
+from fuzz.watch import require, watched
+from whichgen.data.benchmarks import load_benchmark, parse_spec, write_benchmark
+from whichgen.data.samples import PARTS, Dataset, Sample
+from whichgen.data.source import DataSource
+from whichgen.errors import DataError, WhichgenError
+
+_PLACE = folder("datasets")
+_ROOT, _CACHE = _PLACE / "root", _PLACE / "cache"
+_NAMES = ("mine", "GenImage", "OSMA", "../root/mine", "mine/", ".", "..", "", "\x00", "x" * 300)
+_FIELDS = ("name", "folder", "source", "splits", "known", "unknown", "all", "split1", "extra")
+
+
+def seeds() -> list[bytes]:
+    """A data set as it is, one with each of its files changed, and strings alone."""
+    found = [b"\0" * 16, b"\1" * 16, bytes(range(64)), bytes(range(255, 0, -1))]
+    found += [bytes([kind, *([n] * 12)]) for kind in range(6) for n in (0, 1, 5, 33)]
+    return [*found, b"\5mine:split=split1", b"\5GenImage:root=/x", b"\5a:b=c:split=\xff"]
+
+
+def check(data: bytes) -> None:
+    """A valid data set whose files all lie under its root, or a :class:`DataError`."""
+    choices = Choices(data)
+    kind = choices.below(6)
+    spec = f"mine:root={_ROOT}"
+    if kind == 5:
+        _string(choices.rest().decode("utf-8", errors="surrogateescape"))
+        return
+    _written()
+    if kind == 0:
+        spec = f"{choices.of(_NAMES)}:root={_ROOT}"
+    if kind in (0, 1):
+        _change_json(_ROOT / "mine" / "origins.json", choices)
+    else:
+        files = sorted(p for p in _ROOT.rglob("*") if p.is_file())
+        file = choices.of(files)
+        if kind == 2:
+            file.write_bytes(changed(choices, file.read_bytes()))
+        elif kind == 3:
+            file.unlink()
+        else:
+            file.write_bytes(choices.rest())
+    with watched(_ROOT):
+        try:
+            dataset = load_benchmark(spec)
+        except WhichgenError as error:
+            require(isinstance(error, DataError), f"a {type(error).__name__}")
+            require(len(str(error)) < 20_000, "an error of more than 20,000 characters")
+            return
+    origins = {*dataset.known, *dataset.unknown}
+    require(all(s.origin in origins for p in PARTS for s in dataset.part(p)), "a foreign origin")
+    run = Path("output") / dataset.name.replace(":split=", "_").replace(":", "_")
+    require(".." not in run.parts and run.parent == Path("output"), f"results would go to {run}")
+
+
+def _written() -> None:
+    known, unknown = ("real", "gan"), ("a", "b")
+    parts = {
+        part: tuple(
+            Sample(Path(f"/{part}/{o}.png"), o, o)
+            for o in (unknown if part.endswith("unknown") else known)
+        )
+        for part in PARTS
+    }
+    if not _ROOT.is_dir() or not _written_before(parts):
+        emptied(_ROOT)
+        write_benchmark(Dataset("mine", known, unknown, **parts), _ROOT, "mine")
+        _kept.clear()
+        _kept.update({p: p.read_bytes() for p in _ROOT.rglob("*") if p.is_file()})
+
+
+_kept: dict[Path, bytes] = {}
+
+
+def _written_before(_: object) -> bool:
+    """Puts back what the last case changed; quicker than to write all anew."""
+    for file, content in _kept.items():
+        if not file.is_file() or file.read_bytes() != content:
+            file.write_bytes(content)
+    return bool(_kept)
+
+
+def _change_json(file: Path, choices: Choices) -> None:
+    value = json.loads(file.read_text())
+    for _ in range(1 + choices.below(4)):
+        place = value
+        while True:
+            key = choices.of([*place, *_FIELDS] if isinstance(place, dict) else range(len(place)))
+            inner = place.get(key) if isinstance(place, dict) else place[key]
+            if not isinstance(inner, dict | list) or not inner or choices.below(3) == 0:
+                break
+            place = inner
+        kind = choices.below(8)
+        if kind == 0 and isinstance(place, dict):
+            place.pop(key, None)
+        elif kind == 1 and isinstance(place, dict):
+            place[choices.text()] = place.pop(key, None)
+        elif kind == 2:
+            place[key] = ["real", "gan", choices.text()]
+        else:
+            place[key] = copy.deepcopy(choices.value())
+    text = json.dumps(value, ensure_ascii=bool(choices.below(2)))
+    if choices.below(8) == 1:
+        depth = 50 * choices.below(256)
+        text = text.replace('"source"', '"source": ' + "[" * depth + "]" * depth + ', "source"', 1)
+    file.write_bytes(text.encode("utf-8", errors="surrogatepass"))
+
+
+def _string(spec: str) -> None:
+    """A string from the command line, over data that is there."""
+    with watched(_PLACE, Path.cwd()):
+        try:
+            name, options = parse_spec(spec)
+            require(name == spec.partition(":")[0], "another name")
+            require(set(options) <= {"split", "root"}, "an option that there is not")
+            if not os.path.isdir(spec) and "root" not in options:
+                DataSource(spec).open(_CACHE)
+        except DataError as error:
+            require(len(str(error)) < 20_000, "an error of more than 20,000 characters")
