@@ -26,14 +26,14 @@ _SIGNED = Path(__file__).parents[1] / "signed.jpg"
 TEXT, XMP = b"TEXT", b"XMPP"
 
 _PACKET = (
-    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
-    'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
-    'xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/" '
-    'xmlns:e="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" xmp:CreatorTool="GIMP" '
-    'e:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia">'
-    "<photoshop:Credit>Made with Google AI</photoshop:Credit></rdf:Description></rdf:RDF>"
-    "</x:xmpmeta>"
-).encode()
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
+    b'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
+    b'xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/" '
+    b'xmlns:e="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" xmp:CreatorTool="GIMP" '
+    b'e:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia">'
+    b"<photoshop:Credit>Made with Google AI</photoshop:Credit></rdf:Description></rdf:RDF>"
+    b"</x:xmpmeta>"
+)
 _TEXTS = (
     "a cat\nNegative prompt: dog\nSteps: 20, Sampler: Euler, Seed: 1, Size: 8x8, Version: v1.9",
     '{"1": {"class_type": "KSampler", "inputs": {"seed": 1, "steps": 20}}}',

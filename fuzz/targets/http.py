@@ -85,7 +85,9 @@ _running: list[_Service] = []
 
 def seeds() -> list[bytes]:
     """Decisions for every path and for some bodies."""
-    found = [bytes([p, 0, 0, n, f, 0, 1, 0, 0]) for p in range(len(_PATHS)) for n, f in ((0, 0), (1, 1))]
+    found = [
+        bytes([p, 0, 0, n, f, 0, 1, 0, 0]) for p in range(len(_PATHS)) for n, f in ((0, 0), (1, 1))
+    ]
     found += [bytes([1, 0, 0, 2, 1, 0, 0, 9, n, 0, 0]) for n in range(0, 40, 5)]
     return [*found, bytes(range(64)), bytes(range(255, 0, -1))]
 
@@ -110,7 +112,11 @@ def check(data: bytes) -> None:
     headers.append((b"content-type", kind))
     for _ in range(choices.below(4)):
         name = choices.of(_HEADERS)
-        value = choices.of(TEXTS).encode("utf-8", "surrogatepass") if choices.below(2) else choices.block()
+        value = (
+            choices.of(TEXTS).encode("utf-8", "surrogatepass")
+            if choices.below(2)
+            else choices.block()
+        )
         headers = [pair for pair in headers if pair[0] != name] + [(name, value)]
     cuts = sorted(choices.below(len(body) + 1) for _ in range(choices.below(4)))
     chunks = [body[a:b] for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True)]
@@ -144,7 +150,9 @@ def _body(choices: Choices, field: str, is_named: bool) -> tuple[bytes, bytes]:
     """A body and its type: a form of files and fields, or anything."""
     kind = choices.below(8)
     if kind == 7:
-        return choices.block(), choices.of((b"application/json", b"", b"text/plain", choices.block()))
+        return choices.block(), choices.of(
+            (b"application/json", b"", b"text/plain", choices.block())
+        )
     parts = list(_parts(choices, field, is_named))
     body = b"".join(b"--x\r\n" + part + b"\r\n" for part in parts) + b"--x--\r\n"
     if kind == 6:

@@ -8,9 +8,9 @@ import zlib
 import numpy as np
 from PIL import Image
 
-import whichgen.data.images as images
 from fuzz.tiny import picture, saved
 from fuzz.watch import require, watched
+from whichgen.data import images
 from whichgen.errors import ImageError
 
 #: The limit is lower here, so that a case costs milliseconds where it costs seconds in earnest.

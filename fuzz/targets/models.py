@@ -100,7 +100,11 @@ def _use() -> None:
         attributor = Attributor(model, ENCODER)
     except ModelFileError:
         return
-    for answer in attributor.attribute(_PICTURES, nearest=3):
+    try:
+        answers = attributor.attribute(_PICTURES, nearest=3)
+    except ModelFileError:
+        return  # it fits on the whole, and not for these images
+    for answer in answers:
         total = sum(answer.probabilities.values())
         require(abs(total - 1) < 1e-6, f"probabilities sum to {total}")
         require(answer.score is not None and not math.isnan(answer.score), "no score")
@@ -157,13 +161,19 @@ def _arrays(content: bytes, choices: Choices) -> bytes:
             array = array.astype(choices.of(_DTYPES))
         elif kind == 2 and array.size:
             flat = array.reshape(-1)
-            new = choices.of((0, 1, -1, 2, 99, -(2**31), 2**31, 1e30, 1e308, np.nan, np.inf, -np.inf))
+            new = choices.of(
+                (0, 1, -1, 2, 99, -(2**31), 2**31, 1e30, 1e308, np.nan, np.inf, -np.inf)
+            )
             at = choices.below(min(len(flat), 65_535))
             flat[at : at + 1 + choices.below(4)] = np.float64(new).astype(array.dtype)
         elif kind == 3:
             array = array.reshape(-1)[: choices.below(min(array.size, 65_535) + 1)]
         elif kind == 4:
-            array = array.reshape(choices.of(((-1,), (1, -1), (-1, 1), (1, 1, -1)))) if array.size else array
+            array = (
+                array.reshape(choices.of(((-1,), (1, -1), (-1, 1), (1, 1, -1))))
+                if array.size
+                else array
+            )
         elif kind == 5:
             array = np.concatenate([array, array]) if array.ndim else array
         elif kind == 6:
@@ -172,5 +182,7 @@ def _arrays(content: bytes, choices: Choices) -> bytes:
             array = np.ascontiguousarray(array.T)
         arrays[name] = np.ascontiguousarray(array)
         if choices.below(16) == 1:
-            arrays[choices.of(("exemplars.thumbnails", "score.k", "99.bias", "gate.x", "weights"))] = array
+            arrays[
+                choices.of(("exemplars.thumbnails", "score.k", "99.bias", "gate.x", "weights"))
+            ] = array
     return save(arrays)

@@ -83,9 +83,13 @@ def lied(content: bytes, choices: Choices) -> bytes:
         elif kind == 3:
             entry["dtype"] = choices.of(_DTYPES)
         elif kind == 4:
-            entry["shape"] = [choices.of((0, 1, 3, 12, 32, 2**31, 2**62)) for _ in range(choices.below(4))]
+            entry["shape"] = [
+                choices.of((0, 1, 3, 12, 32, 2**31, 2**62)) for _ in range(choices.below(4))
+            ]
         elif kind == 5:
-            entry["data_offsets"] = [choices.of((0, 1, 96, 100, len(body), 2**40, -1)) for _ in (0, 1)]
+            entry["data_offsets"] = [
+                choices.of((0, 1, 96, 100, len(body), 2**40, -1)) for _ in (0, 1)
+            ]
         elif kind == 6:
             entry[choices.of(("dtype", "shape", "data_offsets", "x"))] = choices.value()
         elif kind == 7:

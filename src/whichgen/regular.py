@@ -17,17 +17,16 @@ def read_regular(path: Path, most: int) -> bytes:
         It is not there, can't be read, is a pipe, a device or a folder, has more than ``most``
         bytes, or no file can have such a name.
     """
+    # A pipe that nobody writes to would keep a plain open waiting.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
-        # A pipe that nobody writes to would keep a plain open waiting.
-        file = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        file = os.open(path, flags)
     except ValueError:  # a NUL, or what the system's encoding does not know
         raise OSError(errno.EINVAL, "no file has such a name", str(path)) from None
     with os.fdopen(file, "rb") as opened:
         status = os.fstat(opened.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
-        content = opened.read(most + 1) if status.st_size <= most else b""
-        # It may have grown meanwhile.
-        if status.st_size > most or len(content) > most:
+        if status.st_size > most:
             raise OSError(errno.EFBIG, f"larger than {most / 2**20:g} MiB", str(path))
-    return content
+        return opened.read(status.st_size)  # and not what was put at its end meanwhile

@@ -13,7 +13,7 @@ from PIL import Image
 
 from whichgen.attribution.model import OriginModel, load_model
 from whichgen.attribution.nearest import Gallery, Neighbour
-from whichgen.attribution.sound import check_answered, check_answers
+from whichgen.attribution.sound import asked, check_width
 from whichgen.data.duplicates import Track, untracked
 from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.load import load_encoder
@@ -114,7 +114,7 @@ class Attributor:
                     f"{model.encoder[part]}, but the encoder at hand has {found[part]}. "
                     "Use the same weights, or fit the model anew."
                 )
-        check_answers(model, sum(encoder.block_dims[b] for b in model.blocks))
+        check_width(model, sum(encoder.block_dims[b] for b in model.blocks))
         self.model = model
         self.encoder = encoder
 
@@ -288,8 +288,7 @@ class Attributor:
     ) -> Iterator[tuple[np.ndarray, float, int, str, tuple[Neighbour, ...] | None]]:
         """Each image's probabilities (origins,), score, decided index, deepest answer, nearest."""
         features = self._features(pixels)
-        probabilities, scores = self.model.answer(features)
-        check_answered(probabilities, scores)
+        probabilities, scores = asked(self.model, features)
         decided = decide(probabilities, scores, self.model.threshold)
         found = self.model.deepest(features, decided)
         neighbours = self.gallery.nearest(features, nearest) if nearest else [None] * len(features)

@@ -239,7 +239,9 @@ def save_model(model: OriginModel, folder: Path) -> Path:
     )
     with replacing(folder / HEAD_FILE) as temporary:
         temporary.write_bytes(content)
-    write_text(folder / DESCRIPTION_FILE, description.model_dump_json(indent=1, exclude_unset=True) + "\n")
+    write_text(
+        folder / DESCRIPTION_FILE, description.model_dump_json(indent=1, exclude_unset=True) + "\n"
+    )
     return folder
 
 

@@ -52,34 +52,40 @@ def cut(joined: np.ndarray, sizes: np.ndarray) -> tuple[bytes, ...]:
     return tuple(content[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True))
 
 
-def check_answers(model: OriginModel, width: int) -> None:
+def check_width(model: OriginModel, width: int) -> None:
     """:class:`ModelFileError` unless the model answers features of so many columns."""
     kept = model.exemplars
-    why = ""
     if kept is not None and kept.features.shape[1] != width:
-        why = f"exemplars of {kept.features.shape[1]} features"
-    else:
-        blank = np.zeros((1, width), dtype=np.float32)
-        try:
-            probabilities, scores = model.answer(blank)
-            model.deepest(blank, np.array([-1]))
-            if probabilities.shape != (1, len(model.origins)) or scores.shape != (1,):
-                why = f"answers of shapes {probabilities.shape} and {scores.shape}"
-        except Exception as error:  # arrays that do not fit raise whatever they come upon
-            why = f"{type(error).__name__}: {error}"
-    if why:
-        raise ModelFileError(
-            f"the model does not fit its encoder, of {width} features ({why}). Copy its folder "
-            "anew, or fit again."
-        )
+        raise _unfit(f"{kept.features.shape[1]} features an exemplar, not {width}")
+    asked(model, np.zeros((2, width), dtype=np.float32))
 
 
-def check_answered(probabilities: np.ndarray, scores: np.ndarray) -> None:
-    """:class:`ModelFileError` if an answer is no number."""
+def asked(model: OriginModel, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """:meth:`OriginModel.answer`, checked: float64 arrays (n, origins) and (n,), and no NaN.
+
+    Raises
+    ------
+    ModelFileError
+        The model's arrays do not fit together.
+    """
+    try:
+        probabilities, scores = model.answer(features)
+    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as e:
+        # Arrays of other shapes than a head's or a score's raise whatever they come upon.
+        raise _unfit(f"{type(e).__name__}: {' '.join(str(e).split())[:200]}") from None
+    n = len(features)
+    if probabilities.shape != (n, len(model.origins)) or scores.shape != (n,):
+        raise _unfit(f"answers of shapes {probabilities.shape} and {scores.shape}")
     if not np.isfinite(probabilities).all() or np.isnan(scores).any():
-        raise ModelFileError(
-            "the model answered NaN. Its arrays are damaged: copy its folder anew, or fit again."
-        )
+        raise _unfit("it answers NaN")
+    return probabilities, scores
+
+
+def _unfit(why: str) -> ModelFileError:
+    return ModelFileError(
+        f"the model's arrays do not fit together or its encoder ({why}). Copy its folder anew, or "
+        "fit again."
+    )
 
 
 def _check_labels(what: str, labels: np.ndarray, n_origins: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.IcoImagePlugin import IcoFile
 
 from whichgen.errors import ImageError
 from whichgen.regular import read_regular
@@ -33,6 +35,10 @@ MAX_BYTES = 2**31
 #: scales the shorter side up to its own would make gigabytes of a line of pixels.
 MAX_RATIO = 200
 
+#: Scans of a JPEG at most. A progressive one has about ten, each of which is a pass over the whole
+#: image, and may cost 75 bytes: a file of 32 MiB could take hours.
+MAX_SCANS = 100
+
 
 def read_bytes(path: Path) -> bytes:
     """The content of an image file, or :class:`ImageError`."""
@@ -50,6 +56,12 @@ def read_bytes(path: Path) -> bytes:
 def image_digest(data: bytes) -> bytes:
     """A 20-byte digest of an image's file content: its identity in the feature store."""
     return hashlib.blake2b(data, digest_size=20).digest()
+
+
+_ICON = b"\0\0\1\0"
+
+# Not those without a length: a 255 that is meant (0), and restarts (D0 to D7) in a scan's data.
+_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")
 
 
 @dataclass(frozen=True)
@@ -101,10 +113,15 @@ def opened(data: bytes, name: str = "image") -> Image.Image:
     Exception
         As :func:`header`, or whatever Pillow raises.
     """
-    image = Image.open(io.BytesIO(data), formats=FORMATS)
-    if isinstance(image, IcoImageFile):
-        # An icon holds whole files, whose size need not be the one that its list of them tells.
-        image.size = image.ico.getimage(image.size).size
+    image: Image.Image
+    if data.startswith(_ICON):
+        # Pillow decodes the pixels of an icon when it is opened. It holds whole files, whose sizes
+        # need not be those that its list of them tells.
+        icon = IcoFile(io.BytesIO(data))
+        image = icon.getimage(icon.entry[0].dim)
+        image.format = "ICO"
+    else:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(
             f"{name}: {image.width} × {image.height} pixels is over the limit of "
@@ -115,7 +132,23 @@ def opened(data: bytes, name: str = "image") -> Image.Image:
             f"{name}: {image.width} × {image.height} pixels: one side is over {MAX_RATIO} times "
             "the other; cut a piece out of it first"
         )
+    if image.format in ("JPEG", "MPO") and (scans := _scans(data)) > MAX_SCANS:
+        raise ImageError(f"{name}: a JPEG of {scans} scans; save it anew")
     return image
+
+
+def _scans(data: bytes) -> int:
+    """How often a JPEG's data begin anew, up to its end; at most one more than allowed."""
+    scans, at = 0, 2
+    while scans <= MAX_SCANS and (marker := _MARKER.search(data, at)):
+        at = marker.end()
+        kind = marker[1]
+        if kind == b"\xd9":  # the end; another file may follow
+            break
+        scans += kind == b"\xda"
+        # A segment tells its length; what it holds, say a thumbnail, is none of this image.
+        at += int.from_bytes(data[at : at + 2], "big")
+    return scans
 
 
 @contextmanager

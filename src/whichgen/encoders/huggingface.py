@@ -15,7 +15,6 @@ import numpy as np
 import torch
 import transformers
 from PIL import Image
-from safetensors import SafetensorError
 
 from whichgen.encoders.encoder import Encoder, build_encoder, pool_tokens
 from whichgen.encoders.straight import straightened
@@ -57,10 +56,10 @@ def load_huggingface(name: str, *, device: str, dtype: str, patches: bool = Fals
     verbosity = _lib.logging.get_verbosity()
     _lib.logging.set_verbosity_error()
     try:
-        config = _lib.AutoConfig.from_pretrained(name)
+        config = _lib.AutoConfig.from_pretrained(name, trust_remote_code=False)
         module, missing = _vision_model(name, config)
         processor = _image_processor(name, config)
-    except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # configs and weights of strangers raise whatever they come upon
         raise EncoderError(_why(name, error)) from error
     finally:
         _lib.logging.set_verbosity(verbosity)
@@ -127,7 +126,12 @@ def _vision_model(name: str, config: Any) -> tuple[Any, set[str]]:
         if config.model_type in _VISION_TOWERS
         else _lib.AutoModel
     )
-    options = {"dtype": torch.float32, "output_loading_info": True}
+    options = {
+        "dtype": torch.float32,
+        "output_loading_info": True,
+        # Code that a checkpoint brings is never run; without this, transformers would ask.
+        "trust_remote_code": False,
+    }
     try:
         module, info = loader.from_pretrained(name, use_safetensors=True, **options)
     except OSError:
@@ -145,7 +149,7 @@ def _vision_model(name: str, config: Any) -> tuple[Any, set[str]]:
 
 def _image_processor(name: str, config: Any) -> Any:
     try:
-        return _lib.AutoImageProcessor.from_pretrained(name, backend="pil")
+        return _lib.AutoImageProcessor.from_pretrained(name, backend="pil", trust_remote_code=False)
     except ValueError:
         # A vision tower saved on its own: transformers maps only the whole model's type.
         if config.model_type not in _CLIP_LIKE:
@@ -166,6 +170,11 @@ def _plain(value: Any) -> Any:
 
 def _why(name: str, error: Exception) -> str:
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if "trust_remote_code" in str(error):
+        return (
+            f"{name} brings code of its own, which whichgen does not run. Choose a checkpoint that "
+            "transformers knows."
+        )
     if Path(name).is_dir():
         files = {p.name for p in Path(name).iterdir()}
         if "pytorch_model.bin" in files and not any(f.endswith(".safetensors") for f in files):
