@@ -123,7 +123,8 @@ def _string(spec: str) -> None:
             name, options = parse_spec(spec)
             require(name == spec.partition(":")[0], "another name")
             require(set(options) <= {"split", "root"}, "an option that there is not")
-            if not os.path.isdir(spec) and "root" not in options:
+            is_folder = os.path.isdir(spec)  # noqa: PTH112 (Path's raises if it is too long)
+            if not is_folder and "root" not in options:
                 DataSource(spec).open(_CACHE)
         except DataError as error:
             require(len(str(error)) < 20_000, "an error of more than 20,000 characters")

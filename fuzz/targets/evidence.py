@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import unicodedata
 from pathlib import Path
@@ -19,6 +20,9 @@ from whichgen.evidence.collect import MOST_FINDINGS, Evidence, collect, contradi
 from whichgen.evidence.iptc import read_xmp
 from whichgen.evidence.parameters import interpret
 
+with contextlib.suppress(ImportError):
+    import c2pa  # noqa: F401 (its native library is loaded now and not within a case)
+
 #: A picture with a signed manifest, which takes a key to make.
 _SIGNED = Path(__file__).parents[1] / "signed.jpg"
 
@@ -28,7 +32,8 @@ TEXT, XMP = b"TEXT", b"XMPP"
 _PACKET = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
     b'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
-    b'xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/" '
+    b'xmlns:xmp="http://ns.adobe.com/xap/1.0/" '
+    b'xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/" '
     b'xmlns:e="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" xmp:CreatorTool="GIMP" '
     b'e:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia">'
     b"<photoshop:Credit>Made with Google AI</photoshop:Credit></rdf:Description></rdf:RDF>"

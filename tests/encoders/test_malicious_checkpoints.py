@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-import whichgen.encoders.huggingface as huggingface
+from whichgen.encoders import huggingface
 from whichgen.encoders.load import load_encoder
 from whichgen.errors import EncoderError
 

@@ -99,7 +99,7 @@ def load_origins(name: str, root: Path) -> BenchmarkOrigins:
 
 def _wrong(error: ValidationError) -> str:
     """The first few things that are wrong, in one line."""
-    told = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}"[:200] for e in error.errors()]
+    told = [f"{'.'.join(map(str, e['loc']))[:80]}: {e['msg'][:200]}" for e in error.errors()]
     return "; ".join(told[:3]) + ("; …" if len(told) > 3 else "")
 
 
