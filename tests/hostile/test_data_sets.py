@@ -211,3 +211,15 @@ def test_a_file_that_changes_while_it_is_read_has_no_features(
     # What the store holds is of the content by which it is found.
     again = extract(samples[:2], encoder, store)
     assert np.array_equal(again.block(0)[0], again.block(0)[1])
+
+
+@pytest.mark.parametrize(
+    "name", ["[/x]", "[bold]", "a\x1b[2J", "\u202egnp", "\\", "[link=x]"]
+)
+def test_names_of_origins_are_shown_as_they_are(image_folder: ImageFolder, name: str) -> None:
+    folder = image_folder({"real": 2, name: 2}, name=f"of {name}")
+    done = CliRunner().invoke(app, ["dataset", "check", str(folder)])
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+    shown = name.replace("\x1b", "\\x1b").replace("\u202e", "\\u202e")
+    assert shown in done.output
+    assert not set(done.output) & set("\x1b\u202e")

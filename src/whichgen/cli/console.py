@@ -56,10 +56,10 @@ def show_table(rows: Sequence[Any], *, title: str = "", whole: Sequence[str] = (
     if not rows:
         return
     whole = whole or tuple(rows[0])[:1]
-    table = Table(title=title or None, title_justify="left")
+    table = Table(title=_harmless(title) or None, title_justify="left")
     for i, column in enumerate(rows[0]):
         table.add_column(
-            str(column),
+            _harmless(str(column)),
             justify="right" if i else "left",
             no_wrap=column in whole,
             overflow="fold",
