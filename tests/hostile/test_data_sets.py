@@ -213,9 +213,7 @@ def test_a_file_that_changes_while_it_is_read_has_no_features(
     assert np.array_equal(again.block(0)[0], again.block(0)[1])
 
 
-@pytest.mark.parametrize(
-    "name", ["[/x]", "[bold]", "a\x1b[2J", "\u202egnp", "\\", "[link=x]"]
-)
+@pytest.mark.parametrize("name", ["[/x]", "[bold]", "a\x1b[2J", "\u202egnp", "\\", "[link=x]"])
 def test_names_of_origins_are_shown_as_they_are(image_folder: ImageFolder, name: str) -> None:
     folder = image_folder({"real": 2, name: 2}, name=f"of {name}")
     done = CliRunner().invoke(app, ["dataset", "check", str(folder)])
