@@ -41,7 +41,9 @@ def png(width: int, height: int, pixels: bytes, *extra: tuple[bytes, bytes]) -> 
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-SMALL = png(8, 8, zlib.compress(bytes(8 * 25)))
+# What Pillow warns of is refused, or read all the same.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning")
+
 #: A hundred million zeros in 100 KB.
 ZEROS = zlib.compress(bytes(100_000_000), 9)
 

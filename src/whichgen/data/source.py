@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from whichgen.data.benchmarks import DEFAULT_ROOT, parse_spec
 from whichgen.data.duplicates import Track, untracked
 from whichgen.data.families import read_families
@@ -15,6 +17,7 @@ from whichgen.data.folder import open_dataset
 from whichgen.data.groups import read_groups
 from whichgen.data.samples import Dataset, limited
 from whichgen.data.split import SplitOptions
+from whichgen.errors import DataError
 
 #: Images a class at most, as in the paper.
 PER_CLASS = 4000
@@ -77,12 +80,21 @@ class DataSource:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> DataSource:
-        """The source that :meth:`as_config` described; other keys are passed over."""
-        known: dict[str, Any] = {f.name: config[f.name] for f in fields(cls) if f.name in config}
-        for name, value in known.items():
-            if isinstance(value, list):  # JSON has no tuples
-                known[name] = tuple(value)
-        return cls(**known)
+        """The source that :meth:`as_config` described; other keys are passed over.
+
+        Raises
+        ------
+        DataError
+            A value is of another type than :meth:`as_config` gives.
+        """
+        known = {f.name: config[f.name] for f in fields(cls) if f.name in config}
+        try:
+            return TypeAdapter(cls).validate_python(known)
+        except ValidationError as error:
+            wrong = ", ".join(str(e["loc"][0]) for e in error.errors() if e["loc"])
+            raise DataError(
+                f"what is recorded of the data can't be read ({wrong}). Name the data with --data."
+            ) from None
 
 
 def absolute(data: str) -> str:
