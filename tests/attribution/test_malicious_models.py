@@ -191,6 +191,8 @@ def test_an_array_that_lacks_is_told(folder: Path, name: str) -> None:
         ("weights", np.zeros(32)),
         ("bias", np.zeros(2)),
         ("bias", np.zeros((3, 3))),
+        ("bias", np.zeros((2, 3))),
+        ("bias", np.zeros((1, 1, 3))),
         ("bias", np.full(3, 1e308)),
         ("score.exemplars", np.zeros((12, 31), np.float32)),
         ("score.exemplars", np.zeros((12, 32), np.float64)),
@@ -208,7 +210,8 @@ def test_a_model_that_can_not_answer_is_told_before_it_is_asked(
     rewrite(folder, change)
     try:
         attributor = Attributor(load_model(folder), encoder)
-        attributor.attribute([Image.effect_noise((40, 40), 90)])
+        for n in (1, 2, 3):
+            attributor.attribute([Image.effect_noise((40, 40), 90)] * n, nearest=2)
     except ModelFileError as error:
         assert "do not fit together" in str(error) or "is damaged" in str(error)
     else:

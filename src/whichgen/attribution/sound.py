@@ -57,7 +57,8 @@ def check_width(model: OriginModel, width: int) -> None:
     kept = model.exemplars
     if kept is not None and kept.features.shape[1] != width:
         raise _unfit(f"{kept.features.shape[1]} features an exemplar, not {width}")
-    asked(model, np.zeros((2, width), dtype=np.float32))
+    for n in (1, 2):  # arrays that fit both fit any number
+        asked(model, np.zeros((n, width), dtype=np.float32))
 
 
 def asked(model: OriginModel, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
