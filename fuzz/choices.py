@@ -35,14 +35,14 @@ class Choices:
 
     def below(self, n: int) -> int:
         """A number of 0…n-1, of at most 65,536."""
-        found = int.from_bytes(self.bytes(1 if n <= 256 else 2), "little")
+        found = int.from_bytes(self.take(1 if n <= 256 else 2), "little")
         return found % n if n else 0
 
     def of(self, items: Sequence[T]) -> T:
         """One of the items."""
         return items[self.below(len(items))]
 
-    def bytes(self, n: int) -> bytes:
+    def take(self, n: int) -> bytes:
         """At most the next n bytes."""
         found = self._data[self._at : self._at + n]
         self._at += n
@@ -50,7 +50,7 @@ class Choices:
 
     def block(self) -> bytes:
         """Up to 255 bytes, whose length comes first."""
-        return self.bytes(self.below(256))
+        return self.take(self.below(256))
 
     def rest(self) -> bytes:
         """All that is left."""
@@ -71,7 +71,7 @@ class Choices:
         """One of :data:`TEXTS`, or what the next bytes spell."""
         if self.below(2):
             return self.of(TEXTS)
-        return self.bytes(self.below(24)).decode("utf-8", errors="surrogateescape")
+        return self.take(self.below(24)).decode("utf-8", errors="surrogateescape")
 
 
 def changed(choices: Choices, data: bytes, most: int = 8) -> bytes:
@@ -79,7 +79,7 @@ def changed(choices: Choices, data: bytes, most: int = 8) -> bytes:
     found = bytearray(data)
     for _ in range(choices.below(most)):
         at = choices.below(min(len(found), 65_535) + 1)
-        new = choices.bytes(1 + choices.below(8))
+        new = choices.take(1 + choices.below(8))
         kind = choices.below(4)
         if kind == 0:
             found[at : at + len(new)] = new

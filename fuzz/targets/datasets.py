@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import os
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from fuzz.choices import Choices, changed
 from fuzz.scratch import emptied, folder
@@ -28,71 +30,63 @@ def seeds() -> list[bytes]:
     return [*found, b"\5mine:split=split1", b"\5GenImage:root=/x", b"\5a:b=c:split=\xff"]
 
 
-def check(data: bytes) -> None:
-    """A valid data set whose files all lie under its root, or a :class:`DataError`."""
-    choices = Choices(data)
-    kind = choices.below(6)
-    spec = f"mine:root={_ROOT}"
-    if kind == 5:
-        _string(choices.rest().decode("utf-8", errors="surrogateescape"))
-        return
-    _written()
-    if kind == 0:
-        spec = f"{choices.of(_NAMES)}:root={_ROOT}"
-    if kind in (0, 1):
-        _change_json(_ROOT / "mine" / "origins.json", choices)
-    else:
-        files = sorted(p for p in _ROOT.rglob("*") if p.is_file())
-        file = choices.of(files)
-        if kind == 2:
-            file.write_bytes(changed(choices, file.read_bytes()))
-        elif kind == 3:
-            file.unlink()
-        else:
-            file.write_bytes(choices.rest())
-    with watched(_ROOT):
-        try:
-            dataset = load_benchmark(spec)
-        except WhichgenError as error:
-            require(isinstance(error, DataError), f"a {type(error).__name__}")
-            require(len(str(error)) < 20_000, "an error of more than 20,000 characters")
-            return
-    origins = {*dataset.known, *dataset.unknown}
-    require(all(s.origin in origins for p in PARTS for s in dataset.part(p)), "a foreign origin")
-    run = Path("output") / dataset.name.replace(":split=", "_").replace(":", "_")
-    require(".." not in run.parts and run.parent == Path("output"), f"results would go to {run}")
-
-
-def _written() -> None:
+@cache
+def _written() -> dict[Path, bytes]:
+    """The files of a data set ``mine``, written once, and what is in them."""
     known, unknown = ("real", "gan"), ("a", "b")
-    parts = {
+    parts: dict[str, Any] = {
         part: tuple(
             Sample(Path(f"/{part}/{o}.png"), o, o)
             for o in (unknown if part.endswith("unknown") else known)
         )
         for part in PARTS
     }
-    if not _ROOT.is_dir() or not _written_before(parts):
-        emptied(_ROOT)
-        write_benchmark(Dataset("mine", known, unknown, **parts), _ROOT, "mine")
-        _kept.clear()
-        _kept.update({p: p.read_bytes() for p in _ROOT.rglob("*") if p.is_file()})
+    emptied(_ROOT)
+    write_benchmark(Dataset("mine", known, unknown, **parts), _ROOT, "mine")
+    return {file: file.read_bytes() for file in sorted(_ROOT.rglob("*")) if file.is_file()}
 
 
-_kept: dict[Path, bytes] = {}
+def check(data: bytes) -> None:
+    """A valid data set whose files all lie under its root, or a :class:`DataError`."""
+    choices = Choices(data)
+    kind = choices.below(6)
+    if kind == 5:
+        _string(choices.rest().decode("utf-8", errors="surrogateescape"))
+        return
+    files = _written()
+    name = choices.of(_NAMES) if kind == 0 else "mine"
+    file = _ROOT / "mine" / "origins.json" if kind < 2 else choices.of(list(files))
+    if kind < 2:
+        file.write_bytes(_changed_json(json.loads(files[file]), choices))
+    elif kind == 2:
+        file.write_bytes(changed(choices, files[file]))
+    elif kind == 3:
+        file.unlink()
+    else:
+        file.write_bytes(choices.rest())
+    try:
+        with watched(_ROOT):
+            _opened(f"{name}:root={_ROOT}")
+    finally:
+        file.write_bytes(files[file])
 
 
-def _written_before(_: object) -> bool:
-    """Puts back what the last case changed; quicker than to write all anew."""
-    for file, content in _kept.items():
-        if not file.is_file() or file.read_bytes() != content:
-            file.write_bytes(content)
-    return bool(_kept)
+def _opened(spec: str) -> None:
+    try:
+        dataset = load_benchmark(spec)
+    except WhichgenError as error:
+        require(isinstance(error, DataError), f"a {type(error).__name__}")
+        require(len(str(error)) < 20_000, "an error of more than 20,000 characters")
+        return
+    origins = {*dataset.known, *dataset.unknown}
+    require(all(s.origin in origins for p in PARTS for s in dataset.part(p)), "a foreign origin")
+    run = Path("output") / dataset.name.replace(":split=", "_").replace(":", "_")
+    require(".." not in run.parts and run.parent == Path("output"), f"results would go to {run}")
 
 
-def _change_json(file: Path, choices: Choices) -> None:
-    value = json.loads(file.read_text())
-    for _ in range(1 + choices.below(4)):
+def _changed_json(value: Any, choices: Choices) -> bytes:
+    """JSON with other values at some places, or with many levels."""
+    for _ in range(choices.below(5)):
         place = value
         while True:
             key = choices.of([*place, *_FIELDS] if isinstance(place, dict) else range(len(place)))
@@ -113,7 +107,7 @@ def _change_json(file: Path, choices: Choices) -> None:
     if choices.below(8) == 1:
         depth = 50 * choices.below(256)
         text = text.replace('"source"', '"source": ' + "[" * depth + "]" * depth + ', "source"', 1)
-    file.write_bytes(text.encode("utf-8", errors="surrogatepass"))
+    return text.encode("utf-8", errors="surrogatepass")
 
 
 def _string(spec: str) -> None:

@@ -125,7 +125,7 @@ def _use() -> None:
 
 def _change(value: Any, choices: Choices) -> None:
     """Other JSON values at some places."""
-    for _ in range(1 + choices.below(3)):
+    for _ in range(choices.below(4)):
         place = value
         while True:
             if isinstance(place, dict):

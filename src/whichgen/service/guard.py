@@ -10,7 +10,6 @@ from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -58,7 +57,26 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, secured)
             return
-        await self._app(scope, self._bounded(receive), secured)
+        seen, started, refused = 0, False, False
+
+        async def answer(message: Message) -> None:
+            nonlocal started
+            started = True
+            if not refused:
+                await secured(message)
+
+        async def bounded() -> Message:
+            nonlocal seen, refused
+            message = await receive()
+            before, seen = seen, seen + len(message.get("body", b""))
+            most = self._settings.limits.request_bytes
+            if before <= most < seen and not started:
+                # Here and not by an exception: an answer may begin while one is under way.
+                refused = True
+                await _problem(413, self._too_large)(scope, receive, secured)
+            return {"type": "http.disconnect"} if seen > most else message
+
+        await self._app(scope, bounded, answer)
 
     def _refusal(self, scope: Scope) -> JSONResponse | None:
         headers = Headers(scope=scope)
@@ -92,20 +110,6 @@ class Guard:
     @property
     def _too_large(self) -> str:
         return f"a request may carry {self._settings.limits.request_bytes / MIB:g} MiB."
-
-    def _bounded(self, receive: Receive) -> Receive:
-        seen = 0
-
-        async def bounded() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > self._settings.limits.request_bytes:
-                # FastAPI makes a 400 of any other error while it reads a body.
-                raise HTTPException(413, self._too_large)
-            return message
-
-        return bounded
 
 
 def _parsed(address: str) -> SplitResult:
