@@ -122,6 +122,7 @@ def _guided(atheris: Any, run: Run, seeds: list[bytes], seed: int) -> None:
 
     flags = [
         *(f"-seed={seed + 1}", f"-max_len={max(_LONGEST, *map(len, seeds))}", "-timeout=60"),
+        f"-artifact_prefix={tempfile.gettempdir()}/whichgen-",
         *("-rss_limit_mb=6000", "-verbosity=0", "-print_final_stats=0", "-detect_leaks=0"),
     ]
     atheris.Setup([sys.argv[0], *flags, str(corpus)], one)

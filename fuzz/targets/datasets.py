@@ -117,7 +117,7 @@ def _string(spec: str) -> None:
             name, options = parse_spec(spec)
             require(name == spec.partition(":")[0], "another name")
             require(set(options) <= {"split", "root"}, "an option that there is not")
-            is_folder = os.path.isdir(spec)  # noqa: PTH112 (Path's raises if it is too long)
+            is_folder = os.path.isdir(Path(spec))  # noqa: PTH112 (Path's raises if it is too long)
             if not is_folder and "root" not in options:
                 DataSource(spec).open(_CACHE)
         except DataError as error:
