@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from PIL import Image
@@ -13,8 +15,7 @@ from fuzz.watch import require, watched
 from whichgen.data import images
 from whichgen.errors import ImageError
 
-#: The limit is lower here, so that a case costs milliseconds where it costs seconds in earnest.
-images.MAX_PIXELS = Image.MAX_IMAGE_PIXELS = 1_000_000
+_PIXELS = 1_000_000
 
 _MODES = {
     "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
@@ -53,8 +54,19 @@ def check(data: bytes) -> None:
         _check(mended(data))
 
 
+@contextmanager
+def few_pixels() -> Iterator[None]:
+    """A lower limit, so that a case costs milliseconds where it costs seconds in earnest."""
+    limits = images.MAX_PIXELS, Image.MAX_IMAGE_PIXELS
+    images.MAX_PIXELS = Image.MAX_IMAGE_PIXELS = _PIXELS
+    try:
+        yield
+    finally:
+        images.MAX_PIXELS, Image.MAX_IMAGE_PIXELS = limits
+
+
 def _check(data: bytes) -> None:
-    with watched():
+    with few_pixels(), watched():
         try:
             image = images.decode(data)
         except ImageError as error:
@@ -63,7 +75,7 @@ def _check(data: bytes) -> None:
         pixels = np.asarray(image)
         require(image.mode == "RGB" and pixels.dtype == np.uint8, f"pixels of {image.mode}")
         require(pixels.shape == (image.height, image.width, 3), f"pixels of {pixels.shape}")
-        require(image.width * image.height <= images.MAX_PIXELS, f"{image.size} is over the limit")
+        require(image.width * image.height <= _PIXELS, f"{image.size} is over the limit")
         head = images.header(data)
         sizes = ((head.width, head.height), (head.height, head.width))
         require(image.size in sizes, f"{image.size}, but its header says {sizes[0]}")
