@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -12,7 +13,7 @@ _SHARED_MEMORY = Path("/dev/shm")
 
 def folder(name: str) -> Path:
     """A new folder, which is removed at the end."""
-    parent = _SHARED_MEMORY if _SHARED_MEMORY.is_dir() else None
+    parent = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else None
     made = Path(tempfile.mkdtemp(prefix=f"whichgen-fuzz-{name}-", dir=parent))
     atexit.register(shutil.rmtree, made, ignore_errors=True)
     return made

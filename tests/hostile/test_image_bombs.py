@@ -302,3 +302,41 @@ def test_pipes_devices_and_loops_are_no_images(tmp_path: Path) -> None:
         with pytest.raises(ImageError, match=f"can't be read .*{why}"):
             read_bytes(tmp_path / name)
     assert [p.name for p in list_images(tmp_path)] == ["holes.png"]
+
+
+def jpeg2000(width: int, height: int, tile: int) -> bytes:
+    """A JPEG 2000 of 16 × 16 pixels whose headers say otherwise."""
+    data = bytearray(saved(Image.new("RGB", (16, 16)), "JPEG2000"))
+    box, stream = data.index(b"ihdr"), data.index(b"\xff\x51")
+    data[box + 4 : box + 12] = struct.pack(">II", height, width)
+    data[stream + 6 : stream + 14] = struct.pack(">II", width, height)
+    data[stream + 22 : stream + 30] = struct.pack(">II", tile, tile)
+    return bytes(data)
+
+
+def avif(width: int, height: int) -> bytes:
+    """An AVIF of 64 × 64 pixels whose header says otherwise."""
+    data = bytearray(saved(Image.new("RGB", (64, 64)), "AVIF"))
+    at = data.index(b"ispe") + 8
+    data[at : at + 8] = struct.pack(">II", width, height)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (jpeg2000(16, 16, 2**31 - 1), "(16, 16)"),
+        (jpeg2000(13_000, 13_000, 16), "damaged"),
+        (jpeg2000(13_000, 13_000, 1), "damaged"),
+        (jpeg2000(60_000, 60_000, 60_000), "178 million"),
+        (jpeg2000(2**32 - 1, 2**32 - 1, 2**32 - 1), "178 million"),
+        (avif(2**31 - 1, 2**31 - 1), "not an image"),
+        (avif(60_000, 60_000), "not an image"),
+    ],
+    ids=range(7),
+)
+def test_giant_tiles_and_items_cost_little(
+    tmp_path: Path, cheap: Callable[..., None], data: bytes, says: str
+) -> None:
+    (tmp_path / "a").write_bytes(data)
+    cheap(tmp_path / "a", says=says, most=50)
