@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from whichgen.encoders import huggingface
 from whichgen.encoders.load import load_encoder
@@ -156,3 +157,43 @@ def test_a_file_of_nonsense_is_one_error(folder: Path, name: str, content: bytes
     with pytest.raises(EncoderError) as caught:
         load_encoder(str(folder), device="cpu")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "model.safetensors"])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_pipes_and_devices_are_not_waited_for(folder: Path, name: str, kind: str) -> None:
+    (folder / name).unlink()
+    if kind == "pipe":
+        os.mkfifo(folder / name)
+    else:
+        (folder / name).symlink_to("/dev/zero")
+    refused(folder, "is no file of weights in this folder")
+
+
+@pytest.mark.parametrize("part", ["../outside.safetensors", "/outside.safetensors", "part.bin"])
+def test_parts_of_weights_lie_in_the_folder(folder: Path, canary: Path, part: str) -> None:
+    whole = folder / "model.safetensors"
+    weights = load_file(whole)
+    whole.rename(folder.parent / "outside.safetensors")
+    torch.save({"x": Bomb(canary)}, folder / "part.bin")
+    index = folder / "model.safetensors.index.json"
+    absolute = part.replace("/outside", f"{folder.parent}/outside") if part[0] == "/" else part
+    index.write_text(json.dumps({"metadata": {}, "weight_map": dict.fromkeys(weights, absolute)}))
+    refused(folder, "is no file of weights in this folder")
+    assert not canary.exists()
+
+
+def test_weights_in_parts_are_loaded(folder: Path) -> None:
+    whole = load_encoder(str(folder), device="cpu")
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").rename(folder / "part.safetensors")
+    index = folder / "model.safetensors.index.json"
+    parts = dict.fromkeys(weights, "part.safetensors")
+    index.write_text(json.dumps({"metadata": {}, "weight_map": parts}))
+    assert load_encoder(str(folder), device="cpu").weights_hash == whole.weights_hash
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"weight_map": 1}', b"[" * 100_000])
+def test_an_index_of_nonsense_is_one_error(folder: Path, content: bytes) -> None:
+    (folder / "model.safetensors.index.json").write_bytes(content)
+    refused(folder, "is not a vision encoder in")

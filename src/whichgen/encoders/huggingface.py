@@ -7,6 +7,7 @@ not depend on whether torchvision is installed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -56,9 +57,12 @@ def load_huggingface(name: str, *, device: str, dtype: str, patches: bool = Fals
     verbosity = _lib.logging.get_verbosity()
     _lib.logging.set_verbosity_error()
     try:
+        _check_folder(Path(name))
         config = _lib.AutoConfig.from_pretrained(name, trust_remote_code=False)
         module, missing = _vision_model(name, config)
         processor = _image_processor(name, config)
+    except EncoderError:
+        raise
     except Exception as error:  # configs and weights of strangers raise whatever they come upon
         raise EncoderError(_why(name, error)) from error
     finally:
@@ -105,6 +109,21 @@ def load_huggingface(name: str, *, device: str, dtype: str, patches: bool = Fals
             f"{name} ({module.config.model_type}) does not give block features from pixels alone "
             f"({error}). Choose a CLIP, SigLIP, DINOv2 or ViT checkpoint."
         ) from error
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuses a folder of which something would be waited for, or be read from elsewhere."""
+    if not folder.is_dir():
+        return
+    odd = [f.name for f in folder.iterdir() if f.exists() and not (f.is_file() or f.is_dir())]
+    index = folder / "model.safetensors.index.json"
+    if index.is_file() and not odd:
+        parts = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        odd = [p for p in parts if Path(p).name != p or not p.endswith(".safetensors")]
+    if odd:
+        raise EncoderError(
+            f"{folder}: {odd[0]!r} is no file of weights in this folder. Copy the checkpoint anew."
+        )
 
 
 def _native_side(settings: Mapping[str, Any]) -> int:
