@@ -232,3 +232,36 @@ def test_what_is_hardly_http_harms_nobody(server: str, sent: bytes) -> None:
     )
     alive = raw(server, b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     assert alive.startswith(b"HTTP/1.1 200") and json.loads(alive.rpartition(b"\r\n\r\n")[2])
+
+
+def test_clients_that_stop_half_way_keep_nobody_waiting(server: str) -> None:
+    place = urlsplit(server)
+    half = (
+        HEAD + b"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 9999\r\n\r\n--x"
+    )
+    talks = [
+        socket.create_connection((place.hostname or "", place.port or 0), timeout=20)
+        for _ in range(100)
+    ]
+    try:
+        for talk, sent in zip(talks, (half, half[:40], b"", b"G") * 25, strict=True):
+            talk.sendall(sent)
+        alive = raw(server, b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert alive.startswith(b"HTTP/1.1 200")
+    finally:
+        for talk in talks:
+            talk.close()
+
+
+def test_a_body_over_the_limit_ends_the_page_or_the_request(service: Start) -> None:
+    client = service(Settings(limits=replace(Settings().limits, request_bytes=10_000)))
+
+    def parts() -> Any:
+        for _ in range(20):
+            yield b"a" * 1000
+
+    for path, known in (("/", 200), ("/static/app.js", 200), ("/health", 200), ("/nothing", 404)):
+        for _ in range(5):
+            found = client.request("GET", path, content=parts())
+            assert found.status_code in (known, 413)
+            assert found.headers["x-content-type-options"] == "nosniff"
