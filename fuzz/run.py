@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from fuzz.choices import Choices, changed
+from fuzz.scratch import remove_all
 
 FINDINGS = Path(__file__).parent / "findings"
 TARGETS = ("annotations", "datasets", "evidence", "http", "images", "models", "store")
@@ -135,6 +136,7 @@ def _finish(run: Run) -> None:
     told = {"target": run.name, "cases": run.cases, "minutes": round(minutes, 1)}
     print(json.dumps({**told, "findings": run.found}), flush=True)
     sys.stderr.flush()
+    remove_all()
     # libFuzzer would go on, and threads of a service wait for one another.
     os._exit(1 if run.found else 0)
 
