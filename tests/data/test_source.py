@@ -92,3 +92,15 @@ def test_a_written_benchmark_is_found_again_from_another_directory(
     config = named.as_config()
     monkeypatch.chdir("/")
     assert DataSource.from_config(config).open(tmp_path / "cache").train == first.train
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        *({}, {"data": 1}, {"data": "x", "fractions": "x"}, {"data": "x", "unknown": [1]}),
+        *({"data": "x", "fractions": [0.5, 0.5]}, {"data": "x", "per_class": "many"}),
+    ],
+)
+def test_a_record_of_another_kind_is_told(config: dict[str, object]) -> None:
+    with pytest.raises(DataError, match=r"can't be read \(.*\)\. Name the data with --data"):
+        DataSource.from_config(config)

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from PIL.ExifTags import IFD, Base
+from PIL.TiffImagePlugin import IFDRational
 
 from whichgen.errors import ImageError
 from whichgen.evidence.bounded import bounded_json, clean
@@ -230,3 +231,39 @@ def test_any_json_is_interpreted_or_passed_over(value: Any, field: str) -> None:
 def test_any_text_is_interpreted_or_passed_over(text: str, before: str) -> None:
     for field in ("Software", "Comment"):
         check(Evidence(tuple(interpret("exif", field, before + text))))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [IFDRational(0, 0), IFDRational(1, 0), IFDRational(-1, 2**31 - 1), (1, 2, 3), b"\xff" * 5000],
+    ids=["0/0", "1/0", "tiny", "several", "bytes"],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_settings_that_are_no_numbers_are_left_out(value: Any) -> None:
+    made = Image.Exif()
+    made[Base.Make], made[Base.Model] = "A", "B"
+    inner = made.get_ifd(IFD.Exif)
+    for tag in (Base.FNumber, Base.ExposureTime, Base.FocalLength, Base.ISOSpeedRatings):
+        inner[tag] = value
+    data = saved("JPEG", exif=made.tobytes())
+    found = collect(data)
+    check(found)
+    assert [f.title for f in found.findings if f.says == "camera"] == ["camera: A B"]
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        xmp("", "<a>" * 200_000),
+        xmp("", "<a>" * 80_000 + "</a>" * 80_000),
+        xmp("", "".join(f'<a b{i}="x"/>' for i in range(100_000))),
+        xmp(" ".join(f'a{i}=""' for i in range(150_000))),
+        b"\xfe\xff" + "<x/>".encode("utf-16-be") * 1000,
+        b"<?xml version='1.0' encoding='x-user-defined'?><x/>",
+    ],
+    ids=["open", "deep", "wide", "attributes", "utf-16", "encoding"],
+)
+def test_xmp_of_any_shape_is_read_or_noted_in_bounded_time(packet: bytes) -> None:
+    start = time.process_time()
+    check(collect(saved("WEBP", xmp=packet)))
+    assert time.process_time() - start < 3

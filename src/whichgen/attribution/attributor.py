@@ -14,6 +14,7 @@ from PIL import Image
 from whichgen.attribution.model import OriginModel, find_model, load_model
 from whichgen.attribution.nearest import Gallery, Neighbour, Neighbourhood
 from whichgen.attribution.signature import required_key, verify
+from whichgen.attribution.sound import asked, check_width
 from whichgen.data.duplicates import Track, untracked
 from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.load import load_encoder
@@ -115,18 +116,20 @@ class Attributor:
     Raises
     ------
     ModelFileError
-        The encoder's weights or preprocessing are not those the model was fitted with.
+        The encoder's weights or preprocessing are not those the model was fitted with, or the
+        model's arrays do not fit its features.
     """
 
     def __init__(self, model: OriginModel, encoder: Encoder) -> None:
         found = encoder.describe()
-        for part in ("weights_hash", "preprocessing", "dtype"):
+        for part in ("weights_hash", "preprocessing", "dtype", "blocks"):
             if found[part] != model.encoder[part]:
                 raise ModelFileError(
                     f"the model was fitted on {model.encoder['name']} with {part} "
                     f"{model.encoder[part]}, but the encoder at hand has {found[part]}. "
                     "Use the same weights, or fit the model anew."
                 )
+        check_width(model, sum(encoder.block_dims[b] for b in model.blocks))
         self.model = model
         self.encoder = encoder
         self._passes = Passes(encoder)
@@ -323,7 +326,7 @@ class Attributor:
     ) -> Iterator[tuple[np.ndarray, float, int, str, tuple[Neighbour, ...] | None]]:
         """Each image's probabilities (origins,), score, decided index, deepest answer, nearest."""
         features = self._features(batch)
-        probabilities, scores = self.model.answer(features)
+        probabilities, scores = asked(self.model, features)
         decided = decide(probabilities, scores, self.model.threshold)
         found = self.model.deepest(features, decided)
         neighbours = (

@@ -73,14 +73,17 @@ def model_card(model: OriginModel, name: str = "PATH/OR/HUB-ID") -> str:
         "",
         "## How it was made",
         "",
-        f"- encoder: `{model.encoder['name']}`, weights {model.encoder['weights_hash']}, "
-        f"{model.encoder['dtype']}, blocks {blocks}; its weights are not in this folder",
+        f"- encoder: {_code(model.encoder['name'])}, weights "
+        f"{_escaped(str(model.encoder['weights_hash']))}, "
+        f"{_escaped(str(model.encoder['dtype']))}, blocks {blocks}; its weights are not in this "
+        "folder",
         f"- head: {model.family}, {model.value:g}; open-set score: {model.score_name}",
         f"- threshold {model.threshold:.6g}: keeps {100 * model.tpr:g} % of known validation "
         "images",
-        f"- data: `{Path(str(config.get('data', ''))).name}`, digest {model.data_hash}",
-        f"- protocol: {config.get('protocol', 'not told')}; seeds: "
-        f"{json.dumps(dict(model.provenance.get('seeds', {})))}",
+        f"- data: {_code(Path(str(config.get('data', ''))).name)}, digest "
+        f"{_escaped(model.data_hash)}",
+        f"- protocol: {_escaped(str(config.get('protocol', 'not told')))}; seeds: "
+        f"{_code(json.dumps(dict(model.provenance.get('seeds', {}))))}",
         *([f"- enrolled since: {', '.join(map(_escaped, enrolled))}"] if enrolled else []),
         f"- whichgen {__version__}",
         "",
@@ -113,6 +116,11 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
 def _family(model: OriginModel, origin: str) -> str:
     family = model.levels.families.get(origin) if model.levels else None
     return f" ({_escaped(family)})" if family else ""
+
+
+def _code(text: str) -> str:
+    """Text as code, in which nothing ends it early."""
+    return f"`{' '.join(text.replace('`', '').split())}`"
 
 
 def _escaped(text: str) -> str:

@@ -16,24 +16,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from whichgen.atomic import replacing, write_text
+from whichgen.attribution.sound import check_calibration, check_exemplars, check_finite, cut
 from whichgen.errors import FitError, ModelFileError
 from whichgen.heads.base import Head
 from whichgen.heads.families import family_of
 from whichgen.openset.answer import answer
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.catalogue import MAX_PROBABILITY, score_family
-from whichgen.openset.hierarchy import Levels, deepest, said_by
+from whichgen.openset.hierarchy import REAL, Levels, deepest, said_by
 from whichgen.openset.threshold import UNKNOWN
+from whichgen.regular import read_regular
 from whichgen.version import __version__
 
 FORMAT = 4
 DESCRIPTION_FILE = "model.json"
 HEAD_FILE = "head.safetensors"
+
+# Bytes of either file at most, so that a stranger's can't take all memory.
+_MOST_DESCRIPTION, _MOST_ARRAYS = 2**26, 2**34
 
 # The open-set score's arrays, beside the head's.
 _SCORE_PREFIX = "score."
@@ -155,15 +160,28 @@ class _Encoder(BaseModel):
 
 
 class _Levels(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     families: dict[str, str]
     synthetic: float | None
     real: float | None
     family: float | None
 
 
+class _Enrolled(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    origin: str
+
+
+class _Provenance(BaseModel):
+    # What else there is is for people to read; this much is asked for.
+    model_config = ConfigDict(extra="allow")
+    config: dict[str, Any] = {}
+    seeds: dict[str, Any] = {}
+    enrolled: list[_Enrolled] = []
+
+
 class _Description(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     format: int
     whichgen: str
     origins: tuple[str, ...]
@@ -173,12 +191,12 @@ class _Description(BaseModel):
     parameter: str
     value: float
     score: str
-    temperature: float
+    temperature: float = Field(gt=0)
     threshold: float
-    tpr: float
+    tpr: float = Field(gt=0, le=1)
     data_hash: str
     metrics: dict[str, Any]
-    provenance: dict[str, Any]
+    provenance: _Provenance
     head_digest: str
     levels: _Levels | None = None
 
@@ -223,13 +241,13 @@ def save_model(
         tpr=model.tpr,
         data_hash=model.data_hash,
         metrics=dict(model.metrics),
-        provenance=dict(model.provenance),
+        provenance=_Provenance(**model.provenance),
         head_digest=_digest(content),
         levels=_Levels(**vars(model.levels)) if model.levels else None,
     )
     with replacing(folder / HEAD_FILE) as temporary:
         temporary.write_bytes(content)
-    text = description.model_dump_json(indent=1) + "\n"
+    text = description.model_dump_json(indent=1, exclude_unset=True) + "\n"
     if before_description:
         before_description({DESCRIPTION_FILE: text.encode()})
     write_text(folder / DESCRIPTION_FILE, text)
@@ -257,9 +275,11 @@ def load_model(path: Path) -> OriginModel:
     """
     folder = find_model(path)
     try:
-        text = (folder / DESCRIPTION_FILE).read_text(encoding="utf-8")
+        text = read_regular(folder / DESCRIPTION_FILE, _MOST_DESCRIPTION).decode()
         version = json.loads(text)["format"]
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise _damaged(folder, f"{DESCRIPTION_FILE} can't be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:  # also of numbers and lists without an end
         raise _damaged(folder, f"{DESCRIPTION_FILE} is cut or changed: {error}") from None
     except (KeyError, TypeError):
         raise _damaged(folder, f"{DESCRIPTION_FILE} does not state a format") from None
@@ -270,12 +290,15 @@ def load_model(path: Path) -> OriginModel:
         )
     try:
         description = _Description.model_validate_json(text)
-        content = (folder / HEAD_FILE).read_bytes()
+        content = read_regular(folder / HEAD_FILE, _MOST_ARRAYS)
         if _digest(content) != description.head_digest:
             raise _damaged(folder, f"{HEAD_FILE} is not what {DESCRIPTION_FILE} says it is")
         family = family_of(description.head)
+        n_origins = len(description.origins)
+        _check_origins(description)
         arrays = load(content)
-        head = family.restore(arrays, len(description.origins), description.value)
+        check_finite(arrays)
+        head = family.restore(arrays, n_origins, description.value)
         score = score_family(description.score).restore(
             {
                 name.removeprefix(_SCORE_PREFIX): array
@@ -283,8 +306,17 @@ def load_model(path: Path) -> OriginModel:
                 if name.startswith(_SCORE_PREFIX)
             }
         )
+        calibration = None
+        if _CALIBRATION[0] in arrays:
+            calibration = arrays[_CALIBRATION[0]], arrays[_CALIBRATION[1]]
+            check_calibration(*calibration, n_origins)
+        exemplars = _exemplars(arrays) if _EXEMPLARS[0] in arrays else None
+        if exemplars is not None:
+            check_exemplars(exemplars, n_origins)
     except FileNotFoundError:
         raise _damaged(folder, f"{HEAD_FILE} is missing") from None
+    except OSError as error:
+        raise _damaged(folder, f"{HEAD_FILE} can't be read ({error.strerror})") from None
     except ValidationError as error:
         wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise _damaged(folder, f"{DESCRIPTION_FILE}: {'; '.join(wrong)}") from None
@@ -292,6 +324,9 @@ def load_model(path: Path) -> OriginModel:
         raise _damaged(folder, f"{HEAD_FILE} has no {error}") from None
     except (SafetensorError, FitError) as error:
         raise _damaged(folder, str(error)) from None
+    except (TypeError, ValueError, IndexError, OverflowError) as error:
+        # Arrays of other types and shapes than a head's or a score's.
+        raise _damaged(folder, f"{HEAD_FILE}: {' '.join(str(error).split())[:200]}") from None
     if not description.blocks or not all(
         0 <= block < description.encoder.blocks for block in description.blocks
     ):
@@ -311,14 +346,12 @@ def load_model(path: Path) -> OriginModel:
         tpr=description.tpr,
         data_hash=description.data_hash,
         metrics=description.metrics,
-        provenance=description.provenance,
+        provenance=description.provenance.model_dump(exclude_unset=True),
         score_name=description.score,
         score=score,
         temperature=description.temperature,
-        calibration=(arrays[_CALIBRATION[0]], arrays[_CALIBRATION[1]])
-        if _CALIBRATION[0] in arrays
-        else None,
-        exemplars=_exemplars(arrays) if _EXEMPLARS[0] in arrays else None,
+        calibration=calibration,
+        exemplars=exemplars,
         levels=Levels(**description.levels.model_dump()) if description.levels else None,
     )
 
@@ -327,11 +360,16 @@ def _exemplars(arrays: Mapping[str, np.ndarray]) -> Exemplars:
     features, labels, held_out = (arrays[name] for name in _EXEMPLARS)
     if _THUMBNAILS[0] not in arrays:
         return Exemplars(features, labels, held_out)
-    joined, sizes = (arrays[name] for name in _THUMBNAILS)
-    ends = np.cumsum(sizes).tolist()
-    content = joined.tobytes()
-    thumbnails = tuple(content[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True))
-    return Exemplars(features, labels, held_out, thumbnails)
+    return Exemplars(features, labels, held_out, cut(*(arrays[name] for name in _THUMBNAILS)))
+
+
+def _check_origins(description: _Description) -> None:
+    origins = description.origins
+    if len(set(origins)) < max(2, len(origins)) or UNKNOWN in origins:
+        raise FitError(f"{len(origins)} origins, of which two at least must be known by their name")
+    families = description.levels.families if description.levels else dict.fromkeys(origins, "")
+    if lost := set(origins) - families.keys() - {REAL}:
+        raise FitError(f"{sorted(lost)[0]!r} has no family")
 
 
 def _digest(content: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -28,6 +29,9 @@ err = Console(stderr=True)
 #: The exit status of a program that Ctrl-C stopped.
 _INTERRUPTED = 130
 
+# Control characters but tab and line feed, and those that turn the direction of writing round.
+_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
 
 def track(
     items: Iterable[Any], *, description: str = "", total: int | None = None
@@ -52,32 +56,37 @@ def show_table(rows: Sequence[Any], *, title: str = "", whole: Sequence[str] = (
     if not rows:
         return
     whole = whole or tuple(rows[0])[:1]
-    table = Table(title=title or None, title_justify="left")
+    table = Table(title=_harmless(title) or None, title_justify="left")
     for i, column in enumerate(rows[0]):
         table.add_column(
-            str(column),
+            _harmless(str(column)),
             justify="right" if i else "left",
             no_wrap=column in whole,
             overflow="fold",
         )
     for row in rows:
-        table.add_row(*(escape(str(row.get(column, ""))) for column in rows[0]))
+        table.add_row(*(_harmless(str(row.get(column, ""))) for column in rows[0]))
     out.print(table)
+
+
+def _harmless(text: str) -> str:
+    """Text as rich prints it, in which no name of a file steers the terminal."""
+    return escape(_STEERING.sub(lambda found: ascii(found[0])[1:-1], text))
 
 
 def say(text: str) -> None:
     """One line of information on standard error."""
-    err.print(escape(text), highlight=False, soft_wrap=True)
+    err.print(_harmless(text), highlight=False, soft_wrap=True)
 
 
 def warn(text: str) -> None:
     """One line that must be seen."""
-    err.print(f"[bold yellow]{escape(text)}[/]", highlight=False, soft_wrap=True)
+    err.print(f"[bold yellow]{_harmless(text)}[/]", highlight=False, soft_wrap=True)
 
 
 def fail(text: str) -> None:
     """One error message."""
-    err.print(f"[bold red]error:[/] {escape(text)}", highlight=False, soft_wrap=True)
+    err.print(f"[bold red]error:[/] {_harmless(text)}", highlight=False, soft_wrap=True)
 
 
 @contextmanager

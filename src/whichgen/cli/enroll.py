@@ -56,6 +56,8 @@ def enroll(
 
     found = find_model(model)
     run_folder = found.parent if found.name == "model" else found
+    if not output_dir and Path(name).name != name:
+        raise DataError(f"{name!r} can't be part of a folder's name; name the folder with -o.")
     folder = output_dir or run_folder.with_name(f"{run_folder.name}+{name}")
     if (folder / "model" / DESCRIPTION_FILE).is_file() and not force:
         raise DataError(f"{folder} holds a model. Choose another folder with -o, or add --force.")

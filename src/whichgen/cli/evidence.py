@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from whichgen.cli.attribute import find_images
 from whichgen.cli.console import fail, guarded, say, show_table
@@ -71,7 +70,7 @@ def _show(name: str, found: Evidence) -> None:
             }
             for finding in found.findings
         ],
-        title=escape(name),
+        title=name,
         whole=("found in", "says"),
     )
     for note in found.notes:

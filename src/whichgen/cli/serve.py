@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -95,7 +96,8 @@ def serve(
         )
         say(f"whichgen is on http://{_authority(host, listener)}/ – Ctrl-C stops it.")
         # uvicorn stops in order on Ctrl-C or SIGTERM, and passes them on only then.
-        signal.signal(signal.SIGTERM, lambda *_: None)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, lambda *_: None)
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
     say("The service has stopped; what was accepted is answered.")

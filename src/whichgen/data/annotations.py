@@ -7,15 +7,23 @@ counted from 0 or, where every label allows it, on from the last known one.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from whichgen.atomic import write_text
 from whichgen.data.samples import Sample
 from whichgen.errors import DataError
+from whichgen.regular import read_regular
 
 #: So many images of a file are looked for before its paths count as relative to the first base.
 _PROBED = 20
+
+#: Bytes of a file at most; a million lines are a tenth of it.
+_MOST_BYTES = 2**30
+
+#: Digits of an index at most: Python refuses to read numbers of thousands.
+_MOST_DIGITS = 9
 
 
 def read_annotations(
@@ -45,7 +53,7 @@ def read_annotations(
         The file is missing, a line has no tab, or a label is out of range.
     """
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = read_regular(file, _MOST_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
         raise DataError(
             f"annotation file {file} does not exist. Make it with `whichgen dataset split`, "
@@ -67,7 +75,7 @@ def read_annotations(
                 "Separate path and label by one tab."
             )
         rows.append((number, path, label if label in origins else label.strip()))
-    indices = [int(label) for _, _, label in rows if label.isdecimal() and label not in origins]
+    indices = [int(label) for _, _, label in rows if _is_index(label) and label not in origins]
     offset = first_index if indices and min(indices) >= first_index else 0
     base = _base([path for _, path, _ in rows[:_PROBED]], bases)
     return tuple(
@@ -101,17 +109,21 @@ def _is_utf8(path: str) -> bool:
 def _origin(label: str, origins: Sequence[str], offset: int, where: str) -> str:
     if label in origins:
         return label
-    if label.isdecimal() and 0 <= int(label) - offset < len(origins):
+    if _is_index(label) and 0 <= int(label) - offset < len(origins):
         return origins[int(label) - offset]
     raise DataError(
-        f"{where}: label {label!r} is out of range. Allowed here: {offset} to "
+        f"{where}: label {label[:120]!r} is out of range. Allowed here: {offset} to "
         f"{offset + len(origins) - 1}, or a name of {', '.join(origins)}."
     )
+
+
+def _is_index(label: str) -> bool:
+    return label.isdecimal() and len(label) <= _MOST_DIGITS
 
 
 def _base(paths: Sequence[str], bases: Sequence[Path]) -> Path:
     for path in paths:
         for base in bases:
-            if (base / path).exists():
+            if os.path.exists(base / path):  # noqa: PTH110 (Path's raises if a name is too long)
                 return base
     return bases[0] if bases else Path()

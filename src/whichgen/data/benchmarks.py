@@ -8,18 +8,21 @@ of its own (``<root>/<name>/origins.json``), so that it is named in the same way
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from whichgen.atomic import write_text
 from whichgen.data.annotations import read_annotations, write_annotations
 from whichgen.data.groups import read_groups, write_groups
 from whichgen.data.samples import PARTS, Dataset, Sample
 from whichgen.errors import DataError
+from whichgen.regular import read_regular
 
 #: Where the first implementation looks for data, relative to the working directory.
 DEFAULT_ROOT = Path("dataset")
@@ -29,6 +32,20 @@ _UNKNOWN_FILES = ("{split}_{part}_out_all.txt", "{split}_{part}_out.txt", "{part
 
 
 _GROUPS_FILE = "groups.tsv"
+
+#: Bytes of an origin list at most.
+_MOST_BYTES = 2**24
+
+
+def _of_one_level(name: str) -> str:
+    """A name that is part of a path, so that a stranger's list leads nowhere but into its root."""
+    # Files in it are called after a split, with a few letters more.
+    if name in ("", ".", "..") or any(c in name for c in "/\\\0") or len(name.encode()) > 200:
+        raise ValueError(f"{name[:80]!r} can't be the name of a folder in another")
+    return name
+
+
+_FolderName = Annotated[str, AfterValidator(_of_one_level)]
 
 
 class SplitOrigins(BaseModel):
@@ -43,10 +60,10 @@ class BenchmarkOrigins(BaseModel):
     """One origin-list file: a benchmark and its splits."""
 
     model_config = ConfigDict(extra="forbid")
-    name: str
-    folder: str
+    name: _FolderName
+    folder: _FolderName
     source: str = ""
-    splits: dict[str, SplitOrigins]
+    splits: Annotated[dict[_FolderName, SplitOrigins], Field(min_length=1)]
 
 
 def benchmark_names() -> list[str]:
@@ -59,20 +76,31 @@ def load_origins(name: str, root: Path) -> BenchmarkOrigins:
     """The origin lists of a benchmark, or of what ``dataset split`` wrote in ``root``."""
     own = root / name / "origins.json"
     shipped = {n.lower(): n for n in benchmark_names()}
-    if own.is_file():
-        text, where = own.read_text(encoding="utf-8"), str(own)
+    content: str | bytes
+    if os.path.exists(own):  # noqa: PTH110 (Path's raises if a name is too long)
+        where = str(own)
+        try:
+            content = read_regular(own, _MOST_BYTES)
+        except OSError as error:
+            raise DataError(f"origin list {own} can't be read ({error.strerror}).") from None
     elif name.lower() in shipped:
         where = f"origins/{shipped[name.lower()]}.json"
-        text = (files("whichgen.data") / where).read_text(encoding="utf-8")
+        content = (files("whichgen.data") / where).read_text(encoding="utf-8")
     else:
         raise DataError(
             f"data set {name!r} is neither a folder, nor one of {', '.join(benchmark_names())}, "
             f"nor does {own} exist. Check the spelling, or give its folder with `{name}:root=…`."
         )
     try:
-        return BenchmarkOrigins.model_validate_json(text)
+        return BenchmarkOrigins.model_validate_json(content)
     except ValidationError as error:
-        raise DataError(f"{where} is not an origin list: {error}") from None
+        raise DataError(f"{where} is not an origin list: {_wrong(error)}") from None
+
+
+def _wrong(error: ValidationError) -> str:
+    """The first few things that are wrong, in one line."""
+    told = [f"{'.'.join(map(str, e['loc']))[:80]}: {e['msg'][:200]}" for e in error.errors()]
+    return "; ".join(told[:3]) + ("; …" if len(told) > 3 else "")
 
 
 def parse_spec(spec: str) -> tuple[str, dict[str, str]]:
@@ -157,7 +185,21 @@ def write_benchmark(dataset: Dataset, root: Path, name: str, split: str = "split
     """Writes a data set in the annotation layout, with ``origins.json`` and the images' groups.
 
     Returns its folder.
+
+    Raises
+    ------
+    DataError
+        The name, or the split's, can't be a folder's.
     """
+    groups = {"all": dataset.unknown, **dataset.unknown_groups}
+    try:
+        lists = BenchmarkOrigins(
+            name=name,
+            folder=name,
+            splits={split: SplitOrigins(known=dataset.known, unknown=groups)},
+        )
+    except ValidationError as error:
+        raise DataError(f"the data set can't be called so: {_wrong(error)}") from None
     folder = root / name
     groups_of = {str(s.path.absolute()): s.group for part in PARTS for s in dataset.part(part)}
     if any(groups_of.values()):
@@ -170,11 +212,5 @@ def write_benchmark(dataset: Dataset, root: Path, name: str, split: str = "split
         suffix = "_out_all" if part.endswith("_unknown") else ""
         annotations = folder / f"{split}_{base}" / "annotations"
         write_annotations(annotations / f"{split}_{base}{suffix}.txt", samples)
-    groups = {"all": dataset.unknown, **dataset.unknown_groups}
-    lists = BenchmarkOrigins(
-        name=name,
-        folder=name,
-        splits={split: SplitOrigins(known=dataset.known, unknown=groups)},
-    )
     write_text(folder / "origins.json", lists.model_dump_json(indent=1) + "\n")
     return folder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,9 +11,8 @@ from typing import Any
 import faiss
 import imagehash
 import numpy as np
-from PIL import Image
 
-from whichgen.data.images import decode, image_digest, read_bytes
+from whichgen.data.images import decode, image_digest, opened, read_bytes
 from whichgen.errors import ImageError
 
 #: Perceptual hashes of 64 bits that differ in at most this many are taken for the same picture.
@@ -53,7 +51,7 @@ def fingerprint_image(path: Path) -> Fingerprint:
         image = decode(data, str(path))
     except ImageError as error:
         return Fingerprint(path, error=str(error))
-    with Image.open(io.BytesIO(data)) as header:
+    with opened(data) as header:
         form, mode = header.format or "", header.mode
     bits = imagehash.phash(image).hash
     return Fingerprint(

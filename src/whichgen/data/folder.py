@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def open_dataset(
         :func:`~whichgen.data.benchmarks.load_benchmark`.
     """
     folder = Path(spec)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112 (Path's raises if a name is too long)
         if "/" in spec.partition(":")[0]:
             raise DataError(f"{spec} does not exist. Give a folder with one sub-folder an origin.")
         if options.unknown or options.groups is not None:

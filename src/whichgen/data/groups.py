@@ -9,6 +9,10 @@ from pathlib import Path
 
 from whichgen.atomic import write_text
 from whichgen.errors import DataError
+from whichgen.regular import read_regular
+
+#: Bytes of a file at most.
+_MOST_BYTES = 2**30
 
 
 def read_groups(file: Path, column: str | None = None) -> dict[str, str]:
@@ -22,9 +26,10 @@ def read_groups(file: Path, column: str | None = None) -> dict[str, str]:
         The column of the group; ``None``: ``group``, ``content``, or else the last one.
     """
     try:
-        with file.open(newline="", encoding="utf-8") as handle:
-            delimiter = "," if file.suffix.lower() == ".csv" else "\t"
-            rows = list(csv.DictReader(handle, delimiter=delimiter))
+        text = io.StringIO(read_regular(file, _MOST_BYTES).decode(), newline="")
+        delimiter = "," if file.suffix.lower() == ".csv" else "\t"
+        # Of a line that is too short what it lacks is empty.
+        rows = list(csv.DictReader(text, delimiter=delimiter, restval=""))
     except FileNotFoundError:
         raise DataError(f"groups file {file} does not exist.") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:

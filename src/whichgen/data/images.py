@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.IcoImagePlugin import IcoFile
 
 from whichgen.errors import ImageError
+from whichgen.regular import read_regular
 
 #: Formats that are read, as Pillow names them. What else Pillow knows is rare, or starts a program
 #: (EPS).
@@ -25,11 +28,22 @@ FORMATS = (
 #: It is where Pillow draws its own line, too.
 MAX_PIXELS = 178_956_970
 
+#: Files of more bytes are refused: so many pixels of 64 bits are less.
+MAX_BYTES = 2**31
+
+#: Images whose longer side is more than so many times the shorter one are refused: an encoder that
+#: scales the shorter side up to its own would make gigabytes of a line of pixels.
+MAX_RATIO = 200
+
+#: Scans of a JPEG at most. A progressive one has about ten, each of which is a pass over the whole
+#: image, and may cost 75 bytes: a file of 32 MiB could take hours.
+MAX_SCANS = 100
+
 
 def read_bytes(path: Path) -> bytes:
     """The content of an image file, or :class:`ImageError`."""
     try:
-        data = path.read_bytes()
+        data = read_regular(path, MAX_BYTES)
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file") from None
     except OSError as error:
@@ -42,6 +56,12 @@ def read_bytes(path: Path) -> bytes:
 def image_digest(data: bytes) -> bytes:
     """A 20-byte digest of an image's file content: its identity in the feature store."""
     return hashlib.blake2b(data, digest_size=20).digest()
+
+
+_ICON = b"\0\0\1\0"
+
+# Not those without a length: a 255 that is meant (0), and restarts (D0 to D7) in a scan's data.
+_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")
 
 
 @dataclass(frozen=True)
@@ -59,10 +79,11 @@ def header(data: bytes, name: str = "image") -> Header:
     Raises
     ------
     ImageError
-        Not an image, or of more than :data:`MAX_PIXELS` pixels.
+        Not an image, of more than :data:`MAX_PIXELS` pixels, or of sides more unlike than
+        :data:`MAX_RATIO`.
     """
     with _errors_of(name):
-        image = _opened(data, name)
+        image = opened(data, name)
         return Header(str(image.format), image.width, image.height)
 
 
@@ -76,23 +97,58 @@ def decode(data: bytes, name: str = "image") -> Image.Image:
     Raises
     ------
     ImageError
-        Not an image, truncated, or of more than :data:`MAX_PIXELS` pixels.
+        As :func:`header`, or it is truncated.
     """
     with _errors_of(name):
-        image = _opened(data, name)
+        image = opened(data, name)
         image.load()
         return to_rgb(_upright(image))
 
 
-def _opened(data: bytes, name: str) -> Image.Image:
-    # Open reads the header alone: the limit is checked before any pixel is decoded.
-    image = Image.open(io.BytesIO(data), formats=FORMATS)
+def opened(data: bytes, name: str = "image") -> Image.Image:
+    """An image file of which the header is read, checked, and no pixel decoded.
+
+    Raises
+    ------
+    Exception
+        As :func:`header`, or whatever Pillow raises.
+    """
+    image: Image.Image
+    if data.startswith(_ICON):
+        # Pillow decodes the pixels of an icon when it is opened. It holds whole files, whose sizes
+        # need not be those that its list of them tells.
+        icon = IcoFile(io.BytesIO(data))
+        image = icon.getimage(icon.entry[0].dim)
+        image.format = "ICO"
+    else:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(
             f"{name}: {image.width} × {image.height} pixels is over the limit of "
             f"{MAX_PIXELS // 10**6} million; make it smaller first"
         )
+    if max(image.size) > MAX_RATIO * min(image.size):
+        raise ImageError(
+            f"{name}: {image.width} × {image.height} pixels: one side is over {MAX_RATIO} times "
+            "the other; cut a piece out of it first"
+        )
+    if image.format in ("JPEG", "MPO") and (scans := _scans(data)) > MAX_SCANS:
+        raise ImageError(f"{name}: a JPEG of {scans} scans; save it anew")
     return image
+
+
+def _scans(data: bytes) -> int:
+    """How often a JPEG's data begin anew, up to its end; at most one more than allowed."""
+    scans, at = 0, 2
+    while scans <= MAX_SCANS and (marker := _MARKER.search(data, at)):
+        at = marker.end()
+        kind = marker[1]
+        if kind == b"\xd9":  # the end; another file may follow
+            break
+        scans += kind == b"\xda"
+        # A segment tells its length; what it holds, say a thumbnail, is none of this image.
+        at += int.from_bytes(data[at : at + 2], "big")
+    return scans
 
 
 @contextmanager
@@ -165,5 +221,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 def _grey_to_rgb(image: Image.Image, top: float) -> Image.Image:
     # Pillow clips what is over 255; a 16-bit image would come out white.
-    values = np.asarray(image, dtype=np.float64) * (255.0 / top)
-    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8)).convert("RGB")
+    values = np.array(image, dtype=np.float64)
+    values *= 255.0 / top  # in place: of the largest image this is more than a gigabyte
+    np.clip(np.rint(values, out=values), 0, 255, out=values)
+    return Image.fromarray(values.astype(np.uint8)).convert("RGB")

@@ -105,7 +105,7 @@ class Dataset:
 
 def natural_key(text: str) -> list[int | str]:
     """Sort key under which ``img2`` comes before ``img10``."""
-    return [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", text)]
+    return [int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", text)]
 
 
 def list_images(folder: Path) -> list[Path]:

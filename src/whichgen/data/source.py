@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from whichgen.data.benchmarks import DEFAULT_ROOT, parse_spec
 from whichgen.data.duplicates import Track, untracked
@@ -14,6 +17,7 @@ from whichgen.data.folder import open_dataset
 from whichgen.data.groups import read_groups
 from whichgen.data.samples import Dataset, limited
 from whichgen.data.split import SplitOptions
+from whichgen.errors import DataError
 
 #: Images a class at most, as in the paper.
 PER_CLASS = 4000
@@ -76,17 +80,26 @@ class DataSource:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> DataSource:
-        """The source that :meth:`as_config` described; other keys are passed over."""
-        known: dict[str, Any] = {f.name: config[f.name] for f in fields(cls) if f.name in config}
-        for name, value in known.items():
-            if isinstance(value, list):  # JSON has no tuples
-                known[name] = tuple(value)
-        return cls(**known)
+        """The source that :meth:`as_config` described; other keys are passed over.
+
+        Raises
+        ------
+        DataError
+            A value is of another type than :meth:`as_config` gives.
+        """
+        known = {f.name: config[f.name] for f in fields(cls) if f.name in config}
+        try:
+            return TypeAdapter(cls).validate_python(known)
+        except ValidationError as error:
+            wrong = ", ".join(str(e["loc"][0]) for e in error.errors() if e["loc"])
+            raise DataError(
+                f"what is recorded of the data can't be read ({wrong}). Name the data with --data."
+            ) from None
 
 
 def absolute(data: str) -> str:
     """A folder or a data-set string, as it is called from any working directory."""
-    if Path(data).is_dir():
+    if os.path.isdir(data):  # noqa: PTH112 (Path's raises if a name is too long)
         return str(Path(data).resolve())
     name, options = parse_spec(data)
     root = Path(options.pop("root", DEFAULT_ROOT)).resolve()

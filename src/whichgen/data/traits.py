@@ -6,17 +6,15 @@ origins are told apart by them alone.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from whichgen.data.duplicates import Track, untracked
-from whichgen.data.images import decode, read_bytes
+from whichgen.data.images import decode, opened, read_bytes
 from whichgen.errors import ImageError
 
 #: Formats and modes as Pillow names them; whatever else there is counts as ``other``.
@@ -85,7 +83,7 @@ def file_traits(path: Path) -> np.ndarray:
     """
     data = read_bytes(path)
     pixels = np.asarray(decode(data, str(path))).reshape(-1, 3)
-    with Image.open(io.BytesIO(data)) as header:
+    with opened(data) as header:
         if header.format == "PNG":
             header.load()  # what stands behind the pixels is read with them
         width, height = header.size

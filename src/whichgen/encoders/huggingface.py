@@ -7,6 +7,7 @@ not depend on whether torchvision is installed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ import numpy as np
 import torch
 import transformers
 from PIL import Image
-from safetensors import SafetensorError
 
 from whichgen.encoders.encoder import Encoder, build_encoder, pool_tokens
 from whichgen.encoders.straight import straightened
@@ -57,10 +57,13 @@ def load_huggingface(name: str, *, device: str, dtype: str, patches: bool = Fals
     verbosity = _lib.logging.get_verbosity()
     _lib.logging.set_verbosity_error()
     try:
-        config = _lib.AutoConfig.from_pretrained(name)
+        _check_folder(Path(name))
+        config = _lib.AutoConfig.from_pretrained(name, trust_remote_code=False)
         module, missing = _vision_model(name, config)
         processor = _image_processor(name, config)
-    except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as error:
+    except EncoderError:
+        raise
+    except Exception as error:  # configs and weights of strangers raise whatever they come upon
         raise EncoderError(_why(name, error)) from error
     finally:
         _lib.logging.set_verbosity(verbosity)
@@ -108,6 +111,21 @@ def load_huggingface(name: str, *, device: str, dtype: str, patches: bool = Fals
         ) from error
 
 
+def _check_folder(folder: Path) -> None:
+    """Refuses a folder of which something would be waited for, or be read from elsewhere."""
+    if not folder.is_dir():
+        return
+    odd = [f.name for f in folder.iterdir() if f.exists() and not (f.is_file() or f.is_dir())]
+    index = folder / "model.safetensors.index.json"
+    if index.is_file() and not odd:
+        parts = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        odd = [p for p in parts if Path(p).name != p or not p.endswith(".safetensors")]
+    if odd:
+        raise EncoderError(
+            f"{folder}: {odd[0]!r} is no file of weights in this folder. Copy the checkpoint anew."
+        )
+
+
 def _native_side(settings: Mapping[str, Any]) -> int:
     """The side of a square image that a processor of these settings does not resize."""
     step = "size" if settings.get("do_resize") else "crop_size"
@@ -127,7 +145,12 @@ def _vision_model(name: str, config: Any) -> tuple[Any, set[str]]:
         if config.model_type in _VISION_TOWERS
         else _lib.AutoModel
     )
-    options = {"dtype": torch.float32, "output_loading_info": True}
+    options = {
+        "dtype": torch.float32,
+        "output_loading_info": True,
+        # Code that a checkpoint brings is never run; without this, transformers would ask.
+        "trust_remote_code": False,
+    }
     try:
         module, info = loader.from_pretrained(name, use_safetensors=True, **options)
     except OSError:
@@ -145,7 +168,7 @@ def _vision_model(name: str, config: Any) -> tuple[Any, set[str]]:
 
 def _image_processor(name: str, config: Any) -> Any:
     try:
-        return _lib.AutoImageProcessor.from_pretrained(name, backend="pil")
+        return _lib.AutoImageProcessor.from_pretrained(name, backend="pil", trust_remote_code=False)
     except ValueError:
         # A vision tower saved on its own: transformers maps only the whole model's type.
         if config.model_type not in _CLIP_LIKE:
@@ -166,6 +189,11 @@ def _plain(value: Any) -> Any:
 
 def _why(name: str, error: Exception) -> str:
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if "trust_remote_code" in str(error):
+        return (
+            f"{name} brings code of its own, which whichgen does not run. Choose a checkpoint that "
+            "transformers knows."
+        )
     if Path(name).is_dir():
         files = {p.name for p in Path(name).iterdir()}
         if "pytorch_model.bin" in files and not any(f.endswith(".safetensors") for f in files):

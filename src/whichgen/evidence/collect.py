@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping
 
 from PIL import Image
 
-from whichgen.data.images import FORMATS, header
+from whichgen.data.images import header, opened
 from whichgen.evidence.bounded import clean
 from whichgen.evidence.contradict import contradictions
 from whichgen.evidence.credentials import read_credentials
@@ -44,7 +43,7 @@ def collect(data: bytes, name: str = "image") -> Evidence:
         It is no image (see :func:`whichgen.data.images.header`).
     """
     header(data, name)
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with opened(data, name) as image:
         # Cameras' files of several pictures (MPO) are JPEG to everyone but Pillow.
         mime = Image.MIME.get("JPEG" if image.format == "MPO" else image.format or "", "")
         return _joined(

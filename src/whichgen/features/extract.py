@@ -167,7 +167,10 @@ def _prepare(
     key: bytes, path: Path, perturbation: Perturbation | None, encoder: Encoder
 ) -> tuple[bytes, Path, np.ndarray | ImageError]:
     try:
-        image = decode(read_bytes(path), str(path))
+        data = read_bytes(path)
+        if feature_key(image_digest(data), str(perturbation or "")) != key:
+            raise ImageError(f"{path}: changed while it was read")
+        image = decode(data, str(path))
     except ImageError as error:
         return key, path, error
     return key, path, encoder.preprocess(perturbation(image) if perturbation else image)

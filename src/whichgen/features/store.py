@@ -149,7 +149,12 @@ class FeatureStore:
 
     def _register(self, path: Path) -> None:
         """Takes in one segment; ValueError or SafetensorError if it is not one of this store."""
+        if not path.is_file():
+            raise ValueError(f"{path}: not a regular file")
         with safe_open(path, framework="np") as file:  # checks that the file is whole
+            kind = file.get_slice("keys")
+            if kind.get_dtype() != "U8" or kind.get_shape()[1:] != [KEY_BYTES]:
+                raise ValueError(f"{path}: keys are not of {KEY_BYTES} bytes")
             keys = file.get_tensor("keys")
         with path.open("rb") as raw:
             size = int.from_bytes(raw.read(8), "little")
@@ -160,8 +165,6 @@ class FeatureStore:
             if array.get("dtype") != "F32" or array.get("shape") != [len(keys), dim]:
                 raise ValueError(f"{path}: no {_block_name(b)} of {len(keys)} × {dim} floats")
             offsets.append(8 + size + array["data_offsets"][0])
-        if keys.dtype != np.uint8 or keys.shape != (len(keys), KEY_BYTES):
-            raise ValueError(f"{path}: keys are not of {KEY_BYTES} bytes")
         number = len(self._segments)
         self._segments.append(_Segment(path, len(keys), tuple(offsets)))
         for row, key in enumerate(keys):

@@ -166,5 +166,14 @@ class KNearestNeighbours:
         return KnnHead(normalised(features), labels.astype(np.int64), n_origins, int(value))
 
     def restore(self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float) -> KnnHead:
-        """The head of these exemplars."""
+        """The head of these exemplars.
+
+        Raises
+        ------
+        FitError
+            There is not a label for each, or k is over their number.
+        """
+        n = len(tensors["exemplars"])
+        if tensors["labels"].shape != (n,) or not 1 <= value <= n:
+            raise FitError(f"{n} exemplars, {len(tensors['labels'])} labels and k = {value:g}.")
         return KnnHead(tensors["exemplars"], tensors["labels"], n_origins, int(value))

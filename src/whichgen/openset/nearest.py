@@ -71,5 +71,8 @@ class DeepNearestNeighbours:
         return NearestScore(normalised(features), min(self.k, len(features)))
 
     def restore(self, tensors: Mapping[str, np.ndarray]) -> NearestScore:
-        """The score of these exemplars."""
-        return NearestScore(tensors["exemplars"], tensors["k"].item())
+        """The score of these exemplars; :class:`FitError` if k is not in 1…n."""
+        k = tensors["k"].item()
+        if not 1 <= k <= len(tensors["exemplars"]):
+            raise FitError(f"the {k}th nearest of {len(tensors['exemplars'])} exemplars.")
+        return NearestScore(tensors["exemplars"], k)

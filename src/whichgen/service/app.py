@@ -102,6 +102,8 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
         # Their pages come from a CDN; the schema is at /openapi.json.
         docs_url=None,
         redoc_url=None,
+        # A redirect would repeat what was asked, and fails at a query that is no text.
+        redirect_slashes=False,
     )
     app.state.described = describe(attributor.model, settings, model_digest(attributor.model))
     app.add_middleware(Guard, settings=settings)

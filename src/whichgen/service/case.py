@@ -83,7 +83,7 @@ def made(model: ModelOut) -> list[tuple[str, str]]:
             ", ".join(
                 f"{name} {100 * value:.1f} %"
                 for name, value in model.metrics.items()
-                if name in ("accuracy", "auroc", "oscr") and value is not None
+                if name in ("accuracy", "auroc", "oscr") and isinstance(value, int | float)
             )
             or "none: an origin was enrolled since the test",
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -22,9 +23,6 @@ from whichgen.service.settings import MIB, Limits, Settings
 #: What needs no key and is not counted: the page itself, which holds nothing of the model.
 _OPEN = ("/", "/health", "/favicon.ico")
 
-#: Seconds between two requests by which the wall clock differs only if it was set.
-_SET = 1.0
-
 _SECURITY = (
     (
         b"content-security-policy",
@@ -35,6 +33,9 @@ _SECURITY = (
     (b"referrer-policy", b"no-referrer"),
 )
 
+
+#: Seconds between two requests by which the wall clock differs only if it was set.
+_SET = 1.0
 
 _FULL = "the service holds as many images as it can; try again later."
 _LATER = {"Retry-After": "5"}
@@ -71,9 +72,28 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, secured)
             return
-        body = _Body(receive, self._settings.limits, self._held)
+        started, refused = False, False
+
+        async def answer(message: Message) -> None:
+            nonlocal started
+            started = True
+            if not refused:
+                await secured(message)
+
+        async def refuse(problem: JSONResponse) -> bool:
+            # Here and not by an exception: an answer may begin while one is under way.
+            nonlocal refused
+            if not started and not refused:
+                refused = True
+                await problem(scope, receive, secured)
+            return refused
+
+        body = _Body(receive, self._settings.limits, self._held, refuse)
         try:
-            await self._app(scope, body.receive, secured)
+            await self._app(scope, body.receive, answer)
+        except Exception:
+            if not refused:
+                raise
         finally:
             self._held.bytes -= body.size
 
@@ -86,7 +106,8 @@ class Guard:
         if origin is not None and _parsed(origin).netloc != headers.get("host", ""):
             return _problem(403, "requests of other sites' pages are refused.")
         size = headers.get("content-length", "0")
-        if size.isdecimal() and int(size) > settings.limits.request_bytes:
+        most = settings.limits.request_bytes
+        if size.isdecimal() and (len(size) > len(str(most)) + 20 or int(size) > most):
             return _problem(413, _too_large(settings.limits))
         if scope["path"] in _OPEN or scope["path"].startswith("/static/"):
             return None
@@ -126,14 +147,20 @@ class _Held:
 class _Body:
     """A request's body on its way: counted, and given up where it comes too slowly."""
 
-    def __init__(self, receive: Receive, limits: Limits, held: _Held) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        limits: Limits,
+        held: _Held,
+        refuse: Callable[[JSONResponse], Awaitable[bool]],
+    ) -> None:
         self.size = 0
-        self._receive, self._limits, self._held = receive, limits, held
+        self._receive, self._limits, self._held, self._refuse = receive, limits, held, refuse
         self._until = asyncio.get_running_loop().time() + limits.body_seconds
         self._complete = False
 
     async def receive(self) -> Message:
-        """The next message; FastAPI makes a 400 of any other error than these while it reads."""
+        """The next message; once an answer has begun, one too many is that the client is gone."""
         if self._complete:  # what comes now is that the client went away
             return await self._receive()
         try:
@@ -141,16 +168,21 @@ class _Body:
                 message = await self._receive()
         except TimeoutError:
             seconds = self._limits.body_seconds
-            raise HTTPException(408, f"the request was not here after {seconds:g} s.") from None
+            return await self._over(_problem(408, f"the request was not here after {seconds:g} s."))
         self._complete = not message.get("more_body", False)
         more = len(message.get("body", b""))
         self.size += more
         self._held.bytes += more
         if self.size > self._limits.request_bytes:
-            raise HTTPException(413, _too_large(self._limits))
+            return await self._over(_problem(413, _too_large(self._limits)))
         if self._held.bytes > self._limits.held_bytes:
-            raise HTTPException(503, _FULL, _LATER)
+            return await self._over(_problem(503, _FULL, _LATER))
         return message
+
+    async def _over(self, problem: JSONResponse) -> Message:
+        if await self._refuse(problem):
+            raise HTTPException(problem.status_code)  # nobody hears it, but it ends the reading
+        return {"type": "http.disconnect"}
 
 
 def _too_large(limits: Limits) -> str:

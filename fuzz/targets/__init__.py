@@ -1,0 +1,1 @@
+"""One target a file: ``seeds()`` and ``check(data)``, which raises only on a finding."""

@@ -1,0 +1,199 @@
+"""Checkpoints of strangers: no code of theirs runs, whatever the folder holds."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from whichgen.encoders import huggingface
+from whichgen.encoders.load import load_encoder
+from whichgen.errors import EncoderError
+
+
+class Bomb:
+    """A pickle that writes a file when it is loaded."""
+
+    def __init__(self, canary: Path) -> None:
+        self._canary = canary
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self._canary),)
+
+
+@pytest.fixture
+def folder(tiny_clip: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny CLIP tower, to be made malicious."""
+    return shutil.copytree(tiny_clip, tmp_path / "checkpoint")
+
+
+@pytest.fixture
+def canary(tmp_path: Path) -> Path:
+    """What malicious code would make."""
+    return tmp_path / "canary"
+
+
+def change(file: Path, **values: Any) -> None:
+    """Overwrites fields of a JSON file."""
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+
+
+def refused(folder: Path, message: str) -> None:
+    with pytest.raises(EncoderError, match=message) as caught:
+        load_encoder(str(folder), device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_bomb_goes_off_where_a_pickle_is_loaded(canary: Path) -> None:
+    pickle.loads(pickle.dumps(Bomb(canary)))
+    assert canary.exists()
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors", "tf_model.h5"])
+@pytest.mark.parametrize("kind", ["bare", "torch"])
+def test_pickled_weights_are_never_loaded(folder: Path, canary: Path, name: str, kind: str) -> None:
+    (folder / "model.safetensors").unlink()
+    if kind == "bare":
+        (folder / name).write_bytes(pickle.dumps(Bomb(canary)))
+    else:
+        torch.save({"x": Bomb(canary)}, folder / name)
+        with zipfile.ZipFile(folder / name) as file:
+            assert any(b"canary" in file.read(n) for n in file.namelist())
+    refused(folder, "as a pickle, which" if name.endswith("bin") else "is not a vision encoder in")
+    assert not canary.exists()
+
+
+def test_an_old_hub_checkpoint_s_pickle_holds_tensors_or_is_refused(
+    folder: Path, canary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save({"x": Bomb(canary)}, folder / "pytorch_model.bin")
+
+    class Elsewhere:
+        """A checkpoint of the hub, to whichgen: no folder."""
+
+        def __init__(self, _: str) -> None: ...
+
+        def is_dir(self) -> bool:
+            return False
+
+    monkeypatch.setattr(huggingface, "Path", Elsewhere)
+    refused(folder, "can't be loaded")
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("file", ["config.json", "preprocessor_config.json"])
+@pytest.mark.parametrize("kind", ["unknown-to-transformers", "clip_vision_model"])
+def test_code_in_a_folder_is_never_run(
+    folder: Path, canary: Path, monkeypatch: pytest.MonkeyPatch, file: str, kind: str
+) -> None:
+    # Somebody at a terminal who would say yes is not even asked.
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    (folder / "evil.py").write_text(
+        f"import os\nos.mkdir({str(canary)!r})\n"
+        "from transformers import PretrainedConfig, PreTrainedModel\n"
+        "class Evil(PretrainedConfig): model_type = 'evil'\n"
+        "class EvilModel(PreTrainedModel): config_class = Evil\n"
+    )
+    mapped = {
+        "AutoConfig": "evil.Evil",
+        "AutoModel": "evil.EvilModel",
+        "AutoImageProcessor": "evil.EvilModel",
+    }
+    change(folder / file, auto_map=mapped)
+    if kind != "clip_vision_model":
+        change(folder / "config.json", model_type=kind)
+        change(folder / "preprocessor_config.json", image_processor_type="EvilProcessor")
+        refused(folder, "brings code of its own|is not a vision encoder in")
+    else:  # transformers has its own code for it, and takes that
+        load_encoder(str(folder), device="cpu")
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"hidden_size": 0},
+        {"hidden_size": -32},
+        {"hidden_size": "32"},
+        {"num_attention_heads": 0},
+        {"num_hidden_layers": -1},
+        {"num_hidden_layers": None},
+        {"patch_size": 0},
+        {"image_size": [32, 32, 32]},
+        {"hidden_act": "os.system"},
+        {"hidden_act": {"a": 1}},
+        {"layer_norm_eps": "x"},
+        {"dtype": "torch.hub"},
+        {"model_type": ["clip"]},
+        {"quantization_config": {"quant_method": "x"}},
+        {"architectures": 7},
+    ],
+)
+def test_a_config_of_nonsense_is_one_error_or_the_encoder(
+    folder: Path, values: dict[str, Any]
+) -> None:
+    change(folder / "config.json", **values)
+    try:
+        load_encoder(str(folder), device="cpu")
+    except EncoderError as error:
+        assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "model.safetensors"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe", b"[" * 100_000, b"[]", b"null", b'{"a": ' + b"9" * 5000 + b"}"]
+)
+def test_a_file_of_nonsense_is_one_error(folder: Path, name: str, content: bytes) -> None:
+    (folder / name).write_bytes(content)
+    with pytest.raises(EncoderError) as caught:
+        load_encoder(str(folder), device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "model.safetensors"])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_pipes_and_devices_are_not_waited_for(folder: Path, name: str, kind: str) -> None:
+    (folder / name).unlink()
+    if kind == "pipe":
+        os.mkfifo(folder / name)
+    else:
+        (folder / name).symlink_to("/dev/zero")
+    refused(folder, "is no file of weights in this folder")
+
+
+@pytest.mark.parametrize("part", ["../outside.safetensors", "/outside.safetensors", "part.bin"])
+def test_parts_of_weights_lie_in_the_folder(folder: Path, canary: Path, part: str) -> None:
+    whole = folder / "model.safetensors"
+    weights = load_file(whole)
+    whole.rename(folder.parent / "outside.safetensors")
+    torch.save({"x": Bomb(canary)}, folder / "part.bin")
+    index = folder / "model.safetensors.index.json"
+    absolute = part.replace("/outside", f"{folder.parent}/outside") if part[0] == "/" else part
+    index.write_text(json.dumps({"metadata": {}, "weight_map": dict.fromkeys(weights, absolute)}))
+    refused(folder, "is no file of weights in this folder")
+    assert not canary.exists()
+
+
+def test_weights_in_parts_are_loaded(folder: Path) -> None:
+    whole = load_encoder(str(folder), device="cpu")
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").rename(folder / "part.safetensors")
+    index = folder / "model.safetensors.index.json"
+    parts = dict.fromkeys(weights, "part.safetensors")
+    index.write_text(json.dumps({"metadata": {}, "weight_map": parts}))
+    assert load_encoder(str(folder), device="cpu").weights_hash == whole.weights_hash
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"weight_map": 1}', b"[" * 100_000])
+def test_an_index_of_nonsense_is_one_error(folder: Path, content: bytes) -> None:
+    (folder / "model.safetensors.index.json").write_bytes(content)
+    refused(folder, "is not a vision encoder in")

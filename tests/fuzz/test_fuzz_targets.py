@@ -1,0 +1,125 @@
+"""A short run of every fuzz target, what they once found, and that they find anything at all.
+
+The long runs are ``python -m fuzz.run``; see ``fuzz/README.md``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from whichgen.data import images
+from whichgen.errors import ImageError
+
+# The targets are no part of the package.
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from fuzz.choices import Choices, changed
+from fuzz.run import FINDINGS, TARGETS
+from fuzz.watch import Finding, watched
+
+#: Cases of one target: seeds changed at random, and bytes that mean nothing.
+_CASES = 400
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(params=TARGETS)
+def target(request: pytest.FixtureRequest) -> Any:
+    """Each target in turn."""
+    return importlib.import_module(f"fuzz.targets.{request.param}")
+
+
+def test_a_short_run_finds_nothing(target: Any) -> None:
+    seeds: list[bytes] = target.seeds()
+
+    @settings(max_examples=_CASES)
+    @given(
+        seed=st.sampled_from(seeds) | st.binary(max_size=64),
+        decisions=st.binary(max_size=80),
+    )
+    def run(seed: bytes, decisions: bytes) -> None:
+        target.check(changed(Choices(decisions), seed))
+
+    for seed in seeds:
+        target.check(seed)
+    run()
+
+
+def test_what_was_found_is_mended(target: Any) -> None:
+    folder = FINDINGS / target.__name__.rpartition(".")[2]
+    for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+        target.check(file.read_bytes())
+
+
+def test_a_seed_of_the_image_loader_is_an_image() -> None:
+    # Where everything is an error, nothing is found.
+    for seed in importlib.import_module("fuzz.targets.images").seeds():
+        assert images.decode(seed).mode == "RGB"
+
+
+def test_seeds_of_models_and_stores_get_through() -> None:
+    models = importlib.import_module("fuzz.targets.models")
+    store = importlib.import_module("fuzz.targets.store")
+    asked: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "model_card", lambda model: asked.append(model.family) or "")
+        for number in range(len(models.models())):
+            models.check(bytes([number, 5]))  # nothing is changed
+        assert {"linear", "knn", "fusion", "experts"} <= set(asked)
+        patch.setattr(store, "require", lambda holds, what: asked.append(what))
+        store.check(b"\0" + store._WHOLE)
+    assert "other rows" in asked
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "network", "program", "pickle"])
+def test_what_a_case_may_not_do_is_found(tmp_path: Path, kind: str) -> None:
+    import os
+    import pickle
+
+    inside, outside = tmp_path / "in", tmp_path / "out"
+    inside.mkdir()
+    outside.mkdir()
+
+    def misbehave() -> None:
+        if kind == "file":
+            (outside / "x").write_text("")
+        elif kind == "folder":
+            list(outside.iterdir())
+        elif kind == "network":
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(("127.0.0.1", 9))
+        elif kind == "program":
+            os.system("true")
+        else:
+            pickle.loads(pickle.dumps(Path))
+
+    with watched(inside):
+        (inside / "x").write_text("")
+    with pytest.raises(Finding, match="forbidden"), watched(inside):
+        misbehave()
+
+
+def test_a_slow_case_and_a_broken_promise_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fuzz.watch.SECONDS", 0.01)
+    with pytest.raises(Finding, match="slow"), watched():
+        sum(range(2_000_000))
+    checked = importlib.import_module("fuzz.targets.images")
+
+    def grey(data: bytes, name: str = "") -> Image.Image:
+        if not data:
+            raise ImageError("nothing")
+        return Image.new("L", (2, 2))
+
+    monkeypatch.setattr("fuzz.watch.SECONDS", 60)
+    monkeypatch.setattr(images, "decode", grey)
+    checked.check(b"")
+    with pytest.raises(Finding, match="pixels of L"):
+        checked.check(b"x")

@@ -1,0 +1,223 @@
+"""Data sets of strangers: they lead nowhere but into their own folder, and never hang a reader."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from whichgen.cli.app import app
+from whichgen.data.annotations import read_annotations
+from whichgen.data.benchmarks import load_benchmark, write_benchmark
+from whichgen.data.duplicates import fingerprint_image
+from whichgen.data.groups import read_groups
+from whichgen.data.samples import PARTS, Dataset, Sample, list_images, natural_key
+from whichgen.data.split import list_origins
+from whichgen.data.traits import file_traits
+from whichgen.errors import DataError, ImageError
+from whichgen.features.extract import extract
+from whichgen.features.store import FeatureStore
+
+ImageFolder = Callable[..., Path]
+
+OUTSIDE = ("../x", "/x", "..", ".", "", "a/b", "a\\b", "a\0b", "x" * 300, "../../../../etc")
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    """The root of a data set ``mine`` as ``dataset split`` writes it."""
+    known, unknown = ("real", "gan"), ("a",)
+    parts = {
+        part: tuple(
+            Sample(Path(f"/{part}/{o}.png"), o)
+            for o in (unknown if part.endswith("unknown") else known)
+        )
+        for part in PARTS
+    }
+    write_benchmark(Dataset("mine", known, unknown, **parts), tmp_path / "root", "mine")
+    return tmp_path / "root"
+
+
+def change(root: Path, **values: Any) -> None:
+    """Overwrites fields of the origin list."""
+    file = root / "mine" / "origins.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+
+
+@pytest.mark.parametrize("field", ["name", "folder"])
+@pytest.mark.parametrize("value", OUTSIDE)
+def test_an_origin_list_leads_nowhere_else(written: Path, field: str, value: str) -> None:
+    # Results are written into a folder of the data set's name.
+    change(written, **{field: value})
+    with pytest.raises(DataError, match=rf"not an origin list: {field}: .*folder in another"):
+        load_benchmark(f"mine:root={written}")
+
+
+@pytest.mark.parametrize("value", OUTSIDE)
+def test_a_split_leads_nowhere_else(written: Path, value: str) -> None:
+    splits = json.loads((written / "mine" / "origins.json").read_text())["splits"]
+    change(written, splits={value: splits["split1"]})
+    with pytest.raises(DataError, match="folder in another"):
+        load_benchmark(f"mine:root={written}")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"\xff\xfe\0", b"[" * 100_000, b'{"name": ' * 5000, b"null", b"{}"),
+        b'{"name": "a", "folder": "a", "splits": {}}',
+        b'{"name": "a", "folder": "\\ud800", "splits": {}}',
+        b'{"name": "a", "folder": "a", "splits": {"s": {"known": [1e999], "unknown": {}}}}',
+    ],
+    ids=lambda content: repr(content[:20]),
+)
+def test_an_origin_list_that_is_none_is_one_line(written: Path, content: bytes) -> None:
+    (written / "mine" / "origins.json").write_bytes(content)
+    with pytest.raises(DataError, match="is not an origin list") as caught:
+        load_benchmark(f"mine:root={written}")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_nothing_is_written_under_such_a_name(written: Path, tmp_path: Path, name: str) -> None:
+    dataset = load_benchmark(f"mine:root={written}")
+    with pytest.raises(DataError, match="can't be called so"):
+        write_benchmark(dataset, tmp_path / "new", name)
+    with pytest.raises(DataError, match="can't be called so"):
+        write_benchmark(dataset, tmp_path / "new", "mine", name)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "file", ["origins.json", "groups.tsv", "split1_val/annotations/split1_val.txt"]
+)
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "huge"])
+def test_what_is_no_file_of_a_data_set_is_told_at_once(written: Path, file: str, kind: str) -> None:
+    place = written / "mine" / file
+    place.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "device":
+        place.symlink_to("/dev/zero")
+    elif kind == "folder":
+        place.mkdir()
+    else:
+        with place.open("wb") as holes:
+            holes.truncate(2**41)
+    if file == "groups.tsv" and kind != "huge":
+        load_benchmark(f"mine:root={written}")  # there are none, then
+        with pytest.raises(DataError, match="can't be read"):
+            read_groups(place)
+        return
+    with pytest.raises(DataError, match="can't be read"):
+        load_benchmark(f"mine:root={written}")
+
+
+def test_annotations_may_name_any_file_and_devices_are_no_images(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "a.txt").write_text(
+        f"/dev/zero\treal\n{tmp_path}/pipe\treal\n/dev/stdin\treal\n../../../etc/passwd\treal\n"
+    )
+    for sample in read_annotations(tmp_path / "a.txt", ("real",), bases=[tmp_path]):
+        for read in (fingerprint_image, file_traits):
+            try:
+                said = read(sample.path).error  # type: ignore[attr-defined]
+            except ImageError as error:
+                said = str(error)
+            assert (
+                "can't be read" in said
+                or "no image" in said
+                or "not an image" in said
+                or ("no such file" in said)
+            )
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["a\0b.png\treal", "x" * 5000 + "\treal", "a.png\t" + "9" * 5000, "a.png\t" + "x" * 10**6],
+    ids=["nul", "long-path", "long-number", "long-label"],
+)
+def test_a_line_of_nonsense_is_read_or_told_shortly(tmp_path: Path, line: str) -> None:
+    (tmp_path / "a.txt").write_text(line + "\n")
+    try:
+        (sample,) = read_annotations(tmp_path / "a.txt", ("real",), bases=[tmp_path, Path()])
+    except DataError as error:
+        assert "line 1: label" in str(error) and len(str(error)) < 1000
+    else:
+        assert "can't be read" in fingerprint_image(sample.path).error
+
+
+def test_a_short_line_of_groups_is_the_image_s_own(tmp_path: Path) -> None:
+    (tmp_path / "g.csv").write_text("group,path\nx\n\ny,b.png\n")
+    assert read_groups(tmp_path / "g.csv") == {"": "x", "b.png": "y"}
+
+
+def test_names_with_digits_that_are_no_numbers_are_sorted(image_folder: ImageFolder) -> None:
+    folder = image_folder({"real": 2})
+    (folder / "real" / "²").mkdir()
+    for name in ("1²3.png", "²/①.png", "１２.png"):
+        (folder / "real" / name).write_bytes((folder / "real" / "000.png").read_bytes())
+    assert len(list_images(folder)) == 5
+    assert natural_key("a１２") == ["a", 12, ""]
+
+
+def test_links_that_lead_round_are_walked_once(image_folder: ImageFolder) -> None:
+    folder = image_folder({"real": 2, "gan": 2})
+    (folder / "real" / "up").symlink_to(folder, target_is_directory=True)
+    (folder / "gan" / "self").symlink_to(".", target_is_directory=True)
+    (folder / "broken").symlink_to("nowhere")
+    os.mkfifo(folder / "real" / "pipe.png")
+    found = list_origins(folder)
+    assert {origin: len(paths) for origin, paths in found.items()} == {"real": 2, "gan": 2}
+
+
+def test_names_do_not_steer_the_terminal(tmp_path: Path) -> None:
+    name = "\x1b]0;owned\x07\x1b[2J\u202egnp.png"
+    (tmp_path / name).write_bytes(b"no image")
+    for command in (["evidence", str(tmp_path / name)], ["evidence", str(tmp_path)]):
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 1
+        assert (
+            "not an image" in done.output and "\\x1b]0;owned\\x07\\x1b[2J\\u202egnp" in done.output
+        )
+        assert not set(done.output) & set("\x1b\x07\u202e")
+
+
+def test_a_file_that_changes_while_it_is_read_has_no_features(
+    image_folder: ImageFolder, tmp_path: Path, counting: Callable[..., Any]
+) -> None:
+    folder = image_folder({"real": 3})
+    paths = list_images(folder)
+    samples = [Sample(path, "real") for path in paths]
+    encoder = counting().encoder
+    store = FeatureStore(tmp_path / "store", encoder)
+
+    def swapping(items: Any, *, description: str = "", **_: Any) -> Any:
+        if description == "Extracting":  # after the digests, before the pixels
+            paths[1].write_bytes(paths[0].read_bytes())
+            paths[2].unlink()
+        return items
+
+    found = extract(samples, encoder, store, threads=1, track=swapping)
+    assert [s.path for s in found.samples] == paths[:1]
+    assert "changed while it was read" in found.skipped[0]
+    assert "no such file" in found.skipped[1]
+    # What the store holds is of the content by which it is found.
+    again = extract(samples[:2], encoder, store)
+    assert np.array_equal(again.block(0)[0], again.block(0)[1])
+
+
+@pytest.mark.parametrize("name", ["[/x]", "[bold]", "a\x1b[2J", "\u202egnp", "\\", "[link=x]"])
+def test_names_of_origins_are_shown_as_they_are(image_folder: ImageFolder, name: str) -> None:
+    folder = image_folder({"real": 2, name: 2}, name=f"of {name}")
+    done = CliRunner().invoke(app, ["dataset", "check", str(folder)])
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+    shown = name.replace("\x1b", "\\x1b").replace("\u202e", "\\u202e")
+    assert shown in done.output
+    assert not set(done.output) & set("\x1b\u202e")

@@ -1,0 +1,267 @@
+"""Requests made to break the service, or a browser that shows what it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from whichgen.attribution.attributor import Attributor
+from whichgen.attribution.card import model_card
+from whichgen.service.app import create_app
+from whichgen.service.settings import Settings
+
+from .conftest import png, upload
+
+Start = Callable[..., TestClient]
+
+SCRIPT = "</script><script>alert(1)</script>"
+FORM = {"Content-Type": "multipart/form-data; boundary=x"}
+
+
+def asked(app: Any, path: bytes, *headers: tuple[bytes, bytes]) -> tuple[int, bytes]:
+    """Status and body of a GET that no well-behaved client could send."""
+    raw, _, query = path.partition(b"?")
+    scope = {
+        **{"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET"},
+        **{"scheme": "http", "path": raw.decode("latin-1"), "raw_path": raw, "query_string": query},
+        **{"root_path": "", "client": ("127.0.0.1", 1), "server": ("localhost", 80)},
+        "headers": [(b"host", b"localhost"), *headers],
+    }
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    return sent[0]["status"], b"".join(m.get("body", b"") for m in sent[1:])
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        *((b"/exemplars/../model", 404), (b"/exemplars/..%2f..", 422), (b"/exemplars/1e3", 422)),
+        *((b"/exemplars/-1", 404), (b"/exemplars/\xff", 422), (b"/exemplars/1\0", 422)),
+        *((b"/exemplars/" + b"9" * 4000, 404), (b"/exemplars/" + b"9" * 5000, 422)),
+        *((b"/static/../app.py", 404), (b"/static//etc/passwd", 404), (b"/static/\0", 404)),
+        *((b"/static/" + b"x" * 5000, 404), (b"/attribute/?\xed", 404), (b"/enroll/?\xff=1", 404)),
+        *((b"//evil.example/", 404), (b"/\r\nSet-Cookie: a=b", 404), (b"/model?\xff", 200)),
+    ],
+)
+def test_a_path_is_answered_or_not_there(attributor: Attributor, path: bytes, status: int) -> None:
+    found, body = asked(create_app(attributor), path)
+    assert found == status
+    assert b"root:x:" not in body and b"def create_app" not in body
+
+
+def test_a_length_without_an_end_is_too_large(attributor: Attributor) -> None:
+    for length in (b"9" * 5000, b"9" * 20):
+        status, body = asked(create_app(attributor), b"/model", (b"content-length", length))
+        assert status == 413 and b"may carry" in body
+
+
+@pytest.mark.parametrize("grid", ["NaN", "1e999", "9" * 5000, "-1", "5.5", "", "٣", "true"])
+def test_a_number_that_is_none_is_told(client: TestClient, grid: str) -> None:
+    image = png(Image.new("RGB", (20, 20)))
+    found = client.post("/explain", params={"grid": grid}, files=upload(image, field="image"))
+    assert (found.status_code, grid) in ((422, grid), (200, "٣"))
+    if found.status_code == 422:
+        assert isinstance(found.json()["detail"], str) and len(found.text) < 1000
+
+
+def test_a_form_of_too_many_fields_or_files_is_refused(client: TestClient) -> None:
+    field = b'--x\r\nContent-Disposition: form-data; name="a%d"\r\n\r\nb\r\n'
+    file = b'--x\r\nContent-Disposition: form-data; name="images"; filename="a"\r\n\r\nb\r\n'
+    for part in (b"".join(field % i for i in range(100_000)), file * 20_000):
+        found = client.post("/attribute", content=part + b"--x--\r\n", headers=FORM)
+        assert found.status_code == 400
+        assert "Too many" in found.json()["detail"]
+    head = b"--x\r\n" + b"".join(b"H%d: a\r\n" % i for i in range(50_000))
+    found = client.post("/attribute", content=head, headers=FORM)
+    assert found.status_code in (400, 422)
+
+
+@pytest.mark.parametrize("body", [b"", b"--x", b"--x--", b"\0" * 1000, b"--x\r\n\r\n", b"--y--"])
+@pytest.mark.parametrize("kind", ["multipart/form-data", FORM["Content-Type"], "application/json"])
+def test_a_body_that_is_no_form_is_told(client: TestClient, body: bytes, kind: str) -> None:
+    for path in ("/attribute", "/explain", "/report", "/enroll"):
+        found = client.post(path, content=body, headers={"Content-Type": kind})
+        assert found.status_code in (400, 422)
+        assert isinstance(found.json()["detail"], str)
+
+
+@pytest.mark.parametrize("value", [SCRIPT, '"onload="alert(1)', "javascript:alert(1)", "x\x1b[31m"])
+def test_names_are_never_markup(
+    service: Start, attributor: Attributor, value: str, images: list[Image.Image]
+) -> None:
+    model = attributor.model
+    assert model.levels is not None
+    origins = ("real", "gan", value)
+    families = {"gan": value, value: value}
+    hostile = Attributor(
+        replace(
+            model,
+            origins=origins,
+            levels=replace(model.levels, families=families),
+            metrics={"accuracy": float("nan"), "auroc": [value], "oscr": value, value: value},
+            data_hash=value,
+        ),
+        attributor.encoder,
+    )
+    client = service(asked=hostile)
+    described = client.get("/model")
+    assert described.status_code == 200 and described.json()["origins"] == list(origins)
+    named = [("images", (value, png(image))) for image in (images[0], images[-1])]
+    said = client.post("/attribute", files=named)
+    assert said.headers["content-type"] == "application/json"
+    html = client.post("/report", files=named).text
+    assert "<script>" not in html and 'onload="alert' not in html and "href" not in html
+    assert client.post("/report?format=pdf", files=named).content.startswith(b"%PDF-")
+    assert "<script>" not in model_card(hostile.model)
+
+
+def test_a_picture_that_is_none_is_not_run(service: Start, attributor: Attributor) -> None:
+    model = attributor.model
+    assert model.exemplars is not None
+    page = b"<html><script>alert(1)</script></html>"
+    pictures = (page,) * len(model.exemplars.labels)
+    hostile = replace(model, exemplars=replace(model.exemplars, thumbnails=pictures))
+    client = service(asked=Attributor(hostile, attributor.encoder))
+    found = client.get("/exemplars/1")
+    # A browser takes it for a broken picture and looks for nothing else in it.
+    assert found.headers["content-type"] == "image/jpeg"
+    assert found.headers["x-content-type-options"] == "nosniff"
+    assert "default-src 'none'" in found.headers["content-security-policy"]
+
+
+def test_no_answer_holds_the_bytes_of_an_upload(client: TestClient, noise: Any) -> None:
+    page = b"<html><script>alert('owned')</script></html>"
+    for kind in ("PNG", "GIF", "JPEG"):
+        buffer = io.BytesIO()
+        noise(1, (40, 30)).save(buffer, kind)
+        polyglot = buffer.getvalue() + page
+        for path in ("/attribute", "/report", "/report?format=pdf"):
+            answer = client.post(path, files=upload(polyglot))
+            assert answer.status_code == 200
+            assert b"owned" not in answer.content
+
+
+def test_one_hostile_image_takes_no_answer_from_others(
+    client: TestClient, images: list[Image.Image]
+) -> None:
+    line, icon = io.BytesIO(), io.BytesIO()
+    Image.new("L", (65_000, 1)).save(line, "PNG")
+    Image.new("L", (16, 16)).save(icon, "ICO")
+    cut = png(images[1])[:-200]
+    files = upload(png(images[0]), line.getvalue(), cut, icon.getvalue()[:40], png(images[2]))
+    first, *bad, last = client.post("/attribute", files=files).json()["images"]
+    assert first["origin"] and last["origin"]
+    assert all(said["error"] and said["origin"] is None for said in bad)
+
+
+def test_an_icon_does_not_get_past_the_limit_on_pixels(service: Start) -> None:
+    inner = io.BytesIO()
+    Image.new("1", (3000, 3000)).save(inner, "PNG")
+    content = inner.getvalue()
+    entry = bytes([16, 16, 0, 0, 1, 0, 32, 0]) + len(content).to_bytes(4, "little") + b"\x16\0\0\0"
+    settings = Settings(limits=replace(Settings().limits, image_pixels=1_000_000))
+    client = service(settings)
+    asked_for = upload(b"\0\0\1\0\1\0" + entry + content)
+    (said,) = client.post("/attribute", files=asked_for).json()["images"]
+    assert "3000 × 3000 pixels; an image may have 1 million" in said["error"]
+
+
+def raw(server: str, sent: bytes) -> bytes:
+    """What a server answers to bytes that need not be HTTP."""
+    place = urlsplit(server)
+    with socket.create_connection((place.hostname or "", place.port or 0), timeout=20) as talk:
+        try:
+            talk.sendall(sent)
+            talk.shutdown(socket.SHUT_WR)
+            answer = b""
+            while part := talk.recv(65_536):
+                answer += part
+        except (BrokenPipeError, ConnectionResetError):
+            return b""  # it did not want to hear the rest
+        return answer
+
+
+HEAD = b"POST /attribute HTTP/1.1\r\nHost: localhost\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"\0" * 100_000,
+        b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: %s\r\n" % (i, b"a" * 500) for i in range(2000)),
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 10**6,
+        b"GET /" + b"a" * 10**6 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        HEAD + b"Content-Length: -1\r\n\r\n",
+        HEAD + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n",
+        HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nabc",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        HEAD + b"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 99\r\n\r\n--x",
+        b"GET /exemplars/%00 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /x\r\nSet-Cookie: a HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    ],
+    ids=range(13),
+)
+def test_what_is_hardly_http_harms_nobody(server: str, sent: bytes) -> None:
+    answer = raw(server, sent)
+    assert not answer or answer.split(b" ", 2)[1] in (
+        b"400",
+        b"403",
+        b"404",
+        b"413",
+        b"422",
+        b"431",
+    )
+    alive = raw(server, b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert alive.startswith(b"HTTP/1.1 200") and json.loads(alive.rpartition(b"\r\n\r\n")[2])
+
+
+def test_clients_that_stop_half_way_keep_nobody_waiting(server: str) -> None:
+    place = urlsplit(server)
+    half = (
+        HEAD + b"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 9999\r\n\r\n--x"
+    )
+    talks = [
+        socket.create_connection((place.hostname or "", place.port or 0), timeout=20)
+        for _ in range(100)
+    ]
+    try:
+        for talk, sent in zip(talks, (half, half[:40], b"", b"G") * 25, strict=True):
+            talk.sendall(sent)
+        alive = raw(server, b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert alive.startswith(b"HTTP/1.1 200")
+    finally:
+        for talk in talks:
+            talk.close()
+
+
+def test_a_body_over_the_limit_ends_the_page_or_the_request(service: Start) -> None:
+    client = service(Settings(limits=replace(Settings().limits, request_bytes=10_000)))
+
+    def parts() -> Any:
+        for _ in range(20):
+            yield b"a" * 1000
+
+    for path, known in (("/", 200), ("/static/app.js", 200), ("/health", 200), ("/nothing", 404)):
+        for _ in range(5):
+            found = client.request("GET", path, content=parts())
+            assert found.status_code in (known, 413)
+            assert found.headers["x-content-type-options"] == "nosniff"
