@@ -193,7 +193,7 @@ def raw(server: str, sent: bytes) -> bytes:
             answer = b""
             while part := talk.recv(65_536):
                 answer += part
-        except (BrokenPipeError, ConnectionResetError):
+        except OSError:  # reset, broken, no longer connected
             return b""  # it did not want to hear the rest
         return answer
 
