@@ -97,6 +97,9 @@ class Attributor:
         The fitted model.
     encoder
         The encoder whose features it was fitted on.
+    whole
+        Passes of fewer images are filled up to so many, so that an image's scores are the same to
+        the bit whatever it is asked about with (:class:`~whichgen.features.passes.Passes`).
 
     Raises
     ------
@@ -104,7 +107,7 @@ class Attributor:
         The encoder's weights or preprocessing are not those the model was fitted with.
     """
 
-    def __init__(self, model: OriginModel, encoder: Encoder) -> None:
+    def __init__(self, model: OriginModel, encoder: Encoder, *, whole: int = 0) -> None:
         found = encoder.describe()
         for part in ("weights_hash", "preprocessing", "dtype"):
             if found[part] != model.encoder[part]:
@@ -115,7 +118,7 @@ class Attributor:
                 )
         self.model = model
         self.encoder = encoder
-        self._passes = Passes(encoder)
+        self._passes = Passes(encoder, whole=whole)
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "auto", backbone: str = "") -> Attributor:
@@ -201,9 +204,9 @@ class Attributor:
         for item in track(prepared, description="Attributing", total=len(listed)):
             batch.append(item)
             if len(batch) == batch_size:
-                answers += self._answer(batch, quantile, nearest)
+                answers += self.answer(batch, quantile=quantile, nearest=nearest)
                 batch = []
-        return answers + self._answer(batch, quantile, nearest)
+        return answers + self.answer(batch, quantile=quantile, nearest=nearest)
 
     def encode(
         self,
@@ -243,12 +246,17 @@ class Attributor:
             raise FitError("the model has no validation images to tell a coverage by; fit it anew.")
         return conformal_quantile(*self.model.calibration, coverage)
 
-    def _answer(
+    def answer(
         self,
         batch: Sequence[tuple[str, np.ndarray | ImageError]],
-        quantile: ConformalQuantile | None,
-        nearest: int,
+        *,
+        quantile: ConformalQuantile | None = None,
+        nearest: int = 0,
     ) -> list[Attribution]:
+        """The answers for one batch of names and preprocessed images (or why there is none).
+
+        ``quantile`` is :meth:`quantile`'s; see :meth:`attribute`, which cuts images into batches.
+        """
         readable = [(name, p) for name, p in batch if isinstance(p, np.ndarray)]
         answered = iter(self._ask(readable, nearest) if readable else ())
         model = self.model

@@ -37,6 +37,17 @@ CONTROLS = "Controls"
 Device = Annotated[
     str, typer.Option(help="auto, cpu, openvino, cuda, cuda:1 …", rich_help_panel=ENCODER)
 ]
+Backbone = Annotated[
+    str,
+    typer.Option(
+        help="Hub id, local folder, timm name, efficientnet_lite0 or traces (need no hub); "
+        "then :patches, :crops; several joined by +.",
+        rich_help_panel=ENCODER,
+    ),
+]
+Dtype = Annotated[
+    str, typer.Option(help="Precision: float32 or bfloat16.", rich_help_panel=ENCODER)
+]
 CacheFolder = Annotated[
     Path,
     typer.Option(
@@ -174,7 +185,7 @@ class Request:
         return encoder, parts
 
 
-def _resolved(backbone: str) -> str:
+def resolved(backbone: str) -> str:
     """The same with absolute folders: a model file names its encoder, and is used from anywhere."""
     from whichgen.encoders.names import split_members, split_variants
 
@@ -288,17 +299,8 @@ def _shared(
             rich_help_panel=CHOICE,
         ),
     ] = None,
-    backbone: Annotated[
-        str,
-        typer.Option(
-            help="Hub id, local folder, timm name, efficientnet_lite0 or traces (need no hub); "
-            "then :patches, :crops; several joined by +.",
-            rich_help_panel=ENCODER,
-        ),
-    ] = "openai/clip-vit-base-patch16",
-    dtype: Annotated[
-        str, typer.Option(help="Precision: float32 or bfloat16.", rich_help_panel=ENCODER)
-    ] = "float32",
+    backbone: Backbone = "openai/clip-vit-base-patch16",
+    dtype: Dtype = "float32",
     unknown: Unknown = "",
     unknown_val: UnknownVal = "",
     share_unknown: ShareUnknown = False,
@@ -372,7 +374,7 @@ def _shared(
             seed=seed,
             per_class=samples_per_class,
         ),
-        backbone=_resolved(backbone),
+        backbone=resolved(backbone),
         device=device,
         dtype=dtype,
         output_dir=output_dir,
