@@ -14,7 +14,7 @@ from whichgen.data.images import decode
 from whichgen.data.shards import Item, Shard, name_key
 from whichgen.encoders.load import load_encoder
 from whichgen.errors import ImageError
-from whichgen.features.archive import KeySet, parts
+from whichgen.features.archive import KeySet, parts, use_cpus
 from whichgen.features.prefetch import THREADS
 
 
@@ -99,8 +99,9 @@ class AttributeJob:
     coverage: float | None = None
     known: KeySet = field(default_factory=lambda: KeySet(()))
 
-    def start(self, threads: int) -> ShardAttributor:
+    def start(self, cpus: int) -> ShardAttributor:
         """Loads the encoder; an error if it is not the one the model was fitted on."""
+        threads = use_cpus(cpus)
         encoder = load_encoder(
             self.backbone, device=self.device, dtype=str(self.model.encoder["dtype"])
         )

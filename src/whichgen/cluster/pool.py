@@ -33,8 +33,8 @@ _RETRIES = 8
 class Job(Protocol[Found_co]):
     """What a worker is to do; sent to it once."""
 
-    def start(self, threads: int) -> Callable[[Shard], Iterator[Found_co]]:
-        """Made ready, with so many threads that read and decode."""
+    def start(self, cpus: int) -> Callable[[Shard], Iterator[Found_co]]:
+        """Made ready, on so many CPUs."""
         ...
 
 
@@ -70,8 +70,8 @@ class _Part(Generic[T]):
 class _Worker:
     """The actor: one job, and shard after shard."""
 
-    def __init__(self, job: ray.ObjectRef[Any], threads: int) -> None:
-        self._job, self._threads = job, threads
+    def __init__(self, job: ray.ObjectRef[Any], cpus: int) -> None:
+        self._job, self._cpus = job, cpus
         self._work: Callable[[Shard], Iterator[Any]] | None = None
 
     def __call__(self, batch: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, list[Any]]]:
@@ -95,11 +95,8 @@ class _Worker:
                 yield _Part(number, count, notes=_taken(caught))
 
     def _begin(self) -> Callable[[Shard], Iterator[Any]]:
-        import torch
-
-        torch.set_num_threads(self._threads)
         job: Job[Any] = ray.get(self._job)
-        return job.start(max(4, 2 * self._threads))
+        return job.start(self._cpus)
 
 
 @contextmanager
@@ -122,6 +119,8 @@ def cluster(address: str = "") -> Iterator[None]:
         return
     # Nothing is told to anybody else.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Nor does the user have to read what Ray says to itself.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         ray.init(
             address=address or None,
@@ -181,21 +180,22 @@ def _stream(job: Any, shards: Mapping[int, Shard], workers: Workers) -> Iterator
     context.print_on_execution_start = False
     # Each part goes off when it is done, and is not gathered with others first.
     context.target_max_block_size = 1
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     cpus, gpus = workers.cpus, _gpus(workers)
-    dataset = ray.data.from_items(
-        [{"number": number, "shard": shard} for number, shard in shards.items()],
-        override_num_blocks=len(shards),
-    ).map_batches(
-        _Worker,
-        batch_size=1,
-        fn_constructor_args=(job, max(1, int(cpus))),
-        compute=ray.data.ActorPoolStrategy(size=min(len(shards), _count(workers, gpus))),
-        num_cpus=cpus,
-        num_gpus=gpus,
-        max_restarts=-1,
-        max_task_retries=_RETRIES,
-    )
+    items = [{"number": number, "shard": shard} for number, shard in shards.items()]
+    retries = {"max_restarts": -1, "max_task_retries": _RETRIES}
+    with warnings.catch_warnings():
+        # Ray Data has no other way yet to bound what is tried again.
+        warnings.filterwarnings("ignore", message=".*ray_remote_args_fn.*is deprecated")
+        dataset = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+            _Worker,
+            batch_size=1,
+            fn_constructor_args=(job, max(1, int(cpus))),
+            compute=ray.data.ActorPoolStrategy(size=min(len(items), _count(workers, gpus))),
+            num_cpus=cpus,
+            num_gpus=gpus,
+            ray_remote_args_fn=lambda: retries,
+        )
     try:
         for batch in dataset.iter_batches(batch_size=None, prefetch_batches=0):
             yield from batch["part"]

@@ -6,6 +6,7 @@ and never a path that is opened; what is no regular file, and what is too large,
 
 from __future__ import annotations
 
+import io
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
@@ -33,6 +34,22 @@ _NAMES = ("image", "img", "jpg", "png", "webp", "bytes", "image_bytes", "content
 _ROWS = 16
 
 
+class _Stream(io.RawIOBase):
+    """A stream whose end is an error: an archive has an end mark, and is read no further.
+
+    tarfile would go on reading nothing to the end of the terabyte that a header says.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        if not data:
+            raise tarfile.ReadError("unexpected end of data")
+        return data
+
+
 class _Member(tarfile.TarInfo):
     """A member whose header is refused where tarfile would end quietly, or take all memory."""
 
@@ -57,9 +74,9 @@ def read_tar(stream: IO[bytes], name: str) -> Iterator[tuple[str, bytes | ImageE
     """
     seen: Counter[str] = Counter()
     try:
-        with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member) as archive:
+        with tarfile.open(mode="r|", fileobj=_Stream(stream), tarinfo=_Member) as archive:
             for member in archive:
-                archive.members.clear()  # type: ignore[attr-defined]  # it would keep all
+                archive.members.clear()  # it would keep all
                 if not _is_image(member):
                     continue
                 seen[member.name] += 1

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import TypeVar
 
 import numpy as np
+import torch
 
 from whichgen.data.duplicates import Track, untracked
 from whichgen.data.images import decode, image_digest
@@ -136,8 +137,9 @@ class EncodeJob:
     batch_size: int
     known: KeySet = field(default_factory=lambda: KeySet(()))
 
-    def start(self, threads: int) -> ShardEncoder:
+    def start(self, cpus: int) -> ShardEncoder:
         """Loads the encoder; :class:`~whichgen.errors.EncoderError` if it is not the same here."""
+        threads = use_cpus(cpus)
         encoder = load_encoder(self.backbone, device=self.device, dtype=self.dtype)
         if encoder.key != self.key:
             raise EncoderError(
@@ -145,6 +147,12 @@ class EncodeJob:
                 "another preprocessing. Give all machines the same files and versions."
             )
         return ShardEncoder(encoder, known=self.known, batch_size=self.batch_size, threads=threads)
+
+
+def use_cpus(cpus: int) -> int:
+    """Has torch keep to so many CPUs; how many threads should read and decode beside it."""
+    torch.set_num_threads(cpus)
+    return max(4, 2 * cpus)
 
 
 @dataclass(frozen=True)
