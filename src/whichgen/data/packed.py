@@ -76,7 +76,7 @@ def read_tar(stream: IO[bytes], name: str) -> Iterator[tuple[str, bytes | ImageE
     try:
         with tarfile.open(mode="r|", fileobj=_Stream(stream), tarinfo=_Member) as archive:
             for member in archive:
-                archive.members.clear()  # it would keep all
+                archive.members.clear()  # type: ignore[attr-defined]  # it would keep all
                 if not _is_image(member):
                     continue
                 seen[member.name] += 1
