@@ -106,7 +106,8 @@ def test_a_store_out_of_reach_is_one_message(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_addresses() -> None:
-    assert parse_address("my images/x.png") == (Place(), "my images/x.png")
+    here = Place(root=str(Path.cwd()))
+    assert parse_address("my images/x.png") == (here, "my images/x.png")
     place, path = parse_address("hf://datasets/owner/name/data/")
     assert (place, path) == (Place("hf"), "datasets/owner/name/data")
     assert place.address(path) == "hf://datasets/owner/name/data"

@@ -98,8 +98,8 @@ class Attributor:
     encoder
         The encoder whose features it was fitted on.
     whole
-        Passes of fewer images are filled up to so many, so that an image's scores are the same to
-        the bit whatever it is asked about with (:class:`~whichgen.features.passes.Passes`).
+        Passes of fewer images are filled up to so many, so that an image's features are the same
+        to the bit whatever it is asked about with (:class:`~whichgen.features.passes.Passes`).
 
     Raises
     ------

@@ -38,11 +38,14 @@ class Place:
         ``s3``, ``hf``, or nothing: this machine's disk.
     endpoint, region
         Of an S3-compatible store; empty: Amazon's own, and the region that the environment says.
+    root
+        Of this machine's disk: the folder from which paths go, as workers have one of their own.
     """
 
     scheme: str = ""
     endpoint: str = ""
     region: str = ""
+    root: str = ""
 
     def address(self, path: str) -> str:
         """What a file is called outside."""
@@ -57,9 +60,10 @@ class Place:
             The place can't be reached, or does not let us in.
         """
         if not self.scheme:
-            here = Path(path)
+            here = self._here(path)
             if here.is_dir():
-                return [str(file) for file in list_files(here, suffixes)]
+                found = list_files(here, suffixes)
+                return [str(Path(path) / file.relative_to(here)) for file in found]
             return [path] if here.exists() else None
         with self._reached(path):
             filesystem = _open(self)
@@ -82,10 +86,10 @@ class Place:
         """A whole image file, or :class:`~whichgen.errors.ImageError`."""
         name = self.address(path)
         if not self.scheme:
-            file = Path(path)
+            file = self._here(path)
             if file.is_file():
                 check_size(file.stat().st_size, name)
-            return read_bytes(file)
+            return read_bytes(file, name)
         try:
             with _open(self).open_input_stream(path) as stream:
                 data: bytes = stream.read(MAX_BYTES + 1)
@@ -99,9 +103,12 @@ class Place:
     def open(self, path: str, *, anywhere: bool = False) -> Any:
         """A file to read from its beginning on, or ``anywhere``; OSError if it can't be."""
         if not self.scheme:
-            return Path(path).open("rb")
+            return self._here(path).open("rb")
         filesystem = _open(self)
         return filesystem.open_input_file(path) if anywhere else filesystem.open_input_stream(path)
+
+    def _here(self, path: str) -> Path:
+        return Path(self.root) / path
 
     @contextmanager
     def _reached(self, path: str) -> Iterator[None]:
@@ -124,7 +131,7 @@ def parse_address(address: str) -> tuple[Place, str]:
     """``s3://bucket/prefix`` → its place, and the path in it; without a scheme: a path here."""
     scheme, colon, path = address.partition("://")
     if not colon:
-        return Place(), address
+        return Place(root=str(Path.cwd())), address
     if scheme not in (S3, HUB):
         raise DataError(f"{address}: of addresses, s3://… and hf://… can be read.")
     path = path.strip("/")
