@@ -17,6 +17,7 @@ _ON_SITE = {
     "benchmarks/RESULTS.md": "benchmarks.md#how-fast",
     "benchmarks/RESULTS-GPU.md": "benchmarks.md#on-a-gpu",
     "benchmarks/growth.md": "benchmarks.md#growth",
+    "benchmarks/cluster.md": "benchmarks.md#on-a-cluster",
 }
 
 

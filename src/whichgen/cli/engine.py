@@ -50,8 +50,8 @@ WorkerGpus = Annotated[
 Address = Annotated[
     str,
     typer.Option(
-        help="The cluster: auto, HOST:6379, ray://HOST:10001 (default: RAY_ADDRESS, or else one of "
-        "this machine alone).",
+        help="The cluster: auto or HOST:6379 (default: RAY_ADDRESS, or else one of this machine "
+        "alone).",
         rich_help_panel=CLUSTER,
     ),
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -106,32 +107,42 @@ def cluster(address: str = "") -> Iterator[None]:
     Parameters
     ----------
     address
-        ``auto`` (this machine's), ``ray://host:10001``, ``host:6379``; empty: what RAY_ADDRESS
-        says, or else a cluster of this machine alone, begun here and ended here.
+        ``auto`` (the one this machine is of), ``host:6379``; empty: what RAY_ADDRESS says, or else
+        a cluster of this machine alone, begun here and ended here.
 
     Raises
     ------
     ClusterError
-        There is no cluster at the address.
+        There is no cluster at the address, or Ray Data does not work through it.
     """
     if ray.is_initialized():
         yield
         return
+    # Ray itself would take any cluster that somebody began on this machine.
+    where = address or os.environ.get("RAY_ADDRESS") or "local"
+    if where.startswith("ray://"):
+        raise ClusterError(
+            "Ray Data does not work through ray://. Run the command on the cluster: "
+            "ray job submit --address http://HOST:8265 -- whichgen …"
+        )
     # Nothing is told to anybody else.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Nor does the user have to read what Ray says to itself.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
+        host, colon, port = where.rpartition(":")
+        if colon and port.isdecimal():  # Ray would try for minutes
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
         ray.init(
-            address=address or None,
-            include_dashboard=False if not address and "RAY_ADDRESS" not in os.environ else None,
+            address=where,
+            include_dashboard=False if where == "local" else None,
             logging_level=logging.ERROR,
             log_to_driver=False,
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise ClusterError(
-            f"no Ray cluster at {address or os.environ.get('RAY_ADDRESS', 'this machine')} "
-            f"({error}). `ray status --address …` tells whether it is there."
+            f"no Ray cluster at {where} ({error}). `ray status --address {where}` tells whether "
+            "it is there."
         ) from None
     try:
         yield
