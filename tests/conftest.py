@@ -27,6 +27,7 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from whichgen.encoders.encoder import Encoder, torch_encode
+from whichgen.features.store import FeatureStore
 
 # The same examples on every run; a shared machine is too uneven for deadlines.
 settings.register_profile("whichgen", deadline=None, derandomize=True)
@@ -122,6 +123,15 @@ def pack_images(file: Path, contents: Mapping[str, bytes], *, rows: int = 3) -> 
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
     return file
+
+
+def stored_rows(root: Path, encoder: Encoder) -> dict[bytes, bytes]:
+    """All rows of a feature store, opened anew, by key; each is in one segment, once."""
+    store = FeatureStore(root, encoder)
+    assert sum(segment.rows for segment in store._segments) == len(store)
+    keys = sorted(store.keys())
+    blocks = [store.read(keys, b) for b in range(len(store.block_dims))]
+    return {k: b"".join(r.tobytes() for r in row) for k, *row in zip(keys, *blocks, strict=True)}
 
 
 @pytest.fixture(scope="session")

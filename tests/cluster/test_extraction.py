@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from conftest import noise_image, pack_images
+from conftest import noise_image, pack_images, stored_rows
 from whichgen.data.samples import Sample, list_images
 from whichgen.data.shards import find_shards
 from whichgen.encoders.encoder import Encoder
@@ -56,14 +56,6 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     ]
 
 
-def rows_of(store: FeatureStore) -> dict[bytes, bytes]:
-    """All rows, by key; each is in one segment once."""
-    keys = sorted(store.keys())
-    assert sum(segment.rows for segment in store._segments) == len(keys)
-    blocks = [store.read(keys, b) for b in range(len(store.block_dims))]
-    return {k: b"".join(r.tobytes() for r in row) for k, *row in zip(keys, *blocks, strict=True)}
-
-
 @pytest.fixture(scope="module")
 def expected(
     sources: list[str], encoder: Encoder, tmp_path_factory: pytest.TempPathFactory
@@ -79,7 +71,7 @@ def expected(
     store = FeatureStore(folder / "store", encoder)
     extract([Sample(file, "x") for file in list_images(folder)], encoder, store, batch_size=BATCH)
     assert len(store) == 104
-    return rows_of(store)
+    return stored_rows(folder / "store", encoder)
 
 
 def spread(
@@ -125,7 +117,7 @@ class Case:
     def check(self, kept: Kept) -> None:
         """Nothing is lost or doubled, and all is the same to the byte."""
         assert (kept.images, kept.added, kept.failed) == (120, 104, ())
-        assert rows_of(FeatureStore(self.folder, self.encoder)) == self.expected
+        assert stored_rows(self.folder, self.encoder) == self.expected
 
 
 @pytest.fixture

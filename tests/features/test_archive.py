@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import whichgen.features.archive as archive_module
-from conftest import CountingEncoder, noise_image, pack_images
+from conftest import CountingEncoder, noise_image, pack_images, stored_rows
 from whichgen.data.samples import Sample, list_images
 from whichgen.data.shards import find_shards
 from whichgen.encoders.encoder import Encoder
@@ -32,23 +32,6 @@ def run(encoder: Encoder, store: FeatureStore, *sources: object, batch_size: int
     work = ShardEncoder(encoder, known=store, batch_size=batch_size, threads=2)
     shards = find_shards([str(source) for source in sources], batch_size=batch_size)
     return keep((part for shard in shards for part in work(shard)), store)
-
-
-def rows_of(store: FeatureStore) -> dict[bytes, bytes]:
-    """All rows, by key; each is in one segment once."""
-    store = FeatureStore(store.folder.parent, _Of(store.folder.name, store.block_dims))  # type: ignore[arg-type]
-    assert sum(segment.rows for segment in store._segments) == len(store)
-    keys = sorted(store.keys())
-    blocks = [store.read(keys, b) for b in range(len(store.block_dims))]
-    return {k: b"".join(r.tobytes() for r in row) for k, *row in zip(keys, *blocks, strict=True)}
-
-
-@dataclasses.dataclass(frozen=True)
-class _Of:
-    """What a store asks of the encoder whose it is."""
-
-    key: str
-    block_dims: tuple[int, ...]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +57,7 @@ def test_files_tar_and_parquet_give_what_extraction_gives_to_the_byte(
         store = FeatureStore(tmp_path / f"{i}", clip)
         kept = run(clip, store, *sources)
         assert (kept.added, kept.failed) == (17, ())
-        assert rows_of(store) == rows_of(expected)
+        assert stored_rows(tmp_path / f"{i}", clip) == stored_rows(tmp_path / "expected", clip)
 
 
 @settings(max_examples=15)
@@ -97,7 +80,8 @@ def test_any_cut_into_shards_gives_one_store(shards: list[list[int]]) -> None:
         kept = run(encoder.encoder, store, *tars, batch_size=3)
         assert (kept.images, kept.added) == (sum(map(len, shards)), len(wanted))
         extract([Sample(files[i], "x") for i in sorted(wanted)], encoder.encoder, other)
-        assert rows_of(store) == rows_of(other)
+        there, here = (stored_rows(folder / n, encoder.encoder) for n in ("a", "b"))
+        assert there == here
 
 
 def test_a_second_run_encodes_nothing_and_goes_on_where_one_stopped(
@@ -157,7 +141,7 @@ def test_rows_are_written_while_it_runs_and_once(
     kept = keep(found(), store)
     assert (kept.images, kept.added) == (10, 5)
     assert on_disk == [0, 0, 4, 4, 4]
-    assert len(rows_of(store)) == 5
+    assert len(stored_rows(tmp_path / "s", counting().encoder)) == 5
 
 
 def test_no_more_contents_are_in_memory_than_threads_need(

@@ -26,9 +26,12 @@ from whichgen.errors import ClusterError, WhichgenError, WhichgenWarning
 T = TypeVar("T")
 Found_co = TypeVar("Found_co", covariant=True)
 
-#: How often a shard is given to another worker after one died with it: what kills each worker that
+#: How often a task is given to another worker after one died with it: what kills each worker that
 #: gets it (a lack of memory, say) must end.
 _RETRIES = 8
+
+#: More shards are given out several at a time: each task is kept account of.
+_TASKS = 4096
 
 
 class Job(Protocol[Found_co]):
@@ -198,7 +201,8 @@ def _stream(job: Any, shards: Mapping[int, Shard], workers: Workers) -> Iterator
     with warnings.catch_warnings():
         # Ray Data has no other way yet to bound what is tried again.
         warnings.filterwarnings("ignore", message=".*ray_remote_args_fn.*is deprecated")
-        dataset = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+        blocks = min(len(items), _TASKS)
+        dataset = ray.data.from_items(items, override_num_blocks=blocks).map_batches(
             _Worker,
             batch_size=1,
             fn_constructor_args=(job, max(1, int(cpus))),
