@@ -31,7 +31,9 @@ from extraction import jpegs
 from random_clip import clip_b16
 
 
-def measure(images: int, dtype: str, repeats: int, folder: Path) -> Iterable[dict[str, object]]:
+def measure(
+    images: int, dtype: str, workers: int, repeats: int, folder: Path
+) -> Iterable[dict[str, object]]:
     """A row for each source: rates in images a second, steady, and their ratio."""
     name = clip_b16(folder / "clip")
     encoder = load_encoder(name, device="cpu", dtype=dtype)
@@ -41,27 +43,30 @@ def measure(images: int, dtype: str, repeats: int, folder: Path) -> Iterable[dic
             rates = []
             for engine in ("local", "ray"):
                 store = FeatureStore(folder / f"{engine}{repeat}{source.name}", encoder)
-                rates.append(rate(encoder, shards, store, engine))
+                rates.append(rate(encoder, shards, store, engine, workers))
             local, ray = rates
             yield {
                 "source": source.name,
                 "type": dtype,
-                "local, images/s": f"{local:.1f}",
-                "ray, two workers, images/s": f"{ray:.1f}",
+                "threads, workers": workers,
+                "one process of so many threads, images/s": f"{local:.1f}",
+                "so many workers of Ray, images/s": f"{ray:.1f}",
                 "ratio": f"{ray / local:.2f}",
             }
 
 
-def rate(encoder: Encoder, shards: list[Shard], store: FeatureStore, engine: str) -> float:
-    """Images a second, from when two parts are done (by each worker one) to the last one stored."""
+def rate(
+    encoder: Encoder, shards: list[Shard], store: FeatureStore, engine: str, workers: int
+) -> float:
+    """Images a second: from when there are as many parts as workers, to the last one stored."""
     if engine == "local":
-        torch.set_num_threads(2)
+        torch.set_num_threads(workers)
         work = ShardEncoder(encoder, known=store)
         found = (part for shard in shards for part in work(shard))
     else:
         job = EncodeJob(encoder.name, "cpu", encoder.dtype, encoder.key, 32, KeySet(()))
-        found = on_cluster(job, shards, Workers(2))
-    for _ in range(2):
+        found = on_cluster(job, shards, Workers(workers))
+    for _ in range(workers):
         next(found)
     start = time.perf_counter()
     kept = keep(found, store)
@@ -98,10 +103,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     with TemporaryDirectory() as folder, cluster():
-        rows = measure(options.images, options.dtype, options.repeats, Path(folder))
+        rows = measure(
+            options.images, options.dtype, options.workers, options.repeats, Path(folder)
+        )
         print(markdown_table(list(rows)))
 
 
