@@ -11,11 +11,15 @@ os.environ.pop("COLUMNS", None)
 # For processes that tests start.
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"))
 
+import io
+import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import settings
@@ -23,6 +27,7 @@ from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from whichgen.encoders.encoder import Encoder, torch_encode
+from whichgen.features.store import FeatureStore
 
 # The same examples on every run; a shared machine is too uneven for deadlines.
 settings.register_profile("whichgen", deadline=None, derandomize=True)
@@ -99,6 +104,40 @@ def image_folder(tmp_path: Path) -> ImageFolder:
         return folder
 
     return make
+
+
+def pack_images(file: Path, contents: Mapping[str, bytes], *, rows: int = 3) -> Path:
+    """Packs images' bytes into a ``.tar``, or ``.parquet`` with the hub's struct of bytes and path.
+
+    ``rows``: of a group of Parquet's rows.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.suffix == ".parquet":
+        images = [{"bytes": data, "path": name} for name, data in contents.items()]
+        table = pa.table({"label": list(range(len(images))), "image": images})
+        pq.write_table(table, file, row_group_size=rows)
+        return file
+    with tarfile.open(file, "w") as archive:
+        for name, data in contents.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return file
+
+
+def stored_rows(root: Path, encoder: Encoder) -> dict[bytes, bytes]:
+    """All rows of a feature store, opened anew, by key; each is in one segment, once."""
+    store = FeatureStore(root, encoder)
+    assert sum(segment.rows for segment in store._segments) == len(store)
+    keys = sorted(store.keys())
+    blocks = [store.read(keys, b) for b in range(len(store.block_dims))]
+    return {k: b"".join(r.tobytes() for r in row) for k, *row in zip(keys, *blocks, strict=True)}
+
+
+@pytest.fixture(scope="session")
+def pack() -> Callable[..., Path]:
+    """:func:`pack_images`, for tests."""
+    return pack_images
 
 
 def save_tiny_clip(folder: Path, *, seed: int = 0) -> Path:

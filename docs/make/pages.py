@@ -18,6 +18,7 @@ _ON_SITE = {
     "benchmarks/RESULTS-GPU.md": "benchmarks.md#on-a-gpu",
     "benchmarks/growth.md": "benchmarks.md#growth",
     "benchmarks/gallery.md": "benchmarks.md#large-galleries",
+    "benchmarks/cluster.md": "benchmarks.md#on-a-cluster",
 }
 
 

@@ -6,8 +6,8 @@
 
 An image flows through the sub-packages in this order, and imports run one way along it::
 
-    data → encoders → features → heads → openset → evaluation → attribution → experiments
-         → report → cli
+    data → encoders → features → heads → openset → evaluation → attribution → cluster
+         → experiments → report → cli
 
 ``whichgen.sklearn`` has the same as a scikit-learn classifier.
 """

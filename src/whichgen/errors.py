@@ -37,5 +37,9 @@ class FitError(WhichgenError):
     """A head can not be fitted, or did not converge."""
 
 
+class ClusterError(WhichgenError):
+    """A Ray cluster can't be reached, or gave up."""
+
+
 class WhichgenWarning(UserWarning):
     """What a user should know and need not stop for; the command line prints it as one line."""

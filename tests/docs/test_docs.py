@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+import yaml
 
 from attribution.test_hub import Hub
 from cli.conftest import whichgen
@@ -105,6 +106,8 @@ def run_page(made: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunPage]:
             monkeypatch.setenv(*words.pop(0).split("=", 1))
         if words[:2] == ["whichgen", "serve"]:
             service.start(words[1:])
+        elif "--engine" in words:
+            shell(line, made)  # Ray's workers get the environment, and not what is patched here
         elif words[0] == "whichgen":
             done = whichgen(*words[1:])
             assert done.code == 0, f"{line}\n{done.out}\n{done.err}"
@@ -121,7 +124,9 @@ def run_page(made: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunPage]:
         names: dict[str, Any] = {"__name__": page}
         text = (DOCS / page).read_text(encoding="utf-8").replace("8000", str(port))
         for kind, block in code_blocks(text):
-            assert kind in ("sh", "python", "text"), f"{page}: a block of {kind}"
+            assert kind in ("sh", "python", "text", "yaml"), f"{page}: a block of {kind}"
+            if kind == "yaml":
+                names.setdefault("yaml", []).append(yaml.safe_load(block))
             if kind == "sh":
                 for line in lines_of(block):
                     command(line)
@@ -196,6 +201,18 @@ def test_the_service(run_page: RunPage) -> None:
     assert (first["name"], second["name"]) == ("photo.jpg", "0.png")
     assert first["error"] == "" and second["verdict"]["words"]
     assert "photo.jpg" in Path("case.html").read_text(encoding="utf-8")
+
+
+def test_scaling_out(run_page: RunPage) -> None:
+    pytest.importorskip("ray", reason="ray is not installed: pip install 'whichgen[ray]'")
+    job, machines = run_page("how-to/scale-out.md")["yaml"]
+    assert len(list(Path("answers").glob("part-*.parquet"))) == 1
+    # Nothing here can run them; their commands, at least, have options that there are.
+    words = shlex.split(job["spec"]["entrypoint"])
+    assert words[:2] == ["whichgen", "extract"]
+    said = whichgen("extract", "--help").out
+    assert all(word in said for word in words if word.startswith("--"))
+    assert job["spec"]["rayClusterSpec"]["rayVersion"] in machines["setup_commands"][0]
 
 
 def test_sharing(run_page: RunPage, monkeypatch: pytest.MonkeyPatch) -> None:

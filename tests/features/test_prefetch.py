@@ -61,3 +61,23 @@ def test_what_was_not_begun_is_dropped_when_the_caller_stops() -> None:
     threading.Timer(0.05, go.set).start()
     results.close()
     assert len(begun) <= 2
+
+
+def test_closing_waits_for_no_thread() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def job(i: int) -> int:
+        if i:
+            begun.set()
+            go_on.wait(60)
+        return i
+
+    results = prefetched(job, [(0,), (1,)], threads=2, depth=2)
+    assert next(results) == 0
+    begun.wait(60)
+    closing = threading.Thread(target=results.close)  # type: ignore[attr-defined]
+    closing.start()
+    closing.join(20)
+    waits = closing.is_alive()
+    go_on.set()
+    assert not waits

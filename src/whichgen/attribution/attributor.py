@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from whichgen.attribution.model import OriginModel, find_model, load_model
+from whichgen.attribution.model import OriginModel
 from whichgen.attribution.nearest import Gallery, Neighbour, Neighbourhood
-from whichgen.attribution.signature import required_key, verify
+from whichgen.attribution.signature import load_verified
 from whichgen.attribution.sound import asked, check_width
 from whichgen.data.duplicates import Track, untracked
 from whichgen.encoders.encoder import Encoder
@@ -112,6 +112,9 @@ class Attributor:
         The fitted model.
     encoder
         The encoder whose features it was fitted on.
+    whole
+        Passes of fewer images are filled up to so many, so that an image's features are the same
+        to the bit whatever it is asked about with (:class:`~whichgen.features.passes.Passes`).
 
     Raises
     ------
@@ -120,7 +123,7 @@ class Attributor:
         model's arrays do not fit its features.
     """
 
-    def __init__(self, model: OriginModel, encoder: Encoder) -> None:
+    def __init__(self, model: OriginModel, encoder: Encoder, *, whole: int = 0) -> None:
         found = encoder.describe()
         for part in ("weights_hash", "preprocessing", "dtype", "blocks"):
             if found[part] != model.encoder[part]:
@@ -132,7 +135,7 @@ class Attributor:
         check_width(model, sum(encoder.block_dims[b] for b in model.blocks))
         self.model = model
         self.encoder = encoder
-        self._passes = Passes(encoder)
+        self._passes = Passes(encoder, whole=whole)
 
     @classmethod
     def load(
@@ -158,10 +161,7 @@ class Attributor:
             refused (:mod:`whichgen.attribution.signature`). Left out, the variable
             ``WHICHGEN_VERIFY_KEY`` names it; without either none is asked for.
         """
-        folder = find_model(Path(path))
-        if required := required_key(key):
-            verify(folder, required)
-        model = load_model(folder)
+        model = load_verified(Path(path), key)
         name = backbone or str(model.encoder["name"])
         return cls(model, load_encoder(name, device=device, dtype=str(model.encoder["dtype"])))
 
@@ -239,9 +239,9 @@ class Attributor:
         for item in track(prepared, description="Attributing", total=len(listed)):
             batch.append(item)
             if len(batch) == batch_size:
-                answers += self._answer(batch, quantile, nearest, known)
+                answers += self.answer(batch, quantile=quantile, nearest=nearest, among=known)
                 batch = []
-        return answers + self._answer(batch, quantile, nearest, known)
+        return answers + self.answer(batch, quantile=quantile, nearest=nearest, among=known)
 
     def encode(
         self,
@@ -281,15 +281,20 @@ class Attributor:
             raise FitError("the model has no validation images to tell a coverage by; fit it anew.")
         return conformal_quantile(*self.model.calibration, coverage)
 
-    def _answer(
+    def answer(
         self,
         batch: Sequence[tuple[str, np.ndarray | ImageError]],
-        quantile: ConformalQuantile | None,
-        nearest: int,
-        known: Neighbourhood | None,
+        *,
+        quantile: ConformalQuantile | None = None,
+        nearest: int = 0,
+        among: Neighbourhood | None = None,
     ) -> list[Attribution]:
+        """The answers for one batch of names and preprocessed images (or why there is none).
+
+        ``quantile`` is :meth:`quantile`'s; see :meth:`attribute`, which cuts images into batches.
+        """
         readable = [(name, p) for name, p in batch if isinstance(p, np.ndarray)]
-        answered = iter(self._ask(readable, nearest, known) if readable else ())
+        answered = iter(self._ask(readable, nearest, among) if readable else ())
         model = self.model
         answers = []
         for name, found in batch:

@@ -265,6 +265,11 @@ def find_model(path: Path) -> Path:
     )
 
 
+def model_digest(path: Path) -> str:
+    """64 hex digits by which the model in a folder is known."""
+    return _digest((find_model(path) / DESCRIPTION_FILE).read_bytes())
+
+
 def load_model(path: Path) -> OriginModel:
     """Reads a model folder, or the model in a run's folder.
 

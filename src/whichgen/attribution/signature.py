@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from whichgen.atomic import is_temporary, write_text
+from whichgen.attribution.model import OriginModel, find_model, load_model
 from whichgen.errors import ModelFileError
 
 SUMS_FILE = "SHA256SUMS"
@@ -125,6 +126,20 @@ def verify(folder: Path, key: Path) -> None:
         else:
             why = f"its {SIGNATURE_FILE} is damaged or forged"
         raise _refused(folder, key, why) from error
+
+
+def load_verified(path: Path, key: str | Path | None = None) -> OriginModel:
+    """The model in a folder (or a run's folder), if it is signed with the key that is asked for.
+
+    Raises
+    ------
+    ModelFileError
+        See :func:`verify` and :func:`whichgen.attribution.model.load_model`.
+    """
+    folder = find_model(path)
+    if required := required_key(key):
+        verify(folder, required)
+    return load_model(folder)
 
 
 def required_key(key: str | Path | None) -> Path | None:

@@ -18,6 +18,7 @@ from whichgen.cli.console import warn
 from whichgen.cli.discover import discover
 from whichgen.cli.enroll import enroll, fewshot
 from whichgen.cli.evidence import evidence
+from whichgen.cli.extract import extract
 from whichgen.cli.fit import knn, linear
 from whichgen.cli.fuse import fuse
 from whichgen.cli.lowdata import lowdata
@@ -66,6 +67,7 @@ _COMMANDS = (
     linear,
     knn,
     fuse,
+    extract,
     attribute,
     serve,
     evidence,

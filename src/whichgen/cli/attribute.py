@@ -10,6 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from whichgen.cli.console import fail, guarded, needs_extra, say, show_table, track, warn
+from whichgen.cli.engine import (
+    LOCAL,
+    Address,
+    Column,
+    Engine,
+    EngineName,
+    WorkerCount,
+    WorkerCpus,
+    WorkerGpus,
+)
+from whichgen.cli.extract import told_unread
 from whichgen.cli.options import BatchSize, Device, QdrantUrl, VerifyKey, writable
 from whichgen.errors import DataError
 
@@ -28,11 +39,21 @@ _NEAREST = 6
 def attribute(
     model: Annotated[Path, typer.Argument(help="A model folder, or a run's folder.")],
     images: Annotated[
-        list[Path], typer.Argument(help="Image files, folders of them, or lists: @FILE.")
+        list[str],
+        typer.Argument(
+            help="Image files, folders of them, or lists: @FILE. With a folder as --parquet, what "
+            "`extract` takes."
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV on standard output.")] = False,
-    parquet: Annotated[Path | None, typer.Option(help="Write this Parquet file.")] = None,
+    parquet: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write this .parquet file; or, for a large collection, a folder of them: the "
+            "same command goes on where one was stopped."
+        ),
+    ] = None,
     report: Annotated[
         Path | None, typer.Option(help="Write a report with pictures: a .html or .pdf file.")
     ] = None,
@@ -53,10 +74,31 @@ def attribute(
         typer.Option(help="Tell the nearest images of this gallery (of `gallery build`)."),
     ] = None,
     url: QdrantUrl = "",
+    column: Column = "",
+    engine: EngineName = LOCAL,
+    workers: WorkerCount = 0,
+    cpus_per_worker: WorkerCpus = 1,
+    gpus_per_worker: WorkerGpus = None,
+    address: Address = "",
 ) -> None:
     """Say for each image which known origin made it, or `unknown`."""
     if as_json and as_csv:
         raise DataError("choose one of --json and --csv.")
+    chosen = Engine(engine, workers, cpus_per_worker, gpus_per_worker, address)
+    if parquet and (parquet.is_dir() or not parquet.suffix):
+        if as_json or as_csv or report or gallery:
+            raise DataError(
+                "a folder as --parquet takes no --json, --csv, --report or --gallery beside it."
+            )
+        attribute_all(
+            *(model, images, parquet, backbone, device, batch_size, verify_key),
+            coverage,
+            column,
+            chosen,
+        )
+        return
+    if chosen.name != LOCAL:
+        raise DataError("--engine ray writes a folder of Parquet files: --parquet FOLDER.")
     from whichgen.attribution.attributor import Attributor
     from whichgen.report.tables import csv_text, write_parquet
 
@@ -69,7 +111,7 @@ def attribute(
     for target in (report, parquet):
         if target:
             writable(target.parent)
-    files = find_images(images)
+    files = find_images([Path(image) for image in images])
     attributor = Attributor.load(model, device=device, backbone=backbone, key=verify_key)
     among = opened_gallery(gallery, attributor.model, url) if gallery else None
     if coverage is not None:
@@ -115,29 +157,75 @@ def opened_gallery(folder: Path, model: OriginModel, url: str) -> Neighbourhood:
         return open_gallery(folder, model, url=url)
 
 
+def attribute_all(
+    model: Path,
+    sources: list[str],
+    folder: Path,
+    backbone: str,
+    device: str,
+    batch_size: int,
+    key: Path | None,
+    coverage: float | None,
+    column: str,
+    engine: Engine,
+) -> None:
+    """Answers for a large collection, into a folder of Parquet files."""
+    from whichgen.attribution.archive import AttributeJob, ShardAttributor
+    from whichgen.attribution.attributor import Attributor
+    from whichgen.attribution.model import model_digest
+    from whichgen.attribution.signature import load_verified
+    from whichgen.data.shards import count, find_shards
+    from whichgen.encoders.load import load_encoder
+    from whichgen.provenance import fingerprint, provenance
+    from whichgen.report.answers import AnswerFolder
+
+    loaded = load_verified(model, key)
+    name = backbone or str(loaded.encoder["name"])
+    shards = find_shards(sources, column=column, batch_size=batch_size)
+    asked = {"model": model_digest(model), "coverage": coverage}
+    answers = AnswerFolder(folder, asked, loaded.origins, covered=coverage is not None)
+    known = answers.known()
+    config = {"model": str(model.resolve()), "sources": sources, "backbone": name}
+    answers.begin(
+        provenance(
+            config | {"engine": engine.name, "batch_size": batch_size, "coverage": coverage},
+            seeds={},
+            encoder=loaded.encoder,
+            data_hash=fingerprint(repr(shard) for shard in shards),
+        )
+    )
+
+    def here() -> ShardAttributor:
+        encoder = load_encoder(name, device=device, dtype=str(loaded.encoder["dtype"]))
+        attributor = Attributor(loaded, encoder, whole=batch_size)
+        return ShardAttributor(attributor, known=known, coverage=coverage, batch_size=batch_size)
+
+    def job() -> AttributeJob:
+        return AttributeJob(loaded, name, device, batch_size, coverage, known)
+
+    with engine.found(shards, here, job) as found:
+        told = answers.write(found, total=count(shards), track=track)
+    say(f"{told.images} images, {told.written} answers are new in {folder}")
+    if told.broken:
+        warn(f"{told.broken} of them are no images that can be read: the column `error` says why.")
+    told_unread(told.unread, told.images)
+
+
 def find_images(paths: list[Path]) -> list[Path]:
     """The files named, all images below the folders named, and those in lists named ``@FILE``."""
     from whichgen.data.samples import list_images
+    from whichgen.data.shards import listed
 
     found: list[Path] = []
     for path in paths:
         if str(path).startswith("@"):
-            inside = _listed(Path(str(path)[1:]))
+            inside = [Path(line) for line in listed(Path(str(path)[1:]))]
         else:
             inside = list_images(path) if path.is_dir() else [path]
         if not inside:
             raise DataError(f"{path} holds no image.")
         found += inside
     return found
-
-
-def _listed(file: Path) -> list[Path]:
-    """The paths in a text file, one a line."""
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"the list {file} can't be read ({error}). One path a line.") from None
-    return [Path(line) for line in lines if line.strip()]
 
 
 def _show(answers: list[Attribution]) -> None:

@@ -45,6 +45,17 @@ VerifyKey = Annotated[
         help="Refuse a model that is not signed with this public key.",
     ),
 ]
+Backbone = Annotated[
+    str,
+    typer.Option(
+        help="Hub id, local folder, timm name, efficientnet_lite0 or traces (need no hub); "
+        "then :patches, :crops; several joined by +.",
+        rich_help_panel=ENCODER,
+    ),
+]
+Dtype = Annotated[
+    str, typer.Option(help="Precision: float32 or bfloat16.", rich_help_panel=ENCODER)
+]
 CacheFolder = Annotated[
     Path,
     typer.Option(
@@ -189,7 +200,7 @@ class Request:
         return encoder, parts
 
 
-def _resolved(backbone: str) -> str:
+def resolved(backbone: str) -> str:
     """The same with absolute folders: a model file names its encoder, and is used from anywhere."""
     from whichgen.encoders.names import split_members, split_variants
 
@@ -311,17 +322,8 @@ def _shared(
             rich_help_panel=CHOICE,
         ),
     ] = None,
-    backbone: Annotated[
-        str,
-        typer.Option(
-            help="Hub id, local folder, timm name, efficientnet_lite0 or traces (need no hub); "
-            "then :patches, :crops; several joined by +.",
-            rich_help_panel=ENCODER,
-        ),
-    ] = "openai/clip-vit-base-patch16",
-    dtype: Annotated[
-        str, typer.Option(help="Precision: float32 or bfloat16.", rich_help_panel=ENCODER)
-    ] = "float32",
+    backbone: Backbone = "openai/clip-vit-base-patch16",
+    dtype: Dtype = "float32",
     unknown: Unknown = "",
     unknown_val: UnknownVal = "",
     share_unknown: ShareUnknown = False,
@@ -395,7 +397,7 @@ def _shared(
             seed=seed,
             per_class=samples_per_class,
         ),
-        backbone=_resolved(backbone),
+        backbone=resolved(backbone),
         device=device,
         dtype=dtype,
         output_dir=output_dir,

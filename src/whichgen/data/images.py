@@ -40,16 +40,17 @@ MAX_RATIO = 200
 MAX_SCANS = 100
 
 
-def read_bytes(path: Path) -> bytes:
-    """The content of an image file, or :class:`ImageError`."""
+def read_bytes(path: Path, name: str = "") -> bytes:
+    """The content of an image file, or :class:`ImageError` under ``name`` (left out: its path)."""
+    name = name or str(path)
     try:
         data = read_regular(path, MAX_BYTES)
     except FileNotFoundError:
-        raise ImageError(f"{path}: no such file") from None
+        raise ImageError(f"{name}: no such file") from None
     except OSError as error:
-        raise ImageError(f"{path}: can't be read ({error.strerror})") from None
+        raise ImageError(f"{name}: can't be read ({error.strerror})") from None
     if not data:
-        raise ImageError(f"{path}: the file is empty")
+        raise ImageError(f"{name}: the file is empty")
     return data
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -110,10 +110,15 @@ def natural_key(text: str) -> list[int | str]:
 
 def list_images(folder: Path) -> list[Path]:
     """All image files below ``folder`` in natural order, without hidden files and folders."""
+    return list_files(folder, IMAGE_SUFFIXES)
+
+
+def list_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """As :func:`list_images`, files of other suffixes (lower case, with their dot)."""
     found = [
         p
         for p in folder.rglob("*")
-        if p.suffix.lower() in IMAGE_SUFFIXES
+        if p.suffix.lower() in suffixes
         and not any(part.startswith(".") for part in p.relative_to(folder).parts)
         and p.is_file()
     ]

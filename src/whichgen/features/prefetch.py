@@ -35,4 +35,6 @@ def prefetched(
             for job in islice(source, 1):
                 pending.append(pool.submit(function, *job))
     finally:
-        pool.shutdown(cancel_futures=True)
+        # Without waiting: if an error left this to the garbage collector, it may be in the midst
+        # of a thread's start, whose lock the end of another thread would wait for, forever.
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import KeysView, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,8 +77,12 @@ class FeatureStore:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __contains__(self, key: bytes) -> bool:
+    def __contains__(self, key: object) -> bool:
         return key in self._rows
+
+    def keys(self) -> KeysView[bytes]:
+        """The keys of all rows."""
+        return self._rows.keys()
 
     def refresh(self) -> None:
         """Takes in segments that others have written; sets a damaged one aside."""

@@ -48,14 +48,18 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
     write_text(path, csv_text(rows))
 
 
-def write_parquet(path: Path, rows: Sequence[Row]) -> None:
-    """Writes rows as one Parquet file; a key that a row lacks is null in it."""
+def write_parquet(path: Path, rows: Sequence[Row], schema: pa.Schema | None = None) -> None:
+    """Writes rows as one Parquet file; a key that a row lacks is null in it.
+
+    ``schema`` (left out: as the values are) keeps files of one folder alike.
+    """
 
     def storable(value: Any) -> Any:
         # The name of a file need not be UTF-8; Parquet's texts must.
         return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    table = pa.table({column: [storable(row.get(column)) for row in rows] for column in columns})
+    columns = schema.names if schema else list(dict.fromkeys(key for row in rows for key in row))
+    values = {column: [storable(row.get(column)) for row in rows] for column in columns}
+    table = pa.table(values, schema=schema)
     with replacing(path) as temporary:
         pq.write_table(table, temporary)

@@ -1,0 +1,117 @@
+"""Extraction by both engines side by side: images a second, local and on a local Ray cluster.
+
+``python benchmarks/cluster.py`` measures CLIP ViT-B/16 with random weights on JPEGs of 640 × 480,
+as files and in tars, and writes the table of ``cluster.md`` to standard output. A ratio is of runs
+one after the other; a cluster's start and its workers' are outside, as they are paid once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+import tarfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from whichgen.cluster.pool import Workers, cluster, on_cluster
+from whichgen.data.shards import Shard, find_shards
+from whichgen.encoders.encoder import Encoder
+from whichgen.encoders.load import load_encoder
+from whichgen.features.archive import EncodeJob, KeySet, ShardEncoder, keep
+from whichgen.features.store import FeatureStore
+from whichgen.report.tables import markdown_table
+
+sys.path.insert(0, str(Path(__file__).parent / "speed"))
+from extraction import jpegs
+from random_clip import clip_b16
+
+
+def measure(
+    images: int, dtype: str, workers: int, repeats: int, folder: Path
+) -> Iterable[dict[str, object]]:
+    """A row for each source: rates in images a second, steady, and their ratio."""
+    name = clip_b16(folder / "clip")
+    encoder = load_encoder(name, device="cpu", dtype=dtype)
+    for source in (copies(jpegs(folder / "jpegs"), images, folder), tars(folder, images)):
+        shards = find_shards([str(source)])
+        for repeat in range(repeats):
+            rates = []
+            for engine in ("local", "ray"):
+                store = FeatureStore(folder / f"{engine}{repeat}{source.name}", encoder)
+                rates.append(rate(encoder, shards, store, engine, workers))
+            local, ray = rates
+            yield {
+                "source": source.name,
+                "type": dtype,
+                "threads, workers": workers,
+                "one process of so many threads, images/s": f"{local:.1f}",
+                "so many workers of Ray, images/s": f"{ray:.1f}",
+                "ratio": f"{ray / local:.2f}",
+            }
+
+
+def rate(
+    encoder: Encoder, shards: list[Shard], store: FeatureStore, engine: str, workers: int
+) -> float:
+    """Images a second: from when there are as many parts as workers, to the last one stored."""
+    if engine == "local":
+        torch.set_num_threads(workers)
+        work = ShardEncoder(encoder, known=store)
+        found = (part for shard in shards for part in work(shard))
+    else:
+        job = EncodeJob(encoder.name, "cpu", encoder.dtype, encoder.key, 32, KeySet(()))
+        found = on_cluster(job, shards, Workers(workers))
+    for _ in range(workers):
+        next(found)
+    start = time.perf_counter()
+    kept = keep(found, store)
+    return kept.images / (time.perf_counter() - start)
+
+
+def copies(files: list[Path], images: int, folder: Path) -> Path:
+    """So many files that differ; the pixels repeat, which the encoder does not know."""
+    made = folder / "files"
+    made.mkdir()
+    for i in range(images):
+        # What follows a JPEG's end mark is part of its content, and not of its picture.
+        (made / f"{i}.jpg").write_bytes(files[i % len(files)].read_bytes() + b"%d" % i)
+    return made
+
+
+def tars(folder: Path, images: int) -> Path:
+    """The same files in four tars."""
+    made = folder / "tars"
+    made.mkdir()
+    files = sorted((folder / "files").iterdir())
+    for part in range(4):
+        with tarfile.open(made / f"{part}.tar", "w") as archive:
+            for file in files[part * images // 4 : (part + 1) * images // 4]:
+                data = file.read_bytes()
+                member = tarfile.TarInfo(file.name)
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+    return made
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=512)
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    with TemporaryDirectory() as folder, cluster():
+        rows = measure(
+            options.images, options.dtype, options.workers, options.repeats, Path(folder)
+        )
+        print(markdown_table(list(rows)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""The commands: on a cluster they give what they give without one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from cli.conftest import whichgen
+from conftest import pack_images
+
+
+def rows(folder: str) -> list[dict[str, Any]]:
+    """The answers in a folder, in order of their images."""
+    found: list[dict[str, Any]] = pq.read_table(folder).to_pylist()
+    return sorted(found, key=lambda row: str(row["image"]))
+
+
+def test_extract_and_attribute(
+    ray_cluster: Any,
+    image_folder: Callable[..., Path],
+    tiny_clip: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images = image_folder({"real": 8, "gan": 8, "vae": 8})
+    monkeypatch.chdir(images.parent)
+    files = sorted((images / "gan").iterdir())
+    pack_images(Path("gan.tar"), {file.name: file.read_bytes() for file in files})
+    fitted = ["--backbone", tiny_clip, "--cache", "cache", "--device", "cpu"]
+    fit = ["--C", 1, "-b", 0, "--shuffles", 0, "--no-leak-check", "-o", "out"]
+    done = whichgen("linear", "-d", "images", *fitted, *fit)
+    assert done.code == 0, done.err
+    (run,) = Path("out").glob("*/images")
+    ray = ["--engine", "ray", "--workers", 2]
+    asked = ["images/real", "gan.tar", "--device", "cpu", "--batch-size", 4]
+    for name, engine in (("here", []), ("there", ray)):
+        done = whichgen("attribute", run, *asked, "--parquet", name, *engine)
+        assert done.code == 0, done.err
+        assert f"16 images, 16 answers are new in {name}" in done.message
+    assert rows("there") == rows("here")
+    # The fit has most of the features, by content.
+    (Path("images/gan") / "new.png").write_bytes(files[0].read_bytes() + b"more")
+    done = whichgen("extract", "images", "gan.tar", *fitted, *ray)
+    assert done.code == 0, done.err
+    assert "33 images, 1 of them new" in done.message

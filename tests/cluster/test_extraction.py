@@ -1,0 +1,162 @@
+"""Extraction on a cluster: the local engine's store to the byte, and workers that die."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import noise_image, pack_images, stored_rows
+from whichgen.data.samples import Sample, list_images
+from whichgen.data.shards import find_shards
+from whichgen.encoders.encoder import Encoder
+from whichgen.encoders.load import load_encoder
+from whichgen.features.archive import EncodeJob, Kept, keep
+from whichgen.features.extract import extract
+from whichgen.features.store import FeatureStore
+
+from .conftest import Slowly
+
+pytest.importorskip("ray", reason="ray is not installed: pip install 'whichgen[ray]'")
+
+from whichgen.cluster.pool import Workers, on_cluster
+
+BATCH = 4
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_clip: Path) -> Encoder:
+    """A network whose sums depend on the size of a pass."""
+    return load_encoder(str(tiny_clip), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """48 images as files, 40 in a tar and 32 in a Parquet file; 8 of each are the same."""
+    folder = tmp_path_factory.mktemp("sources")
+    (folder / "files").mkdir()
+    contents = {}
+    for i in range(104):
+        file = folder / "files" / f"{i:03d}.png"
+        noise_image(i).save(file)
+        contents[i] = (file.name, file.read_bytes())
+        if i >= 48:
+            file.unlink()
+    tar = dict(contents[i] for i in (*range(8), *range(48, 80)))
+    rows = dict(contents[i] for i in (*range(8), *range(80, 104)))
+    return [
+        str(folder / "files"),
+        str(pack_images(folder / "a.tar", tar)),
+        str(pack_images(folder / "a.parquet", rows, rows=8)),
+    ]
+
+
+@pytest.fixture(scope="module")
+def expected(
+    sources: list[str], encoder: Encoder, tmp_path_factory: pytest.TempPathFactory
+) -> dict[bytes, bytes]:
+    """What the engine of `linear` and `fuse` writes for the same images."""
+    folder = tmp_path_factory.mktemp("expected")
+    files = []
+    for shard in find_shards(sources):
+        for item in shard.read():
+            files.append(folder / f"{len(files)}.png")
+            files[-1].write_bytes(item.load())
+    assert len(files) == 120
+    store = FeatureStore(folder / "store", encoder)
+    extract([Sample(file, "x") for file in list_images(folder)], encoder, store, batch_size=BATCH)
+    assert len(store) == 104
+    return stored_rows(folder / "store", encoder)
+
+
+def spread(
+    job: Slowly,
+    sources: list[str],
+    store: FeatureStore,
+    workers: int,
+    meanwhile: Callable[[int], None] = lambda _: None,
+) -> Kept:
+    """The sources' features by some workers; ``meanwhile`` is told how many parts have come."""
+    shards = find_shards(sources, batch_size=BATCH)
+
+    def parts() -> Iterator[Any]:
+        for number, part in enumerate(on_cluster(job, shards, Workers(workers)), start=1):
+            meanwhile(number)
+            yield part
+
+    return keep(parts(), store)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Sources, what they give, and the job that gives it, slowed so that it can be disturbed."""
+
+    sources: list[str]
+    expected: dict[bytes, bytes]
+    encoder: Encoder
+    job: Slowly
+    folder: Path
+
+    def run(self, workers: int, meanwhile: Callable[[int], None]) -> Kept:
+        """Fills a store by some workers; ``meanwhile`` is told how many parts have come."""
+        shards = find_shards(self.sources, batch_size=BATCH)
+
+        def parts() -> Iterator[Any]:
+            found = on_cluster(self.job, shards, Workers(workers))
+            for number, part in enumerate(found, start=1):
+                meanwhile(number)
+                yield part
+
+        return keep(parts(), FeatureStore(self.folder, self.encoder))
+
+    def check(self, kept: Kept) -> None:
+        """Nothing is lost or doubled, and all is the same to the byte."""
+        assert (kept.images, kept.added, kept.failed) == (120, 104, ())
+        assert stored_rows(self.folder, self.encoder) == self.expected
+
+
+@pytest.fixture
+def case(
+    encoder: Encoder, sources: list[str], expected: dict[bytes, bytes], tmp_path: Path
+) -> Case:
+    """The case, with an empty store."""
+    (tmp_path / "workers").mkdir()
+    job = EncodeJob(encoder.name, "cpu", "float32", encoder.key, BATCH)
+    slowed = Slowly(job, tmp_path / "workers")
+    return Case(sources, expected, encoder, slowed, tmp_path / "store")
+
+
+def test_workers_are_killed(ray_cluster: Any, case: Case) -> None:
+    killed: list[int] = []
+
+    def kill(parts: int) -> None:
+        # The second time it may be in the middle of the tar, which is one shard.
+        if parts in (3, 12):
+            process = next(p for p in case.job.workers() if p not in killed)
+            os.kill(process, signal.SIGKILL)
+            killed.append(process)
+
+    kept = case.run(2, kill)
+    assert len(killed) == 2
+    assert len(case.job.workers()) >= 3, "nobody took the killed one's place"
+    case.check(kept)
+
+
+def test_a_machine_is_lost(ray_cluster: Any, case: Case) -> None:
+    machine = ray_cluster.add_node(num_cpus=1)
+    ray_cluster.wait_for_nodes()
+    lost: list[int] = []
+
+    def unplug(parts: int) -> None:
+        if machine.node_id in case.job.workers().values() and not lost and parts >= 3:
+            ray_cluster.remove_node(machine, allow_graceful=False)
+            lost.append(parts)
+
+    kept = case.run(3, unplug)
+    assert lost, "the machine's worker never began"
+    case.check(kept)

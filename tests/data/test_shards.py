@@ -1,0 +1,135 @@
+"""Shards: every image of every source in exactly one of them, read in one order."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import whichgen.data.shards as shards_module
+from whichgen.data.places import Place
+from whichgen.data.shards import Files, Rows, Shard, Tar, count, find_shards, name_key
+from whichgen.errors import DataError, ImageError
+
+Pack = Callable[..., Path]
+
+
+def contents(shards: list[Shard]) -> dict[str, bytes | str]:
+    """All that is read; errors as text. No name comes twice."""
+    found: dict[str, bytes | str] = {}
+    for shard in shards:
+        for item in shard.read():
+            assert item.name not in found
+            try:
+                found[item.name] = item.load()
+            except ImageError as error:
+                found[item.name] = str(error)
+    return found
+
+
+@pytest.fixture
+def place(tmp_path: Path, pack: Pack, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of two files, a tar of two images and a Parquet file of seven, and other things."""
+    monkeypatch.chdir(tmp_path)
+    for i in (10, 9):
+        (tmp_path / f"all/b/{i}.png").parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"all/b/{i}.png").write_bytes(b"file %d" % i)
+    pack(tmp_path / "all/a.tar", {f"{i}.jpg": b"tar %d" % i for i in range(2)})
+    pack(tmp_path / "all/c.parquet", {str(i): b"row %d" % i for i in range(7)})
+    (tmp_path / "all/.hidden").mkdir()
+    shutil.copy("all/b/9.png", "all/.hidden/9.png")
+    (tmp_path / "all/notes.txt").write_text("no image")
+    return tmp_path
+
+
+ALL = {
+    "all/b/9.png": b"file 9",
+    "all/b/10.png": b"file 10",
+    "all/a.tar/0.jpg": b"tar 0",
+    "all/a.tar/1.jpg": b"tar 1",
+    **{f"all/c.parquet/{i}": b"row %d" % i for i in range(7)},
+}
+
+
+def test_a_folder_is_all_that_is_below_it(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shards = find_shards(["all"])
+    assert [type(shard) for shard in shards] == [Files, Tar, Rows]
+    assert contents(shards) == ALL
+    assert list(contents(shards))[:2] == ["all/b/9.png", "all/b/10.png"]
+    assert count(shards) is None
+    assert count([shard for shard in shards if not isinstance(shard, Tar)]) == 9
+    # What is named twice is read once.
+    assert contents(find_shards(["all/b/10.png", "all", "all/a.tar", "all"])) == ALL
+    # Groups of three rows: shards are cut between groups alone.
+    monkeypatch.setattr(shards_module, "IMAGES", 4)
+    rows = find_shards(["all/c.parquet"])
+    assert [shard.images for shard in rows] == [6, 1]
+    assert contents(rows) == {name: data for name, data in ALL.items() if "parquet" in name}
+
+
+def test_lists_and_data_sets(place: Path) -> None:
+    (place / "list.txt").write_text("all/b/9.png\n\nall/gone.png\n")
+    found = contents(find_shards(["@list.txt"]))
+    assert found["all/b/9.png"] == b"file 9"
+    assert found["all/gone.png"] == "all/gone.png: no such file"
+    with pytest.raises(DataError, match="has no split 'split9'"):
+        find_shards(["GenImage:split=split9"])
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("gone", r"data set 'gone' is neither a folder"),
+        ("gone/there", r"gone/there does not exist"),
+        ("gone.png", r"gone.png does not exist"),
+        ("empty", r"empty holds no image, .tar or .parquet"),
+        ("@gone.txt", r"the list gone.txt can't be read"),
+        ("@blank.txt", r"@blank.txt holds no image"),
+        ("http://host/x.png", r"s3://… and hf://… can be read"),
+        ("s3://", r"names no bucket"),
+        ("text.parquet", r"text.parquet can't be read as Parquet"),
+    ],
+)
+def test_a_source_that_is_not_there_is_told_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "blank.txt").write_text("\n")
+    (tmp_path / "text.parquet").write_text("no Parquet")
+    with pytest.raises(DataError, match=message):
+        find_shards([source])
+
+
+def test_a_shard_that_has_gone_is_an_error_among_the_images(place: Path) -> None:
+    shards = find_shards(["all/a.tar", "all/c.parquet"])
+    shutil.rmtree("all")
+    for name, said in contents(shards).items():
+        assert str(said).startswith(f"{name}: can't be read")
+
+
+@given(st.integers(1, 5000), st.integers(1, 700))
+def test_files_are_cut_into_whole_passes(total: int, batch_size: int) -> None:
+    paths = [f"{i}.png" for i in range(total)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards_module, "listed", lambda _: paths)
+        shards = find_shards(["@list"], batch_size=batch_size)
+    assert [path for shard in shards if isinstance(shard, Files) for path in shard.paths] == paths
+    *full, last = (shard.images or 0 for shard in shards)
+    assert len(set(full)) <= 1
+    assert all(n % batch_size == 0 and n >= last for n in full)
+    assert max([*full, last]) < shards_module.IMAGES + batch_size
+    assert len(shards) <= max(64, total / shards_module.IMAGES + 1)
+
+
+def test_a_name_that_is_no_text_has_the_key_of_what_tables_call_it(tmp_path: Path) -> None:
+    name = os.fsdecode(b"\xff.png")
+    assert name_key(name) == name_key("\\udcff.png") != name_key("x.png")
+    (tmp_path / name).write_bytes(b"1")
+    (item,) = Files(Place(), (str(tmp_path / name),)).read()
+    assert item.load() == b"1"
