@@ -49,7 +49,9 @@ locks: $(SUPPLY)/ready
 
 # Known vulnerabilities of what the locks name. Asks a public service: what it can't tell is an error.
 audit: $(SUPPLY)/ready
-	$(SUPPLY)/bin/pip-audit --disable-pip --require-hashes --strict $(LOCKS:%=--requirement %)
+	status=0; for lock in $(LOCKS); do echo $$lock; \
+	    $(SUPPLY)/bin/pip-audit --disable-pip --require-hashes --strict --requirement $$lock || status=1; \
+	    done; exit $$status
 
 # What each installation consists of, as CycloneDX, into dist/: it is made of the locks at a release.
 sbom: $(SUPPLY)/ready
