@@ -102,8 +102,8 @@ def _use() -> None:
         return
     try:
         answers = attributor.attribute(_PICTURES, nearest=3)
-    except ModelFileError:
-        return  # it fits on the whole, and not for these images
+    except (ModelFileError, FitError):
+        return  # it fits on the whole, and not for these images, or can't compare them
     for answer in answers:
         total = sum(answer.probabilities.values())
         require(abs(total - 1) < 1e-6, f"probabilities sum to {total}")
