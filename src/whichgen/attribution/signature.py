@@ -148,11 +148,17 @@ def required_key(key: str | Path | None) -> Path | None:
     return Path(named) if named else None
 
 
+def sha256(file: Path) -> str:
+    """The hex digest of a file."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
 def _digests(folder: Path) -> dict[str, str]:
     """The SHA-256 of every file but the checksums and the signature, by name, in order."""
     files = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*")}
     return {
-        name: hashlib.sha256(file.read_bytes()).hexdigest()
+        name: sha256(file)
         for name, file in sorted(files.items())
         if file.is_file() and name not in (SUMS_FILE, SIGNATURE_FILE) and not is_temporary(file)
     }

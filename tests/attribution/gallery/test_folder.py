@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +16,9 @@ import pytest
 
 from whichgen.attribution.gallery.build import build_local
 from whichgen.attribution.gallery.entries import Images
-from whichgen.attribution.gallery.folder import sha256
 from whichgen.attribution.gallery.open import open_gallery
 from whichgen.attribution.model import OriginModel
+from whichgen.attribution.signature import sha256
 from whichgen.errors import GalleryError
 
 from .conftest import RECORD
@@ -44,6 +45,13 @@ def signed(folder: Path) -> None:
 
 def test_a_whole_gallery_opens(gallery: Path, known: OriginModel) -> None:
     open_gallery(gallery, known)
+
+
+def test_a_pipe_for_a_description_is_not_waited_for(gallery: Path, known: OriginModel) -> None:
+    (gallery / "gallery.json").unlink()
+    os.mkfifo(gallery / "gallery.json")
+    with pytest.raises(GalleryError, match=r"damaged: gallery\.json can't be read"):
+        open_gallery(gallery, known)
 
 
 @pytest.mark.parametrize("name", ["entries.parquet", "vectors.npy", "levels.npy", "neighbours.npy"])

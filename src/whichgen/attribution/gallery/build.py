@@ -20,7 +20,6 @@ from whichgen.attribution.gallery.folder import (
     FORMAT,
     GALLERY_FILE,
     Description,
-    sha256,
 )
 from whichgen.attribution.gallery.index import (
     Kind,
@@ -32,6 +31,7 @@ from whichgen.attribution.gallery.index import (
     write_arrays,
 )
 from whichgen.attribution.gallery.recall import ENOUGH, ExactSearch, Recall, recall_of
+from whichgen.attribution.signature import sha256
 from whichgen.data.duplicates import Track, untracked
 from whichgen.errors import GalleryError
 from whichgen.provenance import fingerprint

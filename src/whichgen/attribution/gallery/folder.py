@@ -8,7 +8,6 @@ address of a service is not taken from it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any, Literal
@@ -22,12 +21,17 @@ from whichgen.attribution.gallery.entries import SCHEMA
 from whichgen.attribution.gallery.index import Kind, files_of, read_arrays, search
 from whichgen.attribution.gallery.recall import Recall
 from whichgen.attribution.nearest import Comparison, Neighbour, clipped
+from whichgen.attribution.signature import sha256
 from whichgen.errors import GalleryError
+from whichgen.regular import read_regular
 from whichgen.version import __version__
 
 FORMAT = 1
 GALLERY_FILE = "gallery.json"
 ENTRIES_FILE = "entries.parquet"
+
+#: Bytes of the description at most.
+_MOST_BYTES = 2**26
 
 
 class Description(BaseModel):
@@ -98,12 +102,14 @@ def read_description(folder: Path) -> Description:
         There is none, it is damaged, or of another format.
     """
     try:
-        text = (folder / GALLERY_FILE).read_text(encoding="utf-8")
+        text = read_regular(folder / GALLERY_FILE, _MOST_BYTES).decode()
     except (FileNotFoundError, NotADirectoryError):
         raise GalleryError(
             f"{folder} holds no gallery ({GALLERY_FILE}). Give the folder that `whichgen gallery "
             "build` wrote."
         ) from None
+    except OSError as error:
+        raise _damaged(folder, f"{GALLERY_FILE} can't be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
         raise _damaged(folder, f"{GALLERY_FILE} is no text: {error}") from None
     try:
@@ -148,12 +154,6 @@ def read_local(folder: Path, told: Description, comparison: Comparison) -> Local
     except GalleryError as error:
         raise _damaged(folder, str(error)) from None
     return LocalGallery(told, comparison, entries, index)
-
-
-def sha256(file: Path) -> str:
-    """The hex digest of a file."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _damaged(folder: Path, why: str) -> GalleryError:
