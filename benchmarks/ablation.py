@@ -6,7 +6,7 @@ An image is extracted once: the encoder's blocks on the resized image and on cro
 resolution, each with mean and spread over places, and the traces. A *view* is a set of columns with
 a linear probe of its own. Views are pooled by the mean of their log-probabilities (as ``fuse``
 does), of their probabilities, or by convex weights learned on validation images of known origins:
-``Σ w_v p_v`` by expectation maximisation. C is chosen on validation, way by way, like the way
+``Σ w_v p_v`` by expectation maximization. C is chosen on validation, way by way, like the way
 itself; the last columns are means over the choices of unknown generators. ``--perturbation`` puts
 every image, training ones too, through one first.
 """
@@ -24,21 +24,21 @@ import numpy as np
 from cells import Cell
 from claims import ENCODER, SHARED, source_of
 
-from whichgen.atomic import write_text
-from whichgen.data.perturb import parse_perturbation
-from whichgen.encoders.encoder import Encoder
-from whichgen.encoders.load import load_encoder
+from whichgen.data.perturbations import parse_perturbation
+from whichgen.encoders.base import Encoder
+from whichgen.encoders.loading import load_encoder
 from whichgen.evaluation.detection import auroc
 from whichgen.evaluation.evaluate import label_indices
 from whichgen.evaluation.oscr import oscr
 from whichgen.evaluation.protocols import plan, rehearsed
-from whichgen.experiments.parts import Parts, extract_parts, fold_tables
-from whichgen.experiments.sweeps import in_processes
-from whichgen.features.extract import FeatureTable
+from whichgen.features.extraction import FeatureTable
 from whichgen.features.store import FeatureStore
 from whichgen.heads.fusion import FUSION_C, fit_view
-from whichgen.provenance import provenance
+from whichgen.io.atomic import write_text
+from whichgen.io.run_metadata import provenance
 from whichgen.report.tables import Row, markdown_table, write_csv
+from whichgen.training.split_features import Parts, extract_parts, fold_tables
+from whichgen.training.sweeps import in_processes
 
 NAME = f"{ENCODER}:patches+{ENCODER}:patches:crops+traces"
 

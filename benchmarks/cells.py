@@ -13,19 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from whichgen.atomic import replacing, write_text
-from whichgen.attribution.model import save_model
-from whichgen.data.perturb import parse_perturbation
-from whichgen.data.source import DataSource
-from whichgen.encoders.encoder import Encoder
+from whichgen.data.dataset_options import DatasetOptions
+from whichgen.data.perturbations import parse_perturbation
+from whichgen.encoders.base import Encoder
 from whichgen.evaluation.evaluate import Answers
-from whichgen.experiments.fit import FitOptions, fit
-from whichgen.experiments.fusion import FusionOptions, fuse
-from whichgen.experiments.lowdata import draw
-from whichgen.experiments.parts import FITTED, extract_parts
-from whichgen.experiments.tested import Tested
+from whichgen.experiments.low_data import draw
 from whichgen.features.store import FeatureStore
 from whichgen.heads.linear import LinearProbe
+from whichgen.io.atomic import replacing, write_text
+from whichgen.models.saved_model import save_model
+from whichgen.training.finalize import Tested
+from whichgen.training.fit_block import FitOptions, fit
+from whichgen.training.fit_fusion import FusionOptions, fuse
+from whichgen.training.split_features import FITTED, extract_parts
 
 #: Every method chooses by this.
 METRIC = "OSCR"
@@ -76,7 +76,7 @@ class Cell:
 
 
 def run_cell(
-    cell: Cell, source: DataSource, encoder: Encoder, cache: Path, out: Path
+    cell: Cell, source: DatasetOptions, encoder: Encoder, cache: Path, out: Path
 ) -> Mapping[str, Any]:
     """The figures of a cell, in [0, 1]: measured, or read if they are there."""
     file = out / f"{cell.name}.json"
@@ -129,7 +129,7 @@ def read_answers(cell: Cell, out: Path) -> Kept:
         return Kept(known, unknown, arrays["origins"].tolist(), groups)
 
 
-def _measure(cell: Cell, source: DataSource, encoder: Encoder, cache: Path) -> Tested:
+def _measure(cell: Cell, source: DatasetOptions, encoder: Encoder, cache: Path) -> Tested:
     _, augment = METHODS[cell.method]
     parts = extract_parts(
         source.open(cache),

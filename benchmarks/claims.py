@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 from cells import METHODS, Cell, read_answers, run_cell
 
-from whichgen.atomic import write_text
-from whichgen.data.source import DataSource
-from whichgen.encoders.load import load_encoder
+from whichgen.data.dataset_options import DatasetOptions
+from whichgen.encoders.loading import load_encoder
 from whichgen.evaluation.bootstrap import compare
+from whichgen.io.atomic import write_text
 from whichgen.report.tables import Row, markdown_table, write_csv
 
 #: The only pretrained encoder at hand. Another one is a parameter away.
@@ -93,12 +93,12 @@ def _claim(title: str, theirs: Sequence[Cell]) -> Claim:
     return Claim(title, tuple(replace(cell, method="fusion") for cell in theirs), tuple(theirs))
 
 
-def source_of(cell: Cell, folders: dict[str, Path]) -> DataSource:
+def source_of(cell: Cell, folders: dict[str, Path]) -> DatasetOptions:
     """Where a cell's images come from, and how they are split."""
     folder = folders[cell.data]
     unknown, val = {"shared": SHARED, "pack": PACK}[cell.data][cell.choice]
     groups = folder / "index.tsv" if cell.data == "shared" else folder.parent / "groups.tsv"
-    return DataSource(
+    return DatasetOptions(
         data=str(folder),
         unknown=tuple(unknown.split(",")),
         unknown_val=tuple(val.split(",")) if val else (),

@@ -20,9 +20,9 @@ import torch
 
 from whichgen.cluster.pool import Workers, cluster, on_cluster
 from whichgen.data.shards import Shard, find_shards
-from whichgen.encoders.encoder import Encoder
-from whichgen.encoders.load import load_encoder
-from whichgen.features.archive import EncodeJob, KeySet, ShardEncoder, keep
+from whichgen.encoders.base import Encoder
+from whichgen.encoders.loading import load_encoder
+from whichgen.features.shard_extraction import EncodeJob, KeySet, ShardEncoder, keep
 from whichgen.features.store import FeatureStore
 from whichgen.report.tables import markdown_table
 

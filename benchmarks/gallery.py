@@ -25,7 +25,7 @@ from typing import Any, get_args
 import faiss
 import numpy as np
 
-from whichgen.attribution.gallery.index import (
+from whichgen.gallery.index import (
     Kind,
     efforts,
     lists_of,
@@ -35,10 +35,10 @@ from whichgen.attribution.gallery.index import (
     search,
     write_arrays,
 )
-from whichgen.attribution.gallery.recall import NEAREST, ExactSearch, recall_of
-from whichgen.attribution.model import load_model
-from whichgen.attribution.nearest import Comparison
-from whichgen.heads.knn import normalised
+from whichgen.gallery.recall import NEAREST, ExactSearch, recall_of
+from whichgen.heads.knn import normalized
+from whichgen.inference.nearest import Comparison
+from whichgen.models.saved_model import load_model
 from whichgen.report.tables import Row, markdown_table
 
 QUERIES = 1000
@@ -74,7 +74,7 @@ def drawn(comparison: Comparison, rows: int, seed: int) -> np.ndarray:
         mixed = np.einsum("nc,ncd->nd", rng.dirichlet((1, 1, 1), n), corners)
         apart = np.linalg.norm(corners[:, 0] - corners[:, 1], axis=1)[:, None]
         noise = rng.standard_normal(mixed.shape) * (0.3 / mixed.shape[1] ** 0.5)
-        out[start : start + n] = normalised(mixed + noise * apart)
+        out[start : start + n] = normalized(mixed + noise * apart)
     return out
 
 

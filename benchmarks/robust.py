@@ -19,14 +19,14 @@ from statistics import fmean
 from cells import METHODS, Cell, run_cell
 from claims import ENCODER, PACK, SHARED, source_of
 
-from whichgen.atomic import write_text
-from whichgen.attribution.model import load_model
-from whichgen.data.perturb import INTENSITIES, Perturbation, all_intensities
-from whichgen.data.source import DataSource
-from whichgen.encoders.encoder import Encoder
-from whichgen.encoders.load import load_encoder
+from whichgen.data.dataset_options import DatasetOptions
+from whichgen.data.perturbations import INTENSITIES, Perturbation, all_intensities
+from whichgen.encoders.base import Encoder
+from whichgen.encoders.loading import load_encoder
 from whichgen.experiments.robustness import figure_of, measure
 from whichgen.features.store import FeatureStore
+from whichgen.io.atomic import write_text
+from whichgen.models.saved_model import load_model
 from whichgen.report.tables import Row, markdown_table, write_csv
 
 #: Intensities that training does not draw: rows of their own, ``…, unseen``.
@@ -44,7 +44,7 @@ METRICS = {"accuracy": "accuracy", "auroc": "AUROC", "oscr": "OSCR"}
 Points = dict[str, dict[str, float]]
 
 
-def curve(cell: Cell, source: DataSource, encoder: Encoder, cache: Path, out: Path) -> Points:
+def curve(cell: Cell, source: DatasetOptions, encoder: Encoder, cache: Path, out: Path) -> Points:
     """The figures of a cell: each kind at its five intensities, then the unseen ones."""
     run_cell(cell, source, encoder, cache, out)
     model = load_model(out / "models" / cell.name)

@@ -13,7 +13,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from PIL import Image
 
-from whichgen.openset.threshold import UNKNOWN
+from whichgen.constants import UNKNOWN
 
 RIGHT, WRONG = "#009E73", "#D55E00"
 ROWS = 3

@@ -17,8 +17,8 @@ from child import MOMENTS
 from stages import NEW, Command, Site
 from state import left_over
 
-from whichgen.attribution.model import DESCRIPTION_FILE, load_model
 from whichgen.errors import ModelFileError
+from whichgen.models.saved_model import DESCRIPTION_FILE, load_model
 
 if TYPE_CHECKING:
     from rounds import Tally

@@ -98,10 +98,10 @@ _PRELOAD = (
     "matplotlib.pyplot",
     "sklearn.linear_model",
     "transformers.models.clip.modeling_clip",
-    "whichgen.attribution.enroll",
+    "whichgen.inference.enroll",
     "whichgen.cli.fit",
-    "whichgen.encoders.load",
-    "whichgen.experiments.fit",
+    "whichgen.encoders.loading",
+    "whichgen.training.fit_block",
     "whichgen.report.fit_report",
     "whichgen.service.app",
 )

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from whichgen.attribution.model import Exemplars, OriginModel
-from whichgen.data.images import thumbnail
-from whichgen.encoders.encoder import Encoder
+from whichgen.data.reading import thumbnail
+from whichgen.encoders.base import Encoder
 from whichgen.heads.experts import Experts
-from whichgen.heads.families import family_of
 from whichgen.heads.fusion import Fusion
-from whichgen.openset.catalogue import SCORES
+from whichgen.heads.methods import family_of
+from whichgen.models.saved_model import Exemplars, OriginModel
 from whichgen.openset.hierarchy import fit_levels, said_by
+from whichgen.openset.registry import SCORES
 
 ORIGINS = ("real", "gan", "ldm")
 _EACH = 8

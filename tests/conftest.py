@@ -26,7 +26,7 @@ from hypothesis import settings
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
-from whichgen.encoders.encoder import Encoder, torch_encode
+from whichgen.encoders.base import Encoder, torch_encode
 from whichgen.features.store import FeatureStore
 
 # The same examples on every run; a shared machine is too uneven for deadlines.
@@ -61,7 +61,7 @@ def shared() -> Path:
 
 
 def noise_image(seed: int, size: tuple[int, int] = (32, 32), *, tint: int = 0) -> Image.Image:
-    """A seeded RGB image: 4 × 4 patches of random colour, grain over them.
+    """A seeded RGB image: 4 × 4 patches of random color, grain over them.
 
     Different seeds give perceptual hashes that are far apart. ``tint`` shifts the grain's strength
     and the red channel, so that images of different tints can be told apart by a classifier.

@@ -16,9 +16,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from whichgen.encoders.load import load_encoder
+from whichgen.encoders.loading import load_encoder
 from whichgen.errors import FitError, ImageError
-from whichgen.features.images import encode_images
+from whichgen.features.inference import encode_images
 from whichgen.sklearn import OriginClassifier
 
 

@@ -33,9 +33,9 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from whichgen.atomic import write_text
-from whichgen.encoders.load import load_encoder
-from whichgen.provenance import provenance
+from whichgen.encoders.loading import load_encoder
+from whichgen.io.atomic import write_text
+from whichgen.io.run_metadata import provenance
 from whichgen.report.tables import markdown_table
 
 ROOT = Path(__file__).resolve().parents[2]

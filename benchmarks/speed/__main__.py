@@ -22,9 +22,9 @@ import torch
 import whole
 from random_clip import clip_b16
 
-from whichgen.atomic import write_text
-from whichgen.encoders.load import load_encoder
-from whichgen.provenance import provenance
+from whichgen.encoders.loading import load_encoder
+from whichgen.io.atomic import write_text
+from whichgen.io.run_metadata import provenance
 from whichgen.report.tables import Row, markdown_table
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -19,11 +19,11 @@ import torch
 from PIL import Image
 from random_clip import clip_b16
 
-from whichgen.data.images import decode
-from whichgen.data.samples import Sample
-from whichgen.encoders.encoder import Encoder
-from whichgen.encoders.load import load_encoder
-from whichgen.features.extract import extract
+from whichgen.data.dataset import Sample
+from whichgen.data.reading import decode
+from whichgen.encoders.base import Encoder
+from whichgen.encoders.loading import load_encoder
+from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore
 from whichgen.report.tables import Row
 

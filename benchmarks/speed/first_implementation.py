@@ -18,7 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import NearestNeighbors
 
-from whichgen.encoders.encoder import Encoder
+from whichgen.encoders.base import Encoder
 
 BATCH = 32
 TOLERANCE, MAX_ITER = 1e-12, 1000

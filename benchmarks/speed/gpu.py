@@ -22,11 +22,11 @@ from gpu_files import decoding, extraction, photographs
 from gpu_rows import BATCH, CORES, SIDE, Table, on_gpu, recorded, seconds
 from random_clip import clip_b16
 
-from whichgen.atomic import write_text
+from whichgen.encoders.base import Encoder
 from whichgen.encoders.compiled import OPTIONS, compiled
-from whichgen.encoders.encoder import Encoder
 from whichgen.encoders.gpu import GpuEncode
-from whichgen.encoders.load import load_encoder
+from whichgen.encoders.loading import load_encoder
+from whichgen.io.atomic import write_text
 from whichgen.report.tables import Row, markdown_table
 
 LIBRARIES = ("torch", "torchvision", "transformers", "numpy", "pillow")

@@ -14,20 +14,20 @@ import torch
 from gpu_rows import BATCH, CORES, SIDE, Table, on_gpu, recorded, seconds
 from PIL import Image
 
-from whichgen.data.images import decode
-from whichgen.data.samples import Sample
-from whichgen.encoders.encoder import Encoder
-from whichgen.features.extract import extract
+from whichgen.data.dataset import Sample
+from whichgen.data.reading import decode
+from whichgen.encoders.base import Encoder
+from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore
 
 
 def photographs(n: int) -> list[bytes]:
-    """JPEG files, 512 × 512, quality 90: colours that change slowly, and grain."""
+    """JPEG files, 512 × 512, quality 90: colors that change slowly, and grain."""
 
     def make(seed: int) -> bytes:
         rng = np.random.default_rng(seed)
-        colours = Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8))
-        smooth = np.asarray(colours.resize((512, 512), Image.Resampling.BICUBIC), np.float32)
+        colors = Image.fromarray(rng.integers(0, 256, (24, 24, 3), dtype=np.uint8))
+        smooth = np.asarray(colors.resize((512, 512), Image.Resampling.BICUBIC), np.float32)
         grain = rng.normal(0, 4, (512, 512, 1))
         file = io.BytesIO()
         picture = Image.fromarray(np.clip(smooth + grain, 0, 255).astype(np.uint8))

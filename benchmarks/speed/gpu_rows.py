@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from whichgen.encoders.encoder import Encoder
+from whichgen.encoders.base import Encoder
 from whichgen.encoders.gpu import CudaGraph, Forward
 from whichgen.report.tables import Row
 

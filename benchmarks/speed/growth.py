@@ -20,8 +20,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from matplotlib.figure import Figure
 
-from whichgen.atomic import write_text
 from whichgen.heads.linear import LinearProbe
+from whichgen.io.atomic import write_text
 from whichgen.report.tables import Row, markdown_table
 
 #: Images × dimensions, origins.
@@ -38,13 +38,13 @@ def write_features(file: Path, n: int, d: int, k: int) -> None:
     """Writes made-up features (n, d) and their origins, piece by piece."""
     rng = np.random.default_rng(0)
     spread = np.logspace(0, -2, d)
-    centres = rng.normal(0, 0.4, (k, d)) * spread
+    centers = rng.normal(0, 0.4, (k, d)) * spread
     features = np.lib.format.open_memmap(file, "w+", np.float16, (n, d))
     labels = np.arange(n) % k
     for start in range(0, n, _ROWS):
         rows = slice(start, min(start + _ROWS, n))
         noise = rng.standard_normal((rows.stop - start, d), np.float32) * spread
-        features[rows] = centres[labels[rows]] + noise
+        features[rows] = centers[labels[rows]] + noise
     features.flush()
     np.save(file.with_suffix(".labels.npy"), labels)
 

@@ -29,7 +29,7 @@ def objective(solution: Weights, x: np.ndarray, y: np.ndarray, c: float) -> floa
 
 
 def whichgen(x: np.ndarray, y: np.ndarray, values: Sequence[float]) -> list[Weights]:
-    """:mod:`whichgen.heads.newton`."""
+    """:mod:`whichgen.heads.solver`."""
     path = LinearProbe().path(x, y, int(y.max()) + 1, values)
     return [(head.weights, head.bias) for _, head in path]
 

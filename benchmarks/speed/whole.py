@@ -15,16 +15,16 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from first_implementation import block_features, fit_each_c, vote_each_k
 
-from whichgen.data.split import SplitOptions, split_folder
-from whichgen.encoders.encoder import Encoder
+from whichgen.data.splits import SplitOptions, split_folder
+from whichgen.encoders.base import Encoder
 from whichgen.evaluation.detection import auroc
 from whichgen.evaluation.evaluate import label_indices
-from whichgen.experiments.parts import Parts, extract_parts
-from whichgen.experiments.sweeps import in_processes
 from whichgen.features.store import FeatureStore
-from whichgen.heads.knn import KNearestNeighbours
+from whichgen.heads.knn import KNearestNeighbors
 from whichgen.heads.linear import PAPER_C, LinearProbe
 from whichgen.report.tables import Row
+from whichgen.training.split_features import Parts, extract_parts
+from whichgen.training.sweeps import in_processes
 
 #: The paper's k-NN sweep as the issue asks for it: ten values.
 KS = tuple(range(2, 21, 2))
@@ -58,7 +58,7 @@ def _linear(of: Arrays) -> list[list[np.ndarray]]:
 
 
 def _knn(of: Arrays) -> list[list[np.ndarray]]:
-    family = KNearestNeighbours(KS)
+    family = KNearestNeighbors(KS)
     return [p for _, p in family.sweep(of.x, of.y, int(of.y.max()) + 1, of.queries)]
 
 

@@ -13,8 +13,8 @@ from fuzz.choices import Choices, changed
 from fuzz.scratch import emptied, folder
 from fuzz.watch import require, watched
 from whichgen.data.benchmarks import load_benchmark, parse_spec, write_benchmark
-from whichgen.data.samples import PARTS, Dataset, Sample
-from whichgen.data.source import DataSource
+from whichgen.data.dataset import PARTS, Dataset, Sample
+from whichgen.data.dataset_options import DatasetOptions
 from whichgen.errors import DataError, WhichgenError
 
 _PLACE = folder("datasets")
@@ -119,6 +119,6 @@ def _string(spec: str) -> None:
             require(set(options) <= {"split", "root"}, "an option that there is not")
             is_folder = os.path.isdir(Path(spec))  # noqa: PTH112 (Path's raises if it is too long)
             if not is_folder and "root" not in options:
-                DataSource(spec).open(_CACHE)
+                DatasetOptions(spec).open(_CACHE)
         except DataError as error:
             require(len(str(error)) < 20_000, "an error of more than 20,000 characters")

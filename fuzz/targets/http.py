@@ -14,7 +14,7 @@ from fuzz.choices import TEXTS, Choices, changed
 from fuzz.scratch import emptied, folder
 from fuzz.tiny import ENCODER, models, picture, saved
 from fuzz.watch import require, watched
-from whichgen.attribution.attributor import Attributor
+from whichgen.inference.attributor import Attributor
 from whichgen.service.app import create_app
 from whichgen.service.settings import Limits, Settings
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from fuzz.tiny import picture, saved
 from fuzz.watch import require, watched
-from whichgen.data import images
+from whichgen.data import reading as images
 from whichgen.errors import ImageError
 
 _PIXELS = 1_000_000

@@ -16,16 +16,16 @@ from fuzz.scratch import folder
 from fuzz.targets.store import lied
 from fuzz.tiny import ENCODER, models, picture
 from fuzz.watch import require, watched
-from whichgen.attribution.attributor import Attributor
-from whichgen.attribution.card import model_card
-from whichgen.attribution.model import (
+from whichgen.errors import FitError, ModelFileError, WhichgenError
+from whichgen.inference.attributor import Attributor
+from whichgen.models.card import model_card
+from whichgen.models.saved_model import (
     DESCRIPTION_FILE,
     HEAD_FILE,
     _digest,
     load_model,
     save_model,
 )
-from whichgen.errors import FitError, ModelFileError, WhichgenError
 
 _ROOT = folder("models")
 _PLACE = _ROOT / "model"

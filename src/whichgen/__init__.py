@@ -6,8 +6,8 @@
 
 An image flows through the sub-packages in this order, and imports run one way along it::
 
-    data → encoders → features → heads → openset → evaluation → attribution → cluster
-         → experiments → report → cli
+    io → data → encoders → features → heads → openset → evaluation → models → inference → gallery
+         → cluster → training → experiments → report → service → cli
 
 ``whichgen.sklearn`` has the same as a scikit-learn classifier.
 """
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from whichgen.version import __version__
 
 if TYPE_CHECKING:
-    from whichgen.attribution.attributor import Attribution, Attributor
+    from whichgen.inference.attributor import Attribution, Attributor
 
 __all__ = ["Attribution", "Attributor", "__version__"]
 
@@ -27,7 +27,7 @@ __all__ = ["Attribution", "Attributor", "__version__"]
 def __getattr__(name: str) -> Any:
     # Imported on first use: `import whichgen` (and `whichgen --help`) must not import torch.
     if name in ("Attributor", "Attribution"):
-        from whichgen.attribution import attributor
+        from whichgen.inference import attributor
 
         return getattr(attributor, name)
     raise AttributeError(f"module 'whichgen' has no attribute {name!r}")

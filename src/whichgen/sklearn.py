@@ -22,13 +22,13 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from whichgen.errors import FitError
-from whichgen.heads.base import HeadFamily
-from whichgen.heads.families import family_of
-from whichgen.heads.knn import KNearestNeighbours
+from whichgen.heads.base import HeadMethod
+from whichgen.heads.knn import KNearestNeighbors
+from whichgen.heads.methods import family_of
 from whichgen.openset.threshold import threshold_at_tpr
 
 if TYPE_CHECKING:
-    from whichgen.encoders.encoder import Encoder
+    from whichgen.encoders.base import Encoder
 
 _HEADS = ("linear", "knn")
 
@@ -39,7 +39,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     head
-        ``"linear"``, L2-regularised logistic regression, or ``"knn"``.
+        ``"linear"``, L2-regularized logistic regression, or ``"knn"``.
     backbone
         An encoder's name or folder: X are then images (paths, bytes, Pillow images, uint8 arrays).
         ``None``: X is a float array (n, d) of features.
@@ -179,13 +179,13 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             [origin if kept else self.unknown for origin, kept in zip(found, known, strict=True)]
         )
 
-    def _family(self, n_images: int) -> HeadFamily:
+    def _family(self, n_images: int) -> HeadMethod:
         family = family_of(self.head)
         if self.values is not None:
             values = tuple(self.values)
             return type(family)(values)  # type: ignore[call-arg]
-        if isinstance(family, KNearestNeighbours):  # as many neighbours as half the images allow
-            return KNearestNeighbours(tuple(k for k in family.values if k <= max(1, n_images // 2)))
+        if isinstance(family, KNearestNeighbors):  # as many neighbors as half the images allow
+            return KNearestNeighbors(tuple(k for k in family.values if k <= max(1, n_images // 2)))
         return family
 
     def _parts(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -206,7 +206,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _encoded(self, X: Any) -> dict[int, np.ndarray]:
         """Images → for each block its features, float32 (n, d)."""
-        from whichgen.features.images import encode_images
+        from whichgen.features.inference import encode_images
 
         encoder = _encoder(str(self.backbone), self.device, self.dtype)
         blocks = encode_images(list(X), encoder, batch_size=self.batch_size)
@@ -217,6 +217,6 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 @lru_cache(maxsize=1)
 def _encoder(name: str, device: str, dtype: str) -> Encoder:
     """The encoder last asked for stays loaded: fit and every predict use the same one."""
-    from whichgen.encoders.load import load_encoder
+    from whichgen.encoders.loading import load_encoder
 
     return load_encoder(name, device=device, dtype=dtype)

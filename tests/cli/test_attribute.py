@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-import whichgen.encoders.load as load_module
+import whichgen.encoders.loading as load_module
 import whichgen.report.tables as tables_module
-from whichgen.attribution.model import DESCRIPTION_FILE, HEAD_FILE
+from whichgen.models.saved_model import DESCRIPTION_FILE, HEAD_FILE
 
 from .conftest import Done, Site, whichgen
 
@@ -193,7 +193,7 @@ def test_ctrl_c_and_a_full_disk_end_in_one_message(
     assert "No space left on device" in done.message
     assert not list(site.folder.glob("*.parquet*"))
     monkeypatch.setattr(load_module, "load_encoder", stopped)
-    monkeypatch.setattr("whichgen.attribution.attributor.load_encoder", stopped)
+    monkeypatch.setattr("whichgen.inference.attributor.load_encoder", stopped)
     done = whichgen("attribute", site.run, "images/real")
     assert done.code == 130
     assert "error: stopped." in done.message

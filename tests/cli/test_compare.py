@@ -44,7 +44,7 @@ def test_controls_are_in_the_report_and_can_be_switched_off(site: Site) -> None:
     assert "## Leak check" in report and "fitted 5 times on permuted training labels" in report
     kept = json.loads((site.run / "results.json").read_text())
     assert len(kept["shuffled_labels"]["shuffles"]) == 5
-    assert [s["traits"] for s in kept["leak_check"]["sets"]] == ["file", "colour", "all"]
+    assert [s["traits"] for s in kept["leak_check"]["sets"]] == ["file", "color", "all"]
     done = whichgen(
         *("linear", *site.options(out="off"), *UNKNOWN, *GRID, "-b", 0),
         *("--no-leak-check", "--shuffles", 0),
@@ -61,7 +61,7 @@ def test_leaks_are_told_by_the_data_alone(site: Site) -> None:
     assert done.code == 0, done.err
     # The site's origins differ by their tint.
     assert "GIVE-AWAY" in done.message
-    assert "colour" in done.out
+    assert "color" in done.out
 
 
 def test_groups_reach_the_predictions_and_the_bootstrap(site: Site) -> None:
@@ -89,7 +89,7 @@ def test_a_control_that_fails_does_not_take_the_result_with_it(
     def fail(*_: object, **__: object) -> None:
         raise FitError("did not converge")
 
-    monkeypatch.setattr("whichgen.experiments.controls.label_shuffle", fail)
+    monkeypatch.setattr("whichgen.training.controls.label_shuffle", fail)
     done = whichgen("knn", *site.options(out="f"), *UNKNOWN, "--K", 1, "-b", 0)
     assert done.code == 0, done.err
     assert "no shuffled labels in the report: did not converge" in done.message

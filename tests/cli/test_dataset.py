@@ -39,7 +39,7 @@ def test_give_aways_conflicts_and_broken_files_are_loud_and_exit_with_one(site: 
     assert done.code == 1
     for said in (
         "GIVE-AWAY: 10 of 10 images of gan have format JPEG",
-        "LABEL CONFLICT: the same file is labelled real and vae",
+        "LABEL CONFLICT: the same file is labeled real and vae",
         "error: 1 files can't be used:",
         "flow/text.png: not an image",
         "1 exact duplicates",

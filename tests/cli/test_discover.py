@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sklearn.metrics import normalized_mutual_info_score
 
-from whichgen.attribution.model import load_model
+from whichgen.models.saved_model import load_model
 
 from .conftest import Site, whichgen
 

@@ -135,8 +135,8 @@ def test_a_place_that_can_not_be_written_is_told_before_the_work(
     disk.remount("ro")
     image = disk.folder / "images/flow/000.png"
     with monkeypatch.context() as patch:
-        patch.setattr("whichgen.encoders.load.load_encoder", None)
-        patch.setattr("whichgen.attribution.attributor.Attributor.load", None)
+        patch.setattr("whichgen.encoders.loading.load_encoder", None)
+        patch.setattr("whichgen.inference.attributor.Attributor.load", None)
         for arguments in (
             ["linear", *site.options(out=str(disk.folder / "out")), *UNKNOWN],
             ["enroll", disk.folder / "run", "new", image],
@@ -159,7 +159,7 @@ def test_a_run_of_other_settings_that_came_first_is_not_overwritten(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two at a time with one folder: the second to finish is told, and its folder is another."""
-    import whichgen.experiments.fit as fit_module
+    import whichgen.training.fit_block as fit_module
 
     out = site.folder / "both"
     original = fit_module.fit

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from whichgen.attribution.model import DESCRIPTION_FILE, load_model
+from whichgen.models.saved_model import DESCRIPTION_FILE, load_model
 
 from .conftest import Site, whichgen
 from .test_robustness import refer_here

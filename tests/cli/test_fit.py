@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-import whichgen.encoders.load as load_module
-from whichgen.attribution.model import load_model
+import whichgen.encoders.loading as load_module
+from whichgen.models.saved_model import load_model
 
 from .conftest import GRID, UNKNOWN, Site, whichgen
 
@@ -284,7 +284,7 @@ def test_a_full_disk_is_one_message_and_the_same_command_goes_on(
 ) -> None:
     import errno
 
-    import whichgen.experiments.sweeps as sweeps_module
+    import whichgen.training.sweeps as sweeps_module
 
     def full(path: Path, _: str) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))

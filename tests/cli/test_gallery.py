@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from qdrant_client import QdrantClient
 
-import whichgen.attribution.gallery.build as build_module
-import whichgen.attribution.gallery.qdrant as qdrant_module
-import whichgen.encoders.load as load_module
-from whichgen.attribution.gallery.recall import Recall
+import whichgen.encoders.loading as load_module
+import whichgen.gallery.build as build_module
+import whichgen.gallery.qdrant as qdrant_module
+from whichgen.gallery.recall import Recall
 
 from .conftest import Done, Site, whichgen
 
@@ -81,7 +81,7 @@ def test_images_extracted_before_are_not_decoded_again(
         object.__setattr__(encoder, "preprocess", refuse)
         return encoder
 
-    monkeypatch.setattr("whichgen.attribution.attributor.load_encoder", idle)
+    monkeypatch.setattr("whichgen.inference.attributor.load_encoder", idle)
     done = build(site, "-o", "second", "--kind", "ivf")
     assert done.code == 0, done.err
 
@@ -143,7 +143,7 @@ def test_a_gallery_whose_model_is_gone_asks_for_it(site: Site) -> None:
 def test_a_service_that_is_silent_is_told_before_images_are_read(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("whichgen.attribution.gallery.entries.gather", None)  # it would be called
+    monkeypatch.setattr("whichgen.gallery.entries.gather", None)  # it would be called
     done = build(site, "--kind", "qdrant", "--url", "http://127.0.0.1:1")
     assert done.code == 1
     assert "Qdrant gives no answer about whichgen-" in done.message
@@ -215,7 +215,7 @@ def test_a_gallery_in_qdrant(site: Site, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_without_the_extra_it_says_what_to_install(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(sys.modules, "whichgen.attribution.gallery.qdrant")
+    monkeypatch.delitem(sys.modules, "whichgen.gallery.qdrant")
     monkeypatch.setitem(sys.modules, "qdrant_client", None)
     done = build(site, "--kind", "qdrant", "--url", "http://localhost:6333")
     assert done.code == 1

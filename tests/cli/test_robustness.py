@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from conftest import save_tiny_clip
-from whichgen.attribution.model import DESCRIPTION_FILE
+from whichgen.models.saved_model import DESCRIPTION_FILE
 
 from .conftest import Site, whichgen
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attribution.test_signature import save_keys
+from models.test_signatures import save_keys
 
 from .conftest import Site, whichgen
 

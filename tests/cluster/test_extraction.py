@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from conftest import noise_image, pack_images, stored_rows
-from whichgen.data.samples import Sample, list_images
+from whichgen.data.dataset import Sample, list_images
 from whichgen.data.shards import find_shards
-from whichgen.encoders.encoder import Encoder
-from whichgen.encoders.load import load_encoder
-from whichgen.features.archive import EncodeJob, Kept, keep
-from whichgen.features.extract import extract
+from whichgen.encoders.base import Encoder
+from whichgen.encoders.loading import load_encoder
+from whichgen.features.extraction import extract
+from whichgen.features.shard_extraction import EncodeJob, Kept, keep
 from whichgen.features.store import FeatureStore
 
 from .conftest import Slowly

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whichgen.data.places import Place
 from whichgen.data.shards import Files, Shard
 from whichgen.errors import ClusterError, EncoderError, WhichgenWarning
+from whichgen.io.remote import Place
 
 pytest.importorskip("ray", reason="ray is not installed: pip install 'whichgen[ray]'")
 

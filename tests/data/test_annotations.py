@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whichgen.data.annotations import read_annotations, write_annotations
-from whichgen.data.samples import Sample
+from whichgen.data.dataset import Sample
 from whichgen.errors import DataError
 
 KNOWN = ("real", "gan", "diffusion")

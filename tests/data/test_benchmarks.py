@@ -15,7 +15,7 @@ from whichgen.data.benchmarks import (
     read_benchmark,
     write_benchmark,
 )
-from whichgen.data.samples import PARTS, Dataset, Sample
+from whichgen.data.dataset import PARTS, Dataset, Sample
 from whichgen.errors import DataError
 
 GENIMAGE = {

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from whichgen.data.benchmarks import load_benchmark, write_benchmark
+from whichgen.data.dataset import PARTS
+from whichgen.data.dataset_options import DatasetOptions
 from whichgen.data.groups import read_groups, write_groups
-from whichgen.data.samples import PARTS
-from whichgen.data.source import DataSource
 from whichgen.errors import DataError
 
 
@@ -64,7 +64,7 @@ def test_a_split_keeps_its_groups_until_it_is_written_without(
     folder = image_folder({"real": 12, "gan": 12, "flow": 8}, name="mine")
     names = [p.relative_to(folder).as_posix() for p in sorted(folder.rglob("*.png"))]
     write_groups(tmp_path / "g.tsv", {name: f"pair {int(name[-5]) // 2}" for name in names})
-    source = DataSource(str(folder), unknown=("flow",), groups=str(tmp_path / "g.tsv"))
+    source = DatasetOptions(str(folder), unknown=("flow",), groups=str(tmp_path / "g.tsv"))
     fresh = source.open(tmp_path / "cache")
     everything = [sample for part in PARTS for sample in fresh.part(part)]
     assert {s.group for s in everything} == {f"pair {i}" for i in range(5)}

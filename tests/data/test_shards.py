@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import whichgen.data.shards as shards_module
-from whichgen.data.places import Place
 from whichgen.data.shards import Files, Rows, Shard, Tar, count, find_shards, name_key
 from whichgen.errors import DataError, ImageError
+from whichgen.io.remote import Place
 
 Pack = Callable[..., Path]
 

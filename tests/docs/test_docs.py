@@ -17,12 +17,12 @@ import pytest
 import uvicorn
 import yaml
 
-from attribution.test_hub import Hub
 from cli.conftest import whichgen
+from models.test_hub import Hub
 from test_readme import ROOT, code_blocks, furnish, shell
 from whichgen.cli.app import app, expand_blocks
-from whichgen.heads.families import FAMILIES
-from whichgen.openset.catalogue import SCORES
+from whichgen.heads.methods import FAMILIES
+from whichgen.openset.registry import SCORES
 
 DOCS = ROOT / "docs"
 RUN = Path("output/linear-probe/openai/clip-vit-base-patch16/my_images")
@@ -56,7 +56,7 @@ def settle(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder / "hub" / "hub"))
     # The README's test has these; they are most of the time of a small fit.
     patch.setattr("whichgen.report.fit_report.fit_plots", lambda *_: {})
-    patch.setattr("whichgen.experiments.leaks.leak_check", lambda *_, **__: None)
+    patch.setattr("whichgen.training.shortcuts.leak_check", lambda *_, **__: None)
 
 
 class Service:

@@ -65,11 +65,11 @@ def test_pages_load_nothing_from_other_hosts(site: Path) -> None:
 
 def test_the_reference_has_what_the_pages_promise(site: Path) -> None:
     for page, name in {
-        "attribution": "whichgen.attribution.attributor.Attributor.attribute",
-        "encoders": "whichgen.encoders.encoder.build_encoder",
+        "attribution": "whichgen.inference.attributor.Attributor.attribute",
+        "encoders": "whichgen.encoders.base.build_encoder",
         "evaluation": "whichgen.evaluation.oscr.oscr",
-        "heads": "whichgen.heads.base.HeadFamily.sweep",
-        "openset": "whichgen.openset.base.ScoreFamily.fit",
+        "heads": "whichgen.heads.base.HeadMethod.sweep",
+        "openset": "whichgen.openset.base.ScoreMethod.fit",
         "sklearn": "whichgen.sklearn.OriginClassifier",
     }.items():
         text = (site / "api" / f"{page}.html").read_text(encoding="utf-8")

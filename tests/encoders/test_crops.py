@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from whichgen.encoders.base import Encoder
 from whichgen.encoders.crops import native_crops, windows
-from whichgen.encoders.encoder import Encoder
-from whichgen.encoders.load import load_encoder
+from whichgen.encoders.loading import load_encoder
 from whichgen.errors import EncoderError
 
 #: The tiny CLIP's input.
@@ -35,7 +35,7 @@ def encoded(encoder: Encoder, *images: Image.Image) -> list[np.ndarray]:
     return encoder.encode(np.stack([encoder.preprocess(image) for image in images]))
 
 
-def test_features_are_the_mean_over_corners_and_centre(
+def test_features_are_the_mean_over_corners_and_center(
     plain: Encoder, crops: Encoder, noise: Noise
 ) -> None:
     image = noise(0, (50, 40))
@@ -78,7 +78,7 @@ def test_an_image_that_is_a_window_is_seen_as_ever(
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_an_image_of_one_colour_is_encoded(plain: Encoder, crops: Encoder) -> None:
+def test_an_image_of_one_color_is_encoded(plain: Encoder, crops: Encoder) -> None:
     image = Image.new("RGB", (90, 70), (10, 200, 30))
     for ours, theirs in zip(encoded(crops, image), encoded(plain, image), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)

@@ -11,11 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from whichgen.data.images import read_image
-from whichgen.data.perturb import Perturbation
-from whichgen.data.samples import list_images
+from whichgen.data.dataset import list_images
+from whichgen.data.perturbations import Perturbation
+from whichgen.data.reading import read_image
 from whichgen.encoders import load_encoder
-from whichgen.encoders.encoder import Encoder
+from whichgen.encoders.base import Encoder
 
 reference = pytest.importorskip("efficientnet_lite_pytorch", reason="the extra `lite` is absent")
 weights = pytest.importorskip(
@@ -76,7 +76,7 @@ def test_an_image_alone_or_in_a_batch_has_the_same_features(
 
 
 @pytest.mark.parametrize("size", [(240, 240), (1000, 30), (30, 1000), (224, 223), (1, 1)])
-def test_preprocessing_takes_the_centre_of_any_shape(
+def test_preprocessing_takes_the_center_of_any_shape(
     encoder: Encoder, size: tuple[int, int]
 ) -> None:
     image = Image.new("RGB", size, (127, 255, 0))
@@ -86,7 +86,7 @@ def test_preprocessing_takes_the_centre_of_any_shape(
     assert pixels[:, 112, 112].tolist() == [0, 1, -127 / 128]
 
 
-def test_preprocessing_crops_the_centre(encoder: Encoder) -> None:
+def test_preprocessing_crops_the_center(encoder: Encoder) -> None:
     # Of 256 pixels the crop keeps 224: 16 fall away on each side.
     image = Image.new("RGB", (256, 256), "black")
     image.paste("white", (16, 16, 240, 240))

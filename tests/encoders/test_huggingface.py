@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from whichgen.encoders import load_encoder
-from whichgen.encoders.encoder import Encoder
+from whichgen.encoders.base import Encoder
 from whichgen.errors import EncoderError
 
 TINY = {
@@ -321,7 +321,7 @@ def test_clip_b_16_has_twelve_blocks_of_768(tmp_path: Path) -> None:
         image_size=224,
         patch_size=16,
     )
-    with torch.device("meta"):  # its own initialisation takes seconds
+    with torch.device("meta"):  # its own initialization takes seconds
         model = transformers.CLIPVisionModel(config)
     model = model.to_empty(device="cpu")
     for parameter in model.parameters():

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from whichgen.encoders import huggingface
-from whichgen.encoders.load import load_encoder
+from whichgen.encoders.loading import load_encoder
 from whichgen.errors import EncoderError
 
 

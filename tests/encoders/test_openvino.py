@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from conftest import noise_image
-from whichgen.encoders.encoder import build_encoder
-from whichgen.encoders.load import load_encoder
+from whichgen.encoders.base import build_encoder
+from whichgen.encoders.loading import load_encoder
 from whichgen.errors import EncoderError
 
 

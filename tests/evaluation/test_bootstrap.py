@@ -216,7 +216,7 @@ def test_an_interval_holds_the_true_figure_as_often_as_it_says() -> None:
             inside[name] += interval.low <= truth[name] <= interval.high
     # 190 of 200 expected; the percentile interval is known to fall a little short.
     # Detection accuracy is that of the best threshold of the very images tested, a maximum, which
-    # is optimistic in every resample.
+    # is optimiztic in every resample.
     least = dict.fromkeys(METRICS, 174) | {"detection_accuracy": 160}
     assert all(least[name] <= hits <= 200 for name, hits in inside.items()), inside
 

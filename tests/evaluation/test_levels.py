@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from whichgen.evaluation.hierarchy import hierarchy_results
+from whichgen.evaluation.levels import hierarchy_results
 
 
 def test_each_answer_is_counted_at_its_level_and_is_right_or_not() -> None:

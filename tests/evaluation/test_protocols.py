@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whichgen.data.samples import Dataset, Sample
+from whichgen.data.dataset import Dataset, Sample
 from whichgen.errors import DataError
 from whichgen.evaluation.protocols import (
     MAX_FOLDS,

@@ -73,8 +73,8 @@ def _certificate(
     now, is_authority = datetime.now(UTC), name == by
 
     def named(common: str) -> x509.Name:
-        organisation = x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Test Works")
-        return x509.Name([organisation, x509.NameAttribute(NameOID.COMMON_NAME, common)])
+        organization = x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Test Works")
+        return x509.Name([organization, x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
     usage = dict.fromkeys(
         ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement"), False

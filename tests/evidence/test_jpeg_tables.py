@@ -51,10 +51,10 @@ def test_sampling_and_scans_are_told(given: int, told: str) -> None:
     assert found.detail == f"chroma sampling {told}; progressive"
 
 
-def test_greyscale_has_one_table_and_other_formats_none() -> None:
+def test_grayscale_has_one_table_and_other_formats_none() -> None:
     file = io.BytesIO()
     picture().convert("L").save(file, "JPEG", quality=90)
     (found,) = findings(file.getvalue(), "jpeg")
     assert "quality 90," in found.title
-    assert "greyscale" in found.detail
+    assert "grayscale" in found.detail
     assert findings(saved("WEBP"), "jpeg") == []

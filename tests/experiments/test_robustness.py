@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from whichgen.data.perturb import INTENSITIES, Perturbation
+from whichgen.data.perturbations import INTENSITIES, Perturbation
 from whichgen.errors import DataError
 from whichgen.experiments.robustness import figure_of, mean_of_kind, measure, robustness
 

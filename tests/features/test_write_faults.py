@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import whichgen.features.store as store_module
-from whichgen.attribution.model import OriginModel, load_model, save_model
-from whichgen.data.folder import open_dataset
-from whichgen.data.split import SplitOptions, split_folder
-from whichgen.encoders.encoder import Encoder
+from whichgen.data.folders import open_dataset
+from whichgen.data.splits import SplitOptions, split_folder
+from whichgen.encoders.base import Encoder
 from whichgen.errors import ModelFileError, StoreError
 from whichgen.features.store import FeatureStore, feature_key
-from whichgen.heads.families import family_of
+from whichgen.heads.methods import family_of
+from whichgen.models.saved_model import OriginModel, load_model, save_model
 
 #: Its features are never computed here.
 ENCODER = Encoder(

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from whichgen.data import images
+from whichgen.data import reading as images
 from whichgen.errors import ImageError
 
 # The targets are no part of the package.
@@ -113,13 +113,13 @@ def test_a_slow_case_and_a_broken_promise_are_found(monkeypatch: pytest.MonkeyPa
         sum(range(2_000_000))
     checked = importlib.import_module("fuzz.targets.images")
 
-    def grey(data: bytes, name: str = "") -> Image.Image:
+    def gray(data: bytes, name: str = "") -> Image.Image:
         if not data:
             raise ImageError("nothing")
         return Image.new("L", (2, 2))
 
     monkeypatch.setattr("fuzz.watch.SECONDS", 60)
-    monkeypatch.setattr(images, "decode", grey)
+    monkeypatch.setattr(images, "decode", gray)
     checked.check(b"")
     with pytest.raises(Finding, match="pixels of L"):
         checked.check(b"x")

@@ -10,9 +10,9 @@ from scipy.special import log_softmax, softmax
 
 from whichgen.errors import FitError
 from whichgen.heads.experts import GATE_C, GATE_SHRINKAGE, Experts, ExpertsHead
-from whichgen.heads.extend import extend, lowered
-from whichgen.heads.families import family_of
+from whichgen.heads.extension import extend, lowered
 from whichgen.heads.fusion import Fusion, FusionHead
+from whichgen.heads.methods import family_of
 
 FUSION = Fusion(widths=(4, 3), shrinkage=0.1)
 
@@ -26,8 +26,8 @@ def images(
     """
     rng = np.random.default_rng(seed)
     labels, kinds = np.tile(np.arange(n) % origins, 3), np.repeat(np.arange(3), n)
-    centres = np.random.default_rng(5).normal(0, 2, (4, 7))
-    x = rng.normal(centres[(labels + kinds) % origins], 1.0)
+    centers = np.random.default_rng(5).normal(0, 2, (4, 7))
+    x = rng.normal(centers[(labels + kinds) % origins], 1.0)
     x[:, [3, 6]] = shift * kinds[:, None] + rng.normal(size=(3 * n, 2))
     return x.astype(np.float32), labels, kinds
 

@@ -72,23 +72,23 @@ def test_views_that_disagree_lower_the_largest_logit_but_not_the_probability() -
     assert head.logits(disagree).max() < -1
 
 
-def test_standardised_views_have_mean_zero_and_unit_length_and_an_end() -> None:
+def test_standardized_views_have_mean_zero_and_unit_length_and_an_end() -> None:
     x, y = images()
     head = FAMILY.fit(x, y, 3, 1.0)
-    embedded = head.standardise(x)
+    embedded = head.standardize(x)
     assert embedded.dtype == np.float32
     np.testing.assert_allclose(embedded.mean(axis=0), 0, atol=1e-5)
     for part in split_views(embedded, WIDTHS):
         np.testing.assert_allclose((part**2).sum(axis=1).mean(), 1, rtol=1e-4)
     wild = x[:1].copy()
     wild[0, 3] = 1e30
-    assert head.standardise(wild)[0, 3] == 10
+    assert head.standardize(wild)[0, 3] == 10
 
 
 def test_the_embedding_keeps_distances_where_nothing_is_left_out() -> None:
     x, y = images()
     head = FAMILY.fit(x, y, 3, 1.0)
-    embedded, whole = head.embed(x), head.standardise(x)
+    embedded, whole = head.embed(x), head.standardize(x)
     assert embedded.shape == (60, 8)
     np.testing.assert_allclose(embedded @ embedded.T, whole @ whole.T, atol=1e-4)
     few = FAMILY.fit(x[:4], np.array([0, 1, 2, 0]), 3, 1.0)
@@ -100,7 +100,7 @@ def test_a_feature_equal_in_all_training_images_does_not_divide_by_zero() -> Non
     x[:, 1] = 7
     head = FAMILY.fit(x, y, 3, 1.0)
     assert np.isfinite(head.logits(x)).all()
-    assert (head.standardise(x)[:, 1] == 0).all()
+    assert (head.standardize(x)[:, 1] == 0).all()
 
 
 def test_views_that_share_a_vote_weigh_together_as_much_as_one() -> None:
@@ -150,7 +150,7 @@ def test_a_probe_is_the_optimum_of_the_penalty_in_the_metric_of_within_origin_sc
     y, C = np.arange(n) % 3, 2.0
     x = (rng.normal(size=(n, d)) + y[:, None]) * rng.uniform(0.1, 10, d)
     (view,) = fit_view(x.astype(np.float32), y, 3, (C,), shrinkage)
-    z = view.standardise(x.astype(np.float32)).astype(np.float64)
+    z = view.standardize(x.astype(np.float32)).astype(np.float64)
     within = np.zeros((d, d))
     for origin in range(3):
         rows = z[y == origin]

@@ -15,9 +15,9 @@ def _data(n: int, d: int, n_origins: int, seed: int = 0) -> tuple[np.ndarray, np
     """Overlapping classes; columns of different scales and means, as an encoder's are."""
     rng = np.random.default_rng(seed)
     labels = np.concatenate([np.arange(n_origins), rng.integers(0, n_origins, n - n_origins)])
-    centres = rng.normal(0, 0.7, (n_origins, d))
+    centers = rng.normal(0, 0.7, (n_origins, d))
     scales = np.exp(rng.normal(0, 0.7, d))
-    features = (centres[labels] + rng.normal(0, 1, (n, d))) * scales + rng.normal(0, 1, d)
+    features = (centers[labels] + rng.normal(0, 1, (n, d))) * scales + rng.normal(0, 1, d)
     return features.astype(np.float32), labels
 
 

@@ -15,13 +15,13 @@ from typer.testing import CliRunner
 from whichgen.cli.app import app
 from whichgen.data.annotations import read_annotations
 from whichgen.data.benchmarks import load_benchmark, write_benchmark
+from whichgen.data.dataset import PARTS, Dataset, Sample, list_images, natural_key
 from whichgen.data.duplicates import fingerprint_image
+from whichgen.data.file_properties import file_traits
 from whichgen.data.groups import read_groups
-from whichgen.data.samples import PARTS, Dataset, Sample, list_images, natural_key
-from whichgen.data.split import list_origins
-from whichgen.data.traits import file_traits
+from whichgen.data.splits import list_origins
 from whichgen.errors import DataError, ImageError
-from whichgen.features.extract import extract
+from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore
 
 ImageFolder = Callable[..., Path]
@@ -204,7 +204,7 @@ def test_a_file_that_changes_while_it_is_read_has_no_features(
             paths[2].unlink()
         return items
 
-    found = extract(samples, encoder, store, threads=1, track=swapping)
+    found = extract(samples, encoder, store, threads=1, progress=swapping)
     assert [s.path for s in found.samples] == paths[:1]
     assert "changed while it was read" in found.skipped[0]
     assert "no such file" in found.skipped[1]

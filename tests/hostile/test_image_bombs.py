@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from whichgen.data.images import FORMATS, MAX_RATIO, MAX_SCANS, decode, header, read_bytes
-from whichgen.data.samples import list_images
+from whichgen.data.dataset import list_images
+from whichgen.data.reading import FORMATS, MAX_RATIO, MAX_SCANS, decode, header, read_bytes
 from whichgen.errors import ImageError
 from whichgen.evidence.collect import collect
 
@@ -55,7 +55,7 @@ def cheap() -> Callable[..., None]:
     def check(file: Path, *, says: str, most: int = 100) -> None:
         asked = (
             "import resource, sys; from pathlib import Path\n"
-            "from whichgen.data.images import decode\n"
+            "from whichgen.data.reading import decode\n"
             "from whichgen.errors import ImageError\n"
             "data = Path(sys.argv[1]).read_bytes()\n"
             "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"

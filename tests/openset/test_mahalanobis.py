@@ -17,8 +17,8 @@ def _data(n: int, d: int, n_origins: int, seed: int = 0) -> tuple[np.ndarray, np
     rng = np.random.default_rng(seed)
     labels = np.concatenate([np.arange(n_origins), rng.integers(0, n_origins, n - n_origins)])
     mix = np.random.default_rng(9).normal(0, 1, (d, d)) / np.sqrt(d)
-    centres = np.random.default_rng(8).normal(0, 2, (n_origins, d))
-    features = (centres[labels] + rng.normal(0, 1, (n, d)) @ mix) * np.linspace(0.2, 3, d) + 5
+    centers = np.random.default_rng(8).normal(0, 2, (n_origins, d))
+    features = (centers[labels] + rng.normal(0, 1, (n, d)) @ mix) * np.linspace(0.2, 3, d) + 5
     return features.astype(np.float32), labels
 
 

@@ -64,7 +64,7 @@ def test_by_hand() -> None:
     # Its second logit counts as 0 and is no worth doubting.
     known = math.exp(2) + 1
     assert score(NONE, np.array([[5.0, 3.0]]))[0] == pytest.approx(known / (known + 1))
-    # Logits (4, 0), centred (2, −2): √2 from its mean, first in rank.
+    # Logits (4, 0), centered (2, −2): √2 from its mean, first in rank.
     doubt = 1 - math.exp(-math.sqrt(2))
     known = math.exp(4 * (1 - doubt)) + 1
     expected = known / (known + math.exp(4 * doubt))
@@ -132,8 +132,8 @@ def test_an_origin_of_few_images_takes_the_tail_of_all(
     logits = np.random.default_rng(0).normal(0, 1, (len(labels), 3))
     logits[np.arange(len(labels)), labels] += 9
     score = _fit(logits, labels)
-    centred = logits - logits.mean(axis=1, keepdims=True)
-    distances = np.linalg.norm(centred - score.means[labels], axis=1)
+    centered = logits - logits.mean(axis=1, keepdims=True)
+    distances = np.linalg.norm(centered - score.means[labels], axis=1)
     shape, scale = _log_likelihood_root(np.sort(distances)[-pooled:])
     of_all = [True, True, True] if pooled == 5 else [False, False, True]
     assert np.isclose(score.shapes, shape, rtol=1e-3).tolist() == of_all

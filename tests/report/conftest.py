@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from whichgen.data.samples import Dataset, Sample
-from whichgen.experiments.fit import Fit, FitOptions, fit
-from whichgen.experiments.fusion import Fused, FusionOptions, fuse
-from whichgen.experiments.parts import Parts
-from whichgen.features.extract import FeatureTable
+from whichgen.data.dataset import Dataset, Sample
+from whichgen.features.extraction import FeatureTable
 from whichgen.features.store import FeatureStore
-from whichgen.heads.knn import KNearestNeighbours
+from whichgen.heads.knn import KNearestNeighbors
+from whichgen.training.fit_block import Fit, FitOptions, fit
+from whichgen.training.fit_fusion import Fused, FusionOptions, fuse
+from whichgen.training.split_features import Parts
 
 Make = Callable[..., Fit]
 MakeFused = Callable[..., Fused]
@@ -75,7 +75,7 @@ def make_fit(counting: Callable[..., Any], make_parts: MakeParts) -> Make:
         values: tuple[int, ...] = (1, 2, 3),
         **keywords: Any,
     ) -> Fit:
-        family = KNearestNeighbours(values=values)
+        family = KNearestNeighbors(values=values)
         options = FitOptions(family, protocol=protocol, jobs=1)
         parts = make_parts(*origins, **keywords)
         config = {"data": "mine", "head": {"name": family.name}}

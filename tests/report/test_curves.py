@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from whichgen.data.perturb import all_intensities
-from whichgen.experiments.fit import Fit
-from whichgen.experiments.lowdata import LowDataPoint
+from whichgen.data.perturbations import all_intensities
+from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint
 from whichgen.report.curves import (
     lowdata_rows,
@@ -22,6 +21,7 @@ from whichgen.report.curves import (
     write_lowdata,
     write_robustness,
 )
+from whichgen.training.fit_block import Fit
 
 from .test_fit_report import check_plots, strict
 

@@ -18,12 +18,12 @@ from PIL import Image
 
 import whichgen.report.fit_report as fit_report_module
 import whichgen.report.tested_report as tested_report_module
-from whichgen.attribution.model import load_model
 from whichgen.evaluation.protocols import PAPER_CAVEAT
-from whichgen.experiments.fit import Fit
+from whichgen.models.saved_model import load_model
 from whichgen.report.fit_report import write_fit
 from whichgen.report.plots import fit_plots
 from whichgen.report.tested_report import headline_rows, to_json, unknown_row
+from whichgen.training.fit_block import Fit
 
 Make = Callable[..., Fit]
 
@@ -213,7 +213,7 @@ def test_scores_that_are_all_one_are_no_hindrance(make_fit: Make, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["roc", "oscr"])
-def test_a_curve_of_no_area_is_labelled_zero(make_fit: Make, name: str) -> None:
+def test_a_curve_of_no_area_is_labeled_zero(make_fit: Make, name: str) -> None:
     found = make_fit()
     assert found.evaluation.detection is not None
     zero = replace(

@@ -22,9 +22,9 @@ from PIL import Image
 from sklearn.metrics import precision_recall_fscore_support
 
 import whichgen.report.fit_report as fit_report_module
-from whichgen.data.perturb import Perturbation
+from whichgen.data.perturbations import Perturbation
 from whichgen.errors import DataError
-from whichgen.experiments.lowdata import LowDataPoint
+from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint
 from whichgen.report.curves import write_lowdata, write_robustness
 from whichgen.report.embedding import embed

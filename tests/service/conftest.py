@@ -14,13 +14,13 @@ import uvicorn
 from PIL import Image
 from starlette.testclient import TestClient
 
-from whichgen.attribution.attributor import Attributor
-from whichgen.attribution.model import Exemplars, OriginModel
-from whichgen.data.images import thumbnail
-from whichgen.encoders.encoder import Encoder
-from whichgen.encoders.load import load_encoder
+from whichgen.data.reading import thumbnail
+from whichgen.encoders.base import Encoder
+from whichgen.encoders.loading import load_encoder
 from whichgen.evaluation.calibration import temperature
-from whichgen.heads.families import family_of
+from whichgen.heads.methods import family_of
+from whichgen.inference.attributor import Attributor
+from whichgen.models.saved_model import Exemplars, OriginModel
 from whichgen.openset.hierarchy import fit_levels, said_by
 from whichgen.service.app import create_app
 from whichgen.service.settings import Settings

@@ -16,9 +16,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from starlette.testclient import TestClient
 
-from whichgen.attribution.attributor import Attributor
-from whichgen.attribution.model import load_model
-from whichgen.attribution.verdict import verdict
+from whichgen.inference.attributor import Attributor
+from whichgen.inference.verdict import verdict
+from whichgen.models.saved_model import load_model
 from whichgen.service.batcher import Batcher
 from whichgen.service.settings import MIB, Limits, Settings
 

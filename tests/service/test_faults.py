@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 
 import whichgen.service.app as app_module
 import whichgen.service.uploads as uploads_module
-from whichgen.attribution.model import load_model
+from whichgen.models.saved_model import load_model
 from whichgen.service.settings import Settings
 
 from .conftest import ORIGINS, png, upload

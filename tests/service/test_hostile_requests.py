@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from whichgen.attribution.attributor import Attributor
-from whichgen.attribution.card import model_card
+from whichgen.inference.attributor import Attributor
+from whichgen.models.card import model_card
 from whichgen.service.app import create_app
 from whichgen.service.settings import Settings
 

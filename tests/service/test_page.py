@@ -172,19 +172,19 @@ def test_dark_and_light_differ_and_can_be_read(page: Page, files: list[Path]) ->
     grounds = []
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        colours = page.locator("#detail h2").evaluate(
+        colors = page.locator("#detail h2").evaluate(
             "h => [getComputedStyle(document.body).backgroundColor, getComputedStyle(h).color,"
             " getComputedStyle(document.body).color]"
         )
-        ground, *inks = (_luminance(colour) for colour in colours)
+        ground, *inks = (_luminance(color) for color in colors)
         grounds.append(ground)
         for ink in inks:  # WCAG's contrast for text
             assert (max(ground, ink) + 0.05) / (min(ground, ink) + 0.05) >= 4.5
     assert grounds[0] > 0.8 and grounds[1] < 0.05
 
 
-def _luminance(colour: str) -> float:
-    channels = [int(value) / 255 for value in re.findall(r"\d+", colour)[:3]]
+def _luminance(color: str) -> float:
+    channels = [int(value) / 255 for value in re.findall(r"\d+", color)[:3]]
     linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return float(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
 

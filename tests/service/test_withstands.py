@@ -17,8 +17,8 @@ from PIL import Image
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
-from whichgen.attribution.attributor import Attribution, Attributor
 from whichgen.errors import DataError
+from whichgen.inference.attributor import Attribution, Attributor
 from whichgen.service import app as app_module
 from whichgen.service.app import create_app
 from whichgen.service.guard import Guard

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whichgen.cli.console import fail, guarded, needs_extra, say, show_table, track, warn
+from whichgen.cli.console import fail, guarded, needs_extra, progress, say, show_table, warn
 from whichgen.cli.engine import (
     LOCAL,
     Address,
@@ -25,9 +25,9 @@ from whichgen.cli.options import BatchSize, Device, QdrantUrl, VerifyKey, writab
 from whichgen.errors import DataError
 
 if TYPE_CHECKING:
-    from whichgen.attribution.attributor import Attribution
-    from whichgen.attribution.model import OriginModel
-    from whichgen.attribution.nearest import Neighbourhood
+    from whichgen.inference.attributor import Attribution
+    from whichgen.inference.nearest import Neighborhood
+    from whichgen.models.saved_model import OriginModel
 
 #: More origins than that have no column each on a terminal.
 _MOST_COLUMNS = 8
@@ -99,14 +99,14 @@ def attribute(
         return
     if chosen.name != LOCAL:
         raise DataError("--engine ray writes a folder of Parquet files: --parquet FOLDER.")
-    from whichgen.attribution.attributor import Attributor
+    from whichgen.inference.attributor import Attributor
     from whichgen.report.tables import csv_text, write_parquet
 
     nearest = _NEAREST if gallery else 0
     if report:
         with needs_extra("serve"):
-            from whichgen.service.answers import NEAREST as nearest
             from whichgen.service.case import write_case, writer_of
+            from whichgen.service.responses import NEAREST as nearest
         writer_of(report)  # a wrong suffix is told now, not after all images
     for target in (report, parquet):
         if target:
@@ -123,7 +123,7 @@ def attribute(
         nearest=nearest,
         among=among,
         batch_size=batch_size,
-        track=track,
+        progress=progress,
     )
     if report:
         write_case(report, attributor.model, files, answers)
@@ -149,9 +149,9 @@ def attribute(
         raise typer.Exit(1)
 
 
-def opened_gallery(folder: Path, model: OriginModel, url: str) -> Neighbourhood:
+def opened_gallery(folder: Path, model: OriginModel, url: str) -> Neighborhood:
     """The gallery in a folder."""
-    from whichgen.attribution.gallery.open import open_gallery
+    from whichgen.gallery.opening import open_gallery
 
     with needs_extra("qdrant"):
         return open_gallery(folder, model, url=url)
@@ -170,14 +170,14 @@ def attribute_all(
     engine: Engine,
 ) -> None:
     """Answers for a large collection, into a folder of Parquet files."""
-    from whichgen.attribution.archive import AttributeJob, ShardAttributor
-    from whichgen.attribution.attributor import Attributor
-    from whichgen.attribution.model import model_digest
-    from whichgen.attribution.signature import load_verified
     from whichgen.data.shards import count, find_shards
-    from whichgen.encoders.load import load_encoder
-    from whichgen.provenance import fingerprint, provenance
-    from whichgen.report.answers import AnswerFolder
+    from whichgen.encoders.loading import load_encoder
+    from whichgen.inference.answer_folder import AnswerFolder
+    from whichgen.inference.attributor import Attributor
+    from whichgen.inference.bulk import AttributeJob, ShardAttributor
+    from whichgen.io.run_metadata import fingerprint, provenance
+    from whichgen.models.saved_model import model_digest
+    from whichgen.models.signatures import load_verified
 
     loaded = load_verified(model, key)
     name = backbone or str(loaded.encoder["name"])
@@ -204,7 +204,7 @@ def attribute_all(
         return AttributeJob(loaded, name, device, batch_size, coverage, known)
 
     with engine.found(shards, here, job) as found:
-        told = answers.write(found, total=count(shards), track=track)
+        told = answers.write(found, total=count(shards), progress=progress)
     say(f"{told.images} images, {told.written} answers are new in {folder}")
     if told.broken:
         warn(f"{told.broken} of them are no images that can be read: the column `error` says why.")
@@ -213,7 +213,7 @@ def attribute_all(
 
 def find_images(paths: list[Path]) -> list[Path]:
     """The files named, all images below the folders named, and those in lists named ``@FILE``."""
-    from whichgen.data.samples import list_images
+    from whichgen.data.dataset import list_images
     from whichgen.data.shards import listed
 
     found: list[Path] = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whichgen.cli.console import guarded, say, show_table, track
+from whichgen.cli.console import guarded, progress, say, show_table
 from whichgen.errors import DataError
 
 if TYPE_CHECKING:
@@ -35,16 +35,16 @@ def compare(
     seed: Annotated[int, typer.Option(help="Seed of the resamples.")] = 0,
 ) -> None:
     """Paired tests of runs that were tested on the same images."""
-    from whichgen.atomic import write_text
-    from whichgen.experiments.compare import compare_runs, read_predictions
-    from whichgen.provenance import provenance
+    from whichgen.experiments.comparison import compare_runs, read_predictions
+    from whichgen.io.atomic import write_text
+    from whichgen.io.run_metadata import provenance
     from whichgen.report.tested_report import to_json
 
     if len(runs) < 2:
         raise DataError("two runs are needed to compare, as in: whichgen compare RUN OTHER.")
     first, *others = [read_predictions(run) for run in runs]
     found = {}
-    for other in track(others, description="Comparing", total=len(others)):
+    for other in progress(others, description="Comparing", total=len(others)):
         found[str(other.folder)] = compare_runs(first, other, resamples=resamples, seed=seed)
     drawn = {
         str(other.folder): "groups of images" if first.groups or other.groups else "images"

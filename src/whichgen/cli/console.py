@@ -33,7 +33,7 @@ _INTERRUPTED = 130
 _STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
-def track(
+def progress(
     items: Iterable[Any], *, description: str = "", total: int | None = None
 ) -> Iterator[Any]:
     """Yields the items and shows a progress bar."""
@@ -44,8 +44,8 @@ def track(
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err) as progress:
-        yield from progress.track(items, total=total, description=description)
+    with Progress(*columns, console=err) as bar:
+        yield from bar.track(items, total=total, description=description)
 
 
 def show_table(rows: Sequence[Any], *, title: str = "", whole: Sequence[str] = ()) -> None:

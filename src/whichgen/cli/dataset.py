@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from whichgen.cli.console import fail, guarded, say, show_table, track, warn
+from whichgen.cli.console import fail, guarded, progress, say, show_table, warn
 from whichgen.cli.options import (
     CACHE,
     CacheFolder,
@@ -47,9 +47,9 @@ def split(
 ) -> None:
     """Write annotation files: train, val and test share no image, near-duplicate or group."""
     from whichgen.data.benchmarks import write_benchmark
+    from whichgen.data.dataset import PARTS
     from whichgen.data.groups import read_groups
-    from whichgen.data.samples import PARTS
-    from whichgen.data.split import SplitOptions, split_folder
+    from whichgen.data.splits import SplitOptions, split_folder
 
     options = SplitOptions(
         unknown=names(unknown),
@@ -59,7 +59,7 @@ def split(
         groups=read_groups(Path(groups), group_column or None) if groups else None,
         seed=seed,
     )
-    dataset = split_folder(folder.resolve(), options, track=track)
+    dataset = split_folder(folder.resolve(), options, progress=progress)
     title = name or folder.resolve().name
     written = write_benchmark(dataset, output_dir, title)
     counts = {part: Counter(s.origin for s in dataset.part(part)) for part in PARTS}
@@ -83,16 +83,16 @@ def check(
 ) -> None:
     """Count images; find missing, unreadable and double files, and give-aways."""
     from whichgen.data.benchmarks import load_benchmark
-    from whichgen.data.check import check_samples
-    from whichgen.data.samples import PARTS, Sample
-    from whichgen.data.split import list_origins
+    from whichgen.data.checks import check_samples
+    from whichgen.data.dataset import PARTS, Sample
+    from whichgen.data.splits import list_origins
 
     if Path(data).is_dir():
         samples = [Sample(p, o) for o, paths in list_origins(Path(data)).items() for p in paths]
     else:
         dataset = load_benchmark(data)
         samples = [sample for part in PARTS for sample in dataset.part(part)]
-    report = check_samples(samples, track=track)
+    report = check_samples(samples, progress=progress)
     show_table(
         [
             {
@@ -136,11 +136,11 @@ def leaks(
     cache: CacheFolder = CACHE,
 ) -> None:
     """Predict the origin without a look at the picture: what a model may be cheating by."""
-    from whichgen.data.source import DataSource
-    from whichgen.experiments.leaks import leak_check
+    from whichgen.data.dataset_options import DatasetOptions
     from whichgen.report.controls_report import leak_rows
+    from whichgen.training.shortcuts import leak_check
 
-    source = DataSource(
+    source = DatasetOptions(
         data=data,
         unknown=names(unknown),
         unknown_val=names(unknown_val),
@@ -150,7 +150,7 @@ def leaks(
         group_column=group_column,
         seed=seed,
     )
-    report = leak_check(source.open(cache, track=track), seed=seed, track=track)
+    report = leak_check(source.open(cache, progress=progress), seed=seed, progress=progress)
     show_table(
         leak_rows(report),
         title=f"{data}: origins told from {report.train_images} training files on "

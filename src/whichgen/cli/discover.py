@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from whichgen.cli.console import fail, guarded, say, show_table, track
+from whichgen.cli.console import fail, guarded, progress, say, show_table
 from whichgen.cli.options import BatchSize, Device, Seed, writable
 from whichgen.cli.robustness import Backbone, ModelFolder
 from whichgen.errors import DataError
@@ -37,13 +37,13 @@ def discover(
     """Group images of unknown origin into putative generators."""
     import numpy as np
 
-    from whichgen.attribution.attributor import Attributor
-    from whichgen.attribution.discover import discover as run
-    from whichgen.data.images import image_digest, read_bytes
-    from whichgen.data.samples import list_images
+    from whichgen.data.dataset import list_images
+    from whichgen.data.reading import image_digest, read_bytes
     from whichgen.evaluation.clustering import agreement
+    from whichgen.inference.attributor import Attributor
+    from whichgen.inference.discover import discover as run
+    from whichgen.io.run_metadata import fingerprint, provenance
     from whichgen.openset.threshold import decide
-    from whichgen.provenance import fingerprint, provenance
     from whichgen.report.discovered import Discovery, group_rows, write_discovery
 
     files = list_images(folder) if folder.is_dir() else []
@@ -51,7 +51,7 @@ def discover(
         raise DataError(f"{folder} holds no image. Give a folder of images.")
     writable(output_dir)
     attributor = Attributor.load(model, device=device, backbone=backbone)
-    features, errors = attributor.encode(files, batch_size=batch_size, track=track)
+    features, errors = attributor.encode(files, batch_size=batch_size, progress=progress)
     readable = [file for file, error in zip(files, errors, strict=True) if not error]
     strange = decide(*attributor.model.answer(features), attributor.model.threshold) < 0
     chosen = np.ones(len(readable), dtype=bool) if everything else strange

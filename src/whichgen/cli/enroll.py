@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from whichgen.cli.attribute import find_images
-from whichgen.cli.console import guarded, say, show_table, track, warn
+from whichgen.cli.console import guarded, progress, say, show_table, warn
 from whichgen.cli.options import (
     CACHE,
     BatchSize,
@@ -48,11 +48,11 @@ def enroll(
     batch_size: BatchSize = 32,
 ) -> None:
     """Teach a model a new generator from 1 to 50 images, without fitting it anew."""
-    from whichgen.attribution.attributor import Attributor
-    from whichgen.attribution.card import save_with_card
-    from whichgen.attribution.enroll import enroll_images
-    from whichgen.attribution.model import DESCRIPTION_FILE, find_model
-    from whichgen.data.images import read_bytes
+    from whichgen.data.reading import read_bytes
+    from whichgen.inference.attributor import Attributor
+    from whichgen.inference.enroll import enroll_images
+    from whichgen.models.card import save_with_card
+    from whichgen.models.saved_model import DESCRIPTION_FILE, find_model
 
     found = find_model(model)
     run_folder = found.parent if found.name == "model" else found
@@ -69,21 +69,21 @@ def enroll(
         name,
         {str(file): read_bytes(file) for file in files},
         batch_size=batch_size,
-        track=track,
+        progress=progress,
     )
     if result.images < len(files):
         warn(f"{len(files) - result.images} images are there twice and count once.")
     save_with_card(result.model, folder)
     before, after = (f"{100 * share:.1f}" for share in result.old_accuracy)
     old, new = (f"{threshold:.6g}" for threshold in result.threshold)
-    recognised = result.recognised
+    recognized = result.recognized
     show_table(
         [
             {"%": "old origins right", "before": before, "after": after},
             {
                 "%": "new images right",
                 "before": "",
-                "after": "–" if recognised is None else f"{100 * recognised:.1f}",
+                "after": "–" if recognized is None else f"{100 * recognized:.1f}",
             },
             {"%": "threshold (score)", "before": old, "after": new},
         ],
@@ -117,12 +117,12 @@ def fewshot(
     cache: CacheFolder = CACHE,
 ) -> None:
     """Enrol each unknown generator of a test from few images, and test the new model."""
-    from whichgen.attribution.attributor import Attributor
-    from whichgen.attribution.model import find_model
-    from whichgen.experiments.fewshot import few_shots
-    from whichgen.experiments.parts import extract_parts
-    from whichgen.provenance import provenance
+    from whichgen.experiments.few_shot import few_shots
+    from whichgen.inference.attributor import Attributor
+    from whichgen.io.run_metadata import provenance
+    from whichgen.models.saved_model import find_model
     from whichgen.report.fewshot import fewshot_rows, write_fewshot
+    from whichgen.training.split_features import extract_parts
 
     try:
         numbers = sorted({int(n) for n in names(shots)})
@@ -133,15 +133,15 @@ def fewshot(
     attributor = Attributor.load(model, device=device, backbone=backbone)
     loaded, encoder = attributor.model, attributor.encoder
     source = source_of(loaded, data, unknown, unknown_val, groups, group_column)
-    dataset = source.open(cache, track=track)
+    dataset = source.open(cache, progress=progress)
     parts = extract_parts(
         dataset,
         encoder,
         open_store(cache, encoder),
         parts=("test", "val_unknown", "test_unknown"),
-        track=track,
+        progress=progress,
     )
-    points = list(few_shots(loaded, parts, shots=numbers, seeds=range(seeds), track=track))
+    points = list(few_shots(loaded, parts, shots=numbers, seeds=range(seeds), progress=progress))
     record = provenance(
         {**source.as_config(), "shots": numbers, "model": str(model.resolve())},
         seeds={"seed": source.seed, "draws": seeds},

@@ -29,7 +29,7 @@ def evidence(
 
     No model and no network is used. The absence of metadata proves nothing; it can be forged.
     """
-    from whichgen.data.images import read_bytes
+    from whichgen.data.reading import read_bytes
     from whichgen.evidence.collect import CAVEAT, collect
 
     rows: list[dict[str, Any]] = []

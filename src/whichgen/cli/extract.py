@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from whichgen.cli.console import fail, guarded, say, track
+from whichgen.cli.console import fail, guarded, progress, say
 from whichgen.cli.engine import (
     LOCAL,
     Address,
@@ -58,8 +58,8 @@ def extract(
     """Compute the features of a large collection; what the store has is left out."""
     chosen = Engine(engine, workers, cpus_per_worker, gpus_per_worker, address)
     from whichgen.data.shards import count, find_shards
-    from whichgen.encoders.load import load_encoder
-    from whichgen.features.archive import EncodeJob, KeySet, ShardEncoder, keep
+    from whichgen.encoders.loading import load_encoder
+    from whichgen.features.shard_extraction import EncodeJob, KeySet, ShardEncoder, keep
 
     shards = find_shards(sources, column=column, batch_size=batch_size)
     backbone = resolved(backbone)
@@ -75,7 +75,7 @@ def extract(
     with chosen.found(
         shards, lambda: ShardEncoder(encoder, known=store, batch_size=batch_size), job
     ) as found:
-        kept = keep(found, store, total=count(shards), track=track)
+        kept = keep(found, store, total=count(shards), progress=progress)
     say(f"{kept.images} images, {kept.added} of them new. The features are in {store.folder}")
     told_unread(kept.failed, kept.images)
 

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from whichgen.cli.console import say, show_table, track, warn
+from whichgen.cli.console import progress, say, show_table, warn
 from whichgen.cli.options import CHOICE, Request, fitting_command, writable
 from whichgen.errors import DataError, FitError
-from whichgen.provenance import moment
+from whichgen.io.run_metadata import moment
 
 if TYPE_CHECKING:
-    from whichgen.data.samples import Dataset
+    from whichgen.data.dataset import Dataset
     from whichgen.evaluation.evaluate import Evaluation
-    from whichgen.experiments.controls import Controls, ShuffleControl
-    from whichgen.experiments.leaks import LeakReport
-    from whichgen.experiments.parts import Parts
-    from whichgen.experiments.tested import Tested
-    from whichgen.heads.base import HeadFamily
+    from whichgen.heads.base import HeadMethod
+    from whichgen.training.controls import Controls, ShuffleControl
+    from whichgen.training.finalize import Tested
+    from whichgen.training.shortcuts import LeakReport
+    from whichgen.training.split_features import Parts
 
 FixedC = Annotated[
     float | None, typer.Option("--C", help="One C instead of the sweep.", rich_help_panel=CHOICE)
@@ -75,7 +75,7 @@ def knn(
     k_max: MaxK = 20,
     k_step: StepsK = 20,
 ) -> None:
-    """k nearest neighbours: fit on every block, choose block and k, evaluate, save the model."""
+    """k nearest neighbors: fit on every block, choose block and k, evaluate, save the model."""
     run_fit(knn_family(K, k_min, k_max, k_step), request, "knn")
 
 
@@ -85,7 +85,7 @@ def linear_family(
     c_max: float,
     c_step: int,
     max_iter: int,
-) -> HeadFamily:
+) -> HeadMethod:
     """The linear probe over ``c_step`` values from 10^c_min to 10^c_max, or over ``C`` alone."""
     import numpy as np
 
@@ -102,23 +102,23 @@ def knn_family(
     k_min: int,
     k_max: int,
     k_step: int,
-) -> HeadFamily:
+) -> HeadMethod:
     """k-NN over ``k_step`` evenly spaced values from k_min to k_max, or over ``K`` alone."""
     import numpy as np
 
-    from whichgen.heads.knn import KNearestNeighbours
+    from whichgen.heads.knn import KNearestNeighbors
 
     if k_min > k_max:
         raise FitError(f"--k_min {k_min} is over --k_max {k_max}.")
     spaced = np.unique(np.linspace(k_min, k_max, k_step).astype(int)).tolist()
-    return KNearestNeighbours(values=(K,) if K is not None else tuple(spaced))
+    return KNearestNeighbors(values=(K,) if K is not None else tuple(spaced))
 
 
-def run_fit(family: HeadFamily, request: Request, kind: str) -> None:
+def run_fit(family: HeadMethod, request: Request, kind: str) -> None:
     """The main job, from images to a folder of results."""
-    from whichgen.experiments.controls import Controls
-    from whichgen.experiments.fit import fit
     from whichgen.report.fit_report import write_fit
+    from whichgen.training.controls import Controls
+    from whichgen.training.fit_block import fit
 
     options = request.fit_options(family)
     config = request.as_config(family)
@@ -131,11 +131,11 @@ def run_fit(family: HeadFamily, request: Request, kind: str) -> None:
         options,
         config=config,
         cache=request.cache / "sweeps",
-        track=track,
+        progress=progress,
     )
     controls = Controls(leaks, shuffle(request, result, parts, family))
     claim(folder, request, config)
-    write_fit(result, folder, controls=controls, track=track)
+    write_fit(result, folder, controls=controls, progress=progress)
     show_tested(
         result,
         folder,
@@ -147,24 +147,31 @@ def run_fit(family: HeadFamily, request: Request, kind: str) -> None:
 
 def check_leaks(request: Request, dataset: Dataset) -> LeakReport | None:
     """The leak check, unless it is switched off. Before the fit: it reads every file."""
-    from whichgen.experiments.leaks import leak_check
+    from whichgen.training.shortcuts import leak_check
 
     return (
-        leak_check(dataset, seed=request.source.seed, track=track) if request.leak_check else None
+        leak_check(dataset, seed=request.source.seed, progress=progress)
+        if request.leak_check
+        else None
     )
 
 
 def shuffle(
-    request: Request, result: Tested, parts: Parts, family: HeadFamily
+    request: Request, result: Tested, parts: Parts, family: HeadMethod
 ) -> ShuffleControl | None:
     """The label-shuffle control, unless it is switched off."""
-    from whichgen.experiments.controls import label_shuffle
+    from whichgen.training.controls import label_shuffle
 
     if not request.shuffles:
         return None
     try:
         return label_shuffle(
-            result, parts, family, seeds=range(request.shuffles), jobs=request.jobs, track=track
+            result,
+            parts,
+            family,
+            seeds=range(request.shuffles),
+            jobs=request.jobs,
+            progress=progress,
         )
     except FitError as error:
         # A control that fails must not take the result with it.
@@ -174,7 +181,7 @@ def shuffle(
 
 def open_run(request: Request, kind: str, config: dict[str, Any]) -> tuple[Dataset, Path]:
     """The data set, and the folder for results: made, and not one of other settings."""
-    dataset = request.source.open(request.cache, track=track)
+    dataset = request.source.open(request.cache, progress=progress)
     folder = request.run_folder(kind, dataset)
     claim(folder, request, config)
     for note in dataset.notes:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whichgen.cli.console import show_table, track
+from whichgen.cli.console import progress, show_table
 from whichgen.cli.fit import check_leaks, claim, open_run, show_tested, shuffle
 from whichgen.cli.options import CHOICE, ENCODER, Request, fitting_command, names
 from whichgen.errors import DataError
 
 if TYPE_CHECKING:
-    from whichgen.experiments.fusion import FusionOptions
+    from whichgen.training.fit_fusion import FusionOptions
 
 
 @fitting_command
@@ -41,10 +41,10 @@ def fuse(
     ] = False,
 ) -> None:
     """Fuse all blocks of one or several encoders with low-level traces; better than one block."""
-    from whichgen.experiments.controls import Controls
-    from whichgen.experiments.fusion import fuse as run
-    from whichgen.experiments.parts import FITTED
     from whichgen.report.fusion_report import candidate_rows, write_fused
+    from whichgen.training.controls import Controls
+    from whichgen.training.fit_fusion import fuse as run
+    from whichgen.training.split_features import FITTED
 
     request = request if no_traces else with_traces(request)
     options = fusion_options(request, C, score)
@@ -52,10 +52,10 @@ def fuse(
     dataset, folder = open_run(request, "fusion", config)
     encoder, parts = request.extract(dataset, copied=FITTED)
     leaks = check_leaks(request, dataset)
-    result = run(parts, encoder, options, config=config, track=track)
+    result = run(parts, encoder, options, config=config, progress=progress)
     controls = Controls(leaks, shuffle(request, result, parts, result.family))
     claim(folder, request, config)
-    write_fused(result, folder, controls=controls, track=track)
+    write_fused(result, folder, controls=controls, progress=progress)
     show_table(candidate_rows(result.members, "members"), title="Which members, %")
     show_table(candidate_rows(result.scores, "score"), title="Which open-set score, %")
     show_tested(
@@ -78,8 +78,8 @@ def with_traces(request: Request) -> Request:
 
 
 def fusion_options(request: Request, C: float | None = None, score: str = "") -> FusionOptions:
-    """The options of :func:`whichgen.experiments.fusion.fuse`; one C, and scores, if named."""
-    from whichgen.experiments.fusion import FusionOptions
+    """The options of :func:`whichgen.training.fit_fusion.fuse`; one C, and scores, if named."""
+    from whichgen.training.fit_fusion import FusionOptions
 
     if request.blocks:
         raise DataError("a fusion reads all blocks; leave -b out, or use `whichgen linear`.")

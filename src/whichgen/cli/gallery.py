@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from whichgen.cli.attribute import find_images, opened_gallery
-from whichgen.cli.console import fail, guarded, needs_extra, say, show_table, track, warn
+from whichgen.cli.console import fail, guarded, needs_extra, progress, say, show_table, warn
 from whichgen.cli.options import (
     CACHE,
     BatchSize,
@@ -25,8 +25,8 @@ from whichgen.cli.robustness import Backbone, ModelFolder
 from whichgen.errors import DataError
 
 if TYPE_CHECKING:
-    from whichgen.attribution.gallery.entries import Images
-    from whichgen.attribution.gallery.folder import Description
+    from whichgen.gallery.entries import Images
+    from whichgen.gallery.storage import Description
 
 app = typer.Typer(
     help="Find the nearest among up to millions of images.",
@@ -79,14 +79,14 @@ def build(
     """Index images, to search for those most like one. Stopped, it goes on when run again."""
     from typing import get_args
 
-    from whichgen.attribution.attributor import Attributor
-    from whichgen.attribution.gallery.build import build_local, check_place, data_hash
-    from whichgen.attribution.gallery.entries import gather
-    from whichgen.attribution.gallery.index import Kind
-    from whichgen.attribution.nearest import Comparison
-    from whichgen.data.folder import every_sample
-    from whichgen.data.source import absolute
-    from whichgen.provenance import provenance
+    from whichgen.data.dataset_options import absolute
+    from whichgen.data.folders import every_sample
+    from whichgen.gallery.build import build_local, check_place, data_hash
+    from whichgen.gallery.entries import gather
+    from whichgen.gallery.index import Kind
+    from whichgen.inference.attributor import Attributor
+    from whichgen.inference.nearest import Comparison
+    from whichgen.io.run_metadata import provenance
 
     kinds = {name: name for name in get_args(Kind)}
     if kind not in ("auto", "qdrant", *kinds):
@@ -97,7 +97,7 @@ def build(
         if not url:
             raise DataError("--kind qdrant needs --url, as in --url http://localhost:6333.")
         with needs_extra("qdrant"):
-            from whichgen.attribution.gallery.qdrant import build_qdrant, connect, open_collection
+            from whichgen.gallery.qdrant import build_qdrant, connect, open_collection
         client = connect(url)
     samples = every_sample(data)
     attributor = Attributor.load(model, device=device, backbone=backbone)
@@ -107,7 +107,12 @@ def build(
     if client is not None:
         open_collection(client, name, comparison)  # what is wrong with it is told now
     images = gather(
-        samples, comparison, encoder, open_store(cache, encoder), batch_size=batch_size, track=track
+        samples,
+        comparison,
+        encoder,
+        open_store(cache, encoder),
+        batch_size=batch_size,
+        progress=progress,
     )
     _tell(images)
     record = provenance(
@@ -126,7 +131,7 @@ def build(
             effort=effort,
             seed=seed,
             force=force,
-            track=track,
+            progress=progress,
         )
     else:
         built = build_local(
@@ -137,7 +142,7 @@ def build(
             effort=effort,
             seed=seed,
             force=force,
-            track=track,
+            progress=progress,
         )
     _show(built)
     say(f"The gallery is in {output_dir}. To search it: whichgen gallery search {output_dir} IMAGE")
@@ -162,8 +167,8 @@ def search(
     batch_size: BatchSize = 32,
 ) -> None:
     """Tell the images of a gallery that are most like each image."""
-    from whichgen.attribution.attributor import Attributor
-    from whichgen.attribution.gallery.folder import read_description
+    from whichgen.gallery.storage import read_description
+    from whichgen.inference.attributor import Attributor
 
     told = read_description(gallery)
     files = find_images(images)
@@ -171,7 +176,7 @@ def search(
         model or _recorded_model(gallery, told), device=device, backbone=backbone
     )
     among = opened_gallery(gallery, attributor.model, url)
-    features, errors = attributor.encode(files, batch_size=batch_size, track=track)
+    features, errors = attributor.encode(files, batch_size=batch_size, progress=progress)
     answers = iter(among.nearest(features, k))
     found = [
         (file, error, () if error else next(answers))
@@ -233,7 +238,7 @@ def _tell(images: Images) -> None:
 
 def _show(built: Description) -> None:
     """The size of a gallery and its recall."""
-    from whichgen.attribution.gallery.recall import ENOUGH
+    from whichgen.gallery.recall import ENOUGH
 
     recall = built.recall
     show_table(

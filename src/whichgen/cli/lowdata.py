@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whichgen.cli.console import say, show_table, track
+from whichgen.cli.console import progress, say, show_table
 from whichgen.cli.fit import knn_family, linear_family
 from whichgen.cli.fuse import fusion_options, with_traces
 from whichgen.cli.options import Request, fitting_command, names, writable
 from whichgen.errors import DataError
 
 if TYPE_CHECKING:
-    from whichgen.experiments.fit import FitOptions
-    from whichgen.experiments.fusion import FusionOptions
-    from whichgen.heads.base import HeadFamily
+    from whichgen.heads.base import HeadMethod
+    from whichgen.training.fit_block import FitOptions
+    from whichgen.training.fit_fusion import FusionOptions
 
 
 @fitting_command
@@ -32,8 +32,8 @@ def lowdata(
     seeds: Annotated[int, typer.Option(min=1, help="Draws for each number of images.")] = 5,
 ) -> None:
     """Repeat the fit on few images a class, over several draws."""
-    from whichgen.experiments.lowdata import low_data
-    from whichgen.provenance import provenance
+    from whichgen.experiments.low_data import low_data
+    from whichgen.io.run_metadata import provenance
     from whichgen.report.curves import lowdata_rows, write_lowdata
 
     try:
@@ -49,7 +49,7 @@ def lowdata(
         family = _family(head)
         options = checked = request.fit_options(family)
         config = request.as_config(family)
-    dataset = request.source.open(request.cache, track=track)
+    dataset = request.source.open(request.cache, progress=progress)
     folder = writable(request.run_folder("lowdata", dataset))
     encoder, parts = request.extract(dataset, checked)
     points = list(
@@ -60,7 +60,7 @@ def lowdata(
             shots=numbers,
             seeds=range(seeds),
             cache=request.cache / "sweeps",
-            track=track,
+            progress=progress,
         )
     )
     record = provenance(
@@ -74,8 +74,8 @@ def lowdata(
     say(f"Everything is in {folder}")
 
 
-def _family(head: str) -> HeadFamily:
-    from whichgen.heads.families import family_of
+def _family(head: str) -> HeadMethod:
+    from whichgen.heads.methods import family_of
 
     if head == "linear":
         return linear_family(None, -6, 5, 45, 1000)

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from whichgen.cli.console import guarded, track, warn
+from whichgen.cli.console import guarded, progress, warn
 from whichgen.errors import DataError
 
 if TYPE_CHECKING:
-    from whichgen.data.samples import Dataset
-    from whichgen.data.source import DataSource
-    from whichgen.encoders.encoder import Encoder
-    from whichgen.experiments.fit import FitOptions
-    from whichgen.experiments.fusion import FusionOptions
-    from whichgen.experiments.parts import Parts
+    from whichgen.data.dataset import Dataset
+    from whichgen.data.dataset_options import DatasetOptions
+    from whichgen.encoders.base import Encoder
     from whichgen.features.store import FeatureStore
-    from whichgen.heads.base import HeadFamily
+    from whichgen.heads.base import HeadMethod
+    from whichgen.training.fit_block import FitOptions
+    from whichgen.training.fit_fusion import FusionOptions
+    from whichgen.training.split_features import Parts
 
 #: Where features, splits and sweeps are kept, unless WHICHGEN_CACHE names another folder.
 CACHE = Path.home() / ".cache" / "whichgen"
@@ -114,7 +114,7 @@ Seed = Annotated[int, typer.Option(help="Seed of splits, folds and draws.")]
 class Request:
     """What a fitting command was asked for, apart from the head."""
 
-    source: DataSource
+    source: DatasetOptions
     backbone: str
     device: str
     dtype: str
@@ -132,7 +132,7 @@ class Request:
     shuffles: int
     thumbnails: bool
 
-    def as_config(self, family: HeadFamily | FusionOptions) -> dict[str, Any]:
+    def as_config(self, family: HeadMethod | FusionOptions) -> dict[str, Any]:
         """The JSON values a result's provenance carries."""
         return {
             **self.source.as_config(),
@@ -146,9 +146,9 @@ class Request:
             "augment": list(self.augment),
         }
 
-    def fit_options(self, family: HeadFamily) -> FitOptions:
-        """The options of :func:`whichgen.experiments.fit.fit`."""
-        from whichgen.experiments.fit import FitOptions
+    def fit_options(self, family: HeadMethod) -> FitOptions:
+        """The options of :func:`whichgen.training.fit_block.fit`."""
+        from whichgen.training.fit_block import FitOptions
 
         return FitOptions(
             family=family,
@@ -180,8 +180,8 @@ class Request:
         copied: Sequence[str] = ("train",),
     ) -> tuple[Encoder, Parts]:
         """Loads the encoder, checks the blocks asked for, and extracts what the store lacks."""
-        from whichgen.encoders.load import load_encoder
-        from whichgen.experiments.parts import extract_parts
+        from whichgen.encoders.loading import load_encoder
+        from whichgen.training.split_features import extract_parts
 
         encoder = load_encoder(self.backbone, device=self.device, dtype=self.dtype)
         if options:
@@ -194,7 +194,7 @@ class Request:
             copied=copied,
             seed=self.source.seed,
             batch_size=self.batch_size,
-            track=track,
+            progress=progress,
         )
         warn_skipped(parts.skipped)
         return encoder, parts
@@ -249,7 +249,7 @@ def shares(text: str) -> tuple[float, float, float]:
 
 def kinds_of(text: str) -> tuple[str, ...]:
     """``"jpeg,blur"`` → kinds of perturbation, each once; ``"all"`` → all there are."""
-    from whichgen.data.perturb import INTENSITIES
+    from whichgen.data.perturbations import INTENSITIES
 
     if text.strip() == "all":
         return tuple(INTENSITIES)
@@ -367,7 +367,7 @@ def _shared(
     ] = False,
     leak_check: Annotated[
         bool,
-        typer.Option(help="Try to tell origins by file and colour.", rich_help_panel=CONTROLS),
+        typer.Option(help="Try to tell origins by file and color.", rich_help_panel=CONTROLS),
     ] = True,
     shuffles: Annotated[
         int,
@@ -382,10 +382,10 @@ def _shared(
         ),
     ] = False,
 ) -> Request:
-    from whichgen.data.source import DataSource
+    from whichgen.data.dataset_options import DatasetOptions
 
     return Request(
-        source=DataSource(
+        source=DatasetOptions(
             data=data,
             unknown=names(unknown),
             unknown_val=names(unknown_val),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from whichgen.cli.console import guarded, needs_extra, say, track
+from whichgen.cli.console import guarded, needs_extra, progress, say
 
 
 @guarded
@@ -38,7 +38,7 @@ def report(
     with needs_extra("report"):
         from whichgen.report.page.page import write_page
     file = output or (runs[0] if len(runs) == 1 else Path()) / "report.html"
-    pictures = write_page(found, file, lowdata=few, images=not no_images, track=track)
+    pictures = write_page(found, file, lowdata=few, images=not no_images, progress=progress)
     if pictures.gone:
         say(f"{len(pictures.gone)} images can't be read any more and are left out.")
     say(f"The page is {file} ({file.stat().st_size / 2**20:.1f} MB)")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from whichgen.cli.console import guarded, say, show_table, track
+from whichgen.cli.console import guarded, progress, say, show_table
 from whichgen.cli.fit import show_unknown
 from whichgen.cli.options import (
     CACHE,
@@ -27,8 +27,8 @@ from whichgen.cli.options import (
 from whichgen.errors import DataError
 
 if TYPE_CHECKING:
-    from whichgen.attribution.model import OriginModel
-    from whichgen.data.source import DataSource
+    from whichgen.data.dataset_options import DatasetOptions
+    from whichgen.models.saved_model import OriginModel
 
 ModelFolder = Annotated[Path, typer.Argument(help="A model folder, or a run's folder.")]
 Data = Annotated[
@@ -67,10 +67,10 @@ def robustness(
     cache: CacheFolder = CACHE,
 ) -> None:
     """Test a model on images made JPEG, blurred, cropped, resized, or all of it as platforms do."""
-    from whichgen.attribution.attributor import Attributor
-    from whichgen.attribution.model import find_model
     from whichgen.experiments.robustness import robustness as run
-    from whichgen.provenance import provenance
+    from whichgen.inference.attributor import Attributor
+    from whichgen.io.run_metadata import provenance
+    from whichgen.models.saved_model import find_model
     from whichgen.report.curves import robustness_rows, write_robustness
 
     wanted = kinds_of(kinds)
@@ -79,9 +79,9 @@ def robustness(
     attributor = Attributor.load(model, device=device, backbone=backbone)
     loaded, encoder = attributor.model, attributor.encoder
     source = source_of(loaded, data, unknown, unknown_val, groups, group_column)
-    dataset = source.open(cache, track=track)
+    dataset = source.open(cache, progress=progress)
     store = open_store(cache, encoder)
-    points = list(run(loaded, dataset, encoder, store, kinds=wanted, track=track))
+    points = list(run(loaded, dataset, encoder, store, kinds=wanted, progress=progress))
     config: dict[str, Any] = {
         **source.as_config(),
         "kinds": list(wanted),
@@ -113,15 +113,15 @@ def evaluate(
     cache: CacheFolder = CACHE,
 ) -> None:
     """Test a saved model once more, on its own or on other data."""
-    from whichgen.attribution.attributor import Attributor
     from whichgen.experiments.robustness import measure
+    from whichgen.inference.attributor import Attributor
     from whichgen.report.tested_report import headline_rows
 
     attributor = Attributor.load(model, device=device, backbone=backbone)
     loaded, encoder = attributor.model, attributor.encoder
     source = source_of(loaded, data, unknown, unknown_val, groups, group_column)
-    dataset = source.open(cache, track=track)
-    point = measure(loaded, dataset, encoder, open_store(cache, encoder), track=track)
+    dataset = source.open(cache, progress=progress)
+    point = measure(loaded, dataset, encoder, open_store(cache, encoder), progress=progress)
     warn_skipped(point.skipped)
     show_table(headline_rows(point.evaluation), title=f"{dataset.name}: test figures")
     show_unknown(point.evaluation)
@@ -134,9 +134,9 @@ def source_of(
     unknown_val: str,
     groups: str,
     group_column: str,
-) -> DataSource:
+) -> DatasetOptions:
     """The data asked for, or else those that the model was fitted on."""
-    from whichgen.data.source import DataSource
+    from whichgen.data.dataset_options import DatasetOptions
 
     if not data:
         if unknown or unknown_val or groups or group_column:
@@ -148,8 +148,8 @@ def source_of(
             raise DataError(
                 "the model does not say what data it was fitted on. Name the data with --data."
             )
-        return DataSource.from_config(model.provenance["config"])
-    return DataSource(
+        return DatasetOptions.from_config(model.provenance["config"])
+    return DatasetOptions(
         data=data,
         unknown=names(unknown),
         unknown_val=names(unknown_val),

@@ -64,7 +64,7 @@ def serve(
 
         from whichgen.service.app import create_app
         from whichgen.service.settings import MIB, Limits, Settings
-    from whichgen.attribution.attributor import Attributor
+    from whichgen.inference.attributor import Attributor
 
     settings = Settings(
         limits=Limits(

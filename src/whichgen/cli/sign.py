@@ -22,9 +22,9 @@ def sign(
 
     WHICHGEN_KEY_PASSWORD is the password of an encrypted key.
     """
-    from whichgen.attribution.model import find_model
-    from whichgen.attribution.signature import SIGNATURE_FILE
-    from whichgen.attribution.signature import sign as run
+    from whichgen.models.saved_model import find_model
+    from whichgen.models.signatures import SIGNATURE_FILE
+    from whichgen.models.signatures import sign as run
 
     folder = find_model(model)
     run(folder, key)
@@ -43,9 +43,9 @@ def verify(
     ] = None,
 ) -> None:
     """Verify that a model folder is whole and, with a key, whose it is."""
-    from whichgen.attribution.model import find_model
-    from whichgen.attribution.signature import check_sums
-    from whichgen.attribution.signature import verify as run
+    from whichgen.models.saved_model import find_model
+    from whichgen.models.signatures import check_sums
+    from whichgen.models.signatures import verify as run
 
     folder = find_model(model)
     if key is None:

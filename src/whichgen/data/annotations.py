@@ -11,10 +11,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from whichgen.atomic import write_text
-from whichgen.data.samples import Sample
+from whichgen.data.dataset import Sample
 from whichgen.errors import DataError
-from whichgen.regular import read_regular
+from whichgen.io.atomic import write_text
+from whichgen.io.untrusted import read_regular
 
 #: So many images of a file are looked for before its paths count as relative to the first base.
 _PROBED = 20

@@ -17,12 +17,12 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from whichgen.atomic import write_text
 from whichgen.data.annotations import read_annotations, write_annotations
+from whichgen.data.dataset import PARTS, Dataset, Sample
 from whichgen.data.groups import read_groups, write_groups
-from whichgen.data.samples import PARTS, Dataset, Sample
 from whichgen.errors import DataError
-from whichgen.regular import read_regular
+from whichgen.io.atomic import write_text
+from whichgen.io.untrusted import read_regular
 
 #: Where the first implementation looks for data, relative to the working directory.
 DEFAULT_ROOT = Path("dataset")

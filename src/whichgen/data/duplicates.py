@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import faiss
 import imagehash
 import numpy as np
 
-from whichgen.data.images import decode, image_digest, opened, read_bytes
+from whichgen.data.reading import decode, image_digest, opened, read_bytes
 from whichgen.errors import ImageError
+from whichgen.progress import Progress, no_progress
 
 #: Perceptual hashes of 64 bits that differ in at most this many are taken for the same picture.
 NEAR_DISTANCE = 4
 
-#: Wraps an iterable with a progress bar: ``track(items, description=…, total=…)``.
-Track = Callable[..., Iterable[Any]]
-
-
-def untracked(items: Iterable[Any], **_: Any) -> Iterable[Any]:
-    """The :data:`Track` that shows nothing."""
-    return items
-
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What an image file is recognised by, and what is needed to check it.
+    """What an image file is recognized by, and what is needed to check it.
 
     ``perceptual`` is the 64-bit pHash (Zauner, 2010) as 8 bytes. ``error`` is the reason why the
     file can't be read; all else is empty then.
@@ -60,13 +52,13 @@ def fingerprint_image(path: Path) -> Fingerprint:
 
 
 def fingerprint_images(
-    paths: Sequence[Path], *, track: Track = untracked, threads: int = 4
+    paths: Sequence[Path], *, progress: Progress = no_progress, threads: int = 4
 ) -> list[Fingerprint]:
     """The fingerprints of many files, in order, read by ``threads`` threads."""
     pool = ThreadPoolExecutor(threads)
     try:
         results: Iterator[Fingerprint] = pool.map(fingerprint_image, paths)
-        return list(track(results, description="Reading images", total=len(paths)))
+        return list(progress(results, description="Reading images", total=len(paths)))
     finally:
         # After Ctrl-C nobody waits for the files still in the queue.
         pool.shutdown(cancel_futures=True)
@@ -97,8 +89,8 @@ def near_duplicate_links(
     index = faiss.IndexBinaryFlat(64)
     index.add(codes)
     # faiss counts distances strictly below the radius.
-    limits, _, neighbours = index.range_search(codes, distance + 1)
+    limits, _, neighbors = index.range_search(codes, distance + 1)
     for i in range(len(codes)):
-        for j in neighbours[limits[i] : limits[i + 1]]:
+        for j in neighbors[limits[i] : limits[i + 1]]:
             if i < j:
                 yield i, int(j)

@@ -7,9 +7,9 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
-from whichgen.atomic import write_text
 from whichgen.errors import DataError
-from whichgen.regular import read_regular
+from whichgen.io.atomic import write_text
+from whichgen.io.untrusted import read_regular
 
 #: Bytes of a file at most.
 _MOST_BYTES = 2**30

@@ -13,12 +13,12 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from whichgen.data.archives import image_column, open_parquet, read_rows, read_tar
 from whichgen.data.benchmarks import load_benchmark
-from whichgen.data.images import image_digest
-from whichgen.data.packed import image_column, open_parquet, read_rows, read_tar
-from whichgen.data.places import Place, parse_address
-from whichgen.data.samples import IMAGE_SUFFIXES, PARTS
+from whichgen.data.dataset import IMAGE_SUFFIXES, PARTS
+from whichgen.data.reading import image_digest
 from whichgen.errors import DataError, ImageError
+from whichgen.io.remote import Place, parse_address
 
 #: Images of a shard, where it is we who cut: enough to be worth a task, few enough to do again.
 IMAGES = 512

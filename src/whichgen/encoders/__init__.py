@@ -1,5 +1,5 @@
 """Frozen vision encoders: one forward pass gives a feature vector after every block."""
 
-from whichgen.encoders.load import load_encoder
+from whichgen.encoders.loading import load_encoder
 
 __all__ = ["load_encoder"]

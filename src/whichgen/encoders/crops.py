@@ -2,7 +2,7 @@
 
 Squashing an image to the encoder's input loses what is finer than a few pixels, and that is where
 many a generator leaves its traces. Here the encoder sees windows of the size that it takes as they
-are: the four corners and the centre, in which a smaller image has one place. A block's feature is
+are: the four corners and the center, in which a smaller image has one place. A block's feature is
 the mean over windows.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from whichgen.encoders.encoder import Encoder
+from whichgen.encoders.base import Encoder
 from whichgen.errors import EncoderError
 
 #: The windows of a large image.

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from whichgen.encoders.encoder import Encoder, build_encoder, pool_tokens
+from whichgen.encoders.base import Encoder, build_encoder, pool_tokens
 from whichgen.errors import EncoderError
 
 _SIDE = 224

@@ -17,8 +17,8 @@ import torch
 import transformers
 from PIL import Image
 
-from whichgen.encoders.encoder import Encoder, build_encoder, pool_tokens
-from whichgen.encoders.straight import straightened
+from whichgen.encoders.base import Encoder, build_encoder, pool_tokens
+from whichgen.encoders.fast_preprocessing import straightened
 from whichgen.errors import EncoderError
 
 # transformers' own annotations stop short of these names.

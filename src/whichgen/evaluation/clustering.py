@@ -20,7 +20,7 @@ class Agreement:
     Parameters
     ----------
     nmi
-        Normalised mutual information (arithmetic mean), in [0, 1].
+        Normalized mutual information (arithmetic mean), in [0, 1].
     purity
         Share of images of their group's most frequent origin, in [0, 1]. It rises with the number
         of groups.

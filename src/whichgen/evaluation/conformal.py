@@ -11,7 +11,7 @@ y their true origin, the k-th smallest s(x, y) is the quantile q, and the set of
     get less than the coverage, and some an empty set, which is an answer, too: like none of them.
 ``aps``
     s(x, j) = the sum of all probabilities down to pⱼ (Romano, Sesia & Candès, 2020, without their
-    randomisation, so that an image always gets the same set): larger sets, nearer to the coverage
+    randomization, so that an image always gets the same set): larger sets, nearer to the coverage
     on easy and on hard images alike.
 
 **When the guarantee does not hold.** It is for a new image that could as well have been one of the

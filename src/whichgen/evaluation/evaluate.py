@@ -11,7 +11,7 @@ from whichgen.errors import DataError
 from whichgen.evaluation.closed_set import ClosedSet, closed_set
 from whichgen.evaluation.detection import Detection, detection
 from whichgen.evaluation.oscr import oscr
-from whichgen.evaluation.synthetic import SyntheticResult, synthetic_detection
+from whichgen.evaluation.real_vs_synthetic import SyntheticResult, synthetic_detection
 from whichgen.openset.threshold import decide
 
 
@@ -85,8 +85,8 @@ class Evaluation:
     detection, oscr
         All unknown images pooled; ``None`` where there are none.
     synthetic
-        Real against synthetic images (:mod:`whichgen.evaluation.synthetic`); empty where ``real``
-        is not a known origin.
+        Real against synthetic images (:mod:`whichgen.evaluation.real_vs_synthetic`); empty where
+        ``real`` is not a known origin.
     """
 
     origins: tuple[str, ...]

@@ -18,13 +18,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from whichgen.data.samples import Dataset
+from whichgen.constants import REAL
+from whichgen.data.dataset import Dataset
 from whichgen.errors import DataError
 
 PROTOCOLS = ("clean", "paper")
-
-#: The origin that is no generator; it is never left out to play an unknown one.
-REAL = "real"
 
 #: At most so many times is everything fitted to leave known generators out; with more generators
 #: than that, several are left out together.

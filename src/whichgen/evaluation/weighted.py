@@ -8,7 +8,7 @@ sum, and the figures are made of those sums::
 
 Weights of ones give the figures of :mod:`~whichgen.evaluation.closed_set`,
 :mod:`~whichgen.evaluation.detection`, :mod:`~whichgen.evaluation.oscr` and
-:mod:`~whichgen.evaluation.synthetic`.
+:mod:`~whichgen.evaluation.real_vs_synthetic`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from whichgen.constants import REAL
 from whichgen.errors import DataError
 from whichgen.evaluation.evaluate import Answers
-from whichgen.evaluation.protocols import REAL
-from whichgen.evaluation.synthetic import synthetic_scores
+from whichgen.evaluation.real_vs_synthetic import synthetic_scores
 
 #: Figures that exist without unknown images, and those that do not.
 CLOSED_METRICS = ("accuracy", "macro_f1", "macro_recall")

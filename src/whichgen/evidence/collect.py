@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from PIL import Image
 
-from whichgen.data.images import header, opened
+from whichgen.data.reading import header, opened
 from whichgen.evidence.bounded import clean
 from whichgen.evidence.contradict import contradictions
 from whichgen.evidence.credentials import read_credentials
@@ -40,7 +40,7 @@ def collect(data: bytes, name: str = "image") -> Evidence:
     Raises
     ------
     ImageError
-        It is no image (see :func:`whichgen.data.images.header`).
+        It is no image (see :func:`whichgen.data.reading.header`).
     """
     header(data, name)
     with opened(data, name) as image:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
+from whichgen.constants import REAL, SYNTHETIC, UNKNOWN
 from whichgen.data.families import families_for
 from whichgen.evidence.finding import Evidence, Finding
 from whichgen.evidence.generators import known
 
 # The words of whichgen.openset.hierarchy and .threshold, whose import takes a second.
-_REAL, _SYNTHETIC, _UNKNOWN = "real", "synthetic", "unknown"
 
 #: Families of the table in whichgen.data.families; a user's own ones can't be compared by name.
 _FAMILIES = frozenset({"diffusion", "autoregressive", "GAN", "flow", "VAE"})
@@ -31,30 +31,30 @@ def contradictions(
     evidence
         Of the same image.
     origin, at_least
-        The model's answer (see :class:`whichgen.attribution.attributor.Attribution`); an ``origin``
+        The model's answer (see :class:`whichgen.inference.attributor.Attribution`); an ``origin``
         of ``None`` is no answer, and disagrees with nothing.
     """
     if origin is None:
         return ()
-    answer = (at_least or origin) if origin == _UNKNOWN else origin
-    if answer == _UNKNOWN:
+    answer = (at_least or origin) if origin == UNKNOWN else origin
+    if answer == UNKNOWN:
         return ()
     camera = [f for f in evidence.findings if f.says == "camera"]
     synthetic = [f for f in evidence.findings if f.says == "synthetic"]
-    if answer == _REAL:
+    if answer == REAL:
         if not synthetic:
             return ()
         return (
             f"The file says that the image is synthetic ({_quote(synthetic)}); the model: real.",
         )
-    is_family = origin == _UNKNOWN and answer != _SYNTHETIC
-    said = f"at least {answer}" if origin == _UNKNOWN else answer
+    is_family = origin == UNKNOWN and answer != SYNTHETIC
+    said = f"at least {answer}" if origin == UNKNOWN else answer
     found = []
     if camera:
         found.append(f"The file says that a camera made it ({_quote(camera)}); the model: {said}.")
     names = list(dict.fromkeys(f.generator for f in synthetic if f.generator))
     # Of several names one is enough: a checkpoint beside the tool that ran it.
-    if names and answer != _SYNTHETIC and all(_differ(n, answer, is_family) for n in names):
+    if names and answer != SYNTHETIC and all(_differ(n, answer, is_family) for n in names):
         found.append(
             f"The file names {' and '.join(names[:_QUOTED])}; the model: {said}. By their names "
             "these are not the same; names in metadata can be loose or wrong."
@@ -92,7 +92,7 @@ def _family(name: str) -> str:
         name = found.name
     if name == "DALL·E":  # without its version it is of either family
         return ""
-    family = families_for([name])[name] if name != _REAL else ""
+    family = families_for([name])[name] if name != REAL else ""
     return family if family in _FAMILIES else ""
 
 

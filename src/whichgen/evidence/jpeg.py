@@ -1,4 +1,4 @@
-"""JPEG: whose quantisation tables it has, how its colours are sampled, and whether progressive."""
+"""JPEG: whose quantization tables it has, how its colors are sampled, and whether progressive."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def read_jpeg(image: Image.Image) -> Evidence:
         return Evidence()
     sampling = _SAMPLINGS.get(JpegImagePlugin.get_sampling(image), "")
     if len(image.layer) == 1:
-        sampling = "none: greyscale"
+        sampling = "none: grayscale"
     elif not sampling:
         sampling = " ".join(f"{h}x{v}" for _, h, v, _ in image.layer)
     order = "progressive" if image.info.get("progressive") else "sequential"

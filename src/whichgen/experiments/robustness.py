@@ -6,16 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from whichgen.attribution.model import OriginModel
-from whichgen.data.duplicates import Track, untracked
-from whichgen.data.perturb import INTENSITIES, Perturbation, all_intensities
-from whichgen.data.samples import Dataset
-from whichgen.encoders.encoder import Encoder
+from whichgen.data.dataset import Dataset
+from whichgen.data.perturbations import INTENSITIES, Perturbation, all_intensities
+from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
 from whichgen.evaluation.evaluate import Evaluation, evaluate
-from whichgen.experiments.parts import extract_parts
-from whichgen.experiments.tested import answers_of
 from whichgen.features.store import FeatureStore
+from whichgen.models.saved_model import OriginModel
+from whichgen.progress import Progress, no_progress
+from whichgen.training.finalize import answers_of
+from whichgen.training.split_features import extract_parts
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def measure(
     store: FeatureStore,
     *,
     perturbation: Perturbation | None = None,
-    track: Track = untracked,
+    progress: Progress = no_progress,
 ) -> RobustnessPoint:
     """The metrics of a model on a data set's test images, each put through a perturbation.
 
@@ -59,7 +59,7 @@ def measure(
         store,
         parts=("test", "test_unknown"),
         perturbation=perturbation,
-        track=track,
+        progress=progress,
     )
     known, unknown = (answers_of(model, parts.tables[part]) for part in ("test", "test_unknown"))
     evaluation = evaluate(
@@ -79,11 +79,11 @@ def robustness(
     store: FeatureStore,
     *,
     kinds: Sequence[str] = tuple(INTENSITIES),
-    track: Track = untracked,
+    progress: Progress = no_progress,
 ) -> Iterator[RobustnessPoint]:
     """The clean test first, then each kind at each of its five intensities."""
     for perturbation in (None, *all_intensities(kinds)):
-        yield measure(model, dataset, encoder, store, perturbation=perturbation, track=track)
+        yield measure(model, dataset, encoder, store, perturbation=perturbation, progress=progress)
 
 
 def mean_of_kind(points: Sequence[RobustnessPoint], kind: str, metric: str) -> float | None:

@@ -22,9 +22,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from whichgen.atomic import replacing, write_text
-from whichgen.encoders.encoder import Encoder
+from whichgen.encoders.base import Encoder
 from whichgen.errors import StoreError
+from whichgen.io.atomic import replacing, write_text
 
 KEY_BYTES = 32
 

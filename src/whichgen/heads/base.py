@@ -49,7 +49,7 @@ class Head(Protocol):
         ...
 
 
-class HeadFamily(Protocol):
+class HeadMethod(Protocol):
     """A kind of head with the grid of its hyperparameter."""
 
     @property

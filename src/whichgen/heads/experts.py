@@ -117,7 +117,7 @@ class Experts:
         n_origins: int,
         queries: Sequence[np.ndarray],
     ) -> Iterator[tuple[float, list[np.ndarray]]]:
-        """See :meth:`whichgen.heads.base.HeadFamily.sweep`."""
+        """See :meth:`whichgen.heads.base.HeadMethod.sweep`."""
         for value in self.grid(len(features)):
             head = self.fit(features, labels, n_origins, value)
             yield value, [head.predict_proba(query) for query in queries]

@@ -1,9 +1,9 @@
 """Fusion: one linear probe a view, and the mean of their log-probabilities.
 
 A *view* is one block: what an encoder sees after one of its blocks, or one block of traces. Each
-view v is standardised (mean 0, variance 1/d over training images, nothing beyond ten standard
+view v is standardized (mean 0, variance 1/d over training images, nothing beyond ten standard
 deviations) and gets a probe of its own (:mod:`whichgen.heads.linear`), all with one C. Its weights
-are penalised in the metric of how images of *one* origin differ::
+are penalized in the metric of how images of *one* origin differ::
 
     min  C Σᵢ −log p_v,yᵢ(xᵢ) + ½ Σ_j w_jᵀ Σ_λ w_j,    Σ_λ = (1 − λ) S_w d / tr S_w + λ I
 
@@ -38,7 +38,7 @@ from whichgen.errors import FitError
 from whichgen.heads.base import check_training
 from whichgen.heads.linear import LinearHead, LinearProbe
 
-#: A value of C a decade, for standardised views.
+#: A value of C a decade, for standardized views.
 FUSION_C = tuple(10.0**k for k in range(-1, 5))
 
 #: The strengths of shrinkage that are tried: the usual ridge, and a metric that is mostly learned.
@@ -47,7 +47,7 @@ SHRINKAGES = (1.0, 0.1)
 #: Distances are measured in so many principal components.
 EMBEDDING_DIMS = 128
 
-#: A standardised value is cut here: one wild pixel statistic must not decide alone.
+#: A standardized value is cut here: one wild pixel statistic must not decide alone.
 _FARTHEST = 10.0
 
 # Smaller shares of the largest are rounding.
@@ -56,26 +56,26 @@ _SMALLEST_EIGENVALUE = 1e-10
 
 @dataclass(frozen=True)
 class ViewProbe:
-    """One view's probe: ``mean`` and ``scale`` float32 (d,) standardise what ``probe`` reads."""
+    """One view's probe: ``mean`` and ``scale`` float32 (d,) standardize what ``probe`` reads."""
 
     mean: np.ndarray
     scale: np.ndarray
     probe: LinearHead
 
-    def standardise(self, features: np.ndarray) -> np.ndarray:
+    def standardize(self, features: np.ndarray) -> np.ndarray:
         """float array (n, d) → float32 array (n, d), whose rows have length 1 on average."""
-        return _standardised(features, self.mean, self.scale)
+        return _standardized(features, self.mean, self.scale)
 
     def log_probabilities(self, features: np.ndarray) -> np.ndarray:
         """float array (n, d) → float64 array (n, origins), each at most 0."""
-        return np.asarray(log_softmax(self.probe.logits(self.standardise(features)), axis=1))
+        return np.asarray(log_softmax(self.probe.logits(self.standardize(features)), axis=1))
 
 
 @dataclass(frozen=True)
 class FusionHead:
     """The probes of all views; features are the views' columns, one view after another.
 
-    ``components``, float32 (k, d), are the principal axes of the standardised training images.
+    ``components``, float32 (k, d), are the principal axes of the standardized training images.
     ``votes`` are the numbers of consecutive views that share a vote; empty: each has one.
     """
 
@@ -116,14 +116,14 @@ class FusionHead:
         """Softmax of z: float64 array (n, origins)."""
         return np.asarray(softmax(self.logits(features), axis=1))
 
-    def standardise(self, features: np.ndarray) -> np.ndarray:
-        """The standardised views side by side: float32 array (n, d)."""
+    def standardize(self, features: np.ndarray) -> np.ndarray:
+        """The standardized views side by side: float32 array (n, d)."""
         parts = split_views(features, self.widths)
-        return np.hstack([view.standardise(x) for view, x in zip(self.views, parts, strict=True)])
+        return np.hstack([view.standardize(x) for view, x in zip(self.views, parts, strict=True)])
 
     def embed(self, features: np.ndarray) -> np.ndarray:
-        """The standardised views in k principal components: float32 array (n, k)."""
-        return np.asarray(self.standardise(features) @ self.components.T)
+        """The standardized views in k principal components: float32 array (n, k)."""
+        return np.asarray(self.standardize(features) @ self.components.T)
 
     def tensors(self) -> dict[str, np.ndarray]:
         """``widths``, ``votes``, of all views in turn ``mean`` to ``bias``, and ``components``."""
@@ -173,7 +173,7 @@ class Fusion:
         n_origins: int,
         queries: Sequence[np.ndarray],
     ) -> Iterator[tuple[float, list[np.ndarray]]]:
-        """See :meth:`whichgen.heads.base.HeadFamily.sweep`."""
+        """See :meth:`whichgen.heads.base.HeadMethod.sweep`."""
         grid = self.grid(len(features))
         parts = split_views(features, self.widths)
         probes = [self._fit_view(x, labels, n_origins, grid) for x in parts]
@@ -248,7 +248,7 @@ def fit_view(
     # A feature that is the same in every image says nothing: it stays 0 wherever it is equal.
     scale = np.where(spread > 0, spread, 1) * np.sqrt(exact.shape[1])
     mean, scale = mean.astype(np.float32), scale.astype(np.float32)
-    x = _standardised(features, mean, scale)
+    x = _standardized(features, mean, scale)
     # With w = Σ_λ^(−½) u the penalty is the usual one of u.
     apply = inverse_root(x, labels, n_origins, shrinkage)
     path = LinearProbe(max_iter=max_iter).path(apply(x), labels, n_origins, values)
@@ -265,7 +265,7 @@ def fused(
     k = min(EMBEDDING_DIMS, len(features) - 1, features.shape[1])
     if k < 1:
         return head
-    pca = PCA(k, svd_solver="randomized", random_state=0).fit(head.standardise(features))
+    pca = PCA(k, svd_solver="randomized", random_state=0).fit(head.standardize(features))
     return replace(head, components=np.ascontiguousarray(pca.components_, dtype=np.float32))
 
 
@@ -317,7 +317,7 @@ def inverse_root(
     return apply
 
 
-def _standardised(features: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def _standardized(features: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
     farthest = _FARTHEST / np.sqrt(len(mean))
     rows = (np.asarray(features, dtype=np.float32) - mean) / scale
     return np.asarray(np.clip(rows, -farthest, farthest), dtype=np.float32)

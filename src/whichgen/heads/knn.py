@@ -1,10 +1,10 @@
-"""k-NN on L2-normalised features, votes weighted by cosine similarity.
+"""k-NN on L2-normalized features, votes weighted by cosine similarity.
 
 With N_k(x) the k training images most similar to x, the probability of origin j is::
 
     p_j(x) = Σ_{i ∈ N_k(x), y_i = j} s(x, x_i)  /  Σ_{i ∈ N_k(x)} s(x, x_i),    s = max(cos, 0)
 
-A cosine below zero would be a negative vote, so it counts as none; where no neighbour has a
+A cosine below zero would be a negative vote, so it counts as none; where no neighbor has a
 positive cosine, all origins are equally probable.
 """
 
@@ -39,7 +39,7 @@ def cosine_index(points: np.ndarray) -> Any:
     return index
 
 
-def normalised(features: np.ndarray) -> np.ndarray:
+def normalized(features: np.ndarray) -> np.ndarray:
     """Rows scaled to unit length, float32; a row of zeros stays one."""
     rows = np.asarray(features, dtype=np.float32)
     # Squares summed in float64: those of float32 overflow above 1e19 and vanish below 1e-23.
@@ -53,7 +53,7 @@ def vote(similarities: np.ndarray, labels: np.ndarray, n_origins: int) -> np.nda
     Parameters
     ----------
     similarities, labels
-        Cosines and origins of each query's neighbours, most similar first: arrays (m, k_max).
+        Cosines and origins of each query's neighbors, most similar first: arrays (m, k_max).
 
     Returns
     -------
@@ -77,8 +77,8 @@ class KnnHead:
     k: int
 
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
-        """Normalised votes of the k nearest: float64 array (n, origins)."""
-        similarities, labels = self.neighbours(features)
+        """Normalized votes of the k nearest: float64 array (n, origins)."""
+        similarities, labels = self.neighbors(features)
         return np.asarray(vote(similarities, labels, self.n_origins)[-1])
 
     def logits(self, features: np.ndarray) -> np.ndarray:
@@ -95,11 +95,11 @@ class KnnHead:
 
     def embed(self, features: np.ndarray) -> np.ndarray:
         """The features scaled to unit length: float32 array (n, d)."""
-        return normalised(features)
+        return normalized(features)
 
-    def neighbours(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def neighbors(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Cosines and origins of the k nearest exemplars, most similar first: arrays (n, k)."""
-        similarities, rows = cosine_index(self.exemplars).search(normalised(features), self.k)
+        similarities, rows = cosine_index(self.exemplars).search(normalized(features), self.k)
         return similarities, self.labels[rows]
 
     def tensors(self) -> dict[str, np.ndarray]:
@@ -108,7 +108,7 @@ class KnnHead:
 
 
 @dataclass(frozen=True)
-class KNearestNeighbours:
+class KNearestNeighbors:
     """The family of k-NN heads over a grid of k; one search serves them all.
 
     Parameters
@@ -131,7 +131,7 @@ class KNearestNeighbours:
         possible = tuple(float(k) for k in sorted(self.values) if k <= n_train)
         if not possible:
             raise FitError(
-                f"k = {min(self.values)} neighbours asked for, but there are only {n_train} "
+                f"k = {min(self.values)} neighbors asked for, but there are only {n_train} "
                 "training images. Use a smaller --k_min or more images."
             )
         return possible
@@ -143,10 +143,10 @@ class KNearestNeighbours:
         n_origins: int,
         queries: Sequence[np.ndarray],
     ) -> Iterator[tuple[float, list[np.ndarray]]]:
-        """See :meth:`whichgen.heads.base.HeadFamily.sweep`."""
+        """See :meth:`whichgen.heads.base.HeadMethod.sweep`."""
         grid = self.grid(len(features))
         head = self.fit(features, labels, n_origins, grid[-1])
-        votes = [vote(*head.neighbours(query), n_origins) for query in queries]
+        votes = [vote(*head.neighbors(query), n_origins) for query in queries]
         for value in grid:
             yield value, [by_k[int(value) - 1] for by_k in votes]
 
@@ -163,7 +163,7 @@ class KNearestNeighbours:
         check_training(features, labels, n_origins)
         if not 1 <= value <= len(features):
             raise FitError(f"k = {value:g} is not between 1 and {len(features)}, the images.")
-        return KnnHead(normalised(features), labels.astype(np.int64), n_origins, int(value))
+        return KnnHead(normalized(features), labels.astype(np.int64), n_origins, int(value))
 
     def restore(self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float) -> KnnHead:
         """The head of these exemplars.

@@ -1,12 +1,12 @@
-"""Linear probe: L2-regularised multinomial logistic regression.
+"""Linear probe: L2-regularized multinomial logistic regression.
 
-For features x and origins y the weights minimise (Bishop, 2006, section 4.3.4; scikit-learn's
-parametrisation)::
+For features x and origins y the weights minimize (Bishop, 2006, section 4.3.4; scikit-learn's
+parametrization)::
 
     ½‖W‖² + C · Σᵢ [ log Σⱼ exp(wⱼ·xᵢ + bⱼ) − (w_yᵢ·xᵢ + b_yᵢ) ]
 
-on raw features in float64, as the paper has it (no standardisation), by
-:mod:`whichgen.heads.newton`. Of two origins, as in scikit-learn, the penalty is on the one logit
+on raw features in float64, as the paper has it (no standardization), by
+:mod:`whichgen.heads.solver`. Of two origins, as in scikit-learn, the penalty is on the one logit
 that tells them apart: ½‖w₁ − w₀‖². All values of C are solved in ascending order, each from the
 last solutions.
 """
@@ -21,8 +21,8 @@ from scipy.special import log_softmax, softmax
 
 from whichgen.errors import FitError
 from whichgen.heads.base import check_training
-from whichgen.heads.design import design
-from whichgen.heads.newton import solve_path
+from whichgen.heads.design_matrix import design
+from whichgen.heads.solver import solve_path
 
 #: The paper's grid: 45 values, log-spaced.
 PAPER_C = tuple(float(c) for c in np.logspace(-6, 5, 45))
@@ -92,7 +92,7 @@ class LinearProbe:
         n_origins: int,
         queries: Sequence[np.ndarray],
     ) -> Iterator[tuple[float, list[np.ndarray]]]:
-        """See :meth:`whichgen.heads.base.HeadFamily.sweep`."""
+        """See :meth:`whichgen.heads.base.HeadMethod.sweep`."""
         for value, head in self.path(features, labels, n_origins, self.grid(len(features))):
             yield value, [head.predict_proba(query) for query in queries]
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import softmax
 
-from whichgen.heads.base import Head, HeadFamily
+from whichgen.heads.base import Head, HeadMethod
 from whichgen.openset.base import OpenSetScore
-from whichgen.openset.catalogue import MAX_PROBABILITY, score_family
+from whichgen.openset.registry import MAX_PROBABILITY, score_family
 
 
 def answer(
@@ -38,7 +38,7 @@ def answer(
 
 
 def fit_and_answer(
-    family: HeadFamily,
+    family: HeadMethod,
     x: np.ndarray,
     labels: np.ndarray,
     chosen: tuple[float, str],

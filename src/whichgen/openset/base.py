@@ -27,7 +27,7 @@ class OpenSetScore(Protocol):
         """How known each image looks.
 
         Float arrays (n, d) and (n, origins) → float64 array (n,). ``logits`` are a head's,
-        unnormalised: its probabilities are their softmax.
+        unnormalized: its probabilities are their softmax.
         """
         ...
 
@@ -36,7 +36,7 @@ class OpenSetScore(Protocol):
         ...
 
 
-class ScoreFamily(Protocol):
+class ScoreMethod(Protocol):
     """A kind of score."""
 
     @property

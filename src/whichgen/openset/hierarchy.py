@@ -22,11 +22,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
+from whichgen.constants import REAL, SYNTHETIC, UNKNOWN
 from whichgen.heads.base import Head
-from whichgen.openset.threshold import UNKNOWN, threshold_at_tpr
-
-REAL = "real"
-SYNTHETIC = "synthetic"
+from whichgen.openset.threshold import threshold_at_tpr
 
 
 @dataclass(frozen=True)

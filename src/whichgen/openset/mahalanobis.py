@@ -10,7 +10,7 @@ Relative to a Gaussian of mean μ_0 and covariance Σ_0 of all training images t
 
     s(x) = max_j [(x − μ_0)ᵀ Σ_0⁻¹ (x − μ_0) − (x − μ_j)ᵀ Σ⁻¹ (x − μ_j)]
 
-Dimensions may outnumber images, so Σ is shrunk towards a multiple of the identity as far as Ledoit
+Dimensions may outnumber images, so Σ is shrunk toward a multiple of the identity as far as Ledoit
 & Wolf (2004) estimate. Σ_0 is this Σ plus the covariance of the means, as without shrinkage it is;
 shrunk on its own it could be smaller than Σ somewhere, and there far images would look known.
 """
@@ -143,9 +143,9 @@ class RelativeMahalanobis:
         )
 
 
-def _whitening(features: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """W with W Wᵀ = Σ⁻¹, Σ the shrunk covariance of features around centres, both (n, d)."""
-    residuals = np.asarray(features, dtype=np.float64) - centres
+def _whitening(features: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """W with W Wᵀ = Σ⁻¹, Σ the shrunk covariance of features around centers, both (n, d)."""
+    residuals = np.asarray(features, dtype=np.float64) - centers
     if np.abs(residuals).max() <= ROUNDING * np.abs(features).max():
         # No image is off its mean, say one image an origin: plain distance.
         return np.eye(features.shape[1])

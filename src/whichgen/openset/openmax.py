@@ -49,7 +49,7 @@ class OpenMaxScore:
     def __call__(self, features: np.ndarray, logits: np.ndarray) -> np.ndarray:
         """1 − the probability of *unknown*: float64 array (n,) in [0, 1]."""
         z = np.asarray(logits, dtype=np.float64)
-        distances = np.linalg.norm(_centred(z)[:, None] - self.means, axis=2)
+        distances = np.linalg.norm(_centered(z)[:, None] - self.means, axis=2)
         ranks = (-z).argsort(axis=1, kind="stable").argsort(axis=1)
         with np.errstate(over="ignore"):  # infinity to the Weibull distribution is certainty
             beyond = weibull_min.cdf(distances, self.shapes, scale=self.scales)
@@ -108,7 +108,7 @@ class OpenMax:
         """
         check_training(features, logits, labels, n_origins)
         good = well_classified(logits, labels)
-        z, y = _centred(np.asarray(logits, dtype=np.float64)[good]), labels[good]
+        z, y = _centered(np.asarray(logits, dtype=np.float64)[good]), labels[good]
         means = class_means(z, y, n_origins)
         distances = np.linalg.norm(z - means[y], axis=1)
         distances[distances <= ROUNDING * np.abs(z).max()] = 0
@@ -141,5 +141,5 @@ class OpenMax:
         return float(shape), float(scale * largest[-1])
 
 
-def _centred(logits: np.ndarray) -> np.ndarray:
+def _centered(logits: np.ndarray) -> np.ndarray:
     return np.asarray(logits - logits.mean(axis=1, keepdims=True))

@@ -7,10 +7,6 @@ from scipy.stats import beta
 
 from whichgen.errors import FitError
 
-#: The answer for an image whose score is below the threshold.
-UNKNOWN = "unknown"
-
-
 #: By so much of itself the threshold is under the lowest score that it keeps. Asked beside other
 #: images, an image's sums are rounded in another order; its answer must not hang on that.
 _ROUNDING = 1e-6

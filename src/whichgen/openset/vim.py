@@ -60,8 +60,8 @@ class Vim:
         check_training(features, logits, labels, n_origins)
         x = np.asarray(features, dtype=np.float64)
         origin = x.mean(axis=0)
-        centred = x - origin
-        variances, directions = np.linalg.eigh(centred.T @ centred)  # ascending
+        centered = x - origin
+        variances, directions = np.linalg.eigh(centered.T @ centered)  # ascending
         rounding = len(variances) * np.finfo(np.float64).eps * variances[-1]
         dimensions = int((variances > rounding).sum()) // 2
         basis = np.ascontiguousarray(directions[:, len(variances) - dimensions :].T)
@@ -80,5 +80,5 @@ class Vim:
 
 def _residuals(features: np.ndarray, origin: np.ndarray, basis: np.ndarray) -> np.ndarray:
     """Distance of the features from the subspace: float64 array (n,)."""
-    centred = np.asarray(features, dtype=np.float64) - origin
-    return np.asarray(np.linalg.norm(centred - (centred @ basis.T) @ basis, axis=1))
+    centered = np.asarray(features, dtype=np.float64) - origin
+    return np.asarray(np.linalg.norm(centered - (centered @ basis.T) @ basis, axis=1))

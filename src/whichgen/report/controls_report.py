@@ -6,9 +6,9 @@ from dataclasses import asdict
 from typing import Any
 
 from whichgen.evaluation.evaluate import Evaluation
-from whichgen.experiments.controls import Controls, ShuffleControl
-from whichgen.experiments.leaks import LeakReport
 from whichgen.report.tables import Row, markdown_table, percent
+from whichgen.training.controls import Controls, ShuffleControl
+from whichgen.training.shortcuts import LeakReport
 
 #: Of a run whose controls were all switched off.
 NO_CONTROLS = Controls()
@@ -49,7 +49,7 @@ def controls_section(controls: Controls, evaluation: Evaluation) -> str:
         rows = [*leak_rows(controls.leaks), model]
         text.append(
             "## Leak check\n\nThe origin predicted from the files without a look at the picture: "
-            f"size, format and tables (`file`), mean colour and contrast (`colour`).\n\n"
+            f"size, format and tables (`file`), mean color and contrast (`color`).\n\n"
             f"{markdown_table(rows)}\n{controls.leaks.verdict}"
         )
     if controls.shuffle:

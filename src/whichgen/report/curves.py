@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from whichgen.atomic import write_text
-from whichgen.data.perturb import INTENSITIES
-from whichgen.experiments.lowdata import LowDataPoint
+from whichgen.data.perturbations import INTENSITIES
+from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint, figure_of, mean_of_kind
-from whichgen.report.plots import COLOURS, save_figure, style
+from whichgen.io.atomic import write_text
+from whichgen.report.plots import COLORS, save_figure, style
 from whichgen.report.tables import Row, markdown_table, percent, write_csv
 from whichgen.report.tested_report import to_json
 
@@ -86,10 +86,8 @@ def robustness_plot(points: Sequence[RobustnessPoint], kinds: Sequence[str]) -> 
             reference = figure_of(clean.evaluation, metric)
             if reference is None:
                 continue
-            panel.plot(
-                x, [100 * (v or 0) for v in values], "o-", ms=4, color=COLOURS[i], label=name
-            )
-            panel.axhline(100 * reference, color=COLOURS[i], ls=":", lw=1)
+            panel.plot(x, [100 * (v or 0) for v in values], "o-", ms=4, color=COLORS[i], label=name)
+            panel.axhline(100 * reference, color=COLORS[i], ls=":", lw=1)
         if INTENSITIES[kind][0] > INTENSITIES[kind][-1]:
             # The strongest to the right, also where that is the smallest number.
             panel.invert_xaxis()
@@ -149,8 +147,8 @@ def lowdata_plot(points: Sequence[LowDataPoint]) -> Figure:
             continue
         mean = 100 * np.array([m for m, _ in pairs], dtype=np.float64)
         std = 100 * np.array([s for _, s in pairs])
-        ax.plot(shots, mean, "o-", ms=4, color=COLOURS[i], label=name)
-        ax.fill_between(shots, mean - std, mean + std, color=COLOURS[i], alpha=0.18, lw=0)
+        ax.plot(shots, mean, "o-", ms=4, color=COLORS[i], label=name)
+        ax.fill_between(shots, mean - std, mean + std, color=COLORS[i], alpha=0.18, lw=0)
     ax.set_xscale("log")
     ax.set_xticks(shots, [str(n) for n in shots])
     ax.minorticks_off()

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from whichgen.atomic import write_text
-from whichgen.attribution.discover import Group
-from whichgen.data.images import read_image
+from whichgen.data.reading import read_image
 from whichgen.evaluation.clustering import NOISE, Agreement
+from whichgen.inference.discover import Group
+from whichgen.io.atomic import write_text
 from whichgen.report.plots import save_figure
 from whichgen.report.tables import Row, markdown_table, percent, write_csv
 from whichgen.report.tested_report import to_json

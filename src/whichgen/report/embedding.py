@@ -9,8 +9,8 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from whichgen.experiments.tested import Tested
 from whichgen.report.tables import Row
+from whichgen.training.finalize import Tested
 
 #: t-SNE of more images takes minutes.
 _MOST_POINTS = 2000

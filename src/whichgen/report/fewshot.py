@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from whichgen.atomic import write_text
-from whichgen.experiments.fewshot import FewShotPoint
+from whichgen.experiments.few_shot import FewShotPoint
+from whichgen.io.atomic import write_text
 from whichgen.report.curves import mean_std
-from whichgen.report.plots import COLOURS, save_figure, style
+from whichgen.report.plots import COLORS, save_figure, style
 from whichgen.report.tables import Row, markdown_table, write_csv
 from whichgen.report.tested_report import to_json
 
 _CURVES = {
-    "recall": "images of the new generator recognised",
+    "recall": "images of the new generator recognized",
     "accepted": "… and over the threshold",
     "old_after": "accuracy of old origins",
 }
@@ -37,7 +37,7 @@ def fewshot_rows(points: Sequence[FewShotPoint]) -> list[Row]:
             "old accuracy, change": f"{np.mean(changes):+.2f}",
             "worst": f"{min(changes):+.2f}",
         }
-        columns = {"recall": "recognised", "accepted": "over threshold", "auroc": "AUROC of others"}
+        columns = {"recall": "recognized", "accepted": "over threshold", "auroc": "AUROC of others"}
         for metric, name in columns.items():
             mean, std = mean_std([getattr(p, metric) for p in of_shots])
             row[name] = "–" if mean is None else f"{100 * mean:.1f} ± {100 * std:.1f}"
@@ -80,10 +80,10 @@ def fewshot_plot(points: Sequence[FewShotPoint]) -> Figure:
 
     for generator in sorted({p.generator for p in points}):
         own = [p for p in points if p.generator == generator]
-        ax.plot(*line("recall", own), color=COLOURS[0], lw=0.8, alpha=0.35)
+        ax.plot(*line("recall", own), color=COLORS[0], lw=0.8, alpha=0.35)
     for i, (metric, name) in enumerate(_CURVES.items()):
-        ax.plot(*line(metric, points), "o-", ms=4, color=COLOURS[i], label=name)
-    ax.axhline(100 * points[0].old_before, color=COLOURS[2], ls=":", lw=1)
+        ax.plot(*line(metric, points), "o-", ms=4, color=COLORS[i], label=name)
+    ax.axhline(100 * points[0].old_before, color=COLORS[2], ls=":", lw=1)
     ax.set_xscale("log")
     ax.set_xticks(shots, [str(n) for n in shots])
     ax.minorticks_off()

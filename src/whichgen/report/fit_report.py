@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from whichgen.atomic import write_text
-from whichgen.data.duplicates import Track, untracked
-from whichgen.experiments.controls import Controls
-from whichgen.experiments.fit import Fit
-from whichgen.heads.families import family_of
+from whichgen.heads.methods import family_of
+from whichgen.io.atomic import write_text
+from whichgen.progress import Progress, no_progress
 from whichgen.report.controls_report import NO_CONTROLS, controls_json, controls_section
 from whichgen.report.plots import fit_plots
 from whichgen.report.tables import Row, markdown_table, percent, write_csv
@@ -19,10 +17,12 @@ from whichgen.report.tested_report import (
     tested_sections,
     write_tested,
 )
+from whichgen.training.controls import Controls
+from whichgen.training.fit_block import Fit
 
 
 def write_fit(
-    fit: Fit, folder: Path, *, controls: Controls = NO_CONTROLS, track: Track = untracked
+    fit: Fit, folder: Path, *, controls: Controls = NO_CONTROLS, progress: Progress = no_progress
 ) -> Path:
     """Writes everything about a fit into ``folder``; the model first, so that it is never lost."""
     parameter = family_of(fit.model.family).parameter
@@ -38,7 +38,7 @@ def write_fit(
         folder,
         results={"selection": selection, "blocks": blocks, **controls_json(controls)},
         draw=lambda embedding: fit_plots(fit, parameter, embedding),
-        track=track,
+        progress=progress,
     )
     write_csv(folder / "grid.csv", [asdict(candidate) for candidate in fit.grid])
     write_csv(folder / "blocks.csv", block_rows(fit))

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from whichgen.atomic import write_text
-from whichgen.data.duplicates import Track, untracked
-from whichgen.experiments.controls import Controls
-from whichgen.experiments.fusion import Fused, FusionCandidate
+from whichgen.io.atomic import write_text
+from whichgen.progress import Progress, no_progress
 from whichgen.report.controls_report import NO_CONTROLS, controls_json, controls_section
 from whichgen.report.plots import test_plots
 from whichgen.report.tables import Row, markdown_table, percent, write_csv
@@ -19,10 +17,16 @@ from whichgen.report.tested_report import (
     tested_sections,
     write_tested,
 )
+from whichgen.training.controls import Controls
+from whichgen.training.fit_fusion import Fused, FusionCandidate
 
 
 def write_fused(
-    fusion: Fused, folder: Path, *, controls: Controls = NO_CONTROLS, track: Track = untracked
+    fusion: Fused,
+    folder: Path,
+    *,
+    controls: Controls = NO_CONTROLS,
+    progress: Progress = no_progress,
 ) -> Path:
     """Writes everything about a fusion into ``folder``; the model first."""
     plots = write_tested(
@@ -36,7 +40,7 @@ def write_fused(
             **controls_json(controls),
         },
         draw=lambda embedding: test_plots(fusion, embedding),
-        track=track,
+        progress=progress,
     )
     write_csv(folder / "grid.csv", [asdict(c) for c in fusion.grid])
     write_csv(folder / "members.csv", [asdict(c) for c in fusion.members])
@@ -107,7 +111,7 @@ def _markdown(fusion: Fused, plots: list[str], controls: Controls) -> str:
             f"The last three columns are test figures, which chose nothing.\n\n"
             f"{markdown_table(candidate_rows(fusion.members, 'members'))}",
             "## Which open-set score\n\nWith the chosen members, C and shrinkage; those that "
-            "measure distances do so in the principal components of the standardised views.\n\n"
+            "measure distances do so in the principal components of the standardized views.\n\n"
             f"{markdown_table(candidate_rows(fusion.scores, 'score'))}",
             plot_section(plots),
             part["record"],

@@ -1,4 +1,4 @@
-"""Plots of one fit, each a PNG. Known origins have colours, unknown ones are grey."""
+"""Plots of one fit, each a PNG. Known origins have colors, unknown ones are gray."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from whichgen.atomic import replacing
+from whichgen.constants import UNKNOWN
 from whichgen.evaluation.detection import roc
 from whichgen.evaluation.evaluate import Answers
 from whichgen.evaluation.oscr import oscr_curve
-from whichgen.evaluation.selection import Candidate
-from whichgen.experiments.fit import BlockResult, Fit
-from whichgen.experiments.tested import Tested
-from whichgen.openset.threshold import UNKNOWN, decide
+from whichgen.io.atomic import replacing
+from whichgen.openset.threshold import decide
 from whichgen.report.embedding import Embedding, embed
+from whichgen.training.finalize import Tested
+from whichgen.training.fit_block import BlockResult, Fit
+from whichgen.training.selection import Candidate
 
-#: Okabe & Ito's colours, which colour-blind readers tell apart.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
-GREYS = ("#555555", "#888888", "#AAAAAA", "#C4C4C4")
+#: Okabe & Ito's colors, which color-blind readers tell apart.
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+GRAYS = ("#555555", "#888888", "#AAAAAA", "#C4C4C4")
 MARKERS = ("x", "+", "1", "2", "3", "4", "|", "_")
 
 #: More curves than that in one plot can't be told apart.
@@ -39,7 +40,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 def axes(
     title: str, x: str, y: str, *, size: tuple[float, float] = (5.4, 4.4)
 ) -> tuple[Figure, Axes]:
-    """A figure with one labelled plot."""
+    """A figure with one labeled plot."""
     figure = Figure(figsize=size, layout="constrained")
     ax = figure.add_subplot()
     style(ax, title, x, y)
@@ -55,9 +56,9 @@ def style(ax: Axes, title: str, x: str, y: str) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def colour(i: int) -> str:
-    """The colour of the i-th known origin."""
-    return COLOURS[i % len(COLOURS)]
+def color(i: int) -> str:
+    """The color of the i-th known origin."""
+    return COLORS[i % len(COLORS)]
 
 
 def roc_plot(fit: Tested) -> Figure:
@@ -67,10 +68,10 @@ def roc_plot(fit: Tested) -> Figure:
     )
     for i, (name, scores) in enumerate(_unknown_scores(fit)):
         fpr, tpr = roc(fit.known.scores, scores)
-        ax.plot(fpr, tpr, color=GREYS[i % len(GREYS)], lw=1, ls=("-", "--", ":")[i % 3], label=name)
+        ax.plot(fpr, tpr, color=GRAYS[i % len(GRAYS)], lw=1, ls=("-", "--", ":")[i % 3], label=name)
     fpr, tpr = roc(fit.known.scores, fit.unknown.scores)
     area = fit.evaluation.detection.auroc if fit.evaluation.detection else float("nan")
-    ax.plot(fpr, tpr, color=COLOURS[0], lw=2.2, label=f"all unknown (AUROC {100 * area:.1f} %)")
+    ax.plot(fpr, tpr, color=COLORS[0], lw=2.2, label=f"all unknown (AUROC {100 * area:.1f} %)")
     ax.plot([0, 1], [0, 1], color="black", lw=0.6, ls=":")
     ax.legend(fontsize=8, loc="lower right")
     return figure
@@ -86,10 +87,10 @@ def oscr_plot(fit: Tested) -> Figure:
     correct = fit.known.predicted == fit.known.labels(fit.model.origins)
     for i, (name, scores) in enumerate(_unknown_scores(fit)):
         fpr, ccr = oscr_curve(fit.known.scores, correct, scores)
-        ax.plot(fpr, ccr, color=GREYS[i % len(GREYS)], lw=1, ls=("-", "--", ":")[i % 3], label=name)
+        ax.plot(fpr, ccr, color=GRAYS[i % len(GRAYS)], lw=1, ls=("-", "--", ":")[i % 3], label=name)
     fpr, ccr = oscr_curve(fit.known.scores, correct, fit.unknown.scores)
     area = float("nan") if fit.evaluation.oscr is None else fit.evaluation.oscr
-    ax.plot(fpr, ccr, color=COLOURS[0], lw=2.2, label=f"all unknown (OSCR {100 * area:.1f} %)")
+    ax.plot(fpr, ccr, color=COLORS[0], lw=2.2, label=f"all unknown (OSCR {100 * area:.1f} %)")
     accuracy = fit.evaluation.closed.accuracy
     ax.axhline(accuracy, color="black", lw=0.6, ls=":")
     ax.text(0.01, accuracy + 0.01, f"closed-set accuracy {100 * accuracy:.1f} %", fontsize=8)
@@ -135,8 +136,8 @@ def score_plot(fit: Tested) -> Figure:
     bins = np.linspace(low, high if high > low else low + 1, 31).tolist()
     correct = fit.known.predicted == fit.known.labels(fit.model.origins)
     for scores, total, name, shade in (
-        (fit.known.scores[correct], len(fit.known), "known, right origin", COLOURS[0]),
-        (fit.known.scores[~correct], len(fit.known), "known, wrong origin", COLOURS[1]),
+        (fit.known.scores[correct], len(fit.known), "known, right origin", COLORS[0]),
+        (fit.known.scores[~correct], len(fit.known), "known, wrong origin", COLORS[1]),
         (fit.unknown.scores, len(fit.unknown), UNKNOWN, "#777777"),
     ):
         if len(scores):
@@ -172,7 +173,7 @@ def reliability_plot(fit: Tested) -> Figure:
     ax.plot(
         np.array(found.confidence)[filled],
         np.array(found.accuracy)[filled],
-        color=COLOURS[0],
+        color=COLORS[0],
         marker="o",
         label="known test images",
     )
@@ -192,7 +193,7 @@ def block_plot(blocks: Sequence[BlockResult], chosen: int, parameter: str) -> Fi
             values = [_percent(getattr(b, which), field) for b in blocks]
             label = f"{name}, {'test' if which == 'test' else 'validation'}"
             if not np.isnan(values).all():
-                ax.plot(numbers, values, line, marker="o", ms=3, color=COLOURS[i], label=label)
+                ax.plot(numbers, values, line, marker="o", ms=3, color=COLORS[i], label=label)
     ax.axvline(chosen, color="black", lw=0.8, ls="--")
     ax.text(chosen, 0.01, f" chosen: {chosen}", transform=ax.get_xaxis_transform(), fontsize=8)
     ax.set_xticks(numbers)
@@ -214,11 +215,11 @@ def embedding_plot(fit: Tested, embedding: Embedding | None = None) -> Figure:
     if len(found.rows):
         for i, origin in enumerate(fit.model.origins):
             x, y = found.points[origins == origin].T
-            ax.scatter(x, y, s=14, color=colour(i), alpha=0.8, lw=0, label=origin)
+            ax.scatter(x, y, s=14, color=color(i), alpha=0.8, lw=0, label=origin)
         for i, origin in enumerate(sorted(set(fit.unknown.origins.tolist()))):
             x, y = found.points[origins == origin].T
-            marker, grey = MARKERS[i % len(MARKERS)], GREYS[i % 2]
-            ax.scatter(x, y, s=22, marker=marker, color=grey, lw=1, label=f"{origin} ({UNKNOWN})")
+            marker, gray = MARKERS[i % len(MARKERS)], GRAYS[i % 2]
+            ax.scatter(x, y, s=22, marker=marker, color=gray, lw=1, label=f"{origin} ({UNKNOWN})")
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[["left", "bottom"]].set_visible(False)

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from whichgen.atomic import replacing, write_text
+from whichgen.io.atomic import replacing, write_text
 
 Row = Mapping[str, Any]
 

@@ -11,17 +11,18 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from whichgen.atomic import write_text
-from whichgen.attribution.card import save_with_card
-from whichgen.data.duplicates import Track
+from whichgen.constants import UNKNOWN
 from whichgen.evaluation.bootstrap import Interval
 from whichgen.evaluation.evaluate import Answers, Evaluation, UnknownResult
-from whichgen.experiments.tested import COVERAGE, Tested
-from whichgen.features.extract import FeatureTable
-from whichgen.openset.threshold import UNKNOWN, decide
+from whichgen.features.extraction import FeatureTable
+from whichgen.io.atomic import write_text
+from whichgen.models.card import save_with_card
+from whichgen.openset.threshold import decide
+from whichgen.progress import Progress
 from whichgen.report.embedding import Embedding, embed, embedding_rows
 from whichgen.report.plots import save_figure
 from whichgen.report.tables import Row, markdown_table, percent, write_csv
+from whichgen.training.finalize import COVERAGE, Tested
 
 
 def write_tested(
@@ -30,7 +31,7 @@ def write_tested(
     *,
     results: Mapping[str, Any],
     draw: Callable[[Embedding], Mapping[str, Figure]],
-    track: Track,
+    progress: Progress,
 ) -> list[str]:
     """Writes everything but the report's text; the model first, so that it is never lost.
 
@@ -47,7 +48,7 @@ def write_tested(
     embedding = embed(found)
     write_csv(folder / "embedding.csv", embedding_rows(found, embedding))
     plots = draw(embedding)
-    for name, figure in track(plots.items(), description="Plotting", total=len(plots)):
+    for name, figure in progress(plots.items(), description="Plotting", total=len(plots)):
         save_figure(figure, folder / "plots" / f"{name}.png")
     return sorted(plots)
 

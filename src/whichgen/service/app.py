@@ -18,18 +18,18 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 from starlette.formparsers import MultiPartParser
 
-from whichgen.attribution.attributor import Attributor
-from whichgen.attribution.card import save_with_card
-from whichgen.attribution.enroll import Enrolled, enroll_images
-from whichgen.attribution.model import DESCRIPTION_FILE
-from whichgen.attribution.occlusion import explain
-from whichgen.data.images import decode
+from whichgen.data.reading import decode
 from whichgen.errors import WhichgenError
-from whichgen.service.answers import answered, describe, model_digest
+from whichgen.inference.attributor import Attributor
+from whichgen.inference.enroll import Enrolled, enroll_images
+from whichgen.inference.occlusion import explain
+from whichgen.models.card import save_with_card
+from whichgen.models.saved_model import DESCRIPTION_FILE
 from whichgen.service.batcher import Batcher, Busy
 from whichgen.service.case import case_html, case_of, case_pdf
 from whichgen.service.guard import Guard
 from whichgen.service.metrics import Counted, Metrics
+from whichgen.service.responses import answered, describe, model_digest
 from whichgen.service.schemas import (
     AttributedOut,
     EnrolledOut,
@@ -242,7 +242,7 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
             origin=name,
             images=result.images,
             old_accuracy=list(result.old_accuracy),
-            recognised=result.recognised,
+            recognized=result.recognized,
             answered=result.answered,
             folder=str(folder),
         )

@@ -15,10 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from whichgen.attribution.attributor import Attribution, Attributor
-from whichgen.data.images import image_digest
+from whichgen.data.reading import image_digest
 from whichgen.errors import WhichgenError
-from whichgen.service.answers import NEAREST
+from whichgen.inference.attributor import Attribution, Attributor
+from whichgen.service.responses import NEAREST
 
 #: Answers that are remembered by image content: a report asks for what the page has just asked.
 _REMEMBERED = 1024

@@ -14,14 +14,14 @@ from fpdf.enums import WrapMode, XPos, YPos
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib import get_data_path
 
-from whichgen.atomic import replacing
-from whichgen.attribution.attributor import Attribution
-from whichgen.attribution.model import OriginModel
-from whichgen.attribution.verdict import exact, spelled
-from whichgen.data.images import MAX_PIXELS, decode, read_bytes, thumbnail
+from whichgen.data.reading import MAX_PIXELS, decode, read_bytes, thumbnail
 from whichgen.errors import DataError, ImageError
-from whichgen.provenance import moment
-from whichgen.service.answers import answered, describe, model_digest
+from whichgen.inference.attributor import Attribution
+from whichgen.inference.verdict import exact, spelled
+from whichgen.io.atomic import replacing
+from whichgen.io.run_metadata import moment
+from whichgen.models.saved_model import OriginModel
+from whichgen.service.responses import answered, describe, model_digest
 from whichgen.service.schemas import ImageOut, ModelOut
 from whichgen.service.settings import Limits, Settings
 from whichgen.service.uploads import inspect

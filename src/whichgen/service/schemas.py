@@ -21,7 +21,7 @@ class VerdictOut(BaseModel):
     detail: str
 
 
-class NeighbourOut(BaseModel):
+class NeighborOut(BaseModel):
     """An image that the model knows and that is like the one asked about."""
 
     origin: str
@@ -62,7 +62,7 @@ class ImageOut(BaseModel):
     probabilities: dict[str, float] = Field(description="of known origins; they sum to 1")
     score: float | None = Field(description="the open-set score; high is known")
     threshold: float = Field(description="below it the answer is unknown")
-    nearest: list[NeighbourOut]
+    nearest: list[NeighborOut]
     evidence: EvidenceOut | None
     error: str = Field(description="why there is no answer; empty if there is one")
 
@@ -126,8 +126,8 @@ class EnrolledOut(BaseModel):
     origin: str
     images: int
     old_accuracy: list[float] = Field(description="of held-out exemplars, before and after")
-    recognised: float | None = Field(
-        description="share of the new images that models enrolled from the others recognise"
+    recognized: float | None = Field(
+        description="share of the new images that models enrolled from the others recognize"
     )
     answered: dict[str, int] = Field(description="what the old model answered for them")
     folder: str

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from whichgen.atomic import replacing
-from whichgen.data.images import Header, header
+from whichgen.data.reading import Header, header
 from whichgen.errors import ImageError
 from whichgen.evidence.collect import Evidence, collect
+from whichgen.io.atomic import replacing
 from whichgen.service.settings import MIB, Limits
 
 #: A name is shown to people; nothing is looked up by it.

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 from plotly.subplots import make_subplots
 
-from whichgen.data.perturb import INTENSITIES
+from whichgen.data.perturbations import INTENSITIES
 from whichgen.evaluation.calibration import Reliability
-from whichgen.experiments.lowdata import LowDataPoint
+from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint, figure_of
 from whichgen.report.curves import lowdata_rows, mean_std, robustness_rows
 from whichgen.report.page.panels import (
-    GREY,
+    GRAY,
     Panel,
-    colour,
+    color,
     figure,
     guide,
     line,
@@ -45,7 +45,7 @@ def block_panel(run: Run) -> Panel | None:
                         [None if v is None else 100 * v for v in values],
                         f"{name}, {which}",
                         mode="lines+markers",
-                        color=colour(i),
+                        color=color(i),
                         width=2,
                         dash=dash,
                     )
@@ -87,7 +87,7 @@ def reliability_panel(found: Reliability) -> Panel:
         y=(counts / max(1, counts.sum())).tolist(),
         width=float(edges[1] - edges[0]),
         name="share of images",
-        marker={"color": GREY, "line": {"width": 0}},
+        marker={"color": GRAY, "line": {"width": 0}},
         opacity=0.35,
         customdata=counts.tolist(),
         hovertemplate="%{customdata} images<extra></extra>",
@@ -98,7 +98,7 @@ def reliability_panel(found: Reliability) -> Panel:
             np.array(found.accuracy)[filled],
             "known test images",
             mode="lines+markers",
-            color=colour(0),
+            color=color(0),
             width=2,
         )
     )
@@ -156,7 +156,7 @@ def robustness_panel(points: Sequence[RobustnessPoint]) -> Panel | None:
                 [100 * v for v in values if v is not None],
                 name,
                 mode="lines+markers",
-                color=colour(i),
+                color=color(i),
                 width=2,
             )
             plot.add_trace(curve.update(legendgroup=name, showlegend=row == 1), row=row, col=1)
@@ -164,7 +164,7 @@ def robustness_panel(points: Sequence[RobustnessPoint]) -> Panel | None:
             if as_they_are is not None:
                 plot.add_hline(
                     y=100 * as_they_are,
-                    line={"color": colour(i), "width": 1, "dash": "dot"},
+                    line={"color": color(i), "width": 1, "dash": "dot"},
                     row=row,
                     col=1,
                 )
@@ -201,7 +201,7 @@ def lowdata_panel(points: Sequence[LowDataPoint]) -> Panel:
             [100 * mean for mean, _ in pairs if mean is not None],
             name,
             mode="lines+markers",
-            color=colour(i),
+            color=color(i),
             width=2,
         )
         plot.add_trace(

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from whichgen.openset.threshold import UNKNOWN
+from whichgen.constants import UNKNOWN
 from whichgen.report.page.panels import (
-    DARK_GREY,
-    GREY,
+    DARK_GRAY,
+    GRAY,
     Panel,
-    colour,
+    color,
     figure,
     guide,
     mark,
@@ -20,7 +20,7 @@ from whichgen.report.page.panels import (
     shown,
 )
 from whichgen.report.page.read import Run
-from whichgen.report.page.rows import matrix_rows, neighbour_rows, open_counts
+from whichgen.report.page.rows import matrix_rows, neighbor_rows, open_counts
 from whichgen.report.tables import Row
 
 #: More cells than that have no room for numbers.
@@ -76,9 +76,9 @@ def score_panel(run: Run) -> Panel:
     found = figure("score (high looks known)", "% of known, of unknown images", barmode="overlay")
     rows: list[Row] = []
     for scores, total, name, shade in (
-        (run.known.scores[correct], len(run.known), "known, right origin", colour(0)),
-        (run.known.scores[~correct], len(run.known), "known, wrong origin", colour(1)),
-        (run.unknown.scores, len(run.unknown), UNKNOWN, GREY),
+        (run.known.scores[correct], len(run.known), "known, right origin", color(0)),
+        (run.known.scores[~correct], len(run.known), "known, wrong origin", color(1)),
+        (run.unknown.scores, len(run.unknown), UNKNOWN, GRAY),
     ):
         if not len(scores):
             continue
@@ -109,7 +109,7 @@ def score_panel(run: Run) -> Panel:
         "Open-set score",
         found,
         f"The score ({name}) of test images. Those left of the threshold, {run.threshold:.6g}, are "
-        f"answered “{UNKNOWN}”; grey on its right is mistaken for a known origin. The lowest "
+        f"answered “{UNKNOWN}”; gray on its right is mistaken for a known origin. The lowest "
         "hundredth is in the first bar.",
         rows,
     )
@@ -148,9 +148,9 @@ def map_panel(run: Run, pictures: Mapping[str, int]) -> Panel | None:
             y=found.points[rows, 1].round(3).tolist(),
             mode="markers",
             name=shown(origin if known else f"{origin} ({UNKNOWN})"),
-            marker={"size": 7, "opacity": 0.85, "color": colour(i)}
+            marker={"size": 7, "opacity": 0.85, "color": color(i)}
             if known
-            else {"size": 7, "color": (DARK_GREY, GREY)[j % 2], "symbol": _SYMBOLS[j % 6]},
+            else {"size": 7, "color": (DARK_GRAY, GRAY)[j % 2], "symbol": _SYMBOLS[j % 6]},
             # Read by the page's script, which shows them beside the picture as mere text.
             customdata=[
                 [origin, *answered.get(path, ("–", None)), pictures.get(path, -1)]
@@ -166,12 +166,12 @@ def map_panel(run: Run, pictures: Mapping[str, int]) -> Panel | None:
         plot,
         "t-SNE of what the head compares: images that it finds alike lie close together, the axes "
         "mean nothing. Point at an image, or put the focus on the plot and use the arrow keys.",
-        neighbour_rows(run),
+        neighbor_rows(run),
     )
 
 
 def _matrix(rows: Sequence[str], columns: Sequence[str], counts: np.ndarray) -> go.Figure:
-    """Shares of each row as colours, in percent; hovering tells the counts."""
+    """Shares of each row as colors, in percent; hovering tells the counts."""
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     found = figure("answer", "true origin", height=150 + 30 * len(rows))
     cells = counts.size <= _MOST_CELLS

@@ -6,23 +6,23 @@
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const figures = new Map();
 
-  // A figure in the page's colours, whichever they are now.
+  // A figure in the page's colors, whichever they are now.
   function painted(figure) {
     const css = getComputedStyle(document.documentElement);
-    const colour = (name) => css.getPropertyValue(name).trim();
+    const color = (name) => css.getPropertyValue(name).trim();
     const { layout } = figure;
     Object.assign(layout, {
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
-      font: { color: colour("--ink"), family: getComputedStyle(document.body).fontFamily, size: 13 },
-      hoverlabel: { bgcolor: colour("--paper"), bordercolor: colour("--line"), font: { color: colour("--ink") } },
-      modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("--soft"), activecolor: colour("--accent") },
+      font: { color: color("--ink"), family: getComputedStyle(document.body).fontFamily, size: 13 },
+      hoverlabel: { bgcolor: color("--paper"), bordercolor: color("--line"), font: { color: color("--ink") } },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: color("--soft"), activecolor: color("--accent") },
     });
     for (const name of Object.keys(layout)) {
-      if (/^[xy]axis/.test(name)) layout[name].gridcolor = colour("--line");
+      if (/^[xy]axis/.test(name)) layout[name].gridcolor = color("--line");
     }
     for (const trace of figure.data) {
-      if (trace.type === "heatmap") trace.colorscale = [[0, colour("--paper")], [1, colour("--accent")]];
+      if (trace.type === "heatmap") trace.colorscale = [[0, color("--paper")], [1, color("--accent")]];
     }
     return figure;
   }

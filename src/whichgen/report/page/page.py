@@ -16,9 +16,9 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from whichgen.atomic import write_text
-from whichgen.data.duplicates import Track, untracked
-from whichgen.experiments.lowdata import LowDataPoint
+from whichgen.experiments.low_data import LowDataPoint
+from whichgen.io.atomic import write_text
+from whichgen.progress import Progress, no_progress
 from whichgen.report.fusion_report import candidate_rows
 from whichgen.report.page.curves import (
     block_panel,
@@ -84,7 +84,7 @@ def write_page(
     *,
     lowdata: Sequence[LowDataPoint] = (),
     images: bool = True,
-    track: Track = untracked,
+    progress: Progress = no_progress,
 ) -> Thumbnails:
     """Writes the page of one run, or of several side by side.
 
@@ -103,7 +103,7 @@ def write_page(
     labels = _labels(runs)
     pictures = Thumbnails(images)
     shown: list[dict[str, Any]] = []
-    for label, run in track(labels.items(), description="Reporting", total=len(labels)):
+    for label, run in progress(labels.items(), description="Reporting", total=len(labels)):
         shown.append(_run_context(f"run{len(shown) + 1}", label, run, pictures))
     scripts = {"plotly_js": get_plotlyjs(), "page_js": _text("page.js")}
     title = (

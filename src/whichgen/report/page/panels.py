@@ -1,4 +1,4 @@
-"""What all plots of the page share: a figure with its text alternative, colours, axes, names."""
+"""What all plots of the page share: a figure with its text alternative, colors, axes, names."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from whichgen.report.plots import COLOURS
+from whichgen.report.plots import COLORS
 from whichgen.report.tables import Row
 
-#: Okabe & Ito's colours that show on white and on black; what is grey is unknown, or a guide line.
-PALETTE = (*COLOURS[:6], "#8C6BB1", "#B59B00")
-GREY, DARK_GREY = "#8A8A8A", "#757575"
+#: Okabe & Ito's colors that show on white and on black; what is gray is unknown, or a guide line.
+PALETTE = (*COLORS[:6], "#8C6BB1", "#B59B00")
+GRAY, DARK_GRAY = "#8A8A8A", "#757575"
 DASHES = ("solid", "dash", "dot", "dashdot")
 
 #: A curve is thinned to so many points: more can't be seen, and files of benchmarks would be large.
@@ -46,7 +46,7 @@ class Panel:
 
 
 def figure(x: str, y: str, *, height: int = 380, **layout: Any) -> go.Figure:
-    """An empty plot with named axes; the page's script gives it the reader's colours."""
+    """An empty plot with named axes; the page's script gives it the reader's colors."""
     found = go.Figure()
     found.update_layout(
         template="none",
@@ -80,7 +80,7 @@ def guide(found: go.Figure, *ends: tuple[float, float]) -> None:
     """A thin dotted line between two points."""
     (x0, y0), (x1, y1) = ends
     found.add_shape(
-        type="line", x0=x0, x1=x1, y0=y0, y1=y1, line={"color": GREY, "width": 1, "dash": "dot"}
+        type="line", x0=x0, x1=x1, y0=y0, y1=y1, line={"color": GRAY, "width": 1, "dash": "dot"}
     )
 
 
@@ -88,13 +88,13 @@ def mark(found: go.Figure, x: float, text: str) -> None:
     """A dashed upright with a word beside it."""
     found.add_vline(
         x=x,
-        line={"color": GREY, "width": 1.5, "dash": "dash"},
+        line={"color": GRAY, "width": 1.5, "dash": "dash"},
         annotation={"text": shown(text), "font": {"size": 12}, "yanchor": "bottom", "y": 0},
     )
 
 
-def colour(i: int) -> str:
-    """The colour of the i-th known origin, or of the i-th run."""
+def color(i: int) -> str:
+    """The color of the i-th known origin, or of the i-th run."""
     return PALETTE[i % len(PALETTE)]
 
 

@@ -12,20 +12,20 @@ from typing import Annotated, Any, TypeVar
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from whichgen.data.perturb import parse_perturbation
+from whichgen.data.perturbations import parse_perturbation
 from whichgen.errors import DataError
 from whichgen.evaluation.bootstrap import Interval
 from whichgen.evaluation.calibration import Reliability
 from whichgen.evaluation.evaluate import Answers, Evaluation
-from whichgen.evaluation.hierarchy import LevelResult
+from whichgen.evaluation.levels import LevelResult
 from whichgen.evaluation.protocols import Protocol
-from whichgen.experiments.compare import Predictions, read_predictions
-from whichgen.experiments.controls import ShuffleControl
-from whichgen.experiments.fusion import FusionCandidate
-from whichgen.experiments.leaks import LeakReport
-from whichgen.experiments.lowdata import LowDataPoint
+from whichgen.experiments.comparison import Predictions, read_predictions
+from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint
 from whichgen.openset.threshold import decide
+from whichgen.training.controls import ShuffleControl
+from whichgen.training.fit_fusion import FusionCandidate
+from whichgen.training.shortcuts import LeakReport
 from whichgen.version import __version__
 
 _Parsed = TypeVar("_Parsed", bound=BaseModel)

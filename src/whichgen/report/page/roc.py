@@ -12,12 +12,12 @@ import plotly.graph_objects as go
 from whichgen.evaluation.detection import Detection, roc
 from whichgen.evaluation.oscr import oscr_curve
 from whichgen.report.page.panels import (
-    DARK_GREY,
+    DARK_GRAY,
     DASHES,
-    GREY,
+    GRAY,
     PALETTE,
     Panel,
-    colour,
+    color,
     figure,
     guide,
     line,
@@ -103,7 +103,7 @@ def _curves(
                     one.name,
                     *curve(run, run.unknown.scores[run.unknown.origins == one.name]),
                     area(one.detection, one.oscr),
-                    {"color": (DARK_GREY, GREY)[j % 2], "width": 1.5, "dash": DASHES[j % 4]},
+                    {"color": (DARK_GRAY, GRAY)[j % 2], "width": 1.5, "dash": DASHES[j % 4]},
                 )
                 for j, one in enumerate(test.unknown)
             ]
@@ -112,7 +112,7 @@ def _curves(
                 "all unknown" if alone else label,
                 *curve(run, run.unknown.scores),
                 area(test.detection, test.oscr),
-                {"color": colour(i), "width": 3, "dash": DASHES[i // len(PALETTE) % 4]},
+                {"color": color(i), "width": 3, "dash": DASHES[i // len(PALETTE) % 4]},
             )
         )
     return found

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from whichgen.data.samples import PARTS
-from whichgen.openset.threshold import UNKNOWN
+from whichgen.constants import UNKNOWN
+from whichgen.data.dataset import PARTS
 from whichgen.report.controls_report import leak_rows
 from whichgen.report.page.read import Run
 from whichgen.report.tables import Row, percent
@@ -145,7 +145,7 @@ def unknown_mistakes(run: Run, most: int) -> list[Mistake]:
     return _mistakes(run, 1, run.unknown.scores >= run.threshold, most)
 
 
-def neighbour_rows(run: Run, near: int = 5) -> list[Row]:
+def neighbor_rows(run: Run, near: int = 5) -> list[Row]:
     """What lies beside what on the map: of each origin's images, whose their nearest ones are."""
     found = run.map
     if found is None or len(found.paths) <= near:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from whichgen.data.images import read_image, thumbnail
+from whichgen.data.reading import read_image, thumbnail
 from whichgen.errors import ImageError
 
 #: The longer side, in pixels.

@@ -1,1 +1,0 @@
-"""A fitted model as a file, and its answers for new images."""

@@ -1,0 +1,149 @@
+"""Perturbations an image meets on its way through the net: JPEG, blur, crop, resize, and a mix.
+
+The kinds and ranges are those of the paper's robustness study (section 4; after Yu et al., 2019):
+JPEG quality 75…10, Gaussian blur of kernel 3…15 with sigma 3, crop that cuts 5…20 % of each side's
+length (centered, then scaled back to the former size), and resize of the shorter side to 128…1024.
+Five intensities each.
+
+``social`` is what a platform does to an upload: the margin is cut off, the rest is made smaller and
+stored as JPEG. Its five steps (:data:`SOCIAL`) are ours, from a careful platform to a careless one.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from scipy.ndimage import correlate1d
+
+from whichgen.errors import DataError
+
+BLUR_SIGMA = 3.0
+
+#: Five intensities of each kind, from mild to strong (resize: from small to large).
+INTENSITIES: dict[str, tuple[float, ...]] = {
+    "jpeg": (75, 58, 42, 26, 10),
+    "blur": (3, 5, 9, 11, 15),
+    "crop": (5, 8.75, 12.5, 16.25, 20),
+    "resize": (128, 352, 576, 800, 1024),
+    "social": (1, 2, 3, 4, 5),
+}
+
+#: For each step of ``social``: % of each side that is cut off, scale of the rest, JPEG quality.
+SOCIAL: dict[int, tuple[float, float, int]] = {
+    1: (2, 0.95, 92),
+    2: (4, 0.9, 85),
+    3: (6, 0.8, 77),
+    4: (8, 0.7, 70),
+    5: (10, 0.6, 60),
+}
+
+_UNITS = {
+    "jpeg": "quality",
+    "blur": "kernel (px)",
+    "crop": "% of a side",
+    "resize": "side (px)",
+    "social": "step",
+}
+
+#: The widest values that make sense: outside them a perturbation is refused.
+_LIMITS = {
+    "jpeg": (1, 100),
+    "blur": (1, 99),
+    "crop": (0, 90),
+    "resize": (8, 8192),
+    "social": (1, 5),
+}
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """One kind at one intensity; ``str()`` gives its name in the store and on the command line."""
+
+    kind: str
+    value: float
+
+    def __post_init__(self) -> None:
+        if self.kind not in INTENSITIES:
+            raise DataError(
+                f"unknown perturbation {self.kind!r}; there are {', '.join(INTENSITIES)}."
+            )
+        low, high = _LIMITS[self.kind]
+        whole = {"blur": "an odd number", "crop": "a number"}.get(self.kind, "a whole number")
+        fits = {"blur": self.value % 2 == 1, "crop": True}.get(self.kind, self.value % 1 == 0)
+        if not low <= self.value <= high or not fits:
+            raise DataError(f"{self}: the value must be {whole} from {low} to {high}.")
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.value:.12g}"
+
+    @property
+    def unit(self) -> str:
+        """What ``value`` is measured in, for axis labels."""
+        return _UNITS[self.kind]
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """The perturbed RGB image."""
+        return _APPLY[self.kind](image, self.value)
+
+
+def parse_perturbation(text: str) -> Perturbation:
+    """``"jpeg:30"`` → ``Perturbation("jpeg", 30)``."""
+    kind, colon, value = text.partition(":")
+    try:
+        return Perturbation(kind, float(value) if colon else INTENSITIES[kind][2])
+    except (ValueError, KeyError):
+        raise DataError(
+            f"perturbation {text!r}: expected KIND or KIND:VALUE with KIND one of "
+            f"{', '.join(INTENSITIES)}, as in jpeg:30."
+        ) from None
+
+
+def all_intensities(kinds: Iterable[str] = tuple(INTENSITIES)) -> list[Perturbation]:
+    """Each kind at each of its five intensities."""
+    return [Perturbation(kind, value) for kind in kinds for value in INTENSITIES[kind]]
+
+
+def _jpeg(image: Image.Image, quality: float) -> Image.Image:
+    buffer = io.BytesIO()
+    image.save(buffer, format="JPEG", quality=int(quality))
+    return Image.open(buffer).convert("RGB")
+
+
+def _blur(image: Image.Image, kernel: float) -> Image.Image:
+    radius = int(kernel) // 2
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / BLUR_SIGMA) ** 2)
+    weights /= weights.sum()
+    pixels = np.asarray(image, dtype=np.float32)
+    for axis in (0, 1):
+        pixels = correlate1d(pixels, weights, axis=axis, mode="mirror")
+    return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
+
+
+def _crop(image: Image.Image, percent: float) -> Image.Image:
+    width, height = image.size
+    margin_x, margin_y = width * percent / 200, height * percent / 200
+    box = (margin_x, margin_y, width - margin_x, height - margin_y)
+    return image.resize(image.size, Image.Resampling.BICUBIC, box=box)
+
+
+def _resize(image: Image.Image, side: float) -> Image.Image:
+    scale = side / min(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.BICUBIC)
+
+
+def _social(image: Image.Image, step: float) -> Image.Image:
+    percent, scale, quality = SOCIAL[int(step)]
+    width, height = image.size
+    margin_x, margin_y = width * percent / 200, height * percent / 200
+    kept = (1 - percent / 100) * scale
+    size = (max(1, round(width * kept)), max(1, round(height * kept)))
+    box = (margin_x, margin_y, width - margin_x, height - margin_y)
+    return _jpeg(image.resize(size, Image.Resampling.BICUBIC, box=box), quality)
+
+
+_APPLY = {"jpeg": _jpeg, "blur": _blur, "crop": _crop, "resize": _resize, "social": _social}

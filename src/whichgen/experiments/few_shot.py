@@ -1,0 +1,106 @@
+"""The few-shot curve: how well a generator is known that was enrolled from a few images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from whichgen.errors import DataError
+from whichgen.evaluation.detection import auroc
+from whichgen.evaluation.evaluate import label_indices
+from whichgen.inference.enroll import enroll
+from whichgen.models.saved_model import OriginModel
+from whichgen.progress import Progress, no_progress
+from whichgen.training.split_features import Parts
+
+#: Images of the new generator.
+SHOTS = (1, 2, 5, 10, 20, 50)
+
+#: So many images of the new generator must be left to test on.
+LEFT = 5
+
+
+@dataclass(frozen=True)
+class FewShotPoint:
+    """One generator enrolled from ``shots`` images drawn with ``seed``; shares in [0, 1].
+
+    Parameters
+    ----------
+    old_before, old_after
+        Closed-set accuracy of test images of the old origins.
+    recall, accepted
+        Share of the generator's other images whose most probable origin it is, and share answered
+        so: their score is over the threshold, too.
+    auroc
+        Images of old origins and of the new one against the generators that are still unknown;
+        ``None`` without any.
+    """
+
+    generator: str
+    shots: int
+    seed: int
+    tested: int
+    old_before: float
+    old_after: float
+    recall: float
+    accepted: float
+    auroc: float | None
+
+
+def few_shots(
+    model: OriginModel,
+    parts: Parts,
+    *,
+    shots: Sequence[int] = SHOTS,
+    seeds: Sequence[int] = (0, 1, 2),
+    progress: Progress = no_progress,
+) -> Iterator[FewShotPoint]:
+    """Enrols each unknown generator in turn, of validation and of test, and tests.
+
+    Numbers of images that leave fewer than :data:`LEFT` to test on are passed over.
+
+    Raises
+    ------
+    DataError
+        There is no unknown generator with enough images.
+    """
+    unknown = parts.tables["val_unknown"] + parts.tables["test_unknown"]
+    features = unknown.blocks(model.blocks)
+    known = parts.tables["test"]
+    test = known.blocks(model.blocks), label_indices(known.origins, model.origins)
+    runs = [
+        (generator, n, seed)
+        for generator in sorted(set(unknown.origins.tolist()))
+        for n in sorted(set(shots))
+        if 1 <= n <= (unknown.origins == generator).sum() - LEFT
+        for seed in seeds
+    ]
+    if not runs:
+        raise DataError(
+            f"no unknown generator has the images to enrol {min(shots)} and test {LEFT}. Name "
+            "generators to hold out with --unknown when fitting."
+        )
+    before = float((model.head.logits(test[0]).argmax(axis=1) == test[1]).mean())
+    for generator, n, seed in progress(runs, description="Enrolling", total=len(runs)):
+        own = features[unknown.origins == generator]
+        order = np.random.default_rng((seed, len(own))).permutation(len(own))
+        new = enroll(model, generator, own[order[:n]], cross_check=False).model
+        probabilities, scores = new.answer(own[order[n:]])
+        hit = probabilities.argmax(axis=1) == len(model.origins)
+        of_old, old_scores = new.answer(test[0])
+        others = features[unknown.origins != generator]
+        yield FewShotPoint(
+            generator=generator,
+            shots=n,
+            seed=seed,
+            tested=len(own) - n,
+            old_before=before,
+            old_after=float((of_old.argmax(axis=1) == test[1]).mean()),
+            recall=float(hit.mean()),
+            accepted=float((hit & (scores >= new.threshold)).mean()),
+            auroc=auroc(np.concatenate([old_scores, scores]), new.answer(others)[1])
+            if len(others)
+            else None,
+        )

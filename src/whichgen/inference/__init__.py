@@ -1,0 +1,1 @@
+"""Answers for new images: attribution, explanation, enrollment and discovery."""

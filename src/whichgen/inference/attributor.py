@@ -1,0 +1,346 @@
+"""Answers for new images: ``Attributor.load(path).attribute(images)``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from whichgen.constants import UNKNOWN
+from whichgen.encoders.base import Encoder
+from whichgen.encoders.loading import load_encoder
+from whichgen.errors import FitError, ImageError, ModelFileError
+from whichgen.evaluation.conformal import (
+    ConformalQuantile,
+    conformal_quantile,
+    prediction_sets,
+)
+from whichgen.features.batching import Passes
+from whichgen.features.inference import ImageLike, preprocessed
+from whichgen.inference.nearest import Gallery, Neighbor, Neighborhood
+from whichgen.models.saved_model import OriginModel
+from whichgen.models.signatures import load_verified
+from whichgen.models.validation import asked, check_width
+from whichgen.openset.threshold import decide
+from whichgen.progress import Progress, no_progress
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """The answer for one image.
+
+    Parameters
+    ----------
+    image
+        The file's path, or ``image N`` for the Nth image that is none.
+    origin
+        A known origin or ``unknown``; ``None`` if the image could not be read.
+    probabilities
+        The probability of each known origin; they sum to 1. They are conditional on the origin
+        being known, so they mean little where the answer is ``unknown``.
+    score, threshold
+        The open-set score, high is known; below the threshold the answer is ``unknown``. Its
+        range is the score's (the maximum probability: 0…1; ``max_logit`` of a fusion: −∞…0).
+    at_least
+        The deepest certain answer: :attr:`origin`, or where that is ``unknown`` a family of
+        generators, ``synthetic``, ``real`` or ``unknown``
+        (:mod:`whichgen.openset.hierarchy`).
+    covered
+        The prediction set, if a coverage was asked for: known origins among which the true one is
+        as often as asked, where the image is of a known origin and like the validation images.
+    error
+        Why there is no answer; empty if there is one.
+    nearest
+        The exemplars of the model, or images of a gallery, that are most like it, if they were
+        asked for.
+    """
+
+    image: str
+    origin: str | None
+    probabilities: dict[str, float]
+    score: float | None
+    threshold: float
+    at_least: str | None = None
+    covered: tuple[str, ...] | None = None
+    error: str = ""
+    nearest: tuple[Neighbor, ...] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON values, the probabilities by origin."""
+        return asdict(self)
+
+    def as_row(self) -> dict[str, Any]:
+        """One flat row for a table: a probability is the column ``p(ORIGIN)``."""
+        flat = {f"p({origin})": p for origin, p in self.probabilities.items()}
+        return {
+            "image": self.image,
+            "origin": self.origin,
+            "score": self.score,
+            "threshold": self.threshold,
+            "at_least": self.at_least,
+            **({} if self.covered is None else {"covered": " ".join(self.covered)}),
+            **flat,
+            **self._nearest_row(),
+            "error": self.error,
+        }
+
+    def _nearest_row(self) -> dict[str, Any]:
+        """The nearest image of a gallery; exemplars, which have no path, are not told in a row."""
+        if not self.nearest or not self.nearest[0].path:
+            return {}
+        first = self.nearest[0]
+        return {
+            "nearest": first.path,
+            "nearest_origin": first.origin,
+            "nearest_cosine": first.similarity,
+        }
+
+
+class Attributor:
+    """A model with its encoder, ready for images.
+
+    >>> attributor = Attributor.load("output/my-run")
+    >>> [answer.origin for answer in attributor.attribute(["a.png", "b.jpg"])]
+
+    Parameters
+    ----------
+    model
+        The fitted model.
+    encoder
+        The encoder whose features it was fitted on.
+    whole
+        Passes of fewer images are filled up to so many, so that an image's features are the same
+        to the bit whatever it is asked about with (:class:`~whichgen.features.batching.Passes`).
+
+    Raises
+    ------
+    ModelFileError
+        The encoder's weights or preprocessing are not those the model was fitted with, or the
+        model's arrays do not fit its features.
+    """
+
+    def __init__(self, model: OriginModel, encoder: Encoder, *, whole: int = 0) -> None:
+        found = encoder.describe()
+        for part in ("weights_hash", "preprocessing", "dtype", "blocks"):
+            if found[part] != model.encoder[part]:
+                raise ModelFileError(
+                    f"the model was fitted on {model.encoder['name']} with {part} "
+                    f"{model.encoder[part]}, but the encoder at hand has {found[part]}. "
+                    "Use the same weights, or fit the model anew."
+                )
+        check_width(model, sum(encoder.block_dims[b] for b in model.blocks))
+        self.model = model
+        self.encoder = encoder
+        self._passes = Passes(encoder, whole=whole)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        device: str = "auto",
+        backbone: str = "",
+        key: str | Path | None = None,
+    ) -> Attributor:
+        """Loads a model folder (or a run's folder) and its encoder.
+
+        Parameters
+        ----------
+        path
+            The folder.
+        device
+            Where the encoder runs: ``auto``, ``cpu``, ``cuda`` …
+        backbone
+            Where the encoder is, if not under the name the model was fitted with.
+        key
+            A public key in PEM: a folder that is not signed with it, or was changed since, is
+            refused (:mod:`whichgen.models.signatures`). Left out, the variable
+            ``WHICHGEN_VERIFY_KEY`` names it; without either none is asked for.
+        """
+        model = load_verified(Path(path), key)
+        name = backbone or str(model.encoder["name"])
+        return cls(model, load_encoder(name, device=device, dtype=str(model.encoder["dtype"])))
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        revision: str | None = None,
+        device: str = "auto",
+        backbone: str = "",
+        key: str | Path | None = None,
+    ) -> Attributor:
+        """As :meth:`load`, of a folder or of a repository on the Hugging Face hub.
+
+        Parameters
+        ----------
+        name
+            The folder, or ``owner/name``.
+        revision
+            A branch, tag or commit of the repository.
+        """
+        from whichgen.models.hub import find_or_fetch
+
+        found = find_or_fetch(name, revision=revision)
+        return cls.load(found, device=device, backbone=backbone, key=key)
+
+    def push_to_hub(self, repository: str, *, private: bool = True, message: str = "") -> str:
+        """Shares the model and its card on the hub (:func:`whichgen.models.hub.push`).
+
+        Returns the address of the commit.
+        """
+        from whichgen.models.hub import push
+
+        return push(self.model, repository, private=private, message=message)
+
+    def attribute(
+        self,
+        images: Iterable[ImageLike] | ImageLike,
+        *,
+        coverage: float | None = None,
+        nearest: int = 0,
+        among: Neighborhood | None = None,
+        batch_size: int = 32,
+        threads: int = 4,
+        progress: Progress = no_progress,
+    ) -> list[Attribution]:
+        """The answers, in the order of the images; an unreadable image gets one with ``error``.
+
+        One image alone is a list of one.
+
+        Parameters
+        ----------
+        coverage
+            A share in (0, 1): each answer gets a prediction set of that coverage.
+        nearest
+            So many of the model's exemplars that are most like an image are told, at most.
+        among
+            A gallery to tell them of instead
+            (:func:`whichgen.gallery.opening.open_gallery`).
+
+        Raises
+        ------
+        FitError
+            ``coverage`` is out of range, or the model has no validation images to tell it by.
+        """
+        quantile = None if coverage is None else self.quantile(coverage)
+        if isinstance(images, str | Path | bytes | Image.Image | np.ndarray):
+            images = [images]
+        listed = list(images)
+        known = among or (self.gallery if nearest else None)
+        answers: list[Attribution] = []
+        batch: list[tuple[str, np.ndarray | ImageError]] = []
+        prepared = preprocessed(listed, self.encoder, batch_size=batch_size, threads=threads)
+        for item in progress(prepared, description="Attributing", total=len(listed)):
+            batch.append(item)
+            if len(batch) == batch_size:
+                answers += self.answer(batch, quantile=quantile, nearest=nearest, among=known)
+                batch = []
+        return answers + self.answer(batch, quantile=quantile, nearest=nearest, among=known)
+
+    def encode(
+        self,
+        images: Iterable[ImageLike],
+        *,
+        batch_size: int = 32,
+        threads: int = 4,
+        progress: Progress = no_progress,
+    ) -> tuple[np.ndarray, list[str]]:
+        """What the model's head reads of images.
+
+        Returns
+        -------
+        features
+            float32 array (readable images, d), in the order of the images.
+        errors
+            For each image why it can't be read, or nothing.
+        """
+        listed = list(images)
+        prepared = preprocessed(listed, self.encoder, batch_size=batch_size, threads=threads)
+        found, batch, errors = [], [], []
+        for name, pixels in progress(prepared, description="Encoding", total=len(listed)):
+            errors.append(str(pixels) if isinstance(pixels, ImageError) else "")
+            if isinstance(pixels, np.ndarray):
+                batch.append((name, pixels))
+            if len(batch) == batch_size:
+                found.append(self._features(batch))
+                batch = []
+        if batch:
+            found.append(self._features(batch))
+        width = sum(self.encoder.block_dims[b] for b in self.model.blocks)
+        return np.concatenate([np.empty((0, width), np.float32), *found]), errors
+
+    def quantile(self, coverage: float) -> ConformalQuantile:
+        """What prediction sets of a coverage need; its notes say if images were too few."""
+        if self.model.calibration is None:
+            raise FitError("the model has no validation images to tell a coverage by; fit it anew.")
+        return conformal_quantile(*self.model.calibration, coverage)
+
+    def answer(
+        self,
+        batch: Sequence[tuple[str, np.ndarray | ImageError]],
+        *,
+        quantile: ConformalQuantile | None = None,
+        nearest: int = 0,
+        among: Neighborhood | None = None,
+    ) -> list[Attribution]:
+        """The answers for one batch of names and preprocessed images (or why there is none).
+
+        ``quantile`` is :meth:`quantile`'s; see :meth:`attribute`, which cuts images into batches.
+        """
+        readable = [(name, p) for name, p in batch if isinstance(p, np.ndarray)]
+        answered = iter(self._ask(readable, nearest, among) if readable else ())
+        model = self.model
+        answers = []
+        for name, found in batch:
+            if isinstance(found, ImageError):
+                answers.append(Attribution(name, None, {}, None, model.threshold, error=str(found)))
+                continue
+            row, score, index, at_least, neighbors = next(answered)
+            answers.append(
+                Attribution(
+                    image=name,
+                    origin=UNKNOWN if index < 0 else model.origins[index],
+                    probabilities=dict(zip(model.origins, row.tolist(), strict=True)),
+                    score=float(score),
+                    threshold=model.threshold,
+                    at_least=at_least,
+                    covered=None if quantile is None else self._covered(row, quantile),
+                    nearest=neighbors,
+                )
+            )
+        return answers
+
+    def _covered(self, probabilities: np.ndarray, quantile: ConformalQuantile) -> tuple[str, ...]:
+        (inside,) = prediction_sets(probabilities[None], quantile)
+        order = np.argsort(-probabilities, kind="stable")
+        return tuple(self.model.origins[i] for i in order if inside[i])
+
+    @cached_property
+    def gallery(self) -> Gallery:
+        """The model's exemplars, to look for the nearest among."""
+        return Gallery(self.model)
+
+    def _ask(
+        self, batch: Sequence[tuple[str, np.ndarray]], nearest: int, known: Neighborhood | None
+    ) -> Iterator[tuple[np.ndarray, float, int, str, tuple[Neighbor, ...] | None]]:
+        """Each image's probabilities (origins,), score, decided index, deepest answer, nearest."""
+        features = self._features(batch)
+        probabilities, scores = asked(self.model, features)
+        decided = decide(probabilities, scores, self.model.threshold)
+        found = self.model.deepest(features, decided)
+        neighbors = (
+            known.nearest(features, nearest) if known and nearest else [None] * len(features)
+        )
+        return zip(probabilities, scores, decided.tolist(), found, neighbors, strict=True)
+
+    def _features(self, batch: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
+        names, pixels = zip(*batch, strict=True)
+        blocks = self._passes(pixels, names)
+        return np.hstack([blocks[b] for b in self.model.blocks])

@@ -1,0 +1,1 @@
+"""Atomic writes, safe reading of untrusted files, and remote storage."""

@@ -1,0 +1,1 @@
+"""Saved models: the model folder, its validation, card, hub and signatures."""

@@ -1,0 +1,1 @@
+"""Fit, select and finalize models, with their controls."""

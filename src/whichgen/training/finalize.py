@@ -1,0 +1,212 @@
+"""What every experiment ends with: a model, and how it did on the test images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from whichgen.data.dataset import Sample
+from whichgen.data.families import families_for
+from whichgen.data.reading import read_image, thumbnail
+from whichgen.errors import ImageError
+from whichgen.evaluation.bootstrap import Interval, bootstrap
+from whichgen.evaluation.calibration import Reliability, reliability
+from whichgen.evaluation.conformal import (
+    CoverageReport,
+    conformal_quantile,
+    coverage_report,
+    prediction_sets,
+)
+from whichgen.evaluation.evaluate import Answers, Evaluation, evaluate, label_indices
+from whichgen.evaluation.levels import LevelResult, hierarchy_results
+from whichgen.evaluation.protocols import Protocol
+from whichgen.features.extraction import FeatureTable
+from whichgen.models.saved_model import Exemplars, OriginModel
+from whichgen.openset.hierarchy import fit_levels, said_by
+from whichgen.openset.threshold import decide, threshold_at_tpr, true_rate_interval
+from whichgen.training.split_features import Parts
+
+#: The coverage whose prediction sets are reported.
+COVERAGE = 0.9
+
+#: So many training and validation images of each origin a model keeps features of, at most.
+EXEMPLARS_PER_ORIGIN = (50, 100)
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A model on its test images.
+
+    ``known`` and ``unknown`` are its answers about the images listed in ``known_table`` and
+    ``unknown_table``; ``metric`` is what the choice was made by. ``intervals`` are of the headline
+    figures (:func:`whichgen.evaluation.bootstrap.bootstrap`), ``calibration`` is of the
+    probabilities of known test images, ``true_rate`` says between which shares of known images the
+    threshold keeps (:func:`whichgen.openset.threshold.true_rate_interval`), ``hierarchy`` of the
+    answers above single generators, and ``coverage`` of prediction sets of known test images at
+    :data:`COVERAGE`. ``images`` counts the images of each part by origin.
+    """
+
+    model: OriginModel
+    protocol: Protocol
+    metric: str
+    evaluation: Evaluation
+    intervals: Mapping[str, Interval]
+    true_rate: tuple[float, float]
+    calibration: Reliability
+    coverage: CoverageReport
+    known: Answers
+    unknown: Answers
+    hierarchy: tuple[LevelResult, ...]
+    known_table: FeatureTable
+    unknown_table: FeatureTable
+    images: Mapping[str, Mapping[str, int]]
+    skipped: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def answers_of(model: OriginModel, table: FeatureTable) -> Answers:
+    """What a model says about a table's images."""
+    probabilities, scores = model.answer(table.blocks(model.blocks))
+    return Answers(probabilities, table.origins, scores)
+
+
+def tested(
+    draft: OriginModel, parts: Parts, protocol: Protocol, metric: str, *, thumbnails: bool = False
+) -> Tested:
+    """Sets a draft's threshold on known validation images, and tests it.
+
+    Parameters
+    ----------
+    draft
+        A model whose threshold and metrics do not count yet.
+    thumbnails
+        Keep small pictures of the exemplars.
+    """
+    val = answers_of(draft, parts.tables["val"])
+    families = families_for((*draft.origins, *parts.dataset.unknown), parts.dataset.families)
+    levels = fit_levels(
+        said_by(draft.head, parts.tables["val"].blocks(draft.blocks)),
+        val.labels(draft.origins),
+        draft.origins,
+        families,
+        draft.tpr,
+    )
+    threshold = threshold_at_tpr(val.scores, draft.tpr)
+    known_table, unknown_table = parts.tables[protocol.test_part], parts.tables["test_unknown"]
+    known, unknown = answers_of(draft, known_table), answers_of(draft, unknown_table)
+    labels = known.labels(draft.origins)
+    quantile = conformal_quantile(val.probabilities, val.labels(draft.origins), COVERAGE)
+    evaluation = evaluate(
+        known,
+        unknown,
+        draft.origins,
+        threshold=threshold,
+        groups=parts.dataset.unknown_groups,
+    )
+    model = replace(
+        draft,
+        threshold=threshold,
+        metrics=headline(evaluation),
+        calibration=(val.probabilities, val.labels(draft.origins)),
+        exemplars=exemplars_of(draft, parts, thumbnails=thumbnails),
+        levels=levels,
+    )
+    answers = {
+        name: _deepest(model, answered, table)
+        for name, answered, table in (
+            ("known", known, known_table),
+            ("unknown", unknown, unknown_table),
+        )
+    }
+    return Tested(
+        model=model,
+        protocol=protocol,
+        metric=metric,
+        evaluation=evaluation,
+        intervals=bootstrap(
+            known,
+            unknown,
+            draft.origins,
+            threshold=threshold,
+            groups_known=known_table.groups,
+            groups_unknown=unknown_table.groups,
+        ),
+        true_rate=true_rate_interval(len(val), draft.tpr),
+        calibration=reliability(known.probabilities, labels),
+        coverage=coverage_report(prediction_sets(known.probabilities, quantile), labels),
+        known=known,
+        unknown=unknown,
+        hierarchy=hierarchy_results(answers, model.origins, families),
+        known_table=known_table,
+        unknown_table=unknown_table,
+        images=parts.counts,
+        skipped=parts.skipped,
+        notes=(*protocol.notes, *parts.dataset.notes),
+    )
+
+
+def _deepest(
+    model: OriginModel, answers: Answers, table: FeatureTable
+) -> tuple[list[str], list[bool], list[str]]:
+    """Deepest answers, whether each is of a known origin, and the truth."""
+    decided = decide(answers.probabilities, answers.scores, model.threshold)
+    found = model.deepest(table.blocks(model.blocks), decided)
+    return found, (decided >= 0).tolist(), answers.origins.tolist()
+
+
+def exemplars_of(
+    model: OriginModel, parts: Parts, seed: int = 0, *, thumbnails: bool = False
+) -> Exemplars:
+    """Features of :data:`EXEMPLARS_PER_ORIGIN` images of each origin, drawn at random."""
+    rng = np.random.default_rng(seed)
+    features, labels, held_out = [], [], []
+    pictures: list[bytes] = []
+    for part, most in zip(("train", "val"), EXEMPLARS_PER_ORIGIN, strict=True):
+        table = parts.tables[part]
+        rows = [
+            rng.permutation(np.flatnonzero(table.origins == origin))[:most]
+            for origin in model.origins
+        ]
+        taken = table.take(np.sort(np.concatenate(rows)))
+        features.append(taken.blocks(model.blocks))
+        labels.append(label_indices(taken.origins, model.origins))
+        held_out.append(np.full(len(taken.samples), part == "val"))
+        if thumbnails:
+            pictures += [_thumbnail(sample) for sample in taken.samples]
+    found = np.concatenate(features)
+    narrow = np.abs(found).max() <= np.finfo(np.float16).max
+    return Exemplars(
+        found.astype(np.float16) if narrow else found,
+        np.concatenate(labels),
+        np.concatenate(held_out),
+        tuple(pictures),
+    )
+
+
+def _thumbnail(sample: Sample) -> bytes:
+    """A small picture, or nothing where the file is gone since its features were taken."""
+    try:
+        return thumbnail(read_image(sample.path))
+    except ImageError:
+        return b""
+
+
+def headline(evaluation: Evaluation) -> dict[str, float | None]:
+    """The figures a model file carries."""
+    detection = evaluation.detection
+    return {
+        "accuracy": evaluation.closed.accuracy,
+        "macro_f1": evaluation.closed.macro_f1,
+        "auroc": detection.auroc if detection else None,
+        "oscr": evaluation.oscr,
+        "tnr_at_tpr95": detection.tnr_at_tpr95 if detection else None,
+        "open_accuracy": evaluation.open_accuracy,
+        **{
+            f"synthetic_{figure}": getattr(found, figure)
+            for found in evaluation.synthetic
+            if found.name == "all"
+            for figure in ("auroc", "average_precision")
+        },
+    }

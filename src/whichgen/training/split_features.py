@@ -1,0 +1,177 @@
+"""The features of a data set's five parts, and the arrays that heads and metrics want of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from whichgen.data.dataset import PARTS, Dataset, Sample
+from whichgen.data.perturbations import INTENSITIES, Perturbation
+from whichgen.encoders.base import Encoder
+from whichgen.errors import DataError
+from whichgen.evaluation.evaluate import label_indices
+from whichgen.evaluation.protocols import Fold
+from whichgen.features.extraction import FeatureTable, extract
+from whichgen.features.store import FeatureStore
+from whichgen.io.run_metadata import fingerprint
+from whichgen.progress import Progress, no_progress
+from whichgen.training.selection import FoldFeatures
+
+#: The parts that are learned from and chosen on.
+FITTED = ("train", "val", "val_unknown")
+
+
+def perturbed(part: str) -> str:
+    """The name of the table of a part's perturbed copies."""
+    return f"{part}, perturbed"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A data set and the features of its parts; every image was encoded once for all blocks.
+
+    ``tables`` are named after parts. Perturbed copies of training images are beside these, those of
+    other parts in tables of their own (:func:`perturbed`).
+    """
+
+    dataset: Dataset
+    tables: Mapping[str, FeatureTable]
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Why files are missing, one reason each."""
+        reasons = (reason for table in self.tables.values() for reason in table.skipped)
+        return tuple(dict.fromkeys(reasons))
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Images of each part by origin, perturbed copies not counted."""
+        return {
+            part: dict(Counter(s.origin for s in dict.fromkeys(self.tables[part].samples)))
+            for part in PARTS
+            if part in self.tables
+        }
+
+    @property
+    def data_hash(self) -> str:
+        """A digest of every image's content, origin and part."""
+        rows = (
+            part.encode() + b"\0" + sample.origin.encode() + b"\0" + key
+            for part, table in self.tables.items()
+            for sample, key in zip(table.samples, table.keys, strict=True)
+        )
+        return fingerprint(rows)
+
+    def with_train(self, rows: np.ndarray) -> Parts:
+        """The same with only some rows of the training part."""
+        return Parts(self.dataset, {**self.tables, "train": self.tables["train"].take(rows)})
+
+    def of_kind(self, kind: str) -> Parts:
+        """Training and validation images of one kind of perturbation; empty: as they are."""
+        found = {}
+        for part in FITTED:
+            table = self.tables[perturbed(part) if kind and part != "train" else part]
+            found[part] = table.take(np.flatnonzero(table.kinds == kind))
+        return Parts(self.dataset, found)
+
+
+def extract_parts(
+    dataset: Dataset,
+    encoder: Encoder,
+    store: FeatureStore,
+    *,
+    parts: Sequence[str] = PARTS,
+    augment: Sequence[str] = (),
+    copied: Sequence[str] = ("train",),
+    perturbation: Perturbation | None = None,
+    seed: int = 0,
+    batch_size: int = 32,
+    progress: Progress = no_progress,
+) -> Parts:
+    """Extracts (or finds in the store) the features of a data set.
+
+    Parameters
+    ----------
+    parts
+        Those wanted, of :data:`~whichgen.data.dataset.PARTS`.
+    augment
+        Kinds of perturbation: each image of the parts ``copied`` is there as it is and once more
+        for every kind, at an intensity drawn (seeded) from the five.
+    perturbation
+        One that every image of ``parts`` goes through; for testing.
+
+    Raises
+    ------
+    DataError
+        After unreadable files were passed over, a known origin has no image left to learn from,
+        to choose by or to be tested on.
+    """
+    rng = np.random.default_rng(seed)
+    tables = {}
+
+    def extracted(
+        name: str, samples: Sequence[Sample], applied: Sequence[Perturbation | None]
+    ) -> FeatureTable:
+        return extract(
+            samples,
+            encoder,
+            store,
+            perturbations=applied,
+            batch_size=batch_size,
+            progress=progress,
+            description=f"Extracting {name}" + (f" {perturbation}" if perturbation else ""),
+        )
+
+    for part in parts:
+        samples = dataset.part(part)
+        plain: list[Perturbation | None] = [perturbation] * len(samples)
+        kinds = augment if part in copied else ()
+        copies = list(samples) * len(kinds)
+        drawn: list[Perturbation | None] = [
+            Perturbation(kind, value)
+            for kind in kinds
+            for value in rng.choice(INTENSITIES[kind], len(samples))
+        ]
+        if part == "train":
+            tables[part] = extracted(part, [*samples, *copies], plain + drawn)
+        else:
+            tables[part] = extracted(part, samples, plain)
+            if kinds:
+                tables[perturbed(part)] = extracted(perturbed(part), copies, drawn)
+        empty = [o for o in dataset.known if o not in set(tables[part].origins.tolist())]
+        if empty and part in ("train", "val", "test"):
+            raise DataError(
+                f"no readable {part} image of {', '.join(empty)}; the first problem: "
+                f"{(*tables[part].skipped, 'there is none')[0]}. Run `whichgen dataset check`."
+            )
+    return Parts(dataset, tables)
+
+
+#: A fold's training, known validation and unknown validation images.
+FoldTables = tuple[FeatureTable, FeatureTable, FeatureTable]
+
+
+def fold_tables(parts: Parts, fold: Fold) -> FoldTables:
+    """A fold's training, known validation and unknown validation images."""
+
+    def of(part: str, origins: Sequence[str]) -> FeatureTable:
+        table = parts.tables[part]
+        return table.take(np.flatnonzero(np.isin(table.origins, origins)))
+
+    return of("train", fold.known), of("val", fold.known), of(fold.unknown_part, fold.unknown)
+
+
+def fold_features(tables: FoldTables, known: Sequence[str], block: int) -> FoldFeatures:
+    """The arrays of one block for a fold's tables."""
+    train, val, unknown = tables
+    return FoldFeatures(
+        train=train.block(block),
+        train_labels=label_indices(train.origins, known),
+        val=val.block(block),
+        val_labels=label_indices(val.origins, known),
+        unknown=unknown.block(block),
+        n_origins=len(known),
+    )

@@ -1,0 +1,204 @@
+"""Tar and Parquet shards: their images in order, and nothing else whatever a stranger packed."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import whichgen.data.archives as packed_module
+import whichgen.io.remote as places_module
+from whichgen.data.archives import image_column, read_rows, read_tar
+from whichgen.errors import DataError, ImageError
+
+Pack = Callable[..., Path]
+
+
+def members(content: bytes) -> list[tuple[str, bytes | ImageError]]:
+    """What is read of a tar's content."""
+    return list(read_tar(io.BytesIO(content), "a.tar"))
+
+
+def tar_of(*parts: tuple[tarfile.TarInfo, bytes]) -> bytes:
+    """A tar of members as they are given."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for member, data in parts:
+            member.size = member.size or len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return stream.getvalue()
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    """A member's header."""
+    made = tarfile.TarInfo(name)
+    made.type, made.linkname = kind, link
+    return made
+
+
+def test_images_of_a_tar_come_in_order_and_what_lies_beside_them_does_not(
+    tmp_path: Path, pack: Pack
+) -> None:
+    contents = {f"{i:03d}.{ext}": f"{i}{ext}".encode() for i in range(4) for ext in ("jpg", "json")}
+    contents |= {"deep/ü x.PNG": b"png", "._000.jpg": b"of a Mac", "deep/": b"", "none.jpg": b""}
+    file = pack(tmp_path / "a.tar", contents)
+    found = dict(members(file.read_bytes()))
+    assert list(found) == [
+        *(f"a.tar/{i:03d}.jpg" for i in range(4)),
+        *("a.tar/deep/ü x.PNG", "a.tar/none.jpg"),
+    ]
+    assert found["a.tar/002.jpg"] == b"2jpg"
+
+
+def test_members_of_one_name_are_told_apart() -> None:
+    found = members(tar_of(*((member("x.png"), bytes([65 + i])) for i in range(3))))
+    assert found == [("a.tar/x.png", b"A"), ("a.tar/x.png#2", b"B"), ("a.tar/x.png#3", b"C")]
+
+
+def test_hostile_members_are_labels_or_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    outside = str(tmp_path / "absolute.png")
+    content = tar_of(
+        (member("../../up.png"), b"up"),
+        (member(outside), b"absolute"),
+        (member("link.png", tarfile.SYMTYPE, str(tmp_path / "secret.png")), b""),
+        (member("hard.png", tarfile.LNKTYPE, "secret.png"), b""),
+        (member("device.png", tarfile.CHRTYPE), b""),
+        (member("pipe.png", tarfile.FIFOTYPE), b""),
+        (member("folder.png", tarfile.DIRTYPE), b""),
+        (member("last.png"), b"last"),
+    )
+    found = members(content)
+    assert found == [
+        ("a.tar/../../up.png", b"up"),
+        (f"a.tar/{outside}", b"absolute"),
+        ("a.tar/last.png", b"last"),
+    ]
+    assert [f.name for f in tmp_path.iterdir()] == ["secret.png"]
+
+
+def test_too_large_members_are_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places_module, "MAX_BYTES", 1000)
+    found = members(tar_of((member("big.png"), b"x" * 1001), (member("small.png"), b"x" * 1000)))
+    assert isinstance(found[0][1], ImageError)
+    assert "a.tar/big.png: 1001 bytes or more, over the limit" in str(found[0][1])
+    assert found[1] == ("a.tar/small.png", b"x" * 1000)
+    # It says that it is a terabyte, and there is nothing behind it.
+    claims = member("bomb.png")
+    claims.size = 1 << 40
+    found = members(claims.tobuf())
+    assert [name for name, _ in found] == ["a.tar/bomb.png", "a.tar"]
+    assert all(isinstance(error, ImageError) for _, error in found)
+
+
+def test_a_header_of_any_length_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed_module, "_MAX_HEADER", 2000)
+    long = member("x" * 1500 + ".png")
+    (name, _), (last, data) = members(tar_of((long, b"1"), (member("y.png"), b"2")))
+    assert name == f"a.tar/{long.name}"
+    assert (last, data) == ("a.tar/y.png", b"2")
+    ((name, error),) = members(tar_of((member("x" * 3000 + ".png"), b"1")))
+    assert name == "a.tar"
+    assert "cut short or damaged (a header of" in str(error)
+
+
+WHOLE = tar_of(*((member(f"{i}.png"), bytes([i]) * 700) for i in range(4)))
+
+
+@given(st.integers(0, 4 * 1536))
+def test_a_tar_that_was_cut_gives_what_is_whole_and_says_so(cut: int) -> None:
+    *found, (name, error) = members(WHOLE[:cut])
+    assert [data for _, data in found] == [bytes([i]) * 700 for i in range(len(found))]
+    # A member is a header and two blocks; its filling need not be there.
+    assert len(found) in (cut // 1536, (cut + 324) // 1536)
+    assert name == "a.tar"
+    assert "cut short or damaged" in str(error)
+
+
+@given(st.integers(0, len(WHOLE) - 1), st.integers(1, 255))
+def test_a_damaged_tar_never_ends_quietly(place: int, flip: int) -> None:
+    content = bytearray(WHOLE)
+    content[place] ^= flip
+    found = members(bytes(content))
+    ends_badly = isinstance(found[-1][1], ImageError) if found else True
+    assert ends_badly or len(found) == 4 or place > 4 * 1536
+
+
+def parquet(table: pa.Table) -> io.BytesIO:
+    """A Parquet file in memory."""
+    stream = io.BytesIO()
+    pq.write_table(table, stream, row_group_size=2)
+    stream.seek(0)
+    return stream
+
+
+BYTES = pa.binary()
+HUB = pa.struct({"bytes": BYTES, "path": pa.string()})
+
+
+@pytest.mark.parametrize(
+    ("fields", "asked", "column"),
+    [
+        ({"image": HUB, "label": pa.int64()}, "", "image.bytes"),
+        ({"picture": BYTES}, "", "picture"),
+        ({"picture": pa.large_binary(), "text": pa.string()}, "", "picture"),
+        ({"mask": BYTES, "image": BYTES}, "", "image"),
+        ({"mask": BYTES, "image": BYTES}, "mask", "mask"),
+        ({"a": HUB, "b": BYTES}, "a", "a.bytes"),
+    ],
+)
+def test_the_column_is_guessed_or_named(
+    fields: dict[str, pa.DataType], asked: str, column: str
+) -> None:
+    assert image_column(pa.schema(fields.items()), "a.parquet", asked) == column
+
+
+@pytest.mark.parametrize(
+    ("fields", "asked", "message"),
+    [
+        ({"a": BYTES, "b": BYTES}, "", r"which column.*a, b.*--column"),
+        ({"text": pa.string()}, "", r"which column.*none"),
+        ({"a": BYTES, "text": pa.string()}, "text", r"no column 'text' of bytes; it has a\."),
+    ],
+)
+def test_a_column_in_doubt_is_asked_for(
+    fields: dict[str, pa.DataType], asked: str, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        image_column(pa.schema(fields.items()), "a.parquet", asked)
+
+
+@pytest.mark.parametrize("column", ["image.bytes", "plain"])
+def test_rows_keep_their_numbers_and_empty_ones_say_so(
+    column: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places_module, "MAX_BYTES", 9)
+    plain = [b"0", b"1", None, b"", b"4" * 10, b"5"]
+    struct = [*({"bytes": data, "path": "x.png"} for data in plain[:2]), None]
+    struct += [{"bytes": data, "path": "x.png"} for data in plain[3:]]
+    table = pa.table({"plain": pa.array(plain, BYTES), "image": pa.array(struct, HUB)})
+    found = list(read_rows(parquet(table), "a", column, [1, 2], 2))
+    assert [name for name, _ in found] == ["a/2", "a/3", "a/4", "a/5"]
+    assert [str(data) for _, data in found[:2]] == [
+        f"a/{row}: the row holds no bytes" for row in (2, 3)
+    ]
+    assert "over the limit" in str(found[2][1])
+    assert found[3][1] == b"5"
+
+
+def test_damaged_rows_end_with_an_error() -> None:
+    stream = parquet(pa.table({"image": [bytes([i]) * 5000 for i in range(4)]}))
+    content = bytearray(stream.getvalue())
+    content[len(content) // 4 : len(content) // 2] = bytes(len(content) // 4)
+    *_, (name, error) = read_rows(io.BytesIO(bytes(content)), "a", "image", [0, 1], 0)
+    assert isinstance(error, ImageError) or name == "a/3"

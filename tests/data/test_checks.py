@@ -1,0 +1,139 @@
+"""The check: what makes figures meaningless is warned of."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from whichgen.data.checks import check_samples
+from whichgen.data.dataset import Sample, list_images
+
+
+def _samples(folder: Path) -> list[Sample]:
+    return [Sample(p, p.parent.name) for p in list_images(folder)]
+
+
+def test_a_sound_folder_is_ok(image_folder: Callable[..., Path]) -> None:
+    report = check_samples(_samples(image_folder({"real": 10, "gan": 8})))
+    assert report.ok
+    assert (report.warnings, report.errors) == ((), ())
+    assert (report.exact_duplicates, report.near_duplicates) == (0, 0)
+    rows = {r.origin: r for r in report.origins}
+    assert {o: r.images for o, r in rows.items()} == {"real": 10, "gan": 8}
+    assert rows["gan"].formats == {"PNG": 8}
+    assert rows["gan"].sizes == {"32x32": 8}
+    assert rows["gan"].modes == {"RGB": 8}
+
+
+def test_png_against_jpeg_is_a_give_away(image_folder: Callable[..., Path]) -> None:
+    folder = image_folder({"gan": 10, "mixed": 0})
+    image_folder({"real": 10}, suffix=".jpg", seed=1)
+    image_folder({"mixed": 5}, suffix=".jpg", seed=2)
+    for path in list_images(image_folder({"mixed": 5}, name="more", seed=3) / "mixed"):
+        shutil.copy(path, folder / "mixed" / f"m{path.name}")
+    report = check_samples(_samples(folder))
+    assert not report.ok
+    assert len(report.warnings) == 2
+    for warning, origin, form, other in zip(
+        report.warnings, ("gan", "real"), ("PNG", "JPEG"), ("real", "gan"), strict=True
+    ):
+        # The mixed origin has half of either and gives nothing away.
+        assert warning.startswith(
+            f"GIVE-AWAY: 10 of 10 images of {origin} have format {form}, and (nearly) none of "
+            f"{other}:"
+        )
+
+
+def test_the_format_is_of_the_content_and_not_of_the_suffix(
+    image_folder: Callable[..., Path],
+) -> None:
+    folder = image_folder({"gan": 5})
+    image_folder({"real": 5}, suffix=".jpg", seed=1)
+    for path in list_images(folder / "real"):
+        path.rename(path.with_suffix(".png"))
+    assert any("format JPEG" in w for w in check_samples(_samples(folder)).warnings)
+
+
+def test_a_single_size_is_a_give_away(image_folder: Callable[..., Path]) -> None:
+    folder = image_folder({"gan": 10})
+    for i in range(10):
+        image_folder({f"real{i}": 1}, name="made", size=(40 + i, 32), seed=i + 1)
+    (folder / "real").mkdir()
+    for path in list_images(folder.parent / "made"):
+        shutil.copy(path, folder / "real" / f"{path.parent.name}.png")
+    (warning,) = check_samples(_samples(folder)).warnings
+    assert warning.startswith("GIVE-AWAY: 10 of 10 images of gan have size 32x32")
+    assert "Bring all origins to one size" in warning
+
+
+def test_a_property_of_nine_in_ten_is_a_give_away_and_of_eight_is_none(
+    image_folder: Callable[..., Path],
+) -> None:
+    folder = image_folder({"gan": 10, "real": 10})
+    image_folder({"real": 10}, suffix=".jpg", seed=1)
+    for path in (folder / "real").glob("*.png"):
+        path.unlink()
+    for count, warned in ((1, True), (2, False)):
+        for path in sorted((folder / "gan").glob("*.png"))[:1]:
+            image_folder({"tmp": 1}, name="t", suffix=".jpg", seed=7 + count)
+            path.unlink()
+            shutil.copy(folder.parent / "t" / "tmp" / "000.jpg", path.with_suffix(".jpg"))
+        warnings = check_samples(_samples(folder)).warnings
+        assert any("images of gan have format PNG" in w for w in warnings) == warned
+
+
+def test_one_file_under_two_labels_is_a_conflict_with_its_names(
+    image_folder: Callable[..., Path],
+) -> None:
+    folder = image_folder({"real": 4, "gan": 4})
+    shutil.copy(folder / "real" / "002.png", folder / "gan" / "copy.png")
+    shutil.copy(folder / "real" / "001.png", folder / "real" / "copy.png")
+    report = check_samples(_samples(folder))
+    (warning,) = report.warnings
+    assert warning.startswith("LABEL CONFLICT: the same file is labeled gan and real")
+    assert str(folder / "gan" / "copy.png") in warning
+    assert str(folder / "real" / "002.png") in warning
+    # The copy under its own label is counted, but no conflict.
+    assert report.exact_duplicates == 2
+    assert report.near_duplicates == 0
+
+
+def test_near_duplicates_are_counted(image_folder: Callable[..., Path]) -> None:
+    folder = image_folder({"real": 4, "gan": 4})
+    Image.open(folder / "real" / "000.png").save(folder / "real" / "again.bmp")
+    report = check_samples(_samples(folder))
+    assert (report.exact_duplicates, report.near_duplicates) == (0, 1)
+
+
+def test_missing_and_unreadable_files_are_told_apart(image_folder: Callable[..., Path]) -> None:
+    folder = image_folder({"real": 3, "gan": 3})
+    (folder / "gan" / "bad.png").write_text("no image")
+    samples = [*_samples(folder), Sample(folder / "gan" / "gone.png", "gan")]
+    report = check_samples(samples)
+    assert not report.ok
+    (gan,) = (r for r in report.origins if r.origin == "gan")
+    assert (gan.images, gan.missing, gan.unreadable) == (5, 1, 1)
+    assert len(report.errors) == 2
+
+
+def test_an_origin_of_broken_files_alone_is_reported(image_folder: Callable[..., Path]) -> None:
+    folder = image_folder({"real": 3})
+    (folder / "gan").mkdir()
+    (folder / "gan" / "bad.png").write_text("no image")
+    report = check_samples(_samples(folder))
+    assert report.warnings == ()
+    assert [r.unreadable for r in report.origins if r.origin == "gan"] == [1]
+
+
+@pytest.mark.parametrize("mode", ["P", "L"])
+def test_a_color_mode_of_one_origin_alone_is_a_give_away(
+    image_folder: Callable[..., Path], mode: str
+) -> None:
+    folder = image_folder({"real": 5, "gan": 5})
+    for path in list_images(folder / "gan"):
+        Image.open(path).convert(mode).save(path)
+    assert any(f"mode {mode}" in w for w in check_samples(_samples(folder)).warnings)

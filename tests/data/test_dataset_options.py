@@ -1,0 +1,106 @@
+"""Where a data set comes from: kept as JSON, opened again from anywhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from whichgen.data.benchmarks import write_benchmark
+from whichgen.data.dataset import PARTS
+from whichgen.data.dataset_options import DatasetOptions, absolute
+from whichgen.errors import DataError
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def source(image_folder: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DatasetOptions:
+    """A folder of four origins, named relative to the working directory."""
+    folder = image_folder({"real": 12, "gan": 12, "vae": 12, "flow": 12}, name="mine")
+    paths = [p.relative_to(folder).as_posix() for p in sorted(folder.rglob("*.png"))]
+    (tmp_path / "groups.tsv").write_text(
+        "path\tpair\n" + "".join(f"{p}\t{p[:-5]}{int(p[-5]) // 2}\n" for p in paths)
+    )
+    monkeypatch.chdir(tmp_path)
+    return DatasetOptions(
+        "mine", unknown=("vae", "flow"), unknown_val=("flow",), groups="groups.tsv", seed=3
+    )
+
+
+def test_a_source_kept_as_json_opens_the_same_data_from_another_directory(
+    source: DatasetOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = source.open(tmp_path / "cache")
+    config = json.loads(json.dumps({**source.as_config(), "other": 1}))
+    monkeypatch.chdir("/")
+    again = DatasetOptions.from_config(config)
+    assert again == replace(
+        source, data=str(tmp_path / "mine"), groups=str(tmp_path / "groups.tsv")
+    )
+    second = again.open(tmp_path / "other cache")
+    for part in PARTS:
+        assert second.part(part) == first.part(part)
+
+
+def test_keys_that_an_older_config_lacks_have_their_defaults() -> None:
+    assert DatasetOptions.from_config({"data": "x"}) == DatasetOptions("x")
+
+
+@pytest.mark.parametrize(
+    ("data", "made"),
+    [
+        ("OSMA:split=split2", "OSMA:split=split2:root={here}/dataset"),
+        ("OSMA:root=deep/er:split=split2", "OSMA:split=split2:root={here}/deep/er"),
+        ("GenImage:root=/data", "GenImage:root=/data"),
+        ("mine", "{here}/mine"),
+    ],
+)
+def test_a_name_is_made_to_hold_from_anywhere(source: DatasetOptions, data: str, made: str) -> None:
+    assert absolute(data) == made.format(here=Path.cwd())
+    assert absolute(absolute(data)) == absolute(data)
+
+
+def test_every_option_of_the_split_counts(source: DatasetOptions, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    first = source.open(cache)
+    assert {s.origin for s in first.val_unknown} == {"flow"}
+    assert {s.origin for s in first.test_unknown} == {"vae"}
+    shared = replace(source, unknown_val=(), share_unknown=True).open(cache)
+    assert {s.origin for s in shared.val_unknown} == {"vae", "flow"}
+    assert source.open(cache).train == first.train
+    assert replace(source, seed=4).open(cache).train != first.train
+    assert len(replace(source, fractions=(0.2, 0.4, 0.4)).open(cache).train) < len(first.train)
+    few = replace(source, per_class=2).open(cache)
+    assert [len(few.part(part)) for part in PARTS] == [4, 4, 2, 4, 2]
+    for part in PARTS:
+        numbers = {(s.origin, int(s.path.stem)) for s in first.part(part)}
+        assert {(origin, n ^ 1) for origin, n in numbers} == numbers  # pairs stay together
+    with pytest.raises(DataError, match="no column 'prompt'"):
+        replace(source, group_column="prompt").open(cache)
+
+
+def test_a_written_benchmark_is_found_again_from_another_directory(
+    source: DatasetOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_benchmark(source.open(tmp_path / "cache"), Path("dataset"), "mine")
+    named = DatasetOptions("mine:split=split1:root=dataset")
+    first = named.open(tmp_path / "cache")
+    config = named.as_config()
+    monkeypatch.chdir("/")
+    assert DatasetOptions.from_config(config).open(tmp_path / "cache").train == first.train
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        *({}, {"data": 1}, {"data": "x", "fractions": "x"}, {"data": "x", "unknown": [1]}),
+        *({"data": "x", "fractions": [0.5, 0.5]}, {"data": "x", "per_class": "many"}),
+    ],
+)
+def test_a_record_of_another_kind_is_told(config: dict[str, object]) -> None:
+    with pytest.raises(DataError, match=r"can't be read \(.*\)\. Name the data with --data"):
+        DatasetOptions.from_config(config)

@@ -1,0 +1,204 @@
+"""What is read of a file, trait by trait."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from whichgen.data.file_properties import TRAIT_SETS, TRAITS, file_traits, read_traits
+from whichgen.errors import ImageError
+
+Noise = Callable[..., Image.Image]
+
+
+def traits(path: Path) -> dict[str, float]:
+    """The traits of a file by name."""
+    return dict(zip(TRAITS, file_traits(path).tolist(), strict=True))
+
+
+def flags(found: dict[str, float], kind: str) -> set[str]:
+    """The traits of a kind that are set."""
+    return {
+        name.removeprefix(f"{kind}_") for name in found if name.startswith(kind) and found[name]
+    }
+
+
+def test_sizes_are_those_of_the_file(tmp_path: Path, noise: Noise) -> None:
+    path = tmp_path / "a.png"
+    noise(0, (40, 25)).save(path)
+    found = traits(path)
+    assert found["bytes"] == path.stat().st_size
+    assert found["bytes_per_pixel"] == path.stat().st_size / 1000
+    assert (found["width"], found["height"], found["aspect"]) == (40, 25, 1.6)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "form"),
+    [
+        (".jpg", "JPEG"),
+        (".png", "PNG"),
+        (".webp", "WEBP"),
+        (".gif", "GIF"),
+        (".bmp", "BMP"),
+        (".tiff", "TIFF"),
+        (".ppm", "PPM"),
+        (".tga", "other"),
+    ],
+)
+def test_the_format_is_that_of_the_content_whatever_the_suffix(
+    tmp_path: Path, noise: Noise, suffix: str, form: str
+) -> None:
+    noise(0).save(tmp_path / f"a{suffix}")
+    path = (tmp_path / f"a{suffix}").rename(tmp_path / "a.dat")
+    assert flags(traits(path), "format") == {form}
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix", "flag"),
+    [
+        ("RGB", ".png", "RGB"),
+        ("RGBA", ".png", "RGBA"),
+        ("L", ".png", "L"),
+        ("LA", ".png", "LA"),
+        ("P", ".png", "P"),
+        ("1", ".png", "1"),
+        ("CMYK", ".jpg", "CMYK"),
+        ("I;16", ".png", "I;16"),
+        ("F", ".tiff", "other"),
+    ],
+)
+def test_the_mode_is_that_stored(
+    tmp_path: Path, noise: Noise, mode: str, suffix: str, flag: str
+) -> None:
+    image = noise(0)
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
+    else:
+        image = image.convert(mode)
+    image.save(tmp_path / f"a{suffix}")
+    found = file_traits(tmp_path / f"a{suffix}")
+    assert np.isfinite(found).all()
+    assert flags(traits(tmp_path / f"a{suffix}"), "mode") == {flag}
+
+
+def test_color_is_the_mean_and_spread_of_each_channel_as_a_viewer_shows_it(
+    tmp_path: Path,
+) -> None:
+    pixels = np.zeros((2, 2, 4), np.uint8)
+    pixels[..., 0] = [[10, 30], [10, 30]]
+    pixels[..., 1] = 200
+    pixels[..., 3] = 255
+    pixels[0, :, 3] = 0  # clear: white is seen
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    found = traits(tmp_path / "a.png")
+    red, green, blue = [255, 255, 10, 30], [255, 255, 200, 200], [255, 255, 0, 0]
+    for name, values in (("red", red), ("green", green), ("blue", blue)):
+        assert found[f"mean_{name}"] == pytest.approx(np.mean(values))
+        assert found[f"std_{name}"] == pytest.approx(np.std(values))
+
+
+def test_quantization_tables_are_those_of_the_jpeg_file(tmp_path: Path, noise: Noise) -> None:
+    tables = [list(range(1, 65)), list(range(101, 165))]
+    noise(0).save(tmp_path / "a.jpg", qtables=tables)
+    found = traits(tmp_path / "a.jpg")
+    for table in range(2):
+        assert [found[f"quantization_{table}_{i}"] for i in range(64)] == tables[table]
+    noise(0).convert("L").save(tmp_path / "gray.jpg", qtables=tables[:1])
+    gray = traits(tmp_path / "gray.jpg")
+    assert [gray[f"quantization_0_{i}"] for i in range(64)] == tables[0]
+    assert not any(gray[f"quantization_1_{i}"] for i in range(64))
+    noise(0).save(tmp_path / "a.png")
+    assert flags(traits(tmp_path / "a.png"), "quantization") == set()
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+def test_metadata_are_seen(tmp_path: Path, noise: Noise, suffix: str) -> None:
+    exif = Image.Exif()
+    exif[0x0110] = "a camera"
+
+    def saved(**keywords: Any) -> dict[str, float]:
+        noise(0).save(tmp_path / f"a{suffix}", **keywords)
+        return traits(tmp_path / f"a{suffix}")
+
+    assert [saved()[name] for name in ("exif", "icc")] == [0, 0]
+    assert [saved(exif=exif)[name] for name in ("exif", "icc")] == [1, 0]
+    assert [saved(icc_profile=b"profile")[name] for name in ("exif", "icc")] == [0, 1]
+
+
+def test_exif_behind_the_pixels_of_a_png_is_seen(tmp_path: Path, noise: Noise) -> None:
+    exif = Image.Exif()
+    exif[0x0110] = "a camera"
+    buffer = io.BytesIO()
+    noise(0).save(buffer, "PNG", exif=exif)
+    data = buffer.getvalue()
+    at = data.index(b"eXIf") - 4
+    chunk = data[at : at + 12 + int.from_bytes(data[at : at + 4])]
+    moved = data.replace(chunk, b"")
+    end = moved.index(b"IEND") - 4
+    (tmp_path / "a.png").write_bytes(moved[:end] + chunk + moved[end:])
+    assert traits(tmp_path / "a.png")["exif"] == 1
+
+
+def test_width_and_height_are_those_stored_before_exif_turns_them(
+    tmp_path: Path, noise: Noise
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    noise(0, (40, 20)).save(tmp_path / "a.jpg", exif=exif)
+    found = traits(tmp_path / "a.jpg")
+    assert (found["width"], found["height"]) == (40, 20)
+
+
+def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("no image")
+    with pytest.raises(ImageError, match="not an image"):
+        file_traits(tmp_path / "a.png")
+    with pytest.raises(ImageError, match="no such file"):
+        file_traits(tmp_path / "b.png")
+
+
+def test_many_files_are_read_in_order_and_unreadable_ones_left_out(
+    image_folder: Callable[..., Path],
+) -> None:
+    folder = image_folder({"real": 6})
+    (folder / "real" / "002.png").write_text("no image")
+    paths = [folder / "real" / f"{i:03d}.png" for i in (5, 2, 0, 9, 1)]
+    seen = []
+
+    def progress(items: Any, **keywords: Any) -> Any:
+        seen.append(keywords["total"])
+        return items
+
+    found = read_traits(paths, progress=progress)
+    assert found.rows.tolist() == [0, 2, 4]
+    assert found.rows.dtype == np.int64
+    np.testing.assert_array_equal(found.values, [file_traits(paths[i]) for i in (0, 2, 4)])
+    assert [e.rpartition(": ")[2] for e in found.errors] == [
+        "not an image that can be read",
+        "no such file",
+    ]
+    assert seen == [5]
+    np.testing.assert_array_equal(
+        found.columns(("width", "bytes")),
+        found.values[:, [TRAITS.index(n) for n in ("width", "bytes")]],
+    )
+
+
+def test_no_file_is_a_table_without_rows() -> None:
+    found = read_traits([])
+    assert found.values.shape == (0, len(TRAITS))
+    assert found.columns(TRAIT_SETS["color"]).shape == (0, 6)
+
+
+def test_sets_part_the_traits_in_two() -> None:
+    assert len(set(TRAITS)) == len(TRAITS)
+    assert TRAIT_SETS["all"] == TRAITS
+    assert {*TRAIT_SETS["file"]} | {*TRAIT_SETS["color"]} == {*TRAITS}
+    assert not {*TRAIT_SETS["file"]} & {*TRAIT_SETS["color"]}
+    assert all(name.startswith(("mean_", "std_")) for name in TRAIT_SETS["color"])

@@ -1,0 +1,146 @@
+"""Any folder of folders is a data set, split once and found again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import whichgen.data.folders as folder_module
+from whichgen.data.benchmarks import write_benchmark
+from whichgen.data.dataset import PARTS, Dataset, limited
+from whichgen.data.folders import every_sample, open_dataset
+from whichgen.data.splits import SplitOptions
+from whichgen.errors import DataError
+
+
+@pytest.fixture
+def splits(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The folders that were split, not found again."""
+    done: list[Path] = []
+    original = folder_module.split_folder
+
+    def split(folder: Path, *args: object, **options: object) -> Dataset:
+        done.append(folder)
+        return original(folder, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(folder_module, "split_folder", split)
+    return done
+
+
+OPTIONS = SplitOptions(unknown=("u1", "u2"))
+
+
+@pytest.mark.parametrize("name", ["images", "a:b", "GenImage", "with space"])
+def test_a_split_is_found_again_as_it_was(
+    image_folder: Callable[..., Path], tmp_path: Path, splits: list[Path], name: str
+) -> None:
+    folder = image_folder({"real": 6, "gan": 6, "u1": 4, "u2": 4}, name=name)
+    (folder / "real" / "bad.png").write_text("no image")
+    cache = tmp_path / "a cache:with=colons"
+    first = open_dataset(str(folder), OPTIONS, cache=cache)
+    second = open_dataset(str(folder), OPTIONS, cache=cache)
+    assert first == second
+    assert splits == [folder]
+    assert first.name == name
+    assert len(first.notes) == 1
+
+
+def test_a_changed_folder_or_option_is_split_anew(
+    image_folder: Callable[..., Path], tmp_path: Path, splits: list[Path]
+) -> None:
+    folder = image_folder({"real": 6, "gan": 6, "u1": 4, "u2": 4})
+
+    def opened(options: SplitOptions = OPTIONS) -> int:
+        open_dataset(str(folder), options, cache=tmp_path / "cache")
+        return len(splits)
+
+    assert opened() == 1
+    assert opened(SplitOptions(unknown=("u1", "u2"), seed=1)) == 2
+    assert opened(SplitOptions(unknown=("u2",))) == 3
+    os.utime(folder / "real" / "000.png", ns=(0, 0))
+    assert opened() == 4
+    (folder / "gan" / "000.png").unlink()
+    assert opened() == 5
+    assert opened() == 5
+
+
+@pytest.mark.parametrize("ns", [0, -(10**18), 2**63 + 10**15], ids=["1970", "1938", "after 2262"])
+def test_whatever_the_clock_said_the_split_is_the_same(
+    image_folder: Callable[..., Path], tmp_path: Path, splits: list[Path], ns: int
+) -> None:
+    folder = image_folder({"real": 6, "gan": 6, "u1": 4, "u2": 4})
+    first = open_dataset(str(folder), OPTIONS, cache=tmp_path / "cache")
+    for path in folder.rglob("*.png"):
+        os.utime(path, ns=(ns, ns))
+    assert open_dataset(str(folder), OPTIONS, cache=tmp_path / "cache") == first
+    assert open_dataset(str(folder), OPTIONS, cache=tmp_path / "cache") == first
+    assert len(splits) == 2
+
+
+def test_an_interrupted_split_is_made_anew(
+    image_folder: Callable[..., Path],
+    tmp_path: Path,
+    splits: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = image_folder({"real": 6, "gan": 6, "u1": 4, "u2": 4})
+    with monkeypatch.context() as patch:
+        patch.setattr(folder_module, "write_benchmark", lambda *_: (_ for _ in ()).throw(KeyError))
+        with pytest.raises(KeyError):
+            open_dataset(str(folder), OPTIONS, cache=tmp_path / "cache")
+    dataset = open_dataset(str(folder), OPTIONS, cache=tmp_path / "cache")
+    assert open_dataset(str(folder), OPTIONS, cache=tmp_path / "cache") == dataset
+    assert len(splits) == 2
+
+
+def test_what_is_no_folder_and_no_benchmark_is_told(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    with pytest.raises(DataError, match=r"does not exist\. Give a folder"):
+        open_dataset(str(tmp_path / "none"), SplitOptions(), cache=cache)
+    with pytest.raises(DataError, match="is neither a folder, nor one of"):
+        open_dataset("nonsense", SplitOptions(), cache=cache)
+    with pytest.raises(DataError, match="GenImage has its own unknown origins"):
+        open_dataset("GenImage", OPTIONS, cache=cache)
+
+
+def test_limited_keeps_the_first_of_each_class_in_each_part(
+    image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = image_folder({"real": 20, "gan": 12, "u1": 4, "u2": 4})
+    dataset = open_dataset(str(folder), OPTIONS, cache=tmp_path / "cache")
+    few = limited(dataset, 3)
+    for part in PARTS:
+        for origin in (*dataset.known, *dataset.unknown):
+            all_of_it = [s for s in dataset.part(part) if s.origin == origin]
+            assert [s for s in few.part(part) if s.origin == origin] == all_of_it[:3]
+        # The order is kept as well.
+        kept = set(few.part(part))
+        assert [s for s in dataset.part(part) if s in kept] == list(few.part(part))
+    assert max(len(few.part(p)) for p in PARTS) < max(len(dataset.part(p)) for p in PARTS)
+    assert (few.name, few.known, few.unknown) == (dataset.name, dataset.known, dataset.unknown)
+    assert limited(dataset, None) == limited(dataset, 0) == limited(dataset, 10**6) == dataset
+
+
+def test_every_sample_is_all_of_a_folder_or_of_all_parts(
+    image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = image_folder({"real": 20, "gan": 12, "u1": 4, "u2": 4})
+    (folder / "gan" / "deep").mkdir()
+    (folder / "gan" / "000.png").rename(folder / "gan" / "deep" / "000.png")
+    (folder / "real" / "000.png").rename(folder / "stray.png")
+    found = {str(s.path.relative_to(folder)): s.origin for s in every_sample(str(folder))}
+    assert len(found) == 40
+    assert found["gan/deep/000.png"] == "gan"
+    assert found["stray.png"] == ""
+    assert found["u1/001.png"] == "u1"
+    dataset = open_dataset(str(folder), OPTIONS, cache=tmp_path / "cache")
+    write_benchmark(dataset, tmp_path / "root", "mine")
+    listed = every_sample(f"mine:root={tmp_path / 'root'}")
+    assert sorted(s.path for s in listed) == sorted(
+        s.path for part in PARTS for s in dataset.part(part)
+    )
+    with pytest.raises(DataError, match="does not exist"):
+        every_sample(str(tmp_path / "none"))

@@ -1,0 +1,289 @@
+"""Splits: nothing that belongs together is on two sides, and the seed tells all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import whichgen.data.splits as split_module
+from whichgen.data.dataset import PARTS, Dataset
+from whichgen.data.duplicates import Fingerprint
+from whichgen.data.splits import SplitOptions, list_origins, split_folder, unknown_roles
+from whichgen.errors import DataError
+
+SIDES = {
+    "train": "train",
+    "val": "val",
+    "val_unknown": "val",
+    "test": "test",
+    "test_unknown": "test",
+}
+
+
+@dataclass(frozen=True)
+class Made:
+    """A drawn folder: for each image its group, and the cluster of its perceptual hash."""
+
+    counts: dict[str, int]
+    group: dict[str, str]
+    cluster: dict[str, int]
+
+
+# Hashes of different clusters are 32 bits apart, of one cluster at most 2 × 2.
+_CODES = np.packbits([[(c >> (b % 6)) & 1 for b in range(64)] for c in range(64)], axis=1)
+
+
+@st.composite
+def made_folders(draw: st.DrawFn) -> Made:
+    counts = {
+        origin: draw(st.integers(12, 20)) for origin in ("real", "gan", "diff", "u1", "u2", "u3")
+    }
+    names = [f"{origin}/{i:02d}.png" for origin, n in counts.items() for i in range(n)]
+    groups = draw(st.lists(st.integers(0, 40), min_size=len(names), max_size=len(names)))
+    clusters = draw(st.lists(st.integers(0, 400), min_size=len(names), max_size=len(names)))
+    return Made(
+        counts,
+        # About half of the images have a group to themselves.
+        {n: f"g{g}" if g < 15 else n for n, g in zip(names, groups, strict=True)},
+        # And most a hash to themselves: cluster 0 stands for none.
+        {n: c if 0 < c < 10 else 0 for n, c in zip(names, clusters, strict=True)},
+    )
+
+
+@pytest.fixture(scope="module")
+def split_made(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Dataset | None]:
+    """Splits a :class:`Made` folder without decoding; ``None`` where it is too tangled for it."""
+    root = tmp_path_factory.mktemp("made")
+
+    def split(made: Made, options: SplitOptions) -> Dataset | None:
+        for origin in made.counts:
+            (root / origin).mkdir(exist_ok=True)
+        wanted = {root / name for name in made.group}
+        for path in wanted - set(root.rglob("*.png")):
+            path.touch()
+        for path in set(root.rglob("*.png")) - wanted:
+            path.unlink()
+
+        def fingerprints(paths: list[Path], **_: object) -> list[Fingerprint]:
+            found = []
+            for i, path in enumerate(paths):
+                cluster = made.cluster[path.relative_to(root).as_posix()]
+                rng = np.random.default_rng(i)
+                code = _CODES[cluster].copy() if cluster else rng.integers(0, 256, 8, np.uint8)
+                if cluster:
+                    code[rng.integers(8)] ^= np.uint8(1 << rng.integers(8))
+                found.append(
+                    Fingerprint(path, i.to_bytes(2, "big"), code.tobytes(), "PNG", "RGB", (8, 8))
+                )
+            return found
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(split_module, "fingerprint_images", fingerprints)
+            try:
+                return split_folder(root, options)
+            except DataError as error:
+                assert "image of" in str(error)
+                return None
+
+    return split
+
+
+OPTIONS = SplitOptions(unknown=("u1", "u2", "u3"))
+
+
+def _names(dataset: Dataset, part: str) -> list[str]:
+    return [f"{s.path.parent.name}/{s.path.name}" for s in dataset.part(part)]
+
+
+@settings(max_examples=30)
+@given(made=made_folders(), seed=st.integers(0, 5), share=st.booleans())
+def test_no_image_group_or_near_duplicate_is_on_two_sides(
+    split_made: Callable[..., Dataset | None], made: Made, seed: int, share: bool
+) -> None:
+    options = replace(OPTIONS, groups=made.group, seed=seed, share_unknown=share)
+    dataset = split_made(made, options)
+    event("split" if dataset else "too tangled")
+    if dataset is None:
+        return
+    placed = [(n, part) for part in PARTS for n in _names(dataset, part)]
+    assert len({n for n, _ in placed}) == len(placed)
+    for belonging in (made.group, made.cluster):
+        sides: dict[object, set[str]] = {}
+        for name, part in placed:
+            if belonging[name]:
+                sides.setdefault(belonging[name], set()).add(SIDES[part])
+        assert all(len(s) == 1 for s in sides.values())
+    # Every known image is in; images of unknown origins are left out only with a note.
+    assert sum(n.split("/")[0] in dataset.known for n, _ in placed) == sum(
+        made.counts[o] for o in dataset.known
+    )
+    left_out = sum(made.counts.values()) - len(placed)
+    assert (f"{left_out} images" in " ".join(dataset.notes)) == (left_out > 0)
+
+
+@settings(max_examples=30)
+@given(made=made_folders(), seed=st.integers(0, 5), share=st.booleans())
+def test_known_and_unknown_origins_keep_to_their_parts(
+    split_made: Callable[..., Dataset | None], made: Made, seed: int, share: bool
+) -> None:
+    options = replace(OPTIONS, groups=made.group, seed=seed, share_unknown=share)
+    dataset = split_made(made, options)
+    if dataset is None:
+        return
+    assert dataset.known == ("real", "diff", "gan")
+    for part in ("train", "val", "test"):
+        assert {s.origin for s in dataset.part(part)} == set(dataset.known)
+    val, test = unknown_roles(options)
+    assert {s.origin for s in dataset.val_unknown} <= set(val)
+    assert {s.origin for s in dataset.test_unknown} <= set(test)
+    if share:
+        assert set(val) == set(test) == {"u1", "u2", "u3"}
+    else:
+        assert not set(val) & set(test)
+        assert set(val) | set(test) == {"u1", "u2", "u3"}
+        assert len(val) == 1
+
+
+@settings(max_examples=30)
+@given(made=made_folders(), seed=st.integers(0, 5))
+def test_the_same_seed_gives_the_same_split(
+    split_made: Callable[..., Dataset | None], made: Made, seed: int
+) -> None:
+    options = replace(OPTIONS, groups=made.group, seed=seed)
+    assert split_made(made, options) == split_made(made, options)
+
+
+@pytest.fixture
+def plain() -> Made:
+    """100 images of each origin, none tied to another."""
+    counts = dict.fromkeys(("real", "gan", "u1", "u2", "u3"), 100)
+    names = [f"{o}/{i:02d}.png" for o, n in counts.items() for i in range(n)]
+    return Made(counts, {n: n for n in names}, dict.fromkeys(names, 0))
+
+
+def test_another_seed_gives_another_split(
+    split_made: Callable[..., Dataset | None], plain: Made
+) -> None:
+    first, second = (split_made(plain, replace(OPTIONS, seed=s)) for s in (0, 1))
+    assert first is not None
+    assert second is not None
+    assert set(first.train) != set(second.train)
+
+
+def test_free_images_are_parted_by_the_fractions(
+    split_made: Callable[..., Dataset | None], plain: Made
+) -> None:
+    dataset = split_made(plain, replace(OPTIONS, fractions=(0.5, 0.2, 0.3)))
+    assert dataset is not None
+    for part, share in (("train", 50), ("val", 20), ("test", 30)):
+        assert Counter(s.origin for s in dataset.part(part)) == {"real": share, "gan": share}
+    assert Counter(s.origin for s in dataset.test_unknown + dataset.val_unknown) == {
+        "u1": 100,
+        "u2": 100,
+        "u3": 100,
+    }
+    assert dataset.notes == ()
+
+
+def test_shared_unknown_origins_are_halved(
+    split_made: Callable[..., Dataset | None], plain: Made
+) -> None:
+    dataset = split_made(plain, replace(OPTIONS, share_unknown=True))
+    assert dataset is not None
+    halves = {"u1": 50, "u2": 50, "u3": 50}
+    assert Counter(s.origin for s in dataset.val_unknown) == halves
+    assert Counter(s.origin for s in dataset.test_unknown) == halves
+
+
+def test_unknown_val_names_validation_s_generators(
+    split_made: Callable[..., Dataset | None], plain: Made
+) -> None:
+    dataset = split_made(plain, replace(OPTIONS, unknown_val=("u2", "u3")))
+    assert dataset is not None
+    assert {s.origin for s in dataset.val_unknown} == {"u2", "u3"}
+    assert {s.origin for s in dataset.test_unknown} == {"u1"}
+
+
+def test_a_lone_unknown_generator_is_for_test() -> None:
+    assert unknown_roles(SplitOptions(unknown=("u1",))) == ((), ("u1",))
+
+
+def test_near_duplicate_files_are_kept_together(
+    image_folder: Callable[..., Path],
+) -> None:
+    folder = image_folder({"real": 12, "gan": 12})
+    # Each photograph again as a JPEG in the other origin's folder, with no group to tell it.
+    for i in range(12):
+        Image.open(folder / "real" / f"{i:03d}.png").save(
+            folder / "gan" / f"copy{i:03d}.jpg", quality=95
+        )
+    dataset = split_folder(folder, SplitOptions())
+    side = {s.path.name: part for part in PARTS for s in dataset.part(part) if "real" in s.origin}
+    copies = {
+        s.path.stem: part for part in PARTS for s in dataset.part(part) if "copy" in s.path.stem
+    }
+    assert copies == {f"copy{name.removesuffix('.png')}": part for name, part in side.items()}
+    apart = split_folder(folder, SplitOptions(near_distance=-1))
+    assert apart != dataset
+
+
+def test_unreadable_files_are_left_out_with_a_note(image_folder: Callable[..., Path]) -> None:
+    folder = image_folder({"real": 5, "gan": 5})
+    (folder / "real" / "bad.png").write_text("no image")
+    dataset = split_folder(folder, SplitOptions())
+    assert not any(s.path.name == "bad.png" for part in PARTS for s in dataset.part(part))
+    assert len(dataset.notes) == 1
+    assert "1 unreadable files left out" in dataset.notes[0]
+    assert "bad.png" in dataset.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (SplitOptions(unknown=("ganz",)), "has no origin ganz; it has diff, gan, real"),
+        (SplitOptions(unknown=("gan",), unknown_val=("real",)), "real: .* but not in unknown"),
+        (SplitOptions(fractions=(0.5, 0.2, 0.2)), "must be positive and sum to 1"),
+        (SplitOptions(fractions=(0.8, 0.2, 0.0)), "must be positive and sum to 1"),
+        (SplitOptions(unknown=("gan", "diff")), "at least two different known origins"),
+        (SplitOptions(groups={"real/000.png": "a"}), r"no line for diff/000\.png"),
+        (SplitOptions(), "no test image of diff"),
+    ],
+)
+def test_what_can_not_be_split_is_told(
+    image_folder: Callable[..., Path], options: SplitOptions, message: str
+) -> None:
+    folder = image_folder({"real": 5, "gan": 5, "diff": 2})
+    with pytest.raises(DataError, match=message):
+        split_folder(folder, options)
+
+
+def test_origins_are_the_sub_folders_with_images(image_folder: Callable[..., Path]) -> None:
+    folder = image_folder({"real": 3, "gan": 1})
+    (folder / "empty").mkdir()
+    (folder / ".hidden").mkdir()
+    (folder / ".hidden" / "a.png").touch()
+    (folder / "real" / ".thumb.png").touch()
+    (folder / "real" / "notes.txt").touch()
+    (folder / "real" / "deeper").mkdir()
+    (folder / "real" / "deeper" / "10.JPG").touch()
+    (folder / "real" / "deeper" / "9.webp").touch()
+    origins = list_origins(folder)
+    assert list(origins) == ["gan", "real"]
+    assert [p.relative_to(folder / "real").as_posix() for p in origins["real"]] == [
+        *("000.png", "001.png", "002.png", "deeper/9.webp", "deeper/10.JPG")
+    ]
+
+
+def test_a_folder_without_origins_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has no sub-folder with images"):
+        list_origins(tmp_path)
+    with pytest.raises(DataError, match="is not a folder"):
+        list_origins(tmp_path / "none")

@@ -1,0 +1,74 @@
+"""Joined encoders give what their members give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from whichgen.data.dataset import Sample
+from whichgen.encoders.combinations import join
+from whichgen.encoders.loading import load_encoder
+from whichgen.errors import EncoderError
+from whichgen.features.extraction import extract
+from whichgen.features.store import FeatureStore
+
+
+def test_blocks_are_the_members_blocks_to_the_bit(
+    tiny_clip: Path, noise: Callable[..., Image.Image]
+) -> None:
+    joined = load_encoder(f"{tiny_clip}+traces", device="cpu")
+    members = [load_encoder(name, device="cpu") for name in (str(tiny_clip), "traces")]
+    images = [noise(seed) for seed in range(3)]
+    found = joined.encode(np.stack([joined.preprocess(image) for image in images]))
+    expected = [
+        block
+        for member in members
+        for block in member.encode(np.stack([member.preprocess(image) for image in images]))
+    ]
+    assert joined.name == f"{tiny_clip}+traces"
+    assert joined.block_dims == tuple(block.shape[1] for block in expected)
+    for a, b in zip(found, expected, strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_views_stay_apart_by_member(tiny_clip: Path) -> None:
+    joined = load_encoder(f"{tiny_clip}+traces", device="cpu")
+    assert joined.votes == (((0, 1, 2),), tuple((b,) for b in range(3, 11)))
+    assert load_encoder(str(tiny_clip), device="cpu").votes == (((0, 1, 2),),)
+
+
+def test_rows_of_the_store_are_those_of_the_members(
+    tiny_clip: Path, noise: Callable[..., Image.Image], tmp_path: Path
+) -> None:
+    samples = []
+    for seed in range(3):
+        noise(seed).save(tmp_path / f"{seed}.png")
+        samples.append(Sample(tmp_path / f"{seed}.png", "real"))
+    tables = {
+        name: extract(samples, encoder, FeatureStore(tmp_path / "store", encoder))
+        for name in (str(tiny_clip), "traces", f"{tiny_clip}+traces")
+        for encoder in (load_encoder(name, device="cpu"),)
+    }
+    joined = tables[f"{tiny_clip}+traces"]
+    assert np.array_equal(joined.block(2), tables[str(tiny_clip)].block(2))
+    assert np.array_equal(joined.block(10), tables["traces"].block(7))
+    both = joined.blocks((2, 10))
+    assert np.array_equal(both, np.hstack([joined.block(2), joined.block(10)]))
+
+
+def test_the_key_is_of_all_members(counting: Callable[..., object]) -> None:
+    def key(*weights: str) -> str:
+        return join([counting(weights=w * 32).encoder for w in weights]).key  # type: ignore[attr-defined]
+
+    assert key("a", "b") == key("a", "b")
+    assert len({key("a", "b"), key("b", "a"), key("a", "c"), key("a")}) == 4
+
+
+@pytest.mark.parametrize("name", ["traces+", "+traces", "traces+traces"])
+def test_wrong_names_are_told(name: str) -> None:
+    with pytest.raises(EncoderError, match="name different encoders"):
+        load_encoder(name)

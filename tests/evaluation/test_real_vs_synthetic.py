@@ -1,0 +1,51 @@
+"""Real against synthetic, against scikit-learn and by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from whichgen.evaluation.real_vs_synthetic import synthetic_detection, synthetic_scores
+
+ORIGINS = ("gan", "real", "vae")
+
+
+def answers(n: int, seed: int, origins: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng.dirichlet((1, 1, 1), n), np.array(origins)[np.arange(n) % len(origins)]
+
+
+def test_figures_are_scikit_learn_s_on_one_minus_the_probability_of_real() -> None:
+    known, unknown = answers(90, 0, ORIGINS), answers(40, 1, ("flow", "ddpm"))
+    found = {r.name: r for r in synthetic_detection(known, unknown, ORIGINS)}
+    assert list(found) == ["known generators", "unknown generators", "all"]
+    is_real = known[1] == "real"
+    sets = {
+        "known generators": known[0][~is_real],
+        "unknown generators": unknown[0],
+        "all": np.concatenate([known[0][~is_real], unknown[0]]),
+    }
+    for name, synthetic in sets.items():
+        scores = 1 - np.concatenate([known[0][is_real], synthetic])[:, 1]
+        truth = np.repeat([0, 1], [is_real.sum(), len(synthetic)])
+        assert found[name].images == len(synthetic)
+        assert found[name].auroc == pytest.approx(roc_auc_score(truth, scores))
+        expected = average_precision_score(truth, scores)
+        assert found[name].average_precision == pytest.approx(expected)
+
+
+def test_images_that_are_next_to_certainly_real_or_synthetic_keep_their_order() -> None:
+    real = np.array([1e-290, 1e-200, 1e-30, 0.5, 1 - 1e-12, 1.0])
+    rows = np.column_stack([1 - real, real, np.zeros(6)])
+    rows[4, 0] = 1e-12
+    assert (np.diff(synthetic_scores(rows, ORIGINS)) < 0).all()
+    assert np.isfinite(synthetic_scores(rows, ORIGINS)).all()
+
+
+def test_without_real_or_without_unknown_images_those_figures_are_not_there() -> None:
+    known, none = answers(30, 0, ORIGINS), (np.empty((0, 3)), np.empty(0, dtype=str))
+    found = synthetic_detection(known, none, ORIGINS)
+    assert [r.name for r in found] == ["known generators", "all"]
+    assert found[0].auroc == found[1].auroc
+    assert synthetic_detection(answers(30, 0, ("gan", "x", "vae")), none, ("gan", "x", "vae")) == ()

@@ -1,0 +1,113 @@
+"""Runs compared from the predictions they left."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from whichgen.errors import DataError
+from whichgen.evaluation.bootstrap import compare
+from whichgen.evaluation.evaluate import Answers
+from whichgen.experiments.comparison import compare_runs, read_predictions
+
+ORIGINS = ["gan", "real"]
+
+
+def write(folder: Path, seed: int, *, origins: list[str] = ORIGINS, **changes: Any) -> Path:
+    """A run's predictions, in an order of their own; ``changes`` go into every row."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i in range(60):
+        origin = ("gan", "real", "flow")[i % 3]
+        p = dict(zip(origins, rng.dirichlet((1, 1)).tolist(), strict=True))
+        row = {"path": f"/{i:02d}.png", "origin": origin, "group": f"g{i // 6}", "answer": "x"}
+        rows.append({**row, "score": rng.normal(), **{f"p({o})": v for o, v in p.items()}})
+    folder.mkdir()
+    with (folder / "predictions.csv").open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]))
+        writer.writeheader()
+        for i in rng.permutation(60):
+            writer.writerow({**rows[i], **changes})
+    (folder / "results.json").write_text(json.dumps({"provenance": {"seed": seed}}))
+    return folder
+
+
+def test_images_are_matched_by_path_and_columns_by_origin(tmp_path: Path) -> None:
+    first = read_predictions(write(tmp_path / "a", 0))
+    second = read_predictions(write(tmp_path / "b", 1, origins=ORIGINS[::-1]))
+    assert second.origins == ("real", "gan")
+    for predictions in (first, second):
+        assert [len(a) for a in predictions.answers] == [40, 20]
+        assert predictions.paths[0].tolist() == sorted(predictions.paths[0].tolist())
+    turned = tuple(Answers(a.probabilities[:, ::-1], a.origins, a.scores) for a in second.answers)
+    assert first.groups is not None
+    expected = compare(
+        first.answers,
+        (turned[0], turned[1]),
+        ORIGINS,
+        groups_known=first.groups[0],
+        groups_unknown=first.groups[1],
+        resamples=50,
+        seed=3,
+    )
+    assert compare_runs(first, second, resamples=50, seed=3) == expected
+    same = compare_runs(first, first, resamples=50)
+    assert {c.difference for c in same.values()} == {0.0}
+
+
+def test_images_without_a_group_are_drawn_one_by_one(tmp_path: Path) -> None:
+    assert read_predictions(write(tmp_path / "a", 0, group="")).groups is None
+
+
+def test_groups_of_one_run_hold_for_the_other_and_must_not_differ(tmp_path: Path) -> None:
+    first = read_predictions(write(tmp_path / "a", 0))
+    ungrouped = read_predictions(write(tmp_path / "b", 1, group=""))
+    other = read_predictions(write(tmp_path / "c", 1, group="all of it"))
+    grouped = replace(ungrouped, groups=first.groups)
+    assert compare_runs(first, ungrouped, resamples=50) == compare_runs(
+        first, grouped, resamples=50
+    )
+    assert compare_runs(ungrouped, first, resamples=50) == compare_runs(
+        grouped, first, resamples=50
+    )
+    with pytest.raises(DataError, match="group the same images in different ways"):
+        compare_runs(first, other)
+
+
+def test_runs_on_other_images_or_of_other_origins_are_not_compared(tmp_path: Path) -> None:
+    first = read_predictions(write(tmp_path / "a", 0))
+    other = write(tmp_path / "b", 1)
+    text = (other / "predictions.csv").read_text()
+    (other / "predictions.csv").write_text(text.replace("/03.png", "/99.png"))
+    with pytest.raises(DataError, match="not tested on the same known images: 39 of 40 and 40"):
+        compare_runs(first, read_predictions(other))
+    (other / "predictions.csv").write_text(text.replace("p(gan)", "p(vae)"))
+    with pytest.raises(DataError, match="not tested on the same known images"):
+        compare_runs(first, read_predictions(other))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "predictions.csv is not there. Give the folder of a run"),
+        ("path,origin,score,p(gan)\na,gan,x,1\n", "are damaged"),
+        ("path,score\na,1\n", "are damaged"),
+        ("", "are of no known image"),
+        ("path,origin,score,p(gan)\na,flow,1,1\n", "are of no known image"),
+    ],
+)
+def test_missing_and_damaged_predictions_are_told(
+    tmp_path: Path, content: str | None, said: str
+) -> None:
+    run = write(tmp_path / "a", 0)
+    (run / "predictions.csv").unlink()
+    if content is not None:
+        (run / "predictions.csv").write_text(content)
+    with pytest.raises(DataError, match=said):
+        read_predictions(run)

@@ -1,0 +1,65 @@
+"""The few-shot curve against enrolling by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from whichgen.errors import DataError
+from whichgen.experiments.few_shot import LEFT, few_shots
+from whichgen.inference.enroll import enroll
+from whichgen.report.fewshot import fewshot_rows
+
+Make = Callable[..., Any]
+
+HELD_OUT: dict[str, Any] = {"unknown": ("ddpm", "flow"), "unknown_val": ("ddpm",)}
+
+
+def test_each_point_is_the_model_enrolled_from_that_draw_on_the_images_left(world: Make) -> None:
+    w = world(**HELD_OUT)
+    model, parts = w.fit().model, w.parts()
+    points = list(few_shots(model, parts, shots=(1, 4, 40), seeds=(0, 1)))
+    assert [(p.generator, p.shots, p.seed) for p in points] == [
+        (g, n, s) for g in ("ddpm", "flow") for n in (1, 4) for s in (0, 1)
+    ]
+    (point,) = (p for p in points if (p.generator, p.shots, p.seed) == ("flow", 4, 1))
+    own = parts.tables["test_unknown"].blocks(model.blocks)
+    order = np.random.default_rng((1, len(own))).permutation(len(own))
+    new = enroll(model, "flow", own[order[:4]]).model
+    known = parts.tables["test"]
+    answers, scores = new.answer(known.blocks(model.blocks))
+    named = np.array(new.origins)[answers.argmax(axis=1)]
+    assert point.old_after == (named == known.origins).mean()
+    assert point.old_before == w.fit().evaluation.closed.accuracy
+    found, own_scores = new.answer(own[order[4:]])
+    assert point.tested == len(found) == len(own) - 4 >= LEFT
+    hit = np.array(new.origins)[found.argmax(axis=1)] == "flow"
+    assert point.recall == hit.mean()
+    assert point.accepted == (hit & (own_scores >= new.threshold)).mean()
+    others = new.answer(parts.tables["val_unknown"].blocks(model.blocks))[1]
+    truth = np.repeat([1, 0], [len(scores) + len(own_scores), len(others)])
+    assert point.auroc == pytest.approx(
+        roc_auc_score(truth, np.concatenate([scores, own_scores, others]))
+    )
+
+
+def test_rows_are_means_over_generators_and_draws_with_the_worst_change(world: Make) -> None:
+    w = world(**HELD_OUT)
+    points = list(few_shots(w.fit().model, w.parts(), shots=(2,), seeds=(0, 1, 2)))
+    (row,) = fewshot_rows(points)
+    assert (row["images"], row["generators"], row["fits"]) == (2, 2, 6)
+    changes = [100 * (p.old_after - p.old_before) for p in points]
+    assert row["worst"] == f"{min(changes):+.2f}"
+    assert row["old accuracy, change"] == f"{sum(changes) / 6:+.2f}"
+    recalls = [100 * p.recall for p in points]
+    assert row["recognized"] == f"{np.mean(recalls):.1f} ± {np.std(recalls, ddof=1):.1f}"
+
+
+def test_without_an_unknown_generator_of_enough_images_it_is_told(world: Make) -> None:
+    w = world(**HELD_OUT)
+    with pytest.raises(DataError, match="no unknown generator has the images to enrol 30"):
+        list(few_shots(w.fit().model, w.parts(), shots=(30,)))

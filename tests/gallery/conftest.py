@@ -1,0 +1,71 @@
+"""Images on a disk, their features in a store, and the model they are compared by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.conftest import BLOCK, ORIGINS
+from whichgen.data.folders import every_sample
+from whichgen.encoders.base import Encoder
+from whichgen.features.store import FeatureStore, feature_key
+from whichgen.gallery.entries import Images, gather
+from whichgen.inference.nearest import Comparison
+from whichgen.models.saved_model import Exemplars, OriginModel
+
+RECORD: dict[str, Any] = {"config": {"model": "a model"}}
+
+
+@pytest.fixture(scope="session")
+def known(
+    models: dict[str, OriginModel], encoder: Encoder, images: list[Image.Image]
+) -> OriginModel:
+    """The linear model, with exemplars."""
+    features = encoder.encode(np.stack([encoder.preprocess(image) for image in images]))[BLOCK]
+    kept = Exemplars(features, np.repeat(np.arange(3), 8), np.arange(24) % 2 == 1)
+    return replace(models["linear"], exemplars=kept)
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory, noise: Callable[..., Image.Image]) -> Path:
+    """A folder of 20 images of each of three origins, and two of none."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for tint, origin in enumerate(ORIGINS):
+        (folder / origin).mkdir()
+        for i in range(20):
+            noise(5000 + 100 * tint + i, tint=tint).save(folder / origin / f"{i:02d}.png")
+    for i in range(2):
+        noise(9000 + i).save(folder / f"stray{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory, encoder: Encoder) -> FeatureStore:
+    """Where their features are kept."""
+    return FeatureStore(tmp_path_factory.mktemp("store"), encoder)
+
+
+@pytest.fixture(scope="session")
+def gathered(known: OriginModel, pictures: Path, encoder: Encoder, store: FeatureStore) -> Images:
+    """All 62 images."""
+    return gather(every_sample(str(pictures)), Comparison(known), encoder, store)
+
+
+def features_of(images: Images) -> np.ndarray:
+    """What the model's head reads of all images: float32 array (n, d)."""
+    keys = [feature_key(digest) for digest in images.digests(np.arange(len(images)))]
+    return images.store.read(keys, BLOCK)
+
+
+def unit(seed: int, n: int, d: int) -> np.ndarray:
+    """Seeded unit vectors, float32 (n, d); some are there twice."""
+    rng = np.random.default_rng(seed)
+    points = rng.standard_normal((n, d)).astype(np.float32)
+    points[rng.integers(0, n, n // 4)] = points[0]
+    return points / np.linalg.norm(points, axis=1, keepdims=True)

@@ -1,0 +1,104 @@
+"""One origin more, against the objective written out."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from whichgen.errors import FitError
+from whichgen.heads.extension import SHRINKAGE, C, extend, lowered
+from whichgen.heads.fusion import Fusion
+from whichgen.heads.linear import LinearHead
+from whichgen.heads.methods import FAMILIES, family_of
+
+
+def images(seed: int = 0, n: int = 48, new: int = 6, d: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    """Three old origins and, last, a few images of a new one."""
+    rng = np.random.default_rng(seed)
+    labels = np.concatenate([np.arange(n) % 3, np.full(new, 3)])
+    centers = np.random.default_rng(9).normal(0, 2, (4, d))
+    return rng.normal(centers[labels]).astype(np.float32), labels
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILIES if name != "experts"])
+def test_old_origins_keep_their_order_and_the_new_one_is_found(name: str) -> None:
+    x, y = images()
+    old = family_of(name).fit(x[y < 3], y[y < 3], 3, 5.0)
+    head = extend(old, x, y, 3)
+    queries, truth = images(seed=1, n=300, new=100)
+    found = head.logits(queries)
+    assert found.shape == (400, 4)
+    assert (found.argmax(axis=1) == truth).mean() > 0.85
+    assert (found[truth == 3].argmax(axis=1) == 3).mean() > 0.7
+    if name != "knn":
+        order = old.logits(queries).argsort(axis=1)
+        assert np.array_equal(found[:, :3].argsort(axis=1), order)
+
+
+def test_the_new_row_is_the_optimum_of_cross_entropy_with_the_old_rows_held() -> None:
+    x, y = images()
+    old = family_of("linear").fit(x[y < 3], y[y < 3], 3, 1.0)
+    head = extend(old, x, y, 3)
+    assert isinstance(head, LinearHead) and isinstance(old, LinearHead)
+    assert np.array_equal(head.weights[:3], old.weights)
+    assert np.array_equal(head.bias[:3], old.bias)
+    weight = np.where(y == 3, (y < 3).sum() / 3 / (y == 3).sum(), 1.0)
+    within = np.zeros((5, 5))
+    for origin in range(3):
+        rows = x[y == origin].astype(np.float64)
+        within += (rows - rows.mean(axis=0)).T @ (rows - rows.mean(axis=0))
+    metric = (1 - SHRINKAGE) * within * 5 / np.trace(within) + SHRINKAGE * np.eye(5)
+
+    def objective(row: np.ndarray) -> float:
+        logits = np.column_stack([old.logits(x), x @ row[:-1] + row[-1]])
+        p = softmax(logits, axis=1)[np.arange(len(y)), y]
+        return float(-C * weight @ np.log(p) + row[:-1] @ metric @ row[:-1] / 2)
+
+    best = np.append(head.weights[3], head.bias[3])
+    at_best = objective(best)
+    rng = np.random.default_rng(0)
+    for size in (1e-3, 1e-2, 0.1, 1.0):
+        for _ in range(20):
+            assert objective(best + size * rng.normal(size=6)) > at_best - 1e-6 * abs(at_best)
+
+
+def test_a_fusion_is_extended_view_by_view() -> None:
+    x, y = images(d=5)
+    old = Fusion(widths=(2, 3)).fit(x[y < 3], y[y < 3], 3, 1.0)
+    head = extend(old, x, y, 3)
+    for view, wider, columns in zip(old.views, head.views, (x[:, :2], x[:, 2:]), strict=True):
+        expected = extend(view.probe, view.standardize(columns), y, 3)
+        assert isinstance(expected, LinearHead)
+        assert np.array_equal(wider.probe.weights, expected.weights)
+        assert np.array_equal(wider.mean, view.mean)
+    restored = Fusion().restore(head.tensors(), 4, 1.0)
+    assert np.array_equal(restored.logits(x), head.logits(x))
+
+
+@pytest.mark.parametrize("name", ["linear", "fusion"])
+def test_lowering_takes_images_from_the_new_origin_and_gives_it_none(name: str) -> None:
+    x, y = images()
+    head = extend(family_of(name).fit(x[y < 3], y[y < 3], 3, 1.0), x, y, 3)
+    queries, _ = images(seed=2, n=300, new=100)
+    taken = [lowered(head, by).logits(queries).argmax(axis=1) == 3 for by in (0, 1, 5, 1000)]
+    assert np.array_equal(taken[0], head.logits(queries).argmax(axis=1) == 3)
+    assert not any((less & ~more).any() for more, less in pairwise(taken))
+    assert taken[0].any() and not taken[-1].any()
+
+
+def test_k_nn_has_no_bias_to_lower() -> None:
+    x, y = images()
+    head = extend(family_of("knn").fit(x[y < 3], y[y < 3], 3, 5.0), x, y, 3)
+    assert lowered(head, 3.0) is head
+
+
+def test_what_can_not_be_extended_is_told() -> None:
+    x, y = images()
+    old = family_of("linear").fit(x[y < 3], y[y < 3], 3, 1.0)
+    with pytest.raises(FitError, match="at least one training image"):
+        extend(old, x[y < 3], y[y < 3], 3)
+    with pytest.raises(FitError, match="a object can't be extended"):
+        extend(object(), x, y, 3)  # type: ignore[arg-type]

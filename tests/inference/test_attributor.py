@@ -1,0 +1,352 @@
+"""Answers for new images."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import save_tiny_clip
+from whichgen.encoders.base import Encoder
+from whichgen.errors import EncoderError, FitError, ModelFileError
+from whichgen.inference.attributor import Attribution, Attributor
+from whichgen.models.saved_model import OriginModel, load_model, save_model
+from whichgen.openset.hierarchy import Levels
+
+
+@pytest.fixture
+def attributor(model: OriginModel, encoder: Encoder) -> Attributor:
+    """Each family's model with its encoder."""
+    return Attributor(model, encoder)
+
+
+def png(image: Image.Image) -> bytes:
+    """An image as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def probabilities(answers: Iterable[Attribution]) -> np.ndarray:
+    """Rows of probabilities."""
+    return np.array([list(answer.probabilities.values()) for answer in answers])
+
+
+def test_a_saved_model_answers_bit_by_bit_as_before(
+    model: OriginModel,
+    attributor: Attributor,
+    images: list[Image.Image],
+    tmp_path: Path,
+) -> None:
+    save_model(model, tmp_path)
+    assert Attributor.load(tmp_path, device="cpu").attribute(images) == attributor.attribute(images)
+
+
+def test_an_answer_follows_from_encoder_head_and_threshold(
+    model: OriginModel, attributor: Attributor, encoder: Encoder, images: list[Image.Image]
+) -> None:
+    pixels = np.stack([encoder.preprocess(image) for image in images])
+    expected = model.head.predict_proba(encoder.encode(pixels)[model.blocks[0]])
+    answers = attributor.attribute(images)
+    np.testing.assert_allclose(probabilities(answers), expected, atol=1e-6)
+    assert {answer.origin for answer in answers} > {"unknown"}
+    for answer in answers:
+        values = list(answer.probabilities.values())
+        assert tuple(answer.probabilities) == model.origins
+        assert sum(values) == pytest.approx(1, abs=1e-9)
+        assert answer.score == max(values)
+        assert answer.threshold == model.threshold
+        assert answer.error == ""
+        assert (answer.origin == "unknown") == (answer.score < model.threshold)
+        if answer.origin != "unknown":
+            assert answer.probabilities[answer.origin] == answer.score
+
+
+def test_a_score_on_the_threshold_is_known_and_one_below_it_is_not(
+    model: OriginModel, encoder: Encoder, images: list[Image.Image]
+) -> None:
+    score = Attributor(model, encoder).attribute(images[:1])[0].score
+    assert score is not None
+    for threshold, unknown in ((score, False), (float(np.nextafter(score, 2)), True)):
+        (answer,) = Attributor(replace(model, threshold=threshold), encoder).attribute(images[:1])
+        assert (answer.origin == "unknown") == unknown
+
+
+def test_path_bytes_image_and_array_of_the_same_pixels_get_the_same_answer(
+    attributor: Attributor, images: list[Image.Image], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(png(images[0]))
+    with Image.open(path) as opened:
+        given = [path, str(path), png(images[0]), images[0], np.asarray(images[0]), opened]
+        answers = attributor.attribute(given)
+    assert [a.image for a in answers] == [
+        *(str(path), str(path)),
+        *("image 3", "image 4", "image 5", "image 6"),
+    ]
+    assert len({(a.origin, a.score, *a.probabilities.values()) for a in answers}) == 1
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "L", "P", "I;16", "RGBA", "1"])
+def test_every_mode_of_pillow_is_answered_as_its_file_is(
+    attributor: Attributor, images: list[Image.Image], tmp_path: Path, mode: str
+) -> None:
+    path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
+    if mode == "I;16":
+        gray = np.asarray(images[0].convert("L")).astype(np.uint16) * 257
+        Image.fromarray(gray).save(path)
+    else:
+        images[0].convert(mode).save(path)
+    with Image.open(path) as opened:
+        by_path, by_image = attributor.attribute([path, opened])
+    assert not by_path.error
+    assert by_path.probabilities == by_image.probabilities
+
+
+def test_a_rotated_photograph_and_an_animation_are_answered_as_a_viewer_shows_them(
+    attributor: Attributor, images: list[Image.Image], tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = images[0].transpose(Image.Transpose.ROTATE_90)
+    turned.save(tmp_path / "turned.png", exif=exif)
+    frames = [image.convert("RGB") for image in images[:3]]
+    frames[0].save(tmp_path / "moving.png", save_all=True, append_images=frames[1:])
+    with Image.open(tmp_path / "turned.png") as opened:
+        answers = attributor.attribute(
+            [images[0], tmp_path / "turned.png", opened, tmp_path / "moving.png"]
+        )
+    assert all(not a.error for a in answers)
+    assert len({tuple(a.probabilities.values()) for a in answers}) == 1
+
+
+def test_unreadable_images_have_an_error_and_the_others_their_answers_in_order(
+    attributor: Attributor, images: list[Image.Image], tmp_path: Path
+) -> None:
+    text = tmp_path / "text.png"
+    text.write_text("no image")
+    cut = png(images[1])[:-300]
+    cut_file = tmp_path / "cut.jpg"
+    images[1].save(cut_file, quality=95)
+    cut_file.write_bytes(cut_file.read_bytes()[:-300])
+    bad: dict[int, tuple[Any, str]] = {
+        0: (tmp_path / "gone.png", "no such file"),
+        2: (text, "not an image"),
+        3: (cut, "image 4: damaged or truncated"),
+        5: (Image.open(cut_file), "image 6: damaged or truncated"),
+        6: (b"", "image 7: "),
+        8: (np.zeros((4, 4, 3)), r"image 9: an array must be uint8"),
+        9: (np.zeros((4, 4, 2), np.uint8), "image 10: an array must be uint8"),
+        10: (np.zeros((0, 4, 3), np.uint8), "image 11: an array of no pixels"),
+        11: (None, "image 12: NoneType is not a path, bytes, a Pillow image or an array"),
+        13: (tmp_path, "can't be read"),
+    }
+    good = iter(images)
+    given = [bad[i][0] if i in bad else next(good) for i in range(15)]
+    answers = attributor.attribute(given, batch_size=4)
+    assert len(answers) == 15
+    expected = iter(attributor.attribute(images[: 15 - len(bad)]))
+    for i, answer in enumerate(answers):
+        if i in bad:
+            assert bad[i][1] in answer.error
+            assert answer.origin is answer.score is None
+            assert answer.probabilities == {}
+        else:
+            alone = next(expected)
+            assert answer.origin == alone.origin
+            np.testing.assert_allclose(probabilities([answer]), probabilities([alone]), atol=1e-6)
+
+
+def test_no_image_has_no_answer(attributor: Attributor) -> None:
+    assert attributor.attribute([]) == []
+    (answer,) = attributor.attribute([b"nothing"])
+    assert answer.error
+
+
+def test_one_image_alone_is_a_list_of_one(
+    attributor: Attributor, images: list[Image.Image], tmp_path: Path
+) -> None:
+    file = tmp_path / "one.png"
+    images[0].save(file)
+    (expected,) = attributor.attribute([file])
+    for alone in (file, str(file)):
+        assert attributor.attribute(alone) == [expected]
+    (answer,) = attributor.attribute(images[0])
+    assert answer.probabilities == expected.probabilities
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 64])
+def test_the_batch_does_not_change_an_answer(
+    attributor: Attributor, images: list[Image.Image], batch_size: int
+) -> None:
+    at_once = attributor.attribute(images[:5])
+    batched = attributor.attribute(iter(images[:5]), batch_size=batch_size, threads=2)
+    np.testing.assert_allclose(probabilities(batched), probabilities(at_once), atol=1e-6)
+    assert [a.origin for a in batched] == [a.origin for a in at_once]
+
+
+def test_progress_counts_every_image(attributor: Attributor, images: list[Image.Image]) -> None:
+    seen = []
+
+    def progress(items: Iterable[Any], *, description: str, total: int) -> Iterable[Any]:
+        seen.append((description, total))
+        for item in items:
+            seen.append(item[0])
+            yield item
+
+    attributor.attribute([*images[:3], b"no image"], progress=progress, batch_size=3)
+    assert seen == [("Attributing", 4), "image 1", "image 2", "image 3", "image 4"]
+
+
+def test_features_that_are_not_finite_are_an_error(
+    models: dict[str, OriginModel], encoder: Encoder, images: list[Image.Image]
+) -> None:
+    def encode(pixels: Any) -> Any:
+        return [block * float("nan") for block in encoder.encode(pixels)]
+
+    broken = replace(encoder, encode=encode)
+    with pytest.raises(EncoderError, match="NaN or infinite"):
+        Attributor(models["linear"], broken).attribute(images[:1])
+
+
+def test_an_encoder_of_other_weights_preprocessing_or_precision_is_refused(
+    models: dict[str, OriginModel], encoder: Encoder, tmp_path: Path
+) -> None:
+    model = models["linear"]
+    for part, other in (
+        ("weights_hash", replace(encoder, weights_hash="0" * 32)),
+        ("preprocessing", replace(encoder, preprocessing={"size": 8})),
+        ("dtype", replace(encoder, dtype="bfloat16")),
+    ):
+        with pytest.raises(ModelFileError, match=rf"fitted on .* with {part} .*fit the model anew"):
+            Attributor(model, other)
+    save_model(model, tmp_path / "model")
+    other_clip = save_tiny_clip(tmp_path / "other", seed=1)
+    with pytest.raises(ModelFileError, match="weights_hash"):
+        Attributor.load(tmp_path / "model", device="cpu", backbone=str(other_clip))
+
+
+def test_an_encoder_that_has_moved_is_given_by_its_new_folder(
+    models: dict[str, OriginModel], tiny_clip: Path, tmp_path: Path, images: list[Image.Image]
+) -> None:
+    model = models["linear"]
+    gone = replace(model, encoder={**model.encoder, "name": str(tmp_path / "gone")})
+    save_model(gone, tmp_path / "model")
+    with pytest.raises(EncoderError, match=r"gone.*--backbone"):
+        Attributor.load(tmp_path / "model", device="cpu")
+    found = Attributor.load(tmp_path / "model", device="cpu", backbone=str(tiny_clip))
+    assert found.attribute(images[:1])[0].origin
+
+
+def test_an_answer_is_json_and_a_flat_row(
+    attributor: Attributor, images: list[Image.Image]
+) -> None:
+    good, bad = attributor.attribute([images[0], b"no image"])
+    assert json.loads(json.dumps(good.as_dict())) == {
+        "image": "image 1",
+        "origin": good.origin,
+        "probabilities": good.probabilities,
+        "score": good.score,
+        "threshold": good.threshold,
+        "at_least": good.at_least,
+        "covered": None,
+        "error": "",
+        "nearest": None,
+    }
+    assert list(good.as_row()) == [
+        *("image", "origin", "score", "threshold", "at_least"),
+        *("p(real)", "p(gan)", "p(vae)", "error"),
+    ]
+    assert good.as_row()["p(gan)"] == good.probabilities["gan"]
+    assert bad.as_row()["error"] == bad.error != ""
+
+
+def test_prediction_sets_hold_the_true_origin_as_often_as_asked(
+    models: dict[str, OriginModel], encoder: Encoder, images: list[Image.Image], tmp_path: Path
+) -> None:
+    """The images that a quantile is made of hold their own origin at least that often."""
+    pixels = np.stack([encoder.preprocess(image) for image in images])
+    features = np.hstack([encoder.encode(pixels)[b] for b in models["linear"].blocks])
+    labels = np.repeat(np.arange(3), 8)
+    probabilities, _ = models["linear"].answer(features)
+    model = replace(models["linear"], calibration=(probabilities, labels))
+    attributor = Attributor(load_model(save_model(model, tmp_path)), encoder)
+    sizes = []
+    for coverage in (0.5, 0.9):
+        answers = attributor.attribute(images, coverage=coverage)
+        sets = [answer.covered or () for answer in answers]
+        held = [model.origins[y] in s for s, y in zip(sets, labels, strict=True)]
+        assert np.mean(held) >= coverage
+        sizes.append(np.mean([len(s) for s in sets]))
+        for answer, s in zip(answers, sets, strict=True):
+            ranked = sorted(answer.probabilities, key=lambda o: -answer.probabilities[o])
+            assert list(s) == ranked[: len(s)]
+    assert sizes[0] < sizes[1]
+    # 24 images can't tell 99 %: every set holds all, and it is said.
+    assert attributor.attribute(images[0], coverage=0.99)[0].as_row()["covered"].count(" ") == 2
+    assert "too few" in attributor.quantile(0.99).notes[0]
+
+
+def test_a_coverage_that_can_not_be_had_is_told(attributor: Attributor) -> None:
+    with pytest.raises(FitError, match="no validation images to tell a coverage by"):
+        attributor.attribute([], coverage=0.9)
+
+
+@pytest.fixture(scope="session")
+def python() -> Callable[[str], str]:
+    """Runs a line in a fresh Python and returns what it prints."""
+
+    def run(code: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    return run
+
+
+def test_importing_whichgen_imports_no_torch_and_the_attributor_is_at_its_top(
+    python: Callable[[str], str],
+) -> None:
+    code = (
+        "import sys, whichgen; print('torch' in sys.modules, 'numpy' in sys.modules); "
+        "from whichgen import Attributor, Attribution; print(Attributor.__name__)"
+    )
+    assert python(code).splitlines() == ["False False", "Attributor"]
+
+
+def test_a_name_that_whichgen_does_not_have_is_an_attribute_error() -> None:
+    import whichgen
+
+    with pytest.raises(AttributeError, match="nonsense"):
+        whichgen.nonsense  # noqa: B018
+
+
+def test_an_unknown_image_is_answered_as_deep_as_is_certain(
+    attributor: Attributor, encoder: Encoder, images: list[Image.Image]
+) -> None:
+    rejecting = replace(attributor.model, threshold=np.inf)
+    families = {"gan": "GAN", "vae": "VAE"}
+    for levels, expected in (
+        (Levels(families, np.inf, np.inf, -np.inf), {"unknown"}),
+        (Levels(families, 0, 0, np.inf), {"real", "synthetic"}),
+        (Levels(families, 0, 0, -np.inf), {"real", "GAN", "VAE"}),
+        (None, {"unknown"}),
+    ):
+        asked = Attributor(replace(rejecting, levels=levels), encoder)
+        answers = asked.attribute(images)
+        assert {a.origin for a in answers} == {"unknown"}
+        assert {a.at_least for a in answers} <= expected
+    assert len({a.at_least for a in Attributor(attributor.model, encoder).attribute(images)}) > 1
+    assert all(
+        a.at_least == a.origin for a in attributor.attribute(images) if a.origin != "unknown"
+    )

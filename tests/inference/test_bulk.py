@@ -1,0 +1,150 @@
+"""Answers for a collection in shards: those of `attribute`, once each, in files that grow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+import whichgen.inference.answer_folder as answers_module
+from conftest import pack_images
+from whichgen.data.shards import find_shards, name_key
+from whichgen.encoders.base import Encoder
+from whichgen.errors import DataError
+from whichgen.features.shard_extraction import KeySet
+from whichgen.inference.answer_folder import AnswerFolder
+from whichgen.inference.attributor import Attributor
+from whichgen.inference.bulk import Answered, AttributeJob, ShardAttributor
+from whichgen.models.saved_model import OriginModel
+
+ORIGINS = ("real", "gan", "vae")
+ASKED = {"model": "m", "coverage": None}
+
+
+@pytest.fixture
+def tar(images: list[Image.Image], tmp_path: Path) -> Path:
+    """Nine images in a tar, the fourth of them no image."""
+    contents = {}
+    for i, image in enumerate(images[::3]):
+        image.save(tmp_path / f"{i}.png")
+        contents[f"{i}.png"] = (tmp_path / f"{i}.png").read_bytes()
+    return pack_images(tmp_path / "a.tar", contents | {"3.png": b"no image", "8.png": b"8"})
+
+
+def test_answers_are_those_of_attribute(
+    models: dict[str, OriginModel], encoder: Encoder, tar: Path
+) -> None:
+    attributor = Attributor(models["linear"], encoder, whole=4)
+    (shard,) = find_shards([str(tar)])
+    found = list(ShardAttributor(attributor, batch_size=4, threads=2)(shard))
+    assert [part.images for part in found] == [4, 4, 1]
+    rows = {row["image"].rpartition("/")[2]: row for part in found for row in part.rows}
+    files = [tar.parent / name for name in rows if name not in ("3.png", "8.png")]
+    for answer in attributor.attribute(files, batch_size=3):
+        row = rows[Path(answer.image).name]
+        expected = answer.as_row() | {"image": row["image"]}
+        assert list(row) == list(expected)
+        # The head's sums, too, are of another order in another batch.
+        for found_value, value in zip(row.values(), expected.values(), strict=True):
+            same = pytest.approx(value, rel=1e-6) if isinstance(value, float) else value
+            assert found_value == same
+    assert rows["3.png"]["error"].endswith("a.tar/3.png: not an image that can be read")
+    assert rows["3.png"]["origin"] is None
+    # By job, as on a cluster, and without those that are known.
+    known = KeySet([name_key(rows["0.png"]["image"]), name_key(rows["5.png"]["image"])])
+    job = AttributeJob(models["linear"], encoder.name, "cpu", 4, known=known)
+    again = {row["image"] for part in job.start(1)(shard) for row in part.rows}
+    assert again == {row["image"] for n, row in rows.items() if n not in ("0.png", "5.png")}
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    """All answers in a folder, read as anybody would."""
+    rows: list[dict[str, Any]] = pq.read_table(folder).to_pylist()
+    return rows
+
+
+def row(name: str, error: str = "") -> dict[str, Any]:
+    """One image's row."""
+    told = {} if error else {"origin": "gan", "score": 0.5, "at_least": "gan", "p(gan)": 0.5}
+    return {"image": name, "threshold": 0.1, **told, "error": error}
+
+
+def folder_of(path: Path, **asked: Any) -> AnswerFolder:
+    """The folder of one model's answers."""
+    return AnswerFolder(path, {**ASKED, **asked}, ORIGINS, covered=False)
+
+
+def test_parts_grow_and_a_rerun_skips_what_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers_module, "PART_ROWS", 2)
+    out = tmp_path / "out"
+    folder = folder_of(out)
+    folder.begin({"time": "first"})
+
+    def stopped() -> Iterator[Answered]:
+        # A part of nothing but errors has the same columns as others.
+        yield Answered(2, (row("a", "no image"), row("b", "no image")))
+        yield Answered(1, (row("\udcff.png"),))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        folder.write(stopped())
+    assert [r["image"] for r in rows_of(out)] == ["a", "b", "\\udcff.png"]
+    folder = folder_of(out)
+    known = folder.known()
+    assert [name_key(n) in known for n in ("a", "b", "\udcff.png", "c")] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+    folder.begin({"time": "second"})
+    told = folder.write([Answered(3, (row("c"),), ("d: no such file", "e: no such file"))])
+    assert (told.images, told.written, told.broken) == (3, 1, 0)
+    assert told.unread == ("d: no such file", "e: no such file")
+    assert [file.name for file in sorted(out.iterdir())] == [
+        "_provenance.json",
+        *(f"part-0000{i}.parquet" for i in range(3)),
+    ]
+    found = rows_of(out)
+    assert [r["image"] for r in found] == ["a", "b", "\\udcff.png", "c"]
+    assert list(found[0]) == [
+        *("image", "origin", "score", "threshold", "at_least"),
+        *(f"p({origin})" for origin in ORIGINS),
+        "error",
+    ]
+    about = json.loads((out / "_provenance.json").read_text())
+    assert [run["time"] for run in about["runs"]] == ["first", "second"]
+    assert about["asked"] == ASKED
+
+
+def spoil(name: str) -> Callable[[Path], None]:
+    """Overwrites one file of a folder."""
+    return lambda folder: (folder / name).write_text("{") and None
+
+
+@pytest.mark.parametrize(
+    ("change", "asked", "message"),
+    [
+        (lambda _: None, {"model": "other"}, r"answers of another model or coverage"),
+        (lambda _: None, {"coverage": 0.9}, r"answers of another model or coverage"),
+        (spoil("_provenance.json"), {}, r"_provenance.json is damaged"),
+        (lambda f: (f / "_provenance.json").unlink(), {}, r"Parquet files of other origin"),
+        (spoil("part-00000.parquet"), {}, r"part-00000.parquet can't be read.*Remove it"),
+    ],
+)
+def test_a_folder_of_something_else_is_refused(
+    tmp_path: Path, change: Callable[[Path], None], asked: dict[str, Any], message: str
+) -> None:
+    folder = folder_of(tmp_path / "out")
+    folder.begin({})
+    folder.write([Answered(1, (row("a"),))])
+    change(tmp_path / "out")
+    with pytest.raises(DataError, match=message):
+        folder_of(tmp_path / "out", **asked).known()

@@ -1,0 +1,163 @@
+"""Enrolling an origin: what the new model knows, and what the old origins lose."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from whichgen.errors import FitError
+from whichgen.heads.linear import LinearHead
+from whichgen.heads.methods import FAMILIES, family_of
+from whichgen.inference.enroll import MARGIN, Enrolled, enroll
+from whichgen.models.saved_model import Exemplars, OriginModel, load_model, save_model
+from whichgen.openset.registry import SCORES, score_family
+from whichgen.openset.threshold import threshold_at_tpr
+
+CENTRES = np.random.default_rng(3).normal(0, 2.5, (4, 8))
+
+
+def draw(origin: int, n: int, seed: int) -> np.ndarray:
+    """Images of an origin."""
+    rng = np.random.default_rng((origin, seed))
+    return rng.normal(CENTRES[origin], size=(n, 8)).astype(np.float32)
+
+
+def three(draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images of the three origins that the model knows."""
+    return np.concatenate([draw(k, draws, seed) for k in range(3)]), np.repeat(range(3), draws)
+
+
+def fitted(models: dict[str, OriginModel], family: str, score: str = "max_logit") -> OriginModel:
+    """A model of three origins on eight columns, with exemplars."""
+    x, y = three(40, 0)
+    val, val_labels = three(50, 1)
+    head = family_of(family).fit(x, y, 3, 5.0)
+    fitted_score = score_family(score).fit(head.embed(x), head.logits(x), y, 3)
+    return replace(
+        models["linear"],
+        family=family,
+        head=head,
+        value=5.0,
+        score_name=score,
+        score=fitted_score,
+        threshold=threshold_at_tpr(fitted_score(head.embed(val), head.logits(val)), 0.95),
+        temperature=1.5,
+        exemplars=Exemplars(
+            np.concatenate([x, val]).astype(np.float16),
+            np.concatenate([y, val_labels]),
+            np.repeat([False, True], [len(x), len(val)]),
+        ),
+    )
+
+
+# Experts want perturbed copies to be fitted on: tests/heads/test_experts.py.
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "experts"])
+@pytest.mark.parametrize("count", [1, 10])
+def test_the_new_origin_is_recognized_and_old_ones_lose_next_to_nothing(
+    models: dict[str, OriginModel], family: str, count: int
+) -> None:
+    model = fitted(models, family)
+    found = enroll(model, "flow", draw(3, count, 0))
+    new = found.model
+    assert new.origins == (*model.origins, "flow")
+    test, labels = three(200, 2)
+    before = (model.answer(test)[0].argmax(axis=1) == labels).mean()
+    after = (new.answer(test)[0].argmax(axis=1) == labels).mean()
+    assert after >= before - 0.01
+    recall = (new.answer(draw(3, 200, 1))[0].argmax(axis=1) == 3).mean()
+    # One vote of five never wins; ten images are enough for every head.
+    assert recall > (0.5 if count == 10 else -1 if family == "knn" else 0.02)
+    assert (
+        found.recognized is None
+        if count == 1
+        else found.recognized == pytest.approx(recall, abs=0.3)
+    )
+
+
+def test_no_held_out_exemplar_is_lost_and_the_bias_is_lowered_no_further_than_that_and_the_margin(
+    models: dict[str, OriginModel],
+) -> None:
+    model = fitted(models, "linear")
+    assert model.exemplars is not None
+    # A new origin right beside an old one: without lowering, it takes images from it.
+    beside = draw(0, 10, 5) + 0.3
+    found = enroll(model, "twin", beside)
+    held_out, labels = model.exemplars.part(held_out=True)
+    right = model.head.logits(held_out).argmax(axis=1) == labels
+    head = found.model.head
+    assert isinstance(head, LinearHead)
+    assert found.old_accuracy[0] == found.old_accuracy[1] == right.mean()
+
+    def lost(offset: float) -> int:
+        raised = replace(head, bias=head.bias + np.array([0, 0, 0, offset]))
+        return int((raised.logits(held_out[right]).argmax(axis=1) != labels[right]).sum())
+
+    assert lost(MARGIN) == 0
+    assert lost(MARGIN + 0.26) > 0
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_every_score_follows_and_the_model_is_saved_and_loaded(
+    models: dict[str, OriginModel], tmp_path: Path, score: str
+) -> None:
+    model = fitted(models, "linear", score)
+    new = enroll(model, "flow", draw(3, 8, 0), source=["ab"]).model
+    assert model.exemplars is not None and new.exemplars is not None
+    held_out, labels = model.exemplars.part(held_out=True)
+    probabilities, scores = new.answer(held_out)
+    assert (scores >= new.threshold).mean() == pytest.approx(0.95, abs=0.01)
+    assert new.calibration is not None
+    assert np.array_equal(new.calibration[0], probabilities)
+    assert np.array_equal(new.calibration[1], labels)
+    kept, kept_labels = new.exemplars.part(held_out=False)
+    assert (kept_labels == 3).sum() == 8
+    np.testing.assert_allclose(kept[kept_labels == 3], draw(3, 8, 0), rtol=1e-3)
+    loaded = load_model(save_model(new, tmp_path / "m"))
+    assert np.array_equal(loaded.answer(held_out)[1], scores)
+    (record,) = loaded.provenance["enrolled"]
+    assert (record["origin"], record["images"], record["digests"]) == ("flow", 8, ["ab"])
+    assert loaded.metrics == {}
+
+
+def test_another_can_be_enrolled_after_one(models: dict[str, OriginModel]) -> None:
+    model = fitted(models, "fusion")
+    once = enroll(model, "flow", draw(3, 8, 0)).model
+    twice = enroll(once, "far", draw(3, 8, 0) + 9).model
+    assert twice.origins[-2:] == ("flow", "far")
+    assert [r["origin"] for r in twice.provenance["enrolled"]] == ["flow", "far"]
+    found = twice.answer(np.concatenate([draw(3, 50, 1), draw(3, 50, 1) + 9]))[0].argmax(axis=1)
+    assert (found[:50] == 3).mean() > 0.4
+    assert (found[50:] == 4).mean() > 0.9
+
+
+def test_what_the_old_model_said_is_counted(models: dict[str, OriginModel]) -> None:
+    model = replace(fitted(models, "linear"), threshold=-np.inf)
+    found: Enrolled = enroll(model, "twin", draw(1, 20, 7))
+    assert next(iter(found.answered)) == model.origins[1]
+    assert sum(found.answered.values()) == found.images == 20
+    rejecting = enroll(replace(model, threshold=np.inf), "twin", draw(1, 20, 7))
+    assert rejecting.answered == {"unknown": 20}
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "said"),
+    [
+        ("gan", 3, "knows gan already"),
+        ("unknown", 3, "'unknown' is no name"),
+        (" ", 3, "' ' is no name"),
+        ("flow", 0, "no image of flow: at least one"),
+    ],
+)
+def test_what_can_not_be_enrolled_is_told(
+    models: dict[str, OriginModel], name: str, count: int, said: str
+) -> None:
+    with pytest.raises(FitError, match=said):
+        enroll(fitted(models, "linear"), name, draw(3, count, 0))
+
+
+def test_a_model_without_exemplars_says_so(models: dict[str, OriginModel]) -> None:
+    with pytest.raises(FitError, match="keeps no exemplars"):
+        enroll(replace(fitted(models, "linear"), exemplars=None), "flow", draw(3, 3, 0))

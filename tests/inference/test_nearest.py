@@ -1,0 +1,63 @@
+"""The exemplars nearest to an image."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image
+
+from whichgen.encoders.base import Encoder
+from whichgen.inference.attributor import Attributor
+from whichgen.inference.nearest import Gallery
+from whichgen.models.saved_model import Exemplars, OriginModel
+
+from .conftest import BLOCK
+
+
+def with_exemplars(
+    model: OriginModel, encoder: Encoder, images: list[Image.Image]
+) -> tuple[OriginModel, np.ndarray]:
+    features = encoder.encode(np.stack([encoder.preprocess(image) for image in images]))[BLOCK]
+    labels = np.repeat(np.arange(3), 8)
+    kept = Exemplars(features, labels, np.arange(24) % 2 == 1)
+    return replace(model, exemplars=kept), features
+
+
+def test_neighbors_are_those_of_a_search_by_hand(
+    model: OriginModel, encoder: Encoder, images: list[Image.Image]
+) -> None:
+    known, features = with_exemplars(model, encoder, images)
+    asked = features[:5] + np.random.default_rng(0).normal(0, 0.3, features[:5].shape)
+    asked = asked.astype(np.float32)
+    embedded = known.head.embed(features).astype(np.float64)
+    mean = embedded.mean(axis=0)
+    points, queries = embedded - mean, known.head.embed(asked) - mean
+    lengths = np.outer(np.linalg.norm(queries, axis=1), np.linalg.norm(points, axis=1))
+    cosines = queries @ points.T / lengths
+    for row, found in zip(cosines, Gallery(known).nearest(asked, 4), strict=True):
+        expected = np.argsort(-row)[:4]
+        assert [n.exemplar for n in found] == expected.tolist()
+        assert [n.origin for n in found] == [known.origins[i // 8] for i in expected]
+        np.testing.assert_allclose([n.similarity for n in found], row[expected], atol=1e-5)
+
+
+def test_an_exemplar_is_nearest_to_itself(
+    model: OriginModel, encoder: Encoder, images: list[Image.Image]
+) -> None:
+    known, _ = with_exemplars(model, encoder, images)
+    answers = Attributor(known, encoder).attribute(images, nearest=2)
+    for i, answer in enumerate(answers):
+        assert answer.nearest is not None
+        assert answer.nearest[0].exemplar == i
+        assert len(answer.nearest) == 2
+
+
+def test_there_are_no_more_neighbors_than_exemplars_and_none_unasked(
+    model: OriginModel, encoder: Encoder, images: list[Image.Image]
+) -> None:
+    known, features = with_exemplars(model, encoder, images)
+    assert len(Gallery(known).nearest(features[:1], 99)[0]) == 24
+    assert Gallery(model).nearest(features[:2], 3) == [(), ()]
+    (answer,) = Attributor(known, encoder).attribute(images[:1])
+    assert answer.nearest is None

@@ -1,0 +1,64 @@
+"""Which patches an answer rests on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from whichgen.errors import ImageError
+from whichgen.inference.attributor import Attribution
+from whichgen.inference.occlusion import explain
+
+
+class OnePatch:
+    """Answers by the grain in one patch of an 8 × 8 grid alone; all else is the same to it."""
+
+    def __init__(self, row: int, column: int) -> None:
+        self.row, self.column = row, column
+
+    def attribute(self, images: list[Image.Image], **_: Any) -> list[Attribution]:
+        answers = []
+        for image in images:
+            side = image.width // 8
+            grain = np.asarray(image.convert("L"), np.float64)[
+                self.row * side : (self.row + 1) * side,
+                self.column * side : (self.column + 1) * side,
+            ].std()
+            p = 1 / (1 + np.exp(4 - grain / 10))
+            answers.append(Attribution("x", "gan", {"gan": p, "real": 1 - p}, p, 0.5))
+        return answers
+
+
+@pytest.fixture
+def grainy() -> Image.Image:
+    pixels = np.random.default_rng(0).integers(0, 256, (128, 128, 3)).astype(np.uint8)
+    return Image.fromarray(pixels)
+
+
+@pytest.mark.parametrize(("row", "column"), [(0, 0), (3, 6), (7, 1)])
+def test_the_patch_that_decides_is_found(grainy: Image.Image, row: int, column: int) -> None:
+    found: Any = explain(OnePatch(row, column), grainy, grid=8)  # type: ignore[arg-type]
+    assert found.origin == "gan"
+    assert found.support.shape == (8, 8)
+    assert np.unravel_index(found.support.argmax(), (8, 8)) == (row, column)
+    others = np.delete(found.support.ravel(), 8 * row + column)
+    assert found.support.max() > 5 * np.abs(others).max()
+
+
+def test_support_is_the_loss_of_log_odds(grainy: Image.Image) -> None:
+    asked: Any = OnePatch(2, 2)
+    found = explain(asked, grainy, grid=8)
+    whole, covered = (
+        asked.attribute([image])[0].probabilities["gan"]
+        for image in (grainy, Image.new("RGB", (128, 128), "gray"))
+    )
+    lost = np.log(whole / (1 - whole)) - np.log(covered / (1 - covered))
+    assert 0.8 * lost < found.support[2, 2] <= lost + 1e-9
+
+
+def test_an_image_smaller_than_the_grid_is_refused() -> None:
+    with pytest.raises(ImageError, match="6 × 50 pixels are too few"):
+        explain(OnePatch(0, 0), Image.new("RGB", (6, 50)))  # type: ignore[arg-type]

@@ -1,0 +1,56 @@
+"""Answers in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from whichgen.inference.attributor import Attribution
+from whichgen.inference.verdict import percentage, verdict
+
+
+def answer(origin: str | None, at_least: str | None = None, p: float = 0.934) -> Attribution:
+    probabilities = {"real": 1 - p, "stable_diffusion_1.4": p}
+    if origin == "real":
+        probabilities = {"real": p, "stable_diffusion_1.4": 1 - p}
+    error = "" if origin else "a.png: no such file"
+    return Attribution("a.png", origin, probabilities, 0.5, 0.4, at_least or origin, error=error)
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "words"),
+    [
+        (answer("stable_diffusion_1.4"), "generator", "stable diffusion 1.4, 93 %"),
+        (answer("real"), "real", "no sign of a known generator, 93 %"),
+        (answer("unknown", "synthetic"), "synthetic", "synthetic, maker unknown"),
+        (answer("unknown", "GAN"), "synthetic", "synthetic (GAN), maker unknown"),
+        (answer("unknown", "unknown"), "unknown", "unknown"),
+        (
+            answer("unknown", "real"),
+            "real",
+            "no sign of a generator, but unlike the known photographs",
+        ),
+        (answer(None), "unread", "no answer"),
+    ],
+)
+def test_each_answer_has_its_words(given: Attribution, kind: str, words: str) -> None:
+    found = verdict(given)
+    assert (found.kind, found.words) == (kind, words)
+    assert found.detail
+
+
+def test_an_image_that_can_not_be_read_says_why() -> None:
+    assert verdict(answer(None)).detail == "a.png: no such file"
+
+
+@pytest.mark.parametrize(
+    ("p", "words"),
+    [
+        (1.0, "over 99 %"),
+        (0.9951, "over 99 %"),
+        (0.99, "99 %"),
+        (0.5, "50 %"),
+        (0.004, "under 1 %"),
+    ],
+)
+def test_no_percentage_is_a_certainty(p: float, words: str) -> None:
+    assert percentage(p) == words

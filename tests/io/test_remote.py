@@ -1,0 +1,131 @@
+"""Files on S3-compatible stores and on the hub, as if they were here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import fsspec
+import pyarrow.fs as pafs
+import pytest
+from moto.server import ThreadedMotoServer
+
+import whichgen.io.remote as places_module
+from whichgen.data.shards import find_shards
+from whichgen.errors import DataError, ImageError
+from whichgen.io.remote import Place, parse_address
+
+Pack = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """The address of a store that speaks S3's protocol."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(
+    address: str, tmp_path: Path, pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> pafs.FileSystem:
+    """A bucket ``many`` of files, a tar and a Parquet file, and the client's settings."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": address,
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    store = pafs.S3FileSystem(endpoint_override=address, allow_bucket_creation=True)
+    store.create_dir("many")
+    tar = pack(tmp_path / "x.tar", {"0.png": b"in tar"})
+    rows = pack(tmp_path / "x.parquet", {str(i): b"row %d" % i for i in range(5)})
+    for path, data in {
+        "set/10.png": b"ten",
+        "set/9 ü#?.png": b"nine",
+        "set/.hidden/1.png": b"hidden",
+        "set/notes.txt": b"no image",
+        "set/x.tar": tar.read_bytes(),
+        "set/x.parquet": rows.read_bytes(),
+        "other/1.png": b"other",
+    }.items():
+        with store.open_output_stream(f"many/{path}") as stream:
+            stream.write(data)
+    return store
+
+
+def test_a_prefix_is_a_folder(bucket: pafs.FileSystem) -> None:
+    found = {
+        item.name: item.load() for shard in find_shards(["s3://many/set"]) for item in shard.read()
+    }
+    assert found == {
+        "s3://many/set/9 ü#?.png": b"nine",
+        "s3://many/set/10.png": b"ten",
+        "s3://many/set/x.tar/0.png": b"in tar",
+        **{f"s3://many/set/x.parquet/{i}": b"row %d" % i for i in range(5)},
+    }
+    assert next(iter(found)) == "s3://many/set/9 ü#?.png"
+    (shard,) = find_shards(["s3://many/other/1.png"])
+    assert shard.images == 1
+
+
+def test_what_is_not_there_is_told(bucket: pafs.FileSystem) -> None:
+    with pytest.raises(DataError, match=r"s3://many/none does not exist"):
+        find_shards(["s3://many/none"])
+    (shard,) = find_shards(["s3://many/other/1.png"])
+    (item,) = shard.read()
+    bucket.delete_file("many/other/1.png")
+    with pytest.raises(ImageError, match=r"s3://many/other/1.png: no such file"):
+        item.load()
+
+
+def test_a_large_object_is_not_read_to_its_end(
+    bucket: pafs.FileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places_module, "MAX_BYTES", 3)
+    place, path = parse_address("s3://many/set/9 ü#?.png")
+    with pytest.raises(ImageError, match=r"over the limit"):
+        place.read(path)
+    assert place.read("many/set/10.png") == b"ten"
+
+
+def test_a_store_out_of_reach_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+
+    class Away:
+        def get_file_info(self, path: str) -> None:
+            raise OSError("connection refused")
+
+    monkeypatch.setattr(places_module, "_open", lambda _: Away())
+    with pytest.raises(DataError, match=r"at http://127.0.0.1:9 can't be listed.*AWS_ENDPOINT_URL"):
+        find_shards(["s3://many/set"])
+
+
+def test_addresses() -> None:
+    here = Place(root=str(Path.cwd()))
+    assert parse_address("my images/x.png") == (here, "my images/x.png")
+    place, path = parse_address("hf://datasets/owner/name/data/")
+    assert (place, path) == (Place("hf"), "datasets/owner/name/data")
+    assert place.address(path) == "hf://datasets/owner/name/data"
+
+
+def test_the_hub_is_read_by_its_own_file_system(
+    tmp_path: Path, pack: Pack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No hub is reachable: its file system is one of fsspec, and here it is a folder's.
+    pack(tmp_path / "datasets/o/n/data/0.parquet", {str(i): b"%d" % i for i in range(4)})
+    (tmp_path / "datasets/o/n/README.md").write_text("no image")
+    made = fsspec.filesystem("dir", path=str(tmp_path), fs=fsspec.filesystem("file"))
+    monkeypatch.setattr("huggingface_hub.HfFileSystem", lambda: made)
+    places_module._open.cache_clear()
+    found = {
+        item.name: item.load()
+        for shard in find_shards(["hf://datasets/o/n"])
+        for item in shard.read()
+    }
+    places_module._open.cache_clear()
+    assert found == {f"hf://datasets/o/n/data/0.parquet/{i}": b"%d" % i for i in range(4)}

@@ -1,0 +1,63 @@
+"""A tiny encoder, images, and a model of each family fitted on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from whichgen.encoders.base import Encoder
+from whichgen.encoders.loading import load_encoder
+from whichgen.heads.methods import family_of
+from whichgen.models.saved_model import OriginModel
+
+ORIGINS = ("real", "gan", "vae")
+BLOCK = 1
+
+
+@pytest.fixture(scope="session")
+def encoder(tiny_clip: Path) -> Encoder:
+    """The tiny CLIP tower, on the CPU."""
+    return load_encoder(str(tiny_clip), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def images(noise: Callable[..., Image.Image]) -> list[Image.Image]:
+    """Eight images of each origin, origin after origin."""
+    return [noise(100 * tint + i, tint=tint) for tint in range(3) for i in range(8)]
+
+
+@pytest.fixture(scope="session")
+def models(encoder: Encoder, images: list[Image.Image]) -> dict[str, OriginModel]:
+    """A model of each family; its threshold rejects a third of the images."""
+    pixels = np.stack([encoder.preprocess(image) for image in images])
+    features = encoder.encode(pixels)[BLOCK]
+    labels = np.repeat(np.arange(3), 8)
+    found = {}
+    for family, value in (("linear", 0.3), ("knn", 5.0)):
+        head = family_of(family).fit(features, labels, 3, value)
+        scores = head.predict_proba(features).max(axis=1)
+        found[family] = OriginModel(
+            origins=ORIGINS,
+            encoder=encoder.describe(),
+            blocks=(BLOCK,),
+            family=family,
+            value=value,
+            head=head,
+            threshold=float(np.sort(scores)[8]),
+            tpr=0.95,
+            data_hash="d" * 32,
+            metrics={"accuracy": 0.5, "auroc": None},
+            provenance={"config": {"data": "images"}, "seeds": {"seed": 0}},
+        )
+    return found
+
+
+@pytest.fixture(params=["linear", "knn"])
+def model(request: pytest.FixtureRequest, models: dict[str, OriginModel]) -> OriginModel:
+    """Each of :func:`models` in turn."""
+    return replace(models[request.param])

@@ -1,0 +1,116 @@
+"""Models on the hub: none is reachable here, so its client's own cache stands in for it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import numpy as np
+import pytest
+from PIL import Image
+
+from whichgen.encoders.base import Encoder
+from whichgen.errors import ModelFileError
+from whichgen.inference.attributor import Attributor
+from whichgen.models.card import model_card
+from whichgen.models.hub import find_or_fetch
+from whichgen.models.saved_model import Exemplars, OriginModel, load_model, save_model
+from whichgen.models.signatures import check_sums
+
+COMMIT = "a" * 40
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a repository ``someone/origins`` as the hub's client keeps it."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / "models--someone--origins"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs/main").write_text(COMMIT)
+    return repository / "snapshots" / COMMIT
+
+
+class Hub:
+    """Takes what is uploaded, as the hub would."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.made: dict[str, Any] = {}
+
+    def create_repo(self, repository: str, **options: Any) -> None:
+        self.made[repository] = options
+
+    def upload_folder(self, *, repo_id: str, folder_path: str, commit_message: str) -> Any:
+        assert repo_id in self.made
+        shutil.copytree(folder_path, self.folder)
+        return huggingface_hub.CommitInfo(
+            commit_url=f"https://huggingface.co/{repo_id}/commit/{COMMIT}",
+            commit_message=commit_message,
+            commit_description="",
+            oid=COMMIT,
+        )
+
+
+def test_what_is_pushed_is_loaded_from_the_hub(
+    model: OriginModel,
+    encoder: Encoder,
+    images: list[Image.Image],
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub = Hub(cache)
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda: hub)
+    kept = Exemplars(np.ones((3, 32), np.float32), np.arange(3), np.zeros(3, bool), (b"x",) * 3)
+    pushed = Attributor(replace(model, exemplars=kept), encoder)
+    address = pushed.push_to_hub("someone/origins")
+    assert address.endswith(COMMIT)
+    assert hub.made == {"someone/origins": {"private": True, "exist_ok": True}}
+    files = {"README.md", "SHA256SUMS", "head.safetensors", "model.json"}
+    assert {f.name for f in cache.iterdir()} == files
+    check_sums(cache)
+    fetched = Attributor.from_pretrained("someone/origins", device="cpu")
+    assert [a.as_dict() for a in fetched.attribute(images)] == [
+        a.as_dict() for a in pushed.attribute(images)
+    ]
+    assert fetched.model.exemplars is not None
+    assert fetched.model.exemplars.thumbnails == ()  # pictures are not shared
+
+
+def test_a_folder_needs_no_hub(model: OriginModel, tmp_path: Path) -> None:
+    save_model(model, tmp_path / "m")
+    found = Attributor.from_pretrained(tmp_path / "m", device="cpu")
+    assert found.model.origins == model.origins
+
+
+@pytest.mark.parametrize("name", ["someone/nothing", "no such folder/at all/here"])
+def test_what_is_nowhere_is_one_message(name: str, cache: Path) -> None:
+    with pytest.raises(ModelFileError, match="no folder, and fetching it from the hub failed"):
+        find_or_fetch(name)
+
+
+def test_a_hub_that_refuses_is_one_message(
+    model: OriginModel, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Closed(Hub):
+        def create_repo(self, repository: str, **options: Any) -> None:
+            raise OSError("no network")
+
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda: Closed(Path()))
+    with pytest.raises(ModelFileError, match=r"no network.*hf auth login"):
+        Attributor(model, encoder).push_to_hub("someone/origins")
+
+
+def test_a_card_tells_origins_figures_and_limits(model: OriginModel, tmp_path: Path) -> None:
+    odd = replace(model, origins=("real", "a|b\n# *gan*", "vae"), metrics={"accuracy": 0.876})
+    card = model_card(odd, "someone/origins")
+    head, _, body = card.removeprefix("---\n").partition("---\n")
+    assert "library_name: whichgen" in head
+    assert "- real\n" in body and r"- a\|b \# \*gan\*" in body
+    assert "| Closed-set accuracy | 87.6 |" in body and "AUROC" not in body
+    assert 'from_pretrained("someone/origins")' in body
+    assert "evidence, not proof" in body
+    assert "changed since it was tested" in model_card(replace(model, metrics={}))
+    assert load_model(save_model(odd, tmp_path / "m")).origins == odd.origins

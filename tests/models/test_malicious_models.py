@@ -1,0 +1,225 @@
+"""Model folders of strangers: whatever they hold, one message or a model that answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load, save
+
+from whichgen.encoders.base import Encoder
+from whichgen.errors import ModelFileError
+from whichgen.inference.attributor import Attributor
+from whichgen.models.saved_model import (
+    DESCRIPTION_FILE,
+    HEAD_FILE,
+    Exemplars,
+    OriginModel,
+    load_model,
+    save_model,
+)
+from whichgen.openset.registry import SCORES
+
+Arrays = dict[str, np.ndarray]
+
+
+@pytest.fixture
+def folder(models: dict[str, OriginModel], tmp_path: Path) -> Path:
+    """A linear model with a score, exemplars, pictures and calibration, in its folder."""
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(12, 32)).astype(np.float32)
+    labels = np.arange(12) % 3
+    model = models["linear"]
+    score = SCORES["nearest"].fit(features, model.head.logits(features), labels, 3)
+    kept = Exemplars(features, labels, np.arange(12) % 2 == 1, tuple(b"x" * i for i in range(12)))
+    probabilities = model.head.predict_proba(features)
+    whole = replace(
+        model,
+        score_name="nearest",
+        score=score,
+        exemplars=kept,
+        calibration=(probabilities, labels),
+    )
+    return save_model(whole, tmp_path / "model")
+
+
+def rewrite(folder: Path, change: Callable[[Arrays], Any] | None = None, **values: Any) -> None:
+    """Changes arrays and fields, and states the digest that is right for them."""
+    arrays = dict(load((folder / HEAD_FILE).read_bytes()))
+    if change:
+        change(arrays)
+    content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    (folder / HEAD_FILE).write_bytes(content)
+    file = folder / DESCRIPTION_FILE
+    values["head_digest"] = hashlib.sha256(content).hexdigest()
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+
+
+def refused(folder: Path, message: str) -> None:
+    with pytest.raises(ModelFileError, match=rf"is damaged: .*{message}") as caught:
+        load_model(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_it_loads_as_it_is(folder: Path, encoder: Encoder) -> None:
+    rewrite(folder)
+    (answer,) = Attributor(load_model(folder), encoder).attribute([Image.new("RGB", (40, 40))])
+    assert answer.origin
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[" * 100_000,
+        b'{"format": 4, "a": ' * 20_000,
+        b'{"format": ' + b"9" * 5000 + b"}",
+        b"\xff",
+        b'{"format": 4, "origins": ["\\ud800"]}',
+    ],
+    ids=["lists", "objects", "number", "bytes", "surrogate"],
+)
+def test_json_without_an_end_is_told(folder: Path, text: bytes) -> None:
+    (folder / DESCRIPTION_FILE).write_bytes(text)
+    refused(folder, DESCRIPTION_FILE)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "huge"])
+def test_what_is_no_file_is_told_at_once(folder: Path, kind: str) -> None:
+    place = folder / HEAD_FILE
+    place.unlink()
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "device":
+        place.symlink_to("/dev/zero")
+    elif kind == "folder":
+        place.mkdir()
+    else:
+        with place.open("wb") as holes:
+            holes.truncate(2**41)
+    refused(folder, "can't be read")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"origins": ["real", "real", "gan"]}, "3 origins"),
+        ({"origins": ["real"]}, "1 origins"),
+        ({"origins": ["real", "gan", "unknown"]}, "3 origins"),
+        ({"temperature": 0}, "temperature: "),
+        ({"temperature": float("nan")}, "temperature: "),
+        ({"threshold": float("inf")}, "threshold: "),
+        ({"tpr": 0}, "tpr: "),
+        ({"value": float("nan")}, "value: "),
+        ({"provenance": {"config": "x"}}, "provenance.config: "),
+        ({"provenance": {"enrolled": [{}]}}, "provenance.enrolled.0.origin: "),
+        ({"levels": {"families": {}, "synthetic": 0, "real": 0, "family": 0}}, "has no family"),
+    ],
+    ids=str,
+)
+def test_fields_that_no_model_has_are_told(
+    folder: Path, values: dict[str, Any], message: str
+) -> None:
+    rewrite(folder, **values)
+    refused(folder, message)
+
+
+def test_more_neighbors_than_exemplars_are_refused(
+    models: dict[str, OriginModel], tmp_path: Path
+) -> None:
+    # So many would be made room for in each search.
+    folder = save_model(models["knn"], tmp_path)
+    for value in (0, 25, 2.0**40, -1):
+        rewrite(folder, value=value)
+        refused(folder, "24 exemplars, 24 labels and k = ")
+
+
+_SIZES, _PICTURES = "exemplars.thumbnail_sizes", "exemplars.thumbnails"
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        ("score.k", np.array([2**40]), "th nearest of 12 exemplars"),
+        ("score.k", np.array([0]), "th nearest of 12 exemplars"),
+        ("score.k", np.array([1, 2]), HEAD_FILE),
+        (_SIZES, np.full(12, -1), "the sizes of pictures"),
+        (_SIZES, np.array([2**63 - 1, 2**63 - 1, 68, *[0] * 9]), "the sizes of pictures"),
+        (_SIZES, np.arange(12).astype(np.float32), "the sizes of pictures"),
+        (_SIZES, np.array([66]), "1 pictures of 12 exemplars"),
+        (_PICTURES, np.zeros(66), "the sizes of pictures"),
+        (_PICTURES, np.zeros(65, np.uint8), "the sizes of pictures"),
+        ("exemplars.labels", np.full(12, 3), "none of the 3 origins"),
+        ("exemplars.labels", np.full(12, -1), "none of the 3 origins"),
+        ("exemplars.labels", np.zeros(12, np.float32), "labels of exemplars are float32"),
+        ("exemplars.held_out", np.zeros(12, np.int64), "held_out of 12 exemplars is int64"),
+        ("exemplars.features", np.zeros((11, 32), np.float32), "features of 12 exemplars"),
+        ("exemplars.features", np.zeros(12, np.float32), "features of 12 exemplars"),
+        ("exemplars.features", np.full((12, 32), np.nan, np.float32), "NaN or infinity"),
+        ("calibration.labels", np.full(12, 9), "none of the 3 origins"),
+        ("calibration.probabilities", np.full((12, 3), 2.0), "not between 0 and 1"),
+        ("calibration.probabilities", np.full((12, 2), 0.5), "calibration probabilities are"),
+        ("bias", np.array([np.inf, 0, 0]), "bias holds NaN or infinity"),
+    ],
+    ids=str,
+)
+def test_arrays_that_do_not_fit_together_are_told(
+    folder: Path, name: str, array: np.ndarray, message: str
+) -> None:
+    rewrite(folder, lambda arrays: arrays.update({name: array}))
+    refused(folder, message)
+
+
+@pytest.mark.parametrize("name", ["exemplars.labels", _SIZES, "calibration.labels", "weights"])
+def test_an_array_that_lacks_is_told(folder: Path, name: str) -> None:
+    rewrite(folder, lambda arrays: arrays.pop(name))
+    refused(folder, f"has no '{name}'")
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("weights", np.zeros((3, 31))),
+        ("weights", np.zeros((2, 32))),
+        ("weights", np.zeros(32)),
+        ("bias", np.zeros(2)),
+        ("bias", np.zeros((3, 3))),
+        ("bias", np.zeros((2, 3))),
+        ("bias", np.zeros((1, 1, 3))),
+        ("bias", np.full(3, 1e308)),
+        ("score.exemplars", np.zeros((12, 31), np.float32)),
+        ("score.exemplars", np.zeros((12, 32), np.float64)),
+    ],
+    ids=str,
+)
+def test_a_model_that_can_not_answer_is_told_before_it_is_asked(
+    folder: Path, encoder: Encoder, name: str, array: np.ndarray
+) -> None:
+    def change(arrays: Arrays) -> None:
+        arrays[name] = array
+        if name == "bias" and array.ndim == 1 and array[0] > 1:
+            arrays["weights"] = np.full((3, 32), 1e308)
+
+    rewrite(folder, change)
+    try:
+        attributor = Attributor(load_model(folder), encoder)
+        for n in (1, 2, 3):
+            attributor.attribute([Image.effect_noise((40, 40), 90)] * n, nearest=2)
+    except ModelFileError as error:
+        assert "do not fit together" in str(error) or "is damaged" in str(error)
+    else:
+        assert name == "score.exemplars"  # faiss takes other floats, too
+
+
+def test_blocks_that_the_encoder_lacks_are_told(folder: Path, encoder: Encoder) -> None:
+    description = json.loads((folder / DESCRIPTION_FILE).read_text())
+    rewrite(folder, encoder={**description["encoder"], "blocks": 99}, blocks=[98])
+    with pytest.raises(ModelFileError, match="with blocks 99, but the encoder at hand has 3"):
+        Attributor(load_model(folder), encoder)

@@ -1,0 +1,70 @@
+"""Small data sets with the features of an encoder that counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from whichgen.data.dataset import Dataset
+from whichgen.data.splits import SplitOptions, split_folder
+from whichgen.encoders.base import Encoder
+from whichgen.features.store import FeatureStore
+from whichgen.heads.knn import KNearestNeighbors
+from whichgen.heads.linear import LinearProbe
+from whichgen.training.fit_block import Fit, FitOptions, fit
+from whichgen.training.split_features import Parts, extract_parts
+
+#: Photographs and four generators.
+COUNTS = dict.fromkeys(("real", "gan", "vae", "ddpm", "flow"), 15)
+
+LINEAR = LinearProbe(values=(0.1, 10.0, 1000.0))
+KNN = KNearestNeighbors(values=(1, 2, 3, 5, 8))
+
+
+@dataclass
+class World:
+    """A split folder, its features, and the counting encoder behind them."""
+
+    folder: Path
+    dataset: Dataset
+    counting: Any
+    encoder: Encoder
+    store: FeatureStore
+    cache: Path
+    options: SplitOptions
+
+    def parts(self, **keywords: Any) -> Parts:
+        """Its features."""
+        return extract_parts(self.dataset, self.encoder, self.store, **keywords)
+
+    def fit(self, family: Any = LINEAR, **options: Any) -> Fit:
+        """A fit in this process, with sweeps kept."""
+        chosen = FitOptions(family, **{"jobs": 1, **options})
+        return fit(self.parts(), self.encoder, chosen, cache=self.cache)
+
+
+@pytest.fixture
+def world(
+    image_folder: Callable[..., Path], counting: Callable[..., Any], tmp_path: Path
+) -> Callable[..., World]:
+    """Makes a :class:`World`; keywords are those of :class:`SplitOptions`, and ``counts``."""
+
+    def make(counts: dict[str, int] | None = None, name: str = "images", **keywords: Any) -> World:
+        folder = image_folder(counts or COUNTS, name=name)
+        options = SplitOptions(near_distance=-1, **keywords)
+        found = counting()
+        return World(
+            folder=folder,
+            dataset=split_folder(folder, options),
+            counting=found,
+            encoder=found.encoder,
+            store=FeatureStore(tmp_path / "store", found.encoder),
+            cache=tmp_path / "sweeps",
+            options=options,
+        )
+
+    return make

@@ -1,0 +1,302 @@
+"""Fusion: the choice is what an independent computation on validation images says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from whichgen.data.splits import SplitOptions, split_folder
+from whichgen.encoders.base import Encoder
+from whichgen.encoders.combinations import join
+from whichgen.errors import FitError
+from whichgen.evaluation.evaluate import label_indices
+from whichgen.evaluation.oscr import oscr
+from whichgen.features.extraction import FeatureTable
+from whichgen.features.store import FeatureStore
+from whichgen.heads.experts import ExpertsHead
+from whichgen.heads.fusion import Fusion
+from whichgen.models.saved_model import load_model, save_model
+from whichgen.training.fit_fusion import (
+    FusionCandidate,
+    FusionOptions,
+    _unless_beaten,
+    fuse,
+)
+from whichgen.training.split_features import FITTED, Parts, extract_parts, perturbed
+from whichgen.training.views import AGREEMENT, member_sets
+
+COUNTS = dict.fromkeys(("real", "gan", "vae", "ddpm", "flow"), 15)
+OPTIONS = FusionOptions(values=(1.0, 100.0), jobs=1)
+HELD_OUT: dict[str, Any] = {"unknown": ("ddpm", "flow"), "unknown_val": ("ddpm",)}
+
+
+@pytest.fixture
+def encoder(counting: Callable[..., Any]) -> Encoder:
+    """Two members of one vote each, shared by blocks of 12 and 48 values."""
+    return join([counting().encoder, counting(weights="1" * 32).encoder])
+
+
+@pytest.fixture
+def make_parts(
+    image_folder: Callable[..., Path], encoder: Encoder, tmp_path: Path
+) -> Callable[..., Parts]:
+    """The features of a split folder; keywords are those of :class:`SplitOptions`."""
+
+    def make(counts: dict[str, int] | None = None, **keywords: Any) -> Parts:
+        folder = image_folder(counts or COUNTS)
+        dataset = split_folder(folder, SplitOptions(near_distance=-1, **keywords))
+        return extract_parts(dataset, encoder, FeatureStore(tmp_path / "store", encoder))
+
+    return make
+
+
+def test_sets_of_members_are_all_there_are(counting: Callable[..., Any]) -> None:
+    assert member_sets(counting().encoder) == {"counting": ((0, 1),)}
+    three = join([counting(weights=w * 32).encoder for w in "abc"])
+    found = member_sets(replace(three, preprocessing={"members": [{"name": n} for n in "abc"]}))
+    assert found["a"] == ((0, 1),)
+    assert found["a + c"] == ((0, 1), (4, 5))
+    assert list(found)[-1] == "a + b + c"
+    assert len(found) == 7
+
+
+def test_members_of_several_votes_are_tried_with_a_vote_each_too(
+    counting: Callable[..., Any],
+) -> None:
+    plain = counting().encoder
+    fine = replace(counting(weights="1" * 32).encoder, name="fine", votes=(((0,), (1,)),))
+    found = member_sets(join([plain, fine]))
+    assert found == {
+        "counting": ((0, 1),),
+        "fine": ((2,), (3,)),
+        "counting + fine, a vote each": ((0, 1), (2, 3)),
+        "counting + fine": ((0, 1), (2,), (3,)),
+    }
+    assert list(found)[-1] == "counting + fine"
+
+
+def test_figures_are_those_of_the_head_on_validation_and_on_test(
+    make_parts: Callable[..., Parts], encoder: Encoder
+) -> None:
+    parts = make_parts(**HELD_OUT)
+    found = fuse(parts, encoder, OPTIONS)
+    known, model = parts.dataset.known, found.model
+    widths = tuple(encoder.block_dims[b] for b in model.blocks)
+    votes = (2,) * (len(widths) // 2)
+
+    def of(part: str, origins: tuple[str, ...]) -> FeatureTable:
+        table = parts.tables[part]
+        return table.take(np.flatnonzero(np.isin(table.origins, origins)))
+
+    def figures(
+        known: tuple[str, ...], asked: FeatureTable, unknown: FeatureTable
+    ) -> tuple[float, float]:
+        train = of("train", known)
+        labels = label_indices(train.origins, known)
+        x = train.blocks(model.blocks)
+        family = Fusion(widths=widths, shrinkage=found.chosen.shrinkage, votes=votes)
+        head = family.fit(x, labels, len(known), model.value)
+        scores = [head.logits(t.blocks(model.blocks)) for t in (asked, unknown)]
+        truth = np.repeat([1, 0], [len(scores[0]), len(scores[1])])
+        right = scores[0].argmax(axis=1) == label_indices(asked.origins, known)
+        return float(right.mean()), float(roc_auc_score(truth, np.concatenate(scores).max(axis=1)))
+
+    (row,) = [c for c in found.scores if c.score == AGREEMENT]
+    assert found.protocol.folds[0].unknown == ("ddpm",)
+    assert {fold.unknown for fold in found.protocol.folds[1:]} == {("gan",), ("vae",)}
+    by_fold = [
+        figures(f.known, of("val", f.known), of(f.unknown_part, f.unknown))
+        for f in found.protocol.folds
+    ]
+    assert (row.accuracy, row.auroc) == pytest.approx(np.mean(by_fold, axis=0), abs=0.01)
+    tested = figures(known, of("test", known), of("test_unknown", ("flow",)))
+    assert (row.test_accuracy, row.test_auroc) == pytest.approx(tested, abs=0.01)
+    best = max(
+        (c for c in found.grid if c.members == found.members[-1].members),
+        key=lambda c: c.metric("OSCR"),
+    )
+    assert (found.chosen.value, found.chosen.shrinkage) == (best.value, best.shrinkage)
+    assert len(found.grid) == len(found.members) * len(OPTIONS.values) * len(OPTIONS.shrinkages)
+    assert found.evaluation.closed.accuracy == found.chosen.test_accuracy
+    assert found.evaluation.oscr == pytest.approx(found.chosen.test_oscr)
+
+
+def test_test_images_never_influence_the_model(
+    make_parts: Callable[..., Parts], encoder: Encoder
+) -> None:
+    parts = make_parts(**HELD_OUT)
+    first = fuse(parts, encoder, OPTIONS)
+    tables = dict(parts.tables)
+    tables["test"] = tables["test"].take(range(0, len(tables["test"]), 2))
+    tables["test_unknown"] = tables["test_unknown"].take([0])
+    second = fuse(Parts(parts.dataset, tables), encoder, OPTIONS)
+    for part in ("blocks", "value", "threshold", "temperature", "score_name"):
+        assert getattr(second.model, part) == getattr(first.model, part)
+    for name, array in first.model.head.tensors().items():
+        assert np.array_equal(second.model.head.tensors()[name], array), name
+
+
+@pytest.mark.parametrize("score", ["max_logit", "relative_mahalanobis", "openmax", "nearest"])
+def test_a_saved_model_answers_as_the_evaluated_one(
+    make_parts: Callable[..., Parts], encoder: Encoder, tmp_path: Path, score: str
+) -> None:
+    parts = make_parts(**HELD_OUT)
+    found = fuse(parts, encoder, replace(OPTIONS, scores=(score,)))
+    assert found.model.score_name == score
+    again = load_model(save_model(found.model, tmp_path / "model"))
+    probabilities, scores = again.answer(found.known_table.blocks(again.blocks))
+    assert np.array_equal(probabilities, found.known.probabilities)
+    assert np.array_equal(scores, found.known.scores)
+    assert again.temperature == found.model.temperature
+    assert (found.known.scores >= again.threshold).mean() == found.evaluation.known_accepted
+
+
+def test_shared_unknown_generators_choose_nothing(
+    make_parts: Callable[..., Parts], encoder: Encoder
+) -> None:
+    parts = make_parts(unknown=("flow",), share_unknown=True)
+    first = fuse(parts, encoder, OPTIONS)
+    tables = dict(parts.tables)
+    for part in ("val_unknown", "test_unknown"):
+        tables[part] = tables[part].take([0])
+    second = fuse(Parts(parts.dataset, tables), encoder, OPTIONS)
+    assert [
+        replace(c, test_accuracy=None, test_auroc=None, test_oscr=None) for c in first.scores
+    ] == [replace(c, test_accuracy=None, test_auroc=None, test_oscr=None) for c in second.scores]
+    assert "leaving known generators out" in first.notes[0]
+
+
+def test_without_unknown_images_accuracy_chooses(
+    make_parts: Callable[..., Parts], encoder: Encoder
+) -> None:
+    found = fuse(make_parts(counts={"real": 15, "gan": 15}), encoder, OPTIONS)
+    assert found.evaluation.oscr is None
+    assert found.chosen.oscr is None
+    assert found.chosen.accuracy == max(
+        c.accuracy for c in found.grid if c.members == found.members[-1].members
+    )
+
+
+def candidate(score: str, value: float) -> FusionCandidate:
+    return FusionCandidate("a", 1.0, 1.0, score, 0.9, value, value)
+
+
+def test_the_usual_candidate_is_kept_unless_another_beats_it_by_a_margin() -> None:
+    usual = candidate(AGREEMENT, 0.80)
+    assert _unless_beaten(usual, [candidate("energy", 0.819), usual], "OSCR", 0.02) is usual
+    better = candidate("energy", 0.83)
+    assert _unless_beaten(usual, [usual, better], "OSCR", 0.02) is better
+
+
+def test_the_temperature_is_of_validation_images_and_changes_no_answer(
+    make_parts: Callable[..., Parts], encoder: Encoder
+) -> None:
+    found = fuse(make_parts(**HELD_OUT), encoder, OPTIONS)
+    logits = found.model.head.logits(found.known_table.blocks(found.model.blocks))
+    assert np.array_equal(logits.argmax(axis=1), found.known.predicted)
+    scaled = np.exp(logits / found.model.temperature)
+    expected = scaled / scaled.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found.known.probabilities, expected)
+
+
+@pytest.mark.parametrize("shrinkage", [1.0, 0.1])
+def test_one_shrinkage_can_be_asked_for(
+    make_parts: Callable[..., Parts], encoder: Encoder, shrinkage: float
+) -> None:
+    found = fuse(make_parts(**HELD_OUT), encoder, replace(OPTIONS, shrinkages=(shrinkage,)))
+    assert {c.shrinkage for c in (*found.grid, *found.scores)} == {shrinkage}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"values": ()}, "positive values of C"),
+        ({"values": (-1.0,)}, "positive values of C"),
+        ({"scores": ("magic",)}, "unknown open-set score 'magic'"),
+        ({"shrinkages": (0.5, 0.0)}, "values of shrinkage over 0"),
+        ({"shrinkages": ()}, "values of shrinkage over 0"),
+    ],
+)
+def test_wrong_options_are_told(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(FitError, match=said):
+        FusionOptions(**wrong)
+
+
+def test_perturbed_copies_get_experts_with_what_untouched_images_chose(
+    image_folder: Callable[..., Path], encoder: Encoder, tmp_path: Path
+) -> None:
+    dataset = split_folder(image_folder(COUNTS), SplitOptions(near_distance=-1, **HELD_OUT))
+    store = FeatureStore(tmp_path / "store", encoder)
+    plain = fuse(extract_parts(dataset, encoder, store), encoder, OPTIONS)
+    parts = extract_parts(dataset, encoder, store, augment=("blur", "crop"), copied=FITTED)
+    train = parts.tables["train"]
+    assert sorted(set(train.kinds.tolist())) == ["", "blur", "crop"]
+    found = fuse(parts, encoder, OPTIONS)
+    assert found.chosen == plain.chosen
+    assert (found.members, found.grid) == (plain.members, plain.grid)
+    assert plain.experts == ()
+    assert [kind for kind, _ in found.experts] == ["", "blur", "crop"]
+    head = found.model.head
+    assert isinstance(head, ExpertsHead)
+    x, y = train.blocks(found.model.blocks), label_indices(train.origins, dataset.known)
+    gate = head.gate
+    fusion = Fusion(gate.widths, (found.model.value,), found.chosen.shrinkage, gate.votes)
+    for (kind, _), expert in zip(found.experts, head.experts, strict=True):
+        rows = train.kinds == kind
+        alone = fusion.fit(x[rows], y[rows], len(dataset.known), found.model.value)
+        np.testing.assert_allclose(expert.logits(x), alone.logits(x), atol=1e-4)
+    again = found.family.fit(x, y, len(dataset.known), found.model.value)
+    np.testing.assert_allclose(again.logits(x), head.logits(x), atol=1e-4)
+    copies = parts.tables[perturbed("val")]
+    assert sorted(set(copies.kinds.tolist())) == ["blur", "crop"]
+    assert set(parts.tables["val"].kinds.tolist()) == {""}
+    loaded = load_model(save_model(found.model, tmp_path / "model"))
+    test = parts.tables["test"].blocks(loaded.blocks)
+    for ours, theirs in zip(loaded.answer(test), found.model.answer(test), strict=True):
+        assert np.array_equal(ours, theirs)
+
+
+def test_each_kind_of_perturbation_gets_the_votes_that_its_validation_images_choose(
+    counting: Callable[..., Any], image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    fine = replace(counting(weights="1" * 32).encoder, name="fine", votes=(((0,), (1,)),))
+    encoder = join([counting().encoder, fine])
+    dataset = split_folder(image_folder(COUNTS), SplitOptions(near_distance=-1, **HELD_OUT))
+    store = FeatureStore(tmp_path / "store", encoder)
+    parts = extract_parts(dataset, encoder, store, augment=("blur", "jpeg"), copied=FITTED)
+    found = fuse(parts, encoder, replace(OPTIONS, values=(100.0,)))
+    sets = {m: v for m, v in member_sets(encoder).items() if len(v) > 1 and m != "fine"}
+    assert len(sets) == 2
+    assert found.chosen.members in sets
+    head = found.model.head
+    assert isinstance(head, ExpertsHead)
+
+    def of(tables: dict[str, FeatureTable], part: str, origins: tuple[str, ...]) -> FeatureTable:
+        return tables[part].take(np.flatnonzero(np.isin(tables[part].origins, origins)))
+
+    def validated(tables: dict[str, FeatureTable], votes: tuple[tuple[int, ...], ...]) -> float:
+        family = Fusion((12, 48) * 2, (), found.chosen.shrinkage, tuple(map(len, votes)))
+        values = []
+        for fold in found.protocol.folds:
+            train, val = of(tables, "train", fold.known), of(tables, "val", fold.known)
+            unknown = of(tables, fold.unknown_part, fold.unknown)
+            y = label_indices(train.origins, fold.known)
+            alone = family.fit(train.blocks(range(4)), y, len(fold.known), 100.0)
+            z, strange = (alone.logits(t.blocks(range(4))) for t in (val, unknown))
+            right = z.argmax(axis=1) == label_indices(val.origins, fold.known)
+            values.append(oscr(z.max(axis=1), right, strange.max(axis=1)))
+        return float(np.mean(values))
+
+    for (kind, candidate), expert in zip(found.experts[1:], head.experts[1:], strict=True):
+        tables = dict(parts.of_kind(kind).tables)
+        assert set(tables["val"].kinds.tolist()) == {kind}
+        figures = {name: validated(tables, votes) for name, votes in sets.items()}
+        assert candidate.oscr == pytest.approx(max(figures.values()), abs=0.01)
+        assert candidate.oscr == pytest.approx(figures[candidate.members], abs=0.01)
+        assert expert.votes == tuple(map(len, sets[candidate.members]))

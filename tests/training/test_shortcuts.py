@@ -1,0 +1,223 @@
+"""The leak check on images that leak in one way, and on images that don't."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.stats import binomtest
+from sklearn.metrics import balanced_accuracy_score
+
+from whichgen.data.dataset import PARTS, Dataset, Sample
+from whichgen.errors import DataError
+from whichgen.training import shortcuts as module
+from whichgen.training.shortcuts import LeakFigures, LeakReport, leak_check
+
+Noise = Callable[..., Image.Image]
+Save = Callable[[Image.Image, Path, str, int], None]
+
+KNOWN, UNKNOWN = ("real", "gan", "vae"), ("ddpm", "flow")
+
+
+def _alike(image: Image.Image, path: Path, origin: str, i: int) -> None:
+    image.save(path.with_suffix(".bmp"))
+
+
+def _by_format(image: Image.Image, path: Path, origin: str, i: int) -> None:
+    # Lossless ones: JPEG and WebP with loss blur these images' colors, each in its own way.
+    suffix = {"gan": ".png", "vae": ".webp"}.get(origin, ".tiff")
+    image.save(path.with_suffix(suffix), lossless=True)
+
+
+def _by_jpeg_quality(image: Image.Image, path: Path, origin: str, i: int) -> None:
+    # Of differing sizes, so that bytes tell little beside the tables.
+    side = 16 + 8 * (i % 5)
+    image = image.resize((side, side))
+    image.save(path.with_suffix(".jpg"), quality={"real": 90, "gan": 88, "vae": 86}.get(origin, 84))
+
+
+def _by_color(image: Image.Image, path: Path, origin: str, i: int) -> None:
+    shift = {"real": -60, "gan": 0, "vae": 60}.get(origin, 120)
+    pixels = np.asarray(image).astype(int)
+    pixels[..., 0] += shift
+    Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path.with_suffix(".bmp"))
+
+
+@pytest.fixture(autouse=True)
+def _few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A smaller forest sees these leaks as well."""
+    monkeypatch.setattr(module, "_TREES", 60)
+
+
+@pytest.fixture
+def make(tmp_path: Path, noise: Noise) -> Callable[..., Dataset]:
+    """Makes a data set of images that are all drawn alike, saved as ``save`` does."""
+
+    def made(save: Save, *, train: int = 20, test: int = 16, seed: int = 0) -> Dataset:
+        number = 100_000 * seed
+        parts: dict[str, tuple[Sample, ...]] = {}
+        for part in PARTS:
+            for origin in UNKNOWN if part.endswith("unknown") else KNOWN:
+                folder = tmp_path / f"{seed}" / part / origin
+                folder.mkdir(parents=True)
+                for i in range({"train": train, "val": 1, "val_unknown": 1}.get(part, test)):
+                    number += 1
+                    save(noise(number), folder / f"{i:03d}", origin, i)
+                samples = tuple(Sample(path, origin) for path in sorted(folder.iterdir()))
+                parts[part] = parts.get(part, ()) + samples
+        return Dataset("images", KNOWN, UNKNOWN, **parts)
+
+    return made
+
+
+def _by_name(report: LeakReport) -> dict[str, LeakFigures]:
+    assert [s.traits for s in report.sets] == ["file", "color", "all"]
+    return {s.traits: s for s in report.sets}
+
+
+def test_a_format_for_each_origin_is_found_and_told(make: Callable[..., Dataset]) -> None:
+    report = leak_check(make(_by_format))
+    found = _by_name(report)
+    assert report.leaks
+    for name in ("file", "all"):
+        assert found[name].leaks
+        assert found[name].accuracy == found[name].balanced_accuracy == 1
+    assert not found["color"].leaks
+    assert report.verdict.startswith("GIVE-AWAY: balanced accuracy without the picture: 100 % by")
+    assert "chance is 33 %" in report.verdict
+    assert "one format" in report.verdict
+    assert "Mean color" not in report.verdict
+
+
+def test_nothing_is_found_where_nothing_is(make: Callable[..., Dataset]) -> None:
+    for seed in range(3):
+        report = leak_check(make(_alike, seed=seed))
+        assert not report.leaks
+        assert report.verdict.startswith("No leak found")
+        for figures in report.sets:
+            assert not figures.leaks
+            assert figures.balanced_accuracy == pytest.approx(1 / 3, abs=0.17)
+            assert figures.auroc == pytest.approx(0.5, abs=0.2)
+    # All files are of the same size and format: nothing in them to go by.
+    assert _by_name(report)["file"].auroc == 0.5
+
+
+def test_colors_are_told_apart_from_files(make: Callable[..., Dataset]) -> None:
+    report = leak_check(make(_by_color))
+    found = _by_name(report)
+    assert found["color"].leaks
+    assert found["color"].balanced_accuracy > 0.7
+    assert not found["file"].leaks
+    assert "Mean color" in report.verdict
+    assert "one format" not in report.verdict
+
+
+def test_a_jpeg_quality_for_each_origin_is_found(make: Callable[..., Dataset]) -> None:
+    found = _by_name(leak_check(make(_by_jpeg_quality)))
+    assert found["file"].balanced_accuracy == 1
+    assert found["file"].leaks
+
+
+def test_traits_of_both_kinds_together_have_advice_of_their_own() -> None:
+    figures = {
+        name: LeakFigures(name, 0.5, 0.5, 0.4, leaking, None, None)
+        for name, leaking in (("file", False), ("color", False), ("all", True))
+    }
+    verdict = module._verdict(tuple(figures.values()), 0.2)
+    assert "though neither does alone" in verdict
+    figures["file"] = replace(figures["file"], leaks=True)
+    verdict = module._verdict(tuple(figures.values()), 0.2)
+    assert "though neither does alone" not in verdict
+    assert "one format" in verdict
+
+
+def test_chance_is_the_share_of_the_most_frequent_origin(make: Callable[..., Dataset]) -> None:
+    dataset = make(_alike)
+    few = [s for s in dataset.test if s.origin != "gan"]
+    gan = [s for s in dataset.test if s.origin == "gan"][:8]
+    report = leak_check(replace(dataset, test=(*few, *gan)))
+    assert report.chance == pytest.approx(16 / 40)
+    assert report.balanced_chance == pytest.approx(1 / 3)
+    assert report.bar == pytest.approx(1 / 3 + 0.1)
+    assert (report.train_images, report.test_images, report.unknown_images) == (60, 40, 32)
+
+
+def test_figures_are_of_train_test_and_test_unknown(make: Callable[..., Dataset]) -> None:
+    dataset = make(_by_format)
+    # Validation images are not looked at; a test image of another origin's format is one error.
+    gone = Path("gone.png")
+    wrong = dataset.test[0]
+    Image.open(wrong.path).save(wrong.path, "PNG")
+    report = leak_check(
+        replace(dataset, val=(Sample(gone, "real"),), val_unknown=(Sample(gone, "ddpm"),))
+    )
+    found = _by_name(report)["file"]
+    assert report.skipped == ()
+    assert found.accuracy == pytest.approx(47 / 48)
+    truth = np.repeat([0, 1, 2], 16)
+    predicted = truth.copy()
+    predicted[0] = 1
+    assert found.balanced_accuracy == pytest.approx(balanced_accuracy_score(truth, predicted))
+    assert found.auroc is not None
+    assert found.oscr is not None
+    # Unknown files are TIFF, as photographs are: taken for them with the same certainty.
+    assert 0.3 < found.oscr < found.auroc < 1
+
+
+def test_without_unknown_images_there_are_no_figures_of_them(make: Callable[..., Dataset]) -> None:
+    report = leak_check(replace(make(_by_format), test_unknown=()))
+    assert report.unknown_images == 0
+    assert {(s.auroc, s.oscr) for s in report.sets} == {(None, None)}
+
+
+def test_unreadable_files_are_left_out_and_counted(make: Callable[..., Dataset]) -> None:
+    dataset = make(_by_format)
+    for part in ("train", "test", "test_unknown"):
+        dataset.part(part)[3].path.write_text("no image")
+    report = leak_check(dataset)
+    assert len(report.skipped) == 3
+    assert str(dataset.test[3].path) in report.skipped[1]
+    assert (report.train_images, report.test_images, report.unknown_images) == (59, 47, 31)
+    # Labels go on belonging to their files.
+    assert _by_name(report)["file"].accuracy == 1
+
+
+def test_an_origin_without_a_readable_file_is_told(make: Callable[..., Dataset]) -> None:
+    dataset = make(_alike, train=3, test=2)
+    for sample in dataset.test:
+        if sample.origin == "vae":
+            sample.path.write_text("no image")
+    with pytest.raises(DataError, match=r"no readable test image of vae.*can't be read: .*vae"):
+        leak_check(dataset)
+    with pytest.raises(DataError, match="no readable train image of real"):
+        leak_check(replace(dataset, train=dataset.train[3:]))
+
+
+def test_the_same_seed_gives_the_same_report(make: Callable[..., Dataset]) -> None:
+    dataset = make(_alike)
+    assert leak_check(dataset, seed=1) == leak_check(dataset, seed=1)
+    assert leak_check(dataset, seed=1).sets != leak_check(dataset, seed=2).sets
+
+
+def test_the_bar_is_for_the_lower_bound_of_wilson_s_interval() -> None:
+    for hits, n in ((0, 10), (7, 10), (40, 100), (100, 100)):
+        expected = binomtest(hits, n).proportion_ci(0.95, method="wilson").low
+        assert module._wilson_low(hits / n, n) == pytest.approx(expected, abs=1e-12)
+
+
+def test_few_images_must_be_further_over_chance(make: Callable[..., Dataset]) -> None:
+    # Perfect figures of two images an origin are no proof: 6 of 6 has a lower bound of 61 %.
+    few = _by_name(leak_check(make(_by_format, test=2)))["file"]
+    many = _by_name(leak_check(make(_by_format, test=16, seed=1)))["file"]
+    assert few.balanced_accuracy == many.balanced_accuracy == 1
+    assert few.low == pytest.approx(binomtest(6, 6).proportion_ci(0.95, method="wilson").low)
+    assert many.low == pytest.approx(binomtest(48, 48).proportion_ci(0.95, method="wilson").low)
+    # Of unequal numbers the smallest counts most: 3 · 3 / (1/16 + 1/16 + 1/2) = 14.4 images.
+    dataset = make(_by_format, seed=2)
+    gan = [s for s in dataset.test if s.origin == "gan"]
+    uneven = replace(dataset, test=tuple(s for s in dataset.test if s not in gan[2:]))
+    assert _by_name(leak_check(uneven))["file"].low == pytest.approx(module._wilson_low(1, 14.4))
