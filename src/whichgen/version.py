@@ -3,4 +3,4 @@
 Not from the installed metadata: to look that up is a fifth of the time that ``--help`` takes.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
