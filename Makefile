@@ -16,7 +16,7 @@ RUN = $(OUT)/efficientnet_lite0/images
 
 # Tools that look after what whichgen is installed with, in an environment of their own.
 SUPPLY = $(VENV)-supply
-LOCKS = $(wildcard locks/*.txt)
+LOCKS = $(wildcard tools/locks/*.txt)
 
 .PHONY: demo test lint bench docs locks audit sbom clean
 
@@ -45,7 +45,7 @@ docs: $(VENV)/ready-dev
 
 # A lock file for every extra; versions that a lock has stay, so delete it for newer ones.
 locks: $(SUPPLY)/ready
-	PATH="$(abspath $(SUPPLY))/bin:$$PATH" python locks/make.py '$(TORCH)'
+	PATH="$(abspath $(SUPPLY))/bin:$$PATH" python tools/locks/make.py '$(TORCH)'
 
 # Known vulnerabilities of what the locks name. Asks a public service: what it can't tell is an error.
 audit: $(SUPPLY)/ready
@@ -56,7 +56,7 @@ audit: $(SUPPLY)/ready
 # What each installation consists of, as CycloneDX, into dist/: it is made of the locks at a release.
 sbom: $(SUPPLY)/ready
 	mkdir -p dist
-	for lock in $(filter-out locks/torch.txt,$(LOCKS)); do cat $$lock locks/torch.txt | \
+	for lock in $(filter-out tools/locks/torch.txt,$(LOCKS)); do cat $$lock tools/locks/torch.txt | \
 	    PYTHONWARNINGS=ignore $(SUPPLY)/bin/cyclonedx-py requirements - --pyproject pyproject.toml --mc-type library \
 	    --output-reproducible --output-format JSON \
 	    --output-file dist/sbom-$$(basename $$lock .txt).cdx.json || exit; done

@@ -1,4 +1,4 @@
-"""A few of the deaths of ``faults/kill.py``, and that what it looks for would be found."""
+"""A few of the deaths of ``tools/faults/kill.py``, and that what it looks for would be found."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
-HARNESS = Path(__file__).parents[2] / "faults"
+HARNESS = Path(__file__).parents[2] / "tools" / "faults"
 
 
 @pytest.fixture(scope="module", autouse=True)

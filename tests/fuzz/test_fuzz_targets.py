@@ -1,6 +1,6 @@
 """A short run of every fuzz target, what they once found, and that they find anything at all.
 
-The long runs are ``python -m fuzz.run``; see ``fuzz/README.md``.
+The long runs are ``python -m tools.fuzz.run``; see ``tools/fuzz/README.md``.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from whichgen.errors import ImageError
 # The targets are no part of the package.
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from fuzz.choices import Choices, changed
-from fuzz.run import FINDINGS, TARGETS
-from fuzz.watch import Finding, watched
+from tools.fuzz.choices import Choices, changed
+from tools.fuzz.run import FINDINGS, TARGETS
+from tools.fuzz.watch import Finding, watched
 
 #: Cases of one target: seeds changed at random, and bytes that mean nothing.
 _CASES = 400
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 @pytest.fixture(params=TARGETS)
 def target(request: pytest.FixtureRequest) -> Any:
     """Each target in turn."""
-    return importlib.import_module(f"fuzz.targets.{request.param}")
+    return importlib.import_module(f"tools.fuzz.targets.{request.param}")
 
 
 def test_a_short_run_finds_nothing(target: Any) -> None:
@@ -62,13 +62,13 @@ def test_what_was_found_is_mended(target: Any) -> None:
 
 def test_a_seed_of_the_image_loader_is_an_image() -> None:
     # Where everything is an error, nothing is found.
-    for seed in importlib.import_module("fuzz.targets.images").seeds():
+    for seed in importlib.import_module("tools.fuzz.targets.images").seeds():
         assert images.decode(seed).mode == "RGB"
 
 
 def test_seeds_of_models_and_stores_get_through() -> None:
-    models = importlib.import_module("fuzz.targets.models")
-    store = importlib.import_module("fuzz.targets.store")
+    models = importlib.import_module("tools.fuzz.targets.models")
+    store = importlib.import_module("tools.fuzz.targets.store")
     asked: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models, "model_card", lambda model: asked.append(model.family) or "")
@@ -108,17 +108,17 @@ def test_what_a_case_may_not_do_is_found(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_slow_case_and_a_broken_promise_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fuzz.watch.SECONDS", 0.01)
+    monkeypatch.setattr("tools.fuzz.watch.SECONDS", 0.01)
     with pytest.raises(Finding, match="slow"), watched():
         sum(range(2_000_000))
-    checked = importlib.import_module("fuzz.targets.images")
+    checked = importlib.import_module("tools.fuzz.targets.images")
 
     def gray(data: bytes, name: str = "") -> Image.Image:
         if not data:
             raise ImageError("nothing")
         return Image.new("L", (2, 2))
 
-    monkeypatch.setattr("fuzz.watch.SECONDS", 60)
+    monkeypatch.setattr("tools.fuzz.watch.SECONDS", 60)
     monkeypatch.setattr(images, "decode", gray)
     checked.check(b"")
     with pytest.raises(Finding, match="pixels of L"):

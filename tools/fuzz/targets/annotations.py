@@ -1,0 +1,59 @@
+"""Annotation files, groups and families: text → samples and names, or a :class:`DataError`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tools.fuzz.scratch import folder
+from tools.fuzz.watch import require, watched
+from whichgen.data.annotations import read_annotations, write_annotations
+from whichgen.data.families import read_families
+from whichgen.data.groups import read_groups
+from whichgen.errors import DataError, WhichgenError
+
+_PLACE = folder("annotations")
+_FILE = _PLACE / "file.txt"
+_KNOWN, _UNKNOWN = ("real", "gan", "1"), ("a", "b")
+
+
+def seeds() -> list[bytes]:
+    """Files as they should be, each after a byte that chooses its reader."""
+    texts = (
+        *("\0a.png\treal\nb.png\t1\n", "\0/x/y z.png\t2\r\n\n\t.png\tgan\n", "\0\ufeffa\t0\n"),
+        *("\1a.png\t3\nb.png\t4\n", "\1a.png\ta\n", "\1a.png\t0\n", "\0" + "a" * 300 + "\t0\n"),
+        *("\2path\tgroup\na.png\tx\nb.png\ty\n", "\3path,content\na.png,x\n"),
+        *('\3group,path\n"x\ny","a.png"\n', "\4real\tcamera\ngan\tGAN\n"),
+    )
+    return [text.encode() for text in texts]
+
+
+def check(data: bytes) -> None:
+    """What is read is text of the right kind, and reads again as it was written."""
+    kind, text = data[:1] or b"\0", data[1:]
+    _FILE.write_bytes(text)
+    with watched(_PLACE):
+        try:
+            _read(kind[0] % 5)
+        except WhichgenError as error:
+            require(isinstance(error, DataError), f"a {type(error).__name__}")
+            require(len(str(error)) < 5000, "an error of more than 5000 characters")
+
+
+def _read(kind: int) -> None:
+    if kind < 2:
+        origins, first = ((_KNOWN, 0), (_UNKNOWN, 3))[kind]
+        samples = read_annotations(_FILE, origins, bases=(Path(), _PLACE), first_index=first)
+        require(all(s.origin in origins for s in samples), "an origin that is not allowed")
+        again = _PLACE / "again.txt"
+        write_annotations(again, samples)
+        kept = read_annotations(again, origins, bases=(), first_index=first)
+        require([s.origin for s in kept] == [s.origin for s in samples], "other origins")
+        require([s.path for s in kept] == [s.path.absolute() for s in samples], "other paths")
+    elif kind == 4:
+        found = read_families(_FILE)
+        require(all(o and f for o, f in found.items()), "an empty name")
+    else:
+        table = _FILE.rename(_FILE.with_suffix(".csv" if kind == 3 else ".tsv"))
+        groups = read_groups(table)
+        texts = [text for pair in groups.items() for text in pair]
+        require(all(isinstance(text, str) for text in texts), "a path or group that is no text")

@@ -1,0 +1,126 @@
+"""What files say of themselves: metadata → findings and notes, or an :class:`ImageError`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, PngImagePlugin
+from PIL.ExifTags import IFD, Base
+from PIL.TiffImagePlugin import IFDRational
+
+from tools.fuzz.targets.images import few_pixels, mended
+from tools.fuzz.tiny import picture, saved
+from tools.fuzz.watch import require, watched
+from whichgen.errors import ImageError
+from whichgen.evidence.collect import MOST_FINDINGS, Evidence, collect, contradictions
+from whichgen.evidence.iptc import read_xmp
+from whichgen.evidence.parameters import interpret
+
+with contextlib.suppress(ImportError):
+    import c2pa  # noqa: F401 (its native library is loaded now and not within a case)
+
+#: A picture with a signed manifest, which takes a key to make.
+_SIGNED = Path(__file__).parents[1] / "signed.jpg"
+
+#: Before bytes that are one field's text, or an XMP packet, rather than a file.
+TEXT, XMP = b"TEXT", b"XMPP"
+
+_PACKET = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
+    b'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
+    b'xmlns:xmp="http://ns.adobe.com/xap/1.0/" '
+    b'xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/" '
+    b'xmlns:e="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" xmp:CreatorTool="GIMP" '
+    b'e:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia">'
+    b"<photoshop:Credit>Made with Google AI</photoshop:Credit></rdf:Description></rdf:RDF>"
+    b"</x:xmpmeta>"
+)
+_TEXTS = (
+    "a cat\nNegative prompt: dog\nSteps: 20, Sampler: Euler, Seed: 1, Size: 8x8, Version: v1.9",
+    '{"1": {"class_type": "KSampler", "inputs": {"seed": 1, "steps": 20}}}',
+    '{"nodes": [{"type": "CheckpointLoader", "widgets_values": ["x.safetensors"]}], "links": []}',
+    '{"sui_image_params": {"model": "x", "seed": 1}}',
+    '{"app_version": "3", "model_weights": "x", "image": {"width": 8, "height": 8}}',
+    "a cat Job ID: 01234567-89ab-cdef-0123-456789abcdef",
+    "Made with Google AI",
+)
+
+
+def _exif() -> Image.Exif:
+    made = Image.Exif()
+    made[Base.Make], made[Base.Model], made[Base.Software] = "Canon", "5D", "GIMP 2"
+    made[Base.ImageDescription] = "Made with Google AI"
+    inner = made.get_ifd(IFD.Exif)
+    inner[Base.UserComment] = b"UNICODE\0" + "Steps: 2, Seed: 1".encode("utf-16")
+    inner[Base.FNumber], inner[Base.ExposureTime] = IFDRational(0, 0), IFDRational(1, 0)
+    inner[Base.ISOSpeedRatings], inner[Base.DateTimeOriginal] = 100, "2020:01:01 00:00:00"
+    made.get_ifd(IFD.GPSInfo)[1] = "N"
+    return made
+
+
+def seeds() -> list[bytes]:
+    """Files with every kind of metadata, texts alone, and XMP alone."""
+    options: dict[str, Any] = {"exif": _exif().tobytes(), "xmp": _PACKET}
+    found = [saved(picture(), kind, **options) for kind in ("JPEG", "WEBP", "AVIF")]
+    found.append(saved(picture(), "TIFF", exif=_exif().tobytes()))
+    found.append(saved(picture(), "JPEG", comment=_TEXTS[0].encode(), progressive=True))
+    for compressed in (False, True):
+        info = PngImagePlugin.PngInfo()
+        for i, text in enumerate(_TEXTS):
+            info.add_text(f"Software{i}", text, zip=compressed)
+        info.add_itxt("XML:com.adobe.xmp", _PACKET.decode(), zip=compressed)
+        found.append(saved(picture(), "PNG", pnginfo=info, exif=_exif().tobytes()))
+    iptc = b"".join(
+        b"\x1c\x02" + bytes([n]) + len(v).to_bytes(2, "big") + v
+        for n, v in ((40, b"x"), (65, b"Midjourney"), (120, b"Job ID: 1"))
+    )
+    block = b"8BIM\x04\x04\0\0" + len(iptc).to_bytes(4, "big") + iptc + b"\0" * (len(iptc) % 2)
+    segment = b"Photoshop 3.0\0" + block
+    jpeg = saved(picture(), "JPEG")
+    found.append(
+        jpeg[:2] + b"\xff\xed" + (len(segment) + 2).to_bytes(2, "big") + segment + jpeg[2:]
+    )
+    found.append(_SIGNED.read_bytes())
+    return [*found, *(TEXT + text.encode() for text in _TEXTS), XMP + _PACKET]
+
+
+def check(data: bytes) -> None:
+    """Every string is one printable line of at most 300 characters, and nothing is fetched."""
+    if data.startswith(TEXT):
+        with watched():
+            text = data[len(TEXT) :].decode("utf-8", errors="surrogateescape")
+            for field in ("prompt", "Software"):
+                _keeps(Evidence(tuple(interpret("text", field, text))))
+        return
+    if data.startswith(XMP):
+        image = picture()
+        image.info["xmp"] = data[len(XMP) :]
+        with watched():
+            try:
+                _keeps(read_xmp(image))
+            except (SyntaxError, ValueError, LookupError):
+                return  # collect makes a note of it
+        return
+    with few_pixels(), watched():
+        for content in (data, mended(data)) if data.startswith(b"\x89PNG") else (data,):
+            try:
+                found = collect(content)
+            except ImageError:
+                continue
+            _keeps(found)
+            for origin in ("real", "Midjourney", "unknown"):
+                json.dumps(contradictions(found, origin, "diffusion")).encode()
+
+
+def _keeps(evidence: Evidence) -> None:
+    require(len(evidence.findings) <= MOST_FINDINGS, "too many findings")
+    texts = [t for f in evidence.as_dict()["findings"] for t in f.values()]
+    for text in (*texts, *evidence.notes):
+        require(len(text) <= 300, "a text of more than 300 characters")
+        bad = [c for c in text if unicodedata.category(c)[0] == "C"]
+        require(not bad, f"unprintable {bad[:3]!r}")
+    json.dumps(evidence.as_dict()).encode()

@@ -1,0 +1,188 @@
+"""Model folders: a model that answers, or a :class:`ModelFileError`; never code."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from functools import cache
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load, save
+
+from tools.fuzz.choices import Choices, changed
+from tools.fuzz.scratch import folder
+from tools.fuzz.targets.store import lied
+from tools.fuzz.tiny import ENCODER, models, picture
+from tools.fuzz.watch import require, watched
+from whichgen.errors import FitError, ModelFileError, WhichgenError
+from whichgen.inference.attributor import Attributor
+from whichgen.models.card import model_card
+from whichgen.models.saved_model import (
+    DESCRIPTION_FILE,
+    HEAD_FILE,
+    _digest,
+    load_model,
+    save_model,
+)
+
+_ROOT = folder("models")
+_PLACE = _ROOT / "model"
+_PLACE.mkdir()
+_PICTURES = [picture(90), picture(91)]
+_DTYPES = ("<f4", "<f8", "<f2", "<i8", "<i4", "|u1", "|b1", "<u8", "|i1")
+_FIELDS = (
+    *("format", "origins", "encoder", "blocks", "head", "value", "score", "temperature", "tpr"),
+    *("threshold", "metrics", "provenance", "levels", "data_hash", "name", "families", "real"),
+)
+
+
+@cache
+def _files() -> list[tuple[str, bytes]]:
+    found = []
+    for model in models().values():
+        save_model(model, _PLACE)
+        description = (_PLACE / DESCRIPTION_FILE).read_text()
+        found.append((description, (_PLACE / HEAD_FILE).read_bytes()))
+    return found
+
+
+def seeds() -> list[bytes]:
+    """Decisions for every model, as it is and changed."""
+    n = len(models())
+    found = [bytes([m, kind, *([k] * 10)]) for m in range(n) for kind in range(6) for k in (0, 7)]
+    return [*found, bytes(range(64)), bytes(range(255, 0, -1))]
+
+
+def check(data: bytes) -> None:
+    """A model that loads must answer as models do; one that does not says so in one sentence."""
+    choices = Choices(data)
+    text, content = choices.of(_files())
+    kind = choices.below(6)
+    if kind == 0:
+        raw = changed(choices, text.encode())
+    else:
+        description = json.loads(text)
+        if kind in (1, 4):
+            _change(description, choices)
+        if kind in (2, 4):
+            content = _arrays(content, choices)
+        elif kind == 3:
+            content = lied(content, choices)
+        elif kind == 5:
+            content = changed(choices, content)
+        if description.get("head_digest") and (kind != 5 or choices.below(2)):
+            description["head_digest"] = _digest(content)
+        raw = json.dumps(description).encode()
+        if choices.below(64) == 1:
+            depth = 500 * choices.below(256)
+            raw = raw[:-1] + b', "x": ' + b"[" * depth + b"]" * depth + b"}"
+    (_PLACE / DESCRIPTION_FILE).write_bytes(raw)
+    (_PLACE / HEAD_FILE).write_bytes(content)
+    with watched(_ROOT), np.errstate(all="ignore"):
+        _use()
+
+
+def _use() -> None:
+    try:
+        model = load_model(_PLACE)
+    except WhichgenError as error:
+        require(isinstance(error, ModelFileError), f"a {type(error).__name__}")
+        require("\n" not in str(error), "an error of several lines")
+        return
+    origins = model.origins
+    require(len(origins) == len(set(origins)), "an origin named twice")
+    require(model.temperature > 0 and math.isfinite(model.temperature), "no temperature")
+    require(not math.isnan(model.threshold), "no threshold")
+    model_card(model).encode()
+    try:
+        attributor = Attributor(model, ENCODER)
+    except ModelFileError:
+        return
+    try:
+        answers = attributor.attribute(_PICTURES, nearest=3)
+    except (ModelFileError, FitError):
+        return  # it fits on the whole, and not for these images, or can't compare them
+    for answer in answers:
+        total = sum(answer.probabilities.values())
+        require(abs(total - 1) < 1e-6, f"probabilities sum to {total}")
+        require(answer.score is not None and not math.isnan(answer.score), "no score")
+        require(answer.origin in (*origins, "unknown"), f"the answer {answer.origin}")
+        json.dumps(answer.as_dict()).encode()
+    try:
+        attributor.attribute(_PICTURES, coverage=0.9)
+    except FitError:
+        return
+    kept = model.exemplars
+    require(
+        kept is None or len(kept.labels) == len(kept.held_out) == len(kept.features), "exemplars"
+    )
+    require(
+        kept is None or len(kept.thumbnails) in (0, len(kept.labels)), "pictures of no exemplar"
+    )
+
+
+def _change(value: Any, choices: Choices) -> None:
+    """Other JSON values at some places."""
+    for _ in range(choices.below(4)):
+        place = value
+        while True:
+            if isinstance(place, dict):
+                key: Any = choices.of([*place, *_FIELDS])
+                inner = place.get(key)
+            else:
+                key = choices.below(len(place))
+                inner = place[key]
+            if not isinstance(inner, dict | list) or not inner or choices.below(3) == 0:
+                break
+            place = inner
+        if choices.below(6) == 0 and isinstance(place, dict):
+            place.pop(key, None)
+        elif choices.below(6) == 0:
+            place[key] = [choices.of(("real", "gan", "ldm", 0, 1)) for _ in range(choices.below(5))]
+        else:
+            place[key] = copy.deepcopy(choices.value())
+
+
+def _arrays(content: bytes, choices: Choices) -> bytes:
+    """Arrays of other shapes, types and values, in a sound file."""
+    arrays = dict(load(content))
+    for _ in range(1 + choices.below(3)):
+        name = choices.of(sorted(arrays))
+        array = arrays[name].copy()
+        kind = choices.below(8)
+        if kind == 0:
+            del arrays[name]
+            if not arrays:
+                break
+            continue
+        if kind == 1:
+            array = array.astype(choices.of(_DTYPES))
+        elif kind == 2 and array.size:
+            flat = array.reshape(-1)
+            new = choices.of(
+                (0, 1, -1, 2, 99, -(2**31), 2**31, 1e30, 1e308, np.nan, np.inf, -np.inf)
+            )
+            at = choices.below(min(len(flat), 65_535))
+            flat[at : at + 1 + choices.below(4)] = np.float64(new).astype(array.dtype)
+        elif kind == 3:
+            array = array.reshape(-1)[: choices.below(min(array.size, 65_535) + 1)]
+        elif kind == 4:
+            array = (
+                array.reshape(choices.of(((-1,), (1, -1), (-1, 1), (1, 1, -1))))
+                if array.size
+                else array
+            )
+        elif kind == 5:
+            array = np.concatenate([array, array]) if array.ndim else array
+        elif kind == 6:
+            array = array[: choices.below(min(len(array), 255) + 1)] if array.ndim else array
+        else:
+            array = np.ascontiguousarray(array.T)
+        arrays[name] = np.ascontiguousarray(array)
+        if choices.below(16) == 1:
+            arrays[
+                choices.of(("exemplars.thumbnails", "score.k", "99.bias", "gate.x", "weights"))
+            ] = array
+    return save(arrays)
