@@ -36,7 +36,7 @@ UV = ("uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.1
 
 
 def lock(extra: str, torch: str) -> None:
-    """`tools/locks/EXTRA.txt`: the package with the extra, each requirement with its version and hashes.
+    """Write `tools/locks/EXTRA.txt`: each requirement with its version and hashes.
 
     What is in the file already stays at its version; delete the file for the newest ones.
     """
@@ -49,7 +49,7 @@ def lock(extra: str, torch: str) -> None:
 
 
 def lock_torch(torch: str) -> None:
-    """`tools/locks/torch.txt`: the hashes of CPU builds, those on this disk (PIP_FIND_LINKS) too."""
+    """Write `tools/locks/torch.txt`: the hashes of CPU builds (also from PIP_FIND_LINKS)."""
     with TemporaryDirectory() as folder:
         file = Path(folder) / "pylock.torch.toml"
         compiled(["-", "--no-deps", "--format", "pylock.toml", "--output-file", str(file)], torch)

@@ -35,7 +35,8 @@ The images in `images/` are **not** under the licence of the program. This page 
 `images/real/` holds {real} random crops of the {photos} photographs below: square, some of them
 mirrored, downsampled to 64×64 pixels, then enlarged to 96×96 and saved as lossless WebP.
 `groups.tsv` names the photograph of each crop. The images in the other folders were drawn from
-generators that `tools/zoo/` trained from scratch on such crops; they went through the same last steps.
+generators that `tools/zoo/` trained from scratch on such crops; they went through the
+same last steps.
 
 ## Which licence applies
 
@@ -77,8 +78,8 @@ _README = """\
 
 ## How it was made
 
-Code: [`tools/zoo/`](../tools/zoo). {crops} random crops of {photos} photographs, 64×64 pixels; each generator
-works at that size. Every image of the pack, real or generated, then takes the same path: refused if
+Code: [`tools/zoo/`](../tools/zoo). {crops} random crops of {photos} photographs, 64×64 pixels;
+each generator works at that size. Every image of the pack, real or generated, then takes the same path: refused if
 flat (standard deviation of its grey values under 14 of 255) or if its perceptual hash is within
 4 bits of another of its origin; enlarged to 96×96 (Lanczos); saved as lossless WebP without
 metadata.
