@@ -1,7 +1,8 @@
 """Kills whichgen at random moments and looks whether anything is lost.
 
 ``python tools/faults/kill.py --times 100`` writes ``tools/faults/RESULTS.md`` and fails if
-anything was: a segment set aside, a run that does not complete, a result that is not the undisturbed run's to the
+anything was: a segment set aside, a run that does not complete, a result that is not the
+undisturbed run's to the
 byte, a temporary file that stays.
 """
 
@@ -62,7 +63,8 @@ def _report(tally: Tally, names: Sequence[str], seed: int) -> str:
     return f"""# Killed, and run again
 
 `python tools/faults/kill.py --times {total} --seed {seed}`: {total} × `kill -9` of the whole \
-process group, of the real commands on a tiny data set (60 images, a random CLIP tower of three blocks), \
+process group, of the real commands on a tiny data set (60 images, a random CLIP tower of three \
+blocks), \
 each forked from a process that has imported torch already.
 
 | stage | half written | written, not renamed | renamed, not synced | at any time | deaths | \

@@ -79,7 +79,8 @@ _README = """\
 ## How it was made
 
 Code: [`tools/zoo/`](../tools/zoo). {crops} random crops of {photos} photographs, 64×64 pixels;
-each generator works at that size. Every image of the pack, real or generated, then takes the same path: refused if
+each generator works at that size. Every image of the pack, real or generated, then takes the
+same path: refused if
 flat (standard deviation of its grey values under 14 of 255) or if its perceptual hash is within
 4 bits of another of its origin; enlarged to 96×96 (Lanczos); saved as lossless WebP without
 metadata.
