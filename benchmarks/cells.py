@@ -19,7 +19,7 @@ from whichgen.encoders.base import Encoder
 from whichgen.evaluation.evaluate import Answers
 from whichgen.experiments.low_data import draw
 from whichgen.features.store import FeatureStore
-from whichgen.heads.linear import LinearProbe
+from whichgen.heads.linear import LinearMethod
 from whichgen.io.atomic import replacing, write_text
 from whichgen.models.saved_model import save_model
 from whichgen.training.finalize import Tested
@@ -144,7 +144,7 @@ def _measure(cell: Cell, source: DatasetOptions, encoder: Encoder, cache: Path) 
         parts = draw(parts, cell.shots, cell.seed)
     config = {**source.as_config(), **asdict(cell)}
     if cell.method.startswith("paper"):
-        options = FitOptions(LinearProbe(), metric=METRIC, seed=cell.seed)
+        options = FitOptions(LinearMethod(), metric=METRIC, seed=cell.seed)
         return fit(parts, encoder, options, config=config, cache=cache / "sweeps")
     return fuse(parts, encoder, FusionOptions(metric=METRIC, seed=cell.seed), config=config)
 

@@ -36,7 +36,7 @@ from whichgen.gallery.index import (
     write_arrays,
 )
 from whichgen.gallery.recall import NEAREST, ExactSearch, recall_of
-from whichgen.heads.knn import normalized
+from whichgen.heads.knn import normalize_rows
 from whichgen.inference.nearest import Comparison
 from whichgen.models.saved_model import load_model
 from whichgen.report.tables import Row, markdown_table
@@ -74,7 +74,7 @@ def drawn(comparison: Comparison, rows: int, seed: int) -> np.ndarray:
         mixed = np.einsum("nc,ncd->nd", rng.dirichlet((1, 1, 1), n), corners)
         apart = np.linalg.norm(corners[:, 0] - corners[:, 1], axis=1)[:, None]
         noise = rng.standard_normal(mixed.shape) * (0.3 / mixed.shape[1] ** 0.5)
-        out[start : start + n] = normalized(mixed + noise * apart)
+        out[start : start + n] = normalize_rows(mixed + noise * apart)
     return out
 
 

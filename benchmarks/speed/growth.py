@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from matplotlib.figure import Figure
 
-from whichgen.heads.linear import LinearProbe
+from whichgen.heads.linear import LinearMethod
 from whichgen.io.atomic import write_text
 from whichgen.report.tables import Row, markdown_table
 
@@ -55,7 +55,7 @@ def point(file: Path) -> dict[str, float]:
     labels = np.load(file.with_suffix(".labels.npy"))
     before = _peak()
     start = time.perf_counter()
-    for _ in LinearProbe(VALUES).path(features, labels, int(labels.max()) + 1, VALUES):
+    for _ in LinearMethod(VALUES).path(features, labels, int(labels.max()) + 1, VALUES):
         pass
     return {"seconds": time.perf_counter() - start, "peak": _peak(), "start": before}
 

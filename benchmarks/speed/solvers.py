@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from whichgen.heads.linear import PAPER_C, LinearProbe
+from whichgen.heads.linear import PAPER_C, LinearMethod
 from whichgen.report.tables import Row
 
 Weights = tuple[np.ndarray, np.ndarray]
@@ -30,7 +30,7 @@ def objective(solution: Weights, x: np.ndarray, y: np.ndarray, c: float) -> floa
 
 def whichgen(x: np.ndarray, y: np.ndarray, values: Sequence[float]) -> list[Weights]:
     """:mod:`whichgen.heads.solver`."""
-    path = LinearProbe().path(x, y, int(y.max()) + 1, values)
+    path = LinearMethod().path(x, y, int(y.max()) + 1, values)
     return [(head.weights, head.bias) for _, head in path]
 
 

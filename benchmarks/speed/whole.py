@@ -20,8 +20,8 @@ from whichgen.encoders.base import Encoder
 from whichgen.evaluation.detection import auroc
 from whichgen.evaluation.evaluate import label_indices
 from whichgen.features.store import FeatureStore
-from whichgen.heads.knn import KNearestNeighbors
-from whichgen.heads.linear import PAPER_C, LinearProbe
+from whichgen.heads.knn import KnnMethod
+from whichgen.heads.linear import PAPER_C, LinearMethod
 from whichgen.report.tables import Row
 from whichgen.training.split_features import Parts, extract_parts
 from whichgen.training.sweeps import in_processes
@@ -54,12 +54,12 @@ def arrays(parts: Parts, block: int) -> Arrays:
 
 
 def _linear(of: Arrays) -> list[list[np.ndarray]]:
-    return [p for _, p in LinearProbe().sweep(of.x, of.y, int(of.y.max()) + 1, of.queries)]
+    return [p for _, p in LinearMethod().sweep(of.x, of.y, int(of.y.max()) + 1, of.queries)]
 
 
 def _knn(of: Arrays) -> list[list[np.ndarray]]:
-    family = KNearestNeighbors(KS)
-    return [p for _, p in family.sweep(of.x, of.y, int(of.y.max()) + 1, of.queries)]
+    head_method = KnnMethod(KS)
+    return [p for _, p in head_method.sweep(of.x, of.y, int(of.y.max()) + 1, of.queries)]
 
 
 def measure(

@@ -23,8 +23,8 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 
 from whichgen.errors import FitError
 from whichgen.heads.base import HeadMethod
-from whichgen.heads.knn import KNearestNeighbors
-from whichgen.heads.methods import family_of
+from whichgen.heads.knn import KnnMethod
+from whichgen.heads.methods import head_method
 from whichgen.openset.threshold import threshold_at_tpr
 
 if TYPE_CHECKING:
@@ -134,13 +134,13 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if n_origins < 2:
             raise ValueError("only one class: there is nothing to tell apart.")
         check_consistent_length(next(iter(features.values())), labels)
-        family = self._family(len(labels))
+        method = self._method(len(labels))
         train, val = self._parts(labels)
-        grid = family.grid(len(train))
+        grid = method.grid(len(train))
         self.block_, self.value_ = list(features)[len(features) // 2], grid[len(grid) // 2]
         self.validation_accuracy_, self.threshold_ = -np.inf, -np.inf
         for block, x in features.items() if len(val) else ():
-            swept = family.sweep(x[train], labels[train], n_origins, [x[val]])
+            swept = method.sweep(x[train], labels[train], n_origins, [x[val]])
             for value, (said,) in swept:
                 accuracy = float((said.argmax(axis=1) == labels[val]).mean())
                 if accuracy > self.validation_accuracy_:  # of equals the first
@@ -150,7 +150,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.validation_accuracy_ = float("nan")
         chosen = features[self.block_]
         self.n_features_in_ = chosen.shape[1]
-        self.head_ = family.fit(chosen, labels, n_origins, self.value_)
+        self.head_ = method.fit(chosen, labels, n_origins, self.value_)
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -179,14 +179,14 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             [origin if kept else self.unknown for origin, kept in zip(found, known, strict=True)]
         )
 
-    def _family(self, n_images: int) -> HeadMethod:
-        family = family_of(self.head)
+    def _method(self, n_images: int) -> HeadMethod:
+        method = head_method(self.head)
         if self.values is not None:
             values = tuple(self.values)
-            return type(family)(values)  # type: ignore[call-arg]
-        if isinstance(family, KNearestNeighbors):  # as many neighbors as half the images allow
-            return KNearestNeighbors(tuple(k for k in family.values if k <= max(1, n_images // 2)))
-        return family
+            return type(method)(values)  # type: ignore[call-arg]
+        if isinstance(method, KnnMethod):  # as many neighbors as half the images allow
+            return KnnMethod(tuple(k for k in method.values if k <= max(1, n_images // 2)))
+        return method
 
     def _parts(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The rows to fit on while choosing, and those to choose on."""

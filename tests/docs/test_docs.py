@@ -21,7 +21,7 @@ from cli.conftest import whichgen
 from models.test_hub import Hub
 from test_readme import ROOT, code_blocks, furnish, shell
 from whichgen.cli.app import app, expand_blocks
-from whichgen.heads.methods import FAMILIES
+from whichgen.heads.methods import HEAD_METHODS
 from whichgen.openset.registry import SCORES
 
 DOCS = ROOT / "docs"
@@ -246,8 +246,8 @@ def test_an_encoder(run_page: RunPage) -> None:
 
 def test_a_head(run_page: RunPage) -> None:
     found = run_page("how-to/head.md")
-    del FAMILIES["centroid"]
-    assert found["attributor"].model.family == "centroid"
+    del HEAD_METHODS["centroid"]
+    assert found["attributor"].model.head_method == "centroid"
     assert found["result"].evaluation.closed.accuracy > 0.5
 
 

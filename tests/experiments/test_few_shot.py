@@ -31,16 +31,16 @@ def test_each_point_is_the_model_enrolled_from_that_draw_on_the_images_left(worl
     order = np.random.default_rng((1, len(own))).permutation(len(own))
     new = enroll(model, "flow", own[order[:4]]).model
     known = parts.tables["test"]
-    answers, scores = new.answer(known.blocks(model.blocks))
+    answers, scores = new.predict(known.blocks(model.blocks))
     named = np.array(new.origins)[answers.argmax(axis=1)]
     assert point.old_after == (named == known.origins).mean()
     assert point.old_before == w.fit().evaluation.closed.accuracy
-    found, own_scores = new.answer(own[order[4:]])
+    found, own_scores = new.predict(own[order[4:]])
     assert point.tested == len(found) == len(own) - 4 >= LEFT
     hit = np.array(new.origins)[found.argmax(axis=1)] == "flow"
     assert point.recall == hit.mean()
     assert point.accepted == (hit & (own_scores >= new.threshold)).mean()
-    others = new.answer(parts.tables["val_unknown"].blocks(model.blocks))[1]
+    others = new.predict(parts.tables["val_unknown"].blocks(model.blocks))[1]
     truth = np.repeat([1, 0], [len(scores) + len(own_scores), len(others)])
     assert point.auroc == pytest.approx(
         roc_auc_score(truth, np.concatenate([scores, own_scores, others]))

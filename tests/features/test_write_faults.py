@@ -23,7 +23,7 @@ from whichgen.data.splits import SplitOptions, split_folder
 from whichgen.encoders.base import Encoder
 from whichgen.errors import ModelFileError, StoreError
 from whichgen.features.store import FeatureStore, feature_key
-from whichgen.heads.methods import family_of
+from whichgen.heads.methods import head_method
 from whichgen.models.saved_model import OriginModel, load_model, save_model
 
 #: Its features are never computed here.
@@ -130,9 +130,9 @@ def _model(seed: int) -> OriginModel:
         origins=("real", "gan"),
         encoder=ENCODER.describe(),
         blocks=(0,),
-        family="linear",
+        head_method="linear",
         value=1.0,
-        head=family_of("linear").fit(x, np.arange(20) % 2, 2, 1.0),
+        head=head_method("linear").fit(x, np.arange(20) % 2, 2, 1.0),
         threshold=0.5 + seed / 100,
         tpr=0.95,
         data_hash=f"{seed}",

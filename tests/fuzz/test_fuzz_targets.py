@@ -71,7 +71,7 @@ def test_seeds_of_models_and_stores_get_through() -> None:
     store = importlib.import_module("tools.fuzz.targets.store")
     asked: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models, "model_card", lambda model: asked.append(model.family) or "")
+        patch.setattr(models, "model_card", lambda model: asked.append(model.head_method) or "")
         for number in range(len(models.models())):
             models.check(bytes([number, 5]))  # nothing is changed
         assert {"linear", "knn", "fusion", "experts"} <= set(asked)

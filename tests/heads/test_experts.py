@@ -9,12 +9,12 @@ import pytest
 from scipy.special import log_softmax, softmax
 
 from whichgen.errors import FitError
-from whichgen.heads.experts import GATE_C, GATE_SHRINKAGE, Experts, ExpertsHead
-from whichgen.heads.extension import extend, lowered
-from whichgen.heads.fusion import Fusion, FusionHead
-from whichgen.heads.methods import family_of
+from whichgen.heads.experts import GATE_C, GATE_SHRINKAGE, ExpertsHead, ExpertsMethod
+from whichgen.heads.extension import extend, lower_last_bias
+from whichgen.heads.fusion import FusionHead, FusionMethod
+from whichgen.heads.methods import head_method
 
-FUSION = Fusion(widths=(4, 3), shrinkage=0.1)
+FUSION = FusionMethod(widths=(4, 3), shrinkage=0.1)
 
 
 def images(
@@ -34,7 +34,7 @@ def images(
 
 def fitted(**keywords: float) -> tuple[ExpertsHead, np.ndarray, np.ndarray, np.ndarray]:
     x, y, kinds = images(**keywords)
-    return Experts(FUSION, kinds).fit(x, y, 3, 10.0), x, y, kinds
+    return ExpertsMethod(FUSION, kinds).fit(x, y, 3, 10.0), x, y, kinds
 
 
 def test_each_expert_is_a_fusion_of_its_kind_and_the_gate_one_of_kinds() -> None:
@@ -42,16 +42,16 @@ def test_each_expert_is_a_fusion_of_its_kind_and_the_gate_one_of_kinds() -> None
     for kind, expert in enumerate(head.experts):
         alone = FUSION.fit(x[kinds == kind], y[kinds == kind], 3, 10.0)
         np.testing.assert_array_equal(expert.logits(x), alone.logits(x))
-    gate = Fusion(widths=(4, 3), shrinkage=GATE_SHRINKAGE).fit(x, kinds, 3, GATE_C)
+    gate = FusionMethod(widths=(4, 3), shrinkage=GATE_SHRINKAGE).fit(x, kinds, 3, GATE_C)
     np.testing.assert_allclose(head.weights(x), log_softmax(gate.logits(x), axis=1), atol=1e-4)
 
 
 def test_views_weigh_as_the_experts_that_are_asked_have_it() -> None:
     x, y, kinds = images(shift=1.0)
-    head = Experts(FUSION, kinds, ((1, 1), (2,), (1, 1))).fit(x, y, 3, 10.0)
+    head = ExpertsMethod(FUSION, kinds, ((1, 1), (2,), (1, 1))).fit(x, y, 3, 10.0)
     assert [expert.votes for expert in head.experts] == [(1, 1), (2,), (1, 1)]
     wide = replace(FUSION, widths=(2, 2, 3))
-    three = Experts(wide, kinds, ((1, 1, 1), (2, 1), (1, 2))).fit(x, y, 3, 10.0)
+    three = ExpertsMethod(wide, kinds, ((1, 1, 1), (2, 1), (1, 2))).fit(x, y, 3, 10.0)
     g = softmax(three.gate.logits(x), axis=1)
     of_expert = np.array([[1 / 3, 1 / 3, 1 / 3], [1 / 4, 1 / 4, 1 / 2], [1 / 2, 1 / 4, 1 / 4]])
     np.testing.assert_allclose(three.shares(x), (g @ of_expert).T)
@@ -91,7 +91,7 @@ def test_a_perturbed_image_is_answered_by_its_expert_where_one_probe_for_all_fai
 def test_a_restored_head_answers_to_the_bit() -> None:
     head, x, *_ = fitted()
     arrays = head.tensors() | {"score.scale": np.ones(1), "exemplars.labels": np.ones(1)}
-    again = family_of("experts").restore(arrays, 3, 10.0)
+    again = head_method("experts").restore(arrays, 3, 10.0)
     np.testing.assert_array_equal(again.logits(x), head.logits(x))
     np.testing.assert_array_equal(again.embed(x), head.embed(x))
 
@@ -100,7 +100,7 @@ def test_more_than_ten_experts_come_back_in_order() -> None:
     head, x, *_ = fitted()
     experts = tuple(head.experts[i % 3] for i in range(12))
     many = ExpertsHead(head.gate, experts)
-    again = family_of("experts").restore(many.tensors(), 3, 10.0)
+    again = head_method("experts").restore(many.tensors(), 3, 10.0)
     assert isinstance(again, ExpertsHead)
     for a, b in zip(again.experts, experts, strict=True):
         np.testing.assert_array_equal(a.logits(x), b.logits(x))
@@ -108,7 +108,7 @@ def test_more_than_ten_experts_come_back_in_order() -> None:
 
 def test_a_sweep_is_a_fit_for_each_c() -> None:
     x, y, kinds = images()
-    family = Experts(Fusion((4, 3), (1.0, 10.0), 0.1), kinds)
+    family = ExpertsMethod(FusionMethod((4, 3), (1.0, 10.0), 0.1), kinds)
     for (value, (p,)), c in zip(family.sweep(x, y, 3, [x[:5]]), (1.0, 10.0), strict=True):
         assert value == c
         np.testing.assert_array_equal(p, family.fit(x, y, 3, c).predict_proba(x[:5]))
@@ -126,15 +126,15 @@ def test_a_new_origin_is_added_to_every_expert() -> None:
     assert (wider.predict_proba(query).argmax(axis=1) == 3).all()
     kept = kinds == 0
     assert (wider.predict_proba(x[kept]).argmax(axis=1) == y[kept]).mean() > 0.9
-    before, after = wider.predict_proba(query), lowered(wider, 20.0).predict_proba(query)
+    before, after = wider.predict_proba(query), lower_last_bias(wider, 20.0).predict_proba(query)
     assert (after[:, 3] < before[:, 3]).all()
 
 
 def test_a_kind_is_needed_for_each_image_and_every_origin_for_each_kind() -> None:
     x, y, kinds = images()
     with pytest.raises(FitError, match="0 kinds for 270 training images"):
-        family_of("experts").fit(x, y, 3, 1.0)
+        head_method("experts").fit(x, y, 3, 1.0)
     lacking = kinds.copy()
     lacking[(kinds == 2) & (y == 1)] = 0
     with pytest.raises(FitError, match=r"images an origin: \[30, 0, 30\]"):
-        Experts(FUSION, lacking).fit(x, y, 3, 1.0)
+        ExpertsMethod(FUSION, lacking).fit(x, y, 3, 1.0)

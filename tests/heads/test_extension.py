@@ -9,10 +9,10 @@ import pytest
 from scipy.special import softmax
 
 from whichgen.errors import FitError
-from whichgen.heads.extension import SHRINKAGE, C, extend, lowered
-from whichgen.heads.fusion import Fusion
+from whichgen.heads.extension import SHRINKAGE, C, extend, lower_last_bias
+from whichgen.heads.fusion import FusionMethod
 from whichgen.heads.linear import LinearHead
-from whichgen.heads.methods import FAMILIES, family_of
+from whichgen.heads.methods import HEAD_METHODS, head_method
 
 
 def images(seed: int = 0, n: int = 48, new: int = 6, d: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -23,10 +23,10 @@ def images(seed: int = 0, n: int = 48, new: int = 6, d: int = 5) -> tuple[np.nda
     return rng.normal(centers[labels]).astype(np.float32), labels
 
 
-@pytest.mark.parametrize("name", [name for name in FAMILIES if name != "experts"])
+@pytest.mark.parametrize("name", [name for name in HEAD_METHODS if name != "experts"])
 def test_old_origins_keep_their_order_and_the_new_one_is_found(name: str) -> None:
     x, y = images()
-    old = family_of(name).fit(x[y < 3], y[y < 3], 3, 5.0)
+    old = head_method(name).fit(x[y < 3], y[y < 3], 3, 5.0)
     head = extend(old, x, y, 3)
     queries, truth = images(seed=1, n=300, new=100)
     found = head.logits(queries)
@@ -40,7 +40,7 @@ def test_old_origins_keep_their_order_and_the_new_one_is_found(name: str) -> Non
 
 def test_the_new_row_is_the_optimum_of_cross_entropy_with_the_old_rows_held() -> None:
     x, y = images()
-    old = family_of("linear").fit(x[y < 3], y[y < 3], 3, 1.0)
+    old = head_method("linear").fit(x[y < 3], y[y < 3], 3, 1.0)
     head = extend(old, x, y, 3)
     assert isinstance(head, LinearHead) and isinstance(old, LinearHead)
     assert np.array_equal(head.weights[:3], old.weights)
@@ -67,23 +67,25 @@ def test_the_new_row_is_the_optimum_of_cross_entropy_with_the_old_rows_held() ->
 
 def test_a_fusion_is_extended_view_by_view() -> None:
     x, y = images(d=5)
-    old = Fusion(widths=(2, 3)).fit(x[y < 3], y[y < 3], 3, 1.0)
+    old = FusionMethod(widths=(2, 3)).fit(x[y < 3], y[y < 3], 3, 1.0)
     head = extend(old, x, y, 3)
     for view, wider, columns in zip(old.views, head.views, (x[:, :2], x[:, 2:]), strict=True):
         expected = extend(view.probe, view.standardize(columns), y, 3)
         assert isinstance(expected, LinearHead)
         assert np.array_equal(wider.probe.weights, expected.weights)
         assert np.array_equal(wider.mean, view.mean)
-    restored = Fusion().restore(head.tensors(), 4, 1.0)
+    restored = FusionMethod().restore(head.tensors(), 4, 1.0)
     assert np.array_equal(restored.logits(x), head.logits(x))
 
 
 @pytest.mark.parametrize("name", ["linear", "fusion"])
 def test_lowering_takes_images_from_the_new_origin_and_gives_it_none(name: str) -> None:
     x, y = images()
-    head = extend(family_of(name).fit(x[y < 3], y[y < 3], 3, 1.0), x, y, 3)
+    head = extend(head_method(name).fit(x[y < 3], y[y < 3], 3, 1.0), x, y, 3)
     queries, _ = images(seed=2, n=300, new=100)
-    taken = [lowered(head, by).logits(queries).argmax(axis=1) == 3 for by in (0, 1, 5, 1000)]
+    taken = [
+        lower_last_bias(head, by).logits(queries).argmax(axis=1) == 3 for by in (0, 1, 5, 1000)
+    ]
     assert np.array_equal(taken[0], head.logits(queries).argmax(axis=1) == 3)
     assert not any((less & ~more).any() for more, less in pairwise(taken))
     assert taken[0].any() and not taken[-1].any()
@@ -91,13 +93,13 @@ def test_lowering_takes_images_from_the_new_origin_and_gives_it_none(name: str) 
 
 def test_k_nn_has_no_bias_to_lower() -> None:
     x, y = images()
-    head = extend(family_of("knn").fit(x[y < 3], y[y < 3], 3, 5.0), x, y, 3)
-    assert lowered(head, 3.0) is head
+    head = extend(head_method("knn").fit(x[y < 3], y[y < 3], 3, 5.0), x, y, 3)
+    assert lower_last_bias(head, 3.0) is head
 
 
 def test_what_can_not_be_extended_is_told() -> None:
     x, y = images()
-    old = family_of("linear").fit(x[y < 3], y[y < 3], 3, 1.0)
+    old = head_method("linear").fit(x[y < 3], y[y < 3], 3, 1.0)
     with pytest.raises(FitError, match="at least one training image"):
         extend(old, x[y < 3], y[y < 3], 3)
     with pytest.raises(FitError, match="a object can't be extended"):

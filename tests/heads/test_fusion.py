@@ -11,10 +11,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from whichgen.errors import FitError
-from whichgen.heads.fusion import Fusion, FusionHead, fit_view, split_views
+from whichgen.heads.fusion import FusionHead, FusionMethod, fit_view, split_views
 
 WIDTHS = (3, 1, 4)
-FAMILY = Fusion(widths=WIDTHS, values=(100.0, 1.0))
+FAMILY = FusionMethod(widths=WIDTHS, values=(100.0, 1.0))
 
 
 def images(seed: int = 0, n: int = 60) -> tuple[np.ndarray, np.ndarray]:
@@ -65,7 +65,7 @@ def test_views_that_disagree_lower_the_largest_logit_but_not_the_probability() -
     labels = np.arange(90) % 3
     view = np.eye(3)[labels] + rng.normal(0, 0.05, (90, 3))
     x = np.hstack([view, view]).astype(np.float32)
-    head = Fusion(widths=(3, 3)).fit(x, labels, 3, 1000.0)
+    head = FusionMethod(widths=(3, 3)).fit(x, labels, 3, 1000.0)
     agree = np.float32([[1, 0, 0, 1, 0, 0]])
     disagree = np.float32([[1, 0, 0, 0, 1, 0]])
     assert head.logits(agree).max() > -0.1
@@ -105,21 +105,21 @@ def test_a_feature_equal_in_all_training_images_does_not_divide_by_zero() -> Non
 
 def test_views_that_share_a_vote_weigh_together_as_much_as_one() -> None:
     x, y = images()
-    head = Fusion(widths=WIDTHS, votes=(2, 1)).fit(x, y, 3, 1.0)
+    head = FusionMethod(widths=WIDTHS, votes=(2, 1)).fit(x, y, 3, 1.0)
     np.testing.assert_allclose(head.shares(x[:2]), [[1 / 4] * 2, [1 / 4] * 2, [1 / 2] * 2])
     first, second, third = head.log_probabilities(x)
     np.testing.assert_allclose(head.logits(x), ((first + second) / 2 + third) / 2)
-    ((_, (swept,)),) = Fusion(WIDTHS, (1.0,), votes=(2, 1)).sweep(x, y, 3, [x])
+    ((_, (swept,)),) = FusionMethod(WIDTHS, (1.0,), votes=(2, 1)).sweep(x, y, 3, [x])
     np.testing.assert_allclose(swept, head.predict_proba(x), atol=1e-6)
     with pytest.raises(FitError, match=r"votes of \[2, 2\] views, but there are 3"):
-        Fusion(widths=WIDTHS, votes=(2, 2)).fit(x, y, 3, 1.0)
+        FusionMethod(widths=WIDTHS, votes=(2, 2)).fit(x, y, 3, 1.0)
 
 
 @pytest.mark.parametrize("votes", [(), (1, 2)])
 def test_tensors_restore_the_head_to_the_bit(votes: tuple[int, ...]) -> None:
     x, y = images()
     head = replace(FAMILY, votes=votes).fit(x, y, 3, 10.0)
-    again = Fusion().restore(head.tensors(), 3, 10.0)
+    again = FusionMethod().restore(head.tensors(), 3, 10.0)
     assert again.votes == votes
     assert isinstance(again, FusionHead)
     assert again.widths == WIDTHS
@@ -137,8 +137,8 @@ def test_a_path_is_one_probe_a_value() -> None:
 def test_widths_must_add_up() -> None:
     x, y = images()
     with pytest.raises(FitError, match=r"views of \[3, 1\] columns, but there are 8"):
-        Fusion(widths=(3, 1)).fit(x, y, 3, 1.0)
-    assert len(Fusion().fit(x, y, 3, 1.0).views) == 1
+        FusionMethod(widths=(3, 1)).fit(x, y, 3, 1.0)
+    assert len(FusionMethod().fit(x, y, 3, 1.0).views) == 1
 
 
 @pytest.mark.parametrize(("n", "d"), [(40, 6), (24, 60)], ids=["tall", "wide"])

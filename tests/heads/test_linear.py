@@ -8,7 +8,7 @@ from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 
 from whichgen.errors import FitError
-from whichgen.heads.linear import PAPER_C, LinearHead, LinearProbe
+from whichgen.heads.linear import PAPER_C, LinearHead, LinearMethod
 
 
 def _data(n: int, d: int, n_origins: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -49,7 +49,7 @@ SHAPES = {"n > d": (80, 8), "n < d": (30, 60), "n = d": (20, 20)}
 @pytest.mark.parametrize("c", PAPER_C[::11])
 def test_the_optimum_is_scikit_learn_s(shape: str, n_origins: int, c: float) -> None:
     x, y = _data(*SHAPES[shape], n_origins)
-    head = LinearProbe().fit(x, y, n_origins, c)
+    head = LinearMethod().fit(x, y, n_origins, c)
     expected = _reference(x, y, c)
     best = _objective(expected, x, y, c)
     assert _objective(head, x, y, c) == pytest.approx(best, rel=1e-6)
@@ -62,8 +62,8 @@ def test_the_features_scale_changes_neither_the_problem_nor_how_well_it_is_solve
 ) -> None:
     x, y = _data(100, 12, 5)
     for c in (1e-2, 10.0):
-        plain = LinearProbe().fit(x, y, 5, c)
-        scaled = LinearProbe().fit(x * scale, y, 5, c / scale**2)
+        plain = LinearMethod().fit(x, y, 5, c)
+        scaled = LinearMethod().fit(x * scale, y, 5, c / scale**2)
         np.testing.assert_allclose(scaled.weights * scale, plain.weights, rtol=1e-3, atol=1e-4)
         best = _objective(_reference(x, y, c), x, y, c)
         assert _objective(plain, x, y, c) == pytest.approx(best, rel=1e-6)
@@ -72,7 +72,7 @@ def test_the_features_scale_changes_neither_the_problem_nor_how_well_it_is_solve
 def test_features_far_from_zero_are_no_hindrance() -> None:
     x, y = _data(150, 12, 5)
     far = x.astype(np.float64) + 1000
-    head, plain = (LinearProbe().fit(f, y, 5, 1.0) for f in (far, x))
+    head, plain = (LinearMethod().fit(f, y, 5, 1.0) for f in (far, x))
     np.testing.assert_allclose(head.weights, plain.weights, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(head.predict_proba(far), plain.predict_proba(x), atol=1e-5)
 
@@ -80,8 +80,8 @@ def test_features_far_from_zero_are_no_hindrance() -> None:
 def test_a_constant_feature_is_given_no_weight() -> None:
     x, y = _data(60, 5, 3)
     x[:, 2] = 7
-    assert np.abs(LinearProbe().fit(x, y, 3, 1.0).weights[:, 2]).max() < 1e-9
-    even = LinearProbe().fit(np.zeros((60, 4)), y, 3, 1.0)
+    assert np.abs(LinearMethod().fit(x, y, 3, 1.0).weights[:, 2]).max() < 1e-9
+    even = LinearMethod().fit(np.zeros((60, 4)), y, 3, 1.0)
     shares = np.bincount(y) / 60
     np.testing.assert_allclose(even.predict_proba(np.zeros((1, 4)))[0], shares, atol=1e-5)
 
@@ -92,7 +92,7 @@ def test_no_step_from_the_optimum_is_better(shape: str, n_origins: int) -> None:
     x, y = _data(*SHAPES[shape], n_origins)
     rng = np.random.default_rng(1)
     for c in (1e-4, 1.0, 100.0):
-        head = LinearProbe().fit(x, y, n_origins, c)
+        head = LinearMethod().fit(x, y, n_origins, c)
         best = _objective(head, x, y, c)
         for size in (1e-1, 1e-3):
             for _ in range(20):
@@ -106,7 +106,7 @@ def test_no_step_from_the_optimum_is_better(shape: str, n_origins: int) -> None:
 def test_a_sweep_over_the_paper_s_grid_is_a_fit_for_each_c(shape: str, n_origins: int) -> None:
     x, y = _data(*SHAPES[shape], n_origins)
     queries = [_data(7, x.shape[1], n_origins, seed=s)[0] for s in (1, 2)]
-    probe = LinearProbe()
+    probe = LinearMethod()
     swept = list(probe.sweep(x, y, n_origins, queries))
     assert tuple(value for value, _ in swept) == PAPER_C
     for value, probabilities in swept[::6]:
@@ -122,7 +122,7 @@ def test_the_grid_is_the_paper_s() -> None:
     assert PAPER_C[-1] == pytest.approx(1e5)
     ratios = np.array(PAPER_C[1:]) / PAPER_C[:-1]
     np.testing.assert_allclose(ratios, ratios[0])
-    assert LinearProbe(values=(10.0, 0.1)).grid(5) == (0.1, 10.0)
+    assert LinearMethod(values=(10.0, 0.1)).grid(5) == (0.1, 10.0)
 
 
 def test_probabilities_sum_to_one_and_stand_extreme_logits() -> None:
@@ -138,13 +138,13 @@ def test_probabilities_sum_to_one_and_stand_extreme_logits() -> None:
 @pytest.mark.parametrize("n_origins", [2, 5])
 def test_a_restored_head_is_the_head_to_the_bit(n_origins: int) -> None:
     x, y = _data(40, 90, n_origins)
-    head = LinearProbe().fit(x, y, n_origins, 0.5)
+    head = LinearMethod().fit(x, y, n_origins, 0.5)
     tensors = {name: t.copy() for name, t in head.tensors().items()}
     assert {name: (t.dtype, t.shape) for name, t in tensors.items()} == {
         "weights": (np.float64, (n_origins, 90)),
         "bias": (np.float64, (n_origins,)),
     }
-    restored = LinearProbe().restore(tensors, n_origins, 0.5)
+    restored = LinearMethod().restore(tensors, n_origins, 0.5)
     assert np.array_equal(restored.predict_proba(x), head.predict_proba(x))
 
 
@@ -154,20 +154,20 @@ def test_a_fit_arrives_where_a_sweep_arrives_on_separable_data(n_origins: int, c
     for shape in ((40, 90), (60, 20)):
         x, y = _data(*shape, n_origins, seed=4)
         x[np.arange(len(x)), y] += 30
-        LinearProbe().fit(x, y, n_origins, c)
+        LinearMethod().fit(x, y, n_origins, c)
 
 
 def test_a_solver_that_does_not_converge_is_an_error() -> None:
     x, y = _data(300, 40, 5)
     with pytest.raises(FitError, match=r"at C = 100000 within 0 steps\. Raise --max_train_iters"):
-        LinearProbe(max_iter=0).fit(x, y, 5, 1e5)
+        LinearMethod(max_iter=0).fit(x, y, 5, 1e5)
     with pytest.raises(FitError, match=r"did not converge at C = .* within 1 steps"):
-        list(LinearProbe(max_iter=1).sweep(x, y, 5, []))
+        list(LinearMethod(max_iter=1).sweep(x, y, 5, []))
 
 
 def test_the_head_of_one_c_is_not_changed_by_the_next() -> None:
     x, y = _data(60, 5, 3)
-    path = LinearProbe().path(x, y, 3, (0.01, 100.0))
+    path = LinearMethod().path(x, y, 3, (0.01, 100.0))
     _, first = next(path)
     kept = first.weights.copy(), first.bias.copy()
     next(path)
@@ -178,4 +178,4 @@ def test_the_head_of_one_c_is_not_changed_by_the_next() -> None:
 @pytest.mark.parametrize("values", [(), (0.0,), (1.0, -1.0)])
 def test_c_must_be_positive(values: tuple[float, ...]) -> None:
     with pytest.raises(FitError, match="C must be positive"):
-        LinearProbe(values=values)
+        LinearMethod(values=values)

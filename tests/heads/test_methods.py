@@ -6,27 +6,27 @@ import numpy as np
 import pytest
 
 from whichgen.errors import FitError
-from whichgen.heads.methods import FAMILIES, family_of
+from whichgen.heads.methods import HEAD_METHODS, head_method
 
 X = np.arange(12, dtype=np.float32).reshape(6, 2) % 5
 Y = np.array([0, 1, 2, 0, 1, 2])
 
 
 #: Experts want a kind for each image: test_experts.py.
-PLAIN = [name for name in FAMILIES if name != "experts"]
+PLAIN = [name for name in HEAD_METHODS if name != "experts"]
 
 
 def test_families_are_found_by_name() -> None:
-    assert list(FAMILIES) == ["linear", "knn", "fusion", "experts"]
-    assert [family_of(name).parameter for name in FAMILIES] == ["C", "k", "C", "C"]
-    assert all(family_of(name).name == name for name in FAMILIES)
+    assert list(HEAD_METHODS) == ["linear", "knn", "fusion", "experts"]
+    assert [head_method(name).parameter for name in HEAD_METHODS] == ["C", "k", "C", "C"]
+    assert all(head_method(name).name == name for name in HEAD_METHODS)
     with pytest.raises(
         FitError, match="unknown head 'svm'; there are linear, knn, fusion, experts"
     ):
-        family_of("svm")
+        head_method("svm")
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", HEAD_METHODS)
 @pytest.mark.parametrize(
     ("features", "labels", "message"),
     [
@@ -40,7 +40,7 @@ def test_families_are_found_by_name() -> None:
 def test_training_data_that_can_not_be_learned_is_refused_by_fit_and_by_sweep(
     name: str, features: np.ndarray, labels: np.ndarray, message: str
 ) -> None:
-    family = family_of(name)
+    family = head_method(name)
     with pytest.raises(FitError, match=message):
         family.fit(features, labels, 3, 1)
     with pytest.raises(FitError, match=message):
@@ -49,7 +49,7 @@ def test_training_data_that_can_not_be_learned_is_refused_by_fit_and_by_sweep(
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_no_query_gives_no_probabilities(name: str) -> None:
-    head = family_of(name).fit(X, Y, 3, 1)
+    head = head_method(name).fit(X, Y, 3, 1)
     assert head.predict_proba(X[:0]).shape == (0, 3)
 
 
@@ -57,7 +57,7 @@ def test_no_query_gives_no_probabilities(name: str) -> None:
 def test_the_logits_of_a_head_are_the_weighted_mean_of_its_views_up_to_a_shift_a_row(
     name: str,
 ) -> None:
-    head = family_of(name).fit(X, Y, 3, 1)
+    head = head_method(name).fit(X, Y, 3, 1)
     views = head.log_probabilities(X)
     np.testing.assert_allclose(np.exp(views).sum(axis=2), 1)
     shares = head.shares(X)

@@ -20,7 +20,7 @@ from whichgen.encoders.base import Encoder
 from whichgen.errors import EncoderError, FitError, ModelFileError
 from whichgen.inference.attributor import Attribution, Attributor
 from whichgen.models.saved_model import OriginModel, load_model, save_model
-from whichgen.openset.hierarchy import Levels
+from whichgen.openset.hierarchy import Hierarchy
 
 
 @pytest.fixture
@@ -277,7 +277,7 @@ def test_prediction_sets_hold_the_true_origin_as_often_as_asked(
     pixels = np.stack([encoder.preprocess(image) for image in images])
     features = np.hstack([encoder.encode(pixels)[b] for b in models["linear"].blocks])
     labels = np.repeat(np.arange(3), 8)
-    probabilities, _ = models["linear"].answer(features)
+    probabilities, _ = models["linear"].predict(features)
     model = replace(models["linear"], calibration=(probabilities, labels))
     attributor = Attributor(load_model(save_model(model, tmp_path)), encoder)
     sizes = []
@@ -336,13 +336,13 @@ def test_an_unknown_image_is_answered_as_deep_as_is_certain(
 ) -> None:
     rejecting = replace(attributor.model, threshold=np.inf)
     families = {"gan": "GAN", "vae": "VAE"}
-    for levels, expected in (
-        (Levels(families, np.inf, np.inf, -np.inf), {"unknown"}),
-        (Levels(families, 0, 0, np.inf), {"real", "synthetic"}),
-        (Levels(families, 0, 0, -np.inf), {"real", "GAN", "VAE"}),
+    for hierarchy, expected in (
+        (Hierarchy(families, np.inf, np.inf, -np.inf), {"unknown"}),
+        (Hierarchy(families, 0, 0, np.inf), {"real", "synthetic"}),
+        (Hierarchy(families, 0, 0, -np.inf), {"real", "GAN", "VAE"}),
         (None, {"unknown"}),
     ):
-        asked = Attributor(replace(rejecting, levels=levels), encoder)
+        asked = Attributor(replace(rejecting, hierarchy=hierarchy), encoder)
         answers = asked.attribute(images)
         assert {a.origin for a in answers} == {"unknown"}
         assert {a.at_least for a in answers} <= expected

@@ -11,7 +11,7 @@ import pytest
 from whichgen.encoders.base import Encoder
 from whichgen.errors import FitError
 from whichgen.evaluation.clustering import NOISE, agreement
-from whichgen.heads.methods import family_of
+from whichgen.heads.methods import head_method
 from whichgen.inference.discover import discover, embedding
 from whichgen.models.saved_model import Exemplars, OriginModel
 from whichgen.report.discovered import Discovery, group_rows, write_discovery
@@ -33,7 +33,7 @@ def model(models: dict[str, OriginModel]) -> OriginModel:
     x = np.concatenate([images(k, 40, 0) for k in range(3)])
     y = np.repeat(range(3), 40)
     kept = Exemplars(x.astype(np.float16), y, np.zeros(len(y), dtype=bool))
-    return replace(models["linear"], head=family_of("linear").fit(x, y, 3, 1.0), exemplars=kept)
+    return replace(models["linear"], head=head_method("linear").fit(x, y, 3, 1.0), exemplars=kept)
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import pytest
 
 from whichgen.errors import FitError
 from whichgen.heads.linear import LinearHead
-from whichgen.heads.methods import FAMILIES, family_of
+from whichgen.heads.methods import HEAD_METHODS, head_method
 from whichgen.inference.enroll import MARGIN, Enrolled, enroll
 from whichgen.models.saved_model import Exemplars, OriginModel, load_model, save_model
-from whichgen.openset.registry import SCORES, score_family
+from whichgen.openset.registry import SCORES, score_method
 from whichgen.openset.threshold import threshold_at_tpr
 
 CENTRES = np.random.default_rng(3).normal(0, 2.5, (4, 8))
@@ -30,15 +30,15 @@ def three(draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([draw(k, draws, seed) for k in range(3)]), np.repeat(range(3), draws)
 
 
-def fitted(models: dict[str, OriginModel], family: str, score: str = "max_logit") -> OriginModel:
+def fitted(models: dict[str, OriginModel], method: str, score: str = "max_logit") -> OriginModel:
     """A model of three origins on eight columns, with exemplars."""
     x, y = three(40, 0)
     val, val_labels = three(50, 1)
-    head = family_of(family).fit(x, y, 3, 5.0)
-    fitted_score = score_family(score).fit(head.embed(x), head.logits(x), y, 3)
+    head = head_method(method).fit(x, y, 3, 5.0)
+    fitted_score = score_method(score).fit(head.embed(x), head.logits(x), y, 3)
     return replace(
         models["linear"],
-        family=family,
+        head_method=method,
         head=head,
         value=5.0,
         score_name=score,
@@ -54,22 +54,22 @@ def fitted(models: dict[str, OriginModel], family: str, score: str = "max_logit"
 
 
 # Experts want perturbed copies to be fitted on: tests/heads/test_experts.py.
-@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "experts"])
+@pytest.mark.parametrize("method", [name for name in HEAD_METHODS if name != "experts"])
 @pytest.mark.parametrize("count", [1, 10])
 def test_the_new_origin_is_recognized_and_old_ones_lose_next_to_nothing(
-    models: dict[str, OriginModel], family: str, count: int
+    models: dict[str, OriginModel], method: str, count: int
 ) -> None:
-    model = fitted(models, family)
+    model = fitted(models, method)
     found = enroll(model, "flow", draw(3, count, 0))
     new = found.model
     assert new.origins == (*model.origins, "flow")
     test, labels = three(200, 2)
-    before = (model.answer(test)[0].argmax(axis=1) == labels).mean()
-    after = (new.answer(test)[0].argmax(axis=1) == labels).mean()
+    before = (model.predict(test)[0].argmax(axis=1) == labels).mean()
+    after = (new.predict(test)[0].argmax(axis=1) == labels).mean()
     assert after >= before - 0.01
-    recall = (new.answer(draw(3, 200, 1))[0].argmax(axis=1) == 3).mean()
+    recall = (new.predict(draw(3, 200, 1))[0].argmax(axis=1) == 3).mean()
     # One vote of five never wins; ten images are enough for every head.
-    assert recall > (0.5 if count == 10 else -1 if family == "knn" else 0.02)
+    assert recall > (0.5 if count == 10 else -1 if method == "knn" else 0.02)
     assert (
         found.recognized is None
         if count == 1
@@ -107,7 +107,7 @@ def test_every_score_follows_and_the_model_is_saved_and_loaded(
     new = enroll(model, "flow", draw(3, 8, 0), source=["ab"]).model
     assert model.exemplars is not None and new.exemplars is not None
     held_out, labels = model.exemplars.part(held_out=True)
-    probabilities, scores = new.answer(held_out)
+    probabilities, scores = new.predict(held_out)
     assert (scores >= new.threshold).mean() == pytest.approx(0.95, abs=0.01)
     assert new.calibration is not None
     assert np.array_equal(new.calibration[0], probabilities)
@@ -116,7 +116,7 @@ def test_every_score_follows_and_the_model_is_saved_and_loaded(
     assert (kept_labels == 3).sum() == 8
     np.testing.assert_allclose(kept[kept_labels == 3], draw(3, 8, 0), rtol=1e-3)
     loaded = load_model(save_model(new, tmp_path / "m"))
-    assert np.array_equal(loaded.answer(held_out)[1], scores)
+    assert np.array_equal(loaded.predict(held_out)[1], scores)
     (record,) = loaded.provenance["enrolled"]
     assert (record["origin"], record["images"], record["digests"]) == ("flow", 8, ["ab"])
     assert loaded.metrics == {}
@@ -128,7 +128,7 @@ def test_another_can_be_enrolled_after_one(models: dict[str, OriginModel]) -> No
     twice = enroll(once, "far", draw(3, 8, 0) + 9).model
     assert twice.origins[-2:] == ("flow", "far")
     assert [r["origin"] for r in twice.provenance["enrolled"]] == ["flow", "far"]
-    found = twice.answer(np.concatenate([draw(3, 50, 1), draw(3, 50, 1) + 9]))[0].argmax(axis=1)
+    found = twice.predict(np.concatenate([draw(3, 50, 1), draw(3, 50, 1) + 9]))[0].argmax(axis=1)
     assert (found[:50] == 3).mean() > 0.4
     assert (found[50:] == 4).mean() > 0.9
 

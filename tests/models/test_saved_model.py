@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import whichgen.models.saved_model as model_module
 from whichgen.errors import ModelFileError
 from whichgen.heads.linear import LinearHead
-from whichgen.heads.methods import family_of
+from whichgen.heads.methods import head_method
 from whichgen.models.saved_model import (
     DESCRIPTION_FILE,
     FORMAT,
@@ -70,15 +70,15 @@ def test_exemplars_are_kept_bit_by_bit(
 
 
 @pytest.mark.parametrize("n_images", [20, 200], ids=["fewer-than-dimensions", "more"])
-@pytest.mark.parametrize("family", ["linear", "knn"])
+@pytest.mark.parametrize("method", ["linear", "knn"])
 def test_a_loaded_head_answers_bit_by_bit_whatever_solver_made_it(
-    models: dict[str, OriginModel], tmp_path: Path, family: str, n_images: int
+    models: dict[str, OriginModel], tmp_path: Path, method: str, n_images: int
 ) -> None:
     rng = np.random.default_rng(1)
     features, queries = rng.normal(size=(n_images, 30)), rng.normal(size=(50, 30))
     labels = np.arange(n_images) % 3
-    head = family_of(family).fit(features, labels, 3, 5.0)
-    saved = save_model(replace(models[family], head=head, value=5.0), tmp_path / "m")
+    head = head_method(method).fit(features, labels, 3, 5.0)
+    saved = save_model(replace(models[method], head=head, value=5.0), tmp_path / "m")
     loaded = load_model(saved).head
     assert np.array_equal(loaded.predict_proba(queries), head.predict_proba(queries))
 
@@ -99,7 +99,7 @@ def test_the_folder_holds_one_json_and_one_safetensors_file(
     assert sorted(p.name for p in tmp_path.iterdir()) == [HEAD_FILE, DESCRIPTION_FILE]
     description = json.loads((tmp_path / DESCRIPTION_FILE).read_text())
     assert description["format"] == FORMAT
-    assert description["parameter"] == {"linear": "C", "knn": "k"}[model.family]
+    assert description["parameter"] == {"linear": "C", "knn": "k"}[model.head_method]
 
 
 def test_a_run_s_folder_serves_as_well_as_the_model_folder_in_it(

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import log_softmax
 
-from whichgen.openset.hierarchy import Levels, Said, deepest, fit_levels, group_logits
+from whichgen.openset.hierarchy import (
+    Hierarchy,
+    Said,
+    fit_hierarchy,
+    group_logits,
+    most_specific_answers,
+)
 
 ORIGINS = ("ldm", "real", "gan", "ddpm")
 FAMILIES = {"ldm": "diffusion", "gan": "GAN", "ddpm": "diffusion"}
@@ -38,7 +44,7 @@ def test_the_deepest_certain_group_is_answered() -> None:
     def one(*p: float) -> np.ndarray:
         return np.log(np.array([[p], [p]]))
 
-    levels = Levels(FAMILIES, synthetic=np.log(9), real=np.log(4), family=np.log(0.8))
+    levels = Hierarchy(FAMILIES, synthetic=np.log(9), real=np.log(4), family=np.log(0.8))
     cases = {
         "unknown": one(0.4, 0.5, 0.05, 0.05),  # synthetic or real: half and half
         "real": one(0.1, 0.82, 0.04, 0.04),
@@ -47,22 +53,22 @@ def test_the_deepest_certain_group_is_answered() -> None:
         "GAN": one(0.02, 0.02, 0.94, 0.02),
     }
     for expected, p in cases.items():
-        assert deepest(even(p), np.array([-1]), ORIGINS, levels) == [expected]
-        assert deepest(even(p), np.array([3]), ORIGINS, levels) == ["ddpm"]
+        assert most_specific_answers(even(p), np.array([-1]), ORIGINS, levels) == [expected]
+        assert most_specific_answers(even(p), np.array([3]), ORIGINS, levels) == ["ddpm"]
 
 
 def test_views_that_disagree_on_the_generator_agree_that_it_is_one() -> None:
     p = np.array([[[0.97, 0.01, 0.01, 0.01]], [[0.01, 0.01, 0.97, 0.01]]])
-    levels = Levels(FAMILIES, synthetic=np.log(9), real=np.log(9), family=np.log(0.8))
+    levels = Hierarchy(FAMILIES, synthetic=np.log(9), real=np.log(9), family=np.log(0.8))
     assert np.log(p).mean(axis=0).max() < np.log(0.11)
-    assert deepest(even(np.log(p)), np.array([-1]), ORIGINS, levels) == ["synthetic"]
+    assert most_specific_answers(even(np.log(p)), np.array([-1]), ORIGINS, levels) == ["synthetic"]
 
 
 @given(st.integers(0, 1000), st.sampled_from([0.5, 0.8, 0.95, 1.0]))
 def test_few_of_the_other_kind_are_called_so_and_families_are_kept(seed: int, tpr: float) -> None:
     rng = np.random.default_rng(seed)
     p, labels = drawn(seed), rng.integers(0, 4, 50)
-    levels = fit_levels(even(p), labels, ORIGINS, FAMILIES, tpr)
+    levels = fit_hierarchy(even(p), labels, ORIGINS, FAMILIES, tpr)
     together = np.exp(p)
     z_real = p[:, :, 1].mean(axis=0)
     z_synthetic = np.log(together[:, :, [0, 2, 3]].sum(axis=2)).mean(axis=0)
@@ -84,10 +90,10 @@ def test_the_order_of_origins_does_not_matter(seed: int, order: list[int]) -> No
     p, labels = drawn(seed), np.random.default_rng(seed).integers(0, 4, 50)
     turned = tuple(ORIGINS[i] for i in order)
     of_label = np.array([order.index(label) for label in labels.tolist()])
-    first = fit_levels(even(p), labels, ORIGINS, FAMILIES, 0.8)
-    second = fit_levels(even(p[:, :, order]), of_label, turned, FAMILIES, 0.8)
+    first = fit_hierarchy(even(p), labels, ORIGINS, FAMILIES, 0.8)
+    second = fit_hierarchy(even(p[:, :, order]), of_label, turned, FAMILIES, 0.8)
     unknown = np.full(50, -1)
-    assert deepest(even(p), unknown, ORIGINS, first) == deepest(
+    assert most_specific_answers(even(p), unknown, ORIGINS, first) == most_specific_answers(
         even(p[:, :, order]), unknown, turned, second
     )
 
@@ -95,9 +101,9 @@ def test_the_order_of_origins_does_not_matter(seed: int, order: list[int]) -> No
 def test_without_real_only_families_are_there_and_with_real_alone_nothing() -> None:
     p, labels = drawn()[:, :, [0, 2, 3]], np.arange(50) % 3
     p = np.asarray(log_softmax(p, axis=2))
-    levels = fit_levels(even(p), labels, ("ldm", "gan", "ddpm"), FAMILIES, 0.5)
+    levels = fit_hierarchy(even(p), labels, ("ldm", "gan", "ddpm"), FAMILIES, 0.5)
     assert levels.synthetic is None and levels.real is None
-    answers = set(deepest(even(p), np.full(50, -1), ("ldm", "gan", "ddpm"), levels))
+    answers = set(most_specific_answers(even(p), np.full(50, -1), ("ldm", "gan", "ddpm"), levels))
     assert answers <= {"unknown", "diffusion", "GAN"} and len(answers) > 1
-    none = Levels(FAMILIES, synthetic=np.inf, real=np.inf, family=-np.inf)
-    assert set(deepest(even(drawn()), np.full(50, -1), ORIGINS, none)) == {"unknown"}
+    none = Hierarchy(FAMILIES, synthetic=np.inf, real=np.inf, family=-np.inf)
+    assert set(most_specific_answers(even(drawn()), np.full(50, -1), ORIGINS, none)) == {"unknown"}

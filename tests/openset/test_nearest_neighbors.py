@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from whichgen.errors import FitError
-from whichgen.heads.knn import normalized
+from whichgen.heads.knn import normalize_rows
 from whichgen.openset.nearest_neighbors import DeepNearestNeighbors
 
 
@@ -71,7 +71,7 @@ def test_opposite_and_no_direction() -> None:
     score = DeepNearestNeighbors().fit(x, x, np.zeros(1, int), 1)
     found = score(np.array([[3, 0], [0, 1], [-1, 0], [0, 0]], dtype=np.float32), x)
     np.testing.assert_allclose(found, [0, -math.sqrt(2), -2, -1])
-    assert score.tensors()["exemplars"].tolist() == normalized(x).tolist()
+    assert score.tensors()["exemplars"].tolist() == normalize_rows(x).tolist()
 
 
 @pytest.mark.parametrize("k", [0, -1])

@@ -14,7 +14,7 @@ from safetensors.numpy import load, save
 from whichgen.errors import FitError
 from whichgen.evaluation.detection import auroc
 from whichgen.openset.base import OpenSetScore
-from whichgen.openset.registry import SCORES, score_family
+from whichgen.openset.registry import SCORES, score_method
 
 pytestmark = pytest.mark.parametrize("name", SCORES)
 
@@ -64,7 +64,7 @@ def _images(
 
 
 def _fit(name: str, images: Images) -> OpenSetScore:
-    return score_family(name).fit(*images)
+    return score_method(name).fit(*images)
 
 
 SHAPES = {"n > d": (120, 10), "n < d": (60, 80)}
@@ -94,7 +94,7 @@ def test_a_restored_score_is_the_score_to_the_bit(name: str, shape: str) -> None
     tensors = score.tensors()
     # What safetensors keeps is an array's memory, and model files give 0 dimensions one.
     assert all(t.flags.c_contiguous and t.ndim > 0 for t in tensors.values())
-    restored = score_family(name).restore(load(save(tensors)))
+    restored = score_method(name).restore(load(save(tensors)))
     again = restored.tensors()
     assert list(again) == list(tensors)
     for key, tensor in tensors.items():
@@ -187,10 +187,10 @@ def test_training_data_that_can_not_be_learned_is_refused(name: str, value: floa
 
 
 def test_families_are_found_by_name(name: str) -> None:
-    assert score_family(name) is SCORES[name]
+    assert score_method(name) is SCORES[name]
     assert SCORES[name].name == name
     with pytest.raises(FitError, match=r"unknown open-set score 'odin'; there are max_prob.*, she"):
-        score_family("odin")
+        score_method("odin")
 
 
 def test_the_order_is_a_table_s(name: str) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whichgen.errors import FitError
-from whichgen.openset.threshold import decide, threshold_at_tpr, true_rate_interval
+from whichgen.openset.threshold import decide, threshold_at_tpr, tpr_interval
 
 # Few values, so that ties are common.
 tied_scores = st.lists(st.integers(0, 12), min_size=1, max_size=60).map(
@@ -51,15 +51,15 @@ def test_the_true_rate_is_inside_its_interval_as_often_as_it_says(n: int) -> Non
     # Of uniform scores the share over a threshold is one less the threshold.
     rng = np.random.default_rng(n)
     rates = np.array([1 - threshold_at_tpr(rng.random(n), 0.9) for _ in range(4000)])
-    low, high = true_rate_interval(n, 0.9, level=0.8)
+    low, high = tpr_interval(n, 0.9, level=0.8)
     assert np.mean(rates < low) == pytest.approx(0.1, abs=0.02)
     assert np.mean(rates > high) == pytest.approx(0.1, abs=0.02)
 
 
 def test_more_images_make_the_true_rate_surer() -> None:
-    low, high = true_rate_interval(10_000)
+    low, high = tpr_interval(10_000)
     assert 0.945 < low < 0.95 < high < 0.955
-    assert true_rate_interval(1)[0] < 0.03
+    assert tpr_interval(1)[0] < 0.03
 
 
 def test_a_tiny_share_keeps_the_best_alone() -> None:

@@ -12,7 +12,7 @@ import pytest
 from whichgen.data.dataset import Dataset, Sample
 from whichgen.features.extraction import FeatureTable
 from whichgen.features.store import FeatureStore
-from whichgen.heads.knn import KNearestNeighbors
+from whichgen.heads.knn import KnnMethod
 from whichgen.training.fit_block import Fit, FitOptions, fit
 from whichgen.training.fit_fusion import Fused, FusionOptions, fuse
 from whichgen.training.split_features import Parts
@@ -75,10 +75,10 @@ def make_fit(counting: Callable[..., Any], make_parts: MakeParts) -> Make:
         values: tuple[int, ...] = (1, 2, 3),
         **keywords: Any,
     ) -> Fit:
-        family = KNearestNeighbors(values=values)
-        options = FitOptions(family, protocol=protocol, jobs=1)
+        head_method = KnnMethod(values=values)
+        options = FitOptions(head_method, protocol=protocol, jobs=1)
         parts = make_parts(*origins, **keywords)
-        config = {"data": "mine", "head": {"name": family.name}}
+        config = {"data": "mine", "head": {"name": head_method.name}}
         return fit(parts, counting().encoder, options, config=config)
 
     return make

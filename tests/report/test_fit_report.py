@@ -82,7 +82,7 @@ def test_json_agrees_with_the_evaluation(make_fit: Make, tmp_path: Path) -> None
     assert results["threshold"] == {
         "value": found.model.threshold,
         "tpr": 0.95,
-        "true_rate_interval": list(found.true_rate),
+        "tpr_interval": list(found.true_rate),
     }
     assert results["provenance"] == found.model.provenance
     assert results["protocol"]["name"] == "clean"

@@ -18,10 +18,10 @@ from whichgen.data.reading import thumbnail
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.evaluation.calibration import temperature
-from whichgen.heads.methods import family_of
+from whichgen.heads.methods import head_method
 from whichgen.inference.attributor import Attributor
 from whichgen.models.saved_model import Exemplars, OriginModel
-from whichgen.openset.hierarchy import fit_levels, said_by
+from whichgen.openset.hierarchy import fit_hierarchy, said_by
 from whichgen.service.app import create_app
 from whichgen.service.settings import Settings
 
@@ -47,15 +47,15 @@ def attributor(encoder: Encoder, images: list[Image.Image]) -> Attributor:
     """A linear model of the images; every second one is a held-out exemplar."""
     features = encoder.encode(np.stack([encoder.preprocess(image) for image in images]))[BLOCK]
     labels = np.repeat(np.arange(3), EACH)
-    head = family_of("linear").fit(features, labels, 3, 10.0)
-    levels = fit_levels(
+    head = head_method("linear").fit(features, labels, 3, 10.0)
+    hierarchy = fit_hierarchy(
         said_by(head, features), labels, ORIGINS, {"gan": "GAN", ORIGINS[2]: "diffusion"}, 0.95
     )
     model = OriginModel(
         origins=ORIGINS,
         encoder=encoder.describe(),
         blocks=(BLOCK,),
-        family="linear",
+        head_method="linear",
         value=10.0,
         head=head,
         threshold=float(np.sort(head.predict_proba(features).max(axis=1))[4]),
@@ -70,7 +70,7 @@ def attributor(encoder: Encoder, images: list[Image.Image]) -> Attributor:
             np.arange(len(labels)) % 2 == 1,
             tuple(thumbnail(image) if i else b"" for i, image in enumerate(images)),
         ),
-        levels=levels,
+        hierarchy=hierarchy,
     )
     return Attributor(model, encoder)
 

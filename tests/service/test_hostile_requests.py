@@ -107,14 +107,14 @@ def test_names_are_never_markup(
     service: Start, attributor: Attributor, value: str, images: list[Image.Image]
 ) -> None:
     model = attributor.model
-    assert model.levels is not None
+    assert model.hierarchy is not None
     origins = ("real", "gan", value)
     families = {"gan": value, value: value}
     hostile = Attributor(
         replace(
             model,
             origins=origins,
-            levels=replace(model.levels, families=families),
+            hierarchy=replace(model.hierarchy, families=families),
             metrics={"accuracy": float("nan"), "auroc": [value], "oscr": value, value: value},
             data_hash=value,
         ),

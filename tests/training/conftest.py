@@ -13,16 +13,16 @@ from whichgen.data.dataset import Dataset
 from whichgen.data.splits import SplitOptions, split_folder
 from whichgen.encoders.base import Encoder
 from whichgen.features.store import FeatureStore
-from whichgen.heads.knn import KNearestNeighbors
-from whichgen.heads.linear import LinearProbe
+from whichgen.heads.knn import KnnMethod
+from whichgen.heads.linear import LinearMethod
 from whichgen.training.fit_block import Fit, FitOptions, fit
 from whichgen.training.split_features import Parts, extract_parts
 
 #: Photographs and four generators.
 COUNTS = dict.fromkeys(("real", "gan", "vae", "ddpm", "flow"), 15)
 
-LINEAR = LinearProbe(values=(0.1, 10.0, 1000.0))
-KNN = KNearestNeighbors(values=(1, 2, 3, 5, 8))
+LINEAR = LinearMethod(values=(0.1, 10.0, 1000.0))
+KNN = KnnMethod(values=(1, 2, 3, 5, 8))
 
 
 @dataclass
@@ -41,9 +41,9 @@ class World:
         """Its features."""
         return extract_parts(self.dataset, self.encoder, self.store, **keywords)
 
-    def fit(self, family: Any = LINEAR, **options: Any) -> Fit:
+    def fit(self, head_method: Any = LINEAR, **options: Any) -> Fit:
         """A fit in this process, with sweeps kept."""
-        chosen = FitOptions(family, **{"jobs": 1, **options})
+        chosen = FitOptions(head_method, **{"jobs": 1, **options})
         return fit(self.parts(), self.encoder, chosen, cache=self.cache)
 
 

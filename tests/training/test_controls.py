@@ -12,7 +12,7 @@ from scipy.stats import ttest_1samp
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from whichgen.evaluation.evaluate import label_indices
-from whichgen.heads.knn import KNearestNeighbors
+from whichgen.heads.knn import KnnMethod
 from whichgen.training.controls import Shuffle, label_shuffle, verdict
 from whichgen.training.fit_fusion import FusionOptions, fuse
 
@@ -21,17 +21,17 @@ from .conftest import KNN, LINEAR
 Make = Callable[..., Any]
 
 
-@pytest.mark.parametrize("family", [LINEAR, KNN], ids=lambda f: f.name)
-def test_a_shuffle_is_the_same_head_on_permuted_labels(world: Make, family: Any) -> None:
+@pytest.mark.parametrize("head_method", [LINEAR, KNN], ids=lambda f: f.name)
+def test_a_shuffle_is_the_same_head_on_permuted_labels(world: Make, head_method: Any) -> None:
     w = world(unknown=("ddpm", "flow"))
-    found, parts = w.fit(family), w.parts()
-    control = label_shuffle(found, parts, family, seeds=(0, 5), jobs=1)
+    found, parts = w.fit(head_method), w.parts()
+    control = label_shuffle(found, parts, head_method, seeds=(0, 5), jobs=1)
     train, test = parts.tables["train"], parts.tables["test"]
     labels = label_indices(train.origins, found.model.origins)
     truth = label_indices(test.origins, found.model.origins)
     for shuffle, seed in zip(control.shuffles, (0, 5), strict=True):
         permuted = np.random.default_rng(seed).permutation(labels)
-        head = family.fit(train.block(found.block), permuted, 3, found.model.value)
+        head = head_method.fit(train.block(found.block), permuted, 3, found.model.value)
         of_known = head.predict_proba(test.block(found.block))
         of_unknown = head.predict_proba(parts.tables["test_unknown"].block(found.block))
         guessed = of_known.argmax(axis=1)
@@ -53,13 +53,13 @@ def test_a_fusion_is_shuffled_with_its_views_and_shrinkage(world: Make) -> None:
     w = world(unknown=("ddpm", "flow"))
     parts = w.parts()
     found = fuse(parts, w.encoder, FusionOptions(values=(10.0,), shrinkages=(0.1,), jobs=1))
-    family = found.family
-    assert (family.shrinkage, family.values) == (0.1, (10.0,))
+    head_method = found.head_method
+    assert (head_method.shrinkage, head_method.values) == (0.1, (10.0,))
     x = parts.tables["train"].blocks(found.model.blocks)
     labels = label_indices(parts.tables["train"].origins, found.model.origins)
-    again = family.fit(x, labels, 3, 10.0)
+    again = head_method.fit(x, labels, 3, 10.0)
     np.testing.assert_allclose(again.logits(x), found.model.head.logits(x), atol=1e-4)
-    control = label_shuffle(found, parts, family, seeds=(0,), jobs=1)
+    control = label_shuffle(found, parts, head_method, seeds=(0,), jobs=1)
     assert not control.suspicious
 
 
@@ -93,7 +93,7 @@ def test_shuffled_heads_are_suspicious_when_reliably_over_chance(
 
 
 def test_a_fit_that_comes_by_true_labels_is_found_out(world: Make) -> None:
-    nearest = KNearestNeighbors(values=(1,))
+    nearest = KnnMethod(values=(1,))
 
     @dataclass(frozen=True)
     class Cheat:

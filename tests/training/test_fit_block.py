@@ -82,15 +82,15 @@ def search(
 
 @pytest.mark.parametrize("metric", ["AUC", "OSCR", "accuracy"])
 @pytest.mark.parametrize(
-    ("family", "classify", "tolerance"), [(LINEAR, logistic, 5e-3), (KNN, cosine_votes, 1e-3)]
+    ("head_method", "classify", "tolerance"), [(LINEAR, logistic, 5e-3), (KNN, cosine_votes, 1e-3)]
 )
 def test_the_choice_is_that_of_a_brute_force_search(
-    world: Make, family: Any, classify: Any, tolerance: float, metric: str
+    world: Make, head_method: Any, classify: Any, tolerance: float, metric: str
 ) -> None:
     w = world(unknown=("ddpm", "flow"), unknown_val=("flow",))
-    found = w.fit(family, metric=metric)
+    found = w.fit(head_method, metric=metric)
     folds = [(["real", "gan", "vae"], ["flow"], "val_unknown")]
-    expected = search(w.parts(), classify, family.values, folds)
+    expected = search(w.parts(), classify, head_method.values, folds)
     assert [(c.block, c.value) for c in found.grid] == list(expected)
     for c in found.grid:
         figures = expected[c.block, c.value]
@@ -122,12 +122,12 @@ def test_with_shared_unknown_generators_the_choice_is_made_by_leaving_known_ones
     assert found.model.origins == w.dataset.known
 
 
-@pytest.mark.parametrize(("family", "classify"), [(LINEAR, logistic), (KNN, cosine_votes)])
+@pytest.mark.parametrize(("head_method", "classify"), [(LINEAR, logistic), (KNN, cosine_votes)])
 def test_each_block_is_tested_at_its_own_best_value(
-    world: Make, family: Any, classify: Any
+    world: Make, head_method: Any, classify: Any
 ) -> None:
     w = world(unknown=("ddpm", "flow"))
-    found = w.fit(family)
+    found = w.fit(head_method)
     parts = w.parts()
     known = list(w.dataset.known)
     y = np.array([known.index(o) for o in parts.tables["train"].origins])
@@ -169,12 +169,12 @@ def test_the_model_is_the_best_block_s_head_and_its_figures_are_the_evaluation_s
 
 
 @pytest.mark.parametrize("tpr", [0.5, 0.8, 0.95, 1.0])
-@pytest.mark.parametrize("family", [LINEAR, KNN])
+@pytest.mark.parametrize("head_method", [LINEAR, KNN])
 def test_the_threshold_keeps_the_share_asked_for_of_known_validation_images_and_no_more(
-    world: Make, family: Any, tpr: float
+    world: Make, head_method: Any, tpr: float
 ) -> None:
     w = world(unknown=("ddpm", "flow"))
-    model = w.fit(family, tpr=tpr).model
+    model = w.fit(head_method, tpr=tpr).model
     scores = model.head.predict_proba(w.parts().tables["val"].block(model.blocks[0])).max(axis=1)
     assert np.mean(scores >= model.threshold) >= tpr - 1e-12
     # The threshold is a hair under the lowest score kept.
@@ -216,10 +216,10 @@ def test_unknown_generators_of_the_test_choose_nothing_under_clean(world: Make) 
     assert fit(parts, w.encoder, options).grid == fit(without, w.encoder, options).grid
 
 
-@pytest.mark.parametrize("family", [LINEAR, KNN])
-def test_under_paper_known_test_figures_are_validation_s_own(world: Make, family: Any) -> None:
+@pytest.mark.parametrize("head_method", [LINEAR, KNN])
+def test_under_paper_known_test_figures_are_validation_s_own(world: Make, head_method: Any) -> None:
     w = world(unknown=("ddpm", "flow"), share_unknown=True)
-    found = w.fit(family, protocol="paper")
+    found = w.fit(head_method, protocol="paper")
     for b in found.blocks:
         assert b.test.accuracy == b.chosen.accuracy
     assert found.known_table.samples == w.parts().tables["val"].samples
@@ -334,12 +334,12 @@ def test_a_wrong_option_is_told_before_anything_is_computed(
         FitOptions(LINEAR, **wrong)
 
 
-@pytest.mark.parametrize("family", [LINEAR, KNN])
+@pytest.mark.parametrize("head_method", [LINEAR, KNN])
 def test_without_unknown_images_a_model_is_fitted_and_closed_set_figures_are_there(
-    world: Make, family: Any
+    world: Make, head_method: Any
 ) -> None:
     w = world({"real": 10, "gan": 10})
-    found = w.fit(family)
+    found = w.fit(head_method)
     assert found.evaluation.detection is None
     assert found.model.metrics["auroc"] is None
     assert len(found.unknown) == 0

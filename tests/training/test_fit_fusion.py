@@ -20,7 +20,7 @@ from whichgen.evaluation.oscr import oscr
 from whichgen.features.extraction import FeatureTable
 from whichgen.features.store import FeatureStore
 from whichgen.heads.experts import ExpertsHead
-from whichgen.heads.fusion import Fusion
+from whichgen.heads.fusion import FusionMethod
 from whichgen.models.saved_model import load_model, save_model
 from whichgen.training.fit_fusion import (
     FusionCandidate,
@@ -100,8 +100,8 @@ def test_figures_are_those_of_the_head_on_validation_and_on_test(
         train = of("train", known)
         labels = label_indices(train.origins, known)
         x = train.blocks(model.blocks)
-        family = Fusion(widths=widths, shrinkage=found.chosen.shrinkage, votes=votes)
-        head = family.fit(x, labels, len(known), model.value)
+        head_method = FusionMethod(widths=widths, shrinkage=found.chosen.shrinkage, votes=votes)
+        head = head_method.fit(x, labels, len(known), model.value)
         scores = [head.logits(t.blocks(model.blocks)) for t in (asked, unknown)]
         truth = np.repeat([1, 0], [len(scores[0]), len(scores[1])])
         right = scores[0].argmax(axis=1) == label_indices(asked.origins, known)
@@ -150,7 +150,7 @@ def test_a_saved_model_answers_as_the_evaluated_one(
     found = fuse(parts, encoder, replace(OPTIONS, scores=(score,)))
     assert found.model.score_name == score
     again = load_model(save_model(found.model, tmp_path / "model"))
-    probabilities, scores = again.answer(found.known_table.blocks(again.blocks))
+    probabilities, scores = again.predict(found.known_table.blocks(again.blocks))
     assert np.array_equal(probabilities, found.known.probabilities)
     assert np.array_equal(scores, found.known.scores)
     assert again.temperature == found.model.temperature
@@ -246,19 +246,19 @@ def test_perturbed_copies_get_experts_with_what_untouched_images_chose(
     assert isinstance(head, ExpertsHead)
     x, y = train.blocks(found.model.blocks), label_indices(train.origins, dataset.known)
     gate = head.gate
-    fusion = Fusion(gate.widths, (found.model.value,), found.chosen.shrinkage, gate.votes)
+    fusion = FusionMethod(gate.widths, (found.model.value,), found.chosen.shrinkage, gate.votes)
     for (kind, _), expert in zip(found.experts, head.experts, strict=True):
         rows = train.kinds == kind
         alone = fusion.fit(x[rows], y[rows], len(dataset.known), found.model.value)
         np.testing.assert_allclose(expert.logits(x), alone.logits(x), atol=1e-4)
-    again = found.family.fit(x, y, len(dataset.known), found.model.value)
+    again = found.head_method.fit(x, y, len(dataset.known), found.model.value)
     np.testing.assert_allclose(again.logits(x), head.logits(x), atol=1e-4)
     copies = parts.tables[perturbed("val")]
     assert sorted(set(copies.kinds.tolist())) == ["blur", "crop"]
     assert set(parts.tables["val"].kinds.tolist()) == {""}
     loaded = load_model(save_model(found.model, tmp_path / "model"))
     test = parts.tables["test"].blocks(loaded.blocks)
-    for ours, theirs in zip(loaded.answer(test), found.model.answer(test), strict=True):
+    for ours, theirs in zip(loaded.predict(test), found.model.predict(test), strict=True):
         assert np.array_equal(ours, theirs)
 
 
@@ -281,13 +281,13 @@ def test_each_kind_of_perturbation_gets_the_votes_that_its_validation_images_cho
         return tables[part].take(np.flatnonzero(np.isin(tables[part].origins, origins)))
 
     def validated(tables: dict[str, FeatureTable], votes: tuple[tuple[int, ...], ...]) -> float:
-        family = Fusion((12, 48) * 2, (), found.chosen.shrinkage, tuple(map(len, votes)))
+        head_method = FusionMethod((12, 48) * 2, (), found.chosen.shrinkage, tuple(map(len, votes)))
         values = []
         for fold in found.protocol.folds:
             train, val = of(tables, "train", fold.known), of(tables, "val", fold.known)
             unknown = of(tables, fold.unknown_part, fold.unknown)
             y = label_indices(train.origins, fold.known)
-            alone = family.fit(train.blocks(range(4)), y, len(fold.known), 100.0)
+            alone = head_method.fit(train.blocks(range(4)), y, len(fold.known), 100.0)
             z, strange = (alone.logits(t.blocks(range(4))) for t in (val, unknown))
             right = z.argmax(axis=1) == label_indices(val.origins, fold.known)
             values.append(oscr(z.max(axis=1), right, strange.max(axis=1)))

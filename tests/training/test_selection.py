@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from whichgen.errors import FitError
 from whichgen.evaluation.oscr import oscr
-from whichgen.heads.linear import LinearProbe
+from whichgen.heads.linear import LinearMethod
 from whichgen.training.selection import (
     METRICS,
     Candidate,
@@ -116,7 +116,7 @@ def fold(*, unknown: int = 20) -> FoldFeatures:
 
 def test_a_sweep_s_metrics_are_those_of_scikit_learn_at_each_value() -> None:
     data = fold()
-    found = sweep_block(7, LinearProbe(values=(0.01, 1.0, 100.0)), data)
+    found = sweep_block(7, LinearMethod(values=(0.01, 1.0, 100.0)), data)
     assert [(c.block, c.value) for c in found] == [(7, 0.01), (7, 1.0), (7, 100.0)]
     for c in found:
         model = LogisticRegression(C=c.value, tol=1e-10, max_iter=10_000)
@@ -132,7 +132,7 @@ def test_a_sweep_s_metrics_are_those_of_scikit_learn_at_each_value() -> None:
 
 def test_a_sweep_without_unknown_images_has_accuracy_alone() -> None:
     with_unknown, without = (
-        sweep_block(0, LinearProbe(values=(1.0,)), fold(unknown=n))[0] for n in (20, 0)
+        sweep_block(0, LinearMethod(values=(1.0,)), fold(unknown=n))[0] for n in (20, 0)
     )
     assert without.auroc is without.oscr is None
     assert without.accuracy == with_unknown.accuracy

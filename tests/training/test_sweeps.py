@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from whichgen.deterministic import by_one_thread
 from whichgen.evaluation.protocols import plan
 from whichgen.heads.fusion import fit_view
-from whichgen.openset.answer import fit_and_answer
+from whichgen.openset.prediction import fit_and_predict
 from whichgen.training.selection import sweep_block
 from whichgen.training.split_features import fold_tables
 from whichgen.training.sweeps import Sweep, in_processes, run_sweeps
@@ -41,9 +41,9 @@ def test_a_sweep_s_file_is_named_after_all_that_it_depends_on(sweep: Sweep) -> N
     variants = [
         sweep,
         replace(sweep, block=1),
-        replace(sweep, family=LINEAR),
-        replace(sweep, family=replace(LINEAR, max_iter=2)),
-        replace(sweep, family=replace(KNN, values=(1, 2))),
+        replace(sweep, head_method=LINEAR),
+        replace(sweep, head_method=replace(LINEAR, max_iter=2)),
+        replace(sweep, head_method=replace(KNN, values=(1, 2))),
         replace(sweep, tables=(train, unknown, val)),
         replace(sweep, tables=(train.take(range(5)), val, unknown)),
         replace(sweep, tables=(relabeled, val, unknown)),
@@ -66,7 +66,7 @@ def test_a_damaged_file_is_swept_anew(sweep: Sweep, tmp_path: Path, content: str
 
 
 def test_kept_and_missing_sweeps_come_in_the_order_asked_for(sweep: Sweep, tmp_path: Path) -> None:
-    wanted = [sweep, replace(sweep, block=1), replace(sweep, family=replace(KNN, values=(4,)))]
+    wanted = [sweep, replace(sweep, block=1), replace(sweep, head_method=replace(KNN, values=(4,)))]
     expected = [next(run_sweeps([one], "e", cache=None, jobs=1)) for one in wanted]
     list(run_sweeps(wanted[1:2], "e", cache=tmp_path, jobs=1))
     for _ in range(2):
@@ -99,7 +99,7 @@ def test_whoever_computes_a_result_has_one_thread() -> None:
 def test_workers_import_no_torch() -> None:
     # joblib's workers import a function's module; its own check takes a torch with CUDA, which
     # comes late, for a leak of memory.
-    run = (fit_and_answer, sweep_block, fit_view, by_one_thread, LINEAR.fit, KNN.fit)
+    run = (fit_and_predict, sweep_block, fit_view, by_one_thread, LINEAR.fit, KNN.fit)
     modules = ", ".join(sorted({function.__module__ for function in run}))
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -11,11 +11,11 @@ from PIL import Image
 
 from whichgen.data.reading import thumbnail
 from whichgen.encoders.base import Encoder
-from whichgen.heads.experts import Experts
-from whichgen.heads.fusion import Fusion
-from whichgen.heads.methods import family_of
+from whichgen.heads.experts import ExpertsMethod
+from whichgen.heads.fusion import FusionMethod
+from whichgen.heads.methods import head_method
 from whichgen.models.saved_model import Exemplars, OriginModel
-from whichgen.openset.hierarchy import fit_levels, said_by
+from whichgen.openset.hierarchy import fit_hierarchy, said_by
 from whichgen.openset.registry import SCORES
 
 ORIGINS = ("real", "gan", "ldm")
@@ -62,12 +62,12 @@ def models() -> dict[str, OriginModel]:
     blocks = _encode(np.stack([_preprocess(image) for image in images]))
     blocks = [block + labels[:, None].astype(np.float32) for block in blocks]
     wide = np.hstack(blocks)
-    fusion = Fusion(widths=(3, 12), votes=(1, 1))
+    fusion = FusionMethod(widths=(3, 12), votes=(1, 1))
     heads = {
-        "linear": family_of("linear").fit(blocks[1], labels, 3, 1.0),
-        "knn": family_of("knn").fit(blocks[1], labels, 3, 3.0),
+        "linear": head_method("linear").fit(blocks[1], labels, 3, 1.0),
+        "knn": head_method("knn").fit(blocks[1], labels, 3, 3.0),
         "fusion": fusion.fit(wide, labels, 3, 1.0),
-        "experts": Experts(fusion, np.arange(len(labels)) % 2).fit(wide, labels, 3, 1.0),
+        "experts": ExpertsMethod(fusion, np.arange(len(labels)) % 2).fit(wide, labels, 3, 1.0),
     }
     wanted = [(name, "max_probability") for name in heads] + [("linear", s) for s in SCORES]
     found = {}
@@ -80,7 +80,7 @@ def models() -> dict[str, OriginModel]:
             origins=ORIGINS,
             encoder=ENCODER.describe(),
             blocks=(0, 1) if name in ("fusion", "experts") else (1,),
-            family=name,
+            head_method=name,
             value=3.0,
             head=head,
             threshold=float(np.quantile(score(head.embed(features), logits), 0.1)),
@@ -98,7 +98,7 @@ def models() -> dict[str, OriginModel]:
                 np.arange(len(labels)) % 2 == 1,
                 tuple(thumbnail(image, 8) if i else b"" for i, image in enumerate(images)),
             ),
-            levels=fit_levels(
+            hierarchy=fit_hierarchy(
                 said_by(head, features), labels, ORIGINS, {"gan": "GAN", "ldm": "diffusion"}, 0.95
             ),
         )

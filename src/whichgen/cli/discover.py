@@ -53,7 +53,7 @@ def discover(
     attributor = Attributor.load(model, device=device, backbone=backbone)
     features, errors = attributor.encode(files, batch_size=batch_size, progress=progress)
     readable = [file for file, error in zip(files, errors, strict=True) if not error]
-    strange = decide(*attributor.model.answer(features), attributor.model.threshold) < 0
+    strange = decide(*attributor.model.predict(features), attributor.model.threshold) < 0
     chosen = np.ones(len(readable), dtype=bool) if everything else strange
     say(f"{int(strange.sum())} of {len(readable)} images are answered `unknown`.")
     paths = tuple(file for file, take in zip(readable, chosen.tolist(), strict=True) if take)

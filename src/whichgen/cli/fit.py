@@ -89,12 +89,12 @@ def linear_family(
     """The linear probe over ``c_step`` values from 10^c_min to 10^c_max, or over ``C`` alone."""
     import numpy as np
 
-    from whichgen.heads.linear import LinearProbe
+    from whichgen.heads.linear import LinearMethod
 
     if c_min > c_max:
         raise FitError(f"--c_min {c_min:g} is over --c_max {c_max:g}.")
     values = [C] if C is not None else np.logspace(c_min, c_max, c_step).tolist()
-    return LinearProbe(values=tuple(values), max_iter=max_iter)
+    return LinearMethod(values=tuple(values), max_iter=max_iter)
 
 
 def knn_family(
@@ -106,22 +106,22 @@ def knn_family(
     """k-NN over ``k_step`` evenly spaced values from k_min to k_max, or over ``K`` alone."""
     import numpy as np
 
-    from whichgen.heads.knn import KNearestNeighbors
+    from whichgen.heads.knn import KnnMethod
 
     if k_min > k_max:
         raise FitError(f"--k_min {k_min} is over --k_max {k_max}.")
     spaced = np.unique(np.linspace(k_min, k_max, k_step).astype(int)).tolist()
-    return KNearestNeighbors(values=(K,) if K is not None else tuple(spaced))
+    return KnnMethod(values=(K,) if K is not None else tuple(spaced))
 
 
-def run_fit(family: HeadMethod, request: Request, kind: str) -> None:
+def run_fit(head_method: HeadMethod, request: Request, kind: str) -> None:
     """The main job, from images to a folder of results."""
     from whichgen.report.fit_report import write_fit
     from whichgen.training.controls import Controls
     from whichgen.training.fit_block import fit
 
-    options = request.fit_options(family)
-    config = request.as_config(family)
+    options = request.fit_options(head_method)
+    config = request.as_config(head_method)
     dataset, folder = open_run(request, kind, config)
     encoder, parts = request.extract(dataset, options)
     leaks = check_leaks(request, dataset)
@@ -133,14 +133,14 @@ def run_fit(family: HeadMethod, request: Request, kind: str) -> None:
         cache=request.cache / "sweeps",
         progress=progress,
     )
-    controls = Controls(leaks, shuffle(request, result, parts, family))
+    controls = Controls(leaks, shuffle(request, result, parts, head_method))
     claim(folder, request, config)
     write_fit(result, folder, controls=controls, progress=progress)
     show_tested(
         result,
         folder,
-        f"{dataset.name}, {family.name} head on block {result.block} of "
-        f"{encoder.name}, {family.parameter} = {result.model.value:.4g}",
+        f"{dataset.name}, {head_method.name} head on block {result.block} of "
+        f"{encoder.name}, {head_method.parameter} = {result.model.value:.4g}",
         controls,
     )
 
@@ -157,7 +157,7 @@ def check_leaks(request: Request, dataset: Dataset) -> LeakReport | None:
 
 
 def shuffle(
-    request: Request, result: Tested, parts: Parts, family: HeadMethod
+    request: Request, result: Tested, parts: Parts, head_method: HeadMethod
 ) -> ShuffleControl | None:
     """The label-shuffle control, unless it is switched off."""
     from whichgen.training.controls import label_shuffle
@@ -168,7 +168,7 @@ def shuffle(
         return label_shuffle(
             result,
             parts,
-            family,
+            head_method,
             seeds=range(request.shuffles),
             jobs=request.jobs,
             progress=progress,

@@ -53,7 +53,7 @@ def fuse(
     encoder, parts = request.extract(dataset, copied=FITTED)
     leaks = check_leaks(request, dataset)
     result = run(parts, encoder, options, config=config, progress=progress)
-    controls = Controls(leaks, shuffle(request, result, parts, result.family))
+    controls = Controls(leaks, shuffle(request, result, parts, result.head_method))
     claim(folder, request, config)
     write_fused(result, folder, controls=controls, progress=progress)
     show_table(candidate_rows(result.members, "members"), title="Which members, %")

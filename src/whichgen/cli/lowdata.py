@@ -46,9 +46,9 @@ def lowdata(
         options = fusion_options(request)
         config, checked = request.as_config(options), None
     else:
-        family = _family(head)
-        options = checked = request.fit_options(family)
-        config = request.as_config(family)
+        method = _method(head)
+        options = checked = request.fit_options(method)
+        config = request.as_config(method)
     dataset = request.source.open(request.cache, progress=progress)
     folder = writable(request.run_folder("lowdata", dataset))
     encoder, parts = request.extract(dataset, checked)
@@ -74,9 +74,9 @@ def lowdata(
     say(f"Everything is in {folder}")
 
 
-def _family(head: str) -> HeadMethod:
-    from whichgen.heads.methods import family_of
+def _method(head: str) -> HeadMethod:
+    from whichgen.heads.methods import head_method
 
     if head == "linear":
         return linear_family(None, -6, 5, 45, 1000)
-    return knn_family(None, 1, 20, 20) if head == "knn" else family_of(head)
+    return knn_family(None, 1, 20, 20) if head == "knn" else head_method(head)

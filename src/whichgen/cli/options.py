@@ -132,13 +132,13 @@ class Request:
     shuffles: int
     thumbnails: bool
 
-    def as_config(self, family: HeadMethod | FusionOptions) -> dict[str, Any]:
+    def as_config(self, method: HeadMethod | FusionOptions) -> dict[str, Any]:
         """The JSON values a result's provenance carries."""
         return {
             **self.source.as_config(),
             "backbone": self.backbone,
             "dtype": self.dtype,
-            "head": asdict(family),  # type: ignore[arg-type]
+            "head": asdict(method),  # type: ignore[arg-type]
             "blocks": list(self.blocks),
             "metric": self.metric,
             "protocol": self.protocol,
@@ -146,12 +146,12 @@ class Request:
             "augment": list(self.augment),
         }
 
-    def fit_options(self, family: HeadMethod) -> FitOptions:
+    def fit_options(self, method: HeadMethod) -> FitOptions:
         """The options of :func:`whichgen.training.fit_block.fit`."""
         from whichgen.training.fit_block import FitOptions
 
         return FitOptions(
-            family=family,
+            head_method=method,
             blocks=self.blocks,
             metric=self.metric,
             protocol=self.protocol,

@@ -87,9 +87,9 @@ def few_shots(
         own = features[unknown.origins == generator]
         order = np.random.default_rng((seed, len(own))).permutation(len(own))
         new = enroll(model, generator, own[order[:n]], cross_check=False).model
-        probabilities, scores = new.answer(own[order[n:]])
+        probabilities, scores = new.predict(own[order[n:]])
         hit = probabilities.argmax(axis=1) == len(model.origins)
-        of_old, old_scores = new.answer(test[0])
+        of_old, old_scores = new.predict(test[0])
         others = features[unknown.origins != generator]
         yield FewShotPoint(
             generator=generator,
@@ -100,7 +100,7 @@ def few_shots(
             old_after=float((of_old.argmax(axis=1) == test[1]).mean()),
             recall=float(hit.mean()),
             accepted=float((hit & (scores >= new.threshold)).mean()),
-            auroc=auroc(np.concatenate([old_scores, scores]), new.answer(others)[1])
+            auroc=auroc(np.concatenate([old_scores, scores]), new.predict(others)[1])
             if len(others)
             else None,
         )

@@ -22,7 +22,7 @@ from scipy.special import log_softmax, logsumexp, softmax
 
 from whichgen.errors import FitError
 from whichgen.heads.base import check_training
-from whichgen.heads.fusion import Fusion, FusionHead, without_embedding
+from whichgen.heads.fusion import FusionHead, FusionMethod, without_embedding
 
 #: C and shrinkage of the gate's probes: kinds are easily told apart.
 GATE_C, GATE_SHRINKAGE = 10.0, 0.1
@@ -86,7 +86,7 @@ class ExpertsHead:
 
 
 @dataclass(frozen=True)
-class Experts:
+class ExpertsMethod:
     """The family of experts that are fusions.
 
     Parameters
@@ -100,7 +100,7 @@ class Experts:
         ``fusion``.
     """
 
-    fusion: Fusion = field(default_factory=Fusion)
+    fusion: FusionMethod = field(default_factory=FusionMethod)
     kinds: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     votes: tuple[tuple[int, ...], ...] = ()
     name: str = "experts"

@@ -22,8 +22,8 @@ from scipy.special import expit, logsumexp
 from whichgen.errors import FitError
 from whichgen.heads.base import Head, check_training
 from whichgen.heads.experts import ExpertsHead
-from whichgen.heads.fusion import FusionHead, inverse_root, split_views
-from whichgen.heads.knn import KnnHead, normalized
+from whichgen.heads.fusion import FusionHead, fit_whitening, split_views
+from whichgen.heads.knn import KnnHead, normalize_rows
 from whichgen.heads.linear import LinearHead
 
 #: λ and C of a new row. With one to thirty images of a generator, C from 30 to 300 and λ from 0.03
@@ -52,7 +52,7 @@ def extend(head: Head, features: np.ndarray, labels: np.ndarray, n_origins: int)
     """
     check_training(features, labels, n_origins + 1)
     if isinstance(head, KnnHead):
-        new = normalized(features[labels == n_origins])
+        new = normalize_rows(features[labels == n_origins])
         return KnnHead(
             np.concatenate([head.exemplars, new]),
             np.concatenate([head.labels, np.full(len(new), n_origins, dtype=np.int64)]),
@@ -69,7 +69,7 @@ def extend(head: Head, features: np.ndarray, labels: np.ndarray, n_origins: int)
     raise FitError(f"a {type(head).__name__} can't be extended; fit it anew with the new origin.")
 
 
-def lowered(head: Head, offset: float) -> Head:
+def lower_last_bias(head: Head, offset: float) -> Head:
     """The head with its last origin's bias lowered by ``offset`` ≥ 0 in every view.
 
     k-NN has no bias and stays as it is.
@@ -105,7 +105,7 @@ def _with_row(probe: LinearHead, x: np.ndarray, labels: np.ndarray) -> LinearHea
     """``x``, float32 (n, d), is what the probe reads."""
     n_origins = len(probe.bias)
     new = labels == n_origins
-    apply = inverse_root(x[~new], labels[~new], n_origins, SHRINKAGE)
+    apply = fit_whitening(x[~new], labels[~new], n_origins, SHRINKAGE)
     rows = np.asarray(apply(x), dtype=np.float64)
     opponents = logsumexp(probe.logits(x), axis=1)
     side = np.where(new, 1.0, -1.0)

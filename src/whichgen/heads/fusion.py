@@ -36,7 +36,7 @@ from sklearn.decomposition import PCA
 
 from whichgen.errors import FitError
 from whichgen.heads.base import check_training
-from whichgen.heads.linear import LinearHead, LinearProbe
+from whichgen.heads.linear import LinearHead, LinearMethod
 
 #: A value of C a decade, for standardized views.
 FUSION_C = tuple(10.0**k for k in range(-1, 5))
@@ -139,7 +139,7 @@ class FusionHead:
 
 
 @dataclass(frozen=True)
-class Fusion:
+class FusionMethod:
     """The family of fused probes over a grid of C.
 
     Parameters
@@ -189,7 +189,7 @@ class Fusion:
         Raises
         ------
         FitError
-            As of :meth:`whichgen.heads.linear.LinearProbe.fit`, or the views' widths do not add up
+            As of :meth:`whichgen.heads.linear.LinearMethod.fit`, or the views' widths do not add up
             to the features'.
         """
         return fused(self.probes(features, labels, n_origins, value), features, self.votes)
@@ -250,8 +250,8 @@ def fit_view(
     mean, scale = mean.astype(np.float32), scale.astype(np.float32)
     x = _standardized(features, mean, scale)
     # With w = Σ_λ^(−½) u the penalty is the usual one of u.
-    apply = inverse_root(x, labels, n_origins, shrinkage)
-    path = LinearProbe(max_iter=max_iter).path(apply(x), labels, n_origins, values)
+    apply = fit_whitening(x, labels, n_origins, shrinkage)
+    path = LinearMethod(max_iter=max_iter).path(apply(x), labels, n_origins, values)
     return [
         ViewProbe(mean, scale, LinearHead(apply(probe.weights), probe.bias)) for _, probe in path
     ]
@@ -287,7 +287,7 @@ def split_views(features: np.ndarray, widths: Sequence[int]) -> list[np.ndarray]
     return np.split(features, np.cumsum(widths)[:-1].tolist(), axis=1)
 
 
-def inverse_root(
+def fit_whitening(
     x: np.ndarray, labels: np.ndarray, n_origins: int, shrinkage: float
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Rows (n, d) → rows · Σ_λ^(−½), of the same dtype.

@@ -27,7 +27,7 @@ PAPER_K = tuple(range(1, 21))
 _NO_VOTE = 1e-300
 
 
-def cosine_index(points: np.ndarray) -> Any:
+def build_cosine_index(points: np.ndarray) -> Any:
     """An exact faiss index of unit vectors, float32 (n, d), by inner product.
 
     On all GPUs where faiss was built for them.
@@ -39,7 +39,7 @@ def cosine_index(points: np.ndarray) -> Any:
     return index
 
 
-def normalized(features: np.ndarray) -> np.ndarray:
+def normalize_rows(features: np.ndarray) -> np.ndarray:
     """Rows scaled to unit length, float32; a row of zeros stays one."""
     rows = np.asarray(features, dtype=np.float32)
     # Squares summed in float64: those of float32 overflow above 1e19 and vanish below 1e-23.
@@ -95,11 +95,13 @@ class KnnHead:
 
     def embed(self, features: np.ndarray) -> np.ndarray:
         """The features scaled to unit length: float32 array (n, d)."""
-        return normalized(features)
+        return normalize_rows(features)
 
     def neighbors(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Cosines and origins of the k nearest exemplars, most similar first: arrays (n, k)."""
-        similarities, rows = cosine_index(self.exemplars).search(normalized(features), self.k)
+        similarities, rows = build_cosine_index(self.exemplars).search(
+            normalize_rows(features), self.k
+        )
         return similarities, self.labels[rows]
 
     def tensors(self) -> dict[str, np.ndarray]:
@@ -108,7 +110,7 @@ class KnnHead:
 
 
 @dataclass(frozen=True)
-class KNearestNeighbors:
+class KnnMethod:
     """The family of k-NN heads over a grid of k; one search serves them all.
 
     Parameters
@@ -163,7 +165,7 @@ class KNearestNeighbors:
         check_training(features, labels, n_origins)
         if not 1 <= value <= len(features):
             raise FitError(f"k = {value:g} is not between 1 and {len(features)}, the images.")
-        return KnnHead(normalized(features), labels.astype(np.int64), n_origins, int(value))
+        return KnnHead(normalize_rows(features), labels.astype(np.int64), n_origins, int(value))
 
     def restore(self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float) -> KnnHead:
         """The head of these exemplars.

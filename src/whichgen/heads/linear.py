@@ -61,7 +61,7 @@ class LinearHead:
 
 
 @dataclass(frozen=True)
-class LinearProbe:
+class LinearMethod:
     """The family of linear probes over a grid of C.
 
     Parameters

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from whichgen.errors import FitError
 from whichgen.heads.base import HeadMethod
-from whichgen.heads.experts import Experts
-from whichgen.heads.fusion import Fusion
-from whichgen.heads.knn import KNearestNeighbors
-from whichgen.heads.linear import LinearProbe
+from whichgen.heads.experts import ExpertsMethod
+from whichgen.heads.fusion import FusionMethod
+from whichgen.heads.knn import KnnMethod
+from whichgen.heads.linear import LinearMethod
 
-FAMILIES: dict[str, type[LinearProbe] | type[KNearestNeighbors] | type[Fusion] | type[Experts]] = {
-    "linear": LinearProbe,
-    "knn": KNearestNeighbors,
-    "fusion": Fusion,
-    "experts": Experts,
+HEAD_METHODS: dict[
+    str, type[LinearMethod] | type[KnnMethod] | type[FusionMethod] | type[ExpertsMethod]
+] = {
+    "linear": LinearMethod,
+    "knn": KnnMethod,
+    "fusion": FusionMethod,
+    "experts": ExpertsMethod,
 }
 
 
-def family_of(name: str) -> HeadMethod:
+def head_method(name: str) -> HeadMethod:
     """The family with its default grid."""
-    if name not in FAMILIES:
-        raise FitError(f"unknown head {name!r}; there are {', '.join(FAMILIES)}.")
-    return FAMILIES[name]()
+    if name not in HEAD_METHODS:
+        raise FitError(f"unknown head {name!r}; there are {', '.join(HEAD_METHODS)}.")
+    return HEAD_METHODS[name]()

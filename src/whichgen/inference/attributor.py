@@ -334,7 +334,7 @@ class Attributor:
         features = self._features(batch)
         probabilities, scores = asked(self.model, features)
         decided = decide(probabilities, scores, self.model.threshold)
-        found = self.model.deepest(features, decided)
+        found = self.model.most_specific_answers(features, decided)
         neighbors = (
             known.nearest(features, nearest) if known and nearest else [None] * len(features)
         )

@@ -21,8 +21,8 @@ from whichgen.encoders.base import Encoder
 from whichgen.encoders.names import TRACES
 from whichgen.errors import FitError
 from whichgen.evaluation.clustering import NOISE
-from whichgen.heads.fusion import inverse_root
-from whichgen.heads.knn import normalized
+from whichgen.heads.fusion import fit_whitening
+from whichgen.heads.knn import normalize_rows
 from whichgen.models.saved_model import OriginModel
 
 #: λ of the metric, and how many principal components are clustered.
@@ -121,8 +121,8 @@ def embedding(model: OriginModel, encoder: Encoder, features: np.ndarray) -> np.
         spread = np.where(spread > 0, spread, 1) * np.sqrt(rows.shape[1])
         far = _FARTHEST / np.sqrt(rows.shape[1])
         rows, asked = (np.clip((x - mean) / spread, -far, far) for x in (rows, asked))
-        parts.append(inverse_root(rows, labels, len(model.origins), SHRINKAGE)(asked))
-    points = normalized(np.hstack(parts))
+        parts.append(fit_whitening(rows, labels, len(model.origins), SHRINKAGE)(asked))
+    points = normalize_rows(np.hstack(parts))
     k = min(COMPONENTS, *points.shape)
     return np.asarray(PCA(k, svd_solver="full").fit_transform(points.astype(np.float64)))
 

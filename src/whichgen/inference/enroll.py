@@ -22,13 +22,13 @@ from whichgen.data.reading import decode, image_digest, thumbnail
 from whichgen.errors import DataError, FitError
 from whichgen.evaluation.calibration import temperature
 from whichgen.heads.base import Head
-from whichgen.heads.extension import extend, lowered
+from whichgen.heads.extension import extend, lower_last_bias
 from whichgen.inference.attributor import Attributor
 from whichgen.io.run_metadata import moment
 from whichgen.models.saved_model import Exemplars, OriginModel
-from whichgen.openset.answer import answer
-from whichgen.openset.hierarchy import fit_levels, said_by
-from whichgen.openset.registry import score_family
+from whichgen.openset.hierarchy import fit_hierarchy, said_by
+from whichgen.openset.prediction import predict
+from whichgen.openset.registry import score_method
 from whichgen.openset.threshold import decide, threshold_at_tpr
 from whichgen.progress import Progress, no_progress
 from whichgen.version import __version__
@@ -117,11 +117,11 @@ def enroll(
     head = extended(features)
     everything = np.concatenate([train, features])
     all_labels = np.concatenate([train_labels, np.full(len(features), n_origins)])
-    score = score_family(model.score_name).fit(
+    score = score_method(model.score_name).fit(
         head.embed(everything), head.logits(everything), all_labels, n_origins + 1
     )
     scale = temperature(head.logits(held_out), labels) if model.temperature != 1 else 1.0
-    probabilities, scores = answer(head, held_out, score, scale)
+    probabilities, scores = predict(head, held_out, score, scale)
     threshold = threshold_at_tpr(scores, model.tpr)
     record: dict[str, Any] = {
         "origin": name,
@@ -151,10 +151,10 @@ def enroll(
             "enrolled": [*model.provenance.get("enrolled", ()), record],
         },
     )
-    if model.levels:
-        families = {**model.levels.families, **families_for([name])}
+    if model.hierarchy:
+        families = {**model.hierarchy.families, **families_for([name])}
         said = said_by(head, held_out)
-        new = replace(new, levels=fit_levels(said, labels, new.origins, families, model.tpr))
+        new = replace(new, hierarchy=fit_hierarchy(said, labels, new.origins, families, model.tpr))
     before = model.head.logits(held_out).argmax(axis=1) == labels
     after = head.logits(held_out).argmax(axis=1) == labels
     return Enrolled(
@@ -233,10 +233,10 @@ def _extended(
     right = head.logits(held_out[0]).argmax(axis=1) == held_out[1]
     guarded, truth = held_out[0][right], held_out[1][right]
     for offset in np.arange(0, _LOWEST, _STEP):
-        found = lowered(wider, float(offset))
+        found = lower_last_bias(wider, float(offset))
         if found is wider or (found.logits(guarded).argmax(axis=1) == truth).all():
             break
-    return lowered(found, MARGIN)
+    return lower_last_bias(found, MARGIN)
 
 
 def _thumbnails(kept: Exemplars, new: Sequence[bytes], n: int) -> tuple[bytes, ...]:
@@ -247,7 +247,7 @@ def _thumbnails(kept: Exemplars, new: Sequence[bytes], n: int) -> tuple[bytes, .
 
 
 def _answered(model: OriginModel, features: np.ndarray) -> dict[str, int]:
-    decided = decide(*model.answer(features), model.threshold)
+    decided = decide(*model.predict(features), model.threshold)
     counts = Counter(UNKNOWN if i < 0 else model.origins[i] for i in decided.tolist())
     return dict(counts.most_common())
 

@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from whichgen.errors import FitError
-from whichgen.heads.knn import cosine_index, normalized
+from whichgen.heads.knn import build_cosine_index, normalize_rows
 from whichgen.io.run_metadata import fingerprint
 from whichgen.models.saved_model import OriginModel
 
@@ -92,12 +92,12 @@ class Comparison:
             sort_keys=True,
         )
         return fingerprint(
-            [seen_by, str(model.blocks), model.family, self._mean.tobytes(), *arrays]
+            [seen_by, str(model.blocks), model.head_method, self._mean.tobytes(), *arrays]
         )
 
     def exemplars(self) -> np.ndarray:
         """The vectors of the model's exemplars: float32 array (n, dimension)."""
-        return normalized(self._exemplars - self._mean)
+        return normalize_rows(self._exemplars - self._mean)
 
     def points(self, features: np.ndarray) -> np.ndarray:
         """The vectors of features (n, d): float32 array (n, dimension).
@@ -107,7 +107,7 @@ class Comparison:
         FitError
             One is not finite.
         """
-        found = normalized(_compared(self.model, features) - self._mean)
+        found = normalize_rows(_compared(self.model, features) - self._mean)
         if not np.isfinite(found).all():
             raise FitError(
                 "the model makes NaN or infinite vectors of some images: its arrays or the stored "
@@ -125,7 +125,7 @@ class Gallery:
             self._comparison = None
             return
         self._comparison = Comparison(model)
-        self._index = cosine_index(self._comparison.exemplars())
+        self._index = build_cosine_index(self._comparison.exemplars())
 
     def nearest(self, features: np.ndarray, k: int) -> list[tuple[Neighbor, ...]]:
         """See :meth:`Neighborhood.nearest`."""

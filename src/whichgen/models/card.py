@@ -77,7 +77,7 @@ def model_card(model: OriginModel, name: str = "PATH/OR/HUB-ID") -> str:
         f"{_escaped(str(model.encoder['weights_hash']))}, "
         f"{_escaped(str(model.encoder['dtype']))}, blocks {blocks}; its weights are not in this "
         "folder",
-        f"- head: {model.family}, {model.value:g}; open-set score: {model.score_name}",
+        f"- head: {model.head_method}, {model.value:g}; open-set score: {model.score_name}",
         f"- threshold {model.threshold:.6g}: keeps {100 * model.tpr:g} % of known validation "
         "images",
         f"- data: {_code(Path(str(config.get('data', ''))).name)}, digest "
@@ -114,7 +114,7 @@ def _figures(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _family(model: OriginModel, origin: str) -> str:
-    family = model.levels.families.get(origin) if model.levels else None
+    family = model.hierarchy.families.get(origin) if model.hierarchy else None
     return f" ({_escaped(family)})" if family else ""
 
 

@@ -23,14 +23,14 @@ from safetensors.numpy import load, save
 from whichgen.constants import REAL, UNKNOWN
 from whichgen.errors import FitError, ModelFileError
 from whichgen.heads.base import Head
-from whichgen.heads.methods import family_of
+from whichgen.heads.methods import head_method
 from whichgen.io.atomic import replacing, write_text
 from whichgen.io.untrusted import read_regular
 from whichgen.models.validation import check_calibration, check_exemplars, check_finite, cut
-from whichgen.openset.answer import answer
 from whichgen.openset.base import OpenSetScore
-from whichgen.openset.hierarchy import Levels, deepest, said_by
-from whichgen.openset.registry import MAX_PROBABILITY, score_family
+from whichgen.openset.hierarchy import Hierarchy, most_specific_answers, said_by
+from whichgen.openset.prediction import predict
+from whichgen.openset.registry import MAX_PROBABILITY, score_method
 from whichgen.version import __version__
 
 FORMAT = 4
@@ -87,7 +87,7 @@ class OriginModel:
         What :meth:`whichgen.encoders.base.Encoder.describe` said of the encoder.
     blocks
         The blocks, counted from 0, whose features the head reads side by side.
-    family, value
+    head_method, value
         The head's kind (``linear``, ``knn``, ``fusion``) and its hyperparameter (C, k).
     score_name, score
         The open-set score, one of :data:`whichgen.openset.registry.SCORES`.
@@ -98,7 +98,7 @@ class OriginModel:
         prediction sets of any coverage follow (:mod:`whichgen.evaluation.conformal`).
     exemplars
         Features of some of the images it was fitted and chosen on.
-    levels
+    hierarchy
         Families of generators, and what makes an answer above a single one certain.
     threshold, tpr
         Open-set scores below the threshold are ``unknown``; it keeps at least the share ``tpr`` of
@@ -114,7 +114,7 @@ class OriginModel:
     origins: tuple[str, ...]
     encoder: Mapping[str, Any]
     blocks: tuple[int, ...]
-    family: str
+    head_method: str
     value: float
     head: Head
     threshold: float
@@ -127,9 +127,9 @@ class OriginModel:
     temperature: float = 1.0
     calibration: tuple[np.ndarray, np.ndarray] | None = None
     exemplars: Exemplars | None = None
-    levels: Levels | None = None
+    hierarchy: Hierarchy | None = None
 
-    def answer(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What features say: those of :attr:`blocks`, side by side, a float array (n, d).
 
         Returns
@@ -137,17 +137,19 @@ class OriginModel:
         probabilities, scores
             float64 arrays (n, origins) and (n,).
         """
-        return answer(self.head, features, self.score, self.temperature)
+        return predict(self.head, features, self.score, self.temperature)
 
-    def deepest(self, features: np.ndarray, decided: np.ndarray) -> list[str]:
-        """The deepest certain answer for features (n, d).
+    def most_specific_answers(self, features: np.ndarray, decided: np.ndarray) -> list[str]:
+        """The most_specific_answers certain answer for features (n, d).
 
         ``decided``, int (n,), are the indices of the origins answered, -1 for ``unknown``
         (:func:`whichgen.openset.threshold.decide`).
         """
-        if self.levels is None:
+        if self.hierarchy is None:
             return [UNKNOWN if i < 0 else self.origins[i] for i in decided.tolist()]
-        return deepest(said_by(self.head, features), decided, self.origins, self.levels)
+        return most_specific_answers(
+            said_by(self.head, features), decided, self.origins, self.hierarchy
+        )
 
 
 class _Encoder(BaseModel):
@@ -232,8 +234,8 @@ def save_model(
         origins=model.origins,
         encoder=_Encoder(**model.encoder),
         blocks=model.blocks,
-        head=model.family,
-        parameter=family_of(model.family).parameter,
+        head=model.head_method,
+        parameter=head_method(model.head_method).parameter,
         value=model.value,
         score=model.score_name,
         temperature=model.temperature,
@@ -243,7 +245,7 @@ def save_model(
         metrics=dict(model.metrics),
         provenance=_Provenance(**model.provenance),
         head_digest=_digest(content),
-        levels=_Levels(**vars(model.levels)) if model.levels else None,
+        levels=_Levels(**vars(model.hierarchy)) if model.hierarchy else None,
     )
     with replacing(folder / HEAD_FILE) as temporary:
         temporary.write_bytes(content)
@@ -298,13 +300,13 @@ def load_model(path: Path) -> OriginModel:
         content = read_regular(folder / HEAD_FILE, _MOST_ARRAYS)
         if _digest(content) != description.head_digest:
             raise _damaged(folder, f"{HEAD_FILE} is not what {DESCRIPTION_FILE} says it is")
-        family = family_of(description.head)
+        method = head_method(description.head)
         n_origins = len(description.origins)
         _check_origins(description)
         arrays = load(content)
         check_finite(arrays)
-        head = family.restore(arrays, n_origins, description.value)
-        score = score_family(description.score).restore(
+        head = method.restore(arrays, n_origins, description.value)
+        score = score_method(description.score).restore(
             {
                 name.removeprefix(_SCORE_PREFIX): array
                 for name, array in arrays.items()
@@ -344,7 +346,7 @@ def load_model(path: Path) -> OriginModel:
         origins=description.origins,
         encoder=description.encoder.model_dump(),
         blocks=description.blocks,
-        family=description.head,
+        head_method=description.head,
         value=description.value,
         head=head,
         threshold=description.threshold,
@@ -357,7 +359,7 @@ def load_model(path: Path) -> OriginModel:
         temperature=description.temperature,
         calibration=calibration,
         exemplars=exemplars,
-        levels=Levels(**description.levels.model_dump()) if description.levels else None,
+        hierarchy=Hierarchy(**description.levels.model_dump()) if description.levels else None,
     )
 
 

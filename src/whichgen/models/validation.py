@@ -62,7 +62,7 @@ def check_width(model: OriginModel, width: int) -> None:
 
 
 def asked(model: OriginModel, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """:meth:`OriginModel.answer`, checked: float64 arrays (n, origins) and (n,), and no NaN.
+    """:meth:`OriginModel.predict`, checked: float64 arrays (n, origins) and (n,), and no NaN.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def asked(model: OriginModel, features: np.ndarray) -> tuple[np.ndarray, np.ndar
         The model's arrays do not fit together.
     """
     try:
-        probabilities, scores = model.answer(features)
+        probabilities, scores = model.predict(features)
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as e:
         # Arrays of other shapes than a head's or a score's raise whatever they come upon.
         raise _unfit(f"{type(e).__name__}: {' '.join(str(e).split())[:200]}") from None

@@ -28,7 +28,7 @@ from whichgen.openset.threshold import threshold_at_tpr
 
 
 @dataclass(frozen=True)
-class Levels:
+class Hierarchy:
     """Families, and the thresholds of the two levels above single generators.
 
     Parameters
@@ -75,13 +75,13 @@ def group_logits(said: Said, members: Sequence[int]) -> np.ndarray:
     return np.asarray((said.shares * np.minimum(together, 0)).sum(axis=0))
 
 
-def fit_levels(
+def fit_hierarchy(
     said: Said,
     labels: np.ndarray,
     origins: Sequence[str],
     families: Mapping[str, str],
     tpr: float,
-) -> Levels:
+) -> Hierarchy:
     """Thresholds from known validation images.
 
     At most the share 1 − ``tpr`` of real ones are far enough ahead to be called synthetic, and of
@@ -103,14 +103,14 @@ def fit_levels(
         real = _exceeded_by_few(-ahead[generated], 1 - tpr)
     if by_family and generated.any():
         family = threshold_at_tpr(_best(said.of(generated), by_family)[1], tpr)
-    return Levels({o: families[o] for o in origins if o != REAL}, synthetic, real, family)
+    return Hierarchy({o: families[o] for o in origins if o != REAL}, synthetic, real, family)
 
 
-def deepest(
+def most_specific_answers(
     said: Said,
     decided: np.ndarray,
     origins: Sequence[str],
-    levels: Levels,
+    levels: Hierarchy,
 ) -> list[str]:
     """The deepest certain answer for each image.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from whichgen.heads.base import check_training
-from whichgen.heads.knn import normalized
+from whichgen.heads.knn import normalize_rows
 from whichgen.openset.base import class_means
 
 
@@ -25,7 +25,7 @@ class PrototypeScore:
 
     def __call__(self, features: np.ndarray, logits: np.ndarray) -> np.ndarray:
         """The cosine to the most similar prototype: float64 array (n,) in [-1, 1]."""
-        cosines = normalized(features).astype(np.float64) @ self.prototypes.T
+        cosines = normalize_rows(features).astype(np.float64) @ self.prototypes.T
         return np.asarray(np.clip(cosines.max(axis=1), -1, 1))
 
     def tensors(self) -> dict[str, np.ndarray]:
@@ -50,7 +50,9 @@ class Prototype:
             An origin has no image, or a feature is not finite.
         """
         check_training(features, labels, n_origins)
-        return PrototypeScore(normalized(class_means(normalized(features), labels, n_origins)))
+        return PrototypeScore(
+            normalize_rows(class_means(normalize_rows(features), labels, n_origins))
+        )
 
     def restore(self, tensors: Mapping[str, np.ndarray]) -> PrototypeScore:
         """The score of these prototypes."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from whichgen.errors import FitError
 from whichgen.heads.base import check_training
-from whichgen.heads.knn import normalized
+from whichgen.heads.knn import normalize_rows
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class NearestScore:
         """Minus the distance to the k-th nearest exemplar: float64 array (n,) in [-2, 0]."""
         index = faiss.IndexFlatL2(self.exemplars.shape[1])
         index.add(self.exemplars)
-        z = normalized(features)
+        z = normalize_rows(features)
         _, rows = index.search(z, self.k)
         # faiss's own distances lose digits near 0, more of them in a large batch than in a small.
         kth = self.exemplars[rows[:, -1]]
@@ -68,7 +68,7 @@ class DeepNearestNeighbors:
             An origin has no image, or a feature is not finite.
         """
         check_training(features, labels, n_origins)
-        return NearestScore(normalized(features), min(self.k, len(features)))
+        return NearestScore(normalize_rows(features), min(self.k, len(features)))
 
     def restore(self, tensors: Mapping[str, np.ndarray]) -> NearestScore:
         """The score of these exemplars; :class:`FitError` if k is not in 1…n."""

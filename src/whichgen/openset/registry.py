@@ -43,7 +43,7 @@ _FAMILIES: tuple[ScoreMethod, ...] = (
 SCORES: dict[str, ScoreMethod] = {family.name: family for family in _FAMILIES}
 
 
-def score_family(name: str) -> ScoreMethod:
+def score_method(name: str) -> ScoreMethod:
     """The family of that name."""
     if name not in SCORES:
         raise FitError(f"unknown open-set score {name!r}; there are {', '.join(SCORES)}.")

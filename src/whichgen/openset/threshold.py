@@ -33,7 +33,7 @@ def threshold_at_tpr(known_scores: np.ndarray, tpr: float = 0.95) -> float:
     return lowest - _ROUNDING * abs(lowest)
 
 
-def true_rate_interval(n: int, tpr: float = 0.95, level: float = 0.95) -> tuple[float, float]:
+def tpr_interval(n: int, tpr: float = 0.95, level: float = 0.95) -> tuple[float, float]:
     """What share of *all* known images a threshold keeps that was set on n of them.
 
     With the k-th highest of n independent scores as threshold, the share kept of the population

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from whichgen.heads.methods import family_of
+from whichgen.heads.methods import head_method
 from whichgen.io.atomic import write_text
 from whichgen.progress import Progress, no_progress
 from whichgen.report.controls_report import NO_CONTROLS, controls_json, controls_section
@@ -25,7 +25,7 @@ def write_fit(
     fit: Fit, folder: Path, *, controls: Controls = NO_CONTROLS, progress: Progress = no_progress
 ) -> Path:
     """Writes everything about a fit into ``folder``; the model first, so that it is never lost."""
-    parameter = family_of(fit.model.family).parameter
+    parameter = head_method(fit.model.head_method).parameter
     selection = {
         "metric": fit.metric,
         "block": fit.block,
@@ -51,7 +51,7 @@ def block_rows(fit: Fit) -> list[Row]:
     return [
         {
             "block": b.chosen.block,
-            family_of(fit.model.family).parameter: b.chosen.value,
+            head_method(fit.model.head_method).parameter: b.chosen.value,
             **{f"val_{k}": getattr(b.chosen, k) for k in ("accuracy", "auroc", "oscr")},
             **{f"test_{k}": getattr(b.test, k) for k in ("accuracy", "auroc", "oscr")},
         }
@@ -77,7 +77,7 @@ def _markdown(fit: Fit, parameter: str, plots: list[str], controls: Controls) ->
     ]
     return join_sections(
         [
-            f"# {model.provenance['config'].get('data', 'Fit')}: {model.family} head",
+            f"# {model.provenance['config'].get('data', 'Fit')}: {model.head_method} head",
             f"Protocol `{fit.protocol.name}`: {evaluation.known_images} known and "
             f"{evaluation.unknown_images} unknown test images. Chosen by validation "
             f"{fit.metric}: **block {fit.block}**, **{parameter} = {model.value:.4g}**. "

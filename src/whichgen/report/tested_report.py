@@ -231,7 +231,7 @@ def _hierarchy_section(found: Tested) -> str:
         for result in found.hierarchy
         if result.count
     ]
-    families = found.model.levels.families if found.model.levels else {}
+    families = found.model.hierarchy.families if found.model.hierarchy else {}
     named = ", ".join(f"{origin} {family}" for origin, family in families.items())
     return (
         "## The deepest certain answer\n\nAn image that is like no known origin may still be like "
@@ -251,7 +251,7 @@ def _results(fit: Tested) -> dict[str, Any]:
         "threshold": {
             "value": fit.model.threshold,
             "tpr": fit.model.tpr,
-            "true_rate_interval": list(fit.true_rate),
+            "tpr_interval": list(fit.true_rate),
         },
         "score": fit.model.score_name,
         "temperature": fit.model.temperature,

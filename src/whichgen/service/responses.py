@@ -42,10 +42,10 @@ def describe(model: OriginModel, settings: Settings, digest: str) -> ModelOut:
         whichgen=__version__,
         digest=digest,
         origins=list(model.origins),
-        families=dict(model.levels.families) if model.levels else {},
+        families=dict(model.hierarchy.families) if model.hierarchy else {},
         encoder=str(model.encoder["name"]),
         blocks=list(model.blocks),
-        head=model.family,
+        head=model.head_method,
         score=model.score_name,
         threshold=model.threshold,
         tpr=model.tpr,
@@ -63,7 +63,7 @@ def scale(model: OriginModel) -> ScaleOut:
     if model.exemplars is not None:
         features, _ = model.exemplars.part(held_out=True)
         if len(features):
-            scores = model.answer(features)[1]
+            scores = model.predict(features)[1]
     known_low, known_high = np.quantile(scores, _KNOWN).tolist()
     high = float(max(scores.max(), model.threshold))
     span = max(high - min(model.threshold, known_low), 1e-9)

@@ -20,7 +20,7 @@ from whichgen.evaluation.closed_set import closed_set
 from whichgen.evaluation.detection import auroc
 from whichgen.evaluation.evaluate import label_indices
 from whichgen.heads.base import HeadMethod
-from whichgen.openset.answer import fit_and_answer
+from whichgen.openset.prediction import fit_and_predict
 from whichgen.progress import Progress, no_progress
 from whichgen.training.finalize import Tested
 from whichgen.training.shortcuts import LeakReport
@@ -85,7 +85,7 @@ class Controls:
 def label_shuffle(
     found: Tested,
     parts: Parts,
-    family: HeadMethod,
+    head_method: HeadMethod,
     *,
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     jobs: int = -1,
@@ -97,7 +97,7 @@ def label_shuffle(
     ----------
     found
         The model and its test images.
-    family
+    head_method
         The kind of head that the model's is of.
     """
     model, train = found.model, parts.tables["train"]
@@ -106,7 +106,7 @@ def label_shuffle(
     asked = [table.blocks(model.blocks) for table in (found.known_table, found.unknown_table)]
     calls = (
         (
-            family,
+            head_method,
             x,
             np.random.default_rng(seed).permutation(labels),
             (model.value, model.score_name),
@@ -115,7 +115,7 @@ def label_shuffle(
         for seed in seeds
     )
     answered = progress(
-        in_processes(fit_and_answer, calls, jobs=jobs),
+        in_processes(fit_and_predict, calls, jobs=jobs),
         description="Shuffling labels",
         total=len(seeds),
     )

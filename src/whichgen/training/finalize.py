@@ -24,8 +24,8 @@ from whichgen.evaluation.levels import LevelResult, hierarchy_results
 from whichgen.evaluation.protocols import Protocol
 from whichgen.features.extraction import FeatureTable
 from whichgen.models.saved_model import Exemplars, OriginModel
-from whichgen.openset.hierarchy import fit_levels, said_by
-from whichgen.openset.threshold import decide, threshold_at_tpr, true_rate_interval
+from whichgen.openset.hierarchy import fit_hierarchy, said_by
+from whichgen.openset.threshold import decide, threshold_at_tpr, tpr_interval
 from whichgen.training.split_features import Parts
 
 #: The coverage whose prediction sets are reported.
@@ -43,7 +43,7 @@ class Tested:
     ``unknown_table``; ``metric`` is what the choice was made by. ``intervals`` are of the headline
     figures (:func:`whichgen.evaluation.bootstrap.bootstrap`), ``calibration`` is of the
     probabilities of known test images, ``true_rate`` says between which shares of known images the
-    threshold keeps (:func:`whichgen.openset.threshold.true_rate_interval`), ``hierarchy`` of the
+    threshold keeps (:func:`whichgen.openset.threshold.tpr_interval`), ``hierarchy`` of the
     answers above single generators, and ``coverage`` of prediction sets of known test images at
     :data:`COVERAGE`. ``images`` counts the images of each part by origin.
     """
@@ -68,7 +68,7 @@ class Tested:
 
 def answers_of(model: OriginModel, table: FeatureTable) -> Answers:
     """What a model says about a table's images."""
-    probabilities, scores = model.answer(table.blocks(model.blocks))
+    probabilities, scores = model.predict(table.blocks(model.blocks))
     return Answers(probabilities, table.origins, scores)
 
 
@@ -86,7 +86,7 @@ def tested(
     """
     val = answers_of(draft, parts.tables["val"])
     families = families_for((*draft.origins, *parts.dataset.unknown), parts.dataset.families)
-    levels = fit_levels(
+    hierarchy = fit_hierarchy(
         said_by(draft.head, parts.tables["val"].blocks(draft.blocks)),
         val.labels(draft.origins),
         draft.origins,
@@ -111,7 +111,7 @@ def tested(
         metrics=headline(evaluation),
         calibration=(val.probabilities, val.labels(draft.origins)),
         exemplars=exemplars_of(draft, parts, thumbnails=thumbnails),
-        levels=levels,
+        hierarchy=hierarchy,
     )
     answers = {
         name: _deepest(model, answered, table)
@@ -133,7 +133,7 @@ def tested(
             groups_known=known_table.groups,
             groups_unknown=unknown_table.groups,
         ),
-        true_rate=true_rate_interval(len(val), draft.tpr),
+        true_rate=tpr_interval(len(val), draft.tpr),
         calibration=reliability(known.probabilities, labels),
         coverage=coverage_report(prediction_sets(known.probabilities, quantile), labels),
         known=known,
@@ -152,7 +152,7 @@ def _deepest(
 ) -> tuple[list[str], list[bool], list[str]]:
     """Deepest answers, whether each is of a known origin, and the truth."""
     decided = decide(answers.probabilities, answers.scores, model.threshold)
-    found = model.deepest(table.blocks(model.blocks), decided)
+    found = model.most_specific_answers(table.blocks(model.blocks), decided)
     return found, (decided >= 0).tolist(), answers.origins.tolist()
 
 

@@ -19,7 +19,7 @@ from whichgen.features.extraction import FeatureTable
 from whichgen.heads.base import Head, HeadMethod
 from whichgen.io.run_metadata import provenance
 from whichgen.models.saved_model import OriginModel
-from whichgen.openset.answer import answer
+from whichgen.openset.prediction import predict
 from whichgen.progress import Progress, no_progress
 from whichgen.training.finalize import Tested, tested
 from whichgen.training.selection import (
@@ -39,7 +39,7 @@ class FitOptions:
 
     Parameters
     ----------
-    family
+    head_method
         The kind of head with its grid.
     blocks
         Blocks to try, counted from 0; empty: all.
@@ -61,7 +61,7 @@ class FitOptions:
         of extraction.
     """
 
-    family: HeadMethod
+    head_method: HeadMethod
     blocks: tuple[int, ...] = ()
     metric: str = "AUC"
     protocol: str = "clean"
@@ -131,11 +131,13 @@ def sweep(
     blocks = options.blocks_of(encoder)
     folds = [(fold.known, fold_tables(parts, fold)) for fold in protocol.folds]
     sweeps = [
-        Sweep(block, known, tables, options.family) for known, tables in folds for block in blocks
+        Sweep(block, known, tables, options.head_method)
+        for known, tables in folds
+        for block in blocks
     ]
     done = progress(
         run_sweeps(sweeps, encoder.key, cache=cache, jobs=options.jobs),
-        description=f"Sweeping {options.family.parameter}",
+        description=f"Sweeping {options.head_method.parameter}",
         total=len(sweeps),
     )
     candidates = list(done)
@@ -169,7 +171,7 @@ def fit(
     labels = label_indices(train.origins, parts.dataset.known)
     fits = ((train.block(c.block), labels, len(parts.dataset.known), c.value) for c in per_block)
     heads = progress(
-        in_processes(options.family.fit, fits, jobs=options.jobs),
+        in_processes(options.head_method.fit, fits, jobs=options.jobs),
         description="Testing blocks",
         total=len(per_block),
     )
@@ -188,7 +190,7 @@ def fit(
         origins=parts.dataset.known,
         encoder=encoder.describe(),
         blocks=(best.block,),
-        family=options.family.name,
+        head_method=options.head_method.name,
         value=best.value,
         head=head,
         threshold=float("nan"),
@@ -207,7 +209,7 @@ def fit(
 
 
 def _answers(head: Head, table: FeatureTable, block: int) -> Answers:
-    probabilities, scores = answer(head, table.block(block))
+    probabilities, scores = predict(head, table.block(block))
     return Answers(probabilities, table.origins, scores)
 
 

@@ -25,12 +25,12 @@ from whichgen.errors import FitError
 from whichgen.evaluation.calibration import temperature
 from whichgen.evaluation.evaluate import label_indices
 from whichgen.evaluation.protocols import Protocol, check_protocol, plan, rehearsed
-from whichgen.heads.experts import Experts, ExpertsHead
-from whichgen.heads.fusion import FUSION_C, SHRINKAGES, Fusion, FusionHead
+from whichgen.heads.experts import ExpertsHead, ExpertsMethod
+from whichgen.heads.fusion import FUSION_C, SHRINKAGES, FusionHead, FusionMethod
 from whichgen.io.run_metadata import provenance
 from whichgen.models.saved_model import OriginModel
 from whichgen.openset.base import OpenSetScore
-from whichgen.openset.registry import SCORES, score_family
+from whichgen.openset.registry import SCORES, score_method
 from whichgen.progress import Progress, no_progress
 from whichgen.training.finalize import Tested, tested
 from whichgen.training.selection import METRICS, check_metric
@@ -89,7 +89,7 @@ class FusionOptions:
         check_protocol(self.protocol)
         check_metric(self.metric)
         for name in self.scores:
-            score_family(name)
+            score_method(name)
         if not self.values or min(self.values) <= 0 or not self.scores:
             raise FitError("a fusion needs positive values of C and at least one open-set score.")
         if not self.shrinkages or not all(0 < shrinkage <= 1 for shrinkage in self.shrinkages):
@@ -126,7 +126,7 @@ class Fused(Tested):
 
     ``members`` compares the sets of members, each at its best C and shrinkage; ``scores`` the
     open-set scores at the chosen members, C and shrinkage; ``grid`` is every candidate of the
-    first step. ``family`` is the one that fitted the head. ``experts`` are the kinds of
+    first step. ``head_method`` is the one that fitted the head. ``experts`` are the kinds of
     perturbation that have an expert, the first one without any, and what was chosen for each
     (empty: there are no experts).
     """
@@ -135,7 +135,7 @@ class Fused(Tested):
     members: tuple[FusionCandidate, ...]
     scores: tuple[FusionCandidate, ...]
     grid: tuple[FusionCandidate, ...]
-    family: Fusion | Experts
+    head_method: FusionMethod | ExpertsMethod
     experts: tuple[tuple[str, FusionCandidate], ...]
 
 
@@ -207,8 +207,8 @@ def fuse(
 
     found_head: FusionHead | ExpertsHead = heads[0]
     score = fitted_scores[chosen.score]
-    fusion = Fusion(heads[0].widths, (best.value,), best.shrinkage, heads[0].votes)
-    family: Fusion | Experts = fusion
+    fusion = FusionMethod(heads[0].widths, (best.value,), best.shrinkage, heads[0].votes)
+    head_method: FusionMethod | ExpertsMethod = fusion
     experts: list[tuple[str, FusionCandidate]] = []
     if len(names) > 1:
         experts = [("", best)]
@@ -220,21 +220,23 @@ def fuse(
                 )
             experts.append((kind, of_kind))
         sizes = [tuple(len(vote) for vote in sets[found.members]) for _, found in experts]
-        family = Experts(fusion, kinds, tuple(sizes))
+        head_method = ExpertsMethod(fusion, kinds, tuple(sizes))
         train = parts.tables["train"]
         x, labels = train.blocks(blocks), label_indices(train.origins, known)
         # One call, in a worker for its single BLAS thread.
-        fits = in_processes(family.fit, [(x, labels, len(known), best.value)], jobs=options.jobs)
+        fits = in_processes(
+            head_method.fit, [(x, labels, len(known), best.value)], jobs=options.jobs
+        )
         (found_head,) = progress(fits, description="Fitting experts", total=1)
         said = (found_head.embed(x), found_head.logits(x))
-        score = score_family(chosen.score).fit(*said, labels, len(known))
+        score = score_method(chosen.score).fit(*said, labels, len(known))
 
     val = parts.tables["val"]
     draft = OriginModel(
         origins=known,
         encoder=encoder.describe(),
         blocks=blocks,
-        family=family.name,
+        head_method=head_method.name,
         value=best.value,
         head=found_head,
         threshold=float("nan"),
@@ -260,7 +262,7 @@ def fuse(
         members=members,
         scores=scores,
         grid=tuple(grid),
-        family=family,
+        head_method=head_method,
         experts=tuple(experts),
     )
 

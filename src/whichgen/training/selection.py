@@ -47,11 +47,11 @@ class Candidate:
         return self.accuracy if wanted is None else wanted
 
 
-def sweep_block(block: int, family: HeadMethod, fold: FoldFeatures) -> list[Candidate]:
-    """Every hyperparameter value of a family on one block, by one fold."""
+def sweep_block(block: int, head_method: HeadMethod, fold: FoldFeatures) -> list[Candidate]:
+    """Every hyperparameter value of a head_method on one block, by one fold."""
     candidates = []
     queries = [fold.val, fold.unknown] if len(fold.unknown) else [fold.val]
-    for value, answers in family.sweep(fold.train, fold.train_labels, fold.n_origins, queries):
+    for value, answers in head_method.sweep(fold.train, fold.train_labels, fold.n_origins, queries):
         correct = answers[0].argmax(axis=1) == fold.val_labels
         known = answers[0].max(axis=1)
         unknown = answers[1].max(axis=1) if len(answers) > 1 else None

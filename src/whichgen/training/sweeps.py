@@ -27,12 +27,12 @@ Ts = TypeVarTuple("Ts")
 
 @dataclass(frozen=True)
 class Sweep:
-    """One block of one fold, with every value of a family's hyperparameter."""
+    """One block of one fold, with every value of a head_method's hyperparameter."""
 
     block: int
     known: tuple[str, ...]
     tables: FoldTables
-    family: HeadMethod
+    head_method: HeadMethod
 
     def features(self) -> FoldFeatures:
         """The arrays, read from the store."""
@@ -45,8 +45,8 @@ class Sweep:
             for number, table in enumerate(self.tables)
             for sample, key in zip(table.samples, table.keys, strict=True)
         )
-        # The family's repr holds its grid and its solver's settings.
-        settings = (__version__, encoder_key, str(self.block), repr(self.family))
+        # The head_method's repr holds its grid and its solver's settings.
+        settings = (__version__, encoder_key, str(self.block), repr(self.head_method))
         return cache / f"{fingerprint([*settings, *rows])}.json"
 
 
@@ -58,7 +58,7 @@ def run_sweeps(
     found = [_read(file) for file in files]
     # A generator: features are read when a worker is free for them, not all at once.
     missing = (
-        (sweep.block, sweep.family, sweep.features())
+        (sweep.block, sweep.head_method, sweep.features())
         for sweep, kept in zip(sweeps, found, strict=True)
         if kept is None
     )

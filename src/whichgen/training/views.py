@@ -19,7 +19,7 @@ from whichgen.evaluation.oscr import oscr
 from whichgen.features.extraction import FeatureTable
 from whichgen.heads.fusion import FusionHead, ViewProbe, fit_view, fused
 from whichgen.openset.base import OpenSetScore
-from whichgen.openset.registry import score_family
+from whichgen.openset.registry import score_method
 from whichgen.progress import Progress
 from whichgen.training.sweeps import in_processes
 
@@ -119,7 +119,7 @@ def by_members(
         ]
         for table in tables
     ]
-    score = score_family(AGREEMENT).restore({})
+    score = score_method(AGREEMENT).restore({})
     for name, votes in sets.items():
         pooled = [
             np.mean([np.mean([of[b] for b in blocks], axis=0) for blocks in votes], axis=0)
@@ -147,7 +147,7 @@ def by_score(
         asked.append((table.origins, head.embed(features), head.logits(features)))
     figures, scores = {}, {}
     for name in names:
-        score = score_family(name).fit(*train, labels, len(fitted.known))
+        score = score_method(name).fit(*train, labels, len(fitted.known))
         known, unknown = (Answers(z, origins, score(x, z)) for origins, x, z in asked)
         figures[name], scores[name] = _figures(known, unknown, fitted.known), score
     return figures, scores

@@ -49,7 +49,7 @@ _WithNan = BeforeValidator(_nan)
 class _Threshold(BaseModel):
     value: float
     tpr: float
-    true_rate_interval: tuple[float, float] | None = None
+    tpr_interval: tuple[float, float] | None = None
 
 
 class _Provenance(BaseModel):

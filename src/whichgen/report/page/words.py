@@ -35,7 +35,7 @@ def asked(run: Run) -> str:
 def facts(run: Run) -> dict[str, str]:
     """How it was put: encoder, head, protocol, threshold."""
     results = run.results
-    low_high = results.threshold.true_rate_interval
+    low_high = results.threshold.tpr_interval
     kept = f"keeps {100 * results.threshold.tpr:g} % of known validation images"
     if low_high:
         kept += f", and {100 * low_high[0]:.1f} to {100 * low_high[1]:.1f} % of all like them"

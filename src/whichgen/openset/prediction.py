@@ -9,10 +9,10 @@ from scipy.special import softmax
 
 from whichgen.heads.base import Head, HeadMethod
 from whichgen.openset.base import OpenSetScore
-from whichgen.openset.registry import MAX_PROBABILITY, score_family
+from whichgen.openset.registry import MAX_PROBABILITY, score_method
 
 
-def answer(
+def predict(
     head: Head,
     features: np.ndarray,
     score: OpenSetScore = MAX_PROBABILITY,
@@ -37,14 +37,14 @@ def answer(
     return probabilities, score(head.embed(features), logits)
 
 
-def fit_and_answer(
+def fit_and_predict(
     family: HeadMethod,
     x: np.ndarray,
     labels: np.ndarray,
     chosen: tuple[float, str],
     asked: Sequence[np.ndarray],
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Fits a head and its score, ``chosen`` by value and name, and gives :func:`answer` of each.
+    """Fits a head and its score, ``chosen`` by value and name, and gives :func:`predict` of each.
 
     It stands here, and not beside who calls it, because worker processes import what they run:
     torch, which no head needs, would take them seconds and hundreds of MiB.
@@ -52,5 +52,5 @@ def fit_and_answer(
     value, score_name = chosen
     n_origins = int(labels.max()) + 1
     head = family.fit(x, labels, n_origins, value)
-    score = score_family(score_name).fit(head.embed(x), head.logits(x), labels, n_origins)
-    return [answer(head, query, score) for query in asked]
+    score = score_method(score_name).fit(head.embed(x), head.logits(x), labels, n_origins)
+    return [predict(head, query, score) for query in asked]
