@@ -36,7 +36,7 @@ from whichgen.features.store import FeatureStore
 from whichgen.heads.fusion import FUSION_C, fit_view
 from whichgen.io.atomic import write_text
 from whichgen.io.run_metadata import provenance
-from whichgen.report.tables import Row, markdown_table, write_csv
+from whichgen.io.tables import Row, markdown_table, write_csv
 from whichgen.training.split_features import Parts, extract_parts, fold_tables
 from whichgen.training.sweeps import in_processes
 

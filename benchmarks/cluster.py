@@ -24,7 +24,7 @@ from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.features.shard_extraction import EncodeJob, KeySet, ShardEncoder, keep
 from whichgen.features.store import FeatureStore
-from whichgen.report.tables import markdown_table
+from whichgen.io.tables import markdown_table
 
 sys.path.insert(0, str(Path(__file__).parent / "speed"))
 from extraction import jpegs

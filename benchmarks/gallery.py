@@ -38,8 +38,8 @@ from whichgen.gallery.index import (
 from whichgen.gallery.recall import NEAREST, ExactSearch, recall_of
 from whichgen.heads.knn import normalize_rows
 from whichgen.inference.nearest import Comparison
+from whichgen.io.tables import Row, markdown_table
 from whichgen.models.saved_model import load_model
-from whichgen.report.tables import Row, markdown_table
 
 QUERIES = 1000
 #: Queries whose time is taken, one at a time, and how often.

@@ -26,8 +26,8 @@ from whichgen.encoders.loading import load_encoder
 from whichgen.experiments.robustness import figure_of, measure
 from whichgen.features.store import FeatureStore
 from whichgen.io.atomic import write_text
+from whichgen.io.tables import Row, markdown_table, write_csv
 from whichgen.models.saved_model import load_model
-from whichgen.report.tables import Row, markdown_table, write_csv
 
 #: Intensities that training does not draw: rows of their own, ``…, unseen``.
 UNSEEN = {

@@ -25,7 +25,7 @@ from random_clip import clip_b16
 from whichgen.encoders.loading import load_encoder
 from whichgen.io.atomic import write_text
 from whichgen.io.run_metadata import provenance
-from whichgen.report.tables import Row, markdown_table
+from whichgen.io.tables import Row, markdown_table
 
 ROOT = Path(__file__).resolve().parents[2]
 PACK = ROOT / "demo" / "images"

@@ -27,7 +27,7 @@ from whichgen.encoders.compiled import OPTIONS, compiled
 from whichgen.encoders.gpu import GpuEncode
 from whichgen.encoders.loading import load_encoder
 from whichgen.io.atomic import write_text
-from whichgen.report.tables import Row, markdown_table
+from whichgen.io.tables import Row, markdown_table
 
 LIBRARIES = ("torch", "torchvision", "transformers", "numpy", "pillow")
 

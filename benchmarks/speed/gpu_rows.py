@@ -13,7 +13,7 @@ import torch
 
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.gpu import CudaGraph, Forward
-from whichgen.report.tables import Row
+from whichgen.io.tables import Row
 
 CORES = os.cpu_count() or 1
 SIDE = 224

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 
 from whichgen.heads.linear import LinearMethod
 from whichgen.io.atomic import write_text
-from whichgen.report.tables import Row, markdown_table
+from whichgen.io.tables import Row, markdown_table
 
 #: Images × dimensions, origins.
 BY_IMAGES = [(1_000, 768, 5), (10_000, 768, 5), (100_000, 768, 5), (1_000_000, 768, 5)]

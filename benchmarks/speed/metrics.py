@@ -8,7 +8,7 @@ import numpy as np
 
 from whichgen.evaluation.detection import auroc, detection
 from whichgen.evaluation.oscr import oscr
-from whichgen.report.tables import Row
+from whichgen.io.tables import Row
 
 
 def measure(n: int = 1_000_000) -> list[Row]:

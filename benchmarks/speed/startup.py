@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from whichgen.report.tables import Row
+from whichgen.io.tables import Row
 
 COMMANDS = ("--version", "--help", "linear --help")
 

@@ -22,7 +22,7 @@ from whichgen.evaluation.evaluate import label_indices
 from whichgen.features.store import FeatureStore
 from whichgen.heads.knn import KnnMethod
 from whichgen.heads.linear import PAPER_C, LinearMethod
-from whichgen.report.tables import Row
+from whichgen.io.tables import Row
 from whichgen.training.split_features import Parts, extract_parts
 from whichgen.training.sweeps import in_processes
 

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import whichgen.encoders.loading as load_module
-import whichgen.report.tables as tables_module
+import whichgen.io.tables as tables_module
 from whichgen.models.saved_model import DESCRIPTION_FILE, HEAD_FILE
 
 from .conftest import Done, Site, whichgen

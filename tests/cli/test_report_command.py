@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from whichgen.report.tables import percent
+from whichgen.io.tables import percent
 
 from .conftest import Site, whichgen
 
@@ -47,7 +47,7 @@ def test_without_the_extra_it_says_what_to_install(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [
-        name for name in sys.modules if name.startswith(("plotly", "whichgen.report.page"))
+        name for name in sys.modules if name.startswith(("plotly", "whichgen.report.html_page"))
     ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "plotly", None)

@@ -55,7 +55,7 @@ def settle(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setenv("LOKY_MAX_CPU_COUNT", "1")
     patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder / "hub" / "hub"))
     # The README's test has these; they are most of the time of a small fit.
-    patch.setattr("whichgen.report.fit_report.fit_plots", lambda *_: {})
+    patch.setattr("whichgen.report.run_folder.fit_plots", lambda *_: {})
     patch.setattr("whichgen.training.shortcuts.leak_check", lambda *_, **__: None)
 
 

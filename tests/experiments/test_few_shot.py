@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from whichgen.errors import DataError
 from whichgen.experiments.few_shot import LEFT, few_shots
 from whichgen.inference.enroll import enroll
-from whichgen.report.fewshot import fewshot_rows
+from whichgen.report.experiment_reports import few_shot_rows
 
 Make = Callable[..., Any]
 
@@ -50,7 +50,7 @@ def test_each_point_is_the_model_enrolled_from_that_draw_on_the_images_left(worl
 def test_rows_are_means_over_generators_and_draws_with_the_worst_change(world: Make) -> None:
     w = world(**HELD_OUT)
     points = list(few_shots(w.fit().model, w.parts(), shots=(2,), seeds=(0, 1, 2)))
-    (row,) = fewshot_rows(points)
+    (row,) = few_shot_rows(points)
     assert (row["images"], row["generators"], row["fits"]) == (2, 2, 6)
     changes = [100 * (p.old_after - p.old_before) for p in points]
     assert row["worst"] == f"{min(changes):+.2f}"

@@ -14,7 +14,7 @@ from whichgen.evaluation.clustering import NOISE, agreement
 from whichgen.heads.methods import head_method
 from whichgen.inference.discover import discover, embedding
 from whichgen.models.saved_model import Exemplars, OriginModel
-from whichgen.report.discovered import Discovery, group_rows, write_discovery
+from whichgen.report.discovery import Discovery, discovery_rows, write_discovery
 
 D = 32
 
@@ -115,7 +115,7 @@ def test_the_report_lists_every_image_once_and_says_who_is_in_none(
     for path in paths:
         noise(0).save(path)  # type: ignore[operator]
     found = Discovery(paths, tuple(truth), tuple(groups), number, agreement(truth, number))
-    rows = group_rows(found)
+    rows = discovery_rows(found)
     assert rows[-1]["group"] == "in none" and rows[-1]["images"] >= 2
     assert sum(int(row["images"]) for row in rows) == len(truth)
     (tmp_path / "out").mkdir()

@@ -14,11 +14,11 @@ import pytest
 from whichgen.data.perturbations import all_intensities
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint
-from whichgen.report.curves import (
-    lowdata_rows,
+from whichgen.report.experiment_reports import (
+    low_data_rows,
     mean_std,
     robustness_rows,
-    write_lowdata,
+    write_low_data,
     write_robustness,
 )
 from whichgen.training.fit_block import Fit
@@ -68,13 +68,13 @@ def test_low_data_is_mean_and_sample_deviation_over_seeds(tmp_path: Path) -> Non
         for shots in (1, 10, 100)
         for seed in (0, 1, 2)
     ]
-    rows = lowdata_rows(points)
+    rows = low_data_rows(points)
     assert [r["images a class"] for r in rows] == [1, 10, 100]
     assert rows[0]["accuracy"] == "60.0 ± 10.0"
     assert rows[0]["OSCR"] == "40.0 ± 0.0"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        write_lowdata(points, {"whichgen": "1"}, tmp_path)
+        write_low_data(points, {"whichgen": "1"}, tmp_path)
     kept = json.loads((tmp_path / "lowdata.json").read_text())
     assert len(kept["points"]) == 9
     assert "60.0 ± 10.0" in (tmp_path / "lowdata.md").read_text()
@@ -83,11 +83,11 @@ def test_low_data_is_mean_and_sample_deviation_over_seeds(tmp_path: Path) -> Non
 
 def test_low_data_without_unknown_images_shows_a_dash(tmp_path: Path) -> None:
     points = [LowDataPoint(2, 0, (0,), 1.0, 0.5, None, None)]
-    (row,) = lowdata_rows(points)
+    (row,) = low_data_rows(points)
     assert (row["accuracy"], row["AUROC"]) == ("50.0 ± 0.0", "–")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        write_lowdata(points, {}, tmp_path)
+        write_low_data(points, {}, tmp_path)
     check_plots(tmp_path, {"lowdata"})
 
 

@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import whichgen.report.fit_report as fit_report_module
-import whichgen.report.tested_report as tested_report_module
+import whichgen.report.result_tables as tested_report_module
+import whichgen.report.run_folder as fit_report_module
 from whichgen.evaluation.protocols import PAPER_CAVEAT
 from whichgen.models.saved_model import load_model
-from whichgen.report.fit_report import write_fit
 from whichgen.report.plots import fit_plots
-from whichgen.report.tested_report import headline_rows, to_json, unknown_row
+from whichgen.report.result_tables import headline_rows, to_json, unknown_generator_row
+from whichgen.report.run_folder import write_fit
 from whichgen.training.fit_block import Fit
 
 Make = Callable[..., Fit]
@@ -269,8 +269,10 @@ def test_headline_rows_show_percent_and_a_dash_where_there_is_none(make_fit: Mak
 
 def test_a_generator_s_row_is_in_percent_or_as_rates(make_fit: Make) -> None:
     result = make_fit().evaluation.unknown[0]
-    assert unknown_row(result)["AUROC"] == f"{100 * result.detection.auroc:.2f}"
-    assert unknown_row(result, digits=False)["AUROC"] == result.detection.auroc
+    assert unknown_generator_row(result)["AUROC"] == f"{100 * result.detection.auroc:.2f}"
+    assert unknown_generator_row(result, digits=False)["AUROC"] == result.detection.auroc
     # A score need not lie in [0, 1]: it is no percentage.
-    assert float(unknown_row(result)["mean score"]) == pytest.approx(result.mean_score, rel=1e-3)
-    assert unknown_row(result)["share"] == f"{100 * result.taken_for_share:.2f}"
+    assert float(unknown_generator_row(result)["mean score"]) == pytest.approx(
+        result.mean_score, rel=1e-3
+    )
+    assert unknown_generator_row(result)["share"] == f"{100 * result.taken_for_share:.2f}"

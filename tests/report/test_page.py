@@ -21,20 +21,19 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.metrics import precision_recall_fscore_support
 
-import whichgen.report.fit_report as fit_report_module
+import whichgen.report.run_folder as fit_report_module
 from whichgen.data.perturbations import Perturbation
 from whichgen.errors import DataError
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint
-from whichgen.report.curves import write_lowdata, write_robustness
-from whichgen.report.embedding import embed
-from whichgen.report.fit_report import write_fit
-from whichgen.report.fusion_report import write_fused
-from whichgen.report.page.page import write_page
-from whichgen.report.page.panels import thinned
-from whichgen.report.page.read import read_lowdata, read_run
+from whichgen.io.tables import percent
+from whichgen.report.experiment_reports import write_low_data, write_robustness
+from whichgen.report.html_page import write_html_page
+from whichgen.report.image_map import compute_image_map
+from whichgen.report.panels import thinned
 from whichgen.report.plots import embedding_plot
-from whichgen.report.tables import percent
+from whichgen.report.run_folder import write_fit, write_fusion
+from whichgen.report.run_reader import read_low_data, read_run
 
 from .conftest import Make, MakeFused
 
@@ -109,7 +108,7 @@ class Page(HTMLParser):
 def page_of(*folders: Path, **options: Any) -> Page:
     """The page of runs, parsed."""
     file = folders[0] / "report.html"
-    write_page([read_run(folder) for folder in folders], file, **options)
+    write_html_page([read_run(folder) for folder in folders], file, **options)
     found = Page()
     found.feed(file.read_text(encoding="utf-8"))
     found.close()
@@ -266,7 +265,7 @@ def test_the_map_is_that_of_the_plot_and_of_embedding_csv(make_fit: Make, tmp_pa
     folder = write_fit(found, tmp_path / "run")
     kept = {row["path"]: row for row in rows(folder / "embedding.csv")}
     assert len(kept) == 3 * 9 + 2 * 9
-    drawn = embedding_plot(found, embed(found)).axes[0].collections
+    drawn = embedding_plot(found, compute_image_map(found)).axes[0].collections
     offsets = np.concatenate([np.asarray(points.get_offsets()) for points in drawn])
     kept_points = [(float(row["x"]), float(row["y"])) for row in kept.values()]
     np.testing.assert_allclose(sorted(map(tuple, offsets)), sorted(kept_points), rtol=1e-5)
@@ -403,7 +402,7 @@ def test_images_that_are_gone_or_not_wanted_are_left_out(images: Path, tmp_path:
 
 
 def test_two_runs_stand_side_by_side(run: Path, make_fused: MakeFused, tmp_path: Path) -> None:
-    fused = write_fused(make_fused(images=9), tmp_path / "fused")
+    fused = write_fusion(make_fused(images=9), tmp_path / "fused")
     page = page_of(run, fused)
     labels = ["1: knn, counting", "2: fusion, counting"]
     table = {row["%"]: row for row in page.tables["Headline figures in percent"]}
@@ -429,7 +428,7 @@ def test_a_fusion_shows_its_members_scores_and_no_blocks(
     make_fused: MakeFused, tmp_path: Path
 ) -> None:
     found = make_fused(images=9)
-    page = page_of(write_fused(found, tmp_path))
+    page = page_of(write_fusion(found, tmp_path))
     members = page.tables["Sets of members, in percent"]
     assert [row["members"] for row in members] == [c.members for c in found.members]
     assert [row["OSCR"] for row in members] == [percent(c.test_oscr) for c in found.members]
@@ -475,8 +474,8 @@ def test_robustness_and_few_images_are_shown_where_they_were_measured(
     ]
     write_robustness(points, {}, run)
     few = [LowDataPoint(n, s, (0,), 1.0, n / 10, 0.5, 0.25) for n in (1, 5) for s in (0, 1)]
-    folder = write_lowdata(few, {}, tmp_path / "few")
-    page = page_of(run, lowdata=read_lowdata(folder))
+    folder = write_low_data(few, {}, tmp_path / "few")
+    page = page_of(run, lowdata=read_low_data(folder))
     curves = {t["name"]: t for t in page.figure("robustness")["data"]}
     assert (curves["OSCR"]["x"], curves["OSCR"]["y"]) == ([75, 10], [37.5, 5])
     assert page.figure("robustness")["layout"]["xaxis"]["autorange"] == "reversed"
@@ -539,7 +538,7 @@ def test_results_and_predictions_of_two_runs_are_refused(
     with pytest.raises(DataError, match="not of the same run"):
         read_run(run)
     with pytest.raises(DataError, match=r"lowdata.json is not there"):
-        read_lowdata(run)
+        read_low_data(run)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=3000))

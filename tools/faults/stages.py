@@ -102,7 +102,7 @@ _PRELOAD = (
     "whichgen.cli.fit",
     "whichgen.encoders.loading",
     "whichgen.training.fit_block",
-    "whichgen.report.fit_report",
+    "whichgen.report.run_folder",
     "whichgen.service.app",
 )
 _processes = multiprocessing.get_context("forkserver")

@@ -100,7 +100,7 @@ def attribute(
     if chosen.name != LOCAL:
         raise DataError("--engine ray writes a folder of Parquet files: --parquet FOLDER.")
     from whichgen.inference.attributor import Attributor
-    from whichgen.report.tables import csv_text, write_parquet
+    from whichgen.io.tables import csv_text, write_parquet
 
     nearest = _NEAREST if gallery else 0
     if report:

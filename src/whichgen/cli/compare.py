@@ -38,7 +38,7 @@ def compare(
     from whichgen.experiments.comparison import compare_runs, read_predictions
     from whichgen.io.atomic import write_text
     from whichgen.io.run_metadata import provenance
-    from whichgen.report.tested_report import to_json
+    from whichgen.report.result_tables import to_json
 
     if len(runs) < 2:
         raise DataError("two runs are needed to compare, as in: whichgen compare RUN OTHER.")

@@ -137,7 +137,7 @@ def leaks(
 ) -> None:
     """Predict the origin without a look at the picture: what a model may be cheating by."""
     from whichgen.data.dataset_options import DatasetOptions
-    from whichgen.report.controls_report import leak_rows
+    from whichgen.report.result_tables import shortcut_rows
     from whichgen.training.shortcuts import leak_check
 
     source = DatasetOptions(
@@ -152,7 +152,7 @@ def leaks(
     )
     report = leak_check(source.open(cache, progress=progress), seed=seed, progress=progress)
     show_table(
-        leak_rows(report),
+        shortcut_rows(report),
         title=f"{data}: origins told from {report.train_images} training files on "
         f"{report.test_images} test files, % (chance: balanced accuracy "
         f"{100 * report.balanced_chance:.0f})",

@@ -44,7 +44,7 @@ def discover(
     from whichgen.inference.discover import discover as run
     from whichgen.io.run_metadata import fingerprint, provenance
     from whichgen.openset.threshold import decide
-    from whichgen.report.discovered import Discovery, group_rows, write_discovery
+    from whichgen.report.discovery import Discovery, discovery_rows, write_discovery
 
     files = list_images(folder) if folder.is_dir() else []
     if not files:
@@ -87,7 +87,7 @@ def discover(
         data_hash=fingerprint(image_digest(read_bytes(path)) for path in paths),
     )
     write_discovery(found, record, output_dir)
-    show_table(group_rows(found), title=f"{len(groups)} groups of {len(paths)} images")
+    show_table(discovery_rows(found), title=f"{len(groups)} groups of {len(paths)} images")
     if found.agreement:
         a = found.agreement
         say(f"Against the sub-folders: NMI {a.nmi:.3f}, purity {a.purity:.3f}, ARI {a.ari:.3f}.")

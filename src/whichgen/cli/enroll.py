@@ -121,7 +121,7 @@ def fewshot(
     from whichgen.inference.attributor import Attributor
     from whichgen.io.run_metadata import provenance
     from whichgen.models.saved_model import find_model
-    from whichgen.report.fewshot import fewshot_rows, write_fewshot
+    from whichgen.report.experiment_reports import few_shot_rows, write_few_shot
     from whichgen.training.split_features import extract_parts
 
     try:
@@ -148,6 +148,6 @@ def fewshot(
         encoder=encoder.describe(),
         data_hash=parts.data_hash,
     )
-    write_fewshot(points, record, folder)
-    show_table(fewshot_rows(points), title=f"{dataset.name}: enrolled from few images")
+    write_few_shot(points, record, folder)
+    show_table(few_shot_rows(points), title=f"{dataset.name}: enrolled from few images")
     say(f"Everything is in {folder}: fewshot.md, fewshot.json, plots/fewshot.png")

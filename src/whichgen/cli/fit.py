@@ -116,7 +116,7 @@ def knn_family(
 
 def run_fit(head_method: HeadMethod, request: Request, kind: str) -> None:
     """The main job, from images to a folder of results."""
-    from whichgen.report.fit_report import write_fit
+    from whichgen.report.run_folder import write_fit
     from whichgen.training.controls import Controls
     from whichgen.training.fit_block import fit
 
@@ -191,8 +191,7 @@ def open_run(request: Request, kind: str, config: dict[str, Any]) -> tuple[Datas
 
 def show_tested(result: Tested, folder: Path, title: str, controls: Controls) -> None:
     """The headline figures with their caveats, and where everything is."""
-    from whichgen.report.controls_report import SUSPICIOUS
-    from whichgen.report.tested_report import headline_rows
+    from whichgen.report.result_tables import SHUFFLE_WARNING, headline_rows
 
     show_table(headline_rows(result.evaluation, result.intervals), title=title)
     show_unknown(result.evaluation)
@@ -206,16 +205,16 @@ def show_tested(result: Tested, folder: Path, title: str, controls: Controls) ->
     if controls.leaks and controls.leaks.leaks:
         warn(controls.leaks.verdict)
     if controls.shuffle and controls.shuffle.suspicious:
-        warn(SUSPICIOUS)
+        warn(SHUFFLE_WARNING)
     say(f"Everything is in {folder}: report.md, results.json, plots/, model/")
 
 
 def show_unknown(evaluation: Evaluation) -> None:
     """The table of unknown generators, as many columns as a terminal has room for."""
-    from whichgen.report.tested_report import unknown_row
+    from whichgen.report.result_tables import unknown_generator_row
 
     columns = ("unknown", "images", "AUROC", "OSCR", "rejected", "mostly taken for", "share")
-    rows = [unknown_row(r) for r in (*evaluation.unknown, *evaluation.groups)]
+    rows = [unknown_generator_row(r) for r in (*evaluation.unknown, *evaluation.groups)]
     show_table([{c: row[c] for c in columns} for row in rows], title="Unknown generators, %")
 
 

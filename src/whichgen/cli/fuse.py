@@ -41,7 +41,7 @@ def fuse(
     ] = False,
 ) -> None:
     """Fuse all blocks of one or several encoders with low-level traces; better than one block."""
-    from whichgen.report.fusion_report import candidate_rows, write_fused
+    from whichgen.report.run_folder import fusion_candidate_rows, write_fusion
     from whichgen.training.controls import Controls
     from whichgen.training.fit_fusion import fuse as run
     from whichgen.training.split_features import FITTED
@@ -55,9 +55,9 @@ def fuse(
     result = run(parts, encoder, options, config=config, progress=progress)
     controls = Controls(leaks, shuffle(request, result, parts, result.head_method))
     claim(folder, request, config)
-    write_fused(result, folder, controls=controls, progress=progress)
-    show_table(candidate_rows(result.members, "members"), title="Which members, %")
-    show_table(candidate_rows(result.scores, "score"), title="Which open-set score, %")
+    write_fusion(result, folder, controls=controls, progress=progress)
+    show_table(fusion_candidate_rows(result.members, "members"), title="Which members, %")
+    show_table(fusion_candidate_rows(result.scores, "score"), title="Which open-set score, %")
     show_tested(
         result,
         folder,

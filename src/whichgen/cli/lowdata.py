@@ -34,7 +34,7 @@ def lowdata(
     """Repeat the fit on few images a class, over several draws."""
     from whichgen.experiments.low_data import low_data
     from whichgen.io.run_metadata import provenance
-    from whichgen.report.curves import lowdata_rows, write_lowdata
+    from whichgen.report.experiment_reports import low_data_rows, write_low_data
 
     try:
         numbers = [int(n) for n in names(shots)]
@@ -69,8 +69,8 @@ def lowdata(
         encoder=encoder.describe(),
         data_hash=parts.data_hash,
     )
-    write_lowdata(points, record, folder)
-    show_table(lowdata_rows(points), title=f"{dataset.name}: {head} head on few images")
+    write_low_data(points, record, folder)
+    show_table(low_data_rows(points), title=f"{dataset.name}: {head} head on few images")
     say(f"Everything is in {folder}")
 
 

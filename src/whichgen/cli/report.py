@@ -31,14 +31,14 @@ def report(
     ] = False,
 ) -> None:
     """One self-contained HTML page of a run, or of several side by side."""
-    from whichgen.report.page.read import read_lowdata, read_run
+    from whichgen.report.run_reader import read_low_data, read_run
 
     found = [read_run(run) for run in runs]
-    few = read_lowdata(lowdata) if lowdata else ()
+    few = read_low_data(lowdata) if lowdata else ()
     with needs_extra("report"):
-        from whichgen.report.page.page import write_page
+        from whichgen.report.html_page import write_html_page
     file = output or (runs[0] if len(runs) == 1 else Path()) / "report.html"
-    pictures = write_page(found, file, lowdata=few, images=not no_images, progress=progress)
+    pictures = write_html_page(found, file, lowdata=few, images=not no_images, progress=progress)
     if pictures.gone:
         say(f"{len(pictures.gone)} images can't be read any more and are left out.")
     say(f"The page is {file} ({file.stat().st_size / 2**20:.1f} MB)")

@@ -71,7 +71,7 @@ def robustness(
     from whichgen.inference.attributor import Attributor
     from whichgen.io.run_metadata import provenance
     from whichgen.models.saved_model import find_model
-    from whichgen.report.curves import robustness_rows, write_robustness
+    from whichgen.report.experiment_reports import robustness_rows, write_robustness
 
     wanted = kinds_of(kinds)
     found = find_model(model)
@@ -115,7 +115,7 @@ def evaluate(
     """Test a saved model once more, on its own or on other data."""
     from whichgen.experiments.robustness import measure
     from whichgen.inference.attributor import Attributor
-    from whichgen.report.tested_report import headline_rows
+    from whichgen.report.result_tables import headline_rows
 
     attributor = Attributor.load(model, device=device, backbone=backbone)
     loaded, encoder = attributor.model, attributor.encoder

@@ -21,8 +21,8 @@ from whichgen.errors import DataError
 from whichgen.features.shard_extraction import KeySet
 from whichgen.inference.bulk import Answered
 from whichgen.io.atomic import write_text
+from whichgen.io.tables import Row, write_parquet
 from whichgen.progress import Progress, no_progress
-from whichgen.report.tables import Row, write_parquet
 
 #: Rows held in memory before they are written as a part.
 PART_ROWS = 2048

@@ -17,7 +17,7 @@ from whichgen.evaluation.evaluate import Answers
 from whichgen.evaluation.oscr import oscr_curve
 from whichgen.io.atomic import replacing
 from whichgen.openset.threshold import decide
-from whichgen.report.embedding import Embedding, embed
+from whichgen.report.image_map import ImageMap, compute_image_map
 from whichgen.training.finalize import Tested
 from whichgen.training.fit_block import BlockResult, Fit
 from whichgen.training.selection import Candidate
@@ -201,9 +201,9 @@ def block_plot(blocks: Sequence[BlockResult], chosen: int, parameter: str) -> Fi
     return figure
 
 
-def embedding_plot(fit: Tested, embedding: Embedding | None = None) -> Figure:
+def embedding_plot(fit: Tested, embedding: ImageMap | None = None) -> Figure:
     """The map of the test images, which is computed unless it is given."""
-    found = embed(fit) if embedding is None else embedding
+    found = compute_image_map(fit) if embedding is None else embedding
     origins = np.concatenate([fit.known.origins, fit.unknown.origins])[found.rows]
     names = len(set(origins.tolist()))
     figure, ax = axes(
@@ -227,14 +227,14 @@ def embedding_plot(fit: Tested, embedding: Embedding | None = None) -> Figure:
     return figure
 
 
-def fit_plots(fit: Fit, parameter: str, embedding: Embedding | None = None) -> dict[str, Figure]:
+def fit_plots(fit: Fit, parameter: str, embedding: ImageMap | None = None) -> dict[str, Figure]:
     """Every plot of a fit by its file name; those that need unknown images only where they are."""
     # An origin's name is no formula, whatever dollar signs are in it.
     with rc_context({"text.parse_math": False}):
         return test_plots(fit, embedding) | {"blocks": block_plot(fit.blocks, fit.block, parameter)}
 
 
-def test_plots(fit: Tested, embedding: Embedding | None = None) -> dict[str, Figure]:
+def test_plots(fit: Tested, embedding: ImageMap | None = None) -> dict[str, Figure]:
     """The plots that every tested model has."""
     with rc_context({"text.parse_math": False}):
         plots = {

@@ -11,8 +11,9 @@ from whichgen.data.perturbations import INTENSITIES
 from whichgen.evaluation.calibration import Reliability
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint, figure_of
-from whichgen.report.curves import lowdata_rows, mean_std, robustness_rows
-from whichgen.report.page.panels import (
+from whichgen.io.tables import Row, percent
+from whichgen.report.experiment_reports import low_data_rows, mean_std, robustness_rows
+from whichgen.report.panels import (
     GRAY,
     Panel,
     color,
@@ -21,8 +22,7 @@ from whichgen.report.page.panels import (
     line,
     mark,
 )
-from whichgen.report.page.read import Run
-from whichgen.report.tables import Row, percent
+from whichgen.report.run_reader import Run
 
 _METRICS = {"accuracy": "accuracy", "auroc": "AUROC", "oscr": "OSCR"}
 
@@ -215,5 +215,5 @@ def lowdata_panel(points: Sequence[LowDataPoint]) -> Panel:
         plot,
         "Test figures of fits on a few training images of each origin; bars are the standard "
         "deviation over draws. Validation is whole.",
-        lowdata_rows(points),
+        low_data_rows(points),
     )

@@ -11,7 +11,8 @@ import plotly.graph_objects as go
 
 from whichgen.evaluation.detection import Detection, roc
 from whichgen.evaluation.oscr import oscr_curve
-from whichgen.report.page.panels import (
+from whichgen.io.tables import Row, percent
+from whichgen.report.panels import (
     DARK_GRAY,
     DASHES,
     GRAY,
@@ -23,8 +24,7 @@ from whichgen.report.page.panels import (
     line,
     thinned,
 )
-from whichgen.report.page.read import Run
-from whichgen.report.tables import Row, percent
+from whichgen.report.run_reader import Run
 
 #: More curves than that in one plot can't be told apart.
 _MOST_CURVES = 8

@@ -8,7 +8,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from whichgen.constants import UNKNOWN
-from whichgen.report.page.panels import (
+from whichgen.io.tables import Row
+from whichgen.report.page_tables import matrix_rows, neighbor_rows, open_counts
+from whichgen.report.panels import (
     DARK_GRAY,
     GRAY,
     Panel,
@@ -19,9 +21,7 @@ from whichgen.report.page.panels import (
     short,
     shown,
 )
-from whichgen.report.page.read import Run
-from whichgen.report.page.rows import matrix_rows, neighbor_rows, open_counts
-from whichgen.report.tables import Row
+from whichgen.report.run_reader import Run
 
 #: More cells than that have no room for numbers.
 _MOST_CELLS = 400

@@ -15,9 +15,9 @@ from whichgen.data.reading import read_image
 from whichgen.evaluation.clustering import NOISE, Agreement
 from whichgen.inference.discover import Group
 from whichgen.io.atomic import write_text
+from whichgen.io.tables import Row, markdown_table, percent, write_csv
 from whichgen.report.plots import save_figure
-from whichgen.report.tables import Row, markdown_table, percent, write_csv
-from whichgen.report.tested_report import to_json
+from whichgen.report.result_tables import to_json
 
 #: Exemplars of a group on the sheet, and groups on it, at most.
 _ACROSS = 8
@@ -45,7 +45,7 @@ class Discovery:
     agreement: Agreement | None
 
 
-def group_rows(found: Discovery) -> list[Row]:
+def discovery_rows(found: Discovery) -> list[Row]:
     """A row for each group, and one for the images in none."""
     rows: list[Row] = []
     for group in found.groups:
@@ -108,8 +108,8 @@ def write_discovery(found: Discovery, provenance: Mapping[str, Any], folder: Pat
     write_text(
         folder / "report.md",
         f"# {len(found.groups)} putative generators among {len(found.paths)} images\n\n{told}"
-        f"{markdown_table(group_rows(found))}\nA group is what looks alike to the model; it may be "
-        "half a generator, or two. Look at it before you give it a name.\n\n"
+        f"{markdown_table(discovery_rows(found))}\nA group is what looks alike to the model; "
+        "it may be half a generator, or two. Look at it before you give it a name.\n\n"
         "![exemplars](sheet.png)\n",
     )
     save_figure(sheet(found), folder / "sheet.png")

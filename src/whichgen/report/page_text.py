@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from whichgen.report.controls_report import SUSPICIOUS, shuffle_figures
-from whichgen.report.page.read import Run
-from whichgen.report.page.thumbnails import Thumbnails
-from whichgen.report.tables import percent
+from whichgen.io.tables import percent
+from whichgen.report.result_tables import SHUFFLE_WARNING, shuffle_figures
+from whichgen.report.run_reader import Run
+from whichgen.report.thumbnails import Thumbnails
 
 _PROTOCOLS = {
     "clean": "clean: what was chosen was chosen on other unknown generators than it is tested on",
@@ -70,7 +70,7 @@ def warnings(run: Run) -> list[str]:
     if results.leak_check and results.leak_check.leaks:
         found.append(results.leak_check.verdict)
     if results.shuffled_labels and results.shuffled_labels.suspicious:
-        found.append(SUSPICIOUS)
+        found.append(SHUFFLE_WARNING)
     if not len(run.unknown):
         found.append(
             "There are no unknown test images: only closed-set figures. How never-seen generators "
@@ -87,7 +87,7 @@ def shuffled(run: Run) -> str:
     if control is None:
         return "The control by shuffled labels was switched off."
     if control.suspicious:
-        verdict = SUSPICIOUS
+        verdict = SHUFFLE_WARNING
     elif control.p_value is None:
         verdict = "One such fit alone can't tell."
     else:

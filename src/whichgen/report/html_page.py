@@ -18,24 +18,9 @@ from plotly.offline import get_plotlyjs
 
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.io.atomic import write_text
+from whichgen.io.tables import percent
 from whichgen.progress import Progress, no_progress
-from whichgen.report.fusion_report import candidate_rows
-from whichgen.report.page.curves import (
-    block_panel,
-    lowdata_panel,
-    reliability_panel,
-    robustness_panel,
-)
-from whichgen.report.page.figures import (
-    closed_panel,
-    map_panel,
-    open_panel,
-    score_panel,
-)
-from whichgen.report.page.panels import Panel
-from whichgen.report.page.read import Run
-from whichgen.report.page.roc import oscr_panel, roc_panel
-from whichgen.report.page.rows import (
+from whichgen.report.page_tables import (
     FIRST,
     Mistake,
     control_rows,
@@ -51,8 +36,7 @@ from whichgen.report.page.rows import (
     synthetic_rows,
     unknown_mistakes,
 )
-from whichgen.report.page.thumbnails import Thumbnails
-from whichgen.report.page.words import (
+from whichgen.report.page_text import (
     about_pictures,
     asked,
     data,
@@ -61,8 +45,24 @@ from whichgen.report.page.words import (
     shuffled,
     warnings,
 )
-from whichgen.report.tables import percent
-from whichgen.report.tested_report import headline_rows
+from whichgen.report.panels import Panel
+from whichgen.report.panels_answers import (
+    closed_panel,
+    map_panel,
+    open_panel,
+    score_panel,
+)
+from whichgen.report.panels_curves import (
+    block_panel,
+    lowdata_panel,
+    reliability_panel,
+    robustness_panel,
+)
+from whichgen.report.panels_roc import oscr_panel, roc_panel
+from whichgen.report.result_tables import headline_rows
+from whichgen.report.run_folder import fusion_candidate_rows
+from whichgen.report.run_reader import Run
+from whichgen.report.thumbnails import Thumbnails
 from whichgen.version import __version__
 
 #: Images beside points of a map, and of errors of either kind.
@@ -78,7 +78,7 @@ _ABSENT = {
 }
 
 
-def write_page(
+def write_html_page(
     runs: Sequence[Run],
     file: Path,
     *,
@@ -130,7 +130,7 @@ def write_page(
 
 
 def _text(name: str) -> str:
-    return (files("whichgen.report.page") / name).read_text(encoding="utf-8")
+    return (files("whichgen.report") / "templates" / name).read_text(encoding="utf-8")
 
 
 def _policy(scripts: Any) -> str:
@@ -220,9 +220,9 @@ def _run_context(prefix: str, label: str, run: Run, pictures: Thumbnails) -> dic
         "levels": level_rows(run),
         "panels": panels,
         "absent": absent,
-        "members": candidate_rows(results.members, "members"),
+        "members": fusion_candidate_rows(results.members, "members"),
         "chosen": results.selection.members,
-        "scores": candidate_rows(results.scores, "score"),
+        "scores": fusion_candidate_rows(results.scores, "score"),
         "experts": expert_rows(run),
         "wrong": _with_pictures(wrong, run, pictures),
         "accepted": _with_pictures(accepted, run, pictures),

@@ -10,10 +10,9 @@ import numpy as np
 
 from whichgen.constants import UNKNOWN
 from whichgen.data.dataset import PARTS
-from whichgen.report.controls_report import leak_rows
-from whichgen.report.page.read import Run
-from whichgen.report.tables import Row, percent
-from whichgen.report.tested_report import headline_rows, unknown_row
+from whichgen.io.tables import Row, percent
+from whichgen.report.result_tables import headline_rows, shortcut_rows, unknown_generator_row
+from whichgen.report.run_reader import Run
 
 #: The figures that are told first: their name in ``intervals``, and how readers know them.
 FIRST = {
@@ -105,7 +104,7 @@ def origin_rows(run: Run) -> list[Row]:
 def generator_rows(run: Run) -> list[Row]:
     """For each unknown generator, and each group of them, how it is told from known origins."""
     test = run.results.test
-    return [unknown_row(found) for found in (*test.unknown, *test.groups)]
+    return [unknown_generator_row(found) for found in (*test.unknown, *test.groups)]
 
 
 def open_counts(run: Run) -> tuple[list[str], list[str], np.ndarray]:
@@ -182,7 +181,7 @@ def control_rows(run: Run) -> list[Row]:
         "AUROC": percent(test.detection.auroc if test.detection else None),
         "OSCR": percent(test.oscr),
     }
-    return [*leak_rows(run.results.leak_check), model]
+    return [*shortcut_rows(run.results.leak_check), model]
 
 
 def image_rows(run: Run) -> list[Row]:

@@ -1,4 +1,4 @@
-"""The reports of robustness and low-data experiments: curves, tables, JSON."""
+"""Reports of the robustness, low-data and few-shot experiments: curves, tables, JSON."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from whichgen.data.perturbations import INTENSITIES
+from whichgen.experiments.few_shot import FewShotPoint
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint, figure_of, mean_of_kind
 from whichgen.io.atomic import write_text
+from whichgen.io.tables import Row, markdown_table, percent, write_csv
 from whichgen.report.plots import COLORS, save_figure, style
-from whichgen.report.tables import Row, markdown_table, percent, write_csv
-from whichgen.report.tested_report import to_json
+from whichgen.report.result_tables import to_json
 
 _METRICS = {"accuracy": "accuracy", "auroc": "AUROC", "oscr": "OSCR"}
 
@@ -97,7 +98,7 @@ def robustness_plot(points: Sequence[RobustnessPoint], kinds: Sequence[str]) -> 
     return figure
 
 
-def lowdata_rows(points: Sequence[LowDataPoint]) -> list[Row]:
+def low_data_rows(points: Sequence[LowDataPoint]) -> list[Row]:
     """Mean ± standard deviation over seeds for each number of images, in percent."""
     rows: list[Row] = []
     for shots in sorted({p.shots for p in points}):
@@ -118,7 +119,7 @@ def mean_std(values: Sequence[float | None]) -> tuple[float | None, float]:
     return float(np.mean(there)), float(np.std(there, ddof=1)) if len(there) > 1 else 0.0
 
 
-def write_lowdata(
+def write_low_data(
     points: Sequence[LowDataPoint], provenance: Mapping[str, Any], folder: Path
 ) -> Path:
     """Writes ``lowdata.json``, ``.csv``, ``.md`` and ``plots/lowdata.png`` into a folder."""
@@ -129,13 +130,13 @@ def write_lowdata(
         folder / "lowdata.md",
         "# Low-data regime\n\nTest figures in percent, mean ± standard deviation over seeds. Only "
         "training images are few; validation is whole.\n\n"
-        f"{markdown_table(lowdata_rows(points))}\n![lowdata](plots/lowdata.png)\n",
+        f"{markdown_table(low_data_rows(points))}\n![lowdata](plots/lowdata.png)\n",
     )
-    save_figure(lowdata_plot(points), folder / "plots" / "lowdata.png")
+    save_figure(low_data_plot(points), folder / "plots" / "lowdata.png")
     return folder
 
 
-def lowdata_plot(points: Sequence[LowDataPoint]) -> Figure:
+def low_data_plot(points: Sequence[LowDataPoint]) -> Figure:
     """Figures over the number of training images a class, mean and standard deviation."""
     figure = Figure(figsize=(5.6, 4.2), layout="constrained")
     ax = figure.subplots()
@@ -154,4 +155,79 @@ def lowdata_plot(points: Sequence[LowDataPoint]) -> Figure:
     ax.minorticks_off()
     ax.set_ylim(0, 102)
     ax.legend(fontsize=8, loc="lower right")
+    return figure
+
+
+_CURVES = {
+    "recall": "images of the new generator recognized",
+    "accepted": "… and over the threshold",
+    "old_after": "accuracy of old origins",
+}
+
+
+def few_shot_rows(points: Sequence[FewShotPoint]) -> list[Row]:
+    """A row for each number of images: means over generators and draws, in percent and points."""
+    rows: list[Row] = []
+    for shots in sorted({p.shots for p in points}):
+        of_shots = [p for p in points if p.shots == shots]
+        changes = [100 * (p.old_after - p.old_before) for p in of_shots]
+        row: dict[str, Any] = {
+            "images": shots,
+            "generators": len({p.generator for p in of_shots}),
+            "fits": len(of_shots),
+            "old accuracy, change": f"{np.mean(changes):+.2f}",
+            "worst": f"{min(changes):+.2f}",
+        }
+        columns = {"recall": "recognized", "accepted": "over threshold", "auroc": "AUROC of others"}
+        for metric, name in columns.items():
+            mean, std = mean_std([getattr(p, metric) for p in of_shots])
+            row[name] = "–" if mean is None else f"{100 * mean:.1f} ± {100 * std:.1f}"
+        rows.append(row)
+    return rows
+
+
+def write_few_shot(
+    points: Sequence[FewShotPoint], provenance: Mapping[str, Any], folder: Path
+) -> Path:
+    """Writes ``fewshot.json``, ``.csv``, ``.md`` and ``plots/fewshot.png`` into a folder."""
+    rows = [asdict(point) for point in points]
+    write_text(folder / "fewshot.json", to_json({"provenance": dict(provenance), "points": rows}))
+    write_csv(folder / "fewshot.csv", rows)
+    write_text(
+        folder / "fewshot.md",
+        "# Enrolled from few images\n\nEach unknown generator in turn, those of validation, too, "
+        "which had a say in the choice of the model. Test figures in percent, mean ± standard "
+        "deviation over generators and draws; more images leave fewer generators. The change of "
+        "old accuracy is in points.\n\n"
+        f"{markdown_table(few_shot_rows(points))}\n![fewshot](plots/fewshot.png)\n",
+    )
+    save_figure(few_shot_plot(points), folder / "plots" / "fewshot.png")
+    return folder
+
+
+def few_shot_plot(points: Sequence[FewShotPoint]) -> Figure:
+    """Figures over the number of images enrolled, a thin line for each generator's recall."""
+    figure = Figure(figsize=(5.6, 4.2), layout="constrained")
+    ax = figure.subplots()
+    style(ax, "A new generator from few images", "images enrolled", "%")
+    shots = sorted({p.shots for p in points})
+
+    def line(metric: str, chosen: Sequence[FewShotPoint]) -> tuple[list[int], list[float]]:
+        there = [n for n in shots if any(p.shots == n for p in chosen)]
+        return there, [
+            100 * float(np.mean([getattr(p, metric) for p in chosen if p.shots == n]))
+            for n in there
+        ]
+
+    for generator in sorted({p.generator for p in points}):
+        own = [p for p in points if p.generator == generator]
+        ax.plot(*line("recall", own), color=COLORS[0], lw=0.8, alpha=0.35)
+    for i, (metric, name) in enumerate(_CURVES.items()):
+        ax.plot(*line(metric, points), "o-", ms=4, color=COLORS[i], label=name)
+    ax.axhline(100 * points[0].old_before, color=COLORS[2], ls=":", lw=1)
+    ax.set_xscale("log")
+    ax.set_xticks(shots, [str(n) for n in shots])
+    ax.minorticks_off()
+    ax.set_ylim(0, 102)
+    ax.legend(fontsize=8, title="thin: one generator, dotted: before", title_fontsize=8)
     return figure

@@ -221,7 +221,7 @@ def read_run(folder: Path) -> Run:
     )
 
 
-def read_lowdata(folder: Path) -> tuple[LowDataPoint, ...]:
+def read_low_data(folder: Path) -> tuple[LowDataPoint, ...]:
     """The fits in a folder that ``whichgen lowdata`` wrote; :class:`DataError` if it is none."""
     return _parsed(folder / "lowdata.json", _LowData).points
 

@@ -1,4 +1,4 @@
-"""What the folder of every tested model holds: model, figures, predictions, plots."""
+"""Tables and texts about a run, for report.md and the HTML page."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from whichgen.evaluation.bootstrap import Interval
 from whichgen.evaluation.evaluate import Answers, Evaluation, UnknownResult
 from whichgen.features.extraction import FeatureTable
 from whichgen.io.atomic import write_text
+from whichgen.io.tables import Row, markdown_table, percent, write_csv
 from whichgen.models.card import save_with_card
 from whichgen.openset.threshold import decide
 from whichgen.progress import Progress
-from whichgen.report.embedding import Embedding, embed, embedding_rows
+from whichgen.report.image_map import ImageMap, compute_image_map, image_map_rows
 from whichgen.report.plots import save_figure
-from whichgen.report.tables import Row, markdown_table, percent, write_csv
+from whichgen.training.controls import Controls, ShuffleControl
 from whichgen.training.finalize import COVERAGE, Tested
+from whichgen.training.shortcuts import LeakReport
 
 
 def write_tested(
@@ -30,7 +32,7 @@ def write_tested(
     folder: Path,
     *,
     results: Mapping[str, Any],
-    draw: Callable[[Embedding], Mapping[str, Figure]],
+    draw: Callable[[ImageMap], Mapping[str, Figure]],
     progress: Progress,
 ) -> list[str]:
     """Writes everything but the report's text; the model first, so that it is never lost.
@@ -40,13 +42,15 @@ def write_tested(
     """
     save_with_card(found.model, folder)
     write_text(folder / "results.json", to_json({**_results(found), **results}))
-    write_csv(folder / "unknown.csv", [unknown_row(r, digits=False) for r in all_unknown(found)])
+    write_csv(
+        folder / "unknown.csv", [unknown_generator_row(r, digits=False) for r in all_unknown(found)]
+    )
     write_csv(folder / "predictions.csv", _predictions(found))
     (folder / "skipped.txt").unlink(missing_ok=True)
     if found.skipped:
         write_text(folder / "skipped.txt", "".join(f"{reason}\n" for reason in found.skipped))
-    embedding = embed(found)
-    write_csv(folder / "embedding.csv", embedding_rows(found, embedding))
+    embedding = compute_image_map(found)
+    write_csv(folder / "embedding.csv", image_map_rows(found, embedding))
     plots = draw(embedding)
     for name, figure in progress(plots.items(), description="Plotting", total=len(plots)):
         save_figure(figure, folder / "plots" / f"{name}.png")
@@ -120,7 +124,7 @@ def headline_rows(
     ]
 
 
-def unknown_row(result: UnknownResult, *, digits: bool = True) -> Row:
+def unknown_generator_row(result: UnknownResult, *, digits: bool = True) -> Row:
     """One unknown generator's figures: formatted in percent, or as rates in [0, 1].
 
     The mean score is as it is: a score need not lie in [0, 1].
@@ -156,7 +160,7 @@ def tested_sections(found: Tested) -> dict[str, str]:
             model.origins, evaluation.closed.confusion, evaluation.closed.recall, strict=True
         )
     ]
-    unknown = markdown_table([unknown_row(r) for r in all_unknown(found)])
+    unknown = markdown_table([unknown_generator_row(r) for r in all_unknown(found)])
     low, high = found.true_rate
     return {
         "threshold": f"Answers with a score below {model.threshold:.6g} are `{UNKNOWN}`: that "
@@ -285,3 +289,75 @@ def _predictions(fit: Tested) -> list[Row]:
         ]
 
     return rows(fit.known, fit.known_table) + rows(fit.unknown, fit.unknown_table)
+
+
+#: Of a run whose controls were all switched off.
+NO_CONTROLS = Controls()
+
+SHUFFLE_WARNING = (
+    "SHUFFLED LABELS WERE LEARNED: heads fitted on permuted labels are right more often than "
+    "chance allows. The true labels reach the fit or the test by some other way; no figure of this "
+    "run counts."
+)
+
+
+def shortcut_rows(leaks: LeakReport) -> list[Row]:
+    """A row for each set of traits, in percent."""
+    return [
+        {
+            "by": found.traits,
+            "accuracy": percent(found.accuracy),
+            "balanced accuracy": percent(found.balanced_accuracy),
+            "AUROC": percent(found.auroc),
+            "OSCR": percent(found.oscr),
+        }
+        for found in leaks.sets
+    ]
+
+
+def controls_section(controls: Controls, evaluation: Evaluation) -> str:
+    """Markdown text of the controls that were asked for, beside the model's own figures."""
+    detection = evaluation.detection
+    model: Row = {
+        "by": "**the model**",
+        "accuracy": percent(evaluation.closed.accuracy),
+        "balanced accuracy": percent(evaluation.closed.macro_recall),
+        "AUROC": percent(detection.auroc if detection else None),
+        "OSCR": percent(evaluation.oscr),
+    }
+    text = []
+    if controls.leaks:
+        rows = [*shortcut_rows(controls.leaks), model]
+        text.append(
+            "## Leak check\n\nThe origin predicted from the files without a look at the picture: "
+            f"size, format and tables (`file`), mean color and contrast (`color`).\n\n"
+            f"{markdown_table(rows)}\n{controls.leaks.verdict}"
+        )
+    if controls.shuffle:
+        text.append(_shuffled(controls.shuffle, evaluation))
+    return "\n\n".join(text)
+
+
+def _shuffled(control: ShuffleControl, evaluation: Evaluation) -> str:
+    verdict = f"\n\n**{SHUFFLE_WARNING}**" if control.suspicious else ""
+    return f"## Shuffled labels\n\n{shuffle_figures(control, evaluation)}{verdict}"
+
+
+def shuffle_figures(control: ShuffleControl, evaluation: Evaluation) -> str:
+    """What the control by shuffled labels measured, in two sentences."""
+    found = [shuffle.balanced_accuracy for shuffle in control.shuffles]
+    p = "" if control.p_value is None else f" (p = {control.p_value:.2g}, Student's t)"
+    return (
+        f"The same head fitted {len(found)} times on permuted training labels: balanced accuracy "
+        f"{percent(control.mean)} % on average, {percent(min(found))} to {percent(max(found))} %. "
+        f"Guessing has {percent(control.chance)} %{p}, the model "
+        f"{percent(evaluation.closed.macro_recall)} %."
+    )
+
+
+def controls_json(controls: Controls) -> dict[str, Any]:
+    """The part of ``results.json``."""
+    return {
+        "leak_check": asdict(controls.leaks) if controls.leaks else None,
+        "shuffled_labels": asdict(controls.shuffle) if controls.shuffle else None,
+    }

@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from whichgen.report.tables import Row
+from whichgen.io.tables import Row
 from whichgen.training.finalize import Tested
 
 #: t-SNE of more images takes minutes.
@@ -19,7 +19,7 @@ _FEWEST_POINTS = 5
 
 
 @dataclass(frozen=True)
-class Embedding:
+class ImageMap:
     """Where test images lie on the map.
 
     Parameters
@@ -36,14 +36,14 @@ class Embedding:
     points: np.ndarray
 
 
-def embed(fit: Tested, *, seed: int = 0) -> Embedding:
+def compute_image_map(fit: Tested, *, seed: int = 0) -> ImageMap:
     """The map of a fit's test images."""
     rng = np.random.default_rng(seed)
     tables = [t for t in (fit.known_table, fit.unknown_table) if len(t)]
     features = np.concatenate([fit.model.head.embed(t.blocks(fit.model.blocks)) for t in tables])
     rows = np.arange(len(features))
     if len(features) < _FEWEST_POINTS:
-        return Embedding(rows[:0], np.zeros((0, 2), np.float32))
+        return ImageMap(rows[:0], np.zeros((0, 2), np.float32))
     if len(features) > _MOST_POINTS:
         rows = np.sort(rng.choice(len(features), _MOST_POINTS, replace=False))
         features = features[rows]
@@ -52,10 +52,10 @@ def embed(fit: Tested, *, seed: int = 0) -> Embedding:
         reduced = PCA(min(50, *features.shape), random_state=seed).fit_transform(features)
         perplexity = min(30.0, (len(features) - 1) / 3)
         tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed)
-        return Embedding(rows, tsne.fit_transform(reduced))
+        return ImageMap(rows, tsne.fit_transform(reduced))
 
 
-def embedding_rows(fit: Tested, embedding: Embedding) -> list[Row]:
+def image_map_rows(fit: Tested, embedding: ImageMap) -> list[Row]:
     """A row for each image of the map, for ``embedding.csv``: path, origin, x, y."""
     samples = (*fit.known_table.samples, *fit.unknown_table.samples)
     return [

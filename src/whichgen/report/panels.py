@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from whichgen.io.tables import Row
 from whichgen.report.plots import COLORS
-from whichgen.report.tables import Row
 
 #: Okabe & Ito's colors that show on white and on black; what is gray is unknown, or a guide line.
 PALETTE = (*COLORS[:6], "#8C6BB1", "#B59B00")

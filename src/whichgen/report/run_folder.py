@@ -1,4 +1,4 @@
-"""The folder of a fusion: what every tested model has, and the ablation."""
+"""Write the folder of a run: model, results.json, CSV files, plots and report.md."""
 
 from __future__ import annotations
 
@@ -6,22 +6,104 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from whichgen.heads.methods import head_method
 from whichgen.io.atomic import write_text
+from whichgen.io.tables import Row, markdown_table, percent, write_csv
 from whichgen.progress import Progress, no_progress
-from whichgen.report.controls_report import NO_CONTROLS, controls_json, controls_section
-from whichgen.report.plots import test_plots
-from whichgen.report.tables import Row, markdown_table, percent, write_csv
-from whichgen.report.tested_report import (
+from whichgen.report.plots import fit_plots, test_plots
+from whichgen.report.result_tables import (
+    NO_CONTROLS,
+    controls_json,
+    controls_section,
     join_sections,
     plot_section,
     tested_sections,
     write_tested,
 )
 from whichgen.training.controls import Controls
+from whichgen.training.fit_block import Fit
 from whichgen.training.fit_fusion import Fused, FusionCandidate
 
 
-def write_fused(
+def write_fit(
+    fit: Fit, folder: Path, *, controls: Controls = NO_CONTROLS, progress: Progress = no_progress
+) -> Path:
+    """Writes everything about a fit into ``folder``; the model first, so that it is never lost."""
+    parameter = head_method(fit.model.head_method).parameter
+    selection = {
+        "metric": fit.metric,
+        "block": fit.block,
+        "parameter": parameter,
+        "value": fit.model.value,
+    }
+    blocks = [dict(row) for row in block_rows(fit)]
+    plots = write_tested(
+        fit,
+        folder,
+        results={"selection": selection, "blocks": blocks, **controls_json(controls)},
+        draw=lambda embedding: fit_plots(fit, parameter, embedding),
+        progress=progress,
+    )
+    write_csv(folder / "grid.csv", [asdict(candidate) for candidate in fit.grid])
+    write_csv(folder / "blocks.csv", block_rows(fit))
+    write_text(folder / "report.md", _fit_markdown(fit, parameter, plots, controls))
+    return folder
+
+
+def block_rows(fit: Fit) -> list[Row]:
+    """Each block's best hyperparameter with its validation and test metrics, in [0, 1]."""
+    return [
+        {
+            "block": b.chosen.block,
+            head_method(fit.model.head_method).parameter: b.chosen.value,
+            **{f"val_{k}": getattr(b.chosen, k) for k in ("accuracy", "auroc", "oscr")},
+            **{f"test_{k}": getattr(b.test, k) for k in ("accuracy", "auroc", "oscr")},
+        }
+        for b in fit.blocks
+    ]
+
+
+def _fit_markdown(fit: Fit, parameter: str, plots: list[str], controls: Controls) -> str:
+    evaluation, model = fit.evaluation, fit.model
+    part = tested_sections(fit)
+    blocks = [
+        {
+            "block": b.chosen.block,
+            parameter: f"{b.chosen.value:.3g}",
+            "val AUROC": percent(b.chosen.auroc),
+            "val OSCR": percent(b.chosen.oscr),
+            "val accuracy": percent(b.chosen.accuracy),
+            "AUROC": percent(b.test.auroc),
+            "OSCR": percent(b.test.oscr),
+            "accuracy": percent(b.test.accuracy),
+        }
+        for b in fit.blocks
+    ]
+    return join_sections(
+        [
+            f"# {model.provenance['config'].get('data', 'Fit')}: {model.head_method} head",
+            f"Protocol `{fit.protocol.name}`: {evaluation.known_images} known and "
+            f"{evaluation.unknown_images} unknown test images. Chosen by validation "
+            f"{fit.metric}: **block {fit.block}**, **{parameter} = {model.value:.4g}**. "
+            f"{part['threshold']}",
+            part["notes"],
+            part["skipped"],
+            part["headline"],
+            part["calibration"],
+            part["unknown"],
+            part["known"],
+            part["synthetic"],
+            part["hierarchy"],
+            controls_section(controls, evaluation),
+            "## Blocks\n\nThe last three columns are test figures, which chose nothing.\n\n"
+            f"{markdown_table(blocks)}",
+            plot_section(plots),
+            part["record"],
+        ]
+    )
+
+
+def write_fusion(
     fusion: Fused,
     folder: Path,
     *,
@@ -45,11 +127,11 @@ def write_fused(
     write_csv(folder / "grid.csv", [asdict(c) for c in fusion.grid])
     write_csv(folder / "members.csv", [asdict(c) for c in fusion.members])
     write_csv(folder / "scores.csv", [asdict(c) for c in fusion.scores])
-    write_text(folder / "report.md", _markdown(fusion, plots, controls))
+    write_text(folder / "report.md", _fusion_markdown(fusion, plots, controls))
     return folder
 
 
-def candidate_rows(candidates: Sequence[FusionCandidate], first: str) -> list[Row]:
+def fusion_candidate_rows(candidates: Sequence[FusionCandidate], first: str) -> list[Row]:
     """Candidates in percent, named by their ``members`` or their ``score``."""
     return [
         {
@@ -73,7 +155,9 @@ def _experts_section(fusion: Fused) -> str:
     rows = [
         {"perturbation": kind or "none", **row}
         for (kind, _), row in zip(
-            fusion.experts, candidate_rows([c for _, c in fusion.experts], "members"), strict=True
+            fusion.experts,
+            fusion_candidate_rows([c for _, c in fusion.experts], "members"),
+            strict=True,
         )
     ]
     kept = ("perturbation", "members", "val AUROC", "val OSCR", "val accuracy")
@@ -86,7 +170,7 @@ def _experts_section(fusion: Fused) -> str:
     )
 
 
-def _markdown(fusion: Fused, plots: list[str], controls: Controls) -> str:
+def _fusion_markdown(fusion: Fused, plots: list[str], controls: Controls) -> str:
     evaluation, model, chosen = fusion.evaluation, fusion.model, fusion.chosen
     part = tested_sections(fusion)
     return join_sections(
@@ -109,10 +193,10 @@ def _markdown(fusion: Fused, plots: list[str], controls: Controls) -> str:
             _experts_section(fusion),
             "## Which members\n\nEach set at its best C and shrinkage, with the score max_logit. "
             f"The last three columns are test figures, which chose nothing.\n\n"
-            f"{markdown_table(candidate_rows(fusion.members, 'members'))}",
+            f"{markdown_table(fusion_candidate_rows(fusion.members, 'members'))}",
             "## Which open-set score\n\nWith the chosen members, C and shrinkage; those that "
             "measure distances do so in the principal components of the standardized views.\n\n"
-            f"{markdown_table(candidate_rows(fusion.scores, 'score'))}",
+            f"{markdown_table(fusion_candidate_rows(fusion.scores, 'score'))}",
             plot_section(plots),
             part["record"],
         ]
