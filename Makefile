@@ -22,9 +22,9 @@ LOCKS = $(wildcard tools/locks/*.txt)
 
 demo: $(VENV)/ready
 	$(BIN)/whichgen linear --data $(PACK) --groups demo/groups.tsv --unknown $(UNKNOWN) \
-	    --unknown-val $(UNKNOWN_VAL) --backbone efficientnet_lite0 --output_dir $(OUT)
-	$(BIN)/whichgen attribute $(RUN) $(PACK)/real/0022.webp $(PACK)/dcgan/0006.webp \
-	    $(PACK)/ddpm/0030.webp $(PACK)/flow-matching/0002.webp $(PACK)/pixelcnn/0002.webp
+	    --unknown-val $(UNKNOWN_VAL) --backbone efficientnet_lite0 --output-dir $(OUT)
+	$(BIN)/whichgen attribute $(PACK)/real/0022.webp $(PACK)/dcgan/0006.webp \
+	    $(PACK)/ddpm/0030.webp $(PACK)/flow-matching/0002.webp $(PACK)/pixelcnn/0002.webp -m $(RUN)
 	@echo "The report: $(RUN)/report.md; the plots: $(RUN)/plots/"
 
 test: lint

@@ -50,7 +50,7 @@ def fitted(folder: Path) -> Path:
     """A model of the demo's pack."""
     command = ["linear", "--data", PACK, "--groups", ROOT / "demo" / "groups.tsv"]
     command += ["--unknown", "vqvae,wgan-gp,flow-matching,pixelcnn", "--backbone", BACKBONE]
-    command += ["-b", "9", "--device", "cpu", "--output_dir", folder, "--shuffles", "0"]
+    command += ["-b", "9", "--device", "cpu", "--output-dir", folder, "--shuffles", "0"]
     subprocess.run([*PROGRAM, *map(str, command)], check=True, stderr=subprocess.DEVNULL)
     return folder / BACKBONE / "images"
 
@@ -82,7 +82,7 @@ def bare_rate(device: str, seconds: float) -> float:
 def serving(model: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """A running service: its address, and the process."""
     process = subprocess.Popen(
-        [*PROGRAM, "serve", str(model), "--port", "0", "--per-minute", "0", *options],
+        [*PROGRAM, "serve", "-m", str(model), "--port", "0", "--rate-limit", "0", *options],
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -203,7 +203,7 @@ def main() -> None:
             bodies.append(folder / f"{i}.body")
             bodies[-1].write_bytes(head.encode() + data)
         before = bare_rate(options.device, 10)
-        serve = ["--queue", str(options.queue), "--device", options.device]
+        serve = ["--queue-size", str(options.queue), "--device", options.device]
         serve += ["--batch-size", str(BATCH)]
         with serving(model, *serve) as (address, process):
             found = saturated(address, process.pid, bodies, options.clients, options.seconds)

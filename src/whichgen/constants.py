@@ -13,3 +13,27 @@ SYNTHETIC = "synthetic"
 
 #: Share of known validation images that the open-set threshold keeps: the true-positive rate.
 TPR = 0.95
+
+#: Vision encoder of a new model.
+BACKBONE = "openai/clip-vit-base-patch16"
+
+#: Images per forward pass of the encoder.
+BATCH_SIZE = 32
+
+#: Most images per class in each split, as in the paper; 0 means all.
+SAMPLES_PER_CLASS = 4000
+
+#: Shares of the known images in train, val and test.
+SPLIT_FRACTIONS = (0.6, 0.2, 0.2)
+
+#: The paper's sweep of C: exponents of ten of the smallest and largest value, number of values.
+C_SWEEP = (-6, 5, 45)
+
+#: The paper's sweep of k: smallest and largest value, number of values.
+K_SWEEP = (1, 20, 20)
+
+#: Solver steps after which a linear probe that has not converged is an error.
+MAX_ITER = 1000
+
+#: Bootstrap resamples of a confidence interval or a paired comparison.
+RESAMPLES = 1000

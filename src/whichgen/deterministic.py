@@ -1,10 +1,10 @@
-"""The deterministic mode: the same bytes whatever number of threads a machine runs.
+"""Deterministic mode: the same bytes on any number of threads.
 
-The sum of floats depends on the order in which they are added, and libraries share a sum out among
-as many threads as there are cores: a singular value, or a float32 product of matrices by BLAS,
-differs in its last digits between one thread and two. Seeds can't help. In this mode every library
-has one thread, torch only algorithms that it calls deterministic, and encoders run on the CPU.
-Worker processes (``--jobs``) stay: fits do not depend on each other, and have one thread anyway.
+Floating-point sums depend on the order of addition, and libraries split a sum over as many threads
+as there are cores, so a float32 matrix product or a singular value differs in its last digits
+between one thread and two. Seeds do not change that. In deterministic mode every library uses one
+thread, torch uses deterministic algorithms only, and encoders run on the CPU. Worker processes
+(``--jobs``) are still allowed: fits are independent and single-threaded.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from threadpoolctl import threadpool_limits
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-#: Read by libraries as they are loaded, here and in worker processes.
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+#: Libraries read these when they are loaded, in this process and in workers.
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 _state = {"on": False}
 
 
 def be_deterministic() -> None:
-    """Puts this process, until it ends, and workers that it starts into the deterministic mode.
+    """Switch this process and the workers it starts to deterministic mode, until it ends.
 
-    Best before anything else: encoders that are loaded already stay where they are.
+    Call it before anything else: encoders that are already loaded stay on their device.
     """
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
     import torch
 
     threadpool_limits(1)
@@ -39,11 +39,11 @@ def be_deterministic() -> None:
 
 
 def is_deterministic() -> bool:
-    """Whether :func:`be_deterministic` was called."""
+    """Return whether deterministic mode is on."""
     return _state["on"]
 
 
-def by_one_thread(function: Callable[[*Ts], T], *call: *Ts) -> T:
-    """``function(*call)``, in which every library that is loaded has one thread."""
+def by_one_thread(function: Callable[[*Ts], T], *args: *Ts) -> T:
+    """Call ``function(*args)`` while every loaded library is limited to one thread."""
     with threadpool_limits(1):
-        return function(*call)
+        return function(*args)

@@ -61,12 +61,12 @@ class Site:
     def options(self, *, data: object = None, out: str = "out") -> list[object]:
         """The options that every fit needs, with first-implementation flags."""
         where = ["-c", "base", "-d", data or self.images, "--device", "cpu"]
-        return [*where, "-o", self.folder / out, "--backbone", self.clip, "--cache", self.cache]
+        return [*where, "-o", self.folder / out, "--backbone", self.clip, "--cache-dir", self.cache]
 
 
 ORIGINS = ("real", "gan", "vae", "ddpm", "flow")
 UNKNOWN = ("--unknown", "ddpm,flow")
-GRID = ("--c_min", "-1", "--c_max", "1", "--c_step", "2")
+GRID = ("--c-min", "-1", "--c-max", "1", "--c-values", "2")
 
 
 @pytest.fixture(scope="session")

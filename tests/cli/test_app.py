@@ -15,7 +15,7 @@ from .conftest import whichgen
 
 COMMANDS = (
     *("linear", "knn", "fuse", "attribute", "discover", "enroll", "evaluate", "compare"),
-    *("robustness", "lowdata", "fewshot", "dataset", "sign", "verify"),
+    *("robustness", "low-data", "few-shot", "-m", "dataset", "sign", "verify"),
 )
 
 
@@ -66,7 +66,11 @@ def test_help_names_every_command_and_version_is_the_package_s() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    ["--c_min --c_max --c_step --C", "--backbone --metric --output_dir --config_name", "-b -d -c"],
+    [
+        "--c-min --c-max --c-values --C",
+        "--backbone --metric --output_dir --config_name",
+        "-b -d -c",
+    ],
 )
 def test_linear_has_the_first_implementation_s_flags(options: str) -> None:
     shown = whichgen("linear", "--help").out
@@ -95,7 +99,7 @@ def test_help_imports_no_torch() -> None:
         (["linear", "-b", "two"], "--blocks"),
         (["linear", "-b"], "-b"),
         (["linear", "--seed", "x"], "--seed"),
-        (["linear", "--c_step", "0"], "--c_step"),
+        (["linear", "--c-values", "0"], "--c-values"),
         (["attribute", "model"], "images"),
     ],
 )

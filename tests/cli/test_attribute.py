@@ -40,7 +40,7 @@ def huge_png(side: int) -> bytes:
 
 
 def test_a_table_has_a_row_for_each_image(site: Site) -> None:
-    done = whichgen("attribute", site.run, "images/real/000.png", "images/gan/001.png")
+    done = whichgen("attribute", "-m", site.run, "images/real/000.png", "images/gan/001.png")
     assert done.code == 0, done.err
     assert "images/real/000.png" in done.out
     assert "images/gan/001.png" in done.out
@@ -49,13 +49,15 @@ def test_a_table_has_a_row_for_each_image(site: Site) -> None:
 
 def test_a_folder_is_all_images_below_it_and_all_forms_agree(site: Site) -> None:
     model = site.run / "model"
-    by_json = answers(whichgen("attribute", site.run, "images/real", "images/vae", "--json"))
+    by_json = answers(whichgen("attribute", "-m", site.run, "images/real", "images/vae", "--json"))
     assert [a["image"] for a in by_json] == [
         f"images/{o}/{i:03d}.png" for o in ("real", "vae") for i in range(10)
     ]
-    done = whichgen("attribute", model, "images/real", "images/vae", "--csv", "--batch-size", 3)
+    done = whichgen(
+        "attribute", "-m", model, "images/real", "images/vae", "--csv", "--batch-size", 3
+    )
     rows = list(csv.DictReader(io.StringIO(done.out)))
-    done = whichgen("attribute", model, "images/real", "images/vae", "--parquet", "a.parquet")
+    done = whichgen("attribute", "-m", model, "images/real", "images/vae", "--parquet", "a.parquet")
     assert done.code == 0
     assert done.out == ""
     assert "20 answers are in a.parquet" in done.message
@@ -67,7 +69,7 @@ def test_a_folder_is_all_images_below_it_and_all_forms_agree(site: Site) -> None
         for origin, p in a["probabilities"].items():
             assert float(row[f"p({origin})"]) == pytest.approx(p, abs=1e-6)
             assert kept[f"p({origin})"] == pytest.approx(p, abs=1e-12)
-    done = whichgen("attribute", model, "images", "--json", "--csv")
+    done = whichgen("attribute", "-m", model, "images", "--json", "--csv")
     assert done.code == 1
     assert "one of --json and --csv" in done.message
 
@@ -87,10 +89,10 @@ def test_odd_but_whole_images_are_answered(site: Site) -> None:
     Image.new("RGB", (1, 1)).save(odd / "pixel.png")
     Image.new("LA", (300, 2)).save(odd / "strip.png")
     image.save(odd / "no suffix, [red] & ünïcode.png")
-    done = whichgen("attribute", site.run, odd)
+    done = whichgen("attribute", "-m", site.run, odd)
     assert done.code == 0, done.err
     assert "[red] & ünïcode" in done.out
-    found = answers(whichgen("attribute", site.run, odd, "--json"))
+    found = answers(whichgen("attribute", "-m", site.run, odd, "--json"))
     assert len(found) == 8
     for a in found:
         assert a["error"] == ""
@@ -105,7 +107,7 @@ def test_unreadable_images_are_reported_and_counted_beside_the_answers(site: Sit
     (site.folder / "cut.jpg").write_bytes(content.getvalue()[:2000])
     (site.folder / "huge.png").write_bytes(huge_png(30_000))
     files = ["gone.png", "text.png", "images/gan/000.png", "cut.jpg", "huge.png"]
-    done = whichgen("attribute", site.run, *files, "--json")
+    done = whichgen("attribute", "-m", site.run, *files, "--json")
     assert done.code == 1
     assert [bool(a["error"]) for a in answers(done)] == [True, True, False, True, True]
     assert "error: 4 of 5 images have no answer: " in done.message
@@ -116,14 +118,14 @@ def test_unreadable_images_are_reported_and_counted_beside_the_answers(site: Sit
         "huge.png: more pixels than the limit of 178 million; make it smaller first",
     ):
         assert done.message.count(said) == 1
-    done = whichgen("attribute", site.run, *files)
+    done = whichgen("attribute", "-m", site.run, *files)
     assert done.code == 1
     assert "images/gan/000.png" in done.out
-    done = whichgen("attribute", site.run, *files, "--csv", "--parquet", "a.parquet")
+    done = whichgen("attribute", "-m", site.run, *files, "--csv", "--parquet", "a.parquet")
     assert done.code == 1
     assert len(list(csv.DictReader(io.StringIO(done.out)))) == 5
     assert pq.read_table("a.parquet").num_rows == 5
-    done = whichgen("attribute", site.run, "gone.png")
+    done = whichgen("attribute", "-m", site.run, "gone.png")
     assert done.code == 1
     assert "1 of 1 images have no answer" in done.message
 
@@ -132,15 +134,15 @@ def test_unreadable_images_are_reported_and_counted_beside_the_answers(site: Sit
 def test_a_file_name_that_is_no_unicode_is_no_hindrance(site: Site, form: list[str]) -> None:
     name = os.fsdecode(b"images/real/\xff.png")
     Path("images/real/000.png").rename(name)
-    done = whichgen("attribute", site.run, "images/real", *form)
+    done = whichgen("attribute", "-m", site.run, "images/real", *form)
     assert done.code == 0, done.err
 
 
 def test_a_folder_without_images_and_one_that_is_not_there_are_told(site: Site) -> None:
     (site.folder / "empty").mkdir()
-    done = whichgen("attribute", site.run, "empty")
+    done = whichgen("attribute", "-m", site.run, "empty")
     assert (done.code, done.message) == (1, "error: empty holds no image.")
-    done = whichgen("attribute", site.run, "nowhere")
+    done = whichgen("attribute", "-m", site.run, "nowhere")
     assert done.code == 1
     assert "nowhere: no such file" in done.message
 
@@ -149,7 +151,7 @@ def test_a_folder_without_images_and_one_that_is_not_there_are_told(site: Site) 
 def test_a_model_file_cut_in_half_is_one_message(site: Site, name: str) -> None:
     file = site.run / "model" / name
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    for command in (["attribute", site.run, "images"], ["evaluate", site.run]):
+    for command in (["attribute", "-m", site.run, "images"], ["evaluate", "-m", site.run]):
         done = whichgen(*command)
         assert done.code == 1
         assert done.message.startswith(f"error: {site.run / 'model'} is damaged: {name}")
@@ -167,11 +169,11 @@ def test_a_folder_without_a_model_is_told(site: Site) -> None:
 def test_an_encoder_that_moved_is_told_with_what_to_do(site: Site) -> None:
     file = site.run / "model" / DESCRIPTION_FILE
     file.write_text(file.read_text().replace(str(site.clip), "/nowhere/clip"))
-    done = whichgen("attribute", site.run, "images/real")
+    done = whichgen("attribute", "-m", site.run, "images/real")
     assert done.code == 1
     assert "'/nowhere/clip' can't be loaded" in done.message
     assert "--backbone" in done.message
-    done = whichgen("attribute", site.run, "images/real", "--backbone", site.clip)
+    done = whichgen("attribute", "-m", site.run, "images/real", "--backbone", site.clip)
     assert done.code == 0, done.err
 
 
@@ -188,13 +190,13 @@ def test_ctrl_c_and_a_full_disk_end_in_one_message(
 
     with monkeypatch.context() as patch:
         patch.setattr(tables_module.pq, "write_table", full)
-        done = whichgen("attribute", site.run, "images/real", "--parquet", "a.parquet")
+        done = whichgen("attribute", "-m", site.run, "images/real", "--parquet", "a.parquet")
     assert done.code == 1
     assert "No space left on device" in done.message
     assert not list(site.folder.glob("*.parquet*"))
     monkeypatch.setattr(load_module, "load_encoder", stopped)
     monkeypatch.setattr("whichgen.inference.attributor.load_encoder", stopped)
-    done = whichgen("attribute", site.run, "images/real")
+    done = whichgen("attribute", "-m", site.run, "images/real")
     assert done.code == 130
     assert "error: stopped." in done.message
 
@@ -204,7 +206,7 @@ def test_a_report_is_written(site: Site, suffix: str) -> None:
     files = sorted((site.images / "gan").iterdir())[:2]
     (site.folder / "notes.png").write_text("no image")
     done = whichgen(
-        *("attribute", site.run, *files, site.folder / "notes.png"),
+        *("attribute", "-m", site.run, *files, site.folder / "notes.png"),
         *("--device", "cpu", "--report", site.folder / f"case.{suffix}"),
     )
     assert done.code == 1 and "1 of 3 images have no answer" in done.message
@@ -215,5 +217,5 @@ def test_a_report_is_written(site: Site, suffix: str) -> None:
 
 
 def test_a_report_of_another_kind_is_refused_before_the_work(site: Site) -> None:
-    done = whichgen("attribute", site.folder / "nothing", site.images, "--report", "case.doc")
+    done = whichgen("attribute", "-m", site.folder / "nothing", site.images, "--report", "case.doc")
     assert done.code == 1 and "case.doc: a report is written as .html or .pdf." in done.message

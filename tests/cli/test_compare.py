@@ -16,21 +16,23 @@ def test_two_runs_on_the_same_images_are_compared(site: Site) -> None:
     for k in (1, 3):
         done = whichgen(
             *("knn", *site.options(out=f"k{k}"), *UNKNOWN, "--K", k, "-b", 0),
-            *("--no-leak-check", "--shuffles", 0),
+            *("--no-shortcut-check", "--shuffles", 0),
         )
         assert done.code == 0, done.err
         runs.append(site.folder / f"k{k}/tiny_clip/images")
-    done = whichgen("compare", *runs, "-o", "c.json", "--resamples", 50)
+    done = whichgen("compare", *runs, "-o", "c", "--resamples", 50)
     assert done.code == 0, done.err
     first, second = (json.loads((run / "results.json").read_text()) for run in runs)
-    (comparison,) = json.loads((site.folder / "c.json").read_text())["comparisons"].values()
+    (comparison,) = json.loads((site.folder / "c/comparison.json").read_text())[
+        "comparisons"
+    ].values()
     difference = first["test"]["oscr"] - second["test"]["oscr"]
     assert abs(comparison["oscr"]["difference"] - difference) < 1e-9
     assert f"{100 * difference:+.2f}" in done.out
     for which, run in (("first", first), ("second", second)):
         assert abs(comparison["oscr"][which] - run["test"]["oscr"]) < 1e-9
         assert f"{100 * run['test']['oscr']:.2f}" in done.out
-    record = json.loads((site.folder / "c.json").read_text())["provenance"]
+    record = json.loads((site.folder / "c/comparison.json").read_text())["provenance"]
     assert record["data_hash"] == first["provenance"]["data_hash"]
     assert record["config"]["resamples"] == 50
     assert "group" not in (runs[0] / "predictions.csv").read_text().partition("\n")[0]
@@ -47,7 +49,7 @@ def test_controls_are_in_the_report_and_can_be_switched_off(site: Site) -> None:
     assert [s["traits"] for s in kept["leak_check"]["sets"]] == ["file", "color", "all"]
     done = whichgen(
         *("linear", *site.options(out="off"), *UNKNOWN, *GRID, "-b", 0),
-        *("--no-leak-check", "--shuffles", 0),
+        *("--no-shortcut-check", "--shuffles", 0),
     )
     assert done.code == 0, done.err
     folder = site.folder / "off/tiny_clip/images"
@@ -57,7 +59,7 @@ def test_controls_are_in_the_report_and_can_be_switched_off(site: Site) -> None:
 
 
 def test_leaks_are_told_by_the_data_alone(site: Site) -> None:
-    done = whichgen("dataset", "leaks", site.images, *UNKNOWN, "--cache", site.cache)
+    done = whichgen("dataset", "shortcuts", site.images, *UNKNOWN, "--cache-dir", site.cache)
     assert done.code == 0, done.err
     # The site's origins differ by their tint.
     assert "GIVE-AWAY" in done.message
@@ -73,7 +75,7 @@ def test_groups_reach_the_predictions_and_the_bootstrap(site: Site) -> None:
     (site.folder / "groups.tsv").write_text("\n".join(lines))
     done = whichgen(
         *("knn", *site.options(out="g"), *UNKNOWN, "--K", 3, "-b", 0),
-        *("--groups", "groups.tsv", "--shuffles", 0, "--no-leak-check"),
+        *("--groups", "groups.tsv", "--shuffles", 0, "--no-shortcut-check"),
     )
     assert done.code == 0, done.err
     folder = site.folder / "g/tiny_clip/images"

@@ -17,7 +17,19 @@ from .conftest import Site, whichgen
 def test_groups_are_written_and_one_can_be_enrolled(site: Site) -> None:
     (site.images / "flow" / "broken.png").write_bytes(b"no image")
     done = whichgen(
-        *("discover", site.run, site.images, "--all", "-k", 5, "-o", "found", "--device", "cpu")
+        *(
+            "discover",
+            "-m",
+            site.run,
+            site.images,
+            "--all",
+            "--n-clusters",
+            5,
+            "-o",
+            "found",
+            "--device",
+            "cpu",
+        )
     )
     assert done.code == 1
     assert "1 of 51 images can't be read" in done.message
@@ -27,14 +39,24 @@ def test_groups_are_written_and_one_can_be_enrolled(site: Site) -> None:
     assert len(rows) == 50
     assert {r["group"] for r in rows} == {f"unknown-{i}" for i in range(1, 6)}
     kept = json.loads((folder / "groups.json").read_text())
-    assert kept["provenance"]["config"]["k"] == 5
+    assert kept["provenance"]["config"]["n_clusters"] == 5
     expected = normalized_mutual_info_score(
         [Path(r["path"]).parent.name for r in rows], [r["group"] for r in rows]
     )
     assert kept["agreement"]["nmi"] == pytest.approx(expected)
     assert "NMI" in done.message
     enrolled = whichgen(
-        *("enroll", site.run, "new", f"@{folder / 'unknown-5.txt'}", "-o", "e", "--device", "cpu")
+        *(
+            "enroll",
+            "-m",
+            site.run,
+            "new",
+            f"@{folder / 'unknown-5.txt'}",
+            "-o",
+            "e",
+            "--device",
+            "cpu",
+        )
     )
     assert enrolled.code == 0, enrolled.err
     assert load_model(site.folder / "e").origins[-1] == "new"
@@ -43,13 +65,13 @@ def test_groups_are_written_and_one_can_be_enrolled(site: Site) -> None:
 def test_nothing_to_group_is_told(site: Site) -> None:
     (site.folder / "empty").mkdir()
     for folder, said in (("empty", "empty holds no image"), ("nowhere", "nowhere holds no image")):
-        done = whichgen("discover", site.run, site.folder / folder)
+        done = whichgen("discover", "-m", site.run, site.folder / folder)
         assert done.code == 1
         assert said in done.message
-    done = whichgen("discover", site.run, site.images / "real", "--device", "cpu")
+    done = whichgen("discover", "-m", site.run, site.images / "real", "--device", "cpu")
     assert done.code == 1
     assert "images are answered `unknown`" in done.message
     assert "can't be grouped with --min-size 5" in done.message
-    missing = whichgen("enroll", site.run, "new", "@nowhere.txt")
+    missing = whichgen("enroll", "-m", site.run, "new", "@nowhere.txt")
     assert missing.code == 1
     assert "the list nowhere.txt can't be read" in missing.message

@@ -43,7 +43,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 def linear(site: Site, *, cache: Path, out: Path, data: Path | None = None) -> Done:
     """The run that all tests share, in other places."""
-    where = ["-d", data or site.images, "--cache", cache, "-o", out]
+    where = ["-d", data or site.images, "--cache-dir", cache, "-o", out]
     encoder = ["-c", "base", "--backbone", site.clip, "--device", "cpu"]
     return whichgen("linear", *where, *encoder, *UNKNOWN, "-b", 0, 1, 2, *GRID)
 
@@ -78,10 +78,10 @@ def test_a_full_disk_costs_no_model_answer_or_report(
     images = [site.images / "flow" / f"00{i}.png" for i in range(3)]
     (disk.folder / "small").write_bytes(b"x" * 4000)
     for arguments in (
-        ["enroll", site.run, "new", *images, "-o", disk.folder / "new"],
-        ["attribute", site.run, *images, "--parquet", disk.folder / "answers.parquet"],
-        ["attribute", site.run, *images, "--report", disk.folder / "report.html"],
-        ["attribute", site.run, *images, "--report", disk.folder / "report.pdf"],
+        ["enroll", "-m", site.run, "new", *images, "-o", disk.folder / "new"],
+        ["attribute", "-m", site.run, *images, "--parquet", disk.folder / "answers.parquet"],
+        ["attribute", "-m", site.run, *images, "--report", disk.folder / "report.html"],
+        ["attribute", "-m", site.run, *images, "--report", disk.folder / "report.pdf"],
     ):
         full = whichgen(*arguments, "--device", "cpu")
         assert full.code == 1, arguments
@@ -104,7 +104,7 @@ def test_a_cache_to_read_only_serves_what_it_has(site: Site, disk: Disk) -> None
     assert done.code == 0, done.err
     assert figures(site.folder / "again/tiny_clip/images") == figures(site.run)
     # No sweep is kept of another head, and none is needed to go on.
-    other = ["--cache", disk.folder / "cache", "-o", site.folder / "knn", *UNKNOWN]
+    other = ["--cache-dir", disk.folder / "cache", "-o", site.folder / "knn", *UNKNOWN]
     assert whichgen("knn", *site.options(), *other).code == 0
 
 
@@ -139,17 +139,17 @@ def test_a_place_that_can_not_be_written_is_told_before_the_work(
         patch.setattr("whichgen.inference.attributor.Attributor.load", None)
         for arguments in (
             ["linear", *site.options(out=str(disk.folder / "out")), *UNKNOWN],
-            ["enroll", disk.folder / "run", "new", image],
-            ["fewshot", disk.folder / "run"],
-            ["robustness", disk.folder / "run"],
-            ["discover", site.run, disk.folder / "images", "-o", disk.folder / "found"],
-            ["attribute", site.run, image, "--parquet", disk.folder / "answers.parquet"],
+            ["enroll", "-m", disk.folder / "run", "new", image],
+            ["few-shot", "-m", disk.folder / "run"],
+            ["robustness", "-m", disk.folder / "run"],
+            ["discover", "-m", site.run, disk.folder / "images", "-o", disk.folder / "found"],
+            ["attribute", "-m", site.run, image, "--parquet", disk.folder / "answers.parquet"],
         ):
             done = whichgen(*arguments)
             assert done.code == 1, arguments
             assert "can't be written. Choose another place" in done.message
     # To read from is another matter: images, and a model.
-    done = whichgen("attribute", disk.folder / "run", image, "--device", "cpu", "--json")
+    done = whichgen("attribute", "-m", disk.folder / "run", image, "--device", "cpu", "--json")
     assert done.code == 0 and json.loads(done.out)[0]["origin"]
     where = {"cache": site.folder / "c2", "out": site.folder / "o2"}
     assert linear(site, **where, data=disk.folder / "images").code == 0

@@ -13,12 +13,12 @@ import pytest
 from whichgen.models.saved_model import DESCRIPTION_FILE, load_model
 
 from .conftest import Site, whichgen
-from .test_robustness import refer_here
+from .test_evaluate import refer_here
 
 
 def enroll(site: Site, *arguments: object) -> Any:
     """``whichgen enroll RUN ARGUMENTS`` on the CPU."""
-    return whichgen("enroll", site.run, *arguments, "--device", "cpu")
+    return whichgen("enroll", "-m", site.run, *arguments, "--device", "cpu")
 
 
 def test_the_new_model_is_beside_the_old_one_and_answers_the_new_origin(site: Site) -> None:
@@ -35,14 +35,18 @@ def test_the_new_model_is_beside_the_old_one_and_answers_the_new_origin(site: Si
     (record,) = model.provenance["enrolled"]
     assert record["images"] == len(set(record["digests"])) == 4
     assert (site.run / "model" / DESCRIPTION_FILE).read_bytes() == before
-    answered = whichgen("attribute", folder, site.images / "flow", "--json", "--device", "cpu")
+    answered = whichgen(
+        "attribute", "-m", folder, site.images / "flow", "--json", "--device", "cpu"
+    )
     assert answered.code == 0, answered.err
     assert "flow" in json.loads(answered.out)[0]["probabilities"]
     again = enroll(site, "flow", images[0])
     assert again.code == 1
     assert "holds a model. Choose another folder with -o, or add --force" in again.message
     assert enroll(site, "flow", images[0], "--force").code == 0
-    second = whichgen("enroll", folder, "ddpm", site.images / "ddpm", "--device", "cpu", "-o", "o")
+    second = whichgen(
+        "enroll", "-m", folder, "ddpm", site.images / "ddpm", "--device", "cpu", "-o", "o"
+    )
     assert second.code == 0, second.err
     assert load_model(Path("o")).origins == ("real", "gan", "vae", "flow", "ddpm")
 
@@ -72,8 +76,8 @@ def test_what_can_not_be_enrolled_ends_in_one_message_and_no_model(
 def test_few_shots_are_a_table_a_plot_and_a_file(site: Site) -> None:
     refer_here(site)
     done = whichgen(
-        *("fewshot", site.run, "--shots", "1,3,50", "--seeds", 2),
-        *("--device", "cpu", "--cache", site.cache),
+        *("few-shot", "-m", site.run, "--shots", "1,3,50", "--repeats", 2),
+        *("--device", "cpu", "--cache-dir", site.cache),
     )
     assert done.code == 0, done.err
     with (site.run / "fewshot.csv").open() as handle:
@@ -84,6 +88,6 @@ def test_few_shots_are_a_table_a_plot_and_a_file(site: Site) -> None:
     assert json.loads((site.run / "fewshot.json").read_text())["provenance"]["config"]["shots"]
     assert (site.run / "plots" / "fewshot.png").stat().st_size > 5000
     assert "old accuracy" in done.out
-    wrong = whichgen("fewshot", site.run, "--shots", "few")
+    wrong = whichgen("few-shot", "-m", site.run, "--shots", "few")
     assert wrong.code == 1
     assert "expected whole numbers, as in 1,5,10" in wrong.message

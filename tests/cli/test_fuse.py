@@ -31,7 +31,7 @@ def test_fuse_writes_a_run_whose_model_answers_as_its_predictions_say(site: Site
     with (folder / "predictions.csv").open() as file:
         predicted = {row["path"]: row for row in csv.DictReader(file)}
     asked = list(predicted)[::3]
-    done = whichgen("attribute", folder, *asked, "--json", "--device", "cpu")
+    done = whichgen("attribute", "-m", folder, *asked, "--json", "--device", "cpu")
     assert done.code == 0, done.err
     for answer in json.loads(done.out):
         row = predicted[answer["image"]]
@@ -54,7 +54,7 @@ def test_patches_and_crops_are_members_of_a_local_encoder(
     backbone = f"{site.clip.name}:patches+{site.clip.name}:crops"
     done = whichgen(
         *("fuse", *site.options(out="variants"), *UNKNOWN, "--backbone", backbone),
-        *("--no-traces", "--C", 10, "--shuffles", 0, "--no-leak-check"),
+        *("--no-traces", "--C", 10, "--shuffles", 0, "--no-shortcut-check"),
     )
     assert done.code == 0, done.err
     folder = site.folder / "variants/tiny_clip_patches+tiny_clip_crops/images"
@@ -65,14 +65,14 @@ def test_patches_and_crops_are_members_of_a_local_encoder(
         "tiny_clip:patches + tiny_clip:crops",
     ]
     monkeypatch.chdir("/")
-    done = whichgen("attribute", folder, site.images / "gan" / "000.png", "--device", "cpu")
+    done = whichgen("attribute", "-m", folder, site.images / "gan" / "000.png", "--device", "cpu")
     assert done.code == 0, done.err
 
 
 def test_wrong_options_are_told_before_any_image_is_read(site: Site) -> None:
     for options, said in (
         (("-b", 1), "leave -b out"),
-        (("--score", "magic"), "unknown open-set score 'magic'"),
+        (("--scores", "magic"), "unknown open-set score 'magic'"),
         (("--C", -1), "positive values of C"),
     ):
         done = whichgen("fuse", *site.options(out="wrong"), *UNKNOWN, *options)
@@ -82,14 +82,16 @@ def test_wrong_options_are_told_before_any_image_is_read(site: Site) -> None:
 
 
 def test_a_coverage_adds_a_set_to_each_answer(site: Site) -> None:
-    done = whichgen("attribute", site.run, site.images / "gan", "--coverage", 0.5, "--json")
+    done = whichgen("attribute", "-m", site.run, site.images / "gan", "--coverage", 0.5, "--json")
     assert done.code == 0, done.err
     assert "of an unknown generator it says nothing" in done.message
     for answer in json.loads(done.out):
         ranked = sorted(answer["probabilities"], key=lambda o: -answer["probabilities"][o])
         assert answer["covered"] == ranked[: len(answer["covered"])]
-    assert "set" in whichgen("attribute", site.run, site.images / "gan", "--coverage", 0.5).out
-    done = whichgen("attribute", site.run, site.images / "gan", "--coverage", 2)
+    assert (
+        "set" in whichgen("attribute", "-m", site.run, site.images / "gan", "--coverage", 0.5).out
+    )
+    done = whichgen("attribute", "-m", site.run, site.images / "gan", "--coverage", 2)
     assert done.code == 1
     assert "the coverage must be over 0 and under 1" in done.message
 
@@ -97,7 +99,7 @@ def test_a_coverage_adds_a_set_to_each_answer(site: Site) -> None:
 def test_augmentation_gives_experts_and_the_model_can_be_used_and_taught(site: Site) -> None:
     done = whichgen(
         *("fuse", *site.options(out="robust"), *UNKNOWN, "--augment", "all", "--C", 10),
-        *("--shuffles", 2, "--no-leak-check"),
+        *("--shuffles", 2, "--no-shortcut-check"),
     )
     assert done.code == 0, done.err
     folder = site.folder / "robust/tiny_clip+traces/images"
@@ -110,9 +112,9 @@ def test_augmentation_gives_experts_and_the_model_can_be_used_and_taught(site: S
     assert json.loads((folder / "model/model.json").read_text())["head"] == "experts"
     images = site.images / "ddpm"
     taught = site.folder / "taught"
-    done = whichgen("enroll", folder, "ddpm", images, "--device", "cpu", "-o", taught)
+    done = whichgen("enroll", "-m", folder, "ddpm", images, "--device", "cpu", "-o", taught)
     assert done.code == 0, done.err
-    done = whichgen("attribute", taught, images / "000.png", "--json", "--device", "cpu")
+    done = whichgen("attribute", "-m", taught, images / "000.png", "--json", "--device", "cpu")
     assert done.code == 0, done.err
     (answer,) = json.loads(done.out)
     assert set(answer["probabilities"]) == {"real", "gan", "vae", "ddpm"}

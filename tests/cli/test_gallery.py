@@ -22,11 +22,11 @@ from .conftest import Done, Site, whichgen
 
 
 def build(site: Site, *options: object, data: object = "images") -> Done:
-    return whichgen("gallery", "build", site.run, data, "--cache", site.cache, *options)
+    return whichgen("gallery", "build", "-m", site.run, data, "--cache-dir", site.cache, *options)
 
 
 def found(*arguments: object) -> list[dict[str, Any]]:
-    done = whichgen("gallery", "search", *arguments, "--json")
+    done = whichgen("gallery", "search", "-g", *arguments, "--json")
     assert done.code == 0, done.err
     rows: list[dict[str, Any]] = json.loads(done.out)
     return rows
@@ -41,7 +41,7 @@ def test_a_gallery_is_built_searched_and_asked_by_attribute(site: Site) -> None:
     told = json.loads(Path("gallery/gallery.json").read_text())
     assert told["recall"] == {"at_1": 1.0, "at_10": 1.0, "queries": 13}
     assert told["provenance"]["seeds"] == {"seed": 0}
-    rows = found("gallery", "images/gan/001.png", "images/flow", "-k", 2)
+    rows = found("images/gan/001.png", "images/flow", "-k", 2)
     assert [row["image"] for row in rows][:2] == ["images/gan/001.png", "images/flow/000.png"]
     for row in rows:
         first, second = row["nearest"]
@@ -49,11 +49,11 @@ def test_a_gallery_is_built_searched_and_asked_by_attribute(site: Site) -> None:
         assert first["origin"] == Path(row["image"]).parent.name
         assert first["cosine"] == pytest.approx(1, abs=1e-5)
         assert second["cosine"] <= first["cosine"]
-    done = whichgen("gallery", "search", "gallery", "images/gan/001.png", "-k", 3)
+    done = whichgen("gallery", "search", "-g", "gallery", "images/gan/001.png", "-k", 3)
     assert "The nearest of 50 images" in done.out
     assert "1.0000" in done.out
 
-    asked = ("attribute", site.run, "images/gan/001.png")
+    asked = ("attribute", "-m", site.run, "images/gan/001.png")
     (answer,) = json.loads(whichgen(*asked, "--gallery", "gallery", "--json").out)
     assert len(answer["nearest"]) == 6
     assert answer["nearest"][0]["path"] == str(Path("images/gan/001.png").resolve())
@@ -93,15 +93,15 @@ def test_what_is_wrong_is_one_message(site: Site) -> None:
         ("no/folder", (), "no/folder does not exist"),
         ("NoSuchSet", (), "data set 'NoSuchSet' is neither a folder"),
         ("images", ("--kind", "tree"), "there are auto, flat, hnsw, ivf, ivf-sq8 and qdrant"),
-        ("images", ("--kind", "qdrant"), "--kind qdrant needs --url"),
-        ("images", ("--kind", "qdrant", "--url", "folder"), "expected the address"),
+        ("images", ("--kind", "qdrant"), "--kind qdrant needs --qdrant-url"),
+        ("images", ("--kind", "qdrant", "--qdrant-url", "folder"), "expected the address"),
         ("images", ("-o", "images"), "images is there and is no gallery"),
     ):
         done = build(site, *options, data=data)
         assert done.code == 1, data
         assert message in done.message
         assert not Path("gallery").exists()
-    done = whichgen("gallery", "search", "images", "images/gan/001.png")
+    done = whichgen("gallery", "search", "-g", "images", "images/gan/001.png")
     assert done.code == 1
     assert "images holds no gallery" in done.message
 
@@ -110,19 +110,19 @@ def test_a_gallery_of_another_model_or_damaged_is_refused_before_images_are_read
     site: Site,
 ) -> None:
     assert build(site).code == 0
-    other = whichgen("enroll", site.run, "fresh", "images/flow/001.png", "-o", "other")
+    other = whichgen("enroll", "-m", site.run, "fresh", "images/flow/001.png", "-o", "other")
     assert other.code == 0, other.err
     image = "images/gan/001.png"
     for command in (
-        ("gallery", "search", "gallery", image, "--model", "other"),
-        ("attribute", "other", image, "--gallery", "gallery"),
+        ("gallery", "search", "-g", "gallery", image, "--model", "other"),
+        ("attribute", "-m", "other", image, "--gallery", "gallery"),
     ):
         done = whichgen(*command)
         assert done.code == 1
         assert "gallery was built with another model" in done.message
     vectors = Path("gallery/vectors.npy")
     vectors.write_bytes(vectors.read_bytes()[:-4])
-    done = whichgen("attribute", site.run, image, "--gallery", "gallery")
+    done = whichgen("attribute", "-m", site.run, image, "--gallery", "gallery")
     assert done.code == 1
     assert "vectors.npy is not what gallery.json says it is" in done.message
 
@@ -134,17 +134,17 @@ def test_a_gallery_whose_model_is_gone_asks_for_it(site: Site) -> None:
     for config in ({"model": "nowhere"}, {"model": 3}, {}, [], None):
         told["provenance"]["config"] = config
         file.write_text(json.dumps(told))
-        done = whichgen("gallery", "search", "gallery", "images/gan/001.png")
+        done = whichgen("gallery", "search", "-g", "gallery", "images/gan/001.png")
         assert done.code == 1
         assert "say where with --model" in done.message
-    assert found("gallery", "images/gan/001.png", "--model", site.run)[0]["nearest"]
+    assert found("images/gan/001.png", "--model", site.run)[0]["nearest"]
 
 
 def test_a_service_that_is_silent_is_told_before_images_are_read(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("whichgen.gallery.entries.gather", None)  # it would be called
-    done = build(site, "--kind", "qdrant", "--url", "http://127.0.0.1:1")
+    done = build(site, "--kind", "qdrant", "--qdrant-url", "http://127.0.0.1:1")
     assert done.code == 1
     assert "Qdrant gives no answer about whichgen-" in done.message
 
@@ -165,7 +165,9 @@ def test_copies_and_unreadable_files_are_told(site: Site) -> None:
     assert "1 files can't be read" in done.message
     assert "1 files are copies of others" in done.message
     assert "1 of the copies have another origin" in done.message
-    done = whichgen("gallery", "search", "gallery", "images/vae/broken.png", "images/gan/001.png")
+    done = whichgen(
+        "gallery", "search", "-g", "gallery", "images/vae/broken.png", "images/gan/001.png"
+    )
     assert done.code == 1
     assert "1 of 2 images can't be read" in done.message
     assert "1.0000" in done.out
@@ -207,9 +209,9 @@ def test_a_gallery_in_qdrant(site: Site, monkeypatch: pytest.MonkeyPatch) -> Non
     for one, other in zip(rows["remote"], rows["local"], strict=True):
         assert [n["path"] for n in one["nearest"]] == [n["path"] for n in other["nearest"]]
     monkeypatch.delenv("WHICHGEN_QDRANT_URL")
-    done = whichgen("gallery", "search", "remote", "images/gan/001.png")
+    done = whichgen("gallery", "search", "-g", "remote", "images/gan/001.png")
     assert done.code == 1
-    assert "say where with --url" in done.message
+    assert "say where with --qdrant-url" in done.message
 
 
 def test_without_the_extra_it_says_what_to_install(
@@ -217,7 +219,7 @@ def test_without_the_extra_it_says_what_to_install(
 ) -> None:
     monkeypatch.delitem(sys.modules, "whichgen.gallery.qdrant")
     monkeypatch.setitem(sys.modules, "qdrant_client", None)
-    done = build(site, "--kind", "qdrant", "--url", "http://localhost:6333")
+    done = build(site, "--kind", "qdrant", "--qdrant-url", "http://localhost:6333")
     assert done.code == 1
     assert "pip install 'whichgen[qdrant]'" in done.message
     assert build(site).code == 0

@@ -22,19 +22,19 @@ FUSED = "runs/fused/tiny_clip+traces/images"
 
 FITTED = (
     ("linear", "-b", "1", "2", *GRID, "-o", "runs/linear"),
-    ("knn", "-b", "1", "2", "--k_max", "3", "-o", "runs/knn"),
+    ("knn", "-b", "1", "2", "--k-max", "3", "-o", "runs/knn"),
     ("fuse", "--C", "1", "--augment", "jpeg,blur", "-o", "runs/fused"),
-    ("lowdata", "--shots", "1,2", "--seeds", "1", "-b", "2", "--head", "knn", "-o", "runs/few"),
+    ("low-data", "--shots", "1,2", "--repeats", "1", "-b", "2", "--head", "knn", "-o", "runs/few"),
 )
 ASKED = (
-    ("robustness", LINEAR, "--kinds", "jpeg"),
-    ("fewshot", LINEAR, "--shots", "1", "--seeds", "1"),
+    ("robustness", "-m", LINEAR, "--kinds", "jpeg"),
+    ("few-shot", "-m", LINEAR, "--shots", "1", "--repeats", "1"),
     ("report", LINEAR),
-    ("enroll", LINEAR, "fresh", "images/ddpm", "-o", "runs/enrolled"),
-    ("discover", LINEAR, "images", "--all", "-o", "runs/found"),
-    ("compare", LINEAR, KNN, "-o", "runs/compared.json"),
-    ("attribute", FUSED, "images", "--parquet", "runs/answers.parquet"),
-    ("attribute", FUSED, "images/gan", "--report", "runs/case.html"),
+    ("enroll", "-m", LINEAR, "fresh", "images/ddpm", "-o", "runs/enrolled"),
+    ("discover", "-m", LINEAR, "images", "--all", "-o", "runs/found"),
+    ("compare", LINEAR, KNN, "-o", "runs/compared"),
+    ("attribute", "-m", FUSED, "images", "--parquet", "runs/answers.parquet"),
+    ("attribute", "-m", FUSED, "images/gan", "--report", "runs/case.html"),
 )
 
 #: Runs each command line given as an argument.

@@ -73,7 +73,7 @@ def test_it_says_where_it_is_answers_and_stops_on_ctrl_c(site: Site) -> None:
 def test_a_port_in_use_is_one_message(site: Site) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = whichgen("serve", site.run, "--port", port, "--device", "cpu")
+        done = whichgen("serve", "-m", site.run, "--port", port, "--device", "cpu")
     assert done.code == 1
     assert f"127.0.0.1:{port} can't be listened on" in done.message
     assert "--port" in done.message
@@ -81,14 +81,14 @@ def test_a_port_in_use_is_one_message(site: Site) -> None:
 
 def test_what_is_not_installed_is_named(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    done = whichgen("serve", site.run)
+    done = whichgen("serve", "-m", site.run)
     assert done.code == 1
     assert "uvicorn is not installed: pip install 'whichgen[serve]'" in done.message
 
 
 def test_limits_that_allow_nothing_are_refused(site: Site) -> None:
-    assert whichgen("serve", site.run, "--queue", 0).code == 2
-    done = whichgen("serve", site.folder / "nothing", "--port", 0)
+    assert whichgen("serve", "-m", site.run, "--queue-size", 0).code == 2
+    done = whichgen("serve", "-m", site.folder / "nothing", "--port", 0)
     assert done.code == 1 and "holds no model" in done.message
 
 

@@ -29,17 +29,17 @@ def test_extract_and_attribute(
     monkeypatch.chdir(images.parent)
     files = sorted((images / "gan").iterdir())
     pack_images(Path("gan.tar"), {file.name: file.read_bytes() for file in files})
-    fitted = ["--backbone", tiny_clip, "--cache", "cache", "--device", "cpu"]
-    fit = ["--C", 1, "-b", 0, "--shuffles", 0, "--no-leak-check", "-o", "out"]
+    fitted = ["--backbone", tiny_clip, "--cache-dir", "cache", "--device", "cpu"]
+    fit = ["--C", 1, "-b", 0, "--shuffles", 0, "--no-shortcut-check", "-o", "out"]
     done = whichgen("linear", "-d", "images", *fitted, *fit)
     assert done.code == 0, done.err
     (run,) = Path("out").glob("*/images")
     ray = ["--engine", "ray", "--workers", 2]
     asked = ["images/real", "gan.tar", "--device", "cpu", "--batch-size", 4]
     for name, engine in (("here", []), ("there", ray)):
-        done = whichgen("attribute", run, *asked, "--parquet", name, *engine)
+        done = whichgen("attribute-bulk", *asked, "-m", run, "-o", name, *engine)
         assert done.code == 0, done.err
-        assert f"16 images, 16 answers are new in {name}" in done.message
+        assert f"16 images, 16 new results. Results: {name}" in done.message
     assert rows("there") == rows("here")
     # The fit has most of the features, by content.
     (Path("images/gan") / "new.png").write_bytes(files[0].read_bytes() + b"more")

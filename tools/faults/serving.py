@@ -69,9 +69,9 @@ class ServeRounds:
                 sys.stderr.write(f"serve: {n} of {times}, {self._tally.wrong or 'well'}\n")
 
     def _arguments(self) -> list[object]:
-        where = ["--port", 0, "--device", "cpu", "--per-minute", 0]
+        where = ["--port", 0, "--device", "cpu", "--rate-limit", 0]
         kept = ["--enroll-to", self._enrolled, "--keep-uploads", self._site.work / "uploads"]
-        return ["serve", self._site.run, *where, *kept]
+        return ["serve", "-m", self._site.run, *where, *kept]
 
     def _disturb(self, service: Command, address: str, n: int) -> bool:
         """Asks and enrols from several threads until it dies; false if it had to be killed."""

@@ -71,19 +71,19 @@ class Stage:
 
 
 def _fit(site: Site, command: str = "linear", *more: object) -> list[object]:
-    where = ["--cache", site.work / "cache", "-o", site.work / "out", "--device", "cpu"]
+    where = ["--cache-dir", site.work / "cache", "-o", site.work / "out", "--device", "cpu"]
     data = ["--data", site.folder / "images", "--unknown", "ddpm,flow"]
     encoder = ["--backbone", site.folder / "clip", "--batch-size", 4]
     return [command, *data, *encoder, *where, "--shuffles", 2, *more]
 
 
 def _linear(site: Site) -> list[object]:
-    return _fit(site, "linear", "--c_min", -1, "--c_max", 1, "--c_step", 2, "--jobs", 1)
+    return _fit(site, "linear", "--c-min", -1, "--c-max", 1, "--c-values", 2, "--jobs", 1)
 
 
 def _enroll(site: Site) -> list[object]:
     target = ["-o", site.work / "enrolled", "--device", "cpu"]
-    return ["enroll", site.run, NEW, site.folder / NEW, *target]
+    return ["enroll", NEW, site.folder / NEW, "-m", site.run, *target]
 
 
 EXTRACT = Stage("extract", _linear, writes="cache/")
@@ -99,7 +99,7 @@ _PRELOAD = (
     "sklearn.linear_model",
     "transformers.models.clip.modeling_clip",
     "whichgen.inference.enroll",
-    "whichgen.cli.fit",
+    "whichgen.cli.train",
     "whichgen.encoders.loading",
     "whichgen.training.fit_block",
     "whichgen.report.run_folder",

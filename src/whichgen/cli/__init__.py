@@ -1,1 +1,1 @@
-"""The command line: `whichgen`. Modules here import torch only when a command runs."""
+"""The command line: one module per command or group of commands, shared parts beside them."""

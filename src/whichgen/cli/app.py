@@ -13,19 +13,21 @@ import typer
 
 from whichgen.cli import dataset, gallery
 from whichgen.cli.attribute import attribute
+from whichgen.cli.attribute_bulk import attribute_bulk
 from whichgen.cli.compare import compare
 from whichgen.cli.console import warn
 from whichgen.cli.discover import discover
-from whichgen.cli.enroll import enroll, fewshot
+from whichgen.cli.enroll import enroll
+from whichgen.cli.evaluate import evaluate, robustness
 from whichgen.cli.evidence import evidence
 from whichgen.cli.extract import extract
-from whichgen.cli.fit import knn, linear
-from whichgen.cli.fuse import fuse
-from whichgen.cli.lowdata import lowdata
+from whichgen.cli.few_shot import few_shot
+from whichgen.cli.low_data import low_data
 from whichgen.cli.report import report
-from whichgen.cli.robustness import evaluate, robustness
 from whichgen.cli.serve import serve
-from whichgen.cli.sign import sign, verify
+from whichgen.cli.train import fuse, knn, linear
+from whichgen.cli.training_options import normalize_name
+from whichgen.cli.verify import verify
 from whichgen.deterministic import be_deterministic
 from whichgen.errors import WhichgenWarning
 from whichgen.version import __version__
@@ -34,62 +36,52 @@ app = typer.Typer(
     help="Which generative model made this image? Open-set origin attribution.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
-    # --c_min, as the first implementation spells it, and --c-min are the same option.
-    context_settings={"token_normalize_func": lambda token: token.replace("_", "-")},
+    context_settings={"token_normalize_func": normalize_name},
 )
+
+#: The panels of `whichgen --help`.
+_PANELS: dict[str, tuple[Callable[..., None] | tuple[str, typer.Typer], ...]] = {
+    "Train": (linear, knn, fuse),
+    "Use": (attribute, attribute_bulk, serve, evidence),
+    "Investigate": (discover, enroll, ("gallery", gallery.app)),
+    "Evaluate": (evaluate, compare, robustness, low_data, few_shot, report),
+    "Data": (("dataset", dataset.app), extract),
+    "Models": (verify,),
+}
+for panel, commands in _PANELS.items():
+    for entry in commands:
+        if isinstance(entry, tuple):
+            app.add_typer(entry[1], name=entry[0], rich_help_panel=panel)
+        else:
+            app.command(rich_help_panel=panel)(entry)
 
 
 @app.callback(invoke_without_command=True)
 def start(
-    show: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     deterministic: Annotated[
         bool,
         typer.Option(
             "--deterministic",
             envvar="WHICHGEN_DETERMINISTIC",
-            help="The same bytes whatever number of threads: one, on the CPU.",
+            help="Give the same bytes on any machine: one thread, CPU only.",
         ),
     ] = False,
 ) -> None:
     """Which generative model made this image? Open-set origin attribution."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A file's name need not be text, nor a terminal know every letter.
+            # File names need not be valid text, and a terminal may lack characters.
             stream.reconfigure(errors="backslashreplace")
-    if show:
+    if version:
         typer.echo(__version__)
         raise typer.Exit
     if deterministic:
         be_deterministic()
 
 
-_COMMANDS = (
-    linear,
-    knn,
-    fuse,
-    extract,
-    attribute,
-    serve,
-    evidence,
-    discover,
-    enroll,
-    evaluate,
-    compare,
-    robustness,
-    lowdata,
-    fewshot,
-    report,
-    sign,
-    verify,
-)
-for command in _COMMANDS:
-    app.command()(command)
-app.add_typer(dataset.app, name="dataset")
-app.add_typer(gallery.app, name="gallery")
-
-
 def expand_blocks(arguments: Sequence[str]) -> list[str]:
-    """``-b 5 6 7``, as the first implementation takes it → ``-b 5 -b 6 -b 7``."""
+    """Rewrite ``-b 5 6 7``, as in the reference implementation, to ``-b 5 -b 6 -b 7``."""
     expanded: list[str] = []
     option = ""
     for argument in arguments:
@@ -104,17 +96,17 @@ def expand_blocks(arguments: Sequence[str]) -> list[str]:
     return expanded
 
 
-def _show_warning(otherwise: Callable[..., None], message: Warning | str, *rest: Any) -> None:
-    """Ours are for the user, in one line; all others as Python shows them."""
+def _show_warning(default: Callable[..., None], message: Warning | str, *details: Any) -> None:
+    """Print whichgen's own warnings in one line and all others as Python does."""
     if isinstance(message, WhichgenWarning):
         warn(f"note: {message}")
     else:
-        otherwise(message, *rest)
+        default(message, *details)
 
 
 def main() -> None:
-    """The entry point of the command line."""
-    # Our own limit on pixels is an error; below it, Pillow's warning helps nobody.
+    """Run the command line."""
+    # whichgen has its own limit on pixels; Pillow's warning below it is noise.
     warnings.filterwarnings("ignore", message="Image size .* exceeds limit")
     warnings.showwarning = functools.partial(_show_warning, warnings.showwarning)
     app(args=expand_blocks(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""``whichgen compare``: is one run better than another, or luckier?"""
+"""``whichgen compare``: paired significance tests between runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whichgen.cli.console import guarded, progress, say, show_table
+from whichgen.cli.command import command
+from whichgen.cli.console import progress, say, show_table
+from whichgen.cli.options import Seed, check_writable
+from whichgen.constants import RESAMPLES
 from whichgen.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,66 +26,71 @@ _NAMES = {
 }
 
 
-@guarded
+@command
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(help="Folders of runs; the first is compared with each other.")
+        list[Path], typer.Argument(help="Run folders; the first is compared with each other one.")
     ],
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Write this JSON file, too.")
+    output_dir: Annotated[
+        Path | None,
+        typer.Option("-o", "--output-dir", help="Folder for comparison.json."),
     ] = None,
-    resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of the resamples.")] = 0,
+    resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples.")] = RESAMPLES,
+    seed: Seed = 0,
 ) -> None:
-    """Paired tests of runs that were tested on the same images."""
+    """Test whether one run is better than others on the same test images."""
     from whichgen.experiments.comparison import compare_runs, read_predictions
     from whichgen.io.atomic import write_text
     from whichgen.io.run_metadata import provenance
     from whichgen.report.result_tables import to_json
 
     if len(runs) < 2:
-        raise DataError("two runs are needed to compare, as in: whichgen compare RUN OTHER.")
+        raise DataError("one run given. Give two or more: whichgen compare RUN RUN")
+    if output_dir:
+        check_writable(output_dir)
     first, *others = [read_predictions(run) for run in runs]
-    found = {}
-    for other in progress(others, description="Comparing", total=len(others)):
-        found[str(other.folder)] = compare_runs(first, other, resamples=resamples, seed=seed)
-    drawn = {
+    comparisons = {
+        str(other.folder): compare_runs(first, other, resamples=resamples, seed=seed)
+        for other in progress(others, description="Comparing", total=len(others))
+    }
+    units = {
         str(other.folder): "groups of images" if first.groups or other.groups else "images"
         for other in others
     }
-    for name, comparison in found.items():
+    for name, comparison in comparisons.items():
         show_table(
-            [_row(c) for c in comparison.values()],
-            title=f"first: {first.folder}\nsecond: {name}\nin percent; paired bootstrap of "
-            f"{resamples} draws of {drawn[name]}",
+            [comparison_row(c) for c in comparison.values()],
+            title=f"A: {first.folder}\nB: {name}",
+            caption=f"%, paired bootstrap over {units[name]}, {resamples} resamples",
         )
-    if output:
-        of_runs = {str(run.folder): run.results.get("provenance", {}) for run in (first, *others)}
+    if output_dir:
+        records = {str(run.folder): run.results.get("provenance", {}) for run in (first, *others)}
         record = {
             "first": str(first.folder),
-            "drawn": drawn,
+            "drawn": units,
             "comparisons": {
                 name: {metric: asdict(c) for metric, c in comparison.items()}
-                for name, comparison in found.items()
+                for name, comparison in comparisons.items()
             },
             "provenance": provenance(
                 {"runs": [str(run.resolve()) for run in runs], "resamples": resamples},
                 seeds={"seed": seed},
                 encoder={},
-                data_hash=str(of_runs[str(first.folder)].get("data_hash", "")),
+                data_hash=str(records[str(first.folder)].get("data_hash", "")),
             ),
-            "runs": of_runs,
+            "runs": records,
         }
-        write_text(output, to_json(record))
-        say(f"The comparison is in {output}")
+        write_text(output_dir / "comparison.json", to_json(record))
+        say(f"Comparison: {output_dir / 'comparison.json'}")
 
 
-def _row(found: Comparison) -> dict[str, str]:
+def comparison_row(comparison: Comparison) -> dict[str, str]:
+    """Return the table row of one metric, in percent."""
     return {
-        "": _NAMES[found.metric],
-        "first": f"{100 * found.first:.2f}",
-        "second": f"{100 * found.second:.2f}",
-        "difference": f"{100 * found.difference:+.2f}",
-        "95 % interval": f"{100 * found.low:+.2f} – {100 * found.high:+.2f}",
-        "p": f"{found.p_value:.3f}",
+        "metric": _NAMES[comparison.metric],
+        "A": f"{100 * comparison.first:.1f}",
+        "B": f"{100 * comparison.second:.1f}",
+        "B - A": f"{100 * comparison.difference:+.1f}",
+        "95 % interval": f"{100 * comparison.low:+.1f} – {100 * comparison.high:+.1f}",
+        "p": f"{comparison.p_value:.3f}",
     }

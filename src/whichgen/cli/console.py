@@ -1,16 +1,20 @@
-"""What the command line says: tables on standard output, progress and errors on standard error."""
+"""Terminal output: tables and JSON on standard output, messages and progress on standard error."""
 
 from __future__ import annotations
 
-import functools
+import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import typer
+from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -21,22 +25,28 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from whichgen.errors import DataError, WhichgenError
+from whichgen.errors import DataError
 
 out = Console()
 err = Console(stderr=True)
 
-#: The exit status of a program that Ctrl-C stopped.
-_INTERRUPTED = 130
+#: Narrowest column of shortened paths.
+_MIN_PATH = 16
 
-# Control characters but tab and line feed, and those that turn the direction of writing round.
-_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+#: Reasons printed for unreadable files; the message counts all of them.
+_MAX_REASONS = 20
+
+# Control characters except tab and line feed, and characters that change the writing direction.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+#: A cell that is right-aligned: a number, an interval, or a dash for a missing value.
+_NUMBER = re.compile(r"[\d\s.,%+±–−-]*")
 
 
 def progress(
     items: Iterable[Any], *, description: str = "", total: int | None = None
 ) -> Iterator[Any]:
-    """Yields the items and shows a progress bar."""
+    """Yield the items and show a progress bar on standard error."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -48,80 +58,119 @@ def progress(
         yield from bar.track(items, total=total, description=description)
 
 
-def show_table(rows: Sequence[Any], *, title: str = "", whole: Sequence[str] = ()) -> None:
-    """Prints dictionaries as a table whose columns are the first one's keys.
+def show_table(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    title: str = "",
+    caption: str = "",
+    paths: Sequence[str] = (),
+    wide: bool = False,
+) -> None:
+    """Print rows as a table that fits the terminal.
 
-    Columns named in ``whole`` (left out: the first one) are never broken; the others fold.
+    Parameters
+    ----------
+    rows
+        One mapping per row; the keys of the first are the columns.
+    title, caption
+        Text above and below the table.
+    paths
+        Columns whose cells are shortened in the middle where the table is too wide.
+    wide
+        Print the table at full width, even if it is wider than the terminal.
     """
     if not rows:
         return
-    whole = whole or tuple(rows[0])[:1]
-    table = Table(title=_harmless(title) or None, title_justify="left")
-    for i, column in enumerate(rows[0]):
-        table.add_column(
-            _harmless(str(column)),
-            justify="right" if i else "left",
-            no_wrap=column in whole,
-            overflow="fold",
-        )
-    for row in rows:
-        table.add_row(*(_harmless(str(row.get(column, ""))) for column in rows[0]))
+    cells = {name: [_sanitize(str(row.get(name, ""))) for row in rows] for name in rows[0]}
+    table = _table(cells, title, caption)
+    options = out.options.update(width=100_000)
+    excess = Measurement.get(out, options, table).maximum - out.width
+    if wide:
+        out.print(table, width=out.width + max(excess, 0), crop=False, no_wrap=True)
+        return
+    if excess > 0 and paths:
+        widths = {name: max(map(cell_len, cells[name])) for name in paths}
+        share = max((sum(widths.values()) - excess) // len(paths), _MIN_PATH)
+        for name in paths:
+            cells[name] = [shorten(cell, share) for cell in cells[name]]
+        table = _table(cells, title, caption)
     out.print(table)
 
 
-def _harmless(text: str) -> str:
-    """Text as rich prints it, in which no name of a file steers the terminal."""
-    return escape(_STEERING.sub(lambda found: ascii(found[0])[1:-1], text))
+def _table(cells: Mapping[str, Sequence[str]], title: str, caption: str) -> Table:
+    table = Table(
+        title=escape(_sanitize(title)) or None,
+        caption=escape(_sanitize(caption)) or None,
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+    )
+    for name, column in cells.items():
+        numeric = all(_NUMBER.fullmatch(cell) for cell in column)
+        table.add_column(
+            escape(_sanitize(name)), justify="right" if numeric else "left", overflow="fold"
+        )
+    for row in zip(*cells.values(), strict=True):
+        table.add_row(*map(escape, row))
+    return table
+
+
+def shorten(text: str, width: int) -> str:
+    """Replace the middle of a text by ``…`` so that at most ``width`` characters remain."""
+    if cell_len(text) <= width:
+        return text
+    head = (width - 1) // 3
+    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+
+
+def show_json(value: Any) -> None:
+    """Print a value as JSON on standard output."""
+    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def _sanitize(text: str) -> str:
+    """Escape characters by which a file name could control the terminal."""
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def say(text: str) -> None:
-    """One line of information on standard error."""
-    err.print(_harmless(text), highlight=False, soft_wrap=True)
+    """Print a line of information on standard error."""
+    err.print(escape(_sanitize(text)), highlight=False, soft_wrap=True)
 
 
 def warn(text: str) -> None:
-    """One line that must be seen."""
-    err.print(f"[bold yellow]{_harmless(text)}[/]", highlight=False, soft_wrap=True)
+    """Print a highlighted line on standard error."""
+    err.print(f"[bold yellow]{escape(_sanitize(text))}[/]", highlight=False, soft_wrap=True)
 
 
 def fail(text: str) -> None:
-    """One error message."""
-    err.print(f"[bold red]error:[/] {_harmless(text)}", highlight=False, soft_wrap=True)
+    """Print an error message on standard error."""
+    err.print(f"[bold red]error:[/] {escape(_sanitize(text))}", highlight=False, soft_wrap=True)
+
+
+def exit_on_unreadable(reasons: Sequence[str], total: int, noun: str = "images") -> None:
+    """End the command with status 1 and the reasons if any files could not be read."""
+    if reasons:
+        fail(
+            f"{len(reasons)} of {total} {noun} can't be read:\n" + "\n".join(reasons[:_MAX_REASONS])
+        )
+        raise typer.Exit(1)
+
+
+def warn_skipped(reasons: Sequence[str]) -> None:
+    """Warn about unreadable files that are left out of a dataset."""
+    if reasons:
+        warn(f"{len(reasons)} files can't be read and are left out, the first: {reasons[0]}")
 
 
 @contextmanager
 def needs_extra(extra: str) -> Iterator[None]:
-    """Imports that an extra of the package brings; one message where it is not installed."""
+    """Report a missing optional dependency that is imported in the body."""
     try:
         yield
     except ModuleNotFoundError as error:
         raise DataError(
-            f"{error.name} is not installed: pip install 'whichgen[{extra}]' brings it."
+            f"{error.name} is not installed. Install it with: pip install 'whichgen[{extra}]'"
         ) from None
-
-
-def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
-    """A command whose expected errors end in one message and a non-zero exit status."""
-
-    @functools.wraps(command)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except WhichgenError as error:
-            fail(str(error))
-        except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            fail(
-                f"{where}{error.strerror or error}. What was computed before is kept: mend this "
-                "(free disk space, write permission) and run the same command again."
-            )
-        except KeyboardInterrupt:
-            err.print()
-            fail(
-                "stopped. Features and sweeps that were finished are kept: the same command goes "
-                "on from there."
-            )
-            raise typer.Exit(_INTERRUPTED) from None
-        raise typer.Exit(1) from None
-
-    return run

@@ -1,87 +1,64 @@
-"""``whichgen dataset``: split a folder, check a data set."""
+"""``whichgen dataset``: split a folder, check a dataset."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from whichgen.cli.console import fail, guarded, progress, say, show_table, warn
-from whichgen.cli.options import (
-    CACHE,
-    CacheFolder,
-    Fractions,
-    GroupColumn,
-    Groups,
-    Seed,
-    ShareUnknown,
-    Unknown,
-    UnknownVal,
-    names,
-    shares,
-)
+from whichgen.cli.command import command
+from whichgen.cli.console import exit_on_unreadable, progress, say, show_table, warn
+from whichgen.cli.options import CACHE_DIR, CacheDir, SplitFlags
 
-app = typer.Typer(help="Split a folder of images, or check a data set.", no_args_is_help=True)
+app = typer.Typer(help="Split a folder of images, or check a dataset.", no_args_is_help=True)
 
-#: Reasons shown on the terminal; all of them are counted.
-_MOST_REASONS = 20
+Data = Annotated[
+    str, typer.Argument(help="Folder with one sub-folder per origin, or dataset name.")
+]
 
 
 @app.command()
-@guarded
+@command
 def split(
-    folder: Annotated[Path, typer.Argument(help="A folder with one sub-folder an origin.")],
+    folder: Annotated[Path, typer.Argument(help="Folder with one sub-folder per origin.")],
+    flags: SplitFlags,
     output_dir: Annotated[
-        Path, typer.Option("-o", "--output_dir", help="Where NAME/split1_train/… go.")
+        Path, typer.Option("-o", "--output-dir", help="Folder of NAME/split1_train and so on.")
     ] = Path("dataset"),
-    name: Annotated[str, typer.Option(help="The data set's name (default: the folder's).")] = "",
-    unknown: Unknown = "",
-    unknown_val: UnknownVal = "",
-    share_unknown: ShareUnknown = False,
-    groups: Groups = "",
-    group_column: GroupColumn = "",
-    fractions: Fractions = "0.6,0.2,0.2",
-    seed: Seed = 0,
+    name: Annotated[
+        str, typer.Option(help="Name of the dataset.", show_default="the folder's name")
+    ] = "",
+    cache_dir: CacheDir = CACHE_DIR,
 ) -> None:
-    """Write annotation files: train, val and test share no image, near-duplicate or group."""
+    """Write annotation files; splits share no image, near-duplicate or group."""
     from whichgen.data.benchmarks import write_benchmark
     from whichgen.data.dataset import PARTS
-    from whichgen.data.groups import read_groups
-    from whichgen.data.splits import SplitOptions, split_folder
 
-    options = SplitOptions(
-        unknown=names(unknown),
-        unknown_val=names(unknown_val),
-        share_unknown=share_unknown,
-        fractions=shares(fractions),
-        groups=read_groups(Path(groups), group_column or None) if groups else None,
-        seed=seed,
-    )
-    dataset = split_folder(folder.resolve(), options, progress=progress)
+    options = flags.dataset_options(str(folder.resolve()), per_class=0)
+    dataset = options.open(cache_dir, progress=progress)
     title = name or folder.resolve().name
-    written = write_benchmark(dataset, output_dir, title)
+    annotations = write_benchmark(dataset, output_dir, title)
     counts = {part: Counter(s.origin for s in dataset.part(part)) for part in PARTS}
     show_table(
         [
             {"origin": origin, **{part: counts[part][origin] or "" for part in PARTS}}
             for origin in (*dataset.known, *dataset.unknown)
         ],
-        title=f"{title}: images in each part",
+        title=f"{title}: images per split",
     )
     for note in dataset.notes:
         warn(f"note: {note}")
-    where = "" if output_dir == Path("dataset") else f":root={output_dir}"
-    say(f"Annotation files are in {written}. Use them with --data {title}{where}")
+    root = "" if output_dir == Path("dataset") else f":root={output_dir}"
+    say(f"Annotation files: {annotations}. Train with --data {title}{root}")
 
 
 @app.command()
-@guarded
-def check(
-    data: Annotated[str, typer.Argument(help="A folder, or a data-set string.")],
-) -> None:
-    """Count images; find missing, unreadable and double files, and give-aways."""
+@command
+def check(data: Data) -> None:
+    """Check a dataset: counts, unreadable files, duplicates, shortcuts."""
     from whichgen.data.benchmarks import load_benchmark
     from whichgen.data.checks import check_samples
     from whichgen.data.dataset import PARTS, Sample
@@ -100,68 +77,43 @@ def check(
                 "images": row.images,
                 "missing": row.missing,
                 "unreadable": row.unreadable,
-                "formats": _most(row.formats),
-                "sizes": _most(row.sizes),
-                "modes": _most(row.modes),
+                "formats": most_frequent(row.formats),
+                "sizes": most_frequent(row.sizes),
+                "modes": most_frequent(row.modes),
             }
             for row in report.origins
         ],
         title=f"{data}: {len(samples)} images",
     )
-    say(
-        f"{report.exact_duplicates} exact duplicates, {report.near_duplicates} pairs of "
-        "near-duplicates"
-    )
+    say(f"{report.exact_duplicates} exact duplicates, {report.near_duplicates} near-duplicates")
     for warning in report.warnings:
         warn(warning)
-    if report.errors:
-        shown = "\n".join(report.errors[:_MOST_REASONS])
-        fail(f"{len(report.errors)} files can't be used:\n{shown}")
+    exit_on_unreadable(report.errors, len(samples), "files")
     if not report.ok:
         raise typer.Exit(1)
-    say("Nothing suspicious.")
+    say("No problems found.")
 
 
 @app.command()
-@guarded
-def leaks(
-    data: Annotated[str, typer.Argument(help="A folder, or a data-set string.")],
-    unknown: Unknown = "",
-    unknown_val: UnknownVal = "",
-    share_unknown: ShareUnknown = False,
-    groups: Groups = "",
-    group_column: GroupColumn = "",
-    fractions: Fractions = "0.6,0.2,0.2",
-    seed: Seed = 0,
-    cache: CacheFolder = CACHE,
-) -> None:
-    """Predict the origin without a look at the picture: what a model may be cheating by."""
-    from whichgen.data.dataset_options import DatasetOptions
+@command
+def shortcuts(data: Data, flags: SplitFlags, cache_dir: CacheDir = CACHE_DIR) -> None:
+    """Predict origins from file properties and mean color alone."""
     from whichgen.report.result_tables import shortcut_rows
     from whichgen.training.shortcuts import leak_check
 
-    source = DatasetOptions(
-        data=data,
-        unknown=names(unknown),
-        unknown_val=names(unknown_val),
-        share_unknown=share_unknown,
-        fractions=shares(fractions),
-        groups=groups,
-        group_column=group_column,
-        seed=seed,
-    )
-    report = leak_check(source.open(cache, progress=progress), seed=seed, progress=progress)
+    dataset = flags.dataset_options(data).open(cache_dir, progress=progress)
+    report = leak_check(dataset, seed=flags.seed, progress=progress)
     show_table(
         shortcut_rows(report),
-        title=f"{data}: origins told from {report.train_images} training files on "
-        f"{report.test_images} test files, % (chance: balanced accuracy "
-        f"{100 * report.balanced_chance:.0f})",
+        title=f"{data}: origins predicted without the image content (%)",
+        caption=f"{report.train_images} training and {report.test_images} test files, chance "
+        f"{100 * report.balanced_chance:.0f} % balanced accuracy",
     )
     (warn if report.leaks else say)(report.verdict)
 
 
-def _most(counts: dict[str, int]) -> str:
-    """The three most frequent values with their counts."""
+def most_frequent(counts: Mapping[str, int]) -> str:
+    """Return the three most frequent values with their counts."""
     top = list(counts.items())[:3]
     rest = len(counts) - len(top)
     return ", ".join(f"{value} × {n}" for value, n in top) + (f", {rest} more" if rest else "")

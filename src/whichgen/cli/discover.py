@@ -1,4 +1,4 @@
-"""``whichgen discover``: how many generators are behind the unknown images?"""
+"""``whichgen discover``: group images of unknown origin by putative generator."""
 
 from __future__ import annotations
 
@@ -8,30 +8,27 @@ from typing import Annotated
 
 import typer
 
-from whichgen.cli.console import fail, guarded, progress, say, show_table
-from whichgen.cli.options import BatchSize, Device, Seed, writable
-from whichgen.cli.robustness import Backbone, ModelFolder
+from whichgen.cli.command import command
+from whichgen.cli.console import exit_on_unreadable, progress, say, show_table
+from whichgen.cli.options import ModelOptions, Seed, check_writable
 from whichgen.errors import DataError
 
 
-@guarded
+@command
 def discover(
-    model: ModelFolder,
-    folder: Annotated[Path, typer.Argument(help="A folder of images.")],
-    k: Annotated[
+    folder: Annotated[Path, typer.Argument(help="Folder of images.")],
+    model: ModelOptions,
+    n_clusters: Annotated[
         int | None,
-        typer.Option("-k", min=1, help="So many groups (default: HDBSCAN tells how many)."),
+        typer.Option(min=1, help="Number of groups.", show_default="chosen by HDBSCAN"),
     ] = None,
-    min_size: Annotated[int, typer.Option(min=2, help="Images in a group, at least.")] = 5,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Group all images, not only those answered `unknown`.")
+    min_size: Annotated[int, typer.Option(min=2, help="Fewest images per group.")] = 5,
+    every_image: Annotated[
+        bool, typer.Option("--all", help="Group all images, not only `unknown` ones.")
     ] = False,
-    output_dir: Annotated[
-        Path, typer.Option("-o", "--output_dir", help="Where the groups go.")
-    ] = Path("discovered"),
-    backbone: Backbone = "",
-    device: Device = "auto",
-    batch_size: BatchSize = 32,
+    output_dir: Annotated[Path, typer.Option("-o", "--output-dir", help="Results folder.")] = Path(
+        "discovered"
+    ),
     seed: Seed = 0,
 ) -> None:
     """Group images of unknown origin into putative generators."""
@@ -40,33 +37,32 @@ def discover(
     from whichgen.data.dataset import list_images
     from whichgen.data.reading import image_digest, read_bytes
     from whichgen.evaluation.clustering import agreement
-    from whichgen.inference.attributor import Attributor
-    from whichgen.inference.discover import discover as run
+    from whichgen.inference.discover import discover as find_groups
     from whichgen.io.run_metadata import fingerprint, provenance
     from whichgen.openset.threshold import decide
     from whichgen.report.discovery import Discovery, discovery_rows, write_discovery
 
     files = list_images(folder) if folder.is_dir() else []
     if not files:
-        raise DataError(f"{folder} holds no image. Give a folder of images.")
-    writable(output_dir)
-    attributor = Attributor.load(model, device=device, backbone=backbone)
-    features, errors = attributor.encode(files, batch_size=batch_size, progress=progress)
+        raise DataError(f"{folder} contains no images. Give a folder of images.")
+    check_writable(output_dir)
+    attributor = model.load()
+    features, errors = attributor.encode(files, batch_size=model.batch_size, progress=progress)
     readable = [file for file, error in zip(files, errors, strict=True) if not error]
-    strange = decide(*attributor.model.predict(features), attributor.model.threshold) < 0
-    chosen = np.ones(len(readable), dtype=bool) if everything else strange
-    say(f"{int(strange.sum())} of {len(readable)} images are answered `unknown`.")
+    unknown = decide(*attributor.model.predict(features), attributor.model.threshold) < 0
+    chosen = np.ones(len(readable), dtype=bool) if every_image else unknown
+    say(f"{int(unknown.sum())} of {len(readable)} images are attributed to `unknown`.")
     paths = tuple(file for file, take in zip(readable, chosen.tolist(), strict=True) if take)
-    groups, number = run(
+    groups, number = find_groups(
         attributor.model,
         attributor.encoder,
         features[chosen],
-        k=k,
+        k=n_clusters,
         min_size=min_size,
         seed=seed,
     )
     truth = tuple(p.relative_to(folder).parts[0] if p.parent != folder else "" for p in paths)
-    found = Discovery(
+    discovery = Discovery(
         paths=paths,
         truth=truth,
         groups=tuple(groups),
@@ -75,27 +71,24 @@ def discover(
     )
     record = provenance(
         {
-            "model": str(model.resolve()),
+            "model": str(model.path.resolve()),
             "model_data_hash": attributor.model.data_hash,
             "folder": str(folder.resolve()),
-            "k": k,
+            "n_clusters": n_clusters,
             "min_size": min_size,
-            "all": everything,
+            "all": every_image,
         },
         seeds={"seed": seed},
         encoder=attributor.encoder.describe(),
         data_hash=fingerprint(image_digest(read_bytes(path)) for path in paths),
     )
-    write_discovery(found, record, output_dir)
-    show_table(discovery_rows(found), title=f"{len(groups)} groups of {len(paths)} images")
-    if found.agreement:
-        a = found.agreement
-        say(f"Against the sub-folders: NMI {a.nmi:.3f}, purity {a.purity:.3f}, ARI {a.ari:.3f}.")
+    write_discovery(discovery, record, output_dir)
+    show_table(discovery_rows(discovery), title=f"{len(groups)} groups of {len(paths)} images")
+    if discovery.agreement:
+        a = discovery.agreement
+        say(f"Agreement with sub-folders: NMI {a.nmi:.3f}, purity {a.purity:.3f}, ARI {a.ari:.3f}")
+    say(f"Results: {output_dir} (report.md, sheet.png, groups.csv, one list per group)")
     if groups:
-        listed = shlex.quote(str(output_dir / f"{groups[0].name}.txt"))
-        say(f"To teach the model a group: whichgen enroll {model} NAME @{listed}")
-    say(f"Everything is in {output_dir}: report.md, sheet.png, groups.csv, one list a group")
-    unread = [error for error in errors if error]
-    if unread:
-        fail(f"{len(unread)} of {len(files)} images can't be read:\n" + "\n".join(unread[:20]))
-        raise typer.Exit(1)
+        group = shlex.quote(f"@{output_dir / groups[0].name}.txt")
+        say(f"To add a group to the model: whichgen enroll NAME {group} -m {model.path}")
+    exit_on_unreadable([error for error in errors if error], len(files))

@@ -1,4 +1,4 @@
-"""Where a large collection is worked on: in this process, or on a Ray cluster."""
+"""Options of commands for large collections, which run in this process or on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -18,75 +18,71 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CLUSTER = "Where it runs"
 LOCAL, RAY = "local", "ray"
+_PANEL = "Cluster"
 
-Column = Annotated[
-    str, typer.Option(help="Parquet's column of images (default: the one of bytes).")
-]
-EngineName = Annotated[
-    str,
-    typer.Option(
-        "--engine", help="local: this process; ray: a Ray cluster.", rich_help_panel=CLUSTER
-    ),
-]
-WorkerCount = Annotated[
-    int,
-    typer.Option(
-        min=0, help="Ray's workers; 0: as many as there is room for.", rich_help_panel=CLUSTER
-    ),
-]
-WorkerCpus = Annotated[
-    float, typer.Option(min=0, help="CPUs of each worker.", rich_help_panel=CLUSTER)
-]
-WorkerGpus = Annotated[
-    float | None,
-    typer.Option(
-        min=0,
-        help="GPUs of each worker; several may share one: 0.25 (default: one if there is any).",
-        rich_help_panel=CLUSTER,
-    ),
-]
-Address = Annotated[
-    str,
-    typer.Option(
-        help="The cluster: auto or HOST:6379 (default: RAY_ADDRESS, or else one of this machine "
-        "alone).",
-        rich_help_panel=CLUSTER,
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        help="Files or folders of images, .tar or .parquet (also s3://BUCKET/PREFIX, "
+        "hf://datasets/OWNER/NAME), @FILE with one per line, or a dataset name."
     ),
 ]
 
 
 @dataclass(frozen=True)
-class Engine:
-    """What the options above say."""
+class EngineOptions:
+    """How a collection is read and where it is processed."""
 
-    name: str = LOCAL
-    workers: int = 0
-    cpus: float = 1
-    gpus: float | None = None
-    address: str = ""
+    column: Annotated[str, typer.Option(help="Image column of Parquet files.")] = ""
+    engine: Annotated[
+        str, typer.Option(help="local (this process) or ray.", rich_help_panel=_PANEL)
+    ] = LOCAL
+    workers: Annotated[
+        int, typer.Option(min=0, help="Ray workers; 0: as many as fit.", rich_help_panel=_PANEL)
+    ] = 0
+    cpus_per_worker: Annotated[
+        float, typer.Option(min=0, help="CPUs per worker.", rich_help_panel=_PANEL)
+    ] = 1
+    gpus_per_worker: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="GPUs per worker, e.g. 0.25.",
+            show_default="1 if available",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    address: Annotated[
+        str,
+        typer.Option(
+            help="Ray cluster: auto or HOST:6379.",
+            show_default="RAY_ADDRESS, or start one here",
+            rich_help_panel=_PANEL,
+        ),
+    ] = ""
 
     def __post_init__(self) -> None:
-        if self.name not in (LOCAL, RAY):
-            raise DataError(f"engine {self.name!r}: choose {LOCAL} or {RAY}.")
-        if self.name == RAY:
+        if self.engine not in (LOCAL, RAY):
+            raise DataError(f"--engine {self.engine!r} is unknown. Choose {LOCAL} or {RAY}.")
+        if self.engine == RAY:
             with needs_extra("ray"):
-                import ray  # noqa: F401  # told now, not after the sources were listed
+                import ray  # noqa: F401  # fail before the sources are listed
 
     @contextmanager
-    def found(
+    def process(
         self,
         shards: Sequence[Shard],
-        here: Callable[[], Callable[[Shard], Iterator[T]]],
+        local: Callable[[], Callable[[Shard], Iterator[T]]],
         job: Callable[[], Job[T]],
     ) -> Iterator[Iterator[T]]:
-        """What is found in shards, by ``here()`` in this process or by ``job()`` on the cluster."""
-        if self.name == LOCAL:
-            work = here()
+        """Process shards with ``local()`` in this process, or with ``job()`` on the cluster."""
+        if self.engine == LOCAL:
+            work = local()
             yield (part for shard in shards for part in work(shard))
             return
         from whichgen.cluster.pool import Workers, cluster, on_cluster
 
         with cluster(self.address):
-            yield on_cluster(job(), shards, Workers(self.workers, self.cpus, self.gpus))
+            workers = Workers(self.workers, self.cpus_per_worker, self.gpus_per_worker)
+            yield on_cluster(job(), shards, workers)

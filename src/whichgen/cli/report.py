@@ -1,4 +1,4 @@
-"""``whichgen report``: an experiment as one HTML file to look at."""
+"""``whichgen report``: one or several runs as one HTML page."""
 
 from __future__ import annotations
 
@@ -7,38 +7,42 @@ from typing import Annotated
 
 import typer
 
-from whichgen.cli.console import guarded, needs_extra, progress, say
+from whichgen.cli.command import command
+from whichgen.cli.console import needs_extra, progress, say, warn
+from whichgen.cli.options import check_writable
 
 
-@guarded
+@command
 def report(
     runs: Annotated[
-        list[Path], typer.Argument(help="Folders of runs; several stand side by side.")
+        list[Path], typer.Argument(help="Run folders; several are shown side by side.")
     ],
-    output: Annotated[
+    output_dir: Annotated[
         Path | None,
         typer.Option(
             "-o",
-            "--output",
-            help="The HTML file. Default: report.html in the run's folder; here, if several.",
+            "--output-dir",
+            help="Folder for report.html.",
+            show_default="the run folder; . for several",
         ),
     ] = None,
-    lowdata: Annotated[
-        Path | None, typer.Option(help="A folder of `whichgen lowdata`, to show its curves, too.")
+    low_data: Annotated[
+        Path | None, typer.Option(help="Results folder of `low-data` to include.")
     ] = None,
     no_images: Annotated[
-        bool, typer.Option("--no-images", help="Leave test images out: they may be private.")
+        bool, typer.Option("--no-images", help="Leave out test images, which may be private.")
     ] = False,
 ) -> None:
-    """One self-contained HTML page of a run, or of several side by side."""
+    """Write a self-contained HTML page of one run, or several side by side."""
     from whichgen.report.run_reader import read_low_data, read_run
 
-    found = [read_run(run) for run in runs]
-    few = read_low_data(lowdata) if lowdata else ()
+    folder = check_writable(output_dir or (runs[0] if len(runs) == 1 else Path()))
+    pages = [read_run(run) for run in runs]
+    points = read_low_data(low_data) if low_data else ()
     with needs_extra("report"):
         from whichgen.report.html_page import write_html_page
-    file = output or (runs[0] if len(runs) == 1 else Path()) / "report.html"
-    pictures = write_html_page(found, file, lowdata=few, images=not no_images, progress=progress)
+    file = folder / "report.html"
+    pictures = write_html_page(pages, file, lowdata=points, images=not no_images, progress=progress)
     if pictures.gone:
-        say(f"{len(pictures.gone)} images can't be read any more and are left out.")
-    say(f"The page is {file} ({file.stat().st_size / 2**20:.1f} MB)")
+        warn(f"{len(pictures.gone)} images can no longer be read and are left out.")
+    say(f"Report: {file} ({file.stat().st_size / 2**20:.1f} MB)")

@@ -41,7 +41,9 @@ def open_gallery(
     if told.kind != "qdrant":
         return read_local(folder, told, comparison)
     if not url:
-        raise GalleryError(f"the vectors of {folder} are in Qdrant: say where with --url.")
+        raise GalleryError(
+            f"the vectors of {folder} are in Qdrant: name its address with --qdrant-url."
+        )
     from whichgen.gallery.qdrant import connect, read_qdrant  # an extra's
 
     return read_qdrant(told, comparison, connect(url))

@@ -53,8 +53,8 @@ def connect(url: str) -> QdrantClient:
     """
     if not url.startswith(("http://", "https://")):
         raise GalleryError(
-            f"--url {url!r}: expected the address of a Qdrant service, as in "
-            "http://localhost:6333. A gallery in a folder needs none: leave --url out."
+            f"--qdrant-url {url!r}: expected the address of a Qdrant service, as in "
+            "http://localhost:6333. A gallery in a folder needs none: leave --qdrant-url out."
         )
     with _answers(url):
         return QdrantClient(
@@ -117,7 +117,7 @@ def read_qdrant(told: Description, comparison: Comparison, client: QdrantClient)
     if count < told.number:
         raise GalleryError(
             f"the collection {told.collection!r} has {count} images in place of {told.number}. "
-            "Give the right service with --url, or build the gallery again."
+            "Give the right service with --qdrant-url, or build the gallery again."
         )
     return QdrantGallery(client, told, comparison)
 
@@ -316,7 +316,7 @@ def _answers(what: str) -> Iterator[None]:
         raise
     except (ApiException, ResponseHandlingException, OSError) as error:
         raise GalleryError(
-            f"Qdrant gives no answer about {what} ({_first_line(error)}). Check --url, the service "
+            f"Qdrant gives no answer about {what} ({_first_line(error)}). Check --qdrant-url, the service "
             f"and {API_KEY}, and run again: what was sent is kept."
         ) from None
     except (KeyError, TypeError, ValueError) as error:

@@ -134,7 +134,7 @@ class KnnMethod:
         if not possible:
             raise FitError(
                 f"k = {min(self.values)} neighbors asked for, but there are only {n_train} "
-                "training images. Use a smaller --k_min or more images."
+                "training images. Use a smaller --k-min or more images."
             )
         return possible
 

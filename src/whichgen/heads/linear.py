@@ -137,6 +137,6 @@ class LinearMethod:
             if found is None:
                 raise FitError(
                     f"the linear probe did not converge at C = {value:g} within {self.max_iter} "
-                    "steps. Raise --max_train_iters or lower --c_max."
+                    "steps. Raise --max-iter or lower --c-max."
                 )
             yield value, LinearHead(*found)

@@ -111,7 +111,7 @@ class Comparison:
         if not np.isfinite(found).all():
             raise FitError(
                 "the model makes NaN or infinite vectors of some images: its arrays or the stored "
-                "features are damaged. Fit it anew, or give another --cache."
+                "features are damaged. Fit it anew, or give another --cache-dir."
             )
         return found
 

@@ -222,7 +222,7 @@ def read_run(folder: Path) -> Run:
 
 
 def read_low_data(folder: Path) -> tuple[LowDataPoint, ...]:
-    """The fits in a folder that ``whichgen lowdata`` wrote; :class:`DataError` if it is none."""
+    """The fits in a folder that ``whichgen low-data`` wrote; :class:`DataError` if it is none."""
     return _parsed(folder / "lowdata.json", _LowData).points
 
 
@@ -246,7 +246,7 @@ def _parsed(file: Path, kind: type[_Parsed]) -> _Parsed:
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(
             f"{file} is not there. Give the folder of a run of `whichgen linear`, `knn` or `fuse` "
-            "(and for --lowdata one of `whichgen lowdata`)."
+            "(and for --low-data one of `whichgen low-data`)."
         ) from None
     except ValidationError as error:
         first = error.errors()[0]

@@ -42,7 +42,7 @@ def results(site: Site) -> Any:
 
 def test_evaluate_gives_the_fit_s_own_figures(mine: Site) -> None:
     for path in (mine.run, mine.run / "model"):
-        done = whichgen("evaluate", path, "--device", "cpu", "--cache", mine.cache)
+        done = whichgen("evaluate", path, "--device", "cpu", "--cache-dir", mine.cache)
         assert done.code == 0, done.err
         shown = figures(done.out)
         assert shown["Closed-set accuracy"] == f"{100 * results(mine)['closed']['accuracy']:.2f}"
@@ -53,7 +53,7 @@ def test_evaluate_gives_the_fit_s_own_figures(mine: Site) -> None:
 @pytest.mark.parametrize("command", ["evaluate", "robustness"])
 def test_an_encoder_of_other_weights_is_refused(mine: Site, command: str) -> None:
     other = save_tiny_clip(mine.folder / "other", seed=1)
-    done = whichgen(command, mine.run, "--backbone", other, "--cache", mine.cache)
+    done = whichgen(command, mine.run, "--backbone", other, "--cache-dir", mine.cache)
     assert done.code == 1
     assert "Use the same weights, or fit the model anew" in done.message
 
@@ -65,14 +65,14 @@ def test_evaluate_says_what_could_not_be_read(mine: Site) -> None:
     tested = Path("sets/images/split1_test/annotations/split1_test_out_all.txt")
     lines = tested.read_text().splitlines()
     Path(lines[0].partition("\t")[0]).unlink()
-    done = whichgen("evaluate", mine.run, "-d", "images:root=sets", "--cache", mine.cache)
+    done = whichgen("evaluate", "-m", mine.run, "-d", "images:root=sets", "--cache-dir", mine.cache)
     assert done.code == 0, done.err
     assert "1 files can't be read and are left out, the first: " in done.message
     assert "no such file" in done.message
 
 
 def test_robustness_writes_beside_the_run_with_a_record(mine: Site) -> None:
-    done = whichgen("robustness", mine.run, "--kinds", "jpeg", "--cache", mine.cache)
+    done = whichgen("robustness", "-m", mine.run, "--kinds", "jpeg", "--cache-dir", mine.cache)
     assert done.code == 0, done.err
     assert "jpeg:10" in done.out
     kept = json.loads((mine.run / "robustness.json").read_text())
@@ -87,7 +87,7 @@ def test_robustness_writes_beside_the_run_with_a_record(mine: Site) -> None:
 
 
 def test_other_data_are_given_with_their_unknown_origins(mine: Site) -> None:
-    command = ["evaluate", mine.run, "--cache", mine.cache]
+    command = ["evaluate", "-m", mine.run, "--cache-dir", mine.cache]
     done = whichgen(*command, "-d", "images", "--unknown", "ddpm,flow")
     assert done.code == 0, done.err
     done = whichgen(*command, "-d", "images", "--unknown", "gan,flow")
@@ -103,7 +103,7 @@ def test_a_model_that_does_not_say_its_data_is_told(mine: Site) -> None:
     record = json.loads(file.read_text())
     del record["provenance"]["config"]["data"]
     file.write_text(json.dumps(record))
-    done = whichgen("evaluate", mine.run, "--cache", mine.cache)
+    done = whichgen("evaluate", "-m", mine.run, "--cache-dir", mine.cache)
     assert done.code == 1
     assert "Name the data with --data" in done.message
 
@@ -118,7 +118,7 @@ def test_a_model_that_does_not_say_its_data_is_told(mine: Site) -> None:
     ],
 )
 def test_a_wrong_option_is_one_message(mine: Site, options: list[str], said: str) -> None:
-    done = whichgen("robustness", mine.run, "--cache", mine.cache, *options)
+    done = whichgen("robustness", "-m", mine.run, "--cache-dir", mine.cache, *options)
     assert done.code == 1
     assert done.message.startswith("error: ")
     assert said in done.message

@@ -26,7 +26,7 @@ def packed(site: Site) -> Path:
 
 
 def test_what_is_extracted_is_not_extracted_again(site: Site) -> None:
-    options = ["--backbone", site.clip, "--device", "cpu", "--cache", site.folder / "new"]
+    options = ["--backbone", site.clip, "--device", "cpu", "--cache-dir", site.folder / "new"]
     done = whichgen("extract", packed(site), "images/vae", *options)
     assert done.code == 0, done.err
     assert "30 images, 30 of them new. The features are in" in done.message
@@ -35,14 +35,16 @@ def test_what_is_extracted_is_not_extracted_again(site: Site) -> None:
     # A fit on the same images finds all of them.
     (store,) = (site.folder / "new" / "features").iterdir()
     before = sorted(store.iterdir())
-    done = whichgen("linear", *site.options(out="again"), "--cache", site.folder / "new", "--C", 1)
+    done = whichgen(
+        "linear", *site.options(out="again"), "--cache-dir", site.folder / "new", "--C", 1
+    )
     assert done.code == 0, done.err
     assert sorted(store.iterdir()) == before
 
 
 def test_what_is_no_image_is_told_and_the_rest_is_kept(site: Site) -> None:
     (site.folder / "images/real/000.png").write_text("no image")
-    options = ["--backbone", site.clip, "--device", "cpu", "--cache", site.folder / "new"]
+    options = ["--backbone", site.clip, "--device", "cpu", "--cache-dir", site.folder / "new"]
     done = whichgen("extract", "images/real", *options)
     assert done.code == 1
     assert "10 images, 9 of them new" in done.message
@@ -91,11 +93,11 @@ def answers(folder: str) -> dict[str, dict[str, Any]]:
 def test_attribution_into_a_folder_goes_on_where_it_stopped(site: Site) -> None:
     folder = packed(site)
     (site.folder / "images/vae/000.png").write_text("no image")
-    done = whichgen("attribute", site.run, folder / "real.tar", "--parquet", "told")
+    done = whichgen("attribute", "-m", site.run, folder / "real.tar", "--parquet", "told")
     assert done.code == 0, done.err
     assert "10 images, 10 answers are new in told" in done.message
     (site.folder / "list.txt").write_text("images/vae/000.png\nimages/gone.png\n")
-    done = whichgen("attribute", site.run, folder, "@list.txt", "--parquet", "told")
+    done = whichgen("attribute", "-m", site.run, folder, "@list.txt", "--parquet", "told")
     assert done.code == 1
     assert "22 images, 11 answers are new in told" in done.message
     assert "1 of them are no images" in done.message
@@ -103,7 +105,7 @@ def test_attribution_into_a_folder_goes_on_where_it_stopped(site: Site) -> None:
     found = answers("told")
     assert len(found) == 21
     assert found["images/vae/000.png"]["error"]
-    by_file = json.loads(whichgen("attribute", site.run, "images/real", "--json").out)
+    by_file = json.loads(whichgen("attribute", "-m", site.run, "images/real", "--json").out)
     for answer in by_file:
         row = found[f"{folder}/real.tar/{Path(answer['image']).name}"]
         assert row["origin"] == answer["origin"]

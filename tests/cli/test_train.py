@@ -135,8 +135,8 @@ def test_no_unknown_origin_works_and_is_said(site: Site) -> None:
 
 def test_low_data_is_a_table_and_a_folder(site: Site) -> None:
     done = whichgen(
-        *("lowdata", *site.options(out="low"), *UNKNOWN),
-        *("--head", "knn", "--shots", "1,3,500", "--seeds", 2, "-b", 1),
+        *("low-data", *site.options(out="low"), *UNKNOWN),
+        *("--head", "knn", "--shots", "1,3,500", "--repeats", 2, "-b", 1),
     )
     assert done.code == 0, done.err
     folder = site.folder / "low/tiny_clip/images"
@@ -158,7 +158,7 @@ def test_low_data_is_a_table_and_a_folder(site: Site) -> None:
         (["--head", "fusion", "-b", 1], "a fusion reads all blocks"),
         (["--head", "forest"], "unknown head 'forest'; there are linear, knn"),
     ):
-        done = whichgen("lowdata", *site.options(out="low"), *UNKNOWN, *wrong)
+        done = whichgen("low-data", *site.options(out="low"), *UNKNOWN, *wrong)
         assert done.code == 1
         assert said in done.message
 
@@ -175,7 +175,7 @@ def test_split_then_fit_by_name_gives_the_same_choice(site: Site) -> None:
     assert second["test"]["closed"] == first["test"]["closed"]
     assert second["provenance"]["config"]["data"] == f"mine:root={site.folder / 'sets'}"
     os.chdir("/")
-    done = whichgen("evaluate", run, "--cache", site.cache)
+    done = whichgen("evaluate", "-m", run, "--cache-dir", site.cache)
     assert done.code == 0, done.err
 
 
@@ -183,7 +183,7 @@ def test_worker_processes_change_nothing_and_nothing_warns(site: Site) -> None:
     command = [
         *(sys.executable, "-c", "from whichgen.cli.app import main; main()", "linear"),
         *("-d", "images", "--device", "cpu", "--backbone", site.clip, "-o", "sub", "-b", "0", "1"),
-        *(*UNKNOWN, *GRID, "--cache", "cache2", "--jobs", "2"),
+        *(*UNKNOWN, *GRID, "--cache-dir", "cache2", "--jobs", "2"),
     ]
     environment = {**os.environ, "LOKY_MAX_CPU_COUNT": "2", "COLUMNS": "200"}
     done = subprocess.run(
@@ -212,7 +212,7 @@ def test_worker_processes_change_nothing_and_nothing_warns(site: Site) -> None:
         (["--dtype", "float8"], "float8"),
         (["--device", "cuda:9"], "device 'cuda:9' is not there"),
         (["--C", 0], "C must be positive"),
-        (["--c_min", 2, "--c_max", 1], "--c_min 2 is over --c_max 1"),
+        (["--c-min", 2, "--c-max", 1], "--c-min 2 is over --c-max 1"),
         (["--groups", "none.tsv"], "groups file none.tsv does not exist"),
         (["-d", "nowhere/images"], "nowhere/images does not exist"),
         (["-d", "Nonsense"], "'Nonsense' is neither a folder, nor one of"),
@@ -255,7 +255,7 @@ def test_an_output_folder_that_can_not_be_made_is_told_before_anything_is_encode
     site: Site,
 ) -> None:
     (site.folder / "blocked").write_text("a file")
-    done = whichgen("linear", *site.options(out="blocked"), *UNKNOWN, "--cache", "fresh")
+    done = whichgen("linear", *site.options(out="blocked"), *UNKNOWN, "--cache-dir", "fresh")
     assert done.code == 1
     assert "blocked" in done.message
     assert "Choose another place" in done.message

@@ -1,0 +1,73 @@
+"""``whichgen attribute-bulk``: attribute a large collection into a folder of Parquet files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whichgen.cli.command import command
+from whichgen.cli.console import exit_on_unreadable, progress, say, warn
+from whichgen.cli.engine import EngineOptions, Sources
+from whichgen.cli.options import Coverage, ModelOptions, check_writable
+
+
+@command
+def attribute_bulk(
+    sources: Sources,
+    model: ModelOptions,
+    engine: EngineOptions,
+    output_dir: Annotated[
+        Path, typer.Option("-o", "--output-dir", help="Folder of Parquet files.")
+    ] = Path("attributions"),
+    coverage: Coverage = None,
+) -> None:
+    """Attribute a large collection of images; rerun the command to resume."""
+    from whichgen.data.shards import count, find_shards
+    from whichgen.encoders.loading import load_encoder
+    from whichgen.inference.answer_folder import AnswerFolder
+    from whichgen.inference.attributor import Attributor
+    from whichgen.inference.bulk import AttributeJob, ShardAttributor
+    from whichgen.io.run_metadata import fingerprint, provenance
+    from whichgen.models.saved_model import model_digest
+    from whichgen.models.signatures import load_verified
+
+    check_writable(output_dir)
+    device, batch_size = model.device, model.batch_size
+    saved = load_verified(model.path, model.verify_key)
+    encoder_name = model.backbone or str(saved.encoder["name"])
+    shards = find_shards(sources, column=engine.column, batch_size=batch_size)
+    settings = {"model": model_digest(model.path), "coverage": coverage}
+    answers = AnswerFolder(output_dir, settings, saved.origins, covered=coverage is not None)
+    known = answers.known()
+    answers.begin(
+        provenance(
+            {
+                "model": str(model.path.resolve()),
+                "sources": sources,
+                "backbone": encoder_name,
+                "engine": engine.engine,
+                "batch_size": batch_size,
+                "coverage": coverage,
+            },
+            seeds={},
+            encoder=saved.encoder,
+            data_hash=fingerprint(repr(shard) for shard in shards),
+        )
+    )
+
+    def local() -> ShardAttributor:
+        encoder = load_encoder(encoder_name, device=device, dtype=str(saved.encoder["dtype"]))
+        attributor = Attributor(saved, encoder, whole=batch_size)
+        return ShardAttributor(attributor, known=known, coverage=coverage, batch_size=batch_size)
+
+    def job() -> AttributeJob:
+        return AttributeJob(saved, encoder_name, device, batch_size, coverage, known)
+
+    with engine.process(shards, local, job) as results:
+        summary = answers.write(results, total=count(shards), progress=progress)
+    say(f"{summary.images} images, {summary.written} new results. Results: {output_dir}")
+    if summary.broken:
+        warn(f"{summary.broken} files are not readable images; see the column `error`.")
+    exit_on_unreadable(summary.unread, summary.images)

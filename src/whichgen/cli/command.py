@@ -1,0 +1,88 @@
+"""The decorator of every command: option groups as parameters, expected errors as messages."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any, get_type_hints
+
+import typer
+
+from whichgen.cli.console import err, fail
+from whichgen.errors import WhichgenError
+
+#: Exit status of a program that was stopped by Ctrl-C.
+_INTERRUPTED = 130
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Prepare a function for :meth:`typer.Typer.command`.
+
+    A parameter whose annotation is a dataclass (an option group) becomes one option per field; the
+    function receives the instance. Errors that a user can cause end in one message and status 1.
+    """
+    hints = get_type_hints(function, include_extras=True)
+    groups = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+
+    @functools.wraps(function)
+    def run(**values: Any) -> None:
+        try:
+            instances = {name: _build(group, values) for name, group in groups.items()}
+            function(**instances, **values)
+        except WhichgenError as error:
+            fail(str(error))
+        except OSError as error:
+            file = f"{error.filename}: " if error.filename else ""
+            fail(
+                f"{file}{error.strerror or error}. Check free disk space and permissions, then "
+                "rerun the command: completed work is kept."
+            )
+        except KeyboardInterrupt:
+            err.print()
+            fail("stopped. Completed work is kept; rerun the command to resume.")
+            raise typer.Exit(_INTERRUPTED) from None
+        else:
+            return
+        raise typer.Exit(1) from None
+
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name in groups:
+            parameters += _group_parameters(groups[name])
+        else:
+            kind = inspect.Parameter.KEYWORD_ONLY
+            parameters.append(parameter.replace(annotation=hints[name], kind=kind))
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    del run.__wrapped__  # typer would read the signature of the wrapped function
+    return run
+
+
+def _group_parameters(group: Any) -> Iterator[inspect.Parameter]:
+    """Yield one parameter per field of an option group, nested groups included."""
+    hints = get_type_hints(group, include_extras=True)
+    for field in fields(group):
+        if is_dataclass(hints[field.name]):
+            yield from _group_parameters(hints[field.name])
+        else:
+            yield inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if field.default is MISSING else field.default,
+                annotation=hints[field.name],
+            )
+
+
+def _build(group: Any, values: dict[str, Any]) -> Any:
+    """Build an option group from the values of its options and remove those from ``values``."""
+    hints = get_type_hints(group, include_extras=True)
+    return group(
+        **{
+            field.name: _build(hints[field.name], values)
+            if is_dataclass(hints[field.name])
+            else values.pop(field.name)
+            for field in fields(group)
+        }
+    )

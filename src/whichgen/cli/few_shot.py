@@ -1,0 +1,63 @@
+"""``whichgen few-shot``: how well a new origin is learned from few images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whichgen.cli.command import command
+from whichgen.cli.console import progress, say, show_table
+from whichgen.cli.options import (
+    ModelOptions,
+    TestData,
+    check_writable,
+    open_store,
+    parse_counts,
+)
+
+
+@command
+def few_shot(
+    model: ModelOptions,
+    test: TestData,
+    shots: Annotated[str, typer.Option(help="Images of the new origin: N,N,…")] = "1,2,5,10,20,50",
+    repeats: Annotated[int, typer.Option(min=1, help="Random draws per number of images.")] = 3,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output-dir", help="Results folder.", show_default="the model's run folder"
+        ),
+    ] = None,
+) -> None:
+    """Enroll each unknown test generator from few images and test the result."""
+    from whichgen.experiments.few_shot import few_shots
+    from whichgen.io.run_metadata import provenance
+    from whichgen.report.experiment_reports import few_shot_rows, write_few_shot
+    from whichgen.training.split_features import extract_parts
+
+    numbers = parse_counts("--shots", shots)
+    folder = check_writable(output_dir or model.run_folder())
+    attributor = model.load()
+    source = test.dataset_options(attributor.model)
+    dataset = source.open(test.cache_dir, progress=progress)
+    parts = extract_parts(
+        dataset,
+        attributor.encoder,
+        open_store(test.cache_dir, attributor.encoder),
+        parts=("test", "val_unknown", "test_unknown"),
+        progress=progress,
+    )
+    points = list(
+        few_shots(attributor.model, parts, shots=numbers, seeds=range(repeats), progress=progress)
+    )
+    record = provenance(
+        {**source.as_config(), "shots": numbers, "model": str(model.path.resolve())},
+        seeds={"seed": source.seed, "draws": repeats},
+        encoder=attributor.encoder.describe(),
+        data_hash=parts.data_hash,
+    )
+    write_few_shot(points, record, folder)
+    show_table(few_shot_rows(points), title=f"{dataset.name}: origins enrolled from few images")
+    say(f"Results: {folder} (fewshot.md, fewshot.json, plots/fewshot.png)")

@@ -1,0 +1,67 @@
+"""``whichgen low-data``: accuracy as a function of training images per class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from whichgen.cli.command import command
+from whichgen.cli.console import progress, say, show_table
+from whichgen.cli.options import check_writable, parse_counts
+from whichgen.cli.training_options import TrainOptions
+
+if TYPE_CHECKING:
+    from whichgen.training.fit_block import FitOptions
+    from whichgen.training.fit_fusion import FusionOptions
+
+
+@command
+def low_data(
+    options: TrainOptions,
+    head: Annotated[str, typer.Option(help="linear, knn or fusion.")] = "linear",
+    shots: Annotated[
+        str,
+        typer.Option(
+            help="Training images per class: N,N,…", show_default="1,2,5,10,20 and so on to 4000"
+        ),
+    ] = "1,2,5,10,20,50,100,200,500,1000,2000,4000",
+    repeats: Annotated[int, typer.Option(min=1, help="Random draws per number of images.")] = 5,
+) -> None:
+    """Train on few images per class, over several random draws."""
+    from whichgen.experiments.low_data import low_data as run_low_data
+    from whichgen.heads.methods import head_method
+    from whichgen.io.run_metadata import provenance
+    from whichgen.report.experiment_reports import low_data_rows, write_low_data
+
+    numbers = parse_counts("--shots", shots)
+    fit_options: FitOptions | None = None
+    run_options: FitOptions | FusionOptions
+    if head == "fusion":
+        options = options.with_traces()
+        run_options = options.fusion_options()
+    else:
+        run_options = fit_options = options.fit_options(head_method(head))
+    dataset = options.open_dataset()
+    folder = check_writable(options.run_folder("low-data", dataset))
+    encoder, parts = options.extract_features(dataset, fit_options)
+    points = list(
+        run_low_data(
+            parts,
+            encoder,
+            run_options,
+            shots=numbers,
+            seeds=range(repeats),
+            cache=options.cache_dir / "sweeps",
+            progress=progress,
+        )
+    )
+    record = provenance(
+        {**options.run_config(run_options), "shots": numbers},
+        seeds={"seed": options.seed, "draws": repeats},
+        encoder=encoder.describe(),
+        data_hash=parts.data_hash,
+    )
+    write_low_data(points, record, folder)
+    show_table(low_data_rows(points), title=f"{dataset.name}: {head} head, images per class")
+    say(f"Results: {folder}")

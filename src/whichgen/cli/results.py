@@ -1,0 +1,24 @@
+"""Result tables that several commands print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from whichgen.cli.console import show_table
+
+if TYPE_CHECKING:
+    from whichgen.evaluation.bootstrap import Interval
+    from whichgen.evaluation.evaluate import Evaluation
+
+
+def show_evaluation(
+    evaluation: Evaluation, title: str, intervals: Mapping[str, Interval] | None = None
+) -> None:
+    """Print the headline figures, then the figures per unknown generator."""
+    from whichgen.report.result_tables import headline_rows, unknown_generator_row
+
+    show_table(headline_rows(evaluation, intervals), title=title)
+    columns = ("unknown", "images", "AUROC", "OSCR", "rejected", "mostly taken for", "share")
+    rows = [unknown_generator_row(result) for result in (*evaluation.unknown, *evaluation.groups)]
+    show_table([{c: row[c] for c in columns} for row in rows], title="Unknown generators (%)")
