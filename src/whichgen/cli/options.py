@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from whichgen.data.dataset_options import DatasetOptions
     from whichgen.encoders.base import Encoder
     from whichgen.features.store import FeatureStore
-    from whichgen.inference.nearest import Neighborhood
     from whichgen.inference.attributor import Attributor
+    from whichgen.inference.nearest import Neighborhood
     from whichgen.models.saved_model import OriginModel
 
 #: Folder of features, splits and sweeps.

@@ -222,7 +222,9 @@ class TrainOptions:
         """Return the options of :func:`whichgen.training.fit_block.fit`."""
         from whichgen.training.fit_block import FitOptions
 
-        return FitOptions(head_method=method, blocks=tuple(self.blocks or ()), **self._fit_settings())
+        return FitOptions(
+            head_method=method, blocks=tuple(self.blocks or ()), **self._fit_settings()
+        )
 
     def fusion_options(self, C: float | None = None, scores: str = "") -> FusionOptions:
         """Return the options of :func:`whichgen.training.fit_fusion.fuse`.

@@ -316,8 +316,8 @@ def _answers(what: str) -> Iterator[None]:
         raise
     except (ApiException, ResponseHandlingException, OSError) as error:
         raise GalleryError(
-            f"Qdrant gives no answer about {what} ({_first_line(error)}). Check --qdrant-url, the service "
-            f"and {API_KEY}, and run again: what was sent is kept."
+            f"Qdrant gives no answer about {what} ({_first_line(error)}). Check "
+            "--qdrant-url, the service and WHICHGEN_QDRANT_API_KEY."
         ) from None
     except (KeyError, TypeError, ValueError) as error:
         raise GalleryError(
