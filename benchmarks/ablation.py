@@ -28,17 +28,17 @@ from whichgen.data.perturbations import parse_perturbation
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.evaluation.detection import auroc
-from whichgen.evaluation.evaluate import label_indices
 from whichgen.evaluation.oscr import oscr
-from whichgen.evaluation.protocols import plan, rehearsed
+from whichgen.evaluation.predictions import label_indices
+from whichgen.evaluation.protocols import add_leave_out_folds, make_protocol
 from whichgen.features.extraction import FeatureTable
 from whichgen.features.store import FeatureStore
 from whichgen.heads.fusion import FUSION_C, fit_view
 from whichgen.io.atomic import write_text
 from whichgen.io.run_metadata import provenance
 from whichgen.io.tables import Row, markdown_table, write_csv
-from whichgen.training.split_features import Parts, extract_parts, fold_tables
-from whichgen.training.sweeps import in_processes
+from whichgen.training.split_features import SplitFeatures, extract_splits, fold_tables
+from whichgen.training.sweeps import run_in_processes
 
 NAME = f"{ENCODER}:patches+{ENCODER}:patches:crops+traces"
 
@@ -178,11 +178,11 @@ class Task:
         return label_indices(table.origins, self.known)
 
 
-def tasks_of(parts: Parts) -> list[Task]:
+def tasks_of(parts: SplitFeatures) -> list[Task]:
     """The final task, then the folds of the clean protocol."""
     known, of = parts.dataset.known, parts.tables
     tasks = [Task(known, of["train"], of["test"], of["test_unknown"], of["val"])]
-    for fold in rehearsed(plan(parts.dataset), known).folds:
+    for fold in add_leave_out_folds(make_protocol(parts.dataset), known).folds:
         train, val, unknown = fold_tables(parts, fold)
         tasks.append(Task(fold.known, train, val, unknown, val))
     return tasks
@@ -200,7 +200,7 @@ def of_choice(tasks: Sequence[Task], ways: Sequence[Way]) -> dict[str, dict[str,
         for task in tasks
         for view in views
     )
-    results = in_processes(_fit, calls)
+    results = run_in_processes(_fit, calls)
     said = [{view: next(results) for view in views} for _ in tasks]
     found = {}
     for way in ways:
@@ -245,7 +245,7 @@ def main() -> None:
         if not file.is_file():
             source = source_of(Cell("shared", choice, "fusion", 0), {"shared": given.shared})
             store = FeatureStore(given.cache / "features", encoder)
-            parts = extract_parts(
+            parts = extract_splits(
                 source.open(given.cache),
                 encoder,
                 store,

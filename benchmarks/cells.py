@@ -16,16 +16,16 @@ import numpy as np
 from whichgen.data.dataset_options import DatasetOptions
 from whichgen.data.perturbations import parse_perturbation
 from whichgen.encoders.base import Encoder
-from whichgen.evaluation.evaluate import Answers
-from whichgen.experiments.low_data import draw
+from whichgen.evaluation.predictions import Predictions
+from whichgen.experiments.low_data import subsample_training
 from whichgen.features.store import FeatureStore
 from whichgen.heads.linear import LinearMethod
 from whichgen.io.atomic import replacing, write_text
 from whichgen.models.saved_model import save_model
-from whichgen.training.finalize import Tested
+from whichgen.training.finalize import EvaluatedModel
 from whichgen.training.fit_block import FitOptions, fit
 from whichgen.training.fit_fusion import FusionOptions, fuse
-from whichgen.training.split_features import FITTED, extract_parts
+from whichgen.training.split_features import FITTING_SPLITS, extract_splits
 
 #: Every method chooses by this.
 METRIC = "OSCR"
@@ -110,8 +110,8 @@ def run_cell(
 class Kept:
     """A measured cell's answers about test images, and the groups these are of."""
 
-    known: Answers
-    unknown: Answers
+    known: Predictions
+    unknown: Predictions
     origins: list[str]
     groups: tuple[np.ndarray, np.ndarray]
 
@@ -120,7 +120,7 @@ def read_answers(cell: Cell, out: Path) -> Kept:
     """What :func:`run_cell` kept."""
     with np.load(out / f"{cell.name}.npz", allow_pickle=False) as arrays:
         known, unknown = (
-            Answers(
+            Predictions(
                 arrays[f"{part}_probabilities"], arrays[f"{part}_origins"], arrays[f"{part}_scores"]
             )
             for part in ("known", "unknown")
@@ -129,19 +129,19 @@ def read_answers(cell: Cell, out: Path) -> Kept:
         return Kept(known, unknown, arrays["origins"].tolist(), groups)
 
 
-def _measure(cell: Cell, source: DatasetOptions, encoder: Encoder, cache: Path) -> Tested:
+def _measure(cell: Cell, source: DatasetOptions, encoder: Encoder, cache: Path) -> EvaluatedModel:
     _, augment = METHODS[cell.method]
-    parts = extract_parts(
+    parts = extract_splits(
         source.open(cache),
         encoder,
         FeatureStore(cache / "features", encoder),
         augment=augment,
-        copied=FITTED if cell.method.startswith("fusion") else ("train",),
+        copied=FITTING_SPLITS if cell.method.startswith("fusion") else ("train",),
         perturbation=parse_perturbation(cell.perturbation) if cell.perturbation else None,
         seed=cell.seed,
     )
     if cell.shots:
-        parts = draw(parts, cell.shots, cell.seed)
+        parts = subsample_training(parts, cell.shots, cell.seed)
     config = {**source.as_config(), **asdict(cell)}
     if cell.method.startswith("paper"):
         options = FitOptions(LinearMethod(), metric=METRIC, seed=cell.seed)
@@ -149,7 +149,7 @@ def _measure(cell: Cell, source: DatasetOptions, encoder: Encoder, cache: Path) 
     return fuse(parts, encoder, FusionOptions(metric=METRIC, seed=cell.seed), config=config)
 
 
-def _arrays(found: Tested) -> dict[str, np.ndarray]:
+def _arrays(found: EvaluatedModel) -> dict[str, np.ndarray]:
     arrays = {"origins": np.array(found.model.origins)}
     for part, answers, table in (
         ("known", found.known, found.known_table),

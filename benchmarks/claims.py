@@ -24,7 +24,7 @@ from cells import METHODS, Cell, read_answers, run_cell
 
 from whichgen.data.dataset_options import DatasetOptions
 from whichgen.encoders.loading import load_encoder
-from whichgen.evaluation.bootstrap import compare
+from whichgen.evaluation.bootstrap import compare_predictions
 from whichgen.io.atomic import write_text
 from whichgen.io.tables import Row, markdown_table, write_csv
 
@@ -134,7 +134,7 @@ def _tests(claim: Claim, out: Path) -> Row:
     better = significant = tested = 0
     for ours, theirs in zip(claim.ours, claim.theirs, strict=True):
         first, second = read_answers(ours, out), read_answers(theirs, out)
-        found = compare(
+        found = compare_predictions(
             (first.known, first.unknown),
             (second.known, second.unknown),
             first.origins,

@@ -23,7 +23,7 @@ from whichgen.data.dataset_options import DatasetOptions
 from whichgen.data.perturbations import INTENSITIES, Perturbation, all_intensities
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
-from whichgen.experiments.robustness import figure_of, measure
+from whichgen.experiments.robustness import evaluate_perturbation, get_metric
 from whichgen.features.store import FeatureStore
 from whichgen.io.atomic import write_text
 from whichgen.io.tables import Row, markdown_table, write_csv
@@ -58,10 +58,12 @@ def curve(cell: Cell, source: DatasetOptions, encoder: Encoder, cache: Path, out
             dataset = source.open(cache)
             points = {}
             for perturbation in perturbations:
-                tested = measure(model, dataset, encoder, store, perturbation=perturbation)
+                tested = evaluate_perturbation(
+                    model, dataset, encoder, store, perturbation=perturbation
+                )
                 points[str(perturbation or "none")] = {
-                    metric: figure_of(tested.evaluation, metric) for metric in METRICS
-                } | {"kept": tested.evaluation.known_accepted}
+                    metric: get_metric(tested.evaluation, metric) for metric in METRICS
+                } | {"kept": tested.evaluation.acceptance_rate}
             record = {"provenance": dict(model.provenance), "points": points}
             write_text(file, json.dumps(record))
         found |= json.loads(file.read_text("utf-8"))["points"]

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from whichgen.evaluation.detection import auroc, detection
+from whichgen.evaluation.detection import auroc, detection_metrics
 from whichgen.evaluation.oscr import oscr
 from whichgen.io.tables import Row
 
@@ -19,7 +19,7 @@ def measure(n: int = 1_000_000) -> list[Row]:
     calls = {
         "AUROC": lambda: auroc(known, unknown),
         "OSCR": lambda: oscr(known, right, unknown),
-        "all of detection": lambda: detection(known, unknown),
+        "all of detection": lambda: detection_metrics(known, unknown),
     }
     rows = []
     for name, call in calls.items():

@@ -18,13 +18,13 @@ from first_implementation import block_features, fit_each_c, vote_each_k
 from whichgen.data.splits import SplitOptions, split_folder
 from whichgen.encoders.base import Encoder
 from whichgen.evaluation.detection import auroc
-from whichgen.evaluation.evaluate import label_indices
+from whichgen.evaluation.predictions import label_indices
 from whichgen.features.store import FeatureStore
 from whichgen.heads.knn import KnnMethod
 from whichgen.heads.linear import PAPER_C, LinearMethod
 from whichgen.io.tables import Row
-from whichgen.training.split_features import Parts, extract_parts
-from whichgen.training.sweeps import in_processes
+from whichgen.training.split_features import SplitFeatures, extract_splits
+from whichgen.training.sweeps import run_in_processes
 
 #: The paper's k-NN sweep as the issue asks for it: ten values.
 KS = tuple(range(2, 21, 2))
@@ -39,13 +39,13 @@ class Arrays:
     queries: list[np.ndarray]
 
 
-def parts_of(images: Path, encoder: Encoder, cache: Path, held_out: Sequence[str]) -> Parts:
+def parts_of(images: Path, encoder: Encoder, cache: Path, held_out: Sequence[str]) -> SplitFeatures:
     """The pack, split by content, extracted in one pass."""
     options = SplitOptions(unknown=tuple(held_out), unknown_val=tuple(held_out[:2]))
-    return extract_parts(split_folder(images, options), encoder, FeatureStore(cache, encoder))
+    return extract_splits(split_folder(images, options), encoder, FeatureStore(cache, encoder))
 
 
-def arrays(parts: Parts, block: int) -> Arrays:
+def arrays(parts: SplitFeatures, block: int) -> Arrays:
     """Of one block."""
     train = parts.tables["train"]
     asked = [parts.tables[p] for p in ("val", "val_unknown", "test", "test_unknown")]
@@ -78,7 +78,7 @@ def measure(
         of_block = [arrays(parts, block) for block in range(blocks)]
         for fit in (_linear, _knn):
             start = time.perf_counter()
-            list(in_processes(fit, [(of,) for of in of_block]))
+            list(run_in_processes(fit, [(of,) for of in of_block]))
             ours.append(time.perf_counter() - start)
         middle = blocks // 2
         of = of_block[middle]

@@ -46,7 +46,7 @@ def test_controls_are_in_the_report_and_can_be_switched_off(site: Site) -> None:
     assert "## Leak check" in report and "fitted 5 times on permuted training labels" in report
     kept = json.loads((site.run / "results.json").read_text())
     assert len(kept["shuffled_labels"]["shuffles"]) == 5
-    assert [s["traits"] for s in kept["leak_check"]["sets"]] == ["file", "color", "all"]
+    assert [s["properties"] for s in kept["shortcut_check"]["sets"]] == ["file", "color", "all"]
     done = whichgen(
         *("linear", *site.options(out="off"), *UNKNOWN, *GRID, "-b", 0),
         *("--no-shortcut-check", "--shuffles", 0),
@@ -55,7 +55,7 @@ def test_controls_are_in_the_report_and_can_be_switched_off(site: Site) -> None:
     folder = site.folder / "off/tiny_clip/images"
     assert "## Leak check" not in (folder / "report.md").read_text()
     kept = json.loads((folder / "results.json").read_text())
-    assert kept["leak_check"] is None and kept["shuffled_labels"] is None
+    assert kept["shortcut_check"] is None and kept["shuffled_labels"] is None
 
 
 def test_leaks_are_told_by_the_data_alone(site: Site) -> None:
@@ -91,7 +91,7 @@ def test_a_control_that_fails_does_not_take_the_result_with_it(
     def fail(*_: object, **__: object) -> None:
         raise FitError("did not converge")
 
-    monkeypatch.setattr("whichgen.training.controls.label_shuffle", fail)
+    monkeypatch.setattr("whichgen.training.controls.run_label_shuffle", fail)
     done = whichgen("knn", *site.options(out="f"), *UNKNOWN, "--K", 1, "-b", 0)
     assert done.code == 0, done.err
     assert "no shuffled labels in the report: did not converge" in done.message

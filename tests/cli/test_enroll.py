@@ -82,9 +82,9 @@ def test_few_shots_are_a_table_a_plot_and_a_file(site: Site) -> None:
     assert done.code == 0, done.err
     with (site.run / "fewshot.csv").open() as handle:
         rows = list(csv.DictReader(handle))
-    asked = [(r["generator"], r["shots"], r["seed"]) for r in rows]
+    asked = [(r["generator"], r["images"], r["seed"]) for r in rows]
     assert ("flow", "1", "0") in asked
-    assert all(int(r["shots"]) <= 5 for r in rows)
+    assert all(int(r["images"]) <= 5 for r in rows)
     assert json.loads((site.run / "fewshot.json").read_text())["provenance"]["config"]["shots"]
     assert (site.run / "plots" / "fewshot.png").stat().st_size > 5000
     assert "old accuracy" in done.out

@@ -20,7 +20,7 @@ FIT = ("-d", "images", *UNKNOWN, "--shuffles", "2", "--seed", "3", "--device", "
 LINEAR, KNN = "runs/linear/tiny_clip/images", "runs/knn/tiny_clip/images"
 FUSED = "runs/fused/tiny_clip+traces/images"
 
-FITTED = (
+FITTING_SPLITS = (
     ("linear", "-b", "1", "2", *GRID, "-o", "runs/linear"),
     ("knn", "-b", "1", "2", "--k-max", "3", "-o", "runs/knn"),
     ("fuse", "--C", "1", "--augment", "jpeg,blur", "-o", "runs/fused"),
@@ -51,7 +51,7 @@ for line in sys.argv[1:]:
 def run(folder: Path, site: Site, **environment: str) -> dict[str, bytes]:
     """Runs all commands in a folder with a copy of the images; gives what they wrote there."""
     shutil.copytree(site.images, folder / "images", copy_function=shutil.copyfile)
-    commands = [[*words, *FIT, str(site.clip)] for words in FITTED]
+    commands = [[*words, *FIT, str(site.clip)] for words in FITTING_SPLITS]
     commands += map(list, ASKED)
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *map(" ".join, commands)],

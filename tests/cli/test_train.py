@@ -142,7 +142,7 @@ def test_low_data_is_a_table_and_a_folder(site: Site) -> None:
     folder = site.folder / "low/tiny_clip/images"
     with (folder / "lowdata.csv").open() as handle:
         rows = list(csv.DictReader(handle))
-    assert [(r["shots"], r["seed"]) for r in rows] == [
+    assert [(r["samples_per_class"], r["seed"]) for r in rows] == [
         ("1", "0"),
         ("1", "1"),
         ("3", "0"),

@@ -14,8 +14,14 @@ from scipy.stats import binom
 
 from whichgen.errors import DataError
 from whichgen.evaluation import bootstrap as module
-from whichgen.evaluation.bootstrap import COMPARED, bootstrap, compare, draw_weights
-from whichgen.evaluation.evaluate import Answers, evaluate
+from whichgen.evaluation.all_metrics import evaluate
+from whichgen.evaluation.bootstrap import (
+    COMPARED,
+    bootstrap_intervals,
+    compare_predictions,
+    resample_weights,
+)
+from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.weighted import (
     CLOSED_METRICS,
     OPEN_METRICS,
@@ -31,7 +37,7 @@ METRICS = (*CLOSED_METRICS, *OPEN_METRICS, *THRESHOLD_METRICS, *SYNTHETIC_METRIC
 THRESHOLD = 0.6
 
 
-def plain(known: Answers, unknown: Answers) -> dict[str, float]:
+def plain(known: Predictions, unknown: Predictions) -> dict[str, float]:
     """The figures as they are reported, by the functions that define them."""
     found = evaluate(known, unknown, ORIGINS, threshold=THRESHOLD)
     assert found.detection is not None and found.oscr is not None
@@ -42,23 +48,23 @@ def plain(known: Answers, unknown: Answers) -> dict[str, float]:
         "macro_recall": found.closed.macro_recall,
         "oscr": found.oscr,
         **vars(found.detection),
-        "known_accepted": found.known_accepted,
-        "unknown_rejected": found.unknown_rejected,
+        "acceptance_rate": found.acceptance_rate,
+        "rejection_rate": found.rejection_rate,
         "open_accuracy": found.open_accuracy,
         "synthetic_auroc": every.auroc if every else np.nan,
         "synthetic_average_precision": every.average_precision if every else np.nan,
     }
 
 
-def repeated(answers: Answers, weights: np.ndarray) -> Answers:
+def repeated(answers: Predictions, weights: np.ndarray) -> Predictions:
     """Each image as often as its weight says."""
     rows = np.repeat(np.arange(len(answers.origins)), weights.astype(int))
-    return Answers(answers.probabilities[rows], answers.origins[rows])
+    return Predictions(answers.probabilities[rows], answers.origins[rows])
 
 
 def make(
     n: int, m: int, seed: int, *, skill: float = 1.0, ties: bool = False
-) -> tuple[Answers, Answers]:
+) -> tuple[Predictions, Predictions]:
     """Seeded answers about n known and m unknown images, the better the greater ``skill``."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, n)
@@ -70,13 +76,13 @@ def make(
     if ties:
         probabilities = np.round(probabilities, 6)
     return (
-        Answers(probabilities[:n], np.array(ORIGINS)[labels]),
-        Answers(probabilities[n:], rng.choice(["x", "y"], m)),
+        Predictions(probabilities[:n], np.array(ORIGINS)[labels]),
+        Predictions(probabilities[n:], rng.choice(["x", "y"], m)),
     )
 
 
 @st.composite
-def weighted_cases(draw: st.DrawFn) -> tuple[Answers, Answers, np.ndarray, np.ndarray]:
+def weighted_cases(draw: st.DrawFn) -> tuple[Predictions, Predictions, np.ndarray, np.ndarray]:
     n, m = draw(st.integers(1, 20)), draw(st.integers(1, 20))
     known, unknown = make(n, m, draw(st.integers(0, 2**32 - 1)), ties=draw(st.booleans()))
 
@@ -90,7 +96,7 @@ def weighted_cases(draw: st.DrawFn) -> tuple[Answers, Answers, np.ndarray, np.nd
 @settings(max_examples=50)  # a case takes a quarter of a second: every metric, thrice
 @given(case=weighted_cases())
 def test_weighted_figures_are_those_of_the_images_repeated(
-    case: tuple[Answers, Answers, np.ndarray, np.ndarray],
+    case: tuple[Predictions, Predictions, np.ndarray, np.ndarray],
 ) -> None:
     known, unknown, w, v = case
     metrics = weighted_metrics(known, unknown, ORIGINS, threshold=THRESHOLD)
@@ -107,7 +113,7 @@ def test_weighted_figures_are_those_of_the_images_repeated(
 @pytest.mark.parametrize("n", [20, 40, 100])
 def test_95_percent_of_the_weight_is_not_one_image_more_nor_less(n: int) -> None:
     scores = 0.5 + np.arange(n) / (2 * n)
-    answers = Answers(np.stack([scores, 1 - scores, 0 * scores], axis=1), np.full(n, "real"))
+    answers = Predictions(np.stack([scores, 1 - scores, 0 * scores], axis=1), np.full(n, "real"))
     found = weighted_metrics(answers, answers, ORIGINS)(np.full((1, n), 3.0), np.ones((1, n)))
     assert found["tnr_at_tpr95"] == pytest.approx([0.05])
 
@@ -123,7 +129,7 @@ def test_a_figure_is_not_there_without_the_images_it_is_of() -> None:
 
 
 def _all_weights(*args: object, **keywords: object) -> tuple[np.ndarray, np.ndarray]:
-    drawn = list(draw_weights(*args, **keywords))  # type: ignore[arg-type]
+    drawn = list(resample_weights(*args, **keywords))  # type: ignore[arg-type]
     return np.concatenate([w for w, _ in drawn]), np.concatenate([v for _, v in drawn])
 
 
@@ -173,7 +179,7 @@ def test_draws_depend_on_the_seed_and_not_on_how_many_at_a_time(
     known, unknown = np.array([*"aabbb"]), np.array([*"xxx"])
     whole = _all_weights(known, unknown, resamples=50, seed=3)
     monkeypatch.setattr(module, "_CELLS", 8 * 7)
-    assert len(list(draw_weights(known, unknown, resamples=50, seed=3))) == 8
+    assert len(list(resample_weights(known, unknown, resamples=50, seed=3))) == 8
     parts = _all_weights(known, unknown, resamples=50, seed=3)
     other = _all_weights(known, unknown, resamples=50, seed=4)
     for i in range(2):
@@ -183,7 +189,9 @@ def test_draws_depend_on_the_seed_and_not_on_how_many_at_a_time(
 
 def test_the_value_is_the_figure_and_bounds_are_percentiles_of_resamples() -> None:
     known, unknown = make(60, 40, 1)
-    found = bootstrap(known, unknown, ORIGINS, threshold=THRESHOLD, resamples=40, level=0.9, seed=5)
+    found = bootstrap_intervals(
+        known, unknown, ORIGINS, threshold=THRESHOLD, resamples=40, level=0.9, seed=5
+    )
     assert set(found) == set(METRICS)
     assert {name: i.value for name, i in found.items()} == pytest.approx(plain(known, unknown))
     w, v = _all_weights(known.origins, unknown.origins, resamples=40, seed=5)
@@ -195,12 +203,12 @@ def test_the_value_is_the_figure_and_bounds_are_percentiles_of_resamples() -> No
 
 def test_without_unknown_images_closed_figures_alone_are_there() -> None:
     known, _ = make(30, 0, 0)
-    nobody = Answers(np.empty((0, 3)), np.empty(0, dtype=str))
-    found = bootstrap(known, nobody, ORIGINS, threshold=THRESHOLD, resamples=50)
-    at_threshold = {"known_accepted", "open_accuracy"}
+    nobody = Predictions(np.empty((0, 3)), np.empty(0, dtype=str))
+    found = bootstrap_intervals(known, nobody, ORIGINS, threshold=THRESHOLD, resamples=50)
+    at_threshold = {"acceptance_rate", "open_accuracy"}
     assert set(found) == {*CLOSED_METRICS, *at_threshold, *SYNTHETIC_METRICS}
     pair = (known, nobody)
-    assert tuple(compare(pair, pair, ORIGINS, resamples=50)) == ("accuracy", "macro_f1")
+    assert tuple(compare_predictions(pair, pair, ORIGINS, resamples=50)) == ("accuracy", "macro_f1")
 
 
 def test_an_interval_holds_the_true_figure_as_often_as_it_says() -> None:
@@ -209,13 +217,13 @@ def test_an_interval_holds_the_true_figure_as_often_as_it_says() -> None:
     truth = plain(big_known, big_unknown)
     inside = dict.fromkeys(METRICS, 0)
     for seed in range(200):
-        found = bootstrap(
+        found = bootstrap_intervals(
             *make(150, 100, 1 + seed), ORIGINS, threshold=THRESHOLD, resamples=200, seed=seed
         )
         for name, interval in found.items():
             inside[name] += interval.low <= truth[name] <= interval.high
     # 190 of 200 expected; the percentile interval is known to fall a little short.
-    # Detection accuracy is that of the best threshold of the very images tested, a maximum, which
+    # Detection accuracy is that of the best threshold on the same images: a maximum, which
     # is optimiztic in every resample.
     least = dict.fromkeys(METRICS, 174) | {"detection_accuracy": 160}
     assert all(least[name] <= hits <= 200 for name, hits in inside.items()), inside
@@ -225,13 +233,13 @@ def test_copies_of_images_make_a_figure_surer_unless_groups_say_so() -> None:
     known, unknown = make(80, 60, 2)
     groups = np.arange(140).astype(str)
 
-    def copied(answers: Answers) -> Answers:
+    def copied(answers: Predictions) -> Predictions:
         return repeated(answers, np.full(len(answers.origins), 5))
 
-    once = bootstrap(known, unknown, ORIGINS)
+    once = bootstrap_intervals(known, unknown, ORIGINS)
     copies = (copied(known), copied(unknown), ORIGINS)
-    naive = bootstrap(*copies)
-    grouped = bootstrap(
+    naive = bootstrap_intervals(*copies)
+    grouped = bootstrap_intervals(
         *copies,
         groups_known=np.repeat(groups[:80], 5),
         groups_unknown=np.repeat(groups[80:], 5),
@@ -250,12 +258,12 @@ def test_a_content_shared_by_known_and_unknown_images_is_drawn_once() -> None:
     known_scores = 0.7 + 0.05 * (shift + rng.normal(0, 0.3, 120))
     unknown_scores = 0.65 + 0.05 * (shift + rng.normal(0, 0.3, 120))
     known, unknown = (
-        Answers(np.stack([s, 1 - s, 0 * s], axis=1), np.full(120, origin))
+        Predictions(np.stack([s, 1 - s, 0 * s], axis=1), np.full(120, origin))
         for s, origin in ((known_scores, "real"), (unknown_scores, "x"))
     )
     groups = np.repeat(np.arange(40), 3).astype(str)
     together, apart = (
-        bootstrap(known, unknown, ORIGINS, groups_known=groups, groups_unknown=g)["auroc"]
+        bootstrap_intervals(known, unknown, ORIGINS, groups_known=groups, groups_unknown=g)["auroc"]
         for g in (groups, np.char.add("other ", groups))
     )
     assert together.high - together.low < 0.7 * (apart.high - apart.low)
@@ -263,7 +271,7 @@ def test_a_content_shared_by_known_and_unknown_images_is_drawn_once() -> None:
 
 def test_an_origin_gone_from_a_resample_does_not_break_the_interval() -> None:
     known, unknown = make(12, 2, 0)
-    found = bootstrap(
+    found = bootstrap_intervals(
         known,
         unknown,
         ORIGINS,
@@ -278,7 +286,7 @@ def test_ten_thousand_images_a_thousand_times() -> None:
     known, unknown = make(6000, 4000, 0)
     tracemalloc.start()
     start = time.process_time()
-    bootstrap(known, unknown, ORIGINS)
+    bootstrap_intervals(known, unknown, ORIGINS)
     seconds = time.process_time() - start
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -288,26 +296,28 @@ def test_ten_thousand_images_a_thousand_times() -> None:
 
 def test_a_method_against_itself_is_no_difference() -> None:
     pair = make(60, 40, 0)
-    for name, found in compare(pair, pair, ORIGINS, resamples=100).items():
+    for name, found in compare_predictions(pair, pair, ORIGINS, resamples=100).items():
         assert (found.metric, found.difference, found.low, found.high) == (name, 0, 0, 0)
         assert found.p_value == 1
         assert found.mcnemar_p == (1 if name == "accuracy" else None)
 
 
-def _second_method(pair: tuple[Answers, Answers], seed: int, noise: float) -> tuple[Answers, ...]:
+def _second_method(
+    pair: tuple[Predictions, Predictions], seed: int, noise: float
+) -> tuple[Predictions, ...]:
     """Another method's answers about the same images: the first one's, disturbed."""
     rng = np.random.default_rng(seed)
     found = []
     for answers in pair:
         p = answers.probabilities * np.exp(rng.normal(0, noise, answers.probabilities.shape))
-        found.append(Answers(p / p.sum(axis=1, keepdims=True), answers.origins))
+        found.append(Predictions(p / p.sum(axis=1, keepdims=True), answers.origins))
     return tuple(found)
 
 
 def test_differences_are_of_the_same_resamples() -> None:
     pair = make(60, 40, 1)
     second = _second_method(pair, 0, 1.0)
-    found = compare(pair, (second[0], second[1]), ORIGINS, resamples=39, seed=2)
+    found = compare_predictions(pair, (second[0], second[1]), ORIGINS, resamples=39, seed=2)
     w, v = _all_weights(pair[0].origins, pair[1].origins, resamples=39, seed=2)
     drawn = []
     for a, b in zip(w, v, strict=True):
@@ -327,8 +337,8 @@ def test_differences_are_of_the_same_resamples() -> None:
 def test_the_better_method_is_found_better_and_the_order_is_a_sign() -> None:
     pair = make(300, 300, 0)
     worse = _second_method(pair, 1, 2.0)
-    found = compare(pair, (worse[0], worse[1]), ORIGINS, resamples=399)
-    turned = compare((worse[0], worse[1]), pair, ORIGINS, resamples=399)
+    found = compare_predictions(pair, (worse[0], worse[1]), ORIGINS, resamples=399)
+    turned = compare_predictions((worse[0], worse[1]), pair, ORIGINS, resamples=399)
     for name in ("accuracy", "macro_f1", "auroc", "oscr"):
         assert found[name].low > 0
         assert found[name].p_value == pytest.approx(2 / 400)
@@ -344,7 +354,7 @@ def test_methods_that_are_equal_on_average_are_rarely_found_different() -> None:
     for seed in range(120):
         pair = make(100, 80, seed)
         first, second = (_second_method(pair, 2 * seed + i, 0.7) for i in range(2))
-        found = compare(
+        found = compare_predictions(
             (first[0], first[1]), (second[0], second[1]), ORIGINS, resamples=199, seed=seed
         )
         for name, c in found.items():
@@ -358,11 +368,11 @@ def test_mcnemar_by_hand() -> None:
     labels = np.zeros(9, dtype=int)
     truth = np.array(ORIGINS)[labels]
 
-    def predicting(rows: list[int]) -> tuple[Answers, Answers]:
-        return Answers(np.eye(3)[rows], truth), Answers(np.eye(3)[:2], np.array(["x", "x"]))
+    def predicting(rows: list[int]) -> tuple[Predictions, Predictions]:
+        return Predictions(np.eye(3)[rows], truth), Predictions(np.eye(3)[:2], np.array(["x", "x"]))
 
     first, second = [0, 0, 0, 0, 1, 0, 0, 0, 2], [1, 1, 2, 2, 0, 0, 0, 0, 1]
-    found = compare(predicting(first), predicting(second), ORIGINS, resamples=20)
+    found = compare_predictions(predicting(first), predicting(second), ORIGINS, resamples=20)
     assert found["accuracy"].mcnemar_p == pytest.approx(2 * 6 / 32)
     assert found["accuracy"].difference == pytest.approx(3 / 9)
 
@@ -371,12 +381,12 @@ def test_mcnemar_by_hand() -> None:
 def test_answers_about_other_images_are_refused(which: int) -> None:
     pair = list(make(30, 20, 0))
     turned = pair.copy()
-    turned[which] = Answers(pair[which].probabilities[:-1], pair[which].origins[:-1])
+    turned[which] = Predictions(pair[which].probabilities[:-1], pair[which].origins[:-1])
     with pytest.raises(DataError, match=f"same {('known', 'unknown')[which]} images"):
-        compare((pair[0], pair[1]), (turned[0], turned[1]), ORIGINS, resamples=10)
-    turned[which] = Answers(pair[which].probabilities, np.roll(pair[which].origins, 1))
+        compare_predictions((pair[0], pair[1]), (turned[0], turned[1]), ORIGINS, resamples=10)
+    turned[which] = Predictions(pair[which].probabilities, np.roll(pair[which].origins, 1))
     with pytest.raises(DataError, match="same images in the same order"):
-        compare((pair[0], pair[1]), (turned[0], turned[1]), ORIGINS, resamples=10)
+        compare_predictions((pair[0], pair[1]), (turned[0], turned[1]), ORIGINS, resamples=10)
 
 
 @pytest.mark.parametrize(
@@ -390,7 +400,11 @@ def test_answers_about_other_images_are_refused(which: int) -> None:
     ],
 )
 @pytest.mark.parametrize(
-    "function", [bootstrap, lambda k, u, o, **keywords: compare((k, u), (k, u), o, **keywords)]
+    "function",
+    [
+        bootstrap_intervals,
+        lambda k, u, o, **keywords: compare_predictions((k, u), (k, u), o, **keywords),
+    ],
 )
 def test_what_can_t_be_done_is_told(
     keywords: dict[str, object], message: str, function: Callable[..., object]
@@ -402,6 +416,6 @@ def test_what_can_t_be_done_is_told(
 def test_no_known_image_and_a_stray_origin_are_told() -> None:
     known, unknown = make(10, 5, 0)
     with pytest.raises(DataError, match="no known test image"):
-        bootstrap(Answers(np.empty((0, 3)), np.empty(0, dtype=str)), unknown, ORIGINS)
+        bootstrap_intervals(Predictions(np.empty((0, 3)), np.empty(0, dtype=str)), unknown, ORIGINS)
     with pytest.raises(DataError, match="not among the known origins"):
-        bootstrap(unknown, known, ORIGINS)
+        bootstrap_intervals(unknown, known, ORIGINS)

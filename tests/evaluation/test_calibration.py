@@ -14,8 +14,8 @@ from whichgen.errors import FitError
 from whichgen.evaluation.calibration import (
     TEMPERATURES,
     at_temperature,
-    reliability,
-    temperature,
+    calibration_metrics,
+    fit_temperature,
     tpr_interval,
 )
 from whichgen.openset.threshold import threshold_at_tpr
@@ -39,7 +39,7 @@ def _nll(logits: np.ndarray, labels: np.ndarray, t: float) -> float:
 @pytest.mark.parametrize("t", [0.05, 0.5, 1.0, 3.0, 60.0])
 def test_the_temperature_that_spoilt_the_logits_is_found(t: float) -> None:
     logits, labels = _logits(20_000, 5, 0, t)
-    assert temperature(logits, labels) == pytest.approx(t, rel=0.03)
+    assert fit_temperature(logits, labels) == pytest.approx(t, rel=0.03)
 
 
 @given(seed=st.integers(0, 1000), n=st.integers(1, 30), origins=st.integers(2, 5))
@@ -47,7 +47,7 @@ def test_no_other_temperature_is_likelier(seed: int, n: int, origins: int) -> No
     logits, labels = _logits(n, origins, seed, 2.0)
     if (logits.argmax(axis=1) == labels).all():
         return
-    found = temperature(logits, labels)
+    found = fit_temperature(logits, labels)
     grid = np.geomspace(*TEMPERATURES, 400)
     best = min(_nll(logits, labels, t) for t in grid)
     assert _nll(logits, labels, found) <= best + 1e-6
@@ -55,10 +55,10 @@ def test_no_other_temperature_is_likelier(seed: int, n: int, origins: int) -> No
 
 def test_the_temperature_goes_with_the_scale_of_logits_and_not_with_their_level() -> None:
     logits, labels = _logits(500, 4, 1)
-    t = temperature(logits, labels)
-    assert temperature(logits * 7, labels) == pytest.approx(7 * t, rel=1e-4)
+    t = fit_temperature(logits, labels)
+    assert fit_temperature(logits * 7, labels) == pytest.approx(7 * t, rel=1e-4)
     shift = np.random.default_rng(0).normal(0, 100, (500, 1))
-    assert temperature(logits + shift, labels) == pytest.approx(t, rel=1e-4)
+    assert fit_temperature(logits + shift, labels) == pytest.approx(t, rel=1e-4)
 
 
 @pytest.mark.parametrize("n", [5, 100, 2000])
@@ -67,42 +67,42 @@ def test_answers_all_right_are_as_sure_as_their_number_allows(n: int) -> None:
     # p = (1 - ε) + ε / origins, in closed form.
     labels = np.arange(n) % 4
     logits = 3.0 * np.eye(4)[labels]
-    p = at_temperature(logits, temperature(logits, labels))[0].max()
+    p = at_temperature(logits, fit_temperature(logits, labels))[0].max()
     assert p == pytest.approx(1 - 3 / 4 / (n + 1), abs=1e-5)
 
 
 def test_one_error_more_or_less_hardly_matters_for_many_images() -> None:
     labels = np.arange(1000) % 4
     logits = 3.0 * np.eye(4)[labels]
-    all_right = temperature(logits, labels)
+    all_right = fit_temperature(logits, labels)
     labels[0] = 1
-    assert temperature(logits, labels) == pytest.approx(all_right, rel=0.1)
+    assert fit_temperature(logits, labels) == pytest.approx(all_right, rel=0.1)
 
 
-def test_labels_that_logits_deny_get_the_highest_temperature() -> None:
+def test_labels_that_logits_deny_get_the_highest_fit_temperature() -> None:
     labels = np.arange(40) % 4
-    found = temperature(-5.0 * np.eye(4)[labels], labels)
+    found = fit_temperature(-5.0 * np.eye(4)[labels], labels)
     assert found == pytest.approx(TEMPERATURES[1], rel=0.01)
 
 
 def test_extreme_logits_and_float32_and_integers_are_taken() -> None:
     logits, labels = _logits(300, 3, 2)
-    t = temperature(logits, labels)
-    assert temperature(logits.astype(np.float32), labels) == pytest.approx(t, rel=1e-3)
+    t = fit_temperature(logits, labels)
+    assert fit_temperature(logits.astype(np.float32), labels) == pytest.approx(t, rel=1e-3)
     whole = np.rint(logits * 1000).astype(np.int64)
-    assert TEMPERATURES[0] < temperature(whole, labels) < TEMPERATURES[1]
+    assert TEMPERATURES[0] < fit_temperature(whole, labels) < TEMPERATURES[1]
 
 
-def test_probabilities_at_a_temperature() -> None:
+def test_probabilities_at_a_fit_temperature() -> None:
     found = at_temperature(np.array([[0.0, 2 * math.log(3)], [2e4, 0.0]]), 2.0)
     np.testing.assert_allclose(found, [[0.25, 0.75], [1, 0]])
 
 
 def test_logits_that_can_t_be_used_are_told() -> None:
     with pytest.raises(FitError, match="no known validation image"):
-        temperature(np.empty((0, 3)), np.empty(0, dtype=int))
+        fit_temperature(np.empty((0, 3)), np.empty(0, dtype=int))
     with pytest.raises(FitError, match="not finite"):
-        temperature(np.array([[0.0, -np.inf]]), np.array([0]))
+        fit_temperature(np.array([[0.0, -np.inf]]), np.array([0]))
 
 
 @given(seed=st.integers(0, 1000), n=st.integers(1, 60), bins=st.integers(1, 20))
@@ -113,7 +113,7 @@ def test_calibration_errors_are_gaps_between_accuracy_and_confidence(
     # Of tenths, so that confidences fall on edges.
     probabilities = rng.multinomial(10, [0.5, 0.3, 0.2], n) / 10
     labels = rng.integers(0, 3, n)
-    found = reliability(probabilities, labels, bins)
+    found = calibration_metrics(probabilities, labels, bins)
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
     gaps, weighted = [0.0], 0.0
@@ -141,10 +141,10 @@ def test_calibration_errors_are_gaps_between_accuracy_and_confidence(
 
 def test_by_hand() -> None:
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])
-    found = reliability(probabilities, np.array([0, 1, 1, 0]), bins=2)
+    found = calibration_metrics(probabilities, np.array([0, 1, 1, 0]), bins=2)
     assert found.counts == (0, 4)
     assert found.ece == found.mce == pytest.approx(abs(3 / 4 - 3 / 4))
-    found = reliability(probabilities, np.array([0, 1, 1, 0]), bins=4)
+    found = calibration_metrics(probabilities, np.array([0, 1, 1, 0]), bins=4)
     # (0.5, 0.75]: both right at 0.65. (0.75, 1]: one of two right at 0.85.
     assert found.counts == (0, 0, 2, 2)
     assert found.confidence[2:] == pytest.approx((0.65, 0.85))
@@ -158,24 +158,24 @@ def test_by_hand() -> None:
 def test_nll_is_scikit_learn_s_and_finite_at_a_probability_of_none() -> None:
     rng = np.random.default_rng(0)
     probabilities, labels = rng.dirichlet([1] * 4, 200), rng.integers(0, 4, 200)
-    found = reliability(probabilities, labels)
+    found = calibration_metrics(probabilities, labels)
     assert found.nll == pytest.approx(log_loss(labels, probabilities, labels=range(4)))
     assert len(found.counts) == 15
-    sure = reliability(np.array([[1.0, 0.0]]), np.array([1]))
+    sure = calibration_metrics(np.array([[1.0, 0.0]]), np.array([1]))
     assert (sure.ece, sure.mce, sure.brier) == (1, 1, 2)
     assert 600 < sure.nll < 800
 
 
 def test_confidences_at_0_and_a_hair_over_1_have_a_bin() -> None:
-    found = reliability(np.array([[1 + 1e-15, 0.0], [0.0, 0.0]]), np.array([0, 0]), bins=3)
+    found = calibration_metrics(np.array([[1 + 1e-15, 0.0], [0.0, 0.0]]), np.array([0, 0]), bins=3)
     assert found.counts == (1, 0, 1)
 
 
 def test_scaling_by_the_temperature_found_calibrates() -> None:
     logits, labels = _logits(20_000, 4, 3, 4.0)
-    t = temperature(logits[:10_000], labels[:10_000])
+    t = fit_temperature(logits[:10_000], labels[:10_000])
     before, after = (
-        reliability(at_temperature(logits[10_000:], by), labels[10_000:]) for by in (1.0, t)
+        calibration_metrics(at_temperature(logits[10_000:], by), labels[10_000:]) for by in (1.0, t)
     )
     assert before.ece > 0.15
     assert after.ece < 0.02

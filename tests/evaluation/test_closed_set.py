@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 
-from whichgen.evaluation.closed_set import closed_set
+from whichgen.evaluation.closed_set import closed_set_metrics
 
 
 def _probabilities(predicted: list[int], origins: int) -> np.ndarray:
@@ -21,7 +21,9 @@ def _probabilities(predicted: list[int], origins: int) -> np.ndarray:
 def test_by_hand() -> None:
     #         true  0  0  0  0  1  1  1  2  2  2
     predicted = [0, 0, 0, 1, 1, 1, 2, 0, 2, 2]
-    found = closed_set(_probabilities(predicted, 3), np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 2]))
+    found = closed_set_metrics(
+        _probabilities(predicted, 3), np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 2])
+    )
     assert found.confusion == ((3, 1, 0), (0, 2, 1), (1, 0, 2))
     assert found.accuracy == pytest.approx(0.7)
     assert found.recall == pytest.approx((3 / 4, 2 / 3, 2 / 3))
@@ -32,7 +34,7 @@ def test_by_hand() -> None:
 
 def test_classes_of_different_size_count_alike_in_macro_figures() -> None:
     labels = np.array([0] * 9 + [1])
-    found = closed_set(_probabilities([0] * 10, 2), labels)
+    found = closed_set_metrics(_probabilities([0] * 10, 2), labels)
     assert found.accuracy == pytest.approx(0.9)
     assert found.macro_recall == pytest.approx(0.5)
     # Origin 0: 18 / 19. Origin 1 is never predicted: 0.
@@ -42,7 +44,7 @@ def test_classes_of_different_size_count_alike_in_macro_figures() -> None:
 def test_an_origin_without_images_has_no_recall_and_costs_none() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = closed_set(_probabilities([0, 1, 1], 3), np.array([0, 1, 1]))
+        found = closed_set_metrics(_probabilities([0, 1, 1], 3), np.array([0, 1, 1]))
     assert (found.accuracy, found.macro_f1, found.macro_recall) == (1, 1, 1)
     assert found.recall[:2] == (1, 1)
     assert math.isnan(found.recall[2])
@@ -51,17 +53,17 @@ def test_an_origin_without_images_has_no_recall_and_costs_none() -> None:
 
 def test_every_image_in_its_own_origin_is_all_ones() -> None:
     labels = np.random.default_rng(0).integers(0, 4, 50)
-    found = closed_set(_probabilities(labels.tolist(), 4), labels)
+    found = closed_set_metrics(_probabilities(labels.tolist(), 4), labels)
     assert (found.accuracy, found.macro_f1, found.macro_recall) == (1, 1, 1)
     assert np.array_equal(found.confusion, np.diag(np.bincount(labels)))
 
 
 def test_all_wrong_is_all_zeros() -> None:
-    found = closed_set(_probabilities([1, 0], 2), np.array([0, 1]))
+    found = closed_set_metrics(_probabilities([1, 0], 2), np.array([0, 1]))
     assert (found.accuracy, found.macro_f1, found.macro_recall) == (0, 0, 0)
 
 
 def test_counts_are_plain_numbers_that_json_takes() -> None:
-    found = closed_set(_probabilities([0, 1], 2), np.array([0, 1]))
+    found = closed_set_metrics(_probabilities([0, 1], 2), np.array([0, 1]))
     assert all(type(n) is int for row in found.confusion for n in row)
     assert all(type(r) is float for r in (*found.recall, found.accuracy, found.macro_f1))

@@ -1,4 +1,4 @@
-"""Agreement of groups with the truth: by definition, and under renaming."""
+"""ClusteringMetrics of groups with the truth: by definition, and under renaming."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whichgen.errors import DataError
-from whichgen.evaluation.clustering import NOISE, agreement
+from whichgen.evaluation.clustering import NOISE, clustering_metrics
 
 LABELS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(-1, 3)), min_size=1, max_size=30)
 
 
 def test_a_case_worked_by_hand() -> None:
-    found = agreement(np.array(list("aabb")), np.array([0, 0, 0, 1]))
+    found = clustering_metrics(np.array(list("aabb")), np.array([0, 0, 0, 1]))
     # Three groupings of 4 images: H(truth) = log 2, H(groups) = log 4 − ¾ log 3.
     mutual = log(2) - 0.75 * (log(3) - (2 / 3) * log(2))
     entropies = log(2), log(4) - 0.75 * log(3)
@@ -33,8 +33,8 @@ def test_names_of_groups_and_order_of_images_do_not_matter(
 ) -> None:
     truth, groups = np.array([t for t, _ in pairs]), np.array([g for _, g in pairs])
     renamed = np.array([NOISE if g == NOISE else names[g] for g in groups])
-    first = agreement(truth, groups)
-    second = agreement(truth[::-1], renamed[::-1])
+    first = clustering_metrics(truth, groups)
+    second = clustering_metrics(truth[::-1], renamed[::-1])
     assert vars(first) == pytest.approx(vars(second))
     pure = sum(
         max(sum(t == o and h == g for t, h in pairs) for o in "abc") for g in set(groups) - {NOISE}
@@ -45,8 +45,8 @@ def test_names_of_groups_and_order_of_images_do_not_matter(
 
 def test_images_in_no_group_are_alone() -> None:
     truth = np.array(list("aabb"))
-    noise = agreement(truth, np.array([0, 0, NOISE, NOISE]))
-    apart = agreement(truth, np.array([0, 0, 1, 2]))
+    noise = clustering_metrics(truth, np.array([0, 0, NOISE, NOISE]))
+    apart = clustering_metrics(truth, np.array([0, 0, 1, 2]))
     assert (noise.nmi, noise.ari) == (apart.nmi, apart.ari)
     assert (noise.purity, noise.grouped) == (0.5, 0.5)
 
@@ -54,4 +54,4 @@ def test_images_in_no_group_are_alone() -> None:
 @pytest.mark.parametrize("n", [0, 3])
 def test_lengths_must_agree(n: int) -> None:
     with pytest.raises(DataError, match="one each is needed"):
-        agreement(np.array(list("ab"))[: n and 2], np.zeros(n, dtype=int))
+        clustering_metrics(np.array(list("ab"))[: n and 2], np.zeros(n, dtype=int))

@@ -15,7 +15,7 @@ from whichgen.evaluation.conformal import (
     SCORES,
     ConformalQuantile,
     conformal_quantile,
-    coverage_report,
+    coverage_metrics,
     prediction_sets,
 )
 
@@ -133,7 +133,7 @@ def test_sets_hold_the_true_origin_as_often_as_asked(
             probabilities[:n], labels[:n], percent / 100, score=score, by_origin=by_origin
         )
         sets = prediction_sets(probabilities[n:], quantile)
-        shares.append(coverage_report(sets, labels[n:]).coverage)
+        shares.append(coverage_metrics(sets, labels[n:]).coverage)
     error = 4 * np.std(shares) / np.sqrt(draws)
     assert np.mean(shares) >= percent / 100 - error
     if not by_origin:
@@ -150,7 +150,7 @@ def test_the_finite_sample_correction_matters_for_few_images() -> None:
         sets = prediction_sets(
             probabilities[10:], conformal_quantile(probabilities[:10], labels[:10], 0.8)
         )
-        held.append(coverage_report(sets, labels[10:]).coverage)
+        held.append(coverage_metrics(sets, labels[10:]).coverage)
     assert np.mean(held) == pytest.approx(9 / 11, abs=0.015)
 
 
@@ -159,7 +159,7 @@ def test_only_quantiles_by_origin_cover_every_origin() -> None:
     probabilities, labels = _draw(4000, rng)
     test, truth = _draw(20_000, rng)
     pooled, mondrian = (
-        coverage_report(
+        coverage_metrics(
             prediction_sets(test, conformal_quantile(probabilities, labels, by_origin=by_origin)),
             truth,
         )
@@ -176,7 +176,7 @@ def test_lac_has_the_smaller_sets_and_aps_serves_hard_origins_better() -> None:
     probabilities, labels = _draw(4000, rng)
     test, truth = _draw(20_000, rng)
     lac, aps = (
-        coverage_report(
+        coverage_metrics(
             prediction_sets(test, conformal_quantile(probabilities, labels, score=score)), truth
         )
         for score in SCORES
@@ -195,7 +195,7 @@ def test_a_set_does_not_depend_on_the_images_beside_it() -> None:
 
 def test_the_report_by_hand() -> None:
     sets = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0], [0, 1, 0], [1, 1, 1]], dtype=bool)
-    found = coverage_report(sets, np.array([0, 0, 0, 0, 1]))
+    found = coverage_metrics(sets, np.array([0, 0, 0, 0, 1]))
     assert found.coverage == pytest.approx(3 / 5)
     assert found.mean_size == pytest.approx(7 / 5)
     assert (found.empty, found.singleton) == pytest.approx((1 / 5, 2 / 5))

@@ -1,4 +1,4 @@
-"""Detection metrics against their definitions, by brute force."""
+"""DetectionMetrics metrics against their definitions, by brute force."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from whichgen.evaluation.detection import auroc, detection, roc
+from whichgen.evaluation.detection import auroc, detection_metrics, roc
 
 scores = st.one_of(
     st.lists(st.integers(0, 6), min_size=1, max_size=25),  # ties
@@ -59,7 +59,7 @@ def test_tnr_at_tpr95_is_at_the_highest_threshold_that_keeps_95_percent(
         if 100 * sum(k >= t for k in known.tolist()) >= 95 * len(known)
     )
     expected = 1 - _rate(unknown, threshold)
-    assert detection(known, unknown).tnr_at_tpr95 == pytest.approx(expected, abs=1e-12)
+    assert detection_metrics(known, unknown).tnr_at_tpr95 == pytest.approx(expected, abs=1e-12)
 
 
 @given(known=scores, unknown=scores)
@@ -69,7 +69,7 @@ def test_detection_accuracy_is_the_best_mean_of_both_rates(
     expected = max(
         (_rate(known, t) + 1 - _rate(unknown, t)) / 2 for t in _thresholds(known, unknown)
     )
-    found = detection(known, unknown).detection_accuracy
+    found = detection_metrics(known, unknown).detection_accuracy
     assert found == pytest.approx(expected, abs=1e-12)
     assert found >= 0.5
 
@@ -78,7 +78,7 @@ def test_detection_accuracy_is_the_best_mean_of_both_rates(
 def test_auin_and_auout_are_areas_under_precision_and_recall(
     known: np.ndarray, unknown: np.ndarray
 ) -> None:
-    found = detection(known, unknown)
+    found = detection_metrics(known, unknown)
     assert found.auin == pytest.approx(_aupr(known, unknown), abs=1e-12)
     assert found.auout == pytest.approx(_aupr(-unknown, -known), abs=1e-12)
 
@@ -99,7 +99,7 @@ def test_the_curve_is_the_rates_at_falling_thresholds(
 
 def test_by_hand() -> None:
     # At 0.7: known 3 of 4 kept, unknown 1 of 5. 95 % of four are all four: at 0.4, 2 of 5 kept.
-    found = detection(np.array([0.9, 0.8, 0.7, 0.4]), np.array([0.75, 0.5, 0.3, 0.2, 0.1]))
+    found = detection_metrics(np.array([0.9, 0.8, 0.7, 0.4]), np.array([0.75, 0.5, 0.3, 0.2, 0.1]))
     assert found.auroc == pytest.approx((5 + 5 + 4 + 3) / 20)
     assert found.tnr_at_tpr95 == pytest.approx(3 / 5)
     assert found.detection_accuracy == pytest.approx((1 + 3 / 5) / 2)
@@ -109,11 +109,11 @@ def test_by_hand() -> None:
 def test_95_percent_is_not_one_image_more_nor_less(n: int) -> None:
     # Known and unknown images share their scores: what is rejected is 5 % of either.
     scores = np.arange(n) / n
-    assert detection(scores, scores).tnr_at_tpr95 == pytest.approx(0.05)
+    assert detection_metrics(scores, scores).tnr_at_tpr95 == pytest.approx(0.05)
 
 
 def test_constant_scores_tell_nothing() -> None:
-    found = detection(np.ones(7), np.ones(3))
+    found = detection_metrics(np.ones(7), np.ones(3))
     assert found.auroc == 0.5
     assert found.tnr_at_tpr95 == 0
     assert found.detection_accuracy == 0.5
@@ -123,15 +123,15 @@ def test_constant_scores_tell_nothing() -> None:
 
 
 def test_one_score_each() -> None:
-    apart = detection(np.array([0.8]), np.array([0.3]))
+    apart = detection_metrics(np.array([0.8]), np.array([0.3]))
     assert vars(apart) == dict.fromkeys(vars(apart), 1.0)
-    crossed = detection(np.array([0.3]), np.array([0.8]))
+    crossed = detection_metrics(np.array([0.3]), np.array([0.8]))
     assert (crossed.auroc, crossed.tnr_at_tpr95, crossed.detection_accuracy) == (0, 0, 0.5)
 
 
 def test_metrics_depend_on_the_order_of_scores_alone() -> None:
     rng = np.random.default_rng(0)
     known, unknown = rng.beta(5, 2, 200), rng.beta(3, 3, 150)
-    first = detection(known, unknown)
-    second = detection(np.exp(3 * known) - 7, np.exp(3 * unknown) - 7)
+    first = detection_metrics(known, unknown)
+    second = detection_metrics(np.exp(3 * known) - 7, np.exp(3 * unknown) - 7)
     assert vars(first) == pytest.approx(vars(second), abs=1e-12)

@@ -16,10 +16,10 @@ from whichgen.evaluation.protocols import (
     REAL,
     Fold,
     Protocol,
+    add_leave_out_folds,
     check_protocol,
-    leave_out_folds,
-    plan,
-    rehearsed,
+    make_leave_out_folds,
+    make_protocol,
 )
 
 
@@ -47,27 +47,27 @@ def dataset(
 
 
 def test_clean_chooses_on_validation_s_own_unknown_generators() -> None:
-    found = plan(dataset(val_unknown=("b", "a"), test_unknown=("c",)))
+    found = make_protocol(dataset(val_unknown=("b", "a"), test_unknown=("c",)))
     (fold,) = found.folds
     assert fold.known == ("real", "gan", "vae")
-    assert (fold.unknown, fold.unknown_part) == (("a", "b"), "val_unknown")
-    assert (found.name, found.test_part) == ("clean", "test")
+    assert (fold.unknown, fold.unknown_split) == (("a", "b"), "val_unknown")
+    assert (found.name, found.test_split) == ("clean", "test")
     assert "a, b" in found.notes[0]
 
 
 def test_clean_drops_the_unknown_generators_that_test_has() -> None:
-    found = plan(dataset(val_unknown=("a", "b", "c"), test_unknown=("c", "a")))
+    found = make_protocol(dataset(val_unknown=("a", "b", "c"), test_unknown=("c", "a")))
     (fold,) = found.folds
     assert fold.unknown == ("b",)
 
 
 def test_clean_leaves_known_generators_out_where_test_has_all_unknown_ones() -> None:
     shared = ("a", "b")
-    found = plan(dataset(val_unknown=shared, test_unknown=shared))
+    found = make_protocol(dataset(val_unknown=shared, test_unknown=shared))
     assert len(found.folds) == 2
     assert {f.unknown for f in found.folds} == {("gan",), ("vae",)}
     for fold in found.folds:
-        assert fold.unknown_part == "val"
+        assert fold.unknown_split == "val"
         assert set(fold.known) == {"real", "gan", "vae"} - set(fold.unknown)
     assert "leaving known generators out" in found.notes[0]
     assert all(f.unknown[0] in found.notes[0] for f in found.folds)
@@ -77,10 +77,10 @@ def test_clean_leaves_known_generators_out_where_test_has_all_unknown_ones() -> 
 def test_clean_falls_back_to_accuracy_where_too_few_generators_are_known(
     known: tuple[str, ...],
 ) -> None:
-    found = plan(dataset(known, test_unknown=("a",)))
+    found = make_protocol(dataset(known, test_unknown=("a",)))
     (fold,) = found.folds
     assert (fold.known, fold.unknown) == (known, ())
-    assert found.test_part == "test"
+    assert found.test_split == "test"
     assert "closed-set accuracy" in found.notes[0]
 
 
@@ -92,7 +92,7 @@ def test_each_known_generator_is_left_out_once_and_real_never(
     generators: tuple[str, ...], real: bool, seed: int
 ) -> None:
     known = (*generators, REAL) if real else generators
-    folds = leave_out_folds(known, seed=seed)
+    folds = make_leave_out_folds(known, seed=seed)
     if len(generators) < 2 or len(known) < 3:
         assert folds == ()
         return
@@ -105,37 +105,38 @@ def test_each_known_generator_is_left_out_once_and_real_never(
         assert [o for o in known if o in fold.known] == list(fold.known)
         assert set(fold.known) | set(fold.unknown) == set(known)
         assert len(fold.known) >= 2
-        assert fold.unknown_part == "val"
-    assert leave_out_folds(known, seed=seed) == folds
+        assert fold.unknown_split == "val"
+    assert make_leave_out_folds(known, seed=seed) == folds
 
 
 def test_another_seed_pairs_generators_otherwise() -> None:
     known = ("real", *(f"g{i}" for i in range(10)))
     pairs = {
-        frozenset(frozenset(f.unknown) for f in leave_out_folds(known, seed=s)) for s in range(6)
+        frozenset(frozenset(f.unknown) for f in make_leave_out_folds(known, seed=s))
+        for s in range(6)
     }
     assert len(pairs) > 1
     data = dataset(known, test_unknown=("a",))
-    assert plan(data, seed=3).folds == leave_out_folds(known, seed=3)
+    assert make_protocol(data, seed=3).folds == make_leave_out_folds(known, seed=3)
 
 
 def test_paper_tests_known_validation_images_and_chooses_on_tested_generators() -> None:
-    found = plan(dataset(val_unknown=("b", "a"), test_unknown=("a", "b")), "paper")
+    found = make_protocol(dataset(val_unknown=("b", "a"), test_unknown=("a", "b")), "paper")
     (fold,) = found.folds
-    assert (fold.unknown, fold.unknown_part) == (("a", "b"), "val_unknown")
-    assert (found.name, found.test_part) == ("paper", "val")
+    assert (fold.unknown, fold.unknown_split) == (("a", "b"), "val_unknown")
+    assert (found.name, found.test_split) == ("paper", "val")
     assert found.notes == (PAPER_CAVEAT,)
     assert "better than they are" in PAPER_CAVEAT
 
 
 def test_paper_without_unknown_validation_images_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(DataError, match=r"mine: .*there are none. Use --protocol clean"):
-        plan(dataset(test_unknown=("a",)), "paper")
+        make_protocol(dataset(test_unknown=("a",)), "paper")
 
 
 @pytest.mark.parametrize("name", ["", "Clean", "strict"])
 def test_a_protocol_that_there_is_not_is_told_with_those_that_there_are(name: str) -> None:
-    for call in (lambda: plan(dataset(), name), lambda: check_protocol(name)):
+    for call in (lambda: make_protocol(dataset(), name), lambda: check_protocol(name)):
         with pytest.raises(DataError, match=r"unknown protocol .*clean, paper"):
             call()
 
@@ -143,10 +144,10 @@ def test_a_protocol_that_there_is_not_is_told_with_those_that_there_are(name: st
 def test_a_rehearsed_protocol_leaves_known_generators_out_beside_its_own_fold() -> None:
     known = ("real", "gan", "vae", "flow")
     own = Fold(known, ("ddpm",), "val_unknown")
-    found = rehearsed(Protocol("clean", (own,), "test", ("note",)), known)
+    found = add_leave_out_folds(Protocol("clean", (own,), "test", ("note",)), known)
     assert found.folds[0] == own
     assert sorted(fold.unknown for fold in found.folds[1:]) == [("flow",), ("gan",), ("vae",)]
-    assert all(fold.unknown_part == "val" for fold in found.folds[1:])
+    assert all(fold.unknown_split == "val" for fold in found.folds[1:])
     assert found.notes[0] == "note"
     assert "leaving known generators out" in found.notes[1]
 
@@ -161,6 +162,6 @@ def test_a_rehearsed_protocol_leaves_known_generators_out_beside_its_own_fold() 
 def test_the_paper_s_protocol_and_one_that_leaves_out_already_are_not_rehearsed(
     protocol: Protocol,
 ) -> None:
-    assert rehearsed(protocol, ("real", "a", "b")) is protocol
+    assert add_leave_out_folds(protocol, ("real", "a", "b")) is protocol
     of_two = Protocol("clean", (Fold(("real", "a"), ("c",), "val_unknown"),), "test")
-    assert rehearsed(of_two, ("real", "a")) is of_two
+    assert add_leave_out_folds(of_two, ("real", "a")) is of_two

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from whichgen.evaluation.real_vs_synthetic import synthetic_detection, synthetic_scores
+from whichgen.evaluation.real_vs_synthetic import real_vs_synthetic_metrics, synthetic_scores
 
 ORIGINS = ("gan", "real", "vae")
 
@@ -18,7 +18,7 @@ def answers(n: int, seed: int, origins: tuple[str, ...]) -> tuple[np.ndarray, np
 
 def test_figures_are_scikit_learn_s_on_one_minus_the_probability_of_real() -> None:
     known, unknown = answers(90, 0, ORIGINS), answers(40, 1, ("flow", "ddpm"))
-    found = {r.name: r for r in synthetic_detection(known, unknown, ORIGINS)}
+    found = {r.name: r for r in real_vs_synthetic_metrics(known, unknown, ORIGINS)}
     assert list(found) == ["known generators", "unknown generators", "all"]
     is_real = known[1] == "real"
     sets = {
@@ -45,7 +45,10 @@ def test_images_that_are_next_to_certainly_real_or_synthetic_keep_their_order() 
 
 def test_without_real_or_without_unknown_images_those_figures_are_not_there() -> None:
     known, none = answers(30, 0, ORIGINS), (np.empty((0, 3)), np.empty(0, dtype=str))
-    found = synthetic_detection(known, none, ORIGINS)
+    found = real_vs_synthetic_metrics(known, none, ORIGINS)
     assert [r.name for r in found] == ["known generators", "all"]
     assert found[0].auroc == found[1].auroc
-    assert synthetic_detection(answers(30, 0, ("gan", "x", "vae")), none, ("gan", "x", "vae")) == ()
+    assert (
+        real_vs_synthetic_metrics(answers(30, 0, ("gan", "x", "vae")), none, ("gan", "x", "vae"))
+        == ()
+    )

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from whichgen.errors import DataError
-from whichgen.evaluation.bootstrap import compare
-from whichgen.evaluation.evaluate import Answers
-from whichgen.experiments.comparison import compare_runs, read_predictions
+from whichgen.evaluation.bootstrap import compare_predictions
+from whichgen.evaluation.predictions import Predictions
+from whichgen.experiments.comparison import compare_runs, read_run_predictions
 
 ORIGINS = ["gan", "real"]
 
@@ -39,15 +39,17 @@ def write(folder: Path, seed: int, *, origins: list[str] = ORIGINS, **changes: A
 
 
 def test_images_are_matched_by_path_and_columns_by_origin(tmp_path: Path) -> None:
-    first = read_predictions(write(tmp_path / "a", 0))
-    second = read_predictions(write(tmp_path / "b", 1, origins=ORIGINS[::-1]))
+    first = read_run_predictions(write(tmp_path / "a", 0))
+    second = read_run_predictions(write(tmp_path / "b", 1, origins=ORIGINS[::-1]))
     assert second.origins == ("real", "gan")
     for predictions in (first, second):
         assert [len(a) for a in predictions.answers] == [40, 20]
         assert predictions.paths[0].tolist() == sorted(predictions.paths[0].tolist())
-    turned = tuple(Answers(a.probabilities[:, ::-1], a.origins, a.scores) for a in second.answers)
+    turned = tuple(
+        Predictions(a.probabilities[:, ::-1], a.origins, a.scores) for a in second.answers
+    )
     assert first.groups is not None
-    expected = compare(
+    expected = compare_predictions(
         first.answers,
         (turned[0], turned[1]),
         ORIGINS,
@@ -62,13 +64,13 @@ def test_images_are_matched_by_path_and_columns_by_origin(tmp_path: Path) -> Non
 
 
 def test_images_without_a_group_are_drawn_one_by_one(tmp_path: Path) -> None:
-    assert read_predictions(write(tmp_path / "a", 0, group="")).groups is None
+    assert read_run_predictions(write(tmp_path / "a", 0, group="")).groups is None
 
 
 def test_groups_of_one_run_hold_for_the_other_and_must_not_differ(tmp_path: Path) -> None:
-    first = read_predictions(write(tmp_path / "a", 0))
-    ungrouped = read_predictions(write(tmp_path / "b", 1, group=""))
-    other = read_predictions(write(tmp_path / "c", 1, group="all of it"))
+    first = read_run_predictions(write(tmp_path / "a", 0))
+    ungrouped = read_run_predictions(write(tmp_path / "b", 1, group=""))
+    other = read_run_predictions(write(tmp_path / "c", 1, group="all of it"))
     grouped = replace(ungrouped, groups=first.groups)
     assert compare_runs(first, ungrouped, resamples=50) == compare_runs(
         first, grouped, resamples=50
@@ -81,15 +83,15 @@ def test_groups_of_one_run_hold_for_the_other_and_must_not_differ(tmp_path: Path
 
 
 def test_runs_on_other_images_or_of_other_origins_are_not_compared(tmp_path: Path) -> None:
-    first = read_predictions(write(tmp_path / "a", 0))
+    first = read_run_predictions(write(tmp_path / "a", 0))
     other = write(tmp_path / "b", 1)
     text = (other / "predictions.csv").read_text()
     (other / "predictions.csv").write_text(text.replace("/03.png", "/99.png"))
     with pytest.raises(DataError, match="not tested on the same known images: 39 of 40 and 40"):
-        compare_runs(first, read_predictions(other))
+        compare_runs(first, read_run_predictions(other))
     (other / "predictions.csv").write_text(text.replace("p(gan)", "p(vae)"))
     with pytest.raises(DataError, match="not tested on the same known images"):
-        compare_runs(first, read_predictions(other))
+        compare_runs(first, read_run_predictions(other))
 
 
 @pytest.mark.parametrize(
@@ -110,4 +112,4 @@ def test_missing_and_damaged_predictions_are_told(
     if content is not None:
         (run / "predictions.csv").write_text(content)
     with pytest.raises(DataError, match=said):
-        read_predictions(run)
+        read_run_predictions(run)

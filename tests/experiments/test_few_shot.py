@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from whichgen.errors import DataError
-from whichgen.experiments.few_shot import LEFT, few_shots
+from whichgen.experiments.few_shot import MIN_TEST_IMAGES, measure_few_shot
 from whichgen.inference.enroll import enroll
 from whichgen.report.experiment_reports import few_shot_rows
 
@@ -22,21 +22,21 @@ HELD_OUT: dict[str, Any] = {"unknown": ("ddpm", "flow"), "unknown_val": ("ddpm",
 def test_each_point_is_the_model_enrolled_from_that_draw_on_the_images_left(world: Make) -> None:
     w = world(**HELD_OUT)
     model, parts = w.fit().model, w.parts()
-    points = list(few_shots(model, parts, shots=(1, 4, 40), seeds=(0, 1)))
-    assert [(p.generator, p.shots, p.seed) for p in points] == [
+    points = list(measure_few_shot(model, parts, image_counts=(1, 4, 40), seeds=(0, 1)))
+    assert [(p.generator, p.images, p.seed) for p in points] == [
         (g, n, s) for g in ("ddpm", "flow") for n in (1, 4) for s in (0, 1)
     ]
-    (point,) = (p for p in points if (p.generator, p.shots, p.seed) == ("flow", 4, 1))
+    (point,) = (p for p in points if (p.generator, p.images, p.seed) == ("flow", 4, 1))
     own = parts.tables["test_unknown"].blocks(model.blocks)
     order = np.random.default_rng((1, len(own))).permutation(len(own))
     new = enroll(model, "flow", own[order[:4]]).model
     known = parts.tables["test"]
     answers, scores = new.predict(known.blocks(model.blocks))
     named = np.array(new.origins)[answers.argmax(axis=1)]
-    assert point.old_after == (named == known.origins).mean()
-    assert point.old_before == w.fit().evaluation.closed.accuracy
+    assert point.accuracy_after == (named == known.origins).mean()
+    assert point.accuracy_before == w.fit().evaluation.closed.accuracy
     found, own_scores = new.predict(own[order[4:]])
-    assert point.tested == len(found) == len(own) - 4 >= LEFT
+    assert point.test_images == len(found) == len(own) - 4 >= MIN_TEST_IMAGES
     hit = np.array(new.origins)[found.argmax(axis=1)] == "flow"
     assert point.recall == hit.mean()
     assert point.accepted == (hit & (own_scores >= new.threshold)).mean()
@@ -49,10 +49,10 @@ def test_each_point_is_the_model_enrolled_from_that_draw_on_the_images_left(worl
 
 def test_rows_are_means_over_generators_and_draws_with_the_worst_change(world: Make) -> None:
     w = world(**HELD_OUT)
-    points = list(few_shots(w.fit().model, w.parts(), shots=(2,), seeds=(0, 1, 2)))
+    points = list(measure_few_shot(w.fit().model, w.parts(), shots=(2,), seeds=(0, 1, 2)))
     (row,) = few_shot_rows(points)
     assert (row["images"], row["generators"], row["fits"]) == (2, 2, 6)
-    changes = [100 * (p.old_after - p.old_before) for p in points]
+    changes = [100 * (p.accuracy_after - p.accuracy_before) for p in points]
     assert row["worst"] == f"{min(changes):+.2f}"
     assert row["old accuracy, change"] == f"{sum(changes) / 6:+.2f}"
     recalls = [100 * p.recall for p in points]
@@ -61,5 +61,5 @@ def test_rows_are_means_over_generators_and_draws_with_the_worst_change(world: M
 
 def test_without_an_unknown_generator_of_enough_images_it_is_told(world: Make) -> None:
     w = world(**HELD_OUT)
-    with pytest.raises(DataError, match="no unknown generator has the images to enrol 30"):
-        list(few_shots(w.fit().model, w.parts(), shots=(30,)))
+    with pytest.raises(DataError, match="no unknown generator has enough images to enroll 30"):
+        list(measure_few_shot(w.fit().model, w.parts(), image_counts=(30,)))

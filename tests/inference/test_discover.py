@@ -10,7 +10,7 @@ import pytest
 
 from whichgen.encoders.base import Encoder
 from whichgen.errors import FitError
-from whichgen.evaluation.clustering import NOISE, agreement
+from whichgen.evaluation.clustering import NOISE, clustering_metrics
 from whichgen.heads.methods import head_method
 from whichgen.inference.discover import discover, embedding
 from whichgen.models.saved_model import Exemplars, OriginModel
@@ -53,7 +53,7 @@ def test_generators_are_found_though_content_is_louder(
     features, truth = strange
     groups, number = discover(model, encoder, features, k=k)
     assert [g.name for g in groups] == ["unknown-1", "unknown-2", "unknown-3"]
-    found = agreement(truth, number)
+    found = clustering_metrics(truth, number)
     assert found.ari > 0.8 and found.purity > 0.85
     for i, group in enumerate(groups):
         assert sorted(group.members) == np.flatnonzero(number == i).tolist()
@@ -114,7 +114,7 @@ def test_the_report_lists_every_image_once_and_says_who_is_in_none(
     paths = tuple(tmp_path / f"{i}.png" for i in range(len(truth)))
     for path in paths:
         noise(0).save(path)  # type: ignore[operator]
-    found = Discovery(paths, tuple(truth), tuple(groups), number, agreement(truth, number))
+    found = Discovery(paths, tuple(truth), tuple(groups), number, clustering_metrics(truth, number))
     rows = discovery_rows(found)
     assert rows[-1]["group"] == "in none" and rows[-1]["images"] >= 2
     assert sum(int(row["images"]) for row in rows) == len(truth)

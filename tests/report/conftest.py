@@ -13,13 +13,13 @@ from whichgen.data.dataset import Dataset, Sample
 from whichgen.features.extraction import FeatureTable
 from whichgen.features.store import FeatureStore
 from whichgen.heads.knn import KnnMethod
-from whichgen.training.fit_block import Fit, FitOptions, fit
-from whichgen.training.fit_fusion import Fused, FusionOptions, fuse
-from whichgen.training.split_features import Parts
+from whichgen.training.fit_block import FitOptions, FitResult, fit
+from whichgen.training.fit_fusion import FusionOptions, FusionResult, fuse
+from whichgen.training.split_features import SplitFeatures
 
-Make = Callable[..., Fit]
-MakeFused = Callable[..., Fused]
-MakeParts = Callable[..., Parts]
+Make = Callable[..., FitResult]
+MakeFused = Callable[..., FusionResult]
+MakeParts = Callable[..., SplitFeatures]
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def make_parts(counting: Callable[..., Any], tmp_path: Path) -> MakeParts:
         images: int = 6,
         groups: dict[str, tuple[str, ...]] | None = None,
         notes: tuple[str, ...] = (),
-    ) -> Parts:
+    ) -> SplitFeatures:
         tables = {
             part: table(part, unknown if part.endswith("unknown") else known, images)
             for part in ("train", "val", "val_unknown", "test", "test_unknown")
@@ -60,7 +60,7 @@ def make_parts(counting: Callable[..., Any], tmp_path: Path) -> MakeParts:
             unknown_groups=groups or {},
             notes=notes,
         )
-        return Parts(dataset, tables)
+        return SplitFeatures(dataset, tables)
 
     return make
 
@@ -74,7 +74,7 @@ def make_fit(counting: Callable[..., Any], make_parts: MakeParts) -> Make:
         protocol: str = "clean",
         values: tuple[int, ...] = (1, 2, 3),
         **keywords: Any,
-    ) -> Fit:
+    ) -> FitResult:
         head_method = KnnMethod(values=values)
         options = FitOptions(head_method, protocol=protocol, jobs=1)
         parts = make_parts(*origins, **keywords)
@@ -88,7 +88,7 @@ def make_fit(counting: Callable[..., Any], make_parts: MakeParts) -> Make:
 def make_fused(counting: Callable[..., Any], make_parts: MakeParts) -> MakeFused:
     """Makes a fusion; arguments are those of :func:`make_parts`."""
 
-    def make(*origins: Sequence[str], **keywords: Any) -> Fused:
+    def make(*origins: Sequence[str], **keywords: Any) -> FusionResult:
         options = FusionOptions(
             values=(1.0,), shrinkages=(1.0,), scores=("max_logit", "energy"), jobs=1
         )

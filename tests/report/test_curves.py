@@ -21,14 +21,14 @@ from whichgen.report.experiment_reports import (
     write_low_data,
     write_robustness,
 )
-from whichgen.training.fit_block import Fit
+from whichgen.training.fit_block import FitResult
 
 from .test_fit_report import check_plots, strict
 
-Make = Callable[..., Fit]
+Make = Callable[..., FitResult]
 
 
-def points_of(found: Fit, kinds: tuple[str, ...]) -> list[RobustnessPoint]:
+def points_of(found: FitResult, kinds: tuple[str, ...]) -> list[RobustnessPoint]:
     """A point for each intensity whose accuracy falls by a percent a step."""
     points = [RobustnessPoint(None, found.evaluation, "h", ())]
     for i, perturbation in enumerate(all_intensities(kinds), start=1):

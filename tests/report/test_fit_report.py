@@ -23,9 +23,9 @@ from whichgen.models.saved_model import load_model
 from whichgen.report.plots import fit_plots
 from whichgen.report.result_tables import headline_rows, to_json, unknown_generator_row
 from whichgen.report.run_folder import write_fit
-from whichgen.training.fit_block import Fit
+from whichgen.training.fit_block import FitResult
 
-Make = Callable[..., Fit]
+Make = Callable[..., FitResult]
 
 
 def strict(text: str) -> Any:
@@ -112,7 +112,7 @@ def test_tables_have_a_row_for_each_candidate_block_generator_and_image(
     assert len(predictions) == 3 * 6 + 2 * 6
     known = [r for r in predictions if r["origin"] in found.model.origins]
     accepted = [r for r in known if r["answer"] != "unknown"]
-    assert len(accepted) / len(known) == found.evaluation.known_accepted
+    assert len(accepted) / len(known) == found.evaluation.acceptance_rate
     right = sum(r["answer"] in (r["origin"], "unknown" * (r not in known)) for r in predictions)
     assert right / len(predictions) == pytest.approx(found.evaluation.open_accuracy)
     for r in predictions:
@@ -275,4 +275,4 @@ def test_a_generator_s_row_is_in_percent_or_as_rates(make_fit: Make) -> None:
     assert float(unknown_generator_row(result)["mean score"]) == pytest.approx(
         result.mean_score, rel=1e-3
     )
-    assert unknown_generator_row(result)["share"] == f"{100 * result.taken_for_share:.2f}"
+    assert unknown_generator_row(result)["share"] == f"{100 * result.top_prediction_share:.2f}"

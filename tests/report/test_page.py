@@ -204,7 +204,7 @@ def test_origins_and_generators_have_the_figures_of_the_predictions(run: Path) -
         assert row["unknown"] == found["name"]
         assert row["AUROC"] == percent(found["detection"]["auroc"])
         assert row["OSCR"] == percent(found["oscr"])
-        assert row["mostly taken for"] == found["taken_for"]
+        assert row["mostly taken for"] == found["top_prediction"]
         assert float(row["mean score"]) == pytest.approx(found["mean_score"], rel=1e-3)
 
 
@@ -488,18 +488,28 @@ def test_controls_and_notes_are_told(run: Path) -> None:
     leaks = {
         "sets": [
             {
-                **{"traits": "file", "accuracy": 0.9, "balanced_accuracy": 0.875, "low": 0.8},
-                **{"leaks": True, "auroc": None, "oscr": None},
+                **{
+                    "properties": "file",
+                    "accuracy": 0.9,
+                    "balanced_accuracy": 0.875,
+                    "balanced_accuracy_low": 0.8,
+                },
+                **{"detected": True, "auroc": None, "oscr": None},
             }
         ],
-        **{"chance": 0.3, "balanced_chance": 0.3, "bar": 0.4, "verdict": "GIVE-AWAY: look!"},
+        **{
+            "chance": 0.3,
+            "balanced_chance": 0.3,
+            "warning_level": 0.4,
+            "message": "GIVE-AWAY: look!",
+        },
         **{"train_images": 1, "test_images": 1, "unknown_images": 0, "skipped": []},
     }
     shuffles = [
         {"seed": s, "accuracy": 0.9, "balanced_accuracy": 0.9, "auroc": None} for s in (0, 1)
     ]
     control = {"shuffles": shuffles, "chance": 0.33, "mean": 0.9, "p_value": 1e-9}
-    change(run, leak_check=leaks, shuffled_labels=control, notes=["two <b>files</b> left out"])
+    change(run, shortcut_check=leaks, shuffled_labels=control, notes=["two <b>files</b> left out"])
     page = page_of(run)
     assert page.tables["Leak check, in percent"][0]["balanced accuracy"] == "87.50"
     assert page.text.count("GIVE-AWAY: look!") == 1

@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from whichgen.data.reading import thumbnail
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
-from whichgen.evaluation.calibration import temperature
+from whichgen.evaluation.calibration import fit_temperature
 from whichgen.heads.methods import head_method
 from whichgen.inference.attributor import Attributor
 from whichgen.models.saved_model import Exemplars, OriginModel
@@ -63,7 +63,7 @@ def attributor(encoder: Encoder, images: list[Image.Image]) -> Attributor:
         data_hash="d" * 32,
         metrics={"accuracy": 0.9, "auroc": None, "oscr": 0.5},
         provenance={"config": {}, "seeds": {"seed": 0}},
-        temperature=temperature(head.logits(features), labels),
+        temperature=fit_temperature(head.logits(features), labels),
         exemplars=Exemplars(
             features,
             labels,

@@ -15,8 +15,8 @@ from whichgen.encoders.base import Encoder
 from whichgen.features.store import FeatureStore
 from whichgen.heads.knn import KnnMethod
 from whichgen.heads.linear import LinearMethod
-from whichgen.training.fit_block import Fit, FitOptions, fit
-from whichgen.training.split_features import Parts, extract_parts
+from whichgen.training.fit_block import FitOptions, FitResult, fit
+from whichgen.training.split_features import SplitFeatures, extract_splits
 
 #: Photographs and four generators.
 COUNTS = dict.fromkeys(("real", "gan", "vae", "ddpm", "flow"), 15)
@@ -37,11 +37,11 @@ class World:
     cache: Path
     options: SplitOptions
 
-    def parts(self, **keywords: Any) -> Parts:
+    def parts(self, **keywords: Any) -> SplitFeatures:
         """Its features."""
-        return extract_parts(self.dataset, self.encoder, self.store, **keywords)
+        return extract_splits(self.dataset, self.encoder, self.store, **keywords)
 
-    def fit(self, head_method: Any = LINEAR, **options: Any) -> Fit:
+    def fit(self, head_method: Any = LINEAR, **options: Any) -> FitResult:
         """A fit in this process, with sweeps kept."""
         chosen = FitOptions(head_method, **{"jobs": 1, **options})
         return fit(self.parts(), self.encoder, chosen, cache=self.cache)

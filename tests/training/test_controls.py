@@ -11,9 +11,9 @@ import pytest
 from scipy.stats import ttest_1samp
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from whichgen.evaluation.evaluate import label_indices
+from whichgen.evaluation.predictions import label_indices
 from whichgen.heads.knn import KnnMethod
-from whichgen.training.controls import Shuffle, label_shuffle, verdict
+from whichgen.training.controls import ShuffleRun, run_label_shuffle, summarize_shuffles
 from whichgen.training.fit_fusion import FusionOptions, fuse
 
 from .conftest import KNN, LINEAR
@@ -25,7 +25,7 @@ Make = Callable[..., Any]
 def test_a_shuffle_is_the_same_head_on_permuted_labels(world: Make, head_method: Any) -> None:
     w = world(unknown=("ddpm", "flow"))
     found, parts = w.fit(head_method), w.parts()
-    control = label_shuffle(found, parts, head_method, seeds=(0, 5), jobs=1)
+    control = run_label_shuffle(found, parts, head_method, seeds=(0, 5), jobs=1)
     train, test = parts.tables["train"], parts.tables["test"]
     labels = label_indices(train.origins, found.model.origins)
     truth = label_indices(test.origins, found.model.origins)
@@ -59,18 +59,18 @@ def test_a_fusion_is_shuffled_with_its_views_and_shrinkage(world: Make) -> None:
     labels = label_indices(parts.tables["train"].origins, found.model.origins)
     again = head_method.fit(x, labels, 3, 10.0)
     np.testing.assert_allclose(again.logits(x), found.model.head.logits(x), atol=1e-4)
-    control = label_shuffle(found, parts, head_method, seeds=(0,), jobs=1)
+    control = run_label_shuffle(found, parts, head_method, seeds=(0,), jobs=1)
     assert not control.suspicious
 
 
 def test_without_unknown_images_there_is_no_auroc(world: Make) -> None:
     w = world({"real": 12, "gan": 12})
-    (shuffle,) = label_shuffle(w.fit(KNN), w.parts(), KNN, seeds=(0,), jobs=1).shuffles
+    (shuffle,) = run_label_shuffle(w.fit(KNN), w.parts(), KNN, seeds=(0,), jobs=1).shuffles
     assert shuffle.auroc is None
 
 
-def shuffles(*balanced: float) -> list[Shuffle]:
-    return [Shuffle(seed, 0.9, value, None) for seed, value in enumerate(balanced)]
+def shuffles(*balanced: float) -> list[ShuffleRun]:
+    return [ShuffleRun(seed, 0.9, value, None) for seed, value in enumerate(balanced)]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def shuffles(*balanced: float) -> list[Shuffle]:
 def test_shuffled_heads_are_suspicious_when_reliably_over_chance(
     balanced: tuple[float, ...], suspicious: bool
 ) -> None:
-    assert verdict(shuffles(*balanced), 1 / 3).suspicious is suspicious
+    assert summarize_shuffles(shuffles(*balanced), 1 / 3).suspicious is suspicious
 
 
 def test_a_fit_that_comes_by_true_labels_is_found_out(world: Make) -> None:
@@ -107,8 +107,8 @@ def test_a_fit_that_comes_by_true_labels_is_found_out(world: Make) -> None:
     w = world(unknown=("ddpm", "flow"))
     found, parts = w.fit(nearest), w.parts()
     train = parts.tables["train"]
-    # Tested on training images, whose nearest neighbor is itself.
+    # EvaluatedModel on training images, whose nearest neighbor is itself.
     asked = replace(found, known_table=train, known=replace(found.known, origins=train.origins))
     cheat: Any = Cheat(label_indices(train.origins, found.model.origins))
-    assert label_shuffle(asked, parts, cheat, jobs=1).suspicious
-    assert not label_shuffle(asked, parts, nearest, jobs=1).suspicious
+    assert run_label_shuffle(asked, parts, cheat, jobs=1).suspicious
+    assert not run_label_shuffle(asked, parts, nearest, jobs=1).suspicious

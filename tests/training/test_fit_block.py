@@ -19,11 +19,11 @@ import whichgen.training.sweeps as sweeps_module
 from whichgen.encoders.base import hash_weights
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import DataError, FitError
-from whichgen.evaluation.evaluate import evaluate
+from whichgen.evaluation.all_metrics import evaluate
 from whichgen.evaluation.oscr import oscr
 from whichgen.features.store import FeatureStore
 from whichgen.training.fit_block import FitOptions, fit
-from whichgen.training.split_features import Parts, extract_parts
+from whichgen.training.split_features import SplitFeatures, extract_splits
 from whichgen.version import __version__
 
 from .conftest import COUNTS, KNN, LINEAR
@@ -53,7 +53,7 @@ def cosine_votes(value: float, x: np.ndarray, y: np.ndarray, queries: list[np.nd
 
 
 def search(
-    parts: Parts, classify: Any, values: tuple[float, ...], folds: list[Any]
+    parts: SplitFeatures, classify: Any, values: tuple[float, ...], folds: list[Any]
 ) -> dict[tuple[int, float], np.ndarray]:
     """(accuracy, AUROC, OSCR) of each block and value, averaged over (known, unknown, part)."""
     found = {}
@@ -132,13 +132,13 @@ def test_each_block_is_tested_at_its_own_best_value(
     known = list(w.dataset.known)
     y = np.array([known.index(o) for o in parts.tables["train"].origins])
     truth = np.array([known.index(o) for o in parts.tables["test"].origins])
-    assert [b.chosen.block for b in found.blocks] == [0, 1]
+    assert [b.validation.block for b in found.blocks] == [0, 1]
     for b in found.blocks:
-        of_block = [c for c in found.grid if c.block == b.chosen.block]
-        assert b.chosen == max(of_block, key=lambda c: c.auroc)
-        tables = [parts.tables[name].block(b.chosen.block) for name in ("train", "test")]
-        out = parts.tables["test_unknown"].block(b.chosen.block)
-        p, q = classify(b.chosen.value, tables[0], y, [tables[1], out])
+        of_block = [c for c in found.grid if c.block == b.validation.block]
+        assert b.validation == max(of_block, key=lambda c: c.auroc)
+        tables = [parts.tables[name].block(b.validation.block) for name in ("train", "test")]
+        out = parts.tables["test_unknown"].block(b.validation.block)
+        p, q = classify(b.validation.value, tables[0], y, [tables[1], out])
         s, t = p.max(axis=1), q.max(axis=1)
         right = p.argmax(axis=1) == truth
         assert b.test.accuracy == pytest.approx(right.mean(), abs=1e-3)
@@ -153,9 +153,9 @@ def test_the_model_is_the_best_block_s_head_and_its_figures_are_the_evaluation_s
     w = world(unknown=("ddpm", "flow"))
     found = w.fit()
     model, parts = found.model, w.parts()
-    (best,) = [b for b in found.blocks if b.chosen.block == model.blocks[0]]
-    assert best.chosen.value == model.value
-    assert best.chosen.auroc == max(c.auroc for c in found.grid)
+    (best,) = [b for b in found.blocks if b.validation.block == model.blocks[0]]
+    assert best.validation.value == model.value
+    assert best.validation.auroc == max(c.auroc for c in found.grid)
     answers = model.head.predict_proba(parts.tables["test"].block(model.blocks[0]))
     assert np.array_equal(found.known.probabilities, answers)
     assert found.known_table.samples == parts.tables["test"].samples
@@ -198,13 +198,13 @@ def test_test_images_never_influence_choice_head_or_threshold(world: Make) -> No
         )
         tables[part] = replace(table, samples=samples)
     tables["test"] = tables["test"].take(range(5))
-    second = fit(Parts(parts.dataset, tables), w.encoder, options)
+    second = fit(SplitFeatures(parts.dataset, tables), w.encoder, options)
     assert second.grid == first.grid
     for part in ("blocks", "value", "threshold"):
         assert getattr(second.model, part) == getattr(first.model, part)
     for name, array in first.model.head.tensors().items():
         assert np.array_equal(second.model.head.tensors()[name], array)
-    assert [b.chosen for b in second.blocks] == [b.chosen for b in first.blocks]
+    assert [b.validation for b in second.blocks] == [b.validation for b in first.blocks]
 
 
 def test_unknown_generators_of_the_test_choose_nothing_under_clean(world: Make) -> None:
@@ -212,7 +212,7 @@ def test_unknown_generators_of_the_test_choose_nothing_under_clean(world: Make) 
     parts = w.parts()
     options = FitOptions(LINEAR, jobs=1)
     empty = parts.tables["val_unknown"].take([])
-    without = Parts(parts.dataset, {**parts.tables, "val_unknown": empty})
+    without = SplitFeatures(parts.dataset, {**parts.tables, "val_unknown": empty})
     assert fit(parts, w.encoder, options).grid == fit(without, w.encoder, options).grid
 
 
@@ -221,7 +221,7 @@ def test_under_paper_known_test_figures_are_validation_s_own(world: Make, head_m
     w = world(unknown=("ddpm", "flow"), share_unknown=True)
     found = w.fit(head_method, protocol="paper")
     for b in found.blocks:
-        assert b.test.accuracy == b.chosen.accuracy
+        assert b.test.accuracy == b.validation.accuracy
     assert found.known_table.samples == w.parts().tables["val"].samples
     assert found.evaluation.closed.accuracy == max(
         c.accuracy
@@ -240,7 +240,7 @@ def test_a_fit_does_not_change_the_encoder(
     ).nonlocals["module"]
     before = hash_weights(module)
     w = world(dict.fromkeys(("real", "gan", "vae"), 8), unknown=("vae",))
-    parts = extract_parts(w.dataset, encoder, FeatureStore(tmp_path / "clip", encoder))
+    parts = extract_splits(w.dataset, encoder, FeatureStore(tmp_path / "clip", encoder))
     found = fit(parts, encoder, FitOptions(LINEAR, jobs=1))
     assert len(found.blocks) == 3
     assert hash_weights(module) == before
@@ -304,7 +304,7 @@ def test_blocks_are_tried_once_each_in_ascending_order_however_they_are_named(wo
     assert [c.block for c in w.fit(KNN, blocks=(1, 0, 1)).grid] == [0] * 5 + [1] * 5
     found = w.fit(KNN, blocks=(1,))
     assert found.model.blocks[0] == 1
-    assert [b.chosen.block for b in found.blocks] == [1]
+    assert [b.validation.block for b in found.blocks] == [1]
 
 
 @pytest.mark.parametrize("blocks", [(2,), (0, -1), (7, 2)])

@@ -15,8 +15,8 @@ from whichgen.data.splits import SplitOptions, split_folder
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.combinations import join
 from whichgen.errors import FitError
-from whichgen.evaluation.evaluate import label_indices
 from whichgen.evaluation.oscr import oscr
+from whichgen.evaluation.predictions import label_indices
 from whichgen.features.extraction import FeatureTable
 from whichgen.features.store import FeatureStore
 from whichgen.heads.experts import ExpertsHead
@@ -28,7 +28,12 @@ from whichgen.training.fit_fusion import (
     _unless_beaten,
     fuse,
 )
-from whichgen.training.split_features import FITTED, Parts, extract_parts, perturbed
+from whichgen.training.split_features import (
+    FITTING_SPLITS,
+    SplitFeatures,
+    extract_splits,
+    perturbed,
+)
 from whichgen.training.views import AGREEMENT, member_sets
 
 COUNTS = dict.fromkeys(("real", "gan", "vae", "ddpm", "flow"), 15)
@@ -45,13 +50,13 @@ def encoder(counting: Callable[..., Any]) -> Encoder:
 @pytest.fixture
 def make_parts(
     image_folder: Callable[..., Path], encoder: Encoder, tmp_path: Path
-) -> Callable[..., Parts]:
+) -> Callable[..., SplitFeatures]:
     """The features of a split folder; keywords are those of :class:`SplitOptions`."""
 
-    def make(counts: dict[str, int] | None = None, **keywords: Any) -> Parts:
+    def make(counts: dict[str, int] | None = None, **keywords: Any) -> SplitFeatures:
         folder = image_folder(counts or COUNTS)
         dataset = split_folder(folder, SplitOptions(near_distance=-1, **keywords))
-        return extract_parts(dataset, encoder, FeatureStore(tmp_path / "store", encoder))
+        return extract_splits(dataset, encoder, FeatureStore(tmp_path / "store", encoder))
 
     return make
 
@@ -82,7 +87,7 @@ def test_members_of_several_votes_are_tried_with_a_vote_each_too(
 
 
 def test_figures_are_those_of_the_head_on_validation_and_on_test(
-    make_parts: Callable[..., Parts], encoder: Encoder
+    make_parts: Callable[..., SplitFeatures], encoder: Encoder
 ) -> None:
     parts = make_parts(**HELD_OUT)
     found = fuse(parts, encoder, OPTIONS)
@@ -100,7 +105,7 @@ def test_figures_are_those_of_the_head_on_validation_and_on_test(
         train = of("train", known)
         labels = label_indices(train.origins, known)
         x = train.blocks(model.blocks)
-        head_method = FusionMethod(widths=widths, shrinkage=found.chosen.shrinkage, votes=votes)
+        head_method = FusionMethod(widths=widths, shrinkage=found.best.shrinkage, votes=votes)
         head = head_method.fit(x, labels, len(known), model.value)
         scores = [head.logits(t.blocks(model.blocks)) for t in (asked, unknown)]
         truth = np.repeat([1, 0], [len(scores[0]), len(scores[1])])
@@ -111,7 +116,7 @@ def test_figures_are_those_of_the_head_on_validation_and_on_test(
     assert found.protocol.folds[0].unknown == ("ddpm",)
     assert {fold.unknown for fold in found.protocol.folds[1:]} == {("gan",), ("vae",)}
     by_fold = [
-        figures(f.known, of("val", f.known), of(f.unknown_part, f.unknown))
+        figures(f.known, of("val", f.known), of(f.unknown_split, f.unknown))
         for f in found.protocol.folds
     ]
     assert (row.accuracy, row.auroc) == pytest.approx(np.mean(by_fold, axis=0), abs=0.01)
@@ -121,21 +126,21 @@ def test_figures_are_those_of_the_head_on_validation_and_on_test(
         (c for c in found.grid if c.members == found.members[-1].members),
         key=lambda c: c.metric("OSCR"),
     )
-    assert (found.chosen.value, found.chosen.shrinkage) == (best.value, best.shrinkage)
+    assert (found.best.value, found.best.shrinkage) == (best.value, best.shrinkage)
     assert len(found.grid) == len(found.members) * len(OPTIONS.values) * len(OPTIONS.shrinkages)
-    assert found.evaluation.closed.accuracy == found.chosen.test_accuracy
-    assert found.evaluation.oscr == pytest.approx(found.chosen.test_oscr)
+    assert found.evaluation.closed.accuracy == found.best.test_accuracy
+    assert found.evaluation.oscr == pytest.approx(found.best.test_oscr)
 
 
 def test_test_images_never_influence_the_model(
-    make_parts: Callable[..., Parts], encoder: Encoder
+    make_parts: Callable[..., SplitFeatures], encoder: Encoder
 ) -> None:
     parts = make_parts(**HELD_OUT)
     first = fuse(parts, encoder, OPTIONS)
     tables = dict(parts.tables)
     tables["test"] = tables["test"].take(range(0, len(tables["test"]), 2))
     tables["test_unknown"] = tables["test_unknown"].take([0])
-    second = fuse(Parts(parts.dataset, tables), encoder, OPTIONS)
+    second = fuse(SplitFeatures(parts.dataset, tables), encoder, OPTIONS)
     for part in ("blocks", "value", "threshold", "temperature", "score_name"):
         assert getattr(second.model, part) == getattr(first.model, part)
     for name, array in first.model.head.tensors().items():
@@ -144,7 +149,7 @@ def test_test_images_never_influence_the_model(
 
 @pytest.mark.parametrize("score", ["max_logit", "relative_mahalanobis", "openmax", "nearest"])
 def test_a_saved_model_answers_as_the_evaluated_one(
-    make_parts: Callable[..., Parts], encoder: Encoder, tmp_path: Path, score: str
+    make_parts: Callable[..., SplitFeatures], encoder: Encoder, tmp_path: Path, score: str
 ) -> None:
     parts = make_parts(**HELD_OUT)
     found = fuse(parts, encoder, replace(OPTIONS, scores=(score,)))
@@ -154,18 +159,18 @@ def test_a_saved_model_answers_as_the_evaluated_one(
     assert np.array_equal(probabilities, found.known.probabilities)
     assert np.array_equal(scores, found.known.scores)
     assert again.temperature == found.model.temperature
-    assert (found.known.scores >= again.threshold).mean() == found.evaluation.known_accepted
+    assert (found.known.scores >= again.threshold).mean() == found.evaluation.acceptance_rate
 
 
 def test_shared_unknown_generators_choose_nothing(
-    make_parts: Callable[..., Parts], encoder: Encoder
+    make_parts: Callable[..., SplitFeatures], encoder: Encoder
 ) -> None:
     parts = make_parts(unknown=("flow",), share_unknown=True)
     first = fuse(parts, encoder, OPTIONS)
     tables = dict(parts.tables)
     for part in ("val_unknown", "test_unknown"):
         tables[part] = tables[part].take([0])
-    second = fuse(Parts(parts.dataset, tables), encoder, OPTIONS)
+    second = fuse(SplitFeatures(parts.dataset, tables), encoder, OPTIONS)
     assert [
         replace(c, test_accuracy=None, test_auroc=None, test_oscr=None) for c in first.scores
     ] == [replace(c, test_accuracy=None, test_auroc=None, test_oscr=None) for c in second.scores]
@@ -173,12 +178,12 @@ def test_shared_unknown_generators_choose_nothing(
 
 
 def test_without_unknown_images_accuracy_chooses(
-    make_parts: Callable[..., Parts], encoder: Encoder
+    make_parts: Callable[..., SplitFeatures], encoder: Encoder
 ) -> None:
     found = fuse(make_parts(counts={"real": 15, "gan": 15}), encoder, OPTIONS)
     assert found.evaluation.oscr is None
-    assert found.chosen.oscr is None
-    assert found.chosen.accuracy == max(
+    assert found.best.oscr is None
+    assert found.best.accuracy == max(
         c.accuracy for c in found.grid if c.members == found.members[-1].members
     )
 
@@ -195,7 +200,7 @@ def test_the_usual_candidate_is_kept_unless_another_beats_it_by_a_margin() -> No
 
 
 def test_the_temperature_is_of_validation_images_and_changes_no_answer(
-    make_parts: Callable[..., Parts], encoder: Encoder
+    make_parts: Callable[..., SplitFeatures], encoder: Encoder
 ) -> None:
     found = fuse(make_parts(**HELD_OUT), encoder, OPTIONS)
     logits = found.model.head.logits(found.known_table.blocks(found.model.blocks))
@@ -207,7 +212,7 @@ def test_the_temperature_is_of_validation_images_and_changes_no_answer(
 
 @pytest.mark.parametrize("shrinkage", [1.0, 0.1])
 def test_one_shrinkage_can_be_asked_for(
-    make_parts: Callable[..., Parts], encoder: Encoder, shrinkage: float
+    make_parts: Callable[..., SplitFeatures], encoder: Encoder, shrinkage: float
 ) -> None:
     found = fuse(make_parts(**HELD_OUT), encoder, replace(OPTIONS, shrinkages=(shrinkage,)))
     assert {c.shrinkage for c in (*found.grid, *found.scores)} == {shrinkage}
@@ -233,12 +238,12 @@ def test_perturbed_copies_get_experts_with_what_untouched_images_chose(
 ) -> None:
     dataset = split_folder(image_folder(COUNTS), SplitOptions(near_distance=-1, **HELD_OUT))
     store = FeatureStore(tmp_path / "store", encoder)
-    plain = fuse(extract_parts(dataset, encoder, store), encoder, OPTIONS)
-    parts = extract_parts(dataset, encoder, store, augment=("blur", "crop"), copied=FITTED)
+    plain = fuse(extract_splits(dataset, encoder, store), encoder, OPTIONS)
+    parts = extract_splits(dataset, encoder, store, augment=("blur", "crop"), copied=FITTING_SPLITS)
     train = parts.tables["train"]
     assert sorted(set(train.kinds.tolist())) == ["", "blur", "crop"]
     found = fuse(parts, encoder, OPTIONS)
-    assert found.chosen == plain.chosen
+    assert found.best == plain.best
     assert (found.members, found.grid) == (plain.members, plain.grid)
     assert plain.experts == ()
     assert [kind for kind, _ in found.experts] == ["", "blur", "crop"]
@@ -246,7 +251,7 @@ def test_perturbed_copies_get_experts_with_what_untouched_images_chose(
     assert isinstance(head, ExpertsHead)
     x, y = train.blocks(found.model.blocks), label_indices(train.origins, dataset.known)
     gate = head.gate
-    fusion = FusionMethod(gate.widths, (found.model.value,), found.chosen.shrinkage, gate.votes)
+    fusion = FusionMethod(gate.widths, (found.model.value,), found.best.shrinkage, gate.votes)
     for (kind, _), expert in zip(found.experts, head.experts, strict=True):
         rows = train.kinds == kind
         alone = fusion.fit(x[rows], y[rows], len(dataset.known), found.model.value)
@@ -269,11 +274,11 @@ def test_each_kind_of_perturbation_gets_the_votes_that_its_validation_images_cho
     encoder = join([counting().encoder, fine])
     dataset = split_folder(image_folder(COUNTS), SplitOptions(near_distance=-1, **HELD_OUT))
     store = FeatureStore(tmp_path / "store", encoder)
-    parts = extract_parts(dataset, encoder, store, augment=("blur", "jpeg"), copied=FITTED)
+    parts = extract_splits(dataset, encoder, store, augment=("blur", "jpeg"), copied=FITTING_SPLITS)
     found = fuse(parts, encoder, replace(OPTIONS, values=(100.0,)))
     sets = {m: v for m, v in member_sets(encoder).items() if len(v) > 1 and m != "fine"}
     assert len(sets) == 2
-    assert found.chosen.members in sets
+    assert found.best.members in sets
     head = found.model.head
     assert isinstance(head, ExpertsHead)
 
@@ -281,11 +286,11 @@ def test_each_kind_of_perturbation_gets_the_votes_that_its_validation_images_cho
         return tables[part].take(np.flatnonzero(np.isin(tables[part].origins, origins)))
 
     def validated(tables: dict[str, FeatureTable], votes: tuple[tuple[int, ...], ...]) -> float:
-        head_method = FusionMethod((12, 48) * 2, (), found.chosen.shrinkage, tuple(map(len, votes)))
+        head_method = FusionMethod((12, 48) * 2, (), found.best.shrinkage, tuple(map(len, votes)))
         values = []
         for fold in found.protocol.folds:
             train, val = of(tables, "train", fold.known), of(tables, "val", fold.known)
-            unknown = of(tables, fold.unknown_part, fold.unknown)
+            unknown = of(tables, fold.unknown_split, fold.unknown)
             y = label_indices(train.origins, fold.known)
             alone = head_method.fit(train.blocks(range(4)), y, len(fold.known), 100.0)
             z, strange = (alone.logits(t.blocks(range(4))) for t in (val, unknown))

@@ -14,10 +14,10 @@ from whichgen.training.selection import (
     METRICS,
     Candidate,
     FoldFeatures,
-    best_of_each_block,
+    average_folds,
     check_metric,
-    choose,
-    mean_over_folds,
+    select_best,
+    select_per_block,
     sweep_block,
 )
 
@@ -38,36 +38,36 @@ GRID = [
 
 @pytest.mark.parametrize(("metric", "best"), [("AUC", 1), ("OSCR", 2), ("accuracy", 0)])
 def test_each_metric_chooses_its_own_best(metric: str, best: int) -> None:
-    assert choose(GRID, metric) == GRID[best]
+    assert select_best(GRID, metric) == GRID[best]
 
 
 def test_the_metrics_are_those_of_the_first_implementation_and_auc_is_the_default() -> None:
     assert list(METRICS) == ["AUC", "OSCR", "accuracy"]
-    assert choose(GRID) == choose(GRID, "AUC")
+    assert select_best(GRID) == select_best(GRID, "AUC")
 
 
 def test_of_equals_the_earliest_block_and_smallest_value_wins() -> None:
     grid = [candidate(b, v, 0.5 + 0.4 * (b > 0 and v > 1)) for b in range(3) for v in (1, 2, 3)]
-    best = choose(grid)
+    best = select_best(grid)
     assert (best.block, best.value) == (1, 2)
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_without_unknown_images_accuracy_chooses(metric: str) -> None:
     grid = [candidate(0, v, None, None, accuracy) for v, accuracy in ((1, 0.4), (2, 0.8), (3, 0.6))]
-    assert choose(grid, metric).value == 2
+    assert select_best(grid, metric).value == 2
 
 
 @pytest.mark.parametrize("name", ["auc", "auroc", "F1", ""])
 def test_a_metric_that_there_is_not_is_told_with_those_that_there_are(name: str) -> None:
-    for call in (lambda: choose(GRID, name), lambda: check_metric(name)):
+    for call in (lambda: select_best(GRID, name), lambda: check_metric(name)):
         with pytest.raises(FitError, match=r"unknown selection metric .*AUC, OSCR, accuracy"):
             call()
 
 
 def test_an_empty_grid_is_an_error() -> None:
     with pytest.raises(FitError, match="nothing to choose from"):
-        choose([])
+        select_best([])
 
 
 def test_a_fold_counts_as_much_as_another() -> None:
@@ -75,7 +75,7 @@ def test_a_fold_counts_as_much_as_another() -> None:
         [candidate(0, 1, 0.2, 0.1, 1.0), candidate(0, 2, 0.4, 0.2, 0.5)],
         [candidate(0, 1, 0.6, 0.3, 0.0), candidate(0, 2, 0.5, 0.4, 0.7)],
     ]
-    one, two = mean_over_folds(folds)
+    one, two = average_folds(folds)
     assert (one.block, one.value, two.value) == (0, 1, 2)
     assert (one.auroc, one.oscr, one.accuracy) == pytest.approx((0.4, 0.2, 0.5))
     assert (two.auroc, two.oscr, two.accuracy) == pytest.approx((0.45, 0.3, 0.6))
@@ -83,20 +83,20 @@ def test_a_fold_counts_as_much_as_another() -> None:
 
 def test_a_value_that_a_fold_could_not_serve_is_out() -> None:
     folds = [[candidate(0, 1, 0.2), candidate(0, 2, 0.9)], [candidate(0, 1, 0.4)]]
-    (kept,) = mean_over_folds(folds)
+    (kept,) = average_folds(folds)
     assert (kept.value, kept.auroc) == (1, pytest.approx(0.3))
 
 
 def test_a_fold_without_unknown_images_does_not_count_for_open_set_metrics() -> None:
-    (mean,) = mean_over_folds([[candidate(0, 1, None, None, 0.5)], [candidate(0, 1, 0.8, 0.6)]])
+    (mean,) = average_folds([[candidate(0, 1, None, None, 0.5)], [candidate(0, 1, 0.8, 0.6)]])
     assert (mean.auroc, mean.oscr, mean.accuracy) == pytest.approx((0.8, 0.6, 0.35))
-    (none,) = mean_over_folds([[candidate(0, 1, None, None)], [candidate(0, 1, None, None)]])
+    (none,) = average_folds([[candidate(0, 1, None, None)], [candidate(0, 1, None, None)]])
     assert none.auroc is none.oscr is None
 
 
 def test_each_block_has_its_own_best_in_the_order_of_blocks() -> None:
     grid = [candidate(2, 1, 0.1), candidate(2, 5, 0.3), candidate(0, 1, 0.9), candidate(0, 5, 0.2)]
-    assert [(c.block, c.value) for c in best_of_each_block(grid)] == [(0, 1), (2, 5)]
+    assert [(c.block, c.value) for c in select_per_block(grid)] == [(0, 1), (2, 5)]
 
 
 def fold(*, unknown: int = 20) -> FoldFeatures:

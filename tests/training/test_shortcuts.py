@@ -15,7 +15,7 @@ from sklearn.metrics import balanced_accuracy_score
 from whichgen.data.dataset import PARTS, Dataset, Sample
 from whichgen.errors import DataError
 from whichgen.training import shortcuts as module
-from whichgen.training.shortcuts import LeakFigures, LeakReport, leak_check
+from whichgen.training.shortcuts import ShortcutMetrics, ShortcutReport, check_shortcuts
 
 Noise = Callable[..., Image.Image]
 Save = Callable[[Image.Image, Path, str, int], None]
@@ -74,32 +74,32 @@ def make(tmp_path: Path, noise: Noise) -> Callable[..., Dataset]:
     return made
 
 
-def _by_name(report: LeakReport) -> dict[str, LeakFigures]:
-    assert [s.traits for s in report.sets] == ["file", "color", "all"]
-    return {s.traits: s for s in report.sets}
+def _by_name(report: ShortcutReport) -> dict[str, ShortcutMetrics]:
+    assert [s.properties for s in report.sets] == ["file", "color", "all"]
+    return {s.properties: s for s in report.sets}
 
 
 def test_a_format_for_each_origin_is_found_and_told(make: Callable[..., Dataset]) -> None:
-    report = leak_check(make(_by_format))
+    report = check_shortcuts(make(_by_format))
     found = _by_name(report)
-    assert report.leaks
+    assert report.detected
     for name in ("file", "all"):
-        assert found[name].leaks
+        assert found[name].detected
         assert found[name].accuracy == found[name].balanced_accuracy == 1
-    assert not found["color"].leaks
-    assert report.verdict.startswith("GIVE-AWAY: balanced accuracy without the picture: 100 % by")
-    assert "chance is 33 %" in report.verdict
-    assert "one format" in report.verdict
-    assert "Mean color" not in report.verdict
+    assert not found["color"].detected
+    assert report.message.startswith("GIVE-AWAY: balanced accuracy without the picture: 100 % by")
+    assert "chance is 33 %" in report.message
+    assert "one format" in report.message
+    assert "Mean color" not in report.message
 
 
 def test_nothing_is_found_where_nothing_is(make: Callable[..., Dataset]) -> None:
     for seed in range(3):
-        report = leak_check(make(_alike, seed=seed))
-        assert not report.leaks
-        assert report.verdict.startswith("No leak found")
+        report = check_shortcuts(make(_alike, seed=seed))
+        assert not report.detected
+        assert report.message.startswith("No leak found")
         for figures in report.sets:
-            assert not figures.leaks
+            assert not figures.detected
             assert figures.balanced_accuracy == pytest.approx(1 / 3, abs=0.17)
             assert figures.auroc == pytest.approx(0.5, abs=0.2)
     # All files are of the same size and format: nothing in them to go by.
@@ -107,29 +107,29 @@ def test_nothing_is_found_where_nothing_is(make: Callable[..., Dataset]) -> None
 
 
 def test_colors_are_told_apart_from_files(make: Callable[..., Dataset]) -> None:
-    report = leak_check(make(_by_color))
+    report = check_shortcuts(make(_by_color))
     found = _by_name(report)
-    assert found["color"].leaks
+    assert found["color"].detected
     assert found["color"].balanced_accuracy > 0.7
-    assert not found["file"].leaks
-    assert "Mean color" in report.verdict
-    assert "one format" not in report.verdict
+    assert not found["file"].detected
+    assert "Mean color" in report.message
+    assert "one format" not in report.message
 
 
 def test_a_jpeg_quality_for_each_origin_is_found(make: Callable[..., Dataset]) -> None:
-    found = _by_name(leak_check(make(_by_jpeg_quality)))
+    found = _by_name(check_shortcuts(make(_by_jpeg_quality)))
     assert found["file"].balanced_accuracy == 1
-    assert found["file"].leaks
+    assert found["file"].detected
 
 
 def test_traits_of_both_kinds_together_have_advice_of_their_own() -> None:
     figures = {
-        name: LeakFigures(name, 0.5, 0.5, 0.4, leaking, None, None)
+        name: ShortcutMetrics(name, 0.5, 0.5, 0.4, leaking, None, None)
         for name, leaking in (("file", False), ("color", False), ("all", True))
     }
     verdict = module._verdict(tuple(figures.values()), 0.2)
     assert "though neither does alone" in verdict
-    figures["file"] = replace(figures["file"], leaks=True)
+    figures["file"] = replace(figures["file"], detected=True)
     verdict = module._verdict(tuple(figures.values()), 0.2)
     assert "though neither does alone" not in verdict
     assert "one format" in verdict
@@ -139,10 +139,10 @@ def test_chance_is_the_share_of_the_most_frequent_origin(make: Callable[..., Dat
     dataset = make(_alike)
     few = [s for s in dataset.test if s.origin != "gan"]
     gan = [s for s in dataset.test if s.origin == "gan"][:8]
-    report = leak_check(replace(dataset, test=(*few, *gan)))
+    report = check_shortcuts(replace(dataset, test=(*few, *gan)))
     assert report.chance == pytest.approx(16 / 40)
     assert report.balanced_chance == pytest.approx(1 / 3)
-    assert report.bar == pytest.approx(1 / 3 + 0.1)
+    assert report.warning_level == pytest.approx(1 / 3 + 0.1)
     assert (report.train_images, report.test_images, report.unknown_images) == (60, 40, 32)
 
 
@@ -152,7 +152,7 @@ def test_figures_are_of_train_test_and_test_unknown(make: Callable[..., Dataset]
     gone = Path("gone.png")
     wrong = dataset.test[0]
     Image.open(wrong.path).save(wrong.path, "PNG")
-    report = leak_check(
+    report = check_shortcuts(
         replace(dataset, val=(Sample(gone, "real"),), val_unknown=(Sample(gone, "ddpm"),))
     )
     found = _by_name(report)["file"]
@@ -169,7 +169,7 @@ def test_figures_are_of_train_test_and_test_unknown(make: Callable[..., Dataset]
 
 
 def test_without_unknown_images_there_are_no_figures_of_them(make: Callable[..., Dataset]) -> None:
-    report = leak_check(replace(make(_by_format), test_unknown=()))
+    report = check_shortcuts(replace(make(_by_format), test_unknown=()))
     assert report.unknown_images == 0
     assert {(s.auroc, s.oscr) for s in report.sets} == {(None, None)}
 
@@ -178,7 +178,7 @@ def test_unreadable_files_are_left_out_and_counted(make: Callable[..., Dataset])
     dataset = make(_by_format)
     for part in ("train", "test", "test_unknown"):
         dataset.part(part)[3].path.write_text("no image")
-    report = leak_check(dataset)
+    report = check_shortcuts(dataset)
     assert len(report.skipped) == 3
     assert str(dataset.test[3].path) in report.skipped[1]
     assert (report.train_images, report.test_images, report.unknown_images) == (59, 47, 31)
@@ -192,15 +192,15 @@ def test_an_origin_without_a_readable_file_is_told(make: Callable[..., Dataset])
         if sample.origin == "vae":
             sample.path.write_text("no image")
     with pytest.raises(DataError, match=r"no readable test image of vae.*can't be read: .*vae"):
-        leak_check(dataset)
+        check_shortcuts(dataset)
     with pytest.raises(DataError, match="no readable train image of real"):
-        leak_check(replace(dataset, train=dataset.train[3:]))
+        check_shortcuts(replace(dataset, train=dataset.train[3:]))
 
 
 def test_the_same_seed_gives_the_same_report(make: Callable[..., Dataset]) -> None:
     dataset = make(_alike)
-    assert leak_check(dataset, seed=1) == leak_check(dataset, seed=1)
-    assert leak_check(dataset, seed=1).sets != leak_check(dataset, seed=2).sets
+    assert check_shortcuts(dataset, seed=1) == check_shortcuts(dataset, seed=1)
+    assert check_shortcuts(dataset, seed=1).sets != check_shortcuts(dataset, seed=2).sets
 
 
 def test_the_bar_is_for_the_lower_bound_of_wilson_s_interval() -> None:
@@ -211,8 +211,8 @@ def test_the_bar_is_for_the_lower_bound_of_wilson_s_interval() -> None:
 
 def test_few_images_must_be_further_over_chance(make: Callable[..., Dataset]) -> None:
     # Perfect figures of two images an origin are no proof: 6 of 6 has a lower bound of 61 %.
-    few = _by_name(leak_check(make(_by_format, test=2)))["file"]
-    many = _by_name(leak_check(make(_by_format, test=16, seed=1)))["file"]
+    few = _by_name(check_shortcuts(make(_by_format, test=2)))["file"]
+    many = _by_name(check_shortcuts(make(_by_format, test=16, seed=1)))["file"]
     assert few.balanced_accuracy == many.balanced_accuracy == 1
     assert few.low == pytest.approx(binomtest(6, 6).proportion_ci(0.95, method="wilson").low)
     assert many.low == pytest.approx(binomtest(48, 48).proportion_ci(0.95, method="wilson").low)
@@ -220,4 +220,6 @@ def test_few_images_must_be_further_over_chance(make: Callable[..., Dataset]) ->
     dataset = make(_by_format, seed=2)
     gan = [s for s in dataset.test if s.origin == "gan"]
     uneven = replace(dataset, test=tuple(s for s in dataset.test if s not in gan[2:]))
-    assert _by_name(leak_check(uneven))["file"].low == pytest.approx(module._wilson_low(1, 14.4))
+    assert _by_name(check_shortcuts(uneven))["file"].low == pytest.approx(
+        module._wilson_low(1, 14.4)
+    )

@@ -16,7 +16,12 @@ from whichgen.data.perturbations import INTENSITIES, Perturbation
 from whichgen.errors import DataError
 from whichgen.evaluation.protocols import Fold
 from whichgen.features.store import feature_key
-from whichgen.training.split_features import Parts, extract_parts, fold_features, fold_tables
+from whichgen.training.split_features import (
+    SplitFeatures,
+    extract_splits,
+    fold_features,
+    fold_tables,
+)
 
 Make = Callable[..., Any]
 
@@ -77,7 +82,7 @@ def test_the_digest_of_data_changes_with_content_origin_part_and_order_and_nothi
     order = [1, 0, *range(2, len(train))]
     moved = {"train": train.take(range(1, len(train))), "val": val + train.take([0])}
     digests = {
-        Parts(w.dataset, {**parts.tables, **changed}).data_hash
+        SplitFeatures(w.dataset, {**parts.tables, **changed}).data_hash
         for changed in (
             {},
             {"train": relabeled},
@@ -97,7 +102,7 @@ def test_the_digest_of_data_changes_with_content_origin_part_and_order_and_nothi
     dataset = replace(
         w.dataset, train=tuple(renamed if s == train.samples[0] else s for s in w.dataset.train)
     )
-    changed = extract_parts(dataset, w.encoder, w.store)
+    changed = extract_splits(dataset, w.encoder, w.store)
     assert changed.data_hash != parts.data_hash
     image.save(path)
     assert changed.data_hash == w.parts().data_hash

@@ -15,12 +15,12 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from whichgen.deterministic import by_one_thread
-from whichgen.evaluation.protocols import plan
+from whichgen.evaluation.protocols import make_protocol
 from whichgen.heads.fusion import fit_view
 from whichgen.openset.prediction import fit_and_predict
 from whichgen.training.selection import sweep_block
 from whichgen.training.split_features import fold_tables
-from whichgen.training.sweeps import Sweep, in_processes, run_sweeps
+from whichgen.training.sweeps import Sweep, run_in_processes, run_sweeps
 
 from .conftest import KNN, LINEAR
 
@@ -31,7 +31,7 @@ Make = Callable[..., Any]
 def sweep(world: Make) -> Sweep:
     """A sweep of block 0."""
     w = world(unknown=("ddpm", "flow"))
-    (fold,) = plan(w.dataset).folds
+    (fold,) = make_protocol(w.dataset).folds
     return Sweep(0, fold.known, fold_tables(w.parts(), fold), KNN)
 
 
@@ -80,8 +80,8 @@ def test_processes_give_results_in_order_and_no_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for jobs in (1, 2):
-            assert list(in_processes(mul, calls, jobs=jobs)) == [10 * i for i in range(20)]
-            assert list(in_processes(mul, [], jobs=jobs)) == []
+            assert list(run_in_processes(mul, calls, jobs=jobs)) == [10 * i for i in range(20)]
+            assert list(run_in_processes(mul, [], jobs=jobs)) == []
 
 
 def threads_of(library: str) -> int:
@@ -92,7 +92,7 @@ def threads_of(library: str) -> int:
 def test_whoever_computes_a_result_has_one_thread() -> None:
     with threadpool_limits(2):
         assert threads_of("blas") == 2
-        assert list(in_processes(threads_of, [("blas",), ("openmp",)], jobs=1)) == [1, 1]
+        assert list(run_in_processes(threads_of, [("blas",), ("openmp",)], jobs=1)) == [1, 1]
         assert threads_of("blas") == 2
 
 

@@ -39,7 +39,7 @@ def compare(
     seed: Seed = 0,
 ) -> None:
     """Test whether one run is better than others on the same test images."""
-    from whichgen.experiments.comparison import compare_runs, read_predictions
+    from whichgen.experiments.comparison import compare_runs, read_run_predictions
     from whichgen.io.atomic import write_text
     from whichgen.io.run_metadata import provenance
     from whichgen.report.result_tables import to_json
@@ -48,7 +48,7 @@ def compare(
         raise DataError("one run given. Give two or more: whichgen compare RUN RUN")
     if output_dir:
         check_writable(output_dir)
-    first, *others = [read_predictions(run) for run in runs]
+    first, *others = [read_run_predictions(run) for run in runs]
     comparisons = {
         str(other.folder): compare_runs(first, other, resamples=resamples, seed=seed)
         for other in progress(others, description="Comparing", total=len(others))

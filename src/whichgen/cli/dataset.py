@@ -99,17 +99,17 @@ def check(data: Data) -> None:
 def shortcuts(data: Data, flags: SplitFlags, cache_dir: CacheDir = CACHE_DIR) -> None:
     """Predict origins from file properties and mean color alone."""
     from whichgen.report.result_tables import shortcut_rows
-    from whichgen.training.shortcuts import leak_check
+    from whichgen.training.shortcuts import check_shortcuts
 
     dataset = flags.dataset_options(data).open(cache_dir, progress=progress)
-    report = leak_check(dataset, seed=flags.seed, progress=progress)
+    report = check_shortcuts(dataset, seed=flags.seed, progress=progress)
     show_table(
         shortcut_rows(report),
         title=f"{data}: origins predicted without the image content (%)",
         caption=f"{report.train_images} training and {report.test_images} test files, chance "
         f"{100 * report.balanced_chance:.0f} % balanced accuracy",
     )
-    (warn if report.leaks else say)(report.verdict)
+    (warn if report.detected else say)(report.message)
 
 
 def most_frequent(counts: Mapping[str, int]) -> str:

@@ -36,7 +36,7 @@ def discover(
 
     from whichgen.data.dataset import list_images
     from whichgen.data.reading import image_digest, read_bytes
-    from whichgen.evaluation.clustering import agreement
+    from whichgen.evaluation.clustering import clustering_metrics
     from whichgen.inference.discover import discover as find_groups
     from whichgen.io.run_metadata import fingerprint, provenance
     from whichgen.openset.threshold import decide
@@ -67,7 +67,7 @@ def discover(
         truth=truth,
         groups=tuple(groups),
         number=number,
-        agreement=agreement(np.array(truth), number) if len(set(truth)) > 1 else None,
+        agreement=clustering_metrics(np.array(truth), number) if len(set(truth)) > 1 else None,
     )
     record = provenance(
         {

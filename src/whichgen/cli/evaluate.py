@@ -22,12 +22,14 @@ from whichgen.cli.results import show_evaluation
 @command
 def evaluate(model: ModelOptions, test: TestData) -> None:
     """Test a model on its own test split or on another dataset."""
-    from whichgen.experiments.robustness import measure
+    from whichgen.experiments.robustness import evaluate_perturbation
 
     attributor = model.load()
     dataset = test.dataset_options(attributor.model).open(test.cache_dir, progress=progress)
     store = open_store(test.cache_dir, attributor.encoder)
-    point = measure(attributor.model, dataset, attributor.encoder, store, progress=progress)
+    point = evaluate_perturbation(
+        attributor.model, dataset, attributor.encoder, store, progress=progress
+    )
     warn_skipped(point.skipped)
     show_evaluation(point.evaluation, f"{dataset.name}: test split")
 
@@ -47,7 +49,7 @@ def robustness(
     ] = None,
 ) -> None:
     """Test a model on perturbed images: JPEG, blur, crop, resize, social media."""
-    from whichgen.experiments.robustness import robustness as run_robustness
+    from whichgen.experiments.robustness import evaluate_robustness as run_robustness
     from whichgen.io.run_metadata import provenance
     from whichgen.report.experiment_reports import robustness_rows, write_robustness
 

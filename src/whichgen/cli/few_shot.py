@@ -32,17 +32,17 @@ def few_shot(
     ] = None,
 ) -> None:
     """Enroll each unknown test generator from few images and test the result."""
-    from whichgen.experiments.few_shot import few_shots
+    from whichgen.experiments.few_shot import measure_few_shot
     from whichgen.io.run_metadata import provenance
     from whichgen.report.experiment_reports import few_shot_rows, write_few_shot
-    from whichgen.training.split_features import extract_parts
+    from whichgen.training.split_features import extract_splits
 
     numbers = parse_counts("--shots", shots)
     folder = check_writable(output_dir or model.run_folder())
     attributor = model.load()
     source = test.dataset_options(attributor.model)
     dataset = source.open(test.cache_dir, progress=progress)
-    parts = extract_parts(
+    parts = extract_splits(
         dataset,
         attributor.encoder,
         open_store(test.cache_dir, attributor.encoder),
@@ -50,7 +50,9 @@ def few_shot(
         progress=progress,
     )
     points = list(
-        few_shots(attributor.model, parts, shots=numbers, seeds=range(repeats), progress=progress)
+        measure_few_shot(
+            attributor.model, parts, image_counts=numbers, seeds=range(repeats), progress=progress
+        )
     )
     record = provenance(
         {**source.as_config(), "shots": numbers, "model": str(model.path.resolve())},

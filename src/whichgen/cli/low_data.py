@@ -50,7 +50,7 @@ def low_data(
             parts,
             encoder,
             run_options,
-            shots=numbers,
+            samples_per_class=numbers,
             seeds=range(repeats),
             cache=options.cache_dir / "sweeps",
             progress=progress,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from whichgen.cli.console import show_table
 
 if TYPE_CHECKING:
+    from whichgen.evaluation.all_metrics import Evaluation
     from whichgen.evaluation.bootstrap import Interval
-    from whichgen.evaluation.evaluate import Evaluation
 
 
 def show_evaluation(

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from whichgen.data.dataset import Dataset
     from whichgen.heads.base import HeadMethod
     from whichgen.training.controls import Controls, ShuffleControl
-    from whichgen.training.finalize import Tested
-    from whichgen.training.shortcuts import LeakReport
-    from whichgen.training.split_features import Parts
+    from whichgen.training.finalize import EvaluatedModel
+    from whichgen.training.shortcuts import ShortcutReport
+    from whichgen.training.split_features import SplitFeatures
 
 FixedC = Annotated[
     float | None,
@@ -110,7 +110,7 @@ def fuse(
     from whichgen.report.run_folder import fusion_candidate_rows, write_fusion
     from whichgen.training.controls import Controls
     from whichgen.training.fit_fusion import fuse as fit_fusion
-    from whichgen.training.split_features import FITTED
+    from whichgen.training.split_features import FITTING_SPLITS
 
     if not no_traces:
         options = options.with_traces()
@@ -119,7 +119,7 @@ def fuse(
     dataset = options.open_dataset()
     folder = options.run_folder("fusion", dataset)
     options.claim_folder(folder, config)
-    encoder, parts = options.extract_features(dataset, augmented_splits=FITTED)
+    encoder, parts = options.extract_features(dataset, augmented_splits=FITTING_SPLITS)
     shortcuts = check_shortcuts(options, dataset)
     result = fit_fusion(parts, encoder, fusion_options, config=config, progress=progress)
     controls = Controls(shortcuts, shuffle_labels(options, result, parts, result.head_method))
@@ -127,7 +127,7 @@ def fuse(
     write_fusion(result, folder, controls=controls, progress=progress)
     show_table(fusion_candidate_rows(result.members, "members"), title="Candidate members (%)")
     show_table(fusion_candidate_rows(result.scores, "score"), title="Candidate open-set scores (%)")
-    chosen = result.chosen
+    chosen = result.best
     show_result(
         result,
         folder,
@@ -170,25 +170,25 @@ def fit_block(method: HeadMethod, options: TrainOptions, folder_name: str) -> No
     )
 
 
-def check_shortcuts(options: TrainOptions, dataset: Dataset) -> LeakReport | None:
+def check_shortcuts(options: TrainOptions, dataset: Dataset) -> ShortcutReport | None:
     """Run the shortcut check before training, unless it is off."""
-    from whichgen.training.shortcuts import leak_check
+    from whichgen.training.shortcuts import check_shortcuts
 
     if options.no_shortcut_check:
         return None
-    return leak_check(dataset, seed=options.seed, progress=progress)
+    return check_shortcuts(dataset, seed=options.seed, progress=progress)
 
 
 def shuffle_labels(
-    options: TrainOptions, result: Tested, parts: Parts, method: HeadMethod
+    options: TrainOptions, result: EvaluatedModel, parts: SplitFeatures, method: HeadMethod
 ) -> ShuffleControl | None:
     """Run the shuffled-label control, unless it is off; its failure does not lose the result."""
-    from whichgen.training.controls import label_shuffle
+    from whichgen.training.controls import run_label_shuffle
 
     if not options.shuffles:
         return None
     try:
-        return label_shuffle(
+        return run_label_shuffle(
             result,
             parts,
             method,
@@ -201,7 +201,7 @@ def shuffle_labels(
         return None
 
 
-def show_result(result: Tested, folder: Path, title: str, controls: Controls) -> None:
+def show_result(result: EvaluatedModel, folder: Path, title: str, controls: Controls) -> None:
     """Print the figures of a run with its caveats, and where its files are."""
     from whichgen.report.result_tables import SHUFFLE_WARNING
 
@@ -213,8 +213,8 @@ def show_result(result: Tested, folder: Path, title: str, controls: Controls) ->
             "No unknown test images: only closed-set figures are available. Hold origins out with "
             "--unknown."
         )
-    if controls.leaks and controls.leaks.leaks:
-        warn(controls.leaks.verdict)
+    if controls.shortcuts and controls.shortcuts.detected:
+        warn(controls.shortcuts.message)
     if controls.shuffle and controls.shuffle.suspicious:
         warn(SHUFFLE_WARNING)
     say(f"Run folder: {folder} (report.md, results.json, plots/, model/)")

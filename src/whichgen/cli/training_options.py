@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from whichgen.heads.base import HeadMethod
     from whichgen.training.fit_block import FitOptions
     from whichgen.training.fit_fusion import FusionOptions
-    from whichgen.training.split_features import Parts
+    from whichgen.training.split_features import SplitFeatures
 
 _CONTROLS = "Controls"
 
@@ -325,7 +325,7 @@ class TrainOptions:
         dataset: Dataset,
         options: FitOptions | None = None,
         augmented_splits: Sequence[str] = ("train",),
-    ) -> tuple[Encoder, Parts]:
+    ) -> tuple[Encoder, SplitFeatures]:
         """Load the encoder and extract the features that the cache lacks.
 
         Parameters
@@ -336,12 +336,12 @@ class TrainOptions:
             Splits that get perturbed copies.
         """
         from whichgen.encoders.loading import load_encoder
-        from whichgen.training.split_features import extract_parts
+        from whichgen.training.split_features import extract_splits
 
         encoder = load_encoder(self.encoder_name, device=self.device, dtype=self.dtype)
         if options:
             options.blocks_of(encoder)
-        parts = extract_parts(
+        parts = extract_splits(
             dataset,
             encoder,
             open_store(self.cache_dir, encoder),

@@ -21,7 +21,7 @@ from scipy.stats import binomtest
 
 from whichgen.data.duplicates import link_groups
 from whichgen.errors import DataError
-from whichgen.evaluation.evaluate import Answers
+from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.weighted import Weighted, weighted_metrics
 
 #: What two methods are compared by, the last three where there are unknown images.
@@ -68,9 +68,9 @@ class Comparison:
     mcnemar_p: float | None = None
 
 
-def bootstrap(
-    known: Answers,
-    unknown: Answers,
+def bootstrap_intervals(
+    known: Predictions,
+    unknown: Predictions,
     origins: Sequence[str],
     *,
     threshold: float | None = None,
@@ -107,7 +107,7 @@ def bootstrap(
     values = _ones(metrics, known, unknown)
     drawn = _gather(
         metrics(*weights)
-        for weights in draw_weights(
+        for weights in resample_weights(
             known.origins,
             unknown.origins,
             groups_known,
@@ -119,9 +119,9 @@ def bootstrap(
     return {name: Interval(value, *_bounds(drawn[name], tails)) for name, value in values.items()}
 
 
-def compare(
-    first: tuple[Answers, Answers],
-    second: tuple[Answers, Answers],
+def compare_predictions(
+    first: tuple[Predictions, Predictions],
+    second: tuple[Predictions, Predictions],
     origins: Sequence[str],
     *,
     groups_known: np.ndarray | None = None,
@@ -158,7 +158,7 @@ def compare(
 
     drawn = _gather(
         differences(weights)
-        for weights in draw_weights(
+        for weights in resample_weights(
             first[0].origins,
             first[1].origins,
             groups_known,
@@ -182,7 +182,7 @@ def compare(
     }
 
 
-def draw_weights(
+def resample_weights(
     known: np.ndarray,
     unknown: np.ndarray,
     groups_known: np.ndarray | None = None,
@@ -255,7 +255,7 @@ def _strata(origins: np.ndarray, n_known: int, groups: np.ndarray) -> list[np.nd
     return [np.flatnonzero(linked == stratum) for stratum in np.unique(linked)]
 
 
-def _ones(metrics: Weighted, known: Answers, unknown: Answers) -> dict[str, float]:
+def _ones(metrics: Weighted, known: Predictions, unknown: Predictions) -> dict[str, float]:
     found = metrics(np.ones((1, len(known.origins))), np.ones((1, len(unknown.origins))))
     return {name: float(values[0]) for name, values in found.items()}
 
@@ -285,7 +285,7 @@ def _p_value(drawn: np.ndarray) -> float:
     return min(1.0, 2 * (fewer + 1) / (len(defined) + 1))
 
 
-def _mcnemar(first: Answers, second: Answers, origins: Sequence[str]) -> float:
+def _mcnemar(first: Predictions, second: Predictions, origins: Sequence[str]) -> float:
     labels = first.labels(origins)
     ours, theirs = first.predicted == labels, second.predicted == labels
     gained, lost = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())

@@ -26,7 +26,7 @@ TEMPERATURES = (1e-3, 1e3)
 
 
 @dataclass(frozen=True)
-class Reliability:
+class CalibrationMetrics:
     """How often images of one confidence get their own origin.
 
     Confidence is the largest probability. Bins are of equal width; bin b holds confidences over
@@ -57,7 +57,7 @@ class Reliability:
     brier: float
 
 
-def temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """The temperature of least negative log-likelihood, within :data:`TEMPERATURES`.
 
     Where every image is right, likelihood grows for ever as T falls, and would make every
@@ -100,7 +100,9 @@ def at_temperature(logits: np.ndarray, t: float) -> np.ndarray:
     return np.asarray(softmax(np.asarray(logits, dtype=np.float64) / t, axis=1))
 
 
-def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> Reliability:
+def calibration_metrics(
+    probabilities: np.ndarray, labels: np.ndarray, bins: int = 15
+) -> CalibrationMetrics:
     """Calibration of probabilities (n, origins) against labels (n,), n at least 1."""
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
@@ -117,7 +119,7 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -
     gaps = np.nan_to_num(np.abs(accuracy - sure))
     own = probabilities[np.arange(len(labels)), labels]
     truth = labels[:, None] == np.arange(probabilities.shape[1])
-    return Reliability(
+    return CalibrationMetrics(
         edges=tuple(edges.tolist()),
         confidence=tuple(sure.tolist()),
         accuracy=tuple(accuracy.tolist()),

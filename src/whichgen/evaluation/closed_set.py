@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_s
 
 
 @dataclass(frozen=True)
-class ClosedSet:
+class ClosedSetMetrics:
     """``accuracy``, ``macro_f1`` and ``macro_recall`` in [0, 1].
 
     ``recall`` is one value for each origin (NaN for one without images), ``confusion`` counts,
@@ -23,12 +23,12 @@ class ClosedSet:
     confusion: tuple[tuple[int, ...], ...]
 
 
-def closed_set(probabilities: np.ndarray, labels: np.ndarray) -> ClosedSet:
+def closed_set_metrics(probabilities: np.ndarray, labels: np.ndarray) -> ClosedSetMetrics:
     """Metrics of probabilities (n, origins) against labels (n,)."""
     predicted = probabilities.argmax(axis=1)
     origins = np.arange(probabilities.shape[1])
     recall = recall_score(labels, predicted, labels=origins, average=None, zero_division=np.nan)
-    return ClosedSet(
+    return ClosedSetMetrics(
         accuracy=float(accuracy_score(labels, predicted)),
         macro_f1=float(f1_score(labels, predicted, average="macro", zero_division=0.0)),
         macro_recall=float(np.nanmean(recall)),

@@ -14,7 +14,7 @@ NOISE = -1
 
 
 @dataclass(frozen=True)
-class Agreement:
+class ClusteringMetrics:
     """Groups against true origins.
 
     Parameters
@@ -37,7 +37,7 @@ class Agreement:
     grouped: float
 
 
-def agreement(truth: np.ndarray, groups: np.ndarray) -> Agreement:
+def clustering_metrics(truth: np.ndarray, groups: np.ndarray) -> ClusteringMetrics:
     """Figures of str array ``truth`` (n,) and int array ``groups`` (n,), n ≥ 1.
 
     :data:`NOISE` marks images in no group.
@@ -49,7 +49,7 @@ def agreement(truth: np.ndarray, groups: np.ndarray) -> Agreement:
     pure = 0
     for group in np.unique(groups[~alone]):
         pure += int(np.unique(truth[groups == group], return_counts=True)[1].max())
-    return Agreement(
+    return ClusteringMetrics(
         nmi=float(normalized_mutual_info_score(truth, apart)),
         purity=pure / len(truth),
         ari=float(adjusted_rand_score(truth, apart)),

@@ -63,8 +63,8 @@ class ConformalQuantile:
 
 
 @dataclass(frozen=True)
-class CoverageReport:
-    """The result of :func:`coverage_report`; shares in [0, 1].
+class CoverageMetrics:
+    """The result of :func:`coverage_metrics`; shares in [0, 1].
 
     ``coverage`` is the share of sets that hold the true origin, ``mean_size`` the mean number of
     origins in a set, ``empty`` and ``singleton`` the shares of sets of none and of one;
@@ -145,11 +145,11 @@ def prediction_sets(probabilities: np.ndarray, quantile: ConformalQuantile) -> n
     return np.asarray(_scores(probabilities, quantile.score) <= np.array(quantile.values))
 
 
-def coverage_report(sets: np.ndarray, labels: np.ndarray) -> CoverageReport:
+def coverage_metrics(sets: np.ndarray, labels: np.ndarray) -> CoverageMetrics:
     """How sets (n, origins) hold the true origins ``labels`` (n,), n at least 1."""
     held = sets[np.arange(len(labels)), labels]
     sizes = sets.sum(axis=1)
-    return CoverageReport(
+    return CoverageMetrics(
         coverage=float(held.mean()),
         mean_size=float(sizes.mean()),
         empty=float((sizes == 0).mean()),

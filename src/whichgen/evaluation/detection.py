@@ -13,7 +13,7 @@ from sklearn.metrics import auc, precision_recall_curve, roc_auc_score, roc_curv
 
 
 @dataclass(frozen=True)
-class Detection:
+class DetectionMetrics:
     """All in [0, 1].
 
     Parameters
@@ -35,11 +35,11 @@ class Detection:
     auout: float
 
 
-def detection(known: np.ndarray, unknown: np.ndarray) -> Detection:
+def detection_metrics(known: np.ndarray, unknown: np.ndarray) -> DetectionMetrics:
     """Metrics of the scores of known images (n,) and unknown images (m,), n and m at least 1."""
     truth, scores = _stacked(known, unknown)
     fpr, tpr, _ = roc_curve(truth, scores, drop_intermediate=False)
-    return Detection(
+    return DetectionMetrics(
         auroc=auroc(known, unknown),
         tnr_at_tpr95=float(1 - fpr[np.argmax(tpr >= 0.95 - 1e-12)]),
         detection_accuracy=float(np.max(tpr + 1 - fpr) / 2),

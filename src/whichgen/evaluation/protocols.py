@@ -42,29 +42,29 @@ class Fold:
 
     A head is fitted on training images of ``known``; the choice is made by how it tells
     validation images of ``known`` from images of ``unknown``, which lie in the part
-    ``unknown_part`` (``val`` where a known generator plays an unknown one).
+    ``unknown_split`` (``val`` where a known generator plays an unknown one).
     """
 
     known: tuple[str, ...]
     unknown: tuple[str, ...]
-    unknown_part: str
+    unknown_split: str
 
 
 @dataclass(frozen=True)
 class Protocol:
     """How the choice is made and what is tested.
 
-    ``test_part`` holds the known images that are tested on; ``notes`` are sentences that belong
+    ``test_split`` holds the known images that are tested on; ``notes`` are sentences that belong
     beside every figure.
     """
 
     name: str
     folds: tuple[Fold, ...]
-    test_part: str
+    test_split: str
     notes: tuple[str, ...] = ()
 
 
-def plan(dataset: Dataset, protocol: str = "clean", *, seed: int = 0) -> Protocol:
+def make_protocol(dataset: Dataset, protocol: str = "clean", *, seed: int = 0) -> Protocol:
     """The protocol for a data set.
 
     Raises
@@ -84,7 +84,7 @@ def plan(dataset: Dataset, protocol: str = "clean", *, seed: int = 0) -> Protoco
             "test",
             (f"chosen on the unknown generators {', '.join(free)}, which are not tested on",),
         )
-    folds = leave_out_folds(dataset.known, seed=seed)
+    folds = make_leave_out_folds(dataset.known, seed=seed)
     if folds:
         return Protocol(
             "clean",
@@ -106,16 +106,16 @@ def plan(dataset: Dataset, protocol: str = "clean", *, seed: int = 0) -> Protoco
     )
 
 
-def rehearsed(protocol: Protocol, known: Sequence[str], seed: int = 0) -> Protocol:
+def add_leave_out_folds(protocol: Protocol, known: Sequence[str], seed: int = 0) -> Protocol:
     """A clean protocol that, beside its own fold, leaves known generators out in turn.
 
     One or two unknown generators are a narrow ground to choose on: where one of them is the twin of
     a known one, the choice is of what tells twins apart worst. The paper's protocol stays as it is,
     and so does one that leaves known generators out already.
     """
-    if protocol.name != "clean" or all(fold.unknown_part == "val" for fold in protocol.folds):
+    if protocol.name != "clean" or all(fold.unknown_split == "val" for fold in protocol.folds):
         return protocol
-    folds = leave_out_folds(known, seed=seed)
+    folds = make_leave_out_folds(known, seed=seed)
     if not folds:
         return protocol
     note = "and, weighing as much each, by leaving known generators out in turn: " + "; ".join(
@@ -130,7 +130,7 @@ def check_protocol(name: str) -> None:
         raise DataError(f"unknown protocol {name!r}; there are {', '.join(PROTOCOLS)}.")
 
 
-def leave_out_folds(known: Sequence[str], *, seed: int = 0) -> tuple[Fold, ...]:
+def make_leave_out_folds(known: Sequence[str], *, seed: int = 0) -> tuple[Fold, ...]:
     """Folds in which each known generator is left out once; none where too few would remain."""
     generators = [origin for origin in known if origin != REAL]
     if len(generators) < 2 or len(known) < 3:
@@ -145,7 +145,7 @@ def leave_out_folds(known: Sequence[str], *, seed: int = 0) -> tuple[Fold, ...]:
             Fold(
                 known=tuple(o for o in known if o not in left_out),
                 unknown=tuple(o for o in known if o in left_out),
-                unknown_part="val",
+                unknown_split="val",
             )
         )
     return tuple(folds)

@@ -53,7 +53,7 @@ def synthetic_scores(probabilities: np.ndarray, origins: Sequence[str]) -> np.nd
     return np.asarray(np.log(others + _TINY) - np.log(probabilities[:, at] + _TINY))
 
 
-def synthetic_detection(
+def real_vs_synthetic_metrics(
     known: tuple[np.ndarray, np.ndarray],
     unknown: tuple[np.ndarray, np.ndarray],
     origins: Sequence[str],

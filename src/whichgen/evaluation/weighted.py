@@ -19,7 +19,7 @@ import numpy as np
 
 from whichgen.constants import REAL
 from whichgen.errors import DataError
-from whichgen.evaluation.evaluate import Answers
+from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.real_vs_synthetic import synthetic_scores
 
 #: Figures that exist without unknown images, and those that do not.
@@ -27,7 +27,7 @@ CLOSED_METRICS = ("accuracy", "macro_f1", "macro_recall")
 OPEN_METRICS = ("auroc", "oscr", "tnr_at_tpr95", "detection_accuracy", "auin", "auout")
 
 #: Those of answers at the model's threshold, and of real against all synthetic images.
-THRESHOLD_METRICS = ("known_accepted", "unknown_rejected", "open_accuracy")
+THRESHOLD_METRICS = ("acceptance_rate", "rejection_rate", "open_accuracy")
 SYNTHETIC_METRICS = ("synthetic_auroc", "synthetic_average_precision")
 
 #: Weights of known images (b, n) and of unknown ones (b, m) → each figure, float64 (b,).
@@ -35,8 +35,8 @@ Weighted = Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]]
 
 
 def weighted_metrics(
-    known: Answers,
-    unknown: Answers,
+    known: Predictions,
+    unknown: Predictions,
     origins: Sequence[str],
     *,
     threshold: float | None = None,
@@ -44,7 +44,7 @@ def weighted_metrics(
     """A function from weights, whole numbers as float64 arrays, to figures.
 
     A figure is NaN in a row without the images that it is of. Without unknown images there are
-    no :data:`OPEN_METRICS` and no ``unknown_rejected``, without ``threshold`` no
+    no :data:`OPEN_METRICS` and no ``rejection_rate``, without ``threshold`` no
     :data:`THRESHOLD_METRICS`, and where ``real`` is not known no :data:`SYNTHETIC_METRICS`.
 
     Raises
@@ -129,9 +129,9 @@ def _at_threshold(accepted: np.ndarray, correct: np.ndarray, rejected: np.ndarra
     def figures(weights: np.ndarray, unknown_weights: np.ndarray) -> dict[str, np.ndarray]:
         n, m = weights.sum(axis=1), unknown_weights.sum(axis=1)
         turned_away = unknown_weights @ rejected
-        found = {"known_accepted": weights @ accepted / n}
+        found = {"acceptance_rate": weights @ accepted / n}
         if len(rejected):
-            found["unknown_rejected"] = turned_away / m
+            found["rejection_rate"] = turned_away / m
         return {**found, "open_accuracy": (weights @ right + turned_away) / (n + m)}
 
     return figures

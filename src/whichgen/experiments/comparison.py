@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from whichgen.errors import DataError
-from whichgen.evaluation.bootstrap import Comparison, compare
-from whichgen.evaluation.evaluate import Answers
+from whichgen.evaluation.bootstrap import Comparison, compare_predictions
+from whichgen.evaluation.predictions import Predictions
 
 
 @dataclass(frozen=True)
-class Predictions:
+class RunPredictions:
     """What a run's model said of its test images, known and unknown, each sorted by path.
 
     ``groups`` are the images' groups, or ``None`` where they are not known; ``results`` is the
@@ -27,12 +27,12 @@ class Predictions:
     folder: Path
     origins: tuple[str, ...]
     paths: tuple[np.ndarray, np.ndarray]
-    answers: tuple[Answers, Answers]
+    answers: tuple[Predictions, Predictions]
     groups: tuple[np.ndarray, np.ndarray] | None
     results: Mapping[str, Any]
 
 
-def read_predictions(folder: Path) -> Predictions:
+def read_run_predictions(folder: Path) -> RunPredictions:
     """The predictions in a run's folder.
 
     Raises
@@ -51,7 +51,7 @@ def read_predictions(folder: Path) -> Predictions:
             [row for row in rows if row["origin"] not in origins],
         )
         answers = [
-            Answers(
+            Predictions(
                 np.array([[float(row[c]) for c in columns] for row in half]).reshape(
                     len(half), len(columns)
                 ),
@@ -72,7 +72,7 @@ def read_predictions(folder: Path) -> Predictions:
         )
     if not origins or not halves[0]:
         raise DataError(f"the predictions in {folder} are of no known image. Run it again.")
-    return Predictions(
+    return RunPredictions(
         folder=folder,
         origins=origins,
         paths=(
@@ -86,7 +86,7 @@ def read_predictions(folder: Path) -> Predictions:
 
 
 def compare_runs(
-    first: Predictions, second: Predictions, *, resamples: int = 1000, seed: int = 0
+    first: RunPredictions, second: RunPredictions, *, resamples: int = 1000, seed: int = 0
 ) -> dict[str, Comparison]:
     """First less second on their test images; see :func:`whichgen.evaluation.bootstrap.compare`.
 
@@ -106,7 +106,7 @@ def compare_runs(
     if sorted(first.origins) != sorted(second.origins):
         raise DataError(f"{first.folder} and {second.folder} know different origins.")
     order = [second.origins.index(origin) for origin in first.origins]
-    theirs = [Answers(a.probabilities[:, order], a.origins, a.scores) for a in second.answers]
+    theirs = [Predictions(a.probabilities[:, order], a.origins, a.scores) for a in second.answers]
     # The images are the same: if one run lacks their groups, the other's hold for both.
     groups = first.groups or second.groups
     if groups and not all(map(np.array_equal, groups, second.groups or groups)):
@@ -115,7 +115,7 @@ def compare_runs(
             "with the same --groups."
         )
     known, unknown = groups or (None, None)
-    return compare(
+    return compare_predictions(
         first.answers,
         (theirs[0], theirs[1]),
         first.origins,

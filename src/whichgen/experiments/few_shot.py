@@ -9,26 +9,26 @@ import numpy as np
 
 from whichgen.errors import DataError
 from whichgen.evaluation.detection import auroc
-from whichgen.evaluation.evaluate import label_indices
+from whichgen.evaluation.predictions import label_indices
 from whichgen.inference.enroll import enroll
 from whichgen.models.saved_model import OriginModel
 from whichgen.progress import Progress, no_progress
-from whichgen.training.split_features import Parts
+from whichgen.training.split_features import SplitFeatures
 
 #: Images of the new generator.
-SHOTS = (1, 2, 5, 10, 20, 50)
+IMAGE_COUNTS = (1, 2, 5, 10, 20, 50)
 
 #: So many images of the new generator must be left to test on.
-LEFT = 5
+MIN_TEST_IMAGES = 5
 
 
 @dataclass(frozen=True)
 class FewShotPoint:
-    """One generator enrolled from ``shots`` images drawn with ``seed``; shares in [0, 1].
+    """One generator enrolled from ``images`` images drawn with ``seed``; shares in [0, 1].
 
     Parameters
     ----------
-    old_before, old_after
+    accuracy_before, accuracy_after
         Closed-set accuracy of test images of the old origins.
     recall, accepted
         Share of the generator's other images whose most probable origin it is, and share answered
@@ -39,27 +39,27 @@ class FewShotPoint:
     """
 
     generator: str
-    shots: int
+    images: int
     seed: int
-    tested: int
-    old_before: float
-    old_after: float
+    test_images: int
+    accuracy_before: float
+    accuracy_after: float
     recall: float
     accepted: float
     auroc: float | None
 
 
-def few_shots(
+def measure_few_shot(
     model: OriginModel,
-    parts: Parts,
+    parts: SplitFeatures,
     *,
-    shots: Sequence[int] = SHOTS,
+    image_counts: Sequence[int] = IMAGE_COUNTS,
     seeds: Sequence[int] = (0, 1, 2),
     progress: Progress = no_progress,
 ) -> Iterator[FewShotPoint]:
     """Enrols each unknown generator in turn, of validation and of test, and tests.
 
-    Numbers of images that leave fewer than :data:`LEFT` to test on are passed over.
+    Numbers of images that leave fewer than :data:`MIN_TEST_IMAGES` to test on are passed over.
 
     Raises
     ------
@@ -73,14 +73,14 @@ def few_shots(
     runs = [
         (generator, n, seed)
         for generator in sorted(set(unknown.origins.tolist()))
-        for n in sorted(set(shots))
-        if 1 <= n <= (unknown.origins == generator).sum() - LEFT
+        for n in sorted(set(image_counts))
+        if 1 <= n <= (unknown.origins == generator).sum() - MIN_TEST_IMAGES
         for seed in seeds
     ]
     if not runs:
         raise DataError(
-            f"no unknown generator has the images to enrol {min(shots)} and test {LEFT}. Name "
-            "generators to hold out with --unknown when fitting."
+            f"no unknown generator has enough images to enroll {min(image_counts)} and test on "
+            f"{MIN_TEST_IMAGES}. Hold generators out with --unknown when fitting."
         )
     before = float((model.head.logits(test[0]).argmax(axis=1) == test[1]).mean())
     for generator, n, seed in progress(runs, description="Enrolling", total=len(runs)):
@@ -93,11 +93,11 @@ def few_shots(
         others = features[unknown.origins != generator]
         yield FewShotPoint(
             generator=generator,
-            shots=n,
+            images=n,
             seed=seed,
-            tested=len(own) - n,
-            old_before=before,
-            old_after=float((of_old.argmax(axis=1) == test[1]).mean()),
+            test_images=len(own) - n,
+            accuracy_before=before,
+            accuracy_after=float((of_old.argmax(axis=1) == test[1]).mean()),
             recall=float(hit.mean()),
             accepted=float((hit & (scores >= new.threshold)).mean()),
             auroc=auroc(np.concatenate([old_scores, scores]), new.predict(others)[1])

@@ -10,12 +10,12 @@ from whichgen.data.dataset import Dataset
 from whichgen.data.perturbations import INTENSITIES, Perturbation, all_intensities
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
-from whichgen.evaluation.evaluate import Evaluation, evaluate
+from whichgen.evaluation.all_metrics import Evaluation, evaluate
 from whichgen.features.store import FeatureStore
 from whichgen.models.saved_model import OriginModel
 from whichgen.progress import Progress, no_progress
 from whichgen.training.finalize import answers_of
-from whichgen.training.split_features import extract_parts
+from whichgen.training.split_features import extract_splits
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class RobustnessPoint:
     skipped: tuple[str, ...]
 
 
-def measure(
+def evaluate_perturbation(
     model: OriginModel,
     dataset: Dataset,
     encoder: Encoder,
@@ -53,7 +53,7 @@ def measure(
             f"are {', '.join(dataset.known)}. Give the data set the model was fitted on, or one "
             "with the same known origins."
         )
-    parts = extract_parts(
+    parts = extract_splits(
         dataset,
         encoder,
         store,
@@ -72,7 +72,7 @@ def measure(
     return RobustnessPoint(perturbation, evaluation, parts.data_hash, parts.skipped)
 
 
-def robustness(
+def evaluate_robustness(
     model: OriginModel,
     dataset: Dataset,
     encoder: Encoder,
@@ -83,21 +83,25 @@ def robustness(
 ) -> Iterator[RobustnessPoint]:
     """The clean test first, then each kind at each of its five intensities."""
     for perturbation in (None, *all_intensities(kinds)):
-        yield measure(model, dataset, encoder, store, perturbation=perturbation, progress=progress)
+        yield evaluate_perturbation(
+            model, dataset, encoder, store, perturbation=perturbation, progress=progress
+        )
 
 
-def mean_of_kind(points: Sequence[RobustnessPoint], kind: str, metric: str) -> float | None:
+def mean_over_intensities(
+    points: Sequence[RobustnessPoint], kind: str, metric: str
+) -> float | None:
     """The mean of a figure over the five intensities of one kind (``accuracy``, ``auroc`` …)."""
     values = [
         value
         for point in points
         if point.perturbation is not None and point.perturbation.kind == kind
-        if (value := figure_of(point.evaluation, metric)) is not None
+        if (value := get_metric(point.evaluation, metric)) is not None
     ]
     return fmean(values) if values else None
 
 
-def figure_of(evaluation: Evaluation, metric: str) -> float | None:
+def get_metric(evaluation: Evaluation, metric: str) -> float | None:
     """``accuracy``, ``auroc`` or ``oscr`` of an evaluation; ``None`` without unknown images."""
     if metric == "accuracy":
         return evaluation.closed.accuracy

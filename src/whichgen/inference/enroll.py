@@ -20,7 +20,7 @@ from whichgen.constants import UNKNOWN
 from whichgen.data.families import families_for
 from whichgen.data.reading import decode, image_digest, thumbnail
 from whichgen.errors import DataError, FitError
-from whichgen.evaluation.calibration import temperature
+from whichgen.evaluation.calibration import fit_temperature
 from whichgen.heads.base import Head
 from whichgen.heads.extension import extend, lower_last_bias
 from whichgen.inference.attributor import Attributor
@@ -120,7 +120,7 @@ def enroll(
     score = score_method(model.score_name).fit(
         head.embed(everything), head.logits(everything), all_labels, n_origins + 1
     )
-    scale = temperature(head.logits(held_out), labels) if model.temperature != 1 else 1.0
+    scale = fit_temperature(head.logits(held_out), labels) if model.temperature != 1 else 1.0
     probabilities, scores = predict(head, held_out, score, scale)
     threshold = threshold_at_tpr(scores, model.tpr)
     record: dict[str, Any] = {

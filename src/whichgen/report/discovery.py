@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from whichgen.data.reading import read_image
-from whichgen.evaluation.clustering import NOISE, Agreement
+from whichgen.evaluation.clustering import NOISE, ClusteringMetrics
 from whichgen.inference.discover import Group
 from whichgen.io.atomic import write_text
 from whichgen.io.tables import Row, markdown_table, percent, write_csv
@@ -42,7 +42,7 @@ class Discovery:
     truth: tuple[str, ...]
     groups: tuple[Group, ...]
     number: np.ndarray
-    agreement: Agreement | None
+    agreement: ClusteringMetrics | None
 
 
 def discovery_rows(found: Discovery) -> list[Row]:

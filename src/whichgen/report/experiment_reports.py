@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from whichgen.data.perturbations import INTENSITIES
 from whichgen.experiments.few_shot import FewShotPoint
 from whichgen.experiments.low_data import LowDataPoint
-from whichgen.experiments.robustness import RobustnessPoint, figure_of, mean_of_kind
+from whichgen.experiments.robustness import RobustnessPoint, get_metric, mean_over_intensities
 from whichgen.io.atomic import write_text
 from whichgen.io.tables import Row, markdown_table, percent, write_csv
 from whichgen.report.plots import COLORS, save_figure, style
@@ -28,11 +28,11 @@ def robustness_rows(points: Sequence[RobustnessPoint]) -> list[Row]:
         {
             "perturbation": str(point.perturbation or "none"),
             **{
-                name: percent(figure_of(point.evaluation, metric))
+                name: percent(get_metric(point.evaluation, metric))
                 for metric, name in _METRICS.items()
             },
-            "known kept": percent(point.evaluation.known_accepted),
-            "unknown rejected": percent(point.evaluation.unknown_rejected),
+            "known kept": percent(point.evaluation.acceptance_rate),
+            "unknown rejected": percent(point.evaluation.rejection_rate),
         }
         for point in points
     ]
@@ -46,7 +46,10 @@ def write_robustness(
     means = [
         {
             "mean over five intensities": kind,
-            **{name: percent(mean_of_kind(points, kind, m)) for m, name in _METRICS.items()},
+            **{
+                name: percent(mean_over_intensities(points, kind, m))
+                for m, name in _METRICS.items()
+            },
         }
         for kind in kinds
     ]
@@ -83,8 +86,8 @@ def robustness_plot(points: Sequence[RobustnessPoint], kinds: Sequence[str]) -> 
         unit = next(p.perturbation.unit for p in of_kind if p.perturbation)
         style(panel, kind, unit, "%" if panel is panels[0] else "")
         for i, (metric, name) in enumerate(_METRICS.items()):
-            values = [figure_of(p.evaluation, metric) for p in of_kind]
-            reference = figure_of(clean.evaluation, metric)
+            values = [get_metric(p.evaluation, metric) for p in of_kind]
+            reference = get_metric(clean.evaluation, metric)
             if reference is None:
                 continue
             panel.plot(x, [100 * (v or 0) for v in values], "o-", ms=4, color=COLORS[i], label=name)
@@ -101,8 +104,8 @@ def robustness_plot(points: Sequence[RobustnessPoint], kinds: Sequence[str]) -> 
 def low_data_rows(points: Sequence[LowDataPoint]) -> list[Row]:
     """Mean ± standard deviation over seeds for each number of images, in percent."""
     rows: list[Row] = []
-    for shots in sorted({p.shots for p in points}):
-        of_shots = [p for p in points if p.shots == shots]
+    for shots in sorted({p.samples_per_class for p in points}):
+        of_shots = [p for p in points if p.samples_per_class == shots]
         row: dict[str, Any] = {"images a class": shots, "seeds": len(of_shots)}
         for metric, name in _METRICS.items():
             mean, std = mean_std([getattr(p, metric) for p in of_shots])
@@ -141,9 +144,12 @@ def low_data_plot(points: Sequence[LowDataPoint]) -> Figure:
     figure = Figure(figsize=(5.6, 4.2), layout="constrained")
     ax = figure.subplots()
     style(ax, "Few images (mean ± std over seeds)", "training images a class", "%")
-    shots = sorted({p.shots for p in points})
+    shots = sorted({p.samples_per_class for p in points})
     for i, (metric, name) in enumerate(_METRICS.items()):
-        pairs = [mean_std([getattr(p, metric) for p in points if p.shots == n]) for n in shots]
+        pairs = [
+            mean_std([getattr(p, metric) for p in points if p.samples_per_class == n])
+            for n in shots
+        ]
         if any(mean is None for mean, _ in pairs):
             continue
         mean = 100 * np.array([m for m, _ in pairs], dtype=np.float64)
@@ -161,16 +167,16 @@ def low_data_plot(points: Sequence[LowDataPoint]) -> Figure:
 _CURVES = {
     "recall": "images of the new generator recognized",
     "accepted": "… and over the threshold",
-    "old_after": "accuracy of old origins",
+    "accuracy_after": "accuracy of old origins",
 }
 
 
 def few_shot_rows(points: Sequence[FewShotPoint]) -> list[Row]:
     """A row for each number of images: means over generators and draws, in percent and points."""
     rows: list[Row] = []
-    for shots in sorted({p.shots for p in points}):
-        of_shots = [p for p in points if p.shots == shots]
-        changes = [100 * (p.old_after - p.old_before) for p in of_shots]
+    for shots in sorted({p.images for p in points}):
+        of_shots = [p for p in points if p.images == shots]
+        changes = [100 * (p.accuracy_after - p.accuracy_before) for p in of_shots]
         row: dict[str, Any] = {
             "images": shots,
             "generators": len({p.generator for p in of_shots}),
@@ -210,12 +216,12 @@ def few_shot_plot(points: Sequence[FewShotPoint]) -> Figure:
     figure = Figure(figsize=(5.6, 4.2), layout="constrained")
     ax = figure.subplots()
     style(ax, "A new generator from few images", "images enrolled", "%")
-    shots = sorted({p.shots for p in points})
+    shots = sorted({p.images for p in points})
 
     def line(metric: str, chosen: Sequence[FewShotPoint]) -> tuple[list[int], list[float]]:
-        there = [n for n in shots if any(p.shots == n for p in chosen)]
+        there = [n for n in shots if any(p.images == n for p in chosen)]
         return there, [
-            100 * float(np.mean([getattr(p, metric) for p in chosen if p.shots == n]))
+            100 * float(np.mean([getattr(p, metric) for p in chosen if p.images == n]))
             for n in there
         ]
 
@@ -224,7 +230,7 @@ def few_shot_plot(points: Sequence[FewShotPoint]) -> Figure:
         ax.plot(*line("recall", own), color=COLORS[0], lw=0.8, alpha=0.35)
     for i, (metric, name) in enumerate(_CURVES.items()):
         ax.plot(*line(metric, points), "o-", ms=4, color=COLORS[i], label=name)
-    ax.axhline(100 * points[0].old_before, color=COLORS[2], ls=":", lw=1)
+    ax.axhline(100 * points[0].accuracy_before, color=COLORS[2], ls=":", lw=1)
     ax.set_xscale("log")
     ax.set_xticks(shots, [str(n) for n in shots])
     ax.minorticks_off()

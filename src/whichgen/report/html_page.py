@@ -212,7 +212,7 @@ def _run_context(prefix: str, label: str, run: Run, pictures: Thumbnails) -> dic
         "first": _first(run),
         "headline": headline_rows(results.test, results.intervals),
         "leaks": control_rows(run),
-        "verdict": results.leak_check.verdict if results.leak_check else "",
+        "verdict": results.shortcut_check.message if results.shortcut_check else "",
         "shuffled": shuffled(run),
         "origin_rows": origin_rows(run),
         "unknown_rows": generator_rows(run),

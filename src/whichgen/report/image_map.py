@@ -10,7 +10,7 @@ from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from whichgen.io.tables import Row
-from whichgen.training.finalize import Tested
+from whichgen.training.finalize import EvaluatedModel
 
 #: t-SNE of more images takes minutes.
 _MOST_POINTS = 2000
@@ -36,7 +36,7 @@ class ImageMap:
     points: np.ndarray
 
 
-def compute_image_map(fit: Tested, *, seed: int = 0) -> ImageMap:
+def compute_image_map(fit: EvaluatedModel, *, seed: int = 0) -> ImageMap:
     """The map of a fit's test images."""
     rng = np.random.default_rng(seed)
     tables = [t for t in (fit.known_table, fit.unknown_table) if len(t)]
@@ -55,7 +55,7 @@ def compute_image_map(fit: Tested, *, seed: int = 0) -> ImageMap:
         return ImageMap(rows, tsne.fit_transform(reduced))
 
 
-def image_map_rows(fit: Tested, embedding: ImageMap) -> list[Row]:
+def image_map_rows(fit: EvaluatedModel, embedding: ImageMap) -> list[Row]:
     """A row for each image of the map, for ``embedding.csv``: path, origin, x, y."""
     samples = (*fit.known_table.samples, *fit.unknown_table.samples)
     return [

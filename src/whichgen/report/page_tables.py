@@ -171,7 +171,7 @@ def neighbor_rows(run: Run, near: int = 5) -> list[Row]:
 
 def control_rows(run: Run) -> list[Row]:
     """The leak check's figures with the model's own in the last row; empty where it was off."""
-    if run.results.leak_check is None:
+    if run.results.shortcut_check is None:
         return []
     test = run.results.test
     model: Row = {
@@ -181,7 +181,7 @@ def control_rows(run: Run) -> list[Row]:
         "AUROC": percent(test.detection.auroc if test.detection else None),
         "OSCR": percent(test.oscr),
     }
-    return [*shortcut_rows(run.results.leak_check), model]
+    return [*shortcut_rows(run.results.shortcut_check), model]
 
 
 def image_rows(run: Run) -> list[Row]:
@@ -216,7 +216,7 @@ def level_rows(run: Run) -> list[Row]:
             "test images": found.images,
             "deepest certain answer": found.level,
             "answers": found.count,
-            "right %": percent(None if found.right is None else found.right / found.count),
+            "right %": percent(None if found.correct is None else found.correct / found.count),
         }
         for found in run.results.hierarchy
         if found.count

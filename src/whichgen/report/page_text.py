@@ -67,8 +67,8 @@ def warnings(run: Run) -> list[str]:
     found: list[str] = []
     if results.protocol.name == "paper":
         found += results.protocol.notes
-    if results.leak_check and results.leak_check.leaks:
-        found.append(results.leak_check.verdict)
+    if results.shortcut_check and results.shortcut_check.detected:
+        found.append(results.shortcut_check.message)
     if results.shuffled_labels and results.shuffled_labels.suspicious:
         found.append(SHUFFLE_WARNING)
     if not len(run.unknown):
@@ -138,7 +138,7 @@ def model(run: Run) -> dict[str, str]:
     }
     if results.coverage:
         found["Prediction sets"] = (
-            f"asked to hold the true origin of {100 * results.coverage.asked:g} % of known images, "
+            f"target: the true origin of {100 * results.coverage.target:g} % of known images; "
             f"they hold it for {percent(results.coverage.coverage)} % and are of "
             f"{results.coverage.mean_size:.2f} origins on average"
         )

@@ -8,9 +8,9 @@ import numpy as np
 from plotly.subplots import make_subplots
 
 from whichgen.data.perturbations import INTENSITIES
-from whichgen.evaluation.calibration import Reliability
+from whichgen.evaluation.calibration import CalibrationMetrics
 from whichgen.experiments.low_data import LowDataPoint
-from whichgen.experiments.robustness import RobustnessPoint, figure_of
+from whichgen.experiments.robustness import RobustnessPoint, get_metric
 from whichgen.io.tables import Row, percent
 from whichgen.report.experiment_reports import low_data_rows, mean_std, robustness_rows
 from whichgen.report.panels import (
@@ -77,7 +77,7 @@ def block_panel(run: Run) -> Panel | None:
     )
 
 
-def reliability_panel(found: Reliability) -> Panel:
+def reliability_panel(found: CalibrationMetrics) -> Panel:
     """Share of right answers over confidence, of known test images."""
     plot = figure("confidence", "share answered right")
     edges, counts = np.array(found.edges), np.array(found.counts)
@@ -148,7 +148,7 @@ def robustness_panel(points: Sequence[RobustnessPoint]) -> Panel | None:
             (p.perturbation, p) for p in points if p.perturbation and p.perturbation.kind == kind
         ]
         for i, (metric, name) in enumerate(_METRICS.items()):
-            values = [figure_of(point.evaluation, metric) for _, point in of_kind]
+            values = [get_metric(point.evaluation, metric) for _, point in of_kind]
             if any(v is None for v in values):
                 continue
             curve = line(
@@ -160,7 +160,7 @@ def robustness_panel(points: Sequence[RobustnessPoint]) -> Panel | None:
                 width=2,
             )
             plot.add_trace(curve.update(legendgroup=name, showlegend=row == 1), row=row, col=1)
-            as_they_are = figure_of(clean.evaluation, metric) if clean else None
+            as_they_are = get_metric(clean.evaluation, metric) if clean else None
             if as_they_are is not None:
                 plot.add_hline(
                     y=100 * as_they_are,
@@ -191,9 +191,12 @@ def robustness_panel(points: Sequence[RobustnessPoint]) -> Panel | None:
 def lowdata_panel(points: Sequence[LowDataPoint]) -> Panel:
     """Figures over training images a class: mean and standard deviation over seeds."""
     plot = figure("training images a class", "%", height=400)
-    shots = sorted({p.shots for p in points})
+    shots = sorted({p.samples_per_class for p in points})
     for i, (metric, name) in enumerate(_METRICS.items()):
-        pairs = [mean_std([getattr(p, metric) for p in points if p.shots == n]) for n in shots]
+        pairs = [
+            mean_std([getattr(p, metric) for p in points if p.samples_per_class == n])
+            for n in shots
+        ]
         if any(mean is None for mean, _ in pairs):
             continue
         curve = line(

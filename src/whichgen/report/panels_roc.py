@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from whichgen.evaluation.detection import Detection, roc
+from whichgen.evaluation.detection import DetectionMetrics, roc
 from whichgen.evaluation.oscr import oscr_curve
 from whichgen.io.tables import Row, percent
 from whichgen.report.panels import (
@@ -88,7 +88,7 @@ def oscr_panel(runs: Mapping[str, Run]) -> Panel | None:
 def _curves(
     runs: Mapping[str, Run],
     curve: Callable[[Run, np.ndarray], tuple[np.ndarray, np.ndarray]],
-    area: Callable[[Detection, float], float],
+    area: Callable[[DetectionMetrics, float], float],
 ) -> list[_Curve]:
     """Each generator's curve and that of all unknown images; of several runs only the latter."""
     found = []

@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 
 from whichgen.constants import UNKNOWN
 from whichgen.evaluation.detection import roc
-from whichgen.evaluation.evaluate import Answers
 from whichgen.evaluation.oscr import oscr_curve
+from whichgen.evaluation.predictions import Predictions
 from whichgen.io.atomic import replacing
 from whichgen.openset.threshold import decide
 from whichgen.report.image_map import ImageMap, compute_image_map
-from whichgen.training.finalize import Tested
-from whichgen.training.fit_block import BlockResult, Fit
+from whichgen.training.finalize import EvaluatedModel
+from whichgen.training.fit_block import BlockResult, FitResult
 from whichgen.training.selection import Candidate
 
 #: Okabe & Ito's colors, which color-blind readers tell apart.
@@ -61,7 +61,7 @@ def color(i: int) -> str:
     return COLORS[i % len(COLORS)]
 
 
-def roc_plot(fit: Tested) -> Figure:
+def roc_plot(fit: EvaluatedModel) -> Figure:
     """True-positive over false-positive rate: all unknown images pooled, and each generator."""
     figure, ax = axes(
         "Known against unknown", "unknown images accepted (FPR)", "known images kept (TPR)"
@@ -77,7 +77,7 @@ def roc_plot(fit: Tested) -> Figure:
     return figure
 
 
-def oscr_plot(fit: Tested) -> Figure:
+def oscr_plot(fit: EvaluatedModel) -> Figure:
     """Correct classification rate over false-positive rate."""
     figure, ax = axes(
         "Open-set classification rate",
@@ -99,7 +99,7 @@ def oscr_plot(fit: Tested) -> Figure:
     return figure
 
 
-def confusion_plot(fit: Tested) -> Figure:
+def confusion_plot(fit: EvaluatedModel) -> Figure:
     """Shares of answers: without rejection for known origins, and with it for all."""
     origins = list(fit.model.origins)
     names = sorted(set(fit.unknown.origins.tolist()))
@@ -126,7 +126,7 @@ def confusion_plot(fit: Tested) -> Figure:
     return figure
 
 
-def score_plot(fit: Tested) -> Figure:
+def score_plot(fit: EvaluatedModel) -> Figure:
     """Histograms of the open-set score."""
     name = fit.model.score_name.replace("_", " ")
     figure, ax = axes("Open-set score", f"{name} (high is known)", "share of images")
@@ -158,7 +158,7 @@ def score_plot(fit: Tested) -> Figure:
     return figure
 
 
-def reliability_plot(fit: Tested) -> Figure:
+def reliability_plot(fit: EvaluatedModel) -> Figure:
     """Share of right answers over confidence, of known test images."""
     found = fit.calibration
     figure, ax = axes(
@@ -185,13 +185,13 @@ def reliability_plot(fit: Tested) -> Figure:
 def block_plot(blocks: Sequence[BlockResult], chosen: int, parameter: str) -> Figure:
     """Accuracy, AUROC and OSCR over blocks: on test, and on the validation that chose."""
     figure, ax = axes(f"Each block at its best {parameter}", "block", "%", size=(6.4, 4.4))
-    numbers = [b.chosen.block for b in blocks]
+    numbers = [b.validation.block for b in blocks]
     for i, (field, name) in enumerate(
         (("accuracy", "accuracy"), ("auroc", "AUROC"), ("oscr", "OSCR"))
     ):
-        for which, line in (("test", "-"), ("chosen", ":")):
+        for which, line in (("test", "-"), ("validation", ":")):
             values = [_percent(getattr(b, which), field) for b in blocks]
-            label = f"{name}, {'test' if which == 'test' else 'validation'}"
+            label = f"{name}, {which}"
             if not np.isnan(values).all():
                 ax.plot(numbers, values, line, marker="o", ms=3, color=COLORS[i], label=label)
     ax.axvline(chosen, color="black", lw=0.8, ls="--")
@@ -201,7 +201,7 @@ def block_plot(blocks: Sequence[BlockResult], chosen: int, parameter: str) -> Fi
     return figure
 
 
-def embedding_plot(fit: Tested, embedding: ImageMap | None = None) -> Figure:
+def embedding_plot(fit: EvaluatedModel, embedding: ImageMap | None = None) -> Figure:
     """The map of the test images, which is computed unless it is given."""
     found = compute_image_map(fit) if embedding is None else embedding
     origins = np.concatenate([fit.known.origins, fit.unknown.origins])[found.rows]
@@ -227,14 +227,16 @@ def embedding_plot(fit: Tested, embedding: ImageMap | None = None) -> Figure:
     return figure
 
 
-def fit_plots(fit: Fit, parameter: str, embedding: ImageMap | None = None) -> dict[str, Figure]:
+def fit_plots(
+    fit: FitResult, parameter: str, embedding: ImageMap | None = None
+) -> dict[str, Figure]:
     """Every plot of a fit by its file name; those that need unknown images only where they are."""
     # An origin's name is no formula, whatever dollar signs are in it.
     with rc_context({"text.parse_math": False}):
         return test_plots(fit, embedding) | {"blocks": block_plot(fit.blocks, fit.block, parameter)}
 
 
-def test_plots(fit: Tested, embedding: ImageMap | None = None) -> dict[str, Figure]:
+def test_plots(fit: EvaluatedModel, embedding: ImageMap | None = None) -> dict[str, Figure]:
     """The plots that every tested model has."""
     with rc_context({"text.parse_math": False}):
         plots = {
@@ -248,14 +250,14 @@ def test_plots(fit: Tested, embedding: ImageMap | None = None) -> dict[str, Figu
     return plots
 
 
-def _unknown_scores(fit: Tested) -> list[tuple[str, np.ndarray]]:
+def _unknown_scores(fit: EvaluatedModel) -> list[tuple[str, np.ndarray]]:
     names = [result.name for result in fit.evaluation.unknown]
     if not 1 < len(names) <= _MOST_CURVES:
         return []
     return [(name, fit.unknown.scores[fit.unknown.origins == name]) for name in names]
 
 
-def _shares(answers: Answers, origin: str, n_origins: int, threshold: float) -> np.ndarray:
+def _shares(answers: Predictions, origin: str, n_origins: int, threshold: float) -> np.ndarray:
     decided = decide(answers.probabilities, answers.scores, threshold)
     mine = decided[answers.origins == origin]
     counts = np.bincount(np.where(mine < 0, n_origins, mine), minlength=n_origins + 1)

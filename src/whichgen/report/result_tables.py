@@ -12,8 +12,9 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from whichgen.constants import UNKNOWN
+from whichgen.evaluation.all_metrics import Evaluation, UnknownResult
 from whichgen.evaluation.bootstrap import Interval
-from whichgen.evaluation.evaluate import Answers, Evaluation, UnknownResult
+from whichgen.evaluation.predictions import Predictions
 from whichgen.features.extraction import FeatureTable
 from whichgen.io.atomic import write_text
 from whichgen.io.tables import Row, markdown_table, percent, write_csv
@@ -23,12 +24,12 @@ from whichgen.progress import Progress
 from whichgen.report.image_map import ImageMap, compute_image_map, image_map_rows
 from whichgen.report.plots import save_figure
 from whichgen.training.controls import Controls, ShuffleControl
-from whichgen.training.finalize import COVERAGE, Tested
-from whichgen.training.shortcuts import LeakReport
+from whichgen.training.finalize import COVERAGE, EvaluatedModel
+from whichgen.training.shortcuts import ShortcutReport
 
 
 def write_tested(
-    found: Tested,
+    found: EvaluatedModel,
     folder: Path,
     *,
     results: Mapping[str, Any],
@@ -96,11 +97,11 @@ def headline_rows(
                 ("AUOUT", "auout"),
             )
         ),
-        ("Known images kept at the threshold", "known_accepted", evaluation.known_accepted),
+        ("Known images kept at the threshold", "acceptance_rate", evaluation.acceptance_rate),
         (
             "Unknown images rejected at the threshold",
-            "unknown_rejected",
-            evaluation.unknown_rejected,
+            "rejection_rate",
+            evaluation.rejection_rate,
         ),
         ("Right answers among all images", "open_accuracy", evaluation.open_accuracy),
     ]
@@ -136,22 +137,22 @@ def unknown_generator_row(result: UnknownResult, *, digits: bool = True) -> Row:
         "detection accuracy": result.detection.detection_accuracy,
         "AUIN": result.detection.auin,
         "AUOUT": result.detection.auout,
-        "rejected": result.rejected,
+        "rejected": result.rejection_rate,
     }
     shown: dict[str, Any] = {k: percent(v) for k, v in rates.items()} if digits else dict(rates)
     shown["mean score"] = f"{result.mean_score:.4g}" if digits else result.mean_score
-    taken = {"mostly taken for": result.taken_for, "share": result.taken_for_share}
+    taken = {"mostly taken for": result.top_prediction, "share": result.top_prediction_share}
     if digits:
-        taken["share"] = percent(result.taken_for_share)
+        taken["share"] = percent(result.top_prediction_share)
     return {"unknown": result.name, "images": result.images, **shown, **taken}
 
 
-def all_unknown(found: Tested) -> Sequence[UnknownResult]:
+def all_unknown(found: EvaluatedModel) -> Sequence[UnknownResult]:
     """The results of unknown generators, then of groups of them."""
     return (*found.evaluation.unknown, *found.evaluation.groups)
 
 
-def tested_sections(found: Tested) -> dict[str, str]:
+def tested_sections(found: EvaluatedModel) -> dict[str, str]:
     """Parts of a report's text by name: ``notes``, ``headline``, ``unknown``, ``known`` …"""
     evaluation, model, record = found.evaluation, found.model, found.model.provenance
     recalls = [
@@ -161,9 +162,9 @@ def tested_sections(found: Tested) -> dict[str, str]:
         )
     ]
     unknown = markdown_table([unknown_generator_row(r) for r in all_unknown(found)])
-    low, high = found.true_rate
+    low, high = found.tpr_interval
     return {
-        "threshold": f"Answers with a score below {model.threshold:.6g} are `{UNKNOWN}`: that "
+        "threshold": f"Predictions with a score below {model.threshold:.6g} are `{UNKNOWN}`: that "
         f"keeps {100 * model.tpr:g} % of known validation images and, as there are only so many, "
         f"{100 * low:.1f} to {100 * high:.1f} % of all images like them (95 % interval).",
         "notes": "\n>\n".join(f"> {note}" for note in found.notes),
@@ -198,7 +199,7 @@ def join_sections(sections: Sequence[str]) -> str:
     return "\n\n".join(section.strip() for section in sections if section) + "\n"
 
 
-def _drawn(found: Tested) -> str:
+def _drawn(found: EvaluatedModel) -> str:
     return (
         "images" if found.known_table.groups is None else "groups of images, as given by --groups"
     )
@@ -222,14 +223,14 @@ def _synthetic_section(evaluation: Evaluation) -> str:
     )
 
 
-def _hierarchy_section(found: Tested) -> str:
+def _hierarchy_section(found: EvaluatedModel) -> str:
     rows = [
         {
             "test images": result.images,
             "deepest certain answer": result.level,
             "answers": result.count,
-            "right %": percent(result.right / result.count)
-            if result.count and result.right is not None
+            "right %": percent(result.correct / result.count)
+            if result.count and result.correct is not None
             else "–",
         }
         for result in found.hierarchy
@@ -247,7 +248,7 @@ def _interval(interval: Interval | None) -> str:
     return f"{percent(interval.low)} – {percent(interval.high)}" if interval else ""
 
 
-def _results(fit: Tested) -> dict[str, Any]:
+def _results(fit: EvaluatedModel) -> dict[str, Any]:
     return {
         "provenance": dict(fit.model.provenance),
         "protocol": asdict(fit.protocol),
@@ -255,7 +256,7 @@ def _results(fit: Tested) -> dict[str, Any]:
         "threshold": {
             "value": fit.model.threshold,
             "tpr": fit.model.tpr,
-            "tpr_interval": list(fit.true_rate),
+            "tpr_interval": list(fit.tpr_interval),
         },
         "score": fit.model.score_name,
         "temperature": fit.model.temperature,
@@ -269,10 +270,10 @@ def _results(fit: Tested) -> dict[str, Any]:
     }
 
 
-def _predictions(fit: Tested) -> list[Row]:
+def _predictions(fit: EvaluatedModel) -> list[Row]:
     grouped = any(s.group for t in (fit.known_table, fit.unknown_table) for s in t.samples)
 
-    def rows(answers: Answers, table: FeatureTable) -> list[Row]:
+    def rows(answers: Predictions, table: FeatureTable) -> list[Row]:
         decided = decide(answers.probabilities, answers.scores, fit.model.threshold)
         return [
             {
@@ -301,11 +302,11 @@ SHUFFLE_WARNING = (
 )
 
 
-def shortcut_rows(leaks: LeakReport) -> list[Row]:
+def shortcut_rows(leaks: ShortcutReport) -> list[Row]:
     """A row for each set of traits, in percent."""
     return [
         {
-            "by": found.traits,
+            "by": found.properties,
             "accuracy": percent(found.accuracy),
             "balanced accuracy": percent(found.balanced_accuracy),
             "AUROC": percent(found.auroc),
@@ -326,12 +327,12 @@ def controls_section(controls: Controls, evaluation: Evaluation) -> str:
         "OSCR": percent(evaluation.oscr),
     }
     text = []
-    if controls.leaks:
-        rows = [*shortcut_rows(controls.leaks), model]
+    if controls.shortcuts:
+        rows = [*shortcut_rows(controls.shortcuts), model]
         text.append(
             "## Leak check\n\nThe origin predicted from the files without a look at the picture: "
             f"size, format and tables (`file`), mean color and contrast (`color`).\n\n"
-            f"{markdown_table(rows)}\n{controls.leaks.verdict}"
+            f"{markdown_table(rows)}\n{controls.shortcuts.message}"
         )
     if controls.shuffle:
         text.append(_shuffled(controls.shuffle, evaluation))
@@ -358,6 +359,6 @@ def shuffle_figures(control: ShuffleControl, evaluation: Evaluation) -> str:
 def controls_json(controls: Controls) -> dict[str, Any]:
     """The part of ``results.json``."""
     return {
-        "leak_check": asdict(controls.leaks) if controls.leaks else None,
+        "shortcut_check": asdict(controls.shortcuts) if controls.shortcuts else None,
         "shuffled_labels": asdict(controls.shuffle) if controls.shuffle else None,
     }

@@ -21,12 +21,16 @@ from whichgen.report.result_tables import (
     write_tested,
 )
 from whichgen.training.controls import Controls
-from whichgen.training.fit_block import Fit
-from whichgen.training.fit_fusion import Fused, FusionCandidate
+from whichgen.training.fit_block import FitResult
+from whichgen.training.fit_fusion import FusionCandidate, FusionResult
 
 
 def write_fit(
-    fit: Fit, folder: Path, *, controls: Controls = NO_CONTROLS, progress: Progress = no_progress
+    fit: FitResult,
+    folder: Path,
+    *,
+    controls: Controls = NO_CONTROLS,
+    progress: Progress = no_progress,
 ) -> Path:
     """Writes everything about a fit into ``folder``; the model first, so that it is never lost."""
     parameter = head_method(fit.model.head_method).parameter
@@ -50,29 +54,29 @@ def write_fit(
     return folder
 
 
-def block_rows(fit: Fit) -> list[Row]:
+def block_rows(fit: FitResult) -> list[Row]:
     """Each block's best hyperparameter with its validation and test metrics, in [0, 1]."""
     return [
         {
-            "block": b.chosen.block,
-            head_method(fit.model.head_method).parameter: b.chosen.value,
-            **{f"val_{k}": getattr(b.chosen, k) for k in ("accuracy", "auroc", "oscr")},
+            "block": b.validation.block,
+            head_method(fit.model.head_method).parameter: b.validation.value,
+            **{f"val_{k}": getattr(b.validation, k) for k in ("accuracy", "auroc", "oscr")},
             **{f"test_{k}": getattr(b.test, k) for k in ("accuracy", "auroc", "oscr")},
         }
         for b in fit.blocks
     ]
 
 
-def _fit_markdown(fit: Fit, parameter: str, plots: list[str], controls: Controls) -> str:
+def _fit_markdown(fit: FitResult, parameter: str, plots: list[str], controls: Controls) -> str:
     evaluation, model = fit.evaluation, fit.model
     part = tested_sections(fit)
     blocks = [
         {
-            "block": b.chosen.block,
-            parameter: f"{b.chosen.value:.3g}",
-            "val AUROC": percent(b.chosen.auroc),
-            "val OSCR": percent(b.chosen.oscr),
-            "val accuracy": percent(b.chosen.accuracy),
+            "block": b.validation.block,
+            parameter: f"{b.validation.value:.3g}",
+            "val AUROC": percent(b.validation.auroc),
+            "val OSCR": percent(b.validation.oscr),
+            "val accuracy": percent(b.validation.accuracy),
             "AUROC": percent(b.test.auroc),
             "OSCR": percent(b.test.oscr),
             "accuracy": percent(b.test.accuracy),
@@ -104,7 +108,7 @@ def _fit_markdown(fit: Fit, parameter: str, plots: list[str], controls: Controls
 
 
 def write_fusion(
-    fusion: Fused,
+    fusion: FusionResult,
     folder: Path,
     *,
     controls: Controls = NO_CONTROLS,
@@ -115,7 +119,7 @@ def write_fusion(
         fusion,
         folder,
         results={
-            "selection": {"metric": fusion.metric, **asdict(fusion.chosen)},
+            "selection": {"metric": fusion.metric, **asdict(fusion.best)},
             "members": [asdict(c) for c in fusion.members],
             "scores": [asdict(c) for c in fusion.scores],
             "experts": [{"perturbation": kind, **asdict(c)} for kind, c in fusion.experts],
@@ -149,7 +153,7 @@ def fusion_candidate_rows(candidates: Sequence[FusionCandidate], first: str) -> 
     ]
 
 
-def _experts_section(fusion: Fused) -> str:
+def _experts_section(fusion: FusionResult) -> str:
     if not fusion.experts:
         return ""
     rows = [
@@ -170,8 +174,8 @@ def _experts_section(fusion: Fused) -> str:
     )
 
 
-def _fusion_markdown(fusion: Fused, plots: list[str], controls: Controls) -> str:
-    evaluation, model, chosen = fusion.evaluation, fusion.model, fusion.chosen
+def _fusion_markdown(fusion: FusionResult, plots: list[str], controls: Controls) -> str:
+    evaluation, model, chosen = fusion.evaluation, fusion.model, fusion.best
     part = tested_sections(fusion)
     return join_sections(
         [

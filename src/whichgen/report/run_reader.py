@@ -14,24 +14,25 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from whichgen.data.perturbations import parse_perturbation
 from whichgen.errors import DataError
+from whichgen.evaluation.all_metrics import Evaluation
 from whichgen.evaluation.bootstrap import Interval
-from whichgen.evaluation.calibration import Reliability
-from whichgen.evaluation.evaluate import Answers, Evaluation
-from whichgen.evaluation.levels import LevelResult
+from whichgen.evaluation.calibration import CalibrationMetrics
+from whichgen.evaluation.hierarchical_accuracy import LevelResult
+from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.protocols import Protocol
-from whichgen.experiments.comparison import Predictions, read_predictions
+from whichgen.experiments.comparison import RunPredictions, read_run_predictions
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint
 from whichgen.openset.threshold import decide
 from whichgen.training.controls import ShuffleControl
 from whichgen.training.fit_fusion import FusionCandidate
-from whichgen.training.shortcuts import LeakReport
+from whichgen.training.shortcuts import ShortcutReport
 from whichgen.version import __version__
 
 _Parsed = TypeVar("_Parsed", bound=BaseModel)
 
 #: Figures that may be NaN, which JSON has not: there they are null.
-_MAY_BE_NAN = frozenset({"unknown_rejected", "recall", "confidence", "accuracy", "low", "high"})
+_MAY_BE_NAN = frozenset({"rejection_rate", "recall", "confidence", "accuracy", "low", "high"})
 
 
 def _nan(value: Any, name: str = "") -> Any:
@@ -86,7 +87,7 @@ class Expert(BaseModel):
 
 
 class _Coverage(BaseModel):
-    asked: float
+    target: float
     coverage: float
     mean_size: float
 
@@ -108,14 +109,14 @@ class Results(BaseModel):
     selection: _Selection = _Selection()
     images: dict[str, dict[str, int]] = {}
     intervals: Annotated[dict[str, Interval], _WithNan] = {}
-    calibration: Annotated[Reliability | None, _WithNan] = None
+    calibration: Annotated[CalibrationMetrics | None, _WithNan] = None
     coverage: _Coverage | None = None
     hierarchy: tuple[LevelResult, ...] = ()
     blocks: tuple[dict[str, float | None], ...] = ()
     members: tuple[FusionCandidate, ...] = ()
     scores: tuple[FusionCandidate, ...] = ()
     experts: tuple[Expert, ...] = ()
-    leak_check: LeakReport | None = None
+    shortcut_check: ShortcutReport | None = None
     shuffled_labels: ShuffleControl | None = None
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -153,7 +154,7 @@ class Run:
 
     folder: Path
     results: Results
-    predictions: Predictions
+    predictions: RunPredictions
     map: MapPoints | None
     robustness: tuple[RobustnessPoint, ...]
 
@@ -163,12 +164,12 @@ class Run:
         return self.predictions.origins
 
     @property
-    def known(self) -> Answers:
+    def known(self) -> Predictions:
         """Answers about the test images of known origins."""
         return self.predictions.answers[0]
 
     @property
-    def unknown(self) -> Answers:
+    def unknown(self) -> Predictions:
         """Answers about the test images of unknown origins."""
         return self.predictions.answers[1]
 
@@ -190,7 +191,7 @@ class Run:
         head = self.results.provenance.config.get("head")
         return str(head.get("name", "head")) if isinstance(head, dict) else "head"
 
-    def decided(self, answers: Answers) -> np.ndarray:
+    def decided(self, answers: Predictions) -> np.ndarray:
         """The index of each answer's origin, -1 for ``unknown``: int64 (n,)."""
         return decide(answers.probabilities, answers.scores, self.threshold)
 
@@ -204,7 +205,7 @@ def read_run(folder: Path) -> Run:
         The folder holds no run, one that is damaged, or one of a version that is too old or new.
     """
     results = _parsed(folder / "results.json", Results)
-    predictions = read_predictions(folder)
+    predictions = read_run_predictions(folder)
     test = results.test
     said = (test.origins, test.known_images, test.unknown_images)
     if said != (predictions.origins, *map(len, predictions.answers)):

@@ -16,16 +16,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import ttest_1samp
 
-from whichgen.evaluation.closed_set import closed_set
+from whichgen.evaluation.closed_set import closed_set_metrics
 from whichgen.evaluation.detection import auroc
-from whichgen.evaluation.evaluate import label_indices
+from whichgen.evaluation.predictions import label_indices
 from whichgen.heads.base import HeadMethod
 from whichgen.openset.prediction import fit_and_predict
 from whichgen.progress import Progress, no_progress
-from whichgen.training.finalize import Tested
-from whichgen.training.shortcuts import LeakReport
-from whichgen.training.split_features import Parts
-from whichgen.training.sweeps import in_processes
+from whichgen.training.finalize import EvaluatedModel
+from whichgen.training.shortcuts import ShortcutReport
+from whichgen.training.split_features import SplitFeatures
+from whichgen.training.sweeps import run_in_processes
 
 #: By chance, so rarely are shuffled heads so much better than guessing that a warning comes.
 LEVEL = 0.001
@@ -35,7 +35,7 @@ _ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
-class Shuffle:
+class ShuffleRun:
     """Test figures, in [0, 1], of a head fitted on labels permuted with ``seed``.
 
     ``auroc`` is ``None`` without unknown images. It need not be one half: images like none seen may
@@ -50,7 +50,7 @@ class Shuffle:
 
 @dataclass(frozen=True)
 class ShuffleControl:
-    """The result of :func:`label_shuffle`.
+    """The result of :func:`run_label_shuffle`.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class ShuffleControl:
         one, which can't tell.
     """
 
-    shuffles: tuple[Shuffle, ...]
+    shuffles: tuple[ShuffleRun, ...]
     chance: float
     mean: float
     p_value: float | None
@@ -78,13 +78,13 @@ class ShuffleControl:
 class Controls:
     """What stands beside a result; ``None``: not asked for."""
 
-    leaks: LeakReport | None = None
+    shortcuts: ShortcutReport | None = None
     shuffle: ShuffleControl | None = None
 
 
-def label_shuffle(
-    found: Tested,
-    parts: Parts,
+def run_label_shuffle(
+    found: EvaluatedModel,
+    parts: SplitFeatures,
     head_method: HeadMethod,
     *,
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
@@ -115,26 +115,26 @@ def label_shuffle(
         for seed in seeds
     )
     answered = progress(
-        in_processes(fit_and_predict, calls, jobs=jobs),
+        run_in_processes(fit_and_predict, calls, jobs=jobs),
         description="Shuffling labels",
         total=len(seeds),
     )
     truth = found.known.labels(model.origins)
     shuffles = []
     for seed, ((probabilities, scores), (_, unknown_scores)) in zip(seeds, answered, strict=True):
-        closed = closed_set(probabilities, truth)
+        closed = closed_set_metrics(probabilities, truth)
         shuffles.append(
-            Shuffle(
+            ShuffleRun(
                 seed,
                 closed.accuracy,
                 closed.macro_recall,
                 auroc(scores, unknown_scores) if len(unknown_scores) else None,
             )
         )
-    return verdict(shuffles, 1 / len(model.origins))
+    return summarize_shuffles(shuffles, 1 / len(model.origins))
 
 
-def verdict(shuffles: Sequence[Shuffle], chance: float) -> ShuffleControl:
+def summarize_shuffles(shuffles: Sequence[ShuffleRun], chance: float) -> ShuffleControl:
     """Shuffles with what they say together; ``chance`` is 1 / K."""
     found = np.array([shuffle.balanced_accuracy for shuffle in shuffles])
     if len(found) < 2:

@@ -11,22 +11,23 @@ from whichgen.data.dataset import Sample
 from whichgen.data.families import families_for
 from whichgen.data.reading import read_image, thumbnail
 from whichgen.errors import ImageError
-from whichgen.evaluation.bootstrap import Interval, bootstrap
-from whichgen.evaluation.calibration import Reliability, reliability
+from whichgen.evaluation.all_metrics import Evaluation, evaluate
+from whichgen.evaluation.bootstrap import Interval, bootstrap_intervals
+from whichgen.evaluation.calibration import CalibrationMetrics, calibration_metrics
 from whichgen.evaluation.conformal import (
-    CoverageReport,
+    CoverageMetrics,
     conformal_quantile,
-    coverage_report,
+    coverage_metrics,
     prediction_sets,
 )
-from whichgen.evaluation.evaluate import Answers, Evaluation, evaluate, label_indices
-from whichgen.evaluation.levels import LevelResult, hierarchy_results
+from whichgen.evaluation.hierarchical_accuracy import LevelResult, count_answers_by_level
+from whichgen.evaluation.predictions import Predictions, label_indices
 from whichgen.evaluation.protocols import Protocol
 from whichgen.features.extraction import FeatureTable
 from whichgen.models.saved_model import Exemplars, OriginModel
 from whichgen.openset.hierarchy import fit_hierarchy, said_by
 from whichgen.openset.threshold import decide, threshold_at_tpr, tpr_interval
-from whichgen.training.split_features import Parts
+from whichgen.training.split_features import SplitFeatures
 
 #: The coverage whose prediction sets are reported.
 COVERAGE = 0.9
@@ -36,13 +37,13 @@ EXEMPLARS_PER_ORIGIN = (50, 100)
 
 
 @dataclass(frozen=True)
-class Tested:
+class EvaluatedModel:
     """A model on its test images.
 
     ``known`` and ``unknown`` are its answers about the images listed in ``known_table`` and
     ``unknown_table``; ``metric`` is what the choice was made by. ``intervals`` are of the headline
     figures (:func:`whichgen.evaluation.bootstrap.bootstrap`), ``calibration`` is of the
-    probabilities of known test images, ``true_rate`` says between which shares of known images the
+    probabilities of known test images, ``tpr_interval`` bounds the share of known images the
     threshold keeps (:func:`whichgen.openset.threshold.tpr_interval`), ``hierarchy`` of the
     answers above single generators, and ``coverage`` of prediction sets of known test images at
     :data:`COVERAGE`. ``images`` counts the images of each part by origin.
@@ -53,11 +54,11 @@ class Tested:
     metric: str
     evaluation: Evaluation
     intervals: Mapping[str, Interval]
-    true_rate: tuple[float, float]
-    calibration: Reliability
-    coverage: CoverageReport
-    known: Answers
-    unknown: Answers
+    tpr_interval: tuple[float, float]
+    calibration: CalibrationMetrics
+    coverage: CoverageMetrics
+    known: Predictions
+    unknown: Predictions
     hierarchy: tuple[LevelResult, ...]
     known_table: FeatureTable
     unknown_table: FeatureTable
@@ -66,15 +67,20 @@ class Tested:
     notes: tuple[str, ...]
 
 
-def answers_of(model: OriginModel, table: FeatureTable) -> Answers:
+def answers_of(model: OriginModel, table: FeatureTable) -> Predictions:
     """What a model says about a table's images."""
     probabilities, scores = model.predict(table.blocks(model.blocks))
-    return Answers(probabilities, table.origins, scores)
+    return Predictions(probabilities, table.origins, scores)
 
 
 def tested(
-    draft: OriginModel, parts: Parts, protocol: Protocol, metric: str, *, thumbnails: bool = False
-) -> Tested:
+    draft: OriginModel,
+    parts: SplitFeatures,
+    protocol: Protocol,
+    metric: str,
+    *,
+    thumbnails: bool = False,
+) -> EvaluatedModel:
     """Sets a draft's threshold on known validation images, and tests it.
 
     Parameters
@@ -94,7 +100,7 @@ def tested(
         draft.tpr,
     )
     threshold = threshold_at_tpr(val.scores, draft.tpr)
-    known_table, unknown_table = parts.tables[protocol.test_part], parts.tables["test_unknown"]
+    known_table, unknown_table = parts.tables[protocol.test_split], parts.tables["test_unknown"]
     known, unknown = answers_of(draft, known_table), answers_of(draft, unknown_table)
     labels = known.labels(draft.origins)
     quantile = conformal_quantile(val.probabilities, val.labels(draft.origins), COVERAGE)
@@ -110,7 +116,7 @@ def tested(
         threshold=threshold,
         metrics=headline(evaluation),
         calibration=(val.probabilities, val.labels(draft.origins)),
-        exemplars=exemplars_of(draft, parts, thumbnails=thumbnails),
+        exemplars=select_exemplars(draft, parts, thumbnails=thumbnails),
         hierarchy=hierarchy,
     )
     answers = {
@@ -120,12 +126,12 @@ def tested(
             ("unknown", unknown, unknown_table),
         )
     }
-    return Tested(
+    return EvaluatedModel(
         model=model,
         protocol=protocol,
         metric=metric,
         evaluation=evaluation,
-        intervals=bootstrap(
+        intervals=bootstrap_intervals(
             known,
             unknown,
             draft.origins,
@@ -133,12 +139,12 @@ def tested(
             groups_known=known_table.groups,
             groups_unknown=unknown_table.groups,
         ),
-        true_rate=tpr_interval(len(val), draft.tpr),
-        calibration=reliability(known.probabilities, labels),
-        coverage=coverage_report(prediction_sets(known.probabilities, quantile), labels),
+        tpr_interval=tpr_interval(len(val), draft.tpr),
+        calibration=calibration_metrics(known.probabilities, labels),
+        coverage=coverage_metrics(prediction_sets(known.probabilities, quantile), labels),
         known=known,
         unknown=unknown,
-        hierarchy=hierarchy_results(answers, model.origins, families),
+        hierarchy=count_answers_by_level(answers, model.origins, families),
         known_table=known_table,
         unknown_table=unknown_table,
         images=parts.counts,
@@ -148,7 +154,7 @@ def tested(
 
 
 def _deepest(
-    model: OriginModel, answers: Answers, table: FeatureTable
+    model: OriginModel, answers: Predictions, table: FeatureTable
 ) -> tuple[list[str], list[bool], list[str]]:
     """Deepest answers, whether each is of a known origin, and the truth."""
     decided = decide(answers.probabilities, answers.scores, model.threshold)
@@ -156,8 +162,8 @@ def _deepest(
     return found, (decided >= 0).tolist(), answers.origins.tolist()
 
 
-def exemplars_of(
-    model: OriginModel, parts: Parts, seed: int = 0, *, thumbnails: bool = False
+def select_exemplars(
+    model: OriginModel, parts: SplitFeatures, seed: int = 0, *, thumbnails: bool = False
 ) -> Exemplars:
     """Features of :data:`EXEMPLARS_PER_ORIGIN` images of each origin, drawn at random."""
     rng = np.random.default_rng(seed)

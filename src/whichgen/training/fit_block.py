@@ -12,25 +12,25 @@ import numpy as np
 from whichgen.encoders.base import Encoder
 from whichgen.errors import FitError
 from whichgen.evaluation.detection import auroc
-from whichgen.evaluation.evaluate import Answers, label_indices
 from whichgen.evaluation.oscr import oscr
-from whichgen.evaluation.protocols import Protocol, check_protocol, plan
+from whichgen.evaluation.predictions import Predictions, label_indices
+from whichgen.evaluation.protocols import Protocol, check_protocol, make_protocol
 from whichgen.features.extraction import FeatureTable
 from whichgen.heads.base import Head, HeadMethod
 from whichgen.io.run_metadata import provenance
 from whichgen.models.saved_model import OriginModel
 from whichgen.openset.prediction import predict
 from whichgen.progress import Progress, no_progress
-from whichgen.training.finalize import Tested, tested
+from whichgen.training.finalize import EvaluatedModel, tested
 from whichgen.training.selection import (
     Candidate,
-    best_of_each_block,
+    average_folds,
     check_metric,
-    choose,
-    mean_over_folds,
+    select_best,
+    select_per_block,
 )
-from whichgen.training.split_features import Parts, fold_tables
-from whichgen.training.sweeps import Sweep, in_processes, run_sweeps
+from whichgen.training.split_features import SplitFeatures, fold_tables
+from whichgen.training.sweeps import Sweep, run_in_processes, run_sweeps
 
 
 @dataclass(frozen=True)
@@ -95,12 +95,12 @@ class FitOptions:
 class BlockResult:
     """One block at its best hyperparameter: validation metrics and, not chosen by, test ones."""
 
-    chosen: Candidate
+    validation: Candidate
     test: Candidate
 
 
 @dataclass(frozen=True)
-class Fit(Tested):
+class FitResult(EvaluatedModel):
     """The result of :func:`fit`; ``grid`` is every candidate's validation metrics."""
 
     grid: tuple[Candidate, ...]
@@ -113,7 +113,7 @@ class Fit(Tested):
 
 
 def sweep(
-    parts: Parts,
+    parts: SplitFeatures,
     protocol: Protocol,
     options: FitOptions,
     encoder: Encoder,
@@ -142,18 +142,18 @@ def sweep(
     )
     candidates = list(done)
     by_fold = [candidates[f * len(blocks) : (f + 1) * len(blocks)] for f in range(len(folds))]
-    return mean_over_folds([[c for block in fold for c in block] for fold in by_fold])
+    return average_folds([[c for block in fold for c in block] for fold in by_fold])
 
 
 def fit(
-    parts: Parts,
+    parts: SplitFeatures,
     encoder: Encoder,
     options: FitOptions,
     *,
     config: Mapping[str, Any] | None = None,
     cache: Path | None = None,
     progress: Progress = no_progress,
-) -> Fit:
+) -> FitResult:
     """Chooses, fits, sets the threshold and tests.
 
     Parameters
@@ -163,15 +163,15 @@ def fit(
     cache
         Where finished sweeps are kept, so that an interrupted run goes on.
     """
-    protocol = plan(parts.dataset, options.protocol, seed=options.seed)
+    protocol = make_protocol(parts.dataset, options.protocol, seed=options.seed)
     grid = sweep(parts, protocol, options, encoder, cache=cache, progress=progress)
-    best = choose(grid, options.metric)
-    per_block = best_of_each_block(grid, options.metric)
+    best = select_best(grid, options.metric)
+    per_block = select_per_block(grid, options.metric)
     train = parts.tables["train"]
     labels = label_indices(train.origins, parts.dataset.known)
     fits = ((train.block(c.block), labels, len(parts.dataset.known), c.value) for c in per_block)
     heads = progress(
-        in_processes(options.head_method.fit, fits, jobs=options.jobs),
+        run_in_processes(options.head_method.fit, fits, jobs=options.jobs),
         description="Testing blocks",
         total=len(per_block),
     )
@@ -179,10 +179,12 @@ def fit(
     for candidate, fitted in zip(per_block, heads, strict=True):
         on_known, on_unknown = (
             _answers(fitted, parts.tables[part], candidate.block)
-            for part in (protocol.test_part, "test_unknown")
+            for part in (protocol.test_split, "test_unknown")
         )
         blocks.append(
-            BlockResult(candidate, on_test(candidate, on_known, on_unknown, parts.dataset.known))
+            BlockResult(
+                candidate, with_test_metrics(candidate, on_known, on_unknown, parts.dataset.known)
+            )
         )
         if candidate.block == best.block:
             head = fitted
@@ -205,16 +207,16 @@ def fit(
         ),
     )
     found = tested(draft, parts, protocol, options.metric, thumbnails=options.thumbnails)
-    return Fit(**vars(found), grid=tuple(grid), blocks=tuple(blocks))
+    return FitResult(**vars(found), grid=tuple(grid), blocks=tuple(blocks))
 
 
-def _answers(head: Head, table: FeatureTable, block: int) -> Answers:
+def _answers(head: Head, table: FeatureTable, block: int) -> Predictions:
     probabilities, scores = predict(head, table.block(block))
-    return Answers(probabilities, table.origins, scores)
+    return Predictions(probabilities, table.origins, scores)
 
 
-def on_test(
-    chosen: Candidate, known: Answers, unknown: Answers, origins: Sequence[str]
+def with_test_metrics(
+    chosen: Candidate, known: Predictions, unknown: Predictions, origins: Sequence[str]
 ) -> Candidate:
     """The test metrics of a chosen candidate."""
     correct = known.predicted == known.labels(origins)

@@ -22,9 +22,14 @@ import numpy as np
 
 from whichgen.encoders.base import Encoder
 from whichgen.errors import FitError
-from whichgen.evaluation.calibration import temperature
-from whichgen.evaluation.evaluate import label_indices
-from whichgen.evaluation.protocols import Protocol, check_protocol, plan, rehearsed
+from whichgen.evaluation.calibration import fit_temperature
+from whichgen.evaluation.predictions import label_indices
+from whichgen.evaluation.protocols import (
+    Protocol,
+    add_leave_out_folds,
+    check_protocol,
+    make_protocol,
+)
 from whichgen.heads.experts import ExpertsHead, ExpertsMethod
 from whichgen.heads.fusion import FUSION_C, SHRINKAGES, FusionHead, FusionMethod
 from whichgen.io.run_metadata import provenance
@@ -32,20 +37,20 @@ from whichgen.models.saved_model import OriginModel
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.registry import SCORES, score_method
 from whichgen.progress import Progress, no_progress
-from whichgen.training.finalize import Tested, tested
+from whichgen.training.finalize import EvaluatedModel, tested
 from whichgen.training.selection import METRICS, check_metric
-from whichgen.training.split_features import Parts, fold_tables, perturbed
-from whichgen.training.sweeps import in_processes
+from whichgen.training.split_features import SplitFeatures, fold_tables, perturbed
+from whichgen.training.sweeps import run_in_processes
 from whichgen.training.views import (
     AGREEMENT,
     Figures,
     FittedViews,
     Votes,
-    by_members,
-    by_score,
+    average_metrics,
+    evaluate_member_sets,
+    evaluate_scores,
     fit_views,
-    fused_head,
-    mean_figures,
+    fuse_views,
     member_sets,
 )
 
@@ -121,7 +126,7 @@ class FusionCandidate:
 
 
 @dataclass(frozen=True)
-class Fused(Tested):
+class FusionResult(EvaluatedModel):
     """The result of :func:`fuse`.
 
     ``members`` compares the sets of members, each at its best C and shrinkage; ``scores`` the
@@ -131,7 +136,7 @@ class Fused(Tested):
     (empty: there are no experts).
     """
 
-    chosen: FusionCandidate
+    best: FusionCandidate
     members: tuple[FusionCandidate, ...]
     scores: tuple[FusionCandidate, ...]
     grid: tuple[FusionCandidate, ...]
@@ -140,13 +145,13 @@ class Fused(Tested):
 
 
 def fuse(
-    parts: Parts,
+    parts: SplitFeatures,
     encoder: Encoder,
     options: FusionOptions,
     *,
     config: Mapping[str, Any] | None = None,
     progress: Progress = no_progress,
-) -> Fused:
+) -> FusionResult:
     """Fits every view, chooses, calibrates, sets the threshold and tests.
 
     Parameters
@@ -154,15 +159,17 @@ def fuse(
     config
         What the user asked for, kept in the model's provenance.
     """
-    protocol = rehearsed(
-        plan(parts.dataset, options.protocol, seed=options.seed), parts.dataset.known, options.seed
+    protocol = add_leave_out_folds(
+        make_protocol(parts.dataset, options.protocol, seed=options.seed),
+        parts.dataset.known,
+        options.seed,
     )
     sets = member_sets(encoder)
     settings = [(s, c) for s in options.shrinkages for c in sorted(options.values)]
     known = parts.dataset.known
     names, kinds = np.unique(parts.tables["train"].kinds, return_inverse=True)
     plain = parts.with_train(np.flatnonzero(kinds == 0))
-    tests = (parts.tables[protocol.test_part], parts.tables["test_unknown"])
+    tests = (parts.tables[protocol.test_split], parts.tables["test_unknown"])
     jobs = [(known, plain.tables["train"], *tests)]
     jobs += [(fold.known, *fold_tables(plain, fold)) for fold in protocol.folds]
     # A fold that leaves no known origin out has the final fit's training images.
@@ -173,26 +180,28 @@ def fuse(
 
     grid = [
         FusionCandidate(name, value, shrinkage, AGREEMENT, *figures)
-        for (name, (shrinkage, value)), figures in mean_figures(
-            by_members(fold, sets, settings) for fold in folds
+        for (name, (shrinkage, value)), figures in average_metrics(
+            evaluate_member_sets(fold, sets, settings) for fold in folds
         ).items()
     ]
-    on_test = dict(by_members(final, sets, settings))
+    with_test_metrics = dict(evaluate_member_sets(final, sets, settings))
     of_each = [
         max((c for c in grid if c.members == name), key=lambda c: c.metric(options.metric))
         for name in sets
     ]
-    members = tuple(_with_test(c, on_test[c.members, (c.shrinkage, c.value)]) for c in of_each)
+    members = tuple(
+        _with_test(c, with_test_metrics[c.members, (c.shrinkage, c.value)]) for c in of_each
+    )
     best = _unless_beaten(of_each[-1], of_each, options.metric, MEMBERS_MARGIN)
 
     votes = sets[best.members]
     at = settings.index((best.shrinkage, best.value))
     blocks = tuple(block for vote in votes for block in vote)
-    heads = [fused_head(fitted, votes, at) for fitted in (final, *folds)]
+    heads = [fuse_views(fitted, votes, at) for fitted in (final, *folds)]
     fitted_scores: dict[str, OpenSetScore] = {}
     of_score: list[dict[str, Figures]] = []
     for fitted, head in zip((final, *folds), heads, strict=True):
-        figures_of, found = by_score(fitted, head, blocks, options.scores)
+        figures_of, found = evaluate_scores(fitted, head, blocks, options.scores)
         of_score.append(figures_of)
         fitted_scores = fitted_scores or found
     scores = tuple(
@@ -200,7 +209,7 @@ def fuse(
             FusionCandidate(best.members, best.value, best.shrinkage, name, *figures),
             of_score[0][name],
         )
-        for name, figures in mean_figures(d.items() for d in of_score[1:]).items()
+        for name, figures in average_metrics(d.items() for d in of_score[1:]).items()
     )
     usual = next((c for c in scores if c.score == AGREEMENT), scores[0])
     chosen = _unless_beaten(usual, scores, options.metric, SCORE_MARGIN)
@@ -224,7 +233,7 @@ def fuse(
         train = parts.tables["train"]
         x, labels = train.blocks(blocks), label_indices(train.origins, known)
         # One call, in a worker for its single BLAS thread.
-        fits = in_processes(
+        fits = run_in_processes(
             head_method.fit, [(x, labels, len(known), best.value)], jobs=options.jobs
         )
         (found_head,) = progress(fits, description="Fitting experts", total=1)
@@ -251,14 +260,14 @@ def fuse(
         ),
         score_name=chosen.score,
         score=score,
-        temperature=temperature(
+        temperature=fit_temperature(
             found_head.logits(val.blocks(blocks)), label_indices(val.origins, known)
         ),
     )
     result = tested(draft, parts, protocol, options.metric, thumbnails=options.thumbnails)
-    return Fused(
+    return FusionResult(
         **vars(result),
-        chosen=chosen,
+        best=chosen,
         members=members,
         scores=scores,
         grid=tuple(grid),
@@ -269,7 +278,7 @@ def fuse(
 
 def _with_votes(
     chosen: FusionCandidate,
-    parts: Parts,
+    parts: SplitFeatures,
     protocol: Protocol,
     sets: Mapping[str, Votes],
     *,
@@ -285,8 +294,9 @@ def _with_votes(
     paths = fit_views(
         trained, range(max(blocks) + 1), [setting], jobs=options.jobs, progress=progress
     )
-    figures = mean_figures(
-        by_members(FittedViews(paths[of], of, *tables), same, [setting]) for of, *tables in folds
+    figures = average_metrics(
+        evaluate_member_sets(FittedViews(paths[of], of, *tables), same, [setting])
+        for of, *tables in folds
     )
     found = {
         name: FusionCandidate(name, chosen.value, chosen.shrinkage, AGREEMENT, *of_name)

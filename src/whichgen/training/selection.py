@@ -67,7 +67,7 @@ def sweep_block(block: int, head_method: HeadMethod, fold: FoldFeatures) -> list
     return candidates
 
 
-def mean_over_folds(folds: Sequence[Sequence[Candidate]]) -> list[Candidate]:
+def average_folds(folds: Sequence[Sequence[Candidate]]) -> list[Candidate]:
     """Candidates averaged over folds; values that a fold could not serve are left out."""
     seen: dict[tuple[int, float], list[Candidate]] = defaultdict(list)
     for fold in folds:
@@ -97,7 +97,7 @@ def check_metric(name: str) -> None:
         raise FitError(f"unknown selection metric {name!r}; there are {', '.join(METRICS)}.")
 
 
-def choose(grid: Sequence[Candidate], metric: str = "AUC") -> Candidate:
+def select_best(grid: Sequence[Candidate], metric: str = "AUC") -> Candidate:
     """The best candidate; of equals the first, which is the earliest block and the smallest value.
 
     Raises
@@ -113,7 +113,7 @@ def choose(grid: Sequence[Candidate], metric: str = "AUC") -> Candidate:
     return max(grid, key=lambda candidate: candidate.metric(metric))
 
 
-def best_of_each_block(grid: Sequence[Candidate], metric: str = "AUC") -> list[Candidate]:
+def select_per_block(grid: Sequence[Candidate], metric: str = "AUC") -> list[Candidate]:
     """The best candidate of each block, in the order of blocks."""
     blocks = sorted({candidate.block for candidate in grid})
-    return [choose([c for c in grid if c.block == block], metric) for block in blocks]
+    return [select_best([c for c in grid if c.block == block], metric) for block in blocks]

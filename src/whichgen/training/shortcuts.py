@@ -28,10 +28,10 @@ from sklearn.ensemble import RandomForestClassifier
 from whichgen.data.dataset import Dataset
 from whichgen.data.file_properties import TRAIT_SETS, FileTraits, read_traits
 from whichgen.errors import DataError
-from whichgen.evaluation.closed_set import closed_set
+from whichgen.evaluation.closed_set import closed_set_metrics
 from whichgen.evaluation.detection import auroc
-from whichgen.evaluation.evaluate import label_indices
 from whichgen.evaluation.oscr import oscr
+from whichgen.evaluation.predictions import label_indices
 from whichgen.progress import Progress, no_progress
 
 #: So far over chance must the lower bound of balanced accuracy be for a warning.
@@ -54,34 +54,34 @@ _ADVICE = {
 
 
 @dataclass(frozen=True)
-class LeakFigures:
+class ShortcutMetrics:
     """How well one set of file properties tells origins apart; in [0, 1].
 
     Parameters
     ----------
     accuracy, balanced_accuracy
         Share of known test images whose origin is found, and its mean over origins. The forest
-        counts origins alike, so ``accuracy`` can be under :attr:`LeakReport.chance`.
-    low
+        counts origins alike, so ``accuracy`` can be under :attr:`ShortcutReport.chance`.
+    balanced_accuracy_low
         The lower bound of ``balanced_accuracy`` that a warning goes by.
-    leaks
+    detected
         ``low`` is over the bar.
     auroc, oscr
         Known against unknown test images by the largest probability; ``None`` without unknown ones.
     """
 
-    traits: str
+    properties: str
     accuracy: float
     balanced_accuracy: float
-    low: float
-    leaks: bool
+    balanced_accuracy_low: float
+    detected: bool
     auroc: float | None
     oscr: float | None
 
 
 @dataclass(frozen=True)
-class LeakReport:
-    """The result of :func:`leak_check`.
+class ShortcutReport:
+    """The result of :func:`check_shortcuts`.
 
     Parameters
     ----------
@@ -92,9 +92,9 @@ class LeakReport:
         answering it.
     balanced_chance
         1 / known origins: the balanced accuracy of any such answer.
-    bar
+    warning_level
         ``balanced_chance`` + :data:`MARGIN`.
-    verdict
+    message
         What this means, and what to do.
     train_images, test_images, unknown_images
         How many files were read of each part.
@@ -102,23 +102,25 @@ class LeakReport:
         Why each of the other files can't be read.
     """
 
-    sets: tuple[LeakFigures, ...]
+    sets: tuple[ShortcutMetrics, ...]
     chance: float
     balanced_chance: float
-    bar: float
-    verdict: str
+    warning_level: float
+    message: str
     train_images: int
     test_images: int
     unknown_images: int
     skipped: tuple[str, ...]
 
     @property
-    def leaks(self) -> bool:
+    def detected(self) -> bool:
         """Any of the sets is over the bar."""
-        return any(s.leaks for s in self.sets)
+        return any(s.detected for s in self.sets)
 
 
-def leak_check(dataset: Dataset, *, seed: int = 0, progress: Progress = no_progress) -> LeakReport:
+def check_shortcuts(
+    dataset: Dataset, *, seed: int = 0, progress: Progress = no_progress
+) -> ShortcutReport:
     """Fits on the traits of ``train`` and tests on those of ``test`` and ``test_unknown``.
 
     Raises
@@ -141,7 +143,7 @@ def leak_check(dataset: Dataset, *, seed: int = 0, progress: Progress = no_progr
             _TREES, class_weight="balanced", random_state=seed, n_jobs=1
         ).fit(train.columns(columns), train_labels)
         probabilities = forest.predict_proba(test.columns(columns))
-        closed = closed_set(probabilities, test_labels)
+        closed = closed_set_metrics(probabilities, test_labels)
         low = _wilson_low(closed.macro_recall, len(counts) * float(hmean(counts)))
         scores = probabilities.max(axis=1)
         correct = probabilities.argmax(axis=1) == test_labels
@@ -151,22 +153,22 @@ def leak_check(dataset: Dataset, *, seed: int = 0, progress: Progress = no_progr
             else None
         )
         sets.append(
-            LeakFigures(
-                traits=name,
+            ShortcutMetrics(
+                properties=name,
                 accuracy=closed.accuracy,
                 balanced_accuracy=closed.macro_recall,
-                low=low,
-                leaks=low > balanced_chance + MARGIN,
+                balanced_accuracy_low=low,
+                detected=low > balanced_chance + MARGIN,
                 auroc=None if strange is None else auroc(scores, strange),
                 oscr=None if strange is None else oscr(scores, correct, strange),
             )
         )
-    return LeakReport(
+    return ShortcutReport(
         sets=tuple(sets),
         chance=float(counts.max() / counts.sum()),
         balanced_chance=balanced_chance,
-        bar=balanced_chance + MARGIN,
-        verdict=_verdict(sets, balanced_chance),
+        warning_level=balanced_chance + MARGIN,
+        message=_verdict(sets, balanced_chance),
         train_images=len(train.rows),
         test_images=len(test.rows),
         unknown_images=len(unknown.rows),
@@ -194,10 +196,10 @@ def _wilson_low(share: float, n: float) -> float:
     return float(max(0.0, (center - half) / (1 + _Z95**2 / n)))
 
 
-def _verdict(sets: Sequence[LeakFigures], chance: float) -> str:
-    figures = ", ".join(f"{100 * s.balanced_accuracy:.0f} % by {s.traits}" for s in sets)
+def _verdict(sets: Sequence[ShortcutMetrics], chance: float) -> str:
+    figures = ", ".join(f"{100 * s.balanced_accuracy:.0f} % by {s.properties}" for s in sets)
     found = f"balanced accuracy without the picture: {figures}; chance is {100 * chance:.0f} %"
-    leaking = [s.traits for s in sets if s.leaks]
+    leaking = [s.properties for s in sets if s.detected]
     if not leaking:
         return (
             f"No leak found ({found}). Leaks of another kind are not excluded: see that all "

@@ -12,7 +12,7 @@ from whichgen.data.dataset import PARTS, Dataset, Sample
 from whichgen.data.perturbations import INTENSITIES, Perturbation
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
-from whichgen.evaluation.evaluate import label_indices
+from whichgen.evaluation.predictions import label_indices
 from whichgen.evaluation.protocols import Fold
 from whichgen.features.extraction import FeatureTable, extract
 from whichgen.features.store import FeatureStore
@@ -21,7 +21,7 @@ from whichgen.progress import Progress, no_progress
 from whichgen.training.selection import FoldFeatures
 
 #: The parts that are learned from and chosen on.
-FITTED = ("train", "val", "val_unknown")
+FITTING_SPLITS = ("train", "val", "val_unknown")
 
 
 def perturbed(part: str) -> str:
@@ -30,7 +30,7 @@ def perturbed(part: str) -> str:
 
 
 @dataclass(frozen=True)
-class Parts:
+class SplitFeatures:
     """A data set and the features of its parts; every image was encoded once for all blocks.
 
     ``tables`` are named after parts. Perturbed copies of training images are beside these, those of
@@ -65,20 +65,22 @@ class Parts:
         )
         return fingerprint(rows)
 
-    def with_train(self, rows: np.ndarray) -> Parts:
+    def with_train(self, rows: np.ndarray) -> SplitFeatures:
         """The same with only some rows of the training part."""
-        return Parts(self.dataset, {**self.tables, "train": self.tables["train"].take(rows)})
+        return SplitFeatures(
+            self.dataset, {**self.tables, "train": self.tables["train"].take(rows)}
+        )
 
-    def of_kind(self, kind: str) -> Parts:
+    def of_kind(self, kind: str) -> SplitFeatures:
         """Training and validation images of one kind of perturbation; empty: as they are."""
         found = {}
-        for part in FITTED:
+        for part in FITTING_SPLITS:
             table = self.tables[perturbed(part) if kind and part != "train" else part]
             found[part] = table.take(np.flatnonzero(table.kinds == kind))
-        return Parts(self.dataset, found)
+        return SplitFeatures(self.dataset, found)
 
 
-def extract_parts(
+def extract_splits(
     dataset: Dataset,
     encoder: Encoder,
     store: FeatureStore,
@@ -90,7 +92,7 @@ def extract_parts(
     seed: int = 0,
     batch_size: int = 32,
     progress: Progress = no_progress,
-) -> Parts:
+) -> SplitFeatures:
     """Extracts (or finds in the store) the features of a data set.
 
     Parameters
@@ -147,21 +149,21 @@ def extract_parts(
                 f"no readable {part} image of {', '.join(empty)}; the first problem: "
                 f"{(*tables[part].skipped, 'there is none')[0]}. Run `whichgen dataset check`."
             )
-    return Parts(dataset, tables)
+    return SplitFeatures(dataset, tables)
 
 
 #: A fold's training, known validation and unknown validation images.
 FoldTables = tuple[FeatureTable, FeatureTable, FeatureTable]
 
 
-def fold_tables(parts: Parts, fold: Fold) -> FoldTables:
+def fold_tables(parts: SplitFeatures, fold: Fold) -> FoldTables:
     """A fold's training, known validation and unknown validation images."""
 
     def of(part: str, origins: Sequence[str]) -> FeatureTable:
         table = parts.tables[part]
         return table.take(np.flatnonzero(np.isin(table.origins, origins)))
 
-    return of("train", fold.known), of("val", fold.known), of(fold.unknown_part, fold.unknown)
+    return of("train", fold.known), of("val", fold.known), of(fold.unknown_split, fold.unknown)
 
 
 def fold_features(tables: FoldTables, known: Sequence[str], block: int) -> FoldFeatures:

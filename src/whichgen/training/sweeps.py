@@ -62,7 +62,7 @@ def run_sweeps(
         for sweep, kept in zip(sweeps, found, strict=True)
         if kept is None
     )
-    fitted = in_processes(sweep_block, missing, jobs=jobs)
+    fitted = run_in_processes(sweep_block, missing, jobs=jobs)
     for file, kept in zip(files, found, strict=True):
         candidates = kept
         if candidates is None:
@@ -74,7 +74,7 @@ def run_sweeps(
     next(fitted, None)
 
 
-def in_processes(
+def run_in_processes(
     function: Callable[[*Ts], T], calls: Iterable[tuple[*Ts]], *, jobs: int = -1
 ) -> Iterator[T]:
     """``function(*call)`` for each call, in order, by worker processes of one thread each.

@@ -14,14 +14,14 @@ import numpy as np
 
 from whichgen.encoders.base import Encoder
 from whichgen.evaluation.detection import auroc
-from whichgen.evaluation.evaluate import Answers, label_indices
 from whichgen.evaluation.oscr import oscr
+from whichgen.evaluation.predictions import Predictions, label_indices
 from whichgen.features.extraction import FeatureTable
 from whichgen.heads.fusion import FusionHead, ViewProbe, fit_view, fused
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.registry import score_method
 from whichgen.progress import Progress
-from whichgen.training.sweeps import in_processes
+from whichgen.training.sweeps import run_in_processes
 
 K = TypeVar("K")
 
@@ -94,7 +94,7 @@ def fit_views(
     each = len(of_shrinkage)
     paths = list(
         progress(
-            in_processes(fit_view, calls, jobs=jobs),
+            run_in_processes(fit_view, calls, jobs=jobs),
             description="Fitting views",
             total=len(trained) * len(blocks) * each,
         )
@@ -105,7 +105,7 @@ def fit_views(
     }
 
 
-def by_members(
+def evaluate_member_sets(
     fitted: FittedViews,
     sets: Mapping[str, Votes],
     settings: Sequence[Setting],
@@ -128,13 +128,13 @@ def by_members(
         for i, setting in enumerate(settings):
             logits = [of[i] for of in pooled]
             answers = [
-                Answers(z, table.origins, score(np.empty((len(z), 0)), z))
+                Predictions(z, table.origins, score(np.empty((len(z), 0)), z))
                 for z, table in zip(logits, tables, strict=True)
             ]
             yield (name, setting), _figures(answers[0], answers[1], fitted.known)
 
 
-def by_score(
+def evaluate_scores(
     fitted: FittedViews, head: FusionHead, blocks: Sequence[int], names: Sequence[str]
 ) -> tuple[dict[str, Figures], dict[str, OpenSetScore]]:
     """The figures of every open-set score, and the scores fitted on the training images."""
@@ -148,19 +148,19 @@ def by_score(
     figures, scores = {}, {}
     for name in names:
         score = score_method(name).fit(*train, labels, len(fitted.known))
-        known, unknown = (Answers(z, origins, score(x, z)) for origins, x, z in asked)
+        known, unknown = (Predictions(z, origins, score(x, z)) for origins, x, z in asked)
         figures[name], scores[name] = _figures(known, unknown, fitted.known), score
     return figures, scores
 
 
-def fused_head(fitted: FittedViews, votes: Votes, at: int) -> FusionHead:
+def fuse_views(fitted: FittedViews, votes: Votes, at: int) -> FusionHead:
     """The head of the probes of one setting."""
     blocks = list(chain(*votes))
     probes = [fitted.probes[block][at] for block in blocks]
     return fused(probes, fitted.train.blocks(blocks), [len(vote) for vote in votes])
 
 
-def mean_figures(folds: Iterable[Iterable[tuple[K, Figures]]]) -> dict[K, Figures]:
+def average_metrics(folds: Iterable[Iterable[tuple[K, Figures]]]) -> dict[K, Figures]:
     """Figures averaged over folds."""
     found: dict[K, list[Figures]] = defaultdict(list)
     for fold in folds:
@@ -177,7 +177,7 @@ def mean_figures(folds: Iterable[Iterable[tuple[K, Figures]]]) -> dict[K, Figure
     }
 
 
-def _figures(known: Answers, unknown: Answers, origins: Sequence[str]) -> Figures:
+def _figures(known: Predictions, unknown: Predictions, origins: Sequence[str]) -> Figures:
     correct = known.predicted == known.labels(origins)
     if not len(unknown):
         return float(correct.mean()), None, None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from whichgen.evaluation.levels import hierarchy_results
+from whichgen.evaluation.hierarchical_accuracy import count_answers_by_level
 
 
 def test_each_answer_is_counted_at_its_level_and_is_right_or_not() -> None:
@@ -17,8 +17,8 @@ def test_each_answer_is_counted_at_its_level_and_is_right_or_not() -> None:
         [True, False, False, False, False, False],
         ["ldm"] * 6,
     )
-    found = hierarchy_results({"known": known, "unknown": unknown}, ("real", "gan"), families)
-    assert [(r.images, r.level, r.count, r.right) for r in found] == [
+    found = count_answers_by_level({"known": known, "unknown": unknown}, ("real", "gan"), families)
+    assert [(r.images, r.level, r.count, r.correct) for r in found] == [
         ("known", "nothing", 1, None),
         ("known", "real or synthetic", 3, 2),
         ("known", "family", 1, 0),

@@ -21,7 +21,7 @@ class LevelResult:
         ``known`` or ``unknown``: test images of known, or of unknown origins.
     count
         How many answers stop at this level.
-    right
+    correct
         How many of them are true: of an image of an unknown generator ``synthetic`` is, its family
         may be, and no origin is. ``None`` where nothing is said.
     """
@@ -29,10 +29,10 @@ class LevelResult:
     images: str
     level: str
     count: int
-    right: int | None
+    correct: int | None
 
 
-def level_of(answer: str, origins: Sequence[str], *, accepted: bool) -> str:
+def answer_level(answer: str, origins: Sequence[str], *, accepted: bool) -> str:
     """The level of a deepest answer; ``accepted``: the flat answer is a known origin."""
     if accepted:
         return "origin"
@@ -41,7 +41,7 @@ def level_of(answer: str, origins: Sequence[str], *, accepted: bool) -> str:
     return "real or synthetic" if answer in (REAL, SYNTHETIC) else "family"
 
 
-def hierarchy_results(
+def count_answers_by_level(
     answers: Mapping[str, tuple[Sequence[str], Sequence[bool], Sequence[str]]],
     origins: Sequence[str],
     families: Mapping[str, str],
@@ -59,7 +59,7 @@ def hierarchy_results(
     found = []
     for images, (deepest, accepted, truth) in answers.items():
         levels = [
-            level_of(answer, origins, accepted=flat)
+            answer_level(answer, origins, accepted=flat)
             for answer, flat in zip(deepest, accepted, strict=True)
         ]
         for level in LEVELS:

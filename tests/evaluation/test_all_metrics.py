@@ -9,16 +9,19 @@ import pytest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from whichgen.errors import DataError
-from whichgen.evaluation.evaluate import Answers, evaluate, label_indices
+from whichgen.evaluation.all_metrics import evaluate
 from whichgen.evaluation.oscr import oscr
+from whichgen.evaluation.predictions import Predictions, label_indices
 from whichgen.openset.threshold import decide
 
 ORIGINS = ("real", "gan", "vae")
 
 
-def answers(rows: list[tuple[str, tuple[float, float, float]]]) -> Answers:
+def answers(rows: list[tuple[str, tuple[float, float, float]]]) -> Predictions:
     """Answers from (true origin, probabilities) pairs."""
-    return Answers(np.array([p for _, p in rows]).reshape(-1, 3), np.array([o for o, _ in rows]))
+    return Predictions(
+        np.array([p for _, p in rows]).reshape(-1, 3), np.array([o for o, _ in rows])
+    )
 
 
 KNOWN = answers(
@@ -40,10 +43,10 @@ UNKNOWN = answers(
 )
 
 
-def random_answers(n: int, origins: tuple[str, ...], seed: int) -> Answers:
+def random_answers(n: int, origins: tuple[str, ...], seed: int) -> Predictions:
     """Seeded answers about n images of the origins named."""
     rng = np.random.default_rng(seed)
-    return Answers(rng.dirichlet([0.5] * 3, n), rng.choice(origins, n))
+    return Predictions(rng.dirichlet([0.5] * 3, n), rng.choice(origins, n))
 
 
 def test_a_case_worked_by_hand() -> None:
@@ -53,8 +56,8 @@ def test_a_case_worked_by_hand() -> None:
     assert found.threshold == 0.6
     assert found.closed.accuracy == 3 / 4
     assert found.closed.recall == (1, 1, 0)
-    assert found.known_accepted == 3 / 4
-    assert found.unknown_rejected == 2 / 5
+    assert found.acceptance_rate == 3 / 4
+    assert found.rejection_rate == 2 / 5
     # Right: two known accepted by their origin, two unknown rejected.
     assert found.open_accuracy == pytest.approx(4 / 9)
     assert found.detection is not None
@@ -67,8 +70,8 @@ def test_a_case_worked_by_hand() -> None:
 
 def test_a_score_on_the_threshold_is_accepted_known_or_unknown() -> None:
     found = evaluate(KNOWN, UNKNOWN, ORIGINS, threshold=0.7)
-    assert found.known_accepted == 3 / 4
-    assert evaluate(KNOWN, UNKNOWN, ORIGINS, threshold=0.85).unknown_rejected == 4 / 5
+    assert found.acceptance_rate == 3 / 4
+    assert evaluate(KNOWN, UNKNOWN, ORIGINS, threshold=0.85).rejection_rate == 4 / 5
 
 
 def test_each_unknown_generator_has_its_row_in_order_of_name() -> None:
@@ -77,10 +80,10 @@ def test_each_unknown_generator_has_its_row_in_order_of_name() -> None:
     assert a.detection.auroc == pytest.approx((2 + 1 + 1 + 1) / 8)
     assert a.oscr == pytest.approx((2 + 1 + 1) / 8)
     assert b.detection.auroc == pytest.approx((3 + 0 + 3 + 3) / 12)
-    assert (a.rejected, b.rejected) == (1 / 2, 1 / 3)
+    assert (a.rejection_rate, b.rejection_rate) == (1 / 2, 1 / 3)
     assert a.mean_score == pytest.approx((0.4 + 0.85) / 2)
-    assert (a.taken_for, a.taken_for_share) == ("gan", 1)
-    assert (b.taken_for, b.taken_for_share) == ("real", pytest.approx(2 / 3))
+    assert (a.top_prediction, a.top_prediction_share) == ("gan", 1)
+    assert (b.top_prediction, b.top_prediction_share) == ("real", pytest.approx(2 / 3))
 
 
 def test_figures_are_those_of_scikit_learn_on_random_answers() -> None:
@@ -92,8 +95,8 @@ def test_figures_are_those_of_scikit_learn_on_random_answers() -> None:
     assert found.detection.auroc == pytest.approx(roc_auc_score([1] * 300 + [0] * 200, scores))
     predicted = np.array(ORIGINS)[known.probabilities.argmax(axis=1)]
     assert found.closed.accuracy == pytest.approx(accuracy_score(known.origins, predicted))
-    assert found.known_accepted == np.mean(scores[:300] >= 0.7)
-    assert found.unknown_rejected == np.mean(scores[300:] < 0.7)
+    assert found.acceptance_rate == np.mean(scores[:300] >= 0.7)
+    assert found.rejection_rate == np.mean(scores[300:] < 0.7)
     truth = [*known.origins, *["unknown"] * 200]
     said = np.where(scores < 0.7, "unknown", [*predicted, *np.array(ORIGINS)[unknown.predicted]])
     assert found.open_accuracy == pytest.approx(accuracy_score(truth, said))
@@ -107,13 +110,13 @@ def test_a_generator_s_row_is_the_evaluation_of_its_images_alone() -> None:
         mine = unknown.origins == row.name
         alone = evaluate(
             known,
-            Answers(unknown.probabilities[mine], unknown.origins[mine]),
+            Predictions(unknown.probabilities[mine], unknown.origins[mine]),
             ORIGINS,
             threshold=0.5,
         )
         assert row.detection == alone.detection
         assert row.oscr == alone.oscr
-        assert row.rejected == alone.unknown_rejected
+        assert row.rejection_rate == alone.rejection_rate
 
 
 def test_groups_pool_their_members_and_absent_groups_are_left_out() -> None:
@@ -131,14 +134,14 @@ def test_groups_pool_their_members_and_absent_groups_are_left_out() -> None:
     assert everything.images == 60
     assert everything.detection == found.detection
     assert everything.oscr == found.oscr
-    assert everything.rejected == found.unknown_rejected
+    assert everything.rejection_rate == found.rejection_rate
 
 
 def test_without_unknown_images_only_closed_set_figures_are_there() -> None:
     found = evaluate(KNOWN, answers([]), ORIGINS, threshold=0.6, groups={"g": ("a",)})
     assert found.detection is None
     assert found.oscr is None
-    assert math.isnan(found.unknown_rejected)
+    assert math.isnan(found.rejection_rate)
     assert found.unknown == found.groups == ()
     assert found.open_accuracy == 2 / 4
 
@@ -146,10 +149,10 @@ def test_without_unknown_images_only_closed_set_figures_are_there() -> None:
 def test_the_order_of_images_does_not_matter() -> None:
     known, unknown = random_answers(40, ORIGINS, 5), random_answers(40, ("x", "y"), 6)
     order = np.random.default_rng(0).permutation(40)
-    shuffled = [Answers(a.probabilities[order], a.origins[order]) for a in (known, unknown)]
+    shuffled = [Predictions(a.probabilities[order], a.origins[order]) for a in (known, unknown)]
     first = evaluate(known, unknown, ORIGINS, threshold=0.6)
     second = evaluate(*shuffled, ORIGINS, threshold=0.6)
-    assert [r.taken_for for r in first.unknown] == [r.taken_for for r in second.unknown]
+    assert [r.top_prediction for r in first.unknown] == [r.top_prediction for r in second.unknown]
     assert first.open_accuracy == second.open_accuracy
     assert first.oscr == pytest.approx(second.oscr, abs=1e-12)
 
@@ -159,7 +162,7 @@ def test_of_origins_that_get_equally_many_images_the_first_is_named() -> None:
         pair = [("a", (0.1, 0.2, 0.7)), ("a", (0.1, 0.7, 0.2))]
         unknown = answers([pair[i] for i in rows])
         (row,) = evaluate(KNOWN, unknown, ORIGINS, threshold=0.6).unknown
-        assert (row.taken_for, row.taken_for_share) == ("gan", 0.5)
+        assert (row.top_prediction, row.top_prediction_share) == ("gan", 0.5)
 
 
 def test_answers_give_score_prediction_and_label_of_each_image() -> None:
