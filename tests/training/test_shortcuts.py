@@ -214,12 +214,16 @@ def test_few_images_must_be_further_over_chance(make: Callable[..., Dataset]) ->
     few = _by_name(check_shortcuts(make(_by_format, test=2)))["file"]
     many = _by_name(check_shortcuts(make(_by_format, test=16, seed=1)))["file"]
     assert few.balanced_accuracy == many.balanced_accuracy == 1
-    assert few.low == pytest.approx(binomtest(6, 6).proportion_ci(0.95, method="wilson").low)
-    assert many.low == pytest.approx(binomtest(48, 48).proportion_ci(0.95, method="wilson").low)
+    assert few.balanced_accuracy_low == pytest.approx(
+        binomtest(6, 6).proportion_ci(0.95, method="wilson").low
+    )
+    assert many.balanced_accuracy_low == pytest.approx(
+        binomtest(48, 48).proportion_ci(0.95, method="wilson").low
+    )
     # Of unequal numbers the smallest counts most: 3 · 3 / (1/16 + 1/16 + 1/2) = 14.4 images.
     dataset = make(_by_format, seed=2)
     gan = [s for s in dataset.test if s.origin == "gan"]
     uneven = replace(dataset, test=tuple(s for s in dataset.test if s not in gan[2:]))
-    assert _by_name(check_shortcuts(uneven))["file"].low == pytest.approx(
+    assert _by_name(check_shortcuts(uneven))["file"].balanced_accuracy_low == pytest.approx(
         module._wilson_low(1, 14.4)
     )
