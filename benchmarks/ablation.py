@@ -35,7 +35,7 @@ from whichgen.features.extraction import FeatureTable
 from whichgen.features.store import FeatureStore
 from whichgen.heads.fusion import FUSION_C, fit_view
 from whichgen.io.atomic import write_text
-from whichgen.io.run_metadata import provenance
+from whichgen.io.run_metadata import collect_run_metadata
 from whichgen.io.tables import Row, markdown_table, write_csv
 from whichgen.training.split_features import SplitFeatures, extract_splits, fold_tables
 from whichgen.training.sweeps import run_in_processes
@@ -251,14 +251,14 @@ def main() -> None:
                 store,
                 perturbation=parse_perturbation(given.perturbation) if given.perturbation else None,
             )
-            made = provenance(
+            made = collect_run_metadata(
                 source.as_config(),
                 seeds={"seed": 0},
                 encoder=encoder.describe(),
                 data_hash=parts.data_hash,
             )
             of_ways = of_choice(tasks_of(parts), ways)
-            write_text(file, json.dumps({"ways": of_ways, "provenance": made}, indent=1))
+            write_text(file, json.dumps({"ways": of_ways, "run_metadata": made}, indent=1))
         found.append(json.loads(file.read_text("utf-8"))["ways"])
         print(choice, "done", flush=True)
     rows: list[Row] = []

@@ -20,7 +20,7 @@ from whichgen.evaluation.predictions import Predictions
 from whichgen.experiments.low_data import subsample_training
 from whichgen.features.store import FeatureStore
 from whichgen.heads.linear import LinearMethod
-from whichgen.io.atomic import replacing, write_text
+from whichgen.io.atomic import replace_file, write_text
 from whichgen.models.saved_model import save_model
 from whichgen.training.finalize import EvaluatedModel
 from whichgen.training.fit_block import FitOptions, fit
@@ -83,7 +83,7 @@ def run_cell(
     if not file.is_file():
         found = _measure(cell, source, encoder, cache)
         save_model(found.model, out / "models" / cell.name)
-        with replacing(out / f"{cell.name}.npz") as temporary, temporary.open("wb") as handle:
+        with replace_file(out / f"{cell.name}.npz") as temporary, temporary.open("wb") as handle:
             np.savez_compressed(handle, allow_pickle=False, **_arrays(found))
         write_text(
             file,
@@ -97,7 +97,7 @@ def run_cell(
                         "score": found.model.score_name,
                     },
                     "images": {"known": len(found.known), "unknown": len(found.unknown)},
-                    "provenance": dict(found.model.provenance),
+                    "run_metadata": dict(found.model.run_metadata),
                 },
                 indent=1,
             ),

@@ -20,7 +20,7 @@ from cells import METHODS, Cell, run_cell
 from claims import ENCODER, PACK, SHARED, source_of
 
 from whichgen.data.dataset_options import DatasetOptions
-from whichgen.data.perturbations import INTENSITIES, Perturbation, all_intensities
+from whichgen.data.perturbations import INTENSITIES, Perturbation, list_perturbations
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.experiments.robustness import evaluate_perturbation, get_metric
@@ -50,7 +50,7 @@ def curve(cell: Cell, source: DatasetOptions, encoder: Encoder, cache: Path, out
     model = load_model(out / "models" / cell.name)
     store = FeatureStore(cache / "features", encoder)
     found: Points = {}
-    seen = [None, *all_intensities()]
+    seen = [None, *list_perturbations()]
     unseen = [Perturbation(kind, value) for kind, values in UNSEEN.items() for value in values]
     for title, perturbations in (("robust", seen), ("unseen", unseen)):
         file = out / f"{cell.name}.{title}.json"
@@ -64,7 +64,7 @@ def curve(cell: Cell, source: DatasetOptions, encoder: Encoder, cache: Path, out
                 points[str(perturbation or "none")] = {
                     metric: get_metric(tested.evaluation, metric) for metric in METRICS
                 } | {"kept": tested.evaluation.acceptance_rate}
-            record = {"provenance": dict(model.provenance), "points": points}
+            record = {"run_metadata": dict(model.run_metadata), "points": points}
             write_text(file, json.dumps(record))
         found |= json.loads(file.read_text("utf-8"))["points"]
     return found
@@ -73,7 +73,7 @@ def curve(cell: Cell, source: DatasetOptions, encoder: Encoder, cache: Path, out
 def rows_of(curves: dict[str, list[Points]]) -> list[Row]:
     """A row for each kind and method: means over intensities and choices, in percent."""
     of_row = {"none": {"none"}}
-    of_row |= {kind: {str(p) for p in all_intensities([kind])} for kind in INTENSITIES}
+    of_row |= {kind: {str(p) for p in list_perturbations([kind])} for kind in INTENSITIES}
     of_row |= {
         f"{kind}, unseen": {str(Perturbation(kind, value)) for value in values}
         for kind, values in UNSEEN.items()

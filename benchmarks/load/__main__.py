@@ -35,7 +35,7 @@ from PIL import Image
 
 from whichgen.encoders.loading import load_encoder
 from whichgen.io.atomic import write_text
-from whichgen.io.run_metadata import provenance
+from whichgen.io.run_metadata import collect_run_metadata
 from whichgen.io.tables import markdown_table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -223,7 +223,7 @@ def written(
     options: argparse.Namespace, found: dict, end: dict, before: float, after: float
 ) -> str:
     """The Markdown of a run."""
-    made = provenance({}, seeds={}, encoder={}, data_hash="")
+    made = collect_run_metadata({}, seeds={}, encoder={}, data_hash="")
     rate, bare = found["images"] / found["seconds"], (before + after) / 2
     memory = np.array(found["memory"])
     half = memory[len(memory) // 2 :]

@@ -24,7 +24,7 @@ from random_clip import clip_b16
 
 from whichgen.encoders.loading import load_encoder
 from whichgen.io.atomic import write_text
-from whichgen.io.run_metadata import provenance
+from whichgen.io.run_metadata import collect_run_metadata
 from whichgen.io.tables import Row, markdown_table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "RESULTS.md")
     parser.add_argument("--only", nargs="+", default=list(SECTIONS), choices=list(SECTIONS))
     given = parser.parse_args()
-    made = provenance({"sections": given.only}, seeds={}, encoder={}, data_hash="")
+    made = collect_run_metadata({"sections": given.only}, seeds={}, encoder={}, data_hash="")
     libraries = ", ".join(f"{name} {number}" for name, number in made["libraries"].items())
     text = [
         "# Speed",

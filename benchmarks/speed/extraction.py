@@ -20,7 +20,7 @@ from PIL import Image
 from random_clip import clip_b16
 
 from whichgen.data.dataset import Sample
-from whichgen.data.reading import decode
+from whichgen.data.reading import decode_image
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.features.extraction import extract
@@ -38,7 +38,7 @@ def measure() -> list[Row]:
         clip = clip_b16(Path(folder) / "clip")
         exact, half = (load_encoder(clip, device="cpu", dtype=d) for d in ("float32", "bfloat16"))
         files = jpegs(Path(folder) / "jpegs")
-        pixels = np.stack([exact.preprocess(decode(f.read_bytes())) for f in files])
+        pixels = np.stack([exact.preprocess(decode_image(f.read_bytes())) for f in files])
         rows = [_row(name, rate, note) for name, rate, note in ways(exact, half, pixels, clip)]
         rows += [_row(name, rate, "") for name, rate in decoders(files)]
         for name, encoder in (("float32", exact), ("bfloat16", half)):
@@ -111,7 +111,7 @@ def exported(
 def decoders(files: list[Path]) -> Iterator[tuple[str, float]]:
     """Decoders of the same JPEGs, one thread."""
     contents = [file.read_bytes() for file in files]
-    yield "decode, Pillow", _rate(lambda: [decode(c) for c in contents], len(contents))
+    yield "decode, Pillow", _rate(lambda: [decode_image(c) for c in contents], len(contents))
 
     def drafted(content: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(content))

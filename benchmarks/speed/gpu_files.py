@@ -15,7 +15,7 @@ from gpu_rows import BATCH, CORES, SIDE, Table, on_gpu, recorded, seconds
 from PIL import Image
 
 from whichgen.data.dataset import Sample
-from whichgen.data.reading import decode
+from whichgen.data.reading import decode_image
 from whichgen.encoders.base import Encoder
 from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore
@@ -43,9 +43,9 @@ def decoding(table: Table, encoder: Encoder, files: Sequence[bytes]) -> None:
     size = f"{np.mean([len(file) for file in files]) / 1024:.0f} KiB a file"
 
     def prepare(file: bytes) -> np.ndarray:
-        return encoder.preprocess(decode(file))
+        return encoder.preprocess(decode_image(file))
 
-    for what, work in (("decode", decode), ("decode and preprocess", prepare)):
+    for what, work in (("decode", decode_image), ("decode and preprocess", prepare)):
         for threads in (1, 4, CORES):
             some = files[: 64 if threads == 1 else len(files)]
             with ThreadPoolExecutor(threads) as pool:

@@ -32,8 +32,8 @@ def test_two_runs_on_the_same_images_are_compared(site: Site) -> None:
     for which, run in (("first", first), ("second", second)):
         assert abs(comparison["oscr"][which] - run["test"]["oscr"]) < 1e-9
         assert f"{100 * run['test']['oscr']:.2f}" in done.out
-    record = json.loads((site.folder / "c/comparison.json").read_text())["provenance"]
-    assert record["data_hash"] == first["provenance"]["data_hash"]
+    record = json.loads((site.folder / "c/comparison.json").read_text())["run_metadata"]
+    assert record["data_hash"] == first["run_metadata"]["data_hash"]
     assert record["config"]["resamples"] == 50
     assert "group" not in (runs[0] / "predictions.csv").read_text().partition("\n")[0]
     alone = whichgen("compare", site.run)

@@ -39,7 +39,7 @@ def test_groups_are_written_and_one_can_be_enrolled(site: Site) -> None:
     assert len(rows) == 50
     assert {r["group"] for r in rows} == {f"unknown-{i}" for i in range(1, 6)}
     kept = json.loads((folder / "groups.json").read_text())
-    assert kept["provenance"]["config"]["n_clusters"] == 5
+    assert kept["run_metadata"]["config"]["n_clusters"] == 5
     expected = normalized_mutual_info_score(
         [Path(r["path"]).parent.name for r in rows], [r["group"] for r in rows]
     )

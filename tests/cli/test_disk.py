@@ -51,7 +51,7 @@ def linear(site: Site, *, cache: Path, out: Path, data: Path | None = None) -> D
 def figures(run: Path) -> dict[str, Any]:
     """Everything in results.json but what made it, and when."""
     found: dict[str, Any] = json.loads((run / "results.json").read_text())
-    found.pop("provenance")
+    found.pop("run_metadata")
     return found
 
 

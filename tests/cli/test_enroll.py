@@ -32,7 +32,7 @@ def test_the_new_model_is_beside_the_old_one_and_answers_the_new_origin(site: Si
     folder = site.run.with_name("images+flow")
     model = load_model(folder)
     assert model.origins == ("real", "gan", "vae", "flow")
-    (record,) = model.provenance["enrolled"]
+    (record,) = model.run_metadata["enrolled"]
     assert record["images"] == len(set(record["digests"])) == 4
     assert (site.run / "model" / DESCRIPTION_FILE).read_bytes() == before
     answered = whichgen(
@@ -85,7 +85,7 @@ def test_few_shots_are_a_table_a_plot_and_a_file(site: Site) -> None:
     asked = [(r["generator"], r["images"], r["seed"]) for r in rows]
     assert ("flow", "1", "0") in asked
     assert all(int(r["images"]) <= 5 for r in rows)
-    assert json.loads((site.run / "fewshot.json").read_text())["provenance"]["config"]["shots"]
+    assert json.loads((site.run / "fewshot.json").read_text())["run_metadata"]["config"]["shots"]
     assert (site.run / "plots" / "fewshot.png").stat().st_size > 5000
     assert "old accuracy" in done.out
     wrong = whichgen("few-shot", "-m", site.run, "--shots", "few")

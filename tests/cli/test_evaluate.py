@@ -18,7 +18,7 @@ def refer_here(site: Site) -> None:
     """Makes the model's record name the copy's images."""
     file = site.run / "model" / DESCRIPTION_FILE
     record = json.loads(file.read_text())
-    record["provenance"]["config"]["data"] = str(site.images)
+    record["run_metadata"]["config"]["data"] = str(site.images)
     file.write_text(json.dumps(record))
 
 
@@ -78,7 +78,7 @@ def test_robustness_writes_beside_the_run_with_a_record(mine: Site) -> None:
     kept = json.loads((mine.run / "robustness.json").read_text())
     assert len(kept["points"]) == 6
     assert kept["points"][0]["test"] == results(mine)
-    record = kept["provenance"]
+    record = kept["run_metadata"]
     model = json.loads((mine.run / "model" / DESCRIPTION_FILE).read_text())
     assert record["config"]["kinds"] == ["jpeg"]
     assert record["config"]["model_data_hash"] == model["data_hash"] != record["data_hash"]
@@ -101,7 +101,7 @@ def test_other_data_are_given_with_their_unknown_origins(mine: Site) -> None:
 def test_a_model_that_does_not_say_its_data_is_told(mine: Site) -> None:
     file = mine.run / "model" / DESCRIPTION_FILE
     record = json.loads(file.read_text())
-    del record["provenance"]["config"]["data"]
+    del record["run_metadata"]["config"]["data"]
     file.write_text(json.dumps(record))
     done = whichgen("evaluate", "-m", mine.run, "--cache-dir", mine.cache)
     assert done.code == 1

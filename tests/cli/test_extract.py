@@ -110,6 +110,6 @@ def test_attribution_into_a_folder_goes_on_where_it_stopped(site: Site) -> None:
         row = found[f"{folder}/real.tar/{Path(answer['image']).name}"]
         assert row["origin"] == answer["origin"]
         assert row["score"] == pytest.approx(answer["score"], abs=1e-6)
-    about = json.loads(Path("told/_provenance.json").read_text())
+    about = json.loads(Path("told/_runs.json").read_text())
     assert [len(run["config"]["sources"]) for run in about["runs"]] == [1, 2]
     assert about["runs"][0]["encoder"]["weights_hash"]

@@ -18,7 +18,7 @@ def test_fuse_writes_a_run_whose_model_answers_as_its_predictions_say(site: Site
     assert "95 % interval" in done.out
     folder = site.folder / "fused/tiny_clip+traces/images"
     results = json.loads((folder / "results.json").read_text())
-    assert results["provenance"]["config"]["backbone"].endswith("tiny_clip+traces")
+    assert results["run_metadata"]["config"]["backbone"].endswith("tiny_clip+traces")
     assert len(results["members"]) == 4
     assert len(results["scores"]) == 13
     assert len(results["intervals"]) == 14
@@ -105,7 +105,7 @@ def test_augmentation_gives_experts_and_the_model_can_be_used_and_taught(site: S
     folder = site.folder / "robust/tiny_clip+traces/images"
     results = json.loads((folder / "results.json").read_text())
     kinds = ["jpeg", "blur", "crop", "resize", "social"]
-    assert results["provenance"]["config"]["augment"] == kinds
+    assert results["run_metadata"]["config"]["augment"] == kinds
     assert len(results["shuffled_labels"]["shuffles"]) == 2
     assert [e["perturbation"] for e in results["experts"]] == ["", *sorted(kinds)]
     assert "## Experts" in (folder / "report.md").read_text()

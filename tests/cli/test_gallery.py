@@ -40,7 +40,7 @@ def test_a_gallery_is_built_searched_and_asked_by_attribute(site: Site) -> None:
     assert "whichgen gallery search gallery IMAGE" in done.message
     told = json.loads(Path("gallery/gallery.json").read_text())
     assert told["recall"] == {"at_1": 1.0, "at_10": 1.0, "queries": 13}
-    assert told["provenance"]["seeds"] == {"seed": 0}
+    assert told["run_metadata"]["seeds"] == {"seed": 0}
     rows = found("images/gan/001.png", "images/flow", "-k", 2)
     assert [row["image"] for row in rows][:2] == ["images/gan/001.png", "images/flow/000.png"]
     for row in rows:
@@ -132,7 +132,7 @@ def test_a_gallery_whose_model_is_gone_asks_for_it(site: Site) -> None:
     file = Path("gallery/gallery.json")
     told = json.loads(file.read_text())
     for config in ({"model": "nowhere"}, {"model": 3}, {}, [], None):
-        told["provenance"]["config"] = config
+        told["run_metadata"]["config"] = config
         file.write_text(json.dumps(told))
         done = whichgen("gallery", "search", "-g", "gallery", "images/gan/001.png")
         assert done.code == 1

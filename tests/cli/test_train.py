@@ -32,7 +32,7 @@ def test_linear_writes_a_run_and_says_where_and_how_it_was_chosen(site: Site) ->
         *("model", "plots", "results.json", "report.md"),
         *("grid.csv", "blocks.csv", "unknown.csv", "predictions.csv", "embedding.csv"),
     }
-    config = results(site.run)["provenance"]["config"]
+    config = results(site.run)["run_metadata"]["config"]
     assert config["blocks"] == [0, 1, 2]
     assert config["head"]["values"] == pytest.approx([0.1, 10])
     assert config["unknown"] == ["ddpm", "flow"]
@@ -58,7 +58,7 @@ def test_underscores_and_hyphens_are_the_same(site: Site, spelling: str) -> None
     options = [spelling, 2, top, 6, step, 3]
     done = whichgen("knn", *site.options(out="k"), *UNKNOWN, "-b", 1, *options)
     assert done.code == 0, done.err
-    config = results(site.folder / "k/tiny_clip/images")["provenance"]["config"]
+    config = results(site.folder / "k/tiny_clip/images")["run_metadata"]["config"]
     assert config["head"]["values"] == [2, 4, 6]
     assert config["blocks"] == [1]
 
@@ -79,7 +79,7 @@ def test_a_toml_file_gives_options_and_the_command_line_has_the_last_word(site: 
     )
     done = whichgen("knn", "-c", "mine.toml", "--seed", 6)
     assert done.code == 0, done.err
-    config = results(site.folder / "toml/tiny_clip/images")["provenance"]["config"]
+    config = results(site.folder / "toml/tiny_clip/images")["run_metadata"]["config"]
     assert config["blocks"] == [0, 1]
     assert config["head"]["values"] == [2]
     assert (config["metric"], config["seed"]) == ("OSCR", 6)
@@ -117,7 +117,7 @@ def test_augmentation_is_asked_for_by_kinds(site: Site) -> None:
     options = [*site.options(out="a"), *UNKNOWN, "--K", 3, "--augment"]
     done = whichgen("knn", *options, "jpeg,blur,jpeg")
     assert done.code == 0, done.err
-    config = results(site.folder / "a/tiny_clip/images")["provenance"]["config"]
+    config = results(site.folder / "a/tiny_clip/images")["run_metadata"]["config"]
     assert config["augment"] == ["jpeg", "blur"]
     for wrong in ("sharpen", "jpeg:30"):
         done = whichgen("knn", *options, wrong)
@@ -150,7 +150,7 @@ def test_low_data_is_a_table_and_a_folder(site: Site) -> None:
     ]
     assert "±" in done.out
     kept = json.loads((folder / "lowdata.json").read_text())
-    assert kept["provenance"]["config"]["shots"] == [1, 3, 500]
+    assert kept["run_metadata"]["config"]["shots"] == [1, 3, 500]
     assert (folder / "plots" / "lowdata.png").stat().st_size > 5000
     for wrong, said in (
         (["--shots", "few"], "expected whole numbers, as in 1,10,100"),
@@ -173,7 +173,7 @@ def test_split_then_fit_by_name_gives_the_same_choice(site: Site) -> None:
     first, second = results(site.run), results(run)
     assert second["selection"] == first["selection"]
     assert second["test"]["closed"] == first["test"]["closed"]
-    assert second["provenance"]["config"]["data"] == f"mine:root={site.folder / 'sets'}"
+    assert second["run_metadata"]["config"]["data"] == f"mine:root={site.folder / 'sets'}"
     os.chdir("/")
     done = whichgen("evaluate", "-m", run, "--cache-dir", site.cache)
     assert done.code == 0, done.err

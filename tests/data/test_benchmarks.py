@@ -15,7 +15,7 @@ from whichgen.data.benchmarks import (
     read_benchmark,
     write_benchmark,
 )
-from whichgen.data.dataset import PARTS, Dataset, Sample
+from whichgen.data.dataset import SPLITS, Dataset, Sample
 from whichgen.errors import DataError
 
 GENIMAGE = {
@@ -41,7 +41,7 @@ def dataset() -> Dataset:
     known, unknown = ("real", "gan"), ("a", "b", "c")
     parts = {
         part: _samples(*(unknown if part.endswith("unknown") else known), part=part)
-        for part in PARTS
+        for part in SPLITS
     }
     return Dataset(
         "mine", known, unknown, **parts, unknown_groups={"seed": ("a",), "arch": ("b", "c")}
@@ -100,7 +100,7 @@ def test_what_is_written_is_read_back(tmp_path: Path, dataset: Dataset) -> None:
     write_benchmark(dataset, tmp_path, "mine", "split2")
     read = load_benchmark(f"mine:split=split2:root={tmp_path}")
     assert read.name == "mine:split=split2"
-    for field in ("known", "unknown", "unknown_groups", "notes", *PARTS):
+    for field in ("known", "unknown", "unknown_groups", "notes", *SPLITS):
         assert getattr(read, field) == getattr(dataset, field), field
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from whichgen.data.benchmarks import write_benchmark
-from whichgen.data.dataset import PARTS
-from whichgen.data.dataset_options import DatasetOptions, absolute
+from whichgen.data.dataset import SPLITS
+from whichgen.data.dataset_options import DatasetOptions, resolve_spec
 from whichgen.errors import DataError
 
 Make = Callable[..., Path]
@@ -42,8 +42,8 @@ def test_a_source_kept_as_json_opens_the_same_data_from_another_directory(
         source, data=str(tmp_path / "mine"), groups=str(tmp_path / "groups.tsv")
     )
     second = again.open(tmp_path / "other cache")
-    for part in PARTS:
-        assert second.part(part) == first.part(part)
+    for part in SPLITS:
+        assert second.split(part) == first.split(part)
 
 
 def test_keys_that_an_older_config_lacks_have_their_defaults() -> None:
@@ -60,8 +60,8 @@ def test_keys_that_an_older_config_lacks_have_their_defaults() -> None:
     ],
 )
 def test_a_name_is_made_to_hold_from_anywhere(source: DatasetOptions, data: str, made: str) -> None:
-    assert absolute(data) == made.format(here=Path.cwd())
-    assert absolute(absolute(data)) == absolute(data)
+    assert resolve_spec(data) == made.format(here=Path.cwd())
+    assert resolve_spec(resolve_spec(data)) == resolve_spec(data)
 
 
 def test_every_option_of_the_split_counts(source: DatasetOptions, tmp_path: Path) -> None:
@@ -75,9 +75,9 @@ def test_every_option_of_the_split_counts(source: DatasetOptions, tmp_path: Path
     assert replace(source, seed=4).open(cache).train != first.train
     assert len(replace(source, fractions=(0.2, 0.4, 0.4)).open(cache).train) < len(first.train)
     few = replace(source, per_class=2).open(cache)
-    assert [len(few.part(part)) for part in PARTS] == [4, 4, 2, 4, 2]
-    for part in PARTS:
-        numbers = {(s.origin, int(s.path.stem)) for s in first.part(part)}
+    assert [len(few.split(part)) for part in SPLITS] == [4, 4, 2, 4, 2]
+    for part in SPLITS:
+        numbers = {(s.origin, int(s.path.stem)) for s in first.split(part)}
         assert {(origin, n ^ 1) for origin, n in numbers} == numbers  # pairs stay together
     with pytest.raises(DataError, match="no column 'prompt'"):
         replace(source, group_column="prompt").open(cache)

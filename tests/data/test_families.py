@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from whichgen.data.dataset_options import DatasetOptions
-from whichgen.data.families import families_for, read_families
+from whichgen.data.families import assign_families, read_families
 from whichgen.errors import DataError
 
 
@@ -30,19 +30,19 @@ from whichgen.errors import DataError
     ],
 )
 def test_well_known_generators_are_in_the_table(family: str, origins: str) -> None:
-    assert families_for(origins.split()) == dict.fromkeys(origins.split(), family)
+    assert assign_families(origins.split()) == dict.fromkeys(origins.split(), family)
 
 
 @pytest.mark.parametrize("origin", ["FaceSwap", "wav2lip", "simulacra", "admiral", "editor", "new"])
 def test_another_is_a_family_of_its_own(origin: str) -> None:
-    assert families_for([origin, "real"]) == {origin: origin}
+    assert assign_families([origin, "real"]) == {origin: origin}
 
 
 def test_what_is_given_goes_before_the_table(tmp_path: Path) -> None:
     file = tmp_path / "families.tsv"
     file.write_text("simulacra\tdiffusion\n\nvae\tautoencoder\nnever seen\tGAN\n")
     given = read_families(file)
-    assert families_for(["vae", "simulacra", "dcgan"], given) == {
+    assert assign_families(["vae", "simulacra", "dcgan"], given) == {
         "vae": "autoencoder",
         "simulacra": "diffusion",
         "dcgan": "GAN",

@@ -11,7 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from whichgen.data.file_properties import TRAIT_SETS, TRAITS, file_traits, read_traits
+from whichgen.data.file_properties import (
+    PROPERTIES,
+    PROPERTY_SETS,
+    read_all_properties,
+    read_properties,
+)
 from whichgen.errors import ImageError
 
 Noise = Callable[..., Image.Image]
@@ -19,7 +24,7 @@ Noise = Callable[..., Image.Image]
 
 def traits(path: Path) -> dict[str, float]:
     """The traits of a file by name."""
-    return dict(zip(TRAITS, file_traits(path).tolist(), strict=True))
+    return dict(zip(PROPERTIES, read_properties(path).tolist(), strict=True))
 
 
 def flags(found: dict[str, float], kind: str) -> set[str]:
@@ -82,7 +87,7 @@ def test_the_mode_is_that_stored(
     else:
         image = image.convert(mode)
     image.save(tmp_path / f"a{suffix}")
-    found = file_traits(tmp_path / f"a{suffix}")
+    found = read_properties(tmp_path / f"a{suffix}")
     assert np.isfinite(found).all()
     assert flags(traits(tmp_path / f"a{suffix}"), "mode") == {flag}
 
@@ -158,9 +163,9 @@ def test_width_and_height_are_those_stored_before_exif_turns_them(
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("no image")
     with pytest.raises(ImageError, match="not an image"):
-        file_traits(tmp_path / "a.png")
+        read_properties(tmp_path / "a.png")
     with pytest.raises(ImageError, match="no such file"):
-        file_traits(tmp_path / "b.png")
+        read_properties(tmp_path / "b.png")
 
 
 def test_many_files_are_read_in_order_and_unreadable_ones_left_out(
@@ -175,10 +180,10 @@ def test_many_files_are_read_in_order_and_unreadable_ones_left_out(
         seen.append(keywords["total"])
         return items
 
-    found = read_traits(paths, progress=progress)
+    found = read_all_properties(paths, progress=progress)
     assert found.rows.tolist() == [0, 2, 4]
     assert found.rows.dtype == np.int64
-    np.testing.assert_array_equal(found.values, [file_traits(paths[i]) for i in (0, 2, 4)])
+    np.testing.assert_array_equal(found.values, [read_properties(paths[i]) for i in (0, 2, 4)])
     assert [e.rpartition(": ")[2] for e in found.errors] == [
         "not an image that can be read",
         "no such file",
@@ -186,19 +191,19 @@ def test_many_files_are_read_in_order_and_unreadable_ones_left_out(
     assert seen == [5]
     np.testing.assert_array_equal(
         found.columns(("width", "bytes")),
-        found.values[:, [TRAITS.index(n) for n in ("width", "bytes")]],
+        found.values[:, [PROPERTIES.index(n) for n in ("width", "bytes")]],
     )
 
 
 def test_no_file_is_a_table_without_rows() -> None:
-    found = read_traits([])
-    assert found.values.shape == (0, len(TRAITS))
-    assert found.columns(TRAIT_SETS["color"]).shape == (0, 6)
+    found = read_all_properties([])
+    assert found.values.shape == (0, len(PROPERTIES))
+    assert found.columns(PROPERTY_SETS["color"]).shape == (0, 6)
 
 
 def test_sets_part_the_traits_in_two() -> None:
-    assert len(set(TRAITS)) == len(TRAITS)
-    assert TRAIT_SETS["all"] == TRAITS
-    assert {*TRAIT_SETS["file"]} | {*TRAIT_SETS["color"]} == {*TRAITS}
-    assert not {*TRAIT_SETS["file"]} & {*TRAIT_SETS["color"]}
-    assert all(name.startswith(("mean_", "std_")) for name in TRAIT_SETS["color"])
+    assert len(set(PROPERTIES)) == len(PROPERTIES)
+    assert PROPERTY_SETS["all"] == PROPERTIES
+    assert {*PROPERTY_SETS["file"]} | {*PROPERTY_SETS["color"]} == {*PROPERTIES}
+    assert not {*PROPERTY_SETS["file"]} & {*PROPERTY_SETS["color"]}
+    assert all(name.startswith(("mean_", "std_")) for name in PROPERTY_SETS["color"])

@@ -10,8 +10,8 @@ import pytest
 
 import whichgen.data.folders as folder_module
 from whichgen.data.benchmarks import write_benchmark
-from whichgen.data.dataset import PARTS, Dataset, limited
-from whichgen.data.folders import every_sample, open_dataset
+from whichgen.data.dataset import SPLITS, Dataset, limit_per_class
+from whichgen.data.folders import list_samples, open_dataset
 from whichgen.data.splits import SplitOptions
 from whichgen.errors import DataError
 
@@ -111,17 +111,22 @@ def test_limited_keeps_the_first_of_each_class_in_each_part(
 ) -> None:
     folder = image_folder({"real": 20, "gan": 12, "u1": 4, "u2": 4})
     dataset = open_dataset(str(folder), OPTIONS, cache=tmp_path / "cache")
-    few = limited(dataset, 3)
-    for part in PARTS:
+    few = limit_per_class(dataset, 3)
+    for part in SPLITS:
         for origin in (*dataset.known, *dataset.unknown):
-            all_of_it = [s for s in dataset.part(part) if s.origin == origin]
-            assert [s for s in few.part(part) if s.origin == origin] == all_of_it[:3]
+            all_of_it = [s for s in dataset.split(part) if s.origin == origin]
+            assert [s for s in few.split(part) if s.origin == origin] == all_of_it[:3]
         # The order is kept as well.
-        kept = set(few.part(part))
-        assert [s for s in dataset.part(part) if s in kept] == list(few.part(part))
-    assert max(len(few.part(p)) for p in PARTS) < max(len(dataset.part(p)) for p in PARTS)
+        kept = set(few.split(part))
+        assert [s for s in dataset.split(part) if s in kept] == list(few.split(part))
+    assert max(len(few.split(p)) for p in SPLITS) < max(len(dataset.split(p)) for p in SPLITS)
     assert (few.name, few.known, few.unknown) == (dataset.name, dataset.known, dataset.unknown)
-    assert limited(dataset, None) == limited(dataset, 0) == limited(dataset, 10**6) == dataset
+    assert (
+        limit_per_class(dataset, None)
+        == limit_per_class(dataset, 0)
+        == limit_per_class(dataset, 10**6)
+        == dataset
+    )
 
 
 def test_every_sample_is_all_of_a_folder_or_of_all_parts(
@@ -131,16 +136,16 @@ def test_every_sample_is_all_of_a_folder_or_of_all_parts(
     (folder / "gan" / "deep").mkdir()
     (folder / "gan" / "000.png").rename(folder / "gan" / "deep" / "000.png")
     (folder / "real" / "000.png").rename(folder / "stray.png")
-    found = {str(s.path.relative_to(folder)): s.origin for s in every_sample(str(folder))}
+    found = {str(s.path.relative_to(folder)): s.origin for s in list_samples(str(folder))}
     assert len(found) == 40
     assert found["gan/deep/000.png"] == "gan"
     assert found["stray.png"] == ""
     assert found["u1/001.png"] == "u1"
     dataset = open_dataset(str(folder), OPTIONS, cache=tmp_path / "cache")
     write_benchmark(dataset, tmp_path / "root", "mine")
-    listed = every_sample(f"mine:root={tmp_path / 'root'}")
+    listed = list_samples(f"mine:root={tmp_path / 'root'}")
     assert sorted(s.path for s in listed) == sorted(
-        s.path for part in PARTS for s in dataset.part(part)
+        s.path for part in SPLITS for s in dataset.split(part)
     )
     with pytest.raises(DataError, match="does not exist"):
-        every_sample(str(tmp_path / "none"))
+        list_samples(str(tmp_path / "none"))

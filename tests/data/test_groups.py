@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from whichgen.data.benchmarks import load_benchmark, write_benchmark
-from whichgen.data.dataset import PARTS
+from whichgen.data.dataset import SPLITS
 from whichgen.data.dataset_options import DatasetOptions
 from whichgen.data.groups import read_groups, write_groups
 from whichgen.errors import DataError
@@ -66,14 +66,14 @@ def test_a_split_keeps_its_groups_until_it_is_written_without(
     write_groups(tmp_path / "g.tsv", {name: f"pair {int(name[-5]) // 2}" for name in names})
     source = DatasetOptions(str(folder), unknown=("flow",), groups=str(tmp_path / "g.tsv"))
     fresh = source.open(tmp_path / "cache")
-    everything = [sample for part in PARTS for sample in fresh.part(part)]
+    everything = [sample for part in SPLITS for sample in fresh.split(part)]
     assert {s.group for s in everything} == {f"pair {i}" for i in range(5)}
     assert all(s.group == f"pair {int(s.path.stem[-1]) // 2}" for s in everything)
     kept = source.open(tmp_path / "cache")
     write_benchmark(fresh, tmp_path / "split", "mine")
     read = load_benchmark(f"mine:root={tmp_path / 'split'}")
-    for part in PARTS:
-        assert kept.part(part) == fresh.part(part) == read.part(part)
-    without = fresh.each_part(lambda samples: tuple(replace(s, group="") for s in samples))
+    for part in SPLITS:
+        assert kept.split(part) == fresh.split(part) == read.split(part)
+    without = fresh.map_splits(lambda samples: tuple(replace(s, group="") for s in samples))
     write_benchmark(without, tmp_path / "split", "mine")
     assert load_benchmark(f"mine:root={tmp_path / 'split'}").train == without.train

@@ -15,7 +15,7 @@ from whichgen.data.perturbations import (
     INTENSITIES,
     SOCIAL,
     Perturbation,
-    all_intensities,
+    list_perturbations,
     parse_perturbation,
 )
 from whichgen.errors import DataError
@@ -35,13 +35,13 @@ def test_the_intensities_are_the_paper_s() -> None:
         "resize": (128, 1024, 5),
         "social": (1, 5, 5),
     }
-    assert len(all_intensities()) == 25
-    assert [str(p) for p in all_intensities(["crop"])] == [
+    assert len(list_perturbations()) == 25
+    assert [str(p) for p in list_perturbations(["crop"])] == [
         *("crop:5", "crop:8.75", "crop:12.5", "crop:16.25", "crop:20")
     ]
 
 
-@pytest.mark.parametrize("perturbation", all_intensities(), ids=str)
+@pytest.mark.parametrize("perturbation", list_perturbations(), ids=str)
 def test_the_image_stays_rgb_and_its_name_reads_back(
     photo: Image.Image, perturbation: Perturbation
 ) -> None:

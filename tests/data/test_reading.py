@@ -19,11 +19,11 @@ from PIL import Image
 
 from whichgen.data.reading import (
     MAX_PIXELS,
-    decode,
-    image_digest,
+    decode_image,
+    hash_image,
+    make_thumbnail,
     read_bytes,
     read_image,
-    thumbnail,
     to_rgb,
 )
 from whichgen.errors import ImageError
@@ -58,7 +58,7 @@ def _png(
 
 
 def _pixels(data: bytes) -> np.ndarray:
-    image = decode(data)
+    image = decode_image(data)
     assert image.mode == "RGB"
     return np.asarray(image).astype(int)
 
@@ -88,7 +88,7 @@ def test_a_truncated_file_is_refused_and_never_filled_up(
 ) -> None:
     data = _bytes(photo.resize((200, 120)), form)
     with pytest.raises(ImageError, match=r"^cut: (damaged or truncated|not an image)"):
-        decode(data[: int(kept * len(data))], "cut")
+        decode_image(data[: int(kept * len(data))], "cut")
 
 
 _WHOLE = {
@@ -111,7 +111,7 @@ def test_a_damaged_file_gives_an_image_or_an_image_error(
     for place, value in changes:
         data[int(place * (min(64, len(data)) if header else len(data)))] = value
     try:
-        image = decode(bytes(data))
+        image = decode_image(bytes(data))
     except ImageError:
         return
     assert image.mode == "RGB"
@@ -148,7 +148,7 @@ def test_an_image_over_the_limit_is_refused_fast_and_without_memory(side: int) -
     tracemalloc.start()
     begun = time.process_time()
     with pytest.raises(ImageError, match=r"bomb\.png: .*limit of 178 million; make it smaller"):
-        decode(data, "bomb.png")
+        decode_image(data, "bomb.png")
     assert time.process_time() - begun < 0.5
     assert tracemalloc.get_traced_memory()[1] < 2**20
     tracemalloc.stop()
@@ -158,7 +158,7 @@ def test_our_limit_holds_where_pillow_s_is_switched_off(monkeypatch: pytest.Monk
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     data = _png(30_000, 30_000, 1, 0, b"")
     with pytest.raises(ImageError, match="30000 × 30000 pixels is over the limit of 178 million"):
-        decode(data)
+        decode_image(data)
 
 
 def test_pillow_s_own_limit_is_told_in_our_words(
@@ -167,13 +167,13 @@ def test_pillow_s_own_limit_is_told_in_our_words(
     data = _bytes(photo, "PNG")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 600)  # of the photo's 960: Pillow warns
     with pytest.warns(Image.DecompressionBombWarning):
-        assert decode(data).size == photo.size
+        assert decode_image(data).size == photo.size
     with warnings.catch_warnings(), pytest.raises(ImageError, match="make it smaller"):
         warnings.simplefilter("error")
-        decode(data)
+        decode_image(data)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)  # Pillow refuses
     with pytest.raises(ImageError, match="make it smaller"):
-        decode(data)
+        decode_image(data)
 
 
 def test_cmyk_is_converted() -> None:
@@ -253,7 +253,7 @@ def test_float_gray_is_scaled_by_the_range_that_holds_it(
 def test_float_gray_of_no_known_range_is_refused(value: float) -> None:
     image = Image.fromarray(np.array([[0.0, value]], dtype=np.float32))
     with pytest.raises(ImageError, match="over 16 bits"):
-        decode(_bytes(image, "TIFF"))
+        decode_image(_bytes(image, "TIFF"))
 
 
 def test_one_bit_images_are_black_and_white() -> None:
@@ -302,8 +302,8 @@ def test_damaged_exif_does_not_cost_the_picture(photo: Image.Image) -> None:
 
 
 def test_the_digest_is_of_the_content() -> None:
-    assert len(image_digest(b"a")) == 20
-    assert image_digest(b"a") == image_digest(b"a") != image_digest(b"b")
+    assert len(hash_image(b"a")) == 20
+    assert hash_image(b"a") == hash_image(b"a") != hash_image(b"b")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
@@ -314,7 +314,7 @@ def test_a_thumbnail_holds_pixels_and_nothing_else_of_the_file(kind: str) -> Non
     options = {"comment": b"SECRETCOMMENT", "icc_profile": b"SECRETPROFILE", "exif": exif}
     Image.new("RGB", (300, 200), "red").save(buffer, "JPEG", **options)
     assert buffer.getvalue().count(b"SECRET") == 3
-    small = thumbnail(decode(buffer.getvalue()), 60, kind=kind)
+    small = make_thumbnail(decode_image(buffer.getvalue()), 60, kind=kind)
     assert b"SECRET" not in small
     with Image.open(io.BytesIO(small)) as image:
         assert (image.format, image.size) == (kind, (60, 40))

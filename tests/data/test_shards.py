@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import whichgen.data.shards as shards_module
-from whichgen.data.shards import Files, Rows, Shard, Tar, count, find_shards, name_key
+from whichgen.data.shards import Files, Rows, Shard, Tar, count, find_shards, hash_name
 from whichgen.errors import DataError, ImageError
 from whichgen.io.remote import Place
 
@@ -117,7 +117,7 @@ def test_a_shard_that_has_gone_is_an_error_among_the_images(place: Path) -> None
 def test_files_are_cut_into_whole_passes(total: int, batch_size: int) -> None:
     paths = [f"{i}.png" for i in range(total)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shards_module, "listed", lambda _: paths)
+        patch.setattr(shards_module, "read_path_list", lambda _: paths)
         shards = find_shards(["@list"], batch_size=batch_size)
     assert [path for shard in shards if isinstance(shard, Files) for path in shard.paths] == paths
     *full, last = (shard.images or 0 for shard in shards)
@@ -129,7 +129,7 @@ def test_files_are_cut_into_whole_passes(total: int, batch_size: int) -> None:
 
 def test_a_name_that_is_no_text_has_the_key_of_what_tables_call_it(tmp_path: Path) -> None:
     name = os.fsdecode(b"\xff.png")
-    assert name_key(name) == name_key("\\udcff.png") != name_key("x.png")
+    assert hash_name(name) == hash_name("\\udcff.png") != hash_name("x.png")
     (tmp_path / name).write_bytes(b"1")
     (item,) = Files(Place(), (str(tmp_path / name),)).read()
     assert item.load() == b"1"

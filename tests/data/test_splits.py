@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import whichgen.data.splits as split_module
-from whichgen.data.dataset import PARTS, Dataset
+from whichgen.data.dataset import SPLITS, Dataset
 from whichgen.data.duplicates import Fingerprint
-from whichgen.data.splits import SplitOptions, list_origins, split_folder, unknown_roles
+from whichgen.data.splits import SplitOptions, list_origins, split_folder, split_unknown_origins
 from whichgen.errors import DataError
 
 SIDES = {
@@ -100,7 +100,7 @@ OPTIONS = SplitOptions(unknown=("u1", "u2", "u3"))
 
 
 def _names(dataset: Dataset, part: str) -> list[str]:
-    return [f"{s.path.parent.name}/{s.path.name}" for s in dataset.part(part)]
+    return [f"{s.path.parent.name}/{s.path.name}" for s in dataset.split(part)]
 
 
 @settings(max_examples=30)
@@ -113,7 +113,7 @@ def test_no_image_group_or_near_duplicate_is_on_two_sides(
     event("split" if dataset else "too tangled")
     if dataset is None:
         return
-    placed = [(n, part) for part in PARTS for n in _names(dataset, part)]
+    placed = [(n, part) for part in SPLITS for n in _names(dataset, part)]
     assert len({n for n, _ in placed}) == len(placed)
     for belonging in (made.group, made.cluster):
         sides: dict[object, set[str]] = {}
@@ -140,8 +140,8 @@ def test_known_and_unknown_origins_keep_to_their_parts(
         return
     assert dataset.known == ("real", "diff", "gan")
     for part in ("train", "val", "test"):
-        assert {s.origin for s in dataset.part(part)} == set(dataset.known)
-    val, test = unknown_roles(options)
+        assert {s.origin for s in dataset.split(part)} == set(dataset.known)
+    val, test = split_unknown_origins(options)
     assert {s.origin for s in dataset.val_unknown} <= set(val)
     assert {s.origin for s in dataset.test_unknown} <= set(test)
     if share:
@@ -184,7 +184,7 @@ def test_free_images_are_parted_by_the_fractions(
     dataset = split_made(plain, replace(OPTIONS, fractions=(0.5, 0.2, 0.3)))
     assert dataset is not None
     for part, share in (("train", 50), ("val", 20), ("test", 30)):
-        assert Counter(s.origin for s in dataset.part(part)) == {"real": share, "gan": share}
+        assert Counter(s.origin for s in dataset.split(part)) == {"real": share, "gan": share}
     assert Counter(s.origin for s in dataset.test_unknown + dataset.val_unknown) == {
         "u1": 100,
         "u2": 100,
@@ -213,7 +213,7 @@ def test_unknown_val_names_validation_s_generators(
 
 
 def test_a_lone_unknown_generator_is_for_test() -> None:
-    assert unknown_roles(SplitOptions(unknown=("u1",))) == ((), ("u1",))
+    assert split_unknown_origins(SplitOptions(unknown=("u1",))) == ((), ("u1",))
 
 
 def test_near_duplicate_files_are_kept_together(
@@ -226,9 +226,9 @@ def test_near_duplicate_files_are_kept_together(
             folder / "gan" / f"copy{i:03d}.jpg", quality=95
         )
     dataset = split_folder(folder, SplitOptions())
-    side = {s.path.name: part for part in PARTS for s in dataset.part(part) if "real" in s.origin}
+    side = {s.path.name: part for part in SPLITS for s in dataset.split(part) if "real" in s.origin}
     copies = {
-        s.path.stem: part for part in PARTS for s in dataset.part(part) if "copy" in s.path.stem
+        s.path.stem: part for part in SPLITS for s in dataset.split(part) if "copy" in s.path.stem
     }
     assert copies == {f"copy{name.removesuffix('.png')}": part for name, part in side.items()}
     apart = split_folder(folder, SplitOptions(near_distance=-1))
@@ -239,7 +239,7 @@ def test_unreadable_files_are_left_out_with_a_note(image_folder: Callable[..., P
     folder = image_folder({"real": 5, "gan": 5})
     (folder / "real" / "bad.png").write_text("no image")
     dataset = split_folder(folder, SplitOptions())
-    assert not any(s.path.name == "bad.png" for part in PARTS for s in dataset.part(part))
+    assert not any(s.path.name == "bad.png" for part in SPLITS for s in dataset.split(part))
     assert len(dataset.notes) == 1
     assert "1 unreadable files left out" in dataset.notes[0]
     assert "bad.png" in dataset.notes[0]

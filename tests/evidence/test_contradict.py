@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from whichgen.data.families import families_for
+from whichgen.data.families import assign_families
 from whichgen.evidence.collect import Evidence, Finding, contradictions
 from whichgen.evidence.contradict import _FAMILIES
 
@@ -114,4 +114,4 @@ def test_one_name_that_fits_is_enough() -> None:
 
 def test_the_families_are_those_of_the_table() -> None:
     examples = ("ddpm", "pixelcnn", "biggan", "glow", "vae")
-    assert set(families_for(examples).values()) == _FAMILIES
+    assert set(assign_families(examples).values()) == _FAMILIES

@@ -34,7 +34,7 @@ def write(folder: Path, seed: int, *, origins: list[str] = ORIGINS, **changes: A
         writer.writeheader()
         for i in rng.permutation(60):
             writer.writerow({**rows[i], **changes})
-    (folder / "results.json").write_text(json.dumps({"provenance": {"seed": seed}}))
+    (folder / "results.json").write_text(json.dumps({"run_metadata": {"seed": seed}}))
     return folder
 
 

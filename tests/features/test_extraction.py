@@ -167,7 +167,7 @@ def test_after_an_interruption_nobody_decodes_the_rest(
             read.append(name)
         return Image.open(name).convert("RGB")
 
-    monkeypatch.setattr(extract_module, "decode", reading)
+    monkeypatch.setattr(extract_module, "decode_image", reading)
     encoder = counting(fail_at=1)
     with pytest.raises(KeyboardInterrupt):
         extract(samples, encoder.encoder, _store(tmp_path, encoder), batch_size=4, threads=2)

@@ -137,7 +137,7 @@ def _model(seed: int) -> OriginModel:
         tpr=0.95,
         data_hash=f"{seed}",
         metrics={},
-        provenance={},
+        run_metadata={},
     )
 
 

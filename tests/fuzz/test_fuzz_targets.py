@@ -63,7 +63,7 @@ def test_what_was_found_is_mended(target: Any) -> None:
 def test_a_seed_of_the_image_loader_is_an_image() -> None:
     # Where everything is an error, nothing is found.
     for seed in importlib.import_module("tools.fuzz.targets.images").seeds():
-        assert images.decode(seed).mode == "RGB"
+        assert images.decode_image(seed).mode == "RGB"
 
 
 def test_seeds_of_models_and_stores_get_through() -> None:
@@ -119,7 +119,7 @@ def test_a_slow_case_and_a_broken_promise_are_found(monkeypatch: pytest.MonkeyPa
         return Image.new("L", (2, 2))
 
     monkeypatch.setattr("tools.fuzz.watch.SECONDS", 60)
-    monkeypatch.setattr(images, "decode", gray)
+    monkeypatch.setattr(images, "decode_image", gray)
     checked.check(b"")
     with pytest.raises(Finding, match="pixels of L"):
         checked.check(b"x")

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from models.conftest import BLOCK, ORIGINS
-from whichgen.data.folders import every_sample
+from whichgen.data.folders import list_samples
 from whichgen.encoders.base import Encoder
 from whichgen.features.store import FeatureStore, feature_key
 from whichgen.gallery.entries import Images, gather
@@ -54,7 +54,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, encoder: Encoder) -> Feature
 @pytest.fixture(scope="session")
 def gathered(known: OriginModel, pictures: Path, encoder: Encoder, store: FeatureStore) -> Images:
     """All 62 images."""
-    return gather(every_sample(str(pictures)), Comparison(known), encoder, store)
+    return gather(list_samples(str(pictures)), Comparison(known), encoder, store)
 
 
 def features_of(images: Images) -> np.ndarray:

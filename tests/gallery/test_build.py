@@ -14,7 +14,7 @@ import whichgen.gallery.build as build_module
 import whichgen.gallery.entries as entries_module
 from conftest import CountingEncoder
 from whichgen.data.dataset import Sample
-from whichgen.data.folders import every_sample
+from whichgen.data.folders import list_samples
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError, FitError, GalleryError
 from whichgen.features.store import FeatureStore
@@ -117,7 +117,7 @@ def test_one_image_is_a_gallery(gathered: Images, known: OriginModel, tmp_path: 
 def test_each_content_counts_once_and_what_contradicts_is_told(
     pictures: Path, known: OriginModel, encoder: Encoder, store: FeatureStore, tmp_path: Path
 ) -> None:
-    samples = list(every_sample(str(pictures)))[:4]
+    samples = list(list_samples(str(pictures)))[:4]
     copy, broken = tmp_path / "copy.png", tmp_path / "broken.png"
     copy.write_bytes(samples[0].path.read_bytes())
     broken.write_bytes(b"no image")
@@ -139,7 +139,7 @@ def test_a_stopped_build_leaves_no_gallery_and_goes_on_from_the_store(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(entries_module, "FLUSH_ROWS", 10)
-    samples, comparison = every_sample(str(pictures)), Comparison(known)
+    samples, comparison = list_samples(str(pictures)), Comparison(known)
     stopped, again = counting(fail_at=40), counting()
     with pytest.raises(KeyboardInterrupt):
         store = FeatureStore(tmp_path, stopped.encoder)

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from whichgen.cli.app import app
 from whichgen.data.annotations import read_annotations
 from whichgen.data.benchmarks import load_benchmark, write_benchmark
-from whichgen.data.dataset import PARTS, Dataset, Sample, list_images, natural_key
+from whichgen.data.dataset import SPLITS, Dataset, Sample, list_images, natural_key
 from whichgen.data.duplicates import fingerprint_image
-from whichgen.data.file_properties import file_traits
+from whichgen.data.file_properties import read_properties
 from whichgen.data.groups import read_groups
 from whichgen.data.splits import list_origins
 from whichgen.errors import DataError, ImageError
@@ -38,7 +38,7 @@ def written(tmp_path: Path) -> Path:
             Sample(Path(f"/{part}/{o}.png"), o)
             for o in (unknown if part.endswith("unknown") else known)
         )
-        for part in PARTS
+        for part in SPLITS
     }
     write_benchmark(Dataset("mine", known, unknown, **parts), tmp_path / "root", "mine")
     return tmp_path / "root"
@@ -125,7 +125,7 @@ def test_annotations_may_name_any_file_and_devices_are_no_images(tmp_path: Path)
         f"/dev/zero\treal\n{tmp_path}/pipe\treal\n/dev/stdin\treal\n../../../etc/passwd\treal\n"
     )
     for sample in read_annotations(tmp_path / "a.txt", ("real",), bases=[tmp_path]):
-        for read in (fingerprint_image, file_traits):
+        for read in (fingerprint_image, read_properties):
             try:
                 said = read(sample.path).error  # type: ignore[attr-defined]
             except ImageError as error:

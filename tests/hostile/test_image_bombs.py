@@ -18,7 +18,14 @@ import pytest
 from PIL import Image
 
 from whichgen.data.dataset import list_images
-from whichgen.data.reading import FORMATS, MAX_RATIO, MAX_SCANS, decode, header, read_bytes
+from whichgen.data.reading import (
+    FORMATS,
+    MAX_RATIO,
+    MAX_SCANS,
+    decode_image,
+    read_bytes,
+    read_header,
+)
 from whichgen.errors import ImageError
 from whichgen.evidence.collect import collect
 
@@ -59,7 +66,7 @@ def cheap() -> Callable[..., None]:
             "from whichgen.errors import ImageError\n"
             "data = Path(sys.argv[1]).read_bytes()\n"
             "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-            "try: print(decode(data).size)\n"
+            "try: print(decode_image(data).size)\n"
             "except ImageError as error: print(error)\n"
             "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
         )
@@ -107,10 +114,10 @@ def jpeg(scans: int) -> bytes:
 
 
 def test_a_jpeg_of_many_scans_is_refused() -> None:
-    assert decode(jpeg(MAX_SCANS)).size == (64, 64)
+    assert decode_image(jpeg(MAX_SCANS)).size == (64, 64)
     for scans in (MAX_SCANS + 1, 10_000):
         with pytest.raises(ImageError, match=f"a JPEG of {MAX_SCANS + 1} scans; save it anew"):
-            decode(jpeg(scans))
+            decode_image(jpeg(scans))
         with pytest.raises(ImageError, match="scans"):
             collect(jpeg(scans))
 
@@ -123,7 +130,7 @@ def test_no_marker_without_a_length_hides_scans(hidden: bytes) -> None:
     # What would be read as a length reaches over all that follow.
     for filler in (b"", b"\xff\xff", b"\x7f\xff"):
         with pytest.raises(ImageError):
-            decode(data[:at] + hidden + filler + data[at:])
+            decode_image(data[:at] + hidden + filler + data[at:])
 
 
 def test_what_only_looks_like_scans_is_none() -> None:
@@ -131,17 +138,17 @@ def test_what_only_looks_like_scans_is_none() -> None:
     fake = b"\xff\xda\0\2" * 500
     inside = plain[:2] + b"\xff\xfe" + (len(fake) + 2).to_bytes(2) + fake + plain[2:]
     for data in (inside, plain + fake, plain + jpeg(3000)):
-        assert np.array_equal(np.asarray(decode(data)), np.asarray(decode(plain)))
+        assert np.array_equal(np.asarray(decode_image(data)), np.asarray(decode_image(plain)))
 
 
 @pytest.mark.parametrize("size", [(MAX_RATIO + 1, 1), (1, 65_000), (65_000, 300)])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_a_line_of_pixels_is_refused(size: tuple[int, int], kind: str) -> None:
     data = saved(Image.new("L", size), kind)
-    for read in (decode, header, collect):
+    for read in (decode_image, read_header, collect):
         with pytest.raises(ImageError, match="one side is over 200 times the other; cut a piece"):
             read(data)
-    assert decode(saved(Image.new("L", (MAX_RATIO, 1)), kind)).size == (MAX_RATIO, 1)
+    assert decode_image(saved(Image.new("L", (MAX_RATIO, 1)), kind)).size == (MAX_RATIO, 1)
 
 
 def icon(inner: bytes, side: int = 16) -> bytes:
@@ -152,17 +159,17 @@ def icon(inner: bytes, side: int = 16) -> bytes:
 
 def test_an_icon_is_as_large_as_the_file_in_it() -> None:
     data = icon(saved(Image.new("RGB", (300, 200), "red"), "PNG"))
-    found = header(data)
+    found = read_header(data)
     assert (found.format, found.width, found.height) == ("ICO", 300, 200)
-    assert decode(data).size == (300, 200)
+    assert decode_image(data).size == (300, 200)
 
 
 def test_an_icon_does_not_hide_a_bomb() -> None:
     huge = png(20_000, 10_000, zlib.compress(b""))
     with pytest.raises(ImageError, match="limit of 178 million"):
-        header(icon(huge))
+        read_header(icon(huge))
     large = png(10_000, 10_000, zlib.compress(b""))  # not decoded before its size is known
-    assert header(icon(large)).width == 10_000
+    assert read_header(icon(large)).width == 10_000
 
 
 def tiff(**fields: int) -> bytes:
@@ -203,7 +210,7 @@ def tiff(**fields: int) -> bytes:
 )
 def test_a_tiff_that_lies_is_refused_or_read_at_once(fields: dict[str, int]) -> None:
     start, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for read in (decode, collect):
+    for read in (decode_image, collect):
         try:
             read(tiff(**fields))  # type: ignore[operator]
         except ImageError:
@@ -221,7 +228,7 @@ def test_of_thousands_of_frames_one_is_read() -> None:
     spent = time.process_time() - start
     assert data.count(b"\x2c") > 2000
     start = time.process_time()
-    assert decode(data).size == (16, 16)
+    assert decode_image(data).size == (16, 16)
     collect(data)
     assert time.process_time() - start < max(0.05, 0.1 * spent)
 
@@ -231,7 +238,7 @@ def test_a_gif_s_screen_is_its_size(size: tuple[int, int]) -> None:
     data = bytearray(saved(Image.new("P", (4, 4)), "GIF"))
     data[6:10] = struct.pack("<HH", *size)
     with pytest.raises(ImageError, match="178 million"):
-        decode(bytes(data))
+        decode_image(bytes(data))
 
 
 def test_sixteen_bits_of_many_pixels_need_little_more_than_their_numbers(
@@ -247,9 +254,9 @@ def test_sixteen_bits_of_many_pixels_need_little_more_than_their_numbers(
 def test_every_format_is_read(form: str) -> None:
     image = Image.linear_gradient("L").resize((16, 16)).convert("RGB")
     data = saved(image, form)
-    found = decode(data)
+    found = decode_image(data)
     assert found.size == (16, 16) and found.mode == "RGB"
-    assert header(data).format == form
+    assert read_header(data).format == form
     collect(data)
 
 
@@ -265,8 +272,8 @@ def test_every_format_is_read(form: str) -> None:
 def test_what_follows_an_image_is_not_looked_at(first: str, second: bytes) -> None:
     image = Image.linear_gradient("L").resize((24, 16)).convert("RGB")
     plain = saved(image, first)
-    assert header(plain + second).format == first
-    assert np.array_equal(np.asarray(decode(plain + second)), np.asarray(decode(plain)))
+    assert read_header(plain + second).format == first
+    assert np.array_equal(np.asarray(decode_image(plain + second)), np.asarray(decode_image(plain)))
 
 
 def test_programs_are_no_images() -> None:
@@ -278,7 +285,7 @@ def test_programs_are_no_images() -> None:
         b"\x80\x04\x95" + bytes(60),
     ):
         with pytest.raises(ImageError, match="not an image"):
-            decode(data)
+            decode_image(data)
 
 
 def test_pipes_devices_and_loops_are_no_images(tmp_path: Path) -> None:

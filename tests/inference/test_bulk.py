@@ -13,7 +13,7 @@ from PIL import Image
 
 import whichgen.inference.answer_folder as answers_module
 from conftest import pack_images
-from whichgen.data.shards import find_shards, name_key
+from whichgen.data.shards import find_shards, hash_name
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
 from whichgen.features.shard_extraction import KeySet
@@ -56,7 +56,7 @@ def test_answers_are_those_of_attribute(
     assert rows["3.png"]["error"].endswith("a.tar/3.png: not an image that can be read")
     assert rows["3.png"]["origin"] is None
     # By job, as on a cluster, and without those that are known.
-    known = KeySet([name_key(rows["0.png"]["image"]), name_key(rows["5.png"]["image"])])
+    known = KeySet([hash_name(rows["0.png"]["image"]), hash_name(rows["5.png"]["image"])])
     job = AttributeJob(models["linear"], encoder.name, "cpu", 4, known=known)
     again = {row["image"] for part in job.start(1)(shard) for row in part.rows}
     assert again == {row["image"] for n, row in rows.items() if n not in ("0.png", "5.png")}
@@ -98,7 +98,7 @@ def test_parts_grow_and_a_rerun_skips_what_is_answered(
     assert [r["image"] for r in rows_of(out)] == ["a", "b", "\\udcff.png"]
     folder = folder_of(out)
     known = folder.known()
-    assert [name_key(n) in known for n in ("a", "b", "\udcff.png", "c")] == [
+    assert [hash_name(n) in known for n in ("a", "b", "\udcff.png", "c")] == [
         True,
         True,
         True,
@@ -109,7 +109,7 @@ def test_parts_grow_and_a_rerun_skips_what_is_answered(
     assert (told.images, told.written, told.broken) == (3, 1, 0)
     assert told.unread == ("d: no such file", "e: no such file")
     assert [file.name for file in sorted(out.iterdir())] == [
-        "_provenance.json",
+        "_runs.json",
         *(f"part-0000{i}.parquet" for i in range(3)),
     ]
     found = rows_of(out)
@@ -119,7 +119,7 @@ def test_parts_grow_and_a_rerun_skips_what_is_answered(
         *(f"p({origin})" for origin in ORIGINS),
         "error",
     ]
-    about = json.loads((out / "_provenance.json").read_text())
+    about = json.loads((out / "_runs.json").read_text())
     assert [run["time"] for run in about["runs"]] == ["first", "second"]
     assert about["asked"] == ASKED
 
@@ -134,8 +134,8 @@ def spoil(name: str) -> Callable[[Path], None]:
     [
         (lambda _: None, {"model": "other"}, r"answers of another model or coverage"),
         (lambda _: None, {"coverage": 0.9}, r"answers of another model or coverage"),
-        (spoil("_provenance.json"), {}, r"_provenance.json is damaged"),
-        (lambda f: (f / "_provenance.json").unlink(), {}, r"Parquet files of other origin"),
+        (spoil("_runs.json"), {}, r"_runs.json is damaged"),
+        (lambda f: (f / "_runs.json").unlink(), {}, r"Parquet files of other origin"),
         (spoil("part-00000.parquet"), {}, r"part-00000.parquet can't be read.*Remove it"),
     ],
 )

@@ -117,7 +117,7 @@ def test_every_score_follows_and_the_model_is_saved_and_loaded(
     np.testing.assert_allclose(kept[kept_labels == 3], draw(3, 8, 0), rtol=1e-3)
     loaded = load_model(save_model(new, tmp_path / "m"))
     assert np.array_equal(loaded.predict(held_out)[1], scores)
-    (record,) = loaded.provenance["enrolled"]
+    (record,) = loaded.run_metadata["enrolled"]
     assert (record["origin"], record["images"], record["digests"]) == ("flow", 8, ["ab"])
     assert loaded.metrics == {}
 
@@ -127,7 +127,7 @@ def test_another_can_be_enrolled_after_one(models: dict[str, OriginModel]) -> No
     once = enroll(model, "flow", draw(3, 8, 0)).model
     twice = enroll(once, "far", draw(3, 8, 0) + 9).model
     assert twice.origins[-2:] == ("flow", "far")
-    assert [r["origin"] for r in twice.provenance["enrolled"]] == ["flow", "far"]
+    assert [r["origin"] for r in twice.run_metadata["enrolled"]] == ["flow", "far"]
     found = twice.predict(np.concatenate([draw(3, 50, 1), draw(3, 50, 1) + 9]))[0].argmax(axis=1)
     assert (found[:50] == 3).mean() > 0.4
     assert (found[50:] == 4).mean() > 0.9

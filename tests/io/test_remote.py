@@ -13,7 +13,7 @@ from moto.server import ThreadedMotoServer
 import whichgen.io.remote as places_module
 from whichgen.data.shards import find_shards
 from whichgen.errors import DataError, ImageError
-from whichgen.io.remote import Place, parse_address
+from whichgen.io.remote import Place, parse_url
 
 Pack = Callable[..., Path]
 
@@ -87,7 +87,7 @@ def test_a_large_object_is_not_read_to_its_end(
     bucket: pafs.FileSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(places_module, "MAX_BYTES", 3)
-    place, path = parse_address("s3://many/set/9 ü#?.png")
+    place, path = parse_url("s3://many/set/9 ü#?.png")
     with pytest.raises(ImageError, match=r"over the limit"):
         place.read(path)
     assert place.read("many/set/10.png") == b"ten"
@@ -107,8 +107,8 @@ def test_a_store_out_of_reach_is_one_message(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_addresses() -> None:
     here = Place(root=str(Path.cwd()))
-    assert parse_address("my images/x.png") == (here, "my images/x.png")
-    place, path = parse_address("hf://datasets/owner/name/data/")
+    assert parse_url("my images/x.png") == (here, "my images/x.png")
+    place, path = parse_url("hf://datasets/owner/name/data/")
     assert (place, path) == (Place("hf"), "datasets/owner/name/data")
     assert place.address(path) == "hf://datasets/owner/name/data"
 

@@ -7,18 +7,18 @@ from datetime import UTC, datetime
 import pytest
 
 from whichgen.errors import DataError
-from whichgen.io.run_metadata import moment
+from whichgen.io.run_metadata import get_timestamp
 
 
 def test_the_time_is_now_or_what_reproducible_builds_say(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
-    assert abs((datetime.now(UTC) - datetime.fromisoformat(moment())).total_seconds()) < 60
+    assert abs((datetime.now(UTC) - datetime.fromisoformat(get_timestamp())).total_seconds()) < 60
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
-    assert moment() == "2023-11-14T22:13:20+00:00"
+    assert get_timestamp() == "2023-11-14T22:13:20+00:00"
 
 
 @pytest.mark.parametrize("wrong", ["", "yesterday", "1e99", "9" * 30])
 def test_what_is_no_time_is_one_message(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", wrong)
     with pytest.raises(DataError, match="Unix seconds, as in 1700000000"):
-        moment()
+        get_timestamp()

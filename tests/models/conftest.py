@@ -52,7 +52,7 @@ def models(encoder: Encoder, images: list[Image.Image]) -> dict[str, OriginModel
             tpr=0.95,
             data_hash="d" * 32,
             metrics={"accuracy": 0.5, "auroc": None},
-            provenance={"config": {"data": "images"}, "seeds": {"seed": 0}},
+            run_metadata={"config": {"data": "images"}, "seeds": {"seed": 0}},
         )
     return found
 

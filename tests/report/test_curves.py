@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from whichgen.data.perturbations import all_intensities
+from whichgen.data.perturbations import list_perturbations
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint
 from whichgen.report.experiment_reports import (
@@ -31,7 +31,7 @@ Make = Callable[..., FitResult]
 def points_of(found: FitResult, kinds: tuple[str, ...]) -> list[RobustnessPoint]:
     """A point for each intensity whose accuracy falls by a percent a step."""
     points = [RobustnessPoint(None, found.evaluation, "h", ())]
-    for i, perturbation in enumerate(all_intensities(kinds), start=1):
+    for i, perturbation in enumerate(list_perturbations(kinds), start=1):
         closed = replace(found.evaluation.closed, accuracy=0.5 - i / 100)
         evaluation = replace(found.evaluation, closed=closed)
         points.append(RobustnessPoint(perturbation, evaluation, "h", ("x.png: cut",)))
@@ -48,7 +48,7 @@ def test_robustness_is_written_whole_and_nothing_warns(
         warnings.simplefilter("error")
         write_robustness(points, {"whichgen": "1"}, tmp_path)
     kept = strict((tmp_path / "robustness.json").read_text())
-    assert kept["provenance"] == {"whichgen": "1"}
+    assert kept["run_metadata"] == {"whichgen": "1"}
     assert [p["perturbation"] for p in kept["points"]] == [
         str(p.perturbation) if p.perturbation else None for p in points
     ]

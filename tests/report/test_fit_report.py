@@ -84,7 +84,7 @@ def test_json_agrees_with_the_evaluation(make_fit: Make, tmp_path: Path) -> None
         "tpr": 0.95,
         "tpr_interval": list(found.true_rate),
     }
-    assert results["provenance"] == found.model.provenance
+    assert results["run_metadata"] == found.model.run_metadata
     assert results["protocol"]["name"] == "clean"
     assert len(results["blocks"]) == 2
     assert load_model(tmp_path).threshold == found.model.threshold

@@ -177,8 +177,8 @@ def test_headline_figures_and_intervals_are_those_of_the_results(run: Path) -> N
     )
     assert auroc["%"] == percent(test["detection"]["auroc"])
     assert "Which of 3 known origins made an image: real, gan and vae?" in text
-    assert results["provenance"]["encoder"]["weights_hash"] in text
-    assert results["provenance"]["data_hash"] in text
+    assert results["run_metadata"]["encoder"]["weights_hash"] in text
+    assert results["run_metadata"]["data_hash"] in text
 
 
 def test_origins_and_generators_have_the_figures_of_the_predictions(run: Path) -> None:
@@ -523,7 +523,7 @@ def test_controls_and_notes_are_told(run: Path) -> None:
         ("results.json", None, "results.json is not there. Give the folder of a run"),
         ("results.json", '{"test": ', "results.json is damaged"),
         ("results.json", "[]", "is not as whichgen .* writes it"),
-        ("results.json", '{"provenance": {"whichgen": "0.0.1"}}', "whichgen 0.0.1 wrote it"),
+        ("results.json", '{"run_metadata": {"whichgen": "0.0.1"}}', "whichgen 0.0.1 wrote it"),
         ("predictions.csv", None, "predictions.csv is not there"),
         ("embedding.csv", "path,origin,x,y\na,real,1,far\n", "embedding.csv is damaged"),
         ("robustness.json", '{"points": [{}]}', r"robustness.json .*points\.0"),

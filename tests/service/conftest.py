@@ -14,7 +14,7 @@ import uvicorn
 from PIL import Image
 from starlette.testclient import TestClient
 
-from whichgen.data.reading import thumbnail
+from whichgen.data.reading import make_thumbnail
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.evaluation.calibration import fit_temperature
@@ -62,13 +62,13 @@ def attributor(encoder: Encoder, images: list[Image.Image]) -> Attributor:
         tpr=0.95,
         data_hash="d" * 32,
         metrics={"accuracy": 0.9, "auroc": None, "oscr": 0.5},
-        provenance={"config": {}, "seeds": {"seed": 0}},
+        run_metadata={"config": {}, "seeds": {"seed": 0}},
         temperature=fit_temperature(head.logits(features), labels),
         exemplars=Exemplars(
             features,
             labels,
             np.arange(len(labels)) % 2 == 1,
-            tuple(thumbnail(image) if i else b"" for i, image in enumerate(images)),
+            tuple(make_thumbnail(image) if i else b"" for i, image in enumerate(images)),
         ),
         hierarchy=hierarchy,
     )

@@ -52,7 +52,7 @@ def test_a_disk_that_takes_nothing_is_one_sentence(
     client = service(Settings(enroll_to=tmp_path / "models", keep_uploads=tmp_path / "kept"))
     asked = upload(png(images[0]))
     with monkeypatch.context() as patch:
-        patch.setattr(uploads_module, "replacing", failing)
+        patch.setattr(uploads_module, "replace_file", failing)
         patch.setattr(app_module, "save_with_card", failing)
         for response in (
             client.post("/attribute", files=asked),

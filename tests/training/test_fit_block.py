@@ -354,7 +354,7 @@ def test_the_record_says_what_made_the_model(world: Make) -> None:
     options = FitOptions(LINEAR, metric="OSCR", seed=3, jobs=1)
     parts = w.parts()
     found = fit(parts, w.encoder, options, config={"data": "images", "blocks": []})
-    record = found.model.provenance
+    record = found.model.run_metadata
     assert record["config"] == {
         "data": "images",
         "blocks": [],

@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.stats import binomtest
 from sklearn.metrics import balanced_accuracy_score
 
-from whichgen.data.dataset import PARTS, Dataset, Sample
+from whichgen.data.dataset import SPLITS, Dataset, Sample
 from whichgen.errors import DataError
 from whichgen.training import shortcuts as module
 from whichgen.training.shortcuts import ShortcutMetrics, ShortcutReport, check_shortcuts
@@ -60,7 +60,7 @@ def make(tmp_path: Path, noise: Noise) -> Callable[..., Dataset]:
     def made(save: Save, *, train: int = 20, test: int = 16, seed: int = 0) -> Dataset:
         number = 100_000 * seed
         parts: dict[str, tuple[Sample, ...]] = {}
-        for part in PARTS:
+        for part in SPLITS:
             for origin in UNKNOWN if part.endswith("unknown") else KNOWN:
                 folder = tmp_path / f"{seed}" / part / origin
                 folder.mkdir(parents=True)
@@ -177,7 +177,7 @@ def test_without_unknown_images_there_are_no_figures_of_them(make: Callable[...,
 def test_unreadable_files_are_left_out_and_counted(make: Callable[..., Dataset]) -> None:
     dataset = make(_by_format)
     for part in ("train", "test", "test_unknown"):
-        dataset.part(part)[3].path.write_text("no image")
+        dataset.split(part)[3].path.write_text("no image")
     report = check_shortcuts(dataset)
     assert len(report.skipped) == 3
     assert str(dataset.test[3].path) in report.skipped[1]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from whichgen.data.dataset import PARTS
+from whichgen.data.dataset import SPLITS
 from whichgen.data.perturbations import INTENSITIES, Perturbation
 from whichgen.errors import DataError
 from whichgen.evaluation.protocols import Fold
@@ -29,9 +29,9 @@ Make = Callable[..., Any]
 def test_every_part_has_its_images_and_each_is_encoded_once(world: Make) -> None:
     w = world(unknown=("ddpm", "flow"))
     parts = w.parts()
-    assert tuple(parts.tables) == PARTS
-    for part in PARTS:
-        assert parts.tables[part].samples == w.dataset.part(part)
+    assert tuple(parts.tables) == SPLITS
+    for part in SPLITS:
+        assert parts.tables[part].samples == w.dataset.split(part)
     assert w.counting.images == 75
     assert parts.skipped == ()
 
@@ -40,7 +40,7 @@ def test_augmentation_adds_a_copy_of_each_kind_to_training_images_alone(world: M
     w = world(unknown=("ddpm", "flow"))
     plain = w.parts()
     parts = w.parts(augment=("jpeg", "crop"))
-    for part in PARTS[1:]:
+    for part in SPLITS[1:]:
         assert parts.tables[part].keys == plain.tables[part].keys
     train, n = parts.tables["train"], len(w.dataset.train)
     assert train.samples == w.dataset.train * 3
@@ -113,7 +113,7 @@ def test_a_known_origin_without_a_readable_image_is_an_error_that_names_it(
     world: Make, part: str
 ) -> None:
     w = world(unknown=("ddpm", "flow"))
-    for sample in w.dataset.part(part):
+    for sample in w.dataset.split(part):
         if sample.origin == "gan":
             sample.path.write_text("no image")
     with pytest.raises(DataError, match=rf"no readable {part} image of gan; .*not an image"):

@@ -1,6 +1,6 @@
 """A ``whichgen`` that dies at one of its writes: ``kill -9`` of its process group, workers and all.
 
-Writes are the renames of :func:`whichgen.io.atomic.replacing`, counted from 1 (0: none is deadly).
+Writes are the renames of :func:`whichgen.io.atomic.replace_file`, counted from 1 (0: none kills).
 Moments of death are ``half``: half of the temporary file is on the disk; ``written``: all of it,
 not yet renamed; ``renamed``: the file is in its place, the folder not yet synced.
 """

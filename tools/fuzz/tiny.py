@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from whichgen.data.reading import thumbnail
+from whichgen.data.reading import make_thumbnail
 from whichgen.encoders.base import Encoder
 from whichgen.heads.experts import ExpertsMethod
 from whichgen.heads.fusion import FusionMethod
@@ -87,7 +87,7 @@ def models() -> dict[str, OriginModel]:
             tpr=0.95,
             data_hash="d" * 32,
             metrics={"accuracy": 0.9, "auroc": None, "oscr": 0.5},
-            provenance={"config": {"data": "x"}, "seeds": {"seed": 0}},
+            run_metadata={"config": {"data": "x"}, "seeds": {"seed": 0}},
             score_name=score_name,
             score=score,
             temperature=1.5,
@@ -96,7 +96,7 @@ def models() -> dict[str, OriginModel]:
                 features,
                 labels,
                 np.arange(len(labels)) % 2 == 1,
-                tuple(thumbnail(image, 8) if i else b"" for i, image in enumerate(images)),
+                tuple(make_thumbnail(image, 8) if i else b"" for i, image in enumerate(images)),
             ),
             hierarchy=fit_hierarchy(
                 said_by(head, features), labels, ORIGINS, {"gan": "GAN", "ldm": "diffusion"}, 0.95

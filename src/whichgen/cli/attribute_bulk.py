@@ -29,7 +29,7 @@ def attribute_bulk(
     from whichgen.inference.answer_folder import AnswerFolder
     from whichgen.inference.attributor import Attributor
     from whichgen.inference.bulk import AttributeJob, ShardAttributor
-    from whichgen.io.run_metadata import fingerprint, provenance
+    from whichgen.io.run_metadata import collect_run_metadata, hash_parts
     from whichgen.models.saved_model import model_digest
     from whichgen.models.signatures import load_verified
 
@@ -42,7 +42,7 @@ def attribute_bulk(
     answers = AnswerFolder(output_dir, settings, saved.origins, covered=coverage is not None)
     known = answers.known()
     answers.begin(
-        provenance(
+        collect_run_metadata(
             {
                 "model": str(model.path.resolve()),
                 "sources": sources,
@@ -53,7 +53,7 @@ def attribute_bulk(
             },
             seeds={},
             encoder=saved.encoder,
-            data_hash=fingerprint(repr(shard) for shard in shards),
+            data_hash=hash_parts(repr(shard) for shard in shards),
         )
     )
 

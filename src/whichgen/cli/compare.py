@@ -41,7 +41,7 @@ def compare(
     """Test whether one run is better than others on the same test images."""
     from whichgen.experiments.comparison import compare_runs, read_run_predictions
     from whichgen.io.atomic import write_text
-    from whichgen.io.run_metadata import provenance
+    from whichgen.io.run_metadata import collect_run_metadata
     from whichgen.report.result_tables import to_json
 
     if len(runs) < 2:
@@ -64,7 +64,7 @@ def compare(
             caption=f"%, paired bootstrap over {units[name]}, {resamples} resamples",
         )
     if output_dir:
-        records = {str(run.folder): run.results.get("provenance", {}) for run in (first, *others)}
+        records = {str(run.folder): run.results.get("run_metadata", {}) for run in (first, *others)}
         record = {
             "first": str(first.folder),
             "drawn": units,
@@ -72,7 +72,7 @@ def compare(
                 name: {metric: asdict(c) for metric, c in comparison.items()}
                 for name, comparison in comparisons.items()
             },
-            "provenance": provenance(
+            "run_metadata": collect_run_metadata(
                 {"runs": [str(run.resolve()) for run in runs], "resamples": resamples},
                 seeds={"seed": seed},
                 encoder={},

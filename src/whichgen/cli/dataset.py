@@ -35,16 +35,16 @@ def split(
 ) -> None:
     """Write annotation files; splits share no image, near-duplicate or group."""
     from whichgen.data.benchmarks import write_benchmark
-    from whichgen.data.dataset import PARTS
+    from whichgen.data.dataset import SPLITS
 
     options = flags.dataset_options(str(folder.resolve()), per_class=0)
     dataset = options.open(cache_dir, progress=progress)
     title = name or folder.resolve().name
     annotations = write_benchmark(dataset, output_dir, title)
-    counts = {part: Counter(s.origin for s in dataset.part(part)) for part in PARTS}
+    counts = {part: Counter(s.origin for s in dataset.split(part)) for part in SPLITS}
     show_table(
         [
-            {"origin": origin, **{part: counts[part][origin] or "" for part in PARTS}}
+            {"origin": origin, **{part: counts[part][origin] or "" for part in SPLITS}}
             for origin in (*dataset.known, *dataset.unknown)
         ],
         title=f"{title}: images per split",
@@ -61,14 +61,14 @@ def check(data: Data) -> None:
     """Check a dataset: counts, unreadable files, duplicates, shortcuts."""
     from whichgen.data.benchmarks import load_benchmark
     from whichgen.data.checks import check_samples
-    from whichgen.data.dataset import PARTS, Sample
+    from whichgen.data.dataset import SPLITS, Sample
     from whichgen.data.splits import list_origins
 
     if Path(data).is_dir():
         samples = [Sample(p, o) for o, paths in list_origins(Path(data)).items() for p in paths]
     else:
         dataset = load_benchmark(data)
-        samples = [sample for part in PARTS for sample in dataset.part(part)]
+        samples = [sample for part in SPLITS for sample in dataset.split(part)]
     report = check_samples(samples, progress=progress)
     show_table(
         [

@@ -35,10 +35,10 @@ def discover(
     import numpy as np
 
     from whichgen.data.dataset import list_images
-    from whichgen.data.reading import image_digest, read_bytes
+    from whichgen.data.reading import hash_image, read_bytes
     from whichgen.evaluation.clustering import clustering_metrics
     from whichgen.inference.discover import discover as find_groups
-    from whichgen.io.run_metadata import fingerprint, provenance
+    from whichgen.io.run_metadata import collect_run_metadata, hash_parts
     from whichgen.openset.threshold import decide
     from whichgen.report.discovery import Discovery, discovery_rows, write_discovery
 
@@ -69,7 +69,7 @@ def discover(
         number=number,
         agreement=clustering_metrics(np.array(truth), number) if len(set(truth)) > 1 else None,
     )
-    record = provenance(
+    record = collect_run_metadata(
         {
             "model": str(model.path.resolve()),
             "model_data_hash": attributor.model.data_hash,
@@ -80,7 +80,7 @@ def discover(
         },
         seeds={"seed": seed},
         encoder=attributor.encoder.describe(),
-        data_hash=fingerprint(image_digest(read_bytes(path)) for path in paths),
+        data_hash=hash_parts(hash_image(read_bytes(path)) for path in paths),
     )
     write_discovery(discovery, record, output_dir)
     show_table(discovery_rows(discovery), title=f"{len(groups)} groups of {len(paths)} images")

@@ -50,7 +50,7 @@ def robustness(
 ) -> None:
     """Test a model on perturbed images: JPEG, blur, crop, resize, social media."""
     from whichgen.experiments.robustness import evaluate_robustness as run_robustness
-    from whichgen.io.run_metadata import provenance
+    from whichgen.io.run_metadata import collect_run_metadata
     from whichgen.report.experiment_reports import robustness_rows, write_robustness
 
     perturbations = parse_kinds(kinds)
@@ -69,7 +69,7 @@ def robustness(
             progress=progress,
         )
     )
-    record = provenance(
+    record = collect_run_metadata(
         {
             **source.as_config(),
             "kinds": list(perturbations),

@@ -33,7 +33,7 @@ def few_shot(
 ) -> None:
     """Enroll each unknown test generator from few images and test the result."""
     from whichgen.experiments.few_shot import measure_few_shot
-    from whichgen.io.run_metadata import provenance
+    from whichgen.io.run_metadata import collect_run_metadata
     from whichgen.report.experiment_reports import few_shot_rows, write_few_shot
     from whichgen.training.split_features import extract_splits
 
@@ -54,7 +54,7 @@ def few_shot(
             attributor.model, parts, image_counts=numbers, seeds=range(repeats), progress=progress
         )
     )
-    record = provenance(
+    record = collect_run_metadata(
         {**source.as_config(), "shots": numbers, "model": str(model.path.resolve())},
         seeds={"seed": source.seed, "draws": repeats},
         encoder=attributor.encoder.describe(),

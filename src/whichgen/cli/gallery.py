@@ -74,13 +74,13 @@ def build(
     """Build a gallery of images for similarity search."""
     from typing import get_args
 
-    from whichgen.data.dataset_options import absolute
-    from whichgen.data.folders import every_sample
+    from whichgen.data.dataset_options import resolve_spec
+    from whichgen.data.folders import list_samples
     from whichgen.gallery.build import build_local, check_place, data_hash
     from whichgen.gallery.entries import gather
     from whichgen.gallery.index import Kind
     from whichgen.inference.nearest import Comparison
-    from whichgen.io.run_metadata import provenance
+    from whichgen.io.run_metadata import collect_run_metadata
 
     kinds = {name: name for name in get_args(Kind)}
     if kind not in ("auto", "qdrant", *kinds):
@@ -93,7 +93,7 @@ def build(
         with needs_extra("qdrant"):
             from whichgen.gallery.qdrant import build_qdrant, connect, open_collection
         client = connect(qdrant_url)
-    samples = every_sample(data)
+    samples = list_samples(data)
     attributor = model.load()
     comparison = Comparison(attributor.model)
     name = collection or f"whichgen-{comparison.digest[:16]}"
@@ -108,10 +108,10 @@ def build(
         progress=progress,
     )
     show_duplicates(images)
-    record = provenance(
+    record = collect_run_metadata(
         {
             "model": str(model.path.resolve()),
-            "data": absolute(data),
+            "data": resolve_spec(data),
             "kind": kind,
             "effort": effort,
         },
@@ -209,7 +209,7 @@ def search(
 
 def recorded_model(gallery: Path, description: Description) -> Path:
     """Return the folder of the model that the gallery was built with."""
-    config = description.provenance.get("config")
+    config = description.run_metadata.get("config")
     folder = config.get("model") if isinstance(config, dict) else None
     if not isinstance(folder, str) or not Path(folder).is_dir():
         raise DataError(

@@ -29,12 +29,12 @@ def find_images(paths: list[Path]) -> list[Path]:
         A folder or list contains no image.
     """
     from whichgen.data.dataset import list_images
-    from whichgen.data.shards import listed
+    from whichgen.data.shards import read_path_list
 
     files: list[Path] = []
     for path in paths:
         if str(path).startswith("@"):
-            images = [Path(line) for line in listed(Path(str(path)[1:]))]
+            images = [Path(line) for line in read_path_list(Path(str(path)[1:]))]
         else:
             images = list_images(path) if path.is_dir() else [path]
         if not images:

@@ -31,7 +31,7 @@ def low_data(
     """Train on few images per class, over several random draws."""
     from whichgen.experiments.low_data import low_data as run_low_data
     from whichgen.heads.methods import head_method
-    from whichgen.io.run_metadata import provenance
+    from whichgen.io.run_metadata import collect_run_metadata
     from whichgen.report.experiment_reports import low_data_rows, write_low_data
 
     numbers = parse_counts("--shots", shots)
@@ -56,7 +56,7 @@ def low_data(
             progress=progress,
         )
     )
-    record = provenance(
+    record = collect_run_metadata(
         {**options.run_config(run_options), "shots": numbers},
         seeds={"seed": options.seed, "draws": repeats},
         encoder=encoder.describe(),

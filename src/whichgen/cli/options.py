@@ -215,9 +215,9 @@ class TestData:
                 "options such as --unknown, --groups and --seed describe another dataset. Name it "
                 "with --data, or omit them to use the model's own test split."
             )
-        if "data" not in model.provenance.get("config", {}):
+        if "data" not in model.run_metadata.get("config", {}):
             raise DataError("the model does not record its dataset. Name a dataset with --data.")
-        return DatasetOptions.from_config(model.provenance["config"])
+        return DatasetOptions.from_config(model.run_metadata["config"])
 
 
 def resolve_backbone(backbone: str) -> str:

@@ -31,7 +31,7 @@ from whichgen.cli.options import (
 )
 from whichgen.constants import BACKBONE, BATCH_SIZE, SAMPLES_PER_CLASS, TPR
 from whichgen.errors import DataError
-from whichgen.io.run_metadata import moment
+from whichgen.io.run_metadata import get_timestamp
 
 if TYPE_CHECKING:
     from whichgen.data.dataset import Dataset
@@ -305,12 +305,12 @@ class TrainOptions:
             not a time.
         """
         check_writable(folder).mkdir(parents=True, exist_ok=True)
-        moment()
+        get_timestamp()
         file = folder / "results.json"
         if self.force or not file.is_file():
             return
         try:
-            previous = json.loads(file.read_text(encoding="utf-8"))["provenance"]["config"]
+            previous = json.loads(file.read_text(encoding="utf-8"))["run_metadata"]["config"]
         except (ValueError, KeyError, TypeError):
             return
         current = json.loads(json.dumps(config))

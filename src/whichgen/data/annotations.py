@@ -14,7 +14,7 @@ from pathlib import Path
 from whichgen.data.dataset import Sample
 from whichgen.errors import DataError
 from whichgen.io.atomic import write_text
-from whichgen.io.untrusted import read_regular
+from whichgen.io.untrusted import read_regular_file
 
 #: So many images of a file are looked for before its paths count as relative to the first base.
 _PROBED = 20
@@ -53,7 +53,7 @@ def read_annotations(
         The file is missing, a line has no tab, or a label is out of range.
     """
     try:
-        text = read_regular(file, _MOST_BYTES).decode("utf-8-sig")
+        text = read_regular_file(file, _MOST_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
         raise DataError(
             f"annotation file {file} does not exist. Make it with `whichgen dataset split`, "

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from whichgen.data.dataset import IMAGE_SUFFIXES
 from whichgen.errors import DataError, ImageError
-from whichgen.io.remote import check_size
+from whichgen.io.remote import check_file_size
 
 #: Names and attributes of a tar's member may take so many bytes; tarfile would read any number.
 _MAX_HEADER = 1 << 20
@@ -83,7 +83,7 @@ def read_tar(stream: IO[bytes], name: str) -> Iterator[tuple[str, bytes | ImageE
                 again = f"#{seen[member.name]}" if seen[member.name] > 1 else ""
                 title = f"{name}/{member.name}{again}"
                 try:
-                    check_size(member.size, title)
+                    check_file_size(member.size, title)
                 except ImageError as error:
                     yield title, error
                     continue
@@ -171,7 +171,7 @@ def read_rows(
                     yield title, ImageError(f"{title}: the row holds no bytes")
                     continue
                 try:
-                    check_size(len(data), title)
+                    check_file_size(len(data), title)
                 except ImageError as error:
                     yield title, error
                     continue

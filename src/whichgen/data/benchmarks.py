@@ -18,11 +18,11 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from whichgen.data.annotations import read_annotations, write_annotations
-from whichgen.data.dataset import PARTS, Dataset, Sample
+from whichgen.data.dataset import SPLITS, Dataset, Sample
 from whichgen.data.groups import read_groups, write_groups
 from whichgen.errors import DataError
 from whichgen.io.atomic import write_text
-from whichgen.io.untrusted import read_regular
+from whichgen.io.untrusted import read_regular_file
 
 #: Where the first implementation looks for data, relative to the working directory.
 DEFAULT_ROOT = Path("dataset")
@@ -80,7 +80,7 @@ def load_origins(name: str, root: Path) -> BenchmarkOrigins:
     if os.path.exists(own):  # noqa: PTH110 (Path's raises if a name is too long)
         where = str(own)
         try:
-            content = read_regular(own, _MOST_BYTES)
+            content = read_regular_file(own, _MOST_BYTES)
         except OSError as error:
             raise DataError(f"origin list {own} can't be read ({error.strerror}).") from None
     elif name.lower() in shipped:
@@ -178,7 +178,7 @@ def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
         unknown_groups={k: v for k, v in origins.unknown.items() if k != "all"},
         notes=tuple(notes),
     ).validate()
-    return dataset.each_part(grouped) if groups else dataset
+    return dataset.map_splits(grouped) if groups else dataset
 
 
 def write_benchmark(dataset: Dataset, root: Path, name: str, split: str = "split1") -> Path:
@@ -201,13 +201,13 @@ def write_benchmark(dataset: Dataset, root: Path, name: str, split: str = "split
     except ValidationError as error:
         raise DataError(f"the data set can't be called so: {_wrong(error)}") from None
     folder = root / name
-    groups_of = {str(s.path.absolute()): s.group for part in PARTS for s in dataset.part(part)}
+    groups_of = {str(s.path.absolute()): s.group for part in SPLITS for s in dataset.split(part)}
     if any(groups_of.values()):
         write_groups(folder / _GROUPS_FILE, groups_of)
     else:
         (folder / _GROUPS_FILE).unlink(missing_ok=True)
-    for part in PARTS:
-        samples: Sequence[Sample] = dataset.part(part)
+    for part in SPLITS:
+        samples: Sequence[Sample] = dataset.split(part)
         base = part.removesuffix("_unknown")
         suffix = "_out_all" if part.endswith("_unknown") else ""
         annotations = folder / f"{split}_{base}" / "annotations"

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from whichgen.data.dataset import Sample
-from whichgen.data.duplicates import Fingerprint, fingerprint_images, near_duplicate_links
+from whichgen.data.duplicates import Fingerprint, find_near_duplicates, fingerprint_images
 from whichgen.progress import Progress, no_progress
 
 #: A property held by this share of one origin's images and hardly by another's is a give-away.
@@ -65,7 +65,7 @@ def check_samples(samples: Sequence[Sample], *, progress: Progress = no_progress
         digests[found.digest].setdefault(sample.origin, sample)
     near = sum(
         1
-        for i, j in near_duplicate_links([f for _, f in readable])
+        for i, j in find_near_duplicates([f for _, f in readable])
         if readable[i][1].digest != readable[j][1].digest
     )
     warnings = [

@@ -16,7 +16,7 @@ IMAGE_SUFFIXES = frozenset(
 )
 
 #: The part names, in the order in which results list them.
-PARTS = ("train", "val", "val_unknown", "test", "test_unknown")
+SPLITS = ("train", "val", "val_unknown", "test", "test_unknown")
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,12 @@ class Dataset:
     families: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    def part(self, name: str) -> tuple[Sample, ...]:
-        """The samples of one of :data:`PARTS`."""
+    def split(self, name: str) -> tuple[Sample, ...]:
+        """The samples of one of :data:`SPLITS`."""
         samples: tuple[Sample, ...] = getattr(self, name)
         return samples
 
-    def each_part(self, change: Callable[[tuple[Sample, ...]], tuple[Sample, ...]]) -> Dataset:
+    def map_splits(self, change: Callable[[tuple[Sample, ...]], tuple[Sample, ...]]) -> Dataset:
         """The data set with each part changed by a function."""
         return replace(
             self,
@@ -93,7 +93,7 @@ class Dataset:
         if both:
             raise DataError(f"{self.name}: {sorted(both)} are listed both as known and unknown.")
         for part in ("train", "val", "test"):
-            counts = Counter(s.origin for s in self.part(part))
+            counts = Counter(s.origin for s in self.split(part))
             empty = [origin for origin in self.known if not counts[origin]]
             if empty:
                 raise DataError(
@@ -125,7 +125,7 @@ def list_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
     return sorted(found, key=lambda p: [natural_key(part) for part in p.relative_to(folder).parts])
 
 
-def limit_per_class(samples: tuple[Sample, ...], most: int | None) -> tuple[Sample, ...]:
+def _limit_samples(samples: tuple[Sample, ...], most: int | None) -> tuple[Sample, ...]:
     """The first ``most`` samples of each origin, in the order given (``None`` or 0: all)."""
     if not most:
         return samples
@@ -138,6 +138,6 @@ def limit_per_class(samples: tuple[Sample, ...], most: int | None) -> tuple[Samp
     return tuple(kept)
 
 
-def limited(dataset: Dataset, most: int | None) -> Dataset:
+def limit_per_class(dataset: Dataset, most: int | None) -> Dataset:
     """The data set with at most ``most`` images a class in each part."""
-    return dataset.each_part(lambda samples: limit_per_class(samples, most))
+    return dataset.map_splits(lambda samples: _limit_samples(samples, most))

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from whichgen.data.benchmarks import DEFAULT_ROOT, parse_spec
-from whichgen.data.dataset import Dataset, limited
+from whichgen.data.dataset import Dataset, limit_per_class
 from whichgen.data.families import read_families
 from whichgen.data.folders import open_dataset
 from whichgen.data.groups import read_groups
@@ -64,7 +64,7 @@ class DatasetOptions:
             else None,
             seed=self.seed,
         )
-        opened = limited(
+        opened = limit_per_class(
             open_dataset(self.data, options, cache=cache, progress=progress), self.per_class
         )
         if self.families:
@@ -74,7 +74,7 @@ class DatasetOptions:
     def as_config(self) -> dict[str, Any]:
         """JSON values, with absolute paths, from which :meth:`from_config` makes it again."""
         config = asdict(self)
-        config["data"] = absolute(self.data)
+        config["data"] = resolve_spec(self.data)
         for file in ("groups", "families"):
             if config[file]:
                 config[file] = str(Path(config[file]).resolve())
@@ -99,7 +99,7 @@ class DatasetOptions:
             ) from None
 
 
-def absolute(data: str) -> str:
+def resolve_spec(data: str) -> str:
     """A folder or a data-set string, as it is called from any working directory."""
     if os.path.isdir(data):  # noqa: PTH112 (Path's raises if a name is too long)
         return str(Path(data).resolve())

@@ -11,7 +11,7 @@ import faiss
 import imagehash
 import numpy as np
 
-from whichgen.data.reading import decode, image_digest, opened, read_bytes
+from whichgen.data.reading import decode_image, hash_image, open_image, read_bytes
 from whichgen.errors import ImageError
 from whichgen.progress import Progress, no_progress
 
@@ -40,15 +40,13 @@ def fingerprint_image(path: Path) -> Fingerprint:
     """Reads one file; an unreadable one gives a fingerprint with ``error`` set."""
     try:
         data = read_bytes(path)
-        image = decode(data, str(path))
+        image = decode_image(data, str(path))
     except ImageError as error:
         return Fingerprint(path, error=str(error))
-    with opened(data) as header:
+    with open_image(data) as header:
         form, mode = header.format or "", header.mode
     bits = imagehash.phash(image).hash
-    return Fingerprint(
-        path, image_digest(data), np.packbits(bits).tobytes(), form, mode, image.size
-    )
+    return Fingerprint(path, hash_image(data), np.packbits(bits).tobytes(), form, mode, image.size)
 
 
 def fingerprint_images(
@@ -64,7 +62,7 @@ def fingerprint_images(
         pool.shutdown(cancel_futures=True)
 
 
-def link_groups(n: int, links: Iterable[tuple[int, int]]) -> np.ndarray:
+def find_components(n: int, links: Iterable[tuple[int, int]]) -> np.ndarray:
     """Connected components of ``n`` items under ``links``: an int64 array (n,) of group numbers."""
     parent = list(range(n))
 
@@ -79,7 +77,7 @@ def link_groups(n: int, links: Iterable[tuple[int, int]]) -> np.ndarray:
     return np.unique([root(i) for i in range(n)], return_inverse=True)[1].astype(np.int64)
 
 
-def near_duplicate_links(
+def find_near_duplicates(
     fingerprints: Sequence[Fingerprint], distance: int = NEAR_DISTANCE
 ) -> Iterator[tuple[int, int]]:
     """Pairs (i, j), i < j, whose perceptual hashes differ in at most ``distance`` of 64 bits."""

@@ -31,7 +31,9 @@ _KNOWN: dict[str, tuple[str, ...]] = {
 }
 
 
-def families_for(origins: Iterable[str], given: Mapping[str, str] | None = None) -> dict[str, str]:
+def assign_families(
+    origins: Iterable[str], given: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """The family of each origin but ``real``: as given, or else as the table has it."""
     own = given or {}
     return {o: own.get(o) or _family(o) for o in origins if o != "real"}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from whichgen.data.reading import decode, opened, read_bytes
+from whichgen.data.reading import decode_image, open_image, read_bytes
 from whichgen.errors import ImageError
 from whichgen.progress import Progress, no_progress
 
@@ -38,21 +38,21 @@ _FILE = (
     *(f"quantization_{table}_{i}" for table in range(2) for i in range(64)),
 )
 
-#: The name of each trait, in the order of :func:`file_traits`.
-TRAITS = (*_FILE, *_COLOR)
+#: The name of each trait, in the order of :func:`read_properties`.
+PROPERTIES = (*_FILE, *_COLOR)
 
 #: Traits that are looked at together: those of the file, those of the pixels, and all.
-TRAIT_SETS: dict[str, tuple[str, ...]] = {"file": _FILE, "color": _COLOR, "all": TRAITS}
+PROPERTY_SETS: dict[str, tuple[str, ...]] = {"file": _FILE, "color": _COLOR, "all": PROPERTIES}
 
 
 @dataclass(frozen=True)
-class FileTraits:
+class FileProperties:
     """The traits of many files.
 
     Parameters
     ----------
     values
-        float64 array (readable files, :data:`TRAITS`).
+        float64 array (readable files, :data:`PROPERTIES`).
     rows
         Which of the paths given each row is of: int64 array (readable files,), rising.
     errors
@@ -65,16 +65,16 @@ class FileTraits:
 
     def columns(self, names: Iterable[str]) -> np.ndarray:
         """The traits named, in the order given: float64 array (readable files, names)."""
-        return self.values[:, [TRAITS.index(name) for name in names]]
+        return self.values[:, [PROPERTIES.index(name) for name in names]]
 
 
-def file_traits(path: Path) -> np.ndarray:
-    """All :data:`TRAITS` of one file: float64 array (traits,), every one finite.
+def read_properties(path: Path) -> np.ndarray:
+    """All :data:`PROPERTIES` of one file: float64 array (traits,), every one finite.
 
     Width, height, format and mode are those stored, before EXIF rotation. ``format_…``, ``mode_…``,
     ``exif`` and ``icc`` are 0 or 1. Quantization tables are JPEG's first two (luminance and
     chrominance), 0 where there are none. Means and standard deviations of the channels are over all
-    pixels as :func:`~whichgen.data.reading.decode` gives them, in [0, 255].
+    pixels as :func:`~whichgen.data.reading.decode_image` gives them, in [0, 255].
 
     Raises
     ------
@@ -82,8 +82,8 @@ def file_traits(path: Path) -> np.ndarray:
         The file can't be read.
     """
     data = read_bytes(path)
-    pixels = np.asarray(decode(data, str(path))).reshape(-1, 3)
-    with opened(data) as header:
+    pixels = np.asarray(decode_image(data, str(path))).reshape(-1, 3)
+    with open_image(data) as header:
         if header.format == "PNG":
             header.load()  # what stands behind the pixels is read with them
         width, height = header.size
@@ -103,12 +103,12 @@ def file_traits(path: Path) -> np.ndarray:
         for i, value in enumerate(tables.get(table, ())):
             found[f"quantization_{table}_{i}"] = value
     found |= dict(zip(_COLOR, (*pixels.mean(axis=0), *pixels.std(axis=0)), strict=True))
-    return np.array([found.get(name, 0) for name in TRAITS], dtype=np.float64)
+    return np.array([found.get(name, 0) for name in PROPERTIES], dtype=np.float64)
 
 
-def read_traits(
+def read_all_properties(
     paths: Sequence[Path], *, progress: Progress = no_progress, threads: int = 4
-) -> FileTraits:
+) -> FileProperties:
     """The traits of many files, read by ``threads`` threads; unreadable ones are left out."""
     pool = ThreadPoolExecutor(threads)
     try:
@@ -121,8 +121,8 @@ def read_traits(
         # After Ctrl-C nobody waits for the files still in the queue.
         pool.shutdown(cancel_futures=True)
     rows = [i for i, result in enumerate(results) if not isinstance(result, str)]
-    return FileTraits(
-        values=np.array([results[i] for i in rows]).reshape(len(rows), len(TRAITS)),
+    return FileProperties(
+        values=np.array([results[i] for i in rows]).reshape(len(rows), len(PROPERTIES)),
         rows=np.array(rows, dtype=np.int64),
         errors=tuple(result for result in results if isinstance(result, str)),
     )
@@ -130,6 +130,6 @@ def read_traits(
 
 def _traits_or_error(path: Path) -> np.ndarray | str:
     try:
-        return file_traits(path)
+        return read_properties(path)
     except ImageError as error:
         return str(error)

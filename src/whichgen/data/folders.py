@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from whichgen.data.benchmarks import load_benchmark, read_benchmark, write_benchmark
-from whichgen.data.dataset import PARTS, Dataset, Sample, list_images
+from whichgen.data.dataset import SPLITS, Dataset, Sample, list_images
 from whichgen.data.splits import SplitOptions, list_origins, split_folder
 from whichgen.errors import DataError
-from whichgen.io.atomic import forbidden, write_text
-from whichgen.io.run_metadata import fingerprint
+from whichgen.io.atomic import is_permission_error, write_text
+from whichgen.io.run_metadata import hash_parts
 from whichgen.progress import Progress, no_progress
 
 #: Changed when more is kept of a split than before, so that what lacks it is not found.
@@ -58,7 +58,7 @@ def open_dataset(
             write_benchmark(dataset, root, name)
         except OSError as error:
             # A cache that is there to read only keeps no split, and may have all features.
-            if not forbidden(error):
+            if not is_permission_error(error):
                 raise
         return dataset
     kept = read_benchmark(name, root)
@@ -66,7 +66,7 @@ def open_dataset(
     return replace(kept, name=folder.name, notes=tuple(notes))
 
 
-def every_sample(spec: str) -> tuple[Sample, ...]:
+def list_samples(spec: str) -> tuple[Sample, ...]:
     """All images below a folder, or of all parts of a data-set string, with their origins.
 
     An image's origin is the folder's sub-folder that it lies in; empty if it lies in none.
@@ -84,7 +84,7 @@ def every_sample(spec: str) -> tuple[Sample, ...]:
     if "/" in spec.partition(":")[0]:
         raise DataError(f"{spec} does not exist. Give a folder of images.")
     dataset = load_benchmark(spec)
-    return tuple(sample for part in PARTS for sample in dataset.part(part))
+    return tuple(sample for part in SPLITS for sample in dataset.split(part))
 
 
 def _key(folder: Path, options: SplitOptions) -> str:
@@ -93,4 +93,4 @@ def _key(folder: Path, options: SplitOptions) -> str:
         for path in paths:
             status = path.stat()
             parts.append(f"{path}\0{status.st_size}\0{status.st_mtime_ns}")
-    return fingerprint(parts)
+    return hash_parts(parts)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from whichgen.errors import DataError
 from whichgen.io.atomic import write_text
-from whichgen.io.untrusted import read_regular
+from whichgen.io.untrusted import read_regular_file
 
 #: Bytes of a file at most.
 _MOST_BYTES = 2**30
@@ -26,7 +26,7 @@ def read_groups(file: Path, column: str | None = None) -> dict[str, str]:
         The column of the group; ``None``: ``group``, ``content``, or else the last one.
     """
     try:
-        text = io.StringIO(read_regular(file, _MOST_BYTES).decode(), newline="")
+        text = io.StringIO(read_regular_file(file, _MOST_BYTES).decode(), newline="")
         delimiter = "," if file.suffix.lower() == ".csv" else "\t"
         # Of a line that is too short what it lacks is empty.
         rows = list(csv.DictReader(text, delimiter=delimiter, restval=""))

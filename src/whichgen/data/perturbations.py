@@ -102,7 +102,7 @@ def parse_perturbation(text: str) -> Perturbation:
         ) from None
 
 
-def all_intensities(kinds: Iterable[str] = tuple(INTENSITIES)) -> list[Perturbation]:
+def list_perturbations(kinds: Iterable[str] = tuple(INTENSITIES)) -> list[Perturbation]:
     """Each kind at each of its five intensities."""
     return [Perturbation(kind, value) for kind in kinds for value in INTENSITIES[kind]]
 

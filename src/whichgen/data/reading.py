@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.IcoImagePlugin import IcoFile
 
 from whichgen.errors import ImageError
-from whichgen.io.untrusted import read_regular
+from whichgen.io.untrusted import read_regular_file
 
 #: Formats that are read, as Pillow names them. What else Pillow knows is rare, or starts a program
 #: (EPS).
@@ -44,7 +44,7 @@ def read_bytes(path: Path, name: str = "") -> bytes:
     """The content of an image file, or :class:`ImageError` under ``name`` (left out: its path)."""
     name = name or str(path)
     try:
-        data = read_regular(path, MAX_BYTES)
+        data = read_regular_file(path, MAX_BYTES)
     except FileNotFoundError:
         raise ImageError(f"{name}: no such file") from None
     except OSError as error:
@@ -54,7 +54,7 @@ def read_bytes(path: Path, name: str = "") -> bytes:
     return data
 
 
-def image_digest(data: bytes) -> bytes:
+def hash_image(data: bytes) -> bytes:
     """A 20-byte digest of an image's file content: its identity in the feature store."""
     return hashlib.blake2b(data, digest_size=20).digest()
 
@@ -66,7 +66,7 @@ _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")
 
 
 @dataclass(frozen=True)
-class Header:
+class ImageHeader:
     """What an image file says before its pixels: format, as Pillow names it, and size in pixels."""
 
     format: str
@@ -74,7 +74,7 @@ class Header:
     height: int
 
 
-def header(data: bytes, name: str = "image") -> Header:
+def read_header(data: bytes, name: str = "image") -> ImageHeader:
     """The header of an image file, of which no pixel is decoded.
 
     Raises
@@ -84,11 +84,11 @@ def header(data: bytes, name: str = "image") -> Header:
         :data:`MAX_RATIO`.
     """
     with _errors_of(name):
-        image = opened(data, name)
-        return Header(str(image.format), image.width, image.height)
+        image = open_image(data, name)
+        return ImageHeader(str(image.format), image.width, image.height)
 
 
-def decode(data: bytes, name: str = "image") -> Image.Image:
+def decode_image(data: bytes, name: str = "image") -> Image.Image:
     """Decodes an image file to 8-bit RGB as a viewer shows it.
 
     EXIF rotation is applied, transparency is laid on white, 16 bits are scaled to 8, CMYK and
@@ -101,12 +101,12 @@ def decode(data: bytes, name: str = "image") -> Image.Image:
         As :func:`header`, or it is truncated.
     """
     with _errors_of(name):
-        image = opened(data, name)
+        image = open_image(data, name)
         image.load()
         return to_rgb(_upright(image))
 
 
-def opened(data: bytes, name: str = "image") -> Image.Image:
+def open_image(data: bytes, name: str = "image") -> Image.Image:
     """An image file of which the header is read, checked, and no pixel decoded.
 
     Raises
@@ -175,7 +175,7 @@ def _errors_of(name: str) -> Iterator[None]:
 
 def read_image(path: Path) -> Image.Image:
     """Reads and decodes an image file to 8-bit RGB (see :func:`decode`)."""
-    return decode(read_bytes(path), str(path))
+    return decode_image(read_bytes(path), str(path))
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -185,7 +185,7 @@ def _upright(image: Image.Image) -> Image.Image:
         return image  # the pixels are whole, and a viewer shows them too
 
 
-def thumbnail(
+def make_thumbnail(
     image: Image.Image, side: int = 96, *, kind: str = "JPEG", quality: int = 80
 ) -> bytes:
     """A file of the whole RGB image, at most ``side`` pixels wide and high.

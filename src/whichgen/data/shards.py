@@ -15,10 +15,10 @@ from typing import Protocol
 
 from whichgen.data.archives import image_column, open_parquet, read_rows, read_tar
 from whichgen.data.benchmarks import load_benchmark
-from whichgen.data.dataset import IMAGE_SUFFIXES, PARTS
-from whichgen.data.reading import image_digest
+from whichgen.data.dataset import IMAGE_SUFFIXES, SPLITS
+from whichgen.data.reading import hash_image
 from whichgen.errors import DataError, ImageError
-from whichgen.io.remote import Place, parse_address
+from whichgen.io.remote import Place, parse_url
 
 #: Images of a shard, where it is we who cut: enough to be worth a task, few enough to do again.
 IMAGES = 512
@@ -157,25 +157,25 @@ def count(shards: Sequence[Shard]) -> int | None:
     return sum(known) if len(known) == len(shards) else None
 
 
-def name_key(name: str) -> bytes:
+def hash_name(name: str) -> bytes:
     """20 bytes by which an image is known where its name is what counts.
 
     A name that is no text is the same as the text that a table has for it.
     """
-    return image_digest(name.encode(errors="backslashreplace"))
+    return hash_image(name.encode(errors="backslashreplace"))
 
 
 def _found(source: str) -> Iterator[tuple[Place, str]]:
     if source.startswith("@"):
-        for line in listed(Path(source[1:])):
-            yield parse_address(line)
+        for line in read_path_list(Path(source[1:])):
+            yield parse_url(line)
         return
-    place, path = parse_address(source)
+    place, path = parse_url(source)
     files = place.files(path, {*IMAGE_SUFFIXES, TAR, PARQUET})
     if files is None and not place.scheme and re.fullmatch(r"[\w-]+(:\w+=.+)*", source):
         dataset = load_benchmark(source)
-        for part in PARTS:
-            for sample in dataset.part(part):
+        for part in SPLITS:
+            for sample in dataset.split(part):
                 yield place, str(sample.path)
         return
     if files is None:
@@ -186,7 +186,7 @@ def _found(source: str) -> Iterator[tuple[Place, str]]:
         yield place, file
 
 
-def listed(file: Path) -> list[str]:
+def read_path_list(file: Path) -> list[str]:
     """The names in a text file, one a line."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()

@@ -18,9 +18,9 @@ import numpy as np
 from whichgen.data.dataset import Dataset, Sample, list_images
 from whichgen.data.duplicates import (
     NEAR_DISTANCE,
+    find_components,
+    find_near_duplicates,
     fingerprint_images,
-    link_groups,
-    near_duplicate_links,
 )
 from whichgen.errors import DataError
 from whichgen.progress import Progress, no_progress
@@ -91,14 +91,14 @@ def split_folder(
     fingerprints = [fingerprints[i] for i in readable]
 
     links = (
-        list(near_duplicate_links(fingerprints, options.near_distance))
+        list(find_near_duplicates(fingerprints, options.near_distance))
         if options.near_distance >= 0
         else []
     )
     if options.groups is not None:
         samples = [_grouped(sample, folder, options.groups) for sample in samples]
         links += _group_links(samples)
-    groups = link_groups(len(samples), links)
+    groups = find_components(len(samples), links)
 
     known = tuple(o for o in origins if o not in options.unknown)
     parts = _assign(samples, groups, known, options)
@@ -124,7 +124,7 @@ def split_folder(
     ).validate()
 
 
-def unknown_roles(options: SplitOptions) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def split_unknown_origins(options: SplitOptions) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The unknown origins of validation and of test."""
     if options.share_unknown:
         return options.unknown, options.unknown
@@ -168,7 +168,7 @@ def _assign(
     known: Sequence[str],
     options: SplitOptions,
 ) -> dict[str, list[Sample]]:
-    unknown_val, unknown_test = (set(roles) for roles in unknown_roles(options))
+    unknown_val, unknown_test = (set(roles) for roles in split_unknown_origins(options))
     members: dict[int, list[int]] = {}
     for i, group in enumerate(groups.tolist()):
         members.setdefault(group, []).append(i)

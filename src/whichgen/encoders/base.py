@@ -16,7 +16,7 @@ from whichgen.deterministic import is_deterministic
 from whichgen.encoders.gpu import GpuEncode, suit_gpu
 from whichgen.encoders.openvino import OPENVINO, check_openvino, openvino_encode
 from whichgen.errors import EncoderError
-from whichgen.io.run_metadata import fingerprint
+from whichgen.io.run_metadata import hash_parts
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -69,7 +69,7 @@ class Encoder:
     def key(self) -> str:
         """The identity of this encoder's features: weights, preprocessing and precision."""
         settings = json.dumps(self.preprocessing, sort_keys=True)
-        return fingerprint([self.weights_hash, settings, self.dtype])
+        return hash_parts([self.weights_hash, settings, self.dtype])
 
     def describe(self) -> dict[str, Any]:
         """What results and model files record about the encoder."""

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from whichgen.encoders.base import Encoder
-from whichgen.io.run_metadata import fingerprint
+from whichgen.io.run_metadata import hash_parts
 
 
 def join(members: Sequence[Encoder]) -> Encoder:
@@ -43,7 +43,7 @@ def join(members: Sequence[Encoder]) -> Encoder:
     first_blocks = np.cumsum([0, *(len(member.block_dims) for member in members)]).tolist()
     return Encoder(
         name="+".join(member.name for member in members),
-        weights_hash=fingerprint([member.weights_hash for member in members]),
+        weights_hash=hash_parts([member.weights_hash for member in members]),
         preprocessing={
             "members": [
                 {"name": m.name, "weights_hash": m.weights_hash, "settings": dict(m.preprocessing)}

@@ -27,7 +27,7 @@ from PIL import Image
 
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.names import TRACES
-from whichgen.io.run_metadata import fingerprint
+from whichgen.io.run_metadata import hash_parts
 
 CHANNELS = ("luma", "green", "red − green", "blue − green")
 
@@ -68,7 +68,7 @@ def load_traces(*, device: str, dtype: str) -> Encoder:
     blocks = len(CHANNELS) + len(FILTERS)
     return Encoder(
         name=TRACES,
-        weights_hash=fingerprint([TRACES, repr(settings)]),
+        weights_hash=hash_parts([TRACES, repr(settings)]),
         preprocessing=settings,
         preprocess=traces,
         encode=_arrange,

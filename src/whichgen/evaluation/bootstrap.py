@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest
 
-from whichgen.data.duplicates import link_groups
+from whichgen.data.duplicates import find_components
 from whichgen.errors import DataError
 from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.weighted import Weighted, weighted_metrics
@@ -251,7 +251,9 @@ def _strata(origins: np.ndarray, n_known: int, groups: np.ndarray) -> list[np.nd
         node.setdefault(key, n_groups + len(node))
         for key in zip(origins.tolist(), is_known.tolist(), strict=True)
     ]
-    linked = link_groups(n_groups + len(node), zip(groups.tolist(), nodes, strict=True))[:n_groups]
+    linked = find_components(n_groups + len(node), zip(groups.tolist(), nodes, strict=True))[
+        :n_groups
+    ]
     return [np.flatnonzero(linked == stratum) for stratum in np.unique(linked)]
 
 

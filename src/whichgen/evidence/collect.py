@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from PIL import Image
 
-from whichgen.data.reading import header, opened
+from whichgen.data.reading import open_image, read_header
 from whichgen.evidence.bounded import clean
 from whichgen.evidence.contradict import contradictions
 from whichgen.evidence.credentials import read_credentials
@@ -40,10 +40,10 @@ def collect(data: bytes, name: str = "image") -> Evidence:
     Raises
     ------
     ImageError
-        It is no image (see :func:`whichgen.data.reading.header`).
+        It is no image (see :func:`whichgen.data.reading.read_header`).
     """
-    header(data, name)
-    with opened(data, name) as image:
+    read_header(data, name)
+    with open_image(data, name) as image:
         # Cameras' files of several pictures (MPO) are JPEG to everyone but Pillow.
         mime = Image.MIME.get("JPEG" if image.format == "MPO" else image.format or "", "")
         return _joined(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from whichgen.constants import REAL, SYNTHETIC, UNKNOWN
-from whichgen.data.families import families_for
+from whichgen.data.families import assign_families
 from whichgen.evidence.finding import Evidence, Finding
 from whichgen.evidence.generators import known
 
@@ -92,7 +92,7 @@ def _family(name: str) -> str:
         name = found.name
     if name == "DALL·E":  # without its version it is of either family
         return ""
-    family = families_for([name])[name] if name != REAL else ""
+    family = assign_families([name])[name] if name != REAL else ""
     return family if family in _FAMILIES else ""
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from whichgen.data.dataset import Dataset
-from whichgen.data.perturbations import INTENSITIES, Perturbation, all_intensities
+from whichgen.data.perturbations import INTENSITIES, Perturbation, list_perturbations
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
 from whichgen.evaluation.all_metrics import Evaluation, evaluate
@@ -82,7 +82,7 @@ def evaluate_robustness(
     progress: Progress = no_progress,
 ) -> Iterator[RobustnessPoint]:
     """The clean test first, then each kind at each of its five intensities."""
-    for perturbation in (None, *all_intensities(kinds)):
+    for perturbation in (None, *list_perturbations(kinds)):
         yield evaluate_perturbation(
             model, dataset, encoder, store, perturbation=perturbation, progress=progress
         )

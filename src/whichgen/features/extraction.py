@@ -10,7 +10,7 @@ import numpy as np
 
 from whichgen.data.dataset import Sample
 from whichgen.data.perturbations import Perturbation
-from whichgen.data.reading import decode, image_digest, read_bytes
+from whichgen.data.reading import decode_image, hash_image, read_bytes
 from whichgen.encoders.base import Encoder
 from whichgen.errors import ImageError
 from whichgen.features.batching import Passes
@@ -158,7 +158,7 @@ def extract(
 
 def _digest(path: Path) -> bytes | ImageError:
     try:
-        return image_digest(read_bytes(path))
+        return hash_image(read_bytes(path))
     except ImageError as error:
         return error
 
@@ -168,9 +168,9 @@ def _prepare(
 ) -> tuple[bytes, Path, np.ndarray | ImageError]:
     try:
         data = read_bytes(path)
-        if feature_key(image_digest(data), str(perturbation or "")) != key:
+        if feature_key(hash_image(data), str(perturbation or "")) != key:
             raise ImageError(f"{path}: changed while it was read")
-        image = decode(data, str(path))
+        image = decode_image(data, str(path))
     except ImageError as error:
         return key, path, error
     return key, path, encoder.preprocess(perturbation(image) if perturbation else image)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from whichgen.data.reading import decode, read_image, to_rgb
+from whichgen.data.reading import decode_image, read_image, to_rgb
 from whichgen.encoders.base import Encoder
 from whichgen.errors import ImageError
 from whichgen.features.batching import Passes
@@ -76,7 +76,7 @@ def _rgb(image: ImageLike, name: str) -> Image.Image:
     if isinstance(image, str | Path):
         return read_image(Path(image))
     if isinstance(image, bytes):
-        return decode(image, name)
+        return decode_image(image, name)
     if isinstance(image, Image.Image):
         try:
             # An opened file is not decoded yet: what is wrong with it shows here.

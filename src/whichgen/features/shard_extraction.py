@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from whichgen.data.reading import decode, image_digest
+from whichgen.data.reading import decode_image, hash_image
 from whichgen.data.shards import Item, Shard
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
@@ -115,10 +115,10 @@ class ShardEncoder:
     def _prepare(self, item: Item) -> tuple[bytes, str, np.ndarray | ImageError | None]:
         try:
             data = item.load()
-            key = feature_key(image_digest(data))
+            key = feature_key(hash_image(data))
             if key in self._known:
                 return key, item.name, None
-            return key, item.name, self.encoder.preprocess(decode(data, item.name))
+            return key, item.name, self.encoder.preprocess(decode_image(data, item.name))
         except ImageError as error:
             return b"", item.name, error
 

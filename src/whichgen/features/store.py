@@ -24,7 +24,7 @@ from safetensors.numpy import save_file
 
 from whichgen.encoders.base import Encoder
 from whichgen.errors import StoreError
-from whichgen.io.atomic import replacing, write_text
+from whichgen.io.atomic import replace_file, write_text
 
 KEY_BYTES = 32
 
@@ -117,7 +117,7 @@ class FeatureStore:
             for b, block in enumerate(blocks)
         }
         try:
-            with replacing(path) as temporary:
+            with replace_file(path) as temporary:
                 save_file(tensors, temporary)
         except (OSError, SafetensorError) as error:
             raise StoreError(_cannot_write(self.folder, error)) from error

@@ -31,8 +31,8 @@ from whichgen.gallery.storage import (
     GALLERY_FILE,
     Description,
 )
-from whichgen.io.atomic import replacing_folder
-from whichgen.io.run_metadata import fingerprint
+from whichgen.io.atomic import replace_folder
+from whichgen.io.run_metadata import hash_parts
 from whichgen.models.signatures import sha256
 from whichgen.progress import Progress, no_progress
 from whichgen.version import __version__
@@ -72,7 +72,7 @@ def build_local(
     Parameters
     ----------
     record
-        What made it (:func:`whichgen.io.run_metadata.provenance`).
+        What made it (:func:`whichgen.io.run_metadata.collect_run_metadata`).
     kind
         ``None``: by the number of images (:func:`whichgen.gallery.index.default_kind`).
     effort
@@ -103,7 +103,7 @@ def build_local(
         exact.add(points)
     effort, recall = _measured(index, kind, images, exact, effort)
     index.add(exact.queries)
-    with replacing_folder(folder) as work:
+    with replace_folder(folder) as work:
         pq.write_table(images.entries, work / ENTRIES_FILE, compression="zstd")
         names = (ENTRIES_FILE, *write_arrays(index, kind, work))
         description = Description(
@@ -117,7 +117,7 @@ def build_local(
             effort=effort,
             recall=recall,
             files={name: sha256(work / name) for name in names},
-            provenance=dict(record),
+            run_metadata=dict(record),
         )
         write_description(description, work)
     return description
@@ -136,9 +136,9 @@ def data_hash(images: Images) -> str:
         table = images.entries.take(rows)
         digests, origins = table["digest"].to_pylist(), table["origin"].to_pylist()
         parts.append(
-            fingerprint(part for pair in zip(digests, origins, strict=True) for part in pair)
+            hash_parts(part for pair in zip(digests, origins, strict=True) for part in pair)
         )
-    return fingerprint(parts)
+    return hash_parts(parts)
 
 
 def divided(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

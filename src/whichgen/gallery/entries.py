@@ -21,7 +21,7 @@ from whichgen.features.store import FeatureStore, feature_key
 from whichgen.inference.nearest import Comparison
 from whichgen.progress import Progress, no_progress
 
-#: The columns of ``entries.parquet``; ``digest`` is :func:`whichgen.data.reading.image_digest`.
+#: The columns of ``entries.parquet``; ``digest`` is :func:`whichgen.data.reading.hash_image`.
 SCHEMA = pa.schema(
     [("path", pa.large_string()), ("origin", pa.large_string()), ("digest", pa.binary(20))]
 )

@@ -29,7 +29,7 @@ from whichgen.gallery.entries import Images, steps
 from whichgen.gallery.recall import NEAREST, Recall, recall_of
 from whichgen.gallery.storage import FORMAT, Description
 from whichgen.inference.nearest import Comparison, Neighbor, clipped
-from whichgen.io.atomic import replacing_folder
+from whichgen.io.atomic import replace_folder
 from whichgen.progress import Progress, no_progress
 from whichgen.version import __version__
 
@@ -209,9 +209,9 @@ def build_qdrant(
         recall=recall,
         collection=collection,
         files={},
-        provenance=dict(record),
+        run_metadata=dict(record),
     )
-    with replacing_folder(folder) as work:
+    with replace_folder(folder) as work:
         write_description(description, work)
     return description
 

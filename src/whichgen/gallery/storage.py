@@ -22,7 +22,7 @@ from whichgen.gallery.entries import SCHEMA
 from whichgen.gallery.index import Kind, files_of, read_arrays, search
 from whichgen.gallery.recall import Recall
 from whichgen.inference.nearest import Comparison, Neighbor, clipped
-from whichgen.io.untrusted import read_regular
+from whichgen.io.untrusted import read_regular_file
 from whichgen.models.signatures import sha256
 from whichgen.version import __version__
 
@@ -55,7 +55,7 @@ class Description(BaseModel):
     recall: Recall | None
     collection: str = ""
     files: dict[str, str]
-    provenance: dict[str, Any]
+    run_metadata: dict[str, Any]
 
 
 class LocalGallery:
@@ -102,7 +102,7 @@ def read_description(folder: Path) -> Description:
         There is none, it is damaged, or of another format.
     """
     try:
-        text = read_regular(folder / GALLERY_FILE, _MOST_BYTES).decode()
+        text = read_regular_file(folder / GALLERY_FILE, _MOST_BYTES).decode()
     except (FileNotFoundError, NotADirectoryError):
         raise GalleryError(
             f"{folder} holds no gallery ({GALLERY_FILE}). Give the folder that `whichgen gallery "

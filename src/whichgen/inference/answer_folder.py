@@ -1,7 +1,7 @@
 """Answers for a large collection as a folder of Parquet files, which grows run by run.
 
 ``part-00000.parquet`` and so on, each written whole or not at all and never changed; beside them
-``_provenance.json`` (readers of Parquet folders pass over names that begin so) says which model
+``_runs.json`` (readers of Parquet folders pass over names that begin so) says which model
 answered, and when it was asked what.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from whichgen.data.shards import name_key
+from whichgen.data.shards import hash_name
 from whichgen.errors import DataError
 from whichgen.features.shard_extraction import KeySet
 from whichgen.inference.bulk import Answered
@@ -27,7 +27,7 @@ from whichgen.progress import Progress, no_progress
 #: Rows held in memory before they are written as a part.
 PART_ROWS = 2048
 
-_PROVENANCE = "_provenance.json"
+_RUNS = "_runs.json"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class AnswerFolder:
                 ("error", text),
             ]
         )
-        self._file = folder / _PROVENANCE
+        self._file = folder / _RUNS
         self._about: dict[str, Any] = {"asked": dict(asked), "runs": []}
         self._parts = sorted(folder.glob("part-*.parquet"))
         if self._file.exists():
@@ -95,12 +95,12 @@ class AnswerFolder:
             raise DataError(f"{folder} holds Parquet files of other origin. Give another folder.")
 
     def known(self) -> KeySet:
-        """The images that have answers, by :func:`~whichgen.data.shards.name_key`."""
+        """The images that have answers, by :func:`~whichgen.data.shards.hash_name`."""
         return KeySet(key for part in self._parts for key in self._keys_of(part))
 
-    def begin(self, provenance: Mapping[str, Any]) -> None:
+    def begin(self, run_metadata: Mapping[str, Any]) -> None:
         """Notes a run, before it is made."""
-        self._about["runs"].append(dict(provenance))
+        self._about["runs"].append(dict(run_metadata))
         write_text(self._file, json.dumps(self._about, indent=1) + "\n")
 
     def write(
@@ -147,4 +147,4 @@ class AnswerFolder:
             raise DataError(
                 f"{part} can't be read ({error}). Remove it: its images are asked about anew."
             ) from None
-        yield from (name_key(name.as_py()) for name in column)
+        yield from (hash_name(name.as_py()) for name in column)

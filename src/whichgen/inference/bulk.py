@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from whichgen.data.reading import decode
-from whichgen.data.shards import Item, Shard, name_key
+from whichgen.data.reading import decode_image
+from whichgen.data.shards import Item, Shard, hash_name
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import ImageError
 from whichgen.features.prefetch import THREADS
@@ -46,7 +46,7 @@ class ShardAttributor:
     attributor
         The model and its encoder, with passes of ``batch_size`` images (its ``whole``).
     known
-        :func:`~whichgen.data.shards.name_key` of images not to be asked about.
+        :func:`~whichgen.data.shards.hash_name` of images not to be asked about.
     coverage
         See :meth:`~whichgen.inference.attributor.Attributor.attribute`.
     """
@@ -75,14 +75,14 @@ class ShardAttributor:
             yield Answered(len(part), tuple(answer.as_row() for answer in answers), unread)
 
     def _prepare(self, item: Item) -> tuple[str, np.ndarray | ImageError] | ImageError | None:
-        if name_key(item.name) in self._known:
+        if hash_name(item.name) in self._known:
             return None
         try:
             data = item.load()
         except ImageError as error:
             return error
         try:
-            pixels = self._attributor.encoder.preprocess(decode(data, item.name))
+            pixels = self._attributor.encoder.preprocess(decode_image(data, item.name))
         except ImageError as error:
             return item.name, error
         return item.name, pixels

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 
 from whichgen.constants import UNKNOWN
-from whichgen.data.families import families_for
-from whichgen.data.reading import decode, image_digest, thumbnail
+from whichgen.data.families import assign_families
+from whichgen.data.reading import decode_image, hash_image, make_thumbnail
 from whichgen.errors import DataError, FitError
 from whichgen.evaluation.calibration import fit_temperature
 from whichgen.heads.base import Head
 from whichgen.heads.extension import extend, lower_last_bias
 from whichgen.inference.attributor import Attributor
-from whichgen.io.run_metadata import moment
+from whichgen.io.run_metadata import get_timestamp
 from whichgen.models.saved_model import Exemplars, OriginModel
 from whichgen.openset.hierarchy import fit_hierarchy, said_by
 from whichgen.openset.prediction import predict
@@ -128,7 +128,7 @@ def enroll(
         "images": len(features),
         "digests": list(source),
         "whichgen": __version__,
-        "time": moment(),
+        "time": get_timestamp(),
     }
     new = replace(
         model,
@@ -146,13 +146,13 @@ def enroll(
         ),
         # The old model was tested, this one was not.
         metrics={},
-        provenance={
-            **model.provenance,
-            "enrolled": [*model.provenance.get("enrolled", ()), record],
+        run_metadata={
+            **model.run_metadata,
+            "enrolled": [*model.run_metadata.get("enrolled", ()), record],
         },
     )
     if model.hierarchy:
-        families = {**model.hierarchy.families, **families_for([name])}
+        families = {**model.hierarchy.families, **assign_families([name])}
         said = said_by(head, held_out)
         new = replace(new, hierarchy=fit_hierarchy(said, labels, new.origins, families, model.tpr))
     before = model.head.logits(held_out).argmax(axis=1) == labels
@@ -184,7 +184,7 @@ def enroll_images(
     FitError
         As :func:`enroll`.
     """
-    distinct = {image_digest(data): (file, data) for file, data in reversed(list(images.items()))}
+    distinct = {hash_image(data): (file, data) for file, data in reversed(list(images.items()))}
     contents = [data for _, data in distinct.values()]
     features, errors = attributor.encode(contents, batch_size=batch_size, progress=progress)
     named = zip((file for file, _ in distinct.values()), errors, strict=True)
@@ -200,7 +200,9 @@ def enroll_images(
         name,
         features,
         source=[digest.hex() for digest in distinct],
-        thumbnails=[thumbnail(decode(c)) for c in contents] if kept and kept.thumbnails else (),
+        thumbnails=[make_thumbnail(decode_image(c)) for c in contents]
+        if kept and kept.thumbnails
+        else (),
     )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from whichgen.errors import FitError
 from whichgen.heads.knn import build_cosine_index, normalize_rows
-from whichgen.io.run_metadata import fingerprint
+from whichgen.io.run_metadata import hash_parts
 from whichgen.models.saved_model import OriginModel
 
 
@@ -91,7 +91,7 @@ class Comparison:
             [model.encoder[part] for part in ("weights_hash", "preprocessing", "dtype")],
             sort_keys=True,
         )
-        return fingerprint(
+        return hash_parts(
             [seen_by, str(model.blocks), model.head_method, self._mean.tobytes(), *arrays]
         )
 

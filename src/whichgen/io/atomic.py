@@ -24,7 +24,7 @@ _ABANDONED = 3600
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replace_file(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside ``path``; on success it takes the place of ``path``.
 
     On any error (a full disk, Ctrl-C) the temporary file is removed and ``path`` is as it was. On
@@ -46,12 +46,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_text(path: Path, text: str) -> None:
     """Writes ``text`` (UTF-8) to ``path`` atomically."""
-    with replacing(path) as temporary:
+    with replace_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager
-def replacing_folder(folder: Path) -> Iterator[Path]:
+def replace_folder(folder: Path) -> Iterator[Path]:
     """Yields a temporary folder beside ``folder``; on success it takes the place of ``folder``.
 
     On any error the temporary folder is removed and ``folder`` is as it was. Death between the two
@@ -85,11 +85,11 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether a file or folder is one that :func:`replacing` or :func:`replacing_folder` began."""
+    """Whether a file or folder is one that :func:`replace_file` or :func:`replace_folder` began."""
     return bool(_TEMPORARY.fullmatch(path.name))
 
 
-def forbidden(error: OSError) -> bool:
+def is_permission_error(error: OSError) -> bool:
     """Whether a write failed because one may only read there, and not for want of space."""
     return error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
 

@@ -88,7 +88,7 @@ class Place:
         if not self.scheme:
             file = self._here(path)
             if file.is_file():
-                check_size(file.stat().st_size, name)
+                check_file_size(file.stat().st_size, name)
             return read_bytes(file, name)
         try:
             with _open(self).open_input_stream(path) as stream:
@@ -97,7 +97,7 @@ class Place:
             raise ImageError(f"{name}: no such file") from None
         except OSError as error:
             raise ImageError(f"{name}: can't be read ({error})") from None
-        check_size(len(data), name)
+        check_file_size(len(data), name)
         return data
 
     def open(self, path: str, *, anywhere: bool = False) -> Any:
@@ -127,7 +127,7 @@ class Place:
             ) from None
 
 
-def parse_address(address: str) -> tuple[Place, str]:
+def parse_url(address: str) -> tuple[Place, str]:
     """``s3://bucket/prefix`` → its place, and the path in it; without a scheme: a path here."""
     scheme, colon, path = address.partition("://")
     if not colon:
@@ -145,7 +145,7 @@ def parse_address(address: str) -> tuple[Place, str]:
     return Place(S3, endpoint, region), path
 
 
-def check_size(size: int, name: str) -> None:
+def check_file_size(size: int, name: str) -> None:
     """:class:`~whichgen.errors.ImageError` where a file is larger than :data:`MAX_BYTES`."""
     if size > MAX_BYTES:
         raise ImageError(f"{name}: {size} bytes or more, over the limit of {MAX_BYTES >> 20} MiB")

@@ -17,7 +17,7 @@ from whichgen.version import __version__
 _LIBRARIES = ("numpy", "scikit-learn", "torch", "transformers", "faiss-cpu", "pillow")
 
 
-def provenance(
+def collect_run_metadata(
     config: Mapping[str, Any],
     *,
     seeds: Mapping[str, int],
@@ -35,11 +35,11 @@ def provenance(
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         "command": " ".join(sys.argv),
-        "time": moment(),
+        "time": get_timestamp(),
     }
 
 
-def moment() -> str:
+def get_timestamp() -> str:
     """The UTC time in ISO format; where SOURCE_DATE_EPOCH is set, the time of these Unix seconds.
 
     It is the one part of a result that the same run can't give twice; that variable is how
@@ -61,7 +61,7 @@ def moment() -> str:
         ) from None
 
 
-def fingerprint(parts: Iterable[str | bytes]) -> str:
+def hash_parts(parts: Iterable[str | bytes]) -> str:
     """A 128-bit hex digest of a sequence; each part is framed, so that ("ab",) ≠ ("a", "b")."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from whichgen.io.atomic import replacing, write_text
+from whichgen.io.atomic import replace_file, write_text
 
 Row = Mapping[str, Any]
 
@@ -61,5 +61,5 @@ def write_parquet(path: Path, rows: Sequence[Row], schema: pa.Schema | None = No
     columns = schema.names if schema else list(dict.fromkeys(key for row in rows for key in row))
     values = {column: [storable(row.get(column)) for row in rows] for column in columns}
     table = pa.table(values, schema=schema)
-    with replacing(path) as temporary:
+    with replace_file(path) as temporary:
         pq.write_table(table, temporary)

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 
-def read_regular(path: Path, most: int) -> bytes:
+def read_regular_file(path: Path, most: int) -> bytes:
     """The content of a regular file, or of what a link to one leads to.
 
     Raises

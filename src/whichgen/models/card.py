@@ -46,8 +46,8 @@ def write_folder(model: OriginModel, folder: Path, name: str) -> None:
 
 def model_card(model: OriginModel, name: str = "PATH/OR/HUB-ID") -> str:
     """The card; ``name`` is what it tells readers to load."""
-    config: Mapping[str, Any] = model.provenance.get("config", {})
-    enrolled = [str(record["origin"]) for record in model.provenance.get("enrolled", ())]
+    config: Mapping[str, Any] = model.run_metadata.get("config", {})
+    enrolled = [str(record["origin"]) for record in model.run_metadata.get("enrolled", ())]
     blocks = ", ".join(map(str, model.blocks))
     lines = [
         "---",
@@ -83,7 +83,7 @@ def model_card(model: OriginModel, name: str = "PATH/OR/HUB-ID") -> str:
         f"- data: {_code(Path(str(config.get('data', ''))).name)}, digest "
         f"{_escaped(model.data_hash)}",
         f"- protocol: {_escaped(str(config.get('protocol', 'not told')))}; seeds: "
-        f"{_code(json.dumps(dict(model.provenance.get('seeds', {}))))}",
+        f"{_code(json.dumps(dict(model.run_metadata.get('seeds', {}))))}",
         *([f"- enrolled since: {', '.join(map(_escaped, enrolled))}"] if enrolled else []),
         f"- whichgen {__version__}",
         "",

@@ -24,8 +24,8 @@ from whichgen.constants import REAL, UNKNOWN
 from whichgen.errors import FitError, ModelFileError
 from whichgen.heads.base import Head
 from whichgen.heads.methods import head_method
-from whichgen.io.atomic import replacing, write_text
-from whichgen.io.untrusted import read_regular
+from whichgen.io.atomic import replace_file, write_text
+from whichgen.io.untrusted import read_regular_file
 from whichgen.models.validation import check_calibration, check_exemplars, check_finite, cut
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.hierarchy import Hierarchy, most_specific_answers, said_by
@@ -107,8 +107,8 @@ class OriginModel:
         A digest of the images and origins that the model was fitted and chosen on.
     metrics
         Test figures, as JSON values.
-    provenance
-        What made the model (:func:`whichgen.io.run_metadata.provenance`).
+    run_metadata
+        What made the model (:func:`whichgen.io.run_metadata.collect_run_metadata`).
     """
 
     origins: tuple[str, ...]
@@ -121,7 +121,7 @@ class OriginModel:
     tpr: float
     data_hash: str
     metrics: Mapping[str, Any]
-    provenance: Mapping[str, Any]
+    run_metadata: Mapping[str, Any]
     score_name: str = "max_probability"
     score: OpenSetScore = MAX_PROBABILITY
     temperature: float = 1.0
@@ -174,7 +174,7 @@ class _Enrolled(BaseModel):
     origin: str
 
 
-class _Provenance(BaseModel):
+class _RunMetadata(BaseModel):
     # What else there is is for people to read; this much is asked for.
     model_config = ConfigDict(extra="allow")
     config: dict[str, Any] = {}
@@ -198,7 +198,7 @@ class _Description(BaseModel):
     tpr: float = Field(gt=0, le=1)
     data_hash: str
     metrics: dict[str, Any]
-    provenance: _Provenance
+    run_metadata: _RunMetadata
     head_digest: str
     levels: _Levels | None = None
 
@@ -243,11 +243,11 @@ def save_model(
         tpr=model.tpr,
         data_hash=model.data_hash,
         metrics=dict(model.metrics),
-        provenance=_Provenance(**model.provenance),
+        run_metadata=_RunMetadata(**model.run_metadata),
         head_digest=_digest(content),
         levels=_Levels(**vars(model.hierarchy)) if model.hierarchy else None,
     )
-    with replacing(folder / HEAD_FILE) as temporary:
+    with replace_file(folder / HEAD_FILE) as temporary:
         temporary.write_bytes(content)
     text = description.model_dump_json(indent=1, exclude_unset=True) + "\n"
     if before_description:
@@ -282,7 +282,7 @@ def load_model(path: Path) -> OriginModel:
     """
     folder = find_model(path)
     try:
-        text = read_regular(folder / DESCRIPTION_FILE, _MOST_DESCRIPTION).decode()
+        text = read_regular_file(folder / DESCRIPTION_FILE, _MOST_DESCRIPTION).decode()
         version = json.loads(text)["format"]
     except OSError as error:
         raise _damaged(folder, f"{DESCRIPTION_FILE} can't be read ({error.strerror})") from None
@@ -297,7 +297,7 @@ def load_model(path: Path) -> OriginModel:
         )
     try:
         description = _Description.model_validate_json(text)
-        content = read_regular(folder / HEAD_FILE, _MOST_ARRAYS)
+        content = read_regular_file(folder / HEAD_FILE, _MOST_ARRAYS)
         if _digest(content) != description.head_digest:
             raise _damaged(folder, f"{HEAD_FILE} is not what {DESCRIPTION_FILE} says it is")
         method = head_method(description.head)
@@ -353,7 +353,7 @@ def load_model(path: Path) -> OriginModel:
         tpr=description.tpr,
         data_hash=description.data_hash,
         metrics=description.metrics,
-        provenance=description.provenance.model_dump(exclude_unset=True),
+        run_metadata=description.run_metadata.model_dump(exclude_unset=True),
         score_name=description.score,
         score=score,
         temperature=description.temperature,

@@ -67,7 +67,7 @@ def discovery_rows(found: Discovery) -> list[Row]:
     return rows
 
 
-def write_discovery(found: Discovery, provenance: Mapping[str, Any], folder: Path) -> Path:
+def write_discovery(found: Discovery, run_metadata: Mapping[str, Any], folder: Path) -> Path:
     """Writes ``groups.json`` and ``.csv``, a list of paths a group, ``report.md``, ``sheet.png``.
 
     Lists of an earlier run in the same folder are taken away.
@@ -77,7 +77,7 @@ def write_discovery(found: Discovery, provenance: Mapping[str, Any], folder: Pat
         folder / "groups.json",
         to_json(
             {
-                "provenance": dict(provenance),
+                "run_metadata": dict(run_metadata),
                 "agreement": asdict(found.agreement) if found.agreement else None,
                 "groups": [
                     {**asdict(g), "members": [str(found.paths[i]) for i in g.members]}

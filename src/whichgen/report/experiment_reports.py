@@ -39,7 +39,7 @@ def robustness_rows(points: Sequence[RobustnessPoint]) -> list[Row]:
 
 
 def write_robustness(
-    points: Sequence[RobustnessPoint], provenance: Mapping[str, Any], folder: Path
+    points: Sequence[RobustnessPoint], run_metadata: Mapping[str, Any], folder: Path
 ) -> Path:
     """Writes ``robustness.json``, ``.csv``, ``.md`` and ``plots/robustness.png`` into a folder."""
     kinds = list(dict.fromkeys(p.perturbation.kind for p in points if p.perturbation))
@@ -62,7 +62,7 @@ def write_robustness(
         for p in points
     ]
     write_text(
-        folder / "robustness.json", to_json({"provenance": dict(provenance), "points": figures})
+        folder / "robustness.json", to_json({"run_metadata": dict(run_metadata), "points": figures})
     )
     rows = robustness_rows(points)
     write_csv(folder / "robustness.csv", rows)
@@ -123,11 +123,13 @@ def mean_std(values: Sequence[float | None]) -> tuple[float | None, float]:
 
 
 def write_low_data(
-    points: Sequence[LowDataPoint], provenance: Mapping[str, Any], folder: Path
+    points: Sequence[LowDataPoint], run_metadata: Mapping[str, Any], folder: Path
 ) -> Path:
     """Writes ``lowdata.json``, ``.csv``, ``.md`` and ``plots/lowdata.png`` into a folder."""
     rows = [asdict(point) for point in points]
-    write_text(folder / "lowdata.json", to_json({"provenance": dict(provenance), "points": rows}))
+    write_text(
+        folder / "lowdata.json", to_json({"run_metadata": dict(run_metadata), "points": rows})
+    )
     write_csv(folder / "lowdata.csv", rows)
     write_text(
         folder / "lowdata.md",
@@ -193,11 +195,13 @@ def few_shot_rows(points: Sequence[FewShotPoint]) -> list[Row]:
 
 
 def write_few_shot(
-    points: Sequence[FewShotPoint], provenance: Mapping[str, Any], folder: Path
+    points: Sequence[FewShotPoint], run_metadata: Mapping[str, Any], folder: Path
 ) -> Path:
     """Writes ``fewshot.json``, ``.csv``, ``.md`` and ``plots/fewshot.png`` into a folder."""
     rows = [asdict(point) for point in points]
-    write_text(folder / "fewshot.json", to_json({"provenance": dict(provenance), "points": rows}))
+    write_text(
+        folder / "fewshot.json", to_json({"run_metadata": dict(run_metadata), "points": rows})
+    )
     write_csv(folder / "fewshot.csv", rows)
     write_text(
         folder / "fewshot.md",

@@ -150,7 +150,7 @@ def _labels(runs: Sequence[Run]) -> dict[str, Run]:
     """The runs by names that differ."""
 
     def name(run: Run) -> str:
-        encoder = run.results.provenance.encoder.get("name", "")
+        encoder = run.results.run_metadata.encoder.get("name", "")
         return f"{run.head}, {Path(str(encoder)).name}" if encoder else run.head
 
     if len(runs) == 1:
@@ -233,7 +233,7 @@ def _run_context(prefix: str, label: str, run: Run, pictures: Thumbnails) -> dic
         else "An older run: it kept the numbers of test images only.",
         "data": data(run),
         "model": model(run),
-        "record": flat(results.provenance.model_dump()),
+        "record": flat(results.run_metadata.model_dump()),
     }
 
 

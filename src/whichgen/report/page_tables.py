@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from whichgen.constants import UNKNOWN
-from whichgen.data.dataset import PARTS
+from whichgen.data.dataset import SPLITS
 from whichgen.io.tables import Row, percent
 from whichgen.report.result_tables import headline_rows, shortcut_rows, unknown_generator_row
 from whichgen.report.run_reader import Run
@@ -197,7 +197,7 @@ def image_rows(run: Run) -> list[Row]:
             for which, names, counts in tested
             for name, count in zip(names.tolist(), counts.tolist(), strict=True)
         ]
-    parts = [part for part in PARTS if part in images]
+    parts = [part for part in SPLITS if part in images]
     every = dict.fromkeys([*run.origins, *sorted({o for part in parts for o in images[part]})])
     return [
         {

@@ -40,7 +40,7 @@ def facts(run: Run) -> dict[str, str]:
     if low_high:
         kept += f", and {100 * low_high[0]:.1f} to {100 * low_high[1]:.1f} % of all like them"
     found = {
-        "Encoder": results.provenance.encoder.get("name", "–"),
+        "Encoder": results.run_metadata.encoder.get("name", "–"),
         "Head": _head(run),
         "Chosen by": f"{results.selection.metric} on validation",
         "Protocol": _PROTOCOLS.get(results.protocol.name, results.protocol.name),
@@ -97,7 +97,7 @@ def shuffled(run: Run) -> str:
 
 def data(run: Run) -> dict[str, str]:
     """The data card, but for the counts."""
-    record = run.results.provenance
+    record = run.results.run_metadata
     config = record.config
 
     def names(key: str) -> str:
@@ -120,7 +120,7 @@ def data(run: Run) -> dict[str, str]:
 
 def model(run: Run) -> dict[str, str]:
     """The model card."""
-    results, record = run.results, run.results.provenance
+    results, record = run.results, run.results.run_metadata
     encoder = record.encoder
     found = {
         "Encoder": encoder.get("name", "–"),

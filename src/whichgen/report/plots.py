@@ -15,7 +15,7 @@ from whichgen.constants import UNKNOWN
 from whichgen.evaluation.detection import roc
 from whichgen.evaluation.oscr import oscr_curve
 from whichgen.evaluation.predictions import Predictions
-from whichgen.io.atomic import replacing
+from whichgen.io.atomic import replace_file
 from whichgen.openset.threshold import decide
 from whichgen.report.image_map import ImageMap, compute_image_map
 from whichgen.training.finalize import EvaluatedModel
@@ -33,7 +33,7 @@ _MOST_CURVES = 8
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Writes a PNG, whole or not at all."""
-    with replacing(path) as temporary:
+    with replace_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
 
 

@@ -154,7 +154,7 @@ def all_unknown(found: EvaluatedModel) -> Sequence[UnknownResult]:
 
 def tested_sections(found: EvaluatedModel) -> dict[str, str]:
     """Parts of a report's text by name: ``notes``, ``headline``, ``unknown``, ``known`` …"""
-    evaluation, model, record = found.evaluation, found.model, found.model.provenance
+    evaluation, model, record = found.evaluation, found.model, found.model.run_metadata
     recalls = [
         {"origin": origin, "images": sum(row), "recall %": percent(recall)}
         for origin, row, recall in zip(
@@ -250,7 +250,7 @@ def _interval(interval: Interval | None) -> str:
 
 def _results(fit: EvaluatedModel) -> dict[str, Any]:
     return {
-        "provenance": dict(fit.model.provenance),
+        "run_metadata": dict(fit.model.run_metadata),
         "protocol": asdict(fit.protocol),
         "images": {part: dict(counts) for part, counts in fit.images.items()},
         "threshold": {

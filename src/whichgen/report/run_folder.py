@@ -85,7 +85,7 @@ def _fit_markdown(fit: FitResult, parameter: str, plots: list[str], controls: Co
     ]
     return join_sections(
         [
-            f"# {model.provenance['config'].get('data', 'Fit')}: {model.head_method} head",
+            f"# {model.run_metadata['config'].get('data', 'Fit')}: {model.head_method} head",
             f"Protocol `{fit.protocol.name}`: {evaluation.known_images} known and "
             f"{evaluation.unknown_images} unknown test images. Chosen by validation "
             f"{fit.metric}: **block {fit.block}**, **{parameter} = {model.value:.4g}**. "
@@ -179,7 +179,7 @@ def _fusion_markdown(fusion: FusionResult, plots: list[str], controls: Controls)
     part = tested_sections(fusion)
     return join_sections(
         [
-            f"# {model.provenance['config'].get('data', 'Fusion')}: fused views",
+            f"# {model.run_metadata['config'].get('data', 'Fusion')}: fused views",
             f"Protocol `{fusion.protocol.name}`: {evaluation.known_images} known and "
             f"{evaluation.unknown_images} unknown test images. Chosen by validation "
             f"{fusion.metric}: **{chosen.members}**, **C = {chosen.value:g}**, shrinkage "

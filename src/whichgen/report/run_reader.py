@@ -53,7 +53,7 @@ class _Threshold(BaseModel):
     tpr_interval: tuple[float, float] | None = None
 
 
-class _Provenance(BaseModel):
+class _RunMetadata(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     config: dict[str, Any] = {}
@@ -100,7 +100,7 @@ class Results(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    provenance: _Provenance
+    run_metadata: _RunMetadata
     protocol: Protocol
     threshold: _Threshold
     test: Annotated[Evaluation, _WithNan]
@@ -188,7 +188,7 @@ class Run:
         """The kind of head: ``linear``, ``knn`` or ``fusion``."""
         if self.fused:
             return "fusion"
-        head = self.results.provenance.config.get("head")
+        head = self.results.run_metadata.config.get("head")
         return str(head.get("name", "head")) if isinstance(head, dict) else "head"
 
     def decided(self, answers: Predictions) -> np.ndarray:
@@ -261,7 +261,7 @@ def _parsed(file: Path, kind: type[_Parsed]) -> _Parsed:
 
 
 def _made_by(record: Any) -> str:
-    made = record.get("provenance") if isinstance(record, Mapping) else None
+    made = record.get("run_metadata") if isinstance(record, Mapping) else None
     version = made.get("whichgen") if isinstance(made, Mapping) else None
     return f"whichgen {version} wrote it" if version else "it does not say which version wrote it"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from whichgen.data.reading import read_image, thumbnail
+from whichgen.data.reading import make_thumbnail, read_image
 from whichgen.errors import ImageError
 
 #: The longer side, in pixels.
@@ -53,5 +53,5 @@ class Thumbnails:
 
 def _uri(path: Path) -> str:
     """An image file's small copy as a ``data:`` URI."""
-    small = thumbnail(read_image(path), SIDE, kind="WEBP", quality=_QUALITY)
+    small = make_thumbnail(read_image(path), SIDE, kind="WEBP", quality=_QUALITY)
     return f"data:image/webp;base64,{base64.b64encode(small).decode()}"

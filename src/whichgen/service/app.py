@@ -18,7 +18,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 from starlette.formparsers import MultiPartParser
 
-from whichgen.data.reading import decode
+from whichgen.data.reading import decode_image
 from whichgen.errors import WhichgenError
 from whichgen.inference.attributor import Attributor
 from whichgen.inference.enroll import Enrolled, enroll_images
@@ -157,7 +157,7 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
         (upload,) = await read([image])
         if upload.error:
             raise HTTPException(422, upload.error)
-        picture = await run_in_threadpool(decode, upload.data, upload.name)
+        picture = await run_in_threadpool(decode_image, upload.data, upload.name)
         found = await batcher.alone(
             lambda asked: explain(asked, picture, grid=grid, batch_size=settings.batch_size)
         )

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from whichgen.data.reading import image_digest
+from whichgen.data.reading import hash_image
 from whichgen.errors import WhichgenError
 from whichgen.inference.attributor import Attribution, Attributor
 from whichgen.service.responses import NEAREST
@@ -104,7 +104,7 @@ class Batcher:
         Busy
             They don't fit into the queue.
         """
-        digests = [image_digest(data) for data in images]
+        digests = [hash_image(data) for data in images]
         found = [self._known.get(digest) for digest in digests]
         loop = asyncio.get_running_loop()
         new = [

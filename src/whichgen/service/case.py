@@ -14,12 +14,12 @@ from fpdf.enums import WrapMode, XPos, YPos
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib import get_data_path
 
-from whichgen.data.reading import MAX_PIXELS, decode, read_bytes, thumbnail
+from whichgen.data.reading import MAX_PIXELS, decode_image, make_thumbnail, read_bytes
 from whichgen.errors import DataError, ImageError
 from whichgen.inference.attributor import Attribution
 from whichgen.inference.verdict import exact, spelled
-from whichgen.io.atomic import replacing
-from whichgen.io.run_metadata import moment
+from whichgen.io.atomic import replace_file
+from whichgen.io.run_metadata import get_timestamp
 from whichgen.models.saved_model import OriginModel
 from whichgen.service.responses import answered, describe, model_digest
 from whichgen.service.schemas import ImageOut, ModelOut
@@ -65,7 +65,7 @@ def case_of(answer: ImageOut, data: bytes) -> Case:
     if answer.error:
         return Case(answer, b"")
     try:
-        return Case(answer, thumbnail(decode(data), _SIDE))
+        return Case(answer, make_thumbnail(decode_image(data), _SIDE))
     except ImageError:
         return Case(answer, b"")
 
@@ -73,7 +73,7 @@ def case_of(answer: ImageOut, data: bytes) -> Case:
 def made(model: ModelOut) -> list[tuple[str, str]]:
     """What made the report."""
     return [
-        ("Time", f"{datetime.fromisoformat(moment()):%Y-%m-%d %H:%M} UTC"),
+        ("Time", f"{datetime.fromisoformat(get_timestamp()):%Y-%m-%d %H:%M} UTC"),
         ("Program", f"whichgen {model.whichgen}"),
         ("Model", model.digest),
         ("Known origins", ", ".join(spelled(origin) for origin in model.origins)),
@@ -99,7 +99,7 @@ def write_case(
         upload = inspect(str(path), _content(path), UNLIMITED)
         cases.append(case_of(answered(upload, answer, model), upload.data))
     described = describe(model, Settings(), model_digest(model))
-    with replacing(file) as temporary:
+    with replace_file(file) as temporary:
         temporary.write_bytes(writer_of(file)(cases, described))
 
 

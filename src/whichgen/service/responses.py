@@ -8,7 +8,7 @@ from whichgen.evidence.collect import contradictions
 from whichgen.inference.attributor import Attribution
 from whichgen.inference.nearest import Neighbor
 from whichgen.inference.verdict import verdict
-from whichgen.io.run_metadata import fingerprint
+from whichgen.io.run_metadata import hash_parts
 from whichgen.models.saved_model import OriginModel
 from whichgen.service.schemas import (
     EvidenceOut,
@@ -33,7 +33,7 @@ _KNOWN = (0.05, 0.95)
 def model_digest(model: OriginModel) -> str:
     """A digest of the data, the origins and the head that answer."""
     arrays = [array.tobytes() for _, array in sorted(model.head.tensors().items())]
-    return fingerprint([model.data_hash, *model.origins, f"{model.threshold!r}", *arrays])
+    return hash_parts([model.data_hash, *model.origins, f"{model.threshold!r}", *arrays])
 
 
 def describe(model: OriginModel, settings: Settings, digest: str) -> ModelOut:

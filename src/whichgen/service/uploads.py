@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from whichgen.data.reading import Header, header
+from whichgen.data.reading import ImageHeader, read_header
 from whichgen.errors import ImageError
 from whichgen.evidence.collect import Evidence, collect
-from whichgen.io.atomic import replacing
+from whichgen.io.atomic import replace_file
 from whichgen.service.settings import MIB, Limits
 
 #: A name is shown to people; nothing is looked up by it.
@@ -41,7 +41,7 @@ class Upload:
     name: str
     data: bytes
     sha256: str
-    header: Header | None
+    header: ImageHeader | None
     error: str
     evidence: Evidence | None = None
 
@@ -56,7 +56,7 @@ def inspect(name: str, data: bytes, limits: Limits) -> Upload:
         )
     else:
         try:
-            found = header(data, name)
+            found = read_header(data, name)
             if found.width * found.height > limits.image_pixels:
                 error = (
                     f"{name}: {found.width} × {found.height} pixels; an image may have "
@@ -77,7 +77,7 @@ def keep(uploads: Sequence[Upload], folder: Path) -> None:
             continue
         file = folder / f"{upload.sha256}.{upload.header.format.lower()}"
         if not file.exists():
-            with replacing(file) as temporary:
+            with replace_file(file) as temporary:
                 temporary.write_bytes(upload.data)
 
 

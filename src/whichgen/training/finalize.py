@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from whichgen.data.dataset import Sample
-from whichgen.data.families import families_for
-from whichgen.data.reading import read_image, thumbnail
+from whichgen.data.families import assign_families
+from whichgen.data.reading import make_thumbnail, read_image
 from whichgen.errors import ImageError
 from whichgen.evaluation.all_metrics import Evaluation, evaluate
 from whichgen.evaluation.bootstrap import Interval, bootstrap_intervals
@@ -91,7 +91,7 @@ def tested(
         Keep small pictures of the exemplars.
     """
     val = answers_of(draft, parts.tables["val"])
-    families = families_for((*draft.origins, *parts.dataset.unknown), parts.dataset.families)
+    families = assign_families((*draft.origins, *parts.dataset.unknown), parts.dataset.families)
     hierarchy = fit_hierarchy(
         said_by(draft.head, parts.tables["val"].blocks(draft.blocks)),
         val.labels(draft.origins),
@@ -194,7 +194,7 @@ def select_exemplars(
 def _thumbnail(sample: Sample) -> bytes:
     """A small picture, or nothing where the file is gone since its features were taken."""
     try:
-        return thumbnail(read_image(sample.path))
+        return make_thumbnail(read_image(sample.path))
     except ImageError:
         return b""
 

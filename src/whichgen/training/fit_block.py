@@ -17,7 +17,7 @@ from whichgen.evaluation.predictions import Predictions, label_indices
 from whichgen.evaluation.protocols import Protocol, check_protocol, make_protocol
 from whichgen.features.extraction import FeatureTable
 from whichgen.heads.base import Head, HeadMethod
-from whichgen.io.run_metadata import provenance
+from whichgen.io.run_metadata import collect_run_metadata
 from whichgen.models.saved_model import OriginModel
 from whichgen.openset.prediction import predict
 from whichgen.progress import Progress, no_progress
@@ -159,7 +159,7 @@ def fit(
     Parameters
     ----------
     config
-        What the user asked for, kept in the model's provenance.
+        What the user asked for, kept in the model's run metadata.
     cache
         Where finished sweeps are kept, so that an interrupted run goes on.
     """
@@ -199,7 +199,7 @@ def fit(
         tpr=options.tpr,
         data_hash=parts.data_hash,
         metrics={},
-        provenance=provenance(
+        run_metadata=collect_run_metadata(
             {**(config or {}), "protocol": options.protocol, "metric": options.metric},
             seeds={"seed": options.seed},
             encoder=encoder.describe(),

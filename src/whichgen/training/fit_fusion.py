@@ -32,7 +32,7 @@ from whichgen.evaluation.protocols import (
 )
 from whichgen.heads.experts import ExpertsHead, ExpertsMethod
 from whichgen.heads.fusion import FUSION_C, SHRINKAGES, FusionHead, FusionMethod
-from whichgen.io.run_metadata import provenance
+from whichgen.io.run_metadata import collect_run_metadata
 from whichgen.models.saved_model import OriginModel
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.registry import SCORES, score_method
@@ -157,7 +157,7 @@ def fuse(
     Parameters
     ----------
     config
-        What the user asked for, kept in the model's provenance.
+        What the user asked for, kept in the model's run metadata.
     """
     protocol = add_leave_out_folds(
         make_protocol(parts.dataset, options.protocol, seed=options.seed),
@@ -252,7 +252,7 @@ def fuse(
         tpr=options.tpr,
         data_hash=parts.data_hash,
         metrics={},
-        provenance=provenance(
+        run_metadata=collect_run_metadata(
             {**(config or {}), "protocol": options.protocol, "metric": options.metric},
             seeds={"seed": options.seed},
             encoder=encoder.describe(),

@@ -26,7 +26,7 @@ from scipy.stats import hmean
 from sklearn.ensemble import RandomForestClassifier
 
 from whichgen.data.dataset import Dataset
-from whichgen.data.file_properties import TRAIT_SETS, FileTraits, read_traits
+from whichgen.data.file_properties import PROPERTY_SETS, FileProperties, read_all_properties
 from whichgen.errors import DataError
 from whichgen.evaluation.closed_set import closed_set_metrics
 from whichgen.evaluation.detection import auroc
@@ -129,7 +129,7 @@ def check_shortcuts(
         A known origin has no readable image in ``train`` or in ``test``.
     """
     train, test, unknown = (
-        read_traits([s.path for s in dataset.part(part)], progress=progress)
+        read_all_properties([s.path for s in dataset.split(part)], progress=progress)
         for part in ("train", "test", "test_unknown")
     )
     train_labels, test_labels = (
@@ -138,7 +138,7 @@ def check_shortcuts(
     counts = np.bincount(test_labels, minlength=len(dataset.known))
     balanced_chance = 1 / len(dataset.known)
     sets = []
-    for name, columns in TRAIT_SETS.items():
+    for name, columns in PROPERTY_SETS.items():
         forest = RandomForestClassifier(
             _TREES, class_weight="balanced", random_state=seed, n_jobs=1
         ).fit(train.columns(columns), train_labels)
@@ -176,8 +176,8 @@ def check_shortcuts(
     )
 
 
-def _labels(dataset: Dataset, part: str, traits: FileTraits) -> np.ndarray:
-    samples = dataset.part(part)
+def _labels(dataset: Dataset, part: str, traits: FileProperties) -> np.ndarray:
+    samples = dataset.split(part)
     origins = np.array([samples[i].origin for i in traits.rows.tolist()])
     empty = [origin for origin in dataset.known if origin not in origins.tolist()]
     if empty:

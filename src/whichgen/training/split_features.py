@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from whichgen.data.dataset import PARTS, Dataset, Sample
+from whichgen.data.dataset import SPLITS, Dataset, Sample
 from whichgen.data.perturbations import INTENSITIES, Perturbation
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
@@ -16,7 +16,7 @@ from whichgen.evaluation.predictions import label_indices
 from whichgen.evaluation.protocols import Fold
 from whichgen.features.extraction import FeatureTable, extract
 from whichgen.features.store import FeatureStore
-from whichgen.io.run_metadata import fingerprint
+from whichgen.io.run_metadata import hash_parts
 from whichgen.progress import Progress, no_progress
 from whichgen.training.selection import FoldFeatures
 
@@ -51,7 +51,7 @@ class SplitFeatures:
         """Images of each part by origin, perturbed copies not counted."""
         return {
             part: dict(Counter(s.origin for s in dict.fromkeys(self.tables[part].samples)))
-            for part in PARTS
+            for part in SPLITS
             if part in self.tables
         }
 
@@ -63,7 +63,7 @@ class SplitFeatures:
             for part, table in self.tables.items()
             for sample, key in zip(table.samples, table.keys, strict=True)
         )
-        return fingerprint(rows)
+        return hash_parts(rows)
 
     def with_train(self, rows: np.ndarray) -> SplitFeatures:
         """The same with only some rows of the training part."""
@@ -85,7 +85,7 @@ def extract_splits(
     encoder: Encoder,
     store: FeatureStore,
     *,
-    parts: Sequence[str] = PARTS,
+    parts: Sequence[str] = SPLITS,
     augment: Sequence[str] = (),
     copied: Sequence[str] = ("train",),
     perturbation: Perturbation | None = None,
@@ -98,7 +98,7 @@ def extract_splits(
     Parameters
     ----------
     parts
-        Those wanted, of :data:`~whichgen.data.dataset.PARTS`.
+        Those wanted, of :data:`~whichgen.data.dataset.SPLITS`.
     augment
         Kinds of perturbation: each image of the parts ``copied`` is there as it is and once more
         for every kind, at an intensity drawn (seeded) from the five.
@@ -128,7 +128,7 @@ def extract_splits(
         )
 
     for part in parts:
-        samples = dataset.part(part)
+        samples = dataset.split(part)
         plain: list[Perturbation | None] = [perturbation] * len(samples)
         kinds = augment if part in copied else ()
         copies = list(samples) * len(kinds)

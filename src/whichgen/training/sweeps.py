@@ -15,8 +15,8 @@ from joblib import Parallel, delayed
 
 from whichgen.deterministic import by_one_thread
 from whichgen.heads.base import HeadMethod
-from whichgen.io.atomic import forbidden, write_text
-from whichgen.io.run_metadata import fingerprint
+from whichgen.io.atomic import is_permission_error, write_text
+from whichgen.io.run_metadata import hash_parts
 from whichgen.training.selection import Candidate, FoldFeatures, sweep_block
 from whichgen.training.split_features import FoldTables, fold_features
 from whichgen.version import __version__
@@ -47,7 +47,7 @@ class Sweep:
         )
         # The head_method's repr holds its grid and its solver's settings.
         settings = (__version__, encoder_key, str(self.block), repr(self.head_method))
-        return cache / f"{fingerprint([*settings, *rows])}.json"
+        return cache / f"{hash_parts([*settings, *rows])}.json"
 
 
 def run_sweeps(
@@ -92,7 +92,7 @@ def _keep(file: Path, candidates: Sequence[Candidate]) -> None:
         write_text(file, json.dumps([asdict(c) for c in candidates]))
     except OSError as error:
         # Of a cache that is there to read only, the features serve; a full disk must be told.
-        if not forbidden(error):
+        if not is_permission_error(error):
             raise
 
 

@@ -13,7 +13,7 @@ from tools.fuzz.choices import Choices, changed
 from tools.fuzz.scratch import emptied, folder
 from tools.fuzz.watch import require, watched
 from whichgen.data.benchmarks import load_benchmark, parse_spec, write_benchmark
-from whichgen.data.dataset import PARTS, Dataset, Sample
+from whichgen.data.dataset import SPLITS, Dataset, Sample
 from whichgen.data.dataset_options import DatasetOptions
 from whichgen.errors import DataError, WhichgenError
 
@@ -39,7 +39,7 @@ def _written() -> dict[Path, bytes]:
             Sample(Path(f"/{part}/{o}.png"), o, o)
             for o in (unknown if part.endswith("unknown") else known)
         )
-        for part in PARTS
+        for part in SPLITS
     }
     emptied(_ROOT)
     write_benchmark(Dataset("mine", known, unknown, **parts), _ROOT, "mine")
@@ -79,7 +79,7 @@ def _opened(spec: str) -> None:
         require(len(str(error)) < 20_000, "an error of more than 20,000 characters")
         return
     origins = {*dataset.known, *dataset.unknown}
-    require(all(s.origin in origins for p in PARTS for s in dataset.part(p)), "a foreign origin")
+    require(all(s.origin in origins for p in SPLITS for s in dataset.split(p)), "a foreign origin")
     run = Path("output") / dataset.name.replace(":split=", "_").replace(":", "_")
     require(".." not in run.parts and run.parent == Path("output"), f"results would go to {run}")
 

@@ -68,7 +68,7 @@ def few_pixels() -> Iterator[None]:
 def _check(data: bytes) -> None:
     with few_pixels(), watched():
         try:
-            image = images.decode(data)
+            image = images.decode_image(data)
         except ImageError as error:
             require(len(str(error)) < 2000, "an error of more than 2000 characters")
             return
@@ -76,7 +76,7 @@ def _check(data: bytes) -> None:
         require(image.mode == "RGB" and pixels.dtype == np.uint8, f"pixels of {image.mode}")
         require(pixels.shape == (image.height, image.width, 3), f"pixels of {pixels.shape}")
         require(image.width * image.height <= _PIXELS, f"{image.size} is over the limit")
-        head = images.header(data)
+        head = images.read_header(data)
         sizes = ((head.width, head.height), (head.height, head.width))
         require(image.size in sizes, f"{image.size}, but its header says {sizes[0]}")
         small = images.thumbnail(image, 8)

@@ -34,7 +34,7 @@ _PICTURES = [picture(90), picture(91)]
 _DTYPES = ("<f4", "<f8", "<f2", "<i8", "<i4", "|u1", "|b1", "<u8", "|i1")
 _FIELDS = (
     *("format", "origins", "encoder", "blocks", "head", "value", "score", "temperature", "tpr"),
-    *("threshold", "metrics", "provenance", "levels", "data_hash", "name", "families", "real"),
+    *("threshold", "metrics", "run_metadata", "levels", "data_hash", "name", "families", "real"),
 )
 
 
