@@ -49,7 +49,7 @@ def test_each_point_is_the_model_enrolled_from_that_draw_on_the_images_left(worl
 
 def test_rows_are_means_over_generators_and_draws_with_the_worst_change(world: Make) -> None:
     w = world(**HELD_OUT)
-    points = list(measure_few_shot(w.fit().model, w.parts(), shots=(2,), seeds=(0, 1, 2)))
+    points = list(measure_few_shot(w.fit().model, w.parts(), image_counts=(2,), seeds=(0, 1, 2)))
     (row,) = few_shot_rows(points)
     assert (row["images"], row["generators"], row["fits"]) == (2, 2, 6)
     changes = [100 * (p.accuracy_after - p.accuracy_before) for p in points]

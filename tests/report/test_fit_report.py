@@ -82,7 +82,7 @@ def test_json_agrees_with_the_evaluation(make_fit: Make, tmp_path: Path) -> None
     assert results["threshold"] == {
         "value": found.model.threshold,
         "tpr": 0.95,
-        "tpr_interval": list(found.true_rate),
+        "tpr_interval": list(found.tpr_interval),
     }
     assert results["run_metadata"] == found.model.run_metadata
     assert results["protocol"]["name"] == "clean"
@@ -103,7 +103,7 @@ def test_tables_have_a_row_for_each_candidate_block_generator_and_image(
     assert [float(r["auroc"]) for r in grid] == [c.auroc for c in found.grid]
     blocks = rows(tmp_path / "blocks.csv")
     assert [float(r["test_oscr"]) for r in blocks] == [b.test.oscr for b in found.blocks]
-    assert [float(r["k"]) for r in blocks] == [b.chosen.value for b in found.blocks]
+    assert [float(r["k"]) for r in blocks] == [b.validation.value for b in found.blocks]
     unknown = rows(tmp_path / "unknown.csv")
     assert [r["unknown"] for r in unknown] == ["ddpm", "flow", "pair"]
     every = (*found.evaluation.unknown, *found.evaluation.groups)

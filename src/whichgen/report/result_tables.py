@@ -264,7 +264,7 @@ def _results(fit: EvaluatedModel) -> dict[str, Any]:
         "intervals": {name: asdict(found) for name, found in fit.intervals.items()},
         "calibration": asdict(fit.calibration),
         "hierarchy": [asdict(result) for result in fit.hierarchy],
-        "coverage": {"asked": COVERAGE, **asdict(fit.coverage)},
+        "coverage": {"target": COVERAGE, **asdict(fit.coverage)},
         "skipped": list(fit.skipped),
         "notes": list(fit.notes),
     }
