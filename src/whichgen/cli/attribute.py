@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import (
@@ -25,6 +25,7 @@ from whichgen.cli.options import (
     Coverage,
     ModelOptions,
     QdrantUrl,
+    Wide,
     check_writable,
     load_gallery,
 )
@@ -43,19 +44,16 @@ _NEAREST = 6
 def attribute(
     images: Images,
     model: ModelOptions,
-    wide: Annotated[
-        bool, typer.Option("--wide", help="Print all columns, full paths and raw scores.")
-    ] = False,
+    wide: Wide = False,
     as_json: AsJson = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
-    parquet: Annotated[Path | None, typer.Option(help="Write this Parquet file.")] = None,
+    as_csv: Annotated[bool, Option("--csv", help="Print CSV.")] = False,
+    parquet: Annotated[Path | None, Option(help="Write this Parquet file.")] = None,
     report: Annotated[
-        Path | None, typer.Option(help="Write this illustrated report (.html or .pdf).")
+        Path | None, Option(help="Write this illustrated report (.html or .pdf).")
     ] = None,
     coverage: Coverage = None,
     gallery: Annotated[
-        Path | None,
-        typer.Option("-g", "--gallery", help="Show similar images of this gallery folder."),
+        Path | None, Option("-g", "--gallery", help="Show similar images of this gallery folder.")
     ] = None,
     qdrant_url: QdrantUrl = "",
 ) -> None:

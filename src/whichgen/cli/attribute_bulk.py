@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import exit_on_unreadable, progress, say, warn
@@ -19,7 +19,7 @@ def attribute_bulk(
     model: ModelOptions,
     engine: EngineOptions,
     output_dir: Annotated[
-        Path, typer.Option("-o", "--output-dir", help="Folder of Parquet files.")
+        Path, Option("-o", "--output-dir", help="Folder of Parquet files.")
     ] = Path("attributions"),
     coverage: Coverage = None,
 ) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, get_type_hints
+from dataclasses import fields, is_dataclass
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
@@ -21,7 +22,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     """Prepare a function for :meth:`typer.Typer.command`.
 
     A parameter whose annotation is a dataclass (an option group) becomes one option per field; the
-    function receives the instance. Errors that a user can cause end in one message and status 1.
+    function receives the instance. The group's ``panel`` is the heading of its options in
+    ``--help``. Errors that a user can cause end in one message and status 1.
     """
     hints = get_type_hints(function, include_extras=True)
     groups = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
@@ -64,15 +66,19 @@ def _group_parameters(group: Any) -> Iterator[inspect.Parameter]:
     """Yield one parameter per field of an option group, nested groups included."""
     hints = get_type_hints(group, include_extras=True)
     for field in fields(group):
-        if is_dataclass(hints[field.name]):
-            yield from _group_parameters(hints[field.name])
-        else:
-            yield inspect.Parameter(
-                field.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=inspect.Parameter.empty if field.default is MISSING else field.default,
-                annotation=hints[field.name],
-            )
+        hint = hints[field.name]
+        if is_dataclass(hint):
+            yield from _group_parameters(hint)
+            continue
+        kind, option = get_args(hint)
+        option = copy.copy(option)
+        option.rich_help_panel = option.rich_help_panel or getattr(group, "panel", None)
+        yield inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=Annotated[kind, option],
+        )
 
 
 def _build(group: Any, values: dict[str, Any]) -> Any:

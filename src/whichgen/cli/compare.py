@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import progress, say, show_table
@@ -29,13 +29,12 @@ _NAMES = {
 @command
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(help="Run folders; the first is compared with each other one.")
+        list[Path], Argument(help="Run folders; the first is compared with each other one.")
     ],
     output_dir: Annotated[
-        Path | None,
-        typer.Option("-o", "--output-dir", help="Folder for comparison.json."),
+        Path | None, Option("-o", "--output-dir", help="Folder for comparison.json.")
     ] = None,
-    resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples.")] = RESAMPLES,
+    resamples: Annotated[int, Option(min=1, help="Bootstrap resamples.")] = RESAMPLES,
     seed: Seed = 0,
 ) -> None:
     """Test whether one run is better than others on the same test images."""

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import typer
 from rich import box
@@ -81,37 +81,32 @@ def show_table(
     """
     if not rows:
         return
+    if title:
+        out.print(f"[bold]{escape(_sanitize(title))}[/]", highlight=False, soft_wrap=True)
     cells = {name: [_sanitize(str(row.get(name, ""))) for row in rows] for name in rows[0]}
-    table = _table(cells, title, caption)
-    options = out.options.update(width=100_000)
-    excess = Measurement.get(out, options, table).maximum - out.width
+    table = _table(cells)
+    natural = Measurement.get(out, out.options.update(width=100_000), table).maximum
+    excess = max(natural - out.width, 0)
     if wide:
-        out.print(table, width=out.width + max(excess, 0), crop=False, no_wrap=True)
-        return
-    if excess > 0 and paths:
-        widths = {name: max(map(cell_len, cells[name])) for name in paths}
-        share = max((sum(widths.values()) - excess) // len(paths), _MIN_PATH)
-        for name in paths:
-            cells[name] = [shorten(cell, share) for cell in cells[name]]
-        table = _table(cells, title, caption)
-    out.print(table)
+        out.print(table, width=out.width + excess, crop=False, no_wrap=True)
+    else:
+        if excess and paths:
+            total = sum(max(map(cell_len, cells[name])) for name in paths)
+            share = max((total - excess) // len(paths), _MIN_PATH)
+            table = _table(
+                cells | {name: [shorten(cell, share) for cell in cells[name]] for name in paths}
+            )
+        out.print(table)
+    if caption:
+        out.print(f"[dim]{escape(_sanitize(caption))}[/]", highlight=False, soft_wrap=True)
 
 
-def _table(cells: Mapping[str, Sequence[str]], title: str, caption: str) -> Table:
-    table = Table(
-        title=escape(_sanitize(title)) or None,
-        caption=escape(_sanitize(caption)) or None,
-        title_justify="left",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-    )
+def _table(cells: Mapping[str, Sequence[str]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for name, column in cells.items():
         numeric = all(_NUMBER.fullmatch(cell) for cell in column)
-        table.add_column(
-            escape(_sanitize(name)), justify="right" if numeric else "left", overflow="fold"
-        )
+        justify: Literal["left", "right"] = "right" if numeric else "left"
+        table.add_column(escape(_sanitize(name)), justify=justify, overflow="fold")
     for row in zip(*cells.values(), strict=True):
         table.add_row(*map(escape, row))
     return table

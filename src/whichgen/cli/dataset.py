@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import exit_on_unreadable, progress, say, show_table, warn
@@ -15,21 +16,19 @@ from whichgen.cli.options import CACHE_DIR, CacheDir, SplitFlags
 
 app = typer.Typer(help="Split a folder of images, or check a dataset.", no_args_is_help=True)
 
-Data = Annotated[
-    str, typer.Argument(help="Folder with one sub-folder per origin, or dataset name.")
-]
+Data = Annotated[str, Argument(help="Folder with one sub-folder per origin, or dataset name.")]
 
 
 @app.command()
 @command
 def split(
-    folder: Annotated[Path, typer.Argument(help="Folder with one sub-folder per origin.")],
+    folder: Annotated[Path, Argument(help="Folder with one sub-folder per origin.")],
     flags: SplitFlags,
     output_dir: Annotated[
-        Path, typer.Option("-o", "--output-dir", help="Folder of NAME/split1_train and so on.")
+        Path, Option("-o", "--output-dir", help="Folder of NAME/split1_train and so on.")
     ] = Path("dataset"),
     name: Annotated[
-        str, typer.Option(help="Name of the dataset.", show_default="the folder's name")
+        str, Option(help="Name of the dataset.", show_default="the folder's name")
     ] = "",
     cache_dir: CacheDir = CACHE_DIR,
 ) -> None:

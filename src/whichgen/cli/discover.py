@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import exit_on_unreadable, progress, say, show_table
@@ -16,17 +16,16 @@ from whichgen.errors import DataError
 
 @command
 def discover(
-    folder: Annotated[Path, typer.Argument(help="Folder of images.")],
+    folder: Annotated[Path, Argument(help="Folder of images.")],
     model: ModelOptions,
     n_clusters: Annotated[
-        int | None,
-        typer.Option(min=1, help="Number of groups.", show_default="chosen by HDBSCAN"),
+        int | None, Option(min=1, help="Number of groups.", show_default="chosen by HDBSCAN")
     ] = None,
-    min_size: Annotated[int, typer.Option(min=2, help="Fewest images per group.")] = 5,
+    min_size: Annotated[int, Option(min=2, help="Fewest images per group.")] = 5,
     every_image: Annotated[
-        bool, typer.Option("--all", help="Group all images, not only `unknown` ones.")
+        bool, Option("--all", help="Group all images, not only `unknown` ones.")
     ] = False,
-    output_dir: Annotated[Path, typer.Option("-o", "--output-dir", help="Results folder.")] = Path(
+    output_dir: Annotated[Path, Option("-o", "--output-dir", help="Results folder.")] = Path(
         "discovered"
     ),
     seed: Seed = 0,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, TypeVar
 
-import typer
+from typer import Argument, Option
 
 from whichgen.cli.console import needs_extra
 from whichgen.errors import DataError
@@ -19,11 +19,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LOCAL, RAY = "local", "ray"
-_PANEL = "Cluster"
 
 Sources = Annotated[
     list[str],
-    typer.Argument(
+    Argument(
         help="Files or folders of images, .tar or .parquet (also s3://BUCKET/PREFIX, "
         "hf://datasets/OWNER/NAME), @FILE with one per line, or a dataset name."
     ),
@@ -34,31 +33,20 @@ Sources = Annotated[
 class EngineOptions:
     """How a collection is read and where it is processed."""
 
-    column: Annotated[str, typer.Option(help="Image column of Parquet files.")] = ""
-    engine: Annotated[
-        str, typer.Option(help="local (this process) or ray.", rich_help_panel=_PANEL)
-    ] = LOCAL
-    workers: Annotated[
-        int, typer.Option(min=0, help="Ray workers; 0: as many as fit.", rich_help_panel=_PANEL)
-    ] = 0
-    cpus_per_worker: Annotated[
-        float, typer.Option(min=0, help="CPUs per worker.", rich_help_panel=_PANEL)
-    ] = 1
+    panel: ClassVar = "Collection and cluster"
+
+    column: Annotated[str, Option(help="Image column of Parquet files.")] = ""
+    engine: Annotated[str, Option(help="local (this process) or ray.")] = LOCAL
+    workers: Annotated[int, Option(min=0, help="Ray workers; 0: as many as fit.")] = 0
+    cpus_per_worker: Annotated[float, Option(min=0, help="CPUs per worker.")] = 1
     gpus_per_worker: Annotated[
         float | None,
-        typer.Option(
-            min=0,
-            help="GPUs per worker, e.g. 0.25.",
-            show_default="1 if available",
-            rich_help_panel=_PANEL,
-        ),
+        Option(min=0, help="GPUs per worker, e.g. 0.25.", show_default="1 if available"),
     ] = None
     address: Annotated[
         str,
-        typer.Option(
-            help="Ray cluster: auto or HOST:6379.",
-            show_default="RAY_ADDRESS, or start one here",
-            rich_help_panel=_PANEL,
+        Option(
+            help="Ray cluster: auto or HOST:6379.", show_default="RAY_ADDRESS, or start one here"
         ),
     ] = ""
 

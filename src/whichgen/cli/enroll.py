@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import progress, say, show_table, warn
@@ -19,14 +19,12 @@ _ENOUGH_TO_TRAIN = 50
 
 @command
 def enroll(
-    name: Annotated[str, typer.Argument(help="Name of the new origin.")],
+    name: Annotated[str, Argument(help="Name of the new origin.")],
     images: Images,
     model: ModelOptions,
     output_dir: Annotated[
         Path | None,
-        typer.Option(
-            "-o", "--output-dir", help="Folder of the new model.", show_default="RUN+NAME"
-        ),
+        Option("-o", "--output-dir", help="Folder of the new model.", show_default="RUN+NAME"),
     ] = None,
     force: Force = False,
 ) -> None:

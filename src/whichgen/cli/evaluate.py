@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import progress, say, show_table, warn_skipped
 from whichgen.cli.options import (
     ModelOptions,
+    RunFolder,
     TestData,
     check_writable,
     open_store,
@@ -39,14 +39,9 @@ def robustness(
     model: ModelOptions,
     test: TestData,
     kinds: Annotated[
-        str, typer.Option(help="Perturbations: jpeg,blur,crop,resize,social or all.")
+        str, Option(help="Perturbations: jpeg,blur,crop,resize,social or all.")
     ] = "all",
-    output_dir: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--output-dir", help="Results folder.", show_default="the model's run folder"
-        ),
-    ] = None,
+    output_dir: RunFolder = None,
 ) -> None:
     """Test a model on perturbed images: JPEG, blur, crop, resize, social media."""
     from whichgen.experiments.robustness import evaluate_robustness as run_robustness

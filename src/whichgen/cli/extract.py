@@ -5,27 +5,14 @@ from __future__ import annotations
 from whichgen.cli.command import command
 from whichgen.cli.console import exit_on_unreadable, progress, say
 from whichgen.cli.engine import LOCAL, EngineOptions, Sources
-from whichgen.cli.options import (
-    CACHE_DIR,
-    Backbone,
-    BatchSize,
-    CacheDir,
-    Device,
-    Dtype,
-    open_store,
-    resolve_backbone,
-)
-from whichgen.constants import BACKBONE, BATCH_SIZE
+from whichgen.cli.options import CACHE_DIR, CacheDir, EncoderOptions, open_store
 
 
 @command
 def extract(
     sources: Sources,
     engine: EngineOptions,
-    backbone: Backbone = BACKBONE,
-    device: Device = "auto",
-    dtype: Dtype = "float32",
-    batch_size: BatchSize = BATCH_SIZE,
+    encoder: EncoderOptions,
     cache_dir: CacheDir = CACHE_DIR,
 ) -> None:
     """Compute the features of a collection; cached ones are skipped."""
@@ -33,19 +20,18 @@ def extract(
     from whichgen.encoders.loading import load_encoder
     from whichgen.features.shard_extraction import EncodeJob, KeySet, ShardEncoder, keep
 
+    name, device, dtype = encoder.name, encoder.device, encoder.dtype
+    batch_size = encoder.batch_size
     shards = find_shards(sources, column=engine.column, batch_size=batch_size)
-    backbone = resolve_backbone(backbone)
     # With Ray, workers load the encoder; this process only needs to know its store.
-    local_device = device if engine.engine == LOCAL else "cpu"
-    encoder = load_encoder(backbone, device=local_device, dtype=dtype)
-    store = open_store(cache_dir, encoder)
+    loaded = load_encoder(name, device=device if engine.engine == LOCAL else "cpu", dtype=dtype)
+    store = open_store(cache_dir, loaded)
 
     def job() -> EncodeJob:
-        known = KeySet(store.keys())
-        return EncodeJob(backbone, device, dtype, encoder.key, batch_size, known)
+        return EncodeJob(name, device, dtype, loaded.key, batch_size, KeySet(store.keys()))
 
     def local() -> ShardEncoder:
-        return ShardEncoder(encoder, known=store, batch_size=batch_size)
+        return ShardEncoder(loaded, known=store, batch_size=batch_size)
 
     with engine.process(shards, local, job) as results:
         summary = keep(results, store, total=count(shards), progress=progress)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import progress, say, show_table
 from whichgen.cli.options import (
     ModelOptions,
+    RunFolder,
     TestData,
     check_writable,
     open_store,
-    parse_counts,
+    parse_shots,
 )
 
 
@@ -22,14 +22,9 @@ from whichgen.cli.options import (
 def few_shot(
     model: ModelOptions,
     test: TestData,
-    shots: Annotated[str, typer.Option(help="Images of the new origin: N,N,…")] = "1,2,5,10,20,50",
-    repeats: Annotated[int, typer.Option(min=1, help="Random draws per number of images.")] = 3,
-    output_dir: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--output-dir", help="Results folder.", show_default="the model's run folder"
-        ),
-    ] = None,
+    shots: Annotated[str, Option(help="Images of the new origin: N,N,…")] = "1,2,5,10,20,50",
+    repeats: Annotated[int, Option(min=1, help="Random draws per number of images.")] = 3,
+    output_dir: RunFolder = None,
 ) -> None:
     """Enroll each unknown test generator from few images and test the result."""
     from whichgen.experiments.few_shot import measure_few_shot
@@ -37,7 +32,7 @@ def few_shot(
     from whichgen.report.experiment_reports import few_shot_rows, write_few_shot
     from whichgen.training.split_features import extract_splits
 
-    numbers = parse_counts("--shots", shots)
+    numbers = parse_shots(shots)
     folder = check_writable(output_dir or model.run_folder())
     attributor = model.load()
     source = test.dataset_options(attributor.model)

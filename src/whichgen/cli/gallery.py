@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import (
@@ -24,10 +25,10 @@ from whichgen.cli.options import (
     AsJson,
     CacheDir,
     Force,
-    GalleryFolder,
     ModelOptions,
     QdrantUrl,
     Seed,
+    Wide,
     load_gallery,
     open_store,
 )
@@ -46,26 +47,25 @@ app = typer.Typer(
 @command
 def build(
     data: Annotated[
-        str, typer.Argument(help="Folder of images (sub-folders are origins) or dataset name.")
+        str, Argument(help="Folder of images (sub-folders are origins) or dataset name.")
     ],
     model: ModelOptions,
-    output_dir: Annotated[
-        Path, typer.Option("-o", "--output-dir", help="Folder of the gallery.")
-    ] = Path("gallery"),
+    output_dir: Annotated[Path, Option("-o", "--output-dir", help="Folder of the gallery.")] = Path(
+        "gallery"
+    ),
     kind: Annotated[
         str,
-        typer.Option(
+        Option(
             help="flat (exact), hnsw, ivf, ivf-sq8, qdrant (a service), or auto: flat up to "
             "100,000 images, then ivf."
         ),
     ] = "auto",
     effort: Annotated[
-        int,
-        typer.Option(min=0, help="Lists or candidates per search; 0: for 95 % recall."),
+        int, Option(min=0, help="Lists or candidates per search; 0: for 95 % recall.")
     ] = 0,
     qdrant_url: QdrantUrl = "",
     collection: Annotated[
-        str, typer.Option(help="Qdrant collection.", show_default="whichgen-DIGEST")
+        str, Option(help="Qdrant collection.", show_default="whichgen-DIGEST")
     ] = "",
     force: Force = False,
     seed: Seed = 0,
@@ -151,10 +151,10 @@ def build(
 def search(
     images: Images,
     model: ModelOptions,
-    gallery: GalleryFolder = Path("gallery"),
-    k: Annotated[int, typer.Option("-k", "--neighbors", min=1, help="Results per image.")] = 5,
+    gallery: Annotated[Path, Option("-g", "--gallery", help="Gallery folder.")] = Path("gallery"),
+    k: Annotated[int, Option("-k", "--neighbors", min=1, help="Results per image.")] = 5,
     as_json: AsJson = False,
-    wide: Annotated[bool, typer.Option("--wide", help="Do not shorten paths.")] = False,
+    wide: Wide = False,
     qdrant_url: QdrantUrl = "",
 ) -> None:
     """Find the gallery images that are most similar to each image."""

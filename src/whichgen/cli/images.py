@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument
 
 from whichgen.errors import DataError
 
 Images = Annotated[
-    list[Path],
-    typer.Argument(help="Image files, folders, or @FILE with one path per line."),
+    list[Path], Argument(help="Image files, folders, or @FILE with one path per line.")
 ]
 
 

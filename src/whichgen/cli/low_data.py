@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import progress, say, show_table
-from whichgen.cli.options import check_writable, parse_counts
+from whichgen.cli.options import check_writable, parse_shots
 from whichgen.cli.training_options import TrainOptions
 
 if TYPE_CHECKING:
@@ -19,14 +19,11 @@ if TYPE_CHECKING:
 @command
 def low_data(
     options: TrainOptions,
-    head: Annotated[str, typer.Option(help="linear, knn or fusion.")] = "linear",
+    head: Annotated[str, Option(help="linear, knn or fusion.")] = "linear",
     shots: Annotated[
-        str,
-        typer.Option(
-            help="Training images per class: N,N,…", show_default="1,2,5,10,20 and so on to 4000"
-        ),
+        str, Option(help="Training images per class: N,N,…", show_default="1,2,5,10,20 and so on")
     ] = "1,2,5,10,20,50,100,200,500,1000,2000,4000",
-    repeats: Annotated[int, typer.Option(min=1, help="Random draws per number of images.")] = 5,
+    repeats: Annotated[int, Option(min=1, help="Random draws per number of images.")] = 5,
 ) -> None:
     """Train on few images per class, over several random draws."""
     from whichgen.experiments.low_data import low_data as run_low_data
@@ -34,7 +31,7 @@ def low_data(
     from whichgen.io.run_metadata import collect_run_metadata
     from whichgen.report.experiment_reports import low_data_rows, write_low_data
 
-    numbers = parse_counts("--shots", shots)
+    numbers = parse_shots(shots)
     fit_options: FitOptions | None = None
     run_options: FitOptions | FusionOptions
     if head == "fusion":

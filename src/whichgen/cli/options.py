@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-import typer
+from typer import Option
 
 from whichgen.cli.console import needs_extra
-from whichgen.constants import BATCH_SIZE, SPLIT_FRACTIONS
+from whichgen.constants import BACKBONE, BATCH_SIZE, SAMPLES_PER_CLASS, SPLIT_FRACTIONS
 from whichgen.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,93 +24,55 @@ if TYPE_CHECKING:
 #: Folder of features, splits and sweeps.
 CACHE_DIR = Path.home() / ".cache" / "whichgen"
 
-# Panels of a command's `--help`.
-DATASET = "Dataset"
-ENCODER = "Encoder"
-SELECTION = "Model selection"
-
-Backbone = Annotated[
-    str,
-    typer.Option(
-        help="Hugging Face ID, folder, timm name, efficientnet_lite0 or traces; append :patches "
-        "or :crops; join several with +.",
-        rich_help_panel=ENCODER,
-    ),
+Model = Annotated[Path | None, Option("-m", "--model", help="Folder of a training run or model.")]
+VerifyKey = Annotated[
+    Path | None,
+    Option(envvar="WHICHGEN_VERIFY_KEY", help="Public key (PEM) that must have signed the model."),
 ]
-Device = Annotated[
-    str, typer.Option(help="auto, cpu, openvino, cuda or cuda:N.", rich_help_panel=ENCODER)
-]
-Dtype = Annotated[
-    str, typer.Option(help="Precision: float32 or bfloat16.", rich_help_panel=ENCODER)
-]
-BatchSize = Annotated[
-    int, typer.Option(min=1, help="Images per forward pass.", rich_help_panel=ENCODER)
-]
+Device = Annotated[str, Option(help="auto, cpu, openvino, cuda or cuda:N.")]
+BatchSize = Annotated[int, Option(min=1, help="Images per forward pass.")]
 CacheDir = Annotated[
     Path,
-    typer.Option(
+    Option(
         envvar="WHICHGEN_CACHE",
         show_default="~/.cache/whichgen",
         help="Folder of cached features, splits and sweeps.",
     ),
 ]
-Seed = Annotated[int, typer.Option(help="Random seed.")]
-Force = Annotated[bool, typer.Option("--force", help="Overwrite existing results.")]
-Coverage = Annotated[
-    float | None,
-    typer.Option(help="Add a set of origins that contains the true one this often: 0.9."),
+RunFolder = Annotated[
+    Path | None,
+    Option("-o", "--output-dir", help="Results folder.", show_default="the model's run folder"),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-GalleryFolder = Annotated[
-    Path, typer.Option("-g", "--gallery", help="Gallery folder from `gallery build`.")
+Seed = Annotated[int, Option(help="Random seed.")]
+Force = Annotated[bool, Option("--force", help="Overwrite existing results.")]
+AsJson = Annotated[bool, Option("--json", help="Print JSON.")]
+Wide = Annotated[bool, Option("--wide", help="Print all columns and full paths.")]
+Coverage = Annotated[
+    float | None, Option(help="Add a set of origins that contains the true one this often: 0.9.")
 ]
 QdrantUrl = Annotated[
     str,
-    typer.Option(
-        envvar="WHICHGEN_QDRANT_URL",
-        help="Qdrant service; API key in WHICHGEN_QDRANT_API_KEY.",
+    Option(
+        envvar="WHICHGEN_QDRANT_URL", help="Qdrant service; API key in WHICHGEN_QDRANT_API_KEY."
     ),
 ]
-VerifyKey = Annotated[
-    Path | None,
-    typer.Option(
-        envvar="WHICHGEN_VERIFY_KEY",
-        help="Public key (PEM) that must have signed the model.",
-    ),
-]
-Model = Annotated[
-    Path | None, typer.Option("-m", "--model", help="Folder of a model or of a training run.")
-]
-
-
-def require_model(model: Path | None) -> Path:
-    """Return the folder given as ``--model``; :class:`DataError` if there is none."""
-    if model is None:
-        raise DataError(
-            "no model given. Name the folder of a training run, "
-            "e.g. --model output/linear-probe/openai/clip-vit-base-patch16/my_images."
-        )
-    return model
 
 
 @dataclass(frozen=True)
 class ModelOptions:
     """The model that a command uses, and how its encoder runs."""
 
+    panel: ClassVar = "Model"
+
     model: Model = None
-    backbone: Annotated[
-        str,
-        typer.Option(
-            help="Encoder folder, if it has moved since training.", rich_help_panel=ENCODER
-        ),
-    ] = ""
+    verify_key: VerifyKey = None
+    backbone: Annotated[str, Option(help="Encoder folder, if it has moved since training.")] = ""
     device: Device = "auto"
     batch_size: BatchSize = BATCH_SIZE
-    verify_key: VerifyKey = None
 
     @property
     def path(self) -> Path:
-        """The model's folder, which is required."""
+        """The model's folder; :class:`DataError` if none was given."""
         return require_model(self.model)
 
     def load(self) -> Attributor:
@@ -130,48 +92,64 @@ class ModelOptions:
 
 
 @dataclass(frozen=True)
+class EncoderOptions:
+    """The encoder of a new model, and how it runs."""
+
+    panel: ClassVar = "Encoder"
+
+    backbone: Annotated[
+        str,
+        Option(
+            help="Hugging Face ID, folder, timm name, efficientnet_lite0 or traces; append "
+            ":patches or :crops; join several with +."
+        ),
+    ] = BACKBONE
+    device: Device = "auto"
+    dtype: Annotated[str, Option(help="Precision: float32 or bfloat16.")] = "float32"
+    batch_size: BatchSize = BATCH_SIZE
+
+    @property
+    def name(self) -> str:
+        """The backbone with absolute folders, so that a model can be used from anywhere."""
+        from whichgen.encoders.names import split_members, split_variants
+
+        def resolve(member: str) -> str:
+            name, variants = split_variants(member)
+            return ":".join([str(Path(name).resolve()) if Path(name).is_dir() else name, *variants])
+
+        return "+".join(map(resolve, split_members(self.backbone)))
+
+
+@dataclass(frozen=True)
 class SplitFlags:
     """How a folder is split into train, val and test."""
 
-    unknown: Annotated[
-        str,
-        typer.Option(help="Origins to hold out: NAME,NAME,…", rich_help_panel=DATASET),
-    ] = ""
+    panel: ClassVar = "Dataset"
+
+    unknown: Annotated[str, Option(help="Origins to hold out: NAME,NAME,…")] = ""
     unknown_val: Annotated[
         str,
-        typer.Option(
-            help="Unknown origins used in validation; the others are for test.",
-            show_default="random half",
-            rich_help_panel=DATASET,
+        Option(
+            help="Unknown origins for validation; test gets the others.", show_default="random half"
         ),
     ] = ""
     share_unknown: Annotated[
-        bool,
-        typer.Option(
-            "--share-unknown",
-            help="Use all unknown origins in both validation and test.",
-            rich_help_panel=DATASET,
-        ),
+        bool, Option("--share-unknown", help="Use all unknown origins in validation and test.")
     ] = False
     groups: Annotated[
-        str,
-        typer.Option(
-            help="TSV or CSV file of path and group; groups are not split.", rich_help_panel=DATASET
-        ),
+        str, Option(help="TSV or CSV file of path and group; groups are not split.")
     ] = ""
-    group_column: Annotated[
-        str, typer.Option(help="Column of --groups to use.", rich_help_panel=DATASET)
-    ] = ""
-    fractions: Annotated[
-        str, typer.Option(help="Shares of train, val and test.", rich_help_panel=DATASET)
-    ] = ",".join(map(str, SPLIT_FRACTIONS))
+    group_column: Annotated[str, Option(help="Column of --groups to use.")] = ""
+    fractions: Annotated[str, Option(help="Shares of train, val and test.")] = ",".join(
+        map(str, SPLIT_FRACTIONS)
+    )
     seed: Seed = 0
 
     def dataset_options(
-        self, data: str, *, families: str = "", per_class: int | None = None
+        self, data: str, *, families: str = "", per_class: int = SAMPLES_PER_CLASS
     ) -> DatasetOptions:
         """Return the library's options for the dataset ``data`` split this way."""
-        from whichgen.data.dataset_options import PER_CLASS, DatasetOptions
+        from whichgen.data.dataset_options import DatasetOptions
 
         return DatasetOptions(
             data=data,
@@ -183,7 +161,7 @@ class SplitFlags:
             group_column=self.group_column,
             families=families,
             seed=self.seed,
-            per_class=PER_CLASS if per_class is None else per_class,
+            per_class=per_class,
         )
 
 
@@ -191,14 +169,15 @@ class SplitFlags:
 class TestData:
     """The dataset that a saved model is tested on."""
 
+    panel: ClassVar = "Dataset"
+
     data: Annotated[
         str,
-        typer.Option(
+        Option(
             "-d",
             "--data",
             help="Folder or dataset whose test split is used.",
             show_default="the model's own dataset",
-            rich_help_panel=DATASET,
         ),
     ] = ""
     split: SplitFlags = SplitFlags()
@@ -220,15 +199,14 @@ class TestData:
         return DatasetOptions.from_config(model.run_metadata["config"])
 
 
-def resolve_backbone(backbone: str) -> str:
-    """Make folders in a backbone name absolute, so that a model can be used from anywhere."""
-    from whichgen.encoders.names import split_members, split_variants
-
-    def resolve(member: str) -> str:
-        name, variants = split_variants(member)
-        return ":".join([str(Path(name).resolve()) if Path(name).is_dir() else name, *variants])
-
-    return "+".join(map(resolve, split_members(backbone)))
+def require_model(model: Path | None) -> Path:
+    """Return the folder given as ``--model``; :class:`DataError` if there is none."""
+    if model is None:
+        raise DataError(
+            "no model given. Name the folder of a training run, "
+            "e.g. --model output/linear-probe/openai/clip-vit-base-patch16/my_images."
+        )
+    return model
 
 
 def open_store(cache_dir: Path, encoder: Encoder) -> FeatureStore:
@@ -259,20 +237,20 @@ def split_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def parse_counts(option: str, text: str) -> list[int]:
+def parse_shots(text: str) -> list[int]:
     """Parse ``"1,10,100"`` into sorted, distinct integers."""
     try:
         return sorted({int(n) for n in split_names(text)})
     except ValueError:
         raise DataError(
-            f"{option} {text!r} is not a list of whole numbers. Write e.g. 1,10,100."
+            f"--shots {text!r} is not a list of whole numbers. Write e.g. 1,10,100."
         ) from None
 
 
 def parse_fractions(text: str) -> tuple[float, float, float]:
     """Parse ``"0.6,0.2,0.2"`` into three numbers."""
     try:
-        train, val, test = (float(part) for part in text.split(","))
+        train, val, test = map(float, text.split(","))
     except ValueError:
         raise DataError(
             f"--fractions {text!r} is not three numbers. Write e.g. 0.6,0.2,0.2."
@@ -287,8 +265,7 @@ def parse_kinds(text: str) -> tuple[str, ...]:
     if text.strip() == "all":
         return tuple(INTENSITIES)
     kinds = tuple(dict.fromkeys(split_names(text)))
-    unknown = [kind for kind in kinds if kind not in INTENSITIES]
-    if unknown:
+    if unknown := [kind for kind in kinds if kind not in INTENSITIES]:
         raise DataError(
             f"unknown perturbation {', '.join(unknown)}. Choose from {', '.join(INTENSITIES)}, or "
             "all; intensities are fixed."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import needs_extra, progress, say, warn
@@ -14,12 +14,10 @@ from whichgen.cli.options import check_writable
 
 @command
 def report(
-    runs: Annotated[
-        list[Path], typer.Argument(help="Run folders; several are shown side by side.")
-    ],
+    runs: Annotated[list[Path], Argument(help="Run folders; several are shown side by side.")],
     output_dir: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             "-o",
             "--output-dir",
             help="Folder for report.html.",
@@ -27,10 +25,10 @@ def report(
         ),
     ] = None,
     low_data: Annotated[
-        Path | None, typer.Option(help="Results folder of `low-data` to include.")
+        Path | None, Option(help="Results folder of `low-data` to include.")
     ] = None,
     no_images: Annotated[
-        bool, typer.Option("--no-images", help="Leave out test images, which may be private.")
+        bool, Option("--no-images", help="Leave out test images, which may be private.")
     ] = False,
 ) -> None:
     """Write a self-contained HTML page of one run, or several side by side."""

@@ -9,9 +9,9 @@ import socket
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-import typer
+from typer import Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import needs_extra, say, warn
@@ -30,16 +30,16 @@ _KEEP_ALIVE = 75
 class LimitOptions:
     """Limits that keep one client from blocking the service."""
 
+    panel: ClassVar = "Limits"
+
     rate_limit: Annotated[
-        int, typer.Option(min=0, help="Requests per client and minute; 0: no limit.")
+        int, Option(min=0, help="Requests per client and minute; 0: no limit.")
     ] = Limits.per_minute
-    queue_size: Annotated[int, typer.Option(min=1, help="Most images that may wait.")] = (
-        Limits.queue
-    )
-    max_mib: Annotated[int, typer.Option(min=1, help="Largest image file, in MiB.")] = (
+    queue_size: Annotated[int, Option(min=1, help="Most images that may wait.")] = Limits.queue
+    max_mib: Annotated[int, Option(min=1, help="Largest image file, in MiB.")] = (
         Limits.image_bytes // MIB
     )
-    max_megapixels: Annotated[int, typer.Option(min=1, help="Largest image, in megapixels.")] = (
+    max_megapixels: Annotated[int, Option(min=1, help="Largest image, in megapixels.")] = (
         Limits.image_pixels // 10**6
     )
 
@@ -61,17 +61,17 @@ class LimitOptions:
 def serve(
     model: ModelOptions,
     limits: LimitOptions,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any free port.")] = 8000,
+    host: Annotated[str, Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, Option(min=0, max=65535, help="Port; 0: any free port.")] = 8000,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option(help="Host name that clients may use besides localhost; * for any."),
+        Option(help="Host name that clients may use besides localhost; * for any."),
     ] = None,
     enroll_to: Annotated[
-        Path | None, typer.Option(help="Allow POST /enroll; folder for the new models.")
+        Path | None, Option(help="Allow POST /enroll; folder for the new models.")
     ] = None,
     keep_uploads: Annotated[
-        Path | None, typer.Option(help="Keep uploaded images in this folder.")
+        Path | None, Option(help="Keep uploaded images in this folder.")
     ] = None,
 ) -> None:
     """Serve a web page and an HTTP API (see /openapi.json).

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-import typer
+from typer import Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import progress, say, show_table, warn
-from whichgen.cli.options import ENCODER, SELECTION
 from whichgen.cli.results import show_evaluation
-from whichgen.cli.training_options import TrainOptions
+from whichgen.cli.training_options import SelectionOptions, TrainOptions
 from whichgen.constants import C_SWEEP, K_SWEEP, MAX_ITER
 from whichgen.errors import FitError
 
@@ -23,90 +23,83 @@ if TYPE_CHECKING:
     from whichgen.training.shortcuts import ShortcutReport
     from whichgen.training.split_features import SplitFeatures
 
-FixedC = Annotated[
-    float | None,
-    typer.Option("--C", help="One value of C, without a sweep.", rich_help_panel=SELECTION),
-]
+
+@dataclass(frozen=True)
+class FixedC:
+    """One value of C."""
+
+    panel: ClassVar = SelectionOptions.panel
+
+    C: Annotated[float | None, Option("--C", help="One value of C, without a sweep.")] = None
+
+
+@dataclass(frozen=True)
+class CSweep(FixedC):
+    """The values of C of a linear probe."""
+
+    c_min: Annotated[float, Option(help="Smallest C, as a power of ten.")] = C_SWEEP[0]
+    c_max: Annotated[float, Option(help="Largest C, as a power of ten.")] = C_SWEEP[1]
+    c_values: Annotated[int, Option(min=1, help="Number of values of C.")] = C_SWEEP[2]
+    max_iter: Annotated[int, Option(min=1, help="Most solver iterations.")] = MAX_ITER
+
+
+@dataclass(frozen=True)
+class KSweep:
+    """The values of k of a k-nearest-neighbor classifier."""
+
+    panel: ClassVar = SelectionOptions.panel
+
+    K: Annotated[int | None, Option("--K", help="One value of k, without a sweep.")] = None
+    k_min: Annotated[int, Option(min=1, help="Smallest k.")] = K_SWEEP[0]
+    k_max: Annotated[int, Option(min=1, help="Largest k.")] = K_SWEEP[1]
+    k_values: Annotated[int, Option(min=1, help="Number of values of k.")] = K_SWEEP[2]
 
 
 @command
-def linear(
-    options: TrainOptions,
-    C: FixedC = None,
-    c_min: Annotated[
-        float, typer.Option(help="Smallest C, as a power of ten.", rich_help_panel=SELECTION)
-    ] = C_SWEEP[0],
-    c_max: Annotated[
-        float, typer.Option(help="Largest C, as a power of ten.", rich_help_panel=SELECTION)
-    ] = C_SWEEP[1],
-    c_values: Annotated[
-        int, typer.Option(min=1, help="Number of values of C.", rich_help_panel=SELECTION)
-    ] = C_SWEEP[2],
-    max_iter: Annotated[
-        int, typer.Option(min=1, help="Most solver iterations.", rich_help_panel=SELECTION)
-    ] = MAX_ITER,
-) -> None:
+def linear(options: TrainOptions, sweep: CSweep) -> None:
     """Train a linear probe on the best block of the encoder."""
     import numpy as np
 
     from whichgen.heads.linear import LinearMethod
 
-    if c_min > c_max:
-        raise FitError(f"--c-min {c_min:g} is above --c-max {c_max:g}. Swap or change them.")
-    values = [C] if C is not None else np.logspace(c_min, c_max, c_values).tolist()
-    fit_block(LinearMethod(values=tuple(values), max_iter=max_iter), options, "linear-probe")
+    low, high = sweep.c_min, sweep.c_max
+    if low > high:
+        raise FitError(f"--c-min {low:g} is above --c-max {high:g}. Swap or change them.")
+    values = np.logspace(low, high, sweep.c_values).tolist() if sweep.C is None else [sweep.C]
+    fit_block(LinearMethod(values=tuple(values), max_iter=sweep.max_iter), options, "linear-probe")
 
 
 @command
-def knn(
-    options: TrainOptions,
-    K: Annotated[
-        int | None,
-        typer.Option("--K", help="One value of k, without a sweep.", rich_help_panel=SELECTION),
-    ] = None,
-    k_min: Annotated[
-        int, typer.Option(min=1, help="Smallest k.", rich_help_panel=SELECTION)
-    ] = K_SWEEP[0],
-    k_max: Annotated[
-        int, typer.Option(min=1, help="Largest k.", rich_help_panel=SELECTION)
-    ] = K_SWEEP[1],
-    k_values: Annotated[
-        int, typer.Option(min=1, help="Number of values of k.", rich_help_panel=SELECTION)
-    ] = K_SWEEP[2],
-) -> None:
-    """Train a k-nearest-neighbor classifier on the best block of the encoder."""
+def knn(options: TrainOptions, sweep: KSweep) -> None:
+    """Train a k-nearest-neighbor classifier on the best block."""
     import numpy as np
 
     from whichgen.heads.knn import KnnMethod
 
-    if k_min > k_max:
-        raise FitError(f"--k-min {k_min} is above --k-max {k_max}. Swap or change them.")
-    values = np.unique(np.linspace(k_min, k_max, k_values).astype(int)).tolist()
-    fit_block(KnnMethod(values=(K,) if K is not None else tuple(values)), options, "knn")
+    low, high = sweep.k_min, sweep.k_max
+    if low > high:
+        raise FitError(f"--k-min {low} is above --k-max {high}. Swap or change them.")
+    values = np.unique(np.linspace(low, high, sweep.k_values).astype(int)).tolist()
+    fit_block(KnnMethod(values=tuple(values) if sweep.K is None else (sweep.K,)), options, "knn")
 
 
 @command
 def fuse(
     options: TrainOptions,
-    C: FixedC = None,
+    fixed: FixedC,
     scores: Annotated[
         str,
-        typer.Option(
+        Option(
             help="Open-set scores to choose from: NAME,NAME,…",
             show_default="all",
-            rich_help_panel=SELECTION,
+            rich_help_panel=SelectionOptions.panel,
         ),
     ] = "",
     no_traces: Annotated[
-        bool,
-        typer.Option(
-            "--no-traces",
-            help="Leave out residual statistics (traces) of the pixels.",
-            rich_help_panel=ENCODER,
-        ),
+        bool, Option("--no-traces", help="Leave out residual statistics (traces) of the pixels.")
     ] = False,
 ) -> None:
-    """Train a fusion of all blocks and residual statistics (most accurate)."""
+    """Train a fusion of all blocks and residual statistics."""
     from whichgen.report.run_folder import fusion_candidate_rows, write_fusion
     from whichgen.training.controls import Controls
     from whichgen.training.fit_fusion import fuse as fit_fusion
@@ -114,27 +107,25 @@ def fuse(
 
     if not no_traces:
         options = options.with_traces()
-    fusion_options = options.fusion_options(C, scores)
+    fusion_options = options.fusion_options(fixed.C, scores)
     config = options.run_config(fusion_options)
     dataset = options.open_dataset()
     folder = options.run_folder("fusion", dataset)
     options.claim_folder(folder, config)
     encoder, parts = options.extract_features(dataset, augmented_splits=FITTING_SPLITS)
-    shortcuts = check_shortcuts(options, dataset)
+    shortcuts = run_shortcut_check(options, dataset)
     result = fit_fusion(parts, encoder, fusion_options, config=config, progress=progress)
     controls = Controls(shortcuts, shuffle_labels(options, result, parts, result.head_method))
     options.claim_folder(folder, config)
     write_fusion(result, folder, controls=controls, progress=progress)
     show_table(fusion_candidate_rows(result.members, "members"), title="Candidate members (%)")
-    show_table(fusion_candidate_rows(result.scores, "score"), title="Candidate open-set scores (%)")
-    chosen = result.best
-    show_result(
-        result,
-        folder,
-        f"{dataset.name}: fusion of {chosen.members}, C = {chosen.value:g}, shrinkage = "
-        f"{chosen.shrinkage:g}, score = {chosen.score}",
-        controls,
+    show_table(fusion_candidate_rows(result.scores, "score"), title="Candidate scores (%)")
+    best = result.best
+    title = (
+        f"{dataset.name}: fusion of {best.members}, C = {best.value:g}, shrinkage = "
+        f"{best.shrinkage:g}, score = {best.score}"
     )
+    show_result(result, folder, title, controls)
 
 
 def fit_block(method: HeadMethod, options: TrainOptions, folder_name: str) -> None:
@@ -149,32 +140,24 @@ def fit_block(method: HeadMethod, options: TrainOptions, folder_name: str) -> No
     folder = options.run_folder(folder_name, dataset)
     options.claim_folder(folder, config)
     encoder, parts = options.extract_features(dataset, fit_options)
-    shortcuts = check_shortcuts(options, dataset)
-    result = fit(
-        parts,
-        encoder,
-        fit_options,
-        config=config,
-        cache=options.cache_dir / "sweeps",
-        progress=progress,
-    )
+    sweeps = options.cache_dir / "sweeps"
+    shortcuts = run_shortcut_check(options, dataset)
+    result = fit(parts, encoder, fit_options, config=config, cache=sweeps, progress=progress)
     controls = Controls(shortcuts, shuffle_labels(options, result, parts, method))
     options.claim_folder(folder, config)
     write_fit(result, folder, controls=controls, progress=progress)
-    show_result(
-        result,
-        folder,
+    title = (
         f"{dataset.name}: {method.name} on block {result.block} of {encoder.name}, "
-        f"{method.parameter} = {result.model.value:.4g}",
-        controls,
+        f"{method.parameter} = {result.model.value:.4g}"
     )
+    show_result(result, folder, title, controls)
 
 
-def check_shortcuts(options: TrainOptions, dataset: Dataset) -> ShortcutReport | None:
-    """Run the shortcut check before training, unless it is off."""
+def run_shortcut_check(options: TrainOptions, dataset: Dataset) -> ShortcutReport | None:
+    """Run the shortcut check, unless it is off."""
     from whichgen.training.shortcuts import check_shortcuts
 
-    if options.no_shortcut_check:
+    if options.controls.no_shortcut_check:
         return None
     return check_shortcuts(dataset, seed=options.seed, progress=progress)
 
@@ -185,17 +168,11 @@ def shuffle_labels(
     """Run the shuffled-label control, unless it is off; its failure does not lose the result."""
     from whichgen.training.controls import run_label_shuffle
 
-    if not options.shuffles:
+    seeds, jobs = range(options.controls.shuffles), options.jobs or -1
+    if not seeds:
         return None
     try:
-        return run_label_shuffle(
-            result,
-            parts,
-            method,
-            seeds=range(options.shuffles),
-            jobs=options.jobs or -1,
-            progress=progress,
-        )
+        return run_label_shuffle(result, parts, method, seeds=seeds, jobs=jobs, progress=progress)
     except FitError as error:
         warn(f"The shuffled-label control failed and is not in the report: {error}")
         return None

@@ -7,29 +7,24 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
+from typer import Option
 
 from whichgen.cli.console import progress, say, warn_skipped
 from whichgen.cli.options import (
     CACHE_DIR,
-    DATASET,
-    SELECTION,
-    Backbone,
-    BatchSize,
     CacheDir,
-    Device,
-    Dtype,
+    EncoderOptions,
     Force,
     SplitFlags,
     check_writable,
     open_store,
     parse_kinds,
-    resolve_backbone,
     split_names,
 )
-from whichgen.constants import BACKBONE, BATCH_SIZE, SAMPLES_PER_CLASS, TPR
+from whichgen.constants import SAMPLES_PER_CLASS, TPR
 from whichgen.errors import DataError
 from whichgen.io.run_metadata import get_timestamp
 
@@ -42,16 +37,13 @@ if TYPE_CHECKING:
     from whichgen.training.fit_fusion import FusionOptions
     from whichgen.training.split_features import SplitFeatures
 
-_CONTROLS = "Controls"
-
-#: Other spellings of options and commands, without dashes: of the reference implementation
-#: (UniversalAttribution), which writes underscores, and names of one word.
+#: Other spellings of options and commands, without dashes: those of the reference implementation
+#: (UniversalAttribution), which also writes underscores, and names written as one word.
 ALIASES = {
     "c-step": "c-values",
     "k-step": "k-values",
     "config-name": "config",
     "max-train-iters": "max-iter",
-    "cache": "cache-dir",
     "lowdata": "low-data",
     "fewshot": "few-shot",
 }
@@ -74,24 +66,53 @@ def load_config(context: typer.Context, value: str) -> str:
             f"{value} can't be read as TOML ({error}). Write lines such as "
             'backbone = "efficientnet_lite0", or omit --config.'
         ) from None
-    allowed = {parameter.name for parameter in context.command.params}
-    defaults = {normalize_name(key).replace("-", "_"): key for key in settings}
-    if unknown := sorted(key for name, key in defaults.items() if name not in allowed):
+    defaults = {normalize_name(key).replace("-", "_"): value for key, value in settings.items()}
+    allowed = {str(parameter.name) for parameter in context.command.params}
+    if unknown := sorted(defaults.keys() - allowed):
         raise typer.BadParameter(
             f"{value}: unknown option {', '.join(unknown)}. "
-            f"Choose from {', '.join(sorted(filter(None, allowed)))}."
+            f"Choose from {', '.join(sorted(allowed))}."
         )
-    values = {name: settings[key] for name, key in defaults.items()}
-    context.default_map = {
-        **(context.default_map or {}),
-        **{
-            name: ",".join(map(str, value))
-            if isinstance(value, list) and name != "blocks"
-            else value
-            for name, value in values.items()
-        },
-    }
+    for name, setting in defaults.items():
+        if isinstance(setting, list) and name != "blocks":
+            defaults[name] = ",".join(map(str, setting))
+    context.default_map = {**(context.default_map or {}), **defaults}
     return value
+
+
+@dataclass(frozen=True)
+class SelectionOptions:
+    """How block and hyperparameters are selected."""
+
+    panel: ClassVar = "Model selection"
+
+    blocks: Annotated[
+        list[int] | None,
+        Option(
+            "-b", "--blocks", help="Blocks to try, counted from 0: -b 5 6 7.", show_default="all"
+        ),
+    ] = None
+    metric: Annotated[
+        str, Option(help="Metric: AUC, OSCR or accuracy.", show_default="AUC; fuse: OSCR")
+    ] = ""
+    protocol: Annotated[
+        str, Option(help="clean, or paper (the reference implementation's, optimistic).")
+    ] = "clean"
+
+
+@dataclass(frozen=True)
+class ControlOptions:
+    """Checks that a result is not an artifact."""
+
+    panel: ClassVar = "Controls"
+
+    no_shortcut_check: Annotated[
+        bool,
+        Option(
+            "--no-shortcut-check", help="Do not test whether file properties predict the origin."
+        ),
+    ] = False
+    shuffles: Annotated[int, Option(min=0, help="Control fits on shuffled labels; 0: none.")] = 5
 
 
 @dataclass(frozen=True)
@@ -100,7 +121,7 @@ class TrainOptions:
 
     config: Annotated[
         str,
-        typer.Option(
+        Option(
             "-c",
             "--config",
             is_eager=True,
@@ -110,7 +131,7 @@ class TrainOptions:
     ] = "base"
     data: Annotated[
         str,
-        typer.Option(
+        Option(
             "-d",
             "--data",
             help="Folder with one sub-folder per origin, or GenImage:split=split1…5, "
@@ -120,84 +141,38 @@ class TrainOptions:
     ] = "GenImage:split=split1"
     output_dir: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             "-o",
             "--output-dir",
             help="Results folder; a run is in its BACKBONE/DATA.",
             show_default="output/METHOD",
         ),
     ] = None
-    backbone: Backbone = BACKBONE
-    device: Device = "auto"
-    dtype: Dtype = "float32"
-    batch_size: BatchSize = BATCH_SIZE
-    split: SplitFlags = SplitFlags()  # noqa: RUF009 (frozen)
+    encoder: EncoderOptions = EncoderOptions()  # noqa: RUF009 (frozen, like the groups below)
+    split: SplitFlags = SplitFlags()  # noqa: RUF009
     families: Annotated[
         str,
-        typer.Option(
+        Option(
             help="TSV file of origin and family, added to the built-in table.",
-            rich_help_panel=DATASET,
+            rich_help_panel=SplitFlags.panel,
         ),
     ] = ""
     samples_per_class: Annotated[
-        int,
-        typer.Option(min=0, help="Most images per class; 0: all.", rich_help_panel=DATASET),
+        int, Option(min=0, help="Most images per class; 0: all.", rich_help_panel=SplitFlags.panel)
     ] = SAMPLES_PER_CLASS
-    blocks: Annotated[
-        list[int] | None,
-        typer.Option(
-            "-b",
-            "--blocks",
-            help="Blocks to try, counted from 0: -b 5 6 7.",
-            show_default="all",
-            rich_help_panel=SELECTION,
-        ),
-    ] = None
-    metric: Annotated[
-        str,
-        typer.Option(
-            help="Selection metric: AUC, OSCR or accuracy.",
-            show_default="AUC; fuse: OSCR",
-            rich_help_panel=SELECTION,
-        ),
-    ] = ""
-    protocol: Annotated[
-        str,
-        typer.Option(
-            help="clean, or paper (the reference implementation's, optimistic).",
-            rich_help_panel=SELECTION,
-        ),
-    ] = "clean"
-    tpr: Annotated[
-        float, typer.Option(help="Share of known validation images the threshold keeps.")
-    ] = TPR
+    selection: SelectionOptions = SelectionOptions()
+    tpr: Annotated[float, Option(help="Share of known validation images the threshold keeps.")] = (
+        TPR
+    )
     augment: Annotated[
-        str,
-        typer.Option(
-            help="Perturbed training copies: jpeg,blur,crop,resize,social or all.",
-        ),
+        str, Option(help="Perturbed training copies: jpeg,blur,crop,resize,social or all.")
     ] = ""
     cache_dir: CacheDir = CACHE_DIR
-    jobs: Annotated[
-        int, typer.Option(min=-1, help="Processes that fit heads; -1: one per core.")
-    ] = -1
+    jobs: Annotated[int, Option(min=-1, help="Processes that fit heads; -1: one per core.")] = -1
     force: Force = False
-    no_shortcut_check: Annotated[
-        bool,
-        typer.Option(
-            "--no-shortcut-check",
-            help="Do not test whether file properties predict the origin.",
-            rich_help_panel=_CONTROLS,
-        ),
-    ] = False
-    shuffles: Annotated[
-        int,
-        typer.Option(
-            min=0, help="Control fits on shuffled labels; 0: none.", rich_help_panel=_CONTROLS
-        ),
-    ] = 5
+    controls: ControlOptions = ControlOptions()
     no_thumbnails: Annotated[
-        bool, typer.Option("--no-thumbnails", help="Store no thumbnails of images in the model.")
+        bool, Option("--no-thumbnails", help="Store no thumbnails of images in the model.")
     ] = False
 
     @property
@@ -205,26 +180,21 @@ class TrainOptions:
         """The seed of splits, folds and controls."""
         return self.split.seed
 
-    @property
-    def encoder_name(self) -> str:
-        """The backbone with absolute folders."""
-        return resolve_backbone(self.backbone)
-
     def with_traces(self) -> TrainOptions:
         """Return these options with residual statistics (``traces``) added to the backbone."""
         from whichgen.encoders.names import TRACES, split_members
 
-        if TRACES in split_members(self.backbone):
+        backbone = self.encoder.backbone
+        if TRACES in split_members(backbone):
             return self
-        return replace(self, backbone=f"{self.backbone}+{TRACES}")
+        return replace(self, encoder=replace(self.encoder, backbone=f"{backbone}+{TRACES}"))
 
     def fit_options(self, method: HeadMethod) -> FitOptions:
         """Return the options of :func:`whichgen.training.fit_block.fit`."""
         from whichgen.training.fit_block import FitOptions
 
-        return FitOptions(
-            head_method=method, blocks=tuple(self.blocks or ()), **self._fit_settings()
-        )
+        blocks = tuple(self.selection.blocks or ())
+        return FitOptions(head_method=method, blocks=blocks, **self._fit_settings())
 
     def fusion_options(self, C: float | None = None, scores: str = "") -> FusionOptions:
         """Return the options of :func:`whichgen.training.fit_fusion.fuse`.
@@ -236,7 +206,7 @@ class TrainOptions:
         """
         from whichgen.training.fit_fusion import FusionOptions
 
-        if self.blocks:
+        if self.selection.blocks:
             raise DataError("fusion uses all blocks. Omit --blocks, or use `whichgen linear`.")
         settings = self._fit_settings()
         if C is not None:
@@ -246,13 +216,14 @@ class TrainOptions:
         return FusionOptions(**settings)
 
     def _fit_settings(self) -> dict[str, Any]:
+        metric = self.selection.metric
         return {
-            "protocol": self.protocol,
+            "protocol": self.selection.protocol,
             "tpr": self.tpr,
             "seed": self.seed,
             "jobs": self.jobs or -1,
             "thumbnails": not self.no_thumbnails,
-            **({"metric": self.metric} if self.metric else {}),
+            **({"metric": metric} if metric else {}),
         }
 
     def dataset_options(self) -> DatasetOptions:
@@ -266,10 +237,10 @@ class TrainOptions:
         head = getattr(options, "head_method", options)
         return {
             **self.dataset_options().as_config(),
-            "backbone": self.encoder_name,
-            "dtype": self.dtype,
+            "backbone": self.encoder.name,
+            "dtype": self.encoder.dtype,
             "head": asdict(head),
-            "blocks": list(self.blocks or ()),
+            "blocks": list(self.selection.blocks or ()),
             "metric": options.metric,
             "protocol": options.protocol,
             "tpr": options.tpr,
@@ -291,7 +262,7 @@ class TrainOptions:
             name, variants = split_variants(member)
             return "_".join([Path(name).name if Path(name).is_dir() else name, *variants])
 
-        backbone = "+".join(map(folder_name, split_members(self.encoder_name)))
+        backbone = "+".join(map(folder_name, split_members(self.encoder.name)))
         data = dataset.name.replace(":split=", "_").replace(":", "_")
         return (self.output_dir or Path("output") / method) / backbone / data
 
@@ -338,7 +309,8 @@ class TrainOptions:
         from whichgen.encoders.loading import load_encoder
         from whichgen.training.split_features import extract_splits
 
-        encoder = load_encoder(self.encoder_name, device=self.device, dtype=self.dtype)
+        name, device, dtype = self.encoder.name, self.encoder.device, self.encoder.dtype
+        encoder = load_encoder(name, device=device, dtype=dtype)
         if options:
             options.blocks_of(encoder)
         parts = extract_splits(
@@ -348,7 +320,7 @@ class TrainOptions:
             augment=parse_kinds(self.augment),
             copied=augmented_splits,
             seed=self.seed,
-            batch_size=self.batch_size,
+            batch_size=self.encoder.batch_size,
             progress=progress,
         )
         warn_skipped(parts.skipped)
