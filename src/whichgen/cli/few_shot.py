@@ -37,7 +37,7 @@ def few_shot(
     attributor = model.load()
     source = test.dataset_options(attributor.model)
     dataset = source.open(test.cache_dir, progress=progress)
-    parts = extract_splits(
+    features = extract_splits(
         dataset,
         attributor.encoder,
         open_store(test.cache_dir, attributor.encoder),
@@ -46,14 +46,18 @@ def few_shot(
     )
     points = list(
         measure_few_shot(
-            attributor.model, parts, image_counts=numbers, seeds=range(repeats), progress=progress
+            attributor.model,
+            features,
+            image_counts=numbers,
+            seeds=range(repeats),
+            progress=progress,
         )
     )
     record = collect_run_metadata(
         {**source.as_config(), "shots": numbers, "model": str(model.path.resolve())},
         seeds={"seed": source.seed, "draws": repeats},
         encoder=attributor.encoder.describe(),
-        data_hash=parts.data_hash,
+        data_hash=features.data_hash,
     )
     write_few_shot(points, record, folder)
     show_table(few_shot_rows(points), title=f"{dataset.name}: origins enrolled from few images")

@@ -41,10 +41,10 @@ def low_data(
         run_options = fit_options = options.fit_options(head_method(head))
     dataset = options.open_dataset()
     folder = check_writable(options.run_folder("low-data", dataset))
-    encoder, parts = options.extract_features(dataset, fit_options)
+    encoder, features = options.extract_features(dataset, fit_options)
     points = list(
         run_low_data(
-            parts,
+            features,
             encoder,
             run_options,
             samples_per_class=numbers,
@@ -57,7 +57,7 @@ def low_data(
         {**options.run_config(run_options), "shots": numbers},
         seeds={"seed": options.seed, "draws": repeats},
         encoder=encoder.describe(),
-        data_hash=parts.data_hash,
+        data_hash=features.data_hash,
     )
     write_low_data(points, record, folder)
     show_table(low_data_rows(points), title=f"{dataset.name}: {head} head, images per class")

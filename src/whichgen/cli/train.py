@@ -112,10 +112,10 @@ def fuse(
     dataset = options.open_dataset()
     folder = options.run_folder("fusion", dataset)
     options.claim_folder(folder, config)
-    encoder, parts = options.extract_features(dataset, augmented_splits=FITTING_SPLITS)
+    encoder, features = options.extract_features(dataset, augmented_splits=FITTING_SPLITS)
     shortcuts = run_shortcut_check(options, dataset)
-    result = fit_fusion(parts, encoder, fusion_options, config=config, progress=progress)
-    controls = Controls(shortcuts, shuffle_labels(options, result, parts, result.head_method))
+    result = fit_fusion(features, encoder, fusion_options, config=config, progress=progress)
+    controls = Controls(shortcuts, shuffle_labels(options, result, features, result.head_method))
     options.claim_folder(folder, config)
     write_fusion(result, folder, controls=controls, progress=progress)
     show_table(fusion_candidate_rows(result.members, "members"), title="Candidate members (%)")
@@ -139,11 +139,11 @@ def fit_block(method: HeadMethod, options: TrainOptions, folder_name: str) -> No
     dataset = options.open_dataset()
     folder = options.run_folder(folder_name, dataset)
     options.claim_folder(folder, config)
-    encoder, parts = options.extract_features(dataset, fit_options)
+    encoder, features = options.extract_features(dataset, fit_options)
     sweeps = options.cache_dir / "sweeps"
     shortcuts = run_shortcut_check(options, dataset)
-    result = fit(parts, encoder, fit_options, config=config, cache=sweeps, progress=progress)
-    controls = Controls(shortcuts, shuffle_labels(options, result, parts, method))
+    result = fit(features, encoder, fit_options, config=config, cache=sweeps, progress=progress)
+    controls = Controls(shortcuts, shuffle_labels(options, result, features, method))
     options.claim_folder(folder, config)
     write_fit(result, folder, controls=controls, progress=progress)
     title = (
@@ -163,7 +163,7 @@ def run_shortcut_check(options: TrainOptions, dataset: Dataset) -> ShortcutRepor
 
 
 def shuffle_labels(
-    options: TrainOptions, result: EvaluatedModel, parts: SplitFeatures, method: HeadMethod
+    options: TrainOptions, result: EvaluatedModel, features: SplitFeatures, method: HeadMethod
 ) -> ShuffleControl | None:
     """Run the shuffled-label control, unless it is off; its failure does not lose the result."""
     from whichgen.training.controls import run_label_shuffle
@@ -172,7 +172,9 @@ def shuffle_labels(
     if not seeds:
         return None
     try:
-        return run_label_shuffle(result, parts, method, seeds=seeds, jobs=jobs, progress=progress)
+        return run_label_shuffle(
+            result, features, method, seeds=seeds, jobs=jobs, progress=progress
+        )
     except FitError as error:
         warn(f"The shuffled-label control failed and is not in the report: {error}")
         return None

@@ -313,7 +313,7 @@ class TrainOptions:
         encoder = load_encoder(name, device=device, dtype=dtype)
         if options:
             options.blocks_of(encoder)
-        parts = extract_splits(
+        features = extract_splits(
             dataset,
             encoder,
             open_store(self.cache_dir, encoder),
@@ -323,5 +323,5 @@ class TrainOptions:
             batch_size=self.encoder.batch_size,
             progress=progress,
         )
-        warn_skipped(parts.skipped)
-        return encoder, parts
+        warn_skipped(features.skipped)
+        return encoder, features
