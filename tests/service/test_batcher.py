@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from whichgen.inference.attributor import Attribution
-from whichgen.service.batcher import Batcher, Busy
+from whichgen.service.batcher import Batcher, ServiceBusy
 
 
 class Echo:
@@ -52,7 +52,7 @@ def test_requests_at_a_time_share_batches_and_get_their_own_answers() -> None:
 
     async def body(batcher: Batcher) -> None:
         asked = [[f"{i}{j}".encode() for j in range(3)] for i in range(4)]
-        answers = await asyncio.gather(*(batcher.ask(images) for images in asked))
+        answers = await asyncio.gather(*(batcher.attribute(images) for images in asked))
         for images, found in zip(asked, answers, strict=True):
             assert origins(found) == [image.decode() for image in images]
 
@@ -65,18 +65,18 @@ def test_what_does_not_fit_is_refused_whole_and_what_was_accepted_is_answered() 
 
     async def body(batcher: Batcher) -> None:
         echo.gate.clear()
-        first = asyncio.create_task(batcher.ask([b"a"]))
+        first = asyncio.create_task(batcher.attribute([b"a"]))
         while not echo.batches:
             await asyncio.sleep(0.01)
-        second = asyncio.create_task(batcher.ask([b"b", b"c"]))
+        second = asyncio.create_task(batcher.attribute([b"b", b"c"]))
         await asyncio.sleep(0.01)
         assert batcher.waiting == 2
-        with pytest.raises(Busy) as refused:
-            await batcher.ask([b"d", b"e"])
+        with pytest.raises(ServiceBusy) as refused:
+            await batcher.attribute([b"d", b"e"])
         assert refused.value.retry_after >= 1 and batcher.waiting == 2
         echo.gate.set()
         assert origins(await first) == ["a"] and origins(await second) == ["b", "c"]
-        assert origins(await batcher.ask([b"d", b"e"])) == ["d", "e"]
+        assert origins(await batcher.attribute([b"d", b"e"])) == ["d", "e"]
 
     run(echo, body, queue=3, wait=0.0)
 
@@ -87,7 +87,7 @@ def test_stopping_answers_what_was_accepted() -> None:
     async def main() -> list[Attribution]:
         batcher = Batcher(echo, wait=0.0, batch_size=2)  # type: ignore[arg-type]
         batcher.start()
-        asked = asyncio.create_task(batcher.ask([b"%d" % i for i in range(7)]))
+        asked = asyncio.create_task(batcher.attribute([b"%d" % i for i in range(7)]))
         await asyncio.sleep(0)
         await batcher.close()
         return await asked
@@ -101,11 +101,11 @@ def test_an_error_reaches_every_request_of_the_batch_and_no_other() -> None:
     async def body(batcher: Batcher) -> None:
         echo.failure = MemoryError("out of memory")
         found = await asyncio.gather(
-            batcher.ask([b"a"]), batcher.ask([b"b"]), return_exceptions=True
+            batcher.attribute([b"a"]), batcher.attribute([b"b"]), return_exceptions=True
         )
         assert all(isinstance(error, MemoryError) for error in found)
         echo.failure = None
-        assert origins(await batcher.ask([b"a"])) == ["a"]
+        assert origins(await batcher.attribute([b"a"])) == ["a"]
 
     run(echo, body)
 
@@ -114,11 +114,11 @@ def test_answers_are_remembered_until_another_model_answers() -> None:
     echo, other = Echo(), Echo()
 
     async def body(batcher: Batcher) -> None:
-        await batcher.ask([b"a", b"b"])
-        assert origins(await batcher.ask([b"b", b"c", b"a"])) == ["b", "c", "a"]
+        await batcher.attribute([b"a", b"b"])
+        assert origins(await batcher.attribute([b"b", b"c", b"a"])) == ["b", "c", "a"]
         assert echo.batches == [[b"a", b"b"], [b"c"]]
-        batcher.replace(other)  # type: ignore[arg-type]
-        await batcher.ask([b"a"])
+        batcher.replace_model(other)  # type: ignore[arg-type]
+        await batcher.attribute([b"a"])
         assert other.batches == [[b"a"]]
 
     run(echo, body, wait=0.05)
@@ -129,15 +129,15 @@ def test_a_client_that_went_away_is_not_computed_for() -> None:
 
     async def body(batcher: Batcher) -> None:
         echo.gate.clear()
-        first = asyncio.create_task(batcher.ask([b"a"]))
+        first = asyncio.create_task(batcher.attribute([b"a"]))
         while not echo.batches:
             await asyncio.sleep(0.01)
-        gone = asyncio.create_task(batcher.ask([b"b"]))
+        gone = asyncio.create_task(batcher.attribute([b"b"]))
         await asyncio.sleep(0.01)
         gone.cancel()
         echo.gate.set()
         await first
-        assert origins(await batcher.ask([b"c"])) == ["c"]
+        assert origins(await batcher.attribute([b"c"])) == ["c"]
 
     run(echo, body, wait=0.0)
     assert echo.batches == [[b"a"], [b"c"]]
@@ -148,10 +148,12 @@ def test_few_slow_questions_wait() -> None:
 
     async def body(batcher: Batcher) -> None:
         hold = threading.Event()
-        asked = [asyncio.create_task(batcher.alone(lambda _: hold.wait(20))) for _ in range(4)]
+        asked = [
+            asyncio.create_task(batcher.run_exclusively(lambda _: hold.wait(20))) for _ in range(4)
+        ]
         await asyncio.sleep(0.05)
-        with pytest.raises(Busy):
-            await batcher.alone(lambda _: True)
+        with pytest.raises(ServiceBusy):
+            await batcher.run_exclusively(lambda _: True)
         hold.set()
         assert await asyncio.gather(*asked) == [True] * 4
 

@@ -69,7 +69,7 @@ def test_a_path_is_answered_or_not_there(attributor: Attributor, path: bytes, st
 def test_a_length_without_an_end_is_too_large(attributor: Attributor) -> None:
     for length in (b"9" * 5000, b"9" * 20):
         status, body = asked(create_app(attributor), b"/model", (b"content-length", length))
-        assert status == 413 and b"may carry" in body
+        assert status == 413 and b"too large" in body
 
 
 @pytest.mark.parametrize("grid", ["NaN", "1e999", "9" * 5000, "-1", "5.5", "", "٣", "true"])
@@ -180,7 +180,7 @@ def test_an_icon_does_not_get_past_the_limit_on_pixels(service: Start) -> None:
     client = service(settings)
     asked_for = upload(b"\0\0\1\0\1\0" + entry + content)
     (said,) = client.post("/attribute", files=asked_for).json()["images"]
-    assert "3000 × 3000 pixels; an image may have 1 million" in said["error"]
+    assert "3000 × 3000 pixels; the maximum is 1 million" in said["error"]
 
 
 def raw(server: str, sent: bytes) -> bytes:

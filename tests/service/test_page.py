@@ -68,7 +68,7 @@ def give(page: Page, files: list[Path]) -> None:
     """Gives images to the page and waits for all answers."""
     expect(page.locator("#model-line")).to_contain_text("3 known origins")
     page.set_input_files("#files", files)
-    expect(page.locator("#count")).to_have_text(f"{len(files)} answered", timeout=30_000)
+    expect(page.locator("#count")).to_have_text(f"{len(files)} processed", timeout=30_000)
 
 
 def names(page: Page) -> list[str]:
@@ -91,10 +91,10 @@ def test_each_image_gets_a_row_and_the_first_its_details(page: Page, files: list
 
 def test_the_heat_map_is_drawn_on_demand_and_can_be_hidden(page: Page, files: list[Path]) -> None:
     give(page, files[:1])
-    page.get_by_role("button", name="Which patches drove the answer?").click()
+    page.get_by_role("button", name="Explain: which patches matter?").click()
     heat = page.get_by_role("img", name=re.compile("Heat map"))
     expect(heat).to_be_visible(timeout=30_000)
-    expect(page.get_by_text("not a map of what is fake")).to_be_visible()
+    expect(page.get_by_text("does not show what is fake")).to_be_visible()
     page.get_by_role("button", name="Hide the heat map").click()
     expect(heat).to_be_hidden()
 
@@ -111,10 +111,10 @@ def test_rows_are_sorted_and_filtered(page: Page, files: list[Path]) -> None:
     page.get_by_label("Show").select_option("unread")
     assert names(page) == ["notes.txt"]
     page.get_by_label("Show").select_option("")
-    page.get_by_label("Find").fill("07.")
+    page.get_by_label("Search").fill("07.")
     assert names(page) == ["07.png"]
-    page.get_by_label("Find").fill("nothing like it")
-    expect(page.get_by_text("No image fits the filter.")).to_be_visible()
+    page.get_by_label("Search").fill("nothing like it")
+    expect(page.get_by_text("No image matches the filter.")).to_be_visible()
 
 
 def test_the_table_is_saved_as_csv(page: Page, files: list[Path]) -> None:
@@ -195,9 +195,11 @@ def test_a_service_that_is_gone_is_said(page: Page, files: list[Path]) -> None:
         "**/attribute",
         lambda route: route.fulfill(
             status=413,
-            body=json.dumps({"detail": "a request may carry 1 MiB."}),
+            body=json.dumps({"detail": "The request is too large; the maximum is 1 MiB."}),
             content_type="application/json",
         ),
     )
     page.set_input_files("#files", files[:1])
-    expect(page.get_by_role("alert")).to_have_text("a request may carry 1 MiB.")
+    expect(page.get_by_role("alert")).to_have_text(
+        "The request is too large; the maximum is 1 MiB."
+    )

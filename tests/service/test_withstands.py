@@ -98,7 +98,7 @@ def test_requests_hold_no_more_together_than_is_allowed(told: bool) -> None:
         for _ in range(5):
             assert await ask(guard, [b"x" * 100], told=told) == 200
 
-    guarded(body, held_bytes=200, request_bytes=100, request_images=1)
+    guarded(body, pending_bytes=200, request_bytes=100, request_images=1)
 
 
 def test_a_body_must_come_within_its_time_and_others_go_on_meanwhile() -> None:
@@ -123,8 +123,8 @@ def test_time_is_for_the_body_not_for_the_answer() -> None:
 
 
 def test_a_request_must_fit_into_what_is_held() -> None:
-    with pytest.raises(DataError, match="100 bytes, but only 50 are held"):
-        Limits(request_bytes=100, held_bytes=50)
+    with pytest.raises(DataError, match=r"request_bytes \(100\) exceeds pending_bytes \(50\)"):
+        Limits(request_bytes=100, pending_bytes=50)
 
 
 @contextmanager
@@ -144,7 +144,7 @@ def listening(attributor: Attributor) -> Iterator[str]:
 def test_for_a_client_that_went_away_nothing_is_computed(
     attributor: Attributor, images: list[Image.Image], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app_module, "_LOOK", 0.05)
+    monkeypatch.setattr(app_module, "_DISCONNECT_INTERVAL", 0.05)
     gate, batches = threading.Event(), list[int]()
     really = attributor.attribute
 

@@ -65,9 +65,9 @@ def attribute(
     nearest = _NEAREST if gallery else 0
     if report:
         with needs_extra("serve"):
-            from whichgen.service.case import write_case, writer_of
-            from whichgen.service.responses import NEAREST as nearest
-        writer_of(report)  # fail on a wrong suffix before the work
+            from whichgen.service.batcher import NEAREST as nearest
+            from whichgen.service.case import case_renderer, write_case_report
+        case_renderer(report)  # fail on a wrong suffix before the work
     for file in (report, parquet):
         if file:
             check_writable(file.parent)
@@ -86,7 +86,7 @@ def attribute(
         progress=progress,
     )
     if report:
-        write_case(report, attributor.model, files, answers)
+        write_case_report(report, attributor.model, files, answers)
         say(f"Report: {report}")
     if parquet:
         write_parquet(parquet, [answer.as_row() for answer in answers])

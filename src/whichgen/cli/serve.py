@@ -45,13 +45,9 @@ class LimitOptions:
 
     def limits(self) -> Limits:
         """Return the service's limits."""
-        request_bytes = max(8 * self.max_mib, 64) * MIB
-        return Limits(
+        return Limits.for_images(
             image_bytes=self.max_mib * MIB,
             image_pixels=self.max_megapixels * 10**6,
-            request_images=min(Limits.request_images, self.queue_size),
-            request_bytes=request_bytes,
-            held_bytes=4 * request_bytes,
             per_minute=self.rate_limit,
             queue=self.queue_size,
         )

@@ -1,22 +1,25 @@
-"""The service: ``create_app(attributor)`` is an ASGI application."""
+"""The service: ``create_app(attributor)`` returns an ASGI application."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
 import logging
-from collections.abc import AsyncIterator, Coroutine, Sequence
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from fastapi import FastAPI, File, Form, HTTPException, Query, Request, UploadFile
+from fastapi import APIRouter, FastAPI, File, Form, HTTPException, Query, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
-from starlette.formparsers import MultiPartParser
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from whichgen.data.reading import decode_image
 from whichgen.errors import WhichgenError
@@ -25,34 +28,34 @@ from whichgen.inference.enroll import Enrolled, enroll_images
 from whichgen.inference.occlusion import explain
 from whichgen.models.card import save_with_card
 from whichgen.models.saved_model import DESCRIPTION_FILE
-from whichgen.service.batcher import Batcher, Busy
-from whichgen.service.case import case_html, case_of, case_pdf
+from whichgen.service.batcher import Batcher, ServiceBusy
+from whichgen.service.case import build_case, case_html, case_pdf
 from whichgen.service.guard import Guard
-from whichgen.service.metrics import Counted, Metrics
-from whichgen.service.responses import answered, describe, model_digest
+from whichgen.service.metrics import Metrics, RequestMetrics
+from whichgen.service.responses import describe_model, image_answer
 from whichgen.service.schemas import (
-    AttributedOut,
-    EnrolledOut,
-    HealthOut,
-    HeatmapOut,
-    ImageOut,
-    ModelOut,
+    AttributeResponse,
+    EnrollResponse,
+    Health,
+    HeatMap,
+    ImageAnswer,
+    ModelDescription,
     Problem,
 )
 from whichgen.service.settings import Settings
-from whichgen.service.uploads import Upload, inspect, keep
+from whichgen.service.uploads import Upload, inspect_upload, store_uploads
 from whichgen.version import __version__
 
 STATIC = Path(__file__).parent / "static"
 
-#: Characters of an origin's name that can be a folder's, too.
-_NAME = r"^[\w][\w .+-]{0,63}$"
+#: Origin names that are also valid folder names.
+_ORIGIN_NAME = r"^[\w][\w .+-]{0,63}$"
 
-#: Seconds after which it is seen that a client went away, and what such a request is counted as.
-_LOOK, _GONE = 1.0, 499
+#: Seconds between checks whether a client has disconnected, and the status of such a request.
+_DISCONNECT_INTERVAL, _CLIENT_CLOSED_REQUEST = 1.0, 499
 
-#: Seconds after which one who would enrol beside another may come again.
-_ENROLMENT = 5
+#: Seconds after which a refused enrollment may be tried again.
+_ENROLL_RETRY = 5
 
 _LOG = logging.getLogger(__name__)
 
@@ -61,31 +64,24 @@ _T = TypeVar("_T")
 Images = Annotated[list[UploadFile], File(min_length=1, description="image files")]
 
 
-def _responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The errors that a path can answer with, beside those of every path."""
-    return {status: {"model": Problem} for status in (401, 403, 413, 422, 429, *statuses)}
-
-
 def create_app(attributor: Attributor, settings: Settings | None = None) -> FastAPI:
-    """The service of a model.
+    """Create the service for a model.
 
     Parameters
     ----------
     attributor
         The model with its encoder.
     settings
-        What is allowed; left out: the defaults.
+        Configuration and limits; ``None``: the defaults.
     """
     settings = settings or Settings()
-    # An upload stays in memory: what is larger than a request may be is refused before this.
-    MultiPartParser.spool_max_size = settings.limits.request_bytes
     metrics = Metrics()
     batcher = Batcher(
         attributor,
         batch_size=settings.batch_size,
         wait=settings.batch_wait,
         queue=settings.limits.queue,
-        on_batch=metrics.on_batch,
+        on_batch=metrics.record_batch,
     )
 
     @asynccontextmanager
@@ -99,74 +95,120 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
         version=__version__,
         summary="Which generative model made an image?",
         lifespan=lifespan,
-        # Their pages come from a CDN; the schema is at /openapi.json.
+        # Their pages load scripts from a CDN; the schema is at /openapi.json.
         docs_url=None,
         redoc_url=None,
-        # A redirect would repeat what was asked, and fails at a query that is no text.
+        # A redirect would repeat the query, and fails if that is not valid text.
         redirect_slashes=False,
     )
-    app.state.described = describe(attributor.model, settings, model_digest(attributor.model))
+    # The middleware added last runs first.
     app.add_middleware(Guard, settings=settings)
-    app.add_middleware(Counted, metrics=metrics)
-    _handle_errors(app)
-    enrolling = asyncio.Lock()
+    app.add_middleware(RequestMetrics, metrics=metrics)
+    app.add_middleware(
+        TrustedHostMiddleware, allowed_hosts=list(settings.hosts), www_redirect=False
+    )
+    _add_error_handlers(app)
+    app.include_router(_create_routes(batcher, settings, metrics))
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    return app
 
-    async def read(files: Sequence[UploadFile]) -> list[Upload]:
-        most = settings.limits.request_images
-        if len(files) > most:
-            raise HTTPException(413, f"{len(files)} images; a request may carry {most}.")
+
+class _InMemoryParser(MultiPartParser):
+    """A form parser that never writes to disk; :class:`Guard` limits the size of a request."""
+
+    spool_max_size = sys.maxsize
+
+
+class _InMemoryRoute(APIRoute):
+    """A route whose uploads stay in memory."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Parse the form before FastAPI does, which finds it in the request."""
+        handle_request = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            if request.headers.get("content-type", "").startswith("multipart/form-data"):
+                try:
+                    parser = _InMemoryParser(request.headers, request.stream())
+                    request._form = await parser.parse()
+                except (MultiPartException, KeyError) as error:  # KeyError: no boundary
+                    message = getattr(error, "message", "The form has no boundary.")
+                    raise HTTPException(400, message) from None
+            return await handle_request(request)
+
+        return handle
+
+
+def _error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Document the errors of a path in addition to those of every path."""
+    return {status: {"model": Problem} for status in (400, 401, 403, 413, 422, 429, *statuses)}
+
+
+def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> APIRouter:
+    router = APIRouter(route_class=_InMemoryRoute)
+    description = describe_model(batcher.attributor.model, settings)
+    enroll_lock = asyncio.Lock()
+
+    async def read_uploads(files: Sequence[UploadFile]) -> list[Upload]:
+        limit = settings.limits.request_images
+        if len(files) > limit:
+            raise HTTPException(
+                413, f"The request has {len(files)} images; the maximum is {limit}."
+            )
         contents = [(f.filename or "image", await f.read()) for f in files]
         return [
-            await run_in_threadpool(inspect, name, data, settings.limits) for name, data in contents
+            await run_in_threadpool(inspect_upload, name, data, settings.limits)
+            for name, data in contents
         ]
 
-    async def attributed(
+    async def attribute_uploads(
         request: Request, files: Sequence[UploadFile]
-    ) -> tuple[list[Upload], list[ImageOut], ModelOut]:
-        """Uploads, answers, and the model whose answers they are."""
-        uploads = await read(files)
+    ) -> tuple[list[Upload], list[ImageAnswer], ModelDescription]:
+        """Return uploads, their answers, and the model that produced them."""
+        uploads = await read_uploads(files)
         if settings.keep_uploads:
-            await run_in_threadpool(keep, uploads, settings.keep_uploads)
-        good = [upload for upload in uploads if not upload.error]
-        asked, described = None, app.state.described
-        # Once more if an origin was enrolled meanwhile: which of the two answered can't be told.
-        while asked is not batcher.attributor:
-            asked, described = batcher.attributor, app.state.described
-            asking = batcher.ask([upload.data for upload in good])
-            found = iter(await _while_there(request, asking))
+            await run_in_threadpool(store_uploads, uploads, settings.keep_uploads)
+        contents = [upload.data for upload in uploads if not upload.error]
+        # Repeat if an origin was enrolled meanwhile: either model may have answered.
+        attributor = None
+        while attributor is not batcher.attributor:
+            attributor, model = batcher.attributor, description
+            attributions = iter(await _await_connected(request, batcher.attribute(contents)))
         answers = [
-            answered(upload, None if upload.error else next(found), asked.model)
+            image_answer(upload, None if upload.error else next(attributions), attributor.model)
             for upload in uploads
         ]
         for answer in answers:
-            metrics.on_answer(answer)
-        return uploads, answers, described
+            metrics.record_answer(answer)
+        return uploads, answers, model
 
-    @app.post("/attribute", responses=_responses(503, 507))
-    async def attribute(request: Request, images: Images) -> AttributedOut:
-        """Which known origin made each image, or `unknown`."""
-        _, answers, described = await attributed(request, images)
-        return AttributedOut(model=described.digest, images=answers)
+    @router.post("/attribute", responses=_error_responses(503, 507))
+    async def attribute(request: Request, images: Images) -> AttributeResponse:
+        """Attribute each image to a known origin or `unknown`."""
+        _, answers, model = await attribute_uploads(request, images)
+        return AttributeResponse(model=model.digest, images=answers)
 
-    @app.post("/explain", responses=_responses(503))
+    @router.post("/explain", responses=_error_responses(503))
     async def explain_image(
         image: Annotated[UploadFile, File(description="an image file")],
-        grid: Annotated[int, Query(ge=2, le=16, description="patches a side")] = 7,
-    ) -> HeatmapOut:
-        """Which patches of an image its answer rests on (occlusion)."""
-        (upload,) = await read([image])
+        grid: Annotated[int, Query(ge=2, le=16, description="patches per side")] = 7,
+    ) -> HeatMap:
+        """Compute how much each patch of an image supports the answer (occlusion)."""
+        (upload,) = await read_uploads([image])
         if upload.error:
             raise HTTPException(422, upload.error)
-        picture = await run_in_threadpool(decode_image, upload.data, upload.name)
-        found = await batcher.alone(
-            lambda asked: explain(asked, picture, grid=grid, batch_size=settings.batch_size)
+        pixels = await run_in_threadpool(decode_image, upload.data, upload.name)
+        heat_map = await batcher.run_exclusively(
+            lambda attributor: explain(
+                attributor, pixels, grid=grid, batch_size=settings.batch_size
+            )
         )
-        return HeatmapOut(origin=found.origin, support=found.support.tolist())
+        return HeatMap(origin=heat_map.origin, support=heat_map.support.tolist())
 
-    @app.post(
+    @router.post(
         "/report",
         responses={
-            **_responses(503, 507),
+            **_error_responses(503, 507),
             200: {"content": {"text/html": {}, "application/pdf": {}}},
         },
         response_class=Response,
@@ -174,71 +216,74 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
     async def report(
         request: Request, images: Images, format: Literal["html", "pdf"] = "html"
     ) -> Response:
-        """A report on images to print, file or pass on."""
-        uploads, answers, described = await attributed(request, images)
-        write, kind = {
+        """Create a report on images as an HTML file or a PDF."""
+        uploads, answers, model = await attribute_uploads(request, images)
+        render, media_type = {
             "html": (case_html, "text/html; charset=utf-8"),
             "pdf": (case_pdf, "application/pdf"),
         }[format]
 
-        def written() -> bytes:
+        def render_cases() -> bytes:
             pairs = zip(answers, uploads, strict=True)
-            return write([case_of(answer, upload.data) for answer, upload in pairs], described)
+            return render([build_case(answer, upload.data) for answer, upload in pairs], model)
 
-        return Response(await run_in_threadpool(written), media_type=kind)
+        return Response(await run_in_threadpool(render_cases), media_type=media_type)
 
-    @app.get("/model", responses=_responses())
-    async def model() -> ModelOut:
-        """The model that answers, and what may be asked of it."""
-        described: ModelOut = app.state.described
-        return described
+    @router.get("/model", responses=_error_responses())
+    async def model() -> ModelDescription:
+        """Describe the model and the limits of the service."""
+        return description
 
-    @app.get(
+    @router.get(
         "/exemplars/{number}",
-        responses={**_responses(404), 200: {"content": {"image/jpeg": {}}}},
+        responses={**_error_responses(404), 200: {"content": {"image/jpeg": {}}}},
         response_class=Response,
     )
     async def exemplar(number: int) -> Response:
-        """The small picture of one of the model's exemplars."""
-        kept = batcher.attributor.model.exemplars
-        pictures = kept.thumbnails if kept else ()
-        if not 0 <= number < len(pictures) or not pictures[number]:
-            raise HTTPException(404, "the model keeps no picture of that number.")
-        return Response(pictures[number], media_type="image/jpeg")
+        """Return the thumbnail of one of the model's exemplars."""
+        exemplars = batcher.attributor.model.exemplars
+        thumbnails = exemplars.thumbnails if exemplars else ()
+        if not 0 <= number < len(thumbnails) or not thumbnails[number]:
+            raise HTTPException(404, f"The model has no thumbnail number {number}.")
+        return Response(thumbnails[number], media_type="image/jpeg")
 
-    @app.post("/enroll", responses=_responses(403, 409, 503, 507))
+    @router.post("/enroll", responses=_error_responses(409, 503, 507))
     async def enroll(
-        name: Annotated[str, Form(pattern=_NAME, description="the new origin")], images: Images
-    ) -> EnrolledOut:
-        """Teach the model a new origin; off unless the service was started with it."""
+        name: Annotated[str, Form(pattern=_ORIGIN_NAME, description="the new origin")],
+        images: Images,
+    ) -> EnrollResponse:
+        """Add an origin to the model from a few images; disabled by default."""
+        nonlocal description
         if settings.enroll_to is None:
-            raise HTTPException(403, "enrolling is off; start the service with --enroll-to FOLDER.")
-        uploads = await read(images)
-        refused = [upload.error for upload in uploads if upload.error]
-        if refused:
-            raise HTTPException(422, refused[0])
+            raise HTTPException(
+                403, "Enrollment is disabled. Start the service with --enroll-to FOLDER."
+            )
+        uploads = await read_uploads(images)
+        errors = [upload.error for upload in uploads if upload.error]
+        if errors:
+            raise HTTPException(422, errors[0])
         folder = settings.enroll_to / name
-        named = {f"{i} {upload.name}": upload.data for i, upload in enumerate(uploads, start=1)}
+        contents = {f"{i} {upload.name}": upload.data for i, upload in enumerate(uploads, start=1)}
 
-        def enrolled(asked: Attributor) -> tuple[Enrolled, Attributor]:
-            result = enroll_images(asked, name, named)
+        def enroll_and_save(attributor: Attributor) -> tuple[Enrolled, Attributor]:
+            result = enroll_images(attributor, name, contents)
             save_with_card(result.model, folder)
-            return result, Attributor(result.model, asked.encoder)
+            return result, Attributor(result.model, attributor.encoder)
 
-        # One after the other: each teaches the model that the one before has made.
-        if enrolling.locked():
+        # One at a time: each enrollment extends the model of the one before.
+        if enroll_lock.locked():
             raise HTTPException(
                 503,
-                f"another origin is being enrolled; try again in {_ENROLMENT} s.",
-                {"Retry-After": str(_ENROLMENT)},
+                f"Another origin is being enrolled. Try again in {_ENROLL_RETRY} s.",
+                {"Retry-After": str(_ENROLL_RETRY)},
             )
-        async with enrolling:
+        async with enroll_lock:
             if (folder / "model" / DESCRIPTION_FILE).exists():
-                raise HTTPException(409, f"{name} was enrolled before; choose another name.")
-            result, new = await batcher.alone(enrolled)
-            batcher.replace(new)
-            app.state.described = describe(new.model, settings, model_digest(new.model))
-        return EnrolledOut(
+                raise HTTPException(409, f"{name} is already enrolled. Choose another name.")
+            result, attributor = await batcher.run_exclusively(enroll_and_save)
+            batcher.replace_model(attributor)
+            description = describe_model(attributor.model, settings)
+        return EnrollResponse(
             origin=name,
             images=result.images,
             old_accuracy=list(result.old_accuracy),
@@ -247,63 +292,57 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
             folder=str(folder),
         )
 
-    @app.get("/health", responses={403: {"model": Problem}, 413: {"model": Problem}})
-    async def health() -> HealthOut:
-        """That the service answers."""
-        return HealthOut(status="ok", whichgen=__version__, waiting=batcher.waiting)
+    @router.get("/health", responses={status: {"model": Problem} for status in (403, 413)})
+    async def health() -> Health:
+        """Report that the service is running."""
+        return Health(status="ok", whichgen=__version__, waiting=batcher.waiting)
 
-    @app.get("/metrics", responses={**_responses(), 200: {"content": {"text/plain": {}}}})
-    async def prometheus() -> Response:
-        """Counters in Prometheus' text format."""
+    @router.get("/metrics", responses={**_error_responses(), 200: {"content": {"text/plain": {}}}})
+    async def prometheus_metrics() -> Response:
+        """Return metrics in the text format of Prometheus."""
         metrics.waiting.set(batcher.waiting)
         return Response(
             generate_latest(metrics.registry), headers={"content-type": CONTENT_TYPE_LATEST}
         )
 
-    @app.get("/", include_in_schema=False)
+    @router.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(STATIC / "index.html")
 
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    return app
+    return router
 
 
-async def _while_there(request: Request, answer: Coroutine[Any, Any, _T]) -> _T:
-    """An answer for as long as the client waits for it: for one that went away none is computed."""
-    asked = asyncio.create_task(answer)
+async def _await_connected(request: Request, answer: Awaitable[_T]) -> _T:
+    """Await an answer while the client is connected; cancel it if the client disconnects."""
+    task = asyncio.ensure_future(answer)
     try:
-        while not (await asyncio.wait({asked}, timeout=_LOOK))[0]:
+        while not (await asyncio.wait({task}, timeout=_DISCONNECT_INTERVAL))[0]:
             if await request.is_disconnected():
-                raise HTTPException(_GONE, "the client went away.")
-        return asked.result()
+                raise HTTPException(_CLIENT_CLOSED_REQUEST, "The client has disconnected.")
+        return task.result()
     finally:
-        asked.cancel()
+        task.cancel()
 
 
-def _handle_errors(app: FastAPI) -> None:
-    """Every expected error is one JSON sentence."""
+def _add_error_handlers(app: FastAPI) -> None:
+    """Respond to every expected error with one JSON sentence."""
 
-    @app.exception_handler(Busy)
-    async def busy(_: Request, error: Busy) -> JSONResponse:
+    @app.exception_handler(ServiceBusy)
+    async def on_busy(_: Request, error: ServiceBusy) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 503, {"Retry-After": str(error.retry_after)})
 
     @app.exception_handler(WhichgenError)
-    async def refused(_: Request, error: WhichgenError) -> JSONResponse:
+    async def on_expected_error(_: Request, error: WhichgenError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 422)
 
     @app.exception_handler(OSError)
-    async def unwritten(_: Request, error: OSError) -> JSONResponse:
+    async def on_write_error(_: Request, error: OSError) -> JSONResponse:
         _LOG.error("%s", error)
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        return JSONResponse(
-            {
-                "detail": f"the service can't write what it is to keep ({error.strerror}); nothing "
-                "was answered or enrolled."
-            },
-            507 if full else 500,
-        )
+        detail = f"The service cannot write to its disk ({error.strerror}). Nothing was saved."
+        return JSONResponse({"detail": detail}, 507 if full else 500)
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        said = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        return JSONResponse({"detail": "; ".join(said)}, 422)
+    async def on_invalid_request(_: Request, error: RequestValidationError) -> JSONResponse:
+        details = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        return JSONResponse({"detail": "; ".join(details)}, 422)

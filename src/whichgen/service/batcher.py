@@ -1,7 +1,7 @@
-"""Images of many requests answered together: the encoder is fastest on full batches.
+"""Shared batches: images of concurrent requests are attributed together.
 
-One thread computes. While it does, requests wait in a queue of bounded length; the next batch takes
-what has come. A request is accepted whole or not at all, and what was accepted is answered also
+One thread computes. Meanwhile requests wait in a bounded queue, and the next batch takes what has
+arrived. A request is accepted as a whole or not at all, and accepted requests are answered even
 when the service is told to stop.
 """
 
@@ -18,28 +18,30 @@ from typing import TypeVar
 from whichgen.data.reading import hash_image
 from whichgen.errors import WhichgenError
 from whichgen.inference.attributor import Attribution, Attributor
-from whichgen.service.responses import NEAREST
 
-#: Answers that are remembered by image content: a report asks for what the page has just asked.
-_REMEMBERED = 1024
+#: Number of most similar exemplars in each answer.
+NEAREST = 6
 
-#: Slow questions (heat maps, enrolments) that may wait at a time.
-_SLOW = 4
+#: Cached answers, by image content: a report repeats the images that the page has just sent.
+_CACHE_SIZE = 1024
+
+#: Long tasks (heat maps, enrollment) that may wait at a time.
+_LONG_TASKS = 4
 
 _T = TypeVar("_T")
 
 
-class Busy(WhichgenError):
-    """Too many images wait; ``retry_after`` is in seconds."""
+class ServiceBusy(WhichgenError):
+    """The queue is full; ``retry_after`` is in seconds."""
 
     def __init__(self, retry_after: int) -> None:
-        super().__init__(f"too many images wait for an answer; try again in {retry_after} s.")
+        super().__init__(f"Too many images are waiting. Try again in {retry_after} s.")
         self.retry_after = retry_after
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """An image file's content, the digest it is remembered by, and its answer to come."""
+class _QueuedImage:
+    """An image file, its digest, and its future answer."""
 
     data: bytes
     digest: bytes
@@ -47,18 +49,19 @@ class _Asked:
 
 
 class Batcher:
-    """The service's one user of the encoder.
+    """The only user of the encoder in a service.
 
     Parameters
     ----------
     attributor
-        What answers; :meth:`replace` sets another.
+        Model and encoder; :meth:`replace_model` changes them.
     batch_size, wait
-        Images in a batch at most, and seconds that the first of one waits for others.
+        Maximum number of images per batch, and how long the first image of a batch waits for
+        others, in seconds.
     queue
-        Images that may wait.
+        Maximum number of waiting images.
     on_batch
-        Called after each batch with its number of images and seconds.
+        Called after each batch with its number of images and duration in seconds.
     """
 
     def __init__(
@@ -71,119 +74,119 @@ class Batcher:
         on_batch: Callable[[int, float], None] = lambda images, seconds: None,
     ) -> None:
         self.attributor = attributor
-        self._size, self._wait, self._most = batch_size, wait, queue
+        self._batch_size, self._wait, self._capacity = batch_size, wait, queue
         self._on_batch = on_batch
-        self._queue: asyncio.Queue[_Asked | None] = asyncio.Queue()
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="whichgen")
-        self._known: OrderedDict[bytes, Attribution] = OrderedDict()
+        self._queue: asyncio.Queue[_QueuedImage | None] = asyncio.Queue()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="whichgen")
+        self._cache: OrderedDict[bytes, Attribution] = OrderedDict()
         self._task: asyncio.Task[None] | None = None
-        self._slow = 0
-        self._rate = 10.0  # images a second; of the last batches once there were some
+        self._long_tasks = 0
+        self._rate = 10.0  # images per second: a guess until the first batch
 
     @property
     def waiting(self) -> int:
-        """Images that wait now."""
+        """Number of waiting images."""
         return self._queue.qsize()
 
     def start(self) -> None:
-        """Begins to answer, in the running event loop."""
-        self._task = asyncio.create_task(self._serve())
+        """Start to process the queue in the running event loop."""
+        self._task = asyncio.create_task(self._process_queue())
 
     async def close(self) -> None:
-        """Answers what was accepted, then stops."""
+        """Answer all accepted images, then stop."""
         if self._task is not None:
             self._queue.put_nowait(None)
             await self._task
-        self._worker.shutdown()
+        self._thread.shutdown()
 
-    async def ask(self, images: Sequence[bytes]) -> list[Attribution]:
-        """The answers about image files, in order.
+    async def attribute(self, images: Sequence[bytes]) -> list[Attribution]:
+        """Attribute image files, in their order.
 
         Raises
         ------
-        Busy
-            They don't fit into the queue.
+        ServiceBusy
+            They do not fit into the queue.
         """
         digests = [hash_image(data) for data in images]
-        found = [self._known.get(digest) for digest in digests]
+        cached = [self._cache.get(digest) for digest in digests]
         loop = asyncio.get_running_loop()
         new = [
-            _Asked(data, digest, loop.create_future())
-            for data, digest, known in zip(images, digests, found, strict=True)
-            if known is None
+            _QueuedImage(data, digest, loop.create_future())
+            for data, digest, answer in zip(images, digests, cached, strict=True)
+            if answer is None
         ]
-        if self.waiting + len(new) > self._most:
-            raise Busy(1 + int(self.waiting / self._rate))
-        for asked in new:
-            self._queue.put_nowait(asked)
-        answered = iter(await asyncio.gather(*(asked.answer for asked in new)))
-        return [next(answered) if known is None else known for known in found]
+        if self.waiting + len(new) > self._capacity:
+            raise ServiceBusy(1 + int(self.waiting / self._rate))
+        for image in new:
+            self._queue.put_nowait(image)
+        answers = iter(await asyncio.gather(*(image.answer for image in new)))
+        return [next(answers) if answer is None else answer for answer in cached]
 
-    async def alone(self, question: Callable[[Attributor], _T]) -> _T:
-        """The answer to a question that takes the encoder for itself.
+    async def run_exclusively(self, task: Callable[[Attributor], _T]) -> _T:
+        """Run a long task in the computing thread, between two batches.
 
         Raises
         ------
-        Busy
-            Others wait already.
+        ServiceBusy
+            Too many long tasks are waiting.
         """
-        if self._slow >= _SLOW:
-            raise Busy(5 * self._slow)
-        self._slow += 1
+        if self._long_tasks >= _LONG_TASKS:
+            raise ServiceBusy(5 * self._long_tasks)
+        self._long_tasks += 1
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._worker, lambda: question(self.attributor))
+            return await loop.run_in_executor(self._thread, lambda: task(self.attributor))
         finally:
-            self._slow -= 1
+            self._long_tasks -= 1
 
-    def replace(self, attributor: Attributor) -> None:
-        """From the next batch on another one answers; what the old one said is forgotten."""
+    def replace_model(self, attributor: Attributor) -> None:
+        """Use another model from the next batch on, and forget all cached answers."""
         self.attributor = attributor
-        self._known.clear()
+        self._cache.clear()
 
-    async def _serve(self) -> None:
+    async def _process_queue(self) -> None:
         loop = asyncio.get_running_loop()
-        last = False
-        while not last:
+        closing = False
+        while not closing:
             batch = []
-            item = await self._queue.get()
-            until = loop.time() + self._wait
-            while item is not None:
-                batch.append(item)
-                if len(batch) == self._size:
+            image = await self._queue.get()
+            deadline = loop.time() + self._wait
+            while image is not None:
+                batch.append(image)
+                if len(batch) == self._batch_size:
                     break
                 try:
-                    async with asyncio.timeout_at(until):
-                        item = await self._queue.get()
+                    async with asyncio.timeout_at(deadline):
+                        image = await self._queue.get()
                 except TimeoutError:
                     break
             else:
-                last = True
-            # A client that went away needs no answer.
-            batch = [asked for asked in batch if not asked.answer.done()]
+                closing = True
+            # The answer is already done (cancelled) if the client disconnected.
+            batch = [image for image in batch if not image.answer.done()]
             if batch:
-                await self._answer(batch)
+                await self._attribute_batch(batch)
 
-    async def _answer(self, batch: list[_Asked]) -> None:
-        attributor, images = self.attributor, [asked.data for asked in batch]
+    async def _attribute_batch(self, batch: list[_QueuedImage]) -> None:
+        attributor, images = self.attributor, [image.data for image in batch]
         start = time.perf_counter()
         try:
             answers = await asyncio.get_running_loop().run_in_executor(
-                self._worker,
-                lambda: attributor.attribute(images, nearest=NEAREST, batch_size=self._size),
+                self._thread,
+                lambda: attributor.attribute(images, nearest=NEAREST, batch_size=self._batch_size),
             )
-        except Exception as error:  # whatever it is, each request must hear of it
-            for asked in batch:
-                if not asked.answer.done():
-                    asked.answer.set_exception(error)
+        except Exception as error:  # any failure must reach the waiting requests
+            for image in batch:
+                if not image.answer.done():
+                    image.answer.set_exception(error)
             return
         seconds = time.perf_counter() - start
         self._rate = 0.7 * self._rate + 0.3 * len(batch) / max(seconds, 1e-3)
         self._on_batch(len(batch), seconds)
-        for asked, answer in zip(batch, answers, strict=True):
-            if not asked.answer.done():
-                asked.answer.set_result(answer)
+        for image, answer in zip(batch, answers, strict=True):
+            if not image.answer.done():
+                image.answer.set_result(answer)
             if attributor is self.attributor:
-                self._known[asked.digest] = answer
-        while len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
+                self._cache[image.digest] = answer
+        while len(self._cache) > _CACHE_SIZE:
+            self._cache.popitem(last=False)

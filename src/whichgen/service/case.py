@@ -1,4 +1,4 @@
-"""A report on the images of a request, to print, file or pass on: one HTML file, or a PDF."""
+"""Reports on single images: one self-contained HTML file or a PDF."""
 
 from __future__ import annotations
 
@@ -21,136 +21,133 @@ from whichgen.inference.verdict import exact, spelled
 from whichgen.io.atomic import replace_file
 from whichgen.io.run_metadata import get_timestamp
 from whichgen.models.saved_model import OriginModel
-from whichgen.service.responses import answered, describe, model_digest
-from whichgen.service.schemas import ImageOut, ModelOut
+from whichgen.service.responses import describe_model, image_answer
+from whichgen.service.schemas import ImageAnswer, ModelDescription
 from whichgen.service.settings import Limits, Settings
-from whichgen.service.uploads import inspect
+from whichgen.service.uploads import inspect_upload
 
-#: Files of one's own have no limit but the decoder's.
-UNLIMITED = Limits(image_bytes=2**40, image_pixels=MAX_PIXELS)
+#: The user's own files are limited by the decoder only.
+_NO_LIMITS = Limits(image_bytes=2**40, image_pixels=MAX_PIXELS)
 
-#: Pixels of a picture's longer side.
-_SIDE = 320
-#: Origins that are listed for an image, the most probable first.
-_MOST_ORIGINS = 8
+#: Longer side of a picture in pixels.
+_PICTURE_SIDE = 320
+#: Number of most probable origins listed per image.
+_TOP_ORIGINS = 8
 
 CAVEATS = (
-    "An answer is evidence, not proof: weigh it with where the file came from and with what else "
-    "is known of it.",
-    "Probabilities are of the known origins, if the image is of one of them. “Unknown” means that "
-    "it is less like them than the threshold asks for; a new generator that resembles a known one "
-    "is taken for it.",
-    "Resizing, cropping, compression and screenshots lower every figure of the model.",
-    "What a file says of itself can be removed and forged: its absence proves nothing, its "
-    "presence little.",
+    "An answer is evidence, not proof. Consider it together with where the file came from and with "
+    "what else is known about it.",
+    "Probabilities apply if the image is from one of the known origins. “Unknown” means that the "
+    "image is less similar to them than the threshold requires; a new generator that resembles a "
+    "known one is mistaken for it.",
+    "Resizing, cropping, compression and screenshots make the model less accurate than its test "
+    "figures say.",
+    "Metadata can be removed and forged: its absence proves nothing, its presence little.",
 )
 
 
 @dataclass(frozen=True)
 class Case:
-    """An image with its answer: ``picture`` is a JPEG, empty for a file that is no image."""
+    """An image with its answer; ``picture`` is a JPEG, empty if the file is not an image."""
 
-    answer: ImageOut
+    answer: ImageAnswer
     picture: bytes
 
     @property
-    def ranked(self) -> list[tuple[str, float]]:
-        """The most probable known origins."""
-        found = sorted(self.answer.probabilities.items(), key=lambda item: -item[1])
-        return [(spelled(origin), p) for origin, p in found[:_MOST_ORIGINS]]
+    def top_origins(self) -> list[tuple[str, float]]:
+        """The most probable known origins with their probabilities."""
+        ranking = sorted(self.answer.probabilities.items(), key=lambda item: -item[1])
+        return [(spelled(origin), p) for origin, p in ranking[:_TOP_ORIGINS]]
 
 
-def case_of(answer: ImageOut, data: bytes) -> Case:
-    """A case, with the picture made from the file."""
+def build_case(answer: ImageAnswer, data: bytes) -> Case:
+    """Combine an answer with a small picture of the file."""
     if answer.error:
         return Case(answer, b"")
     try:
-        return Case(answer, make_thumbnail(decode_image(data), _SIDE))
+        return Case(answer, make_thumbnail(decode_image(data), _PICTURE_SIDE))
     except ImageError:
         return Case(answer, b"")
 
 
-def made(model: ModelOut) -> list[tuple[str, str]]:
-    """What made the report."""
+def report_facts(model: ModelDescription) -> list[tuple[str, str]]:
+    """List when and with what the report was made, as names and values."""
+    figures = [
+        f"{name} {100 * value:.1f} %"
+        for name, value in model.metrics.items()
+        if name in ("accuracy", "auroc", "oscr") and isinstance(value, int | float)
+    ]
     return [
         ("Time", f"{datetime.fromisoformat(get_timestamp()):%Y-%m-%d %H:%M} UTC"),
         ("Program", f"whichgen {model.whichgen}"),
         ("Model", model.digest),
         ("Known origins", ", ".join(spelled(origin) for origin in model.origins)),
         ("Encoder and head", f"{model.encoder}, {model.head}, score {model.score}"),
-        (
-            "Test figures",
-            ", ".join(
-                f"{name} {100 * value:.1f} %"
-                for name, value in model.metrics.items()
-                if name in ("accuracy", "auroc", "oscr") and isinstance(value, int | float)
-            )
-            or "none: an origin was enrolled since the test",
-        ),
+        ("Test figures", ", ".join(figures) or "none (an origin was enrolled after the test)"),
     ]
 
 
-def write_case(
+def write_case_report(
     file: Path, model: OriginModel, paths: Sequence[Path], answers: Sequence[Attribution]
 ) -> None:
-    """Writes a report on image files and their answers, as HTML or PDF by the file's suffix."""
+    """Write a report on image files and their answers, as HTML or PDF depending on the suffix."""
     cases = []
     for path, answer in zip(paths, answers, strict=True):
-        upload = inspect(str(path), _content(path), UNLIMITED)
-        cases.append(case_of(answered(upload, answer, model), upload.data))
-    described = describe(model, Settings(), model_digest(model))
+        upload = inspect_upload(str(path), _read_content(path), _NO_LIMITS)
+        cases.append(build_case(image_answer(upload, answer, model), upload.data))
+    content = case_renderer(file)(cases, describe_model(model, Settings()))
     with replace_file(file) as temporary:
-        temporary.write_bytes(writer_of(file)(cases, described))
+        temporary.write_bytes(content)
 
 
-def writer_of(file: Path) -> Callable[[Sequence[Case], ModelOut], bytes]:
-    """What writes a report of a file's suffix.
+def case_renderer(file: Path) -> Callable[[Sequence[Case], ModelDescription], bytes]:
+    """Return the function that renders a report for the suffix of a file.
 
     Raises
     ------
     DataError
-        It is neither ``.html`` nor ``.pdf``.
+        The suffix is neither ``.html`` nor ``.pdf``.
     """
-    writers = {".html": case_html, ".pdf": case_pdf}
-    if file.suffix not in writers:
-        raise DataError(f"{file}: a report is written as .html or .pdf.")
-    return writers[file.suffix]
+    renderers = {".html": case_html, ".pdf": case_pdf}
+    if file.suffix not in renderers:
+        raise DataError(f"{file}: a report must end in .html or .pdf.")
+    return renderers[file.suffix]
 
 
-def _content(path: Path) -> bytes:
+def _read_content(path: Path) -> bytes:
     try:
         return read_bytes(path)
     except ImageError:
-        return b""  # its answer says why
+        return b""  # the answer states the reason
 
 
-def case_html(cases: Sequence[Case], model: ModelOut) -> bytes:
-    """One HTML file that needs nothing else."""
+def case_html(cases: Sequence[Case], model: ModelDescription) -> bytes:
+    """Render a report as one self-contained HTML file."""
     environment = Environment(
         loader=PackageLoader("whichgen.service", "."), autoescape=True, undefined=StrictUndefined
     )
     environment.filters["exact"] = exact
-    environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
+    environment.filters["base64"] = lambda data: base64.b64encode(data).decode_image()
     template = environment.get_template("case.html.j2")
-    return template.render(cases=cases, made=made(model), caveats=CAVEATS).encode()
+    return template.render(cases=cases, facts=report_facts(model), caveats=CAVEATS).encode()
 
 
-def case_pdf(cases: Sequence[Case], model: ModelOut) -> bytes:
-    """The same as a PDF of A4 pages."""
+def case_pdf(cases: Sequence[Case], model: ModelDescription) -> bytes:
+    """Render a report as a PDF with A4 pages."""
     page = _Page()
     page.add_page()
-    page.line_of("Which generative model made these images?", size=16)
-    for name, value in made(model):
-        page.line_of(f"{name}: {value}", size=8.5)
+    page.add_text("Which generative model made these images?", size=16)
+    for name, value in report_facts(model):
+        page.add_text(f"{name}: {value}", size=8.5)
     for caveat in CAVEATS:
-        page.line_of(f"• {caveat}", size=8.5)
+        page.add_text(f"• {caveat}", size=8.5)
     for case in cases:
-        page.case(case)
+        page.add_case(case)
     return bytes(page.output())
 
 
 class _Page(FPDF):
-    """A4 with a font that knows more than Latin letters."""
+    """A4 with a font that covers more than Latin letters."""
 
     def __init__(self) -> None:
         super().__init__(format="A4")
@@ -160,38 +157,39 @@ class _Page(FPDF):
         self.add_font("DejaVu", "B", fonts / "DejaVuSans-Bold.ttf")
 
     def footer(self) -> None:
-        """The page's number."""
+        """Add the page number."""
         self.set_y(-12)
         self.set_font("DejaVu", size=8)
         self.cell(0, 6, f"{self.page_no()}", align="C")
 
-    def line_of(self, text: str, *, size: float = 9.5, bold: bool = False) -> None:
-        """A paragraph."""
+    def add_text(self, text: str, *, size: float = 9.5, bold: bool = False) -> None:
+        """Add a paragraph; ``size`` is in points."""
         self.set_font("DejaVu", "B" if bold else "", size)
         self.multi_cell(
             0, 0.55 * size, text, new_x=XPos.LMARGIN, new_y=YPos.NEXT, wrapmode=WrapMode.WORD
         )
 
-    def case(self, case: Case) -> None:
-        """One image: picture, verdict, probabilities, what the file says."""
+    def add_case(self, case: Case) -> None:
+        """Add one image: verdict, picture, probabilities and evidence."""
         answer = case.answer
         if self.will_page_break(75):
             self.add_page()
         self.ln(4)
-        self.line_of(answer.name, size=9)
-        self.line_of(answer.verdict.words, size=13, bold=True)
+        self.add_text(answer.name, size=9)
+        self.add_text(answer.verdict.words, size=13, bold=True)
         if case.picture:
             self.image(io.BytesIO(case.picture), w=50, h=40, keep_aspect_ratio=True)
-        self.line_of(answer.verdict.detail)
+        self.add_text(answer.verdict.detail)
         if answer.score is not None:
-            side = "below" if answer.score < answer.threshold else "not below"
-            self.line_of(
-                f"Open-set score {answer.score:.4g}, {side} the threshold {answer.threshold:.4g}."
+            comparison = "below" if answer.score < answer.threshold else "at or above"
+            self.add_text(
+                f"Open-set score {answer.score:.4g}, {comparison} the threshold "
+                f"{answer.threshold:.4g}."
             )
-            self.line_of("; ".join(f"{origin} {exact(p)}" for origin, p in case.ranked))
+            self.add_text("; ".join(f"{origin} {exact(p)}" for origin, p in case.top_origins))
         if answer.evidence:
             for text in answer.evidence.contradictions:
-                self.line_of(f"Contradiction: {text}", bold=True)
+                self.add_text(f"Contradiction: {text}", bold=True)
             for finding in answer.evidence.findings:
-                self.line_of(f"The file: {finding.title}. {finding.detail}", size=8.5)
-        self.line_of(f"SHA-256 {answer.sha256}", size=7.5)
+                self.add_text(f"Evidence in the file: {finding.title}. {finding.detail}", size=8.5)
+        self.add_text(f"SHA-256 {answer.sha256}", size=7.5)

@@ -1,4 +1,4 @@
-"""What a request must pass before anything reads it: host, origin, key, rate, size, pace."""
+"""Middleware that checks each request before it is read: origin, key, rate, size and speed."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import asyncio
 import hmac
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
@@ -20,10 +19,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from whichgen.service.settings import MIB, Limits, Settings
 
-#: What needs no key and is not counted: the page itself, which holds nothing of the model.
-_OPEN = ("/", "/health", "/favicon.ico")
+#: Paths without key and rate limit: they reveal nothing about the model.
+_PUBLIC_PATHS = ("/", "/health", "/favicon.ico")
 
-_SECURITY = (
+_SECURITY_HEADERS = (
     (
         b"content-security-policy",
         b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -33,175 +32,164 @@ _SECURITY = (
     (b"referrer-policy", b"no-referrer"),
 )
 
+#: A larger change of the wall clock between two requests, in seconds, means that it was set.
+_CLOCK_TOLERANCE = 1.0
 
-#: Seconds between two requests by which the wall clock differs only if it was set.
-_SET = 1.0
-
-_FULL = "the service holds as many images as it can; try again later."
-_LATER = {"Retry-After": "5"}
+_FULL = "The service cannot hold more images at the moment. Try again later."
+_RETRY_LATER = {"Retry-After": "5"}
 
 
 class Guard:
-    """ASGI middleware that refuses what :class:`Settings` do not allow.
+    """ASGI middleware that refuses requests that :class:`Settings` do not allow.
 
-    A page of another site may send a browser here, so a request that says it comes from one is
-    refused, and so is one under a host name that is not ours.
+    Requests from pages of other sites are refused, because such a page can direct a visitor's
+    browser here.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app, self._settings = app, settings
-        self._counted = MemoryStorage()
-        self._limiter = MovingWindowRateLimiter(self._counted)
-        self._offset = _clock_offset()
+        self._storage = MemoryStorage()
+        self._limiter = MovingWindowRateLimiter(self._storage)
+        self._clock_offset = _clock_offset()
         per_minute = settings.limits.per_minute
         self._rate = RateLimitItemPerMinute(per_minute) if per_minute else None
-        self._held = _Held()
+        #: Bytes of the bodies of all requests that are not answered yet.
+        self.pending_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes a request on, or answers why not."""
+        """Pass a request on, or respond with the reason for refusing it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
 
-        async def secured(message: Message) -> None:
+        async def send_secured(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *_SECURITY]
+                message["headers"] = [*message.get("headers", ()), *_SECURITY_HEADERS]
             await send(message)
 
-        refusal = self._refusal(scope)
+        refusal = self._check_headers(scope)
         if refusal is not None:
-            await refusal(scope, receive, secured)
+            await refusal(scope, receive, send_secured)
             return
         started, refused = False, False
 
-        async def answer(message: Message) -> None:
+        async def respond(message: Message) -> None:
             nonlocal started
             started = True
             if not refused:
-                await secured(message)
+                await send_secured(message)
 
         async def refuse(problem: JSONResponse) -> bool:
-            # Here and not by an exception: an answer may begin while one is under way.
+            # Not an exception: the application may already be sending its response.
             nonlocal refused
             if not started and not refused:
                 refused = True
-                await problem(scope, receive, secured)
+                await problem(scope, receive, send_secured)
             return refused
 
-        body = _Body(receive, self._settings.limits, self._held, refuse)
+        body = _Body(receive, self, self._settings.limits, refuse)
         try:
-            await self._app(scope, body.receive, answer)
+            await self._app(scope, body.receive, respond)
         except Exception:
             if not refused:
                 raise
         finally:
-            self._held.bytes -= body.size
+            self.pending_bytes -= body.size
 
-    def _refusal(self, scope: Scope) -> JSONResponse | None:
+    def _check_headers(self, scope: Scope) -> JSONResponse | None:
         headers = Headers(scope=scope)
         settings = self._settings
-        if not self._is_host(headers.get("host", "")):
-            return _problem(403, "this host name is not allowed (see --allow-host).")
         origin = headers.get("origin")
-        if origin is not None and _parsed(origin).netloc != headers.get("host", ""):
-            return _problem(403, "requests of other sites' pages are refused.")
+        if origin is not None and _netloc(origin) != headers.get("host", ""):
+            return _problem(403, "Requests from pages of other sites are refused.")
         size = headers.get("content-length", "0")
-        most = settings.limits.request_bytes
-        if size.isdecimal() and (len(size) > len(str(most)) + 20 or int(size) > most):
+        limit = settings.limits.request_bytes
+        # The length is compared first: int() of thousands of digits is slow or an error.
+        if size.isdecimal() and (len(size) > len(str(limit)) + 20 or int(size) > limit):
             return _problem(413, _too_large(settings.limits))
-        if scope["path"] in _OPEN or scope["path"].startswith("/static/"):
+        if scope["path"] in _PUBLIC_PATHS or scope["path"].startswith("/static/"):
             return None
-        if settings.api_key and not _holds(headers, settings.api_key):
-            return _problem(401, "the API key is missing or wrong.", {"WWW-Authenticate": "Bearer"})
+        if settings.api_key and not _has_key(headers, settings.api_key):
+            return _problem(401, "The API key is missing or wrong.", {"WWW-Authenticate": "Bearer"})
         client = (scope.get("client") or ("",))[0]
-        if self._rate and not self._may_ask(self._rate, client):
+        if self._rate and not self._is_within_rate(self._rate, client):
             return _problem(
                 429,
-                f"more than {settings.limits.per_minute} requests in a minute.",
+                f"More than {settings.limits.per_minute} requests per minute. Try again later.",
                 {"Retry-After": "60"},
             )
-        if size.isdecimal() and self._held.bytes + int(size) > settings.limits.held_bytes:
-            return _problem(503, _FULL, _LATER)
+        if size.isdecimal() and self.pending_bytes + int(size) > settings.limits.pending_bytes:
+            return _problem(503, _FULL, _RETRY_LATER)
         return None
 
-    def _may_ask(self, rate: RateLimitItemPerMinute, client: str) -> bool:
-        # The limiter reads the wall clock. Set back by a year, it would refuse for a year.
+    def _is_within_rate(self, rate: RateLimitItemPerMinute, client: str) -> bool:
+        # The limiter reads the wall clock: set back by a year, it would refuse for a year.
         offset = _clock_offset()
-        if abs(offset - self._offset) > _SET:
-            self._counted.reset()
-        self._offset = offset
+        if abs(offset - self._clock_offset) > _CLOCK_TOLERANCE:
+            self._storage.reset()
+        self._clock_offset = offset
         return self._limiter.hit(rate, client)
-
-    def _is_host(self, host: str) -> bool:
-        name = _parsed(f"//{host}").hostname or ""
-        return "*" in self._settings.hosts or name in self._settings.hosts
-
-
-@dataclass
-class _Held:
-    """Bytes of the bodies of all requests that are not yet answered."""
-
-    bytes: int = 0
 
 
 class _Body:
-    """A request's body on its way: counted, and given up where it comes too slowly."""
+    """A request body that is counted while it arrives, and refused if it is too slow or large."""
 
     def __init__(
         self,
         receive: Receive,
+        guard: Guard,
         limits: Limits,
-        held: _Held,
         refuse: Callable[[JSONResponse], Awaitable[bool]],
     ) -> None:
         self.size = 0
-        self._receive, self._limits, self._held, self._refuse = receive, limits, held, refuse
-        self._until = asyncio.get_running_loop().time() + limits.body_seconds
+        self._receive, self._guard, self._limits, self._refuse = receive, guard, limits, refuse
+        self._deadline = asyncio.get_running_loop().time() + limits.body_seconds
         self._complete = False
 
     async def receive(self) -> Message:
-        """The next message; once an answer has begun, one too many is that the client is gone."""
-        if self._complete:  # what comes now is that the client went away
+        """Return the next message; after a refusal, end the reading."""
+        if self._complete:  # the only further message is that the client disconnected
             return await self._receive()
+        limits = self._limits
         try:
-            async with asyncio.timeout_at(self._until):
+            async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError:
-            seconds = self._limits.body_seconds
-            return await self._over(_problem(408, f"the request was not here after {seconds:g} s."))
+            detail = f"The request did not arrive within {limits.body_seconds:g} s."
+            return await self._end(_problem(408, detail))
         self._complete = not message.get("more_body", False)
-        more = len(message.get("body", b""))
-        self.size += more
-        self._held.bytes += more
-        if self.size > self._limits.request_bytes:
-            return await self._over(_problem(413, _too_large(self._limits)))
-        if self._held.bytes > self._limits.held_bytes:
-            return await self._over(_problem(503, _FULL, _LATER))
+        length = len(message.get("body", b""))
+        self.size += length
+        self._guard.pending_bytes += length
+        if self.size > limits.request_bytes:
+            return await self._end(_problem(413, _too_large(limits)))
+        if self._guard.pending_bytes > limits.pending_bytes:
+            return await self._end(_problem(503, _FULL, _RETRY_LATER))
         return message
 
-    async def _over(self, problem: JSONResponse) -> Message:
+    async def _end(self, problem: JSONResponse) -> Message:
         if await self._refuse(problem):
-            raise HTTPException(problem.status_code)  # nobody hears it, but it ends the reading
+            raise HTTPException(problem.status_code)  # the response is sent; this ends the reading
         return {"type": "http.disconnect"}
 
 
 def _too_large(limits: Limits) -> str:
-    return f"a request may carry {limits.request_bytes / MIB:g} MiB."
+    return f"The request is too large; the maximum is {limits.request_bytes / MIB:g} MiB."
 
 
 def _clock_offset() -> float:
-    """Seconds between the wall clock and one that nobody sets."""
+    """Wall clock minus monotonic clock, in seconds."""
     return time.time() - time.monotonic()
 
 
-def _parsed(address: str) -> SplitResult:
+def _netloc(address: str) -> str:
     try:
-        return urlsplit(address)
-    except ValueError:  # half an IPv6 address
-        return SplitResult("", "", "", "", "")
+        return urlsplit(address).netloc
+    except ValueError:  # a malformed IPv6 address
+        return ""
 
 
-def _holds(headers: Headers, key: str) -> bool:
+def _has_key(headers: Headers, key: str) -> bool:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     given = headers.get("x-api-key") or (token if scheme.lower() == "bearer" else "")
     return hmac.compare_digest(given.encode(), key.encode())

@@ -1,4 +1,4 @@
-"""What a service counts, for Prometheus."""
+"""Prometheus metrics of the service."""
 
 from __future__ import annotations
 
@@ -7,65 +7,65 @@ import time
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from whichgen.service.schemas import ImageOut
+from whichgen.service.schemas import ImageAnswer
 
-#: Paths that are counted by name; all others are one, or clients could make as many as they like.
+#: Paths with a label of their own. All others share one, so that clients cannot create labels.
 _PATHS = ("/attribute", "/explain", "/report", "/enroll", "/model", "/health", "/metrics")
 
 
 class Metrics:
-    """The counters of one service."""
+    """The metrics of one service."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = registry = CollectorRegistry()
         self.requests = Counter(
-            "whichgen_requests", "Requests", ["path", "status"], registry=self.registry
+            "whichgen_requests", "Requests", ["path", "status"], registry=registry
         )
         self.latency = Histogram(
-            "whichgen_request_seconds", "Time to an answer", ["path"], registry=self.registry
+            "whichgen_request_seconds", "Time to the response", ["path"], registry=registry
         )
         self.images = Counter(
-            "whichgen_images", "Images by kind of verdict", ["kind"], registry=self.registry
+            "whichgen_images", "Images by kind of verdict", ["kind"], registry=registry
         )
         self.batches = Histogram(
             "whichgen_batch_images",
-            "Images answered together",
+            "Images per batch",
             buckets=(1, 2, 4, 8, 16, 32, 64, 128),
-            registry=self.registry,
+            registry=registry,
         )
         self.seconds = Counter(
-            "whichgen_compute_seconds", "Time spent on batches", registry=self.registry
+            "whichgen_compute_seconds", "Time spent on batches", registry=registry
         )
-        self.waiting = Gauge("whichgen_waiting_images", "Images that wait", registry=self.registry)
+        self.waiting = Gauge("whichgen_waiting_images", "Waiting images", registry=registry)
 
-    def on_batch(self, images: int, seconds: float) -> None:
-        """Counts a batch."""
+    def record_batch(self, images: int, seconds: float) -> None:
+        """Count one batch."""
         self.batches.observe(images)
         self.seconds.inc(seconds)
 
-    def on_answer(self, answer: ImageOut) -> None:
-        """Counts an answer."""
+    def record_answer(self, answer: ImageAnswer) -> None:
+        """Count one answer."""
         self.images.labels(answer.verdict.kind).inc()
 
 
-class Counted:
-    """ASGI middleware that counts requests and times them."""
+class RequestMetrics:
+    """ASGI middleware that counts and times requests."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes a request on."""
+        """Pass a request on and record its response."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         path = scope["path"] if scope["path"] in _PATHS else "other"
         start = time.perf_counter()
 
-        async def counted(message: Message) -> None:
+        async def record(message: Message) -> None:
             if message["type"] == "http.response.start":
                 self._metrics.requests.labels(path, str(message["status"])).inc()
                 self._metrics.latency.labels(path).observe(time.perf_counter() - start)
             await send(message)
 
-        await self._app(scope, receive, counted)
+        await self._app(scope, receive, record)

@@ -1,4 +1,4 @@
-"""What the API answers, as JSON."""
+"""Responses of the HTTP API (JSON)."""
 
 from __future__ import annotations
 
@@ -8,47 +8,47 @@ from pydantic import BaseModel, Field
 
 
 class Problem(BaseModel):
-    """Why a request has no answer."""
+    """Why a request failed."""
 
     detail: str
 
 
-class VerdictOut(BaseModel):
-    """The answer in words."""
+class VerdictText(BaseModel):
+    """An answer in words."""
 
     kind: str = Field(description="generator, real, synthetic, unknown or unread")
     words: str
     detail: str
 
 
-class NeighborOut(BaseModel):
-    """An image that the model knows and that is like the one asked about."""
+class SimilarImage(BaseModel):
+    """An exemplar of the model that is similar to the image."""
 
     origin: str
-    similarity: float = Field(description="cosine, -1 to 1")
-    thumbnail: str | None = Field(description="where its small picture is, if there is one")
+    similarity: float = Field(description="cosine similarity, -1 to 1")
+    thumbnail: str | None = Field(description="path of its thumbnail; null if there is none")
 
 
-class FindingOut(BaseModel):
-    """Something that the file itself says; it may be missing or forged."""
+class FindingReport(BaseModel):
+    """One piece of provenance evidence in the file."""
 
     kind: str
     title: str
     detail: str
-    says: str = Field(description="synthetic, camera, edited or neutral")
+    says: str = Field(description="what it supports: synthetic, camera, edited or neutral")
     generator: str
 
 
-class EvidenceOut(BaseModel):
-    """What the file says of its maker, apart from what the model says of its pixels."""
+class EvidenceReport(BaseModel):
+    """Provenance evidence in the file, independent of the model."""
 
-    findings: list[FindingOut]
+    findings: list[FindingReport]
     notes: list[str]
     contradictions: list[str] = Field(description="where file and model disagree")
 
 
-class ImageOut(BaseModel):
-    """The answer about one image."""
+class ImageAnswer(BaseModel):
+    """The answer for one image."""
 
     name: str
     sha256: str
@@ -56,35 +56,35 @@ class ImageOut(BaseModel):
     format: str | None
     width: int | None
     height: int | None
-    verdict: VerdictOut
+    verdict: VerdictText
     origin: str | None = Field(description="a known origin or unknown; null if unreadable")
-    at_least: str | None = Field(description="the deepest certain answer")
-    probabilities: dict[str, float] = Field(description="of known origins; they sum to 1")
-    score: float | None = Field(description="the open-set score; high is known")
-    threshold: float = Field(description="below it the answer is unknown")
-    nearest: list[NeighborOut]
-    evidence: EvidenceOut | None
+    at_least: str | None = Field(description="the most specific answer that is certain")
+    probabilities: dict[str, float] = Field(description="of the known origins; they sum to 1")
+    score: float | None = Field(description="open-set score; high means known")
+    threshold: float = Field(description="the answer is unknown if the score is below it")
+    nearest: list[SimilarImage]
+    evidence: EvidenceReport | None
     error: str = Field(description="why there is no answer; empty if there is one")
 
 
-class AttributedOut(BaseModel):
-    """Answers, in the order of the images."""
+class AttributeResponse(BaseModel):
+    """Answers in the order of the images."""
 
-    model: str = Field(description="digest of the model that answered")
-    images: list[ImageOut]
+    model: str = Field(description="digest of the model")
+    images: list[ImageAnswer]
 
 
-class HeatmapOut(BaseModel):
-    """Which patches the answer rests on."""
+class HeatMap(BaseModel):
+    """How much each patch supports the answer."""
 
-    origin: str
+    origin: str = Field(description="the origin that the map explains")
     support: list[list[float]] = Field(
-        description="nats that each patch adds to the log-odds of the origin, from the top left"
+        description="what each patch adds to its log-odds (nats), by row from the top left"
     )
 
 
-class ScaleOut(BaseModel):
-    """Where open-set scores lie: a gauge's ends, and the middle nine tenths of known images."""
+class ScoreScale(BaseModel):
+    """Ends of the score gauge, and the central 90 % of held-out known images."""
 
     low: float
     high: float
@@ -92,8 +92,8 @@ class ScaleOut(BaseModel):
     known_high: float
 
 
-class ModelOut(BaseModel):
-    """The model that answers."""
+class ModelDescription(BaseModel):
+    """The model of the service and its limits."""
 
     whichgen: str
     digest: str
@@ -105,29 +105,29 @@ class ModelOut(BaseModel):
     score: str
     threshold: float
     tpr: float = Field(description="share of known validation images that the threshold keeps")
-    scale: ScaleOut
-    metrics: dict[str, Any] = Field(description="test figures, 0 to 1; none of an enrolled model")
+    scale: ScoreScale
+    metrics: dict[str, Any] = Field(description="test figures, 0 to 1; empty after enrollment")
     exemplars: int
-    enrolling: bool
+    enrolling: bool = Field(description="whether POST /enroll is enabled")
     limits: dict[str, int]
 
 
-class HealthOut(BaseModel):
-    """That the service answers, and how many images wait."""
+class Health(BaseModel):
+    """State of the service."""
 
     status: str
     whichgen: str
-    waiting: int
+    waiting: int = Field(description="number of waiting images")
 
 
-class EnrolledOut(BaseModel):
-    """The new origin, and what it cost the old ones."""
+class EnrollResponse(BaseModel):
+    """A new origin and its effect on the old ones."""
 
     origin: str
     images: int
-    old_accuracy: list[float] = Field(description="of held-out exemplars, before and after")
+    old_accuracy: list[float] = Field(description="on held-out exemplars, before and after")
     recognized: float | None = Field(
-        description="share of the new images that models enrolled from the others recognize"
+        description="share of the new images recognized by models enrolled from the others"
     )
-    answered: dict[str, int] = Field(description="what the old model answered for them")
+    answered: dict[str, int] = Field(description="answers of the old model for the new images")
     folder: str

@@ -1,4 +1,4 @@
-"""Uploaded images: read within limits, told apart by content, and never written to disk unasked."""
+"""Uploaded images: checked against the limits, identified by content, stored only on request."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from whichgen.evidence.collect import Evidence, collect
 from whichgen.io.atomic import replace_file
 from whichgen.service.settings import MIB, Limits
 
-#: A name is shown to people; nothing is looked up by it.
-_LONGEST_NAME = 200
+#: Maximum length of the file name that is shown; names are never used to open a file.
+_NAME_LENGTH = 200
 
 
 @dataclass(frozen=True)
@@ -25,17 +25,17 @@ class Upload:
     Parameters
     ----------
     name
-        What the client calls it.
+        File name as the client gave it, without folders and control characters.
     data
-        The file's content.
+        Content of the file.
     sha256
-        Its digest, 64 hex digits.
+        Digest of the content: 64 hex digits.
     header
-        Format and size in pixels, by content; ``None`` if it is refused.
+        Format and size in pixels, from the content; ``None`` if the image is refused.
     error
-        Why it is refused; empty if it is not.
+        Reason for refusing the image; empty if it is accepted.
     evidence
-        What the file says of itself, if it is not refused.
+        Provenance evidence in the file; ``None`` if the image is refused.
     """
 
     name: str
@@ -46,32 +46,33 @@ class Upload:
     evidence: Evidence | None = None
 
 
-def inspect(name: str, data: bytes, limits: Limits) -> Upload:
-    """An upload of this content; one that is over a limit or is no image carries its ``error``."""
-    name = _clean(name)
-    found, error = None, ""
+def inspect_upload(name: str, data: bytes, limits: Limits) -> Upload:
+    """Check one uploaded file; ``error`` is set if it exceeds a limit or is not an image."""
+    name = _clean_name(name)
+    image_header, error = None, ""
     if len(data) > limits.image_bytes:
         error = (
-            f"{name}: {len(data) / MIB:.1f} MiB; an image may have {limits.image_bytes / MIB:.1f}"
+            f"{name}: the file has {len(data) / MIB:.1f} MiB; the maximum is "
+            f"{limits.image_bytes / MIB:.1f} MiB"
         )
     else:
         try:
-            found = read_header(data, name)
-            if found.width * found.height > limits.image_pixels:
+            image_header = read_header(data, name)
+            if image_header.width * image_header.height > limits.image_pixels:
                 error = (
-                    f"{name}: {found.width} × {found.height} pixels; an image may have "
-                    f"{limits.image_pixels / 10**6:g} million"
+                    f"{name}: the image has {image_header.width} × {image_header.height} pixels; "
+                    f"the maximum is {limits.image_pixels / 10**6:g} million"
                 )
         except ImageError as problem:
             error = str(problem)
     digest = hashlib.sha256(data).hexdigest()
     if error:
         return Upload(name, data, digest, None, error)
-    return Upload(name, data, digest, found, "", collect(data, name))
+    return Upload(name, data, digest, image_header, "", collect(data, name))
 
 
-def keep(uploads: Sequence[Upload], folder: Path) -> None:
-    """Writes the images, each under its digest, into a folder."""
+def store_uploads(uploads: Sequence[Upload], folder: Path) -> None:
+    """Write the accepted images to a folder, each under its digest."""
     for upload in uploads:
         if upload.header is None:
             continue
@@ -81,8 +82,8 @@ def keep(uploads: Sequence[Upload], folder: Path) -> None:
                 temporary.write_bytes(upload.data)
 
 
-def _clean(name: str) -> str:
-    """A file's name without its folder and without characters that do something."""
-    last = name.replace("\\", "/").rsplit("/", 1)[-1]
-    kept = "".join(c for c in last if unicodedata.category(c)[0] != "C")
-    return kept[:_LONGEST_NAME] or "image"
+def _clean_name(name: str) -> str:
+    """Remove folders and control characters from a file name."""
+    base_name = name.replace("\\", "/").rsplit("/", 1)[-1]
+    printable = "".join(c for c in base_name if unicodedata.category(c)[0] != "C")
+    return printable[:_NAME_LENGTH] or "image"

@@ -1,27 +1,27 @@
-// Every call of the service; an error is one sentence.
+// Calls of the HTTP API; every error is one sentence.
 
 let key = sessionStorage.getItem("whichgen-key") ?? "";
 
-export class KeyNeeded extends Error {}
+export class KeyRequired extends Error {}
 
-export function useKey(given) {
-  key = given;
-  sessionStorage.setItem("whichgen-key", given);
+export function setKey(value) {
+  key = value;
+  sessionStorage.setItem("whichgen-key", value);
 }
 
 async function call(path, options = {}) {
   const headers = key ? { "X-API-Key": key } : {};
-  let answer;
+  let response;
   try {
-    answer = await fetch(path, { ...options, headers });
+    response = await fetch(path, { ...options, headers });
   } catch {
-    throw new Error("The service does not answer. Is it still running?");
+    throw new Error("The service does not respond. Check that it is still running.");
   }
-  if (answer.ok) return answer;
-  const said = await answer.json().then((body) => body.detail, () => answer.statusText);
-  if (answer.status === 401) throw new KeyNeeded(said);
-  const error = new Error(said);
-  error.retry = [429, 503].includes(answer.status) ? Number(answer.headers.get("Retry-After") ?? 5) : 0;
+  if (response.ok) return response;
+  const detail = await response.json().then((body) => body.detail, () => response.statusText);
+  if (response.status === 401) throw new KeyRequired(detail);
+  const error = new Error(detail);
+  error.retry = [429, 503].includes(response.status) ? Number(response.headers.get("Retry-After") ?? 5) : 0;
   throw error;
 }
 
@@ -31,8 +31,8 @@ const form = (field, files) => {
   return { method: "POST", body };
 };
 
-// A busy service says when to come again.
-async function patiently(path, options, tries = 20) {
+// Retry after the time that a busy service states.
+async function callWithRetry(path, options, tries = 20) {
   for (let left = tries; ; left--) {
     try {
       return await call(path, options);
@@ -44,12 +44,12 @@ async function patiently(path, options, tries = 20) {
 }
 
 export const model = async () => (await call("model")).json();
-export const attribute = async (files) => (await patiently("attribute", form("images", files))).json();
-export const explain = async (file) => (await patiently("explain", form("image", [file]))).json();
+export const attribute = async (files) => (await callWithRetry("attribute", form("images", files))).json();
+export const explain = async (file) => (await callWithRetry("explain", form("image", [file]))).json();
 export const report = async (files, format) =>
-  (await patiently(`report?format=${format}`, form("images", files))).blob();
+  (await callWithRetry(`report?format=${format}`, form("images", files))).blob();
 
-// A picture behind a key can't be an <img> address.
+// An <img> element cannot send the API key.
 export async function picture(path) {
   if (!key) return path;
   return URL.createObjectURL(await (await call(path)).blob());

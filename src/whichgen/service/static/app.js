@@ -1,17 +1,17 @@
-// The page: takes images, asks for answers a few at a time, lists, sorts, filters, saves.
+// The page: accepts images, requests answers in small groups, lists, sorts, filters and exports them.
 
 import * as api from "./api.js";
 import { detail, element, plain } from "./detail.js";
 
 const $ = (id) => document.getElementById(id);
-const TOGETHER = 8; // images a request: small enough that progress is seen
-const ABREAST = 2; // requests at a time: one is computed while the next is on its way
+const IMAGES_PER_REQUEST = 8; // small enough to show progress
+const PARALLEL_REQUESTS = 2; // one is computed while the next is sent
 
 let model = null;
 let items = []; // {file, url, answer, heat}
 let selected = null;
 let sort = { by: "", down: false };
-let asked = 0;
+let requested = 0;
 
 function problem(text) {
   $("problem").textContent = text;
@@ -22,9 +22,9 @@ async function start() {
   try {
     model = await api.model();
   } catch (error) {
-    if (!(error instanceof api.KeyNeeded)) return problem(error.message);
+    if (!(error instanceof api.KeyRequired)) return problem(error.message);
     $("key").hidden = false;
-    $("model-line").textContent = "behind a key";
+    $("model-line").textContent = "API key required";
     return;
   }
   $("key").hidden = true;
@@ -33,85 +33,85 @@ async function start() {
     `${model.origins.length} known origins, ${model.encoder}, ${model.head} head`;
   $("model-list").replaceChildren(...[
     ["Known origins", model.origins.join(", ")],
-    ["Test accuracy of known origins", share(model.metrics.accuracy)],
-    ["AUROC, known against unknown", share(model.metrics.auroc)],
+    ["Test accuracy on known origins", share(model.metrics.accuracy)],
+    ["AUROC, known vs. unknown", share(model.metrics.auroc)],
     ["OSCR", share(model.metrics.oscr)],
-    ["Open-set score", `${model.score}; below ${plain(model.threshold)} the answer is unknown, which ` +
+    ["Open-set score", `${model.score}; the answer is unknown below ${plain(model.threshold)}, a threshold that ` +
       `keeps ${share(model.tpr)} of known validation images`],
     ["Digest", model.digest],
     ["Version", `whichgen ${model.whichgen}`],
   ].flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
   const { image_bytes, image_pixels } = model.limits;
   $("limits").textContent =
-    `At most ${Math.floor(image_bytes / 2 ** 20)} MiB and ${image_pixels / 1e6} million pixels each.`;
+    `Maximum ${Math.floor(image_bytes / 2 ** 20)} MiB and ${image_pixels / 1e6} million pixels per image.`;
 }
 
 async function add(files) {
   const images = [...files];
   if (!images.length) return;
-  if (!model) return problem("The model is not there yet.");
+  if (!model) return problem("The model is not loaded yet. Try again in a moment.");
   problem("");
   $("work").hidden = false;
   const added = images.map((file) => ({ file, url: URL.createObjectURL(file), answer: null, heat: null }));
-  asked += added.length;
+  requested += added.length;
   items.push(...added);
   progress();
   const groups = [];
-  for (let i = 0; i < added.length; i += TOGETHER) groups.push(added.slice(i, i + TOGETHER));
+  for (let i = 0; i < added.length; i += IMAGES_PER_REQUEST) groups.push(added.slice(i, i + IMAGES_PER_REQUEST));
   const work = async () => {
     for (let group = groups.shift(); group; group = groups.shift()) {
       try {
         const { images } = await api.attribute(group.map((item) => item.file));
         group.forEach((item, i) => { item.answer = images[i]; });
       } catch (error) {
-        if (error instanceof api.KeyNeeded) $("key").hidden = false;
+        if (error instanceof api.KeyRequired) $("key").hidden = false;
         problem(error.message);
         items = items.filter((item) => !group.includes(item));
-        asked -= group.length;
+        requested -= group.length;
       }
       if (!selected) select(items.find((item) => item.answer) ?? null);
       progress();
       rows();
     }
   };
-  await Promise.all(Array.from({ length: ABREAST }, work));
+  await Promise.all(Array.from({ length: PARALLEL_REQUESTS }, work));
 }
 
 function progress() {
   const done = items.filter((item) => item.answer).length;
-  $("progress").max = Math.max(1, asked);
+  $("progress").max = Math.max(1, requested);
   $("progress").value = done;
-  $("count").textContent = done < asked ? `${done} of ${asked} answered` : `${done} answered`;
-  for (const id of ["csv", "html", "pdf"]) $(id).disabled = done === 0 || done < asked;
+  $("count").textContent = done < requested ? `${done} of ${requested} processed` : `${done} processed`;
+  for (const id of ["csv", "html", "pdf"]) $(id).disabled = done === 0 || done < requested;
 }
 
-const fits = ({ answer }) => {
+const matchesFilter = ({ answer }) => {
   const kind = $("kind").value, text = $("find").value.toLowerCase();
   const contradicts = Boolean(answer.evidence?.contradictions.length);
   if (kind === "contradiction" ? !contradicts : kind && answer.verdict.kind !== kind) return false;
   return `${answer.name} ${answer.verdict.words}`.toLowerCase().includes(text);
 };
 
-const keyOf = {
+const sortKeys = {
   name: (answer) => answer.name.toLowerCase(),
   words: (answer) => answer.verdict.words,
   score: (answer) => answer.score ?? -Infinity,
 };
 
-function shown() {
-  const found = items.filter((item) => item.answer && fits(item));
-  if (!sort.by) return found;
-  const key = keyOf[sort.by], sign = sort.down ? -1 : 1;
-  return found.sort((a, b) => {
+function visibleItems() {
+  const matching = items.filter((item) => item.answer && matchesFilter(item));
+  if (!sort.by) return matching;
+  const key = sortKeys[sort.by], sign = sort.down ? -1 : 1;
+  return matching.sort((a, b) => {
     const x = key(a.answer), y = key(b.answer);
     return sign * (x < y ? -1 : x > y ? 1 : 0);
   });
 }
 
 function rows() {
-  const found = shown();
-  $("none").hidden = found.length > 0 || !items.some((item) => item.answer);
-  $("rows").replaceChildren(...found.map((item) => {
+  const visible = visibleItems();
+  $("none").hidden = visible.length > 0 || !items.some((item) => item.answer);
+  $("rows").replaceChildren(...visible.map((item) => {
     const { answer } = item;
     const open = element("button", { className: "open", type: "button" }, answer.name);
     open.addEventListener("click", () => select(item, true));
@@ -145,11 +145,11 @@ function csv() {
     ...model.origins.map((origin) => `p(${origin})`), "evidence", "contradictions", "error"];
   const cell = (value) => {
     let text = String(value ?? "");
-    // A spreadsheet runs what begins like a formula.
+    // A spreadsheet would run text that begins like a formula.
     if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = `'${text}`;
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
-  const lines = shown().map(({ answer: a }) => [
+  const lines = visibleItems().map(({ answer: a }) => [
     a.name, a.sha256, a.verdict.kind, a.verdict.words, a.origin, a.at_least, a.score, a.threshold,
     ...model.origins.map((origin) => a.probabilities[origin]),
     (a.evidence?.findings ?? []).map((f) => f.title).join("; "),
@@ -163,7 +163,7 @@ async function report(format, button) {
   button.disabled = true;
   button.textContent = "Writing …";
   try {
-    save(await api.report(shown().map((item) => item.file), format), `whichgen.${format}`);
+    save(await api.report(visibleItems().map((item) => item.file), format), `whichgen.${format}`);
   } catch (error) {
     problem(error.message);
   }
@@ -185,8 +185,8 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
 document.addEventListener("paste", (event) => add(event.clipboardData.files));
 document.addEventListener("keydown", (event) => {
   if (!["ArrowDown", "ArrowUp"].includes(event.key) || !document.activeElement.matches(".open, body")) return;
-  const found = shown();
-  const next = found[found.indexOf(selected) + (event.key === "ArrowDown" ? 1 : -1)];
+  const visible = visibleItems();
+  const next = visible[visible.indexOf(selected) + (event.key === "ArrowDown" ? 1 : -1)];
   if (!next) return;
   event.preventDefault();
   select(next);
@@ -209,14 +209,14 @@ $("pdf").addEventListener("click", (event) => report("pdf", event.target));
 $("clear").addEventListener("click", () => {
   for (const item of items) URL.revokeObjectURL(item.url);
   items = [];
-  asked = 0;
+  requested = 0;
   select(null);
   progress();
   $("work").hidden = true;
 });
 $("key").addEventListener("submit", (event) => {
   event.preventDefault();
-  api.useKey($("key-field").value);
+  api.setKey($("key-field").value);
   problem("");
   start();
 });

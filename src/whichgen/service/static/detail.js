@@ -1,15 +1,15 @@
-// Everything about one image: verdict, bars, gauge, nearest exemplars, heat map, what the file says.
+// Details of one image: answer, probabilities, score, similar images, heat map and evidence.
 
 import * as api from "./api.js";
 
 export function element(tag, options = {}, ...children) {
-  const made = document.createElement(tag);
+  const node = document.createElement(tag);
   for (const [name, value] of Object.entries(options)) {
-    if (name in made) made[name] = value;
-    else made.setAttribute(name, value);
+    if (name in node) node[name] = value;
+    else node.setAttribute(name, value);
   }
-  made.append(...children.filter((child) => child !== null));
-  return made;
+  node.append(...children.filter((child) => child !== null));
+  return node;
 }
 
 const percent = (p) => (p > 0.999 ? "> 99.9 %" : p < 0.001 ? "< 0.1 %" : `${(100 * p).toFixed(1)} %`);
@@ -31,15 +31,15 @@ export function detail(item, model) {
       bars(answer),
       element("p", { className: "quiet" },
         answer.origin === "unknown"
-          ? "Were it of a known origin, these would be the probabilities. It is most likely not."
-          : "Probabilities, if the image is of a known origin."),
-      element("h3", {}, "How much it is like known images"),
+          ? "Probabilities if the image were from a known origin, which is unlikely."
+          : "Probabilities, given that the image is from a known origin."),
+      element("h3", {}, "Similarity to known images"),
       gauge(answer, model),
-      element("h3", {}, "Nearest images the model knows"),
+      element("h3", {}, "Most similar training images"),
       nearest(answer),
     );
   }
-  parts.push(element("h3", {}, "What the file itself says"), ...evidence(answer), facts(answer));
+  parts.push(element("h3", {}, "Provenance evidence in the file"), ...evidence(answer), facts(answer));
   return parts;
 }
 
@@ -48,25 +48,25 @@ function picture(item) {
   const frame = element("div", { className: "picture" }, image);
   if (item.answer.error) return frame;
   const note = element("p", { className: "quiet", hidden: true });
-  const button = element("button", { type: "button" }, "Which patches drove the answer?");
+  const button = element("button", { type: "button" }, "Explain: which patches matter?");
   button.addEventListener("click", async () => {
-    const shown = frame.querySelector("canvas");
-    if (shown) {
-      shown.hidden = !shown.hidden;
-      note.hidden = shown.hidden;
-      button.textContent = shown.hidden ? "Show the heat map" : "Hide the heat map";
+    const map = frame.querySelector("canvas");
+    if (map) {
+      map.hidden = !map.hidden;
+      note.hidden = map.hidden;
+      button.textContent = map.hidden ? "Show the heat map" : "Hide the heat map";
       return;
     }
     button.disabled = true;
-    button.textContent = "Covering patch after patch …";
+    button.textContent = "Computing …";
     try {
       item.heat ??= await api.explain(item.file);
       frame.append(heat(item.heat.support));
       note.hidden = false;
       note.textContent =
-        `Orange patches speak for ${spelled(item.heat.origin)}, blue ones against it: how much ` +
-        "less or more probable it is when the patch alone is blurred. It shows where this answer " +
-        "came from, right or wrong; it is not a map of what is fake.";
+        `Orange patches support ${spelled(item.heat.origin)}, blue patches contradict it. Each patch is ` +
+        "blurred in turn, and the change in probability is shown. The map explains this answer, " +
+        "right or wrong; it does not show what is fake.";
       button.textContent = "Hide the heat map";
     } catch (error) {
       note.hidden = false;
@@ -81,7 +81,7 @@ function picture(item) {
 function heat(support) {
   const canvas = element("canvas", {
     width: support[0].length, height: support.length, role: "img",
-    ariaLabel: "Heat map of the patches that drove the answer",
+    ariaLabel: "Heat map of the patches that support the answer",
   });
   const most = Math.max(1e-9, ...support.flat().map(Math.abs));
   const context = canvas.getContext("2d");
@@ -115,14 +115,14 @@ function gauge(answer, model) {
   svg.setAttribute("viewBox", "0 0 400 58");
   svg.setAttribute("class", "gauge");
   svg.setAttribute("role", "img");
-  const verdict = answer.score < answer.threshold ? "below" : "not below";
+  const comparison = answer.score < answer.threshold ? "below" : "at or above";
   svg.setAttribute("aria-label",
-    `Open-set score ${plain(answer.score)}, ${verdict} the threshold ${plain(answer.threshold)}`);
+    `Open-set score ${plain(answer.score)}, ${comparison} the threshold ${plain(answer.threshold)}`);
   const draw = (tag, attributes, text) => {
-    const made = document.createElementNS(svg.namespaceURI, tag);
-    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-    if (text) made.textContent = text;
-    svg.append(made);
+    const node = document.createElementNS(svg.namespaceURI, tag);
+    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+    if (text) node.textContent = text;
+    svg.append(node);
   };
   const at = place(answer.threshold), mine = place(answer.score);
   draw("rect", { x: 4, y: 22, width: 392, height: 12, rx: 6, fill: "var(--track)" });
@@ -136,33 +136,33 @@ function gauge(answer, model) {
   draw("circle", { cx: mine, cy: 28, r: 7, fill: "var(--accent)", stroke: "var(--panel)", "stroke-width": 2 });
   draw("text", { x: mine, y: 12, "text-anchor": side(mine) }, `this image ${plain(answer.score)}`);
   return element("div", {}, svg, element("p", { className: "quiet" },
-    "Shaded: nine of ten held-out images of known origins. Left of the threshold the answer is unknown."));
+    "Shaded: the central 90 % of held-out known images. Left of the threshold the answer is unknown."));
 }
 
 function nearest(answer) {
   if (!answer.nearest.length) {
-    return element("p", { className: "quiet" }, "The model keeps no exemplars.");
+    return element("p", { className: "quiet" }, "The model has no exemplars.");
   }
-  return element("ul", { className: "nearest" }, ...answer.nearest.map((found) => {
-    const shown = found.thumbnail
-      ? element("img", { alt: `an image of ${spelled(found.origin)}` })
+  return element("ul", { className: "nearest" }, ...answer.nearest.map((neighbor) => {
+    const image = neighbor.thumbnail
+      ? element("img", { alt: `image from ${spelled(neighbor.origin)}` })
       : element("div", { className: "empty" });
-    if (found.thumbnail) api.picture(found.thumbnail).then((url) => { shown.src = url; });
-    return element("li", {}, shown, `${spelled(found.origin)} `,
-      element("span", { className: "quiet" }, `${found.similarity.toFixed(2)}`));
+    if (neighbor.thumbnail) api.picture(neighbor.thumbnail).then((url) => { image.src = url; });
+    return element("li", {}, image, `${spelled(neighbor.origin)} `,
+      element("span", { className: "quiet" }, `${neighbor.similarity.toFixed(2)}`));
   }));
 }
 
 function evidence(answer) {
-  const found = answer.evidence;
+  const report = answer.evidence;
   const unproven = element("p", { className: "quiet" },
     "Metadata can be removed and forged: its absence proves nothing, its presence little.");
-  if (!found?.findings.length) {
-    return [element("p", {}, "Nothing on its maker: no credentials, no generator's metadata."), unproven];
+  if (!report?.findings.length) {
+    return [element("p", {}, "No provenance metadata found."), unproven];
   }
-  const items = found.findings.map((finding) => element("li", {},
+  const items = report.findings.map((finding) => element("li", {},
     element("strong", {}, finding.title), finding.detail ? `: ${finding.detail}` : ""));
-  const notes = found.notes.map((note) => element("p", { className: "quiet" }, note));
+  const notes = report.notes.map((note) => element("p", { className: "quiet" }, note));
   return [element("ul", { className: "evidence" }, ...items), ...notes, unproven];
 }
 
