@@ -127,7 +127,7 @@ def case_html(cases: Sequence[Case], model: ModelDescription) -> bytes:
         loader=PackageLoader("whichgen.service", "."), autoescape=True, undefined=StrictUndefined
     )
     environment.filters["exact"] = exact
-    environment.filters["base64"] = lambda data: base64.b64encode(data).decode_image()
+    environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
     template = environment.get_template("case.html.j2")
     return template.render(cases=cases, facts=report_facts(model), caveats=CAVEATS).encode()
 
