@@ -31,8 +31,8 @@ from whichgen.evaluation.detection import auroc
 from whichgen.evaluation.oscr import oscr
 from whichgen.evaluation.predictions import label_indices
 from whichgen.evaluation.protocols import add_leave_out_folds, make_protocol
-from whichgen.features.extraction import FeatureTable
 from whichgen.features.store import FeatureStore
+from whichgen.features.table import FeatureTable
 from whichgen.heads.fusion import FUSION_C, fit_view
 from whichgen.io.atomic import write_text
 from whichgen.io.run_metadata import collect_run_metadata

@@ -22,7 +22,8 @@ from whichgen.cluster.pool import Workers, cluster, on_cluster
 from whichgen.data.shards import Shard, find_shards
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
-from whichgen.features.shard_extraction import EncodeJob, KeySet, ShardEncoder, keep
+from whichgen.features.extraction import write_features
+from whichgen.features.shard_extraction import EncodeJob, KeySet, ShardEncoder
 from whichgen.features.store import FeatureStore
 from whichgen.io.tables import markdown_table
 
@@ -69,8 +70,8 @@ def rate(
     for _ in range(workers):
         next(found)
     start = time.perf_counter()
-    kept = keep(found, store)
-    return kept.images / (time.perf_counter() - start)
+    summary = write_features(found, store)
+    return summary.images / (time.perf_counter() - start)
 
 
 def copies(files: list[Path], images: int, folder: Path) -> Path:

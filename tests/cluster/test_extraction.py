@@ -16,8 +16,8 @@ from whichgen.data.dataset import Sample, list_images
 from whichgen.data.shards import find_shards
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
-from whichgen.features.extraction import extract
-from whichgen.features.shard_extraction import EncodeJob, Kept, keep
+from whichgen.features.extraction import ExtractionSummary, extract, write_features
+from whichgen.features.shard_extraction import EncodeJob
 from whichgen.features.store import FeatureStore
 
 from .conftest import Slowly
@@ -80,7 +80,7 @@ def spread(
     store: FeatureStore,
     workers: int,
     meanwhile: Callable[[int], None] = lambda _: None,
-) -> Kept:
+) -> ExtractionSummary:
     """The sources' features by some workers; ``meanwhile`` is told how many parts have come."""
     shards = find_shards(sources, batch_size=BATCH)
 
@@ -89,7 +89,7 @@ def spread(
             meanwhile(number)
             yield part
 
-    return keep(parts(), store)
+    return write_features(parts(), store)
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Case:
     job: Slowly
     folder: Path
 
-    def run(self, workers: int, meanwhile: Callable[[int], None]) -> Kept:
+    def run(self, workers: int, meanwhile: Callable[[int], None]) -> ExtractionSummary:
         """Fills a store by some workers; ``meanwhile`` is told how many parts have come."""
         shards = find_shards(self.sources, batch_size=BATCH)
 
@@ -112,11 +112,11 @@ class Case:
                 meanwhile(number)
                 yield part
 
-        return keep(parts(), FeatureStore(self.folder, self.encoder))
+        return write_features(parts(), FeatureStore(self.folder, self.encoder))
 
-    def check(self, kept: Kept) -> None:
+    def check(self, summary: ExtractionSummary) -> None:
         """Nothing is lost or doubled, and all is the same to the byte."""
-        assert (kept.images, kept.added, kept.failed) == (120, 104, ())
+        assert (summary.images, summary.added, summary.errors) == (120, 104, {})
         assert stored_rows(self.folder, self.encoder) == self.expected
 
 

@@ -16,7 +16,7 @@ from whichgen.encoders.base import Encoder, torch_encode
 from whichgen.encoders.compiled import compiled
 from whichgen.encoders.gpu import GpuEncode, Pass, suit_gpu
 from whichgen.errors import EncoderError
-from whichgen.features.batching import lacks_memory
+from whichgen.features.batching import is_out_of_memory
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
@@ -99,7 +99,7 @@ def test_after_a_lack_of_memory_fewer_images_pass() -> None:
     encode = GpuEncode(forward, "cpu", torch.float32, record=Recorder())
     with pytest.raises(torch.OutOfMemoryError) as lack:
         encode(_images(4))
-    assert lacks_memory(lack.value)  # whichgen.features.batching then halves
+    assert is_out_of_memory(lack.value)  # whichgen.features.batching then halves
     assert len(encode(_images(2))[0]) == 2
 
 

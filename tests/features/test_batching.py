@@ -1,4 +1,4 @@
-"""Passes: the same bytes whatever is encoded beside an image, smaller where memory lacks."""
+"""BatchEncoder: identical bytes in any batch, smaller batches when memory runs out."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from PIL import Image
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import EncoderError, WhichgenWarning
-from whichgen.features.batching import Passes, lacks_memory
+from whichgen.features.batching import BatchEncoder, is_out_of_memory
 
 IMAGES = np.random.default_rng(0).random((23, 3, 8, 8), dtype=np.float32)
 NAMES = [f"image {i}" for i in range(len(IMAGES))]
 
 
-class Small:
-    """An encoder of one block, of which a pass over ``holds`` images fails as ``error`` says."""
+class LimitedEncoder:
+    """An encoder of one block that raises ``error`` for more than ``capacity`` images."""
 
-    def __init__(self, holds: int, error: BaseException | None = None) -> None:
-        self.holds, self.tried = holds, list[int]()
+    def __init__(self, capacity: int, error: BaseException | None = None) -> None:
+        self.capacity, self.sizes = capacity, list[int]()
         self.error = error or RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
 
     def encode(self, pixels: np.ndarray) -> list[np.ndarray]:
-        self.tried.append(len(pixels))
-        if len(pixels) > self.holds:
+        self.sizes.append(len(pixels))
+        if len(pixels) > self.capacity:
             raise self.error
         return [pixels.reshape(len(pixels), -1)]
 
@@ -43,68 +43,70 @@ class Small:
 
 
 @contextmanager
-def silent() -> Iterator[None]:
+def ignore_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", WhichgenWarning)
         yield
 
 
 @given(st.integers(1, 30), st.integers(0, 40), st.integers(1, 23))
-def test_nothing_is_lost_or_doubled_at_any_size(holds: int, whole: int, images: int) -> None:
-    small = Small(holds)
-    with silent():
-        (found,) = Passes(small.encoder, whole=whole)(list(IMAGES[:images]), NAMES)
-    assert np.array_equal(found, IMAGES[:images].reshape(images, -1))
-    # Once it is known how many fit, no larger pass is tried.
-    fitting = [n for n in small.tried if n <= holds]
-    assert small.tried == sorted(small.tried[: -len(fitting)], reverse=True) + fitting
+def test_every_image_is_encoded_once_for_any_size(capacity: int, pad_to: int, n: int) -> None:
+    limited = LimitedEncoder(capacity)
+    with ignore_warnings():
+        (features,) = BatchEncoder(limited.encoder, pad_to=pad_to)(list(IMAGES[:n]), NAMES)
+    assert np.array_equal(features, IMAGES[:n].reshape(n, -1))
+    # After the first success, no larger batch is tried.
+    successes = [size for size in limited.sizes if size <= capacity]
+    failures = limited.sizes[: -len(successes)]
+    assert limited.sizes == sorted(failures, reverse=True) + successes
 
 
-def test_a_smaller_pass_is_kept_to_and_said() -> None:
-    small = Small(holds=5)
-    passes = Passes(small.encoder, whole=16)
-    with pytest.warns(WhichgenWarning) as told:
-        passes(list(IMAGES[:16]), NAMES)
-    assert [str(w.message) for w in told] == [
-        "cpu lacks memory for 16 images at once; going on with 8. --batch-size 8 spares the "
-        "attempt.",
-        "cpu lacks memory for 8 images at once; going on with 4. --batch-size 4 spares the "
-        "attempt.",
+def test_the_smaller_size_is_reported_and_remembered() -> None:
+    limited = LimitedEncoder(capacity=5)
+    encode = BatchEncoder(limited.encoder, pad_to=16)
+    with pytest.warns(WhichgenWarning) as caught:
+        encode(list(IMAGES[:16]), NAMES)
+    assert [str(w.message) for w in caught] == [
+        f"cpu has not enough memory for a batch of {size} images; continuing with {size // 2}. "
+        f"Use --batch-size {size // 2} to avoid this."
+        for size in (16, 8)
     ]
-    assert small.tried == [16, 8, 4, 4, 4, 4]
+    assert limited.sizes == [16, 8, 4, 4, 4, 4]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        passes(list(IMAGES[:6]), NAMES)
-    assert small.tried[6:] == [4, 4]  # filled up: the last pass has two images
+        encode(list(IMAGES[:6]), NAMES)
+    assert limited.sizes[6:] == [4, 4]  # the second batch is padded
 
 
-def test_one_image_too_many_is_an_error() -> None:
-    with silent(), pytest.raises(EncoderError, match="memory for small with a single image"):
-        Passes(Small(holds=0).encoder, whole=4)(list(IMAGES[:3]), NAMES)
+def test_too_little_memory_for_one_image_is_an_error() -> None:
+    encode = BatchEncoder(LimitedEncoder(capacity=0).encoder, pad_to=4)
+    with ignore_warnings(), pytest.raises(EncoderError, match="run small on a single image"):
+        encode(list(IMAGES[:3]), NAMES)
 
 
-def test_other_errors_are_not_taken_for_it() -> None:
-    small = Small(0, RuntimeError("shapes can't be multiplied"))
+def test_other_errors_are_not_taken_for_out_of_memory() -> None:
+    limited = LimitedEncoder(0, RuntimeError("shapes can't be multiplied"))
     with pytest.raises(RuntimeError, match="multiplied"):
-        Passes(small.encoder)(list(IMAGES), NAMES)
-    assert small.tried == [23]
-    assert lacks_memory(MemoryError())
-    assert not lacks_memory(KeyboardInterrupt())
+        BatchEncoder(limited.encoder)(list(IMAGES), NAMES)
+    assert limited.sizes == [23]
+    assert is_out_of_memory(MemoryError())
+    assert not is_out_of_memory(KeyboardInterrupt())
 
 
-def test_a_bad_image_is_named_after_passes_were_halved() -> None:
-    spoilt = IMAGES.copy()
-    spoilt[13] = np.nan
-    with silent(), pytest.raises(EncoderError, match="features for image 13"):
-        Passes(Small(holds=4).encoder, whole=8)(list(spoilt), NAMES)
+def test_an_invalid_image_is_named_after_halving() -> None:
+    pixels = IMAGES.copy()
+    pixels[13] = np.nan
+    encode = BatchEncoder(LimitedEncoder(capacity=4).encoder, pad_to=8)
+    with ignore_warnings(), pytest.raises(EncoderError, match="features for image 13"):
+        encode(list(pixels), NAMES)
 
 
 @pytest.mark.parametrize("device", ["cpu", "openvino"])
 @pytest.mark.parametrize("name", ["tiny_clip", "efficientnet_lite0"])
-def test_the_same_bytes_whatever_is_encoded_beside_an_image(
+def test_features_do_not_depend_on_the_other_images_of_a_batch(
     name: str, device: str, request: pytest.FixtureRequest
 ) -> None:
-    """Resuming, another order and another engine encode an image in other company."""
+    """Resuming, another order and another engine encode an image beside other images."""
     if name == "efficientnet_lite0":
         pytest.importorskip("efficientnet_lite_pytorch", reason="needs the extra lite")
     else:
@@ -112,40 +114,40 @@ def test_the_same_bytes_whatever_is_encoded_beside_an_image(
     encoder = load_encoder(name, device=device)
     shape = encoder.preprocess(Image.new("RGB", (64, 64))).shape
     images = list(np.random.default_rng(1).normal(size=(11, *shape)).astype(np.float32))
-    whole = 8
-    passes = Passes(encoder, whole=whole)
-    together = passes(images[:whole], NAMES)
-    for company in ([3], [3, 9], [10, 9, 8, 3, 2, 1], [*range(4, 11), 3]):
-        for block, found in zip(together, passes([images[i] for i in company], NAMES), strict=True):
-            assert np.array_equal(found[company.index(3)], block[3])
+    encode = BatchEncoder(encoder, pad_to=8)
+    expected = encode(images[:8], NAMES)
+    for rows in ([3], [3, 9], [10, 9, 8, 3, 2, 1], [*range(4, 11), 3]):
+        for block, features in zip(expected, encode([images[i] for i in rows], NAMES), strict=True):
+            assert np.array_equal(features[rows.index(3)], block[3])
 
 
-def test_memory_that_really_lacks() -> None:
-    """A process with little address space: torch's own allocator fails, and a quarter passes."""
+def test_real_out_of_memory() -> None:
+    """In a process with little address space torch's own allocator fails; a quarter fits."""
     script = textwrap.dedent(
         """
         import resource, warnings, numpy as np, torch
         from whichgen.encoders.base import Encoder, torch_encode
         from whichgen.errors import WhichgenWarning
-        from whichgen.features.batching import Passes
+        from whichgen.features.batching import BatchEncoder
         torch.set_num_threads(1)
-        # 64 MiB an image within the pass
+        # 64 MiB per image within the forward pass
         wide = lambda x: [x.flatten(1).repeat(1, 2**20).mean(dim=1, keepdim=True)]
         encode = torch_encode(wide, "cpu", "float32")
         encode(np.ones((1, 16), np.float32))
         now = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (now + 320 * 2**20,) * 2)
         encoder = Encoder("wide", "0" * 32, {}, None, encode, (1,))
-        with warnings.catch_warnings(record=True) as told:
+        pixels = [np.full(16, i, np.float32) for i in range(16)]
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            (found,) = Passes(encoder, whole=16)([np.full(16, i, np.float32) for i in range(16)],
-                                                 [str(i) for i in range(16)])
-        assert np.array_equal(found[:, 0], np.arange(16)), found
-        print([str(w.message).partition(";")[0] for w in told if w.category is WhichgenWarning])
+            (features,) = BatchEncoder(encoder, pad_to=16)(pixels, [str(i) for i in range(16)])
+        assert np.array_equal(features[:, 0], np.arange(16)), features
+        sizes = [str(w.message).split()[9] for w in caught if w.category is WhichgenWarning]
+        print(sizes)
         """
     )
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("['cpu lacks memory for 16 images at once', 'cpu lacks memory")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("['16', '8'")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,15 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import whichgen.features.shard_extraction as archive_module
+import whichgen.features.extraction as extraction_module
 from conftest import CountingEncoder, noise_image, pack_images, stored_rows
 from whichgen.data.dataset import Sample, list_images
 from whichgen.data.shards import find_shards
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import EncoderError
-from whichgen.features.extraction import extract
-from whichgen.features.shard_extraction import Encoded, EncodeJob, KeySet, ShardEncoder, keep
+from whichgen.features.extraction import extract, write_features
+from whichgen.features.inference import EncodedBatch
+from whichgen.features.prefetch import prefetch
+from whichgen.features.shard_extraction import EncodeJob, KeySet, ShardEncoder, shard_loaders
 from whichgen.features.store import FeatureStore
 
 Counting = Callable[..., CountingEncoder]
@@ -31,7 +32,7 @@ def run(encoder: Encoder, store: FeatureStore, *sources: object, batch_size: int
     """The local engine on some sources."""
     work = ShardEncoder(encoder, known=store, batch_size=batch_size, threads=2)
     shards = find_shards([str(source) for source in sources], batch_size=batch_size)
-    return keep((part for shard in shards for part in work(shard)), store)
+    return write_features((part for shard in shards for part in work(shard)), store)
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +56,8 @@ def test_files_tar_and_parquet_give_what_extraction_gives_to_the_byte(
     ]
     for i, sources in enumerate(shards):
         store = FeatureStore(tmp_path / f"{i}", clip)
-        kept = run(clip, store, *sources)
-        assert (kept.added, kept.failed) == (17, ())
+        summary = run(clip, store, *sources)
+        assert (summary.added, summary.errors) == (17, {})
         assert stored_rows(tmp_path / f"{i}", clip) == stored_rows(tmp_path / "expected", clip)
 
 
@@ -77,8 +78,8 @@ def test_any_cut_into_shards_gives_one_store(shards: list[list[int]]) -> None:
             contents = {f"{j}.png": files[i].read_bytes() for j, i in enumerate(shard)}
             tars.append(pack_images(folder / f"{number}.tar", contents))
         store, other = (FeatureStore(folder / n, encoder.encoder) for n in ("a", "b"))
-        kept = run(encoder.encoder, store, *tars, batch_size=3)
-        assert (kept.images, kept.added) == (sum(map(len, shards)), len(wanted))
+        summary = run(encoder.encoder, store, *tars, batch_size=3)
+        assert (summary.images, summary.added) == (sum(map(len, shards)), len(wanted))
         extract([Sample(files[i], "x") for i in sorted(wanted)], encoder.encoder, other)
         there, here = (stored_rows(folder / n, encoder.encoder) for n in ("a", "b"))
         assert there == here
@@ -94,13 +95,13 @@ def test_a_second_run_encodes_nothing_and_goes_on_where_one_stopped(
         run(broken.encoder, store, folder)
     assert len(store) == 8
     encoder = counting()
-    kept = run(encoder.encoder, FeatureStore(tmp_path / "s", encoder.encoder), folder)
-    assert (kept.images, kept.added, encoder.images) == (12, 4, 4)
-    kept = run(encoder.encoder, FeatureStore(tmp_path / "s", encoder.encoder), folder)
-    assert (kept.images, kept.added, encoder.images) == (12, 0, 4)
+    summary = run(encoder.encoder, FeatureStore(tmp_path / "s", encoder.encoder), folder)
+    assert (summary.images, summary.added, encoder.images) == (12, 4, 4)
+    summary = run(encoder.encoder, FeatureStore(tmp_path / "s", encoder.encoder), folder)
+    assert (summary.images, summary.added, encoder.images) == (12, 0, 4)
 
 
-def test_unreadable_images_are_told_and_parts_are_cut_by_place(
+def test_unreadable_images_are_reported_and_batches_are_cut_by_position(
     image_folder: Callable[..., Path], tmp_path: Path, counting: Counting
 ) -> None:
     folder = image_folder({"real": 10})
@@ -109,12 +110,12 @@ def test_unreadable_images_are_told_and_parts_are_cut_by_place(
     encoder = counting()
     (shard,) = find_shards([str(folder)], batch_size=32)
     work = ShardEncoder(encoder.encoder, batch_size=4, threads=2)
-    found = list(work(shard))
-    assert [part.images for part in found] == [4, 4, 2]
-    assert [len(part.keys) for part in found] == [3, 3, 2]
-    kept = keep(found, FeatureStore(tmp_path / "s", encoder.encoder))
-    assert (kept.images, kept.added) == (10, 8)
-    assert [f.partition(": ")[2] for f in kept.failed] == [
+    batches = list(work(shard))
+    assert [len(batch) for batch in batches] == [4, 4, 2]
+    assert [len(batch.encoded) for batch in batches] == [3, 3, 2]
+    summary = write_features(batches, FeatureStore(tmp_path / "s", encoder.encoder))
+    assert (summary.images, summary.added) == (10, 8)
+    assert [str(e).partition(": ")[2] for e in summary.errors.values()] == [
         "not an image that can be read",
         "the file is empty",
     ]
@@ -123,54 +124,47 @@ def test_unreadable_images_are_told_and_parts_are_cut_by_place(
 def test_rows_are_written_while_it_runs_and_once(
     tmp_path: Path, counting: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive_module, "FLUSH_ROWS", 4)
+    monkeypatch.setattr(extraction_module, "FLUSH_ROWS", 4)
     store = FeatureStore(tmp_path / "s", counting().encoder)
-    part = Encoded(
-        2,
-        (b"a" * 32, b"b" * 32),
-        (np.zeros((2, 12), np.float32), np.ones((2, 48), np.float32)),
-    )
-    other = dataclasses.replace(part, keys=(b"c" * 32, b"d" * 32))
-    on_disk: list[int] = []
 
-    def found() -> Iterator[Encoded]:
-        for p in (part, part, other, part, dataclasses.replace(part, keys=(b"e" * 32, b"a" * 32))):
-            yield p
-            on_disk.append(len(FeatureStore(tmp_path / "s", counting().encoder)))
+    def batch(first: bytes, second: bytes) -> EncodedBatch:
+        blocks = (np.zeros((2, 12), np.float32), np.ones((2, 48), np.float32))
+        return EncodedBatch(("1", "2"), (first * 32, second * 32), (0, 1), blocks)
 
-    kept = keep(found(), store)
-    assert (kept.images, kept.added) == (10, 5)
-    assert on_disk == [0, 0, 4, 4, 4]
+    rows_on_disk: list[int] = []
+
+    def batches() -> Iterator[EncodedBatch]:
+        for keys in (b"ab", b"ab", b"cd", b"ab", b"ea"):
+            yield batch(keys[:1], keys[1:])
+            rows_on_disk.append(len(FeatureStore(tmp_path / "s", counting().encoder)))
+
+    summary = write_features(batches(), store)
+    assert (summary.images, summary.added) == (10, 5)
+    assert rows_on_disk == [0, 0, 4, 4, 4]
     assert len(stored_rows(tmp_path / "s", counting().encoder)) == 5
 
 
-def test_no_more_contents_are_in_memory_than_threads_need(
-    tmp_path: Path, counting: Counting, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_at_most_two_images_per_thread_are_read_before_decoding(tmp_path: Path) -> None:
     contents = {f"{i}.png": b"%d" % i for i in range(60)}
     (shard,) = find_shards([str(pack_images(tmp_path / "a.tar", contents))])
-    made, most = 0, 0
+    read, read_at_load = 0, []
 
-    def prepare(item: Any) -> int:
-        nonlocal most
-        most = max(most, made)
-        return len(item.load())
-
-    class Watched:
+    class CountedShard:
         images = None
 
         def read(self) -> Iterator[Any]:
-            nonlocal made
-            for made, item in enumerate(shard.read(), start=1):  # noqa: B007
+            nonlocal read
+            for read, item in enumerate(shard.read(), start=1):  # noqa: B007
                 yield item
 
-    parts = archive_module.parts(Watched(), prepare, size=40, threads=2)
-    assert [len(part) for part in parts] == [40, 20]
-    assert most <= 60
-    # The first image was prepared when no more than five had been read.
-    made, first = 0, []
-    list(archive_module.parts(Watched(), lambda _: first.append(made), size=40, threads=2))
-    assert first[0] <= 5
+    def load(item: Any) -> tuple[bytes, None]:
+        read_at_load.append(read)
+        return item.load(), None
+
+    loaders = shard_loaders(CountedShard(), load, threads=2)
+    jobs = prefetch(lambda loader: loader[1]()[0], loaders, threads=2, depth=160)
+    assert list(jobs) == list(contents.values())
+    assert all(count <= i + 2 * 2 + 1 for i, count in enumerate(read_at_load))
 
 
 @given(st.sets(st.binary(min_size=6, max_size=6)), st.binary(min_size=6, max_size=6))
@@ -187,5 +181,5 @@ def test_a_key_set_is_a_set(keys: set[bytes], other: bytes) -> None:
 
 def test_a_worker_with_another_encoder_is_refused(tiny_clip: Path) -> None:
     job = EncodeJob(str(tiny_clip), "cpu", "float32", "another key", 4)
-    with pytest.raises(EncoderError, match=r"another encoder on a worker than here"):
+    with pytest.raises(EncoderError, match=r"other weights or another preprocessing on a worker"):
         job.start(1)

@@ -206,7 +206,7 @@ def test_a_file_that_changes_while_it_is_read_has_no_features(
 
     found = extract(samples, encoder, store, threads=1, progress=swapping)
     assert [s.path for s in found.samples] == paths[:1]
-    assert "changed while it was read" in found.skipped[0]
+    assert "the file changed during extraction" in found.skipped[0]
     assert "no such file" in found.skipped[1]
     # What the store holds is of the content by which it is found.
     again = extract(samples[:2], encoder, store)

@@ -146,8 +146,8 @@ def test_unreadable_images_have_an_error_and_the_others_their_answers_in_order(
         6: (b"", "image 7: "),
         8: (np.zeros((4, 4, 3)), r"image 9: an array must be uint8"),
         9: (np.zeros((4, 4, 2), np.uint8), "image 10: an array must be uint8"),
-        10: (np.zeros((0, 4, 3), np.uint8), "image 11: an array of no pixels"),
-        11: (None, "image 12: NoneType is not a path, bytes, a Pillow image or an array"),
+        10: (np.zeros((0, 4, 3), np.uint8), "image 11: the array has no pixels"),
+        11: (None, "image 12: expected a path, bytes, a Pillow image or an array, got NoneType"),
         13: (tmp_path, "can't be read"),
     }
     good = iter(images)
@@ -200,7 +200,7 @@ def test_progress_counts_every_image(attributor: Attributor, images: list[Image.
     def progress(items: Iterable[Any], *, description: str, total: int) -> Iterable[Any]:
         seen.append((description, total))
         for item in items:
-            seen.append(item[0])
+            seen.append(item.image)
             yield item
 
     attributor.attribute([*images[:3], b"no image"], progress=progress, batch_size=3)

@@ -39,7 +39,7 @@ def tar(images: list[Image.Image], tmp_path: Path) -> Path:
 def test_answers_are_those_of_attribute(
     models: dict[str, OriginModel], encoder: Encoder, tar: Path
 ) -> None:
-    attributor = Attributor(models["linear"], encoder, whole=4)
+    attributor = Attributor(models["linear"], encoder, pad_to=4)
     (shard,) = find_shards([str(tar)])
     found = list(ShardAttributor(attributor, batch_size=4, threads=2)(shard))
     assert [part.images for part in found] == [4, 4, 1]

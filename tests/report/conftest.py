@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from whichgen.data.dataset import Dataset, Sample
-from whichgen.features.extraction import FeatureTable
 from whichgen.features.store import FeatureStore
+from whichgen.features.table import FeatureTable
 from whichgen.heads.knn import KnnMethod
 from whichgen.training.fit_block import FitOptions, FitResult, fit
 from whichgen.training.fit_fusion import FusionOptions, FusionResult, fuse

@@ -17,8 +17,8 @@ from whichgen.encoders.combinations import join
 from whichgen.errors import FitError
 from whichgen.evaluation.oscr import oscr
 from whichgen.evaluation.predictions import label_indices
-from whichgen.features.extraction import FeatureTable
 from whichgen.features.store import FeatureStore
+from whichgen.features.table import FeatureTable
 from whichgen.heads.experts import ExpertsHead
 from whichgen.heads.fusion import FusionMethod
 from whichgen.models.saved_model import load_model, save_model

@@ -59,7 +59,7 @@ def attribute_bulk(
 
     def local() -> ShardAttributor:
         encoder = load_encoder(encoder_name, device=device, dtype=str(saved.encoder["dtype"]))
-        attributor = Attributor(saved, encoder, whole=batch_size)
+        attributor = Attributor(saved, encoder, pad_to=batch_size)
         return ShardAttributor(attributor, known=known, coverage=coverage, batch_size=batch_size)
 
     def job() -> AttributeJob:

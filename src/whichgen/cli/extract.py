@@ -18,7 +18,8 @@ def extract(
     """Compute the features of a collection; cached ones are skipped."""
     from whichgen.data.shards import count, find_shards
     from whichgen.encoders.loading import load_encoder
-    from whichgen.features.shard_extraction import EncodeJob, KeySet, ShardEncoder, keep
+    from whichgen.features.extraction import write_features
+    from whichgen.features.shard_extraction import EncodeJob, KeySet, ShardEncoder
 
     name, device, dtype = encoder.name, encoder.device, encoder.dtype
     batch_size = encoder.batch_size
@@ -34,6 +35,6 @@ def extract(
         return ShardEncoder(loaded, known=store, batch_size=batch_size)
 
     with engine.process(shards, local, job) as results:
-        summary = keep(results, store, total=count(shards), progress=progress)
+        summary = write_features(results, store, total=count(shards), progress=progress)
     say(f"{summary.images} images, {summary.added} of them new. Features: {store.folder}")
-    exit_on_unreadable(summary.failed, summary.images)
+    exit_on_unreadable([str(error) for error in summary.errors.values()], summary.images)

@@ -1,4 +1,4 @@
-"""An encoder's passes: of one shape where bytes matter, smaller where memory lacks, and checked."""
+"""Run the encoder in fixed-size batches for reproducibility; halve the batch on out-of-memory."""
 
 from __future__ import annotations
 
@@ -11,91 +11,98 @@ import numpy as np
 from whichgen.encoders.base import Encoder
 from whichgen.errors import EncoderError, WhichgenWarning
 
-#: What torch, CUDA and OpenVINO say where memory lacks; they have no exception in common.
-_LACKS = ("allocate memory", "out of memory", "bad_alloc", "failed to allocate")
+#: Out-of-memory messages of torch, CUDA and OpenVINO, which share no exception class.
+_OUT_OF_MEMORY = ("allocate memory", "out of memory", "bad_alloc", "failed to allocate")
 
 
-class Passes:
-    """Encodes images, as many in one pass as memory holds; that number only falls.
+class BatchEncoder:
+    """Encode preprocessed images in as few forward passes as memory allows.
+
+    After an out-of-memory error, this and all later calls use smaller passes.
 
     Parameters
     ----------
     encoder
-        What encodes.
-    whole
-        Passes of fewer images are filled up to so many. The libraries under an encoder sum in
-        another order for another number of images, and not for other images beside one: in passes
-        of one size an image's features are the same bytes whatever else is encoded, and when. 0:
-        they are not filled up.
+        The encoder to run.
+    pad_to
+        Pad smaller passes to this number of images; 0 disables padding. The libraries under an
+        encoder sum in an order that depends on the number of images but not on their content: with
+        passes of one size, an image has bitwise identical features whatever it is encoded with.
     """
 
-    def __init__(self, encoder: Encoder, *, whole: int = 0) -> None:
+    def __init__(self, encoder: Encoder, *, pad_to: int = 0) -> None:
         self.encoder = encoder
-        self._whole = whole
-        self._most = whole or sys.maxsize
+        self._pad_to = pad_to
+        self._limit = pad_to or sys.maxsize
 
     def __call__(self, pixels: Sequence[np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
-        """Preprocessed images and what they are called → a float32 array (n, d_b) a block.
+        """Encode at least one preprocessed image.
+
+        Parameters
+        ----------
+        pixels
+            Preprocessed images: n arrays of one shape.
+        names
+            Their names for error messages.
+
+        Returns
+        -------
+        list of float32 arrays (n, d_b), one per block b
 
         Raises
         ------
         EncoderError
-            A value is not finite, or memory lacks for a single image.
+            A feature is not finite, or memory is insufficient for a single image.
 
         Warns
         -----
         WhichgenWarning
-            Memory lacked; passes are half as large from here on.
+            Memory was insufficient, and the size of a pass was halved.
         """
         passes: list[list[np.ndarray]] = []
         done = 0
         while done < len(pixels):
-            part = pixels[done : done + self._most]
+            batch = pixels[done : done + self._limit]
+            padding = max(0, min(self._pad_to, self._limit) - len(batch))
             try:
-                found = self._pass(part)
+                blocks = self.encoder.encode(np.stack([*batch, *[batch[-1]] * padding]))
             except (MemoryError, RuntimeError) as error:
-                if not lacks_memory(error):
+                if not is_out_of_memory(error):
                     raise
-                self._halve(len(part))
-            else:
-                self._check(found, names[done:])
-                passes.append(found)
-                done += len(part)
-        return [np.concatenate(parts) for parts in zip(*passes, strict=True)]
+                self._halve(len(batch) + padding)
+                continue
+            passes.append([block[: len(batch)] for block in blocks])
+            self._check_finite(passes[-1], names[done:])
+            done += len(batch)
+        return [np.concatenate(arrays) for arrays in zip(*passes, strict=True)]
 
-    def _pass(self, pixels: Sequence[np.ndarray]) -> list[np.ndarray]:
-        blank = min(self._whole, self._most) - len(pixels)
-        blocks = self.encoder.encode(np.stack([*pixels, *[pixels[-1]] * max(0, blank)]))
-        return [block[: len(pixels)] for block in blocks]
-
-    def _halve(self, images: int) -> None:
-        tried = max(images, min(self._whole, self._most))
+    def _halve(self, size: int) -> None:
         device = self.encoder.device
-        if tried == 1:
+        if size == 1:
             raise EncoderError(
-                f"{device} lacks memory for {self.encoder.name} with a single image. Free some "
-                "memory, or take another --device or a smaller encoder."
+                f"{device} has not enough memory to run {self.encoder.name} on a single image. "
+                "Free some memory, or choose another --device or a smaller encoder."
             )
-        self._most = tried // 2
+        self._limit = size // 2
         warnings.warn(
-            f"{device} lacks memory for {tried} images at once; going on with {self._most}. "
-            f"--batch-size {self._most} spares the attempt.",
+            f"{device} has not enough memory for a batch of {size} images; continuing with "
+            f"{self._limit}. Use --batch-size {self._limit} to avoid this.",
             WhichgenWarning,
             stacklevel=3,
         )
 
-    def _check(self, blocks: Sequence[np.ndarray], names: Sequence[str]) -> None:
+    def _check_finite(self, blocks: Sequence[np.ndarray], names: Sequence[str]) -> None:
         for b, block in enumerate(blocks):
-            bad = ~np.isfinite(block).all(axis=1)
-            if bad.any():
+            invalid = ~np.isfinite(block).all(axis=1)
+            if invalid.any():
                 raise EncoderError(
-                    f"block {b} of {self.encoder.name} gave NaN or infinite features for "
-                    f"{names[int(np.argmax(bad))]}. Try --dtype float32; if that is what you use, "
+                    f"block {b} of {self.encoder.name} returned NaN or infinite features for "
+                    f"{names[int(np.argmax(invalid))]}. Use --dtype float32; if you already do, "
                     "the weights are damaged."
                 )
 
 
-def lacks_memory(error: BaseException) -> bool:
-    """Whether an encoder failed for want of memory, and a smaller batch may pass."""
-    said = str(error).lower()
-    return isinstance(error, MemoryError) or any(words in said for words in _LACKS)
+def is_out_of_memory(error: BaseException) -> bool:
+    """Check whether an encoder failed for lack of memory, so that a smaller batch may work."""
+    message = str(error).lower()
+    return isinstance(error, MemoryError) or any(phrase in message for phrase in _OUT_OF_MEMORY)

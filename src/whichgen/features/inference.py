@@ -1,8 +1,12 @@
-"""Images straight to an encoder, of which nothing is kept: files, bytes, Pillow images, arrays."""
+"""The one loop that decodes, preprocesses and encodes images in batches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -11,86 +15,147 @@ from PIL import Image, ImageOps
 from whichgen.data.reading import decode_image, read_image, to_rgb
 from whichgen.encoders.base import Encoder
 from whichgen.errors import ImageError
-from whichgen.features.batching import Passes
-from whichgen.features.prefetch import THREADS, prefetched
+from whichgen.features.batching import BatchEncoder
+from whichgen.features.prefetch import THREADS, prefetch
 
 #: A file, the bytes of one, a Pillow image, or a uint8 array (h, w, 3) or (h, w).
 ImageLike = str | Path | bytes | Image.Image | np.ndarray
 
+#: An image's name, and a function that returns its key (may be empty) and the decoded RGB image.
+#: The function returns ``None`` as image to skip it and raises ``ImageError`` if it is unreadable.
+ImageLoader = tuple[str, Callable[[], tuple[bytes, Image.Image | None]]]
 
-def preprocessed(
-    images: Sequence[ImageLike], encoder: Encoder, *, batch_size: int = 32, threads: int = THREADS
-) -> Iterator[tuple[str, np.ndarray | ImageError]]:
-    """For each image its name and what the encoder takes of it, or why it can't be read.
 
-    The name is the file's path, or ``image N`` for the Nth image that is none.
+@dataclass(frozen=True)
+class EncodedBatch:
+    """Features of n consecutive images, of which some may be unreadable or skipped.
+
+    Parameters
+    ----------
+    names, keys
+        Name and key of each image: tuples of length n. The key of an unreadable image is empty.
+    encoded
+        Positions of the m encoded images among the n, ascending.
+    blocks
+        Their features: one float32 array (m, d_b) per block b.
+    errors
+        Why an image can't be read, by its position.
     """
-    jobs = ((encoder, image, number) for number, image in enumerate(images, start=1))
-    yield from prefetched(_prepare, jobs, threads=threads, depth=4 * batch_size)
+
+    names: tuple[str, ...]
+    keys: tuple[bytes, ...]
+    encoded: tuple[int, ...]
+    blocks: tuple[np.ndarray, ...]
+    errors: dict[int, ImageError] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def encode_batches(
+    images: Iterable[ImageLoader],
+    encode: BatchEncoder,
+    *,
+    batch_size: int = 32,
+    threads: int = THREADS,
+) -> Iterator[EncodedBatch]:
+    """Decode, preprocess and encode images batch by batch.
+
+    Batches are cut by position, not by what can be read, so that the same images always come in
+    the same batches. Threads load and preprocess at most 4 batches ahead.
+
+    Raises
+    ------
+    EncoderError
+        A feature is not finite, or memory is insufficient for a single image.
+    """
+    encoder = encode.encoder
+
+    def prepare(image: ImageLoader) -> tuple[str, bytes, np.ndarray | ImageError | None]:
+        name, load = image
+        try:
+            key, rgb = load()
+            return name, key, None if rgb is None else encoder.preprocess(rgb)
+        except ImageError as error:
+            return name, b"", error
+
+    with closing(prefetch(prepare, images, threads=threads, depth=4 * batch_size)) as prepared:
+        while batch := list(islice(prepared, batch_size)):
+            names, keys, results = zip(*batch, strict=True)
+            pixels = {i: r for i, r in enumerate(results) if isinstance(r, np.ndarray)}
+            blocks = (
+                encode(list(pixels.values()), [names[i] for i in pixels])
+                if pixels
+                else [np.empty((0, d), np.float32) for d in encoder.block_dims]
+            )
+            errors = {i: r for i, r in enumerate(results) if isinstance(r, ImageError)}
+            yield EncodedBatch(names, keys, tuple(pixels), tuple(blocks), errors)
+
+
+def image_loaders(images: Iterable[ImageLike]) -> Iterator[ImageLoader]:
+    """Prepare in-memory images or files for :func:`encode_batches`.
+
+    The name is the file's path, or ``image N`` for the Nth image (from 1) if it is not a file.
+    """
+    for number, image in enumerate(images, start=1):
+        name = str(image) if isinstance(image, str | Path) else f"image {number}"
+        yield name, partial(_load, image, name)
 
 
 def encode_images(
     images: Sequence[ImageLike], encoder: Encoder, *, batch_size: int = 32, threads: int = THREADS
 ) -> list[np.ndarray]:
-    """The features of every block: float32 arrays (n, d_b).
+    """Compute the features of all blocks.
+
+    Returns
+    -------
+    list of float32 arrays (n, d_b), one per block b
 
     Raises
     ------
     ImageError
         An image can't be read.
     EncoderError
-        The encoder gave a value that is not finite.
+        A feature is not finite, or memory is insufficient for a single image.
     """
-    blocks: list[list[np.ndarray]] = [[np.empty((0, d), np.float32)] for d in encoder.block_dims]
-    batch: list[tuple[str, np.ndarray]] = []
-    passes = Passes(encoder)
-
-    def run_batch() -> None:
-        names, pixels = zip(*batch, strict=True)
-        for found, block in zip(blocks, passes(pixels, names), strict=True):
-            found.append(block)
-        batch.clear()
-
-    for name, pixels in preprocessed(images, encoder, batch_size=batch_size, threads=threads):
-        if isinstance(pixels, ImageError):
-            raise pixels
-        batch.append((name, pixels))
-        if len(batch) == batch_size:
-            run_batch()
-    if batch:
-        run_batch()
-    return [np.concatenate(found) for found in blocks]
+    blocks = [[np.empty((0, d), np.float32)] for d in encoder.block_dims]
+    loop = encode_batches(
+        image_loaders(images), BatchEncoder(encoder), batch_size=batch_size, threads=threads
+    )
+    for batch in loop:
+        for error in batch.errors.values():
+            raise error
+        for arrays, block in zip(blocks, batch.blocks, strict=True):
+            arrays.append(block)
+    return [np.concatenate(arrays) for arrays in blocks]
 
 
-def _prepare(
-    encoder: Encoder, image: ImageLike, number: int
-) -> tuple[str, np.ndarray | ImageError]:
-    name = str(image) if isinstance(image, str | Path) else f"image {number}"
-    try:
-        return name, encoder.preprocess(_rgb(image, name))
-    except ImageError as error:
-        return name, error
+def _load(image: ImageLike, name: str) -> tuple[bytes, Image.Image]:
+    return b"", _to_rgb(image, name)
 
 
-def _rgb(image: ImageLike, name: str) -> Image.Image:
+def _to_rgb(image: ImageLike, name: str) -> Image.Image:
     if isinstance(image, str | Path):
         return read_image(Path(image))
     if isinstance(image, bytes):
         return decode_image(image, name)
     if isinstance(image, Image.Image):
         try:
-            # An opened file is not decoded yet: what is wrong with it shows here.
+            # Pillow decodes lazily: damage in an opened file shows up here.
             return to_rgb(ImageOps.exif_transpose(image))
-        except Exception as error:  # no list of it: see whichgen.data.reading.decode
+        except (
+            Exception
+        ) as error:  # as in decode_image: Pillow raises many types
             raise ImageError(f"{name}: damaged or truncated ({error})") from None
     if not isinstance(image, np.ndarray):
         raise ImageError(
-            f"{name}: {type(image).__name__} is not a path, bytes, a Pillow image or an array"
+            f"{name}: expected a path, bytes, a Pillow image or an array, got "
+            f"{type(image).__name__}"
         )
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
         raise ImageError(
             f"{name}: an array must be uint8 (h, w) or (h, w, 3), got {image.dtype} {image.shape}"
         )
     if not image.size:
-        raise ImageError(f"{name}: an array of no pixels")
+        raise ImageError(f"{name}: the array has no pixels")
     return to_rgb(Image.fromarray(image))

@@ -1,40 +1,46 @@
-"""Work done ahead in threads, so that decoding overlaps with encoding."""
+"""Run work ahead of time in threads, so that decoding overlaps with encoding."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import TypeVar, TypeVarTuple
+from typing import TypeVar
 
 import joblib
 
-#: Threads that read, decode and preprocess, unless a caller says otherwise: a GPU waits for them.
+#: Default number of threads that read, decode and preprocess images.
 THREADS = max(4, joblib.cpu_count())
 
 T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
+Item = TypeVar("Item")
 
 
-def prefetched(
-    function: Callable[[*Ts], T], jobs: Iterable[tuple[*Ts]], *, threads: int, depth: int
-) -> Iterator[T]:
-    """``function(*job)`` for each job, in order, with at most ``depth`` results held ahead.
+def prefetch(
+    function: Callable[[Item], T], items: Iterable[Item], *, threads: int, depth: int
+) -> Generator[T]:
+    """Yield ``function(item)`` for each item, in order, computed ahead in threads.
 
-    What was not begun is dropped when the caller stops early (an error, Ctrl-C).
+    Parameters
+    ----------
+    threads
+        Number of threads.
+    depth
+        Maximum number of items in progress or waiting to be yielded. Items that have not started
+        are dropped when the generator is closed.
     """
-    source = iter(jobs)
+    remaining = iter(items)
     pending: deque[Future[T]] = deque()
     pool = ThreadPoolExecutor(threads)
     try:
-        for job in islice(source, depth):
-            pending.append(pool.submit(function, *job))
+        for item in islice(remaining, depth):
+            pending.append(pool.submit(function, item))
         while pending:
             yield pending.popleft().result()
-            for job in islice(source, 1):
-                pending.append(pool.submit(function, *job))
+            for item in islice(remaining, 1):
+                pending.append(pool.submit(function, item))
     finally:
-        # Without waiting: if an error left this to the garbage collector, it may be in the midst
-        # of a thread's start, whose lock the end of another thread would wait for, forever.
+        # Do not wait: the garbage collector may run this in the middle of a thread's start, whose
+        # lock the end of another thread would wait for forever.
         pool.shutdown(wait=False, cancel_futures=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,14 +14,15 @@ from PIL import Image
 from whichgen.constants import UNKNOWN
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
-from whichgen.errors import FitError, ImageError, ModelFileError
+from whichgen.errors import FitError, ModelFileError
 from whichgen.evaluation.conformal import (
     ConformalQuantile,
     conformal_quantile,
     prediction_sets,
 )
-from whichgen.features.batching import Passes
-from whichgen.features.inference import ImageLike, preprocessed
+from whichgen.features.batching import BatchEncoder
+from whichgen.features.inference import EncodedBatch, ImageLike, encode_batches, image_loaders
+from whichgen.features.prefetch import THREADS
 from whichgen.inference.nearest import Gallery, Neighbor, Neighborhood
 from whichgen.models.saved_model import OriginModel
 from whichgen.models.signatures import load_verified
@@ -113,9 +114,10 @@ class Attributor:
         The fitted model.
     encoder
         The encoder whose features it was fitted on.
-    whole
-        Passes of fewer images are filled up to so many, so that an image's features are the same
-        to the bit whatever it is asked about with (:class:`~whichgen.features.batching.Passes`).
+    pad_to
+        Pad smaller batches to this number of images, so that an image's features are bitwise
+        identical whatever it is encoded with
+        (:class:`~whichgen.features.batching.BatchEncoder`); 0 disables padding.
 
     Raises
     ------
@@ -124,7 +126,7 @@ class Attributor:
         model's arrays do not fit its features.
     """
 
-    def __init__(self, model: OriginModel, encoder: Encoder, *, whole: int = 0) -> None:
+    def __init__(self, model: OriginModel, encoder: Encoder, *, pad_to: int = 0) -> None:
         found = encoder.describe()
         for part in ("weights_hash", "preprocessing", "dtype", "blocks"):
             if found[part] != model.encoder[part]:
@@ -136,7 +138,7 @@ class Attributor:
         check_width(model, sum(encoder.block_dims[b] for b in model.blocks))
         self.model = model
         self.encoder = encoder
-        self._passes = Passes(encoder, whole=whole)
+        self.encode_batch = BatchEncoder(encoder, pad_to=pad_to)
 
     @classmethod
     def load(
@@ -207,7 +209,7 @@ class Attributor:
         nearest: int = 0,
         among: Neighborhood | None = None,
         batch_size: int = 32,
-        threads: int = 4,
+        threads: int = THREADS,
         progress: Progress = no_progress,
     ) -> list[Attribution]:
         """The answers, in the order of the images; an unreadable image gets one with ``error``.
@@ -232,24 +234,26 @@ class Attributor:
         quantile = None if coverage is None else self.quantile(coverage)
         if isinstance(images, str | Path | bytes | Image.Image | np.ndarray):
             images = [images]
-        listed = list(images)
+        sequence = list(images)
         known = among or (self.gallery if nearest else None)
-        answers: list[Attribution] = []
-        batch: list[tuple[str, np.ndarray | ImageError]] = []
-        prepared = preprocessed(listed, self.encoder, batch_size=batch_size, threads=threads)
-        for item in progress(prepared, description="Attributing", total=len(listed)):
-            batch.append(item)
-            if len(batch) == batch_size:
-                answers += self.answer(batch, quantile=quantile, nearest=nearest, among=known)
-                batch = []
-        return answers + self.answer(batch, quantile=quantile, nearest=nearest, among=known)
+        batches = encode_batches(
+            image_loaders(sequence), self.encode_batch, batch_size=batch_size, threads=threads
+        )
+        answers = (
+            answer
+            for batch in batches
+            for answer in self.attribute_batch(
+                batch, quantile=quantile, nearest=nearest, among=known
+            )
+        )
+        return list(progress(answers, description="Attributing", total=len(sequence)))
 
     def encode(
         self,
         images: Iterable[ImageLike],
         *,
         batch_size: int = 32,
-        threads: int = 4,
+        threads: int = THREADS,
         progress: Progress = no_progress,
     ) -> tuple[np.ndarray, list[str]]:
         """What the model's head reads of images.
@@ -261,20 +265,20 @@ class Attributor:
         errors
             For each image why it can't be read, or nothing.
         """
-        listed = list(images)
-        prepared = preprocessed(listed, self.encoder, batch_size=batch_size, threads=threads)
-        found, batch, errors = [], [], []
-        for name, pixels in progress(prepared, description="Encoding", total=len(listed)):
-            errors.append(str(pixels) if isinstance(pixels, ImageError) else "")
-            if isinstance(pixels, np.ndarray):
-                batch.append((name, pixels))
-            if len(batch) == batch_size:
-                found.append(self._features(batch))
-                batch = []
-        if batch:
-            found.append(self._features(batch))
+        sequence = list(images)
         width = sum(self.encoder.block_dims[b] for b in self.model.blocks)
-        return np.concatenate([np.empty((0, width), np.float32), *found]), errors
+        features = [np.empty((0, width), np.float32)]
+        batches = encode_batches(
+            image_loaders(sequence), self.encode_batch, batch_size=batch_size, threads=threads
+        )
+
+        def read_errors() -> Iterator[str]:
+            for batch in batches:
+                features.append(self._features(batch))
+                yield from (str(batch.errors.get(i, "")) for i in range(len(batch)))
+
+        errors = list(progress(read_errors(), description="Encoding", total=len(sequence)))
+        return np.concatenate(features), errors
 
     def quantile(self, coverage: float) -> ConformalQuantile:
         """What prediction sets of a coverage need; its notes say if images were too few."""
@@ -282,25 +286,26 @@ class Attributor:
             raise FitError("the model has no validation images to tell a coverage by; fit it anew.")
         return conformal_quantile(*self.model.calibration, coverage)
 
-    def answer(
+    def attribute_batch(
         self,
-        batch: Sequence[tuple[str, np.ndarray | ImageError]],
+        batch: EncodedBatch,
         *,
         quantile: ConformalQuantile | None = None,
         nearest: int = 0,
         among: Neighborhood | None = None,
     ) -> list[Attribution]:
-        """The answers for one batch of names and preprocessed images (or why there is none).
+        """Attribute the images of one batch, without those that were skipped.
 
-        ``quantile`` is :meth:`quantile`'s; see :meth:`attribute`, which cuts images into batches.
+        ``quantile`` comes from :meth:`quantile`; see :meth:`attribute` for the rest.
         """
-        readable = [(name, p) for name, p in batch if isinstance(p, np.ndarray)]
-        answered = iter(self._ask(readable, nearest, among) if readable else ())
+        answered = iter(self._ask(batch, nearest, among) if batch.encoded else ())
         model = self.model
         answers = []
-        for name, found in batch:
-            if isinstance(found, ImageError):
-                answers.append(Attribution(name, None, {}, None, model.threshold, error=str(found)))
+        for i, name in enumerate(batch.names):
+            if i in batch.errors:
+                error = str(batch.errors[i])
+                answers.append(Attribution(name, None, {}, None, model.threshold, error=error))
+            if i not in batch.encoded:
                 continue
             row, score, index, at_least, neighbors = next(answered)
             answers.append(
@@ -328,7 +333,7 @@ class Attributor:
         return Gallery(self.model)
 
     def _ask(
-        self, batch: Sequence[tuple[str, np.ndarray]], nearest: int, known: Neighborhood | None
+        self, batch: EncodedBatch, nearest: int, known: Neighborhood | None
     ) -> Iterator[tuple[np.ndarray, float, int, str, tuple[Neighbor, ...] | None]]:
         """Each image's probabilities (origins,), score, decided index, deepest answer, nearest."""
         features = self._features(batch)
@@ -340,7 +345,5 @@ class Attributor:
         )
         return zip(probabilities, scores, decided.tolist(), found, neighbors, strict=True)
 
-    def _features(self, batch: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
-        names, pixels = zip(*batch, strict=True)
-        blocks = self._passes(pixels, names)
-        return np.hstack([blocks[b] for b in self.model.blocks])
+    def _features(self, batch: EncodedBatch) -> np.ndarray:
+        return np.hstack([batch.blocks[b] for b in self.model.blocks])

@@ -6,14 +6,15 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
+from PIL import Image
 
 from whichgen.data.reading import decode_image
 from whichgen.data.shards import Item, Shard, hash_name
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import ImageError
+from whichgen.features.inference import encode_batches
 from whichgen.features.prefetch import THREADS
-from whichgen.features.shard_extraction import KeySet, parts, use_cpus
+from whichgen.features.shard_extraction import KeySet, limit_threads, shard_loaders
 from whichgen.inference.attributor import Attributor
 from whichgen.models.saved_model import OriginModel
 
@@ -44,7 +45,7 @@ class ShardAttributor:
     Parameters
     ----------
     attributor
-        The model and its encoder, with passes of ``batch_size`` images (its ``whole``).
+        The model and its encoder, with passes of ``batch_size`` images (its ``pad_to``).
     known
         :func:`~whichgen.data.shards.hash_name` of images not to be asked about.
     coverage
@@ -68,24 +69,34 @@ class ShardAttributor:
 
     def __call__(self, shard: Shard) -> Iterator[Answered]:
         """The shard in parts, as they are done; errors as ``Attributor.attribute``'s."""
-        for part in parts(shard, self._prepare, size=self._batch_size, threads=self._threads):
-            asked = [item for item in part if isinstance(item, tuple)]
-            answers = self._attributor.answer(asked, quantile=self._quantile) if asked else []
-            unread = tuple(str(item) for item in part if isinstance(item, ImageError))
-            yield Answered(len(part), tuple(answer.as_row() for answer in answers), unread)
+        batches = encode_batches(
+            shard_loaders(shard, self._load, threads=self._threads),
+            self._attributor.encode_batch,
+            batch_size=self._batch_size,
+            threads=self._threads,
+        )
+        for batch in batches:
+            answers = self._attributor.attribute_batch(batch, quantile=self._quantile)
+            unread = {
+                batch.names[i]: str(error)
+                for i, error in batch.errors.items()
+                if isinstance(error, _UnavailableError)
+            }
+            rows = tuple(answer.as_row() for answer in answers if answer.image not in unread)
+            yield Answered(len(batch), rows, tuple(unread.values()))
 
-    def _prepare(self, item: Item) -> tuple[str, np.ndarray | ImageError] | ImageError | None:
+    def _load(self, item: Item) -> tuple[bytes, Image.Image | None]:
         if hash_name(item.name) in self._known:
-            return None
+            return b"", None
         try:
             data = item.load()
         except ImageError as error:
-            return error
-        try:
-            pixels = self._attributor.encoder.preprocess(decode_image(data, item.name))
-        except ImageError as error:
-            return item.name, error
-        return item.name, pixels
+            raise _UnavailableError(str(error)) from error
+        return b"", decode_image(data, item.name)
+
+
+class _UnavailableError(ImageError):
+    """The bytes of an image can't be read now, which says nothing about the image."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +112,12 @@ class AttributeJob:
 
     def start(self, cpus: int) -> ShardAttributor:
         """Loads the encoder; an error if it is not the one the model was fitted on."""
-        threads = use_cpus(cpus)
+        threads = limit_threads(cpus)
         encoder = load_encoder(
             self.backbone, device=self.device, dtype=str(self.model.encoder["dtype"])
         )
         return ShardAttributor(
-            Attributor(self.model, encoder, whole=self.batch_size),
+            Attributor(self.model, encoder, pad_to=self.batch_size),
             known=self.known,
             coverage=self.coverage,
             batch_size=self.batch_size,

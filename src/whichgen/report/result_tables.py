@@ -15,7 +15,7 @@ from whichgen.constants import UNKNOWN
 from whichgen.evaluation.all_metrics import Evaluation, UnknownResult
 from whichgen.evaluation.bootstrap import Interval
 from whichgen.evaluation.predictions import Predictions
-from whichgen.features.extraction import FeatureTable
+from whichgen.features.table import FeatureTable
 from whichgen.io.atomic import write_text
 from whichgen.io.tables import Row, markdown_table, percent, write_csv
 from whichgen.models.card import save_with_card

@@ -23,7 +23,7 @@ from whichgen.evaluation.conformal import (
 from whichgen.evaluation.hierarchical_accuracy import LevelResult, count_answers_by_level
 from whichgen.evaluation.predictions import Predictions, label_indices
 from whichgen.evaluation.protocols import Protocol
-from whichgen.features.extraction import FeatureTable
+from whichgen.features.table import FeatureTable
 from whichgen.models.saved_model import Exemplars, OriginModel
 from whichgen.openset.hierarchy import fit_hierarchy, said_by
 from whichgen.openset.threshold import decide, threshold_at_tpr, tpr_interval

@@ -15,7 +15,7 @@ from whichgen.evaluation.detection import auroc
 from whichgen.evaluation.oscr import oscr
 from whichgen.evaluation.predictions import Predictions, label_indices
 from whichgen.evaluation.protocols import Protocol, check_protocol, make_protocol
-from whichgen.features.extraction import FeatureTable
+from whichgen.features.table import FeatureTable
 from whichgen.heads.base import Head, HeadMethod
 from whichgen.io.run_metadata import collect_run_metadata
 from whichgen.models.saved_model import OriginModel

@@ -14,8 +14,9 @@ from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
 from whichgen.evaluation.predictions import label_indices
 from whichgen.evaluation.protocols import Fold
-from whichgen.features.extraction import FeatureTable, extract
+from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore
+from whichgen.features.table import FeatureTable
 from whichgen.io.run_metadata import hash_parts
 from whichgen.progress import Progress, no_progress
 from whichgen.training.selection import FoldFeatures

@@ -16,7 +16,7 @@ from whichgen.encoders.base import Encoder
 from whichgen.evaluation.detection import auroc
 from whichgen.evaluation.oscr import oscr
 from whichgen.evaluation.predictions import Predictions, label_indices
-from whichgen.features.extraction import FeatureTable
+from whichgen.features.table import FeatureTable
 from whichgen.heads.fusion import FusionHead, ViewProbe, fit_view, fused
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.registry import score_method

@@ -1,0 +1,84 @@
+"""Features of a list of images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from whichgen.data.dataset import Sample
+from whichgen.features.store import FeatureStore
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """The features of n images, read from the store block by block.
+
+    Parameters
+    ----------
+    samples
+        The readable images, in the order given.
+    keys, digests
+        Their keys in the store, and digests of their content.
+    store
+        The store.
+    perturbations
+        The perturbation of each image; empty for an unchanged image.
+    skipped
+        Why other images are missing.
+    """
+
+    samples: tuple[Sample, ...]
+    keys: tuple[bytes, ...]
+    digests: tuple[bytes, ...]
+    store: FeatureStore
+    perturbations: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def block(self, block: int) -> np.ndarray:
+        """Features of one block: float32 array (n, d_block)."""
+        return self.store.read(self.keys, block)
+
+    def blocks(self, blocks: Sequence[int]) -> np.ndarray:
+        """Features of several blocks side by side: float32 array (n, sum of d_block)."""
+        return np.hstack([self.block(b) for b in blocks])
+
+    @property
+    def origins(self) -> np.ndarray:
+        """The origin of each image: str array (n,)."""
+        return np.array([s.origin for s in self.samples], dtype=str)
+
+    @property
+    def kinds(self) -> np.ndarray:
+        """The kind of perturbation of each image, empty for none: str array (n,)."""
+        return np.array([p.partition(":")[0] for p in self.perturbations], dtype=str)
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """The group of each image: str array (n,); ``None`` if any group is missing."""
+        names = [s.group for s in self.samples]
+        return np.array(names, dtype=str) if all(names) else None
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> FeatureTable:
+        """Return the table of the given rows."""
+        return FeatureTable(
+            tuple(self.samples[i] for i in rows),
+            tuple(self.keys[i] for i in rows),
+            tuple(self.digests[i] for i in rows),
+            self.store,
+            tuple(self.perturbations[i] for i in rows),
+        )
+
+    def __add__(self, other: FeatureTable) -> FeatureTable:
+        return FeatureTable(
+            self.samples + other.samples,
+            self.keys + other.keys,
+            self.digests + other.digests,
+            self.store,
+            self.perturbations + other.perturbations,
+            self.skipped + other.skipped,
+        )
