@@ -143,9 +143,7 @@ def _to_rgb(image: ImageLike, name: str) -> Image.Image:
         try:
             # Pillow decodes lazily: damage in an opened file shows up here.
             return to_rgb(ImageOps.exif_transpose(image))
-        except (
-            Exception
-        ) as error:  # as in decode_image: Pillow raises many types
+        except Exception as error:  # many types, see decode_image
             raise ImageError(f"{name}: damaged or truncated ({error})") from None
     if not isinstance(image, np.ndarray):
         raise ImageError(
