@@ -93,8 +93,8 @@ def run_cell(
                     "figures": dict(found.model.metrics),
                     "chosen": {
                         "blocks": list(found.model.blocks),
-                        "C": found.model.value,
-                        "score": found.model.score_name,
+                        "C": found.model.hyperparameter,
+                        "score": found.model.score_method,
                     },
                     "images": {"known": len(found.known), "unknown": len(found.unknown)},
                     "run_metadata": dict(found.model.run_metadata),

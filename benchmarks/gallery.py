@@ -35,9 +35,9 @@ from whichgen.gallery.index import (
     search,
     write_arrays,
 )
-from whichgen.gallery.recall import NEAREST, ExactSearch, recall_of
+from whichgen.gallery.recall import NEAREST, ExactSearch, compute_recall
 from whichgen.heads.knn import normalize_rows
-from whichgen.inference.nearest import Comparison
+from whichgen.inference.neighbors import SimilaritySpace
 from whichgen.io.tables import Row, markdown_table
 from whichgen.models.saved_model import load_model
 
@@ -59,11 +59,11 @@ faiss {faiss}; {day}; other work on the same cores.
 """
 
 
-def drawn(comparison: Comparison, rows: int, seed: int) -> np.ndarray:
+def drawn(space: SimilaritySpace, rows: int, seed: int) -> np.ndarray:
     """Unit vectors like those of the model's exemplars: float32 array (rows, d)."""
-    kept = comparison.model.exemplars
+    kept = space.model.exemplars
     assert kept is not None
-    known = comparison.exemplars()
+    known = space.exemplars()
     of_origin = [np.flatnonzero(kept.labels == label) for label in np.unique(kept.labels)]
     rng = np.random.default_rng(seed)
     out = np.empty((rows, known.shape[1]), np.float32)
@@ -121,7 +121,7 @@ def measured(points: np.ndarray, queries: np.ndarray, nearest: np.ndarray, kind:
     found: list[Row] = []
     last = 0.0
     for effort in efforts(kind, rows):
-        recall = recall_of(
+        recall = compute_recall(
             true_cosines(points, queries, search(index, kind, queries, NEAREST, effort)[1]),
             nearest,
         )
@@ -164,11 +164,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("gallery.md"))
     arguments = parser.parse_args()
     faiss.omp_set_num_threads(1)
-    comparison = Comparison(load_model(arguments.run))
-    queries = drawn(comparison, QUERIES, seed=1)
+    space = SimilaritySpace(load_model(arguments.run))
+    queries = drawn(space, QUERIES, seed=1)
     found: list[Row] = []
     for rows in arguments.rows:
-        points = drawn(comparison, rows, seed=0)
+        points = drawn(space, rows, seed=0)
         exact = ExactSearch(queries)
         for start in range(0, rows, STEP):
             exact.add(points[start : start + STEP])
@@ -181,7 +181,7 @@ def main() -> None:
             found += [as_ratios(row, unit) for row in by_effort]
             print(markdown_table(found), flush=True)
     header = HEADER.format(
-        dimension=comparison.dimension,
+        dimension=space.dimension,
         queries=QUERIES,
         machine=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),

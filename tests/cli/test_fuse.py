@@ -87,7 +87,7 @@ def test_a_coverage_adds_a_set_to_each_answer(site: Site) -> None:
     assert "of an unknown generator it says nothing" in done.message
     for answer in json.loads(done.out):
         ranked = sorted(answer["probabilities"], key=lambda o: -answer["probabilities"][o])
-        assert answer["covered"] == ranked[: len(answer["covered"])]
+        assert answer["prediction_set"] == ranked[: len(answer["prediction_set"])]
     assert (
         "set" in whichgen("attribute", "-m", site.run, site.images / "gan", "--coverage", 0.5).out
     )

@@ -150,7 +150,7 @@ def test_a_service_that_is_silent_is_told_before_images_are_read(
 
 
 def test_a_recall_that_is_low_is_warned_of(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build_module, "recall_of", lambda *_: Recall(0.9, 0.5, 7))
+    monkeypatch.setattr(build_module, "compute_recall", lambda *_: Recall(0.9, 0.5, 7))
     done = build(site, "--kind", "hnsw")
     assert done.code == 0
     assert "recall@10 is under 95 %" in done.message

@@ -68,7 +68,7 @@ def test_one_value_instead_of_a_sweep(site: Site) -> None:
         done = whichgen(command, *site.options(out=command), *UNKNOWN, "-b", 2, option, value)
         assert done.code == 0, done.err
         model = load_model(site.folder / command / "tiny_clip/images")
-        assert (model.value, model.blocks[0]) == (value, 2)
+        assert (model.hyperparameter, model.blocks[0]) == (value, 2)
 
 
 def test_a_toml_file_gives_options_and_the_command_line_has_the_last_word(site: Site) -> None:

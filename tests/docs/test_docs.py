@@ -254,7 +254,7 @@ def test_a_head(run_page: RunPage) -> None:
 def test_an_open_set_score(run_page: RunPage) -> None:
     found = run_page("how-to/score.md")
     del SCORES["length"]
-    assert found["changed"].score_name == "length"
+    assert found["changed"].score_method == "length"
     assert 0 <= found["result"].oscr <= found["result"].closed.accuracy
 
 

@@ -19,7 +19,7 @@ def made_by(*generators: str) -> Evidence:
 
 
 @pytest.mark.parametrize(
-    ("origin", "at_least", "disagrees"),
+    ("origin", "coarse_origin", "disagrees"),
     [
         ("biggan", "biggan", True),
         ("unknown", "synthetic", True),
@@ -32,15 +32,15 @@ def made_by(*generators: str) -> Evidence:
     ],
 )
 def test_a_camera_against_the_model(
-    origin: str | None, at_least: str | None, disagrees: bool
+    origin: str | None, coarse_origin: str | None, disagrees: bool
 ) -> None:
-    found = contradictions(Evidence((EDITED, CAMERA)), origin, at_least)
+    found = contradictions(Evidence((EDITED, CAMERA)), origin, coarse_origin)
     assert len(found) == disagrees
-    assert all("camera: A B" in sentence and str(at_least) in sentence for sentence in found)
+    assert all("camera: A B" in sentence and str(coarse_origin) in sentence for sentence in found)
 
 
 @pytest.mark.parametrize(
-    ("origin", "at_least", "disagrees"),
+    ("origin", "coarse_origin", "disagrees"),
     [
         ("real", "real", True),
         ("unknown", "real", True),
@@ -50,9 +50,9 @@ def test_a_camera_against_the_model(
     ],
 )
 def test_a_synthetic_file_against_a_real_answer(
-    origin: str | None, at_least: str | None, disagrees: bool
+    origin: str | None, coarse_origin: str | None, disagrees: bool
 ) -> None:
-    found = contradictions(made_by(""), origin, at_least)
+    found = contradictions(made_by(""), origin, coarse_origin)
     assert len(found) == disagrees
     assert all("says that the image is synthetic" in sentence for sentence in found)
     assert contradictions(Evidence((EDITED,)), "real", "real") == ()

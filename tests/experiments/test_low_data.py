@@ -74,7 +74,7 @@ def test_each_number_is_fitted_with_each_seed_and_all_images_give_the_whole_fit(
     assert w.counting.images == 75
     whole = w.fit(KNN)
     for point in points[2:]:
-        assert (point.blocks, point.value) == (whole.model.blocks, whole.model.value)
+        assert (point.blocks, point.value) == (whole.model.blocks, whole.model.hyperparameter)
         assert point.accuracy == whole.evaluation.closed.accuracy
         assert point.oscr == whole.evaluation.oscr
         assert point.auroc == whole.model.metrics["auroc"]
@@ -85,7 +85,7 @@ def test_a_fusion_of_few_images_is_the_fusion_of_that_draw(world: Make) -> None:
     options = FusionOptions(values=(1.0, 100.0), jobs=1)
     (point,) = low_data(w.parts(), w.encoder, options, samples_per_class=(4,), seeds=(1,))
     expected = fuse(subsample_training(w.parts(), 4, 1), w.encoder, options)
-    assert (point.blocks, point.value) == (expected.model.blocks, expected.model.value)
+    assert (point.blocks, point.value) == (expected.model.blocks, expected.model.hyperparameter)
     assert (point.accuracy, point.auroc, point.oscr) == tuple(
         expected.model.metrics[name] for name in ("accuracy", "auroc", "oscr")
     )

@@ -24,7 +24,8 @@ from whichgen.encoders.base import Encoder
 from whichgen.errors import ModelFileError, StoreError
 from whichgen.features.store import FeatureStore, feature_key
 from whichgen.heads.methods import head_method
-from whichgen.models.saved_model import OriginModel, load_model, save_model
+from whichgen.models.origin_model import OriginModel
+from whichgen.models.saved_model import load_model, save_model
 
 #: Its features are never computed here.
 ENCODER = Encoder(
@@ -131,7 +132,7 @@ def _model(seed: int) -> OriginModel:
         encoder=ENCODER.describe(),
         blocks=(0,),
         head_method="linear",
-        value=1.0,
+        hyperparameter=1.0,
         head=head_method("linear").fit(x, np.arange(20) % 2, 2, 1.0),
         threshold=0.5 + seed / 100,
         tpr=0.95,

@@ -16,8 +16,8 @@ from whichgen.data.folders import list_samples
 from whichgen.encoders.base import Encoder
 from whichgen.features.store import FeatureStore, feature_key
 from whichgen.gallery.entries import Images, gather
-from whichgen.inference.nearest import Comparison
-from whichgen.models.saved_model import Exemplars, OriginModel
+from whichgen.inference.neighbors import SimilaritySpace
+from whichgen.models.origin_model import Exemplars, OriginModel
 
 RECORD: dict[str, Any] = {"config": {"model": "a model"}}
 
@@ -54,7 +54,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, encoder: Encoder) -> Feature
 @pytest.fixture(scope="session")
 def gathered(known: OriginModel, pictures: Path, encoder: Encoder, store: FeatureStore) -> Images:
     """All 62 images."""
-    return gather(list_samples(str(pictures)), Comparison(known), encoder, store)
+    return gather(list_samples(str(pictures)), SimilaritySpace(known), encoder, store)
 
 
 def features_of(images: Images) -> np.ndarray:

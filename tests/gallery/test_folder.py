@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from whichgen.errors import GalleryError
-from whichgen.gallery.build import build_local
+from whichgen.gallery.build import build_local_gallery
 from whichgen.gallery.entries import Images
-from whichgen.gallery.opening import open_gallery
-from whichgen.models.saved_model import OriginModel
-from whichgen.models.signatures import sha256
+from whichgen.gallery.loading import load_gallery
+from whichgen.models.origin_model import OriginModel
+from whichgen.models.signatures import sha256_of_file
 
 from .conftest import RECORD
 
@@ -27,7 +27,7 @@ from .conftest import RECORD
 @pytest.fixture
 def gallery(gathered: Images, tmp_path: Path) -> Path:
     """A gallery to damage."""
-    build_local(tmp_path / "g", gathered, RECORD, kind="hnsw")
+    build_local_gallery(tmp_path / "g", gathered, RECORD, kind="hnsw")
     return tmp_path / "g"
 
 
@@ -40,18 +40,18 @@ def edited(folder: Path, **values: Any) -> None:
 def signed(folder: Path) -> None:
     """Makes the digests fit the files, as a stranger would."""
     told = json.loads((folder / "gallery.json").read_text())
-    edited(folder, files={name: sha256(folder / name) for name in told["files"]})
+    edited(folder, files={name: sha256_of_file(folder / name) for name in told["files"]})
 
 
 def test_a_whole_gallery_opens(gallery: Path, known: OriginModel) -> None:
-    open_gallery(gallery, known)
+    load_gallery(gallery, known)
 
 
 def test_a_pipe_for_a_description_is_not_waited_for(gallery: Path, known: OriginModel) -> None:
     (gallery / "gallery.json").unlink()
     os.mkfifo(gallery / "gallery.json")
     with pytest.raises(GalleryError, match=r"damaged: gallery\.json can't be read"):
-        open_gallery(gallery, known)
+        load_gallery(gallery, known)
 
 
 @pytest.mark.parametrize("name", ["entries.parquet", "vectors.npy", "levels.npy", "neighbors.npy"])
@@ -61,13 +61,13 @@ def test_a_file_that_is_missing_or_cut_is_told(
     content = (gallery / name).read_bytes()
     (gallery / name).write_bytes(content[:-1])
     with pytest.raises(GalleryError, match=f"damaged: {name} is not what gallery.json says"):
-        open_gallery(gallery, known)
+        load_gallery(gallery, known)
     signed(gallery)
     with pytest.raises(GalleryError, match="damaged"):
-        open_gallery(gallery, known)
+        load_gallery(gallery, known)
     (gallery / name).unlink()
     with pytest.raises(GalleryError, match=f"damaged: {name} is missing"):
-        open_gallery(gallery, known)
+        load_gallery(gallery, known)
 
 
 JSON: list[tuple[Callable[[str], str], str]] = [
@@ -91,22 +91,22 @@ def test_a_description_that_is_wrong_is_one_message(
     file = gallery / "gallery.json"
     file.write_text(change(file.read_text()))
     with pytest.raises(GalleryError, match=message):
-        open_gallery(gallery, known)
+        load_gallery(gallery, known)
 
 
 def test_a_folder_without_gallery_and_one_of_another_model(
     gallery: Path, known: OriginModel, models: dict[str, OriginModel], tmp_path: Path
 ) -> None:
     with pytest.raises(GalleryError, match="holds no gallery"):
-        open_gallery(tmp_path, known)
+        load_gallery(tmp_path, known)
     with pytest.raises(GalleryError, match="holds no gallery"):
-        open_gallery(gallery / "gallery.json", known)
+        load_gallery(gallery / "gallery.json", known)
     assert known.exemplars is not None
     moved = replace(known.exemplars, features=known.exemplars.features + 1)
     other = replace(models["knn"], exemplars=known.exemplars)
     for stranger in (other, replace(known, exemplars=moved), replace(known, blocks=(2,))):
         with pytest.raises(GalleryError, match="built with another model"):
-            open_gallery(gallery, stranger)
+            load_gallery(gallery, stranger)
 
 
 def test_entries_of_other_columns_or_with_holes_are_refused(
@@ -123,11 +123,11 @@ def test_entries_of_other_columns_or_with_holes_are_refused(
         pq.write_table(wrong, gallery / "entries.parquet")
         signed(gallery)
         with pytest.raises(GalleryError, match=r"entries\.parquet does not list 62 images"):
-            open_gallery(gallery, known)
+            load_gallery(gallery, known)
     (gallery / "entries.parquet").write_bytes(b"PAR1 no table PAR1")
     signed(gallery)
     with pytest.raises(GalleryError, match=r"entries\.parquet can't be read"):
-        open_gallery(gallery, known)
+        load_gallery(gallery, known)
 
 
 def test_arrays_of_a_stranger_are_checked_although_the_digest_fits(
@@ -138,7 +138,7 @@ def test_arrays_of_a_stranger_are_checked_although_the_digest_fits(
     np.save(gallery / "neighbors.npy", links)
     signed(gallery)
     with pytest.raises(GalleryError, match=r"damaged: neighbors\.npy links to images"):
-        open_gallery(gallery, known)
+        load_gallery(gallery, known)
 
 
 def test_no_name_in_the_description_leads_out_of_the_folder(
@@ -146,4 +146,4 @@ def test_no_name_in_the_description_leads_out_of_the_folder(
 ) -> None:
     told = json.loads((gallery / "gallery.json").read_text())
     edited(gallery, files=told["files"] | {"../../etc/passwd": "0" * 64})
-    open_gallery(gallery, known)  # what is read is named by the kind
+    load_gallery(gallery, known)  # what is read is named by the kind

@@ -25,7 +25,7 @@ from whichgen.gallery.index import (
     search,
     write_arrays,
 )
-from whichgen.gallery.recall import ExactSearch, recall_of
+from whichgen.gallery.recall import ExactSearch, compute_recall
 
 from .conftest import unit
 
@@ -75,14 +75,14 @@ def test_an_exact_search_of_batches_is_that_of_all_and_flat_has_all_of_it(
     np.testing.assert_allclose(nearest, brute(points, queries, k), atol=1e-5)
     _, rows = search(made("flat", points), "flat", queries, k, 0)
     found = np.einsum("qd,qkd->qk", queries, points[rows])
-    recall = recall_of(found, nearest)
+    recall = compute_recall(found, nearest)
     assert (recall.at_1, recall.at_10, recall.queries) == (1, 1, 5)
 
 
 def test_recall_counts_what_is_missing() -> None:
     exact = np.array([[0.9, 0.8], [0.7, 0.6], [0.5, 0.5]])
     found = np.array([[0.9, 0.1], [0.6, -np.inf], [0.5, 0.5]])
-    recall = recall_of(found, exact)
+    recall = compute_recall(found, exact)
     assert recall.at_1 == pytest.approx(2 / 3)
     assert recall.at_10 == pytest.approx(4 / 6)
 
@@ -113,7 +113,7 @@ def test_all_lists_are_an_exact_search_and_few_lists_find_fewer() -> None:
     for effort in ladder:
         _, rows = search(index, "ivf", queries, 10, effort)
         found = np.einsum("qd,qkd->qk", queries, points[rows])
-        shares.append(recall_of(np.where(rows >= 0, found, -np.inf), exact).at_10)
+        shares.append(compute_recall(np.where(rows >= 0, found, -np.inf), exact).at_10)
     assert shares[-1] == 1
     assert shares[0] < 0.7
     assert shares == sorted(shares)

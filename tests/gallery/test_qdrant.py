@@ -17,13 +17,13 @@ from qdrant_client import QdrantClient, models
 
 import whichgen.gallery.qdrant as qdrant_module
 from whichgen.errors import GalleryError
-from whichgen.gallery.build import build_local
+from whichgen.gallery.build import build_local_gallery
 from whichgen.gallery.entries import Images
-from whichgen.gallery.opening import open_gallery
-from whichgen.gallery.qdrant import build_qdrant, connect, read_qdrant
+from whichgen.gallery.loading import load_gallery
+from whichgen.gallery.qdrant import build_qdrant_gallery, connect, read_qdrant
 from whichgen.gallery.storage import read_description
-from whichgen.inference.nearest import Comparison
-from whichgen.models.saved_model import OriginModel
+from whichgen.inference.neighbors import SimilaritySpace
+from whichgen.models.origin_model import OriginModel
 
 from .conftest import RECORD, features_of
 
@@ -58,15 +58,15 @@ def collection(client: QdrantClient) -> Iterator[str]:
 def test_its_neighbors_are_those_of_a_flat_gallery(
     client: QdrantClient, collection: str, gathered: Images, known: OriginModel, tmp_path: Path
 ) -> None:
-    told = build_qdrant(tmp_path / "q", gathered, RECORD, client, collection)
+    told = build_qdrant_gallery(tmp_path / "q", gathered, RECORD, client, collection)
     assert told == read_description(tmp_path / "q")
     assert [p.name for p in (tmp_path / "q").iterdir()] == ["gallery.json"]
     assert told.recall is not None
     assert (told.recall.at_1, told.recall.at_10, told.recall.queries) == (1, 1, 31)
-    build_local(tmp_path / "flat", gathered, RECORD, kind="flat")
+    build_local_gallery(tmp_path / "flat", gathered, RECORD, kind="flat")
     features = features_of(gathered)
-    expected = open_gallery(tmp_path / "flat", known).nearest(features, 5)
-    found = read_qdrant(told, Comparison(known), client).nearest(features, 5)
+    expected = load_gallery(tmp_path / "flat", known).nearest(features, 5)
+    found = read_qdrant(told, SimilaritySpace(known), client).nearest(features, 5)
     for row, by_hand in zip(found, expected, strict=True):
         assert [(n.path, n.origin) for n in row] == [(n.path, n.origin) for n in by_hand]
         np.testing.assert_allclose(
@@ -93,11 +93,11 @@ def test_a_stopped_build_doubles_nothing_when_it_is_run_again(
     with monkeypatch.context() as patch:
         patch.setattr(client, "upsert", stopping)
         with pytest.raises(KeyboardInterrupt):
-            build_qdrant(tmp_path / "q", gathered, RECORD, client, collection)
+            build_qdrant_gallery(tmp_path / "q", gathered, RECORD, client, collection)
     assert not (tmp_path / "q").exists()
     assert client.count(collection).count == 20
     for folder in ("q", "again"):
-        told = build_qdrant(tmp_path / folder, gathered, RECORD, client, collection)
+        told = build_qdrant_gallery(tmp_path / folder, gathered, RECORD, client, collection)
         assert told.recall is not None
         assert told.recall.at_10 == 1
         assert client.count(collection).count == 62
@@ -106,40 +106,40 @@ def test_a_stopped_build_doubles_nothing_when_it_is_run_again(
 def test_a_collection_of_another_model_or_program_is_left_alone(
     client: QdrantClient, collection: str, gathered: Images, known: OriginModel, tmp_path: Path
 ) -> None:
-    build_qdrant(tmp_path / "q", gathered, RECORD, client, collection)
+    build_qdrant_gallery(tmp_path / "q", gathered, RECORD, client, collection)
     assert known.exemplars is not None
     moved = replace(known.exemplars, features=known.exemplars.features + 1)
-    other = replace(gathered, comparison=Comparison(replace(known, exemplars=moved)))
+    other = replace(gathered, space=SimilaritySpace(replace(known, exemplars=moved)))
     with pytest.raises(GalleryError, match="of another model or program"):
-        build_qdrant(tmp_path / "r", other, RECORD, client, collection)
+        build_qdrant_gallery(tmp_path / "r", other, RECORD, client, collection)
     assert not (tmp_path / "r").exists()
     client.delete_collection(collection)
     client.create_collection(
         collection, vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT)
     )
     with pytest.raises(GalleryError, match="of another model or program"):
-        build_qdrant(tmp_path / "r", gathered, RECORD, client, collection)
+        build_qdrant_gallery(tmp_path / "r", gathered, RECORD, client, collection)
 
 
 def test_a_service_that_lacks_images_is_told(
     client: QdrantClient, collection: str, gathered: Images, known: OriginModel, tmp_path: Path
 ) -> None:
-    told = build_qdrant(tmp_path / "q", gathered, RECORD, client, collection)
+    told = build_qdrant_gallery(tmp_path / "q", gathered, RECORD, client, collection)
     some = models.FieldCondition(key="origin", match=models.MatchValue(value="gan"))
     client.delete(collection, models.FilterSelector(filter=models.Filter(must=[some])))
     with pytest.raises(GalleryError, match="has 42 images in place of 62"):
-        read_qdrant(told, Comparison(known), client)
+        read_qdrant(told, SimilaritySpace(known), client)
     absent = told.model_copy(update={"collection": "whichgen-none"})
     with pytest.raises(GalleryError, match="has 0 images in place of 62"):
-        read_qdrant(absent, Comparison(known), client)
+        read_qdrant(absent, SimilaritySpace(known), client)
 
 
 def test_points_without_what_they_should_tell_are_one_message(
     client: QdrantClient, collection: str, gathered: Images, known: OriginModel, tmp_path: Path
 ) -> None:
-    told = build_qdrant(tmp_path / "q", gathered, RECORD, client, collection)
+    told = build_qdrant_gallery(tmp_path / "q", gathered, RECORD, client, collection)
     client.delete_payload(collection, ["path"], models.Filter())
-    gallery = read_qdrant(told, Comparison(known), client)
+    gallery = read_qdrant(told, SimilaritySpace(known), client)
     with pytest.raises(GalleryError, match="not one of this gallery"):
         gallery.nearest(features_of(gathered)[:1], 2)
 
@@ -147,10 +147,10 @@ def test_points_without_what_they_should_tell_are_one_message(
 def test_the_folder_does_not_say_where_the_service_is(
     gathered: Images, known: OriginModel, tmp_path: Path
 ) -> None:
-    build_qdrant(tmp_path / "q", gathered, RECORD, QdrantClient(":memory:"), "c")
+    build_qdrant_gallery(tmp_path / "q", gathered, RECORD, QdrantClient(":memory:"), "c")
     assert "http" not in (tmp_path / "q" / "gallery.json").read_text().replace("a model", "")
     with pytest.raises(GalleryError, match="say where with --url"):
-        open_gallery(tmp_path / "q", known)
+        load_gallery(tmp_path / "q", known)
 
 
 def test_a_key_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,9 +187,9 @@ def test_a_service_that_is_silent_or_another_is_one_message(
         thread.start()
         address = f"http://127.0.0.1:{server.server_port}"
         with pytest.raises(GalleryError, match=r"Qdrant gives no answer|not one of this gallery"):
-            build_qdrant(tmp_path / "q", gathered, RECORD, connect(address), "c")
+            build_qdrant_gallery(tmp_path / "q", gathered, RECORD, connect(address), "c")
         server.shutdown()
         thread.join()
     with pytest.raises(GalleryError, match="Qdrant gives no answer about c"):
-        build_qdrant(tmp_path / "q", gathered, RECORD, connect(address), "c")
+        build_qdrant_gallery(tmp_path / "q", gathered, RECORD, connect(address), "c")
     assert not (tmp_path / "q").exists()

@@ -19,7 +19,8 @@ from conftest import save_tiny_clip
 from whichgen.encoders.base import Encoder
 from whichgen.errors import EncoderError, FitError, ModelFileError
 from whichgen.inference.attributor import Attribution, Attributor
-from whichgen.models.saved_model import OriginModel, load_model, save_model
+from whichgen.models.origin_model import Calibration, OriginModel
+from whichgen.models.saved_model import load_model, save_model
 from whichgen.openset.hierarchy import Hierarchy
 
 
@@ -257,13 +258,13 @@ def test_an_answer_is_json_and_a_flat_row(
         "probabilities": good.probabilities,
         "score": good.score,
         "threshold": good.threshold,
-        "at_least": good.at_least,
-        "covered": None,
+        "coarse_origin": good.coarse_origin,
+        "prediction_set": None,
         "error": "",
         "nearest": None,
     }
     assert list(good.as_row()) == [
-        *("image", "origin", "score", "threshold", "at_least"),
+        *("image", "origin", "score", "threshold", "coarse_origin"),
         *("p(real)", "p(gan)", "p(vae)", "error"),
     ]
     assert good.as_row()["p(gan)"] == good.probabilities["gan"]
@@ -277,13 +278,13 @@ def test_prediction_sets_hold_the_true_origin_as_often_as_asked(
     pixels = np.stack([encoder.preprocess(image) for image in images])
     features = np.hstack([encoder.encode(pixels)[b] for b in models["linear"].blocks])
     labels = np.repeat(np.arange(3), 8)
-    probabilities, _ = models["linear"].predict(features)
-    model = replace(models["linear"], calibration=(probabilities, labels))
+    probabilities, scores = models["linear"].predict(features)
+    model = replace(models["linear"], calibration=Calibration(probabilities, labels, scores))
     attributor = Attributor(load_model(save_model(model, tmp_path)), encoder)
     sizes = []
     for coverage in (0.5, 0.9):
         answers = attributor.attribute(images, coverage=coverage)
-        sets = [answer.covered or () for answer in answers]
+        sets = [answer.prediction_set or () for answer in answers]
         held = [model.origins[y] in s for s, y in zip(sets, labels, strict=True)]
         assert np.mean(held) >= coverage
         sizes.append(np.mean([len(s) for s in sets]))
@@ -292,7 +293,9 @@ def test_prediction_sets_hold_the_true_origin_as_often_as_asked(
             assert list(s) == ranked[: len(s)]
     assert sizes[0] < sizes[1]
     # 24 images can't tell 99 %: every set holds all, and it is said.
-    assert attributor.attribute(images[0], coverage=0.99)[0].as_row()["covered"].count(" ") == 2
+    assert (
+        attributor.attribute(images[0], coverage=0.99)[0].as_row()["prediction_set"].count(" ") == 2
+    )
     assert "too few" in attributor.quantile(0.99).notes[0]
 
 
@@ -336,17 +339,19 @@ def test_an_unknown_image_is_answered_as_deep_as_is_certain(
 ) -> None:
     rejecting = replace(attributor.model, threshold=np.inf)
     families = {"gan": "GAN", "vae": "VAE"}
-    for hierarchy, expected in (
+    for levels, expected in (
         (Hierarchy(families, np.inf, np.inf, -np.inf), {"unknown"}),
         (Hierarchy(families, 0, 0, np.inf), {"real", "synthetic"}),
         (Hierarchy(families, 0, 0, -np.inf), {"real", "GAN", "VAE"}),
         (None, {"unknown"}),
     ):
-        asked = Attributor(replace(rejecting, hierarchy=hierarchy), encoder)
+        asked = Attributor(replace(rejecting, hierarchy=levels), encoder)
         answers = asked.attribute(images)
         assert {a.origin for a in answers} == {"unknown"}
-        assert {a.at_least for a in answers} <= expected
-    assert len({a.at_least for a in Attributor(attributor.model, encoder).attribute(images)}) > 1
+        assert {a.coarse_origin for a in answers} <= expected
+    assert (
+        len({a.coarse_origin for a in Attributor(attributor.model, encoder).attribute(images)}) > 1
+    )
     assert all(
-        a.at_least == a.origin for a in attributor.attribute(images) if a.origin != "unknown"
+        a.coarse_origin == a.origin for a in attributor.attribute(images) if a.origin != "unknown"
     )

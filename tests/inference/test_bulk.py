@@ -19,8 +19,8 @@ from whichgen.errors import DataError
 from whichgen.features.shard_extraction import KeySet
 from whichgen.inference.answer_folder import AnswerFolder
 from whichgen.inference.attributor import Attributor
-from whichgen.inference.bulk import Answered, AttributeJob, ShardAttributor
-from whichgen.models.saved_model import OriginModel
+from whichgen.inference.bulk import AttributeJob, ShardAnswers, ShardAttributor
+from whichgen.models.origin_model import OriginModel
 
 ORIGINS = ("real", "gan", "vae")
 ASKED = {"model": "m", "coverage": None}
@@ -70,13 +70,13 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
 
 def row(name: str, error: str = "") -> dict[str, Any]:
     """One image's row."""
-    told = {} if error else {"origin": "gan", "score": 0.5, "at_least": "gan", "p(gan)": 0.5}
+    told = {} if error else {"origin": "gan", "score": 0.5, "coarse_origin": "gan", "p(gan)": 0.5}
     return {"image": name, "threshold": 0.1, **told, "error": error}
 
 
 def folder_of(path: Path, **asked: Any) -> AnswerFolder:
     """The folder of one model's answers."""
-    return AnswerFolder(path, {**ASKED, **asked}, ORIGINS, covered=False)
+    return AnswerFolder(path, {**ASKED, **asked}, ORIGINS, prediction_set=False)
 
 
 def test_parts_grow_and_a_rerun_skips_what_is_answered(
@@ -87,10 +87,10 @@ def test_parts_grow_and_a_rerun_skips_what_is_answered(
     folder = folder_of(out)
     folder.begin({"time": "first"})
 
-    def stopped() -> Iterator[Answered]:
+    def stopped() -> Iterator[ShardAnswers]:
         # A part of nothing but errors has the same columns as others.
-        yield Answered(2, (row("a", "no image"), row("b", "no image")))
-        yield Answered(1, (row("\udcff.png"),))
+        yield ShardAnswers(2, (row("a", "no image"), row("b", "no image")))
+        yield ShardAnswers(1, (row("\udcff.png"),))
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -105,7 +105,7 @@ def test_parts_grow_and_a_rerun_skips_what_is_answered(
         False,
     ]
     folder.begin({"time": "second"})
-    told = folder.write([Answered(3, (row("c"),), ("d: no such file", "e: no such file"))])
+    told = folder.write([ShardAnswers(3, (row("c"),), ("d: no such file", "e: no such file"))])
     assert (told.images, told.written, told.broken) == (3, 1, 0)
     assert told.unread == ("d: no such file", "e: no such file")
     assert [file.name for file in sorted(out.iterdir())] == [
@@ -115,7 +115,7 @@ def test_parts_grow_and_a_rerun_skips_what_is_answered(
     found = rows_of(out)
     assert [r["image"] for r in found] == ["a", "b", "\\udcff.png", "c"]
     assert list(found[0]) == [
-        *("image", "origin", "score", "threshold", "at_least"),
+        *("image", "origin", "score", "threshold", "coarse_origin"),
         *(f"p({origin})" for origin in ORIGINS),
         "error",
     ]
@@ -144,7 +144,7 @@ def test_a_folder_of_something_else_is_refused(
 ) -> None:
     folder = folder_of(tmp_path / "out")
     folder.begin({})
-    folder.write([Answered(1, (row("a"),))])
+    folder.write([ShardAnswers(1, (row("a"),))])
     change(tmp_path / "out")
     with pytest.raises(DataError, match=message):
         folder_of(tmp_path / "out", **asked).known()

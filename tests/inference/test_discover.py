@@ -13,7 +13,7 @@ from whichgen.errors import FitError
 from whichgen.evaluation.clustering import NOISE, clustering_metrics
 from whichgen.heads.methods import head_method
 from whichgen.inference.discover import discover, embedding
-from whichgen.models.saved_model import Exemplars, OriginModel
+from whichgen.models.origin_model import Exemplars, OriginModel
 from whichgen.report.discovery import Discovery, discovery_rows, write_discovery
 
 D = 32

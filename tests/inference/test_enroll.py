@@ -11,8 +11,9 @@ import pytest
 from whichgen.errors import FitError
 from whichgen.heads.linear import LinearHead
 from whichgen.heads.methods import HEAD_METHODS, head_method
-from whichgen.inference.enroll import MARGIN, Enrolled, enroll
-from whichgen.models.saved_model import Exemplars, OriginModel, load_model, save_model
+from whichgen.inference.enroll import MARGIN, EnrollmentResult, enroll
+from whichgen.models.origin_model import Exemplars, OriginModel
+from whichgen.models.saved_model import load_model, save_model
 from whichgen.openset.registry import SCORES, score_method
 from whichgen.openset.threshold import threshold_at_tpr
 
@@ -30,18 +31,18 @@ def three(draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([draw(k, draws, seed) for k in range(3)]), np.repeat(range(3), draws)
 
 
-def fitted(models: dict[str, OriginModel], method: str, score: str = "max_logit") -> OriginModel:
+def fitted(models: dict[str, OriginModel], family: str, score: str = "max_logit") -> OriginModel:
     """A model of three origins on eight columns, with exemplars."""
     x, y = three(40, 0)
     val, val_labels = three(50, 1)
-    head = head_method(method).fit(x, y, 3, 5.0)
+    head = head_method(family).fit(x, y, 3, 5.0)
     fitted_score = score_method(score).fit(head.embed(x), head.logits(x), y, 3)
     return replace(
         models["linear"],
-        head_method=method,
+        head_method=family,
         head=head,
-        value=5.0,
-        score_name=score,
+        hyperparameter=5.0,
+        score_method=score,
         score=fitted_score,
         threshold=threshold_at_tpr(fitted_score(head.embed(val), head.logits(val)), 0.95),
         temperature=1.5,
@@ -54,12 +55,12 @@ def fitted(models: dict[str, OriginModel], method: str, score: str = "max_logit"
 
 
 # Experts want perturbed copies to be fitted on: tests/heads/test_experts.py.
-@pytest.mark.parametrize("method", [name for name in HEAD_METHODS if name != "experts"])
+@pytest.mark.parametrize("family", [name for name in HEAD_METHODS if name != "experts"])
 @pytest.mark.parametrize("count", [1, 10])
 def test_the_new_origin_is_recognized_and_old_ones_lose_next_to_nothing(
-    models: dict[str, OriginModel], method: str, count: int
+    models: dict[str, OriginModel], family: str, count: int
 ) -> None:
-    model = fitted(models, method)
+    model = fitted(models, family)
     found = enroll(model, "flow", draw(3, count, 0))
     new = found.model
     assert new.origins == (*model.origins, "flow")
@@ -69,7 +70,7 @@ def test_the_new_origin_is_recognized_and_old_ones_lose_next_to_nothing(
     assert after >= before - 0.01
     recall = (new.predict(draw(3, 200, 1))[0].argmax(axis=1) == 3).mean()
     # One vote of five never wins; ten images are enough for every head.
-    assert recall > (0.5 if count == 10 else -1 if method == "knn" else 0.02)
+    assert recall > (0.5 if count == 10 else -1 if family == "knn" else 0.02)
     assert (
         found.recognized is None
         if count == 1
@@ -85,7 +86,7 @@ def test_no_held_out_exemplar_is_lost_and_the_bias_is_lowered_no_further_than_th
     # A new origin right beside an old one: without lowering, it takes images from it.
     beside = draw(0, 10, 5) + 0.3
     found = enroll(model, "twin", beside)
-    held_out, labels = model.exemplars.part(held_out=True)
+    held_out, labels = model.exemplars.select(held_out=True)
     right = model.head.logits(held_out).argmax(axis=1) == labels
     head = found.model.head
     assert isinstance(head, LinearHead)
@@ -106,13 +107,14 @@ def test_every_score_follows_and_the_model_is_saved_and_loaded(
     model = fitted(models, "linear", score)
     new = enroll(model, "flow", draw(3, 8, 0), source=["ab"]).model
     assert model.exemplars is not None and new.exemplars is not None
-    held_out, labels = model.exemplars.part(held_out=True)
+    held_out, labels = model.exemplars.select(held_out=True)
     probabilities, scores = new.predict(held_out)
     assert (scores >= new.threshold).mean() == pytest.approx(0.95, abs=0.01)
     assert new.calibration is not None
-    assert np.array_equal(new.calibration[0], probabilities)
-    assert np.array_equal(new.calibration[1], labels)
-    kept, kept_labels = new.exemplars.part(held_out=False)
+    assert np.array_equal(new.calibration.probabilities, probabilities)
+    assert np.array_equal(new.calibration.labels, labels)
+    assert np.array_equal(new.calibration.scores, scores)
+    kept, kept_labels = new.exemplars.select(held_out=False)
     assert (kept_labels == 3).sum() == 8
     np.testing.assert_allclose(kept[kept_labels == 3], draw(3, 8, 0), rtol=1e-3)
     loaded = load_model(save_model(new, tmp_path / "m"))
@@ -135,7 +137,7 @@ def test_another_can_be_enrolled_after_one(models: dict[str, OriginModel]) -> No
 
 def test_what_the_old_model_said_is_counted(models: dict[str, OriginModel]) -> None:
     model = replace(fitted(models, "linear"), threshold=-np.inf)
-    found: Enrolled = enroll(model, "twin", draw(1, 20, 7))
+    found: EnrollmentResult = enroll(model, "twin", draw(1, 20, 7))
     assert next(iter(found.answered)) == model.origins[1]
     assert sum(found.answered.values()) == found.images == 20
     rejecting = enroll(replace(model, threshold=np.inf), "twin", draw(1, 20, 7))

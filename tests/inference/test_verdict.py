@@ -5,15 +5,17 @@ from __future__ import annotations
 import pytest
 
 from whichgen.inference.attributor import Attribution
-from whichgen.inference.verdict import percentage, verdict
+from whichgen.inference.verdict import format_percentage, make_verdict
 
 
-def answer(origin: str | None, at_least: str | None = None, p: float = 0.934) -> Attribution:
+def answer(origin: str | None, coarse_origin: str | None = None, p: float = 0.934) -> Attribution:
     probabilities = {"real": 1 - p, "stable_diffusion_1.4": p}
     if origin == "real":
         probabilities = {"real": p, "stable_diffusion_1.4": 1 - p}
     error = "" if origin else "a.png: no such file"
-    return Attribution("a.png", origin, probabilities, 0.5, 0.4, at_least or origin, error=error)
+    return Attribution(
+        "a.png", origin, probabilities, 0.5, 0.4, coarse_origin or origin, error=error
+    )
 
 
 @pytest.mark.parametrize(
@@ -33,13 +35,13 @@ def answer(origin: str | None, at_least: str | None = None, p: float = 0.934) ->
     ],
 )
 def test_each_answer_has_its_words(given: Attribution, kind: str, words: str) -> None:
-    found = verdict(given)
+    found = make_verdict(given)
     assert (found.kind, found.words) == (kind, words)
     assert found.detail
 
 
 def test_an_image_that_can_not_be_read_says_why() -> None:
-    assert verdict(answer(None)).detail == "a.png: no such file"
+    assert make_verdict(answer(None)).detail == "a.png: no such file"
 
 
 @pytest.mark.parametrize(
@@ -53,4 +55,4 @@ def test_an_image_that_can_not_be_read_says_why() -> None:
     ],
 )
 def test_no_percentage_is_a_certainty(p: float, words: str) -> None:
-    assert percentage(p) == words
+    assert format_percentage(p) == words

@@ -1,4 +1,4 @@
-"""A tiny encoder, images, and a model of each method fitted on them."""
+"""A tiny encoder, images, and a model of each family fitted on them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.heads.methods import head_method
-from whichgen.models.saved_model import OriginModel
+from whichgen.models.origin_model import OriginModel
 
 ORIGINS = ("real", "gan", "vae")
 BLOCK = 1
@@ -33,20 +33,20 @@ def images(noise: Callable[..., Image.Image]) -> list[Image.Image]:
 
 @pytest.fixture(scope="session")
 def models(encoder: Encoder, images: list[Image.Image]) -> dict[str, OriginModel]:
-    """A model of each method; its threshold rejects a third of the images."""
+    """A model of each family; its threshold rejects a third of the images."""
     pixels = np.stack([encoder.preprocess(image) for image in images])
     features = encoder.encode(pixels)[BLOCK]
     labels = np.repeat(np.arange(3), 8)
     found = {}
-    for method, value in (("linear", 0.3), ("knn", 5.0)):
-        head = head_method(method).fit(features, labels, 3, value)
+    for family, value in (("linear", 0.3), ("knn", 5.0)):
+        head = head_method(family).fit(features, labels, 3, value)
         scores = head.predict_proba(features).max(axis=1)
-        found[method] = OriginModel(
+        found[family] = OriginModel(
             origins=ORIGINS,
             encoder=encoder.describe(),
             blocks=(BLOCK,),
-            head_method=method,
-            value=value,
+            head_method=family,
+            hyperparameter=value,
             head=head,
             threshold=float(np.sort(scores)[8]),
             tpr=0.95,

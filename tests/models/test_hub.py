@@ -16,9 +16,10 @@ from whichgen.encoders.base import Encoder
 from whichgen.errors import ModelFileError
 from whichgen.inference.attributor import Attributor
 from whichgen.models.card import model_card
-from whichgen.models.hub import find_or_fetch
-from whichgen.models.saved_model import Exemplars, OriginModel, load_model, save_model
-from whichgen.models.signatures import check_sums
+from whichgen.models.hub import download_model
+from whichgen.models.origin_model import Exemplars, OriginModel
+from whichgen.models.saved_model import load_model, save_model
+from whichgen.models.signatures import verify_checksums
 
 COMMIT = "a" * 40
 
@@ -70,7 +71,7 @@ def test_what_is_pushed_is_loaded_from_the_hub(
     assert hub.made == {"someone/origins": {"private": True, "exist_ok": True}}
     files = {"README.md", "SHA256SUMS", "head.safetensors", "model.json"}
     assert {f.name for f in cache.iterdir()} == files
-    check_sums(cache)
+    verify_checksums(cache)
     fetched = Attributor.from_pretrained("someone/origins", device="cpu")
     assert [a.as_dict() for a in fetched.attribute(images)] == [
         a.as_dict() for a in pushed.attribute(images)
@@ -87,8 +88,8 @@ def test_a_folder_needs_no_hub(model: OriginModel, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["someone/nothing", "no such folder/at all/here"])
 def test_what_is_nowhere_is_one_message(name: str, cache: Path) -> None:
-    with pytest.raises(ModelFileError, match="no folder, and fetching it from the hub failed"):
-        find_or_fetch(name)
+    with pytest.raises(ModelFileError, match="not a folder, and it can't be downloaded"):
+        download_model(name)
 
 
 def test_a_hub_that_refuses_is_one_message(
@@ -112,5 +113,5 @@ def test_a_card_tells_origins_figures_and_limits(model: OriginModel, tmp_path: P
     assert "| Closed-set accuracy | 87.6 |" in body and "AUROC" not in body
     assert 'from_pretrained("someone/origins")' in body
     assert "evidence, not proof" in body
-    assert "changed since it was tested" in model_card(replace(model, metrics={}))
+    assert "not tested after its last change" in model_card(replace(model, metrics={}))
     assert load_model(save_model(odd, tmp_path / "m")).origins == odd.origins

@@ -18,11 +18,10 @@ from safetensors.numpy import load, save
 from whichgen.encoders.base import Encoder
 from whichgen.errors import ModelFileError
 from whichgen.inference.attributor import Attributor
+from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.models.saved_model import (
     DESCRIPTION_FILE,
     HEAD_FILE,
-    Exemplars,
-    OriginModel,
     load_model,
     save_model,
 )
@@ -43,10 +42,10 @@ def folder(models: dict[str, OriginModel], tmp_path: Path) -> Path:
     probabilities = model.head.predict_proba(features)
     whole = replace(
         model,
-        score_name="nearest",
+        score_method="nearest",
         score=score,
         exemplars=kept,
-        calibration=(probabilities, labels),
+        calibration=Calibration(probabilities, labels, probabilities.max(axis=1)),
     )
     return save_model(whole, tmp_path / "model")
 
@@ -79,10 +78,10 @@ def test_it_loads_as_it_is(folder: Path, encoder: Encoder) -> None:
     "text",
     [
         b"[" * 100_000,
-        b'{"format": 4, "a": ' * 20_000,
+        b'{"format": 5, "a": ' * 20_000,
         b'{"format": ' + b"9" * 5000 + b"}",
         b"\xff",
-        b'{"format": 4, "origins": ["\\ud800"]}',
+        b'{"format": 5, "origins": ["\\ud800"]}',
     ],
     ids=["lists", "objects", "number", "bytes", "surrogate"],
 )
@@ -110,17 +109,17 @@ def test_what_is_no_file_is_told_at_once(folder: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"origins": ["real", "real", "gan"]}, "3 origins"),
-        ({"origins": ["real"]}, "1 origins"),
-        ({"origins": ["real", "gan", "unknown"]}, "3 origins"),
+        ({"origins": ["real", "real", "gan"]}, "two different known origins"),
+        ({"origins": ["real"]}, "two different known origins"),
+        ({"origins": ["real", "gan", "unknown"]}, "two different known origins"),
         ({"temperature": 0}, "temperature: "),
         ({"temperature": float("nan")}, "temperature: "),
         ({"threshold": float("inf")}, "threshold: "),
         ({"tpr": 0}, "tpr: "),
-        ({"value": float("nan")}, "value: "),
+        ({"hyperparameter": float("nan")}, "hyperparameter: "),
         ({"run_metadata": {"config": "x"}}, "run_metadata.config: "),
         ({"run_metadata": {"enrolled": [{}]}}, "run_metadata.enrolled.0.origin: "),
-        ({"levels": {"families": {}, "synthetic": 0, "real": 0, "family": 0}}, "has no family"),
+        ({"hierarchy": {"families": {}, "synthetic": 0, "real": 0, "family": 0}}, "has no family"),
     ],
     ids=str,
 )
@@ -137,7 +136,7 @@ def test_more_neighbors_than_exemplars_are_refused(
     # So many would be made room for in each search.
     folder = save_model(models["knn"], tmp_path)
     for value in (0, 25, 2.0**40, -1):
-        rewrite(folder, value=value)
+        rewrite(folder, hyperparameter=value)
         refused(folder, "24 exemplars, 24 labels and k = ")
 
 
@@ -150,22 +149,23 @@ _SIZES, _PICTURES = "exemplars.thumbnail_sizes", "exemplars.thumbnails"
         ("score.k", np.array([2**40]), "th nearest of 12 exemplars"),
         ("score.k", np.array([0]), "th nearest of 12 exemplars"),
         ("score.k", np.array([1, 2]), HEAD_FILE),
-        (_SIZES, np.full(12, -1), "the sizes of pictures"),
-        (_SIZES, np.array([2**63 - 1, 2**63 - 1, 68, *[0] * 9]), "the sizes of pictures"),
-        (_SIZES, np.arange(12).astype(np.float32), "the sizes of pictures"),
-        (_SIZES, np.array([66]), "1 pictures of 12 exemplars"),
-        (_PICTURES, np.zeros(66), "the sizes of pictures"),
-        (_PICTURES, np.zeros(65, np.uint8), "the sizes of pictures"),
-        ("exemplars.labels", np.full(12, 3), "none of the 3 origins"),
-        ("exemplars.labels", np.full(12, -1), "none of the 3 origins"),
-        ("exemplars.labels", np.zeros(12, np.float32), "labels of exemplars are float32"),
-        ("exemplars.held_out", np.zeros(12, np.int64), "held_out of 12 exemplars is int64"),
-        ("exemplars.features", np.zeros((11, 32), np.float32), "features of 12 exemplars"),
-        ("exemplars.features", np.zeros(12, np.float32), "features of 12 exemplars"),
+        (_SIZES, np.full(12, -1), "the thumbnail sizes"),
+        (_SIZES, np.array([2**63 - 1, 2**63 - 1, 68, *[0] * 9]), "the thumbnail sizes"),
+        (_SIZES, np.arange(12).astype(np.float32), "the thumbnail sizes"),
+        (_SIZES, np.array([66]), "1 thumbnails for 12 exemplars"),
+        (_PICTURES, np.zeros(66), "the thumbnail sizes"),
+        (_PICTURES, np.zeros(65, np.uint8), "the thumbnail sizes"),
+        ("exemplars.labels", np.full(12, 3), "not one of the 3 origins"),
+        ("exemplars.labels", np.full(12, -1), "not one of the 3 origins"),
+        ("exemplars.labels", np.zeros(12, np.float32), "exemplars labels are float32"),
+        ("exemplars.held_out", np.zeros(12, np.int64), "held_out flags are int64"),
+        ("exemplars.features", np.zeros((11, 32), np.float32), "exemplar features are"),
+        ("exemplars.features", np.zeros(12, np.float32), "exemplar features are"),
         ("exemplars.features", np.full((12, 32), np.nan, np.float32), "NaN or infinity"),
-        ("calibration.labels", np.full(12, 9), "none of the 3 origins"),
+        ("calibration.labels", np.full(12, 9), "not one of the 3 origins"),
         ("calibration.probabilities", np.full((12, 3), 2.0), "not between 0 and 1"),
         ("calibration.probabilities", np.full((12, 2), 0.5), "calibration probabilities are"),
+        ("calibration.scores", np.zeros(11), "calibration scores are"),
         ("bias", np.array([np.inf, 0, 0]), "bias holds NaN or infinity"),
     ],
     ids=str,
@@ -213,7 +213,7 @@ def test_a_model_that_can_not_answer_is_told_before_it_is_asked(
         for n in (1, 2, 3):
             attributor.attribute([Image.effect_noise((40, 40), 90)] * n, nearest=2)
     except ModelFileError as error:
-        assert "do not fit together" in str(error) or "is damaged" in str(error)
+        assert "do not fit each other" in str(error) or "is damaged" in str(error)
     else:
         assert name == "score.exemplars"  # faiss takes other floats, too
 

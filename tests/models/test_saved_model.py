@@ -1,4 +1,4 @@
-"""The model folder: what is saved is what is loaded, and damage is told."""
+"""Model folders: lossless round trips, and one clear error for whatever else is in the folder."""
 
 from __future__ import annotations
 
@@ -19,174 +19,158 @@ import whichgen.models.saved_model as model_module
 from whichgen.errors import ModelFileError
 from whichgen.heads.linear import LinearHead
 from whichgen.heads.methods import head_method
+from whichgen.models.origin_model import Exemplars, OriginModel
 from whichgen.models.saved_model import (
     DESCRIPTION_FILE,
     FORMAT,
     HEAD_FILE,
-    Exemplars,
-    OriginModel,
-    find_model,
+    find_model_folder,
     load_model,
     save_model,
 )
 
+FILES = ["README.md", "SHA256SUMS", HEAD_FILE, DESCRIPTION_FILE]
+
 
 def change(folder: Path, **values: Any) -> None:
-    """Overwrites fields of the description."""
+    """Replace fields of the description."""
     file = folder / DESCRIPTION_FILE
     file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
 
 
-def test_what_is_saved_is_loaded_bit_by_bit(model: OriginModel, tmp_path: Path) -> None:
+def test_round_trip_is_lossless(model: OriginModel, tmp_path: Path) -> None:
     loaded = load_model(save_model(model, tmp_path / "m"))
     for field in fields(OriginModel):
         if field.name != "head":
             assert getattr(loaded, field.name) == getattr(model, field.name), field.name
     for name, array in model.head.tensors().items():
-        kept = loaded.head.tensors()[name]
-        assert kept.dtype == array.dtype
-        assert np.array_equal(kept, array)
+        restored = loaded.head.tensors()[name]
+        assert restored.dtype == array.dtype
+        assert np.array_equal(restored, array)
     features = np.random.default_rng(0).normal(size=(50, 32)).astype(np.float32)
     assert np.array_equal(loaded.head.predict_proba(features), model.head.predict_proba(features))
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
-def test_exemplars_are_kept_bit_by_bit(
+def test_round_trip_of_exemplars_is_lossless(
     model: OriginModel, tmp_path: Path, dtype: type[np.floating[Any]]
 ) -> None:
-    rng = np.random.default_rng(0)
-    kept = Exemplars(
-        rng.normal(size=(12, 32)).astype(dtype), np.arange(12) % 3, np.arange(12) % 2 == 1
+    exemplars = Exemplars(
+        np.random.default_rng(0).normal(size=(12, 32)).astype(dtype),
+        np.arange(12) % 3,
+        np.arange(12) % 2 == 1,
+        (b"first", b"", *(bytes([i]) * i for i in range(10))),
     )
-    pictures = (b"first", b"", *(bytes([i]) * i for i in range(10)))
-    kept = replace(kept, thumbnails=pictures)
-    loaded = load_model(save_model(replace(model, exemplars=kept), tmp_path / "m")).exemplars
+    loaded = load_model(save_model(replace(model, exemplars=exemplars), tmp_path / "m")).exemplars
     assert loaded is not None and loaded.features.dtype == dtype
-    for name, array in vars(kept).items():
+    for name, array in vars(exemplars).items():
         assert np.array_equal(getattr(loaded, name), array), name
-    features, labels = loaded.part(held_out=True)
-    assert np.array_equal(features, kept.features[1::2].astype(np.float32))
+    features, labels = loaded.select(held_out=True)
+    assert np.array_equal(features, exemplars.features[1::2].astype(np.float32))
     assert labels.tolist() == [1, 0, 2, 1, 0, 2]
 
 
 @pytest.mark.parametrize("n_images", [20, 200], ids=["fewer-than-dimensions", "more"])
 @pytest.mark.parametrize("method", ["linear", "knn"])
-def test_a_loaded_head_answers_bit_by_bit_whatever_solver_made_it(
+def test_loaded_head_predicts_the_same_whatever_solver_fitted_it(
     models: dict[str, OriginModel], tmp_path: Path, method: str, n_images: int
 ) -> None:
     rng = np.random.default_rng(1)
     features, queries = rng.normal(size=(n_images, 30)), rng.normal(size=(50, 30))
-    labels = np.arange(n_images) % 3
-    head = head_method(method).fit(features, labels, 3, 5.0)
-    saved = save_model(replace(models[method], head=head, value=5.0), tmp_path / "m")
-    loaded = load_model(saved).head
+    head = head_method(method).fit(features, np.arange(n_images) % 3, 3, 5.0)
+    folder = save_model(replace(models[method], head=head, hyperparameter=5.0), tmp_path / "m")
+    loaded = load_model(folder).head
     assert np.array_equal(loaded.predict_proba(queries), head.predict_proba(queries))
 
 
-def test_an_array_in_fortran_order_is_saved_as_it_reads(
+def test_fortran_ordered_array_is_saved_correctly(
     models: dict[str, OriginModel], tmp_path: Path
 ) -> None:
     weights = np.asfortranarray(np.arange(15.0).reshape(3, 5))
     head = LinearHead(weights, np.arange(3.0))
-    saved = save_model(replace(models["linear"], head=head), tmp_path / "m")
-    assert np.array_equal(load_model(saved).head.tensors()["weights"], weights)
+    folder = save_model(replace(models["linear"], head=head), tmp_path / "m")
+    assert np.array_equal(load_model(folder).head.tensors()["weights"], weights)
 
 
-def test_the_folder_holds_one_json_and_one_safetensors_file(
-    model: OriginModel, tmp_path: Path
-) -> None:
-    save_model(model, tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == [HEAD_FILE, DESCRIPTION_FILE]
-    description = json.loads((tmp_path / DESCRIPTION_FILE).read_text())
-    assert description["format"] == FORMAT
-    assert description["parameter"] == {"linear": "C", "knn": "k"}[model.head_method]
-
-
-def test_a_run_s_folder_serves_as_well_as_the_model_folder_in_it(
-    model: OriginModel, tmp_path: Path
-) -> None:
-    save_model(model, tmp_path / "model")
-    assert find_model(tmp_path) == find_model(tmp_path / "model") == tmp_path / "model"
+def test_model_is_found_in_its_folder_and_in_the_run(model: OriginModel, tmp_path: Path) -> None:
+    folder = save_model(model, tmp_path / "model")
+    assert sorted(p.name for p in folder.iterdir()) == FILES
+    assert find_model_folder(tmp_path) == find_model_folder(folder) == folder
     assert load_model(tmp_path).threshold == model.threshold
 
 
 @pytest.mark.parametrize("place", ["nothing", "file", "empty"])
-def test_where_no_model_is_the_error_says_what_to_give(tmp_path: Path, place: str) -> None:
+def test_missing_model_is_reported(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ModelFileError, match=rf"{place} holds no model .*Give the folder that"):
+    with pytest.raises(ModelFileError, match=rf"No model found in .*{place} .*Give the output"):
         load_model(tmp_path / place)
 
 
 @pytest.mark.parametrize("name", [DESCRIPTION_FILE, HEAD_FILE])
 @pytest.mark.parametrize("share", [0, 0.01, 0.25, 0.5, 0.75, 0.99])
-def test_a_file_cut_short_anywhere_is_refused(
+def test_truncated_file_is_rejected(
     model: OriginModel, tmp_path: Path, name: str, share: float
 ) -> None:
     file = save_model(model, tmp_path) / name
     content = file.read_bytes()
     file.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(ModelFileError, match=f"is damaged: .*{name}.*fit again") as caught:
+    with pytest.raises(ModelFileError, match=f"is damaged: .*{name}.*fit the model again") as error:
         load_model(tmp_path)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("position", [0.1, 0.5, 0.999])
-def test_one_changed_bit_of_the_head_is_refused(
+def test_flipped_bit_of_the_head_is_rejected(
     model: OriginModel, tmp_path: Path, position: float
 ) -> None:
     file = save_model(model, tmp_path) / HEAD_FILE
     content = bytearray(file.read_bytes())
     content[int(position * len(content))] ^= 1
     file.write_bytes(content)
-    with pytest.raises(ModelFileError, match=r"is not what model\.json says it is"):
+    with pytest.raises(ModelFileError, match=r"does not match its digest in model\.json"):
         load_model(tmp_path)
 
 
-def test_a_missing_head_is_told(model: OriginModel, tmp_path: Path) -> None:
+def test_missing_head_is_reported(model: OriginModel, tmp_path: Path) -> None:
     (save_model(model, tmp_path) / HEAD_FILE).unlink()
     with pytest.raises(ModelFileError, match=f"is damaged: {HEAD_FILE} is missing"):
         load_model(tmp_path)
 
 
 @pytest.mark.parametrize("version", [0, FORMAT + 1, "1", None, [1]])
-def test_another_format_is_told_with_the_version_that_reads_this_one(
-    model: OriginModel, tmp_path: Path, version: object
+def test_other_format_is_rejected(
+    models: dict[str, OriginModel], tmp_path: Path, version: object
 ) -> None:
-    change(save_model(model, tmp_path), format=version)
-    with pytest.raises(ModelFileError, match=r"has model format .*; whichgen .* reads format 4"):
+    change(save_model(models["linear"], tmp_path), format=version)
+    with pytest.raises(ModelFileError, match=r"has model format .*, but whichgen .* reads format"):
         load_model(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"head": "forest"}, "unknown head 'forest'; there are linear, knn, fusion"),
+        ({"head_method": "forest"}, "'forest'.* linear, knn, fusion"),
+        ({"head_method": "knn"}, f"{HEAD_FILE} has no '"),
+        ({"score_method": "magic"}, "'magic'.* max_probability"),
         ({"threshold": "high"}, "threshold: Input should be a valid number"),
         ({"origins": "real"}, "origins: "),
         ({"temperature": "hot"}, "temperature: Input should be a valid number"),
         ({"extra": 1}, "extra: Extra inputs are not permitted"),
         ({"encoder": {"name": "x"}}, "encoder.weights_hash: Field required"),
-        ({"blocks": [1, 99]}, r"names the blocks \[1, 99\] of an encoder of 3"),
-        ({"blocks": []}, r"names the blocks \[\] of an encoder of 3"),
-        ({"score": "magic"}, "unknown open-set score 'magic'; there are max_probability"),
-        ({"blocks": [-1]}, r"names the blocks \[-1\] of an encoder of 3"),
+        ({"blocks": [1, 99]}, r"blocks \[1, 99\] of an encoder with 3 blocks"),
+        ({"blocks": []}, r"blocks \[\] of an encoder with 3 blocks"),
+        ({"blocks": [-1]}, r"blocks \[-1\] of an encoder with 3 blocks"),
     ],
 )
-def test_a_wrong_field_is_told_by_its_name(
-    model: OriginModel, tmp_path: Path, values: dict[str, Any], message: str
+def test_wrong_field_is_named(
+    models: dict[str, OriginModel], tmp_path: Path, values: dict[str, Any], message: str
 ) -> None:
-    change(save_model(model, tmp_path), **values)
-    with pytest.raises(ModelFileError, match=f"is damaged: .*{message}") as caught:
+    change(save_model(models["linear"], tmp_path), **values)
+    with pytest.raises(ModelFileError, match=f"is damaged: .*{message}") as error:
         load_model(tmp_path)
-    assert "pydantic" not in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_head_of_another_kind_is_told(models: dict[str, OriginModel], tmp_path: Path) -> None:
-    change(save_model(models["knn"], tmp_path), head="linear")
-    with pytest.raises(ModelFileError, match=f"{HEAD_FILE} has no 'weights'"):
-        load_model(tmp_path)
+    assert "pydantic" not in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 @given(
@@ -196,7 +180,7 @@ def test_a_head_of_another_kind_is_told(models: dict[str, OriginModel], tmp_path
             st.none() | st.integers(-3, 3) | st.text(max_size=4),
             lambda inner: (
                 st.lists(inner, max_size=3)
-                | st.dictionaries(st.sampled_from(["format", "origins", "head"]), inner)
+                | st.dictionaries(st.sampled_from(["format", "origins", "head_method"]), inner)
             ),
         ).map(lambda value: json.dumps(value).encode()),
     )
@@ -208,23 +192,23 @@ def test_garbage_is_one_clear_error(content: bytes, tmp_path: Path) -> None:
         load_model(tmp_path)
 
 
-def test_a_full_disk_leaves_the_model_that_was_there(
+def test_full_disk_keeps_the_previous_model(
     model: OriginModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_model(model, tmp_path)
 
-    def full(*_: object, **__: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     other = replace(model, threshold=0.123)
     write_text: Callable[..., None] = model_module.write_text
-    monkeypatch.setattr(model_module, "write_text", full)
+    monkeypatch.setattr(model_module, "write_text", fail)
     with pytest.raises(OSError, match="No space left"):
         save_model(other, tmp_path)
     monkeypatch.setattr(model_module, "write_text", write_text)
     assert load_model(tmp_path).threshold == model.threshold
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(OSError, match="No space left"):
         save_model(other, tmp_path)
     assert load_model(tmp_path).threshold == model.threshold
-    assert sorted(p.name for p in tmp_path.iterdir()) == [HEAD_FILE, DESCRIPTION_FILE]
+    assert sorted(p.name for p in tmp_path.iterdir()) == FILES

@@ -77,7 +77,7 @@ def test_json_agrees_with_the_evaluation(make_fit: Make, tmp_path: Path) -> None
         "metric": "AUC",
         "block": found.block,
         "parameter": "k",
-        "value": found.model.value,
+        "value": found.model.hyperparameter,
     }
     assert results["threshold"] == {
         "value": found.model.threshold,
@@ -249,7 +249,7 @@ def test_a_full_disk_while_plotting_leaves_model_and_figures(
     monkeypatch.setattr(tested_report_module, "save_figure", full)
     with pytest.raises(OSError, match="No space left"):
         write_fit(found, tmp_path)
-    assert load_model(tmp_path).value == found.model.value
+    assert load_model(tmp_path).value == found.model.hyperparameter
     strict((tmp_path / "results.json").read_text())
 
 

@@ -20,7 +20,7 @@ from whichgen.encoders.loading import load_encoder
 from whichgen.evaluation.calibration import fit_temperature
 from whichgen.heads.methods import head_method
 from whichgen.inference.attributor import Attributor
-from whichgen.models.saved_model import Exemplars, OriginModel
+from whichgen.models.origin_model import Exemplars, OriginModel
 from whichgen.openset.hierarchy import fit_hierarchy, said_by
 from whichgen.service.app import create_app
 from whichgen.service.settings import Settings
@@ -56,7 +56,7 @@ def attributor(encoder: Encoder, images: list[Image.Image]) -> Attributor:
         encoder=encoder.describe(),
         blocks=(BLOCK,),
         head_method="linear",
-        value=10.0,
+        hyperparameter=10.0,
         head=head,
         threshold=float(np.sort(head.predict_proba(features).max(axis=1))[4]),
         tpr=0.95,

@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 from starlette.testclient import TestClient
 
 from whichgen.inference.attributor import Attributor
-from whichgen.inference.verdict import verdict
+from whichgen.inference.verdict import make_verdict
 from whichgen.models.saved_model import load_model
 from whichgen.service.batcher import Batcher
 from whichgen.service.settings import MIB, Limits, Settings
@@ -44,7 +44,7 @@ def test_answers_are_those_of_the_attributor(
         assert said["origin"] == answer.origin
         assert said["score"] == pytest.approx(answer.score)
         assert said["probabilities"] == pytest.approx(answer.probabilities)
-        assert said["verdict"]["words"] == verdict(answer).words
+        assert said["verdict"]["words"] == make_verdict(answer).words
         assert [n["origin"] for n in said["nearest"]] == [n.origin for n in answer.nearest or ()]
         assert (said["format"], said["width"], said["height"]) == ("PNG", 64, 48)
 

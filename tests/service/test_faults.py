@@ -53,7 +53,7 @@ def test_a_disk_that_takes_nothing_is_one_sentence(
     asked = upload(png(images[0]))
     with monkeypatch.context() as patch:
         patch.setattr(uploads_module, "replace_file", failing)
-        patch.setattr(app_module, "save_with_card", failing)
+        patch.setattr(app_module, "save_model", failing)
         for response in (
             client.post("/attribute", files=asked),
             client.post("/report", files=asked),

@@ -31,7 +31,7 @@ def test_a_shuffle_is_the_same_head_on_permuted_labels(world: Make, head_method:
     truth = label_indices(test.origins, found.model.origins)
     for shuffle, seed in zip(control.shuffles, (0, 5), strict=True):
         permuted = np.random.default_rng(seed).permutation(labels)
-        head = head_method.fit(train.block(found.block), permuted, 3, found.model.value)
+        head = head_method.fit(train.block(found.block), permuted, 3, found.model.hyperparameter)
         of_known = head.predict_proba(test.block(found.block))
         of_unknown = head.predict_proba(parts.tables["test_unknown"].block(found.block))
         guessed = of_known.argmax(axis=1)

@@ -97,7 +97,7 @@ def test_the_choice_is_that_of_a_brute_force_search(
         assert (c.accuracy, c.auroc, c.oscr) == pytest.approx(tuple(figures), abs=tolerance)
     column = ("accuracy", "AUC", "OSCR").index(metric)
     best = max(figures[column] for figures in expected.values())
-    chosen = expected[found.model.blocks[0], found.model.value]
+    chosen = expected[found.model.blocks[0], found.model.hyperparameter]
     assert chosen[column] >= best - tolerance
     assert found.metric == metric
 
@@ -154,7 +154,7 @@ def test_the_model_is_the_best_block_s_head_and_its_figures_are_the_evaluation_s
     found = w.fit()
     model, parts = found.model, w.parts()
     (best,) = [b for b in found.blocks if b.validation.block == model.blocks[0]]
-    assert best.validation.value == model.value
+    assert best.validation.value == model.hyperparameter
     assert best.validation.auroc == max(c.auroc for c in found.grid)
     answers = model.head.predict_proba(parts.tables["test"].block(model.blocks[0]))
     assert np.array_equal(found.known.probabilities, answers)
@@ -226,7 +226,7 @@ def test_under_paper_known_test_figures_are_validation_s_own(world: Make, head_m
     assert found.evaluation.closed.accuracy == max(
         c.accuracy
         for c in found.grid
-        if (c.block, c.value) == (found.model.blocks[0], found.model.value)
+        if (c.block, c.value) == (found.model.blocks[0], found.model.hyperparameter)
     )
     assert any("PROTOCOL OF THE FIRST IMPLEMENTATION" in note for note in found.notes)
 
@@ -346,7 +346,7 @@ def test_without_unknown_images_a_model_is_fitted_and_closed_set_figures_are_the
     assert found.blocks[0].test.auroc is None
     assert any("closed-set accuracy" in note for note in found.notes)
     best = max(c.accuracy for c in found.grid)
-    assert next(c for c in found.grid if c.accuracy == best).value == found.model.value
+    assert next(c for c in found.grid if c.accuracy == best).value == found.model.hyperparameter
 
 
 def test_the_record_says_what_made_the_model(world: Make) -> None:
@@ -381,7 +381,7 @@ def test_the_model_keeps_features_of_training_and_of_validation_images(
     assert kept is not None
     for part, held_out, most in (("train", False, 4), ("val", True, 2)):
         table = w.parts().tables[part]
-        features, labels = kept.part(held_out=held_out)
+        features, labels = kept.select(held_out=held_out)
         assert np.bincount(labels).tolist() == [most] * 3
         everything = table.block(found.block)
         for row, label in zip(features, labels, strict=True):

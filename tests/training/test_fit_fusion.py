@@ -106,7 +106,7 @@ def test_figures_are_those_of_the_head_on_validation_and_on_test(
         labels = label_indices(train.origins, known)
         x = train.blocks(model.blocks)
         head_method = FusionMethod(widths=widths, shrinkage=found.best.shrinkage, votes=votes)
-        head = head_method.fit(x, labels, len(known), model.value)
+        head = head_method.fit(x, labels, len(known), model.hyperparameter)
         scores = [head.logits(t.blocks(model.blocks)) for t in (asked, unknown)]
         truth = np.repeat([1, 0], [len(scores[0]), len(scores[1])])
         right = scores[0].argmax(axis=1) == label_indices(asked.origins, known)
@@ -141,7 +141,7 @@ def test_test_images_never_influence_the_model(
     tables["test"] = tables["test"].take(range(0, len(tables["test"]), 2))
     tables["test_unknown"] = tables["test_unknown"].take([0])
     second = fuse(SplitFeatures(parts.dataset, tables), encoder, OPTIONS)
-    for part in ("blocks", "value", "threshold", "temperature", "score_name"):
+    for part in ("blocks", "value", "threshold", "temperature", "score_method"):
         assert getattr(second.model, part) == getattr(first.model, part)
     for name, array in first.model.head.tensors().items():
         assert np.array_equal(second.model.head.tensors()[name], array), name
@@ -153,7 +153,7 @@ def test_a_saved_model_answers_as_the_evaluated_one(
 ) -> None:
     parts = make_parts(**HELD_OUT)
     found = fuse(parts, encoder, replace(OPTIONS, scores=(score,)))
-    assert found.model.score_name == score
+    assert found.model.score_method == score
     again = load_model(save_model(found.model, tmp_path / "model"))
     probabilities, scores = again.predict(found.known_table.blocks(again.blocks))
     assert np.array_equal(probabilities, found.known.probabilities)
@@ -251,12 +251,14 @@ def test_perturbed_copies_get_experts_with_what_untouched_images_chose(
     assert isinstance(head, ExpertsHead)
     x, y = train.blocks(found.model.blocks), label_indices(train.origins, dataset.known)
     gate = head.gate
-    fusion = FusionMethod(gate.widths, (found.model.value,), found.best.shrinkage, gate.votes)
+    fusion = FusionMethod(
+        gate.widths, (found.model.hyperparameter,), found.best.shrinkage, gate.votes
+    )
     for (kind, _), expert in zip(found.experts, head.experts, strict=True):
         rows = train.kinds == kind
-        alone = fusion.fit(x[rows], y[rows], len(dataset.known), found.model.value)
+        alone = fusion.fit(x[rows], y[rows], len(dataset.known), found.model.hyperparameter)
         np.testing.assert_allclose(expert.logits(x), alone.logits(x), atol=1e-4)
-    again = found.head_method.fit(x, y, len(dataset.known), found.model.value)
+    again = found.head_method.fit(x, y, len(dataset.known), found.model.hyperparameter)
     np.testing.assert_allclose(again.logits(x), head.logits(x), atol=1e-4)
     copies = parts.tables[perturbed("val")]
     assert sorted(set(copies.kinds.tolist())) == ["blur", "crop"]

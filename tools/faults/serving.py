@@ -160,7 +160,9 @@ def _alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
     if numbers[0].keys() != numbers[1].keys():
         return False
     near = all(math.isclose(numbers[0][k], numbers[1][k], abs_tol=_ROUNDING) for k in numbers[0])
-    return near and one["origin"] == other["origin"] and one["at_least"] == other["at_least"]
+    return (
+        near and one["origin"] == other["origin"] and one["coarse_origin"] == other["coarse_origin"]
+    )
 
 
 def _address(service: Command) -> str:

@@ -14,7 +14,7 @@ from whichgen.encoders.base import Encoder
 from whichgen.heads.experts import ExpertsMethod
 from whichgen.heads.fusion import FusionMethod
 from whichgen.heads.methods import head_method
-from whichgen.models.saved_model import Exemplars, OriginModel
+from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.openset.hierarchy import fit_hierarchy, said_by
 from whichgen.openset.registry import SCORES
 
@@ -71,27 +71,29 @@ def models() -> dict[str, OriginModel]:
     }
     wanted = [(name, "max_probability") for name in heads] + [("linear", s) for s in SCORES]
     found = {}
-    for name, score_name in wanted:
+    for name, score_method in wanted:
         head = heads[name]
         features = wide if name in ("fusion", "experts") else blocks[1]
         logits = head.logits(features)
-        score = SCORES[score_name].fit(head.embed(features), logits, labels, 3)
-        found[f"{name} {score_name}"] = OriginModel(
+        score = SCORES[score_method].fit(head.embed(features), logits, labels, 3)
+        found[f"{name} {score_method}"] = OriginModel(
             origins=ORIGINS,
             encoder=ENCODER.describe(),
             blocks=(0, 1) if name in ("fusion", "experts") else (1,),
             head_method=name,
-            value=3.0,
+            hyperparameter=3.0,
             head=head,
             threshold=float(np.quantile(score(head.embed(features), logits), 0.1)),
             tpr=0.95,
             data_hash="d" * 32,
             metrics={"accuracy": 0.9, "auroc": None, "oscr": 0.5},
             run_metadata={"config": {"data": "x"}, "seeds": {"seed": 0}},
-            score_name=score_name,
+            score_method=score_method,
             score=score,
             temperature=1.5,
-            calibration=(head.predict_proba(features), labels),
+            calibration=Calibration(
+                head.predict_proba(features), labels, score(head.embed(features), logits)
+            ),
             exemplars=Exemplars(
                 features,
                 labels,

@@ -24,7 +24,7 @@ class Budget:
     seconds
         Wall-clock time in all.
     say
-        Told a line of progress now and then.
+        AnswerSummary a line of progress now and then.
     """
 
     seconds: float

@@ -34,7 +34,7 @@ from whichgen.errors import DataError
 
 if TYPE_CHECKING:
     from whichgen.inference.attributor import Attribution
-    from whichgen.models.saved_model import OriginModel
+    from whichgen.models.origin_model import OriginModel
 
 #: Similar images per image, with --gallery.
 _NEAREST = 6
@@ -114,10 +114,10 @@ def show_answers(answers: Sequence[Attribution], model: OriginModel, *, wide: bo
         ranked = sorted(answer.probabilities.items(), key=lambda item: -item[1])
         row: dict[str, Any] = {"image": answer.image, "origin": answer.origin}
         if wide or unknown:
-            row["level"] = "" if answer.at_least == answer.origin else answer.at_least
+            row["level"] = "" if answer.coarse_origin == answer.origin else answer.coarse_origin
         row["score"] = f"{answer.score:.3g}"
-        if answer.covered is not None:
-            row["set"] = ", ".join(answer.covered) or "none"
+        if answer.prediction_set is not None:
+            row["set"] = ", ".join(answer.prediction_set) or "none"
         if wide:
             row |= {"raw score": f"{answer.score:.6f}", "threshold": f"{answer.threshold:.6f}"}
             row |= {f"{origin} (%)": f"{100 * p:.1f}" for origin, p in ranked}

@@ -30,16 +30,15 @@ def attribute_bulk(
     from whichgen.inference.attributor import Attributor
     from whichgen.inference.bulk import AttributeJob, ShardAttributor
     from whichgen.io.run_metadata import collect_run_metadata, hash_parts
-    from whichgen.models.saved_model import model_digest
-    from whichgen.models.signatures import load_verified
+    from whichgen.models.saved_model import description_digest, load_model
 
     check_writable(output_dir)
     device, batch_size = model.device, model.batch_size
-    saved = load_verified(model.path, model.verify_key)
+    saved = load_model(model.path, key=model.verify_key)
     encoder_name = model.backbone or str(saved.encoder["name"])
     shards = find_shards(sources, column=engine.column, batch_size=batch_size)
-    settings = {"model": model_digest(model.path), "coverage": coverage}
-    answers = AnswerFolder(output_dir, settings, saved.origins, covered=coverage is not None)
+    settings = {"model": description_digest(model.path), "coverage": coverage}
+    answers = AnswerFolder(output_dir, settings, saved.origins, prediction_set=coverage is not None)
     known = answers.known()
     answers.begin(
         collect_run_metadata(

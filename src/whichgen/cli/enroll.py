@@ -31,8 +31,7 @@ def enroll(
     """Add a new origin to a model from 1 to 50 images, without retraining."""
     from whichgen.data.reading import read_bytes
     from whichgen.inference.enroll import enroll_images
-    from whichgen.models.card import save_with_card
-    from whichgen.models.saved_model import DESCRIPTION_FILE
+    from whichgen.models.saved_model import DESCRIPTION_FILE, save_model
 
     run_folder = model.run_folder()
     if not output_dir and Path(name).name != name:
@@ -54,7 +53,7 @@ def enroll(
     )
     if result.images < len(files):
         warn(f"{len(files) - result.images} duplicate images are ignored.")
-    save_with_card(result.model, folder)
+    save_model(result.model, folder / "model", name=str(folder))
     before, after = (f"{100 * share:.1f}" for share in result.old_accuracy)
     recognized = "–" if result.recognized is None else f"{100 * result.recognized:.1f}"
     show_table(

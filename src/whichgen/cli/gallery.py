@@ -36,7 +36,7 @@ from whichgen.errors import DataError
 
 if TYPE_CHECKING:
     from whichgen.gallery.entries import Images as GalleryImages
-    from whichgen.gallery.storage import Description
+    from whichgen.gallery.storage import GalleryDescription
 
 app = typer.Typer(
     help="Find the most similar images in a collection of up to millions.", no_args_is_help=True
@@ -76,32 +76,32 @@ def build(
 
     from whichgen.data.dataset_options import resolve_spec
     from whichgen.data.folders import list_samples
-    from whichgen.gallery.build import build_local, check_place, data_hash
+    from whichgen.gallery.build import build_local_gallery, check_gallery_folder, data_hash
     from whichgen.gallery.entries import gather
     from whichgen.gallery.index import Kind
-    from whichgen.inference.nearest import Comparison
+    from whichgen.inference.neighbors import SimilaritySpace
     from whichgen.io.run_metadata import collect_run_metadata
 
     kinds = {name: name for name in get_args(Kind)}
     if kind not in ("auto", "qdrant", *kinds):
         raise DataError(f"--kind {kind!r} is unknown. Choose auto, {', '.join(kinds)} or qdrant.")
-    check_place(output_dir, force=force)
+    check_gallery_folder(output_dir, force=force)
     client = None
     if kind == "qdrant":
         if not qdrant_url:
             raise DataError("--kind qdrant needs --qdrant-url, e.g. http://localhost:6333.")
         with needs_extra("qdrant"):
-            from whichgen.gallery.qdrant import build_qdrant, connect, open_collection
+            from whichgen.gallery.qdrant import build_qdrant_gallery, connect, open_collection
         client = connect(qdrant_url)
     samples = list_samples(data)
     attributor = model.load()
-    comparison = Comparison(attributor.model)
-    name = collection or f"whichgen-{comparison.digest[:16]}"
+    space = SimilaritySpace(attributor.model)
+    name = collection or f"whichgen-{space.digest[:16]}"
     if client is not None:
-        open_collection(client, name, comparison)  # fail before the images are encoded
+        open_collection(client, name, space)  # fail before the images are encoded
     images = gather(
         samples,
-        comparison,
+        space,
         attributor.encoder,
         open_store(cache_dir, attributor.encoder),
         batch_size=model.batch_size,
@@ -120,7 +120,7 @@ def build(
         data_hash=data_hash(images),
     )
     if client is not None:
-        gallery = build_qdrant(
+        gallery = build_qdrant_gallery(
             output_dir,
             images,
             record,
@@ -132,7 +132,7 @@ def build(
             progress=progress,
         )
     else:
-        gallery = build_local(
+        gallery = build_local_gallery(
             output_dir,
             images,
             record,
@@ -207,7 +207,7 @@ def search(
     exit_on_unreadable([error for error in errors if error], len(files))
 
 
-def recorded_model(gallery: Path, description: Description) -> Path:
+def recorded_model(gallery: Path, description: GalleryDescription) -> Path:
     """Return the folder of the model that the gallery was built with."""
     config = description.run_metadata.get("config")
     folder = config.get("model") if isinstance(config, dict) else None
@@ -230,7 +230,7 @@ def show_duplicates(images: GalleryImages) -> None:
         )
 
 
-def show_gallery(gallery: Description) -> None:
+def show_gallery(gallery: GalleryDescription) -> None:
     """Print the size and the measured recall of a gallery."""
     from whichgen.gallery.recall import ENOUGH
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from whichgen.encoders.base import Encoder
     from whichgen.features.store import FeatureStore
     from whichgen.inference.attributor import Attributor
-    from whichgen.inference.nearest import Neighborhood
-    from whichgen.models.saved_model import OriginModel
+    from whichgen.inference.neighbors import NeighborIndex
+    from whichgen.models.origin_model import OriginModel
 
 #: Folder of features, splits and sweeps.
 CACHE_DIR = Path.home() / ".cache" / "whichgen"
@@ -85,9 +85,9 @@ class ModelOptions:
 
     def run_folder(self) -> Path:
         """Return the folder of the training run that the model belongs to."""
-        from whichgen.models.saved_model import find_model
+        from whichgen.models.saved_model import find_model_folder
 
-        folder = find_model(self.path)
+        folder = find_model_folder(self.path)
         return folder.parent if folder.name == "model" else folder
 
 
@@ -216,12 +216,12 @@ def open_store(cache_dir: Path, encoder: Encoder) -> FeatureStore:
     return FeatureStore(cache_dir / "features", encoder)
 
 
-def load_gallery(folder: Path, model: OriginModel, url: str) -> Neighborhood:
+def load_gallery(folder: Path, model: OriginModel, url: str) -> NeighborIndex:
     """Open a gallery that was built with the model."""
-    from whichgen.gallery.opening import open_gallery
+    from whichgen.gallery.loading import load_gallery
 
     with needs_extra("qdrant"):
-        return open_gallery(folder, model, url=url)
+        return load_gallery(folder, model, url=url)
 
 
 def check_writable(folder: Path) -> Path:

@@ -148,7 +148,7 @@ def fit_block(method: HeadMethod, options: TrainOptions, folder_name: str) -> No
     write_fit(result, folder, controls=controls, progress=progress)
     title = (
         f"{dataset.name}: {method.name} on block {result.block} of {encoder.name}, "
-        f"{method.parameter} = {result.model.value:.4g}"
+        f"{method.parameter} = {result.model.hyperparameter:.4g}"
     )
     show_result(result, folder, title, controls)
 

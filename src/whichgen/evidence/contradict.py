@@ -19,7 +19,7 @@ _QUOTED = 3
 
 
 def contradictions(
-    evidence: Evidence, origin: str | None, at_least: str | None = None
+    evidence: Evidence, origin: str | None, coarse_origin: str | None = None
 ) -> tuple[str, ...]:
     """Sentences on where evidence and the model's answer disagree; either may be wrong.
 
@@ -30,13 +30,13 @@ def contradictions(
     ----------
     evidence
         Of the same image.
-    origin, at_least
+    origin, coarse_origin
         The model's answer (see :class:`whichgen.inference.attributor.Attribution`); an ``origin``
         of ``None`` is no answer, and disagrees with nothing.
     """
     if origin is None:
         return ()
-    answer = (at_least or origin) if origin == UNKNOWN else origin
+    answer = (coarse_origin or origin) if origin == UNKNOWN else origin
     if answer == UNKNOWN:
         return ()
     camera = [f for f in evidence.findings if f.says == "camera"]

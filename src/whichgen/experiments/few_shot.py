@@ -11,7 +11,7 @@ from whichgen.errors import DataError
 from whichgen.evaluation.detection import auroc
 from whichgen.evaluation.predictions import label_indices
 from whichgen.inference.enroll import enroll
-from whichgen.models.saved_model import OriginModel
+from whichgen.models.origin_model import OriginModel
 from whichgen.progress import Progress, no_progress
 from whichgen.training.split_features import SplitFeatures
 

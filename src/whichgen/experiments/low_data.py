@@ -102,7 +102,7 @@ def low_data(
             samples_per_class=n,
             seed=seed,
             blocks=result.model.blocks,
-            value=result.model.value,
+            value=result.model.hyperparameter,
             accuracy=found.closed.accuracy,
             auroc=found.detection.auroc if found.detection else None,
             oscr=found.oscr,

@@ -12,7 +12,7 @@ from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
 from whichgen.evaluation.all_metrics import Evaluation, evaluate
 from whichgen.features.store import FeatureStore
-from whichgen.models.saved_model import OriginModel
+from whichgen.models.origin_model import OriginModel
 from whichgen.progress import Progress, no_progress
 from whichgen.training.finalize import answers_of
 from whichgen.training.split_features import extract_splits

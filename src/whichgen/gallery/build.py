@@ -24,16 +24,16 @@ from whichgen.gallery.index import (
     search,
     write_arrays,
 )
-from whichgen.gallery.recall import ENOUGH, ExactSearch, Recall, recall_of
+from whichgen.gallery.recall import ENOUGH, ExactSearch, Recall, compute_recall
 from whichgen.gallery.storage import (
     ENTRIES_FILE,
     FORMAT,
     GALLERY_FILE,
-    Description,
+    GalleryDescription,
 )
 from whichgen.io.atomic import replace_folder
 from whichgen.io.run_metadata import hash_parts
-from whichgen.models.signatures import sha256
+from whichgen.models.signatures import sha256_of_file
 from whichgen.progress import Progress, no_progress
 from whichgen.version import __version__
 
@@ -41,7 +41,7 @@ from whichgen.version import __version__
 QUERIES = 1000
 
 
-def check_place(folder: Path, *, force: bool) -> None:
+def check_gallery_folder(folder: Path, *, force: bool) -> None:
     """:class:`GalleryError` if a folder is not free for a gallery."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
@@ -53,7 +53,7 @@ def check_place(folder: Path, *, force: bool) -> None:
         )
 
 
-def build_local(
+def build_local_gallery(
     folder: Path,
     images: Images,
     record: Mapping[str, Any],
@@ -63,7 +63,7 @@ def build_local(
     seed: int = 0,
     force: bool = False,
     progress: Progress = no_progress,
-) -> Description:
+) -> GalleryDescription:
     """Writes a gallery of images whose features are in the store.
 
     Beside the index and :attr:`Images.entries`, some thousand rows are in memory at a time, and for
@@ -86,13 +86,13 @@ def build_local(
     GalleryError
         The folder is not free.
     """
-    check_place(folder, force=force)
+    check_gallery_folder(folder, force=force)
     kind = kind or default_kind(len(images))
     kept, held = divided(len(images), seed)
     images = images.take(np.concatenate([kept, held]))
     n = len(kept)
     kept, held = np.arange(n), np.arange(n, len(images))
-    dimension = images.comparison.dimension
+    dimension = images.space.dimension
     sample = _sample(images, n, sample_size(kind, n), seed)
     index = new_index(kind, dimension, n, sample, seed=seed)
     exact = ExactSearch(images.points(held))
@@ -106,24 +106,24 @@ def build_local(
     with replace_folder(folder) as work:
         pq.write_table(images.entries, work / ENTRIES_FILE, compression="zstd")
         names = (ENTRIES_FILE, *write_arrays(index, kind, work))
-        description = Description(
+        description = GalleryDescription(
             format=FORMAT,
             whichgen=__version__,
-            model=images.comparison.digest,
+            model=images.space.digest,
             encoder=images.store.folder.name,
             kind=kind,
             number=len(images),
             dimension=dimension,
             effort=effort,
             recall=recall,
-            files={name: sha256(work / name) for name in names},
+            files={name: sha256_of_file(work / name) for name in names},
             run_metadata=dict(record),
         )
         write_description(description, work)
     return description
 
 
-def write_description(description: Description, folder: Path) -> None:
+def write_description(description: GalleryDescription, folder: Path) -> None:
     """Writes ``gallery.json``."""
     text = description.model_dump_json(indent=1) + "\n"
     (folder / GALLERY_FILE).write_text(text, encoding="utf-8")
@@ -168,7 +168,7 @@ def _measured(
     def recall(queries: np.ndarray, effort: int) -> Recall:
         points, k = exact.queries[queries], nearest.shape[1]
         _, rows = search(index, kind, points, k, effort)
-        return recall_of(_true_cosines(images, points, rows), nearest[queries])
+        return compute_recall(_true_cosines(images, points, rows), nearest[queries])
 
     enough = (e for e in ladder[:-1] if recall(chosen_on, e).at_10 >= ENOUGH)
     chosen = next(enough, ladder[-1])

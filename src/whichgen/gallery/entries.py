@@ -18,11 +18,11 @@ from whichgen.errors import DataError
 from whichgen.features.extraction import FLUSH_ROWS, extract
 from whichgen.features.prefetch import THREADS
 from whichgen.features.store import FeatureStore, feature_key
-from whichgen.inference.nearest import Comparison
+from whichgen.inference.neighbors import SimilaritySpace
 from whichgen.progress import Progress, no_progress
 
 #: The columns of ``entries.parquet``; ``digest`` is :func:`whichgen.data.reading.hash_image`.
-SCHEMA = pa.schema(
+ENTRIES_SCHEMA = pa.schema(
     [("path", pa.large_string()), ("origin", pa.large_string()), ("digest", pa.binary(20))]
 )
 
@@ -37,10 +37,10 @@ class Images:
     Parameters
     ----------
     entries
-        An Arrow table of :data:`SCHEMA`, in memory: some hundred bytes an image.
+        An Arrow table of :data:`ENTRIES_SCHEMA`, in memory: some hundred bytes an image.
     store
         Where their features are.
-    comparison
+    space
         What makes vectors of features.
     skipped
         Why files are left out that can't be read.
@@ -51,7 +51,7 @@ class Images:
 
     entries: Any
     store: FeatureStore
-    comparison: Comparison
+    space: SimilaritySpace
     skipped: tuple[str, ...] = ()
     doubled: int = 0
     contradicted: int = 0
@@ -70,18 +70,18 @@ class Images:
 
     def points(self, rows: np.ndarray) -> np.ndarray:
         """The vectors of some rows: float32 array (n, dimension)."""
-        comparison = self.comparison
-        parts = [np.empty((0, comparison.dimension), np.float32)]
+        space = self.space
+        parts = [np.empty((0, space.dimension), np.float32)]
         for start in range(0, len(rows), STEP):
             keys = [feature_key(digest) for digest in self.digests(rows[start : start + STEP])]
-            blocks = [self.store.read(keys, block) for block in comparison.model.blocks]
-            parts.append(comparison.points(np.hstack(blocks)))
+            blocks = [self.store.read(keys, block) for block in space.model.blocks]
+            parts.append(space.points(np.hstack(blocks)))
         return np.concatenate(parts)
 
 
 def gather(
     samples: Sequence[Sample],
-    comparison: Comparison,
+    space: SimilaritySpace,
     encoder: Encoder,
     store: FeatureStore,
     *,
@@ -114,12 +114,12 @@ def gather(
             first[digest] = sample.origin
             kept.append((_text(sample.path), sample.origin, digest))
         columns = zip(*kept, strict=True) if kept else ([], [], [])
-        tables.append(pa.table([list(column) for column in columns], schema=SCHEMA))
+        tables.append(pa.table([list(column) for column in columns], schema=ENTRIES_SCHEMA))
     if not first:
         reason = f", the first: {skipped[0]}" if skipped else ""
         raise DataError(f"there is no image that can be read{reason}. Give a folder of images.")
     entries = pa.concat_tables(tables).combine_chunks()
-    return Images(entries, store, comparison, tuple(skipped), doubled, contradicted)
+    return Images(entries, store, space, tuple(skipped), doubled, contradicted)
 
 
 def steps(rows: np.ndarray) -> Iterator[np.ndarray]:

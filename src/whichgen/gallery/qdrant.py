@@ -24,11 +24,11 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException
 
 from whichgen.errors import GalleryError
-from whichgen.gallery.build import check_place, divided, write_description
+from whichgen.gallery.build import check_gallery_folder, divided, write_description
 from whichgen.gallery.entries import Images, steps
-from whichgen.gallery.recall import NEAREST, Recall, recall_of
-from whichgen.gallery.storage import FORMAT, Description
-from whichgen.inference.nearest import Comparison, Neighbor, clipped
+from whichgen.gallery.recall import NEAREST, Recall, compute_recall
+from whichgen.gallery.storage import FORMAT, GalleryDescription
+from whichgen.inference.neighbors import Neighbor, SimilaritySpace, clip_cosine
 from whichgen.io.atomic import replace_folder
 from whichgen.progress import Progress, no_progress
 from whichgen.version import __version__
@@ -66,17 +66,17 @@ def connect(url: str) -> QdrantClient:
 
 
 class QdrantGallery:
-    """A gallery in a service; a :class:`~whichgen.inference.nearest.Neighborhood`."""
+    """A gallery in a service; a :class:`~whichgen.inference.neighbors.NeighborIndex`."""
 
     def __init__(
-        self, client: QdrantClient, description: Description, comparison: Comparison
+        self, client: QdrantClient, description: GalleryDescription, space: SimilaritySpace
     ) -> None:
         self.description = description
         self._client = client
-        self._comparison = comparison
+        self._comparison = space
 
     def nearest(self, features: np.ndarray, k: int) -> list[tuple[Neighbor, ...]]:
-        """See :meth:`whichgen.inference.nearest.Neighborhood.nearest`.
+        """See :meth:`whichgen.inference.neighbors.NeighborIndex.nearest`.
 
         Raises
         ------
@@ -94,7 +94,7 @@ class QdrantGallery:
                     Neighbor(
                         None,
                         str((hit.payload or {})["origin"]),
-                        clipped(hit.score),
+                        clip_cosine(hit.score),
                         str((hit.payload or {})["path"]),
                     )
                     for hit in hits
@@ -103,7 +103,9 @@ class QdrantGallery:
             ]
 
 
-def read_qdrant(told: Description, comparison: Comparison, client: QdrantClient) -> QdrantGallery:
+def read_qdrant(
+    told: GalleryDescription, space: SimilaritySpace, client: QdrantClient
+) -> QdrantGallery:
     """The gallery that a folder describes.
 
     Raises
@@ -119,10 +121,10 @@ def read_qdrant(told: Description, comparison: Comparison, client: QdrantClient)
             f"the collection {told.collection!r} has {count} images in place of {told.number}. "
             "Give the right service with --qdrant-url, or build the gallery again."
         )
-    return QdrantGallery(client, told, comparison)
+    return QdrantGallery(client, told, space)
 
 
-def open_collection(client: QdrantClient, collection: str, comparison: Comparison) -> None:
+def open_collection(client: QdrantClient, collection: str, space: SimilaritySpace) -> None:
     """Makes the collection if it is not there yet.
 
     Raises
@@ -135,7 +137,7 @@ def open_collection(client: QdrantClient, collection: str, comparison: Compariso
             client.create_collection(
                 collection,
                 vectors_config=models.VectorParams(
-                    size=comparison.dimension, distance=models.Distance.COSINE
+                    size=space.dimension, distance=models.Distance.COSINE
                 ),
             )
             # So that points of another model are counted without reading them all.
@@ -144,10 +146,10 @@ def open_collection(client: QdrantClient, collection: str, comparison: Compariso
         vectors = client.get_collection(collection).config.params.vectors
         fits = (
             isinstance(vectors, models.VectorParams)
-            and vectors.size == comparison.dimension
+            and vectors.size == space.dimension
             and vectors.distance == models.Distance.COSINE
         )
-        ours = models.FieldCondition(key="model", match=models.MatchValue(value=comparison.digest))
+        ours = models.FieldCondition(key="model", match=models.MatchValue(value=space.digest))
         others = models.Filter(must_not=[ours])
         if not fits or client.count(collection, count_filter=others, exact=True).count:
             raise GalleryError(
@@ -156,7 +158,7 @@ def open_collection(client: QdrantClient, collection: str, comparison: Compariso
             )
 
 
-def build_qdrant(
+def build_qdrant_gallery(
     folder: Path,
     images: Images,
     record: Mapping[str, Any],
@@ -167,7 +169,7 @@ def build_qdrant(
     seed: int = 0,
     force: bool = False,
     progress: Progress = no_progress,
-) -> Description:
+) -> GalleryDescription:
     """Sends a gallery to a service, and writes the folder that describes it.
 
     A collection of the same model grows: what it holds already stays. Recall is measured against
@@ -185,26 +187,26 @@ def build_qdrant(
     GalleryError
         The folder is not free, the collection is another model's, or the service gives no answer.
     """
-    check_place(folder, force=force)
-    comparison = images.comparison
+    check_gallery_folder(folder, force=force)
+    space = images.space
     kept, held = divided(len(images), seed)
     first_held = len(list(steps(kept)))
     batches = [*steps(kept), *steps(held)]
     recall = None
     with _answers(collection):
-        open_collection(client, collection, comparison)
+        open_collection(client, collection, space)
         for i, rows in enumerate(progress(batches, description="Sending", total=len(batches))):
             if i == first_held:
                 recall = _recall(client, collection, images, held, effort)
             _send(client, collection, images, rows)
-    description = Description(
+    description = GalleryDescription(
         format=FORMAT,
         whichgen=__version__,
-        model=comparison.digest,
+        model=space.digest,
         encoder=images.store.folder.name,
         kind="qdrant",
         number=len(images),
-        dimension=comparison.dimension,
+        dimension=space.dimension,
         effort=effort,
         recall=recall,
         collection=collection,
@@ -217,7 +219,7 @@ def build_qdrant(
 
 
 def _send(client: QdrantClient, collection: str, images: Images, rows: np.ndarray) -> None:
-    model = images.comparison.digest
+    model = images.space.digest
     vectors = images.points(rows)
     entries = images.entries.take(rows).to_pylist()
     for start in range(0, len(rows), _SENT):
@@ -250,7 +252,7 @@ def _recall(
     exact = _cosines(_found(client, collection, points, NEAREST, 0, without=ids, exact=True))
     found = _cosines(_found(client, collection, points, NEAREST, effort, without=ids))
     k = min(len(cosines) for cosines in exact)
-    return recall_of(
+    return compute_recall(
         np.array([[*cosines, *[-np.inf] * k][:k] for cosines in found]),
         np.array([cosines[:k] for cosines in exact]),
     )

@@ -63,7 +63,7 @@ class ExactSearch:
         return np.asarray(self._heap.D[:, : min(self._k, self._rows)])
 
 
-def recall_of(found: np.ndarray, exact: np.ndarray) -> Recall:
+def compute_recall(found: np.ndarray, exact: np.ndarray) -> Recall:
     """The recall of a search.
 
     Parameters

@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from whichgen.errors import GalleryError
-from whichgen.gallery.entries import SCHEMA
+from whichgen.gallery.entries import ENTRIES_SCHEMA
 from whichgen.gallery.index import Kind, files_of, read_arrays, search
 from whichgen.gallery.recall import Recall
-from whichgen.inference.nearest import Comparison, Neighbor, clipped
+from whichgen.inference.neighbors import Neighbor, SimilaritySpace, clip_cosine
 from whichgen.io.untrusted import read_regular_file
-from whichgen.models.signatures import sha256
+from whichgen.models.signatures import sha256_of_file
 from whichgen.version import __version__
 
 FORMAT = 1
@@ -34,10 +34,10 @@ ENTRIES_FILE = "entries.parquet"
 _MOST_BYTES = 2**26
 
 
-class Description(BaseModel):
+class GalleryDescription(BaseModel):
     """What ``gallery.json`` says.
 
-    ``model`` is :attr:`whichgen.inference.nearest.Comparison.digest`, ``encoder`` the key of its
+    ``model`` is the digest of its SimilaritySpace, ``encoder`` the key of its
     features. ``effort`` is how many lists or candidates a search looks at (``flat``, and a
     service's own default: 0). ``recall`` was measured at building; ``None`` for a gallery of one
     image. ``collection`` is where a service has the vectors. ``files`` are SHA-256 digests.
@@ -59,18 +59,18 @@ class Description(BaseModel):
 
 
 class LocalGallery:
-    """A gallery whose index is in memory (:class:`whichgen.inference.nearest.Neighborhood`)."""
+    """A gallery whose index is in memory (:class:`whichgen.inference.neighbors.NeighborIndex`)."""
 
     def __init__(
-        self, description: Description, comparison: Comparison, entries: Any, index: Any
+        self, description: GalleryDescription, space: SimilaritySpace, entries: Any, index: Any
     ) -> None:
         self.description = description
-        self._comparison = comparison
+        self._comparison = space
         self._entries = entries
         self._index = index
 
     def nearest(self, features: np.ndarray, k: int) -> list[tuple[Neighbor, ...]]:
-        """See :meth:`whichgen.inference.nearest.Neighborhood.nearest`.
+        """See :meth:`whichgen.inference.neighbors.NeighborIndex.nearest`.
 
         Of ``ivf-sq8`` the cosine is of rounded vectors.
         """
@@ -86,14 +86,14 @@ class LocalGallery:
             entries = self._entries.take(rows[there]).to_pylist()
             answers.append(
                 tuple(
-                    Neighbor(None, entry["origin"], clipped(cosine), entry["path"])
+                    Neighbor(None, entry["origin"], clip_cosine(cosine), entry["path"])
                     for entry, cosine in zip(entries, cosines[there].tolist(), strict=True)
                 )
             )
         return answers
 
 
-def read_description(folder: Path) -> Description:
+def read_description(folder: Path) -> GalleryDescription:
     """What a gallery says of itself.
 
     Raises
@@ -122,13 +122,13 @@ def read_description(folder: Path) -> Description:
             f"{FORMAT}. Install the version of whichgen that wrote it, or build the gallery anew."
         )
     try:
-        return Description.model_validate_json(text)
+        return GalleryDescription.model_validate_json(text)
     except ValidationError as error:
         wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise _damaged(folder, f"{GALLERY_FILE}: {'; '.join(wrong)}") from None
 
 
-def read_local(folder: Path, told: Description, comparison: Comparison) -> LocalGallery:
+def read_local(folder: Path, told: GalleryDescription, space: SimilaritySpace) -> LocalGallery:
     """The gallery in a folder, its arrays checked.
 
     Raises
@@ -140,20 +140,22 @@ def read_local(folder: Path, told: Description, comparison: Comparison) -> Local
     for name in (ENTRIES_FILE, *files_of(told.kind)):
         if not (folder / name).is_file():
             raise _damaged(folder, f"{name} is missing")
-        if sha256(folder / name) != told.files.get(name):
+        if sha256_of_file(folder / name) != told.files.get(name):
             raise _damaged(folder, f"{name} is not what {GALLERY_FILE} says it is")
     try:
         entries = pq.read_table(folder / ENTRIES_FILE)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _damaged(folder, f"{ENTRIES_FILE} can't be read ({error})") from None
-    whole = entries.schema.equals(SCHEMA) and not any(column.null_count for column in entries)
+    whole = entries.schema.equals(ENTRIES_SCHEMA) and not any(
+        column.null_count for column in entries
+    )
     if not whole or entries.num_rows != told.number:
         raise _damaged(folder, f"{ENTRIES_FILE} does not list {told.number} images")
     try:
         index = read_arrays(told.kind, folder, told.dimension, told.number)
     except GalleryError as error:
         raise _damaged(folder, str(error)) from None
-    return LocalGallery(told, comparison, entries, index)
+    return LocalGallery(told, space, entries, index)
 
 
 def _damaged(folder: Path, why: str) -> GalleryError:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from whichgen.data.shards import hash_name
 from whichgen.errors import DataError
 from whichgen.features.shard_extraction import KeySet
-from whichgen.inference.bulk import Answered
+from whichgen.inference.bulk import ShardAnswers
 from whichgen.io.atomic import write_text
 from whichgen.io.tables import Row, write_parquet
 from whichgen.progress import Progress, no_progress
@@ -31,7 +31,7 @@ _RUNS = "_runs.json"
 
 
 @dataclass(frozen=True)
-class Told:
+class AnswerSummary:
     """How a collection was gone through: images seen, rows written, and why there are no others.
 
     ``broken`` counts rows whose ``error`` is set.
@@ -55,7 +55,7 @@ class AnswerFolder:
         others is refused.
     origins
         The model's known origins: a column each.
-    covered
+    prediction_set
         Whether rows have a prediction set.
 
     Raises
@@ -65,15 +65,20 @@ class AnswerFolder:
     """
 
     def __init__(
-        self, folder: Path, asked: Mapping[str, Any], origins: Sequence[str], *, covered: bool
+        self,
+        folder: Path,
+        asked: Mapping[str, Any],
+        origins: Sequence[str],
+        *,
+        prediction_set: bool,
     ) -> None:
         self.folder = folder
         text, number = pa.string(), pa.float64()
         self._schema = pa.schema(
             [
                 *(("image", text), ("origin", text), ("score", number), ("threshold", number)),
-                ("at_least", text),
-                *([("covered", text)] if covered else []),
+                ("coarse_origin", text),
+                *([("prediction_set", text)] if prediction_set else []),
                 *((f"p({origin})", number) for origin in origins),
                 ("error", text),
             ]
@@ -105,11 +110,11 @@ class AnswerFolder:
 
     def write(
         self,
-        found: Iterable[Answered],
+        found: Iterable[ShardAnswers],
         *,
         total: int | None = None,
         progress: Progress = no_progress,
-    ) -> Told:
+    ) -> AnswerSummary:
         """Writes what is found; what was found is kept if this stops."""
         waiting: list[Row] = []
         unread: list[str] = []
@@ -138,7 +143,7 @@ class AnswerFolder:
             seen = sum(1 for _ in progress(images(), description="Attributing", total=total))
         finally:
             flush()
-        return Told(seen, written, broken, tuple(unread))
+        return AnswerSummary(seen, written, broken, tuple(unread))
 
     def _keys_of(self, part: Path) -> Iterator[bytes]:
         try:

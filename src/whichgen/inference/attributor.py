@@ -23,10 +23,10 @@ from whichgen.evaluation.conformal import (
 from whichgen.features.batching import BatchEncoder
 from whichgen.features.inference import EncodedBatch, ImageLike, encode_batches, image_loaders
 from whichgen.features.prefetch import THREADS
-from whichgen.inference.nearest import Gallery, Neighbor, Neighborhood
-from whichgen.models.saved_model import OriginModel
-from whichgen.models.signatures import load_verified
-from whichgen.models.validation import asked, check_width
+from whichgen.inference.neighbors import ExemplarIndex, Neighbor, NeighborIndex
+from whichgen.models.origin_model import OriginModel
+from whichgen.models.saved_model import load_model
+from whichgen.models.validation import check_feature_width, predict_checked
 from whichgen.openset.threshold import decide
 from whichgen.progress import Progress, no_progress
 
@@ -47,11 +47,11 @@ class Attribution:
     score, threshold
         The open-set score, high is known; below the threshold the answer is ``unknown``. Its
         range is the score's (the maximum probability: 0…1; ``max_logit`` of a fusion: −∞…0).
-    at_least
-        The deepest certain answer: :attr:`origin`, or where that is ``unknown`` a family of
+    coarse_origin
+        The most specific certain answer: :attr:`origin`, or where that is ``unknown`` a family of
         generators, ``synthetic``, ``real`` or ``unknown``
         (:mod:`whichgen.openset.hierarchy`).
-    covered
+    prediction_set
         The prediction set, if a coverage was asked for: known origins among which the true one is
         as often as asked, where the image is of a known origin and like the validation images.
     error
@@ -66,8 +66,8 @@ class Attribution:
     probabilities: dict[str, float]
     score: float | None
     threshold: float
-    at_least: str | None = None
-    covered: tuple[str, ...] | None = None
+    coarse_origin: str | None = None
+    prediction_set: tuple[str, ...] | None = None
     error: str = ""
     nearest: tuple[Neighbor, ...] | None = None
 
@@ -83,8 +83,12 @@ class Attribution:
             "origin": self.origin,
             "score": self.score,
             "threshold": self.threshold,
-            "at_least": self.at_least,
-            **({} if self.covered is None else {"covered": " ".join(self.covered)}),
+            "coarse_origin": self.coarse_origin,
+            **(
+                {}
+                if self.prediction_set is None
+                else {"prediction_set": " ".join(self.prediction_set)}
+            ),
             **flat,
             **self._nearest_row(),
             "error": self.error,
@@ -135,7 +139,7 @@ class Attributor:
                     f"{model.encoder[part]}, but the encoder at hand has {found[part]}. "
                     "Use the same weights, or fit the model anew."
                 )
-        check_width(model, sum(encoder.block_dims[b] for b in model.blocks))
+        check_feature_width(model, sum(encoder.block_dims[b] for b in model.blocks))
         self.model = model
         self.encoder = encoder
         self.encode_batch = BatchEncoder(encoder, pad_to=pad_to)
@@ -164,7 +168,7 @@ class Attributor:
             refused (:mod:`whichgen.models.signatures`). Left out, the variable
             ``WHICHGEN_VERIFY_KEY`` names it; without either none is asked for.
         """
-        model = load_verified(Path(path), key)
+        model = load_model(path, key=key)
         name = backbone or str(model.encoder["name"])
         return cls(model, load_encoder(name, device=device, dtype=str(model.encoder["dtype"])))
 
@@ -187,9 +191,9 @@ class Attributor:
         revision
             A branch, tag or commit of the repository.
         """
-        from whichgen.models.hub import find_or_fetch
+        from whichgen.models.hub import download_model
 
-        found = find_or_fetch(name, revision=revision)
+        found = download_model(name, revision=revision)
         return cls.load(found, device=device, backbone=backbone, key=key)
 
     def push_to_hub(self, repository: str, *, private: bool = True, message: str = "") -> str:
@@ -197,9 +201,9 @@ class Attributor:
 
         Returns the address of the commit.
         """
-        from whichgen.models.hub import push
+        from whichgen.models.hub import upload_model
 
-        return push(self.model, repository, private=private, message=message)
+        return upload_model(self.model, repository, private=private, message=message)
 
     def attribute(
         self,
@@ -207,7 +211,7 @@ class Attributor:
         *,
         coverage: float | None = None,
         nearest: int = 0,
-        among: Neighborhood | None = None,
+        among: NeighborIndex | None = None,
         batch_size: int = 32,
         threads: int = THREADS,
         progress: Progress = no_progress,
@@ -224,7 +228,7 @@ class Attributor:
             So many of the model's exemplars that are most like an image are told, at most.
         among
             A gallery to tell them of instead
-            (:func:`whichgen.gallery.opening.open_gallery`).
+            (:func:`whichgen.gallery.loading.load_gallery`).
 
         Raises
         ------
@@ -282,9 +286,10 @@ class Attributor:
 
     def quantile(self, coverage: float) -> ConformalQuantile:
         """What prediction sets of a coverage need; its notes say if images were too few."""
-        if self.model.calibration is None:
+        calibration = self.model.calibration
+        if calibration is None:
             raise FitError("the model has no validation images to tell a coverage by; fit it anew.")
-        return conformal_quantile(*self.model.calibration, coverage)
+        return conformal_quantile(calibration.probabilities, calibration.labels, coverage)
 
     def attribute_batch(
         self,
@@ -292,7 +297,7 @@ class Attributor:
         *,
         quantile: ConformalQuantile | None = None,
         nearest: int = 0,
-        among: Neighborhood | None = None,
+        among: NeighborIndex | None = None,
     ) -> list[Attribution]:
         """Attribute the images of one batch, without those that were skipped.
 
@@ -307,7 +312,7 @@ class Attributor:
                 answers.append(Attribution(name, None, {}, None, model.threshold, error=error))
             if i not in batch.encoded:
                 continue
-            row, score, index, at_least, neighbors = next(answered)
+            row, score, index, coarse_origin, neighbors = next(answered)
             answers.append(
                 Attribution(
                     image=name,
@@ -315,8 +320,8 @@ class Attributor:
                     probabilities=dict(zip(model.origins, row.tolist(), strict=True)),
                     score=float(score),
                     threshold=model.threshold,
-                    at_least=at_least,
-                    covered=None if quantile is None else self._covered(row, quantile),
+                    coarse_origin=coarse_origin,
+                    prediction_set=None if quantile is None else self._covered(row, quantile),
                     nearest=neighbors,
                 )
             )
@@ -328,18 +333,18 @@ class Attributor:
         return tuple(self.model.origins[i] for i in order if inside[i])
 
     @cached_property
-    def gallery(self) -> Gallery:
+    def gallery(self) -> ExemplarIndex:
         """The model's exemplars, to look for the nearest among."""
-        return Gallery(self.model)
+        return ExemplarIndex(self.model)
 
     def _ask(
-        self, batch: EncodedBatch, nearest: int, known: Neighborhood | None
+        self, batch: EncodedBatch, nearest: int, known: NeighborIndex | None
     ) -> Iterator[tuple[np.ndarray, float, int, str, tuple[Neighbor, ...] | None]]:
         """Each image's probabilities (origins,), score, decided index, deepest answer, nearest."""
         features = self._features(batch)
-        probabilities, scores = asked(self.model, features)
+        probabilities, scores = predict_checked(self.model, features)
         decided = decide(probabilities, scores, self.model.threshold)
-        found = self.model.most_specific_answers(features, decided)
+        found = self.model.coarse_origins(features, decided)
         neighbors = (
             known.nearest(features, nearest) if known and nearest else [None] * len(features)
         )

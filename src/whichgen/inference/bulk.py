@@ -16,11 +16,11 @@ from whichgen.features.inference import encode_batches
 from whichgen.features.prefetch import THREADS
 from whichgen.features.shard_extraction import KeySet, limit_threads, shard_loaders
 from whichgen.inference.attributor import Attributor
-from whichgen.models.saved_model import OriginModel
+from whichgen.models.origin_model import OriginModel
 
 
 @dataclass(frozen=True)
-class Answered:
+class ShardAnswers:
     """What came of some consecutive images of a shard.
 
     Parameters
@@ -67,7 +67,7 @@ class ShardAttributor:
         self._batch_size = batch_size
         self._threads = threads
 
-    def __call__(self, shard: Shard) -> Iterator[Answered]:
+    def __call__(self, shard: Shard) -> Iterator[ShardAnswers]:
         """The shard in parts, as they are done; errors as ``Attributor.attribute``'s."""
         batches = encode_batches(
             shard_loaders(shard, self._load, threads=self._threads),
@@ -83,7 +83,7 @@ class ShardAttributor:
                 if isinstance(error, _UnavailableError)
             }
             rows = tuple(answer.as_row() for answer in answers if answer.image not in unread)
-            yield Answered(len(batch), rows, tuple(unread.values()))
+            yield ShardAnswers(len(batch), rows, tuple(unread.values()))
 
     def _load(self, item: Item) -> tuple[bytes, Image.Image | None]:
         if hash_name(item.name) in self._known:

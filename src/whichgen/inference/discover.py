@@ -23,7 +23,7 @@ from whichgen.errors import FitError
 from whichgen.evaluation.clustering import NOISE
 from whichgen.heads.fusion import fit_whitening
 from whichgen.heads.knn import normalize_rows
-from whichgen.models.saved_model import OriginModel
+from whichgen.models.origin_model import OriginModel
 
 #: λ of the metric, and how many principal components are clustered.
 SHRINKAGE = 0.1
@@ -43,7 +43,7 @@ class Group:
         ``unknown-1`` for the largest, and so on.
     members
         Numbers of its images, the most typical (nearest to the mean) first.
-    taken_for, share
+    nearest_origin, share
         The known origin most of them are nearest to, and how many are, in [0, 1].
     cohesion
         Mean cosine of members with their mean, in [-1, 1].
@@ -51,7 +51,7 @@ class Group:
 
     name: str
     members: tuple[int, ...]
-    taken_for: str
+    nearest_origin: str
     share: float
     cohesion: float
 
@@ -113,7 +113,7 @@ def embedding(model: OriginModel, encoder: Encoder, features: np.ndarray) -> np.
         raise FitError(
             "the model keeps no exemplars of its origins, so nothing can be discovered. Fit anew."
         )
-    known, labels = model.exemplars.part(held_out=False)
+    known, labels = model.exemplars.select(held_out=False)
     parts = []
     for columns in _columns(model, encoder):
         rows, asked = known[:, columns], features[:, columns]
@@ -156,7 +156,7 @@ def _group(
     return Group(
         name=f"unknown-{i + 1}",
         members=tuple(rows[np.argsort(distances, kind="stable")].tolist()),
-        taken_for=origins[int(counts.argmax())],
+        nearest_origin=origins[int(counts.argmax())],
         share=float(counts.max() / counts.sum()),
         cohesion=float(cosines.mean()),
     )

@@ -25,7 +25,7 @@ from whichgen.heads.base import Head
 from whichgen.heads.extension import extend, lower_last_bias
 from whichgen.inference.attributor import Attributor
 from whichgen.io.run_metadata import get_timestamp
-from whichgen.models.saved_model import Exemplars, OriginModel
+from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.openset.hierarchy import fit_hierarchy, said_by
 from whichgen.openset.prediction import predict
 from whichgen.openset.registry import score_method
@@ -46,7 +46,7 @@ _FOLDS = 5
 
 
 @dataclass(frozen=True)
-class Enrolled:
+class EnrollmentResult:
     """The result of :func:`enroll`.
 
     Parameters
@@ -83,7 +83,7 @@ def enroll(
     thumbnails: Sequence[bytes] = (),
     cross_check: bool = True,
     seed: int = 0,
-) -> Enrolled:
+) -> EnrollmentResult:
     """The model with one origin more.
 
     Parameters
@@ -108,8 +108,8 @@ def enroll(
     _check(model, name, features)
     assert kept is not None
     n_origins = len(model.origins)
-    train, train_labels = kept.part(held_out=False)
-    held_out, labels = kept.part(held_out=True)
+    train, train_labels = kept.select(held_out=False)
+    held_out, labels = kept.select(held_out=True)
 
     def extended(new: np.ndarray) -> Head:
         return _extended(model.head, (train, train_labels), (held_out, labels), new, n_origins)
@@ -117,7 +117,7 @@ def enroll(
     head = extended(features)
     everything = np.concatenate([train, features])
     all_labels = np.concatenate([train_labels, np.full(len(features), n_origins)])
-    score = score_method(model.score_name).fit(
+    score = score_method(model.score_method).fit(
         head.embed(everything), head.logits(everything), all_labels, n_origins + 1
     )
     scale = fit_temperature(head.logits(held_out), labels) if model.temperature != 1 else 1.0
@@ -137,7 +137,7 @@ def enroll(
         score=score,
         temperature=scale,
         threshold=threshold,
-        calibration=(probabilities, labels),
+        calibration=Calibration(probabilities, labels, scores),
         exemplars=Exemplars(
             np.concatenate([kept.features, features.astype(kept.features.dtype)]),
             np.concatenate([kept.labels, np.full(len(features), n_origins)]),
@@ -157,7 +157,7 @@ def enroll(
         new = replace(new, hierarchy=fit_hierarchy(said, labels, new.origins, families, model.tpr))
     before = model.head.logits(held_out).argmax(axis=1) == labels
     after = head.logits(held_out).argmax(axis=1) == labels
-    return Enrolled(
+    return EnrollmentResult(
         model=new,
         images=len(features),
         old_accuracy=(float(before.mean()), float(after.mean())),
@@ -174,7 +174,7 @@ def enroll_images(
     *,
     batch_size: int = 32,
     progress: Progress = no_progress,
-) -> Enrolled:
+) -> EnrollmentResult:
     """:func:`enroll` of image files, given by name with their content; doubled ones count once.
 
     Raises

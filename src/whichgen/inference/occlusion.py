@@ -56,8 +56,8 @@ def explain(
         raise ImageError(f"{width} × {height} pixels are too few for {grid} × {grid} patches")
     blurred = image.filter(ImageFilter.GaussianBlur(_patch_side(image, grid)))
     places = [(i, j) for i in range(grid) for j in range(grid)]
-    covered = [image, *(_without(image, blurred, i, j, grid) for i, j in places)]
-    answers = attributor.attribute(covered, batch_size=batch_size)
+    prediction_set = [image, *(_without(image, blurred, i, j, grid) for i, j in places)]
+    answers = attributor.attribute(prediction_set, batch_size=batch_size)
     failed = [answer.error for answer in answers if answer.error]
     if failed:
         raise ImageError(failed[0])

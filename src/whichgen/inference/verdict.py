@@ -32,7 +32,7 @@ class Verdict:
     detail: str
 
 
-def verdict(answer: Attribution) -> Verdict:
+def make_verdict(answer: Attribution) -> Verdict:
     """The verdict on one image.
 
     The percentage is the probability of the origin *if the image is of a known one*; for an image
@@ -41,7 +41,7 @@ def verdict(answer: Attribution) -> Verdict:
     if answer.origin is None:
         return Verdict("unread", "no answer", answer.error)
     if answer.origin != UNKNOWN:
-        chance = percentage(answer.probabilities[answer.origin])
+        chance = format_percentage(answer.probabilities[answer.origin])
         if answer.origin == REAL:
             return Verdict(
                 "real",
@@ -51,24 +51,24 @@ def verdict(answer: Attribution) -> Verdict:
             )
         return Verdict(
             "generator",
-            f"{spelled(answer.origin)}, {chance}",
-            f"Among the known origins {spelled(answer.origin)} is the most probable, and the image "
-            "is enough like them to be named.",
+            f"{display_name(answer.origin)}, {chance}",
+            f"Of the known origins, {display_name(answer.origin)} is the most probable, and the "
+            "image is similar enough to them to be attributed.",
         )
     likeness = "It is less like every known origin than the threshold asks for"
-    if answer.at_least == REAL:
+    if answer.coarse_origin == REAL:
         return Verdict(
             "real",
             "no sign of a generator, but unlike the known photographs",
             f"{likeness}; what there is speaks for a photograph.",
         )
-    if answer.at_least == SYNTHETIC:
+    if answer.coarse_origin == SYNTHETIC:
         return Verdict(
             "synthetic",
             "synthetic, maker unknown",
             f"{likeness}, but it is certain enough that a generator made it.",
         )
-    if answer.at_least in (None, UNKNOWN):
+    if answer.coarse_origin in (None, UNKNOWN):
         return Verdict(
             "unknown",
             "unknown",
@@ -76,24 +76,24 @@ def verdict(answer: Attribution) -> Verdict:
         )
     return Verdict(
         "synthetic",
-        f"synthetic ({spelled(str(answer.at_least))}), maker unknown",
+        f"synthetic ({display_name(str(answer.coarse_origin))}), maker unknown",
         f"{likeness}, but it is certain enough that a generator of this family made it.",
     )
 
 
-def spelled(origin: str) -> str:
+def display_name(origin: str) -> str:
     """An origin's name as a word: ``stable_diffusion_1.4`` → ``stable diffusion 1.4``."""
     return origin.replace("_", " ")
 
 
-def exact(probability: float) -> str:
+def format_probability(probability: float) -> str:
     """``0.9341`` → ``93.4 %``, where several stand side by side."""
     if probability > 0.999:
         return "> 99.9 %"
     return "< 0.1 %" if probability < 0.001 else f"{100 * probability:.1f} %"
 
 
-def percentage(probability: float) -> str:
+def format_percentage(probability: float) -> str:
     """``0.934`` → ``93 %``; never a round 0 or 100, which nothing is."""
     if probability > 0.99:
         return "over 99 %"

@@ -1,128 +1,120 @@
-"""A model card: what a model is, how it did, and what it must not be used for, as Markdown.
+"""Write the model card: what a model is, its test results and its limits, as Markdown.
 
-Its first lines are the metadata that the hub reads (Mitchell et al., *Model Cards for Model
-Reporting*, 2019, is the idea).
+The first lines are the metadata that the Hugging Face hub reads. Model cards were proposed by
+Mitchell et al., *Model Cards for Model Reporting* (2019).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from whichgen.io.atomic import write_text
-from whichgen.models.saved_model import OriginModel, save_model
-from whichgen.models.signatures import write_sums
+from whichgen.models.origin_model import OriginModel
 from whichgen.version import __version__
 
 CARD_FILE = "README.md"
 
-_FIGURES = {
+_METRICS = {
     "accuracy": "Closed-set accuracy",
     "macro_f1": "Macro F1",
-    "auroc": "AUROC, known against unknown",
+    "auroc": "AUROC, known vs. unknown",
     "oscr": "OSCR",
     "tnr_at_tpr95": "TNR at 95 % TPR",
-    "open_accuracy": "Accuracy, unknown among the answers",
+    "open_accuracy": "Open-set accuracy, with `unknown` as a class",
 }
 
+_CARD = """\
+---
+library_name: whichgen
+pipeline_tag: image-classification
+tags: [synthetic-image-attribution, open-set-recognition, image-forensics]
+---
 
-def save_with_card(model: OriginModel, run: Path) -> None:
-    """Writes ``run/model``, with its card (:func:`write_folder`)."""
-    write_folder(model, run / "model", str(run))
+# Which generative model made this image?
 
+A whichgen model: it attributes an image to one of the origins below or answers `unknown`.
 
-def write_folder(model: OriginModel, folder: Path, name: str) -> None:
-    """Writes a model (:func:`whichgen.models.saved_model.save_model`), its card, their checksums.
+```python
+from whichgen import Attributor
 
-    The model's description comes last: where it is, all is. ``name`` is what the card tells readers
-    to load.
-    """
-    write_text(folder / CARD_FILE, model_card(model, name))
-    save_model(model, folder, before_description=partial(write_sums, folder))
+attributor = Attributor.from_pretrained({name})
+print(attributor.attribute(["photo.jpg"])[0].origin)
+```
+
+## Known origins
+
+{origins}
+
+## Training
+
+- Encoder: {encoder}, weights {weights}, {dtype}, blocks {blocks}. Its weights are not included.
+- Head: {head_method}, {hyperparameter:g}. Open-set score: {score_method}.
+- Threshold: {threshold:.6g}, which keeps {tpr:g} % of the known validation images.
+- Data: {data}, digest {data_hash}
+- Protocol: {protocol}. Seeds: {seeds}
+{enrolled}- whichgen {version}
+
+## Test results
+
+{metrics}
+
+## Limits
+
+- An answer is evidence, not proof. Do not accuse anybody on its basis alone.
+- `unknown` means that the image does not resemble the known origins. Images of a generator that \
+resembles a known origin are attributed to that origin.
+- Resizing, cropping, recompression, screenshots, other subjects and other file formats reduce \
+every metric. Measure the effect with `whichgen robustness`.
+- Probabilities are calibrated, if at all, for images of known origins only.
+"""
 
 
 def model_card(model: OriginModel, name: str = "PATH/OR/HUB-ID") -> str:
-    """The card; ``name`` is what it tells readers to load."""
+    """Return the card; ``name`` is the path or hub id in its code example."""
     config: Mapping[str, Any] = model.run_metadata.get("config", {})
     enrolled = [str(record["origin"]) for record in model.run_metadata.get("enrolled", ())]
-    blocks = ", ".join(map(str, model.blocks))
-    lines = [
-        "---",
-        "library_name: whichgen",
-        "pipeline_tag: image-classification",
-        "tags: [synthetic-image-attribution, open-set-recognition, image-forensics]",
-        "---",
-        "",
-        "# Which generative model made this image?",
-        "",
-        "A whichgen model: it names one of the origins below, or answers `unknown`.",
-        "",
-        "```python",
-        "from whichgen import Attributor",
-        "",
-        f"attributor = Attributor.from_pretrained({json.dumps(name)})",
-        'print(attributor.attribute(["photo.jpg"])[0].origin)',
-        "```",
-        "",
-        "## Known origins",
-        "",
-        *(f"- {_escaped(origin)}{_family(model, origin)}" for origin in model.origins),
-        "",
-        "## How it was made",
-        "",
-        f"- encoder: {_code(model.encoder['name'])}, weights "
-        f"{_escaped(str(model.encoder['weights_hash']))}, "
-        f"{_escaped(str(model.encoder['dtype']))}, blocks {blocks}; its weights are not in this "
-        "folder",
-        f"- head: {model.head_method}, {model.value:g}; open-set score: {model.score_name}",
-        f"- threshold {model.threshold:.6g}: keeps {100 * model.tpr:g} % of known validation "
-        "images",
-        f"- data: {_code(Path(str(config.get('data', ''))).name)}, digest "
-        f"{_escaped(model.data_hash)}",
-        f"- protocol: {_escaped(str(config.get('protocol', 'not told')))}; seeds: "
-        f"{_code(json.dumps(dict(model.run_metadata.get('seeds', {}))))}",
-        *([f"- enrolled since: {', '.join(map(_escaped, enrolled))}"] if enrolled else []),
-        f"- whichgen {__version__}",
-        "",
-        "## Test figures",
-        "",
-        *_figures(model.metrics),
-        "",
-        "## Limits",
-        "",
-        "- An answer is evidence, not proof. It must not be the only ground for accusing anybody.",
-        "- `unknown` means unlike the known origins. A generator that resembles one is taken for "
-        "it.",
-        "- Resized, cropped or re-compressed images, screenshots, other subjects and other formats "
-        "lower every figure; `whichgen robustness` measures it.",
-        "- The probability is calibrated, if at all, for images of known origins; of others it "
-        "says nothing.",
-        "",
-    ]
-    return "\n".join(lines)
+    return _CARD.format(
+        name=json.dumps(name),
+        origins="\n".join(f"- {_escape(o)}{_family(model, o)}" for o in model.origins),
+        encoder=_code(model.encoder["name"]),
+        weights=_escape(str(model.encoder["weights_hash"])),
+        dtype=_escape(str(model.encoder["dtype"])),
+        blocks=", ".join(map(str, model.blocks)),
+        head_method=model.head_method,
+        hyperparameter=model.hyperparameter,
+        score_method=model.score_method,
+        threshold=model.threshold,
+        tpr=100 * model.tpr,
+        data=_code(Path(str(config.get("data", ""))).name),
+        data_hash=_escape(model.data_hash),
+        protocol=_escape(str(config.get("protocol", "not recorded"))),
+        seeds=_code(json.dumps(dict(model.run_metadata.get("seeds", {})))),
+        enrolled=f"- Enrolled later: {', '.join(map(_escape, enrolled))}\n" if enrolled else "",
+        version=__version__,
+        metrics=_metric_table(model.metrics),
+    )
 
 
-def _figures(metrics: Mapping[str, Any]) -> list[str]:
-    found = {name: metrics.get(key) for key, name in _FIGURES.items()}
-    rows = [f"| {n} | {100 * v:.1f} |" for n, v in found.items() if isinstance(v, int | float)]
+def _metric_table(metrics: Mapping[str, Any]) -> str:
+    values = {name: metrics.get(key) for key, name in _METRICS.items()}
+    rows = [f"| {n} | {100 * v:.1f} |" for n, v in values.items() if isinstance(v, int | float)]
     if not rows:
-        return ["None: the model was changed since it was tested."]
-    return ["| figure | % |", "| --- | --- |", *rows]
+        return "None: the model was not tested after its last change."
+    return "\n".join(["| Metric | % |", "| --- | ---: |", *rows])
 
 
 def _family(model: OriginModel, origin: str) -> str:
     family = model.hierarchy.families.get(origin) if model.hierarchy else None
-    return f" ({_escaped(family)})" if family else ""
+    return f" ({_escape(family)})" if family else ""
 
 
 def _code(text: str) -> str:
-    """Text as code, in which nothing ends it early."""
+    """Format text as inline code; backticks, which would end the code, are removed."""
     return f"`{' '.join(text.replace('`', '').split())}`"
 
 
-def _escaped(text: str) -> str:
-    """Text that Markdown shows as it is: a name may be anything."""
+def _escape(text: str) -> str:
+    """Escape Markdown's special characters: a name can hold anything."""
     return "".join(f"\\{c}" if c in "\\`*_[]<>#|" else c for c in " ".join(text.split()))

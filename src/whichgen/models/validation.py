@@ -1,100 +1,105 @@
-"""Whether what a model folder holds fits together: arrays of a stranger may be of any shape."""
+"""Validate the arrays of an untrusted model folder, which may have any shape, dtype and value."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from whichgen.errors import FitError, ModelFileError
-
-if TYPE_CHECKING:
-    from whichgen.models.saved_model import Exemplars, OriginModel
+from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 
 
 def check_finite(arrays: Mapping[str, np.ndarray]) -> None:
-    """:class:`FitError` if a number is NaN or infinite."""
+    """Raise :class:`FitError` if an array holds NaN or infinity."""
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise FitError(f"{name} holds NaN or infinity")
 
 
-def check_calibration(probabilities: np.ndarray, labels: np.ndarray, n_origins: int) -> None:
-    """:class:`FitError` unless there are probabilities (n, origins) and labels (n,)."""
-    if probabilities.shape != (len(labels), n_origins) or probabilities.dtype.kind != "f":
-        raise FitError(f"calibration probabilities are {_kind(probabilities)}")
-    if ((probabilities < 0) | (probabilities > 1)).any():
-        raise FitError("calibration probabilities are not between 0 and 1")
-    _check_labels("calibration", labels, n_origins)
+def check_calibration(calibration: Calibration, n_origins: int) -> None:
+    """Raise :class:`FitError` unless the arrays fit together and probabilities are in [0, 1]."""
+    probabilities, n = calibration.probabilities, len(calibration.labels)
+    _check_labels("calibration", calibration.labels, n_origins)
+    _check_shape("calibration probabilities", probabilities, (n, n_origins), "f")
+    _check_shape("calibration scores", calibration.scores, (n,), "f")
+    if not n or ((probabilities < 0) | (probabilities > 1)).any():
+        raise FitError("calibration probabilities are missing or not between 0 and 1")
 
 
-def check_exemplars(kept: Exemplars, n_origins: int) -> None:
-    """:class:`FitError` unless features (n, d), labels, flags and pictures are of n images."""
-    n = len(kept.labels)
-    _check_labels("exemplars", kept.labels, n_origins)
-    if kept.features.ndim != 2 or len(kept.features) != n or kept.features.dtype.kind != "f":
-        raise FitError(f"features of {n} exemplars are {_kind(kept.features)}")
-    if kept.held_out.shape != (n,) or kept.held_out.dtype != np.bool_:
-        raise FitError(f"held_out of {n} exemplars is {_kind(kept.held_out)}")
-    if len(kept.thumbnails) not in (0, n):
-        raise FitError(f"{len(kept.thumbnails)} pictures of {n} exemplars")
+def check_exemplars(exemplars: Exemplars, n_origins: int) -> None:
+    """Raise :class:`FitError` unless features, labels, flags and thumbnails have one length."""
+    n, features = len(exemplars.labels), exemplars.features
+    _check_labels("exemplars", exemplars.labels, n_origins)
+    _check_shape("exemplar features", features, (n, *features.shape[-1:]), "f")
+    _check_shape("held_out flags", exemplars.held_out, (n,), "b")
+    if len(exemplars.thumbnails) not in (0, n):
+        raise FitError(f"{len(exemplars.thumbnails)} thumbnails for {n} exemplars")
 
 
-def cut(joined: np.ndarray, sizes: np.ndarray) -> tuple[bytes, ...]:
-    """Files that lie one after the other, by their sizes; :class:`FitError` if these are wrong."""
-    fits = joined.ndim == sizes.ndim == 1 and joined.dtype == np.uint8 and sizes.dtype.kind in "iu"
-    # Sizes one by one: a sum of the largest integers would begin anew at 0.
-    if not fits or (sizes < 0).any() or (sizes > len(joined)).any() or sizes.sum() != len(joined):
-        raise FitError("the sizes of pictures are not those of the pictures")
+def split_bytes(content: np.ndarray, sizes: np.ndarray) -> tuple[bytes, ...]:
+    """Split concatenated files, a uint8 array, by their sizes in bytes.
+
+    Raises
+    ------
+    FitError
+        The sizes do not add up to the content.
+    """
+    valid = (
+        content.ndim == sizes.ndim == 1 and content.dtype == np.uint8 and sizes.dtype.kind in "iu"
+    )
+    # Each size is checked, too: the sum of very large integers can overflow to the right value.
+    if not valid or ((sizes < 0) | (sizes > len(content))).any() or sizes.sum() != len(content):
+        raise FitError("the thumbnail sizes do not match the thumbnails")
     ends = np.cumsum(sizes).tolist()
-    content = joined.tobytes()
-    return tuple(content[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True))
+    data = content.tobytes()
+    return tuple(data[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True))
 
 
-def check_width(model: OriginModel, width: int) -> None:
-    """:class:`ModelFileError` unless the model answers features of so many columns."""
-    kept = model.exemplars
-    if kept is not None and kept.features.shape[1] != width:
-        raise _unfit(f"{kept.features.shape[1]} features an exemplar, not {width}")
-    for n in (1, 2):  # arrays that fit both fit any number
-        asked(model, np.zeros((n, width), dtype=np.float32))
+def check_feature_width(model: OriginModel, width: int) -> None:
+    """Raise :class:`ModelFileError` unless the model accepts features with ``width`` columns."""
+    exemplars = model.exemplars
+    if exemplars is not None and exemplars.features.shape[1] != width:
+        raise _mismatch(f"exemplars have {exemplars.features.shape[1]} features, not {width}")
+    for n in (1, 2):  # arrays that accept both batch sizes accept any
+        predict_checked(model, np.zeros((n, width), dtype=np.float32))
 
 
-def asked(model: OriginModel, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """:meth:`OriginModel.predict`, checked: float64 arrays (n, origins) and (n,), and no NaN.
+def predict_checked(model: OriginModel, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Call :meth:`OriginModel.predict` and check the shapes and values of its output.
 
     Raises
     ------
     ModelFileError
-        The model's arrays do not fit together.
+        The model's arrays do not fit together, or it outputs NaN.
     """
     try:
         probabilities, scores = model.predict(features)
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as e:
-        # Arrays of other shapes than a head's or a score's raise whatever they come upon.
-        raise _unfit(f"{type(e).__name__}: {' '.join(str(e).split())[:200]}") from None
+        # Arrays of wrong shapes raise whatever NumPy, SciPy or faiss raises for them.
+        raise _mismatch(f"{type(e).__name__}: {' '.join(str(e).split())[:200]}") from None
     n = len(features)
     if probabilities.shape != (n, len(model.origins)) or scores.shape != (n,):
-        raise _unfit(f"answers of shapes {probabilities.shape} and {scores.shape}")
+        raise _mismatch(f"its output has the shapes {probabilities.shape} and {scores.shape}")
     if not np.isfinite(probabilities).all() or np.isnan(scores).any():
-        raise _unfit("it answers NaN")
+        raise _mismatch("its output is NaN")
     return probabilities, scores
 
 
-def _unfit(why: str) -> ModelFileError:
+def _mismatch(reason: str) -> ModelFileError:
     return ModelFileError(
-        f"the model's arrays do not fit together or its encoder ({why}). Copy its folder anew, or "
-        "fit again."
+        f"The model's arrays do not fit each other or the encoder ({reason}). Copy the model "
+        "folder again, or fit the model again."
     )
 
 
-def _check_labels(what: str, labels: np.ndarray, n_origins: int) -> None:
+def _check_labels(name: str, labels: np.ndarray, n_origins: int) -> None:
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise FitError(f"labels of {what} are {_kind(labels)}")
+        raise FitError(f"{name} labels are {labels.dtype} {labels.shape}")
     if ((labels < 0) | (labels >= n_origins)).any():
-        raise FitError(f"a label of {what} is none of the {n_origins} origins")
+        raise FitError(f"a label of the {name} is not one of the {n_origins} origins")
 
 
-def _kind(array: np.ndarray) -> str:
-    return f"{array.dtype} {array.shape}"
+def _check_shape(name: str, array: np.ndarray, shape: tuple[int, ...], kind: str) -> None:
+    if array.shape != shape or array.dtype.kind != kind:
+        raise FitError(f"{name} are {array.dtype} {array.shape}, expected shape {shape}")

@@ -52,7 +52,7 @@ def discovery_rows(found: Discovery) -> list[Row]:
         row: dict[str, Any] = {
             "group": group.name,
             "images": len(group.members),
-            "nearest known": group.taken_for,
+            "nearest known": group.nearest_origin,
             "share": percent(group.share),
             "cohesion": f"{group.cohesion:.2f}",
         }
@@ -124,7 +124,7 @@ def sheet(found: Discovery) -> Figure:
     for ax in axes.ravel():
         ax.axis("off")
     for row, group in zip(axes, groups, strict=False):
-        label = f"{group.name}\n{len(group.members)} images\nnearest: {group.taken_for}"
+        label = f"{group.name}\n{len(group.members)} images\nnearest: {group.nearest_origin}"
         row[0].text(1, 0.5, label, ha="right", va="center", fontsize=8, transform=row[0].transAxes)
         for ax, i in zip(row[1:], group.members, strict=False):
             image = read_image(found.paths[i])

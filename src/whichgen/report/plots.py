@@ -128,7 +128,7 @@ def confusion_plot(fit: EvaluatedModel) -> Figure:
 
 def score_plot(fit: EvaluatedModel) -> Figure:
     """Histograms of the open-set score."""
-    name = fit.model.score_name.replace("_", " ")
+    name = fit.model.score_method.replace("_", " ")
     figure, ax = axes("Open-set score", f"{name} (high is known)", "share of images")
     every = np.concatenate([fit.known.scores, fit.unknown.scores])
     # The lowest hundredth lies in the first bin: one far image must not press all others together.

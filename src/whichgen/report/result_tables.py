@@ -18,7 +18,7 @@ from whichgen.evaluation.predictions import Predictions
 from whichgen.features.table import FeatureTable
 from whichgen.io.atomic import write_text
 from whichgen.io.tables import Row, markdown_table, percent, write_csv
-from whichgen.models.card import save_with_card
+from whichgen.models.saved_model import save_model
 from whichgen.openset.threshold import decide
 from whichgen.progress import Progress
 from whichgen.report.image_map import ImageMap, compute_image_map, image_map_rows
@@ -41,7 +41,7 @@ def write_tested(
     ``results`` are the parts of ``results.json`` that not every experiment has; ``draw`` makes the
     plots, one of them of the map of the test images that it gets. Returns the plots' names.
     """
-    save_with_card(found.model, folder)
+    save_model(found.model, folder / "model", name=str(folder))
     write_text(folder / "results.json", to_json({**_results(found), **results}))
     write_csv(
         folder / "unknown.csv", [unknown_generator_row(r, digits=False) for r in all_unknown(found)]
@@ -258,7 +258,7 @@ def _results(fit: EvaluatedModel) -> dict[str, Any]:
             "tpr": fit.model.tpr,
             "tpr_interval": list(fit.tpr_interval),
         },
-        "score": fit.model.score_name,
+        "score": fit.model.score_method,
         "temperature": fit.model.temperature,
         "test": asdict(fit.evaluation),
         "intervals": {name: asdict(found) for name, found in fit.intervals.items()},

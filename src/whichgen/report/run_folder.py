@@ -38,7 +38,7 @@ def write_fit(
         "metric": fit.metric,
         "block": fit.block,
         "parameter": parameter,
-        "value": fit.model.value,
+        "value": fit.model.hyperparameter,
     }
     blocks = [dict(row) for row in block_rows(fit)]
     plots = write_tested(
@@ -88,7 +88,7 @@ def _fit_markdown(fit: FitResult, parameter: str, plots: list[str], controls: Co
             f"# {model.run_metadata['config'].get('data', 'Fit')}: {model.head_method} head",
             f"Protocol `{fit.protocol.name}`: {evaluation.known_images} known and "
             f"{evaluation.unknown_images} unknown test images. Chosen by validation "
-            f"{fit.metric}: **block {fit.block}**, **{parameter} = {model.value:.4g}**. "
+            f"{fit.metric}: **block {fit.block}**, **{parameter} = {model.hyperparameter:.4g}**. "
             f"{part['threshold']}",
             part["notes"],
             part["skipped"],

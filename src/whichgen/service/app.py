@@ -24,10 +24,9 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from whichgen.data.reading import decode_image
 from whichgen.errors import WhichgenError
 from whichgen.inference.attributor import Attributor
-from whichgen.inference.enroll import Enrolled, enroll_images
+from whichgen.inference.enroll import EnrollmentResult, enroll_images
 from whichgen.inference.occlusion import explain
-from whichgen.models.card import save_with_card
-from whichgen.models.saved_model import DESCRIPTION_FILE
+from whichgen.models.saved_model import DESCRIPTION_FILE, save_model
 from whichgen.service.batcher import Batcher, ServiceBusy
 from whichgen.service.case import build_case, case_html, case_pdf
 from whichgen.service.guard import Guard
@@ -265,9 +264,9 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
         folder = settings.enroll_to / name
         contents = {f"{i} {upload.name}": upload.data for i, upload in enumerate(uploads, start=1)}
 
-        def enroll_and_save(attributor: Attributor) -> tuple[Enrolled, Attributor]:
+        def enroll_and_save(attributor: Attributor) -> tuple[EnrollmentResult, Attributor]:
             result = enroll_images(attributor, name, contents)
-            save_with_card(result.model, folder)
+            save_model(result.model, folder / "model", name=str(folder))
             return result, Attributor(result.model, attributor.encoder)
 
         # One at a time: each enrollment extends the model of the one before.

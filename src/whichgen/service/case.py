@@ -17,10 +17,10 @@ from matplotlib import get_data_path
 from whichgen.data.reading import MAX_PIXELS, decode_image, make_thumbnail, read_bytes
 from whichgen.errors import DataError, ImageError
 from whichgen.inference.attributor import Attribution
-from whichgen.inference.verdict import exact, spelled
+from whichgen.inference.verdict import display_name, format_probability
 from whichgen.io.atomic import replace_file
 from whichgen.io.run_metadata import get_timestamp
-from whichgen.models.saved_model import OriginModel
+from whichgen.models.origin_model import OriginModel
 from whichgen.service.responses import describe_model, image_answer
 from whichgen.service.schemas import ImageAnswer, ModelDescription
 from whichgen.service.settings import Limits, Settings
@@ -57,7 +57,7 @@ class Case:
     def top_origins(self) -> list[tuple[str, float]]:
         """The most probable known origins with their probabilities."""
         ranking = sorted(self.answer.probabilities.items(), key=lambda item: -item[1])
-        return [(spelled(origin), p) for origin, p in ranking[:_TOP_ORIGINS]]
+        return [(display_name(origin), p) for origin, p in ranking[:_TOP_ORIGINS]]
 
 
 def build_case(answer: ImageAnswer, data: bytes) -> Case:
@@ -81,7 +81,7 @@ def report_facts(model: ModelDescription) -> list[tuple[str, str]]:
         ("Time", f"{datetime.fromisoformat(get_timestamp()):%Y-%m-%d %H:%M} UTC"),
         ("Program", f"whichgen {model.whichgen}"),
         ("Model", model.digest),
-        ("Known origins", ", ".join(spelled(origin) for origin in model.origins)),
+        ("Known origins", ", ".join(display_name(origin) for origin in model.origins)),
         ("Encoder and head", f"{model.encoder}, {model.head}, score {model.score}"),
         ("Test figures", ", ".join(figures) or "none (an origin was enrolled after the test)"),
     ]
@@ -126,7 +126,7 @@ def case_html(cases: Sequence[Case], model: ModelDescription) -> bytes:
     environment = Environment(
         loader=PackageLoader("whichgen.service", "."), autoescape=True, undefined=StrictUndefined
     )
-    environment.filters["exact"] = exact
+    environment.filters["exact"] = format_probability
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
     template = environment.get_template("case.html.j2")
     return template.render(cases=cases, facts=report_facts(model), caveats=CAVEATS).encode()
@@ -186,7 +186,9 @@ class _Page(FPDF):
                 f"Open-set score {answer.score:.4g}, {comparison} the threshold "
                 f"{answer.threshold:.4g}."
             )
-            self.add_text("; ".join(f"{origin} {exact(p)}" for origin, p in case.top_origins))
+            self.add_text(
+                "; ".join(f"{origin} {format_probability(p)}" for origin, p in case.top_origins)
+            )
         if answer.evidence:
             for text in answer.evidence.contradictions:
                 self.add_text(f"Contradiction: {text}", bold=True)

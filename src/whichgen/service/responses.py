@@ -6,10 +6,10 @@ import numpy as np
 
 from whichgen.evidence.collect import contradictions
 from whichgen.inference.attributor import Attribution
-from whichgen.inference.nearest import Neighbor
-from whichgen.inference.verdict import verdict
+from whichgen.inference.neighbors import Neighbor
+from whichgen.inference.verdict import make_verdict
 from whichgen.io.run_metadata import hash_parts
-from whichgen.models.saved_model import OriginModel
+from whichgen.models.origin_model import OriginModel
 from whichgen.service.schemas import (
     EvidenceReport,
     FindingReport,
@@ -38,7 +38,7 @@ def describe_model(model: OriginModel, settings: Settings) -> ModelDescription:
         encoder=str(model.encoder["name"]),
         blocks=list(model.blocks),
         head=model.head_method,
-        score=model.score_name,
+        score=model.score_method,
         threshold=model.threshold,
         tpr=model.tpr,
         scale=score_scale(model),
@@ -57,7 +57,7 @@ def score_scale(model: OriginModel) -> ScoreScale:
     """
     scores = np.array([model.threshold])
     if model.exemplars is not None:
-        features, _ = model.exemplars.part(held_out=True)
+        features, _ = model.exemplars.select(held_out=True)
         if len(features):
             scores = model.predict(features)[1]
     known_low, known_high = np.quantile(scores, _KNOWN_QUANTILES).tolist()
@@ -80,9 +80,9 @@ def image_answer(upload: Upload, answer: Attribution | None, model: OriginModel)
         format=upload.header.format if upload.header else None,
         width=upload.header.width if upload.header else None,
         height=upload.header.height if upload.header else None,
-        verdict=VerdictText(**vars(verdict(answer))),
+        verdict=VerdictText(**vars(make_verdict(answer))),
         origin=answer.origin,
-        at_least=answer.at_least,
+        coarse_origin=answer.coarse_origin,
         probabilities=answer.probabilities,
         score=answer.score,
         threshold=answer.threshold,
@@ -98,7 +98,7 @@ def _evidence_report(upload: Upload, answer: Attribution) -> EvidenceReport | No
     return EvidenceReport(
         findings=[FindingReport(**vars(finding)) for finding in upload.evidence.findings],
         notes=list(upload.evidence.notes),
-        contradictions=list(contradictions(upload.evidence, answer.origin, answer.at_least)),
+        contradictions=list(contradictions(upload.evidence, answer.origin, answer.coarse_origin)),
     )
 
 

@@ -58,7 +58,7 @@ class ImageAnswer(BaseModel):
     height: int | None
     verdict: VerdictText
     origin: str | None = Field(description="a known origin or unknown; null if unreadable")
-    at_least: str | None = Field(description="the most specific answer that is certain")
+    coarse_origin: str | None = Field(description="the most specific answer that is certain")
     probabilities: dict[str, float] = Field(description="of the known origins; they sum to 1")
     score: float | None = Field(description="open-set score; high means known")
     threshold: float = Field(description="the answer is unknown if the score is below it")

@@ -109,7 +109,7 @@ def run_label_shuffle(
             head_method,
             x,
             np.random.default_rng(seed).permutation(labels),
-            (model.value, model.score_name),
+            (model.hyperparameter, model.score_method),
             asked,
         )
         for seed in seeds

@@ -24,7 +24,7 @@ from whichgen.evaluation.hierarchical_accuracy import LevelResult, count_answers
 from whichgen.evaluation.predictions import Predictions, label_indices
 from whichgen.evaluation.protocols import Protocol
 from whichgen.features.table import FeatureTable
-from whichgen.models.saved_model import Exemplars, OriginModel
+from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.openset.hierarchy import fit_hierarchy, said_by
 from whichgen.openset.threshold import decide, threshold_at_tpr, tpr_interval
 from whichgen.training.split_features import SplitFeatures
@@ -115,7 +115,7 @@ def tested(
         draft,
         threshold=threshold,
         metrics=headline(evaluation),
-        calibration=(val.probabilities, val.labels(draft.origins)),
+        calibration=Calibration(val.probabilities, val.labels(draft.origins), val.scores),
         exemplars=select_exemplars(draft, parts, thumbnails=thumbnails),
         hierarchy=hierarchy,
     )
@@ -158,7 +158,7 @@ def _deepest(
 ) -> tuple[list[str], list[bool], list[str]]:
     """Deepest answers, whether each is of a known origin, and the truth."""
     decided = decide(answers.probabilities, answers.scores, model.threshold)
-    found = model.most_specific_answers(table.blocks(model.blocks), decided)
+    found = model.coarse_origins(table.blocks(model.blocks), decided)
     return found, (decided >= 0).tolist(), answers.origins.tolist()
 
 

@@ -18,7 +18,7 @@ from whichgen.evaluation.protocols import Protocol, check_protocol, make_protoco
 from whichgen.features.table import FeatureTable
 from whichgen.heads.base import Head, HeadMethod
 from whichgen.io.run_metadata import collect_run_metadata
-from whichgen.models.saved_model import OriginModel
+from whichgen.models.origin_model import OriginModel
 from whichgen.openset.prediction import predict
 from whichgen.progress import Progress, no_progress
 from whichgen.training.finalize import EvaluatedModel, tested
@@ -193,7 +193,7 @@ def fit(
         encoder=encoder.describe(),
         blocks=(best.block,),
         head_method=options.head_method.name,
-        value=best.value,
+        hyperparameter=best.value,
         head=head,
         threshold=float("nan"),
         tpr=options.tpr,

@@ -33,7 +33,7 @@ from whichgen.evaluation.protocols import (
 from whichgen.heads.experts import ExpertsHead, ExpertsMethod
 from whichgen.heads.fusion import FUSION_C, SHRINKAGES, FusionHead, FusionMethod
 from whichgen.io.run_metadata import collect_run_metadata
-from whichgen.models.saved_model import OriginModel
+from whichgen.models.origin_model import OriginModel
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.registry import SCORES, score_method
 from whichgen.progress import Progress, no_progress
@@ -246,7 +246,7 @@ def fuse(
         encoder=encoder.describe(),
         blocks=blocks,
         head_method=head_method.name,
-        value=best.value,
+        hyperparameter=best.value,
         head=found_head,
         threshold=float("nan"),
         tpr=options.tpr,
@@ -258,7 +258,7 @@ def fuse(
             encoder=encoder.describe(),
             data_hash=parts.data_hash,
         ),
-        score_name=chosen.score,
+        score_method=chosen.score,
         score=score,
         temperature=fit_temperature(
             found_head.logits(val.blocks(blocks)), label_indices(val.origins, known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import math
 from functools import cache
@@ -22,7 +23,6 @@ from whichgen.models.card import model_card
 from whichgen.models.saved_model import (
     DESCRIPTION_FILE,
     HEAD_FILE,
-    _digest,
     load_model,
     save_model,
 )
@@ -33,8 +33,9 @@ _PLACE.mkdir()
 _PICTURES = [picture(90), picture(91)]
 _DTYPES = ("<f4", "<f8", "<f2", "<i8", "<i4", "|u1", "|b1", "<u8", "|i1")
 _FIELDS = (
-    *("format", "origins", "encoder", "blocks", "head", "value", "score", "temperature", "tpr"),
-    *("threshold", "metrics", "run_metadata", "levels", "data_hash", "name", "families", "real"),
+    *("format", "origins", "encoder", "blocks", "head_method", "score_method"),
+    *("hyperparameter", "temperature", "tpr"),
+    *("threshold", "metrics", "run_metadata", "hierarchy", "data_hash", "name", "families", "real"),
 )
 
 
@@ -73,7 +74,7 @@ def check(data: bytes) -> None:
         elif kind == 5:
             content = changed(choices, content)
         if description.get("head_digest") and (kind != 5 or choices.below(2)):
-            description["head_digest"] = _digest(content)
+            description["head_digest"] = hashlib.sha256(content).hexdigest()
         raw = json.dumps(description).encode()
         if choices.below(64) == 1:
             depth = 500 * choices.below(256)

@@ -141,7 +141,7 @@ function save(blob, name) {
 }
 
 function csv() {
-  const columns = ["name", "sha256", "kind", "verdict", "origin", "at_least", "score", "threshold",
+  const columns = ["name", "sha256", "kind", "verdict", "origin", "coarse_origin", "score", "threshold",
     ...model.origins.map((origin) => `p(${origin})`), "evidence", "contradictions", "error"];
   const cell = (value) => {
     let text = String(value ?? "");
@@ -150,7 +150,7 @@ function csv() {
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   const lines = visibleItems().map(({ answer: a }) => [
-    a.name, a.sha256, a.verdict.kind, a.verdict.words, a.origin, a.at_least, a.score, a.threshold,
+    a.name, a.sha256, a.verdict.kind, a.verdict.words, a.origin, a.coarse_origin, a.score, a.threshold,
     ...model.origins.map((origin) => a.probabilities[origin]),
     (a.evidence?.findings ?? []).map((f) => f.title).join("; "),
     (a.evidence?.contradictions ?? []).join("; "), a.error]);

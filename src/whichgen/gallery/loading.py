@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from whichgen.errors import GalleryError
 from whichgen.gallery.storage import LocalGallery, read_description, read_local
-from whichgen.inference.nearest import Comparison
-from whichgen.models.saved_model import OriginModel
+from whichgen.inference.neighbors import SimilaritySpace
+from whichgen.models.origin_model import OriginModel
 
 if TYPE_CHECKING:
     from whichgen.gallery.qdrant import QdrantGallery
 
 
-def open_gallery(
+def load_gallery(
     folder: str | Path, model: OriginModel, *, url: str = ""
 ) -> LocalGallery | QdrantGallery:
     """The gallery in a folder, to ask for the images nearest to one.
@@ -32,18 +32,18 @@ def open_gallery(
         There is none, it is damaged, of another model or format, or the service gives no answer.
     """
     folder = Path(folder)
-    told, comparison = read_description(folder), Comparison(model)
-    if told.model != comparison.digest or told.dimension != comparison.dimension:
+    told, space = read_description(folder), SimilaritySpace(model)
+    if told.model != space.digest or told.dimension != space.dimension:
         raise GalleryError(
             f"{folder} was built with another model. Give that one, or build a gallery with this "
             "one: what is in the feature store is not extracted again."
         )
     if told.kind != "qdrant":
-        return read_local(folder, told, comparison)
+        return read_local(folder, told, space)
     if not url:
         raise GalleryError(
             f"the vectors of {folder} are in Qdrant: name its address with --qdrant-url."
         )
     from whichgen.gallery.qdrant import connect, read_qdrant  # an extra's
 
-    return read_qdrant(told, comparison, connect(url))
+    return read_qdrant(told, space, connect(url))

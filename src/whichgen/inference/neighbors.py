@@ -18,7 +18,7 @@ import numpy as np
 from whichgen.errors import FitError
 from whichgen.heads.knn import build_cosine_index, normalize_rows
 from whichgen.io.run_metadata import hash_parts
-from whichgen.models.saved_model import OriginModel
+from whichgen.models.origin_model import OriginModel
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Neighbor:
     path: str = ""
 
 
-class Neighborhood(Protocol):
+class NeighborIndex(Protocol):
     """Known images that can be asked for those most like an image."""
 
     def nearest(self, features: np.ndarray, k: int) -> list[tuple[Neighbor, ...]]:
@@ -55,7 +55,7 @@ class Neighborhood(Protocol):
         ...
 
 
-class Comparison:
+class SimilaritySpace:
     """What a model compares images by: unit vectors, whose inner product is the likeness.
 
     Raises
@@ -116,7 +116,7 @@ class Comparison:
         return found
 
 
-class Gallery:
+class ExemplarIndex:
     """A model's exemplars, indexed once; empty for a model that keeps none."""
 
     def __init__(self, model: OriginModel) -> None:
@@ -124,11 +124,11 @@ class Gallery:
         if model.exemplars is None or not len(model.exemplars.labels):
             self._comparison = None
             return
-        self._comparison = Comparison(model)
+        self._comparison = SimilaritySpace(model)
         self._index = build_cosine_index(self._comparison.exemplars())
 
     def nearest(self, features: np.ndarray, k: int) -> list[tuple[Neighbor, ...]]:
-        """See :meth:`Neighborhood.nearest`."""
+        """See :meth:`NeighborIndex.nearest`."""
         kept = self._model.exemplars
         if self._comparison is None or kept is None or k < 1:
             return [()] * len(features)
@@ -137,14 +137,14 @@ class Gallery:
         origins = [self._model.origins[label] for label in kept.labels.tolist()]
         return [
             tuple(
-                Neighbor(row, origins[row], clipped(similarity))
+                Neighbor(row, origins[row], clip_cosine(similarity))
                 for similarity, row in zip(found, numbers, strict=True)
             )
             for found, numbers in zip(similarities.tolist(), rows.tolist(), strict=True)
         ]
 
 
-def clipped(cosine: float) -> float:
+def clip_cosine(cosine: float) -> float:
     """A cosine in [-1, 1], which rounding may have left."""
     return min(1.0, max(-1.0, cosine))
 
