@@ -19,7 +19,7 @@ ORIGINS = ("real", "gan", "vae")
 
 def answers(rows: list[tuple[str, tuple[float, float, float]]]) -> Predictions:
     """Answers from (true origin, probabilities) pairs."""
-    return Predictions(
+    return Predictions.from_probabilities(
         np.array([p for _, p in rows]).reshape(-1, 3), np.array([o for o, _ in rows])
     )
 
@@ -46,7 +46,7 @@ UNKNOWN = answers(
 def random_answers(n: int, origins: tuple[str, ...], seed: int) -> Predictions:
     """Seeded answers about n images of the origins named."""
     rng = np.random.default_rng(seed)
-    return Predictions(rng.dirichlet([0.5] * 3, n), rng.choice(origins, n))
+    return Predictions.from_probabilities(rng.dirichlet([0.5] * 3, n), rng.choice(origins, n))
 
 
 def test_a_case_worked_by_hand() -> None:
@@ -110,7 +110,7 @@ def test_a_generator_s_row_is_the_evaluation_of_its_images_alone() -> None:
         mine = unknown.origins == row.name
         alone = evaluate(
             known,
-            Predictions(unknown.probabilities[mine], unknown.origins[mine]),
+            Predictions.from_probabilities(unknown.probabilities[mine], unknown.origins[mine]),
             ORIGINS,
             threshold=0.5,
         )
@@ -149,7 +149,10 @@ def test_without_unknown_images_only_closed_set_figures_are_there() -> None:
 def test_the_order_of_images_does_not_matter() -> None:
     known, unknown = random_answers(40, ORIGINS, 5), random_answers(40, ("x", "y"), 6)
     order = np.random.default_rng(0).permutation(40)
-    shuffled = [Predictions(a.probabilities[order], a.origins[order]) for a in (known, unknown)]
+    shuffled = [
+        Predictions.from_probabilities(a.probabilities[order], a.origins[order])
+        for a in (known, unknown)
+    ]
     first = evaluate(known, unknown, ORIGINS, threshold=0.6)
     second = evaluate(*shuffled, ORIGINS, threshold=0.6)
     assert [r.top_prediction for r in first.unknown] == [r.top_prediction for r in second.unknown]

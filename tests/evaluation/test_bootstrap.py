@@ -11,55 +11,80 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
+from sklearn.metrics import (
+    accuracy_score,
+    auc,
+    average_precision_score,
+    balanced_accuracy_score,
+    f1_score,
+    precision_recall_curve,
+    roc_auc_score,
+)
 
 from whichgen.errors import DataError
 from whichgen.evaluation import bootstrap as module
 from whichgen.evaluation.all_metrics import evaluate
 from whichgen.evaluation.bootstrap import (
-    COMPARED,
+    COMPARED_METRICS,
     bootstrap_intervals,
     compare_predictions,
     resample_weights,
 )
 from whichgen.evaluation.predictions import Predictions
-from whichgen.evaluation.weighted import (
-    CLOSED_METRICS,
-    OPEN_METRICS,
-    SYNTHETIC_METRICS,
-    THRESHOLD_METRICS,
-    weighted_metrics,
-)
+from whichgen.evaluation.resampled_metrics import ResampledMetrics
 
 ORIGINS = ("real", "gan", "vae")
 
 
+CLOSED_METRICS = ("accuracy", "macro_f1", "macro_recall")
+OPEN_METRICS = ("auroc", "oscr", "tnr_at_tpr95", "detection_accuracy", "auin", "auout")
+THRESHOLD_METRICS = ("acceptance_rate", "rejection_rate", "open_accuracy")
+SYNTHETIC_METRICS = ("synthetic_auroc", "synthetic_average_precision")
 METRICS = (*CLOSED_METRICS, *OPEN_METRICS, *THRESHOLD_METRICS, *SYNTHETIC_METRICS)
 THRESHOLD = 0.6
 
 
-def plain(known: Predictions, unknown: Predictions) -> dict[str, float]:
-    """The figures as they are reported, by the functions that define them."""
-    found = evaluate(known, unknown, ORIGINS, threshold=THRESHOLD)
-    assert found.detection is not None and found.oscr is not None
-    every = {result.name: result for result in found.synthetic}.get("all")
+def reference(known: Predictions, unknown: Predictions) -> dict[str, float]:
+    """The metrics by scikit-learn, and those it does not have by :func:`evaluate`."""
+    labels, n = known.labels(ORIGINS), len(known)
+    truth = np.repeat([1, 0], [n, len(unknown)])
+    scores = np.concatenate([known.scores, unknown.scores])
+    result = evaluate(known, unknown, ORIGINS, threshold=THRESHOLD)
+    assert result.detection is not None and result.oscr is not None
+    with np.errstate(divide="ignore"):
+        real = np.concatenate([known.probabilities, unknown.probabilities])[:, 0]
+        odds = np.log1p(-real) - np.log(real)
+    is_synthetic = np.concatenate([known.origins, unknown.origins]) != "real"
+
+    def precision_recall(truth: np.ndarray, scores: np.ndarray) -> float:
+        precision, recall, _ = precision_recall_curve(truth, scores)
+        return float(auc(recall, precision))
+
+    has_real = not is_synthetic.all()
     return {
-        "accuracy": found.closed.accuracy,
-        "macro_f1": found.closed.macro_f1,
-        "macro_recall": found.closed.macro_recall,
-        "oscr": found.oscr,
-        **vars(found.detection),
-        "acceptance_rate": found.acceptance_rate,
-        "rejection_rate": found.rejection_rate,
-        "open_accuracy": found.open_accuracy,
-        "synthetic_auroc": every.auroc if every else np.nan,
-        "synthetic_average_precision": every.average_precision if every else np.nan,
+        "accuracy": accuracy_score(labels, known.predicted),
+        "macro_f1": f1_score(labels, known.predicted, average="macro", zero_division=0.0),
+        "macro_recall": balanced_accuracy_score(labels, known.predicted),
+        "auroc": roc_auc_score(truth, scores),
+        "auin": precision_recall(truth, scores),
+        "auout": precision_recall(1 - truth, -scores),
+        "oscr": result.oscr,
+        "tnr_at_tpr95": result.detection.tnr_at_tpr95,
+        "detection_accuracy": result.detection.detection_accuracy,
+        "acceptance_rate": result.acceptance_rate,
+        "rejection_rate": result.rejection_rate,
+        "open_accuracy": result.open_accuracy,
+        "synthetic_auroc": roc_auc_score(is_synthetic, odds) if has_real else np.nan,
+        "synthetic_average_precision": average_precision_score(is_synthetic, odds)
+        if has_real
+        else np.nan,
     }
 
 
 def repeated(answers: Predictions, weights: np.ndarray) -> Predictions:
     """Each image as often as its weight says."""
     rows = np.repeat(np.arange(len(answers.origins)), weights.astype(int))
-    return Predictions(answers.probabilities[rows], answers.origins[rows])
+    return Predictions.from_probabilities(answers.probabilities[rows], answers.origins[rows])
 
 
 def make(
@@ -76,8 +101,8 @@ def make(
     if ties:
         probabilities = np.round(probabilities, 6)
     return (
-        Predictions(probabilities[:n], np.array(ORIGINS)[labels]),
-        Predictions(probabilities[n:], rng.choice(["x", "y"], m)),
+        Predictions.from_probabilities(probabilities[:n], np.array(ORIGINS)[labels]),
+        Predictions.from_probabilities(probabilities[n:], rng.choice(["x", "y"], m)),
     )
 
 
@@ -99,12 +124,12 @@ def test_weighted_figures_are_those_of_the_images_repeated(
     case: tuple[Predictions, Predictions, np.ndarray, np.ndarray],
 ) -> None:
     known, unknown, w, v = case
-    metrics = weighted_metrics(known, unknown, ORIGINS, threshold=THRESHOLD)
+    metrics = ResampledMetrics(known, unknown, ORIGINS, threshold=THRESHOLD)
     found = metrics(np.stack([np.ones_like(w), w]), np.stack([np.ones_like(v), v]))
     real = "real" in known.origins
     assert set(found) == set(METRICS) - (set() if real else set(SYNTHETIC_METRICS))
     for row, expected in enumerate(
-        (plain(known, unknown), plain(repeated(known, w), repeated(unknown, v)))
+        (reference(known, unknown), reference(repeated(known, w), repeated(unknown, v)))
     ):
         got = {name: float(values[row]) for name, values in found.items()}
         assert got == pytest.approx({name: expected[name] for name in got}, abs=1e-12, nan_ok=True)
@@ -113,14 +138,16 @@ def test_weighted_figures_are_those_of_the_images_repeated(
 @pytest.mark.parametrize("n", [20, 40, 100])
 def test_95_percent_of_the_weight_is_not_one_image_more_nor_less(n: int) -> None:
     scores = 0.5 + np.arange(n) / (2 * n)
-    answers = Predictions(np.stack([scores, 1 - scores, 0 * scores], axis=1), np.full(n, "real"))
-    found = weighted_metrics(answers, answers, ORIGINS)(np.full((1, n), 3.0), np.ones((1, n)))
+    answers = Predictions.from_probabilities(
+        np.stack([scores, 1 - scores, 0 * scores], axis=1), np.full(n, "real")
+    )
+    found = ResampledMetrics(answers, answers, ORIGINS)(np.full((1, n), 3.0), np.ones((1, n)))
     assert found["tnr_at_tpr95"] == pytest.approx([0.05])
 
 
 def test_a_figure_is_not_there_without_the_images_it_is_of() -> None:
     known, unknown = make(4, 3, 0)
-    found = weighted_metrics(known, unknown, ORIGINS)(
+    found = ResampledMetrics(known, unknown, ORIGINS)(
         np.array([[0, 0, 0, 0], [1, 1, 1, 1.0]]), np.array([[1, 1, 1], [0, 0, 0.0]])
     )
     assert np.isnan([found[name] for name in OPEN_METRICS]).all()
@@ -178,7 +205,7 @@ def test_draws_depend_on_the_seed_and_not_on_how_many_at_a_time(
 ) -> None:
     known, unknown = np.array([*"aabbb"]), np.array([*"xxx"])
     whole = _all_weights(known, unknown, resamples=50, seed=3)
-    monkeypatch.setattr(module, "_CELLS", 8 * 7)
+    monkeypatch.setattr(module, "_MAX_WEIGHTS", 8 * 7)
     assert len(list(resample_weights(known, unknown, resamples=50, seed=3))) == 8
     parts = _all_weights(known, unknown, resamples=50, seed=3)
     other = _all_weights(known, unknown, resamples=50, seed=4)
@@ -193,9 +220,9 @@ def test_the_value_is_the_figure_and_bounds_are_percentiles_of_resamples() -> No
         known, unknown, ORIGINS, threshold=THRESHOLD, resamples=40, level=0.9, seed=5
     )
     assert set(found) == set(METRICS)
-    assert {name: i.value for name, i in found.items()} == pytest.approx(plain(known, unknown))
+    assert {name: i.value for name, i in found.items()} == pytest.approx(reference(known, unknown))
     w, v = _all_weights(known.origins, unknown.origins, resamples=40, seed=5)
-    drawn = [plain(repeated(known, a), repeated(unknown, b)) for a, b in zip(w, v, strict=True)]
+    drawn = [reference(repeated(known, a), repeated(unknown, b)) for a, b in zip(w, v, strict=True)]
     for name, interval in found.items():
         bounds = np.quantile([d[name] for d in drawn], [0.05, 0.95])
         assert (interval.low, interval.high) == pytest.approx(tuple(bounds))
@@ -203,7 +230,7 @@ def test_the_value_is_the_figure_and_bounds_are_percentiles_of_resamples() -> No
 
 def test_without_unknown_images_closed_figures_alone_are_there() -> None:
     known, _ = make(30, 0, 0)
-    nobody = Predictions(np.empty((0, 3)), np.empty(0, dtype=str))
+    nobody = Predictions.from_probabilities(np.empty((0, 3)), np.empty(0, dtype=str))
     found = bootstrap_intervals(known, nobody, ORIGINS, threshold=THRESHOLD, resamples=50)
     at_threshold = {"acceptance_rate", "open_accuracy"}
     assert set(found) == {*CLOSED_METRICS, *at_threshold, *SYNTHETIC_METRICS}
@@ -214,7 +241,7 @@ def test_without_unknown_images_closed_figures_alone_are_there() -> None:
 def test_an_interval_holds_the_true_figure_as_often_as_it_says() -> None:
     # As many to one another as below: precision depends on that.
     big_known, big_unknown = make(60_000, 40_000, 0)
-    truth = plain(big_known, big_unknown)
+    truth = reference(big_known, big_unknown)
     inside = dict.fromkeys(METRICS, 0)
     for seed in range(200):
         found = bootstrap_intervals(
@@ -258,7 +285,7 @@ def test_a_content_shared_by_known_and_unknown_images_is_drawn_once() -> None:
     known_scores = 0.7 + 0.05 * (shift + rng.normal(0, 0.3, 120))
     unknown_scores = 0.65 + 0.05 * (shift + rng.normal(0, 0.3, 120))
     known, unknown = (
-        Predictions(np.stack([s, 1 - s, 0 * s], axis=1), np.full(120, origin))
+        Predictions.from_probabilities(np.stack([s, 1 - s, 0 * s], axis=1), np.full(120, origin))
         for s, origin in ((known_scores, "real"), (unknown_scores, "x"))
     )
     groups = np.repeat(np.arange(40), 3).astype(str)
@@ -310,7 +337,9 @@ def _second_method(
     found = []
     for answers in pair:
         p = answers.probabilities * np.exp(rng.normal(0, noise, answers.probabilities.shape))
-        found.append(Predictions(p / p.sum(axis=1, keepdims=True), answers.origins))
+        found.append(
+            Predictions.from_probabilities(p / p.sum(axis=1, keepdims=True), answers.origins)
+        )
     return tuple(found)
 
 
@@ -322,10 +351,10 @@ def test_differences_are_of_the_same_resamples() -> None:
     drawn = []
     for a, b in zip(w, v, strict=True):
         ours, theirs = (
-            plain(repeated(known, a), repeated(unknown, b)) for known, unknown in (pair, second)
+            reference(repeated(known, a), repeated(unknown, b)) for known, unknown in (pair, second)
         )
         drawn.append({name: ours[name] - theirs[name] for name in ours})
-    ours, theirs = plain(*pair), plain(*second)
+    ours, theirs = reference(*pair), reference(*second)
     for name, c in found.items():
         values = np.round([d[name] for d in drawn], 12)
         assert c.difference == pytest.approx(ours[name] - theirs[name])
@@ -350,7 +379,7 @@ def test_the_better_method_is_found_better_and_the_order_is_a_sign() -> None:
 
 
 def test_methods_that_are_equal_on_average_are_rarely_found_different() -> None:
-    wrong = dict.fromkeys(COMPARED, 0)
+    wrong = dict.fromkeys(COMPARED_METRICS, 0)
     for seed in range(120):
         pair = make(100, 80, seed)
         first, second = (_second_method(pair, 2 * seed + i, 0.7) for i in range(2))
@@ -369,7 +398,9 @@ def test_mcnemar_by_hand() -> None:
     truth = np.array(ORIGINS)[labels]
 
     def predicting(rows: list[int]) -> tuple[Predictions, Predictions]:
-        return Predictions(np.eye(3)[rows], truth), Predictions(np.eye(3)[:2], np.array(["x", "x"]))
+        return Predictions.from_probabilities(
+            np.eye(3)[rows], truth
+        ), Predictions.from_probabilities(np.eye(3)[:2], np.array(["x", "x"]))
 
     first, second = [0, 0, 0, 0, 1, 0, 0, 0, 2], [1, 1, 2, 2, 0, 0, 0, 0, 1]
     found = compare_predictions(predicting(first), predicting(second), ORIGINS, resamples=20)
@@ -381,10 +412,14 @@ def test_mcnemar_by_hand() -> None:
 def test_answers_about_other_images_are_refused(which: int) -> None:
     pair = list(make(30, 20, 0))
     turned = pair.copy()
-    turned[which] = Predictions(pair[which].probabilities[:-1], pair[which].origins[:-1])
+    turned[which] = Predictions.from_probabilities(
+        pair[which].probabilities[:-1], pair[which].origins[:-1]
+    )
     with pytest.raises(DataError, match=f"same {('known', 'unknown')[which]} images"):
         compare_predictions((pair[0], pair[1]), (turned[0], turned[1]), ORIGINS, resamples=10)
-    turned[which] = Predictions(pair[which].probabilities, np.roll(pair[which].origins, 1))
+    turned[which] = Predictions.from_probabilities(
+        pair[which].probabilities, np.roll(pair[which].origins, 1)
+    )
     with pytest.raises(DataError, match="same images in the same order"):
         compare_predictions((pair[0], pair[1]), (turned[0], turned[1]), ORIGINS, resamples=10)
 
@@ -416,6 +451,10 @@ def test_what_can_t_be_done_is_told(
 def test_no_known_image_and_a_stray_origin_are_told() -> None:
     known, unknown = make(10, 5, 0)
     with pytest.raises(DataError, match="no known test image"):
-        bootstrap_intervals(Predictions(np.empty((0, 3)), np.empty(0, dtype=str)), unknown, ORIGINS)
+        bootstrap_intervals(
+            Predictions.from_probabilities(np.empty((0, 3)), np.empty(0, dtype=str)),
+            unknown,
+            ORIGINS,
+        )
     with pytest.raises(DataError, match="not among the known origins"):
         bootstrap_intervals(unknown, known, ORIGINS)

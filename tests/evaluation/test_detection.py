@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from whichgen.evaluation.detection import auroc, detection_metrics, roc
+from whichgen.evaluation.detection import auroc, detection_metrics, roc_curve
 
 scores = st.one_of(
     st.lists(st.integers(0, 6), min_size=1, max_size=25),  # ties
@@ -87,7 +87,7 @@ def test_auin_and_auout_are_areas_under_precision_and_recall(
 def test_the_curve_is_the_rates_at_falling_thresholds(
     known: np.ndarray, unknown: np.ndarray
 ) -> None:
-    fpr, tpr = roc(known, unknown)
+    fpr, tpr = roc_curve(known, unknown)
     assert (fpr[0], tpr[0], fpr[-1], tpr[-1]) == (0, 0, 1, 1)
     expected = {
         (round(_rate(unknown, t), 9), round(_rate(known, t), 9))

@@ -17,7 +17,7 @@ def test_each_answer_is_counted_at_its_level_and_is_right_or_not() -> None:
         [True, False, False, False, False, False],
         ["ldm"] * 6,
     )
-    found = count_answers_by_level({"known": known, "unknown": unknown}, ("real", "gan"), families)
+    found = count_answers_by_level({"known": known, "unknown": unknown}, families)
     assert [(r.images, r.level, r.count, r.correct) for r in found] == [
         ("known", "nothing", 1, None),
         ("known", "real or synthetic", 3, 2),

@@ -6,28 +6,30 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.real_vs_synthetic import real_vs_synthetic_metrics, synthetic_scores
 
 ORIGINS = ("gan", "real", "vae")
 
 
-def answers(n: int, seed: int, origins: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+def predict(n: int, seed: int, origins: tuple[str, ...]) -> Predictions:
     rng = np.random.default_rng(seed)
-    return rng.dirichlet((1, 1, 1), n), np.array(origins)[np.arange(n) % len(origins)]
+    truth = np.array(origins)[np.arange(n) % len(origins)]
+    return Predictions.from_probabilities(rng.dirichlet((1, 1, 1), n), truth)
 
 
-def test_figures_are_scikit_learn_s_on_one_minus_the_probability_of_real() -> None:
-    known, unknown = answers(90, 0, ORIGINS), answers(40, 1, ("flow", "ddpm"))
+def test_matches_scikit_learn_on_one_minus_the_probability_of_real() -> None:
+    known, unknown = predict(90, 0, ORIGINS), predict(40, 1, ("flow", "ddpm"))
     found = {r.name: r for r in real_vs_synthetic_metrics(known, unknown, ORIGINS)}
     assert list(found) == ["known generators", "unknown generators", "all"]
-    is_real = known[1] == "real"
+    is_real = known.origins == "real"
     sets = {
-        "known generators": known[0][~is_real],
-        "unknown generators": unknown[0],
-        "all": np.concatenate([known[0][~is_real], unknown[0]]),
+        "known generators": known.probabilities[~is_real],
+        "unknown generators": unknown.probabilities,
+        "all": np.concatenate([known.probabilities[~is_real], unknown.probabilities]),
     }
     for name, synthetic in sets.items():
-        scores = 1 - np.concatenate([known[0][is_real], synthetic])[:, 1]
+        scores = 1 - np.concatenate([known.probabilities[is_real], synthetic])[:, 1]
         truth = np.repeat([0, 1], [is_real.sum(), len(synthetic)])
         assert found[name].images == len(synthetic)
         assert found[name].auroc == pytest.approx(roc_auc_score(truth, scores))
@@ -35,7 +37,7 @@ def test_figures_are_scikit_learn_s_on_one_minus_the_probability_of_real() -> No
         assert found[name].average_precision == pytest.approx(expected)
 
 
-def test_images_that_are_next_to_certainly_real_or_synthetic_keep_their_order() -> None:
+def test_nearly_certain_images_keep_their_order() -> None:
     real = np.array([1e-290, 1e-200, 1e-30, 0.5, 1 - 1e-12, 1.0])
     rows = np.column_stack([1 - real, real, np.zeros(6)])
     rows[4, 0] = 1e-12
@@ -43,12 +45,15 @@ def test_images_that_are_next_to_certainly_real_or_synthetic_keep_their_order() 
     assert np.isfinite(synthetic_scores(rows, ORIGINS)).all()
 
 
-def test_without_real_or_without_unknown_images_those_figures_are_not_there() -> None:
-    known, none = answers(30, 0, ORIGINS), (np.empty((0, 3)), np.empty(0, dtype=str))
+def test_sets_without_images_are_left_out() -> None:
+    known, none = (
+        predict(30, 0, ORIGINS),
+        Predictions.from_probabilities(np.empty((0, 3)), np.empty(0, dtype=str)),
+    )
     found = real_vs_synthetic_metrics(known, none, ORIGINS)
     assert [r.name for r in found] == ["known generators", "all"]
     assert found[0].auroc == found[1].auroc
     assert (
-        real_vs_synthetic_metrics(answers(30, 0, ("gan", "x", "vae")), none, ("gan", "x", "vae"))
+        real_vs_synthetic_metrics(predict(30, 0, ("gan", "x", "vae")), none, ("gan", "x", "vae"))
         == ()
     )

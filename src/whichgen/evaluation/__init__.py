@@ -1,1 +1,1 @@
-"""Metrics, the choice of block and hyperparameter, and the protocols they are computed under."""
+"""Metrics, their confidence intervals, calibration, and the evaluation protocols."""

@@ -1,4 +1,4 @@
-"""All metrics of one test: known images against unknown ones, overall and for each generator."""
+"""All metrics of a test set: known images against unknown ones, overall and for each generator."""
 
 from __future__ import annotations
 
@@ -12,17 +12,23 @@ from whichgen.evaluation.detection import DetectionMetrics, detection_metrics
 from whichgen.evaluation.oscr import oscr
 from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.real_vs_synthetic import SyntheticResult, real_vs_synthetic_metrics
-from whichgen.openset.threshold import decide
 
 
 @dataclass(frozen=True)
 class UnknownResult:
-    """How one unknown generator, or a group of them, is told from the known origins.
+    """How well one unknown generator, or a group of them, is separated from the known origins.
 
-    ``top_prediction`` is the known origin that most of its images are nearest to (of equals the
-    first), with the share of images it gets; ``rejection_rate`` the
-    share answered ``unknown`` at the model's
-    threshold.
+    Parameters
+    ----------
+    detection, oscr
+        Its images against all known images.
+    mean_score
+        Mean open-set score of its images.
+    top_prediction, top_prediction_share
+        The known origin that is most probable for most of its images (the first on a tie), and the
+        share of its images, in [0, 1].
+    rejection_rate
+        Share of its images answered ``unknown`` at the model's threshold, in [0, 1].
     """
 
     name: str
@@ -37,19 +43,23 @@ class UnknownResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The result of :func:`evaluate`; all rates in [0, 1].
+    """The result of :func:`evaluate`; all rates are in [0, 1].
 
     Parameters
     ----------
-    acceptance_rate, rejection_rate
-        Shares on the right side of the threshold (``nan`` where there are no unknown images).
+    acceptance_rate
+        Share of known images whose score is at or above the threshold.
+    rejection_rate
+        Share of unknown images whose score is below the threshold; NaN without unknown images.
     open_accuracy
-        Share of *all* images answered right at the threshold: a known one by its origin, an
-        unknown one by ``unknown``.
+        Share of *all* images answered correctly at the threshold: a known image by its origin, an
+        unknown image by ``unknown``.
     detection, oscr
-        All unknown images pooled; ``None`` where there are none.
+        All unknown images pooled; ``None`` without unknown images.
+    unknown, groups
+        Results of each unknown generator, and of each named group of them.
     synthetic
-        Real against synthetic images (:mod:`whichgen.evaluation.real_vs_synthetic`); empty where
+        Real against synthetic images (:mod:`whichgen.evaluation.real_vs_synthetic`); empty if
         ``real`` is not a known origin.
     """
 
@@ -76,23 +86,22 @@ def evaluate(
     threshold: float,
     groups: Mapping[str, Sequence[str]] | None = None,
 ) -> Evaluation:
-    """Every metric of known and unknown images.
+    """Compute every metric of known and unknown test images.
 
     Parameters
     ----------
     known, unknown
-        Answers about test images of known and of unknown origins; ``unknown`` may be empty.
+        Predictions for test images of known and of unknown origins; ``unknown`` may be empty.
     origins
         The known origins, in the order of the probabilities' columns.
     threshold
-        Scores below it are answered ``unknown``.
+        Images with a score below it are answered ``unknown``.
     groups
-        Named sets of unknown origins that are reported on their own.
+        Named sets of unknown origins to report together.
     """
-    labels = known.labels(origins)
-    correct = known.predicted == labels
-    accepted = known.scores >= threshold
-    rejected = decide(unknown.probabilities, unknown.scores, threshold) < 0
+    correct = known.is_correct(origins)
+    names = sorted(set(unknown.origins.tolist()))
+    rates = threshold_metrics(known, unknown, origins, threshold=threshold)
 
     def result(name: str, members: Sequence[str]) -> UnknownResult:
         rows = np.isin(unknown.origins, members)
@@ -106,28 +115,50 @@ def evaluate(
             mean_score=float(scores.mean()),
             top_prediction=origins[int(counts.argmax())],
             top_prediction_share=float(counts.max() / counts.sum()),
-            rejection_rate=float(rejected[rows].mean()),
+            rejection_rate=float((scores < threshold).mean()),
         )
 
-    present = sorted(set(unknown.origins.tolist()))
     return Evaluation(
         origins=tuple(origins),
         known_images=len(known),
         unknown_images=len(unknown),
-        closed=closed_set_metrics(known.probabilities, labels),
+        closed=closed_set_metrics(known.probabilities, known.labels(origins)),
         detection=detection_metrics(known.scores, unknown.scores) if len(unknown) else None,
         oscr=oscr(known.scores, correct, unknown.scores) if len(unknown) else None,
         threshold=threshold,
-        acceptance_rate=float(accepted.mean()),
-        rejection_rate=float(rejected.mean()) if len(unknown) else float("nan"),
-        open_accuracy=float(np.concatenate([correct & accepted, rejected]).mean()),
-        unknown=tuple(result(name, [name]) for name in present),
+        **{name: float(value[0]) for name, value in rates.items()},
+        unknown=tuple(result(name, [name]) for name in names),
         groups=tuple(
             result(name, members)
             for name, members in (groups or {}).items()
-            if set(members) & set(present)
+            if set(members) & set(names)
         ),
-        synthetic=real_vs_synthetic_metrics(
-            (known.probabilities, known.origins), (unknown.probabilities, unknown.origins), origins
-        ),
+        synthetic=real_vs_synthetic_metrics(known, unknown, origins),
     )
+
+
+def threshold_metrics(
+    known: Predictions,
+    unknown: Predictions,
+    origins: Sequence[str],
+    *,
+    threshold: float,
+    weights: np.ndarray | None = None,
+    unknown_weights: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    """Compute ``acceptance_rate``, ``rejection_rate`` and ``open_accuracy`` at the threshold.
+
+    Weights, float64 arrays (rows, n) and (rows, m), say how often each image counts: once by
+    default. Each metric is a float64 array (rows,), NaN in a row without the images it needs.
+    """
+    w = np.ones((1, len(known))) if weights is None else weights
+    v = np.ones((1, len(unknown))) if unknown_weights is None else unknown_weights
+    accepted = known.scores >= threshold
+    rejected = v @ (unknown.scores < threshold)
+    n, m = w.sum(axis=1), v.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
+            "acceptance_rate": w @ accepted / n,
+            "rejection_rate": rejected / m,
+            "open_accuracy": (w @ (accepted & known.is_correct(origins)) + rejected) / (n + m),
+        }

@@ -1,39 +1,38 @@
-"""How sure a figure is: percentile bootstrap intervals, and two methods compared in pairs.
+"""Confidence intervals: percentile bootstrap, and paired comparison of two methods.
 
 Images are drawn with replacement, B times (Efron & Tibshirani, 1993, chapters 13 and 16). What is
-drawn as one is a *group*: the images of one content, of known and of unknown origins together,
-because they are not independent; without groups every image is one. Each origin keeps its number of
-groups: draws are stratified by origin, origins that share a group forming one stratum.
+drawn together is a *group*: the images of one content, of known and unknown origins alike, because
+they are not independent; without groups each image is its own. Each origin keeps its number of
+groups: draws are stratified by origin, and origins that share a group form one stratum.
 
-Figures of resamples are those of :mod:`whichgen.evaluation.weighted`.
-
-The intervals say how figures vary with the images tested. They say nothing of what another fit,
+The intervals say how a metric varies with the test images. They do not say what another fit,
 another split or other unknown generators would give.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.stats import binomtest
 
-from whichgen.data.duplicates import find_components
 from whichgen.errors import DataError
 from whichgen.evaluation.predictions import Predictions
-from whichgen.evaluation.weighted import Weighted, weighted_metrics
+from whichgen.evaluation.resampled_metrics import ResampledMetrics
 
-#: What two methods are compared by, the last three where there are unknown images.
-COMPARED = ("accuracy", "macro_f1", "auroc", "oscr", "tnr_at_tpr95")
+#: Metrics that two methods are compared by; the last three need unknown images.
+COMPARED_METRICS = ("accuracy", "macro_f1", "auroc", "oscr", "tnr_at_tpr95")
 
-#: So many weights are held at a time; what is computed of them takes some ten times their 8 bytes.
-_CELLS = 2**20
+#: Number of weights held at a time; what is computed from them takes some ten times their 8 bytes.
+_MAX_WEIGHTS = 2**20
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure of the images as they are, and the bounds of its confidence interval."""
+    """A metric of the images as they are, and the bounds of its confidence interval."""
 
     value: float
     low: float
@@ -42,20 +41,20 @@ class Interval:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A figure of one method less that of another, on the same images.
+    """A metric of one method minus that of another, on the same images.
 
     Parameters
     ----------
     first, second
-        The figure of either.
+        The metric of either method.
     difference, low, high
-        First less second, with the bounds of its confidence interval.
+        First minus second, with the bounds of its confidence interval.
     p_value
-        Two-sided, of "no difference", from the resampled differences dᵦ:
+        Two-sided, for "no difference", from the resampled differences dᵦ:
         ``min(1, 2 (min(#{dᵦ ≤ 0}, #{dᵦ ≥ 0}) + 1) / (B + 1))``.
     mcnemar_p
-        For ``accuracy`` the exact test of McNemar (1947), which takes every image for independent
-        whatever the groups are; else ``None``.
+        For ``accuracy`` the exact test of McNemar (1947), which treats images as independent
+        whatever the groups are; otherwise ``None``.
     """
 
     metric: str
@@ -80,43 +79,39 @@ def bootstrap_intervals(
     level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """The interval of every figure that there is (:mod:`whichgen.evaluation.weighted`).
+    """Compute the interval of every available headline metric.
 
     Parameters
     ----------
     known, unknown
-        Answers about test images of known and of unknown origins; ``unknown`` may be empty.
+        Predictions for test images of known and of unknown origins; ``unknown`` may be empty.
     origins
         The known origins, in the order of the probabilities' columns.
     threshold
-        Scores below it are answered ``unknown``; left out, there are no figures of that.
+        Images with a score below it are answered ``unknown``; without it there are no metrics at a
+        threshold.
     groups_known, groups_unknown
-        What each image shows: str arrays (n,) and (m,); one name in both is one group. An origin
-        whose images are all of one group never varies, so its part in the interval is missing.
+        The content of each image: str arrays (n,) and (m,); one name in both is one group. An
+        origin whose images are all of one group never varies, so its part of the interval is
+        missing.
     level
         Share of resamples inside the interval, in (0, 1).
 
     Raises
     ------
     DataError
-        No known image, a true origin of them not in ``origins``, groups of another length, or
-        ``resamples`` or ``level`` out of range.
+        There is no known image, a true origin is not in ``origins``, groups have another length, or
+        ``resamples`` or ``level`` is out of range.
     """
-    tails = _tails(level)
-    metrics = weighted_metrics(known, unknown, origins, threshold=threshold)
-    values = _ones(metrics, known, unknown)
-    drawn = _gather(
-        metrics(*weights)
-        for weights in resample_weights(
-            known.origins,
-            unknown.origins,
-            groups_known,
-            groups_unknown,
-            resamples=resamples,
-            seed=seed,
-        )
+    metrics = ResampledMetrics(known, unknown, origins, threshold)
+    values = _to_floats(metrics())
+    draws = resample_weights(
+        known.origins, unknown.origins, groups_known, groups_unknown, resamples=resamples, seed=seed
     )
-    return {name: Interval(value, *_bounds(drawn[name], tails)) for name, value in values.items()}
+    resampled = _resample(metrics, draws)
+    return {
+        name: Interval(value, *_bounds(resampled[name], level)) for name, value in values.items()
+    }
 
 
 def compare_predictions(
@@ -130,55 +125,50 @@ def compare_predictions(
     level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Comparison]:
-    """Two methods on the same images in the same order, by the same resamples.
+    """Compare two methods on the same images in the same order, with the same resamples.
 
-    ``first`` and ``second`` are answers about known and about unknown images; all else is as in
-    :func:`bootstrap`. The figures are those of :data:`COMPARED`.
+    ``first`` and ``second`` are predictions for known and for unknown images; the other parameters
+    are those of :func:`bootstrap_intervals`. The metrics are :data:`COMPARED_METRICS`.
 
     Raises
     ------
     DataError
-        The true origins of the two differ, or as :func:`bootstrap`.
+        The true origins of the two differ, or as :func:`bootstrap_intervals`.
     """
-    tails = _tails(level)
     for a, b, which in zip(first, second, ("known", "unknown"), strict=True):
         if not np.array_equal(a.origins, b.origins):
             raise DataError(
                 f"the two methods were not tested on the same {which} images: their true origins "
                 "differ. Give both the same images in the same order."
             )
-    both = [weighted_metrics(*answers, origins) for answers in (first, second)]
-    values = [
-        _ones(metrics, *answers) for metrics, answers in zip(both, (first, second), strict=True)
-    ]
+    both = [ResampledMetrics(*predictions, origins) for predictions in (first, second)]
+    ours, theirs = (_to_floats(metrics()) for metrics in both)
 
-    def differences(weights: tuple[np.ndarray, np.ndarray]) -> dict[str, np.ndarray]:
-        ours, theirs = (metrics(*weights) for metrics in both)
-        return {name: ours[name] - theirs[name] for name in ours}
+    def difference(weights: np.ndarray, unknown_weights: np.ndarray) -> dict[str, np.ndarray]:
+        a, b = (metrics(weights, unknown_weights) for metrics in both)
+        return {name: a[name] - b[name] for name in a}
 
-    drawn = _gather(
-        differences(weights)
-        for weights in resample_weights(
-            first[0].origins,
-            first[1].origins,
-            groups_known,
-            groups_unknown,
-            resamples=resamples,
-            seed=seed,
-        )
+    draws = resample_weights(
+        first[0].origins,
+        first[1].origins,
+        groups_known,
+        groups_unknown,
+        resamples=resamples,
+        seed=seed,
     )
+    resampled = _resample(difference, draws)
     return {
         name: Comparison(
             name,
-            values[0][name],
-            values[1][name],
-            values[0][name] - values[1][name],
-            *_bounds(drawn[name], tails),
-            p_value=_p_value(drawn[name]),
+            ours[name],
+            theirs[name],
+            ours[name] - theirs[name],
+            *_bounds(resampled[name], level),
+            p_value=_p_value(resampled[name]),
             mcnemar_p=_mcnemar(first[0], second[0], origins) if name == "accuracy" else None,
         )
-        for name in COMPARED
-        if name in values[0]
+        for name in COMPARED_METRICS
+        if name in ours
     }
 
 
@@ -191,14 +181,14 @@ def resample_weights(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """How often each image is in each resample, some resamples at a time.
+    """Draw how often each image is in each resample, a chunk of resamples at a time.
 
     Parameters
     ----------
     known, unknown
         True origins: str arrays (n,) and (m,).
     groups_known, groups_unknown
-        See :func:`bootstrap`.
+        See :func:`bootstrap_intervals`.
 
     Yields
     ------
@@ -207,88 +197,85 @@ def resample_weights(
     """
     if resamples < 1:
         raise DataError(f"at least one resample is needed, got {resamples}.")
-    groups = _group_numbers(len(known), groups_known, len(unknown), groups_unknown)
-    strata = _strata(np.concatenate([known, unknown]), len(known), groups)
-    # A generator for each stratum, so that what is drawn does not depend on how many at a time.
+    groups = _number_groups(len(known), groups_known, len(unknown), groups_unknown)
+    strata = _stratify(np.concatenate([known, unknown]), len(known), groups)
+    # One generator per stratum, so that the draws do not depend on the size of a chunk.
     generators = np.random.default_rng(seed).spawn(len(strata))
-    step = max(1, _CELLS // max(1, len(groups)))
+    step = max(1, _MAX_WEIGHTS // max(1, len(groups)))
     n_groups = int(groups.max(initial=-1)) + 1
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
         counts = np.zeros((rows, n_groups))
         for members, rng in zip(strata, generators, strict=True):
-            drawn = rng.integers(0, len(members), (rows, len(members)))
-            drawn += np.arange(rows)[:, None] * len(members)
-            counts[:, members] = np.bincount(drawn.ravel(), minlength=rows * len(members)).reshape(
+            draws = rng.integers(0, len(members), (rows, len(members)))
+            draws += np.arange(rows)[:, None] * len(members)
+            counts[:, members] = np.bincount(draws.ravel(), minlength=rows * len(members)).reshape(
                 rows, len(members)
             )
         yield counts[:, groups[: len(known)]], counts[:, groups[len(known) :]]
 
 
-def _group_numbers(
+def _number_groups(
     n: int, known: np.ndarray | None, m: int, unknown: np.ndarray | None
 ) -> np.ndarray:
-    """The number of each image's group, known ones first: int64 (n + m,)."""
+    """Number the group of each image, known images first: int64 (n + m,)."""
     names: list[tuple[str, str | int]] = []
     for size, groups, which in ((n, known, "known"), (m, unknown, "unknown")):
-        if groups is not None and len(groups) != size:
+        if groups is None:
+            names += [(which, i) for i in range(size)]
+        elif len(groups) == size:
+            names += [("", str(group)) for group in groups.tolist()]
+        else:
             raise DataError(f"{len(groups)} groups for {size} {which} images: one each is needed.")
-        names += (
-            [(which, i) for i in range(size)]
-            if groups is None
-            else [("", str(group)) for group in groups.tolist()]
-        )
     numbers: dict[tuple[str, str | int], int] = {}
     return np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64)
 
 
-def _strata(origins: np.ndarray, n_known: int, groups: np.ndarray) -> list[np.ndarray]:
-    """Groups of origins that share any, linked: int64 arrays of group numbers."""
+def _stratify(origins: np.ndarray, n_known: int, groups: np.ndarray) -> list[np.ndarray]:
+    """Split groups into strata, the connected components of groups and the origins they occur in.
+
+    Returns int64 arrays of group numbers, ordered by the last origin that occurs in the stratum.
+    """
     n_groups = int(groups.max(initial=-1)) + 1
-    is_known = np.arange(len(origins)) < n_known
-    node: dict[tuple[str, bool], int] = {}
-    nodes = [
-        node.setdefault(key, n_groups + len(node))
-        for key in zip(origins.tolist(), is_known.tolist(), strict=True)
-    ]
-    linked = find_components(n_groups + len(node), zip(groups.tolist(), nodes, strict=True))[
-        :n_groups
-    ]
-    return [np.flatnonzero(linked == stratum) for stratum in np.unique(linked)]
+    nodes: dict[tuple[str, bool], int] = {}
+    keys = zip(origins.tolist(), (np.arange(len(origins)) < n_known).tolist(), strict=True)
+    columns = np.array([nodes.setdefault(key, len(nodes)) for key in keys], dtype=np.int64)
+    size = n_groups + len(nodes)
+    links = coo_array((np.ones(len(groups)), (groups, n_groups + columns)), shape=(size, size))
+    components = connected_components(links, directed=False)[1]
+    last_first = dict.fromkeys(components[n_groups:][::-1].tolist())
+    return [np.flatnonzero(components[:n_groups] == stratum) for stratum in [*last_first][::-1]]
 
 
-def _ones(metrics: Weighted, known: Predictions, unknown: Predictions) -> dict[str, float]:
-    found = metrics(np.ones((1, len(known.origins))), np.ones((1, len(unknown.origins))))
-    return {name: float(values[0]) for name, values in found.items()}
+def _to_floats(metrics: dict[str, np.ndarray]) -> dict[str, float]:
+    return {name: float(values[0]) for name, values in metrics.items()}
 
 
-def _gather(chunks: Iterator[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    found = list(chunks)
-    return {name: np.concatenate([chunk[name] for chunk in found]) for name in found[0]}
+def _resample(
+    metrics: Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]],
+    draws: Iterator[tuple[np.ndarray, np.ndarray]],
+) -> dict[str, np.ndarray]:
+    chunks = [metrics(*weights) for weights in draws]
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
-def _tails(level: float) -> tuple[float, float]:
+def _bounds(values: np.ndarray, level: float) -> tuple[float, float]:
     if not 0 < level < 1:
         raise DataError(f"the confidence level must be over 0 and under 1, got {level}.")
-    return (1 - level) / 2, (1 + level) / 2
-
-
-def _bounds(drawn: np.ndarray, tails: tuple[float, float]) -> tuple[float, float]:
-    defined = drawn[~np.isnan(drawn)]
-    if not len(defined):
+    values = values[~np.isnan(values)]
+    if not len(values):
         return float("nan"), float("nan")
-    low, high = np.quantile(defined, tails)
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-def _p_value(drawn: np.ndarray) -> float:
-    defined = drawn[~np.isnan(drawn)]
+def _p_value(differences: np.ndarray) -> float:
+    defined = differences[~np.isnan(differences)]
     fewer = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
     return min(1.0, 2 * (fewer + 1) / (len(defined) + 1))
 
 
 def _mcnemar(first: Predictions, second: Predictions, origins: Sequence[str]) -> float:
-    labels = first.labels(origins)
-    ours, theirs = first.predicted == labels, second.predicted == labels
+    ours, theirs = first.is_correct(origins), second.is_correct(origins)
     gained, lost = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
     return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0

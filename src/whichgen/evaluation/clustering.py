@@ -1,4 +1,4 @@
-"""How well groups found without labels agree with the truth."""
+"""How well clusters found without labels agree with the true origins."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from whichgen.errors import DataError
 
-#: The group of an image that is in none.
+#: The cluster number of an image that belongs to no cluster.
 NOISE = -1
 
 
 @dataclass(frozen=True)
 class ClusteringMetrics:
-    """Groups against true origins.
+    """Agreement of clusters with true origins.
 
     Parameters
     ----------
     nmi
         Normalized mutual information (arithmetic mean), in [0, 1].
     purity
-        Share of images of their group's most frequent origin, in [0, 1]. It rises with the number
-        of groups.
+        Share of images of their cluster's most frequent origin, in [0, 1]. It rises with the number
+        of clusters.
     ari
         Adjusted Rand index (Hubert & Arabie, 1985), in [-1, 1]; 0 is chance.
     grouped
-        Share of images that are in a group. Each of the others counts as a group of its own in
-        ``nmi`` and ``ari``, and as impure in ``purity``.
+        Share of images that belong to a cluster. Each of the others counts as a cluster of its own
+        in ``nmi`` and ``ari``, and as impure in ``purity``.
     """
 
     nmi: float
@@ -37,21 +37,23 @@ class ClusteringMetrics:
     grouped: float
 
 
-def clustering_metrics(truth: np.ndarray, groups: np.ndarray) -> ClusteringMetrics:
-    """Figures of str array ``truth`` (n,) and int array ``groups`` (n,), n ≥ 1.
+def clustering_metrics(origins: np.ndarray, clusters: np.ndarray) -> ClusteringMetrics:
+    """Compare a str array ``origins`` (n,) with an int array ``clusters`` (n,), n at least 1.
 
-    :data:`NOISE` marks images in no group.
+    :data:`NOISE` marks images that belong to no cluster.
     """
-    if len(truth) != len(groups) or not len(truth):
-        raise DataError(f"{len(groups)} groups for {len(truth)} origins: one each is needed.")
-    alone = groups == NOISE
-    apart = np.where(alone, groups.max(initial=0) + 1 + np.arange(len(groups)), groups)
-    pure = 0
-    for group in np.unique(groups[~alone]):
-        pure += int(np.unique(truth[groups == group], return_counts=True)[1].max())
+    if len(origins) != len(clusters) or not len(origins):
+        raise DataError(f"{len(clusters)} groups for {len(origins)} origins: one each is needed.")
+    is_noise = clusters == NOISE
+    singletons = clusters.max(initial=0) + 1 + np.arange(len(clusters))
+    separated = np.where(is_noise, singletons, clusters)
+    largest = (
+        np.unique(origins[clusters == cluster], return_counts=True)[1].max()
+        for cluster in np.unique(clusters[~is_noise])
+    )
     return ClusteringMetrics(
-        nmi=float(normalized_mutual_info_score(truth, apart)),
-        purity=pure / len(truth),
-        ari=float(adjusted_rand_score(truth, apart)),
-        grouped=float((~alone).mean()),
+        nmi=float(normalized_mutual_info_score(origins, separated)),
+        purity=int(sum(largest)) / len(origins),
+        ari=float(adjusted_rand_score(origins, separated)),
+        grouped=float((~is_noise).mean()),
     )

@@ -1,7 +1,7 @@
-"""Known against unknown: threshold-free and fixed-rate detection metrics.
+"""Known against unknown images: threshold-free and fixed-rate detection metrics.
 
-Known is the positive class; a score is the higher the more known an image looks. Definitions are
-those of Liang et al. (ODIN, 2018), section 4.3.
+Known is the positive class, and a higher score means that an image looks more known. Definitions
+follow Liang et al. (ODIN, 2018), section 4.3.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import auc, precision_recall_curve, roc_auc_score, roc_curve
+
+from whichgen.evaluation.score_ranking import ScoreRanking, precision_recall_area, roc_area
 
 
 @dataclass(frozen=True)
 class DetectionMetrics:
-    """All in [0, 1].
+    """Detection metrics, all in [0, 1].
 
     Parameters
     ----------
@@ -23,9 +24,9 @@ class DetectionMetrics:
     tnr_at_tpr95
         Share of unknown images rejected at the highest threshold that keeps 95 % of known ones.
     detection_accuracy
-        max over thresholds of ½ (TPR + TNR).
+        Maximum over thresholds of ½ (TPR + TNR).
     auin, auout
-        Area under precision and recall (trapezoid) with known, and with unknown, as positive.
+        Area under precision over recall (trapezoid rule) with known, and with unknown, as positive.
     """
 
     auroc: float
@@ -36,34 +37,48 @@ class DetectionMetrics:
 
 
 def detection_metrics(known: np.ndarray, unknown: np.ndarray) -> DetectionMetrics:
-    """Metrics of the scores of known images (n,) and unknown images (m,), n and m at least 1."""
-    truth, scores = _stacked(known, unknown)
-    fpr, tpr, _ = roc_curve(truth, scores, drop_intermediate=False)
-    return DetectionMetrics(
-        auroc=auroc(known, unknown),
-        tnr_at_tpr95=float(1 - fpr[np.argmax(tpr >= 0.95 - 1e-12)]),
-        detection_accuracy=float(np.max(tpr + 1 - fpr) / 2),
-        auin=_aupr(truth, scores),
-        auout=_aupr(1 - truth, -scores),
-    )
+    """Compute all metrics of known scores (n,) and unknown scores (m,), n and m at least 1."""
+    ranking = ScoreRanking(known, unknown)
+    values = detection_curve_metrics(ranking.positive(), ranking.negative())
+    return DetectionMetrics(**{name: float(value[0]) for name, value in values.items()})
+
+
+def detection_curve_metrics(known: np.ndarray, unknown: np.ndarray) -> dict[str, np.ndarray]:
+    """Compute the metrics of :class:`DetectionMetrics` from cumulative counts.
+
+    Parameters
+    ----------
+    known, unknown
+        Counts at or above each threshold: float64 arrays (rows, points); see
+        :class:`~whichgen.evaluation.score_ranking.ScoreRanking`.
+
+    Returns
+    -------
+    dict
+        float64 arrays (rows,).
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        tpr, fpr = known / known[:, -1:], unknown / unknown[:, -1:]
+        # Whole numbers on either side, so that rounding does not decide.
+        at_95 = (20 * known >= 19 * known[:, -1:]).argmax(axis=1)
+        # From the lowest score up, unknown images are the positives.
+        rejected, lost = ((counts[:, -1:] - counts)[:, ::-1] for counts in (unknown, known))
+        return {
+            "auroc": roc_area(known, unknown),
+            "tnr_at_tpr95": 1 - np.take_along_axis(fpr, at_95[:, None], axis=1)[:, 0],
+            "detection_accuracy": (tpr + 1 - fpr).max(axis=1) / 2,
+            "auin": precision_recall_area(known, unknown),
+            "auout": precision_recall_area(rejected, lost),
+        }
 
 
 def auroc(known: np.ndarray, unknown: np.ndarray) -> float:
-    """Area under the ROC curve of known (positive) against unknown scores."""
-    return float(roc_auc_score(*_stacked(known, unknown)))
+    """Compute the area under the ROC curve of known (positive) against unknown scores."""
+    ranking = ScoreRanking(known, unknown)
+    return float(roc_area(ranking.positive(), ranking.negative())[0])
 
 
-def roc(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The curve: false-positive rates (unknown accepted) and true-positive rates (known kept)."""
-    fpr, tpr, _ = roc_curve(*_stacked(known, unknown))
-    return fpr, tpr
-
-
-def _stacked(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    truth = np.concatenate([np.ones(len(known), np.int64), np.zeros(len(unknown), np.int64)])
-    return truth, np.concatenate([known, unknown])
-
-
-def _aupr(truth: np.ndarray, scores: np.ndarray) -> float:
-    precision, recall, _ = precision_recall_curve(truth, scores)
-    return float(auc(recall, precision))
+def roc_curve(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Compute false-positive rates (unknown accepted) and true-positive rates (known accepted)."""
+    ranking = ScoreRanking(known, unknown)
+    return ranking.negative()[0] / len(unknown), ranking.positive()[0] / len(known)

@@ -1,4 +1,4 @@
-"""How far down answers go, and how often they are right there."""
+"""How specific answers are (generator, family, real or synthetic) and how often correct."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from whichgen.constants import REAL, SYNTHETIC, UNKNOWN
 
-#: From nothing said to all.
+#: From the least to the most specific answer.
 LEVELS = ("nothing", "real or synthetic", "family", "origin")
 
 
@@ -18,12 +18,12 @@ class LevelResult:
     Parameters
     ----------
     images
-        ``known`` or ``unknown``: test images of known, or of unknown origins.
+        ``known`` or ``unknown``: test images of known or of unknown origins.
     count
-        How many answers stop at this level.
+        Number of answers at this level.
     correct
-        How many of them are true: of an image of an unknown generator ``synthetic`` is, its family
-        may be, and no origin is. ``None`` where nothing is said.
+        Number of correct ones: for an image of an unknown generator, ``synthetic`` is correct, its
+        family may be, and no origin is. ``None`` at the level ``nothing``.
     """
 
     images: str
@@ -32,8 +32,8 @@ class LevelResult:
     correct: int | None
 
 
-def answer_level(answer: str, origins: Sequence[str], *, accepted: bool) -> str:
-    """The level of a deepest answer; ``accepted``: the flat answer is a known origin."""
+def answer_level(answer: str, *, accepted: bool) -> str:
+    """Return the level of an answer; ``accepted`` images are answered with a known origin."""
     if accepted:
         return "origin"
     if answer == UNKNOWN:
@@ -43,33 +43,32 @@ def answer_level(answer: str, origins: Sequence[str], *, accepted: bool) -> str:
 
 def count_answers_by_level(
     answers: Mapping[str, tuple[Sequence[str], Sequence[bool], Sequence[str]]],
-    origins: Sequence[str],
     families: Mapping[str, str],
 ) -> tuple[LevelResult, ...]:
-    """Counts by level.
+    """Count answers and correct answers by level.
 
     Parameters
     ----------
     answers
-        For ``known`` and ``unknown`` test images: the deepest answers, whether each is a known
-        origin that was accepted, and the true origins.
+        For ``known`` and ``unknown`` test images: the most specific answers, whether each image was
+        accepted as a known origin, and the true origins.
     families
-        The family of every origin but ``real``, unknown ones too.
+        The family of every origin but ``real``, including unknown origins.
     """
-    found = []
-    for images, (deepest, accepted, truth) in answers.items():
-        levels = [
-            answer_level(answer, origins, accepted=flat)
-            for answer, flat in zip(deepest, accepted, strict=True)
-        ]
+    results = []
+    for images, (specific, accepted, origins) in answers.items():
+        levels = [answer_level(a, accepted=ok) for a, ok in zip(specific, accepted, strict=True)]
         for level in LEVELS:
-            at = [i for i, name in enumerate(levels) if name == level]
-            right = sum(_true(deepest[i], truth[i], level, families) for i in at)
-            found.append(LevelResult(images, level, len(at), None if level == "nothing" else right))
-    return tuple(found)
+            rows = [i for i, name in enumerate(levels) if name == level]
+            correct = sum(_is_correct(specific[i], origins[i], level, families) for i in rows)
+            count = len(rows)
+            results.append(
+                LevelResult(images, level, count, None if level == "nothing" else correct)
+            )
+    return tuple(results)
 
 
-def _true(answer: str, origin: str, level: str, families: Mapping[str, str]) -> bool:
+def _is_correct(answer: str, origin: str, level: str, families: Mapping[str, str]) -> bool:
     if level == "real or synthetic":
         return (answer == REAL) == (origin == REAL)
     if level == "family":

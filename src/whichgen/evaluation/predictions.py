@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import InitVar, dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,27 +12,26 @@ from whichgen.errors import DataError
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a head said about n images.
+    """Predictions for n images.
 
     Parameters
     ----------
     probabilities
         float64 array (n, origins).
     origins
-        The true origin of each image: a str array (n,).
+        The true origin of each image: str array (n,).
     scores
-        The open-set score of each image, high is known: float64 array (n,). Left out: the maximum
-        probability.
+        The open-set score of each image, high for known origins: float64 array (n,).
     """
 
     probabilities: np.ndarray
     origins: np.ndarray
-    given_scores: InitVar[np.ndarray | None] = None
-    scores: np.ndarray = field(init=False)
+    scores: np.ndarray
 
-    def __post_init__(self, given_scores: np.ndarray | None) -> None:
-        scores = self.probabilities.max(axis=1) if given_scores is None else given_scores
-        object.__setattr__(self, "scores", scores)
+    @classmethod
+    def from_probabilities(cls, probabilities: np.ndarray, origins: np.ndarray) -> Predictions:
+        """Make predictions whose score is the maximum probability."""
+        return cls(probabilities, origins, probabilities.max(axis=1))
 
     def __len__(self) -> int:
         return len(self.origins)
@@ -46,11 +45,20 @@ class Predictions:
         """The index of each image's true origin among ``known``: int64 array (n,)."""
         return label_indices(self.origins, known)
 
+    def is_correct(self, known: Sequence[str]) -> np.ndarray:
+        """Whether the most probable origin is the true one: bool array (n,)."""
+        return np.asarray(self.predicted == self.labels(known))
+
 
 def label_indices(origins: np.ndarray, known: Sequence[str]) -> np.ndarray:
-    """Origins (n,) as indices in ``known``; :class:`DataError` for one that is not there."""
+    """Return the index of each origin (n,) in ``known``: int64 array (n,).
+
+    Raises
+    ------
+    DataError
+        An origin is not among ``known``.
+    """
     index = {origin: i for i, origin in enumerate(known)}
-    stray = sorted(set(origins.tolist()) - set(index))
-    if stray:
-        raise DataError(f"{', '.join(stray)}: not among the known origins {', '.join(known)}.")
+    if missing := sorted(set(origins.tolist()) - set(index)):
+        raise DataError(f"{', '.join(missing)}: not among the known origins {', '.join(known)}.")
     return np.array([index[origin] for origin in origins.tolist()], dtype=np.int64)

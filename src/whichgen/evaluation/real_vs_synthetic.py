@@ -1,10 +1,10 @@
-"""Real against synthetic, whoever made it: what attribution says when that is all one asks.
+"""Real against synthetic images, whichever generator made them.
 
 The score of an image is its log-odds of not being real::
 
     s = log Σ_{j ≠ real} p_j − log p_real
 
-Synthetic images are the positives; real ones are the known test images of the origin ``real``.
+Synthetic images are the positives; the negatives are the known test images of the origin ``real``.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import average_precision_score
 
 from whichgen.constants import REAL
-from whichgen.evaluation.detection import auroc
+from whichgen.evaluation.predictions import Predictions
+from whichgen.evaluation.score_ranking import ScoreRanking, average_precision, roc_area
 
-# Keeps the log of a probability of zero finite, and changes no other.
+# Keeps the log of a zero probability finite, and changes no other value.
 _TINY = 1e-300
 
 
 @dataclass(frozen=True)
 class SyntheticResult:
-    """How synthetic images are told from real ones; both figures in [0, 1].
+    """How well one set of synthetic images is separated from real ones.
 
     Parameters
     ----------
     name
-        Which synthetic images: ``known generators``, ``unknown generators`` or ``all``.
+        ``known generators``, ``unknown generators`` or ``all``.
     images
-        How many they are.
+        Number of synthetic images.
     auroc, average_precision
-        Average precision depends on how many images of either kind there are; AUROC does not.
+        In [0, 1]. Average precision depends on the number of images of either kind; AUROC does not.
     """
 
     name: str
@@ -43,53 +43,38 @@ class SyntheticResult:
 
 
 def synthetic_scores(probabilities: np.ndarray, origins: Sequence[str]) -> np.ndarray:
-    """The score of each image, high is synthetic: float arrays (n, origins) → float64 (n,).
+    """Compute each image's log-odds of being synthetic: float arrays (n, origins) → float64 (n,).
 
-    ``origins`` are those of the columns; one is ``real``.
+    ``origins`` names the columns; one of them is ``real``.
     """
-    at = list(origins).index(REAL)
-    # Not 1 − p: where real is next to impossible, that says no more how much so.
-    others = np.delete(np.asarray(probabilities, dtype=np.float64), at, axis=1).sum(axis=1)
-    return np.asarray(np.log(others + _TINY) - np.log(probabilities[:, at] + _TINY))
+    column = list(origins).index(REAL)
+    # Not 1 − p_real, which loses all precision near 1.
+    synthetic = np.delete(np.asarray(probabilities, dtype=np.float64), column, axis=1).sum(axis=1)
+    return np.asarray(np.log(synthetic + _TINY) - np.log(probabilities[:, column] + _TINY))
 
 
 def real_vs_synthetic_metrics(
-    known: tuple[np.ndarray, np.ndarray],
-    unknown: tuple[np.ndarray, np.ndarray],
-    origins: Sequence[str],
+    known: Predictions, unknown: Predictions, origins: Sequence[str]
 ) -> tuple[SyntheticResult, ...]:
-    """Figures of known generators, of unknown ones and of all; none where ``real`` is not known.
+    """Compute the metrics for known, unknown and all generators.
 
-    Parameters
-    ----------
-    known, unknown
-        Probabilities (n, origins) and true origins (n,) of test images.
-    origins
-        The known origins, in the order of the probabilities' columns.
+    The result is empty if ``real`` is not among ``origins`` or has no images; a set without images
+    is left out.
     """
-    if REAL not in origins:
+    is_real = known.origins == REAL
+    if REAL not in origins or not is_real.any():
         return ()
-    scores = synthetic_scores(known[0], origins)
-    is_real = known[1] == REAL
-    real, generated = scores[is_real], scores[~is_real]
-    strange = synthetic_scores(unknown[0], origins)
-    groups = {
-        "known generators": generated,
-        "unknown generators": strange,
-        "all": np.concatenate([generated, strange]),
+    scores, unknown_scores = (synthetic_scores(p.probabilities, origins) for p in (known, unknown))
+    sets = {
+        "known generators": scores[~is_real],
+        "unknown generators": unknown_scores,
+        "all": np.concatenate([scores[~is_real], unknown_scores]),
     }
-    return tuple(
-        SyntheticResult(
-            name=name,
-            images=len(synthetic),
-            auroc=auroc(synthetic, real),
-            average_precision=float(
-                average_precision_score(
-                    np.repeat([1, 0], [len(synthetic), len(real)]),
-                    np.concatenate([synthetic, real]),
-                )
-            ),
-        )
-        for name, synthetic in groups.items()
-        if len(synthetic) and len(real)
-    )
+    results = []
+    for name, synthetic in sets.items():
+        if len(synthetic):
+            ranking = ScoreRanking(synthetic, scores[is_real])
+            counts = ranking.positive(), ranking.negative()
+            areas = float(roc_area(*counts)[0]), float(average_precision(*counts)[0])
+            results.append(SyntheticResult(name, len(synthetic), *areas))
+    return tuple(results)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from whichgen.evaluation.detection import DetectionMetrics, roc
+from whichgen.evaluation.detection import DetectionMetrics, roc_curve
 from whichgen.evaluation.oscr import oscr_curve
 from whichgen.io.tables import Row, percent
 from whichgen.report.panels import (
@@ -47,7 +47,7 @@ def roc_panel(runs: Mapping[str, Run]) -> Panel | None:
     """Known images kept over unknown images accepted; ``None`` without unknown images."""
     curves = _curves(
         runs,
-        lambda run, scores: roc(run.known.scores, scores),
+        lambda run, scores: roc_curve(run.known.scores, scores),
         lambda detection, _: detection.auroc,
     )
     if not curves:

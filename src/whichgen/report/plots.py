@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from whichgen.constants import UNKNOWN
-from whichgen.evaluation.detection import roc
+from whichgen.evaluation.detection import roc_curve
 from whichgen.evaluation.oscr import oscr_curve
 from whichgen.evaluation.predictions import Predictions
 from whichgen.io.atomic import replace_file
@@ -67,9 +67,9 @@ def roc_plot(fit: EvaluatedModel) -> Figure:
         "Known against unknown", "unknown images accepted (FPR)", "known images kept (TPR)"
     )
     for i, (name, scores) in enumerate(_unknown_scores(fit)):
-        fpr, tpr = roc(fit.known.scores, scores)
+        fpr, tpr = roc_curve(fit.known.scores, scores)
         ax.plot(fpr, tpr, color=GRAYS[i % len(GRAYS)], lw=1, ls=("-", "--", ":")[i % 3], label=name)
-    fpr, tpr = roc(fit.known.scores, fit.unknown.scores)
+    fpr, tpr = roc_curve(fit.known.scores, fit.unknown.scores)
     area = fit.evaluation.detection.auroc if fit.evaluation.detection else float("nan")
     ax.plot(fpr, tpr, color=COLORS[0], lw=2.2, label=f"all unknown (AUROC {100 * area:.1f} %)")
     ax.plot([0, 1], [0, 1], color="black", lw=0.6, ls=":")

@@ -144,7 +144,7 @@ def tested(
         coverage=coverage_metrics(prediction_sets(known.probabilities, quantile), labels),
         known=known,
         unknown=unknown,
-        hierarchy=count_answers_by_level(answers, model.origins, families),
+        hierarchy=count_answers_by_level(answers, families),
         known_table=known_table,
         unknown_table=unknown_table,
         images=parts.counts,
