@@ -75,7 +75,7 @@ class Way:
 
 def ways_of(encoder: Encoder) -> list[Way]:
     """Every way; the encoder is :data:`NAME`."""
-    resized, native, traces = encoder.votes
+    resized, native, traces = encoder.block_groups
     blocks = [tuple((b, 0.5) for b in vote[0]) for vote in (resized, native)]
     spread = [tuple((b, 1.0) for b in vote[0]) for vote in (resized, native)]
     each = tuple((place,) for place in blocks[0])

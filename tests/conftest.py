@@ -26,7 +26,7 @@ from hypothesis import settings
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
-from whichgen.encoders.base import Encoder, torch_encode
+from whichgen.encoders.base import Encoder, make_torch_encode
 from whichgen.features.store import FeatureStore
 
 # The same examples on every run; a shared machine is too uneven for deadlines.
@@ -191,7 +191,7 @@ class CountingEncoder:
             weights_hash=self.weights,
             preprocessing={"size": 8},
             preprocess=self.preprocess,
-            encode=torch_encode(self.forward, "cpu", "float32"),
+            encode=make_torch_encode(self.forward, "cpu", "float32"),
             block_dims=(12, 48),
         )
 

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +21,6 @@ from gpu_rows import BATCH, CORES, SIDE, Table, on_gpu, recorded, seconds
 from random_clip import clip_b16
 
 from whichgen.encoders.base import Encoder
-from whichgen.encoders.compiled import OPTIONS, compiled
 from whichgen.encoders.gpu import GpuEncode
 from whichgen.encoders.loading import load_encoder
 from whichgen.io.atomic import write_text
@@ -51,21 +48,6 @@ def network(table: Table, encoder: Encoder, batches: Sequence[int]) -> None:
         table.add("network", encoder.dtype, n, rate, share=True)
         rate = n / seconds(recorded(forward, batch))
         table.add("network, CUDA graph", encoder.dtype, n, rate, share=True)
-
-
-def network_compiled(
-    table: Table, what: str, encoder: Encoder, batch_size: int, options: dict[str, Any]
-) -> None:
-    """The same, compiled."""
-    batch = on_gpu(batch_size, encoder)
-    own = encoder.encode.forward  # type: ignore[attr-defined]
-    start = time.perf_counter()
-    call = recorded(torch.compile(own, dynamic=False, options=options), batch)
-    note = f"compiled in {time.perf_counter() - start:.0f} s"
-    rate = batch_size / seconds(call)
-    table.add(
-        f"network, CUDA graph, {what}", encoder.dtype, batch_size, rate, share=True, note=note
-    )
 
 
 def network_tf32(table: Table, encoder: Encoder) -> None:
@@ -117,13 +99,10 @@ def steps(table: Table) -> Iterator[Callable[[], None]]:
         rough, exact = (load_encoder(name, device="cuda", dtype=d) for d in ("bfloat16", "float32"))
         yield lambda: matrix_products(table)
         yield lambda: network(table, rough, (1, 32, 64, 128, 256, 512, 1024))
-        yield lambda: network_compiled(table, "compiled", rough, 512, OPTIONS)
         encode = "memory to memory"
         yield lambda: from_memory(table, encode, rough, (1, 32, 256, 4096))
-        fast = compiled(rough)
-        yield lambda: from_memory(table, f"{encode}, compiled", fast, (512, 4096))
         cpu = load_encoder(name, device="cpu", dtype="float32")
-        found = {"float32": exact, "bfloat16": rough, "bfloat16, compiled": fast}
+        found = {"float32": exact, "bfloat16": rough}
         yield lambda: agreement(table, cpu, found)
         files = photographs(BATCH)
         yield lambda: decoding(table, rough, files)
@@ -134,7 +113,6 @@ def steps(table: Table) -> Iterator[Callable[[], None]]:
         plain = unrecorded(rough)
         yield lambda: from_memory(table, f"{encode}, no graph", plain, (1, 32, 256, 4096))
         yield lambda: extraction(table, "files to store, no graph", plain, files)
-        yield lambda: network_compiled(table, "compiled, own settings", rough, 512, {})
 
 
 def measure() -> list[Row]:

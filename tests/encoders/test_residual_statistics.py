@@ -1,4 +1,4 @@
-"""Traces against counting one by one, and the changes of a picture that they must not see."""
+"""Residual statistics agree with counting one by one and have the required invariances."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ import pytest
 from PIL import Image, ImageOps
 
 from whichgen.encoders.loading import load_encoder
-from whichgen.encoders.residual_statistics import FILTERS, load_traces, traces
+from whichgen.encoders.residual_statistics import (
+    FILTERS,
+    compute_statistics,
+    load_residual_statistics,
+)
 
 
 def noise(size: tuple[int, int], seed: int = 0, spread: int = 12) -> Image.Image:
@@ -21,13 +25,13 @@ def noise(size: tuple[int, int], seed: int = 0, spread: int = 12) -> Image.Image
 
 
 def level(residual: Fraction, step: int) -> int:
-    """Rounded to the nearest step, halves away from zero, cut at two."""
+    """Round to the nearest step, halves away from zero, and clip at two."""
     whole = int(abs(residual) / step + Fraction(1, 2))
     return min(whole, 2) * (1 if residual >= 0 else -1)
 
 
-def by_counting(image: Image.Image, channel: str, name: str, step: int) -> list[float]:
-    """Shares of the orbits of triples, in the order of their smallest member."""
+def count_naively(image: Image.Image, channel: str, name: str, step: int) -> list[float]:
+    """Fractions of the symmetry classes of triples, ordered by their smallest member."""
     r, g, b = (np.asarray(image)[..., c].astype(int) for c in range(3))
     x = {
         "luma": (299 * r + 587 * g + 114 * b, 1000),
@@ -51,15 +55,15 @@ def by_counting(image: Image.Image, channel: str, name: str, step: int) -> list[
     else:
         maps = [np.diff(values, list(FILTERS).index(name) + 1, axis=axis) for axis in (0, 1)]
     counts: Counter[tuple[int, ...]] = Counter()
-    for found in maps:
-        z = [[level(Fraction(int(v), unit), step) for v in row] for row in found]
+    for residual in maps:
+        z = [[level(Fraction(int(v), unit), step) for v in row] for row in residual]
         lines = z + [list(column) for column in zip(*z, strict=True)]
         for line in lines:
             for triple in zip(line, line[1:], line[2:], strict=False):
                 negative = tuple(-v for v in triple)
                 counts[min(triple, triple[::-1], negative, negative[::-1])] += 1
     levels = range(-2, 3)
-    orbits = sorted(
+    classes = sorted(
         {
             min(t, t[::-1], n, n[::-1])
             for t in ((a, b, c) for a in levels for b in levels for c in levels)
@@ -67,19 +71,19 @@ def by_counting(image: Image.Image, channel: str, name: str, step: int) -> list[
         }
     )
     total = sum(counts.values())
-    return [counts[orbit] / total for orbit in orbits]
+    return [counts[c] / total for c in classes]
 
 
 @pytest.mark.parametrize("channel", [0, 1, 2, 3])
 @pytest.mark.parametrize("kind", [0, 1, 2, 3])
-def test_shares_are_those_of_counting_one_by_one(channel: int, kind: int) -> None:
+def test_fractions_equal_naive_counts(channel: int, kind: int) -> None:
     image = noise((11, 9), seed=channel)
     names = ("luma", "green", "red − green", "blue − green")
     name = list(FILTERS)[kind]
-    found = traces(image)[channel, kind]
+    statistics = compute_statistics(image)[channel, kind]
     for s, step in enumerate(FILTERS[name]):
-        expected = by_counting(image, names[channel], name, int(step))
-        np.testing.assert_allclose(found[s] ** 2, expected, atol=1e-6)
+        expected = count_naively(image, names[channel], name, int(step))
+        np.testing.assert_allclose(statistics[s] ** 2, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -91,55 +95,57 @@ def test_shares_are_those_of_counting_one_by_one(channel: int, kind: int) -> Non
         lambda i: i.transpose(Image.Transpose.ROTATE_90),
     ],
 )
-def test_mirror_image_negative_and_quarter_turn_leave_the_same_traces(
+def test_mirroring_inverting_and_rotating_change_nothing(
     change: Callable[[Image.Image], Image.Image],
 ) -> None:
     image = noise((40, 31))
-    assert np.array_equal(traces(change(image)), traces(image))
+    assert np.array_equal(compute_statistics(change(image)), compute_statistics(image))
 
 
-def test_smoothing_a_picture_changes_them_much_and_brightness_not_at_all() -> None:
+def test_smoothing_changes_much_and_brightness_nothing() -> None:
     image = noise((64, 64))
     brighter = image.point(lambda v: v + 20)
     smooth = image.resize((96, 96), Image.Resampling.BICUBIC)
-    np.testing.assert_allclose(traces(brighter), traces(image), atol=1e-6)
-    assert np.linalg.norm(traces(smooth) - traces(image)) > 1
+    np.testing.assert_allclose(compute_statistics(brighter), compute_statistics(image), atol=1e-6)
+    assert np.linalg.norm(compute_statistics(smooth) - compute_statistics(image)) > 1
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 300), (7, 7), (513, 100), (100, 2000), (1500, 1200)])
-def test_every_size_has_shares_that_sum_to_one(size: tuple[int, int]) -> None:
-    found = traces(noise(size))
-    assert found.shape == (4, 4, 2, 39)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose((found**2).sum(axis=-1), 1, rtol=1e-5)
+def test_fractions_sum_to_one_for_every_size(size: tuple[int, int]) -> None:
+    statistics = compute_statistics(noise(size))
+    assert statistics.shape == (4, 4, 2, 39)
+    assert statistics.dtype == np.float32
+    np.testing.assert_allclose((statistics**2).sum(axis=-1), 1, rtol=1e-5)
 
 
-def test_a_large_image_is_read_in_its_corners_and_its_center() -> None:
+def test_a_large_image_is_read_at_its_corners_and_center() -> None:
     image = noise((1000, 900), spread=3)
-    expected = traces(image)
+    expected = compute_statistics(image)
     pixels = np.array(image)
     pixels[300:320, 0:50] = 0  # between the windows
-    assert np.array_equal(traces(Image.fromarray(pixels)), expected)
+    assert np.array_equal(compute_statistics(Image.fromarray(pixels)), expected)
     for y, x in ((0, 0), (0, 990), (890, 0), (890, 990), (450, 500)):
         changed = np.array(image)
         changed[y : y + 10, x : x + 10] = 0
-        assert not np.array_equal(traces(Image.fromarray(changed)), expected), (y, x)
+        assert not np.array_equal(compute_statistics(Image.fromarray(changed)), expected), (y, x)
 
 
 def test_blocks_are_channels_then_filters() -> None:
     encoder = load_encoder("traces", device="cpu")
     assert encoder.block_dims == (312,) * 8
-    assert encoder.votes == (tuple((b,) for b in range(8)),)
-    found = encoder.preprocess(noise((32, 32)))
-    blocks = encoder.encode(found[None])
+    assert encoder.block_groups == (tuple((b,) for b in range(8)),)
+    statistics = encoder.preprocess(noise((32, 32)))
+    blocks = encoder.encode(statistics[None])
     for c in range(4):
-        assert np.array_equal(blocks[c][0], found[c].ravel())
-        assert np.array_equal(blocks[4 + c][0], found[:, c].ravel())
+        assert np.array_equal(blocks[c][0], statistics[c].ravel())
+        assert np.array_equal(blocks[4 + c][0], statistics[:, c].ravel())
 
 
 def test_precision_makes_no_difference() -> None:
-    exact, narrow = (load_traces(device="cpu", dtype=dtype) for dtype in ("float32", "bfloat16"))
-    found = exact.preprocess(noise((20, 20)))[None]
-    for a, b in zip(exact.encode(found), narrow.encode(found), strict=True):
+    exact, narrow = (
+        load_residual_statistics(device="cpu", dtype=dtype) for dtype in ("float32", "bfloat16")
+    )
+    pixels = exact.preprocess(noise((20, 20)))[None]
+    for a, b in zip(exact.encode(pixels), narrow.encode(pixels), strict=True):
         assert np.array_equal(a, b)
     assert narrow.dtype == "bfloat16"

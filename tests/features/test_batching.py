@@ -126,13 +126,13 @@ def test_real_out_of_memory() -> None:
     script = textwrap.dedent(
         """
         import resource, warnings, numpy as np, torch
-        from whichgen.encoders.base import Encoder, torch_encode
+        from whichgen.encoders.base import Encoder, make_torch_encode
         from whichgen.errors import WhichgenWarning
         from whichgen.features.batching import BatchEncoder
         torch.set_num_threads(1)
         # 64 MiB per image within the forward pass
         wide = lambda x: [x.flatten(1).repeat(1, 2**20).mean(dim=1, keepdim=True)]
-        encode = torch_encode(wide, "cpu", "float32")
+        encode = make_torch_encode(wide, "cpu", "float32")
         encode(np.ones((1, 16), np.float32))
         now = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (now + 320 * 2**20,) * 2)

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from whichgen.data.splits import SplitOptions, split_folder
 from whichgen.encoders.base import Encoder
-from whichgen.encoders.combinations import join
+from whichgen.encoders.combinations import combine_encoders
 from whichgen.errors import FitError
 from whichgen.evaluation.oscr import oscr
 from whichgen.evaluation.predictions import label_indices
@@ -44,7 +44,7 @@ HELD_OUT: dict[str, Any] = {"unknown": ("ddpm", "flow"), "unknown_val": ("ddpm",
 @pytest.fixture
 def encoder(counting: Callable[..., Any]) -> Encoder:
     """Two members of one vote each, shared by blocks of 12 and 48 values."""
-    return join([counting().encoder, counting(weights="1" * 32).encoder])
+    return combine_encoders([counting().encoder, counting(weights="1" * 32).encoder])
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def make_parts(
 
 def test_sets_of_members_are_all_there_are(counting: Callable[..., Any]) -> None:
     assert member_sets(counting().encoder) == {"counting": ((0, 1),)}
-    three = join([counting(weights=w * 32).encoder for w in "abc"])
+    three = combine_encoders([counting(weights=w * 32).encoder for w in "abc"])
     found = member_sets(replace(three, preprocessing={"members": [{"name": n} for n in "abc"]}))
     assert found["a"] == ((0, 1),)
     assert found["a + c"] == ((0, 1), (4, 5))
@@ -75,8 +75,8 @@ def test_members_of_several_votes_are_tried_with_a_vote_each_too(
     counting: Callable[..., Any],
 ) -> None:
     plain = counting().encoder
-    fine = replace(counting(weights="1" * 32).encoder, name="fine", votes=(((0,), (1,)),))
-    found = member_sets(join([plain, fine]))
+    fine = replace(counting(weights="1" * 32).encoder, name="fine", block_groups=(((0,), (1,)),))
+    found = member_sets(combine_encoders([plain, fine]))
     assert found == {
         "counting": ((0, 1),),
         "fine": ((2,), (3,)),
@@ -272,8 +272,8 @@ def test_perturbed_copies_get_experts_with_what_untouched_images_chose(
 def test_each_kind_of_perturbation_gets_the_votes_that_its_validation_images_choose(
     counting: Callable[..., Any], image_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
-    fine = replace(counting(weights="1" * 32).encoder, name="fine", votes=(((0,), (1,)),))
-    encoder = join([counting().encoder, fine])
+    fine = replace(counting(weights="1" * 32).encoder, name="fine", block_groups=(((0,), (1,)),))
+    encoder = combine_encoders([counting().encoder, fine])
     dataset = split_folder(image_folder(COUNTS), SplitOptions(near_distance=-1, **HELD_OUT))
     store = FeatureStore(tmp_path / "store", encoder)
     parts = extract_splits(dataset, encoder, store, augment=("blur", "jpeg"), copied=FITTING_SPLITS)

@@ -1,4 +1,4 @@
-"""Frozen vision encoders: one forward pass gives a feature vector after every block."""
+"""Frozen vision encoders that compute one feature vector per block in one forward pass."""
 
 from whichgen.encoders.loading import load_encoder
 

@@ -1,4 +1,4 @@
-"""What an encoder is to the rest of whichgen."""
+"""The encoder interface, and how to make one from a torch module."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from whichgen.deterministic import is_deterministic
-from whichgen.encoders.gpu import GpuEncode, suit_gpu
-from whichgen.encoders.openvino import OPENVINO, check_openvino, openvino_encode
+from whichgen.encoders.gpu import GpuEncode
+from whichgen.encoders.openvino import OPENVINO, check_openvino, compile_openvino
 from whichgen.errors import EncoderError
 from whichgen.io.run_metadata import hash_parts
 
@@ -28,26 +28,30 @@ class Encoder:
     Parameters
     ----------
     name
-        What the user asked for: a hub id, a folder, or a registry name.
+        The name given by the user: a hub id, a folder, or a registry name.
     weights_hash
         32 hex digits over the architecture and the names, shapes and values of all weights (before
         any cast).
     preprocessing
         The settings of the preprocessing, as JSON values; part of a feature's identity.
     preprocess
-        An RGB image → a float32 array of one shape for all images; (3, H, W) for a network.
+        Function from an RGB image to a float32 array that has the same shape for all images:
+        (3, H, W) for a network.
     encode
-        A batch of preprocessed images, float32 array (n, …) → one float32 array (n, d_b) for each
-        block b, in the order in which the image passes them, from one pass.
+        Function from a batch of preprocessed images, float32 array (n, …), to one float32 array
+        (n, d_b) per block b, from first to last block, in one forward pass.
     block_dims
-        The dimensions d_b.
+        The dimension d_b of each block.
+    device
+        The device that the encoder runs on.
+    dtype
+        The precision of its arithmetic: ``float32`` or ``bfloat16``.
     native_side
-        The side, in pixels, of a square image that ``preprocess`` does not resample; 0: there is
-        none.
-    votes
-        For each member encoder (:mod:`whichgen.encoders.combinations`; others are their one
-        member) its votes: sets of blocks that weigh as much as one when blocks are fused. Left
-        out: one vote of all blocks, as they see the same picture.
+        Side in pixels of a square image that ``preprocess`` does not resample; 0 if there is none.
+    block_groups
+        For each member encoder (:mod:`whichgen.encoders.combinations`; any other encoder is its
+        only member) the groups of its blocks. A fusion of blocks gives all groups equal weight.
+        By default all blocks form one group, because their errors are correlated.
     """
 
     name: str
@@ -59,20 +63,21 @@ class Encoder:
     device: str = "cpu"
     dtype: str = "float32"
     native_side: int = 0
-    votes: tuple[tuple[tuple[int, ...], ...], ...] = ()
+    block_groups: tuple[tuple[tuple[int, ...], ...], ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.votes:
-            object.__setattr__(self, "votes", ((tuple(range(len(self.block_dims))),),))
+        if not self.block_groups:
+            groups = (tuple(range(len(self.block_dims))),)
+            object.__setattr__(self, "block_groups", (groups,))
 
     @property
     def key(self) -> str:
-        """The identity of this encoder's features: weights, preprocessing and precision."""
+        """Fingerprint of what the features depend on: weights, preprocessing and precision."""
         settings = json.dumps(self.preprocessing, sort_keys=True)
         return hash_parts([self.weights_hash, settings, self.dtype])
 
     def describe(self) -> dict[str, Any]:
-        """What results and model files record about the encoder."""
+        """Return the description that result files and models record."""
         return {
             "name": self.name,
             "weights_hash": self.weights_hash,
@@ -83,22 +88,22 @@ class Encoder:
 
 
 def pool_tokens(hidden: torch.Tensor, *, prefix: int = 0, patches: bool = False) -> torch.Tensor:
-    """One block's output → one vector an image.
+    """Pool the output of one block into one vector per image.
 
     Parameters
     ----------
     hidden
         A token sequence (n, tokens, d) or a feature map (n, d, h, w).
     prefix
-        Tokens before those of patches: CLS, and registers after it.
+        Number of tokens before the patch tokens: the CLS token, then registers.
     patches
-        Not the CLS token alone but also mean and standard deviation over patches.
+        Append the mean and standard deviation over patches to the CLS token.
 
     Returns
     -------
     Tensor (n, d)
-        The CLS token, or without one the mean over patches; with ``patches`` (n, 3 d) or, without
-        CLS token, (n, 2 d).
+        The CLS token, or the mean over patches if there is none. With ``patches`` the width is
+        3 d, or 2 d without a CLS token.
     """
     if hidden.ndim == 4:
         if not patches:
@@ -107,16 +112,16 @@ def pool_tokens(hidden: torch.Tensor, *, prefix: int = 0, patches: bool = False)
     cls = [hidden[:, 0]] if prefix else []
     if cls and not patches:
         return cls[0]
-    # bfloat16 has three digits: too few to take a spread by.
-    places = hidden[:, prefix:].float()
-    spread = [places.std(dim=1, correction=0)] if patches else []
-    return torch.cat([*cls, places.mean(dim=1).to(hidden.dtype), *spread], dim=1)
+    # The three digits of bfloat16 are too few for a standard deviation.
+    tokens = hidden[:, prefix:].float()
+    std = [tokens.std(dim=1, correction=0)] if patches else []
+    return torch.cat([*cls, tokens.mean(dim=1).to(hidden.dtype), *std], dim=1)
 
 
-def torch_encode(
+def make_torch_encode(
     forward: Callable[[torch.Tensor], list[torch.Tensor]], device: str, dtype: str
 ) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """``Encoder.encode`` by a network's forward pass, without gradients."""
+    """Make :attr:`Encoder.encode` from the forward pass of a torch module."""
     if torch.device(device).type == "cuda":
         return GpuEncode(forward, device, DTYPES[dtype])
 
@@ -133,14 +138,14 @@ def hash_weights(
     architecture: Mapping[str, Any] | None = None,
     unused: Collection[str] = (),
 ) -> str:
-    """32 hex digits over the names, types, shapes and values of a module's state.
+    """Hash the names, types, shapes and values of a module's state into 32 hex digits.
 
     Parameters
     ----------
     architecture
-        What the weights do not tell and features depend on (activation, number of heads …).
+        Settings that features depend on but weights do not show (activation, number of heads, …).
     unused
-        Names of weights that no feature depends on; they are left out.
+        Names of weights to leave out because no feature depends on them.
     """
     digest = hashlib.blake2b(digest_size=16)
     digest.update(json.dumps(dict(architecture or {}), sort_keys=True).encode())
@@ -153,16 +158,21 @@ def hash_weights(
 
 
 def resolve_device(device: str) -> str:
-    """``auto`` → the first GPU or the CPU; anything else is checked to be there.
+    """Replace ``auto`` by the first GPU or the CPU, and check that a device is available.
 
-    ``openvino`` (:mod:`whichgen.encoders.openvino`) is the CPU, too. In the deterministic mode
-    (:mod:`whichgen.deterministic`) there is torch on the CPU only.
+    ``openvino`` (:mod:`whichgen.encoders.openvino`) runs on the CPU. In deterministic mode
+    (:mod:`whichgen.deterministic`) only torch on the CPU is allowed.
+
+    Raises
+    ------
+    EncoderError
+        The device is not available or not allowed.
     """
     if is_deterministic():
         if device not in ("auto", "cpu"):
             raise EncoderError(
-                f"--deterministic promises the same bytes of the CPU only: leave --device {device} "
-                "out, or --deterministic."
+                f"--deterministic works on the CPU only. Remove --device {device} or "
+                "--deterministic."
             )
         return "cpu"
     if device == "auto":
@@ -174,7 +184,7 @@ def resolve_device(device: str) -> str:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError):
         raise EncoderError(
-            f"device {device!r} is not there. Use --device cpu, or auto to take what there is."
+            f"device {device!r} is not available. Use --device cpu or --device auto."
         ) from None
     return device
 
@@ -193,26 +203,44 @@ def build_encoder(
     native_side: int = 0,
     patches: bool = False,
 ) -> Encoder:
-    """Freezes a module into an :class:`Encoder`; a blank image tells the blocks' dimensions.
+    """Make an :class:`Encoder` from a module, which is frozen and put in evaluation mode.
 
-    ``forward``: a float tensor (n, 3, H, W) on the device → one float tensor (n, d_b) a block.
+    Parameters
+    ----------
+    name, preprocessing, preprocess, native_side
+        See :class:`Encoder`.
+    module
+        The network.
+    forward
+        Function from a float tensor (n, 3, H, W) on the device to one float tensor (n, d_b) per
+        block b. The dimensions are measured on a blank image.
+    device
+        ``auto``, ``cpu``, ``cuda``, ``openvino``, …
+    dtype
+        ``float32`` or ``bfloat16``.
+    architecture, unused
+        See :func:`hash_weights`.
+    patches
+        Whether ``forward`` appends patch statistics (:func:`pool_tokens`).
 
-    ``architecture`` and ``unused``: see :func:`hash_weights`. ``patches``: ``forward`` gives patch
-    statistics, too.
+    Raises
+    ------
+    EncoderError
+        The device is not available, or the precision is unknown.
     """
     if dtype not in DTYPES:
         raise EncoderError(f"dtype {dtype!r}: choose one of {', '.join(DTYPES)}.")
     weights_hash = hash_weights(module, architecture, unused)
-    place = resolve_device(device)
+    device = resolve_device(device)
     blank = preprocess(Image.new("RGB", (256, 256)))[None]
     module.eval().requires_grad_(False)
-    if place == OPENVINO:
-        encode = openvino_encode(module, forward, blank, dtype)
+    if device == OPENVINO:
+        encode = compile_openvino(module, forward, blank, dtype)
     else:
-        module.to(place, DTYPES[dtype])
-        if torch.device(place).type == "cuda":
-            suit_gpu(module)
-        encode = torch_encode(forward, place, dtype)
+        module.to(device, DTYPES[dtype])
+        if torch.device(device).type == "cuda":  # half as fast again for convolutional networks
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        encode = make_torch_encode(forward, device, dtype)
     blocks = encode(blank)
     return Encoder(
         name=f"{name}:patches" if patches else name,
@@ -221,7 +249,7 @@ def build_encoder(
         preprocess=preprocess,
         encode=encode,
         block_dims=tuple(block.shape[1] for block in blocks),
-        device=place,
+        device=device,
         dtype=dtype,
         native_side=native_side,
     )

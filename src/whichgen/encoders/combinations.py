@@ -1,7 +1,7 @@
-"""Several encoders as one: each image is decoded once, and all blocks lie in one row of the store.
+"""Combine several encoders into one, so that each image is decoded once.
 
-``clip+traces`` has the blocks of CLIP, then those of the traces, and keeps apart whose votes they
-are, so that a fusion can try each member alone and all together.
+The blocks of ``clip+traces`` are those of CLIP followed by those of the residual statistics. Block
+groups stay separate per member, so that a fusion can try each member alone and all together.
 """
 
 from __future__ import annotations
@@ -15,15 +15,11 @@ from whichgen.encoders.base import Encoder
 from whichgen.io.run_metadata import hash_parts
 
 
-def join(members: Sequence[Encoder]) -> Encoder:
-    """One encoder whose blocks are those of its members in turn.
+def combine_encoders(members: Sequence[Encoder]) -> Encoder:
+    """Combine encoders on one device and of one precision.
 
-    A preprocessed image is the members' preprocessed images, flattened, one after another.
-
-    Parameters
-    ----------
-    members
-        Encoders on one device, of one precision.
+    A preprocessed image is the concatenation of the members' flattened preprocessed images, and
+    the blocks are those of the members in turn.
     """
     blank = Image.new("RGB", (256, 256))
     shapes = [member.preprocess(blank).shape for member in members]
@@ -33,11 +29,11 @@ def join(members: Sequence[Encoder]) -> Encoder:
         return np.concatenate([member.preprocess(image).ravel() for member in members])
 
     def encode(rows: np.ndarray) -> list[np.ndarray]:
-        parts = zip(members, np.split(rows, ends, axis=1), shapes, strict=True)
+        inputs = zip(members, np.split(rows, ends, axis=1), shapes, strict=True)
         return [
             block
-            for member, part, shape in parts
-            for block in member.encode(np.ascontiguousarray(part).reshape(len(part), *shape))
+            for member, pixels, shape in inputs
+            for block in member.encode(np.ascontiguousarray(pixels).reshape(len(rows), *shape))
         ]
 
     first_blocks = np.cumsum([0, *(len(member.block_dims) for member in members)]).tolist()
@@ -55,9 +51,9 @@ def join(members: Sequence[Encoder]) -> Encoder:
         block_dims=tuple(dim for member in members for dim in member.block_dims),
         device=members[0].device,
         dtype=members[0].dtype,
-        votes=tuple(
-            tuple(tuple(block + first for block in vote) for vote in votes)
+        block_groups=tuple(
+            tuple(tuple(block + first for block in group) for group in groups)
             for member, first in zip(members, first_blocks, strict=False)
-            for votes in member.votes
+            for groups in member.block_groups
         ),
     )

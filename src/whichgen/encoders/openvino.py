@@ -1,7 +1,7 @@
-"""A network run by OpenVINO on the CPU: the same features, over twice as fast in float32.
+"""Run a network with OpenVINO on the CPU: the same features, over twice as fast in float32.
 
-Measured beside torch and ONNX Runtime in ``benchmarks/speed/extraction.py``. The precision is
-OpenVINO's own business: weights stay float32, and bfloat16 is what it computes in.
+``benchmarks/speed/extraction.py`` compares it with torch and ONNX Runtime. Weights stay float32;
+with ``bfloat16`` OpenVINO computes in that precision.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib.util
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,79 +18,96 @@ import torch
 
 from whichgen.errors import EncoderError
 
-#: What ``--device`` calls it.
+#: Name of this runtime for ``--device``.
 OPENVINO = "openvino"
 
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
 
 def check_openvino() -> None:
-    """Raises :class:`EncoderError` where OpenVINO is not installed."""
+    """Raise :class:`EncoderError` if OpenVINO is not installed."""
     if importlib.util.find_spec("openvino") is None:
         raise EncoderError(
             "--device openvino needs OpenVINO: pip install 'whichgen[openvino]'. Or use --device "
-            "cpu, which gives the same features more slowly."
+            "cpu, which computes the same features more slowly."
         )
 
 
-class _Pass(torch.nn.Module):
-    """A forward pass with the module whose weights it uses."""
+class _BlockModule(torch.nn.Module):
+    """A module whose output is the tuple of blocks."""
 
     def __init__(
         self, module: torch.nn.Module, forward: Callable[[torch.Tensor], list[torch.Tensor]]
     ) -> None:
         super().__init__()
-        self.module = module
-        self._run = forward
+        self.module = module  # registers the weights
+        self._forward = forward
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return tuple(self._run(pixels))
+        return tuple(self._forward(pixels))
 
 
-def openvino_encode(
+def compile_openvino(
     module: torch.nn.Module,
     forward: Callable[[torch.Tensor], list[torch.Tensor]],
     example: np.ndarray,
     dtype: str,
 ) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """``Encoder.encode`` of a network on the CPU, compiled by OpenVINO.
+    """Compile a network into :attr:`~whichgen.encoders.base.Encoder.encode` on the CPU.
 
     Parameters
     ----------
-    module, forward
-        The network, and its pass: a float32 tensor (n, 3, H, W) → one tensor (n, d_b) a block.
+    module
+        The network.
+    forward
+        Function from a float32 tensor (n, 3, H, W) to one tensor (n, d_b) per block b.
     example
         A preprocessed image: float32 array (1, 3, H, W).
+    dtype
+        ``float32`` or ``bfloat16``.
 
     Raises
     ------
     EncoderError
-        It has an operation that can't be exported.
+        The network has an operation that can't be exported.
     """
-    # Its converter reports its use to its makers; without this module it does not.
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
+    with _no_telemetry():
+        import openvino
 
-    # torch.export would take one image for a constant.
+    # With a single image, torch.export would take the batch size for a constant.
     images = torch.from_numpy(np.repeat(example, 2, axis=0))
     shapes = {"pixels": {0: torch.export.Dim("images", min=1, max=2**16)}}
     try:
         with torch.no_grad():
-            run = _Pass(module, forward)
-            exported = torch.export.export(run, (images,), dynamic_shapes=shapes)
+            blocks = _BlockModule(module, forward)
+            exported = torch.export.export(blocks, (images,), dynamic_shapes=shapes)
         model = openvino.convert_model(exported)
-    except Exception as error:  # the exporters raise whatever they come upon
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    except Exception as error:  # the exporters raise many types
+        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise EncoderError(
-            f"the encoder can't be exported to OpenVINO ({first}). Use --device cpu."
+            f"the encoder can't be exported to OpenVINO ({first_line}). Use --device cpu."
         ) from error
     hint = {"INFERENCE_PRECISION_HINT": _PRECISIONS[dtype]}
     compiled: Any = openvino.compile_model(model, "CPU", hint)
     lock = threading.Lock()
 
     def encode(pixels: np.ndarray) -> list[np.ndarray]:
-        with lock:  # a compiled model answers one request at a time
-            found = compiled(pixels)
-            return [np.array(found[i], dtype=np.float32) for i in range(len(compiled.outputs))]
+        with lock:  # a compiled model handles one request at a time
+            outputs = compiled(pixels)
+            return [np.array(outputs[i], dtype=np.float32) for i in range(len(compiled.outputs))]
 
     return encode
+
+
+@contextmanager
+def _no_telemetry() -> Iterator[None]:
+    """Make OpenVINO use its telemetry stub while it is imported: nothing is sent to Intel."""
+    name = "openvino_telemetry"
+    previous = sys.modules.get(name)
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+        if previous is not None:
+            sys.modules[name] = previous

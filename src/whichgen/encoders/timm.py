@@ -1,4 +1,4 @@
-"""Encoders that only timm has (extra ``timm``; needs a torchvision that fits the torch)."""
+"""Encoders from timm (extra ``timm``, which needs a torchvision that matches torch)."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from whichgen.errors import EncoderError
 
 
 def load_timm(name: str, *, device: str, dtype: str, patches: bool = False) -> Encoder:
-    """Loads a timm model by its name; blocks are those of ``forward_intermediates``.
+    """Load a timm model by name; its blocks are those of ``forward_intermediates``.
 
-    With ``patches`` mean and standard deviation over patches stand beside the CLS token.
+    ``patches`` adds the mean and standard deviation over patches to the CLS token.
 
     Raises
     ------
     EncoderError
-        timm can't be imported, does not know the name, or can't fetch the weights.
+        timm can't be imported, does not know the name, or can't download the weights.
     """
     try:
         import timm
     except (ImportError, RuntimeError) as error:
-        # A torchvision that does not fit the torch raises RuntimeError.
+        # A torchvision that does not match torch raises RuntimeError.
         raise EncoderError(
-            f"encoder {name!r} is neither a folder, nor a hub id (owner/name), nor one of the timm "
-            f"names that whichgen maps itself ({', '.join(sorted(TIMM_TO_HUB)[:3])}, …); timm "
-            f"would be asked, but can't be imported ({error}). pip install 'whichgen[timm]'"
+            f"encoder {name!r} is neither a folder, nor a hub id (owner/name), nor a timm name "
+            f"that whichgen knows ({', '.join(sorted(TIMM_TO_HUB)[:3])}, …), and timm can't be "
+            f"imported ({error}). For other timm models: pip install 'whichgen[timm]'"
         ) from None
     try:
         module = timm.create_model(name, pretrained=True, num_classes=0)
-    except Exception as error:  # timm raises whatever its hub client raises
+    except Exception as error:  # timm passes on the errors of its hub client
         raise EncoderError(f"timm can't load {name!r}: {error}") from error
     settings = timm.data.resolve_model_data_config(module)
     transform = timm.data.create_transform(**settings, is_training=False)

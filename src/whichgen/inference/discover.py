@@ -132,7 +132,7 @@ def _columns(model: OriginModel, encoder: Encoder) -> list[slice]:
     names = [str(m["name"]) for m in encoder.preprocessing.get("members", ())] or [encoder.name]
     traces = {
         block
-        for name, votes in zip(names, encoder.votes, strict=True)
+        for name, votes in zip(names, encoder.block_groups, strict=True)
         if name == TRACES
         for vote in votes
         for block in vote

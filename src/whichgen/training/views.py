@@ -66,10 +66,10 @@ def member_sets(encoder: Encoder) -> dict[str, Votes]:
     for size in range(1, len(names) + 1):
         for chosen in combinations(range(len(names)), size):
             name = " + ".join(names[m] for m in chosen)
-            if len({len(encoder.votes[m]) for m in chosen}) > 1:
-                even = (tuple(chain(*encoder.votes[m])) for m in chosen)
+            if len({len(encoder.block_groups[m]) for m in chosen}) > 1:
+                even = (tuple(chain(*encoder.block_groups[m])) for m in chosen)
                 found[f"{name}, {EVEN}"] = tuple(even)
-            found[name] = tuple(chain(*(encoder.votes[m] for m in chosen)))
+            found[name] = tuple(chain(*(encoder.block_groups[m] for m in chosen)))
     return found
 
 
