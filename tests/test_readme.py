@@ -1,4 +1,4 @@
-"""Every command and every Python line of the README runs as it stands there."""
+"""Every command and every Python block of the README is run as printed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def code_blocks(text: str) -> list[tuple[str, str]]:
-    """The fenced blocks of a Markdown text: language and content."""
+    """Return the fenced blocks of a Markdown text as language and content."""
     return re.findall(r"^```(\w+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
@@ -32,19 +32,19 @@ BLOCKS = code_blocks(README)
 
 
 def shell_lines() -> list[str]:
-    """The README's shell lines, without their comments."""
+    """Return the shell commands of the README, without comments."""
     text = "".join(text for kind, text in BLOCKS if kind == "sh")
     lines = (line.partition(" #")[0].strip() for line in text.splitlines())
     return [line for line in lines if line]
 
 
 def commands(program: str) -> list[str]:
-    """Those that run a program."""
+    """Return the commands that start with a program."""
     return [line for line in shell_lines() if line.startswith(program)]
 
 
 def environment_of(folder: Path, **environment: str) -> dict[str, str]:
-    """A newcomer's environment, with this Python's programs first on the path."""
+    """Return a clean environment with this Python's programs first on the path."""
     return {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -52,15 +52,15 @@ def environment_of(folder: Path, **environment: str) -> dict[str, str]:
         "HF_HOME": str(folder / "hub"),
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
-        # Worker processes take seconds to start, small fits take none.
+        # Starting worker processes takes longer than a small run.
         "LOKY_MAX_CPU_COUNT": "1",
         **environment,
     }
 
 
 def shell(command: str, folder: Path, **environment: str) -> str:
-    """Runs a command as a newcomer would."""
-    done = subprocess.run(
+    """Run a command and return its output; fail if its exit status is not 0."""
+    process = subprocess.run(
         ["bash", "-euc", command],
         cwd=folder,
         env=environment_of(folder, **environment),
@@ -68,12 +68,12 @@ def shell(command: str, folder: Path, **environment: str) -> str:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout + done.stderr
+    assert process.returncode == 0, f"{command}\n{process.stdout}\n{process.stderr}"
+    return process.stdout + process.stderr
 
 
-def served(command: str, folder: Path) -> str:
-    """Starts a service on a free port, gets its page, and stops it as Ctrl-C does."""
+def fetch_service_page(command: str, folder: Path) -> str:
+    """Start a service on a free port, fetch its page, and stop it with SIGINT."""
     with subprocess.Popen(
         ["bash", "-euc", f"exec {command} --port 0"],
         cwd=folder,
@@ -82,13 +82,13 @@ def served(command: str, folder: Path) -> str:
         text=True,
     ) as process:
         assert process.stderr
-        said = ""
+        output = ""
         for line in process.stderr:
-            said += line
+            output += line
             if address := re.search(r"http://\S+/", line):
                 break
         else:
-            raise AssertionError(f"{command}\n{said}")
+            raise AssertionError(f"{command}\n{output}")
         with urllib.request.urlopen(address.group(), timeout=60) as answer:
             page = answer.read().decode()
         process.send_signal(signal.SIGINT)
@@ -97,7 +97,7 @@ def served(command: str, folder: Path) -> str:
 
 
 def write_genimage(folder: Path, noise: Callable[..., Image.Image]) -> None:
-    """A GenImage split1 of 6 + 3 + 3 images a known origin and 3 + 3 an unknown one."""
+    """Write GenImage split1 with 6 + 3 + 3 images per known and 3 + 3 per unknown origin."""
     origins = load_origins("GenImage", folder).splits["split1"]
     unknown = origins.unknown["all"]
     for part, count in (("train", 6), ("val", 3), ("test", 3)):
@@ -111,19 +111,19 @@ def write_genimage(folder: Path, noise: Callable[..., Image.Image]) -> None:
                 for i in range(count):
                     file = folder / "GenImage" / part / f"{name}{i}.png"
                     file.parent.mkdir(exist_ok=True)
-                    seed = hash_free_seed(part, name, i)
+                    seed = stable_seed(part, name, i)
                     noise(seed, tint=len(name) % 5).save(file)
                     lines.append(f"{file.relative_to(folder / 'GenImage')}\t{label}\n")
             (annotations / f"split1_{part}{suffix}.txt").write_text("".join(lines))
 
 
-def hash_free_seed(*parts: object) -> int:
-    """A seed that does not change from run to run, as ``hash`` does."""
+def stable_seed(*parts: object) -> int:
+    """Return a seed that, unlike ``hash``, is the same in every process."""
     return zlib.crc32(repr(parts).encode())
 
 
-def furnish(folder: Path) -> Path:
-    """Puts all that the README's commands name into a folder."""
+def create_workspace(folder: Path) -> Path:
+    """Create the files that the commands of the README use."""
     (folder / "demo").symlink_to(ROOT / "demo")
     for tint, origin in enumerate(("real", "gan-a", "gan-b", "new-model", "other-model")):
         (folder / "my_images" / origin).mkdir(parents=True)
@@ -132,7 +132,7 @@ def furnish(folder: Path) -> Path:
             image.save(folder / "my_images" / origin / f"{i}.png")
     noise_image(77, (64, 48)).save(folder / "photo.jpg")
     write_genimage(folder / "dataset", noise_image)
-    # The default encoder, as if the hub had been asked for it before: a tiny one in its cache.
+    # A tiny encoder in the hub's cache, in place of the default one.
     cached = folder / "hub" / "hub" / "models--openai--clip-vit-base-patch16"
     save_tiny_clip(cached / "snapshots" / "tiny")
     (cached / "refs").mkdir()
@@ -141,9 +141,9 @@ def furnish(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def newcomer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with all that the README's commands name."""
-    return furnish(tmp_path_factory.mktemp("newcomer"))
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all files that the README uses."""
+    return create_workspace(tmp_path_factory.mktemp("workspace"))
 
 
 def test_demo_runs_and_ends_with_metrics_plots_and_answers(tmp_path: Path) -> None:
@@ -180,21 +180,21 @@ def test_make_test_is_what_ci_runs() -> None:
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
 
-def test_every_whichgen_command_runs(newcomer: Path) -> None:
+def test_every_whichgen_command_runs(workspace: Path) -> None:
     found = commands("whichgen")
     assert len(found) >= 8
     for command in found:
         if command.startswith("whichgen serve"):
-            assert "<title>whichgen" in served(command, newcomer)
+            assert "<title>whichgen" in fetch_service_page(command, workspace)
         else:
-            shell(command, newcomer)
+            shell(command, workspace)
 
 
-def test_every_python_line_runs(newcomer: Path) -> None:
-    shell(commands("whichgen linear --data my_images")[0] + " --force", newcomer)
+def test_every_python_line_runs(workspace: Path) -> None:
+    shell(commands("whichgen linear --data my_images")[0] + " --force", workspace)
     code = "\n".join(text for kind, text in BLOCKS if kind == "python")
     assert "Attributor" in code
-    shell(f"cat > readme.py <<'END'\n{code}\nEND\npython readme.py", newcomer)
+    shell(f"cat > readme.py <<'END'\n{code}\nEND\npython readme.py", workspace)
 
 
 def test_no_shell_line_is_left_untested() -> None:

@@ -1,4 +1,4 @@
-"""The documentation: its code runs as it stands there, its figures are the program's own."""
+"""The code and the figures in the documentation are tested as printed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import yaml
 
 from cli.conftest import whichgen
 from models.test_hub import Hub
-from test_readme import ROOT, code_blocks, furnish, shell
+from test_readme import ROOT, code_blocks, create_workspace, shell
 from whichgen.cli.app import app, expand_blocks
 from whichgen.heads.methods import HEAD_METHODS
 from whichgen.openset.registry import SCORES
@@ -27,55 +27,55 @@ from whichgen.openset.registry import SCORES
 DOCS = ROOT / "docs"
 RUN = Path("output/linear-probe/openai/clip-vit-base-patch16/my_images")
 
-#: Runs a page's code, and gives what its Python left behind.
+#: Runs the code of a page and returns the global names of its Python blocks.
 RunPage = Callable[[str], dict[str, Any]]
 
 
-def lines_of(text: str) -> list[str]:
-    """The lines of a shell block, without comments."""
+def shell_commands(text: str) -> list[str]:
+    """Return the commands of a shell block, without comments."""
     lines = (line.partition(" #")[0].strip() for line in text.splitlines())
     return [line for line in lines if line]
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The README's newcomer after a first run."""
-    folder = furnish(tmp_path_factory.mktemp("reader"))
+def trained_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A reader's folder with a trained model."""
+    folder = create_workspace(tmp_path_factory.mktemp("reader"))
     with pytest.MonkeyPatch.context() as patch:
-        settle(folder, patch)
+        enter_workspace(folder, patch)
         done = whichgen("linear", "--data", "my_images", "--unknown", "new-model,other-model")
         assert done.code == 0, done.err
     return folder
 
 
-def settle(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    """This process works in the folder, with its caches there."""
+def enter_workspace(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Run this process in the folder, with all caches inside it."""
     patch.chdir(folder)
     patch.setenv("WHICHGEN_CACHE", str(folder / "cache"))
     patch.setenv("LOKY_MAX_CPU_COUNT", "1")
     patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(folder / "hub" / "hub"))
-    # The README's test has these; they are most of the time of a small fit.
+    # Tested elsewhere, and most of the time of a small run.
     patch.setattr("whichgen.report.run_folder.fit_plots", lambda *_: {})
     patch.setattr("whichgen.training.shortcuts.check_shortcuts", lambda *_, **__: None)
 
 
 class Service:
-    """``whichgen serve`` in a thread, one at a time; what it is told its command line is."""
+    """``whichgen serve`` in a thread, one at a time."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self._patch, self._servers = patch, list[uvicorn.Server]()
         started = self._servers
 
-        class Seen(uvicorn.Server):
+        class RecordedServer(uvicorn.Server):
             def __init__(self, config: uvicorn.Config) -> None:
                 super().__init__(config)
                 started.append(self)
 
-        patch.setattr("uvicorn.Server", Seen)
+        patch.setattr("uvicorn.Server", RecordedServer)
         self._thread: threading.Thread | None = None
 
     def start(self, arguments: list[str]) -> None:
-        """Stops the last one and waits until the new one answers."""
+        """Stop the previous service, start a new one and wait until it accepts requests."""
         self.stop()
         command = partial(app, expand_blocks(arguments), standalone_mode=False)
         self._thread = threading.Thread(target=command)
@@ -85,7 +85,7 @@ class Service:
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """As Ctrl-C does."""
+        """Stop the service as Ctrl-C does."""
         if self._thread is not None:
             self._servers.pop().should_exit = True
             self._thread.join(20)
@@ -93,30 +93,30 @@ class Service:
 
 
 @pytest.fixture
-def run_page(made: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunPage]:
-    """Runs a page's blocks one after another, as a reader who has the first run."""
-    settle(made, monkeypatch)
+def run_page(trained_workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunPage]:
+    """Run the blocks of a page in order, as a reader who has trained a first model."""
+    enter_workspace(trained_workspace, monkeypatch)
     service = Service(monkeypatch)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
 
-    def command(line: str) -> None:
+    def run_command(line: str) -> None:
         words = shlex.split(line)
         while "=" in words[0]:
             monkeypatch.setenv(*words.pop(0).split("=", 1))
         if words[:2] == ["whichgen", "serve"]:
             service.start(words[1:])
         elif "--engine" in words:
-            shell(line, made)  # Ray's workers get the environment, and not what is patched here
+            shell(line, trained_workspace)  # Ray's workers inherit the environment, not the patches
         elif words[0] == "whichgen":
             done = whichgen(*words[1:])
             assert done.code == 0, f"{line}\n{done.out}\n{done.err}"
-        elif words[0] == "openssl":
-            shell(line, made)
+        elif words[0] in ("openssl", "model_signing"):
+            shell(line, trained_workspace)
         elif words[0] == "curl":
-            shell(f"curl --silent --show-error --fail {shlex.join(words[1:])}", made)
+            shell(f"curl --silent --show-error --fail {shlex.join(words[1:])}", trained_workspace)
         else:
-            assert words[:2] == ["pip", "install"], f"no test of {line!r}"
+            assert words[:2] == ["pip", "install"], f"untested command: {line!r}"
             extras = set(re.findall(r"\w+", words[2]))
             assert extras <= set(project()["optional-dependencies"]), line
 
@@ -128,10 +128,10 @@ def run_page(made: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunPage]:
             if kind == "yaml":
                 names.setdefault("yaml", []).append(yaml.safe_load(block))
             if kind == "sh":
-                for line in lines_of(block):
-                    command(line)
+                for line in shell_commands(block):
+                    run_command(line)
             elif kind == "python":
-                # As a reader's program: without this file's imports from __future__.
+                # Without this file's __future__ imports, as in a reader's program.
                 exec(compile(block, page, "exec", dont_inherit=True), names)
         return names
 
@@ -140,9 +140,9 @@ def run_page(made: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunPage]:
 
 
 def project() -> dict[str, Any]:
-    """What ``pyproject.toml`` says of the project."""
-    found: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return found
+    """Return the project table of ``pyproject.toml``."""
+    table: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return table
 
 
 def test_every_page_with_code_has_a_test() -> None:
@@ -162,42 +162,42 @@ def test_quick_start(run_page: RunPage) -> None:
 
 
 def test_training(run_page: RunPage) -> None:
-    found = run_page("how-to/train.md")
+    names = run_page("how-to/train.md")
     assert (RUN / "report.html").is_file() and (RUN / "robustness.md").is_file()
-    assert found["answer"].origin in {"unknown", "real", "gan-a", "gan-b"}
-    assert len(found["answer"].nearest) == 3 and found["heat"].support.shape == (4, 4)
+    assert names["answer"].origin in {"unknown", "real", "gan-a", "gan-b"}
+    assert len(names["answer"].nearest) == 3 and names["heat"].support.shape == (4, 4)
 
 
 def test_a_papers_split(run_page: RunPage) -> None:
-    found = run_page("how-to/benchmark.md")
+    names = run_page("how-to/benchmark.md")
     reports = Path("output").rglob("report.md")
     paper = [r for r in reports if "FIRST IMPLEMENTATION" in r.read_text(encoding="utf-8")]
     assert [r.parts[1] for r in paper] == ["paper"]
-    assert len(found["dataset"].known) > 3 and len(found["dataset"].test_unknown)
+    assert len(names["dataset"].known) > 3 and len(names["dataset"].test_unknown)
 
 
 def test_a_new_generator(run_page: RunPage) -> None:
-    found = run_page("how-to/new-generator.md")
-    assert found["wider"].model.origins == ("real", "gan-a", "gan-b", "fresh")
-    assert found["result"].images == 5
+    names = run_page("how-to/new-generator.md")
+    assert names["wider"].model.origins == ("real", "gan-a", "gan-b", "fresh")
+    assert names["result"].images == 5
     assert (RUN.with_name("my_images+fresh-model") / "model" / "model.json").is_file()
 
 
 def test_a_gallery(run_page: RunPage) -> None:
-    found = run_page("how-to/gallery.md")
-    assert found["gallery"].description.kind == "flat"
-    assert len(found["answer"].nearest) == 3
+    names = run_page("how-to/gallery.md")
+    assert names["gallery"].description.kind == "flat"
+    assert len(names["answer"].nearest) == 3
 
 
 def test_evidence(run_page: RunPage) -> None:
-    found = run_page("how-to/evidence.md")
-    assert {finding.kind for finding in found["evidence"].findings} == {"jpeg"}
+    names = run_page("how-to/evidence.md")
+    assert {finding.kind for finding in names["evidence"].findings} == {"jpeg"}
     assert "photo.jpg" in Path("case.html").read_text(encoding="utf-8")
 
 
 def test_the_service(run_page: RunPage) -> None:
-    found = run_page("how-to/serve.md")
-    first, second = found["answers"]["images"]
+    names = run_page("how-to/serve.md")
+    first, second = names["answers"]["images"]
     assert (first["name"], second["name"]) == ("photo.jpg", "0.png")
     assert first["error"] == "" and second["verdict"]["words"]
     assert "photo.jpg" in Path("case.html").read_text(encoding="utf-8")
@@ -207,76 +207,76 @@ def test_scaling_out(run_page: RunPage) -> None:
     pytest.importorskip("ray", reason="ray is not installed: pip install 'whichgen[ray]'")
     job, machines = run_page("how-to/scale-out.md")["yaml"]
     assert len(list(Path("answers").glob("part-*.parquet"))) == 1
-    # Nothing here can run them; their commands, at least, have options that there are.
+    # The YAML cannot be run here; check that its commands use existing options.
     words = shlex.split(job["spec"]["entrypoint"])
     assert words[:2] == ["whichgen", "extract"]
-    said = whichgen("extract", "--help").out
-    assert all(word in said for word in words if word.startswith("--"))
+    help_text = whichgen("extract", "--help").out
+    assert all(word in help_text for word in words if word.startswith("--"))
     assert job["spec"]["rayClusterSpec"]["rayVersion"] in machines["setup_commands"][0]
 
 
 def test_sharing(run_page: RunPage, monkeypatch: pytest.MonkeyPatch) -> None:
-    # No hub is reachable: what is pushed lands where the hub's client looks first.
+    # No hub is reachable: put uploads where the hub client looks first.
     place = Path("hub/hub/models--you--my-origins").absolute()
     (place / "refs").mkdir(parents=True)
     (place / "refs" / "main").write_text("one")
     pushed = place / "snapshots" / "one"
     monkeypatch.setattr("huggingface_hub.HfApi", lambda: Hub(pushed))
-    found = run_page("how-to/share.md")
+    names = run_page("how-to/share.md")
     files = {"README.md", "SHA256SUMS", "head.safetensors", "model.json"}
     assert {f.name for f in pushed.iterdir()} == files
-    assert found["attributor"].model.exemplars.thumbnails == ()
+    assert names["attributor"].model.exemplars.thumbnails == ()
 
 
 def test_verifying(run_page: RunPage, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The mode lasts until the process ends, and here that is other tests' process, too.
-    asked: list[bool] = []
-    monkeypatch.setattr("whichgen.cli.app.be_deterministic", lambda: asked.append(True))
+    # The deterministic mode lasts until the process ends, which runs other tests, too.
+    calls: list[bool] = []
+    monkeypatch.setattr("whichgen.cli.app.be_deterministic", lambda: calls.append(True))
     run_page("how-to/verify.md")
-    assert asked == [True]
+    assert calls == [True]
     assert (RUN / "model" / "model.sig").is_file()
 
 
 def test_an_encoder(run_page: RunPage) -> None:
-    found = run_page("how-to/encoder.md")
-    assert found["encoder"].block_dims == (16, 32, 64)
-    assert found["attributor"].model.encoder["name"] == "tiny"
-    assert found["result"].evaluation.closed.accuracy > 0.5
+    names = run_page("how-to/encoder.md")
+    assert names["encoder"].block_dims == (16, 32, 64)
+    assert names["attributor"].model.encoder["name"] == "tiny"
+    assert names["result"].evaluation.closed.accuracy > 0.5
 
 
 def test_a_head(run_page: RunPage) -> None:
-    found = run_page("how-to/head.md")
+    names = run_page("how-to/head.md")
     del HEAD_METHODS["centroid"]
-    assert found["attributor"].model.head_method == "centroid"
-    assert found["result"].evaluation.closed.accuracy > 0.5
+    assert names["attributor"].model.head_method == "centroid"
+    assert names["result"].evaluation.closed.accuracy > 0.5
 
 
 def test_an_open_set_score(run_page: RunPage) -> None:
-    found = run_page("how-to/score.md")
+    names = run_page("how-to/score.md")
     del SCORES["length"]
-    assert found["changed"].score_method == "length"
-    assert 0 <= found["result"].oscr <= found["result"].closed.accuracy
+    assert names["changed"].score_method == "length"
+    assert 0 <= names["result"].oscr <= names["result"].closed.accuracy
 
 
-def test_the_first_implementations_users(run_page: RunPage) -> None:
-    run_page("first-implementation.md")
+def test_commands_of_the_reference_implementation(run_page: RunPage) -> None:
+    run_page("reference-implementation.md")
     assert list(Path("output/paper").rglob("report.md"))
 
 
-def test_the_example_is_what_evaluation_says(run_page: RunPage) -> None:
+def test_worked_example(run_page: RunPage) -> None:
     text = (DOCS / "concepts.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| \d \| (\w+) \| (\w) \| (0\.\d\d) \|$", text, re.MULTILINE)
     assert len(rows) == 7
-    found = run_page("concepts.md")
-    known, unknown, result = found["known"], found["unknown"], found["result"]
+    names = run_page("concepts.md")
+    known, unknown, result = names["known"], names["unknown"], names["result"]
     scores = [float(score) for _, _, score in rows]
     assert [*known.scores.tolist(), *unknown.scores.tolist()] == scores
-    named = [*known.predicted.tolist(), *unknown.predicted.tolist()]
-    # Of image 6 both are as probable; the page names the second.
-    assert [("A", "B")[i] for i in named[:5]] == [origin for _, origin, _ in rows[:5]]
+    predicted = [*known.predicted.tolist(), *unknown.predicted.tolist()]
+    # Both origins are equally probable for image 6; the page names the second.
+    assert [("A", "B")[i] for i in predicted[:5]] == [origin for _, origin, _ in rows[:5]]
     assert known.origins.tolist() == [origin for origin, _, _ in rows[:4]]
-    told = [float(f) for f in re.findall(r"\d/\d+ =\s(0\.\d{3})", text)]
-    assert told == pytest.approx(
+    figures = [float(f) for f in re.findall(r"\d/\d+ =\s(0\.\d{3})", text)]
+    assert figures == pytest.approx(
         [
             result.closed.accuracy,
             result.detection.auroc,
@@ -291,9 +291,9 @@ def test_the_example_is_what_evaluation_says(run_page: RunPage) -> None:
     assert "AUROC = 10/12" in picture and "OSCR = 8/12" in picture
 
 
-def test_messages_are_the_programs_own() -> None:
+def test_messages_exist_in_the_source() -> None:
     files = (ROOT / "src").rglob("*.py")
-    # A message may go on in the next line's literal.
+    # Join string literals that span lines.
     source = re.sub(r'"\s+f?"', "", "".join(file.read_text("utf-8") for file in files))
     text = (DOCS / "errors.md").read_text(encoding="utf-8")
     messages = re.findall(r"^\| `([^`]+)`", text, re.MULTILINE)
@@ -303,12 +303,12 @@ def test_messages_are_the_programs_own() -> None:
             assert part in source, message
 
 
-def test_completion_is_there(tmp_path: Path) -> None:
-    said = shell(
+def test_shell_completion(tmp_path: Path) -> None:
+    output = shell(
         "whichgen --install-completion bash; _WHICHGEN_COMPLETE=complete_bash "
         'COMP_WORDS="whichgen li" COMP_CWORD=1 whichgen',
         tmp_path,
         HOME=str(tmp_path),
     )
-    assert "linear" in said.split()
+    assert "linear" in output.split()
     assert "whichgen" in (tmp_path / ".bashrc").read_text()

@@ -1,4 +1,4 @@
-"""The site and its notebook: both are made, and a reader's browser asks no other host."""
+"""The documentation site and its notebook build, and load nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built so that a broken link or an unknown name is an error."""
+    """The site, built with broken links and unknown names as errors."""
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -33,39 +33,39 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class Loads(HTMLParser):
-    """Collects what a page makes a browser fetch: all addresses but those of links to follow."""
+class ResourceParser(HTMLParser):
+    """Collect the addresses that a browser fetches for a page, without links to follow."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self.addresses: list[str] = []
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        named = {name: value or "" for name, value in attributes}
-        if tag == "link" and named.get("rel") in ("canonical", "next", "prev"):
+        values = {name: value or "" for name, value in attributes}
+        if tag == "link" and values.get("rel") in ("canonical", "next", "prev"):
             return
         names = ("src", "srcset", "data", "poster") if tag == "a" else ("src", "srcset", "href")
-        self.found += [named[name] for name in names if name in named]
+        self.addresses += [values[name] for name in names if name in values]
 
 
 def test_pages_load_nothing_from_other_hosts(site: Path) -> None:
     pages = sorted(site.rglob("*.html"))
-    assert {"index.html", "concepts.html", "readme.html", "attribution.html"} <= {
+    assert {"index.html", "concepts.html", "results.html", "attribution.html"} <= {
         page.name for page in pages
     }
     for page in pages:
-        loads = Loads()
-        loads.feed(page.read_text(encoding="utf-8"))
-        assert loads.found
-        assert [a for a in loads.found if re.match(r"(https?:)?//", a)] == [], page
+        parser = ResourceParser()
+        parser.feed(page.read_text(encoding="utf-8"))
+        assert parser.addresses
+        assert [a for a in parser.addresses if re.match(r"(https?:)?//", a)] == [], page
     for style in site.rglob("*.css"):
         text = style.read_text(encoding="utf-8")
         assert not re.search(r"(url\(|@import)\s*['\"]?(https?:)?//", text), style
 
 
-def test_the_reference_has_what_the_pages_promise(site: Path) -> None:
+def test_api_reference_is_complete(site: Path) -> None:
     for page, name in {
-        "attribution": "whichgen.inference.attributor.Attributor.attribute",
+        "inference": "whichgen.inference.attributor.Attributor.attribute",
         "encoders": "whichgen.encoders.base.build_encoder",
         "evaluation": "whichgen.evaluation.oscr.oscr",
         "heads": "whichgen.heads.base.HeadMethod.sweep",
@@ -74,13 +74,13 @@ def test_the_reference_has_what_the_pages_promise(site: Path) -> None:
     }.items():
         text = (site / "api" / f"{page}.html").read_text(encoding="utf-8")
         assert f'id="{name}"' in text
-        # No role of Sphinx and no colon pair is left over.
+        # All Sphinx roles and double colons are converted.
         assert not re.search(r":(class|func|meth|mod|data|attr):|::</p>", text), page
 
 
 @pytest.fixture(scope="module")
 def address(site: Path) -> Iterator[str]:
-    """Where the site is served."""
+    """The address of a server for the site."""
     handler = partial(SimpleHTTPRequestHandler, directory=str(site))
 
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -91,14 +91,14 @@ def address(site: Path) -> Iterator[str]:
         thread.join()
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium to open the site with")
-def test_a_browser_finds_and_asks_nobody_else(address: str) -> None:
-    asked: list[str] = []
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)")
+def test_search_and_pictures_in_a_browser(address: str) -> None:
+    requests: list[str] = []
     with sync_playwright() as driver:
         options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=options)
         page = browser.new_page(viewport={"width": 1400, "height": 900})
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("request", lambda request: requests.append(request.url))
         page.goto(address + "concepts.html")
         page.get_by_role("textbox", name="Search").fill("nearest-centroid")
         expect(page.get_by_role("link", name="Add a head").first).to_be_visible()
@@ -106,27 +106,27 @@ def test_a_browser_finds_and_asks_nobody_else(address: str) -> None:
         pictures = page.locator("article img")
         assert pictures.evaluate_all("all => all.map(i => i.naturalWidth > 100)") == [True, True]
         browser.close()
-    assert len(asked) > 5
-    assert [url for url in asked if not url.startswith((address, "blob:", "data:"))] == []
+    assert len(requests) > 5
+    assert [url for url in requests if not url.startswith((address, "blob:", "data:"))] == []
 
 
-def test_the_notebook_runs_and_says_what_it_says_here() -> None:
+def test_notebook_output_is_current() -> None:
     file = ROOT / "docs" / "notebooks" / "attribution.ipynb"
-    kept = nbformat.read(file, as_version=4)
+    saved = nbformat.read(file, as_version=4)
     run = nbformat.read(file, as_version=4)
     folder = {"metadata": {"path": str(file.parent)}}
     NotebookClient(run, timeout=120, kernel_name="python3", resources=folder).execute()
-    # What is printed may come in one piece or several.
-    said, before = (
+    # Output may be split into several pieces.
+    new_types, saved_types = (
         [{output.output_type for output in cell.get("outputs", ())} for cell in book.cells]
-        for book in (run, kept)
+        for book in (run, saved)
     )
-    assert said == before
-    text, written = (
+    assert new_types == saved_types
+    text, saved_text = (
         "".join(o.text for c in book.cells for o in c.get("outputs", ()) if "text" in o)
-        for book in (run, kept)
+        for book in (run, saved)
     )
-    # The split is the same everywhere; figures may differ by an image where sums round otherwise.
-    assert text.splitlines()[:2] == written.splitlines()[:2]
+    # The split is deterministic; figures may differ by one image because of rounding.
+    assert text.splitlines()[:2] == saved_text.splitlines()[:2]
     (after,) = re.findall(r"after: (\d+) of 8", text)
     assert int(after) > 4
