@@ -97,7 +97,7 @@ def site(made: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     shutil.copytree(made.folder, folder)
     monkeypatch.chdir(folder)
     # The first run has them; they are most of the time of a small fit.
-    monkeypatch.setattr("whichgen.report.run_folder.fit_plots", lambda *_: {})
+    monkeypatch.setattr("whichgen.report.run_folder.run_plots", lambda _: [])
     return Site(
         folder, folder / "images", made.clip, folder / "cache", folder / "out/tiny_clip/images"
     )

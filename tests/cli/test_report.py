@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
 
@@ -23,7 +22,7 @@ def test_a_run_gets_a_page_with_its_figures_and_images(site: Site) -> None:
     assert "data:image/webp;base64," in text
     done = whichgen("report", site.run, "--no-images", "-o", "pages")
     assert done.code == 0, done.err
-    assert "data:image/webp;base64," not in (site.folder / "pages").read_text()
+    assert "data:image/webp;base64," not in (site.folder / "pages/report.html").read_text()
 
 
 def test_several_runs_get_one_page_in_the_working_folder(site: Site) -> None:
@@ -31,7 +30,7 @@ def test_several_runs_get_one_page_in_the_working_folder(site: Site) -> None:
     assert done.code == 0, done.err
     text = (site.folder / "report.html").read_text()
     assert "2 runs side by side" in text
-    assert text.count("plotly.js v") == 1
+    assert text.count("<script>") == 1
 
 
 @pytest.mark.parametrize("arguments", [("nowhere",), (".", "--low-data", "nowhere")])
@@ -39,18 +38,5 @@ def test_what_is_no_run_is_one_message(site: Site, arguments: tuple[str, ...]) -
     run = site.run if arguments[0] == "." else arguments[0]
     done = whichgen("report", run, *arguments[1:])
     assert done.code == 1
-    assert "is not there. Give the folder of a run of `whichgen linear`" in done.message
+    assert "not found. Pass the output folder of `whichgen linear`" in done.message
     assert not (site.run / "report.html").exists()
-
-
-def test_without_the_extra_it_says_what_to_install(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in [
-        name for name in sys.modules if name.startswith(("plotly", "whichgen.report.html_page"))
-    ]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "plotly", None)
-    done = whichgen("report", site.run)
-    assert done.code == 1
-    assert "pip install 'whichgen[report]'" in done.message

@@ -51,12 +51,12 @@ def test_rows_are_means_over_generators_and_draws_with_the_worst_change(world: M
     w = world(**HELD_OUT)
     points = list(measure_few_shot(w.fit().model, w.parts(), image_counts=(2,), seeds=(0, 1, 2)))
     (row,) = few_shot_rows(points)
-    assert (row["images"], row["generators"], row["fits"]) == (2, 2, 6)
+    assert (row["images"], row["generators"], row["enrollments"]) == (2, 2, 6)
     changes = [100 * (p.accuracy_after - p.accuracy_before) for p in points]
-    assert row["worst"] == f"{min(changes):+.2f}"
-    assert row["old accuracy, change"] == f"{sum(changes) / 6:+.2f}"
+    assert row["worst change"] == f"{min(changes):+.1f}"
+    assert row["accuracy change"] == f"{sum(changes) / 6:+.1f}"
     recalls = [100 * p.recall for p in points]
-    assert row["recognized"] == f"{np.mean(recalls):.1f} ± {np.std(recalls, ddof=1):.1f}"
+    assert row["recall"] == f"{np.mean(recalls):.1f} ± {np.std(recalls, ddof=1):.1f}"
 
 
 def test_without_an_unknown_generator_of_enough_images_it_is_told(world: Make) -> None:

@@ -116,7 +116,7 @@ def test_the_report_lists_every_image_once_and_says_who_is_in_none(
         noise(0).save(path)  # type: ignore[operator]
     found = Discovery(paths, tuple(truth), tuple(groups), number, clustering_metrics(truth, number))
     rows = discovery_rows(found)
-    assert rows[-1]["group"] == "in none" and rows[-1]["images"] >= 2
+    assert rows[-1]["group"] == "no group" and rows[-1]["images"] >= 2
     assert sum(int(row["images"]) for row in rows) == len(truth)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "unknown-9.txt").touch()

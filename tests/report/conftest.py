@@ -1,15 +1,18 @@
-"""Fits and fusions made by hand: many or few origins, with features of two blocks."""
+"""Fits and fusions on random features of two blocks; their images do not exist, only paths."""
 
 from __future__ import annotations
 
+import csv
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from whichgen.data.dataset import Dataset, Sample
+from whichgen.data.dataset import SPLITS, Dataset, Sample
 from whichgen.features.store import FeatureStore
 from whichgen.features.table import FeatureTable
 from whichgen.heads.knn import KnnMethod
@@ -17,23 +20,26 @@ from whichgen.training.fit_block import FitOptions, FitResult, fit
 from whichgen.training.fit_fusion import FusionOptions, FusionResult, fuse
 from whichgen.training.split_features import SplitFeatures
 
-Make = Callable[..., FitResult]
-MakeFused = Callable[..., FusionResult]
-MakeParts = Callable[..., SplitFeatures]
+MakeFit = Callable[..., FitResult]
+MakeFusion = Callable[..., FusionResult]
+MakeSplits = Callable[..., SplitFeatures]
 
 
 @pytest.fixture
-def make_parts(counting: Callable[..., Any], tmp_path: Path) -> MakeParts:
-    """Makes parts of random features; no image is there, only paths."""
+def make_splits(counting: Callable[..., Any], tmp_path: Path) -> MakeSplits:
+    """Makes random features around one mean per origin."""
     encoder = counting().encoder
     store = FeatureStore(tmp_path / "store", encoder)
     rng = np.random.default_rng(0)
 
-    def table(part: str, origins: Sequence[str], images: int) -> FeatureTable:
-        samples = [Sample(Path(f"/{part}/{o}/{i}.png"), o) for o in origins for i in range(images)]
+    def mean_of(origin: str) -> float:
+        return sum(map(ord, origin)) % 7 / 3
+
+    def table(split: str, origins: Sequence[str], images: int) -> FeatureTable:
+        samples = [Sample(Path(f"/{split}/{o}/{i}.png"), o) for o in origins for i in range(images)]
         keys = [rng.bytes(32) for _ in samples]
         blocks = [
-            np.float32(rng.normal([hash_of(s.origin) for s in samples], 1, (d, len(samples))).T)
+            np.float32(rng.normal([mean_of(s.origin) for s in samples], 1, (d, len(samples))).T)
             for d in encoder.block_dims
         ]
         if samples:
@@ -49,14 +55,14 @@ def make_parts(counting: Callable[..., Any], tmp_path: Path) -> MakeParts:
         notes: tuple[str, ...] = (),
     ) -> SplitFeatures:
         tables = {
-            part: table(part, unknown if part.endswith("unknown") else known, images)
-            for part in ("train", "val", "val_unknown", "test", "test_unknown")
+            split: table(split, unknown if split.endswith("unknown") else known, images)
+            for split in SPLITS
         }
         dataset = Dataset(
             name="mine",
             known=tuple(known),
             unknown=tuple(unknown),
-            **{part: t.samples for part, t in tables.items()},
+            **{split: t.samples for split, t in tables.items()},
             unknown_groups=groups or {},
             notes=notes,
         )
@@ -66,8 +72,8 @@ def make_parts(counting: Callable[..., Any], tmp_path: Path) -> MakeParts:
 
 
 @pytest.fixture
-def make_fit(counting: Callable[..., Any], make_parts: MakeParts) -> Make:
-    """Makes a fit of k-NN; other arguments are those of :func:`make_parts`."""
+def make_fit(counting: Callable[..., Any], make_splits: MakeSplits) -> MakeFit:
+    """Fits k-NN; other arguments are those of ``make_splits``."""
 
     def make(
         *origins: Sequence[str],
@@ -75,29 +81,57 @@ def make_fit(counting: Callable[..., Any], make_parts: MakeParts) -> Make:
         values: tuple[int, ...] = (1, 2, 3),
         **keywords: Any,
     ) -> FitResult:
-        head_method = KnnMethod(values=values)
-        options = FitOptions(head_method, protocol=protocol, jobs=1)
-        parts = make_parts(*origins, **keywords)
-        config = {"data": "mine", "head": {"name": head_method.name}}
-        return fit(parts, counting().encoder, options, config=config)
+        options = FitOptions(KnnMethod(values=values), protocol=protocol, jobs=1)
+        splits = make_splits(*origins, **keywords)
+        return fit(splits, counting().encoder, options, config={"data": "mine"})
 
     return make
 
 
 @pytest.fixture
-def make_fused(counting: Callable[..., Any], make_parts: MakeParts) -> MakeFused:
-    """Makes a fusion; arguments are those of :func:`make_parts`."""
+def make_fusion(counting: Callable[..., Any], make_splits: MakeSplits) -> MakeFusion:
+    """Fits a fusion; arguments are those of ``make_splits``."""
 
     def make(*origins: Sequence[str], **keywords: Any) -> FusionResult:
         options = FusionOptions(
             values=(1.0,), shrinkages=(1.0,), scores=("max_logit", "energy"), jobs=1
         )
-        parts = make_parts(*origins, **keywords)
-        return fuse(parts, counting().encoder, options, config={"data": "mine"})
+        splits = make_splits(*origins, **keywords)
+        return fuse(splits, counting().encoder, options, config={"data": "mine"})
 
     return make
 
 
-def hash_of(origin: str) -> float:
-    """Where an origin's features lie; the same in every process."""
-    return sum(map(ord, origin)) % 7 / 3
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves out the plots, which take most of the time of a small run."""
+    monkeypatch.setattr("whichgen.report.run_folder.run_plots", lambda _: [])
+
+
+def read_rows(file: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file."""
+    with file.open(newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
+def strict_json(text: str) -> Any:
+    """JSON as the standard defines it, without NaN."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def check_plots(folder: Path, names: set[str]) -> None:
+    """All plots exist and are drawn from edge to edge."""
+    assert {p.stem for p in (folder / "plots").iterdir()} == names
+    for path in (folder / "plots").iterdir():
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("RGB"), dtype=np.float64)
+        assert min(pixels.shape[:2]) > 200, path
+        ink = (pixels < 250).any(axis=2)
+        assert ink.mean() > 0.002, path
+        for axis in (0, 1):
+            inked = np.flatnonzero(ink.any(axis=axis))
+            assert inked[-1] - inked[0] > 0.6 * ink.shape[1 - axis], path

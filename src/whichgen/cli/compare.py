@@ -39,9 +39,8 @@ def compare(
 ) -> None:
     """Test whether one run is better than others on the same test images."""
     from whichgen.experiments.comparison import compare_runs, read_run_predictions
-    from whichgen.io.atomic import write_text
     from whichgen.io.run_metadata import collect_run_metadata
-    from whichgen.report.result_tables import to_json
+    from whichgen.io.tables import write_json
 
     if len(runs) < 2:
         raise DataError("one run given. Give two or more: whichgen compare RUN RUN")
@@ -79,7 +78,7 @@ def compare(
             ),
             "runs": records,
         }
-        write_text(output_dir / "comparison.json", to_json(record))
+        write_json(output_dir / "comparison.json", record)
         say(f"Comparison: {output_dir / 'comparison.json'}")
 
 

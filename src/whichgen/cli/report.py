@@ -8,7 +8,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from whichgen.cli.command import command
-from whichgen.cli.console import needs_extra, progress, say, warn
+from whichgen.cli.console import progress, say, warn
 from whichgen.cli.options import check_writable
 
 
@@ -32,15 +32,16 @@ def report(
     ] = False,
 ) -> None:
     """Write a self-contained HTML page of one run, or several side by side."""
+    from whichgen.report.html_page import write_html_page
     from whichgen.report.run_reader import read_low_data, read_run
 
     folder = check_writable(output_dir or (runs[0] if len(runs) == 1 else Path()))
     pages = [read_run(run) for run in runs]
     points = read_low_data(low_data) if low_data else ()
-    with needs_extra("report"):
-        from whichgen.report.html_page import write_html_page
     file = folder / "report.html"
-    pictures = write_html_page(pages, file, lowdata=points, images=not no_images, progress=progress)
-    if pictures.gone:
-        warn(f"{len(pictures.gone)} images can no longer be read and are left out.")
+    thumbnails = write_html_page(
+        pages, file, low_data=points, images=not no_images, progress=progress
+    )
+    if thumbnails.missing:
+        warn(f"{len(thumbnails.missing)} images can no longer be read and are left out.")
     say(f"Report: {file} ({file.stat().st_size / 2**20:.1f} MB)")

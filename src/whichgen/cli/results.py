@@ -16,9 +16,9 @@ def show_evaluation(
     evaluation: Evaluation, title: str, intervals: Mapping[str, Interval] | None = None
 ) -> None:
     """Print the headline figures, then the figures per unknown generator."""
-    from whichgen.report.result_tables import headline_rows, unknown_generator_row
+    from whichgen.report.result_tables import headline_rows, unknown_generator_rows
 
     show_table(headline_rows(evaluation, intervals), title=title)
-    columns = ("unknown", "images", "AUROC", "OSCR", "rejected", "mostly taken for", "share")
-    rows = [unknown_generator_row(result) for result in (*evaluation.unknown, *evaluation.groups)]
+    columns = ("unknown", "images", "AUROC", "OSCR", "rejected", "nearest known origin", "share")
+    rows = unknown_generator_rows(evaluation)
     show_table([{c: row[c] for c in columns} for row in rows], title="Unknown generators (%)")

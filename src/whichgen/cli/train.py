@@ -100,7 +100,8 @@ def fuse(
     ] = False,
 ) -> None:
     """Train a fusion of all blocks and residual statistics."""
-    from whichgen.report.run_folder import fusion_candidate_rows, write_fusion
+    from whichgen.report.result_tables import fusion_candidate_rows
+    from whichgen.report.run_folder import write_fusion
     from whichgen.training.controls import Controls
     from whichgen.training.fit_fusion import fuse as fit_fusion
     from whichgen.training.split_features import FITTING_SPLITS

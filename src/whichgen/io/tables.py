@@ -1,9 +1,10 @@
-"""Tables as Markdown, CSV and Parquet."""
+"""Tables as Markdown, CSV and Parquet, and result files as JSON."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,23 +19,23 @@ Row = Mapping[str, Any]
 
 
 def percent(value: float | None) -> str:
-    """A rate in [0, 1] as a percentage with two digits; a dash where there is none."""
-    return "–" if value is None or math.isnan(value) else f"{100 * value:.2f}"
+    """Format a rate in [0, 1] as a percentage with one decimal, ``None`` and NaN as a dash."""
+    return "–" if value is None or math.isnan(value) else f"{100 * value:.1f}"
 
 
 def markdown_table(rows: Sequence[Row]) -> str:
-    """A Markdown table whose columns are the first row's keys; empty without rows."""
+    """Format rows as a Markdown table with the columns of the first row; "" without rows."""
     if not rows:
         return ""
     columns = list(rows[0])
     cells = [columns, ["---"] * len(columns), *([row.get(c, "") for c in columns] for row in rows)]
-    # A bar in a name would end its cell.
+    # A vertical bar in a name would end its cell.
     lines = (" | ".join(str(cell).replace("|", "\\|") for cell in line) for line in cells)
     return "".join(f"| {line} |\n" for line in lines)
 
 
 def csv_text(rows: Sequence[Row]) -> str:
-    """Rows as CSV with a header: every key that occurs, in order of appearance."""
+    """Format rows as CSV; the header lists all keys in order of first appearance."""
     out = io.StringIO()
     columns = list(dict.fromkeys(key for row in rows for key in row))
     writer = csv.DictWriter(out, columns, lineterminator="\n")
@@ -44,22 +45,41 @@ def csv_text(rows: Sequence[Row]) -> str:
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """Writes :func:`csv_text` to a file."""
+    """Write rows to a CSV file (:func:`csv_text`)."""
     write_text(path, csv_text(rows))
 
 
-def write_parquet(path: Path, rows: Sequence[Row], schema: pa.Schema | None = None) -> None:
-    """Writes rows as one Parquet file; a key that a row lacks is null in it.
+def write_json(path: Path, value: Any) -> None:
+    """Write a value to a JSON file; NaN and infinities, which JSON does not have, become null."""
 
-    ``schema`` (left out: as the values are) keeps files of one folder alike.
+    def replace_nonfinite(v: Any) -> Any:
+        if isinstance(v, float) and not math.isfinite(v):
+            return None
+        if isinstance(v, dict):
+            return {k: replace_nonfinite(x) for k, x in v.items()}
+        if isinstance(v, list | tuple):
+            return [replace_nonfinite(x) for x in v]
+        return v
+
+    write_text(path, json.dumps(replace_nonfinite(value), indent=1, allow_nan=False) + "\n")
+
+
+def write_parquet(path: Path, rows: Sequence[Row], schema: pa.Schema | None = None) -> None:
+    """Write rows to a Parquet file; keys missing from a row are null.
+
+    Parameters
+    ----------
+    schema
+        Columns and types. Inferred from the values if omitted; pass it to keep several files of
+        one folder alike.
     """
 
-    def storable(value: Any) -> Any:
-        # The name of a file need not be UTF-8; Parquet's texts must.
+    def to_utf8(value: Any) -> Any:
+        # File names may not be valid UTF-8, which Parquet requires.
         return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
     columns = schema.names if schema else list(dict.fromkeys(key for row in rows for key in row))
-    values = {column: [storable(row.get(column)) for row in rows] for column in columns}
+    values = {column: [to_utf8(row.get(column)) for row in rows] for column in columns}
     table = pa.table(values, schema=schema)
     with replace_file(path) as temporary:
         pq.write_table(table, temporary)

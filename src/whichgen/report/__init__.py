@@ -1,1 +1,1 @@
-"""Results as files: JSON, Markdown, CSV and plots."""
+"""Reports of runs and experiments: tables, figures, Markdown and one HTML page."""

@@ -1,9 +1,9 @@
-"""The report of a discovery: groups with exemplars, and how they agree with the truth."""
+"""Report of a discovery: groups of similar unknown images with examples."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,27 +15,25 @@ from whichgen.data.reading import read_image
 from whichgen.evaluation.clustering import NOISE, ClusteringMetrics
 from whichgen.inference.discover import Group
 from whichgen.io.atomic import write_text
-from whichgen.io.tables import Row, markdown_table, percent, write_csv
-from whichgen.report.plots import save_figure
-from whichgen.report.result_tables import to_json
+from whichgen.io.tables import Row, markdown_table, percent, write_csv, write_json
+from whichgen.report.figures.style import plain_text, save_png, shorten
 
-#: Exemplars of a group on the sheet, and groups on it, at most.
-_ACROSS = 8
-_DOWN = 20
+#: Maximum numbers of images per group, and of groups, on the contact sheet.
+_SHEET_COLUMNS, _SHEET_ROWS = 8, 20
 
 
 @dataclass(frozen=True)
 class Discovery:
-    """What was grouped.
+    """The grouped images.
 
     Parameters
     ----------
     paths, truth
-        The images, and the name of each one's sub-folder; empty where there are none.
+        The images, and the name of each one's subfolder (empty if there are no subfolders).
     number
-        The group of each image, or ``NOISE``: int array (n,).
+        The group of each image, or :data:`~whichgen.evaluation.clustering.NOISE`: int array (n,).
     agreement
-        With the sub-folders, where there are several.
+        How well groups match subfolders; ``None`` without several subfolders.
     """
 
     paths: tuple[Path, ...]
@@ -45,10 +43,10 @@ class Discovery:
     agreement: ClusteringMetrics | None
 
 
-def discovery_rows(found: Discovery) -> list[Row]:
-    """A row for each group, and one for the images in none."""
+def discovery_rows(discovery: Discovery) -> list[Row]:
+    """Return one row per group, and one for images without a group."""
     rows: list[Row] = []
-    for group in found.groups:
+    for group in discovery.groups:
         row: dict[str, Any] = {
             "group": group.name,
             "images": len(group.members),
@@ -56,80 +54,81 @@ def discovery_rows(found: Discovery) -> list[Row]:
             "share": percent(group.share),
             "cohesion": f"{group.cohesion:.2f}",
         }
-        if found.agreement:
-            counts = Counter(found.truth[i] for i in group.members)
-            row["sub-folders"] = ", ".join(f"{name} {n}" for name, n in counts.most_common(3))
+        if discovery.agreement:
+            counts = Counter(discovery.truth[i] for i in group.members)
+            row["subfolders"] = ", ".join(f"{name} {n}" for name, n in counts.most_common(3))
         rows.append(row)
-    alone = int((found.number == NOISE).sum())
-    if alone:
+    ungrouped = int((discovery.number == NOISE).sum())
+    if ungrouped:
         empty = dict.fromkeys(rows[0] if rows else (), "")
-        rows.append({**empty, "group": "in none", "images": alone})
+        rows.append({**empty, "group": "no group", "images": ungrouped})
     return rows
 
 
-def write_discovery(found: Discovery, run_metadata: Mapping[str, Any], folder: Path) -> Path:
-    """Writes ``groups.json`` and ``.csv``, a list of paths a group, ``report.md``, ``sheet.png``.
+def write_discovery(discovery: Discovery, run_metadata: Mapping[str, Any], folder: Path) -> Path:
+    """Write groups as JSON, CSV and text files, ``report.md`` and the contact sheet ``sheet.png``.
 
-    Lists of an earlier run in the same folder are taken away.
+    Each group's paths are in ``<group>.txt``; such files of an earlier run are deleted.
     """
-    names = [group.name for group in found.groups]
-    write_text(
+    paths, groups, metrics = discovery.paths, discovery.groups, discovery.agreement
+    write_json(
         folder / "groups.json",
-        to_json(
-            {
-                "run_metadata": dict(run_metadata),
-                "agreement": asdict(found.agreement) if found.agreement else None,
-                "groups": [
-                    {**asdict(g), "members": [str(found.paths[i]) for i in g.members]}
-                    for g in found.groups
-                ],
-            }
-        ),
+        {
+            "run_metadata": dict(run_metadata),
+            "agreement": asdict(metrics) if metrics else None,
+            "groups": [
+                {**asdict(group), "members": [str(paths[i]) for i in group.members]}
+                for group in groups
+            ],
+        },
     )
     write_csv(
         folder / "groups.csv",
         [
-            {"path": str(path), "group": names[i] if i >= 0 else ""}
-            for path, i in zip(found.paths, found.number.tolist(), strict=True)
+            {"path": str(path), "group": groups[i].name if i >= 0 else ""}
+            for path, i in zip(paths, discovery.number.tolist(), strict=True)
         ],
     )
     for old in folder.glob("unknown-*.txt"):
         old.unlink()
-    for group in found.groups:
-        lines = "".join(f"{found.paths[i]}\n" for i in group.members)
-        write_text(folder / f"{group.name}.txt", lines)
-    told = ""
-    if found.agreement:
-        a = found.agreement
-        told = (
-            f"Against the sub-folders: NMI {a.nmi:.3f}, purity {a.purity:.3f}, ARI {a.ari:.3f}; "
-            f"{percent(a.grouped)} % of the images are in a group.\n\n"
-        )
+    for group in groups:
+        write_text(folder / f"{group.name}.txt", "".join(f"{paths[i]}\n" for i in group.members))
+    agreement = (
+        f"Agreement with the subfolders: NMI {metrics.nmi:.3f}, purity {metrics.purity:.3f}, ARI "
+        f"{metrics.ari:.3f}; {percent(metrics.grouped)} % of the images are in a group.\n\n"
+        if metrics
+        else ""
+    )
     write_text(
         folder / "report.md",
-        f"# {len(found.groups)} putative generators among {len(found.paths)} images\n\n{told}"
-        f"{markdown_table(discovery_rows(found))}\nA group is what looks alike to the model; "
-        "it may be half a generator, or two. Look at it before you give it a name.\n\n"
-        "![exemplars](sheet.png)\n",
+        f"# {len(groups)} putative generators among {len(paths)} images\n\n{agreement}"
+        f"{markdown_table(discovery_rows(discovery))}\nImages of a group look similar to the "
+        "model. A group may hold part of one generator or several generators: inspect it before "
+        "you name it.\n\n![Most typical images of each group](sheet.png)\n",
     )
-    save_figure(sheet(found), folder / "sheet.png")
+    save_png(draw_contact_sheet(discovery), folder / "sheet.png")
     return folder
 
 
-def sheet(found: Discovery) -> Figure:
-    """The most typical images of each group, a group a row."""
-    groups: Sequence[Group] = found.groups[:_DOWN]
-    figure = Figure(figsize=(1.1 * _ACROSS + 2.2, 1.2 * max(1, len(groups))), layout="constrained")
-    axes = figure.subplots(max(1, len(groups)), _ACROSS + 1, squeeze=False)
+def draw_contact_sheet(discovery: Discovery) -> Figure:
+    """Draw the most typical images of each group, one group per row."""
+    groups = discovery.groups[:_SHEET_ROWS]
+    rows = max(1, len(groups))
+    figure = Figure(figsize=(1.1 * _SHEET_COLUMNS + 2.2, 1.2 * rows), layout="constrained")
+    axes = figure.subplots(rows, _SHEET_COLUMNS + 1, squeeze=False)
     for ax in axes.ravel():
         ax.axis("off")
-    for row, group in zip(axes, groups, strict=False):
-        label = f"{group.name}\n{len(group.members)} images\nnearest: {group.nearest_origin}"
-        row[0].text(1, 0.5, label, ha="right", va="center", fontsize=8, transform=row[0].transAxes)
-        for ax, i in zip(row[1:], group.members, strict=False):
-            image = read_image(found.paths[i])
-            image.thumbnail((128, 128))
-            ax.imshow(np.asarray(image))
-            if found.agreement:
-                ax.set_title(found.truth[i][:18], fontsize=6, pad=2)
+    with plain_text():
+        for row, group in zip(axes, groups, strict=False):
+            nearest = shorten(group.nearest_origin)
+            label = f"{group.name}\n{len(group.members)} images\nnearest: {nearest}"
+            row[0].text(
+                1, 0.5, label, ha="right", va="center", fontsize=8, transform=row[0].transAxes
+            )
+            for ax, i in zip(row[1:], group.members, strict=False):
+                image = read_image(discovery.paths[i])
+                image.thumbnail((128, 128))
+                ax.imshow(np.asarray(image))
+                if discovery.agreement:
+                    ax.set_title(shorten(discovery.truth[i]), fontsize=6, pad=2)
     return figure

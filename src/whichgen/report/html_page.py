@@ -1,4 +1,4 @@
-"""The page itself: what of runs is told, in which order, as one HTML file."""
+"""One self-contained HTML page about one run, or several runs side by side."""
 
 from __future__ import annotations
 
@@ -6,288 +6,222 @@ import base64
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
+from whichgen.constants import UNKNOWN
+from whichgen.evaluation.predictions import Predictions
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.io.atomic import write_text
-from whichgen.io.tables import percent
 from whichgen.progress import Progress, no_progress
-from whichgen.report.page_tables import (
-    FIRST,
-    Mistake,
-    control_rows,
-    expert_rows,
-    first_figures,
-    flat,
-    generator_rows,
-    image_rows,
-    known_mistakes,
-    level_rows,
-    origin_rows,
-    side_by_side,
-    synthetic_rows,
-    unknown_mistakes,
-)
-from whichgen.report.page_text import (
-    about_pictures,
-    asked,
-    data,
-    facts,
-    model,
-    shuffled,
-    warnings,
-)
-from whichgen.report.panels import Panel
-from whichgen.report.panels_answers import (
-    closed_panel,
-    map_panel,
-    open_panel,
-    score_panel,
-)
-from whichgen.report.panels_curves import (
-    block_panel,
-    lowdata_panel,
-    reliability_panel,
-    robustness_panel,
-)
-from whichgen.report.panels_roc import oscr_panel, roc_panel
-from whichgen.report.result_tables import headline_rows
-from whichgen.report.run_folder import fusion_candidate_rows
+from whichgen.report import result_tables
+from whichgen.report.experiment_reports import low_data_rows, robustness_rows
+from whichgen.report.figures.experiments import low_data_plot, robustness_plot
+from whichgen.report.figures.image_map import map_positions
+from whichgen.report.figures.open_set import oscr_plot, roc_plot
+from whichgen.report.figures.run_plots import run_plots
+from whichgen.report.figures.style import plain_text, svg_uri
 from whichgen.report.run_reader import Run
 from whichgen.report.thumbnails import Thumbnails
 from whichgen.version import __version__
 
-#: Images beside points of a map, and of errors of either kind.
-MAP_IMAGES, MISTAKES = 400, 12
+#: Maximum numbers of thumbnails on the map, and of errors of each type.
+MAP_THUMBNAILS, MAX_ERRORS = 400, 12
 
-#: What stands in the place of plots that a run's folder has nothing for.
-_ABSENT = {
-    "roc": "No ROC and OSCR: there are no unknown test images.",
-    "reliability": "No reliability diagram: this older run did not keep what it shows.",
-    "map": "No map of the test images: the run has no embedding.csv, which older versions "
-    "did not write. Fit again to see it.",
-    "robustness": "No robustness curves: “whichgen robustness RUN” measures them.",
-}
+#: The metrics shown large at the top.
+_KEY_METRICS = ("accuracy", "macro_f1", "auroc", "oscr", "tnr_at_tpr95")
+
+
+@dataclass(frozen=True)
+class Misattribution:
+    """A test image with a wrong prediction; ``rejected``: its score is below the threshold."""
+
+    path: str
+    file: str
+    origin: str
+    predicted: str
+    score: float
+    rejected: bool
 
 
 def write_html_page(
     runs: Sequence[Run],
     file: Path,
     *,
-    lowdata: Sequence[LowDataPoint] = (),
+    low_data: Sequence[LowDataPoint] = (),
     images: bool = True,
     progress: Progress = no_progress,
 ) -> Thumbnails:
-    """Writes the page of one run, or of several side by side.
+    """Write the page.
 
     Parameters
     ----------
-    lowdata
-        Fits on few images, if there is an experiment of them to tell of.
+    low_data
+        Points of a low-data experiment to show as well.
     images
-        Show test images, as far as they still lie where they were tested.
+        Embed thumbnails of test images that still exist.
 
     Returns
     -------
     Thumbnails
-        Those on the page, and which could not be read.
+        The embedded thumbnails, and the images that could not be read.
     """
+    environment = Environment(
+        loader=PackageLoader("whichgen.report"), autoescape=True, undefined=StrictUndefined
+    )
+    environment.globals.update(tables=result_tables, svg_uri=svg_uri)
     labels = _labels(runs)
-    pictures = Thumbnails(images)
-    shown: list[dict[str, Any]] = []
-    for label, run in progress(labels.items(), description="Reporting", total=len(labels)):
-        shown.append(_run_context(f"run{len(shown) + 1}", label, run, pictures))
-    scripts = {"plotly_js": get_plotlyjs(), "page_js": _text("page.js")}
-    title = (
-        f"Which generator made it? {shown[0]['label']}"
-        if len(shown) == 1
-        else f"Which generator made it? {len(shown)} runs side by side"
-    )
-    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(
-        _text("page.html.j2")
-    )
-    page = template.render(
-        title=title,
-        policy=_policy(scripts.values()),
-        css=Markup(_text("page.css")),
-        runs=shown,
-        together=_together(labels) if len(labels) > 1 else None,
-        lowdata=lowdata_panel(lowdata) if lowdata else None,
-        pictures=pictures.uris,
+    thumbnails = Thumbnails(images)
+    sections = [
+        _run_section(f"run{i}", label, run, thumbnails)
+        for i, (label, run) in enumerate(
+            progress(labels.items(), description="Writing the page", total=len(labels)), start=1
+        )
+    ]
+    script = _read_template("page.js")
+    with plain_text():
+        plots = [roc_plot(labels), oscr_plot(labels)] if len(runs) > 1 else []
+        low_data_figure = low_data_plot(low_data) if low_data else None
+    page = environment.get_template("page.html.j2").render(
+        title=sections[0]["label"] if len(runs) == 1 else f"{len(runs)} runs side by side",
+        policy=_content_security_policy(script),
+        css=Markup(_read_template("page.css")),
+        script=Markup(script),
+        sections=sections,
+        comparison=labels if len(runs) > 1 else {},
+        same_images=_have_same_images(runs),
+        comparison_plots=[plot for plot in plots if plot],
+        low_data_plot=low_data_figure,
+        low_data_rows=low_data_rows(low_data),
+        thumbnails=thumbnails,
         version=__version__,
-        **{name: Markup(text) for name, text in scripts.items()},
     )
     write_text(file, page)
-    return pictures
+    return thumbnails
 
 
-def _text(name: str) -> str:
+def _read_template(name: str) -> str:
     return (files("whichgen.report") / "templates" / name).read_text(encoding="utf-8")
 
 
-def _policy(scripts: Any) -> str:
-    """Nothing is loaded from anywhere, and no script runs but these, whatever a name contains."""
-    hashes = " ".join(
-        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
-        for script in scripts
-    )
-    # plotly writes styles into the page, and draws a picture to save by way of a blob.
+def _content_security_policy(script: str) -> str:
+    """Return a policy that loads nothing and runs only ``script``, whatever names contain."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
-        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
-        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
     )
 
 
 def _labels(runs: Sequence[Run]) -> dict[str, Run]:
-    """The runs by names that differ."""
-
-    def name(run: Run) -> str:
-        encoder = run.results.run_metadata.encoder.get("name", "")
-        return f"{run.head}, {Path(str(encoder)).name}" if encoder else run.head
-
+    """Return the runs by unique labels."""
+    names = [
+        f"{'fusion' if run.results.members else run.results.head_method}, "
+        f"{Path(run.results.run_metadata.encoder.name).name}"
+        for run in runs
+    ]
     if len(runs) == 1:
-        return {name(runs[0]): runs[0]}
-    return {f"{i}: {name(run)}": run for i, run in enumerate(runs, start=1)}
+        return {names[0]: runs[0]}
+    return {f"{i}: {name}": run for i, (name, run) in enumerate(zip(names, runs, strict=True), 1)}
 
 
-def _together(runs: Mapping[str, Run]) -> dict[str, Any]:
-    first, *others = runs.values()
-    same = all(
-        np.array_equal(a, b)
-        for other in others
-        for a, b in zip(first.predictions.paths, other.predictions.paths, strict=True)
+def _have_same_images(runs: Sequence[Run]) -> bool:
+    first, *others = (run.predictions.paths for run in runs)
+    return all(np.array_equal(a, b) for other in others for a, b in zip(first, other, strict=True))
+
+
+def _run_section(prefix: str, label: str, run: Run, thumbnails: Thumbnails) -> dict[str, Any]:
+    known_errors = _most_confident(
+        run, run.known, 0, run.known.predicted != run.known.labels(run.origins)
     )
-    panels = [panel for panel in (roc_panel(runs), oscr_panel(runs)) if panel]
-    questions = {asked(run) for run in runs.values()}
-    return {
-        "asked": questions.pop() if len(questions) == 1 else "",
-        "rows": side_by_side(runs),
-        "panels": panels,
-        "warnings": []
-        if same
-        else [
-            "These runs were not tested on the same images: a difference between their figures may "
-            "be one of the images."
-        ],
-    }
-
-
-def _run_context(prefix: str, label: str, run: Run, pictures: Thumbnails) -> dict[str, Any]:
-    results = run.results
-    wrong, accepted = known_mistakes(run, MISTAKES), unknown_mistakes(run, MISTAKES)
-    pictures.add(one.path for one in (*wrong, *accepted))
-    if run.map is not None:
-        order = np.argsort(run.map.origins, kind="stable")
-        taken = np.unique(np.linspace(0, len(order) - 1, MAP_IMAGES).round().astype(int))
-        pictures.add(run.map.paths[order[taken]].tolist())
-    panels, absent = _panels(run, pictures)
-    contents = {
-        "controls": "Controls",
-        "origins": "Known origins",
-        "unknown": "Unknown generators",
-        "plots": "Plots",
-        **({"fusion": "What was fused"} if run.fused else {}),
-        "errors": "Errors",
-        "data": "Data card",
-        "model": "Model card",
-    }
+    unknown_errors = _most_confident(run, run.unknown, 1, run.unknown.scores >= run.threshold)
+    thumbnails.add(error.path for error in (*known_errors, *unknown_errors))
+    # Evenly over origins: every origin has thumbnails in proportion to its images.
+    order = np.argsort(run.image_map.origins, kind="stable")
+    chosen = np.unique(np.linspace(0, len(order) - 1, MAP_THUMBNAILS).round().astype(int))
+    thumbnails.add(run.image_map.paths[order[chosen]].tolist() if len(order) else ())
+    plots = run_plots(run)
+    image_map = [plot for plot in plots if plot.name == "embedding"]
+    with plain_text():
+        robustness = robustness_plot(run.robustness) if run.robustness else None
+    intervals = run.results.intervals
     return {
         "id": prefix,
         "label": label,
-        "folder": str(run.folder),
-        "contents": list(contents.items()),
-        "asked": asked(run),
-        "facts": facts(run),
-        "warnings": warnings(run),
-        "notes": list(dict.fromkeys((*results.protocol.notes, *results.notes))),
-        "drawn": "images" if run.predictions.groups is None else "groups of images",
-        "first": _first(run),
-        "headline": headline_rows(results.test, results.intervals),
-        "leaks": control_rows(run),
-        "verdict": results.shortcut_check.message if results.shortcut_check else "",
-        "shuffled": shuffled(run),
-        "origin_rows": origin_rows(run),
-        "unknown_rows": generator_rows(run),
-        "synthetic": synthetic_rows(run),
-        "levels": level_rows(run),
-        "panels": panels,
-        "absent": absent,
-        "members": fusion_candidate_rows(results.members, "members"),
-        "chosen": results.selection.members,
-        "scores": fusion_candidate_rows(results.scores, "score"),
-        "experts": expert_rows(run),
-        "wrong": _with_pictures(wrong, run, pictures),
-        "accepted": _with_pictures(accepted, run, pictures),
-        "pictures": about_pictures(pictures),
-        "images": image_rows(run),
-        "images_about": ""
-        if results.images
-        else "An older run: it kept the numbers of test images only.",
-        "data": data(run),
-        "model": model(run),
-        "record": flat(results.run_metadata.model_dump()),
+        "run": run,
+        "results": run.results,
+        "key_metrics": [
+            (metric, intervals.get(metric.key))
+            for metric in result_tables.headline_metrics(run.results.test)
+            if metric.key in _KEY_METRICS
+        ],
+        "known_errors": known_errors,
+        "unknown_errors": unknown_errors,
+        "plots": [plot for plot in plots if plot not in image_map],
+        "image_map": image_map[0] if image_map else None,
+        "map_points": _map_points(run, image_map[0].figure, thumbnails) if image_map else [],
+        "robustness_plot": robustness,
+        "robustness_rows": robustness_rows(run.robustness),
     }
 
 
-def _panels(run: Run, pictures: Thumbnails) -> tuple[list[Panel], list[str]]:
-    """The plots that there are, and a line for each that is missing."""
-    alone = {"": run}
-    calibration = run.results.calibration
-    drawn = (
-        roc_panel(alone),
-        oscr_panel(alone),
-        closed_panel(run),
-        open_panel(run),
-        block_panel(run),
-        score_panel(run),
-        reliability_panel(calibration) if calibration else None,
-        map_panel(run, pictures.number),
-        robustness_panel(run.robustness),
-    )
-    there = [panel for panel in drawn if panel]
-    names = [panel.name for panel in there]
-    return there, [line for name, line in _ABSENT.items() if name not in names]
-
-
-def _first(run: Run) -> list[dict[str, Any]]:
+def _most_confident(
+    run: Run, predictions: Predictions, half: int, wrong: np.ndarray
+) -> list[Misattribution]:
+    """Return the errors with the highest scores, at most :data:`MAX_ERRORS`."""
+    paths = run.predictions.paths[half]
+    rows = np.flatnonzero(wrong)
+    rows = rows[np.argsort(-predictions.scores[rows], kind="stable")][:MAX_ERRORS]
+    common = _common_folder(run)
     return [
-        {
-            "name": FIRST[name],
-            "value": percent(value),
-            "interval": f"{percent(bounds[0])} – {percent(bounds[1])}" if bounds else "",
-            "left": f"{100 * bounds[0]:.2f}" if bounds else "",
-            "width": f"{100 * (bounds[1] - bounds[0]):.2f}" if bounds else "",
-        }
-        for name, (value, bounds) in first_figures(run).items()
-    ]
-
-
-def _with_pictures(
-    found: Sequence[Mistake], run: Run, pictures: Thumbnails
-) -> list[dict[str, Any]]:
-    base = _common_folder(run)
-    return [
-        {
-            **asdict(one),
-            "file": one.path.removeprefix(base),
-            "picture": pictures.uri(one.path),
-        }
-        for one in found
+        Misattribution(
+            path=str(paths[i]),
+            file=str(paths[i]).removeprefix(common),
+            origin=str(predictions.origins[i]),
+            predicted=run.origins[int(predictions.predicted[i])],
+            score=float(predictions.scores[i]),
+            rejected=bool(predictions.scores[i] < run.threshold),
+        )
+        for i in rows.tolist()
     ]
 
 
 def _common_folder(run: Run) -> str:
-    """The folder that all test images are in, with a slash; it would only take room."""
+    """Return the folder of all test images with a slash, to shorten their names."""
     paths = [str(path) for half in run.predictions.paths for path in half.tolist()]
     try:
         return f"{os.path.commonpath([str(Path(p).parent.parent) for p in paths])}/"
-    except ValueError:  # some absolute, some not
+    except ValueError:  # absolute and relative paths
         return ""
+
+
+def _map_points(run: Run, figure: Any, thumbnails: Thumbnails) -> list[list[Any]]:
+    """Return x, y (fractions of the figure), text and thumbnail number of each point."""
+    predicted: Mapping[str, tuple[str, float]] = {
+        path: (UNKNOWN if index < 0 else run.origins[index], score)
+        for predictions, paths in zip(run.predictions.answers, run.predictions.paths, strict=True)
+        for path, index, score in zip(
+            paths.tolist(),
+            run.decide(predictions).tolist(),
+            predictions.scores.tolist(),
+            strict=True,
+        )
+    }
+    image_map = run.image_map
+    points = []
+    for (x, y), path, origin in zip(
+        map_positions(figure, run).tolist(),
+        image_map.paths.tolist(),
+        image_map.origins.tolist(),
+        strict=True,
+    ):
+        answer, score = predicted.get(path, ("–", float("nan")))
+        text = f"true: {origin}\npredicted: {answer}\nscore: {score:.6g}"
+        points.append([round(x, 4), round(y, 4), text, thumbnails.index.get(path, -1)])
+    return points

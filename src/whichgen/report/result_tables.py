@@ -1,364 +1,410 @@
-"""Tables and texts about a run, for report.md and the HTML page."""
+"""Tables and sentences about a run, shared by the command line, report.md and the HTML page.
+
+Rates are formatted in percent; a dash stands for a figure that does not exist.
+"""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from matplotlib.figure import Figure
+import numpy as np
 
 from whichgen.constants import UNKNOWN
-from whichgen.evaluation.all_metrics import Evaluation, UnknownResult
+from whichgen.evaluation.all_metrics import Evaluation
 from whichgen.evaluation.bootstrap import Interval
-from whichgen.evaluation.predictions import Predictions
-from whichgen.features.table import FeatureTable
-from whichgen.io.atomic import write_text
-from whichgen.io.tables import Row, markdown_table, percent, write_csv
-from whichgen.models.saved_model import save_model
-from whichgen.openset.threshold import decide
-from whichgen.progress import Progress
-from whichgen.report.image_map import ImageMap, compute_image_map, image_map_rows
-from whichgen.report.plots import save_figure
-from whichgen.training.controls import Controls, ShuffleControl
-from whichgen.training.finalize import COVERAGE, EvaluatedModel
+from whichgen.io.tables import Row, percent
+from whichgen.report.run_reader import Run
+from whichgen.training.controls import ShuffleControl
+from whichgen.training.fit_fusion import FusionCandidate
 from whichgen.training.shortcuts import ShortcutReport
 
+SHUFFLE_WARNING = (
+    "Label leak: heads fitted on shuffled labels beat chance. The true labels reach the training "
+    "or the test by some other path, so no figure of this run is valid."
+)
+NO_UNKNOWN_WARNING = (
+    "There are no unknown test images. This run measures closed-set accuracy only, not how well "
+    "images of unknown generators are rejected."
+)
 
-def write_tested(
-    found: EvaluatedModel,
-    folder: Path,
-    *,
-    results: Mapping[str, Any],
-    draw: Callable[[ImageMap], Mapping[str, Figure]],
-    progress: Progress,
-) -> list[str]:
-    """Writes everything but the report's text; the model first, so that it is never lost.
-
-    ``results`` are the parts of ``results.json`` that not every experiment has; ``draw`` makes the
-    plots, one of them of the map of the test images that it gets. Returns the plots' names.
-    """
-    save_model(found.model, folder / "model", name=str(folder))
-    write_text(folder / "results.json", to_json({**_results(found), **results}))
-    write_csv(
-        folder / "unknown.csv", [unknown_generator_row(r, digits=False) for r in all_unknown(found)]
-    )
-    write_csv(folder / "predictions.csv", _predictions(found))
-    (folder / "skipped.txt").unlink(missing_ok=True)
-    if found.skipped:
-        write_text(folder / "skipped.txt", "".join(f"{reason}\n" for reason in found.skipped))
-    embedding = compute_image_map(found)
-    write_csv(folder / "embedding.csv", image_map_rows(found, embedding))
-    plots = draw(embedding)
-    for name, figure in progress(plots.items(), description="Plotting", total=len(plots)):
-        save_figure(figure, folder / "plots" / f"{name}.png")
-    return sorted(plots)
+#: The three metrics of every comparison: attribute and title.
+METRICS = {"accuracy": "accuracy", "auroc": "AUROC", "oscr": "OSCR"}
 
 
-def to_json(value: Any) -> str:
-    """JSON text; a value that is no number in JSON (NaN) is null."""
+@dataclass(frozen=True)
+class Metric:
+    """One headline metric: ``value`` in [0, 1] (``None``: not defined), over ``images`` images."""
 
-    def clean(v: Any) -> Any:
-        if isinstance(v, float) and not math.isfinite(v):
-            return None
-        if isinstance(v, dict):
-            return {k: clean(x) for k, x in v.items()}
-        if isinstance(v, list | tuple):
-            return [clean(x) for x in v]
-        return v
+    key: str
+    title: str
+    value: float | None
+    images: int
 
-    return json.dumps(clean(value), indent=1, allow_nan=False) + "\n"
+
+def headline_metrics(evaluation: Evaluation) -> list[Metric]:
+    """Return the headline metrics; ``key`` is the name of the metric's bootstrap interval."""
+    closed, detection = evaluation.closed, evaluation.detection
+    known, unknown = evaluation.known_images, evaluation.unknown_images
+
+    def open_set(name: str, title: str) -> Metric:
+        return Metric(name, title, getattr(detection, name, None), known + unknown)
+
+    metrics = [
+        Metric("accuracy", "Closed-set accuracy", closed.accuracy, known),
+        Metric("macro_f1", "Macro F1", closed.macro_f1, known),
+        Metric("macro_recall", "Macro recall", closed.macro_recall, known),
+        open_set("auroc", "AUROC, known vs. unknown"),
+        Metric("oscr", "OSCR", evaluation.oscr, known + unknown),
+        open_set("tnr_at_tpr95", "TNR at 95 % TPR"),
+        open_set("detection_accuracy", "Detection accuracy"),
+        open_set("auin", "AUIN"),
+        open_set("auout", "AUOUT"),
+        Metric(
+            "acceptance_rate",
+            "Known images accepted at the threshold",
+            evaluation.acceptance_rate,
+            known,
+        ),
+        Metric(
+            "rejection_rate",
+            "Unknown images rejected at the threshold",
+            evaluation.rejection_rate,
+            unknown,
+        ),
+        Metric(
+            "open_accuracy",
+            "Correct predictions at the threshold",
+            evaluation.open_accuracy,
+            known + unknown,
+        ),
+    ]
+    for result in evaluation.synthetic:
+        if result.name == "all":
+            metrics += [
+                Metric(f"synthetic_{name}", f"{title}, real vs. synthetic", value, known + unknown)
+                for name, title, value in (
+                    ("auroc", "AUROC", result.auroc),
+                    ("average_precision", "Average precision", result.average_precision),
+                )
+            ]
+    return metrics
 
 
 def headline_rows(
     evaluation: Evaluation, intervals: Mapping[str, Interval] | None = None
 ) -> list[Row]:
-    """The headline figures, in percent, one a row; with 95 % intervals where they are given."""
-    closed, open_set = evaluation.closed, evaluation.detection
-
-    def detected(name: str) -> float | None:
-        return None if open_set is None else float(getattr(open_set, name))
-
-    figures: list[tuple[str, str, float | None]] = [
-        ("Closed-set accuracy", "accuracy", closed.accuracy),
-        ("Macro F1", "macro_f1", closed.macro_f1),
-        ("Macro recall", "macro_recall", closed.macro_recall),
-        ("AUROC, known against unknown", "auroc", detected("auroc")),
-        ("OSCR", "oscr", evaluation.oscr),
-        *(
-            (title, name, detected(name))
-            for title, name in (
-                ("TNR at 95 % TPR", "tnr_at_tpr95"),
-                ("Detection accuracy", "detection_accuracy"),
-                ("AUIN", "auin"),
-                ("AUOUT", "auout"),
-            )
-        ),
-        ("Known images kept at the threshold", "acceptance_rate", evaluation.acceptance_rate),
-        (
-            "Unknown images rejected at the threshold",
-            "rejection_rate",
-            evaluation.rejection_rate,
-        ),
-        ("Right answers among all images", "open_accuracy", evaluation.open_accuracy),
-    ]
-    for found in evaluation.synthetic:
-        if found.name == "all":
-            figures += [
-                ("Real against synthetic: AUROC", "synthetic_auroc", found.auroc),
-                (
-                    "Real against synthetic: average precision",
-                    "synthetic_average_precision",
-                    found.average_precision,
-                ),
-            ]
+    """Return one row per headline metric, with 95 % intervals if given."""
     return [
         {
-            "metric": title,
-            "%": percent(value),
-            **({"95 % interval": _interval(intervals.get(name))} if intervals else {}),
+            "metric": metric.title,
+            "%": percent(metric.value),
+            **({"95 % interval": format_interval(intervals.get(metric.key))} if intervals else {}),
+            "images": metric.images,
         }
-        for title, name, value in figures
+        for metric in headline_metrics(evaluation)
     ]
 
 
-def unknown_generator_row(result: UnknownResult, *, digits: bool = True) -> Row:
-    """One unknown generator's figures: formatted in percent, or as rates in [0, 1].
-
-    The mean score is as it is: a score need not lie in [0, 1].
-    """
-    rates: dict[str, float] = {
-        "AUROC": result.detection.auroc,
-        "OSCR": result.oscr,
-        "TNR@TPR95": result.detection.tnr_at_tpr95,
-        "detection accuracy": result.detection.detection_accuracy,
-        "AUIN": result.detection.auin,
-        "AUOUT": result.detection.auout,
-        "rejected": result.rejection_rate,
-    }
-    shown: dict[str, Any] = {k: percent(v) for k, v in rates.items()} if digits else dict(rates)
-    shown["mean score"] = f"{result.mean_score:.4g}" if digits else result.mean_score
-    taken = {"mostly taken for": result.top_prediction, "share": result.top_prediction_share}
-    if digits:
-        taken["share"] = percent(result.top_prediction_share)
-    return {"unknown": result.name, "images": result.images, **shown, **taken}
-
-
-def all_unknown(found: EvaluatedModel) -> Sequence[UnknownResult]:
-    """The results of unknown generators, then of groups of them."""
-    return (*found.evaluation.unknown, *found.evaluation.groups)
-
-
-def tested_sections(found: EvaluatedModel) -> dict[str, str]:
-    """Parts of a report's text by name: ``notes``, ``headline``, ``unknown``, ``known`` …"""
-    evaluation, model, record = found.evaluation, found.model, found.model.run_metadata
-    recalls = [
-        {"origin": origin, "images": sum(row), "recall %": percent(recall)}
-        for origin, row, recall in zip(
-            model.origins, evaluation.closed.confusion, evaluation.closed.recall, strict=True
-        )
-    ]
-    unknown = markdown_table([unknown_generator_row(r) for r in all_unknown(found)])
-    low, high = found.tpr_interval
-    return {
-        "threshold": f"Predictions with a score below {model.threshold:.6g} are `{UNKNOWN}`: that "
-        f"keeps {100 * model.tpr:g} % of known validation images and, as there are only so many, "
-        f"{100 * low:.1f} to {100 * high:.1f} % of all images like them (95 % interval).",
-        "notes": "\n>\n".join(f"> {note}" for note in found.notes),
-        "headline": markdown_table(headline_rows(evaluation, found.intervals))
-        + f"\nIntervals are bootstrapped over test {_drawn(found)}: they do not say what another "
-        "split or other unknown generators would give.",
-        "calibration": f"Expected calibration error of known test images: "
-        f"{percent(found.calibration.ece)} % (temperature {model.temperature:.3g}). Prediction "
-        f"sets asked to hold the true origin of {100 * COVERAGE:g} % of known images hold it for "
-        f"{percent(found.coverage.coverage)} % and are of {found.coverage.mean_size:.2f} origins "
-        "on average; of images of unknown generators they say nothing.",
-        "unknown": f"## Unknown generators\n\n{unknown}" if unknown else "No unknown test images.",
-        "synthetic": _synthetic_section(evaluation),
-        "hierarchy": _hierarchy_section(found),
-        "known": f"## Known origins\n\n{markdown_table(recalls)}",
-        "record": f"## Made by\n\nwhichgen {record['whichgen']}, {record['time']}, encoder "
-        f"`{model.encoder['name']}` (weights `{model.encoder['weights_hash']}`), data "
-        f"`{model.data_hash}`, seeds {record['seeds']}. The whole record is in `results.json`.",
-        "skipped": f"**{len(found.skipped)} files were not readable**: see `skipped.txt`."
-        if found.skipped
-        else "",
-    }
-
-
-def plot_section(plots: Sequence[str]) -> str:
-    """Links to the plots."""
-    return "## Plots\n\n" + "\n\n".join(f"![{name}](plots/{name}.png)" for name in plots)
-
-
-def join_sections(sections: Sequence[str]) -> str:
-    """Markdown text of the sections that are not empty."""
-    return "\n\n".join(section.strip() for section in sections if section) + "\n"
-
-
-def _drawn(found: EvaluatedModel) -> str:
-    return (
-        "images" if found.known_table.groups is None else "groups of images, as given by --groups"
-    )
-
-
-def _synthetic_section(evaluation: Evaluation) -> str:
-    rows = [
-        {
-            "synthetic images of": found.name,
-            "images": found.images,
-            "AUROC": percent(found.auroc),
-            "average precision": percent(found.average_precision),
-        }
-        for found in evaluation.synthetic
-    ]
-    if not rows:
+def format_interval(interval: Interval | None) -> str:
+    """Format an interval in percent; "" if it does not exist."""
+    if interval is None or np.isnan([interval.low, interval.high]).any():
         return ""
-    return (
-        "## Real against synthetic\n\nBy the log-odds of not being real, whichever generator is "
-        f"the most probable one.\n\n{markdown_table(rows)}"
-    )
+    return f"{percent(interval.low)} – {percent(interval.high)}"
 
 
-def _hierarchy_section(found: EvaluatedModel) -> str:
-    rows = [
+def compare_rows(runs: Mapping[str, Run]) -> list[Row]:
+    """Return the headline metrics with one column per run label."""
+    columns = {
+        label: {
+            row["metric"]: f"{row['%']} ({row['95 % interval']})".removesuffix(" ()")
+            for row in headline_rows(run.results.test, run.results.intervals)
+        }
+        for label, run in runs.items()
+    }
+    metrics = dict.fromkeys(metric for column in columns.values() for metric in column)
+    return [
+        {"metric, %": metric, **{label: c.get(metric, "–") for label, c in columns.items()}}
+        for metric in metrics
+    ]
+
+
+def unknown_generator_rows(evaluation: Evaluation) -> list[Row]:
+    """Return one row per unknown generator, then one per group of them.
+
+    The mean score is not a rate: open-set scores have any range.
+    """
+    return [
+        {
+            "unknown": result.name,
+            "images": result.images,
+            "AUROC": percent(result.detection.auroc),
+            "OSCR": percent(result.oscr),
+            "TNR at 95 % TPR": percent(result.detection.tnr_at_tpr95),
+            "rejected": percent(result.rejection_rate),
+            "mean score": f"{result.mean_score:.4g}",
+            "nearest known origin": result.top_prediction,
+            "share": percent(result.top_prediction_share),
+        }
+        for result in (*evaluation.unknown, *evaluation.groups)
+    ]
+
+
+def origin_rows(run: Run) -> list[Row]:
+    """Return closed-set metrics, acceptance and the most frequent error of each known origin."""
+    confusion = np.array(run.results.test.closed.confusion, dtype=np.float64)
+    correct, true, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    accepted = run.decide(run.known) >= 0
+    errors = confusion - np.diag(correct)
+
+    def share(part: float, whole: float) -> str:
+        return percent(float(part / whole) if whole else None)
+
+    return [
+        {
+            "origin": origin,
+            "images": int(true[i]),
+            "precision": share(correct[i], predicted[i]),
+            "recall": share(correct[i], true[i]),
+            "F1": share(2 * correct[i], true[i] + predicted[i]),
+            "accepted": share(accepted[run.known.origins == origin].sum(), true[i]),
+            "most frequent error": run.origins[errors[i].argmax()] if errors[i].any() else "–",
+        }
+        for i, origin in enumerate(run.origins)
+    ]
+
+
+def confusion_counts(run: Run) -> tuple[list[str], list[str], np.ndarray]:
+    """Count predictions at the threshold.
+
+    Returns
+    -------
+    rows, columns
+        True origins (known, then unknown), and predicted origins (known, then ``unknown``).
+    counts
+        int64 array (rows, columns).
+    """
+    generators = sorted(set(run.unknown.origins.tolist()))
+    last = len(run.origins)
+    counts = [
+        np.bincount(
+            np.where(decisions < 0, last, decisions)[predictions.origins == name],
+            minlength=last + 1,
+        )
+        for predictions, names in ((run.known, run.origins), (run.unknown, generators))
+        for decisions in [run.decide(predictions)]
+        for name in names
+    ]
+    return [*run.origins, *generators], [*run.origins, UNKNOWN], np.array(counts)
+
+
+def synthetic_rows(evaluation: Evaluation) -> list[Row]:
+    """Return real vs. synthetic metrics per set of synthetic images."""
+    return [
+        {
+            "synthetic images": result.name,
+            "images": result.images,
+            "AUROC": percent(result.auroc),
+            "average precision": percent(result.average_precision),
+        }
+        for result in evaluation.synthetic
+    ]
+
+
+def hierarchy_rows(run: Run) -> list[Row]:
+    """Return how specific the answers are, and how often answers of each level are correct."""
+    return [
         {
             "test images": result.images,
-            "deepest certain answer": result.level,
-            "answers": result.count,
-            "right %": percent(result.correct / result.count)
-            if result.count and result.correct is not None
-            else "–",
+            "most specific answer": result.level,
+            "images": result.count,
+            "correct": percent(None if result.correct is None else result.correct / result.count),
         }
-        for result in found.hierarchy
+        for result in run.results.hierarchy
         if result.count
     ]
-    families = found.model.hierarchy.families if found.model.hierarchy else {}
-    named = ", ".join(f"{origin} {family}" for origin, family in families.items())
-    return (
-        "## The deepest certain answer\n\nAn image that is like no known origin may still be like "
-        f"a family of generators, or synthetic. Families: {named}.\n\n{markdown_table(rows)}"
-    )
 
 
-def _interval(interval: Interval | None) -> str:
-    return f"{percent(interval.low)} – {percent(interval.high)}" if interval else ""
-
-
-def _results(fit: EvaluatedModel) -> dict[str, Any]:
-    return {
-        "run_metadata": dict(fit.model.run_metadata),
-        "protocol": asdict(fit.protocol),
-        "images": {part: dict(counts) for part, counts in fit.images.items()},
-        "threshold": {
-            "value": fit.model.threshold,
-            "tpr": fit.model.tpr,
-            "tpr_interval": list(fit.tpr_interval),
-        },
-        "score": fit.model.score_method,
-        "temperature": fit.model.temperature,
-        "test": asdict(fit.evaluation),
-        "intervals": {name: asdict(found) for name, found in fit.intervals.items()},
-        "calibration": asdict(fit.calibration),
-        "hierarchy": [asdict(result) for result in fit.hierarchy],
-        "coverage": {"target": COVERAGE, **asdict(fit.coverage)},
-        "skipped": list(fit.skipped),
-        "notes": list(fit.notes),
-    }
-
-
-def _predictions(fit: EvaluatedModel) -> list[Row]:
-    grouped = any(s.group for t in (fit.known_table, fit.unknown_table) for s in t.samples)
-
-    def rows(answers: Predictions, table: FeatureTable) -> list[Row]:
-        decided = decide(answers.probabilities, answers.scores, fit.model.threshold)
-        return [
-            {
-                "path": str(sample.path),
-                "origin": sample.origin,
-                **({"group": sample.group} if grouped else {}),
-                "answer": UNKNOWN if index < 0 else fit.model.origins[index],
-                "score": score,
-                **dict(zip((f"p({o})" for o in fit.model.origins), p.tolist(), strict=True)),
-            }
-            for sample, index, score, p in zip(
-                table.samples, decided, answers.scores, answers.probabilities, strict=True
-            )
-        ]
-
-    return rows(fit.known, fit.known_table) + rows(fit.unknown, fit.unknown_table)
-
-
-#: Of a run whose controls were all switched off.
-NO_CONTROLS = Controls()
-
-SHUFFLE_WARNING = (
-    "SHUFFLED LABELS WERE LEARNED: heads fitted on permuted labels are right more often than "
-    "chance allows. The true labels reach the fit or the test by some other way; no figure of this "
-    "run counts."
-)
-
-
-def shortcut_rows(leaks: ShortcutReport) -> list[Row]:
-    """A row for each set of traits, in percent."""
+def block_rows(run: Run) -> list[Row]:
+    """Return validation and test metrics of each block at its best hyperparameter."""
+    parameter = run.results.selection.parameter
     return [
         {
-            "by": found.properties,
-            "accuracy": percent(found.accuracy),
-            "balanced accuracy": percent(found.balanced_accuracy),
-            "AUROC": percent(found.auroc),
-            "OSCR": percent(found.oscr),
+            "block": block.block,
+            parameter: f"{block.value:.4g}",
+            **{
+                f"{split} {title}": percent(getattr(block, f"{split}_{key}"))
+                for split in ("val", "test")
+                for key, title in METRICS.items()
+            },
         }
-        for found in leaks.sets
+        for block in run.results.blocks
     ]
 
 
-def controls_section(controls: Controls, evaluation: Evaluation) -> str:
-    """Markdown text of the controls that were asked for, beside the model's own figures."""
-    detection = evaluation.detection
-    model: Row = {
-        "by": "**the model**",
-        "accuracy": percent(evaluation.closed.accuracy),
-        "balanced accuracy": percent(evaluation.closed.macro_recall),
-        "AUROC": percent(detection.auroc if detection else None),
-        "OSCR": percent(evaluation.oscr),
-    }
-    text = []
-    if controls.shortcuts:
-        rows = [*shortcut_rows(controls.shortcuts), model]
-        text.append(
-            "## Leak check\n\nThe origin predicted from the files without a look at the picture: "
-            f"size, format and tables (`file`), mean color and contrast (`color`).\n\n"
-            f"{markdown_table(rows)}\n{controls.shortcuts.message}"
+def fusion_candidate_rows(candidates: Sequence[FusionCandidate], compared: str) -> list[Row]:
+    """Return candidates of a fusion; ``compared`` is ``members`` or ``score``, the first column."""
+    return [
+        {
+            compared: getattr(c, compared),
+            "C": f"{c.value:g}",
+            "shrinkage": f"{c.shrinkage:g}",
+            **{f"val {title}": percent(getattr(c, key)) for key, title in METRICS.items()},
+            **{
+                f"test {title}": percent(getattr(c, f"test_{key}"))
+                for key, title in METRICS.items()
+            },
+        }
+        for c in candidates
+    ]
+
+
+def expert_rows(run: Run) -> list[Row]:
+    """Return the validation metrics of a fusion's experts."""
+    return [
+        {
+            "perturbation": expert.perturbation or "none",
+            "members": expert.members,
+            **{f"val {title}": percent(getattr(expert, key)) for key, title in METRICS.items()},
+        }
+        for expert in run.results.experts
+    ]
+
+
+def split_rows(run: Run) -> list[Row]:
+    """Return the number of images per origin and split."""
+    images = run.results.images
+    origins = dict.fromkeys(
+        [*run.origins, *sorted({origin for counts in images.values() for origin in counts})]
+    )
+    return [
+        {
+            "origin": origin,
+            "type": "known" if origin in run.origins else "unknown",
+            **{split: counts.get(origin, 0) for split, counts in images.items()},
+        }
+        for origin in origins
+    ]
+
+
+def shortcut_rows(report: ShortcutReport, evaluation: Evaluation | None = None) -> list[Row]:
+    """Return accuracies from file properties alone; last the model's own if evaluated."""
+    rows: list[Row] = [
+        {
+            "predicted from": result.properties,
+            "accuracy": percent(result.accuracy),
+            "balanced accuracy": percent(result.balanced_accuracy),
+            "AUROC": percent(result.auroc),
+            "OSCR": percent(result.oscr),
+        }
+        for result in report.sets
+    ]
+    if evaluation:
+        detection = evaluation.detection
+        rows.append(
+            {
+                "predicted from": "the image (this model)",
+                "accuracy": percent(evaluation.closed.accuracy),
+                "balanced accuracy": percent(evaluation.closed.macro_recall),
+                "AUROC": percent(detection.auroc if detection else None),
+                "OSCR": percent(evaluation.oscr),
+            }
         )
-    if controls.shuffle:
-        text.append(_shuffled(controls.shuffle, evaluation))
-    return "\n\n".join(text)
+    return rows
 
 
-def _shuffled(control: ShuffleControl, evaluation: Evaluation) -> str:
-    verdict = f"\n\n**{SHUFFLE_WARNING}**" if control.suspicious else ""
-    return f"## Shuffled labels\n\n{shuffle_figures(control, evaluation)}{verdict}"
+def describe_task(run: Run) -> str:
+    """Return one or two sentences: known origins, unknown generators, test images."""
+    test = run.results.test
+    task = (
+        f"Attribute an image to one of {len(run.origins)} known origins "
+        f"({join_names(run.origins)}) or to “{UNKNOWN}”. Tested on {test.known_images} images of "
+        "known origins"
+    )
+    if not test.unknown:
+        return f"{task}."
+    generators = (
+        "1 unknown generator"
+        if len(test.unknown) == 1
+        else (f"{len(test.unknown)} unknown generators")
+    )
+    names = join_names([result.name for result in test.unknown])
+    return f"{task} and {test.unknown_images} images of {generators} ({names})."
 
 
-def shuffle_figures(control: ShuffleControl, evaluation: Evaluation) -> str:
-    """What the control by shuffled labels measured, in two sentences."""
-    found = [shuffle.balanced_accuracy for shuffle in control.shuffles]
-    p = "" if control.p_value is None else f" (p = {control.p_value:.2g}, Student's t)"
+def describe_model(run: Run) -> str:
+    """Return the head with its blocks or members and hyperparameters."""
+    chosen = run.results.selection
+    if run.results.members:
+        experts = f", {len(run.results.experts)} experts" if run.results.experts else ""
+        return (
+            f"fusion of {chosen.members}, C = {chosen.value:g}, shrinkage "
+            f"{chosen.shrinkage:g}{experts}"
+        )
     return (
-        f"The same head fitted {len(found)} times on permuted training labels: balanced accuracy "
-        f"{percent(control.mean)} % on average, {percent(min(found))} to {percent(max(found))} %. "
-        f"Guessing has {percent(control.chance)} %{p}, the model "
-        f"{percent(evaluation.closed.macro_recall)} %."
+        f"{run.results.head_method} head on block {chosen.block}, "
+        f"{chosen.parameter} = {chosen.value:.4g}"
     )
 
 
-def controls_json(controls: Controls) -> dict[str, Any]:
-    """The part of ``results.json``."""
-    return {
-        "shortcut_check": asdict(controls.shortcuts) if controls.shortcuts else None,
-        "shuffled_labels": asdict(controls.shuffle) if controls.shuffle else None,
-    }
+def describe_threshold(run: Run) -> str:
+    """Return what the threshold is and what share of known images it accepts."""
+    threshold = run.results.threshold
+    low, high = threshold.tpr_interval
+    return (
+        f"Images with an open-set score below {threshold.value:.6g} are attributed to "
+        f"“{UNKNOWN}”. This threshold accepts {100 * threshold.tpr:g} % of the "
+        f"{sum(run.results.images['val'].values())} known validation images, and between "
+        f"{percent(low)} % and {percent(high)} % of all known images (95 % interval)."
+    )
+
+
+def describe_calibration(run: Run) -> str:
+    """Return the calibration error and the coverage of prediction sets."""
+    coverage = run.results.coverage
+    return (
+        f"Expected calibration error on {run.results.test.known_images} known test images: "
+        f"{percent(run.results.calibration.ece)} % (temperature {run.results.temperature:.3g}). "
+        f"Prediction sets with a target coverage of {100 * coverage.target:g} % contain the true "
+        f"origin of {percent(coverage.coverage)} % of known test images and hold "
+        f"{coverage.mean_size:.2f} origins on average. They do not apply to unknown generators."
+    )
+
+
+def describe_shuffles(control: ShuffleControl, evaluation: Evaluation) -> str:
+    """Return the result of the control with shuffled labels, and what it means."""
+    accuracies = [shuffle.balanced_accuracy for shuffle in control.shuffles]
+    p_value = "" if control.p_value is None else f" (p = {control.p_value:.2g}, Student's t)"
+    if control.suspicious:
+        verdict = SHUFFLE_WARNING
+    elif control.p_value is None:
+        verdict = "A single fit cannot rule out a leak; fit at least two."
+    else:
+        verdict = "This is consistent with chance."
+    return (
+        f"The same head was fitted {len(accuracies)} times on shuffled training labels. Balanced "
+        f"accuracy: mean {percent(control.mean)} %, range {percent(min(accuracies))} to "
+        f"{percent(max(accuracies))} %; chance {percent(control.chance)} %{p_value}; this model "
+        f"{percent(evaluation.closed.macro_recall)} %. {verdict}"
+    )
+
+
+def warnings(run: Run) -> list[str]:
+    """Return what a reader must know before reading any figure."""
+    results = run.results
+    messages = list(results.protocol.notes) if results.protocol.name == "paper" else []
+    if results.shortcut_check and results.shortcut_check.detected:
+        messages.append(results.shortcut_check.message)
+    if results.shuffled_labels and results.shuffled_labels.suspicious:
+        messages.append(SHUFFLE_WARNING)
+    if not len(run.unknown):
+        messages.append(NO_UNKNOWN_WARNING)
+    if results.skipped:
+        messages.append(f"{len(results.skipped)} files could not be read: see skipped.txt.")
+    return messages
+
+
+def join_names(names: Iterable[str]) -> str:
+    """Join names as in ``a, b and c``."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last

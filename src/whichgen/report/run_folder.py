@@ -1,207 +1,187 @@
-"""Write the folder of a run: model, results.json, CSV files, plots and report.md."""
+"""Write the folder of a run: model, results.json, CSV files, plots and report.md.
+
+Numbers are written first. Figures and ``report.md`` are made from the files, as the HTML page is,
+so that all of them agree.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from whichgen.constants import UNKNOWN
+from whichgen.evaluation.predictions import Predictions
+from whichgen.features.table import FeatureTable
 from whichgen.heads.methods import head_method
 from whichgen.io.atomic import write_text
-from whichgen.io.tables import Row, markdown_table, percent, write_csv
+from whichgen.io.tables import Row, markdown_table, write_csv, write_json
+from whichgen.models.saved_model import save_model
+from whichgen.openset.threshold import decide
 from whichgen.progress import Progress, no_progress
-from whichgen.report.plots import fit_plots, test_plots
-from whichgen.report.result_tables import (
-    NO_CONTROLS,
-    controls_json,
-    controls_section,
-    join_sections,
-    plot_section,
-    tested_sections,
-    write_tested,
-)
+from whichgen.report import result_tables
+from whichgen.report.figures.run_plots import run_plots
+from whichgen.report.figures.style import Plot, save_png
+from whichgen.report.image_map import image_map_rows
+from whichgen.report.result_tables import METRICS
+from whichgen.report.run_reader import Run, read_run
 from whichgen.training.controls import Controls
+from whichgen.training.finalize import COVERAGE, EvaluatedModel
 from whichgen.training.fit_block import FitResult
-from whichgen.training.fit_fusion import FusionCandidate, FusionResult
+from whichgen.training.fit_fusion import FusionResult
+
+#: Both controls were switched off.
+_NO_CONTROLS = Controls()
 
 
 def write_fit(
-    fit: FitResult,
+    result: FitResult,
     folder: Path,
     *,
-    controls: Controls = NO_CONTROLS,
+    controls: Controls = _NO_CONTROLS,
     progress: Progress = no_progress,
 ) -> Path:
-    """Writes everything about a fit into ``folder``; the model first, so that it is never lost."""
-    parameter = head_method(fit.model.head_method).parameter
-    selection = {
-        "metric": fit.metric,
-        "block": fit.block,
-        "parameter": parameter,
-        "value": fit.model.hyperparameter,
-    }
-    blocks = [dict(row) for row in block_rows(fit)]
-    plots = write_tested(
-        fit,
-        folder,
-        results={"selection": selection, "blocks": blocks, **controls_json(controls)},
-        draw=lambda embedding: fit_plots(fit, parameter, embedding),
-        progress=progress,
-    )
-    write_csv(folder / "grid.csv", [asdict(candidate) for candidate in fit.grid])
-    write_csv(folder / "blocks.csv", block_rows(fit))
-    write_text(folder / "report.md", _fit_markdown(fit, parameter, plots, controls))
-    return folder
-
-
-def block_rows(fit: FitResult) -> list[Row]:
-    """Each block's best hyperparameter with its validation and test metrics, in [0, 1]."""
-    return [
-        {
-            "block": b.validation.block,
-            head_method(fit.model.head_method).parameter: b.validation.value,
-            **{f"val_{k}": getattr(b.validation, k) for k in ("accuracy", "auroc", "oscr")},
-            **{f"test_{k}": getattr(b.test, k) for k in ("accuracy", "auroc", "oscr")},
-        }
-        for b in fit.blocks
-    ]
-
-
-def _fit_markdown(fit: FitResult, parameter: str, plots: list[str], controls: Controls) -> str:
-    evaluation, model = fit.evaluation, fit.model
-    part = tested_sections(fit)
+    """Write everything about a fit on a single block into ``folder``, the model first."""
+    parameter = head_method(result.model.head_method).parameter
     blocks = [
         {
             "block": b.validation.block,
-            parameter: f"{b.validation.value:.3g}",
-            "val AUROC": percent(b.validation.auroc),
-            "val OSCR": percent(b.validation.oscr),
-            "val accuracy": percent(b.validation.accuracy),
-            "AUROC": percent(b.test.auroc),
-            "OSCR": percent(b.test.oscr),
-            "accuracy": percent(b.test.accuracy),
+            "value": b.validation.value,
+            **{f"val_{key}": getattr(b.validation, key) for key in METRICS},
+            **{f"test_{key}": getattr(b.test, key) for key in METRICS},
         }
-        for b in fit.blocks
+        for b in result.blocks
     ]
-    return join_sections(
-        [
-            f"# {model.run_metadata['config'].get('data', 'Fit')}: {model.head_method} head",
-            f"Protocol `{fit.protocol.name}`: {evaluation.known_images} known and "
-            f"{evaluation.unknown_images} unknown test images. Chosen by validation "
-            f"{fit.metric}: **block {fit.block}**, **{parameter} = {model.hyperparameter:.4g}**. "
-            f"{part['threshold']}",
-            part["notes"],
-            part["skipped"],
-            part["headline"],
-            part["calibration"],
-            part["unknown"],
-            part["known"],
-            part["synthetic"],
-            part["hierarchy"],
-            controls_section(controls, evaluation),
-            "## Blocks\n\nThe last three columns are test figures, which chose nothing.\n\n"
-            f"{markdown_table(blocks)}",
-            plot_section(plots),
-            part["record"],
-        ]
-    )
-
-
-def write_fusion(
-    fusion: FusionResult,
-    folder: Path,
-    *,
-    controls: Controls = NO_CONTROLS,
-    progress: Progress = no_progress,
-) -> Path:
-    """Writes everything about a fusion into ``folder``; the model first."""
-    plots = write_tested(
-        fusion,
-        folder,
-        results={
-            "selection": {"metric": fusion.metric, **asdict(fusion.best)},
-            "members": [asdict(c) for c in fusion.members],
-            "scores": [asdict(c) for c in fusion.scores],
-            "experts": [{"perturbation": kind, **asdict(c)} for kind, c in fusion.experts],
-            **controls_json(controls),
-        },
-        draw=lambda embedding: test_plots(fusion, embedding),
-        progress=progress,
-    )
-    write_csv(folder / "grid.csv", [asdict(c) for c in fusion.grid])
-    write_csv(folder / "members.csv", [asdict(c) for c in fusion.members])
-    write_csv(folder / "scores.csv", [asdict(c) for c in fusion.scores])
-    write_text(folder / "report.md", _fusion_markdown(fusion, plots, controls))
+    selection = {
+        "metric": result.metric,
+        "block": result.block,
+        "parameter": parameter,
+        "value": result.model.hyperparameter,
+    }
+    _write_numbers(result, folder, controls, {"selection": selection, "blocks": blocks})
+    write_csv(folder / "grid.csv", [asdict(candidate) for candidate in result.grid])
+    rows = [{"block": b.pop("block"), parameter: b.pop("value"), **b} for b in blocks]
+    write_csv(folder / "blocks.csv", rows)
+    _write_report(folder, progress)
     return folder
 
 
-def fusion_candidate_rows(candidates: Sequence[FusionCandidate], first: str) -> list[Row]:
-    """Candidates in percent, named by their ``members`` or their ``score``."""
+def write_fusion(
+    result: FusionResult,
+    folder: Path,
+    *,
+    controls: Controls = _NO_CONTROLS,
+    progress: Progress = no_progress,
+) -> Path:
+    """Write everything about a fusion into ``folder``, the model first."""
+    members = [asdict(candidate) for candidate in result.members]
+    scores = [asdict(candidate) for candidate in result.scores]
+    details = {
+        "selection": {"metric": result.metric, **asdict(result.best)},
+        "members": members,
+        "scores": scores,
+        "experts": [{"perturbation": kind, **asdict(c)} for kind, c in result.experts],
+    }
+    _write_numbers(result, folder, controls, details)
+    write_csv(folder / "grid.csv", [asdict(candidate) for candidate in result.grid])
+    write_csv(folder / "members.csv", members)
+    write_csv(folder / "scores.csv", scores)
+    _write_report(folder, progress)
+    return folder
+
+
+def _write_numbers(
+    result: EvaluatedModel, folder: Path, controls: Controls, details: Mapping[str, Any]
+) -> None:
+    save_model(result.model, folder / "model", name=str(folder))
+    model = result.model
+    results = {
+        "run_metadata": dict(model.run_metadata),
+        "protocol": asdict(result.protocol),
+        "images": {split: dict(counts) for split, counts in result.images.items()},
+        "threshold": {
+            "value": model.threshold,
+            "tpr": model.tpr,
+            "tpr_interval": list(result.tpr_interval),
+        },
+        "head_method": model.head_method,
+        "score_method": model.score_method,
+        "temperature": model.temperature,
+        "families": dict(model.hierarchy.families) if model.hierarchy else {},
+        "test": asdict(result.evaluation),
+        "intervals": {name: asdict(interval) for name, interval in result.intervals.items()},
+        "calibration": asdict(result.calibration),
+        "hierarchy": [asdict(level) for level in result.hierarchy],
+        "coverage": {"target": COVERAGE, **asdict(result.coverage)},
+        "skipped": list(result.skipped),
+        "notes": list(result.notes),
+        "shortcut_check": asdict(controls.shortcuts) if controls.shortcuts else None,
+        "shuffled_labels": asdict(controls.shuffle) if controls.shuffle else None,
+        **details,
+    }
+    write_json(folder / "results.json", results)
+    write_csv(folder / "unknown.csv", _unknown_rows(result))
+    write_csv(folder / "predictions.csv", _prediction_rows(result))
+    write_csv(folder / "embedding.csv", image_map_rows(result))
+    (folder / "skipped.txt").unlink(missing_ok=True)
+    if result.skipped:
+        write_text(folder / "skipped.txt", "".join(f"{reason}\n" for reason in result.skipped))
+
+
+def _unknown_rows(result: EvaluatedModel) -> list[Row]:
+    """Return the metrics of each unknown generator and group of them as rates in [0, 1]."""
+    evaluation = result.evaluation
+    rows = [asdict(unknown) for unknown in (*evaluation.unknown, *evaluation.groups)]
     return [
-        {
-            first: getattr(c, first),
-            "C": f"{c.value:g}",
-            "shrinkage": f"{c.shrinkage:g}",
-            "val AUROC": percent(c.auroc),
-            "val OSCR": percent(c.oscr),
-            "val accuracy": percent(c.accuracy),
-            "AUROC": percent(c.test_auroc),
-            "OSCR": percent(c.test_oscr),
-            "accuracy": percent(c.test_accuracy),
-        }
-        for c in candidates
+        {"name": row.pop("name"), "images": row.pop("images"), **row.pop("detection"), **row}
+        for row in rows
     ]
 
 
-def _experts_section(fusion: FusionResult) -> str:
-    if not fusion.experts:
-        return ""
-    rows = [
-        {"perturbation": kind or "none", **row}
-        for (kind, _), row in zip(
-            fusion.experts,
-            fusion_candidate_rows([c for _, c in fusion.experts], "members"),
-            strict=True,
-        )
-    ]
-    kept = ("perturbation", "members", "val AUROC", "val OSCR", "val accuracy")
-    return (
-        "## Experts\n\nOne for each perturbation; a gate tells which an image met. Members, C, "
-        "shrinkage and score were chosen on untouched images, the votes of each expert on "
-        "validation images of its perturbation. The tables of members and of scores are of the "
-        "expert of untouched images; `whichgen robustness` tests the model on perturbed ones.\n\n"
-        + markdown_table([{name: row[name] for name in kept} for row in rows])
-    )
+def _prediction_rows(result: EvaluatedModel) -> list[Row]:
+    model = result.model
+    tables = (result.known_table, result.unknown_table)
+    grouped = any(sample.group for table in tables for sample in table.samples)
 
-
-def _fusion_markdown(fusion: FusionResult, plots: list[str], controls: Controls) -> str:
-    evaluation, model, chosen = fusion.evaluation, fusion.model, fusion.best
-    part = tested_sections(fusion)
-    return join_sections(
-        [
-            f"# {model.run_metadata['config'].get('data', 'Fusion')}: fused views",
-            f"Protocol `{fusion.protocol.name}`: {evaluation.known_images} known and "
-            f"{evaluation.unknown_images} unknown test images. Chosen by validation "
-            f"{fusion.metric}: **{chosen.members}**, **C = {chosen.value:g}**, shrinkage "
-            f"**{chosen.shrinkage:g}**, open-set score "
-            f"**{chosen.score}**. {part['threshold']}",
-            part["notes"],
-            part["skipped"],
-            part["headline"],
-            part["calibration"],
-            part["unknown"],
-            part["known"],
-            part["synthetic"],
-            part["hierarchy"],
-            controls_section(controls, evaluation),
-            _experts_section(fusion),
-            "## Which members\n\nEach set at its best C and shrinkage, with the score max_logit. "
-            f"The last three columns are test figures, which chose nothing.\n\n"
-            f"{markdown_table(fusion_candidate_rows(fusion.members, 'members'))}",
-            "## Which open-set score\n\nWith the chosen members, C and shrinkage; those that "
-            "measure distances do so in the principal components of the standardized views.\n\n"
-            f"{markdown_table(fusion_candidate_rows(fusion.scores, 'score'))}",
-            plot_section(plots),
-            part["record"],
+    def rows(predictions: Predictions, table: FeatureTable) -> list[Row]:
+        decisions = decide(predictions.probabilities, predictions.scores, model.threshold)
+        return [
+            {
+                "path": str(sample.path),
+                "origin": sample.origin,
+                **({"group": sample.group} if grouped else {}),
+                "answer": UNKNOWN if index < 0 else model.origins[index],
+                "score": score,
+                **dict(zip((f"p({o})" for o in model.origins), p.tolist(), strict=True)),
+            }
+            for sample, index, score, p in zip(
+                table.samples, decisions, predictions.scores, predictions.probabilities, strict=True
+            )
         ]
+
+    return rows(result.known, tables[0]) + rows(result.unknown, tables[1])
+
+
+def _write_report(folder: Path, progress: Progress) -> None:
+    run = read_run(folder)
+    plots = run_plots(run)
+    for plot in progress(plots, description="Plotting", total=len(plots)):
+        save_png(plot.figure, folder / "plots" / f"{plot.name}.png")
+    write_text(folder / "report.md", _markdown(run, plots))
+
+
+def _markdown(run: Run, plots: list[Plot]) -> str:
+    environment = Environment(
+        loader=PackageLoader("whichgen.report"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,
+    )
+    template = environment.get_template("report.md.j2")
+    return template.render(
+        run=run, results=run.results, plots=plots, table=markdown_table, tables=result_tables
     )

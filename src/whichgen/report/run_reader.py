@@ -1,10 +1,9 @@
-"""A run's folder, read back into what wrote it."""
+"""Read the folder of a run."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -29,61 +28,62 @@ from whichgen.training.fit_fusion import FusionCandidate
 from whichgen.training.shortcuts import ShortcutReport
 from whichgen.version import __version__
 
-_Parsed = TypeVar("_Parsed", bound=BaseModel)
+_Model = TypeVar("_Model", bound=BaseModel)
 
-#: Figures that may be NaN, which JSON has not: there they are null.
+#: Figures that may be NaN, which JSON stores as null.
 _MAY_BE_NAN = frozenset({"rejection_rate", "recall", "confidence", "accuracy", "low", "high"})
 
 
-def _nan(value: Any, name: str = "") -> Any:
-    """The value with NaN where the figure ``name`` is null."""
+def _restore_nan(value: Any, name: str = "") -> Any:
     if isinstance(value, dict):
-        return {key: _nan(v, key) for key, v in value.items()}
+        return {key: _restore_nan(v, key) for key, v in value.items()}
     if isinstance(value, list):
-        return [_nan(v, name) for v in value]
+        return [_restore_nan(v, name) for v in value]
     return float("nan") if value is None and name in _MAY_BE_NAN else value
 
 
-_WithNan = BeforeValidator(_nan)
+_WithNan = BeforeValidator(_restore_nan)
 
 
 class _Threshold(BaseModel):
     value: float
     tpr: float
-    tpr_interval: tuple[float, float] | None = None
+    tpr_interval: tuple[float, float]
+
+
+class _Encoder(BaseModel):
+    name: str
+    weights_hash: str
 
 
 class _RunMetadata(BaseModel):
     model_config = ConfigDict(extra="allow")
 
-    config: dict[str, Any] = {}
-    encoder: dict[str, Any] = {}
-    seeds: dict[str, Any] = {}
-    data_hash: str = "–"
-    whichgen: str = "–"
-    python: str = "–"
-    machine: str = "–"
-    time: str = "–"
-    command: str = "–"
+    config: dict[str, Any]
+    encoder: _Encoder
+    data_hash: str
+    whichgen: str
+    time: str
 
 
 class _Selection(BaseModel):
-    metric: str = "validation"
-    block: int | None = None
-    parameter: str = "value"
+    metric: str
+    value: float
+    block: int = -1
+    parameter: str = "C"
     members: str = ""
-    value: float = float("nan")
     shrinkage: float = 1.0
 
 
-class Expert(BaseModel):
-    """A fusion's expert of one perturbation (empty: none), with its validation figures."""
-
-    perturbation: str = ""
-    members: str = "–"
-    accuracy: float | None = None
-    auroc: float | None = None
-    oscr: float | None = None
+class _Block(BaseModel):
+    block: int
+    value: float
+    val_accuracy: float
+    val_auroc: float | None
+    val_oscr: float | None
+    test_accuracy: float
+    test_auroc: float | None
+    test_oscr: float | None
 
 
 class _Coverage(BaseModel):
@@ -92,40 +92,51 @@ class _Coverage(BaseModel):
     mean_size: float
 
 
-class Results(BaseModel):
-    """``results.json``: its parts as the dataclasses that they were written from.
+class _Expert(BaseModel):
+    perturbation: str
+    members: str
+    accuracy: float
+    auroc: float | None
+    oscr: float | None
 
-    What an older version did not write yet, or only a fit or only a fusion has, is empty.
+
+class Results(BaseModel):
+    """The content of ``results.json``.
+
+    ``blocks`` is empty for a fusion; ``members``, ``scores`` and ``experts`` are empty for a
+    single block. ``shortcut_check`` and ``shuffled_labels`` are ``None`` if switched off.
     """
 
     model_config = ConfigDict(frozen=True)
 
     run_metadata: _RunMetadata
     protocol: Protocol
+    images: dict[str, dict[str, int]]
     threshold: _Threshold
+    head_method: str
+    score_method: str
+    temperature: float
+    families: dict[str, str]
     test: Annotated[Evaluation, _WithNan]
-    score: str = "max_probability"
-    temperature: float = 1.0
-    selection: _Selection = _Selection()
-    images: dict[str, dict[str, int]] = {}
-    intervals: Annotated[dict[str, Interval], _WithNan] = {}
-    calibration: Annotated[CalibrationMetrics | None, _WithNan] = None
-    coverage: _Coverage | None = None
-    hierarchy: tuple[LevelResult, ...] = ()
-    blocks: tuple[dict[str, float | None], ...] = ()
+    intervals: Annotated[dict[str, Interval], _WithNan]
+    calibration: Annotated[CalibrationMetrics, _WithNan]
+    hierarchy: tuple[LevelResult, ...]
+    coverage: _Coverage
+    skipped: tuple[str, ...]
+    notes: tuple[str, ...]
+    selection: _Selection
+    blocks: tuple[_Block, ...] = ()
     members: tuple[FusionCandidate, ...] = ()
     scores: tuple[FusionCandidate, ...] = ()
-    experts: tuple[Expert, ...] = ()
+    experts: tuple[_Expert, ...] = ()
     shortcut_check: ShortcutReport | None = None
     shuffled_labels: ShuffleControl | None = None
-    skipped: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 class _RobustnessPoint(BaseModel):
     perturbation: str | None
     test: Annotated[Evaluation, _WithNan]
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[str, ...]
 
 
 class _Robustness(BaseModel):
@@ -137,8 +148,8 @@ class _LowData(BaseModel):
 
 
 @dataclass(frozen=True)
-class MapPoints:
-    """Where test images lie on the map: paths, origins (str arrays (m,)), points float (m, 2)."""
+class ImageMap:
+    """Test images on the map: ``paths`` and ``origins`` str (m,), ``points`` float64 (m, 2)."""
 
     paths: np.ndarray
     origins: np.ndarray
@@ -147,133 +158,111 @@ class MapPoints:
 
 @dataclass(frozen=True)
 class Run:
-    """All that the page tells of one run.
-
-    ``map`` is ``None``, and ``robustness`` empty, where the folder does not hold them.
-    """
+    """The content of a run's folder; ``robustness`` is empty if it was not measured."""
 
     folder: Path
     results: Results
     predictions: RunPredictions
-    map: MapPoints | None
+    image_map: ImageMap
     robustness: tuple[RobustnessPoint, ...]
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """The known origins."""
+        """The known origins, in the order of the probabilities."""
         return self.predictions.origins
 
     @property
     def known(self) -> Predictions:
-        """Answers about the test images of known origins."""
+        """Predictions for the test images of known origins."""
         return self.predictions.answers[0]
 
     @property
     def unknown(self) -> Predictions:
-        """Answers about the test images of unknown origins."""
+        """Predictions for the test images of unknown generators."""
         return self.predictions.answers[1]
 
     @property
     def threshold(self) -> float:
-        """Scores below it are answered ``unknown``."""
+        """The open-set score below which an image is attributed to ``unknown``."""
         return self.results.threshold.value
 
-    @property
-    def fused(self) -> bool:
-        """It is a fusion's."""
-        return bool(self.results.members)
-
-    @property
-    def head(self) -> str:
-        """The kind of head: ``linear``, ``knn`` or ``fusion``."""
-        if self.fused:
-            return "fusion"
-        head = self.results.run_metadata.config.get("head")
-        return str(head.get("name", "head")) if isinstance(head, dict) else "head"
-
-    def decided(self, answers: Predictions) -> np.ndarray:
-        """The index of each answer's origin, -1 for ``unknown``: int64 (n,)."""
-        return decide(answers.probabilities, answers.scores, self.threshold)
+    def decide(self, predictions: Predictions) -> np.ndarray:
+        """Return the index of each image's predicted origin, -1 for ``unknown``: int64 (n,)."""
+        return decide(predictions.probabilities, predictions.scores, self.threshold)
 
 
 def read_run(folder: Path) -> Run:
-    """Everything of a run that the page tells.
+    """Read the folder that ``whichgen linear``, ``knn`` or ``fuse`` wrote.
 
     Raises
     ------
     DataError
-        The folder holds no run, one that is damaged, or one of a version that is too old or new.
+        The folder is not a run's, is damaged, or was written by another version.
     """
-    results = _parsed(folder / "results.json", Results)
+    results = _read_json(folder / "results.json", Results)
     predictions = read_run_predictions(folder)
     test = results.test
-    said = (test.origins, test.known_images, test.unknown_images)
-    if said != (predictions.origins, *map(len, predictions.answers)):
+    expected = (test.origins, test.known_images, test.unknown_images)
+    if expected != (predictions.origins, *map(len, predictions.answers)):
         raise DataError(
-            f"{folder}: results.json and predictions.csv are not of the same run. Run it again."
+            f"{folder}: results.json and predictions.csv belong to different runs. Rerun the "
+            "command that wrote them."
         )
     robustness = folder / "robustness.json"
+    points = _read_json(robustness, _Robustness).points if robustness.is_file() else ()
     return Run(
         folder,
         results,
         predictions,
-        _read_map(folder / "embedding.csv"),
-        _read_robustness(robustness) if robustness.is_file() else (),
+        _read_image_map(folder / "embedding.csv"),
+        tuple(
+            RobustnessPoint(
+                parse_perturbation(p.perturbation) if p.perturbation else None,
+                p.test,
+                "",
+                p.skipped,
+            )
+            for p in points
+        ),
     )
 
 
 def read_low_data(folder: Path) -> tuple[LowDataPoint, ...]:
-    """The fits in a folder that ``whichgen low-data`` wrote; :class:`DataError` if it is none."""
-    return _parsed(folder / "lowdata.json", _LowData).points
+    """Read the points that ``whichgen low-data`` wrote; :class:`DataError` if there are none."""
+    return _read_json(folder / "lowdata.json", _LowData).points
 
 
-def _read_robustness(file: Path) -> tuple[RobustnessPoint, ...]:
-    return tuple(
-        RobustnessPoint(
-            parse_perturbation(point.perturbation) if point.perturbation else None,
-            point.test,
-            "",
-            point.skipped,
-        )
-        for point in _parsed(file, _Robustness).points
-    )
-
-
-def _parsed(file: Path, kind: type[_Parsed]) -> _Parsed:
+def _read_json(file: Path, model: type[_Model]) -> _Model:
     record: Any = {}
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        return kind.model_validate(record)
+        return model.model_validate(record)
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(
-            f"{file} is not there. Give the folder of a run of `whichgen linear`, `knn` or `fuse` "
-            "(and for --low-data one of `whichgen low-data`)."
+            f"{file} not found. Pass the output folder of `whichgen linear`, `knn` or `fuse` (and "
+            "for --low-data that of `whichgen low-data`)."
         ) from None
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the whole"
+        where = ".".join(map(str, first["loc"])) or "top level"
         raise DataError(
-            f"{file} is not as whichgen {__version__} writes it ({where}: {first['msg']}); "
-            f"{_made_by(record)}. Run it again, or report it with the version that wrote it."
+            f"{file} does not have the format of whichgen {__version__} ({where}: {first['msg']}). "
+            "Rerun the command that wrote it."
         ) from None
-    except ValueError as error:  # no JSON, or no UTF-8
-        raise DataError(f"{file} is damaged ({error}). Run it again.") from None
+    except ValueError as error:  # not JSON, or not UTF-8
+        raise DataError(f"{file} is damaged ({error}). Rerun the command that wrote it.") from None
 
 
-def _made_by(record: Any) -> str:
-    made = record.get("run_metadata") if isinstance(record, Mapping) else None
-    version = made.get("whichgen") if isinstance(made, Mapping) else None
-    return f"whichgen {version} wrote it" if version else "it does not say which version wrote it"
-
-
-def _read_map(file: Path) -> MapPoints | None:
+def _read_image_map(file: Path) -> ImageMap:
     try:
         with file.open(newline="", encoding="utf-8") as handle:
             rows = list(csv.DictReader(handle))
         points = np.array([[float(row["x"]), float(row["y"])] for row in rows]).reshape(-1, 2)
         paths, origins = (np.array([r[c] for r in rows], dtype=str) for c in ("path", "origin"))
     except FileNotFoundError:
-        return None
+        raise DataError(f"{file} not found. Rerun the command that wrote {file.parent}.") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{file} is damaged ({error!r}). Delete it, or run again.") from None
-    return MapPoints(paths, origins, points) if rows else None
+        raise DataError(
+            f"{file} is damaged ({error!r}). Rerun the command that wrote it."
+        ) from None
+    return ImageMap(paths, origins, points)

@@ -1,4 +1,4 @@
-"""Small copies of images, to stand in the page itself."""
+"""Small copies of test images, embedded in the HTML page."""
 
 from __future__ import annotations
 
@@ -10,48 +10,47 @@ from pathlib import Path
 from whichgen.data.reading import make_thumbnail, read_image
 from whichgen.errors import ImageError
 
-#: The longer side, in pixels.
-SIDE = 96
-_QUALITY = 70
+#: Longer side in pixels, and WebP quality.
+_SIDE, _QUALITY = 96, 70
 
 
 @dataclass
 class Thumbnails:
-    """Each image once, however often it is asked for.
+    """Thumbnails by path, each made once.
 
-    ``uris`` are ``data:`` URIs, ``number`` says by path which one is whose, and ``gone`` are the
-    paths of images that can not be read any more. With ``wanted`` off there are none.
+    Parameters
+    ----------
+    enabled
+        If false, no image is read.
+    uris
+        ``data:`` URIs.
+    index
+        The number of each path's thumbnail in ``uris``.
+    missing
+        Paths of images that no longer exist or cannot be read.
     """
 
-    wanted: bool = True
+    enabled: bool = True
     uris: list[str] = field(default_factory=list)
-    number: dict[str, int] = field(default_factory=dict)
-    gone: set[str] = field(default_factory=set)
+    index: dict[str, int] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
 
     def add(self, paths: Iterable[str]) -> None:
-        """Reads those that it does not have yet."""
-        for path in paths if self.wanted else ():
-            if path in self.number or path in self.gone:
+        """Make the thumbnails that do not exist yet."""
+        for path in paths if self.enabled else ():
+            if path in self.index or path in self.missing:
                 continue
             try:
-                # A run's folder may come from anyone: a path of a device or a pipe would never end.
-                there = Path(path).is_file()
-                uri = _uri(Path(path)) if there else ""
+                # A run's folder is untrusted: reading a device or a pipe might never end.
+                if not Path(path).is_file():
+                    raise ImageError(f"{path} is not a regular file.")
+                data = make_thumbnail(read_image(Path(path)), _SIDE, kind="WEBP", quality=_QUALITY)
             except (ImageError, ValueError):
-                uri = ""
-            if not uri:
-                self.gone.add(path)
+                self.missing.add(path)
                 continue
-            self.number[path] = len(self.uris)
-            self.uris.append(uri)
+            self.index[path] = len(self.uris)
+            self.uris.append(f"data:image/webp;base64,{base64.b64encode(data).decode()}")
 
     def uri(self, path: str) -> str | None:
-        """A path's image, if there is one."""
-        number = self.number.get(path)
-        return None if number is None else self.uris[number]
-
-
-def _uri(path: Path) -> str:
-    """An image file's small copy as a ``data:`` URI."""
-    small = make_thumbnail(read_image(path), SIDE, kind="WEBP", quality=_QUALITY)
-    return f"data:image/webp;base64,{base64.b64encode(small).decode()}"
+        """Return the thumbnail of a path, ``None`` if there is none."""
+        return self.uris[self.index[path]] if path in self.index else None

@@ -1,0 +1,160 @@
+"""Figures of classification: confusion matrices, reliability diagram, metrics per block."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+
+from whichgen.constants import UNKNOWN
+from whichgen.io.tables import Row, percent
+from whichgen.report.figures.style import Plot, color, new_axes, shorten
+from whichgen.report.result_tables import METRICS, block_rows, confusion_counts
+from whichgen.report.run_reader import Run
+
+#: More cells leave no room for numbers.
+_MAX_LABELED_CELLS = 900
+
+
+def closed_set_confusion_plot(run: Run) -> Plot:
+    """Plot the confusion matrix of known images, without rejection."""
+    counts = np.array(run.results.test.closed.confusion)
+    title = "Confusion matrix, closed set"
+    return Plot(
+        "confusion_closed",
+        title,
+        _matrix_figure(counts, run.origins, run.origins, title),
+        "Known test images without rejection. Each row is one true origin and adds up to 100 %.",
+        _matrix_rows(counts, run.origins, run.origins),
+    )
+
+
+def open_set_confusion_plot(run: Run) -> Plot:
+    """Plot the confusion matrix of all test images, with rejection."""
+    rows, columns, counts = confusion_counts(run)
+    title = "Confusion matrix with rejection"
+    figure = _matrix_figure(counts, rows, columns, title)
+    if len(rows) > len(run.origins):
+        figure.axes[0].axhline(len(run.origins) - 0.5, color="black", lw=1.2)
+    return Plot(
+        "confusion_open",
+        title,
+        figure,
+        f"All test images. Rows below the line are unknown generators: “{UNKNOWN}” is their only "
+        "correct prediction.",
+        _matrix_rows(counts, rows, columns),
+    )
+
+
+def _matrix_figure(
+    counts: np.ndarray, rows: Sequence[str], columns: Sequence[str], title: str
+) -> Figure:
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    size = (max(4.4, 0.5 * len(columns) + 2), max(3.4, 0.4 * len(rows) + 1.8))
+    figure, ax = new_axes(f"{title} (%)", "predicted origin", "true origin", size=size)
+    ax.imshow(shares, cmap=colormaps["Blues"], vmin=0, vmax=1, aspect="auto")
+    ax.grid(visible=False)
+    ax.set_xticks(range(len(columns)), [shorten(name) for name in columns], fontsize=8)
+    ax.tick_params(axis="x", rotation=40)
+    for label in ax.get_xticklabels():
+        label.set_horizontalalignment("right")
+        label.set_rotation_mode("anchor")
+    ax.set_yticks(range(len(rows)), [shorten(name) for name in rows], fontsize=8)
+    if shares.size <= _MAX_LABELED_CELLS:
+        for (i, j), share in np.ndenumerate(shares):
+            if share >= 0.005:
+                shade = "white" if share > 0.55 else "black"
+                text = f"{100 * share:.0f}"
+                ax.text(j, i, text, ha="center", va="center", fontsize=8, color=shade)
+    return figure
+
+
+def _matrix_rows(counts: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> list[Row]:
+    return [
+        {"true origin": name, **dict(zip((f"→ {c}" for c in columns), values, strict=True))}
+        for name, values in zip(rows, counts.tolist(), strict=True)
+    ]
+
+
+def reliability_plot(run: Run) -> Plot:
+    """Plot accuracy over confidence of known test images."""
+    metrics = run.results.calibration
+    edges, counts = np.array(metrics.edges), np.array(metrics.counts)
+    occupied = counts > 0
+    title = f"Reliability (calibration error {percent(metrics.ece)} %)"
+    figure, ax = new_axes(title, "confidence", "accuracy")
+    ax.bar(
+        edges[:-1],
+        counts / max(1, counts.sum()),
+        np.diff(edges),
+        align="edge",
+        color="#DDDDDD",
+        label="share of images",
+    )
+    ax.plot(
+        np.array(metrics.confidence)[occupied],
+        np.array(metrics.accuracy)[occupied],
+        color=color(0),
+        marker="o",
+        label="known test images",
+    )
+    ax.plot([0, 1], [0, 1], color="black", lw=0.6, ls=":")
+    ax.legend(fontsize=8, loc="upper left")
+    bins = zip(edges, edges[1:], counts, metrics.confidence, metrics.accuracy, strict=False)
+    rows: list[Row] = [
+        {
+            "confidence": f"{percent(low)} – {percent(high)} %",
+            "images": int(count),
+            "mean confidence": percent(confidence),
+            "accuracy": percent(accuracy),
+        }
+        for low, high, count, confidence, accuracy in bins
+        if count
+    ]
+    return Plot(
+        "reliability",
+        "Reliability",
+        figure,
+        "Points on the dotted line: probabilities equal observed accuracies. Points below it: the "
+        "model is overconfident.",
+        rows,
+    )
+
+
+def block_plot(run: Run) -> Plot | None:
+    """Plot metrics over the encoder's blocks; ``None`` for a fusion."""
+    blocks, chosen = run.results.blocks, run.results.selection
+    if not blocks:
+        return None
+    title = f"Each block at its best {chosen.parameter}"
+    figure, ax = new_axes(title, "block", "%", size=(6.4, 4.6))
+    numbers = [block.block for block in blocks]
+    for i, (key, name) in enumerate(METRICS.items()):
+        for split, label, line in (("test", "test", "-"), ("val", "validation", ":")):
+            values = [getattr(block, f"{split}_{key}") for block in blocks]
+            if None not in values:
+                ax.plot(
+                    numbers,
+                    [100 * value for value in values],
+                    line,
+                    marker="o",
+                    ms=3,
+                    color=color(i),
+                    label=f"{name}, {label}",
+                )
+    ax.axvline(chosen.block, color="black", lw=0.8, ls="--")
+    ax.text(
+        chosen.block, 0.01, f" block {chosen.block}", transform=ax.get_xaxis_transform(), fontsize=8
+    )
+    ax.set_xticks(numbers)
+    ax.legend(fontsize=8, ncol=3, loc="upper center", bbox_to_anchor=(0.5, -0.14))
+    return Plot(
+        "blocks",
+        title,
+        figure,
+        f"One head per encoder block. The block was selected by validation {chosen.metric} (dotted "
+        "lines); test figures (solid lines) were not used for the selection.",
+        block_rows(run),
+    )

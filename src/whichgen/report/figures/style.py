@@ -1,0 +1,98 @@
+"""Colors, axes and file formats of all figures."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from whichgen.io.atomic import replace_file
+from whichgen.io.tables import Row
+
+#: Okabe & Ito's palette for color-blind readers; the last two replace its yellow and black.
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6BB1", "#B59B00")
+#: Unknown generators.
+GRAYS = ("#555555", "#888888", "#AAAAAA", "#C4C4C4")
+DASHES = ("-", "--", ":", "-.")
+
+#: Longer names would leave no room for the figure.
+_NAME_LENGTH = 22
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure with its context.
+
+    Parameters
+    ----------
+    name
+        File name without suffix.
+    caption
+        How to read the figure.
+    rows
+        The plotted numbers; empty if another table of the report has them.
+    """
+
+    name: str
+    title: str
+    figure: Figure
+    caption: str = ""
+    rows: Sequence[Row] = ()
+
+
+@contextmanager
+def plain_text() -> Iterator[None]:
+    """Draw dollar signs in names as they are, not as math; make SVG files reproducible."""
+    with rc_context({"text.parse_math": False, "svg.hashsalt": "whichgen"}):
+        yield
+
+
+def new_axes(
+    title: str, x: str, y: str, *, size: tuple[float, float] = (5.4, 4.4)
+) -> tuple[Figure, Axes]:
+    """Create a figure of ``size`` inches with a single plot."""
+    figure = Figure(figsize=size, layout="constrained")
+    ax = figure.add_subplot()
+    style_axes(ax, title, x, y)
+    return figure, ax
+
+
+def style_axes(ax: Axes, title: str, x: str, y: str) -> None:
+    """Set title and labels, and draw a light grid."""
+    ax.set_title(title, fontsize=11)
+    ax.set_xlabel(x)
+    ax.set_ylabel(y)
+    ax.grid(alpha=0.25)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def color(i: int) -> str:
+    """Return the color of the i-th known origin, run or metric."""
+    return COLORS[i % len(COLORS)]
+
+
+def shorten(name: str) -> str:
+    """Replace the middle of a long name by an ellipsis; variants often differ in their ends."""
+    half = _NAME_LENGTH // 2
+    return name if len(name) <= _NAME_LENGTH else f"{name[:half]}…{name[1 - half :]}"
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Write a PNG file atomically."""
+    with replace_file(path) as temporary, plain_text():
+        figure.savefig(temporary, format="png", dpi=120)
+
+
+def svg_uri(figure: Figure) -> str:
+    """Render a figure as a ``data:`` URI; as an image, nothing inside it can run or load."""
+    out = io.BytesIO()
+    with plain_text():
+        figure.savefig(out, format="svg", metadata={"Date": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(out.getvalue()).decode()}"

@@ -1,0 +1,316 @@
+"""The folder of a run: all files agree with the evaluation."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import whichgen.report.run_folder as run_folder_module
+from whichgen.errors import DataError
+from whichgen.evaluation.detection import roc_curve
+from whichgen.evaluation.protocols import PAPER_CAVEAT
+from whichgen.io.tables import percent
+from whichgen.models.saved_model import load_model
+from whichgen.report.figures.image_map import image_map_plot
+from whichgen.report.figures.open_set import oscr_plot, roc_plot
+from whichgen.report.figures.run_plots import run_plots
+from whichgen.report.result_tables import headline_rows
+from whichgen.report.run_folder import write_fit
+from whichgen.report.run_reader import ImageMap, read_low_data, read_run
+
+from .conftest import MakeFit, check_plots, read_rows, strict_json
+
+ALL_PLOTS = {
+    *("confusion_closed", "confusion_open", "reliability", "scores", "blocks"),
+    *("embedding", "roc", "oscr"),
+}
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_results_agree_with_the_evaluation(make_fit: MakeFit, tmp_path: Path) -> None:
+    result = make_fit(groups={"pair": ("flow", "ddpm")})
+    write_fit(result, tmp_path)
+    results = strict_json((tmp_path / "results.json").read_text())
+    assert results["test"] == json.loads(json.dumps(asdict(result.evaluation)))
+    assert [u["name"] for u in results["test"]["unknown"]] == ["ddpm", "flow"]
+    assert [g["name"] for g in results["test"]["groups"]] == ["pair"]
+    assert results["selection"] == {
+        "metric": "AUC",
+        "block": result.block,
+        "parameter": "k",
+        "value": result.model.hyperparameter,
+    }
+    assert results["threshold"] == {
+        "value": result.model.threshold,
+        "tpr": 0.95,
+        "tpr_interval": list(result.tpr_interval),
+    }
+    assert results["run_metadata"] == result.model.run_metadata
+    assert results["protocol"]["name"] == "clean"
+    assert [b["test_oscr"] for b in results["blocks"]] == [b.test.oscr for b in result.blocks]
+    assert load_model(tmp_path).threshold == result.model.threshold
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_run_that_is_read_back_equals_the_result(make_fit: MakeFit, tmp_path: Path) -> None:
+    result = make_fit(groups={"pair": ("flow", "ddpm")})
+    run = read_run(write_fit(result, tmp_path))
+    assert run.results.test == result.evaluation
+    assert run.threshold == result.model.threshold
+    for predictions, expected in ((run.known, result.known), (run.unknown, result.unknown)):
+        for name in ("scores", "probabilities"):
+            a, b = getattr(predictions, name), getattr(expected, name)
+            np.testing.assert_array_equal(np.sort(a, axis=0), np.sort(b, axis=0))
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_csv_files_have_a_row_per_candidate_block_generator_and_image(
+    make_fit: MakeFit, tmp_path: Path
+) -> None:
+    result = make_fit(groups={"pair": ("flow", "ddpm")})
+    write_fit(result, tmp_path)
+    grid = read_rows(tmp_path / "grid.csv")
+    assert [(int(r["block"]), float(r["value"])) for r in grid] == [
+        (b, v) for b in (0, 1) for v in (1.0, 2.0, 3.0)
+    ]
+    assert [float(r["auroc"]) for r in grid] == [c.auroc for c in result.grid]
+    blocks = read_rows(tmp_path / "blocks.csv")
+    assert [float(r["test_oscr"]) for r in blocks] == [b.test.oscr for b in result.blocks]
+    assert [float(r["k"]) for r in blocks] == [b.validation.value for b in result.blocks]
+    unknown = read_rows(tmp_path / "unknown.csv")
+    assert [r["name"] for r in unknown] == ["ddpm", "flow", "pair"]
+    expected = (*result.evaluation.unknown, *result.evaluation.groups)
+    assert [float(r["auroc"]) for r in unknown] == [u.detection.auroc for u in expected]
+    assert [float(r["oscr"]) for r in unknown] == [u.oscr for u in expected]
+    predictions = read_rows(tmp_path / "predictions.csv")
+    assert len(predictions) == 3 * 6 + 2 * 6
+    known = [r for r in predictions if r["origin"] in result.model.origins]
+    accepted = [r for r in known if r["answer"] != "unknown"]
+    assert len(accepted) / len(known) == result.evaluation.acceptance_rate
+    correct = sum(r["answer"] in (r["origin"], "unknown" * (r not in known)) for r in predictions)
+    assert correct / len(predictions) == pytest.approx(result.evaluation.open_accuracy)
+    for r in predictions:
+        assert sum(float(r[f"p({o})"]) for o in result.model.origins) == pytest.approx(1)
+        assert (r["answer"] == "unknown") == (float(r["score"]) < result.model.threshold)
+
+
+def test_report_names_generators_protocol_and_record(make_fit: MakeFit, tmp_path: Path) -> None:
+    result = make_fit(protocol="paper", notes=("two files were left out",))
+    write_fit(result, tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    for expected in (
+        f"# mine: knn head on block {result.block}",
+        "protocol `paper`",
+        "18 images of known origins and 12 images of 2 unknown generators (ddpm and flow)",
+        f"> {PAPER_CAVEAT}",
+        "> two files were left out",
+        f"{result.model.threshold:.6g}",
+        "of the 18 known validation images",
+        result.model.data_hash,
+        result.model.encoder["weights_hash"],
+        *(f"| {name} | 6 |" for name in ("ddpm", "flow", "real", "gan", "vae")),
+        *(f"(plots/{p.name})" for p in (tmp_path / "plots").iterdir()),
+    ):
+        assert expected in text, expected
+    for row in headline_rows(result.evaluation, result.intervals):
+        assert f"| {' | '.join(str(cell) for cell in row.values())} |" in text
+    assert "\n\n\n" not in text
+    assert not re.search(r"\bnan\b", text)
+
+
+@pytest.mark.parametrize(
+    ("known", "unknown", "plots"),
+    [
+        (("real", "gan", "vae"), ("flow", "ddpm"), ALL_PLOTS),
+        (("real", "gan"), (), ALL_PLOTS - {"roc", "oscr"}),
+        (("real", "gan"), ("flow",), ALL_PLOTS),
+        (
+            ("real", *(f"known_generator_{i}" for i in range(14))),
+            tuple(f"unknown_generator_{i}" for i in range(20)),
+            ALL_PLOTS,
+        ),
+        (("real", "a|b", "_hidden", "$x^$"), ("50 %", "<b>&amp;"), ALL_PLOTS),
+    ],
+    ids=["usual", "no unknown", "one unknown", "many", "odd names"],
+)
+@pytest.mark.filterwarnings("error")
+def test_report_and_plots_for_all_kinds_of_origins(
+    make_fit: MakeFit,
+    tmp_path: Path,
+    known: tuple[str, ...],
+    unknown: tuple[str, ...],
+    plots: set[str],
+) -> None:
+    write_fit(make_fit(known, unknown, images=3), tmp_path)
+    check_plots(tmp_path, plots)
+    strict_json((tmp_path / "results.json").read_text())
+    text = (tmp_path / "report.md").read_text()
+    for name in (*known, *unknown):
+        assert f"| {name.replace('|', chr(92) + '|')} | 3 |" in text
+    if not unknown:
+        assert "**There are no unknown test images." in text
+        assert read_rows(tmp_path / "unknown.csv") == []
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_legend_of_many_origins_fits_into_the_figure(make_fit: MakeFit, tmp_path: Path) -> None:
+    result = make_fit([f"known_{i}" for i in range(15)], [f"new_{i}" for i in range(30)], images=2)
+    plot = image_map_plot(read_run(write_fit(result, tmp_path)))
+    assert plot
+    plot.figure.draw_without_rendering()
+    legend = plot.figure.axes[0].get_legend()
+    assert legend
+    box = legend.get_window_extent()
+    assert len(legend.get_texts()) == 45
+    assert box.y0 >= 0
+    assert box.y1 <= plot.figure.bbox.height
+    assert box.x1 <= plot.figure.bbox.width
+
+
+@pytest.mark.filterwarnings("error")
+def test_plots_of_scores_that_are_all_one(make_fit: MakeFit, tmp_path: Path) -> None:
+    result = make_fit(values=(1,))
+    assert set(result.known.scores) == {1.0}
+    write_fit(result, tmp_path)
+    check_plots(tmp_path, ALL_PLOTS)
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_curves_and_their_labels_have_the_areas_of_the_evaluation(
+    make_fit: MakeFit, tmp_path: Path
+) -> None:
+    run = read_run(write_fit(make_fit(images=9), tmp_path))
+    test = run.results.test
+    assert test.detection is not None and test.oscr is not None
+    for plot, area in (
+        (roc_plot({"": run}), test.detection.auroc),
+        (oscr_plot({"": run}), test.oscr),
+    ):
+        assert plot
+        curves = {str(line.get_label()): line for line in plot.figure.axes[0].get_lines()}
+        (label,) = (label for label in curves if label.startswith("all unknown"))
+        assert label.endswith(f" {percent(area)} %)")
+        x, y = np.asarray(curves[label].get_data())
+        assert np.trapezoid(y, x) == pytest.approx(area)
+        assert plot.rows[-1]["unknown images"] == "all unknown"
+    fpr, tpr = roc_curve(run.known.scores, run.unknown.scores)
+    plot = roc_plot({"": run})
+    assert plot and plot.rows[-1]["TPR at 20 % FPR"] == percent(float(tpr[fpr <= 0.2].max()))
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_figures_show_the_counts_of_the_predictions(make_fit: MakeFit, tmp_path: Path) -> None:
+    run = read_run(write_fit(make_fit(images=9), tmp_path))
+    plots = {plot.name: plot for plot in run_plots(run)}
+    table = {row["true origin"]: row for row in plots["confusion_open"].rows}
+    predictions = read_rows(tmp_path / "predictions.csv")
+    for origin in ("real", "flow"):
+        of_origin = [r["answer"] for r in predictions if r["origin"] == origin]
+        assert table[origin]["→ unknown"] == of_origin.count("unknown")
+        assert table[origin]["→ gan"] == of_origin.count("gan")
+    assert sum(row["images"] for row in plots["reliability"].rows) == 27
+    shown = np.concatenate(
+        [np.asarray(c.get_offsets()) for c in plots["embedding"].figure.axes[0].collections]
+    )
+    stored = [[float(r["x"]), float(r["y"])] for r in read_rows(tmp_path / "embedding.csv")]
+    assert sorted(map(tuple, shown.tolist())) == sorted(map(tuple, stored))
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_skipped_files_are_listed_until_a_run_without_any(
+    make_fit: MakeFit, tmp_path: Path
+) -> None:
+    result = make_fit()
+    write_fit(replace(result, skipped=("a.png: not an image", "b.png: empty")), tmp_path)
+    assert (tmp_path / "skipped.txt").read_text() == "a.png: not an image\nb.png: empty\n"
+    assert "**2 files could not be read" in (tmp_path / "report.md").read_text()
+    write_fit(result, tmp_path)
+    assert not (tmp_path / "skipped.txt").exists()
+    assert "could not be read" not in (tmp_path / "report.md").read_text()
+
+
+def test_full_disk_while_plotting_keeps_model_and_results(
+    make_fit: MakeFit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    result = make_fit()
+    monkeypatch.setattr(run_folder_module, "save_png", fail)
+    with pytest.raises(OSError, match="No space left"):
+        write_fit(result, tmp_path)
+    assert load_model(tmp_path).hyperparameter == result.model.hyperparameter
+    strict_json((tmp_path / "results.json").read_text())
+
+
+def test_headline_rows_have_percentages_image_counts_and_dashes(make_fit: MakeFit) -> None:
+    evaluation = make_fit(unknown=()).evaluation
+    rows = {r["metric"]: r for r in headline_rows(evaluation)}
+    assert rows["Closed-set accuracy"]["%"] == f"{100 * evaluation.closed.accuracy:.1f}"
+    assert rows["Closed-set accuracy"]["images"] == 18
+    assert rows["AUROC, known vs. unknown"]["%"] == "–"
+    assert rows["Unknown images rejected at the threshold"]["%"] == "–"
+
+
+@pytest.fixture
+def run_folder(make_fit: MakeFit, no_plots: None, tmp_path: Path) -> Path:
+    """The folder of a small k-NN run."""
+    return write_fit(make_fit(), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("results.json", None, "results.json not found. Pass the output folder of"),
+        ("results.json", '{"test": ', "results.json is damaged"),
+        ("results.json", "[]", "does not have the format of whichgen .*top level"),
+        ("results.json", '{"run_metadata": {"whichgen": 1}}', r"run_metadata\.config"),
+        ("predictions.csv", None, "predictions.csv"),
+        ("embedding.csv", None, "embedding.csv not found"),
+        ("embedding.csv", "path,origin,x,y\na,real,1,far\n", "embedding.csv is damaged"),
+        ("robustness.json", '{"points": [{}]}', r"robustness.json .*points\.0"),
+    ],
+)
+def test_reading_a_damaged_run_fails_with_one_clear_message(
+    run_folder: Path, name: str, text: str | None, message: str
+) -> None:
+    if text is None:
+        (run_folder / name).unlink()
+    else:
+        (run_folder / name).write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_run(run_folder)
+
+
+def test_results_and_predictions_of_different_runs_are_refused(
+    run_folder: Path, make_fit: MakeFit, tmp_path: Path
+) -> None:
+    other = write_fit(make_fit(images=7), tmp_path / "other")
+    (run_folder / "predictions.csv").write_bytes((other / "predictions.csv").read_bytes())
+    with pytest.raises(DataError, match="belong to different runs"):
+        read_run(run_folder)
+    with pytest.raises(DataError, match=r"lowdata.json not found"):
+        read_low_data(run_folder)
+
+
+def test_small_test_sets_have_no_map(run_folder: Path) -> None:
+    (run_folder / "embedding.csv").write_text("")
+    run = read_run(run_folder)
+    assert isinstance(run.image_map, ImageMap) and not len(run.image_map.paths)
+    assert "embedding" not in {plot.name for plot in run_plots(run)}
+
+
+def test_json_output_replaces_nonfinite_numbers(tmp_path: Path) -> None:
+    write: Callable[[Path, Any], None] = run_folder_module.write_json
+    write(tmp_path / "a.json", {"a": float("nan"), "b": [float("inf"), (1.5, None)], "c": "ü"})
+    stored = strict_json((tmp_path / "a.json").read_text())
+    assert stored == {"a": None, "b": [None, [1.5, None]], "c": "ü"}
