@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from whichgen.inference.attributor import Attribution
     from whichgen.models.origin_model import OriginModel
 
+#: Smallest probability shown without --wide.
+_MIN_PROBABILITY = 0.0005
+
 #: Similar images per image, with --gallery.
 _NEAREST = 6
 
@@ -122,7 +125,9 @@ def show_answers(answers: Sequence[Attribution], model: OriginModel, *, wide: bo
             row |= {"raw score": f"{answer.score:.6f}", "threshold": f"{answer.threshold:.6f}"}
             row |= {f"{origin} (%)": f"{100 * p:.1f}" for origin, p in ranked}
         else:
-            row["candidates (%)"] = ", ".join(f"{o} {100 * p:.1f}" for o, p in ranked[:2])
+            row["candidates (%)"] = ", ".join(
+                f"{origin} {100 * p:.1f}" for origin, p in ranked[:2] if p >= _MIN_PROBABILITY
+            )
         if answer.nearest and answer.nearest[0].path:
             first = answer.nearest[0]
             row["most similar"] = f"{first.origin or Path(first.path).name} {first.similarity:.3f}"

@@ -88,7 +88,7 @@ def show_table(
     natural = Measurement.get(out, out.options.update(width=100_000), table).maximum
     excess = max(natural - out.width, 0)
     if wide:
-        out.print(table, width=out.width + excess, crop=False, no_wrap=True)
+        Console(file=out.file, width=max(natural, out.width)).print(table)
     else:
         if excess and paths:
             total = sum(max(map(cell_len, cells[name])) for name in paths)

@@ -113,6 +113,8 @@ def shortcuts(data: Data, flags: SplitFlags, cache_dir: CacheDir = CACHE_DIR) ->
 
 def most_frequent(counts: Mapping[str, int]) -> str:
     """Return the three most frequent values with their counts."""
+    if len(counts) == 1:
+        return next(iter(counts))
     top = list(counts.items())[:3]
     rest = len(counts) - len(top)
     return ", ".join(f"{value} × {n}" for value, n in top) + (f", {rest} more" if rest else "")

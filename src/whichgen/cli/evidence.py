@@ -54,8 +54,7 @@ def show_evidence(name: str, evidence: Evidence) -> None:
                 "source": finding.kind,
                 "indicates": finding.says,
                 "generator": finding.generator,
-                "finding": finding.title,
-                "detail": finding.detail,
+                "finding": "; ".join(filter(None, (finding.title, finding.detail))),
             }
             for finding in evidence.findings
         ],
