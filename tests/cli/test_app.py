@@ -1,26 +1,50 @@
-"""The program: help, version, the spelling of options."""
+"""The program: help, version, spellings of options, wrong command lines."""
 
 from __future__ import annotations
 
+import importlib.metadata
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
+import typer
 
-from whichgen.cli.app import expand_blocks
+from whichgen.cli.app import app, expand_blocks
 from whichgen.version import __version__
 
 from .conftest import whichgen
 
 COMMANDS = (
-    *("linear", "knn", "fuse", "attribute", "discover", "enroll", "evaluate", "compare"),
-    *("robustness", "low-data", "few-shot", "-m", "dataset", "sign", "verify"),
+    *("linear", "knn", "fuse", "attribute", "attribute-bulk", "serve", "evidence", "discover"),
+    *("enroll", "evaluate", "compare", "robustness", "low-data", "few-shot", "report"),
+    *("extract", "verify", "gallery build", "gallery search"),
+    *("dataset split", "dataset check", "dataset shortcuts"),
+)
+MODEL_COMMANDS = (
+    *("attribute", "attribute-bulk", "serve", "discover", "enroll", "evaluate", "robustness"),
+    *("few-shot", "gallery build", "gallery search", "verify"),
 )
 
 
+def options(command: str) -> dict[str, typer.core.TyperOption]:
+    """Return the options of a command by long name."""
+    node = typer.main.get_command(app)
+    for word in command.split():
+        node = node.commands[word]  # type: ignore[attr-defined]
+    return {
+        name: parameter
+        for parameter in node.params
+        if isinstance(parameter, typer.core.TyperOption)
+        for name in parameter.opts
+        if name.startswith("--")
+    }
+
+
 @pytest.mark.parametrize(
-    ("given", "expanded"),
+    ("arguments", "expanded"),
     [
         ("linear -b 5 6 7 --C 1", "linear -b 5 -b 6 -b 7 --C 1"),
         ("-b 0", "-b 0"),
@@ -33,51 +57,76 @@ COMMANDS = (
         ("", ""),
     ],
 )
-def test_blocks_may_follow_one_flag_as_in_the_first_implementation(
-    given: str, expanded: str
-) -> None:
-    assert expand_blocks(given.split()) == expanded.split()
+def test_one_flag_takes_several_blocks(arguments: str, expanded: str) -> None:
+    assert expand_blocks(arguments.split()) == expanded.split()
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself_in_eighty_columns(command: str) -> None:
-    done = whichgen(command, "--help", wide=False)
+def test_help_fits_80_columns_in_plain_options(command: str) -> None:
+    done = whichgen(*command.split(), "--help", wide=False)
     assert done.code == 0
-    # Nothing is cut off: these are the ellipses that are meant.
     text = " ".join(done.out.split())
-    for meant in (
-        "cuda:1 …",
-        "NAME,NAME,…",
-        "split1…5",
-        "N,N,…",
-        "NAME/split1_train/…",
-    ):
-        text = text.replace(meant, "")
-    assert "…" not in text
+    for intended in ("NAME,NAME,…", "split1…5", "N,N,…"):
+        text = text.replace(intended, "")
+    assert "…" not in text  # nothing is cut off
     assert all(len(line) <= 80 for line in done.out.splitlines())
+    for name, option in options(command).items():
+        assert re.fullmatch("--(C|K|[a-z]+(-[a-z]+)*)", name)
+        assert name == "--data" or len(option.help or "") <= 75, name
 
 
-def test_help_names_every_command_and_version_is_the_package_s() -> None:
+def test_an_option_means_the_same_in_every_command() -> None:
+    every = {command: options(command) for command in COMMANDS}
+    for command in MODEL_COMMANDS:
+        assert {"--model", "--verify-key"} <= every[command].keys()
+        assert "-m" in every[command]["--model"].opts
+    for name in ("--output-dir", "--device", "--batch-size", "--cache-dir", "--seed", "--force"):
+        uses = [found[name] for found in every.values() if name in found]
+        assert len({tuple(option.opts) for option in uses}) == 1, name
+    assert all(
+        "-o" not in o.opts for f in every.values() for n, o in f.items() if n != "--output-dir"
+    )
+
+
+def test_help_has_panels_and_version_is_the_package_version() -> None:
     done = whichgen("--help")
     assert done.code == 0
-    assert all(f" {command} " in done.out for command in COMMANDS)
+    assert all(f" {command.split()[0]} " in done.out for command in COMMANDS)
+    panels = re.findall("╭─ (.*?) ─", done.out)
+    assert panels == ["Options", "Train", "Use", "Investigate", "Evaluate", "Data", "Models"]
     assert whichgen("--version").out.strip() == __version__
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("command", "alias", "name"),
     [
-        "--c-min --c-max --c-values --C",
-        "--backbone --metric --output_dir --config_name",
-        "-b -d -c",
+        ("linear", "--config_name=base", "--config"),
+        ("linear", "--output_dir=out", "--output-dir"),
+        ("linear", "--samples_per_class=1", "--samples-per-class"),
+        ("linear", "--batch_size=1", "--batch-size"),
+        ("linear", "--c_min=0", "--c-min"),
+        ("linear", "--c_max=0", "--c-max"),
+        ("linear", "--c_step=1", "--c-values"),
+        ("linear", "--max_train_iters=1", "--max-iter"),
+        ("knn", "--k_min=1", "--k-min"),
+        ("knn", "--k_max=1", "--k-max"),
+        ("knn", "--k_step=1", "--k-values"),
+        ("lowdata", "--c-step=1", None),
+        ("fewshot", "--model=m", "--model"),
     ],
 )
-def test_linear_has_the_first_implementation_s_flags(options: str) -> None:
-    shown = whichgen("linear", "--help").out
-    assert all(f"{option} " in shown for option in options.split())
+def test_spellings_of_the_reference_implementation_are_hidden_aliases(
+    command: str, alias: str, name: str | None
+) -> None:
+    """An accepted option lets the command reach its work, which fails on the dataset or model."""
+    done = whichgen(command, alias, *(["-d", "nowhere/x"] if command != "fewshot" else []))
+    assert done.code == (1 if name else 2)
+    page = whichgen(command, "--help").out
+    assert alias.partition("=")[0] not in page or alias.startswith("--model")
+    assert name is None or f"{name} " in page
 
 
-def test_help_imports_no_torch() -> None:
+def test_help_does_not_import_heavy_packages() -> None:
     code = (
         "import sys; sys.argv = ['whichgen', 'linear', '--help']\n"
         "from whichgen.cli.app import main\n"
@@ -91,19 +140,41 @@ def test_help_imports_no_torch() -> None:
     assert "Usage: whichgen linear" in done.stdout
 
 
+def test_the_package_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "whichgen", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == __version__
+    assert importlib.metadata.entry_points(group="console_scripts", name="whichgen")
+
+
+@pytest.mark.parametrize("command", MODEL_COMMANDS)
+def test_a_missing_model_is_one_clear_message(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.png").write_bytes(b"")
+    words = {"enroll": ["new", "a.png"], "gallery build": ["."]}.get(command, ["."])
+    if command in ("serve", "evaluate", "robustness", "few-shot", "verify"):
+        words = ["--port", "0"] if command == "serve" else []
+    done = whichgen(*command.split(), *words)
+    assert done.code == 1
+    expected = "holds no gallery" if command == "gallery search" else "no model given"
+    assert expected in done.message
+
+
 @pytest.mark.parametrize(
-    ("arguments", "named"),
+    ("arguments", "name"),
     [
         (["lineal"], "lineal"),
         (["linear", "--nonsense", "1"], "--nonsense"),
         (["linear", "-b", "two"], "--blocks"),
         (["linear", "-b"], "-b"),
         (["linear", "--seed", "x"], "--seed"),
-        (["linear", "--c-values", "0"], "--c-values"),
-        (["attribute", "model"], "images"),
+        (["linear", "--c_step", "0"], "--c-values"),
+        (["attribute", "-m", "model"], "images"),
     ],
 )
-def test_a_wrong_command_line_is_told_by_its_word(arguments: Sequence[str], named: str) -> None:
+def test_a_wrong_command_line_names_the_word(arguments: Sequence[str], name: str) -> None:
     done = whichgen(*arguments)
     assert done.code == 2
-    assert named in done.err
+    assert name in done.err

@@ -44,7 +44,7 @@ def test_a_table_has_a_row_for_each_image(site: Site) -> None:
     assert done.code == 0, done.err
     assert "images/real/000.png" in done.out
     assert "images/gan/001.png" in done.out
-    assert "is answered `unknown`" in done.out
+    assert "candidates (%)" in done.out
 
 
 def test_a_folder_is_all_images_below_it_and_all_forms_agree(site: Site) -> None:
@@ -60,7 +60,7 @@ def test_a_folder_is_all_images_below_it_and_all_forms_agree(site: Site) -> None
     done = whichgen("attribute", "-m", model, "images/real", "images/vae", "--parquet", "a.parquet")
     assert done.code == 0
     assert done.out == ""
-    assert "20 answers are in a.parquet" in done.message
+    assert "20 results: a.parquet" in done.message
     table = pq.read_table("a.parquet").to_pylist()
     for a, row, kept in zip(by_json, rows, table, strict=True):
         assert a["image"] == row["image"] == kept["image"]
@@ -71,7 +71,7 @@ def test_a_folder_is_all_images_below_it_and_all_forms_agree(site: Site) -> None
             assert kept[f"p({origin})"] == pytest.approx(p, abs=1e-12)
     done = whichgen("attribute", "-m", model, "images", "--json", "--csv")
     assert done.code == 1
-    assert "one of --json and --csv" in done.message
+    assert "--json and --csv can't be combined" in done.message
 
 
 def test_odd_but_whole_images_are_answered(site: Site) -> None:
@@ -110,7 +110,7 @@ def test_unreadable_images_are_reported_and_counted_beside_the_answers(site: Sit
     done = whichgen("attribute", "-m", site.run, *files, "--json")
     assert done.code == 1
     assert [bool(a["error"]) for a in answers(done)] == [True, True, False, True, True]
-    assert "error: 4 of 5 images have no answer: " in done.message
+    assert "error: 4 of 5 images can't be read: " in done.message
     for said in (
         "gone.png: no such file",
         "text.png: not an image",
@@ -127,7 +127,7 @@ def test_unreadable_images_are_reported_and_counted_beside_the_answers(site: Sit
     assert pq.read_table("a.parquet").num_rows == 5
     done = whichgen("attribute", "-m", site.run, "gone.png")
     assert done.code == 1
-    assert "1 of 1 images have no answer" in done.message
+    assert "1 of 1 images can't be read" in done.message
 
 
 @pytest.mark.parametrize("form", [[], ["--json"], ["--csv"], ["--parquet", "a.parquet"]])
@@ -141,7 +141,10 @@ def test_a_file_name_that_is_no_unicode_is_no_hindrance(site: Site, form: list[s
 def test_a_folder_without_images_and_one_that_is_not_there_are_told(site: Site) -> None:
     (site.folder / "empty").mkdir()
     done = whichgen("attribute", "-m", site.run, "empty")
-    assert (done.code, done.message) == (1, "error: empty holds no image.")
+    assert (done.code, done.message) == (
+        1,
+        "error: empty contains no images. Give image files or a folder of images.",
+    )
     done = whichgen("attribute", "-m", site.run, "nowhere")
     assert done.code == 1
     assert "nowhere: no such file" in done.message
@@ -209,7 +212,7 @@ def test_a_report_is_written(site: Site, suffix: str) -> None:
         *("attribute", "-m", site.run, *files, site.folder / "notes.png"),
         *("--device", "cpu", "--report", site.folder / f"case.{suffix}"),
     )
-    assert done.code == 1 and "1 of 3 images have no answer" in done.message
+    assert done.code == 1 and "1 of 3 images can't be read" in done.message
     content = (site.folder / f"case.{suffix}").read_bytes()
     assert content.startswith(b"%PDF" if suffix == "pdf" else b"<!doctype html>")
     pictures = b"/Subtype /Image" if suffix == "pdf" else b"data:image/jpeg"

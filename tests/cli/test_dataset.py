@@ -13,8 +13,8 @@ from .conftest import UNKNOWN, Site, whichgen
 def test_a_split_is_written_with_a_table_and_what_to_type_next(site: Site) -> None:
     done = whichgen("dataset", "split", "images", *UNKNOWN)
     assert done.code == 0, done.err
-    assert "images: images in each part" in done.out
-    assert "Use them with --data images" in done.message
+    assert "images: images per split" in done.out
+    assert "Train with --data images" in done.message
     train = Path("dataset/images/split1_train/annotations/split1_train.txt")
     assert len(train.read_text().splitlines()) == 18
 
@@ -23,7 +23,7 @@ def test_a_sound_data_set_passes_its_check(site: Site) -> None:
     done = whichgen("dataset", "check", "images")
     assert done.code == 0, done.err
     assert "images: 50 images" in done.out
-    assert "Nothing suspicious." in done.message
+    assert "No problems found." in done.message
     assert "0 exact duplicates" in done.message
 
 
@@ -40,12 +40,12 @@ def test_give_aways_conflicts_and_broken_files_are_loud_and_exit_with_one(site: 
     for said in (
         "GIVE-AWAY: 10 of 10 images of gan have format JPEG",
         "LABEL CONFLICT: the same file is labeled real and vae",
-        "error: 1 files can't be used:",
+        "1 of 52 files can't be read:",
         "flow/text.png: not an image",
         "1 exact duplicates",
     ):
         assert said in done.message, said
-    assert "Nothing suspicious" not in done.message
+    assert "No problems found" not in done.message
 
 
 def test_a_split_by_name_is_checked_too(site: Site) -> None:
@@ -98,10 +98,10 @@ def test_a_wrong_annotation_line_is_told_by_file_and_number(
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (["split", "nowhere"], "nowhere is not a folder"),
+        (["split", "nowhere"], "nowhere does not exist"),
         (["check", "nowhere/x"], "neither a folder"),
         (["split", "images", "--unknown", "dalle"], "has no origin dalle"),
-        (["split", "images", "--fractions", "a,b,c"], "expected three numbers"),
+        (["split", "images", "--fractions", "a,b,c"], "is not three numbers"),
         (["split", "images/real"], "has no sub-folder with images"),
         (["split", "images", "-o", "blocked"], "blocked"),
     ],

@@ -64,13 +64,16 @@ def test_groups_are_written_and_one_can_be_enrolled(site: Site) -> None:
 
 def test_nothing_to_group_is_told(site: Site) -> None:
     (site.folder / "empty").mkdir()
-    for folder, said in (("empty", "empty holds no image"), ("nowhere", "nowhere holds no image")):
+    for folder, said in (
+        ("empty", "empty contains no images"),
+        ("nowhere", "nowhere contains no images"),
+    ):
         done = whichgen("discover", "-m", site.run, site.folder / folder)
         assert done.code == 1
         assert said in done.message
     done = whichgen("discover", "-m", site.run, site.images / "real", "--device", "cpu")
     assert done.code == 1
-    assert "images are answered `unknown`" in done.message
+    assert "images are attributed to `unknown`" in done.message
     assert "can't be grouped with --min-size 5" in done.message
     missing = whichgen("enroll", "-m", site.run, "new", "@nowhere.txt")
     assert missing.code == 1

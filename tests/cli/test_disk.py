@@ -147,7 +147,7 @@ def test_a_place_that_can_not_be_written_is_told_before_the_work(
         ):
             done = whichgen(*arguments)
             assert done.code == 1, arguments
-            assert "can't be written. Choose another place" in done.message
+            assert "can't be written. Choose another folder" in done.message
     # To read from is another matter: images, and a model.
     done = whichgen("attribute", "-m", disk.folder / "run", image, "--device", "cpu", "--json")
     assert done.code == 0 and json.loads(done.out)[0]["origin"]
@@ -171,6 +171,6 @@ def test_a_run_of_other_settings_that_came_first_is_not_overwritten(
     monkeypatch.setattr(fit_module, "fit", meanwhile)
     command = ["linear", *site.options(out="both"), *UNKNOWN, "--C", 1]
     done = whichgen(*command)
-    assert done.code == 1 and "holds a run of other settings" in done.message
+    assert done.code == 1 and "holds a run with other settings" in done.message
     assert figures(out / "tiny_clip/images") == figures(site.run)
     assert whichgen(*command, "--force").code == 0

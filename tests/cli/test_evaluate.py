@@ -95,7 +95,7 @@ def test_other_data_are_given_with_their_unknown_origins(mine: Site) -> None:
     assert "the model knows real, gan, vae, but the known origins of images are" in done.message
     done = whichgen(*command, "--unknown", "flow")
     assert done.code == 1
-    assert "give them together with --data" in done.message
+    assert "Name it with --data" in done.message
 
 
 def test_a_model_that_does_not_say_its_data_is_told(mine: Site) -> None:
@@ -105,13 +105,13 @@ def test_a_model_that_does_not_say_its_data_is_told(mine: Site) -> None:
     file.write_text(json.dumps(record))
     done = whichgen("evaluate", "-m", mine.run, "--cache-dir", mine.cache)
     assert done.code == 1
-    assert "Name the data with --data" in done.message
+    assert "Name a dataset with --data" in done.message
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--kinds", "jpeg,fog"], "no kind of perturbation: fog. There are jpeg, blur"),
+        (["--kinds", "jpeg,fog"], "unknown perturbation fog. Choose from jpeg, blur"),
         (["-d", "nowhere/x"], "nowhere/x does not exist"),
         (["-d", "images", "--unknown", "dalle"], "has no origin dalle"),
         (["--backbone", "someone/no-such-model"], "can't be loaded"),

@@ -36,7 +36,7 @@ def test_a_table_for_each_image_with_what_it_proves(images: Path) -> None:
     assert "text" in row
     assert "synthetic" in row
     assert "a [bold]cat[/]" in done.out
-    assert "plain.webp: the file says nothing of its origin." in done.message
+    assert "plain.webp: no provenance evidence found." in done.message
     assert f"note: {CAVEAT}" in done.message
 
 
@@ -71,4 +71,4 @@ def test_help_fits_and_says_what_metadata_prove() -> None:
     done = whichgen("evidence", "--help", wide=False)
     assert done.code == 0
     assert all(len(line) <= 80 for line in done.out.splitlines())
-    assert "absence of metadata proves nothing" in " ".join(done.out.split())
+    assert "Missing metadata proves nothing" in " ".join(done.out.split())

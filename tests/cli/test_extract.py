@@ -1,4 +1,4 @@
-"""``extract``, and ``attribute`` into a folder: large collections (on a cluster: tests/cluster)."""
+"""``extract`` and ``attribute-bulk``: large collections (on a cluster: tests/cluster)."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def packed(site: Site) -> Path:
     return folder
 
 
-def test_what_is_extracted_is_not_extracted_again(site: Site) -> None:
+def test_extracted_features_are_reused(site: Site) -> None:
     options = ["--backbone", site.clip, "--device", "cpu", "--cache-dir", site.folder / "new"]
     done = whichgen("extract", packed(site), "images/vae", *options)
     assert done.code == 0, done.err
-    assert "30 images, 30 of them new. The features are in" in done.message
+    assert "30 images, 30 of them new. Features: " in done.message
     done = whichgen("extract", "images", *options)
     assert "50 images, 20 of them new" in done.message
     # A fit on the same images finds all of them.
@@ -42,7 +42,7 @@ def test_what_is_extracted_is_not_extracted_again(site: Site) -> None:
     assert sorted(store.iterdir()) == before
 
 
-def test_what_is_no_image_is_told_and_the_rest_is_kept(site: Site) -> None:
+def test_unreadable_files_are_listed_and_the_rest_is_kept(site: Site) -> None:
     (site.folder / "images/real/000.png").write_text("no image")
     options = ["--backbone", site.clip, "--device", "cpu", "--cache-dir", site.folder / "new"]
     done = whichgen("extract", "images/real", *options)
@@ -54,21 +54,20 @@ def test_what_is_no_image_is_told_and_the_rest_is_kept(site: Site) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["extract", "images", "--engine", "spark"], "engine 'spark': choose local or ray."),
+        (["extract", "images", "--engine", "spark"], "--engine 'spark' is unknown. Choose local"),
         (["extract", "s3:/x"], "s3:/x does not exist"),
-        (["attribute", "{run}", "images", "--engine", "ray"], "--parquet FOLDER"),
-        (["attribute", "{run}", "images", "--parquet", "out", "--json"], "takes no --json"),
+        (["attribute-bulk", "-m", "{run}", "images", "--engine", "spark"], "Choose local or ray"),
+        (["attribute-bulk", "-m", "{run}", "images", "-o", "list.txt"], "can't be written"),
     ],
 )
 def test_wrong_options_are_one_message(site: Site, arguments: list[str], message: str) -> None:
+    (site.folder / "list.txt").write_text("")
     done = whichgen(*(a.format(run=site.run) for a in arguments))
     assert done.code == 1
     assert message in done.message
 
 
-def test_the_extra_is_named_where_it_is_not_installed(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_extra_is_named(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     original = builtins.__import__
 
     def without(name: str, *rest: Any) -> Any:
@@ -82,34 +81,34 @@ def test_the_extra_is_named_where_it_is_not_installed(
     assert "pip install 'whichgen[ray]'" in done.message
 
 
-def answers(folder: str) -> dict[str, dict[str, Any]]:
-    """The rows of a folder by image; none is there twice."""
+def read_answers(folder: str) -> dict[str, dict[str, Any]]:
+    """Return the rows of a folder by image; no image may occur twice."""
     rows = pq.read_table(folder).to_pylist()
-    found = {row["image"]: row for row in rows}
-    assert len(found) == len(rows)
-    return found
+    by_image = {row["image"]: row for row in rows}
+    assert len(by_image) == len(rows)
+    return by_image
 
 
-def test_attribution_into_a_folder_goes_on_where_it_stopped(site: Site) -> None:
+def test_attribute_bulk_resumes(site: Site) -> None:
     folder = packed(site)
     (site.folder / "images/vae/000.png").write_text("no image")
-    done = whichgen("attribute", "-m", site.run, folder / "real.tar", "--parquet", "told")
+    done = whichgen("attribute-bulk", folder / "real.tar", "-m", site.run, "-o", "results")
     assert done.code == 0, done.err
-    assert "10 images, 10 answers are new in told" in done.message
+    assert "10 images, 10 new results. Results: results" in done.message
     (site.folder / "list.txt").write_text("images/vae/000.png\nimages/gone.png\n")
-    done = whichgen("attribute", "-m", site.run, folder, "@list.txt", "--parquet", "told")
+    done = whichgen("attribute-bulk", folder, "@list.txt", "-m", site.run, "-o", "results")
     assert done.code == 1
-    assert "22 images, 11 answers are new in told" in done.message
-    assert "1 of them are no images" in done.message
+    assert "22 images, 11 new results" in done.message
+    assert "1 files are not readable images" in done.message
     assert "1 of 22 images can't be read: images/gone.png: no such file" in done.message
-    found = answers("told")
-    assert len(found) == 21
-    assert found["images/vae/000.png"]["error"]
-    by_file = json.loads(whichgen("attribute", "-m", site.run, "images/real", "--json").out)
-    for answer in by_file:
-        row = found[f"{folder}/real.tar/{Path(answer['image']).name}"]
+    rows = read_answers("results")
+    assert len(rows) == 21
+    assert rows["images/vae/000.png"]["error"]
+    single = json.loads(whichgen("attribute", "-m", site.run, "images/real", "--json").out)
+    for answer in single:
+        row = rows[f"{folder}/real.tar/{Path(answer['image']).name}"]
         assert row["origin"] == answer["origin"]
         assert row["score"] == pytest.approx(answer["score"], abs=1e-6)
-    about = json.loads(Path("told/_runs.json").read_text())
+    about = json.loads(Path("results/_runs.json").read_text())
     assert [len(run["config"]["sources"]) for run in about["runs"]] == [1, 2]
     assert about["runs"][0]["encoder"]["weights_hash"]

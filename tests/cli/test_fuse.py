@@ -13,7 +13,7 @@ from .conftest import UNKNOWN, Site, whichgen
 def test_fuse_writes_a_run_whose_model_answers_as_its_predictions_say(site: Site) -> None:
     done = whichgen("fuse", *site.options(out="fused"), *UNKNOWN)
     assert done.code == 0, done.err
-    assert "Which members" in done.out
+    assert "Candidate members" in done.out
     assert "tiny_clip + traces" in done.out
     assert "95 % interval" in done.out
     folder = site.folder / "fused/tiny_clip+traces/images"
@@ -71,7 +71,7 @@ def test_patches_and_crops_are_members_of_a_local_encoder(
 
 def test_wrong_options_are_told_before_any_image_is_read(site: Site) -> None:
     for options, said in (
-        (("-b", 1), "leave -b out"),
+        (("-b", 1), "Omit --blocks"),
         (("--scores", "magic"), "unknown open-set score 'magic'"),
         (("--C", -1), "positive values of C"),
     ):
@@ -84,7 +84,7 @@ def test_wrong_options_are_told_before_any_image_is_read(site: Site) -> None:
 def test_a_coverage_adds_a_set_to_each_answer(site: Site) -> None:
     done = whichgen("attribute", "-m", site.run, site.images / "gan", "--coverage", 0.5, "--json")
     assert done.code == 0, done.err
-    assert "of an unknown generator it says nothing" in done.message
+    assert "it says nothing about unknown origins" in done.message
     for answer in json.loads(done.out):
         ranked = sorted(answer["probabilities"], key=lambda o: -answer["probabilities"][o])
         assert answer["prediction_set"] == ranked[: len(answer["prediction_set"])]

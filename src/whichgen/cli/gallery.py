@@ -55,10 +55,7 @@ def build(
     ),
     kind: Annotated[
         str,
-        Option(
-            help="flat (exact), hnsw, ivf, ivf-sq8, qdrant (a service), or auto: flat up to "
-            "100,000 images, then ivf."
-        ),
+        Option(help="auto, flat (exact), hnsw, ivf, ivf-sq8 or qdrant (a service)."),
     ] = "auto",
     effort: Annotated[
         int, Option(min=0, help="Lists or candidates per search; 0: for 95 % recall.")

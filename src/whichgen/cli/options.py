@@ -99,10 +99,7 @@ class EncoderOptions:
 
     backbone: Annotated[
         str,
-        Option(
-            help="Hugging Face ID, folder, timm name, efficientnet_lite0 or traces; append "
-            ":patches or :crops; join several with +."
-        ),
+        Option(help="Hugging Face ID, folder, timm name or traces; join several with +."),
     ] = BACKBONE
     device: Device = "auto"
     dtype: Annotated[str, Option(help="Precision: float32 or bfloat16.")] = "float32"
