@@ -27,7 +27,7 @@ from whichgen.cli.options import (
     QdrantUrl,
     Wide,
     check_writable,
-    load_gallery,
+    open_gallery,
 )
 from whichgen.constants import UNKNOWN
 from whichgen.errors import DataError
@@ -76,7 +76,7 @@ def attribute(
             check_writable(file.parent)
     files = find_images(images)
     attributor = model.load()
-    neighborhood = load_gallery(gallery, attributor.model, qdrant_url) if gallery else None
+    neighborhood = open_gallery(gallery, attributor.model, qdrant_url) if gallery else None
     if coverage is not None:
         for note in attributor.quantile(coverage).notes:
             warn(f"note: {note}")

@@ -29,7 +29,7 @@ from whichgen.cli.options import (
     QdrantUrl,
     Seed,
     Wide,
-    load_gallery,
+    open_gallery,
     open_store,
 )
 from whichgen.errors import DataError
@@ -164,7 +164,7 @@ def search(
     if model.model is None:
         model = replace(model, model=recorded_model(gallery, description))
     attributor = model.load()
-    neighborhood = load_gallery(gallery, attributor.model, qdrant_url)
+    neighborhood = open_gallery(gallery, attributor.model, qdrant_url)
     features, errors = attributor.encode(files, batch_size=model.batch_size, progress=progress)
     neighbors = iter(neighborhood.nearest(features, k))
     results = [

@@ -213,7 +213,7 @@ def open_store(cache_dir: Path, encoder: Encoder) -> FeatureStore:
     return FeatureStore(cache_dir / "features", encoder)
 
 
-def load_gallery(folder: Path, model: OriginModel, url: str) -> NeighborIndex:
+def open_gallery(folder: Path, model: OriginModel, url: str) -> NeighborIndex:
     """Open a gallery that was built with the model."""
     from whichgen.gallery.loading import load_gallery
 
