@@ -1,45 +1,45 @@
-"""The errors a user can cause: each carries one message that says what to do.
+"""Errors that a user can cause or fix.
 
-The command line prints the message and exits with a non-zero status; from Python every one of
-them is a :class:`WhichgenError`.
+The command line prints the message and exits with a non-zero status. From Python, every class
+derives from :class:`WhichgenError`.
 """
 
 
 class WhichgenError(Exception):
-    """Base of every error whose message is meant for the user."""
+    """Base class of all errors whose message is meant for the user."""
 
 
 class DataError(WhichgenError):
-    """A data set, an annotation file or a split is not as it must be."""
+    """A dataset, an annotation file or a split is invalid."""
 
 
 class ImageError(WhichgenError):
-    """One image can not be read."""
+    """An image cannot be read."""
 
 
 class EncoderError(WhichgenError):
-    """An encoder can not be loaded, or gave features that can not be used."""
+    """An encoder cannot be loaded, or returned invalid features."""
 
 
 class StoreError(WhichgenError):
-    """The feature store can not be written or read: a full disk, no permission, lost files."""
+    """The feature store cannot be read or written: full disk, no permission, missing files."""
 
 
 class ModelFileError(WhichgenError):
-    """A model folder is missing, damaged, or of a version that this one does not read."""
+    """A model folder is missing, damaged, or written by an unsupported version."""
 
 
 class GalleryError(WhichgenError):
-    """A gallery is missing, damaged, of another model or version, or its service is silent."""
+    """A gallery is missing, damaged, made for another model or version, or unreachable."""
 
 
 class FitError(WhichgenError):
-    """A head can not be fitted, or did not converge."""
+    """A head cannot be fitted, or did not converge."""
 
 
 class ClusterError(WhichgenError):
-    """A Ray cluster can't be reached, or gave up."""
+    """A Ray cluster cannot be reached, or failed."""
 
 
 class WhichgenWarning(UserWarning):
-    """What a user should know and need not stop for; the command line prints it as one line."""
+    """A warning for the user; the command line prints it as one line."""

@@ -1,6 +1,6 @@
-"""The version, in one place; `pyproject.toml` reads it here.
+"""The version number, read by ``pyproject.toml``.
 
-Not from the installed metadata: to look that up is a fifth of the time that ``--help`` takes.
+It is not looked up in the installed metadata, which would add a fifth to the time of ``--help``.
 """
 
 __version__ = "0.2.0"

@@ -38,7 +38,7 @@ def test_give_aways_conflicts_and_broken_files_are_loud_and_exit_with_one(site: 
     done = whichgen("dataset", "check", "images")
     assert done.code == 1
     for said in (
-        "GIVE-AWAY: 10 of 10 images of gan have format JPEG",
+        "SHORTCUT: 10 of 10 images of gan have format JPEG",
         "LABEL CONFLICT: the same file is labeled real and vae",
         "1 of 52 files can't be read:",
         "flow/text.png: not an image",
@@ -102,7 +102,7 @@ def test_a_wrong_annotation_line_is_told_by_file_and_number(
         (["check", "nowhere/x"], "neither a folder"),
         (["split", "images", "--unknown", "dalle"], "has no origin dalle"),
         (["split", "images", "--fractions", "a,b,c"], "is not three numbers"),
-        (["split", "images/real"], "has no sub-folder with images"),
+        (["split", "images/real"], "has no subfolder with images"),
         (["split", "images", "-o", "blocked"], "blocked"),
     ],
 )

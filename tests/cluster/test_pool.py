@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from whichgen.data.shards import Files, Shard
 from whichgen.errors import ClusterError, EncoderError, WhichgenWarning
-from whichgen.io.remote import Place
+from whichgen.io.remote import Storage
 
 pytest.importorskip("ray", reason="ray is not installed: pip install 'whichgen[ray]'")
 
@@ -29,7 +29,7 @@ from whichgen.cluster.pool import Workers, cluster, on_cluster
 
 def shards_of(*sizes: int) -> list[Files]:
     """Shards of so many images."""
-    return [Files(Place(), tuple(f"{s}/{i}" for i in range(n))) for s, n in enumerate(sizes)]
+    return [Files(Storage(), tuple(f"{s}/{i}" for i in range(n))) for s, n in enumerate(sizes)]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def test_parts_notes_and_errors_come_back(ray_cluster: Any) -> None:
         "memory lacked"
     ]
     with pytest.raises(EncoderError, match="no encoder"):
-        list(on_cluster(Named(), [*shards, Files(Place(), ("9/0",))], Workers(2)))
+        list(on_cluster(Named(), [*shards, Files(Storage(), ("9/0",))], Workers(2)))
 
 
 def test_what_kills_every_worker_is_given_up(
@@ -72,7 +72,7 @@ def test_what_kills_every_worker_is_given_up(
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     monkeypatch.setattr(pool_module, "_RETRIES", 0)
     with pytest.raises(ClusterError, match=r"the cluster gave up.*run the same command again"):
-        list(on_cluster(Named(), [Files(Place(), ("8/0",))], Workers(1)))
+        list(on_cluster(Named(), [Files(Storage(), ("8/0",))], Workers(1)))
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=6), st.randoms(), st.integers(0, 4))

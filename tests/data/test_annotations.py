@@ -120,7 +120,7 @@ def test_a_line_that_is_not_path_tab_label_is_told_with_its_number(
 @pytest.mark.parametrize("label", ["3", "-1", "1.0", "Gan", "²"])
 def test_a_label_out_of_range_is_told_with_its_number(tmp_path: Path, label: str) -> None:
     file = _write(tmp_path / "a.txt", "/a.png\t0", f"/b.png\t{label}")
-    with pytest.raises(DataError, match=r"line 2: label .* Allowed here: 0 to 2") as caught:
+    with pytest.raises(DataError, match=r"line 2: label .* Use an index from 0 to 2") as caught:
         read_annotations(file, KNOWN, bases=[])
     assert str(file) in str(caught.value)
     assert "real, gan, diffusion" in str(caught.value)

@@ -13,9 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import whichgen.data.archives as packed_module
-import whichgen.io.remote as places_module
-from whichgen.data.archives import image_column, read_rows, read_tar
+import whichgen.data.archives as archives_module
+from whichgen.data.archives import find_image_column, read_rows, read_tar
 from whichgen.errors import DataError, ImageError
 
 Pack = Callable[..., Path]
@@ -88,10 +87,10 @@ def test_hostile_members_are_labels_or_nothing(
 
 
 def test_too_large_members_are_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places_module, "MAX_BYTES", 1000)
+    monkeypatch.setattr(archives_module, "MAX_IMAGE_BYTES", 1000)
     found = members(tar_of((member("big.png"), b"x" * 1001), (member("small.png"), b"x" * 1000)))
     assert isinstance(found[0][1], ImageError)
-    assert "a.tar/big.png: 1001 bytes or more, over the limit" in str(found[0][1])
+    assert "a.tar/big.png: 1001 bytes, over the limit" in str(found[0][1])
     assert found[1] == ("a.tar/small.png", b"x" * 1000)
     # It says that it is a terabyte, and there is nothing behind it.
     claims = member("bomb.png")
@@ -102,14 +101,14 @@ def test_too_large_members_are_refused_unread(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_header_of_any_length_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed_module, "_MAX_HEADER", 2000)
+    monkeypatch.setattr(archives_module, "_MAX_HEADER", 2000)
     long = member("x" * 1500 + ".png")
     (name, _), (last, data) = members(tar_of((long, b"1"), (member("y.png"), b"2")))
     assert name == f"a.tar/{long.name}"
     assert (last, data) == ("a.tar/y.png", b"2")
     ((name, error),) = members(tar_of((member("x" * 3000 + ".png"), b"1")))
     assert name == "a.tar"
-    assert "cut short or damaged (a header of" in str(error)
+    assert "truncated or damaged (a header of" in str(error)
 
 
 WHOLE = tar_of(*((member(f"{i}.png"), bytes([i]) * 700) for i in range(4)))
@@ -122,7 +121,7 @@ def test_a_tar_that_was_cut_gives_what_is_whole_and_says_so(cut: int) -> None:
     # A member is a header and two blocks; its filling need not be there.
     assert len(found) in (cut // 1536, (cut + 324) // 1536)
     assert name == "a.tar"
-    assert "cut short or damaged" in str(error)
+    assert "truncated or damaged" in str(error)
 
 
 @given(st.integers(0, len(WHOLE) - 1), st.integers(1, 255))
@@ -160,7 +159,7 @@ HUB = pa.struct({"bytes": BYTES, "path": pa.string()})
 def test_the_column_is_guessed_or_named(
     fields: dict[str, pa.DataType], asked: str, column: str
 ) -> None:
-    assert image_column(pa.schema(fields.items()), "a.parquet", asked) == column
+    assert find_image_column(pa.schema(fields.items()), "a.parquet", asked) == column
 
 
 @pytest.mark.parametrize(
@@ -175,14 +174,14 @@ def test_a_column_in_doubt_is_asked_for(
     fields: dict[str, pa.DataType], asked: str, message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        image_column(pa.schema(fields.items()), "a.parquet", asked)
+        find_image_column(pa.schema(fields.items()), "a.parquet", asked)
 
 
 @pytest.mark.parametrize("column", ["image.bytes", "plain"])
 def test_rows_keep_their_numbers_and_empty_ones_say_so(
     column: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(places_module, "MAX_BYTES", 9)
+    monkeypatch.setattr(archives_module, "MAX_IMAGE_BYTES", 9)
     plain = [b"0", b"1", None, b"", b"4" * 10, b"5"]
     struct = [*({"bytes": data, "path": "x.png"} for data in plain[:2]), None]
     struct += [{"bytes": data, "path": "x.png"} for data in plain[3:]]

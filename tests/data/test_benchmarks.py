@@ -169,7 +169,7 @@ def test_a_data_set_string_is_a_name_and_options() -> None:
 def test_a_damaged_origin_list_is_told_with_its_file(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "origins.json").write_text('{"name": 1}')
-    with pytest.raises(DataError, match=r"origins\.json is not an origin list"):
+    with pytest.raises(DataError, match=r"origins\.json is not a list of origins"):
         load_benchmark(f"mine:root={tmp_path}")
 
 
@@ -178,7 +178,7 @@ def test_a_damaged_origin_list_is_told_with_its_file(tmp_path: Path) -> None:
     [
         ({"known": ("real",)}, "at least two different known origins"),
         ({"known": ("real", "real")}, "at least two different known origins"),
-        ({"unknown": ("gan", "a")}, r"\['gan'\] are listed both as known and unknown"),
+        ({"unknown": ("gan", "a")}, r"\['gan'\] are both known and unknown"),
         ({"val": ()}, "no val image of real, gan"),
         ({"test": (Sample(Path("/x"), "real"),)}, "no test image of gan"),
     ],

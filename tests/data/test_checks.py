@@ -43,7 +43,7 @@ def test_png_against_jpeg_is_a_give_away(image_folder: Callable[..., Path]) -> N
     ):
         # The mixed origin has half of either and gives nothing away.
         assert warning.startswith(
-            f"GIVE-AWAY: 10 of 10 images of {origin} have format {form}, and (nearly) none of "
+            f"SHORTCUT: 10 of 10 images of {origin} have format {form}, and (almost) none of "
             f"{other}:"
         )
 
@@ -66,7 +66,7 @@ def test_a_single_size_is_a_give_away(image_folder: Callable[..., Path]) -> None
     for path in list_images(folder.parent / "made"):
         shutil.copy(path, folder / "real" / f"{path.parent.name}.png")
     (warning,) = check_samples(_samples(folder)).warnings
-    assert warning.startswith("GIVE-AWAY: 10 of 10 images of gan have size 32x32")
+    assert warning.startswith("SHORTCUT: 10 of 10 images of gan have size 32x32")
     assert "Bring all origins to one size" in warning
 
 

@@ -74,7 +74,7 @@ def test_every_option_of_the_split_counts(source: DatasetOptions, tmp_path: Path
     assert source.open(cache).train == first.train
     assert replace(source, seed=4).open(cache).train != first.train
     assert len(replace(source, fractions=(0.2, 0.4, 0.4)).open(cache).train) < len(first.train)
-    few = replace(source, per_class=2).open(cache)
+    few = replace(source, samples_per_class=2).open(cache)
     assert [len(few.split(part)) for part in SPLITS] == [4, 4, 2, 4, 2]
     for part in SPLITS:
         numbers = {(s.origin, int(s.path.stem)) for s in first.split(part)}
@@ -98,9 +98,9 @@ def test_a_written_benchmark_is_found_again_from_another_directory(
     "config",
     [
         *({}, {"data": 1}, {"data": "x", "fractions": "x"}, {"data": "x", "unknown": [1]}),
-        *({"data": "x", "fractions": [0.5, 0.5]}, {"data": "x", "per_class": "many"}),
+        *({"data": "x", "fractions": [0.5, 0.5]}, {"data": "x", "samples_per_class": "many"}),
     ],
 )
 def test_a_record_of_another_kind_is_told(config: dict[str, object]) -> None:
-    with pytest.raises(DataError, match=r"can't be read \(.*\)\. Name the data with --data"):
+    with pytest.raises(DataError, match=r"options are invalid \(.*\)\. Name the data with --data"):
         DatasetOptions.from_config(config)

@@ -100,9 +100,9 @@ def test_what_is_no_folder_and_no_benchmark_is_told(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     with pytest.raises(DataError, match=r"does not exist\. Give a folder"):
         open_dataset(str(tmp_path / "none"), SplitOptions(), cache=cache)
-    with pytest.raises(DataError, match="is neither a folder, nor one of"):
+    with pytest.raises(DataError, match="is neither a folder nor one of"):
         open_dataset("nonsense", SplitOptions(), cache=cache)
-    with pytest.raises(DataError, match="GenImage has its own unknown origins"):
+    with pytest.raises(DataError, match="GenImage defines its own unknown origins"):
         open_dataset("GenImage", OPTIONS, cache=cache)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import whichgen.data.shards as shards_module
 from whichgen.data.shards import Files, Rows, Shard, Tar, count, find_shards, hash_name
 from whichgen.errors import DataError, ImageError
-from whichgen.io.remote import Place
+from whichgen.io.remote import Storage
 
 Pack = Callable[..., Path]
 
@@ -66,7 +66,7 @@ def test_a_folder_is_all_that_is_below_it(place: Path, monkeypatch: pytest.Monke
     # What is named twice is read once.
     assert contents(find_shards(["all/b/10.png", "all", "all/a.tar", "all"])) == ALL
     # Groups of three rows: shards are cut between groups alone.
-    monkeypatch.setattr(shards_module, "IMAGES", 4)
+    monkeypatch.setattr(shards_module, "MAX_SHARD_IMAGES", 4)
     rows = find_shards(["all/c.parquet"])
     assert [shard.images for shard in rows] == [6, 1]
     assert contents(rows) == {name: data for name, data in ALL.items() if "parquet" in name}
@@ -84,14 +84,14 @@ def test_lists_and_data_sets(place: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("gone", r"data set 'gone' is neither a folder"),
+        ("gone", r"dataset 'gone' is neither a folder"),
         ("gone/there", r"gone/there does not exist"),
         ("gone.png", r"gone.png does not exist"),
-        ("empty", r"empty holds no image, .tar or .parquet"),
-        ("@gone.txt", r"the list gone.txt can't be read"),
-        ("@blank.txt", r"@blank.txt holds no image"),
-        ("http://host/x.png", r"s3://… and hf://… can be read"),
-        ("s3://", r"names no bucket"),
+        ("empty", r"empty contains no image, .tar or .parquet"),
+        ("@gone.txt", r"path list gone.txt does not exist"),
+        ("@blank.txt", r"path list blank.txt is empty"),
+        ("http://host/x.png", r"http:.* can't be read. Use s3:"),
+        ("s3://", r"s3:// can't be read. Use s3:"),
         ("text.parquet", r"text.parquet can't be read as Parquet"),
     ],
 )
@@ -123,13 +123,13 @@ def test_files_are_cut_into_whole_passes(total: int, batch_size: int) -> None:
     *full, last = (shard.images or 0 for shard in shards)
     assert len(set(full)) <= 1
     assert all(n % batch_size == 0 and n >= last for n in full)
-    assert max([*full, last]) < shards_module.IMAGES + batch_size
-    assert len(shards) <= max(64, total / shards_module.IMAGES + 1)
+    assert max([*full, last]) < shards_module.MAX_SHARD_IMAGES + batch_size
+    assert len(shards) <= max(64, total / shards_module.MAX_SHARD_IMAGES + 1)
 
 
 def test_a_name_that_is_no_text_has_the_key_of_what_tables_call_it(tmp_path: Path) -> None:
     name = os.fsdecode(b"\xff.png")
     assert hash_name(name) == hash_name("\\udcff.png") != hash_name("x.png")
     (tmp_path / name).write_bytes(b"1")
-    (item,) = Files(Place(), (str(tmp_path / name),)).read()
+    (item,) = Files(Storage(), (str(tmp_path / name),)).read()
     assert item.load() == b"1"

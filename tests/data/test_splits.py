@@ -283,7 +283,7 @@ def test_origins_are_the_sub_folders_with_images(image_folder: Callable[..., Pat
 
 
 def test_a_folder_without_origins_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="has no sub-folder with images"):
+    with pytest.raises(DataError, match="has no subfolder with images"):
         list_origins(tmp_path)
     with pytest.raises(DataError, match="is not a folder"):
         list_origins(tmp_path / "none")

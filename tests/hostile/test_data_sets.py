@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from whichgen.cli.app import app
 from whichgen.data.annotations import read_annotations
 from whichgen.data.benchmarks import load_benchmark, write_benchmark
-from whichgen.data.dataset import SPLITS, Dataset, Sample, list_images, natural_key
+from whichgen.data.dataset import SPLITS, Dataset, Sample, list_images
 from whichgen.data.duplicates import fingerprint_image
 from whichgen.data.file_properties import read_properties
 from whichgen.data.groups import read_groups
@@ -23,6 +23,7 @@ from whichgen.data.splits import list_origins
 from whichgen.errors import DataError, ImageError
 from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore
+from whichgen.io.files import natural_key
 
 ImageFolder = Callable[..., Path]
 
@@ -55,7 +56,7 @@ def change(root: Path, **values: Any) -> None:
 def test_an_origin_list_leads_nowhere_else(written: Path, field: str, value: str) -> None:
     # Results are written into a folder of the data set's name.
     change(written, **{field: value})
-    with pytest.raises(DataError, match=rf"not an origin list: {field}: .*folder in another"):
+    with pytest.raises(DataError, match=rf"not a list of origins: {field}: .*folder in another"):
         load_benchmark(f"mine:root={written}")
 
 
@@ -79,7 +80,7 @@ def test_a_split_leads_nowhere_else(written: Path, value: str) -> None:
 )
 def test_an_origin_list_that_is_none_is_one_line(written: Path, content: bytes) -> None:
     (written / "mine" / "origins.json").write_bytes(content)
-    with pytest.raises(DataError, match="is not an origin list") as caught:
+    with pytest.raises(DataError, match="is not a list of origins") as caught:
         load_benchmark(f"mine:root={written}")
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 1000
 
@@ -87,9 +88,9 @@ def test_an_origin_list_that_is_none_is_one_line(written: Path, content: bytes) 
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_nothing_is_written_under_such_a_name(written: Path, tmp_path: Path, name: str) -> None:
     dataset = load_benchmark(f"mine:root={written}")
-    with pytest.raises(DataError, match="can't be called so"):
+    with pytest.raises(DataError, match="invalid dataset name"):
         write_benchmark(dataset, tmp_path / "new", name)
-    with pytest.raises(DataError, match="can't be called so"):
+    with pytest.raises(DataError, match="invalid dataset name"):
         write_benchmark(dataset, tmp_path / "new", "mine", name)
     assert not (tmp_path / "new").exists()
 

@@ -62,7 +62,7 @@ def cheap() -> Callable[..., None]:
     def check(file: Path, *, says: str, most: int = 100) -> None:
         asked = (
             "import resource, sys; from pathlib import Path\n"
-            "from whichgen.data.reading import decode\n"
+            "from whichgen.data.reading import decode_image\n"
             "from whichgen.errors import ImageError\n"
             "data = Path(sys.argv[1]).read_bytes()\n"
             "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
@@ -116,7 +116,7 @@ def jpeg(scans: int) -> bytes:
 def test_a_jpeg_of_many_scans_is_refused() -> None:
     assert decode_image(jpeg(MAX_SCANS)).size == (64, 64)
     for scans in (MAX_SCANS + 1, 10_000):
-        with pytest.raises(ImageError, match=f"a JPEG of {MAX_SCANS + 1} scans; save it anew"):
+        with pytest.raises(ImageError, match=f"a JPEG of {MAX_SCANS + 1} scans; save it again"):
             decode_image(jpeg(scans))
         with pytest.raises(ImageError, match="scans"):
             collect(jpeg(scans))
@@ -146,7 +146,7 @@ def test_what_only_looks_like_scans_is_none() -> None:
 def test_a_line_of_pixels_is_refused(size: tuple[int, int], kind: str) -> None:
     data = saved(Image.new("L", size), kind)
     for read in (decode_image, read_header, collect):
-        with pytest.raises(ImageError, match="one side is over 200 times the other; cut a piece"):
+        with pytest.raises(ImageError, match="one side is over 200 times the other; crop"):
             read(data)
     assert decode_image(saved(Image.new("L", (MAX_RATIO, 1)), kind)).size == (MAX_RATIO, 1)
 

@@ -129,7 +129,7 @@ def test_what_the_dead_left_is_removed_and_nothing_else(
     for file in others:
         file.touch()
         os.utime(file, (0, 0))
-    atomic_module._tidy.cache_clear()
+    atomic_module._remove_abandoned.cache_clear()
     write_text(tmp_path / "a", "new")
     assert {*tmp_path.iterdir()} == {tmp_path / "a", left["written now"], *others}
     # A folder is looked through once; the store may hold a hundred thousand files.

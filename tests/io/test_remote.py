@@ -1,4 +1,4 @@
-"""Files on S3-compatible stores and on the hub, as if they were here."""
+"""Reading from S3-compatible stores (moto) and from the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import pyarrow.fs as pafs
 import pytest
 from moto.server import ThreadedMotoServer
 
-import whichgen.io.remote as places_module
+import whichgen.io.remote as remote_module
 from whichgen.data.shards import find_shards
 from whichgen.errors import DataError, ImageError
-from whichgen.io.remote import Place, parse_url
+from whichgen.io.remote import Storage, parse_url
 
 Pack = Callable[..., Path]
 
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """The address of a store that speaks S3's protocol."""
+    """The URL of an S3-compatible server."""
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -32,7 +32,7 @@ def address() -> Iterator[str]:
 def bucket(
     address: str, tmp_path: Path, pack: Pack, monkeypatch: pytest.MonkeyPatch
 ) -> pafs.FileSystem:
-    """A bucket ``many`` of files, a tar and a Parquet file, and the client's settings."""
+    """A bucket ``many`` with images, a tar and a Parquet file; sets the credentials."""
     for name, value in {
         "AWS_ENDPOINT_URL": address,
         "AWS_ACCESS_KEY_ID": "key",
@@ -58,7 +58,7 @@ def bucket(
     return store
 
 
-def test_a_prefix_is_a_folder(bucket: pafs.FileSystem) -> None:
+def test_prefix_is_listed_like_a_folder(bucket: pafs.FileSystem) -> None:
     found = {
         item.name: item.load() for shard in find_shards(["s3://many/set"]) for item in shard.read()
     }
@@ -73,7 +73,7 @@ def test_a_prefix_is_a_folder(bucket: pafs.FileSystem) -> None:
     assert shard.images == 1
 
 
-def test_what_is_not_there_is_told(bucket: pafs.FileSystem) -> None:
+def test_missing_objects_are_errors(bucket: pafs.FileSystem) -> None:
     with pytest.raises(DataError, match=r"s3://many/none does not exist"):
         find_shards(["s3://many/none"])
     (shard,) = find_shards(["s3://many/other/1.png"])
@@ -83,49 +83,46 @@ def test_what_is_not_there_is_told(bucket: pafs.FileSystem) -> None:
         item.load()
 
 
-def test_a_large_object_is_not_read_to_its_end(
-    bucket: pafs.FileSystem, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(places_module, "MAX_BYTES", 3)
-    place, path = parse_url("s3://many/set/9 ü#?.png")
-    with pytest.raises(ImageError, match=r"over the limit"):
-        place.read(path)
-    assert place.read("many/set/10.png") == b"ten"
+def test_large_object_is_not_read_to_its_end(bucket: pafs.FileSystem) -> None:
+    storage, path = parse_url("s3://many/set/9 ü#?.png")
+    with pytest.raises(OSError, match="larger than"):
+        storage.read(path, 3)
+    assert storage.read("many/set/10.png", 3) == b"ten"
 
 
-def test_a_store_out_of_reach_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_store_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
 
-    class Away:
+    class Unreachable:
         def get_file_info(self, path: str) -> None:
             raise OSError("connection refused")
 
-    monkeypatch.setattr(places_module, "_open", lambda _: Away())
+    monkeypatch.setattr(remote_module, "_connect", lambda _: Unreachable())
     with pytest.raises(DataError, match=r"at http://127.0.0.1:9 can't be listed.*AWS_ENDPOINT_URL"):
         find_shards(["s3://many/set"])
 
 
-def test_addresses() -> None:
-    here = Place(root=str(Path.cwd()))
-    assert parse_url("my images/x.png") == (here, "my images/x.png")
-    place, path = parse_url("hf://datasets/owner/name/data/")
-    assert (place, path) == (Place("hf"), "datasets/owner/name/data")
-    assert place.address(path) == "hf://datasets/owner/name/data"
+def test_parse_url() -> None:
+    local = Storage(root=str(Path.cwd()))
+    assert parse_url("my images/x.png") == (local, "my images/x.png")
+    storage, path = parse_url("hf://datasets/owner/name/data/")
+    assert (storage, path) == (Storage("hf"), "datasets/owner/name/data")
+    assert storage.url(path) == "hf://datasets/owner/name/data"
 
 
-def test_the_hub_is_read_by_its_own_file_system(
+def test_hub_is_read_through_its_fsspec_file_system(
     tmp_path: Path, pack: Pack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # No hub is reachable: its file system is one of fsspec, and here it is a folder's.
+    # The Hub is unreachable in tests: another fsspec file system, of a folder, replaces it.
     pack(tmp_path / "datasets/o/n/data/0.parquet", {str(i): b"%d" % i for i in range(4)})
     (tmp_path / "datasets/o/n/README.md").write_text("no image")
     made = fsspec.filesystem("dir", path=str(tmp_path), fs=fsspec.filesystem("file"))
     monkeypatch.setattr("huggingface_hub.HfFileSystem", lambda: made)
-    places_module._open.cache_clear()
+    remote_module._connect.cache_clear()
     found = {
         item.name: item.load()
         for shard in find_shards(["hf://datasets/o/n"])
         for item in shard.read()
     }
-    places_module._open.cache_clear()
+    remote_module._connect.cache_clear()
     assert found == {f"hf://datasets/o/n/data/0.parquet/{i}": b"%d" % i for i in range(4)}

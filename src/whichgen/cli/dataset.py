@@ -36,7 +36,7 @@ def split(
     from whichgen.data.benchmarks import write_benchmark
     from whichgen.data.dataset import SPLITS
 
-    options = flags.dataset_options(str(folder.resolve()), per_class=0)
+    options = flags.dataset_options(str(folder.resolve()), samples_per_class=0)
     dataset = options.open(cache_dir, progress=progress)
     title = name or folder.resolve().name
     annotations = write_benchmark(dataset, output_dir, title)

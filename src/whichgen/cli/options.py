@@ -143,7 +143,7 @@ class SplitFlags:
     seed: Seed = 0
 
     def dataset_options(
-        self, data: str, *, families: str = "", per_class: int = SAMPLES_PER_CLASS
+        self, data: str, *, families: str = "", samples_per_class: int = SAMPLES_PER_CLASS
     ) -> DatasetOptions:
         """Return the library's options for the dataset ``data`` split this way."""
         from whichgen.data.dataset_options import DatasetOptions
@@ -158,7 +158,7 @@ class SplitFlags:
             group_column=self.group_column,
             families=families,
             seed=self.seed,
-            per_class=per_class,
+            samples_per_class=samples_per_class,
         )
 
 

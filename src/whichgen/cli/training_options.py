@@ -229,7 +229,7 @@ class TrainOptions:
     def dataset_options(self) -> DatasetOptions:
         """Return the library's options for the dataset."""
         return self.split.dataset_options(
-            self.data, families=self.families, per_class=self.samples_per_class
+            self.data, families=self.families, samples_per_class=self.samples_per_class
         )
 
     def run_config(self, options: FitOptions | FusionOptions) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Images packed into one file: WebDataset's tar, and Parquet as on the Hugging Face hub.
+"""Read images packed into one file: WebDataset tar, and Parquet as on the Hugging Face Hub.
 
-A shard may come from a stranger. Nothing of it is written to disk; the name of a member is a label
-and never a path that is opened; what is no regular file, and what is too large, is not read.
+Archives are untrusted. Nothing is extracted to disk, member names are labels and never opened as
+paths, and members that are not regular files or too large are not read.
 """
 
 from __future__ import annotations
@@ -16,28 +16,27 @@ from typing import IO, Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from whichgen.data.dataset import IMAGE_SUFFIXES
+from whichgen.data.formats import IMAGE_SUFFIXES, MAX_IMAGE_BYTES
 from whichgen.errors import DataError, ImageError
-from whichgen.io.remote import check_file_size
 
-#: Names and attributes of a tar's member may take so many bytes; tarfile would read any number.
+#: Largest size in bytes of a member's name and attributes; tarfile itself has no limit.
 _MAX_HEADER = 1 << 20
-_HEADERS = (
+_HEADER_TYPES = (
     *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
     *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
 )
 
-#: Columns of these names are taken for the images where several hold bytes.
-_NAMES = ("image", "img", "jpg", "png", "webp", "bytes", "image_bytes", "content")
+#: Preferred names of the image column if several columns hold bytes.
+_IMAGE_COLUMNS = ("image", "img", "jpg", "png", "webp", "bytes", "image_bytes", "content")
 
-#: Rows that are decoded from Parquet at once: their bytes are in memory together.
-_ROWS = 16
+#: Rows decoded from Parquet at a time; their bytes are in memory together.
+_BATCH_ROWS = 16
 
 
-class _Stream(io.RawIOBase):
-    """A stream whose end is an error: an archive has an end mark, and is read no further.
+class _TarStream(io.RawIOBase):
+    """A stream that raises an error at its end, which a complete tar never reaches.
 
-    tarfile would go on reading nothing to the end of the terabyte that a header says.
+    tarfile would keep reading nothing up to the size that a header claims.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -50,48 +49,56 @@ class _Stream(io.RawIOBase):
         return data
 
 
-class _Member(tarfile.TarInfo):
-    """A member whose header is refused where tarfile would end quietly, or take all memory."""
+class _TarMember(tarfile.TarInfo):
+    """A member that rejects headers on which tarfile would stop silently or exhaust memory."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         try:
             member = super().frombuf(buf, encoding, errors)
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
-            raise  # two blocks of zeros: a whole archive's end
+            raise  # two blocks of zeros end a complete archive
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(f"{error}") from None
-        if member.type in _HEADERS and member.size > _MAX_HEADER:
+        if member.type in _HEADER_TYPES and member.size > _MAX_HEADER:
             raise tarfile.ReadError(f"a header of {member.size} bytes")
         return member
 
 
 def read_tar(stream: IO[bytes], name: str) -> Iterator[tuple[str, bytes | ImageError]]:
-    """The images of a tar, in one pass over the stream: ``name/member``, and content or error.
+    """Read the images of a tar in one pass.
 
-    Members count as images by suffix. A second one of the same name is called ``name/member#2``.
-    A damaged or shortened archive's last item is an error under the archive's own name.
+    Parameters
+    ----------
+    stream
+        The archive; need not be seekable.
+    name
+        Name of the archive in results and messages.
+
+    Yields
+    ------
+    tuple of str and (bytes or ImageError)
+        ``name/member`` and its content; repeated members are named ``name/member#2``. If the
+        archive is damaged or truncated, the last item is an error under the archive's own name.
     """
-    seen: Counter[str] = Counter()
+    occurrences: Counter[str] = Counter()
     try:
-        with tarfile.open(mode="r|", fileobj=_Stream(stream), tarinfo=_Member) as archive:
+        with tarfile.open(mode="r|", fileobj=_TarStream(stream), tarinfo=_TarMember) as archive:
             for member in archive:
                 archive.members.clear()  # type: ignore[attr-defined]  # it would keep all
                 if not _is_image(member):
                     continue
-                seen[member.name] += 1
-                again = f"#{seen[member.name]}" if seen[member.name] > 1 else ""
-                title = f"{name}/{member.name}{again}"
-                try:
-                    check_file_size(member.size, title)
-                except ImageError as error:
-                    yield title, error
+                occurrences[member.name] += 1
+                count = occurrences[member.name]
+                title = f"{name}/{member.name}" + (f"#{count}" if count > 1 else "")
+                if member.size > MAX_IMAGE_BYTES:
+                    yield title, _too_large(title, member.size)
                     continue
-                opened = archive.extractfile(member)
-                yield title, opened.read() if opened else b""
+                content = archive.extractfile(member)
+                yield title, content.read() if content else b""
     except (tarfile.TarError, OSError, ValueError, EOFError) as error:
-        # tarfile parses numbers and names as it finds them: ValueError is among what it raises.
-        yield name, ImageError(f"{name}: cut short or damaged ({error})")
+        # ValueError: tarfile parses numbers and names without checks.
+        yield name, ImageError(f"{name}: truncated or damaged ({error})")
 
 
 def _is_image(member: tarfile.TarInfo) -> bool:
@@ -104,77 +111,102 @@ def _is_image(member: tarfile.TarInfo) -> bool:
     )
 
 
+def _too_large(name: str, size: int) -> ImageError:
+    limit = MAX_IMAGE_BYTES / 2**20
+    return ImageError(f"{name}: {size} bytes, over the limit of {limit:g} MiB")
+
+
 def open_parquet(stream: Any, name: str) -> pq.ParquetFile:
-    """A Parquet file; :class:`~whichgen.errors.DataError` if it is none."""
+    """Open a Parquet file; raise :class:`~whichgen.errors.DataError` if it is invalid."""
     try:
-        # Nothing is fetched ahead: a group of rows may be larger than memory.
+        # No prefetching: a row group may be larger than memory.
         return pq.ParquetFile(stream, pre_buffer=False, buffer_size=4 << 20)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{name} can't be read as Parquet ({error}).") from None
 
 
-def image_column(schema: pa.Schema, name: str, asked: str = "") -> str:
-    """The column that holds images' bytes, as Parquet names it (``image`` or ``image.bytes``).
+def find_image_column(schema: pa.Schema, name: str, column: str = "") -> str:
+    """Return the Parquet path of the column that holds image bytes: ``image`` or ``image.bytes``.
+
+    Parameters
+    ----------
+    schema
+        Schema of the file.
+    name
+        Name of the file in messages.
+    column
+        Column to use; empty to choose the only column of bytes, or one with a usual name.
 
     Raises
     ------
     DataError
-        There is none, or several and none of a usual name.
+        No such column holds bytes, or the choice is ambiguous.
     """
-    found = {field.name: _leaf(field) for field in schema if _leaf(field)}
-    if asked:
-        if asked not in found:
-            raise DataError(
-                f"{name} has no column {asked!r} of bytes; it has {', '.join(found) or 'none'}."
-            )
-        return found[asked]
-    usual = [column for column in _NAMES if column in found]
-    if not usual and len(found) != 1:
+    candidates = {field.name: path for field in schema if (path := _bytes_path(field))}
+    names = ", ".join(candidates) or "none"
+    if column and column not in candidates:
+        raise DataError(f"{name} has no column {column!r} of bytes. Columns of bytes: {names}.")
+    usual = [c for c in _IMAGE_COLUMNS if c in candidates]
+    if not column and not usual and len(candidates) != 1:
         raise DataError(
-            f"{name}: which column holds the images? Of bytes are {', '.join(found) or 'none'}. "
-            "Name it with --column."
+            f"{name}: the image column is ambiguous. Columns of bytes: {names}. "
+            "Choose one with --column."
         )
-    return found[usual[0] if usual else next(iter(found))]
+    return candidates[column or (usual[0] if usual else next(iter(candidates)))]
 
 
-def _leaf(field: pa.Field) -> str:
-    """A column of bytes, plain or the hub's struct of bytes and path; empty: another one."""
+def _bytes_path(field: pa.Field) -> str:
+    """Return the path of the bytes in a plain column or the Hub's struct; empty if none."""
 
     def holds_bytes(kind: pa.DataType) -> bool:
-        types = pa.types
-        return bool(types.is_binary(kind) or types.is_large_binary(kind))
+        return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
     if holds_bytes(field.type):
         return str(field.name)
-    if pa.types.is_struct(field.type):
-        inside = [part for part in field.type if part.name == "bytes" and holds_bytes(part.type)]
-        return f"{field.name}.bytes" if inside else ""
+    parts = field.type if pa.types.is_struct(field.type) else ()
+    if any(part.name == "bytes" and holds_bytes(part.type) for part in parts):
+        return f"{field.name}.bytes"
     return ""
 
 
 def read_rows(
-    stream: Any, name: str, column: str, groups: list[int], first: int
+    stream: Any, name: str, column: str, groups: list[int], first_row: int
 ) -> Iterator[tuple[str, bytes | ImageError]]:
-    """The images in some groups of rows: ``name/ROW``, counted from ``first``."""
-    row = first
+    """Read the images of some row groups of a Parquet file.
+
+    Parameters
+    ----------
+    stream
+        The file, seekable.
+    name
+        Name of the file in results and messages.
+    column
+        From :func:`find_image_column`.
+    groups
+        Indices of consecutive row groups.
+    first_row
+        Row number of the first row of ``groups``.
+
+    Yields
+    ------
+    tuple of str and (bytes or ImageError)
+        ``name/ROW`` and its content.
+    """
+    row = first_row
     try:
-        file = pq.ParquetFile(stream, pre_buffer=False, buffer_size=4 << 20)
-        for batch in file.iter_batches(_ROWS, row_groups=groups, columns=[column]):
+        file = open_parquet(stream, name)
+        for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=[column]):
             (values,) = batch.columns
             if pa.types.is_struct(values.type):
                 (values,) = values.flatten()  # null where the struct is
             for value in values:
-                data = value.as_py()
-                title = f"{name}/{row}"
+                data, title = value.as_py(), f"{name}/{row}"
                 row += 1
                 if not data:
                     yield title, ImageError(f"{title}: the row holds no bytes")
-                    continue
-                try:
-                    check_file_size(len(data), title)
-                except ImageError as error:
-                    yield title, error
-                    continue
-                yield title, data
-    except (OSError, pa.ArrowException) as error:
-        yield name, ImageError(f"{name}: damaged, or can't be read on ({error})")
+                elif len(data) > MAX_IMAGE_BYTES:
+                    yield title, _too_large(title, len(data))
+                else:
+                    yield title, data
+    except (OSError, pa.ArrowException, DataError) as error:
+        yield name, ImageError(f"{name}: damaged or unreadable ({error})")

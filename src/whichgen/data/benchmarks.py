@@ -1,15 +1,17 @@
-"""The benchmarks of the field, by the data-set string their users know.
+"""Benchmarks of the field, named by a dataset string.
 
-``GenImage:split=split1``, ``OSMA:split=split3:root=/data``, ``DiffusionForensics``. Origin lists
-are the JSON files in ``origins/``. A data set that ``whichgen dataset split`` wrote has such a file
-of its own (``<root>/<name>/origins.json``), so that it is named in the same way, and
-``groups.tsv`` beside it where its images have groups.
+``GenImage:split=split1``, ``OSMA:split=split3:root=/data``, ``DiffusionForensics``. The lists of
+origins are the JSON files in ``origins/``. A dataset written by ``whichgen dataset split`` has its
+own list (``<root>/<name>/origins.json``) and is named in the same way; ``groups.tsv`` beside it
+holds the groups of its images, if any.
+
+A *benchmark split* (``split1``) says which origins are known; the *splits* of a dataset are train,
+val, test and so on.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -22,34 +24,30 @@ from whichgen.data.dataset import SPLITS, Dataset, Sample
 from whichgen.data.groups import read_groups, write_groups
 from whichgen.errors import DataError
 from whichgen.io.atomic import write_text
-from whichgen.io.untrusted import read_regular_file
+from whichgen.io.files import read_text_file
 
-#: Where the first implementation looks for data, relative to the working directory.
+#: Folder where the reference implementation looks for data, relative to the working directory.
 DEFAULT_ROOT = Path("dataset")
 
-# The names under which the file of unknown images is found, in order of preference.
+#: File names of unknown images, in order of preference.
 _UNKNOWN_FILES = ("{split}_{part}_out_all.txt", "{split}_{part}_out.txt", "{part}_out.txt")
-
 
 _GROUPS_FILE = "groups.tsv"
 
-#: Bytes of an origin list at most.
-_MOST_BYTES = 2**24
 
-
-def _of_one_level(name: str) -> str:
-    """A name that is part of a path, so that a stranger's list leads nowhere but into its root."""
-    # Files in it are called after a split, with a few letters more.
+def _check_folder_name(name: str) -> str:
+    """Reject names that would lead out of the root folder: origin lists are untrusted."""
+    # File names add a few letters to the name of a benchmark split.
     if name in ("", ".", "..") or any(c in name for c in "/\\\0") or len(name.encode()) > 200:
         raise ValueError(f"{name[:80]!r} can't be the name of a folder in another")
     return name
 
 
-_FolderName = Annotated[str, AfterValidator(_of_one_level)]
+_FolderName = Annotated[str, AfterValidator(_check_folder_name)]
 
 
 class SplitOrigins(BaseModel):
-    """Known origins, and unknown ones by group; the group ``all`` holds every unknown origin."""
+    """Known origins, and unknown origins by group; the group ``all`` holds all unknown origins."""
 
     model_config = ConfigDict(extra="forbid")
     known: tuple[str, ...]
@@ -57,7 +55,7 @@ class SplitOrigins(BaseModel):
 
 
 class BenchmarkOrigins(BaseModel):
-    """One origin-list file: a benchmark and its splits."""
+    """The content of a list of origins: a benchmark and its splits."""
 
     model_config = ConfigDict(extra="forbid")
     name: _FolderName
@@ -67,74 +65,84 @@ class BenchmarkOrigins(BaseModel):
 
 
 def benchmark_names() -> list[str]:
-    """The names of the benchmarks that ship with whichgen."""
-    found = (files("whichgen.data") / "origins").iterdir()
-    return sorted(f.name.removesuffix(".json") for f in found if f.name.endswith(".json"))
+    """Return the names of the benchmarks that ship with whichgen."""
+    paths = (files("whichgen.data") / "origins").iterdir()
+    return sorted(p.name.removesuffix(".json") for p in paths if p.name.endswith(".json"))
 
 
 def load_origins(name: str, root: Path) -> BenchmarkOrigins:
-    """The origin lists of a benchmark, or of what ``dataset split`` wrote in ``root``."""
-    own = root / name / "origins.json"
+    """Load the origins of a benchmark, or of a dataset that ``dataset split`` wrote to ``root``."""
+    file = root / name / "origins.json"
     shipped = {n.lower(): n for n in benchmark_names()}
-    content: str | bytes
-    if os.path.exists(own):  # noqa: PTH110 (Path's raises if a name is too long)
-        where = str(own)
-        try:
-            content = read_regular_file(own, _MOST_BYTES)
-        except OSError as error:
-            raise DataError(f"origin list {own} can't be read ({error.strerror}).") from None
+    if os.path.exists(file):  # noqa: PTH110 (Path.exists raises on long names)
+        where, content = str(file), read_text_file(file, "list of origins")
     elif name.lower() in shipped:
         where = f"origins/{shipped[name.lower()]}.json"
         content = (files("whichgen.data") / where).read_text(encoding="utf-8")
     else:
         raise DataError(
-            f"data set {name!r} is neither a folder, nor one of {', '.join(benchmark_names())}, "
-            f"nor does {own} exist. Check the spelling, or give its folder with `{name}:root=…`."
+            f"dataset {name!r} is neither a folder nor one of {', '.join(benchmark_names())}, and "
+            f"{file} does not exist. Check the spelling, or name its folder with `{name}:root=…`."
         )
     try:
         return BenchmarkOrigins.model_validate_json(content)
     except ValidationError as error:
-        raise DataError(f"{where} is not an origin list: {_wrong(error)}") from None
+        raise DataError(f"{where} is not a list of origins: {_summarize(error)}") from None
 
 
-def _wrong(error: ValidationError) -> str:
-    """The first few things that are wrong, in one line."""
-    told = [f"{'.'.join(map(str, e['loc']))[:80]}: {e['msg'][:200]}" for e in error.errors()]
-    return "; ".join(told[:3]) + ("; …" if len(told) > 3 else "")
+def _summarize(error: ValidationError) -> str:
+    """Return the first three validation errors in one line."""
+    lines = [f"{'.'.join(map(str, e['loc']))[:80]}: {e['msg'][:200]}" for e in error.errors()]
+    return "; ".join(lines[:3]) + ("; …" if len(lines) > 3 else "")
 
 
 def parse_spec(spec: str) -> tuple[str, dict[str, str]]:
     """``"GenImage:split=split1:root=/d"`` → ``("GenImage", {"split": "split1", "root": "/d"})``."""
     name, *options = spec.split(":")
-    parsed = {}
+    values = {}
     for option in options:
         key, equals, value = option.partition("=")
         if not equals or key not in ("split", "root") or not value:
             raise DataError(
-                f"data-set string {spec!r}: can't read {option!r}. "
-                "It looks like GenImage:split=split1 or GenImage:split=split1:root=/data."
+                f"dataset string {spec!r}: can't parse {option!r}. "
+                "Write GenImage:split=split1 or GenImage:split=split1:root=/data."
             )
-        parsed[key] = value
-    return name, parsed
+        values[key] = value
+    return name, values
 
 
 def load_benchmark(spec: str) -> Dataset:
-    """Reads the annotation files that a data-set string names.
-
-    The layout is ``<root>/<folder>/<split>_train/annotations/<split>_train.txt`` and likewise
-    ``_val`` and ``_test``, with ``…_out_all.txt`` beside the last two for unknown images. A
-    missing file of unknown images is noted, not an error; any other missing file is.
-    """
+    """Load the dataset that a dataset string names (see :func:`read_benchmark`)."""
     name, options = parse_spec(spec)
     return read_benchmark(name, Path(options.get("root", DEFAULT_ROOT)), options.get("split"))
 
 
 def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
-    """What :func:`load_benchmark` does; ``split`` is the first one where none is given."""
+    """Read the annotation files of a benchmark.
+
+    The layout is ``<root>/<folder>/<split>_train/annotations/<split>_train.txt``, likewise
+    ``_val`` and ``_test``, with ``…_out_all.txt`` beside the last two for unknown images.
+
+    Parameters
+    ----------
+    name
+        Name of the benchmark.
+    root
+        Folder that contains its folder.
+    split
+        Name of the benchmark split; ``None`` for the first.
+
+    Raises
+    ------
+    DataError
+        A file is missing or invalid. A missing file of unknown images is noted instead.
+    """
     lists = load_origins(name, root)
     split = split or next(iter(lists.splits))
     if split not in lists.splits:
-        raise DataError(f"{lists.name} has no split {split!r}; it has {', '.join(lists.splits)}.")
+        raise DataError(
+            f"{lists.name} has no split {split!r}. Choose from {', '.join(lists.splits)}."
+        )
     origins = lists.splits[split]
     unknown = tuple(dict.fromkeys(o for group in origins.unknown.values() for o in group))
     folder = root / lists.folder
@@ -143,74 +151,78 @@ def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
     bases = (Path(), folder, root, root.parent)
     notes: list[str] = []
 
-    def known_part(part: str) -> tuple[Sample, ...]:
+    def read_known(part: str) -> tuple[Sample, ...]:
         annotations = folder / f"{split}_{part}" / "annotations"
+        file = annotations / f"{split}_{part}.txt"
+        return read_annotations(file, origins.known, bases=(*bases, annotations))
+
+    def read_unknown(part: str) -> tuple[Sample, ...]:
+        annotations = folder / f"{split}_{part}" / "annotations"
+        names = [annotations / n.format(split=split, part=part) for n in _UNKNOWN_FILES]
+        file = next((file for file in names if file.is_file()), None)
+        if file is None:
+            notes.append(f"no annotation file of unknown {part} images in {annotations}")
+            return ()
         return read_annotations(
-            annotations / f"{split}_{part}.txt", origins.known, bases=(*bases, annotations)
+            file, unknown, bases=(*bases, annotations), first_index=len(origins.known)
         )
-
-    def unknown_part(part: str) -> tuple[Sample, ...]:
-        annotations = folder / f"{split}_{part}" / "annotations"
-        for pattern in _UNKNOWN_FILES:
-            file = annotations / pattern.format(split=split, part=part)
-            if file.is_file():
-                return read_annotations(
-                    file, unknown, bases=(*bases, annotations), first_index=len(origins.known)
-                )
-        notes.append(f"no annotation file of unknown {part} images in {annotations}")
-        return ()
-
-    groups_file = folder / _GROUPS_FILE
-    groups = read_groups(groups_file) if groups_file.is_file() else {}
-
-    def grouped(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
-        return tuple(replace(s, group=groups.get(str(s.path), "")) for s in samples)
 
     dataset = Dataset(
         name=f"{lists.name}:split={split}",
         known=origins.known,
         unknown=unknown,
-        train=known_part("train"),
-        val=known_part("val"),
-        test=known_part("test"),
-        val_unknown=unknown_part("val"),
-        test_unknown=unknown_part("test"),
+        train=read_known("train"),
+        val=read_known("val"),
+        test=read_known("test"),
+        val_unknown=read_unknown("val"),
+        test_unknown=read_unknown("test"),
         unknown_groups={k: v for k, v in origins.unknown.items() if k != "all"},
         notes=tuple(notes),
     ).validate()
-    return dataset.map_splits(grouped) if groups else dataset
+    groups_file = folder / _GROUPS_FILE
+    if not groups_file.is_file():
+        return dataset
+    groups = read_groups(groups_file)
+    return dataset.map_splits(
+        lambda samples: tuple(replace(s, group=groups.get(str(s.path), "")) for s in samples)
+    )
 
 
 def write_benchmark(dataset: Dataset, root: Path, name: str, split: str = "split1") -> Path:
-    """Writes a data set in the annotation layout, with ``origins.json`` and the images' groups.
+    """Write a dataset as annotation files, with ``origins.json`` and the groups of its images.
 
-    Returns its folder.
+    Returns
+    -------
+    Path
+        The folder of the dataset, ``root / name``.
 
     Raises
     ------
     DataError
-        The name, or the split's, can't be a folder's.
+        ``name`` or ``split`` is not a valid folder name.
     """
-    groups = {"all": dataset.unknown, **dataset.unknown_groups}
     try:
         lists = BenchmarkOrigins(
             name=name,
             folder=name,
-            splits={split: SplitOrigins(known=dataset.known, unknown=groups)},
+            splits={
+                split: SplitOrigins(
+                    known=dataset.known, unknown={"all": dataset.unknown, **dataset.unknown_groups}
+                )
+            },
         )
     except ValidationError as error:
-        raise DataError(f"the data set can't be called so: {_wrong(error)}") from None
+        raise DataError(f"invalid dataset name: {_summarize(error)}") from None
     folder = root / name
-    groups_of = {str(s.path.absolute()): s.group for part in SPLITS for s in dataset.split(part)}
-    if any(groups_of.values()):
-        write_groups(folder / _GROUPS_FILE, groups_of)
+    groups = {str(s.path.absolute()): s.group for part in SPLITS for s in dataset.split(part)}
+    if any(groups.values()):
+        write_groups(folder / _GROUPS_FILE, groups)
     else:
         (folder / _GROUPS_FILE).unlink(missing_ok=True)
     for part in SPLITS:
-        samples: Sequence[Sample] = dataset.split(part)
         base = part.removesuffix("_unknown")
         suffix = "_out_all" if part.endswith("_unknown") else ""
         annotations = folder / f"{split}_{base}" / "annotations"
-        write_annotations(annotations / f"{split}_{base}{suffix}.txt", samples)
+        write_annotations(annotations / f"{split}_{base}{suffix}.txt", dataset.split(part))
     write_text(folder / "origins.json", lists.model_dump_json(indent=1) + "\n")
     return folder

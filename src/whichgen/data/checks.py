@@ -1,8 +1,8 @@
-"""Is a data set fit to learn from? Counts, broken and doubled files, and give-aways.
+"""Check a dataset before training: counts, unreadable files, duplicates and shortcuts.
 
-A give-away is a property of the file rather than of the picture that tells an origin apart: one
-class all PNG and another all JPEG, or one class of one size. A classifier learns it instead of the
-generator's traces, and its figures mean nothing.
+A shortcut is a property of the files, rather than of the pictures, that separates origins: one
+class all PNG and another all JPEG, or one class of a single size. A classifier learns it instead of
+the traces of the generator, and its metrics are meaningless.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from whichgen.data.dataset import Sample
 from whichgen.data.duplicates import Fingerprint, find_near_duplicates, fingerprint_images
 from whichgen.progress import Progress, no_progress
 
-#: A property held by this share of one origin's images and hardly by another's is a give-away.
-_TELLING = 0.9
+#: A property is a shortcut if at least this share of one origin's images has it, and at most
+#: one minus this share of another's.
+_SHORTCUT_SHARE = 0.9
 
 
 @dataclass(frozen=True)
 class OriginCheck:
-    """What one origin's files are like."""
+    """Counts of one origin's files, in total and by format, size and color mode."""
 
     origin: str
     images: int
@@ -36,8 +37,18 @@ class OriginCheck:
 class CheckReport:
     """The result of :func:`check_samples`.
 
-    ``warnings`` are give-aways and label conflicts; ``errors`` the reasons of unreadable files.
-    ``ok`` is false when anything needs a human's eye before training.
+    Parameters
+    ----------
+    origins
+        Counts per origin.
+    exact_duplicates
+        Number of files whose content occurs before.
+    near_duplicates
+        Number of pairs of different files with nearly equal perceptual hashes.
+    warnings
+        Shortcuts and label conflicts.
+    errors
+        Reasons why files are unreadable.
     """
 
     origins: tuple[OriginCheck, ...]
@@ -48,77 +59,75 @@ class CheckReport:
 
     @property
     def ok(self) -> bool:
-        """No warning and no unreadable file."""
+        """Whether there is no warning and no unreadable file."""
         return not self.warnings and not self.errors
 
 
 def check_samples(samples: Sequence[Sample], *, progress: Progress = no_progress) -> CheckReport:
-    """Reads every file once and reports on it."""
-    prints = fingerprint_images([s.path for s in samples], progress=progress)
+    """Read every file once and report its format, duplicates and shortcuts."""
+    fingerprints = fingerprint_images([s.path for s in samples], progress=progress)
     by_origin: dict[str, list[Fingerprint]] = defaultdict(list)
-    for sample, found in zip(samples, prints, strict=True):
-        by_origin[sample.origin].append(found)
-    rows = tuple(_origin_row(origin, found) for origin, found in by_origin.items())
-    readable = [(s, f) for s, f in zip(samples, prints, strict=True) if not f.error]
-    digests: dict[bytes, dict[str, Sample]] = defaultdict(dict)
-    for sample, found in readable:
-        digests[found.digest].setdefault(sample.origin, sample)
-    near = sum(
-        1
-        for i, j in find_near_duplicates([f for _, f in readable])
-        if readable[i][1].digest != readable[j][1].digest
-    )
+    labels: dict[bytes, dict[str, Sample]] = defaultdict(dict)
+    for sample, fingerprint in zip(samples, fingerprints, strict=True):
+        by_origin[sample.origin].append(fingerprint)
+        if not fingerprint.error:
+            labels[fingerprint.digest].setdefault(sample.origin, sample)
+    readable = [f for f in fingerprints if not f.error]
+    origins = tuple(_count_files(origin, group) for origin, group in by_origin.items())
     warnings = [
-        f"LABEL CONFLICT: the same file is labeled {' and '.join(sorted(origins))}: "
-        + ", ".join(str(origins[o].path) for o in sorted(origins))
-        for origins in digests.values()
-        if len(origins) > 1
+        f"LABEL CONFLICT: the same file is labeled {' and '.join(sorted(conflict))}: "
+        + ", ".join(str(conflict[o].path) for o in sorted(conflict))
+        for conflict in labels.values()
+        if len(conflict) > 1
     ]
-    for name in ("formats", "sizes", "modes"):
-        warnings += _giveaways(name.removesuffix("s"), {r.origin: getattr(r, name) for r in rows})
+    for name in ("format", "size", "mode"):
+        warnings += _find_shortcuts(name, {o.origin: getattr(o, f"{name}s") for o in origins})
     return CheckReport(
-        origins=rows,
-        exact_duplicates=len(readable) - len(digests),
-        near_duplicates=near,
+        origins=origins,
+        exact_duplicates=len(readable) - len(labels),
+        near_duplicates=sum(
+            readable[i].digest != readable[j].digest for i, j in find_near_duplicates(readable)
+        ),
         warnings=tuple(warnings),
-        errors=tuple(f.error for f in prints if f.error),
+        errors=tuple(f.error for f in fingerprints if f.error),
     )
 
 
-def _origin_row(origin: str, found: Sequence[Fingerprint]) -> OriginCheck:
-    missing = sum(f.error.endswith("no such file") for f in found)
-    good = [f for f in found if not f.error]
+def _count_files(origin: str, fingerprints: Sequence[Fingerprint]) -> OriginCheck:
+    missing = sum(f.error.endswith("no such file") for f in fingerprints)
+    readable = [f for f in fingerprints if not f.error]
     return OriginCheck(
         origin=origin,
-        images=len(found),
+        images=len(fingerprints),
         missing=missing,
-        unreadable=len(found) - len(good) - missing,
-        formats=dict(Counter(f.format for f in good).most_common()),
-        sizes=dict(Counter(f"{f.size[0]}x{f.size[1]}" for f in good).most_common()),
-        modes=dict(Counter(f.mode for f in good).most_common()),
+        unreadable=len(fingerprints) - len(readable) - missing,
+        formats=dict(Counter(f.format for f in readable).most_common()),
+        sizes=dict(Counter(f"{f.size[0]}x{f.size[1]}" for f in readable).most_common()),
+        modes=dict(Counter(f.mode for f in readable).most_common()),
     )
 
 
-def _giveaways(name: str, counts: dict[str, dict[str, int]]) -> list[str]:
+def _find_shortcuts(name: str, counts: dict[str, dict[str, int]]) -> list[str]:
+    """Return warnings about a property; ``counts``: files by value, most frequent first."""
     warnings = []
     for origin, values in counts.items():
-        total = sum(values.values())
-        if not total:
+        if not values:
             continue
         value, n = next(iter(values.items()))
-        if n < _TELLING * total:
+        total = sum(values.values())
+        if n < _SHORTCUT_SHARE * total:
             continue
         others = [
             other
-            for other, theirs in counts.items()
+            for other, numbers in counts.items()
             if other != origin
-            and theirs
-            and theirs.get(value, 0) <= (1 - _TELLING) * sum(theirs.values())
+            and numbers
+            and numbers.get(value, 0) <= (1 - _SHORTCUT_SHARE) * sum(numbers.values())
         ]
         if others:
             warnings.append(
-                f"GIVE-AWAY: {n} of {total} images of {origin} have {name} {value}, and "
-                f"(nearly) none of {', '.join(others)}: a classifier can cheat on that. "
-                f"Bring all origins to one {name} before you trust a figure."
+                f"SHORTCUT: {n} of {total} images of {origin} have {name} {value}, and (almost) "
+                f"none of {', '.join(others)}. A classifier can learn this instead of the origin; "
+                f"convert all origins to the same {name}."
             )
     return warnings

@@ -1,30 +1,26 @@
-"""What a data set is: image paths with their origins, in five parts."""
+"""Datasets: image paths with their origins, in five splits."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from whichgen.data.formats import IMAGE_SUFFIXES
 from whichgen.errors import DataError
+from whichgen.io.files import list_files
 
-#: Suffixes that count as images when a folder is listed (content, not suffix, decides at reading).
-IMAGE_SUFFIXES = frozenset(
-    {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
-
-#: The part names, in the order in which results list them.
+#: Names of the splits, in the order in which results list them.
 SPLITS = ("train", "val", "val_unknown", "test", "test_unknown")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One image file and the origin it is labeled with.
+    """An image file with its true origin.
 
-    Images of one ``group`` show the same (a prompt, a scene, a person) and are not independent;
-    empty: not known.
+    Images of one ``group`` (a prompt, a scene, a person) are not independent; an empty group means
+    that it is not known.
     """
 
     path: Path
@@ -34,24 +30,26 @@ class Sample:
 
 @dataclass(frozen=True)
 class Dataset:
-    """An open-set attribution task.
+    """A dataset for open-set attribution.
 
     Parameters
     ----------
+    name
+        Name in reports.
     known
         Origins seen in training; their order is the class index of every head.
     unknown
-        Origins that no head is trained on.
+        Origins held out from training.
     train, val, test
         Images of known origins.
     val_unknown, test_unknown
-        Images of unknown origins, for choosing and for reporting.
+        Images of unknown origins, for model selection and for the final evaluation.
     unknown_groups
-        Named subsets of ``unknown`` that are reported on their own (OSMA: seed, arch, dataset).
+        Named subsets of ``unknown`` that are evaluated separately (OSMA: seed, arch, dataset).
     families
-        Families of origins that the table of :mod:`whichgen.data.families` lacks or has otherwise.
+        Families of origins that override those of :mod:`whichgen.data.families`.
     notes
-        Sentences a reader of the results must know (what was left out and why).
+        Sentences for readers of the results, such as what was left out and why.
     """
 
     name: str
@@ -67,77 +65,53 @@ class Dataset:
     notes: tuple[str, ...] = ()
 
     def split(self, name: str) -> tuple[Sample, ...]:
-        """The samples of one of :data:`SPLITS`."""
+        """Return the samples of a split, one of :data:`SPLITS`."""
         samples: tuple[Sample, ...] = getattr(self, name)
         return samples
 
-    def map_splits(self, change: Callable[[tuple[Sample, ...]], tuple[Sample, ...]]) -> Dataset:
-        """The data set with each part changed by a function."""
-        return replace(
-            self,
-            train=change(self.train),
-            val=change(self.val),
-            val_unknown=change(self.val_unknown),
-            test=change(self.test),
-            test_unknown=change(self.test_unknown),
-        )
+    def map_splits(self, function: Callable[[tuple[Sample, ...]], tuple[Sample, ...]]) -> Dataset:
+        """Return a copy with a function applied to the samples of each split."""
+        splits = {name: function(self.split(name)) for name in SPLITS}
+        return replace(self, **splits)  # type: ignore[arg-type]
 
     def validate(self) -> Dataset:
-        """Returns itself, or raises :class:`DataError` saying which origin or part falls short."""
+        """Return the dataset, or raise :class:`DataError` if it lacks origins or images."""
         if len(set(self.known)) != len(self.known) or len(self.known) < 2:
             raise DataError(
                 f"{self.name}: attribution needs at least two different known origins, "
                 f"got {list(self.known)}. Add a folder of images of another origin."
             )
-        both = set(self.known) & set(self.unknown)
-        if both:
-            raise DataError(f"{self.name}: {sorted(both)} are listed both as known and unknown.")
-        for part in ("train", "val", "test"):
-            counts = Counter(s.origin for s in self.split(part))
+        overlap = set(self.known) & set(self.unknown)
+        if overlap:
+            raise DataError(f"{self.name}: {sorted(overlap)} are both known and unknown.")
+        for name in ("train", "val", "test"):
+            counts = Counter(s.origin for s in self.split(name))
             empty = [origin for origin in self.known if not counts[origin]]
             if empty:
                 raise DataError(
-                    f"{self.name}: no {part} image of {', '.join(empty)}. Every known origin needs "
+                    f"{self.name}: no {name} image of {', '.join(empty)}. Every known origin needs "
                     f"images in train, val and test; add images or leave the origin out."
                 )
         return self
 
 
-def natural_key(text: str) -> list[int | str]:
-    """Sort key under which ``img2`` comes before ``img10``."""
-    return [int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", text)]
-
-
 def list_images(folder: Path) -> list[Path]:
-    """All image files below ``folder`` in natural order, without hidden files and folders."""
+    """List image files below a folder in natural order, without hidden files and folders."""
     return list_files(folder, IMAGE_SUFFIXES)
 
 
-def list_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """As :func:`list_images`, files of other suffixes (lower case, with their dot)."""
-    found = [
-        p
-        for p in folder.rglob("*")
-        if p.suffix.lower() in suffixes
-        and not any(part.startswith(".") for part in p.relative_to(folder).parts)
-        and p.is_file()
-    ]
-    return sorted(found, key=lambda p: [natural_key(part) for part in p.relative_to(folder).parts])
+def limit_per_class(dataset: Dataset, limit: int | None) -> Dataset:
+    """Keep the first ``limit`` samples per class in each split; ``None`` or 0 keeps all."""
+    if not limit:
+        return dataset
 
+    def first_samples(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+        counts: Counter[str] = Counter()
+        selection = []
+        for sample in samples:
+            counts[sample.origin] += 1
+            if counts[sample.origin] <= limit:
+                selection.append(sample)
+        return tuple(selection)
 
-def _limit_samples(samples: tuple[Sample, ...], most: int | None) -> tuple[Sample, ...]:
-    """The first ``most`` samples of each origin, in the order given (``None`` or 0: all)."""
-    if not most:
-        return samples
-    seen: Counter[str] = Counter()
-    kept = []
-    for sample in samples:
-        seen[sample.origin] += 1
-        if seen[sample.origin] <= most:
-            kept.append(sample)
-    return tuple(kept)
-
-
-def limit_per_class(dataset: Dataset, most: int | None) -> Dataset:
-    """The data set with at most ``most`` images a class in each part."""
-    return dataset.map_splits(lambda samples: _limit_samples(samples, most))
+    return dataset.map_splits(first_samples)

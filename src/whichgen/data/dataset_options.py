@@ -1,4 +1,4 @@
-"""Where a data set comes from: what the user asked for, enough to open the same one again."""
+"""Options that select a dataset and its splits; enough to open the same dataset again."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from whichgen.constants import SAMPLES_PER_CLASS, SPLIT_FRACTIONS
 from whichgen.data.benchmarks import DEFAULT_ROOT, parse_spec
 from whichgen.data.dataset import Dataset, limit_per_class
 from whichgen.data.families import read_families
@@ -19,60 +20,55 @@ from whichgen.data.splits import SplitOptions
 from whichgen.errors import DataError
 from whichgen.progress import Progress, no_progress
 
-#: Images a class at most, as in the paper.
-PER_CLASS = 4000
-
 
 @dataclass(frozen=True)
 class DatasetOptions:
-    """A data-set string or a folder of folders, and how a folder is split.
+    """A dataset string or an image folder, and how to split a folder.
 
     Parameters
     ----------
     data
         ``GenImage:split=split1``, ``OSMA:split=split2:root=/data``, or a folder.
     unknown, unknown_val, share_unknown, fractions, seed
-        See :class:`~whichgen.data.splits.SplitOptions`; for a folder only.
+        See :class:`~whichgen.data.splits.SplitOptions`; only for folders.
     groups, group_column
-        A TSV or CSV file that names the group of each image, and its column (empty: guessed).
+        TSV or CSV file of the group of each image, and its column (empty to detect it).
     families
-        A file of ``origin<TAB>family`` lines.
-    per_class
-        Images a class at most in each part; 0: all.
+        File of ``origin<TAB>family`` lines.
+    samples_per_class
+        Most images per class in each split; 0 means all.
     """
 
     data: str
     unknown: tuple[str, ...] = ()
     unknown_val: tuple[str, ...] = ()
     share_unknown: bool = False
-    fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
+    fractions: tuple[float, float, float] = SPLIT_FRACTIONS
     groups: str = ""
     group_column: str = ""
     families: str = ""
     seed: int = 0
-    per_class: int = PER_CLASS
+    samples_per_class: int = SAMPLES_PER_CLASS
 
     def open(self, cache: Path, *, progress: Progress = no_progress) -> Dataset:
-        """The data set; :class:`~whichgen.errors.DataError` says what is wrong with it."""
+        """Open the dataset; raise :class:`~whichgen.errors.DataError` if it is invalid."""
+        groups = read_groups(Path(self.groups), self.group_column or None) if self.groups else None
         options = SplitOptions(
             unknown=self.unknown,
             unknown_val=self.unknown_val,
             share_unknown=self.share_unknown,
             fractions=self.fractions,
-            groups=read_groups(Path(self.groups), self.group_column or None)
-            if self.groups
-            else None,
+            groups=groups,
             seed=self.seed,
         )
-        opened = limit_per_class(
-            open_dataset(self.data, options, cache=cache, progress=progress), self.per_class
-        )
+        dataset = open_dataset(self.data, options, cache=cache, progress=progress)
+        dataset = limit_per_class(dataset, self.samples_per_class)
         if self.families:
-            opened = replace(opened, families=read_families(Path(self.families)))
-        return opened
+            dataset = replace(dataset, families=read_families(Path(self.families)))
+        return dataset
 
     def as_config(self) -> dict[str, Any]:
-        """JSON values, with absolute paths, from which :meth:`from_config` makes it again."""
+        """Return JSON values with absolute paths, for :meth:`from_config`."""
         config = asdict(self)
         config["data"] = resolve_spec(self.data)
         for file in ("groups", "families"):
@@ -82,26 +78,26 @@ class DatasetOptions:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> DatasetOptions:
-        """The source that :meth:`as_config` described; other keys are passed over.
+        """Restore options from :meth:`as_config`; other keys are ignored.
 
         Raises
         ------
         DataError
-            A value is of another type than :meth:`as_config` gives.
+            A value has the wrong type.
         """
-        known = {f.name: config[f.name] for f in fields(cls) if f.name in config}
+        values = {f.name: config[f.name] for f in fields(cls) if f.name in config}
         try:
-            return TypeAdapter(cls).validate_python(known)
+            return TypeAdapter(cls).validate_python(values)
         except ValidationError as error:
             wrong = ", ".join(str(e["loc"][0]) for e in error.errors() if e["loc"])
             raise DataError(
-                f"what is recorded of the data can't be read ({wrong}). Name the data with --data."
+                f"the recorded dataset options are invalid ({wrong}). Name the data with --data."
             ) from None
 
 
 def resolve_spec(data: str) -> str:
-    """A folder or a data-set string, as it is called from any working directory."""
-    if os.path.isdir(data):  # noqa: PTH112 (Path's raises if a name is too long)
+    """Make a folder or the root of a dataset string absolute."""
+    if os.path.isdir(data):  # noqa: PTH112 (Path.is_dir raises on long names)
         return str(Path(data).resolve())
     name, options = parse_spec(data)
     root = Path(options.pop("root", DEFAULT_ROOT)).resolve()

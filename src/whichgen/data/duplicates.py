@@ -1,30 +1,35 @@
-"""Images that are the same, or nearly: by content digest and by perceptual hash."""
+"""Find exact and near duplicates of images by content digest and perceptual hash."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import faiss
 import imagehash
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from whichgen.data.reading import decode_image, hash_image, open_image, read_bytes
 from whichgen.errors import ImageError
 from whichgen.progress import Progress, no_progress
 
-#: Perceptual hashes of 64 bits that differ in at most this many are taken for the same picture.
+#: Largest Hamming distance of 64-bit perceptual hashes of near-duplicates.
 NEAR_DISTANCE = 4
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What an image file is recognized by, and what is needed to check it.
+    """Digest, perceptual hash and header of an image file.
 
-    ``perceptual`` is the 64-bit pHash (Zauner, 2010) as 8 bytes. ``error`` is the reason why the
-    file can't be read; all else is empty then.
+    ``perceptual`` is the 64-bit pHash (Zauner, 2010) as 8 bytes. For an unreadable file, ``error``
+    is the reason and the other fields are empty.
     """
 
     path: Path
@@ -37,56 +42,65 @@ class Fingerprint:
 
 
 def fingerprint_image(path: Path) -> Fingerprint:
-    """Reads one file; an unreadable one gives a fingerprint with ``error`` set."""
+    """Read an image file and return its fingerprint, with ``error`` set if it is unreadable."""
     try:
         data = read_bytes(path)
         image = decode_image(data, str(path))
     except ImageError as error:
         return Fingerprint(path, error=str(error))
     with open_image(data) as header:
-        form, mode = header.format or "", header.mode
-    bits = imagehash.phash(image).hash
-    return Fingerprint(path, hash_image(data), np.packbits(bits).tobytes(), form, mode, image.size)
+        image_format, mode = header.format or "", header.mode
+    bits = np.packbits(imagehash.phash(image).hash).tobytes()
+    return Fingerprint(path, hash_image(data), bits, image_format, mode, image.size)
 
 
 def fingerprint_images(
-    paths: Sequence[Path], *, progress: Progress = no_progress, threads: int = 4
+    paths: Sequence[Path], *, progress: Progress = no_progress
 ) -> list[Fingerprint]:
-    """The fingerprints of many files, in order, read by ``threads`` threads."""
+    """Return the fingerprints of many files, in order."""
+    return map_files(fingerprint_image, paths, progress=progress, description="Reading images")
+
+
+def map_files(
+    function: Callable[[Path], _T],
+    paths: Sequence[Path],
+    *,
+    progress: Progress,
+    description: str,
+    threads: int = 4,
+) -> list[_T]:
+    """Apply a function to many files in threads; return the results in order."""
     pool = ThreadPoolExecutor(threads)
     try:
-        results: Iterator[Fingerprint] = pool.map(fingerprint_image, paths)
-        return list(progress(results, description="Reading images", total=len(paths)))
+        return list(progress(pool.map(function, paths), description=description, total=len(paths)))
     finally:
-        # After Ctrl-C nobody waits for the files still in the queue.
+        # After Ctrl-C, do not wait for files that are still in the queue.
         pool.shutdown(cancel_futures=True)
 
 
 def find_components(n: int, links: Iterable[tuple[int, int]]) -> np.ndarray:
-    """Connected components of ``n`` items under ``links``: an int64 array (n,) of group numbers."""
-    parent = list(range(n))
+    """Return the connected component of each of ``n`` items: int64 array (n,).
 
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    for a, b in links:
-        parent[root(a)] = root(b)
-    return np.unique([root(i) for i in range(n)], return_inverse=True)[1].astype(np.int64)
+    Components are numbered in the order of their last items, on which seeded splits depend.
+    """
+    pairs = np.array(list(links), dtype=np.int64).reshape(-1, 2)
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
+    count, components = connected_components(graph, directed=False)
+    last = np.zeros(count, np.int64)
+    np.maximum.at(last, components, np.arange(n))
+    return np.unique(last[components], return_inverse=True)[1].astype(np.int64)
 
 
 def find_near_duplicates(
     fingerprints: Sequence[Fingerprint], distance: int = NEAR_DISTANCE
 ) -> Iterator[tuple[int, int]]:
-    """Pairs (i, j), i < j, whose perceptual hashes differ in at most ``distance`` of 64 bits."""
+    """Yield pairs (i, j), i < j, whose perceptual hashes differ in at most ``distance`` bits."""
     if not fingerprints:
         return
     codes = np.frombuffer(b"".join(f.perceptual for f in fingerprints), np.uint8).reshape(-1, 8)
     index = faiss.IndexBinaryFlat(64)
     index.add(codes)
-    # faiss counts distances strictly below the radius.
+    # faiss returns distances strictly below the radius.
     limits, _, neighbors = index.range_search(codes, distance + 1)
     for i in range(len(codes)):
         for j in neighbors[limits[i] : limits[i + 1]]:

@@ -1,7 +1,7 @@
-"""Which family a generator is of: GAN, diffusion, autoregressive …
+"""Families of generators: GAN, diffusion, autoregressive, flow, VAE.
 
-A table of well-known generators, which a file of the user's own (``origin<TAB>family`` a line) goes
-before. A generator in neither is a family of its own.
+Families come from a file of the user (``origin<TAB>family`` per line), or else from a table of
+well-known generators. A generator in neither is a family of its own.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from whichgen.constants import REAL
 from whichgen.errors import DataError
+from whichgen.io.files import read_text_file
 
-#: Families in the order in which they are tried, each with parts of its generators' names. A part
-#: of up to four letters must be a word of the name (but ``gan``, which ends many), or it would be
-#: found in others.
-_KNOWN: dict[str, tuple[str, ...]] = {
+#: Families in the order in which they are tried, with name parts of their generators. A part of at
+#: most four letters must be a whole word of the name, except ``gan``, which ends many names.
+_FAMILIES: dict[str, tuple[str, ...]] = {
     "diffusion": (
         *("diffusion", "dalle2", "dalle3", "glide", "glid3", "imagen", "midjourney", "wukong"),
         *("kandinsky", "pixart", "flux", "iddpm", "adm", "ddpm", "ddim", "pndm", "ldm", "vqdm"),
@@ -32,46 +33,41 @@ _KNOWN: dict[str, tuple[str, ...]] = {
 
 
 def assign_families(
-    origins: Iterable[str], given: Mapping[str, str] | None = None
+    origins: Iterable[str], overrides: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """The family of each origin but ``real``: as given, or else as the table has it."""
-    own = given or {}
-    return {o: own.get(o) or _family(o) for o in origins if o != "real"}
+    """Return the family of each generator; ``real`` has none, ``overrides`` take precedence."""
+    overrides = overrides or {}
+    return {o: overrides.get(o) or _guess_family(o) for o in origins if o != REAL}
 
 
 def read_families(file: Path) -> dict[str, str]:
-    """Reads a file of ``origin<TAB>family`` lines.
+    """Read a file of ``origin<TAB>family`` lines.
 
     Raises
     ------
     DataError
-        It can't be read, a line is not two names, or an origin is named twice.
+        The file can't be read, a line does not hold two names, or an origin occurs twice.
     """
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"families file {file} can't be read ({error}).") from None
-    found: dict[str, str] = {}
-    for number, line in enumerate(lines, start=1):
+    families: dict[str, str] = {}
+    for number, line in enumerate(read_text_file(file, "families file").splitlines(), start=1):
         if not line.strip():
             continue
-        origin, _, family = line.partition("\t")
-        origin, family = origin.strip(), family.strip()
+        origin, _, family = (part.strip() for part in line.partition("\t"))
         if not origin or not family:
             raise DataError(f"{file}, line {number}: expected origin<TAB>family, got {line!r}.")
-        if origin in found:
-            raise DataError(f"{file}, line {number}: {origin} is there twice.")
-        found[origin] = family
-    if not found:
-        raise DataError(f"{file} names no family. Write origin<TAB>family, one a line.")
-    return found
+        if origin in families:
+            raise DataError(f"{file}, line {number}: {origin} occurs twice. Remove one line.")
+        families[origin] = family
+    if not families:
+        raise DataError(f"{file} names no family. Write origin<TAB>family, one per line.")
+    return families
 
 
-def _family(origin: str) -> str:
+def _guess_family(origin: str) -> str:
     words = re.findall(r"[a-z0-9]+", origin.lower())
     name = "".join(words)
-    for family, parts in _KNOWN.items():
-        anywhere = [part for part in parts if len(part) > 4 or part == "gan"]
-        if set(parts) & set(words) or any(part in name for part in anywhere):
+    for family, parts in _FAMILIES.items():
+        substrings = [part for part in parts if len(part) > 4 or part == "gan"]
+        if set(parts) & set(words) or any(part in name for part in substrings):
             return family
     return origin

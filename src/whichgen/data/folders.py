@@ -1,4 +1,4 @@
-"""``--data my_images/``: any folder whose sub-folders are origins."""
+"""Open a folder whose subfolders are origins, or a dataset string, and cache its split."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ from whichgen.io.atomic import is_permission_error, write_text
 from whichgen.io.run_metadata import hash_parts
 from whichgen.progress import Progress, no_progress
 
-#: Changed when more is kept of a split than before, so that what lacks it is not found.
-_LAYOUT = "groups"
-
 
 def open_dataset(
     spec: str,
@@ -26,10 +23,21 @@ def open_dataset(
     cache: Path,
     progress: Progress = no_progress,
 ) -> Dataset:
-    """A data set from a folder of folders or from a data-set string.
+    """Open a dataset from a folder or a dataset string.
 
-    The split of a folder is kept under ``cache/splits`` as annotation files and found again as
-    long as neither the files (path, size, time) nor the options have changed.
+    The split of a folder is cached in ``cache/splits`` as annotation files, until the files (path,
+    size, modification time) or the options change.
+
+    Parameters
+    ----------
+    spec
+        A folder with one subfolder per origin, or a dataset string.
+    options
+        How to split a folder.
+    cache
+        Cache folder; may be read-only.
+    progress
+        Progress reporting.
 
     Raises
     ------
@@ -38,57 +46,57 @@ def open_dataset(
         :func:`~whichgen.data.benchmarks.load_benchmark`.
     """
     folder = Path(spec)
-    if not os.path.isdir(folder):  # noqa: PTH112 (Path's raises if a name is too long)
+    if not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises on long names)
         if "/" in spec.partition(":")[0]:
-            raise DataError(f"{spec} does not exist. Give a folder with one sub-folder an origin.")
+            raise DataError(f"{spec} does not exist. Give a folder with one subfolder per origin.")
         if options.unknown or options.groups is not None:
             raise DataError(
-                f"{spec} has its own unknown origins; --unknown and --groups are for folders."
+                f"{spec} defines its own unknown origins; use --unknown and --groups for folders."
             )
         return load_benchmark(spec)
     folder = folder.resolve()
     name = folder.name or "images"
-    key = _key(folder, options)
-    root = cache / "splits" / key
-    if not (root / name / "origins.json").is_file():
-        dataset = split_folder(folder, options, progress=progress)
-        try:
-            # The origin list is written last: where it is, all is.
-            write_text(root / name / "notes.json", json.dumps(dataset.notes))
-            write_benchmark(dataset, root, name)
-        except OSError as error:
-            # A cache that is there to read only keeps no split, and may have all features.
-            if not is_permission_error(error):
-                raise
-        return dataset
-    kept = read_benchmark(name, root)
-    notes = json.loads((root / name / "notes.json").read_text(encoding="utf-8"))
-    return replace(kept, name=folder.name, notes=tuple(notes))
+    root = cache / "splits" / _hash_folder(folder, options)
+    notes_file = root / name / "notes.json"
+    if (root / name / "origins.json").is_file():
+        dataset = read_benchmark(name, root)
+        notes = tuple(json.loads(notes_file.read_text(encoding="utf-8")))
+        return replace(dataset, name=folder.name, notes=notes)
+    dataset = split_folder(folder, options, progress=progress)
+    try:
+        # write_benchmark writes origins.json last: if it exists, all files do.
+        write_text(notes_file, json.dumps(dataset.notes))
+        write_benchmark(dataset, root, name)
+    except OSError as error:
+        # A read-only cache may still hold all features.
+        if not is_permission_error(error):
+            raise
+    return dataset
 
 
 def list_samples(spec: str) -> tuple[Sample, ...]:
-    """All images below a folder, or of all parts of a data-set string, with their origins.
+    """List all images below a folder, or in all splits of a dataset string, with their origins.
 
-    An image's origin is the folder's sub-folder that it lies in; empty if it lies in none.
+    In a folder, the origin of an image is the name of its subfolder; empty for images in none.
 
     Raises
     ------
     DataError
-        There is no such folder, or see :func:`~whichgen.data.benchmarks.load_benchmark`.
+        The folder does not exist, or see :func:`~whichgen.data.benchmarks.load_benchmark`.
     """
     folder = Path(spec)
     if folder.is_dir():
         folder = folder.resolve()
-        parts = ((path, path.relative_to(folder).parts) for path in list_images(folder))
-        return tuple(Sample(path, part[0] if len(part) > 1 else "") for path, part in parts)
+        paths = ((path, path.relative_to(folder).parts) for path in list_images(folder))
+        return tuple(Sample(path, parts[0] if len(parts) > 1 else "") for path, parts in paths)
     if "/" in spec.partition(":")[0]:
         raise DataError(f"{spec} does not exist. Give a folder of images.")
     dataset = load_benchmark(spec)
-    return tuple(sample for part in SPLITS for sample in dataset.split(part))
+    return tuple(sample for name in SPLITS for sample in dataset.split(name))
 
 
-def _key(folder: Path, options: SplitOptions) -> str:
-    parts = [_LAYOUT, str(folder), repr(options)]
+def _hash_folder(folder: Path, options: SplitOptions) -> str:
+    parts = [str(folder), repr(options)]
     for paths in list_origins(folder).values():
         for path in paths:
             status = path.stat()

@@ -1,12 +1,12 @@
-"""Perturbations an image meets on its way through the net: JPEG, blur, crop, resize, and a mix.
+"""Perturbations of images in circulation: JPEG, blur, crop, resize, and their combination.
 
-The kinds and ranges are those of the paper's robustness study (section 4; after Yu et al., 2019):
-JPEG quality 75…10, Gaussian blur of kernel 3…15 with sigma 3, crop that cuts 5…20 % of each side's
-length (centered, then scaled back to the former size), and resize of the shorter side to 128…1024.
-Five intensities each.
+Kinds and ranges follow the paper's robustness study (section 4; after Yu et al., 2019): JPEG
+quality 75 to 10, Gaussian blur with kernel 3 to 15 and sigma 3, center crop that removes 5 to 20 %
+of each side and scales back to the original size, and resizing of the shorter side to 128 to 1024
+pixels. Each has five intensities.
 
-``social`` is what a platform does to an upload: the margin is cut off, the rest is made smaller and
-stored as JPEG. Its five steps (:data:`SOCIAL`) are ours, from a careful platform to a careless one.
+``social`` imitates an upload to a social network: crop, downscale and JPEG. Its five steps
+(:data:`SOCIAL`) are our own choice, from mild to strong.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from whichgen.errors import DataError
 
 BLUR_SIGMA = 3.0
 
-#: Five intensities of each kind, from mild to strong (resize: from small to large).
+#: Five intensities per kind, from mild to strong (resize: from small to large).
 INTENSITIES: dict[str, tuple[float, ...]] = {
     "jpeg": (75, 58, 42, 26, 10),
     "blur": (3, 5, 9, 11, 15),
@@ -32,7 +32,7 @@ INTENSITIES: dict[str, tuple[float, ...]] = {
     "social": (1, 2, 3, 4, 5),
 }
 
-#: For each step of ``social``: % of each side that is cut off, scale of the rest, JPEG quality.
+#: Steps of ``social``: percentage of each side that is cropped, scale, JPEG quality.
 SOCIAL: dict[int, tuple[float, float, int]] = {
     1: (2, 0.95, 92),
     2: (4, 0.9, 85),
@@ -49,7 +49,7 @@ _UNITS = {
     "social": "step",
 }
 
-#: The widest values that make sense: outside them a perturbation is refused.
+#: Smallest and largest allowed value per kind.
 _LIMITS = {
     "jpeg": (1, 100),
     "blur": (1, 99),
@@ -61,7 +61,7 @@ _LIMITS = {
 
 @dataclass(frozen=True)
 class Perturbation:
-    """One kind at one intensity; ``str()`` gives its name in the store and on the command line."""
+    """A kind of perturbation at one intensity; ``str()`` returns ``kind:value``."""
 
     kind: str
     value: float
@@ -69,29 +69,31 @@ class Perturbation:
     def __post_init__(self) -> None:
         if self.kind not in INTENSITIES:
             raise DataError(
-                f"unknown perturbation {self.kind!r}; there are {', '.join(INTENSITIES)}."
+                f"unknown perturbation {self.kind!r}. Choose from {', '.join(INTENSITIES)}."
             )
         low, high = _LIMITS[self.kind]
-        whole = {"blur": "an odd number", "crop": "a number"}.get(self.kind, "a whole number")
-        fits = {"blur": self.value % 2 == 1, "crop": True}.get(self.kind, self.value % 1 == 0)
-        if not low <= self.value <= high or not fits:
-            raise DataError(f"{self}: the value must be {whole} from {low} to {high}.")
+        number, valid = {
+            "blur": ("an odd number", self.value % 2 == 1),
+            "crop": ("a number", True),
+        }.get(self.kind, ("a whole number", self.value % 1 == 0))
+        if not low <= self.value <= high or not valid:
+            raise DataError(f"{self}: the value must be {number} from {low} to {high}.")
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.value:.12g}"
 
     @property
     def unit(self) -> str:
-        """What ``value`` is measured in, for axis labels."""
+        """Unit of ``value``, for axis labels."""
         return _UNITS[self.kind]
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        """The perturbed RGB image."""
+        """Return the perturbed RGB image."""
         return _APPLY[self.kind](image, self.value)
 
 
 def parse_perturbation(text: str) -> Perturbation:
-    """``"jpeg:30"`` → ``Perturbation("jpeg", 30)``."""
+    """Parse ``"jpeg:30"``; a kind alone has its medium intensity."""
     kind, colon, value = text.partition(":")
     try:
         return Perturbation(kind, float(value) if colon else INTENSITIES[kind][2])
@@ -103,7 +105,7 @@ def parse_perturbation(text: str) -> Perturbation:
 
 
 def list_perturbations(kinds: Iterable[str] = tuple(INTENSITIES)) -> list[Perturbation]:
-    """Each kind at each of its five intensities."""
+    """List each kind at each of its five intensities."""
     return [Perturbation(kind, value) for kind in kinds for value in INTENSITIES[kind]]
 
 
@@ -124,10 +126,14 @@ def _blur(image: Image.Image, kernel: float) -> Image.Image:
 
 
 def _crop(image: Image.Image, percent: float) -> Image.Image:
+    return _crop_to(image, percent, image.size)
+
+
+def _crop_to(image: Image.Image, percent: float, size: tuple[int, int]) -> Image.Image:
     width, height = image.size
     margin_x, margin_y = width * percent / 200, height * percent / 200
     box = (margin_x, margin_y, width - margin_x, height - margin_y)
-    return image.resize(image.size, Image.Resampling.BICUBIC, box=box)
+    return image.resize(size, Image.Resampling.BICUBIC, box=box)
 
 
 def _resize(image: Image.Image, side: float) -> Image.Image:
@@ -138,12 +144,9 @@ def _resize(image: Image.Image, side: float) -> Image.Image:
 
 def _social(image: Image.Image, step: float) -> Image.Image:
     percent, scale, quality = SOCIAL[int(step)]
-    width, height = image.size
-    margin_x, margin_y = width * percent / 200, height * percent / 200
-    kept = (1 - percent / 100) * scale
-    size = (max(1, round(width * kept)), max(1, round(height * kept)))
-    box = (margin_x, margin_y, width - margin_x, height - margin_y)
-    return _jpeg(image.resize(size, Image.Resampling.BICUBIC, box=box), quality)
+    total_scale = (1 - percent / 100) * scale
+    size = (max(1, round(image.width * total_scale)), max(1, round(image.height * total_scale)))
+    return _jpeg(_crop_to(image, percent, size), quality)
 
 
 _APPLY = {"jpeg": _jpeg, "blur": _blur, "crop": _crop, "resize": _resize, "social": _social}

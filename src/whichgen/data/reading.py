@@ -1,11 +1,11 @@
-"""From bytes to pixels: one place where images are decoded, and refused."""
+"""Read, check and decode images: the one place where bytes become pixels."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,60 +14,50 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.IcoImagePlugin import IcoFile
 
+from whichgen.data.formats import FORMATS, MAX_IMAGE_BYTES, MAX_PIXELS, MAX_RATIO, MAX_SCANS
 from whichgen.errors import ImageError
-from whichgen.io.untrusted import read_regular_file
+from whichgen.io.files import read_regular_file
 
-#: Formats that are read, as Pillow names them. What else Pillow knows is rare, or starts a program
-#: (EPS).
-FORMATS = (
-    *("AVIF", "BMP", "DDS", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI"),
-    *("SGI", "TGA", "TIFF", "WEBP"),
-)
+_ICON = b"\0\0\1\0"
 
-#: Images of more pixels are refused before they are decoded (a decompression bomb's protection).
-#: It is where Pillow draws its own line, too.
-MAX_PIXELS = 178_956_970
+# JPEG markers that have a length; not an escaped 255 (0) and restarts (D0 to D7) in scan data.
+_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")
 
-#: Files of more bytes are refused: so many pixels of 64 bits are less.
-MAX_BYTES = 2**31
-
-#: Images whose longer side is more than so many times the shorter one are refused: an encoder that
-#: scales the shorter side up to its own would make gigabytes of a line of pixels.
-MAX_RATIO = 200
-
-#: Scans of a JPEG at most. A progressive one has about ten, each of which is a pass over the whole
-#: image, and may cost 75 bytes: a file of 32 MiB could take hours.
-MAX_SCANS = 100
+_TOO_MANY_PIXELS = f"over the limit of {MAX_PIXELS // 10**6} million; make it smaller first"
 
 
-def read_bytes(path: Path, name: str = "") -> bytes:
-    """The content of an image file, or :class:`ImageError` under ``name`` (left out: its path)."""
-    name = name or str(path)
+def read_bytes(path: Path) -> bytes:
+    """Read an image file of at most :data:`~whichgen.data.formats.MAX_IMAGE_BYTES`.
+
+    Raises
+    ------
+    ImageError
+        The file is missing, unreadable, empty or too large.
+    """
+    return load_bytes(lambda: read_regular_file(path, MAX_IMAGE_BYTES), str(path))
+
+
+def load_bytes(load: Callable[[], bytes], name: str) -> bytes:
+    """Return the content that ``load`` reads; turn its OSError into an :class:`ImageError`."""
     try:
-        data = read_regular_file(path, MAX_BYTES)
+        data = load()
     except FileNotFoundError:
         raise ImageError(f"{name}: no such file") from None
     except OSError as error:
-        raise ImageError(f"{name}: can't be read ({error.strerror})") from None
+        raise ImageError(f"{name}: can't be read ({error.strerror or error})") from None
     if not data:
         raise ImageError(f"{name}: the file is empty")
     return data
 
 
 def hash_image(data: bytes) -> bytes:
-    """A 20-byte digest of an image's file content: its identity in the feature store."""
+    """Return a 20-byte digest of the content of an image file: its key in the feature store."""
     return hashlib.blake2b(data, digest_size=20).digest()
-
-
-_ICON = b"\0\0\1\0"
-
-# Not those without a length: a 255 that is meant (0), and restarts (D0 to D7) in a scan's data.
-_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")
 
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What an image file says before its pixels: format, as Pillow names it, and size in pixels."""
+    """Format (Pillow's name) and size in pixels of an image file."""
 
     format: str
     width: int
@@ -75,125 +65,86 @@ class ImageHeader:
 
 
 def read_header(data: bytes, name: str = "image") -> ImageHeader:
-    """The header of an image file, of which no pixel is decoded.
+    """Read the header of an image file without decoding pixels.
+
+    Parameters
+    ----------
+    data
+        The content of the file.
+    name
+        Name of the image in error messages.
 
     Raises
     ------
     ImageError
-        Not an image, of more than :data:`MAX_PIXELS` pixels, or of sides more unlike than
-        :data:`MAX_RATIO`.
+        The data is not an image, or exceeds a limit of :mod:`whichgen.data.formats`.
     """
-    with _errors_of(name):
+    with _convert_errors(name):
         image = open_image(data, name)
         return ImageHeader(str(image.format), image.width, image.height)
 
 
 def decode_image(data: bytes, name: str = "image") -> Image.Image:
-    """Decodes an image file to 8-bit RGB as a viewer shows it.
+    """Decode an image file to 8-bit RGB, as a viewer shows it.
 
-    EXIF rotation is applied, transparency is laid on white, 16 bits are scaled to 8, CMYK and
-    palettes are converted, and of an animation the first frame is taken. A truncated file is an
-    error, never filled up with gray.
+    Applies EXIF rotation, puts transparent pixels on white, scales 16 bits to 8, converts CMYK and
+    palettes, and takes the first frame of an animation. A truncated file is an error; the missing
+    part is never filled with gray.
 
     Raises
     ------
     ImageError
-        As :func:`header`, or it is truncated.
+        As :func:`read_header`, or the file is truncated.
     """
-    with _errors_of(name):
+    with _convert_errors(name):
         image = open_image(data, name)
         image.load()
-        return to_rgb(_upright(image))
+        return to_rgb(_rotate_upright(image))
+
+
+def read_image(path: Path) -> Image.Image:
+    """Read and decode an image file (see :func:`decode_image`)."""
+    return decode_image(read_bytes(path), str(path))
 
 
 def open_image(data: bytes, name: str = "image") -> Image.Image:
-    """An image file of which the header is read, checked, and no pixel decoded.
+    """Open an image file and check its header against the limits, without decoding pixels.
 
     Raises
     ------
     Exception
-        As :func:`header`, or whatever Pillow raises.
+        As :func:`read_header`, or whatever Pillow raises.
     """
     image: Image.Image
     if data.startswith(_ICON):
-        # Pillow decodes the pixels of an icon when it is opened. It holds whole files, whose sizes
-        # need not be those that its list of them tells.
+        # Pillow decodes an icon when it opens it. The icon holds whole files, whose sizes may
+        # differ from those in its directory.
         icon = IcoFile(io.BytesIO(data))
         image = icon.getimage(icon.entry[0].dim)
         image.format = "ICO"
     else:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
+    size = f"{image.width} × {image.height} pixels"
     if image.width * image.height > MAX_PIXELS:
-        raise ImageError(
-            f"{name}: {image.width} × {image.height} pixels is over the limit of "
-            f"{MAX_PIXELS // 10**6} million; make it smaller first"
-        )
+        raise ImageError(f"{name}: {size} is {_TOO_MANY_PIXELS}")
     if max(image.size) > MAX_RATIO * min(image.size):
         raise ImageError(
-            f"{name}: {image.width} × {image.height} pixels: one side is over {MAX_RATIO} times "
-            "the other; cut a piece out of it first"
+            f"{name}: {size}: one side is over {MAX_RATIO} times the other; crop the image first"
         )
-    if image.format in ("JPEG", "MPO") and (scans := _scans(data)) > MAX_SCANS:
-        raise ImageError(f"{name}: a JPEG of {scans} scans; save it anew")
+    if image.format in ("JPEG", "MPO") and (scans := _count_scans(data)) > MAX_SCANS:
+        raise ImageError(f"{name}: a JPEG of {scans} scans; save it again with fewer")
     return image
-
-
-def _scans(data: bytes) -> int:
-    """How often a JPEG's data begin anew, up to its end; at most one more than allowed."""
-    scans, at = 0, 2
-    while scans <= MAX_SCANS and (marker := _MARKER.search(data, at)):
-        at = marker.end()
-        kind = marker[1]
-        if kind == b"\xd9":  # the end; another file may follow
-            break
-        scans += kind == b"\xda"
-        # A segment tells its length; what it holds, say a thumbnail, is none of this image.
-        at += int.from_bytes(data[at : at + 2], "big")
-    return scans
-
-
-@contextmanager
-def _errors_of(name: str) -> Iterator[None]:
-    """Whatever Pillow raises, as an :class:`ImageError`."""
-    try:
-        yield
-    except ImageError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        # The warning is raised only where Python was told to make errors of warnings.
-        raise ImageError(
-            f"{name}: more pixels than the limit of {MAX_PIXELS // 10**6} million; "
-            "make it smaller first"
-        ) from None
-    except UnidentifiedImageError:
-        raise ImageError(f"{name}: not an image that can be read") from None
-    except Exception as error:
-        # On damaged files Pillow's plugins raise whatever their parsing comes upon, from OSError
-        # to struct.error and zlib.error; there is no list of it.
-        raise ImageError(f"{name}: damaged or truncated ({error})") from None
-
-
-def read_image(path: Path) -> Image.Image:
-    """Reads and decodes an image file to 8-bit RGB (see :func:`decode`)."""
-    return decode_image(read_bytes(path), str(path))
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # as in decode: no list of what damaged EXIF makes Pillow raise
-        return image  # the pixels are whole, and a viewer shows them too
 
 
 def make_thumbnail(
     image: Image.Image, side: int = 96, *, kind: str = "JPEG", quality: int = 80
 ) -> bytes:
-    """A file of the whole RGB image, at most ``side`` pixels wide and high.
+    """Encode a small copy of an RGB image, at most ``side`` pixels wide and high.
 
-    Nothing but pixels is left of the original: no EXIF, no comment, no place, no camera.
+    The copy carries no metadata of the original: no EXIF, comment, location or camera.
     """
     small = image.copy()
-    small.info.clear()  # Pillow would write a comment and a color profile again
+    small.info.clear()  # Pillow would write the comment and color profile again
     small.thumbnail((side, side))
     buffer = io.BytesIO()
     small.save(buffer, kind, quality=quality)
@@ -201,28 +152,65 @@ def make_thumbnail(
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow image as 8-bit RGB (see :func:`decode`)."""
+    """Convert any Pillow image to 8-bit RGB (see :func:`decode_image`)."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I;16"):
-        return _gray_to_rgb(image, top=65535.0)
+        return _gray_to_rgb(image, white=65535.0)
     if image.mode in ("I", "F"):
-        # These modes do not say their range: 0…1, 8 bits or 16 bits, whichever holds the values.
+        # These modes have no fixed range: 0 to 1, 8 bits or 16 bits, whichever holds the values.
         brightest = float(np.asarray(image, dtype=np.float64).max(initial=0.0))
-        top = next((t for t in (1.0, 255.0, 65535.0) if brightest <= t), None)
-        if top is None:  # NaN as well
+        white = next((w for w in (1.0, 255.0, 65535.0) if brightest <= w), None)
+        if white is None:  # also for NaN
             raise ValueError("gray values over 16 bits")
-        return _gray_to_rgb(image, top)
+        return _gray_to_rgb(image, white)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
+        background = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(background, rgba).convert("RGB")
     return image.convert("RGB")
 
 
-def _gray_to_rgb(image: Image.Image, top: float) -> Image.Image:
-    # Pillow clips what is over 255; a 16-bit image would come out white.
+def _gray_to_rgb(image: Image.Image, white: float) -> Image.Image:
+    # Pillow clips values over 255, so that a 16-bit image would come out white.
     values = np.array(image, dtype=np.float64)
-    values *= 255.0 / top  # in place: of the largest image this is more than a gigabyte
+    values *= 255.0 / white  # in place: the largest image takes more than a gigabyte
     np.clip(np.rint(values, out=values), 0, 255, out=values)
     return Image.fromarray(values.astype(np.uint8)).convert("RGB")
+
+
+def _rotate_upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # Pillow raises any exception on damaged EXIF data
+        return image  # the pixels are intact, and a viewer shows them, too
+
+
+def _count_scans(data: bytes) -> int:
+    """Count the scans of a JPEG, at most one more than :data:`MAX_SCANS`."""
+    scans, position = 0, 2
+    while scans <= MAX_SCANS and (marker := _MARKER.search(data, position)):
+        position = marker.end()
+        if marker[1] == b"\xd9":  # end of the image; another file may follow
+            break
+        scans += marker[1] == b"\xda"
+        # Skip the segment: it may hold another image, such as a thumbnail.
+        position += int.from_bytes(data[position : position + 2], "big")
+    return scans
+
+
+@contextmanager
+def _convert_errors(name: str) -> Iterator[None]:
+    """Turn whatever Pillow raises into an :class:`ImageError`."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        # The warning is raised only if Python turns warnings into errors.
+        raise ImageError(f"{name}: the number of pixels is {_TOO_MANY_PIXELS}") from None
+    except UnidentifiedImageError:
+        raise ImageError(f"{name}: not an image that can be read") from None
+    except Exception as error:
+        # Plugins raise anything on damaged files, from OSError to struct.error and zlib.error.
+        raise ImageError(f"{name}: damaged or truncated ({error})") from None

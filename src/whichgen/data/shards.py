@@ -1,7 +1,7 @@
-"""A large collection in pieces that are read apart: files, WebDataset's tars, Parquet.
+"""Divide large collections into shards that are read independently: files, tar, Parquet.
 
-One home for where images' bytes come from, for one process and for many: :func:`find_shards` says
-what there is, and whoever gets a shard reads it by itself, image by image.
+:func:`find_shards` lists what there is to read, for one process or a cluster; each shard then
+yields its images one by one.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from whichgen.data.archives import image_column, open_parquet, read_rows, read_tar
+from whichgen.data.archives import find_image_column, open_parquet, read_rows, read_tar
 from whichgen.data.benchmarks import load_benchmark
-from whichgen.data.dataset import IMAGE_SUFFIXES, SPLITS
-from whichgen.data.reading import hash_image
+from whichgen.data.dataset import SPLITS
+from whichgen.data.formats import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, PARQUET, TAR
+from whichgen.data.reading import hash_image, load_bytes
 from whichgen.errors import DataError, ImageError
-from whichgen.io.remote import Place, parse_url
+from whichgen.io.files import read_text_file
+from whichgen.io.remote import Storage, parse_url
 
-#: Images of a shard, where it is we who cut: enough to be worth a task, few enough to do again.
-IMAGES = 512
+#: Largest number of images per shard: worth a task, yet cheap to repeat.
+MAX_SHARD_IMAGES = 512
 
-#: So many shards, if there are images for them, so that many workers are busy to the end.
-_SHARDS = 64
-
-TAR, PARQUET = ".tar", ".parquet"
+#: Number of shards to aim for, so that many workers stay busy to the end.
+_TARGET_SHARDS = 64
 
 
 @dataclass(frozen=True)
 class Item:
-    """One image: what it is called, and its content, or :class:`~whichgen.errors.ImageError`.
+    """The name of an image, and a function that returns its content or raises ImageError.
 
-    ``load`` may be called by another thread than the one that reads the shard, and once.
+    ``load`` may be called once, also from another thread than the one that reads the shard.
     """
 
     name: str
@@ -41,23 +41,23 @@ class Item:
 
 
 class Shard(Protocol):
-    """A piece of a source; plain values, which can be sent to another machine."""
+    """A part of a collection, made of plain values that can be sent to another machine."""
 
     @property
     def images(self) -> int | None:
-        """How many there are; ``None``: not known before it is read."""
+        """Number of images; ``None`` if unknown before reading."""
         ...
 
     def read(self) -> Iterator[Item]:
-        """Its images, in the same order each time. What can't be read is an item, too."""
+        """Yield the images, always in the same order; unreadable images are items, too."""
         ...
 
 
 @dataclass(frozen=True)
 class Files:
-    """Some image files."""
+    """Image files."""
 
-    place: Place
+    storage: Storage
     paths: tuple[str, ...]
 
     @property
@@ -66,145 +66,134 @@ class Files:
 
     def read(self) -> Iterator[Item]:
         for path in self.paths:
-            yield Item(self.place.address(path), partial(self.place.read, path))
+            name = self.storage.url(path)
+            load = partial(self.storage.read, path, MAX_IMAGE_BYTES)
+            yield Item(name, partial(load_bytes, load, name))
 
 
 @dataclass(frozen=True)
 class Tar:
     """A WebDataset shard."""
 
-    place: Place
+    storage: Storage
     path: str
     images: None = None
 
     def read(self) -> Iterator[Item]:
-        name = self.place.address(self.path)
+        name = self.storage.url(self.path)
         try:
-            with self.place.open(self.path) as stream:
-                for title, content in read_tar(stream, name):
-                    yield _item(title, content)
+            with self.storage.open(self.path) as stream:
+                yield from (_make_item(*image) for image in read_tar(stream, name))
         except OSError as error:
-            yield _item(name, ImageError(f"{name}: can't be read ({error})"))
+            yield _make_item(name, ImageError(f"{name}: can't be read ({error})"))
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Some groups of rows of a Parquet file, whose first row is the file's row ``first``."""
+    """Consecutive row groups of a Parquet file; ``first_row`` is the number of their first row."""
 
-    place: Place
+    storage: Storage
     path: str
     column: str
     groups: tuple[int, ...]
-    first: int
+    first_row: int
     images: int
 
     def read(self) -> Iterator[Item]:
-        name = self.place.address(self.path)
+        name = self.storage.url(self.path)
         try:
-            with self.place.open(self.path, anywhere=True) as stream:
-                for title, content in read_rows(
-                    stream, name, self.column, list(self.groups), self.first
-                ):
-                    yield _item(title, content)
+            with self.storage.open(self.path, seekable=True) as stream:
+                rows = read_rows(stream, name, self.column, list(self.groups), self.first_row)
+                yield from (_make_item(*image) for image in rows)
         except OSError as error:
-            yield _item(name, ImageError(f"{name}: can't be read ({error})"))
+            yield _make_item(name, ImageError(f"{name}: can't be read ({error})"))
 
 
 def find_shards(sources: Sequence[str], *, column: str = "", batch_size: int = 32) -> list[Shard]:
-    """What there is to read.
+    """Divide sources into shards.
 
     Parameters
     ----------
     sources
-        Files, and folders of which all that is below is meant: images, ``.tar`` and
-        ``.parquet``; here, ``s3://bucket/…`` or ``hf://datasets/owner/name/…``. ``@FILE`` lists
-        files, one a line. A data-set string (``GenImage:split=split1``) is all its parts.
+        Files, and folders that are searched recursively, for images, ``.tar`` and ``.parquet``:
+        local, ``s3://…`` or ``hf://datasets/owner/name/…``. ``@FILE`` names a text file of paths,
+        one per line. A dataset string (``GenImage:split=split1``) means all its splits.
     column
-        Parquet's column of images; empty: the only one of bytes, or one of a usual name.
+        Image column of Parquet files; empty to detect it.
     batch_size
-        Shards of files are cut to multiples of it, so that passes are full.
+        Shards of files hold a multiple of it, so that encoder batches are full.
 
     Raises
     ------
     DataError
-        A source is not there, holds no image, or can't be listed.
+        A source does not exist, contains no image, or cannot be listed.
     """
-    images: dict[Place, dict[str, None]] = {}
-    packed: dict[tuple[Place, str], None] = {}
+    images: dict[Storage, dict[str, None]] = {}
+    archives: dict[tuple[Storage, str], None] = {}
     for source in sources:
-        for place, path in _found(source):
+        for storage, path in _list_source(source):
             if PurePosixPath(path).suffix.lower() in (TAR, PARQUET):
-                packed[place, path] = None
+                archives[storage, path] = None
             else:
-                images.setdefault(place, {})[path] = None
+                images.setdefault(storage, {})[path] = None
     total = sum(len(paths) for paths in images.values())
-    each = -(-min(IMAGES, -(-total // _SHARDS)) // batch_size) * batch_size
+    size = -(-min(MAX_SHARD_IMAGES, -(-total // _TARGET_SHARDS)) // batch_size) * batch_size
     shards: list[Shard] = []
-    for place, paths in images.items():
-        listed = list(paths)
-        shards += [Files(place, tuple(listed[i : i + each])) for i in range(0, len(listed), each)]
-    for place, path in packed:
+    for storage, names in images.items():
+        paths = tuple(names)
+        shards += [Files(storage, paths[i : i + size]) for i in range(0, len(paths), size)]
+    for storage, path in archives:
         if PurePosixPath(path).suffix.lower() == TAR:
-            shards.append(Tar(place, path))
+            shards.append(Tar(storage, path))
         else:
-            shards += _groups(place, path, column)
+            shards += _list_row_groups(storage, path, column)
     return shards
 
 
 def count(shards: Sequence[Shard]) -> int | None:
-    """The images of all of them; ``None`` if that shows only when they are read."""
-    known = [shard.images for shard in shards if shard.images is not None]
-    return sum(known) if len(known) == len(shards) else None
+    """Return the total number of images; ``None`` if a shard does not know its number."""
+    numbers = [shard.images for shard in shards if shard.images is not None]
+    return sum(numbers) if len(numbers) == len(shards) else None
 
 
 def hash_name(name: str) -> bytes:
-    """20 bytes by which an image is known where its name is what counts.
-
-    A name that is no text is the same as the text that a table has for it.
-    """
+    """Return a 20-byte digest of an image's name, equal for names that tables store alike."""
     return hash_image(name.encode(errors="backslashreplace"))
 
 
-def _found(source: str) -> Iterator[tuple[Place, str]]:
+def read_path_list(file: Path) -> list[str]:
+    """Read a text file of paths, one per line."""
+    lines = read_text_file(file, "path list").splitlines()
+    paths = [line for line in lines if line.strip()]
+    if not paths:
+        raise DataError(f"path list {file} is empty. Write one path per line.")
+    return paths
+
+
+def _list_source(source: str) -> Iterator[tuple[Storage, str]]:
     if source.startswith("@"):
-        for line in read_path_list(Path(source[1:])):
-            yield parse_url(line)
+        yield from map(parse_url, read_path_list(Path(source[1:])))
         return
-    place, path = parse_url(source)
-    files = place.files(path, {*IMAGE_SUFFIXES, TAR, PARQUET})
-    if files is None and not place.scheme and re.fullmatch(r"[\w-]+(:\w+=.+)*", source):
+    storage, path = parse_url(source)
+    files = storage.list_files(path, {*IMAGE_SUFFIXES, TAR, PARQUET})
+    if files is None and not storage.scheme and re.fullmatch(r"[\w-]+(:\w+=.+)*", source):
         dataset = load_benchmark(source)
-        for part in SPLITS:
-            for sample in dataset.split(part):
-                yield place, str(sample.path)
-        return
+        files = [str(sample.path) for split in SPLITS for sample in dataset.split(split)]
     if files is None:
         raise DataError(f"{source} does not exist.")
     if not files:
-        raise DataError(f"{source} holds no image, .tar or .parquet.")
+        raise DataError(f"{source} contains no image, .tar or .parquet.")
     for file in files:
-        yield place, file
+        yield storage, file
 
 
-def read_path_list(file: Path) -> list[str]:
-    """The names in a text file, one a line."""
+def _list_row_groups(storage: Storage, path: str, column: str) -> Iterator[Shard]:
+    """Join the row groups of a Parquet file into shards of about :data:`MAX_SHARD_IMAGES`."""
+    name = storage.url(path)
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"the list {file} can't be read ({error}). One path a line.") from None
-    names = [line for line in lines if line.strip()]
-    if not names:
-        raise DataError(f"@{file} holds no image.")
-    return names
-
-
-def _groups(place: Place, path: str, asked: str) -> Iterator[Shard]:
-    """A Parquet file's groups of rows, joined until they are worth a task."""
-    name = place.address(path)
-    try:
-        with place.open(path, anywhere=True) as stream:
+        with storage.open(path, seekable=True) as stream:
             file = open_parquet(stream, name)
-            column = image_column(file.schema_arrow, name, asked)
+            image_column = find_image_column(file.schema_arrow, name, column)
             sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
     except OSError as error:
         raise DataError(f"{name} can't be read ({error}).") from None
@@ -212,12 +201,12 @@ def _groups(place: Place, path: str, asked: str) -> Iterator[Shard]:
     for group, size in enumerate(sizes):
         groups.append(group)
         rows += size
-        if rows >= IMAGES or group == len(sizes) - 1:
-            yield Rows(place, path, column, tuple(groups), first, rows)
+        if rows >= MAX_SHARD_IMAGES or group == len(sizes) - 1:
+            yield Rows(storage, path, image_column, tuple(groups), first, rows)
             first, rows, groups = first + rows, 0, []
 
 
-def _item(name: str, content: bytes | ImageError) -> Item:
+def _make_item(name: str, content: bytes | ImageError) -> Item:
     def load() -> bytes:
         if isinstance(content, ImageError):
             raise content

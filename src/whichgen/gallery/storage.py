@@ -22,7 +22,7 @@ from whichgen.gallery.entries import ENTRIES_SCHEMA
 from whichgen.gallery.index import Kind, files_of, read_arrays, search
 from whichgen.gallery.recall import Recall
 from whichgen.inference.neighbors import Neighbor, SimilaritySpace, clip_cosine
-from whichgen.io.untrusted import read_regular_file
+from whichgen.io.files import read_regular_file
 from whichgen.models.signatures import sha256_of_file
 from whichgen.version import __version__
 

@@ -1,7 +1,7 @@
-"""Files and folders appear whole or not at all: written beside, synced, then renamed.
+"""Atomic writes: a file or folder appears complete or not at all.
 
-What dies in between, by ``kill -9`` or with the power, leaves a temporary and nothing else; a later
-process that writes into the same place removes it.
+Data is written to a temporary path in the same folder, synced, then renamed. A process that is
+killed leaves only the temporary path, which a later write into the same folder removes.
 """
 
 from __future__ import annotations
@@ -19,109 +19,115 @@ from pathlib import Path
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp", re.DOTALL)
 
-#: Seconds without a write after which nobody writes a temporary file any more.
-_ABANDONED = 3600
+#: Temporary files that were not modified for this many seconds are considered abandoned.
+_ABANDONED_SECONDS = 3600
 
 
 @contextlib.contextmanager
 def replace_file(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside ``path``; on success it takes the place of ``path``.
+    """Yield a temporary path that replaces ``path`` on success.
 
-    On any error (a full disk, Ctrl-C) the temporary file is removed and ``path`` is as it was. On
-    return the file is on the disk under its name, so that of two files written one after the other
-    the second is never there without the first, even after a loss of power.
+    On any error (full disk, Ctrl-C), the temporary file is removed and ``path`` stays unchanged.
+    On return, the file and its name are on the disk: of two files written one after the other, the
+    second never exists without the first, even after a power failure.
     """
-    _make(path.parent)
-    _tidy(path.parent)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    _make_folder(path.parent)
+    temporary = _temporary_path(path)
     try:
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        _sync_file(temporary)
         temporary.replace(path)
-        _sync(path.parent)
+        _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes ``text`` (UTF-8) to ``path`` atomically."""
+    """Write ``text`` as UTF-8 to ``path`` atomically."""
     with replace_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager
 def replace_folder(folder: Path) -> Iterator[Path]:
-    """Yields a temporary folder beside ``folder``; on success it takes the place of ``folder``.
+    """Yield a temporary folder that replaces ``folder`` on success.
 
-    On any error the temporary folder is removed and ``folder`` is as it was. Death between the two
-    renames that replace a folder leaves the old one beside its place, its name ending in ``.old``.
+    On any error, the temporary folder is removed and ``folder`` stays unchanged. If the process is
+    killed between the two renames, the previous folder remains under a name that ends in ``.old``.
     """
-    _make(folder.parent)
-    _tidy(folder.parent)
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
+    _make_folder(folder.parent)
+    temporary = _temporary_path(folder)
     temporary.mkdir()
     try:
         yield temporary
         for file in temporary.iterdir():
-            with file.open("rb") as written:
-                os.fsync(written.fileno())
-        _sync(temporary)
+            _sync_file(file)
+        _sync_folder(temporary)
         if not folder.exists():
             temporary.replace(folder)
-            _sync(folder.parent)
+            _sync_folder(folder.parent)
             return
-        old = temporary.with_suffix(".old")
-        folder.replace(old)
+        previous = temporary.with_suffix(".old")
+        folder.replace(previous)
         try:
             temporary.replace(folder)
         except BaseException:
-            old.replace(folder)
+            previous.replace(folder)
             raise
-        _sync(folder.parent)
-        shutil.rmtree(old)
+        _sync_folder(folder.parent)
+        shutil.rmtree(previous)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether a file or folder is one that :func:`replace_file` or :func:`replace_folder` began."""
+    """Return whether a path is a temporary of :func:`replace_file` or :func:`replace_folder`."""
     return bool(_TEMPORARY.fullmatch(path.name))
 
 
 def is_permission_error(error: OSError) -> bool:
-    """Whether a write failed because one may only read there, and not for want of space."""
+    """Return whether a write failed for lack of permission, rather than lack of space."""
     return error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
-@functools.cache  # a folder once in a process: looking through it takes time where it holds many
-def _tidy(folder: Path) -> None:
-    """Removes what killed processes left in a folder; not what others are writing now."""
+def _temporary_path(path: Path) -> Path:
+    _remove_abandoned(path.parent)
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+
+
+@functools.cache  # once per folder and process: listing a large folder takes time
+def _remove_abandoned(folder: Path) -> None:
+    """Remove temporaries of killed processes, but not those that others are writing."""
     now = time.time()
-    for file in folder.glob(".*.tmp"):
-        with contextlib.suppress(OSError):  # another process is tidying, too
-            # A time to come is one from before the clock was set back.
-            if not is_temporary(file) or abs(now - file.stat().st_mtime) <= _ABANDONED:
+    for path in folder.glob(".*.tmp"):
+        with contextlib.suppress(OSError):  # another process may remove them, too
+            # abs(): a time in the future dates from before the clock was set back.
+            if not is_temporary(path) or abs(now - path.stat().st_mtime) <= _ABANDONED_SECONDS:
                 continue
-            if file.is_dir():
-                shutil.rmtree(file)
+            if path.is_dir():
+                shutil.rmtree(path)
             else:
-                file.unlink()
+                path.unlink()
 
 
-def _make(folder: Path) -> None:
-    new = [place for place in (folder, *folder.parents) if not place.exists()]
+def _make_folder(folder: Path) -> None:
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    for place in new:
-        _sync(place.parent)
+    for path in missing:
+        _sync_folder(path.parent)
 
 
-def _sync(folder: Path) -> None:
-    """Makes a rename in a folder last."""
-    # Windows opens no folder, and some network file systems sync none.
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make renames in a folder durable."""
+    # Windows cannot open folders, and some network file systems cannot sync them.
     with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(handle)
+            os.fsync(descriptor)
         finally:
-            os.close(handle)
+            os.close(descriptor)

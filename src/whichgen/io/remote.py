@@ -1,16 +1,15 @@
-"""Where files lie: this machine's disk, an S3-compatible store, the Hugging Face hub.
+"""Read files from the local disk, an S3-compatible store or the Hugging Face Hub.
 
-``s3://bucket/prefix`` takes its credentials from where all programs look for them
-(AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ``~/.aws``, the machine's role); AWS_ENDPOINT_URL
-names another store than Amazon's. ``hf://datasets/owner/name/folder`` takes HF_TOKEN, where a data
-set is not public.
+``s3://bucket/prefix`` uses the standard AWS credentials (AWS_ACCESS_KEY_ID and
+AWS_SECRET_ACCESS_KEY, ``~/.aws``, or the role of the machine); set AWS_ENDPOINT_URL for a store
+that is not Amazon's. ``hf://datasets/owner/name/folder`` uses HF_TOKEN for private datasets.
 """
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,28 +17,28 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
-from whichgen.data.dataset import list_files, natural_key
-from whichgen.data.reading import read_bytes
-from whichgen.errors import DataError, ImageError
+from whichgen.errors import DataError
+from whichgen.io.files import list_files, natural_key, read_regular_file
 
-#: Larger image files are refused unread: what is read is held in memory, several at a time.
-MAX_BYTES = 256 << 20
-
-S3, HUB = "s3", "hf"
+_HELP = {
+    "s3": "Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws, and AWS_ENDPOINT_URL for a "
+    "store that is not Amazon's.",
+    "hf": "Set HF_TOKEN if the dataset is private.",
+}
 
 
 @dataclass(frozen=True)
-class Place:
-    """A file system.
+class Storage:
+    """A file system, described by plain values that can be sent to another machine.
 
     Parameters
     ----------
     scheme
-        ``s3``, ``hf``, or nothing: this machine's disk.
+        ``s3``, ``hf``, or empty for the local disk.
     endpoint, region
-        Of an S3-compatible store; empty: Amazon's own, and the region that the environment says.
+        Of an S3-compatible store; empty for Amazon's endpoint and the default region.
     root
-        Of this machine's disk: the folder from which paths go, as workers have one of their own.
+        Folder that local paths are relative to.
     """
 
     scheme: str = ""
@@ -47,115 +46,93 @@ class Place:
     region: str = ""
     root: str = ""
 
-    def address(self, path: str) -> str:
-        """What a file is called outside."""
+    def url(self, path: str) -> str:
+        """Return the full name of a file."""
         return f"{self.scheme}://{path}" if self.scheme else path
 
-    def files(self, path: str, suffixes: Collection[str]) -> list[str] | None:
-        """The file, or all files of these suffixes below the folder; ``None``: there is neither.
+    def list_files(self, path: str, suffixes: Collection[str]) -> list[str] | None:
+        """List a file, or all files below a folder that have one of the suffixes.
+
+        Returns
+        -------
+        list of str, or None
+            Paths in natural order; ``None`` if the path does not exist.
 
         Raises
         ------
         DataError
-            The place can't be reached, or does not let us in.
+            The store cannot be reached, or denies access.
         """
         if not self.scheme:
-            here = self._here(path)
-            if here.is_dir():
-                found = list_files(here, suffixes)
-                return [str(Path(path) / file.relative_to(here)) for file in found]
-            return [path] if here.exists() else None
-        with self._reached(path):
-            filesystem = _open(self)
-            info = filesystem.get_file_info(path)
-            if info.type == pafs.FileType.NotFound:
-                return None
-            if info.type == pafs.FileType.File:
-                return [path]
-            below = filesystem.get_file_info(pafs.FileSelector(path, recursive=True))
-        start = path.rstrip("/").count("/") + 1
-        names = [
-            file.path.split("/")
-            for file in below
-            if file.type == pafs.FileType.File and f".{file.extension.lower()}" in suffixes
-        ]
-        shown = [n for n in names if not any(part.startswith(".") for part in n[start:])]
-        return ["/".join(n) for n in sorted(shown, key=lambda n: [natural_key(p) for p in n])]
-
-    def read(self, path: str) -> bytes:
-        """A whole image file, or :class:`~whichgen.errors.ImageError`."""
-        name = self.address(path)
-        if not self.scheme:
-            file = self._here(path)
-            if file.is_file():
-                check_file_size(file.stat().st_size, name)
-            return read_bytes(file, name)
+            local = Path(self.root) / path
+            if local.is_dir():
+                files = list_files(local, suffixes)
+                return [str(Path(path) / file.relative_to(local)) for file in files]
+            return [path] if local.exists() else None
         try:
-            with _open(self).open_input_stream(path) as stream:
-                data: bytes = stream.read(MAX_BYTES + 1)
-        except FileNotFoundError:
-            raise ImageError(f"{name}: no such file") from None
+            filesystem = _connect(self)
+            info = filesystem.get_file_info(path)
+            if info.type != pafs.FileType.Directory:
+                return [path] if info.type == pafs.FileType.File else None
+            entries = filesystem.get_file_info(pafs.FileSelector(path, recursive=True))
         except OSError as error:
-            raise ImageError(f"{name}: can't be read ({error})") from None
-        check_file_size(len(data), name)
+            at = f" at {self.endpoint}" if self.endpoint else ""
+            raise DataError(
+                f"{self.url(path)}{at} can't be listed ({error}). {_HELP[self.scheme]}"
+            ) from None
+        names = [
+            (entry.path, entry.path.removeprefix(path.rstrip("/") + "/").split("/"))
+            for entry in entries
+            if entry.type == pafs.FileType.File and f".{entry.extension.lower()}" in suffixes
+        ]
+        visible = [n for n in names if not any(part.startswith(".") for part in n[1])]
+        return [name for name, _ in sorted(visible, key=lambda n: [natural_key(p) for p in n[1]])]
+
+    def read(self, path: str, max_bytes: int) -> bytes:
+        """Read a whole file; raise OSError if it is unreadable or larger than ``max_bytes``."""
+        if not self.scheme:
+            return read_regular_file(Path(self.root) / path, max_bytes)
+        with self.open(path) as stream:
+            data: bytes = stream.read(max_bytes + 1)
+        if len(data) > max_bytes:
+            raise OSError(errno.EFBIG, f"larger than {max_bytes / 2**20:g} MiB", path)
         return data
 
-    def open(self, path: str, *, anywhere: bool = False) -> Any:
-        """A file to read from its beginning on, or ``anywhere``; OSError if it can't be."""
+    def open(self, path: str, *, seekable: bool = False) -> Any:
+        """Open a file for reading, as a stream or ``seekable``; raise OSError on failure."""
         if not self.scheme:
-            return self._here(path).open("rb")
-        filesystem = _open(self)
-        return filesystem.open_input_file(path) if anywhere else filesystem.open_input_stream(path)
-
-    def _here(self, path: str) -> Path:
-        return Path(self.root) / path
-
-    @contextmanager
-    def _reached(self, path: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            where = f" at {self.endpoint}" if self.endpoint else ""
-            need = (
-                "Credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ~/.aws or the "
-                "machine's role, the address of another store than Amazon's from AWS_ENDPOINT_URL."
-                if self.scheme == S3
-                else "A data set that is not public needs HF_TOKEN."
-            )
-            raise DataError(
-                f"{self.address(path)}{where} can't be listed ({error}). {need}"
-            ) from None
+            return (Path(self.root) / path).open("rb")
+        filesystem = _connect(self)
+        return filesystem.open_input_file(path) if seekable else filesystem.open_input_stream(path)
 
 
-def parse_url(address: str) -> tuple[Place, str]:
-    """``s3://bucket/prefix`` → its place, and the path in it; without a scheme: a path here."""
-    scheme, colon, path = address.partition("://")
+def parse_url(url: str) -> tuple[Storage, str]:
+    """Split ``s3://bucket/prefix`` into its storage and path; without a scheme, a local path.
+
+    Raises
+    ------
+    DataError
+        The scheme is not supported, or nothing follows it.
+    """
+    scheme, colon, path = url.partition("://")
     if not colon:
-        return Place(root=str(Path.cwd())), address
-    if scheme not in (S3, HUB):
-        raise DataError(f"{address}: of addresses, s3://… and hf://… can be read.")
+        return Storage(root=str(Path.cwd())), url
     path = path.strip("/")
-    if not path:
-        raise DataError(f"{address} names no {'bucket' if scheme == S3 else 'data set'}.")
-    if scheme == HUB:
-        return Place(HUB), path
+    if scheme not in _HELP or not path:
+        raise DataError(f"{url} can't be read. Use s3://BUCKET/PREFIX or hf://datasets/OWNER/NAME.")
+    if scheme == "hf":
+        return Storage("hf"), path
     environment = os.environ
     endpoint = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL", "")
     region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION", "")
-    return Place(S3, endpoint, region), path
-
-
-def check_file_size(size: int, name: str) -> None:
-    """:class:`~whichgen.errors.ImageError` where a file is larger than :data:`MAX_BYTES`."""
-    if size > MAX_BYTES:
-        raise ImageError(f"{name}: {size} bytes or more, over the limit of {MAX_BYTES >> 20} MiB")
+    return Storage("s3", endpoint, region), path
 
 
 @lru_cache
-def _open(place: Place) -> Any:
-    """The file system; made in the process that reads, as none can be sent to another."""
-    if place.scheme == S3:
-        options = {"endpoint_override": place.endpoint, "region": place.region}
+def _connect(storage: Storage) -> Any:
+    """Open the file system of a remote store, in the process that reads."""
+    if storage.scheme == "s3":
+        options = {"endpoint_override": storage.endpoint, "region": storage.region}
         return pafs.S3FileSystem(**{name: value for name, value in options.items() if value})
     from huggingface_hub import HfFileSystem
 

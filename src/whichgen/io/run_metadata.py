@@ -1,4 +1,4 @@
-"""What made a result: every file of results carries this record."""
+"""Run metadata: the record in every result file of what produced it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def collect_run_metadata(
     encoder: Mapping[str, Any],
     data_hash: str,
 ) -> dict[str, Any]:
-    """The record kept with a result: config, seeds, encoder, data, versions, machine, UTC time."""
+    """Return config, seeds, encoder, data hash, versions, machine, command and UTC time."""
     return {
         "config": dict(config),
         "seeds": dict(seeds),
@@ -40,29 +40,29 @@ def collect_run_metadata(
 
 
 def get_timestamp() -> str:
-    """The UTC time in ISO format; where SOURCE_DATE_EPOCH is set, the time of these Unix seconds.
+    """Return the UTC time in ISO format, or the time that SOURCE_DATE_EPOCH sets.
 
-    It is the one part of a result that the same run can't give twice; that variable is how
-    reproducible builds agree on one (https://reproducible-builds.org/docs/source-date-epoch/).
+    The time is the only part of a result that differs between two equal runs. SOURCE_DATE_EPOCH
+    (Unix seconds) fixes it; see https://reproducible-builds.org/docs/source-date-epoch/.
 
     Raises
     ------
     DataError
-        SOURCE_DATE_EPOCH is no time.
+        SOURCE_DATE_EPOCH is not a valid time.
     """
-    given = os.environ.get("SOURCE_DATE_EPOCH")
-    if given is None:
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if epoch is None:
         return datetime.now(UTC).isoformat(timespec="seconds")
     try:
-        return datetime.fromtimestamp(int(given), UTC).isoformat(timespec="seconds")
+        return datetime.fromtimestamp(int(epoch), UTC).isoformat(timespec="seconds")
     except (ValueError, OverflowError, OSError):
         raise DataError(
-            f"SOURCE_DATE_EPOCH is {given!r}; set it to Unix seconds, as in 1700000000."
+            f"SOURCE_DATE_EPOCH is {epoch!r}; set it to Unix seconds, as in 1700000000."
         ) from None
 
 
 def hash_parts(parts: Iterable[str | bytes]) -> str:
-    """A 128-bit hex digest of a sequence; each part is framed, so that ("ab",) ≠ ("a", "b")."""
+    """Return a 128-bit hex digest of a sequence; lengths are hashed, so ("ab",) ≠ ("a", "b")."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         data = part.encode() if isinstance(part, str) else part

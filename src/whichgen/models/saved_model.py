@@ -22,7 +22,7 @@ from whichgen.constants import REAL, UNKNOWN
 from whichgen.errors import FitError, ModelFileError
 from whichgen.heads.methods import head_method
 from whichgen.io.atomic import replace_file, write_text
-from whichgen.io.untrusted import read_regular_file
+from whichgen.io.files import read_regular_file
 from whichgen.models.card import CARD_FILE, model_card
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.models.signatures import resolve_key, verify_signature, write_checksums

@@ -14,7 +14,8 @@ from fpdf.enums import WrapMode, XPos, YPos
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib import get_data_path
 
-from whichgen.data.reading import MAX_PIXELS, decode_image, make_thumbnail, read_bytes
+from whichgen.data.formats import MAX_PIXELS
+from whichgen.data.reading import decode_image, make_thumbnail, read_bytes
 from whichgen.errors import DataError, ImageError
 from whichgen.inference.attributor import Attribution
 from whichgen.inference.verdict import display_name, format_probability

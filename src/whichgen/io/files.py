@@ -1,0 +1,97 @@
+"""List folders, and read untrusted files without hanging on a pipe or a device."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Collection
+from pathlib import Path
+
+from whichgen.errors import DataError
+
+#: Largest size in bytes of a text file; a million annotation lines take a tenth of it.
+MAX_TEXT_BYTES = 2**30
+
+
+def read_regular_file(path: Path, max_bytes: int) -> bytes:
+    """Read a regular file, or the regular file that a link points to.
+
+    Parameters
+    ----------
+    path
+        The file.
+    max_bytes
+        Larger files are refused without being read.
+
+    Raises
+    ------
+    OSError
+        The file is missing, unreadable, too large, has an invalid name, or is a pipe, device or
+        folder.
+    """
+    # Without O_NONBLOCK, opening a pipe that has no writer would block forever.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags)
+    except ValueError:  # a NUL, or a character that the file system cannot encode
+        raise OSError(errno.EINVAL, "invalid file name", str(path)) from None
+    with os.fdopen(descriptor, "rb") as stream:
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        if status.st_size > max_bytes:
+            raise OSError(errno.EFBIG, f"larger than {max_bytes / 2**20:g} MiB", str(path))
+        return stream.read(status.st_size)  # ignore what is appended meanwhile
+
+
+def read_text_file(path: Path, description: str, hint: str = "") -> str:
+    """Read an untrusted UTF-8 text file of at most :data:`MAX_TEXT_BYTES`.
+
+    Parameters
+    ----------
+    path
+        The file.
+    description
+        What the file is, in error messages: ``annotation file``.
+    hint
+        What to do if the file does not exist.
+
+    Raises
+    ------
+    DataError
+        The file is missing, unreadable or not UTF-8.
+    """
+    try:
+        return read_regular_file(path, MAX_TEXT_BYTES).decode("utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"{description} {path} does not exist. {hint}".rstrip()) from None
+    except OSError as error:
+        raise DataError(f"{description} {path} can't be read ({error.strerror}).") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{description} {path} is not UTF-8 text ({error}).") from None
+
+
+def natural_key(text: str) -> list[int | str]:
+    """Return a sort key that puts ``img2`` before ``img10``."""
+    return [int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", text)]
+
+
+def list_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """List files below a folder in natural order, without hidden files and folders.
+
+    Parameters
+    ----------
+    folder
+        Searched recursively.
+    suffixes
+        Lower-case suffixes with their dot.
+    """
+    paths = {
+        path.relative_to(folder).parts: path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in suffixes and path.is_file()
+    }
+    visible = [parts for parts in paths if not any(part.startswith(".") for part in parts)]
+    return [paths[p] for p in sorted(visible, key=lambda parts: [natural_key(p) for p in parts])]
