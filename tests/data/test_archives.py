@@ -165,9 +165,13 @@ def test_the_column_is_guessed_or_named(
 @pytest.mark.parametrize(
     ("fields", "asked", "message"),
     [
-        ({"a": BYTES, "b": BYTES}, "", r"which column.*a, b.*--column"),
-        ({"text": pa.string()}, "", r"which column.*none"),
-        ({"a": BYTES, "text": pa.string()}, "text", r"no column 'text' of bytes; it has a\."),
+        ({"a": BYTES, "b": BYTES}, "", r"column is ambiguous.*a, b.*--column"),
+        ({"text": pa.string()}, "", r"column is ambiguous.*none"),
+        (
+            {"a": BYTES, "text": pa.string()},
+            "text",
+            r"no column 'text' of bytes. Columns of bytes: a\.",
+        ),
     ],
 )
 def test_a_column_in_doubt_is_asked_for(

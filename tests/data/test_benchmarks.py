@@ -147,11 +147,11 @@ def test_a_missing_part_is_an_error_with_its_file(tmp_path: Path, dataset: Datas
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("GenImage:split", "can't read 'split'"),
-        ("GenImage:split=", "can't read 'split='"),
-        ("GenImage:fold=1", "can't read 'fold=1'"),
-        ("GenImage:split=split9", "has no split 'split9'; it has split1, split2"),
-        ("Genimagge", "'Genimagge' is neither a folder, nor one of Diff.*Check the spelling"),
+        ("GenImage:split", "can't parse 'split'"),
+        ("GenImage:split=", "can't parse 'split='"),
+        ("GenImage:fold=1", "can't parse 'fold=1'"),
+        ("GenImage:split=split9", "has no split 'split9'. Choose from split1, split2"),
+        ("Genimagge", "'Genimagge' is neither a folder nor one of Diff.*Check the spelling"),
     ],
 )
 def test_a_wrong_data_set_string_is_told(spec: str, message: str) -> None:

@@ -44,7 +44,7 @@ def test_png_against_jpeg_is_a_give_away(image_folder: Callable[..., Path]) -> N
         # The mixed origin has half of either and gives nothing away.
         assert warning.startswith(
             f"SHORTCUT: 10 of 10 images of {origin} have format {form}, and (almost) none of "
-            f"{other}:"
+            f"{other}."
         )
 
 
@@ -67,7 +67,7 @@ def test_a_single_size_is_a_give_away(image_folder: Callable[..., Path]) -> None
         shutil.copy(path, folder / "real" / f"{path.parent.name}.png")
     (warning,) = check_samples(_samples(folder)).warnings
     assert warning.startswith("SHORTCUT: 10 of 10 images of gan have size 32x32")
-    assert "Bring all origins to one size" in warning
+    assert "convert all origins to the same size" in warning
 
 
 def test_a_property_of_nine_in_ten_is_a_give_away_and_of_eight_is_none(

@@ -52,10 +52,10 @@ def test_what_is_given_goes_before_the_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (None, "can't be read"),
+        (None, "does not exist"),
         ("", "names no family. Write origin<TAB>family"),
         ("gan GAN\n", "line 1: expected origin<TAB>family, got 'gan GAN'"),
-        ("a\tb\na\tc\n", "line 2: a is there twice"),
+        ("a\tb\na\tc\n", "line 2: a occurs twice"),
         ("a\t\n", "line 1: expected"),
     ],
 )

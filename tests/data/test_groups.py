@@ -37,8 +37,8 @@ def test_groups_are_read_from_tsv_and_csv_and_an_empty_one_is_the_image_s_own(
         (b"path\na.png\n", "a header and at least two columns"),
         (b"", "a header and at least two columns"),
         (b"path\tgroup\n", "a header and at least two columns"),
-        (b"path\tx\na\tb\n", "has no column 'seed'; it has path, x"),
-        (b"path\tseed\n\xff\xfe\t1\n", "can't be read"),
+        (b"path\tx\na\tb\n", "has no column 'seed'. Choose from path, x"),
+        (b"path\tseed\n\xff\xfe\t1\n", "is not UTF-8"),
     ],
 )
 def test_a_groups_file_that_is_none_is_told(tmp_path: Path, data: bytes, message: str) -> None:

@@ -248,8 +248,11 @@ def test_unreadable_files_are_left_out_with_a_note(image_folder: Callable[..., P
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (SplitOptions(unknown=("ganz",)), "has no origin ganz; it has diff, gan, real"),
-        (SplitOptions(unknown=("gan",), unknown_val=("real",)), "real: .* but not in unknown"),
+        (SplitOptions(unknown=("ganz",)), "has no origin ganz. Choose from diff, gan, real"),
+        (
+            SplitOptions(unknown=("gan",), unknown_val=("real",)),
+            "real: .* but not listed as unknown",
+        ),
         (SplitOptions(fractions=(0.5, 0.2, 0.2)), "must be positive and sum to 1"),
         (SplitOptions(fractions=(0.8, 0.2, 0.0)), "must be positive and sum to 1"),
         (SplitOptions(unknown=("gan", "diff")), "at least two different known origins"),
