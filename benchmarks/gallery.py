@@ -26,16 +26,16 @@ import faiss
 import numpy as np
 
 from whichgen.gallery.index import (
-    Kind,
-    efforts,
-    lists_of,
-    new_index,
-    read_arrays,
-    sample_size,
-    search,
-    write_arrays,
+    IndexKind,
+    count_lists,
+    create_index,
+    effort_candidates,
+    read_index,
+    search_index,
+    training_size,
+    write_index,
 )
-from whichgen.gallery.recall import NEAREST, ExactSearch, compute_recall
+from whichgen.gallery.recall import N_NEIGHBORS, ExactSearch, compute_recall
 from whichgen.heads.knn import normalize_rows
 from whichgen.inference.neighbors import SimilaritySpace
 from whichgen.io.tables import Row, markdown_table
@@ -52,7 +52,7 @@ HEADER = """# Large galleries
 Vectors of {dimension} dimensions, drawn between exemplars of a fused model by `gallery.py`, less
 in clumps than images are; {queries} queries, one at a time, in one thread, the fastest of three
 rounds. `building` and `opening` take as long as so many exact searches of the same rows, `search`
-this share of one. `effort`: lists (ivf) or candidates (hnsw) looked at. `memory`: while it is
+this share of one. `effort`: lists searched (ivf). `memory`: while it is
 built; once opened, a gallery takes what its files take. {machine}, Python {python}, numpy {numpy},
 faiss {faiss}; {day}; other work on the same cores.
 
@@ -63,7 +63,7 @@ def drawn(space: SimilaritySpace, rows: int, seed: int) -> np.ndarray:
     """Unit vectors like those of the model's exemplars: float32 array (rows, d)."""
     kept = space.model.exemplars
     assert kept is not None
-    known = space.exemplars()
+    known = space.exemplars
     of_origin = [np.flatnonzero(kept.labels == label) for label in np.unique(kept.labels)]
     rng = np.random.default_rng(seed)
     out = np.empty((rows, known.shape[1]), np.float32)
@@ -90,52 +90,54 @@ def true_cosines(points: np.ndarray, queries: np.ndarray, rows: np.ndarray) -> n
     return np.where(rows >= 0, found, -np.inf)
 
 
-def seconds_a_query(index: Any, kind: Kind, queries: np.ndarray, effort: int) -> float:
+def seconds_per_query(index: Any, queries: np.ndarray, effort: int) -> float:
     """The fastest of three rounds."""
     times = []
     for _ in range(ROUNDS):
         start = time.perf_counter()
         for query in queries[:TIMED]:
-            search(index, kind, query[None], NEAREST, effort)
+            search_index(index, query[None], N_NEIGHBORS, effort)
         times.append((time.perf_counter() - start) / TIMED)
     return min(times)
 
 
-def measured(points: np.ndarray, queries: np.ndarray, nearest: np.ndarray, kind: Kind) -> list[Row]:
+def measured(
+    points: np.ndarray, queries: np.ndarray, nearest: np.ndarray, kind: IndexKind
+) -> list[Row]:
     """A row for each effort of a kind, until looking longer finds no more; times in seconds."""
     rows, dimension = points.shape
     before, start = resident(), time.perf_counter()
-    sample = np.random.default_rng(1).choice(rows, sample_size(kind, rows), replace=False)
-    index = new_index(kind, dimension, rows, points[np.sort(sample)], seed=0)
+    sample = np.random.default_rng(1).choice(rows, training_size(kind, rows), replace=False)
+    index = create_index(kind, dimension, rows, points[np.sort(sample)], seed=0)
     for first in range(0, rows, STEP):
         index.add(points[first : first + STEP])
     built = time.perf_counter() - start
     gc.collect()
     held = resident() - before
     with tempfile.TemporaryDirectory() as folder:
-        names = write_arrays(index, kind, Path(folder))
-        size = sum((Path(folder) / name).stat().st_size for name in names)
+        write_index(index, kind, Path(folder))
+        size = sum(file.stat().st_size for file in Path(folder).iterdir())
         start = time.perf_counter()
-        read_arrays(kind, Path(folder), dimension, rows)
+        read_index(kind, Path(folder), dimension, rows)
         opened = time.perf_counter() - start
     found: list[Row] = []
     last = 0.0
-    for effort in efforts(kind, rows):
+    for effort in effort_candidates(kind, rows):
         recall = compute_recall(
-            true_cosines(points, queries, search(index, kind, queries, NEAREST, effort)[1]),
+            true_cosines(points, queries, search_index(index, queries, N_NEIGHBORS, effort)[1]),
             nearest,
         )
         found.append(
             {
                 "rows": f"{rows:,}",
                 "kind": kind,
-                "lists": lists_of(rows) if kind.startswith("ivf") else "",
+                "lists": count_lists(rows) if kind == "ivf" else "",
                 "effort": effort or "",
                 "building": built,
                 "opening": opened,
                 "memory, MB": f"{held / 1e6:.0f}",
                 "files, MB": f"{size / 1e6:.0f}",
-                "search": seconds_a_query(index, kind, queries, effort),
+                "search": seconds_per_query(index, queries, effort),
                 "recall@1, %": f"{100 * recall.at_1:.1f}",
                 "recall@10, %": f"{100 * recall.at_10:.1f}",
             }
@@ -160,7 +162,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--rows", type=int, nargs="+", default=[100_000, 1_000_000])
-    parser.add_argument("--kinds", nargs="+", default=get_args(Kind), help="flat first")
+    parser.add_argument("--kinds", nargs="+", default=get_args(IndexKind), help="flat first")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("gallery.md"))
     arguments = parser.parse_args()
     faiss.omp_set_num_threads(1)
@@ -172,7 +174,7 @@ def main() -> None:
         exact = ExactSearch(queries)
         for start in range(0, rows, STEP):
             exact.add(points[start : start + STEP])
-        nearest, unit = exact.nearest(), 0.0
+        nearest, unit = exact.best_cosines(), 0.0
         for kind in arguments.kinds:
             # A process of its own: what another index held is no part of its memory.
             with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:

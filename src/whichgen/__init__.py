@@ -1,33 +1,88 @@
-"""whichgen: which generative model made this image?
+"""whichgen: attribute images to the generative model that made them, or to ``unknown``.
 
 >>> from whichgen import Attributor
->>> attributor = Attributor.load("runs/demo/model")
->>> attributor.attribute(["photo.jpg"])[0].origin
+>>> attributor = Attributor.load("runs/demo")  # doctest: +SKIP
+>>> attributor.attribute(["photo.jpg"])[0].origin  # doctest: +SKIP
+'midjourney'
 
-An image flows through the sub-packages in this order, and imports run one way along it::
+:class:`OriginClassifier` offers the same as a scikit-learn estimator. To fit and test a model on a
+folder of images with one sub-folder per origin:
 
-    io → data → encoders → features → heads → openset → evaluation → models → inference → gallery
-         → cluster → training → experiments → report → service → cli
+>>> from whichgen import extract_splits, fit, load_encoder, open_dataset
+>>> dataset = open_dataset("my-images")  # doctest: +SKIP
+>>> encoder = load_encoder("openai/clip-vit-base-patch16")  # doctest: +SKIP
 
-``whichgen.sklearn`` has the same as a scikit-learn classifier.
+Imports between the sub-packages run one way::
+
+    io → data → evidence → encoders → features → heads → openset → evaluation → models → inference
+       → gallery → cluster → training → experiments → report → service → cli
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from whichgen.version import __version__
 
 if TYPE_CHECKING:
-    from whichgen.inference.attributor import Attribution, Attributor
+    from whichgen.data.folders import open_dataset
+    from whichgen.encoders.loading import load_encoder
+    from whichgen.evaluation.all_metrics import evaluate
+    from whichgen.inference.answers import Attribution
+    from whichgen.inference.attributor import Attributor
+    from whichgen.inference.enroll import enroll_images
+    from whichgen.models.origin_model import OriginModel
+    from whichgen.models.saved_model import load_model, save_model
+    from whichgen.sklearn import OriginClassifier
+    from whichgen.training.fit_block import FitOptions, fit
+    from whichgen.training.fit_fusion import FusionOptions, fuse
+    from whichgen.training.split_features import extract_splits
 
-__all__ = ["Attribution", "Attributor", "__version__"]
+# The module of each public name, imported on first use: `import whichgen` must not import torch.
+_MODULES = {
+    "Attribution": "inference.answers",
+    "Attributor": "inference.attributor",
+    "FitOptions": "training.fit_block",
+    "FusionOptions": "training.fit_fusion",
+    "OriginClassifier": "sklearn",
+    "OriginModel": "models.origin_model",
+    "enroll_images": "inference.enroll",
+    "evaluate": "evaluation.all_metrics",
+    "extract_splits": "training.split_features",
+    "fit": "training.fit_block",
+    "fuse": "training.fit_fusion",
+    "load_encoder": "encoders.loading",
+    "load_model": "models.saved_model",
+    "open_dataset": "data.folders",
+    "save_model": "models.saved_model",
+}
+
+__all__ = [
+    "Attribution",
+    "Attributor",
+    "FitOptions",
+    "FusionOptions",
+    "OriginClassifier",
+    "OriginModel",
+    "__version__",
+    "enroll_images",
+    "evaluate",
+    "extract_splits",
+    "fit",
+    "fuse",
+    "load_encoder",
+    "load_model",
+    "open_dataset",
+    "save_model",
+]
 
 
 def __getattr__(name: str) -> Any:
-    # Imported on first use: `import whichgen` (and `whichgen --help`) must not import torch.
-    if name in ("Attributor", "Attribution"):
-        from whichgen.inference import attributor
+    if name not in _MODULES:
+        raise AttributeError(f"module 'whichgen' has no attribute {name!r}")
+    return getattr(import_module(f"whichgen.{_MODULES[name]}"), name)
 
-        return getattr(attributor, name)
-    raise AttributeError(f"module 'whichgen' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return __all__

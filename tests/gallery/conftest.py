@@ -1,4 +1,4 @@
-"""Images on a disk, their features in a store, and the model they are compared by."""
+"""GalleryImages on a disk, their features in a store, and the model they are compared by."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.conftest import BLOCK, ORIGINS
+from models.conftest import BLOCK, ORIGINS, encoder, images, models
 from whichgen.data.folders import list_samples
 from whichgen.encoders.base import Encoder
 from whichgen.features.store import FeatureStore, feature_key
-from whichgen.gallery.entries import Images, gather
+from whichgen.gallery.entries import GalleryImages, collect_images
 from whichgen.inference.neighbors import SimilaritySpace
 from whichgen.models.origin_model import Exemplars, OriginModel
+
+__all__ = ["encoder", "images", "models"]  # fixtures
 
 RECORD: dict[str, Any] = {"config": {"model": "a model"}}
 
@@ -34,7 +36,7 @@ def known(
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory, noise: Callable[..., Image.Image]) -> Path:
-    """A folder of 20 images of each of three origins, and two of none."""
+    """A folder with 20 images of each of three origins, and two without origin."""
     folder = tmp_path_factory.mktemp("pictures")
     for tint, origin in enumerate(ORIGINS):
         (folder / origin).mkdir()
@@ -47,24 +49,26 @@ def pictures(tmp_path_factory: pytest.TempPathFactory, noise: Callable[..., Imag
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory, encoder: Encoder) -> FeatureStore:
-    """Where their features are kept."""
+    """The store of their features."""
     return FeatureStore(tmp_path_factory.mktemp("store"), encoder)
 
 
 @pytest.fixture(scope="session")
-def gathered(known: OriginModel, pictures: Path, encoder: Encoder, store: FeatureStore) -> Images:
+def gallery_images(
+    known: OriginModel, pictures: Path, encoder: Encoder, store: FeatureStore
+) -> GalleryImages:
     """All 62 images."""
-    return gather(list_samples(str(pictures)), SimilaritySpace(known), encoder, store)
+    return collect_images(list_samples(str(pictures)), SimilaritySpace(known), encoder, store)
 
 
-def features_of(images: Images) -> np.ndarray:
-    """What the model's head reads of all images: float32 array (n, d)."""
+def features_of(images: GalleryImages) -> np.ndarray:
+    """The head's input for all images: float32 array (n, d)."""
     keys = [feature_key(digest) for digest in images.digests(np.arange(len(images)))]
     return images.store.read(keys, BLOCK)
 
 
 def unit(seed: int, n: int, d: int) -> np.ndarray:
-    """Seeded unit vectors, float32 (n, d); some are there twice."""
+    """Seeded unit vectors, float32 (n, d), with some duplicates."""
     rng = np.random.default_rng(seed)
     points = rng.standard_normal((n, d)).astype(np.float32)
     points[rng.integers(0, n, n // 4)] = points[0]

@@ -1,4 +1,4 @@
-"""The kinds of index: exact where they say so, and the same after a disk."""
+"""Indexes: flat is exact, a stored index is restored exactly, invalid arrays are rejected."""
 
 from __future__ import annotations
 
@@ -13,76 +13,76 @@ from hypothesis import strategies as st
 
 from whichgen.errors import GalleryError
 from whichgen.gallery.index import (
-    FLAT_MOST,
-    Kind,
+    INDEX_FILES,
+    MAX_FLAT_IMAGES,
+    IndexKind,
+    count_lists,
+    create_index,
     default_kind,
-    efforts,
-    files_of,
-    lists_of,
-    new_index,
-    read_arrays,
-    sample_size,
-    search,
-    write_arrays,
+    effort_candidates,
+    read_index,
+    search_index,
+    training_size,
+    write_index,
 )
 from whichgen.gallery.recall import ExactSearch, compute_recall
 
 from .conftest import unit
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
+KINDS: tuple[IndexKind, ...] = get_args(IndexKind)
 
 sizes = st.integers(1, 120)
 seeds = st.integers(0, 10**6)
 
 
-def made(kind: Kind, points: np.ndarray, cuts: list[int] | None = None) -> Any:
-    """An index of points, added in the batches that the cuts make."""
-    rows, dimension = points.shape
-    index = new_index(kind, dimension, rows, points[: sample_size(kind, rows)], seed=0)
-    for batch in np.split(points, sorted(c % (rows + 1) for c in cuts or [])):
+def build(kind: IndexKind, vectors: np.ndarray, cuts: list[int] | None = None) -> Any:
+    """Build an index of vectors that are added in batches."""
+    rows, dimension = vectors.shape
+    index = create_index(kind, dimension, rows, vectors[: training_size(kind, rows)], seed=0)
+    for batch in np.split(vectors, sorted(c % (rows + 1) for c in cuts or [])):
         if len(batch):
             index.add(batch)
     return index
 
 
-def brute(points: np.ndarray, queries: np.ndarray, k: int) -> np.ndarray:
-    """The k highest cosines of each query, by numpy in float64."""
-    cosines = queries.astype(np.float64) @ points.astype(np.float64).T
+def exact_cosines(vectors: np.ndarray, queries: np.ndarray, k: int) -> np.ndarray:
+    """The k highest cosines of each query, computed by NumPy in float64."""
+    cosines = queries.astype(np.float64) @ vectors.astype(np.float64).T
     return -np.sort(-cosines, axis=1)[:, :k]
 
 
 @given(seeds, sizes, st.integers(1, 12), st.lists(st.integers(0, 200), max_size=4))
-def test_flat_is_a_search_by_hand_in_whatever_batches_it_was_made(
+def test_flat_is_a_search_by_hand_in_whatever_batches_it_was_build(
     seed: int, n: int, d: int, cuts: list[int]
 ) -> None:
-    points, queries, k = unit(seed, n, d), unit(seed + 1, 7, d), min(10, n)
-    cosines, rows = search(made("flat", points, cuts), "flat", queries, k, 0)
-    np.testing.assert_allclose(cosines, brute(points, queries, k), atol=1e-5)
-    np.testing.assert_allclose(np.einsum("qd,qkd->qk", queries, points[rows]), cosines, atol=1e-5)
-    whole = search(made("flat", points), "flat", queries, k, 0)
+    vectors, queries, k = unit(seed, n, d), unit(seed + 1, 7, d), min(10, n)
+    cosines, rows = search_index(build("flat", vectors, cuts), queries, k, 0)
+    np.testing.assert_allclose(cosines, exact_cosines(vectors, queries, k), atol=1e-5)
+    np.testing.assert_allclose(np.einsum("qd,qkd->qk", queries, vectors[rows]), cosines, atol=1e-5)
+    whole = search_index(build("flat", vectors), queries, k, 0)
     np.testing.assert_array_equal(rows, whole[1])
 
 
 @given(seeds, sizes, st.lists(st.integers(0, 200), max_size=4))
-def test_an_exact_search_of_batches_is_that_of_all_and_flat_has_all_of_it(
+def test_exact_search_in_batches_equals_the_search_of_all(
     seed: int, n: int, cuts: list[int]
 ) -> None:
-    points, queries, k = unit(seed, n, 6), unit(seed + 1, 5, 6), min(10, n)
+    vectors, queries, k = unit(seed, n, 6), unit(seed + 1, 5, 6), min(10, n)
     exact = ExactSearch(queries)
-    for batch in np.split(points, sorted(c % (n + 1) for c in cuts)):
+    for batch in np.split(vectors, sorted(c % (n + 1) for c in cuts)):
         exact.add(batch)
-    nearest = exact.nearest()
-    np.testing.assert_allclose(nearest, brute(points, queries, k), atol=1e-5)
-    _, rows = search(made("flat", points), "flat", queries, k, 0)
-    found = np.einsum("qd,qkd->qk", queries, points[rows])
-    recall = compute_recall(found, nearest)
+    nearest = exact.best_cosines()
+    np.testing.assert_allclose(nearest, exact_cosines(vectors, queries, k), atol=1e-5)
+    _, rows = search_index(build("flat", vectors), queries, k, 0)
+    result = np.einsum("qd,qkd->qk", queries, vectors[rows])
+    recall = compute_recall(result, nearest)
     assert (recall.at_1, recall.at_10, recall.queries) == (1, 1, 5)
 
 
-def test_recall_counts_what_is_missing() -> None:
+def test_recall_counts_missing_neighbors() -> None:
     exact = np.array([[0.9, 0.8], [0.7, 0.6], [0.5, 0.5]])
-    found = np.array([[0.9, 0.1], [0.6, -np.inf], [0.5, 0.5]])
-    recall = compute_recall(found, exact)
+    result = np.array([[0.9, 0.1], [0.6, -np.inf], [0.5, 0.5]])
+    recall = compute_recall(result, exact)
     assert recall.at_1 == pytest.approx(2 / 3)
     assert recall.at_10 == pytest.approx(4 / 6)
 
@@ -90,60 +90,51 @@ def test_recall_counts_what_is_missing() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=15)
 @given(seed=seeds, n=st.integers(1, 400))
-def test_an_index_is_the_same_after_the_disk(kind: Kind, seed: int, n: int) -> None:
-    points, queries = unit(seed, n, 8), unit(seed + 1, 9, 8)
-    index, k = made(kind, points), min(10, n)
+def test_stored_index_is_restored_exactly(kind: IndexKind, seed: int, n: int) -> None:
+    vectors, queries = unit(seed, n, 8), unit(seed + 1, 9, 8)
+    index, k = build(kind, vectors), min(10, n)
     with tempfile.TemporaryDirectory() as folder:
-        assert set(write_arrays(index, kind, Path(folder))) == set(files_of(kind))
-        assert {p.name for p in Path(folder).iterdir()} == set(files_of(kind))
-        again = read_arrays(kind, Path(folder), 8, n)
-    for effort in efforts(kind, n):
-        before = search(index, kind, queries, k, effort)
-        after = search(again, kind, queries, k, effort)
+        write_index(index, kind, Path(folder))
+        assert {p.name for p in Path(folder).iterdir()} == set(INDEX_FILES[kind])
+        again = read_index(kind, Path(folder), 8, n)
+    for effort in effort_candidates(kind, n):
+        before = search_index(index, queries, k, effort)
+        after = search_index(again, queries, k, effort)
         np.testing.assert_array_equal(before[1], after[1])
         np.testing.assert_array_equal(before[0], after[0])
 
 
-def test_all_lists_are_an_exact_search_and_few_lists_find_fewer() -> None:
-    points, queries = unit(0, 3000, 16), unit(1, 200, 16)
-    exact = brute(points, queries, 10)
-    index, ladder = made("ivf", points), efforts("ivf", 3000)
-    assert ladder[-1] == lists_of(3000)
+def test_recall_grows_with_the_number_of_lists_to_1() -> None:
+    vectors, queries = unit(0, 3000, 16), unit(1, 200, 16)
+    exact = exact_cosines(vectors, queries, 10)
+    index, ladder = build("ivf", vectors), effort_candidates("ivf", 3000)
+    assert ladder[-1] == count_lists(3000)
     shares = []
     for effort in ladder:
-        _, rows = search(index, "ivf", queries, 10, effort)
-        found = np.einsum("qd,qkd->qk", queries, points[rows])
-        shares.append(compute_recall(np.where(rows >= 0, found, -np.inf), exact).at_10)
+        _, rows = search_index(index, queries, 10, effort)
+        result = np.einsum("qd,qkd->qk", queries, vectors[rows])
+        shares.append(compute_recall(np.where(rows >= 0, result, -np.inf), exact).at_10)
     assert shares[-1] == 1
     assert shares[0] < 0.7
     assert shares == sorted(shares)
 
 
-def test_rounded_vectors_take_a_quarter_and_their_cosines_are_close(tmp_path: Path) -> None:
-    points, queries = unit(0, 3000, 16), unit(1, 50, 16)
-    for kind, width in (("ivf", 64), ("ivf-sq8", 16)):
-        index = made(kind, points)
-        (tmp_path / kind).mkdir()
-        write_arrays(index, kind, tmp_path / kind)
-        assert np.load(tmp_path / kind / "codes.npy").shape == (3000, width)
-        cosines, rows = search(index, kind, queries, 5, lists_of(3000))
-        np.testing.assert_allclose(
-            cosines, np.einsum("qd,qkd->qk", queries, points[rows]), atol=0.02
-        )
+def test_default_kind_depends_on_the_number_of_images() -> None:
+    assert [default_kind(n) for n in (1, MAX_FLAT_IMAGES, MAX_FLAT_IMAGES + 1)] == [
+        "flat",
+        "flat",
+        "ivf",
+    ]
+    assert count_lists(1) == 1
+    assert count_lists(10**6) == 4000
 
 
-def test_the_kind_follows_the_number_of_rows() -> None:
-    assert [default_kind(n) for n in (1, FLAT_MOST, FLAT_MOST + 1)] == ["flat", "flat", "ivf"]
-    assert lists_of(1) == 1
-    assert lists_of(10**6) == 4000
-
-
-def _changed(folder: Path, name: str, change: Any) -> None:
+def change_array(folder: Path, name: str, change: Any) -> None:
     array = np.load(folder / f"{name}.npy")
     np.save(folder / f"{name}.npy", change(array), allow_pickle=True)
 
 
-def _at(row: int, value: int) -> Any:
+def set_entry(row: int, value: int) -> Any:
     def change(array: np.ndarray) -> np.ndarray:
         array[row] = value
         return array
@@ -151,47 +142,27 @@ def _at(row: int, value: int) -> Any:
     return change
 
 
-LIES = [
+CHANGES = [
     ("flat", "vectors", lambda a: a[:-1]),
     ("flat", "vectors", lambda a: a.astype(np.float64)),
     ("flat", "vectors", lambda a: np.array([{"a": 1}], dtype=object)),
-    ("hnsw", "vectors", lambda a: a[:, :-1]),
-    ("hnsw", "levels", _at(3, 0)),
-    ("hnsw", "levels", _at(3, 99)),
-    ("hnsw", "entry", _at(0, 300)),
-    ("hnsw", "entry", _at(0, -1)),
-    ("hnsw", "neighbors", _at(5, 300)),
-    ("hnsw", "neighbors", _at(5, -2)),
-    ("hnsw", "neighbors", lambda a: a[:-1]),
-    ("ivf", "sizes", _at(0, -1)),
-    ("ivf", "sizes", _at(0, 2**62)),
-    ("ivf", "rows", _at(0, 300)),
+    ("ivf", "sizes", set_entry(0, -1)),
+    ("ivf", "sizes", set_entry(0, 2**62)),
+    ("ivf", "rows", set_entry(0, 300)),
     ("ivf", "rows", np.zeros_like),
-    ("ivf", "codes", lambda a: a[:, :-4]),
+    ("ivf", "vectors", lambda a: a[:, :-1]),
     ("ivf", "centroids", lambda a: a[:, :-1]),
     ("ivf", "centroids", lambda a: a * np.nan),
     ("flat", "vectors", lambda a: a * np.inf),
-    ("ivf", "codes", lambda a: np.full_like(a, 255)),
-    ("ivf-sq8", "ranges", lambda a: a[:-1]),
-    ("ivf-sq8", "ranges", lambda a: a * np.nan),
+    ("ivf", "vectors", lambda a: a * np.nan),
 ]
 
 
-@pytest.mark.parametrize(("kind", "name", "change"), LIES)
-def test_arrays_that_would_mislead_faiss_are_refused(
-    kind: Kind, name: str, change: Any, tmp_path: Path
+@pytest.mark.parametrize(("kind", "name", "change"), CHANGES)
+def test_invalid_arrays_are_rejected(
+    kind: IndexKind, name: str, change: Any, tmp_path: Path
 ) -> None:
-    write_arrays(made(kind, unit(0, 300, 8)), kind, tmp_path)
-    _changed(tmp_path, name, change)
+    write_index(build(kind, unit(0, 300, 8)), kind, tmp_path)
+    change_array(tmp_path, name, change)
     with pytest.raises(GalleryError, match=r"\.npy"):
-        read_arrays(kind, tmp_path, 8, 300)
-
-
-def test_a_link_to_a_vector_that_is_not_on_its_floor_is_refused(tmp_path: Path) -> None:
-    write_arrays(made("hnsw", unit(0, 300, 8)), "hnsw", tmp_path)
-    levels = np.load(tmp_path / "levels.npy")
-    high, low = int(np.flatnonzero(levels > 1)[0]), int(np.flatnonzero(levels == 1)[0])
-    start = sum(32 + 16 * (int(level) - 1) for level in levels[:high])
-    _changed(tmp_path, "neighbors", _at(start + 32, low))  # the first slot of its second floor
-    with pytest.raises(GalleryError, match="lower level"):
-        read_arrays("hnsw", tmp_path, 8, 300)
+        read_index(kind, tmp_path, 8, 300)

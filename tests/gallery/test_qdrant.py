@@ -1,4 +1,4 @@
-"""A gallery in Qdrant: its client's service in memory, and a real one where there is one."""
+"""Galleries in Qdrant: in memory, and in a real service if one is configured."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from qdrant_client import QdrantClient, models
 import whichgen.gallery.qdrant as qdrant_module
 from whichgen.errors import GalleryError
 from whichgen.gallery.build import build_local_gallery
-from whichgen.gallery.entries import Images
-from whichgen.gallery.loading import load_gallery
-from whichgen.gallery.qdrant import build_qdrant_gallery, connect, read_qdrant
-from whichgen.gallery.storage import read_description
+from whichgen.gallery.entries import GalleryImages
+from whichgen.gallery.qdrant import build_qdrant_gallery, connect, open_qdrant_gallery
+from whichgen.gallery.storage import load_gallery, read_description
 from whichgen.inference.neighbors import SimilaritySpace
 from whichgen.models.origin_model import OriginModel
 
@@ -55,33 +54,43 @@ def collection(client: QdrantClient) -> Iterator[str]:
     client.delete_collection(name)
 
 
-def test_its_neighbors_are_those_of_a_flat_gallery(
-    client: QdrantClient, collection: str, gathered: Images, known: OriginModel, tmp_path: Path
+def test_neighbors_equal_those_of_a_flat_gallery(
+    client: QdrantClient,
+    collection: str,
+    gallery_images: GalleryImages,
+    known: OriginModel,
+    tmp_path: Path,
 ) -> None:
-    told = build_qdrant_gallery(tmp_path / "q", gathered, RECORD, client, collection)
-    assert told == read_description(tmp_path / "q")
+    description = build_qdrant_gallery(tmp_path / "q", gallery_images, RECORD, client, collection)
+    assert description == read_description(tmp_path / "q")
     assert [p.name for p in (tmp_path / "q").iterdir()] == ["gallery.json"]
-    assert told.recall is not None
-    assert (told.recall.at_1, told.recall.at_10, told.recall.queries) == (1, 1, 31)
-    build_local_gallery(tmp_path / "flat", gathered, RECORD, kind="flat")
-    features = features_of(gathered)
-    expected = load_gallery(tmp_path / "flat", known).nearest(features, 5)
-    found = read_qdrant(told, SimilaritySpace(known), client).nearest(features, 5)
-    for row, by_hand in zip(found, expected, strict=True):
-        assert [(n.path, n.origin) for n in row] == [(n.path, n.origin) for n in by_hand]
+    assert description.recall is not None
+    assert (description.recall.at_1, description.recall.at_10, description.recall.queries) == (
+        1,
+        1,
+        31,
+    )
+    build_local_gallery(tmp_path / "flat", gallery_images, RECORD, kind="flat")
+    features = features_of(gallery_images)
+    expected = load_gallery(tmp_path / "flat", known).find_neighbors(features, 5)
+    neighbors = open_qdrant_gallery(description, SimilaritySpace(known), client).find_neighbors(
+        features, 5
+    )
+    for row, expected_row in zip(neighbors, expected, strict=True):
+        assert [(n.path, n.origin) for n in row] == [(n.path, n.origin) for n in expected_row]
         np.testing.assert_allclose(
-            [n.similarity for n in row], [n.similarity for n in by_hand], atol=1e-5
+            [n.similarity for n in row], [n.similarity for n in expected_row], atol=1e-5
         )
 
 
-def test_a_stopped_build_doubles_nothing_when_it_is_run_again(
+def test_repeated_build_adds_no_duplicates(
     client: QdrantClient,
     collection: str,
-    gathered: Images,
+    gallery_images: GalleryImages,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(qdrant_module, "_SENT", 10)
+    monkeypatch.setattr(qdrant_module, "_POINTS", 10)
     upsert, sent = client.upsert, []
 
     def stopping(*args: Any, **kwargs: Any) -> Any:
@@ -93,23 +102,29 @@ def test_a_stopped_build_doubles_nothing_when_it_is_run_again(
     with monkeypatch.context() as patch:
         patch.setattr(client, "upsert", stopping)
         with pytest.raises(KeyboardInterrupt):
-            build_qdrant_gallery(tmp_path / "q", gathered, RECORD, client, collection)
+            build_qdrant_gallery(tmp_path / "q", gallery_images, RECORD, client, collection)
     assert not (tmp_path / "q").exists()
     assert client.count(collection).count == 20
     for folder in ("q", "again"):
-        told = build_qdrant_gallery(tmp_path / folder, gathered, RECORD, client, collection)
-        assert told.recall is not None
-        assert told.recall.at_10 == 1
+        description = build_qdrant_gallery(
+            tmp_path / folder, gallery_images, RECORD, client, collection
+        )
+        assert description.recall is not None
+        assert description.recall.at_10 == 1
         assert client.count(collection).count == 62
 
 
-def test_a_collection_of_another_model_or_program_is_left_alone(
-    client: QdrantClient, collection: str, gathered: Images, known: OriginModel, tmp_path: Path
+def test_foreign_collection_is_rejected(
+    client: QdrantClient,
+    collection: str,
+    gallery_images: GalleryImages,
+    known: OriginModel,
+    tmp_path: Path,
 ) -> None:
-    build_qdrant_gallery(tmp_path / "q", gathered, RECORD, client, collection)
+    build_qdrant_gallery(tmp_path / "q", gallery_images, RECORD, client, collection)
     assert known.exemplars is not None
     moved = replace(known.exemplars, features=known.exemplars.features + 1)
-    other = replace(gathered, space=SimilaritySpace(replace(known, exemplars=moved)))
+    other = replace(gallery_images, space=SimilaritySpace(replace(known, exemplars=moved)))
     with pytest.raises(GalleryError, match="of another model or program"):
         build_qdrant_gallery(tmp_path / "r", other, RECORD, client, collection)
     assert not (tmp_path / "r").exists()
@@ -118,42 +133,50 @@ def test_a_collection_of_another_model_or_program_is_left_alone(
         collection, vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT)
     )
     with pytest.raises(GalleryError, match="of another model or program"):
-        build_qdrant_gallery(tmp_path / "r", gathered, RECORD, client, collection)
+        build_qdrant_gallery(tmp_path / "r", gallery_images, RECORD, client, collection)
 
 
-def test_a_service_that_lacks_images_is_told(
-    client: QdrantClient, collection: str, gathered: Images, known: OriginModel, tmp_path: Path
+def test_missing_images_are_reported(
+    client: QdrantClient,
+    collection: str,
+    gallery_images: GalleryImages,
+    known: OriginModel,
+    tmp_path: Path,
 ) -> None:
-    told = build_qdrant_gallery(tmp_path / "q", gathered, RECORD, client, collection)
+    description = build_qdrant_gallery(tmp_path / "q", gallery_images, RECORD, client, collection)
     some = models.FieldCondition(key="origin", match=models.MatchValue(value="gan"))
     client.delete(collection, models.FilterSelector(filter=models.Filter(must=[some])))
-    with pytest.raises(GalleryError, match="has 42 images in place of 62"):
-        read_qdrant(told, SimilaritySpace(known), client)
-    absent = told.model_copy(update={"collection": "whichgen-none"})
-    with pytest.raises(GalleryError, match="has 0 images in place of 62"):
-        read_qdrant(absent, SimilaritySpace(known), client)
+    with pytest.raises(GalleryError, match="has 42 images, expected 62"):
+        open_qdrant_gallery(description, SimilaritySpace(known), client)
+    absent = description.model_copy(update={"collection": "whichgen-none"})
+    with pytest.raises(GalleryError, match="has 0 images, expected 62"):
+        open_qdrant_gallery(absent, SimilaritySpace(known), client)
 
 
-def test_points_without_what_they_should_tell_are_one_message(
-    client: QdrantClient, collection: str, gathered: Images, known: OriginModel, tmp_path: Path
+def test_incomplete_points_are_reported(
+    client: QdrantClient,
+    collection: str,
+    gallery_images: GalleryImages,
+    known: OriginModel,
+    tmp_path: Path,
 ) -> None:
-    told = build_qdrant_gallery(tmp_path / "q", gathered, RECORD, client, collection)
+    description = build_qdrant_gallery(tmp_path / "q", gallery_images, RECORD, client, collection)
     client.delete_payload(collection, ["path"], models.Filter())
-    gallery = read_qdrant(told, SimilaritySpace(known), client)
-    with pytest.raises(GalleryError, match="not one of this gallery"):
-        gallery.nearest(features_of(gathered)[:1], 2)
+    gallery = open_qdrant_gallery(description, SimilaritySpace(known), client)
+    with pytest.raises(GalleryError, match="does not fit this gallery"):
+        gallery.find_neighbors(features_of(gallery_images)[:1], 2)
 
 
-def test_the_folder_does_not_say_where_the_service_is(
-    gathered: Images, known: OriginModel, tmp_path: Path
+def test_folder_does_not_name_the_service(
+    gallery_images: GalleryImages, known: OriginModel, tmp_path: Path
 ) -> None:
-    build_qdrant_gallery(tmp_path / "q", gathered, RECORD, QdrantClient(":memory:"), "c")
+    build_qdrant_gallery(tmp_path / "q", gallery_images, RECORD, QdrantClient(":memory:"), "c")
     assert "http" not in (tmp_path / "q" / "gallery.json").read_text().replace("a model", "")
-    with pytest.raises(GalleryError, match="say where with --url"):
+    with pytest.raises(GalleryError, match="Give its --qdrant-url"):
         load_gallery(tmp_path / "q", known)
 
 
-def test_a_key_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_api_key_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
     monkeypatch.setattr(qdrant_module, "QdrantClient", lambda **values: given.update(values))
     monkeypatch.delenv("WHICHGEN_QDRANT_API_KEY", raising=False)
@@ -163,7 +186,7 @@ def test_a_key_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
     connect("https://example.org")
     assert given["api_key"] == "secret"
     for wrong in ("some/folder", ":memory:", "localhost:6333", "file:///x"):
-        with pytest.raises(GalleryError, match="expected the address of a Qdrant service"):
+        with pytest.raises(GalleryError, match="is not the address of a Qdrant service"):
             connect(wrong)
 
 
@@ -176,20 +199,20 @@ class _Other(BaseHTTPRequestHandler):
         self.wfile.write(b"<html>hello</html>")
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Log nothing."""
 
 
-def test_a_service_that_is_silent_or_another_is_one_message(
-    gathered: Images, tmp_path: Path
+def test_unreachable_or_wrong_service_is_reported(
+    gallery_images: GalleryImages, tmp_path: Path
 ) -> None:
     with HTTPServer(("127.0.0.1", 0), _Other) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         address = f"http://127.0.0.1:{server.server_port}"
-        with pytest.raises(GalleryError, match=r"Qdrant gives no answer|not one of this gallery"):
-            build_qdrant_gallery(tmp_path / "q", gathered, RECORD, connect(address), "c")
+        with pytest.raises(GalleryError, match=r"Qdrant does not answer|does not fit this gallery"):
+            build_qdrant_gallery(tmp_path / "q", gallery_images, RECORD, connect(address), "c")
         server.shutdown()
         thread.join()
-    with pytest.raises(GalleryError, match="Qdrant gives no answer about c"):
-        build_qdrant_gallery(tmp_path / "q", gathered, RECORD, connect(address), "c")
+    with pytest.raises(GalleryError, match="Qdrant does not answer a request about c"):
+        build_qdrant_gallery(tmp_path / "q", gallery_images, RECORD, connect(address), "c")
     assert not (tmp_path / "q").exists()

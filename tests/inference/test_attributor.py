@@ -18,7 +18,8 @@ from PIL import Image
 from conftest import save_tiny_clip
 from whichgen.encoders.base import Encoder
 from whichgen.errors import EncoderError, FitError, ModelFileError
-from whichgen.inference.attributor import Attribution, Attributor
+from whichgen.inference.answers import Attribution, answer_schema
+from whichgen.inference.attributor import Attributor
 from whichgen.models.origin_model import Calibration, OriginModel
 from whichgen.models.saved_model import load_model, save_model
 from whichgen.openset.hierarchy import Hierarchy
@@ -42,7 +43,7 @@ def probabilities(answers: Iterable[Attribution]) -> np.ndarray:
     return np.array([list(answer.probabilities.values()) for answer in answers])
 
 
-def test_a_saved_model_answers_bit_by_bit_as_before(
+def test_loaded_model_gives_identical_answers(
     model: OriginModel,
     attributor: Attributor,
     images: list[Image.Image],
@@ -52,7 +53,7 @@ def test_a_saved_model_answers_bit_by_bit_as_before(
     assert Attributor.load(tmp_path, device="cpu").attribute(images) == attributor.attribute(images)
 
 
-def test_an_answer_follows_from_encoder_head_and_threshold(
+def test_answer_follows_from_encoder_head_and_threshold(
     model: OriginModel, attributor: Attributor, encoder: Encoder, images: list[Image.Image]
 ) -> None:
     pixels = np.stack([encoder.preprocess(image) for image in images])
@@ -72,7 +73,7 @@ def test_an_answer_follows_from_encoder_head_and_threshold(
             assert answer.probabilities[answer.origin] == answer.score
 
 
-def test_a_score_on_the_threshold_is_known_and_one_below_it_is_not(
+def test_score_at_the_threshold_is_known(
     model: OriginModel, encoder: Encoder, images: list[Image.Image]
 ) -> None:
     score = Attributor(model, encoder).attribute(images[:1])[0].score
@@ -82,7 +83,7 @@ def test_a_score_on_the_threshold_is_known_and_one_below_it_is_not(
         assert (answer.origin == "unknown") == unknown
 
 
-def test_path_bytes_image_and_array_of_the_same_pixels_get_the_same_answer(
+def test_path_bytes_image_and_array_get_the_same_answer(
     attributor: Attributor, images: list[Image.Image], tmp_path: Path
 ) -> None:
     path = tmp_path / "a.png"
@@ -98,7 +99,7 @@ def test_path_bytes_image_and_array_of_the_same_pixels_get_the_same_answer(
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "L", "P", "I;16", "RGBA", "1"])
-def test_every_mode_of_pillow_is_answered_as_its_file_is(
+def test_pillow_image_of_any_mode_equals_its_file(
     attributor: Attributor, images: list[Image.Image], tmp_path: Path, mode: str
 ) -> None:
     path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
@@ -113,7 +114,7 @@ def test_every_mode_of_pillow_is_answered_as_its_file_is(
     assert by_path.probabilities == by_image.probabilities
 
 
-def test_a_rotated_photograph_and_an_animation_are_answered_as_a_viewer_shows_them(
+def test_exif_rotation_and_first_frame_are_used(
     attributor: Attributor, images: list[Image.Image], tmp_path: Path
 ) -> None:
     exif = Image.Exif()
@@ -130,7 +131,7 @@ def test_a_rotated_photograph_and_an_animation_are_answered_as_a_viewer_shows_th
     assert len({tuple(a.probabilities.values()) for a in answers}) == 1
 
 
-def test_unreadable_images_have_an_error_and_the_others_their_answers_in_order(
+def test_unreadable_images_have_an_error_and_others_keep_their_order(
     attributor: Attributor, images: list[Image.Image], tmp_path: Path
 ) -> None:
     text = tmp_path / "text.png"
@@ -167,13 +168,13 @@ def test_unreadable_images_have_an_error_and_the_others_their_answers_in_order(
             np.testing.assert_allclose(probabilities([answer]), probabilities([alone]), atol=1e-6)
 
 
-def test_no_image_has_no_answer(attributor: Attributor) -> None:
+def test_no_images(attributor: Attributor) -> None:
     assert attributor.attribute([]) == []
     (answer,) = attributor.attribute([b"nothing"])
     assert answer.error
 
 
-def test_one_image_alone_is_a_list_of_one(
+def test_single_image_gives_a_list_of_one(
     attributor: Attributor, images: list[Image.Image], tmp_path: Path
 ) -> None:
     file = tmp_path / "one.png"
@@ -186,7 +187,7 @@ def test_one_image_alone_is_a_list_of_one(
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 64])
-def test_the_batch_does_not_change_an_answer(
+def test_batch_size_does_not_change_answers(
     attributor: Attributor, images: list[Image.Image], batch_size: int
 ) -> None:
     at_once = attributor.attribute(images[:5])
@@ -208,7 +209,7 @@ def test_progress_counts_every_image(attributor: Attributor, images: list[Image.
     assert seen == [("Attributing", 4), "image 1", "image 2", "image 3", "image 4"]
 
 
-def test_features_that_are_not_finite_are_an_error(
+def test_non_finite_features_are_an_error(
     models: dict[str, OriginModel], encoder: Encoder, images: list[Image.Image]
 ) -> None:
     def encode(pixels: Any) -> Any:
@@ -219,7 +220,7 @@ def test_features_that_are_not_finite_are_an_error(
         Attributor(models["linear"], broken).attribute(images[:1])
 
 
-def test_an_encoder_of_other_weights_preprocessing_or_precision_is_refused(
+def test_other_weights_preprocessing_or_precision_are_rejected(
     models: dict[str, OriginModel], encoder: Encoder, tmp_path: Path
 ) -> None:
     model = models["linear"]
@@ -228,7 +229,7 @@ def test_an_encoder_of_other_weights_preprocessing_or_precision_is_refused(
         ("preprocessing", replace(encoder, preprocessing={"size": 8})),
         ("dtype", replace(encoder, dtype="bfloat16")),
     ):
-        with pytest.raises(ModelFileError, match=rf"fitted on .* with {part} .*fit the model anew"):
+        with pytest.raises(ModelFileError, match=rf"with {part} .*fit the model again"):
             Attributor(model, other)
     save_model(model, tmp_path / "model")
     other_clip = save_tiny_clip(tmp_path / "other", seed=1)
@@ -236,7 +237,7 @@ def test_an_encoder_of_other_weights_preprocessing_or_precision_is_refused(
         Attributor.load(tmp_path / "model", device="cpu", backbone=str(other_clip))
 
 
-def test_an_encoder_that_has_moved_is_given_by_its_new_folder(
+def test_moved_encoder_is_given_by_its_folder(
     models: dict[str, OriginModel], tiny_clip: Path, tmp_path: Path, images: list[Image.Image]
 ) -> None:
     model = models["linear"]
@@ -248,9 +249,7 @@ def test_an_encoder_that_has_moved_is_given_by_its_new_folder(
     assert found.attribute(images[:1])[0].origin
 
 
-def test_an_answer_is_json_and_a_flat_row(
-    attributor: Attributor, images: list[Image.Image]
-) -> None:
+def test_answer_as_json_and_as_row(attributor: Attributor, images: list[Image.Image]) -> None:
     good, bad = attributor.attribute([images[0], b"no image"])
     assert json.loads(json.dumps(good.as_dict())) == {
         "image": "image 1",
@@ -262,19 +261,17 @@ def test_an_answer_is_json_and_a_flat_row(
         "prediction_set": None,
         "error": "",
         "nearest": None,
+        "score_percentile": None,
     }
-    assert list(good.as_row()) == [
-        *("image", "origin", "score", "threshold", "coarse_origin"),
-        *("p(real)", "p(gan)", "p(vae)", "error"),
-    ]
+    assert list(good.as_row()) == answer_schema(attributor.model.origins).names
     assert good.as_row()["p(gan)"] == good.probabilities["gan"]
     assert bad.as_row()["error"] == bad.error != ""
 
 
-def test_prediction_sets_hold_the_true_origin_as_often_as_asked(
+def test_prediction_sets_have_the_requested_coverage(
     models: dict[str, OriginModel], encoder: Encoder, images: list[Image.Image], tmp_path: Path
 ) -> None:
-    """The images that a quantile is made of hold their own origin at least that often."""
+    """On the calibration images themselves, the coverage is at least the requested one."""
     pixels = np.stack([encoder.preprocess(image) for image in images])
     features = np.hstack([encoder.encode(pixels)[b] for b in models["linear"].blocks])
     labels = np.repeat(np.arange(3), 8)
@@ -292,21 +289,24 @@ def test_prediction_sets_hold_the_true_origin_as_often_as_asked(
             ranked = sorted(answer.probabilities, key=lambda o: -answer.probabilities[o])
             assert list(s) == ranked[: len(s)]
     assert sizes[0] < sizes[1]
-    # 24 images can't tell 99 %: every set holds all, and it is said.
+    # 24 images are too few for 99 %: every set holds all origins, and a note says so.
     assert (
         attributor.attribute(images[0], coverage=0.99)[0].as_row()["prediction_set"].count(" ") == 2
     )
     assert "too few" in attributor.quantile(0.99).notes[0]
+    # Of the calibration images themselves, the kth lowest score has the percentile 100 k / n.
+    ranks = sorted(answer.score_percentile or 0 for answer in attributor.attribute(images))
+    assert ranks == pytest.approx(100 * np.arange(1, 25) / 24)
 
 
-def test_a_coverage_that_can_not_be_had_is_told(attributor: Attributor) -> None:
-    with pytest.raises(FitError, match="no validation images to tell a coverage by"):
+def test_coverage_without_calibration_data_is_an_error(attributor: Attributor) -> None:
+    with pytest.raises(FitError, match="no calibration data"):
         attributor.attribute([], coverage=0.9)
 
 
 @pytest.fixture(scope="session")
 def python() -> Callable[[str], str]:
-    """Runs a line in a fresh Python and returns what it prints."""
+    """Run code in a new Python process and return its output."""
 
     def run(code: str) -> str:
         done = subprocess.run(
@@ -317,24 +317,24 @@ def python() -> Callable[[str], str]:
     return run
 
 
-def test_importing_whichgen_imports_no_torch_and_the_attributor_is_at_its_top(
+def test_import_does_not_import_torch(
     python: Callable[[str], str],
 ) -> None:
     code = (
         "import sys, whichgen; print('torch' in sys.modules, 'numpy' in sys.modules); "
-        "from whichgen import Attributor, Attribution; print(Attributor.__name__)"
+        "from whichgen import *; print(Attributor.__name__)"
     )
     assert python(code).splitlines() == ["False False", "Attributor"]
 
 
-def test_a_name_that_whichgen_does_not_have_is_an_attribute_error() -> None:
+def test_unknown_name_is_an_attribute_error() -> None:
     import whichgen
 
     with pytest.raises(AttributeError, match="nonsense"):
         whichgen.nonsense  # noqa: B018
 
 
-def test_an_unknown_image_is_answered_as_deep_as_is_certain(
+def test_coarse_origin_is_the_most_specific_certain_answer(
     attributor: Attributor, encoder: Encoder, images: list[Image.Image]
 ) -> None:
     rejecting = replace(attributor.model, threshold=np.inf)
@@ -345,8 +345,7 @@ def test_an_unknown_image_is_answered_as_deep_as_is_certain(
         (Hierarchy(families, 0, 0, -np.inf), {"real", "GAN", "VAE"}),
         (None, {"unknown"}),
     ):
-        asked = Attributor(replace(rejecting, hierarchy=levels), encoder)
-        answers = asked.attribute(images)
+        answers = Attributor(replace(rejecting, hierarchy=levels), encoder).attribute(images)
         assert {a.origin for a in answers} == {"unknown"}
         assert {a.coarse_origin for a in answers} <= expected
     assert (

@@ -57,7 +57,7 @@ def test_generators_are_found_though_content_is_louder(
     assert found.ari > 0.8 and found.purity > 0.85
     for i, group in enumerate(groups):
         assert sorted(group.members) == np.flatnonzero(number == i).tolist()
-        assert group.taken_for in model.origins
+        assert group.nearest_origin in model.origins
         assert 0 < group.share <= 1 and group.cohesion > 0.5
     sizes = [len(g.members) for g in groups]
     assert sizes == sorted(sizes, reverse=True)

@@ -35,7 +35,7 @@ def test_neighbors_are_those_of_a_search_by_hand(
     points, queries = embedded - mean, known.head.embed(asked) - mean
     lengths = np.outer(np.linalg.norm(queries, axis=1), np.linalg.norm(points, axis=1))
     cosines = queries @ points.T / lengths
-    for row, found in zip(cosines, ExemplarIndex(known).nearest(asked, 4), strict=True):
+    for row, found in zip(cosines, ExemplarIndex(known).find_neighbors(asked, 4), strict=True):
         expected = np.argsort(-row)[:4]
         assert [n.exemplar for n in found] == expected.tolist()
         assert [n.origin for n in found] == [known.origins[i // 8] for i in expected]
@@ -57,7 +57,7 @@ def test_there_are_no_more_neighbors_than_exemplars_and_none_unasked(
     model: OriginModel, encoder: Encoder, images: list[Image.Image]
 ) -> None:
     known, features = with_exemplars(model, encoder, images)
-    assert len(ExemplarIndex(known).nearest(features[:1], 99)[0]) == 24
-    assert ExemplarIndex(model).nearest(features[:2], 3) == [(), ()]
+    assert len(ExemplarIndex(known).find_neighbors(features[:1], 99)[0]) == 24
+    assert ExemplarIndex(model).find_neighbors(features[:2], 3) == [(), ()]
     (answer,) = Attributor(known, encoder).attribute(images[:1])
     assert answer.nearest is None

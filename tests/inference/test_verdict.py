@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from whichgen.inference.attributor import Attribution
+from whichgen.inference.answers import Attribution
 from whichgen.inference.verdict import format_percentage, make_verdict
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from whichgen.inference.attributor import Attribution
+from whichgen.inference.answers import Attribution
 from whichgen.service.batcher import Batcher, ServiceBusy
 
 

@@ -18,7 +18,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
 from whichgen.errors import DataError
-from whichgen.inference.attributor import Attribution, Attributor
+from whichgen.inference.answers import Attribution
+from whichgen.inference.attributor import Attributor
 from whichgen.service import app as app_module
 from whichgen.service.app import create_app
 from whichgen.service.guard import Guard

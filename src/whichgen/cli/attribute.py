@@ -33,7 +33,7 @@ from whichgen.constants import UNKNOWN
 from whichgen.errors import DataError
 
 if TYPE_CHECKING:
-    from whichgen.inference.attributor import Attribution
+    from whichgen.inference.answers import Attribution
     from whichgen.models.origin_model import OriginModel
 
 #: Smallest probability shown without --wide.
@@ -76,7 +76,7 @@ def attribute(
             check_writable(file.parent)
     files = find_images(images)
     attributor = model.load()
-    neighborhood = open_gallery(gallery, attributor.model, qdrant_url) if gallery else None
+    neighbor_index = open_gallery(gallery, attributor.model, qdrant_url) if gallery else None
     if coverage is not None:
         for note in attributor.quantile(coverage).notes:
             warn(f"note: {note}")
@@ -84,7 +84,7 @@ def attribute(
         files,
         coverage=coverage,
         nearest=nearest,
-        among=neighborhood,
+        gallery=neighbor_index,
         batch_size=model.batch_size,
         progress=progress,
     )

@@ -38,9 +38,11 @@ def attribute_bulk(
     encoder_name = model.backbone or str(saved.encoder["name"])
     shards = find_shards(sources, column=engine.column, batch_size=batch_size)
     settings = {"model": description_digest(model.path), "coverage": coverage}
-    answers = AnswerFolder(output_dir, settings, saved.origins, prediction_set=coverage is not None)
-    known = answers.known()
-    answers.begin(
+    answers = AnswerFolder(
+        output_dir, settings, saved.origins, prediction_sets=coverage is not None
+    )
+    known = answers.answered_images()
+    answers.record_run(
         collect_run_metadata(
             {
                 "model": str(model.path.resolve()),
@@ -66,7 +68,7 @@ def attribute_bulk(
 
     with engine.process(shards, local, job) as results:
         summary = answers.write(results, total=count(shards), progress=progress)
-    say(f"{summary.images} images, {summary.written} new results. Results: {output_dir}")
-    if summary.broken:
-        warn(f"{summary.broken} files are not readable images; see the column `error`.")
-    exit_on_unreadable(summary.unread, summary.images)
+    say(f"{summary.n_images} images, {summary.n_written} new results. Results: {output_dir}")
+    if summary.n_invalid:
+        warn(f"{summary.n_invalid} files are not readable images; see the column `error`.")
+    exit_on_unreadable(summary.unavailable, summary.n_images)

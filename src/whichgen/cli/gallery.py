@@ -35,7 +35,7 @@ from whichgen.cli.options import (
 from whichgen.errors import DataError
 
 if TYPE_CHECKING:
-    from whichgen.gallery.entries import Images as GalleryImages
+    from whichgen.gallery.entries import GalleryImages
     from whichgen.gallery.storage import GalleryDescription
 
 app = typer.Typer(
@@ -55,7 +55,7 @@ def build(
     ),
     kind: Annotated[
         str,
-        Option(help="auto, flat (exact), hnsw, ivf, ivf-sq8 or qdrant (a service)."),
+        Option(help="auto, flat (exact), ivf or qdrant (a service)."),
     ] = "auto",
     effort: Annotated[
         int, Option(min=0, help="Lists or candidates per search; 0: for 95 % recall.")
@@ -73,13 +73,13 @@ def build(
 
     from whichgen.data.dataset_options import resolve_spec
     from whichgen.data.folders import list_samples
-    from whichgen.gallery.build import build_local_gallery, check_gallery_folder, data_hash
-    from whichgen.gallery.entries import gather
-    from whichgen.gallery.index import Kind
+    from whichgen.gallery.build import build_local_gallery, check_gallery_folder
+    from whichgen.gallery.entries import collect_images
+    from whichgen.gallery.index import IndexKind
     from whichgen.inference.neighbors import SimilaritySpace
     from whichgen.io.run_metadata import collect_run_metadata
 
-    kinds = {name: name for name in get_args(Kind)}
+    kinds = {name: name for name in get_args(IndexKind)}
     if kind not in ("auto", "qdrant", *kinds):
         raise DataError(f"--kind {kind!r} is unknown. Choose auto, {', '.join(kinds)} or qdrant.")
     check_gallery_folder(output_dir, force=force)
@@ -88,15 +88,15 @@ def build(
         if not qdrant_url:
             raise DataError("--kind qdrant needs --qdrant-url, e.g. http://localhost:6333.")
         with needs_extra("qdrant"):
-            from whichgen.gallery.qdrant import build_qdrant_gallery, connect, open_collection
+            from whichgen.gallery.qdrant import build_qdrant_gallery, connect, create_collection
         client = connect(qdrant_url)
     samples = list_samples(data)
     attributor = model.load()
     space = SimilaritySpace(attributor.model)
     name = collection or f"whichgen-{space.digest[:16]}"
     if client is not None:
-        open_collection(client, name, space)  # fail before the images are encoded
-    images = gather(
+        create_collection(client, name, space)  # fail before the images are encoded
+    images = collect_images(
         samples,
         space,
         attributor.encoder,
@@ -114,7 +114,7 @@ def build(
         },
         seeds={"seed": seed},
         encoder=attributor.encoder.describe(),
-        data_hash=data_hash(images),
+        data_hash=images.data_hash(),
     )
     if client is not None:
         gallery = build_qdrant_gallery(
@@ -164,9 +164,9 @@ def search(
     if model.model is None:
         model = replace(model, model=recorded_model(gallery, description))
     attributor = model.load()
-    neighborhood = open_gallery(gallery, attributor.model, qdrant_url)
+    index = open_gallery(gallery, attributor.model, qdrant_url)
     features, errors = attributor.encode(files, batch_size=model.batch_size, progress=progress)
-    neighbors = iter(neighborhood.nearest(features, k))
+    neighbors = iter(index.find_neighbors(features, k))
     results = [
         (str(file), error, () if error else next(neighbors))
         for file, error in zip(files, errors, strict=True)
@@ -197,7 +197,7 @@ def search(
                 for image, _, nearest in results
                 for rank, neighbor in enumerate(nearest)
             ],
-            title=f"Most similar of {description.number:,} images",
+            title=f"Most similar of {description.n_images:,} images",
             paths=("image", "similar image"),
             wide=wide,
         )
@@ -218,24 +218,24 @@ def recorded_model(gallery: Path, description: GalleryDescription) -> Path:
 def show_duplicates(images: GalleryImages) -> None:
     """Print how many files are left out of a gallery, and why."""
     warn_skipped(images.skipped)
-    if images.doubled:
-        say(f"{images.doubled} duplicate files are left out.")
-    if images.contradicted:
+    if images.n_duplicates:
+        say(f"{images.n_duplicates} duplicate files are left out.")
+    if images.n_conflicts:
         warn(
-            f"{images.contradicted} duplicates are in folders of different origins; the first "
+            f"{images.n_conflicts} duplicates are in folders of different origins; the first "
             "path in sorted order counts."
         )
 
 
 def show_gallery(gallery: GalleryDescription) -> None:
     """Print the size and the measured recall of a gallery."""
-    from whichgen.gallery.recall import ENOUGH
+    from whichgen.gallery.recall import TARGET_RECALL
 
     recall = gallery.recall
     show_table(
         [
             {
-                "images": f"{gallery.number:,}",
+                "images": f"{gallery.n_images:,}",
                 "dimension": gallery.dimension,
                 "kind": gallery.kind,
                 "effort": gallery.effort or "–",
@@ -246,8 +246,8 @@ def show_gallery(gallery: GalleryDescription) -> None:
         ],
         caption="recall@k: share of the k exact nearest images that the search returns",
     )
-    if recall is not None and recall.at_10 < ENOUGH:
+    if recall is not None and recall.at_10 < TARGET_RECALL:
         warn(
-            f"recall@10 is below {100 * ENOUGH:.0f} %. Rebuild with a higher --effort or with "
-            "--kind flat, which is exact."
+            f"recall@10 is below {100 * TARGET_RECALL:.0f} %. Rebuild with a higher --effort or "
+            "with --kind flat, which is exact."
         )

@@ -1,7 +1,7 @@
-"""Galleries of many images, apart from a model, to look for the nearest among.
+"""Galleries: collections of up to millions of images that can be searched by similarity.
 
-A gallery is a folder: ``gallery.json`` says what it is, ``entries.parquet`` which image each row
-is, and the index is plain arrays (:mod:`~whichgen.gallery.index`) or a collection of a
-Qdrant service (:mod:`~whichgen.gallery.qdrant`). What images are compared by is said in
-:mod:`whichgen.inference.neighbors`; a gallery is of use to the model alone that it was built with.
+A gallery is a folder: ``gallery.json`` describes it, ``entries.parquet`` lists the image of each
+row, and the index is plain arrays (:mod:`~whichgen.gallery.index`) or a collection of a Qdrant
+service (:mod:`~whichgen.gallery.qdrant`). Images are compared as described in
+:mod:`whichgen.inference.neighbors`; a gallery can be used only with the model it was built with.
 """

@@ -1,4 +1,4 @@
-"""The images of a gallery: which they are, and the vectors they are compared by."""
+"""The images of a gallery and the vectors by which they are compared."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from whichgen.features.extraction import FLUSH_ROWS, extract
 from whichgen.features.prefetch import THREADS
 from whichgen.features.store import FeatureStore, feature_key
 from whichgen.inference.neighbors import SimilaritySpace
+from whichgen.io.run_metadata import hash_parts
 from whichgen.progress import Progress, no_progress
 
 #: The columns of ``entries.parquet``; ``digest`` is :func:`whichgen.data.reading.hash_image`.
@@ -27,59 +28,67 @@ ENTRIES_SCHEMA = pa.schema(
 )
 
 #: Rows whose features are in memory at once.
-STEP = 4096
+BATCH_ROWS = 4096
 
 
 @dataclass(frozen=True)
-class Images:
-    """The images of a gallery, each content once.
+class GalleryImages:
+    """The distinct images of a gallery.
 
     Parameters
     ----------
     entries
-        An Arrow table of :data:`ENTRIES_SCHEMA`, in memory: some hundred bytes an image.
+        An Arrow table (:data:`ENTRIES_SCHEMA`) in memory: some hundred bytes per image.
     store
-        Where their features are.
+        The feature store.
     space
-        What makes vectors of features.
+        Maps features to the vectors that are compared.
     skipped
-        Why files are left out that can't be read.
-    doubled, contradicted
-        How many files are left out because one of the same content came before, and how many of
-        them have another origin than that one.
+        Why unreadable files are left out.
+    n_duplicates, n_conflicts
+        The number of files with the content of an earlier one, and how many of them have another
+        origin than that one.
     """
 
     entries: Any
     store: FeatureStore
     space: SimilaritySpace
     skipped: tuple[str, ...] = ()
-    doubled: int = 0
-    contradicted: int = 0
+    n_duplicates: int = 0
+    n_conflicts: int = 0
 
     def __len__(self) -> int:
         return int(self.entries.num_rows)
 
     def digests(self, rows: np.ndarray) -> list[bytes]:
-        """The digests of some rows."""
-        found: list[bytes] = self.entries["digest"].take(rows).to_pylist()
-        return found
+        """Return the content digests of some rows."""
+        digests: list[bytes] = self.entries["digest"].take(rows).to_pylist()
+        return digests
 
-    def take(self, rows: np.ndarray) -> Images:
-        """The images of some rows, in that order."""
+    def take(self, rows: np.ndarray) -> GalleryImages:
+        """Return the images of some rows, in that order."""
         return replace(self, entries=self.entries.take(rows))
 
-    def points(self, rows: np.ndarray) -> np.ndarray:
-        """The vectors of some rows: float32 array (n, dimension)."""
-        space = self.space
-        parts = [np.empty((0, space.dimension), np.float32)]
-        for start in range(0, len(rows), STEP):
-            keys = [feature_key(digest) for digest in self.digests(rows[start : start + STEP])]
-            blocks = [self.store.read(keys, block) for block in space.model.blocks]
-            parts.append(space.points(np.hstack(blocks)))
-        return np.concatenate(parts)
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """Return the unit vectors of some rows: float32 array (n, dimension)."""
+        vectors = [np.empty((0, self.space.dimension), np.float32)]
+        for batch in row_batches(rows):
+            keys = [feature_key(digest) for digest in self.digests(batch)]
+            blocks = [self.store.read(keys, block) for block in self.space.model.blocks]
+            vectors.append(self.space.project(np.hstack(blocks)))
+        return np.concatenate(vectors)
+
+    def data_hash(self) -> str:
+        """Return a digest of all images and origins."""
+        batches = []
+        for rows in row_batches(np.arange(len(self))):
+            table = self.entries.take(rows)
+            pairs = zip(table["digest"].to_pylist(), table["origin"].to_pylist(), strict=True)
+            batches.append(hash_parts(part for pair in pairs for part in pair))
+        return hash_parts(batches)
 
 
-def gather(
+def collect_images(
     samples: Sequence[Sample],
     space: SimilaritySpace,
     encoder: Encoder,
@@ -88,8 +97,8 @@ def gather(
     batch_size: int = 32,
     threads: int = THREADS,
     progress: Progress = no_progress,
-) -> Images:
-    """Extracts what the store lacks, some hundred images at a time; what is done stays done.
+) -> GalleryImages:
+    """Extract the features that the store lacks; if interrupted, run it again to resume.
 
     Raises
     ------
@@ -98,36 +107,37 @@ def gather(
     EncoderError, StoreError
         See :func:`whichgen.features.extraction.extract`.
     """
-    first: dict[bytes, str] = {}
+    origin_of: dict[bytes, str] = {}
     tables, skipped = [], list[str]()
-    doubled = contradicted = 0
-    following = iter(progress(samples, description="Reading and extracting", total=len(samples)))
-    while chunk := list(islice(following, FLUSH_ROWS)):
-        table = extract(chunk, encoder, store, batch_size=batch_size, threads=threads)
-        skipped += table.skipped
-        kept = []
-        for sample, digest in zip(table.samples, table.digests, strict=True):
-            if digest in first:
-                doubled += 1
-                contradicted += first[digest] != sample.origin
+    n_duplicates = n_conflicts = 0
+    remaining = iter(progress(samples, description="Reading and extracting", total=len(samples)))
+    while chunk := list(islice(remaining, FLUSH_ROWS)):
+        features = extract(chunk, encoder, store, batch_size=batch_size, threads=threads)
+        skipped += features.skipped
+        rows = []
+        for sample, digest in zip(features.samples, features.digests, strict=True):
+            if digest in origin_of:
+                n_duplicates += 1
+                n_conflicts += origin_of[digest] != sample.origin
                 continue
-            first[digest] = sample.origin
-            kept.append((_text(sample.path), sample.origin, digest))
-        columns = zip(*kept, strict=True) if kept else ([], [], [])
-        tables.append(pa.table([list(column) for column in columns], schema=ENTRIES_SCHEMA))
-    if not first:
-        reason = f", the first: {skipped[0]}" if skipped else ""
-        raise DataError(f"there is no image that can be read{reason}. Give a folder of images.")
+            origin_of[digest] = sample.origin
+            rows.append(
+                {"path": _path_text(sample.path), "origin": sample.origin, "digest": digest}
+            )
+        tables.append(pa.Table.from_pylist(rows, schema=ENTRIES_SCHEMA))
+    if not origin_of:
+        reason = f": {skipped[0]}" if skipped else ""
+        raise DataError(f"No readable image found{reason}. Give a folder of images.")
     entries = pa.concat_tables(tables).combine_chunks()
-    return Images(entries, store, space, tuple(skipped), doubled, contradicted)
+    return GalleryImages(entries, store, space, tuple(skipped), n_duplicates, n_conflicts)
 
 
-def steps(rows: np.ndarray) -> Iterator[np.ndarray]:
-    """Row numbers, :data:`STEP` at a time."""
-    for start in range(0, len(rows), STEP):
-        yield rows[start : start + STEP]
+def row_batches(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield row numbers in batches of :data:`BATCH_ROWS`."""
+    for start in range(0, len(rows), BATCH_ROWS):
+        yield rows[start : start + BATCH_ROWS]
 
 
-def _text(path: Path) -> str:
-    """A path as Unicode: a file's name need not be any."""
+def _path_text(path: Path) -> str:
+    """Return a path as valid Unicode; undecodable bytes are escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

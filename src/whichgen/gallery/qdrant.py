@@ -1,12 +1,12 @@
-"""A gallery whose vectors a Qdrant service has: where one machine does not hold them.
+"""Galleries whose vectors are held by a Qdrant service, for collections too large for one machine.
 
-An image is a point of the collection: its id is made of the digest of its content, so that one
-sent twice is there once, and a build that was stopped can be run again. ``gallery.json`` names the
-collection, but not the service: that could be a stranger's, and would be sent vectors and key.
+An image is a point of the collection whose id is derived from the digest of its content, so that an
+image that is sent twice is stored once and an interrupted build can be repeated. ``gallery.json``
+names the collection but not the service: the address in an untrusted folder would receive vectors
+and the API key.
 
-qdrant-client can also be its own service in memory, with exact search
-(``QdrantClient(":memory:")``), which the tests use. What it keeps in a folder are pickles, which
-whichgen does not read.
+qdrant-client can act as a service in memory with exact search (``QdrantClient(":memory:")``), which
+the tests use. Its on-disk format contains pickles, which whichgen does not read.
 """
 
 from __future__ import annotations
@@ -24,144 +24,128 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException
 
 from whichgen.errors import GalleryError
-from whichgen.gallery.build import check_gallery_folder, divided, write_description
-from whichgen.gallery.entries import Images, steps
-from whichgen.gallery.recall import NEAREST, Recall, compute_recall
-from whichgen.gallery.storage import FORMAT, GalleryDescription
+from whichgen.gallery.build import check_gallery_folder, hold_out_queries
+from whichgen.gallery.entries import GalleryImages, row_batches
+from whichgen.gallery.recall import N_NEIGHBORS, Recall, compute_recall
+from whichgen.gallery.storage import GalleryDescription, write_description
 from whichgen.inference.neighbors import Neighbor, SimilaritySpace, clip_cosine
 from whichgen.io.atomic import replace_folder
 from whichgen.progress import Progress, no_progress
-from whichgen.version import __version__
 
-#: The environment variable of the service's key.
+#: Environment variable: the API key of the service.
 API_KEY = "WHICHGEN_QDRANT_API_KEY"
 
-#: Points in one request.
-_SENT = 512
-#: Seconds that a service gets to answer, and to index what it was sent.
+# Points per request.
+_POINTS = 512
+# Timeouts in seconds: of a request, and of indexing.
 _TIMEOUT = 60
-_INDEXING = 600
+_INDEXING_TIMEOUT = 600
 
 
 def connect(url: str) -> QdrantClient:
-    """A client of the service at ``http://…`` or ``https://…``, with the key that is set.
+    """Return a client of the service at ``http://…`` or ``https://…``, with the API key if set.
 
     Raises
     ------
     GalleryError
-        ``url`` is no such address.
+        ``url`` is not such an address.
     """
     if not url.startswith(("http://", "https://")):
         raise GalleryError(
-            f"--qdrant-url {url!r}: expected the address of a Qdrant service, as in "
-            "http://localhost:6333. A gallery in a folder needs none: leave --qdrant-url out."
+            f"--qdrant-url {url!r} is not the address of a Qdrant service. Give e.g. "
+            "http://localhost:6333; a gallery in a folder needs no address."
         )
-    with _answers(url):
+    with _translate_errors(url):
         return QdrantClient(
             url=url,
             api_key=os.environ.get(API_KEY) or None,
             timeout=_TIMEOUT,
-            check_compatibility=False,  # that it can't be reached is told once, without a warning
+            check_compatibility=False,  # which would warn if the service can't be reached
         )
 
 
 class QdrantGallery:
-    """A gallery in a service; a :class:`~whichgen.inference.neighbors.NeighborIndex`."""
+    """A gallery in a service (:class:`~whichgen.inference.neighbors.NeighborIndex`)."""
 
     def __init__(
         self, client: QdrantClient, description: GalleryDescription, space: SimilaritySpace
     ) -> None:
         self.description = description
         self._client = client
-        self._comparison = space
+        self._space = space
 
-    def nearest(self, features: np.ndarray, k: int) -> list[tuple[Neighbor, ...]]:
-        """See :meth:`whichgen.inference.neighbors.NeighborIndex.nearest`.
+    def find_neighbors(self, features: np.ndarray, k: int) -> list[tuple[Neighbor, ...]]:
+        """See :meth:`whichgen.inference.neighbors.NeighborIndex.find_neighbors`.
 
         Raises
         ------
         GalleryError
-            The service gives no answer, or one that is not of this gallery.
+            The service does not answer, or its answer does not fit this gallery.
         """
         if k < 1 or not len(features):
             return [()] * len(features)
-        told = self.description
-        points = self._comparison.points(features)
-        with _answers(told.collection):
-            found = _found(self._client, told.collection, points, k, told.effort)
-            return [
-                tuple(
-                    Neighbor(
-                        None,
-                        str((hit.payload or {})["origin"]),
-                        clip_cosine(hit.score),
-                        str((hit.payload or {})["path"]),
-                    )
-                    for hit in hits
-                )
-                for hits in found
-            ]
+        collection, effort = self.description.collection, self.description.effort
+        vectors = self._space.project(features)
+        with _translate_errors(collection):
+            results = _query(self._client, collection, vectors, k, effort)
+            return [tuple(_neighbor(point) for point in points) for points in results]
 
 
-def read_qdrant(
-    told: GalleryDescription, space: SimilaritySpace, client: QdrantClient
+def open_qdrant_gallery(
+    description: GalleryDescription, space: SimilaritySpace, client: QdrantClient
 ) -> QdrantGallery:
-    """The gallery that a folder describes.
+    """Open the gallery that a description names.
 
     Raises
     ------
     GalleryError
-        The service does not have the collection, or fewer images than there should be.
+        The service does not have the collection, or the collection has too few images.
     """
-    with _answers(told.collection):
-        there = client.collection_exists(told.collection)
-        count = client.count(told.collection).count if there else 0
-    if count < told.number:
+    collection = description.collection
+    with _translate_errors(collection):
+        n = client.count(collection).count if client.collection_exists(collection) else 0
+    if n < description.n_images:
         raise GalleryError(
-            f"the collection {told.collection!r} has {count} images in place of {told.number}. "
-            "Give the right service with --qdrant-url, or build the gallery again."
+            f"The collection {collection!r} has {n} images, expected {description.n_images}. Check "
+            "--qdrant-url, or build the gallery again."
         )
-    return QdrantGallery(client, told, space)
+    return QdrantGallery(client, description, space)
 
 
-def open_collection(client: QdrantClient, collection: str, space: SimilaritySpace) -> None:
-    """Makes the collection if it is not there yet.
+def create_collection(client: QdrantClient, collection: str, space: SimilaritySpace) -> None:
+    """Create the collection if it does not exist.
 
     Raises
     ------
     GalleryError
-        It holds vectors of another model or program, or the service gives no answer.
+        It holds vectors of another model or program, or the service does not answer.
     """
-    with _answers(collection):
+    with _translate_errors(collection):
         if not client.collection_exists(collection):
-            client.create_collection(
-                collection,
-                vectors_config=models.VectorParams(
-                    size=space.dimension, distance=models.Distance.COSINE
-                ),
-            )
-            # So that points of another model are counted without reading them all.
+            parameters = models.VectorParams(size=space.dimension, distance=models.Distance.COSINE)
+            client.create_collection(collection, vectors_config=parameters)
+            # So that points of another model can be counted without reading all points.
             client.create_payload_index(collection, "model", models.PayloadSchemaType.KEYWORD)
             return
         vectors = client.get_collection(collection).config.params.vectors
-        fits = (
+        compatible = (
             isinstance(vectors, models.VectorParams)
             and vectors.size == space.dimension
             and vectors.distance == models.Distance.COSINE
         )
-        ours = models.FieldCondition(key="model", match=models.MatchValue(value=space.digest))
-        others = models.Filter(must_not=[ours])
-        if not fits or client.count(collection, count_filter=others, exact=True).count:
+        own = models.FieldCondition(key="model", match=models.MatchValue(value=space.digest))
+        foreign = models.Filter(must_not=[own])
+        if not compatible or client.count(collection, count_filter=foreign, exact=True).count:
             raise GalleryError(
-                f"the collection {collection!r} holds vectors of another model or program. Give "
+                f"The collection {collection!r} holds vectors of another model or program. Choose "
                 "another --collection."
             )
 
 
 def build_qdrant_gallery(
     folder: Path,
-    images: Images,
-    record: Mapping[str, Any],
+    images: GalleryImages,
+    run_metadata: Mapping[str, Any],
     client: QdrantClient,
     collection: str,
     *,
@@ -170,163 +154,158 @@ def build_qdrant_gallery(
     force: bool = False,
     progress: Progress = no_progress,
 ) -> GalleryDescription:
-    """Sends a gallery to a service, and writes the folder that describes it.
+    """Send a gallery to a service, and write the folder that describes it.
 
-    A collection of the same model grows: what it holds already stays. Recall is measured against
-    the service's own exact search.
+    Images are added to an existing collection of the same model. Recall is measured against the
+    exact search of the service.
 
     Parameters
     ----------
     effort
-        Candidates that a search looks at (``hnsw_ef``); 0: the service's default.
+        Candidates per search (``hnsw_ef``); 0: the default of the service.
     force
-        Take the place of a gallery in the folder. Nothing is deleted from the service.
+        Replace a gallery in the folder. Nothing is deleted from the service.
 
     Raises
     ------
     GalleryError
-        The folder is not free, the collection is another model's, or the service gives no answer.
+        The folder is not empty, the collection belongs to another model, or the service does not
+        answer.
     """
     check_gallery_folder(folder, force=force)
-    space = images.space
-    kept, held = divided(len(images), seed)
-    first_held = len(list(steps(kept)))
-    batches = [*steps(kept), *steps(held)]
+    first, queries = hold_out_queries(len(images), seed)
+    n_first = len(list(row_batches(first)))
+    batches = [*row_batches(first), *row_batches(queries)]
     recall = None
-    with _answers(collection):
-        open_collection(client, collection, space)
+    with _translate_errors(collection):
+        create_collection(client, collection, images.space)
         for i, rows in enumerate(progress(batches, description="Sending", total=len(batches))):
-            if i == first_held:
-                recall = _recall(client, collection, images, held, effort)
+            if i == n_first:
+                recall = _measure_recall(client, collection, images, queries, effort)
             _send(client, collection, images, rows)
     description = GalleryDescription(
-        format=FORMAT,
-        whichgen=__version__,
-        model=space.digest,
+        model=images.space.digest,
         encoder=images.store.folder.name,
         kind="qdrant",
-        number=len(images),
-        dimension=space.dimension,
+        n_images=len(images),
+        dimension=images.space.dimension,
         effort=effort,
         recall=recall,
         collection=collection,
         files={},
-        run_metadata=dict(record),
+        run_metadata=dict(run_metadata),
     )
     with replace_folder(folder) as work:
         write_description(description, work)
     return description
 
 
-def _send(client: QdrantClient, collection: str, images: Images, rows: np.ndarray) -> None:
-    model = images.space.digest
-    vectors = images.points(rows)
+def _send(client: QdrantClient, collection: str, images: GalleryImages, rows: np.ndarray) -> None:
+    vectors = images.vectors(rows).tolist()
     entries = images.entries.take(rows).to_pylist()
-    for start in range(0, len(rows), _SENT):
-        part = entries[start : start + _SENT]
-        client.upsert(
-            collection,
-            models.Batch(
-                ids=[_point_id(entry["digest"]) for entry in part],
-                vectors=vectors[start : start + _SENT].tolist(),
-                payloads=[
-                    {
-                        "path": entry["path"],
-                        "origin": entry["origin"],
-                        "digest": entry["digest"].hex(),
-                        "model": model,
-                    }
-                    for entry in part
-                ],
-            ),
-            wait=True,
-        )
+    payloads = [
+        {**entry, "digest": entry["digest"].hex(), "model": images.space.digest}
+        for entry in entries
+    ]
+    ids: list[Any] = [_point_id(entry["digest"]) for entry in entries]
+    for start in range(0, len(rows), _POINTS):
+        part = slice(start, start + _POINTS)
+        batch = models.Batch(ids=ids[part], vectors=vectors[part], payloads=payloads[part])
+        client.upsert(collection, batch, wait=True)
 
 
-def _recall(
-    client: QdrantClient, collection: str, images: Images, held: np.ndarray, effort: int
+def _measure_recall(
+    client: QdrantClient, collection: str, images: GalleryImages, queries: np.ndarray, effort: int
 ) -> Recall:
-    """By images that are not sent yet; what an earlier build has sent does not find itself."""
-    _wait_until_indexed(client, collection)
-    points, ids = images.points(held), [_point_id(digest) for digest in images.digests(held)]
-    exact = _cosines(_found(client, collection, points, NEAREST, 0, without=ids, exact=True))
-    found = _cosines(_found(client, collection, points, NEAREST, effort, without=ids))
+    """Measure the recall for images that are not sent yet.
+
+    An image that an earlier build has sent is excluded from its own neighbors.
+    """
+    deadline = time.monotonic() + _INDEXING_TIMEOUT
+    while client.get_collection(collection).status != models.CollectionStatus.GREEN:
+        if time.monotonic() > deadline:
+            raise GalleryError(
+                f"The service has not indexed {collection!r} within {_INDEXING_TIMEOUT // 60} "
+                "minutes, so recall can't be measured. Run the command again later to resume."
+            )
+        time.sleep(1)
+    vectors = images.vectors(queries)
+    own = [_point_id(digest) for digest in images.digests(queries)]
+    exact, approximate = (
+        [
+            [point.score for point in points]
+            for points in _query(
+                client, collection, vectors, N_NEIGHBORS, effort, exclude=own, exact=is_exact
+            )
+        ]
+        for is_exact in (True, False)
+    )
     k = min(len(cosines) for cosines in exact)
     return compute_recall(
-        np.array([[*cosines, *[-np.inf] * k][:k] for cosines in found]),
+        np.array([[*cosines, *[-np.inf] * k][:k] for cosines in approximate]),
         np.array([cosines[:k] for cosines in exact]),
     )
 
 
-def _wait_until_indexed(client: QdrantClient, collection: str) -> None:
-    until = time.monotonic() + _INDEXING
-    while client.get_collection(collection).status != models.CollectionStatus.GREEN:
-        if time.monotonic() > until:
-            raise GalleryError(
-                f"the service has not indexed {collection!r} in {_INDEXING // 60} minutes, so no "
-                "recall can be measured. Build again later: what was sent is kept."
-            )
-        time.sleep(1)
-
-
-def _found(
+def _query(
     client: QdrantClient,
     collection: str,
-    points: np.ndarray,
+    vectors: np.ndarray,
     k: int,
     effort: int,
     *,
-    without: Sequence[str] = (),
+    exclude: Sequence[str] = (),
     exact: bool = False,
 ) -> list[list[models.ScoredPoint]]:
-    """The nearest of each point; ``without`` names for each a point that does not count."""
-    parameters = models.SearchParams(exact=exact, hnsw_ef=effort or None)
+    """Return the nearest points of each vector; ``exclude`` names one point for each to ignore."""
     requests = [
         models.QueryRequest(
-            query=point,
+            query=vector,
             limit=k,
-            params=parameters,
+            params=models.SearchParams(exact=exact, hnsw_ef=effort or None),
             with_payload=True,
-            filter=models.Filter(must_not=[models.HasIdCondition(has_id=[without[i]])])
-            if without
+            filter=models.Filter(must_not=[models.HasIdCondition(has_id=[exclude[i]])])
+            if exclude
             else None,
         )
-        for i, point in enumerate(points.tolist())
+        for i, vector in enumerate(vectors.tolist())
     ]
-    answers: list[list[models.ScoredPoint]] = []
-    for start in range(0, len(requests), _SENT):
-        part = client.query_batch_points(collection, requests[start : start + _SENT])
-        answers += [answer.points for answer in part]
-    return answers
+    results: list[list[models.ScoredPoint]] = []
+    for start in range(0, len(requests), _POINTS):
+        responses = client.query_batch_points(collection, requests[start : start + _POINTS])
+        results += [response.points for response in responses]
+    return results
 
 
-def _cosines(found: list[list[models.ScoredPoint]]) -> list[list[float]]:
-    return [[hit.score for hit in hits] for hits in found]
+def _neighbor(point: models.ScoredPoint) -> Neighbor:
+    payload = point.payload or {}
+    return Neighbor(None, str(payload["origin"]), clip_cosine(point.score), str(payload["path"]))
 
 
 def _point_id(digest: bytes) -> str:
-    """The id of an image: a UUID of the first 16 of its digest's 20 bytes."""
+    """Return the id of an image: a UUID of the first 16 of the 20 bytes of its digest."""
     return str(uuid.UUID(bytes=digest[:16]))
 
 
 @contextmanager
-def _answers(what: str) -> Iterator[None]:
-    """Whatever a service or its client has to complain of, as one :class:`GalleryError`."""
+def _translate_errors(subject: str) -> Iterator[None]:
+    """Raise every error of the service or its client as a :class:`GalleryError`."""
     try:
         yield
     except GalleryError:
         raise
     except (ApiException, ResponseHandlingException, OSError) as error:
         raise GalleryError(
-            f"Qdrant gives no answer about {what} ({_first_line(error)}). Check "
-            "--qdrant-url, the service and WHICHGEN_QDRANT_API_KEY."
+            f"Qdrant does not answer a request about {subject} ({_first_lines(error)}). Check "
+            f"--qdrant-url, the service and {API_KEY}, and run the command again to resume."
         ) from None
     except (KeyError, TypeError, ValueError) as error:
         raise GalleryError(
-            f"Qdrant's answer about {what} is not one of this gallery ({_first_line(error)})."
+            f"Qdrant's answer about {subject} does not fit this gallery ({_first_lines(error)}). "
+            "Check --qdrant-url and --collection."
         ) from None
 
 
-def _first_line(error: Exception) -> str:
+def _first_lines(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines[:2]) or type(error).__name__

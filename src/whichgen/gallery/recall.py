@@ -1,4 +1,4 @@
-"""How much of the exact answer an approximate search gives."""
+"""Measure the recall of an approximate search against the exact one."""
 
 from __future__ import annotations
 
@@ -7,74 +7,74 @@ from dataclasses import dataclass
 import faiss
 import numpy as np
 
-#: A recall of the ten nearest below that is warned of, and an effort is chosen to reach it.
-ENOUGH = 0.95
+#: The recall of the ten nearest images that the search effort is chosen to reach.
+TARGET_RECALL = 0.95
 
-#: How many nearest are compared.
-NEAREST = 10
+#: The number of neighbors that are compared.
+N_NEIGHBORS = 10
 
-# Cosines of float32 vectors that lie nearer than that are a tie.
-_TIE = 1e-6
+# Cosines of float32 vectors that differ by less are considered equal.
+_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
 class Recall:
-    """Shares of the exact nearest that were found, in [0, 1], and of how many queries.
+    """Shares of the exact nearest neighbors that a search finds, in [0, 1].
 
     Parameters
     ----------
     at_1, at_10
-        Of the nearest, and of the ten nearest (or of all, in a gallery of fewer).
+        Of the nearest, and of the ten nearest (or of all, in a smaller gallery).
     queries
-        Images asked about, none of them in the gallery at that time.
+        The number of query images; none of them was in the gallery.
     """
 
     at_1: float
     at_10: float
     queries: int
 
-    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012  # a gallery's description holds it
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012  # a field of GalleryDescription
 
 
 class ExactSearch:
-    """The nearest of some queries among vectors that come in batches and are not kept.
+    """The exact neighbors of some queries among vectors that come in batches and are not stored.
 
     ``queries``: unit vectors, float32 (m, d).
     """
 
-    def __init__(self, queries: np.ndarray, k: int = NEAREST) -> None:
+    def __init__(self, queries: np.ndarray, k: int = N_NEIGHBORS) -> None:
         self.queries = queries
         self._k = k
         self._heap = faiss.ResultHeap(len(queries), k, keep_max=True)
-        self._rows = 0
+        self._n_vectors = 0
 
-    def add(self, points: np.ndarray) -> None:
-        """The next unit vectors, float32 (n, d)."""
-        k = min(self._k, len(points))
-        if not k or not len(self.queries):
-            return
-        cosines, rows = faiss.knn(self.queries, points, k, metric=faiss.METRIC_INNER_PRODUCT)
-        self._heap.add_result(cosines, rows)  # whose rows they are is not asked
-        self._rows += len(points)
+    def add(self, vectors: np.ndarray) -> None:
+        """Add unit vectors, float32 (n, d)."""
+        k = min(self._k, len(vectors))
+        if k and len(self.queries):
+            self._heap.add_result(
+                *faiss.knn(self.queries, vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
+            )
+            self._n_vectors += len(vectors)
 
-    def nearest(self) -> np.ndarray:
-        """Cosines of the at most k nearest, the most alike first: float32 array (m, k)."""
+    def best_cosines(self) -> np.ndarray:
+        """Return the cosines of the at most k nearest, in descending order: float32 (m, k)."""
         self._heap.finalize()
-        return np.asarray(self._heap.D[:, : min(self._k, self._rows)])
+        return np.asarray(self._heap.D[:, : min(self._k, self._n_vectors)])
 
 
-def compute_recall(found: np.ndarray, exact: np.ndarray) -> Recall:
-    """The recall of a search.
+def compute_recall(cosines: np.ndarray, exact: np.ndarray) -> Recall:
+    """Compute the recall of a search.
+
+    An image as near as the k-th nearest counts as one of them, because ties have no order.
 
     Parameters
     ----------
-    found
-        The *true* cosines of what was found for each query, -inf where nothing was: array (m, k).
+    cosines
+        The cosines of the images that were found for each query, -inf for none: array (m, k).
     exact
-        The cosines of the k nearest, the most alike first: array (m, k).
-
-    An image as near as the k-th nearest counts as one of them, as equals have no order.
+        The cosines of the k nearest images, in descending order: array (m, k).
     """
-    best = found.max(axis=1) >= exact[:, 0] - _TIE
-    right = found >= exact[:, -1:] - _TIE
-    return Recall(float(best.mean()), float(right.mean()), len(found))
+    at_1 = cosines.max(axis=1) >= exact[:, 0] - _TOLERANCE
+    at_10 = cosines >= exact[:, -1:] - _TOLERANCE
+    return Recall(float(at_1.mean()), float(at_10.mean()), len(cosines))

@@ -1,16 +1,16 @@
-"""The gallery's folder: written whole or not at all, and believed only as far as it is checked.
+"""Read and write gallery folders, which are written atomically and validated when loaded.
 
-Nothing in it is code, a pickle or a faiss file. The digests in ``gallery.json`` tell a damaged
-copy. Against one that was made to mislead they are no help, but all that it can do is name wrong
-images: every array is checked before faiss gets it, paths are shown and never opened, and the
-address of a service is not taken from it.
+Nothing in a gallery is code, a pickle or a faiss file. The digests in ``gallery.json`` detect
+damaged copies. They do not protect against deliberate changes, but those can at most name wrong
+images: every array is validated before faiss gets it, paths are shown and never opened, and the
+address of a service is not read from the folder.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -19,37 +19,41 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from whichgen.errors import GalleryError
 from whichgen.gallery.entries import ENTRIES_SCHEMA
-from whichgen.gallery.index import Kind, files_of, read_arrays, search
+from whichgen.gallery.index import INDEX_FILES, IndexKind, read_index, search_index
 from whichgen.gallery.recall import Recall
 from whichgen.inference.neighbors import Neighbor, SimilaritySpace, clip_cosine
 from whichgen.io.files import read_regular_file
+from whichgen.models.origin_model import OriginModel
 from whichgen.models.signatures import sha256_of_file
 from whichgen.version import __version__
 
-FORMAT = 1
+if TYPE_CHECKING:
+    from whichgen.gallery.qdrant import QdrantGallery
+
+FORMAT = 2
 GALLERY_FILE = "gallery.json"
 ENTRIES_FILE = "entries.parquet"
 
-#: Bytes of the description at most.
-_MOST_BYTES = 2**26
+# Limit of gallery.json in bytes, so that an untrusted file cannot exhaust the memory.
+_MAX_BYTES = 2**26
 
 
 class GalleryDescription(BaseModel):
-    """What ``gallery.json`` says.
+    """The content of ``gallery.json``.
 
-    ``model`` is the digest of its SimilaritySpace, ``encoder`` the key of its
-    features. ``effort`` is how many lists or candidates a search looks at (``flat``, and a
-    service's own default: 0). ``recall`` was measured at building; ``None`` for a gallery of one
-    image. ``collection`` is where a service has the vectors. ``files`` are SHA-256 digests.
+    ``model`` is the digest of the similarity space, ``encoder`` the key of the features.
+    ``effort`` is the number of lists (``ivf``) or candidates (``qdrant``) per search; 0 for
+    ``flat`` and for the service's default. ``recall`` is measured when the gallery is built;
+    ``None`` for a single image. ``files`` are SHA-256 digests.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    format: int
-    whichgen: str
+    format: int = FORMAT
+    whichgen: str = __version__
     model: str
     encoder: str
-    kind: Literal[Kind, "qdrant"]
-    number: int = Field(ge=1)
+    kind: Literal[IndexKind, "qdrant"]
+    n_images: int = Field(ge=1)
     dimension: int = Field(ge=1)
     effort: int = Field(ge=0)
     recall: Recall | None
@@ -65,98 +69,126 @@ class LocalGallery:
         self, description: GalleryDescription, space: SimilaritySpace, entries: Any, index: Any
     ) -> None:
         self.description = description
-        self._comparison = space
+        self._space = space
         self._entries = entries
         self._index = index
 
-    def nearest(self, features: np.ndarray, k: int) -> list[tuple[Neighbor, ...]]:
-        """See :meth:`whichgen.inference.neighbors.NeighborIndex.nearest`.
-
-        Of ``ivf-sq8`` the cosine is of rounded vectors.
-        """
-        told = self.description
+    def find_neighbors(self, features: np.ndarray, k: int) -> list[tuple[Neighbor, ...]]:
+        """See :meth:`whichgen.inference.neighbors.NeighborIndex.find_neighbors`."""
         if k < 1 or not len(features):
             return [()] * len(features)
-        points = self._comparison.points(features)
-        assert told.kind != "qdrant"
-        found = search(self._index, told.kind, points, min(k, told.number), told.effort)
-        answers = []
-        for cosines, rows in zip(*found, strict=True):
-            there = rows >= 0  # the lists looked at may hold fewer than k
-            entries = self._entries.take(rows[there]).to_pylist()
-            answers.append(
+        k = min(k, self.description.n_images)
+        vectors = self._space.project(features)
+        results = search_index(self._index, vectors, k, self.description.effort)
+        neighbors = []
+        for cosines, rows in zip(*results, strict=True):
+            valid = rows >= 0  # the searched lists may hold fewer than k images
+            entries = self._entries.take(rows[valid]).to_pylist()
+            neighbors.append(
                 tuple(
                     Neighbor(None, entry["origin"], clip_cosine(cosine), entry["path"])
-                    for entry, cosine in zip(entries, cosines[there].tolist(), strict=True)
+                    for entry, cosine in zip(entries, cosines[valid].tolist(), strict=True)
                 )
             )
-        return answers
+        return neighbors
 
 
-def read_description(folder: Path) -> GalleryDescription:
-    """What a gallery says of itself.
+def load_gallery(
+    folder: str | Path, model: OriginModel, *, url: str = ""
+) -> LocalGallery | QdrantGallery:
+    """Load the gallery in a folder, to search for the images most similar to one.
+
+    Parameters
+    ----------
+    model
+        The model that the gallery was built with.
+    url
+        The address of the Qdrant service, if it holds the vectors.
 
     Raises
     ------
     GalleryError
-        There is none, it is damaged, or of another format.
+        There is no gallery; it is damaged or was built with another model or format; the service
+        does not answer; or the extra ``qdrant`` is not installed.
+    """
+    folder = Path(folder)
+    description, space = read_description(folder), SimilaritySpace(model)
+    if (description.model, description.dimension) != (space.digest, space.dimension):
+        raise GalleryError(
+            f"{folder} was built with another model. Use that model, or build a gallery with this "
+            "one; features in the feature store are not extracted again."
+        )
+    if description.kind != "qdrant":
+        return _load_local(folder, description, description.kind, space)
+    if not url:
+        raise GalleryError(f"The vectors of {folder} are in Qdrant. Give its --qdrant-url.")
+    from whichgen.gallery.qdrant import connect, open_qdrant_gallery
+
+    return open_qdrant_gallery(description, space, connect(url))
+
+
+def read_description(folder: Path) -> GalleryDescription:
+    """Read and validate ``gallery.json``.
+
+    Raises
+    ------
+    GalleryError
+        It is missing, damaged or of another format.
     """
     try:
-        text = read_regular_file(folder / GALLERY_FILE, _MOST_BYTES).decode()
+        text = read_regular_file(folder / GALLERY_FILE, _MAX_BYTES).decode()
+        version = json.loads(text)["format"]
     except (FileNotFoundError, NotADirectoryError):
         raise GalleryError(
-            f"{folder} holds no gallery ({GALLERY_FILE}). Give the folder that `whichgen gallery "
-            "build` wrote."
+            f"No gallery found in {folder} ({GALLERY_FILE} is missing). Give the output folder of "
+            "`whichgen gallery build`."
         ) from None
     except OSError as error:
         raise _damaged(folder, f"{GALLERY_FILE} can't be read ({error.strerror})") from None
-    except UnicodeDecodeError as error:
-        raise _damaged(folder, f"{GALLERY_FILE} is no text: {error}") from None
-    try:
-        version = json.loads(text)["format"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise _damaged(folder, f"{GALLERY_FILE} is cut or changed") from None
+        raise _damaged(folder, f"{GALLERY_FILE} is truncated or changed") from None
     if version != FORMAT:
         raise GalleryError(
-            f"{folder} has gallery format {version!r}; whichgen {__version__} reads format "
-            f"{FORMAT}. Install the version of whichgen that wrote it, or build the gallery anew."
+            f"{folder} has gallery format {version!r}, but whichgen {__version__} reads format "
+            f"{FORMAT}. Install the version of whichgen that wrote it, or build the gallery again."
         )
     try:
         return GalleryDescription.model_validate_json(text)
     except ValidationError as error:
-        wrong = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise _damaged(folder, f"{GALLERY_FILE}: {'; '.join(wrong)}") from None
+        details = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise _damaged(folder, f"{GALLERY_FILE}: {'; '.join(details)}") from None
 
 
-def read_local(folder: Path, told: GalleryDescription, space: SimilaritySpace) -> LocalGallery:
-    """The gallery in a folder, its arrays checked.
+def write_description(description: GalleryDescription, folder: Path) -> None:
+    """Write ``gallery.json``."""
+    text = description.model_dump_json(indent=1) + "\n"
+    (folder / GALLERY_FILE).write_text(text, encoding="utf-8")
 
-    Raises
-    ------
-    GalleryError
-        A file is missing or not what ``gallery.json`` says.
-    """
-    assert told.kind != "qdrant"
-    for name in (ENTRIES_FILE, *files_of(told.kind)):
+
+def _load_local(
+    folder: Path, description: GalleryDescription, kind: IndexKind, space: SimilaritySpace
+) -> LocalGallery:
+    for name in (ENTRIES_FILE, *INDEX_FILES[kind]):
         if not (folder / name).is_file():
             raise _damaged(folder, f"{name} is missing")
-        if sha256_of_file(folder / name) != told.files.get(name):
-            raise _damaged(folder, f"{name} is not what {GALLERY_FILE} says it is")
+        if sha256_of_file(folder / name) != description.files.get(name):
+            raise _damaged(folder, f"{name} does not match its digest in {GALLERY_FILE}")
+    n = description.n_images
     try:
         entries = pq.read_table(folder / ENTRIES_FILE)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _damaged(folder, f"{ENTRIES_FILE} can't be read ({error})") from None
-    whole = entries.schema.equals(ENTRIES_SCHEMA) and not any(
-        column.null_count for column in entries
-    )
-    if not whole or entries.num_rows != told.number:
-        raise _damaged(folder, f"{ENTRIES_FILE} does not list {told.number} images")
+    complete = not any(column.null_count for column in entries)
+    if not entries.schema.equals(ENTRIES_SCHEMA) or not complete or entries.num_rows != n:
+        raise _damaged(folder, f"{ENTRIES_FILE} does not list {n} images")
     try:
-        index = read_arrays(told.kind, folder, told.dimension, told.number)
+        index = read_index(kind, folder, description.dimension, n)
     except GalleryError as error:
         raise _damaged(folder, str(error)) from None
-    return LocalGallery(told, space, entries, index)
+    return LocalGallery(description, space, entries, index)
 
 
-def _damaged(folder: Path, why: str) -> GalleryError:
-    return GalleryError(f"{folder} is damaged: {why}. Copy the folder anew, or build it again.")
+def _damaged(folder: Path, reason: str) -> GalleryError:
+    return GalleryError(
+        f"{folder} is damaged: {reason}. Copy the folder again, or build the gallery again."
+    )

@@ -1,8 +1,7 @@
-"""Answers for a large collection as a folder of Parquet files, which grows run by run.
+"""Answers for a large collection: a folder of Parquet files that grows from run to run.
 
-``part-00000.parquet`` and so on, each written whole or not at all and never changed; beside them
-``_runs.json`` (readers of Parquet folders pass over names that begin so) says which model
-answered, and when it was asked what.
+Each file ``part-00000.parquet``, … is written atomically and never changed. ``_runs.json`` records
+the model and every run; readers of Parquet folders ignore names that begin with an underscore.
 """
 
 from __future__ import annotations
@@ -19,12 +18,13 @@ import pyarrow.parquet as pq
 from whichgen.data.shards import hash_name
 from whichgen.errors import DataError
 from whichgen.features.shard_extraction import KeySet
+from whichgen.inference.answers import answer_schema
 from whichgen.inference.bulk import ShardAnswers
 from whichgen.io.atomic import write_text
 from whichgen.io.tables import Row, write_parquet
 from whichgen.progress import Progress, no_progress
 
-#: Rows held in memory before they are written as a part.
+#: Rows held in memory before they are written as a file.
 PART_ROWS = 2048
 
 _RUNS = "_runs.json"
@@ -32,15 +32,15 @@ _RUNS = "_runs.json"
 
 @dataclass(frozen=True)
 class AnswerSummary:
-    """How a collection was gone through: images seen, rows written, and why there are no others.
+    """How many images were processed and written, and which files were unavailable.
 
-    ``broken`` counts rows whose ``error`` is set.
+    ``n_invalid`` counts written rows with an ``error``.
     """
 
-    images: int
-    written: int
-    broken: int
-    unread: tuple[str, ...]
+    n_images: int
+    n_written: int
+    n_invalid: int
+    unavailable: tuple[str, ...]
 
 
 class AnswerFolder:
@@ -49,107 +49,98 @@ class AnswerFolder:
     Parameters
     ----------
     folder
-        Made if it is not there.
-    asked
-        What answers depend on, as JSON values: the model's digest, the coverage. A folder of
-        others is refused.
+        Created if it does not exist.
+    settings
+        What the answers depend on, as JSON values: the model's digest, the coverage. A folder with
+        other settings is rejected.
     origins
-        The model's known origins: a column each.
-    prediction_set
-        Whether rows have a prediction set.
+        The known origins of the model; each has a column.
+    prediction_sets
+        Whether the rows have a prediction set.
 
     Raises
     ------
     DataError
-        The folder holds answers of another model or coverage, or a file of it is damaged.
+        The folder holds answers of another model or coverage, or one of its files is damaged.
     """
 
     def __init__(
         self,
         folder: Path,
-        asked: Mapping[str, Any],
+        settings: Mapping[str, Any],
         origins: Sequence[str],
         *,
-        prediction_set: bool,
+        prediction_sets: bool,
     ) -> None:
         self.folder = folder
-        text, number = pa.string(), pa.float64()
-        self._schema = pa.schema(
-            [
-                *(("image", text), ("origin", text), ("score", number), ("threshold", number)),
-                ("coarse_origin", text),
-                *([("prediction_set", text)] if prediction_set else []),
-                *((f"p({origin})", number) for origin in origins),
-                ("error", text),
-            ]
-        )
-        self._file = folder / _RUNS
-        self._about: dict[str, Any] = {"asked": dict(asked), "runs": []}
+        self._schema = answer_schema(origins, prediction_sets=prediction_sets)
+        self._record_file = folder / _RUNS
+        self._record: dict[str, Any] = {"settings": dict(settings), "runs": []}
         self._parts = sorted(folder.glob("part-*.parquet"))
-        if self._file.exists():
+        if self._record_file.exists():
             try:
-                self._about = json.loads(self._file.read_text(encoding="utf-8"))
-                same = self._about["asked"] == json.loads(json.dumps(asked))
+                self._record = json.loads(self._record_file.read_text(encoding="utf-8"))
+                same = self._record["settings"] == json.loads(json.dumps(settings))
             except (ValueError, KeyError, TypeError):
-                raise DataError(f"{self._file} is damaged; give another folder.") from None
+                raise DataError(f"{self._record_file} is damaged. Choose another folder.") from None
             if not same:
                 raise DataError(
-                    f"{folder} holds answers of another model or coverage. Give another folder."
+                    f"{folder} holds answers of another model or coverage. Choose another folder."
                 )
         elif self._parts:
-            raise DataError(f"{folder} holds Parquet files of other origin. Give another folder.")
+            raise DataError(f"{folder} holds other Parquet files. Choose another folder.")
 
-    def known(self) -> KeySet:
-        """The images that have answers, by :func:`~whichgen.data.shards.hash_name`."""
-        return KeySet(key for part in self._parts for key in self._keys_of(part))
+    def answered_images(self) -> KeySet:
+        """Return the keys (:func:`~whichgen.data.shards.hash_name`) of images with an answer."""
+        return KeySet(key for part in self._parts for key in self._read_keys(part))
 
-    def begin(self, run_metadata: Mapping[str, Any]) -> None:
-        """Notes a run, before it is made."""
-        self._about["runs"].append(dict(run_metadata))
-        write_text(self._file, json.dumps(self._about, indent=1) + "\n")
+    def record_run(self, run_metadata: Mapping[str, Any]) -> None:
+        """Record a run before it starts."""
+        self._record["runs"].append(dict(run_metadata))
+        write_text(self._record_file, json.dumps(self._record, indent=1) + "\n")
 
     def write(
         self,
-        found: Iterable[ShardAnswers],
+        answers: Iterable[ShardAnswers],
         *,
         total: int | None = None,
         progress: Progress = no_progress,
     ) -> AnswerSummary:
-        """Writes what is found; what was found is kept if this stops."""
-        waiting: list[Row] = []
-        unread: list[str] = []
-        written = broken = 0
+        """Write answers as they come; if this is interrupted, the answers so far are written."""
+        pending: list[Row] = []
+        unavailable: list[str] = []
+        n_written = n_invalid = 0
 
         def flush() -> None:
-            nonlocal written, broken
-            if waiting:
+            nonlocal n_written, n_invalid
+            if pending:
                 last = int(self._parts[-1].stem.partition("-")[2]) if self._parts else -1
                 part = self.folder / f"part-{last + 1:05d}.parquet"
-                write_parquet(part, waiting, self._schema)
+                write_parquet(part, pending, self._schema)
                 self._parts.append(part)
-                written += len(waiting)
-                broken += sum(bool(row["error"]) for row in waiting)
-                waiting.clear()
+                n_written += len(pending)
+                n_invalid += sum(bool(row["error"]) for row in pending)
+                pending.clear()
 
         def images() -> Iterator[int]:
-            for part in found:
-                waiting.extend(part.rows)
-                unread.extend(part.unread)
-                if len(waiting) >= PART_ROWS:
+            for batch in answers:
+                pending.extend(batch.rows)
+                unavailable.extend(batch.unavailable)
+                if len(pending) >= PART_ROWS:
                     flush()
-                yield from range(part.images)
+                yield from range(batch.n_images)
 
         try:
-            seen = sum(1 for _ in progress(images(), description="Attributing", total=total))
+            n_images = sum(1 for _ in progress(images(), description="Attributing", total=total))
         finally:
             flush()
-        return AnswerSummary(seen, written, broken, tuple(unread))
+        return AnswerSummary(n_images, n_written, n_invalid, tuple(unavailable))
 
-    def _keys_of(self, part: Path) -> Iterator[bytes]:
+    def _read_keys(self, part: Path) -> Iterator[bytes]:
         try:
             column = pq.read_table(part, columns=["image"])["image"]
         except (OSError, pa.ArrowException) as error:
             raise DataError(
-                f"{part} can't be read ({error}). Remove it: its images are asked about anew."
+                f"{part} can't be read ({error}). Delete it to attribute its images again."
             ) from None
         yield from (hash_name(name.as_py()) for name in column)

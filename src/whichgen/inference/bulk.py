@@ -21,33 +21,33 @@ from whichgen.models.origin_model import OriginModel
 
 @dataclass(frozen=True)
 class ShardAnswers:
-    """What came of some consecutive images of a shard.
+    """The answers for some consecutive images of a shard.
 
     Parameters
     ----------
-    images
-        How many they were: answered, known before, or not read.
+    n_images
+        The number of images: answered, known before, or unavailable.
     rows
-        :meth:`~whichgen.inference.attributor.Attribution.as_row` of those that were read, with
-        ``error`` set where a file is no image.
-    unread
-        Why others could not be read; that may be so today and not tomorrow, and is no answer.
+        One table row (:meth:`~whichgen.inference.answers.Attribution.as_row`) per image; ``error``
+        is set if a file is not a valid image.
+    unavailable
+        Why other files could not be read. They get no row, so that a later run tries them again.
     """
 
-    images: int
+    n_images: int
     rows: tuple[dict[str, Any], ...] = ()
-    unread: tuple[str, ...] = ()
+    unavailable: tuple[str, ...] = ()
 
 
 class ShardAttributor:
-    """Attributes a shard's images, in batches of ``batch_size`` cut by their place in the shard.
+    """Attribute the images of a shard in batches.
 
     Parameters
     ----------
     attributor
-        The model and its encoder, with passes of ``batch_size`` images (its ``pad_to``).
+        The model and its encoder, with ``pad_to=batch_size``.
     known
-        :func:`~whichgen.data.shards.hash_name` of images not to be asked about.
+        Images to skip (:func:`~whichgen.data.shards.hash_name`).
     coverage
         See :meth:`~whichgen.inference.attributor.Attributor.attribute`.
     """
@@ -68,7 +68,7 @@ class ShardAttributor:
         self._threads = threads
 
     def __call__(self, shard: Shard) -> Iterator[ShardAnswers]:
-        """The shard in parts, as they are done; errors as ``Attributor.attribute``'s."""
+        """Yield the answers for the shard batch by batch."""
         batches = encode_batches(
             shard_loaders(shard, self._load, threads=self._threads),
             self._attributor.encode_batch,
@@ -77,13 +77,13 @@ class ShardAttributor:
         )
         for batch in batches:
             answers = self._attributor.attribute_batch(batch, quantile=self._quantile)
-            unread = {
+            unavailable = {
                 batch.names[i]: str(error)
                 for i, error in batch.errors.items()
                 if isinstance(error, _UnavailableError)
             }
-            rows = tuple(answer.as_row() for answer in answers if answer.image not in unread)
-            yield ShardAnswers(len(batch), rows, tuple(unread.values()))
+            rows = tuple(answer.as_row() for answer in answers if answer.image not in unavailable)
+            yield ShardAnswers(len(batch), rows, tuple(unavailable.values()))
 
     def _load(self, item: Item) -> tuple[bytes, Image.Image | None]:
         if hash_name(item.name) in self._known:
@@ -101,7 +101,7 @@ class _UnavailableError(ImageError):
 
 @dataclass(frozen=True)
 class AttributeJob:
-    """What a worker on another machine is told: the model goes along, the encoder it has."""
+    """What a worker on another machine needs; it receives the model and loads the encoder."""
 
     model: OriginModel
     backbone: str
@@ -111,7 +111,7 @@ class AttributeJob:
     known: KeySet = field(default_factory=lambda: KeySet(()))
 
     def start(self, cpus: int) -> ShardAttributor:
-        """Loads the encoder; an error if it is not the one the model was fitted on."""
+        """Load the encoder; raise an error if it is not the one the model was fitted on."""
         threads = limit_threads(cpus)
         encoder = load_encoder(
             self.backbone, device=self.device, dtype=str(self.model.encoder["dtype"])

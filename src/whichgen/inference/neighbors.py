@@ -1,10 +1,11 @@
-"""The images that a model knows and that are most like one it is asked about.
+"""Find the exemplars of a model that are most similar to an image.
 
-A head of several views compares what its views say, e(x) = (log p_v,j(x)): features side by side
-are mostly about what an image shows (on ../shared/images the nearest image was of the same origin
-62 % of the time by features, 90 % by views). A head of one view compares its features
-(``Head.embed``). The exemplars' mean m is taken off first, for what all have in common tells none
-apart; with z = (e(x) − m) / ‖e(x) − m‖ the likeness is the cosine ⟨z, z'⟩.
+If the head has several views, images are compared by the log-probabilities of all views,
+e(x) = (log p_v,j(x)). Concatenated features mostly describe what an image shows: on 794 images of
+eight text-to-image systems and photographs, the nearest image had the same origin for 62 % by
+features and for 90 % by views. A head with one view compares its features (``Head.embed``). The
+mean m of the exemplars is subtracted because what all images share distinguishes none; with
+z = (e(x) − m) / ‖e(x) − m‖, the similarity is the cosine ⟨z, z'⟩.
 """
 
 from __future__ import annotations
@@ -23,19 +24,19 @@ from whichgen.models.origin_model import OriginModel
 
 @dataclass(frozen=True)
 class Neighbor:
-    """A known image near one that is asked about.
+    """A known image that is similar to a query image.
 
     Parameters
     ----------
     exemplar
-        Its number among the model's exemplars; ``None`` if it is of a gallery apart from the model
+        Its index among the model's exemplars; ``None`` for an image of a gallery
         (:mod:`whichgen.gallery`).
     origin
-        Its true origin; empty if a gallery has no label for it.
+        Its true origin; empty if the gallery has no label for it.
     similarity
         The cosine, in [-1, 1].
     path
-        The image's file as the gallery names it; the model's exemplars have none.
+        Its file, as the gallery names it; empty for exemplars.
     """
 
     exemplar: int | None
@@ -45,113 +46,111 @@ class Neighbor:
 
 
 class NeighborIndex(Protocol):
-    """Known images that can be asked for those most like an image."""
+    """A collection of known images that can be searched by similarity."""
 
-    def nearest(self, features: np.ndarray, k: int) -> list[tuple[Neighbor, ...]]:
-        """The at most k nearest of each image, the most alike first.
+    def find_neighbors(self, features: np.ndarray, k: int) -> list[tuple[Neighbor, ...]]:
+        """Return at most k neighbors of each image, the most similar first.
 
-        ``features``: what the model's head reads of each image, float array (n, d).
+        Parameters
+        ----------
+        features
+            The head's input for each image: float array (n, d).
         """
         ...
 
 
 class SimilaritySpace:
-    """What a model compares images by: unit vectors, whose inner product is the likeness.
+    """The unit vectors by which a model compares images; their inner product is the similarity.
 
     Raises
     ------
     FitError
-        The model keeps no exemplars, so there is no mean to take off.
+        The model has no exemplars, whose mean is subtracted.
     """
 
     def __init__(self, model: OriginModel) -> None:
-        kept = model.exemplars
-        if kept is None or not len(kept.labels):
-            raise FitError("the model keeps no exemplars to compare images by. Fit it anew.")
+        exemplars = model.exemplars
+        if exemplars is None or not len(exemplars.labels):
+            raise FitError("The model has no exemplars to compare images with. Fit it again.")
         self.model = model
-        points = _compared(model, kept.features.astype(np.float32))
-        self._mean = points.mean(axis=0)
-        self._exemplars = points
+        embeddings = _embed(model, exemplars.features.astype(np.float32))
+        self._mean = embeddings.mean(axis=0)
+        #: The unit vectors of the model's exemplars: float32 array (n, dimension).
+        self.exemplars = normalize_rows(embeddings - self._mean)
 
     @property
     def dimension(self) -> int:
-        """Of the vectors."""
+        """The dimension of the vectors."""
         return len(self._mean)
 
     @property
     def digest(self) -> str:
-        """32 hex digits; vectors of the same digest, and of no other, can be compared."""
+        """32 hex digits; only vectors with the same digest can be compared."""
         model = self.model
         arrays = [
             part
             for name, array in sorted(model.head.tensors().items())
             for part in (name, str(array.dtype), str(array.shape), array.tobytes())
         ]
-        seen_by = json.dumps(
-            [model.encoder[part] for part in ("weights_hash", "preprocessing", "dtype")],
+        encoder = json.dumps(
+            [model.encoder[key] for key in ("weights_hash", "preprocessing", "dtype")],
             sort_keys=True,
         )
         return hash_parts(
-            [seen_by, str(model.blocks), model.head_method, self._mean.tobytes(), *arrays]
+            [encoder, str(model.blocks), model.head_method, self._mean.tobytes(), *arrays]
         )
 
-    def exemplars(self) -> np.ndarray:
-        """The vectors of the model's exemplars: float32 array (n, dimension)."""
-        return normalize_rows(self._exemplars - self._mean)
-
-    def points(self, features: np.ndarray) -> np.ndarray:
-        """The vectors of features (n, d): float32 array (n, dimension).
+    def project(self, features: np.ndarray) -> np.ndarray:
+        """Map features (n, d) to unit vectors: float32 array (n, dimension).
 
         Raises
         ------
         FitError
-            One is not finite.
+            A vector is not finite.
         """
-        found = normalize_rows(_compared(self.model, features) - self._mean)
-        if not np.isfinite(found).all():
+        vectors = normalize_rows(_embed(self.model, features) - self._mean)
+        if not np.isfinite(vectors).all():
             raise FitError(
-                "the model makes NaN or infinite vectors of some images: its arrays or the stored "
-                "features are damaged. Fit it anew, or give another --cache-dir."
+                "The model maps some images to NaN or infinity: its arrays or the stored features "
+                "are damaged. Fit it again, or use another --cache-dir."
             )
-        return found
+        return vectors
 
 
 class ExemplarIndex:
-    """A model's exemplars, indexed once; empty for a model that keeps none."""
+    """The exemplars of a model, indexed once; without exemplars no neighbor is found."""
 
     def __init__(self, model: OriginModel) -> None:
-        self._model = model
-        if model.exemplars is None or not len(model.exemplars.labels):
-            self._comparison = None
-            return
-        self._comparison = SimilaritySpace(model)
-        self._index = build_cosine_index(self._comparison.exemplars())
+        exemplars = model.exemplars
+        self._origins: list[str] = []
+        if exemplars is not None and len(exemplars.labels):
+            self._origins = [model.origins[label] for label in exemplars.labels.tolist()]
+            self._space = SimilaritySpace(model)
+            self._index = build_cosine_index(self._space.exemplars)
 
-    def nearest(self, features: np.ndarray, k: int) -> list[tuple[Neighbor, ...]]:
-        """See :meth:`NeighborIndex.nearest`."""
-        kept = self._model.exemplars
-        if self._comparison is None or kept is None or k < 1:
+    def find_neighbors(self, features: np.ndarray, k: int) -> list[tuple[Neighbor, ...]]:
+        """See :meth:`NeighborIndex.find_neighbors`."""
+        if not self._origins or k < 1:
             return [()] * len(features)
-        points = self._comparison.points(features)
-        similarities, rows = self._index.search(points, min(k, len(kept.labels)))
-        origins = [self._model.origins[label] for label in kept.labels.tolist()]
+        vectors = self._space.project(features)
+        cosines, rows = self._index.search(vectors, min(k, len(self._origins)))
         return [
             tuple(
-                Neighbor(row, origins[row], clip_cosine(similarity))
-                for similarity, row in zip(found, numbers, strict=True)
+                Neighbor(row, self._origins[row], clip_cosine(cosine))
+                for cosine, row in zip(*pair, strict=True)
             )
-            for found, numbers in zip(similarities.tolist(), rows.tolist(), strict=True)
+            for pair in zip(cosines.tolist(), rows.tolist(), strict=True)
         ]
 
 
 def clip_cosine(cosine: float) -> float:
-    """A cosine in [-1, 1], which rounding may have left."""
+    """Clip a cosine to [-1, 1], which rounding errors can exceed."""
     return min(1.0, max(-1.0, cosine))
 
 
-def _compared(model: OriginModel, features: np.ndarray) -> np.ndarray:
-    """What images are compared by: float array (n, d)."""
-    said = model.head.log_probabilities(features)
-    if len(said) == 1:
+def _embed(model: OriginModel, features: np.ndarray) -> np.ndarray:
+    """Return the vectors before centering: float array (n, dimension)."""
+    views = model.head.log_probabilities(features)
+    if len(views) == 1:
         return model.head.embed(features)
-    return said.transpose(1, 0, 2).reshape(len(features), -1).astype(np.float32)
+    return views.transpose(1, 0, 2).reshape(len(features), -1).astype(np.float32)

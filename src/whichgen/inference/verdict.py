@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from whichgen.constants import REAL, SYNTHETIC, UNKNOWN
-from whichgen.inference.attributor import Attribution
+from whichgen.inference.answers import Attribution
 
 #: ``generator``: a known one; ``real``; ``synthetic``: of an unknown maker; ``unknown``: not even
 #: that is certain; ``unread``: no answer.

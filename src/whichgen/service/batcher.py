@@ -17,7 +17,8 @@ from typing import TypeVar
 
 from whichgen.data.reading import hash_image
 from whichgen.errors import WhichgenError
-from whichgen.inference.attributor import Attribution, Attributor
+from whichgen.inference.answers import Attribution
+from whichgen.inference.attributor import Attributor
 
 #: Number of most similar exemplars in each answer.
 NEAREST = 6

@@ -17,7 +17,7 @@ from matplotlib import get_data_path
 from whichgen.data.formats import MAX_PIXELS
 from whichgen.data.reading import decode_image, make_thumbnail, read_bytes
 from whichgen.errors import DataError, ImageError
-from whichgen.inference.attributor import Attribution
+from whichgen.inference.answers import Attribution
 from whichgen.inference.verdict import display_name, format_probability
 from whichgen.io.atomic import replace_file
 from whichgen.io.run_metadata import get_timestamp

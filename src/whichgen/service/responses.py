@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from whichgen.evidence.collect import contradictions
-from whichgen.inference.attributor import Attribution
+from whichgen.inference.answers import Attribution
 from whichgen.inference.neighbors import Neighbor
 from whichgen.inference.verdict import make_verdict
 from whichgen.io.run_metadata import hash_parts
