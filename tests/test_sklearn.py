@@ -1,4 +1,4 @@
-"""The scikit-learn estimator: its contract, and that it is the paper's method."""
+"""scikit-learn estimator: API contract, and equivalence with the paper's method."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from whichgen.sklearn import OriginClassifier
         OriginClassifier(values=(1.0,), validation_fraction=0.0),
     ]
 )
-def test_scikit_learn_s_own_checks(estimator: Any, check: Callable[[Any], None]) -> None:
+def test_estimator_checks(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)
 
 
@@ -40,34 +40,34 @@ def _data(n: int = 90, d: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarra
     return x, np.array(["real", "gan", "ddpm"])[y]
 
 
-def test_c_is_chosen_on_validation_images_and_the_head_fitted_on_all() -> None:
+def test_c_is_chosen_on_validation_images_and_the_head_is_fitted_on_all() -> None:
     x, y = _data()
-    found = OriginClassifier(values=(1e-6, 1.0, 1e4)).fit(x, y)
+    classifier = OriginClassifier(values=(1e-6, 1.0, 1e4)).fit(x, y)
     split = StratifiedShuffleSplit(1, test_size=23, random_state=0)
     (train, val), *_ = split.split(x, y)
     models = {c: LogisticRegression(C=c, tol=1e-8, max_iter=10_000) for c in (1e-6, 1.0, 1e4)}
     accuracy = {c: m.fit(x[train], y[train]).score(x[val], y[val]) for c, m in models.items()}
-    assert found.validation_accuracy_ == pytest.approx(max(accuracy.values()))
-    assert accuracy[found.value_] == max(accuracy.values())
-    whole = LogisticRegression(C=found.value_, tol=1e-8, max_iter=10_000).fit(x, y)
-    np.testing.assert_allclose(found.predict_proba(x), whole.predict_proba(x), atol=1e-3)
-    assert found.classes_.tolist() == ["ddpm", "gan", "real"]
-    assert found.score(x, y) == whole.score(x, y)
+    assert classifier.validation_accuracy_ == pytest.approx(max(accuracy.values()))
+    assert accuracy[classifier.value_] == max(accuracy.values())
+    whole = LogisticRegression(C=classifier.value_, tol=1e-8, max_iter=10_000).fit(x, y)
+    np.testing.assert_allclose(classifier.predict_proba(x), whole.predict_proba(x), atol=1e-3)
+    assert classifier.classes_.tolist() == ["ddpm", "gan", "real"]
+    assert classifier.score(x, y) == whole.score(x, y)
 
 
-def test_images_unlike_the_known_ones_are_called_unknown_if_that_is_asked_for() -> None:
+def test_unfamiliar_images_are_predicted_as_unknown_on_request() -> None:
     x, y = _data(300)
     known, _ = _data(300, seed=1)
-    strange = np.zeros((20, 6)) + x.mean(axis=0)
-    found = OriginClassifier(values=(1.0,), unknown="unknown", tpr=0.9).fit(x, y)
-    assert 0.8 < (found.score_samples(known) >= found.threshold_).mean() < 0.97
-    assert set(found.predict(strange).tolist()) == {"unknown"}
-    assert "unknown" not in clone(found).set_params(unknown=None).fit(x, y).predict(strange)
+    unfamiliar = np.zeros((20, 6)) + x.mean(axis=0)
+    classifier = OriginClassifier(values=(1.0,), unknown="unknown", tpr=0.9).fit(x, y)
+    assert 0.8 < (classifier.score_samples(known) >= classifier.threshold_).mean() < 0.97
+    assert set(classifier.predict(unfamiliar).tolist()) == {"unknown"}
+    assert "unknown" not in clone(classifier).set_params(unknown=None).fit(x, y).predict(unfamiliar)
 
 
 @pytest.fixture
 def images(noise: Callable[..., Image.Image], tmp_path: Path) -> tuple[list[Path], list[str]]:
-    """Ten images each of three origins."""
+    """Ten images of each of three origins."""
     paths, origins = [], []
     for tint, origin in enumerate(("real", "gan", "vae")):
         for i in range(10):
@@ -81,24 +81,28 @@ def test_images_are_encoded_and_the_best_block_is_chosen(
     images: tuple[list[Path], list[str]], tiny_clip: Path
 ) -> None:
     paths, origins = images
-    found = OriginClassifier(backbone=str(tiny_clip), values=(1.0, 100.0), device="cpu")
-    found.fit(paths, origins)
+    classifier = OriginClassifier(backbone=str(tiny_clip), values=(1.0, 100.0), device="cpu")
+    classifier.fit(paths, origins)
     encoder = load_encoder(str(tiny_clip), device="cpu", dtype="float32")
     blocks = encode_images(paths, encoder)
-    alone = [
+    single_block = [
         OriginClassifier(values=(1.0, 100.0)).fit(block, np.array(origins)) for block in blocks
     ]
-    accuracies = [a.validation_accuracy_ for a in alone]
-    assert found.block_ == int(np.argmax(accuracies))
-    best = alone[found.block_]
-    np.testing.assert_allclose(found.predict_proba(paths), best.predict_proba(blocks[found.block_]))
-    opened = [np.asarray(Image.open(path)) for path in paths[:3]]
-    np.testing.assert_allclose(found.predict_proba(opened), found.predict_proba(paths[:3]))
-    one = clone(found).set_params(blocks=[1]).fit(paths, origins)
+    accuracies = [a.validation_accuracy_ for a in single_block]
+    assert classifier.block_ == int(np.argmax(accuracies))
+    best = single_block[classifier.block_]
+    np.testing.assert_allclose(
+        classifier.predict_proba(paths), best.predict_proba(blocks[classifier.block_])
+    )
+    arrays = [np.asarray(Image.open(path)) for path in paths[:3]]
+    np.testing.assert_allclose(
+        classifier.predict_proba(arrays), classifier.predict_proba(paths[:3])
+    )
+    one = clone(classifier).set_params(blocks=[1]).fit(paths, origins)
     assert one.block_ == 1
 
 
-def test_it_goes_into_pipelines_and_grids() -> None:
+def test_classifier_works_in_pipelines_and_grid_search() -> None:
     x, y = _data()
     grid = GridSearchCV(
         make_pipeline(StandardScaler(), OriginClassifier(validation_fraction=0.0)),
@@ -109,9 +113,9 @@ def test_it_goes_into_pipelines_and_grids() -> None:
     assert grid.best_params_ == {"originclassifier__values": (1.0,)}
 
 
-def test_wrong_input_is_told(images: tuple[list[Path], list[str]], tiny_clip: Path) -> None:
+def test_invalid_input_is_reported(images: tuple[list[Path], list[str]], tiny_clip: Path) -> None:
     x, y = _data()
-    with pytest.raises(FitError, match="choose one of linear, knn"):
+    with pytest.raises(FitError, match="Choose from linear, knn"):
         OriginClassifier(head="tree").fit(x, y)
     with pytest.raises(ValueError, match="only one class"):
         OriginClassifier().fit(x, ["real"] * len(x))

@@ -55,7 +55,7 @@ def point(file: Path) -> dict[str, float]:
     labels = np.load(file.with_suffix(".labels.npy"))
     before = _peak()
     start = time.perf_counter()
-    for _ in LinearMethod(VALUES).path(features, labels, int(labels.max()) + 1, VALUES):
+    for _ in LinearMethod(VALUES).fit_path(features, labels, int(labels.max()) + 1, VALUES):
         pass
     return {"seconds": time.perf_counter() - start, "peak": _peak(), "start": before}
 

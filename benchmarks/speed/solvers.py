@@ -30,7 +30,7 @@ def objective(solution: Weights, x: np.ndarray, y: np.ndarray, c: float) -> floa
 
 def whichgen(x: np.ndarray, y: np.ndarray, values: Sequence[float]) -> list[Weights]:
     """:mod:`whichgen.heads.solver`."""
-    path = LinearMethod().path(x, y, int(y.max()) + 1, values)
+    path = LinearMethod().fit_path(x, y, int(y.max()) + 1, values)
     return [(head.weights, head.bias) for _, head in path]
 
 

@@ -1,4 +1,4 @@
-"""One origin more, against the objective written out."""
+"""Adding an origin to a head, compared with the objective."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from whichgen.heads.methods import HEAD_METHODS, head_method
 
 
 def images(seed: int = 0, n: int = 48, new: int = 6, d: int = 5) -> tuple[np.ndarray, np.ndarray]:
-    """Three old origins and, last, a few images of a new one."""
+    """Images of three old origins, then a few of a new one."""
     rng = np.random.default_rng(seed)
     labels = np.concatenate([np.arange(n) % 3, np.full(new, 3)])
     centers = np.random.default_rng(9).normal(0, 2, (4, d))
@@ -24,21 +24,21 @@ def images(seed: int = 0, n: int = 48, new: int = 6, d: int = 5) -> tuple[np.nda
 
 
 @pytest.mark.parametrize("name", [name for name in HEAD_METHODS if name != "experts"])
-def test_old_origins_keep_their_order_and_the_new_one_is_found(name: str) -> None:
+def test_new_origin_is_recognized_and_old_ones_keep_their_order(name: str) -> None:
     x, y = images()
     old = head_method(name).fit(x[y < 3], y[y < 3], 3, 5.0)
     head = extend(old, x, y, 3)
     queries, truth = images(seed=1, n=300, new=100)
-    found = head.logits(queries)
-    assert found.shape == (400, 4)
-    assert (found.argmax(axis=1) == truth).mean() > 0.85
-    assert (found[truth == 3].argmax(axis=1) == 3).mean() > 0.7
+    logits = head.forward(queries).logits
+    assert logits.shape == (400, 4)
+    assert (logits.argmax(axis=1) == truth).mean() > 0.85
+    assert (logits[truth == 3].argmax(axis=1) == 3).mean() > 0.7
     if name != "knn":
-        order = old.logits(queries).argsort(axis=1)
-        assert np.array_equal(found[:, :3].argsort(axis=1), order)
+        order = old.forward(queries).logits.argsort(axis=1)
+        assert np.array_equal(logits[:, :3].argsort(axis=1), order)
 
 
-def test_the_new_row_is_the_optimum_of_cross_entropy_with_the_old_rows_held() -> None:
+def test_new_row_minimizes_cross_entropy_with_fixed_old_rows() -> None:
     x, y = images()
     old = head_method("linear").fit(x[y < 3], y[y < 3], 3, 1.0)
     head = extend(old, x, y, 3)
@@ -53,7 +53,7 @@ def test_the_new_row_is_the_optimum_of_cross_entropy_with_the_old_rows_held() ->
     metric = (1 - SHRINKAGE) * within * 5 / np.trace(within) + SHRINKAGE * np.eye(5)
 
     def objective(row: np.ndarray) -> float:
-        logits = np.column_stack([old.logits(x), x @ row[:-1] + row[-1]])
+        logits = np.column_stack([old.forward(x).logits, x @ row[:-1] + row[-1]])
         p = softmax(logits, axis=1)[np.arange(len(y)), y]
         return float(-C * weight @ np.log(p) + row[:-1] @ metric @ row[:-1] / 2)
 
@@ -65,7 +65,7 @@ def test_the_new_row_is_the_optimum_of_cross_entropy_with_the_old_rows_held() ->
             assert objective(best + size * rng.normal(size=6)) > at_best - 1e-6 * abs(at_best)
 
 
-def test_a_fusion_is_extended_view_by_view() -> None:
+def test_fusion_is_extended_view_by_view() -> None:
     x, y = images(d=5)
     old = FusionMethod(widths=(2, 3)).fit(x[y < 3], y[y < 3], 3, 1.0)
     head = extend(old, x, y, 3)
@@ -75,32 +75,33 @@ def test_a_fusion_is_extended_view_by_view() -> None:
         assert np.array_equal(wider.probe.weights, expected.weights)
         assert np.array_equal(wider.mean, view.mean)
     restored = FusionMethod().restore(head.tensors(), 4, 1.0)
-    assert np.array_equal(restored.logits(x), head.logits(x))
+    assert np.array_equal(restored.forward(x).logits, head.forward(x).logits)
 
 
 @pytest.mark.parametrize("name", ["linear", "fusion"])
-def test_lowering_takes_images_from_the_new_origin_and_gives_it_none(name: str) -> None:
+def test_lowering_the_bias_only_removes_images_from_the_new_origin(name: str) -> None:
     x, y = images()
     head = extend(head_method(name).fit(x[y < 3], y[y < 3], 3, 1.0), x, y, 3)
     queries, _ = images(seed=2, n=300, new=100)
-    taken = [
-        lower_last_bias(head, by).logits(queries).argmax(axis=1) == 3 for by in (0, 1, 5, 1000)
+    assigned = [
+        lower_last_bias(head, by).forward(queries).logits.argmax(axis=1) == 3
+        for by in (0, 1, 5, 1000)
     ]
-    assert np.array_equal(taken[0], head.logits(queries).argmax(axis=1) == 3)
-    assert not any((less & ~more).any() for more, less in pairwise(taken))
-    assert taken[0].any() and not taken[-1].any()
+    assert np.array_equal(assigned[0], head.forward(queries).logits.argmax(axis=1) == 3)
+    assert not any((less & ~more).any() for more, less in pairwise(assigned))
+    assert assigned[0].any() and not assigned[-1].any()
 
 
-def test_k_nn_has_no_bias_to_lower() -> None:
+def test_knn_has_no_bias_to_lower() -> None:
     x, y = images()
     head = extend(head_method("knn").fit(x[y < 3], y[y < 3], 3, 5.0), x, y, 3)
     assert lower_last_bias(head, 3.0) is head
 
 
-def test_what_can_not_be_extended_is_told() -> None:
+def test_heads_that_cannot_be_extended_are_reported() -> None:
     x, y = images()
     old = head_method("linear").fit(x[y < 3], y[y < 3], 3, 1.0)
     with pytest.raises(FitError, match="at least one training image"):
         extend(old, x[y < 3], y[y < 3], 3)
-    with pytest.raises(FitError, match="a object can't be extended"):
+    with pytest.raises(FitError, match="object cannot be extended"):
         extend(object(), x, y, 3)  # type: ignore[arg-type]

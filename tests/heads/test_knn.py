@@ -1,8 +1,9 @@
-"""k-NN: votes by the definition, for every k from one search."""
+"""k-nearest neighbors: votes match the definition for every k."""
 
 from __future__ import annotations
 
 import math
+import pickle
 from typing import Any
 
 import faiss
@@ -22,7 +23,7 @@ def _data(n: int, d: int, n_origins: int, seed: int = 0) -> tuple[np.ndarray, np
 def _brute_force(
     exemplars: np.ndarray, labels: np.ndarray, n_origins: int, query: np.ndarray, k: int
 ) -> list[float]:
-    """The definition, in plain Python."""
+    """Compute the definition in plain Python."""
 
     def cosine(a: np.ndarray, b: np.ndarray) -> float:
         dot = math.fsum(float(x) * float(y) for x, y in zip(a, b, strict=True))
@@ -39,82 +40,101 @@ def _brute_force(
 
 
 @pytest.mark.parametrize("n_origins", [2, 5])
-def test_votes_are_the_definition_s_for_every_k_at_once(n_origins: int) -> None:
+def test_votes_match_the_definition_for_every_k(n_origins: int) -> None:
     x, y = _data(30, 6, n_origins)
     queries = _data(12, 6, n_origins, seed=1)[0]
-    family = KnnMethod(values=tuple(range(1, 31)))
-    swept = list(family.sweep(x, y, n_origins, [queries]))
+    method = KnnMethod(values=tuple(range(1, 31)))
+    swept = list(method.sweep(x, y, n_origins, [queries]))
     assert [value for value, _ in swept] == list(range(1, 31))
-    for value, (found,) in swept:
+    for value, (probabilities,) in swept:
         expected = [_brute_force(x, y, n_origins, q, int(value)) for q in queries]
-        np.testing.assert_allclose(found, expected, atol=1e-6)
-        np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-12)
-    # In six dimensions the farthest of thirty have negative cosines: they were among the votes.
+        np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-12)
+    # Some of the thirty neighbors have negative cosines.
     assert (normalize_rows(queries) @ normalize_rows(x).T < 0).any(axis=1).all()
 
 
-def test_negative_cosines_are_no_votes_and_none_at_all_is_even() -> None:
+def test_negative_cosines_do_not_vote() -> None:
     x = np.array([[1, 0], [-1, 0.1], [-1, -0.1]], dtype=np.float32)
     head = KnnMethod().fit(x, np.array([0, 1, 1]), 2, 3)
-    found = head.predict_proba(np.array([[1, 0], [0, 0]], dtype=np.float32))
-    assert found[0].tolist() == [1, 0]
-    assert found[1].tolist() == [0.5, 0.5]
+    probabilities = head.forward(np.array([[1, 0], [0, 0]], dtype=np.float32)).probabilities
+    assert probabilities[0].tolist() == [1, 0]
+    assert probabilities[1].tolist() == [0.5, 0.5]
     opposite = KnnMethod().fit(x[1:], np.array([0, 1]), 2, 2)
-    assert opposite.predict_proba(x[:1]).tolist() == [[0.5, 0.5]]
+    assert opposite.forward(x[:1]).probabilities.tolist() == [[0.5, 0.5]]
 
 
-def test_the_length_of_a_feature_is_no_matter() -> None:
+def test_feature_length_does_not_matter() -> None:
     x, y = _data(20, 8, 3)
     query = _data(5, 8, 3, seed=1)[0]
     scale = np.float32(2) ** np.arange(20, dtype=np.float32)[:, None]
-    family = KnnMethod()
-    head, scaled = family.fit(x, y, 3, 7), family.fit(x * scale, y, 3, 7)
+    method = KnnMethod()
+    head, scaled = method.fit(x, y, 3, 7), method.fit(x * scale, y, 3, 7)
     np.testing.assert_allclose(
-        head.predict_proba(query), scaled.predict_proba(query * np.float32(1000)), atol=1e-6
+        head.forward(query).probabilities,
+        scaled.forward(query * np.float32(1000)).probabilities,
+        atol=1e-6,
     )
 
 
-def test_a_sweep_is_a_fit_for_each_k() -> None:
+def test_sweep_equals_one_fit_per_k() -> None:
     x, y = _data(40, 6, 3)
     queries = [_data(9, 6, 3, seed=s)[0] for s in (1, 2)]
-    family = KnnMethod()
-    swept = list(family.sweep(x, y, 3, queries))
+    method = KnnMethod()
+    swept = list(method.sweep(x, y, 3, queries))
     assert tuple(value for value, _ in swept) == PAPER_K == tuple(range(1, 21))
-    for value, probabilities in swept:
-        head = family.fit(x, y, 3, value)
-        for query, found in zip(queries, probabilities, strict=True):
-            assert found.dtype == np.float64
-            np.testing.assert_allclose(found, head.predict_proba(query), rtol=1e-12)
+    for value, swept_probabilities in swept:
+        head = method.fit(x, y, 3, value)
+        for query, probabilities in zip(queries, swept_probabilities, strict=True):
+            assert probabilities.dtype == np.float64
+            np.testing.assert_allclose(probabilities, head.forward(query).probabilities, rtol=1e-12)
 
 
-def test_one_search_a_query_set_serves_all_k(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_index_and_one_search_per_query_set_serve_all_k(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    indices: list[Any] = []
     searches: list[tuple[int, int]] = []
 
-    class Counted(faiss.IndexFlatIP):  # type: ignore[misc]
+    class CountingIndex(faiss.IndexFlatIP):  # type: ignore[misc]
+        def __init__(self, d: int) -> None:
+            super().__init__(d)
+            indices.append(self)
+
         def search(self, queries: np.ndarray, k: int) -> Any:
             searches.append((len(queries), k))
             return super().search(queries, k)
 
-    monkeypatch.setattr(faiss, "IndexFlatIP", Counted)
+    monkeypatch.setattr(faiss, "IndexFlatIP", CountingIndex)
     x, y = _data(40, 6, 3)
     queries = [_data(m, 6, 3, seed=m)[0] for m in (4, 9)]
     assert len(list(KnnMethod().sweep(x, y, 3, queries))) == 20
     assert searches == [(4, 20), (9, 20)]
+    assert len(indices) == 1
 
 
-def test_values_of_k_above_the_images_are_left_out() -> None:
+def test_index_is_not_pickled() -> None:
+    x, y = _data(40, 6, 3)
+    head = KnnMethod().fit(x, y, 3, 5)
+    expected = head.forward(x).probabilities
+    copy = pickle.loads(pickle.dumps(head))
+    assert "index" in vars(head) and "index" not in vars(copy)
+    assert np.array_equal(copy.forward(x).probabilities, expected)
+
+
+def test_values_of_k_above_the_number_of_images_are_skipped() -> None:
     x, y = _data(7, 6, 3)
-    assert KnnMethod().grid(7) == (1, 2, 3, 4, 5, 6, 7)
-    assert KnnMethod(values=(9, 5, 7)).grid(7) == (5, 7)
+    assert KnnMethod().candidate_values(7) == (1, 2, 3, 4, 5, 6, 7)
+    assert KnnMethod(values=(9, 5, 7)).candidate_values(7) == (5, 7)
     assert len(list(KnnMethod().sweep(x, y, 3, [x]))) == 7
-    with pytest.raises(FitError, match=r"k = 9 neighbors .* only 7 training images.*--k_min"):
-        KnnMethod(values=(9, 12)).grid(7)
+    with pytest.raises(FitError, match=r"k = 9 exceeds the 7 training images.*--k-min"):
+        KnnMethod(values=(9, 12)).candidate_values(7)
     for value in (8, 0):
-        with pytest.raises(FitError, match=f"k = {value} is not between 1 and 7"):
+        with pytest.raises(FitError, match=f"k = {value} with 7 exemplars .* k must be 1…7"):
             KnnMethod().fit(x, y, 3, value)
 
 
-def test_a_restored_head_is_the_head_to_the_bit() -> None:
+def test_restored_head_is_identical() -> None:
     x, y = _data(20, 8, 3)
     query = _data(50, 8, 3, seed=1)[0]
     head = KnnMethod().fit(x, y, 3, 5)
@@ -125,14 +145,14 @@ def test_a_restored_head_is_the_head_to_the_bit() -> None:
     }
     restored = KnnMethod().restore(tensors, 3, 5)
     assert restored.k == 5
-    assert np.array_equal(restored.predict_proba(query), head.predict_proba(query))
+    assert np.array_equal(restored.forward(query).probabilities, head.forward(query).probabilities)
 
 
-def test_normalizing_gives_unit_rows_and_leaves_zero_alone() -> None:
+def test_normalized_rows_have_unit_length_and_zeros_stay() -> None:
     x = np.array([[3, 4], [0, 0], [1e-20, 0], [1e18, 1e18]], dtype=np.float32)
-    found = normalize_rows(x)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, [[0.6, 0.8], [0, 0], [1, 0], [0.5**0.5, 0.5**0.5]], rtol=1e-6)
+    rows = normalize_rows(x)
+    assert rows.dtype == np.float32
+    np.testing.assert_allclose(rows, [[0.6, 0.8], [0, 0], [1, 0], [0.5**0.5, 0.5**0.5]], rtol=1e-6)
     assert x[0].tolist() == [3, 4]
 
 
@@ -142,15 +162,14 @@ def test_k_must_be_at_least_one(values: tuple[int, ...]) -> None:
         KnnMethod(values=values)
 
 
-def test_the_index_is_on_gpus_where_faiss_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_index_is_on_gpus_if_faiss_supports_them(monkeypatch: pytest.MonkeyPatch) -> None:
     moved: list[Any] = []
+    x, y = _data(30, 5, 3)
+    expected = KnnMethod().fit(x, y, 3, 4).forward(x).probabilities
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
     monkeypatch.setattr(
         faiss, "index_cpu_to_all_gpus", lambda i: moved.append(i) or i, raising=False
     )
-    x, y = _data(30, 5, 3)
     head = KnnMethod().fit(x, y, 3, 4)
-    there = head.predict_proba(x)
+    assert np.array_equal(head.forward(x).probabilities, expected)
     assert len(moved) == 1
-    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 0)
-    assert np.array_equal(head.predict_proba(x), there)

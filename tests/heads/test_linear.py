@@ -1,4 +1,4 @@
-"""The linear probe: the optimum of its objective, whatever the shape of the data."""
+"""Linear probe: the optimum of its objective for every shape of the data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from whichgen.heads.linear import PAPER_C, LinearHead, LinearMethod
 
 
 def _data(n: int, d: int, n_origins: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Overlapping classes; columns of different scales and means, as an encoder's are."""
+    """Overlapping classes; columns of different scales and means, like features of an encoder."""
     rng = np.random.default_rng(seed)
     labels = np.concatenate([np.arange(n_origins), rng.integers(0, n_origins, n - n_origins)])
     centers = rng.normal(0, 0.7, (n_origins, d))
@@ -22,7 +22,7 @@ def _data(n: int, d: int, n_origins: int, seed: int = 0) -> tuple[np.ndarray, np
 
 
 def _objective(head: LinearHead, x: np.ndarray, y: np.ndarray, c: float) -> float:
-    """½‖W‖² + C Σ [logsumexp(logits) − logit of y]; of two origins the penalty is on one logit."""
+    """½‖W‖² + C Σ [logsumexp(logits) − logit of y]; for two origins ½‖w₁ − w₀‖²."""
     logits = x.astype(np.float64) @ head.weights.T + head.bias
     loss = (logsumexp(logits, axis=1) - logits[np.arange(len(y)), y]).sum()
     if len(head.weights) == 2:
@@ -31,7 +31,7 @@ def _objective(head: LinearHead, x: np.ndarray, y: np.ndarray, c: float) -> floa
 
 
 def _reference(x: np.ndarray, y: np.ndarray, c: float) -> LinearHead:
-    """scikit-learn, fitted on the features as they are and much tighter than by default."""
+    """Fit scikit-learn to the raw features with a much smaller tolerance than its default."""
     model = LogisticRegression(C=c, solver="newton-cg", tol=1e-10, max_iter=10_000)
     model.fit(x.astype(np.float64), y)
     weights, bias = model.coef_, model.intercept_
@@ -43,21 +43,23 @@ def _reference(x: np.ndarray, y: np.ndarray, c: float) -> LinearHead:
 SHAPES = {"n > d": (80, 8), "n < d": (30, 60), "n = d": (20, 20)}
 
 
-@pytest.mark.filterwarnings("ignore:.*[Ll]ine [Ss]earch")  # the reference's, at its own limit
+@pytest.mark.filterwarnings("ignore:.*[Ll]ine [Ss]earch")  # of the reference
 @pytest.mark.parametrize("n_origins", [2, 5])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("c", PAPER_C[::11])
-def test_the_optimum_is_scikit_learn_s(shape: str, n_origins: int, c: float) -> None:
+def test_optimum_matches_scikit_learn(shape: str, n_origins: int, c: float) -> None:
     x, y = _data(*SHAPES[shape], n_origins)
     head = LinearMethod().fit(x, y, n_origins, c)
     expected = _reference(x, y, c)
     best = _objective(expected, x, y, c)
     assert _objective(head, x, y, c) == pytest.approx(best, rel=1e-6)
-    np.testing.assert_allclose(head.predict_proba(x), expected.predict_proba(x), atol=1e-4)
+    np.testing.assert_allclose(
+        head.forward(x).probabilities, expected.forward(x).probabilities, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("scale", [0.01, 10.0])
-def test_the_features_scale_changes_neither_the_problem_nor_how_well_it_is_solved(
+def test_solution_does_not_depend_on_feature_scale(
     scale: float,
 ) -> None:
     x, y = _data(100, 12, 5)
@@ -69,26 +71,30 @@ def test_the_features_scale_changes_neither_the_problem_nor_how_well_it_is_solve
         assert _objective(plain, x, y, c) == pytest.approx(best, rel=1e-6)
 
 
-def test_features_far_from_zero_are_no_hindrance() -> None:
+def test_features_with_large_offset_are_solved() -> None:
     x, y = _data(150, 12, 5)
     far = x.astype(np.float64) + 1000
     head, plain = (LinearMethod().fit(f, y, 5, 1.0) for f in (far, x))
     np.testing.assert_allclose(head.weights, plain.weights, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(head.predict_proba(far), plain.predict_proba(x), atol=1e-5)
+    np.testing.assert_allclose(
+        head.forward(far).probabilities, plain.forward(x).probabilities, atol=1e-5
+    )
 
 
-def test_a_constant_feature_is_given_no_weight() -> None:
+def test_constant_feature_gets_no_weight() -> None:
     x, y = _data(60, 5, 3)
     x[:, 2] = 7
     assert np.abs(LinearMethod().fit(x, y, 3, 1.0).weights[:, 2]).max() < 1e-9
     even = LinearMethod().fit(np.zeros((60, 4)), y, 3, 1.0)
-    shares = np.bincount(y) / 60
-    np.testing.assert_allclose(even.predict_proba(np.zeros((1, 4)))[0], shares, atol=1e-5)
+    frequencies = np.bincount(y) / 60
+    np.testing.assert_allclose(
+        even.forward(np.zeros((1, 4))).probabilities[0], frequencies, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("n_origins", [2, 5])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_no_step_from_the_optimum_is_better(shape: str, n_origins: int) -> None:
+def test_steps_from_the_optimum_increase_the_objective(shape: str, n_origins: int) -> None:
     x, y = _data(*SHAPES[shape], n_origins)
     rng = np.random.default_rng(1)
     for c in (1e-4, 1.0, 100.0):
@@ -103,40 +109,42 @@ def test_no_step_from_the_optimum_is_better(shape: str, n_origins: int) -> None:
 
 @pytest.mark.parametrize("n_origins", [2, 5])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_sweep_over_the_paper_s_grid_is_a_fit_for_each_c(shape: str, n_origins: int) -> None:
+def test_sweep_equals_one_fit_per_c(shape: str, n_origins: int) -> None:
     x, y = _data(*SHAPES[shape], n_origins)
     queries = [_data(7, x.shape[1], n_origins, seed=s)[0] for s in (1, 2)]
     probe = LinearMethod()
     swept = list(probe.sweep(x, y, n_origins, queries))
     assert tuple(value for value, _ in swept) == PAPER_C
-    for value, probabilities in swept[::6]:
+    for value, swept_probabilities in swept[::6]:
         head = probe.fit(x, y, n_origins, value)
-        for query, found in zip(queries, probabilities, strict=True):
-            assert found.shape == (7, n_origins)
-            np.testing.assert_allclose(found, head.predict_proba(query), atol=1e-4)
+        for query, probabilities in zip(queries, swept_probabilities, strict=True):
+            assert probabilities.shape == (7, n_origins)
+            np.testing.assert_allclose(probabilities, head.forward(query).probabilities, atol=1e-4)
 
 
-def test_the_grid_is_the_paper_s() -> None:
+def test_default_values_are_those_of_the_paper() -> None:
     assert len(PAPER_C) == 45
     assert PAPER_C[0] == pytest.approx(1e-6)
     assert PAPER_C[-1] == pytest.approx(1e5)
     ratios = np.array(PAPER_C[1:]) / PAPER_C[:-1]
     np.testing.assert_allclose(ratios, ratios[0])
-    assert LinearMethod(values=(10.0, 0.1)).grid(5) == (0.1, 10.0)
+    assert LinearMethod(values=(10.0, 0.1)).candidate_values(5) == (0.1, 10.0)
 
 
-def test_probabilities_sum_to_one_and_stand_extreme_logits() -> None:
+def test_probabilities_sum_to_one_for_extreme_logits() -> None:
     head = LinearHead(np.array([[1e4, 0.0], [0.0, 1e4], [1.0, 1.0]]), np.zeros(3))
-    found = head.predict_proba(np.array([[1.0, -1.0], [0.0, 0.0], [-1e4, 1e4]], dtype=np.float32))
-    assert found.dtype == np.float64
-    assert np.isfinite(found).all()
-    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-12)
-    np.testing.assert_allclose(found[1], 1 / 3)
-    assert found.argmax(axis=1).tolist() == [0, 0, 1]
+    probabilities = head.forward(
+        np.array([[1.0, -1.0], [0.0, 0.0], [-1e4, 1e4]], dtype=np.float32)
+    ).probabilities
+    assert probabilities.dtype == np.float64
+    assert np.isfinite(probabilities).all()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-12)
+    np.testing.assert_allclose(probabilities[1], 1 / 3)
+    assert probabilities.argmax(axis=1).tolist() == [0, 0, 1]
 
 
 @pytest.mark.parametrize("n_origins", [2, 5])
-def test_a_restored_head_is_the_head_to_the_bit(n_origins: int) -> None:
+def test_restored_head_is_identical(n_origins: int) -> None:
     x, y = _data(40, 90, n_origins)
     head = LinearMethod().fit(x, y, n_origins, 0.5)
     tensors = {name: t.copy() for name, t in head.tensors().items()}
@@ -145,34 +153,34 @@ def test_a_restored_head_is_the_head_to_the_bit(n_origins: int) -> None:
         "bias": (np.float64, (n_origins,)),
     }
     restored = LinearMethod().restore(tensors, n_origins, 0.5)
-    assert np.array_equal(restored.predict_proba(x), head.predict_proba(x))
+    assert np.array_equal(restored.forward(x).probabilities, head.forward(x).probabilities)
 
 
 @pytest.mark.parametrize("c", [1e3, 1e5])
 @pytest.mark.parametrize("n_origins", [2, 5])
-def test_a_fit_arrives_where_a_sweep_arrives_on_separable_data(n_origins: int, c: float) -> None:
+def test_fit_converges_on_separable_data(n_origins: int, c: float) -> None:
     for shape in ((40, 90), (60, 20)):
         x, y = _data(*shape, n_origins, seed=4)
         x[np.arange(len(x)), y] += 30
         LinearMethod().fit(x, y, n_origins, c)
 
 
-def test_a_solver_that_does_not_converge_is_an_error() -> None:
+def test_solver_that_does_not_converge_raises() -> None:
     x, y = _data(300, 40, 5)
-    with pytest.raises(FitError, match=r"at C = 100000 within 0 steps\. Raise --max_train_iters"):
+    with pytest.raises(FitError, match=r"at C = 100000 within 0 steps\. Raise --max-train-iters"):
         LinearMethod(max_iter=0).fit(x, y, 5, 1e5)
     with pytest.raises(FitError, match=r"did not converge at C = .* within 1 steps"):
         list(LinearMethod(max_iter=1).sweep(x, y, 5, []))
 
 
-def test_the_head_of_one_c_is_not_changed_by_the_next() -> None:
+def test_head_is_not_modified_by_later_values() -> None:
     x, y = _data(60, 5, 3)
-    path = LinearMethod().path(x, y, 3, (0.01, 100.0))
+    path = LinearMethod().fit_path(x, y, 3, (0.01, 100.0))
     _, first = next(path)
-    kept = first.weights.copy(), first.bias.copy()
+    copies = first.weights.copy(), first.bias.copy()
     next(path)
-    assert np.array_equal(first.weights, kept[0])
-    assert np.array_equal(first.bias, kept[1])
+    assert np.array_equal(first.weights, copies[0])
+    assert np.array_equal(first.bias, copies[1])
 
 
 @pytest.mark.parametrize("values", [(), (0.0,), (1.0, -1.0)])

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from whichgen.heads import design_matrix as design_module
-from whichgen.heads.design_matrix import Rotated, Streamed, design
+from whichgen.heads.design_matrix import Rotated, Streamed, build_design_matrix
 from whichgen.heads.linear import PAPER_C
 from whichgen.heads.solver import solve_path
 
@@ -41,7 +41,7 @@ def _objective(
 @pytest.mark.parametrize("shape", [(50, 7), (20, 33), (12, 12)])
 def test_a_design_is_the_features_in_orthogonal_axes(shape: tuple[int, int]) -> None:
     x = np.random.default_rng(0).normal(3, 2, shape)
-    images = design(x)
+    images = build_design_matrix(x)
     assert isinstance(images, Rotated)
     z = images.z[:-1].T
     assert np.all(images.z[-1] == 1)
@@ -54,7 +54,7 @@ def test_a_design_is_the_features_in_orthogonal_axes(shape: tuple[int, int]) -> 
 
 
 def test_images_that_are_all_alike_have_no_axis() -> None:
-    images = design(np.full((6, 4), 2.5))
+    images = build_design_matrix(np.full((6, 4), 2.5))
     assert isinstance(images, Rotated)
     assert images.z.shape == (1, 6)
     ((weights, bias),) = solve_path(images, np.array([0, 1, 1, 2, 2, 2]), 3, [1.0], max_iter=9)
@@ -73,7 +73,7 @@ def test_every_solution_of_the_paper_s_path_is_near_a_tight_fit(
     n: int, d: int, k: int, seed: int, apart: float
 ) -> None:
     x, y = _data(n, d, k, seed, apart)
-    images = design(x)
+    images = build_design_matrix(x)
     assert isinstance(images, Rotated)
     at = PAPER_C[:: len(PAPER_C) // 4]
     for c, found in zip(at, solve_path(images, y, k, at, max_iter=200), strict=True):
@@ -96,7 +96,7 @@ def test_labels_that_features_do_not_tell_are_solved_up_to_the_largest_c(scale: 
     """Where nothing separates, f is large at C = 1e5 and has no digits for the last steps."""
     rng = np.random.default_rng(3)
     x, y = rng.normal(0, scale, (498, 24)) * np.logspace(0, -3, 24), np.arange(498) % 5
-    found = list(solve_path(design(x), y, 5, PAPER_C, max_iter=100))
+    found = list(solve_path(build_design_matrix(x), y, 5, PAPER_C, max_iter=100))
     assert len(found) == len(PAPER_C)
     assert None not in found
 
@@ -108,10 +108,10 @@ def test_images_left_where_they_are_give_the_solutions_of_rotated_ones(
 ) -> None:
     x, y = _data(n, d, 4, 5, 0.7)
     x = x.astype(dtype)
-    kept = design(x)
+    kept = build_design_matrix(x)
     monkeypatch.setattr(design_module, "IN_MEMORY", 0)
     monkeypatch.setattr(design_module, "_ROWS", 7)
-    streamed = design(x)
+    streamed = build_design_matrix(x)
     assert isinstance(kept, Rotated) and isinstance(streamed, Streamed)
     assert streamed.features is x
     rng = np.random.default_rng(0)

@@ -57,7 +57,7 @@ def test_answer_follows_from_encoder_head_and_threshold(
     model: OriginModel, attributor: Attributor, encoder: Encoder, images: list[Image.Image]
 ) -> None:
     pixels = np.stack([encoder.preprocess(image) for image in images])
-    expected = model.head.predict_proba(encoder.encode(pixels)[model.blocks[0]])
+    expected = model.head.forward(encoder.encode(pixels)[model.blocks[0]]).probabilities
     answers = attributor.attribute(images)
     np.testing.assert_allclose(probabilities(answers), expected, atol=1e-6)
     assert {answer.origin for answer in answers} > {"unknown"}

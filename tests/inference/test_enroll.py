@@ -36,7 +36,7 @@ def fitted(models: dict[str, OriginModel], family: str, score: str = "max_logit"
     x, y = three(40, 0)
     val, val_labels = three(50, 1)
     head = head_method(family).fit(x, y, 3, 5.0)
-    fitted_score = score_method(score).fit(head.embed(x), head.logits(x), y, 3)
+    fitted_score = score_method(score).fit(head.forward(x), y, 3)
     return replace(
         models["linear"],
         head_method=family,
@@ -44,7 +44,7 @@ def fitted(models: dict[str, OriginModel], family: str, score: str = "max_logit"
         hyperparameter=5.0,
         score_method=score,
         score=fitted_score,
-        threshold=threshold_at_tpr(fitted_score(head.embed(val), head.logits(val)), 0.95),
+        threshold=threshold_at_tpr(fitted_score(head.forward(val)), 0.95),
         temperature=1.5,
         exemplars=Exemplars(
             np.concatenate([x, val]).astype(np.float16),
@@ -87,14 +87,14 @@ def test_no_held_out_exemplar_is_lost_and_the_bias_is_lowered_no_further_than_th
     beside = draw(0, 10, 5) + 0.3
     found = enroll(model, "twin", beside)
     held_out, labels = model.exemplars.select(held_out=True)
-    right = model.head.logits(held_out).argmax(axis=1) == labels
+    right = model.head.forward(held_out).logits.argmax(axis=1) == labels
     head = found.model.head
     assert isinstance(head, LinearHead)
     assert found.old_accuracy[0] == found.old_accuracy[1] == right.mean()
 
     def lost(offset: float) -> int:
         raised = replace(head, bias=head.bias + np.array([0, 0, 0, offset]))
-        return int((raised.logits(held_out[right]).argmax(axis=1) != labels[right]).sum())
+        return int((raised.forward(held_out[right]).logits.argmax(axis=1) != labels[right]).sum())
 
     assert lost(MARGIN) == 0
     assert lost(MARGIN + 0.26) > 0

@@ -40,7 +40,7 @@ def models(encoder: Encoder, images: list[Image.Image]) -> dict[str, OriginModel
     found = {}
     for family, value in (("linear", 0.3), ("knn", 5.0)):
         head = head_method(family).fit(features, labels, 3, value)
-        scores = head.predict_proba(features).max(axis=1)
+        scores = head.forward(features).probabilities.max(axis=1)
         found[family] = OriginModel(
             origins=ORIGINS,
             encoder=encoder.describe(),

@@ -37,9 +37,9 @@ def folder(models: dict[str, OriginModel], tmp_path: Path) -> Path:
     features = rng.normal(size=(12, 32)).astype(np.float32)
     labels = np.arange(12) % 3
     model = models["linear"]
-    score = SCORES["nearest"].fit(features, model.head.logits(features), labels, 3)
+    score = SCORES["nearest"].fit(model.head.forward(features), labels, 3)
     kept = Exemplars(features, labels, np.arange(12) % 2 == 1, tuple(b"x" * i for i in range(12)))
-    probabilities = model.head.predict_proba(features)
+    probabilities = model.head.forward(features).probabilities
     whole = replace(
         model,
         score_method="nearest",
@@ -137,7 +137,7 @@ def test_more_neighbors_than_exemplars_are_refused(
     folder = save_model(models["knn"], tmp_path)
     for value in (0, 25, 2.0**40, -1):
         rewrite(folder, hyperparameter=value)
-        refused(folder, "24 exemplars, 24 labels and k = ")
+        refused(folder, "with 24 exemplars and 24 labels")
 
 
 _SIZES, _PICTURES = "exemplars.thumbnail_sizes", "exemplars.thumbnails"
@@ -146,8 +146,8 @@ _SIZES, _PICTURES = "exemplars.thumbnail_sizes", "exemplars.thumbnails"
 @pytest.mark.parametrize(
     ("name", "array", "message"),
     [
-        ("score.k", np.array([2**40]), "th nearest of 12 exemplars"),
-        ("score.k", np.array([0]), "th nearest of 12 exemplars"),
+        ("score.k", np.array([2**40]), "is not between 1 and 12 exemplars"),
+        ("score.k", np.array([0]), "is not between 1 and 12 exemplars"),
         ("score.k", np.array([1, 2]), HEAD_FILE),
         (_SIZES, np.full(12, -1), "the thumbnail sizes"),
         (_SIZES, np.array([2**63 - 1, 2**63 - 1, 68, *[0] * 9]), "the thumbnail sizes"),

@@ -48,7 +48,9 @@ def test_round_trip_is_lossless(model: OriginModel, tmp_path: Path) -> None:
         assert restored.dtype == array.dtype
         assert np.array_equal(restored, array)
     features = np.random.default_rng(0).normal(size=(50, 32)).astype(np.float32)
-    assert np.array_equal(loaded.head.predict_proba(features), model.head.predict_proba(features))
+    assert np.array_equal(
+        loaded.head.forward(features).probabilities, model.head.forward(features).probabilities
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
@@ -80,7 +82,9 @@ def test_loaded_head_predicts_the_same_whatever_solver_fitted_it(
     head = head_method(method).fit(features, np.arange(n_images) % 3, 3, 5.0)
     folder = save_model(replace(models[method], head=head, hyperparameter=5.0), tmp_path / "m")
     loaded = load_model(folder).head
-    assert np.array_equal(loaded.predict_proba(queries), head.predict_proba(queries))
+    assert np.array_equal(
+        loaded.forward(queries).probabilities, head.forward(queries).probabilities
+    )
 
 
 def test_fortran_ordered_array_is_saved_correctly(

@@ -1,19 +1,21 @@
-"""Mahalanobis distances: scipy's, with scikit-learn's covariance, for every shape of the data."""
+"""Mahalanobis distances, compared with SciPy and scikit-learn's covariance."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from outputs import features_only, fit
 from scipy.spatial.distance import mahalanobis
 from sklearn.covariance import LedoitWolf
 
-from whichgen.openset.mahalanobis import Mahalanobis, RelativeMahalanobis
+from whichgen.openset.mahalanobis import Mahalanobis
+from whichgen.openset.relative_mahalanobis import RelativeMahalanobis
 
 SHAPES = {"n > d": (80, 8), "n < d": (30, 60)}
 
 
 def _data(n: int, d: int, n_origins: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Correlated columns of different scales around different means."""
+    """Correlated columns with different scales and means."""
     rng = np.random.default_rng(seed)
     labels = np.concatenate([np.arange(n_origins), rng.integers(0, n_origins, n - n_origins)])
     mix = np.random.default_rng(9).normal(0, 1, (d, d)) / np.sqrt(d)
@@ -23,7 +25,7 @@ def _data(n: int, d: int, n_origins: int, seed: int = 0) -> tuple[np.ndarray, np
 
 
 def _gaussians(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Means, shared covariance by scikit-learn, and the covariance of the means."""
+    """Compute means, scikit-learn's shared covariance, and the covariance of the means."""
     exact = x.astype(np.float64)
     means = np.array([exact[y == j].mean(axis=0) for j in range(y.max() + 1)])
     covariance = LedoitWolf(assume_centered=True).fit(exact - means[y]).covariance_
@@ -32,19 +34,21 @@ def _gaussians(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_score_is_minus_the_squared_distance_to_the_nearest_mean(shape: str) -> None:
+def test_score_is_minus_the_squared_distance_to_the_nearest_mean(shape: str) -> None:
     x, y = _data(*SHAPES[shape], 4)
     queries = _data(15, x.shape[1], 4, seed=1)[0]
     means, covariance, _ = _gaussians(x, y)
     inverse = np.linalg.inv(covariance)
     expected = [-min(mahalanobis(q, m, inverse) ** 2 for m in means) for q in queries]
-    found = Mahalanobis().fit(x, x, y, 4)(queries, queries)
-    assert found.dtype == np.float64
-    np.testing.assert_allclose(found, expected, rtol=1e-8)
+    scores = fit(Mahalanobis, x, y, 4)(features_only(queries))
+    assert scores.dtype == np.float64
+    np.testing.assert_allclose(scores, expected, rtol=1e-8)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_relative_score_is_the_background_s_distance_minus_the_origin_s(shape: str) -> None:
+def test_relative_score_subtracts_the_origin_distance_from_the_background_distance(
+    shape: str,
+) -> None:
     x, y = _data(*SHAPES[shape], 4)
     queries = _data(15, x.shape[1], 4, seed=1)[0]
     means, covariance, between = _gaussians(x, y)
@@ -54,59 +58,65 @@ def test_the_relative_score_is_the_background_s_distance_minus_the_origin_s(shap
         mahalanobis(q, mean, background) ** 2 - min(mahalanobis(q, m, inverse) ** 2 for m in means)
         for q in queries
     ]
-    score = RelativeMahalanobis().fit(x, x, y, 4)
+    score = fit(RelativeMahalanobis, x, y, 4)
     assert score.directions.shape == (x.shape[1], 4)
-    np.testing.assert_allclose(score(queries, queries), expected, rtol=1e-7, atol=1e-7)
+    np.testing.assert_allclose(score(features_only(queries)), expected, rtol=1e-7, atol=1e-7)
 
 
-def test_without_shrinkage_the_background_s_covariance_is_that_of_all_images() -> None:
+def test_background_covariance_without_shrinkage_is_the_covariance_of_all_images() -> None:
     x, y = _data(80, 8, 4)
     means, _, between = _gaussians(x, y)
     within = np.cov((x - means[y]).T, bias=True)
     np.testing.assert_allclose(within + between, np.cov(x.T.astype(float), bias=True), rtol=1e-6)
 
 
-def test_a_step_in_a_direction_that_tells_no_origins_apart_changes_no_relative_score() -> None:
+def test_relative_score_ignores_directions_that_do_not_separate_origins() -> None:
     x, y = _data(30, 60, 3)
     means, covariance, _ = _gaussians(x, y)
     apart = np.linalg.solve(covariance, (means - means.mean(axis=0)).T)
     step = np.random.default_rng(2).normal(0, 1e4, 60)
     step -= np.linalg.lstsq(apart.T, apart.T @ step)[0]
-    score = RelativeMahalanobis().fit(x, x, y, 3)
-    np.testing.assert_allclose(score(x + step, x), score(x, x), rtol=1e-6, atol=1e-6)
-    plain = Mahalanobis().fit(x, x, y, 3)
-    assert (plain(x + step, x) < plain(x, x) - 1e4).all()
+    score = fit(RelativeMahalanobis, x, y, 3)
+    np.testing.assert_allclose(
+        score(features_only(x + step)), score(features_only(x)), rtol=1e-6, atol=1e-6
+    )
+    plain = fit(Mahalanobis, x, y, 3)
+    assert (plain(features_only(x + step)) < plain(features_only(x)) - 1e4).all()
 
 
-@pytest.mark.parametrize("family", [Mahalanobis(), RelativeMahalanobis()])
+@pytest.mark.parametrize("score", [Mahalanobis, RelativeMahalanobis])
 @pytest.mark.parametrize("scale", [1e-6, 1e9])
-def test_the_features_scale_and_place_are_no_matter(
-    family: Mahalanobis | RelativeMahalanobis, scale: float
+def test_score_does_not_depend_on_feature_scale_and_offset(
+    score: type[Mahalanobis] | type[RelativeMahalanobis], scale: float
 ) -> None:
     x, y = (a.astype(float) if a.dtype == np.float32 else a for a in _data(30, 60, 3))
     queries = _data(9, 60, 3, seed=1)[0].astype(float)
-    found = family.fit((x + 7) * scale, x, y, 3)((queries + 7) * scale, queries)
-    np.testing.assert_allclose(found, family.fit(x, x, y, 3)(queries, queries), rtol=1e-6)
+    scores = fit(score, (x + 7) * scale, y, 3)(features_only((queries + 7) * scale))
+    np.testing.assert_allclose(scores, fit(score, x, y, 3)(features_only(queries)), rtol=1e-6)
 
 
-def test_two_images_that_leave_no_shrinkage_have_a_covariance() -> None:
+def test_two_images_give_an_invertible_covariance() -> None:
     x = np.array([[10, 1, 0], [10, -1, 0]], dtype=np.float32)
-    score = Mahalanobis().fit(x, x, np.zeros(2, int), 1)
-    found = score(np.array([[10, 0, 0], [10, 0.5, 0], [10, 0, 0.5]], dtype=np.float32), x)
-    # Variance is 1 where the images vary, and nearly none where they do not.
-    np.testing.assert_allclose(found[:2], [0, -0.25], rtol=1e-5, atol=1e-12)
-    assert -np.inf < found[2] < -1e4
+    score = fit(Mahalanobis, x, np.zeros(2, int), 1)
+    scores = score(
+        features_only(np.array([[10, 0, 0], [10, 0.5, 0], [10, 0, 0.5]], dtype=np.float32))
+    )
+    # The variance is 1 in the direction of the images, and nearly 0 in the others.
+    np.testing.assert_allclose(scores[:2], [0, -0.25], rtol=1e-5, atol=1e-12)
+    assert -np.inf < scores[2] < -1e4
 
 
 @pytest.mark.parametrize("n_each", [1, 30])
-def test_images_that_are_all_on_their_means_give_the_plain_distance(n_each: int) -> None:
-    # A mean of thirty 0.3's is not 0.3: what is left is no spread.
+def test_images_equal_to_their_means_give_the_euclidean_distance(n_each: int) -> None:
+    # The mean of thirty times 0.3 is not exactly 0.3; the difference must not count as spread.
     x = np.repeat(np.array([[0.3, 0.3], [4.3, 0.3]]), n_each, axis=0)
-    score = Mahalanobis().fit(x, x, np.repeat([0, 1], n_each), 2)
-    np.testing.assert_allclose(score(np.array([[0.3, 2.3], [4.3, 0.3]]), x[:2]), [-4, 0], atol=1e-9)
+    score = fit(Mahalanobis, x, np.repeat([0, 1], n_each), 2)
+    np.testing.assert_allclose(
+        score(features_only(np.array([[0.3, 2.3], [4.3, 0.3]]))), [-4, 0], atol=1e-9
+    )
 
 
-def test_relative_to_itself_a_single_origin_is_nothing() -> None:
+def test_relative_score_of_a_single_origin_is_zero() -> None:
     x, _ = _data(30, 6, 1)
-    found = RelativeMahalanobis().fit(x, x[:, :1], np.zeros(30, int), 1)(x * 9, x)
-    assert found.tolist() == [0] * 30
+    scores = fit(RelativeMahalanobis, x, np.zeros(30, int), 1)(features_only(x * 9))
+    assert scores.tolist() == [0] * 30

@@ -1,4 +1,4 @@
-"""OpenMax: the definition step by step, its Weibull tails, and few images."""
+"""OpenMax: definition, Weibull tails, and few images."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from outputs import logits_only
 from scipy.optimize import brentq
 
-from whichgen.errors import FitError
-from whichgen.openset.openmax import OpenMax, OpenMaxScore
-
-NONE = np.zeros((0, 1))
+from whichgen.openset.openmax import OpenMax
 
 
 def _data(n: int, n_origins: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Logits that are mostly right."""
+    """Logits of mostly correct predictions."""
     rng = np.random.default_rng(seed)
     labels = np.concatenate([np.arange(n_origins), rng.integers(0, n_origins, n - n_origins)])
     logits = rng.normal(0, 1.5, (n, n_origins))
@@ -25,50 +23,49 @@ def _data(n: int, n_origins: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray
     return logits, labels
 
 
-def _fit(logits: np.ndarray, labels: np.ndarray, family: OpenMax | None = None) -> OpenMaxScore:
-    features = np.zeros((len(labels), 1))
-    return (family or OpenMax()).fit(features, logits, labels, logits.shape[1])
+def _fit(logits: np.ndarray, labels: np.ndarray, **options: int) -> OpenMax:
+    return OpenMax.fit(logits_only(logits), labels, logits.shape[1], **options)
 
 
-def _definition(score: OpenMaxScore, row: list[float]) -> float:
-    """In plain Python, from the fitted means and tails."""
+def _definition(score: OpenMax, row: list[float]) -> float:
+    """Compute the definition in plain Python from the fitted means and tails."""
     mean, low = math.fsum(row) / len(row), min(row)
     ranked = sorted(range(len(row)), key=lambda j: -row[j])
     known, unknown = [], 0.0
     for j, z in enumerate(row):
         distance = math.dist([v - mean for v in row], score.means[j].tolist())
-        beyond = 1 - math.exp(-((distance / score.scales[j]) ** score.shapes[j]))
-        doubt = max(0.0, 1 - ranked.index(j) / score.alpha) * beyond
-        known.append((1 - doubt) * (z - low))
-        unknown += doubt * (z - low)
+        tail_probability = 1 - math.exp(-((distance / score.scales[j]) ** score.shapes[j]))
+        omega = max(0.0, 1 - ranked.index(j) / score.alpha) * tail_probability
+        known.append((1 - omega) * (z - low))
+        unknown += omega * (z - low)
     powers = [math.exp(v) for v in known]
     return math.fsum(powers) / (math.fsum(powers) + math.exp(unknown))
 
 
 @pytest.mark.parametrize("alpha", [1, 2, 10])
 @pytest.mark.parametrize("n_origins", [2, 5])
-def test_the_score_is_the_definition(n_origins: int, alpha: int) -> None:
+def test_score_matches_the_definition(n_origins: int, alpha: int) -> None:
     logits, labels = _data(200, n_origins)
-    score = _fit(logits, labels, OpenMax(alpha=alpha))
+    score = _fit(logits, labels, alpha=alpha)
     assert score.alpha == min(alpha, n_origins)
     queries = _data(40, n_origins, seed=1)[0]
-    found = score(NONE, queries)
-    np.testing.assert_allclose(found, [_definition(score, q) for q in queries.tolist()], rtol=1e-9)
-    assert np.ptp(found) > 0.3
+    scores = score(logits_only(queries))
+    np.testing.assert_allclose(scores, [_definition(score, q) for q in queries.tolist()], rtol=1e-9)
+    assert np.ptp(scores) > 0.3
 
 
-def test_by_hand() -> None:
-    # Weibull of shape 1 and scale 1: beyond = 1 − exp(−distance). The first query lies on the
-    # mean of origin 0, at distance 2√2 from that of origin 1.
-    score = OpenMaxScore(np.array([[1.0, -1.0], [-1.0, 1.0]]), np.ones(2), np.ones(2), 2)
-    # Its second logit counts as 0 and is no worth doubting.
+def test_score_matches_values_computed_by_hand() -> None:
+    # With Weibull shape and scale 1, F = 1 − exp(−distance). The first query lies on the mean of
+    # origin 0, at distance 2√2 from the mean of origin 1.
+    score = OpenMax(np.array([[1.0, -1.0], [-1.0, 1.0]]), np.ones(2), np.ones(2), 2)
+    # Its second logit counts as 0 and is not reduced.
     known = math.exp(2) + 1
-    assert score(NONE, np.array([[5.0, 3.0]]))[0] == pytest.approx(known / (known + 1))
+    assert score(logits_only(np.array([[5.0, 3.0]])))[0] == pytest.approx(known / (known + 1))
     # Logits (4, 0), centered (2, −2): √2 from its mean, first in rank.
-    doubt = 1 - math.exp(-math.sqrt(2))
-    known = math.exp(4 * (1 - doubt)) + 1
-    expected = known / (known + math.exp(4 * doubt))
-    assert score(NONE, np.array([[4.0, 0.0]]))[0] == pytest.approx(expected)
+    omega = 1 - math.exp(-math.sqrt(2))
+    known = math.exp(4 * (1 - omega)) + 1
+    expected = known / (known + math.exp(4 * omega))
+    assert score(logits_only(np.array([[4.0, 0.0]])))[0] == pytest.approx(expected)
 
 
 def _log_likelihood_root(distances: np.ndarray) -> tuple[float, float]:
@@ -84,18 +81,18 @@ def _log_likelihood_root(distances: np.ndarray) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize(("n", "tail", "taken"), [(900, 8, 8), (900, 20, 20), (300, 20, None)])
-def test_tails_are_the_likeliest_weibull_of_the_largest_distances_of_the_well_classified(
+def test_tails_are_maximum_likelihood_fits_to_the_largest_distances(
     n: int, tail: int, taken: int | None
 ) -> None:
     logits, labels = _data(n, 3)
-    score = _fit(logits, labels, OpenMax(tail=tail))
+    score = _fit(logits, labels, tail=tail)
     correct = logits.argmax(axis=1) == labels
     assert not correct.all()
     for origin in range(3):
         rows = logits[correct & (labels == origin)]
         rows = rows - rows.mean(axis=1, keepdims=True)
         np.testing.assert_allclose(score.means[origin], rows.mean(axis=0), atol=1e-12)
-        # At most a tenth of the images.
+        # A tail has at most a tenth of the images.
         count = taken or len(rows) // 10
         assert 5 <= count <= tail
         largest = sorted(math.dist(r, rows.mean(axis=0)) for r in rows)[-count:]
@@ -105,27 +102,27 @@ def test_tails_are_the_likeliest_weibull_of_the_largest_distances_of_the_well_cl
 
 
 @given(data=st.data())
-def test_the_farther_from_the_means_the_less_known(data: st.DataObject) -> None:
+def test_score_decreases_with_distance_from_the_means(data: st.DataObject) -> None:
     row = np.array([data.draw(st.lists(st.floats(-20, 20), min_size=3, max_size=3))])
     scales = np.array(data.draw(st.lists(st.floats(0.1, 10), min_size=3, max_size=3)))
     means, shapes = np.eye(3) * 4 - 4 / 3, np.full(3, 1.5)
-    near = OpenMaxScore(means, shapes, scales, 3)(NONE, row)
-    # All distances are doubled, seen from the tails.
-    far = OpenMaxScore(means, shapes, scales / 2, 3)(NONE, row)
+    near = OpenMax(means, shapes, scales, 3)(logits_only(row))
+    # Halving the scales has the same effect as doubling all distances.
+    far = OpenMax(means, shapes, scales / 2, 3)(logits_only(row))
     assert far[0] <= near[0] + 1e-12
     assert 0 <= far[0] <= near[0] <= 1
 
 
-def test_a_constant_added_to_a_row_of_logits_is_no_matter() -> None:
+def test_adding_a_constant_to_logits_does_not_change_the_score() -> None:
     logits, labels = _data(90, 4)
     queries = _data(20, 4, seed=1)[0]
     shifts = np.random.default_rng(2).normal(0, 50, (90, 1))
-    found = _fit(logits + shifts, labels)(NONE, queries + shifts[:20])
-    np.testing.assert_allclose(found, _fit(logits, labels)(NONE, queries), rtol=1e-4)
+    scores = _fit(logits + shifts, labels)(logits_only(queries + shifts[:20]))
+    np.testing.assert_allclose(scores, _fit(logits, labels)(logits_only(queries)), rtol=1e-4)
 
 
 @pytest.mark.parametrize(("counts", "pooled"), [((190, 189, 1), 20), ((9, 9, 2), 5)])
-def test_an_origin_of_few_images_takes_the_tail_of_all(
+def test_origin_with_few_images_uses_the_tail_of_all_origins(
     counts: tuple[int, ...], pooled: int
 ) -> None:
     labels = np.repeat([0, 1, 2], counts)
@@ -141,34 +138,28 @@ def test_an_origin_of_few_images_takes_the_tail_of_all(
 
 
 @pytest.mark.parametrize("n_each", [1, 2, 30])
-def test_distances_that_are_all_zero_still_make_near_more_known_than_far(n_each: int) -> None:
+def test_near_images_score_higher_even_if_all_distances_are_zero(n_each: int) -> None:
     labels = np.repeat(np.arange(3), n_each)
-    # A mean of thirty 0.3's is not 0.3: what is left is no distance.
+    # The mean of thirty times 0.3 is not exactly 0.3; the difference must not count as a distance.
     logits = np.where(labels[:, None] == np.arange(3), 5.1, 0.3)
     score = _fit(logits, labels)
     assert score.shapes.tolist() == score.scales.tolist() == [1, 1, 1]
-    near, far = score(NONE, np.array([[5.1, 0.3, 0.3], [25.0, 0.0, 0.0]]))
+    near, far = score(logits_only(np.array([[5.1, 0.3, 0.3], [25.0, 0.0, 0.0]])))
     assert near > 0.9
     assert far < 0.5
 
 
-def test_distances_that_are_all_alike_are_no_tail() -> None:
+def test_equal_distances_form_no_tail() -> None:
     labels = np.repeat([0, 1], 10)
     logits = np.where(labels[:, None] == np.arange(2), 5.0, 0.0)
     logits[::2, 0] += 0.5
     score = _fit(logits, labels)
-    # All are as far from their mean: the scale is that distance, and doubt grows slowly.
+    # All distances are equal: the scale is that distance, and F grows slowly.
     np.testing.assert_allclose(score.scales, [math.sqrt(2) / 8] * 2)
     assert score.shapes.tolist() == [1, 1]
 
 
-def test_certain_distances_do_not_overflow() -> None:
-    score = OpenMaxScore(np.eye(2), np.full(2, 5000.0), np.full(2, 1e-3), 2)
+def test_large_distances_do_not_overflow() -> None:
+    score = OpenMax(np.eye(2), np.full(2, 5000.0), np.full(2, 1e-3), 2)
     with np.errstate(all="raise", under="ignore"):
-        assert score(NONE, np.array([[1e4, -1e4]])).tolist() == [0]
-
-
-@pytest.mark.parametrize("values", [{"tail": 4}, {"alpha": 0}, {"alpha": -1}])
-def test_parameters_that_make_no_tail_or_no_doubt_are_refused(values: dict[str, int]) -> None:
-    with pytest.raises(FitError, match="a tail of at least 5 and an alpha of at least 1"):
-        OpenMax(**values)
+        assert score(logits_only(np.array([[1e4, -1e4]]))).tolist() == [0]

@@ -1,4 +1,4 @@
-"""What every open-set score has in common."""
+"""Properties of every open-set score."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from outputs import output
 from safetensors.numpy import load, save
 
 from whichgen.errors import FitError
 from whichgen.evaluation.detection import auroc
+from whichgen.heads.base import HeadOutput
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.registry import SCORES, score_method
 
 pytestmark = pytest.mark.parametrize("name", SCORES)
 
-#: Scores that nothing about the features can change.
+#: Scores that depend only on the logits.
 OF_LOGITS = ("max_probability", "entropy", "margin", "max_logit", "energy", "openmax")
 
 
@@ -28,15 +30,19 @@ class Images(NamedTuple):
     labels: np.ndarray
     n_origins: int
 
+    @property
+    def output(self) -> HeadOutput:
+        return output(self.features, self.logits)
+
     def take(self, rows: np.ndarray) -> Images:
-        """These images, in this order."""
+        """Select and reorder images."""
         return Images(self.features[rows], self.logits[rows], self.labels[rows], self.n_origins)
 
 
 def _known(n: int, d: int, n_origins: int, seed: int = 0, *, even: bool = False) -> Images:
-    """Origin j lies around 6 on axis j and has its logits from there; others are noise.
+    """Origin j lies around 6 on axis j, which determines its logits; other columns are noise.
 
-    The last column is constant, and unless origins are ``even`` the last has a single image.
+    The last column is constant. The last origin has a single image unless ``even``.
     """
     rng = np.random.default_rng(seed)
     labels = np.concatenate([np.arange(n_origins), rng.integers(0, n_origins - 1, n - n_origins)])
@@ -46,7 +52,7 @@ def _known(n: int, d: int, n_origins: int, seed: int = 0, *, even: bool = False)
 
 
 def _far(n: int, d: int, n_origins: int, distance: float = 15) -> Images:
-    """Images on the axes that are no origin's."""
+    """Images on the axes that belong to no origin."""
     rng = np.random.default_rng(99)
     axes = rng.integers(n_origins, d - 1, n)
     return _images(distance * np.eye(d)[axes], np.zeros(n, int), n_origins, rng)
@@ -64,7 +70,7 @@ def _images(
 
 
 def _fit(name: str, images: Images) -> OpenSetScore:
-    return score_method(name).fit(*images)
+    return score_method(name).fit(images.output, images.labels, images.n_origins)
 
 
 SHAPES = {"n > d": (120, 10), "n < d": (60, 80)}
@@ -77,22 +83,22 @@ def test_known_images_score_higher_than_far_ones(name: str, shape: str) -> None:
     known, far = _known(60, d, 3, seed=1, even=True), _far(60, d, 3)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found, below = score(known.features, known.logits), score(far.features, far.logits)
-    for values in (found, below):
+        known_scores, far_scores = score(known.output), score(far.output)
+    for values in (known_scores, far_scores):
         assert values.dtype == np.float64
         assert values.shape == (60,)
         assert np.isfinite(values).all()
-    # OpenMax takes some known images of the tail for unknown, by design.
-    assert auroc(found, below) > (0.85 if name == "openmax" else 0.99)
-    assert np.median(found) > below.max()
+    # OpenMax rejects some known images in the tail by design.
+    assert auroc(known_scores, far_scores) > (0.85 if name == "openmax" else 0.99)
+    assert np.median(known_scores) > far_scores.max()
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_restored_score_is_the_score_to_the_bit(name: str, shape: str) -> None:
+def test_restored_score_is_identical(name: str, shape: str) -> None:
     n, d = SHAPES[shape]
     score, queries = _fit(name, _known(n, d, 3)), _known(50, d, 3, seed=1)
     tensors = score.tensors()
-    # What safetensors keeps is an array's memory, and model files give 0 dimensions one.
+    # safetensors stores the memory of an array; model files cannot store arrays without dimensions.
     assert all(t.flags.c_contiguous and t.ndim > 0 for t in tensors.values())
     restored = score_method(name).restore(load(save(tensors)))
     again = restored.tensors()
@@ -100,102 +106,95 @@ def test_a_restored_score_is_the_score_to_the_bit(name: str, shape: str) -> None
     for key, tensor in tensors.items():
         assert (again[key].dtype, again[key].shape) == (tensor.dtype, tensor.shape)
         assert np.array_equal(again[key], tensor)
-    expected = score(queries.features, queries.logits)
-    assert np.array_equal(restored(queries.features, queries.logits), expected)
+    expected = score(queries.output)
+    assert np.array_equal(restored(queries.output), expected)
 
 
 @given(seed=st.integers(0, 1000))
 @settings(max_examples=5)
-def test_the_order_of_training_images_is_no_matter(name: str, seed: int) -> None:
+def test_score_does_not_depend_on_the_order_of_training_images(name: str, seed: int) -> None:
     images, queries = _known(45, 12, 3), _known(20, 12, 3, seed=1)
     order = np.random.default_rng(seed).permutation(45)
-    found = _fit(name, images.take(order))(queries.features, queries.logits)
-    expected = _fit(name, images)(queries.features, queries.logits)
-    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+    scores = _fit(name, images.take(order))(queries.output)
+    expected = _fit(name, images)(queries.output)
+    np.testing.assert_allclose(scores, expected, rtol=1e-6, atol=1e-9)
 
 
 @given(order=st.permutations(range(4)))
 @settings(max_examples=5)
-def test_the_order_of_origins_is_no_matter(name: str, order: list[int]) -> None:
+def test_score_does_not_depend_on_the_order_of_origins(name: str, order: list[int]) -> None:
     images, queries = _known(60, 12, 4), _known(20, 12, 4, seed=1)
     moved = images._replace(logits=images.logits[:, order], labels=np.argsort(order)[images.labels])
-    found = _fit(name, moved)(queries.features, queries.logits[:, order])
-    expected = _fit(name, images)(queries.features, queries.logits)
-    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+    scores = _fit(name, moved)(output(queries.features, queries.logits[:, order]))
+    expected = _fit(name, images)(queries.output)
+    np.testing.assert_allclose(scores, expected, rtol=1e-6, atol=1e-9)
 
 
-def test_an_image_s_score_is_its_own_whatever_the_batch(name: str) -> None:
+def test_score_does_not_depend_on_the_batch(name: str) -> None:
     score, queries = _fit(name, _known(60, 12, 3)), _known(40, 12, 3, seed=1)
     one_by_one = [
-        score(queries.features[i : i + 1], queries.logits[i : i + 1])[0] for i in range(40)
+        score(output(queries.features[i : i + 1], queries.logits[i : i + 1]))[0] for i in range(40)
     ]
-    found = score(queries.features, queries.logits)
-    np.testing.assert_allclose(found, one_by_one, rtol=1e-9, atol=1e-9)
-    assert len(np.unique(found)) > 30
+    scores = score(queries.output)
+    np.testing.assert_allclose(scores, one_by_one, rtol=1e-9, atol=1e-9)
+    assert len(np.unique(scores)) > 30
 
 
-def test_no_query_gives_no_score(name: str) -> None:
+def test_empty_batch_gives_no_scores(name: str) -> None:
     images = _known(30, 8, 3)
-    found = _fit(name, images)(images.features[:0], images.logits[:0])
-    assert found.shape == (0,)
-    assert found.dtype == np.float64
+    scores = _fit(name, images)(output(images.features[:0], images.logits[:0]))
+    assert scores.shape == (0,)
+    assert scores.dtype == np.float64
 
 
-def test_neither_training_nor_query_is_changed(name: str) -> None:
+def test_inputs_are_not_modified(name: str) -> None:
     images = _known(30, 8, 3)
-    kept = [a.copy() for a in images[:3]]
-    _fit(name, images)(images.features, images.logits)
-    for array, before in zip(images[:3], kept, strict=True):
+    copies = [a.copy() for a in images[:3]]
+    _fit(name, images)(images.output)
+    for array, before in zip(images[:3], copies, strict=True):
         assert np.array_equal(array, before)
 
 
-def test_float32_is_computed_as_float64(name: str) -> None:
+def test_float32_is_computed_in_float64(name: str) -> None:
     images = _known(30, 8, 3)
     narrow = images._replace(logits=images.logits.astype(np.float32))
     wide = Images(narrow.features.astype(np.float64), narrow.logits.astype(np.float64), *narrow[2:])
-    found = _fit(name, narrow)(narrow.features, narrow.logits)
-    np.testing.assert_allclose(found, _fit(name, wide)(wide.features, wide.logits), rtol=1e-12)
+    scores = _fit(name, narrow)(narrow.output)
+    np.testing.assert_allclose(scores, _fit(name, wide)(wide.output), rtol=1e-12)
 
 
 @pytest.mark.parametrize("n_origins", [1, 2, 5])
-def test_one_image_an_origin_is_enough(name: str, n_origins: int) -> None:
+def test_one_image_per_origin_suffices(name: str, n_origins: int) -> None:
     images = _known(max(n_origins, 2), 30, max(n_origins, 2))
     first = np.arange(n_origins)
     images = Images(images.features[first], images.logits[first][:, first], first, n_origins)
-    found = _fit(name, images)(images.features * 3, images.logits * 3)
-    assert np.isfinite(found).all()
+    scores = _fit(name, images)(output(images.features * 3, images.logits * 3))
+    assert np.isfinite(scores).all()
 
 
-def test_features_that_are_all_one_are_no_crash(name: str) -> None:
+def test_equal_features_are_handled(name: str) -> None:
     images = _known(30, 8, 3)
     images = images._replace(features=np.full((30, 8), 0.3))
-    found = _fit(name, images)(images.features, images.logits)
-    assert np.isfinite(found).all()
+    scores = _fit(name, images)(images.output)
+    assert np.isfinite(scores).all()
     if name not in (*OF_LOGITS, "she", "prototype", "nearest", "relative_mahalanobis"):
-        assert (_fit(name, images)(images.features + 1, images.logits) < found).all()
+        assert (_fit(name, images)(output(images.features + 1, images.logits)) < scores).all()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_training_data_that_can_not_be_learned_is_refused(name: str, value: float) -> None:
+def test_invalid_training_data_is_rejected(name: str, value: float) -> None:
     images = _known(30, 8, 3)
     broken = images.features.copy()
     broken[4, 2] = value
-    with pytest.raises(FitError, match=r"1 of 30 feature rows hold NaN .*row 4"):
+    with pytest.raises(FitError, match=r"1 of 30 feature rows contain NaN .*row 4"):
         _fit(name, images._replace(features=broken))
-    with pytest.raises(FitError, match=r"images an origin: \[.*, 0\]"):
+    with pytest.raises(FitError, match=r"images per origin: \[.*, 0\]"):
         _fit(name, images._replace(labels=np.minimum(images.labels, 1)))
 
 
-def test_families_are_found_by_name(name: str) -> None:
+def test_methods_are_listed_by_name_with_year_and_reference(name: str) -> None:
     assert score_method(name) is SCORES[name]
-    assert SCORES[name].name == name
-    with pytest.raises(FitError, match=r"unknown open-set score 'odin'; there are max_prob.*, she"):
+    assert 1900 < SCORES[name].year < 2030
+    assert SCORES[name].reference
+    with pytest.raises(FitError, match=r"unknown open-set score 'odin'. Choose from .*, she"):
         score_method("odin")
-
-
-def test_the_order_is_a_table_s(name: str) -> None:
-    assert ", ".join(SCORES) == (
-        "max_probability, entropy, margin, max_logit, energy, openmax, mahalanobis, "
-        "relative_mahalanobis, nearest, vim, prototype, gaussians, she"
-    )
-    assert name in SCORES

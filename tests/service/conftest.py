@@ -21,7 +21,7 @@ from whichgen.evaluation.calibration import fit_temperature
 from whichgen.heads.methods import head_method
 from whichgen.inference.attributor import Attributor
 from whichgen.models.origin_model import Exemplars, OriginModel
-from whichgen.openset.hierarchy import fit_hierarchy, said_by
+from whichgen.openset.hierarchy import fit_hierarchy
 from whichgen.service.app import create_app
 from whichgen.service.settings import Settings
 
@@ -49,7 +49,7 @@ def attributor(encoder: Encoder, images: list[Image.Image]) -> Attributor:
     labels = np.repeat(np.arange(3), EACH)
     head = head_method("linear").fit(features, labels, 3, 10.0)
     hierarchy = fit_hierarchy(
-        said_by(head, features), labels, ORIGINS, {"gan": "GAN", ORIGINS[2]: "diffusion"}, 0.95
+        head.forward(features), labels, ORIGINS, {"gan": "GAN", ORIGINS[2]: "diffusion"}, 0.95
     )
     model = OriginModel(
         origins=ORIGINS,
@@ -58,12 +58,12 @@ def attributor(encoder: Encoder, images: list[Image.Image]) -> Attributor:
         head_method="linear",
         hyperparameter=10.0,
         head=head,
-        threshold=float(np.sort(head.predict_proba(features).max(axis=1))[4]),
+        threshold=float(np.sort(head.forward(features).probabilities.max(axis=1))[4]),
         tpr=0.95,
         data_hash="d" * 32,
         metrics={"accuracy": 0.9, "auroc": None, "oscr": 0.5},
         run_metadata={"config": {}, "seeds": {"seed": 0}},
-        temperature=fit_temperature(head.logits(features), labels),
+        temperature=fit_temperature(head.forward(features).logits, labels),
         exemplars=Exemplars(
             features,
             labels,

@@ -32,8 +32,8 @@ def test_a_shuffle_is_the_same_head_on_permuted_labels(world: Make, head_method:
     for shuffle, seed in zip(control.shuffles, (0, 5), strict=True):
         permuted = np.random.default_rng(seed).permutation(labels)
         head = head_method.fit(train.block(found.block), permuted, 3, found.model.hyperparameter)
-        of_known = head.predict_proba(test.block(found.block))
-        of_unknown = head.predict_proba(parts.tables["test_unknown"].block(found.block))
+        of_known = head.forward(test.block(found.block)).probabilities
+        of_unknown = head.forward(parts.tables["test_unknown"].block(found.block)).probabilities
         guessed = of_known.argmax(axis=1)
         assert shuffle.seed == seed
         assert shuffle.accuracy == (guessed == truth).mean()
@@ -58,7 +58,9 @@ def test_a_fusion_is_shuffled_with_its_views_and_shrinkage(world: Make) -> None:
     x = parts.tables["train"].blocks(found.model.blocks)
     labels = label_indices(parts.tables["train"].origins, found.model.origins)
     again = head_method.fit(x, labels, 3, 10.0)
-    np.testing.assert_allclose(again.logits(x), found.model.head.logits(x), atol=1e-4)
+    np.testing.assert_allclose(
+        again.forward(x).logits, found.model.head.forward(x).logits, atol=1e-4
+    )
     control = run_label_shuffle(found, parts, head_method, seeds=(0,), jobs=1)
     assert not control.suspicious
 

@@ -156,7 +156,7 @@ def test_the_model_is_the_best_block_s_head_and_its_figures_are_the_evaluation_s
     (best,) = [b for b in found.blocks if b.validation.block == model.blocks[0]]
     assert best.validation.value == model.hyperparameter
     assert best.validation.auroc == max(c.auroc for c in found.grid)
-    answers = model.head.predict_proba(parts.tables["test"].block(model.blocks[0]))
+    answers = model.head.forward(parts.tables["test"].block(model.blocks[0])).probabilities
     assert np.array_equal(found.known.probabilities, answers)
     assert found.known_table.samples == parts.tables["test"].samples
     assert found.unknown_table.samples == parts.tables["test_unknown"].samples
@@ -175,7 +175,9 @@ def test_the_threshold_keeps_the_share_asked_for_of_known_validation_images_and_
 ) -> None:
     w = world(unknown=("ddpm", "flow"))
     model = w.fit(head_method, tpr=tpr).model
-    scores = model.head.predict_proba(w.parts().tables["val"].block(model.blocks[0])).max(axis=1)
+    scores = model.head.forward(w.parts().tables["val"].block(model.blocks[0])).probabilities.max(
+        axis=1
+    )
     assert np.mean(scores >= model.threshold) >= tpr - 1e-12
     # The threshold is a hair under the lowest score kept.
     assert np.mean(scores > model.threshold * (1 + 2e-6)) < tpr

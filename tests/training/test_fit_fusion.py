@@ -107,7 +107,7 @@ def test_figures_are_those_of_the_head_on_validation_and_on_test(
         x = train.blocks(model.blocks)
         head_method = FusionMethod(widths=widths, shrinkage=found.best.shrinkage, votes=votes)
         head = head_method.fit(x, labels, len(known), model.hyperparameter)
-        scores = [head.logits(t.blocks(model.blocks)) for t in (asked, unknown)]
+        scores = [head.forward(t.blocks(model.blocks)).logits for t in (asked, unknown)]
         truth = np.repeat([1, 0], [len(scores[0]), len(scores[1])])
         right = scores[0].argmax(axis=1) == label_indices(asked.origins, known)
         return float(right.mean()), float(roc_auc_score(truth, np.concatenate(scores).max(axis=1)))
@@ -203,7 +203,7 @@ def test_the_temperature_is_of_validation_images_and_changes_no_answer(
     make_parts: Callable[..., SplitFeatures], encoder: Encoder
 ) -> None:
     found = fuse(make_parts(**HELD_OUT), encoder, OPTIONS)
-    logits = found.model.head.logits(found.known_table.blocks(found.model.blocks))
+    logits = found.model.head.forward(found.known_table.blocks(found.model.blocks)).logits
     assert np.array_equal(logits.argmax(axis=1), found.known.predicted)
     scaled = np.exp(logits / found.model.temperature)
     expected = scaled / scaled.sum(axis=1, keepdims=True)
@@ -257,9 +257,9 @@ def test_perturbed_copies_get_experts_with_what_untouched_images_chose(
     for (kind, _), expert in zip(found.experts, head.experts, strict=True):
         rows = train.kinds == kind
         alone = fusion.fit(x[rows], y[rows], len(dataset.known), found.model.hyperparameter)
-        np.testing.assert_allclose(expert.logits(x), alone.logits(x), atol=1e-4)
+        np.testing.assert_allclose(expert.forward(x).logits, alone.forward(x).logits, atol=1e-4)
     again = found.head_method.fit(x, y, len(dataset.known), found.model.hyperparameter)
-    np.testing.assert_allclose(again.logits(x), head.logits(x), atol=1e-4)
+    np.testing.assert_allclose(again.forward(x).logits, head.forward(x).logits, atol=1e-4)
     copies = parts.tables[perturbed("val")]
     assert sorted(set(copies.kinds.tolist())) == ["blur", "crop"]
     assert set(parts.tables["val"].kinds.tolist()) == {""}
@@ -295,7 +295,7 @@ def test_each_kind_of_perturbation_gets_the_votes_that_its_validation_images_cho
             unknown = of(tables, fold.unknown_split, fold.unknown)
             y = label_indices(train.origins, fold.known)
             alone = head_method.fit(train.blocks(range(4)), y, len(fold.known), 100.0)
-            z, strange = (alone.logits(t.blocks(range(4))) for t in (val, unknown))
+            z, strange = (alone.forward(t.blocks(range(4))).logits for t in (val, unknown))
             right = z.argmax(axis=1) == label_indices(val.origins, fold.known)
             values.append(oscr(z.max(axis=1), right, strange.max(axis=1)))
         return float(np.mean(values))

@@ -15,7 +15,7 @@ from whichgen.heads.experts import ExpertsMethod
 from whichgen.heads.fusion import FusionMethod
 from whichgen.heads.methods import head_method
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
-from whichgen.openset.hierarchy import fit_hierarchy, said_by
+from whichgen.openset.hierarchy import fit_hierarchy
 from whichgen.openset.registry import SCORES
 
 ORIGINS = ("real", "gan", "ldm")
@@ -74,8 +74,8 @@ def models() -> dict[str, OriginModel]:
     for name, score_method in wanted:
         head = heads[name]
         features = wide if name in ("fusion", "experts") else blocks[1]
-        logits = head.logits(features)
-        score = SCORES[score_method].fit(head.embed(features), logits, labels, 3)
+        output = head.forward(features)
+        score = SCORES[score_method].fit(output, labels, 3)
         found[f"{name} {score_method}"] = OriginModel(
             origins=ORIGINS,
             encoder=ENCODER.describe(),
@@ -83,7 +83,7 @@ def models() -> dict[str, OriginModel]:
             head_method=name,
             hyperparameter=3.0,
             head=head,
-            threshold=float(np.quantile(score(head.embed(features), logits), 0.1)),
+            threshold=float(np.quantile(score(output), 0.1)),
             tpr=0.95,
             data_hash="d" * 32,
             metrics={"accuracy": 0.9, "auroc": None, "oscr": 0.5},
@@ -91,9 +91,7 @@ def models() -> dict[str, OriginModel]:
             score_method=score_method,
             score=score,
             temperature=1.5,
-            calibration=Calibration(
-                head.predict_proba(features), labels, score(head.embed(features), logits)
-            ),
+            calibration=Calibration(output.probabilities, labels, score(output)),
             exemplars=Exemplars(
                 features,
                 labels,
@@ -101,7 +99,7 @@ def models() -> dict[str, OriginModel]:
                 tuple(make_thumbnail(image, 8) if i else b"" for i, image in enumerate(images)),
             ),
             hierarchy=fit_hierarchy(
-                said_by(head, features), labels, ORIGINS, {"gan": "GAN", "ldm": "diffusion"}, 0.95
+                output, labels, ORIGINS, {"gan": "GAN", "ldm": "diffusion"}, 0.95
             ),
         )
     return found

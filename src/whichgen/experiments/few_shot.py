@@ -82,7 +82,7 @@ def measure_few_shot(
             f"no unknown generator has enough images to enroll {min(image_counts)} and test on "
             f"{MIN_TEST_IMAGES}. Hold generators out with --unknown when fitting."
         )
-    before = float((model.head.logits(test[0]).argmax(axis=1) == test[1]).mean())
+    before = float((model.head.forward(test[0]).logits.argmax(axis=1) == test[1]).mean())
     for generator, n, seed in progress(runs, description="Enrolling", total=len(runs)):
         own = features[unknown.origins == generator]
         order = np.random.default_rng((seed, len(own))).permutation(len(own))

@@ -1,69 +1,97 @@
-"""What a head is: one small interface for every classifier on a block's features.
+"""Interfaces of heads: classifiers that read one or several feature blocks of an encoder.
 
-A *family* holds the grid of its one hyperparameter and knows how to fit; a *head* is fitted and
-answers. ``sweep`` exists beside ``fit`` because a family can often serve its whole grid for little
-more than the price of one fit.
+A *head method* (:class:`HeadMethod`) fits heads for the values of its one hyperparameter; a fitted
+*head* (:class:`Head`) computes everything about a batch of images in one pass
+(:class:`HeadOutput`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
+from scipy.special import log_softmax, softmax
 
 from whichgen.errors import FitError
 
-# Rows that are looked through at a time.
-_ROWS = 65_536
+# Number of feature rows checked at a time.
+_CHUNK_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class HeadOutput:
+    """Everything one pass of a head computes for a batch of n images.
+
+    A *view* is a part of the features with a probe of its own (:mod:`whichgen.heads.fusion`); heads
+    that fuse nothing have one view.
+
+    Parameters
+    ----------
+    logits
+        float64 array (n, origins).
+    probabilities
+        float64 array (n, origins) in [0, 1]; rows sum to 1.
+    log_probabilities
+        Log-probabilities predicted by each view alone: float64 array (views, n, origins), ≤ 0.
+    view_weights
+        Weight of each view for each image: float64 array (views, n); columns sum to 1.
+    compute_embedding
+        Returns :attr:`embedding`; called on first use, because few callers need it.
+    """
+
+    logits: np.ndarray
+    probabilities: np.ndarray
+    log_probabilities: np.ndarray
+    view_weights: np.ndarray
+    compute_embedding: Callable[[], np.ndarray]
+
+    @classmethod
+    def from_logits(cls, logits: np.ndarray, embedding: np.ndarray) -> HeadOutput:
+        """Build the output of a head with one view: softmax and log-softmax of its logits."""
+        return cls(
+            logits=logits,
+            probabilities=np.asarray(softmax(logits, axis=1)),
+            log_probabilities=np.asarray(log_softmax(logits, axis=1)[None]),
+            view_weights=np.ones((1, len(logits))),
+            compute_embedding=lambda: embedding,
+        )
+
+    @cached_property
+    def embedding(self) -> np.ndarray:
+        """Vectors in which the head compares images: float array (n, k)."""
+        return self.compute_embedding()
 
 
 class Head(Protocol):
     """A fitted classifier."""
 
-    def predict_proba(self, features: np.ndarray) -> np.ndarray:
-        """Features, float array (n, d) → class probabilities, float64 array (n, origins)."""
-        ...
-
-    def logits(self, features: np.ndarray) -> np.ndarray:
-        """What the probabilities are the softmax of: finite float64 array (n, origins)."""
-        ...
-
-    def log_probabilities(self, features: np.ndarray) -> np.ndarray:
-        """What each of the head's views says: finite float64 array (views, n, origins), at most 0.
-
-        The exponentials of a row sum to 1. A head that fuses nothing has one view.
-        """
-        ...
-
-    def shares(self, features: np.ndarray) -> np.ndarray:
-        """How much each view weighs: float64 array (views, n), whose columns sum to 1."""
-        ...
-
-    def embed(self, features: np.ndarray) -> np.ndarray:
-        """The features as the head compares them: float array (n, d), for distances."""
+    def forward(self, features: np.ndarray) -> HeadOutput:
+        """Compute logits, probabilities and embedding of features, float array (n, d)."""
         ...
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """All that is needed to rebuild the head bit by bit."""
+        """Return the arrays from which :meth:`HeadMethod.restore` rebuilds the head exactly."""
         ...
 
 
 class HeadMethod(Protocol):
-    """A kind of head with the grid of its hyperparameter."""
+    """A kind of head with the values to try for its hyperparameter."""
 
     @property
     def name(self) -> str:
-        """What the model file calls it: ``linear`` or ``knn``."""
+        """Name in model files and on the command line, e.g. ``linear``."""
         ...
 
     @property
     def parameter(self) -> str:
-        """The hyperparameter's name: ``C`` or ``k``."""
+        """Name of the hyperparameter, e.g. ``C``."""
         ...
 
-    def grid(self, n_train: int) -> tuple[float, ...]:
-        """The values to try, ascending; those that ``n_train`` images can't serve are left out."""
+    def candidate_values(self, n_train: int) -> tuple[float, ...]:
+        """Return the hyperparameter values that ``n_train`` training images allow, ascending."""
         ...
 
     def sweep(
@@ -73,36 +101,50 @@ class HeadMethod(Protocol):
         n_origins: int,
         queries: Sequence[np.ndarray],
     ) -> Iterator[tuple[float, list[np.ndarray]]]:
-        """For each grid value: the value, and each query's probabilities (m, n_origins)."""
+        """Yield each candidate value with the probabilities (m, n_origins) of each query.
+
+        Separate from :meth:`fit` because many methods serve all values for little more than the
+        cost of one fit. Parameters as for :meth:`fit`; ``queries`` are float arrays (m, d).
+        """
         ...
 
     def fit(self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float) -> Head:
-        """The head for one value of the hyperparameter.
+        """Fit a head.
 
-        ``features`` is a float array (n, d), ``labels`` an integer array (n,) in 0…n_origins-1.
+        Parameters
+        ----------
+        features
+            Training features: float array (n, d).
+        labels
+            Origin indices: integer array (n,) in 0…n_origins-1.
+        n_origins
+            Number of origins; each needs at least one image.
+        value
+            The hyperparameter.
         """
         ...
 
     def restore(self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float) -> Head:
-        """The head whose :meth:`Head.tensors` were kept."""
+        """Rebuild a head from its :meth:`Head.tensors`."""
         ...
 
 
 def check_training(features: np.ndarray, labels: np.ndarray, n_origins: int) -> None:
-    """Raises :class:`FitError` unless every origin has an image and every feature is finite."""
+    """Raise :class:`FitError` unless every origin has an image and every feature is finite."""
     if len(features) != len(labels):
         raise FitError(f"{len(features)} feature rows but {len(labels)} labels.")
     counts = np.bincount(labels, minlength=n_origins)
     if len(counts) > n_origins or (counts == 0).any():
         raise FitError(
-            f"images an origin: {counts.tolist()}. Each of the {n_origins} origins needs at "
+            f"images per origin: {counts.tolist()}. Each of the {n_origins} origins needs at "
             "least one training image."
         )
-    # Piece by piece: a table of a million images would be a gigabyte of answers.
-    pieces = (features[i : i + _ROWS] for i in range(0, len(features), _ROWS))
-    bad = np.concatenate([~np.isfinite(piece).all(axis=1) for piece in pieces])
-    if bad.any():
+    # In chunks: the boolean array for a million images would take a gigabyte.
+    chunks = (features[i : i + _CHUNK_ROWS] for i in range(0, len(features), _CHUNK_ROWS))
+    invalid = np.concatenate([~np.isfinite(chunk).all(axis=1) for chunk in chunks])
+    if invalid.any():
         raise FitError(
-            f"{int(bad.sum())} of {len(features)} feature rows hold NaN or infinity (first: row "
-            f"{int(np.argmax(bad))}). Delete the feature store and extract with --dtype float32."
+            f"{int(invalid.sum())} of {len(features)} feature rows contain NaN or infinity (first: "
+            f"row {int(np.argmax(invalid))}). Delete the feature store and extract again with "
+            "--dtype float32."
         )

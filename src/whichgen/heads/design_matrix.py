@@ -146,7 +146,7 @@ class Streamed:
         return found
 
 
-def design(features: np.ndarray) -> Design:
+def build_design_matrix(features: np.ndarray) -> Design:
     """The :class:`Design` of features, float array (n, d)."""
     n, d = features.shape
     if n * min(n, d) * 8 > IN_MEMORY:

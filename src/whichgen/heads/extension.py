@@ -1,19 +1,21 @@
-"""One origin more for a fitted head, from a few images, without fitting the others again.
+"""Add one origin to a fitted head from a few images, without refitting the other origins.
 
-A probe's rows stay as they are, and one is added (weights w, bias b). With aᵢ the old logits of
-image i and sᵢ = log Σ_j exp aᵢⱼ, the cross-entropy of K + 1 origins depends on the new row only by
-how zᵢ = w·xᵢ + b compares with sᵢ: it is a logistic regression with offsets::
+A probe's rows stay unchanged and one row (weights w, bias b) is added. With aᵢ the old logits of
+image i and sᵢ = log Σ_j exp aᵢⱼ, the cross-entropy over K + 1 origins depends on the new row only
+through zᵢ − sᵢ with zᵢ = w·xᵢ + b: it is a logistic regression with offsets::
 
     min  C [ Σ_old log(1 + e^(zᵢ − sᵢ)) + ω Σ_new log(1 + e^(sᵢ − zᵢ)) ] + ½ wᵀ Σ_λ w
 
-Σ_λ is the metric of :mod:`whichgen.heads.fusion`, learned from the exemplars of old origins: how
-images of one origin differ is known before the new one is seen. ω makes the new images weigh as
-much as an old origin's. k-NN adds the images to its exemplars.
+Σ_λ is the metric of :mod:`whichgen.heads.fusion`, learned from exemplars of the old origins, so
+within-origin variation is known before the new origin is seen. ω gives the new images the weight of
+one old origin. k-NN heads add the images to their exemplars.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
@@ -26,8 +28,8 @@ from whichgen.heads.fusion import FusionHead, fit_whitening, split_views
 from whichgen.heads.knn import KnnHead, normalize_rows
 from whichgen.heads.linear import LinearHead
 
-#: λ and C of a new row. With one to thirty images of a generator, C from 30 to 300 and λ from 0.03
-#: to 0.1 were found to be about alike, and the usual ridge (λ = 1) worse.
+#: λ and C of a new row. With 1 to 30 images of a generator, results were about equal for C from 30
+#: to 300 and λ from 0.03 to 0.1, and worse for the usual ridge penalty (λ = 1).
 SHRINKAGE = 0.1
 C = 300.0
 
@@ -35,20 +37,20 @@ _MAX_STEPS = 2000
 
 
 def extend(head: Head, features: np.ndarray, labels: np.ndarray, n_origins: int) -> Head:
-    """The head with one more origin.
+    """Add one origin to a head.
 
     Parameters
     ----------
     features, labels
-        Exemplars of the old origins, 0…n_origins-1, and images of the new one, ``n_origins``:
-        a float array (n, d) and an integer array (n,).
+        Exemplars of the old origins, with labels 0…n_origins-1, and images of the new one, with
+        label ``n_origins``: float array (n, d) and integer array (n,).
     n_origins
-        How many origins the head knows.
+        Number of origins the head knows.
 
     Raises
     ------
     FitError
-        An origin has no image, a feature is not finite, or the head is of a kind not known here.
+        An origin has no image, a feature is not finite, or this kind of head cannot be extended.
     """
     check_training(features, labels, n_origins + 1)
     if isinstance(head, KnnHead):
@@ -59,66 +61,70 @@ def extend(head: Head, features: np.ndarray, labels: np.ndarray, n_origins: int)
             n_origins + 1,
             head.k,
         )
-    if isinstance(head, LinearHead):
-        return _with_row(head, np.asarray(features, dtype=np.float32), labels)
-    if isinstance(head, ExpertsHead):
-        experts = (_fusion_with_row(expert, features, labels) for expert in head.experts)
-        return replace(head, experts=tuple(experts))
-    if isinstance(head, FusionHead):
-        return _fusion_with_row(head, features, labels)
-    raise FitError(f"a {type(head).__name__} can't be extended; fit it anew with the new origin.")
+    return _map_probes(head, lambda probe, x: _add_row(probe, x, labels), features)
 
 
 def lower_last_bias(head: Head, offset: float) -> Head:
-    """The head with its last origin's bias lowered by ``offset`` ≥ 0 in every view.
+    """Lower the last origin's bias by ``offset`` ≥ 0 in every view.
 
-    k-NN has no bias and stays as it is.
+    Returns the same object for a k-NN head, which has no bias.
     """
+    if isinstance(head, KnnHead):
+        return head
+
+    def lower(probe: LinearHead, _: Any) -> LinearHead:
+        return replace(probe, bias=np.append(probe.bias[:-1], probe.bias[-1] - offset))
+
+    return _map_probes(head, lower, None)
+
+
+def _map_probes(
+    head: Head, change: Callable[[LinearHead, Any], LinearHead], features: np.ndarray | None
+) -> Head:
+    """Replace each probe of a head, except the gate's, by ``change(probe, its features)``."""
     if isinstance(head, LinearHead):
-        return _lowered_probe(head, offset)
+        return change(head, None if features is None else np.asarray(features, dtype=np.float32))
     if isinstance(head, ExpertsHead):
-        experts = (_lowered_fusion(expert, offset) for expert in head.experts)
+        experts = (_map_views(expert, change, features) for expert in head.experts)
         return replace(head, experts=tuple(experts))
     if isinstance(head, FusionHead):
-        return _lowered_fusion(head, offset)
-    return head
+        return _map_views(head, change, features)
+    raise FitError(
+        f"{type(head).__name__} cannot be extended. Fit a new model that includes the new origin."
+    )
 
 
-def _lowered_fusion(head: FusionHead, offset: float) -> FusionHead:
-    views = (replace(view, probe=_lowered_probe(view.probe, offset)) for view in head.views)
-    return replace(head, views=tuple(views))
-
-
-def _lowered_probe(probe: LinearHead, offset: float) -> LinearHead:
-    return replace(probe, bias=np.append(probe.bias[:-1], probe.bias[-1] - offset))
-
-
-def _fusion_with_row(head: FusionHead, features: np.ndarray, labels: np.ndarray) -> FusionHead:
+def _map_views(
+    head: FusionHead,
+    change: Callable[[LinearHead, Any], LinearHead],
+    features: np.ndarray | None,
+) -> FusionHead:
+    parts = [None] * len(head.views) if features is None else split_views(features, head.widths)
     views = (
-        replace(view, probe=_with_row(view.probe, view.standardize(x), labels))
-        for view, x in zip(head.views, split_views(features, head.widths), strict=True)
+        replace(view, probe=change(view.probe, None if x is None else view.standardize(x)))
+        for view, x in zip(head.views, parts, strict=True)
     )
     return replace(head, views=tuple(views))
 
 
-def _with_row(probe: LinearHead, x: np.ndarray, labels: np.ndarray) -> LinearHead:
-    """``x``, float32 (n, d), is what the probe reads."""
+def _add_row(probe: LinearHead, x: np.ndarray, labels: np.ndarray) -> LinearHead:
+    """Add a row to a probe; ``x``, float32 (n, d), are the features it reads."""
     n_origins = len(probe.bias)
     new = labels == n_origins
-    apply = fit_whitening(x[~new], labels[~new], n_origins, SHRINKAGE)
-    rows = np.asarray(apply(x), dtype=np.float64)
-    opponents = logsumexp(probe.logits(x), axis=1)
-    side = np.where(new, 1.0, -1.0)
+    whiten = fit_whitening(x[~new], labels[~new], n_origins, SHRINKAGE)
+    rows = np.asarray(whiten(x), dtype=np.float64)
+    offsets = logsumexp(probe.forward(x).logits, axis=1)
+    sign = np.where(new, 1.0, -1.0)
     cost = C * np.where(new, (~new).sum() / n_origins / new.sum(), 1.0)
 
     def loss(row: np.ndarray) -> tuple[float, np.ndarray]:
         weights, bias = row[:-1], row[-1]
-        ahead = side * (rows @ weights + bias - opponents)
-        by_logit = -cost * side * expit(-ahead)
-        value = float(cost @ np.logaddexp(0, -ahead) + weights @ weights / 2)
-        return value, np.append(rows.T @ by_logit + weights, by_logit.sum())
+        margins = sign * (rows @ weights + bias - offsets)
+        gradient = -cost * sign * expit(-margins)
+        value = float(cost @ np.logaddexp(0, -margins) + weights @ weights / 2)
+        return value, np.append(rows.T @ gradient + weights, gradient.sum())
 
-    start = np.append(np.zeros(rows.shape[1]), np.median(opponents))
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _MAX_STEPS})
-    weights = apply(found.x[None, :-1])
-    return LinearHead(np.vstack([probe.weights, weights]), np.append(probe.bias, found.x[-1]))
+    start = np.append(np.zeros(rows.shape[1]), np.median(offsets))
+    solution = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _MAX_STEPS})
+    weights = whiten(solution.x[None, :-1])
+    return LinearHead(np.vstack([probe.weights, weights]), np.append(probe.bias, solution.x[-1]))

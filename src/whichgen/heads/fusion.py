@@ -1,82 +1,84 @@
-"""Fusion: one linear probe a view, and the mean of their log-probabilities.
+"""Fusion: one linear probe per view, combined by the mean of their log-probabilities.
 
-A *view* is one block: what an encoder sees after one of its blocks, or one block of traces. Each
-view v is standardized (mean 0, variance 1/d over training images, nothing beyond ten standard
-deviations) and gets a probe of its own (:mod:`whichgen.heads.linear`), all with one C. Its weights
-are penalized in the metric of how images of *one* origin differ::
+A *view* is one feature block: the output of one block of an encoder, or one block of residual
+statistics (``traces``). Each view v is standardized (mean 0, variance 1/d over training images,
+clipped at ten standard deviations) and gets its own probe (:mod:`whichgen.heads.linear`); all
+probes share C. The weights are penalized in the metric of within-origin variation::
 
     min  C Σᵢ −log p_v,yᵢ(xᵢ) + ½ Σ_j w_jᵀ Σ_λ w_j,    Σ_λ = (1 − λ) S_w d / tr S_w + λ I
 
-S_w is the scatter of training images about the mean of their origin, and λ its *shrinkage*. With
-λ = 1 this is the usual ridge. A small λ costs what content moves and spares what it does not, as
-linear discriminant analysis does (Friedman, 1989); that helps most where images are few.
+S_w is the within-class scatter of the training images and λ the *shrinkage*: λ = 1 is the usual
+ridge penalty. A small λ penalizes directions that vary with image content and spares the others, as
+regularized discriminant analysis does (Friedman, 1989); it helps most with few images.
 
-Answers are pooled geometrically (a logarithmic opinion pool: Genest & Zidek, 1986)::
+Predictions are pooled geometrically (logarithmic opinion pool: Genest & Zidek, 1986)::
 
     z_j(x) = Σ_v a_v log p_v,j(x),    p(x) = softmax(z(x))
 
-with weights a_v that sum to 1. Some views share a *vote*: all blocks of an encoder weigh together
-as much as one block of traces, for they miss the same: what its resized picture does not show.
+with weights a_v that sum to 1. Groups of views can share one *vote*: all blocks of an encoder
+together weigh as much as one block of residual statistics, because the errors of the blocks are
+correlated.
 
-``exp z_j ≤ 1``, and it is 1 only where every view is certain of origin j. Where views disagree, no
-origin's ``z`` is high, so ``max_j z_j`` (the score ``max_logit``) says how much they agree; the
-softmax would make it forget. An image of an unknown generator often looks to one view like one
-known origin and to another like another.
+``exp z_j ≤ 1``, with equality only if every view is certain of origin j. If the views disagree,
+``z`` is low for every origin, so ``max_j z_j`` (the score ``max_logit``) measures their agreement;
+the softmax discards it. Images from unknown generators often look like different known origins in
+different views.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.linalg import eigh
-from scipy.special import log_softmax, softmax
+from scipy.special import softmax
 from sklearn.decomposition import PCA
 
 from whichgen.errors import FitError
-from whichgen.heads.base import check_training
+from whichgen.heads.base import HeadOutput, check_training
 from whichgen.heads.linear import LinearHead, LinearMethod
 
-#: A value of C a decade, for standardized views.
+#: One value of C per decade, for standardized views.
 FUSION_C = tuple(10.0**k for k in range(-1, 5))
 
-#: The strengths of shrinkage that are tried: the usual ridge, and a metric that is mostly learned.
+#: Values of shrinkage to try: ridge, and a mostly learned metric.
 SHRINKAGES = (1.0, 0.1)
 
-#: Distances are measured in so many principal components.
+#: Number of principal components in which a fusion measures distances.
 EMBEDDING_DIMS = 128
 
-#: A standardized value is cut here: one wild pixel statistic must not decide alone.
-_FARTHEST = 10.0
+# Standardized values are clipped here, so that one outlying pixel statistic cannot decide alone.
+_CLIP = 10.0
 
-# Smaller shares of the largest are rounding.
-_SMALLEST_EIGENVALUE = 1e-10
+# Eigenvalues below this fraction of the largest are rounding errors.
+_MIN_EIGENVALUE = 1e-10
 
 
 @dataclass(frozen=True)
 class ViewProbe:
-    """One view's probe: ``mean`` and ``scale`` float32 (d,) standardize what ``probe`` reads."""
+    """Probe of one view; ``mean`` and ``scale``, float32 (d,), standardize its features."""
 
     mean: np.ndarray
     scale: np.ndarray
     probe: LinearHead
 
     def standardize(self, features: np.ndarray) -> np.ndarray:
-        """float array (n, d) → float32 array (n, d), whose rows have length 1 on average."""
-        return _standardized(features, self.mean, self.scale)
+        """Standardize float array (n, d) → float32 array (n, d) with rows of mean length 1."""
+        return _standardize(features, self.mean, self.scale)
 
     def log_probabilities(self, features: np.ndarray) -> np.ndarray:
-        """float array (n, d) → float64 array (n, origins), each at most 0."""
-        return np.asarray(log_softmax(self.probe.logits(self.standardize(features)), axis=1))
+        """Compute log-probabilities: float array (n, d) → float64 array (n, origins), ≤ 0."""
+        return np.asarray(self.probe.forward(self.standardize(features)).log_probabilities[0])
 
 
 @dataclass(frozen=True)
 class FusionHead:
-    """The probes of all views; features are the views' columns, one view after another.
+    """Probes of all views; the features of the views are concatenated in order.
 
     ``components``, float32 (k, d), are the principal axes of the standardized training images.
-    ``votes`` are the numbers of consecutive views that share a vote; empty: each has one.
+    ``votes`` are the numbers of consecutive views that share a vote; empty: one vote per view.
     """
 
     views: tuple[ViewProbe, ...]
@@ -85,48 +87,35 @@ class FusionHead:
 
     def __post_init__(self) -> None:
         if self.votes and sum(self.votes) != len(self.views):
-            raise FitError(f"votes of {list(self.votes)} views, but there are {len(self.views)}.")
+            raise FitError(f"votes {list(self.votes)} do not match {len(self.views)} views.")
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """The number of columns of each view."""
+        """Number of columns of each view."""
         return tuple(len(view.mean) for view in self.views)
 
-    def log_probabilities(self, features: np.ndarray) -> np.ndarray:
-        """What each view says on its own: float64 array (views, n, origins), each at most 0."""
-        parts = split_views(features, self.widths)
-        return np.stack(
-            [view.log_probabilities(x) for view, x in zip(self.views, parts, strict=True)]
+    def forward(self, features: np.ndarray) -> HeadOutput:
+        """Pool the views; the embedding is the standardized features in k principal components."""
+        parts = zip(self.views, split_views(features, self.widths), strict=True)
+        log_probabilities = np.stack([view.log_probabilities(x) for view, x in parts])
+        votes = self.votes or (1,) * len(self.views)
+        weights = np.concatenate([np.full(size, 1 / (size * len(votes))) for size in votes])
+        logits = np.tensordot(weights, log_probabilities, axes=1)
+        return HeadOutput(
+            logits=logits,
+            probabilities=np.asarray(softmax(logits, axis=1)),
+            log_probabilities=log_probabilities,
+            view_weights=np.repeat(weights[:, None], len(features), axis=1),
+            compute_embedding=lambda: self.standardize(features) @ self.components.T,
         )
 
-    def shares(self, features: np.ndarray) -> np.ndarray:
-        """a, how much each view weighs, in all images alike: float64 array (views, n)."""
-        return np.repeat(self._shares[:, None], len(features), axis=1)
-
-    @property
-    def _shares(self) -> np.ndarray:
-        votes = self.votes or (1,) * len(self.views)
-        return np.concatenate([np.full(views, 1 / (views * len(votes))) for views in votes])
-
-    def logits(self, features: np.ndarray) -> np.ndarray:
-        """z, the weighted mean of log-probabilities: float64 array (n, origins), at most 0."""
-        return np.tensordot(self._shares, self.log_probabilities(features), axes=1)
-
-    def predict_proba(self, features: np.ndarray) -> np.ndarray:
-        """Softmax of z: float64 array (n, origins)."""
-        return np.asarray(softmax(self.logits(features), axis=1))
-
     def standardize(self, features: np.ndarray) -> np.ndarray:
-        """The standardized views side by side: float32 array (n, d)."""
+        """Standardize each view: float array (n, d) → float32 array (n, d)."""
         parts = split_views(features, self.widths)
         return np.hstack([view.standardize(x) for view, x in zip(self.views, parts, strict=True)])
 
-    def embed(self, features: np.ndarray) -> np.ndarray:
-        """The standardized views in k principal components: float32 array (n, k)."""
-        return np.asarray(self.standardize(features) @ self.components.T)
-
     def tensors(self) -> dict[str, np.ndarray]:
-        """``widths``, ``votes``, of all views in turn ``mean`` to ``bias``, and ``components``."""
+        """Return ``widths``, ``votes``, the concatenated probes, and ``components``."""
         return {
             "widths": np.array(self.widths, dtype=np.int64),
             "votes": np.array(self.votes, dtype=np.int64),
@@ -140,30 +129,29 @@ class FusionHead:
 
 @dataclass(frozen=True)
 class FusionMethod:
-    """The family of fused probes over a grid of C.
+    """Fusions for several values of C.
 
     Parameters
     ----------
     widths
-        The number of columns of each view, in order; empty: all columns are one view.
+        Number of columns of each view, in order; empty: all columns are one view.
     values
-        The values of C (> 0), for every view.
+        Values of C, > 0, shared by all views.
     shrinkage
-        λ, over 0 and at most 1, for every view.
+        λ in (0, 1], shared by all views.
     votes
-        The numbers of consecutive views that share a vote; empty: each has one.
+        Numbers of consecutive views that share a vote; empty: one vote per view.
     """
 
     widths: tuple[int, ...] = ()
     values: tuple[float, ...] = FUSION_C
     shrinkage: float = 1.0
     votes: tuple[int, ...] = ()
-    max_iter: int = 1000
     name: str = "fusion"
     parameter: str = "C"
 
-    def grid(self, n_train: int) -> tuple[float, ...]:
-        """All values of C, ascending."""
+    def candidate_values(self, n_train: int) -> tuple[float, ...]:
+        """Return all values of C, ascending."""
         return tuple(sorted(self.values))
 
     def sweep(
@@ -174,37 +162,42 @@ class FusionMethod:
         queries: Sequence[np.ndarray],
     ) -> Iterator[tuple[float, list[np.ndarray]]]:
         """See :meth:`whichgen.heads.base.HeadMethod.sweep`."""
-        grid = self.grid(len(features))
-        parts = split_views(features, self.widths)
-        probes = [self._fit_view(x, labels, n_origins, grid) for x in parts]
-        for value, views in zip(grid, zip(*probes, strict=True), strict=True):
-            head = without_embedding(views, self.votes)
-            yield value, [head.predict_proba(query) for query in queries]
+        values = self.candidate_values(len(features))
+        paths = self._fit_paths(features, labels, n_origins, values)
+        for value, views in zip(values, zip(*paths, strict=True), strict=True):
+            head = build_fusion(views, self.votes)
+            yield value, [head.forward(query).probabilities for query in queries]
 
     def fit(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
     ) -> FusionHead:
-        """The probes of all views at one C.
+        """Fit the probes of all views for one C, and the embedding.
 
         Raises
         ------
         FitError
-            As of :meth:`whichgen.heads.linear.LinearMethod.fit`, or the views' widths do not add up
-            to the features'.
+            See :meth:`whichgen.heads.linear.LinearMethod.fit`; or the widths of the views do not
+            add up to the number of features.
         """
-        return fused(self.probes(features, labels, n_origins, value), features, self.votes)
+        views = self.fit_views(features, labels, n_origins, value)
+        return build_fusion(views, self.votes, features)
 
-    def probes(
+    def fit_views(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
     ) -> list[ViewProbe]:
-        """What :meth:`fit` fits, without an embedding."""
+        """Fit the probes of all views for one C."""
+        return [views[0] for views in self._fit_paths(features, labels, n_origins, (value,))]
+
+    def _fit_paths(
+        self, features: np.ndarray, labels: np.ndarray, n_origins: int, values: Sequence[float]
+    ) -> list[list[ViewProbe]]:
         parts = split_views(features, self.widths)
-        return [self._fit_view(x, labels, n_origins, (value,))[0] for x in parts]
+        return [fit_view(x, labels, n_origins, values, self.shrinkage) for x in parts]
 
     def restore(
         self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float
     ) -> FusionHead:
-        """The head of these arrays."""
+        """Rebuild a fusion from :meth:`FusionHead.tensors`."""
         widths = tuple(int(width) for width in tensors["widths"])
         mean, scale = (split_views(tensors[k][None], widths) for k in ("mean", "scale"))
         weights = split_views(tensors["weights"], widths)
@@ -217,11 +210,6 @@ class FusionMethod:
             tuple(int(vote) for vote in tensors["votes"]),
         )
 
-    def _fit_view(
-        self, features: np.ndarray, labels: np.ndarray, n_origins: int, values: Sequence[float]
-    ) -> list[ViewProbe]:
-        return fit_view(features, labels, n_origins, values, self.shrinkage, max_iter=self.max_iter)
-
 
 def fit_view(
     features: np.ndarray,
@@ -229,10 +217,11 @@ def fit_view(
     n_origins: int,
     values: Sequence[float],
     shrinkage: float = 1.0,
-    *,
-    max_iter: int = 1000,
+    **options: Any,
 ) -> list[ViewProbe]:
-    """One view's probe for each C of an ascending path.
+    """Fit the probe of one view for each C; ``values`` are ascending.
+
+    ``options`` are passed to :class:`~whichgen.heads.linear.LinearMethod`.
 
     Raises
     ------
@@ -241,83 +230,91 @@ def fit_view(
         ``shrinkage`` is out of range.
     """
     if not 0 < shrinkage <= 1:
-        raise FitError(f"shrinkage must be over 0 and at most 1, got {shrinkage:g}.")
+        raise FitError(f"shrinkage must be above 0 and at most 1, got {shrinkage:g}.")
     check_training(features, labels, n_origins)
     exact = np.asarray(features, dtype=np.float64)
     mean, spread = exact.mean(axis=0), exact.std(axis=0)
-    # A feature that is the same in every image says nothing: it stays 0 wherever it is equal.
+    # Constant features carry no information; without scaling they stay 0.
     scale = np.where(spread > 0, spread, 1) * np.sqrt(exact.shape[1])
     mean, scale = mean.astype(np.float32), scale.astype(np.float32)
-    x = _standardized(features, mean, scale)
-    # With w = Σ_λ^(−½) u the penalty is the usual one of u.
-    apply = fit_whitening(x, labels, n_origins, shrinkage)
-    path = LinearMethod(max_iter=max_iter).path(apply(x), labels, n_origins, values)
+    x = _standardize(features, mean, scale)
+    # Substituting w = Σ_λ^(−½) u turns the penalty on w into the usual ridge penalty on u.
+    whiten = fit_whitening(x, labels, n_origins, shrinkage)
+    path = LinearMethod(**options).fit_path(whiten(x), labels, n_origins, values)
     return [
-        ViewProbe(mean, scale, LinearHead(apply(probe.weights), probe.bias)) for _, probe in path
+        ViewProbe(mean, scale, LinearHead(whiten(probe.weights), probe.bias)) for _, probe in path
     ]
 
 
-def fused(
-    views: Sequence[ViewProbe], features: np.ndarray, votes: Sequence[int] = ()
+def build_fusion(
+    views: Sequence[ViewProbe], votes: Sequence[int] = (), features: np.ndarray | None = None
 ) -> FusionHead:
-    """The head of fitted views; ``features``, float array (n, d), are the training images."""
-    head = without_embedding(views, votes)
-    k = min(EMBEDDING_DIMS, len(features) - 1, features.shape[1])
-    if k < 1:
+    """Combine probes into a head.
+
+    Parameters
+    ----------
+    features
+        Training images, float array (n, d), on which to fit the embedding; ``None``: the embedding
+        has no dimensions.
+    """
+    d = sum(len(view.mean) for view in views)
+    head = FusionHead(tuple(views), np.empty((0, d), np.float32), tuple(votes))
+    k = 0 if features is None else min(EMBEDDING_DIMS, len(features) - 1, d)
+    if features is None or k < 1:
         return head
     pca = PCA(k, svd_solver="randomized", random_state=0).fit(head.standardize(features))
-    return replace(head, components=np.ascontiguousarray(pca.components_, dtype=np.float32))
-
-
-def without_embedding(views: Sequence[ViewProbe], votes: Sequence[int] = ()) -> FusionHead:
-    """The head of fitted views, of which nobody asks distances."""
-    d = sum(len(view.mean) for view in views)
-    return FusionHead(tuple(views), np.empty((0, d), np.float32), tuple(votes))
+    components = np.ascontiguousarray(pca.components_, dtype=np.float32)
+    return FusionHead(head.views, components, head.votes)
 
 
 def split_views(features: np.ndarray, widths: Sequence[int]) -> list[np.ndarray]:
-    """The columns (n, d) as one array a view; :class:`FitError` unless the widths add up to d.
+    """Split columns, array (n, d), into views; without widths there is one view.
 
-    Without widths all are one view.
+    Raises
+    ------
+    FitError
+        The widths do not add up to d.
     """
     if not widths:
         return [features]
     if sum(widths) != features.shape[1]:
-        raise FitError(f"views of {list(widths)} columns, but there are {features.shape[1]}.")
+        raise FitError(
+            f"the views have {list(widths)} columns, but the features have {features.shape[1]}."
+        )
     return np.split(features, np.cumsum(widths)[:-1].tolist(), axis=1)
 
 
 def fit_whitening(
     x: np.ndarray, labels: np.ndarray, n_origins: int, shrinkage: float
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Rows (n, d) → rows · Σ_λ^(−½), of the same dtype.
+    """Fit Σ_λ and return the map of rows (n, d) to rows · Σ_λ^(−½), in the same dtype.
 
-    S_w has at most n eigenvalues s² over 0, with eigenvectors V; off their span Σ_λ is λ I.
+    S_w has at most n nonzero eigenvalues; outside the span of their eigenvectors Σ_λ is λ I.
     """
     if shrinkage == 1:
         return lambda rows: rows
     means = np.stack([x[labels == origin].mean(axis=0) for origin in range(n_origins)])
     residuals = np.asarray(x - means[labels], dtype=np.float64)
     total = float(np.square(residuals).sum())
-    if total == 0:  # one image of each origin: nothing is known of how images of one differ
+    if total == 0:  # one image per origin: no within-class variation to learn from
         return lambda rows: rows
-    # The smaller of the two Gram matrices has the same eigenvalues.
+    # Both Gram matrices have the same nonzero eigenvalues; use the smaller one.
     wide = residuals.shape[0] < residuals.shape[1]
     values, vectors = eigh(residuals @ residuals.T if wide else residuals.T @ residuals)
-    kept = values > values[-1] * _SMALLEST_EIGENVALUE
-    values, vectors = values[kept], vectors[:, kept]
+    nonzero = values > values[-1] * _MIN_EIGENVALUE
+    values, vectors = values[nonzero], vectors[:, nonzero]
     axes = residuals.T @ vectors / np.sqrt(values) if wide else vectors
-    along = (1 - shrinkage) * values * x.shape[1] / total + shrinkage
-    change = axes * (1 / np.sqrt(along) - 1 / np.sqrt(shrinkage))
+    eigenvalues = (1 - shrinkage) * values * x.shape[1] / total + shrinkage
+    correction = axes * (1 / np.sqrt(eigenvalues) - 1 / np.sqrt(shrinkage))
 
-    def apply(rows: np.ndarray) -> np.ndarray:
-        off = rows / np.sqrt(shrinkage)
-        return np.asarray(off + (rows @ axes) @ change.T, dtype=rows.dtype)
+    def whiten(rows: np.ndarray) -> np.ndarray:
+        outside = rows / np.sqrt(shrinkage)
+        return np.asarray(outside + (rows @ axes) @ correction.T, dtype=rows.dtype)
 
-    return apply
+    return whiten
 
 
-def _standardized(features: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    farthest = _FARTHEST / np.sqrt(len(mean))
+def _standardize(features: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    limit = _CLIP / np.sqrt(len(mean))
     rows = (np.asarray(features, dtype=np.float32) - mean) / scale
-    return np.asarray(np.clip(rows, -farthest, farthest), dtype=np.float32)
+    return np.asarray(np.clip(rows, -limit, limit), dtype=np.float32)

@@ -1,54 +1,55 @@
-"""k-NN on L2-normalized features, votes weighted by cosine similarity.
+"""k-nearest neighbors on L2-normalized features, with votes weighted by cosine similarity.
 
 With N_k(x) the k training images most similar to x, the probability of origin j is::
 
     p_j(x) = Σ_{i ∈ N_k(x), y_i = j} s(x, x_i)  /  Σ_{i ∈ N_k(x)} s(x, x_i),    s = max(cos, 0)
 
-A cosine below zero would be a negative vote, so it counts as none; where no neighbor has a
-positive cosine, all origins are equally probable.
+A negative cosine would be a negative vote, so it counts as zero; if no neighbor has a positive
+cosine, all origins are equally probable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import faiss
 import numpy as np
 
 from whichgen.errors import FitError
-from whichgen.heads.base import check_training
+from whichgen.heads.base import HeadOutput, check_training
 
-#: The paper's range of k.
+#: The paper's values of k.
 PAPER_K = tuple(range(1, 21))
 
-# Its log is finite, and beside a whole vote it adds nothing.
-_NO_VOTE = 1e-300
+# Stands for a probability of 0, so that its logarithm is finite.
+_MIN_PROBABILITY = 1e-300
 
 
-def build_cosine_index(points: np.ndarray) -> Any:
-    """An exact faiss index of unit vectors, float32 (n, d), by inner product.
+def build_cosine_index(vectors: np.ndarray) -> Any:
+    """Build an exact faiss inner-product index of unit vectors, float32 (n, d).
 
-    On all GPUs where faiss was built for them.
+    Uses all GPUs if faiss was built for them.
     """
-    index: Any = faiss.IndexFlatIP(points.shape[1])
+    index: Any = faiss.IndexFlatIP(vectors.shape[1])
     if faiss.get_num_gpus():
         index = faiss.index_cpu_to_all_gpus(index)
-    index.add(points)
+    index.add(vectors)
     return index
 
 
 def normalize_rows(features: np.ndarray) -> np.ndarray:
-    """Rows scaled to unit length, float32; a row of zeros stays one."""
+    """Scale rows to unit length, as float32; rows of zeros stay zero."""
     rows = np.asarray(features, dtype=np.float32)
-    # Squares summed in float64: those of float32 overflow above 1e19 and vanish below 1e-23.
+    # Squares are summed in float64: in float32 they overflow above 1e19 and vanish below 1e-23.
     norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))[:, None]
     return np.ascontiguousarray(rows / np.where(norms > 0, norms, 1), dtype=np.float32)
 
 
 def vote(similarities: np.ndarray, labels: np.ndarray, n_origins: int) -> np.ndarray:
-    """The probabilities for every k at once, by cumulative sums.
+    """Compute the probabilities for every k at once by cumulative sums.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ def vote(similarities: np.ndarray, labels: np.ndarray, n_origins: int) -> np.nda
     Returns
     -------
     float64 array (k_max, m, n_origins)
-        Entry ``[k - 1]`` holds the probabilities by the k nearest.
+        Entry ``[k - 1]`` holds the probabilities from the k nearest neighbors.
     """
     weights = np.clip(similarities.astype(np.float64), 0, None)
     one_hot = labels[..., None] == np.arange(n_origins)
@@ -76,48 +77,50 @@ class KnnHead:
     n_origins: int
     k: int
 
-    def predict_proba(self, features: np.ndarray) -> np.ndarray:
-        """Normalized votes of the k nearest: float64 array (n, origins)."""
-        similarities, labels = self.neighbors(features)
-        return np.asarray(vote(similarities, labels, self.n_origins)[-1])
+    @cached_property
+    def index(self) -> Any:
+        """faiss index of the exemplars, built on first use."""
+        return build_cosine_index(self.exemplars)
 
-    def logits(self, features: np.ndarray) -> np.ndarray:
-        """Log votes, of no vote log 1e-300: float64 array (n, origins)."""
-        return np.asarray(np.log(np.maximum(self.predict_proba(features), _NO_VOTE)))
+    def __getstate__(self) -> dict[str, Any]:
+        # Worker processes build their own index.
+        return {name: value for name, value in vars(self).items() if name != "index"}
 
-    def log_probabilities(self, features: np.ndarray) -> np.ndarray:
-        """The logits, as one view: float64 array (1, n, origins)."""
-        return self.logits(features)[None]
-
-    def shares(self, features: np.ndarray) -> np.ndarray:
-        """Of the one view: float64 array (1, n)."""
-        return np.ones((1, len(features)))
-
-    def embed(self, features: np.ndarray) -> np.ndarray:
-        """The features scaled to unit length: float32 array (n, d)."""
-        return normalize_rows(features)
+    def forward(self, features: np.ndarray) -> HeadOutput:
+        """Compute normalized votes, their logarithms as logits, and features of unit length."""
+        rows = normalize_rows(features)
+        probabilities = vote(*self._search(rows), self.n_origins)[-1]
+        logits = np.log(np.maximum(probabilities, _MIN_PROBABILITY))
+        return HeadOutput(
+            logits=logits,
+            probabilities=probabilities,
+            log_probabilities=logits[None],
+            view_weights=np.ones((1, len(rows))),
+            compute_embedding=lambda: rows,
+        )
 
     def neighbors(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Cosines and origins of the k nearest exemplars, most similar first: arrays (n, k)."""
-        similarities, rows = build_cosine_index(self.exemplars).search(
-            normalize_rows(features), self.k
-        )
-        return similarities, self.labels[rows]
+        """Find cosines and origins of the k nearest exemplars, nearest first: arrays (n, k)."""
+        return self._search(normalize_rows(features))
+
+    def _search(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        similarities, neighbors = self.index.search(rows, self.k)
+        return similarities, self.labels[neighbors]
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """``exemplars`` and ``labels``."""
+        """Return ``exemplars`` and ``labels``."""
         return {"exemplars": self.exemplars, "labels": self.labels}
 
 
 @dataclass(frozen=True)
 class KnnMethod:
-    """The family of k-NN heads over a grid of k; one search serves them all.
+    """k-nearest-neighbor heads for several values of k; one search serves all of them.
 
     Parameters
     ----------
     values
-        The values of k (≥ 1); the paper's 1…20 by default. Those above the number of training
-        images are left out.
+        Values of k, ≥ 1; default: the paper's 1…20. Values above the number of training images
+        are skipped.
     """
 
     values: tuple[int, ...] = PAPER_K
@@ -128,15 +131,15 @@ class KnnMethod:
         if not self.values or min(self.values) < 1:
             raise FitError(f"k must be at least 1, got {list(self.values)}.")
 
-    def grid(self, n_train: int) -> tuple[float, ...]:
-        """The values of k that ``n_train`` images allow, ascending."""
-        possible = tuple(float(k) for k in sorted(self.values) if k <= n_train)
-        if not possible:
+    def candidate_values(self, n_train: int) -> tuple[float, ...]:
+        """Return the values of k that are at most ``n_train``, ascending."""
+        values = tuple(float(k) for k in sorted(self.values) if k <= n_train)
+        if not values:
             raise FitError(
-                f"k = {min(self.values)} neighbors asked for, but there are only {n_train} "
-                "training images. Use a smaller --k-min or more images."
+                f"k = {min(self.values)} exceeds the {n_train} training images. Use a smaller "
+                "--k-min or more images."
             )
-        return possible
+        return values
 
     def sweep(
         self,
@@ -146,36 +149,32 @@ class KnnMethod:
         queries: Sequence[np.ndarray],
     ) -> Iterator[tuple[float, list[np.ndarray]]]:
         """See :meth:`whichgen.heads.base.HeadMethod.sweep`."""
-        grid = self.grid(len(features))
-        head = self.fit(features, labels, n_origins, grid[-1])
+        values = self.candidate_values(len(features))
+        head = self.fit(features, labels, n_origins, values[-1])
         votes = [vote(*head.neighbors(query), n_origins) for query in queries]
-        for value in grid:
+        for value in values:
             yield value, [by_k[int(value) - 1] for by_k in votes]
 
     def fit(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
     ) -> KnnHead:
-        """Keeps the exemplars.
+        """Store the normalized training features.
 
         Raises
         ------
         FitError
-            An origin has no image, a feature is not finite, or k is over the number of images.
+            An origin has no image, a feature is not finite, or k exceeds the number of images.
         """
         check_training(features, labels, n_origins)
-        if not 1 <= value <= len(features):
-            raise FitError(f"k = {value:g} is not between 1 and {len(features)}, the images.")
-        return KnnHead(normalize_rows(features), labels.astype(np.int64), n_origins, int(value))
+        return _build_head(normalize_rows(features), labels.astype(np.int64), n_origins, value)
 
     def restore(self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float) -> KnnHead:
-        """The head of these exemplars.
+        """Rebuild a head; :class:`FitError` if labels are missing or k exceeds the exemplars."""
+        return _build_head(tensors["exemplars"], tensors["labels"], n_origins, value)
 
-        Raises
-        ------
-        FitError
-            There is not a label for each, or k is over their number.
-        """
-        n = len(tensors["exemplars"])
-        if tensors["labels"].shape != (n,) or not 1 <= value <= n:
-            raise FitError(f"{n} exemplars, {len(tensors['labels'])} labels and k = {value:g}.")
-        return KnnHead(tensors["exemplars"], tensors["labels"], n_origins, int(value))
+
+def _build_head(exemplars: np.ndarray, labels: np.ndarray, n_origins: int, k: float) -> KnnHead:
+    n = len(exemplars)
+    if labels.shape != (n,) or not 1 <= k <= n:
+        raise FitError(f"k = {k:g} with {n} exemplars and {len(labels)} labels; k must be 1…{n}")
+    return KnnHead(exemplars, labels, n_origins, int(k))

@@ -5,10 +5,9 @@ parametrization)::
 
     ½‖W‖² + C · Σᵢ [ log Σⱼ exp(wⱼ·xᵢ + bⱼ) − (w_yᵢ·xᵢ + b_yᵢ) ]
 
-on raw features in float64, as the paper has it (no standardization), by
-:mod:`whichgen.heads.solver`. Of two origins, as in scikit-learn, the penalty is on the one logit
-that tells them apart: ½‖w₁ − w₀‖². All values of C are solved in ascending order, each from the
-last solutions.
+on raw features in float64 without standardization, as in the paper. For two origins, as in
+scikit-learn, the penalty applies to the single difference of weights: ½‖w₁ − w₀‖². All values of C
+are solved in ascending order with warm starts (:mod:`whichgen.heads.solver`).
 """
 
 from __future__ import annotations
@@ -17,59 +16,43 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import log_softmax, softmax
 
 from whichgen.errors import FitError
-from whichgen.heads.base import check_training
-from whichgen.heads.design_matrix import design
+from whichgen.heads.base import HeadOutput, check_training
+from whichgen.heads.design_matrix import build_design_matrix
 from whichgen.heads.solver import solve_path
 
-#: The paper's grid: 45 values, log-spaced.
+#: The paper's values of C: 45, log-spaced.
 PAPER_C = tuple(float(c) for c in np.logspace(-6, 5, 45))
 
 
 @dataclass(frozen=True)
 class LinearHead:
-    """A fitted probe: ``weights`` float64 (origins, d), ``bias`` float64 (origins,)."""
+    """Fitted linear probe: ``weights`` float64 (origins, d) and ``bias`` float64 (origins,)."""
 
     weights: np.ndarray
     bias: np.ndarray
 
-    def logits(self, features: np.ndarray) -> np.ndarray:
-        """``W x + b``: float64 array (n, origins)."""
-        return np.asarray(np.asarray(features, dtype=np.float64) @ self.weights.T + self.bias)
-
-    def predict_proba(self, features: np.ndarray) -> np.ndarray:
-        """Softmax of the logits: float64 array (n, origins)."""
-        return np.asarray(softmax(self.logits(features), axis=1))
-
-    def log_probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Log-softmax of the logits, as one view: float64 array (1, n, origins)."""
-        return np.asarray(log_softmax(self.logits(features), axis=1)[None])
-
-    def shares(self, features: np.ndarray) -> np.ndarray:
-        """Of the one view: float64 array (1, n)."""
-        return np.ones((1, len(features)))
-
-    def embed(self, features: np.ndarray) -> np.ndarray:
-        """The features as they are."""
-        return features
+    def forward(self, features: np.ndarray) -> HeadOutput:
+        """Compute ``W x + b`` and its softmax; the embedding is the features unchanged."""
+        x = np.asarray(features, dtype=np.float64)
+        return HeadOutput.from_logits(np.asarray(x @ self.weights.T + self.bias), features)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """``weights`` and ``bias``."""
+        """Return ``weights`` and ``bias``."""
         return {"weights": self.weights, "bias": self.bias}
 
 
 @dataclass(frozen=True)
 class LinearMethod:
-    """The family of linear probes over a grid of C.
+    """Linear probes for several values of C.
 
     Parameters
     ----------
     values
-        The values of C (> 0); the paper's 45 by default.
+        Values of C, > 0; default: the paper's 45.
     max_iter
-        Steps after which a solver that has not converged is an error.
+        Maximum number of Newton steps for each C; :class:`FitError` if it does not suffice.
     """
 
     values: tuple[float, ...] = PAPER_C
@@ -81,8 +64,8 @@ class LinearMethod:
         if not self.values or min(self.values) <= 0:
             raise FitError(f"C must be positive, got {list(self.values)}.")
 
-    def grid(self, n_train: int) -> tuple[float, ...]:
-        """All values of C, ascending."""
+    def candidate_values(self, n_train: int) -> tuple[float, ...]:
+        """Return all values of C, ascending."""
         return tuple(sorted(self.values))
 
     def sweep(
@@ -93,50 +76,47 @@ class LinearMethod:
         queries: Sequence[np.ndarray],
     ) -> Iterator[tuple[float, list[np.ndarray]]]:
         """See :meth:`whichgen.heads.base.HeadMethod.sweep`."""
-        for value, head in self.path(features, labels, n_origins, self.grid(len(features))):
-            yield value, [head.predict_proba(query) for query in queries]
+        values = self.candidate_values(len(features))
+        for value, head in self.fit_path(features, labels, n_origins, values):
+            yield value, [head.forward(query).probabilities for query in queries]
 
     def fit(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
     ) -> LinearHead:
-        """The probe for one C.
+        """Fit the probe for one C.
 
         Raises
         ------
         FitError
             An origin has no image, a feature is not finite, or the solver did not converge.
         """
-        ((_, head),) = self.path(features, labels, n_origins, (value,))
+        ((_, head),) = self.fit_path(features, labels, n_origins, (value,))
         return head
 
     def restore(
         self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float
     ) -> LinearHead:
-        """The probe of these weights."""
+        """Rebuild a probe from its weights and bias."""
         return LinearHead(tensors["weights"], tensors["bias"])
 
-    def path(
-        self,
-        features: np.ndarray,
-        labels: np.ndarray,
-        n_origins: int,
-        values: Sequence[float],
+    def fit_path(
+        self, features: np.ndarray, labels: np.ndarray, n_origins: int, values: Sequence[float]
     ) -> Iterator[tuple[float, LinearHead]]:
-        """Each value of C, ascending, with its probe; see :meth:`fit` for errors."""
+        """Yield each value of C, given ascending, with its probe; raises as :meth:`fit`."""
         check_training(features, labels, n_origins)
-        # ½‖w₁ − w₀‖² of a pair is twice ½‖W‖² where W = (−w/2, w/2), which is where the optimum is.
-        halved = 0.5 if n_origins == 2 else 1.0
+        # For two origins the optimum has W = (−w/2, w/2), so ½‖w₁ − w₀‖² = ‖W‖²: twice the penalty.
+        scale = 0.5 if n_origins == 2 else 1.0
         solutions = solve_path(
-            design(features),
+            build_design_matrix(features),
             labels,
             n_origins,
-            [value * halved for value in values],
+            [value * scale for value in values],
             max_iter=self.max_iter,
         )
-        for value, found in zip(values, solutions, strict=False):
-            if found is None:
+        for value, solution in zip(values, solutions, strict=False):
+            if solution is None:
                 raise FitError(
                     f"the linear probe did not converge at C = {value:g} within {self.max_iter} "
-                    "steps. Raise --max-iter or lower --c-max."
+                    "steps. Raise --max-train-iters or lower --c-max."
                 )
-            yield value, LinearHead(*found)
+            yield value, LinearHead(*solution)

@@ -1,6 +1,8 @@
-"""The head families by name, as a model file names them."""
+"""Registry of head methods, by the names that model files use."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from whichgen.errors import FitError
 from whichgen.heads.base import HeadMethod
@@ -9,9 +11,7 @@ from whichgen.heads.fusion import FusionMethod
 from whichgen.heads.knn import KnnMethod
 from whichgen.heads.linear import LinearMethod
 
-HEAD_METHODS: dict[
-    str, type[LinearMethod] | type[KnnMethod] | type[FusionMethod] | type[ExpertsMethod]
-] = {
+HEAD_METHODS: dict[str, Callable[[], HeadMethod]] = {
     "linear": LinearMethod,
     "knn": KnnMethod,
     "fusion": FusionMethod,
@@ -20,7 +20,7 @@ HEAD_METHODS: dict[
 
 
 def head_method(name: str) -> HeadMethod:
-    """The family with its default grid."""
+    """Return the head method of that name with its default candidate values."""
     if name not in HEAD_METHODS:
-        raise FitError(f"unknown head {name!r}; there are {', '.join(HEAD_METHODS)}.")
+        raise FitError(f"unknown head {name!r}. Choose from {', '.join(HEAD_METHODS)}.")
     return HEAD_METHODS[name]()

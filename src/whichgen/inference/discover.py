@@ -103,7 +103,7 @@ def discover(
     )
     order = [c for c, _ in Counter(found[found >= 0].tolist()).most_common()]
     number = np.array([order.index(c) if c >= 0 else NOISE for c in found], dtype=np.int64)
-    nearest = model.head.logits(features).argmax(axis=1)
+    nearest = model.head.forward(features).logits.argmax(axis=1)
     return [_group(i, number, points, nearest, model.origins) for i in range(len(order))], number
 
 

@@ -26,7 +26,7 @@ from whichgen.heads.extension import extend, lower_last_bias
 from whichgen.inference.attributor import Attributor
 from whichgen.io.run_metadata import get_timestamp
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
-from whichgen.openset.hierarchy import fit_hierarchy, said_by
+from whichgen.openset.hierarchy import fit_hierarchy
 from whichgen.openset.prediction import predict
 from whichgen.openset.registry import score_method
 from whichgen.openset.threshold import decide, threshold_at_tpr
@@ -118,10 +118,11 @@ def enroll(
     everything = np.concatenate([train, features])
     all_labels = np.concatenate([train_labels, np.full(len(features), n_origins)])
     score = score_method(model.score_method).fit(
-        head.embed(everything), head.logits(everything), all_labels, n_origins + 1
+        head.forward(everything), all_labels, n_origins + 1
     )
-    scale = fit_temperature(head.logits(held_out), labels) if model.temperature != 1 else 1.0
-    probabilities, scores = predict(head, held_out, score, scale)
+    output = head.forward(held_out)
+    scale = fit_temperature(output.logits, labels) if model.temperature != 1 else 1.0
+    probabilities, scores = predict(output, score, scale)
     threshold = threshold_at_tpr(scores, model.tpr)
     record: dict[str, Any] = {
         "origin": name,
@@ -153,10 +154,10 @@ def enroll(
     )
     if model.hierarchy:
         families = {**model.hierarchy.families, **assign_families([name])}
-        said = said_by(head, held_out)
-        new = replace(new, hierarchy=fit_hierarchy(said, labels, new.origins, families, model.tpr))
-    before = model.head.logits(held_out).argmax(axis=1) == labels
-    after = head.logits(held_out).argmax(axis=1) == labels
+        hierarchy = fit_hierarchy(output, labels, new.origins, families, model.tpr)
+        new = replace(new, hierarchy=hierarchy)
+    before = model.head.forward(held_out).logits.argmax(axis=1) == labels
+    after = output.logits.argmax(axis=1) == labels
     return EnrollmentResult(
         model=new,
         images=len(features),
@@ -232,11 +233,11 @@ def _extended(
     features = np.concatenate([train[0], new])
     labels = np.concatenate([train[1], np.full(len(new), n_origins)])
     wider = extend(head, features, labels, n_origins)
-    right = head.logits(held_out[0]).argmax(axis=1) == held_out[1]
+    right = head.forward(held_out[0]).logits.argmax(axis=1) == held_out[1]
     guarded, truth = held_out[0][right], held_out[1][right]
     for offset in np.arange(0, _LOWEST, _STEP):
         found = lower_last_bias(wider, float(offset))
-        if found is wider or (found.logits(guarded).argmax(axis=1) == truth).all():
+        if found is wider or (found.forward(guarded).logits.argmax(axis=1) == truth).all():
             break
     return lower_last_bias(found, MARGIN)
 
@@ -261,5 +262,6 @@ def _recognized(extended: Any, features: np.ndarray, n_origins: int, seed: int) 
     right = np.zeros(len(features), dtype=bool)
     for fold in range(int(fold_of.max()) + 1):
         out = fold_of == fold
-        right[out] = extended(features[~out]).logits(features[out]).argmax(axis=1) == n_origins
+        logits = extended(features[~out]).forward(features[out]).logits
+        right[out] = logits.argmax(axis=1) == n_origins
     return float(right.mean())

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from whichgen.constants import UNKNOWN
-from whichgen.heads.base import Head
+from whichgen.heads.base import Head, HeadOutput
 from whichgen.openset.base import OpenSetScore
-from whichgen.openset.hierarchy import Hierarchy, most_specific_answers, said_by
+from whichgen.openset.hierarchy import Hierarchy, most_specific_answers
 from whichgen.openset.prediction import predict
 from whichgen.openset.registry import MAX_PROBABILITY
 
@@ -147,9 +147,13 @@ class OriginModel:
         features
             The concatenated features of :attr:`blocks`: float array (n, d).
         """
-        return predict(self.head, features, self.score, self.temperature)
+        return self.predict_from(self.head.forward(features))
 
-    def coarse_origins(self, features: np.ndarray, decisions: np.ndarray) -> list[str]:
+    def predict_from(self, output: HeadOutput) -> tuple[np.ndarray, np.ndarray]:
+        """Return the same as :meth:`predict`, from an output of :attr:`head`."""
+        return predict(output, self.score, self.temperature)
+
+    def coarse_origins(self, output: HeadOutput, decisions: np.ndarray) -> list[str]:
         """Return the most specific certain answer for each image.
 
         It is the predicted origin or, where that is ``unknown``, a generator family,
@@ -157,14 +161,12 @@ class OriginModel:
 
         Parameters
         ----------
-        features
-            float array (n, d).
+        output
+            Output of :attr:`head` for the n images.
         decisions
             The index of each predicted origin, -1 for ``unknown``
             (:func:`whichgen.openset.threshold.decide`): int array (n,).
         """
         if self.hierarchy is None:
             return [UNKNOWN if i < 0 else self.origins[i] for i in decisions.tolist()]
-        return most_specific_answers(
-            said_by(self.head, features), decisions, self.origins, self.hierarchy
-        )
+        return most_specific_answers(output, decisions, self.origins, self.hierarchy)

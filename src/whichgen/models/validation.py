@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from whichgen.errors import FitError, ModelFileError
+from whichgen.heads.base import HeadOutput
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 
 
@@ -65,8 +66,15 @@ def check_feature_width(model: OriginModel, width: int) -> None:
         predict_checked(model, np.zeros((n, width), dtype=np.float32))
 
 
-def predict_checked(model: OriginModel, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Call :meth:`OriginModel.predict` and check the shapes and values of its output.
+def predict_checked(
+    model: OriginModel, features: np.ndarray
+) -> tuple[HeadOutput, np.ndarray, np.ndarray]:
+    """Run the head, predict, and check shapes and values.
+
+    Returns
+    -------
+    output, probabilities, scores
+        Output of the head, and finite float64 arrays (n, origins) and (n,).
 
     Raises
     ------
@@ -74,7 +82,8 @@ def predict_checked(model: OriginModel, features: np.ndarray) -> tuple[np.ndarra
         The model's arrays do not fit together, or it outputs NaN.
     """
     try:
-        probabilities, scores = model.predict(features)
+        output = model.head.forward(features)
+        probabilities, scores = model.predict_from(output)
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as e:
         # Arrays of wrong shapes raise whatever NumPy, SciPy or faiss raises for them.
         raise _mismatch(f"{type(e).__name__}: {' '.join(str(e).split())[:200]}") from None
@@ -83,7 +92,7 @@ def predict_checked(model: OriginModel, features: np.ndarray) -> tuple[np.ndarra
         raise _mismatch(f"its output has the shapes {probabilities.shape} and {scores.shape}")
     if not np.isfinite(probabilities).all() or np.isnan(scores).any():
         raise _mismatch("its output is NaN")
-    return probabilities, scores
+    return output, probabilities, scores
 
 
 def _mismatch(reason: str) -> ModelFileError:

@@ -1,1 +1,1 @@
-"""From features and logits to known or unknown."""
+"""Open-set recognition: scores, the threshold, and answers above single generators."""

@@ -1,122 +1,99 @@
-"""What an open-set score is: one small interface for every measure of how known an image looks.
-
-High is known. A *family* knows how to fit on the training images of known origins; a *score* is
-fitted and answers. A score of the logits alone has nothing to fit and is both: see
-:class:`LogitScore`.
-"""
+"""Base class of open-set scores, which measure how known an image looks: high is known."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Self
 
 import numpy as np
 
 from whichgen.errors import FitError
 from whichgen.heads import base as heads
+from whichgen.heads.base import HeadOutput
 
-#: A spread that is a smaller share of the largest value than this is rounding.
+#: A spread below this fraction of the largest value is a rounding error.
 ROUNDING = 1e-12
 
 
-class OpenSetScore(Protocol):
-    """A fitted score."""
-
-    def __call__(self, features: np.ndarray, logits: np.ndarray) -> np.ndarray:
-        """How known each image looks.
-
-        Float arrays (n, d) and (n, origins) → float64 array (n,). ``logits`` are a head's,
-        unnormalized: its probabilities are their softmax.
-        """
-        ...
-
-    def tensors(self) -> dict[str, np.ndarray]:
-        """All that is needed to rebuild the score bit by bit; no array is 0-dimensional."""
-        ...
-
-
-class ScoreMethod(Protocol):
-    """A kind of score."""
-
-    @property
-    def name(self) -> str:
-        """What tables and the model file call it."""
-        ...
-
-    def fit(
-        self, features: np.ndarray, logits: np.ndarray, labels: np.ndarray, n_origins: int
-    ) -> OpenSetScore:
-        """The score fitted on training images of known origins.
-
-        ``features`` and ``logits`` are float arrays (n, d) and (n, n_origins), ``labels`` an
-        integer array (n,) in 0…n_origins-1.
-        """
-        ...
-
-    def restore(self, tensors: Mapping[str, np.ndarray]) -> OpenSetScore:
-        """The score whose :meth:`OpenSetScore.tensors` were kept."""
-        ...
-
-
 @dataclass(frozen=True)
-class LogitScore:
-    """A score that is a ``function`` of the logits, (n, origins) → (n,): family and score in one.
+class OpenSetScore:
+    """A fitted score; the base class of all scores.
 
-    Training images are looked at only to refuse what every other family refuses.
+    Fields are arrays or single numbers and fully describe the fitted score. A score without fields
+    has nothing to fit, and only needs :meth:`__call__`.
     """
 
-    name: str
-    function: Callable[[np.ndarray], np.ndarray]
+    @classmethod
+    def fit(cls, output: HeadOutput, labels: np.ndarray, n_origins: int) -> Self:
+        """Fit the score on training images of known origins.
 
-    def __call__(self, features: np.ndarray, logits: np.ndarray) -> np.ndarray:
-        """The function of the logits: float64 array (n,)."""
-        return self.function(logits)
+        Parameters
+        ----------
+        output
+            What the head computed for the n training images.
+        labels
+            Origin indices: integer array (n,) in 0…n_origins-1.
+        n_origins
+            Number of known origins.
+
+        Raises
+        ------
+        FitError
+            An origin has no image, or a feature or logit is not finite.
+        """
+        check_training(output, labels, n_origins)
+        return cls()
+
+    def __call__(self, output: HeadOutput) -> np.ndarray:
+        """Score the images of a batch: float64 array (n,)."""
+        raise NotImplementedError
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Nothing."""
-        return {}
+        """Return the fields as arrays; numbers become arrays of shape (1,)."""
+        return {field.name: np.atleast_1d(getattr(self, field.name)) for field in fields(self)}
 
-    def fit(
-        self, features: np.ndarray, logits: np.ndarray, labels: np.ndarray, n_origins: int
-    ) -> LogitScore:
-        """Itself."""
-        heads.check_training(features, labels, n_origins)
-        return self
+    @classmethod
+    def restore(cls, tensors: Mapping[str, np.ndarray]) -> Self:
+        """Rebuild a score from its :meth:`tensors`."""
+        return cls(
+            **{
+                field.name: tensors[field.name]
+                if field.type == "np.ndarray"
+                else tensors[field.name].item()
+                for field in fields(cls)
+            }
+        )
 
-    def restore(self, tensors: Mapping[str, np.ndarray]) -> LogitScore:
-        """Itself."""
-        return self
 
-
-def check_training(
-    features: np.ndarray, logits: np.ndarray, labels: np.ndarray, n_origins: int
-) -> None:
-    """As :func:`whichgen.heads.base.check_training`, and every logit must be there and finite."""
-    heads.check_training(features, labels, n_origins)
+def check_training(output: HeadOutput, labels: np.ndarray, n_origins: int) -> None:
+    """Raise :class:`FitError` unless every origin has an image and all values are finite."""
+    heads.check_training(output.embedding, labels, n_origins)
+    logits = output.logits
     if logits.shape != (len(labels), n_origins):
         raise FitError(
-            f"logits of shape {logits.shape}, but there are {len(labels)} training images of "
-            f"{n_origins} origins."
+            f"logits have shape {logits.shape}; expected ({len(labels)}, {n_origins}) for "
+            f"{len(labels)} training images of {n_origins} origins."
         )
-    bad = ~np.isfinite(logits).all(axis=1)
-    if bad.any():
+    invalid = ~np.isfinite(logits).all(axis=1)
+    if invalid.any():
         raise FitError(
-            f"{int(bad.sum())} of {len(logits)} rows of training logits hold NaN or infinity "
-            f"(first: row {int(np.argmax(bad))})."
+            f"{int(invalid.sum())} of {len(logits)} rows of training logits contain NaN or "
+            f"infinity (first: row {int(np.argmax(invalid))})."
         )
 
 
 def class_means(rows: np.ndarray, labels: np.ndarray, n_origins: int) -> np.ndarray:
-    """The mean of each origin's rows: arrays (n, d) and (n,) → float64 array (origins, d)."""
+    """Compute the mean row of each origin: (n, d) and (n,) → float64 array (origins, d)."""
     exact = np.asarray(rows, dtype=np.float64)
     return np.stack([exact[labels == origin].mean(axis=0) for origin in range(n_origins)])
 
 
 def well_classified(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Which training images have the largest logit at their label: bool array (n,).
+    """Select the training images whose largest logit is at their label: bool array (n,).
 
-    Of an origin that has no such image, all are taken: a score must know every origin.
+    All images of an origin are selected if none of them is classified correctly, because a score
+    needs images of every origin.
     """
     correct = logits.argmax(axis=1) == labels
     return np.asarray(correct | ~np.isin(labels, labels[correct]))

@@ -1,7 +1,7 @@
-"""A mixture of Gaussians an origin, with diagonal covariances; the density under the best.
+"""Gaussian mixture per origin, with diagonal covariances: density under the best origin.
 
-The class-conditional density of Bishop (2006, section 9.2), on features u that are standardized by
-all training images::
+The class-conditional density of Bishop (2006, section 9.2), on features u(x) standardized over all
+training images::
 
     s(x) = max_j log Σ_c π_jc N(u(x); μ_jc, diag(σ²_jc))
 """
@@ -9,32 +9,39 @@ all training images::
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
-from whichgen.errors import FitError
-from whichgen.heads.base import check_training
-from whichgen.openset.base import ROUNDING
+from whichgen.heads.base import HeadOutput
+from whichgen.openset.base import ROUNDING, OpenSetScore, check_training
 
-# Different images that a component must have, for its variances to mean something.
-_IMAGES = 10
+# Minimum number of distinct images per component, so that its variances are meaningful.
+_IMAGES_PER_COMPONENT = 10
 
 # Added to each variance, in units of the column's variance over all training images: few images can
-# agree on a value by chance, and all do on that of a constant column.
-_LEAST_VARIANCE = 0.1
+# have equal values by chance, and a constant column always has.
+_MIN_VARIANCE = 0.1
 
 
 @dataclass(frozen=True)
-class GaussiansScore:
-    """All origins' m components one after the other.
+class ClassGaussianMixtures(OpenSetScore):
+    """Mixtures of all origins, with m components in total.
 
-    ``center`` and ``scale`` float64 (d,) standardize; ``origins`` int64 (m,) says whose a component
-    is; ``weights`` float64 (m,), ``means`` and ``variances`` float64 (m, d).
+    Parameters
+    ----------
+    center, scale
+        Mean and standard deviation of the training features: float64 (d,).
+    origins
+        Origin index of each component: int64 (m,).
+    weights
+        Mixture weights: float64 (m,).
+    means, variances
+        Means and variances in standardized units: float64 (m, d).
     """
 
     center: np.ndarray
@@ -44,9 +51,37 @@ class GaussiansScore:
     means: np.ndarray
     variances: np.ndarray
 
-    def __call__(self, features: np.ndarray, logits: np.ndarray) -> np.ndarray:
-        """Log density of the best origin, in standardized units: float64 array (n,)."""
-        u = (np.asarray(features, dtype=np.float64) - self.center) / self.scale
+    @classmethod
+    def fit(
+        cls, output: HeadOutput, labels: np.ndarray, n_origins: int, components: int = 2
+    ) -> Self:
+        """Fit one mixture per origin by expectation-maximization; see :meth:`OpenSetScore.fit`.
+
+        ``components`` is the number of Gaussians per origin, ≥ 1; fewer are fitted for an origin
+        with fewer than ten distinct images for each.
+        """
+        check_training(output, labels, n_origins)
+        # k-means draws its starting points by row number: sort the rows, so that the result does
+        # not depend on the order of the images.
+        order = np.lexsort((*np.asarray(output.embedding).T, labels))
+        x, y = np.asarray(output.embedding, dtype=np.float64)[order], labels[order]
+        center, scale = x.mean(axis=0), x.std(axis=0)
+        varies = scale > ROUNDING * np.abs(x).max(axis=0)
+        scale = np.where(varies, scale, scale[varies].mean() if varies.any() else 1.0)
+        u = (x - center) / scale
+        mixtures = [_fit_mixture(u[y == origin], components) for origin in range(n_origins)]
+        return cls(
+            center,
+            scale,
+            np.repeat(np.arange(n_origins), [m.n_components for m in mixtures]),
+            np.concatenate([m.weights_ for m in mixtures]),
+            np.concatenate([m.means_ for m in mixtures]),
+            np.concatenate([m.covariances_ for m in mixtures]),
+        )
+
+    def __call__(self, output: HeadOutput) -> np.ndarray:
+        """Compute the log-density of the best origin, in standardized units: float64 array (n,)."""
+        u = (np.asarray(output.embedding, dtype=np.float64) - self.center) / self.scale
         constants = np.log(self.weights) - np.log(2 * np.pi * self.variances).sum(axis=1) / 2
         components = np.stack(
             [
@@ -62,89 +97,18 @@ class GaussiansScore:
         ]
         return np.asarray(np.max(densities, axis=0))
 
-    def tensors(self) -> dict[str, np.ndarray]:
-        """``center``, ``scale``, ``origins``, ``weights``, ``means`` and ``variances``."""
-        return {
-            "center": self.center,
-            "scale": self.scale,
-            "origins": self.origins,
-            "weights": self.weights,
-            "means": self.means,
-            "variances": self.variances,
-        }
 
-
-@dataclass(frozen=True)
-class Gaussians:
-    """The family of mixture scores.
-
-    Parameters
-    ----------
-    components
-        Gaussians an origin (≥ 1); fewer where there are not ten different images for each.
-    seed
-        Of the k-means clustering from which the mixture is fitted.
-    """
-
-    components: int = 2
-    seed: int = 0
-    name: str = "gaussians"
-
-    def __post_init__(self) -> None:
-        if self.components < 1:
-            raise FitError(f"a mixture needs at least 1 component, got {self.components}.")
-
-    def fit(
-        self, features: np.ndarray, logits: np.ndarray, labels: np.ndarray, n_origins: int
-    ) -> GaussiansScore:
-        """One mixture an origin, by expectation-maximization.
-
-        Raises
-        ------
-        FitError
-            An origin has no image, or a feature is not finite.
-        """
-        check_training(features, labels, n_origins)
-        # k-means starts at images drawn by number: in an order of their own, the order in which
-        # they come is no matter.
-        order = np.lexsort((*np.asarray(features).T, labels))
-        x, y = np.asarray(features, dtype=np.float64)[order], labels[order]
-        center, scale = x.mean(axis=0), x.std(axis=0)
-        varied = scale > ROUNDING * np.abs(x).max(axis=0)
-        scale = np.where(varied, scale, scale[varied].mean() if varied.any() else 1.0)
-        u = (x - center) / scale
-        mixtures = [self._mixture(u[y == origin]) for origin in range(n_origins)]
-        return GaussiansScore(
-            center,
-            scale,
-            np.repeat(np.arange(n_origins), [m.n_components for m in mixtures]),
-            np.concatenate([m.weights_ for m in mixtures]),
-            np.concatenate([m.means_ for m in mixtures]),
-            np.concatenate([m.covariances_ for m in mixtures]),
-        )
-
-    def restore(self, tensors: Mapping[str, np.ndarray]) -> GaussiansScore:
-        """The score of these mixtures."""
-        return GaussiansScore(
-            tensors["center"],
-            tensors["scale"],
-            tensors["origins"],
-            tensors["weights"],
-            tensors["means"],
-            tensors["variances"],
-        )
-
-    def _mixture(self, rows: np.ndarray) -> GaussianMixture:
-        different = len(np.unique(rows, axis=0))
-        mixture = GaussianMixture(
-            min(self.components, max(1, different // _IMAGES)),
-            covariance_type="diag",
-            reg_covar=_LEAST_VARIANCE,
-            max_iter=1000,
-            random_state=self.seed,
-        )
-        with warnings.catch_warnings():
-            # Wherever the fit stops, it is a density.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            # scikit-learn refuses a single image; twice the same is the same mixture.
-            return mixture.fit(rows if len(rows) > 1 else np.repeat(rows, 2, axis=0))
+def _fit_mixture(rows: np.ndarray, components: int) -> GaussianMixture:
+    distinct = len(np.unique(rows, axis=0))
+    mixture = GaussianMixture(
+        min(components, max(1, distinct // _IMAGES_PER_COMPONENT)),
+        covariance_type="diag",
+        reg_covar=_MIN_VARIANCE,
+        max_iter=1000,
+        random_state=0,
+    )
+    with warnings.catch_warnings():
+        # The mixture is a valid density wherever the fit stops.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        # scikit-learn rejects a single image; repeating it gives the same mixture.
+        return mixture.fit(rows if len(rows) > 1 else np.repeat(rows, 2, axis=0))

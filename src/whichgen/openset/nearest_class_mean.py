@@ -1,4 +1,4 @@
-"""Nearest class mean (Mensink et al., 2013), by cosine.
+"""Nearest class mean (Mensink et al., 2013), by cosine similarity.
 
 With μ_j the mean of the unit-length training features of origin j::
 
@@ -7,53 +7,30 @@ With μ_j the mean of the unit-length training features of origin j::
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
-from whichgen.heads.base import check_training
+from whichgen.heads.base import HeadOutput
 from whichgen.heads.knn import normalize_rows
-from whichgen.openset.base import class_means
+from whichgen.openset.base import OpenSetScore, check_training, class_means
 
 
 @dataclass(frozen=True)
-class PrototypeScore:
-    """``prototypes`` float32 (origins, d) of unit length."""
+class NearestClassMean(OpenSetScore):
+    """``prototypes``: the μ_j scaled to unit length, float32 (origins, d)."""
 
     prototypes: np.ndarray
 
-    def __call__(self, features: np.ndarray, logits: np.ndarray) -> np.ndarray:
-        """The cosine to the most similar prototype: float64 array (n,) in [-1, 1]."""
-        cosines = normalize_rows(features).astype(np.float64) @ self.prototypes.T
+    @classmethod
+    def fit(cls, output: HeadOutput, labels: np.ndarray, n_origins: int) -> Self:
+        """Compute the mean direction of each origin; see :meth:`OpenSetScore.fit`."""
+        check_training(output, labels, n_origins)
+        means = class_means(normalize_rows(output.embedding), labels, n_origins)
+        return cls(normalize_rows(means))
+
+    def __call__(self, output: HeadOutput) -> np.ndarray:
+        """Compute the cosine to the most similar prototype: float64 array (n,) in [-1, 1]."""
+        cosines = normalize_rows(output.embedding).astype(np.float64) @ self.prototypes.T
         return np.asarray(np.clip(cosines.max(axis=1), -1, 1))
-
-    def tensors(self) -> dict[str, np.ndarray]:
-        """``prototypes``."""
-        return {"prototypes": self.prototypes}
-
-
-@dataclass(frozen=True)
-class Prototype:
-    """The family of nearest-class-mean scores."""
-
-    name: str = "prototype"
-
-    def fit(
-        self, features: np.ndarray, logits: np.ndarray, labels: np.ndarray, n_origins: int
-    ) -> PrototypeScore:
-        """The mean direction of each origin.
-
-        Raises
-        ------
-        FitError
-            An origin has no image, or a feature is not finite.
-        """
-        check_training(features, labels, n_origins)
-        return PrototypeScore(
-            normalize_rows(class_means(normalize_rows(features), labels, n_origins))
-        )
-
-    def restore(self, tensors: Mapping[str, np.ndarray]) -> PrototypeScore:
-        """The score of these prototypes."""
-        return PrototypeScore(tensors["prototypes"])

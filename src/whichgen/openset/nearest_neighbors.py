@@ -1,4 +1,4 @@
-"""Deep nearest neighbors (Sun et al., 2022): how near the k-th nearest training image is.
+"""Deep nearest neighbors (Sun et al., 2022): distance to the k-th nearest training image.
 
 With z = x/‖x‖ and z_(k) the k-th nearest of the training images' z::
 
@@ -7,72 +7,51 @@ With z = x/‖x‖ and z_(k) the k-th nearest of the training images' z::
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
 
 import faiss
 import numpy as np
 
 from whichgen.errors import FitError
-from whichgen.heads.base import check_training
+from whichgen.heads.base import HeadOutput
 from whichgen.heads.knn import normalize_rows
+from whichgen.openset.base import OpenSetScore, check_training
 
 
 @dataclass(frozen=True)
-class NearestScore:
-    """``exemplars`` float32 (n, d) of unit length, and ``k``."""
+class NearestNeighbors(OpenSetScore):
+    """``exemplars``: training features of unit length, float32 (n, d); ``k`` in 1…n."""
 
     exemplars: np.ndarray
     k: int
 
-    def __call__(self, features: np.ndarray, logits: np.ndarray) -> np.ndarray:
-        """Minus the distance to the k-th nearest exemplar: float64 array (n,) in [-2, 0]."""
-        index = faiss.IndexFlatL2(self.exemplars.shape[1])
+    def __post_init__(self) -> None:
+        if not 1 <= self.k <= len(self.exemplars):
+            raise FitError(f"k = {self.k} is not between 1 and {len(self.exemplars)} exemplars")
+
+    @classmethod
+    def fit(cls, output: HeadOutput, labels: np.ndarray, n_origins: int, k: int = 5) -> Self:
+        """Store the exemplars; k is at most their number. See :meth:`OpenSetScore.fit`."""
+        check_training(output, labels, n_origins)
+        return cls(normalize_rows(output.embedding), min(k, len(labels)))
+
+    @cached_property
+    def index(self) -> Any:
+        """faiss index of the exemplars, built on first use."""
+        index: Any = faiss.IndexFlatL2(self.exemplars.shape[1])
         index.add(self.exemplars)
-        z = normalize_rows(features)
-        _, rows = index.search(z, self.k)
-        # faiss's own distances lose digits near 0, more of them in a large batch than in a small.
+        return index
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Worker processes build their own index.
+        return {name: value for name, value in vars(self).items() if name != "index"}
+
+    def __call__(self, output: HeadOutput) -> np.ndarray:
+        """Compute minus the distance to the k-th nearest: float64 array (n,) in [-2, 0]."""
+        z = normalize_rows(output.embedding)
+        _, rows = self.index.search(z, self.k)
+        # Computed again because faiss's distances are inexact near 0, more so in large batches.
         kth = self.exemplars[rows[:, -1]]
         return np.asarray(-np.linalg.norm(z.astype(np.float64) - kth, axis=1))
-
-    def tensors(self) -> dict[str, np.ndarray]:
-        """``exemplars`` and ``k``."""
-        return {"exemplars": self.exemplars, "k": np.array([self.k])}
-
-
-@dataclass(frozen=True)
-class DeepNearestNeighbors:
-    """The family of nearest-neighbor scores.
-
-    Parameters
-    ----------
-    k
-        Which neighbor's distance is the score (≥ 1); the farthest's where there are fewer.
-    """
-
-    k: int = 5
-    name: str = "nearest"
-
-    def __post_init__(self) -> None:
-        if self.k < 1:
-            raise FitError(f"k must be at least 1, got {self.k}.")
-
-    def fit(
-        self, features: np.ndarray, logits: np.ndarray, labels: np.ndarray, n_origins: int
-    ) -> NearestScore:
-        """Keeps the exemplars.
-
-        Raises
-        ------
-        FitError
-            An origin has no image, or a feature is not finite.
-        """
-        check_training(features, labels, n_origins)
-        return NearestScore(normalize_rows(features), min(self.k, len(features)))
-
-    def restore(self, tensors: Mapping[str, np.ndarray]) -> NearestScore:
-        """The score of these exemplars; :class:`FitError` if k is not in 1…n."""
-        k = tensors["k"].item()
-        if not 1 <= k <= len(tensors["exemplars"]):
-            raise FitError(f"the {k}th nearest of {len(tensors['exemplars'])} exemplars.")
-        return NearestScore(tensors["exemplars"], k)

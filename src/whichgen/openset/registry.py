@@ -1,50 +1,84 @@
-"""The open-set scores by name, in the order of a table.
+"""Registry of open-set scores.
 
-They are written here on numpy arrays because the package pytorch-ood wants torch tensors and
-torchvision, inverts covariances that it does not shrink, and needs the head's weights for ViM. ASH
-(Djurisic et al., 2023) is left out: it prunes a network's activations before the layers that follow
-them, and here nothing follows the features but the head, whose logits a score is given.
+Implemented here on NumPy arrays rather than taken from the package pytorch-ood, which requires
+torch tensors and torchvision, inverts covariances without shrinkage, and needs the head's weights
+for ViM. ASH (Djurisic et al., 2023) is not included: it prunes a network's activations before later
+layers, but here only the head follows the features.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
 from whichgen.errors import FitError
-from whichgen.openset.base import LogitScore, ScoreMethod
-from whichgen.openset.gaussian_mixture import Gaussians
+from whichgen.heads.base import HeadOutput
+from whichgen.openset.base import OpenSetScore
+from whichgen.openset.energy import Energy
+from whichgen.openset.entropy import Entropy
+from whichgen.openset.gaussian_mixture import ClassGaussianMixtures
 from whichgen.openset.hopfield import Hopfield
-from whichgen.openset.logit import energy, max_logit
-from whichgen.openset.mahalanobis import Mahalanobis, RelativeMahalanobis
-from whichgen.openset.nearest_class_mean import Prototype
-from whichgen.openset.nearest_neighbors import DeepNearestNeighbors
+from whichgen.openset.mahalanobis import Mahalanobis
+from whichgen.openset.margin import Margin
+from whichgen.openset.max_logit import MaxLogit
+from whichgen.openset.max_probability import MaxProbability
+from whichgen.openset.nearest_class_mean import NearestClassMean
+from whichgen.openset.nearest_neighbors import NearestNeighbors
 from whichgen.openset.openmax import OpenMax
-from whichgen.openset.probability import margin, max_probability, negative_entropy
+from whichgen.openset.relative_mahalanobis import RelativeMahalanobis
 from whichgen.openset.vim import Vim
 
 #: The paper's score, which has nothing to fit.
-MAX_PROBABILITY = LogitScore("max_probability", max_probability)
+MAX_PROBABILITY = MaxProbability()
 
-_FAMILIES: tuple[ScoreMethod, ...] = (
-    MAX_PROBABILITY,
-    LogitScore("entropy", negative_entropy),
-    LogitScore("margin", margin),
-    LogitScore("max_logit", max_logit),
-    LogitScore("energy", energy),
-    OpenMax(),
-    Mahalanobis(),
-    RelativeMahalanobis(),
-    DeepNearestNeighbors(),
-    Vim(),
-    Prototype(),
-    Gaussians(),
-    Hopfield(),
-)
 
-#: Every family with its default parameters.
-SCORES: dict[str, ScoreMethod] = {family.name: family for family in _FAMILIES}
+@dataclass(frozen=True)
+class ScoreMethod:
+    """A kind of open-set score.
+
+    Parameters
+    ----------
+    score
+        The class whose instances are fitted scores.
+    year, reference
+        Year and authors of the publication that introduced it.
+    """
+
+    score: type[OpenSetScore]
+    year: int
+    reference: str
+
+    def fit(self, output: HeadOutput, labels: np.ndarray, n_origins: int) -> OpenSetScore:
+        """Fit the score; see :meth:`whichgen.openset.base.OpenSetScore.fit`."""
+        return self.score.fit(output, labels, n_origins)
+
+    def restore(self, tensors: Mapping[str, np.ndarray]) -> OpenSetScore:
+        """Rebuild a fitted score from its tensors."""
+        return self.score.restore(tensors)
+
+
+#: All score methods by name, in the order of tables.
+SCORES: dict[str, ScoreMethod] = {
+    "max_probability": ScoreMethod(MaxProbability, 2017, "Hendrycks & Gimpel"),
+    "entropy": ScoreMethod(Entropy, 1948, "Shannon"),
+    "margin": ScoreMethod(Margin, 2001, "Scheffer, Decomain & Wrobel"),
+    "max_logit": ScoreMethod(MaxLogit, 2022, "Hendrycks et al."),
+    "energy": ScoreMethod(Energy, 2020, "Liu et al."),
+    "openmax": ScoreMethod(OpenMax, 2016, "Bendale & Boult"),
+    "mahalanobis": ScoreMethod(Mahalanobis, 2018, "Lee et al."),
+    "relative_mahalanobis": ScoreMethod(RelativeMahalanobis, 2021, "Ren et al."),
+    "nearest": ScoreMethod(NearestNeighbors, 2022, "Sun et al."),
+    "vim": ScoreMethod(Vim, 2022, "Wang et al."),
+    "prototype": ScoreMethod(NearestClassMean, 2013, "Mensink et al."),
+    "gaussians": ScoreMethod(ClassGaussianMixtures, 2006, "Bishop, section 9.2"),
+    "she": ScoreMethod(Hopfield, 2023, "Zhang et al."),
+}
 
 
 def score_method(name: str) -> ScoreMethod:
-    """The family of that name."""
+    """Return the score method of that name."""
     if name not in SCORES:
-        raise FitError(f"unknown open-set score {name!r}; there are {', '.join(SCORES)}.")
+        raise FitError(f"unknown open-set score {name!r}. Choose from {', '.join(SCORES)}.")
     return SCORES[name]

@@ -1,71 +1,73 @@
-"""The threshold below which an image is ``unknown``."""
+"""Open-set threshold: images whose score is below it are ``unknown``."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.stats import beta
 
+from whichgen.constants import TPR
 from whichgen.errors import FitError
 
-#: By so much of itself the threshold is under the lowest score that it keeps. Asked beside other
-#: images, an image's sums are rounded in another order; its answer must not hang on that.
+# Relative margin between the threshold and the lowest score above it. Floating-point sums depend on
+# the batch; an image's answer must not.
 _ROUNDING = 1e-6
 
 
-def threshold_at_tpr(known_scores: np.ndarray, tpr: float = 0.95) -> float:
-    """The largest threshold that keeps at least ``tpr`` of the known images (score ≥ threshold).
+def threshold_at_tpr(known_scores: np.ndarray, tpr: float = TPR) -> float:
+    """Return the largest threshold with a true-positive rate of at least ``tpr``.
 
-    It is a hair under the lowest score kept, so that this image is kept however it is rounded.
+    A known image is accepted if its score is at or above the threshold. The threshold is slightly
+    below the lowest accepted score, so that rounding does not reject that image.
 
     Parameters
     ----------
     known_scores
         Open-set scores of known validation images: float array (n,).
     tpr
-        Share of known images to keep, in (0, 1].
+        Minimum fraction of known images to accept, in (0, 1].
     """
     if not 0 < tpr <= 1:
-        raise FitError(f"the true-positive rate must be over 0 and at most 1, got {tpr}.")
+        raise FitError(f"the true-positive rate must be above 0 and at most 1, got {tpr}.")
     if len(known_scores) == 0:
-        raise FitError("no known validation image to choose the threshold on.")
+        raise FitError("no known validation images to choose the threshold on.")
     descending = np.sort(np.asarray(known_scores, dtype=np.float64))[::-1]
-    lowest = float(descending[_kept(len(descending), tpr) - 1])
+    lowest = float(descending[_count_accepted(len(descending), tpr) - 1])
     return lowest - _ROUNDING * abs(lowest)
 
 
-def tpr_interval(n: int, tpr: float = 0.95, level: float = 0.95) -> tuple[float, float]:
-    """What share of *all* known images a threshold keeps that was set on n of them.
+def tpr_interval(n: int, tpr: float = TPR, level: float = 0.95) -> tuple[float, float]:
+    """Compute an interval for the true-positive rate of a threshold set on n known images.
 
-    With the k-th highest of n independent scores as threshold, the share kept of the population
-    that they come from is distributed as Beta(k, n + 1 − k) whatever the scores are (Wilks, 1941);
-    ties only add to it. These are that distribution's quantiles, of equal tails.
+    If the threshold is the k-th highest of n independent scores, the fraction of the population
+    above it has the distribution Beta(k, n + 1 − k), whatever the distribution of the scores
+    (Wilks, 1941); ties can only increase it. The bounds are quantiles with equal tails.
 
     Parameters
     ----------
     n
-        Known validation images, at least 1.
+        Number of known validation images, ≥ 1.
     tpr
-        As of :func:`threshold_at_tpr`.
+        See :func:`threshold_at_tpr`.
     level
-        Probability that the true share lies between the bounds, in (0, 1).
+        Confidence level, in (0, 1).
 
     Returns
     -------
     low, high
         In [0, 1].
     """
-    k = _kept(n, tpr)
+    k = _count_accepted(n, tpr)
     low, high = beta.ppf([(1 - level) / 2, (1 + level) / 2], k, n + 1 - k)
     return float(low), float(high)
 
 
-def _kept(n: int, tpr: float) -> int:
-    # The tolerance keeps e.g. 0.95 · 100 from becoming 96 by rounding.
+def _count_accepted(n: int, tpr: float) -> int:
+    # The tolerance prevents 0.95 · 100 from being rounded up to 96.
     return max(1, int(np.ceil(tpr * n - 1e-9)))
 
 
 def decide(probabilities: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
-    """The index of the most probable origin, or -1 where the score is below the threshold.
+    """Return the index of the most probable origin, or -1 if the score is below the threshold.
 
     Arrays (n, origins) and (n,) → int64 array (n,).
     """

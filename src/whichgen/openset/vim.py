@@ -1,84 +1,64 @@
-"""Virtual-logit matching, ViM (Wang et al., 2022): energy minus the size of what is out of plane.
+"""Virtual-logit matching, ViM (Wang et al., 2022): energy minus the distance from a subspace.
 
-With the rows of P an orthonormal basis of the subspace in which training features vary most about
+With the rows of P an orthonormal basis of the subspace in which training features vary most around
 o, and z the logits::
 
     r(x) = (I − Pᵀ P)(x − o),    s(x) = log Σ_j exp(z_j(x)) − α ‖r(x)‖
 
-    α = Σᵢ max_j z_j(xᵢ) / Σᵢ ‖r(xᵢ)‖   over training images, which makes both terms alike in size
+    α = Σᵢ max_j z_j(xᵢ) / Σᵢ ‖r(xᵢ)‖   over training images, which gives both terms the same scale
 
-The paper's o is where the head's weights give logits of 0. Not every head has weights, so o is the
-training mean here. For the same reason z counts from its row's mean in α (a linear probe's does by
-itself): a head of log-probabilities, none above 0, would make α negative. P has half as many
-dimensions as the training features span; where they are fewer than d, more would leave no residual.
+Differences from the paper: its o is the point where the head's weights give logits of 0, but not
+every head has weights, so o is the training mean here. For the same reason α uses logits minus the
+mean of their row (already 0 for a linear probe): with log-probabilities, which are all ≤ 0, α would
+be negative. P has half as many dimensions as the training features span; if they span fewer than d
+dimensions, more would leave no residual.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
-from whichgen.openset.base import ROUNDING, check_training
-from whichgen.openset.logit import energy
+from whichgen.heads.base import HeadOutput
+from whichgen.openset.base import ROUNDING, OpenSetScore, check_training
+from whichgen.openset.energy import negative_energy
 
 
 @dataclass(frozen=True)
-class VimScore:
-    """``origin`` float64 (d,), orthonormal ``basis`` float64 (dimensions, d), and ``alpha``."""
+class Vim(OpenSetScore):
+    """``origin`` o float64 (d,), ``basis`` P float64 (dimensions, d), and ``alpha``."""
 
     origin: np.ndarray
     basis: np.ndarray
     alpha: float
 
-    def __call__(self, features: np.ndarray, logits: np.ndarray) -> np.ndarray:
-        """Energy minus the virtual logit: float64 array (n,)."""
-        return energy(logits) - self.alpha * _residuals(features, self.origin, self.basis)
-
-    def tensors(self) -> dict[str, np.ndarray]:
-        """``origin``, ``basis`` and ``alpha``."""
-        return {"origin": self.origin, "basis": self.basis, "alpha": np.array([self.alpha])}
-
-
-@dataclass(frozen=True)
-class Vim:
-    """The family of ViM scores."""
-
-    name: str = "vim"
-
-    def fit(
-        self, features: np.ndarray, logits: np.ndarray, labels: np.ndarray, n_origins: int
-    ) -> VimScore:
-        """Mean, principal subspace and α.
-
-        Raises
-        ------
-        FitError
-            An origin has no image, or a feature or logit is not finite.
-        """
-        check_training(features, logits, labels, n_origins)
-        x = np.asarray(features, dtype=np.float64)
+    @classmethod
+    def fit(cls, output: HeadOutput, labels: np.ndarray, n_origins: int) -> Self:
+        """Compute the mean, the principal subspace and α; see :meth:`OpenSetScore.fit`."""
+        check_training(output, labels, n_origins)
+        x = np.asarray(output.embedding, dtype=np.float64)
         origin = x.mean(axis=0)
         centered = x - origin
         variances, directions = np.linalg.eigh(centered.T @ centered)  # ascending
         rounding = len(variances) * np.finfo(np.float64).eps * variances[-1]
         dimensions = int((variances > rounding).sum()) // 2
         basis = np.ascontiguousarray(directions[:, len(variances) - dimensions :].T)
-        z = np.asarray(logits, dtype=np.float64)
+        z = np.asarray(output.logits, dtype=np.float64)
         size = float((z.max(axis=1) - z.mean(axis=1)).mean())
-        residual = float(_residuals(x, origin, basis).mean())
+        residual = float(_residual_norms(x, origin, basis).mean())
         if residual <= ROUNDING * np.abs(x).max():
-            # All images are one: there is no residual to compare with.
-            residual = 1.0
-        return VimScore(origin, basis, size / residual)
+            residual = 1.0  # all images are equal
+        return cls(origin, basis, size / residual)
 
-    def restore(self, tensors: Mapping[str, np.ndarray]) -> VimScore:
-        """The score of this subspace."""
-        return VimScore(tensors["origin"], tensors["basis"], tensors["alpha"].item())
+    def __call__(self, output: HeadOutput) -> np.ndarray:
+        """Compute the energy minus the virtual logit: float64 array (n,)."""
+        norms = _residual_norms(output.embedding, self.origin, self.basis)
+        return negative_energy(output.logits) - self.alpha * norms
 
 
-def _residuals(features: np.ndarray, origin: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Distance of the features from the subspace: float64 array (n,)."""
+def _residual_norms(features: np.ndarray, origin: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Compute the distance of features from the subspace: float64 array (n,)."""
     centered = np.asarray(features, dtype=np.float64) - origin
     return np.asarray(np.linalg.norm(centered - (centered @ basis.T) @ basis, axis=1))

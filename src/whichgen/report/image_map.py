@@ -33,7 +33,9 @@ def image_map_rows(result: EvaluatedModel, *, seed: int = 0) -> list[Row]:
     samples = [sample for table in tables for sample in table.samples]
     if len(samples) < MIN_POINTS:
         return []
-    embeddings = np.concatenate([model.head.embed(t.blocks(model.blocks)) for t in tables])
+    embeddings = np.concatenate(
+        [model.head.forward(t.blocks(model.blocks)).embedding for t in tables]
+    )
     chosen = np.arange(len(samples))
     if len(samples) > MAX_POINTS:
         chosen = np.sort(rng.choice(len(samples), MAX_POINTS, replace=False))

@@ -24,8 +24,9 @@ from whichgen.evaluation.hierarchical_accuracy import LevelResult, count_answers
 from whichgen.evaluation.predictions import Predictions, label_indices
 from whichgen.evaluation.protocols import Protocol
 from whichgen.features.table import FeatureTable
+from whichgen.heads.base import HeadOutput
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
-from whichgen.openset.hierarchy import fit_hierarchy, said_by
+from whichgen.openset.hierarchy import fit_hierarchy
 from whichgen.openset.threshold import decide, threshold_at_tpr, tpr_interval
 from whichgen.training.split_features import SplitFeatures
 
@@ -69,8 +70,14 @@ class EvaluatedModel:
 
 def answers_of(model: OriginModel, table: FeatureTable) -> Predictions:
     """What a model says about a table's images."""
-    probabilities, scores = model.predict(table.blocks(model.blocks))
-    return Predictions(probabilities, table.origins, scores)
+    return _forward(model, table)[1]
+
+
+def _forward(model: OriginModel, table: FeatureTable) -> tuple[HeadOutput, Predictions]:
+    """Run the head once on the images of a table."""
+    output = model.head.forward(table.blocks(model.blocks))
+    probabilities, scores = model.predict_from(output)
+    return output, Predictions(probabilities, table.origins, scores)
 
 
 def tested(
@@ -90,10 +97,10 @@ def tested(
     thumbnails
         Keep small pictures of the exemplars.
     """
-    val = answers_of(draft, parts.tables["val"])
+    val_output, val = _forward(draft, parts.tables["val"])
     families = assign_families((*draft.origins, *parts.dataset.unknown), parts.dataset.families)
     hierarchy = fit_hierarchy(
-        said_by(draft.head, parts.tables["val"].blocks(draft.blocks)),
+        val_output,
         val.labels(draft.origins),
         draft.origins,
         families,
@@ -101,7 +108,8 @@ def tested(
     )
     threshold = threshold_at_tpr(val.scores, draft.tpr)
     known_table, unknown_table = parts.tables[protocol.test_split], parts.tables["test_unknown"]
-    known, unknown = answers_of(draft, known_table), answers_of(draft, unknown_table)
+    known_output, known = _forward(draft, known_table)
+    unknown_output, unknown = _forward(draft, unknown_table)
     labels = known.labels(draft.origins)
     quantile = conformal_quantile(val.probabilities, val.labels(draft.origins), COVERAGE)
     evaluation = evaluate(
@@ -120,11 +128,8 @@ def tested(
         hierarchy=hierarchy,
     )
     answers = {
-        name: _deepest(model, answered, table)
-        for name, answered, table in (
-            ("known", known, known_table),
-            ("unknown", unknown, unknown_table),
-        )
+        "known": _coarse_origins(model, known_output, known),
+        "unknown": _coarse_origins(model, unknown_output, unknown),
     }
     return EvaluatedModel(
         model=model,
@@ -153,13 +158,13 @@ def tested(
     )
 
 
-def _deepest(
-    model: OriginModel, answers: Predictions, table: FeatureTable
+def _coarse_origins(
+    model: OriginModel, output: HeadOutput, predictions: Predictions
 ) -> tuple[list[str], list[bool], list[str]]:
-    """Deepest answers, whether each is of a known origin, and the truth."""
-    decided = decide(answers.probabilities, answers.scores, model.threshold)
-    found = model.coarse_origins(table.blocks(model.blocks), decided)
-    return found, (decided >= 0).tolist(), answers.origins.tolist()
+    """Return the most specific answers, whether each is a known origin, and the true origins."""
+    decisions = decide(predictions.probabilities, predictions.scores, model.threshold)
+    answers = model.coarse_origins(output, decisions)
+    return answers, (decisions >= 0).tolist(), predictions.origins.tolist()
 
 
 def select_exemplars(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from whichgen.constants import TPR
 from whichgen.encoders.base import Encoder
 from whichgen.errors import FitError
 from whichgen.evaluation.detection import auroc
@@ -65,7 +66,7 @@ class FitOptions:
     blocks: tuple[int, ...] = ()
     metric: str = "AUC"
     protocol: str = "clean"
-    tpr: float = 0.95
+    tpr: float = TPR
     seed: int = 0
     jobs: int = -1
     thumbnails: bool = False
@@ -211,7 +212,7 @@ def fit(
 
 
 def _answers(head: Head, table: FeatureTable, block: int) -> Predictions:
-    probabilities, scores = predict(head, table.block(block))
+    probabilities, scores = predict(head.forward(table.block(block)))
     return Predictions(probabilities, table.origins, scores)
 
 

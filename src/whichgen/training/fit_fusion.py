@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from whichgen.constants import TPR
 from whichgen.encoders.base import Encoder
 from whichgen.errors import FitError
 from whichgen.evaluation.calibration import fit_temperature
@@ -85,7 +86,7 @@ class FusionOptions:
     scores: tuple[str, ...] = tuple(SCORES)
     metric: str = "OSCR"
     protocol: str = "clean"
-    tpr: float = 0.95
+    tpr: float = TPR
     seed: int = 0
     jobs: int = -1
     thumbnails: bool = False
@@ -237,8 +238,7 @@ def fuse(
             head_method.fit, [(x, labels, len(known), best.value)], jobs=options.jobs
         )
         (found_head,) = progress(fits, description="Fitting experts", total=1)
-        said = (found_head.embed(x), found_head.logits(x))
-        score = score_method(chosen.score).fit(*said, labels, len(known))
+        score = score_method(chosen.score).fit(found_head.forward(x), labels, len(known))
 
     val = parts.tables["val"]
     draft = OriginModel(
@@ -261,7 +261,7 @@ def fuse(
         score_method=chosen.score,
         score=score,
         temperature=fit_temperature(
-            found_head.logits(val.blocks(blocks)), label_indices(val.origins, known)
+            found_head.forward(val.blocks(blocks)).logits, label_indices(val.origins, known)
         ),
     )
     result = tested(draft, parts, protocol, options.metric, thumbnails=options.thumbnails)

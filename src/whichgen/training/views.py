@@ -17,7 +17,7 @@ from whichgen.evaluation.detection import auroc
 from whichgen.evaluation.oscr import oscr
 from whichgen.evaluation.predictions import Predictions, label_indices
 from whichgen.features.table import FeatureTable
-from whichgen.heads.fusion import FusionHead, ViewProbe, fit_view, fused
+from whichgen.heads.fusion import FusionHead, ViewProbe, build_fusion, fit_view
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.registry import score_method
 from whichgen.progress import Progress
@@ -119,7 +119,6 @@ def evaluate_member_sets(
         ]
         for table in tables
     ]
-    score = score_method(AGREEMENT).restore({})
     for name, votes in sets.items():
         pooled = [
             np.mean([np.mean([of[b] for b in blocks], axis=0) for blocks in votes], axis=0)
@@ -128,7 +127,7 @@ def evaluate_member_sets(
         for i, setting in enumerate(settings):
             logits = [of[i] for of in pooled]
             answers = [
-                Predictions(z, table.origins, score(np.empty((len(z), 0)), z))
+                Predictions(z, table.origins, np.max(z, axis=1))
                 for z, table in zip(logits, tables, strict=True)
             ]
             yield (name, setting), _figures(answers[0], answers[1], fitted.known)
@@ -139,16 +138,17 @@ def evaluate_scores(
 ) -> tuple[dict[str, Figures], dict[str, OpenSetScore]]:
     """The figures of every open-set score, and the scores fitted on the training images."""
     labels = label_indices(fitted.train.origins, fitted.known)
-    features = fitted.train.blocks(blocks)
-    train = (head.embed(features), head.logits(features))
-    asked = []
-    for table in (fitted.asked_known, fitted.asked_unknown):
-        features = table.blocks(blocks)
-        asked.append((table.origins, head.embed(features), head.logits(features)))
+    train = head.forward(fitted.train.blocks(blocks))
+    outputs = [
+        (table.origins, head.forward(table.blocks(blocks)))
+        for table in (fitted.asked_known, fitted.asked_unknown)
+    ]
     figures, scores = {}, {}
     for name in names:
-        score = score_method(name).fit(*train, labels, len(fitted.known))
-        known, unknown = (Predictions(z, origins, score(x, z)) for origins, x, z in asked)
+        score = score_method(name).fit(train, labels, len(fitted.known))
+        known, unknown = (
+            Predictions(output.logits, origins, score(output)) for origins, output in outputs
+        )
         figures[name], scores[name] = _figures(known, unknown, fitted.known), score
     return figures, scores
 
@@ -157,7 +157,7 @@ def fuse_views(fitted: FittedViews, votes: Votes, at: int) -> FusionHead:
     """The head of the probes of one setting."""
     blocks = list(chain(*votes))
     probes = [fitted.probes[block][at] for block in blocks]
-    return fused(probes, fitted.train.blocks(blocks), [len(vote) for vote in votes])
+    return build_fusion(probes, [len(vote) for vote in votes], fitted.train.blocks(blocks))
 
 
 def average_metrics(folds: Iterable[Iterable[tuple[K, Figures]]]) -> dict[K, Figures]:

@@ -1,0 +1,32 @@
+"""Head outputs from features and logits, to fit and call scores on."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+
+from whichgen.heads.base import HeadOutput
+from whichgen.openset.base import OpenSetScore
+
+S = TypeVar("S", bound=OpenSetScore)
+
+
+def output(features: np.ndarray, logits: np.ndarray) -> HeadOutput:
+    return HeadOutput.from_logits(logits, features)
+
+
+def logits_only(logits: np.ndarray) -> HeadOutput:
+    """Output without features, for scores of the logits."""
+    return HeadOutput.from_logits(logits, np.zeros((len(logits), 1)))
+
+
+def features_only(features: np.ndarray, n_origins: int = 1) -> HeadOutput:
+    """Output with logits of zero, for scores of the features."""
+    return HeadOutput.from_logits(np.zeros((len(features), n_origins)), features)
+
+
+def fit(
+    score: type[S], features: np.ndarray, labels: np.ndarray, n_origins: int, **options: int
+) -> S:
+    return score.fit(features_only(features, n_origins), labels, n_origins, **options)
