@@ -42,7 +42,9 @@ def test_every_image_is_its_own_nearest_neighbor(
     assert told.recall is not None
     assert told.recall.queries == 16  # of 31 held out, those that choose no effort
     assert (told.recall.at_1, told.recall.at_10) == (1, 1)
-    found = load_gallery(tmp_path / "g", known).find_neighbors(features_of(gallery_images), 3)
+    found = load_gallery(tmp_path / "g", known).find_neighbors(
+        known.head.forward(features_of(gallery_images)), 3
+    )
     for entry, (first, *others) in zip(gallery_images.entries.to_pylist(), found, strict=True):
         assert (first.path, first.origin) == (entry["path"], entry["origin"])
         assert first.similarity == pytest.approx(1, abs=1e-5)
@@ -60,10 +62,10 @@ def test_cosines_do_not_depend_on_batches(
     monkeypatch.setattr(entries_module, "BATCH_ROWS", 7)
     build_local_gallery(tmp_path / "parts", gallery_images, RECORD)
     features = features_of(gallery_images)
-    points = SimilaritySpace(known).project(features)
+    points = SimilaritySpace(known).project(known.head.forward(features))
     cosines = -np.sort(-(points @ points.T), axis=1)[:, :5]
     for name in ("whole", "parts"):
-        found = load_gallery(tmp_path / name, known).find_neighbors(features, 5)
+        found = load_gallery(tmp_path / name, known).find_neighbors(known.head.forward(features), 5)
         np.testing.assert_allclose(
             [[near.similarity for near in row] for row in found], cosines, atol=1e-5
         )
@@ -117,7 +119,9 @@ def test_gallery_of_one_image(
     one = gallery_images.take(np.array([5]))
     for kind in KINDS:
         assert build_local_gallery(tmp_path / kind, one, RECORD, kind=kind).recall is None
-        ((near,),) = load_gallery(tmp_path / kind, known).find_neighbors(features_of(one), 9)
+        ((near,),) = load_gallery(tmp_path / kind, known).find_neighbors(
+            known.head.forward(features_of(one)), 9
+        )
         assert near.path == one.entries["path"][0].as_py()
 
 
@@ -218,7 +222,7 @@ def test_attributor_searches_a_gallery(
 def test_non_finite_vectors_are_rejected(known: OriginModel) -> None:
     space = SimilaritySpace(known)
     with pytest.raises(FitError, match="NaN or infinity"):
-        space.project(np.full((2, 32), np.nan, dtype=np.float32))
+        space.project(known.head.forward(np.full((2, 32), np.nan, dtype=np.float32)))
     with pytest.raises(FitError, match="has no exemplars"):
         SimilaritySpace(replace(known, exemplars=None))
 

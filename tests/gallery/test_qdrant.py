@@ -72,9 +72,11 @@ def test_neighbors_equal_those_of_a_flat_gallery(
     )
     build_local_gallery(tmp_path / "flat", gallery_images, RECORD, kind="flat")
     features = features_of(gallery_images)
-    expected = load_gallery(tmp_path / "flat", known).find_neighbors(features, 5)
+    expected = load_gallery(tmp_path / "flat", known).find_neighbors(
+        known.head.forward(features), 5
+    )
     neighbors = open_qdrant_gallery(description, SimilaritySpace(known), client).find_neighbors(
-        features, 5
+        known.head.forward(features), 5
     )
     for row, expected_row in zip(neighbors, expected, strict=True):
         assert [(n.path, n.origin) for n in row] == [(n.path, n.origin) for n in expected_row]
@@ -164,7 +166,7 @@ def test_incomplete_points_are_reported(
     client.delete_payload(collection, ["path"], models.Filter())
     gallery = open_qdrant_gallery(description, SimilaritySpace(known), client)
     with pytest.raises(GalleryError, match="does not fit this gallery"):
-        gallery.find_neighbors(features_of(gallery_images)[:1], 2)
+        gallery.find_neighbors(known.head.forward(features_of(gallery_images)[:1]), 2)
 
 
 def test_folder_does_not_name_the_service(

@@ -30,12 +30,14 @@ def test_neighbors_are_those_of_a_search_by_hand(
     known, features = with_exemplars(model, encoder, images)
     asked = features[:5] + np.random.default_rng(0).normal(0, 0.3, features[:5].shape)
     asked = asked.astype(np.float32)
-    embedded = known.head.embed(features).astype(np.float64)
+    embedded = known.head.forward(features).embedding.astype(np.float64)
     mean = embedded.mean(axis=0)
-    points, queries = embedded - mean, known.head.embed(asked) - mean
+    points, queries = embedded - mean, known.head.forward(asked).embedding - mean
     lengths = np.outer(np.linalg.norm(queries, axis=1), np.linalg.norm(points, axis=1))
     cosines = queries @ points.T / lengths
-    for row, found in zip(cosines, ExemplarIndex(known).find_neighbors(asked, 4), strict=True):
+    for row, found in zip(
+        cosines, ExemplarIndex(known).find_neighbors(known.head.forward(asked), 4), strict=True
+    ):
         expected = np.argsort(-row)[:4]
         assert [n.exemplar for n in found] == expected.tolist()
         assert [n.origin for n in found] == [known.origins[i // 8] for i in expected]
@@ -57,7 +59,7 @@ def test_there_are_no_more_neighbors_than_exemplars_and_none_unasked(
     model: OriginModel, encoder: Encoder, images: list[Image.Image]
 ) -> None:
     known, features = with_exemplars(model, encoder, images)
-    assert len(ExemplarIndex(known).find_neighbors(features[:1], 99)[0]) == 24
-    assert ExemplarIndex(model).find_neighbors(features[:2], 3) == [(), ()]
+    assert len(ExemplarIndex(known).find_neighbors(known.head.forward(features[:1]), 99)[0]) == 24
+    assert ExemplarIndex(model).find_neighbors(model.head.forward(features[:2]), 3) == [(), ()]
     (answer,) = Attributor(known, encoder).attribute(images[:1])
     assert answer.nearest is None

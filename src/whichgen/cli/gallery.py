@@ -166,7 +166,7 @@ def search(
     attributor = model.load()
     index = open_gallery(gallery, attributor.model, qdrant_url)
     features, errors = attributor.encode(files, batch_size=model.batch_size, progress=progress)
-    neighbors = iter(index.find_neighbors(features, k))
+    neighbors = iter(index.find_neighbors(attributor.model.head.forward(features), k))
     results = [
         (str(file), error, () if error else next(neighbors))
         for file, error in zip(files, errors, strict=True)

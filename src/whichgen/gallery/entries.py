@@ -75,7 +75,7 @@ class GalleryImages:
         for batch in row_batches(rows):
             keys = [feature_key(digest) for digest in self.digests(batch)]
             blocks = [self.store.read(keys, block) for block in self.space.model.blocks]
-            vectors.append(self.space.project(np.hstack(blocks)))
+            vectors.append(self.space.project(self.space.model.head.forward(np.hstack(blocks))))
         return np.concatenate(vectors)
 
     def data_hash(self) -> str:

@@ -28,6 +28,7 @@ from whichgen.gallery.build import check_gallery_folder, hold_out_queries
 from whichgen.gallery.entries import GalleryImages, row_batches
 from whichgen.gallery.recall import N_NEIGHBORS, Recall, compute_recall
 from whichgen.gallery.storage import GalleryDescription, write_description
+from whichgen.heads.base import HeadOutput
 from whichgen.inference.neighbors import Neighbor, SimilaritySpace, clip_cosine
 from whichgen.io.atomic import replace_folder
 from whichgen.progress import Progress, no_progress
@@ -74,7 +75,7 @@ class QdrantGallery:
         self._client = client
         self._space = space
 
-    def find_neighbors(self, features: np.ndarray, k: int) -> list[tuple[Neighbor, ...]]:
+    def find_neighbors(self, output: HeadOutput, k: int) -> list[tuple[Neighbor, ...]]:
         """See :meth:`whichgen.inference.neighbors.NeighborIndex.find_neighbors`.
 
         Raises
@@ -82,10 +83,10 @@ class QdrantGallery:
         GalleryError
             The service does not answer, or its answer does not fit this gallery.
         """
-        if k < 1 or not len(features):
-            return [()] * len(features)
+        if k < 1 or not len(output.logits):
+            return [()] * len(output.logits)
         collection, effort = self.description.collection, self.description.effort
-        vectors = self._space.project(features)
+        vectors = self._space.project(output)
         with _translate_errors(collection):
             results = _query(self._client, collection, vectors, k, effort)
             return [tuple(_neighbor(point) for point in points) for points in results]

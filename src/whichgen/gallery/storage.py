@@ -12,7 +12,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -21,6 +20,7 @@ from whichgen.errors import GalleryError
 from whichgen.gallery.entries import ENTRIES_SCHEMA
 from whichgen.gallery.index import INDEX_FILES, IndexKind, read_index, search_index
 from whichgen.gallery.recall import Recall
+from whichgen.heads.base import HeadOutput
 from whichgen.inference.neighbors import Neighbor, SimilaritySpace, clip_cosine
 from whichgen.io.files import read_regular_file
 from whichgen.models.origin_model import OriginModel
@@ -73,12 +73,12 @@ class LocalGallery:
         self._entries = entries
         self._index = index
 
-    def find_neighbors(self, features: np.ndarray, k: int) -> list[tuple[Neighbor, ...]]:
+    def find_neighbors(self, output: HeadOutput, k: int) -> list[tuple[Neighbor, ...]]:
         """See :meth:`whichgen.inference.neighbors.NeighborIndex.find_neighbors`."""
-        if k < 1 or not len(features):
-            return [()] * len(features)
+        if k < 1 or not len(output.logits):
+            return [()] * len(output.logits)
         k = min(k, self.description.n_images)
-        vectors = self._space.project(features)
+        vectors = self._space.project(output)
         results = search_index(self._index, vectors, k, self.description.effort)
         neighbors = []
         for cosines, rows in zip(*results, strict=True):

@@ -239,16 +239,15 @@ class Attributor:
             for i, error in batch.errors.items()
         }
         if n:
-            features = self._features(batch)
-            probabilities, scores = predict_checked(model, features)
+            output, probabilities, scores = predict_checked(model, self._features(batch))
             decisions = decide(probabilities, scores, model.threshold)
-            coarse_origins = model.coarse_origins(features, decisions)
+            coarse_origins = model.coarse_origins(output, decisions)
             percentiles = (
                 model.calibration.percentiles(scores).tolist() if model.calibration else [None] * n
             )
             sets = self._prediction_sets(probabilities, quantile) if quantile else [None] * n
             index = gallery or self.exemplar_index if nearest else None
-            neighbors = index.find_neighbors(features, nearest) if index else [None] * n
+            neighbors = index.find_neighbors(output, nearest) if index else [None] * n
         for row, i in enumerate(batch.encoded):
             origin = UNKNOWN if decisions[row] < 0 else model.origins[decisions[row]]
             answers[i] = Attribution(

@@ -3,7 +3,7 @@
 If the head has several views, images are compared by the log-probabilities of all views,
 e(x) = (log p_v,j(x)). Concatenated features mostly describe what an image shows: on 794 images of
 eight text-to-image systems and photographs, the nearest image had the same origin for 62 % by
-features and for 90 % by views. A head with one view compares its features (``Head.embed``). The
+features and for 90 % by views. A head with one view compares its features (``HeadOutput.embedding``). The
 mean m of the exemplars is subtracted because what all images share distinguishes none; with
 z = (e(x) − m) / ‖e(x) − m‖, the similarity is the cosine ⟨z, z'⟩.
 """
@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from whichgen.errors import FitError
+from whichgen.heads.base import HeadOutput
 from whichgen.heads.knn import build_cosine_index, normalize_rows
 from whichgen.io.run_metadata import hash_parts
 from whichgen.models.origin_model import OriginModel
@@ -48,13 +49,13 @@ class Neighbor:
 class NeighborIndex(Protocol):
     """A collection of known images that can be searched by similarity."""
 
-    def find_neighbors(self, features: np.ndarray, k: int) -> list[tuple[Neighbor, ...]]:
+    def find_neighbors(self, output: HeadOutput, k: int) -> list[tuple[Neighbor, ...]]:
         """Return at most k neighbors of each image, the most similar first.
 
         Parameters
         ----------
-        features
-            The head's input for each image: float array (n, d).
+        output
+            Output of the model's head for n images.
         """
         ...
 
@@ -73,7 +74,7 @@ class SimilaritySpace:
         if exemplars is None or not len(exemplars.labels):
             raise FitError("The model has no exemplars to compare images with. Fit it again.")
         self.model = model
-        embeddings = _embed(model, exemplars.features.astype(np.float32))
+        embeddings = _embed(model.head.forward(exemplars.features.astype(np.float32)))
         self._mean = embeddings.mean(axis=0)
         #: The unit vectors of the model's exemplars: float32 array (n, dimension).
         self.exemplars = normalize_rows(embeddings - self._mean)
@@ -100,15 +101,15 @@ class SimilaritySpace:
             [encoder, str(model.blocks), model.head_method, self._mean.tobytes(), *arrays]
         )
 
-    def project(self, features: np.ndarray) -> np.ndarray:
-        """Map features (n, d) to unit vectors: float32 array (n, dimension).
+    def project(self, output: HeadOutput) -> np.ndarray:
+        """Map n images to unit vectors: float32 array (n, dimension).
 
         Raises
         ------
         FitError
             A vector is not finite.
         """
-        vectors = normalize_rows(_embed(self.model, features) - self._mean)
+        vectors = normalize_rows(_embed(output) - self._mean)
         if not np.isfinite(vectors).all():
             raise FitError(
                 "The model maps some images to NaN or infinity: its arrays or the stored features "
@@ -128,11 +129,11 @@ class ExemplarIndex:
             self._space = SimilaritySpace(model)
             self._index = build_cosine_index(self._space.exemplars)
 
-    def find_neighbors(self, features: np.ndarray, k: int) -> list[tuple[Neighbor, ...]]:
+    def find_neighbors(self, output: HeadOutput, k: int) -> list[tuple[Neighbor, ...]]:
         """See :meth:`NeighborIndex.find_neighbors`."""
         if not self._origins or k < 1:
-            return [()] * len(features)
-        vectors = self._space.project(features)
+            return [()] * len(output.logits)
+        vectors = self._space.project(output)
         cosines, rows = self._index.search(vectors, min(k, len(self._origins)))
         return [
             tuple(
@@ -148,9 +149,9 @@ def clip_cosine(cosine: float) -> float:
     return min(1.0, max(-1.0, cosine))
 
 
-def _embed(model: OriginModel, features: np.ndarray) -> np.ndarray:
+def _embed(output: HeadOutput) -> np.ndarray:
     """Return the vectors before centering: float array (n, dimension)."""
-    views = model.head.log_probabilities(features)
+    views = output.log_probabilities
     if len(views) == 1:
-        return model.head.embed(features)
-    return views.transpose(1, 0, 2).reshape(len(features), -1).astype(np.float32)
+        return output.embedding
+    return views.transpose(1, 0, 2).reshape(views.shape[1], -1).astype(np.float32)
