@@ -3,8 +3,9 @@
 If the head has several views, images are compared by the log-probabilities of all views,
 e(x) = (log p_v,j(x)). Concatenated features mostly describe what an image shows: on 794 images of
 eight text-to-image systems and photographs, the nearest image had the same origin for 62 % by
-features and for 90 % by views. A head with one view compares its features (``HeadOutput.embedding``). The
-mean m of the exemplars is subtracted because what all images share distinguishes none; with
+features and for 90 % by views. A head with one view compares its embedding
+(:attr:`whichgen.heads.base.HeadOutput.embedding`). The mean m of the exemplars is subtracted
+because what all images share distinguishes none; with
 z = (e(x) − m) / ‖e(x) − m‖, the similarity is the cosine ⟨z, z'⟩.
 """
 
