@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from whichgen.cluster.pool import Workers, cluster, on_cluster
+from whichgen.cluster.pool import Workers, connect, run_on_cluster
 from whichgen.data.shards import Shard, find_shards
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
@@ -66,7 +66,7 @@ def rate(
         found = (part for shard in shards for part in work(shard))
     else:
         job = EncodeJob(encoder.name, "cpu", encoder.dtype, encoder.key, 32, KeySet(()))
-        found = on_cluster(job, shards, Workers(workers))
+        found = run_on_cluster(job, shards, Workers(workers))
     for _ in range(workers):
         next(found)
     start = time.perf_counter()
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    with TemporaryDirectory() as folder, cluster():
+    with TemporaryDirectory() as folder, connect():
         rows = measure(
             options.images, options.dtype, options.workers, options.repeats, Path(folder)
         )

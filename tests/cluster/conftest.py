@@ -1,4 +1,4 @@
-"""A Ray cluster of two CPUs, which all tests share, and work that takes its time."""
+"""A Ray cluster of two CPUs that all tests share, and a slow job."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from whichgen.data.shards import Shard
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[Any]:
-    """The cluster; machines can be added to it and taken away."""
+    """The cluster; tests can add and remove machines."""
     pytest.importorskip("ray", reason="ray is not installed: pip install 'whichgen[ray]'")
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
     from ray import cloudpickle
     from ray.cluster_utils import Cluster
 
-    # Workers do not find the tests' modules.
+    # Workers can't import the modules of tests.
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
     ray.init(address=cluster.address, log_to_driver=False)
@@ -34,29 +34,29 @@ def ray_cluster() -> Iterator[Any]:
 
 
 @dataclass(frozen=True)
-class Slowly:
-    """A job that pauses before each part, and whose workers say who and where they are."""
+class SlowJob:
+    """A job that pauses before each result and records its workers in a folder."""
 
     job: Any
     folder: Path
     pause: float = 0.1
 
     def start(self, cpus: int) -> Callable[[Shard], Iterator[Any]]:
-        """Notes the process and its machine in the folder."""
+        """Record the process and its machine."""
         import ray
 
         node = ray.get_runtime_context().get_node_id()
         (self.folder / f"{os.getpid()}.{node}").touch()
-        work = self.job.start(cpus)
+        process = self.job.start(cpus)
 
-        def slowed(shard: Shard) -> Iterator[Any]:
-            for part in work(shard):
+        def process_slowly(shard: Shard) -> Iterator[Any]:
+            for result in process(shard):
                 time.sleep(self.pause)
-                yield part
+                yield result
 
-        return slowed
+        return process_slowly
 
     def workers(self) -> dict[int, str]:
-        """Process → machine, of all that were ever begun."""
+        """Return the machine of each process that was ever started."""
         names = [file.name.split(".") for file in self.folder.iterdir()]
-        return {int(process): node for process, node in names}
+        return {int(pid): node for pid, node in names}

@@ -1,4 +1,4 @@
-"""The commands: on a cluster they give what they give without one."""
+"""Commands give the same results on a cluster as without one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Extraction on a cluster: the local engine's store to the byte, and workers that die."""
+"""Extraction on a cluster: bitwise the local store, also when workers die."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from whichgen.features.extraction import ExtractionSummary, extract, write_featu
 from whichgen.features.shard_extraction import EncodeJob
 from whichgen.features.store import FeatureStore
 
-from .conftest import Slowly
+from .conftest import SlowJob
 
 pytest.importorskip("ray", reason="ray is not installed: pip install 'whichgen[ray]'")
 
-from whichgen.cluster.pool import Workers, on_cluster
+from whichgen.cluster.pool import Workers, run_on_cluster
 
 BATCH = 4
 
 
 @pytest.fixture(scope="module")
 def encoder(tiny_clip: Path) -> Encoder:
-    """A network whose sums depend on the size of a pass."""
+    """A network whose sums depend on the batch size."""
     return load_encoder(str(tiny_clip), device="cpu")
 
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """48 images as files, 40 in a tar and 32 in a Parquet file; 8 of each are the same."""
+    """48 images as files, 40 in a tar and 32 in a Parquet file; 8 of each are identical."""
     folder = tmp_path_factory.mktemp("sources")
     (folder / "files").mkdir()
     contents = {}
@@ -74,48 +74,30 @@ def expected(
     return stored_rows(folder / "store", encoder)
 
 
-def spread(
-    job: Slowly,
-    sources: list[str],
-    store: FeatureStore,
-    workers: int,
-    meanwhile: Callable[[int], None] = lambda _: None,
-) -> ExtractionSummary:
-    """The sources' features by some workers; ``meanwhile`` is told how many parts have come."""
-    shards = find_shards(sources, batch_size=BATCH)
-
-    def parts() -> Iterator[Any]:
-        for number, part in enumerate(on_cluster(job, shards, Workers(workers)), start=1):
-            meanwhile(number)
-            yield part
-
-    return write_features(parts(), store)
-
-
 @dataclass(frozen=True)
 class Case:
-    """Sources, what they give, and the job that gives it, slowed so that it can be disturbed."""
+    """Sources, the expected rows, and a job slow enough to be disturbed."""
 
     sources: list[str]
     expected: dict[bytes, bytes]
     encoder: Encoder
-    job: Slowly
+    job: SlowJob
     folder: Path
 
     def run(self, workers: int, meanwhile: Callable[[int], None]) -> ExtractionSummary:
-        """Fills a store by some workers; ``meanwhile`` is told how many parts have come."""
+        """Fill a store; ``meanwhile`` is called with the number of batches received."""
         shards = find_shards(self.sources, batch_size=BATCH)
 
-        def parts() -> Iterator[Any]:
-            found = on_cluster(self.job, shards, Workers(workers))
-            for number, part in enumerate(found, start=1):
+        def batches() -> Iterator[Any]:
+            results = run_on_cluster(self.job, shards, Workers(workers))
+            for number, batch in enumerate(results, start=1):
                 meanwhile(number)
-                yield part
+                yield batch
 
-        return write_features(parts(), FeatureStore(self.folder, self.encoder))
+        return write_features(batches(), FeatureStore(self.folder, self.encoder))
 
     def check(self, summary: ExtractionSummary) -> None:
-        """Nothing is lost or doubled, and all is the same to the byte."""
+        """Check that nothing is lost or duplicated, bitwise."""
         assert (summary.images, summary.added, summary.errors) == (120, 104, {})
         assert stored_rows(self.folder, self.encoder) == self.expected
 
@@ -127,24 +109,24 @@ def case(
     """The case, with an empty store."""
     (tmp_path / "workers").mkdir()
     job = EncodeJob(encoder.name, "cpu", "float32", encoder.key, BATCH)
-    slowed = Slowly(job, tmp_path / "workers")
-    return Case(sources, expected, encoder, slowed, tmp_path / "store")
+    slow_job = SlowJob(job, tmp_path / "workers")
+    return Case(sources, expected, encoder, slow_job, tmp_path / "store")
 
 
 def test_workers_are_killed(ray_cluster: Any, case: Case) -> None:
     killed: list[int] = []
 
-    def kill(parts: int) -> None:
-        # The second time it may be in the middle of the tar, which is one shard.
-        if parts in (3, 12):
+    def kill(batches: int) -> None:
+        # The second time, the worker may be within the tar, which is one shard.
+        if batches in (3, 12):
             process = next(p for p in case.job.workers() if p not in killed)
             os.kill(process, signal.SIGKILL)
             killed.append(process)
 
-    kept = case.run(2, kill)
+    summary = case.run(2, kill)
     assert len(killed) == 2
-    assert len(case.job.workers()) >= 3, "nobody took the killed one's place"
-    case.check(kept)
+    assert len(case.job.workers()) >= 3, "no worker was replaced"
+    case.check(summary)
 
 
 def test_a_machine_is_lost(ray_cluster: Any, case: Case) -> None:
@@ -152,11 +134,11 @@ def test_a_machine_is_lost(ray_cluster: Any, case: Case) -> None:
     ray_cluster.wait_for_nodes()
     lost: list[int] = []
 
-    def unplug(parts: int) -> None:
-        if machine.node_id in case.job.workers().values() and not lost and parts >= 3:
+    def unplug(batches: int) -> None:
+        if machine.node_id in case.job.workers().values() and not lost and batches >= 3:
             ray_cluster.remove_node(machine, allow_graceful=False)
-            lost.append(parts)
+            lost.append(batches)
 
-    kept = case.run(3, unplug)
-    assert lost, "the machine's worker never began"
-    case.check(kept)
+    summary = case.run(3, unplug)
+    assert lost, "no worker started on the machine"
+    case.check(summary)

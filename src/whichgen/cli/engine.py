@@ -69,8 +69,8 @@ class EngineOptions:
             work = local()
             yield (part for shard in shards for part in work(shard))
             return
-        from whichgen.cluster.pool import Workers, cluster, on_cluster
+        from whichgen.cluster.pool import Workers, connect, run_on_cluster
 
-        with cluster(self.address):
+        with connect(self.address):
             workers = Workers(self.workers, self.cpus_per_worker, self.gpus_per_worker)
-            yield on_cluster(job(), shards, workers)
+            yield run_on_cluster(job(), shards, workers)

@@ -1,8 +1,8 @@
-"""Shards worked on by a pool of actors, of Ray Data; what they find comes back to one process.
+"""Process shards with a pool of Ray Data actors and collect the results in one process.
 
-A worker needs no shared disk and writes nothing. It may die at any time: Ray starts another one and
-gives it the shard again, from its beginning. Whoever asked gets each part once all the same, as
-parts are numbered, and a shard of which a part is missing is worked on anew.
+Workers need no shared disk and write nothing. If a worker dies, Ray starts another one and gives it
+the shard again from the beginning. Results are numbered, so the caller gets each of them once; a
+shard with a missing result is processed again.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ from whichgen.data.shards import Shard
 from whichgen.errors import ClusterError, WhichgenError, WhichgenWarning
 
 T = TypeVar("T")
-Found_co = TypeVar("Found_co", covariant=True)
+Result_co = TypeVar("Result_co", covariant=True)
 
-#: How often a task is given to another worker after one died with it: what kills each worker that
-#: gets it (a lack of memory, say) must end.
+#: Number of times that a task whose worker died is given to another worker. It is limited because
+#: the task itself may kill workers, by lack of memory for example.
 _RETRIES = 8
 
-#: More shards are given out several at a time: each task is kept account of.
-_TASKS = 4096
+#: Maximum number of Ray tasks, each of which costs bookkeeping; more shards share tasks.
+_MAX_TASKS = 4096
 
 
-class Job(Protocol[Found_co]):
-    """What a worker is to do; sent to it once."""
+class Job(Protocol[Result_co]):
+    """The work of a worker, sent to it once."""
 
-    def start(self, cpus: int) -> Callable[[Shard], Iterator[Found_co]]:
-        """Made ready, on so many CPUs."""
+    def start(self, cpus: int) -> Callable[[Shard], Iterator[Result_co]]:
+        """Prepare to process shards on this number of CPUs."""
         ...
 
 
 @dataclass(frozen=True)
 class Workers:
-    """The pool.
+    """Number and resources of workers.
 
     Parameters
     ----------
     count
-        How many; 0: as many as the cluster has CPUs, or GPUs, for.
+        Number of workers; 0: as many as the cluster has CPUs or GPUs for.
     cpus, gpus
-        Of each. Several workers may share a GPU (0.25), so that more processes decode for it.
-        ``gpus`` left out: one where the cluster has any, else none.
+        Resources per worker. Several workers may share a GPU (0.25), so that more processes decode
+        for it. ``gpus=None``: 1 if the cluster has GPUs, else 0.
     """
 
     count: int = 0
@@ -61,91 +61,86 @@ class Workers:
 
 
 @dataclass(frozen=True)
-class _Part(Generic[T]):
-    """A numbered part of a shard's results; the one after the last has neither result nor error."""
+class _Message(Generic[T]):
+    """A numbered result of a shard; the message after the last has neither result nor error."""
 
     shard: int
     number: int
-    found: T | None = None
+    result: T | None = None
     error: WhichgenError | None = None
-    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class _Worker:
-    """The actor: one job, and shard after shard."""
+    """Ray actor that runs one job on shard after shard."""
 
     def __init__(self, job: ray.ObjectRef[Any], cpus: int) -> None:
         self._job, self._cpus = job, cpus
-        self._work: Callable[[Shard], Iterator[Any]] | None = None
+        self._process: Callable[[Shard], Iterator[Any]] | None = None
 
     def __call__(self, batch: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, list[Any]]]:
         for number, shard in zip(batch["number"], batch["shard"], strict=True):
-            for part in self._parts(int(number), shard):
-                yield {"part": [part]}
+            for message in self._messages(int(number), shard):
+                yield {"message": [message]}
 
-    def _parts(self, number: int, shard: Shard) -> Iterator[_Part[Any]]:
-        count = 0
+    def _messages(self, shard_number: int, shard: Shard) -> Iterator[_Message[Any]]:
+        number = 0
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", WhichgenWarning)
             try:
-                # Here and not when the actor is made, as Ray would make it again and again.
-                self._work = self._work or self._begin()
-                for found in self._work(shard):
-                    yield _Part(number, count, found, notes=_taken(caught))
-                    count += 1
+                if self._process is None:  # not in __init__, which Ray would retry forever
+                    job: Job[Any] = ray.get(self._job)
+                    self._process = job.start(self._cpus)
+                for result in self._process(shard):
+                    yield _Message(shard_number, number, result, warnings=_pop_warnings(caught))
+                    number += 1
             except WhichgenError as error:
-                yield _Part(number, count, error=error)
+                yield _Message(shard_number, number, error=error)
             else:
-                yield _Part(number, count, notes=_taken(caught))
-
-    def _begin(self) -> Callable[[Shard], Iterator[Any]]:
-        job: Job[Any] = ray.get(self._job)
-        return job.start(self._cpus)
+                yield _Message(shard_number, number, warnings=_pop_warnings(caught))
 
 
 @contextmanager
-def cluster(address: str = "") -> Iterator[None]:
-    """A connection to a Ray cluster, ended with the block; there may be one already.
+def connect(address: str = "") -> Iterator[None]:
+    """Connect to a Ray cluster within the block, unless there is a connection already.
 
     Parameters
     ----------
     address
-        ``auto`` (the one this machine is of), ``host:6379``; empty: what RAY_ADDRESS says, or else
-        a cluster of this machine alone, begun here and ended here.
+        ``auto`` (the cluster that this machine belongs to) or ``host:6379``. Empty: RAY_ADDRESS if
+        set, otherwise a new cluster on this machine that ends with the block.
 
     Raises
     ------
     ClusterError
-        There is no cluster at the address, or Ray Data does not work through it.
+        There is no cluster at the address, or Ray Data does not support it.
     """
     if ray.is_initialized():
         yield
         return
-    # Ray itself would take any cluster that somebody began on this machine.
-    where = address or os.environ.get("RAY_ADDRESS") or "local"
-    if where.startswith("ray://"):
+    # "local", because Ray's default is any cluster that someone started on this machine.
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    if address.startswith("ray://"):
         raise ClusterError(
-            "Ray Data does not work through ray://. Run the command on the cluster: "
+            "Ray Data does not support ray:// addresses. Run the command on the cluster: "
             "ray job submit --address http://HOST:8265 -- whichgen …"
         )
-    # Nothing is told to anybody else.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Nor does the user have to read what Ray says to itself.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
-        host, colon, port = where.rpartition(":")
-        if colon and port.isdecimal():  # Ray would try for minutes
+        host, colon, port = address.rpartition(":")
+        if colon and port.isdecimal():  # Ray would retry for minutes
             socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
         ray.init(
-            address=where,
-            include_dashboard=False if where == "local" else None,
+            address=address,
+            include_dashboard=False if address == "local" else None,
             logging_level=logging.ERROR,
             log_to_driver=False,
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise ClusterError(
-            f"no Ray cluster at {where} ({error}). `ray status --address {where}` tells whether "
-            "it is there."
+            f"no Ray cluster at {address} ({error}). Check it with "
+            f"`ray status --address {address}`."
         ) from None
     try:
         yield
@@ -153,104 +148,102 @@ def cluster(address: str = "") -> Iterator[None]:
         ray.shutdown()
 
 
-def on_cluster(job: Job[T], shards: Sequence[Shard], workers: Workers) -> Iterator[T]:
-    """What a job finds in each shard, as it is found; shards come in any order.
+def run_on_cluster(job: Job[T], shards: Sequence[Shard], workers: Workers) -> Iterator[T]:
+    """Yield the results of a job on all shards as they arrive, in any order of shards.
 
     Raises
     ------
     ClusterError
-        The cluster gave up: workers died again and again.
+        Workers died repeatedly.
     WhichgenError
         Whatever the job raises.
     """
     reference = ray.put(job)
-    left = dict(enumerate(shards))
-    seen: dict[int, set[int]] = {number: set() for number in left}
-    told: set[str] = set()
-    while left:
-        ended: set[int] = set()
-        for part in _stream(reference, left, workers):
-            for note in part.notes:
-                if note not in told:
-                    warnings.warn(note, WhichgenWarning, stacklevel=2)
-                told.add(note)
-            if part.error:
-                raise part.error
-            if part.found is None:
-                if len(seen[part.shard]) == part.number:
-                    ended.add(part.shard)
-            elif part.number not in seen[part.shard]:
-                seen[part.shard].add(part.number)
-                yield part.found
-        if not ended:
-            raise ClusterError("no worker came to the end of a shard. Run the same command again.")
-        left = {number: shard for number, shard in left.items() if number not in ended}
+    remaining = dict(enumerate(shards))
+    received: dict[int, set[int]] = {number: set() for number in remaining}
+    shown: set[str] = set()
+    while remaining:
+        completed: set[int] = set()
+        for message in _stream(reference, remaining, workers):
+            for text in dict.fromkeys(message.warnings):
+                if text not in shown:
+                    warnings.warn(text, WhichgenWarning, stacklevel=2)
+            shown.update(message.warnings)
+            if message.error:
+                raise message.error
+            numbers = received[message.shard]
+            if message.result is None:
+                if len(numbers) == message.number:
+                    completed.add(message.shard)
+            elif message.number not in numbers:
+                numbers.add(message.number)
+                yield message.result
+        if not completed:
+            raise ClusterError("no worker completed a shard. Run the same command again.")
+        remaining = {n: shard for n, shard in remaining.items() if n not in completed}
 
 
-def _stream(job: Any, shards: Mapping[int, Shard], workers: Workers) -> Iterator[_Part[Any]]:
-    """One go through shards."""
+def _stream(job: Any, shards: Mapping[int, Shard], workers: Workers) -> Iterator[_Message[Any]]:
+    """Process the shards once."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    # Each part goes off when it is done, and is not gathered with others first.
-    context.target_max_block_size = 1
+    context.target_max_block_size = 1  # send each result as soon as it is computed
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    cpus, gpus = workers.cpus, _gpus(workers)
+    has = _cluster_resources()
+    gpus = workers.gpus if workers.gpus is not None else float(has.get("GPU", 0) > 0)
     items = [{"number": number, "shard": shard} for number, shard in shards.items()]
     retries = {"max_restarts": -1, "max_task_retries": _RETRIES}
     with warnings.catch_warnings():
-        # Ray Data has no other way yet to bound what is tried again.
+        # Deprecated, but the only way to limit retries.
         warnings.filterwarnings("ignore", message=".*ray_remote_args_fn.*is deprecated")
-        blocks = min(len(items), _TASKS)
+        blocks = min(len(items), _MAX_TASKS)
         dataset = ray.data.from_items(items, override_num_blocks=blocks).map_batches(
             _Worker,
             batch_size=1,
-            fn_constructor_args=(job, max(1, int(cpus))),
-            compute=ray.data.ActorPoolStrategy(size=min(len(items), _count(workers, gpus))),
-            num_cpus=cpus,
+            fn_constructor_args=(job, max(1, int(workers.cpus))),
+            compute=ray.data.ActorPoolStrategy(
+                size=min(len(items), _count_workers(workers, gpus, has))
+            ),
+            num_cpus=workers.cpus,
             num_gpus=gpus,
             ray_remote_args_fn=lambda: retries,
         )
     try:
         for batch in dataset.iter_batches(batch_size=None, prefetch_batches=0):
-            yield from batch["part"]
+            yield from batch["message"]
     except ray.exceptions.RayError as error:
-        why = str(error).strip().splitlines()[-1]
+        reason = str(error).strip().splitlines()[-1]
         raise ClusterError(
-            f"the cluster gave up ({why}). What was found is kept: run the same command again; if "
-            "workers lack memory, with a smaller --batch-size or more --cpus-per-worker."
+            f"the cluster gave up ({reason}). Results received so far are kept: run the same "
+            "command again. If workers lack memory, use a smaller --batch-size or more "
+            "--cpus-per-worker."
         ) from error
 
 
-def _gpus(workers: Workers) -> float:
-    return workers.gpus if workers.gpus is not None else float(_resources().get("GPU", 0) > 0)
-
-
-def _count(workers: Workers, gpus: float) -> int:
-    """How many workers there is room for, if it was not said."""
-    has = _resources()
-    fits = [has.get("CPU", 0) / workers.cpus] if workers.cpus else []
-    fits += [has.get("GPU", 0) / gpus] if gpus else []
-    room = int(min(fits, default=1))
-    count = workers.count or max(1, room)
-    if count > room:
+def _count_workers(workers: Workers, gpus: float, has: Mapping[str, float]) -> int:
+    """Return the number of workers; warn if the cluster has not enough resources for them."""
+    limits = [has.get("CPU", 0) / workers.cpus] if workers.cpus else []
+    limits += [has.get("GPU", 0) / gpus] if gpus else []
+    capacity = int(min(limits, default=1))
+    count = workers.count or max(1, capacity)
+    if count > capacity:
         warnings.warn(
-            f"{count} workers of {workers.cpus:g} CPUs and {gpus:g} GPUs are asked for, and the "
-            f"cluster has room for {room}: others wait until it grows.",
+            f"the cluster has room for {capacity} of {count} workers with {workers.cpus:g} CPUs "
+            f"and {gpus:g} GPUs each; the others wait until it grows.",
             WhichgenWarning,
             stacklevel=2,
         )
     return count
 
 
-def _resources() -> dict[str, float]:
-    """What all machines of the cluster have together."""
+def _cluster_resources() -> dict[str, float]:
     has: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return has
 
 
-def _taken(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
-    """The warnings that are for the user, taken off the list."""
-    notes = [str(w.message) for w in caught if isinstance(w.message, WhichgenWarning)]
+def _pop_warnings(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
+    """Remove all warnings from the list and return those for the user."""
+    texts = [str(w.message) for w in caught if isinstance(w.message, WhichgenWarning)]
     caught.clear()
-    return tuple(notes)
+    return tuple(texts)
