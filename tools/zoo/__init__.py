@@ -1,7 +1,11 @@
-"""Eight small generators trained from scratch on free photographs, and the demo pack they make.
+"""Eight small generators trained on freely licensed photographs, and the demo pack they make.
 
-``python -m tools.zoo photos`` collects the photographs of ``photos.json``,
-``python -m tools.zoo train all`` trains the generators, ``python -m tools.zoo pack`` writes
-``demo/``. Nothing here is part of the
-``whichgen`` package: the zoo only makes a small, freely licensed set of images to try it on.
+Run the steps in this order, from the repository's root:
+
+1. ``python -m tools.zoo photos`` downloads the photographs listed in ``photos.json``.
+2. ``python -m tools.zoo train all`` trains the generators (one GPU, or hours on a CPU).
+3. ``python -m tools.zoo draw all`` draws candidate images from each generator.
+4. ``python -m tools.zoo pack`` selects the images of the pack and writes ``demo/``.
+
+The ``whichgen`` package does not use this code.
 """

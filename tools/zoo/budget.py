@@ -1,4 +1,4 @@
-"""How long a generator may train, and what became of the time."""
+"""Training time and running losses of a generator."""
 
 from __future__ import annotations
 
@@ -8,45 +8,57 @@ from dataclasses import dataclass, field
 
 import torch
 
-_SAY_EVERY = 15.0
+_LOG_INTERVAL = 15.0
 
 
 @dataclass
 class Budget:
-    """Seconds of training, with a log of steps and losses.
+    """Wall-clock training budget with a log of steps and losses.
 
-    The budget is wall-clock time rather than steps: what a small machine can afford is known in
-    minutes, and a GPU makes more of the same minutes. So a training is seeded, but not repeatable
-    to the bit; samples of a checkpoint are.
+    A time limit makes the cost of a training run predictable on any machine. The price: training is
+    seeded, but it does not repeat bit for bit. Samples of a given checkpoint do.
 
     Parameters
     ----------
     seconds
-        Wall-clock time in all.
-    say
-        AnswerSummary a line of progress now and then.
+        Training time over all stages.
+    echo
+        Receives a progress line every 15 seconds.
     """
 
     seconds: float
-    say: Callable[[str], None] = print
+    echo: Callable[[str], None] = print
     log: dict[str, dict[str, float]] = field(default_factory=dict)
+    _losses: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def steps(self, stage: str, share: float = 1.0) -> Iterator[float]:
-        """Progress from 0 towards 1, once a step, until this share of the seconds is used up."""
-        start = said = time.monotonic()
-        entry = self.log[stage] = {"steps": 0, "seconds": 0.0}
-        limit = self.seconds * share
+        """Yield the progress from 0 to 1 once per step until the stage's time is used up.
+
+        Parameters
+        ----------
+        stage
+            Name of the stage in the log.
+        share
+            Part of ``seconds`` that this stage may use, in (0, 1].
+        """
+        start = last = time.monotonic()
+        limit, steps = self.seconds * share, 0
+        self._losses = {}
         while (now := time.monotonic()) - start < limit:
             yield (now - start) / limit
-            entry["steps"] += 1
-            entry["seconds"] = round(time.monotonic() - start, 1)
-            if now - said > _SAY_EVERY:
-                said = now
-                self.say(f"  {stage}: " + ", ".join(f"{k} {v:.4g}" for k, v in entry.items()))
+            steps += 1
+            if now - last > _LOG_INTERVAL:
+                last = now
+                self.echo(f"  {stage}: {self._record(stage, steps, now - start)}")
+        self._record(stage, steps, time.monotonic() - start)
 
     def report(self, **losses: torch.Tensor) -> None:
-        """Keep running means (over about fifty steps) of the latest stage's losses."""
-        entry = self.log[next(reversed(self.log))]
+        """Update the running means of the current stage's losses (over about fifty steps)."""
         for name, loss in losses.items():
-            value = float(loss.detach())
-            entry[name] = value + 0.98 * (entry.get(name, value) - value)
+            value = loss.detach()
+            self._losses[name] = torch.lerp(value, self._losses.get(name, value), 0.98)
+
+    def _record(self, stage: str, steps: int, seconds: float) -> dict[str, float]:
+        losses = {name: float(loss) for name, loss in self._losses.items()}
+        self.log[stage] = {"steps": steps, "seconds": round(seconds, 1), **losses}
+        return self.log[stage]

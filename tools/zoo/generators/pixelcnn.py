@@ -20,8 +20,8 @@ from tools.zoo.budget import Budget
 from tools.zoo.generators.causal import CausalNet
 from tools.zoo.generators.pixels import Average, batch, device_of, to_bytes
 
-_WIDE, _DILATIONS, _MIXTURE = 32, (1, 2, 4, 8), 4
-_BATCH, _LR = 4, 2e-3
+_WIDE, _DILATIONS, _MIXTURE = 64, (1, 2, 4, 8, 1, 2, 4), 5
+_BATCH, _LR = 32, 1e-3
 
 
 def new() -> CausalNet:

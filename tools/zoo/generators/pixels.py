@@ -14,7 +14,7 @@ M = TypeVar("M", bound=nn.Module)
 
 def batch(crops: Tensor, n: int, device: torch.device) -> Tensor:
     """``n`` of the crops (uint8 (N, 3, 64, 64)) at random: float32 (n, 3, 64, 64) in −1…1."""
-    picked = crops[torch.randint(len(crops), (n,))]
+    picked = crops[torch.randint(len(crops), (n,), device=crops.device)]
     return picked.to(device).float() / 127.5 - 1
 
 
@@ -44,10 +44,10 @@ class Average(Generic[M]):
         """Take in the current weights and buffers."""
         self._t += 1
         decay = min(self._decay, (1 + self._t) / (10 + self._t))
-        for mean, now in zip(
-            self.module.state_dict().values(), module.state_dict().values(), strict=True
-        ):
-            if mean.is_floating_point():
-                mean.lerp_(now, 1 - decay)
-            else:
-                mean.copy_(now)
+        means, values = self.module.state_dict().values(), module.state_dict().values()
+        pairs = list(zip(means, values, strict=True))
+        floats = [pair for pair in pairs if pair[0].is_floating_point()]
+        torch._foreach_lerp_([m for m, _ in floats], [v for _, v in floats], 1 - decay)
+        for mean, value in pairs:
+            if not mean.is_floating_point():
+                mean.copy_(value)

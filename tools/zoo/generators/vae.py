@@ -19,7 +19,7 @@ from tools.zoo.budget import Budget
 from tools.zoo.generators.convolutional import LATENT, Downward, Upward, noise
 from tools.zoo.generators.pixels import batch, device_of, to_bytes
 
-_BASE, _BATCH, _LR, _BETA = 24, 32, 1e-3, 6.0
+_BASE, _BATCH, _LR, _BETA = 48, 128, 1e-3, 6.0
 
 
 class Vae(nn.Module):

@@ -18,9 +18,9 @@ from tools.zoo.generators import autoencoder
 from tools.zoo.generators.causal import CausalNet
 from tools.zoo.generators.pixels import Average, batch, device_of, to_bytes
 
-_CODES, _SIZE, _BETA, _DECAY = 256, 8, 0.25, 0.98
-_EMBEDDING, _WIDE, _DILATIONS = 32, 64, (1, 1, 2, 1, 1, 2)
-_BATCH, _LR = 16, 1e-3
+_CODES, _SIZE, _BETA, _DECAY = 512, 8, 0.25, 0.98
+_EMBEDDING, _WIDE, _DILATIONS = 32, 128, (1, 1, 2, 1, 1, 2)
+_BATCH, _LR = 64, 1e-3
 # The autoencoder's part of the time.
 _SHARE = 0.4
 

@@ -16,10 +16,10 @@ from tools.zoo.budget import Budget
 from tools.zoo.generators.convolutional import Downward, Upward, noise
 from tools.zoo.generators.pixels import Average, batch, device_of, to_bytes
 
-_BASE, _BATCH, _LR, _LAMBDA = 24, 16, 2e-4, 10.0
+_BASE, _BATCH, _LR, _LAMBDA = 48, 64, 2e-4, 10.0
 # Five critic steps in the paper, with the penalty on the whole batch. On a CPU three must do, and
 # a quarter of the batch: the penalty's expectation is the same.
-_CRITIC_STEPS, _PENALISED = 3, 4
+_CRITIC_STEPS, _PENALISED = 3, 64
 
 
 class WganGp(nn.Module):
