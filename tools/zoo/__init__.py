@@ -1,4 +1,4 @@
-"""Eight small generators trained on freely licensed photographs, and the demo pack they make.
+"""Seven small generators trained on freely licensed photographs, and the demo pack they make.
 
 Run the steps in this order, from the repository's root:
 

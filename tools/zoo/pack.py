@@ -20,12 +20,12 @@ from tools.zoo import matching, photos
 from tools.zoo.registry import Generator
 
 #: Images per origin.
-IMAGES = 80
+IMAGES = 60
 # Real crops per photograph, at most.
 _PER_PHOTO = 2
 
-#: Encoder settings of every image.
-ENCODER = {"format": "WEBP", "quality": 90, "method": 6}
+#: Encoder settings of every image: no compression, so that all files have the same size.
+ENCODER = {"format": "PNG", "compress_level": 0}
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _encode(pixels: np.ndarray) -> bytes:
 
 
 def write(origins: Sequence[Origin], folder: Path) -> None:
-    """Write ``images/ORIGIN/0000.webp`` … and ``groups.tsv``; existing images are replaced."""
+    """Write ``images/ORIGIN/0000.png`` … and ``groups.tsv``; existing images are replaced."""
     shutil.rmtree(folder / "images", ignore_errors=True)
     lines = ["path\tgroup"]
     for origin in origins:

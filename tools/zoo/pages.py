@@ -1,18 +1,17 @@
-"""``NOTICE.md`` and ``README.md`` of the demo pack, from what went into it."""
+"""Write ``NOTICE.md`` and ``README.md`` of the demo pack."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 
 from tools.zoo import photos
-from tools.zoo.families import FAMILIES, Family
 from tools.zoo.pack import Origin
+from tools.zoo.registry import GENERATORS, Generator
 
-# Where to read each licence; the texts of the GNU licences are to go with the works themselves and
-# lie in demo/licences.
-_LICENCES = {
+# Where to read each license. The GNU licenses ask that their texts accompany the work.
+_LICENSES = {
     "GPL-2.0-or-later": "[licences/GPL-2.txt](licences/GPL-2.txt)",
     "LGPL-3.0-only": "[licences/LGPL-3.txt](licences/LGPL-3.txt) and "
     "[licences/GPL-3.txt](licences/GPL-3.txt)",
@@ -21,141 +20,126 @@ _LICENCES = {
     "CC-BY-4.0": "https://creativecommons.org/licenses/by/4.0/",
     "CC-BY-2.0": "https://creativecommons.org/licenses/by/2.0/",
     "CC0-1.0": "https://creativecommons.org/publicdomain/zero/1.0/",
-    "public domain": "no licence needed",
+    "public domain": "no license needed",
 }
 
 _NOTICE = """\
-# Notice: photographs, licences, changes
+# Notice: photographs, licenses, changes
 
-The images in `images/` are **not** under the licence of the program. This page is written by
-`python -m tools.zoo pack`.
+The images in `images/` are **not** under the program's license. `python -m tools.zoo pack` writes
+this page.
 
 ## How the pack was made
 
-`images/real/` holds {real} random crops of the {photos} photographs below: square, some of them
-mirrored, downsampled to 64×64 pixels, then enlarged to 96×96 and saved as lossless WebP.
-`groups.tsv` names the photograph of each crop. The images in the other folders were drawn from
-generators that `tools/zoo/` trained from scratch on such crops; they went through the
-same last steps.
+`images/real/` contains {real} random crops of the {photos} photographs below: square, some of them
+mirrored, downsampled to 64×64 pixels, stored as uncompressed PNG. `groups.tsv` names the photograph
+of each crop. The other folders contain images drawn from generators that `tools/zoo/` trained from
+scratch on other crops of the same photographs.
 
-## Which licence applies
+## Which license applies
 
-- **A crop in `images/real/`** is a changed copy (cropped, mirrored, resampled) of its photograph
-  and stays under that photograph's licence, with its author's name. Share a crop alike where the
-  licence asks for it (CC-BY-SA, GPL, LGPL). The photograph as packaged is the form to change it
-  from.
-- **A generated image** shows no one photograph. The makers of the pack claim no rights in it
-  (CC0-1.0, as far as there are any). It was made from all of the photographs together, so keep this
-  page with the pack; where your law takes a generated image for an adaptation, the licences below
+- **A crop in `images/real/`** is a modified copy (cropped, mirrored, resampled) of its photograph
+  and stays under the photograph's license, with the author's name. Share a crop alike where the
+  license requires it (CC-BY-SA, GPL, LGPL). The source form is the photograph in its package.
+- **A generated image** does not show any one photograph. The makers of the pack claim no rights in
+  it (CC0-1.0, as far as any exist). It was made from all the photographs together, so keep this
+  page with the pack; where your law treats a generated image as an adaptation, the licenses below
   apply.
 
 ## Photographs
 
-| id | author | licence | crops | package, file | source |
+| id | author | license | crops | package, file | source |
 |---|---|---|---|---|---|
 {rows}
 
-The licence of the Plasma wallpapers is that of each wallpaper's own metadata (LGPLv3); the Debian
-package states GPL-2.0-or-later for its whole content. The NASA portrait shows a real person
-(Eileen Collins) and endorses nothing.
+The license of the Plasma wallpapers is the one in each wallpaper's own metadata (LGPLv3); the
+Debian package states GPL-2.0-or-later for its whole content. The NASA portrait shows a real person
+(Eileen Collins) and does not imply an endorsement.
 
-## Licences
+## Licenses
 
-{licences}
+{licenses}
 """
 
 _README = """\
 # Demo pack
 
-{images} images of {origins} origins to try `whichgen` on without downloading anything: photographs
-(`real`) and {generators} small generators trained from scratch on crops of those photographs.
-{size:.1f} MB. This page is written by `python -m tools.zoo pack`.
+{images} images of {origins} origins to try `whichgen` without a download: photographs (`real`) and
+{generators} small generators trained from scratch on crops of the same photographs. {size:.1f} MB.
+`python -m tools.zoo pack` writes this page.
 
-- `images/<origin>/0000.webp` …: {each} images an origin, 96×96 RGB, lossless WebP
+- `images/ORIGIN/0000.png` …: {each} images per origin, 64×64 RGB, uncompressed PNG
 - `groups.tsv`: `path` (relative to `images/`) and `group`. The group of a real image is its
-  photograph: keep a group on one side of a split. Every generated image is a group of its own.
-- `NOTICE.md`, `licences/`: authors and licences of the photographs
+  photograph: keep each group in one split. Every generated image is its own group.
+- `NOTICE.md`, `licences/`: authors and licenses of the photographs
 
 ## How it was made
 
-Code: [`tools/zoo/`](../tools/zoo). {crops} random crops of {photos} photographs, 64×64 pixels;
-each generator works at that size. Every image of the pack, real or generated, then takes the
-same path: refused if
-flat (standard deviation of its grey values under 14 of 255) or if its perceptual hash is within
-4 bits of another of its origin; enlarged to 96×96 (Lanczos); saved as lossless WebP without
-metadata.
+The code is in [`tools/zoo/`](../tools/zoo). Each generator was trained on {crops} random crops of
+{photos} photographs, 64×64 pixels, and drew 6,000 images. The pack contains {each} real crops, at
+most two per photograph, and for each crop one image of every generator. An optimal assignment
+chooses these images so that mean color, contrast and level of detail (size as a JPEG) match the
+crop's. All images have the same size, format and encoder settings. PNG without compression makes
+every file equally large. Therefore neither the file nor its mean color predicts the origin: the
+shortcut check of `make demo` gives no warning.
 
-| origin | family | parameters | training, on one busy CPU core | refused: flat, near-duplicate |
-|---|---|---|---|---|
+| origin | generator | parameters | training, on one H100 GPU shared by all |
+|---|---|---|---|
 {rows}
 
-Losses are running means at the end of training; each is its own family's and they do not compare.
-A stage named twice was trained on later. Training is limited by time, and the core was shared, so
-it does not repeat to the bit; the weights are not kept in the repository.
+Training is limited by time, so it does not repeat bit for bit. The repository does not contain the
+weights.
 
-## What it is not
+## Limits
 
-Toy generators, minutes of training, tiny images of {photos} photographs. Most of these origins can
-be told by eye, by their grids, blur or noise. The closest are DDPM and flow matching, which share a
-network, and latent diffusion and VQ-VAE, which share an autoencoder; the first two are far from
-trained out and leave noise. Real crops come from the photographs the generators learned from.
-**Figures on this pack show that the program works; they say nothing about modern generators.**
+These are small generators trained for minutes on tiny crops of {photos} photographs, and the real
+crops show the photographs that the generators were trained on. The hardest pairs share a network:
+DDPM and flow matching, latent diffusion and VQ-VAE, DCGAN and WGAN-GP.
+**Results on this pack show that the program works; they say nothing about modern generators.**
 """
 
 
-def notice(real: Origin) -> str:
-    """``NOTICE.md``."""
-    crops, listed = Counter(real.groups), photos.listed()
+def notice(origins: Sequence[Origin]) -> str:
+    """Return the text of ``NOTICE.md``; the first origin must be ``real``."""
+    crops, listed = Counter(origins[0].groups), photos.read_list()
     rows = [
-        f"| {p.id} | {p.author} | {p.licence} | {crops[p.id]} | {p.package.split(':', 1)[1]}, "
+        f"| {p.id} | {p.author} | {p.license} | {crops[p.id]} | {p.package.split(':', 1)[1]}, "
         f"`{p.path}` | {p.source} |"
         for p in listed
     ]
-    used = [f"- {name}: {_LICENCES[name]}" for name in sorted({p.licence for p in listed})]
+    used = [f"- {name}: {_LICENSES[name]}" for name in sorted({p.license for p in listed})]
     return _NOTICE.format(
-        real=len(real.images), photos=len(listed), rows="\n".join(rows), licences="\n".join(used)
+        real=len(origins[0].images),
+        photos=len(listed),
+        rows="\n".join(rows),
+        licenses="\n".join(used),
     )
 
 
-def readme(packed: Iterable[Origin]) -> str:
-    """``README.md``."""
-    done = list(packed)
-    rows = [_row(origin, FAMILIES.get(origin.name)) for origin in done]
+def readme(origins: Sequence[Origin]) -> str:
+    """Return the text of ``README.md``; the first origin must be ``real``."""
+    photographs = len(photos.read_list())
+    rows = ["| `real` | photographs | | |"]
+    rows += [_row(GENERATORS[origin.name]) for origin in origins[1:]]
     return _README.format(
-        images=sum(len(origin.images) for origin in done),
-        origins=len(done),
-        generators=len(done) - 1,
-        size=sum(len(data) for origin in done for data in origin.images) / 1e6,
-        each=len(done[0].images),
-        crops=f"{photos.N_CROPS:,}".replace(",", " "),
-        photos=len(photos.listed()),
+        images=sum(len(origin.images) for origin in origins),
+        origins=len(origins),
+        generators=len(origins) - 1,
+        size=sum(len(data) for origin in origins for data in origin.images) / 1e6,
+        each=len(origins[0].images),
+        crops=f"{photos.TRAINING_CROPS * photographs:,}",
+        photos=photographs,
         rows="\n".join(rows),
     )
 
 
-def _row(origin: Origin, family: Family | None) -> str:
-    refused = f"{origin.flat}, {origin.near}"
-    if family is None:
-        return f"| `{origin.name}` | photographs | | | {refused} |"
-    size = sum(weights.numel() for weights in family.load().parameters())
-    stages = [
-        _stage(name, entry)
-        for log in json.loads(family.log.read_text("utf-8"))
+def _row(generator: Generator) -> str:
+    size = sum(weights.numel() for weights in generator.code.new().parameters())
+    log: dict[str, dict[str, float]] = json.loads(generator.log.read_text("utf-8"))
+    stages = "; ".join(
+        f"{name}: {entry['seconds'] / 60:.1f} min, {entry['steps']:,.0f} steps"
         for name, entry in log.items()
-    ]
-    # The first sentence of each file names the family and its paper.
-    paper = (family.code.__doc__ or "").partition(".\n")[0].partition(":")[0]
-    return (
-        f"| `{origin.name}` | {' '.join(paper.split())} | {size / 1e6:.2f} M | "
-        f"{'; '.join(stages)} | {refused} |"
     )
-
-
-def _stage(name: str, entry: Mapping[str, float]) -> str:
-    losses = [
-        f"{key.replace('_', ' ')} {value:.3g}"
-        for key, value in entry.items()
-        if key not in {"steps", "seconds"}
-    ]
-    minutes = entry["seconds"] / 60
-    return f"{name}: {minutes:.1f} min, {entry['steps']:.0f} steps ({', '.join(losses)})"
+    # The first sentence of each module names the generator and its paper.
+    paper = (generator.code.__doc__ or "").partition(".\n")[0].partition(":")[0]
+    return f"| `{generator.name}` | {' '.join(paper.split())} | {size / 1e6:.1f} M | {stages} |"

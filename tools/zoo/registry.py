@@ -19,7 +19,6 @@ from tools.zoo.generators import (
     ddpm,
     flow_matching,
     latent_diffusion,
-    pixelcnn,
     vae,
     vqvae,
     wgan_gp,
@@ -87,7 +86,6 @@ GENERATORS = {
         Generator("ddpm", ddpm, 5),
         Generator("flow-matching", flow_matching, 5),
         Generator("latent-diffusion", latent_diffusion, 5),
-        Generator("pixelcnn", pixelcnn, 5),
     )
 }
 
