@@ -1,6 +1,6 @@
-"""The README's picture: ``python demo/picture.py RUN OUT.png``.
+"""Draw the README's picture: ``python demo/picture.py RUN OUT.png``.
 
-Images that no head was fitted on, each with its origin and the answer.
+Three test images of each origin with their true and predicted origin.
 """
 
 from __future__ import annotations
@@ -15,36 +15,42 @@ from PIL import Image
 
 from whichgen.constants import UNKNOWN
 
-RIGHT, WRONG = "#009E73", "#D55E00"
+CORRECT, WRONG = "#00795A", "#C04A00"
 ROWS = 3
 
 
 def draw(run: Path, out: Path) -> None:
-    """Three test images of every origin, as they come in the predictions (none is picked)."""
+    """Draw test images at regular intervals in the predictions (none is picked for its result)."""
     with (run / "predictions.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    known = [c[2:-1] for c in rows[0] if c.startswith("p(")]
+    prediction = "answer" if "answer" in rows[0] else "predicted"
+    known = [column[2:-1] for column in rows[0] if column.startswith("p(")]
     by_origin: dict[str, list[dict[str, str]]] = defaultdict(list)
     for row in rows:
         by_origin[row["origin"]].append(row)
     origins = [*known, *sorted(set(by_origin) - set(known))]
-    figure = Figure(figsize=(1.5 * len(origins), 1.85 * ROWS + 0.5), layout="constrained")
+    figure = Figure(figsize=(1.6 * len(origins), 1.95 * ROWS + 0.6), layout="constrained")
     for column, origin in enumerate(origins):
-        picked = by_origin[origin][:: max(1, len(by_origin[origin]) // ROWS)][:ROWS]
-        for line, row in enumerate(picked):
+        samples = by_origin[origin][:: max(1, len(by_origin[origin]) // ROWS)][:ROWS]
+        expected = origin if origin in known else UNKNOWN
+        for line, row in enumerate(samples):
             ax = figure.add_subplot(ROWS, len(origins), line * len(origins) + column + 1)
             ax.imshow(Image.open(row["path"]).convert("RGB"))
             ax.set_xticks([])
             ax.set_yticks([])
-            right = row["answer"] == (origin if origin in known else UNKNOWN)
-            ax.spines[:].set_color(RIGHT if right else WRONG)
+            correct = row[prediction] == expected
+            color = CORRECT if correct else WRONG
+            ax.spines[:].set_color(color)
             ax.spines[:].set_linewidth(3)
-            ax.set_xlabel(row["answer"], fontsize=8, color=RIGHT if right else WRONG)
+            mark = "✓" if correct else "✗"
+            ax.set_xlabel(f"{mark} {row[prediction]}", fontsize=9, color=color)
             if line == 0:
-                group = "" if origin in known else f"\n({UNKNOWN})"
-                ax.set_title(origin + group, fontsize=8.5, fontweight="bold")
+                group = "\n(known)" if origin in known else "\n(not in training)"
+                ax.set_title(f"{origin}{group}", fontsize=9.5, fontweight="bold")
     figure.suptitle(
-        "above: true origin · below: answer, green if right", fontsize=9, color="#444444"
+        "Test images: true origin above, predicted origin below (✓ correct, ✗ wrong)",
+        fontsize=10,
+        color="#333333",
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(out, dpi=110)
