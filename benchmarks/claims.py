@@ -47,11 +47,11 @@ SHARED = {
     "E": ("simulacra,stable_diffusion_beta,dalle2,disco_diffusion", ""),
 }
 PACK = {
-    "a": ("vqvae,wgan-gp,flow-matching,pixelcnn", "vqvae,wgan-gp"),
-    "b": ("vqvae,wgan-gp,flow-matching,pixelcnn", "flow-matching,pixelcnn"),
+    "a": ("vqvae,wgan-gp,flow-matching,vae", "vqvae,wgan-gp"),
+    "b": ("vqvae,wgan-gp,flow-matching,vae", "flow-matching,vae"),
     "c": ("dcgan,vae,ddpm,latent-diffusion", "dcgan,vae"),
     "d": ("dcgan,vae,ddpm,latent-diffusion", "ddpm,latent-diffusion"),
-    "e": ("vqvae,wgan-gp,flow-matching,pixelcnn", ""),
+    "e": ("vqvae,wgan-gp,flow-matching,vae", ""),
 }
 
 #: What every image of a data set, training ones too, is put through in some rows.

@@ -37,7 +37,7 @@ def main(run: Path) -> None:
     with (run / "predictions.csv").open(newline="", encoding="utf-8") as file:
         paths = {row["origin"]: Path(row["path"]) for row in reversed(list(csv.DictReader(file)))}
     attributor = Attributor.load(run)
-    known = attributor.model.known
+    known = attributor.model.origins
     unknown = sorted(set(paths) - set(known))
 
     console = Console(highlight=False)
@@ -70,7 +70,8 @@ def main(run: Path) -> None:
         )
     console.print(table)
 
-    console.print("Plots to look at:")
+    console.print(results["shortcut_check"]["message"])
+    console.print("\nPlots to look at:")
     for name, meaning in PLOTS.items():
         console.print(f"  {run / 'plots' / name}.png  {meaning}", soft_wrap=True)
     console.print("\nWhat to do next:")

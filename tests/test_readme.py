@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
 import signal
@@ -151,24 +152,31 @@ def test_demo_runs_and_ends_with_metrics_plots_and_answers(tmp_path: Path) -> No
     venv = tmp_path / "venv"
     (venv / "bin").mkdir(parents=True)
     (venv / "bin" / "whichgen").symlink_to(Path(sys.executable).parent / "whichgen")
+    # A link to a virtual environment's Python would not find the environment's packages.
+    (venv / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (venv / "bin" / "python").chmod(0o755)
     # The virtual environment is there: `make` must not make it once more.
     (venv / "ready").touch()
-    said = shell(
+    output = shell(
         f"make demo VENV={venv} OUT={tmp_path / 'run'}",
         ROOT,
         WHICHGEN_CACHE=str(tmp_path / "cache"),
         MAKEFLAGS="",
         LOKY_MAX_CPU_COUNT="2",
     )
-    run = tmp_path / "run" / "efficientnet_lite0" / "images"
-    assert "Closed-set accuracy" in said
-    assert "score below" in said, "no attribution was shown"
-    assert {p.stem for p in (run / "plots").glob("*.png")} >= {"roc", "oscr", "blocks", "confusion"}
-    # The saved model says of an image what the evaluated one said.
+    run = tmp_path / "run" / "efficientnet_lite0+traces" / "images"
+    assert "Closed-set accuracy" in output
+    assert "true origin" in output and "vqvae (unknown)" in output
+    assert all(Path(plot).is_file() for plot in re.findall(r"\S+\.png(?=  )", output))
+    assert f"whichgen attribute YOUR_IMAGE -m {run}" in output
+    # The demo images must not give the origin away by file properties or mean color.
+    results = json.loads((run / "results.json").read_text("utf-8"))
+    assert not any(result["detected"] for result in results["shortcut_check"]["sets"])
+    # The saved model gives the answers of the evaluated one.
     with (run / "predictions.csv").open(newline="", encoding="utf-8") as file:
         expected = {row["path"]: row["answer"] for row in list(csv.DictReader(file))[::8]}
     assert len(set(expected.values())) > 3
-    answers = shell(f"whichgen attribute {run} {' '.join(expected)} --csv 2>/dev/null", tmp_path)
+    answers = shell(f"whichgen attribute {' '.join(expected)} -m {run} --csv 2>/dev/null", tmp_path)
     assert {row["image"]: row["origin"] for row in csv.DictReader(answers.splitlines())} == expected
 
 

@@ -49,7 +49,7 @@ PROGRAM = [sys.executable, "-c", "from whichgen.cli.app import main; main()"]
 def fitted(folder: Path) -> Path:
     """A model of the demo's pack."""
     command = ["linear", "--data", PACK, "--groups", ROOT / "demo" / "groups.tsv"]
-    command += ["--unknown", "vqvae,wgan-gp,flow-matching,pixelcnn", "--backbone", BACKBONE]
+    command += ["--unknown", "vqvae,wgan-gp,flow-matching,vae", "--backbone", BACKBONE]
     command += ["-b", "9", "--device", "cpu", "--output-dir", folder, "--shuffles", "0"]
     subprocess.run([*PROGRAM, *map(str, command)], check=True, stderr=subprocess.DEVNULL)
     return folder / BACKBONE / "images"

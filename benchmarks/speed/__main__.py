@@ -29,7 +29,7 @@ from whichgen.io.tables import Row, markdown_table
 
 ROOT = Path(__file__).resolve().parents[2]
 PACK = ROOT / "demo" / "images"
-HELD_OUT = ("vqvae", "wgan-gp", "flow-matching", "pixelcnn")
+HELD_OUT = ("vqvae", "wgan-gp", "flow-matching", "vae")
 
 
 def few(images: Path, folder: Path, n: int = 8) -> Path:
