@@ -43,7 +43,7 @@ def test_two_runs_on_the_same_images_are_compared(site: Site) -> None:
 
 def test_controls_are_in_the_report_and_can_be_switched_off(site: Site) -> None:
     report = (site.run / "report.md").read_text()
-    assert "## Leak check" in report and "fitted 5 times on permuted training labels" in report
+    assert "## Shortcut check" in report and "fitted 5 times on shuffled training labels" in report
     kept = json.loads((site.run / "results.json").read_text())
     assert len(kept["shuffled_labels"]["shuffles"]) == 5
     assert [s["properties"] for s in kept["shortcut_check"]["sets"]] == ["file", "color", "all"]
@@ -53,7 +53,7 @@ def test_controls_are_in_the_report_and_can_be_switched_off(site: Site) -> None:
     )
     assert done.code == 0, done.err
     folder = site.folder / "off/tiny_clip/images"
-    assert "## Leak check" not in (folder / "report.md").read_text()
+    assert "## Shortcut check" not in (folder / "report.md").read_text()
     kept = json.loads((folder / "results.json").read_text())
     assert kept["shortcut_check"] is None and kept["shuffled_labels"] is None
 

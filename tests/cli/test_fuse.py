@@ -24,8 +24,16 @@ def test_fuse_writes_a_run_whose_model_answers_as_its_predictions_say(site: Site
     assert len(results["intervals"]) == 14
     assert all(i["low"] <= i["value"] <= i["high"] for i in results["intervals"].values())
     report = (folder / "report.md").read_text()
-    assert "Which open-set score" in report
-    for name in ("confusion", "scores", "reliability", "embedding", "roc", "oscr"):
+    assert "## Open-set scores" in report
+    for name in (
+        "confusion_closed",
+        "confusion_open",
+        "scores",
+        "reliability",
+        "embedding",
+        "roc",
+        "oscr",
+    ):
         assert f"plots/{name}.png" in report
         assert (folder / "plots" / f"{name}.png").is_file()
     with (folder / "predictions.csv").open() as file:

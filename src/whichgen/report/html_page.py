@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from whichgen.constants import UNKNOWN
@@ -20,14 +19,15 @@ from whichgen.evaluation.predictions import Predictions
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.io.atomic import write_text
 from whichgen.progress import Progress, no_progress
-from whichgen.report import result_tables
 from whichgen.report.experiment_reports import low_data_rows, robustness_rows
 from whichgen.report.figures.experiments import low_data_plot, robustness_plot
 from whichgen.report.figures.image_map import map_positions
 from whichgen.report.figures.open_set import oscr_plot, roc_plot
 from whichgen.report.figures.run_plots import run_plots
-from whichgen.report.figures.style import plain_text, svg_uri
+from whichgen.report.figures.style import plain_text
+from whichgen.report.result_tables import headline_metrics
 from whichgen.report.run_reader import Run
+from whichgen.report.templating import make_environment
 from whichgen.report.thumbnails import Thumbnails
 from whichgen.version import __version__
 
@@ -72,10 +72,6 @@ def write_html_page(
     Thumbnails
         The embedded thumbnails, and the images that could not be read.
     """
-    environment = Environment(
-        loader=PackageLoader("whichgen.report"), autoescape=True, undefined=StrictUndefined
-    )
-    environment.globals.update(tables=result_tables, svg_uri=svg_uri)
     labels = _labels(runs)
     thumbnails = Thumbnails(images)
     sections = [
@@ -88,19 +84,23 @@ def write_html_page(
     with plain_text():
         plots = [roc_plot(labels), oscr_plot(labels)] if len(runs) > 1 else []
         low_data_figure = low_data_plot(low_data) if low_data else None
-    page = environment.get_template("page.html.j2").render(
-        title=sections[0]["label"] if len(runs) == 1 else f"{len(runs)} runs side by side",
-        policy=_content_security_policy(script),
-        css=Markup(_read_template("page.css")),
-        script=Markup(script),
-        sections=sections,
-        comparison=labels if len(runs) > 1 else {},
-        same_images=_have_same_images(runs),
-        comparison_plots=[plot for plot in plots if plot],
-        low_data_plot=low_data_figure,
-        low_data_rows=low_data_rows(low_data),
-        thumbnails=thumbnails,
-        version=__version__,
+    page = (
+        make_environment(autoescape=True)
+        .get_template("page.html.j2")
+        .render(
+            title=sections[0]["label"] if len(runs) == 1 else f"{len(runs)} runs side by side",
+            policy=_content_security_policy(script),
+            css=Markup(_read_template("page.css")),
+            script=Markup(script),
+            sections=sections,
+            comparison=labels if len(runs) > 1 else {},
+            same_images=_have_same_images(runs),
+            comparison_plots=[plot for plot in plots if plot],
+            low_data_plot=low_data_figure,
+            low_data_rows=low_data_rows(low_data),
+            thumbnails=thumbnails,
+            version=__version__,
+        )
     )
     write_text(file, page)
     return thumbnails
@@ -158,7 +158,7 @@ def _run_section(prefix: str, label: str, run: Run, thumbnails: Thumbnails) -> d
         "results": run.results,
         "key_metrics": [
             (metric, intervals.get(metric.key))
-            for metric in result_tables.headline_metrics(run.results.test)
+            for metric in headline_metrics(run.results.test)
             if metric.key in _KEY_METRICS
         ],
         "known_errors": known_errors,
@@ -222,6 +222,6 @@ def _map_points(run: Run, figure: Any, thumbnails: Thumbnails) -> list[list[Any]
         strict=True,
     ):
         answer, score = predicted.get(path, ("–", float("nan")))
-        text = f"true: {origin}\npredicted: {answer}\nscore: {score:.6g}"
+        text = f"true: {origin}\npredicted: {answer}\nscore: {score:.9g}"
         points.append([round(x, 4), round(y, 4), text, thumbnails.index.get(path, -1)])
     return points

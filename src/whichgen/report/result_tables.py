@@ -1,11 +1,11 @@
-"""Tables and sentences about a run, shared by the command line, report.md and the HTML page.
+"""Tables about a run, shared by the command line, report.md and the HTML page.
 
 Rates are formatted in percent; a dash stands for a figure that does not exist.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,6 @@ from whichgen.evaluation.all_metrics import Evaluation
 from whichgen.evaluation.bootstrap import Interval
 from whichgen.io.tables import Row, percent
 from whichgen.report.run_reader import Run
-from whichgen.training.controls import ShuffleControl
 from whichgen.training.fit_fusion import FusionCandidate
 from whichgen.training.shortcuts import ShortcutReport
 
@@ -32,6 +31,25 @@ NO_UNKNOWN_WARNING = (
 METRICS = {"accuracy": "accuracy", "auroc": "AUROC", "oscr": "OSCR"}
 
 
+#: Key (also of the bootstrap interval), title and evaluated images of each headline metric.
+_HEADLINE = (
+    ("accuracy", "Closed-set accuracy", "known"),
+    ("macro_f1", "Macro F1", "known"),
+    ("macro_recall", "Macro recall", "known"),
+    ("auroc", "AUROC, known vs. unknown", "all"),
+    ("oscr", "OSCR", "all"),
+    ("tnr_at_tpr95", "TNR at 95 % TPR", "all"),
+    ("detection_accuracy", "Detection accuracy", "all"),
+    ("auin", "AUIN", "all"),
+    ("auout", "AUOUT", "all"),
+    ("acceptance_rate", "Known images accepted at the threshold", "known"),
+    ("rejection_rate", "Unknown images rejected at the threshold", "unknown"),
+    ("open_accuracy", "Correct predictions at the threshold", "all"),
+    ("synthetic_auroc", "AUROC, real vs. synthetic", "all"),
+    ("synthetic_average_precision", "Average precision, real vs. synthetic", "all"),
+)
+
+
 @dataclass(frozen=True)
 class Metric:
     """One headline metric: ``value`` in [0, 1] (``None``: not defined), over ``images`` images."""
@@ -44,51 +62,22 @@ class Metric:
 
 def headline_metrics(evaluation: Evaluation) -> list[Metric]:
     """Return the headline metrics; ``key`` is the name of the metric's bootstrap interval."""
-    closed, detection = evaluation.closed, evaluation.detection
     known, unknown = evaluation.known_images, evaluation.unknown_images
-
-    def open_set(name: str, title: str) -> Metric:
-        return Metric(name, title, getattr(detection, name, None), known + unknown)
-
-    metrics = [
-        Metric("accuracy", "Closed-set accuracy", closed.accuracy, known),
-        Metric("macro_f1", "Macro F1", closed.macro_f1, known),
-        Metric("macro_recall", "Macro recall", closed.macro_recall, known),
-        open_set("auroc", "AUROC, known vs. unknown"),
-        Metric("oscr", "OSCR", evaluation.oscr, known + unknown),
-        open_set("tnr_at_tpr95", "TNR at 95 % TPR"),
-        open_set("detection_accuracy", "Detection accuracy"),
-        open_set("auin", "AUIN"),
-        open_set("auout", "AUOUT"),
-        Metric(
-            "acceptance_rate",
-            "Known images accepted at the threshold",
-            evaluation.acceptance_rate,
-            known,
-        ),
-        Metric(
-            "rejection_rate",
-            "Unknown images rejected at the threshold",
-            evaluation.rejection_rate,
-            unknown,
-        ),
-        Metric(
-            "open_accuracy",
-            "Correct predictions at the threshold",
-            evaluation.open_accuracy,
-            known + unknown,
-        ),
+    images = {"known": known, "unknown": unknown, "all": known + unknown}
+    values = {
+        **vars(evaluation),
+        **vars(evaluation.closed),
+        **(vars(evaluation.detection) if evaluation.detection else {}),
+    }
+    synthetic = [result for result in evaluation.synthetic if result.name == "all"]
+    for result in synthetic:
+        values["synthetic_auroc"] = result.auroc
+        values["synthetic_average_precision"] = result.average_precision
+    return [
+        Metric(key, title, values.get(key), images[evaluated])
+        for key, title, evaluated in _HEADLINE
+        if synthetic or not key.startswith("synthetic")
     ]
-    for result in evaluation.synthetic:
-        if result.name == "all":
-            metrics += [
-                Metric(f"synthetic_{name}", f"{title}, real vs. synthetic", value, known + unknown)
-                for name, title, value in (
-                    ("auroc", "AUROC", result.auroc),
-                    ("average_precision", "Average precision", result.average_precision),
-                )
-            ]
-    return metrics
 
 
 def headline_rows(
@@ -142,7 +131,7 @@ def unknown_generator_rows(evaluation: Evaluation) -> list[Row]:
             "OSCR": percent(result.oscr),
             "TNR at 95 % TPR": percent(result.detection.tnr_at_tpr95),
             "rejected": percent(result.rejection_rate),
-            "mean score": f"{result.mean_score:.4g}",
+            "mean score": f"{result.mean_score:.6g}",
             "nearest known origin": result.top_prediction,
             "share": percent(result.top_prediction_share),
         }
@@ -313,82 +302,6 @@ def shortcut_rows(report: ShortcutReport, evaluation: Evaluation | None = None) 
     return rows
 
 
-def describe_task(run: Run) -> str:
-    """Return one or two sentences: known origins, unknown generators, test images."""
-    test = run.results.test
-    task = (
-        f"Attribute an image to one of {len(run.origins)} known origins "
-        f"({join_names(run.origins)}) or to “{UNKNOWN}”. Tested on {test.known_images} images of "
-        "known origins"
-    )
-    if not test.unknown:
-        return f"{task}."
-    generators = (
-        "1 unknown generator"
-        if len(test.unknown) == 1
-        else (f"{len(test.unknown)} unknown generators")
-    )
-    names = join_names([result.name for result in test.unknown])
-    return f"{task} and {test.unknown_images} images of {generators} ({names})."
-
-
-def describe_model(run: Run) -> str:
-    """Return the head with its blocks or members and hyperparameters."""
-    chosen = run.results.selection
-    if run.results.members:
-        experts = f", {len(run.results.experts)} experts" if run.results.experts else ""
-        return (
-            f"fusion of {chosen.members}, C = {chosen.value:g}, shrinkage "
-            f"{chosen.shrinkage:g}{experts}"
-        )
-    return (
-        f"{run.results.head_method} head on block {chosen.block}, "
-        f"{chosen.parameter} = {chosen.value:.4g}"
-    )
-
-
-def describe_threshold(run: Run) -> str:
-    """Return what the threshold is and what share of known images it accepts."""
-    threshold = run.results.threshold
-    low, high = threshold.tpr_interval
-    return (
-        f"Images with an open-set score below {threshold.value:.6g} are attributed to "
-        f"“{UNKNOWN}”. This threshold accepts {100 * threshold.tpr:g} % of the "
-        f"{sum(run.results.images['val'].values())} known validation images, and between "
-        f"{percent(low)} % and {percent(high)} % of all known images (95 % interval)."
-    )
-
-
-def describe_calibration(run: Run) -> str:
-    """Return the calibration error and the coverage of prediction sets."""
-    coverage = run.results.coverage
-    return (
-        f"Expected calibration error on {run.results.test.known_images} known test images: "
-        f"{percent(run.results.calibration.ece)} % (temperature {run.results.temperature:.3g}). "
-        f"Prediction sets with a target coverage of {100 * coverage.target:g} % contain the true "
-        f"origin of {percent(coverage.coverage)} % of known test images and hold "
-        f"{coverage.mean_size:.2f} origins on average. They do not apply to unknown generators."
-    )
-
-
-def describe_shuffles(control: ShuffleControl, evaluation: Evaluation) -> str:
-    """Return the result of the control with shuffled labels, and what it means."""
-    accuracies = [shuffle.balanced_accuracy for shuffle in control.shuffles]
-    p_value = "" if control.p_value is None else f" (p = {control.p_value:.2g}, Student's t)"
-    if control.suspicious:
-        verdict = SHUFFLE_WARNING
-    elif control.p_value is None:
-        verdict = "A single fit cannot rule out a leak; fit at least two."
-    else:
-        verdict = "This is consistent with chance."
-    return (
-        f"The same head was fitted {len(accuracies)} times on shuffled training labels. Balanced "
-        f"accuracy: mean {percent(control.mean)} %, range {percent(min(accuracies))} to "
-        f"{percent(max(accuracies))} %; chance {percent(control.chance)} %{p_value}; this model "
-        f"{percent(evaluation.closed.macro_recall)} %. {verdict}"
-    )
-
-
 def warnings(run: Run) -> list[str]:
     """Return what a reader must know before reading any figure."""
     results = run.results
@@ -402,9 +315,3 @@ def warnings(run: Run) -> list[str]:
     if results.skipped:
         messages.append(f"{len(results.skipped)} files could not be read: see skipped.txt.")
     return messages
-
-
-def join_names(names: Iterable[str]) -> str:
-    """Join names as in ``a, b and c``."""
-    *others, last = names
-    return f"{', '.join(others)} and {last}" if others else last

@@ -11,23 +11,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from whichgen.constants import UNKNOWN
 from whichgen.evaluation.predictions import Predictions
 from whichgen.features.table import FeatureTable
 from whichgen.heads.methods import head_method
 from whichgen.io.atomic import write_text
-from whichgen.io.tables import Row, markdown_table, write_csv, write_json
+from whichgen.io.tables import Row, write_csv, write_json
 from whichgen.models.saved_model import save_model
 from whichgen.openset.threshold import decide
 from whichgen.progress import Progress, no_progress
-from whichgen.report import result_tables
 from whichgen.report.figures.run_plots import run_plots
-from whichgen.report.figures.style import Plot, save_png
+from whichgen.report.figures.style import save_png
 from whichgen.report.image_map import image_map_rows
 from whichgen.report.result_tables import METRICS
-from whichgen.report.run_reader import Run, read_run
+from whichgen.report.run_reader import read_run
+from whichgen.report.templating import make_environment
 from whichgen.training.controls import Controls
 from whichgen.training.finalize import COVERAGE, EvaluatedModel
 from whichgen.training.fit_block import FitResult
@@ -170,18 +168,5 @@ def _write_report(folder: Path, progress: Progress) -> None:
     plots = run_plots(run)
     for plot in progress(plots, description="Plotting", total=len(plots)):
         save_png(plot.figure, folder / "plots" / f"{plot.name}.png")
-    write_text(folder / "report.md", _markdown(run, plots))
-
-
-def _markdown(run: Run, plots: list[Plot]) -> str:
-    environment = Environment(
-        loader=PackageLoader("whichgen.report"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,
-    )
-    template = environment.get_template("report.md.j2")
-    return template.render(
-        run=run, results=run.results, plots=plots, table=markdown_table, tables=result_tables
-    )
+    template = make_environment(autoescape=False).get_template("report.md.j2")
+    write_text(folder / "report.md", template.render(run=run, results=run.results, plots=plots))

@@ -167,8 +167,9 @@ def score_plot(run: Run) -> Plot:
     threshold = float(scale(np.array(run.threshold)))
     ax.axvline(threshold, color="black", ls="--", lw=1, label=f"threshold {run.threshold:.6g}")
     if nines:
-        ticks = [n for n in range(17) if low <= n <= high and (n < 4 or n % 2 == 0)]
-        ax.set_xticks(ticks, [f"{1 - 10**-n:g}" if n < 4 else f"1 − 1e-{n}" for n in ticks])
+        ticks = list(range(max(0, int(np.ceil(low))), int(high) + 1, 1 + int(high - low) // 7))
+        names = [f"{1 - 10**-n:g}" if n < 4 else f"1 − 1e-{n}" for n in ticks]
+        ax.set_xticks(ticks, names, fontsize=8)
     ax.legend(fontsize=8, loc="best")
     return Plot(
         "scores",

@@ -1,0 +1,23 @@
+"""The environment of the templates of report.md and the HTML page."""
+
+from __future__ import annotations
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from whichgen.io.tables import markdown_table, percent
+from whichgen.report import result_tables
+from whichgen.report.figures.style import svg_uri
+
+
+def make_environment(*, autoescape: bool) -> Environment:
+    """Create the environment; ``autoescape`` turns names into HTML text."""
+    environment = Environment(
+        loader=PackageLoader("whichgen.report"),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=percent, markdown_table=markdown_table)
+    environment.globals.update(tables=result_tables, svg_uri=svg_uri)
+    return environment
