@@ -17,7 +17,7 @@ from whichgen.cli.app import app, expand_blocks
 
 @dataclass(frozen=True)
 class Done:
-    """How a command ended and what it said."""
+    """Exit status and output of a command."""
 
     code: int
     out: str
@@ -25,13 +25,13 @@ class Done:
 
     @property
     def message(self) -> str:
-        """What it said on standard error but progress, in one line."""
+        """Messages on standard error, without progress bars, in one line."""
         lines = (line.strip() for line in self.err.splitlines())
         return " ".join(line for line in lines if line and "0:00:0" not in line)
 
 
 def whichgen(*arguments: object, wide: bool = True) -> Done:
-    """Runs ``whichgen ARGUMENTS``; an error that ends in a traceback fails the test."""
+    """Run ``whichgen ARGUMENTS``; a traceback fails the test."""
     result = CliRunner(env={"COLUMNS": "200"} if wide else {}).invoke(
         app, expand_blocks([str(a) for a in arguments])
     )
@@ -59,7 +59,7 @@ class Site:
     run: Path
 
     def options(self, *, data: object = None, out: str = "out") -> list[object]:
-        """The options that every fit needs, with first-implementation flags."""
+        """The options that every fit needs, with the reference implementation's flags."""
         where = ["-c", "base", "-d", data or self.images, "--device", "cpu"]
         return [*where, "-o", self.folder / out, "--backbone", self.clip, "--cache-dir", self.cache]
 

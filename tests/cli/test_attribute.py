@@ -39,7 +39,7 @@ def huge_png(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
 
 
-def test_a_table_has_a_row_for_each_image(site: Site) -> None:
+def test_the_table_has_one_row_per_image(site: Site) -> None:
     done = whichgen("attribute", "-m", site.run, "images/real/000.png", "images/gan/001.png")
     assert done.code == 0, done.err
     assert "images/real/000.png" in done.out
@@ -47,7 +47,7 @@ def test_a_table_has_a_row_for_each_image(site: Site) -> None:
     assert "candidates (%)" in done.out
 
 
-def test_a_folder_is_all_images_below_it_and_all_forms_agree(site: Site) -> None:
+def test_all_output_formats_agree(site: Site) -> None:
     model = site.run / "model"
     by_json = answers(whichgen("attribute", "-m", site.run, "images/real", "images/vae", "--json"))
     assert [a["image"] for a in by_json] == [
@@ -74,7 +74,7 @@ def test_a_folder_is_all_images_below_it_and_all_forms_agree(site: Site) -> None
     assert "--json and --csv can't be combined" in done.message
 
 
-def test_odd_but_whole_images_are_answered(site: Site) -> None:
+def test_unusual_image_formats_are_attributed(site: Site) -> None:
     with Image.open("images/real/000.png") as opened:
         image = opened.convert("RGB")
     odd = site.folder / "odd"
@@ -99,7 +99,7 @@ def test_odd_but_whole_images_are_answered(site: Site) -> None:
         assert sum(a["probabilities"].values()) == pytest.approx(1)
 
 
-def test_unreadable_images_are_reported_and_counted_beside_the_answers(site: Site) -> None:
+def test_unreadable_images_are_reported_beside_the_results(site: Site) -> None:
     (site.folder / "text.png").write_text("no image")
     content = io.BytesIO()
     with Image.open("images/real/000.png") as opened:
@@ -111,13 +111,13 @@ def test_unreadable_images_are_reported_and_counted_beside_the_answers(site: Sit
     assert done.code == 1
     assert [bool(a["error"]) for a in answers(done)] == [True, True, False, True, True]
     assert "error: 4 of 5 images can't be read: " in done.message
-    for said in (
+    for message in (
         "gone.png: no such file",
         "text.png: not an image",
         "cut.jpg: damaged or truncated",
         "huge.png: more pixels than the limit of 178 million; make it smaller first",
     ):
-        assert done.message.count(said) == 1
+        assert done.message.count(message) == 1
     done = whichgen("attribute", "-m", site.run, *files)
     assert done.code == 1
     assert "images/gan/000.png" in done.out
@@ -131,14 +131,14 @@ def test_unreadable_images_are_reported_and_counted_beside_the_answers(site: Sit
 
 
 @pytest.mark.parametrize("form", [[], ["--json"], ["--csv"], ["--parquet", "a.parquet"]])
-def test_a_file_name_that_is_no_unicode_is_no_hindrance(site: Site, form: list[str]) -> None:
+def test_file_names_need_not_be_unicode(site: Site, form: list[str]) -> None:
     name = os.fsdecode(b"images/real/\xff.png")
     Path("images/real/000.png").rename(name)
     done = whichgen("attribute", "-m", site.run, "images/real", *form)
     assert done.code == 0, done.err
 
 
-def test_a_folder_without_images_and_one_that_is_not_there_are_told(site: Site) -> None:
+def test_empty_and_missing_folders_are_errors(site: Site) -> None:
     (site.folder / "empty").mkdir()
     done = whichgen("attribute", "-m", site.run, "empty")
     assert (done.code, done.message) == (
@@ -158,29 +158,29 @@ def test_a_model_file_cut_in_half_is_one_message(site: Site, name: str) -> None:
         done = whichgen(*command)
         assert done.code == 1
         assert done.message.startswith(f"error: {site.run / 'model'} is damaged: {name}")
-        assert "fit again" in done.message
+        assert "fit the model again" in done.message
 
 
-def test_a_folder_without_a_model_is_told(site: Site) -> None:
-    for command in (["attribute", "images", "images"], ["robustness", "nowhere"]):
+def test_a_folder_without_a_model_is_an_error(site: Site) -> None:
+    for command in (["attribute", "images", "-m", "images"], ["robustness", "-m", "nowhere"]):
         done = whichgen(*command)
         assert done.code == 1
         assert "holds no model" in done.message
         assert "whichgen linear" in done.message
 
 
-def test_an_encoder_that_moved_is_told_with_what_to_do(site: Site) -> None:
+def test_a_moved_encoder_is_named_with_backbone(site: Site) -> None:
     file = site.run / "model" / DESCRIPTION_FILE
     file.write_text(file.read_text().replace(str(site.clip), "/nowhere/clip"))
     done = whichgen("attribute", "-m", site.run, "images/real")
     assert done.code == 1
-    assert "'/nowhere/clip' can't be loaded" in done.message
+    assert "encoder '/nowhere/clip'" in done.message
     assert "--backbone" in done.message
     done = whichgen("attribute", "-m", site.run, "images/real", "--backbone", site.clip)
     assert done.code == 0, done.err
 
 
-def test_ctrl_c_and_a_full_disk_end_in_one_message(
+def test_ctrl_c_and_a_full_disk_give_one_message(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import errno
@@ -219,6 +219,6 @@ def test_a_report_is_written(site: Site, suffix: str) -> None:
     assert content.count(pictures) == 2
 
 
-def test_a_report_of_another_kind_is_refused_before_the_work(site: Site) -> None:
+def test_an_unknown_report_suffix_fails_before_the_work(site: Site) -> None:
     done = whichgen("attribute", "-m", site.folder / "nothing", site.images, "--report", "case.doc")
-    assert done.code == 1 and "case.doc: a report is written as .html or .pdf." in done.message
+    assert done.code == 1 and "case.doc: a report must end in .html or .pdf." in done.message

@@ -58,7 +58,7 @@ def test_controls_are_in_the_report_and_can_be_switched_off(site: Site) -> None:
     assert kept["shortcut_check"] is None and kept["shuffled_labels"] is None
 
 
-def test_leaks_are_told_by_the_data_alone(site: Site) -> None:
+def test_dataset_shortcuts(site: Site) -> None:
     done = whichgen("dataset", "shortcuts", site.images, *UNKNOWN, "--cache-dir", site.cache)
     assert done.code == 0, done.err
     # The site's origins differ by their tint.

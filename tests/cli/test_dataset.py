@@ -10,7 +10,7 @@ from PIL import Image
 from .conftest import UNKNOWN, Site, whichgen
 
 
-def test_a_split_is_written_with_a_table_and_what_to_type_next(site: Site) -> None:
+def test_split_writes_annotations_and_a_table(site: Site) -> None:
     done = whichgen("dataset", "split", "images", *UNKNOWN)
     assert done.code == 0, done.err
     assert "images: images per split" in done.out
@@ -19,7 +19,7 @@ def test_a_split_is_written_with_a_table_and_what_to_type_next(site: Site) -> No
     assert len(train.read_text().splitlines()) == 18
 
 
-def test_a_sound_data_set_passes_its_check(site: Site) -> None:
+def test_check_passes_a_good_dataset(site: Site) -> None:
     done = whichgen("dataset", "check", "images")
     assert done.code == 0, done.err
     assert "images: 50 images" in done.out
@@ -27,7 +27,7 @@ def test_a_sound_data_set_passes_its_check(site: Site) -> None:
     assert "0 exact duplicates" in done.message
 
 
-def test_give_aways_conflicts_and_broken_files_are_loud_and_exit_with_one(site: Site) -> None:
+def test_check_reports_shortcuts_conflicts_and_unreadable_files(site: Site) -> None:
     for path in Path("images/gan").iterdir():
         with Image.open(path) as opened:
             image = opened.convert("RGB")
@@ -37,18 +37,18 @@ def test_give_aways_conflicts_and_broken_files_are_loud_and_exit_with_one(site: 
     (site.images / "flow/text.png").write_text("no image")
     done = whichgen("dataset", "check", "images")
     assert done.code == 1
-    for said in (
+    for message in (
         "SHORTCUT: 10 of 10 images of gan have format JPEG",
         "LABEL CONFLICT: the same file is labeled real and vae",
         "1 of 52 files can't be read:",
         "flow/text.png: not an image",
         "1 exact duplicates",
     ):
-        assert said in done.message, said
+        assert message in done.message, message
     assert "No problems found" not in done.message
 
 
-def test_a_split_by_name_is_checked_too(site: Site) -> None:
+def test_check_accepts_a_dataset_name(site: Site) -> None:
     assert whichgen("dataset", "split", "images", *UNKNOWN, "-o", "sets").code == 0
     done = whichgen("dataset", "check", "images:root=sets")
     assert done.code == 0, done.err
@@ -59,7 +59,7 @@ def test_a_split_by_name_is_checked_too(site: Site) -> None:
     assert "003.png: no such file" in done.message
 
 
-def test_an_origin_with_one_image_is_told_by_name(site: Site) -> None:
+def test_an_origin_with_one_image_is_named(site: Site) -> None:
     for path in sorted(Path("images/gan").iterdir())[1:]:
         path.unlink()
     for command in (["dataset", "split", "images"], ["linear", *site.options(out="x"), *UNKNOWN]):
@@ -71,16 +71,14 @@ def test_an_origin_with_one_image_is_told_by_name(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("image.png gan\n", r"line 2: expected `path<TAB>label`, got 'image.png gan'"),
         ("image.png\t7\n", "line 2: label '7' is out of range. Allowed here: 0 to 2"),
         ("image.png\tdalle\n", "line 2: label 'dalle' is out of range"),
     ],
 )
-def test_a_wrong_annotation_line_is_told_by_file_and_number(
-    site: Site, line: str, said: str
-) -> None:
+def test_a_wrong_annotation_line_is_located(site: Site, line: str, message: str) -> None:
     assert whichgen("dataset", "split", "images", *UNKNOWN, "-o", "sets").code == 0
     file = Path("sets/images/split1_train/annotations/split1_train.txt")
     lines = file.read_text().splitlines(keepends=True)
@@ -92,11 +90,11 @@ def test_a_wrong_annotation_line_is_told_by_file_and_number(
         done = whichgen(*command)
         assert done.code == 1
         assert done.message.startswith("error: ")
-        assert f"{file}, {said}" in done.message
+        assert f"{file}, {message}" in done.message
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "message"),
     [
         (["split", "nowhere"], "nowhere does not exist"),
         (["check", "nowhere/x"], "neither a folder"),
@@ -106,15 +104,15 @@ def test_a_wrong_annotation_line_is_told_by_file_and_number(
         (["split", "images", "-o", "blocked"], "blocked"),
     ],
 )
-def test_a_wrong_option_is_one_message(site: Site, command: list[str], said: str) -> None:
+def test_a_wrong_option_is_one_message(site: Site, command: list[str], message: str) -> None:
     (site.folder / "blocked").write_text("a file")
     done = whichgen("dataset", *command)
     assert done.code == 1
     assert done.message.startswith("error: ")
-    assert said in done.message
+    assert message in done.message
 
 
-def test_unreadable_files_of_an_annotated_set_are_counted_and_the_fit_goes_on(site: Site) -> None:
+def test_unreadable_files_are_skipped_in_training(site: Site) -> None:
     assert whichgen("dataset", "split", "images", *UNKNOWN, "-o", "sets").code == 0
     lines = Path("sets/images/split1_train/annotations/split1_train.txt").read_text().splitlines()
     for line in lines[:2]:

@@ -14,7 +14,7 @@ from whichgen.models.saved_model import load_model
 from .conftest import Site, whichgen
 
 
-def test_groups_are_written_and_one_can_be_enrolled(site: Site) -> None:
+def test_a_discovered_group_can_be_enrolled(site: Site) -> None:
     (site.images / "flow" / "broken.png").write_bytes(b"no image")
     done = whichgen(
         *(
@@ -62,15 +62,15 @@ def test_groups_are_written_and_one_can_be_enrolled(site: Site) -> None:
     assert load_model(site.folder / "e").origins[-1] == "new"
 
 
-def test_nothing_to_group_is_told(site: Site) -> None:
+def test_too_few_images_to_group_is_an_error(site: Site) -> None:
     (site.folder / "empty").mkdir()
-    for folder, said in (
+    for folder, message in (
         ("empty", "empty contains no images"),
         ("nowhere", "nowhere contains no images"),
     ):
         done = whichgen("discover", "-m", site.run, site.folder / folder)
         assert done.code == 1
-        assert said in done.message
+        assert message in done.message
     done = whichgen("discover", "-m", site.run, site.images / "real", "--device", "cpu")
     assert done.code == 1
     assert "images are attributed to `unknown`" in done.message

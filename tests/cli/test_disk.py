@@ -49,16 +49,14 @@ def linear(site: Site, *, cache: Path, out: Path, data: Path | None = None) -> D
 
 
 def figures(run: Path) -> dict[str, Any]:
-    """Everything in results.json but what made it, and when."""
+    """Return results.json without its run metadata."""
     found: dict[str, Any] = json.loads((run / "results.json").read_text())
     found.pop("run_metadata")
     return found
 
 
 @pytest.mark.parametrize("kib", [4, 24, 48, 72])
-def test_a_full_disk_is_one_message_and_with_more_room_the_run_completes(
-    site: Site, disk: Disk, kib: int
-) -> None:
+def test_a_run_completes_after_a_full_disk(site: Site, disk: Disk, kib: int) -> None:
     disk.remount(f"size={kib}k")
     cache, out = disk.folder / "cache", disk.folder / "out"
     full = linear(site, cache=cache, out=out)
@@ -71,9 +69,7 @@ def test_a_full_disk_is_one_message_and_with_more_room_the_run_completes(
     assert figures(out / "tiny_clip/images") == figures(site.run)
 
 
-def test_a_full_disk_costs_no_model_answer_or_report(
-    site: Site, disk: Disk, tmp_path: Path
-) -> None:
+def test_a_full_disk_leaves_no_partial_files(site: Site, disk: Disk, tmp_path: Path) -> None:
     disk.remount("size=4k")
     images = [site.images / "flow" / f"00{i}.png" for i in range(3)]
     (disk.folder / "small").write_bytes(b"x" * 4000)
@@ -95,7 +91,7 @@ def test_a_full_disk_costs_no_model_answer_or_report(
         disk.remount("size=4k")
 
 
-def test_a_cache_to_read_only_serves_what_it_has(site: Site, disk: Disk) -> None:
+def test_a_read_only_cache_is_used(site: Site, disk: Disk) -> None:
     for kept in ("features", "sweeps"):
         shutil.copytree(site.cache / kept, disk.folder / "cache" / kept)
     shutil.rmtree(site.cache)
@@ -108,16 +104,14 @@ def test_a_cache_to_read_only_serves_what_it_has(site: Site, disk: Disk) -> None
     assert whichgen("knn", *site.options(), *other).code == 0
 
 
-def test_a_cache_to_read_only_that_lacks_features_is_one_message(site: Site, disk: Disk) -> None:
+def test_a_read_only_cache_without_features_is_an_error(site: Site, disk: Disk) -> None:
     disk.remount("ro")
     done = linear(site, cache=disk.folder / "cache", out=site.folder / "again")
     assert done.code == 1
     assert "can't write the feature store" in done.message and "Read-only" in done.message
 
 
-def test_a_damaged_segment_in_a_cache_to_read_only_costs_its_own_rows(
-    site: Site, disk: Disk
-) -> None:
+def test_a_damaged_segment_in_a_read_only_cache_is_an_error(site: Site, disk: Disk) -> None:
     shutil.copytree(site.cache, disk.folder / "cache")
     segment = next((disk.folder / "cache" / "features").rglob("*.safetensors"))
     segment.write_bytes(segment.read_bytes()[:-1])
@@ -127,7 +121,7 @@ def test_a_damaged_segment_in_a_cache_to_read_only_costs_its_own_rows(
     assert "can't write the feature store" in done.message and "Read-only" in done.message
 
 
-def test_a_place_that_can_not_be_written_is_told_before_the_work(
+def test_an_unwritable_folder_fails_before_the_work(
     site: Site, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(site.run, disk.folder / "run")
@@ -155,10 +149,8 @@ def test_a_place_that_can_not_be_written_is_told_before_the_work(
     assert linear(site, **where, data=disk.folder / "images").code == 0
 
 
-def test_a_run_of_other_settings_that_came_first_is_not_overwritten(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two at a time with one folder: the second to finish is told, and its folder is another."""
+def test_a_concurrent_run_is_not_overwritten(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two runs in one folder, the second to finish fails."""
     import whichgen.training.fit_block as fit_module
 
     out = site.folder / "both"

@@ -21,7 +21,7 @@ def enroll(site: Site, *arguments: object) -> Any:
     return whichgen("enroll", "-m", site.run, *arguments, "--device", "cpu")
 
 
-def test_the_new_model_is_beside_the_old_one_and_answers_the_new_origin(site: Site) -> None:
+def test_the_enrolled_model_attributes_the_new_origin(site: Site) -> None:
     before = (site.run / "model" / DESCRIPTION_FILE).read_bytes()
     images = sorted((site.images / "flow").iterdir())
     done = enroll(site, "flow", *images[:4], images[0])
@@ -52,15 +52,15 @@ def test_the_new_model_is_beside_the_old_one_and_answers_the_new_origin(site: Si
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("gan", None, "the model knows gan already"),
         ("unknown", None, "'unknown' is no name for an origin"),
         ("flow", b"no image", "1 of 2 images can't be read, the first: "),
     ],
 )
-def test_what_can_not_be_enrolled_ends_in_one_message_and_no_model(
-    site: Site, name: str, content: bytes | None, said: str
+def test_a_failed_enrollment_writes_no_model(
+    site: Site, name: str, content: bytes | None, message: str
 ) -> None:
     folder = site.folder / "new"
     folder.mkdir()
@@ -69,11 +69,11 @@ def test_what_can_not_be_enrolled_ends_in_one_message_and_no_model(
         (folder / "b.png").write_bytes(content)
     done = enroll(site, name, folder, "-o", "made")
     assert done.code == 1
-    assert said in done.message
+    assert message in done.message
     assert not (site.folder / "made").exists()
 
 
-def test_few_shots_are_a_table_a_plot_and_a_file(site: Site) -> None:
+def test_few_shot_writes_a_table_a_plot_and_a_file(site: Site) -> None:
     refer_here(site)
     done = whichgen(
         *("few-shot", "-m", site.run, "--shots", "1,3,50", "--repeats", 2),
@@ -82,8 +82,8 @@ def test_few_shots_are_a_table_a_plot_and_a_file(site: Site) -> None:
     assert done.code == 0, done.err
     with (site.run / "fewshot.csv").open() as handle:
         rows = list(csv.DictReader(handle))
-    asked = [(r["generator"], r["images"], r["seed"]) for r in rows]
-    assert ("flow", "1", "0") in asked
+    command = [(r["generator"], r["images"], r["seed"]) for r in rows]
+    assert ("flow", "1", "0") in command
     assert all(int(r["images"]) <= 5 for r in rows)
     assert json.loads((site.run / "fewshot.json").read_text())["run_metadata"]["config"]["shots"]
     assert (site.run / "plots" / "fewshot.png").stat().st_size > 5000

@@ -40,7 +40,7 @@ def results(site: Site) -> Any:
     return json.loads((site.run / "results.json").read_text())["test"]
 
 
-def test_evaluate_gives_the_fit_s_own_figures(mine: Site) -> None:
+def test_evaluate_gives_the_metrics_of_the_run(mine: Site) -> None:
     for path in (mine.run, mine.run / "model"):
         done = whichgen("evaluate", path, "--device", "cpu", "--cache-dir", mine.cache)
         assert done.code == 0, done.err
@@ -51,14 +51,14 @@ def test_evaluate_gives_the_fit_s_own_figures(mine: Site) -> None:
 
 
 @pytest.mark.parametrize("command", ["evaluate", "robustness"])
-def test_an_encoder_of_other_weights_is_refused(mine: Site, command: str) -> None:
+def test_an_encoder_with_other_weights_is_rejected(mine: Site, command: str) -> None:
     other = save_tiny_clip(mine.folder / "other", seed=1)
     done = whichgen(command, mine.run, "--backbone", other, "--cache-dir", mine.cache)
     assert done.code == 1
     assert "Use the same weights, or fit the model anew" in done.message
 
 
-def test_evaluate_says_what_could_not_be_read(mine: Site) -> None:
+def test_evaluate_reports_skipped_files(mine: Site) -> None:
     # A split leaves unreadable files out; of an annotated set they come as far as extraction.
     done = whichgen("dataset", "split", "images", "--unknown", "ddpm,flow", "-o", "sets")
     assert done.code == 0, done.err
@@ -71,7 +71,7 @@ def test_evaluate_says_what_could_not_be_read(mine: Site) -> None:
     assert "no such file" in done.message
 
 
-def test_robustness_writes_beside_the_run_with_a_record(mine: Site) -> None:
+def test_robustness_writes_into_the_run_folder(mine: Site) -> None:
     done = whichgen("robustness", "-m", mine.run, "--kinds", "jpeg", "--cache-dir", mine.cache)
     assert done.code == 0, done.err
     assert "jpeg:10" in done.out
@@ -86,7 +86,7 @@ def test_robustness_writes_beside_the_run_with_a_record(mine: Site) -> None:
     assert "jpeg" in (mine.run / "robustness.md").read_text()
 
 
-def test_other_data_are_given_with_their_unknown_origins(mine: Site) -> None:
+def test_another_dataset_needs_its_unknown_origins(mine: Site) -> None:
     command = ["evaluate", "-m", mine.run, "--cache-dir", mine.cache]
     done = whichgen(*command, "-d", "images", "--unknown", "ddpm,flow")
     assert done.code == 0, done.err
@@ -98,7 +98,7 @@ def test_other_data_are_given_with_their_unknown_origins(mine: Site) -> None:
     assert "Name it with --data" in done.message
 
 
-def test_a_model_that_does_not_say_its_data_is_told(mine: Site) -> None:
+def test_a_model_without_a_recorded_dataset_needs_data(mine: Site) -> None:
     file = mine.run / "model" / DESCRIPTION_FILE
     record = json.loads(file.read_text())
     del record["run_metadata"]["config"]["data"]
@@ -109,7 +109,7 @@ def test_a_model_that_does_not_say_its_data_is_told(mine: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--kinds", "jpeg,fog"], "unknown perturbation fog. Choose from jpeg, blur"),
         (["-d", "nowhere/x"], "nowhere/x does not exist"),
@@ -117,8 +117,8 @@ def test_a_model_that_does_not_say_its_data_is_told(mine: Site) -> None:
         (["--backbone", "someone/no-such-model"], "can't be loaded"),
     ],
 )
-def test_a_wrong_option_is_one_message(mine: Site, options: list[str], said: str) -> None:
+def test_a_wrong_option_is_one_message(mine: Site, options: list[str], message: str) -> None:
     done = whichgen("robustness", "-m", mine.run, "--cache-dir", mine.cache, *options)
     assert done.code == 1
     assert done.message.startswith("error: ")
-    assert said in done.message
+    assert message in done.message

@@ -1,4 +1,4 @@
-"""``evidence``: tables and JSON of what files say, and files that say or are nothing."""
+"""``evidence``: tables, JSON, files without evidence and unreadable files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CAVEAT = "the absence of metadata proves nothing, and metadata can be forged."
 
 @pytest.fixture
 def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with an image that names its generator, one that says nothing, and a broken one."""
+    """Create an image that names its generator and one without metadata."""
     monkeypatch.chdir(tmp_path)
     info = PngInfo()
     info.add_text("parameters", "a [bold]cat[/]\nSteps: 20, Sampler: Euler, Model: toy_v1")
@@ -28,7 +28,7 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_a_table_for_each_image_with_what_it_proves(images: Path) -> None:
+def test_one_table_per_image(images: Path) -> None:
     done = whichgen("evidence", images)
     assert done.code == 0
     assert "made [of].png" in done.out
@@ -60,14 +60,14 @@ def test_json_has_all_images_and_unreadable_ones_fail(images: Path) -> None:
     assert CAVEAT in done.message
 
 
-def test_what_could_not_be_read_is_a_note(images: Path) -> None:
+def test_unreadable_metadata_is_a_note(images: Path) -> None:
     Image.new("RGB", (16, 16)).save(images / "odd.webp", xmp=b"<not xml")
     done = whichgen("evidence", images / "odd.webp")
     assert done.code == 0
     assert "XMP can't be read" in done.message
 
 
-def test_help_fits_and_says_what_metadata_prove() -> None:
+def test_help_states_the_limits_of_metadata() -> None:
     done = whichgen("evidence", "--help", wide=False)
     assert done.code == 0
     assert all(len(line) <= 80 for line in done.out.splitlines())

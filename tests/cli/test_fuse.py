@@ -38,8 +38,8 @@ def test_fuse_writes_a_run_whose_model_answers_as_its_predictions_say(site: Site
         assert (folder / "plots" / f"{name}.png").is_file()
     with (folder / "predictions.csv").open() as file:
         predicted = {row["path"]: row for row in csv.DictReader(file)}
-    asked = list(predicted)[::3]
-    done = whichgen("attribute", "-m", folder, *asked, "--json", "--device", "cpu")
+    command = list(predicted)[::3]
+    done = whichgen("attribute", "-m", folder, *command, "--json", "--device", "cpu")
     assert done.code == 0, done.err
     for answer in json.loads(done.out):
         row = predicted[answer["image"]]
@@ -77,15 +77,15 @@ def test_patches_and_crops_are_members_of_a_local_encoder(
     assert done.code == 0, done.err
 
 
-def test_wrong_options_are_told_before_any_image_is_read(site: Site) -> None:
-    for options, said in (
+def test_wrong_options_fail_before_images_are_read(site: Site) -> None:
+    for options, message in (
         (("-b", 1), "Omit --blocks"),
         (("--scores", "magic"), "unknown open-set score 'magic'"),
         (("--C", -1), "positive values of C"),
     ):
         done = whichgen("fuse", *site.options(out="wrong"), *UNKNOWN, *options)
         assert done.code == 1
-        assert said in done.message
+        assert message in done.message
     assert not (site.folder / "wrong").exists()
 
 

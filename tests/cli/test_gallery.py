@@ -25,14 +25,14 @@ def build(site: Site, *options: object, data: object = "images") -> Done:
     return whichgen("gallery", "build", "-m", site.run, data, "--cache-dir", site.cache, *options)
 
 
-def found(*arguments: object) -> list[dict[str, Any]]:
+def search(*arguments: object) -> list[dict[str, Any]]:
     done = whichgen("gallery", "search", "-g", *arguments, "--json")
     assert done.code == 0, done.err
     rows: list[dict[str, Any]] = json.loads(done.out)
     return rows
 
 
-def test_a_gallery_is_built_searched_and_asked_by_attribute(site: Site) -> None:
+def test_build_search_and_attribute_with_a_gallery(site: Site) -> None:
     done = build(site)
     assert done.code == 0, done.err
     assert "50" in done.out
@@ -41,7 +41,7 @@ def test_a_gallery_is_built_searched_and_asked_by_attribute(site: Site) -> None:
     told = json.loads(Path("gallery/gallery.json").read_text())
     assert told["recall"] == {"at_1": 1.0, "at_10": 1.0, "queries": 13}
     assert told["run_metadata"]["seeds"] == {"seed": 0}
-    rows = found("images/gan/001.png", "images/flow", "-k", 2)
+    rows = search("images/gan/001.png", "images/flow", "-k", 2)
     assert [row["image"] for row in rows][:2] == ["images/gan/001.png", "images/flow/000.png"]
     for row in rows:
         first, second = row["nearest"]
@@ -53,16 +53,16 @@ def test_a_gallery_is_built_searched_and_asked_by_attribute(site: Site) -> None:
     assert "Most similar of 50 images" in done.out
     assert "1.000" in done.out
 
-    asked = ("attribute", "-m", site.run, "images/gan/001.png")
-    (answer,) = json.loads(whichgen(*asked, "--gallery", "gallery", "--json").out)
+    command = ("attribute", "-m", site.run, "images/gan/001.png")
+    (answer,) = json.loads(whichgen(*command, "--gallery", "gallery", "--json").out)
     assert len(answer["nearest"]) == 6
     assert answer["nearest"][0]["path"] == str(Path("images/gan/001.png").resolve())
-    (row,) = csv.DictReader(io.StringIO(whichgen(*asked, "--gallery", "gallery", "--csv").out))
+    (row,) = csv.DictReader(io.StringIO(whichgen(*command, "--gallery", "gallery", "--csv").out))
     assert (row["nearest_origin"], row["error"]) == ("gan", "")
-    assert "gan 1.000" in whichgen(*asked, "--gallery", "gallery").out
-    (plain,) = json.loads(whichgen(*asked, "--json").out)
+    assert "gan 1.000" in whichgen(*command, "--gallery", "gallery").out
+    (plain,) = json.loads(whichgen(*command, "--json").out)
     assert plain["nearest"] is None
-    report = whichgen(*asked, "--gallery", "gallery", "--report", "r.html")
+    report = whichgen(*command, "--gallery", "gallery", "--report", "r.html")
     assert report.code == 0, report.err
 
 
@@ -86,7 +86,7 @@ def test_images_extracted_before_are_not_decoded_again(
     assert done.code == 0, done.err
 
 
-def test_what_is_wrong_is_one_message(site: Site) -> None:
+def test_wrong_options_give_one_message(site: Site) -> None:
     Path("empty").mkdir()
     for data, options, message in (
         ("empty", (), "no image that can be read"),
@@ -127,7 +127,7 @@ def test_a_gallery_of_another_model_or_damaged_is_refused_before_images_are_read
     assert "vectors.npy is not what gallery.json says it is" in done.message
 
 
-def test_a_gallery_whose_model_is_gone_asks_for_it(site: Site) -> None:
+def test_a_moved_model_is_named_with_model(site: Site) -> None:
     assert build(site).code == 0
     file = Path("gallery/gallery.json")
     told = json.loads(file.read_text())
@@ -137,10 +137,10 @@ def test_a_gallery_whose_model_is_gone_asks_for_it(site: Site) -> None:
         done = whichgen("gallery", "search", "-g", "gallery", "images/gan/001.png")
         assert done.code == 1
         assert "Name its folder with --model" in done.message
-    assert found("images/gan/001.png", "--model", site.run)[0]["nearest"]
+    assert search("images/gan/001.png", "--model", site.run)[0]["nearest"]
 
 
-def test_a_service_that_is_silent_is_told_before_images_are_read(
+def test_an_unreachable_qdrant_fails_before_images_are_read(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("whichgen.gallery.entries.gather", None)  # it would be called
@@ -149,7 +149,7 @@ def test_a_service_that_is_silent_is_told_before_images_are_read(
     assert "Qdrant gives no answer about whichgen-" in done.message
 
 
-def test_a_recall_that_is_low_is_warned_of(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_low_recall_warns(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build_module, "compute_recall", lambda *_: Recall(0.9, 0.5, 7))
     done = build(site, "--kind", "hnsw")
     assert done.code == 0
@@ -157,7 +157,7 @@ def test_a_recall_that_is_low_is_warned_of(site: Site, monkeypatch: pytest.Monke
     assert json.loads(Path("gallery/gallery.json").read_text())["recall"]["at_10"] == 0.5
 
 
-def test_copies_and_unreadable_files_are_told(site: Site) -> None:
+def test_duplicates_and_unreadable_files_are_reported(site: Site) -> None:
     shutil.copy("images/gan/001.png", "images/vae/copy.png")
     Path("images/vae/broken.png").write_bytes(b"no image")
     done = build(site)
@@ -173,9 +173,7 @@ def test_copies_and_unreadable_files_are_told(site: Site) -> None:
     assert "1.000" in done.out
 
 
-def test_a_stopped_build_leaves_nothing_and_can_be_run_again(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_build_leaves_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -205,7 +203,7 @@ def test_a_gallery_in_qdrant(site: Site, monkeypatch: pytest.MonkeyPatch) -> Non
     assert told["collection"] == f"whichgen-{told['model'][:16]}"
     assert service.count(told["collection"]).count == 50
     assert build(site, "-o", "local").code == 0  # the variable alone makes no Qdrant gallery
-    rows = {name: found(name, "images/gan", "-k", 4) for name in ("remote", "local")}
+    rows = {name: search(name, "images/gan", "-k", 4) for name in ("remote", "local")}
     for one, other in zip(rows["remote"], rows["local"], strict=True):
         assert [n["path"] for n in one["nearest"]] == [n["path"] for n in other["nearest"]]
     monkeypatch.delenv("WHICHGEN_QDRANT_URL")
@@ -214,9 +212,7 @@ def test_a_gallery_in_qdrant(site: Site, monkeypatch: pytest.MonkeyPatch) -> Non
     assert "with --qdrant-url" in done.message
 
 
-def test_without_the_extra_it_says_what_to_install(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_extra_is_named(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "whichgen.gallery.qdrant")
     monkeypatch.setitem(sys.modules, "qdrant_client", None)
     done = build(site, "--kind", "qdrant", "--qdrant-url", "http://localhost:6333")

@@ -1,4 +1,4 @@
-"""``whichgen report``: the page of a run, written where it is asked for."""
+"""``whichgen report``: the HTML page of one run or several."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_several_runs_get_one_page_in_the_working_folder(site: Site) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("nowhere",), (".", "--low-data", "nowhere")])
-def test_what_is_no_run_is_one_message(site: Site, arguments: tuple[str, ...]) -> None:
+def test_a_folder_without_a_run_is_an_error(site: Site, arguments: tuple[str, ...]) -> None:
     run = site.run if arguments[0] == "." else arguments[0]
     done = whichgen("report", run, *arguments[1:])
     assert done.code == 1

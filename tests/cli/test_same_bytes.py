@@ -49,7 +49,7 @@ for line in sys.argv[1:]:
 
 
 def run(folder: Path, site: Site, **environment: str) -> dict[str, bytes]:
-    """Runs all commands in a folder with a copy of the images; gives what they wrote there."""
+    """Run all commands on a copy of the images and return the files they wrote."""
     shutil.copytree(site.images, folder / "images", copy_function=shutil.copyfile)
     commands = [[*words, *FIT, str(site.clip)] for words in FITTING_SPLITS]
     commands += map(list, ASKED)
@@ -73,7 +73,7 @@ def run(folder: Path, site: Site, **environment: str) -> dict[str, bytes]:
 
 
 def content(file: Path, folder: Path) -> bytes:
-    """A file without what may differ: the working directory, and what depends on it.
+    """Return a file without the working directory and what depends on it.
 
     The time is not among it, SOURCE_DATE_EPOCH sets it; nor the command, which is the same.
     """

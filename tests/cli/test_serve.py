@@ -35,14 +35,14 @@ def serving(*arguments: object, **environment: str) -> Iterator[tuple[str, subpr
     )
     assert process.stderr
     try:
-        said = ""
+        message = ""
         for line in process.stderr:
-            said += line
+            message += line
             if found := re.search(r"http://\S+/", line):
                 yield found.group(), process
                 break
         else:
-            pytest.fail(f"it did not start: {said}")
+            pytest.fail(f"it did not start: {message}")
     finally:
         process.kill()
         process.wait()
@@ -55,7 +55,7 @@ def get(address: str, **headers: str) -> dict[str, object]:
     return found
 
 
-def test_it_says_where_it_is_answers_and_stops_on_ctrl_c(site: Site) -> None:
+def test_serve_prints_its_address_and_stops_on_ctrl_c(site: Site) -> None:
     with serving(site.run, "--port", 0, "--device", "cpu", WHICHGEN_API_KEY="secret") as (
         address,
         process,
@@ -79,7 +79,7 @@ def test_a_port_in_use_is_one_message(site: Site) -> None:
     assert "--port" in done.message
 
 
-def test_what_is_not_installed_is_named(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_named(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     done = whichgen("serve", "-m", site.run)
     assert done.code == 1
@@ -88,16 +88,14 @@ def test_what_is_not_installed_is_named(site: Site, monkeypatch: pytest.MonkeyPa
     )
 
 
-def test_limits_that_allow_nothing_are_refused(site: Site) -> None:
+def test_limits_must_be_positive(site: Site) -> None:
     assert whichgen("serve", "-m", site.run, "--queue-size", 0).code == 2
     done = whichgen("serve", "-m", site.folder / "nothing", "--port", 0)
     assert done.code == 1 and "holds no model" in done.message
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-def test_what_was_accepted_is_answered_when_it_is_told_to_stop(
-    site: Site, stop: signal.Signals
-) -> None:
+def test_accepted_requests_are_answered_on_shutdown(site: Site, stop: signal.Signals) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (1500, 1500), "green").save(buffer, "JPEG")
     with serving(site.run, "--port", 0, "--device", "cpu", "--batch-size", 1) as (
@@ -119,13 +117,13 @@ def test_what_was_accepted_is_answered_when_it_is_told_to_stop(
             return sum(float(n) for n in re.findall(rf"^(?:{names}) (\S+)$", told, re.MULTILINE))
 
         with ThreadPoolExecutor(12) as pool:
-            asked = [pool.submit(ask, i) for i in range(12)]
+            command = [pool.submit(ask, i) for i in range(12)]
             # Until all are in: a connection of which nothing was read yet is closed, as it may be.
             until = time.monotonic() + 60
             while accepted() < 8 * 12 - 1:
                 assert time.monotonic() < until
                 time.sleep(0.01)
             process.send_signal(stop)
-            assert [one.result() for one in asked] == [200] * 12
+            assert [one.result() for one in command] == [200] * 12
         assert process.wait(30) == 0
         assert process.stderr and "all accepted requests were answered" in process.stderr.read()

@@ -87,7 +87,7 @@ def test_the_command_line_overrides_a_toml_file(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("nonsense = 1", "unknown option nonsense"),
         ("a = ", "can't be read as TOML"),
@@ -95,12 +95,12 @@ def test_the_command_line_overrides_a_toml_file(site: Site) -> None:
         ("c_min = 1", "unknown option c_min"),  # linear's, and this is knn
     ],
 )
-def test_a_wrong_toml_file_is_an_error(site: Site, text: str | None, said: str) -> None:
+def test_a_wrong_toml_file_is_an_error(site: Site, text: str | None, message: str) -> None:
     if text is not None:
         (site.folder / "mine.toml").write_text(text)
     done = whichgen("knn", "-c", "mine.toml")
     assert done.code == 2
-    assert said in done.err
+    assert message in done.err
 
 
 def test_the_paper_protocol_warns(site: Site) -> None:
@@ -152,7 +152,7 @@ def test_low_data_is_a_table_and_a_folder(site: Site) -> None:
     kept = json.loads((folder / "lowdata.json").read_text())
     assert kept["run_metadata"]["config"]["shots"] == [1, 3, 500]
     assert (folder / "plots" / "lowdata.png").stat().st_size > 5000
-    for wrong, said in (
+    for wrong, message in (
         (["--shots", "few"], "'few' is not a list of whole numbers"),
         (["--shots", "500"], "none of 500 images a class is possible"),
         (["--head", "fusion", "-b", 1], "fusion uses all blocks"),
@@ -160,7 +160,7 @@ def test_low_data_is_a_table_and_a_folder(site: Site) -> None:
     ):
         done = whichgen("low-data", *site.options(out="low"), *UNKNOWN, *wrong)
         assert done.code == 1
-        assert said in done.message
+        assert message in done.message
 
 
 def test_a_split_by_name_gives_the_same_selection(site: Site) -> None:
@@ -197,7 +197,7 @@ def test_worker_processes_change_no_results(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--metric", "F1"], "unknown selection metric 'F1'; there are AUC, OSCR, accuracy"),
         (["--protocol", "open"], "unknown protocol 'open'; there are clean, paper"),
@@ -223,13 +223,13 @@ def test_worker_processes_change_no_results(site: Site) -> None:
     ],
 )
 def test_a_wrong_option_fails_before_any_image_is_encoded(
-    site: Site, monkeypatch: pytest.MonkeyPatch, options: list[object], said: str
+    site: Site, monkeypatch: pytest.MonkeyPatch, options: list[object], message: str
 ) -> None:
     (site.cache / "features").rename(site.cache / "features2")
     done = whichgen("linear", *site.options(out="w"), *GRID, *options)
     assert done.code == 1
     assert done.message.startswith("error: ")
-    assert said in done.message
+    assert message in done.message
     assert "Extracting" not in done.err
     assert not (site.folder / "w/tiny_clip/images/results.json").exists()
 
@@ -251,7 +251,7 @@ def test_settings_of_another_run_are_not_overwritten_unless_forced(site: Site) -
     assert whichgen(*command).code == 0
 
 
-def test_an_output_folder_that_can_not_be_made_is_told_before_anything_is_encoded(
+def test_an_unwritable_output_folder_fails_before_encoding(
     site: Site,
 ) -> None:
     (site.folder / "blocked").write_text("a file")

@@ -109,20 +109,28 @@ def attribute(
 
 
 def show_answers(answers: Sequence[Attribution], model: OriginModel, *, wide: bool) -> None:
-    """Print one table row per readable image."""
+    """Print one table row per readable image.
+
+    The column ``percentile`` compares the score with held-out images of known origins: the share
+    of them whose score is no higher.
+    """
+    import numpy as np
+
     readable = [answer for answer in answers if not answer.error]
+    scores = np.array([answer.score for answer in readable], dtype=np.float64)
+    percentiles = model.calibration.percentiles(scores) if model.calibration else scores * np.nan
     unknown = any(answer.origin == UNKNOWN for answer in readable)
     rows = []
-    for answer in readable:
+    for answer, percentile in zip(readable, percentiles.tolist(), strict=True):
         ranked = sorted(answer.probabilities.items(), key=lambda item: -item[1])
         row: dict[str, Any] = {"image": answer.image, "origin": answer.origin}
         if wide or unknown:
             row["level"] = "" if answer.coarse_origin == answer.origin else answer.coarse_origin
-        row["score"] = f"{answer.score:.3g}"
+        row["percentile"] = "–" if np.isnan(percentile) else f"{percentile:.0f}"
         if answer.prediction_set is not None:
             row["set"] = ", ".join(answer.prediction_set) or "none"
         if wide:
-            row |= {"raw score": f"{answer.score:.6f}", "threshold": f"{answer.threshold:.6f}"}
+            row |= {"score": f"{answer.score:.6f}", "threshold": f"{answer.threshold:.6f}"}
             row |= {f"{origin} (%)": f"{100 * p:.1f}" for origin, p in ranked}
         else:
             row["candidates (%)"] = ", ".join(
@@ -132,4 +140,8 @@ def show_answers(answers: Sequence[Attribution], model: OriginModel, *, wide: bo
             first = answer.nearest[0]
             row["most similar"] = f"{first.origin or Path(first.path).name} {first.similarity:.3f}"
         rows.append(row)
-    show_table(rows, paths=("image",), wide=wide)
+    caption = (
+        "percentile: share of held-out known images that score no higher; below about "
+        f"{100 * (1 - model.tpr):.0f} is unknown"
+    )
+    show_table(rows, caption=caption, paths=("image",), wide=wide)

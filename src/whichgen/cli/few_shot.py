@@ -22,17 +22,19 @@ from whichgen.cli.options import (
 def few_shot(
     model: ModelOptions,
     test: TestData,
-    shots: Annotated[str, Option(help="Images of the new origin: N,N,…")] = "1,2,5,10,20,50",
+    shots: Annotated[
+        str, Option(help="Images of the new origin: N,N,…", show_default="1,2,5,10,20,50")
+    ] = "",
     repeats: Annotated[int, Option(min=1, help="Random draws per number of images.")] = 3,
     output_dir: RunFolder = None,
 ) -> None:
     """Enroll each unknown test generator from few images and test the result."""
-    from whichgen.experiments.few_shot import measure_few_shot
+    from whichgen.experiments.few_shot import IMAGE_COUNTS, measure_few_shot
     from whichgen.io.run_metadata import collect_run_metadata
     from whichgen.report.experiment_reports import few_shot_rows, write_few_shot
     from whichgen.training.split_features import extract_splits
 
-    numbers = parse_shots(shots)
+    numbers = parse_shots(shots) or list(IMAGE_COUNTS)
     folder = check_writable(output_dir or model.run_folder())
     attributor = model.load()
     source = test.dataset_options(attributor.model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
@@ -116,29 +116,12 @@ def build(
         encoder=attributor.encoder.describe(),
         data_hash=images.data_hash(),
     )
+    settings: dict[str, Any] = {"effort": effort, "seed": seed, "force": force}
+    settings["progress"] = progress
     if client is not None:
-        gallery = build_qdrant_gallery(
-            output_dir,
-            images,
-            record,
-            client,
-            name,
-            effort=effort,
-            seed=seed,
-            force=force,
-            progress=progress,
-        )
+        gallery = build_qdrant_gallery(output_dir, images, record, client, name, **settings)
     else:
-        gallery = build_local_gallery(
-            output_dir,
-            images,
-            record,
-            kind=kinds.get(kind),
-            effort=effort,
-            seed=seed,
-            force=force,
-            progress=progress,
-        )
+        gallery = build_local_gallery(output_dir, images, record, kind=kinds.get(kind), **settings)
     show_gallery(gallery)
     say(f"Gallery: {output_dir}. To search: whichgen gallery search IMAGE -g {output_dir}")
 

@@ -22,16 +22,17 @@ def low_data(
     head: Annotated[str, Option(help="linear, knn or fusion.")] = "linear",
     shots: Annotated[
         str, Option(help="Training images per class: N,N,…", show_default="1,2,5,10,20 and so on")
-    ] = "1,2,5,10,20,50,100,200,500,1000,2000,4000",
+    ] = "",
     repeats: Annotated[int, Option(min=1, help="Random draws per number of images.")] = 5,
 ) -> None:
     """Train on few images per class, over several random draws."""
+    from whichgen.experiments.low_data import SAMPLES_PER_CLASS
     from whichgen.experiments.low_data import low_data as run_low_data
     from whichgen.heads.methods import head_method
     from whichgen.io.run_metadata import collect_run_metadata
     from whichgen.report.experiment_reports import low_data_rows, write_low_data
 
-    numbers = parse_shots(shots)
+    numbers = parse_shots(shots) or list(SAMPLES_PER_CLASS)
     fit_options: FitOptions | None = None
     run_options: FitOptions | FusionOptions
     if head == "fusion":

@@ -19,6 +19,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.stats import binomtest
 
+from whichgen.constants import RESAMPLES
 from whichgen.errors import DataError
 from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.resampled_metrics import ResampledMetrics
@@ -75,7 +76,7 @@ def bootstrap_intervals(
     threshold: float | None = None,
     groups_known: np.ndarray | None = None,
     groups_unknown: np.ndarray | None = None,
-    resamples: int = 1000,
+    resamples: int = RESAMPLES,
     level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Interval]:
@@ -121,7 +122,7 @@ def compare_predictions(
     *,
     groups_known: np.ndarray | None = None,
     groups_unknown: np.ndarray | None = None,
-    resamples: int = 1000,
+    resamples: int = RESAMPLES,
     level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Comparison]:
@@ -178,7 +179,7 @@ def resample_weights(
     groups_known: np.ndarray | None = None,
     groups_unknown: np.ndarray | None = None,
     *,
-    resamples: int = 1000,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Draw how often each image is in each resample, a chunk of resamples at a time.

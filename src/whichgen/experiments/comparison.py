@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from whichgen.constants import RESAMPLES
 from whichgen.errors import DataError
 from whichgen.evaluation.bootstrap import Comparison, compare_predictions
 from whichgen.evaluation.predictions import Predictions
@@ -86,7 +87,7 @@ def read_run_predictions(folder: Path) -> RunPredictions:
 
 
 def compare_runs(
-    first: RunPredictions, second: RunPredictions, *, resamples: int = 1000, seed: int = 0
+    first: RunPredictions, second: RunPredictions, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Comparison]:
     """First less second on their test images; see :func:`whichgen.evaluation.bootstrap.compare`.
 

@@ -18,11 +18,12 @@ from typing import Any
 import faiss
 import numpy as np
 
+from whichgen.constants import K_SWEEP
 from whichgen.errors import FitError
 from whichgen.heads.base import HeadOutput, check_training
 
 #: The paper's values of k.
-PAPER_K = tuple(range(1, 21))
+PAPER_K = tuple(range(K_SWEEP[0], K_SWEEP[1] + 1))
 
 # Stands for a probability of 0, so that its logarithm is finite.
 _MIN_PROBABILITY = 1e-300

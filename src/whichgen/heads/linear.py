@@ -17,13 +17,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from whichgen.constants import C_SWEEP, MAX_ITER
 from whichgen.errors import FitError
 from whichgen.heads.base import HeadOutput, check_training
 from whichgen.heads.design_matrix import build_design_matrix
 from whichgen.heads.solver import solve_path
 
 #: The paper's values of C: 45, log-spaced.
-PAPER_C = tuple(float(c) for c in np.logspace(-6, 5, 45))
+PAPER_C = tuple(float(c) for c in np.logspace(*C_SWEEP))
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class LinearMethod:
     """
 
     values: tuple[float, ...] = PAPER_C
-    max_iter: int = 1000
+    max_iter: int = MAX_ITER
     name: str = "linear"
     parameter: str = "C"
 
