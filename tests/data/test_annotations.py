@@ -1,4 +1,4 @@
-"""Annotation files: what is written is read back, and what is wrong is told with its line."""
+"""Annotation files: round trips, and errors that name the line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _names = st.text(
 
 
 @given(st.lists(st.tuples(_names, st.sampled_from(KNOWN)), max_size=8))
-def test_what_is_written_is_read_back(
+def test_write_and_read_round_trip(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]
 ) -> None:
     samples = tuple(Sample(Path("/images") / name, origin) for name, origin in rows)
@@ -38,21 +38,19 @@ def test_what_is_written_is_read_back(
     assert read_annotations(file, KNOWN, bases=[Path("/elsewhere")]) == samples
 
 
-def test_relative_samples_are_written_absolute(tmp_path: Path) -> None:
+def test_paths_are_written_absolute(tmp_path: Path) -> None:
     write_annotations(tmp_path / "a.txt", [Sample(Path("x.png"), "real")])
     assert (tmp_path / "a.txt").read_text() == f"{Path.cwd() / 'x.png'}\treal\n"
 
 
 @pytest.mark.parametrize("name", ["a\tb.png", "a\nb.png", "a\rb.png", os.fsdecode(b"\xff.png")])
-def test_a_name_that_can_not_be_written_is_refused_and_nothing_is_left(
-    tmp_path: Path, name: str
-) -> None:
+def test_unwritable_name_is_refused_and_leaves_no_file(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match="rename the file"):
         write_annotations(tmp_path / "a.txt", [Sample(tmp_path / name, "real")])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_numbers_are_positions_among_the_known(tmp_path: Path) -> None:
+def test_indices_are_positions_among_known_origins(tmp_path: Path) -> None:
     file = _write(tmp_path / "train.txt", "/a.png\t0", "/b.png\t2", "/c d.png\t1")
     samples = read_annotations(file, KNOWN, bases=[])
     assert samples == (
@@ -63,13 +61,13 @@ def test_numbers_are_positions_among_the_known(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("first", [0, 3], ids=["from 0", "going on from the known"])
-def test_unknown_numbers_count_from_zero_or_go_on(tmp_path: Path, first: int) -> None:
+def test_unknown_indices_start_at_zero_or_continue(tmp_path: Path, first: int) -> None:
     file = _write(tmp_path / "out.txt", f"/a.png\t{first + 1}", f"/b.png\t{first}")
     samples = read_annotations(file, UNKNOWN, bases=[], first_index=3)
     assert [s.origin for s in samples] == ["ADM", "glide"]
 
 
-def test_names_and_numbers_and_blank_lines_and_windows_ends_mix(tmp_path: Path) -> None:
+def test_names_indices_blank_lines_and_crlf_mix(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_bytes(b"\xef\xbb\xbf/a.png\tgan\r\n\r\n/b\tc.png\t0 \r\n")
     assert read_annotations(file, KNOWN, bases=[]) == (
@@ -78,13 +76,13 @@ def test_names_and_numbers_and_blank_lines_and_windows_ends_mix(tmp_path: Path) 
     )
 
 
-def test_an_origin_named_by_a_number_is_found_by_name(tmp_path: Path) -> None:
+def test_origin_whose_name_is_a_number_matches_by_name(tmp_path: Path) -> None:
     file = _write(tmp_path / "a.txt", "/a.png\t2", "/b.png\t1")
     samples = read_annotations(file, ("2", "1"), bases=[])
     assert [s.origin for s in samples] == ["2", "1"]
 
 
-def test_relative_paths_are_taken_from_the_base_that_holds_them(tmp_path: Path) -> None:
+def test_relative_paths_start_from_the_base_with_the_images(tmp_path: Path) -> None:
     for base in ("one", "two"):
         (tmp_path / base).mkdir()
     (tmp_path / "two" / "b.png").touch()
@@ -98,19 +96,17 @@ def test_relative_paths_are_taken_from_the_base_that_holds_them(tmp_path: Path) 
     ]
 
 
-def test_where_no_image_exists_the_first_base_is_taken(tmp_path: Path) -> None:
+def test_first_base_is_used_if_no_image_exists(tmp_path: Path) -> None:
     file = _write(tmp_path / "a.txt", "a.png\treal")
     assert read_annotations(file, KNOWN, bases=[tmp_path])[0].path == tmp_path / "a.png"
 
 
-def test_an_empty_file_holds_no_samples(tmp_path: Path) -> None:
+def test_empty_file_has_no_samples(tmp_path: Path) -> None:
     assert read_annotations(_write(tmp_path / "a.txt"), KNOWN, bases=[]) == ()
 
 
 @pytest.mark.parametrize("line", ["/b.png real", "/b.png\t", "\treal"])
-def test_a_line_that_is_not_path_tab_label_is_told_with_its_number(
-    tmp_path: Path, line: str
-) -> None:
+def test_malformed_line_names_its_number(tmp_path: Path, line: str) -> None:
     file = _write(tmp_path / "a.txt", "/a.png\treal", "", line)
     with pytest.raises(DataError, match=r"line 3: expected .path<TAB>label.*by one tab") as caught:
         read_annotations(file, KNOWN, bases=[])
@@ -118,7 +114,7 @@ def test_a_line_that_is_not_path_tab_label_is_told_with_its_number(
 
 
 @pytest.mark.parametrize("label", ["3", "-1", "1.0", "Gan", "²"])
-def test_a_label_out_of_range_is_told_with_its_number(tmp_path: Path, label: str) -> None:
+def test_label_out_of_range_names_its_line(tmp_path: Path, label: str) -> None:
     file = _write(tmp_path / "a.txt", "/a.png\t0", f"/b.png\t{label}")
     with pytest.raises(DataError, match=r"line 2: label .* Use an index from 0 to 2") as caught:
         read_annotations(file, KNOWN, bases=[])
@@ -126,23 +122,23 @@ def test_a_label_out_of_range_is_told_with_its_number(tmp_path: Path, label: str
     assert "real, gan, diffusion" in str(caught.value)
 
 
-def test_unknown_numbers_that_neither_count_nor_go_on_are_out_of_range(tmp_path: Path) -> None:
+def test_mixed_unknown_indices_are_out_of_range(tmp_path: Path) -> None:
     file = _write(tmp_path / "a.txt", "/a.png\t3", "/b.png\t5")
     with pytest.raises(DataError, match=r"line 2: label '5' .* 3 to 4"):
         read_annotations(file, UNKNOWN, bases=[], first_index=3)
 
 
-def test_a_missing_file_is_told_with_what_to_do(tmp_path: Path) -> None:
+def test_missing_annotation_file_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.txt does not exist.*whichgen dataset split"):
         read_annotations(tmp_path / "none.txt", KNOWN, bases=[])
 
 
-def test_what_is_not_text_is_told(tmp_path: Path) -> None:
+def test_binary_annotation_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(DataError, match=r"a\.txt is not UTF-8 text"):
         read_annotations(tmp_path / "a.txt", KNOWN, bases=[])
 
 
-def test_a_folder_in_a_file_s_place_is_told(tmp_path: Path) -> None:
+def test_folder_instead_of_annotation_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="can't be read"):
         read_annotations(tmp_path, KNOWN, bases=[])

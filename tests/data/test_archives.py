@@ -1,4 +1,4 @@
-"""Tar and Parquet shards: their images in order, and nothing else whatever a stranger packed."""
+"""Tar and Parquet archives: images in order, and nothing else from hostile archives."""
 
 from __future__ import annotations
 
@@ -42,9 +42,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.
     return made
 
 
-def test_images_of_a_tar_come_in_order_and_what_lies_beside_them_does_not(
-    tmp_path: Path, pack: Pack
-) -> None:
+def test_tar_yields_its_images_in_order(tmp_path: Path, pack: Pack) -> None:
     contents = {f"{i:03d}.{ext}": f"{i}{ext}".encode() for i in range(4) for ext in ("jpg", "json")}
     contents |= {"deep/ü x.PNG": b"png", "._000.jpg": b"of a Mac", "deep/": b"", "none.jpg": b""}
     file = pack(tmp_path / "a.tar", contents)
@@ -56,12 +54,12 @@ def test_images_of_a_tar_come_in_order_and_what_lies_beside_them_does_not(
     assert found["a.tar/002.jpg"] == b"2jpg"
 
 
-def test_members_of_one_name_are_told_apart() -> None:
+def test_repeated_member_names_are_numbered() -> None:
     found = members(tar_of(*((member("x.png"), bytes([65 + i])) for i in range(3))))
     assert found == [("a.tar/x.png", b"A"), ("a.tar/x.png#2", b"B"), ("a.tar/x.png#3", b"C")]
 
 
-def test_hostile_members_are_labels_or_nothing(
+def test_hostile_member_names_are_only_labels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -86,7 +84,7 @@ def test_hostile_members_are_labels_or_nothing(
     assert [f.name for f in tmp_path.iterdir()] == ["secret.png"]
 
 
-def test_too_large_members_are_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_oversized_members_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archives_module, "MAX_IMAGE_BYTES", 1000)
     found = members(tar_of((member("big.png"), b"x" * 1001), (member("small.png"), b"x" * 1000)))
     assert isinstance(found[0][1], ImageError)
@@ -100,7 +98,7 @@ def test_too_large_members_are_refused_unread(monkeypatch: pytest.MonkeyPatch) -
     assert all(isinstance(error, ImageError) for _, error in found)
 
 
-def test_a_header_of_any_length_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_oversized_header_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archives_module, "_MAX_HEADER", 2000)
     long = member("x" * 1500 + ".png")
     (name, _), (last, data) = members(tar_of((long, b"1"), (member("y.png"), b"2")))
@@ -115,7 +113,7 @@ WHOLE = tar_of(*((member(f"{i}.png"), bytes([i]) * 700) for i in range(4)))
 
 
 @given(st.integers(0, 4 * 1536))
-def test_a_tar_that_was_cut_gives_what_is_whole_and_says_so(cut: int) -> None:
+def test_truncated_tar_gives_complete_members_and_an_error(cut: int) -> None:
     *found, (name, error) = members(WHOLE[:cut])
     assert [data for _, data in found] == [bytes([i]) * 700 for i in range(len(found))]
     # A member is a header and two blocks; its filling need not be there.
@@ -125,7 +123,7 @@ def test_a_tar_that_was_cut_gives_what_is_whole_and_says_so(cut: int) -> None:
 
 
 @given(st.integers(0, len(WHOLE) - 1), st.integers(1, 255))
-def test_a_damaged_tar_never_ends_quietly(place: int, flip: int) -> None:
+def test_damaged_tar_always_reports_an_error(place: int, flip: int) -> None:
     content = bytearray(WHOLE)
     content[place] ^= flip
     found = members(bytes(content))
@@ -156,7 +154,7 @@ HUB = pa.struct({"bytes": BYTES, "path": pa.string()})
         ({"a": HUB, "b": BYTES}, "a", "a.bytes"),
     ],
 )
-def test_the_column_is_guessed_or_named(
+def test_image_column_is_detected_or_named(
     fields: dict[str, pa.DataType], asked: str, column: str
 ) -> None:
     assert find_image_column(pa.schema(fields.items()), "a.parquet", asked) == column
@@ -174,7 +172,7 @@ def test_the_column_is_guessed_or_named(
         ),
     ],
 )
-def test_a_column_in_doubt_is_asked_for(
+def test_ambiguous_column_is_an_error(
     fields: dict[str, pa.DataType], asked: str, message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
@@ -182,7 +180,7 @@ def test_a_column_in_doubt_is_asked_for(
 
 
 @pytest.mark.parametrize("column", ["image.bytes", "plain"])
-def test_rows_keep_their_numbers_and_empty_ones_say_so(
+def test_rows_keep_their_numbers_and_empty_rows_are_errors(
     column: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(archives_module, "MAX_IMAGE_BYTES", 9)

@@ -1,4 +1,4 @@
-"""Benchmarks: the origin lists of the literature, and the layout of their annotation files."""
+"""Benchmarks: published lists of origins and the layout of annotation files."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def dataset() -> Dataset:
     )
 
 
-def test_three_benchmarks_ship() -> None:
+def test_shipped_benchmarks() -> None:
     assert benchmark_names() == ["DiffusionForensics", "GenImage", "OSMA"]
 
 
 @pytest.mark.parametrize("split", GENIMAGE)
-def test_genimage_is_nine_origins_of_which_five_are_known(split: str) -> None:
+def test_genimage_has_9_origins_of_which_5_are_known(split: str) -> None:
     lists = load_origins("GenImage", Path("none"))
     assert tuple(lists.splits) == tuple(GENIMAGE)
     assert lists.splits[split].known == GENIMAGE[split]
@@ -62,7 +62,7 @@ def test_genimage_is_nine_origins_of_which_five_are_known(split: str) -> None:
     assert set(unknown) == ALL_GENIMAGE - set(GENIMAGE[split])
 
 
-def test_diffusion_forensics_is_five_known_and_eleven_unknown() -> None:
+def test_diffusion_forensics_has_5_known_and_11_unknown_origins() -> None:
     lists = load_origins("DiffusionForensics", Path("none"))
     (split,) = lists.splits.values()
     assert split.known == ("real", "stylegan", "iddpm", "adm", "pndm")
@@ -74,7 +74,7 @@ def test_diffusion_forensics_is_five_known_and_eleven_unknown() -> None:
     }
 
 
-def test_osma_is_the_published_lists(shared: Path) -> None:
+def test_osma_matches_the_published_lists(shared: Path) -> None:
     published = json.loads((shared / "osma.json").read_text())
     ours = load_origins("OSMA", Path("none"))
     assert list(ours.splits) == ["split1", "split2", "split3", "split4", "split5"]
@@ -85,7 +85,7 @@ def test_osma_is_the_published_lists(shared: Path) -> None:
 
 
 @pytest.mark.parametrize("split", ["split1", "split2", "split3", "split4", "split5"])
-def test_osma_s_groups_part_its_unknown_origins(split: str) -> None:
+def test_osma_groups_are_a_partition_of_unknown_origins(split: str) -> None:
     lists = load_origins("OSMA", Path("none")).splits[split]
     groups = [lists.unknown[group] for group in ("seed", "arch", "dataset")]
     together = [origin for group in groups for origin in group]
@@ -96,7 +96,7 @@ def test_osma_s_groups_part_its_unknown_origins(split: str) -> None:
     assert not set(lists.known) & set(together)
 
 
-def test_what_is_written_is_read_back(tmp_path: Path, dataset: Dataset) -> None:
+def test_write_and_read_round_trip(tmp_path: Path, dataset: Dataset) -> None:
     write_benchmark(dataset, tmp_path, "mine", "split2")
     read = load_benchmark(f"mine:split=split2:root={tmp_path}")
     assert read.name == "mine:split=split2"
@@ -104,7 +104,7 @@ def test_what_is_written_is_read_back(tmp_path: Path, dataset: Dataset) -> None:
         assert getattr(read, field) == getattr(dataset, field), field
 
 
-def test_the_first_split_is_the_default_and_a_colon_in_the_root_is_no_hindrance(
+def test_first_split_is_the_default_and_root_may_contain_a_colon(
     tmp_path: Path, dataset: Dataset
 ) -> None:
     root = tmp_path / "a:b=c"
@@ -112,7 +112,7 @@ def test_the_first_split_is_the_default_and_a_colon_in_the_root_is_no_hindrance(
     assert read_benchmark("my:set", root).train == dataset.train
 
 
-def test_genimage_s_own_layout_is_read(tmp_path: Path) -> None:
+def test_genimage_layout_is_read(tmp_path: Path) -> None:
     for part in ("train", "val", "test"):
         folder = tmp_path / "GenImage" / f"split1_{part}" / "annotations"
         folder.mkdir(parents=True)
@@ -137,7 +137,7 @@ def test_genimage_s_own_layout_is_read(tmp_path: Path) -> None:
     assert "unknown val images" in read.notes[0]
 
 
-def test_a_missing_part_is_an_error_with_its_file(tmp_path: Path, dataset: Dataset) -> None:
+def test_missing_split_names_its_file(tmp_path: Path, dataset: Dataset) -> None:
     folder = write_benchmark(dataset, tmp_path, "mine")
     (folder / "split1_val" / "annotations" / "split1_val.txt").unlink()
     with pytest.raises(DataError, match=r"split1_val\.txt does not exist"):
@@ -154,19 +154,19 @@ def test_a_missing_part_is_an_error_with_its_file(tmp_path: Path, dataset: Datas
         ("Genimagge", "'Genimagge' is neither a folder nor one of Diff.*Check the spelling"),
     ],
 )
-def test_a_wrong_data_set_string_is_told(spec: str, message: str) -> None:
+def test_invalid_dataset_string_is_an_error(spec: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         load_benchmark(spec)
 
 
-def test_a_data_set_string_is_a_name_and_options() -> None:
+def test_dataset_string_is_name_and_options() -> None:
     assert parse_spec("OSMA:split=split3:root=/data") == (
         "OSMA",
         {"split": "split3", "root": "/data"},
     )
 
 
-def test_a_damaged_origin_list_is_told_with_its_file(tmp_path: Path) -> None:
+def test_damaged_list_of_origins_names_its_file(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "origins.json").write_text('{"name": 1}')
     with pytest.raises(DataError, match=r"origins\.json is not a list of origins"):
@@ -183,7 +183,7 @@ def test_a_damaged_origin_list_is_told_with_its_file(tmp_path: Path) -> None:
         ({"test": (Sample(Path("/x"), "real"),)}, "no test image of gan"),
     ],
 )
-def test_a_data_set_that_can_not_be_learned_is_refused(
+def test_invalid_dataset_is_refused(
     dataset: Dataset, change: dict[str, object], message: str
 ) -> None:
     with pytest.raises(DataError, match=message):

@@ -1,4 +1,4 @@
-"""The check: what makes figures meaningless is warned of."""
+"""Dataset checks: shortcuts, duplicates, label conflicts and unreadable files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _samples(folder: Path) -> list[Sample]:
     return [Sample(p, p.parent.name) for p in list_images(folder)]
 
 
-def test_a_sound_folder_is_ok(image_folder: Callable[..., Path]) -> None:
+def test_valid_folder_is_ok(image_folder: Callable[..., Path]) -> None:
     report = check_samples(_samples(image_folder({"real": 10, "gan": 8})))
     assert report.ok
     assert (report.warnings, report.errors) == ((), ())
@@ -29,7 +29,7 @@ def test_a_sound_folder_is_ok(image_folder: Callable[..., Path]) -> None:
     assert rows["gan"].modes == {"RGB": 8}
 
 
-def test_png_against_jpeg_is_a_give_away(image_folder: Callable[..., Path]) -> None:
+def test_png_versus_jpeg_is_a_shortcut(image_folder: Callable[..., Path]) -> None:
     folder = image_folder({"gan": 10, "mixed": 0})
     image_folder({"real": 10}, suffix=".jpg", seed=1)
     image_folder({"mixed": 5}, suffix=".jpg", seed=2)
@@ -48,7 +48,7 @@ def test_png_against_jpeg_is_a_give_away(image_folder: Callable[..., Path]) -> N
         )
 
 
-def test_the_format_is_of_the_content_and_not_of_the_suffix(
+def test_check_detects_format_from_content(
     image_folder: Callable[..., Path],
 ) -> None:
     folder = image_folder({"gan": 5})
@@ -58,7 +58,7 @@ def test_the_format_is_of_the_content_and_not_of_the_suffix(
     assert any("format JPEG" in w for w in check_samples(_samples(folder)).warnings)
 
 
-def test_a_single_size_is_a_give_away(image_folder: Callable[..., Path]) -> None:
+def test_single_size_is_a_shortcut(image_folder: Callable[..., Path]) -> None:
     folder = image_folder({"gan": 10})
     for i in range(10):
         image_folder({f"real{i}": 1}, name="made", size=(40 + i, 32), seed=i + 1)
@@ -70,7 +70,7 @@ def test_a_single_size_is_a_give_away(image_folder: Callable[..., Path]) -> None
     assert "convert all origins to the same size" in warning
 
 
-def test_a_property_of_nine_in_ten_is_a_give_away_and_of_eight_is_none(
+def test_property_of_90_percent_is_a_shortcut_and_of_80_is_not(
     image_folder: Callable[..., Path],
 ) -> None:
     folder = image_folder({"gan": 10, "real": 10})
@@ -86,7 +86,7 @@ def test_a_property_of_nine_in_ten_is_a_give_away_and_of_eight_is_none(
         assert any("images of gan have format PNG" in w for w in warnings) == warned
 
 
-def test_one_file_under_two_labels_is_a_conflict_with_its_names(
+def test_same_file_with_two_labels_is_a_conflict(
     image_folder: Callable[..., Path],
 ) -> None:
     folder = image_folder({"real": 4, "gan": 4})
@@ -109,7 +109,9 @@ def test_near_duplicates_are_counted(image_folder: Callable[..., Path]) -> None:
     assert (report.exact_duplicates, report.near_duplicates) == (0, 1)
 
 
-def test_missing_and_unreadable_files_are_told_apart(image_folder: Callable[..., Path]) -> None:
+def test_missing_and_unreadable_files_are_counted_separately(
+    image_folder: Callable[..., Path],
+) -> None:
     folder = image_folder({"real": 3, "gan": 3})
     (folder / "gan" / "bad.png").write_text("no image")
     samples = [*_samples(folder), Sample(folder / "gan" / "gone.png", "gan")]
@@ -120,7 +122,7 @@ def test_missing_and_unreadable_files_are_told_apart(image_folder: Callable[...,
     assert len(report.errors) == 2
 
 
-def test_an_origin_of_broken_files_alone_is_reported(image_folder: Callable[..., Path]) -> None:
+def test_origin_without_readable_files_is_reported(image_folder: Callable[..., Path]) -> None:
     folder = image_folder({"real": 3})
     (folder / "gan").mkdir()
     (folder / "gan" / "bad.png").write_text("no image")
@@ -130,7 +132,7 @@ def test_an_origin_of_broken_files_alone_is_reported(image_folder: Callable[...,
 
 
 @pytest.mark.parametrize("mode", ["P", "L"])
-def test_a_color_mode_of_one_origin_alone_is_a_give_away(
+def test_color_mode_of_one_origin_is_a_shortcut(
     image_folder: Callable[..., Path], mode: str
 ) -> None:
     folder = image_folder({"real": 5, "gan": 5})

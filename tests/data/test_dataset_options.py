@@ -1,4 +1,4 @@
-"""Where a data set comes from: kept as JSON, opened again from anywhere."""
+"""Dataset options: stored as JSON and opened again from any directory."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def source(image_folder: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     )
 
 
-def test_a_source_kept_as_json_opens_the_same_data_from_another_directory(
+def test_config_opens_the_same_dataset_from_another_directory(
     source: DatasetOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = source.open(tmp_path / "cache")
@@ -46,7 +46,7 @@ def test_a_source_kept_as_json_opens_the_same_data_from_another_directory(
         assert second.split(part) == first.split(part)
 
 
-def test_keys_that_an_older_config_lacks_have_their_defaults() -> None:
+def test_missing_config_keys_have_defaults() -> None:
     assert DatasetOptions.from_config({"data": "x"}) == DatasetOptions("x")
 
 
@@ -59,12 +59,12 @@ def test_keys_that_an_older_config_lacks_have_their_defaults() -> None:
         ("mine", "{here}/mine"),
     ],
 )
-def test_a_name_is_made_to_hold_from_anywhere(source: DatasetOptions, data: str, made: str) -> None:
+def test_resolve_spec_makes_paths_absolute(source: DatasetOptions, data: str, made: str) -> None:
     assert resolve_spec(data) == made.format(here=Path.cwd())
     assert resolve_spec(resolve_spec(data)) == resolve_spec(data)
 
 
-def test_every_option_of_the_split_counts(source: DatasetOptions, tmp_path: Path) -> None:
+def test_every_split_option_has_an_effect(source: DatasetOptions, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     first = source.open(cache)
     assert {s.origin for s in first.val_unknown} == {"flow"}
@@ -83,7 +83,7 @@ def test_every_option_of_the_split_counts(source: DatasetOptions, tmp_path: Path
         replace(source, group_column="prompt").open(cache)
 
 
-def test_a_written_benchmark_is_found_again_from_another_directory(
+def test_written_benchmark_opens_from_another_directory(
     source: DatasetOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_benchmark(source.open(tmp_path / "cache"), Path("dataset"), "mine")
@@ -101,6 +101,6 @@ def test_a_written_benchmark_is_found_again_from_another_directory(
         *({"data": "x", "fractions": [0.5, 0.5]}, {"data": "x", "samples_per_class": "many"}),
     ],
 )
-def test_a_record_of_another_kind_is_told(config: dict[str, object]) -> None:
+def test_config_of_wrong_type_is_an_error(config: dict[str, object]) -> None:
     with pytest.raises(DataError, match=r"options are invalid \(.*\)\. Name the data with --data"):
         DatasetOptions.from_config(config)

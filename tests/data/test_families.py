@@ -1,4 +1,4 @@
-"""Families: the table, and a file that goes before it."""
+"""Families of generators: the built-in table and files that override it."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from whichgen.errors import DataError
         ("VAE", "vae beta-vae"),
     ],
 )
-def test_well_known_generators_are_in_the_table(family: str, origins: str) -> None:
+def test_well_known_generators_have_their_family(family: str, origins: str) -> None:
     assert assign_families(origins.split()) == dict.fromkeys(origins.split(), family)
 
 
 @pytest.mark.parametrize("origin", ["FaceSwap", "wav2lip", "simulacra", "admiral", "editor", "new"])
-def test_another_is_a_family_of_its_own(origin: str) -> None:
+def test_unknown_generator_is_its_own_family(origin: str) -> None:
     assert assign_families([origin, "real"]) == {origin: origin}
 
 
-def test_what_is_given_goes_before_the_table(tmp_path: Path) -> None:
+def test_overrides_take_precedence(tmp_path: Path) -> None:
     file = tmp_path / "families.tsv"
     file.write_text("simulacra\tdiffusion\n\nvae\tautoencoder\nnever seen\tGAN\n")
     given = read_families(file)
@@ -59,7 +59,7 @@ def test_what_is_given_goes_before_the_table(tmp_path: Path) -> None:
         ("a\t\n", "line 1: expected"),
     ],
 )
-def test_a_file_that_is_no_table_is_told(tmp_path: Path, text: str | None, said: str) -> None:
+def test_invalid_families_file_is_an_error(tmp_path: Path, text: str | None, said: str) -> None:
     file = tmp_path / "families.tsv"
     if text is not None:
         file.write_text(text)
@@ -67,7 +67,7 @@ def test_a_file_that_is_no_table_is_told(tmp_path: Path, text: str | None, said:
         read_families(file)
 
 
-def test_a_source_hands_its_families_to_the_data_set(image_folder: object, tmp_path: Path) -> None:
+def test_options_pass_families_to_the_dataset(image_folder: object, tmp_path: Path) -> None:
     folder = image_folder({"real": 9, "a": 9, "b": 9})  # type: ignore[operator]
     file = tmp_path / "families.tsv"
     file.write_text("a\tGAN\n")

@@ -1,4 +1,4 @@
-"""What is read of a file, trait by trait."""
+"""File properties, one by one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def flags(found: dict[str, float], kind: str) -> set[str]:
     }
 
 
-def test_sizes_are_those_of_the_file(tmp_path: Path, noise: Noise) -> None:
+def test_sizes_match_the_file(tmp_path: Path, noise: Noise) -> None:
     path = tmp_path / "a.png"
     noise(0, (40, 25)).save(path)
     found = traits(path)
@@ -56,7 +56,7 @@ def test_sizes_are_those_of_the_file(tmp_path: Path, noise: Noise) -> None:
         (".tga", "other"),
     ],
 )
-def test_the_format_is_that_of_the_content_whatever_the_suffix(
+def test_format_is_that_of_the_content(
     tmp_path: Path, noise: Noise, suffix: str, form: str
 ) -> None:
     noise(0).save(tmp_path / f"a{suffix}")
@@ -78,7 +78,7 @@ def test_the_format_is_that_of_the_content_whatever_the_suffix(
         ("F", ".tiff", "other"),
     ],
 )
-def test_the_mode_is_that_stored(
+def test_mode_is_the_stored_mode(
     tmp_path: Path, noise: Noise, mode: str, suffix: str, flag: str
 ) -> None:
     image = noise(0)
@@ -92,7 +92,7 @@ def test_the_mode_is_that_stored(
     assert flags(traits(tmp_path / f"a{suffix}"), "mode") == {flag}
 
 
-def test_color_is_the_mean_and_spread_of_each_channel_as_a_viewer_shows_it(
+def test_color_is_mean_and_std_per_channel(
     tmp_path: Path,
 ) -> None:
     pixels = np.zeros((2, 2, 4), np.uint8)
@@ -108,7 +108,7 @@ def test_color_is_the_mean_and_spread_of_each_channel_as_a_viewer_shows_it(
         assert found[f"std_{name}"] == pytest.approx(np.std(values))
 
 
-def test_quantization_tables_are_those_of_the_jpeg_file(tmp_path: Path, noise: Noise) -> None:
+def test_quantization_tables_match_the_jpeg_file(tmp_path: Path, noise: Noise) -> None:
     tables = [list(range(1, 65)), list(range(101, 165))]
     noise(0).save(tmp_path / "a.jpg", qtables=tables)
     found = traits(tmp_path / "a.jpg")
@@ -123,7 +123,7 @@ def test_quantization_tables_are_those_of_the_jpeg_file(tmp_path: Path, noise: N
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
-def test_metadata_are_seen(tmp_path: Path, noise: Noise, suffix: str) -> None:
+def test_metadata_is_detected(tmp_path: Path, noise: Noise, suffix: str) -> None:
     exif = Image.Exif()
     exif[0x0110] = "a camera"
 
@@ -136,7 +136,7 @@ def test_metadata_are_seen(tmp_path: Path, noise: Noise, suffix: str) -> None:
     assert [saved(icc_profile=b"profile")[name] for name in ("exif", "icc")] == [0, 1]
 
 
-def test_exif_behind_the_pixels_of_a_png_is_seen(tmp_path: Path, noise: Noise) -> None:
+def test_exif_after_the_pixels_of_a_png_is_detected(tmp_path: Path, noise: Noise) -> None:
     exif = Image.Exif()
     exif[0x0110] = "a camera"
     buffer = io.BytesIO()
@@ -150,9 +150,7 @@ def test_exif_behind_the_pixels_of_a_png_is_seen(tmp_path: Path, noise: Noise) -
     assert traits(tmp_path / "a.png")["exif"] == 1
 
 
-def test_width_and_height_are_those_stored_before_exif_turns_them(
-    tmp_path: Path, noise: Noise
-) -> None:
+def test_sizes_are_those_before_exif_rotation(tmp_path: Path, noise: Noise) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     noise(0, (40, 20)).save(tmp_path / "a.jpg", exif=exif)
@@ -160,7 +158,7 @@ def test_width_and_height_are_those_stored_before_exif_turns_them(
     assert (found["width"], found["height"]) == (40, 20)
 
 
-def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
+def test_unreadable_file_is_an_image_error(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("no image")
     with pytest.raises(ImageError, match="not an image"):
         read_properties(tmp_path / "a.png")
@@ -168,7 +166,7 @@ def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
         read_properties(tmp_path / "b.png")
 
 
-def test_many_files_are_read_in_order_and_unreadable_ones_left_out(
+def test_read_all_properties_keeps_order_and_skips_unreadable_files(
     image_folder: Callable[..., Path],
 ) -> None:
     folder = image_folder({"real": 6})
@@ -195,13 +193,13 @@ def test_many_files_are_read_in_order_and_unreadable_ones_left_out(
     )
 
 
-def test_no_file_is_a_table_without_rows() -> None:
+def test_no_files_give_an_empty_table() -> None:
     found = read_all_properties([])
     assert found.values.shape == (0, len(PROPERTIES))
     assert found.columns(PROPERTY_SETS["color"]).shape == (0, 6)
 
 
-def test_sets_part_the_traits_in_two() -> None:
+def test_property_sets_are_a_partition() -> None:
     assert len(set(PROPERTIES)) == len(PROPERTIES)
     assert PROPERTY_SETS["all"] == PROPERTIES
     assert {*PROPERTY_SETS["file"]} | {*PROPERTY_SETS["color"]} == {*PROPERTIES}

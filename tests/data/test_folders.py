@@ -1,4 +1,4 @@
-"""Any folder of folders is a data set, split once and found again."""
+"""Image folders: split once, then read from the cache."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OPTIONS = SplitOptions(unknown=("u1", "u2"))
 
 
 @pytest.mark.parametrize("name", ["images", "a:b", "GenImage", "with space"])
-def test_a_split_is_found_again_as_it_was(
+def test_split_is_cached(
     image_folder: Callable[..., Path], tmp_path: Path, splits: list[Path], name: str
 ) -> None:
     folder = image_folder({"real": 6, "gan": 6, "u1": 4, "u2": 4}, name=name)
@@ -48,7 +48,7 @@ def test_a_split_is_found_again_as_it_was(
     assert len(first.notes) == 1
 
 
-def test_a_changed_folder_or_option_is_split_anew(
+def test_changed_folder_or_option_is_split_again(
     image_folder: Callable[..., Path], tmp_path: Path, splits: list[Path]
 ) -> None:
     folder = image_folder({"real": 6, "gan": 6, "u1": 4, "u2": 4})
@@ -68,7 +68,7 @@ def test_a_changed_folder_or_option_is_split_anew(
 
 
 @pytest.mark.parametrize("ns", [0, -(10**18), 2**63 + 10**15], ids=["1970", "1938", "after 2262"])
-def test_whatever_the_clock_said_the_split_is_the_same(
+def test_split_does_not_depend_on_modification_times(
     image_folder: Callable[..., Path], tmp_path: Path, splits: list[Path], ns: int
 ) -> None:
     folder = image_folder({"real": 6, "gan": 6, "u1": 4, "u2": 4})
@@ -80,7 +80,7 @@ def test_whatever_the_clock_said_the_split_is_the_same(
     assert len(splits) == 2
 
 
-def test_an_interrupted_split_is_made_anew(
+def test_interrupted_split_is_repeated(
     image_folder: Callable[..., Path],
     tmp_path: Path,
     splits: list[Path],
@@ -96,7 +96,7 @@ def test_an_interrupted_split_is_made_anew(
     assert len(splits) == 2
 
 
-def test_what_is_no_folder_and_no_benchmark_is_told(tmp_path: Path) -> None:
+def test_unknown_dataset_is_an_error(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     with pytest.raises(DataError, match=r"does not exist\. Give a folder"):
         open_dataset(str(tmp_path / "none"), SplitOptions(), cache=cache)
@@ -106,7 +106,7 @@ def test_what_is_no_folder_and_no_benchmark_is_told(tmp_path: Path) -> None:
         open_dataset("GenImage", OPTIONS, cache=cache)
 
 
-def test_limited_keeps_the_first_of_each_class_in_each_part(
+def test_limit_per_class_keeps_the_first_samples(
     image_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
     folder = image_folder({"real": 20, "gan": 12, "u1": 4, "u2": 4})
@@ -129,7 +129,7 @@ def test_limited_keeps_the_first_of_each_class_in_each_part(
     )
 
 
-def test_every_sample_is_all_of_a_folder_or_of_all_parts(
+def test_list_samples_of_folder_and_of_dataset_string(
     image_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
     folder = image_folder({"real": 20, "gan": 12, "u1": 4, "u2": 4})

@@ -1,4 +1,4 @@
-"""Groups of images: read from a table, and kept with a split."""
+"""Groups of images: read from a table and kept with a split."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from whichgen.errors import DataError
         ("g.csv", 'file,seed,prompt\na.png,1,x\n"b,c.png",,y\n', "seed", "1"),
     ],
 )
-def test_groups_are_read_from_tsv_and_csv_and_an_empty_one_is_the_image_s_own(
+def test_read_groups_from_tsv_and_csv(
     tmp_path: Path, name: str, text: str, column: str | None, groups: str
 ) -> None:
     (tmp_path / name).write_text(text)
@@ -41,26 +41,24 @@ def test_groups_are_read_from_tsv_and_csv_and_an_empty_one_is_the_image_s_own(
         (b"path\tseed\n\xff\xfe\t1\n", "is not UTF-8"),
     ],
 )
-def test_a_groups_file_that_is_none_is_told(tmp_path: Path, data: bytes, message: str) -> None:
+def test_invalid_groups_file_is_an_error(tmp_path: Path, data: bytes, message: str) -> None:
     (tmp_path / "g.tsv").write_bytes(data)
     with pytest.raises(DataError, match=message):
         read_groups(tmp_path / "g.tsv", "seed")
 
 
-def test_a_missing_groups_file_is_told(tmp_path: Path) -> None:
+def test_missing_groups_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
         read_groups(tmp_path / "none.tsv")
 
 
-def test_what_is_written_is_read_back_whatever_the_names(tmp_path: Path) -> None:
+def test_write_and_read_round_trip_for_any_name(tmp_path: Path) -> None:
     groups = {"/a\tb.png": "x", '/"q".png': "a\nb", "/é, ü.png": "y"}
     write_groups(tmp_path / "groups.tsv", groups)
     assert read_groups(tmp_path / "groups.tsv") == groups
 
 
-def test_a_split_keeps_its_groups_until_it_is_written_without(
-    image_folder: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_cached_split_keeps_its_groups(image_folder: Callable[..., Path], tmp_path: Path) -> None:
     folder = image_folder({"real": 12, "gan": 12, "flow": 8}, name="mine")
     names = [p.relative_to(folder).as_posix() for p in sorted(folder.rglob("*.png"))]
     write_groups(tmp_path / "g.tsv", {name: f"pair {int(name[-5]) // 2}" for name in names})

@@ -27,7 +27,7 @@ def photo(noise: Callable[..., Image.Image]) -> Image.Image:
     return noise(5, (80, 60))
 
 
-def test_the_intensities_are_the_paper_s() -> None:
+def test_intensities_match_the_paper() -> None:
     assert {k: (min(v), max(v), len(v)) for k, v in INTENSITIES.items()} == {
         "jpeg": (10, 75, 5),
         "blur": (3, 15, 5),
@@ -42,9 +42,7 @@ def test_the_intensities_are_the_paper_s() -> None:
 
 
 @pytest.mark.parametrize("perturbation", list_perturbations(), ids=str)
-def test_the_image_stays_rgb_and_its_name_reads_back(
-    photo: Image.Image, perturbation: Perturbation
-) -> None:
+def test_result_is_rgb_and_name_parses_back(photo: Image.Image, perturbation: Perturbation) -> None:
     before = photo.tobytes()
     changed = perturbation(photo)
     assert changed.mode == "RGB"
@@ -54,7 +52,7 @@ def test_the_image_stays_rgb_and_its_name_reads_back(
 
 
 @pytest.mark.parametrize("quality", [75, 10])
-def test_jpeg_is_one_pass_at_that_quality(photo: Image.Image, quality: int) -> None:
+def test_jpeg_is_saved_at_its_quality(photo: Image.Image, quality: int) -> None:
     buffer = io.BytesIO()
     photo.save(buffer, "JPEG", quality=quality)
     expected = np.asarray(Image.open(buffer))
@@ -66,7 +64,7 @@ def test_jpeg_is_one_pass_at_that_quality(photo: Image.Image, quality: int) -> N
 
 
 @pytest.mark.parametrize("step", [1, 3, 5])
-def test_social_is_a_crop_made_smaller_and_stored_as_jpeg(photo: Image.Image, step: int) -> None:
+def test_social_is_crop_downscale_and_jpeg(photo: Image.Image, step: int) -> None:
     percent, scale, quality = SOCIAL[step]
     found = Perturbation("social", step)(photo)
     assert found.size == tuple(round(side * (1 - percent / 100) * scale) for side in photo.size)
@@ -79,7 +77,7 @@ def test_social_is_a_crop_made_smaller_and_stored_as_jpeg(photo: Image.Image, st
     assert np.array_equal(np.asarray(found), np.asarray(Image.open(buffer)))
 
 
-def test_each_step_of_social_is_harsher_than_the_one_before() -> None:
+def test_social_steps_increase_in_strength() -> None:
     for (cut, scale, quality), (more, smaller, worse) in pairwise(SOCIAL.values()):
         assert cut < more and scale > smaller and quality > worse
 
@@ -101,15 +99,13 @@ def test_blur_is_a_gaussian_convolution_of_sigma_3(photo: Image.Image, kernel: i
     assert np.abs(found - expected).max() <= 0.5 + 1e-3
 
 
-def test_blur_serves_an_image_smaller_than_its_kernel() -> None:
+def test_blur_works_on_image_smaller_than_kernel() -> None:
     tiny = Image.new("RGB", (2, 1), (10, 20, 30))
     assert Perturbation("blur", 15)(tiny).tobytes() == tiny.tobytes()
 
 
 @pytest.mark.parametrize("percent", [5, 10, 20])
-def test_crop_cuts_that_share_of_each_side_evenly_and_scales_back(
-    photo: Image.Image, percent: int
-) -> None:
+def test_crop_is_centered_and_scales_back(photo: Image.Image, percent: int) -> None:
     big = photo.resize((400, 200))
     x, y = 400 * percent // 200, 200 * percent // 200
     cut = big.crop((x, y, 400 - x, 200 - y))
@@ -122,13 +118,13 @@ def test_crop_cuts_that_share_of_each_side_evenly_and_scales_back(
     assert np.abs(np.asarray(found, dtype=int)[inner] - expected[inner]).max() <= 1
 
 
-def test_crop_of_nothing_changes_nothing(photo: Image.Image) -> None:
+def test_crop_of_zero_changes_nothing(photo: Image.Image) -> None:
     assert Perturbation("crop", 0)(photo).tobytes() == photo.tobytes()
 
 
 @pytest.mark.parametrize("size", [(80, 60), (60, 80), (50, 50), (1000, 10)])
 @pytest.mark.parametrize("side", [8, 128])
-def test_resize_brings_the_shorter_side_to_it_and_keeps_the_shape(
+def test_resize_sets_the_shorter_side_and_keeps_the_aspect(
     photo: Image.Image, size: tuple[int, int], side: int
 ) -> None:
     image = photo.resize(size)
@@ -139,7 +135,7 @@ def test_resize_brings_the_shorter_side_to_it_and_keeps_the_shape(
     assert found.tobytes() == image.resize(found.size, Image.Resampling.BICUBIC).tobytes()
 
 
-def test_a_kind_alone_is_its_middle_intensity() -> None:
+def test_kind_alone_has_medium_intensity() -> None:
     assert parse_perturbation("jpeg") == Perturbation("jpeg", 42)
     assert parse_perturbation("jpeg:30") == Perturbation("jpeg", 30)
 
@@ -147,7 +143,7 @@ def test_a_kind_alone_is_its_middle_intensity() -> None:
 @pytest.mark.parametrize(
     "text", ["", "jepg:30", "jpeg:", "jpeg:x", "jpeg:30:2", ":30", "noise", "blur:3px"]
 )
-def test_what_is_no_perturbation_is_told(text: str) -> None:
+def test_invalid_perturbation_is_an_error(text: str) -> None:
     with pytest.raises(DataError, match=r"perturbation .*jpeg, blur, crop, resize"):
         parse_perturbation(text)
 
@@ -159,10 +155,10 @@ def test_what_is_no_perturbation_is_told(text: str) -> None:
         *("blur:3.5", "crop:-1", "crop:91", "crop:inf", "resize:7", "resize:8193", "resize:99.5"),
     ],
 )
-def test_a_value_out_of_range_is_told_with_the_range(text: str) -> None:
+def test_value_out_of_range_names_the_range(text: str) -> None:
     with pytest.raises(DataError, match=f"{text}: the value must be .* from [018]+ to [0-9]+"):
         parse_perturbation(text)
 
 
-def test_perturbations_that_differ_have_different_names() -> None:
+def test_different_perturbations_have_different_names() -> None:
     assert str(Perturbation("crop", 12.3456789)) != str(Perturbation("crop", 12.3456788))

@@ -1,4 +1,4 @@
-"""Decoding: what can be read gives the pixels a viewer shows, what can not is refused."""
+"""Decoding: pixels as a viewer shows them; invalid images are refused."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_lossless_files_keep_every_pixel(photo: Image.Image, form: str) -> None:
     assert np.array_equal(_pixels(_bytes(photo, form, **options)), np.asarray(photo))
 
 
-def test_a_jpeg_is_near_its_original() -> None:
+def test_jpeg_is_close_to_its_original() -> None:
     smooth = Image.linear_gradient("L").convert("RGB")
     found = _pixels(_bytes(smooth, "JPEG", quality=95))
     assert np.abs(found - np.asarray(smooth)).max() <= 3
@@ -83,9 +83,7 @@ def test_a_jpeg_is_near_its_original() -> None:
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "TIFF"])
 @pytest.mark.parametrize("kept", [0.95, 0.5, 0.1])
-def test_a_truncated_file_is_refused_and_never_filled_up(
-    photo: Image.Image, form: str, kept: float
-) -> None:
+def test_truncated_file_is_refused(photo: Image.Image, form: str, kept: float) -> None:
     data = _bytes(photo.resize((200, 120)), form)
     with pytest.raises(ImageError, match=r"^cut: (damaged or truncated|not an image)"):
         decode_image(data[: int(kept * len(data))], "cut")
@@ -104,7 +102,7 @@ _WHOLE = {
     changes=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), min_size=1, max_size=6),
     header=st.booleans(),
 )
-def test_a_damaged_file_gives_an_image_or_an_image_error(
+def test_damaged_file_gives_image_or_image_error(
     form: str, changes: list[tuple[float, int]], header: bool
 ) -> None:
     data = bytearray(_WHOLE[form])
@@ -123,12 +121,12 @@ def test_text_named_png_is_refused(tmp_path: Path) -> None:
         read_image(tmp_path / "a.png")
 
 
-def test_content_decides_and_not_the_suffix(tmp_path: Path, photo: Image.Image) -> None:
+def test_format_is_detected_from_content(tmp_path: Path, photo: Image.Image) -> None:
     (tmp_path / "a.jpg").write_bytes(_bytes(photo, "PNG"))
     assert np.array_equal(np.asarray(read_image(tmp_path / "a.jpg")), np.asarray(photo))
 
 
-def test_empty_missing_and_unreadable_files_are_told_apart(tmp_path: Path) -> None:
+def test_empty_missing_and_unreadable_files_have_own_messages(tmp_path: Path) -> None:
     (tmp_path / "a.png").touch()
     with pytest.raises(ImageError, match=r"a\.png: the file is empty"):
         read_bytes(tmp_path / "a.png")
@@ -139,7 +137,7 @@ def test_empty_missing_and_unreadable_files_are_told_apart(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("side", [30_000, 13_378])
-def test_an_image_over_the_limit_is_refused_fast_and_without_memory(side: int) -> None:
+def test_oversized_image_is_refused_fast_and_without_memory(side: int) -> None:
     # All of its rows are there: it is a sound PNG of one bit a pixel.
     assert side**2 > MAX_PIXELS
     rows = bytes(1 + (side + 7) // 8) * side
@@ -154,14 +152,14 @@ def test_an_image_over_the_limit_is_refused_fast_and_without_memory(side: int) -
     tracemalloc.stop()
 
 
-def test_our_limit_holds_where_pillow_s_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pixel_limit_holds_without_pillow_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     data = _png(30_000, 30_000, 1, 0, b"")
     with pytest.raises(ImageError, match="30000 × 30000 pixels is over the limit of 178 million"):
         decode_image(data)
 
 
-def test_pillow_s_own_limit_is_told_in_our_words(
+def test_pillow_limit_gives_our_message(
     monkeypatch: pytest.MonkeyPatch, photo: Image.Image
 ) -> None:
     data = _bytes(photo, "PNG")
@@ -189,11 +187,11 @@ def _palette(transparency: object = None) -> bytes:
     return _bytes(image, "PNG", **({} if transparency is None else {"transparency": transparency}))
 
 
-def test_a_palette_is_looked_up() -> None:
+def test_palette_is_converted() -> None:
     assert _pixels(_palette()).tolist() == [[[10, 20, 30], [200, 100, 50]]]
 
 
-def test_a_palette_s_transparent_colors_are_laid_on_white() -> None:
+def test_transparent_palette_colors_become_white() -> None:
     assert _pixels(_palette(0)).tolist() == [[[255, 255, 255], [200, 100, 50]]]
     half = _pixels(_palette(bytes([255, 128])))
     assert half[0, 0].tolist() == [10, 20, 30]
@@ -202,7 +200,7 @@ def test_a_palette_s_transparent_colors_are_laid_on_white() -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
-def test_alpha_is_laid_on_white(mode: str) -> None:
+def test_alpha_becomes_white(mode: str) -> None:
     color = (40, 80, 120) if mode == "RGBA" else (40,)
     image = Image.new(mode, (3, 1))
     for x, alpha in enumerate((0, 128, 255)):
@@ -214,13 +212,13 @@ def test_alpha_is_laid_on_white(mode: str) -> None:
     assert found[2].tolist() == shown.tolist()
 
 
-def test_a_transparent_color_key_is_laid_on_white() -> None:
+def test_transparent_color_key_becomes_white() -> None:
     rows = b"\0" + bytes([1, 2, 3, 9, 8, 7])
     data = _png(2, 1, 8, 2, rows, (b"tRNS", struct.pack(">HHH", 1, 2, 3)))
     assert _pixels(data).tolist() == [[[255, 255, 255], [9, 8, 7]]]
 
 
-def test_sixteen_bit_gray_is_scaled_and_not_clipped() -> None:
+def test_16_bit_gray_is_scaled_not_clipped() -> None:
     values = [0, 257, 32768, 65535]
     data = _png(4, 1, 16, 0, b"\0" + struct.pack(">4H", *values))
     assert _pixels(data)[0, :, 0].tolist() == [0, 1, 128, 255]
@@ -229,7 +227,7 @@ def test_sixteen_bit_gray_is_scaled_and_not_clipped() -> None:
     assert np.asarray(to_rgb(big_endian))[0, :, 1].tolist() == [0, 1, 128, 255]
 
 
-def test_sixteen_bit_color_is_scaled() -> None:
+def test_16_bit_color_is_scaled() -> None:
     rows = b"\0" + struct.pack(">3H", 0, 32768, 65535)
     assert _pixels(_png(1, 1, 16, 2, rows))[0, 0].tolist() == [0, 128, 255]
 
@@ -242,15 +240,13 @@ def test_sixteen_bit_color_is_scaled() -> None:
         ([-5.0, 257.0, 65535.0], [0, 1, 255]),
     ],
 )
-def test_float_gray_is_scaled_by_the_range_that_holds_it(
-    values: list[float], shown: list[int]
-) -> None:
+def test_float_gray_is_scaled_by_its_range(values: list[float], shown: list[int]) -> None:
     image = Image.fromarray(np.array([values], dtype=np.float32))
     assert _pixels(_bytes(image, "TIFF"))[0, :, 2].tolist() == shown
 
 
 @pytest.mark.parametrize("value", [70_000.0, float("nan"), float("inf")])
-def test_float_gray_of_no_known_range_is_refused(value: float) -> None:
+def test_float_gray_of_unknown_range_is_refused(value: float) -> None:
     image = Image.fromarray(np.array([[0.0, value]], dtype=np.float32))
     with pytest.raises(ImageError, match="over 16 bits"):
         decode_image(_bytes(image, "TIFF"))
@@ -262,7 +258,7 @@ def test_one_bit_images_are_black_and_white() -> None:
 
 
 @pytest.mark.parametrize("form", ["GIF", "WEBP"])
-def test_of_an_animation_the_first_frame_is_taken(form: str) -> None:
+def test_first_frame_of_an_animation_is_read(form: str) -> None:
     frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue", "lime")]
     options = {"lossless": True} if form == "WEBP" else {}
     data = _bytes(frames[0], form, save_all=True, append_images=frames[1:], **options)
@@ -294,20 +290,20 @@ def test_exif_orientation_is_applied(photo: Image.Image, form: str, orientation:
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF:UserWarning")
-def test_damaged_exif_does_not_cost_the_picture(photo: Image.Image) -> None:
+def test_damaged_exif_is_ignored(photo: Image.Image) -> None:
     whole = _bytes(photo, "JPEG", quality=95)
     for exif in (b"Exif\0\0II*\0\xff\xff\xff\x7f", b"Exif\0\0garbage", b"Exif\0\0"):
         damaged = _bytes(photo, "JPEG", quality=95, exif=exif)
         assert np.array_equal(_pixels(damaged), _pixels(whole))
 
 
-def test_the_digest_is_of_the_content() -> None:
+def test_digest_depends_on_content() -> None:
     assert len(hash_image(b"a")) == 20
     assert hash_image(b"a") == hash_image(b"a") != hash_image(b"b")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
-def test_a_thumbnail_holds_pixels_and_nothing_else_of_the_file(kind: str) -> None:
+def test_thumbnail_carries_no_metadata(kind: str) -> None:
     exif = Image.Exif()
     exif[0x010F] = "SECRETCAM"
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Shards: every image of every source in exactly one of them, read in one order."""
+"""Shards: every image of every source is in exactly one, in a fixed order."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ ALL = {
 }
 
 
-def test_a_folder_is_all_that_is_below_it(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folder_is_searched_recursively(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shards = find_shards(["all"])
     assert [type(shard) for shard in shards] == [Files, Tar, Rows]
     assert contents(shards) == ALL
@@ -72,7 +72,7 @@ def test_a_folder_is_all_that_is_below_it(place: Path, monkeypatch: pytest.Monke
     assert contents(rows) == {name: data for name, data in ALL.items() if "parquet" in name}
 
 
-def test_lists_and_data_sets(place: Path) -> None:
+def test_path_lists_and_dataset_strings(place: Path) -> None:
     (place / "list.txt").write_text("all/b/9.png\n\nall/gone.png\n")
     found = contents(find_shards(["@list.txt"]))
     assert found["all/b/9.png"] == b"file 9"
@@ -95,7 +95,7 @@ def test_lists_and_data_sets(place: Path) -> None:
         ("text.parquet", r"text.parquet can't be read as Parquet"),
     ],
 )
-def test_a_source_that_is_not_there_is_told_before_any_work(
+def test_invalid_source_is_an_error_before_reading(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -106,7 +106,7 @@ def test_a_source_that_is_not_there_is_told_before_any_work(
         find_shards([source])
 
 
-def test_a_shard_that_has_gone_is_an_error_among_the_images(place: Path) -> None:
+def test_missing_shard_is_an_error_item(place: Path) -> None:
     shards = find_shards(["all/a.tar", "all/c.parquet"])
     shutil.rmtree("all")
     for name, said in contents(shards).items():
@@ -114,7 +114,7 @@ def test_a_shard_that_has_gone_is_an_error_among_the_images(place: Path) -> None
 
 
 @given(st.integers(1, 5000), st.integers(1, 700))
-def test_files_are_cut_into_whole_passes(total: int, batch_size: int) -> None:
+def test_shards_of_files_hold_full_batches(total: int, batch_size: int) -> None:
     paths = [f"{i}.png" for i in range(total)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shards_module, "read_path_list", lambda _: paths)
@@ -127,7 +127,7 @@ def test_files_are_cut_into_whole_passes(total: int, batch_size: int) -> None:
     assert len(shards) <= max(64, total / shards_module.MAX_SHARD_IMAGES + 1)
 
 
-def test_a_name_that_is_no_text_has_the_key_of_what_tables_call_it(tmp_path: Path) -> None:
+def test_non_utf8_name_hashes_like_its_text_in_tables(tmp_path: Path) -> None:
     name = os.fsdecode(b"\xff.png")
     assert hash_name(name) == hash_name("\\udcff.png") != hash_name("x.png")
     (tmp_path / name).write_bytes(b"1")

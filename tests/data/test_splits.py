@@ -1,4 +1,4 @@
-"""Splits: nothing that belongs together is on two sides, and the seed tells all."""
+"""Splits: related images stay together, and the seed determines the result."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _names(dataset: Dataset, part: str) -> list[str]:
 
 @settings(max_examples=30)
 @given(made=made_folders(), seed=st.integers(0, 5), share=st.booleans())
-def test_no_image_group_or_near_duplicate_is_on_two_sides(
+def test_groups_and_near_duplicates_never_cross_splits(
     split_made: Callable[..., Dataset | None], made: Made, seed: int, share: bool
 ) -> None:
     options = replace(OPTIONS, groups=made.group, seed=seed, share_unknown=share)
@@ -131,7 +131,7 @@ def test_no_image_group_or_near_duplicate_is_on_two_sides(
 
 @settings(max_examples=30)
 @given(made=made_folders(), seed=st.integers(0, 5), share=st.booleans())
-def test_known_and_unknown_origins_keep_to_their_parts(
+def test_known_and_unknown_origins_stay_in_their_splits(
     split_made: Callable[..., Dataset | None], made: Made, seed: int, share: bool
 ) -> None:
     options = replace(OPTIONS, groups=made.group, seed=seed, share_unknown=share)
@@ -154,7 +154,7 @@ def test_known_and_unknown_origins_keep_to_their_parts(
 
 @settings(max_examples=30)
 @given(made=made_folders(), seed=st.integers(0, 5))
-def test_the_same_seed_gives_the_same_split(
+def test_same_seed_gives_same_split(
     split_made: Callable[..., Dataset | None], made: Made, seed: int
 ) -> None:
     options = replace(OPTIONS, groups=made.group, seed=seed)
@@ -169,7 +169,7 @@ def plain() -> Made:
     return Made(counts, {n: n for n in names}, dict.fromkeys(names, 0))
 
 
-def test_another_seed_gives_another_split(
+def test_different_seed_gives_different_split(
     split_made: Callable[..., Dataset | None], plain: Made
 ) -> None:
     first, second = (split_made(plain, replace(OPTIONS, seed=s)) for s in (0, 1))
@@ -178,7 +178,7 @@ def test_another_seed_gives_another_split(
     assert set(first.train) != set(second.train)
 
 
-def test_free_images_are_parted_by_the_fractions(
+def test_independent_images_follow_the_fractions(
     split_made: Callable[..., Dataset | None], plain: Made
 ) -> None:
     dataset = split_made(plain, replace(OPTIONS, fractions=(0.5, 0.2, 0.3)))
@@ -193,7 +193,7 @@ def test_free_images_are_parted_by_the_fractions(
     assert dataset.notes == ()
 
 
-def test_shared_unknown_origins_are_halved(
+def test_shared_unknown_origins_are_in_both_splits(
     split_made: Callable[..., Dataset | None], plain: Made
 ) -> None:
     dataset = split_made(plain, replace(OPTIONS, share_unknown=True))
@@ -203,7 +203,7 @@ def test_shared_unknown_origins_are_halved(
     assert Counter(s.origin for s in dataset.test_unknown) == halves
 
 
-def test_unknown_val_names_validation_s_generators(
+def test_unknown_val_selects_validation_origins(
     split_made: Callable[..., Dataset | None], plain: Made
 ) -> None:
     dataset = split_made(plain, replace(OPTIONS, unknown_val=("u2", "u3")))
@@ -212,11 +212,11 @@ def test_unknown_val_names_validation_s_generators(
     assert {s.origin for s in dataset.test_unknown} == {"u1"}
 
 
-def test_a_lone_unknown_generator_is_for_test() -> None:
+def test_single_unknown_origin_is_for_testing() -> None:
     assert split_unknown_origins(SplitOptions(unknown=("u1",))) == ((), ("u1",))
 
 
-def test_near_duplicate_files_are_kept_together(
+def test_near_duplicates_stay_in_one_split(
     image_folder: Callable[..., Path],
 ) -> None:
     folder = image_folder({"real": 12, "gan": 12})
@@ -260,7 +260,7 @@ def test_unreadable_files_are_left_out_with_a_note(image_folder: Callable[..., P
         (SplitOptions(), "no test image of diff"),
     ],
 )
-def test_what_can_not_be_split_is_told(
+def test_invalid_split_options_are_errors(
     image_folder: Callable[..., Path], options: SplitOptions, message: str
 ) -> None:
     folder = image_folder({"real": 5, "gan": 5, "diff": 2})
@@ -268,7 +268,7 @@ def test_what_can_not_be_split_is_told(
         split_folder(folder, options)
 
 
-def test_origins_are_the_sub_folders_with_images(image_folder: Callable[..., Path]) -> None:
+def test_origins_are_the_subfolders_with_images(image_folder: Callable[..., Path]) -> None:
     folder = image_folder({"real": 3, "gan": 1})
     (folder / "empty").mkdir()
     (folder / ".hidden").mkdir()
@@ -285,7 +285,7 @@ def test_origins_are_the_sub_folders_with_images(image_folder: Callable[..., Pat
     ]
 
 
-def test_a_folder_without_origins_is_told(tmp_path: Path) -> None:
+def test_folder_without_origins_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no subfolder with images"):
         list_origins(tmp_path)
     with pytest.raises(DataError, match="is not a folder"):

@@ -1,4 +1,4 @@
-"""Segments of a feature store that lie: they are set aside, and the others serve."""
+"""Forged segments of a feature store are set aside; the others stay usable."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ BODY = bytes(272)
     ],
     ids=range(16),
 )
-def test_a_segment_that_lies_is_set_aside(
+def test_forged_segment_is_set_aside(
     tmp_path: Path, counting: Callable[..., Any], content: bytes
 ) -> None:
     store = FeatureStore(tmp_path, counting().encoder)
@@ -63,16 +63,14 @@ def test_a_segment_that_lies_is_set_aside(
     assert (store.folder / "0.damaged").exists()
 
 
-def test_the_segment_that_they_lie_about_is_sound(
-    tmp_path: Path, counting: Callable[..., Any]
-) -> None:
+def test_unforged_segment_is_valid(tmp_path: Path, counting: Callable[..., Any]) -> None:
     store = FeatureStore(tmp_path, counting().encoder)
     (store.folder / "0.safetensors").write_bytes(segment({"keys": KEYS, **BLOCKS}, BODY))
     store.refresh()
     assert len(store) == 1 and store.read([bytes(32)], 1).shape == (1, 48)
 
 
-def test_a_pipe_is_not_waited_for(tmp_path: Path, counting: Callable[..., Any]) -> None:
+def test_pipe_does_not_block(tmp_path: Path, counting: Callable[..., Any]) -> None:
     store = FeatureStore(tmp_path, counting().encoder)
     os.mkfifo(store.folder / "0.safetensors")
     (store.folder / "1.safetensors").mkdir()

@@ -1,4 +1,4 @@
-"""Files appear whole or not at all; results carry what made them."""
+"""Atomic writes, and hashes of run metadata."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from whichgen.io.run_metadata import collect_run_metadata, hash_parts
 from whichgen.version import __version__
 
 
-def test_a_file_takes_its_place_whole(tmp_path: Path) -> None:
+def test_file_is_replaced_atomically(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.txt"
     write_text(path, "erste Fassung: ä")
     assert path.read_bytes() == "erste Fassung: ä".encode()
@@ -34,7 +34,7 @@ def test_a_file_takes_its_place_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt, SystemExit])
-def test_an_error_leaves_everything_as_it_was(tmp_path: Path, error: type[BaseException]) -> None:
+def test_error_leaves_the_file_unchanged(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "a.txt"
     write_text(path, "before")
     with pytest.raises(error), replace_file(path) as temporary:
@@ -44,14 +44,14 @@ def test_an_error_leaves_everything_as_it_was(tmp_path: Path, error: type[BaseEx
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_temporary_that_was_never_written_is_an_error(tmp_path: Path) -> None:
+def test_unwritten_temporary_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), replace_file(tmp_path / "a.txt"):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-def test_a_folder_takes_its_place_whole_or_not_at_all(
+def test_folder_is_replaced_completely_or_not_at_all(
     tmp_path: Path, error: type[BaseException]
 ) -> None:
     folder = tmp_path / "new" / "g"
@@ -69,7 +69,7 @@ def test_a_folder_takes_its_place_whole_or_not_at_all(
 
 
 @pytest.mark.parametrize("fails", [1, 2])
-def test_a_folder_that_can_not_be_moved_leaves_the_old_one(
+def test_failed_rename_keeps_the_old_folder(
     tmp_path: Path, fails: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, moves, replace = tmp_path / "g", list[Path](), Path.replace
@@ -90,18 +90,16 @@ def test_a_folder_that_can_not_be_moved_leaves_the_old_one(
 
 
 @given(st.lists(st.text(), max_size=5), st.lists(st.text(), max_size=5))
-def test_fingerprints_are_of_the_parts_and_not_of_their_sum(
-    first: list[str], second: list[str]
-) -> None:
+def test_hash_depends_on_the_boundaries_of_parts(first: list[str], second: list[str]) -> None:
     assert (hash_parts(first) == hash_parts(second)) == (first == second)
 
 
-def test_a_fingerprint_is_128_bits_and_text_is_its_bytes() -> None:
+def test_hash_is_128_bits_and_text_equals_its_bytes() -> None:
     assert len(hash_parts([])) == 32
     assert hash_parts(["ä"]) == hash_parts(["ä".encode()])
 
 
-def test_a_result_s_record_is_json_and_says_what_made_it() -> None:
+def test_run_metadata_is_json() -> None:
     record = collect_run_metadata(
         {"data": "x"}, seeds={"split": 3}, encoder={"name": "e"}, data_hash="0123"
     )
@@ -116,7 +114,7 @@ def test_a_result_s_record_is_json_and_says_what_made_it() -> None:
     assert timedelta(0) <= age < timedelta(minutes=1)
 
 
-def test_what_the_dead_left_is_removed_and_nothing_else(
+def test_only_abandoned_temporaries_are_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.time()
@@ -137,7 +135,7 @@ def test_what_the_dead_left_is_removed_and_nothing_else(
     write_text(tmp_path / "b", "new")
 
 
-def test_a_file_is_on_the_disk_before_the_next_one_is_begun(
+def test_file_is_synced_before_the_next_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[str] = []
@@ -156,9 +154,7 @@ def test_a_file_is_on_the_disk_before_the_next_one_is_begun(
     assert synced == ["a", "root", ".tmp", "b", ".tmp", "b"]
 
 
-def test_a_folder_that_can_not_be_synced_is_no_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unsyncable_folder_is_not_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original = os.fsync
 
     def fsync(descriptor: int) -> None:

@@ -1,4 +1,4 @@
-"""The time that a record carries."""
+"""The timestamp of run metadata."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from whichgen.errors import DataError
 from whichgen.io.run_metadata import get_timestamp
 
 
-def test_the_time_is_now_or_what_reproducible_builds_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timestamp_is_now_or_source_date_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
     assert abs((datetime.now(UTC) - datetime.fromisoformat(get_timestamp())).total_seconds()) < 60
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
@@ -18,7 +18,7 @@ def test_the_time_is_now_or_what_reproducible_builds_say(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("wrong", ["", "yesterday", "1e99", "9" * 30])
-def test_what_is_no_time_is_one_message(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_source_date_epoch_is_an_error(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", wrong)
     with pytest.raises(DataError, match="Unix seconds, as in 1700000000"):
         get_timestamp()

@@ -18,7 +18,7 @@ from whichgen.io.tables import csv_text, markdown_table, percent, write_csv, wri
     ("value", "shown"),
     [(0.5, "50.0"), (1, "100.0"), (0.123456, "12.3"), (None, "–"), (float("nan"), "–")],
 )
-def test_a_rate_is_shown_in_percent(value: float | None, shown: str) -> None:
+def test_rate_is_shown_in_percent(value: float | None, shown: str) -> None:
     assert percent(value) == shown
 
 

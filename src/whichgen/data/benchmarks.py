@@ -97,7 +97,7 @@ def _summarize(error: ValidationError) -> str:
 
 
 def parse_spec(spec: str) -> tuple[str, dict[str, str]]:
-    """``"GenImage:split=split1:root=/d"`` → ``("GenImage", {"split": "split1", "root": "/d"})``."""
+    """Parse a dataset string: its name, and its options ``split`` and ``root``."""
     name, *options = spec.split(":")
     values = {}
     for option in options:

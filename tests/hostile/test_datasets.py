@@ -1,4 +1,4 @@
-"""Data sets of strangers: they lead nowhere but into their own folder, and never hang a reader."""
+"""Untrusted datasets cannot leave their folder or block the reader."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def change(root: Path, **values: Any) -> None:
 
 @pytest.mark.parametrize("field", ["name", "folder"])
 @pytest.mark.parametrize("value", OUTSIDE)
-def test_an_origin_list_leads_nowhere_else(written: Path, field: str, value: str) -> None:
+def test_list_of_origins_cannot_leave_its_root(written: Path, field: str, value: str) -> None:
     # Results are written into a folder of the data set's name.
     change(written, **{field: value})
     with pytest.raises(DataError, match=rf"not a list of origins: {field}: .*folder in another"):
@@ -61,7 +61,7 @@ def test_an_origin_list_leads_nowhere_else(written: Path, field: str, value: str
 
 
 @pytest.mark.parametrize("value", OUTSIDE)
-def test_a_split_leads_nowhere_else(written: Path, value: str) -> None:
+def test_split_name_cannot_leave_the_root(written: Path, value: str) -> None:
     splits = json.loads((written / "mine" / "origins.json").read_text())["splits"]
     change(written, splits={value: splits["split1"]})
     with pytest.raises(DataError, match="folder in another"):
@@ -78,7 +78,7 @@ def test_a_split_leads_nowhere_else(written: Path, value: str) -> None:
     ],
     ids=lambda content: repr(content[:20]),
 )
-def test_an_origin_list_that_is_none_is_one_line(written: Path, content: bytes) -> None:
+def test_invalid_list_of_origins_is_a_one_line_error(written: Path, content: bytes) -> None:
     (written / "mine" / "origins.json").write_bytes(content)
     with pytest.raises(DataError, match=r"is not (a list of origins|UTF-8 text)") as caught:
         load_benchmark(f"mine:root={written}")
@@ -86,7 +86,7 @@ def test_an_origin_list_that_is_none_is_one_line(written: Path, content: bytes) 
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
-def test_nothing_is_written_under_such_a_name(written: Path, tmp_path: Path, name: str) -> None:
+def test_invalid_name_writes_nothing(written: Path, tmp_path: Path, name: str) -> None:
     dataset = load_benchmark(f"mine:root={written}")
     with pytest.raises(DataError, match="invalid dataset name"):
         write_benchmark(dataset, tmp_path / "new", name)
@@ -99,7 +99,9 @@ def test_nothing_is_written_under_such_a_name(written: Path, tmp_path: Path, nam
     "file", ["origins.json", "groups.tsv", "split1_val/annotations/split1_val.txt"]
 )
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder", "huge"])
-def test_what_is_no_file_of_a_data_set_is_told_at_once(written: Path, file: str, kind: str) -> None:
+def test_pipe_or_folder_instead_of_file_is_an_immediate_error(
+    written: Path, file: str, kind: str
+) -> None:
     place = written / "mine" / file
     place.unlink(missing_ok=True)
     if kind == "pipe":
@@ -120,7 +122,7 @@ def test_what_is_no_file_of_a_data_set_is_told_at_once(written: Path, file: str,
         load_benchmark(f"mine:root={written}")
 
 
-def test_annotations_may_name_any_file_and_devices_are_no_images(tmp_path: Path) -> None:
+def test_annotated_devices_are_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "a.txt").write_text(
         f"/dev/zero\treal\n{tmp_path}/pipe\treal\n/dev/stdin\treal\n../../../etc/passwd\treal\n"
@@ -144,7 +146,7 @@ def test_annotations_may_name_any_file_and_devices_are_no_images(tmp_path: Path)
     ["a\0b.png\treal", "x" * 5000 + "\treal", "a.png\t" + "9" * 5000, "a.png\t" + "x" * 10**6],
     ids=["nul", "long-path", "long-number", "long-label"],
 )
-def test_a_line_of_nonsense_is_read_or_told_shortly(tmp_path: Path, line: str) -> None:
+def test_arbitrary_line_is_read_or_a_short_error(tmp_path: Path, line: str) -> None:
     (tmp_path / "a.txt").write_text(line + "\n")
     try:
         (sample,) = read_annotations(tmp_path / "a.txt", ("real",), bases=[tmp_path, Path()])
@@ -154,12 +156,12 @@ def test_a_line_of_nonsense_is_read_or_told_shortly(tmp_path: Path, line: str) -
         assert "can't be read" in fingerprint_image(sample.path).error
 
 
-def test_a_short_line_of_groups_is_the_image_s_own(tmp_path: Path) -> None:
+def test_short_groups_line_is_its_own_group(tmp_path: Path) -> None:
     (tmp_path / "g.csv").write_text("group,path\nx\n\ny,b.png\n")
     assert read_groups(tmp_path / "g.csv") == {"": "x", "b.png": "y"}
 
 
-def test_names_with_digits_that_are_no_numbers_are_sorted(image_folder: ImageFolder) -> None:
+def test_unicode_digits_are_sorted(image_folder: ImageFolder) -> None:
     folder = image_folder({"real": 2})
     (folder / "real" / "²").mkdir()
     for name in ("1²3.png", "²/①.png", "１２.png"):
@@ -168,7 +170,7 @@ def test_names_with_digits_that_are_no_numbers_are_sorted(image_folder: ImageFol
     assert natural_key("a１２") == ["a", 12, ""]
 
 
-def test_links_that_lead_round_are_walked_once(image_folder: ImageFolder) -> None:
+def test_link_loops_are_walked_once(image_folder: ImageFolder) -> None:
     folder = image_folder({"real": 2, "gan": 2})
     (folder / "real" / "up").symlink_to(folder, target_is_directory=True)
     (folder / "gan" / "self").symlink_to(".", target_is_directory=True)
@@ -178,7 +180,7 @@ def test_links_that_lead_round_are_walked_once(image_folder: ImageFolder) -> Non
     assert {origin: len(paths) for origin, paths in found.items()} == {"real": 2, "gan": 2}
 
 
-def test_names_do_not_steer_the_terminal(tmp_path: Path) -> None:
+def test_names_cannot_control_the_terminal(tmp_path: Path) -> None:
     name = "\x1b]0;owned\x07\x1b[2J\u202egnp.png"
     (tmp_path / name).write_bytes(b"no image")
     for command in (["evidence", str(tmp_path / name)], ["evidence", str(tmp_path)]):
@@ -190,7 +192,7 @@ def test_names_do_not_steer_the_terminal(tmp_path: Path) -> None:
         assert not set(done.output) & set("\x1b\x07\u202e")
 
 
-def test_a_file_that_changes_while_it_is_read_has_no_features(
+def test_changing_file_has_no_features(
     image_folder: ImageFolder, tmp_path: Path, counting: Callable[..., Any]
 ) -> None:
     folder = image_folder({"real": 3})
@@ -215,7 +217,7 @@ def test_a_file_that_changes_while_it_is_read_has_no_features(
 
 
 @pytest.mark.parametrize("name", ["[/x]", "[bold]", "a\x1b[2J", "\u202egnp", "\\", "[link=x]"])
-def test_names_of_origins_are_shown_as_they_are(image_folder: ImageFolder, name: str) -> None:
+def test_origin_names_are_shown_literally(image_folder: ImageFolder, name: str) -> None:
     folder = image_folder({"real": 2, name: 2}, name=f"of {name}")
     done = CliRunner().invoke(app, ["dataset", "check", str(folder)])
     assert done.exception is None or isinstance(done.exception, SystemExit)
