@@ -300,8 +300,8 @@ def test_pipes_devices_and_link_loops_are_refused(tmp_path: Path) -> None:
         "pipe.png": "not a regular file",
         "device.png": "not a regular file",
         "loop.png": "symbolic links",
-        "holes.png": "larger than 2048 MiB",
-        "a\0.png": "no file has such a name",
+        "holes.png": "larger than 1024 MiB",
+        "a\0.png": "invalid file name",
         "x" * 300: "name too long",
     }.items():
         with pytest.raises(ImageError, match=f"can't be read .*{why}"):

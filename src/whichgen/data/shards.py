@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from whichgen.constants import BATCH_SIZE
 from whichgen.data.archives import find_image_column, open_parquet, read_rows, read_tar
 from whichgen.data.benchmarks import load_benchmark
 from whichgen.data.dataset import SPLITS
@@ -109,7 +110,9 @@ class Rows:
             yield _make_item(name, ImageError(f"{name}: can't be read ({error})"))
 
 
-def find_shards(sources: Sequence[str], *, column: str = "", batch_size: int = 32) -> list[Shard]:
+def find_shards(
+    sources: Sequence[str], *, column: str = "", batch_size: int = BATCH_SIZE
+) -> list[Shard]:
     """Divide sources into shards.
 
     Parameters

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from whichgen.constants import BATCH_SIZE
 from whichgen.data.dataset import Sample
 from whichgen.data.perturbations import Perturbation
 from whichgen.data.reading import decode_image, hash_image, read_bytes
@@ -32,7 +33,7 @@ def extract(
     store: FeatureStore,
     *,
     perturbations: Sequence[Perturbation | None] | None = None,
-    batch_size: int = 32,
+    batch_size: int = BATCH_SIZE,
     threads: int = THREADS,
     progress: Progress = no_progress,
     description: str = "Extracting",

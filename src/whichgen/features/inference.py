@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from whichgen.constants import BATCH_SIZE
 from whichgen.data.reading import decode_image, read_image, to_rgb
 from whichgen.encoders.base import Encoder
 from whichgen.errors import ImageError
@@ -56,7 +57,7 @@ def encode_batches(
     images: Iterable[ImageLoader],
     encode: BatchEncoder,
     *,
-    batch_size: int = 32,
+    batch_size: int = BATCH_SIZE,
     threads: int = THREADS,
 ) -> Iterator[EncodedBatch]:
     """Decode, preprocess and encode images batch by batch.
@@ -103,7 +104,11 @@ def image_loaders(images: Iterable[ImageLike]) -> Iterator[ImageLoader]:
 
 
 def encode_images(
-    images: Sequence[ImageLike], encoder: Encoder, *, batch_size: int = 32, threads: int = THREADS
+    images: Sequence[ImageLike],
+    encoder: Encoder,
+    *,
+    batch_size: int = BATCH_SIZE,
+    threads: int = THREADS,
 ) -> list[np.ndarray]:
     """Compute the features of all blocks.
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from whichgen.constants import BATCH_SIZE
 from whichgen.data.reading import decode_image, hash_image
 from whichgen.data.shards import Item, Shard
 from whichgen.encoders.base import Encoder
@@ -59,7 +60,7 @@ class ShardEncoder:
         encoder: Encoder,
         *,
         known: Container[bytes] = (),
-        batch_size: int = 32,
+        batch_size: int = BATCH_SIZE,
         threads: int = THREADS,
     ) -> None:
         self._known = known

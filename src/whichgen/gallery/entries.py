@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from whichgen.constants import BATCH_SIZE
 from whichgen.data.dataset import Sample
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
@@ -94,7 +95,7 @@ def collect_images(
     encoder: Encoder,
     store: FeatureStore,
     *,
-    batch_size: int = 32,
+    batch_size: int = BATCH_SIZE,
     threads: int = THREADS,
     progress: Progress = no_progress,
 ) -> GalleryImages:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from whichgen.constants import BATCH_SIZE
 from whichgen.data.dataset import SPLITS, Dataset, Sample
 from whichgen.data.perturbations import INTENSITIES, Perturbation
 from whichgen.encoders.base import Encoder
@@ -91,7 +92,7 @@ def extract_splits(
     copied: Sequence[str] = ("train",),
     perturbation: Perturbation | None = None,
     seed: int = 0,
-    batch_size: int = 32,
+    batch_size: int = BATCH_SIZE,
     progress: Progress = no_progress,
 ) -> SplitFeatures:
     """Extracts (or finds in the store) the features of a data set.
