@@ -170,8 +170,9 @@ def test_training(run_page: RunPage) -> None:
 
 def test_a_papers_split(run_page: RunPage) -> None:
     names = run_page("how-to/benchmark.md")
+    note = "PROTOCOL OF THE REFERENCE IMPLEMENTATION"
     reports = Path("output").rglob("report.md")
-    paper = [r for r in reports if "PROTOCOL OF THE REFERENCE IMPLEMENTATION" in r.read_text(encoding="utf-8")]
+    paper = [report for report in reports if note in report.read_text(encoding="utf-8")]
     assert [r.parts[1] for r in paper] == ["paper"]
     assert len(names["dataset"].known) > 3 and len(names["dataset"].test_unknown)
 
