@@ -1,4 +1,4 @@
-"""The solver of a path of C: its axes, its certificate, and hard cases."""
+"""Solver for a path of C: design matrix, certificate, and hard cases."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from whichgen.heads import design_matrix as design_module
-from whichgen.heads.design_matrix import Rotated, Streamed, build_design_matrix
+from whichgen.heads.design_matrix import InMemoryDesign, StreamedDesign, build_design_matrix
 from whichgen.heads.linear import PAPER_C
 from whichgen.heads.solver import solve_path
 
@@ -21,7 +21,7 @@ from whichgen.heads.solver import solve_path
 def _data(
     n: int, d: int, k: int, seed: int = 0, apart: float = 0.7
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Axes of very different lengths, as raw features of an encoder have."""
+    """Features whose axes differ widely in length, like raw features of an encoder."""
     rng = np.random.default_rng(seed)
     y = np.concatenate([np.arange(k), rng.integers(0, k, n - k)])
     x = rng.normal(0, apart, (k, d))[y] + rng.normal(0, 1, (n, d))
@@ -39,24 +39,26 @@ def _objective(
 
 
 @pytest.mark.parametrize("shape", [(50, 7), (20, 33), (12, 12)])
-def test_a_design_is_the_features_in_orthogonal_axes(shape: tuple[int, int]) -> None:
+def test_design_matrix_holds_the_features_in_orthogonal_axes(shape: tuple[int, int]) -> None:
     x = np.random.default_rng(0).normal(3, 2, shape)
     images = build_design_matrix(x)
-    assert isinstance(images, Rotated)
-    z = images.z[:-1].T
-    assert np.all(images.z[-1] == 1)
+    assert isinstance(images, InMemoryDesign)
+    z = images.z_transposed[:-1].T
+    assert np.all(images.z_transposed[-1] == 1)
     assert len(images.axes) <= min(shape[0] - 1, shape[1])
     np.testing.assert_allclose(images.center + z @ images.axes, x, atol=1e-9)
     np.testing.assert_allclose(images.axes @ images.axes.T, np.eye(len(images.axes)), atol=1e-9)
     np.testing.assert_allclose(
-        images.z @ images.z.T, np.diag(images.squares), atol=1e-9 * images.squares.max()
+        images.z_transposed @ images.z_transposed.T,
+        np.diag(images.column_squares),
+        atol=1e-9 * images.column_squares.max(),
     )
 
 
-def test_images_that_are_all_alike_have_no_axis() -> None:
+def test_equal_images_have_no_axes() -> None:
     images = build_design_matrix(np.full((6, 4), 2.5))
-    assert isinstance(images, Rotated)
-    assert images.z.shape == (1, 6)
+    assert isinstance(images, InMemoryDesign)
+    assert images.z_transposed.shape == (1, 6)
     ((weights, bias),) = solve_path(images, np.array([0, 1, 1, 2, 2, 2]), 3, [1.0], max_iter=9)
     assert np.all(weights == 0)
     np.testing.assert_allclose(np.exp(bias) / np.exp(bias).sum(), [1 / 6, 1 / 3, 1 / 2])
@@ -69,69 +71,72 @@ def test_images_that_are_all_alike_have_no_axis() -> None:
     seed=st.integers(0, 99),
     apart=st.sampled_from([0.0, 0.7, 5.0]),
 )
-def test_every_solution_of_the_paper_s_path_is_near_a_tight_fit(
+def test_solutions_match_scikit_learn_with_a_small_tolerance(
     n: int, d: int, k: int, seed: int, apart: float
 ) -> None:
     x, y = _data(n, d, k, seed, apart)
     images = build_design_matrix(x)
-    assert isinstance(images, Rotated)
+    assert isinstance(images, InMemoryDesign)
     at = PAPER_C[:: len(PAPER_C) // 4]
-    for c, found in zip(at, solve_path(images, y, k, at, max_iter=200), strict=True):
-        # The reference, too, is given the axes: on raw features it takes too long. Of a pair it
-        # penalizes one logit, which is twice as much.
+    for c, solution in zip(at, solve_path(images, y, k, at, max_iter=200), strict=True):
+        # The reference gets the rotated features, too: it takes too long on raw ones. For two
+        # classes its penalty applies to one logit, which is twice as much.
         model = LogisticRegression(C=c * (2 if k == 2 else 1), solver="newton-cholesky", tol=1e-11)
-        with warnings.catch_warnings():  # where rounding keeps it from the last digits
+        with warnings.catch_warnings():  # rounding prevents the last digits
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(images.z[:-1].T, y)
+            model.fit(images.z_transposed[:-1].T, y)
         weights, bias = model.coef_, model.intercept_
         if k == 2:
             weights, bias = np.vstack([-weights, weights]) / 2, np.array([-bias[0], bias[0]]) / 2
         weights = weights @ images.axes
         tight = _objective((weights, bias - weights @ images.center), x, y, c)
-        assert _objective(found, x, y, c) <= tight * (1 + 1e-6)
+        assert _objective(solution, x, y, c) <= tight * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("scale", [0.01, 1.0, 300.0])
-def test_labels_that_features_do_not_tell_are_solved_up_to_the_largest_c(scale: float) -> None:
-    """Where nothing separates, f is large at C = 1e5 and has no digits for the last steps."""
+def test_random_labels_are_solved_up_to_the_largest_c(scale: float) -> None:
+    """Without separation, f is large at C = 1e5 and has no digits left for the last steps."""
     rng = np.random.default_rng(3)
     x, y = rng.normal(0, scale, (498, 24)) * np.logspace(0, -3, 24), np.arange(498) % 5
-    found = list(solve_path(build_design_matrix(x), y, 5, PAPER_C, max_iter=100))
-    assert len(found) == len(PAPER_C)
-    assert None not in found
+    solution = list(solve_path(build_design_matrix(x), y, 5, PAPER_C, max_iter=100))
+    assert len(solution) == len(PAPER_C)
+    assert None not in solution
 
 
 @pytest.mark.parametrize(("n", "d"), [(50, 8), (20, 30)], ids=["long", "wide"])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_images_left_where_they_are_give_the_solutions_of_rotated_ones(
+def test_streamed_design_gives_the_same_solutions(
     n: int, d: int, dtype: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x, y = _data(n, d, 4, 5, 0.7)
     x = x.astype(dtype)
-    kept = build_design_matrix(x)
-    monkeypatch.setattr(design_module, "IN_MEMORY", 0)
-    monkeypatch.setattr(design_module, "_ROWS", 7)
+    in_memory = build_design_matrix(x)
+    monkeypatch.setattr(design_module, "MAX_MEMORY", 0)
+    monkeypatch.setattr(design_module, "_CHUNK_ROWS", 7)
     streamed = build_design_matrix(x)
-    assert isinstance(kept, Rotated) and isinstance(streamed, Streamed)
+    assert isinstance(in_memory, InMemoryDesign)
+    assert isinstance(streamed, StreamedDesign)
     assert streamed.features is x
     rng = np.random.default_rng(0)
-    r = len(streamed.squares)
-    np.testing.assert_allclose(streamed.squares, kept.squares, rtol=1e-9)
-    # Axes may point either way; in the features' own axes there is one answer.
+    r = len(streamed.column_squares)
+    np.testing.assert_allclose(streamed.column_squares, in_memory.column_squares, rtol=1e-9)
+    # The signs of the axes are arbitrary; only weights on the original features are unique.
     values = rng.normal(size=(4, n))
     z = np.hstack(
         [(x.astype(np.float64) - x.astype(np.float64).mean(0)) @ streamed.axes.T, np.ones((n, 1))]
     )
     weights = rng.normal(size=(4, r))
     np.testing.assert_allclose(streamed.logits(weights), weights @ z.T, atol=1e-9)
-    np.testing.assert_allclose(streamed.gather(values), values @ z, atol=1e-9)
-    gathered, logits = streamed.through(weights, lambda rows, found: found * values[:, rows])
+    np.testing.assert_allclose(streamed.weighted_sum(values), values @ z, atol=1e-9)
+    sums, logits = streamed.transform_and_sum(
+        weights, lambda rows, logits: logits * values[:, rows]
+    )
     np.testing.assert_allclose(logits, weights @ z.T, atol=1e-9)
-    np.testing.assert_allclose(gathered, (logits * values) @ z, atol=1e-9)
-    np.testing.assert_allclose(streamed.outer(values[0]), (z.T * values[0]) @ z, atol=1e-9)
+    np.testing.assert_allclose(sums, (logits * values) @ z, atol=1e-9)
+    np.testing.assert_allclose(streamed.weighted_gram(values[0]), (z.T * values[0]) @ z, atol=1e-9)
     for (weights, bias), (expected, expected_bias) in zip(
         solve_path(streamed, y, 4, (0.01, 1.0, 100.0), max_iter=100),
-        solve_path(kept, y, 4, (0.01, 1.0, 100.0), max_iter=100),
+        solve_path(in_memory, y, 4, (0.01, 1.0, 100.0), max_iter=100),
         strict=True,
     ):
         np.testing.assert_allclose(weights, expected, atol=1e-4 * np.abs(expected).max())
