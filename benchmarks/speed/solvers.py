@@ -54,7 +54,7 @@ def scikit_learn(
 
 WAYS = {
     "whichgen": whichgen,
-    "scikit-learn lbfgs, tol 1e-12, at most 1000 steps (first implementation)": scikit_learn(
+    "scikit-learn lbfgs, tol 1e-12, at most 1000 steps (reference implementation)": scikit_learn(
         "lbfgs", tol=1e-12, max_iter=1000, warm=False
     ),
     "scikit-learn lbfgs, warm, tol 1e-8, to the end": scikit_learn(

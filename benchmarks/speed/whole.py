@@ -1,4 +1,4 @@
-"""The whole experiment beside the first implementation's way, on the same machine in one run.
+"""The whole experiment beside the reference implementation's way, on the same machine in one run.
 
 Every part of the baseline that repeats is measured once and multiplied: one block of all (decoding
 and encoding), the C and the k of one block. whichgen's side is measured whole.
@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from first_implementation import block_features, fit_each_c, vote_each_k
+from reference_implementation import block_features, fit_each_c, vote_each_k
 
 from whichgen.data.splits import SplitOptions, split_folder
 from whichgen.encoders.base import Encoder
@@ -67,7 +67,7 @@ def measure(
 ) -> list[Row]:
     """A row a part of the experiment on one split, in seconds, and the whole.
 
-    ``baseline`` is the encoder that the first implementation runs.
+    ``baseline`` is the encoder that the reference implementation runs.
     """
     blocks = len(encoder.block_dims)
     rows: list[Row] = []
@@ -113,7 +113,7 @@ def _row(name: str, part: str, theirs: float, ours: float, same: str) -> Row:
     return {
         "encoder": name,
         "part": part,
-        "first implementation, s (one block measured, times blocks)": f"{theirs:.1f}",
+        "reference implementation, s (one block measured, times blocks)": f"{theirs:.1f}",
         "whichgen, s": f"{ours:.1f}",
         "ratio": f"{theirs / ours:.1f}",
         "same numbers?": same,

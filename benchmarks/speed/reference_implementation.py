@@ -1,4 +1,4 @@
-"""How the first implementation does it, written from its description: the baseline.
+"""How the reference implementation does it, written from its description: the baseline.
 
 For every block: decode every image again, run the whole encoder again, keep one block of it; then
 one scikit-learn fit for each C, none helped by another; for k-NN one search for each k, and votes
