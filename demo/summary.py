@@ -21,11 +21,11 @@ METRICS = {
     "accuracy": "Closed-set accuracy (known origins)",
     "auroc": "AUROC, known vs. unknown generators",
     "oscr": "OSCR (accuracy and rejection in one)",
-    "known_accepted": "Known images kept at the threshold",
-    "unknown_rejected": "Unknown images rejected at the threshold",
+    "acceptance_rate": "Known images kept at the threshold",
+    "rejection_rate": "Unknown images rejected at the threshold",
 }
 PLOTS = {
-    "confusion": "which known origins are confused",
+    "confusion_open": "which origins are confused",
     "scores": "scores of known and unknown images, and the threshold",
     "embedding": "map of the test images",
 }
