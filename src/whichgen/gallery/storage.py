@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,12 +23,8 @@ from whichgen.gallery.recall import Recall
 from whichgen.heads.base import HeadOutput
 from whichgen.inference.neighbors import Neighbor, SimilaritySpace, clip_cosine
 from whichgen.io.files import read_regular_file
-from whichgen.models.origin_model import OriginModel
 from whichgen.models.signatures import sha256_of_file
 from whichgen.version import __version__
-
-if TYPE_CHECKING:
-    from whichgen.gallery.qdrant import QdrantGallery
 
 FORMAT = 2
 GALLERY_FILE = "gallery.json"
@@ -93,40 +89,6 @@ class LocalGallery:
         return neighbors
 
 
-def load_gallery(
-    folder: str | Path, model: OriginModel, *, url: str = ""
-) -> LocalGallery | QdrantGallery:
-    """Load the gallery in a folder, to search for the images most similar to one.
-
-    Parameters
-    ----------
-    model
-        The model that the gallery was built with.
-    url
-        The address of the Qdrant service, if it holds the vectors.
-
-    Raises
-    ------
-    GalleryError
-        There is no gallery; it is damaged or was built with another model or format; the service
-        does not answer; or the extra ``qdrant`` is not installed.
-    """
-    folder = Path(folder)
-    description, space = read_description(folder), SimilaritySpace(model)
-    if (description.model, description.dimension) != (space.digest, space.dimension):
-        raise GalleryError(
-            f"{folder} was built with another model. Use that model, or build a gallery with this "
-            "one; features in the feature store are not extracted again."
-        )
-    if description.kind != "qdrant":
-        return _load_local(folder, description, description.kind, space)
-    if not url:
-        raise GalleryError(f"The vectors of {folder} are in Qdrant. Give its --qdrant-url.")
-    from whichgen.gallery.qdrant import connect, open_qdrant_gallery
-
-    return open_qdrant_gallery(description, space, connect(url))
-
-
 def read_description(folder: Path) -> GalleryDescription:
     """Read and validate ``gallery.json``.
 
@@ -165,9 +127,10 @@ def write_description(description: GalleryDescription, folder: Path) -> None:
     (folder / GALLERY_FILE).write_text(text, encoding="utf-8")
 
 
-def _load_local(
+def load_local_gallery(
     folder: Path, description: GalleryDescription, kind: IndexKind, space: SimilaritySpace
 ) -> LocalGallery:
+    """Load a gallery of local files; raise GalleryError if they are missing or damaged."""
     for name in (ENTRIES_FILE, *INDEX_FILES[kind]):
         if not (folder / name).is_file():
             raise _damaged(folder, f"{name} is missing")
