@@ -25,14 +25,14 @@ def build(site: Site, *options: object, data: object = "images") -> Done:
     return whichgen("gallery", "build", "-m", site.run, data, "--cache-dir", site.cache, *options)
 
 
-def search(*arguments: object) -> list[dict[str, Any]]:
-    done = whichgen("gallery", "search", "-g", *arguments, "--json")
+def search(*arguments: object, gallery: str = "gallery") -> list[dict[str, Any]]:
+    done = whichgen("gallery", "search", "-g", gallery, *arguments, "--json")
     assert done.code == 0, done.err
     rows: list[dict[str, Any]] = json.loads(done.out)
     return rows
 
 
-def test_build_search_and_attribute_with_a_gallery(site: Site) -> None:
+def test_a_gallery_is_built_searched_and_asked_by_attribute(site: Site) -> None:
     done = build(site)
     assert done.code == 0, done.err
     assert "50" in done.out
@@ -53,16 +53,16 @@ def test_build_search_and_attribute_with_a_gallery(site: Site) -> None:
     assert "Most similar of 50 images" in done.out
     assert "1.000" in done.out
 
-    command = ("attribute", "-m", site.run, "images/gan/001.png")
-    (answer,) = json.loads(whichgen(*command, "--gallery", "gallery", "--json").out)
+    asked = ("attribute", "-m", site.run, "images/gan/001.png")
+    (answer,) = json.loads(whichgen(*asked, "--gallery", "gallery", "--json").out)
     assert len(answer["nearest"]) == 6
     assert answer["nearest"][0]["path"] == str(Path("images/gan/001.png").resolve())
-    (row,) = csv.DictReader(io.StringIO(whichgen(*command, "--gallery", "gallery", "--csv").out))
+    (row,) = csv.DictReader(io.StringIO(whichgen(*asked, "--gallery", "gallery", "--csv").out))
     assert (row["nearest_origin"], row["error"]) == ("gan", "")
-    assert "gan 1.000" in whichgen(*command, "--gallery", "gallery").out
-    (plain,) = json.loads(whichgen(*command, "--json").out)
+    assert "gan 1.000" in whichgen(*asked, "--gallery", "gallery").out
+    (plain,) = json.loads(whichgen(*asked, "--json").out)
     assert plain["nearest"] is None
-    report = whichgen(*command, "--gallery", "gallery", "--report", "r.html")
+    report = whichgen(*asked, "--gallery", "gallery", "--report", "r.html")
     assert report.code == 0, report.err
 
 
@@ -86,16 +86,16 @@ def test_images_extracted_before_are_not_decoded_again(
     assert done.code == 0, done.err
 
 
-def test_wrong_options_give_one_message(site: Site) -> None:
+def test_what_is_wrong_is_one_message(site: Site) -> None:
     Path("empty").mkdir()
     for data, options, message in (
-        ("empty", (), "no image that can be read"),
+        ("empty", (), "No readable image found"),
         ("no/folder", (), "no/folder does not exist"),
-        ("NoSuchSet", (), "data set 'NoSuchSet' is neither a folder"),
+        ("NoSuchSet", (), "dataset 'NoSuchSet' is neither a folder"),
         ("images", ("--kind", "tree"), "'tree' is unknown. Choose auto, flat"),
         ("images", ("--kind", "qdrant"), "--kind qdrant needs --qdrant-url"),
-        ("images", ("--kind", "qdrant", "--qdrant-url", "folder"), "expected the address"),
-        ("images", ("-o", "images"), "images is there and is no gallery"),
+        ("images", ("--kind", "qdrant", "--qdrant-url", "folder"), "is not the address"),
+        ("images", ("-o", "images"), "images exists and is not a gallery"),
     ):
         done = build(site, *options, data=data)
         assert done.code == 1, data
@@ -103,7 +103,7 @@ def test_wrong_options_give_one_message(site: Site) -> None:
         assert not Path("gallery").exists()
     done = whichgen("gallery", "search", "-g", "images", "images/gan/001.png")
     assert done.code == 1
-    assert "images holds no gallery" in done.message
+    assert "No gallery found in images" in done.message
 
 
 def test_a_gallery_of_another_model_or_damaged_is_refused_before_images_are_read(
@@ -124,10 +124,10 @@ def test_a_gallery_of_another_model_or_damaged_is_refused_before_images_are_read
     vectors.write_bytes(vectors.read_bytes()[:-4])
     done = whichgen("attribute", "-m", site.run, image, "--gallery", "gallery")
     assert done.code == 1
-    assert "vectors.npy is not what gallery.json says it is" in done.message
+    assert "vectors.npy does not match its digest" in done.message
 
 
-def test_a_moved_model_is_named_with_model(site: Site) -> None:
+def test_a_gallery_whose_model_is_gone_asks_for_it(site: Site) -> None:
     assert build(site).code == 0
     file = Path("gallery/gallery.json")
     told = json.loads(file.read_text())
@@ -140,24 +140,24 @@ def test_a_moved_model_is_named_with_model(site: Site) -> None:
     assert search("images/gan/001.png", "--model", site.run)[0]["nearest"]
 
 
-def test_an_unreachable_qdrant_fails_before_images_are_read(
+def test_a_service_that_is_silent_is_told_before_images_are_read(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("whichgen.gallery.entries.gather", None)  # it would be called
+    monkeypatch.setattr("whichgen.gallery.entries.collect_images", None)  # it would be called
     done = build(site, "--kind", "qdrant", "--qdrant-url", "http://127.0.0.1:1")
     assert done.code == 1
-    assert "Qdrant gives no answer about whichgen-" in done.message
+    assert "Qdrant does not answer a request about whichgen-" in done.message
 
 
-def test_low_recall_warns(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recall_that_is_low_is_warned_of(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build_module, "compute_recall", lambda *_: Recall(0.9, 0.5, 7))
-    done = build(site, "--kind", "hnsw")
+    done = build(site, "--kind", "ivf")
     assert done.code == 0
     assert "recall@10 is below 95 %" in done.message
     assert json.loads(Path("gallery/gallery.json").read_text())["recall"]["at_10"] == 0.5
 
 
-def test_duplicates_and_unreadable_files_are_reported(site: Site) -> None:
+def test_copies_and_unreadable_files_are_told(site: Site) -> None:
     shutil.copy("images/gan/001.png", "images/vae/copy.png")
     Path("images/vae/broken.png").write_bytes(b"no image")
     done = build(site)
@@ -173,7 +173,9 @@ def test_duplicates_and_unreadable_files_are_reported(site: Site) -> None:
     assert "1.000" in done.out
 
 
-def test_an_interrupted_build_leaves_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_build_leaves_nothing_and_can_be_run_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -186,7 +188,7 @@ def test_an_interrupted_build_leaves_nothing(site: Site, monkeypatch: pytest.Mon
     assert build(site).code == 0
     again = build(site)
     assert again.code == 1
-    assert "add --force" in again.message
+    assert "replace it with --force" in again.message
     assert build(site, "--force").code == 0
 
 
@@ -203,16 +205,18 @@ def test_a_gallery_in_qdrant(site: Site, monkeypatch: pytest.MonkeyPatch) -> Non
     assert told["collection"] == f"whichgen-{told['model'][:16]}"
     assert service.count(told["collection"]).count == 50
     assert build(site, "-o", "local").code == 0  # the variable alone makes no Qdrant gallery
-    rows = {name: search(name, "images/gan", "-k", 4) for name in ("remote", "local")}
+    rows = {name: search("images/gan", "-k", 4, gallery=name) for name in ("remote", "local")}
     for one, other in zip(rows["remote"], rows["local"], strict=True):
         assert [n["path"] for n in one["nearest"]] == [n["path"] for n in other["nearest"]]
     monkeypatch.delenv("WHICHGEN_QDRANT_URL")
     done = whichgen("gallery", "search", "-g", "remote", "images/gan/001.png")
     assert done.code == 1
-    assert "with --qdrant-url" in done.message
+    assert "Give its --qdrant-url" in done.message
 
 
-def test_a_missing_extra_is_named(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_it_says_what_to_install(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delitem(sys.modules, "whichgen.gallery.qdrant")
     monkeypatch.setitem(sys.modules, "qdrant_client", None)
     done = build(site, "--kind", "qdrant", "--qdrant-url", "http://localhost:6333")

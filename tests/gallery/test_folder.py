@@ -50,7 +50,9 @@ def test_named_pipe_is_rejected_at_once(gallery: Path, known: OriginModel) -> No
         load_gallery(gallery, known)
 
 
-@pytest.mark.parametrize("name", ["entries.parquet", "vectors.npy", "centroids.npy", "rows.npy"])
+@pytest.mark.parametrize(
+    "name", ["entries.parquet", "list_vectors.npy", "centroids.npy", "rows.npy"]
+)
 def test_missing_or_truncated_file_is_reported(
     name: str, gallery: Path, known: OriginModel
 ) -> None:
@@ -81,7 +83,7 @@ JSON: list[tuple[Callable[[str], str], str]] = [
     (lambda text: text.replace('"n_images": 62', '"n_images": 0'), "n_images"),
     (
         lambda text: text.replace('"kind": "ivf"', '"kind": "flat"'),
-        "does not match",
+        "vectors.npy is missing",
     ),
 ]
 

@@ -150,11 +150,11 @@ CHANGES = [
     ("ivf", "sizes", set_entry(0, 2**62)),
     ("ivf", "rows", set_entry(0, 300)),
     ("ivf", "rows", np.zeros_like),
-    ("ivf", "vectors", lambda a: a[:, :-1]),
+    ("ivf", "list_vectors", lambda a: a[:, :-1]),
     ("ivf", "centroids", lambda a: a[:, :-1]),
     ("ivf", "centroids", lambda a: a * np.nan),
     ("flat", "vectors", lambda a: a * np.inf),
-    ("ivf", "vectors", lambda a: a * np.nan),
+    ("ivf", "list_vectors", lambda a: a * np.nan),
 ]
 
 

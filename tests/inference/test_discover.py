@@ -12,7 +12,7 @@ from whichgen.encoders.base import Encoder
 from whichgen.errors import FitError
 from whichgen.evaluation.clustering import NOISE, clustering_metrics
 from whichgen.heads.methods import head_method
-from whichgen.inference.discover import discover, embedding
+from whichgen.inference.discover import discover, embed_images
 from whichgen.models.origin_model import Exemplars, OriginModel
 from whichgen.report.discovery import Discovery, discovery_rows, write_discovery
 
@@ -47,7 +47,7 @@ def strange() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("k", [None, 3])
-def test_generators_are_found_though_content_is_louder(
+def test_generators_are_separated_despite_content(
     model: OriginModel, encoder: Encoder, strange: tuple[np.ndarray, np.ndarray], k: int | None
 ) -> None:
     features, truth = strange
@@ -63,29 +63,29 @@ def test_generators_are_found_though_content_is_louder(
     assert sizes == sorted(sizes, reverse=True)
 
 
-def test_the_metric_makes_origins_and_not_content_the_main_axes(
+def test_metric_separates_origins_rather_than_content(
     model: OriginModel, encoder: Encoder, strange: tuple[np.ndarray, np.ndarray]
 ) -> None:
     features, truth = strange
-    points = embedding(model, encoder, features)
+    points = embed_images(model, encoder, features)
     means = np.stack([points[truth == o].mean(axis=0) for o in "xyz"])
     within = np.mean([points[truth == o].var(axis=0).sum() for o in "xyz"])
     assert means.var(axis=0).sum() > within
 
 
-def test_the_first_member_is_the_nearest_to_the_mean(
+def test_members_are_sorted_by_distance_to_the_mean(
     model: OriginModel, encoder: Encoder, strange: tuple[np.ndarray, np.ndarray]
 ) -> None:
     features, _ = strange
     (group,), number = discover(model, encoder, features, k=1)
-    points = embedding(model, encoder, features)
+    points = embed_images(model, encoder, features)
     distances = np.linalg.norm(points - points.mean(axis=0), axis=1)
     assert group.members[0] == distances.argmin()
     assert group.members[-1] == distances.argmax()
     assert (number == 0).all()
 
 
-def test_too_few_images_and_models_without_exemplars_are_told(
+def test_too_few_images_or_missing_exemplars_are_errors(
     model: OriginModel, encoder: Encoder, strange: tuple[np.ndarray, np.ndarray]
 ) -> None:
     features, _ = strange
@@ -93,13 +93,13 @@ def test_too_few_images_and_models_without_exemplars_are_told(
         discover(model, encoder, features[:4])
     with pytest.raises(FitError, match=r"0 images can't be grouped with --min-size 5.*--all"):
         discover(model, encoder, features[:0])
-    with pytest.raises(FitError, match="3 images can't be grouped with -k 4"):
+    with pytest.raises(FitError, match="3 images can't be grouped with --groups 4"):
         discover(model, encoder, features[:3], k=4)
-    with pytest.raises(FitError, match="keeps no exemplars"):
+    with pytest.raises(FitError, match="has no exemplars"):
         discover(replace(model, exemplars=None), encoder, features)
 
 
-def test_the_report_lists_every_image_once_and_says_who_is_in_none(
+def test_report_lists_every_image_once(
     model: OriginModel,
     encoder: Encoder,
     strange: tuple[np.ndarray, np.ndarray],

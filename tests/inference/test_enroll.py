@@ -72,9 +72,9 @@ def test_the_new_origin_is_recognized_and_old_ones_lose_next_to_nothing(
     # One vote of five never wins; ten images are enough for every head.
     assert recall > (0.5 if count == 10 else -1 if family == "knn" else 0.02)
     assert (
-        found.recognized is None
+        found.recognition_rate is None
         if count == 1
-        else found.recognized == pytest.approx(recall, abs=0.3)
+        else found.recognition_rate == pytest.approx(recall, abs=0.3)
     )
 
 
@@ -101,11 +101,11 @@ def test_no_held_out_exemplar_is_lost_and_the_bias_is_lowered_no_further_than_th
 
 
 @pytest.mark.parametrize("score", SCORES)
-def test_every_score_follows_and_the_model_is_saved_and_loaded(
+def test_score_and_threshold_are_refitted_and_saved(
     models: dict[str, OriginModel], tmp_path: Path, score: str
 ) -> None:
     model = fitted(models, "linear", score)
-    new = enroll(model, "flow", draw(3, 8, 0), source=["ab"]).model
+    new = enroll(model, "flow", draw(3, 8, 0), digests=["ab"]).model
     assert model.exemplars is not None and new.exemplars is not None
     held_out, labels = model.exemplars.select(held_out=True)
     probabilities, scores = new.predict(held_out)
@@ -124,7 +124,7 @@ def test_every_score_follows_and_the_model_is_saved_and_loaded(
     assert loaded.metrics == {}
 
 
-def test_another_can_be_enrolled_after_one(models: dict[str, OriginModel]) -> None:
+def test_second_origin_can_be_enrolled(models: dict[str, OriginModel]) -> None:
     model = fitted(models, "fusion")
     once = enroll(model, "flow", draw(3, 8, 0)).model
     twice = enroll(once, "far", draw(3, 8, 0) + 9).model
@@ -135,31 +135,31 @@ def test_another_can_be_enrolled_after_one(models: dict[str, OriginModel]) -> No
     assert (found[50:] == 4).mean() > 0.9
 
 
-def test_what_the_old_model_said_is_counted(models: dict[str, OriginModel]) -> None:
+def test_answers_of_the_old_model_are_counted(models: dict[str, OriginModel]) -> None:
     model = replace(fitted(models, "linear"), threshold=-np.inf)
     found: EnrollmentResult = enroll(model, "twin", draw(1, 20, 7))
-    assert next(iter(found.answered)) == model.origins[1]
-    assert sum(found.answered.values()) == found.images == 20
+    assert next(iter(found.previous_answers)) == model.origins[1]
+    assert sum(found.previous_answers.values()) == found.n_images == 20
     rejecting = enroll(replace(model, threshold=np.inf), "twin", draw(1, 20, 7))
-    assert rejecting.answered == {"unknown": 20}
+    assert rejecting.previous_answers == {"unknown": 20}
 
 
 @pytest.mark.parametrize(
     ("name", "count", "said"),
     [
-        ("gan", 3, "knows gan already"),
-        ("unknown", 3, "'unknown' is no name"),
-        (" ", 3, "' ' is no name"),
-        ("flow", 0, "no image of flow: at least one"),
+        ("gan", 3, "gan is already an origin"),
+        ("unknown", 3, "'unknown' can't be the name"),
+        (" ", 3, "' ' can't be the name"),
+        ("flow", 0, "no image of flow. Give at least one"),
     ],
 )
-def test_what_can_not_be_enrolled_is_told(
+def test_invalid_arguments_are_reported(
     models: dict[str, OriginModel], name: str, count: int, said: str
 ) -> None:
     with pytest.raises(FitError, match=said):
         enroll(fitted(models, "linear"), name, draw(3, count, 0))
 
 
-def test_a_model_without_exemplars_says_so(models: dict[str, OriginModel]) -> None:
-    with pytest.raises(FitError, match="keeps no exemplars"):
+def test_model_without_exemplars_is_an_error(models: dict[str, OriginModel]) -> None:
+    with pytest.raises(FitError, match="has no exemplars"):
         enroll(replace(fitted(models, "linear"), exemplars=None), "flow", draw(3, 3, 0))

@@ -23,8 +23,8 @@ def answer(origin: str | None, coarse_origin: str | None = None, p: float = 0.93
     [
         (answer("stable_diffusion_1.4"), "generator", "stable diffusion 1.4, 93 %"),
         (answer("real"), "real", "no sign of a known generator, 93 %"),
-        (answer("unknown", "synthetic"), "synthetic", "synthetic, maker unknown"),
-        (answer("unknown", "GAN"), "synthetic", "synthetic (GAN), maker unknown"),
+        (answer("unknown", "synthetic"), "synthetic", "synthetic, unknown generator"),
+        (answer("unknown", "GAN"), "synthetic", "synthetic (GAN), unknown generator"),
         (answer("unknown", "unknown"), "unknown", "unknown"),
         (
             answer("unknown", "real"),
@@ -34,7 +34,7 @@ def answer(origin: str | None, coarse_origin: str | None = None, p: float = 0.93
         (answer(None), "unread", "no answer"),
     ],
 )
-def test_each_answer_has_its_words(given: Attribution, kind: str, words: str) -> None:
+def test_words_of_each_answer(given: Attribution, kind: str, words: str) -> None:
     found = make_verdict(given)
     assert (found.kind, found.words) == (kind, words)
     assert found.detail

@@ -202,7 +202,7 @@ def test_test_images_never_influence_choice_head_or_threshold(world: Make) -> No
     tables["test"] = tables["test"].take(range(5))
     second = fit(SplitFeatures(parts.dataset, tables), w.encoder, options)
     assert second.grid == first.grid
-    for part in ("blocks", "value", "threshold"):
+    for part in ("blocks", "hyperparameter", "threshold"):
         assert getattr(second.model, part) == getattr(first.model, part)
     for name, array in first.model.head.tensors().items():
         assert np.array_equal(second.model.head.tensors()[name], array)

@@ -51,21 +51,21 @@ def enroll(
         batch_size=model.batch_size,
         progress=progress,
     )
-    if result.images < len(files):
-        warn(f"{len(files) - result.images} duplicate images are ignored.")
+    if result.n_images < len(files):
+        warn(f"{len(files) - result.n_images} duplicate images are ignored.")
     save_model(result.model, folder / "model", name=str(folder))
     before, after = (f"{100 * share:.1f}" for share in result.old_accuracy)
-    recognized = "–" if result.recognized is None else f"{100 * result.recognized:.1f}"
+    recognized = "–" if result.recognition_rate is None else f"{100 * result.recognition_rate:.1f}"
     show_table(
         [
             {"correct (%)": "known origins", "before": before, "after": after},
             {"correct (%)": name, "before": "–", "after": recognized},
         ],
-        title=f"{name} enrolled from {result.images} images",
+        title=f"{name} enrolled from {result.n_images} images",
         caption=f"Known origins: held-out exemplars. {name}: cross-validated.",
     )
-    counts = ", ".join(f"{origin} {n}" for origin, n in result.answered.items())
+    counts = ", ".join(f"{origin} {n}" for origin, n in result.previous_answers.items())
     say(f"Before enrollment the model attributed these images to: {counts}.")
-    if result.images > _ENOUGH_TO_TRAIN:
-        warn(f"note: with {result.images} images, training a new model gives better results.")
+    if result.n_images > _ENOUGH_TO_TRAIN:
+        warn(f"note: with {result.n_images} images, training a new model gives better results.")
     say(f"New model: {folder} (the original is unchanged)")

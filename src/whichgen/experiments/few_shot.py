@@ -86,7 +86,7 @@ def measure_few_shot(
     for generator, n, seed in progress(runs, description="Enrolling", total=len(runs)):
         own = features[unknown.origins == generator]
         order = np.random.default_rng((seed, len(own))).permutation(len(own))
-        new = enroll(model, generator, own[order[:n]], cross_check=False).model
+        new = enroll(model, generator, own[order[:n]], cross_validate=False).model
         probabilities, scores = new.predict(own[order[n:]])
         hit = probabilities.argmax(axis=1) == len(model.origins)
         of_old, old_scores = new.predict(test[0])

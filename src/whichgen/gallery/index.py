@@ -26,7 +26,7 @@ MAX_FLAT_IMAGES = 100_000
 #: The files of each kind of index.
 INDEX_FILES: dict[IndexKind, tuple[str, ...]] = {
     "flat": ("vectors.npy",),
-    "ivf": ("centroids.npy", "sizes.npy", "rows.npy", "vectors.npy"),
+    "ivf": ("centroids.npy", "sizes.npy", "rows.npy", "list_vectors.npy"),
 }
 
 # Vectors per list on which centroids are fitted; more do not improve them.
@@ -117,7 +117,7 @@ def write_index(index: Any, kind: IndexKind, folder: Path) -> None:
     np.save(folder / "sizes.npy", sizes, allow_pickle=False)
     create, total = np.lib.format.open_memmap, int(sizes.sum())
     rows = create(folder / "rows.npy", "w+", np.int64, (total,))
-    vectors = create(folder / "vectors.npy", "w+", np.float32, (total, index.d))
+    vectors = create(folder / "list_vectors.npy", "w+", np.float32, (total, index.d))
     for i, (start, size) in enumerate(_list_spans(sizes)):
         rows[start : start + size] = faiss.rev_swig_ptr(lists.get_ids(i), size)
         codes = faiss.rev_swig_ptr(lists.get_codes(i), size * lists.code_size)
@@ -134,7 +134,8 @@ def read_index(kind: IndexKind, folder: Path, dimension: int, n_images: int) -> 
     GalleryError
         An array is missing or not valid.
     """
-    vectors = _read_array(folder, "vectors", "<f4", n_images, dimension)
+    name = "vectors" if kind == "flat" else "list_vectors"
+    vectors = _read_array(folder, name, "<f4", n_images, dimension)
     if kind == "flat":
         index = faiss.IndexFlatIP(dimension)
         for start in range(0, n_images, _ROWS):

@@ -1,4 +1,4 @@
-"""An answer in words, for people who read no table."""
+"""Describe an answer in words."""
 
 from __future__ import annotations
 
@@ -8,93 +8,93 @@ from typing import Literal
 from whichgen.constants import REAL, SYNTHETIC, UNKNOWN
 from whichgen.inference.answers import Attribution
 
-#: ``generator``: a known one; ``real``; ``synthetic``: of an unknown maker; ``unknown``: not even
-#: that is certain; ``unread``: no answer.
-Kind = Literal["generator", "real", "synthetic", "unknown", "unread"]
+#: ``generator``: a known one; ``synthetic``: an unknown generator; ``unknown``: neither synthetic
+#: nor real is certain; ``unread``: the image can't be read.
+VerdictKind = Literal["generator", "real", "synthetic", "unknown", "unread"]
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an answer comes to.
+    """An answer in words.
 
     Parameters
     ----------
     kind
         For colors and filters.
     words
-        The verdict itself, as in ``stable diffusion 1.4, 93 %``.
+        The verdict, such as ``stable diffusion 1.4, 93 %``.
     detail
-        One sentence on what it rests on and how sure it is.
+        One sentence about its basis and certainty.
     """
 
-    kind: Kind
+    kind: VerdictKind
     words: str
     detail: str
 
 
 def make_verdict(answer: Attribution) -> Verdict:
-    """The verdict on one image.
+    """Describe the answer for one image.
 
-    The percentage is the probability of the origin *if the image is of a known one*; for an image
-    that is answered ``unknown`` there is none.
+    The percentage is the probability of the origin *if it is one of the known origins*; there is
+    none if the answer is ``unknown``.
     """
     if answer.origin is None:
         return Verdict("unread", "no answer", answer.error)
     if answer.origin != UNKNOWN:
-        chance = format_percentage(answer.probabilities[answer.origin])
+        percentage = format_percentage(answer.probabilities[answer.origin])
         if answer.origin == REAL:
             return Verdict(
                 "real",
-                f"no sign of a known generator, {chance}",
-                "It is like the photographs that the model was shown. A generator that resembles "
-                "them would be taken for one, too.",
+                f"no sign of a known generator, {percentage}",
+                "The image resembles the photographs the model was trained on. Images of a "
+                "generator that resembles them would get the same answer.",
             )
+        name = display_name(answer.origin)
         return Verdict(
             "generator",
-            f"{display_name(answer.origin)}, {chance}",
-            f"Of the known origins, {display_name(answer.origin)} is the most probable, and the "
-            "image is similar enough to them to be attributed.",
+            f"{name}, {percentage}",
+            f"{name} is the most probable of the known origins, and the image is similar enough to "
+            "them to be attributed.",
         )
-    likeness = "It is less like every known origin than the threshold asks for"
+    reason = "The image is less similar to the known origins than the threshold requires"
     if answer.coarse_origin == REAL:
         return Verdict(
             "real",
             "no sign of a generator, but unlike the known photographs",
-            f"{likeness}; what there is speaks for a photograph.",
+            f"{reason}; the evidence points to a photograph.",
+        )
+    if answer.coarse_origin in (None, UNKNOWN):
+        return Verdict(
+            "unknown", "unknown", f"{reason}, and neither photograph nor generator is certain."
         )
     if answer.coarse_origin == SYNTHETIC:
         return Verdict(
             "synthetic",
-            "synthetic, maker unknown",
-            f"{likeness}, but it is certain enough that a generator made it.",
+            "synthetic, unknown generator",
+            f"{reason}, but it is almost certainly generated.",
         )
-    if answer.coarse_origin in (None, UNKNOWN):
-        return Verdict(
-            "unknown",
-            "unknown",
-            f"{likeness}, and neither photograph nor synthetic is certain.",
-        )
+    family = display_name(answer.coarse_origin)
     return Verdict(
         "synthetic",
-        f"synthetic ({display_name(str(answer.coarse_origin))}), maker unknown",
-        f"{likeness}, but it is certain enough that a generator of this family made it.",
+        f"synthetic ({family}), unknown generator",
+        f"{reason}, but it was almost certainly made by a generator of this family.",
     )
 
 
 def display_name(origin: str) -> str:
-    """An origin's name as a word: ``stable_diffusion_1.4`` → ``stable diffusion 1.4``."""
+    """Format the name of an origin: ``stable_diffusion_1.4`` → ``stable diffusion 1.4``."""
     return origin.replace("_", " ")
 
 
 def format_probability(probability: float) -> str:
-    """``0.9341`` → ``93.4 %``, where several stand side by side."""
+    """Format a probability with one decimal: ``0.9341`` → ``93.4 %``."""
     if probability > 0.999:
         return "> 99.9 %"
     return "< 0.1 %" if probability < 0.001 else f"{100 * probability:.1f} %"
 
 
 def format_percentage(probability: float) -> str:
-    """``0.934`` → ``93 %``; never a round 0 or 100, which nothing is."""
+    """Format a probability without decimals, never as 0 or 100 %: ``0.934`` → ``93 %``."""
     if probability > 0.99:
         return "over 99 %"
     return "under 1 %" if probability < 0.01 else f"{100 * probability:.0f} %"

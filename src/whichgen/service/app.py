@@ -284,10 +284,10 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
             description = describe_model(attributor.model, settings)
         return EnrollResponse(
             origin=name,
-            images=result.images,
+            images=result.n_images,
             old_accuracy=list(result.old_accuracy),
-            recognized=result.recognized,
-            answered=result.answered,
+            recognized=result.recognition_rate,
+            answered=result.previous_answers,
             folder=str(folder),
         )
 
