@@ -7,10 +7,15 @@ import json
 
 import pytest
 
+from whichgen.report.figures.run_plots import run_plots
+
 from .conftest import UNKNOWN, Site, whichgen
 
 
-def test_fuse_writes_a_run_whose_model_answers_as_its_predictions_say(site: Site) -> None:
+def test_fuse_writes_a_run_whose_model_answers_as_its_predictions_say(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("whichgen.report.run_folder.run_plots", run_plots)
     done = whichgen("fuse", *site.options(out="fused"), *UNKNOWN)
     assert done.code == 0, done.err
     assert "Candidate members" in done.out
