@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, v
 
 from whichgen.constants import TPR
 from whichgen.errors import FitError
-from whichgen.heads.base import HeadMethod, HeadOutput
+from whichgen.heads.base import HeadOutput, SweepMethod
 from whichgen.heads.knn import PAPER_K, KnnMethod
 from whichgen.heads.linear import PAPER_C, LinearMethod
 from whichgen.openset.threshold import threshold_at_tpr
@@ -203,7 +203,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             [origin if k else self.unknown for origin, k in zip(origins, known, strict=True)]
         )
 
-    def _head_method(self, n_images: int) -> HeadMethod:
+    def _head_method(self, n_images: int) -> SweepMethod:
         if self.head not in ("linear", "knn"):
             raise FitError(f"unknown head {self.head!r}. Choose from linear, knn.")
         if self.head == "linear":

@@ -68,7 +68,7 @@ def test_api_reference_is_complete(site: Path) -> None:
         "inference": "whichgen.inference.attributor.Attributor.attribute",
         "encoders": "whichgen.encoders.base.build_encoder",
         "evaluation": "whichgen.evaluation.oscr.oscr",
-        "heads": "whichgen.heads.base.HeadMethod.sweep",
+        "heads": "whichgen.heads.base.SweepMethod.sweep",
         "openset": "whichgen.openset.base.ScoreMethod.fit",
         "sklearn": "whichgen.sklearn.OriginClassifier",
     }.items():

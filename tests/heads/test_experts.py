@@ -109,14 +109,6 @@ def test_more_than_ten_experts_are_restored_in_order() -> None:
         np.testing.assert_array_equal(a.forward(x).logits, b.forward(x).logits)
 
 
-def test_sweep_equals_one_fit_per_c() -> None:
-    x, y, kinds = images()
-    method = ExpertsMethod(FusionMethod((4, 3), (1.0, 10.0), 0.1), kinds)
-    for (value, (p,)), c in zip(method.sweep(x, y, 3, [x[:5]]), (1.0, 10.0), strict=True):
-        assert value == c
-        np.testing.assert_array_equal(p, method.fit(x, y, 3, c).forward(x[:5]).probabilities)
-
-
 def test_extension_adds_an_origin_to_every_expert() -> None:
     head, x, y, kinds = fit_experts()
     rng = np.random.default_rng(3)

@@ -14,7 +14,7 @@ from whichgen.errors import FitError
 from whichgen.heads.fusion import FusionHead, FusionMethod, fit_view, split_views
 
 WIDTHS = (3, 1, 4)
-METHOD = FusionMethod(widths=WIDTHS, values=(100.0, 1.0))
+METHOD = FusionMethod(widths=WIDTHS)
 
 
 def images(seed: int = 0, n: int = 60) -> tuple[np.ndarray, np.ndarray]:
@@ -48,17 +48,6 @@ def test_logits_are_mean_log_probabilities_over_views(C: float) -> None:
     )
     assert (head.forward(query).logits <= 0).all()
     assert head.forward(query).log_probabilities.shape == (3, 60, 3)
-
-
-def test_sweep_equals_one_fit_per_c() -> None:
-    x, y = images()
-    query, _ = images(seed=1)
-    results = dict(METHOD.sweep(x, y, 3, [query, query[:0]]))
-    assert list(results) == [1.0, 100.0]
-    for value, (probabilities, empty) in results.items():
-        expected = METHOD.fit(x, y, 3, value).forward(query).probabilities
-        np.testing.assert_allclose(probabilities, expected, atol=1e-5)
-        assert empty.shape == (0, 3)
 
 
 def test_disagreeing_views_lower_the_largest_logit() -> None:
@@ -113,8 +102,6 @@ def test_views_that_share_a_vote_weigh_as_much_as_one_view() -> None:
     )
     first, second, third = head.forward(x).log_probabilities
     np.testing.assert_allclose(head.forward(x).logits, ((first + second) / 2 + third) / 2)
-    ((_, (swept,)),) = FusionMethod(WIDTHS, (1.0,), votes=(2, 1)).sweep(x, y, 3, [x])
-    np.testing.assert_allclose(swept, head.forward(x).probabilities, atol=1e-6)
     with pytest.raises(FitError, match=r"votes \[2, 2\] do not match 3 views"):
         FusionMethod(widths=WIDTHS, votes=(2, 2)).fit(x, y, 3, 1.0)
 

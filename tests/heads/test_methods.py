@@ -43,8 +43,9 @@ def test_invalid_training_data_is_rejected(
     method = head_method(name)
     with pytest.raises(FitError, match=message):
         method.fit(features, labels, 3, 1)
-    with pytest.raises(FitError, match=message):
-        list(method.sweep(features, labels, 3, [X]))
+    if name in ("linear", "knn"):
+        with pytest.raises(FitError, match=message):
+            list(head_method(name).sweep(features, labels, 3, [X]))  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", METHODS)

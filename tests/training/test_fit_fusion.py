@@ -251,9 +251,7 @@ def test_perturbed_copies_get_experts_with_what_untouched_images_chose(
     assert isinstance(head, ExpertsHead)
     x, y = train.blocks(found.model.blocks), label_indices(train.origins, dataset.known)
     gate = head.gate
-    fusion = FusionMethod(
-        gate.widths, (found.model.hyperparameter,), found.best.shrinkage, gate.votes
-    )
+    fusion = FusionMethod(gate.widths, found.best.shrinkage, gate.votes)
     for (kind, _), expert in zip(found.experts, head.experts, strict=True):
         rows = train.kinds == kind
         alone = fusion.fit(x[rows], y[rows], len(dataset.known), found.model.hyperparameter)
@@ -288,7 +286,7 @@ def test_each_kind_of_perturbation_gets_the_votes_that_its_validation_images_cho
         return tables[part].take(np.flatnonzero(np.isin(tables[part].origins, origins)))
 
     def validated(tables: dict[str, FeatureTable], votes: tuple[tuple[int, ...], ...]) -> float:
-        head_method = FusionMethod((12, 48) * 2, (), found.best.shrinkage, tuple(map(len, votes)))
+        head_method = FusionMethod((12, 48) * 2, found.best.shrinkage, tuple(map(len, votes)))
         values = []
         for fold in found.protocol.folds:
             train, val = of(tables, "train", fold.known), of(tables, "val", fold.known)

@@ -17,7 +17,7 @@ from whichgen.errors import FitError
 
 if TYPE_CHECKING:
     from whichgen.data.dataset import Dataset
-    from whichgen.heads.base import HeadMethod
+    from whichgen.heads.base import HeadMethod, SweepMethod
     from whichgen.training.controls import Controls, ShuffleControl
     from whichgen.training.finalize import EvaluatedModel
     from whichgen.training.shortcuts import ShortcutReport
@@ -129,7 +129,7 @@ def fuse(
     show_result(result, folder, title, controls)
 
 
-def fit_block(method: HeadMethod, options: TrainOptions, folder_name: str) -> None:
+def fit_block(method: SweepMethod, options: TrainOptions, folder_name: str) -> None:
     """Train a head on every block, select one, and write the run's folder."""
     from whichgen.report.run_folder import write_fit
     from whichgen.training.controls import Controls

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from whichgen.data.dataset import Dataset
     from whichgen.data.dataset_options import DatasetOptions
     from whichgen.encoders.base import Encoder
-    from whichgen.heads.base import HeadMethod
+    from whichgen.heads.base import SweepMethod
     from whichgen.training.fit_block import FitOptions
     from whichgen.training.fit_fusion import FusionOptions
     from whichgen.training.split_features import SplitFeatures
@@ -189,7 +189,7 @@ class TrainOptions:
             return self
         return replace(self, encoder=replace(self.encoder, backbone=f"{backbone}+{TRACES}"))
 
-    def fit_options(self, method: HeadMethod) -> FitOptions:
+    def fit_options(self, method: SweepMethod) -> FitOptions:
         """Return the options of :func:`whichgen.training.fit_block.fit`."""
         from whichgen.training.fit_block import FitOptions
 

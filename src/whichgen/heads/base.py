@@ -1,8 +1,8 @@
 """Interfaces of heads: classifiers that read one or several feature blocks of an encoder.
 
-A *head method* (:class:`HeadMethod`) fits heads for the values of its one hyperparameter; a fitted
-*head* (:class:`Head`) computes everything about a batch of images in one pass
-(:class:`HeadOutput`).
+A *head method* (:class:`HeadMethod`) fits heads; methods of one feature block can also try many
+values of their hyperparameter (:class:`SweepMethod`). A fitted *head* (:class:`Head`) computes
+everything about a batch of images in one pass (:class:`HeadOutput`).
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Head(Protocol):
 
 
 class HeadMethod(Protocol):
-    """A kind of head with the values to try for its hyperparameter."""
+    """A kind of head, with one hyperparameter."""
 
     @property
     def name(self) -> str:
@@ -88,24 +88,6 @@ class HeadMethod(Protocol):
     @property
     def parameter(self) -> str:
         """Name of the hyperparameter, e.g. ``C``."""
-        ...
-
-    def candidate_values(self, n_train: int) -> tuple[float, ...]:
-        """Return the hyperparameter values that ``n_train`` training images allow, ascending."""
-        ...
-
-    def sweep(
-        self,
-        features: np.ndarray,
-        labels: np.ndarray,
-        n_origins: int,
-        queries: Sequence[np.ndarray],
-    ) -> Iterator[tuple[float, list[np.ndarray]]]:
-        """Yield each candidate value with the probabilities (m, n_origins) of each query.
-
-        Separate from :meth:`fit` because many methods serve all values for little more than the
-        cost of one fit. Parameters as for :meth:`fit`; ``queries`` are float arrays (m, d).
-        """
         ...
 
     def fit(self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float) -> Head:
@@ -126,6 +108,28 @@ class HeadMethod(Protocol):
 
     def restore(self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float) -> Head:
         """Rebuild a head from its :meth:`Head.tensors`."""
+        ...
+
+
+class SweepMethod(HeadMethod, Protocol):
+    """A head method that tries many values of its hyperparameter at little cost."""
+
+    def candidate_values(self, n_train: int) -> tuple[float, ...]:
+        """Return the hyperparameter values that ``n_train`` training images allow, ascending."""
+        ...
+
+    def sweep(
+        self,
+        features: np.ndarray,
+        labels: np.ndarray,
+        n_origins: int,
+        queries: Sequence[np.ndarray],
+    ) -> Iterator[tuple[float, list[np.ndarray]]]:
+        """Yield each candidate value with the probabilities (m, n_origins) of each query.
+
+        Separate from :meth:`HeadMethod.fit` because all values cost little more than one fit.
+        Parameters as for ``fit``; ``queries`` are float arrays (m, d).
+        """
         ...
 
 

@@ -14,7 +14,7 @@ images are answered almost as if the other experts did not exist.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -71,7 +71,7 @@ class ExpertsHead:
 
 @dataclass(frozen=True)
 class ExpertsMethod:
-    """Mixtures of fusions for several values of C.
+    """Mixtures of fusions; all views of all experts share C.
 
     Parameters
     ----------
@@ -89,22 +89,6 @@ class ExpertsMethod:
     votes: tuple[tuple[int, ...], ...] = ()
     name: str = "experts"
     parameter: str = "C"
-
-    def candidate_values(self, n_train: int) -> tuple[float, ...]:
-        """Return all values of C, ascending."""
-        return self.fusion.candidate_values(n_train)
-
-    def sweep(
-        self,
-        features: np.ndarray,
-        labels: np.ndarray,
-        n_origins: int,
-        queries: Sequence[np.ndarray],
-    ) -> Iterator[tuple[float, list[np.ndarray]]]:
-        """See :meth:`whichgen.heads.base.HeadMethod.sweep`."""
-        for value in self.candidate_values(len(features)):
-            head = self.fit(features, labels, n_origins, value)
-            yield value, [head.forward(query).probabilities for query in queries]
 
     def fit(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float

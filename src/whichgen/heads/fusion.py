@@ -27,9 +27,8 @@ different views.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.linalg import eigh
@@ -129,14 +128,12 @@ class FusionHead:
 
 @dataclass(frozen=True)
 class FusionMethod:
-    """Fusions for several values of C.
+    """Fusions of linear probes; all views share C.
 
     Parameters
     ----------
     widths
         Number of columns of each view, in order; empty: all columns are one view.
-    values
-        Values of C, > 0, shared by all views.
     shrinkage
         λ in (0, 1], shared by all views.
     votes
@@ -144,29 +141,10 @@ class FusionMethod:
     """
 
     widths: tuple[int, ...] = ()
-    values: tuple[float, ...] = FUSION_C
     shrinkage: float = 1.0
     votes: tuple[int, ...] = ()
     name: str = "fusion"
     parameter: str = "C"
-
-    def candidate_values(self, n_train: int) -> tuple[float, ...]:
-        """Return all values of C, ascending."""
-        return tuple(sorted(self.values))
-
-    def sweep(
-        self,
-        features: np.ndarray,
-        labels: np.ndarray,
-        n_origins: int,
-        queries: Sequence[np.ndarray],
-    ) -> Iterator[tuple[float, list[np.ndarray]]]:
-        """See :meth:`whichgen.heads.base.HeadMethod.sweep`."""
-        values = self.candidate_values(len(features))
-        paths = self._fit_paths(features, labels, n_origins, values)
-        for value, views in zip(values, zip(*paths, strict=True), strict=True):
-            head = build_fusion(views, self.votes)
-            yield value, [head.forward(query).probabilities for query in queries]
 
     def fit(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
@@ -179,20 +157,16 @@ class FusionMethod:
             See :meth:`whichgen.heads.linear.LinearMethod.fit`; or the widths of the views do not
             add up to the number of features.
         """
-        views = self.fit_views(features, labels, n_origins, value)
-        return build_fusion(views, self.votes, features)
+        return build_fusion(
+            self.fit_views(features, labels, n_origins, value), self.votes, features
+        )
 
     def fit_views(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
     ) -> list[ViewProbe]:
         """Fit the probes of all views for one C."""
-        return [views[0] for views in self._fit_paths(features, labels, n_origins, (value,))]
-
-    def _fit_paths(
-        self, features: np.ndarray, labels: np.ndarray, n_origins: int, values: Sequence[float]
-    ) -> list[list[ViewProbe]]:
         parts = split_views(features, self.widths)
-        return [fit_view(x, labels, n_origins, values, self.shrinkage) for x in parts]
+        return [fit_view(x, labels, n_origins, (value,), self.shrinkage)[0] for x in parts]
 
     def restore(
         self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float
@@ -217,11 +191,8 @@ def fit_view(
     n_origins: int,
     values: Sequence[float],
     shrinkage: float = 1.0,
-    **options: Any,
 ) -> list[ViewProbe]:
     """Fit the probe of one view for each C; ``values`` are ascending.
-
-    ``options`` are passed to :class:`~whichgen.heads.linear.LinearMethod`.
 
     Raises
     ------
@@ -240,7 +211,7 @@ def fit_view(
     x = _standardize(features, mean, scale)
     # Substituting w = Σ_λ^(−½) u turns the penalty on w into the usual ridge penalty on u.
     whiten = fit_whitening(x, labels, n_origins, shrinkage)
-    path = LinearMethod(**options).fit_path(whiten(x), labels, n_origins, values)
+    path = LinearMethod().fit_path(whiten(x), labels, n_origins, values)
     return [
         ViewProbe(mean, scale, LinearHead(whiten(probe.weights), probe.bias)) for _, probe in path
     ]

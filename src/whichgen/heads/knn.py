@@ -149,7 +149,7 @@ class KnnMethod:
         n_origins: int,
         queries: Sequence[np.ndarray],
     ) -> Iterator[tuple[float, list[np.ndarray]]]:
-        """See :meth:`whichgen.heads.base.HeadMethod.sweep`."""
+        """See :meth:`whichgen.heads.base.SweepMethod.sweep`."""
         values = self.candidate_values(len(features))
         head = self.fit(features, labels, n_origins, values[-1])
         votes = [vote(*head.neighbors(query), n_origins) for query in queries]

@@ -76,7 +76,7 @@ class LinearMethod:
         n_origins: int,
         queries: Sequence[np.ndarray],
     ) -> Iterator[tuple[float, list[np.ndarray]]]:
-        """See :meth:`whichgen.heads.base.HeadMethod.sweep`."""
+        """See :meth:`whichgen.heads.base.SweepMethod.sweep`."""
         values = self.candidate_values(len(features))
         for value, head in self.fit_path(features, labels, n_origins, values):
             yield value, [head.forward(query).probabilities for query in queries]

@@ -17,7 +17,7 @@ from whichgen.evaluation.oscr import oscr
 from whichgen.evaluation.predictions import Predictions, label_indices
 from whichgen.evaluation.protocols import Protocol, check_protocol, make_protocol
 from whichgen.features.table import FeatureTable
-from whichgen.heads.base import Head, HeadMethod
+from whichgen.heads.base import Head, SweepMethod
 from whichgen.io.run_metadata import collect_run_metadata
 from whichgen.models.origin_model import OriginModel
 from whichgen.openset.prediction import predict
@@ -62,7 +62,7 @@ class FitOptions:
         of extraction.
     """
 
-    head_method: HeadMethod
+    head_method: SweepMethod
     blocks: tuple[int, ...] = ()
     metric: str = "AUC"
     protocol: str = "clean"

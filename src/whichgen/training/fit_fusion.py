@@ -217,7 +217,7 @@ def fuse(
 
     found_head: FusionHead | ExpertsHead = heads[0]
     score = fitted_scores[chosen.score]
-    fusion = FusionMethod(heads[0].widths, (best.value,), best.shrinkage, heads[0].votes)
+    fusion = FusionMethod(heads[0].widths, best.shrinkage, heads[0].votes)
     head_method: FusionMethod | ExpertsMethod = fusion
     experts: list[tuple[str, FusionCandidate]] = []
     if len(names) > 1:

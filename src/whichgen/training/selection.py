@@ -12,7 +12,7 @@ import numpy as np
 from whichgen.errors import FitError
 from whichgen.evaluation.detection import auroc
 from whichgen.evaluation.oscr import oscr
-from whichgen.heads.base import HeadMethod
+from whichgen.heads.base import SweepMethod
 
 #: Names of selection metrics, as users of the first implementation know them, and the field of
 #: :class:`Candidate` they mean.
@@ -47,7 +47,7 @@ class Candidate:
         return self.accuracy if wanted is None else wanted
 
 
-def sweep_block(block: int, head_method: HeadMethod, fold: FoldFeatures) -> list[Candidate]:
+def sweep_block(block: int, head_method: SweepMethod, fold: FoldFeatures) -> list[Candidate]:
     """Every hyperparameter value of a head_method on one block, by one fold."""
     candidates = []
     queries = [fold.val, fold.unknown] if len(fold.unknown) else [fold.val]

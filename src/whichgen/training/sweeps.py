@@ -14,7 +14,7 @@ from typing import TypeVar, TypeVarTuple
 from joblib import Parallel, delayed
 
 from whichgen.deterministic import by_one_thread
-from whichgen.heads.base import HeadMethod
+from whichgen.heads.base import SweepMethod
 from whichgen.io.atomic import is_permission_error, write_text
 from whichgen.io.run_metadata import hash_parts
 from whichgen.training.selection import Candidate, FoldFeatures, sweep_block
@@ -32,7 +32,7 @@ class Sweep:
     block: int
     known: tuple[str, ...]
     tables: FoldTables
-    head_method: HeadMethod
+    head_method: SweepMethod
 
     def features(self) -> FoldFeatures:
         """The arrays, read from the store."""
