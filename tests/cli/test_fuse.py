@@ -122,7 +122,7 @@ def test_augmentation_gives_experts_and_the_model_can_be_used_and_taught(site: S
     assert len(results["shuffled_labels"]["shuffles"]) == 2
     assert [e["perturbation"] for e in results["experts"]] == ["", *sorted(kinds)]
     assert "## Experts" in (folder / "report.md").read_text()
-    assert json.loads((folder / "model/model.json").read_text())["head"] == "experts"
+    assert json.loads((folder / "model/model.json").read_text())["head_method"] == "experts"
     images = site.images / "ddpm"
     taught = site.folder / "taught"
     done = whichgen("enroll", "-m", folder, "ddpm", images, "--device", "cpu", "-o", taught)
