@@ -1,4 +1,4 @@
-"""The exemplars nearest to an image."""
+"""The exemplars most similar to an image."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def with_exemplars(
     return replace(model, exemplars=kept), features
 
 
-def test_neighbors_are_those_of_a_search_by_hand(
+def test_neighbors_equal_those_of_an_exhaustive_search(
     model: OriginModel, encoder: Encoder, images: list[Image.Image]
 ) -> None:
     known, features = with_exemplars(model, encoder, images)
@@ -44,7 +44,7 @@ def test_neighbors_are_those_of_a_search_by_hand(
         np.testing.assert_allclose([n.similarity for n in found], row[expected], atol=1e-5)
 
 
-def test_an_exemplar_is_nearest_to_itself(
+def test_exemplar_is_its_own_nearest_neighbor(
     model: OriginModel, encoder: Encoder, images: list[Image.Image]
 ) -> None:
     known, _ = with_exemplars(model, encoder, images)
@@ -55,7 +55,7 @@ def test_an_exemplar_is_nearest_to_itself(
         assert len(answer.nearest) == 2
 
 
-def test_there_are_no_more_neighbors_than_exemplars_and_none_unasked(
+def test_number_of_neighbors_is_limited(
     model: OriginModel, encoder: Encoder, images: list[Image.Image]
 ) -> None:
     known, features = with_exemplars(model, encoder, images)

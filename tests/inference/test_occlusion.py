@@ -1,4 +1,4 @@
-"""Which patches an answer rests on."""
+"""The support of patches for an answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from whichgen.inference.occlusion import explain
 
 
 class OnePatch:
-    """Answers by the grain in one patch of an 8 × 8 grid alone; all else is the same to it."""
+    """An attributor that depends only on the grain of one patch of an 8 × 8 grid."""
 
     def __init__(self, row: int, column: int) -> None:
         self.row, self.column = row, column
@@ -39,7 +39,7 @@ def grainy() -> Image.Image:
 
 
 @pytest.mark.parametrize(("row", "column"), [(0, 0), (3, 6), (7, 1)])
-def test_the_patch_that_decides_is_found(grainy: Image.Image, row: int, column: int) -> None:
+def test_deciding_patch_has_the_highest_support(grainy: Image.Image, row: int, column: int) -> None:
     found: Any = explain(OnePatch(row, column), grainy, grid=8)  # type: ignore[arg-type]
     assert found.origin == "gan"
     assert found.support.shape == (8, 8)
@@ -48,7 +48,7 @@ def test_the_patch_that_decides_is_found(grainy: Image.Image, row: int, column: 
     assert found.support.max() > 5 * np.abs(others).max()
 
 
-def test_support_is_the_loss_of_log_odds(grainy: Image.Image) -> None:
+def test_support_is_the_difference_of_log_odds(grainy: Image.Image) -> None:
     asked: Any = OnePatch(2, 2)
     found = explain(asked, grainy, grid=8)
     whole, covered = (
@@ -59,6 +59,6 @@ def test_support_is_the_loss_of_log_odds(grainy: Image.Image) -> None:
     assert 0.8 * lost < found.support[2, 2] <= lost + 1e-9
 
 
-def test_an_image_smaller_than_the_grid_is_refused() -> None:
+def test_image_smaller_than_the_grid_is_an_error() -> None:
     with pytest.raises(ImageError, match="6 × 50 pixels are too few"):
         explain(OnePatch(0, 0), Image.new("RGB", (6, 50)))  # type: ignore[arg-type]

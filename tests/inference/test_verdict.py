@@ -40,7 +40,7 @@ def test_words_of_each_answer(given: Attribution, kind: str, words: str) -> None
     assert found.detail
 
 
-def test_an_image_that_can_not_be_read_says_why() -> None:
+def test_unreadable_image_states_the_reason() -> None:
     assert make_verdict(answer(None)).detail == "a.png: no such file"
 
 
@@ -54,5 +54,5 @@ def test_an_image_that_can_not_be_read_says_why() -> None:
         (0.004, "under 1 %"),
     ],
 )
-def test_no_percentage_is_a_certainty(p: float, words: str) -> None:
+def test_percentage_is_never_0_or_100(p: float, words: str) -> None:
     assert format_percentage(p) == words

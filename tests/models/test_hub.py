@@ -1,4 +1,4 @@
-"""Models on the hub: none is reachable here, so its client's own cache stands in for it."""
+"""Models on the hub, which the cache of its client replaces here."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COMMIT = "a" * 40
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a repository ``someone/origins`` as the hub's client keeps it."""
+    """The repository ``someone/origins`` in the cache of the hub's client."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     repository = tmp_path / "models--someone--origins"
     (repository / "refs").mkdir(parents=True)
@@ -35,7 +35,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Hub:
-    """Takes what is uploaded, as the hub would."""
+    """Store uploaded files, as the hub does."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -55,7 +55,7 @@ class Hub:
         )
 
 
-def test_what_is_pushed_is_loaded_from_the_hub(
+def test_uploaded_model_is_downloaded(
     model: OriginModel,
     encoder: Encoder,
     images: list[Image.Image],
@@ -80,19 +80,19 @@ def test_what_is_pushed_is_loaded_from_the_hub(
     assert fetched.model.exemplars.thumbnails == ()  # pictures are not shared
 
 
-def test_a_folder_needs_no_hub(model: OriginModel, tmp_path: Path) -> None:
+def test_local_folder_needs_no_hub(model: OriginModel, tmp_path: Path) -> None:
     save_model(model, tmp_path / "m")
     found = Attributor.from_pretrained(tmp_path / "m", device="cpu")
     assert found.model.origins == model.origins
 
 
 @pytest.mark.parametrize("name", ["someone/nothing", "no such folder/at all/here"])
-def test_what_is_nowhere_is_one_message(name: str, cache: Path) -> None:
+def test_missing_repository_is_reported(name: str, cache: Path) -> None:
     with pytest.raises(ModelFileError, match="not a folder, and it can't be downloaded"):
         download_model(name)
 
 
-def test_a_hub_that_refuses_is_one_message(
+def test_failed_upload_is_reported(
     model: OriginModel, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Closed(Hub):
@@ -104,7 +104,7 @@ def test_a_hub_that_refuses_is_one_message(
         Attributor(model, encoder).push_to_hub("someone/origins")
 
 
-def test_a_card_tells_origins_figures_and_limits(model: OriginModel, tmp_path: Path) -> None:
+def test_card_lists_origins_metrics_and_limits(model: OriginModel, tmp_path: Path) -> None:
     odd = replace(model, origins=("real", "a|b\n# *gan*", "vae"), metrics={"accuracy": 0.876})
     card = model_card(odd, "someone/origins")
     head, _, body = card.removeprefix("---\n").partition("---\n")

@@ -1,4 +1,4 @@
-"""Model folders of strangers: whatever they hold, one message or a model that answers."""
+"""Malicious model folders: each gives one clear error or a usable model."""
 
 from __future__ import annotations
 
@@ -32,26 +32,28 @@ Arrays = dict[str, np.ndarray]
 
 @pytest.fixture
 def folder(models: dict[str, OriginModel], tmp_path: Path) -> Path:
-    """A linear model with a score, exemplars, pictures and calibration, in its folder."""
+    """The folder of a linear model with a score, exemplars, thumbnails and calibration data."""
     rng = np.random.default_rng(0)
     features = rng.normal(size=(12, 32)).astype(np.float32)
     labels = np.arange(12) % 3
     model = models["linear"]
     score = SCORES["nearest"].fit(model.head.forward(features), labels, 3)
-    kept = Exemplars(features, labels, np.arange(12) % 2 == 1, tuple(b"x" * i for i in range(12)))
+    exemplars = Exemplars(
+        features, labels, np.arange(12) % 2 == 1, tuple(b"x" * i for i in range(12))
+    )
     probabilities = model.head.forward(features).probabilities
-    whole = replace(
+    model = replace(
         model,
         score_method="nearest",
         score=score,
-        exemplars=kept,
+        exemplars=exemplars,
         calibration=Calibration(probabilities, labels, probabilities.max(axis=1)),
     )
-    return save_model(whole, tmp_path / "model")
+    return save_model(model, tmp_path / "model")
 
 
 def rewrite(folder: Path, change: Callable[[Arrays], Any] | None = None, **values: Any) -> None:
-    """Changes arrays and fields, and states the digest that is right for them."""
+    """Change arrays and fields, and update the digest."""
     arrays = dict(load((folder / HEAD_FILE).read_bytes()))
     if change:
         change(arrays)
@@ -62,13 +64,13 @@ def rewrite(folder: Path, change: Callable[[Arrays], Any] | None = None, **value
     file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
 
 
-def refused(folder: Path, message: str) -> None:
+def assert_rejected(folder: Path, message: str) -> None:
     with pytest.raises(ModelFileError, match=rf"is damaged: .*{message}") as caught:
         load_model(folder)
     assert "\n" not in str(caught.value)
 
 
-def test_it_loads_as_it_is(folder: Path, encoder: Encoder) -> None:
+def test_unchanged_folder_loads(folder: Path, encoder: Encoder) -> None:
     rewrite(folder)
     (answer,) = Attributor(load_model(folder), encoder).attribute([Image.new("RGB", (40, 40))])
     assert answer.origin
@@ -85,13 +87,13 @@ def test_it_loads_as_it_is(folder: Path, encoder: Encoder) -> None:
     ],
     ids=["lists", "objects", "number", "bytes", "surrogate"],
 )
-def test_json_without_an_end_is_told(folder: Path, text: bytes) -> None:
+def test_malformed_json_is_reported(folder: Path, text: bytes) -> None:
     (folder / DESCRIPTION_FILE).write_bytes(text)
-    refused(folder, DESCRIPTION_FILE)
+    assert_rejected(folder, DESCRIPTION_FILE)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder", "huge"])
-def test_what_is_no_file_is_told_at_once(folder: Path, kind: str) -> None:
+def test_special_files_are_rejected_at_once(folder: Path, kind: str) -> None:
     place = folder / HEAD_FILE
     place.unlink()
     if kind == "pipe":
@@ -103,7 +105,7 @@ def test_what_is_no_file_is_told_at_once(folder: Path, kind: str) -> None:
     else:
         with place.open("wb") as holes:
             holes.truncate(2**41)
-    refused(folder, "can't be read")
+    assert_rejected(folder, "can't be read")
 
 
 @pytest.mark.parametrize(
@@ -123,21 +125,19 @@ def test_what_is_no_file_is_told_at_once(folder: Path, kind: str) -> None:
     ],
     ids=str,
 )
-def test_fields_that_no_model_has_are_told(
-    folder: Path, values: dict[str, Any], message: str
-) -> None:
+def test_invalid_fields_are_reported(folder: Path, values: dict[str, Any], message: str) -> None:
     rewrite(folder, **values)
-    refused(folder, message)
+    assert_rejected(folder, message)
 
 
-def test_more_neighbors_than_exemplars_are_refused(
+def test_more_neighbors_than_exemplars_are_rejected(
     models: dict[str, OriginModel], tmp_path: Path
 ) -> None:
-    # So many would be made room for in each search.
+    # Every search would allocate memory for that many neighbors.
     folder = save_model(models["knn"], tmp_path)
     for value in (0, 25, 2.0**40, -1):
         rewrite(folder, hyperparameter=value)
-        refused(folder, "with 24 exemplars and 24 labels")
+        assert_rejected(folder, "with 24 exemplars and 24 labels")
 
 
 _SIZES, _PICTURES = "exemplars.thumbnail_sizes", "exemplars.thumbnails"
@@ -170,17 +170,17 @@ _SIZES, _PICTURES = "exemplars.thumbnail_sizes", "exemplars.thumbnails"
     ],
     ids=str,
 )
-def test_arrays_that_do_not_fit_together_are_told(
+def test_inconsistent_arrays_are_reported(
     folder: Path, name: str, array: np.ndarray, message: str
 ) -> None:
     rewrite(folder, lambda arrays: arrays.update({name: array}))
-    refused(folder, message)
+    assert_rejected(folder, message)
 
 
 @pytest.mark.parametrize("name", ["exemplars.labels", _SIZES, "calibration.labels", "weights"])
-def test_an_array_that_lacks_is_told(folder: Path, name: str) -> None:
+def test_missing_array_is_named(folder: Path, name: str) -> None:
     rewrite(folder, lambda arrays: arrays.pop(name))
-    refused(folder, f"has no '{name}'")
+    assert_rejected(folder, f"has no '{name}'")
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_an_array_that_lacks_is_told(folder: Path, name: str) -> None:
     ],
     ids=str,
 )
-def test_a_model_that_can_not_answer_is_told_before_it_is_asked(
+def test_unusable_model_is_rejected_before_it_is_used(
     folder: Path, encoder: Encoder, name: str, array: np.ndarray
 ) -> None:
     def change(arrays: Arrays) -> None:
@@ -215,11 +215,11 @@ def test_a_model_that_can_not_answer_is_told_before_it_is_asked(
     except ModelFileError as error:
         assert "do not fit each other" in str(error) or "is damaged" in str(error)
     else:
-        assert name == "score.exemplars"  # faiss takes other floats, too
+        assert name == "score.exemplars"  # faiss converts other floats
 
 
-def test_blocks_that_the_encoder_lacks_are_told(folder: Path, encoder: Encoder) -> None:
+def test_missing_encoder_blocks_are_reported(folder: Path, encoder: Encoder) -> None:
     description = json.loads((folder / DESCRIPTION_FILE).read_text())
     rewrite(folder, encoder={**description["encoder"], "blocks": 99}, blocks=[98])
-    with pytest.raises(ModelFileError, match="with blocks 99, but the encoder at hand has 3"):
+    with pytest.raises(ModelFileError, match="with blocks 99, but the given encoder has 3"):
         Attributor(load_model(folder), encoder)

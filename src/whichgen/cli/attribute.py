@@ -114,19 +114,16 @@ def show_answers(answers: Sequence[Attribution], model: OriginModel, *, wide: bo
     The column ``percentile`` compares the score with held-out images of known origins: the share
     of them whose score is no higher.
     """
-    import numpy as np
-
     readable = [answer for answer in answers if not answer.error]
-    scores = np.array([answer.score for answer in readable], dtype=np.float64)
-    percentiles = model.calibration.percentiles(scores) if model.calibration else scores * np.nan
     unknown = any(answer.origin == UNKNOWN for answer in readable)
     rows = []
-    for answer, percentile in zip(readable, percentiles.tolist(), strict=True):
+    for answer in readable:
         ranked = sorted(answer.probabilities.items(), key=lambda item: -item[1])
         row: dict[str, Any] = {"image": answer.image, "origin": answer.origin}
         if wide or unknown:
             row["level"] = "" if answer.coarse_origin == answer.origin else answer.coarse_origin
-        row["percentile"] = "–" if np.isnan(percentile) else f"{percentile:.0f}"
+        percentile = answer.score_percentile
+        row["percentile"] = "–" if percentile is None else f"{percentile:.0f}"
         if answer.prediction_set is not None:
             row["set"] = ", ".join(answer.prediction_set) or "none"
         if wide:
