@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from whichgen.data.families import assign_families
-from whichgen.evidence.collect import Evidence, Finding, contradictions
+from whichgen.evidence.collect import Evidence, Finding, find_contradictions
 from whichgen.evidence.contradict import _FAMILIES
 
 CAMERA = Finding("exif", "camera: A B", says="camera")
@@ -34,7 +34,7 @@ def made_by(*generators: str) -> Evidence:
 def test_a_camera_against_the_model(
     origin: str | None, coarse_origin: str | None, disagrees: bool
 ) -> None:
-    found = contradictions(Evidence((EDITED, CAMERA)), origin, coarse_origin)
+    found = find_contradictions(Evidence((EDITED, CAMERA)), origin, coarse_origin)
     assert len(found) == disagrees
     assert all("camera: A B" in sentence and str(coarse_origin) in sentence for sentence in found)
 
@@ -52,10 +52,10 @@ def test_a_camera_against_the_model(
 def test_a_synthetic_file_against_a_real_answer(
     origin: str | None, coarse_origin: str | None, disagrees: bool
 ) -> None:
-    found = contradictions(made_by(""), origin, coarse_origin)
+    found = find_contradictions(made_by(""), origin, coarse_origin)
     assert len(found) == disagrees
-    assert all("says that the image is synthetic" in sentence for sentence in found)
-    assert contradictions(Evidence((EDITED,)), "real", "real") == ()
+    assert all("Metadata indicates a synthetic image" in sentence for sentence in found)
+    assert find_contradictions(Evidence((EDITED,)), "real", "real") == ()
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_synthetic_file_against_a_real_answer(
     ],
 )
 def test_names_are_compared_loosely(generator: str, answer: str, differ: bool) -> None:
-    found = contradictions(made_by(generator), answer, answer)
+    found = find_contradictions(made_by(generator), answer, answer)
     assert len(found) == differ
     assert all(generator in sentence and answer in sentence for sentence in found)
 
@@ -101,14 +101,14 @@ def test_names_are_compared_loosely(generator: str, answer: str, differ: bool) -
 def test_a_family_is_compared_with_the_generator_s(
     generator: str, family: str, differ: bool
 ) -> None:
-    found = contradictions(made_by(generator), "unknown", family)
+    found = find_contradictions(made_by(generator), "unknown", family)
     assert len(found) == differ
     assert all(f"at least {family}" in sentence for sentence in found)
 
 
 def test_one_name_that_fits_is_enough() -> None:
-    assert contradictions(made_by("Stable Diffusion", "Midjourney"), "midjourney") == ()
-    (found,) = contradictions(made_by("Stable Diffusion", "Ideogram"), "midjourney")
+    assert find_contradictions(made_by("Stable Diffusion", "Midjourney"), "midjourney") == ()
+    (found,) = find_contradictions(made_by("Stable Diffusion", "Ideogram"), "midjourney")
     assert "Stable Diffusion and Ideogram" in found
 
 

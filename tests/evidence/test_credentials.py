@@ -104,7 +104,7 @@ def test_a_manifest_kept_elsewhere_is_told_and_not_fetched(sign: Sign) -> None:
         start = embedded.index(b"jumd")
         read_credentials(data + embedded[start : start + 50], "image/jpeg")
         server.shutdown()
-    assert [f.detail for f in found if "elsewhere; not fetched" in f.title] == [url]
+    assert [f.detail for f in found if "at another address, not fetched" in f.title] == [url]
     assert asked == []
 
 
@@ -113,7 +113,7 @@ def test_a_damaged_manifest_is_there_and_says_nothing(sign: Sign) -> None:
     start = data.index(b"jumd")
     broken = data[: start + 30] + bytes(200) + data[start + 230 :]
     (found,) = read_credentials(broken, "image/png").findings
-    assert "a manifest is there that can't be read" in found.title
+    assert "present, unreadable" in found.title
     assert found.says == "neutral"
 
 
@@ -123,9 +123,7 @@ def test_without_the_library_the_manifest_is_told_with_a_note(
     data = sign(saved("WEBP"), "image/webp", actions=MADE)
     monkeypatch.setitem(sys.modules, "c2pa", None)
     found = collect(data)
-    assert [f.title for f in found.findings] == [
-        "Content Credentials (C2PA): a manifest is there, not checked"
-    ]
+    assert [f.title for f in found.findings] == ["Content Credentials (C2PA) present, not verified"]
     assert any("install whichgen[evidence]" in note for note in found.notes)
     assert collect(saved()).notes == ()
 

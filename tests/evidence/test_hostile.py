@@ -17,9 +17,9 @@ from PIL.ExifTags import IFD, Base
 from PIL.TiffImagePlugin import IFDRational
 
 from whichgen.errors import ImageError
-from whichgen.evidence.bounded import bounded_json, clean
-from whichgen.evidence.collect import MOST_FINDINGS, Evidence, collect
-from whichgen.evidence.iptc import xmp_properties
+from whichgen.evidence.bounded import clean, parse_json
+from whichgen.evidence.collect import MAX_FINDINGS, Evidence, collect
+from whichgen.evidence.iptc import parse_xmp
 from whichgen.evidence.parameters import interpret
 
 from .conftest import SOURCE, Sign, png, saved, xmp
@@ -27,7 +27,7 @@ from .conftest import SOURCE, Sign, png, saved, xmp
 
 def check(evidence: Evidence) -> None:
     """What every piece of evidence promises, whatever the file."""
-    assert len(evidence.findings) <= MOST_FINDINGS
+    assert len(evidence.findings) <= MAX_FINDINGS
     for finding in evidence.findings:
         assert finding.says in ("synthetic", "camera", "edited", "neutral")
         assert finding.kind in ("credentials", "xmp", "iptc", "exif", "text", "jpeg")
@@ -76,14 +76,14 @@ def test_properties_nested_in_one_another_are_read_in_bounded_time() -> None:
     depth = 20_000
     nested = "<photoshop:Credit>x" * depth + "</photoshop:Credit>" * depth
     start = time.process_time()
-    found = xmp_properties(xmp("", nested))
+    found = parse_xmp(xmp("", nested))
     assert time.process_time() - start < 2
     assert len(found) <= 30
 
 
 def test_xmp_too_long_is_not_parsed() -> None:
     found = collect(saved("WEBP", xmp=xmp("", " " * 2_000_001)))
-    assert "too long" in found.notes[0]
+    assert "too large" in found.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -98,13 +98,13 @@ def test_xmp_too_long_is_not_parsed() -> None:
     ],
 )
 def test_hostile_json_is_none(text: str) -> None:
-    assert bounded_json(text) is None
+    assert parse_json(text) is None
     says = [f.says for f in interpret("text", "prompt", text)]
     assert says == (["neutral"] if len(text) > 2_000_000 else [])
 
 
 def test_shallow_json_is_read() -> None:
-    assert bounded_json('{"a": [1, {"b": null}]}') == {"a": [1, {"b": None}]}
+    assert parse_json('{"a": [1, {"b": null}]}') == {"a": [1, {"b": None}]}
 
 
 def test_control_and_direction_characters_are_removed_and_lines_joined() -> None:
@@ -116,9 +116,9 @@ def test_control_and_direction_characters_are_removed_and_lines_joined() -> None
 
 def test_findings_and_fields_are_limited_and_what_is_left_out_is_told() -> None:
     found = collect(png({f"Source {i}": f"Made with Midjourney {i}" for i in range(120)}))
-    assert len(found.findings) == MOST_FINDINGS
+    assert len(found.findings) == MAX_FINDINGS
     assert "only the first 100 text fields were read" in found.notes
-    assert "50 more findings are left out" in found.notes
+    assert "50 more findings omitted" in found.notes
     check(found)
 
 

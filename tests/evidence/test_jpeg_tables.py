@@ -7,7 +7,7 @@ import io
 import pytest
 from PIL import Image
 
-from whichgen.evidence.jpeg import qualities
+from whichgen.evidence.jpeg import find_qualities
 
 from .conftest import findings, picture, saved
 
@@ -19,9 +19,9 @@ def test_the_quality_that_libjpeg_wrote_is_read_back(quality: int) -> None:
     assert f"standard libjpeg tables of quality {quality}," in told.title
     assert told.says == "neutral"
     with Image.open(io.BytesIO(data)) as image:
-        assert qualities(image.quantization[0]) == [quality]
-        assert qualities(image.quantization[1], chrominance=True) == [quality]
-        assert qualities(image.quantization[1]) == ([100] if quality == 100 else [])
+        assert find_qualities(image.quantization[0]) == [quality]
+        assert find_qualities(image.quantization[1], chrominance=True) == [quality]
+        assert find_qualities(image.quantization[1]) == ([100] if quality == 100 else [])
 
 
 def test_one_step_off_the_standard_table_is_not_standard() -> None:

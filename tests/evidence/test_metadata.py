@@ -12,7 +12,7 @@ from PIL.ExifTags import IFD, Base
 from PIL.TiffImagePlugin import IFDRational
 
 from whichgen.evidence.collect import collect
-from whichgen.evidence.exif import user_comment
+from whichgen.evidence.exif import decode_user_comment
 
 from .conftest import SOURCE, findings, saved, xmp
 
@@ -91,7 +91,7 @@ def test_names_count_where_a_program_s_or_a_maker_s_name_belongs(
     ],
 )
 def test_a_user_comment_is_read_in_each_of_its_characters(comment: bytes) -> None:
-    assert user_comment(comment) == "Ünï: 5"
+    assert decode_user_comment(comment) == "Ünï: 5"
 
 
 def test_parameters_in_a_user_comment_and_graphs_in_make() -> None:
@@ -161,7 +161,7 @@ def test_without_defusedxml_xmp_is_a_note(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "defusedxml.ElementTree", None)
     found = collect(saved("WEBP", xmp=xmp('xmp:CreatorTool="Midjourney"')))
     assert found.findings == ()
-    assert found.notes == ("XMP is there; to read it, install whichgen[evidence]",)
+    assert found.notes == ("The file has XMP; install whichgen[evidence] to read it",)
 
 
 def test_the_older_iptc_block_is_read() -> None:

@@ -1,4 +1,4 @@
-"""Extraction: each image is encoded once, ever, and an interruption costs little."""
+"""Extraction encodes each image once and loses little if interrupted."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def samples(image_folder: Callable[..., Path]) -> list[Sample]:
     return [Sample(p, p.parent.name) for p in list_images(folder)]
 
 
-def _store(tmp_path: Path, encoder: Any) -> FeatureStore:
+def _open_store(tmp_path: Path, encoder: Any) -> FeatureStore:
     return FeatureStore(tmp_path / "store", encoder.encoder)
 
 
@@ -49,7 +49,7 @@ def test_each_sample_gets_its_own_features_in_order(
 ) -> None:
     encoder = counting()
     samples = samples[::-1]
-    table = extract(samples, encoder.encoder, _store(tmp_path, encoder), batch_size=batch_size)
+    table = extract(samples, encoder.encoder, _open_store(tmp_path, encoder), batch_size=batch_size)
     assert table.samples == tuple(samples)
     assert table.origins.tolist() == [s.origin for s in samples]
     assert len(table) == 20
@@ -64,31 +64,31 @@ def test_a_second_extraction_computes_nothing(
     samples: list[Sample], tmp_path: Path, counting: Counting
 ) -> None:
     encoder = counting()
-    first = extract(samples, encoder.encoder, _store(tmp_path, encoder))
+    first = extract(samples, encoder.encoder, _open_store(tmp_path, encoder))
     assert encoder.images == 20
     again = counting()
-    second = extract(samples, again.encoder, _store(tmp_path, again))
+    second = extract(samples, again.encoder, _open_store(tmp_path, again))
     assert again.calls == 0
     assert second.keys == first.keys
     for block in (0, 1):
         assert np.array_equal(first.block(block), second.block(block))
 
 
-def test_a_file_is_known_by_its_content(
+def test_files_are_identified_by_content(
     samples: list[Sample], tmp_path: Path, counting: Counting
 ) -> None:
     encoder = counting()
     shutil.copy(samples[0].path, tmp_path / "copy.png")
-    doubled = [*samples, Sample(tmp_path / "copy.png", "other"), samples[3]]
-    table = extract(doubled, encoder.encoder, _store(tmp_path, encoder))
+    with_copies = [*samples, Sample(tmp_path / "copy.png", "other"), samples[3]]
+    table = extract(with_copies, encoder.encoder, _open_store(tmp_path, encoder))
     assert encoder.images == 20
     assert len(table) == 22
     assert table.origins[20] == "other"
     assert np.array_equal(table.block(1)[20:], table.block(1)[[0, 3]])
     assert table.digests[20] == table.digests[0]
-    # New content under an old name is another image.
+    # New content under the same name is another image.
     shutil.copy(samples[1].path, samples[0].path)
-    changed = extract(samples[:1], encoder.encoder, _store(tmp_path, encoder))
+    changed = extract(samples[:1], encoder.encoder, _open_store(tmp_path, encoder))
     assert np.array_equal(changed.block(0)[0], table.block(0)[1])
 
 
@@ -96,7 +96,7 @@ def test_a_perturbation_is_part_of_the_key(
     samples: list[Sample], tmp_path: Path, counting: Counting
 ) -> None:
     encoder = counting()
-    store = _store(tmp_path, encoder)
+    store = _open_store(tmp_path, encoder)
     plain = extract(samples, encoder.encoder, store)
     for perturbation in (Perturbation("blur", 15), Perturbation("crop", 20)):
         encoder.images = 0
@@ -115,15 +115,15 @@ def test_a_perturbation_is_part_of_the_key(
 
 
 @pytest.mark.parametrize("fail_at", [1, 4, 9, 20])
-def test_an_interruption_keeps_what_was_done_and_the_next_run_goes_on(
+def test_an_interrupted_extraction_is_resumed(
     samples: list[Sample], tmp_path: Path, counting: Counting, fail_at: int
 ) -> None:
     broken = counting(fail_at=fail_at)
     with pytest.raises(KeyboardInterrupt):
-        extract(samples, broken.encoder, _store(tmp_path, broken), batch_size=2)
+        extract(samples, broken.encoder, _open_store(tmp_path, broken), batch_size=2)
     done = 2 * ((fail_at - 1) // 2)
     encoder = counting()
-    store = _store(tmp_path, encoder)
+    store = _open_store(tmp_path, encoder)
     assert len(store) == done
     table = extract(samples, encoder.encoder, store, batch_size=2)
     assert encoder.images == 20 - done
@@ -131,12 +131,12 @@ def test_an_interruption_keeps_what_was_done_and_the_next_run_goes_on(
     np.testing.assert_allclose(table.block(0), expected, atol=1e-6)
 
 
-def test_rows_are_written_while_it_runs(
+def test_rows_are_written_during_extraction(
     samples: list[Sample], tmp_path: Path, counting: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(extract_module, "FLUSH_ROWS", 6)
     encoder = counting()
-    store = _store(tmp_path, encoder)
+    store = _open_store(tmp_path, encoder)
     seen: list[int] = []
 
     def progress(items: Any, *, description: str, total: int) -> Any:
@@ -148,10 +148,10 @@ def test_rows_are_written_while_it_runs(
     extract(samples, encoder.encoder, store, batch_size=2, progress=progress)
     assert seen == [0] * 4 + [1] * 6 + [2] * 6 + [3] * 4
     assert len(list(store.folder.glob("*.safetensors"))) == 4
-    assert len(_store(tmp_path, counting())) == 20
+    assert len(_open_store(tmp_path, counting())) == 20
 
 
-def test_after_an_interruption_nobody_decodes_the_rest(
+def test_decoding_stops_after_an_interruption(
     image_folder: Callable[..., Path],
     tmp_path: Path,
     counting: Counting,
@@ -170,12 +170,12 @@ def test_after_an_interruption_nobody_decodes_the_rest(
     monkeypatch.setattr(extract_module, "decode_image", reading)
     encoder = counting(fail_at=1)
     with pytest.raises(KeyboardInterrupt):
-        extract(samples, encoder.encoder, _store(tmp_path, encoder), batch_size=4, threads=2)
-    # 4 × the batch size is held ahead, and no more.
+        extract(samples, encoder.encoder, _open_store(tmp_path, encoder), batch_size=4, threads=2)
+    # At most 4 batches are decoded ahead.
     assert len(read) <= 20
 
 
-def test_unreadable_files_are_skipped_with_their_reasons(
+def test_unreadable_files_are_skipped_with_reasons(
     samples: list[Sample], tmp_path: Path, counting: Counting
 ) -> None:
     for name in ("text.png", "same.png"):
@@ -185,7 +185,7 @@ def test_unreadable_files_are_skipped_with_their_reasons(
     bad = ("text.png", "same.png", "cut.png", "empty.png", "gone.png")
     mixed = [*(Sample(tmp_path / name, "real") for name in bad), *samples]
     encoder = counting()
-    table = extract(mixed, encoder.encoder, _store(tmp_path, encoder), batch_size=4)
+    table = extract(mixed, encoder.encoder, _open_store(tmp_path, encoder), batch_size=4)
     assert table.samples == tuple(samples)
     assert encoder.images == 20
     assert len(table.skipped) == 5
@@ -203,81 +203,81 @@ def test_unreadable_files_are_skipped_with_their_reasons(
 def test_no_readable_file_is_an_empty_table(tmp_path: Path, counting: Counting) -> None:
     encoder = counting()
     for samples in ([], [Sample(tmp_path / "gone.png", "real")]):
-        table = extract(samples, encoder.encoder, _store(tmp_path, encoder))
+        table = extract(samples, encoder.encoder, _open_store(tmp_path, encoder))
         assert len(table) == 0
         assert len(table.skipped) == len(samples)
         assert table.block(1).shape == (0, 48)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_features_that_are_not_finite_are_an_error_that_names_image_and_block(
+def test_features_that_are_not_finite_are_an_error(
     samples: list[Sample], tmp_path: Path, counting: Counting, value: float
 ) -> None:
     encoder = counting(value=value, value_at=9)
     with pytest.raises(EncoderError, match=r"block 1 of counting returned NaN.*float32") as caught:
-        extract(samples, encoder.encoder, _store(tmp_path, encoder), batch_size=4)
+        extract(samples, encoder.encoder, _open_store(tmp_path, encoder), batch_size=4)
     assert str(samples[9].path) in str(caught.value)
-    # The batches before are kept, the bad one is not.
-    assert len(_store(tmp_path, counting())) == 8
+    # Earlier batches are stored.
+    assert len(_open_store(tmp_path, counting())) == 8
 
 
-def test_a_full_disk_stops_with_one_message_and_keeps_what_was_stored(
+def test_a_full_disk_keeps_stored_features(
     samples: list[Sample], tmp_path: Path, counting: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(extract_module, "FLUSH_ROWS", 4)
     original = store_module.save_file
     written: list[Path] = []
 
-    def filling(tensors: Any, path: Path) -> None:
+    def fill_disk(tensors: Any, path: Path) -> None:
         if len(written) == 2:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         written.append(path)
         original(tensors, path)
 
     encoder = counting()
-    store = _store(tmp_path, encoder)
+    store = _open_store(tmp_path, encoder)
     with monkeypatch.context() as patch:
-        patch.setattr(store_module, "save_file", filling)
+        patch.setattr(store_module, "save_file", fill_disk)
         with pytest.raises(StoreError, match="No space left on device"):
             extract(samples, encoder.encoder, store, batch_size=4)
     again = counting()
-    assert len(_store(tmp_path, again)) == 8
-    extract(samples, again.encoder, _store(tmp_path, again), batch_size=4)
+    assert len(_open_store(tmp_path, again)) == 8
+    extract(samples, again.encoder, _open_store(tmp_path, again), batch_size=4)
     assert again.images == 12
 
 
-def test_what_another_process_stored_meanwhile_is_not_computed_again(
+def test_features_stored_by_another_process_are_not_recomputed(
     samples: list[Sample], tmp_path: Path, counting: Counting
 ) -> None:
     encoder, other = counting(), counting()
-    opened_before = _store(tmp_path, encoder)
-    extract(samples[:15], other.encoder, _store(tmp_path, other))
-    extract(samples, encoder.encoder, opened_before)
+    store = _open_store(tmp_path, encoder)
+    extract(samples[:15], other.encoder, _open_store(tmp_path, other))
+    extract(samples, encoder.encoder, store)
     assert encoder.images == 5
 
 
-def test_a_damaged_segment_costs_only_its_own_rows(
+def test_a_damaged_segment_loses_only_its_rows(
     samples: list[Sample], tmp_path: Path, counting: Counting
 ) -> None:
     encoder = counting()
-    store = _store(tmp_path, encoder)
+    store = _open_store(tmp_path, encoder)
     extract(samples[:12], encoder.encoder, store)
     (first,) = store.folder.glob("*.safetensors")
     whole = extract(samples, encoder.encoder, store)
     first.write_bytes(first.read_bytes()[:-10])
     again = counting()
-    healed = extract(samples, again.encoder, _store(tmp_path, again))
+    repaired = extract(samples, again.encoder, _open_store(tmp_path, again))
     assert again.images == 12
-    assert healed.keys == whole.keys
+    assert repaired.keys == whole.keys
     expected = np.stack([_expected(encoder, s.path) for s in samples])
-    np.testing.assert_allclose(healed.block(0), expected, atol=1e-6)
+    np.testing.assert_allclose(repaired.block(0), expected, atol=1e-6)
 
 
-def test_a_table_of_rows_and_a_sum_of_tables_keep_rows_together(
+def test_take_and_add_keep_rows_together(
     samples: list[Sample], tmp_path: Path, counting: Counting
 ) -> None:
     encoder = counting()
-    table = extract(samples, encoder.encoder, _store(tmp_path, encoder))
+    table = extract(samples, encoder.encoder, _open_store(tmp_path, encoder))
     some = table.take(np.array([5, 2, 2]))
     assert some.samples == (samples[5], samples[2], samples[2])
     assert np.array_equal(some.block(0), table.block(0)[[5, 2, 2]])

@@ -1,4 +1,4 @@
-"""A collection in shards: each image's features once, the same bytes however it was cut."""
+"""Extraction by shards: each image once, bitwise identical for any cut into shards."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ Counting = Callable[..., CountingEncoder]
 
 
 def run(encoder: Encoder, store: FeatureStore, *sources: object, batch_size: int = 4) -> Any:
-    """The local engine on some sources."""
-    work = ShardEncoder(encoder, known=store, batch_size=batch_size, threads=2)
+    """Extract sources in this process."""
+    process = ShardEncoder(encoder, known=store, batch_size=batch_size, threads=2)
     shards = find_shards([str(source) for source in sources], batch_size=batch_size)
-    return write_features((part for shard in shards for part in work(shard)), store)
+    return write_features((batch for shard in shards for batch in process(shard)), store)
 
 
 @pytest.fixture(scope="module")
 def clip(tiny_clip: Path) -> Encoder:
-    """A real network, whose sums depend on the size of a pass."""
+    """A real network, whose sums depend on the batch size."""
     return load_encoder(str(tiny_clip), device="cpu")
 
 
-def test_files_tar_and_parquet_give_what_extraction_gives_to_the_byte(
+def test_files_tar_and_parquet_give_bitwise_the_features_of_extract(
     clip: Encoder, image_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
     folder = image_folder({"real": 9, "gan": 8})
@@ -63,7 +63,7 @@ def test_files_tar_and_parquet_give_what_extraction_gives_to_the_byte(
 
 @settings(max_examples=15)
 @given(st.lists(st.lists(st.integers(0, 9), max_size=7), min_size=1, max_size=5))
-def test_any_cut_into_shards_gives_one_store(shards: list[list[int]]) -> None:
+def test_any_cut_into_shards_gives_the_same_store(shards: list[list[int]]) -> None:
     # An image may be in several shards, or in one of them twice.
     encoder = CountingEncoder()
     wanted = {i for shard in shards for i in shard}
@@ -85,7 +85,7 @@ def test_any_cut_into_shards_gives_one_store(shards: list[list[int]]) -> None:
         assert there == here
 
 
-def test_a_second_run_encodes_nothing_and_goes_on_where_one_stopped(
+def test_an_interrupted_run_is_resumed_and_a_second_run_encodes_nothing(
     image_folder: Callable[..., Path], tmp_path: Path, counting: Counting
 ) -> None:
     folder = image_folder({"real": 12})
@@ -109,8 +109,8 @@ def test_unreadable_images_are_reported_and_batches_are_cut_by_position(
     (folder / "real" / "004.png").write_bytes(b"")
     encoder = counting()
     (shard,) = find_shards([str(folder)], batch_size=32)
-    work = ShardEncoder(encoder.encoder, batch_size=4, threads=2)
-    batches = list(work(shard))
+    process = ShardEncoder(encoder.encoder, batch_size=4, threads=2)
+    batches = list(process(shard))
     assert [len(batch) for batch in batches] == [4, 4, 2]
     assert [len(batch.encoded) for batch in batches] == [3, 3, 2]
     summary = write_features(batches, FeatureStore(tmp_path / "s", encoder.encoder))
@@ -121,7 +121,7 @@ def test_unreadable_images_are_reported_and_batches_are_cut_by_position(
     ]
 
 
-def test_rows_are_written_while_it_runs_and_once(
+def test_rows_are_written_during_extraction_and_once(
     tmp_path: Path, counting: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(extraction_module, "FLUSH_ROWS", 4)
@@ -169,17 +169,17 @@ def test_at_most_two_images_per_thread_are_read_before_decoding(tmp_path: Path) 
 
 @given(st.sets(st.binary(min_size=6, max_size=6)), st.binary(min_size=6, max_size=6))
 def test_a_key_set_is_a_set(keys: set[bytes], other: bytes) -> None:
-    found = KeySet(keys)
-    assert len(found) == len(keys)
-    assert all(key in found for key in keys)
-    assert (other in found) == (other in keys)
+    key_set = KeySet(keys)
+    assert len(key_set) == len(keys)
+    assert all(key in key_set for key in keys)
+    assert (other in key_set) == (other in keys)
     zeros = KeySet([b"a" + bytes(5), bytes(6)])
     assert b"a" + bytes(5) in zeros
     assert bytes(6) in zeros
     assert b"b" + bytes(5) not in zeros
 
 
-def test_a_worker_with_another_encoder_is_refused(tiny_clip: Path) -> None:
+def test_a_worker_with_another_encoder_is_rejected(tiny_clip: Path) -> None:
     job = EncodeJob(str(tiny_clip), "cpu", "float32", "another key", 4)
     with pytest.raises(EncoderError, match=r"other weights or another preprocessing on a worker"):
         job.start(1)

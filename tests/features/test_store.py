@@ -1,4 +1,4 @@
-"""The feature store: what went in comes out, and what goes wrong costs nothing stored before."""
+"""The feature store returns what was added, and failures lose nothing stored before."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _keys(start: int, stop: int) -> list[bytes]:
 
 
 def _blocks(start: int, stop: int) -> list[np.ndarray]:
-    """Rows that tell their number: of 12 and 48 columns, as the counting encoder's."""
+    """Rows that contain their number, with 12 and 48 columns as the counting encoder."""
     rows = np.arange(start, stop, dtype=np.float32)[:, None]
     return [rows * 100 + np.arange(12), -rows * 100 - np.arange(48)]
 
@@ -36,13 +36,13 @@ def _blocks(start: int, stop: int) -> list[np.ndarray]:
 @pytest.fixture
 def store(tmp_path: Path, counting: Counting) -> FeatureStore:
     """A store of ten rows in two segments."""
-    made = FeatureStore(tmp_path / "store", counting().encoder)
-    made.add(_keys(0, 6), _blocks(0, 6))
-    made.add(_keys(6, 10), _blocks(6, 10))
-    return made
+    store = FeatureStore(tmp_path / "store", counting().encoder)
+    store.add(_keys(0, 6), _blocks(0, 6))
+    store.add(_keys(6, 10), _blocks(6, 10))
+    return store
 
 
-def _again(store: FeatureStore, counting: Counting) -> FeatureStore:
+def _reopen(store: FeatureStore, counting: Counting) -> FeatureStore:
     return FeatureStore(store.folder.parent, counting().encoder)
 
 
@@ -50,66 +50,62 @@ def _segments(store: FeatureStore) -> list[Path]:
     return sorted(store.folder.glob("*.safetensors"))
 
 
-def test_rows_come_out_in_the_order_asked_for_and_as_often(
-    store: FeatureStore, counting: Counting
-) -> None:
-    for opened in (store, _again(store, counting)):
-        assert len(opened) == 10
-        wanted = [7, 0, 9, 0, 5, 6]
+def test_rows_are_returned_in_the_requested_order(store: FeatureStore, counting: Counting) -> None:
+    for each in (store, _reopen(store, counting)):
+        assert len(each) == 10
+        rows = [7, 0, 9, 0, 5, 6]
         for block, expected in enumerate(_blocks(0, 10)):
-            found = opened.read([_keys(0, 10)[i] for i in wanted], block)
-            assert found.dtype == np.float32
-            assert np.array_equal(found, expected[wanted])
+            features = each.read([_keys(0, 10)[i] for i in rows], block)
+            assert features.dtype == np.float32
+            assert np.array_equal(features, expected[rows])
 
 
-def test_no_keys_are_no_rows(store: FeatureStore) -> None:
+def test_no_keys_give_no_rows(store: FeatureStore) -> None:
     assert store.read([], 1).shape == (0, 48)
 
 
-def test_a_key_that_is_not_there_is_a_key_error(store: FeatureStore) -> None:
+def test_a_missing_key_is_a_key_error(store: FeatureStore) -> None:
     assert _keys(3, 4)[0] in store
     assert _keys(10, 11)[0] not in store
     with pytest.raises(KeyError):
         store.read(_keys(9, 11), 0)
 
 
-def test_keys_are_of_content_and_perturbation() -> None:
+def test_keys_depend_on_content_and_perturbation() -> None:
     keys = {feature_key(d, p) for d in (b"a", b"b") for p in ("", "jpeg:30", "jpeg:3")}
     assert len(keys) == 6
     assert {len(k) for k in keys} == {32}
 
 
-def test_reading_maps_the_file_and_takes_only_the_rows_asked_for(
-    store: FeatureStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_requested_rows_are_read(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
     mapped: list[np.memmap[Any, Any]] = []
-    taken: list[Any] = []
+    indices: list[Any] = []
 
-    class Watched(np.memmap):  # type: ignore[type-arg]
+    class RecordingMap(np.memmap):  # type: ignore[type-arg]
         def __new__(cls, *args: Any, **options: Any) -> Any:
             mapped.append(super().__new__(cls, *args, **options))
             return mapped[-1]
 
         def __getitem__(self, rows: Any) -> Any:
-            taken.append(np.asarray(rows).tolist())
+            indices.append(np.asarray(rows).tolist())
             return super().__getitem__(rows)
 
-    monkeypatch.setattr(np, "memmap", Watched)
+    monkeypatch.setattr(np, "memmap", RecordingMap)
     store.read([_keys(0, 10)[i] for i in (8, 3, 1)], 1)
     assert [m.mode for m in mapped] == ["r", "r"]
-    assert sorted(r for r in taken if r) == [[2], [3, 1]]
+    assert sorted(r for r in indices if r) == [[2], [3, 1]]
 
 
-def test_stores_of_different_encoders_do_not_meet(store: FeatureStore, counting: Counting) -> None:
+def test_encoders_have_separate_stores(store: FeatureStore, counting: Counting) -> None:
     other = FeatureStore(store.folder.parent, counting(weights="1" * 32).encoder)
     assert len(other) == 0
     assert other.folder != store.folder
-    described = json.loads((other.folder / "encoder.json").read_text())
-    assert described["weights_hash"] == "1" * 32
+    description = json.loads((other.folder / "encoder.json").read_text())
+    assert description["weights_hash"] == "1" * 32
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "garbage", "other tensors", "longer"])
-def test_a_damaged_segment_is_set_aside_and_the_others_serve(
+def test_a_damaged_segment_is_renamed_and_the_others_work(
     store: FeatureStore, counting: Counting, damage: str
 ) -> None:
     path = next(
@@ -129,18 +125,18 @@ def test_a_damaged_segment_is_set_aside_and_the_others_serve(
             "longer": data + b"more",
         }
         path.write_bytes(damaged[damage])
-    opened = _again(store, counting)
-    assert len(opened) == 6
-    assert np.array_equal(opened.read(_keys(0, 6), 0), _blocks(0, 6)[0])
+    reopened = _reopen(store, counting)
+    assert len(reopened) == 6
+    assert np.array_equal(reopened.read(_keys(0, 6), 0), _blocks(0, 6)[0])
     assert path.with_suffix(".damaged").exists()
-    assert len(_segments(opened)) == 1
-    # What was lost can be added again.
-    opened.add(_keys(6, 10), _blocks(6, 10))
-    assert np.array_equal(_again(store, counting).read(_keys(0, 10), 1), _blocks(0, 10)[1])
+    assert len(_segments(reopened)) == 1
+    # The lost rows can be added again.
+    reopened.add(_keys(6, 10), _blocks(6, 10))
+    assert np.array_equal(_reopen(store, counting).read(_keys(0, 10), 1), _blocks(0, 10)[1])
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.EACCES, errno.EIO])
-def test_a_segment_that_can_not_be_opened_is_not_called_damaged(
+def test_a_segment_that_cannot_be_opened_is_not_damaged(
     store: FeatureStore, counting: Counting, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def failing(*_: Any, **__: Any) -> Any:
@@ -149,11 +145,11 @@ def test_a_segment_that_can_not_be_opened_is_not_called_damaged(
     with monkeypatch.context() as patch:
         patch.setattr(store_module, "safe_open", failing)
         with pytest.raises(StoreError, match=os.strerror(number)):
-            _again(store, counting)
-    assert len(_again(store, counting)) == 10
+            _reopen(store, counting)
+    assert len(_reopen(store, counting)) == 10
 
 
-def test_a_segment_that_another_process_sets_aside_meanwhile_is_no_error(
+def test_a_segment_renamed_by_another_process_is_no_error(
     store: FeatureStore, counting: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, _ = _segments(store)
@@ -164,7 +160,7 @@ def test_a_segment_that_another_process_sets_aside_meanwhile_is_no_error(
         return original(path, **options)
 
     monkeypatch.setattr(store_module, "safe_open", opening)
-    assert len(_again(store, counting)) in (4, 6)
+    assert len(_reopen(store, counting)) in (4, 6)
 
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -175,63 +171,61 @@ FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     # safetensors writes in Rust and raises its own error.
     [FULL, SafetensorError("I/O error: No space left on device (os error 28)")],
 )
-def test_a_full_disk_is_one_clear_message_and_loses_nothing(
+def test_a_full_disk_is_reported_and_loses_nothing(
     store: FeatureStore, counting: Counting, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def filling(_tensors: Any, path: Path) -> None:
+    def fill_disk(_tensors: Any, path: Path) -> None:
         path.write_bytes(b"half a segm")
         raise error
 
     before = sorted(p.name for p in store.folder.iterdir())
     with monkeypatch.context() as patch:
-        patch.setattr(store_module, "save_file", filling)
+        patch.setattr(store_module, "save_file", fill_disk)
         with pytest.raises(WhichgenError, match=r"No space left .*Free some disk space") as caught:
             store.add(_keys(10, 12), _blocks(10, 12))
     assert isinstance(caught.value, StoreError)
     assert str(store.folder) in str(caught.value)
     assert sorted(p.name for p in store.folder.iterdir()) == before
-    assert len(store) == len(_again(store, counting)) == 10
+    assert len(store) == len(_reopen(store, counting)) == 10
     store.add(_keys(10, 12), _blocks(10, 12))
     assert np.array_equal(store.read(_keys(0, 12), 0), _blocks(0, 12)[0])
 
 
-def test_a_folder_that_can_not_be_made_is_told(tmp_path: Path, counting: Counting) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path, counting: Counting) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="can't write the feature store"):
         FeatureStore(tmp_path / "file", counting().encoder)
 
 
-def test_a_deleted_segment_is_told_at_reading(store: FeatureStore) -> None:
+def test_a_deleted_segment_is_reported(store: FeatureStore) -> None:
     for path in _segments(store):
         path.unlink()
-    with pytest.raises(StoreError, match="is gone or cut short"):
+    with pytest.raises(StoreError, match="is missing or truncated"):
         store.read(_keys(0, 1), 0)
 
 
 def test_a_row_added_twice_is_one_row(store: FeatureStore, counting: Counting) -> None:
     store.add(_keys(4, 8), _blocks(4, 8))
     assert len(store) == 10
-    again = _again(store, counting)
+    again = _reopen(store, counting)
     assert len(again) == 10
     assert np.array_equal(again.read(_keys(0, 10), 1), _blocks(0, 10)[1])
 
 
-def test_two_stores_see_each_other_s_rows_on_refresh(
-    store: FeatureStore, counting: Counting
-) -> None:
-    other = _again(store, counting)
+def test_refresh_reads_rows_of_other_stores(store: FeatureStore, counting: Counting) -> None:
+    other = _reopen(store, counting)
     store.add(_keys(10, 13), _blocks(10, 13))
     other.add(_keys(13, 15), _blocks(13, 15))
     assert (len(store), len(other)) == (13, 12)
     store.refresh()
     other.refresh()
-    store.refresh()  # once more takes nothing in twice
+    store.refresh()  # refreshing again adds nothing
     for each in (store, other):
         assert len(each) == 15
         assert np.array_equal(each.read(_keys(0, 15), 0), _blocks(0, 15)[0])
 
 
-def test_two_stores_write_one_folder_at_once(tmp_path: Path, counting: Counting) -> None:
+def test_two_stores_write_one_folder_concurrently(tmp_path: Path, counting: Counting) -> None:
     root = tmp_path / "store"
     start = threading.Barrier(2)
 
@@ -244,9 +238,9 @@ def test_two_stores_write_one_folder_at_once(tmp_path: Path, counting: Counting)
         return store
 
     with ThreadPoolExecutor(2) as pool:
-        written = list(pool.map(write, (0, 20)))
-    for store in (*written, FeatureStore(root, counting().encoder)):
+        stores = list(pool.map(write, (0, 20)))
+    for store in (*stores, FeatureStore(root, counting().encoder)):
         store.refresh()
         assert len(store) == 40
         assert np.array_equal(store.read(_keys(0, 40), 1), _blocks(0, 40)[1])
-    assert len(list(written[0].folder.iterdir())) == 41  # nothing set aside, nothing left over
+    assert len(list(stores[0].folder.iterdir())) == 41  # no damaged or temporary files

@@ -1,4 +1,4 @@
-"""A full or failing disk at any write: what was there stays, and nothing is half there."""
+"""A failing disk at any write: existing files stay intact and nothing is half-written."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from whichgen.heads.methods import head_method
 from whichgen.models.origin_model import OriginModel
 from whichgen.models.saved_model import load_model, save_model
 
-#: Its features are never computed here.
+#: Computes nothing.
 ENCODER = Encoder(
     name="none",
     weights_hash="0" * 32,
@@ -37,20 +37,20 @@ ENCODER = Encoder(
     block_dims=(12, 48),
 )
 
-#: At which step the disk fails, and how.
+#: The step at which the disk fails, and the error number.
 failures = st.tuples(st.integers(0, 45), st.sampled_from([errno.ENOSPC, errno.EIO, errno.EDQUOT]))
 
 
 @contextmanager
-def failing(step: int, number: int) -> Iterator[None]:
-    """Every write, sync and rename counts; the one at ``step`` and all later ones fail."""
-    left = step
+def fail_disk(step: int, number: int) -> Iterator[None]:
+    """Let the write, sync or rename number ``step`` and all later ones fail."""
+    remaining = step
 
-    def counted(original: Callable[..., Any], *, writes: bool = False) -> Callable[..., Any]:
+    def limit(original: Callable[..., Any], *, writes: bool = False) -> Callable[..., Any]:
         def call(*arguments: Any, **options: Any) -> Any:
-            nonlocal left
-            left -= 1
-            if left >= 0:
+            nonlocal remaining
+            remaining -= 1
+            if remaining >= 0:
                 return original(*arguments, **options)
             if writes:
                 next(a for a in arguments if isinstance(a, Path)).open("wb").write(b"half a f")
@@ -59,11 +59,11 @@ def failing(step: int, number: int) -> Iterator[None]:
         return call
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", counted(os.fsync))
-        patch.setattr(Path, "replace", counted(Path.replace))
+        patch.setattr(os, "fsync", limit(os.fsync))
+        patch.setattr(Path, "replace", limit(Path.replace))
         for name in ("write_text", "write_bytes"):
-            patch.setattr(Path, name, counted(getattr(Path, name), writes=True))
-        patch.setattr(store_module, "save_file", counted(store_module.save_file, writes=True))
+            patch.setattr(Path, name, limit(getattr(Path, name), writes=True))
+        patch.setattr(store_module, "save_file", limit(store_module.save_file, writes=True))
         yield
 
 
@@ -75,10 +75,10 @@ def _rows(start: int, stop: int) -> tuple[list[bytes], list[np.ndarray]]:
 
 @settings(max_examples=40)
 @given(failures)
-def test_a_store_holds_what_it_said_it_holds(failure: tuple[int, int]) -> None:
+def test_a_store_contains_all_added_rows(failure: tuple[int, int]) -> None:
     with tempfile.TemporaryDirectory() as root:
         added = 0
-        with failing(*failure):
+        with fail_disk(*failure):
             try:
                 store = FeatureStore(Path(root), ENCODER)
                 for n in range(10):
@@ -110,11 +110,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory, noise: Callable[..., Image.
 
 @settings(max_examples=30)
 @given(failures)
-def test_a_split_is_kept_whole_or_made_anew(folder: Path, failure: tuple[int, int]) -> None:
+def test_a_cached_split_is_complete_or_recomputed(folder: Path, failure: tuple[int, int]) -> None:
     options = SplitOptions(unknown=("u1", "u2"))
     with tempfile.TemporaryDirectory() as root:
         whole = split_folder(folder, options)
-        with failing(*failure):
+        with fail_disk(*failure):
             try:
                 found = open_dataset(str(folder), options, cache=Path(root) / "cache")
             except OSError as error:
@@ -144,13 +144,13 @@ def _model(seed: int) -> OriginModel:
 
 @settings(max_examples=30)
 @given(st.integers(0, 12), st.booleans())
-def test_a_model_is_the_old_one_or_the_new_one_or_refused(step: int, before: bool) -> None:
+def test_a_model_is_the_old_or_the_new_one_or_rejected(step: int, before: bool) -> None:
     old, new = _model(1), _model(2)
     with tempfile.TemporaryDirectory() as root:
         place = Path(root) / "model"
         if before:
             save_model(old, place)
-        with failing(step, errno.ENOSPC):
+        with fail_disk(step, errno.ENOSPC):
             try:
                 save_model(new, place)
             except OSError:

@@ -1,9 +1,7 @@
-"""Provenance evidence: what an image's file says of its origin, beside what the model sees in it.
+"""Provenance evidence in an image file: metadata, independent of the model.
 
-Content Credentials, XMP, IPTC, EXIF, what generators write into text fields, and JPEG's tables. All
-of it is read from the file's bytes; nothing is written and no network is used. The absence of
-metadata proves nothing, and metadata can be forged.
-
-Invisible watermarks are left out: open libraries that read them (invisible-watermark) are not well
-kept, and detectors of the large services (SynthID) are not open.
+Reads Content Credentials, XMP, IPTC, EXIF, text fields of generators and JPEG tables from the bytes
+of the file, without network access. The absence of metadata proves nothing, and metadata can be
+forged. Invisible watermarks are not read: the open library (invisible-watermark) is not maintained,
+and detectors of large services (SynthID) are not public.
 """

@@ -1,4 +1,4 @@
-"""Strings and JSON from files that may be hostile, within limits."""
+"""Bounded reading of strings and JSON from untrusted files."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ import json
 import unicodedata
 from typing import Any
 
-#: Characters of one field that are kept.
-MOST_CHARACTERS = 300
+#: Maximum number of characters kept of a field.
+MAX_CHARACTERS = 300
 
-#: Characters of one text that are looked at; workflows of hundreds of nodes are far below.
-MOST_READ = 2_000_000
+#: Maximum number of characters parsed; workflows of hundreds of nodes are far smaller.
+MAX_TEXT = 2_000_000
 
-#: Levels of a JSON value that are looked at.
-_DEEPEST = 64
+#: Maximum depth of a JSON value.
+_MAX_DEPTH = 64
 
-# Control characters, surrogates, private use, unassigned, and format characters, among them those
-# that turn the writing direction round and would let a file rewrite the line it is printed on.
+# Control characters, surrogates, private use, unassigned, and format characters such as those that
+# reverse the writing direction and could disguise printed text.
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 
 
-def clean(text: str, most: int = MOST_CHARACTERS) -> str:
-    """One printable line of at most ``most`` characters; what was cut off is told by ``…``."""
-    # Any run of white space counts as one space, so a text is looked at further than it is kept.
-    looked_at = text[: 8 * most]
+def clean(text: str, most: int = MAX_CHARACTERS) -> str:
+    """Reduce a text to one printable line of at most ``most`` characters; ``…`` marks a cut."""
+    # White space is collapsed, so more text is examined than kept.
+    head = text[: 8 * most]
     words = "".join(
         " " if c.isspace() else c
-        for c in looked_at
+        for c in head
         if c.isspace() or unicodedata.category(c) not in _UNPRINTABLE
     ).split()
     line = " ".join(words)
-    if len(line) <= most and len(looked_at) == len(text):
+    if len(line) <= most and len(head) == len(text):
         return line
     return line[: most - 1] + "…"
 
 
-def bounded_json(text: str) -> Any:
-    """A JSON value, or ``None``: not JSON, too long, too deep, or a number too long to read."""
-    if len(text) > MOST_READ:
+def parse_json(text: str) -> Any:
+    """Parse JSON; return ``None`` if it is invalid, too long or too deep."""
+    if len(text) > MAX_TEXT:
         return None
     try:
         value = json.loads(text)
@@ -48,7 +48,7 @@ def bounded_json(text: str) -> Any:
 
 def _is_shallow(value: Any) -> bool:
     level = [value]
-    for _ in range(_DEEPEST):
+    for _ in range(_MAX_DEPTH):
         level = [
             inner
             for outer in level

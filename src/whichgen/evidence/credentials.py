@@ -1,8 +1,7 @@
-"""C2PA Content Credentials: a signed manifest of who says how the image was made.
+"""C2PA Content Credentials: a signed manifest that states how the image was made.
 
-A valid signature tells that the manifest and the image are as they were signed. Who signed is known
-only by a list of trusted certificates, and none is bundled: anybody can sign with a certificate of
-their own making.
+A valid signature proves that manifest and image are unchanged since signing. It does not prove who
+signed: no list of trusted certificates is bundled, and anyone can make a certificate.
 """
 
 from __future__ import annotations
@@ -11,26 +10,26 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-from whichgen.evidence.bounded import bounded_json, clean
+from whichgen.evidence.bounded import clean, parse_json
 from whichgen.evidence.finding import Evidence, Finding, Says
-from whichgen.evidence.generators import known
-from whichgen.evidence.sources import source_type
+from whichgen.evidence.generators import find_generator
+from whichgen.evidence.sources import parse_source_type
 
-#: How a manifest store begins, in every format: a JUMBF description box of C2PA's type.
+#: Start of a manifest store in every format: a JUMBF description box of C2PA's type.
 _STORE = b"jumd" + bytes.fromhex("6332706100110010800000aa00389b71")
 
-#: A manifest may name others to be fetched, and so may identities in it: no network, said twice.
+#: No network access: manifests may name remote manifests and OCSP servers.
 _SETTINGS = {
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
     "core": {"allowed_network_hosts": []},
 }
 
-#: Manifests of one history, actions of one manifest, and reasons that are looked at.
-_MOST_MANIFESTS = 10
-_MOST_ACTIONS = 50
-_MOST_REASONS = 5
+#: Maximum number of manifests per history, actions per manifest, and reasons.
+_MAX_MANIFESTS = 10
+_MAX_ACTIONS = 50
+_MAX_REASONS = 5
 
-# Actions that leave the picture what it is. Others without a source type are edits.
+# Actions that do not change the picture. Others without a source type are edits.
 _NO_EDITS = frozenset(
     f"c2pa.{name}"
     for name in (
@@ -41,38 +40,38 @@ _NO_EDITS = frozenset(
 
 
 def has_manifest(data: bytes) -> bool:
-    """Whether a C2PA manifest store begins somewhere in the file."""
+    """Check whether the file contains a C2PA manifest store."""
     return _STORE in data
 
 
 def read_credentials(data: bytes, mime: str) -> Evidence:
-    """What Content Credentials say.
+    """Read Content Credentials.
 
     Parameters
     ----------
     data
         The image file's content.
     mime
-        Its type, ``image/jpeg`` …
+        MIME type, for example ``image/jpeg``.
     """
     if not has_manifest(data):
         return Evidence()
-    title = "Content Credentials (C2PA): a manifest is there"
+    title = "Content Credentials (C2PA) present"
     try:
         import c2pa
     except (ImportError, OSError):  # not installed, or its native library does not load
-        note = "Content Credentials are not checked; to check them, install whichgen[evidence]"
-        return Evidence((Finding("credentials", f"{title}, not checked"),), (note,))
+        note = "Content Credentials are not verified; install whichgen[evidence] to verify them"
+        return Evidence((Finding("credentials", f"{title}, not verified"),), (note,))
     try:
         with (
             c2pa.Context.from_dict(_SETTINGS) as context,
             c2pa.Reader(mime, io.BytesIO(data), context=context) as reader,
         ):
-            store = bounded_json(reader.json())
+            store = parse_json(reader.json())
     except c2pa.C2paError as error:
-        return Evidence((Finding("credentials", f"{title} that can't be read", str(error)),))
+        return Evidence((Finding("credentials", f"{title}, unreadable", str(error)),))
     if not isinstance(store, dict):
-        return Evidence((Finding("credentials", f"{title}, too large to be read"),))
+        return Evidence((Finding("credentials", f"{title}, too large to read"),))
     failures = [code for code in _failures(store) if code != "signingCredential.untrusted"]
     found = [_signature(store, failures)]
     for manifest in _history(store):
@@ -97,8 +96,8 @@ def _signature(store: dict[str, Any], failures: list[str]) -> Finding:
     detail = "; ".join(f"{name} {clean(text, 80)}" for name, text in details.items() if text)
     says: Says = "neutral"
     if failures:
-        state = f"not valid ({', '.join(failures[:_MOST_REASONS])})"
-        # The image is not the one that was signed; a damaged manifest alone would not tell that.
+        state = f"not valid ({', '.join(failures[:_MAX_REASONS])})"
+        # The image differs from the signed one, which a damaged manifest alone would not show.
         if any("Hash.mismatch" in code and "hashedURI" not in code for code in failures):
             state += "; the image was changed after it was signed"
             says = "edited"
@@ -110,7 +109,7 @@ def _signature(store: dict[str, Any], failures: list[str]) -> Finding:
 
 
 def _actions(manifest: dict[str, Any], *, is_valid: bool) -> Iterator[Finding]:
-    """What was done; claims of a manifest that is not valid are told and speak for nothing."""
+    """Report actions; those of an invalid manifest are neutral."""
     edits = []
     for action in _action_list(manifest):
         name = clean(str(action.get("action") or "action"), 60)
@@ -119,8 +118,8 @@ def _actions(manifest: dict[str, Any], *, is_valid: bool) -> Iterator[Finding]:
         if not isinstance(source, str):
             edits += [] if name in _NO_EDITS else [name]
             continue
-        code, says, meaning = source_type(source)
-        named = known(" ".join((agent, str(action.get("description") or ""))))
+        code, says, meaning = parse_source_type(source)
+        named = find_generator(" ".join((agent, str(action.get("description") or ""))))
         generator = ""
         if says == "synthetic":
             generator = named.name if named else agent
@@ -134,11 +133,11 @@ def _actions(manifest: dict[str, Any], *, is_valid: bool) -> Iterator[Finding]:
 
 
 def _history(store: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The active manifest, that of the image it was made from, and so on."""
+    """Yield the active manifest, that of its parent image, and so on."""
     manifests = _dict(store.get("manifests"))
     label = store.get("active_manifest")
     seen: set[str] = set()
-    while isinstance(label, str) and label not in seen and len(seen) < _MOST_MANIFESTS:
+    while isinstance(label, str) and label not in seen and len(seen) < _MAX_MANIFESTS:
         seen.add(label)
         manifest = _dict(manifests.get(label))
         yield manifest
@@ -156,7 +155,7 @@ def _action_list(manifest: dict[str, Any]) -> list[dict[str, Any]]:
         if str(_dict(assertion).get("label")).startswith("c2pa.actions"):
             actions = _dict(assertion.get("data")).get("actions")
             found += actions if isinstance(actions, list) else []
-    return [action for action in found[:_MOST_ACTIONS] if isinstance(action, dict)]
+    return [action for action in found[:_MAX_ACTIONS] if isinstance(action, dict)]
 
 
 def _failures(store: dict[str, Any]) -> list[str]:
@@ -169,7 +168,7 @@ def _failures(store: dict[str, Any]) -> list[str]:
 
 
 def _names(agents: Any) -> str:
-    """The names of programs: a text, a dictionary with ``name`` and ``version``, or a list."""
+    """Join names of programs: a text, a dictionary with ``name`` and ``version``, or a list."""
     listed = agents if isinstance(agents, list) else [agents]
     found = []
     for agent in listed[:3]:

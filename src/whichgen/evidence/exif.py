@@ -1,4 +1,4 @@
-"""EXIF: the camera, how it was set, the program that wrote the file, and generators' names."""
+"""EXIF: camera and settings, software, and names of generators."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from PIL.ExifTags import IFD, Base
 
 from whichgen.evidence.bounded import clean
 from whichgen.evidence.finding import Evidence, Finding
-from whichgen.evidence.generators import known
+from whichgen.evidence.generators import find_generator
 from whichgen.evidence.parameters import interpret
 
-#: Settings of a camera and how they are written.
+#: Camera settings and their format.
 _SETTINGS = {
     Base.LensModel: "lens {}",
     Base.FocalLength: "{:g} mm",
@@ -23,47 +23,47 @@ _SETTINGS = {
     Base.DateTimeOriginal: "{}",
 }
 
-#: How ComfyUI marks a text that it keeps in a field meant for something else (WebP).
+#: Prefixes of ComfyUI's texts in unrelated EXIF fields (WebP).
 _MARKS = ("prompt:", "workflow:", "parameters:")
 
 
 def read_exif(image: Image.Image) -> Evidence:
-    """What EXIF says. Whether a place is given is told, and never which."""
+    """Read EXIF. Reports that coordinates are present, but not which."""
     exif = image.getexif()
     if not exif:
         return Evidence()
     inner = exif.get_ifd(IFD.Exif)
-    found: list[Finding] = []
+    findings: list[Finding] = []
     texts: dict[str, str] = {}
     for tag in (Base.Software, Base.ImageDescription, Base.Make, Base.Model, Base.XPComment):
         texts[tag.name] = _text(exif.get(tag))
-    texts["UserComment"] = user_comment(inner.get(Base.UserComment))
+    texts["UserComment"] = decode_user_comment(inner.get(Base.UserComment))
     for field, text in texts.items():
         mark = next((m for m in _MARKS if text.lower().startswith(m)), "")
         if mark:
-            texts[field] = ""  # no camera's name then
-            found += interpret("exif", mark[:-1], text[len(mark) :])
-        elif field == "Make" and (named := known(text)):
-            found.append(Finding("exif", f"Make: {named.name}", text, "synthetic", named.name))
+            texts[field] = ""  # not the name of a camera
+            findings += interpret("exif", mark[:-1], text[len(mark) :])
+        elif field == "Make" and (named := find_generator(text)):
+            findings.append(Finding("exif", f"Make: {named.name}", text, "synthetic", named.name))
             texts[field] = ""
         elif field not in ("Make", "Model"):
-            found += interpret("exif", field, text)
-    found += _camera(texts["Make"], texts["Model"], inner)
+            findings += interpret("exif", field, text)
+    findings += _camera(texts["Make"], texts["Model"], inner)
     if exif.get_ifd(IFD.GPSInfo):
-        found.append(Finding("exif", "a place is given (GPS)", "the coordinates are not shown"))
-    return Evidence(tuple(found))
+        findings.append(Finding("exif", "GPS coordinates", "the coordinates are not shown"))
+    return Evidence(tuple(findings))
 
 
 def _camera(make: str, model: str, inner: dict[int, Any]) -> list[Finding]:
-    """The camera and its settings; settings alone are told, but no camera."""
+    """Report the camera with its settings, or settings alone as neutral."""
     settings = []
     for tag, form in _SETTINGS.items():
         value = inner.get(tag)
         try:
-            given = float(value) if "g}" in form and value is not None else _text(value)
-            settings += [] if given in ("", None) else [form.format(given)]
+            number = float(value) if "g}" in form and value is not None else _text(value)
+            settings += [] if number in ("", None) else [form.format(number)]
         except (TypeError, ValueError, ZeroDivisionError, OverflowError):
-            continue  # a damaged setting, as 0/0 is
+            continue  # a damaged value such as 0/0
     detail = ", ".join(settings)
     name = " ".join(part for part in (make, model) if part)
     if make and model:
@@ -73,16 +73,15 @@ def _camera(make: str, model: str, inner: dict[int, Any]) -> list[Finding]:
     return []
 
 
-def user_comment(value: object) -> str:
-    """EXIF's UserComment as text: eight bytes name the characters, which follow."""
+def decode_user_comment(value: object) -> str:
+    """Decode EXIF's UserComment: eight bytes name the encoding of the rest."""
     if isinstance(value, str):
         return value
     if not isinstance(value, bytes):
         return ""
     code, rest = value[:8], value[8:]
     if code == b"UNICODE\0":
-        # UTF-16 whose byte order is the file's by the standard, and by practice either one:
-        # of Latin text every other byte is 0, the first of each pair in big-endian order.
+        # UTF-16 in either byte order in practice; in big-endian Latin text every first byte is 0.
         big = rest[::2].count(0) >= rest[1::2].count(0)
         return rest.decode("utf-16-be" if big else "utf-16-le", errors="replace").lstrip("\ufeff")
     if code in (b"ASCII\0\0\0", bytes(8)):
@@ -91,12 +90,12 @@ def user_comment(value: object) -> str:
 
 
 def _text(value: object) -> str:
-    """A field as text, without what pads it; Windows' own fields are UTF-16."""
+    """Decode a field and remove padding; fields of Windows are UTF-16."""
     if isinstance(value, bytes):
         utf16 = len(value) > 1 and value[1::2].count(0) * 4 > len(value)
         value = value.decode("utf-16-le" if utf16 else "utf-8", errors="replace")
     elif isinstance(value, str):
-        # ASCII by the standard, which Pillow reads as Latin-1 and programs write as UTF-8.
+        # Pillow decodes as Latin-1, but programs write UTF-8.
         with contextlib.suppress(UnicodeError):
             value = value.encode("latin-1").decode("utf-8")
     return "" if value is None else str(value).strip("\0 ")

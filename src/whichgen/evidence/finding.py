@@ -1,4 +1,4 @@
-"""What one file says of its origin: findings and notes."""
+"""Findings and notes of provenance evidence."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from typing import Any, Literal
 
 from whichgen.evidence.bounded import clean
 
-#: What a finding speaks for. ``edited``: an existing picture was changed, also with a generator.
+#: What a finding indicates. ``edited``: an existing picture was changed, possibly by a generator.
 Says = Literal["synthetic", "camera", "edited", "neutral"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that the file says.
+    """One piece of provenance evidence.
 
-    Every string is one printable line of at most 300 characters, whatever was given.
+    Every string is reduced to one printable line of at most 300 characters.
 
     Parameters
     ----------
     kind
-        Where it stands: ``credentials``, ``xmp``, ``iptc``, ``exif``, ``text`` or ``jpeg``.
+        Where it was found: ``credentials``, ``xmp``, ``iptc``, ``exif``, ``text`` or ``jpeg``.
     title, detail
-        What it is, and what it says in full.
+        Short and full description.
     says
-        What it speaks for.
+        What it indicates.
     generator
-        The generator's name as the metadata gives it; empty if they give none.
+        The generator named in the metadata, or empty.
     """
 
     kind: str
@@ -36,18 +36,17 @@ class Finding:
     generator: str = ""
 
     def __post_init__(self) -> None:
-        # Here, so that no reader can forget it.
         for field in fields(self):
             object.__setattr__(self, field.name, clean(getattr(self, field.name)))
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that one file says, and notes on what could not be read."""
+    """All findings of a file, and notes on what could not be read."""
 
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON values."""
+        """Return JSON values."""
         return {"findings": [asdict(f) for f in self.findings], "notes": list(self.notes)}

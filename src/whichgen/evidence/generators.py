@@ -1,4 +1,4 @@
-"""Names of generators, of the tools that run them and of editors, as metadata spell them."""
+"""Names of generators, tools and editors as they occur in metadata."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from whichgen.evidence.finding import Says
 
 
 @dataclass(frozen=True)
-class Known:
-    """A generator or a tool.
+class Generator:
+    """A generator, or a tool that runs generators.
 
-    ``maker`` is the company if its name alone is found in metadata, too; a ``tool`` runs whatever
-    generator it is given, so its name tells that an image is synthetic and not by which generator.
+    ``maker`` is the company, if metadata may name it alone. The name of a ``tool`` shows that an
+    image is synthetic but not which generator made it.
     """
 
     name: str
@@ -22,37 +22,39 @@ class Known:
     tool: bool = False
 
 
-# In the order in which they are tried: a tool says less than a generator, a maker less than both.
-# Words that mean something else, too (imagen, flux, gemini, firefly) need their company or version.
-_KNOWN = (
-    Known("DALL·E mini", r"dall[·.\-_ ]?e[\-_ ]?mini|craiyon"),
-    Known("DALL·E", r"dall[·.\-_ ]?e(?![a-z])", maker="OpenAI"),
-    Known("GPT-4o", r"gpt[\-_ ]?(4o|image)|chatgpt", maker="OpenAI"),
-    Known("Midjourney", r"mid[\-_ ]?journey|niji[\-_ ]?journey"),
-    Known("Adobe Firefly", r"adobe[\-_ ]firefly|^firefly\b"),
-    Known("NovelAI", r"novel[\-_ ]?ai"),
-    Known("Imagen", r"google[\-_ ]imagen|imagen[\-_ ]?\d|^imagen$", maker="Google AI"),
-    Known("Gemini", r"google[\-_ ]gemini|gemini[\-_ ]?\d|^gemini$", maker="Google AI"),
-    Known("FLUX", r"flux[.\-_ ]?[12]|black[\-_ ]forest[\-_ ]labs|^flux\b"),
-    Known("Ideogram", r"ideogram"),
-    Known("Leonardo.Ai", r"leonardo[.\-_ ]?ai"),
-    Known("Recraft", r"recraft"),
-    Known("Kandinsky", r"kandinsky[\-_ ]?\d"),
-    Known(
+# Tried in this order: generators are more specific than tools, and tools than makers. Words with
+# other meanings (imagen, flux, gemini, firefly) must come with their company or version.
+_GENERATORS = (
+    Generator("DALL·E mini", r"dall[·.\-_ ]?e[\-_ ]?mini|craiyon"),
+    Generator("DALL·E", r"dall[·.\-_ ]?e(?![a-z])", maker="OpenAI"),
+    Generator("GPT-4o", r"gpt[\-_ ]?(4o|image)|chatgpt", maker="OpenAI"),
+    Generator("Midjourney", r"mid[\-_ ]?journey|niji[\-_ ]?journey"),
+    Generator("Adobe Firefly", r"adobe[\-_ ]firefly|^firefly\b"),
+    Generator("NovelAI", r"novel[\-_ ]?ai"),
+    Generator("Imagen", r"google[\-_ ]imagen|imagen[\-_ ]?\d|^imagen$", maker="Google AI"),
+    Generator("Gemini", r"google[\-_ ]gemini|gemini[\-_ ]?\d|^gemini$", maker="Google AI"),
+    Generator("FLUX", r"flux[.\-_ ]?[12]|black[\-_ ]forest[\-_ ]labs|^flux\b"),
+    Generator("Ideogram", r"ideogram"),
+    Generator("Leonardo.Ai", r"leonardo[.\-_ ]?ai"),
+    Generator("Recraft", r"recraft"),
+    Generator("Kandinsky", r"kandinsky[\-_ ]?\d"),
+    Generator(
         "Stable Diffusion", r"stable[\-_ ]?diffusion|sd[\-_ ]?(xl|v?[1-5]([._\-]|\b))|v1-5-pruned"
     ),
-    Known("Grok", r"grok|aurora[\-_ ]xai"),
-    Known("Meta AI", r"meta[\-_ ]ai|imagined with ai"),
-    Known("ComfyUI", r"comfy[\-_ ]?ui", tool=True),
-    Known("InvokeAI", r"invoke[\-_ ]?ai", tool=True),
-    Known("Fooocus", r"fooocus", tool=True),
-    Known("SwarmUI", r"swarmui", tool=True),
-    Known("Draw Things", r"draw[\-_ ]?things", tool=True),
-    Known("Bing Image Creator", r"(bing|microsoft)[\-_ ](image creator|designer)", tool=True),
-    Known("Google AI", r"google[\-_ ](generative[\-_ ])?ai", maker="Google AI"),
-    Known("OpenAI", r"open[\-_ ]?ai", maker="OpenAI"),
+    Generator("Grok", r"grok|aurora[\-_ ]xai"),
+    Generator("Meta AI", r"meta[\-_ ]ai|imagined with ai"),
+    Generator("ComfyUI", r"comfy[\-_ ]?ui", tool=True),
+    Generator("InvokeAI", r"invoke[\-_ ]?ai", tool=True),
+    Generator("Fooocus", r"fooocus", tool=True),
+    Generator("SwarmUI", r"swarmui", tool=True),
+    Generator("Draw Things", r"draw[\-_ ]?things", tool=True),
+    Generator("Bing Image Creator", r"(bing|microsoft)[\-_ ](image creator|designer)", tool=True),
+    Generator("Google AI", r"google[\-_ ](generative[\-_ ])?ai", maker="Google AI"),
+    Generator("OpenAI", r"open[\-_ ]?ai", maker="OpenAI"),
 )
-_PATTERNS = tuple((re.compile(rf"(?<![a-z])(?:{k.pattern})", re.IGNORECASE), k) for k in _KNOWN)
+_PATTERNS = tuple(
+    (re.compile(rf"(?<![a-z])(?:{k.pattern})", re.IGNORECASE), k) for k in _GENERATORS
+)
 
 _EDITORS = re.compile(
     r"photoshop|lightroom|camera raw|\bgimp\b|affinity|capture one|snapseed|darktable|rawtherapee"
@@ -66,35 +68,35 @@ _MADE = re.compile(
 )
 _EDITED = re.compile(r"\b(edited|enhanced|retouched)\s+(with|by|using|in)\W*$", re.IGNORECASE)
 
-#: Characters of a text that are searched for a name.
-_SEARCHED = 2000
+#: Maximum number of characters searched for a name.
+_MAX_SEARCH = 2000
 
 
-def known(text: str) -> Known | None:
-    """The generator or tool that a text names, if any."""
-    return next((k for pattern, k in _PATTERNS if pattern.search(text[:_SEARCHED])), None)
+def find_generator(text: str) -> Generator | None:
+    """Return the generator or tool that a text names, if any."""
+    return next((k for pattern, k in _PATTERNS if pattern.search(text[:_MAX_SEARCH])), None)
 
 
-def stated(text: str) -> Says:
-    """What a free text says of how the image was made, rather than what it mentions.
+def classify_statement(text: str) -> Says:
+    """Classify whether a free text states how the image was made or only mentions a name.
 
-    "Made with Google AI" and "Midjourney" say ``synthetic``, "Edited with Google AI" ``edited``, "a
-    poster of Midjourney at the fair" nothing.
+    "Made with Google AI" and "Midjourney" are ``synthetic``, "Edited with Google AI" is ``edited``,
+    "a poster of Midjourney at the fair" is ``neutral``.
     """
-    text = text.strip()[:_SEARCHED]
+    text = text.strip()[:_MAX_SEARCH]
     for pattern, _ in _PATTERNS:
-        found = pattern.search(text)
-        if found is None:
+        match = pattern.search(text)
+        if match is None:
             continue
-        before = text[: found.start()]
+        before = text[: match.start()]
         if _EDITED.search(before):
             return "edited"
-        # A name with its version, and nothing else.
-        if _MADE.search(before) or (not before and len(text) <= len(found[0]) + 8):
+        # Nothing but a name, possibly with a version.
+        if _MADE.search(before) or (not before and len(text) <= len(match[0]) + 8):
             return "synthetic"
     return "neutral"
 
 
 def is_editor(text: str) -> bool:
-    """Whether a text names a program that photographs are edited with."""
-    return bool(_EDITORS.search(text[:_SEARCHED]))
+    """Check whether a text names a photo editor."""
+    return bool(_EDITORS.search(text[:_MAX_SEARCH]))

@@ -1,4 +1,4 @@
-"""XMP and IPTC: how the image was made, by which system, whose credit, which program."""
+"""XMP and IPTC: digital source type, AI system, credit and program."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 from PIL import Image, IptcImagePlugin
 
 from whichgen.evidence.finding import Evidence, Finding
-from whichgen.evidence.generators import known
+from whichgen.evidence.generators import find_generator
 from whichgen.evidence.parameters import interpret
-from whichgen.evidence.sources import source_type
+from whichgen.evidence.sources import parse_source_type
 
-#: Bytes of XMP that are parsed; it is a few KiB as a rule.
-_MOST_XMP = 2_000_000
+#: Maximum size of XMP in bytes; usual sizes are a few KiB.
+_MAX_XMP = 2_000_000
 
-#: Properties that are read, and characters of one.
-_MOST_PROPERTIES = 30
-_MOST_CHARACTERS = 100_000
+#: Maximum number of properties, and of characters per property.
+_MAX_PROPERTIES = 30
+_MAX_CHARACTERS = 100_000
 
 _SOURCE = "DigitalSourceType"
 _AI = ("AISystemUsed", "AISystemVersionUsed", "AIPromptInformation")
@@ -35,37 +35,37 @@ _NAMES = {
 }
 _RESOURCE = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}resource"
 
-#: Fields of the older IPTC block (IIM, record 2) and what they are called.
+#: Fields of the older IPTC block (IIM, record 2).
 _IIM = {40: "Instructions", 65: "Program", 110: "Credit", 115: "Source", 120: "Caption"}
 
 
 def read_xmp(image: Image.Image) -> Evidence:
-    """What XMP says."""
+    """Read XMP."""
     xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
     if isinstance(xmp, str):
         xmp = xmp.encode()
     if not isinstance(xmp, bytes):
         return Evidence()
-    if len(xmp) > _MOST_XMP:
-        return Evidence(notes=(f"XMP of {len(xmp)} bytes is too long to be read",))
+    if len(xmp) > _MAX_XMP:
+        return Evidence(notes=(f"XMP of {len(xmp)} bytes is too large to read",))
     try:
-        found = xmp_properties(xmp)
+        found = parse_xmp(xmp)
     except ImportError:
-        return Evidence(notes=("XMP is there; to read it, install whichgen[evidence]",))
-    findings = [f for name, text in found for f in _of_property(name, text)]
-    # A generator that filled in a part of a photograph is named with the same properties.
+        return Evidence(notes=("The file has XMP; install whichgen[evidence] to read it",))
+    findings = [f for name, text in found for f in _interpret_property(name, text)]
+    # Generators that fill in part of a photograph use the same properties.
     if any(f.title.startswith(_SOURCE) and f.says in ("edited", "camera") for f in findings):
         findings = [replace(f, says="edited") if f.title in _AI else f for f in findings]
     return Evidence(tuple(findings))
 
 
-def xmp_properties(xmp: bytes) -> list[tuple[str, str]]:
-    """The properties that are evidence, in the order of the file.
+def parse_xmp(xmp: bytes) -> list[tuple[str, str]]:
+    """Parse the properties that are evidence, in the order of the file.
 
     Raises
     ------
     Exception
-        It is not XML, or has a document type, where entities that expand could be declared.
+        The XML is invalid, or has a document type, which could declare expanding entities.
     """
     from defusedxml.ElementTree import fromstring
 
@@ -76,13 +76,13 @@ def xmp_properties(xmp: bytes) -> list[tuple[str, str]]:
         if element.tag in _NAMES:
             text = element.get(_RESOURCE) or _inner_text(element)
             found.append((_NAMES[element.tag], text))
-        if len(found) >= _MOST_PROPERTIES:
-            break  # properties may be nested in one another, and texts read many times
-    return found[:_MOST_PROPERTIES]
+        if len(found) >= _MAX_PROPERTIES:
+            break  # nested properties would read texts many times
+    return found[:_MAX_PROPERTIES]
 
 
 def read_iptc(image: Image.Image) -> Evidence:
-    """What the older IPTC block says (JPEG and TIFF)."""
+    """Read the older IPTC block (JPEG and TIFF)."""
     fields = IptcImagePlugin.getiptcinfo(image) or {}  # type: ignore[arg-type]
     found: list[Finding] = []
     for number, name in _IIM.items():
@@ -93,22 +93,22 @@ def read_iptc(image: Image.Image) -> Evidence:
 
 
 def _inner_text(element: Any) -> str:
-    # An alternative or a list stands two levels deeper, each language of it after the other.
-    return "".join(element.itertext()).strip()[:_MOST_CHARACTERS]
+    # Lists and language alternatives are nested two levels deep.
+    return "".join(element.itertext()).strip()[:_MAX_CHARACTERS]
 
 
-def _of_property(name: str, text: str) -> list[Finding]:
+def _interpret_property(name: str, text: str) -> list[Finding]:
     text = text.strip()
     if not text:
         return []
     if name == _SOURCE:
-        code, says, meaning = source_type(text)
+        code, says, meaning = parse_source_type(text)
         return [Finding("xmp", f"{_SOURCE}: {code}", meaning, says)]
     if name == "AISystemUsed":
-        named = known(text)
+        named = find_generator(text)
         return [Finding("xmp", name, text, "synthetic", named.name if named else text)]
     if name == "provenance":
-        return [Finding("xmp", "Content Credentials are said to be elsewhere; not fetched", text)]
+        return [Finding("xmp", "Content Credentials at another address, not fetched", text)]
     if name in _AI:
         return [Finding("xmp", name, text, "synthetic")]
     return interpret("xmp", name, text)

@@ -1,4 +1,4 @@
-"""JPEG: whose quantization tables it has, how its colors are sampled, and whether progressive."""
+"""JPEG quantization tables, chroma sampling and scan order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from whichgen.evidence.finding import Evidence, Finding
 
-# The tables that ITU-T T.81 gives as examples (annex K.1) and that libjpeg scales, row by row.
+# Example tables of ITU-T T.81 (annex K.1), which libjpeg scales, row by row.
 _LUMINANCE = np.array(
     [
         *(16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55),
@@ -31,7 +31,7 @@ _SAMPLINGS = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
 
 
 def read_jpeg(image: Image.Image) -> Evidence:
-    """What a JPEG's tables say; nothing of other formats. It speaks for no origin."""
+    """Describe the tables of a JPEG; they indicate no origin. Other formats have no findings."""
     if not isinstance(image, JpegImageFile):
         return Evidence()
     sampling = _SAMPLINGS.get(JpegImagePlugin.get_sampling(image), "")
@@ -41,16 +41,18 @@ def read_jpeg(image: Image.Image) -> Evidence:
         sampling = " ".join(f"{h}x{v}" for _, h, v, _ in image.layer)
     order = "progressive" if image.info.get("progressive") else "sequential"
     detail = f"chroma sampling {sampling}; {order}"
-    return Evidence((Finding("jpeg", _told(image.quantization), detail),))
+    return Evidence((Finding("jpeg", _describe_tables(image.quantization), detail),))
 
 
-def _told(tables: Mapping[int, Sequence[int]]) -> str:
-    found = [
-        qualities(tables[i], chrominance=base) for i, base in ((0, False), (1, True)) if i in tables
+def _describe_tables(tables: Mapping[int, Sequence[int]]) -> str:
+    matches = [
+        find_qualities(tables[i], chrominance=base)
+        for i, base in ((0, False), (1, True))
+        if i in tables
     ]
-    if not found or not all(found) or len(tables) > 2:
-        return "not the standard libjpeg tables: a camera's or an editor's (e.g. Photoshop) own"
-    shown = [f"{q[0]}" if len(q) == 1 else f"{q[0]}–{q[-1]}" for q in found]
+    if not matches or not all(matches) or len(tables) > 2:
+        return "not the standard libjpeg tables: those of a camera or editor, such as Photoshop"
+    shown = [f"{q[0]}" if len(q) == 1 else f"{q[0]}–{q[-1]}" for q in matches]
     if len(set(shown)) == 1:
         return f"standard libjpeg tables of quality {shown[0]}, which many programs use"
     return (
@@ -58,24 +60,24 @@ def _told(tables: Mapping[int, Sequence[int]]) -> str:
     )
 
 
-def qualities(table: Sequence[int], *, chrominance: bool = False) -> list[int]:
-    """The qualities, of 1…100, at which libjpeg would write exactly this table.
+def find_qualities(table: Sequence[int], *, chrominance: bool = False) -> list[int]:
+    """Find the libjpeg qualities (1–100) that produce exactly this table.
 
     Parameters
     ----------
     table
-        64 values row by row, as Pillow's ``image.quantization`` has them.
+        64 values row by row, as in Pillow's ``image.quantization``.
     chrominance
-        Which of the two standard tables it is to be.
+        Compare with the standard chrominance table instead of the luminance table.
     """
     values = np.asarray(table)
-    # Eight bits a value hold up to 255; libjpeg goes over that only where it is allowed to.
+    # libjpeg exceeds 8 bits only if baseline is not forced.
     most = 255 if values.max(initial=0) <= 255 else 32767
     base = _CHROMINANCE if chrominance else _LUMINANCE
-    return [q for q in range(1, 101) if np.array_equal(values, _scaled(base, q).clip(1, most))]
+    return [q for q in range(1, 101) if np.array_equal(values, _scale(base, q).clip(1, most))]
 
 
-def _scaled(base: np.ndarray, quality: int) -> np.ndarray:
-    """As ``jpeg_quality_scaling`` and ``jpeg_add_quant_table`` of libjpeg's jcparam.c do."""
+def _scale(base: np.ndarray, quality: int) -> np.ndarray:
+    """Scale a table like ``jpeg_quality_scaling`` and ``jpeg_add_quant_table`` of libjpeg."""
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
     return (base * percent + 50) // 100

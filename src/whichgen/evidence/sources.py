@@ -1,13 +1,12 @@
-"""IPTC's digital source types, which XMP and C2PA both use."""
+"""IPTC digital source types, used by XMP and C2PA."""
 
 from __future__ import annotations
 
 from whichgen.evidence.bounded import clean
 from whichgen.evidence.finding import Says
 
-# https://cv.iptc.org/newscodes/digitalsourcetype/, and C2PA's own last two. A composite is
-# `edited`: a photograph with one filled-in corner is one, too. What people drew or arranged on a
-# computer is of neither kind.
+# https://cv.iptc.org/newscodes/digitalsourcetype/; the last two are C2PA's own. Composites are
+# `edited`, since a photograph with one filled-in corner is one. Drawings are `neutral`.
 _TYPES: dict[str, tuple[Says, str]] = {
     "trainedAlgorithmicMedia": ("synthetic", "made by a trained generator"),
     "algorithmicMedia": ("synthetic", "made by an algorithm that was not trained"),
@@ -30,12 +29,12 @@ _TYPES: dict[str, tuple[Says, str]] = {
     "virtualRecording": ("neutral", "recorded from a virtual event"),
     "screenCapture": ("neutral", "captured from a screen"),
     "trainedAlgorithmicData": ("neutral", "data made by a trained algorithm"),
-    "empty": ("neutral", "not told"),
+    "empty": ("neutral", "not stated"),
 }
 
 
-def source_type(uri: str) -> tuple[str, Says, str]:
-    """A digital source type's code, what it speaks for, and what it means.
+def parse_source_type(uri: str) -> tuple[str, Says, str]:
+    """Return the code of a digital source type, what it indicates, and its meaning.
 
     Parameters
     ----------
@@ -43,5 +42,5 @@ def source_type(uri: str) -> tuple[str, Says, str]:
         ``http://cv.iptc.org/newscodes/digitalsourcetype/CODE``, ``digsrctype:CODE`` or the code.
     """
     code = clean(uri.strip().rstrip("/").rpartition("/")[2].rpartition(":")[2], 60)
-    says, meaning = _TYPES.get(code, ("neutral", "a digital source type that is not known"))
+    says, meaning = _TYPES.get(code, ("neutral", "an unknown digital source type"))
     return code, says, meaning

@@ -11,30 +11,27 @@ from PIL.PngImagePlugin import PngImageFile
 from whichgen.evidence.finding import Evidence
 from whichgen.evidence.parameters import interpret
 
-#: Text fields of one file that are read.
-_MOST_FIELDS = 100
+#: Maximum number of text fields read per file.
+_MAX_FIELDS = 100
 
-#: Read where they belong.
+#: Fields read by other modules.
 _ELSEWHERE = frozenset({"XML:com.adobe.xmp", "Raw profile type exif", "Raw profile type iptc"})
 
 
 def read_text(image: Image.Image) -> Evidence:
-    """What the text fields say.
+    """Read the text fields.
 
-    Compressed text is bounded by Pillow: 1 MiB a field and 64 MiB together, or else the image is
-    refused.
+    Pillow rejects images with more than 1 MiB of compressed text per field or 64 MiB in total.
     """
     if isinstance(image, PngImageFile):
-        image.load()  # what stands behind the pixels is read with them
-    texts = list(islice(_texts(image), _MOST_FIELDS + 1))
+        image.load()  # reads text chunks after the pixels, too
+    texts = list(islice(_texts(image), _MAX_FIELDS + 1))
     findings = [
-        finding
-        for field, text in texts[:_MOST_FIELDS]
-        for finding in interpret("text", field, text)
+        finding for field, text in texts[:_MAX_FIELDS] for finding in interpret("text", field, text)
     ]
-    too_many = len(texts) > _MOST_FIELDS
-    note = f"only the first {_MOST_FIELDS} text fields were read"
-    return Evidence(tuple(findings), (note,) if too_many else ())
+    truncated = len(texts) > _MAX_FIELDS
+    note = f"only the first {_MAX_FIELDS} text fields were read"
+    return Evidence(tuple(findings), (note,) if truncated else ())
 
 
 def _texts(image: Image.Image) -> Iterator[tuple[str, str]]:

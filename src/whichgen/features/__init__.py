@@ -1,1 +1,1 @@
-"""Block features, computed once and kept on disk."""
+"""Compute block features once and store them on disk."""

@@ -1,10 +1,9 @@
 """The on-disk feature store.
 
-A store belongs to one encoder (weights, preprocessing, precision). It is a folder of segments,
-each a safetensors file with the keys of its rows and one float32 array for each block. A segment is
-written whole or not at all and never changed afterwards, so a crash loses at most the rows not yet
-flushed, and several processes can write one store. Blocks are read through a memory map: of a
-segment only the rows asked for come off the disk.
+A store belongs to one encoder (weights, preprocessing, precision). It is a folder of segments:
+safetensors files with the keys of the rows and one float32 array per block. Segments are written
+atomically and never changed, so a crash loses only rows not yet flushed, and several processes can
+write the same store. Blocks are memory-mapped: only the requested rows are read.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ import uuid
 from collections.abc import KeysView, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -30,7 +28,7 @@ KEY_BYTES = 32
 
 
 def feature_key(image_digest: bytes, perturbation: str = "") -> bytes:
-    """The 32-byte key of one row: image content and perturbation (``""``: none)."""
+    """Return the 32-byte key of an image content and a perturbation (empty for none)."""
     return hashlib.blake2b(
         image_digest + perturbation.encode(), digest_size=KEY_BYTES, person=b"whichgen-feature"
     ).digest()
@@ -38,7 +36,7 @@ def feature_key(image_digest: bytes, perturbation: str = "") -> bytes:
 
 @dataclass(frozen=True)
 class _Segment:
-    """A segment file: its number of rows, and the byte at which each block's array begins."""
+    """A segment file: its number of rows and the byte offset of each block."""
 
     path: Path
     rows: int
@@ -53,21 +51,21 @@ class FeatureStore:
     root
         The folder that holds the stores of all encoders.
     encoder
-        Whose features these are; ``root/<encoder.key>`` is this store's folder.
+        The encoder; ``root/<encoder.key>`` is the folder of this store.
 
     Raises
     ------
     StoreError
-        The folder can't be written or read.
+        The folder can't be read or written.
     """
 
     def __init__(self, root: Path, encoder: Encoder) -> None:
         self.folder = root / encoder.key
         self.block_dims = encoder.block_dims
         if not (self.folder / "encoder.json").exists():
-            description: dict[str, Any] = encoder.describe()
+            text = json.dumps(encoder.describe(), indent=1) + "\n"
             try:
-                write_text(self.folder / "encoder.json", json.dumps(description, indent=1) + "\n")
+                write_text(self.folder / "encoder.json", text)
             except OSError as error:
                 raise StoreError(_cannot_write(self.folder, error)) from error
         self._rows: dict[bytes, tuple[int, int]] = {}
@@ -81,11 +79,11 @@ class FeatureStore:
         return key in self._rows
 
     def keys(self) -> KeysView[bytes]:
-        """The keys of all rows."""
+        """Return the keys of all rows."""
         return self._rows.keys()
 
     def refresh(self) -> None:
-        """Takes in segments that others have written; sets a damaged one aside."""
+        """Register segments of other processes; rename damaged ones to ``*.damaged``."""
         known = {segment.path for segment in self._segments}
         for path in sorted(self.folder.glob("*.safetensors")):
             if path in known:
@@ -93,22 +91,22 @@ class FeatureStore:
             try:
                 self._register(path)
             except (SafetensorError, ValueError):
-                # Another process may have set it aside, and a folder be there to read only.
+                # Another process may have renamed it, or the folder may be read-only.
                 with contextlib.suppress(OSError):
                     path.replace(path.with_suffix(".damaged"))
             except FileNotFoundError:
-                continue  # another process has just set it aside
+                continue  # renamed by another process
             except OSError as error:
-                # Not the segment's fault: no permission, too many open files, a lost disk.
-                raise StoreError(f"can't read {path} ({error}).") from error
+                # No permission, too many open files, …: the segment may be intact.
+                raise StoreError(f"can't read {path} ({error}). Check the disk.") from error
 
     def add(self, keys: Sequence[bytes], blocks: Sequence[np.ndarray]) -> None:
-        """Writes rows as one new segment: ``blocks[b]`` is a float32 array (len(keys), d_b).
+        """Write rows as a new segment: ``blocks[b]`` is a float32 array (len(keys), d_b).
 
         Raises
         ------
         StoreError
-            The segment can't be written, say on a full disk; the store is as it was.
+            The segment can't be written, for example on a full disk; the store is unchanged.
         """
         array = np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), KEY_BYTES)
         path = self.folder / f"{uuid.uuid4().hex}.safetensors"
@@ -124,7 +122,7 @@ class FeatureStore:
         self._register(path)
 
     def read(self, keys: Sequence[bytes], block: int) -> np.ndarray:
-        """The features of one block for these keys: float32 array (len(keys), d_block).
+        """Read the features of one block: float32 array (len(keys), d_block).
 
         Raises
         ------
@@ -133,32 +131,32 @@ class FeatureStore:
         StoreError
             A segment was deleted since the store was opened.
         """
-        places = np.array([self._rows[key] for key in keys], dtype=np.int64).reshape(-1, 2)
+        rows = np.array([self._rows[key] for key in keys], dtype=np.int64).reshape(-1, 2)
         dim = self.block_dims[block]
         out = np.empty((len(keys), dim), dtype=np.float32)
-        for number in np.unique(places[:, 0]).tolist():
+        for number in np.unique(rows[:, 0]).tolist():
             segment = self._segments[number]
-            wanted = places[:, 0] == number
+            mask = rows[:, 0] == number
             try:
                 features = np.memmap(
                     segment.path, "<f4", "r", segment.offsets[block], (segment.rows, dim)
                 )
             except (OSError, ValueError) as error:
                 raise StoreError(
-                    f"{segment.path} is gone or cut short ({error}). Run again: what is missing "
-                    "is extracted anew."
+                    f"{segment.path} is missing or truncated ({error}). Run the command again to "
+                    "extract its features."
                 ) from error
-            out[wanted] = features[places[wanted, 1]]
+            out[mask] = features[rows[mask, 1]]
         return out
 
     def _register(self, path: Path) -> None:
-        """Takes in one segment; ValueError or SafetensorError if it is not one of this store."""
+        """Register a segment; ValueError or SafetensorError if it is not one of this store."""
         if not path.is_file():
             raise ValueError(f"{path}: not a regular file")
-        with safe_open(path, framework="np") as file:  # checks that the file is whole
-            kind = file.get_slice("keys")
-            if kind.get_dtype() != "U8" or kind.get_shape()[1:] != [KEY_BYTES]:
-                raise ValueError(f"{path}: keys are not of {KEY_BYTES} bytes")
+        with safe_open(path, framework="np") as file:  # checks that the file is complete
+            stored = file.get_slice("keys")
+            if stored.get_dtype() != "U8" or stored.get_shape()[1:] != [KEY_BYTES]:
+                raise ValueError(f"{path}: the keys do not have {KEY_BYTES} bytes")
             keys = file.get_tensor("keys")
         with path.open("rb") as raw:
             size = int.from_bytes(raw.read(8), "little")
@@ -177,8 +175,8 @@ class FeatureStore:
 
 def _cannot_write(folder: Path, error: Exception) -> str:
     return (
-        f"can't write the feature store {folder} ({error}). Free some disk space or give another "
-        "folder, and run again: what is stored already is kept."
+        f"can't write the feature store {folder} ({error}). Free some disk space or choose another "
+        "--cache-dir, and run the command again; features already stored are reused."
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from whichgen.evidence.collect import contradictions
+from whichgen.evidence.collect import find_contradictions
 from whichgen.inference.answers import Attribution
 from whichgen.inference.neighbors import Neighbor
 from whichgen.inference.verdict import make_verdict
@@ -98,7 +98,9 @@ def _evidence_report(upload: Upload, answer: Attribution) -> EvidenceReport | No
     return EvidenceReport(
         findings=[FindingReport(**vars(finding)) for finding in upload.evidence.findings],
         notes=list(upload.evidence.notes),
-        contradictions=list(contradictions(upload.evidence, answer.origin, answer.coarse_origin)),
+        contradictions=list(
+            find_contradictions(upload.evidence, answer.origin, answer.coarse_origin)
+        ),
     )
 
 

@@ -16,7 +16,7 @@ from tools.fuzz.targets.images import few_pixels, mended
 from tools.fuzz.tiny import picture, saved
 from tools.fuzz.watch import require, watched
 from whichgen.errors import ImageError
-from whichgen.evidence.collect import MOST_FINDINGS, Evidence, collect, contradictions
+from whichgen.evidence.collect import MAX_FINDINGS, Evidence, collect, find_contradictions
 from whichgen.evidence.iptc import read_xmp
 from whichgen.evidence.parameters import interpret
 
@@ -113,11 +113,11 @@ def check(data: bytes) -> None:
                 continue
             _keeps(found)
             for origin in ("real", "Midjourney", "unknown"):
-                json.dumps(contradictions(found, origin, "diffusion")).encode()
+                json.dumps(find_contradictions(found, origin, "diffusion")).encode()
 
 
 def _keeps(evidence: Evidence) -> None:
-    require(len(evidence.findings) <= MOST_FINDINGS, "too many findings")
+    require(len(evidence.findings) <= MAX_FINDINGS, "too many findings")
     texts = [t for f in evidence.as_dict()["findings"] for t in f.values()]
     for text in (*texts, *evidence.notes):
         require(len(text) <= 300, "a text of more than 300 characters")
