@@ -136,7 +136,7 @@ def _measure(cell: Cell, source: DatasetOptions, encoder: Encoder, cache: Path) 
         encoder,
         FeatureStore(cache / "features", encoder),
         augment=augment,
-        copied=FITTING_SPLITS if cell.method.startswith("fusion") else ("train",),
+        augmented_splits=FITTING_SPLITS if cell.method.startswith("fusion") else ("train",),
         perturbation=parse_perturbation(cell.perturbation) if cell.perturbation else None,
         seed=cell.seed,
     )

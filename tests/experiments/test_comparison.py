@@ -100,8 +100,8 @@ def test_runs_on_other_images_or_of_other_origins_are_not_compared(tmp_path: Pat
         (None, "predictions.csv is not there. Give the folder of a run"),
         ("path,origin,score,p(gan)\na,gan,x,1\n", "are damaged"),
         ("path,score\na,1\n", "are damaged"),
-        ("", "are of no known image"),
-        ("path,origin,score,p(gan)\na,flow,1,1\n", "are of no known image"),
+        ("", "have no known image"),
+        ("path,origin,score,p(gan)\na,flow,1,1\n", "have no known image"),
     ],
 )
 def test_missing_and_damaged_predictions_are_told(

@@ -230,7 +230,7 @@ def test_under_paper_known_test_figures_are_validation_s_own(world: Make, head_m
         for c in found.grid
         if (c.block, c.value) == (found.model.blocks[0], found.model.hyperparameter)
     )
-    assert any("PROTOCOL OF THE FIRST IMPLEMENTATION" in note for note in found.notes)
+    assert any("PROTOCOL OF THE REFERENCE IMPLEMENTATION" in note for note in found.notes)
 
 
 def test_a_fit_does_not_change_the_encoder(

@@ -25,14 +25,15 @@ from whichgen.models.saved_model import load_model, save_model
 from whichgen.training.fit_fusion import (
     FusionCandidate,
     FusionOptions,
-    _unless_beaten,
+    _select_unless_beaten,
     fuse,
 )
+from whichgen.training.selection import metric_value
 from whichgen.training.split_features import (
     FITTING_SPLITS,
     SplitFeatures,
     extract_splits,
-    perturbed,
+    perturbed_name,
 )
 from whichgen.training.views import AGREEMENT, member_sets
 
@@ -80,7 +81,7 @@ def test_members_of_several_votes_are_tried_with_a_vote_each_too(
     assert found == {
         "counting": ((0, 1),),
         "fine": ((2,), (3,)),
-        "counting + fine, a vote each": ((0, 1), (2, 3)),
+        "counting + fine, one vote each": ((0, 1), (2, 3)),
         "counting + fine": ((0, 1), (2,), (3,)),
     }
     assert list(found)[-1] == "counting + fine"
@@ -124,7 +125,7 @@ def test_figures_are_those_of_the_head_on_validation_and_on_test(
     assert (row.test_accuracy, row.test_auroc) == pytest.approx(tested, abs=0.01)
     best = max(
         (c for c in found.grid if c.members == found.members[-1].members),
-        key=lambda c: c.metric("OSCR"),
+        key=lambda c: metric_value(c, "OSCR"),
     )
     assert (found.best.value, found.best.shrinkage) == (best.value, best.shrinkage)
     assert len(found.grid) == len(found.members) * len(OPTIONS.values) * len(OPTIONS.shrinkages)
@@ -194,9 +195,9 @@ def candidate(score: str, value: float) -> FusionCandidate:
 
 def test_the_usual_candidate_is_kept_unless_another_beats_it_by_a_margin() -> None:
     usual = candidate(AGREEMENT, 0.80)
-    assert _unless_beaten(usual, [candidate("energy", 0.819), usual], "OSCR", 0.02) is usual
+    assert _select_unless_beaten(usual, [candidate("energy", 0.819), usual], "OSCR", 0.02) is usual
     better = candidate("energy", 0.83)
-    assert _unless_beaten(usual, [usual, better], "OSCR", 0.02) is better
+    assert _select_unless_beaten(usual, [usual, better], "OSCR", 0.02) is better
 
 
 def test_the_temperature_is_of_validation_images_and_changes_no_answer(
@@ -239,7 +240,9 @@ def test_perturbed_copies_get_experts_with_what_untouched_images_chose(
     dataset = split_folder(image_folder(COUNTS), SplitOptions(near_distance=-1, **HELD_OUT))
     store = FeatureStore(tmp_path / "store", encoder)
     plain = fuse(extract_splits(dataset, encoder, store), encoder, OPTIONS)
-    parts = extract_splits(dataset, encoder, store, augment=("blur", "crop"), copied=FITTING_SPLITS)
+    parts = extract_splits(
+        dataset, encoder, store, augment=("blur", "crop"), augmented_splits=FITTING_SPLITS
+    )
     train = parts.tables["train"]
     assert sorted(set(train.kinds.tolist())) == ["", "blur", "crop"]
     found = fuse(parts, encoder, OPTIONS)
@@ -258,7 +261,7 @@ def test_perturbed_copies_get_experts_with_what_untouched_images_chose(
         np.testing.assert_allclose(expert.forward(x).logits, alone.forward(x).logits, atol=1e-4)
     again = found.head_method.fit(x, y, len(dataset.known), found.model.hyperparameter)
     np.testing.assert_allclose(again.forward(x).logits, head.forward(x).logits, atol=1e-4)
-    copies = parts.tables[perturbed("val")]
+    copies = parts.tables[perturbed_name("val")]
     assert sorted(set(copies.kinds.tolist())) == ["blur", "crop"]
     assert set(parts.tables["val"].kinds.tolist()) == {""}
     loaded = load_model(save_model(found.model, tmp_path / "model"))
@@ -274,7 +277,9 @@ def test_each_kind_of_perturbation_gets_the_votes_that_its_validation_images_cho
     encoder = combine_encoders([counting().encoder, fine])
     dataset = split_folder(image_folder(COUNTS), SplitOptions(near_distance=-1, **HELD_OUT))
     store = FeatureStore(tmp_path / "store", encoder)
-    parts = extract_splits(dataset, encoder, store, augment=("blur", "jpeg"), copied=FITTING_SPLITS)
+    parts = extract_splits(
+        dataset, encoder, store, augment=("blur", "jpeg"), augmented_splits=FITTING_SPLITS
+    )
     found = fuse(parts, encoder, replace(OPTIONS, values=(100.0,)))
     sets = {m: v for m, v in member_sets(encoder).items() if len(v) > 1 and m != "fine"}
     assert len(sets) == 2
@@ -299,7 +304,7 @@ def test_each_kind_of_perturbation_gets_the_votes_that_its_validation_images_cho
         return float(np.mean(values))
 
     for (kind, candidate), expert in zip(found.experts[1:], head.experts[1:], strict=True):
-        tables = dict(parts.of_kind(kind).tables)
+        tables = dict(parts.select_perturbation(kind).tables)
         assert set(tables["val"].kinds.tolist()) == {kind}
         figures = {name: validated(tables, votes) for name, votes in sets.items()}
         assert candidate.oscr == pytest.approx(max(figures.values()), abs=0.01)

@@ -14,6 +14,7 @@ from whichgen.training.selection import (
     METRICS,
     Candidate,
     FoldFeatures,
+    SelectionOptions,
     average_folds,
     check_metric,
     select_best,
@@ -37,40 +38,40 @@ GRID = [
 
 
 @pytest.mark.parametrize(("metric", "best"), [("AUC", 1), ("OSCR", 2), ("accuracy", 0)])
-def test_each_metric_chooses_its_own_best(metric: str, best: int) -> None:
+def test_each_metric_selects_its_best_candidate(metric: str, best: int) -> None:
     assert select_best(GRID, metric) == GRID[best]
 
 
-def test_the_metrics_are_those_of_the_first_implementation_and_auc_is_the_default() -> None:
+def test_metrics_of_the_reference_implementation() -> None:
     assert list(METRICS) == ["AUC", "OSCR", "accuracy"]
-    assert select_best(GRID) == select_best(GRID, "AUC")
+    assert SelectionOptions().metric == "AUC"
 
 
-def test_of_equals_the_earliest_block_and_smallest_value_wins() -> None:
+def test_the_first_candidate_wins_a_tie() -> None:
     grid = [candidate(b, v, 0.5 + 0.4 * (b > 0 and v > 1)) for b in range(3) for v in (1, 2, 3)]
-    best = select_best(grid)
+    best = select_best(grid, "AUC")
     assert (best.block, best.value) == (1, 2)
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_without_unknown_images_accuracy_chooses(metric: str) -> None:
+def test_accuracy_is_used_without_unknown_images(metric: str) -> None:
     grid = [candidate(0, v, None, None, accuracy) for v, accuracy in ((1, 0.4), (2, 0.8), (3, 0.6))]
     assert select_best(grid, metric).value == 2
 
 
 @pytest.mark.parametrize("name", ["auc", "auroc", "F1", ""])
-def test_a_metric_that_there_is_not_is_told_with_those_that_there_are(name: str) -> None:
-    for call in (lambda: select_best(GRID, name), lambda: check_metric(name)):
+def test_an_unknown_metric_is_an_error_that_lists_the_metrics(name: str) -> None:
+    for call in (lambda: SelectionOptions(metric=name), lambda: check_metric(name)):
         with pytest.raises(FitError, match=r"unknown selection metric .*AUC, OSCR, accuracy"):
             call()
 
 
 def test_an_empty_grid_is_an_error() -> None:
-    with pytest.raises(FitError, match="nothing to choose from"):
-        select_best([])
+    with pytest.raises(FitError, match="no candidate"):
+        select_best([], "AUC")
 
 
-def test_a_fold_counts_as_much_as_another() -> None:
+def test_folds_have_equal_weight() -> None:
     folds = [
         [candidate(0, 1, 0.2, 0.1, 1.0), candidate(0, 2, 0.4, 0.2, 0.5)],
         [candidate(0, 1, 0.6, 0.3, 0.0), candidate(0, 2, 0.5, 0.4, 0.7)],
@@ -96,7 +97,7 @@ def test_a_fold_without_unknown_images_does_not_count_for_open_set_metrics() -> 
 
 def test_each_block_has_its_own_best_in_the_order_of_blocks() -> None:
     grid = [candidate(2, 1, 0.1), candidate(2, 5, 0.3), candidate(0, 1, 0.9), candidate(0, 5, 0.2)]
-    assert [(c.block, c.value) for c in select_per_block(grid)] == [(0, 1), (2, 5)]
+    assert [(c.block, c.value) for c in select_per_block(grid, "AUC")] == [(0, 1), (2, 5)]
 
 
 def fold(*, unknown: int = 20) -> FoldFeatures:

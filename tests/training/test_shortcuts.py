@@ -79,7 +79,7 @@ def _by_name(report: ShortcutReport) -> dict[str, ShortcutMetrics]:
     return {s.properties: s for s in report.sets}
 
 
-def test_a_format_for_each_origin_is_found_and_told(make: Callable[..., Dataset]) -> None:
+def test_one_format_per_origin_is_detected(make: Callable[..., Dataset]) -> None:
     report = check_shortcuts(make(_by_format))
     found = _by_name(report)
     assert report.detected
@@ -87,17 +87,17 @@ def test_a_format_for_each_origin_is_found_and_told(make: Callable[..., Dataset]
         assert found[name].detected
         assert found[name].accuracy == found[name].balanced_accuracy == 1
     assert not found["color"].detected
-    assert report.message.startswith("GIVE-AWAY: balanced accuracy without the picture: 100 % by")
-    assert "chance is 33 %" in report.message
+    assert report.message.startswith("Shortcut warning: balanced accuracy by file 100 %")
+    assert "chance 33 %" in report.message
     assert "one format" in report.message
     assert "Mean color" not in report.message
 
 
-def test_nothing_is_found_where_nothing_is(make: Callable[..., Dataset]) -> None:
+def test_no_shortcut_in_identical_files(make: Callable[..., Dataset]) -> None:
     for seed in range(3):
         report = check_shortcuts(make(_alike, seed=seed))
         assert not report.detected
-        assert report.message.startswith("No leak found")
+        assert report.message.startswith("No shortcut detected")
         for figures in report.sets:
             assert not figures.detected
             assert figures.balanced_accuracy == pytest.approx(1 / 3, abs=0.17)
@@ -106,7 +106,7 @@ def test_nothing_is_found_where_nothing_is(make: Callable[..., Dataset]) -> None
     assert _by_name(report)["file"].auroc == 0.5
 
 
-def test_colors_are_told_apart_from_files(make: Callable[..., Dataset]) -> None:
+def test_colors_are_separate_from_file_properties(make: Callable[..., Dataset]) -> None:
     report = check_shortcuts(make(_by_color))
     found = _by_name(report)
     assert found["color"].detected
@@ -116,23 +116,23 @@ def test_colors_are_told_apart_from_files(make: Callable[..., Dataset]) -> None:
     assert "one format" not in report.message
 
 
-def test_a_jpeg_quality_for_each_origin_is_found(make: Callable[..., Dataset]) -> None:
+def test_one_jpeg_quality_per_origin_is_detected(make: Callable[..., Dataset]) -> None:
     found = _by_name(check_shortcuts(make(_by_jpeg_quality)))
     assert found["file"].balanced_accuracy == 1
     assert found["file"].detected
 
 
-def test_traits_of_both_kinds_together_have_advice_of_their_own() -> None:
+def test_properties_that_predict_only_together_have_their_own_advice() -> None:
     figures = {
         name: ShortcutMetrics(name, 0.5, 0.5, 0.4, leaking, None, None)
         for name, leaking in (("file", False), ("color", False), ("all", True))
     }
-    verdict = module._verdict(tuple(figures.values()), 0.2)
-    assert "though neither does alone" in verdict
+    message = module._message(tuple(figures.values()), 0.2)
+    assert "though neither does alone" in message
     figures["file"] = replace(figures["file"], detected=True)
-    verdict = module._verdict(tuple(figures.values()), 0.2)
-    assert "though neither does alone" not in verdict
-    assert "one format" in verdict
+    message = module._message(tuple(figures.values()), 0.2)
+    assert "though neither does alone" not in message
+    assert "one format" in message
 
 
 def test_chance_is_the_share_of_the_most_frequent_origin(make: Callable[..., Dataset]) -> None:
@@ -191,7 +191,7 @@ def test_an_origin_without_a_readable_file_is_told(make: Callable[..., Dataset])
     for sample in dataset.test:
         if sample.origin == "vae":
             sample.path.write_text("no image")
-    with pytest.raises(DataError, match=r"no readable test image of vae.*can't be read: .*vae"):
+    with pytest.raises(DataError, match=r"no readable test image of vae.*unreadable file: .*vae"):
         check_shortcuts(dataset)
     with pytest.raises(DataError, match="no readable train image of real"):
         check_shortcuts(replace(dataset, train=dataset.train[3:]))

@@ -49,15 +49,15 @@ def test_a_sweep_s_file_is_named_after_all_that_it_depends_on(sweep: Sweep) -> N
         replace(sweep, tables=(relabeled, val, unknown)),
     ]
     cache = Path("cache")
-    files = [variant.file(cache, "encoder") for variant in variants]
-    assert len({*files, sweep.file(cache, "other encoder")}) == len(variants) + 1
-    assert replace(sweep).file(cache, "encoder") == files[0]
+    files = [variant.cache_file(cache, "encoder") for variant in variants]
+    assert len({*files, sweep.cache_file(cache, "other encoder")}) == len(variants) + 1
+    assert replace(sweep).cache_file(cache, "encoder") == files[0]
 
 
 @pytest.mark.parametrize("content", ["", "[", "{}x", "null", '[{"block": 0}]', "\udcff", "[1]"])
 def test_a_damaged_file_is_swept_anew(sweep: Sweep, tmp_path: Path, content: str) -> None:
     (expected,) = run_sweeps([sweep], "e", cache=tmp_path, jobs=1)
-    file = sweep.file(tmp_path, "e")
+    file = sweep.cache_file(tmp_path, "e")
     file.write_bytes(content.encode(errors="surrogateescape"))
     (found,) = run_sweeps([sweep], "e", cache=tmp_path, jobs=1)
     assert found == expected

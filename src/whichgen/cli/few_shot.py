@@ -43,7 +43,7 @@ def few_shot(
         dataset,
         attributor.encoder,
         open_store(test.cache_dir, attributor.encoder),
-        parts=("test", "val_unknown", "test_unknown"),
+        splits=("test", "val_unknown", "test_unknown"),
         progress=progress,
     )
     points = list(

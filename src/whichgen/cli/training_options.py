@@ -318,7 +318,7 @@ class TrainOptions:
             encoder,
             open_store(self.cache_dir, encoder),
             augment=parse_kinds(self.augment),
-            copied=augmented_splits,
+            augmented_splits=augmented_splits,
             seed=self.seed,
             batch_size=self.encoder.batch_size,
             progress=progress,

@@ -1,1 +1,1 @@
-"""Whole experiments: fit and test, robustness, low-data regime."""
+"""Experiments: robustness, training on few images, few-shot enrollment, paired comparison."""

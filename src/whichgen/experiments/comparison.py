@@ -1,4 +1,4 @@
-"""Runs compared in pairs, image by image, from the predictions that each left."""
+"""Paired comparison of runs, image by image, from their predictions."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from whichgen.evaluation.predictions import Predictions
 
 @dataclass(frozen=True)
 class RunPredictions:
-    """What a run's model said of its test images, known and unknown, each sorted by path.
+    """A run's predictions for its known and unknown test images, each sorted by path.
 
-    ``groups`` are the images' groups, or ``None`` where they are not known; ``results`` is the
-    run's ``results.json``.
+    ``groups`` is ``None`` if the images have no groups; ``results`` is the run's ``results.json``.
     """
 
     folder: Path
@@ -34,12 +33,12 @@ class RunPredictions:
 
 
 def read_run_predictions(folder: Path) -> RunPredictions:
-    """The predictions in a run's folder.
+    """Read the predictions in a run's folder.
 
     Raises
     ------
     DataError
-        There are none, or they are damaged.
+        The predictions are missing or damaged.
     """
     try:
         with (folder / "predictions.csv").open(newline="", encoding="utf-8") as handle:
@@ -47,55 +46,50 @@ def read_run_predictions(folder: Path) -> RunPredictions:
         results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
         columns = [c for c in (rows[0] if rows else {}) if c.startswith("p(") and c.endswith(")")]
         origins = tuple(column[2:-1] for column in columns)
-        halves = (
-            [row for row in rows if row["origin"] in origins],
-            [row for row in rows if row["origin"] not in origins],
+        known, unknown = (
+            [row for row in rows if (row["origin"] in origins) is is_known]
+            for is_known in (True, False)
         )
-        answers = [
-            Predictions(
-                np.array([[float(row[c]) for c in columns] for row in half]).reshape(
-                    len(half), len(columns)
-                ),
+
+        def column(name: str) -> tuple[np.ndarray, np.ndarray]:
+            read = [np.array([row.get(name) or "" for row in half]) for half in (known, unknown)]
+            return read[0].astype(str), read[1].astype(str)
+
+        def predictions(half: list[dict[str, str]]) -> Predictions:
+            values = [[float(row[c]) for c in columns] for row in half]
+            return Predictions(
+                np.array(values).reshape(len(half), len(columns)),
                 np.array([row["origin"] for row in half], dtype=str),
                 np.array([float(row["score"]) for row in half]),
             )
-            for half in halves
-        ]
-        groups = [np.array([row.get("group") or "" for row in half], dtype=str) for half in halves]
+
+        answers, groups = (predictions(known), predictions(unknown)), column("group")
     except FileNotFoundError as error:
         raise DataError(
             f"{error.filename} is not there. Give the folder of a run of `whichgen linear`, `knn` "
             "or `fuse`."
         ) from None
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"the predictions in {folder} are damaged ({error}). Run it again.") from (
-            None
-        )
-    if not origins or not halves[0]:
-        raise DataError(f"the predictions in {folder} are of no known image. Run it again.")
+        raise DataError(
+            f"the predictions in {folder} are damaged ({error}). Run the fit again."
+        ) from None
+    if not origins or not known:
+        raise DataError(f"the predictions in {folder} have no known image. Run the fit again.")
+    has_groups = all(g for half in groups for g in half.tolist())
     return RunPredictions(
-        folder=folder,
-        origins=origins,
-        paths=(
-            np.array([row["path"] for row in halves[0]], dtype=str),
-            np.array([row["path"] for row in halves[1]], dtype=str),
-        ),
-        answers=(answers[0], answers[1]),
-        groups=(groups[0], groups[1]) if all(all(g.tolist()) for g in groups) else None,
-        results=results,
+        folder, origins, column("path"), answers, groups if has_groups else None, results
     )
 
 
 def compare_runs(
     first: RunPredictions, second: RunPredictions, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Comparison]:
-    """First less second on their test images; see :func:`whichgen.evaluation.bootstrap.compare`.
+    """Compare two runs; see :func:`whichgen.evaluation.bootstrap.compare_predictions`.
 
     Raises
     ------
     DataError
-        They were not tested on the same images with the same known origins, or group them in
-        different ways.
+        The runs differ in their test images, their known origins or their groups.
     """
     for a, b, which in zip(first.paths, second.paths, ("known", "unknown"), strict=True):
         if not np.array_equal(a, b):
@@ -107,7 +101,9 @@ def compare_runs(
     if sorted(first.origins) != sorted(second.origins):
         raise DataError(f"{first.folder} and {second.folder} know different origins.")
     order = [second.origins.index(origin) for origin in first.origins]
-    theirs = [Predictions(a.probabilities[:, order], a.origins, a.scores) for a in second.answers]
+    known, unknown = (
+        Predictions(a.probabilities[:, order], a.origins, a.scores) for a in second.answers
+    )
     # The images are the same: if one run lacks their groups, the other's hold for both.
     groups = first.groups or second.groups
     if groups and not all(map(np.array_equal, groups, second.groups or groups)):
@@ -115,13 +111,13 @@ def compare_runs(
             f"{first.folder} and {second.folder} group the same images in different ways. Fit both "
             "with the same --groups."
         )
-    known, unknown = groups or (None, None)
+    groups_known, groups_unknown = groups or (None, None)
     return compare_predictions(
         first.answers,
-        (theirs[0], theirs[1]),
+        (known, unknown),
         first.origins,
-        groups_known=known,
-        groups_unknown=unknown,
+        groups_known=groups_known,
+        groups_unknown=groups_unknown,
         resamples=resamples,
         seed=seed,
     )

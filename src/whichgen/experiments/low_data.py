@@ -1,4 +1,4 @@
-"""The low-data regime: how few images of each origin are enough."""
+"""Low-data regime: how many training images per origin are enough."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from whichgen.training.fit_block import FitOptions, fit
 from whichgen.training.fit_fusion import FusionOptions, fuse
 from whichgen.training.split_features import SplitFeatures
 
-#: Training images a class.
+#: Numbers of training images per origin.
 SAMPLES_PER_CLASS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 4000)
 
 
 @dataclass(frozen=True)
 class LowDataPoint:
-    """Test figures, in [0, 1], of one fit on ``samples_per_class`` images drawn with ``seed``.
+    """Test metrics, in [0, 1], of one fit on ``samples_per_class`` images drawn with ``seed``.
 
-    ``blocks`` and ``value`` (C or k) were chosen.
+    ``blocks`` and ``value`` (C or k) are those selected.
     """
 
     samples_per_class: int
@@ -37,44 +37,43 @@ class LowDataPoint:
 
 
 def feasible_sizes(
-    parts: SplitFeatures, samples_per_class: Sequence[int] = SAMPLES_PER_CLASS
+    features: SplitFeatures, samples_per_class: Sequence[int] = SAMPLES_PER_CLASS
 ) -> tuple[int, ...]:
-    """Those numbers of images that every known origin has in training, ascending."""
-    images = _training_images(parts)
-    fewest = min(len(of_origin) for of_origin in images.values())
-    possible = tuple(sorted(n for n in set(samples_per_class) if 1 <= n <= fewest))
-    if not possible:
+    """Return the sizes for which every known origin has enough training images, ascending."""
+    smallest = min(len(images) for images in _training_images(features).values())
+    feasible = tuple(sorted(n for n in set(samples_per_class) if 1 <= n <= smallest))
+    if not feasible:
         raise DataError(
-            f"the smallest known origin has {fewest} training images; none of "
-            f"{', '.join(map(str, samples_per_class))} images a class is possible."
+            f"the smallest known origin has {smallest} training images, fewer than each of "
+            f"{', '.join(map(str, samples_per_class))}. Ask for smaller sizes, or add images."
         )
-    return possible
+    return feasible
 
 
-def subsample_training(parts: SplitFeatures, samples_per_class: int, seed: int) -> SplitFeatures:
-    """Draw ``samples_per_class`` training images of each known origin; keep all else.
+def subsample_training(features: SplitFeatures, samples_per_class: int, seed: int) -> SplitFeatures:
+    """Draw ``samples_per_class`` training images of each known origin, and keep all other splits.
 
-    With one seed, a smaller draw is a part of every larger one. An image's perturbed copies come
-    with it and do not count.
+    For the same seed, a smaller draw is a subset of every larger one. An image's perturbed copies
+    are drawn with it and do not count.
     """
     rows: list[int] = []
-    for i, images in enumerate(_training_images(parts).values()):
+    for i, images in enumerate(_training_images(features).values()):
         order = np.random.default_rng((seed, i)).permutation(len(images))
         copies = list(images.values())
         rows += [row for image in order[:samples_per_class] for row in copies[image]]
-    return parts.with_train(np.sort(rows))
+    return features.with_training_rows(np.sort(rows))
 
 
-def _training_images(parts: SplitFeatures) -> dict[str, dict[Sample, list[int]]]:
-    """For each known origin its training images, each with its rows in the training table."""
-    images: dict[str, dict[Sample, list[int]]] = {origin: {} for origin in parts.dataset.known}
-    for row, sample in enumerate(parts.tables["train"].samples):
+def _training_images(features: SplitFeatures) -> dict[str, dict[Sample, list[int]]]:
+    """Map each known origin to its training images, and each image to its rows in the table."""
+    images: dict[str, dict[Sample, list[int]]] = {o: {} for o in features.dataset.known}
+    for row, sample in enumerate(features.tables["train"].samples):
         images[sample.origin].setdefault(sample, []).append(row)
     return images
 
 
 def low_data(
-    parts: SplitFeatures,
+    features: SplitFeatures,
     encoder: Encoder,
     options: FitOptions | FusionOptions,
     *,
@@ -83,27 +82,25 @@ def low_data(
     cache: Path | None = None,
     progress: Progress = no_progress,
 ) -> Iterator[LowDataPoint]:
-    """Fits (or fuses, as the options say) and tests for each number of images and each seed.
+    """Fit and evaluate a model for each number of images and each seed.
 
-    Block and hyperparameter are chosen anew for each fit, on the whole validation part (as in the
-    paper: only training images are few).
+    Block and hyperparameter are selected again for each fit, on the whole validation split (as in
+    the paper: only training images are few).
     """
     options = replace(options, thumbnails=False)
-    runs = [(n, seed) for n in feasible_sizes(parts, samples_per_class) for seed in seeds]
+    runs = [(n, seed) for n in feasible_sizes(features, samples_per_class) for seed in seeds]
     for n, seed in progress(runs, description="Low-data fits", total=len(runs)):
-        drawn = subsample_training(parts, n, seed)
+        subset = subsample_training(features, n, seed)
         result = (
-            fuse(drawn, encoder, options)
+            fuse(subset, encoder, options)
             if isinstance(options, FusionOptions)
-            else fit(drawn, encoder, options, cache=cache)
+            else fit(subset, encoder, options, cache=cache)
         )
-        found = result.evaluation
+        metrics, model = result.model.metrics, result.model
         yield LowDataPoint(
             samples_per_class=n,
             seed=seed,
-            blocks=result.model.blocks,
-            value=result.model.hyperparameter,
-            accuracy=found.closed.accuracy,
-            auroc=found.detection.auroc if found.detection else None,
-            oscr=found.oscr,
+            blocks=model.blocks,
+            value=model.hyperparameter,
+            **{name: metrics[name] for name in ("accuracy", "auroc", "oscr")},
         )

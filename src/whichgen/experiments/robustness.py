@@ -1,4 +1,4 @@
-"""How a model holds up under perturbations of the test images (paper, section 4)."""
+"""Robustness of a model to perturbations of the test images (paper, section 4)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from whichgen.evaluation.all_metrics import Evaluation, evaluate
 from whichgen.features.store import FeatureStore
 from whichgen.models.origin_model import OriginModel
 from whichgen.progress import Progress, no_progress
-from whichgen.training.finalize import answers_of
+from whichgen.training.finalize import predict_table
 from whichgen.training.split_features import extract_splits
 
 
 @dataclass(frozen=True)
 class RobustnessPoint:
-    """Test figures under one perturbation; ``None`` is the images as they are.
+    """Test metrics under one perturbation, or on unchanged images (``None``).
 
-    ``data_hash`` is a digest of the images tested, and ``skipped`` says which could not be.
+    ``data_hash`` is a digest of the test images; ``skipped`` holds the error message of each
+    unreadable file.
     """
 
     perturbation: Perturbation | None
@@ -40,36 +41,35 @@ def evaluate_perturbation(
     perturbation: Perturbation | None = None,
     progress: Progress = no_progress,
 ) -> RobustnessPoint:
-    """The metrics of a model on a data set's test images, each put through a perturbation.
+    """Evaluate a model on a dataset's test images after a perturbation.
 
     Raises
     ------
     DataError
-        The data set's known origins are not the model's.
+        The dataset's known origins are not the model's.
     """
     if set(dataset.known) != set(model.origins):
         raise DataError(
             f"the model knows {', '.join(model.origins)}, but the known origins of {dataset.name} "
-            f"are {', '.join(dataset.known)}. Give the data set the model was fitted on, or one "
+            f"are {', '.join(dataset.known)}. Give the dataset the model was fitted on, or one "
             "with the same known origins."
         )
-    parts = extract_splits(
+    features = extract_splits(
         dataset,
         encoder,
         store,
-        parts=("test", "test_unknown"),
+        splits=("test", "test_unknown"),
         perturbation=perturbation,
         progress=progress,
     )
-    known, unknown = (answers_of(model, parts.tables[part]) for part in ("test", "test_unknown"))
     evaluation = evaluate(
-        known,
-        unknown,
+        predict_table(model, features.tables["test"]),
+        predict_table(model, features.tables["test_unknown"]),
         model.origins,
         threshold=model.threshold,
         groups=dataset.unknown_groups,
     )
-    return RobustnessPoint(perturbation, evaluation, parts.data_hash, parts.skipped)
+    return RobustnessPoint(perturbation, evaluation, features.data_hash, features.skipped)
 
 
 def evaluate_robustness(
@@ -81,7 +81,7 @@ def evaluate_robustness(
     kinds: Sequence[str] = tuple(INTENSITIES),
     progress: Progress = no_progress,
 ) -> Iterator[RobustnessPoint]:
-    """The clean test first, then each kind at each of its five intensities."""
+    """Evaluate unchanged images, then each kind of perturbation at each intensity."""
     for perturbation in (None, *list_perturbations(kinds)):
         yield evaluate_perturbation(
             model, dataset, encoder, store, perturbation=perturbation, progress=progress
@@ -91,7 +91,7 @@ def evaluate_robustness(
 def mean_over_intensities(
     points: Sequence[RobustnessPoint], kind: str, metric: str
 ) -> float | None:
-    """The mean of a figure over the five intensities of one kind (``accuracy``, ``auroc`` …)."""
+    """Average a metric (``accuracy``, ``auroc`` or ``oscr``) over the intensities of one kind."""
     values = [
         value
         for point in points
@@ -102,7 +102,7 @@ def mean_over_intensities(
 
 
 def get_metric(evaluation: Evaluation, metric: str) -> float | None:
-    """``accuracy``, ``auroc`` or ``oscr`` of an evaluation; ``None`` without unknown images."""
+    """Return ``accuracy``, ``auroc`` or ``oscr``; ``None`` if it needs unknown images."""
     if metric == "accuracy":
         return evaluation.closed.accuracy
     if metric == "oscr":

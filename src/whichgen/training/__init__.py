@@ -1,1 +1,1 @@
-"""Fit, select and finalize models, with their controls."""
+"""Train, select and finalize models, with their controls."""

@@ -1,11 +1,11 @@
-"""Controls: what figures would be if there were nothing to learn.
+"""Controls: what the metrics would be if there were nothing to learn.
 
-**Label shuffle.** The chosen kind of head, with the chosen blocks and hyperparameter, is fitted on
-training images whose labels were permuted, and tested like the model (Ojala & Garriga, 2010). Over
-permutations its balanced accuracy is 1 / K on average for K origins, whatever the images; if
-it is more, true labels came into the fit or into the test by a way that they should not have. It
-says nothing of images that training and test share, for a permutation parts them from their label:
-the split and ``whichgen dataset check`` look for those.
+**Label shuffle.** A head of the same kind, with the same blocks and hyperparameter, is fitted on
+training images with permuted labels and tested like the model (Ojala & Garriga, 2010). Over
+permutations its balanced accuracy is 1 / K on average for K origins, whatever the images; if it is
+higher, true labels leaked into the fit or the test. It does not detect images that training and
+test share, because a permutation separates them from their label: the split and ``whichgen dataset
+check`` look for those.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from whichgen.training.shortcuts import ShortcutReport
 from whichgen.training.split_features import SplitFeatures
 from whichgen.training.sweeps import run_in_processes
 
-#: By chance, so rarely are shuffled heads so much better than guessing that a warning comes.
+#: Significance level of the warning.
 LEVEL = 0.001
 
-#: Balanced accuracies that differ by less are equal but for rounding.
+#: Balanced accuracies that differ by less are equal up to rounding.
 _ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
 class ShuffleRun:
-    """Test figures, in [0, 1], of a head fitted on labels permuted with ``seed``.
+    """Test metrics, in [0, 1], of a head fitted on labels permuted with ``seed``.
 
-    ``auroc`` is ``None`` without unknown images. It need not be one half: images like none seen may
-    be told from seen ones whatever these are called.
+    ``auroc`` is ``None`` without unknown images. It need not be one half: unfamiliar images may be
+    separable from familiar ones whatever the labels are.
     """
 
     seed: int
@@ -59,8 +59,8 @@ class ShuffleControl:
     mean
         Mean balanced accuracy of the shuffled heads.
     p_value
-        One-sided, of "no better than chance", by Student's t over shuffles; ``None`` for a single
-        one, which can't tell.
+        One-sided, for "no better than chance", by Student's t over shuffles; ``None`` for a single
+        shuffle.
     """
 
     shuffles: tuple[ShuffleRun, ...]
@@ -70,77 +70,58 @@ class ShuffleControl:
 
     @property
     def suspicious(self) -> bool:
-        """Shuffled heads are right more often than chance allows."""
+        """Whether shuffled heads are correct more often than chance allows."""
         return self.p_value is not None and self.p_value < LEVEL
 
 
 @dataclass(frozen=True)
 class Controls:
-    """What stands beside a result; ``None``: not asked for."""
+    """Controls of a result; ``None`` if a control was switched off."""
 
     shortcuts: ShortcutReport | None = None
     shuffle: ShuffleControl | None = None
 
 
 def run_label_shuffle(
-    found: EvaluatedModel,
-    parts: SplitFeatures,
+    evaluated: EvaluatedModel,
+    features: SplitFeatures,
     head_method: HeadMethod,
     *,
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     jobs: int = -1,
     progress: Progress = no_progress,
 ) -> ShuffleControl:
-    """Fits the chosen head on permuted labels, once a seed, and tests it.
-
-    Parameters
-    ----------
-    found
-        The model and its test images.
-    head_method
-        The kind of head that the model's is of.
-    """
-    model, train = found.model, parts.tables["train"]
+    """Fit the model's ``head_method`` on permuted labels, once per seed, and test each head."""
+    model, train = evaluated.model, features.tables["train"]
     x = train.blocks(model.blocks)
     labels = label_indices(train.origins, model.origins)
-    asked = [table.blocks(model.blocks) for table in (found.known_table, found.unknown_table)]
+    test = [t.blocks(model.blocks) for t in (evaluated.known_table, evaluated.unknown_table)]
+    settings = (model.hyperparameter, model.score_method)
     calls = (
-        (
-            head_method,
-            x,
-            np.random.default_rng(seed).permutation(labels),
-            (model.hyperparameter, model.score_method),
-            asked,
-        )
+        (head_method, x, np.random.default_rng(seed).permutation(labels), settings, test)
         for seed in seeds
     )
-    answered = progress(
+    results = progress(
         run_in_processes(fit_and_predict, calls, jobs=jobs),
         description="Shuffling labels",
         total=len(seeds),
     )
-    truth = found.known.labels(model.origins)
+    true_labels = evaluated.known.labels(model.origins)
     shuffles = []
-    for seed, ((probabilities, scores), (_, unknown_scores)) in zip(seeds, answered, strict=True):
-        closed = closed_set_metrics(probabilities, truth)
-        shuffles.append(
-            ShuffleRun(
-                seed,
-                closed.accuracy,
-                closed.macro_recall,
-                auroc(scores, unknown_scores) if len(unknown_scores) else None,
-            )
-        )
+    for seed, ((probabilities, scores), (_, unknown_scores)) in zip(seeds, results, strict=True):
+        closed = closed_set_metrics(probabilities, true_labels)
+        area = auroc(scores, unknown_scores) if len(unknown_scores) else None
+        shuffles.append(ShuffleRun(seed, closed.accuracy, closed.macro_recall, area))
     return summarize_shuffles(shuffles, 1 / len(model.origins))
 
 
 def summarize_shuffles(shuffles: Sequence[ShuffleRun], chance: float) -> ShuffleControl:
-    """Shuffles with what they say together; ``chance`` is 1 / K."""
-    found = np.array([shuffle.balanced_accuracy for shuffle in shuffles])
-    if len(found) < 2:
+    """Test whether the shuffled heads are better than ``chance``, 1 / K."""
+    accuracies = np.array([shuffle.balanced_accuracy for shuffle in shuffles])
+    if len(accuracies) < 2:
         p_value = None
-    elif np.ptp(found) < _ROUNDING:  # no spread, no t
-        p_value = float(found.mean() <= chance + _ROUNDING)
+    elif np.ptp(accuracies) < _ROUNDING:  # Student's t needs a spread
+        p_value = float(accuracies.mean() <= chance + _ROUNDING)
     else:
-        p_value = float(ttest_1samp(found, chance, alternative="greater").pvalue)
-    return ShuffleControl(tuple(shuffles), chance, float(found.mean()), p_value)
+        p_value = float(ttest_1samp(accuracies, chance, alternative="greater").pvalue)
+    return ShuffleControl(tuple(shuffles), chance, float(accuracies.mean()), p_value)

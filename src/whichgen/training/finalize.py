@@ -1,15 +1,17 @@
-"""What every experiment ends with: a model, and how it did on the test images."""
+"""Make a complete model from a selected head, and evaluate it on the test images."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
 from whichgen.data.dataset import Sample
 from whichgen.data.families import assign_families
 from whichgen.data.reading import make_thumbnail, read_image
+from whichgen.encoders.base import Encoder
 from whichgen.errors import ImageError
 from whichgen.evaluation.all_metrics import Evaluation, evaluate
 from whichgen.evaluation.bootstrap import Interval, bootstrap_intervals
@@ -24,30 +26,58 @@ from whichgen.evaluation.hierarchical_accuracy import LevelResult, count_answers
 from whichgen.evaluation.predictions import Predictions, label_indices
 from whichgen.evaluation.protocols import Protocol
 from whichgen.features.table import FeatureTable
-from whichgen.heads.base import HeadOutput
+from whichgen.heads.base import Head, HeadOutput
+from whichgen.io.run_metadata import collect_run_metadata
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
+from whichgen.openset.base import OpenSetScore
 from whichgen.openset.hierarchy import fit_hierarchy
+from whichgen.openset.prediction import predict
+from whichgen.openset.registry import MAX_PROBABILITY
 from whichgen.openset.threshold import decide, threshold_at_tpr, tpr_interval
+from whichgen.training.selection import SelectionOptions
 from whichgen.training.split_features import SplitFeatures
 
-#: The coverage whose prediction sets are reported.
+#: The coverage of the prediction sets that are reported.
 COVERAGE = 0.9
 
-#: So many training and validation images of each origin a model keeps features of, at most.
+#: Maximum number of training and validation images per origin whose features a model keeps.
 EXEMPLARS_PER_ORIGIN = (50, 100)
 
 
 @dataclass(frozen=True)
-class EvaluatedModel:
-    """A model on its test images.
+class SelectedHead:
+    """A fitted head with the settings that were selected for it."""
 
-    ``known`` and ``unknown`` are its answers about the images listed in ``known_table`` and
-    ``unknown_table``; ``metric`` is what the choice was made by. ``intervals`` are of the headline
-    figures (:func:`whichgen.evaluation.bootstrap.bootstrap`), ``calibration`` is of the
-    probabilities of known test images, ``tpr_interval`` bounds the share of known images the
-    threshold keeps (:func:`whichgen.openset.threshold.tpr_interval`), ``hierarchy`` of the
-    answers above single generators, and ``coverage`` of prediction sets of known test images at
-    :data:`COVERAGE`. ``images`` counts the images of each part by origin.
+    head: Head
+    head_method: str
+    hyperparameter: float
+    blocks: tuple[int, ...]
+    score_method: str = "max_probability"
+    score: OpenSetScore = MAX_PROBABILITY
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True)
+class EvaluatedModel:
+    """A model and its results on the test images.
+
+    Parameters
+    ----------
+    metric
+        The validation metric it was selected by.
+    intervals
+        Confidence intervals of the headline metrics.
+    tpr_interval
+        Interval of the share of all known images that the threshold accepts.
+    calibration, coverage
+        Of the probabilities of known test images, and of their prediction sets at
+        :data:`COVERAGE`.
+    known, unknown
+        Predictions for the images of ``known_table`` and ``unknown_table``.
+    hierarchy
+        Answers and correct answers by level.
+    images
+        Number of images per split and origin.
     """
 
     model: OriginModel
@@ -68,8 +98,11 @@ class EvaluatedModel:
     notes: tuple[str, ...]
 
 
-def answers_of(model: OriginModel, table: FeatureTable) -> Predictions:
-    """What a model says about a table's images."""
+R = TypeVar("R", bound=EvaluatedModel)
+
+
+def predict_table(model: OriginModel, table: FeatureTable) -> Predictions:
+    """Predict the images of a table."""
     return _forward(model, table)[1]
 
 
@@ -80,81 +113,105 @@ def _forward(model: OriginModel, table: FeatureTable) -> tuple[HeadOutput, Predi
     return output, Predictions(probabilities, table.origins, scores)
 
 
-def tested(
-    draft: OriginModel,
-    parts: SplitFeatures,
-    protocol: Protocol,
-    metric: str,
-    *,
-    thumbnails: bool = False,
-) -> EvaluatedModel:
-    """Sets a draft's threshold on known validation images, and tests it.
+def finalize_model(
+    selected: SelectedHead,
+    features: SplitFeatures,
+    encoder: Encoder,
+    options: SelectionOptions,
+    config: Mapping[str, Any] | None = None,
+) -> OriginModel:
+    """Add threshold, hierarchy, calibration and exemplars, all from validation images.
 
-    Parameters
-    ----------
-    draft
-        A model whose threshold and metrics do not count yet.
-    thumbnails
-        Keep small pictures of the exemplars.
+    ``config`` is kept in the model's run metadata.
     """
-    val_output, val = _forward(draft, parts.tables["val"])
-    families = assign_families((*draft.origins, *parts.dataset.unknown), parts.dataset.families)
-    hierarchy = fit_hierarchy(
-        val_output,
-        val.labels(draft.origins),
-        draft.origins,
-        families,
-        draft.tpr,
+    origins, dataset = features.dataset.known, features.dataset
+    val = features.tables["val"]
+    labels = label_indices(val.origins, origins)
+    output = selected.head.forward(val.blocks(selected.blocks))
+    probabilities, scores = predict(output, selected.score, selected.temperature)
+    families = assign_families((*origins, *dataset.unknown), dataset.families)
+    return OriginModel(
+        origins=origins,
+        encoder=encoder.describe(),
+        blocks=selected.blocks,
+        head_method=selected.head_method,
+        hyperparameter=selected.hyperparameter,
+        head=selected.head,
+        score_method=selected.score_method,
+        score=selected.score,
+        temperature=selected.temperature,
+        threshold=threshold_at_tpr(scores, options.tpr),
+        tpr=options.tpr,
+        data_hash=features.data_hash,
+        metrics={},
+        run_metadata=collect_run_metadata(
+            {**(config or {}), "protocol": options.protocol, "metric": options.metric},
+            seeds={"seed": options.seed},
+            encoder=encoder.describe(),
+            data_hash=features.data_hash,
+        ),
+        calibration=Calibration(probabilities, labels, scores),
+        exemplars=select_exemplars(features, selected.blocks, thumbnails=options.thumbnails),
+        hierarchy=fit_hierarchy(output, labels, origins, families, options.tpr),
     )
-    threshold = threshold_at_tpr(val.scores, draft.tpr)
-    known_table, unknown_table = parts.tables[protocol.test_split], parts.tables["test_unknown"]
-    known_output, known = _forward(draft, known_table)
-    unknown_output, unknown = _forward(draft, unknown_table)
-    labels = known.labels(draft.origins)
-    quantile = conformal_quantile(val.probabilities, val.labels(draft.origins), COVERAGE)
+
+
+def evaluate_model(
+    kind: type[R],
+    model: OriginModel,
+    features: SplitFeatures,
+    protocol: Protocol,
+    options: SelectionOptions,
+    **details: Any,
+) -> R:
+    """Evaluate a complete model on the test images.
+
+    ``kind`` is the class of the result, ``details`` are the fields that it adds to
+    :class:`EvaluatedModel`.
+    """
+    dataset, origins = features.dataset, model.origins
+    known_table = features.tables[protocol.test_split]
+    unknown_table = features.tables["test_unknown"]
+    known_output, known = _forward(model, known_table)
+    unknown_output, unknown = _forward(model, unknown_table)
+    labels = known.labels(origins)
+    val_predictions = model.calibration
+    assert val_predictions is not None
+    quantile = conformal_quantile(val_predictions.probabilities, val_predictions.labels, COVERAGE)
     evaluation = evaluate(
-        known,
-        unknown,
-        draft.origins,
-        threshold=threshold,
-        groups=parts.dataset.unknown_groups,
-    )
-    model = replace(
-        draft,
-        threshold=threshold,
-        metrics=headline(evaluation),
-        calibration=Calibration(val.probabilities, val.labels(draft.origins), val.scores),
-        exemplars=select_exemplars(draft, parts, thumbnails=thumbnails),
-        hierarchy=hierarchy,
+        known, unknown, origins, threshold=model.threshold, groups=dataset.unknown_groups
     )
     answers = {
         "known": _coarse_origins(model, known_output, known),
         "unknown": _coarse_origins(model, unknown_output, unknown),
     }
-    return EvaluatedModel(
-        model=model,
+    return kind(
+        model=replace(model, metrics=headline_metrics(evaluation)),
         protocol=protocol,
-        metric=metric,
+        metric=options.metric,
         evaluation=evaluation,
         intervals=bootstrap_intervals(
             known,
             unknown,
-            draft.origins,
-            threshold=threshold,
+            origins,
+            threshold=model.threshold,
             groups_known=known_table.groups,
             groups_unknown=unknown_table.groups,
         ),
-        tpr_interval=tpr_interval(len(val), draft.tpr),
+        tpr_interval=tpr_interval(len(val_predictions.labels), model.tpr),
         calibration=calibration_metrics(known.probabilities, labels),
         coverage=coverage_metrics(prediction_sets(known.probabilities, quantile), labels),
         known=known,
         unknown=unknown,
-        hierarchy=count_answers_by_level(answers, families),
+        hierarchy=count_answers_by_level(
+            answers, assign_families((*origins, *dataset.unknown), dataset.families)
+        ),
         known_table=known_table,
         unknown_table=unknown_table,
-        images=parts.counts,
-        skipped=parts.skipped,
-        notes=(*protocol.notes, *parts.dataset.notes),
+        images=features.image_counts,
+        skipped=features.skipped,
+        notes=(*protocol.notes, *dataset.notes),
+        **details,
     )
 
 
@@ -162,62 +219,54 @@ def _coarse_origins(
     model: OriginModel, output: HeadOutput, predictions: Predictions
 ) -> tuple[list[str], list[bool], list[str]]:
     """Return the most specific answers, whether each is a known origin, and the true origins."""
-    decisions = decide(predictions.probabilities, predictions.scores, model.threshold)
-    answers = model.coarse_origins(output, decisions)
-    return answers, (decisions >= 0).tolist(), predictions.origins.tolist()
+    indices = decide(predictions.probabilities, predictions.scores, model.threshold)
+    answers = model.coarse_origins(output, indices)
+    return answers, (indices >= 0).tolist(), predictions.origins.tolist()
 
 
 def select_exemplars(
-    model: OriginModel, parts: SplitFeatures, seed: int = 0, *, thumbnails: bool = False
+    features: SplitFeatures, blocks: tuple[int, ...], *, seed: int = 0, thumbnails: bool = False
 ) -> Exemplars:
-    """Features of :data:`EXEMPLARS_PER_ORIGIN` images of each origin, drawn at random."""
+    """Draw the features of at most :data:`EXEMPLARS_PER_ORIGIN` images of each origin."""
     rng = np.random.default_rng(seed)
-    features, labels, held_out = [], [], []
-    pictures: list[bytes] = []
-    for part, most in zip(("train", "val"), EXEMPLARS_PER_ORIGIN, strict=True):
-        table = parts.tables[part]
-        rows = [
-            rng.permutation(np.flatnonzero(table.origins == origin))[:most]
-            for origin in model.origins
-        ]
-        taken = table.take(np.sort(np.concatenate(rows)))
-        features.append(taken.blocks(model.blocks))
-        labels.append(label_indices(taken.origins, model.origins))
-        held_out.append(np.full(len(taken.samples), part == "val"))
-        if thumbnails:
-            pictures += [_thumbnail(sample) for sample in taken.samples]
-    found = np.concatenate(features)
-    narrow = np.abs(found).max() <= np.finfo(np.float16).max
+    origins = features.dataset.known
+    tables = []
+    for split, limit in zip(("train", "val"), EXEMPLARS_PER_ORIGIN, strict=True):
+        table = features.tables[split]
+        rows = [rng.permutation(np.flatnonzero(table.origins == o))[:limit] for o in origins]
+        tables.append(table.take(np.sort(np.concatenate(rows))))
+    x = np.concatenate([table.blocks(blocks) for table in tables])
+    fits_float16 = np.abs(x).max() <= np.finfo(np.float16).max
+    pictures = (_thumbnail(s) for table in tables for s in table.samples) if thumbnails else ()
     return Exemplars(
-        found.astype(np.float16) if narrow else found,
-        np.concatenate(labels),
-        np.concatenate(held_out),
+        x.astype(np.float16) if fits_float16 else x,
+        np.concatenate([label_indices(table.origins, origins) for table in tables]),
+        np.repeat([False, True], [len(table) for table in tables]),
         tuple(pictures),
     )
 
 
 def _thumbnail(sample: Sample) -> bytes:
-    """A small picture, or nothing where the file is gone since its features were taken."""
+    """Return a small picture, empty if the file has disappeared since its features were taken."""
     try:
         return make_thumbnail(read_image(sample.path))
     except ImageError:
         return b""
 
 
-def headline(evaluation: Evaluation) -> dict[str, float | None]:
-    """The figures a model file carries."""
+def headline_metrics(evaluation: Evaluation) -> dict[str, float | None]:
+    """Return the metrics that a model file carries."""
     detection = evaluation.detection
-    return {
+    metrics = {
         "accuracy": evaluation.closed.accuracy,
         "macro_f1": evaluation.closed.macro_f1,
         "auroc": detection.auroc if detection else None,
         "oscr": evaluation.oscr,
         "tnr_at_tpr95": detection.tnr_at_tpr95 if detection else None,
         "open_accuracy": evaluation.open_accuracy,
-        **{
-            f"synthetic_{figure}": getattr(found, figure)
-            for found in evaluation.synthetic
-            if found.name == "all"
-            for figure in ("auroc", "average_precision")
-        },
     }
+    for result in evaluation.synthetic:
+        if result.name == "all":
+            metrics["synthetic_auroc"] = result.auroc
+            metrics["synthetic_average_precision"] = result.average_precision
+    return metrics

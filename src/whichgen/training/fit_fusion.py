@@ -1,53 +1,50 @@
-"""Fusing what several views say: which members, which C and which open-set score are chosen.
+"""Train a fusion of several views: select members, C, shrinkage and open-set score.
 
-The choice is made on the protocol's validation folds, in two steps: members, C and shrinkage by the
+The selection uses the protocol's validation folds, in two steps: members, C and shrinkage by the
 agreement of the views (the score ``max_logit``; see :mod:`whichgen.heads.fusion`), then the
-open-set score among all of :data:`whichgen.openset.registry.SCORES`, which must beat it by a
-margin. A view is fitted once for all C of a shrinkage, and serves every set of members that it is
-in.
+open-set score among all of :data:`whichgen.openset.registry.SCORES`, which must beat agreement by a
+margin. A view is fitted once for all C of a shrinkage, and serves every set of members that
+contains it.
 
-Where training holds perturbed copies, all is chosen as if it did not; then each kind of
-perturbation gets a fusion of its own with what was chosen (:mod:`whichgen.heads.experts`). Only the
-votes are chosen again, on validation images of that kind: what traces are worth depends on it.
+If training contains perturbed copies, everything is selected without them; then each kind of
+perturbation gets a fusion of its own with the same settings (:mod:`whichgen.heads.experts`). Only
+the votes are selected again, on validation images of that kind, because the value of residual
+statistics (``traces``) depends on it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from whichgen.constants import TPR
 from whichgen.encoders.base import Encoder
 from whichgen.errors import FitError
 from whichgen.evaluation.calibration import fit_temperature
 from whichgen.evaluation.predictions import label_indices
-from whichgen.evaluation.protocols import (
-    Protocol,
-    add_leave_out_folds,
-    check_protocol,
-    make_protocol,
-)
+from whichgen.evaluation.protocols import Protocol, add_leave_out_folds, make_protocol
 from whichgen.heads.experts import ExpertsHead, ExpertsMethod
 from whichgen.heads.fusion import FUSION_C, SHRINKAGES, FusionHead, FusionMethod
-from whichgen.io.run_metadata import collect_run_metadata
-from whichgen.models.origin_model import OriginModel
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.registry import SCORES, score_method
 from whichgen.progress import Progress, no_progress
-from whichgen.training.finalize import EvaluatedModel, tested
-from whichgen.training.selection import METRICS, check_metric
-from whichgen.training.split_features import SplitFeatures, fold_tables, perturbed
+from whichgen.training.finalize import (
+    EvaluatedModel,
+    SelectedHead,
+    evaluate_model,
+    finalize_model,
+)
+from whichgen.training.selection import SelectionMetrics, SelectionOptions, metric_value
+from whichgen.training.split_features import SplitFeatures, fold_tables, perturbed_name
 from whichgen.training.sweeps import run_in_processes
 from whichgen.training.views import (
     AGREEMENT,
-    Figures,
-    FittedViews,
+    Setting,
     Votes,
-    average_metrics,
+    average_by_key,
     evaluate_member_sets,
     evaluate_scores,
     fit_views,
@@ -55,45 +52,35 @@ from whichgen.training.views import (
     member_sets,
 )
 
-#: All members are fused with their own votes, unless fewer, or a vote each, are better by more than
-#: this on validation. What the others add, disagreement about images like none seen, shows little
-#: on the few generators there.
+#: All members are fused with their own votes unless fewer members, or one vote each, are better by
+#: more than this on validation. What the other members add, disagreement about unfamiliar images,
+#: hardly shows on the few generators of validation.
 MEMBERS_MARGIN = 0.03
 
 #: Another score replaces agreement if it is better by more than this on validation: the best of a
-#: dozen on some tens of unknown images is mostly the luckiest.
+#: dozen scores on some tens of unknown images is mostly the luckiest.
 SCORE_MARGIN = 0.02
 
 
 @dataclass(frozen=True)
-class FusionOptions:
-    """How a fusion is chosen.
+class FusionOptions(SelectionOptions):
+    """Options of :func:`fuse`.
 
     Parameters
     ----------
-    values
-        The values of C.
-    shrinkages
-        The values of shrinkage (:mod:`whichgen.heads.fusion`).
+    values, shrinkages
+        Values of C and of shrinkage to try (:mod:`whichgen.heads.fusion`).
     scores
-        Open-set scores to choose among.
-    metric, protocol, tpr, seed, jobs, thumbnails
-        See :class:`whichgen.training.fit_block.FitOptions`.
+        Open-set scores to choose from.
     """
 
     values: tuple[float, ...] = FUSION_C
     shrinkages: tuple[float, ...] = SHRINKAGES
     scores: tuple[str, ...] = tuple(SCORES)
-    metric: str = "OSCR"
-    protocol: str = "clean"
-    tpr: float = TPR
-    seed: int = 0
-    jobs: int = -1
-    thumbnails: bool = False
+    metric: str = field(default="OSCR", kw_only=True)
 
     def __post_init__(self) -> None:
-        check_protocol(self.protocol)
-        check_metric(self.metric)
+        super().__post_init__()
         for name in self.scores:
             score_method(name)
         if not self.values or min(self.values) <= 0 or not self.scores:
@@ -101,12 +88,17 @@ class FusionOptions:
         if not self.shrinkages or not all(0 < shrinkage <= 1 for shrinkage in self.shrinkages):
             raise FitError("a fusion needs values of shrinkage over 0 and at most 1.")
 
+    @property
+    def settings(self) -> list[Setting]:
+        """Every pair of shrinkage and C."""
+        return [(s, c) for s in self.shrinkages for c in sorted(self.values)]
+
 
 @dataclass(frozen=True)
 class FusionCandidate:
-    """Members, C, shrinkage and score: validation metrics, and test ones that chose nothing.
+    """Members, C, shrinkage and score, with metrics on validation and on test (not selected by).
 
-    ``None`` stands where there are no unknown images.
+    Metrics are ``None`` without unknown images.
     """
 
     members: str
@@ -120,21 +112,26 @@ class FusionCandidate:
     test_auroc: float | None = None
     test_oscr: float | None = None
 
-    def metric(self, name: str) -> float:
-        """The validation value of one of :data:`~whichgen.training.selection.METRICS`."""
-        wanted: float | None = getattr(self, METRICS[name])
-        return self.accuracy if wanted is None else wanted
-
 
 @dataclass(frozen=True)
 class FusionResult(EvaluatedModel):
     """The result of :func:`fuse`.
 
-    ``members`` compares the sets of members, each at its best C and shrinkage; ``scores`` the
-    open-set scores at the chosen members, C and shrinkage; ``grid`` is every candidate of the
-    first step. ``head_method`` is the one that fitted the head. ``experts`` are the kinds of
-    perturbation that have an expert, the first one without any, and what was chosen for each
-    (empty: there are no experts).
+    Parameters
+    ----------
+    best
+        The selected candidate.
+    members
+        Each set of members at its best C and shrinkage.
+    scores
+        Each open-set score with the selected members, C and shrinkage.
+    grid
+        Every candidate of the first step.
+    head_method
+        The method that fitted the head.
+    experts
+        Each kind of perturbation that has an expert (first "", for unchanged images) with its
+        candidate; empty without experts.
     """
 
     best: FusionCandidate
@@ -146,173 +143,151 @@ class FusionResult(EvaluatedModel):
 
 
 def fuse(
-    parts: SplitFeatures,
+    features: SplitFeatures,
     encoder: Encoder,
     options: FusionOptions,
     *,
     config: Mapping[str, Any] | None = None,
     progress: Progress = no_progress,
 ) -> FusionResult:
-    """Fits every view, chooses, calibrates, sets the threshold and tests.
+    """Fit every view, select, calibrate, set the threshold, and evaluate the model.
 
-    Parameters
-    ----------
-    config
-        What the user asked for, kept in the model's run metadata.
+    ``config`` holds the user's settings, kept in the model's run metadata.
     """
-    protocol = add_leave_out_folds(
-        make_protocol(parts.dataset, options.protocol, seed=options.seed),
-        parts.dataset.known,
-        options.seed,
-    )
+    known, metric, settings = features.dataset.known, options.metric, options.settings
+    protocol = make_protocol(features.dataset, options.protocol, seed=options.seed)
+    protocol = add_leave_out_folds(protocol, known, options.seed)
     sets = member_sets(encoder)
-    settings = [(s, c) for s in options.shrinkages for c in sorted(options.values)]
-    known = parts.dataset.known
-    names, kinds = np.unique(parts.tables["train"].kinds, return_inverse=True)
-    plain = parts.with_train(np.flatnonzero(kinds == 0))
-    tests = (parts.tables[protocol.test_split], parts.tables["test_unknown"])
-    jobs = [(known, plain.tables["train"], *tests)]
-    jobs += [(fold.known, *fold_tables(plain, fold)) for fold in protocol.folds]
-    # A fold that leaves no known origin out has the final fit's training images.
-    trained = {of: train for of, train, *_ in reversed(jobs)}
-    every = range(len(encoder.block_dims))
-    paths = fit_views(trained, every, settings, jobs=options.jobs, progress=progress)
-    final, *folds = (FittedViews(paths[of], of, *tables) for of, *tables in jobs)
+    train, val = features.tables["train"], features.tables["val"]
+    kinds, kind_indices = np.unique(train.kinds, return_inverse=True)
+    unchanged = features.with_training_rows(np.flatnonzero(kind_indices == 0))
+    test = (features.tables[protocol.test_split], features.tables["test_unknown"])
+    folds = [(fold.known, fold_tables(unchanged, fold)) for fold in protocol.folds]
+    final, *views = fit_views(
+        [(known, (unchanged.tables["train"], *test)), *folds],
+        range(len(encoder.block_dims)),
+        settings,
+        jobs=options.jobs,
+        progress=progress,
+    )
 
+    metrics = average_by_key(evaluate_member_sets(fold, sets, settings) for fold in views)
     grid = [
-        FusionCandidate(name, value, shrinkage, AGREEMENT, *figures)
-        for (name, (shrinkage, value)), figures in average_metrics(
-            evaluate_member_sets(fold, sets, settings) for fold in folds
-        ).items()
+        FusionCandidate(name, value, shrinkage, AGREEMENT, *averages)
+        for (name, (shrinkage, value)), averages in metrics.items()
     ]
-    with_test_metrics = dict(evaluate_member_sets(final, sets, settings))
-    of_each = [
-        max((c for c in grid if c.members == name), key=lambda c: c.metric(options.metric))
+    test_metrics = dict(evaluate_member_sets(final, sets, settings))
+    per_set = [
+        max((c for c in grid if c.members == name), key=lambda c: metric_value(c, metric))
         for name in sets
     ]
-    members = tuple(
-        _with_test(c, with_test_metrics[c.members, (c.shrinkage, c.value)]) for c in of_each
-    )
-    best = _unless_beaten(of_each[-1], of_each, options.metric, MEMBERS_MARGIN)
+    best = _select_unless_beaten(per_set[-1], per_set, metric, MEMBERS_MARGIN)
 
-    votes = sets[best.members]
-    at = settings.index((best.shrinkage, best.value))
-    blocks = tuple(block for vote in votes for block in vote)
-    heads = [fuse_views(fitted, votes, at) for fitted in (final, *folds)]
-    fitted_scores: dict[str, OpenSetScore] = {}
-    of_score: list[dict[str, Figures]] = []
-    for fitted, head in zip((final, *folds), heads, strict=True):
-        figures_of, found = evaluate_scores(fitted, head, blocks, options.scores)
-        of_score.append(figures_of)
-        fitted_scores = fitted_scores or found
-    scores = tuple(
-        _with_test(
-            FusionCandidate(best.members, best.value, best.shrinkage, name, *figures),
-            of_score[0][name],
+    votes, setting = sets[best.members], settings.index((best.shrinkage, best.value))
+    blocks = tuple(chain(*votes))
+    fusion_head = fuse_views(final, votes, setting)
+    test_by_score, fitted = evaluate_scores(final, fusion_head, blocks, options.scores)
+    score_metrics = average_by_key(
+        evaluate_scores(fold, fuse_views(fold, votes, setting), blocks, options.scores)[0].items()
+        for fold in views
+    )
+    scores = [
+        _add_test_metrics(
+            FusionCandidate(best.members, best.value, best.shrinkage, name, *averages),
+            test_by_score[name],
         )
-        for name, figures in average_metrics(d.items() for d in of_score[1:]).items()
-    )
+        for name, averages in score_metrics.items()
+    ]
     usual = next((c for c in scores if c.score == AGREEMENT), scores[0])
-    chosen = _unless_beaten(usual, scores, options.metric, SCORE_MARGIN)
+    selected = _select_unless_beaten(usual, scores, metric, SCORE_MARGIN)
 
-    found_head: FusionHead | ExpertsHead = heads[0]
-    score = fitted_scores[chosen.score]
-    fusion = FusionMethod(heads[0].widths, best.shrinkage, heads[0].votes)
-    head_method: FusionMethod | ExpertsMethod = fusion
+    head: FusionHead | ExpertsHead = fusion_head
+    score: OpenSetScore = fitted[selected.score]
+    fusion = FusionMethod(fusion_head.widths, best.shrinkage, fusion_head.votes)
+    method: FusionMethod | ExpertsMethod = fusion
     experts: list[tuple[str, FusionCandidate]] = []
-    if len(names) > 1:
+    if len(kinds) > 1:
         experts = [("", best)]
-        for kind in names[1:].tolist():
-            of_kind = best
-            if perturbed("val") in parts.tables:
-                of_kind = _with_votes(
-                    best, parts.of_kind(kind), protocol, sets, options=options, progress=progress
+        for kind in kinds[1:].tolist():
+            expert = best
+            if perturbed_name("val") in features.tables:
+                copies = features.select_perturbation(kind)
+                expert = _select_votes(
+                    best, copies, protocol, sets, options=options, progress=progress
                 )
-            experts.append((kind, of_kind))
-        sizes = [tuple(len(vote) for vote in sets[found.members]) for _, found in experts]
-        head_method = ExpertsMethod(fusion, kinds, tuple(sizes))
-        train = parts.tables["train"]
+            experts.append((kind, expert))
+        sizes = tuple(tuple(map(len, sets[expert.members])) for _, expert in experts)
+        method = ExpertsMethod(fusion, kind_indices, sizes)
         x, labels = train.blocks(blocks), label_indices(train.origins, known)
         # One call, in a worker for its single BLAS thread.
-        fits = run_in_processes(
-            head_method.fit, [(x, labels, len(known), best.value)], jobs=options.jobs
-        )
-        (found_head,) = progress(fits, description="Fitting experts", total=1)
-        score = score_method(chosen.score).fit(found_head.forward(x), labels, len(known))
+        calls = [(x, labels, len(known), best.value)]
+        fits = run_in_processes(method.fit, calls, jobs=options.jobs)
+        (head,) = progress(fits, description="Fitting experts", total=1)
+        score = score_method(selected.score).fit(head.forward(x), labels, len(known))
 
-    val = parts.tables["val"]
-    draft = OriginModel(
-        origins=known,
-        encoder=encoder.describe(),
-        blocks=blocks,
-        head_method=head_method.name,
-        hyperparameter=best.value,
-        head=found_head,
-        threshold=float("nan"),
-        tpr=options.tpr,
-        data_hash=parts.data_hash,
-        metrics={},
-        run_metadata=collect_run_metadata(
-            {**(config or {}), "protocol": options.protocol, "metric": options.metric},
-            seeds={"seed": options.seed},
-            encoder=encoder.describe(),
-            data_hash=parts.data_hash,
-        ),
-        score_method=chosen.score,
-        score=score,
-        temperature=fit_temperature(
-            found_head.forward(val.blocks(blocks)).logits, label_indices(val.origins, known)
-        ),
+    val_logits = head.forward(val.blocks(blocks)).logits
+    temperature = fit_temperature(val_logits, label_indices(val.origins, known))
+    model = finalize_model(
+        SelectedHead(head, method.name, best.value, blocks, selected.score, score, temperature),
+        features,
+        encoder,
+        options,
+        config,
     )
-    result = tested(draft, parts, protocol, options.metric, thumbnails=options.thumbnails)
-    return FusionResult(
-        **vars(result),
-        best=chosen,
-        members=members,
-        scores=scores,
+    return evaluate_model(
+        FusionResult,
+        model,
+        features,
+        protocol,
+        options,
+        best=selected,
+        members=tuple(
+            _add_test_metrics(c, test_metrics[c.members, (c.shrinkage, c.value)]) for c in per_set
+        ),
+        scores=tuple(scores),
         grid=tuple(grid),
-        head_method=head_method,
+        head_method=method,
         experts=tuple(experts),
     )
 
 
-def _with_votes(
-    chosen: FusionCandidate,
-    parts: SplitFeatures,
+def _select_votes(
+    best: FusionCandidate,
+    features: SplitFeatures,
     protocol: Protocol,
     sets: Mapping[str, Votes],
     *,
     options: FusionOptions,
     progress: Progress,
 ) -> FusionCandidate:
-    """The candidate with the votes that are best on these parts; its blocks, C and shrinkage."""
-    blocks = list(chain(*sets[chosen.members]))
-    same = {name: votes for name, votes in sets.items() if list(chain(*votes)) == blocks}
-    folds = [(fold.known, *fold_tables(parts, fold)) for fold in protocol.folds]
-    trained = {of: train for of, train, *_ in reversed(folds)}
-    setting = (chosen.shrinkage, chosen.value)
-    paths = fit_views(
-        trained, range(max(blocks) + 1), [setting], jobs=options.jobs, progress=progress
+    """Select the votes on these features, with the candidate's blocks, C and shrinkage."""
+    blocks = list(chain(*sets[best.members]))
+    same_blocks = {name: votes for name, votes in sets.items() if list(chain(*votes)) == blocks}
+    setting = (best.shrinkage, best.value)
+    views = fit_views(
+        [(fold.known, fold_tables(features, fold)) for fold in protocol.folds],
+        range(max(blocks) + 1),
+        [setting],
+        jobs=options.jobs,
+        progress=progress,
     )
-    figures = average_metrics(
-        evaluate_member_sets(FittedViews(paths[of], of, *tables), same, [setting])
-        for of, *tables in folds
-    )
-    found = {
-        name: FusionCandidate(name, chosen.value, chosen.shrinkage, AGREEMENT, *of_name)
-        for (name, _), of_name in figures.items()
+    metrics = average_by_key(evaluate_member_sets(fold, same_blocks, [setting]) for fold in views)
+    candidates = {
+        name: FusionCandidate(name, best.value, best.shrinkage, AGREEMENT, *averages)
+        for (name, _), averages in metrics.items()
     }
-    return _unless_beaten(found[chosen.members], list(found.values()), options.metric, 0)
+    usual = candidates[best.members]
+    return _select_unless_beaten(usual, list(candidates.values()), options.metric, 0)
 
 
-def _unless_beaten(
+def _select_unless_beaten(
     usual: FusionCandidate, others: Sequence[FusionCandidate], metric: str, margin: float
 ) -> FusionCandidate:
-    """The usual candidate, or the best of the others if it is better by more than the margin."""
-    best = max(others, key=lambda c: c.metric(metric))
-    return best if best.metric(metric) > usual.metric(metric) + margin else usual
+    """Return the usual candidate, or the best other one if it is better by more than the margin."""
+    best = max(others, key=lambda c: metric_value(c, metric))
+    return best if metric_value(best, metric) > metric_value(usual, metric) + margin else usual
 
 
-def _with_test(candidate: FusionCandidate, figures: Figures) -> FusionCandidate:
-    accuracy, area, open_set = figures
-    return replace(candidate, test_accuracy=accuracy, test_auroc=area, test_oscr=open_set)
+def _add_test_metrics(candidate: FusionCandidate, metrics: SelectionMetrics) -> FusionCandidate:
+    accuracy, auroc, oscr = metrics
+    return replace(candidate, test_accuracy=accuracy, test_auroc=auroc, test_oscr=oscr)

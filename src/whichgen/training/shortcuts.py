@@ -1,19 +1,19 @@
-"""The leak check: how well are origins told apart without a look at the picture?
+"""The shortcut check: how well file properties and mean color alone predict the origin.
 
-A random forest (Breiman, 2001) is fitted on the traits of training files
-(:mod:`whichgen.data.file_properties`) and tested as a head is. What it reaches, a head may
-have reached in the same way: figures mean something only by how far they are above it.
+A random forest (Breiman, 2001) is fitted on properties of the training files
+(:mod:`whichgen.data.file_properties`) and tested like a head. A head may have reached the same
+accuracy by the same shortcut, so metrics mean something only by how far they exceed the forest's.
 
-The bar for a warning is on balanced accuracy, the mean recall over the K known origins. Without a
-leak it is 1/K on average. It is taken for a share of K · (harmonic mean of the origins' test
-images) images, as which it has the variance of a mean of recalls; a warning is given where the
-lower bound of its 95 % interval (Wilson, 1927) is over 1/K + 10 points.
+The warning is based on balanced accuracy, the mean recall over the K known origins, which is 1/K on
+average without a shortcut. It is treated as a share of K · (harmonic mean of the origins' test
+images) images, which has the variance of a mean of recalls. A warning is given if the lower
+bound of its 95 % interval (Wilson, 1927) exceeds 1/K + 10 points.
 
-Of a losslessly stored file, bytes tell how detailed the picture is, which may be the generator's
-own doing: a warning is a reason to look, not a proof.
+The size of a losslessly stored file depends on how detailed the picture is, which may be a property
+of the generator: a warning is a reason to look, not a proof.
 
-What it can't see: a trait that all known origins share and the unknown ones don't, on which known
-and unknown are told apart without the forest ever using it. ``whichgen dataset check`` sees that.
+The check does not see a property that all known origins share and the unknown ones lack, which
+separates known from unknown images; ``whichgen dataset check`` does.
 """
 
 from __future__ import annotations
@@ -29,45 +29,48 @@ from whichgen.data.dataset import Dataset
 from whichgen.data.file_properties import PROPERTY_SETS, FileProperties, read_all_properties
 from whichgen.errors import DataError
 from whichgen.evaluation.closed_set import closed_set_metrics
-from whichgen.evaluation.detection import auroc
-from whichgen.evaluation.oscr import oscr
 from whichgen.evaluation.predictions import label_indices
 from whichgen.progress import Progress, no_progress
+from whichgen.training.selection import selection_metrics
 
-#: So far over chance must the lower bound of balanced accuracy be for a warning.
+#: A warning needs a lower bound of balanced accuracy that exceeds chance by more than this.
 MARGIN = 0.10
 
 _Z95 = 1.959963984540054
 
 _TREES = 300
 
-#: What each set of traits means for the reader, and what to do about it.
+#: What to do about each set of properties.
 _ADVICE = {
-    "file": "The files give the origin away. Store all origins' images alike: one format and "
-    "quality, one size, no metadata. Then check again.",
-    "color": "Mean color and contrast give the origin away: the origins' images show different "
-    "things, or were processed differently. Take images of the same subjects, processed alike, or "
-    "state these figures beside every other.",
-    "all": "File and color together give the origin away, though neither does alone. Store all "
-    "images alike and take them of the same subjects, or state these figures beside every other.",
+    "file": "File properties predict the origin. Store the images of all origins in the same way "
+    "(one format and quality, one size, no metadata), then check again.",
+    "color": "Mean color and contrast predict the origin. Collect images of the same subjects with "
+    "the same processing for every origin, or report these figures beside every other.",
+    "all": "File and color predict the origin together, though neither does alone. Store all "
+    "images in the same way and collect images of the same subjects, or report these figures "
+    "beside every other.",
 }
 
 
 @dataclass(frozen=True)
 class ShortcutMetrics:
-    """How well one set of file properties tells origins apart; in [0, 1].
+    """How well one set of file properties predicts the origin; all rates are in [0, 1].
 
     Parameters
     ----------
+    properties
+        ``file``, ``color`` or ``all``.
     accuracy, balanced_accuracy
-        Share of known test images whose origin is found, and its mean over origins. The forest
-        counts origins alike, so ``accuracy`` can be under :attr:`ShortcutReport.chance`.
+        Share of known test images whose origin is predicted correctly, and its mean over origins.
+        The forest weighs origins equally, so ``accuracy`` can be under
+        :attr:`ShortcutReport.chance`.
     balanced_accuracy_low
-        The lower bound of ``balanced_accuracy`` that a warning goes by.
+        The lower bound of ``balanced_accuracy``.
     detected
-        ``low`` is over the bar.
+        Whether ``balanced_accuracy_low`` exceeds :attr:`ShortcutReport.warning_level`.
     auroc, oscr
-        Known against unknown test images by the largest probability; ``None`` without unknown ones.
+        Known against unknown test images by the largest probability; ``None`` without unknown
+        images.
     """
 
     properties: str
@@ -86,20 +89,20 @@ class ShortcutReport:
     Parameters
     ----------
     sets
-        Figures of ``file``, ``color`` and ``all`` traits.
+        Metrics of ``file``, ``color`` and ``all`` properties.
     chance
-        The share of the most frequent origin among known test images: the accuracy of always
-        answering it.
+        Share of the most frequent origin among known test images: the accuracy of always predicting
+        it.
     balanced_chance
-        1 / known origins: the balanced accuracy of any such answer.
+        1 / K for K known origins: the balanced accuracy of any constant prediction.
     warning_level
         ``balanced_chance`` + :data:`MARGIN`.
     message
-        What this means, and what to do.
+        The result in words, and what to do.
     train_images, test_images, unknown_images
-        How many files were read of each part.
+        Number of readable files per split.
     skipped
-        Why each of the other files can't be read.
+        The error message of each unreadable file.
     """
 
     sets: tuple[ShortcutMetrics, ...]
@@ -114,14 +117,14 @@ class ShortcutReport:
 
     @property
     def detected(self) -> bool:
-        """Any of the sets is over the bar."""
+        """Whether any set of properties predicts the origin."""
         return any(s.detected for s in self.sets)
 
 
 def check_shortcuts(
     dataset: Dataset, *, seed: int = 0, progress: Progress = no_progress
 ) -> ShortcutReport:
-    """Fits on the traits of ``train`` and tests on those of ``test`` and ``test_unknown``.
+    """Fit on file properties of ``train``, and test on those of ``test`` and ``test_unknown``.
 
     Raises
     ------
@@ -129,46 +132,38 @@ def check_shortcuts(
         A known origin has no readable image in ``train`` or in ``test``.
     """
     train, test, unknown = (
-        read_all_properties([s.path for s in dataset.split(part)], progress=progress)
-        for part in ("train", "test", "test_unknown")
+        read_all_properties([s.path for s in dataset.split(split)], progress=progress)
+        for split in ("train", "test", "test_unknown")
     )
-    train_labels, test_labels = (
-        _labels(dataset, part, traits) for part, traits in (("train", train), ("test", test))
-    )
+    train_labels = _read_labels(dataset, "train", train)
+    test_labels = _read_labels(dataset, "test", test)
     counts = np.bincount(test_labels, minlength=len(dataset.known))
-    balanced_chance = 1 / len(dataset.known)
+    chance = 1 / len(dataset.known)
     sets = []
     for name, columns in PROPERTY_SETS.items():
         forest = RandomForestClassifier(
             _TREES, class_weight="balanced", random_state=seed, n_jobs=1
         ).fit(train.columns(columns), train_labels)
         probabilities = forest.predict_proba(test.columns(columns))
+        unknown_scores = np.empty(0)
+        if len(unknown.rows):
+            unknown_scores = forest.predict_proba(unknown.columns(columns)).max(axis=1)
         closed = closed_set_metrics(probabilities, test_labels)
-        low = _wilson_low(closed.macro_recall, len(counts) * float(hmean(counts)))
-        scores = probabilities.max(axis=1)
         correct = probabilities.argmax(axis=1) == test_labels
-        strange = (
-            forest.predict_proba(unknown.columns(columns)).max(axis=1)
-            if len(unknown.rows)
-            else None
-        )
+        metrics = selection_metrics(probabilities.max(axis=1), correct, unknown_scores)
+        low = _wilson_low(closed.macro_recall, len(counts) * float(hmean(counts)))
+        detected = low > chance + MARGIN
         sets.append(
             ShortcutMetrics(
-                properties=name,
-                accuracy=closed.accuracy,
-                balanced_accuracy=closed.macro_recall,
-                balanced_accuracy_low=low,
-                detected=low > balanced_chance + MARGIN,
-                auroc=None if strange is None else auroc(scores, strange),
-                oscr=None if strange is None else oscr(scores, correct, strange),
+                name, metrics.accuracy, closed.macro_recall, low, detected, *metrics[1:]
             )
         )
     return ShortcutReport(
         sets=tuple(sets),
         chance=float(counts.max() / counts.sum()),
-        balanced_chance=balanced_chance,
-        warning_level=balanced_chance + MARGIN,
-        message=_verdict(sets, balanced_chance),
+        balanced_chance=chance,
+        warning_level=chance + MARGIN,
+        message=_message(sets, chance),
         train_images=len(train.rows),
         test_images=len(test.rows),
         unknown_images=len(unknown.rows),
@@ -176,35 +171,35 @@ def check_shortcuts(
     )
 
 
-def _labels(dataset: Dataset, part: str, traits: FileProperties) -> np.ndarray:
-    samples = dataset.split(part)
-    origins = np.array([samples[i].origin for i in traits.rows.tolist()])
-    empty = [origin for origin in dataset.known if origin not in origins.tolist()]
-    if empty:
-        first = f" The first file that can't be read: {traits.errors[0]}" if traits.errors else ""
+def _read_labels(dataset: Dataset, split: str, properties: FileProperties) -> np.ndarray:
+    samples = dataset.split(split)
+    origins = np.array([samples[i].origin for i in properties.rows.tolist()])
+    if missing := [origin for origin in dataset.known if origin not in origins.tolist()]:
+        first = f" (first unreadable file: {properties.errors[0]})" if properties.errors else ""
         raise DataError(
-            f"{dataset.name}: no readable {part} image of {', '.join(empty)}, so there is nothing "
-            f"to check.{first}"
+            f"{dataset.name}: the shortcut check needs images of every known origin, but there is "
+            f"no readable {split} image of {', '.join(missing)}{first}."
         )
     return label_indices(origins, dataset.known)
 
 
 def _wilson_low(share: float, n: float) -> float:
-    """The lower bound of the 95 % interval of a share of n, which need not be whole."""
+    """Return the lower bound of the 95 % interval of a share of n, which need not be whole."""
     center = share + _Z95**2 / (2 * n)
     half = _Z95 * np.sqrt(share * (1 - share) / n + _Z95**2 / (4 * n**2))
     return float(max(0.0, (center - half) / (1 + _Z95**2 / n)))
 
 
-def _verdict(sets: Sequence[ShortcutMetrics], chance: float) -> str:
-    figures = ", ".join(f"{100 * s.balanced_accuracy:.0f} % by {s.properties}" for s in sets)
-    found = f"balanced accuracy without the picture: {figures}; chance is {100 * chance:.0f} %"
-    leaking = [s.properties for s in sets if s.detected]
-    if not leaking:
+def _message(sets: Sequence[ShortcutMetrics], chance: float) -> str:
+    accuracies = ", ".join(f"{s.properties} {100 * s.balanced_accuracy:.0f} %" for s in sets)
+    figures = f"balanced accuracy by {accuracies}; chance {100 * chance:.0f} %"
+    detected = [s.properties for s in sets if s.detected]
+    if not detected:
         return (
-            f"No leak found ({found}). Leaks of another kind are not excluded: see that all "
-            "origins' images went through the same hands."
+            f"No shortcut detected ({figures}). Other kinds of shortcut are not excluded: check "
+            "that the images of all origins were processed in the same way."
         )
-    # All traits together can be over the bar where neither kind is.
-    told = [name for name in leaking if name != "all"] or leaking
-    return f"GIVE-AWAY: {found}. " + " ".join(_ADVICE[name] for name in told)
+    # Both together can exceed the level if neither does alone.
+    names = [name for name in detected if name != "all"] or detected
+    advice = " ".join(_ADVICE[name] for name in names)
+    return f"Shortcut warning: {figures}. {advice}"

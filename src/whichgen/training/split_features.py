@@ -1,4 +1,4 @@
-"""The features of a data set's five parts, and the arrays that heads and metrics want of them."""
+"""Features of the five splits of a dataset, and the arrays of each fold."""
 
 from __future__ import annotations
 
@@ -22,21 +22,24 @@ from whichgen.io.run_metadata import hash_parts
 from whichgen.progress import Progress, no_progress
 from whichgen.training.selection import FoldFeatures
 
-#: The parts that are learned from and chosen on.
+#: The splits used for training and selection.
 FITTING_SPLITS = ("train", "val", "val_unknown")
 
+#: Training, known validation and unknown validation images of a fold.
+FoldTables = tuple[FeatureTable, FeatureTable, FeatureTable]
 
-def perturbed(part: str) -> str:
-    """The name of the table of a part's perturbed copies."""
-    return f"{part}, perturbed"
+
+def perturbed_name(split: str) -> str:
+    """Return the name of the table of a split's perturbed copies."""
+    return f"{split}, perturbed"
 
 
 @dataclass(frozen=True)
 class SplitFeatures:
-    """A data set and the features of its parts; every image was encoded once for all blocks.
+    """A dataset and the features of its splits.
 
-    ``tables`` are named after parts. Perturbed copies of training images are beside these, those of
-    other parts in tables of their own (:func:`perturbed`).
+    ``tables`` maps the name of a split to its features. Perturbed copies of training images are in
+    the table ``train``, those of other splits in tables of their own (:func:`perturbed_name`).
     """
 
     dataset: Dataset
@@ -44,42 +47,40 @@ class SplitFeatures:
 
     @property
     def skipped(self) -> tuple[str, ...]:
-        """Why files are missing, one reason each."""
-        reasons = (reason for table in self.tables.values() for reason in table.skipped)
-        return tuple(dict.fromkeys(reasons))
+        """The error message of each unreadable file."""
+        messages = (message for table in self.tables.values() for message in table.skipped)
+        return tuple(dict.fromkeys(messages))
 
     @property
-    def counts(self) -> dict[str, dict[str, int]]:
-        """Images of each part by origin, perturbed copies not counted."""
+    def image_counts(self) -> dict[str, dict[str, int]]:
+        """Number of images per split and origin, without perturbed copies."""
         return {
-            part: dict(Counter(s.origin for s in dict.fromkeys(self.tables[part].samples)))
-            for part in SPLITS
-            if part in self.tables
+            split: dict(Counter(s.origin for s in dict.fromkeys(self.tables[split].samples)))
+            for split in SPLITS
+            if split in self.tables
         }
 
     @property
     def data_hash(self) -> str:
-        """A digest of every image's content, origin and part."""
-        rows = (
-            part.encode() + b"\0" + sample.origin.encode() + b"\0" + key
-            for part, table in self.tables.items()
+        """A digest of every image's content, origin and split."""
+        return hash_parts(
+            split.encode() + b"\0" + sample.origin.encode() + b"\0" + key
+            for split, table in self.tables.items()
             for sample, key in zip(table.samples, table.keys, strict=True)
         )
-        return hash_parts(rows)
 
-    def with_train(self, rows: np.ndarray) -> SplitFeatures:
-        """The same with only some rows of the training part."""
-        return SplitFeatures(
-            self.dataset, {**self.tables, "train": self.tables["train"].take(rows)}
-        )
+    def with_training_rows(self, rows: np.ndarray) -> SplitFeatures:
+        """Return a copy with some rows of the training split only."""
+        train = self.tables["train"].take(rows)
+        return SplitFeatures(self.dataset, {**self.tables, "train": train})
 
-    def of_kind(self, kind: str) -> SplitFeatures:
-        """Training and validation images of one kind of perturbation; empty: as they are."""
-        found = {}
-        for part in FITTING_SPLITS:
-            table = self.tables[perturbed(part) if kind and part != "train" else part]
-            found[part] = table.take(np.flatnonzero(table.kinds == kind))
-        return SplitFeatures(self.dataset, found)
+    def select_perturbation(self, kind: str) -> SplitFeatures:
+        """Return the fitting splits with the copies of one kind of perturbation ("": unchanged)."""
+        tables = {}
+        for split in FITTING_SPLITS:
+            table = self.tables[perturbed_name(split) if kind and split != "train" else split]
+            tables[split] = table.take(np.flatnonzero(table.kinds == kind))
+        return SplitFeatures(self.dataset, tables)
 
 
 def extract_splits(
@@ -87,89 +88,87 @@ def extract_splits(
     encoder: Encoder,
     store: FeatureStore,
     *,
-    parts: Sequence[str] = SPLITS,
+    splits: Sequence[str] = SPLITS,
     augment: Sequence[str] = (),
-    copied: Sequence[str] = ("train",),
+    augmented_splits: Sequence[str] = ("train",),
     perturbation: Perturbation | None = None,
     seed: int = 0,
     batch_size: int = BATCH_SIZE,
     progress: Progress = no_progress,
 ) -> SplitFeatures:
-    """Extracts (or finds in the store) the features of a data set.
+    """Extract the features of a dataset, or read them from the store.
 
     Parameters
     ----------
-    parts
-        Those wanted, of :data:`~whichgen.data.dataset.SPLITS`.
+    splits
+        Names of :data:`~whichgen.data.dataset.SPLITS`.
     augment
-        Kinds of perturbation: each image of the parts ``copied`` is there as it is and once more
-        for every kind, at an intensity drawn (seeded) from the five.
+        Kinds of perturbation: each image of ``augmented_splits`` is added once more for each kind,
+        at one of its five intensities, drawn with ``seed``.
     perturbation
-        One that every image of ``parts`` goes through; for testing.
+        Applied to every image of ``splits``; for testing.
 
     Raises
     ------
     DataError
-        After unreadable files were passed over, a known origin has no image left to learn from,
-        to choose by or to be tested on.
+        A known origin has no readable image in ``train``, ``val`` or ``test``.
     """
     rng = np.random.default_rng(seed)
     tables = {}
 
-    def extracted(
-        name: str, samples: Sequence[Sample], applied: Sequence[Perturbation | None]
+    def extract_table(
+        name: str, samples: Sequence[Sample], perturbations: Sequence[Perturbation | None]
     ) -> FeatureTable:
         return extract(
             samples,
             encoder,
             store,
-            perturbations=applied,
+            perturbations=perturbations,
             batch_size=batch_size,
             progress=progress,
             description=f"Extracting {name}" + (f" {perturbation}" if perturbation else ""),
         )
 
-    for part in parts:
-        samples = dataset.split(part)
-        plain: list[Perturbation | None] = [perturbation] * len(samples)
-        kinds = augment if part in copied else ()
-        copies = list(samples) * len(kinds)
-        drawn: list[Perturbation | None] = [
+    for split in splits:
+        samples = list(dataset.split(split))
+        unchanged: list[Perturbation | None] = [perturbation] * len(samples)
+        kinds = augment if split in augmented_splits else ()
+        draws = [
             Perturbation(kind, value)
             for kind in kinds
             for value in rng.choice(INTENSITIES[kind], len(samples))
         ]
-        if part == "train":
-            tables[part] = extracted(part, [*samples, *copies], plain + drawn)
+        copies = samples * len(kinds)
+        if split == "train":
+            tables[split] = extract_table(split, samples + copies, [*unchanged, *draws])
         else:
-            tables[part] = extracted(part, samples, plain)
+            tables[split] = extract_table(split, samples, unchanged)
             if kinds:
-                tables[perturbed(part)] = extracted(perturbed(part), copies, drawn)
-        empty = [o for o in dataset.known if o not in set(tables[part].origins.tolist())]
-        if empty and part in ("train", "val", "test"):
+                name = perturbed_name(split)
+                tables[name] = extract_table(name, copies, draws)
+        missing = [o for o in dataset.known if o not in set(tables[split].origins.tolist())]
+        if missing and split in ("train", "val", "test"):
+            first = (*tables[split].skipped, "none")[0]
             raise DataError(
-                f"no readable {part} image of {', '.join(empty)}; the first problem: "
-                f"{(*tables[part].skipped, 'there is none')[0]}. Run `whichgen dataset check`."
+                f"no readable {split} image of {', '.join(missing)} (first unreadable file: "
+                f"{first}). Run `whichgen dataset check`."
             )
     return SplitFeatures(dataset, tables)
 
 
-#: A fold's training, known validation and unknown validation images.
-FoldTables = tuple[FeatureTable, FeatureTable, FeatureTable]
+def fold_tables(features: SplitFeatures, fold: Fold) -> FoldTables:
+    """Select a fold's training, known validation and unknown validation images."""
 
-
-def fold_tables(parts: SplitFeatures, fold: Fold) -> FoldTables:
-    """A fold's training, known validation and unknown validation images."""
-
-    def of(part: str, origins: Sequence[str]) -> FeatureTable:
-        table = parts.tables[part]
+    def select(split: str, origins: Sequence[str]) -> FeatureTable:
+        table = features.tables[split]
         return table.take(np.flatnonzero(np.isin(table.origins, origins)))
 
-    return of("train", fold.known), of("val", fold.known), of(fold.unknown_split, fold.unknown)
+    unknown = select(fold.unknown_split, fold.unknown)
+    return select("train", fold.known), select("val", fold.known), unknown
 
 
 def fold_features(tables: FoldTables, known: Sequence[str], block: int) -> FoldFeatures:
-    """The arrays of one block for a fold's tables."""
+    """Read the arrays of one block of a fold."""
     train, val, unknown = tables
     return FoldFeatures(
         train=train.block(block),
