@@ -142,7 +142,7 @@ def test_test_images_never_influence_the_model(
     tables["test"] = tables["test"].take(range(0, len(tables["test"]), 2))
     tables["test_unknown"] = tables["test_unknown"].take([0])
     second = fuse(SplitFeatures(parts.dataset, tables), encoder, OPTIONS)
-    for part in ("blocks", "value", "threshold", "temperature", "score_method"):
+    for part in ("blocks", "hyperparameter", "threshold", "temperature", "score_method"):
         assert getattr(second.model, part) == getattr(first.model, part)
     for name, array in first.model.head.tensors().items():
         assert np.array_equal(second.model.head.tensors()[name], array), name
