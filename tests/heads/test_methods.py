@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from whichgen.errors import FitError
-from whichgen.heads.methods import HEAD_METHODS, head_method
+from whichgen.heads.methods import HEAD_METHODS, head_method, sweep_method
 
 X = np.arange(12, dtype=np.float32).reshape(6, 2) % 5
 Y = np.array([0, 1, 2, 0, 1, 2])
@@ -24,6 +24,8 @@ def test_methods_are_listed_by_name() -> None:
         FitError, match=r"unknown head 'svm'. Choose from linear, knn, fusion, experts"
     ):
         head_method("svm")
+    with pytest.raises(FitError, match=r"unknown head 'experts'. Choose from linear, knn."):
+        sweep_method("experts")
 
 
 @pytest.mark.parametrize("name", HEAD_METHODS)
@@ -45,7 +47,7 @@ def test_invalid_training_data_is_rejected(
         method.fit(features, labels, 3, 1)
     if name in ("linear", "knn"):
         with pytest.raises(FitError, match=message):
-            list(head_method(name).sweep(features, labels, 3, [X]))  # type: ignore[attr-defined]
+            list(sweep_method(name).sweep(features, labels, 3, [X]))
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -28,7 +28,7 @@ def low_data(
     """Train on few images per class, over several random draws."""
     from whichgen.experiments.low_data import SAMPLES_PER_CLASS
     from whichgen.experiments.low_data import low_data as run_low_data
-    from whichgen.heads.methods import SWEEP_METHODS
+    from whichgen.heads.methods import sweep_method
     from whichgen.io.run_metadata import collect_run_metadata
     from whichgen.report.experiment_reports import low_data_rows, write_low_data
 
@@ -39,7 +39,7 @@ def low_data(
         options = options.with_traces()
         run_options = options.fusion_options()
     else:
-        run_options = fit_options = options.fit_options(SWEEP_METHODS[head]())
+        run_options = fit_options = options.fit_options(sweep_method(head))
     dataset = options.open_dataset()
     folder = check_writable(options.run_folder("low-data", dataset))
     encoder, features = options.extract_features(dataset, fit_options)
