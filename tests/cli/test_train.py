@@ -26,7 +26,7 @@ def results(run: Path) -> Any:
 def test_linear_writes_a_run_folder(site: Site) -> None:
     output = (site.folder / "first.txt").read_text()
     assert "Closed-set accuracy" in output
-    assert "note: chosen on the unknown generators" in output
+    assert "note: selected on the unknown generators" in output
     assert "Run folder: " in output
     assert {p.name for p in site.run.iterdir()} == {
         *("model", "plots", "results.json", "report.md"),
@@ -109,8 +109,8 @@ def test_the_paper_protocol_warns(site: Site) -> None:
         *("--protocol", "paper", "--K", 3),
     )
     assert done.code == 0, done.err
-    assert "PROTOCOL OF THE FIRST IMPLEMENTATION" in done.err
-    assert "PROTOCOL OF THE FIRST" in (site.folder / "p/tiny_clip/images/report.md").read_text()
+    assert "PROTOCOL OF THE REFERENCE IMPLEMENTATION" in done.err
+    assert "PROTOCOL OF THE REFERENCE" in (site.folder / "p/tiny_clip/images/report.md").read_text()
 
 
 def test_augmentation_kinds(site: Site) -> None:
