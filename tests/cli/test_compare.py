@@ -62,7 +62,7 @@ def test_dataset_shortcuts(site: Site) -> None:
     done = whichgen("dataset", "shortcuts", site.images, *UNKNOWN, "--cache-dir", site.cache)
     assert done.code == 0, done.err
     # The site's origins differ by their tint.
-    assert "GIVE-AWAY" in done.message
+    assert "Shortcut warning" in done.message
     assert "color" in done.out
 
 

@@ -56,7 +56,7 @@ def test_perturbed_copies_come_with_their_image_and_do_not_count(world: Make) ->
 def test_only_numbers_that_every_origin_has_are_possible(world: Make) -> None:
     parts = world({"real": 20, "gan": 10, "vae": 10}, unknown=("vae",)).parts()
     assert feasible_sizes(parts, (50, 6, 1, 2, 2, 7, 0)) == (1, 2, 6)
-    with pytest.raises(DataError, match=r"has 6 training images; none of 7, 50 images a class"):
+    with pytest.raises(DataError, match=r"has 6 training images, fewer than each of 7, 50"):
         feasible_sizes(parts, (7, 50))
 
 
