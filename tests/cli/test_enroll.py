@@ -54,9 +54,9 @@ def test_the_enrolled_model_attributes_the_new_origin(site: Site) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("gan", None, "the model knows gan already"),
-        ("unknown", None, "'unknown' is no name for an origin"),
-        ("flow", b"no image", "1 of 2 images can't be read, the first: "),
+        ("gan", None, "gan is already an origin"),
+        ("unknown", None, "'unknown' can't be the name"),
+        ("flow", b"no image", "1 of 2 images can't be read, e.g. "),
     ],
 )
 def test_a_failed_enrollment_writes_no_model(
