@@ -55,7 +55,7 @@ def test_an_encoder_with_other_weights_is_rejected(mine: Site, command: str) -> 
     other = save_tiny_clip(mine.folder / "other", seed=1)
     done = whichgen(command, mine.run, "--backbone", other, "--cache-dir", mine.cache)
     assert done.code == 1
-    assert "Use the same weights, or fit the model anew" in done.message
+    assert "Use the same weights, or fit the model again" in done.message
 
 
 def test_evaluate_reports_skipped_files(mine: Site) -> None:
