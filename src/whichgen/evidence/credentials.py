@@ -73,10 +73,10 @@ def read_credentials(data: bytes, mime: str) -> Evidence:
     if not isinstance(store, dict):
         return Evidence((Finding("credentials", f"{title}, too large to read"),))
     failures = [code for code in _failures(store) if code != "signingCredential.untrusted"]
-    found = [_signature(store, failures)]
+    findings = [_signature(store, failures)]
     for manifest in _history(store):
-        found += _actions(manifest, is_valid=not failures)
-    return Evidence(tuple(found))
+        findings += _actions(manifest, is_valid=not failures)
+    return Evidence(tuple(findings))
 
 
 def _signature(store: dict[str, Any], failures: list[str]) -> Finding:
@@ -128,8 +128,8 @@ def _actions(manifest: dict[str, Any], *, is_valid: bool) -> Iterator[Finding]:
             says, generator = "neutral", ""
         yield Finding("credentials", f"{name}: {code}", detail, says, generator)
     if edits:
-        shown = ", ".join(dict.fromkeys(edits))
-        yield Finding("credentials", "edits", shown, "edited" if is_valid else "neutral")
+        names = ", ".join(dict.fromkeys(edits))
+        yield Finding("credentials", "edits", names, "edited" if is_valid else "neutral")
 
 
 def _history(store: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -150,18 +150,18 @@ def _history(store: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _action_list(manifest: dict[str, Any]) -> list[dict[str, Any]]:
     assertions = manifest.get("assertions")
-    found = []
+    entries = []
     for assertion in assertions if isinstance(assertions, list) else ():
         if str(_dict(assertion).get("label")).startswith("c2pa.actions"):
             actions = _dict(assertion.get("data")).get("actions")
-            found += actions if isinstance(actions, list) else []
-    return [action for action in found[:_MAX_ACTIONS] if isinstance(action, dict)]
+            entries += actions if isinstance(actions, list) else []
+    return [action for action in entries[:_MAX_ACTIONS] if isinstance(action, dict)]
 
 
 def _failures(store: dict[str, Any]) -> list[str]:
     results = _dict(_dict(store.get("validation_results")).get("activeManifest"))
-    listed = results.get("failure")
-    codes = [_dict(f).get("code") for f in (listed if isinstance(listed, list) else ())]
+    items = results.get("failure")
+    codes = [_dict(f).get("code") for f in (items if isinstance(items, list) else ())]
     if store.get("validation_state") == "Invalid" and not codes:
         codes = ["no reason given"]
     return list(dict.fromkeys(str(code) for code in codes))
@@ -169,16 +169,16 @@ def _failures(store: dict[str, Any]) -> list[str]:
 
 def _names(agents: Any) -> str:
     """Join names of programs: a text, a dictionary with ``name`` and ``version``, or a list."""
-    listed = agents if isinstance(agents, list) else [agents]
-    found = []
-    for agent in listed[:3]:
+    items = agents if isinstance(agents, list) else [agents]
+    names = []
+    for agent in items[:3]:
         parts = (
             [agent]
             if isinstance(agent, str)
             else [_dict(agent).get(k) for k in ("name", "version")]
         )
-        found.append(" ".join(part for part in parts if isinstance(part, str)))
-    return ", ".join(text for text in found if text)
+        names.append(" ".join(part for part in parts if isinstance(part, str)))
+    return ", ".join(text for text in names if text)
 
 
 def _dict(value: Any) -> dict[str, Any]:

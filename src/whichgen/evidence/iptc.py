@@ -49,10 +49,10 @@ def read_xmp(image: Image.Image) -> Evidence:
     if len(xmp) > _MAX_XMP:
         return Evidence(notes=(f"XMP of {len(xmp)} bytes is too large to read",))
     try:
-        found = parse_xmp(xmp)
+        properties = parse_xmp(xmp)
     except ImportError:
         return Evidence(notes=("The file has XMP; install whichgen[evidence] to read it",))
-    findings = [f for name, text in found for f in _interpret_property(name, text)]
+    findings = [f for name, text in properties for f in _interpret_property(name, text)]
     # Generators that fill in part of a photograph use the same properties.
     if any(f.title.startswith(_SOURCE) and f.says in ("edited", "camera") for f in findings):
         findings = [replace(f, says="edited") if f.title in _AI else f for f in findings]
@@ -70,26 +70,28 @@ def parse_xmp(xmp: bytes) -> list[tuple[str, str]]:
     from defusedxml.ElementTree import fromstring
 
     root = fromstring(xmp.strip(b"\0 \r\n\t"), forbid_dtd=True)
-    found: list[tuple[str, str]] = []
+    properties: list[tuple[str, str]] = []
     for element in root.iter():
-        found += [(_NAMES[name], text) for name, text in element.attrib.items() if name in _NAMES]
+        properties += [
+            (_NAMES[name], text) for name, text in element.attrib.items() if name in _NAMES
+        ]
         if element.tag in _NAMES:
             text = element.get(_RESOURCE) or _inner_text(element)
-            found.append((_NAMES[element.tag], text))
-        if len(found) >= _MAX_PROPERTIES:
+            properties.append((_NAMES[element.tag], text))
+        if len(properties) >= _MAX_PROPERTIES:
             break  # nested properties would read texts many times
-    return found[:_MAX_PROPERTIES]
+    return properties[:_MAX_PROPERTIES]
 
 
 def read_iptc(image: Image.Image) -> Evidence:
     """Read the older IPTC block (JPEG and TIFF)."""
     fields = IptcImagePlugin.getiptcinfo(image) or {}  # type: ignore[arg-type]
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for number, name in _IIM.items():
         value = fields.get((2, number)) or b""
         text = (value[0] if isinstance(value, list) else value) or b""
-        found += interpret("iptc", name, text.decode("utf-8", errors="replace"))
-    return Evidence(tuple(found))
+        findings += interpret("iptc", name, text.decode("utf-8", errors="replace"))
+    return Evidence(tuple(findings))
 
 
 def _inner_text(element: Any) -> str:

@@ -64,8 +64,8 @@ def interpret(kind: str, field: str, text: str) -> list[Finding]:
     field = clean(field, 60)
     if len(text) > MAX_TEXT:
         return [Finding(kind, f"{field}: {len(text)} characters, too long to read", text)]
-    if found := _parse_web_ui(text):
-        return [_make_finding(kind, field, *found)]
+    if match := _parse_web_ui(text):
+        return [_make_finding(kind, field, *match)]
     if text.lstrip()[:1] == "{":
         return _interpret_json(kind, field, parse_json(text))
     if job := _MIDJOURNEY.search(text):
@@ -126,18 +126,18 @@ def _flatten(value: dict[str, Any]) -> dict[str, Any]:
 
 def _make_finding(kind: str, field: str, tool: str, values: Mapping[str, Any]) -> Finding:
     """Make the finding for an image that a tool generated with these values."""
-    shown = {}
+    fields = {}
     for name, keys in _FIELDS.items():
-        found = next((values[key] for key in keys if _is_plain(values.get(key))), "")
-        if text := clean(str(found), 300 if name == "prompt" else 100):
-            shown[name] = text
+        value = next((values[key] for key in keys if _is_plain(values.get(key))), "")
+        if text := clean(str(value), 300 if name == "prompt" else 100):
+            fields[name] = text
     named = find_generator(tool)
     return Finding(
         kind=kind,
         title=f"{field}: generation parameters as {tool} writes them",
-        detail="; ".join(f"{name} {text}" for name, text in shown.items()),
+        detail="; ".join(f"{name} {text}" for name, text in fields.items()),
         says="synthetic",
-        generator=shown.get("model") or (named.name if named else tool),
+        generator=fields.get("model") or (named.name if named else tool),
     )
 
 
