@@ -71,7 +71,10 @@ def vote(similarities: np.ndarray, labels: np.ndarray, n_origins: int) -> np.nda
 
 @dataclass(frozen=True)
 class KnnHead:
-    """``exemplars`` float32 (n, d) of unit length, their ``labels`` int64 (n,), and ``k``."""
+    """Fitted k-NN head.
+
+    ``exemplars``, float32 (n, d), have unit length; ``labels``, int64 (n,), are their origins.
+    """
 
     exemplars: np.ndarray
     labels: np.ndarray

@@ -19,7 +19,7 @@ from whichgen.openset.base import OpenSetScore, check_training, class_means, wel
 
 @dataclass(frozen=True)
 class Hopfield(OpenSetScore):
-    """``patterns``: the S_j, float64 (origins, d)."""
+    """Fitted score; ``patterns`` are the S_j, float64 (origins, d)."""
 
     patterns: np.ndarray
 

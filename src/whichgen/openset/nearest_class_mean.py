@@ -19,7 +19,7 @@ from whichgen.openset.base import OpenSetScore, check_training, class_means
 
 @dataclass(frozen=True)
 class NearestClassMean(OpenSetScore):
-    """``prototypes``: the μ_j scaled to unit length, float32 (origins, d)."""
+    """Fitted score; ``prototypes`` are the μ_j scaled to unit length, float32 (origins, d)."""
 
     prototypes: np.ndarray
 

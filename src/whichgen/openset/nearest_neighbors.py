@@ -22,7 +22,7 @@ from whichgen.openset.base import OpenSetScore, check_training
 
 @dataclass(frozen=True)
 class NearestNeighbors(OpenSetScore):
-    """``exemplars``: training features of unit length, float32 (n, d); ``k`` in 1…n."""
+    """Fitted score; ``exemplars``, float32 (n, d), are training features of unit length."""
 
     exemplars: np.ndarray
     k: int
