@@ -55,6 +55,10 @@ class KSweep:
     k_values: Annotated[int, Option(min=1, help="Number of values of k.")] = K_SWEEP[2]
 
 
+#: Columns of the candidate tables of a fusion, shortened to fit 80 columns.
+_TEST_COLUMNS = {"test accuracy": "accuracy", "test AUROC": "AUROC", "test OSCR": "OSCR"}
+
+
 @command
 def linear(options: TrainOptions, sweep: CSweep) -> None:
     """Train a linear probe on the best block of the encoder."""
@@ -119,8 +123,13 @@ def fuse(
     controls = Controls(shortcuts, shuffle_labels(options, result, features, result.head_method))
     options.claim_folder(folder, config)
     write_fusion(result, folder, controls=controls, progress=progress)
-    show_table(fusion_candidate_rows(result.members, "members"), title="Candidate members (%)")
-    show_table(fusion_candidate_rows(result.scores, "score"), title="Candidate scores (%)")
+    for candidates, compared in ((result.members, "members"), (result.scores, "score")):
+        rows = fusion_candidate_rows(candidates, compared)
+        columns = {compared: compared, "val OSCR": "val OSCR", **_TEST_COLUMNS}
+        show_table(
+            [{title: row[key] for key, title in columns.items()} for row in rows],
+            title=f"Candidate {compared.rstrip('s')}s (%)",
+        )
     best = result.best
     title = (
         f"{dataset.name}: fusion of {best.members}, C = {best.value:g}, shrinkage = "
