@@ -6,7 +6,7 @@
 'midjourney'
 
 :class:`OriginClassifier` offers the same as a scikit-learn estimator. To fit and test a model on a
-folder of images with one sub-folder per origin:
+folder of images with one subfolder per origin:
 
 >>> from whichgen import extract_splits, fit, load_encoder, open_dataset
 >>> dataset = open_dataset("my-images")  # doctest: +SKIP

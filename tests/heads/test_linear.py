@@ -167,7 +167,7 @@ def test_fit_converges_on_separable_data(n_origins: int, c: float) -> None:
 
 def test_solver_that_does_not_converge_raises() -> None:
     x, y = _data(300, 40, 5)
-    with pytest.raises(FitError, match=r"at C = 100000 within 0 steps\. Raise --max-train-iters"):
+    with pytest.raises(FitError, match=r"at C = 100000 within 0 steps\. Raise --max-iter"):
         LinearMethod(max_iter=0).fit(x, y, 5, 1e5)
     with pytest.raises(FitError, match=r"did not converge at C = .* within 1 steps"):
         list(LinearMethod(max_iter=1).sweep(x, y, 5, []))

@@ -16,13 +16,13 @@ from whichgen.cli.options import CACHE_DIR, CacheDir, SplitFlags
 
 app = typer.Typer(help="Split a folder of images, or check a dataset.", no_args_is_help=True)
 
-Data = Annotated[str, Argument(help="Folder with one sub-folder per origin, or dataset name.")]
+Data = Annotated[str, Argument(help="Folder with one subfolder per origin, or dataset name.")]
 
 
 @app.command()
 @command
 def split(
-    folder: Annotated[Path, Argument(help="Folder with one sub-folder per origin.")],
+    folder: Annotated[Path, Argument(help="Folder with one subfolder per origin.")],
     flags: SplitFlags,
     output_dir: Annotated[
         Path, Option("-o", "--output-dir", help="Folder of NAME/split1_train and so on.")

@@ -85,7 +85,7 @@ def discover(
     show_table(discovery_rows(discovery), title=f"{len(groups)} groups of {len(paths)} images")
     if discovery.agreement:
         a = discovery.agreement
-        say(f"Agreement with sub-folders: NMI {a.nmi:.3f}, purity {a.purity:.3f}, ARI {a.ari:.3f}")
+        say(f"Agreement with subfolders: NMI {a.nmi:.3f}, purity {a.purity:.3f}, ARI {a.ari:.3f}")
     say(f"Results: {output_dir} (report.md, sheet.png, groups.csv, one list per group)")
     if groups:
         group = shlex.quote(f"@{output_dir / groups[0].name}.txt")

@@ -47,7 +47,7 @@ app = typer.Typer(
 @command
 def build(
     data: Annotated[
-        str, Argument(help="Folder of images (sub-folders are origins) or dataset name.")
+        str, Argument(help="Folder of images (subfolders are origins) or dataset name.")
     ],
     model: ModelOptions,
     output_dir: Annotated[Path, Option("-o", "--output-dir", help="Folder of the gallery.")] = Path(

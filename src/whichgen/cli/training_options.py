@@ -134,7 +134,7 @@ class TrainOptions:
         Option(
             "-d",
             "--data",
-            help="Folder with one sub-folder per origin, or GenImage:split=split1…5, "
+            help="Folder with one subfolder per origin, or GenImage:split=split1…5, "
             "OSMA:split=split1…5, DiffusionForensics, NAME from `dataset split`; append "
             ":root=FOLDER if not in ./dataset.",
         ),

@@ -118,6 +118,6 @@ class LinearMethod:
             if solution is None:
                 raise FitError(
                     f"the linear probe did not converge at C = {value:g} within {self.max_iter} "
-                    "steps. Raise --max-train-iters or lower --c-max."
+                    "steps. Raise --max-iter or lower --c-max."
                 )
             yield value, LinearHead(*solution)
