@@ -139,7 +139,9 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_, labels = np.unique(y, return_inverse=True)
         n_origins = len(self.classes_)
         if n_origins < 2:
-            raise ValueError(f"only one class: {self.classes_[0]!r}. Give images of two or more.")
+            raise ValueError(
+                f"only one class: {self.classes_[0]!r}. Pass images of at least two classes."
+            )
         check_consistent_length(next(iter(features.values())), labels)
         method = self._head_method(len(labels))
         train, val = self._split(labels)

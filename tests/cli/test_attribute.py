@@ -165,7 +165,7 @@ def test_a_folder_without_a_model_is_an_error(site: Site) -> None:
     for command in (["attribute", "images", "-m", "images"], ["robustness", "-m", "nowhere"]):
         done = whichgen(*command)
         assert done.code == 1
-        assert "No model found" in done.message
+        assert "no model found" in done.message
         assert "whichgen linear" in done.message
 
 

@@ -89,7 +89,7 @@ def test_images_extracted_before_are_not_decoded_again(
 def test_what_is_wrong_is_one_message(site: Site) -> None:
     Path("empty").mkdir()
     for data, options, message in (
-        ("empty", (), "No readable image found"),
+        ("empty", (), "no readable image found"),
         ("no/folder", (), "no/folder does not exist"),
         ("NoSuchSet", (), "dataset 'NoSuchSet' is neither a folder"),
         ("images", ("--kind", "tree"), "'tree' is unknown. Choose auto, flat"),
@@ -103,7 +103,7 @@ def test_what_is_wrong_is_one_message(site: Site) -> None:
         assert not Path("gallery").exists()
     done = whichgen("gallery", "search", "-g", "images", "images/gan/001.png")
     assert done.code == 1
-    assert "No gallery found in images" in done.message
+    assert "no gallery found in images" in done.message
 
 
 def test_a_gallery_of_another_model_or_damaged_is_refused_before_images_are_read(

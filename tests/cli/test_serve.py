@@ -91,7 +91,7 @@ def test_a_missing_extra_is_named(site: Site, monkeypatch: pytest.MonkeyPatch) -
 def test_limits_must_be_positive(site: Site) -> None:
     assert whichgen("serve", "-m", site.run, "--queue-size", 0).code == 2
     done = whichgen("serve", "-m", site.folder / "nothing", "--port", 0)
-    assert done.code == 1 and "No model found" in done.message
+    assert done.code == 1 and "no model found" in done.message
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])

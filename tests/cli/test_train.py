@@ -270,7 +270,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
     command = ["knn", *site.options(out="i"), *UNKNOWN, "--K", 2, "--batch-size", 4]
     done = whichgen(*command)
     assert done.code == 130
-    assert "stopped. Completed work is kept" in done.message
+    assert "interrupted. Completed work is kept" in done.message
     assert "Traceback" not in done.err
     whole = counting()
     monkeypatch.setattr(load_module, "load_encoder", lambda *_, **__: whole.encoder)

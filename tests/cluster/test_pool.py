@@ -71,7 +71,7 @@ def test_a_task_that_kills_every_worker_is_given_up(
 ) -> None:
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     monkeypatch.setattr(pool_module, "_RETRIES", 0)
-    with pytest.raises(ClusterError, match=r"the cluster gave up.*run the same command again"):
+    with pytest.raises(ClusterError, match=r"the cluster failed.*run the same command again"):
         list(run_on_cluster(NameJob(), [Files(Storage(), ("8/0",))], Workers(1)))
 
 

@@ -106,7 +106,7 @@ def test_oversized_header_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (last, data) == ("a.tar/y.png", b"2")
     ((name, error),) = members(tar_of((member("x" * 3000 + ".png"), b"1")))
     assert name == "a.tar"
-    assert "truncated or damaged (a header of" in str(error)
+    assert "truncated or damaged (a tar header has" in str(error)
 
 
 WHOLE = tar_of(*((member(f"{i}.png"), bytes([i]) * 700) for i in range(4)))

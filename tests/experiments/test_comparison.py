@@ -97,7 +97,7 @@ def test_runs_on_other_images_or_of_other_origins_are_not_compared(tmp_path: Pat
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "predictions.csv is not there. Give the folder of a run"),
+        (None, "predictions.csv not found. Give the folder of a run"),
         ("path,origin,score,p(gan)\na,gan,x,1\n", "are damaged"),
         ("path,score\na,1\n", "are damaged"),
         ("", "have no known image"),

@@ -137,9 +137,9 @@ def test_duplicates_are_counted_once_and_conflicts_reported(
     images = collect_images([*samples, *more], SimilaritySpace(known), encoder, store)
     assert images.entries["path"].to_pylist() == [str(sample.path) for sample in samples]
     assert (images.n_duplicates, images.n_conflicts, len(images.skipped)) == (2, 1, 1)
-    with pytest.raises(DataError, match=r"No readable image found: .*broken\.png"):
+    with pytest.raises(DataError, match=r"no readable image found: .*broken\.png"):
         collect_images([Sample(broken, "real")], SimilaritySpace(known), encoder, store)
-    with pytest.raises(DataError, match="No readable image found"):
+    with pytest.raises(DataError, match="no readable image found"):
         collect_images([], SimilaritySpace(known), encoder, store)
 
 

@@ -101,9 +101,9 @@ def test_invalid_description_is_reported(
 def test_missing_gallery_and_other_model_are_reported(
     gallery: Path, known: OriginModel, models: dict[str, OriginModel], tmp_path: Path
 ) -> None:
-    with pytest.raises(GalleryError, match="No gallery found"):
+    with pytest.raises(GalleryError, match="no gallery found"):
         load_gallery(tmp_path, known)
-    with pytest.raises(GalleryError, match="No gallery found"):
+    with pytest.raises(GalleryError, match="no gallery found"):
         load_gallery(gallery / "gallery.json", known)
     assert known.exemplars is not None
     moved = replace(known.exemplars, features=known.exemplars.features + 1)

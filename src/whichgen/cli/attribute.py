@@ -50,13 +50,13 @@ def attribute(
     wide: Wide = False,
     as_json: AsJson = False,
     as_csv: Annotated[bool, Option("--csv", help="Print CSV.")] = False,
-    parquet: Annotated[Path | None, Option(help="Write this Parquet file.")] = None,
+    parquet: Annotated[Path | None, Option(help="Path of a Parquet file of the results.")] = None,
     report: Annotated[
-        Path | None, Option(help="Write this illustrated report (.html or .pdf).")
+        Path | None, Option(help="Path of an illustrated report (.html or .pdf).")
     ] = None,
     coverage: Coverage = None,
     gallery: Annotated[
-        Path | None, Option("-g", "--gallery", help="Show similar images of this gallery folder.")
+        Path | None, Option("-g", "--gallery", help="Gallery folder to search for similar images.")
     ] = None,
     qdrant_url: QdrantUrl = "",
 ) -> None:

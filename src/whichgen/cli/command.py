@@ -43,7 +43,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             )
         except KeyboardInterrupt:
             err.print()
-            fail("stopped. Completed work is kept; rerun the command to resume.")
+            fail("interrupted. Completed work is kept; rerun the command to resume.")
             raise typer.Exit(_INTERRUPTED) from None
         else:
             return

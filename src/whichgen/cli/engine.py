@@ -31,7 +31,7 @@ Sources = Annotated[
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How a collection is read and where it is processed."""
+    """Options for reading and processing a large collection."""
 
     panel: ClassVar = "Collection and cluster"
 

@@ -23,7 +23,7 @@ def few_shot(
     model: ModelOptions,
     test: TestData,
     shots: Annotated[
-        str, Option(help="Images of the new origin: N,N,…", show_default="1,2,5,10,20,50")
+        str, Option(help="Numbers of images to enroll: N,N,…", show_default="1,2,5,10,20,50")
     ] = "",
     repeats: Annotated[int, Option(min=1, help="Random draws per number of images.")] = 3,
     output_dir: RunFolder = None,

@@ -11,7 +11,7 @@ from typer import Option
 from whichgen.cli.command import command
 from whichgen.cli.console import progress, say, show_table, warn
 from whichgen.cli.results import show_evaluation
-from whichgen.cli.training_options import SelectionOptions, TrainOptions
+from whichgen.cli.training_options import SelectionFlags, TrainOptions
 from whichgen.constants import C_SWEEP, K_SWEEP, MAX_ITER
 from whichgen.errors import FitError
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class FixedC:
     """One value of C."""
 
-    panel: ClassVar = SelectionOptions.panel
+    panel: ClassVar = SelectionFlags.panel
 
     C: Annotated[float | None, Option("--C", help="One value of C, without a sweep.")] = None
 
@@ -47,7 +47,7 @@ class CSweep(FixedC):
 class KSweep:
     """The values of k of a k-nearest-neighbor classifier."""
 
-    panel: ClassVar = SelectionOptions.panel
+    panel: ClassVar = SelectionFlags.panel
 
     K: Annotated[int | None, Option("--K", help="One value of k, without a sweep.")] = None
     k_min: Annotated[int, Option(min=1, help="Smallest k.")] = K_SWEEP[0]
@@ -96,11 +96,11 @@ def fuse(
         Option(
             help="Open-set scores to choose from: NAME,NAME,…",
             show_default="all",
-            rich_help_panel=SelectionOptions.panel,
+            rich_help_panel=SelectionFlags.panel,
         ),
     ] = "",
     no_traces: Annotated[
-        bool, Option("--no-traces", help="Leave out residual statistics (traces) of the pixels.")
+        bool, Option("--no-traces", help="Omit the residual statistics (traces).")
     ] = False,
 ) -> None:
     """Train a fusion of all blocks and residual statistics."""

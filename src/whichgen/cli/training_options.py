@@ -81,7 +81,7 @@ def load_config(context: typer.Context, value: str) -> str:
 
 
 @dataclass(frozen=True)
-class SelectionOptions:
+class SelectionFlags:
     """How block and hyperparameters are selected."""
 
     panel: ClassVar = "Model selection"
@@ -160,7 +160,7 @@ class TrainOptions:
     samples_per_class: Annotated[
         int, Option(min=0, help="Most images per class; 0: all.", rich_help_panel=SplitFlags.panel)
     ] = SAMPLES_PER_CLASS
-    selection: SelectionOptions = SelectionOptions()
+    selection: SelectionFlags = SelectionFlags()
     tpr: Annotated[float, Option(help="Share of known validation images the threshold keeps.")] = (
         TPR
     )

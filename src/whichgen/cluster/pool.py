@@ -215,7 +215,7 @@ def _stream(job: Any, shards: Mapping[int, Shard], workers: Workers) -> Iterator
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[-1]
         raise ClusterError(
-            f"the cluster gave up ({reason}). Results received so far are kept: run the same "
+            f"the cluster failed ({reason}). Results received so far are kept: run the same "
             "command again. If workers lack memory, use a smaller --batch-size or more "
             "--cpus-per-worker."
         ) from error

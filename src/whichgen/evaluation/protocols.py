@@ -121,7 +121,7 @@ def add_leave_out_folds(protocol: Protocol, known: Sequence[str], seed: int = 0)
 def check_protocol(name: str) -> None:
     """Raise :class:`DataError` unless the name is one of :data:`PROTOCOLS`."""
     if name not in PROTOCOLS:
-        raise DataError(f"unknown protocol {name!r}; choose from {', '.join(PROTOCOLS)}.")
+        raise DataError(f"unknown protocol {name!r}. Choose from {', '.join(PROTOCOLS)}.")
 
 
 def make_leave_out_folds(known: Sequence[str], *, seed: int = 0) -> tuple[Fold, ...]:

@@ -66,7 +66,7 @@ def read_run_predictions(folder: Path) -> RunPredictions:
         answers, groups = (predictions(known), predictions(unknown)), column("group")
     except FileNotFoundError as error:
         raise DataError(
-            f"{error.filename} is not there. Give the folder of a run of `whichgen linear`, `knn` "
+            f"{error.filename} not found. Give the folder of a run of `whichgen linear`, `knn` "
             "or `fuse`."
         ) from None
     except (ValueError, KeyError, TypeError) as error:

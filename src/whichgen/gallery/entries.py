@@ -128,7 +128,7 @@ def collect_images(
         tables.append(pa.Table.from_pylist(rows, schema=ENTRIES_SCHEMA))
     if not origin_of:
         reason = f": {skipped[0]}" if skipped else ""
-        raise DataError(f"No readable image found{reason}. Give a folder of images.")
+        raise DataError(f"no readable image found{reason}. Give a folder of images.")
     entries = pa.concat_tables(tables).combine_chunks()
     return GalleryImages(entries, store, space, tuple(skipped), n_duplicates, n_conflicts)
 

@@ -106,7 +106,7 @@ def search_index(
 
 
 def write_index(index: Any, kind: IndexKind, folder: Path) -> None:
-    """Write the arrays of an index (:data:`INDEX_FILES`) without a copy of all vectors."""
+    """Write the arrays of an index (:data:`INDEX_FILES`) without copying all vectors."""
     if kind == "flat":
         np.save(folder / "vectors.npy", _view_vectors(index), allow_pickle=False)
         return

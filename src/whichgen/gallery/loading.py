@@ -42,7 +42,7 @@ def load_gallery(
     if description.kind != "qdrant":
         return load_local_gallery(folder, description, description.kind, space)
     if not url:
-        raise GalleryError(f"The vectors of {folder} are in Qdrant. Give its --qdrant-url.")
+        raise GalleryError(f"the vectors of {folder} are in Qdrant. Give its --qdrant-url.")
     from whichgen.gallery.qdrant import connect, open_qdrant_gallery
 
     return open_qdrant_gallery(description, space, connect(url))

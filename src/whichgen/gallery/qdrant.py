@@ -107,7 +107,7 @@ def open_qdrant_gallery(
         n = client.count(collection).count if client.collection_exists(collection) else 0
     if n < description.n_images:
         raise GalleryError(
-            f"The collection {collection!r} has {n} images, expected {description.n_images}. Check "
+            f"the collection {collection!r} has {n} images, expected {description.n_images}. Check "
             "--qdrant-url, or build the gallery again."
         )
     return QdrantGallery(client, description, space)
@@ -138,7 +138,7 @@ def create_collection(client: QdrantClient, collection: str, space: SimilaritySp
         foreign = models.Filter(must_not=[own])
         if not compatible or client.count(collection, count_filter=foreign, exact=True).count:
             raise GalleryError(
-                f"The collection {collection!r} holds vectors of another model or program. Choose "
+                f"the collection {collection!r} holds vectors of another model or program. Choose "
                 "another --collection."
             )
 
@@ -226,7 +226,7 @@ def _measure_recall(
     while client.get_collection(collection).status != models.CollectionStatus.GREEN:
         if time.monotonic() > deadline:
             raise GalleryError(
-                f"The service has not indexed {collection!r} within {_INDEXING_TIMEOUT // 60} "
+                f"the service has not indexed {collection!r} within {_INDEXING_TIMEOUT // 60} "
                 "minutes, so recall can't be measured. Run the command again later to resume."
             )
         time.sleep(1)

@@ -102,7 +102,7 @@ def read_description(folder: Path) -> GalleryDescription:
         version = json.loads(text)["format"]
     except (FileNotFoundError, NotADirectoryError):
         raise GalleryError(
-            f"No gallery found in {folder} ({GALLERY_FILE} is missing). Give the output folder of "
+            f"no gallery found in {folder} ({GALLERY_FILE} is missing). Give the output folder of "
             "`whichgen gallery build`."
         ) from None
     except OSError as error:

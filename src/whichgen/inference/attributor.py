@@ -62,7 +62,7 @@ class Attributor:
         for key in ("weights_hash", "preprocessing", "dtype", "blocks"):
             if description[key] != model.encoder[key]:
                 raise ModelFileError(
-                    f"The model was fitted on {model.encoder['name']} with {key} "
+                    f"the model was fitted on {model.encoder['name']} with {key} "
                     f"{model.encoder[key]}, but the given encoder has {description[key]}. Use the "
                     "same weights, or fit the model again."
                 )
@@ -216,7 +216,7 @@ class Attributor:
         calibration = self.model.calibration
         if calibration is None:
             raise FitError(
-                "The model has no calibration data, so prediction sets are not available. Fit the "
+                "the model has no calibration data, so prediction sets are not available. Fit the "
                 "model again."
             )
         return conformal_quantile(calibration.probabilities, calibration.labels, coverage)

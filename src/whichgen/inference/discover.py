@@ -130,7 +130,7 @@ def discover(
 def embed_images(model: OriginModel, encoder: Encoder, features: np.ndarray) -> np.ndarray:
     """Return the points to cluster: float64 array (n, at most :data:`COMPONENTS`)."""
     if model.exemplars is None:
-        raise FitError("The model has no exemplars, so images can't be grouped. Fit it again.")
+        raise FitError("the model has no exemplars, so images can't be grouped. Fit it again.")
     known, labels = model.exemplars.select(held_out=False)
     views = []
     for columns in _select_columns(model, encoder):

@@ -225,9 +225,9 @@ def _check_arguments(model: OriginModel, name: str, features: np.ndarray) -> Exe
             f"{name} is already an origin of the model. Choose another name, or fit a new model."
         )
     if not len(features):
-        raise FitError(f"There is no image of {name}. Give at least one.")
+        raise FitError(f"there is no image of {name}. Give at least one.")
     if model.exemplars is None:
-        raise FitError("The model has no exemplars, so it can't be extended. Fit it again.")
+        raise FitError("the model has no exemplars, so it can't be extended. Fit it again.")
     return model.exemplars
 
 

@@ -73,7 +73,7 @@ class SimilaritySpace:
     def __init__(self, model: OriginModel) -> None:
         exemplars = model.exemplars
         if exemplars is None or not len(exemplars.labels):
-            raise FitError("The model has no exemplars to compare images with. Fit it again.")
+            raise FitError("the model has no exemplars to compare images with. Fit it again.")
         self.model = model
         embeddings = _embed(model.head.forward(exemplars.features.astype(np.float32)))
         self._mean = embeddings.mean(axis=0)
@@ -113,7 +113,7 @@ class SimilaritySpace:
         vectors = normalize_rows(_embed(output) - self._mean)
         if not np.isfinite(vectors).all():
             raise FitError(
-                "The model maps some images to NaN or infinity: its arrays or the stored features "
+                "the model maps some images to NaN or infinity: its arrays or the stored features "
                 "are damaged. Fit it again, or use another --cache-dir."
             )
         return vectors

@@ -74,7 +74,7 @@ def upload_model(
             )
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise ModelFileError(
-            f"Uploading to {repository} failed ({error}). Log in with `hf auth login`, and check "
+            f"uploading to {repository} failed ({error}). Log in with `hf auth login`, and check "
             "the name."
         ) from error
     return str(commit.commit_url)

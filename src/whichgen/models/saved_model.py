@@ -161,7 +161,7 @@ def find_model_folder(path: Path) -> Path:
         if (folder / DESCRIPTION_FILE).is_file():
             return folder
     raise ModelFileError(
-        f"No model found in {path} ({DESCRIPTION_FILE} is missing). Give the output folder of "
+        f"no model found in {path} ({DESCRIPTION_FILE} is missing). Give the output folder of "
         "`whichgen linear`, `whichgen knn` or `whichgen fuse`."
     )
 

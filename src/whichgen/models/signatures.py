@@ -78,7 +78,7 @@ def verify_signature(folder: Path, key: Path) -> None:
         from model_signing import hashing, verifying
     except ModuleNotFoundError as error:
         raise ModelFileError(
-            f"Verifying a signature needs {error.name}. Install it: pip install 'whichgen[sign]'."
+            f"verifying a signature needs {error.name}. Install it: pip install 'whichgen[sign]'."
         ) from None
     # The hub's client stores files as symbolic links; their targets are hashed.
     hash_config = hashing.Config()  # type: ignore[no-untyped-call]

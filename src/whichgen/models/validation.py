@@ -97,7 +97,7 @@ def predict_checked(
 
 def _mismatch(reason: str) -> ModelFileError:
     return ModelFileError(
-        f"The model's arrays do not fit each other or the encoder ({reason}). Copy the model "
+        f"the model's arrays do not fit each other or the encoder ({reason}). Copy the model "
         "folder again, or fit the model again."
     )
 

@@ -50,7 +50,7 @@ class Limits:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if value < (0 if name == "per_minute" else 1):
-                raise DataError(f"The limit {name} is {value}; it must be at least 1.")
+                raise DataError(f"the limit {name} is {value}; it must be at least 1.")
         for one, total in (("request_bytes", "pending_bytes"), ("request_images", "queue")):
             if getattr(self, one) > getattr(self, total):
                 raise DataError(

@@ -166,7 +166,7 @@ def average_folds(folds: Sequence[Sequence[Candidate]]) -> list[Candidate]:
 def check_metric(name: str) -> None:
     """Raise :class:`FitError` unless the name is one of :data:`METRICS`."""
     if name not in METRICS:
-        raise FitError(f"unknown selection metric {name!r}; choose from {', '.join(METRICS)}.")
+        raise FitError(f"unknown selection metric {name!r}. Choose from {', '.join(METRICS)}.")
 
 
 def select_best(grid: Sequence[Candidate], metric: str) -> Candidate:
