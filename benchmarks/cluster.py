@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from whichgen.cluster.pool import Workers, connect, run_on_cluster
+from whichgen.cluster.pool import Workers, connect_to_ray, run_on_cluster
 from whichgen.data.shards import Shard, find_shards
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    with TemporaryDirectory() as folder, connect():
+    with TemporaryDirectory() as folder, connect_to_ray():
         rows = measure(
             options.images, options.dtype, options.workers, options.repeats, Path(folder)
         )

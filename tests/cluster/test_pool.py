@@ -24,7 +24,7 @@ pytest.importorskip("ray", reason="ray is not installed: pip install 'whichgen[r
 from ray import cloudpickle
 
 import whichgen.cluster.pool as pool_module
-from whichgen.cluster.pool import Workers, connect, run_on_cluster
+from whichgen.cluster.pool import Workers, connect_to_ray, run_on_cluster
 
 
 def make_shards(*sizes: int) -> list[Files]:
@@ -56,7 +56,7 @@ class NameJob:
 def test_results_warnings_and_errors_come_back(ray_cluster: Any) -> None:
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     shards = make_shards(3, 4, 0)
-    with connect(), pytest.warns(WhichgenWarning, match="little memory") as caught:
+    with connect_to_ray(), pytest.warns(WhichgenWarning, match="little memory") as caught:
         names = list(run_on_cluster(NameJob(), shards, Workers()))
     assert sorted(names) == ["0/0", "0/1", "0/2", "1/0", "1/1", "1/2", "1/3"]
     assert [str(w.message) for w in caught if w.category is not DeprecationWarning] == [
@@ -116,14 +116,14 @@ def test_a_missing_cluster_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module.ray, "is_initialized", lambda: False)
     with (
         pytest.raises(ClusterError, match=r"no Ray cluster at 127.0.0.1:9 "),
-        connect("127.0.0.1:9"),
+        connect_to_ray("127.0.0.1:9"),
     ):
         pass
 
 
 def test_ray_client_addresses_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool_module.ray, "is_initialized", lambda: False)
-    with pytest.raises(ClusterError, match="ray job submit"), connect("ray://host:10001"):
+    with pytest.raises(ClusterError, match="ray job submit"), connect_to_ray("ray://host:10001"):
         pass
 
 

@@ -20,7 +20,7 @@ from whichgen.errors import GalleryError
 from whichgen.gallery.build import build_local_gallery
 from whichgen.gallery.entries import GalleryImages
 from whichgen.gallery.loading import load_gallery
-from whichgen.gallery.qdrant import build_qdrant_gallery, connect, open_qdrant_gallery
+from whichgen.gallery.qdrant import build_qdrant_gallery, connect_to_qdrant, open_qdrant_gallery
 from whichgen.gallery.storage import read_description
 from whichgen.inference.neighbors import SimilaritySpace
 from whichgen.models.origin_model import OriginModel
@@ -44,7 +44,7 @@ def client(request: pytest.FixtureRequest) -> Iterator[QdrantClient]:
         return
     if not os.environ.get(SERVER):
         pytest.skip(f"{SERVER} names no Qdrant server, and no package registry has one to start")
-    yield connect(os.environ[SERVER])
+    yield connect_to_qdrant(os.environ[SERVER])
 
 
 @pytest.fixture
@@ -183,14 +183,14 @@ def test_api_key_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -
     given: dict[str, Any] = {}
     monkeypatch.setattr(qdrant_module, "QdrantClient", lambda **values: given.update(values))
     monkeypatch.delenv("WHICHGEN_QDRANT_API_KEY", raising=False)
-    connect("https://example.org")
+    connect_to_qdrant("https://example.org")
     assert (given["url"], given["api_key"]) == ("https://example.org", None)
     monkeypatch.setenv("WHICHGEN_QDRANT_API_KEY", "secret")
-    connect("https://example.org")
+    connect_to_qdrant("https://example.org")
     assert given["api_key"] == "secret"
     for wrong in ("some/folder", ":memory:", "localhost:6333", "file:///x"):
         with pytest.raises(GalleryError, match="is not the address of a Qdrant service"):
-            connect(wrong)
+            connect_to_qdrant(wrong)
 
 
 class _Other(BaseHTTPRequestHandler):
@@ -213,9 +213,13 @@ def test_unreachable_or_wrong_service_is_reported(
         thread.start()
         address = f"http://127.0.0.1:{server.server_port}"
         with pytest.raises(GalleryError, match=r"Qdrant does not answer|does not fit this gallery"):
-            build_qdrant_gallery(tmp_path / "q", gallery_images, RECORD, connect(address), "c")
+            build_qdrant_gallery(
+                tmp_path / "q", gallery_images, RECORD, connect_to_qdrant(address), "c"
+            )
         server.shutdown()
         thread.join()
     with pytest.raises(GalleryError, match="Qdrant does not answer a request about c"):
-        build_qdrant_gallery(tmp_path / "q", gallery_images, RECORD, connect(address), "c")
+        build_qdrant_gallery(
+            tmp_path / "q", gallery_images, RECORD, connect_to_qdrant(address), "c"
+        )
     assert not (tmp_path / "q").exists()

@@ -69,8 +69,8 @@ class EngineOptions:
             work = local()
             yield (part for shard in shards for part in work(shard))
             return
-        from whichgen.cluster.pool import Workers, connect, run_on_cluster
+        from whichgen.cluster.pool import Workers, connect_to_ray, run_on_cluster
 
-        with connect(self.address):
+        with connect_to_ray(self.address):
             workers = Workers(self.workers, self.cpus_per_worker, self.gpus_per_worker)
             yield run_on_cluster(job(), shards, workers)

@@ -88,8 +88,12 @@ def build(
         if not qdrant_url:
             raise DataError("--kind qdrant needs --qdrant-url, e.g. http://localhost:6333.")
         with needs_extra("qdrant"):
-            from whichgen.gallery.qdrant import build_qdrant_gallery, connect, create_collection
-        client = connect(qdrant_url)
+            from whichgen.gallery.qdrant import (
+                build_qdrant_gallery,
+                connect_to_qdrant,
+                create_collection,
+            )
+        client = connect_to_qdrant(qdrant_url)
     samples = list_samples(data)
     attributor = model.load()
     space = SimilaritySpace(attributor.model)

@@ -101,7 +101,7 @@ class _Worker:
 
 
 @contextmanager
-def connect(address: str = "") -> Iterator[None]:
+def connect_to_ray(address: str = "") -> Iterator[None]:
     """Connect to a Ray cluster within the block, unless there is a connection already.
 
     Parameters

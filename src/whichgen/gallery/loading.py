@@ -43,6 +43,6 @@ def load_gallery(
         return load_local_gallery(folder, description, description.kind, space)
     if not url:
         raise GalleryError(f"the vectors of {folder} are in Qdrant. Give its --qdrant-url.")
-    from whichgen.gallery.qdrant import connect, open_qdrant_gallery
+    from whichgen.gallery.qdrant import connect_to_qdrant, open_qdrant_gallery
 
-    return open_qdrant_gallery(description, space, connect(url))
+    return open_qdrant_gallery(description, space, connect_to_qdrant(url))

@@ -43,7 +43,7 @@ _TIMEOUT = 60
 _INDEXING_TIMEOUT = 600
 
 
-def connect(url: str) -> QdrantClient:
+def connect_to_qdrant(url: str) -> QdrantClient:
     """Return a client of the service at ``http://…`` or ``https://…``, with the API key if set.
 
     Raises

@@ -133,7 +133,7 @@ class SweepMethod(HeadMethod, Protocol):
         ...
 
 
-def check_training(features: np.ndarray, labels: np.ndarray, n_origins: int) -> None:
+def check_training_features(features: np.ndarray, labels: np.ndarray, n_origins: int) -> None:
     """Raise :class:`FitError` unless every origin has an image and every feature is finite."""
     if len(features) != len(labels):
         raise FitError(f"{len(features)} feature rows but {len(labels)} labels.")

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.special import log_softmax, logsumexp, softmax
 
 from whichgen.errors import FitError
-from whichgen.heads.base import HeadOutput, check_training
+from whichgen.heads.base import HeadOutput, check_training_features
 from whichgen.heads.fusion import FusionHead, FusionMethod, build_fusion
 
 #: C and shrinkage of the gate's probes: perturbations are easy to tell apart.
@@ -101,7 +101,7 @@ class ExpertsMethod:
             See :meth:`whichgen.heads.fusion.FusionMethod.fit`, for any kind; or the number of kinds
             differs from the number of images.
         """
-        check_training(features, labels, n_origins)
+        check_training_features(features, labels, n_origins)
         if len(self.kinds) != len(features):
             raise FitError(f"{len(self.kinds)} kinds for {len(features)} training images.")
         n_kinds = int(self.kinds.max()) + 1

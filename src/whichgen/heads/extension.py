@@ -22,7 +22,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, logsumexp
 
 from whichgen.errors import FitError
-from whichgen.heads.base import Head, check_training
+from whichgen.heads.base import Head, check_training_features
 from whichgen.heads.experts import ExpertsHead
 from whichgen.heads.fusion import FusionHead, fit_whitening, split_views
 from whichgen.heads.knn import KnnHead, normalize_rows
@@ -52,7 +52,7 @@ def extend(head: Head, features: np.ndarray, labels: np.ndarray, n_origins: int)
     FitError
         An origin has no image, a feature is not finite, or this kind of head cannot be extended.
     """
-    check_training(features, labels, n_origins + 1)
+    check_training_features(features, labels, n_origins + 1)
     if isinstance(head, KnnHead):
         new = normalize_rows(features[labels == n_origins])
         return KnnHead(

@@ -36,7 +36,7 @@ from scipy.special import softmax
 from sklearn.decomposition import PCA
 
 from whichgen.errors import FitError
-from whichgen.heads.base import HeadOutput, check_training
+from whichgen.heads.base import HeadOutput, check_training_features
 from whichgen.heads.linear import LinearHead, LinearMethod
 
 #: One value of C per decade, for standardized views.
@@ -202,7 +202,7 @@ def fit_view(
     """
     if not 0 < shrinkage <= 1:
         raise FitError(f"shrinkage must be above 0 and at most 1, got {shrinkage:g}.")
-    check_training(features, labels, n_origins)
+    check_training_features(features, labels, n_origins)
     exact = np.asarray(features, dtype=np.float64)
     mean, spread = exact.mean(axis=0), exact.std(axis=0)
     # Constant features carry no information; without scaling they stay 0.

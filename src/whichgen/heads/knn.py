@@ -20,7 +20,7 @@ import numpy as np
 
 from whichgen.constants import K_SWEEP
 from whichgen.errors import FitError
-from whichgen.heads.base import HeadOutput, check_training
+from whichgen.heads.base import HeadOutput, check_training_features
 
 #: The paper's values of k.
 PAPER_K = tuple(range(K_SWEEP[0], K_SWEEP[1] + 1))
@@ -169,7 +169,7 @@ class KnnMethod:
         FitError
             An origin has no image, a feature is not finite, or k exceeds the number of images.
         """
-        check_training(features, labels, n_origins)
+        check_training_features(features, labels, n_origins)
         return _build_head(normalize_rows(features), labels.astype(np.int64), n_origins, value)
 
     def restore(self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float) -> KnnHead:

@@ -19,7 +19,7 @@ import numpy as np
 
 from whichgen.constants import C_SWEEP, MAX_ITER
 from whichgen.errors import FitError
-from whichgen.heads.base import HeadOutput, check_training
+from whichgen.heads.base import HeadOutput, check_training_features
 from whichgen.heads.design_matrix import build_design_matrix
 from whichgen.heads.solver import solve_path
 
@@ -104,7 +104,7 @@ class LinearMethod:
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, values: Sequence[float]
     ) -> Iterator[tuple[float, LinearHead]]:
         """Yield each value of C, given ascending, with its probe; raises as :meth:`fit`."""
-        check_training(features, labels, n_origins)
+        check_training_features(features, labels, n_origins)
         # For two origins the optimum has W = (−w/2, w/2), so ½‖w₁ − w₀‖² = ‖W‖²: twice the penalty.
         scale = 0.5 if n_origins == 2 else 1.0
         solutions = solve_path(

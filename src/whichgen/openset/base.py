@@ -9,8 +9,7 @@ from typing import Self
 import numpy as np
 
 from whichgen.errors import FitError
-from whichgen.heads import base as heads
-from whichgen.heads.base import HeadOutput
+from whichgen.heads.base import HeadOutput, check_training_features
 
 #: A spread below this fraction of the largest value is a rounding error.
 ROUNDING = 1e-12
@@ -42,7 +41,7 @@ class OpenSetScore:
         FitError
             An origin has no image, or a feature or logit is not finite.
         """
-        check_training(output, labels, n_origins)
+        check_training_output(output, labels, n_origins)
         return cls()
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
@@ -66,9 +65,9 @@ class OpenSetScore:
         )
 
 
-def check_training(output: HeadOutput, labels: np.ndarray, n_origins: int) -> None:
+def check_training_output(output: HeadOutput, labels: np.ndarray, n_origins: int) -> None:
     """Raise :class:`FitError` unless every origin has an image and all values are finite."""
-    heads.check_training(output.embedding, labels, n_origins)
+    check_training_features(output.embedding, labels, n_origins)
     logits = output.logits
     if logits.shape != (len(labels), n_origins):
         raise FitError(

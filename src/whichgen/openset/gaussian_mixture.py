@@ -18,7 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from whichgen.heads.base import HeadOutput
-from whichgen.openset.base import ROUNDING, OpenSetScore, check_training
+from whichgen.openset.base import ROUNDING, OpenSetScore, check_training_output
 
 # Minimum number of distinct images per component, so that its variances are meaningful.
 _IMAGES_PER_COMPONENT = 10
@@ -60,7 +60,7 @@ class ClassGaussianMixtures(OpenSetScore):
         ``components`` is the number of Gaussians per origin, ≥ 1; fewer are fitted for an origin
         with fewer than ten distinct images for each.
         """
-        check_training(output, labels, n_origins)
+        check_training_output(output, labels, n_origins)
         # k-means draws its starting points by row number: sort the rows, so that the result does
         # not depend on the order of the images.
         order = np.lexsort((*np.asarray(output.embedding).T, labels))

@@ -28,7 +28,7 @@ from whichgen.heads.base import HeadOutput
 from whichgen.openset.base import (
     ROUNDING,
     OpenSetScore,
-    check_training,
+    check_training_output,
     class_means,
     well_classified,
 )
@@ -70,7 +70,7 @@ class OpenMax(OpenSetScore):
         ≥ 1, is at most the number of origins; defaults are the paper's. An origin with too few
         images for its own tail uses the tail of all origins together.
         """
-        check_training(output, labels, n_origins)
+        check_training_output(output, labels, n_origins)
         selected = well_classified(output.logits, labels)
         z = _center_rows(np.asarray(output.logits, dtype=np.float64)[selected])
         y = labels[selected]

@@ -186,7 +186,7 @@ def evaluate_model(
         "unknown": _coarse_origins(model, unknown_output, unknown),
     }
     return kind(
-        model=replace(model, metrics=headline_metrics(evaluation)),
+        model=replace(model, metrics=metric_values(evaluation)),
         protocol=protocol,
         metric=options.metric,
         evaluation=evaluation,
@@ -254,8 +254,8 @@ def _thumbnail(sample: Sample) -> bytes:
         return b""
 
 
-def headline_metrics(evaluation: Evaluation) -> dict[str, float | None]:
-    """Return the metrics that a model file carries."""
+def metric_values(evaluation: Evaluation) -> dict[str, float | None]:
+    """Return the metrics that are stored in a model file, by name."""
     detection = evaluation.detection
     metrics = {
         "accuracy": evaluation.closed.accuracy,
