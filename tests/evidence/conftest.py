@@ -1,4 +1,4 @@
-"""Small image files with whatever metadata a test asks for, some of them signed."""
+"""Small image files with the given metadata, some of them signed."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def xmp(properties: str = "", elements: str = "") -> bytes:
 
 
 def findings(data: bytes, kind: str) -> list[Finding]:
-    """What one kind of metadata says."""
+    """Return the findings of one kind of metadata."""
     return [finding for finding in collect(data).findings if finding.kind == kind]
 
 
@@ -72,7 +72,7 @@ def _certificate(
     """A certificate as C2PA wants them: of an authority, or of a signer that one has issued."""
     now, is_authority = datetime.now(UTC), name == by
 
-    def named(common: str) -> x509.Name:
+    def make_name(common: str) -> x509.Name:
         organization = x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Test Works")
         return x509.Name([organization, x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
@@ -84,8 +84,8 @@ def _certificate(
     usage |= dict.fromkeys(("key_cert_sign", "crl_sign"), is_authority)
     builder = (
         x509.CertificateBuilder()
-        .subject_name(named(name))
-        .issuer_name(named(by))
+        .subject_name(make_name(name))
+        .issuer_name(make_name(by))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
@@ -113,7 +113,7 @@ def sign() -> Sign:
     chain += _certificate(authority, "Authority", authority, "Authority")
     key = signer.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
-    def signed(
+    def sign_image(
         data: bytes,
         mime: str,
         *,
@@ -138,4 +138,4 @@ def sign() -> Sign:
             builder.sign(c2pa.Signer.from_info(info), mime, io.BytesIO(data), result)
         return result.getvalue()
 
-    return signed
+    return sign_image

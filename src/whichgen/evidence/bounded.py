@@ -20,19 +20,19 @@ _MAX_DEPTH = 64
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 
 
-def clean(text: str, most: int = MAX_CHARACTERS) -> str:
-    """Reduce a text to one printable line of at most ``most`` characters; ``…`` marks a cut."""
+def clean(text: str, max_length: int = MAX_CHARACTERS) -> str:
+    """Reduce a text to one printable line of at most ``max_length`` characters (``…`` if cut)."""
     # White space is collapsed, so more text is examined than kept.
-    head = text[: 8 * most]
+    head = text[: 8 * max_length]
     words = "".join(
         " " if c.isspace() else c
         for c in head
         if c.isspace() or unicodedata.category(c) not in _UNPRINTABLE
     ).split()
     line = " ".join(words)
-    if len(line) <= most and len(head) == len(text):
+    if len(line) <= max_length and len(head) == len(text):
         return line
-    return line[: most - 1] + "…"
+    return line[: max_length - 1] + "…"
 
 
 def parse_json(text: str) -> Any:

@@ -36,9 +36,9 @@ def read_graph(value: dict[str, Any]) -> dict[str, Any] | None:
             settings.setdefault("prompt", texts[0])
         if kind.startswith("Empty") and {"width", "height"} <= values.keys():
             settings.setdefault("size", f"{values['width']}x{values['height']}")
-        for name, shown in _PLAIN.items():
+        for name, label in _PLAIN.items():
             if isinstance(values.get(name), str | int | float):
-                settings.setdefault(shown, values[name])
+                settings.setdefault(label, values[name])
     return settings
 
 

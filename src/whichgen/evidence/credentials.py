@@ -82,16 +82,16 @@ def read_credentials(data: bytes, mime: str) -> Evidence:
 def _signature(store: dict[str, Any], failures: list[str]) -> Finding:
     """The manifest itself: valid or why not, who signed it, and with what it was made."""
     manifest = _dict(_dict(store.get("manifests")).get(str(store.get("active_manifest"))))
-    signed = _dict(manifest.get("signature_info"))
+    signature_info = _dict(manifest.get("signature_info"))
     ingredients = manifest.get("ingredients")
     details = {
         "signed by": " / ".join(
-            str(signed[key]) for key in ("common_name", "issuer") if signed.get(key)
+            str(signature_info[key]) for key in ("common_name", "issuer") if signature_info.get(key)
         ),
         "claim generator": _names(manifest.get("claim_generator_info"))
         or str(manifest.get("claim_generator") or ""),
         "ingredients": str(len(ingredients) if isinstance(ingredients, list) else 0),
-        "time": str(signed.get("time") or ""),
+        "time": str(signature_info.get("time") or ""),
     }
     detail = "; ".join(f"{name} {clean(text, 80)}" for name, text in details.items() if text)
     says: Says = "neutral"
@@ -119,10 +119,10 @@ def _actions(manifest: dict[str, Any], *, is_valid: bool) -> Iterator[Finding]:
             edits += [] if name in _NO_EDITS else [name]
             continue
         code, says, meaning = parse_source_type(source)
-        named = find_generator(" ".join((agent, str(action.get("description") or ""))))
+        known_generator = find_generator(" ".join((agent, str(action.get("description") or ""))))
         generator = ""
         if says == "synthetic":
-            generator = named.name if named else agent
+            generator = known_generator.name if known_generator else agent
         detail = "; ".join(part for part in (meaning, agent and f"by {agent}") if part)
         if not is_valid:
             says, generator = "neutral", ""
@@ -136,9 +136,13 @@ def _history(store: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the active manifest, that of its parent image, and so on."""
     manifests = _dict(store.get("manifests"))
     label = store.get("active_manifest")
-    seen: set[str] = set()
-    while isinstance(label, str) and label not in seen and len(seen) < _MAX_MANIFESTS:
-        seen.add(label)
+    visited_labels: set[str] = set()
+    while (
+        isinstance(label, str)
+        and label not in visited_labels
+        and len(visited_labels) < _MAX_MANIFESTS
+    ):
+        visited_labels.add(label)
         manifest = _dict(manifests.get(label))
         yield manifest
         ingredients = manifest.get("ingredients")

@@ -43,8 +43,10 @@ def read_exif(image: Image.Image) -> Evidence:
         if mark:
             texts[field] = ""  # not the name of a camera
             findings += interpret("exif", mark[:-1], text[len(mark) :])
-        elif field == "Make" and (named := find_generator(text)):
-            findings.append(Finding("exif", f"Make: {named.name}", text, "synthetic", named.name))
+        elif field == "Make" and (generator := find_generator(text)):
+            findings.append(
+                Finding("exif", f"Make: {generator.name}", text, "synthetic", generator.name)
+            )
             texts[field] = ""
         elif field not in ("Make", "Model"):
             findings += interpret("exif", field, text)

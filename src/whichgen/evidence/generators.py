@@ -53,7 +53,8 @@ _GENERATORS = (
     Generator("OpenAI", r"open[\-_ ]?ai", maker="OpenAI"),
 )
 _PATTERNS = tuple(
-    (re.compile(rf"(?<![a-z])(?:{k.pattern})", re.IGNORECASE), k) for k in _GENERATORS
+    (re.compile(rf"(?<![a-z])(?:{generator.pattern})", re.IGNORECASE), generator)
+    for generator in _GENERATORS
 )
 
 _EDITORS = re.compile(
@@ -74,7 +75,9 @@ _MAX_SEARCH = 2000
 
 def find_generator(text: str) -> Generator | None:
     """Return the generator or tool that a text names, if any."""
-    return next((k for pattern, k in _PATTERNS if pattern.search(text[:_MAX_SEARCH])), None)
+    return next(
+        (generator for pattern, generator in _PATTERNS if pattern.search(text[:_MAX_SEARCH])), None
+    )
 
 
 def classify_statement(text: str) -> Says:

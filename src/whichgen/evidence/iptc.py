@@ -107,8 +107,8 @@ def _interpret_property(name: str, text: str) -> list[Finding]:
         code, says, meaning = parse_source_type(text)
         return [Finding("xmp", f"{_SOURCE}: {code}", meaning, says)]
     if name == "AISystemUsed":
-        named = find_generator(text)
-        return [Finding("xmp", name, text, "synthetic", named.name if named else text)]
+        generator = find_generator(text)
+        return [Finding("xmp", name, text, "synthetic", generator.name if generator else text)]
     if name == "provenance":
         return [Finding("xmp", "Content Credentials at another address, not fetched", text)]
     if name in _AI:

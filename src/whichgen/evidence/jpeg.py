@@ -52,11 +52,12 @@ def _describe_tables(tables: Mapping[int, Sequence[int]]) -> str:
     ]
     if not matches or not all(matches) or len(tables) > 2:
         return "not the standard libjpeg tables: those of a camera or editor, such as Photoshop"
-    shown = [f"{q[0]}" if len(q) == 1 else f"{q[0]}–{q[-1]}" for q in matches]
-    if len(set(shown)) == 1:
-        return f"standard libjpeg tables of quality {shown[0]}, which many programs use"
+    quality_ranges = [f"{q[0]}" if len(q) == 1 else f"{q[0]}–{q[-1]}" for q in matches]
+    if len(set(quality_ranges)) == 1:
+        return f"standard libjpeg tables of quality {quality_ranges[0]}, which many programs use"
     return (
-        f"standard libjpeg tables of qualities {shown[0]} (luminance) and {shown[1]} (chrominance)"
+        f"standard libjpeg tables of qualities {quality_ranges[0]} (luminance) and "
+        f"{quality_ranges[1]} (chrominance)"
     )
 
 
@@ -72,9 +73,9 @@ def find_qualities(table: Sequence[int], *, chrominance: bool = False) -> list[i
     """
     values = np.asarray(table)
     # libjpeg exceeds 8 bits only if baseline is not forced.
-    most = 255 if values.max(initial=0) <= 255 else 32767
+    max_value = 255 if values.max(initial=0) <= 255 else 32767
     base = _CHROMINANCE if chrominance else _LUMINANCE
-    return [q for q in range(1, 101) if np.array_equal(values, _scale(base, q).clip(1, most))]
+    return [q for q in range(1, 101) if np.array_equal(values, _scale(base, q).clip(1, max_value))]
 
 
 def _scale(base: np.ndarray, quality: int) -> np.ndarray:
