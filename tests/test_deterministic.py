@@ -15,11 +15,11 @@ from whichgen.errors import EncoderError
 #: Prints the threads of each library, then a digest of a singular value decomposition.
 PROGRAM = """
 import sys
-from whichgen.deterministic import be_deterministic
+from whichgen.deterministic import enable_deterministic_mode
 if "late" in sys.argv:
     import faiss, numpy, scipy.linalg, torch
 if "off" not in sys.argv:
-    be_deterministic()
+    enable_deterministic_mode()
 import faiss, hashlib, numpy as np, scipy.linalg, torch
 from threadpoolctl import threadpool_info
 print(torch.get_num_threads(), *(pool["num_threads"] for pool in threadpool_info()))

@@ -24,7 +24,7 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS
 _state = {"on": False}
 
 
-def be_deterministic() -> None:
+def enable_deterministic_mode() -> None:
     """Switch this process and the workers it starts to deterministic mode, until it ends.
 
     Call it before anything else: encoders that are already loaded stay on their device.
@@ -43,7 +43,7 @@ def is_deterministic() -> bool:
     return _state["on"]
 
 
-def by_one_thread(function: Callable[[*Ts], T], *args: *Ts) -> T:
+def call_single_threaded(function: Callable[[*Ts], T], *args: *Ts) -> T:
     """Call ``function(*args)`` while every loaded library is limited to one thread."""
     with threadpool_limits(1):
         return function(*args)

@@ -21,7 +21,7 @@ from sklearn.model_selection import StratifiedShuffleSplit
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
-from whichgen.constants import TPR
+from whichgen.constants import BATCH_SIZE, TPR
 from whichgen.errors import FitError
 from whichgen.heads.base import HeadOutput, SweepMethod
 from whichgen.heads.knn import PAPER_K, KnnMethod
@@ -49,8 +49,9 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     unknown : object, default=None
         Label that :meth:`predict` returns for images whose score is below the threshold; ``None``:
         always the most probable origin.
-    tpr : float, default=0.95
-        Fraction of known images that the threshold accepts, in (0, 1].
+    tpr : float, default=TPR
+        Fraction of known images that the threshold accepts, in (0, 1];
+        :data:`whichgen.constants.TPR` by default.
     validation_fraction : float, default=0.25
         Fraction of the training images used to choose block and value and to set the threshold. If
         there are too few images for it, the middle block and the middle value are used.
@@ -58,8 +59,8 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Device of the encoder.
     dtype : str, default="float32"
         Floating-point type of the encoder.
-    batch_size : int, default=32
-        Batch size of the encoder.
+    batch_size : int, default=BATCH_SIZE
+        Batch size of the encoder; :data:`whichgen.constants.BATCH_SIZE` by default.
     random_state : int or None, default=0
         Seed of the split into training and validation images.
 
@@ -93,7 +94,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         validation_fraction: float = 0.25,
         device: str = "auto",
         dtype: str = "float32",
-        batch_size: int = 32,
+        batch_size: int = BATCH_SIZE,
         random_state: int | None = 0,
     ) -> None:
         self.head = head

@@ -232,7 +232,7 @@ def test_sharing(run_page: RunPage, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_verifying(run_page: RunPage, monkeypatch: pytest.MonkeyPatch) -> None:
     # The deterministic mode lasts until the process ends, which runs other tests, too.
     calls: list[bool] = []
-    monkeypatch.setattr("whichgen.cli.app.be_deterministic", lambda: calls.append(True))
+    monkeypatch.setattr("whichgen.cli.app.enable_deterministic_mode", lambda: calls.append(True))
     run_page("how-to/verify.md")
     assert calls == [True]
     assert (RUN / "model" / "model.sig").is_file()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from whichgen.deterministic import by_one_thread
+from whichgen.deterministic import call_single_threaded
 from whichgen.evaluation.protocols import make_protocol
 from whichgen.heads.fusion import fit_view
 from whichgen.openset.prediction import fit_and_predict
@@ -99,7 +99,7 @@ def test_whoever_computes_a_result_has_one_thread() -> None:
 def test_workers_import_no_torch() -> None:
     # joblib's workers import a function's module; its own check takes a torch with CUDA, which
     # comes late, for a leak of memory.
-    run = (fit_and_predict, sweep_block, fit_view, by_one_thread, LINEAR.fit, KNN.fit)
+    run = (fit_and_predict, sweep_block, fit_view, call_single_threaded, LINEAR.fit, KNN.fit)
     modules = ", ".join(sorted({function.__module__ for function in run}))
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -28,7 +28,7 @@ from whichgen.cli.serve import serve
 from whichgen.cli.train import fuse, knn, linear
 from whichgen.cli.training_options import normalize_name
 from whichgen.cli.verify import verify
-from whichgen.deterministic import be_deterministic
+from whichgen.deterministic import enable_deterministic_mode
 from whichgen.errors import WhichgenWarning
 from whichgen.version import __version__
 
@@ -77,7 +77,7 @@ def start(
         typer.echo(__version__)
         raise typer.Exit
     if deterministic:
-        be_deterministic()
+        enable_deterministic_mode()
 
 
 def expand_blocks(arguments: Sequence[str]) -> list[str]:

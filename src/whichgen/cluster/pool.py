@@ -160,18 +160,18 @@ def run_on_cluster(job: Job[T], shards: Sequence[Shard], workers: Workers) -> It
     """
     reference = ray.put(job)
     remaining = dict(enumerate(shards))
-    received: dict[int, set[int]] = {number: set() for number in remaining}
-    shown: set[str] = set()
+    received_parts: dict[int, set[int]] = {number: set() for number in remaining}
+    printed_warnings: set[str] = set()
     while remaining:
         completed: set[int] = set()
         for message in _stream(reference, remaining, workers):
             for text in dict.fromkeys(message.warnings):
-                if text not in shown:
+                if text not in printed_warnings:
                     warnings.warn(text, WhichgenWarning, stacklevel=2)
-            shown.update(message.warnings)
+            printed_warnings.update(message.warnings)
             if message.error:
                 raise message.error
-            numbers = received[message.shard]
+            numbers = received_parts[message.shard]
             if message.result is None:
                 if len(numbers) == message.number:
                     completed.add(message.shard)

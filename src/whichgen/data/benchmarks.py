@@ -73,11 +73,11 @@ def benchmark_names() -> list[str]:
 def load_origins(name: str, root: Path) -> BenchmarkOrigins:
     """Load the origins of a benchmark, or of a dataset that ``dataset split`` wrote to ``root``."""
     file = root / name / "origins.json"
-    shipped = {n.lower(): n for n in benchmark_names()}
+    bundled_names = {n.lower(): n for n in benchmark_names()}
     if os.path.exists(file):  # noqa: PTH110 (Path.exists raises on long names)
         where, content = str(file), read_text_file(file, "list of origins")
-    elif name.lower() in shipped:
-        where = f"origins/{shipped[name.lower()]}.json"
+    elif name.lower() in bundled_names:
+        where = f"origins/{bundled_names[name.lower()]}.json"
         content = (files("whichgen.data") / where).read_text(encoding="utf-8")
     else:
         raise DataError(

@@ -180,14 +180,16 @@ def _assign_splits(
     # Large groups first, so that small ones can even out the shares; otherwise in random order.
     order = sorted(rng.permutation(sorted(members)).tolist(), key=lambda g: -len(members[g]))
     totals = Counter(s.origin for s in samples)
-    assigned: dict[str, Counter[str]] = {split: Counter() for split in _KNOWN_SPLITS}
+    counts_by_split: dict[str, Counter[str]] = {split: Counter() for split in _KNOWN_SPLITS}
     split_of: dict[int, str] = {}
 
     def lag(split: str, counts: Counter[str]) -> float:
         """How far a split is behind its share of the known origins of a group."""
         share = options.fractions[_KNOWN_SPLITS.index(split)]
         return sum(
-            n * (share - assigned[split][o] / totals[o]) for o, n in counts.items() if o in known
+            n * (share - counts_by_split[split][o] / totals[o])
+            for o, n in counts.items()
+            if o in known
         )
 
     def choose_unknown(counts: Counter[str]) -> str:
@@ -196,8 +198,10 @@ def _assign_splits(
         in_test = sum(n for o, n in counts.items() if o in unknown_test)
         if in_val != in_test:
             return "val" if in_val > in_test else "test"
-        filled = {s: sum(assigned[s][o] / totals[o] for o in counts) for s in ("val", "test")}
-        return "val" if filled["val"] < filled["test"] else "test"
+        fill_levels = {
+            s: sum(counts_by_split[s][o] / totals[o] for o in counts) for s in ("val", "test")
+        }
+        return "val" if fill_levels["val"] < fill_levels["test"] else "test"
 
     for group in order:
         counts = Counter(samples[i].origin for i in members[group])
@@ -205,14 +209,14 @@ def _assign_splits(
             split = max(_KNOWN_SPLITS, key=lambda s: lag(s, counts))
         else:
             split = choose_unknown(counts)
-        assigned[split].update(counts)
+        counts_by_split[split].update(counts)
         split_of.update(dict.fromkeys(members[group], split))
 
     splits: dict[str, list[Sample]] = {name: [] for name in SPLITS}
-    evaluated = {"train": set[str](), "val": unknown_val, "test": unknown_test}
+    unknown_by_split = {"train": set[str](), "val": unknown_val, "test": unknown_test}
     for i, sample in enumerate(samples):
         if sample.origin in known:
             splits[split_of[i]].append(sample)
-        elif sample.origin in evaluated[split_of[i]]:
+        elif sample.origin in unknown_by_split[split_of[i]]:
             splits[f"{split_of[i]}_unknown"].append(sample)
     return {name: tuple(split) for name, split in splits.items()}

@@ -148,8 +148,21 @@ def threshold_metrics(
 ) -> dict[str, np.ndarray]:
     """Compute ``acceptance_rate``, ``rejection_rate`` and ``open_accuracy`` at the threshold.
 
-    Weights, float64 arrays (rows, n) and (rows, m), say how often each image counts: once by
-    default. Each metric is a float64 array (rows,), NaN in a row without the images it needs.
+    Parameters
+    ----------
+    known, unknown
+        Predictions for n known and m unknown images.
+    origins
+        The K known origins.
+    threshold
+        Open-set threshold; an image is accepted if its score is at least this high.
+    weights, unknown_weights
+        Multiplicity of each image; 1 by default: float64 arrays (rows, n) and (rows, m).
+
+    Returns
+    -------
+    dict of float64 arrays (rows,)
+        The metrics by name, NaN in a row without the images that a metric needs.
     """
     w = np.ones((1, len(known))) if weights is None else weights
     v = np.ones((1, len(unknown))) if unknown_weights is None else unknown_weights

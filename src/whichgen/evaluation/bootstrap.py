@@ -143,7 +143,7 @@ def compare_predictions(
                 "differ. Give both the same images in the same order."
             )
     both = [ResampledMetrics(*predictions, origins) for predictions in (first, second)]
-    ours, theirs = (_to_floats(metrics()) for metrics in both)
+    first_metrics, second_metrics = (_to_floats(metrics()) for metrics in both)
 
     def difference(weights: np.ndarray, unknown_weights: np.ndarray) -> dict[str, np.ndarray]:
         a, b = (metrics(weights, unknown_weights) for metrics in both)
@@ -161,15 +161,15 @@ def compare_predictions(
     return {
         name: Comparison(
             name,
-            ours[name],
-            theirs[name],
-            ours[name] - theirs[name],
+            first_metrics[name],
+            second_metrics[name],
+            first_metrics[name] - second_metrics[name],
             *_bounds(resampled[name], level),
             p_value=_p_value(resampled[name]),
             mcnemar_p=_mcnemar(first[0], second[0], origins) if name == "accuracy" else None,
         )
         for name in COMPARED_METRICS
-        if name in ours
+        if name in first_metrics
     }
 
 
@@ -277,6 +277,7 @@ def _p_value(differences: np.ndarray) -> float:
 
 
 def _mcnemar(first: Predictions, second: Predictions, origins: Sequence[str]) -> float:
-    ours, theirs = first.is_correct(origins), second.is_correct(origins)
-    gained, lost = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+    first_correct, second_correct = first.is_correct(origins), second.is_correct(origins)
+    gained = int((first_correct & ~second_correct).sum())
+    lost = int((second_correct & ~first_correct).sum())
     return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0

@@ -91,15 +91,15 @@ class ResampledMetrics:
                     del at_threshold["rejection_rate"]
                 metrics |= at_threshold
             if self._synthetic:
-                generated = self._synthetic.positive(
+                synthetic_counts = self._synthetic.positive(
                     np.concatenate([w[:, ~self._is_real], v], axis=1)
                 )
                 real = self._synthetic.negative(w[:, self._is_real])
                 areas = {
-                    "synthetic_auroc": roc_area(generated, real),
-                    "synthetic_average_precision": average_precision(generated, real),
+                    "synthetic_auroc": roc_area(synthetic_counts, real),
+                    "synthetic_average_precision": average_precision(synthetic_counts, real),
                 }
-                metrics |= _require_both(generated[:, -1:], real[:, -1:], areas)
+                metrics |= _require_both(synthetic_counts[:, -1:], real[:, -1:], areas)
         return metrics
 
 

@@ -16,18 +16,19 @@ _OUT_OF_MEMORY = ("allocate memory", "out of memory", "bad_alloc", "failed to al
 
 
 class BatchEncoder:
-    """Encode preprocessed images in as few forward passes as memory allows.
+    """Encode preprocessed images in batches that fit in memory.
 
-    After an out-of-memory error, this and all later calls use smaller passes.
+    After an out-of-memory error, this and all later calls use smaller batches.
 
     Parameters
     ----------
     encoder
         The encoder to run.
     pad_to
-        Pad smaller passes to this number of images; 0 disables padding. The libraries under an
-        encoder sum in an order that depends on the number of images but not on their content: with
-        passes of one size, an image has bitwise identical features whatever it is encoded with.
+        Pad smaller batches to this number of images; 0 disables padding. The libraries under an
+        encoder sum in an order that depends on the number of images but not on their content: in
+        batches of one size, an image has bitwise identical features regardless of the other images
+        in the batch.
     """
 
     def __init__(self, encoder: Encoder, *, pad_to: int = 0) -> None:
@@ -57,12 +58,12 @@ class BatchEncoder:
         Warns
         -----
         WhichgenWarning
-            Memory was insufficient, and the size of a pass was halved.
+            Memory was insufficient, and the batch size was halved.
         """
         passes: list[list[np.ndarray]] = []
-        done = 0
-        while done < len(pixels):
-            batch = pixels[done : done + self._limit]
+        start = 0
+        while start < len(pixels):
+            batch = pixels[start : start + self._limit]
             padding = max(0, min(self._pad_to, self._limit) - len(batch))
             try:
                 blocks = self.encoder.encode(np.stack([*batch, *[batch[-1]] * padding]))
@@ -72,8 +73,8 @@ class BatchEncoder:
                 self._halve(len(batch) + padding)
                 continue
             passes.append([block[: len(batch)] for block in blocks])
-            self._check_finite(passes[-1], names[done:])
-            done += len(batch)
+            self._check_finite(passes[-1], names[start:])
+            start += len(batch)
         return [np.concatenate(arrays) for arrays in zip(*passes, strict=True)]
 
     def _halve(self, size: int) -> None:

@@ -1,8 +1,8 @@
 """Extract the features of a large collection shard by shard, locally or on a cluster.
 
-:class:`ShardEncoder` is all that a worker runs; one process writes the store
-(:func:`~whichgen.features.extraction.write_features`). Rows are keyed by image content, so a shard
-that is encoded again (after a worker's death, say) adds nothing twice.
+Workers run only :class:`ShardEncoder`; one process writes the store
+(:func:`~whichgen.features.extraction.write_features`). Rows are keyed by image content, so
+re-encoding a shard, for example after a worker fails, adds no duplicate rows.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from whichgen.constants import UNKNOWN
+from whichgen.constants import BATCH_SIZE, UNKNOWN
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import FitError, ModelFileError
@@ -41,7 +41,7 @@ class Attributor:
         The encoder whose features the model was fitted on.
     pad_to
         Pad smaller batches to this number of images, so that an image's features are bitwise
-        identical whatever it is encoded with
+        identical regardless of the other images in the batch
         (:class:`~whichgen.features.batching.BatchEncoder`); 0 disables padding.
 
     Raises
@@ -138,7 +138,7 @@ class Attributor:
         coverage: float | None = None,
         nearest: int = 0,
         gallery: NeighborIndex | None = None,
-        batch_size: int = 32,
+        batch_size: int = BATCH_SIZE,
         threads: int = THREADS,
         progress: Progress = no_progress,
     ) -> list[Attribution]:
@@ -183,7 +183,7 @@ class Attributor:
         self,
         images: Iterable[ImageLike],
         *,
-        batch_size: int = 32,
+        batch_size: int = BATCH_SIZE,
         threads: int = THREADS,
         progress: Progress = no_progress,
     ) -> tuple[np.ndarray, list[str]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image
 
+from whichgen.constants import BATCH_SIZE
 from whichgen.data.reading import decode_image
 from whichgen.data.shards import Item, Shard, hash_name
 from whichgen.encoders.loading import load_encoder
@@ -58,7 +59,7 @@ class ShardAttributor:
         *,
         known: Container[bytes] = (),
         coverage: float | None = None,
-        batch_size: int = 32,
+        batch_size: int = BATCH_SIZE,
         threads: int = THREADS,
     ) -> None:
         self._attributor = attributor

@@ -1,10 +1,10 @@
 """Group images of unknown origin into putative generators.
 
-Images of one generator show different things, and an encoder mostly describes what they show.
+Images from one generator differ in content, and encoder features mostly describe content.
 Therefore features are first mapped to the metric of :mod:`whichgen.heads.fusion`, in which images
-of one known origin lie close together whatever they show. They are normalized to unit length, and
-their principal components are clustered. If the model reads residual statistics (``traces``), only
-these are used because they hardly depend on content.
+of one known origin lie close together regardless of content. They are normalized to unit length,
+and their principal components are clustered. If the model reads residual statistics (``traces``),
+only these are used because they hardly depend on content.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from whichgen.constants import UNKNOWN
+from whichgen.constants import BATCH_SIZE, UNKNOWN
 from whichgen.data.families import assign_families
 from whichgen.data.reading import decode_image, hash_image, make_thumbnail
 from whichgen.errors import DataError, FitError
@@ -169,7 +169,7 @@ def enroll_images(
     name: str,
     images: Mapping[str, bytes],
     *,
-    batch_size: int = 32,
+    batch_size: int = BATCH_SIZE,
     progress: Progress = no_progress,
 ) -> EnrollmentResult:
     """Add an origin to a model from image files.

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from whichgen.constants import BATCH_SIZE
 from whichgen.errors import ImageError
 from whichgen.inference.attributor import Attributor
 
@@ -42,7 +43,7 @@ class Heatmap:
 
 
 def explain(
-    attributor: Attributor, image: Image.Image, *, grid: int = 7, batch_size: int = 32
+    attributor: Attributor, image: Image.Image, *, grid: int = 7, batch_size: int = BATCH_SIZE
 ) -> Heatmap:
     """Compute the support of each of ``grid`` × ``grid`` patches of an RGB image.
 
@@ -60,8 +61,8 @@ def explain(
     side = max(1, min(image.size) // grid)
     blurred = image.filter(ImageFilter.GaussianBlur(side))
     masks = (_patch_mask(image.size, i, j, grid, side) for i in range(grid) for j in range(grid))
-    covered = [Image.composite(blurred, image, mask) for mask in masks]
-    answers = attributor.attribute([image, *covered], batch_size=batch_size)
+    occluded_images = [Image.composite(blurred, image, mask) for mask in masks]
+    answers = attributor.attribute([image, *occluded_images], batch_size=batch_size)
     for answer in answers:
         if answer.error:
             raise ImageError(answer.error)

@@ -76,13 +76,13 @@ def fit_hierarchy(
     """
     groups = _group_by_family(origins, families)
     synthetic = real = family = None
-    generated = np.array([origins[label] != REAL for label in labels.tolist()], dtype=bool)
+    is_synthetic = np.array([origins[label] != REAL for label in labels.tolist()], dtype=bool)
     if REAL in origins and groups:
         margins = _synthetic_margins(output, origins)
-        synthetic = _threshold_few_exceed(margins[~generated], 1 - tpr)
-        real = _threshold_few_exceed(-margins[generated], 1 - tpr)
-    if groups and generated.any():
-        family = threshold_at_tpr(_best_group(output, groups)[1][generated], tpr)
+        synthetic = _threshold_few_exceed(margins[~is_synthetic], 1 - tpr)
+        real = _threshold_few_exceed(-margins[is_synthetic], 1 - tpr)
+    if groups and is_synthetic.any():
+        family = threshold_at_tpr(_best_group(output, groups)[1][is_synthetic], tpr)
     return Hierarchy({o: families[o] for o in origins if o != REAL}, synthetic, real, family)
 
 

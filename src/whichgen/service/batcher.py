@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
+from whichgen.constants import BATCH_SIZE
 from whichgen.data.reading import hash_image
 from whichgen.errors import WhichgenError
 from whichgen.inference.answers import Attribution
@@ -69,7 +70,7 @@ class Batcher:
         self,
         attributor: Attributor,
         *,
-        batch_size: int = 32,
+        batch_size: int = BATCH_SIZE,
         wait: float = 0.01,
         queue: int = 256,
         on_batch: Callable[[int, float], None] = lambda images, seconds: None,

@@ -30,8 +30,8 @@ from whichgen.service.uploads import inspect_upload
 #: The user's own files are limited by the decoder only.
 _NO_LIMITS = Limits(image_bytes=2**40, image_pixels=MAX_PIXELS)
 
-#: Longer side of a picture in pixels.
-_PICTURE_SIDE = 320
+#: Longer side of a thumbnail in pixels.
+_THUMBNAIL_SIDE = 320
 #: Number of most probable origins listed per image.
 _TOP_ORIGINS = 8
 
@@ -49,10 +49,10 @@ CAVEATS = (
 
 @dataclass(frozen=True)
 class Case:
-    """An image with its answer; ``picture`` is a JPEG, empty if the file is not an image."""
+    """An image with its answer; ``thumbnail`` is a JPEG, empty if the file is not an image."""
 
     answer: ImageAnswer
-    picture: bytes
+    thumbnail: bytes
 
     @property
     def top_origins(self) -> list[tuple[str, float]]:
@@ -62,11 +62,11 @@ class Case:
 
 
 def build_case(answer: ImageAnswer, data: bytes) -> Case:
-    """Combine an answer with a small picture of the file."""
+    """Combine an answer with a thumbnail of the file."""
     if answer.error:
         return Case(answer, b"")
     try:
-        return Case(answer, make_thumbnail(decode_image(data), _PICTURE_SIDE))
+        return Case(answer, make_thumbnail(decode_image(data), _THUMBNAIL_SIDE))
     except ImageError:
         return Case(answer, b"")
 
@@ -171,15 +171,15 @@ class _Page(FPDF):
         )
 
     def add_case(self, case: Case) -> None:
-        """Add one image: verdict, picture, probabilities and evidence."""
+        """Add one image: verdict, thumbnail, probabilities and evidence."""
         answer = case.answer
         if self.will_page_break(75):
             self.add_page()
         self.ln(4)
         self.add_text(answer.name, size=9)
         self.add_text(answer.verdict.words, size=13, bold=True)
-        if case.picture:
-            self.image(io.BytesIO(case.picture), w=50, h=40, keep_aspect_ratio=True)
+        if case.thumbnail:
+            self.image(io.BytesIO(case.thumbnail), w=50, h=40, keep_aspect_ratio=True)
         self.add_text(answer.verdict.detail)
         if answer.score is not None:
             comparison = "below" if answer.score < answer.threshold else "at or above"

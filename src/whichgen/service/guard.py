@@ -71,27 +71,27 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, send_secured)
             return
-        started, refused = False, False
+        response_started, is_refused = False, False
 
         async def respond(message: Message) -> None:
-            nonlocal started
-            started = True
-            if not refused:
+            nonlocal response_started
+            response_started = True
+            if not is_refused:
                 await send_secured(message)
 
         async def refuse(problem: JSONResponse) -> bool:
             # Not an exception: the application may already be sending its response.
-            nonlocal refused
-            if not started and not refused:
-                refused = True
+            nonlocal is_refused
+            if not response_started and not is_refused:
+                is_refused = True
                 await problem(scope, receive, send_secured)
-            return refused
+            return is_refused
 
         body = _Body(receive, self, self._settings.limits, refuse)
         try:
             await self._app(scope, body.receive, respond)
         except Exception:
-            if not refused:
+            if not is_refused:
                 raise
         finally:
             self.pending_bytes -= body.size
@@ -191,8 +191,8 @@ def _netloc(address: str) -> str:
 
 def _has_key(headers: Headers, key: str) -> bool:
     scheme, _, token = headers.get("authorization", "").partition(" ")
-    given = headers.get("x-api-key") or (token if scheme.lower() == "bearer" else "")
-    return hmac.compare_digest(given.encode(), key.encode())
+    client_key = headers.get("x-api-key") or (token if scheme.lower() == "bearer" else "")
+    return hmac.compare_digest(client_key.encode(), key.encode())
 
 
 def _problem(status: int, detail: str, headers: dict[str, Any] | None = None) -> JSONResponse:

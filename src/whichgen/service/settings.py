@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from whichgen.constants import BATCH_SIZE
 from whichgen.errors import DataError
 
 MIB = 2**20
@@ -41,6 +42,7 @@ class Limits:
     image_bytes: int = 32 * MIB
     image_pixels: int = 50_000_000
     request_images: int = 64
+    # For the command line, for_images derives this from image_bytes.
     request_bytes: int = 256 * MIB
     pending_bytes: int = 1024 * MIB
     body_seconds: float = 60
@@ -105,5 +107,5 @@ class Settings:
     enroll_to: Path | None = None
     keep_uploads: Path | None = None
     hosts: tuple[str, ...] = LOCAL_HOSTS
-    batch_size: int = 32
+    batch_size: int = BATCH_SIZE
     batch_wait: float = 0.01

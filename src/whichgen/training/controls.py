@@ -109,9 +109,9 @@ def run_label_shuffle(
     true_labels = evaluated.known.labels(model.origins)
     shuffles = []
     for seed, ((probabilities, scores), (_, unknown_scores)) in zip(seeds, results, strict=True):
-        closed = closed_set_metrics(probabilities, true_labels)
+        metrics = closed_set_metrics(probabilities, true_labels)
         area = auroc(scores, unknown_scores) if len(unknown_scores) else None
-        shuffles.append(ShuffleRun(seed, closed.accuracy, closed.macro_recall, area))
+        shuffles.append(ShuffleRun(seed, metrics.accuracy, metrics.macro_recall, area))
     return summarize_shuffles(shuffles, 1 / len(model.origins))
 
 

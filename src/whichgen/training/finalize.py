@@ -120,9 +120,27 @@ def finalize_model(
     options: SelectionOptions,
     config: Mapping[str, Any] | None = None,
 ) -> OriginModel:
-    """Add threshold, hierarchy, calibration and exemplars, all from validation images.
+    """Build the complete model: add threshold, hierarchy, calibration and exemplars to a head.
 
-    ``config`` is kept in the model's run metadata.
+    Threshold, hierarchy and calibration are set on the validation images.
+
+    Parameters
+    ----------
+    selected
+        The selected head with its blocks, open-set score and temperature.
+    features
+        Features of all splits.
+    encoder
+        The encoder that computed the features.
+    options
+        Options of the selection.
+    config
+        Configuration to store in the model's run metadata.
+
+    Returns
+    -------
+    OriginModel
+        The model, without test metrics.
     """
     origins, dataset = features.dataset.known, features.dataset
     val = features.tables["val"]
@@ -237,17 +255,19 @@ def select_exemplars(
         tables.append(table.take(np.sort(np.concatenate(rows))))
     x = np.concatenate([table.blocks(blocks) for table in tables])
     fits_float16 = np.abs(x).max() <= np.finfo(np.float16).max
-    pictures = (_thumbnail(s) for table in tables for s in table.samples) if thumbnails else ()
+    thumbnail_files = (
+        (_thumbnail(s) for table in tables for s in table.samples) if thumbnails else ()
+    )
     return Exemplars(
         x.astype(np.float16) if fits_float16 else x,
         np.concatenate([label_indices(table.origins, origins) for table in tables]),
         np.repeat([False, True], [len(table) for table in tables]),
-        tuple(pictures),
+        tuple(thumbnail_files),
     )
 
 
 def _thumbnail(sample: Sample) -> bytes:
-    """Return a small picture, empty if the file has disappeared since its features were taken."""
+    """Return a thumbnail, empty if the file has disappeared since its features were taken."""
     try:
         return make_thumbnail(read_image(sample.path))
     except ImageError:

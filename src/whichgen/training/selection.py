@@ -57,7 +57,7 @@ class SelectionOptions:
     jobs
         Number of processes that fit heads; -1: one per core.
     thumbnails
-        Whether the model keeps small pictures of some training and validation images.
+        Store thumbnails of some training and validation images.
 
     Raises
     ------

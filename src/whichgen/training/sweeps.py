@@ -13,7 +13,7 @@ from typing import TypeVar, TypeVarTuple
 
 from joblib import Parallel, delayed
 
-from whichgen.deterministic import by_one_thread
+from whichgen.deterministic import call_single_threaded
 from whichgen.heads.base import SweepMethod
 from whichgen.io.atomic import is_permission_error, write_text
 from whichgen.io.run_metadata import hash_parts
@@ -80,7 +80,7 @@ def run_in_processes(
     this process, also with one thread, so that a result does not depend on ``jobs``.
     """
     parallel = Parallel(n_jobs=jobs, return_as="generator")
-    yield from parallel(delayed(by_one_thread)(function, *call) for call in calls)
+    yield from parallel(delayed(call_single_threaded)(function, *call) for call in calls)
 
 
 def _write_candidates(file: Path, candidates: Sequence[Candidate]) -> None:

@@ -83,17 +83,17 @@ def fit_views(
 
     Folds with the same known origins share their training images, and their probes.
     """
-    trained = {known: train for known, (train, _, _) in reversed(folds)}
+    training_tables = {known: train for known, (train, _, _) in reversed(folds)}
     by_shrinkage: dict[float, list[float]] = defaultdict(list)
     for shrinkage, value in settings:
         by_shrinkage[shrinkage].append(value)
     calls = (
         (table.block(block), label_indices(table.origins, known), len(known), values, shrinkage)
-        for known, table in trained.items()
+        for known, table in training_tables.items()
         for block in blocks
         for shrinkage, values in by_shrinkage.items()
     )
-    total = len(trained) * len(blocks) * len(by_shrinkage)
+    total = len(training_tables) * len(blocks) * len(by_shrinkage)
     fits = iter(
         progress(
             run_in_processes(fit_view, calls, jobs=jobs), description="Fitting views", total=total
@@ -101,7 +101,7 @@ def fit_views(
     )
     probes = {
         known: [[probe for _ in by_shrinkage for probe in next(fits)] for _ in blocks]
-        for known in trained
+        for known in training_tables
     }
     next(fits, None)  # joblib's generator must be exhausted
     return [FittedViews(probes[known], known, *tables) for known, tables in folds]
@@ -135,7 +135,15 @@ def evaluate_member_sets(
 def evaluate_scores(
     views: FittedViews, head: FusionHead, blocks: Sequence[int], names: Sequence[str]
 ) -> tuple[dict[str, SelectionMetrics], dict[str, OpenSetScore]]:
-    """Fit every open-set score on the training images, and measure each."""
+    """Fit every open-set score on the training images and compute its selection metrics.
+
+    The metrics are computed on validation images.
+
+    Returns
+    -------
+    dict, dict
+        The selection metrics and the fitted scores, by name of the score.
+    """
     labels = label_indices(views.train.origins, views.known)
     train = head.forward(views.train.blocks(blocks))
     outputs = [
