@@ -56,7 +56,7 @@ def get(address: str, **headers: str) -> dict[str, object]:
 
 
 def test_serve_prints_its_address_and_stops_on_ctrl_c(site: Site) -> None:
-    with serving(site.run, "--port", 0, "--device", "cpu", WHICHGEN_API_KEY="secret") as (
+    with serving("-m", site.run, "--port", 0, "--device", "cpu", WHICHGEN_API_KEY="secret") as (
         address,
         process,
     ):
@@ -98,7 +98,7 @@ def test_limits_must_be_positive(site: Site) -> None:
 def test_accepted_requests_are_answered_on_shutdown(site: Site, stop: signal.Signals) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (1500, 1500), "green").save(buffer, "JPEG")
-    with serving(site.run, "--port", 0, "--device", "cpu", "--batch-size", 1) as (
+    with serving("-m", site.run, "--port", 0, "--device", "cpu", "--batch-size", 1) as (
         address,
         process,
     ):

@@ -154,9 +154,9 @@ def test_low_data_is_a_table_and_a_folder(site: Site) -> None:
     assert (folder / "plots" / "lowdata.png").stat().st_size > 5000
     for wrong, message in (
         (["--shots", "few"], "'few' is not a list of whole numbers"),
-        (["--shots", "500"], "none of 500 images a class is possible"),
+        (["--shots", "500"], "fewer than each of 500"),
         (["--head", "fusion", "-b", 1], "fusion uses all blocks"),
-        (["--head", "forest"], "unknown head 'forest'; there are linear, knn"),
+        (["--head", "forest"], "unknown head 'forest'. Choose from linear, knn"),
     ):
         done = whichgen("low-data", *site.options(out="low"), *UNKNOWN, *wrong)
         assert done.code == 1
