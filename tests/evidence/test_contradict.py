@@ -31,12 +31,14 @@ def made_by(*generators: str) -> Evidence:
         (None, None, False),
     ],
 )
-def test_a_camera_against_the_model(
+def test_camera_contradicts_synthetic_answer(
     origin: str | None, coarse_origin: str | None, disagrees: bool
 ) -> None:
-    found = find_contradictions(Evidence((EDITED, CAMERA)), origin, coarse_origin)
-    assert len(found) == disagrees
-    assert all("camera: A B" in sentence and str(coarse_origin) in sentence for sentence in found)
+    contradictions = find_contradictions(Evidence((EDITED, CAMERA)), origin, coarse_origin)
+    assert len(contradictions) == disagrees
+    assert all(
+        "camera: A B" in sentence and str(coarse_origin) in sentence for sentence in contradictions
+    )
 
 
 @pytest.mark.parametrize(
@@ -49,12 +51,12 @@ def test_a_camera_against_the_model(
         (None, None, False),
     ],
 )
-def test_a_synthetic_file_against_a_real_answer(
+def test_synthetic_metadata_contradicts_real_answer(
     origin: str | None, coarse_origin: str | None, disagrees: bool
 ) -> None:
-    found = find_contradictions(made_by(""), origin, coarse_origin)
-    assert len(found) == disagrees
-    assert all("Metadata indicates a synthetic image" in sentence for sentence in found)
+    contradictions = find_contradictions(made_by(""), origin, coarse_origin)
+    assert len(contradictions) == disagrees
+    assert all("Metadata indicates a synthetic image" in sentence for sentence in contradictions)
     assert find_contradictions(Evidence((EDITED,)), "real", "real") == ()
 
 
@@ -81,9 +83,9 @@ def test_a_synthetic_file_against_a_real_answer(
     ],
 )
 def test_names_are_compared_loosely(generator: str, answer: str, differ: bool) -> None:
-    found = find_contradictions(made_by(generator), answer, answer)
-    assert len(found) == differ
-    assert all(generator in sentence and answer in sentence for sentence in found)
+    contradictions = find_contradictions(made_by(generator), answer, answer)
+    assert len(contradictions) == differ
+    assert all(generator in sentence and answer in sentence for sentence in contradictions)
 
 
 @pytest.mark.parametrize(
@@ -98,20 +100,20 @@ def test_names_are_compared_loosely(generator: str, answer: str, differ: bool) -
         ("Midjourney", "a family of the user's", False),
     ],
 )
-def test_a_family_is_compared_with_the_generator_s(
+def test_family_answer_is_compared_with_family_of_generator(
     generator: str, family: str, differ: bool
 ) -> None:
-    found = find_contradictions(made_by(generator), "unknown", family)
-    assert len(found) == differ
-    assert all(f"at least {family}" in sentence for sentence in found)
+    contradictions = find_contradictions(made_by(generator), "unknown", family)
+    assert len(contradictions) == differ
+    assert all(f"at least {family}" in sentence for sentence in contradictions)
 
 
-def test_one_name_that_fits_is_enough() -> None:
+def test_one_matching_name_suffices() -> None:
     assert find_contradictions(made_by("Stable Diffusion", "Midjourney"), "midjourney") == ()
-    (found,) = find_contradictions(made_by("Stable Diffusion", "Ideogram"), "midjourney")
-    assert "Stable Diffusion and Ideogram" in found
+    (contradiction,) = find_contradictions(made_by("Stable Diffusion", "Ideogram"), "midjourney")
+    assert "Stable Diffusion and Ideogram" in contradiction
 
 
-def test_the_families_are_those_of_the_table() -> None:
+def test_families_match_the_table() -> None:
     examples = ("ddpm", "pixelcnn", "biggan", "glow", "vae")
     assert set(assign_families(examples).values()) == _FAMILIES

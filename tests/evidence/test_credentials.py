@@ -26,7 +26,7 @@ MADE = [
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_intact_manifest_tells_signer_source_and_generator(kind: str, sign: Sign) -> None:
+def test_intact_manifest_reports_signer_source_and_generator(kind: str, sign: Sign) -> None:
     data = sign(saved(kind), f"image/{kind.lower()}", actions=MADE)
     assert has_manifest(data)
     signature, made = findings(data, "credentials")
@@ -48,14 +48,14 @@ def test_an_intact_manifest_tells_signer_source_and_generator(kind: str, sign: S
         ("no-such-type", "neutral"),
     ],
 )
-def test_each_source_type_speaks_for_what_it_means(code: str, says: str, sign: Sign) -> None:
+def test_source_type_determines_the_finding(code: str, says: str, sign: Sign) -> None:
     action = {"action": "c2pa.created", "softwareAgent": "X", "digitalSourceType": SOURCE + code}
     made = findings(sign(saved(), "image/png", actions=[action]), "credentials")[1]
     assert made.title == f"c2pa.created: {code}"
     assert (made.says, made.generator) == (says, "")
 
 
-def test_pixels_changed_after_signing_are_told_and_claims_speak_for_nothing(sign: Sign) -> None:
+def test_pixels_changed_after_signing_invalidate_claims(sign: Sign) -> None:
     data = bytearray(sign(saved("JPEG"), "image/jpeg", actions=MADE))
     data[-20] ^= 1  # one of the compressed pixels
     signature, made = findings(bytes(data), "credentials")
@@ -65,7 +65,7 @@ def test_pixels_changed_after_signing_are_told_and_claims_speak_for_nothing(sign
     assert (made.says, made.generator) == ("neutral", "")
 
 
-def test_a_claim_changed_after_signing_is_not_valid(sign: Sign) -> None:
+def test_claim_changed_after_signing_is_invalid(sign: Sign) -> None:
     data = sign(saved("JPEG"), "image/jpeg", actions=MADE)
     lie = data.replace(b"trainedAlgorithmicMedia", b"digitalCapture".ljust(23, b"x"))
     assert lie != data
@@ -75,60 +75,62 @@ def test_a_claim_changed_after_signing_is_not_valid(sign: Sign) -> None:
     assert {signature.says, made.says} == {"neutral"}
 
 
-def test_the_image_it_was_made_from_is_told_and_edits_are_edits(sign: Sign) -> None:
+def test_parent_image_and_edits_are_reported(sign: Sign) -> None:
     first = sign(saved("JPEG"), "image/jpeg", actions=MADE)
     edits = [{"action": "c2pa.color_adjustments"}, {"action": "c2pa.resized"}]
-    signature, *said = findings(sign(first, "image/jpeg", actions=edits, edit=True), "credentials")
+    signature, *actions = findings(
+        sign(first, "image/jpeg", actions=edits, edit=True), "credentials"
+    )
     assert "ingredients 1" in signature.detail
-    assert [(f.title, f.detail) for f in said if f.says == "edited"] == [
+    assert [(f.title, f.detail) for f in actions if f.says == "edited"] == [
         ("edits", "c2pa.color_adjustments")
     ]
-    assert [f.generator for f in said if f.says == "synthetic"] == ["GPT-4o"]
+    assert [f.generator for f in actions if f.says == "synthetic"] == ["GPT-4o"]
 
 
-def test_a_manifest_kept_elsewhere_is_told_and_not_fetched(sign: Sign) -> None:
-    asked: list[str] = []
+def test_remote_manifest_is_reported_but_not_fetched(sign: Sign) -> None:
+    requested_paths: list[str] = []
 
     class Server(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            requested_paths.append(self.path)
             self.send_error(404)
 
     with HTTPServer(("127.0.0.1", 0), Server) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/manifest"
         data = sign(saved("JPEG"), "image/jpeg", actions=MADE, remote=url)
-        found = collect(data).findings
+        all_findings = collect(data).findings
         # Even where an embedded store makes it look there, as these bytes at the end pretend.
         embedded = sign(saved("JPEG"), "image/jpeg", actions=MADE)
         start = embedded.index(b"jumd")
         read_credentials(data + embedded[start : start + 50], "image/jpeg")
         server.shutdown()
-    assert [f.detail for f in found if "at another address, not fetched" in f.title] == [url]
-    assert asked == []
+    assert [f.detail for f in all_findings if "at another address, not fetched" in f.title] == [url]
+    assert requested_paths == []
 
 
-def test_a_damaged_manifest_is_there_and_says_nothing(sign: Sign) -> None:
+def test_damaged_manifest_is_neutral(sign: Sign) -> None:
     data = sign(saved("PNG"), "image/png", actions=MADE)
     start = data.index(b"jumd")
     broken = data[: start + 30] + bytes(200) + data[start + 230 :]
-    (found,) = read_credentials(broken, "image/png").findings
-    assert "present, unreadable" in found.title
-    assert found.says == "neutral"
+    (finding,) = read_credentials(broken, "image/png").findings
+    assert "present, unreadable" in finding.title
+    assert finding.says == "neutral"
 
 
-def test_without_the_library_the_manifest_is_told_with_a_note(
-    sign: Sign, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_library_adds_a_note(sign: Sign, monkeypatch: pytest.MonkeyPatch) -> None:
     data = sign(saved("WEBP"), "image/webp", actions=MADE)
     monkeypatch.setitem(sys.modules, "c2pa", None)
-    found = collect(data)
-    assert [f.title for f in found.findings] == ["Content Credentials (C2PA) present, not verified"]
-    assert any("install whichgen[evidence]" in note for note in found.notes)
+    evidence = collect(data)
+    assert [f.title for f in evidence.findings] == [
+        "Content Credentials (C2PA) present, not verified"
+    ]
+    assert any("install whichgen[evidence]" in note for note in evidence.notes)
     assert collect(saved()).notes == ()
 
 
-def test_a_camera_s_file_of_several_pictures_is_read_as_jpeg(sign: Sign) -> None:
+def test_multi_picture_file_is_read_as_jpeg(sign: Sign) -> None:
     several = saved("MPO", save_all=True, append_images=[picture(1)])
     with Image.open(io.BytesIO(sign(several, "image/jpeg", actions=MADE))) as image:
         assert image.format == "MPO"

@@ -46,7 +46,7 @@ def with_chunk(kind: bytes, content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["zTXt", "iTXt"])
-def test_a_bomb_of_compressed_text_is_refused_within_bounds(kind: str) -> None:
+def test_compressed_text_bomb_is_refused(kind: str) -> None:
     bomb = zlib.compress(bytes(100_000_000), 9)
     head = b"Comment\0\0" if kind == "zTXt" else b"Comment\0\1\0\0\0"
     data = with_chunk(kind.encode(), head + bomb)
@@ -64,26 +64,26 @@ def test_entities_are_not_expanded() -> None:
     bomb = f'<!DOCTYPE x [<!ENTITY e0 "lol">{entities}]>'.encode()
     packet = bomb + xmp("", "<photoshop:Credit>&e9;</photoshop:Credit>").split(b"?>", 1)[1]
     start = time.process_time()
-    found = collect(saved("WEBP", xmp=packet))
+    evidence = collect(saved("WEBP", xmp=packet))
     assert time.process_time() - start < 2
-    assert found.findings == ()
-    assert found.notes[0].startswith("XMP can't be read (DTDForbidden")
+    assert evidence.findings == ()
+    assert evidence.notes[0].startswith("XMP can't be read (DTDForbidden")
     outside = b'<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><x>&e;</x>'
     assert "DTDForbidden" in collect(saved("WEBP", xmp=outside)).notes[0]
 
 
-def test_properties_nested_in_one_another_are_read_in_bounded_time() -> None:
+def test_nested_properties_are_read_in_bounded_time() -> None:
     depth = 20_000
     nested = "<photoshop:Credit>x" * depth + "</photoshop:Credit>" * depth
     start = time.process_time()
-    found = parse_xmp(xmp("", nested))
+    properties = parse_xmp(xmp("", nested))
     assert time.process_time() - start < 2
-    assert len(found) <= 30
+    assert len(properties) <= 30
 
 
 def test_xmp_too_long_is_not_parsed() -> None:
-    found = collect(saved("WEBP", xmp=xmp("", " " * 2_000_001)))
-    assert "too large" in found.notes[0]
+    evidence = collect(saved("WEBP", xmp=xmp("", " " * 2_000_001)))
+    assert "too large" in evidence.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -114,28 +114,28 @@ def test_control_and_direction_characters_are_removed_and_lines_joined() -> None
     assert clean(" " * 5000 + "late") == "…"
 
 
-def test_findings_and_fields_are_limited_and_what_is_left_out_is_told() -> None:
-    found = collect(png({f"Source {i}": f"Made with Midjourney {i}" for i in range(120)}))
-    assert len(found.findings) == MAX_FINDINGS
-    assert "only the first 100 text fields were read" in found.notes
-    assert "50 more findings omitted" in found.notes
-    check(found)
+def test_findings_and_fields_are_limited_and_omissions_noted() -> None:
+    evidence = collect(png({f"Source {i}": f"Made with Midjourney {i}" for i in range(120)}))
+    assert len(evidence.findings) == MAX_FINDINGS
+    assert "only the first 100 text fields were read" in evidence.notes
+    assert "50 more findings omitted" in evidence.notes
+    check(evidence)
 
 
-def test_an_unreadable_image_is_the_error_it_always_is() -> None:
+def test_unreadable_image_raises_image_error() -> None:
     for data in (b"", b"GIF89a", saved()[:20], b"\xff\xd8\xff"):
         with pytest.raises(ImageError, match=r"^a\.png: "):
             collect(data, "a.png")
 
 
-def test_a_reader_that_fails_is_a_note_and_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_reader_adds_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_: Image.Image) -> Evidence:
         raise RuntimeError("out of\norder")
 
     monkeypatch.setattr("whichgen.evidence.collect.read_exif", broken)
-    found = collect(png({"Software": "NovelAI"}))
-    assert found.notes == ("EXIF can't be read (RuntimeError: out of order)",)
-    assert [f.generator for f in found.findings] == ["NovelAI"]
+    evidence = collect(png({"Software": "NovelAI"}))
+    assert evidence.notes == ("EXIF can't be read (RuntimeError: out of order)",)
+    assert [f.generator for f in evidence.findings] == ["NovelAI"]
 
 
 @given(st.binary(max_size=400))
@@ -173,7 +173,7 @@ def rich(sign: Sign) -> dict[str, bytes]:
     changes=st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=8)), max_size=6),
     mend=st.booleans(),
 )
-def test_damaged_metadata_raise_nothing_but_an_image_error(
+def test_damaged_metadata_raises_only_image_errors(
     rich: dict[str, bytes], kind: str, changes: list[tuple[float, bytes]], mend: bool
 ) -> None:
     data = bytearray(rich[kind])
@@ -220,7 +220,7 @@ _JSON = st.recursive(
 
 @settings(max_examples=300)
 @given(value=_JSON, field=st.text(max_size=80))
-def test_any_json_is_interpreted_or_passed_over(value: Any, field: str) -> None:
+def test_any_json_is_interpreted_or_skipped(value: Any, field: str) -> None:
     for shaped in (value, {"1": value}, {"nodes": [value], "links": []}):
         check(Evidence(tuple(interpret("text", field, json.dumps(shaped)))))
 
@@ -228,7 +228,7 @@ def test_any_json_is_interpreted_or_passed_over(value: Any, field: str) -> None:
 @given(
     text=st.text(max_size=300), before=st.sampled_from(["", "Steps: 1, ", "Job ID: ", "made by "])
 )
-def test_any_text_is_interpreted_or_passed_over(text: str, before: str) -> None:
+def test_any_text_is_interpreted_or_skipped(text: str, before: str) -> None:
     for field in ("Software", "Comment"):
         check(Evidence(tuple(interpret("exif", field, before + text))))
 
@@ -239,16 +239,16 @@ def test_any_text_is_interpreted_or_passed_over(text: str, before: str) -> None:
     ids=["0/0", "1/0", "tiny", "several", "bytes"],
 )
 @pytest.mark.filterwarnings("ignore")
-def test_settings_that_are_no_numbers_are_left_out(value: Any) -> None:
+def test_non_numeric_settings_are_omitted(value: Any) -> None:
     made = Image.Exif()
     made[Base.Make], made[Base.Model] = "A", "B"
     inner = made.get_ifd(IFD.Exif)
     for tag in (Base.FNumber, Base.ExposureTime, Base.FocalLength, Base.ISOSpeedRatings):
         inner[tag] = value
     data = saved("JPEG", exif=made.tobytes())
-    found = collect(data)
-    check(found)
-    assert [f.title for f in found.findings if f.says == "camera"] == ["camera: A B"]
+    evidence = collect(data)
+    check(evidence)
+    assert [f.title for f in evidence.findings if f.says == "camera"] == ["camera: A B"]
 
 
 @pytest.mark.parametrize(

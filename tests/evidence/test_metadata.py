@@ -28,7 +28,7 @@ def exif(fields: dict[int, Any], inner: dict[int, Any] | None = None) -> bytes:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_camera_its_settings_and_that_a_place_is_given(kind: str) -> None:
+def test_camera_settings_and_gps_presence_are_reported(kind: str) -> None:
     made = Image.Exif()
     made[Base.Make], made[Base.Model], made[Base.Software] = "Fuji", "X-T9", "Ver 1.02"
     settings = {
@@ -40,16 +40,16 @@ def test_a_camera_its_settings_and_that_a_place_is_given(kind: str) -> None:
     }
     made.get_ifd(IFD.Exif).update(settings)
     made.get_ifd(IFD.GPSInfo).update({1: "N", 2: (51.0, 30.0, 12.345)})
-    found = findings(saved(kind, exif=made.tobytes()), "exif")
-    (camera,) = [f for f in found if f.says == "camera"]
+    metadata_findings = findings(saved(kind, exif=made.tobytes()), "exif")
+    (camera,) = [f for f in metadata_findings if f.says == "camera"]
     assert camera.title == "camera: Fuji X-T9"
     assert camera.detail == "lens XF 35 mm, f/2.8, 0.004 s, ISO 400, 2024:05:06 07:08:09"
-    assert [f.detail for f in found if f.title == "Software"] == ["Ver 1.02"]
-    assert any("GPS" in f.title for f in found)
-    assert not any("51" in f.title + f.detail or "12.3" in f.detail for f in found)
+    assert [f.detail for f in metadata_findings if f.title == "Software"] == ["Ver 1.02"]
+    assert any("GPS" in f.title for f in metadata_findings)
+    assert not any("51" in f.title + f.detail or "12.3" in f.detail for f in metadata_findings)
 
 
-def test_a_damaged_setting_hides_no_camera() -> None:
+def test_damaged_setting_does_not_hide_camera() -> None:
     data = saved(
         "JPEG", exif=exif({Base.Make: "A", Base.Model: "B"}, {Base.FNumber: IFDRational(0, 0)})
     )
@@ -71,14 +71,14 @@ def test_a_damaged_setting_hides_no_camera() -> None:
         ({Base.Make: "Canon", Base.Model: "PowerShot SD1000"}, "camera", ""),
     ],
 )
-def test_names_count_where_a_program_s_or_a_maker_s_name_belongs(
+def test_generator_names_count_only_in_program_and_maker_fields(
     fields: dict[int, Any], says: str, generator: str
 ) -> None:
     if Base.ImageDescription in fields and "·" in fields[Base.ImageDescription]:
         fields = {Base.ImageDescription: fields[Base.ImageDescription].encode()}
-    found = findings(saved("JPEG", exif=exif(fields)), "exif")
-    assert (found[0].says, found[0].generator) == (says, generator)
-    assert "camera" not in {f.says for f in found} - {says}
+    metadata_findings = findings(saved("JPEG", exif=exif(fields)), "exif")
+    assert (metadata_findings[0].says, metadata_findings[0].generator) == (says, generator)
+    assert "camera" not in {f.says for f in metadata_findings} - {says}
 
 
 @pytest.mark.parametrize(
@@ -90,24 +90,24 @@ def test_names_count_where_a_program_s_or_a_maker_s_name_belongs(
         bytes(8) + "Ünï: 5".encode(),
     ],
 )
-def test_a_user_comment_is_read_in_each_of_its_characters(comment: bytes) -> None:
+def test_user_comment_is_decoded_in_each_encoding(comment: bytes) -> None:
     assert decode_user_comment(comment) == "Ünï: 5"
 
 
 def test_parameters_in_a_user_comment_and_graphs_in_make() -> None:
     text = "a cat\nSteps: 20, Sampler: Euler a, Seed: 7, Size: 512x512, Model: toy_v3"
     comment = b"UNICODE\0" + text.encode("utf-16-be")
-    (found,) = findings(saved("JPEG", exif=exif({}, {Base.UserComment: comment})), "exif")
-    assert (found.says, found.generator) == ("synthetic", "toy_v3")
-    assert "sampler Euler a; steps 20; seed 7; size 512x512; prompt a cat" in found.detail
+    (finding,) = findings(saved("JPEG", exif=exif({}, {Base.UserComment: comment})), "exif")
+    assert (finding.says, finding.generator) == ("synthetic", "toy_v3")
+    assert "sampler Euler a; steps 20; seed 7; size 512x512; prompt a cat" in finding.detail
     graph = 'prompt:{"1": {"class_type": "KSampler", "inputs": {"seed": 9, "steps": 4}}}'
-    (found,) = findings(saved("WEBP", exif=exif({Base.Make: graph})), "exif")
-    assert found.title == "prompt: generation parameters as ComfyUI writes them"
-    assert found.generator == "ComfyUI"
+    (finding,) = findings(saved("WEBP", exif=exif({Base.Make: graph})), "exif")
+    assert finding.title == "prompt: generation parameters as ComfyUI writes them"
+    assert finding.generator == "ComfyUI"
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_xmp_tells_source_system_prompt_and_credit(kind: str) -> None:
+def test_xmp_reports_source_system_prompt_and_credit(kind: str) -> None:
     packet = xmp(
         'photoshop:Credit="Made with Google AI" xmp:CreatorTool="Draw Things"',
         f'<Iptc4xmpExt:DigitalSourceType rdf:resource="{SOURCE}trainedAlgorithmicMedia"/>'
@@ -122,26 +122,33 @@ def test_xmp_tells_source_system_prompt_and_credit(kind: str) -> None:
         info = PngInfo()
         info.add_itxt("XML:com.adobe.xmp", packet.decode())
         options = {"pnginfo": info}
-    found = findings(saved(kind, **options), "xmp")
-    assert {f.says for f in found} == {"synthetic"}
-    assert {f.generator for f in found} == {"Google AI", "Draw Things", "Toy Painter 3", ""}
-    assert "a fox" in [f.detail for f in found]
-    assert "DigitalSourceType: trainedAlgorithmicMedia" in [f.title for f in found]
+    metadata_findings = findings(saved(kind, **options), "xmp")
+    assert {f.says for f in metadata_findings} == {"synthetic"}
+    assert {f.generator for f in metadata_findings} == {
+        "Google AI",
+        "Draw Things",
+        "Toy Painter 3",
+        "",
+    }
+    assert "a fox" in [f.detail for f in metadata_findings]
+    assert "DigitalSourceType: trainedAlgorithmicMedia" in [f.title for f in metadata_findings]
 
 
-def test_a_generator_that_filled_in_a_part_speaks_for_an_edit() -> None:
+def test_generative_fill_is_an_edit() -> None:
     packet = xmp(
         f'Iptc4xmpExt:DigitalSourceType="{SOURCE}compositeWithTrainedAlgorithmicMedia" '
         'Iptc4xmpExt:AISystemUsed="Adobe Firefly" photoshop:Credit="Edited with Google AI"'
     )
-    found = findings(saved("JPEG", xmp=packet), "xmp")
-    assert len(found) == 3
-    assert {f.says for f in found} == {"edited"}
+    metadata_findings = findings(saved("JPEG", xmp=packet), "xmp")
+    assert len(metadata_findings) == 3
+    assert {f.says for f in metadata_findings} == {"edited"}
 
 
-def test_a_person_s_name_in_the_credit_is_no_generator() -> None:
-    found = findings(saved("JPEG", xmp=xmp('photoshop:Credit="Foto: Maria Dalle"')), "xmp")
-    assert {(f.says, f.generator) for f in found} <= {("neutral", "")}
+def test_person_in_credit_is_not_a_generator() -> None:
+    metadata_findings = findings(
+        saved("JPEG", xmp=xmp('photoshop:Credit="Foto: Maria Dalle"')), "xmp"
+    )
+    assert {(f.says, f.generator) for f in metadata_findings} <= {("neutral", "")}
 
 
 def test_draw_things_keeps_its_json_in_xmp() -> None:
@@ -151,17 +158,17 @@ def test_draw_things_keeps_its_json_in_xmp() -> None:
         "<exif:UserComment><rdf:Alt><rdf:li xml:lang='x-default'>"
         f"{comment}</rdf:li></rdf:Alt></exif:UserComment>",
     )
-    (found,) = findings(saved("JPEG", xmp=packet), "xmp")
-    assert found.title == "UserComment: generation parameters as Draw Things writes them"
-    assert "steps 8; prompt a hill" in found.detail
-    assert found.generator == "toy_q6.ckpt"
+    (finding,) = findings(saved("JPEG", xmp=packet), "xmp")
+    assert finding.title == "UserComment: generation parameters as Draw Things writes them"
+    assert "steps 8; prompt a hill" in finding.detail
+    assert finding.generator == "toy_q6.ckpt"
 
 
 def test_without_defusedxml_xmp_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "defusedxml.ElementTree", None)
-    found = collect(saved("WEBP", xmp=xmp('xmp:CreatorTool="Midjourney"')))
-    assert found.findings == ()
-    assert found.notes == ("The file has XMP; install whichgen[evidence] to read it",)
+    evidence = collect(saved("WEBP", xmp=xmp('xmp:CreatorTool="Midjourney"')))
+    assert evidence.findings == ()
+    assert evidence.notes == ("The file has XMP; install whichgen[evidence] to read it",)
 
 
 def test_the_older_iptc_block_is_read() -> None:

@@ -121,7 +121,7 @@ def test_parameters_in_comments_of_jpeg_and_gif_and_a_prompt_cut_at_its_limit() 
         ),
     ],
 )
-def test_each_tool_s_json(
+def test_json_of_each_tool(
     field: str, value: dict[str, Any], tool: str, generator: str, shown: str
 ) -> None:
     (found,) = findings(png({field: json.dumps(value)}), "text")
@@ -145,7 +145,7 @@ def test_novelai_and_midjourney_fields() -> None:
     "text",
     ["Steps: many, and a sampler", '{"prompt": "a cat"}', "[1, 2]", "{broken", "a cat", " "],
 )
-def test_texts_that_no_tool_wrote_say_nothing(text: str) -> None:
+def test_unrelated_texts_have_no_findings(text: str) -> None:
     assert findings(png({"Comment": text}), "text") == []
 
 
@@ -158,5 +158,5 @@ def test_text_behind_the_pixels_is_read() -> None:
     assert [f.generator for f in findings(data, "xmp")] == ["Midjourney"]
 
 
-def test_a_json_object_that_is_no_graph_is_none() -> None:
+def test_json_object_without_graph_is_none() -> None:
     assert read_graph({"nodes": 3, "a": {"class_type": 4, "inputs": {}}}) is None
