@@ -53,5 +53,5 @@ def _parents(obj: griffe.Object) -> list[griffe.Object]:
 def _exists(path: str, obj: griffe.Object) -> bool:
     try:
         return bool(obj.package[path.partition(".")[2]])
-    except KeyError:
+    except (KeyError, griffe.AliasResolutionError):
         return False

@@ -158,7 +158,7 @@ def test_a_missing_model_is_one_clear_message(
         words = ["--port", "0"] if command == "serve" else []
     done = whichgen(*command.split(), *words)
     assert done.code == 1
-    expected = "holds no gallery" if command == "gallery search" else "no model given"
+    expected = "no gallery found in" if command == "gallery search" else "no model given"
     assert expected in done.message
 
 

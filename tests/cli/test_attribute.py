@@ -115,7 +115,7 @@ def test_unreadable_images_are_reported_beside_the_results(site: Site) -> None:
         "gone.png: no such file",
         "text.png: not an image",
         "cut.jpg: damaged or truncated",
-        "huge.png: more pixels than the limit of 178 million; make it smaller first",
+        "huge.png: the number of pixels is over the limit of 178 million; make it smaller first",
     ):
         assert done.message.count(message) == 1
     done = whichgen("attribute", "-m", site.run, *files)

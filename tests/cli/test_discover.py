@@ -77,4 +77,4 @@ def test_too_few_images_to_group_is_an_error(site: Site) -> None:
     assert "can't be grouped with --min-size 5" in done.message
     missing = whichgen("enroll", "-m", site.run, "new", "@nowhere.txt")
     assert missing.code == 1
-    assert "the list nowhere.txt can't be read" in missing.message
+    assert "path list nowhere.txt does not exist" in missing.message

@@ -87,7 +87,7 @@ def test_few_shot_writes_a_table_a_plot_and_a_file(site: Site) -> None:
     assert all(int(r["images"]) <= 5 for r in rows)
     assert json.loads((site.run / "fewshot.json").read_text())["run_metadata"]["config"]["shots"]
     assert (site.run / "plots" / "fewshot.png").stat().st_size > 5000
-    assert "old accuracy" in done.out
+    assert "AUROC" in done.out
     wrong = whichgen("few-shot", "-m", site.run, "--shots", "few")
     assert wrong.code == 1
     assert "is not a list of whole numbers" in wrong.message

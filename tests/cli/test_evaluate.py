@@ -42,18 +42,18 @@ def results(site: Site) -> Any:
 
 def test_evaluate_gives_the_metrics_of_the_run(mine: Site) -> None:
     for path in (mine.run, mine.run / "model"):
-        done = whichgen("evaluate", path, "--device", "cpu", "--cache-dir", mine.cache)
+        done = whichgen("evaluate", "-m", path, "--device", "cpu", "--cache-dir", mine.cache)
         assert done.code == 0, done.err
         shown = figures(done.out)
-        assert shown["Closed-set accuracy"] == f"{100 * results(mine)['closed']['accuracy']:.2f}"
-        assert shown["OSCR"] == f"{100 * results(mine)['oscr']:.2f}"
+        assert shown["Closed-set accuracy"] == f"{100 * results(mine)['closed']['accuracy']:.1f}"
+        assert shown["OSCR"] == f"{100 * results(mine)['oscr']:.1f}"
         assert "Unknown generators" in done.out
 
 
 @pytest.mark.parametrize("command", ["evaluate", "robustness"])
 def test_an_encoder_with_other_weights_is_rejected(mine: Site, command: str) -> None:
     other = save_tiny_clip(mine.folder / "other", seed=1)
-    done = whichgen(command, mine.run, "--backbone", other, "--cache-dir", mine.cache)
+    done = whichgen(command, "-m", mine.run, "--backbone", other, "--cache-dir", mine.cache)
     assert done.code == 1
     assert "Use the same weights, or fit the model again" in done.message
 
@@ -114,7 +114,7 @@ def test_a_model_without_a_recorded_dataset_needs_data(mine: Site) -> None:
         (["--kinds", "jpeg,fog"], "unknown perturbation fog. Choose from jpeg, blur"),
         (["-d", "nowhere/x"], "nowhere/x does not exist"),
         (["-d", "images", "--unknown", "dalle"], "has no origin dalle"),
-        (["--backbone", "someone/no-such-model"], "can't be loaded"),
+        (["--backbone", "someone/no-such-model"], "nor in the hub's cache"),
     ],
 )
 def test_a_wrong_option_is_one_message(mine: Site, options: list[str], message: str) -> None:

@@ -111,7 +111,7 @@ def run_page(trained_workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
         elif words[0] == "whichgen":
             done = whichgen(*words[1:])
             assert done.code == 0, f"{line}\n{done.out}\n{done.err}"
-        elif words[0] in ("openssl", "model_signing"):
+        elif words[0] in ("openssl", "python"):
             shell(line, trained_workspace)
         elif words[0] == "curl":
             shell(f"curl --silent --show-error --fail {shlex.join(words[1:])}", trained_workspace)

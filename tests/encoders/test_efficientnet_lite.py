@@ -108,7 +108,7 @@ def photographs() -> list[Image.Image]:
     folder = Path(__file__).resolve().parents[3] / "shared" / "images" / "real"
     if not folder.is_dir():
         pytest.skip(f"{folder} is absent: it comes with the working copy, not with the repository")
-    return [read_image(p) for p in list_images(folder)[::40][:12]]
+    return [read_image(p) for p in list_images(folder)[::20][:12]]
 
 
 def test_pretrained_features_recognize_a_photograph(
@@ -121,8 +121,8 @@ def test_pretrained_features_recognize_a_photograph(
     original = features(photographs)
     for perturbation in (Perturbation("jpeg", 75), Perturbation("crop", 5)):
         cosines = features([perturbation(p) for p in photographs]) @ original.T
-        # Every photograph is nearer to itself than any two of them are to each other.
-        others = cosines[~np.eye(12, dtype=bool)]
+        # Every photograph is more similar to itself than any two of them are to each other.
+        others = cosines[~np.eye(len(photographs), dtype=bool)]
         assert np.diag(cosines).min() > others.max()
 
 

@@ -100,12 +100,12 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
         # A redirect would repeat the query, and fails if that is not valid text.
         redirect_slashes=False,
     )
-    # The middleware added last runs first.
-    app.add_middleware(Guard, settings=settings)
-    app.add_middleware(RequestMetrics, metrics=metrics)
+    # The middleware added last runs first: the guard adds security headers to every response.
     app.add_middleware(
         TrustedHostMiddleware, allowed_hosts=list(settings.hosts), www_redirect=False
     )
+    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(RequestMetrics, metrics=metrics)
     _add_error_handlers(app)
     app.include_router(_create_routes(batcher, settings, metrics))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

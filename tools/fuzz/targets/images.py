@@ -79,7 +79,7 @@ def _check(data: bytes) -> None:
         head = images.read_header(data)
         sizes = ((head.width, head.height), (head.height, head.width))
         require(image.size in sizes, f"{image.size}, but its header says {sizes[0]}")
-        small = images.thumbnail(image, 8)
+        small = images.make_thumbnail(image, 8)
         require(Image.open(io.BytesIO(small)).format == "JPEG", "a thumbnail that is none")
 
 
