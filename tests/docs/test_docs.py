@@ -180,7 +180,7 @@ def test_a_papers_split(run_page: RunPage) -> None:
 def test_a_new_generator(run_page: RunPage) -> None:
     names = run_page("how-to/new-generator.md")
     assert names["wider"].model.origins == ("real", "gan-a", "gan-b", "fresh")
-    assert names["result"].images == 5
+    assert names["result"].n_images == 5
     assert (RUN.with_name("my_images+fresh-model") / "model" / "model.json").is_file()
 
 
