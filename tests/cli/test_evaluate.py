@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ def mine(site: Site) -> Site:
 
 def figures(out: str) -> dict[str, str]:
     """Metric → figure of a table on the terminal."""
-    cells = [[c.strip() for c in line.split("│")[1:-1]] for line in out.splitlines()]
-    return {c[0]: c[1] for c in cells if len(c) == 2}
+    cells = [re.split(r"\s{2,}", line.strip()) for line in out.splitlines()]
+    return {c[0]: c[1] for c in cells if len(c) >= 2}
 
 
 def results(site: Site) -> Any:

@@ -49,11 +49,12 @@ def open_dataset(
     if not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises on long names)
         if "/" in spec.partition(":")[0]:
             raise DataError(f"{spec} does not exist. Give a folder with one subfolder per origin.")
+        dataset = load_benchmark(spec)
         if options.unknown or options.groups is not None:
             raise DataError(
                 f"{spec} defines its own unknown origins; use --unknown and --groups for folders."
             )
-        return load_benchmark(spec)
+        return dataset
     folder = folder.resolve()
     name = folder.name or "images"
     root = cache / "splits" / _hash_folder(folder, options)
