@@ -7,7 +7,12 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from whichgen.data.benchmarks import load_benchmark, read_benchmark, write_benchmark
+from whichgen.data.benchmarks import (
+    benchmark_names,
+    load_benchmark,
+    read_benchmark,
+    write_benchmark,
+)
 from whichgen.data.dataset import SPLITS, Dataset, Sample, list_images
 from whichgen.data.splits import SplitOptions, list_origins, split_folder
 from whichgen.errors import DataError
@@ -49,12 +54,14 @@ def open_dataset(
     if not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises on long names)
         if "/" in spec.partition(":")[0]:
             raise DataError(f"{spec} does not exist. Give a folder with one subfolder per origin.")
-        dataset = load_benchmark(spec)
+        # A misspelled folder is reported as missing, whatever the options.
+        is_benchmark = spec.partition(":")[0] in benchmark_names()
+        dataset = None if is_benchmark else load_benchmark(spec)
         if options.unknown or options.groups is not None:
             raise DataError(
                 f"{spec} defines its own unknown origins; use --unknown and --groups for folders."
             )
-        return dataset
+        return dataset or load_benchmark(spec)
     folder = folder.resolve()
     name = folder.name or "images"
     root = cache / "splits" / _hash_folder(folder, options)
