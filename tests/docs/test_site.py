@@ -69,7 +69,7 @@ def test_api_reference_is_complete(site: Path) -> None:
         "encoders": "whichgen.encoders.base.build_encoder",
         "evaluation": "whichgen.evaluation.oscr.oscr",
         "heads": "whichgen.heads.base.SweepMethod.sweep",
-        "openset": "whichgen.openset.base.ScoreMethod.fit",
+        "openset": "whichgen.openset.base.OpenSetScore.fit",
         "sklearn": "whichgen.sklearn.OriginClassifier",
     }.items():
         text = (site / "api" / f"{page}.html").read_text(encoding="utf-8")
