@@ -29,7 +29,7 @@ from whichgen.cli.options import (
     check_writable,
     open_gallery,
 )
-from whichgen.constants import UNKNOWN
+from whichgen.constants import SIMILAR_IMAGES, UNKNOWN
 from whichgen.errors import DataError
 
 if TYPE_CHECKING:
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
 
 #: Smallest probability shown without --wide.
 _MIN_PROBABILITY = 0.0005
-
-#: Similar images per image, with --gallery.
-_NEAREST = 6
 
 
 @command
@@ -65,10 +62,9 @@ def attribute(
 
     if as_json and as_csv:
         raise DataError("--json and --csv can't be combined. Choose one.")
-    nearest = _NEAREST if gallery else 0
+    nearest = SIMILAR_IMAGES if gallery or report else 0
     if report:
         with needs_extra("serve"):
-            from whichgen.service.batcher import NEAREST as nearest
             from whichgen.service.case import case_renderer, write_case_report
         case_renderer(report)  # fail on a wrong suffix before the work
     for file in (report, parquet):

@@ -72,7 +72,9 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     if len(logits) == 0:
         raise FitError("no known validation image to choose the temperature on.")
     if not np.isfinite(logits).all():
-        raise FitError("the temperature can't be chosen: some logits are not finite.")
+        raise FitError(
+            "the temperature can't be chosen: logits are not finite. Check the features for NaN."
+        )
     rows = np.arange(len(labels))
     all_correct = (logits[rows, labels] >= logits.max(axis=1)).all()
     doubt = 1 / (len(labels) + 1) if all_correct else 0.0

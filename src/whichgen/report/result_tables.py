@@ -277,7 +277,7 @@ def split_rows(run: Run) -> list[Row]:
 
 
 def shortcut_rows(report: ShortcutReport, evaluation: Evaluation | None = None) -> list[Row]:
-    """Return accuracies from file properties alone; last the model's own if evaluated."""
+    """Return accuracies from file properties alone, and the model's in a last row if given."""
     rows: list[Row] = [
         {
             "predicted from": result.properties,

@@ -15,14 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from whichgen.constants import BATCH_SIZE
+from whichgen.constants import BATCH_SIZE, SIMILAR_IMAGES
 from whichgen.data.reading import hash_image
 from whichgen.errors import WhichgenError
 from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor
-
-#: Number of most similar exemplars in each answer.
-NEAREST = 6
+from whichgen.service.settings import Limits, Settings
 
 #: Cached answers, by image content: a report repeats the images that the page has just sent.
 _CACHE_SIZE = 1024
@@ -71,8 +69,8 @@ class Batcher:
         attributor: Attributor,
         *,
         batch_size: int = BATCH_SIZE,
-        wait: float = 0.01,
-        queue: int = 256,
+        wait: float = Settings.batch_wait,
+        queue: int = Limits.queue,
         on_batch: Callable[[int, float], None] = lambda images, seconds: None,
     ) -> None:
         self.attributor = attributor
@@ -175,7 +173,9 @@ class Batcher:
         try:
             answers = await asyncio.get_running_loop().run_in_executor(
                 self._thread,
-                lambda: attributor.attribute(images, nearest=NEAREST, batch_size=self._batch_size),
+                lambda: attributor.attribute(
+                    images, nearest=SIMILAR_IMAGES, batch_size=self._batch_size
+                ),
             )
         except Exception as error:  # any failure must reach the waiting requests
             for image in batch:
