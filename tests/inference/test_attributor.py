@@ -263,9 +263,12 @@ def test_answer_as_json_and_as_row(attributor: Attributor, images: list[Image.Im
         "nearest": None,
         "score_percentile": None,
     }
-    assert list(good.as_row()) == answer_schema(attributor.model.origins).names
-    assert good.as_row()["p(gan)"] == good.probabilities["gan"]
-    assert bad.as_row()["error"] == bad.error != ""
+    schema = answer_schema(attributor.model.origins)
+    rows = [answer.as_row(schema) for answer in (good, bad)]
+    assert [list(row) for row in rows] == [schema.names] * 2
+    assert rows[0]["p(gan)"] == good.probabilities["gan"]
+    assert rows[1]["error"] == bad.error != ""
+    assert rows[1]["p(gan)"] is None
 
 
 def test_prediction_sets_have_the_requested_coverage(
@@ -290,9 +293,9 @@ def test_prediction_sets_have_the_requested_coverage(
             assert list(s) == ranked[: len(s)]
     assert sizes[0] < sizes[1]
     # 24 images are too few for 99 %: every set holds all origins, and a note says so.
-    assert (
-        attributor.attribute(images[0], coverage=0.99)[0].as_row()["prediction_set"].count(" ") == 2
-    )
+    schema = answer_schema(model.origins, prediction_sets=True)
+    (answer,) = attributor.attribute(images[0], coverage=0.99)
+    assert answer.as_row(schema)["prediction_set"].count(" ") == 2
     assert "too few" in attributor.quantile(0.99).notes[0]
     # Of the calibration images themselves, the kth lowest score has the percentile 100 k / n.
     ranks = sorted(answer.score_percentile or 0 for answer in attributor.attribute(images))

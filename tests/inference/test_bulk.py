@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
 from whichgen.features.shard_extraction import KeySet
 from whichgen.inference.answer_folder import AnswerFolder
+from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor
 from whichgen.inference.bulk import AttributeJob, ShardAnswers, ShardAttributor
 from whichgen.models.origin_model import OriginModel
@@ -41,25 +43,24 @@ def test_answers_equal_those_of_attribute(
 ) -> None:
     attributor = Attributor(models["linear"], encoder, pad_to=4)
     (shard,) = find_shards([str(tar)])
-    found = list(ShardAttributor(attributor, batch_size=4, threads=2)(shard))
-    assert [part.n_images for part in found] == [4, 4, 1]
-    rows = {row["image"].rpartition("/")[2]: row for part in found for row in part.rows}
-    files = [tar.parent / name for name in rows if name not in ("3.png", "8.png")]
-    for answer in attributor.attribute(files, batch_size=3):
-        row = rows[Path(answer.image).name]
-        expected = answer.as_row() | {"image": row["image"]}
-        assert list(row) == list(expected)
+    batches = list(ShardAttributor(attributor, batch_size=4, threads=2)(shard))
+    assert [batch.n_images for batch in batches] == [4, 4, 1]
+    answers = {a.image.rpartition("/")[2]: a for batch in batches for a in batch.answers}
+    files = [tar.parent / name for name in answers if name not in ("3.png", "8.png")]
+    for expected in attributor.attribute(files, batch_size=3):
+        answer = answers[Path(expected.image).name]
         # The head sums in another order in another batch.
-        for key, value in expected.items():
-            same = pytest.approx(value, rel=1e-6) if isinstance(value, float) else value
-            assert row[key] == same
-    assert rows["3.png"]["error"].endswith("a.tar/3.png: not an image that can be read")
-    assert rows["3.png"]["origin"] is None
+        assert answer.probabilities == pytest.approx(expected.probabilities, rel=1e-6)
+        assert answer.score == pytest.approx(expected.score, rel=1e-6)
+        values = {"probabilities": answer.probabilities, "score": answer.score}
+        assert answer == replace(expected, image=answer.image, **values)
+    assert answers["3.png"].error.endswith("a.tar/3.png: not an image that can be read")
+    assert answers["3.png"].origin is None
     # The job of a cluster worker skips known images.
-    known = KeySet([hash_name(rows["0.png"]["image"]), hash_name(rows["5.png"]["image"])])
+    known = KeySet([hash_name(answers["0.png"].image), hash_name(answers["5.png"].image)])
     job = AttributeJob(models["linear"], encoder.name, "cpu", 4, known=known)
-    again = {row["image"] for part in job.start(1)(shard) for row in part.rows}
-    assert again == {row["image"] for n, row in rows.items() if n not in ("0.png", "5.png")}
+    again = {answer.image for batch in job.start(1)(shard) for answer in batch.answers}
+    assert again == {a.image for n, a in answers.items() if n not in ("0.png", "5.png")}
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
@@ -68,10 +69,11 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def row(name: str, error: str = "") -> dict[str, Any]:
-    """The row of one image."""
-    values = {} if error else {"origin": "gan", "score": 0.5, "coarse_origin": "gan", "p(gan)": 0.5}
-    return {"image": name, "threshold": 0.1, **values, "error": error}
+def attribution(name: str, error: str = "") -> Attribution:
+    """The answer for one image."""
+    if error:
+        return Attribution(name, None, {}, None, 0.1, error=error)
+    return Attribution(name, "gan", {"gan": 0.5}, 0.5, 0.1, "gan")
 
 
 def folder_of(path: Path, **settings: Any) -> AnswerFolder:
@@ -89,8 +91,8 @@ def test_folder_grows_and_a_rerun_skips_answered_images(
 
     def interrupted() -> Iterator[ShardAnswers]:
         # A part with errors only has the same columns as others.
-        yield ShardAnswers(2, (row("a", "no image"), row("b", "no image")))
-        yield ShardAnswers(1, (row("\udcff.png"),))
+        yield ShardAnswers(2, (attribution("a", "no image"), attribution("b", "no image")))
+        yield ShardAnswers(1, (attribution("\udcff.png"),))
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -105,16 +107,17 @@ def test_folder_grows_and_a_rerun_skips_answered_images(
         False,
     ]
     folder.record_run({"time": "second"})
-    summary = folder.write([ShardAnswers(3, (row("c"),), ("d: no such file", "e: no such file"))])
+    errors = ("d: no such file", "e: no such file")
+    summary = folder.write([ShardAnswers(3, (attribution("c"),), errors)])
     assert (summary.n_images, summary.n_written, summary.n_invalid) == (3, 1, 0)
-    assert summary.unavailable == ("d: no such file", "e: no such file")
+    assert summary.unavailable == errors
     assert [file.name for file in sorted(out.iterdir())] == [
         "_runs.json",
         *(f"part-0000{i}.parquet" for i in range(3)),
     ]
-    found = rows_of(out)
-    assert [r["image"] for r in found] == ["a", "b", "\\udcff.png", "c"]
-    assert list(found[0]) == [
+    rows = rows_of(out)
+    assert [r["image"] for r in rows] == ["a", "b", "\\udcff.png", "c"]
+    assert list(rows[0]) == [
         *("image", "origin", "score", "score_percentile", "threshold", "coarse_origin"),
         *(f"p({origin})" for origin in ORIGINS),
         "error",
@@ -144,7 +147,7 @@ def test_other_folder_is_rejected(
 ) -> None:
     folder = folder_of(tmp_path / "out")
     folder.record_run({})
-    folder.write([ShardAnswers(1, (row("a"),))])
+    folder.write([ShardAnswers(1, (attribution("a"),))])
     change(tmp_path / "out")
     with pytest.raises(DataError, match=message):
         folder_of(tmp_path / "out", **settings).answered_images()

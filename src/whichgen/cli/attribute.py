@@ -58,6 +58,7 @@ def attribute(
     qdrant_url: QdrantUrl = "",
 ) -> None:
     """Attribute images to a known origin or `unknown`."""
+    from whichgen.inference.answers import answer_schema
     from whichgen.io.tables import csv_text, write_parquet
 
     if as_json and as_csv:
@@ -84,16 +85,20 @@ def attribute(
         batch_size=model.batch_size,
         progress=progress,
     )
+    schema = answer_schema(
+        attributor.model.origins, prediction_sets=coverage is not None, gallery=gallery is not None
+    )
+    rows = [answer.as_row(schema) for answer in answers]
     if report:
         write_case_report(report, attributor.model, files, answers)
         say(f"Report: {report}")
     if parquet:
-        write_parquet(parquet, [answer.as_row() for answer in answers])
+        write_parquet(parquet, rows, schema)
         say(f"{len(answers)} results: {parquet}")
     if as_json:
         show_json([answer.as_dict() for answer in answers])
     elif as_csv:
-        sys.stdout.write(csv_text([answer.as_row() for answer in answers]))
+        sys.stdout.write(csv_text(rows))
     elif not parquet and not report:
         show_answers(answers, attributor.model, wide=wide)
     if coverage is not None:

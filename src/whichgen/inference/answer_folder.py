@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 from whichgen.data.shards import hash_name
 from whichgen.errors import DataError
 from whichgen.features.shard_extraction import KeySet
-from whichgen.inference.answers import answer_schema
+from whichgen.inference.answers import Attribution, answer_schema
 from whichgen.inference.bulk import ShardAnswers
 from whichgen.io.atomic import write_text
-from whichgen.io.tables import Row, write_parquet
+from whichgen.io.tables import write_parquet
 from whichgen.progress import Progress, no_progress
 
 #: Rows held in memory before they are written as a file.
@@ -107,7 +107,7 @@ class AnswerFolder:
         progress: Progress = no_progress,
     ) -> AnswerSummary:
         """Write answers as they come; if this is interrupted, the answers so far are written."""
-        pending: list[Row] = []
+        pending: list[Attribution] = []
         unavailable: list[str] = []
         n_written = n_invalid = 0
 
@@ -116,15 +116,16 @@ class AnswerFolder:
             if pending:
                 last = int(self._parts[-1].stem.partition("-")[2]) if self._parts else -1
                 part = self.folder / f"part-{last + 1:05d}.parquet"
-                write_parquet(part, pending, self._schema)
+                rows = [answer.as_row(self._schema) for answer in pending]
+                write_parquet(part, rows, self._schema)
                 self._parts.append(part)
                 n_written += len(pending)
-                n_invalid += sum(bool(row["error"]) for row in pending)
+                n_invalid += sum(bool(answer.error) for answer in pending)
                 pending.clear()
 
         def images() -> Iterator[int]:
             for batch in answers:
-                pending.extend(batch.rows)
+                pending.extend(batch.answers)
                 unavailable.extend(batch.unavailable)
                 if len(pending) >= PART_ROWS:
                     flush()

@@ -1,4 +1,4 @@
-"""The answer for an image, and the columns of answers in every table (CSV, Parquet)."""
+"""The answer for an image, and the columns of answers in every table (CSV, Parquet, web page)."""
 
 from __future__ import annotations
 
@@ -21,16 +21,21 @@ _COLUMNS = {
 }
 
 
-def answer_schema(origins: Sequence[str], *, prediction_sets: bool = False) -> pa.Schema:
-    """Return the Arrow schema of a table of answers.
+def answer_schema(
+    origins: Sequence[str], *, prediction_sets: bool = False, gallery: bool = False
+) -> pa.Schema:
+    """Return the Arrow schema of a table of answers; ``.names`` lists its columns.
 
     The probability of each known origin is a column ``p(ORIGIN)``. A prediction set is a string of
-    origins, separated by spaces.
+    origins, separated by spaces. With ``gallery``, columns for its most similar image are added.
     """
     columns = dict(_COLUMNS)
     if prediction_sets:
         columns["prediction_set"] = pa.string()
     columns |= {f"p({origin})": pa.float64() for origin in origins}
+    if gallery:
+        columns |= {"nearest": pa.string(), "nearest_origin": pa.string()}
+        columns["nearest_cosine"] = pa.float64()
     return pa.schema([*columns.items(), ("error", pa.string())])
 
 
@@ -68,7 +73,7 @@ class Attribution:
     Examples
     --------
     >>> answer = Attribution("a.png", "gan", {"gan": 0.9, "real": 0.1}, 0.9, 0.5)
-    >>> answer.as_row()["p(gan)"]
+    >>> answer.as_row(answer_schema(["gan", "real"]))["p(gan)"]
     0.9
     """
 
@@ -87,18 +92,16 @@ class Attribution:
         """Return all fields as JSON values."""
         return asdict(self)
 
-    def as_row(self) -> dict[str, Any]:
-        """Return one row of a table (:func:`answer_schema`).
+    def as_row(self, schema: pa.Schema) -> dict[str, Any]:
+        """Return one row of a table with the columns of a schema (:func:`answer_schema`).
 
-        The most similar image of a gallery is added as the columns ``nearest``, ``nearest_origin``
-        and ``nearest_cosine``; exemplars, which have no path, are left out.
+        Columns without a value, as in the row of an unreadable image, are ``None``.
         """
-        row: dict[str, Any] = {name: getattr(self, name) for name in _COLUMNS}
+        row = vars(self) | {f"p({origin})": p for origin, p in self.probabilities.items()}
         if self.prediction_set is not None:
             row["prediction_set"] = " ".join(self.prediction_set)
-        row |= {f"p({origin})": p for origin, p in self.probabilities.items()}
-        if self.nearest and self.nearest[0].path:
+        if self.nearest:
             first = self.nearest[0]
-            row["nearest"], row["nearest_origin"] = first.path, first.origin
+            row |= {"nearest": first.path, "nearest_origin": first.origin}
             row["nearest_cosine"] = first.similarity
-        return {**row, "error": self.error}
+        return {name: row.get(name) for name in schema.names}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from PIL import Image
 
@@ -16,6 +15,7 @@ from whichgen.errors import ImageError
 from whichgen.features.inference import encode_batches
 from whichgen.features.prefetch import THREADS
 from whichgen.features.shard_extraction import KeySet, limit_threads, shard_loaders
+from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor
 from whichgen.models.origin_model import OriginModel
 
@@ -28,15 +28,14 @@ class ShardAnswers:
     ----------
     n_images
         The number of images: answered, known before, or unavailable.
-    rows
-        One table row (:meth:`~whichgen.inference.answers.Attribution.as_row`) per image; ``error``
-        is set if a file is not a valid image.
+    answers
+        Their ``error`` is set if a file is not a valid image.
     unavailable
-        Why other files could not be read. They get no row, so that a later run tries them again.
+        Why other files could not be read. They get no answer, so that a later run tries them again.
     """
 
     n_images: int
-    rows: tuple[dict[str, Any], ...] = ()
+    answers: tuple[Attribution, ...] = ()
     unavailable: tuple[str, ...] = ()
 
 
@@ -83,8 +82,8 @@ class ShardAttributor:
                 for i, error in batch.errors.items()
                 if isinstance(error, _UnavailableError)
             }
-            rows = tuple(answer.as_row() for answer in answers if answer.image not in unavailable)
-            yield ShardAnswers(len(batch), rows, tuple(unavailable.values()))
+            available = tuple(answer for answer in answers if answer.image not in unavailable)
+            yield ShardAnswers(len(batch), available, tuple(unavailable.values()))
 
     def _load(self, item: Item) -> tuple[bytes, Image.Image | None]:
         if hash_name(item.name) in self._known:
