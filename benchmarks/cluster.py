@@ -22,6 +22,7 @@ from whichgen.cluster.pool import Workers, connect_to_ray, run_on_cluster
 from whichgen.data.shards import Shard, find_shards
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
+from whichgen.features.batching import BATCH_SIZE
 from whichgen.features.extraction import write_features
 from whichgen.features.shard_extraction import EncodeJob, KeySet, ShardEncoder
 from whichgen.features.store import FeatureStore
@@ -39,7 +40,7 @@ def measure(
     name = clip_b16(folder / "clip")
     encoder = load_encoder(name, device="cpu", dtype=dtype)
     for source in (copies(jpegs(folder / "jpegs"), images, folder), tars(folder, images)):
-        shards = find_shards([str(source)])
+        shards = find_shards([str(source)], batch_size=BATCH_SIZE)
         for repeat in range(repeats):
             rates = []
             for engine in ("local", "ray"):

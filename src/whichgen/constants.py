@@ -17,9 +17,6 @@ TPR = 0.95
 #: Vision encoder of a new model.
 BACKBONE = "openai/clip-vit-base-patch16"
 
-#: Images per forward pass of the encoder.
-BATCH_SIZE = 32
-
 #: Most images per class in each split, as in the paper; 0 means all.
 SAMPLES_PER_CLASS = 4000
 
@@ -37,6 +34,3 @@ MAX_ITER = 1000
 
 #: Similar known images shown with an answer.
 SIMILAR_IMAGES = 6
-
-#: Bootstrap resamples of a confidence interval or a paired comparison.
-RESAMPLES = 1000

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from whichgen.errors import FitError
+from whichgen.evaluation.bootstrap import RESAMPLES
 
 from .conftest import GRID, UNKNOWN, Site, whichgen
 
@@ -39,6 +40,10 @@ def test_two_runs_on_the_same_images_are_compared(site: Site) -> None:
     alone = whichgen("compare", site.run)
     assert alone.code == 1
     assert "one run given" in alone.message
+
+
+def test_help_shows_the_default_number_of_resamples() -> None:
+    assert f"[default: {RESAMPLES}]" in whichgen("compare", "--help").out
 
 
 def test_controls_are_in_the_report_and_can_be_switched_off(site: Site) -> None:

@@ -57,7 +57,7 @@ ALL = {
 
 
 def test_folder_is_searched_recursively(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shards = find_shards(["all"])
+    shards = find_shards(["all"], batch_size=4)
     assert [type(shard) for shard in shards] == [Files, Tar, Rows]
     assert contents(shards) == ALL
     assert list(contents(shards))[:2] == ["all/b/9.png", "all/b/10.png"]

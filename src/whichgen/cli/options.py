@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from typer import Option
 
 from whichgen.cli.console import needs_extra
-from whichgen.constants import BACKBONE, BATCH_SIZE, SAMPLES_PER_CLASS, SPLIT_FRACTIONS
+from whichgen.constants import BACKBONE, SAMPLES_PER_CLASS, SPLIT_FRACTIONS
 from whichgen.errors import DataError
+from whichgen.features.batching import BATCH_SIZE
 
 if TYPE_CHECKING:
     from whichgen.data.dataset_options import DatasetOptions

@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from whichgen.constants import BATCH_SIZE
 from whichgen.data.archives import find_image_column, open_parquet, read_rows, read_tar
 from whichgen.data.benchmarks import load_benchmark
 from whichgen.data.dataset import SPLITS
@@ -110,9 +109,7 @@ class Rows:
             yield _make_item(name, ImageError(f"{name}: can't be read ({error})"))
 
 
-def find_shards(
-    sources: Sequence[str], *, column: str = "", batch_size: int = BATCH_SIZE
-) -> list[Shard]:
+def find_shards(sources: Sequence[str], *, batch_size: int = 1, column: str = "") -> list[Shard]:
     """Divide sources into shards.
 
     Parameters
@@ -121,10 +118,10 @@ def find_shards(
         Files, and folders that are searched recursively, for images, ``.tar`` and ``.parquet``:
         local, ``s3://…`` or ``hf://datasets/owner/name/…``. ``@FILE`` names a text file of paths,
         one per line. A dataset string (``GenImage:split=split1``) means all its splits.
+    batch_size
+        Number of images per forward pass; shards of files hold a multiple of it.
     column
         Image column of Parquet files; empty to detect it.
-    batch_size
-        Shards of files hold a multiple of it, so that encoder batches are full.
 
     Raises
     ------

@@ -19,10 +19,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.stats import binomtest
 
-from whichgen.constants import RESAMPLES
 from whichgen.errors import DataError
 from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.resampled_metrics import ResampledMetrics
+
+#: Bootstrap resamples of a confidence interval or a paired comparison.
+RESAMPLES = 1000
 
 #: Metrics that two methods are compared by; the last three need unknown images.
 COMPARED_METRICS = ("accuracy", "macro_f1", "auroc", "oscr", "tnr_at_tpr95")

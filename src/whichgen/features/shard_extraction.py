@@ -16,13 +16,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from whichgen.constants import BATCH_SIZE
 from whichgen.data.reading import decode_image, hash_image
 from whichgen.data.shards import Item, Shard
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import EncoderError
-from whichgen.features.batching import BatchEncoder
+from whichgen.features.batching import BATCH_SIZE, BatchEncoder
 from whichgen.features.inference import EncodedBatch, ImageLoader, encode_batches
 from whichgen.features.prefetch import THREADS
 from whichgen.features.store import feature_key

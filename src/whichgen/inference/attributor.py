@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from whichgen.constants import BATCH_SIZE, UNKNOWN
+from whichgen.constants import UNKNOWN
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import FitError, ModelFileError
@@ -18,7 +18,7 @@ from whichgen.evaluation.conformal import (
     conformal_quantile,
     prediction_sets,
 )
-from whichgen.features.batching import BatchEncoder
+from whichgen.features.batching import BATCH_SIZE, BatchEncoder
 from whichgen.features.inference import EncodedBatch, ImageLike, encode_batches, image_loaders
 from whichgen.features.prefetch import THREADS
 from whichgen.inference.answers import Attribution

@@ -15,9 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from whichgen.constants import BATCH_SIZE, SIMILAR_IMAGES
+from whichgen.constants import SIMILAR_IMAGES
 from whichgen.data.reading import hash_image
 from whichgen.errors import WhichgenError
+from whichgen.features.batching import BATCH_SIZE
 from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor
 from whichgen.service.settings import Limits, Settings

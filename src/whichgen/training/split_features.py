@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from whichgen.constants import BATCH_SIZE
 from whichgen.data.dataset import SPLITS, Dataset, Sample
 from whichgen.data.perturbations import INTENSITIES, Perturbation
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
 from whichgen.evaluation.predictions import label_indices
 from whichgen.evaluation.protocols import Fold
+from whichgen.features.batching import BATCH_SIZE
 from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore
 from whichgen.features.table import FeatureTable
