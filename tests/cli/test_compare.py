@@ -43,7 +43,7 @@ def test_two_runs_on_the_same_images_are_compared(site: Site) -> None:
 
 
 def test_help_shows_the_default_number_of_resamples() -> None:
-    assert f"[default: {RESAMPLES}]" in whichgen("compare", "--help").out
+    assert f"[default: ({RESAMPLES})]" in whichgen("compare", "--help").out
 
 
 def test_controls_are_in_the_report_and_can_be_switched_off(site: Site) -> None:
