@@ -44,11 +44,11 @@ def test_components_form_a_scikit_learn_mixture() -> None:
     v = (queries - x.mean(axis=0, dtype=float)) / x.std(axis=0, dtype=float)
     densities = []
     for origin in range(3):
-        of = score.origins == origin
+        components = score.origins == origin
         mixture = GaussianMixture(2, covariance_type="diag")
-        mixture.weights_, mixture.means_ = score.weights[of], score.means[of]
-        mixture.covariances_ = score.variances[of]
-        mixture.precisions_cholesky_ = score.variances[of] ** -0.5
+        mixture.weights_, mixture.means_ = score.weights[components], score.means[components]
+        mixture.covariances_ = score.variances[components]
+        mixture.precisions_cholesky_ = score.variances[components] ** -0.5
         densities.append(mixture.score_samples(v))
     np.testing.assert_allclose(score(features_only(queries)), np.max(densities, axis=0), rtol=1e-9)
     # Two clusters are described better by two components than by one.
@@ -61,22 +61,22 @@ def test_fitted_mixture_is_a_fixed_point_of_expectation_maximization() -> None:
     score = fit(ClassGaussianMixtures, x, y, 3)
     u = (x - score.center) / score.scale
     for origin in range(3):
-        of, rows = score.origins == origin, u[y == origin]
+        own, rows = score.origins == origin, u[y == origin]
         joint = np.array(
             [
                 w * multivariate_normal(m, np.diag(v)).pdf(rows)
                 for w, m, v in zip(
-                    score.weights[of], score.means[of], score.variances[of], strict=True
+                    score.weights[own], score.means[own], score.variances[own], strict=True
                 )
             ]
         )
         responsibilities = joint / joint.sum(axis=0)
         sums = responsibilities.sum(axis=1, keepdims=True)
         means = responsibilities @ rows / sums
-        np.testing.assert_allclose(score.weights[of], sums[:, 0] / len(rows), atol=1e-3)
-        np.testing.assert_allclose(score.means[of], means, atol=1e-2)
+        np.testing.assert_allclose(score.weights[own], sums[:, 0] / len(rows), atol=1e-3)
+        np.testing.assert_allclose(score.means[own], means, atol=1e-2)
         squares = responsibilities @ rows**2 / sums - means**2
-        np.testing.assert_allclose(score.variances[of], squares + 0.1, atol=1e-2)
+        np.testing.assert_allclose(score.variances[own], squares + 0.1, atol=1e-2)
 
 
 def test_number_of_components_is_limited_by_distinct_images() -> None:

@@ -100,7 +100,7 @@ def test_restored_score_is_identical(name: str, shape: str) -> None:
     tensors = score.tensors()
     # safetensors stores the memory of an array; model files cannot store arrays without dimensions.
     assert all(t.flags.c_contiguous and t.ndim > 0 for t in tensors.values())
-    restored = score_method(name).restore(load(save(tensors)))
+    restored = score_method(name).score.restore(load(save(tensors)))
     again = restored.tensors()
     assert list(again) == list(tensors)
     for key, tensor in tensors.items():
@@ -188,6 +188,9 @@ def test_invalid_training_data_is_rejected(name: str, value: float) -> None:
     broken[4, 2] = value
     with pytest.raises(FitError, match=r"1 of 30 feature rows contain NaN .*row 4"):
         _fit(name, images._replace(features=broken))
+    broken = np.where(images.logits == images.logits[4], np.nan, images.logits)
+    with pytest.raises(FitError, match=r"logits for training images contain NaN or infinity"):
+        _fit(name, images._replace(logits=broken))
     with pytest.raises(FitError, match=r"images per origin: \[.*, 0\]"):
         _fit(name, images._replace(labels=np.minimum(images.labels, 1)))
 

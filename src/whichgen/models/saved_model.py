@@ -266,7 +266,7 @@ def _restore(description: _Description, arrays: Mapping[str, np.ndarray]) -> Ori
         metrics=description.metrics,
         run_metadata=description.run_metadata.model_dump(exclude_unset=True),
         score_method=description.score_method,
-        score=score_method(description.score_method).restore(score_arrays),
+        score=score_method(description.score_method).score.restore(score_arrays),
         temperature=description.temperature,
         calibration=calibration,
         exemplars=exemplars,

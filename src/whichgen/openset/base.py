@@ -8,8 +8,7 @@ from typing import Self
 
 import numpy as np
 
-from whichgen.errors import FitError
-from whichgen.heads.base import HeadOutput, check_training_features
+from whichgen.heads.base import HeadOutput
 
 #: A spread below this fraction of the largest value is a rounding error.
 ROUNDING = 1e-12
@@ -19,29 +18,26 @@ ROUNDING = 1e-12
 class OpenSetScore:
     """A fitted score; the base class of all scores.
 
-    Fields are arrays or single numbers and fully describe the fitted score. A score without fields
-    has nothing to fit, and only needs :meth:`__call__`.
+    Subclasses with fields are frozen dataclasses. Fields are arrays or single numbers and fully
+    describe the fitted score. A score without fields has nothing to fit, and only needs
+    :meth:`__call__`.
     """
 
     @classmethod
     def fit(cls, output: HeadOutput, labels: np.ndarray, n_origins: int) -> Self:
         """Fit the score on training images of known origins.
 
+        Called by :meth:`whichgen.openset.registry.ScoreMethod.fit`, which validates the arguments.
+
         Parameters
         ----------
         output
             What the head computed for the n training images.
         labels
-            Origin indices: integer array (n,) in 0…n_origins-1.
+            Origin indices: integer array (n,) in 0…n_origins-1; every origin has an image.
         n_origins
             Number of known origins.
-
-        Raises
-        ------
-        FitError
-            An origin has no image, or a feature or logit is not finite.
         """
-        check_training_output(output, labels, n_origins)
         return cls()
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
@@ -55,31 +51,9 @@ class OpenSetScore:
     @classmethod
     def restore(cls, tensors: Mapping[str, np.ndarray]) -> Self:
         """Rebuild a score from its :meth:`tensors`."""
-        return cls(
-            **{
-                field.name: tensors[field.name]
-                if field.type == "np.ndarray"
-                else tensors[field.name].item()
-                for field in fields(cls)
-            }
-        )
-
-
-def check_training_output(output: HeadOutput, labels: np.ndarray, n_origins: int) -> None:
-    """Raise :class:`FitError` unless every origin has an image and all values are finite."""
-    check_training_features(output.embedding, labels, n_origins)
-    logits = output.logits
-    if logits.shape != (len(labels), n_origins):
-        raise FitError(
-            f"logits have shape {logits.shape}; expected ({len(labels)}, {n_origins}) for "
-            f"{len(labels)} training images of {n_origins} origins."
-        )
-    invalid = ~np.isfinite(logits).all(axis=1)
-    if invalid.any():
-        raise FitError(
-            f"{int(invalid.sum())} of {len(logits)} rows of training logits contain NaN or "
-            f"infinity (first: row {int(np.argmax(invalid))})."
-        )
+        values = {field.name: tensors[field.name] for field in fields(cls)}
+        numbers = [field.name for field in fields(cls) if field.type != "np.ndarray"]
+        return cls(**values | {name: tensors[name].item() for name in numbers})
 
 
 def class_means(rows: np.ndarray, labels: np.ndarray, n_origins: int) -> np.ndarray:

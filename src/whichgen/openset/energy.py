@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy.special import logsumexp
 
@@ -19,7 +17,6 @@ def negative_energy(logits: np.ndarray) -> np.ndarray:
     return np.asarray(logsumexp(np.asarray(logits, dtype=np.float64), axis=1))
 
 
-@dataclass(frozen=True)
 class Energy(OpenSetScore):
     """Minus the free energy of the logits."""
 

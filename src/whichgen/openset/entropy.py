@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy.special import entr
 
@@ -12,7 +10,6 @@ from whichgen.openset.base import OpenSetScore
 from whichgen.openset.max_probability import softmax_probabilities
 
 
-@dataclass(frozen=True)
 class Entropy(OpenSetScore):
     """Minus the entropy, in [-log(origins), 0]."""
 

@@ -18,7 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from whichgen.heads.base import HeadOutput
-from whichgen.openset.base import ROUNDING, OpenSetScore, check_training_output
+from whichgen.openset.base import ROUNDING, OpenSetScore
 
 # Minimum number of distinct images per component, so that its variances are meaningful.
 _IMAGES_PER_COMPONENT = 10
@@ -60,7 +60,6 @@ class ClassGaussianMixtures(OpenSetScore):
         ``components`` is the number of Gaussians per origin, ≥ 1; fewer are fitted for an origin
         with fewer than ten distinct images for each.
         """
-        check_training_output(output, labels, n_origins)
         # k-means draws its starting points by row number: sort the rows, so that the result does
         # not depend on the order of the images.
         order = np.lexsort((*np.asarray(output.embedding).T, labels))
@@ -83,18 +82,10 @@ class ClassGaussianMixtures(OpenSetScore):
         """Compute the log-density of the best origin, in standardized units: float64 array (n,)."""
         u = (np.asarray(output.embedding, dtype=np.float64) - self.center) / self.scale
         constants = np.log(self.weights) - np.log(2 * np.pi * self.variances).sum(axis=1) / 2
-        components = np.stack(
-            [
-                constant - ((u - mean) ** 2 / variance).sum(axis=1) / 2
-                for constant, mean, variance in zip(
-                    constants, self.means, self.variances, strict=True
-                )
-            ]
-        )
-        densities = [
-            logsumexp(components[self.origins == origin], axis=0)
-            for origin in np.unique(self.origins)
-        ]
+        components = zip(self.means, self.variances, strict=True)
+        distances = np.stack([((u - mean) ** 2 / v).sum(axis=1) for mean, v in components])
+        logs = constants[:, None] - distances / 2
+        densities = [logsumexp(logs[self.origins == o], axis=0) for o in np.unique(self.origins)]
         return np.asarray(np.max(densities, axis=0))
 
 

@@ -74,16 +74,16 @@ def fit_hierarchy(
     labels
         Their origin indices: int array (n,).
     """
-    groups = _group_by_family(origins, families)
     synthetic = real = family = None
-    is_synthetic = np.array([origins[label] != REAL for label in labels.tolist()], dtype=bool)
-    if REAL in origins and groups:
+    generators = [origin for origin in origins if origin != REAL]
+    is_synthetic = np.array(origins)[labels] != REAL
+    if generators and len(generators) < len(origins):
         margins = _synthetic_margins(output, origins)
         synthetic = _threshold_few_exceed(margins[~is_synthetic], 1 - tpr)
         real = _threshold_few_exceed(-margins[is_synthetic], 1 - tpr)
-    if groups and is_synthetic.any():
-        family = threshold_at_tpr(_best_group(output, groups)[1][is_synthetic], tpr)
-    return Hierarchy({o: families[o] for o in origins if o != REAL}, synthetic, real, family)
+    if is_synthetic.any():
+        family = threshold_at_tpr(_best_family(output, origins, families)[1][is_synthetic], tpr)
+    return Hierarchy({o: families[o] for o in generators}, synthetic, real, family)
 
 
 def most_specific_answers(
@@ -99,33 +99,24 @@ def most_specific_answers(
         Index of the predicted origin, or -1 for ``unknown``
         (:func:`whichgen.openset.threshold.decide`): int array (n,).
     """
-    groups = _group_by_family(origins, hierarchy.families)
-    names, z = _best_group(output, groups) if groups else ([], np.empty(0))
-    both = hierarchy.synthetic is not None and hierarchy.real is not None
-    margins = _synthetic_margins(output, origins) if both else np.zeros(len(decisions))
-    answers = []
-    for i, index in enumerate(decisions.tolist()):
-        if index >= 0:
-            answers.append(origins[index])
-            continue
-        answer = UNKNOWN
-        if hierarchy.synthetic is not None and margins[i] >= hierarchy.synthetic:
-            answer = SYNTHETIC
-        elif hierarchy.real is not None and -margins[i] >= hierarchy.real:
-            answer = REAL
-        synthetic = answer == SYNTHETIC or not both
-        if synthetic and hierarchy.family is not None and z[i] >= hierarchy.family:
-            answer = names[i]
-        answers.append(answer)
-    return answers
+    answers = np.full(len(decisions), UNKNOWN)
+    can_be_synthetic = np.ones(len(decisions), dtype=bool)
+    if hierarchy.synthetic is not None and hierarchy.real is not None:
+        margins = _synthetic_margins(output, origins)
+        can_be_synthetic = margins >= hierarchy.synthetic
+        certain = [can_be_synthetic, -margins >= hierarchy.real]
+        answers = np.select(certain, [SYNTHETIC, REAL], UNKNOWN)
+    if hierarchy.family is not None:
+        families, z = _best_family(output, origins, hierarchy.families)
+        answers = np.where(can_be_synthetic & (z >= hierarchy.family), families, answers)
+    return list(np.where(decisions < 0, answers, np.array(origins)[decisions]).tolist())
 
 
 def _synthetic_margins(output: HeadOutput, origins: Sequence[str]) -> np.ndarray:
     """Compute z of ``synthetic`` minus z of ``real``: float64 array (n,)."""
     real = list(origins).index(REAL)
-    generated = [i for i in range(len(origins)) if i != real]
-    z_real = group_logits(output, [real])
-    return np.asarray(group_logits(output, generated) - z_real)
+    generators = [i for i in range(len(origins)) if i != real]
+    return np.asarray(group_logits(output, generators) - group_logits(output, [real]))
 
 
 def _threshold_few_exceed(values: np.ndarray, fraction: float) -> float | None:
@@ -139,19 +130,13 @@ def _threshold_few_exceed(values: np.ndarray, fraction: float) -> float | None:
     return max(0.0, float(np.nextafter(descending[allowed], np.inf)))
 
 
-def _group_by_family(origins: Sequence[str], families: Mapping[str, str]) -> dict[str, list[int]]:
-    """Return the indices of the members of each family."""
-    groups: dict[str, list[int]] = {}
+def _best_family(
+    output: HeadOutput, origins: Sequence[str], families: Mapping[str, str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the family with the highest z for each image, str array (n,), and its z."""
+    members: dict[str, list[int]] = {}
     for i, origin in enumerate(origins):
         if origin != REAL:
-            groups.setdefault(families[origin], []).append(i)
-    return groups
-
-
-def _best_group(
-    output: HeadOutput, groups: Mapping[str, Sequence[int]]
-) -> tuple[list[str], np.ndarray]:
-    """Return the group with the highest z for each image, and its z."""
-    z = np.stack([group_logits(output, members) for members in groups.values()])
-    names = list(groups)
-    return [names[i] for i in z.argmax(axis=0).tolist()], z.max(axis=0)
+            members.setdefault(families[origin], []).append(i)
+    z = np.stack([group_logits(output, indices) for indices in members.values()])
+    return np.array(list(members))[z.argmax(axis=0)], z.max(axis=0)

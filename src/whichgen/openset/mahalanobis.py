@@ -17,7 +17,7 @@ import numpy as np
 from sklearn.covariance import ledoit_wolf_shrinkage, shrunk_covariance
 
 from whichgen.heads.base import HeadOutput
-from whichgen.openset.base import ROUNDING, OpenSetScore, check_training_output, class_means
+from whichgen.openset.base import ROUNDING, OpenSetScore, class_means
 
 # For two distinct images Ledoit & Wolf's estimate is 0, which would make Σ singular.
 _MIN_SHRINKAGE = 1e-6
@@ -33,7 +33,6 @@ class Mahalanobis(OpenSetScore):
     @classmethod
     def fit(cls, output: HeadOutput, labels: np.ndarray, n_origins: int) -> Self:
         """Compute the means and the shared covariance; see :meth:`OpenSetScore.fit`."""
-        check_training_output(output, labels, n_origins)
         means = class_means(output.embedding, labels, n_origins)
         return cls(means, whitening_matrix(output.embedding, means[labels]))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from whichgen.heads.base import HeadOutput
@@ -11,7 +9,6 @@ from whichgen.openset.base import OpenSetScore
 from whichgen.openset.max_probability import softmax_probabilities
 
 
-@dataclass(frozen=True)
 class Margin(OpenSetScore):
     """The largest probability minus the second largest (0 for a single origin), in [0, 1]."""
 

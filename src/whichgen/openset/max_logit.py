@@ -5,15 +5,12 @@ Logits still rank images whose probabilities are all rounded to 1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from whichgen.heads.base import HeadOutput
 from whichgen.openset.base import OpenSetScore
 
 
-@dataclass(frozen=True)
 class MaxLogit(OpenSetScore):
     """The largest logit."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy.special import softmax
 
@@ -16,7 +14,6 @@ def softmax_probabilities(logits: np.ndarray) -> np.ndarray:
     return np.asarray(softmax(np.asarray(logits, dtype=np.float64), axis=1))
 
 
-@dataclass(frozen=True)
 class MaxProbability(OpenSetScore):
     """The largest probability, in [1/origins, 1]."""
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from whichgen.heads.base import HeadOutput
 from whichgen.heads.knn import normalize_rows
-from whichgen.openset.base import OpenSetScore, check_training_output, class_means
+from whichgen.openset.base import OpenSetScore, class_means
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,6 @@ class NearestClassMean(OpenSetScore):
     @classmethod
     def fit(cls, output: HeadOutput, labels: np.ndarray, n_origins: int) -> Self:
         """Compute the mean direction of each origin; see :meth:`OpenSetScore.fit`."""
-        check_training_output(output, labels, n_origins)
         means = class_means(normalize_rows(output.embedding), labels, n_origins)
         return cls(normalize_rows(means))
 

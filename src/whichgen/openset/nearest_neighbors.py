@@ -17,7 +17,7 @@ import numpy as np
 from whichgen.errors import FitError
 from whichgen.heads.base import HeadOutput
 from whichgen.heads.knn import normalize_rows
-from whichgen.openset.base import OpenSetScore, check_training_output
+from whichgen.openset.base import OpenSetScore
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,6 @@ class NearestNeighbors(OpenSetScore):
     @classmethod
     def fit(cls, output: HeadOutput, labels: np.ndarray, n_origins: int, k: int = 5) -> Self:
         """Store the exemplars; k is at most their number. See :meth:`OpenSetScore.fit`."""
-        check_training_output(output, labels, n_origins)
         return cls(normalize_rows(output.embedding), min(k, len(labels)))
 
     @cached_property

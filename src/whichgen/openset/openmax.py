@@ -25,13 +25,7 @@ from scipy.special import expit, logsumexp
 from scipy.stats import weibull_min
 
 from whichgen.heads.base import HeadOutput
-from whichgen.openset.base import (
-    ROUNDING,
-    OpenSetScore,
-    check_training_output,
-    class_means,
-    well_classified,
-)
+from whichgen.openset.base import ROUNDING, OpenSetScore, class_means, well_classified
 
 # Maximum fraction of the images in a tail; the paper's 20 images were of about a thousand.
 _TAIL_FRACTION = 0.1
@@ -70,7 +64,6 @@ class OpenMax(OpenSetScore):
         ≥ 1, is at most the number of origins; defaults are the paper's. An origin with too few
         images for its own tail uses the tail of all origins together.
         """
-        check_training_output(output, labels, n_origins)
         selected = well_classified(output.logits, labels)
         z = _center_rows(np.asarray(output.logits, dtype=np.float64)[selected])
         y = labels[selected]

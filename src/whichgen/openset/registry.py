@@ -8,13 +8,12 @@ layers, but here only the head follows the features.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from whichgen.errors import FitError
-from whichgen.heads.base import HeadOutput
+from whichgen.heads.base import HeadOutput, check_training_features
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.energy import Energy
 from whichgen.openset.entropy import Entropy
@@ -51,12 +50,17 @@ class ScoreMethod:
     reference: str
 
     def fit(self, output: HeadOutput, labels: np.ndarray, n_origins: int) -> OpenSetScore:
-        """Fit the score; see :meth:`whichgen.openset.base.OpenSetScore.fit`."""
-        return self.score.fit(output, labels, n_origins)
+        """Fit the score; see :meth:`whichgen.openset.base.OpenSetScore.fit` for the parameters.
 
-    def restore(self, tensors: Mapping[str, np.ndarray]) -> OpenSetScore:
-        """Rebuild a fitted score from its tensors."""
-        return self.score.restore(tensors)
+        Raises
+        ------
+        FitError
+            An origin has no image, or a feature or logit is not finite.
+        """
+        check_training_features(output.embedding, labels, n_origins)
+        if not np.isfinite(output.logits).all():
+            raise FitError("the head's logits for training images contain NaN or infinity.")
+        return self.score.fit(output, labels, n_origins)
 
 
 #: All score methods by name, in the order of tables.

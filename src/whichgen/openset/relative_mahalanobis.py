@@ -18,7 +18,7 @@ from typing import Self
 import numpy as np
 
 from whichgen.heads.base import HeadOutput
-from whichgen.openset.base import OpenSetScore, check_training_output, class_means
+from whichgen.openset.base import OpenSetScore, class_means
 from whichgen.openset.mahalanobis import whitening_matrix
 
 
@@ -49,7 +49,6 @@ class RelativeMahalanobis(OpenSetScore):
     @classmethod
     def fit(cls, output: HeadOutput, labels: np.ndarray, n_origins: int) -> Self:
         """Compute the means and both covariances; see :meth:`OpenSetScore.fit`."""
-        check_training_output(output, labels, n_origins)
         means = class_means(output.embedding, labels, n_origins)
         whitening = whitening_matrix(output.embedding, means[labels])
         weights = np.bincount(labels, minlength=n_origins) / len(labels)

@@ -22,7 +22,7 @@ from typing import Self
 import numpy as np
 
 from whichgen.heads.base import HeadOutput
-from whichgen.openset.base import ROUNDING, OpenSetScore, check_training_output
+from whichgen.openset.base import ROUNDING, OpenSetScore
 from whichgen.openset.energy import negative_energy
 
 
@@ -37,7 +37,6 @@ class Vim(OpenSetScore):
     @classmethod
     def fit(cls, output: HeadOutput, labels: np.ndarray, n_origins: int) -> Self:
         """Compute the mean, the principal subspace and α; see :meth:`OpenSetScore.fit`."""
-        check_training_output(output, labels, n_origins)
         x = np.asarray(output.embedding, dtype=np.float64)
         origin = x.mean(axis=0)
         centered = x - origin
