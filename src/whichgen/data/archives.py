@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import IO, Any, Self
 
@@ -17,7 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from whichgen.data.formats import IMAGE_SUFFIXES, MAX_IMAGE_BYTES
-from whichgen.errors import DataError, ImageError
+from whichgen.errors import DataError
+
+#: The name of an image in its archive, and its content or the reason why it can't be read.
+Member = tuple[str, bytes | str]
+
+#: What a damaged archive raises; ValueError, as tarfile parses numbers and names without checks.
+ARCHIVE_ERRORS = (tarfile.TarError, pa.ArrowException, OSError, ValueError, EOFError)
 
 #: Largest size in bytes of a member's name and attributes; tarfile itself has no limit.
 _MAX_HEADER = 1 << 20
@@ -67,40 +73,27 @@ class _TarMember(tarfile.TarInfo):
         return member
 
 
-def read_tar(stream: IO[bytes], name: str) -> Iterator[tuple[str, bytes | ImageError]]:
-    """Read the images of a tar in one pass.
+def read_tar(stream: IO[bytes]) -> Iterator[Member]:
+    """Yield the images of a tar in one pass; repeated names are numbered ``member#2``.
 
-    Parameters
-    ----------
-    stream
-        The archive; need not be seekable.
-    name
-        Name of the archive in results and messages.
-
-    Yields
+    Raises
     ------
-    tuple of str and (bytes or ImageError)
-        ``name/member`` and its content; repeated members are named ``name/member#2``. If the
-        archive is damaged or truncated, the last item is an error under the archive's own name.
+    Exception
+        One of :data:`ARCHIVE_ERRORS`: the archive is damaged or truncated.
     """
     occurrences: Counter[str] = Counter()
-    try:
-        with tarfile.open(mode="r|", fileobj=_TarStream(stream), tarinfo=_TarMember) as archive:
-            for member in archive:
-                archive.members.clear()  # type: ignore[attr-defined]  # it would keep all
-                if not _is_image(member):
-                    continue
-                occurrences[member.name] += 1
-                count = occurrences[member.name]
-                title = f"{name}/{member.name}" + (f"#{count}" if count > 1 else "")
-                if member.size > MAX_IMAGE_BYTES:
-                    yield title, _too_large(title, member.size)
-                    continue
-                content = archive.extractfile(member)
-                yield title, content.read() if content else b""
-    except (tarfile.TarError, OSError, ValueError, EOFError) as error:
-        # ValueError: tarfile parses numbers and names without checks.
-        yield name, ImageError(f"{name}: truncated or damaged ({error})")
+    with tarfile.open(mode="r|", fileobj=_TarStream(stream), tarinfo=_TarMember) as archive:
+        for member in archive:
+            archive.members.clear()  # type: ignore[attr-defined]  # it would keep all
+            if not _is_image(member):
+                continue
+            occurrences[member.name] += 1
+            count = occurrences[member.name]
+            name = f"{member.name}#{count}" if count > 1 else member.name
+            if member.size > MAX_IMAGE_BYTES:
+                yield name, f"{member.size} bytes, over the limit of {MAX_IMAGE_BYTES} bytes"
+            elif content := archive.extractfile(member):
+                yield name, content.read()
 
 
 def _is_image(member: tarfile.TarInfo) -> bool:
@@ -113,18 +106,9 @@ def _is_image(member: tarfile.TarInfo) -> bool:
     )
 
 
-def _too_large(name: str, size: int) -> ImageError:
-    limit = MAX_IMAGE_BYTES / 2**20
-    return ImageError(f"{name}: {size} bytes, over the limit of {limit:g} MiB")
-
-
-def open_parquet(stream: Any, name: str) -> pq.ParquetFile:
-    """Open a Parquet file; raise :class:`~whichgen.errors.DataError` if it is invalid."""
-    try:
-        # No prefetching: a row group may be larger than memory.
-        return pq.ParquetFile(stream, pre_buffer=False, buffer_size=4 << 20)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{name} can't be read as Parquet ({error}).") from None
+def open_parquet(stream: Any) -> pq.ParquetFile:
+    """Open a Parquet file without prefetching, as a row group may be larger than memory."""
+    return pq.ParquetFile(stream, pre_buffer=False, buffer_size=4 << 20)
 
 
 def find_image_column(schema: pa.Schema, name: str, column: str = "") -> str:
@@ -172,16 +156,14 @@ def _bytes_path(field: pa.Field) -> str:
 
 
 def read_rows(
-    stream: Any, name: str, column: str, groups: list[int], first_row: int
-) -> Iterator[tuple[str, bytes | ImageError]]:
-    """Read the images of some row groups of a Parquet file.
+    stream: Any, *, column: str, groups: Sequence[int], first_row: int
+) -> Iterator[Member]:
+    """Yield the images of some row groups of a Parquet file, named by their row.
 
     Parameters
     ----------
     stream
         The file, seekable.
-    name
-        Name of the file in results and messages.
     column
         From :func:`find_image_column`.
     groups
@@ -189,26 +171,17 @@ def read_rows(
     first_row
         Row number of the first row of ``groups``.
 
-    Yields
+    Raises
     ------
-    tuple of str and (bytes or ImageError)
-        ``name/ROW`` and its content.
+    Exception
+        One of :data:`ARCHIVE_ERRORS`: the file is damaged or truncated.
     """
     row = first_row
-    try:
-        file = open_parquet(stream, name)
-        for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=[column]):
-            (values,) = batch.columns
-            if pa.types.is_struct(values.type):
-                (values,) = values.flatten()  # null where the struct is
-            for value in values:
-                data, title = value.as_py(), f"{name}/{row}"
-                row += 1
-                if not data:
-                    yield title, ImageError(f"{title}: the row holds no bytes")
-                elif len(data) > MAX_IMAGE_BYTES:
-                    yield title, _too_large(title, len(data))
-                else:
-                    yield title, data
-    except (OSError, pa.ArrowException, DataError) as error:
-        yield name, ImageError(f"{name}: damaged or unreadable ({error})")
+    batches = open_parquet(stream).iter_batches(_BATCH_ROWS, row_groups=groups, columns=[column])
+    for batch in batches:
+        (values,) = batch.columns
+        if pa.types.is_struct(values.type):
+            (values,) = values.flatten()  # null where the struct is
+        for value in values:
+            yield str(row), value.as_py() or "the row holds no bytes"
+            row += 1

@@ -11,9 +11,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import Any
 
-from whichgen.data.archives import find_image_column, open_parquet, read_rows, read_tar
+from whichgen.data.archives import (
+    ARCHIVE_ERRORS,
+    Member,
+    find_image_column,
+    open_parquet,
+    read_rows,
+    read_tar,
+)
 from whichgen.data.benchmarks import load_benchmark
 from whichgen.data.dataset import SPLITS
 from whichgen.data.formats import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, PARQUET, TAR
@@ -40,19 +47,6 @@ class Item:
     load: Callable[[], bytes]
 
 
-class Shard(Protocol):
-    """A part of a collection, made of plain values that can be sent to another machine."""
-
-    @property
-    def images(self) -> int | None:
-        """Number of images; ``None`` if unknown before reading."""
-        ...
-
-    def read(self) -> Iterator[Item]:
-        """Yield the images, always in the same order; unreadable images are items, too."""
-        ...
-
-
 @dataclass(frozen=True)
 class Files:
     """Image files."""
@@ -73,19 +67,14 @@ class Files:
 
 @dataclass(frozen=True)
 class Tar:
-    """A WebDataset shard."""
+    """A WebDataset shard, whose number of images is unknown before reading."""
 
     storage: Storage
     path: str
     images: None = None
 
     def read(self) -> Iterator[Item]:
-        name = self.storage.url(self.path)
-        try:
-            with self.storage.open(self.path) as stream:
-                yield from (_make_item(*image) for image in read_tar(stream, name))
-        except OSError as error:
-            yield _make_item(name, ImageError(f"{name}: can't be read ({error})"))
+        return _read_archive(self.storage, self.path, read_tar)
 
 
 @dataclass(frozen=True)
@@ -100,13 +89,13 @@ class Rows:
     images: int
 
     def read(self) -> Iterator[Item]:
-        name = self.storage.url(self.path)
-        try:
-            with self.storage.open(self.path, seekable=True) as stream:
-                rows = read_rows(stream, name, self.column, list(self.groups), self.first_row)
-                yield from (_make_item(*image) for image in rows)
-        except OSError as error:
-            yield _make_item(name, ImageError(f"{name}: can't be read ({error})"))
+        read = partial(read_rows, column=self.column, groups=self.groups, first_row=self.first_row)
+        return _read_archive(self.storage, self.path, read)
+
+
+#: A part of a collection, made of plain values that can be sent to another machine. ``read`` yields
+#: the images, always in the same order; unreadable images are items, too.
+Shard = Files | Tar | Rows
 
 
 def find_shards(sources: Sequence[str], *, batch_size: int = 1, column: str = "") -> list[Shard]:
@@ -191,12 +180,12 @@ def _list_row_groups(storage: Storage, path: str, column: str) -> Iterator[Shard
     """Join the row groups of a Parquet file into shards of about :data:`MAX_SHARD_IMAGES`."""
     name = storage.url(path)
     try:
-        with storage.open(path, seekable=True) as stream:
-            file = open_parquet(stream, name)
+        with storage.open(path) as stream:
+            file = open_parquet(stream)
             image_column = find_image_column(file.schema_arrow, name, column)
             sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-    except OSError as error:
-        raise DataError(f"{name} can't be read ({error}).") from None
+    except ARCHIVE_ERRORS as error:
+        raise DataError(f"{name} can't be read as Parquet ({error}).") from None
     first, rows, groups = 0, 0, list[int]()
     for group, size in enumerate(sizes):
         groups.append(group)
@@ -206,10 +195,22 @@ def _list_row_groups(storage: Storage, path: str, column: str) -> Iterator[Shard
             first, rows, groups = first + rows, 0, []
 
 
-def _make_item(name: str, content: bytes | ImageError) -> Item:
-    def load() -> bytes:
-        if isinstance(content, ImageError):
-            raise content
-        return content
+def _read_archive(
+    storage: Storage, path: str, read: Callable[[Any], Iterator[Member]]
+) -> Iterator[Item]:
+    """Yield the images of an archive; if it is damaged, the last item is named as the archive."""
+    archive = storage.url(path)
+    try:
+        with storage.open(path) as stream:
+            for member, content in read(stream):
+                name = f"{archive}/{member}"
+                yield Item(name, partial(_get_content, content, name))
+    except ARCHIVE_ERRORS as error:
+        reason = f"can't be read to the end ({error})"
+        yield Item(archive, partial(_get_content, reason, archive))
 
-    return Item(name, load)
+
+def _get_content(content: bytes | str, name: str) -> bytes:
+    if isinstance(content, str):
+        raise ImageError(f"{name}: {content}")
+    return content

@@ -98,12 +98,11 @@ class Storage:
             raise OSError(errno.EFBIG, f"larger than {max_bytes / 2**20:g} MiB", path)
         return data
 
-    def open(self, path: str, *, seekable: bool = False) -> Any:
-        """Open a file for reading, as a stream or ``seekable``; raise OSError on failure."""
+    def open(self, path: str) -> Any:
+        """Open a file for reading; raise OSError on failure."""
         if not self.scheme:
             return (Path(self.root) / path).open("rb")
-        filesystem = _connect(self)
-        return filesystem.open_input_file(path) if seekable else filesystem.open_input_stream(path)
+        return _connect(self).open_input_file(path)
 
 
 def parse_url(url: str) -> tuple[Storage, str]:
