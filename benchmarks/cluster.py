@@ -22,9 +22,9 @@ from whichgen.cluster.pool import Workers, connect_to_ray, run_on_cluster
 from whichgen.data.shards import Shard, find_shards
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
-from whichgen.features.batching import BATCH_SIZE
+from whichgen.features.batching import BATCH_SIZE, BatchEncoder
 from whichgen.features.extraction import write_features
-from whichgen.features.shard_extraction import EncodeJob, KeySet, ShardEncoder
+from whichgen.features.shard_extraction import EncodeJob, KeySet, encode_shard
 from whichgen.features.store import FeatureStore
 from whichgen.io.tables import markdown_table
 
@@ -63,10 +63,14 @@ def rate(
     """Images a second: from when there are as many parts as workers, to the last one stored."""
     if engine == "local":
         torch.set_num_threads(workers)
-        work = ShardEncoder(encoder, known=store)
-        found = (part for shard in shards for part in work(shard))
+        encode = BatchEncoder(encoder, pad_to=BATCH_SIZE)
+        found = (
+            part
+            for shard in shards
+            for part in encode_shard(shard, encode, batch_size=BATCH_SIZE, known=store)
+        )
     else:
-        job = EncodeJob(encoder.name, "cpu", encoder.dtype, encoder.key, 32, KeySet(()))
+        job = EncodeJob(encoder.name, "cpu", encoder.dtype, encoder.key, BATCH_SIZE, KeySet(()))
         found = run_on_cluster(job, shards, Workers(workers))
     for _ in range(workers):
         next(found)

@@ -88,10 +88,11 @@ def extraction(
                 path.write_bytes(file + bytes([i]))
                 samples.append(Sample(path, "real"))
         for threads in (4, CORES):
+            torch.set_num_threads(threads // 2)
             for batch_size in (32, BATCH):
                 store = FeatureStore(folder / f"store-{threads}-{batch_size}", encoder)
                 start = time.perf_counter()
-                extract(samples, encoder, store, batch_size=batch_size, threads=threads)
+                extract(samples, encoder, store, batch_size=batch_size)
                 rate = len(samples) / (time.perf_counter() - start)
                 note = f"{threads} threads read and decode"
                 table.add(what, encoder.dtype, batch_size, rate, note=note)

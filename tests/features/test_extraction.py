@@ -170,7 +170,7 @@ def test_decoding_stops_after_an_interruption(
     monkeypatch.setattr(extract_module, "decode_image", reading)
     encoder = counting(fail_at=1)
     with pytest.raises(KeyboardInterrupt):
-        extract(samples, encoder.encoder, _open_store(tmp_path, encoder), batch_size=4, threads=2)
+        extract(samples, encoder.encoder, _open_store(tmp_path, encoder), batch_size=4)
     # At most 4 batches are decoded ahead.
     assert len(read) <= 20
 

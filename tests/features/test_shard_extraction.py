@@ -13,16 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import whichgen.features.extraction as extraction_module
+import whichgen.features.shard_extraction as shard_module
 from conftest import CountingEncoder, noise_image, pack_images, stored_rows
 from whichgen.data.dataset import Sample, list_images
 from whichgen.data.shards import find_shards
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import EncoderError
+from whichgen.features.batching import BatchEncoder
 from whichgen.features.extraction import extract, write_features
 from whichgen.features.inference import EncodedBatch
 from whichgen.features.prefetch import prefetch
-from whichgen.features.shard_extraction import EncodeJob, KeySet, ShardEncoder, shard_loaders
+from whichgen.features.shard_extraction import EncodeJob, KeySet, encode_shard, shard_loaders
 from whichgen.features.store import FeatureStore
 
 Counting = Callable[..., CountingEncoder]
@@ -30,9 +32,14 @@ Counting = Callable[..., CountingEncoder]
 
 def run(encoder: Encoder, store: FeatureStore, *sources: object, batch_size: int = 4) -> Any:
     """Extract sources in this process."""
-    process = ShardEncoder(encoder, known=store, batch_size=batch_size, threads=2)
+    encode = BatchEncoder(encoder, pad_to=batch_size)
     shards = find_shards([str(source) for source in sources], batch_size=batch_size)
-    return write_features((batch for shard in shards for batch in process(shard)), store)
+    batches = (
+        batch
+        for shard in shards
+        for batch in encode_shard(shard, encode, batch_size=batch_size, known=store)
+    )
+    return write_features(batches, store)
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +116,8 @@ def test_unreadable_images_are_reported_and_batches_are_cut_by_position(
     (folder / "real" / "004.png").write_bytes(b"")
     encoder = counting()
     (shard,) = find_shards([str(folder)], batch_size=32)
-    process = ShardEncoder(encoder.encoder, batch_size=4, threads=2)
-    batches = list(process(shard))
+    encode = BatchEncoder(encoder.encoder, pad_to=4)
+    batches = list(encode_shard(shard, encode, batch_size=4))
     assert [len(batch) for batch in batches] == [4, 4, 2]
     assert [len(batch.encoded) for batch in batches] == [3, 3, 2]
     summary = write_features(batches, FeatureStore(tmp_path / "s", encoder.encoder))
@@ -144,7 +151,10 @@ def test_rows_are_written_during_extraction_and_once(
     assert len(stored_rows(tmp_path / "s", counting().encoder)) == 5
 
 
-def test_at_most_two_images_per_thread_are_read_before_decoding(tmp_path: Path) -> None:
+def test_at_most_two_images_per_thread_are_read_before_decoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shard_module, "count_threads", lambda: 2)
     contents = {f"{i}.png": b"%d" % i for i in range(60)}
     (shard,) = find_shards([str(pack_images(tmp_path / "a.tar", contents))])
     read, read_at_load = 0, []
@@ -161,7 +171,7 @@ def test_at_most_two_images_per_thread_are_read_before_decoding(tmp_path: Path) 
         read_at_load.append(read)
         return item.load(), None
 
-    loaders = shard_loaders(CountedShard(), load, threads=2)
+    loaders = shard_loaders(CountedShard(), load)
     jobs = prefetch(lambda loader: loader[1]()[0], loaders, threads=2, depth=160)
     assert list(jobs) == list(contents.values())
     assert all(count <= i + 2 * 2 + 1 for i, count in enumerate(read_at_load))

@@ -191,7 +191,7 @@ def test_batch_size_does_not_change_answers(
     attributor: Attributor, images: list[Image.Image], batch_size: int
 ) -> None:
     at_once = attributor.attribute(images[:5])
-    batched = attributor.attribute(iter(images[:5]), batch_size=batch_size, threads=2)
+    batched = attributor.attribute(iter(images[:5]), batch_size=batch_size)
     np.testing.assert_allclose(probabilities(batched), probabilities(at_once), atol=1e-6)
     assert [a.origin for a in batched] == [a.origin for a in at_once]
 

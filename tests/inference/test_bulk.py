@@ -43,7 +43,7 @@ def test_answers_equal_those_of_attribute(
 ) -> None:
     attributor = Attributor(models["linear"], encoder, pad_to=4)
     (shard,) = find_shards([str(tar)])
-    batches = list(ShardAttributor(attributor, batch_size=4, threads=2)(shard))
+    batches = list(ShardAttributor(attributor, batch_size=4)(shard))
     assert [batch.n_images for batch in batches] == [4, 4, 1]
     answers = {a.image.rpartition("/")[2]: a for batch in batches for a in batch.answers}
     files = [tar.parent / name for name in answers if name not in ("3.png", "8.png")]

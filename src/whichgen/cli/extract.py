@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
 from whichgen.cli.command import command
 from whichgen.cli.console import exit_on_unreadable, progress, say
 from whichgen.cli.engine import LOCAL, EngineOptions, Sources
 from whichgen.cli.options import CACHE_DIR, CacheDir, EncoderOptions, open_store
+
+if TYPE_CHECKING:
+    from whichgen.data.shards import Shard
+    from whichgen.features.inference import EncodedBatch
 
 
 @command
@@ -18,8 +26,9 @@ def extract(
     """Compute the features of a collection; cached ones are skipped."""
     from whichgen.data.shards import count, find_shards
     from whichgen.encoders.loading import load_encoder
+    from whichgen.features.batching import BatchEncoder
     from whichgen.features.extraction import write_features
-    from whichgen.features.shard_extraction import EncodeJob, KeySet, ShardEncoder
+    from whichgen.features.shard_extraction import EncodeJob, KeySet, encode_shard
 
     name, device, dtype = encoder.name, encoder.device, encoder.dtype
     batch_size = encoder.batch_size
@@ -31,8 +40,9 @@ def extract(
     def job() -> EncodeJob:
         return EncodeJob(name, device, dtype, loaded.key, batch_size, KeySet(store.keys()))
 
-    def local() -> ShardEncoder:
-        return ShardEncoder(loaded, known=store, batch_size=batch_size)
+    def local() -> Callable[[Shard], Iterator[EncodedBatch]]:
+        encode = BatchEncoder(loaded, pad_to=batch_size)
+        return partial(encode_shard, encode=encode, batch_size=batch_size, known=store)
 
     with engine.process(shards, local, job) as results:
         summary = write_features(results, store, total=count(shards), progress=progress)

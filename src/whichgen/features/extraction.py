@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from whichgen.encoders.base import Encoder
 from whichgen.errors import ImageError
 from whichgen.features.batching import BATCH_SIZE, BatchEncoder
 from whichgen.features.inference import EncodedBatch, encode_batches
-from whichgen.features.prefetch import THREADS, prefetch
+from whichgen.features.prefetch import count_threads, prefetch
 from whichgen.features.store import FeatureStore, feature_key
 from whichgen.features.table import FeatureTable
 from whichgen.progress import Progress, no_progress
@@ -33,7 +33,6 @@ def extract(
     *,
     perturbations: Sequence[Perturbation | None] | None = None,
     batch_size: int = BATCH_SIZE,
-    threads: int = THREADS,
     progress: Progress = no_progress,
     description: str = "Extracting",
 ) -> FeatureTable:
@@ -49,8 +48,6 @@ def extract(
     batch_size
         Number of images per forward pass. With the same batch size, an image always has bitwise
         identical features (:class:`~whichgen.features.batching.BatchEncoder`).
-    threads
-        Number of threads that read and decode.
 
     Returns
     -------
@@ -64,58 +61,69 @@ def extract(
     StoreError
         The store can't be written. Rows that were already written remain.
     """
-    names = [""] * len(samples) if perturbations is None else [str(p or "") for p in perturbations]
-    readable: list[int] = []
-    keys: list[bytes] = []
-    digests: list[bytes] = []
-    skipped: list[str] = []
-    results = prefetch(_digest_file, (s.path for s in samples), threads=threads, depth=64)
-    for i, digest in enumerate(progress(results, description="Reading files", total=len(samples))):
+    images = []
+    skipped = []
+    paths = (sample.path for sample in samples)
+    digests = prefetch(_digest_file, paths, threads=count_threads(), depth=64)
+    for sample, perturbation, digest in zip(
+        samples,
+        perturbations or [None] * len(samples),
+        progress(digests, description="Reading files", total=len(samples)),
+        strict=True,
+    ):
         if isinstance(digest, ImageError):
             skipped.append(str(digest))
-            continue
-        readable.append(i)
-        digests.append(digest)
-        keys.append(feature_key(digest, names[i]))
+        else:
+            images.append(_PerturbedImage(sample, perturbation, digest))
     store.refresh()  # another process may have added rows meanwhile
-    missing = {k: i for i, k in zip(readable, keys, strict=True) if k not in store}
-    loaders = (
-        (
-            str(samples[i].path),
-            partial(_load, key, samples[i].path, perturbations[i] if perturbations else None),
-        )
-        for key, i in missing.items()
-    )
+    missing = {image.key: image for image in images if image.key not in store}
+    loaders = ((str(image.sample.path), image.load) for image in missing.values())
     summary = write_features(
-        encode_batches(
-            loaders,
-            BatchEncoder(encoder, pad_to=batch_size),
-            batch_size=batch_size,
-            threads=threads,
-        ),
+        encode_batches(loaders, BatchEncoder(encoder, pad_to=batch_size), batch_size=batch_size),
         store,
         total=len(missing),
         progress=progress if missing else no_progress,
         description=description,
     )
-    images = list(missing.items())
-    # Without the path, as other files of the same content fail for the same reason.
-    failed = {
-        images[n][0]: str(error).removeprefix(f"{samples[images[n][1]].path}: ")
-        for n, error in summary.errors.items()
-    }
-    rows = [j for j, key in enumerate(keys) if key not in failed]
-    skipped += [
-        f"{samples[readable[j]].path}: {failed[key]}" for j, key in enumerate(keys) if key in failed
-    ]
+    keys = list(missing)
+    failed = {keys[number]: error for number, error in summary.errors.items()}
+    for image in images:
+        if image.key in failed:
+            # Other files of the same content fail for the same reason.
+            path = str(missing[image.key].sample.path)
+            skipped.append(str(failed[image.key]).replace(path, str(image.sample.path), 1))
+    images = [image for image in images if image.key not in failed]
     return FeatureTable(
-        tuple(samples[readable[j]] for j in rows),
-        tuple(keys[j] for j in rows),
-        tuple(digests[j] for j in rows),
+        tuple(image.sample for image in images),
+        tuple(image.key for image in images),
+        tuple(image.digest for image in images),
         store,
-        tuple(names[readable[j]] for j in rows),
+        tuple(str(image.perturbation or "") for image in images),
         tuple(skipped),
     )
+
+
+@dataclass(frozen=True)
+class _PerturbedImage:
+    """An image file, how it is perturbed, and the digest of its content."""
+
+    sample: Sample
+    perturbation: Perturbation | None
+    digest: bytes
+
+    @cached_property
+    def key(self) -> bytes:
+        """Its key in the feature store."""
+        return feature_key(self.digest, str(self.perturbation or ""))
+
+    def load(self) -> tuple[bytes, Image.Image]:
+        """Return the key and the perturbed image."""
+        path = self.sample.path
+        data = read_bytes(path)
+        if hash_image(data) != self.digest:
+            raise ImageError(f"{path}: the file changed during extraction")
+        image = decode_image(data, str(path))
+        return self.key, self.perturbation(image) if self.perturbation else image
 
 
 @dataclass(frozen=True)
@@ -146,8 +154,7 @@ def write_features(
         The store can't be written. Rows that were already written remain.
     """
     pending: dict[bytes, tuple[np.ndarray, ...]] = {}
-    errors: dict[int, ImageError] = {}
-    added = 0
+    rows_before = len(store)
 
     def flush() -> None:
         if pending:
@@ -155,26 +162,22 @@ def write_features(
             store.add(list(pending), [np.stack(rows) for rows in blocks])
             pending.clear()
 
-    def images() -> Iterator[int]:
-        nonlocal added
-        number = 0
+    def write_batches() -> Iterator[ImageError | None]:
+        """Yield the error of each image, or ``None``."""
         for batch in batches:
             for i, *rows in zip(batch.encoded, *batch.blocks, strict=True):
-                key = batch.keys[i]
-                if key not in store and key not in pending:
-                    pending[key] = tuple(rows)
-                    added += 1
-            errors.update((number + i, error) for i, error in batch.errors.items())
+                if batch.keys[i] not in store:
+                    pending.setdefault(batch.keys[i], tuple(rows))
             if len(pending) >= FLUSH_ROWS:
                 flush()
-            yield from range(number, number + len(batch))
-            number += len(batch)
+            yield from map(batch.errors.get, range(len(batch)))
 
     try:
-        count = sum(1 for _ in progress(images(), description=description, total=total))
+        results = list(progress(write_batches(), description=description, total=total))
     finally:
         flush()
-    return ExtractionSummary(count, added, errors)
+    errors = {i: error for i, error in enumerate(results) if error}
+    return ExtractionSummary(len(results), len(store) - rows_before, errors)
 
 
 def _digest_file(path: Path) -> bytes | ImageError:
@@ -182,11 +185,3 @@ def _digest_file(path: Path) -> bytes | ImageError:
         return hash_image(read_bytes(path))
     except ImageError as error:
         return error
-
-
-def _load(key: bytes, path: Path, perturbation: Perturbation | None) -> tuple[bytes, Image.Image]:
-    data = read_bytes(path)
-    if feature_key(hash_image(data), str(perturbation or "")) != key:
-        raise ImageError(f"{path}: the file changed during extraction")
-    image = decode_image(data, str(path))
-    return key, perturbation(image) if perturbation else image

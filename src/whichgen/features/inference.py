@@ -16,7 +16,7 @@ from whichgen.data.reading import decode_image, read_image, to_rgb
 from whichgen.encoders.base import Encoder
 from whichgen.errors import ImageError
 from whichgen.features.batching import BATCH_SIZE, BatchEncoder
-from whichgen.features.prefetch import THREADS, prefetch
+from whichgen.features.prefetch import count_threads, prefetch
 
 #: A file, the bytes of one, a Pillow image, or a uint8 array (h, w, 3) or (h, w).
 ImageLike = str | Path | bytes | Image.Image | np.ndarray
@@ -57,7 +57,6 @@ def encode_batches(
     encode: BatchEncoder,
     *,
     batch_size: int = BATCH_SIZE,
-    threads: int = THREADS,
 ) -> Iterator[EncodedBatch]:
     """Decode, preprocess and encode images batch by batch.
 
@@ -79,7 +78,8 @@ def encode_batches(
         except ImageError as error:
             return name, b"", error
 
-    with closing(prefetch(prepare, images, threads=threads, depth=4 * batch_size)) as prepared:
+    loop = prefetch(prepare, images, threads=count_threads(), depth=4 * batch_size)
+    with closing(loop) as prepared:
         while batch := list(islice(prepared, batch_size)):
             names, keys, results = zip(*batch, strict=True)
             pixels = {i: r for i, r in enumerate(results) if isinstance(r, np.ndarray)}
@@ -99,15 +99,11 @@ def image_loaders(images: Iterable[ImageLike]) -> Iterator[ImageLoader]:
     """
     for number, image in enumerate(images, start=1):
         name = str(image) if isinstance(image, str | Path) else f"image {number}"
-        yield name, partial(_load, image, name)
+        yield name, partial(_load_image, image, name)
 
 
 def encode_images(
-    images: Sequence[ImageLike],
-    encoder: Encoder,
-    *,
-    batch_size: int = BATCH_SIZE,
-    threads: int = THREADS,
+    images: Sequence[ImageLike], encoder: Encoder, *, batch_size: int = BATCH_SIZE
 ) -> list[np.ndarray]:
     """Compute the features of all blocks.
 
@@ -123,10 +119,9 @@ def encode_images(
         A feature is not finite, or memory is insufficient for a single image.
     """
     blocks = [[np.empty((0, d), np.float32)] for d in encoder.block_dims]
-    loop = encode_batches(
-        image_loaders(images), BatchEncoder(encoder), batch_size=batch_size, threads=threads
-    )
-    for batch in loop:
+    for batch in encode_batches(
+        image_loaders(images), BatchEncoder(encoder), batch_size=batch_size
+    ):
         for error in batch.errors.values():
             raise error
         for arrays, block in zip(blocks, batch.blocks, strict=True):
@@ -134,30 +129,30 @@ def encode_images(
     return [np.concatenate(arrays) for arrays in blocks]
 
 
-def _load(image: ImageLike, name: str) -> tuple[bytes, Image.Image]:
-    return b"", _to_rgb(image, name)
-
-
-def _to_rgb(image: ImageLike, name: str) -> Image.Image:
+def _load_image(image: ImageLike, name: str) -> tuple[bytes, Image.Image]:
     if isinstance(image, str | Path):
-        return read_image(Path(image))
+        return b"", read_image(Path(image))
     if isinstance(image, bytes):
-        return decode_image(image, name)
-    if isinstance(image, Image.Image):
-        try:
-            # Pillow decodes lazily: damage in an opened file shows up here.
-            return to_rgb(ImageOps.exif_transpose(image))
-        except Exception as error:  # many types, see decode_image
-            raise ImageError(f"{name}: damaged or truncated ({error})") from None
-    if not isinstance(image, np.ndarray):
+        return b"", decode_image(image, name)
+    if isinstance(image, np.ndarray):
+        image = _array_to_image(image, name)
+    if not isinstance(image, Image.Image):
         raise ImageError(
             f"{name}: expected a path, bytes, a Pillow image or an array, got "
             f"{type(image).__name__}"
         )
-    if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.shape[2:] not in ((), (3,)):
+    try:
+        # Pillow decodes lazily: damage in an opened file shows up here.
+        return b"", to_rgb(ImageOps.exif_transpose(image))
+    except Exception as error:  # many types, see decode_image
+        raise ImageError(f"{name}: damaged or truncated ({error})") from None
+
+
+def _array_to_image(array: np.ndarray, name: str) -> Image.Image:
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)):
         raise ImageError(
-            f"{name}: an array must be uint8 (h, w) or (h, w, 3), got {image.dtype} {image.shape}"
+            f"{name}: an array must be uint8 (h, w) or (h, w, 3), got {array.dtype} {array.shape}"
         )
-    if not image.size:
+    if not array.size:
         raise ImageError(f"{name}: the array has no pixels")
-    return to_rgb(Image.fromarray(image))
+    return Image.fromarray(array)

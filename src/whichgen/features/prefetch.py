@@ -8,13 +8,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
-import joblib
-
-#: Default number of threads that read, decode and preprocess images.
-THREADS = max(4, joblib.cpu_count())
+import torch
 
 T = TypeVar("T")
 Item = TypeVar("Item")
+
+
+def count_threads() -> int:
+    """Return the number of threads that read and decode: two per torch thread, at least four."""
+    return max(4, 2 * torch.get_num_threads())
 
 
 def prefetch(

@@ -1,6 +1,6 @@
 """Extract the features of a large collection shard by shard, locally or on a cluster.
 
-Workers run only :class:`ShardEncoder`; one process writes the store
+Workers run only :func:`encode_shard`; one process writes the store
 (:func:`~whichgen.features.extraction.write_features`). Rows are keyed by image content, so
 re-encoding a shard, for example after a worker fails, adds no duplicate rows.
 """
@@ -18,12 +18,11 @@ from PIL import Image
 
 from whichgen.data.reading import decode_image, hash_image
 from whichgen.data.shards import Item, Shard
-from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import EncoderError
-from whichgen.features.batching import BATCH_SIZE, BatchEncoder
+from whichgen.features.batching import BatchEncoder
 from whichgen.features.inference import EncodedBatch, ImageLoader, encode_batches
-from whichgen.features.prefetch import THREADS
+from whichgen.features.prefetch import count_threads
 from whichgen.features.store import feature_key
 
 
@@ -43,46 +42,22 @@ class KeySet:
         return position < len(self) and self._sorted[position] == bytes(key).rstrip(b"\0")  # type: ignore[call-overload]
 
 
-class ShardEncoder:
-    """Encode the images of a shard in passes of ``batch_size``.
+def encode_shard(
+    shard: Shard, encode: BatchEncoder, *, batch_size: int, known: Container[bytes] = ()
+) -> Iterator[EncodedBatch]:
+    """Encode the images of a shard, except those whose key is ``known``."""
 
-    Parameters
-    ----------
-    known
-        Keys of images to skip.
-    threads
-        Number of threads that read and decode.
-    """
-
-    def __init__(
-        self,
-        encoder: Encoder,
-        *,
-        known: Container[bytes] = (),
-        batch_size: int = BATCH_SIZE,
-        threads: int = THREADS,
-    ) -> None:
-        self._known = known
-        self._batch_size = batch_size
-        self._threads = threads
-        self._encode = BatchEncoder(encoder, pad_to=batch_size)
-
-    def __call__(self, shard: Shard) -> Iterator[EncodedBatch]:
-        """Encode one shard (:func:`~whichgen.features.inference.encode_batches`)."""
-        loaders = shard_loaders(shard, self._load, threads=self._threads)
-        yield from encode_batches(
-            loaders, self._encode, batch_size=self._batch_size, threads=self._threads
-        )
-
-    def _load(self, item: Item) -> tuple[bytes, Image.Image | None]:
+    def load(item: Item) -> tuple[bytes, Image.Image | None]:
         data = item.load()
         key = feature_key(hash_image(data))
-        return key, None if key in self._known else decode_image(data, item.name)
+        return key, None if key in known else decode_image(data, item.name)
+
+    return encode_batches(shard_loaders(shard, load), encode, batch_size=batch_size)
 
 
 @dataclass(frozen=True)
 class EncodeJob:
-    """Everything that a worker on another machine needs to make a :class:`ShardEncoder`.
+    """Everything that a worker on another machine needs for :func:`encode_shard`.
 
     ``key`` is :attr:`~whichgen.encoders.base.Encoder.key` of the encoder that the store belongs to.
     """
@@ -94,7 +69,7 @@ class EncodeJob:
     batch_size: int
     known: KeySet = field(default_factory=lambda: KeySet(()))
 
-    def start(self, cpus: int) -> ShardEncoder:
+    def start(self, cpus: int) -> Callable[[Shard], Iterator[EncodedBatch]]:
         """Load the encoder on a worker with this number of CPUs.
 
         Raises
@@ -102,30 +77,29 @@ class EncodeJob:
         EncoderError
             The worker's encoder has other weights or another preprocessing.
         """
-        threads = limit_threads(cpus)
+        torch.set_num_threads(cpus)
         encoder = load_encoder(self.backbone, device=self.device, dtype=self.dtype)
         if encoder.key != self.key:
             raise EncoderError(
                 f"{self.backbone} has other weights or another preprocessing on a worker than on "
                 "this machine. Install the same files and versions on all machines."
             )
-        return ShardEncoder(encoder, known=self.known, batch_size=self.batch_size, threads=threads)
-
-
-def limit_threads(cpus: int) -> int:
-    """Limit torch to this number of CPUs and return the number of decoding threads to use."""
-    torch.set_num_threads(cpus)
-    return max(4, 2 * cpus)
+        return partial(
+            encode_shard,
+            encode=BatchEncoder(encoder, pad_to=self.batch_size),
+            batch_size=self.batch_size,
+            known=self.known,
+        )
 
 
 def shard_loaders(
-    shard: Shard, load: Callable[[Item], tuple[bytes, Image.Image | None]], *, threads: int
+    shard: Shard, load: Callable[[Item], tuple[bytes, Image.Image | None]]
 ) -> Iterator[ImageLoader]:
     """Read a shard for :func:`~whichgen.features.inference.encode_batches`.
 
-    At most ``2 * threads`` images are in memory before they are decoded by ``load``.
+    At most two images per thread are in memory before they are decoded by ``load``.
     """
-    slots = threading.Semaphore(2 * threads)
+    slots = threading.Semaphore(2 * count_threads())
 
     def load_and_release(item: Item) -> tuple[bytes, Image.Image | None]:
         try:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from whichgen.data.dataset import Sample
 from whichgen.features.store import FeatureStore
+
+#: Fields of a table with one value per image.
+_ROW_FIELDS = ("samples", "keys", "digests", "perturbations")
 
 
 @dataclass(frozen=True)
@@ -65,20 +68,10 @@ class FeatureTable:
 
     def take(self, rows: Sequence[int] | np.ndarray) -> FeatureTable:
         """Return the table of the given rows."""
-        return FeatureTable(
-            tuple(self.samples[i] for i in rows),
-            tuple(self.keys[i] for i in rows),
-            tuple(self.digests[i] for i in rows),
-            self.store,
-            tuple(self.perturbations[i] for i in rows),
-        )
+        values = {name: tuple(getattr(self, name)[i] for i in rows) for name in _ROW_FIELDS}
+        return replace(self, **values, skipped=())  # type: ignore[arg-type]
 
     def __add__(self, other: FeatureTable) -> FeatureTable:
-        return FeatureTable(
-            self.samples + other.samples,
-            self.keys + other.keys,
-            self.digests + other.digests,
-            self.store,
-            self.perturbations + other.perturbations,
-            self.skipped + other.skipped,
-        )
+        fields = (*_ROW_FIELDS, "skipped")
+        values = {name: getattr(self, name) + getattr(other, name) for name in fields}
+        return replace(self, **values)

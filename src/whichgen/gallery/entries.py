@@ -17,7 +17,6 @@ from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
 from whichgen.features.batching import BATCH_SIZE
 from whichgen.features.extraction import FLUSH_ROWS, extract
-from whichgen.features.prefetch import THREADS
 from whichgen.features.store import FeatureStore, feature_key
 from whichgen.inference.neighbors import SimilaritySpace
 from whichgen.io.run_metadata import hash_parts
@@ -96,7 +95,6 @@ def collect_images(
     store: FeatureStore,
     *,
     batch_size: int = BATCH_SIZE,
-    threads: int = THREADS,
     progress: Progress = no_progress,
 ) -> GalleryImages:
     """Extract the features that the store lacks; if interrupted, run it again to resume.
@@ -113,7 +111,7 @@ def collect_images(
     n_duplicates = n_conflicts = 0
     remaining = iter(progress(samples, description="Reading and extracting", total=len(samples)))
     while chunk := list(islice(remaining, FLUSH_ROWS)):
-        features = extract(chunk, encoder, store, batch_size=batch_size, threads=threads)
+        features = extract(chunk, encoder, store, batch_size=batch_size)
         skipped += features.skipped
         rows = []
         for sample, digest in zip(features.samples, features.digests, strict=True):

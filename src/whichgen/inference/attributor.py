@@ -20,7 +20,6 @@ from whichgen.evaluation.conformal import (
 )
 from whichgen.features.batching import BATCH_SIZE, BatchEncoder
 from whichgen.features.inference import EncodedBatch, ImageLike, encode_batches, image_loaders
-from whichgen.features.prefetch import THREADS
 from whichgen.inference.answers import Attribution
 from whichgen.inference.neighbors import ExemplarIndex, NeighborIndex
 from whichgen.models.origin_model import OriginModel
@@ -139,7 +138,6 @@ class Attributor:
         nearest: int = 0,
         gallery: NeighborIndex | None = None,
         batch_size: int = BATCH_SIZE,
-        threads: int = THREADS,
         progress: Progress = no_progress,
     ) -> list[Attribution]:
         """Attribute images, and return the answers in the order of the images.
@@ -167,9 +165,7 @@ class Attributor:
         if isinstance(images, str | Path | bytes | Image.Image | np.ndarray):
             images = [images]
         sequence = list(images)
-        batches = encode_batches(
-            image_loaders(sequence), self.encode_batch, batch_size=batch_size, threads=threads
-        )
+        batches = encode_batches(image_loaders(sequence), self.encode_batch, batch_size=batch_size)
         answers = (
             answer
             for batch in batches
@@ -184,7 +180,6 @@ class Attributor:
         images: Iterable[ImageLike],
         *,
         batch_size: int = BATCH_SIZE,
-        threads: int = THREADS,
         progress: Progress = no_progress,
     ) -> tuple[np.ndarray, list[str]]:
         """Compute the head's input for images.
@@ -199,9 +194,7 @@ class Attributor:
         sequence = list(images)
         width = sum(self.encoder.block_dims[b] for b in self.model.blocks)
         features = [np.empty((0, width), np.float32)]
-        batches = encode_batches(
-            image_loaders(sequence), self.encode_batch, batch_size=batch_size, threads=threads
-        )
+        batches = encode_batches(image_loaders(sequence), self.encode_batch, batch_size=batch_size)
 
         def read_errors() -> Iterator[str]:
             for batch in batches:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
+import torch
 from PIL import Image
 
 from whichgen.data.reading import decode_image
@@ -13,8 +14,7 @@ from whichgen.encoders.loading import load_encoder
 from whichgen.errors import ImageError
 from whichgen.features.batching import BATCH_SIZE
 from whichgen.features.inference import encode_batches
-from whichgen.features.prefetch import THREADS
-from whichgen.features.shard_extraction import KeySet, limit_threads, shard_loaders
+from whichgen.features.shard_extraction import KeySet, shard_loaders
 from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor
 from whichgen.models.origin_model import OriginModel
@@ -59,21 +59,18 @@ class ShardAttributor:
         known: Container[bytes] = (),
         coverage: float | None = None,
         batch_size: int = BATCH_SIZE,
-        threads: int = THREADS,
     ) -> None:
         self._attributor = attributor
         self._known = known
         self._quantile = None if coverage is None else attributor.quantile(coverage)
         self._batch_size = batch_size
-        self._threads = threads
 
     def __call__(self, shard: Shard) -> Iterator[ShardAnswers]:
         """Yield the answers for the shard batch by batch."""
         batches = encode_batches(
-            shard_loaders(shard, self._load, threads=self._threads),
+            shard_loaders(shard, self._load),
             self._attributor.encode_batch,
             batch_size=self._batch_size,
-            threads=self._threads,
         )
         for batch in batches:
             answers = self._attributor.attribute_batch(batch, quantile=self._quantile)
@@ -112,7 +109,7 @@ class AttributeJob:
 
     def start(self, cpus: int) -> ShardAttributor:
         """Load the encoder; raise an error if it is not the one the model was fitted on."""
-        threads = limit_threads(cpus)
+        torch.set_num_threads(cpus)
         encoder = load_encoder(
             self.backbone, device=self.device, dtype=str(self.model.encoder["dtype"])
         )
@@ -121,5 +118,4 @@ class AttributeJob:
             known=self.known,
             coverage=self.coverage,
             batch_size=self.batch_size,
-            threads=threads,
         )
