@@ -183,8 +183,8 @@ def tasks_of(parts: SplitFeatures) -> list[Task]:
     known, of = parts.dataset.known, parts.tables
     tasks = [Task(known, of["train"], of["test"], of["test_unknown"], of["val"])]
     for fold in add_leave_out_folds(make_protocol(parts.dataset), known).folds:
-        train, val, unknown = fold_tables(parts, fold)
-        tasks.append(Task(fold.known, train, val, unknown, val))
+        origins, train, val, unknown = fold_tables(parts, fold)
+        tasks.append(Task(origins, train, val, unknown, val))
     return tasks
 
 

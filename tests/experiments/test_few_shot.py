@@ -21,7 +21,7 @@ HELD_OUT: dict[str, Any] = {"unknown": ("ddpm", "flow"), "unknown_val": ("ddpm",
 
 def test_each_point_is_the_model_enrolled_from_that_draw_on_the_images_left(world: Make) -> None:
     w = world(**HELD_OUT)
-    model, parts = w.fit().model, w.parts()
+    model, parts = w.fit().model, w.extract()
     points = list(measure_few_shot(model, parts, image_counts=(1, 4, 40), seeds=(0, 1)))
     assert [(p.generator, p.images, p.seed) for p in points] == [
         (g, n, s) for g in ("ddpm", "flow") for n in (1, 4) for s in (0, 1)
@@ -49,7 +49,7 @@ def test_each_point_is_the_model_enrolled_from_that_draw_on_the_images_left(worl
 
 def test_rows_are_means_over_generators_and_draws_with_the_worst_change(world: Make) -> None:
     w = world(**HELD_OUT)
-    points = list(measure_few_shot(w.fit().model, w.parts(), image_counts=(2,), seeds=(0, 1, 2)))
+    points = list(measure_few_shot(w.fit().model, w.extract(), image_counts=(2,), seeds=(0, 1, 2)))
     (row,) = few_shot_rows(points)
     assert (row["images"], row["generators"], row["enrollments"]) == (2, 2, 6)
     changes = [100 * (p.accuracy_after - p.accuracy_before) for p in points]
@@ -62,4 +62,4 @@ def test_rows_are_means_over_generators_and_draws_with_the_worst_change(world: M
 def test_without_an_unknown_generator_of_enough_images_it_is_told(world: Make) -> None:
     w = world(**HELD_OUT)
     with pytest.raises(DataError, match="no unknown generator has enough images to enroll 30"):
-        list(measure_few_shot(w.fit().model, w.parts(), image_counts=(30,)))
+        list(measure_few_shot(w.fit().model, w.extract(), image_counts=(30,)))

@@ -21,7 +21,7 @@ Make = Callable[..., Any]
 def test_a_draw_has_so_many_images_of_each_known_origin_and_touches_nothing_else(
     world: Make,
 ) -> None:
-    parts = world(unknown=("ddpm", "flow")).parts()
+    parts = world(unknown=("ddpm", "flow")).extract()
     for shots in (1, 4, 9):
         drawn = subsample_training(parts, shots, 0)
         counts = Counter(drawn.tables["train"].origins.tolist())
@@ -32,7 +32,7 @@ def test_a_draw_has_so_many_images_of_each_known_origin_and_touches_nothing_else
 
 
 def test_draws_of_one_seed_are_nested_and_other_seeds_draw_otherwise(world: Make) -> None:
-    parts = world(unknown=("ddpm", "flow")).parts()
+    parts = world(unknown=("ddpm", "flow")).extract()
 
     def paths(shots: int, seed: int) -> set[Any]:
         return {s.path for s in subsample_training(parts, shots, seed).tables["train"].samples}
@@ -45,16 +45,16 @@ def test_draws_of_one_seed_are_nested_and_other_seeds_draw_otherwise(world: Make
 
 def test_perturbed_copies_come_with_their_image_and_do_not_count(world: Make) -> None:
     w = world(unknown=("ddpm", "flow"))
-    parts = w.parts(augment=("jpeg", "blur"))
+    parts = w.extract(augment=("jpeg", "blur"))
     assert feasible_sizes(parts, (1, 9, 10)) == (1, 9)
     drawn = subsample_training(parts, 2, 0).tables["train"]
     assert Counter(Counter(drawn.samples).values()) == {3: 2 * 3}
-    plain = subsample_training(w.parts(), 2, 0).tables["train"]
+    plain = subsample_training(w.extract(), 2, 0).tables["train"]
     assert set(plain.samples) == set(drawn.samples)
 
 
 def test_only_numbers_that_every_origin_has_are_possible(world: Make) -> None:
-    parts = world({"real": 20, "gan": 10, "vae": 10}, unknown=("vae",)).parts()
+    parts = world({"real": 20, "gan": 10, "vae": 10}, unknown=("vae",)).extract()
     assert feasible_sizes(parts, (50, 6, 1, 2, 2, 7, 0)) == (1, 2, 6)
     with pytest.raises(DataError, match=r"has 6 training images, fewer than each of 7, 50"):
         feasible_sizes(parts, (7, 50))
@@ -67,7 +67,7 @@ def test_each_number_is_fitted_with_each_seed_and_all_images_give_the_whole_fit(
     options = FitOptions(KNN, jobs=1)
     points = list(
         low_data(
-            w.parts(), w.encoder, options, samples_per_class=(1, 9), seeds=(0, 1), cache=w.cache
+            w.extract(), w.encoder, options, samples_per_class=(1, 9), seeds=(0, 1), cache=w.cache
         )
     )
     assert [(p.samples_per_class, p.seed) for p in points] == [(1, 0), (1, 1), (9, 0), (9, 1)]
@@ -83,8 +83,8 @@ def test_each_number_is_fitted_with_each_seed_and_all_images_give_the_whole_fit(
 def test_a_fusion_of_few_images_is_the_fusion_of_that_draw(world: Make) -> None:
     w = world(unknown=("ddpm", "flow"))
     options = FusionOptions(values=(1.0, 100.0), jobs=1)
-    (point,) = low_data(w.parts(), w.encoder, options, samples_per_class=(4,), seeds=(1,))
-    expected = fuse(subsample_training(w.parts(), 4, 1), w.encoder, options)
+    (point,) = low_data(w.extract(), w.encoder, options, samples_per_class=(4,), seeds=(1,))
+    expected = fuse(subsample_training(w.extract(), 4, 1), w.encoder, options)
     assert (point.blocks, point.value) == (expected.model.blocks, expected.model.hyperparameter)
     assert (point.accuracy, point.auroc, point.oscr) == tuple(
         expected.model.metrics[name] for name in ("accuracy", "auroc", "oscr")

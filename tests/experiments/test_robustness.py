@@ -45,7 +45,7 @@ def test_a_point_says_which_images_it_is_of(world: Make) -> None:
     w = world(unknown=("ddpm", "flow"))
     model = w.fit().model
     first = evaluate_perturbation(model, w.dataset, w.encoder, w.store)
-    assert first.data_hash == w.parts(splits=("test", "test_unknown")).data_hash
+    assert first.data_hash == w.extract(splits=("test", "test_unknown")).data_hash
     w.dataset.test[0].path.write_text("no image")
     second = evaluate_perturbation(model, w.dataset, w.encoder, w.store)
     assert second.data_hash != first.data_hash

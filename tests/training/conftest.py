@@ -37,14 +37,14 @@ class World:
     cache: Path
     options: SplitOptions
 
-    def parts(self, **keywords: Any) -> SplitFeatures:
+    def extract(self, **keywords: Any) -> SplitFeatures:
         """Its features."""
         return extract_splits(self.dataset, self.encoder, self.store, **keywords)
 
     def fit(self, head_method: Any = LINEAR, **options: Any) -> FitResult:
         """A fit in this process, with sweeps kept."""
         chosen = FitOptions(head_method, **{"jobs": 1, **options})
-        return fit(self.parts(), self.encoder, chosen, cache=self.cache)
+        return fit(self.extract(), self.encoder, chosen, cache=self.cache)
 
 
 @pytest.fixture

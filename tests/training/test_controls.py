@@ -24,7 +24,7 @@ Make = Callable[..., Any]
 @pytest.mark.parametrize("head_method", [LINEAR, KNN], ids=lambda f: f.name)
 def test_a_shuffle_is_the_same_head_on_permuted_labels(world: Make, head_method: Any) -> None:
     w = world(unknown=("ddpm", "flow"))
-    found, parts = w.fit(head_method), w.parts()
+    found, parts = w.fit(head_method), w.extract()
     control = run_label_shuffle(found, parts, head_method, seeds=(0, 5), jobs=1)
     train, test = parts.tables["train"], parts.tables["test"]
     labels = label_indices(train.origins, found.model.origins)
@@ -51,7 +51,7 @@ def test_a_shuffle_is_the_same_head_on_permuted_labels(world: Make, head_method:
 
 def test_a_fusion_is_shuffled_with_its_views_and_shrinkage(world: Make) -> None:
     w = world(unknown=("ddpm", "flow"))
-    parts = w.parts()
+    parts = w.extract()
     found = fuse(parts, w.encoder, FusionOptions(values=(10.0,), shrinkages=(0.1,), jobs=1))
     head_method = found.head_method
     assert head_method.shrinkage == 0.1
@@ -67,7 +67,7 @@ def test_a_fusion_is_shuffled_with_its_views_and_shrinkage(world: Make) -> None:
 
 def test_without_unknown_images_there_is_no_auroc(world: Make) -> None:
     w = world({"real": 12, "gan": 12})
-    (shuffle,) = run_label_shuffle(w.fit(KNN), w.parts(), KNN, seeds=(0,), jobs=1).shuffles
+    (shuffle,) = run_label_shuffle(w.fit(KNN), w.extract(), KNN, seeds=(0,), jobs=1).shuffles
     assert shuffle.auroc is None
 
 
@@ -107,7 +107,7 @@ def test_a_fit_that_comes_by_true_labels_is_found_out(world: Make) -> None:
             return nearest.fit(x, self.truth, n_origins, value)
 
     w = world(unknown=("ddpm", "flow"))
-    found, parts = w.fit(nearest), w.parts()
+    found, parts = w.fit(nearest), w.extract()
     train = parts.tables["train"]
     # EvaluatedModel on training images, whose nearest neighbor is itself.
     asked = replace(found, known_table=train, known=replace(found.known, origins=train.origins))

@@ -15,7 +15,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 import whichgen.training.finalize as tested_module
-import whichgen.training.sweeps as sweeps_module
 from whichgen.encoders.base import hash_weights
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import DataError, FitError
@@ -24,6 +23,7 @@ from whichgen.evaluation.oscr import oscr
 from whichgen.features.store import FeatureStore
 from whichgen.training.fit_block import FitOptions, fit
 from whichgen.training.split_features import SplitFeatures, extract_splits
+from whichgen.training.sweeps import Sweep
 from whichgen.version import __version__
 
 from .conftest import COUNTS, KNN, LINEAR
@@ -90,7 +90,7 @@ def test_the_choice_is_that_of_a_brute_force_search(
     w = world(unknown=("ddpm", "flow"), unknown_val=("flow",))
     found = w.fit(head_method, metric=metric)
     folds = [(["real", "gan", "vae"], ["flow"], "val_unknown")]
-    expected = search(w.parts(), classify, head_method.values, folds)
+    expected = search(w.extract(), classify, head_method.values, folds)
     assert [(c.block, c.value) for c in found.grid] == list(expected)
     for c in found.grid:
         figures = expected[c.block, c.value]
@@ -113,7 +113,7 @@ def test_with_shared_unknown_generators_the_choice_is_made_by_leaving_known_ones
         ([o for o in w.dataset.known if o != left_out], [left_out], "val")
         for left_out in ("gan", "vae", "ddpm")
     ]
-    expected = search(w.parts(), cosine_votes, KNN.values, folds)
+    expected = search(w.extract(), cosine_votes, KNN.values, folds)
     for c in found.grid:
         figures = expected[c.block, c.value]
         assert (c.accuracy, c.auroc, c.oscr) == pytest.approx(tuple(figures), abs=1e-3)
@@ -128,7 +128,7 @@ def test_each_block_is_tested_at_its_own_best_value(
 ) -> None:
     w = world(unknown=("ddpm", "flow"))
     found = w.fit(head_method)
-    parts = w.parts()
+    parts = w.extract()
     known = list(w.dataset.known)
     y = np.array([known.index(o) for o in parts.tables["train"].origins])
     truth = np.array([known.index(o) for o in parts.tables["test"].origins])
@@ -152,7 +152,7 @@ def test_the_model_is_the_best_block_s_head_and_its_figures_are_the_evaluation_s
 ) -> None:
     w = world(unknown=("ddpm", "flow"))
     found = w.fit()
-    model, parts = found.model, w.parts()
+    model, parts = found.model, w.extract()
     (best,) = [b for b in found.blocks if b.validation.block == model.blocks[0]]
     assert best.validation.value == model.hyperparameter
     assert best.validation.auroc == max(c.auroc for c in found.grid)
@@ -175,7 +175,7 @@ def test_the_threshold_keeps_the_share_asked_for_of_known_validation_images_and_
 ) -> None:
     w = world(unknown=("ddpm", "flow"))
     model = w.fit(head_method, tpr=tpr).model
-    scores = model.head.forward(w.parts().tables["val"].block(model.blocks[0])).probabilities.max(
+    scores = model.head.forward(w.extract().tables["val"].block(model.blocks[0])).probabilities.max(
         axis=1
     )
     assert np.mean(scores >= model.threshold) >= tpr - 1e-12
@@ -186,7 +186,7 @@ def test_the_threshold_keeps_the_share_asked_for_of_known_validation_images_and_
 
 def test_test_images_never_influence_choice_head_or_threshold(world: Make) -> None:
     w = world(unknown=("ddpm", "flow"))
-    parts = w.parts()
+    parts = w.extract()
     options = FitOptions(LINEAR, jobs=1)
     first = fit(parts, w.encoder, options)
     tables = dict(parts.tables)
@@ -211,7 +211,7 @@ def test_test_images_never_influence_choice_head_or_threshold(world: Make) -> No
 
 def test_unknown_generators_of_the_test_choose_nothing_under_clean(world: Make) -> None:
     w = world(unknown=("ddpm", "flow"), share_unknown=True)
-    parts = w.parts()
+    parts = w.extract()
     options = FitOptions(LINEAR, jobs=1)
     empty = parts.tables["val_unknown"].take([])
     without = SplitFeatures(parts.dataset, {**parts.tables, "val_unknown": empty})
@@ -224,7 +224,7 @@ def test_under_paper_known_test_figures_are_validation_s_own(world: Make, head_m
     found = w.fit(head_method, protocol="paper")
     for b in found.blocks:
         assert b.test.accuracy == b.validation.accuracy
-    assert found.known_table.samples == w.parts().tables["val"].samples
+    assert found.known_table.samples == w.extract().tables["val"].samples
     assert found.evaluation.closed.accuracy == max(
         c.accuracy
         for c in found.grid
@@ -252,18 +252,18 @@ def test_a_fit_does_not_change_the_encoder(
 
 @pytest.fixture
 def sweeps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The blocks that were swept; a block number put in front as negative stops the sweep there."""
-    original = sweeps_module.sweep_block
-    seen: list[int] = []
+    """The swept blocks; a first item of -1 - n interrupts the sweep of block n."""
+    read = Sweep.read_arguments
+    blocks: list[int] = []
 
-    def counting(block: int, *rest: Any) -> Any:
-        if seen and seen[0] == -block - 1:
+    def record(sweep: Sweep) -> Any:
+        if blocks and blocks[0] == -sweep.block - 1:
             raise KeyboardInterrupt
-        seen.append(block)
-        return original(block, *rest)
+        blocks.append(sweep.block)
+        return read(sweep)
 
-    monkeypatch.setattr(sweeps_module, "sweep_block", counting)
-    return seen
+    monkeypatch.setattr(Sweep, "read_arguments", record)
+    return blocks
 
 
 def test_a_second_run_encodes_nothing_and_sweeps_nothing(world: Make, sweeps: list[int]) -> None:
@@ -354,7 +354,7 @@ def test_without_unknown_images_a_model_is_fitted_and_closed_set_figures_are_the
 def test_the_record_says_what_made_the_model(world: Make) -> None:
     w = world(unknown=("ddpm", "flow"))
     options = FitOptions(LINEAR, metric="OSCR", seed=3, jobs=1)
-    parts = w.parts()
+    parts = w.extract()
     found = fit(parts, w.encoder, options, config={"data": "images", "blocks": []})
     record = found.model.run_metadata
     assert record["config"] == {
@@ -382,7 +382,7 @@ def test_the_model_keeps_features_of_training_and_of_validation_images(
     kept = found.model.exemplars
     assert kept is not None
     for part, held_out, most in (("train", False, 4), ("val", True, 2)):
-        table = w.parts().tables[part]
+        table = w.extract().tables[part]
         features, labels = kept.select(held_out=held_out)
         assert np.bincount(labels).tolist() == [most] * 3
         everything = table.block(found.block)

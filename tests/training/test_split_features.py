@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -19,7 +18,6 @@ from whichgen.features.store import feature_key
 from whichgen.training.split_features import (
     SplitFeatures,
     extract_splits,
-    fold_features,
     fold_tables,
 )
 
@@ -28,7 +26,7 @@ Make = Callable[..., Any]
 
 def test_every_part_has_its_images_and_each_is_encoded_once(world: Make) -> None:
     w = world(unknown=("ddpm", "flow"))
-    parts = w.parts()
+    parts = w.extract()
     assert tuple(parts.tables) == SPLITS
     for part in SPLITS:
         assert parts.tables[part].samples == w.dataset.split(part)
@@ -38,8 +36,8 @@ def test_every_part_has_its_images_and_each_is_encoded_once(world: Make) -> None
 
 def test_augmentation_adds_a_copy_of_each_kind_to_training_images_alone(world: Make) -> None:
     w = world(unknown=("ddpm", "flow"))
-    plain = w.parts()
-    parts = w.parts(augment=("jpeg", "crop"))
+    plain = w.extract()
+    parts = w.extract(augment=("jpeg", "crop"))
     for part in SPLITS[1:]:
         assert parts.tables[part].keys == plain.tables[part].keys
     train, n = parts.tables["train"], len(w.dataset.train)
@@ -56,14 +54,14 @@ def test_augmentation_adds_a_copy_of_each_kind_to_training_images_alone(world: M
 
 def test_augmentation_is_seeded(world: Make) -> None:
     w = world(unknown=("ddpm", "flow"))
-    first, again, other = (w.parts(augment=("blur",), seed=s) for s in (0, 0, 1))
+    first, again, other = (w.extract(augment=("blur",), seed=s) for s in (0, 0, 1))
     assert first.tables["train"].keys == again.tables["train"].keys
     assert first.tables["train"].keys != other.tables["train"].keys
 
 
 def test_a_perturbation_is_put_on_every_image_of_the_parts_asked_for(world: Make) -> None:
     w = world(unknown=("ddpm", "flow"))
-    parts = w.parts(splits=("test", "test_unknown"), perturbation=Perturbation("jpeg", 10))
+    parts = w.extract(splits=("test", "test_unknown"), perturbation=Perturbation("jpeg", 10))
     assert tuple(parts.tables) == ("test", "test_unknown")
     for table in parts.tables.values():
         assert table.keys == tuple(feature_key(d, "jpeg:10") for d in table.digests)
@@ -73,8 +71,8 @@ def test_the_digest_of_data_changes_with_content_origin_part_and_order_and_nothi
     world: Make,
 ) -> None:
     w = world(unknown=("ddpm", "flow"))
-    parts = w.parts()
-    assert w.parts().data_hash == parts.data_hash
+    parts = w.extract()
+    assert w.extract().data_hash == parts.data_hash
     train, val = parts.tables["train"], parts.tables["val"]
     relabeled = replace(
         train, samples=(replace(train.samples[0], origin="other"), *train.samples[1:])
@@ -97,7 +95,7 @@ def test_the_digest_of_data_changes_with_content_origin_part_and_order_and_nothi
         image = opened.convert("RGB")
     image.putpixel((0, 0), (255, 0, 255))
     image.save(path)
-    assert w.parts().data_hash not in digests
+    assert w.extract().data_hash not in digests
     renamed = replace(train.samples[0], path=path.rename(path.with_name("renamed.png")))
     dataset = replace(
         w.dataset, train=tuple(renamed if s == train.samples[0] else s for s in w.dataset.train)
@@ -105,7 +103,7 @@ def test_the_digest_of_data_changes_with_content_origin_part_and_order_and_nothi
     changed = extract_splits(dataset, w.encoder, w.store)
     assert changed.data_hash != parts.data_hash
     image.save(path)
-    assert changed.data_hash == w.parts().data_hash
+    assert changed.data_hash == w.extract().data_hash
 
 
 @pytest.mark.parametrize("part", ["train", "val", "test"])
@@ -117,7 +115,7 @@ def test_a_known_origin_without_a_readable_image_is_an_error_that_names_it(
         if sample.origin == "gan":
             sample.path.write_text("no image")
     with pytest.raises(DataError, match=rf"no readable {part} image of gan .*not an image"):
-        w.parts()
+        w.extract()
 
 
 def test_unreadable_images_are_left_out_with_one_reason_each(world: Make) -> None:
@@ -125,24 +123,17 @@ def test_unreadable_images_are_left_out_with_one_reason_each(world: Make) -> Non
     gone = w.dataset.train[0].path, w.dataset.test_unknown[3].path
     for path in gone:
         path.unlink()
-    parts = w.parts(augment=("jpeg",))
+    parts = w.extract(augment=("jpeg",))
     assert [reason.partition(": ")[0] for reason in parts.skipped] == [str(p) for p in gone]
     assert len(parts.tables["train"]) == 2 * (len(w.dataset.train) - 1)
     w.fit()  # and goes on without them
 
 
-def test_a_fold_holds_its_own_origins_with_labels_in_their_order(world: Make) -> None:
+def test_fold_contains_only_its_own_origins(world: Make) -> None:
     w = world(unknown=("flow",))
-    parts = w.parts()
     known = tuple(o for o in w.dataset.known if o != "gan")
-    tables = fold_tables(parts, Fold(known, ("gan",), "val"))
-    train, val, unknown = tables
-    assert set(train.origins) == set(val.origins) == set(known)
-    assert set(unknown.origins) == {"gan"}
-    assert {s.path for s in unknown.samples} <= {s.path for s in w.dataset.val}
-    arrays = fold_features(tables, known, 1)
-    assert arrays.n_origins == 3
-    assert [known[i] for i in arrays.train_labels] == train.origins.tolist()
-    assert [known[i] for i in arrays.val_labels] == val.origins.tolist()
-    assert np.array_equal(arrays.train, train.block(1))
-    assert np.array_equal(arrays.unknown, unknown.block(1))
+    fold = fold_tables(w.extract(), Fold(known, ("gan",), "val"))
+    assert fold.origins == known
+    assert set(fold.train.origins) == set(fold.known.origins) == set(known)
+    assert set(fold.unknown.origins) == {"gan"}
+    assert {s.path for s in fold.unknown.samples} <= {s.path for s in w.dataset.val}

@@ -15,7 +15,7 @@ from whichgen.evaluation.all_metrics import Evaluation
 from whichgen.evaluation.bootstrap import Interval
 from whichgen.io.tables import Row, percent
 from whichgen.report.run_reader import Run
-from whichgen.training.fit_fusion import FusionCandidate
+from whichgen.training.selection import FusionCandidate
 from whichgen.training.shortcuts import ShortcutReport
 
 SHUFFLE_WARNING = (

@@ -24,7 +24,7 @@ from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint
 from whichgen.openset.threshold import decide
 from whichgen.training.controls import ShuffleControl
-from whichgen.training.fit_fusion import FusionCandidate
+from whichgen.training.selection import FusionCandidate
 from whichgen.training.shortcuts import ShortcutReport
 from whichgen.version import __version__
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from whichgen.evaluation.hierarchical_accuracy import LevelResult, count_answers
 from whichgen.evaluation.predictions import Predictions, label_indices
 from whichgen.evaluation.protocols import Protocol
 from whichgen.features.table import FeatureTable
-from whichgen.heads.base import Head, HeadOutput
+from whichgen.heads.base import Head
 from whichgen.io.run_metadata import collect_run_metadata
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.openset.base import OpenSetScore
@@ -46,7 +46,7 @@ EXEMPLARS_PER_ORIGIN = (50, 100)
 
 @dataclass(frozen=True)
 class SelectedHead:
-    """A fitted head with the settings that were selected for it."""
+    """A fitted head with the settings that were selected for it: fields of the model."""
 
     head: Head
     head_method: str
@@ -98,19 +98,21 @@ class EvaluatedModel:
     notes: tuple[str, ...]
 
 
-R = TypeVar("R", bound=EvaluatedModel)
-
-
 def predict_table(model: OriginModel, table: FeatureTable) -> Predictions:
     """Predict the images of a table."""
-    return _forward(model, table)[1]
+    return _predict(model, table)[0]
 
 
-def _forward(model: OriginModel, table: FeatureTable) -> tuple[HeadOutput, Predictions]:
-    """Run the head once on the images of a table."""
+def _predict(
+    model: OriginModel, table: FeatureTable
+) -> tuple[Predictions, tuple[list[str], list[bool], list[str]]]:
+    """Return predictions, and answers for :func:`count_answers_by_level`."""
     output = model.head.forward(table.blocks(model.blocks))
     probabilities, scores = model.predict_from(output)
-    return output, Predictions(probabilities, table.origins, scores)
+    decisions = decide(probabilities, scores, model.threshold)
+    answers = model.coarse_origins(output, decisions)
+    predictions = Predictions(probabilities, table.origins, scores)
+    return predictions, (answers, (decisions >= 0).tolist(), table.origins.tolist())
 
 
 def finalize_model(
@@ -151,13 +153,6 @@ def finalize_model(
     return OriginModel(
         origins=origins,
         encoder=encoder.describe(),
-        blocks=selected.blocks,
-        head_method=selected.head_method,
-        hyperparameter=selected.hyperparameter,
-        head=selected.head,
-        score_method=selected.score_method,
-        score=selected.score,
-        temperature=selected.temperature,
         threshold=threshold_at_tpr(scores, options.tpr),
         tpr=options.tpr,
         data_hash=features.data_hash,
@@ -171,27 +166,19 @@ def finalize_model(
         calibration=Calibration(probabilities, labels, scores),
         exemplars=select_exemplars(features, selected.blocks, thumbnails=options.thumbnails),
         hierarchy=fit_hierarchy(output, labels, origins, families, options.tpr),
+        **vars(selected),
     )
 
 
 def evaluate_model(
-    kind: type[R],
-    model: OriginModel,
-    features: SplitFeatures,
-    protocol: Protocol,
-    options: SelectionOptions,
-    **details: Any,
-) -> R:
-    """Evaluate a complete model on the test images.
-
-    ``kind`` is the class of the result, ``details`` are the fields that it adds to
-    :class:`EvaluatedModel`.
-    """
+    model: OriginModel, features: SplitFeatures, protocol: Protocol, options: SelectionOptions
+) -> EvaluatedModel:
+    """Evaluate a complete model on the test images."""
     dataset, origins = features.dataset, model.origins
     known_table = features.tables[protocol.test_split]
     unknown_table = features.tables["test_unknown"]
-    known_output, known = _forward(model, known_table)
-    unknown_output, unknown = _forward(model, unknown_table)
+    known, known_answers = _predict(model, known_table)
+    unknown, unknown_answers = _predict(model, unknown_table)
     labels = known.labels(origins)
     val_predictions = model.calibration
     assert val_predictions is not None
@@ -199,11 +186,8 @@ def evaluate_model(
     evaluation = evaluate(
         known, unknown, origins, threshold=model.threshold, groups=dataset.unknown_groups
     )
-    answers = {
-        "known": _coarse_origins(model, known_output, known),
-        "unknown": _coarse_origins(model, unknown_output, unknown),
-    }
-    return kind(
+    answers = {"known": known_answers, "unknown": unknown_answers}
+    return EvaluatedModel(
         model=replace(model, metrics=metric_values(evaluation)),
         protocol=protocol,
         metric=options.metric,
@@ -229,24 +213,14 @@ def evaluate_model(
         images=features.image_counts,
         skipped=features.skipped,
         notes=(*protocol.notes, *dataset.notes),
-        **details,
     )
 
 
-def _coarse_origins(
-    model: OriginModel, output: HeadOutput, predictions: Predictions
-) -> tuple[list[str], list[bool], list[str]]:
-    """Return the most specific answers, whether each is a known origin, and the true origins."""
-    indices = decide(predictions.probabilities, predictions.scores, model.threshold)
-    answers = model.coarse_origins(output, indices)
-    return answers, (indices >= 0).tolist(), predictions.origins.tolist()
-
-
 def select_exemplars(
-    features: SplitFeatures, blocks: tuple[int, ...], *, seed: int = 0, thumbnails: bool = False
+    features: SplitFeatures, blocks: tuple[int, ...], *, thumbnails: bool
 ) -> Exemplars:
     """Draw the features of at most :data:`EXEMPLARS_PER_ORIGIN` images of each origin."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     origins = features.dataset.known
     tables = []
     for split, limit in zip(("train", "val"), EXEMPLARS_PER_ORIGIN, strict=True):
@@ -255,14 +229,12 @@ def select_exemplars(
         tables.append(table.take(np.sort(np.concatenate(rows))))
     x = np.concatenate([table.blocks(blocks) for table in tables])
     fits_float16 = np.abs(x).max() <= np.finfo(np.float16).max
-    thumbnail_files = (
-        (_thumbnail(s) for table in tables for s in table.samples) if thumbnails else ()
-    )
+    samples = [sample for table in tables for sample in table.samples]
     return Exemplars(
         x.astype(np.float16) if fits_float16 else x,
         np.concatenate([label_indices(table.origins, origins) for table in tables]),
         np.repeat([False, True], [len(table) for table in tables]),
-        tuple(thumbnail_files),
+        tuple(map(_thumbnail, samples)) if thumbnails else (),
     )
 
 

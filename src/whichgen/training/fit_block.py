@@ -9,8 +9,8 @@ from typing import Any
 
 from whichgen.encoders.base import Encoder
 from whichgen.errors import FitError
-from whichgen.evaluation.predictions import Predictions, label_indices
-from whichgen.evaluation.protocols import Protocol, make_protocol
+from whichgen.evaluation.predictions import label_indices
+from whichgen.evaluation.protocols import make_protocol
 from whichgen.heads.base import SweepMethod
 from whichgen.openset.prediction import predict
 from whichgen.progress import Progress, no_progress
@@ -23,9 +23,8 @@ from whichgen.training.finalize import (
 from whichgen.training.selection import (
     Candidate,
     SelectionOptions,
-    average_folds,
+    average_by_key,
     select_best,
-    select_per_block,
     selection_metrics,
 )
 from whichgen.training.split_features import SplitFeatures, fold_tables
@@ -85,38 +84,6 @@ class FitResult(EvaluatedModel):
         return self.model.blocks[0]
 
 
-def sweep_blocks(
-    features: SplitFeatures,
-    protocol: Protocol,
-    options: FitOptions,
-    encoder: Encoder,
-    *,
-    cache: Path | None = None,
-    progress: Progress = no_progress,
-) -> list[Candidate]:
-    """Measure every block and hyperparameter value on validation, averaged over folds.
-
-    Raises
-    ------
-    FitError
-        The encoder does not have one of the blocks, or a fit failed.
-    """
-    blocks = options.blocks_of(encoder)
-    sweeps = [
-        Sweep(block, fold.known, tables, options.head_method)
-        for fold, tables in [(fold, fold_tables(features, fold)) for fold in protocol.folds]
-        for block in blocks
-    ]
-    results = progress(
-        run_sweeps(sweeps, encoder.key, cache=cache, jobs=options.jobs),
-        description=f"Sweeping {options.head_method.parameter}",
-        total=len(sweeps),
-    )
-    candidates = list(results)
-    by_fold = [candidates[i : i + len(blocks)] for i in range(0, len(sweeps), len(blocks))]
-    return average_folds([[c for block in fold for c in block] for fold in by_fold])
-
-
 def fit(
     features: SplitFeatures,
     encoder: Encoder,
@@ -134,12 +101,32 @@ def fit(
         The user's settings, kept in the model's run metadata.
     cache
         Folder of finished sweeps, so that an interrupted run resumes.
+
+    Raises
+    ------
+    FitError
+        The encoder does not have one of the blocks, or a fit failed.
     """
     known = features.dataset.known
     protocol = make_protocol(features.dataset, options.protocol, seed=options.seed)
-    grid = sweep_blocks(features, protocol, options, encoder, cache=cache, progress=progress)
-    best = select_best(grid, options.metric)
-    per_block = select_per_block(grid, options.metric)
+    blocks = options.blocks_of(encoder)
+    folds = [fold_tables(features, fold) for fold in protocol.folds]
+    sweeps = [Sweep(block, fold, options.head_method) for fold in folds for block in blocks]
+    swept = progress(
+        run_sweeps(sweeps, encoder.key, cache=cache, jobs=options.jobs),
+        description=f"Sweeping {options.head_method.parameter}",
+        total=len(sweeps),
+    )
+    results = (
+        ((sweep.block, value), metrics)
+        for sweep, values in zip(sweeps, swept, strict=True)
+        for value, metrics in values
+    )
+    averages = average_by_key(results, len(folds))
+    grid = [Candidate(block, value, *metrics) for (block, value), metrics in averages.items()]
+    per_block = [select_best([c for c in grid if c.block == b], options.metric) for b in blocks]
+    best = select_best(per_block, options.metric)
+
     train = features.tables["train"]
     labels = label_indices(train.origins, known)
     calls = ((train.block(c.block), labels, len(known), c.value) for c in per_block)
@@ -148,19 +135,18 @@ def fit(
         description="Testing blocks",
         total=len(per_block),
     )
-    blocks = []
+    test = [features.tables[split] for split in (protocol.test_split, "test_unknown")]
+    test_labels = label_indices(test[0].origins, known)
+    block_results = []
     for candidate, head in zip(per_block, heads, strict=True):
-        on_known, on_unknown = (
-            Predictions(p, table.origins, scores)
-            for table in (features.tables[s] for s in (protocol.test_split, "test_unknown"))
-            for p, scores in [predict(head.forward(table.block(candidate.block)))]
-        )
-        metrics = selection_metrics(on_known.scores, on_known.is_correct(known), on_unknown.scores)
-        test = Candidate(candidate.block, candidate.value, *metrics)
-        blocks.append(BlockResult(candidate, test))
-        if candidate.block == best.block:
-            selected = SelectedHead(head, options.head_method.name, best.value, (best.block,))
+        block, value = candidate.block, candidate.value
+        outputs = (predict(head.forward(table.block(block))) for table in test)
+        (probabilities, scores), (_, unknown_scores) = outputs
+        correct = probabilities.argmax(axis=1) == test_labels
+        metrics = selection_metrics(scores, correct, unknown_scores)
+        block_results.append(BlockResult(candidate, Candidate(block, value, *metrics)))
+        if candidate == best:
+            selected = SelectedHead(head, options.head_method.name, value, (block,))
     model = finalize_model(selected, features, encoder, options, config)
-    return evaluate_model(
-        FitResult, model, features, protocol, options, grid=tuple(grid), blocks=tuple(blocks)
-    )
+    evaluated = evaluate_model(model, features, protocol, options)
+    return FitResult(**vars(evaluated), grid=tuple(grid), blocks=tuple(block_results))

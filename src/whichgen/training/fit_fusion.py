@@ -25,10 +25,9 @@ from whichgen.encoders.base import Encoder
 from whichgen.errors import FitError
 from whichgen.evaluation.calibration import fit_temperature
 from whichgen.evaluation.predictions import label_indices
-from whichgen.evaluation.protocols import Protocol, add_leave_out_folds, make_protocol
+from whichgen.evaluation.protocols import add_leave_out_folds, make_protocol
 from whichgen.heads.experts import ExpertsHead, ExpertsMethod
 from whichgen.heads.fusion import FUSION_C, SHRINKAGES, FusionHead, FusionMethod
-from whichgen.openset.base import OpenSetScore
 from whichgen.openset.registry import SCORES, score_method
 from whichgen.progress import Progress, no_progress
 from whichgen.training.finalize import (
@@ -37,14 +36,26 @@ from whichgen.training.finalize import (
     evaluate_model,
     finalize_model,
 )
-from whichgen.training.selection import SelectionMetrics, SelectionOptions, metric_value
-from whichgen.training.split_features import SplitFeatures, fold_tables, perturbed_name
+from whichgen.training.selection import (
+    FusionCandidate,
+    SelectionMetrics,
+    SelectionOptions,
+    average_by_key,
+    metric_value,
+    select_best,
+)
+from whichgen.training.split_features import (
+    FoldTables,
+    SplitFeatures,
+    fold_tables,
+    perturbed_name,
+)
 from whichgen.training.sweeps import run_in_processes
 from whichgen.training.views import (
     AGREEMENT,
+    FittedViews,
     Setting,
     Votes,
-    average_by_key,
     evaluate_member_sets,
     evaluate_scores,
     fit_views,
@@ -83,34 +94,8 @@ class FusionOptions(SelectionOptions):
         super().__post_init__()
         for name in self.scores:
             score_method(name)
-        if not self.values or min(self.values) <= 0 or not self.scores:
-            raise FitError("a fusion needs positive values of C and at least one open-set score.")
-        if not self.shrinkages or not all(0 < shrinkage <= 1 for shrinkage in self.shrinkages):
-            raise FitError("a fusion needs values of shrinkage over 0 and at most 1.")
-
-    @property
-    def settings(self) -> list[Setting]:
-        """Every pair of shrinkage and C."""
-        return [(s, c) for s in self.shrinkages for c in sorted(self.values)]
-
-
-@dataclass(frozen=True)
-class FusionCandidate:
-    """Members, C, shrinkage and score, with metrics on validation and on test (not selected by).
-
-    Metrics are ``None`` without unknown images.
-    """
-
-    members: str
-    value: float
-    shrinkage: float
-    score: str
-    accuracy: float
-    auroc: float | None
-    oscr: float | None
-    test_accuracy: float | None = None
-    test_auroc: float | None = None
-    test_oscr: float | None = None
+        if not self.values or min(self.values) <= 0 or not self.shrinkages or not self.scores:
+            raise FitError("a fusion needs positive values of C, shrinkages and open-set scores.")
 
 
 @dataclass(frozen=True)
@@ -154,96 +139,72 @@ def fuse(
 
     ``config`` holds the user's settings, kept in the model's run metadata.
     """
-    known, metric, settings = features.dataset.known, options.metric, options.settings
+    known = features.dataset.known
     protocol = make_protocol(features.dataset, options.protocol, seed=options.seed)
     protocol = add_leave_out_folds(protocol, known, options.seed)
     sets = member_sets(encoder)
-    train, val = features.tables["train"], features.tables["val"]
-    kinds, kind_indices = np.unique(train.kinds, return_inverse=True)
-    unchanged = features.with_training_rows(np.flatnonzero(kind_indices == 0))
-    test = (features.tables[protocol.test_split], features.tables["test_unknown"])
-    folds = [(fold.known, fold_tables(unchanged, fold)) for fold in protocol.folds]
-    final, *views = fit_views(
-        [(known, (unchanged.tables["train"], *test)), *folds],
-        range(len(encoder.block_dims)),
-        settings,
-        jobs=options.jobs,
-        progress=progress,
-    )
+    settings = [(c, s) for s in options.shrinkages for c in sorted(options.values)]
+    train, test = features.tables["train"], features.tables[protocol.test_split]
+    unchanged = features.select_perturbation("")
+    tables = [fold_tables(unchanged, fold) for fold in protocol.folds]
+    whole = FoldTables(known, unchanged.tables["train"], test, features.tables["test_unknown"])
+    blocks = range(len(encoder.block_dims))
+    final, *folds = fit_views([whole, *tables], blocks, settings, options.jobs, progress)
 
-    metrics = average_by_key(evaluate_member_sets(fold, sets, settings) for fold in views)
-    grid = [
-        FusionCandidate(name, value, shrinkage, AGREEMENT, *averages)
-        for (name, (shrinkage, value)), averages in metrics.items()
-    ]
-    test_metrics = dict(evaluate_member_sets(final, sets, settings))
-    per_set = [
-        max((c for c in grid if c.members == name), key=lambda c: metric_value(c, metric))
-        for name in sets
-    ]
-    best = _select_unless_beaten(per_set[-1], per_set, metric, MEMBERS_MARGIN)
+    grid = compare_members(folds, sets, settings)
+    members = [select_best([c for c in grid if c.members == m], options.metric) for m in sets]
+    best = _select_unless_beaten(members[-1], members, options.metric, MEMBERS_MARGIN)
 
-    votes, setting = sets[best.members], settings.index((best.shrinkage, best.value))
-    blocks = tuple(chain(*votes))
-    fusion_head = fuse_views(final, votes, setting)
-    test_by_score, fitted = evaluate_scores(final, fusion_head, blocks, options.scores)
-    score_metrics = average_by_key(
-        evaluate_scores(fold, fuse_views(fold, votes, setting), blocks, options.scores)[0].items()
-        for fold in views
+    votes, setting = sets[best.members], settings.index(best.setting)
+    selected_blocks = tuple(chain(*votes))
+    fusion = fuse_views(final, votes, setting)
+    score_metrics = (
+        evaluate_scores(fold, fuse_views(fold, votes, setting), selected_blocks, options.scores)[0]
+        for fold in folds
     )
+    averages = average_by_key(chain.from_iterable(m.items() for m in score_metrics), len(folds))
+    test_metrics, fitted = evaluate_scores(final, fusion, selected_blocks, options.scores)
     scores = [
-        _add_test_metrics(
-            FusionCandidate(best.members, best.value, best.shrinkage, name, *averages),
-            test_by_score[name],
-        )
-        for name, averages in score_metrics.items()
+        _add_test_metrics(replace(best, score=name, **m._asdict()), test_metrics[name])
+        for name, m in averages.items()
     ]
     usual = next((c for c in scores if c.score == AGREEMENT), scores[0])
-    selected = _select_unless_beaten(usual, scores, metric, SCORE_MARGIN)
+    selected = _select_unless_beaten(usual, scores, options.metric, SCORE_MARGIN)
 
-    head: FusionHead | ExpertsHead = fusion_head
-    score: OpenSetScore = fitted[selected.score]
-    fusion = FusionMethod(fusion_head.widths, best.shrinkage, fusion_head.votes)
-    method: FusionMethod | ExpertsMethod = fusion
-    experts: list[tuple[str, FusionCandidate]] = []
-    if len(kinds) > 1:
+    method: FusionMethod | ExpertsMethod
+    method = FusionMethod(fusion.widths, best.shrinkage, fusion.votes)
+    head: FusionHead | ExpertsHead = fusion
+    score, experts = fitted[selected.score], []
+    if len(kinds := sorted(set(train.kinds.tolist()))) > 1:
         experts = [("", best)]
-        for kind in kinds[1:].tolist():
-            expert = best
+        for kind in kinds[1:]:
+            candidate = best
             if perturbed_name("val") in features.tables:
                 copies = features.select_perturbation(kind)
-                expert = _select_votes(
-                    best, copies, protocol, sets, options=options, progress=progress
-                )
-            experts.append((kind, expert))
+                tables = [fold_tables(copies, fold) for fold in protocol.folds]
+                candidate = select_votes(tables, sets, best, options, progress)
+            experts.append((kind, candidate))
         sizes = tuple(tuple(map(len, sets[expert.members])) for _, expert in experts)
-        method = ExpertsMethod(fusion, kind_indices, sizes)
-        x, labels = train.blocks(blocks), label_indices(train.origins, known)
+        method = ExpertsMethod(method, np.searchsorted(kinds, train.kinds), sizes)
+        x, labels = train.blocks(selected_blocks), label_indices(train.origins, known)
         # One call, in a worker for its single BLAS thread.
         calls = [(x, labels, len(known), best.value)]
         fits = run_in_processes(method.fit, calls, jobs=options.jobs)
         (head,) = progress(fits, description="Fitting experts", total=1)
         score = score_method(selected.score).fit(head.forward(x), labels, len(known))
 
-    val_logits = head.forward(val.blocks(blocks)).logits
-    temperature = fit_temperature(val_logits, label_indices(val.origins, known))
-    model = finalize_model(
-        SelectedHead(head, method.name, best.value, blocks, selected.score, score, temperature),
-        features,
-        encoder,
-        options,
-        config,
+    val = features.tables["val"]
+    logits = head.forward(val.blocks(selected_blocks)).logits
+    temperature = fit_temperature(logits, label_indices(val.origins, known))
+    selected_head = SelectedHead(
+        head, method.name, best.value, selected_blocks, selected.score, score, temperature
     )
-    return evaluate_model(
-        FusionResult,
-        model,
-        features,
-        protocol,
-        options,
+    model = finalize_model(selected_head, features, encoder, options, config)
+    member_metrics = dict(evaluate_member_sets(final, sets, settings))
+    return FusionResult(
+        **vars(evaluate_model(model, features, protocol, options)),
         best=selected,
-        members=tuple(
-            _add_test_metrics(c, test_metrics[c.members, (c.shrinkage, c.value)]) for c in per_set
-        ),
+        members=tuple(_add_test_metrics(c, member_metrics[c.members, *c.setting]) for c in members),
         scores=tuple(scores),
         grid=tuple(grid),
         head_method=method,
@@ -251,40 +212,36 @@ def fuse(
     )
 
 
-def _select_votes(
-    best: FusionCandidate,
-    features: SplitFeatures,
-    protocol: Protocol,
+def compare_members(
+    folds: Sequence[FittedViews], sets: Mapping[str, Votes], settings: Sequence[Setting]
+) -> list[FusionCandidate]:
+    """Measure every set of members at every setting, averaged over folds."""
+    results = (evaluate_member_sets(fold, sets, settings) for fold in folds)
+    averages = average_by_key(chain.from_iterable(results), len(folds))
+    return [FusionCandidate(*key, AGREEMENT, *metrics) for key, metrics in averages.items()]
+
+
+def select_votes(
+    folds: Sequence[FoldTables],
     sets: Mapping[str, Votes],
-    *,
+    best: FusionCandidate,
     options: FusionOptions,
     progress: Progress,
 ) -> FusionCandidate:
-    """Select the votes on these features, with the candidate's blocks, C and shrinkage."""
+    """Select the votes on these images, with the candidate's blocks, C and shrinkage."""
     blocks = list(chain(*sets[best.members]))
     same_blocks = {name: votes for name, votes in sets.items() if list(chain(*votes)) == blocks}
-    setting = (best.shrinkage, best.value)
-    views = fit_views(
-        [(fold.known, fold_tables(features, fold)) for fold in protocol.folds],
-        range(max(blocks) + 1),
-        [setting],
-        jobs=options.jobs,
-        progress=progress,
-    )
-    metrics = average_by_key(evaluate_member_sets(fold, same_blocks, [setting]) for fold in views)
-    candidates = {
-        name: FusionCandidate(name, best.value, best.shrinkage, AGREEMENT, *averages)
-        for (name, _), averages in metrics.items()
-    }
-    usual = candidates[best.members]
-    return _select_unless_beaten(usual, list(candidates.values()), options.metric, 0)
+    views = fit_views(folds, range(max(blocks) + 1), [best.setting], options.jobs, progress)
+    candidates = compare_members(views, same_blocks, [best.setting])
+    usual = next(c for c in candidates if c.members == best.members)
+    return _select_unless_beaten(usual, candidates, options.metric, 0)
 
 
 def _select_unless_beaten(
     usual: FusionCandidate, others: Sequence[FusionCandidate], metric: str, margin: float
 ) -> FusionCandidate:
     """Return the usual candidate, or the best other one if it is better by more than the margin."""
-    best = max(others, key=lambda c: metric_value(c, metric))
+    best = select_best(others, metric)
     return best if metric_value(best, metric) > metric_value(usual, metric) + margin else usual
 
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from whichgen.evaluation.detection import auroc
 from whichgen.evaluation.oscr import oscr
 from whichgen.evaluation.protocols import check_protocol
 from whichgen.heads.base import SweepMethod
+
+K = TypeVar("K")
+C = TypeVar("C", "Candidate", "FusionCandidate")
 
 #: Names of selection metrics, as in the reference implementation, and the attribute they mean.
 METRICS = {"AUC": "auroc", "OSCR": "oscr", "accuracy": "accuracy"}
@@ -27,17 +30,6 @@ class SelectionMetrics(NamedTuple):
     accuracy: float
     auroc: float | None
     oscr: float | None
-
-
-class HasMetrics(Protocol):
-    """A candidate with the attributes of :class:`SelectionMetrics`."""
-
-    @property
-    def accuracy(self) -> float: ...
-    @property
-    def auroc(self) -> float | None: ...
-    @property
-    def oscr(self) -> float | None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,24 +66,15 @@ class SelectionOptions:
 
     def __post_init__(self) -> None:
         check_protocol(self.protocol)
-        check_metric(self.metric)
+        if self.metric not in METRICS:
+            raise FitError(
+                f"unknown selection metric {self.metric!r}. Choose from {', '.join(METRICS)}."
+            )
         if not 0 < self.tpr <= 1:
             raise FitError(
                 f"--tpr {self.tpr:g}: the share of known images to accept must be over 0 and at "
                 "most 1, as in 0.95."
             )
-
-
-@dataclass(frozen=True)
-class FoldFeatures:
-    """One fold's features of one block: float arrays (n, d) with int label arrays (n,)."""
-
-    train: np.ndarray
-    train_labels: np.ndarray
-    val: np.ndarray
-    val_labels: np.ndarray
-    unknown: np.ndarray
-    n_origins: int
 
 
 @dataclass(frozen=True)
@@ -105,6 +88,30 @@ class Candidate:
     oscr: float | None
 
 
+@dataclass(frozen=True)
+class FusionCandidate:
+    """Members, C, shrinkage and score, with metrics on validation and on test (not selected by).
+
+    Metrics are ``None`` without unknown images.
+    """
+
+    members: str
+    value: float
+    shrinkage: float
+    score: str
+    accuracy: float
+    auroc: float | None
+    oscr: float | None
+    test_accuracy: float | None = None
+    test_auroc: float | None = None
+    test_oscr: float | None = None
+
+    @property
+    def setting(self) -> tuple[float, float]:
+        """C and shrinkage."""
+        return self.value, self.shrinkage
+
+
 def selection_metrics(
     scores: np.ndarray, correct: np.ndarray, unknown_scores: np.ndarray
 ) -> SelectionMetrics:
@@ -116,61 +123,56 @@ def selection_metrics(
     return SelectionMetrics(accuracy, auroc(scores, unknown_scores), area)
 
 
-def average_metrics(metrics: Iterable[HasMetrics]) -> SelectionMetrics:
+def average_metrics(folds: Iterable[SelectionMetrics]) -> SelectionMetrics:
     """Average metrics over folds; folds without unknown images count for accuracy only."""
-    folds = list(metrics)
-    aurocs = [fold.auroc for fold in folds if fold.auroc is not None]
-    oscrs = [fold.oscr for fold in folds if fold.oscr is not None]
-    return SelectionMetrics(
-        fmean(fold.accuracy for fold in folds),
-        fmean(aurocs) if aurocs else None,
-        fmean(oscrs) if oscrs else None,
-    )
+    accuracies, *areas = zip(*folds, strict=True)
+    available = ([value for value in column if value is not None] for column in areas)
+    return SelectionMetrics(fmean(accuracies), *(fmean(v) if v else None for v in available))
 
 
-def metric_value(candidate: HasMetrics, metric: str) -> float:
+def average_by_key(
+    results: Iterable[tuple[K, SelectionMetrics]], n_folds: int
+) -> dict[K, SelectionMetrics]:
+    """Average the metrics of each key over folds, and drop keys that some fold lacks."""
+    by_key: dict[K, list[SelectionMetrics]] = defaultdict(list)
+    for key, metrics in results:
+        by_key[key].append(metrics)
+    return {key: average_metrics(m) for key, m in by_key.items() if len(m) == n_folds}
+
+
+def metric_value(candidate: Candidate | FusionCandidate, metric: str) -> float:
     """Return one of :data:`METRICS`, or the accuracy if that metric needs unknown images."""
     value: float | None = getattr(candidate, METRICS[metric])
     return candidate.accuracy if value is None else value
 
 
-def sweep_block(block: int, head_method: SweepMethod, fold: FoldFeatures) -> list[Candidate]:
-    """Fit every hyperparameter value on one block of one fold, and measure each on validation."""
-    candidates = []
-    queries = [fold.val, fold.unknown] if len(fold.unknown) else [fold.val]
-    for value, (known, *unknown) in head_method.sweep(
-        fold.train, fold.train_labels, fold.n_origins, queries
-    ):
-        metrics = selection_metrics(
-            known.max(axis=1),
-            known.argmax(axis=1) == fold.val_labels,
-            unknown[0].max(axis=1) if unknown else np.empty(0),
-        )
-        candidates.append(Candidate(block, value, *metrics))
-    return candidates
+def sweep_block(
+    head_method: SweepMethod,
+    features: Sequence[np.ndarray],
+    labels: Sequence[np.ndarray],
+    n_origins: int,
+) -> list[tuple[float, SelectionMetrics]]:
+    """Fit every hyperparameter value on one block of one fold, and measure each on validation.
+
+    Parameters
+    ----------
+    features
+        Of training, known validation and unknown validation images: three float arrays (n, d).
+    labels
+        Of training and known validation images: two int arrays (n,).
+    """
+    train, val, unknown = features
+    queries = [val, unknown] if len(unknown) else [val]
+    results = []
+    for value, (p, *unknown_p) in head_method.sweep(train, labels[0], n_origins, queries):
+        unknown_scores = unknown_p[0].max(axis=1) if unknown_p else np.empty(0)
+        correct = p.argmax(axis=1) == labels[1]
+        results.append((value, selection_metrics(p.max(axis=1), correct, unknown_scores)))
+    return results
 
 
-def average_folds(folds: Sequence[Sequence[Candidate]]) -> list[Candidate]:
-    """Average candidates over folds, and drop the values that some fold could not fit."""
-    by_setting: dict[tuple[int, float], list[Candidate]] = defaultdict(list)
-    for fold in folds:
-        for candidate in fold:
-            by_setting[candidate.block, candidate.value].append(candidate)
-    return [
-        Candidate(block, value, *average_metrics(candidates))
-        for (block, value), candidates in by_setting.items()
-        if len(candidates) == len(folds)
-    ]
-
-
-def check_metric(name: str) -> None:
-    """Raise :class:`FitError` unless the name is one of :data:`METRICS`."""
-    if name not in METRICS:
-        raise FitError(f"unknown selection metric {name!r}. Choose from {', '.join(METRICS)}.")
-
-
-def select_best(grid: Sequence[Candidate], metric: str) -> Candidate:
-    """Select the best candidate; on a tie the first: the lowest block, then the smallest value.
+def select_best(grid: Sequence[C], metric: str) -> C:
+    """Select the best candidate; on a tie the first.
 
     Raises
     ------
@@ -180,9 +182,3 @@ def select_best(grid: Sequence[Candidate], metric: str) -> Candidate:
     if not grid:
         raise FitError("no candidate: no block, or no hyperparameter value fits the images.")
     return max(grid, key=lambda candidate: metric_value(candidate, metric))
-
-
-def select_per_block(grid: Sequence[Candidate], metric: str) -> list[Candidate]:
-    """Select the best candidate of each block, in the order of blocks."""
-    blocks = sorted({candidate.block for candidate in grid})
-    return [select_best([c for c in grid if c.block == block], metric) for block in blocks]

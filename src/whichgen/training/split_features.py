@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from whichgen.data.dataset import SPLITS, Dataset, Sample
+from whichgen.data.dataset import SPLITS, Dataset
 from whichgen.data.perturbations import INTENSITIES, Perturbation
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
-from whichgen.evaluation.predictions import label_indices
 from whichgen.evaluation.protocols import Fold
 from whichgen.features.batching import BATCH_SIZE
 from whichgen.features.extraction import extract
@@ -20,13 +20,18 @@ from whichgen.features.store import FeatureStore
 from whichgen.features.table import FeatureTable
 from whichgen.io.run_metadata import hash_parts
 from whichgen.progress import Progress, no_progress
-from whichgen.training.selection import FoldFeatures
 
 #: The splits used for training and selection.
 FITTING_SPLITS = ("train", "val", "val_unknown")
 
-#: Training, known validation and unknown validation images of a fold.
-FoldTables = tuple[FeatureTable, FeatureTable, FeatureTable]
+
+class FoldTables(NamedTuple):
+    """Known origins with their training images, and the known and unknown images to compare on."""
+
+    origins: tuple[str, ...]
+    train: FeatureTable
+    known: FeatureTable
+    unknown: FeatureTable
 
 
 def perturbed_name(split: str) -> str:
@@ -115,37 +120,29 @@ def extract_splits(
     """
     rng = np.random.default_rng(seed)
     tables = {}
-
-    def extract_table(
-        name: str, samples: Sequence[Sample], perturbations: Sequence[Perturbation | None]
-    ) -> FeatureTable:
-        return extract(
-            samples,
-            encoder,
-            store,
-            perturbations=perturbations,
-            batch_size=batch_size,
-            progress=progress,
-            description=f"Extracting {name}" + (f" {perturbation}" if perturbation else ""),
-        )
-
     for split in splits:
         samples = list(dataset.split(split))
         unchanged: list[Perturbation | None] = [perturbation] * len(samples)
         kinds = augment if split in augmented_splits else ()
-        draws = [
+        draws: list[Perturbation | None] = [
             Perturbation(kind, value)
             for kind in kinds
             for value in rng.choice(INTENSITIES[kind], len(samples))
         ]
         copies = samples * len(kinds)
+        images = {split: (samples, unchanged), perturbed_name(split): (copies, draws)}
         if split == "train":
-            tables[split] = extract_table(split, samples + copies, [*unchanged, *draws])
-        else:
-            tables[split] = extract_table(split, samples, unchanged)
-            if kinds:
-                name = perturbed_name(split)
-                tables[name] = extract_table(name, copies, draws)
+            images = {split: (samples + copies, unchanged + draws)}
+        for name in images if kinds else [split]:
+            tables[name] = extract(
+                images[name][0],
+                encoder,
+                store,
+                perturbations=images[name][1],
+                batch_size=batch_size,
+                progress=progress,
+                description=f"Extracting {name}" + (f" {perturbation}" if perturbation else ""),
+            )
         missing = [o for o in dataset.known if o not in set(tables[split].origins.tolist())]
         if missing and split in ("train", "val", "test"):
             first = (*tables[split].skipped, "none")[0]
@@ -164,17 +161,4 @@ def fold_tables(features: SplitFeatures, fold: Fold) -> FoldTables:
         return table.take(np.flatnonzero(np.isin(table.origins, origins)))
 
     unknown = select(fold.unknown_split, fold.unknown)
-    return select("train", fold.known), select("val", fold.known), unknown
-
-
-def fold_features(tables: FoldTables, known: Sequence[str], block: int) -> FoldFeatures:
-    """Read the arrays of one block of a fold."""
-    train, val, unknown = tables
-    return FoldFeatures(
-        train=train.block(block),
-        train_labels=label_indices(train.origins, known),
-        val=val.block(block),
-        val_labels=label_indices(val.origins, known),
-        unknown=unknown.block(block),
-        n_origins=len(known),
-    )
+    return FoldTables(fold.known, select("train", fold.known), select("val", fold.known), unknown)

@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, TypeVarTuple
 
+import numpy as np
 from joblib import Parallel, delayed
+from pydantic import TypeAdapter
 
 from whichgen.deterministic import call_single_threaded
+from whichgen.evaluation.predictions import label_indices
 from whichgen.heads.base import SweepMethod
 from whichgen.io.atomic import is_permission_error, write_text
 from whichgen.io.run_metadata import hash_parts
-from whichgen.training.selection import Candidate, sweep_block
-from whichgen.training.split_features import FoldTables, fold_features
+from whichgen.training.selection import SelectionMetrics, sweep_block
+from whichgen.training.split_features import FoldTables
 from whichgen.version import __version__
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+# The content of a cache file: each hyperparameter value with its metrics.
+_METRICS = TypeAdapter(list[tuple[float, SelectionMetrics]])
 
 
 @dataclass(frozen=True)
@@ -30,44 +36,45 @@ class Sweep:
     """All hyperparameter values of a head method on one block of one fold."""
 
     block: int
-    known: tuple[str, ...]
     tables: FoldTables
     head_method: SweepMethod
 
     def cache_file(self, cache: Path, encoder_key: str) -> Path:
-        """Return the file of its candidates, named after everything they depend on."""
+        """Return the file of its metrics, named after everything they depend on."""
         rows = (
             f"{number}\0{sample.origin}\0".encode() + key
-            for number, table in enumerate(self.tables)
+            for number, table in enumerate(self.tables[1:])
             for sample, key in zip(table.samples, table.keys, strict=True)
         )
         # The method's repr holds its grid and its solver's settings.
         settings = (__version__, encoder_key, str(self.block), repr(self.head_method))
         return cache / f"{hash_parts([*settings, *rows])}.json"
 
+    def read_arguments(self) -> tuple[SweepMethod, list[np.ndarray], list[np.ndarray], int]:
+        """Read the arguments of :func:`whichgen.training.selection.sweep_block`."""
+        origins, *tables = self.tables
+        labels = [label_indices(table.origins, origins) for table in tables[:2]]
+        return self.head_method, [t.block(self.block) for t in tables], labels, len(origins)
+
 
 def run_sweeps(
     sweeps: Sequence[Sweep], encoder_key: str, *, cache: Path | None, jobs: int = -1
-) -> Iterator[list[Candidate]]:
-    """Yield the candidates of each sweep, in order; each is written to ``cache`` at once."""
+) -> Iterator[list[tuple[float, SelectionMetrics]]]:
+    """Yield the metrics of each sweep's values, in order; each is written to ``cache`` at once."""
     files = [sweep.cache_file(cache, encoder_key) if cache else None for sweep in sweeps]
-    cached = [_read_candidates(file) for file in files]
+    cached = [_read_metrics(file) for file in files]
     # A generator: features are read when a worker is free, not all at once.
-    missing = (
-        (sweep.block, sweep.head_method, fold_features(sweep.tables, sweep.known, sweep.block))
-        for sweep, candidates in zip(sweeps, cached, strict=True)
-        if candidates is None
-    )
-    results = run_in_processes(sweep_block, missing, jobs=jobs)
-    for file, candidates in zip(files, cached, strict=True):
-        if candidates is not None:
-            yield candidates
+    missing = (s.read_arguments() for s, metrics in zip(sweeps, cached, strict=True) if not metrics)
+    new = run_in_processes(sweep_block, missing, jobs=jobs)
+    for file, metrics in zip(files, cached, strict=True):
+        if metrics:
+            yield metrics
             continue
-        result = next(results)
+        result = next(new)
         if file is not None:
-            _write_candidates(file, result)
+            _write_metrics(file, result)
         yield result
-    next(results, None)  # joblib's generator must be exhausted
+    next(new, None)  # joblib's generator must be exhausted
 
 
 def run_in_processes(
@@ -83,17 +90,17 @@ def run_in_processes(
     yield from parallel(delayed(call_single_threaded)(function, *call) for call in calls)
 
 
-def _write_candidates(file: Path, candidates: Sequence[Candidate]) -> None:
+def _write_metrics(file: Path, metrics: Sequence[tuple[float, SelectionMetrics]]) -> None:
     try:
-        write_text(file, json.dumps([asdict(c) for c in candidates]))
+        write_text(file, json.dumps(metrics))
     except OSError as error:
         # A read-only cache is fine; a full disk is not.
         if not is_permission_error(error):
             raise
 
 
-def _read_candidates(file: Path | None) -> list[Candidate] | None:
+def _read_metrics(file: Path | None) -> list[tuple[float, SelectionMetrics]]:
     try:
-        return [Candidate(**row) for row in json.loads(file.read_text("utf-8"))] if file else None
-    except (OSError, ValueError, TypeError):
-        return None  # missing or damaged: run the sweep again
+        return _METRICS.validate_json(file.read_bytes()) if file else []
+    except (OSError, ValueError):
+        return []  # missing or damaged: run the sweep again

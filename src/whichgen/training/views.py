@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
 from whichgen.encoders.base import Encoder
-from whichgen.evaluation.predictions import Predictions, label_indices
-from whichgen.features.table import FeatureTable
+from whichgen.evaluation.predictions import label_indices
 from whichgen.heads.fusion import FusionHead, ViewProbe, build_fusion, fit_view
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.registry import score_method
 from whichgen.progress import Progress
-from whichgen.training.selection import SelectionMetrics, average_metrics, selection_metrics
+from whichgen.training.selection import SelectionMetrics, selection_metrics
 from whichgen.training.split_features import FoldTables
 from whichgen.training.sweeps import run_in_processes
 
-K = TypeVar("K")
-
-#: Shrinkage and C of a probe.
+#: C and shrinkage of a probe.
 Setting = tuple[float, float]
 
 #: Sets of blocks: each block has its own probe, each set one vote.
@@ -42,10 +38,7 @@ class FittedViews:
     """Every block's probes, one for each setting, and the images they are fitted and tested on."""
 
     probes: list[list[ViewProbe]]
-    known: tuple[str, ...]
-    train: FeatureTable
-    known_images: FeatureTable
-    unknown_images: FeatureTable
+    tables: FoldTables
 
 
 def member_sets(encoder: Encoder) -> dict[str, Votes]:
@@ -72,110 +65,87 @@ def member_sets(encoder: Encoder) -> dict[str, Votes]:
 
 
 def fit_views(
-    folds: Sequence[tuple[tuple[str, ...], FoldTables]],
+    folds: Sequence[FoldTables],
     blocks: Sequence[int],
     settings: Sequence[Setting],
-    *,
     jobs: int,
     progress: Progress,
 ) -> list[FittedViews]:
-    """Fit every block's probe for each setting on each fold: known origins and tables.
+    """Fit every block's probe for each setting on each fold.
 
     Folds with the same known origins share their training images, and their probes.
     """
-    training_tables = {known: train for known, (train, _, _) in reversed(folds)}
+    by_origins = {fold.origins: fold.train for fold in reversed(folds)}
     by_shrinkage: dict[float, list[float]] = defaultdict(list)
-    for shrinkage, value in settings:
+    for value, shrinkage in settings:
         by_shrinkage[shrinkage].append(value)
     calls = (
-        (table.block(block), label_indices(table.origins, known), len(known), values, shrinkage)
-        for known, table in training_tables.items()
+        (train.block(block), label_indices(train.origins, origins), len(origins), values, shrinkage)
+        for origins, train in by_origins.items()
         for block in blocks
         for shrinkage, values in by_shrinkage.items()
     )
-    total = len(training_tables) * len(blocks) * len(by_shrinkage)
+    total = len(by_origins) * len(blocks) * len(by_shrinkage)
     fits = iter(
         progress(
             run_in_processes(fit_view, calls, jobs=jobs), description="Fitting views", total=total
         )
     )
     probes = {
-        known: [[probe for _ in by_shrinkage for probe in next(fits)] for _ in blocks]
-        for known in training_tables
+        origins: [[probe for _ in by_shrinkage for probe in next(fits)] for _ in blocks]
+        for origins in by_origins
     }
     next(fits, None)  # joblib's generator must be exhausted
-    return [FittedViews(probes[known], known, *tables) for known, tables in folds]
+    return [FittedViews(probes[fold.origins], fold) for fold in folds]
 
 
 def evaluate_member_sets(
     views: FittedViews, sets: Mapping[str, Votes], settings: Sequence[Setting]
-) -> Iterator[tuple[tuple[str, Setting], SelectionMetrics]]:
+) -> Iterator[tuple[tuple[str, float, float], SelectionMetrics]]:
     """Measure every set of members at every setting by the views' agreement."""
-    tables = (views.known_images, views.unknown_images)
+    tables = views.tables
+    labels = label_indices(tables.known.origins, tables.origins)
     log_probabilities = [
         [
-            np.stack([probe.log_probabilities(table.block(block)) for probe in path])
-            for block, path in enumerate(views.probes)
+            np.stack([probe.log_probabilities(table.block(block)) for probe in probes])
+            for block, probes in enumerate(views.probes)
         ]
-        for table in tables
+        for table in (tables.known, tables.unknown)
     ]
     for name, votes in sets.items():
-        pooled = [
+        pooled = (
             np.mean([np.mean([by_block[b] for b in vote], axis=0) for vote in votes], axis=0)
             for by_block in log_probabilities
-        ]
-        for i, setting in enumerate(settings):
-            known, unknown = (
-                Predictions(z[i], table.origins, np.max(z[i], axis=1))
-                for z, table in zip(pooled, tables, strict=True)
-            )
-            yield (name, setting), _measure(known, unknown, views.known)
+        )
+        for setting, known, unknown in zip(settings, *pooled, strict=True):
+            scores, correct = known.max(axis=1), known.argmax(axis=1) == labels
+            yield (name, *setting), selection_metrics(scores, correct, unknown.max(axis=1))
 
 
 def evaluate_scores(
     views: FittedViews, head: FusionHead, blocks: Sequence[int], names: Sequence[str]
 ) -> tuple[dict[str, SelectionMetrics], dict[str, OpenSetScore]]:
-    """Fit every open-set score on the training images and compute its selection metrics.
-
-    The metrics are computed on validation images.
+    """Fit every open-set score on the training images and measure it on the others.
 
     Returns
     -------
     dict, dict
         The selection metrics and the fitted scores, by name of the score.
     """
-    labels = label_indices(views.train.origins, views.known)
-    train = head.forward(views.train.blocks(blocks))
-    outputs = [
-        (table.origins, head.forward(table.blocks(blocks)))
-        for table in (views.known_images, views.unknown_images)
-    ]
-    metrics, scores = {}, {}
-    for name in names:
-        score = scores[name] = score_method(name).fit(train, labels, len(views.known))
-        known, unknown = (
-            Predictions(output.logits, origins, score(output)) for origins, output in outputs
-        )
-        metrics[name] = _measure(known, unknown, views.known)
-    return metrics, scores
+    origins, *tables = views.tables
+    train, known, unknown = (head.forward(table.blocks(blocks)) for table in tables)
+    labels, known_labels = (label_indices(table.origins, origins) for table in tables[:2])
+    correct = known.logits.argmax(axis=1) == known_labels
+    fitted = {name: score_method(name).fit(train, labels, len(origins)) for name in names}
+    metrics = {
+        name: selection_metrics(score(known), correct, score(unknown))
+        for name, score in fitted.items()
+    }
+    return metrics, fitted
 
 
 def fuse_views(views: FittedViews, votes: Votes, setting: int) -> FusionHead:
     """Fuse the probes of one setting, given by its index."""
     blocks = list(chain(*votes))
     probes = [views.probes[block][setting] for block in blocks]
-    return build_fusion(probes, [len(vote) for vote in votes], views.train.blocks(blocks))
-
-
-def average_by_key(
-    folds: Iterable[Iterable[tuple[K, SelectionMetrics]]],
-) -> dict[K, SelectionMetrics]:
-    """Average the metrics of each key over folds."""
-    by_key: dict[K, list[SelectionMetrics]] = defaultdict(list)
-    for key, metrics in chain.from_iterable(folds):
-        by_key[key].append(metrics)
-    return {key: average_metrics(metrics) for key, metrics in by_key.items()}
-
-
-def _measure(known: Predictions, unknown: Predictions, origins: Sequence[str]) -> SelectionMetrics:
-    return selection_metrics(known.scores, known.is_correct(origins), unknown.scores)
+    return build_fusion(probes, [len(vote) for vote in votes], views.tables.train.blocks(blocks))
