@@ -37,9 +37,16 @@ def test_two_runs_on_the_same_images_are_compared(site: Site) -> None:
     assert record["data_hash"] == first["run_metadata"]["data_hash"]
     assert record["config"]["resamples"] == 50
     assert "group" not in (runs[0] / "predictions.csv").read_text().partition("\n")[0]
+    assert "A - B" in done.out
     alone = whichgen("compare", site.run)
     assert alone.code == 1
     assert "one run given" in alone.message
+    rows = (runs[1] / "predictions.csv").read_text().splitlines(keepends=True)
+    (runs[1] / "predictions.csv").write_text("".join(rows[:-1]))
+    different = whichgen("compare", *runs)
+    assert different.code == 1
+    assert "were not tested on the same unknown images" in different.message
+    assert "Comparing" not in different.err  # no unfinished progress bar stays
 
 
 def test_help_shows_the_default_number_of_resamples() -> None:

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, get_args, get_type_hints
 
-import typer
-
 from whichgen.cli.console import err, fail
 from whichgen.errors import WhichgenError
 
@@ -30,24 +28,26 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def run(**values: Any) -> None:
+        status = 1
         try:
             instances = {name: _build(group, values) for name, group in groups.items()}
             function(**instances, **values)
         except WhichgenError as error:
-            fail(str(error))
+            message = str(error)
         except OSError as error:
             file = f"{error.filename}: " if error.filename else ""
-            fail(
+            message = (
                 f"{file}{error.strerror or error}. Check free disk space and permissions, then "
                 "rerun the command: completed work is kept."
             )
         except KeyboardInterrupt:
             err.print()
-            fail("interrupted. Completed work is kept; rerun the command to resume.")
-            raise typer.Exit(_INTERRUPTED) from None
+            status = _INTERRUPTED
+            message = "interrupted. Completed work is kept; rerun the command to resume."
         else:
             return
-        raise typer.Exit(1) from None
+        # The traceback is gone, and with it the progress bar of a loop that failed.
+        fail(message, status)
 
     parameters: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(function).parameters.items():

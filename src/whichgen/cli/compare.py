@@ -49,15 +49,13 @@ def compare(
     if output_dir:
         check_writable(output_dir)
     resamples = resamples or RESAMPLES
-    first, *others = [read_run_predictions(run) for run in runs]
-    comparisons = {
-        str(other.folder): compare_runs(first, other, resamples=resamples, seed=seed)
-        for other in progress(others, description="Comparing", total=len(others))
-    }
-    units = {
-        str(other.folder): "groups of images" if first.groups or other.groups else "images"
-        for other in others
-    }
+    first, *others = map(read_run_predictions, runs)
+    comparisons: dict[str, dict[str, Comparison]] = {}
+    units: dict[str, str] = {}
+    for other in progress(others, description="Comparing", total=len(others)):
+        name = str(other.folder)
+        comparisons[name] = compare_runs(first, other, resamples=resamples, seed=seed)
+        units[name] = "groups of images" if first.groups or other.groups else "images"
     for name, comparison in comparisons.items():
         show_table(
             [comparison_row(c) for c in comparison.values()],
@@ -91,7 +89,7 @@ def comparison_row(comparison: Comparison) -> dict[str, str]:
         "metric": _NAMES[comparison.metric],
         "A": f"{100 * comparison.first:.1f}",
         "B": f"{100 * comparison.second:.1f}",
-        "B - A": f"{100 * comparison.difference:+.1f}",
+        "A - B": f"{100 * comparison.difference:+.1f}",
         "95 % interval": f"{100 * comparison.low:+.1f} – {100 * comparison.high:+.1f}",
         "p": f"{comparison.p_value:.3f}",
     }

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, NoReturn
 
 import typer
 from rich import box
@@ -15,14 +15,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
 from whichgen.errors import DataError
@@ -46,16 +39,11 @@ _NUMBER = re.compile(r"[\d\s.,%+±–−-]*")
 def progress(
     items: Iterable[Any], *, description: str = "", total: int | None = None
 ) -> Iterator[Any]:
-    """Yield the items and show a progress bar on standard error."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err) as bar:
+    """Yield the items and show a progress bar on standard error, which disappears on an error."""
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
         yield from bar.track(items, total=total, description=description)
+        bar.live.transient = False
 
 
 def show_table(
@@ -85,18 +73,16 @@ def show_table(
         out.print(f"[bold]{escape(_sanitize(title))}[/]", highlight=False, soft_wrap=True)
     cells = {name: [_sanitize(str(row.get(name, ""))) for row in rows] for name in rows[0]}
     table = _table(cells)
-    natural = Measurement.get(out, out.options.update(width=100_000), table).maximum
-    excess = max(natural - out.width, 0)
-    if wide:
-        Console(file=out.file, width=max(natural, out.width)).print(table)
-    else:
-        if excess and paths:
-            total = sum(max(map(cell_len, cells[name])) for name in paths)
-            share = max((total - excess) // len(paths), _MIN_PATH)
-            table = _table(
-                cells | {name: [shorten(cell, share) for cell in cells[name]] for name in paths}
-            )
-        out.print(table)
+    width = Measurement.get(out, out.options.update(width=100_000), table).maximum
+    excess = max(width - out.width, 0)
+    if excess and paths and not wide:
+        total = sum(max(map(cell_len, cells[name])) for name in paths)
+        share = max((total - excess) // len(paths), _MIN_PATH)
+        table = _table(
+            cells | {name: [shorten(cell, share) for cell in cells[name]] for name in paths}
+        )
+    target = Console(file=out.file, width=max(width, out.width)) if wide else out
+    target.print(table)
     if caption:
         out.print(f"[dim]{escape(_sanitize(caption))}[/]", highlight=False, soft_wrap=True)
 
@@ -105,8 +91,8 @@ def _table(cells: Mapping[str, Sequence[str]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for name, column in cells.items():
         numeric = all(_NUMBER.fullmatch(cell) for cell in column)
-        justify: Literal["left", "right"] = "right" if numeric else "left"
-        table.add_column(escape(_sanitize(name)), justify=justify, overflow="fold")
+        title = escape(_sanitize(name))
+        table.add_column(title, justify="right" if numeric else "left", overflow="fold")
     for row in zip(*cells.values(), strict=True):
         table.add_row(*map(escape, row))
     return table
@@ -140,18 +126,17 @@ def warn(text: str) -> None:
     err.print(f"[bold yellow]{escape(_sanitize(text))}[/]", highlight=False, soft_wrap=True)
 
 
-def fail(text: str) -> None:
-    """Print an error message on standard error."""
+def fail(text: str, status: int = 1) -> NoReturn:
+    """Print an error message on standard error and end the command."""
     err.print(f"[bold red]error:[/] {escape(_sanitize(text))}", highlight=False, soft_wrap=True)
+    raise typer.Exit(status)
 
 
 def exit_on_unreadable(reasons: Sequence[str], total: int, noun: str = "images") -> None:
     """End the command with status 1 and the reasons if any files could not be read."""
     if reasons:
-        fail(
-            f"{len(reasons)} of {total} {noun} can't be read:\n" + "\n".join(reasons[:_MAX_REASONS])
-        )
-        raise typer.Exit(1)
+        listed = "\n".join(reasons[:_MAX_REASONS])
+        fail(f"{len(reasons)} of {total} {noun} can't be read:\n{listed}")
 
 
 def warn_skipped(reasons: Sequence[str]) -> None:
