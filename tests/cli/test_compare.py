@@ -103,7 +103,7 @@ def test_a_control_that_fails_does_not_take_the_result_with_it(
     def fail(*_: object, **__: object) -> None:
         raise FitError("did not converge")
 
-    monkeypatch.setattr("whichgen.training.controls.run_label_shuffle", fail)
+    monkeypatch.setattr("whichgen.cli.training.run_label_shuffle", fail)
     done = whichgen("knn", *site.options(out="f"), *UNKNOWN, "--K", 1, "-b", 0)
     assert done.code == 0, done.err
     assert (

@@ -129,7 +129,7 @@ def test_an_unwritable_folder_fails_before_the_work(
     disk.remount("ro")
     image = disk.folder / "images/flow/000.png"
     with monkeypatch.context() as patch:
-        patch.setattr("whichgen.encoders.loading.load_encoder", None)
+        patch.setattr("whichgen.cli.training.load_encoder", None)
         patch.setattr("whichgen.inference.attributor.Attributor.load", None)
         for arguments in (
             ["linear", *site.options(out=str(disk.folder / "out")), *UNKNOWN],
@@ -151,16 +151,16 @@ def test_an_unwritable_folder_fails_before_the_work(
 
 def test_a_concurrent_run_is_not_overwritten(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two runs in one folder, the second to finish fails."""
-    import whichgen.training.fit_block as fit_module
+    import whichgen.cli.training as training_module
 
     out = site.folder / "both"
-    original = fit_module.fit
+    original = training_module.fit
 
     def meanwhile(*arguments: Any, **options: Any) -> Any:
         shutil.copytree(site.run, out / "tiny_clip/images", dirs_exist_ok=True)
         return original(*arguments, **options)
 
-    monkeypatch.setattr(fit_module, "fit", meanwhile)
+    monkeypatch.setattr(training_module, "fit", meanwhile)
     command = ["linear", *site.options(out="both"), *UNKNOWN, "--C", 1]
     done = whichgen(*command)
     assert done.code == 1 and "holds a run with other settings" in done.message

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-import whichgen.encoders.loading as load_module
 from whichgen.models.saved_model import load_model
 
 from .conftest import GRID, UNKNOWN, Site, whichgen
@@ -269,14 +268,14 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
     site: Site, monkeypatch: pytest.MonkeyPatch, counting: Any
 ) -> None:
     broken = counting(fail_at=24)
-    monkeypatch.setattr(load_module, "load_encoder", lambda *_, **__: broken.encoder)
+    monkeypatch.setattr("whichgen.cli.training.load_encoder", lambda *_, **__: broken.encoder)
     command = ["knn", *site.options(out="i"), *UNKNOWN, "--K", 2, "--batch-size", 4]
     done = whichgen(*command)
     assert done.code == 130
     assert "interrupted. Completed work is kept" in done.message
     assert "Traceback" not in done.err
     whole = counting()
-    monkeypatch.setattr(load_module, "load_encoder", lambda *_, **__: whole.encoder)
+    monkeypatch.setattr("whichgen.cli.training.load_encoder", lambda *_, **__: whole.encoder)
     assert whichgen(*command).code == 0
     assert whole.images + broken.images - 4 <= 50
     assert whole.images < 40

@@ -99,7 +99,7 @@ _PRELOAD = (
     "sklearn.linear_model",
     "transformers.models.clip.modeling_clip",
     "whichgen.inference.enroll",
-    "whichgen.cli.train",
+    "whichgen.cli.training",
     "whichgen.encoders.loading",
     "whichgen.training.fit_block",
     "whichgen.report.run_folder",

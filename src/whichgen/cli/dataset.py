@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -36,7 +37,7 @@ def split(
     from whichgen.data.benchmarks import write_benchmark
     from whichgen.data.dataset import SPLITS
 
-    options = flags.dataset_options(str(folder.resolve()), samples_per_class=0)
+    options = flags.dataset_options(data=str(folder.resolve()), samples_per_class=0)
     dataset = options.open(cache_dir, progress=progress)
     title = name or folder.resolve().name
     annotations = write_benchmark(dataset, output_dir, title)
@@ -71,15 +72,7 @@ def check(data: Data) -> None:
     report = check_samples(samples, progress=progress)
     show_table(
         [
-            {
-                "origin": row.origin,
-                "images": row.images,
-                "missing": row.missing,
-                "unreadable": row.unreadable,
-                "formats": most_frequent(row.formats),
-                "sizes": most_frequent(row.sizes),
-                "modes": most_frequent(row.modes),
-            }
+            {k: most_frequent(v) if isinstance(v, dict) else v for k, v in asdict(row).items()}
             for row in report.origins
         ],
         title=f"{data}: {len(samples)} images",
@@ -100,7 +93,7 @@ def shortcuts(data: Data, flags: SplitFlags, cache_dir: CacheDir = CACHE_DIR) ->
     from whichgen.report.result_tables import shortcut_rows
     from whichgen.training.shortcuts import check_shortcuts
 
-    dataset = flags.dataset_options(data).open(cache_dir, progress=progress)
+    dataset = flags.dataset_options(data=data).open(cache_dir, progress=progress)
     report = check_shortcuts(dataset, seed=flags.seed, progress=progress)
     show_table(
         shortcut_rows(report),

@@ -8,7 +8,7 @@ from typer import Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import progress, say, show_table
-from whichgen.cli.options import check_writable, parse_shots
+from whichgen.cli.options import parse_shots
 from whichgen.cli.training_options import TrainOptions
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def low_data(
     repeats: Annotated[int, Option(min=1, help="Random draws per number of images.")] = 5,
 ) -> None:
     """Train on few images per class, over several random draws."""
+    from whichgen.cli.training import add_traces, fit_options, fusion_options, prepare_training
     from whichgen.experiments.low_data import SAMPLES_PER_CLASS
     from whichgen.experiments.low_data import low_data as run_low_data
     from whichgen.heads.methods import sweep_method
@@ -33,21 +34,18 @@ def low_data(
     from whichgen.report.experiment_reports import low_data_rows, write_low_data
 
     numbers = parse_shots(shots) or list(SAMPLES_PER_CLASS)
-    fit_options: FitOptions | None = None
-    run_options: FitOptions | FusionOptions
+    library_options: FitOptions | FusionOptions
     if head == "fusion":
-        options = options.with_traces()
-        run_options = options.fusion_options()
+        options = add_traces(options)
+        library_options = fusion_options(options)
     else:
-        run_options = fit_options = options.fit_options(sweep_method(head))
-    dataset = options.open_dataset()
-    folder = check_writable(options.run_folder("low-data", dataset))
-    encoder, features = options.extract_features(dataset, fit_options)
+        library_options = fit_options(options, sweep_method(head))
+    data = prepare_training(options, library_options, "low-data")
     points = list(
         run_low_data(
-            features,
-            encoder,
-            run_options,
+            data.features,
+            data.encoder,
+            library_options,
             samples_per_class=numbers,
             seeds=range(repeats),
             cache=options.cache_dir / "sweeps",
@@ -55,11 +53,11 @@ def low_data(
         )
     )
     record = collect_run_metadata(
-        {**options.run_config(run_options), "shots": numbers},
-        seeds={"seed": options.seed, "draws": repeats},
-        encoder=encoder.describe(),
-        data_hash=features.data_hash,
+        {**data.config, "shots": numbers},
+        seeds={"seed": library_options.seed, "draws": repeats},
+        encoder=data.encoder.describe(),
+        data_hash=data.features.data_hash,
     )
-    write_low_data(points, record, folder)
-    show_table(low_data_rows(points), title=f"{dataset.name}: {head} head, images per class")
-    say(f"Results: {folder}")
+    write_low_data(points, record, data.folder)
+    show_table(low_data_rows(points), title=f"{data.dataset.name}: {head} head, images per class")
+    say(f"Results: {data.folder}")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from typer import Option
 
 from whichgen.cli.console import needs_extra
-from whichgen.constants import BACKBONE, SAMPLES_PER_CLASS, SPLIT_FRACTIONS
+from whichgen.constants import BACKBONE, SPLIT_FRACTIONS
 from whichgen.errors import DataError
 from whichgen.features.batching import BATCH_SIZE
 
@@ -99,8 +99,7 @@ class EncoderOptions:
     panel: ClassVar = "Encoder"
 
     backbone: Annotated[
-        str,
-        Option(help="Hugging Face ID, folder, timm name or traces; join several with +."),
+        str, Option(help="Hugging Face ID, folder, timm name or traces; join several with +.")
     ] = BACKBONE
     device: Device = "auto"
     dtype: Annotated[str, Option(help="Precision: float32 or bfloat16.")] = "float32"
@@ -126,41 +125,28 @@ class SplitFlags:
 
     unknown: Annotated[str, Option(help="Origins to hold out: NAME,NAME,…")] = ""
     unknown_val: Annotated[
-        str,
-        Option(
-            help="Unknown origins for validation; test gets the others.", show_default="random half"
-        ),
+        str, Option(help="Unknown origins for validation only.", show_default="random half")
     ] = ""
     share_unknown: Annotated[
         bool, Option("--share-unknown", help="Use all unknown origins in validation and test.")
     ] = False
-    groups: Annotated[
-        str, Option(help="TSV or CSV file of path and group; groups are not split.")
-    ] = ""
+    groups: Annotated[str, Option(help="TSV or CSV of path and group; keeps groups whole.")] = ""
     group_column: Annotated[str, Option(help="Column of --groups to use.")] = ""
     fractions: Annotated[str, Option(help="Shares of train, val and test.")] = ",".join(
         map(str, SPLIT_FRACTIONS)
     )
     seed: Seed = 0
 
-    def dataset_options(
-        self, data: str, *, families: str = "", samples_per_class: int = SAMPLES_PER_CLASS
-    ) -> DatasetOptions:
-        """Return the library's options for the dataset ``data`` split this way."""
+    def dataset_options(self, **settings: Any) -> DatasetOptions:
+        """Return the library's options for a dataset split this way; ``settings`` are more."""
         from whichgen.data.dataset_options import DatasetOptions
 
-        return DatasetOptions(
-            data=data,
-            unknown=split_names(self.unknown),
-            unknown_val=split_names(self.unknown_val),
-            share_unknown=self.share_unknown,
-            fractions=parse_fractions(self.fractions),
-            groups=self.groups,
-            group_column=self.group_column,
-            families=families,
-            seed=self.seed,
-            samples_per_class=samples_per_class,
-        )
+        parsed = {
+            "unknown": split_names(self.unknown),
+            "unknown_val": split_names(self.unknown_val),
+            "fractions": parse_fractions(self.fractions),
+        }
+        return DatasetOptions(**{**asdict(self), **parsed, **settings})
 
 
 @dataclass(frozen=True)
@@ -171,12 +157,7 @@ class TestData:
 
     data: Annotated[
         str,
-        Option(
-            "-d",
-            "--data",
-            help="Folder or dataset whose test split is used.",
-            show_default="the model's own dataset",
-        ),
+        Option("-d", "--data", help="Folder or dataset to test on.", show_default="the model's"),
     ] = ""
     split: SplitFlags = SplitFlags()
     cache_dir: CacheDir = CACHE_DIR
@@ -186,7 +167,7 @@ class TestData:
         from whichgen.data.dataset_options import DatasetOptions
 
         if self.data:
-            return self.split.dataset_options(self.data)
+            return self.split.dataset_options(data=self.data)
         if self.split != SplitFlags():
             raise DataError(
                 "options such as --unknown, --groups and --seed describe another dataset. Name it "

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from whichgen.cli.console import show_table
-
-if TYPE_CHECKING:
-    from whichgen.evaluation.all_metrics import Evaluation
-    from whichgen.evaluation.bootstrap import Interval
+from whichgen.evaluation.all_metrics import Evaluation
+from whichgen.evaluation.bootstrap import Interval
+from whichgen.report.result_tables import headline_rows, unknown_generator_rows
 
 
 def show_evaluation(
     evaluation: Evaluation, title: str, intervals: Mapping[str, Interval] | None = None
 ) -> None:
     """Print the headline figures, then the figures per unknown generator."""
-    from whichgen.report.result_tables import headline_rows, unknown_generator_rows
-
     show_table(headline_rows(evaluation, intervals), title=title)
     columns = ("unknown", "images", "AUROC", "OSCR", "rejected", "nearest known origin", "share")
     rows = unknown_generator_rows(evaluation)

@@ -44,7 +44,9 @@ def load_config(context: typer.Context, value: str) -> str:
         ) from None
     defaults = {
         normalize_name(key).replace("-", "_"): (
-            ",".join(map(str, setting)) if isinstance(setting, list) and key != "blocks" else setting
+            ",".join(map(str, setting))
+            if isinstance(setting, list) and key != "blocks"
+            else setting
         )
         for key, setting in settings.items()
     }
@@ -56,6 +58,18 @@ def load_config(context: typer.Context, value: str) -> str:
         )
     context.default_map = defaults
     return value
+
+
+@dataclass(frozen=True)
+class TrainingSplit(SplitFlags):
+    """How the training dataset is split, limited and grouped into families."""
+
+    families: Annotated[str, Option(help="TSV of origin and family, beside the built-in ones.")] = (
+        ""
+    )
+    samples_per_class: Annotated[int, Option(min=0, help="Most images per class; 0: all.")] = (
+        SAMPLES_PER_CLASS
+    )
 
 
 @dataclass(frozen=True)
@@ -124,17 +138,7 @@ class TrainOptions:
         ),
     ] = None
     encoder: EncoderOptions = EncoderOptions()  # noqa: RUF009 (frozen, like the groups below)
-    split: SplitFlags = SplitFlags()  # noqa: RUF009
-    families: Annotated[
-        str,
-        Option(
-            help="TSV file of origin and family, added to the built-in table.",
-            rich_help_panel=SplitFlags.panel,
-        ),
-    ] = ""
-    samples_per_class: Annotated[
-        int, Option(min=0, help="Most images per class; 0: all.", rich_help_panel=SplitFlags.panel)
-    ] = SAMPLES_PER_CLASS
+    split: TrainingSplit = TrainingSplit()
     selection: SelectionFlags = SelectionFlags()
     tpr: Annotated[float, Option(help="Share of known validation images the threshold keeps.")] = (
         TPR

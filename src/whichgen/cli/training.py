@@ -1,0 +1,225 @@
+"""The work of the training commands: open the dataset, extract features, fit, write the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from whichgen.cli.console import progress, say, show_table, warn, warn_skipped
+from whichgen.cli.options import check_writable, open_store, parse_kinds
+from whichgen.cli.results import show_evaluation
+from whichgen.cli.training_options import TrainOptions
+from whichgen.data.dataset import Dataset
+from whichgen.encoders.base import Encoder
+from whichgen.encoders.loading import load_encoder
+from whichgen.encoders.names import TRACES, split_members, split_variants
+from whichgen.errors import DataError, FitError
+from whichgen.heads.base import HeadMethod, SweepMethod
+from whichgen.io.run_metadata import get_timestamp
+from whichgen.report.result_tables import SHUFFLE_WARNING, fusion_candidate_rows
+from whichgen.report.run_folder import write_fit, write_fusion
+from whichgen.training.controls import Controls, run_label_shuffle
+from whichgen.training.finalize import EvaluatedModel
+from whichgen.training.fit_block import FitOptions, FitResult, fit
+from whichgen.training.fit_fusion import FusionOptions, FusionResult, fuse
+from whichgen.training.shortcuts import check_shortcuts
+from whichgen.training.split_features import FITTING_SPLITS, SplitFeatures, extract_splits
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The dataset, the encoder and the features of a run, its folder and the recorded settings."""
+
+    dataset: Dataset
+    encoder: Encoder
+    features: SplitFeatures
+    folder: Path
+    config: Mapping[str, Any]
+
+
+def add_traces(options: TrainOptions) -> TrainOptions:
+    """Add residual statistics (``traces``) to the backbone."""
+    backbone = options.encoder.backbone
+    if TRACES in split_members(backbone):
+        return options
+    return replace(options, encoder=replace(options.encoder, backbone=f"{backbone}+{TRACES}"))
+
+
+def fit_options(options: TrainOptions, method: SweepMethod) -> FitOptions:
+    """Return the options of :func:`whichgen.training.fit_block.fit`."""
+    blocks = tuple(options.selection.blocks or ())
+    return FitOptions(head_method=method, blocks=blocks, **_selection_settings(options))
+
+
+def fusion_options(options: TrainOptions, **settings: Any) -> FusionOptions:
+    """Return the options of :func:`whichgen.training.fit_fusion.fuse`."""
+    if options.selection.blocks:
+        raise DataError("fusion uses all blocks. Omit --blocks, or use `whichgen linear`.")
+    return FusionOptions(**_selection_settings(options), **settings)
+
+
+def _selection_settings(options: TrainOptions) -> dict[str, Any]:
+    metric = options.selection.metric
+    return {
+        "protocol": options.selection.protocol,
+        "tpr": options.tpr,
+        "seed": options.split.seed,
+        "jobs": options.jobs or -1,
+        "thumbnails": not options.no_thumbnails,
+        **({"metric": metric} if metric else {}),
+    }
+
+
+def prepare_training(
+    options: TrainOptions, library_options: FitOptions | FusionOptions, method: str
+) -> TrainingData:
+    """Open the dataset and extract its features; fail before that if an option is wrong.
+
+    ``method`` is the folder of the run unless ``--output-dir`` is given.
+    """
+    source = options.split.dataset_options(data=options.data)
+    augment = parse_kinds(options.augment)
+    config = {
+        **source.as_config(),
+        "backbone": options.encoder.name,
+        "dtype": options.encoder.dtype,
+        "head": asdict(getattr(library_options, "head_method", library_options)),
+        "blocks": list(options.selection.blocks or ()),
+        "metric": library_options.metric,
+        "protocol": library_options.protocol,
+        "tpr": library_options.tpr,
+        "augment": list(augment),
+    }
+    dataset = source.open(options.cache_dir, progress=progress)
+    for note in dataset.notes:
+        say(f"note: {note}")
+    folder = run_folder(
+        options.output_dir or Path("output") / method, options.encoder.name, dataset
+    )
+    claim_folder(folder, config, force=options.force)
+    encoder = load_encoder(
+        options.encoder.name, device=options.encoder.device, dtype=options.encoder.dtype
+    )
+    if isinstance(library_options, FitOptions):
+        library_options.blocks_of(encoder)
+    features = extract_splits(
+        dataset,
+        encoder,
+        open_store(options.cache_dir, encoder),
+        augment=augment,
+        augmented_splits=FITTING_SPLITS if method == "fusion" else ("train",),
+        seed=library_options.seed,
+        batch_size=options.encoder.batch_size,
+        progress=progress,
+    )
+    warn_skipped(features.skipped)
+    return TrainingData(dataset, encoder, features, folder, config)
+
+
+def run_folder(output_dir: Path, backbone: str, dataset: Dataset) -> Path:
+    """Return the folder of a run, ``OUTPUT_DIR/BACKBONE/DATASET``."""
+
+    def folder_name(member: str) -> str:
+        name, variants = split_variants(member)
+        return "_".join([Path(name).name if Path(name).is_dir() else name, *variants])
+
+    data = dataset.name.replace(":split=", "_").replace(":", "_")
+    return output_dir / "+".join(map(folder_name, split_members(backbone))) / data
+
+
+def claim_folder(folder: Path, config: Mapping[str, Any], *, force: bool) -> None:
+    """Create the folder of a run, before the work and again before results are written.
+
+    Raises
+    ------
+    DataError
+        It can't be written, it holds a run with other settings, or ``SOURCE_DATE_EPOCH`` is
+        not a time.
+    """
+    check_writable(folder).mkdir(parents=True, exist_ok=True)
+    get_timestamp()
+    file = folder / "results.json"
+    if force or not file.is_file():
+        return
+    try:
+        previous = json.loads(file.read_text(encoding="utf-8"))["run_metadata"]["config"]
+    except (ValueError, KeyError, TypeError):
+        return
+    current = json.loads(json.dumps(config))
+    if changed := [key for key, value in current.items() if previous.get(key) != value]:
+        raise DataError(
+            f"{folder} holds a run with other settings ({', '.join(changed)}). Choose another "
+            "--output-dir, or overwrite it with --force."
+        )
+
+
+def train(options: TrainOptions, library_options: FitOptions | FusionOptions, method: str) -> None:
+    """Fit and select a model, run the controls, write the folder of the run, print its figures."""
+    data = prepare_training(options, library_options, method)
+    features, encoder, folder = data.features, data.encoder, data.folder
+    shortcuts = shuffle = None
+    if not options.controls.no_shortcut_check:
+        shortcuts = check_shortcuts(data.dataset, seed=library_options.seed, progress=progress)
+    settings: dict[str, Any] = {"config": data.config, "progress": progress}
+    result: FitResult | FusionResult
+    if isinstance(library_options, FusionOptions):
+        result = fuse(features, encoder, library_options, **settings)
+        head_method: HeadMethod = result.head_method
+    else:
+        cache = options.cache_dir / "sweeps"
+        result = fit(features, encoder, library_options, cache=cache, **settings)
+        head_method = library_options.head_method
+    seeds, jobs = range(options.controls.shuffles), library_options.jobs
+    try:
+        if seeds:
+            shuffle = run_label_shuffle(
+                result, features, head_method, seeds=seeds, jobs=jobs, progress=progress
+            )
+    except FitError as error:
+        warn(f"The shuffled-label control failed and is not in the report: {error}")
+    controls = Controls(shortcuts, shuffle)
+    claim_folder(folder, data.config, force=options.force)
+    if isinstance(result, FusionResult):
+        write_fusion(result, folder, controls=controls, progress=progress)
+        show_candidates(result)
+        best = result.best
+        title = (
+            f"fusion of {best.members}, C = {best.value:g}, shrinkage = {best.shrinkage:g}, "
+            f"score = {best.score}"
+        )
+    else:
+        write_fit(result, folder, controls=controls, progress=progress)
+        title = (
+            f"{head_method.name} on block {result.block} of {encoder.name}, "
+            f"{head_method.parameter} = {result.model.hyperparameter:.4g}"
+        )
+    show_evaluation(result.evaluation, f"{data.dataset.name}: {title}", result.intervals)
+    show_caveats(result, controls)
+    say(f"Run folder: {folder} (report.md, results.json, plots/, model/)")
+
+
+def show_candidates(result: FusionResult) -> None:
+    """Print the sets of members and the open-set scores that a fusion was selected from."""
+    for candidates, compared in ((result.members, "members"), (result.scores, "score")):
+        rows = fusion_candidate_rows(candidates, compared)
+        columns = (compared, "val OSCR", "test accuracy", "test AUROC", "test OSCR")
+        title = f"Candidate {compared.rstrip('s')}s (%)"
+        show_table([{c: row[c] for c in columns} for row in rows], title=title)
+
+
+def show_caveats(result: EvaluatedModel, controls: Controls) -> None:
+    """Print the notes on a run, and why its figures may mean less than they seem to."""
+    for note in result.protocol.notes:
+        (warn if result.protocol.name == "paper" else say)(f"note: {note}")
+    if not len(result.unknown):
+        warn(
+            "No unknown test images: only closed-set figures are available. Hold origins out with "
+            "--unknown."
+        )
+    if controls.shortcuts and controls.shortcuts.detected:
+        warn(controls.shortcuts.message)
+    if controls.shuffle and controls.shuffle.suspicious:
+        warn(SHUFFLE_WARNING)
