@@ -26,18 +26,21 @@ from typing import TYPE_CHECKING, Any
 from whichgen.version import __version__
 
 if TYPE_CHECKING:
-    from whichgen.data.folders import open_dataset
-    from whichgen.encoders.loading import load_encoder
-    from whichgen.evaluation.all_metrics import evaluate
-    from whichgen.inference.answers import Attribution
-    from whichgen.inference.attributor import Attributor
-    from whichgen.inference.enroll import enroll_images
-    from whichgen.models.origin_model import OriginModel
-    from whichgen.models.saved_model import load_model, save_model
-    from whichgen.sklearn import OriginClassifier
-    from whichgen.training.fit_block import FitOptions, fit
-    from whichgen.training.fit_fusion import FusionOptions, fuse
-    from whichgen.training.split_features import extract_splits
+    from whichgen.data.folders import open_dataset as open_dataset
+    from whichgen.encoders.loading import load_encoder as load_encoder
+    from whichgen.evaluation.all_metrics import evaluate as evaluate
+    from whichgen.inference.answers import Attribution as Attribution
+    from whichgen.inference.attributor import Attributor as Attributor
+    from whichgen.inference.enroll import enroll_images as enroll_images
+    from whichgen.models.origin_model import OriginModel as OriginModel
+    from whichgen.models.saved_model import load_model as load_model
+    from whichgen.models.saved_model import save_model as save_model
+    from whichgen.sklearn import OriginClassifier as OriginClassifier
+    from whichgen.training.fit_block import FitOptions as FitOptions
+    from whichgen.training.fit_block import fit as fit
+    from whichgen.training.fit_fusion import FusionOptions as FusionOptions
+    from whichgen.training.fit_fusion import fuse as fuse
+    from whichgen.training.split_features import extract_splits as extract_splits
 
 # The module of each public name, imported on first use: `import whichgen` must not import torch.
 _MODULES = {
@@ -47,6 +50,7 @@ _MODULES = {
     "FusionOptions": "training.fit_fusion",
     "OriginClassifier": "sklearn",
     "OriginModel": "models.origin_model",
+    "__version__": "version",
     "enroll_images": "inference.enroll",
     "evaluate": "evaluation.all_metrics",
     "extract_splits": "training.split_features",
@@ -58,24 +62,7 @@ _MODULES = {
     "save_model": "models.saved_model",
 }
 
-__all__ = [
-    "Attribution",
-    "Attributor",
-    "FitOptions",
-    "FusionOptions",
-    "OriginClassifier",
-    "OriginModel",
-    "__version__",
-    "enroll_images",
-    "evaluate",
-    "extract_splits",
-    "fit",
-    "fuse",
-    "load_encoder",
-    "load_model",
-    "open_dataset",
-    "save_model",
-]
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:

@@ -211,7 +211,6 @@ def test_worker_processes_change_no_results(site: Site) -> None:
         (["--dtype", "float8"], "float8"),
         (["--device", "cuda:9"], "device 'cuda:9' is not available"),
         (["--C", 0], "C must be positive"),
-        (["--c-min", 2, "--c-max", 1], "--c-min 2 is above --c-max 1"),
         (["--groups", "none.tsv"], "groups file none.tsv does not exist"),
         (["-d", "nowhere/images"], "nowhere/images does not exist"),
         (["-d", "Nonsense"], "'Nonsense' is neither a folder nor one of"),

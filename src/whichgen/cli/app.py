@@ -18,11 +18,9 @@ from whichgen.cli.compare import compare
 from whichgen.cli.console import warn
 from whichgen.cli.discover import discover
 from whichgen.cli.enroll import enroll
-from whichgen.cli.evaluate import evaluate, robustness
 from whichgen.cli.evidence import evidence
+from whichgen.cli.experiments import evaluate, few_shot, low_data, robustness
 from whichgen.cli.extract import extract
-from whichgen.cli.few_shot import few_shot
-from whichgen.cli.low_data import low_data
 from whichgen.cli.report import report
 from whichgen.cli.serve import serve
 from whichgen.cli.train import fuse, knn, linear

@@ -34,11 +34,7 @@ Device = Annotated[str, Option(help="auto, cpu, openvino, cuda or cuda:N.")]
 BatchSize = Annotated[int, Option(min=1, help="Images per forward pass.")]
 CacheDir = Annotated[
     Path,
-    Option(
-        envvar="WHICHGEN_CACHE",
-        show_default="~/.cache/whichgen",
-        help="Folder of cached features, splits and sweeps.",
-    ),
+    Option(envvar="WHICHGEN_CACHE", show_default="~/.cache/whichgen", help="Cache folder."),
 ]
 RunFolder = Annotated[
     Path | None,
@@ -157,25 +153,12 @@ class TestData:
 
     data: Annotated[
         str,
-        Option("-d", "--data", help="Folder or dataset to test on.", show_default="the model's"),
+        Option(
+            "-d", "--data", help="Folder or dataset to test on.", show_default="the model's own"
+        ),
     ] = ""
     split: SplitFlags = SplitFlags()
     cache_dir: CacheDir = CACHE_DIR
-
-    def dataset_options(self, model: OriginModel) -> DatasetOptions:
-        """Return the options of ``--data``, or of the dataset the model was trained on."""
-        from whichgen.data.dataset_options import DatasetOptions
-
-        if self.data:
-            return self.split.dataset_options(data=self.data)
-        if self.split != SplitFlags():
-            raise DataError(
-                "options such as --unknown, --groups and --seed describe another dataset. Name it "
-                "with --data, or omit them to use the model's own test split."
-            )
-        if "data" not in model.run_metadata.get("config", {}):
-            raise DataError("the model does not record its dataset. Name a dataset with --data.")
-        return DatasetOptions.from_config(model.run_metadata["config"])
 
 
 def require_model(model: Path | None) -> Path:

@@ -11,7 +11,6 @@ from whichgen.cli.command import command
 from whichgen.cli.options import split_names
 from whichgen.cli.training_options import SelectionFlags, TrainOptions
 from whichgen.constants import C_SWEEP, K_SWEEP, MAX_ITER
-from whichgen.errors import FitError
 
 
 @dataclass(frozen=True)
@@ -50,15 +49,13 @@ def linear(options: TrainOptions, sweep: CSweep) -> None:
     """Train a linear probe on the best block of the encoder."""
     import numpy as np
 
-    from whichgen.cli.training import fit_options, train
+    from whichgen.cli.training import selection_options, train
     from whichgen.heads.linear import LinearMethod
 
-    low, high = sweep.c_min, sweep.c_max
-    if low > high:
-        raise FitError(f"--c-min {low:g} is above --c-max {high:g}. Swap or change them.")
+    low, high = sorted((sweep.c_min, sweep.c_max))
     values = np.logspace(low, high, sweep.c_values).tolist() if sweep.C is None else [sweep.C]
     method = LinearMethod(values=tuple(values), max_iter=sweep.max_iter)
-    train(options, fit_options(options, method), "linear-probe")
+    train(options, selection_options(options, method), "linear-probe")
 
 
 @command
@@ -66,15 +63,12 @@ def knn(options: TrainOptions, sweep: KSweep) -> None:
     """Train a k-nearest-neighbor classifier on the best block."""
     import numpy as np
 
-    from whichgen.cli.training import fit_options, train
+    from whichgen.cli.training import selection_options, train
     from whichgen.heads.knn import KnnMethod
 
-    low, high = sweep.k_min, sweep.k_max
-    if low > high:
-        raise FitError(f"--k-min {low} is above --k-max {high}. Swap or change them.")
-    values = np.unique(np.linspace(low, high, sweep.k_values).astype(int)).tolist()
+    values = np.unique(np.linspace(sweep.k_min, sweep.k_max, sweep.k_values).astype(int)).tolist()
     method = KnnMethod(values=tuple(values) if sweep.K is None else (sweep.K,))
-    train(options, fit_options(options, method), "knn")
+    train(options, selection_options(options, method), "knn")
 
 
 @command
@@ -94,7 +88,7 @@ def fuse(
     ] = False,
 ) -> None:
     """Train a fusion of all blocks and residual statistics."""
-    from whichgen.cli.training import add_traces, fusion_options, train
+    from whichgen.cli.training import add_traces, selection_options, train
 
     settings: dict[str, Any] = {}
     if fixed.C is not None:
@@ -103,4 +97,4 @@ def fuse(
         settings["scores"] = split_names(scores)
     if not no_traces:
         options = add_traces(options)
-    train(options, fusion_options(options, **settings), "fusion")
+    train(options, selection_options(options, **settings), "fusion")

@@ -48,29 +48,29 @@ def add_traces(options: TrainOptions) -> TrainOptions:
     return replace(options, encoder=replace(options.encoder, backbone=f"{backbone}+{TRACES}"))
 
 
-def fit_options(options: TrainOptions, method: SweepMethod) -> FitOptions:
-    """Return the options of :func:`whichgen.training.fit_block.fit`."""
-    blocks = tuple(options.selection.blocks or ())
-    return FitOptions(head_method=method, blocks=blocks, **_selection_settings(options))
+def selection_options(
+    options: TrainOptions, method: SweepMethod | None = None, **settings: Any
+) -> FitOptions | FusionOptions:
+    """Return the library's options: those of a fusion if there is no ``method``.
 
-
-def fusion_options(options: TrainOptions, **settings: Any) -> FusionOptions:
-    """Return the options of :func:`whichgen.training.fit_fusion.fuse`."""
-    if options.selection.blocks:
-        raise DataError("fusion uses all blocks. Omit --blocks, or use `whichgen linear`.")
-    return FusionOptions(**_selection_settings(options), **settings)
-
-
-def _selection_settings(options: TrainOptions) -> dict[str, Any]:
-    metric = options.selection.metric
-    return {
-        "protocol": options.selection.protocol,
+    ``settings`` are further options.
+    """
+    selection = options.selection
+    settings |= {
+        "protocol": selection.protocol,
         "tpr": options.tpr,
         "seed": options.split.seed,
         "jobs": options.jobs or -1,
         "thumbnails": not options.no_thumbnails,
-        **({"metric": metric} if metric else {}),
     }
+    if selection.metric:
+        settings["metric"] = selection.metric
+    blocks = tuple(selection.blocks or ())
+    if method:
+        return FitOptions(head_method=method, blocks=blocks, **settings)
+    if blocks:
+        raise DataError("fusion uses all blocks. Omit --blocks, or use `whichgen linear`.")
+    return FusionOptions(**settings)
 
 
 def prepare_training(

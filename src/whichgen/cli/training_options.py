@@ -64,9 +64,7 @@ def load_config(context: typer.Context, value: str) -> str:
 class TrainingSplit(SplitFlags):
     """How the training dataset is split, limited and grouped into families."""
 
-    families: Annotated[str, Option(help="TSV of origin and family, beside the built-in ones.")] = (
-        ""
-    )
+    families: Annotated[str, Option(help="TSV file of additional origins and families.")] = ""
     samples_per_class: Annotated[int, Option(min=0, help="Most images per class; 0: all.")] = (
         SAMPLES_PER_CLASS
     )
@@ -99,7 +97,7 @@ class ControlOptions:
     panel: ClassVar = "Controls"
 
     no_shortcut_check: Annotated[
-        bool, Option("--no-shortcut-check", help="Do not predict origins from file properties.")
+        bool, Option("--no-shortcut-check", help="Skip the check of file properties.")
     ] = False
     shuffles: Annotated[int, Option(min=0, help="Control fits on shuffled labels; 0: none.")] = 5
 

@@ -1,0 +1,140 @@
+"""``whichgen evaluate``, ``robustness``, ``few-shot`` and ``low-data``: measure on test images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+from typer import Option
+
+from whichgen.cli.command import command
+from whichgen.cli.console import progress, say, show_table, warn_skipped
+from whichgen.cli.options import (
+    ModelOptions,
+    RunFolder,
+    TestData,
+    check_writable,
+    parse_kinds,
+    parse_shots,
+)
+from whichgen.cli.training_options import TrainOptions
+
+
+@command
+def evaluate(model: ModelOptions, test: TestData) -> None:
+    """Test a model on its own test split or on another dataset."""
+    from whichgen.cli.results import show_evaluation
+    from whichgen.cli.testing import open_model_test
+    from whichgen.experiments.robustness import evaluate_perturbation
+
+    t = open_model_test(model, test)
+    point = evaluate_perturbation(t.model, t.dataset, t.encoder, t.store, progress=progress)
+    warn_skipped(point.skipped)
+    show_evaluation(point.evaluation, f"{t.dataset.name}: test split")
+
+
+@command
+def robustness(
+    model: ModelOptions,
+    test: TestData,
+    kinds: Annotated[
+        str, Option(help="Perturbations: jpeg,blur,crop,resize,social or all.")
+    ] = "all",
+    output_dir: RunFolder = None,
+) -> None:
+    """Test a model on perturbed images: JPEG, blur, crop, resize, social media."""
+    from whichgen.cli.testing import open_model_test
+    from whichgen.experiments.robustness import evaluate_robustness
+    from whichgen.report.experiment_reports import robustness_rows, write_robustness
+
+    perturbations = parse_kinds(kinds)
+    folder = check_writable(output_dir or model.run_folder())
+    t = open_model_test(model, test)
+    points = list(
+        evaluate_robustness(
+            t.model, t.dataset, t.encoder, t.store, kinds=perturbations, progress=progress
+        )
+    )
+    warn_skipped(points[0].skipped)
+    settings = {"kinds": list(perturbations), "model_data_hash": t.model.data_hash}
+    write_robustness(points, t.run_metadata(settings, points[0].data_hash), folder)
+    show_table(robustness_rows(points), title=f"{t.dataset.name}: perturbed test images (%)")
+    say(f"Results: {folder} (robustness.md, robustness.json, plots/robustness.png)")
+
+
+@command
+def few_shot(
+    model: ModelOptions,
+    test: TestData,
+    shots: Annotated[
+        str, Option(help="Numbers of images to enroll: N,N,…", show_default="1,2,5,10,20,50")
+    ] = "",
+    repeats: Annotated[int, Option(min=1, help="Random draws per number of images.")] = 3,
+    output_dir: RunFolder = None,
+) -> None:
+    """Enroll each unknown test generator from few images and test the result."""
+    from whichgen.cli.testing import open_model_test
+    from whichgen.experiments.few_shot import IMAGE_COUNTS, measure_few_shot
+    from whichgen.report.experiment_reports import few_shot_rows, write_few_shot
+    from whichgen.training.split_features import extract_splits
+
+    numbers = parse_shots(shots) or list(IMAGE_COUNTS)
+    folder = check_writable(output_dir or model.run_folder())
+    t = open_model_test(model, test)
+    splits = ("test", "val_unknown", "test_unknown")
+    features = extract_splits(t.dataset, t.encoder, t.store, splits=splits, progress=progress)
+    points = list(
+        measure_few_shot(
+            t.model, features, image_counts=numbers, seeds=range(repeats), progress=progress
+        )
+    )
+    record = t.run_metadata({"shots": numbers}, features.data_hash, draws=repeats)
+    write_few_shot(points, record, folder)
+    show_table(few_shot_rows(points), title=f"{t.dataset.name}: origins enrolled from few images")
+    say(f"Results: {folder} (fewshot.md, fewshot.json, plots/fewshot.png)")
+
+
+@command
+def low_data(
+    options: TrainOptions,
+    head: Annotated[str, Option(help="linear, knn or fusion.")] = "linear",
+    shots: Annotated[
+        str, Option(help="Training images per class: N,N,…", show_default="1,2,5,10,20 and so on")
+    ] = "",
+    repeats: Annotated[int, Option(min=1, help="Random draws per number of images.")] = 5,
+) -> None:
+    """Train on few images per class, over several random draws."""
+    from whichgen.cli.training import add_traces, prepare_training, selection_options
+    from whichgen.experiments.low_data import SAMPLES_PER_CLASS
+    from whichgen.experiments.low_data import low_data as run_low_data
+    from whichgen.heads.methods import sweep_method
+    from whichgen.io.run_metadata import collect_run_metadata
+    from whichgen.report.experiment_reports import low_data_rows, write_low_data
+
+    numbers = parse_shots(shots) or list(SAMPLES_PER_CLASS)
+    if head == "fusion":
+        options = add_traces(options)
+    method = None if head == "fusion" else sweep_method(head)
+    library_options = selection_options(options, method)
+    # The files of a run in the same folder are not overwritten.
+    data = prepare_training(replace(options, force=True), library_options, "low-data")
+    points = list(
+        run_low_data(
+            data.features,
+            data.encoder,
+            library_options,
+            samples_per_class=numbers,
+            seeds=range(repeats),
+            cache=options.cache_dir / "sweeps",
+            progress=progress,
+        )
+    )
+    record = collect_run_metadata(
+        {**data.config, "shots": numbers},
+        seeds={"seed": library_options.seed, "draws": repeats},
+        encoder=data.encoder.describe(),
+        data_hash=data.features.data_hash,
+    )
+    write_low_data(points, record, data.folder)
+    show_table(low_data_rows(points), title=f"{data.dataset.name}: {head} head, images per class")
+    say(f"Results: {data.folder}")
