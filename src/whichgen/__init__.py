@@ -23,7 +23,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from whichgen.version import __version__
+from whichgen.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from whichgen.data.folders import open_dataset as open_dataset
