@@ -49,7 +49,7 @@ def test_json_has_all_images_and_unreadable_ones_fail(images: Path) -> None:
     assert "not an image" in rows["broken.png"]["error"]
     assert "no such file" in rows["none.jpg"]["error"]
     (finding,) = rows["made [of].png"]["findings"]
-    assert (finding["says"], finding["generator"]) == ("synthetic", "toy_v1")
+    assert (finding["indicates"], finding["generator"]) == ("synthetic", "toy_v1")
     assert rows["plain.webp"] == {
         "image": str(images / "plain.webp"),
         "findings": [],

@@ -8,13 +8,13 @@ from whichgen.data.families import assign_families
 from whichgen.evidence.collect import Evidence, Finding, find_contradictions
 from whichgen.evidence.contradict import _FAMILIES
 
-CAMERA = Finding("exif", "camera: A B", says="camera")
-EDITED = Finding("xmp", "filled in", says="edited", generator="Adobe Firefly")
+CAMERA = Finding("exif", "camera: A B", indicates="camera")
+EDITED = Finding("xmp", "filled in", indicates="edited", generator="Adobe Firefly")
 
 
 def made_by(*generators: str) -> Evidence:
     return Evidence(
-        tuple(Finding("text", "made", says="synthetic", generator=g) for g in generators)
+        tuple(Finding("text", "made", indicates="synthetic", generator=g) for g in generators)
     )
 
 

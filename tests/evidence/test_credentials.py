@@ -34,13 +34,13 @@ def test_intact_manifest_reports_signer_source_and_generator(kind: str, sign: Si
     assert "signed by Signer / Test Works" in signature.detail
     assert "claim generator Toy Works 7" in signature.detail
     assert "ingredients 0" in signature.detail
-    assert signature.says == "neutral"
+    assert signature.indicates == "neutral"
     assert made.title == "c2pa.created: trainedAlgorithmicMedia"
-    assert (made.says, made.generator) == ("synthetic", "GPT-4o")
+    assert (made.indicates, made.generator) == ("synthetic", "GPT-4o")
 
 
 @pytest.mark.parametrize(
-    ("code", "says"),
+    ("code", "indication"),
     [
         ("digitalCapture", "camera"),
         ("compositeWithTrainedAlgorithmicMedia", "edited"),
@@ -48,11 +48,11 @@ def test_intact_manifest_reports_signer_source_and_generator(kind: str, sign: Si
         ("no-such-type", "neutral"),
     ],
 )
-def test_source_type_determines_the_finding(code: str, says: str, sign: Sign) -> None:
+def test_source_type_determines_the_finding(code: str, indication: str, sign: Sign) -> None:
     action = {"action": "c2pa.created", "softwareAgent": "X", "digitalSourceType": SOURCE + code}
     made = findings(sign(saved(), "image/png", actions=[action]), "credentials")[1]
     assert made.title == f"c2pa.created: {code}"
-    assert (made.says, made.generator) == (says, "")
+    assert (made.indicates, made.generator) == (indication, "")
 
 
 def test_pixels_changed_after_signing_invalidate_claims(sign: Sign) -> None:
@@ -61,8 +61,8 @@ def test_pixels_changed_after_signing_invalidate_claims(sign: Sign) -> None:
     signature, made = findings(bytes(data), "credentials")
     assert "not valid (assertion.dataHash.mismatch)" in signature.title
     assert "changed after it was signed" in signature.title
-    assert signature.says == "edited"
-    assert (made.says, made.generator) == ("neutral", "")
+    assert signature.indicates == "edited"
+    assert (made.indicates, made.generator) == ("neutral", "")
 
 
 def test_claim_changed_after_signing_is_invalid(sign: Sign) -> None:
@@ -72,7 +72,7 @@ def test_claim_changed_after_signing_is_invalid(sign: Sign) -> None:
     signature, made = findings(lie, "credentials")
     assert "not valid (assertion.hashedURI.mismatch)" in signature.title
     assert "changed after" not in signature.title
-    assert {signature.says, made.says} == {"neutral"}
+    assert {signature.indicates, made.indicates} == {"neutral"}
 
 
 def test_parent_image_and_edits_are_reported(sign: Sign) -> None:
@@ -82,10 +82,10 @@ def test_parent_image_and_edits_are_reported(sign: Sign) -> None:
         sign(first, "image/jpeg", actions=edits, edit=True), "credentials"
     )
     assert "ingredients 1" in signature.detail
-    assert [(f.title, f.detail) for f in actions if f.says == "edited"] == [
+    assert [(f.title, f.detail) for f in actions if f.indicates == "edited"] == [
         ("edits", "c2pa.color_adjustments")
     ]
-    assert [f.generator for f in actions if f.says == "synthetic"] == ["GPT-4o"]
+    assert [f.generator for f in actions if f.indicates == "synthetic"] == ["GPT-4o"]
 
 
 def test_remote_manifest_is_reported_but_not_fetched(sign: Sign) -> None:
@@ -116,7 +116,7 @@ def test_damaged_manifest_is_neutral(sign: Sign) -> None:
     broken = data[: start + 30] + bytes(200) + data[start + 230 :]
     (finding,) = read_credentials(broken, "image/png").findings
     assert "present, unreadable" in finding.title
-    assert finding.says == "neutral"
+    assert finding.indicates == "neutral"
 
 
 def test_missing_library_adds_a_note(sign: Sign, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ def check(evidence: Evidence) -> None:
     """What every piece of evidence promises, whatever the file."""
     assert len(evidence.findings) <= MAX_FINDINGS
     for finding in evidence.findings:
-        assert finding.says in ("synthetic", "camera", "edited", "neutral")
+        assert finding.indicates in ("synthetic", "camera", "edited", "neutral")
         assert finding.kind in ("credentials", "xmp", "iptc", "exif", "text", "jpeg")
     for text in (*(t for f in evidence.as_dict()["findings"] for t in f.values()), *evidence.notes):
         assert len(text) <= 300
@@ -99,8 +99,8 @@ def test_xmp_too_long_is_not_parsed() -> None:
 )
 def test_hostile_json_is_none(text: str) -> None:
     assert parse_json(text) is None
-    says = [f.says for f in interpret("text", "prompt", text)]
-    assert says == (["neutral"] if len(text) > 2_000_000 else [])
+    indication = [f.indicates for f in interpret("text", "prompt", text)]
+    assert indication == (["neutral"] if len(text) > 2_000_000 else [])
 
 
 def test_shallow_json_is_read() -> None:
@@ -248,7 +248,7 @@ def test_non_numeric_settings_are_omitted(value: Any) -> None:
     data = saved("JPEG", exif=made.tobytes())
     evidence = collect(data)
     check(evidence)
-    assert [f.title for f in evidence.findings if f.says == "camera"] == ["camera: A B"]
+    assert [f.title for f in evidence.findings if f.indicates == "camera"] == ["camera: A B"]
 
 
 @pytest.mark.parametrize(

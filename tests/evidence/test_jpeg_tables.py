@@ -17,7 +17,7 @@ def test_libjpeg_quality_is_recovered(quality: int) -> None:
     data = saved("JPEG", quality=quality)
     (finding,) = findings(data, "jpeg")
     assert f"standard libjpeg tables of quality {quality}," in finding.title
-    assert finding.says == "neutral"
+    assert finding.indicates == "neutral"
     with Image.open(io.BytesIO(data)) as image:
         assert find_qualities(image.quantization[0]) == [quality]
         assert find_qualities(image.quantization[1], chrominance=True) == [quality]

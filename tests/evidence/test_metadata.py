@@ -41,7 +41,7 @@ def test_camera_settings_and_gps_presence_are_reported(kind: str) -> None:
     made.get_ifd(IFD.Exif).update(settings)
     made.get_ifd(IFD.GPSInfo).update({1: "N", 2: (51.0, 30.0, 12.345)})
     metadata_findings = findings(saved(kind, exif=made.tobytes()), "exif")
-    (camera,) = [f for f in metadata_findings if f.says == "camera"]
+    (camera,) = [f for f in metadata_findings if f.indicates == "camera"]
     assert camera.title == "camera: Fuji X-T9"
     assert camera.detail == "lens XF 35 mm, f/2.8, 0.004 s, ISO 400, 2024:05:06 07:08:09"
     assert [f.detail for f in metadata_findings if f.title == "Software"] == ["Ver 1.02"]
@@ -57,7 +57,7 @@ def test_damaged_setting_does_not_hide_camera() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "says", "generator"),
+    ("fields", "indication", "generator"),
     [
         ({Base.Software: "Adobe Firefly"}, "synthetic", "Adobe Firefly"),
         ({Base.Software: "NovelAI"}, "synthetic", "NovelAI"),
@@ -72,13 +72,16 @@ def test_damaged_setting_does_not_hide_camera() -> None:
     ],
 )
 def test_generator_names_count_only_in_program_and_maker_fields(
-    fields: dict[int, Any], says: str, generator: str
+    fields: dict[int, Any], indication: str, generator: str
 ) -> None:
     if Base.ImageDescription in fields and "·" in fields[Base.ImageDescription]:
         fields = {Base.ImageDescription: fields[Base.ImageDescription].encode()}
     metadata_findings = findings(saved("JPEG", exif=exif(fields)), "exif")
-    assert (metadata_findings[0].says, metadata_findings[0].generator) == (says, generator)
-    assert "camera" not in {f.says for f in metadata_findings} - {says}
+    assert (metadata_findings[0].indicates, metadata_findings[0].generator) == (
+        indication,
+        generator,
+    )
+    assert "camera" not in {f.indicates for f in metadata_findings} - {indication}
 
 
 @pytest.mark.parametrize(
@@ -98,7 +101,7 @@ def test_parameters_in_a_user_comment_and_graphs_in_make() -> None:
     text = "a cat\nSteps: 20, Sampler: Euler a, Seed: 7, Size: 512x512, Model: toy_v3"
     comment = b"UNICODE\0" + text.encode("utf-16-be")
     (finding,) = findings(saved("JPEG", exif=exif({}, {Base.UserComment: comment})), "exif")
-    assert (finding.says, finding.generator) == ("synthetic", "toy_v3")
+    assert (finding.indicates, finding.generator) == ("synthetic", "toy_v3")
     assert "sampler Euler a; steps 20; seed 7; size 512x512; prompt a cat" in finding.detail
     graph = 'prompt:{"1": {"class_type": "KSampler", "inputs": {"seed": 9, "steps": 4}}}'
     (finding,) = findings(saved("WEBP", exif=exif({Base.Make: graph})), "exif")
@@ -123,7 +126,7 @@ def test_xmp_reports_source_system_prompt_and_credit(kind: str) -> None:
         info.add_itxt("XML:com.adobe.xmp", packet.decode())
         options = {"pnginfo": info}
     metadata_findings = findings(saved(kind, **options), "xmp")
-    assert {f.says for f in metadata_findings} == {"synthetic"}
+    assert {f.indicates for f in metadata_findings} == {"synthetic"}
     assert {f.generator for f in metadata_findings} == {
         "Google AI",
         "Draw Things",
@@ -141,14 +144,14 @@ def test_generative_fill_is_an_edit() -> None:
     )
     metadata_findings = findings(saved("JPEG", xmp=packet), "xmp")
     assert len(metadata_findings) == 3
-    assert {f.says for f in metadata_findings} == {"edited"}
+    assert {f.indicates for f in metadata_findings} == {"edited"}
 
 
 def test_person_in_credit_is_not_a_generator() -> None:
     metadata_findings = findings(
         saved("JPEG", xmp=xmp('photoshop:Credit="Foto: Maria Dalle"')), "xmp"
     )
-    assert {(f.says, f.generator) for f in metadata_findings} <= {("neutral", "")}
+    assert {(f.indicates, f.generator) for f in metadata_findings} <= {("neutral", "")}
 
 
 def test_draw_things_keeps_its_json_in_xmp() -> None:

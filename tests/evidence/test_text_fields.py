@@ -39,24 +39,24 @@ WORKFLOW = {
 
 @pytest.mark.parametrize("compressed", [False, True])
 def test_web_ui_parameters(compressed: bool) -> None:
-    (found,) = findings(png({"parameters": A1111}, compressed=compressed), "text")
-    assert found.title == (
+    (finding,) = findings(png({"parameters": A1111}, compressed=compressed), "text")
+    assert finding.title == (
         "parameters: generation parameters as a Stable Diffusion web UI (f2.0.1) writes them"
     )
-    assert found.detail == (
+    assert finding.detail == (
         "model toy-mix_v2; model hash 6ce0161689; sampler DPM++ 2M Karras; steps 20; seed 42; "
         'size 512x768; prompt a "big" cat, by night'
     )
-    assert (found.says, found.generator) == ("synthetic", "toy-mix_v2")
+    assert (finding.indicates, finding.generator) == ("synthetic", "toy-mix_v2")
 
 
 def test_parameters_in_comments_of_jpeg_and_gif_and_a_prompt_cut_at_its_limit() -> None:
     long = A1111.replace("by night", "very " * 200)
     for kind in ("JPEG", "GIF"):
-        (found,) = findings(saved(kind, comment=long.encode()), "text")
-        assert found.says == "synthetic"
-        assert len(found.detail) == 300
-        assert found.detail.endswith("…")
+        (finding,) = findings(saved(kind, comment=long.encode()), "text")
+        assert finding.indicates == "synthetic"
+        assert len(finding.detail) == 300
+        assert finding.detail.endswith("…")
 
 
 @pytest.mark.parametrize(
@@ -124,21 +124,21 @@ def test_parameters_in_comments_of_jpeg_and_gif_and_a_prompt_cut_at_its_limit() 
 def test_json_of_each_tool(
     field: str, value: dict[str, Any], tool: str, generator: str, shown: str
 ) -> None:
-    (found,) = findings(png({field: json.dumps(value)}), "text")
-    assert found.title == f"{field}: generation parameters as {tool} writes them"
-    assert (found.says, found.generator) == ("synthetic", generator)
-    assert found.detail.endswith(shown)
+    (finding,) = findings(png({field: json.dumps(value)}), "text")
+    assert finding.title == f"{field}: generation parameters as {tool} writes them"
+    assert (finding.indicates, finding.generator) == ("synthetic", generator)
+    assert finding.detail.endswith(shown)
 
 
 def test_novelai_and_midjourney_fields() -> None:
     texts = {"Software": "NovelAI", "Source": "Stable Diffusion 81274D13", "Title": "untitled"}
-    assert [(f.says, f.generator) for f in findings(png(texts), "text")] == [
+    assert [(f.indicates, f.generator) for f in findings(png(texts), "text")] == [
         ("synthetic", "NovelAI"),
         ("synthetic", "Stable Diffusion"),
     ]
     job = "a red fox --v 5.2 Job ID: 0b5e3d2a-1c4f-4b7e-9a3d-2f1e0c9b8a7d"
-    (found,) = findings(png({"Description": job, "Author": "me"}), "text")
-    assert found.generator == "Midjourney"
+    (finding,) = findings(png({"Description": job, "Author": "me"}), "text")
+    assert finding.generator == "Midjourney"
 
 
 @pytest.mark.parametrize(

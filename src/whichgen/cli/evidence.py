@@ -52,7 +52,7 @@ def show_evidence(name: str, evidence: Evidence) -> None:
         [
             {
                 "source": finding.kind,
-                "indicates": finding.says,
+                "indicates": finding.indicates,
                 "generator": finding.generator,
                 "finding": "; ".join(filter(None, (finding.title, finding.detail))),
             }

@@ -37,8 +37,8 @@ def find_contradictions(
     answer = (coarse_origin or origin) if origin == UNKNOWN else origin
     if answer == UNKNOWN:
         return ()
-    camera = [f for f in evidence.findings if f.says == "camera"]
-    synthetic = [f for f in evidence.findings if f.says == "synthetic"]
+    camera = [f for f in evidence.findings if f.indicates == "camera"]
+    synthetic = [f for f in evidence.findings if f.indicates == "synthetic"]
     if answer == REAL:
         if not synthetic:
             return ()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from whichgen.evidence.bounded import clean, parse_json
-from whichgen.evidence.finding import Evidence, Finding, Says
+from whichgen.evidence.finding import Evidence, Finding, Indication
 from whichgen.evidence.generators import find_generator
 from whichgen.evidence.sources import parse_source_type
 
@@ -94,18 +94,18 @@ def _signature(store: dict[str, Any], failures: list[str]) -> Finding:
         "time": str(signature_info.get("time") or ""),
     }
     detail = "; ".join(f"{name} {clean(text, 80)}" for name, text in details.items() if text)
-    says: Says = "neutral"
+    indication: Indication = "neutral"
     if failures:
         state = f"not valid ({', '.join(failures[:_MAX_REASONS])})"
         # The image differs from the signed one, which a damaged manifest alone would not show.
         if any("Hash.mismatch" in code and "hashedURI" not in code for code in failures):
             state += "; the image was changed after it was signed"
-            says = "edited"
+            indication = "edited"
     elif store.get("validation_state") == "Trusted":
         state = "signature intact; signer on a trust list"
     else:
         state = "signature intact; signer not checked against a trust list"
-    return Finding("credentials", f"Content Credentials (C2PA): {state}", detail, says)
+    return Finding("credentials", f"Content Credentials (C2PA): {state}", detail, indication)
 
 
 def _actions(manifest: dict[str, Any], *, is_valid: bool) -> Iterator[Finding]:
@@ -118,15 +118,15 @@ def _actions(manifest: dict[str, Any], *, is_valid: bool) -> Iterator[Finding]:
         if not isinstance(source, str):
             edits += [] if name in _NO_EDITS else [name]
             continue
-        code, says, meaning = parse_source_type(source)
+        code, indication, meaning = parse_source_type(source)
         known_generator = find_generator(" ".join((agent, str(action.get("description") or ""))))
         generator = ""
-        if says == "synthetic":
+        if indication == "synthetic":
             generator = known_generator.name if known_generator else agent
         detail = "; ".join(part for part in (meaning, agent and f"by {agent}") if part)
         if not is_valid:
-            says, generator = "neutral", ""
-        yield Finding("credentials", f"{name}: {code}", detail, says, generator)
+            indication, generator = "neutral", ""
+        yield Finding("credentials", f"{name}: {code}", detail, indication, generator)
     if edits:
         names = ", ".join(dict.fromkeys(edits))
         yield Finding("credentials", "edits", names, "edited" if is_valid else "neutral")

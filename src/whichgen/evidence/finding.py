@@ -8,7 +8,7 @@ from typing import Any, Literal
 from whichgen.evidence.bounded import clean
 
 #: What a finding indicates. ``edited``: an existing picture was changed, possibly by a generator.
-Says = Literal["synthetic", "camera", "edited", "neutral"]
+Indication = Literal["synthetic", "camera", "edited", "neutral"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Finding:
         Where it was found: ``credentials``, ``xmp``, ``iptc``, ``exif``, ``text`` or ``jpeg``.
     title, detail
         Short and full description.
-    says
+    indicates
         What it indicates.
     generator
         The generator named in the metadata, or empty.
@@ -32,7 +32,7 @@ class Finding:
     kind: str
     title: str
     detail: str = ""
-    says: Says = "neutral"
+    indicates: Indication = "neutral"
     generator: str = ""
 
     def __post_init__(self) -> None:

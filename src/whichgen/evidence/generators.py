@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from whichgen.evidence.finding import Says
+from whichgen.evidence.finding import Indication
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def find_generator(text: str) -> Generator | None:
     )
 
 
-def classify_statement(text: str) -> Says:
+def classify_statement(text: str) -> Indication:
     """Classify whether a free text states how the image was made or only mentions a name.
 
     "Made with Google AI" and "Midjourney" are ``synthetic``, "Edited with Google AI" is ``edited``,

@@ -54,8 +54,8 @@ def read_xmp(image: Image.Image) -> Evidence:
         return Evidence(notes=("The file has XMP; install whichgen[evidence] to read it",))
     findings = [f for name, text in properties for f in _interpret_property(name, text)]
     # Generators that fill in part of a photograph use the same properties.
-    if any(f.title.startswith(_SOURCE) and f.says in ("edited", "camera") for f in findings):
-        findings = [replace(f, says="edited") if f.title in _AI else f for f in findings]
+    if any(f.title.startswith(_SOURCE) and f.indicates in ("edited", "camera") for f in findings):
+        findings = [replace(f, indicates="edited") if f.title in _AI else f for f in findings]
     return Evidence(tuple(findings))
 
 
@@ -104,8 +104,8 @@ def _interpret_property(name: str, text: str) -> list[Finding]:
     if not text:
         return []
     if name == _SOURCE:
-        code, says, meaning = parse_source_type(text)
-        return [Finding("xmp", f"{_SOURCE}: {code}", meaning, says)]
+        code, indication, meaning = parse_source_type(text)
+        return [Finding("xmp", f"{_SOURCE}: {code}", meaning, indication)]
     if name == "AISystemUsed":
         generator = find_generator(text)
         return [Finding("xmp", name, text, "synthetic", generator.name if generator else text)]

@@ -72,27 +72,25 @@ def interpret(kind: str, field: str, text: str) -> list[Finding]:
         return [
             _make_finding(kind, field, "Midjourney", {"job": job[1], "prompt": text[: job.start()]})
         ]
-    known_generator = find_generator(text)
+    generator = find_generator(text)
     if field.lower() in _PROGRAMS:
-        if known_generator:
+        if generator:
             return [
                 Finding(
                     kind,
-                    f"{field}: {known_generator.name}",
+                    f"{field}: {generator.name}",
                     text,
                     "synthetic",
-                    known_generator.name,
+                    generator.name,
                 )
             ]
         return [Finding(kind, field, text, "edited" if is_editor(text) else "neutral")]
-    if known_generator is None:
+    if generator is None:
         return []
-    says = classify_statement(text)
-    if says == "neutral":
-        return [Finding(kind, f"{field} mentions {known_generator.name}", text)]
-    return [
-        Finding(kind, f"{field} names {known_generator.name}", text, says, known_generator.name)
-    ]
+    indication = classify_statement(text)
+    if indication == "neutral":
+        return [Finding(kind, f"{field} mentions {generator.name}", text)]
+    return [Finding(kind, f"{field} names {generator.name}", text, indication, generator.name)]
 
 
 def _parse_web_ui(text: str) -> tuple[str, dict[str, Any]] | None:
@@ -141,13 +139,13 @@ def _make_finding(kind: str, field: str, tool: str, values: Mapping[str, Any]) -
         value = next((values[key] for key in keys if _is_plain(values.get(key))), "")
         if text := clean(str(value), 300 if name == "prompt" else 100):
             fields[name] = text
-    known_generator = find_generator(tool)
+    generator = find_generator(tool)
     return Finding(
         kind=kind,
         title=f"{field}: generation parameters as {tool} writes them",
         detail="; ".join(f"{name} {text}" for name, text in fields.items()),
-        says="synthetic",
-        generator=fields.get("model") or (known_generator.name if known_generator else tool),
+        indicates="synthetic",
+        generator=fields.get("model") or (generator.name if generator else tool),
     )
 
 

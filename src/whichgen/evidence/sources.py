@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from whichgen.evidence.bounded import clean
-from whichgen.evidence.finding import Says
+from whichgen.evidence.finding import Indication
 
 # https://cv.iptc.org/newscodes/digitalsourcetype/; the last two are C2PA's own. Composites are
 # `edited`, since a photograph with one filled-in corner is one. Drawings are `neutral`.
-_TYPES: dict[str, tuple[Says, str]] = {
+_TYPES: dict[str, tuple[Indication, str]] = {
     "trainedAlgorithmicMedia": ("synthetic", "made by a trained generator"),
     "algorithmicMedia": ("synthetic", "made by an algorithm that was not trained"),
     "compositeSynthetic": ("edited", "a composite, parts of it synthetic"),
@@ -33,7 +33,7 @@ _TYPES: dict[str, tuple[Says, str]] = {
 }
 
 
-def parse_source_type(uri: str) -> tuple[str, Says, str]:
+def parse_source_type(uri: str) -> tuple[str, Indication, str]:
     """Return the code of a digital source type, what it indicates, and its meaning.
 
     Parameters
@@ -42,5 +42,5 @@ def parse_source_type(uri: str) -> tuple[str, Says, str]:
         ``http://cv.iptc.org/newscodes/digitalsourcetype/CODE``, ``digsrctype:CODE`` or the code.
     """
     code = clean(uri.strip().rstrip("/").rpartition("/")[2].rpartition(":")[2], 60)
-    says, meaning = _TYPES.get(code, ("neutral", "an unknown digital source type"))
-    return code, says, meaning
+    indication, meaning = _TYPES.get(code, ("neutral", "an unknown digital source type"))
+    return code, indication, meaning

@@ -35,7 +35,7 @@ class FindingReport(BaseModel):
     kind: str
     title: str
     detail: str
-    says: str = Field(description="what it supports: synthetic, camera, edited or neutral")
+    indicates: str = Field(description="what it supports: synthetic, camera, edited or neutral")
     generator: str
 
 
