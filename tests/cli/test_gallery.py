@@ -32,15 +32,15 @@ def search(*arguments: object, gallery: str = "gallery") -> list[dict[str, Any]]
     return rows
 
 
-def test_a_gallery_is_built_searched_and_asked_by_attribute(site: Site) -> None:
+def test_gallery_is_built_and_searched(site: Site) -> None:
     done = build(site)
     assert done.code == 0, done.err
     assert "50" in done.out
     assert "flat" in done.out
     assert "whichgen gallery search IMAGE -g gallery" in done.message
-    told = json.loads(Path("gallery/gallery.json").read_text())
-    assert told["recall"] == {"at_1": 1.0, "at_10": 1.0, "queries": 13}
-    assert told["run_metadata"]["seeds"] == {"seed": 0}
+    description = json.loads(Path("gallery/gallery.json").read_text())
+    assert description["recall"] == {"at_1": 1.0, "at_10": 1.0, "queries": 13}
+    assert description["run_metadata"]["seeds"] == {"seed": 0}
     rows = search("images/gan/001.png", "images/flow", "-k", 2)
     assert [row["image"] for row in rows][:2] == ["images/gan/001.png", "images/flow/000.png"]
     for row in rows:
@@ -53,26 +53,24 @@ def test_a_gallery_is_built_searched_and_asked_by_attribute(site: Site) -> None:
     assert "Most similar of 50 images" in done.out
     assert "1.000" in done.out
 
-    asked = ("attribute", "-m", site.run, "images/gan/001.png")
-    (answer,) = json.loads(whichgen(*asked, "--gallery", "gallery", "--json").out)
+    command = ("attribute", "-m", site.run, "images/gan/001.png")
+    (answer,) = json.loads(whichgen(*command, "--gallery", "gallery", "--json").out)
     assert len(answer["nearest"]) == 6
     assert answer["nearest"][0]["path"] == str(Path("images/gan/001.png").resolve())
-    (row,) = csv.DictReader(io.StringIO(whichgen(*asked, "--gallery", "gallery", "--csv").out))
+    (row,) = csv.DictReader(io.StringIO(whichgen(*command, "--gallery", "gallery", "--csv").out))
     assert (row["nearest_origin"], row["error"]) == ("gan", "")
-    assert "gan 1.000" in whichgen(*asked, "--gallery", "gallery").out
-    (plain,) = json.loads(whichgen(*asked, "--json").out)
+    assert "gan 1.000" in whichgen(*command, "--gallery", "gallery").out
+    (plain,) = json.loads(whichgen(*command, "--json").out)
     assert plain["nearest"] is None
-    report = whichgen(*asked, "--gallery", "gallery", "--report", "r.html")
+    report = whichgen(*command, "--gallery", "gallery", "--report", "r.html")
     assert report.code == 0, report.err
 
 
-def test_images_extracted_before_are_not_decoded_again(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cached_images_are_not_decoded_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     assert build(site).code == 0
     load = load_module.load_encoder
 
-    def idle(*args: Any, **kwargs: Any) -> Any:
+    def load_idle(*args: Any, **kwargs: Any) -> Any:
         encoder = load(*args, **kwargs)
 
         def refuse(_: Any) -> Any:
@@ -81,32 +79,32 @@ def test_images_extracted_before_are_not_decoded_again(
         object.__setattr__(encoder, "preprocess", refuse)
         return encoder
 
-    monkeypatch.setattr("whichgen.inference.attributor.load_encoder", idle)
+    monkeypatch.setattr("whichgen.inference.attributor.load_encoder", load_idle)
     done = build(site, "-o", "second", "--kind", "ivf")
     assert done.code == 0, done.err
 
 
-def test_what_is_wrong_is_one_message(site: Site) -> None:
+def test_wrong_options_are_one_message(site: Site) -> None:
     Path("empty").mkdir()
     for data, options, message in (
         ("empty", (), "no readable image found"),
         ("no/folder", (), "no/folder does not exist"),
         ("NoSuchSet", (), "dataset 'NoSuchSet' is neither a folder"),
-        ("images", ("--kind", "tree"), "'tree' is unknown. Choose auto, flat"),
-        ("images", ("--kind", "qdrant"), "--kind qdrant needs --qdrant-url"),
-        ("images", ("--kind", "qdrant", "--qdrant-url", "folder"), "is not the address"),
+        ("images", ("--kind", "qdrant"), "needs the address of the service"),
+        ("images", ("--kind", "qdrant", "--qdrant-url", "folder"), "not 'folder'"),
         ("images", ("-o", "images"), "images exists and is not a gallery"),
     ):
         done = build(site, *options, data=data)
         assert done.code == 1, data
         assert message in done.message
         assert not Path("gallery").exists()
+    assert build(site, "--kind", "tree").code == 2
     done = whichgen("gallery", "search", "-g", "images", "images/gan/001.png")
     assert done.code == 1
     assert "no gallery found in images" in done.message
 
 
-def test_a_gallery_of_another_model_or_damaged_is_refused_before_images_are_read(
+def test_damaged_gallery_or_one_of_another_model_is_rejected(
     site: Site,
 ) -> None:
     assert build(site).code == 0
@@ -127,29 +125,29 @@ def test_a_gallery_of_another_model_or_damaged_is_refused_before_images_are_read
     assert "vectors.npy does not match its digest" in done.message
 
 
-def test_a_gallery_whose_model_is_gone_asks_for_it(site: Site) -> None:
+def test_moved_model_must_be_named(site: Site) -> None:
     assert build(site).code == 0
     file = Path("gallery/gallery.json")
-    told = json.loads(file.read_text())
+    description = json.loads(file.read_text())
     for config in ({"model": "nowhere"}, {"model": 3}, {}, [], None):
-        told["run_metadata"]["config"] = config
-        file.write_text(json.dumps(told))
+        description["run_metadata"]["config"] = config
+        file.write_text(json.dumps(description))
         done = whichgen("gallery", "search", "-g", "gallery", "images/gan/001.png")
         assert done.code == 1
         assert "Name its folder with --model" in done.message
     assert search("images/gan/001.png", "--model", site.run)[0]["nearest"]
 
 
-def test_a_service_that_is_silent_is_told_before_images_are_read(
+def test_unreachable_service_is_reported_before_images_are_read(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("whichgen.gallery.entries.collect_images", None)  # it would be called
     done = build(site, "--kind", "qdrant", "--qdrant-url", "http://127.0.0.1:1")
     assert done.code == 1
-    assert "Qdrant does not answer a request about whichgen-" in done.message
+    assert "Qdrant does not answer" in done.message
 
 
-def test_a_recall_that_is_low_is_warned_of(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_low_recall_is_a_warning(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build_module, "compute_recall", lambda *_: Recall(0.9, 0.5, 7))
     done = build(site, "--kind", "ivf")
     assert done.code == 0
@@ -157,7 +155,7 @@ def test_a_recall_that_is_low_is_warned_of(site: Site, monkeypatch: pytest.Monke
     assert json.loads(Path("gallery/gallery.json").read_text())["recall"]["at_10"] == 0.5
 
 
-def test_copies_and_unreadable_files_are_told(site: Site) -> None:
+def test_duplicates_and_unreadable_files_are_reported(site: Site) -> None:
     shutil.copy("images/gan/001.png", "images/vae/copy.png")
     Path("images/vae/broken.png").write_bytes(b"no image")
     done = build(site)
@@ -173,10 +171,10 @@ def test_copies_and_unreadable_files_are_told(site: Site) -> None:
     assert "1.000" in done.out
 
 
-def test_a_stopped_build_leaves_nothing_and_can_be_run_again(
+def test_interrupted_build_leaves_nothing_and_can_be_repeated(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(*_: object) -> None:
+    def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -194,16 +192,16 @@ def test_a_stopped_build_leaves_nothing_and_can_be_run_again(
 
 @pytest.mark.filterwarnings("ignore:Local mode performs exact")
 @pytest.mark.filterwarnings("ignore:Payload indexes have no effect")
-def test_a_gallery_in_qdrant(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_qdrant_gallery_equals_a_local_one(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     service = QdrantClient(":memory:")
     monkeypatch.setattr(qdrant_module, "QdrantClient", lambda **_: service)
     monkeypatch.setenv("WHICHGEN_QDRANT_URL", "http://localhost:6333")
     for _ in range(2):
         done = build(site, "--kind", "qdrant", "-o", "remote", "--force")
         assert done.code == 0, done.err
-    told = json.loads(Path("remote/gallery.json").read_text())
-    assert told["collection"] == f"whichgen-{told['model'][:16]}"
-    assert service.count(told["collection"]).count == 50
+    description = json.loads(Path("remote/gallery.json").read_text())
+    assert description["collection"] == f"whichgen-{description['model'][:16]}"
+    assert service.count(description["collection"]).count == 50
     assert build(site, "-o", "local").code == 0  # the variable alone makes no Qdrant gallery
     rows = {name: search("images/gan", "-k", 4, gallery=name) for name in ("remote", "local")}
     for one, other in zip(rows["remote"], rows["local"], strict=True):
@@ -214,9 +212,7 @@ def test_a_gallery_in_qdrant(site: Site, monkeypatch: pytest.MonkeyPatch) -> Non
     assert "Give its --qdrant-url" in done.message
 
 
-def test_without_the_extra_it_says_what_to_install(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_extra_is_reported(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "whichgen.gallery.qdrant")
     monkeypatch.setitem(sys.modules, "qdrant_client", None)
     done = build(site, "--kind", "qdrant", "--qdrant-url", "http://localhost:6333")

@@ -1,4 +1,4 @@
-"""GalleryImages on a disk, their features in a store, and the model they are compared by."""
+"""Images on disk, their features in a store, and the model they are compared by."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def known(
 ) -> OriginModel:
     """The linear model, with exemplars."""
     features = encoder.encode(np.stack([encoder.preprocess(image) for image in images]))[BLOCK]
-    kept = Exemplars(features, np.repeat(np.arange(3), 8), np.arange(24) % 2 == 1)
-    return replace(models["linear"], exemplars=kept)
+    exemplars = Exemplars(features, np.repeat(np.arange(3), 8), np.arange(24) % 2 == 1)
+    return replace(models["linear"], exemplars=exemplars)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
+import whichgen.features.extraction as extraction_module
 import whichgen.gallery.build as build_module
 import whichgen.gallery.entries as entries_module
 from conftest import CountingEncoder
@@ -21,9 +22,8 @@ from whichgen.features.store import FeatureStore
 from whichgen.gallery.build import build_local_gallery, hold_out_queries
 from whichgen.gallery.entries import GalleryImages, collect_images
 from whichgen.gallery.index import IndexKind
-from whichgen.gallery.loading import load_gallery
 from whichgen.gallery.recall import Recall
-from whichgen.gallery.storage import read_description
+from whichgen.gallery.storage import load_gallery, read_description
 from whichgen.inference.answers import answer_schema
 from whichgen.inference.attributor import Attributor
 from whichgen.inference.neighbors import SimilaritySpace
@@ -38,16 +38,18 @@ KINDS: tuple[IndexKind, ...] = get_args(IndexKind)
 def test_every_image_is_its_own_nearest_neighbor(
     kind: IndexKind, gallery_images: GalleryImages, known: OriginModel, tmp_path: Path
 ) -> None:
-    told = build_local_gallery(tmp_path / "g", gallery_images, RECORD, kind=kind, effort=2048)
-    assert (told.kind, told.n_images, told.dimension) == (kind, 62, 32)
-    assert told == read_description(tmp_path / "g")
-    assert told.recall is not None
-    assert told.recall.queries == 16  # of 31 held out, those that choose no effort
-    assert (told.recall.at_1, told.recall.at_10) == (1, 1)
-    found = load_gallery(tmp_path / "g", known).find_neighbors(
+    description = build_local_gallery(
+        tmp_path / "g", gallery_images, RECORD, kind=kind, effort=2048
+    )
+    assert (description.kind, description.n_images, description.dimension) == (kind, 62, 32)
+    assert description == read_description(tmp_path / "g")
+    assert description.recall is not None
+    assert description.recall.queries == 16  # of 31 held out, those that choose no effort
+    assert (description.recall.at_1, description.recall.at_10) == (1, 1)
+    neighbors = load_gallery(tmp_path / "g", known).find_neighbors(
         known.head.forward(features_of(gallery_images)), 3
     )
-    for entry, (first, *others) in zip(gallery_images.entries.to_pylist(), found, strict=True):
+    for entry, (first, *others) in zip(gallery_images.entries.to_pylist(), neighbors, strict=True):
         assert (first.path, first.origin) == (entry["path"], entry["origin"])
         assert first.similarity == pytest.approx(1, abs=1e-5)
         assert first.similarity >= others[0].similarity >= others[1].similarity
@@ -67,9 +69,11 @@ def test_cosines_do_not_depend_on_batches(
     points = SimilaritySpace(known).project(known.head.forward(features))
     cosines = -np.sort(-(points @ points.T), axis=1)[:, :5]
     for name in ("whole", "parts"):
-        found = load_gallery(tmp_path / name, known).find_neighbors(known.head.forward(features), 5)
+        neighbors = load_gallery(tmp_path / name, known).find_neighbors(
+            known.head.forward(features), 5
+        )
         np.testing.assert_allclose(
-            [[near.similarity for near in row] for row in found], cosines, atol=1e-5
+            [[near.similarity for near in row] for row in neighbors], cosines, atol=1e-5
         )
     whole, parts = (read_description(tmp_path / name) for name in ("whole", "parts"))
     assert whole.recall == parts.recall == Recall(1.0, 1.0, 16)
@@ -87,10 +91,10 @@ def test_held_out_images_are_not_indexed_when_recall_is_measured(
         return search_index(index, *args)
 
     monkeypatch.setattr(build_module, "search_index", record)
-    told = build_local_gallery(tmp_path / "g", gallery_images, RECORD, kind="ivf", seed=3)
-    assert told.n_images == 62
-    kept, held = hold_out_queries(62, seed=3)
-    assert sorted([*kept, *held]) == list(range(62))
+    description = build_local_gallery(tmp_path / "g", gallery_images, RECORD, kind="ivf", seed=3)
+    assert description.n_images == 62
+    first, held = hold_out_queries(62, seed=3)
+    assert sorted([*first, *held]) == list(range(62))
     assert held.min() < 20 and held.max() > 40
     vectors = gallery_images.vectors(held)
     np.testing.assert_allclose(queries[-1], vectors[::2], atol=1e-5)
@@ -102,12 +106,12 @@ def test_effort_is_chosen_to_reach_the_target_recall(
     monkeypatch.setattr(build_module, "effort_candidates", lambda *_: (16, 32, 64, 128))
     shares = iter([0.5, 0.94, 0.96, 0.9])  # of the last query's half at the effort chosen
     monkeypatch.setattr(
-        build_module, "compute_recall", lambda found, _: Recall(1.0, next(shares), len(found))
+        build_module, "compute_recall", lambda cosines, _: Recall(1.0, next(shares), len(cosines))
     )
-    told = build_local_gallery(tmp_path / "g", gallery_images, RECORD, kind="ivf")
-    assert told.effort == 64
-    assert told.recall is not None
-    assert told.recall.at_10 == 0.9
+    description = build_local_gallery(tmp_path / "g", gallery_images, RECORD, kind="ivf")
+    assert description.effort == 64
+    assert description.recall is not None
+    assert description.recall.at_10 == 0.9
     shares = iter([0.1])
     assert (
         build_local_gallery(tmp_path / "h", gallery_images, RECORD, kind="ivf", effort=20).effort
@@ -151,7 +155,7 @@ def test_interrupted_extraction_is_resumed(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(entries_module, "FLUSH_ROWS", 10)
+    monkeypatch.setattr(extraction_module, "FLUSH_ROWS", 10)
     samples, space = list_samples(str(pictures)), SimilaritySpace(known)
     stopped, again = counting(fail_at=40), counting()
     with pytest.raises(KeyboardInterrupt):
@@ -172,7 +176,7 @@ def test_failed_write_keeps_the_previous_gallery(
 ) -> None:
     build_local_gallery(tmp_path / "g", gallery_images, RECORD)
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise failure
 
     monkeypatch.setattr(build_module, "write_description", fail)

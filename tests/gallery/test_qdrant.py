@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,18 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient, models
 
+import whichgen.gallery.entries as entries_module
 import whichgen.gallery.qdrant as qdrant_module
 from whichgen.errors import GalleryError
 from whichgen.gallery.build import build_local_gallery
 from whichgen.gallery.entries import GalleryImages
-from whichgen.gallery.loading import load_gallery
-from whichgen.gallery.qdrant import build_qdrant_gallery, connect_to_qdrant, open_qdrant_gallery
-from whichgen.gallery.storage import read_description
+from whichgen.gallery.qdrant import (
+    Collection,
+    QdrantGallery,
+    build_qdrant_gallery,
+    connect_to_qdrant,
+)
+from whichgen.gallery.storage import GalleryDescription, load_gallery, read_description
 from whichgen.inference.neighbors import SimilaritySpace
 from whichgen.models.origin_model import OriginModel
 
@@ -35,51 +41,45 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect"),
 ]
 
+Build = Callable[..., GalleryDescription]
+
 
 @pytest.fixture(params=["memory", "server"])
-def client(request: pytest.FixtureRequest) -> Iterator[QdrantClient]:
-    """A client of each service."""
-    if request.param == "memory":
-        yield QdrantClient(":memory:")
-        return
-    if not os.environ.get(SERVER):
+def collection(request: pytest.FixtureRequest) -> Iterator[Collection]:
+    """A new collection in each service."""
+    if request.param == "server" and not os.environ.get(SERVER):
         pytest.skip(f"{SERVER} names no Qdrant server, and no package registry has one to start")
-    yield connect_to_qdrant(os.environ[SERVER])
+    in_memory = request.param == "memory"
+    client = QdrantClient(":memory:") if in_memory else connect_to_qdrant(os.environ[SERVER])
+    collection = Collection(client, f"whichgen-test-{uuid.uuid4().hex}")
+    yield collection
+    client.delete_collection(collection.name)
 
 
 @pytest.fixture
-def collection(client: QdrantClient) -> Iterator[str]:
-    """The name of a new collection."""
-    name = f"whichgen-test-{uuid.uuid4().hex}"
-    yield name
-    client.delete_collection(name)
+def build(collection: Collection, gallery_images: GalleryImages, tmp_path: Path) -> Build:
+    """Build a gallery of all images in the collection, described in the folder ``q``."""
+    return partial(build_qdrant_gallery, tmp_path / "q", gallery_images, RECORD, collection)
 
 
 def test_neighbors_equal_those_of_a_flat_gallery(
-    client: QdrantClient,
-    collection: str,
+    build: Build,
+    collection: Collection,
     gallery_images: GalleryImages,
     known: OriginModel,
     tmp_path: Path,
 ) -> None:
-    description = build_qdrant_gallery(tmp_path / "q", gallery_images, RECORD, client, collection)
+    description = build()
     assert description == read_description(tmp_path / "q")
     assert [p.name for p in (tmp_path / "q").iterdir()] == ["gallery.json"]
-    assert description.recall is not None
-    assert (description.recall.at_1, description.recall.at_10, description.recall.queries) == (
-        1,
-        1,
-        31,
-    )
+    recall = description.recall
+    assert recall is not None
+    assert (recall.at_1, recall.at_10, recall.queries) == (1, 1, 31)
     build_local_gallery(tmp_path / "flat", gallery_images, RECORD, kind="flat")
-    features = features_of(gallery_images)
-    expected = load_gallery(tmp_path / "flat", known).find_neighbors(
-        known.head.forward(features), 5
-    )
-    neighbors = open_qdrant_gallery(description, SimilaritySpace(known), client).find_neighbors(
-        known.head.forward(features), 5
-    )
-    for row, expected_row in zip(neighbors, expected, strict=True):
+    output = known.head.forward(features_of(gallery_images))
+    expected = load_gallery(tmp_path / "flat", known).find_neighbors(output, 5)
+    gallery = QdrantGallery(collection.client, description, SimilaritySpace(known))
+    for row, expected_row in zip(gallery.find_neighbors(output, 5), expected, strict=True):
         assert [(n.path, n.origin) for n in row] == [(n.path, n.origin) for n in expected_row]
         np.testing.assert_allclose(
             [n.similarity for n in row], [n.similarity for n in expected_row], atol=1e-5
@@ -87,85 +87,75 @@ def test_neighbors_equal_those_of_a_flat_gallery(
 
 
 def test_repeated_build_adds_no_duplicates(
-    client: QdrantClient,
-    collection: str,
-    gallery_images: GalleryImages,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    build: Build, collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(qdrant_module, "_POINTS", 10)
-    upsert, sent = client.upsert, []
+    monkeypatch.setattr(entries_module, "BATCH_ROWS", 10)
+    client, requests = collection.client, list[Any]()
+    upload = client.upload_collection
 
-    def stopping(*args: Any, **kwargs: Any) -> Any:
-        sent.append(args)
-        if len(sent) == 3:
+    def stop(*args: Any, **kwargs: Any) -> None:
+        requests.append(args)
+        if len(requests) == 3:
             raise KeyboardInterrupt
-        return upsert(*args, **kwargs)
+        upload(*args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(client, "upsert", stopping)
+        patch.setattr(client, "upload_collection", stop)
         with pytest.raises(KeyboardInterrupt):
-            build_qdrant_gallery(tmp_path / "q", gallery_images, RECORD, client, collection)
+            build()
     assert not (tmp_path / "q").exists()
-    assert client.count(collection).count == 20
-    for folder in ("q", "again"):
-        description = build_qdrant_gallery(
-            tmp_path / folder, gallery_images, RECORD, client, collection
-        )
+    assert collection.count() == 20
+    for force in (False, True):
+        description = build(force=force)
         assert description.recall is not None
         assert description.recall.at_10 == 1
-        assert client.count(collection).count == 62
+        assert collection.count() == 62
 
 
 def test_foreign_collection_is_rejected(
-    client: QdrantClient,
-    collection: str,
+    build: Build,
+    collection: Collection,
     gallery_images: GalleryImages,
     known: OriginModel,
     tmp_path: Path,
 ) -> None:
-    build_qdrant_gallery(tmp_path / "q", gallery_images, RECORD, client, collection)
+    build()
     assert known.exemplars is not None
     moved = replace(known.exemplars, features=known.exemplars.features + 1)
     other = replace(gallery_images, space=SimilaritySpace(replace(known, exemplars=moved)))
     with pytest.raises(GalleryError, match="of another model or program"):
-        build_qdrant_gallery(tmp_path / "r", other, RECORD, client, collection)
+        build_qdrant_gallery(tmp_path / "r", other, RECORD, collection)
     assert not (tmp_path / "r").exists()
-    client.delete_collection(collection)
-    client.create_collection(
-        collection, vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT)
-    )
-    with pytest.raises(GalleryError, match="of another model or program"):
-        build_qdrant_gallery(tmp_path / "r", gallery_images, RECORD, client, collection)
+    for parameters in (
+        models.VectorParams(size=32, distance=models.Distance.DOT),
+        models.VectorParams(size=4, distance=models.Distance.COSINE),
+        {"named": models.VectorParams(size=32, distance=models.Distance.COSINE)},
+    ):
+        collection.client.delete_collection(collection.name)
+        collection.client.create_collection(collection.name, vectors_config=parameters)
+        with pytest.raises(GalleryError, match="of another model or program"):
+            build_qdrant_gallery(tmp_path / "r", gallery_images, RECORD, collection)
 
 
 def test_missing_images_are_reported(
-    client: QdrantClient,
-    collection: str,
-    gallery_images: GalleryImages,
-    known: OriginModel,
-    tmp_path: Path,
+    build: Build, collection: Collection, known: OriginModel
 ) -> None:
-    description = build_qdrant_gallery(tmp_path / "q", gallery_images, RECORD, client, collection)
+    description, space = build(), SimilaritySpace(known)
     some = models.FieldCondition(key="origin", match=models.MatchValue(value="gan"))
-    client.delete(collection, models.FilterSelector(filter=models.Filter(must=[some])))
+    selector = models.FilterSelector(filter=models.Filter(must=[some]))
+    collection.client.delete(collection.name, selector)
     with pytest.raises(GalleryError, match="has 42 images, expected 62"):
-        open_qdrant_gallery(description, SimilaritySpace(known), client)
+        QdrantGallery(collection.client, description, space)
     absent = description.model_copy(update={"collection": "whichgen-none"})
     with pytest.raises(GalleryError, match="has 0 images, expected 62"):
-        open_qdrant_gallery(absent, SimilaritySpace(known), client)
+        QdrantGallery(collection.client, absent, space)
 
 
 def test_incomplete_points_are_reported(
-    client: QdrantClient,
-    collection: str,
-    gallery_images: GalleryImages,
-    known: OriginModel,
-    tmp_path: Path,
+    build: Build, collection: Collection, gallery_images: GalleryImages, known: OriginModel
 ) -> None:
-    description = build_qdrant_gallery(tmp_path / "q", gallery_images, RECORD, client, collection)
-    client.delete_payload(collection, ["path"], models.Filter())
-    gallery = open_qdrant_gallery(description, SimilaritySpace(known), client)
+    gallery = QdrantGallery(collection.client, build(), SimilaritySpace(known))
+    collection.client.delete_payload(collection.name, ["path"], models.Filter())
     with pytest.raises(GalleryError, match="does not fit this gallery"):
         gallery.find_neighbors(known.head.forward(features_of(gallery_images)[:1]), 2)
 
@@ -173,27 +163,28 @@ def test_incomplete_points_are_reported(
 def test_folder_does_not_name_the_service(
     gallery_images: GalleryImages, known: OriginModel, tmp_path: Path
 ) -> None:
-    build_qdrant_gallery(tmp_path / "q", gallery_images, RECORD, QdrantClient(":memory:"), "c")
-    assert "http" not in (tmp_path / "q" / "gallery.json").read_text().replace("a model", "")
-    with pytest.raises(GalleryError, match="Give its --qdrant-url"):
+    collection = Collection(QdrantClient(":memory:"), "c")
+    build_qdrant_gallery(tmp_path / "q", gallery_images, RECORD, collection)
+    assert "http" not in (tmp_path / "q" / "gallery.json").read_text()
+    with pytest.raises(GalleryError, match="needs the address of the service"):
         load_gallery(tmp_path / "q", known)
 
 
 def test_api_key_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: dict[str, Any] = {}
-    monkeypatch.setattr(qdrant_module, "QdrantClient", lambda **values: given.update(values))
+    settings: dict[str, Any] = {}
+    monkeypatch.setattr(qdrant_module, "QdrantClient", lambda **values: settings.update(values))
     monkeypatch.delenv("WHICHGEN_QDRANT_API_KEY", raising=False)
     connect_to_qdrant("https://example.org")
-    assert (given["url"], given["api_key"]) == ("https://example.org", None)
+    assert (settings["url"], settings["api_key"]) == ("https://example.org", None)
     monkeypatch.setenv("WHICHGEN_QDRANT_API_KEY", "secret")
     connect_to_qdrant("https://example.org")
-    assert given["api_key"] == "secret"
-    for wrong in ("some/folder", ":memory:", "localhost:6333", "file:///x"):
-        with pytest.raises(GalleryError, match="is not the address of a Qdrant service"):
+    assert settings["api_key"] == "secret"
+    for wrong in ("", "some/folder", ":memory:", "localhost:6333", "file:///x"):
+        with pytest.raises(GalleryError, match="needs the address of the service"):
             connect_to_qdrant(wrong)
 
 
-class _Other(BaseHTTPRequestHandler):
+class _OtherService(BaseHTTPRequestHandler):
     """A web server that is no Qdrant."""
 
     def do_GET(self) -> None:
@@ -208,18 +199,15 @@ class _Other(BaseHTTPRequestHandler):
 def test_unreachable_or_wrong_service_is_reported(
     gallery_images: GalleryImages, tmp_path: Path
 ) -> None:
-    with HTTPServer(("127.0.0.1", 0), _Other) as server:
+    with HTTPServer(("127.0.0.1", 0), _OtherService) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         address = f"http://127.0.0.1:{server.server_port}"
+        collection = Collection(connect_to_qdrant(address), "c")
         with pytest.raises(GalleryError, match=r"Qdrant does not answer|does not fit this gallery"):
-            build_qdrant_gallery(
-                tmp_path / "q", gallery_images, RECORD, connect_to_qdrant(address), "c"
-            )
+            build_qdrant_gallery(tmp_path / "q", gallery_images, RECORD, collection)
         server.shutdown()
         thread.join()
-    with pytest.raises(GalleryError, match="Qdrant does not answer a request about c"):
-        build_qdrant_gallery(
-            tmp_path / "q", gallery_images, RECORD, connect_to_qdrant(address), "c"
-        )
+    with pytest.raises(GalleryError, match=r"Qdrant does not answer .*refused"):
+        build_qdrant_gallery(tmp_path / "q", gallery_images, RECORD, collection)
     assert not (tmp_path / "q").exists()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer import Argument, Option
@@ -35,7 +36,6 @@ from whichgen.cli.options import (
 from whichgen.errors import DataError
 
 if TYPE_CHECKING:
-    from whichgen.gallery.entries import GalleryImages
     from whichgen.gallery.storage import GalleryDescription
 
 app = typer.Typer(
@@ -54,8 +54,8 @@ def build(
         "gallery"
     ),
     kind: Annotated[
-        str,
-        Option(help="auto, flat (exact), ivf or qdrant (a service)."),
+        Literal["auto", "flat", "ivf", "qdrant"],
+        Option(help="flat (exact), ivf or qdrant (a service)."),
     ] = "auto",
     effort: Annotated[
         int, Option(min=0, help="Lists or candidates per search; 0: for 95 % recall.")
@@ -69,37 +69,22 @@ def build(
     cache_dir: CacheDir = CACHE_DIR,
 ) -> None:
     """Build a gallery of images for similarity search."""
-    from typing import get_args
-
     from whichgen.data.dataset_options import resolve_spec
     from whichgen.data.folders import list_samples
     from whichgen.gallery.build import build_local_gallery, check_gallery_folder
     from whichgen.gallery.entries import collect_images
-    from whichgen.gallery.index import IndexKind
     from whichgen.inference.neighbors import SimilaritySpace
-    from whichgen.io.run_metadata import collect_run_metadata
 
-    kinds = {name: name for name in get_args(IndexKind)}
-    if kind not in ("auto", "qdrant", *kinds):
-        raise DataError(f"--kind {kind!r} is unknown. Choose auto, {', '.join(kinds)} or qdrant.")
     check_gallery_folder(output_dir, force=force)
-    client = None
-    if kind == "qdrant":
-        if not qdrant_url:
-            raise DataError("--kind qdrant needs --qdrant-url, e.g. http://localhost:6333.")
-        with needs_extra("qdrant"):
-            from whichgen.gallery.qdrant import (
-                build_qdrant_gallery,
-                connect_to_qdrant,
-                create_collection,
-            )
-        client = connect_to_qdrant(qdrant_url)
     samples = list_samples(data)
     attributor = model.load()
     space = SimilaritySpace(attributor.model)
-    name = collection or f"whichgen-{space.digest[:16]}"
-    if client is not None:
-        create_collection(client, name, space)  # fail before the images are encoded
+    if kind == "qdrant":  # before the images are encoded, because it may fail
+        with needs_extra("qdrant"):
+            from whichgen.gallery.qdrant import Collection, build_qdrant_gallery, connect_to_qdrant
+        name = collection or f"whichgen-{space.digest[:16]}"
+        target = Collection(connect_to_qdrant(qdrant_url), name)
+        target.create(space)
     images = collect_images(
         samples,
         space,
@@ -108,25 +93,24 @@ def build(
         batch_size=model.batch_size,
         progress=progress,
     )
-    show_duplicates(images)
-    record = collect_run_metadata(
-        {
-            "model": str(model.path.resolve()),
-            "data": resolve_spec(data),
-            "kind": kind,
-            "effort": effort,
-        },
-        seeds={"seed": seed},
-        encoder=attributor.encoder.describe(),
-        data_hash=images.data_hash(),
-    )
-    settings: dict[str, Any] = {"effort": effort, "seed": seed, "force": force}
-    settings["progress"] = progress
-    if client is not None:
-        gallery = build_qdrant_gallery(output_dir, images, record, client, name, **settings)
+    warn_skipped(images.skipped)
+    if images.n_duplicates:
+        say(f"{images.n_duplicates} duplicate files are left out.")
+    if images.n_conflicts:
+        warn(
+            f"{images.n_conflicts} duplicates are in folders of different origins; the first "
+            "path in sorted order counts."
+        )
+    seeds = {"seed": seed}
+    config = {"data": resolve_spec(data), "kind": kind, "effort": effort}
+    record = model.describe_run(attributor.model, seeds, images.data_hash(), **config)
+    options: dict[str, Any] = {"effort": effort, "force": force, "progress": progress, **seeds}
+    if kind == "qdrant":
+        description = build_qdrant_gallery(output_dir, images, record, target, **options)
     else:
-        gallery = build_local_gallery(output_dir, images, record, kind=kinds.get(kind), **settings)
-    show_gallery(gallery)
+        local_kind = None if kind == "auto" else kind
+        description = build_local_gallery(output_dir, images, record, kind=local_kind, **options)
+    show_gallery(description)
     say(f"Gallery: {output_dir}. To search: whichgen gallery search IMAGE -g {output_dir}")
 
 
@@ -142,8 +126,6 @@ def search(
     qdrant_url: QdrantUrl = "",
 ) -> None:
     """Find the gallery images that are most similar to each image."""
-    from dataclasses import replace
-
     from whichgen.gallery.storage import read_description
 
     description = read_description(gallery)
@@ -154,35 +136,30 @@ def search(
     index = open_gallery(gallery, attributor.model, qdrant_url)
     features, errors = attributor.encode(files, batch_size=model.batch_size, progress=progress)
     neighbors = iter(index.find_neighbors(attributor.model.head.forward(features), k))
-    results = [
-        (str(file), error, () if error else next(neighbors))
+    results: list[dict[str, Any]] = [
+        {
+            "image": str(file),
+            "error": error,
+            "nearest": [
+                {"path": neighbor.path, "origin": neighbor.origin, "cosine": neighbor.similarity}
+                for neighbor in (() if error else next(neighbors))
+            ],
+        }
         for file, error in zip(files, errors, strict=True)
     ]
     if as_json:
-        show_json(
-            [
-                {
-                    "image": image,
-                    "error": error,
-                    "nearest": [
-                        {"path": n.path, "origin": n.origin, "cosine": n.similarity}
-                        for n in nearest
-                    ],
-                }
-                for image, error, nearest in results
-            ]
-        )
+        show_json(results)
     else:
         show_table(
             [
                 {
-                    "image": image if rank == 0 else "",
-                    "similar image": neighbor.path,
-                    "origin": neighbor.origin or "–",
-                    "cosine": f"{neighbor.similarity:.3f}",
+                    "image": result["image"] if rank == 0 else "",
+                    "similar image": neighbor["path"],
+                    "origin": neighbor["origin"] or "–",
+                    "cosine": f"{neighbor['cosine']:.3f}",
                 }
-                for image, _, nearest in results
-                for rank, neighbor in enumerate(nearest)
+                for result in results
+                for rank, neighbor in enumerate(result["nearest"])
             ],
             title=f"Most similar of {description.n_images:,} images",
             paths=("image", "similar image"),
@@ -202,18 +179,6 @@ def recorded_model(gallery: Path, description: GalleryDescription) -> Path:
     return Path(folder)
 
 
-def show_duplicates(images: GalleryImages) -> None:
-    """Print how many files are left out of a gallery, and why."""
-    warn_skipped(images.skipped)
-    if images.n_duplicates:
-        say(f"{images.n_duplicates} duplicate files are left out.")
-    if images.n_conflicts:
-        warn(
-            f"{images.n_conflicts} duplicates are in folders of different origins; the first "
-            "path in sorted order counts."
-        )
-
-
 def show_gallery(gallery: GalleryDescription) -> None:
     """Print the size and the measured recall of a gallery."""
     from whichgen.gallery.recall import TARGET_RECALL
@@ -226,14 +191,14 @@ def show_gallery(gallery: GalleryDescription) -> None:
                 "dimension": gallery.dimension,
                 "kind": gallery.kind,
                 "effort": gallery.effort or "–",
-                "recall@1 (%)": "–" if recall is None else f"{100 * recall.at_1:.1f}",
-                "recall@10 (%)": "–" if recall is None else f"{100 * recall.at_10:.1f}",
-                "queries": 0 if recall is None else recall.queries,
+                "recall@1 (%)": f"{100 * recall.at_1:.1f}" if recall else "–",
+                "recall@10 (%)": f"{100 * recall.at_10:.1f}" if recall else "–",
+                "queries": recall.queries if recall else 0,
             }
         ],
         caption="recall@k: share of the k exact nearest images that the search returns",
     )
-    if recall is not None and recall.at_10 < TARGET_RECALL:
+    if recall and recall.at_10 < TARGET_RECALL:
         warn(
             f"recall@10 is below {100 * TARGET_RECALL:.0f} %. Rebuild with a higher --effort or "
             "with --kind flat, which is exact."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -79,6 +80,15 @@ class ModelOptions:
         return Attributor.load(
             self.path, device=self.device, backbone=self.backbone, key=self.verify_key
         )
+
+    def describe_run(
+        self, model: OriginModel, seeds: Mapping[str, int], data_hash: str, **config: Any
+    ) -> dict[str, Any]:
+        """Return the run metadata of a result of this model; ``config`` holds other options."""
+        from whichgen.io.run_metadata import collect_run_metadata
+
+        config |= {"model": str(self.path.resolve()), "model_data_hash": model.data_hash}
+        return collect_run_metadata(config, seeds=seeds, encoder=model.encoder, data_hash=data_hash)
 
     def run_folder(self) -> Path:
         """Return the folder of the training run that the model belongs to."""
@@ -180,7 +190,7 @@ def open_store(cache_dir: Path, encoder: Encoder) -> FeatureStore:
 
 def open_gallery(folder: Path, model: OriginModel, url: str) -> NeighborIndex:
     """Open a gallery that was built with the model."""
-    from whichgen.gallery.loading import load_gallery
+    from whichgen.gallery.storage import load_gallery
 
     with needs_extra("qdrant"):
         return load_gallery(folder, model, url=url)

@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 from whichgen.errors import GalleryError
 from whichgen.gallery.entries import GalleryImages, row_batches
 from whichgen.gallery.index import (
-    INDEX_FILES,
     IndexKind,
     create_index,
     default_kind,
@@ -33,7 +32,6 @@ from whichgen.gallery.storage import (
     write_description,
 )
 from whichgen.io.atomic import replace_folder
-from whichgen.models.signatures import sha256_of_file
 from whichgen.progress import Progress, no_progress
 
 #: The maximum number of query images for the recall; of few images, half are held out.
@@ -103,23 +101,12 @@ def build_local_gallery(
         exact.add(vectors)
     effort, recall = _choose_effort(index, kind, exact, effort)
     index.add(exact.queries)
-    names = (ENTRIES_FILE, *INDEX_FILES[kind])
     with replace_folder(folder) as work:
         pq.write_table(images.entries, work / ENTRIES_FILE, compression="zstd")
         write_index(index, kind, work)
-        description = GalleryDescription(
-            model=images.space.digest,
-            encoder=images.store.folder.name,
-            kind=kind,
-            n_images=len(images),
-            dimension=dimension,
-            effort=effort,
-            recall=recall,
-            files={name: sha256_of_file(work / name) for name in names},
-            run_metadata=dict(run_metadata),
+        return write_description(
+            work, images, kind=kind, effort=effort, recall=recall, run_metadata=run_metadata
         )
-        write_description(description, work)
-    return description
 
 
 def hold_out_queries(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

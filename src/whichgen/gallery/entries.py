@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,7 @@ from whichgen.data.dataset import Sample
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
 from whichgen.features.batching import BATCH_SIZE
-from whichgen.features.extraction import FLUSH_ROWS, extract
+from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore, feature_key
 from whichgen.inference.neighbors import SimilaritySpace
 from whichgen.io.run_metadata import hash_parts
@@ -80,12 +78,11 @@ class GalleryImages:
 
     def data_hash(self) -> str:
         """Return a digest of all images and origins."""
-        batches = []
-        for rows in row_batches(np.arange(len(self))):
-            table = self.entries.take(rows)
-            pairs = zip(table["digest"].to_pylist(), table["origin"].to_pylist(), strict=True)
-            batches.append(hash_parts(part for pair in pairs for part in pair))
-        return hash_parts(batches)
+        batches = self.entries.select(["digest", "origin"]).to_batches(BATCH_ROWS)
+        return hash_parts(
+            hash_parts(part for row in batch.to_pylist() for part in row.values())
+            for batch in batches
+        )
 
 
 def collect_images(
@@ -106,37 +103,23 @@ def collect_images(
     EncoderError, StoreError
         See :func:`whichgen.features.extraction.extract`.
     """
-    origin_of: dict[bytes, str] = {}
-    tables, skipped = [], list[str]()
-    n_duplicates = n_conflicts = 0
-    remaining = iter(progress(samples, description="Reading and extracting", total=len(samples)))
-    while chunk := list(islice(remaining, FLUSH_ROWS)):
-        features = extract(chunk, encoder, store, batch_size=batch_size)
-        skipped += features.skipped
-        rows = []
-        for sample, digest in zip(features.samples, features.digests, strict=True):
-            if digest in origin_of:
-                n_duplicates += 1
-                n_conflicts += origin_of[digest] != sample.origin
-                continue
-            origin_of[digest] = sample.origin
-            rows.append(
-                {"path": _path_text(sample.path), "origin": sample.origin, "digest": digest}
-            )
-        tables.append(pa.Table.from_pylist(rows, schema=ENTRIES_SCHEMA))
-    if not origin_of:
-        reason = f": {skipped[0]}" if skipped else ""
+    features = extract(samples, encoder, store, batch_size=batch_size, progress=progress)
+    distinct: dict[bytes, Sample] = {}
+    n_conflicts = 0
+    for sample, digest in zip(features.samples, features.digests, strict=True):
+        n_conflicts += distinct.setdefault(digest, sample).origin != sample.origin
+    if not distinct:
+        reason = f": {features.skipped[0]}" if features.skipped else ""
         raise DataError(f"no readable image found{reason}. Give a folder of images.")
-    entries = pa.concat_tables(tables).combine_chunks()
-    return GalleryImages(entries, store, space, tuple(skipped), n_duplicates, n_conflicts)
+    # Parquet requires valid Unicode, which file names need not be.
+    paths = [os.fsencode(s.path).decode(errors="backslashreplace") for s in distinct.values()]
+    columns = [paths, [sample.origin for sample in distinct.values()], list(distinct)]
+    entries = pa.table(columns, schema=ENTRIES_SCHEMA)
+    n_duplicates = len(features.samples) - len(distinct)
+    return GalleryImages(entries, store, space, features.skipped, n_duplicates, n_conflicts)
 
 
 def row_batches(rows: np.ndarray) -> Iterator[np.ndarray]:
     """Yield row numbers in batches of :data:`BATCH_ROWS`."""
     for start in range(0, len(rows), BATCH_ROWS):
         yield rows[start : start + BATCH_ROWS]
-
-
-def _path_text(path: Path) -> str:
-    """Return a path as valid Unicode; undecodable bytes are escaped."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")

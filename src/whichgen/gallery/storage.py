@@ -9,22 +9,27 @@ address of a service is not read from the folder.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from whichgen.errors import GalleryError
-from whichgen.gallery.entries import ENTRIES_SCHEMA
+from whichgen.gallery.entries import ENTRIES_SCHEMA, GalleryImages
 from whichgen.gallery.index import INDEX_FILES, IndexKind, read_index, search_index
 from whichgen.gallery.recall import Recall
 from whichgen.heads.base import HeadOutput
 from whichgen.inference.neighbors import Neighbor, SimilaritySpace, clip_cosine
 from whichgen.io.files import read_regular_file
+from whichgen.models.origin_model import OriginModel
 from whichgen.models.signatures import sha256_of_file
 from whichgen.version import __version__
+
+if TYPE_CHECKING:
+    from whichgen.gallery.qdrant import QdrantGallery
 
 FORMAT = 2
 GALLERY_FILE = "gallery.json"
@@ -58,28 +63,25 @@ class GalleryDescription(BaseModel):
     run_metadata: dict[str, Any]
 
 
+@dataclass(frozen=True)
 class LocalGallery:
-    """A gallery whose index is in memory (:class:`whichgen.inference.neighbors.NeighborIndex`)."""
+    """A gallery in memory (:class:`whichgen.inference.neighbors.NeighborIndex`)."""
 
-    def __init__(
-        self, description: GalleryDescription, space: SimilaritySpace, entries: Any, index: Any
-    ) -> None:
-        self.description = description
-        self._space = space
-        self._entries = entries
-        self._index = index
+    description: GalleryDescription
+    space: SimilaritySpace
+    entries: Any
+    index: Any
 
     def find_neighbors(self, output: HeadOutput, k: int) -> list[tuple[Neighbor, ...]]:
         """See :meth:`whichgen.inference.neighbors.NeighborIndex.find_neighbors`."""
-        if k < 1 or not len(output.logits):
-            return [()] * len(output.logits)
+        vectors = self.space.project(output)
         k = min(k, self.description.n_images)
-        vectors = self._space.project(output)
-        results = search_index(self._index, vectors, k, self.description.effort)
         neighbors = []
-        for cosines, rows in zip(*results, strict=True):
+        for cosines, rows in zip(
+            *search_index(self.index, vectors, k, self.description.effort), strict=True
+        ):
             valid = rows >= 0  # the searched lists may hold fewer than k images
-            entries = self._entries.take(rows[valid]).to_pylist()
+            entries = self.entries.take(rows[valid]).to_pylist()
             neighbors.append(
                 tuple(
                     Neighbor(None, entry["origin"], clip_cosine(cosine), entry["path"])
@@ -87,6 +89,54 @@ class LocalGallery:
                 )
             )
         return neighbors
+
+
+def load_gallery(
+    folder: str | Path, model: OriginModel, *, url: str = ""
+) -> LocalGallery | QdrantGallery:
+    """Load the gallery in a folder, to search for the images most similar to one.
+
+    Parameters
+    ----------
+    model
+        The model that the gallery was built with.
+    url
+        The address of the Qdrant service, if it holds the vectors.
+
+    Raises
+    ------
+    GalleryError
+        There is no gallery; it is damaged or was built with another model or format; the service
+        does not answer; or the extra ``qdrant`` is not installed.
+    """
+    folder = Path(folder)
+    description, space = read_description(folder), SimilaritySpace(model)
+    if (description.model, description.dimension) != (space.digest, space.dimension):
+        raise GalleryError(
+            f"{folder} was built with another model. Use that model, or build a gallery with this "
+            "one; features in the feature store are not extracted again."
+        )
+    if description.kind == "qdrant":
+        from whichgen.gallery.qdrant import QdrantGallery, connect_to_qdrant
+
+        return QdrantGallery(connect_to_qdrant(url), description, space)
+    kind, n = description.kind, description.n_images
+    for name in (ENTRIES_FILE, *INDEX_FILES[kind]):
+        if not (folder / name).is_file():
+            raise _damaged(folder, f"{name} is missing")
+        if sha256_of_file(folder / name) != description.files.get(name):
+            raise _damaged(folder, f"{name} does not match its digest in {GALLERY_FILE}")
+    try:
+        entries = pq.read_table(folder / ENTRIES_FILE)
+        complete = len(entries) == n and not any(column.null_count for column in entries)
+        if not complete or not entries.schema.equals(ENTRIES_SCHEMA):
+            raise GalleryError(f"{ENTRIES_FILE} does not list {n} images")
+        index = read_index(kind, folder, description.dimension, n)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise _damaged(folder, f"{ENTRIES_FILE} can't be read ({error})") from None
+    except GalleryError as error:
+        raise _damaged(folder, str(error)) from None
+    return LocalGallery(description, space, entries, index)
 
 
 def read_description(folder: Path) -> GalleryDescription:
@@ -100,6 +150,13 @@ def read_description(folder: Path) -> GalleryDescription:
     try:
         text = read_regular_file(folder / GALLERY_FILE, _MAX_BYTES).decode()
         version = json.loads(text)["format"]
+        if version != FORMAT:
+            raise GalleryError(
+                f"{folder} has gallery format {version!r}, but whichgen {__version__} reads format "
+                f"{FORMAT}. Install the version of whichgen that wrote it, or build the gallery "
+                "again."
+            )
+        return GalleryDescription.model_validate_json(text)
     except (FileNotFoundError, NotADirectoryError):
         raise GalleryError(
             f"no gallery found in {folder} ({GALLERY_FILE} is missing). Give the output folder of "
@@ -107,48 +164,29 @@ def read_description(folder: Path) -> GalleryDescription:
         ) from None
     except OSError as error:
         raise _damaged(folder, f"{GALLERY_FILE} can't be read ({error.strerror})") from None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise _damaged(folder, f"{GALLERY_FILE} is truncated or changed") from None
-    if version != FORMAT:
-        raise GalleryError(
-            f"{folder} has gallery format {version!r}, but whichgen {__version__} reads format "
-            f"{FORMAT}. Install the version of whichgen that wrote it, or build the gallery again."
-        )
-    try:
-        return GalleryDescription.model_validate_json(text)
     except ValidationError as error:
         details = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise _damaged(folder, f"{GALLERY_FILE}: {'; '.join(details)}") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise _damaged(folder, f"{GALLERY_FILE} is truncated or changed") from None
 
 
-def write_description(description: GalleryDescription, folder: Path) -> None:
-    """Write ``gallery.json``."""
+def write_description(folder: Path, images: GalleryImages, **fields: Any) -> GalleryDescription:
+    """Write ``gallery.json`` into a folder that holds all other files.
+
+    ``fields`` are those of :class:`GalleryDescription` that neither the images nor the files have.
+    """
+    description = GalleryDescription(
+        model=images.space.digest,
+        encoder=images.store.folder.name,
+        n_images=len(images),
+        dimension=images.space.dimension,
+        files={file.name: sha256_of_file(file) for file in sorted(folder.iterdir())},
+        **fields,
+    )
     text = description.model_dump_json(indent=1) + "\n"
     (folder / GALLERY_FILE).write_text(text, encoding="utf-8")
-
-
-def load_local_gallery(
-    folder: Path, description: GalleryDescription, kind: IndexKind, space: SimilaritySpace
-) -> LocalGallery:
-    """Load a gallery of local files; raise GalleryError if they are missing or damaged."""
-    for name in (ENTRIES_FILE, *INDEX_FILES[kind]):
-        if not (folder / name).is_file():
-            raise _damaged(folder, f"{name} is missing")
-        if sha256_of_file(folder / name) != description.files.get(name):
-            raise _damaged(folder, f"{name} does not match its digest in {GALLERY_FILE}")
-    n = description.n_images
-    try:
-        entries = pq.read_table(folder / ENTRIES_FILE)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise _damaged(folder, f"{ENTRIES_FILE} can't be read ({error})") from None
-    complete = not any(column.null_count for column in entries)
-    if not entries.schema.equals(ENTRIES_SCHEMA) or not complete or entries.num_rows != n:
-        raise _damaged(folder, f"{ENTRIES_FILE} does not list {n} images")
-    try:
-        index = read_index(kind, folder, description.dimension, n)
-    except GalleryError as error:
-        raise _damaged(folder, str(error)) from None
-    return LocalGallery(description, space, entries, index)
+    return description
 
 
 def _damaged(folder: Path, reason: str) -> GalleryError:
