@@ -148,6 +148,10 @@ def test_empty_and_missing_folders_are_errors(site: Site) -> None:
     done = whichgen("attribute", "-m", site.run, "nowhere")
     assert done.code == 1
     assert "nowhere: no such file" in done.message
+    done = whichgen("attribute", "-m", site.run, "images", "--json", "results.json")
+    assert done.code == 1
+    assert "results.json does not exist" in done.message
+    assert "--json > results.json" in done.message
 
 
 @pytest.mark.parametrize("name", [DESCRIPTION_FILE, HEAD_FILE])

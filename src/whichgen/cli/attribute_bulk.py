@@ -29,42 +29,32 @@ def attribute_bulk(
     from whichgen.inference.answer_folder import AnswerFolder
     from whichgen.inference.attributor import Attributor
     from whichgen.inference.bulk import AttributeJob, ShardAttributor
-    from whichgen.io.run_metadata import collect_run_metadata, hash_parts
+    from whichgen.io.run_metadata import hash_parts
     from whichgen.models.saved_model import description_digest, load_model
 
     check_writable(output_dir)
-    device, batch_size = model.device, model.batch_size
+    batch_size = model.batch_size
     saved = load_model(model.path, key=model.verify_key)
-    encoder_name = model.backbone or str(saved.encoder["name"])
+    backbone, dtype = model.backbone or str(saved.encoder["name"]), str(saved.encoder["dtype"])
     shards = find_shards(sources, column=engine.column, batch_size=batch_size)
     settings = {"model": description_digest(model.path), "coverage": coverage}
     answers = AnswerFolder(
         output_dir, settings, saved.origins, prediction_sets=coverage is not None
     )
     known = answers.answered_images()
+    config = {"backbone": backbone, "engine": engine.engine, "batch_size": batch_size}
+    data_hash = hash_parts(repr(shard) for shard in shards)
     answers.record_run(
-        collect_run_metadata(
-            {
-                "model": str(model.path.resolve()),
-                "sources": sources,
-                "backbone": encoder_name,
-                "engine": engine.engine,
-                "batch_size": batch_size,
-                "coverage": coverage,
-            },
-            seeds={},
-            encoder=saved.encoder,
-            data_hash=hash_parts(repr(shard) for shard in shards),
-        )
+        model.describe_run(saved, {}, data_hash, sources=sources, coverage=coverage, **config)
     )
 
     def local() -> ShardAttributor:
-        encoder = load_encoder(encoder_name, device=device, dtype=str(saved.encoder["dtype"]))
+        encoder = load_encoder(backbone, device=model.device, dtype=dtype)
         attributor = Attributor(saved, encoder, pad_to=batch_size)
         return ShardAttributor(attributor, known=known, coverage=coverage, batch_size=batch_size)
 
     def job() -> AttributeJob:
-        return AttributeJob(saved, encoder_name, device, batch_size, coverage, known)
+        return AttributeJob(saved, backbone, model.device, batch_size, coverage, known)
 
     with engine.process(shards, local, job) as results:
         summary = answers.write(results, total=count(shards), progress=progress)

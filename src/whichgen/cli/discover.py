@@ -37,7 +37,7 @@ def discover(
     from whichgen.data.reading import hash_image, read_bytes
     from whichgen.evaluation.clustering import clustering_metrics
     from whichgen.inference.discover import discover as find_groups
-    from whichgen.io.run_metadata import collect_run_metadata, hash_parts
+    from whichgen.io.run_metadata import hash_parts
     from whichgen.openset.threshold import decide
     from whichgen.report.discovery import Discovery, discovery_rows, write_discovery
 
@@ -47,45 +47,33 @@ def discover(
     check_writable(output_dir)
     attributor = model.load()
     features, errors = attributor.encode(files, batch_size=model.batch_size, progress=progress)
-    readable = [file for file, error in zip(files, errors, strict=True) if not error]
+    readable = np.array([file for file, error in zip(files, errors, strict=True) if not error])
     unknown = decide(*attributor.model.predict(features), attributor.model.threshold) < 0
-    chosen = np.ones(len(readable), dtype=bool) if every_image else unknown
-    say(f"{int(unknown.sum())} of {len(readable)} images are attributed to `unknown`.")
-    paths = tuple(file for file, take in zip(readable, chosen.tolist(), strict=True) if take)
+    say(f"{unknown.sum()} of {len(readable)} images are attributed to `unknown`.")
+    selected = unknown | every_image
+    paths = tuple(readable[selected])
     groups, number = find_groups(
         attributor.model,
         attributor.encoder,
-        features[chosen],
+        features[selected],
         k=n_clusters,
         min_size=min_size,
         seed=seed,
     )
     truth = tuple(p.relative_to(folder).parts[0] if p.parent != folder else "" for p in paths)
-    discovery = Discovery(
-        paths=paths,
-        truth=truth,
-        groups=tuple(groups),
-        number=number,
-        agreement=clustering_metrics(np.array(truth), number) if len(set(truth)) > 1 else None,
-    )
-    record = collect_run_metadata(
-        {
-            "model": str(model.path.resolve()),
-            "model_data_hash": attributor.model.data_hash,
-            "folder": str(folder.resolve()),
-            "n_clusters": n_clusters,
-            "min_size": min_size,
-            "all": every_image,
-        },
-        seeds={"seed": seed},
-        encoder=attributor.encoder.describe(),
-        data_hash=hash_parts(hash_image(read_bytes(path)) for path in paths),
-    )
+    agreement = clustering_metrics(np.array(truth), number) if len(set(truth)) > 1 else None
+    discovery = Discovery(paths, truth, tuple(groups), number, agreement)
+    data_hash = hash_parts(hash_image(read_bytes(path)) for path in paths)
+    options = {"n_clusters": n_clusters, "min_size": min_size, "all": every_image}
+    config = {"folder": str(folder.resolve()), **options}
+    record = model.describe_run(attributor.model, {"seed": seed}, data_hash, **config)
     write_discovery(discovery, record, output_dir)
     show_table(discovery_rows(discovery), title=f"{len(groups)} groups of {len(paths)} images")
-    if discovery.agreement:
-        a = discovery.agreement
-        say(f"Agreement with subfolders: NMI {a.nmi:.3f}, purity {a.purity:.3f}, ARI {a.ari:.3f}")
+    if agreement:
+        say(
+            f"Agreement with subfolders: NMI {agreement.nmi:.3f}, purity {agreement.purity:.3f}, "
+            f"ARI {agreement.ari:.3f}"
+        )
     say(f"Results: {output_dir} (report.md, sheet.png, groups.csv, one list per group)")
     if groups:
         group = shlex.quote(f"@{output_dir / groups[0].name}.txt")

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeVar
 
 from typer import Argument, Option
 
 from whichgen.cli.console import needs_extra
-from whichgen.errors import DataError
 
 if TYPE_CHECKING:
     from whichgen.cluster.pool import Job
     from whichgen.data.shards import Shard
 
 T = TypeVar("T")
-
-LOCAL, RAY = "local", "ray"
 
 Sources = Annotated[
     list[str],
@@ -36,7 +33,7 @@ class EngineOptions:
     panel: ClassVar = "Collection and cluster"
 
     column: Annotated[str, Option(help="Image column of Parquet files.")] = ""
-    engine: Annotated[str, Option(help="local (this process) or ray.")] = LOCAL
+    engine: Annotated[Literal["local", "ray"], Option(help="local: in this process.")] = "local"
     workers: Annotated[int, Option(min=0, help="Ray workers; 0: as many as fit.")] = 0
     cpus_per_worker: Annotated[float, Option(min=0, help="CPUs per worker.")] = 1
     gpus_per_worker: Annotated[
@@ -51,9 +48,7 @@ class EngineOptions:
     ] = ""
 
     def __post_init__(self) -> None:
-        if self.engine not in (LOCAL, RAY):
-            raise DataError(f"--engine {self.engine!r} is unknown. Choose {LOCAL} or {RAY}.")
-        if self.engine == RAY:
+        if self.engine == "ray":
             with needs_extra("ray"):
                 import ray  # noqa: F401  # fail before the sources are listed
 
@@ -65,7 +60,7 @@ class EngineOptions:
         job: Callable[[], Job[T]],
     ) -> Iterator[Iterator[T]]:
         """Process shards with ``local()`` in this process, or with ``job()`` on the cluster."""
-        if self.engine == LOCAL:
+        if self.engine == "local":
             work = local()
             yield (part for shard in shards for part in work(shard))
             return

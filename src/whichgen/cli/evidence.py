@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from whichgen.cli.command import command
 from whichgen.cli.console import exit_on_unreadable, say, show_json, show_table
 from whichgen.cli.images import Images, find_images
 from whichgen.cli.options import AsJson
 from whichgen.errors import ImageError
-
-if TYPE_CHECKING:
-    from whichgen.evidence.finding import Evidence
 
 
 @command
@@ -27,38 +25,36 @@ def evidence(images: Images, as_json: AsJson = False) -> None:
     rows: list[dict[str, Any]] = []
     for path in find_images(images):
         row: dict[str, Any] = {"image": str(path), "findings": [], "notes": [], "error": ""}
+        rows.append(row)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Pillow's, on damaged metadata: see the notes
-                result = collect(read_bytes(path), str(path))
+                row |= collect(read_bytes(path), str(path)).as_dict()
         except ImageError as error:
             row["error"] = str(error)
-        else:
-            row |= result.as_dict()
-            if not as_json:
-                show_evidence(str(path), result)
-        rows.append(row)
+        if not as_json:
+            show_evidence(row)
     if as_json:
         show_json(rows)
     say(f"note: {CAVEAT}")
     exit_on_unreadable([row["error"] for row in rows if row["error"]], len(rows))
 
 
-def show_evidence(name: str, evidence: Evidence) -> None:
+def show_evidence(row: Mapping[str, Any]) -> None:
     """Print the findings in one file."""
-    if not evidence.findings:
-        say(f"{name}: no provenance evidence found.")
+    if not row["findings"] and not row["error"]:
+        say(f"{row['image']}: no provenance evidence found.")
     show_table(
         [
             {
-                "source": finding.kind,
-                "indicates": finding.indicates,
-                "generator": finding.generator,
-                "finding": "; ".join(filter(None, (finding.title, finding.detail))),
+                "source": finding["kind"],
+                "indicates": finding["indicates"],
+                "generator": finding["generator"],
+                "finding": "; ".join(filter(None, (finding["title"], finding["detail"]))),
             }
-            for finding in evidence.findings
+            for finding in row["findings"]
         ],
-        title=name,
+        title=row["image"],
     )
-    for note in evidence.notes:
-        say(f"note: {name}: {note}")
+    for note in row["notes"]:
+        say(f"note: {row['image']}: {note}")

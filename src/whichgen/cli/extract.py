@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from whichgen.cli.command import command
 from whichgen.cli.console import exit_on_unreadable, progress, say
-from whichgen.cli.engine import LOCAL, EngineOptions, Sources
+from whichgen.cli.engine import EngineOptions, Sources
 from whichgen.cli.options import CACHE_DIR, CacheDir, EncoderOptions, open_store
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def extract(
     batch_size = encoder.batch_size
     shards = find_shards(sources, column=engine.column, batch_size=batch_size)
     # With Ray, workers load the encoder; this process only needs to know its store.
-    loaded = load_encoder(name, device=device if engine.engine == LOCAL else "cpu", dtype=dtype)
+    loaded = load_encoder(name, device=device if engine.engine == "local" else "cpu", dtype=dtype)
     store = open_store(cache_dir, loaded)
 
     def job() -> EncodeJob:

@@ -36,6 +36,11 @@ def find_images(paths: list[Path]) -> list[Path]:
             images = [Path(line) for line in read_path_list(Path(str(path)[1:]))]
         else:
             images = list_images(path) if path.is_dir() else [path]
+        if path.suffix in (".json", ".csv") and not path.exists():
+            raise DataError(
+                f"{path} does not exist. If it is meant for results: --json and --csv print to "
+                f"standard output, so write --json > {path}"
+            )
         if not images:
             raise DataError(f"{path} contains no images. Give image files or a folder of images.")
         files += images

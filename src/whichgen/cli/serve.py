@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import socket
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -17,7 +16,7 @@ from whichgen.cli.command import command
 from whichgen.cli.console import needs_extra, say, warn
 from whichgen.cli.options import ModelOptions
 from whichgen.errors import DataError
-from whichgen.service.settings import MIB, Limits
+from whichgen.service.settings import LOCAL_HOSTS, MIB, Limits
 
 #: Environment variable of the API key; on the command line other users could read it.
 _KEY = "WHICHGEN_API_KEY"
@@ -42,15 +41,6 @@ class LimitOptions:
     max_megapixels: Annotated[int, Option(min=1, help="Largest image, in megapixels.")] = (
         Limits.image_pixels // 10**6
     )
-
-    def limits(self) -> Limits:
-        """Return the service's limits."""
-        return Limits.for_images(
-            image_bytes=self.max_mib * MIB,
-            image_pixels=self.max_megapixels * 10**6,
-            per_minute=self.rate_limit,
-            queue=self.queue_size,
-        )
 
 
 @command
@@ -81,16 +71,21 @@ def serve(
         from whichgen.service.settings import Settings
 
     settings = Settings(
-        limits=limits.limits(),
+        limits=Limits.for_images(
+            image_bytes=limits.max_mib * MIB,
+            image_pixels=limits.max_megapixels * 10**6,
+            per_minute=limits.rate_limit,
+            queue=limits.queue_size,
+        ),
         api_key=os.environ.get(_KEY, ""),
         enroll_to=enroll_to,
         keep_uploads=keep_uploads,
-        hosts=("localhost", "127.0.0.1", "::1", host, *(allow_host or ())),
+        hosts=(*LOCAL_HOSTS, host, *(allow_host or ())),
         batch_size=model.batch_size,
     )
     if keep_uploads:
         keep_uploads.mkdir(parents=True, exist_ok=True)
-    if host not in ("127.0.0.1", "localhost", "::1") and not settings.api_key:
+    if host not in LOCAL_HOSTS and not settings.api_key:
         warn(f"note: {host} may be reachable by others. Set {_KEY} to require a key.")
     with open_socket(host, port) as listener:  # before the model is loaded, which takes longer
         app = create_app(model.load(), settings)
@@ -100,8 +95,7 @@ def serve(
         address = f"[{host}]" if ":" in host else host
         say(f"Serving on http://{address}:{listener.getsockname()[1]}/ (Ctrl-C to stop)")
         # uvicorn shuts down cleanly on Ctrl-C or SIGTERM and then raises the signal again.
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: None)
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
     say("Stopped; all accepted requests were answered.")
