@@ -15,11 +15,11 @@ from conftest import pack_images
 
 def rows(folder: str) -> list[dict[str, Any]]:
     """The answers in a folder, in order of their images."""
-    found: list[dict[str, Any]] = pq.read_table(folder).to_pylist()
-    return sorted(found, key=lambda row: str(row["image"]))
+    answers: list[dict[str, Any]] = pq.read_table(folder).to_pylist()
+    return sorted(answers, key=lambda row: str(row["image"]))
 
 
-def test_extract_and_attribute(
+def test_results_are_the_same_as_in_one_process(
     ray_cluster: Any,
     image_folder: Callable[..., Path],
     tiny_clip: Path,
@@ -29,20 +29,20 @@ def test_extract_and_attribute(
     monkeypatch.chdir(images.parent)
     files = sorted((images / "gan").iterdir())
     pack_images(Path("gan.tar"), {file.name: file.read_bytes() for file in files})
-    fitted = ["--backbone", tiny_clip, "--cache-dir", "cache", "--device", "cpu"]
+    encoder = ["--backbone", tiny_clip, "--cache-dir", "cache", "--device", "cpu"]
     fit = ["--C", 1, "-b", 0, "--shuffles", 0, "--no-shortcut-check", "-o", "out"]
-    done = whichgen("linear", "-d", "images", *fitted, *fit)
+    done = whichgen("linear", "-d", "images", *encoder, *fit)
     assert done.code == 0, done.err
     (run,) = Path("out").glob("*/images")
     ray = ["--engine", "ray", "--workers", 2]
-    asked = ["images/real", "gan.tar", "--device", "cpu", "--batch-size", 4]
+    options = ["images/real", "gan.tar", "--device", "cpu", "--batch-size", 4]
     for name, engine in (("here", []), ("there", ray)):
-        done = whichgen("attribute-bulk", *asked, "-m", run, "-o", name, *engine)
+        done = whichgen("attribute-bulk", *options, "-m", run, "-o", name, *engine)
         assert done.code == 0, done.err
         assert f"16 images, 16 new results. Results: {name}" in done.message
     assert rows("there") == rows("here")
     # The fit has most of the features, by content.
     (Path("images/gan") / "new.png").write_bytes(files[0].read_bytes() + b"more")
-    done = whichgen("extract", "images", "gan.tar", *fitted, *ray)
+    done = whichgen("extract", "images", "gan.tar", *encoder, *ray)
     assert done.code == 0, done.err
     assert "33 images, 1 of them new" in done.message

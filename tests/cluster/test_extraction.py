@@ -113,7 +113,7 @@ def case(
     return Case(sources, expected, encoder, slow_job, tmp_path / "store")
 
 
-def test_workers_are_killed(ray_cluster: Any, case: Case) -> None:
+def test_killed_workers_lose_no_result(ray_cluster: Any, case: Case) -> None:
     killed: list[int] = []
 
     def kill(batches: int) -> None:
@@ -129,7 +129,7 @@ def test_workers_are_killed(ray_cluster: Any, case: Case) -> None:
     case.check(summary)
 
 
-def test_a_machine_is_lost(ray_cluster: Any, case: Case) -> None:
+def test_lost_machine_loses_no_result(ray_cluster: Any, case: Case) -> None:
     machine = ray_cluster.add_node(num_cpus=1)
     ray_cluster.wait_for_nodes()
     lost: list[int] = []

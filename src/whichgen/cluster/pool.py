@@ -1,8 +1,8 @@
 """Process shards with a pool of Ray Data actors and collect the results in one process.
 
-Workers need no shared disk and write nothing. If a worker dies, Ray starts another one and gives it
-the shard again from the beginning. Results are numbered, so the caller gets each of them once; a
-shard with a missing result is processed again.
+Workers need no shared disk and write nothing. If a worker dies, Ray starts another one, gives it the
+shard again from the beginning and skips the results that it has. The results of each shard are
+counted, so that none can be lost unnoticed.
 """
 
 from __future__ import annotations
@@ -62,12 +62,11 @@ class Workers:
 
 @dataclass(frozen=True)
 class _Message(Generic[T]):
-    """A numbered result of a shard; the message after the last has neither result nor error."""
+    """A result or an error. The last message of a shard has neither, but the number of results."""
 
-    shard: int
-    number: int
     result: T | None = None
     error: WhichgenError | None = None
+    count: int = 0
     warnings: tuple[str, ...] = ()
 
 
@@ -78,13 +77,13 @@ class _Worker:
         self._job, self._cpus = job, cpus
         self._process: Callable[[Shard], Iterator[Any]] | None = None
 
-    def __call__(self, batch: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, list[Any]]]:
-        for number, shard in zip(batch["number"], batch["shard"], strict=True):
-            for message in self._messages(int(number), shard):
+    def __call__(self, batch: Mapping[str, Sequence[Shard]]) -> Iterator[dict[str, list[Any]]]:
+        for shard in batch["item"]:
+            for message in self._messages(shard):
                 yield {"message": [message]}
 
-    def _messages(self, shard_number: int, shard: Shard) -> Iterator[_Message[Any]]:
-        number = 0
+    def _messages(self, shard: Shard) -> Iterator[_Message[Any]]:
+        count = 0
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", WhichgenWarning)
             try:
@@ -92,12 +91,12 @@ class _Worker:
                     job: Job[Any] = ray.get(self._job)
                     self._process = job.start(self._cpus)
                 for result in self._process(shard):
-                    yield _Message(shard_number, number, result, warnings=_pop_warnings(caught))
-                    number += 1
+                    yield _Message(result, warnings=_pop_warnings(caught))
+                    count += 1
             except WhichgenError as error:
-                yield _Message(shard_number, number, error=error)
+                yield _Message(error=error)
             else:
-                yield _Message(shard_number, number, warnings=_pop_warnings(caught))
+                yield _Message(count=count, warnings=_pop_warnings(caught))
 
 
 @contextmanager
@@ -158,57 +157,42 @@ def run_on_cluster(job: Job[T], shards: Sequence[Shard], workers: Workers) -> It
     WhichgenError
         Whatever the job raises.
     """
-    reference = ray.put(job)
-    remaining = dict(enumerate(shards))
-    received_parts: dict[int, set[int]] = {number: set() for number in remaining}
+    counts, n_results = list[int](), 0
     printed_warnings: set[str] = set()
-    while remaining:
-        completed: set[int] = set()
-        for message in _stream(reference, remaining, workers):
-            for text in dict.fromkeys(message.warnings):
-                if text not in printed_warnings:
-                    warnings.warn(text, WhichgenWarning, stacklevel=2)
-            printed_warnings.update(message.warnings)
-            if message.error:
-                raise message.error
-            numbers = received_parts[message.shard]
-            if message.result is None:
-                if len(numbers) == message.number:
-                    completed.add(message.shard)
-            elif message.number not in numbers:
-                numbers.add(message.number)
-                yield message.result
-        if not completed:
-            raise ClusterError("no worker completed a shard. Run the same command again.")
-        remaining = {n: shard for n, shard in remaining.items() if n not in completed}
+    for message in _stream(ray.put(job), shards, workers):
+        for text in dict.fromkeys(message.warnings):
+            if text not in printed_warnings:
+                warnings.warn(text, WhichgenWarning, stacklevel=2)
+        printed_warnings.update(message.warnings)
+        if message.error:
+            raise message.error
+        if message.result is None:
+            counts.append(message.count)
+        else:
+            n_results += 1
+            yield message.result
+    if len(counts) != len(shards) or sum(counts) != n_results:
+        raise ClusterError("the cluster has lost results. Run the same command again to resume.")
 
 
-def _stream(job: Any, shards: Mapping[int, Shard], workers: Workers) -> Iterator[_Message[Any]]:
-    """Process the shards once."""
+def _stream(job: Any, shards: Sequence[Shard], workers: Workers) -> Iterator[_Message[Any]]:
+    """Yield the messages of all workers."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.target_max_block_size = 1  # send each result as soon as it is computed
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    has = _cluster_resources()
-    gpus = workers.gpus if workers.gpus is not None else float(has.get("GPU", 0) > 0)
-    items = [{"number": number, "shard": shard} for number, shard in shards.items()]
-    retries = {"max_restarts": -1, "max_task_retries": _RETRIES}
-    with warnings.catch_warnings():
-        # Deprecated, but the only way to limit retries.
-        warnings.filterwarnings("ignore", message=".*ray_remote_args_fn.*is deprecated")
-        blocks = min(len(items), _MAX_TASKS)
-        dataset = ray.data.from_items(items, override_num_blocks=blocks).map_batches(
-            _Worker,
-            batch_size=1,
-            fn_constructor_args=(job, max(1, int(workers.cpus))),
-            compute=ray.data.ActorPoolStrategy(
-                size=min(len(items), _count_workers(workers, gpus, has))
-            ),
-            num_cpus=workers.cpus,
-            num_gpus=gpus,
-            ray_remote_args_fn=lambda: retries,
-        )
+    count, gpus = _size_pool(workers, ray.cluster_resources())  # type: ignore[no-untyped-call]
+    n_tasks = min(len(shards), _MAX_TASKS)
+    dataset = ray.data.from_items(list(shards), override_num_blocks=n_tasks).map_batches(
+        _Worker,
+        batch_size=1,
+        fn_constructor_args=(job, max(1, int(workers.cpus))),
+        compute=ray.data.ActorPoolStrategy(size=min(len(shards), count)),
+        num_cpus=workers.cpus,
+        num_gpus=gpus,
+        max_task_retries=_RETRIES,
+    )
     try:
         for batch in dataset.iter_batches(batch_size=None, prefetch_batches=0):
             yield from batch["message"]
@@ -221,25 +205,20 @@ def _stream(job: Any, shards: Mapping[int, Shard], workers: Workers) -> Iterator
         ) from error
 
 
-def _count_workers(workers: Workers, gpus: float, has: Mapping[str, float]) -> int:
-    """Return the number of workers; warn if the cluster has not enough resources for them."""
-    limits = [has.get("CPU", 0) / workers.cpus] if workers.cpus else []
-    limits += [has.get("GPU", 0) / gpus] if gpus else []
-    capacity = int(min(limits, default=1))
-    count = workers.count or max(1, capacity)
-    if count > capacity:
+def _size_pool(workers: Workers, resources: Mapping[str, float]) -> tuple[int, float]:
+    """Return the number of workers and the GPUs of each; warn if the cluster is too small."""
+    gpus = float(resources.get("GPU", 0) > 0) if workers.gpus is None else workers.gpus
+    needs = {"CPU": workers.cpus, "GPU": gpus}
+    room = int(min((resources.get(name, 0) / n for name, n in needs.items() if n), default=1))
+    count = workers.count or max(1, room)
+    if count > room:
         warnings.warn(
-            f"the cluster has room for {capacity} of {count} workers with {workers.cpus:g} CPUs "
+            f"the cluster has room for {room} of {count} workers with {workers.cpus:g} CPUs "
             f"and {gpus:g} GPUs each; the others wait until it grows.",
             WhichgenWarning,
             stacklevel=2,
         )
-    return count
-
-
-def _cluster_resources() -> dict[str, float]:
-    has: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    return has
+    return count, gpus
 
 
 def _pop_warnings(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
