@@ -209,7 +209,7 @@ def test_qdrant_gallery_equals_a_local_one(site: Site, monkeypatch: pytest.Monke
     monkeypatch.delenv("WHICHGEN_QDRANT_URL")
     done = whichgen("gallery", "search", "-g", "remote", "images/gan/001.png")
     assert done.code == 1
-    assert "Give its --qdrant-url" in done.message
+    assert "needs the address of the service" in done.message
 
 
 def test_missing_extra_is_reported(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

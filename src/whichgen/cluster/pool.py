@@ -1,8 +1,8 @@
 """Process shards with a pool of Ray Data actors and collect the results in one process.
 
-Workers need no shared disk and write nothing. If a worker dies, Ray starts another one, gives it the
-shard again from the beginning and skips the results that it has. The results of each shard are
-counted, so that none can be lost unnoticed.
+Workers need no shared disk and write nothing. If a worker dies, Ray starts another one, gives it
+the shard again from the beginning and skips the results that it has. Results are counted, so that
+none can be lost unnoticed.
 """
 
 from __future__ import annotations
