@@ -68,23 +68,18 @@ def test_missing_or_truncated_file_is_reported(
         load_gallery(gallery, known)
 
 
+DAMAGED = r"gallery\.json is truncated or changed"
 JSON: list[tuple[Callable[[str], str], str]] = [
-    (lambda text: text[: len(text) // 2], "truncated or changed"),
-    (lambda _: "[" * 100_000, "truncated or changed"),
-    (lambda _: "[]", "truncated or changed"),
-    (
-        lambda text: text.replace('"format": 2', '"format": 3'),
-        "format 3, but whichgen",
-    ),
-    (lambda text: text.replace('"kind"', '"sort"'), "kind: Field required; sort: Extra inputs"),
-    (lambda text: text.replace('"ivf"', '"tree"'), "kind"),
-    (lambda text: text.replace('"at_1"', '"at_2"'), "recall"),
+    (lambda text: text[: len(text) // 2], DAMAGED),
+    (lambda _: "[" * 100_000, DAMAGED),
+    (lambda _: "[]", DAMAGED),
+    (lambda text: text.replace('"format": 2', '"format": 3'), "format 3, but whichgen"),
+    (lambda text: text.replace('"kind"', '"sort"'), DAMAGED),
+    (lambda text: text.replace('"ivf"', '"tree"'), DAMAGED),
+    (lambda text: text.replace('"at_1"', '"at_2"'), DAMAGED),
+    (lambda text: text.replace('"n_images": 62', '"n_images": 0'), DAMAGED),
     (lambda text: text.replace('"n_images": 62', '"n_images": 63'), "does not list 63 images"),
-    (lambda text: text.replace('"n_images": 62', '"n_images": 0'), "n_images"),
-    (
-        lambda text: text.replace('"kind": "ivf"', '"kind": "flat"'),
-        "vectors.npy is missing",
-    ),
+    (lambda text: text.replace('"kind": "ivf"', '"kind": "flat"'), "vectors.npy is missing"),
 ]
 
 

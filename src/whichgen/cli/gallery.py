@@ -73,6 +73,7 @@ def build(
     from whichgen.data.folders import list_samples
     from whichgen.gallery.build import build_local_gallery, check_gallery_folder
     from whichgen.gallery.entries import collect_images
+    from whichgen.gallery.recall import TARGET_RECALL
     from whichgen.inference.neighbors import SimilaritySpace
 
     check_gallery_folder(output_dir, force=force)
@@ -110,7 +111,17 @@ def build(
     else:
         local_kind = None if kind == "auto" else kind
         description = build_local_gallery(output_dir, images, record, kind=local_kind, **options)
-    show_gallery(description)
+    say(f"{len(images):,} images, {description.kind} index, effort {description.effort or '–'}")
+    if recall := description.recall:
+        say(
+            f"recall@1 {100 * recall.at_1:.1f} %, recall@10 {100 * recall.at_10:.1f} %: shares of "
+            f"the exact nearest images that the search returns ({recall.queries} queries)"
+        )
+        if recall.at_10 < TARGET_RECALL:
+            warn(
+                f"recall@10 is below {100 * TARGET_RECALL:.0f} %. Rebuild with a higher --effort "
+                "or with --kind flat, which is exact."
+            )
     say(f"Gallery: {output_dir}. To search: whichgen gallery search IMAGE -g {output_dir}")
 
 
@@ -177,29 +188,3 @@ def recorded_model(gallery: Path, description: GalleryDescription) -> Path:
             f"the model that {gallery} was built with has moved. Name its folder with --model."
         )
     return Path(folder)
-
-
-def show_gallery(gallery: GalleryDescription) -> None:
-    """Print the size and the measured recall of a gallery."""
-    from whichgen.gallery.recall import TARGET_RECALL
-
-    recall = gallery.recall
-    show_table(
-        [
-            {
-                "images": f"{gallery.n_images:,}",
-                "dimension": gallery.dimension,
-                "kind": gallery.kind,
-                "effort": gallery.effort or "–",
-                "recall@1 (%)": f"{100 * recall.at_1:.1f}" if recall else "–",
-                "recall@10 (%)": f"{100 * recall.at_10:.1f}" if recall else "–",
-                "queries": recall.queries if recall else 0,
-            }
-        ],
-        caption="recall@k: share of the k exact nearest images that the search returns",
-    )
-    if recall and recall.at_10 < TARGET_RECALL:
-        warn(
-            f"recall@10 is below {100 * TARGET_RECALL:.0f} %. Rebuild with a higher --effort or "
-            "with --kind flat, which is exact."
-        )

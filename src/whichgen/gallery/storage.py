@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from whichgen.errors import GalleryError
 from whichgen.gallery.entries import ENTRIES_SCHEMA, GalleryImages
@@ -164,10 +164,7 @@ def read_description(folder: Path) -> GalleryDescription:
         ) from None
     except OSError as error:
         raise _damaged(folder, f"{GALLERY_FILE} can't be read ({error.strerror})") from None
-    except ValidationError as error:
-        details = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise _damaged(folder, f"{GALLERY_FILE}: {'; '.join(details)}") from None
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError):  # not JSON, or not a description
         raise _damaged(folder, f"{GALLERY_FILE} is truncated or changed") from None
 
 
