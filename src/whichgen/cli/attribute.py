@@ -63,25 +63,22 @@ def attribute(
 
     if as_json and as_csv:
         raise DataError("--json and --csv can't be combined. Choose one.")
-    nearest = SIMILAR_IMAGES if gallery or report else 0
     if report:
         with needs_extra("serve"):
             from whichgen.service.case import case_renderer, write_case_report
         case_renderer(report)  # fail on a wrong suffix before the work
-    for file in (report, parquet):
-        if file:
-            check_writable(file.parent)
+    for file in filter(None, (report, parquet)):
+        check_writable(file.parent)
     files = find_images(images)
     attributor = model.load()
-    neighbor_index = open_gallery(gallery, attributor.model, qdrant_url) if gallery else None
     if coverage is not None:
         for note in attributor.quantile(coverage).notes:
             warn(f"note: {note}")
     answers = attributor.attribute(
         files,
         coverage=coverage,
-        nearest=nearest,
-        gallery=neighbor_index,
+        nearest=SIMILAR_IMAGES if gallery or report else 0,
+        gallery=open_gallery(gallery, attributor.model, qdrant_url) if gallery else None,
         batch_size=model.batch_size,
         progress=progress,
     )
@@ -100,7 +97,8 @@ def attribute(
     elif as_csv:
         sys.stdout.write(csv_text(rows))
     elif not parquet and not report:
-        show_answers(answers, attributor.model, wide=wide)
+        readable = [answer for answer in answers if not answer.error]
+        show_answers(readable, attributor.model, wide=wide)
     if coverage is not None:
         say(
             f"note: the set contains the true origin of {100 * coverage:g} % of images of known "
@@ -110,18 +108,17 @@ def attribute(
 
 
 def show_answers(answers: Sequence[Attribution], model: OriginModel, *, wide: bool) -> None:
-    """Print one table row per readable image.
+    """Print one table row per image.
 
     The column ``percentile`` compares the score with held-out images of known origins: the share
     of them whose score is no higher.
     """
-    readable = [answer for answer in answers if not answer.error]
-    unknown = any(answer.origin == UNKNOWN for answer in readable)
+    with_level = wide or any(answer.origin == UNKNOWN for answer in answers)
     rows = []
-    for answer in readable:
+    for answer in answers:
         ranked = sorted(answer.probabilities.items(), key=lambda item: -item[1])
         row: dict[str, Any] = {"image": answer.image, "origin": answer.origin}
-        if wide or unknown:
+        if with_level:
             row["level"] = "" if answer.coarse_origin == answer.origin else answer.coarse_origin
         percentile = answer.score_percentile
         row["percentile"] = "–" if percentile is None else f"{percentile:.0f}"

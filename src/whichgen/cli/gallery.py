@@ -111,7 +111,8 @@ def build(
     else:
         local_kind = None if kind == "auto" else kind
         description = build_local_gallery(output_dir, images, record, kind=local_kind, **options)
-    say(f"{len(images):,} images, {description.kind} index, effort {description.effort or '–'}")
+    effort_text = f", effort {description.effort}" if description.effort else ""
+    say(f"{len(images):,} images, {description.kind} index{effort_text}")
     if recall := description.recall:
         say(
             f"recall@1 {100 * recall.at_1:.1f} %, recall@10 {100 * recall.at_10:.1f} %: shares of "
