@@ -25,7 +25,7 @@ from whichgen.gallery.index import (
     training_size,
     write_index,
 )
-from whichgen.gallery.recall import ExactSearch, compute_recall
+from whichgen.gallery.recall import compute_recall
 
 from .conftest import unit
 
@@ -52,31 +52,13 @@ def exact_cosines(vectors: np.ndarray, queries: np.ndarray, k: int) -> np.ndarra
 
 
 @given(seeds, sizes, st.integers(1, 12), st.lists(st.integers(0, 200), max_size=4))
-def test_flat_is_a_search_by_hand_in_whatever_batches_it_was_build(
-    seed: int, n: int, d: int, cuts: list[int]
-) -> None:
+def test_flat_search_is_exact_for_any_batches(seed: int, n: int, d: int, cuts: list[int]) -> None:
     vectors, queries, k = unit(seed, n, d), unit(seed + 1, 7, d), min(10, n)
     cosines, rows = search_index(build("flat", vectors, cuts), queries, k, 0)
     np.testing.assert_allclose(cosines, exact_cosines(vectors, queries, k), atol=1e-5)
     np.testing.assert_allclose(np.einsum("qd,qkd->qk", queries, vectors[rows]), cosines, atol=1e-5)
     whole = search_index(build("flat", vectors), queries, k, 0)
     np.testing.assert_array_equal(rows, whole[1])
-
-
-@given(seeds, sizes, st.lists(st.integers(0, 200), max_size=4))
-def test_exact_search_in_batches_equals_the_search_of_all(
-    seed: int, n: int, cuts: list[int]
-) -> None:
-    vectors, queries, k = unit(seed, n, 6), unit(seed + 1, 5, 6), min(10, n)
-    exact = ExactSearch(queries)
-    for batch in np.split(vectors, sorted(c % (n + 1) for c in cuts)):
-        exact.add(batch)
-    nearest = exact.best_cosines()
-    np.testing.assert_allclose(nearest, exact_cosines(vectors, queries, k), atol=1e-5)
-    _, rows = search_index(build("flat", vectors), queries, k, 0)
-    result = np.einsum("qd,qkd->qk", queries, vectors[rows])
-    recall = compute_recall(result, nearest)
-    assert (recall.at_1, recall.at_10, recall.queries) == (1, 1, 5)
 
 
 def test_recall_counts_missing_neighbors() -> None:

@@ -1,7 +1,7 @@
 """Build a gallery from the feature store, and measure its recall.
 
 Some images are held out at first. When all others are indexed, the neighbors of the held-out images
-are compared with the exact ones; then they are added as well.
+are compared with the exact ones (those of a search of all lists); then they are added as well.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from whichgen.gallery.index import (
     training_size,
     write_index,
 )
-from whichgen.gallery.recall import TARGET_RECALL, ExactSearch, Recall, compute_recall
+from whichgen.gallery.recall import N_NEIGHBORS, TARGET_RECALL, Recall, compute_recall
 from whichgen.gallery.storage import (
     ENTRIES_FILE,
     GALLERY_FILE,
@@ -93,14 +93,12 @@ def build_local_gallery(
     n, dimension = len(indexed), images.space.dimension
     sample = np.random.default_rng(seed).choice(n, training_size(kind, n), replace=False)
     index = create_index(kind, dimension, n, images.vectors(np.sort(sample)), seed=seed)
-    exact = ExactSearch(images.vectors(np.arange(n, len(images))))
     batches = list(row_batches(np.arange(n)))
     for rows in progress(batches, description="Indexing", total=len(batches)):
-        vectors = images.vectors(rows)
-        index.add(vectors)
-        exact.add(vectors)
-    effort, recall = _choose_effort(index, kind, exact, effort)
-    index.add(exact.queries)
+        index.add(images.vectors(rows))
+    held_out = images.vectors(np.arange(n, len(images)))
+    effort, recall = _choose_effort(index, kind, held_out, effort)
+    index.add(held_out)
     with replace_folder(folder) as work:
         pq.write_table(images.entries, work / ENTRIES_FILE, compression="zstd")
         write_index(index, kind, work)
@@ -118,23 +116,22 @@ def hold_out_queries(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _choose_effort(
-    index: Any, kind: IndexKind, exact: ExactSearch, effort: int
+    index: Any, kind: IndexKind, queries: np.ndarray, effort: int
 ) -> tuple[int, Recall | None]:
-    """Return the effort, chosen if it is 0, and its recall."""
+    """Return the effort, chosen if it is 0, and its recall; ``queries`` are vectors (m, d)."""
     candidates = effort_candidates(kind, index.ntotal)
+    all_lists = candidates[-1]
     if effort and kind != "flat":
         candidates = (effort,)
-    n = len(exact.queries)
-    if not n:
+    if not len(queries):
         return candidates[-1], None
-    best = exact.best_cosines()
-    odd = np.arange(n) % 2 == 1
-    validation = odd if n > 1 else ~odd
+    k = min(N_NEIGHBORS, index.ntotal)
+    exact, _ = search_index(index, queries, k, all_lists)
 
-    def recall(queries: np.ndarray, effort: int) -> Recall:
-        cosines, _ = search_index(index, exact.queries[queries], best.shape[1], effort)
-        return compute_recall(cosines, best[queries])
+    def recall(half: slice, effort: int) -> Recall:
+        return compute_recall(search_index(index, queries[half], k, effort)[0], exact[half])
 
+    test, validation = slice(0, None, 2), slice(1 if len(queries) > 1 else 0, None, 2)
     sufficient = (e for e in candidates[:-1] if recall(validation, e).at_10 >= TARGET_RECALL)
     chosen = next(sufficient, candidates[-1])
-    return chosen, recall(~odd, chosen)
+    return chosen, recall(test, chosen)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import faiss
 import numpy as np
 
 #: The recall of the ten nearest images that the search effort is chosen to reach.
@@ -34,33 +33,6 @@ class Recall:
     queries: int
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012  # a field of GalleryDescription
-
-
-class ExactSearch:
-    """The exact neighbors of some queries among vectors that come in batches and are not stored.
-
-    ``queries``: unit vectors, float32 (m, d).
-    """
-
-    def __init__(self, queries: np.ndarray, k: int = N_NEIGHBORS) -> None:
-        self.queries = queries
-        self._k = k
-        self._heap = faiss.ResultHeap(len(queries), k, keep_max=True)
-        self._n_vectors = 0
-
-    def add(self, vectors: np.ndarray) -> None:
-        """Add unit vectors, float32 (n, d)."""
-        k = min(self._k, len(vectors))
-        if k and len(self.queries):
-            self._heap.add_result(
-                *faiss.knn(self.queries, vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
-            )
-            self._n_vectors += len(vectors)
-
-    def best_cosines(self) -> np.ndarray:
-        """Return the cosines of the at most k nearest, in descending order: float32 (m, k)."""
-        self._heap.finalize()
-        return np.asarray(self._heap.D[:, : min(self._k, self._n_vectors)])
 
 
 def compute_recall(cosines: np.ndarray, exact: np.ndarray) -> Recall:
