@@ -70,10 +70,7 @@ def discover(
     write_discovery(discovery, record, output_dir)
     show_table(discovery_rows(discovery), title=f"{len(groups)} groups of {len(paths)} images")
     if agreement:
-        say(
-            f"Agreement with subfolders: NMI {agreement.nmi:.3f}, purity {agreement.purity:.3f}, "
-            f"ARI {agreement.ari:.3f}"
-        )
+        say(f"Agreement with subfolders: {agreement}")
     say(f"Results: {output_dir} (report.md, sheet.png, groups.csv, one list per group)")
     if groups:
         group = shlex.quote(f"@{output_dir / groups[0].name}.txt")

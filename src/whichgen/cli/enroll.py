@@ -31,6 +31,7 @@ def enroll(
     """Add a new origin to a model from 1 to 50 images, without retraining."""
     from whichgen.data.reading import read_bytes
     from whichgen.inference.enroll import enroll_images
+    from whichgen.io.tables import percent
     from whichgen.models.saved_model import DESCRIPTION_FILE, save_model
 
     run_folder = model.run_folder()
@@ -54,13 +55,10 @@ def enroll(
     if result.n_images < len(files):
         warn(f"{len(files) - result.n_images} duplicate images are ignored.")
     save_model(result.model, folder / "model", name=str(folder))
-    before, after = (f"{100 * share:.1f}" for share in result.old_accuracy)
-    recognized = "–" if result.recognition_rate is None else f"{100 * result.recognition_rate:.1f}"
+    before, after = map(percent, result.old_accuracy)
+    new = {"correct (%)": name, "before": "–", "after": percent(result.recognition_rate)}
     show_table(
-        [
-            {"correct (%)": "known origins", "before": before, "after": after},
-            {"correct (%)": name, "before": "–", "after": recognized},
-        ],
+        [{"correct (%)": "known origins", "before": before, "after": after}, new],
         title=f"{name} enrolled from {result.n_images} images",
         caption=f"Known origins: held-out exemplars. {name}: cross-validated.",
     )

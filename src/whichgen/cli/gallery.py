@@ -75,6 +75,7 @@ def build(
     from whichgen.gallery.entries import collect_images
     from whichgen.gallery.recall import TARGET_RECALL
     from whichgen.inference.neighbors import SimilaritySpace
+    from whichgen.io.tables import percent
 
     check_gallery_folder(output_dir, force=force)
     samples = list_samples(data)
@@ -115,7 +116,7 @@ def build(
     say(f"{len(images):,} images, {description.kind} index{effort_text}")
     if recall := description.recall:
         say(
-            f"recall@1 {100 * recall.at_1:.1f} %, recall@10 {100 * recall.at_10:.1f} %: shares of "
+            f"recall@1 {percent(recall.at_1)} %, recall@10 {percent(recall.at_10)} %: shares of "
             f"the exact nearest images that the search returns ({recall.queries} queries)"
         )
         if recall.at_10 < TARGET_RECALL:

@@ -158,12 +158,9 @@ def run_on_cluster(job: Job[T], shards: Sequence[Shard], workers: Workers) -> It
         Whatever the job raises.
     """
     counts, n_results = list[int](), 0
-    printed_warnings: set[str] = set()
     for message in _stream(ray.put(job), shards, workers):
-        for text in dict.fromkeys(message.warnings):
-            if text not in printed_warnings:
-                warnings.warn(text, WhichgenWarning, stacklevel=2)
-        printed_warnings.update(message.warnings)
+        for text in message.warnings:  # Python shows equal warnings once
+            warnings.warn(text, WhichgenWarning, stacklevel=2)
         if message.error:
             raise message.error
         if message.result is None:

@@ -36,6 +36,9 @@ class ClusteringMetrics:
     ari: float
     grouped: float
 
+    def __str__(self) -> str:
+        return f"NMI {self.nmi:.3f}, purity {self.purity:.3f}, ARI {self.ari:.3f}"
+
 
 def clustering_metrics(origins: np.ndarray, clusters: np.ndarray) -> ClusteringMetrics:
     """Compare a str array ``origins`` (n,) with an int array ``clusters`` (n,), n at least 1.

@@ -74,18 +74,15 @@ class LocalGallery:
 
     def find_neighbors(self, output: HeadOutput, k: int) -> list[tuple[Neighbor, ...]]:
         """See :meth:`whichgen.inference.neighbors.NeighborIndex.find_neighbors`."""
-        vectors = self.space.project(output)
+        vectors, effort = self.space.project(output), self.description.effort
         k = min(k, self.description.n_images)
         neighbors = []
-        for cosines, rows in zip(
-            *search_index(self.index, vectors, k, self.description.effort), strict=True
-        ):
-            valid = rows >= 0  # the searched lists may hold fewer than k images
-            entries = self.entries.take(rows[valid]).to_pylist()
+        for cosines, rows in zip(*search_index(self.index, vectors, k, effort), strict=True):
+            entries = self.entries.take(rows[rows >= 0]).to_pylist()  # missing ones come last
             neighbors.append(
                 tuple(
                     Neighbor(None, entry["origin"], clip_cosine(cosine), entry["path"])
-                    for entry, cosine in zip(entries, cosines[valid].tolist(), strict=True)
+                    for entry, cosine in zip(entries, cosines.tolist(), strict=False)
                 )
             )
         return neighbors

@@ -94,8 +94,8 @@ def write_discovery(discovery: Discovery, run_metadata: Mapping[str, Any], folde
     for group in groups:
         write_text(folder / f"{group.name}.txt", "".join(f"{paths[i]}\n" for i in group.members))
     agreement = (
-        f"Agreement with the subfolders: NMI {metrics.nmi:.3f}, purity {metrics.purity:.3f}, ARI "
-        f"{metrics.ari:.3f}; {percent(metrics.grouped)} % of the images are in a group.\n\n"
+        f"Agreement with the subfolders: {metrics}; {percent(metrics.grouped)} % of the images are "
+        "in a group.\n\n"
         if metrics
         else ""
     )
