@@ -22,7 +22,6 @@ from whichgen.errors import GalleryError
 from whichgen.gallery.build import build_local_gallery
 from whichgen.gallery.entries import GalleryImages
 from whichgen.gallery.qdrant import (
-    Collection,
     QdrantGallery,
     build_qdrant_gallery,
     connect_to_qdrant,
@@ -45,26 +44,26 @@ Build = Callable[..., GalleryDescription]
 
 
 @pytest.fixture(params=["memory", "server"])
-def collection(request: pytest.FixtureRequest) -> Iterator[Collection]:
-    """A new collection in each service."""
+def gallery(request: pytest.FixtureRequest, known: OriginModel) -> Iterator[QdrantGallery]:
+    """A gallery in a new collection of each service."""
     if request.param == "server" and not os.environ.get(SERVER):
         pytest.skip(f"{SERVER} names no Qdrant server, and no package registry has one to start")
     in_memory = request.param == "memory"
     client = QdrantClient(":memory:") if in_memory else connect_to_qdrant(os.environ[SERVER])
-    collection = Collection(client, f"whichgen-test-{uuid.uuid4().hex}")
-    yield collection
-    client.delete_collection(collection.name)
+    name = f"whichgen-test-{uuid.uuid4().hex}"
+    yield QdrantGallery(client, name, SimilaritySpace(known))
+    client.delete_collection(name)
 
 
 @pytest.fixture
-def build(collection: Collection, gallery_images: GalleryImages, tmp_path: Path) -> Build:
-    """Build a gallery of all images in the collection, described in the folder ``q``."""
-    return partial(build_qdrant_gallery, tmp_path / "q", gallery_images, RECORD, collection)
+def build(gallery: QdrantGallery, gallery_images: GalleryImages, tmp_path: Path) -> Build:
+    """Build the gallery of all images, described in the folder ``q``."""
+    return partial(build_qdrant_gallery, tmp_path / "q", gallery_images, RECORD, gallery)
 
 
 def test_neighbors_equal_those_of_a_flat_gallery(
     build: Build,
-    collection: Collection,
+    gallery: QdrantGallery,
     gallery_images: GalleryImages,
     known: OriginModel,
     tmp_path: Path,
@@ -78,7 +77,6 @@ def test_neighbors_equal_those_of_a_flat_gallery(
     build_local_gallery(tmp_path / "flat", gallery_images, RECORD, kind="flat")
     output = known.head.forward(features_of(gallery_images))
     expected = load_gallery(tmp_path / "flat", known).find_neighbors(output, 5)
-    gallery = QdrantGallery(collection.client, description, SimilaritySpace(known))
     for row, expected_row in zip(gallery.find_neighbors(output, 5), expected, strict=True):
         assert [(n.path, n.origin) for n in row] == [(n.path, n.origin) for n in expected_row]
         np.testing.assert_allclose(
@@ -87,10 +85,10 @@ def test_neighbors_equal_those_of_a_flat_gallery(
 
 
 def test_repeated_build_adds_no_duplicates(
-    build: Build, collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    build: Build, gallery: QdrantGallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(entries_module, "BATCH_ROWS", 10)
-    client, requests = collection.client, list[Any]()
+    client, requests = gallery.client, list[Any]()
     upload = client.upload_collection
 
     def stop(*args: Any, **kwargs: Any) -> None:
@@ -104,17 +102,17 @@ def test_repeated_build_adds_no_duplicates(
         with pytest.raises(KeyboardInterrupt):
             build()
     assert not (tmp_path / "q").exists()
-    assert collection.count() == 20
+    assert client.count(gallery.collection).count == 20
     for force in (False, True):
         description = build(force=force)
         assert description.recall is not None
         assert description.recall.at_10 == 1
-        assert collection.count() == 62
+        assert client.count(gallery.collection).count == 62
 
 
 def test_foreign_collection_is_rejected(
     build: Build,
-    collection: Collection,
+    gallery: QdrantGallery,
     gallery_images: GalleryImages,
     known: OriginModel,
     tmp_path: Path,
@@ -122,40 +120,38 @@ def test_foreign_collection_is_rejected(
     build()
     assert known.exemplars is not None
     moved = replace(known.exemplars, features=known.exemplars.features + 1)
-    other = replace(gallery_images, space=SimilaritySpace(replace(known, exemplars=moved)))
+    other = replace(gallery, space=SimilaritySpace(replace(known, exemplars=moved)))
     with pytest.raises(GalleryError, match="of another model or program"):
-        build_qdrant_gallery(tmp_path / "r", other, RECORD, collection)
+        build_qdrant_gallery(tmp_path / "r", gallery_images, RECORD, other)
     assert not (tmp_path / "r").exists()
     for parameters in (
         models.VectorParams(size=32, distance=models.Distance.DOT),
         models.VectorParams(size=4, distance=models.Distance.COSINE),
         {"named": models.VectorParams(size=32, distance=models.Distance.COSINE)},
     ):
-        collection.client.delete_collection(collection.name)
-        collection.client.create_collection(collection.name, vectors_config=parameters)
+        gallery.client.delete_collection(gallery.collection)
+        gallery.client.create_collection(gallery.collection, vectors_config=parameters)
         with pytest.raises(GalleryError, match="of another model or program"):
-            build_qdrant_gallery(tmp_path / "r", gallery_images, RECORD, collection)
+            build_qdrant_gallery(tmp_path / "r", gallery_images, RECORD, gallery)
 
 
-def test_missing_images_are_reported(
-    build: Build, collection: Collection, known: OriginModel
-) -> None:
-    description, space = build(), SimilaritySpace(known)
+def test_missing_images_are_reported(build: Build, gallery: QdrantGallery) -> None:
+    build()
+    gallery.check_size(62)
     some = models.FieldCondition(key="origin", match=models.MatchValue(value="gan"))
     selector = models.FilterSelector(filter=models.Filter(must=[some]))
-    collection.client.delete(collection.name, selector)
+    gallery.client.delete(gallery.collection, selector)
     with pytest.raises(GalleryError, match="has 42 images, expected 62"):
-        QdrantGallery(collection.client, description, space)
-    absent = description.model_copy(update={"collection": "whichgen-none"})
+        gallery.check_size(62)
     with pytest.raises(GalleryError, match="has 0 images, expected 62"):
-        QdrantGallery(collection.client, absent, space)
+        replace(gallery, collection="whichgen-none").check_size(62)
 
 
 def test_incomplete_points_are_reported(
-    build: Build, collection: Collection, gallery_images: GalleryImages, known: OriginModel
+    build: Build, gallery: QdrantGallery, gallery_images: GalleryImages, known: OriginModel
 ) -> None:
-    gallery = QdrantGallery(collection.client, build(), SimilaritySpace(known))
-    collection.client.delete_payload(collection.name, ["path"], models.Filter())
+    build()
+    gallery.client.delete_payload(gallery.collection, ["path"], models.Filter())
     with pytest.raises(GalleryError, match="does not fit this gallery"):
         gallery.find_neighbors(known.head.forward(features_of(gallery_images)[:1]), 2)
 
@@ -163,8 +159,8 @@ def test_incomplete_points_are_reported(
 def test_folder_does_not_name_the_service(
     gallery_images: GalleryImages, known: OriginModel, tmp_path: Path
 ) -> None:
-    collection = Collection(QdrantClient(":memory:"), "c")
-    build_qdrant_gallery(tmp_path / "q", gallery_images, RECORD, collection)
+    gallery = QdrantGallery(QdrantClient(":memory:"), "c", SimilaritySpace(known))
+    build_qdrant_gallery(tmp_path / "q", gallery_images, RECORD, gallery)
     assert "http" not in (tmp_path / "q" / "gallery.json").read_text()
     with pytest.raises(GalleryError, match="needs the address of the service"):
         load_gallery(tmp_path / "q", known)
@@ -203,11 +199,11 @@ def test_unreachable_or_wrong_service_is_reported(
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         address = f"http://127.0.0.1:{server.server_port}"
-        collection = Collection(connect_to_qdrant(address), "c")
+        gallery = QdrantGallery(connect_to_qdrant(address), "c", gallery_images.space)
         with pytest.raises(GalleryError, match=r"Qdrant does not answer|does not fit this gallery"):
-            build_qdrant_gallery(tmp_path / "q", gallery_images, RECORD, collection)
+            build_qdrant_gallery(tmp_path / "q", gallery_images, RECORD, gallery)
         server.shutdown()
         thread.join()
     with pytest.raises(GalleryError, match=r"Qdrant does not answer .*refused"):
-        build_qdrant_gallery(tmp_path / "q", gallery_images, RECORD, collection)
+        build_qdrant_gallery(tmp_path / "q", gallery_images, RECORD, gallery)
     assert not (tmp_path / "q").exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from typer import Argument, Option
@@ -34,9 +34,6 @@ from whichgen.cli.options import (
     open_store,
 )
 from whichgen.errors import DataError
-
-if TYPE_CHECKING:
-    from whichgen.gallery.storage import GalleryDescription
 
 app = typer.Typer(
     help="Find the most similar images in a collection of up to millions.", no_args_is_help=True
@@ -83,10 +80,10 @@ def build(
     space = SimilaritySpace(attributor.model)
     if kind == "qdrant":  # before the images are encoded, because it may fail
         with needs_extra("qdrant"):
-            from whichgen.gallery.qdrant import Collection, build_qdrant_gallery, connect_to_qdrant
-        name = collection or f"whichgen-{space.digest[:16]}"
-        target = Collection(connect_to_qdrant(qdrant_url), name)
-        target.create(space)
+            from whichgen.gallery import qdrant
+        client, name = qdrant.connect_to_qdrant(qdrant_url), f"whichgen-{space.digest[:16]}"
+        target = qdrant.QdrantGallery(client, collection or name, space, effort)
+        target.create_collection()
     images = collect_images(
         samples,
         space,
@@ -106,15 +103,15 @@ def build(
     seeds = {"seed": seed}
     config = {"data": resolve_spec(data), "kind": kind, "effort": effort}
     record = model.describe_run(attributor.model, seeds, images.data_hash(), **config)
-    options: dict[str, Any] = {"effort": effort, "force": force, "progress": progress, **seeds}
+    options: dict[str, Any] = {"force": force, "progress": progress, **seeds}
     if kind == "qdrant":
-        description = build_qdrant_gallery(output_dir, images, record, target, **options)
+        gallery = qdrant.build_qdrant_gallery(output_dir, images, record, target, **options)
     else:
-        local_kind = None if kind == "auto" else kind
-        description = build_local_gallery(output_dir, images, record, kind=local_kind, **options)
-    effort_text = f", effort {description.effort}" if description.effort else ""
-    say(f"{len(images):,} images, {description.kind} index{effort_text}")
-    if recall := description.recall:
+        options |= {"effort": effort, "kind": None if kind == "auto" else kind}
+        gallery = build_local_gallery(output_dir, images, record, **options)
+    effort_text = f", effort {gallery.effort}" if gallery.effort else ""
+    say(f"{len(images):,} images, {gallery.kind} index{effort_text}")
+    if recall := gallery.recall:
         say(
             f"recall@1 {percent(recall.at_1)} %, recall@10 {percent(recall.at_10)} %: shares of "
             f"the exact nearest images that the search returns ({recall.queries} queries)"
@@ -144,7 +141,8 @@ def search(
     description = read_description(gallery)
     files = find_images(images)
     if model.model is None:
-        model = replace(model, model=recorded_model(gallery, description))
+        config = description.run_metadata.get("config")
+        model = replace(model, model=recorded_model(gallery, config))
     attributor = model.load()
     index = open_gallery(gallery, attributor.model, qdrant_url)
     features, errors = attributor.encode(files, batch_size=model.batch_size, progress=progress)
@@ -181,9 +179,8 @@ def search(
     exit_on_unreadable([error for error in errors if error], len(files))
 
 
-def recorded_model(gallery: Path, description: GalleryDescription) -> Path:
+def recorded_model(gallery: Path, config: Any) -> Path:
     """Return the folder of the model that the gallery was built with."""
-    config = description.run_metadata.get("config")
     folder = config.get("model") if isinstance(config, dict) else None
     if not isinstance(folder, str) or not Path(folder).is_dir():
         raise DataError(

@@ -87,48 +87,68 @@ def connect_to_qdrant(url: str) -> QdrantClient:
 
 
 @dataclass(frozen=True)
-class Collection:
-    """A collection of a service. Its methods raise :class:`GalleryError` if a request fails."""
+class QdrantGallery:
+    """A gallery in a service (:class:`~whichgen.inference.neighbors.NeighborIndex`).
+
+    All methods raise :class:`GalleryError` if the service does not answer, or if its answer does
+    not fit this gallery.
+
+    Parameters
+    ----------
+    client, collection
+        The service, and the name of the collection there.
+    space
+        The vectors of the collection.
+    effort
+        Candidates per search (``hnsw_ef``); 0: the default of the service.
+    """
 
     client: QdrantClient
-    name: str
+    collection: str
+    space: SimilaritySpace
+    effort: int = 0
 
     @_translate_errors()
-    def create(self, space: SimilaritySpace) -> None:
+    def create_collection(self) -> None:
         """Create the collection; if it exists, check that it holds vectors of the same model."""
         client, cosine = self.client, models.Distance.COSINE
-        if not client.collection_exists(self.name):
-            parameters = models.VectorParams(size=space.dimension, distance=cosine)
-            client.create_collection(self.name, vectors_config=parameters)
+        if not client.collection_exists(self.collection):
+            parameters = models.VectorParams(size=self.space.dimension, distance=cosine)
+            client.create_collection(self.collection, vectors_config=parameters)
             # So that points of another model can be counted without reading all points.
-            client.create_payload_index(self.name, "model", models.PayloadSchemaType.KEYWORD)
+            keyword = models.PayloadSchemaType.KEYWORD
+            client.create_payload_index(self.collection, "model", keyword)
             return
-        vectors = client.get_collection(self.name).config.params.vectors
+        vectors = client.get_collection(self.collection).config.params.vectors
         form = (getattr(vectors, "size", None), getattr(vectors, "distance", None))
-        own = models.FieldCondition(key="model", match=models.MatchValue(value=space.digest))
+        own = models.FieldCondition(key="model", match=models.MatchValue(value=self.space.digest))
         foreign = models.Filter(must_not=[own])
-        n_foreign = client.count(self.name, count_filter=foreign, exact=True).count
-        if n_foreign or form != (space.dimension, cosine):
+        n_foreign = client.count(self.collection, count_filter=foreign, exact=True).count
+        if n_foreign or form != (self.space.dimension, cosine):
             raise GalleryError(
-                f"the collection {self.name!r} holds vectors of another model or program. Choose "
-                "another --collection."
+                f"the collection {self.collection!r} holds vectors of another model or program. "
+                "Choose another --collection."
             )
 
     @_translate_errors()
-    def count(self) -> int:
-        """Return the number of images; 0 if the collection does not exist."""
-        exists = self.client.collection_exists(self.name)
-        return self.client.count(self.name).count if exists else 0
+    def check_size(self, n_images: int) -> None:
+        """Raise :class:`GalleryError` if the collection has fewer images."""
+        exists = self.client.collection_exists(self.collection)
+        if (n := self.client.count(self.collection).count if exists else 0) < n_images:
+            raise GalleryError(
+                f"the collection {self.collection!r} has {n} images, expected {n_images}. Check "
+                "--qdrant-url, or build the gallery again."
+            )
 
     @_translate_errors()
     def add(self, images: GalleryImages, rows: np.ndarray) -> None:
         """Send some rows of the images; those sent before are replaced."""
         entries = images.entries.take(rows).to_pylist()
         self.client.upload_collection(
-            self.name,
+            self.collection,
             images.vectors(rows),
             payload=[
-                {**entry, "digest": entry["digest"].hex(), "model": images.space.digest}
+                {**entry, "digest": entry["digest"].hex(), "model": self.space.digest}
                 for entry in entries
             ],
             ids=[_point_id(entry["digest"]) for entry in entries],
@@ -137,35 +157,26 @@ class Collection:
         )
 
     @_translate_errors()
-    def search(
-        self, vectors: np.ndarray, k: int, effort: int, *, exact: bool = False
-    ) -> list[list[models.ScoredPoint]]:
-        """Return the k nearest points of each vector."""
-        parameters = models.SearchParams(exact=exact, hnsw_ef=effort or None)
-        points = []
-        for start in range(0, len(vectors), _POINTS):
-            requests = [
-                models.QueryRequest(query=vector, limit=k, params=parameters, with_payload=True)
-                for vector in vectors[start : start + _POINTS].tolist()
-            ]
-            responses = self.client.query_batch_points(self.name, requests)
-            points += [response.points for response in responses]
-        return points
+    def find_neighbors(self, output: HeadOutput, k: int) -> list[tuple[Neighbor, ...]]:
+        """See :meth:`whichgen.inference.neighbors.NeighborIndex.find_neighbors`."""
+        results = self._search(self.space.project(output), k)
+        return [tuple(map(_as_neighbor, points)) for points in results]
 
     @_translate_errors()
-    def measure_recall(self, images: GalleryImages, queries: np.ndarray, effort: int) -> Recall:
+    def measure_recall(self, images: GalleryImages, queries: np.ndarray) -> Recall:
         """Measure the recall against the service's exact search, for images that are not sent yet.
 
         An image that an earlier build has sent is excluded from its own neighbors.
         """
         # Points that are not indexed yet are searched exactly, which would overstate the recall.
-        while self.client.get_collection(self.name).status == models.CollectionStatus.YELLOW:
+        indexing = models.CollectionStatus.YELLOW
+        while self.client.get_collection(self.collection).status == indexing:
             time.sleep(1)
         vectors = images.vectors(queries)
         own_ids = [_point_id(digest) for digest in images.digests(queries)]
 
         def cosines(*, exact: bool) -> list[list[float]]:
-            results = self.search(vectors, N_NEIGHBORS + 1, effort, exact=exact)
+            results = self._search(vectors, N_NEIGHBORS + 1, exact=exact)
             return [
                 [point.score for point in points if point.id != own][:N_NEIGHBORS]
                 for own, points in zip(own_ids, results, strict=True)
@@ -178,56 +189,36 @@ class Collection:
             np.array([row[:k] for row in exact]),
         )
 
-
-class QdrantGallery:
-    """A gallery in a service (:class:`~whichgen.inference.neighbors.NeighborIndex`).
-
-    Raises
-    ------
-    GalleryError
-        The service does not have the collection, or the collection has too few images.
-    """
-
-    def __init__(
-        self, client: QdrantClient, description: GalleryDescription, space: SimilaritySpace
-    ) -> None:
-        self._collection = Collection(client, description.collection)
-        self._effort = description.effort
-        self._space = space
-        if (n := self._collection.count()) < description.n_images:
-            raise GalleryError(
-                f"the collection {description.collection!r} has {n} images, expected "
-                f"{description.n_images}. Check --qdrant-url, or build the gallery again."
-            )
-
-    @_translate_errors()
-    def find_neighbors(self, output: HeadOutput, k: int) -> list[tuple[Neighbor, ...]]:
-        """See :meth:`whichgen.inference.neighbors.NeighborIndex.find_neighbors`."""
-        results = self._collection.search(self._space.project(output), k, self._effort)
-        return [tuple(map(_as_neighbor, points)) for points in results]
+    def _search(
+        self, vectors: np.ndarray, k: int, *, exact: bool = False
+    ) -> list[list[models.ScoredPoint]]:
+        """Return the k nearest points of each vector."""
+        parameters = models.SearchParams(exact=exact, hnsw_ef=self.effort or None)
+        points = []
+        for start in range(0, len(vectors), _POINTS):
+            requests = [
+                models.QueryRequest(query=vector, limit=k, params=parameters, with_payload=True)
+                for vector in vectors[start : start + _POINTS].tolist()
+            ]
+            responses = self.client.query_batch_points(self.collection, requests)
+            points += [response.points for response in responses]
+        return points
 
 
 def build_qdrant_gallery(
     folder: Path,
     images: GalleryImages,
     run_metadata: Mapping[str, Any],
-    collection: Collection,
+    gallery: QdrantGallery,
     *,
-    effort: int = 0,
     seed: int = 0,
     force: bool = False,
     progress: Progress = no_progress,
 ) -> GalleryDescription:
-    """Send a gallery to a service, and write the folder that describes it.
+    """Send the images of a gallery to its service, and write the folder that describes it.
 
-    Images are added to an existing collection of the same model.
-
-    Parameters
-    ----------
-    effort
-        Candidates per search (``hnsw_ef``); 0: the default of the service.
-    force
-        Replace a gallery in the folder. Nothing is deleted from the service.
+    Images are added to an existing collection of the same model. With ``force``, a gallery in the
+    folder is replaced; nothing is deleted from the service.
 
     Raises
     ------
@@ -236,21 +227,21 @@ def build_qdrant_gallery(
         answer.
     """
     check_gallery_folder(folder, force=force)
-    collection.create(images.space)
+    gallery.create_collection()
     first, queries = hold_out_queries(len(images), seed)
     batches = list(row_batches(first))
     for rows in progress(batches, description="Sending", total=len(batches)):
-        collection.add(images, rows)
-    recall = collection.measure_recall(images, queries, effort) if len(queries) else None
-    collection.add(images, queries)
+        gallery.add(images, rows)
+    recall = gallery.measure_recall(images, queries) if len(queries) else None
+    gallery.add(images, queries)
     with replace_folder(folder) as work:
         return write_description(
             work,
             images,
             kind="qdrant",
-            effort=effort,
+            effort=gallery.effort,
             recall=recall,
-            collection=collection.name,
+            collection=gallery.collection,
             run_metadata=run_metadata,
         )
 

@@ -116,7 +116,10 @@ def load_gallery(
     if description.kind == "qdrant":
         from whichgen.gallery.qdrant import QdrantGallery, connect_to_qdrant
 
-        return QdrantGallery(connect_to_qdrant(url), description, space)
+        client, collection = connect_to_qdrant(url), description.collection
+        gallery = QdrantGallery(client, collection, space, description.effort)
+        gallery.check_size(description.n_images)
+        return gallery
     kind, n = description.kind, description.n_images
     for name in (ENTRIES_FILE, *INDEX_FILES[kind]):
         if not (folder / name).is_file():
