@@ -41,13 +41,13 @@ class SlowJob:
     folder: Path
     pause: float = 0.1
 
-    def start(self, cpus: int) -> Callable[[Shard], Iterator[Any]]:
+    def start(self) -> Callable[[Shard], Iterator[Any]]:
         """Record the process and its machine."""
         import ray
 
         node = ray.get_runtime_context().get_node_id()
         (self.folder / f"{os.getpid()}.{node}").touch()
-        process = self.job.start(cpus)
+        process = self.job.start()
 
         def process_slowly(shard: Shard) -> Iterator[Any]:
             for result in process(shard):

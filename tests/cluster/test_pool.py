@@ -33,7 +33,7 @@ def make_shards(*sizes: int) -> list[Files]:
 class NameJob:
     """Return the name of each image; some names cause a warning, an error or a crash."""
 
-    def start(self, cpus: int) -> Callable[[Shard], Iterator[str]]:
+    def start(self) -> Callable[[Shard], Iterator[str]]:
         """Return the function that reads names."""
 
         def work(shard: Shard) -> Iterator[str]:

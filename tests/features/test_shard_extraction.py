@@ -192,4 +192,4 @@ def test_a_key_set_is_a_set(keys: set[bytes], other: bytes) -> None:
 def test_a_worker_with_another_encoder_is_rejected(tiny_clip: Path) -> None:
     job = EncodeJob(str(tiny_clip), "cpu", "float32", "another key", 4)
     with pytest.raises(EncoderError, match=r"other weights or another preprocessing on a worker"):
-        job.start(1)
+        job.start()

@@ -59,7 +59,7 @@ def test_answers_equal_those_of_attribute(
     # The job of a cluster worker skips known images.
     known = KeySet([hash_name(answers["0.png"].image), hash_name(answers["5.png"].image)])
     job = AttributeJob(models["linear"], encoder.name, "cpu", 4, known=known)
-    again = {answer.image for batch in job.start(1)(shard) for answer in batch.answers}
+    again = {answer.image for batch in job.start()(shard) for answer in batch.answers}
     assert again == {a.image for n, a in answers.items() if n not in ("0.png", "5.png")}
 
 

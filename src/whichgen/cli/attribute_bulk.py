@@ -25,17 +25,15 @@ def attribute_bulk(
 ) -> None:
     """Attribute a large collection of images; rerun the command to resume."""
     from whichgen.data.shards import count, find_shards
-    from whichgen.encoders.loading import load_encoder
     from whichgen.inference.answer_folder import AnswerFolder
-    from whichgen.inference.attributor import Attributor
-    from whichgen.inference.bulk import AttributeJob, ShardAttributor
+    from whichgen.inference.bulk import AttributeJob
     from whichgen.io.run_metadata import hash_parts
     from whichgen.models.saved_model import description_digest, load_model
 
     check_writable(output_dir)
     batch_size = model.batch_size
     saved = load_model(model.path, key=model.verify_key)
-    backbone, dtype = model.backbone or str(saved.encoder["name"]), str(saved.encoder["dtype"])
+    backbone = model.backbone or str(saved.encoder["name"])
     shards = find_shards(sources, column=engine.column, batch_size=batch_size)
     settings = {"model": description_digest(model.path), "coverage": coverage}
     answers = AnswerFolder(
@@ -47,16 +45,8 @@ def attribute_bulk(
     answers.record_run(
         model.describe_run(saved, {}, data_hash, sources=sources, coverage=coverage, **config)
     )
-
-    def local() -> ShardAttributor:
-        encoder = load_encoder(backbone, device=model.device, dtype=dtype)
-        attributor = Attributor(saved, encoder, pad_to=batch_size)
-        return ShardAttributor(attributor, known=known, coverage=coverage, batch_size=batch_size)
-
-    def job() -> AttributeJob:
-        return AttributeJob(saved, backbone, model.device, batch_size, coverage, known)
-
-    with engine.process(shards, local, job) as results:
+    job = AttributeJob(saved, backbone, model.device, batch_size, coverage, known)
+    with engine.process(shards, job) as results:
         summary = answers.write(results, total=count(shards), progress=progress)
     say(f"{summary.n_images} images, {summary.n_written} new results. Results: {output_dir}")
     if summary.n_invalid:

@@ -56,16 +56,16 @@ class EngineOptions:
     def process(
         self,
         shards: Sequence[Shard],
-        local: Callable[[], Callable[[Shard], Iterator[T]]],
-        job: Callable[[], Job[T]],
+        job: Job[T],
+        local: Callable[[Shard], Iterator[T]] | None = None,
     ) -> Iterator[Iterator[T]]:
-        """Process shards with ``local()`` in this process, or with ``job()`` on the cluster."""
+        """Yield the results of a job on a cluster, or of it or ``local`` in this process."""
         if self.engine == "local":
-            work = local()
-            yield (part for shard in shards for part in work(shard))
+            process = local or job.start()
+            yield (part for shard in shards for part in process(shard))
             return
         from whichgen.cluster.pool import Workers, connect_to_ray, run_on_cluster
 
         with connect_to_ray(self.address):
             workers = Workers(self.workers, self.cpus_per_worker, self.gpus_per_worker)
-            yield run_on_cluster(job(), shards, workers)
+            yield run_on_cluster(job, shards, workers)

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
 
 from whichgen.cli.command import command
 from whichgen.cli.console import exit_on_unreadable, progress, say
 from whichgen.cli.engine import EngineOptions, Sources
 from whichgen.cli.options import CACHE_DIR, CacheDir, EncoderOptions, open_store
-
-if TYPE_CHECKING:
-    from whichgen.data.shards import Shard
-    from whichgen.features.inference import EncodedBatch
 
 
 @command
@@ -37,14 +31,10 @@ def extract(
     loaded = load_encoder(name, device=device if engine.engine == "local" else "cpu", dtype=dtype)
     store = open_store(cache_dir, loaded)
 
-    def job() -> EncodeJob:
-        return EncodeJob(name, device, dtype, loaded.key, batch_size, KeySet(store.keys()))
-
-    def local() -> Callable[[Shard], Iterator[EncodedBatch]]:
-        encode = BatchEncoder(loaded, pad_to=batch_size)
-        return partial(encode_shard, encode=encode, batch_size=batch_size, known=store)
-
-    with engine.process(shards, local, job) as results:
+    encode, known = BatchEncoder(loaded, pad_to=batch_size), KeySet(store.keys())
+    job = EncodeJob(name, device, dtype, loaded.key, batch_size, known)
+    local = partial(encode_shard, encode=encode, batch_size=batch_size, known=store)
+    with engine.process(shards, job, local) as results:
         summary = write_features(results, store, total=count(shards), progress=progress)
     say(f"{summary.images} images, {summary.added} of them new. Features: {store.folder}")
     exit_on_unreadable([str(error) for error in summary.errors.values()], summary.images)

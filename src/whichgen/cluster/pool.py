@@ -19,6 +19,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import ray
 import ray.data
 import ray.exceptions
+import torch
 
 from whichgen.data.shards import Shard
 from whichgen.errors import ClusterError, WhichgenError, WhichgenWarning
@@ -37,8 +38,8 @@ _MAX_TASKS = 4096
 class Job(Protocol[Result_co]):
     """The work of a worker, sent to it once."""
 
-    def start(self, cpus: int) -> Callable[[Shard], Iterator[Result_co]]:
-        """Prepare to process shards on this number of CPUs."""
+    def start(self) -> Callable[[Shard], Iterator[Result_co]]:
+        """Prepare to process shards."""
         ...
 
 
@@ -74,8 +75,9 @@ class _Worker:
     """Ray actor that runs one job on shard after shard."""
 
     def __init__(self, job: ray.ObjectRef[Any], cpus: int) -> None:
-        self._job, self._cpus = job, cpus
+        self._job = job
         self._process: Callable[[Shard], Iterator[Any]] | None = None
+        torch.set_num_threads(cpus)
 
     def __call__(self, batch: Mapping[str, Sequence[Shard]]) -> Iterator[dict[str, list[Any]]]:
         for shard in batch["item"]:
@@ -89,7 +91,7 @@ class _Worker:
             try:
                 if self._process is None:  # not in __init__, which Ray would retry forever
                     job: Job[Any] = ray.get(self._job)
-                    self._process = job.start(self._cpus)
+                    self._process = job.start()
                 for result in self._process(shard):
                     yield _Message(result, warnings=_pop_warnings(caught))
                     count += 1

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
-import torch
 from PIL import Image
 
 from whichgen.data.reading import decode_image, hash_image
@@ -69,15 +68,14 @@ class EncodeJob:
     batch_size: int
     known: KeySet = field(default_factory=lambda: KeySet(()))
 
-    def start(self, cpus: int) -> Callable[[Shard], Iterator[EncodedBatch]]:
-        """Load the encoder on a worker with this number of CPUs.
+    def start(self) -> Callable[[Shard], Iterator[EncodedBatch]]:
+        """Load the encoder on a worker.
 
         Raises
         ------
         EncoderError
             The worker's encoder has other weights or another preprocessing.
         """
-        torch.set_num_threads(cpus)
         encoder = load_encoder(self.backbone, device=self.device, dtype=self.dtype)
         if encoder.key != self.key:
             raise EncoderError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
-import torch
 from PIL import Image
 
 from whichgen.data.reading import decode_image
@@ -107,9 +106,8 @@ class AttributeJob:
     coverage: float | None = None
     known: KeySet = field(default_factory=lambda: KeySet(()))
 
-    def start(self, cpus: int) -> ShardAttributor:
+    def start(self) -> ShardAttributor:
         """Load the encoder; raise an error if it is not the one the model was fitted on."""
-        torch.set_num_threads(cpus)
         encoder = load_encoder(
             self.backbone, device=self.device, dtype=str(self.model.encoder["dtype"])
         )
