@@ -183,15 +183,18 @@ def _stream(job: Any, shards: Sequence[Shard], workers: Workers) -> Iterator[_Me
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     count, gpus = _size_pool(workers, ray.cluster_resources())  # type: ignore[no-untyped-call]
     n_tasks = min(len(shards), _MAX_TASKS)
-    dataset = ray.data.from_items(list(shards), override_num_blocks=n_tasks).map_batches(
-        _Worker,
-        batch_size=1,
-        fn_constructor_args=(job, max(1, int(workers.cpus))),
-        compute=ray.data.ActorPoolStrategy(size=min(len(shards), count)),
-        num_cpus=workers.cpus,
-        num_gpus=gpus,
-        max_task_retries=_RETRIES,
-    )
+    with warnings.catch_warnings():
+        # Deprecated, but the only way to limit retries.
+        warnings.filterwarnings("ignore", message=".*ray_remote_args.* is deprecated")
+        dataset = ray.data.from_items(list(shards), override_num_blocks=n_tasks).map_batches(
+            _Worker,
+            batch_size=1,
+            fn_constructor_args=(job, max(1, int(workers.cpus))),
+            compute=ray.data.ActorPoolStrategy(size=min(len(shards), count)),
+            num_cpus=workers.cpus,
+            num_gpus=gpus,
+            max_task_retries=_RETRIES,
+        )
     try:
         for batch in dataset.iter_batches(batch_size=None, prefetch_batches=0):
             yield from batch["message"]
