@@ -214,6 +214,7 @@ def test_qdrant_gallery_equals_a_local_one(site: Site, monkeypatch: pytest.Monke
 
 def test_missing_extra_is_reported(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "whichgen.gallery.qdrant")
+    monkeypatch.delattr("whichgen.gallery.qdrant")
     monkeypatch.setitem(sys.modules, "qdrant_client", None)
     done = build(site, "--kind", "qdrant", "--qdrant-url", "http://localhost:6333")
     assert done.code == 1

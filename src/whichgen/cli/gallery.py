@@ -80,9 +80,9 @@ def build(
     space = SimilaritySpace(attributor.model)
     if kind == "qdrant":  # before the images are encoded, because it may fail
         with needs_extra("qdrant"):
-            from whichgen.gallery.qdrant import QdrantGallery, build_qdrant_gallery, connect_to_qdrant
-        client, name = connect_to_qdrant(qdrant_url), f"whichgen-{space.digest[:16]}"
-        target = QdrantGallery(client, collection or name, space, effort)
+            from whichgen.gallery import qdrant
+        client, name = qdrant.connect_to_qdrant(qdrant_url), f"whichgen-{space.digest[:16]}"
+        target = qdrant.QdrantGallery(client, collection or name, space, effort)
         target.create_collection()
     images = collect_images(
         samples,
@@ -105,7 +105,7 @@ def build(
     record = model.describe_run(attributor.model, seeds, images.data_hash(), **config)
     options: dict[str, Any] = {"force": force, "progress": progress, **seeds}
     if kind == "qdrant":
-        gallery = build_qdrant_gallery(output_dir, images, record, target, **options)
+        gallery = qdrant.build_qdrant_gallery(output_dir, images, record, target, **options)
     else:
         options |= {"effort": effort, "kind": None if kind == "auto" else kind}
         gallery = build_local_gallery(output_dir, images, record, **options)
