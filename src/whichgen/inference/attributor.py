@@ -153,7 +153,7 @@ class Attributor:
         nearest
             Add at most this number of most similar exemplars to each answer.
         gallery
-            Search this gallery (:func:`whichgen.gallery.storage.load_gallery`) instead of the
+            Search this gallery (:func:`whichgen.gallery.loading.load_gallery`) instead of the
             exemplars.
 
         Raises
