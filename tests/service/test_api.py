@@ -307,7 +307,7 @@ def test_evidence_stands_beside_the_verdict_and_contradictions_are_said(
     ]
     assert plain["evidence"] == {"findings": [], "notes": [], "contradictions": []}
     (finding,) = made["evidence"]["findings"]
-    assert (finding["says"], finding["generator"]) == ("synthetic", "Midjourney")
+    assert (finding["indicates"], finding["generator"]) == ("synthetic", "Midjourney")
     assert made["origin"] == plain["origin"] == "real"  # metadata change no answer
     (said,) = made["evidence"]["contradictions"]
     html = client.post("/report", files=upload(buffer.getvalue())).text
