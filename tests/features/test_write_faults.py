@@ -24,8 +24,10 @@ from whichgen.encoders.base import Encoder
 from whichgen.errors import ModelFileError, StoreError
 from whichgen.features.store import FeatureStore, feature_key
 from whichgen.heads.methods import head_method
-from whichgen.models.origin_model import OriginModel
+from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.models.saved_model import load_model, save_model
+from whichgen.openset.hierarchy import Hierarchy
+from whichgen.openset.registry import MAX_PROBABILITY
 
 #: Computes nothing.
 ENCODER = Encoder(
@@ -127,18 +129,27 @@ def test_a_cached_split_is_complete_or_recomputed(folder: Path, failure: tuple[i
 
 def _model(seed: int) -> OriginModel:
     x = np.random.default_rng(seed).normal(size=(20, 12)).astype(np.float32)
+    labels = np.arange(20) % 2
+    head = head_method("linear").fit(x, labels, 2, 1.0)
+    probabilities = head.forward(x).probabilities
     return OriginModel(
         origins=("real", "gan"),
         encoder=ENCODER.describe(),
         blocks=(0,),
         head_method="linear",
         hyperparameter=1.0,
-        head=head_method("linear").fit(x, np.arange(20) % 2, 2, 1.0),
+        head=head,
         threshold=0.5 + seed / 100,
         tpr=0.95,
         data_hash=f"{seed}",
         metrics={},
         run_metadata={},
+        score_method="max_probability",
+        score=MAX_PROBABILITY,
+        temperature=1.0,
+        calibration=Calibration(probabilities, labels, probabilities.max(axis=1)),
+        exemplars=Exemplars(x, labels, labels == 1),
+        hierarchy=Hierarchy({"gan": "GAN"}, None, None, None),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from whichgen.encoders.base import Encoder
 from whichgen.features.store import FeatureStore, feature_key
 from whichgen.gallery.entries import GalleryImages, collect_images
 from whichgen.inference.neighbors import SimilaritySpace
-from whichgen.models.origin_model import Exemplars, OriginModel
+from whichgen.models.origin_model import OriginModel
 
 __all__ = ["encoder", "images", "models"]  # fixtures
 
@@ -25,13 +24,9 @@ RECORD: dict[str, Any] = {"config": {"model": "a model"}}
 
 
 @pytest.fixture(scope="session")
-def known(
-    models: dict[str, OriginModel], encoder: Encoder, images: list[Image.Image]
-) -> OriginModel:
-    """The linear model, with exemplars."""
-    features = encoder.encode(np.stack([encoder.preprocess(image) for image in images]))[BLOCK]
-    exemplars = Exemplars(features, np.repeat(np.arange(3), 8), np.arange(24) % 2 == 1)
-    return replace(models["linear"], exemplars=exemplars)
+def known(models: dict[str, OriginModel]) -> OriginModel:
+    """The linear model."""
+    return models["linear"]
 
 
 @pytest.fixture(scope="session")

@@ -229,8 +229,6 @@ def test_non_finite_vectors_are_rejected(known: OriginModel) -> None:
     space = SimilaritySpace(known)
     with pytest.raises(FitError, match="NaN or infinity"):
         space.project(known.head.forward(np.full((2, 32), np.nan, dtype=np.float32)))
-    with pytest.raises(FitError, match="has no exemplars"):
-        SimilaritySpace(replace(known, exemplars=None))
 
 
 def test_data_hash_covers_origins(gallery_images: GalleryImages) -> None:

@@ -119,7 +119,6 @@ def test_foreign_collection_is_rejected(
     tmp_path: Path,
 ) -> None:
     build()
-    assert known.exemplars is not None
     moved = replace(known.exemplars, features=known.exemplars.features + 1)
     other = replace(gallery, space=SimilaritySpace(replace(known, exemplars=moved)))
     with pytest.raises(GalleryError, match="of another model or program"):

@@ -25,7 +25,6 @@ from whichgen.inference.bulk import AttributeJob, ShardAnswers, ShardAttributor
 from whichgen.models.origin_model import OriginModel
 
 ORIGINS = ("real", "gan", "vae")
-SETTINGS = {"model": "m", "coverage": None}
 
 
 @pytest.fixture
@@ -76,9 +75,9 @@ def attribution(name: str, error: str = "") -> Attribution:
     return Attribution(name, "gan", {"gan": 0.5}, 0.5, 0.1, "gan")
 
 
-def folder_of(path: Path, **settings: Any) -> AnswerFolder:
+def folder_of(path: Path, model: str = "m", coverage: float | None = None) -> AnswerFolder:
     """The folder of one model's answers."""
-    return AnswerFolder(path, {**SETTINGS, **settings}, ORIGINS, prediction_sets=False)
+    return AnswerFolder(path, model, ORIGINS, coverage)
 
 
 def test_folder_grows_and_a_rerun_skips_answered_images(
@@ -110,7 +109,7 @@ def test_folder_grows_and_a_rerun_skips_answered_images(
     errors = ("d: no such file", "e: no such file")
     summary = folder.write([ShardAnswers(3, (attribution("c"),), errors)])
     assert (summary.n_images, summary.n_written, summary.n_invalid) == (3, 1, 0)
-    assert summary.unavailable == errors
+    assert summary.unavailable == list(errors)
     assert [file.name for file in sorted(out.iterdir())] == [
         "_runs.json",
         *(f"part-0000{i}.parquet" for i in range(3)),
@@ -124,7 +123,7 @@ def test_folder_grows_and_a_rerun_skips_answered_images(
     ]
     record = json.loads((out / "_runs.json").read_text())
     assert [run["time"] for run in record["runs"]] == ["first", "second"]
-    assert record["settings"] == SETTINGS
+    assert record["settings"] == {"model": "m", "coverage": None}
 
 
 def damage(name: str) -> Callable[[Path], None]:

@@ -85,7 +85,7 @@ def test_members_are_sorted_by_distance_to_the_mean(
     assert (number == 0).all()
 
 
-def test_too_few_images_or_missing_exemplars_are_errors(
+def test_too_few_images_are_an_error(
     model: OriginModel, encoder: Encoder, strange: tuple[np.ndarray, np.ndarray]
 ) -> None:
     features, _ = strange
@@ -93,10 +93,8 @@ def test_too_few_images_or_missing_exemplars_are_errors(
         discover(model, encoder, features[:4])
     with pytest.raises(FitError, match=r"0 images can't be grouped with --min-size 5.*--all"):
         discover(model, encoder, features[:0])
-    with pytest.raises(FitError, match="3 images can't be grouped with --groups 4"):
+    with pytest.raises(FitError, match="3 images can't be grouped with --n-clusters 4"):
         discover(model, encoder, features[:3], k=4)
-    with pytest.raises(FitError, match="has no exemplars"):
-        discover(replace(model, exemplars=None), encoder, features)
 
 
 def test_report_lists_every_image_once(

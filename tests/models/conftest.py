@@ -13,7 +13,9 @@ from PIL import Image
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.heads.methods import head_method
-from whichgen.models.origin_model import OriginModel
+from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
+from whichgen.openset.hierarchy import fit_hierarchy
+from whichgen.openset.registry import MAX_PROBABILITY
 
 ORIGINS = ("real", "gan", "vae")
 BLOCK = 1
@@ -37,11 +39,12 @@ def models(encoder: Encoder, images: list[Image.Image]) -> dict[str, OriginModel
     pixels = np.stack([encoder.preprocess(image) for image in images])
     features = encoder.encode(pixels)[BLOCK]
     labels = np.repeat(np.arange(3), 8)
-    found = {}
+    models = {}
     for family, value in (("linear", 0.3), ("knn", 5.0)):
         head = head_method(family).fit(features, labels, 3, value)
-        scores = head.forward(features).probabilities.max(axis=1)
-        found[family] = OriginModel(
+        output = head.forward(features)
+        scores = output.probabilities.max(axis=1)
+        models[family] = OriginModel(
             origins=ORIGINS,
             encoder=encoder.describe(),
             blocks=(BLOCK,),
@@ -53,8 +56,14 @@ def models(encoder: Encoder, images: list[Image.Image]) -> dict[str, OriginModel
             data_hash="d" * 32,
             metrics={"accuracy": 0.5, "auroc": None},
             run_metadata={"config": {"data": "images"}, "seeds": {"seed": 0}},
+            score_method="max_probability",
+            score=MAX_PROBABILITY,
+            temperature=1.0,
+            calibration=Calibration(output.probabilities, labels, scores),
+            exemplars=Exemplars(features, labels, np.arange(24) % 2 == 1),
+            hierarchy=fit_hierarchy(output, labels, ORIGINS, {"gan": "GAN", "vae": "VAE"}, 0.95),
         )
-    return found
+    return models
 
 
 @pytest.fixture(params=["linear", "knn"])

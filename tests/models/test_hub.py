@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -17,7 +16,7 @@ from whichgen.errors import ModelFileError
 from whichgen.inference.attributor import Attributor
 from whichgen.models.card import model_card
 from whichgen.models.hub import download_model
-from whichgen.models.origin_model import Exemplars, OriginModel
+from whichgen.models.origin_model import OriginModel
 from whichgen.models.saved_model import load_model, save_model
 from whichgen.models.signatures import verify_checksums
 
@@ -64,8 +63,8 @@ def test_uploaded_model_is_downloaded(
 ) -> None:
     hub = Hub(cache)
     monkeypatch.setattr("huggingface_hub.HfApi", lambda: hub)
-    kept = Exemplars(np.ones((3, 32), np.float32), np.arange(3), np.zeros(3, bool), (b"x",) * 3)
-    pushed = Attributor(replace(model, exemplars=kept), encoder)
+    exemplars = replace(model.exemplars, thumbnails=(b"x",) * 24)
+    pushed = Attributor(replace(model, exemplars=exemplars), encoder)
     address = pushed.push_to_hub("someone/origins")
     assert address.endswith(COMMIT)
     assert hub.made == {"someone/origins": {"private": True, "exist_ok": True}}
@@ -76,7 +75,6 @@ def test_uploaded_model_is_downloaded(
     assert [a.as_dict() for a in fetched.attribute(images)] == [
         a.as_dict() for a in pushed.attribute(images)
     ]
-    assert fetched.model.exemplars is not None
     assert fetched.model.exemplars.thumbnails == ()  # pictures are not shared
 
 
@@ -105,11 +103,13 @@ def test_failed_upload_is_reported(
 
 
 def test_card_lists_origins_metrics_and_limits(model: OriginModel, tmp_path: Path) -> None:
-    odd = replace(model, origins=("real", "a|b\n# *gan*", "vae"), metrics={"accuracy": 0.876})
+    origins = ("real", "a|b\n# *gan*", "vae")
+    hierarchy = replace(model.hierarchy, families=dict.fromkeys(origins[1:], "a*"))
+    odd = replace(model, origins=origins, hierarchy=hierarchy, metrics={"accuracy": 0.876})
     card = model_card(odd, "someone/origins")
     head, _, body = card.removeprefix("---\n").partition("---\n")
     assert "library_name: whichgen" in head
-    assert "- real\n" in body and r"- a\|b \# \*gan\*" in body
+    assert "- real\n" in body and r"- a\|b \# \*gan\* (a\*)" in body
     assert "| Closed-set accuracy | 87.6 |" in body and "AUROC" not in body
     assert 'from_pretrained("someone/origins")' in body
     assert "evidence, not proof" in body

@@ -121,6 +121,8 @@ def test_special_files_are_rejected_at_once(folder: Path, kind: str) -> None:
         ({"hyperparameter": float("nan")}, "hyperparameter: "),
         ({"run_metadata": {"config": "x"}}, "run_metadata.config: "),
         ({"run_metadata": {"enrolled": [{}]}}, "run_metadata.enrolled.0.origin: "),
+        ({"hierarchy": None}, "hierarchy: "),
+        ({"hierarchy": {"families": {}, "synthetic": "high"}}, "hierarchy.synthetic: "),
         ({"hierarchy": {"families": {}, "synthetic": 0, "real": 0, "family": 0}}, "has no family"),
     ],
     ids=str,
@@ -177,7 +179,7 @@ def test_inconsistent_arrays_are_reported(
     assert_rejected(folder, message)
 
 
-@pytest.mark.parametrize("name", ["exemplars.labels", _SIZES, "calibration.labels", "weights"])
+@pytest.mark.parametrize("name", ["exemplars.features", _SIZES, "calibration.labels", "weights"])
 def test_missing_array_is_named(folder: Path, name: str) -> None:
     rewrite(folder, lambda arrays: arrays.pop(name))
     assert_rejected(folder, f"has no '{name}'")

@@ -41,8 +41,10 @@ def change(folder: Path, **values: Any) -> None:
 def test_round_trip_is_lossless(model: OriginModel, tmp_path: Path) -> None:
     loaded = load_model(save_model(model, tmp_path / "m"))
     for field in fields(OriginModel):
-        if field.name != "head":
+        if field.name not in ("head", "calibration", "exemplars"):
             assert getattr(loaded, field.name) == getattr(model, field.name), field.name
+    for name, array in vars(model.calibration).items():
+        assert np.array_equal(getattr(loaded.calibration, name), array), name
     for name, array in model.head.tensors().items():
         restored = loaded.head.tensors()[name]
         assert restored.dtype == array.dtype
@@ -64,7 +66,7 @@ def test_round_trip_of_exemplars_is_lossless(
         (b"first", b"", *(bytes([i]) * i for i in range(10))),
     )
     loaded = load_model(save_model(replace(model, exemplars=exemplars), tmp_path / "m")).exemplars
-    assert loaded is not None and loaded.features.dtype == dtype
+    assert loaded.features.dtype == dtype
     for name, array in vars(exemplars).items():
         assert np.array_equal(getattr(loaded, name), array), name
     features, labels = loaded.select(held_out=True)
@@ -138,13 +140,15 @@ def test_flipped_bit_of_the_head_is_rejected(
 
 def test_missing_head_is_reported(model: OriginModel, tmp_path: Path) -> None:
     (save_model(model, tmp_path) / HEAD_FILE).unlink()
-    with pytest.raises(ModelFileError, match=f"is damaged: {HEAD_FILE} is missing"):
+    with pytest.raises(
+        ModelFileError, match=f"is damaged: {HEAD_FILE} can't be read .No such file"
+    ):
         load_model(tmp_path)
 
 
-@pytest.mark.parametrize("version", [0, FORMAT + 1, "1", None, [1]])
+@pytest.mark.parametrize("version", [0, FORMAT + 1])
 def test_other_format_is_rejected(
-    models: dict[str, OriginModel], tmp_path: Path, version: object
+    models: dict[str, OriginModel], tmp_path: Path, version: int
 ) -> None:
     change(save_model(models["linear"], tmp_path), format=version)
     with pytest.raises(ModelFileError, match=r"has model format .*, but whichgen .* reads format"):
@@ -154,6 +158,8 @@ def test_other_format_is_rejected(
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        ({"format": None}, "format: Input should be a valid integer"),
+        ({"format": [1]}, "format: Input should be a valid integer"),
         ({"head_method": "forest"}, "'forest'.* linear, knn, fusion"),
         ({"head_method": "knn"}, f"{HEAD_FILE} has no '"),
         ({"score_method": "magic"}, "'magic'.* max_probability"),

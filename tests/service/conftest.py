@@ -20,8 +20,9 @@ from whichgen.encoders.loading import load_encoder
 from whichgen.evaluation.calibration import fit_temperature
 from whichgen.heads.methods import head_method
 from whichgen.inference.attributor import Attributor
-from whichgen.models.origin_model import Exemplars, OriginModel
+from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.openset.hierarchy import fit_hierarchy
+from whichgen.openset.registry import MAX_PROBABILITY
 from whichgen.service.app import create_app
 from whichgen.service.settings import Settings
 
@@ -48,9 +49,9 @@ def attributor(encoder: Encoder, images: list[Image.Image]) -> Attributor:
     features = encoder.encode(np.stack([encoder.preprocess(image) for image in images]))[BLOCK]
     labels = np.repeat(np.arange(3), EACH)
     head = head_method("linear").fit(features, labels, 3, 10.0)
-    hierarchy = fit_hierarchy(
-        head.forward(features), labels, ORIGINS, {"gan": "GAN", ORIGINS[2]: "diffusion"}, 0.95
-    )
+    output = head.forward(features)
+    scores = output.probabilities.max(axis=1)
+    families = {"gan": "GAN", ORIGINS[2]: "diffusion"}
     model = OriginModel(
         origins=ORIGINS,
         encoder=encoder.describe(),
@@ -58,19 +59,22 @@ def attributor(encoder: Encoder, images: list[Image.Image]) -> Attributor:
         head_method="linear",
         hyperparameter=10.0,
         head=head,
-        threshold=float(np.sort(head.forward(features).probabilities.max(axis=1))[4]),
+        threshold=float(np.sort(scores)[4]),
         tpr=0.95,
         data_hash="d" * 32,
         metrics={"accuracy": 0.9, "auroc": None, "oscr": 0.5},
         run_metadata={"config": {}, "seeds": {"seed": 0}},
-        temperature=fit_temperature(head.forward(features).logits, labels),
+        score_method="max_probability",
+        score=MAX_PROBABILITY,
+        temperature=fit_temperature(output.logits, labels),
+        calibration=Calibration(output.probabilities, labels, scores),
         exemplars=Exemplars(
             features,
             labels,
             np.arange(len(labels)) % 2 == 1,
             tuple(make_thumbnail(image) if i else b"" for i, image in enumerate(images)),
         ),
-        hierarchy=hierarchy,
+        hierarchy=fit_hierarchy(output, labels, ORIGINS, families, 0.95),
     )
     return Attributor(model, encoder)
 

@@ -227,7 +227,6 @@ def test_exemplars_have_pictures(
     said = client.post("/attribute", files=upload(png(images[5]))).json()["images"][0]
     picture = client.get("/" + said["nearest"][0]["thumbnail"])
     assert picture.headers["content-type"] == "image/jpeg"
-    assert attributor.model.exemplars is not None
     assert picture.content == attributor.model.exemplars.thumbnails[5]
     # The first has none; a number past the end neither.
     for number in (0, 3 * EACH, -1):
@@ -344,6 +343,5 @@ def test_the_page_asks_nothing_of_other_hosts(client: TestClient) -> None:
 
 
 def test_a_thumbnail_is_a_small_jpeg(attributor: Attributor) -> None:
-    assert attributor.model.exemplars is not None
     picture = Image.open(io.BytesIO(attributor.model.exemplars.thumbnails[1]))
     assert picture.format == "JPEG" and max(picture.size) <= 96

@@ -107,7 +107,6 @@ def test_names_are_never_markup(
     service: Start, attributor: Attributor, value: str, images: list[Image.Image]
 ) -> None:
     model = attributor.model
-    assert model.hierarchy is not None
     origins = ("real", "gan", value)
     families = {"gan": value, value: value}
     hostile = Attributor(
@@ -134,7 +133,6 @@ def test_names_are_never_markup(
 
 def test_a_picture_that_is_none_is_not_run(service: Start, attributor: Attributor) -> None:
     model = attributor.model
-    assert model.exemplars is not None
     page = b"<html><script>alert(1)</script></html>"
     pictures = (page,) * len(model.exemplars.labels)
     hostile = replace(model, exemplars=replace(model.exemplars, thumbnails=pictures))

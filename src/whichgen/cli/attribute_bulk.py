@@ -35,10 +35,7 @@ def attribute_bulk(
     saved = load_model(model.path, key=model.verify_key)
     backbone = model.backbone or str(saved.encoder["name"])
     shards = find_shards(sources, column=engine.column, batch_size=batch_size)
-    settings = {"model": description_digest(model.path), "coverage": coverage}
-    answers = AnswerFolder(
-        output_dir, settings, saved.origins, prediction_sets=coverage is not None
-    )
+    answers = AnswerFolder(output_dir, description_digest(model.path), saved.origins, coverage)
     known = answers.answered_images()
     config = {"backbone": backbone, "engine": engine.engine, "batch_size": batch_size}
     data_hash = hash_parts(repr(shard) for shard in shards)

@@ -7,8 +7,9 @@ the model and every run; readers of Parquet folders ignore names that begin with
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +31,17 @@ PART_ROWS = 2048
 _RUNS = "_runs.json"
 
 
-@dataclass(frozen=True)
+@dataclass
 class AnswerSummary:
     """How many images were processed and written, and which files were unavailable.
 
     ``n_invalid`` counts written rows with an ``error``.
     """
 
-    n_images: int
-    n_written: int
-    n_invalid: int
-    unavailable: tuple[str, ...]
+    n_images: int = 0
+    n_written: int = 0
+    n_invalid: int = 0
+    unavailable: list[str] = field(default_factory=list)
 
 
 class AnswerFolder:
@@ -50,13 +51,12 @@ class AnswerFolder:
     ----------
     folder
         Created if it does not exist.
-    settings
-        What the answers depend on, as JSON values: the model's digest, the coverage. A folder with
-        other settings is rejected.
+    model_digest
+        Identifies the model (:func:`~whichgen.models.saved_model.description_digest`).
     origins
         The known origins of the model; each has a column.
-    prediction_sets
-        Whether the rows have a prediction set.
+    coverage
+        The coverage of the prediction sets; ``None`` for no such column.
 
     Raises
     ------
@@ -67,20 +67,20 @@ class AnswerFolder:
     def __init__(
         self,
         folder: Path,
-        settings: Mapping[str, Any],
+        model_digest: str,
         origins: Sequence[str],
-        *,
-        prediction_sets: bool,
+        coverage: float | None = None,
     ) -> None:
         self.folder = folder
-        self._schema = answer_schema(origins, prediction_sets=prediction_sets)
+        self._schema = answer_schema(origins, prediction_sets=coverage is not None)
         self._record_file = folder / _RUNS
-        self._record: dict[str, Any] = {"settings": dict(settings), "runs": []}
+        settings = {"model": model_digest, "coverage": coverage}
+        self._record: dict[str, Any] = {"settings": settings, "runs": []}
         self._parts = sorted(folder.glob("part-*.parquet"))
         if self._record_file.exists():
             try:
                 self._record = json.loads(self._record_file.read_text(encoding="utf-8"))
-                same = self._record["settings"] == json.loads(json.dumps(settings))
+                same = self._record["settings"] == settings
             except (ValueError, KeyError, TypeError):
                 raise DataError(f"{self._record_file} is damaged. Choose another folder.") from None
             if not same:
@@ -107,35 +107,33 @@ class AnswerFolder:
         progress: Progress = no_progress,
     ) -> AnswerSummary:
         """Write answers as they come; if this is interrupted, the answers so far are written."""
+        summary = AnswerSummary()
         pending: list[Attribution] = []
-        unavailable: list[str] = []
-        n_written = n_invalid = 0
 
-        def flush() -> None:
-            nonlocal n_written, n_invalid
-            if pending:
-                last = int(self._parts[-1].stem.partition("-")[2]) if self._parts else -1
-                part = self.folder / f"part-{last + 1:05d}.parquet"
-                rows = [answer.as_row(self._schema) for answer in pending]
-                write_parquet(part, rows, self._schema)
-                self._parts.append(part)
-                n_written += len(pending)
-                n_invalid += sum(bool(answer.error) for answer in pending)
-                pending.clear()
-
-        def images() -> Iterator[int]:
+        def read_images() -> Iterator[int]:
             for batch in answers:
                 pending.extend(batch.answers)
-                unavailable.extend(batch.unavailable)
+                summary.n_images += batch.n_images
+                summary.n_written += len(batch.answers)
+                summary.n_invalid += sum(bool(answer.error) for answer in batch.answers)
+                summary.unavailable += batch.unavailable
                 if len(pending) >= PART_ROWS:
-                    flush()
+                    self._write_part(pending)
+                    pending.clear()
                 yield from range(batch.n_images)
 
         try:
-            n_images = sum(1 for _ in progress(images(), description="Attributing", total=total))
+            deque(progress(read_images(), description="Attributing", total=total), maxlen=0)
         finally:
-            flush()
-        return AnswerSummary(n_images, n_written, n_invalid, tuple(unavailable))
+            self._write_part(pending)
+        return summary
+
+    def _write_part(self, answers: Sequence[Attribution]) -> None:
+        if answers:
+            number = int(self._parts[-1].stem.partition("-")[2]) + 1 if self._parts else 0
+            part = self.folder / f"part-{number:05d}.parquet"
+            write_parquet(part, [answer.as_row(self._schema) for answer in answers], self._schema)
+            self._parts.append(part)
 
     def _read_keys(self, part: Path) -> Iterator[bytes]:
         try:

@@ -68,7 +68,7 @@ class Attribution:
         The most similar exemplars of the model, or images of a gallery, if requested.
     score_percentile
         Percentage, 0…100, of the held-out images of known origins whose score is no higher;
-        ``None`` if the model has no calibration data.
+        ``None`` if the image can't be read.
 
     Examples
     --------

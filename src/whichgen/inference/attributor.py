@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,7 +13,7 @@ from PIL import Image
 from whichgen.constants import UNKNOWN
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
-from whichgen.errors import FitError, ModelFileError
+from whichgen.errors import ModelFileError
 from whichgen.evaluation.conformal import (
     ConformalQuantile,
     conformal_quantile,
@@ -22,6 +23,7 @@ from whichgen.features.batching import BATCH_SIZE, BatchEncoder
 from whichgen.features.inference import EncodedBatch, ImageLike, encode_batches, image_loaders
 from whichgen.inference.answers import Attribution
 from whichgen.inference.neighbors import ExemplarIndex, NeighborIndex
+from whichgen.models.hub import download_model, upload_model
 from whichgen.models.origin_model import OriginModel
 from whichgen.models.saved_model import load_model
 from whichgen.models.validation import check_feature_width, predict_checked
@@ -65,7 +67,8 @@ class Attributor:
                     f"{model.encoder[key]}, but the given encoder has {description[key]}. Use the "
                     "same weights, or fit the model again."
                 )
-        check_feature_width(model, sum(encoder.block_dims[b] for b in model.blocks))
+        self._n_features = sum(encoder.block_dims[block] for block in model.blocks)
+        check_feature_width(model, self._n_features)
         self.model = model
         self.encoder = encoder
         self.encode_batch = BatchEncoder(encoder, pad_to=pad_to)
@@ -101,9 +104,7 @@ class Attributor:
         name: str | Path,
         *,
         revision: str | None = None,
-        device: str = "auto",
-        backbone: str = "",
-        key: str | Path | None = None,
+        **options: Any,
     ) -> Attributor:
         """Load a model from a folder or from a repository of the Hugging Face hub.
 
@@ -113,21 +114,16 @@ class Attributor:
             The folder, or ``owner/name``.
         revision
             A branch, tag or commit of the repository.
-        device, backbone, key
-            See :meth:`load`.
+        options
+            ``device``, ``backbone`` and ``key``: see :meth:`load`.
         """
-        from whichgen.models.hub import download_model
-
-        folder = download_model(name, revision=revision)
-        return cls.load(folder, device=device, backbone=backbone, key=key)
+        return cls.load(download_model(name, revision=revision), **options)
 
     def push_to_hub(self, repository: str, *, private: bool = True, message: str = "") -> str:
         """Upload the model to the hub (:func:`whichgen.models.hub.upload_model`).
 
         Returns the URL of the commit.
         """
-        from whichgen.models.hub import upload_model
-
         return upload_model(self.model, repository, private=private, message=message)
 
     def attribute(
@@ -159,16 +155,15 @@ class Attributor:
         Raises
         ------
         FitError
-            ``coverage`` is out of range, or the model has no calibration data.
+            ``coverage`` is out of range.
         """
         quantile = None if coverage is None else self.quantile(coverage)
         if isinstance(images, str | Path | bytes | Image.Image | np.ndarray):
             images = [images]
         sequence = list(images)
-        batches = encode_batches(image_loaders(sequence), self.encode_batch, batch_size=batch_size)
         answers = (
             answer
-            for batch in batches
+            for batch in self._encode_batches(sequence, batch_size)
             for answer in self.attribute_batch(
                 batch, quantile=quantile, nearest=nearest, gallery=gallery
             )
@@ -192,12 +187,10 @@ class Attributor:
             For each image the reason why it can't be read, or an empty string.
         """
         sequence = list(images)
-        width = sum(self.encoder.block_dims[b] for b in self.model.blocks)
-        features = [np.empty((0, width), np.float32)]
-        batches = encode_batches(image_loaders(sequence), self.encode_batch, batch_size=batch_size)
+        features = [np.empty((0, self._n_features), np.float32)]
 
         def read_errors() -> Iterator[str]:
-            for batch in batches:
+            for batch in self._encode_batches(sequence, batch_size):
                 features.append(self._features(batch))
                 yield from (str(batch.errors.get(i, "")) for i in range(len(batch)))
 
@@ -207,11 +200,6 @@ class Attributor:
     def quantile(self, coverage: float) -> ConformalQuantile:
         """Compute the quantile of prediction sets; its notes say if there are too few images."""
         calibration = self.model.calibration
-        if calibration is None:
-            raise FitError(
-                "the model has no calibration data, so prediction sets are not available. Fit the "
-                "model again."
-            )
         return conformal_quantile(calibration.probabilities, calibration.labels, coverage)
 
     def attribute_batch(
@@ -235,9 +223,7 @@ class Attributor:
             output, probabilities, scores = predict_checked(model, self._features(batch))
             decisions = decide(probabilities, scores, model.threshold)
             coarse_origins = model.coarse_origins(output, decisions)
-            percentiles = (
-                model.calibration.percentiles(scores).tolist() if model.calibration else [None] * n
-            )
+            percentiles = model.calibration.percentiles(scores).tolist()
             sets = self._prediction_sets(probabilities, quantile) if quantile else [None] * n
             index = gallery or self.exemplar_index if nearest else None
             neighbors = index.find_neighbors(output, nearest) if index else [None] * n
@@ -271,6 +257,11 @@ class Attributor:
             tuple(self.model.origins[i] for i in ranked if member[i])
             for ranked, member in zip(order, members, strict=True)
         ]
+
+    def _encode_batches(
+        self, images: Iterable[ImageLike], batch_size: int
+    ) -> Iterator[EncodedBatch]:
+        return encode_batches(image_loaders(images), self.encode_batch, batch_size=batch_size)
 
     def _features(self, batch: EncodedBatch) -> np.ndarray:
         return np.hstack([batch.blocks[b] for b in self.model.blocks])

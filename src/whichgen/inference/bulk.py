@@ -38,6 +38,7 @@ class ShardAnswers:
     unavailable: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
 class ShardAttributor:
     """Attribute the images of a shard in batches.
 
@@ -51,28 +52,21 @@ class ShardAttributor:
         See :meth:`~whichgen.inference.attributor.Attributor.attribute`.
     """
 
-    def __init__(
-        self,
-        attributor: Attributor,
-        *,
-        known: Container[bytes] = (),
-        coverage: float | None = None,
-        batch_size: int = BATCH_SIZE,
-    ) -> None:
-        self._attributor = attributor
-        self._known = known
-        self._quantile = None if coverage is None else attributor.quantile(coverage)
-        self._batch_size = batch_size
+    attributor: Attributor
+    known: Container[bytes] = ()
+    coverage: float | None = None
+    batch_size: int = BATCH_SIZE
 
     def __call__(self, shard: Shard) -> Iterator[ShardAnswers]:
         """Yield the answers for the shard batch by batch."""
+        quantile = None if self.coverage is None else self.attributor.quantile(self.coverage)
         batches = encode_batches(
             shard_loaders(shard, self._load),
-            self._attributor.encode_batch,
-            batch_size=self._batch_size,
+            self.attributor.encode_batch,
+            batch_size=self.batch_size,
         )
         for batch in batches:
-            answers = self._attributor.attribute_batch(batch, quantile=self._quantile)
+            answers = self.attributor.attribute_batch(batch, quantile=quantile)
             unavailable = {
                 batch.names[i]: str(error)
                 for i, error in batch.errors.items()
@@ -82,7 +76,7 @@ class ShardAttributor:
             yield ShardAnswers(len(batch), available, tuple(unavailable.values()))
 
     def _load(self, item: Item) -> tuple[bytes, Image.Image | None]:
-        if hash_name(item.name) in self._known:
+        if hash_name(item.name) in self.known:
             return b"", None
         try:
             data = item.load()
@@ -97,7 +91,7 @@ class _UnavailableError(ImageError):
 
 @dataclass(frozen=True)
 class AttributeJob:
-    """What a worker on another machine needs; it receives the model and loads the encoder."""
+    """What a worker needs, here or on another machine; it loads the encoder of the model."""
 
     model: OriginModel
     backbone: str
@@ -111,9 +105,5 @@ class AttributeJob:
         encoder = load_encoder(
             self.backbone, device=self.device, dtype=str(self.model.encoder["dtype"])
         )
-        return ShardAttributor(
-            Attributor(self.model, encoder, pad_to=self.batch_size),
-            known=self.known,
-            coverage=self.coverage,
-            batch_size=self.batch_size,
-        )
+        attributor = Attributor(self.model, encoder, pad_to=self.batch_size)
+        return ShardAttributor(attributor, self.known, self.coverage, self.batch_size)

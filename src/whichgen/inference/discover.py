@@ -20,7 +20,7 @@ from whichgen.encoders.base import Encoder
 from whichgen.encoders.names import TRACES
 from whichgen.errors import FitError
 from whichgen.evaluation.clustering import NOISE
-from whichgen.heads.fusion import fit_whitening
+from whichgen.heads.fusion import fit_whitening, split_views
 from whichgen.heads.knn import normalize_rows
 from whichgen.models.origin_model import OriginModel
 
@@ -87,22 +87,21 @@ def discover(
     Raises
     ------
     FitError
-        There are fewer images than groups or than ``min_size``, or the model has no exemplars.
+        There are fewer images than groups or than ``min_size``.
     """
-    minimum, option = (
-        (k, f"--groups {k}") if k is not None else (min_size, f"--min-size {min_size}")
-    )
-    if len(features) < max(minimum, 2) or minimum < (1 if k is not None else 2):
+    option, minimum = ("--n-clusters", k) if k else ("--min-size", min_size)
+    if len(features) < max(minimum, 2):
         raise FitError(
-            f"{len(features)} images can't be grouped with {option}. Give more images, or add "
-            "--all to include images of known origins."
+            f"{len(features)} images can't be grouped with {option} {minimum}. Give more images, "
+            "or add --all to include images of known origins."
         )
     points = embed_images(model, encoder, features)
-    clusters = (
-        KMeans(k, n_init=10, random_state=seed).fit_predict(points)
-        if k is not None
-        else HDBSCAN(min_cluster_size=min_size, copy=True).fit_predict(points)
+    method = (
+        KMeans(k, n_init=10, random_state=seed)
+        if k
+        else HDBSCAN(min_cluster_size=min_size, copy=True)
     )
+    clusters = method.fit_predict(points)
     order = [c for c, _ in Counter(clusters[clusters >= 0].tolist()).most_common()]
     group_of_image = np.array([order.index(c) if c >= 0 else NOISE for c in clusters], np.int64)
     nearest = model.head.forward(features).logits.argmax(axis=1)
@@ -129,18 +128,18 @@ def discover(
 
 def embed_images(model: OriginModel, encoder: Encoder, features: np.ndarray) -> np.ndarray:
     """Return the points to cluster: float64 array (n, at most :data:`COMPONENTS`)."""
-    if model.exemplars is None:
-        raise FitError("the model has no exemplars, so images can't be grouped. Fit it again.")
     known, labels = model.exemplars.select(held_out=False)
+    widths = [encoder.block_dims[block] for block in model.blocks]
+    traces = _trace_blocks(encoder)
+    pairs = list(zip(split_views(known, widths), split_views(features, widths), strict=True))
+    selected = [pair for block, pair in zip(model.blocks, pairs, strict=True) if block in traces]
     views = []
-    for columns in _select_columns(model, encoder):
-        x, queries = known[:, columns], features[:, columns]
+    for pair in selected or pairs:
+        x = pair[0]
         root = np.sqrt(x.shape[1])
         mean, std = x.mean(axis=0), x.std(axis=0)
         scale = np.where(std > 0, std, 1) * root
-        x, queries = (
-            np.clip((a - mean) / scale, -_CLIP / root, _CLIP / root) for a in (x, queries)
-        )
+        x, queries = (np.clip((a - mean) / scale, -_CLIP / root, _CLIP / root) for a in pair)
         views.append(fit_whitening(x, labels, len(model.origins), SHRINKAGE)(queries))
     points = normalize_rows(np.hstack(views))
     n_components = min(COMPONENTS, *points.shape)
@@ -148,17 +147,13 @@ def embed_images(model: OriginModel, encoder: Encoder, features: np.ndarray) -> 
     return np.asarray(pca.fit_transform(points.astype(np.float64)))
 
 
-def _select_columns(model: OriginModel, encoder: Encoder) -> list[slice]:
-    """Return the columns of each block, or of the residual statistics only if there are any."""
+def _trace_blocks(encoder: Encoder) -> set[int]:
+    """Return the blocks of the encoder that hold residual statistics."""
     names = [str(m["name"]) for m in encoder.preprocessing.get("members", ())] or [encoder.name]
-    traces = {
+    return {
         block
         for name, votes in zip(names, encoder.block_groups, strict=True)
         if name == TRACES
         for vote in votes
         for block in vote
     }
-    ends = np.cumsum([encoder.block_dims[block] for block in model.blocks]).tolist()
-    columns = [slice(a, b) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
-    selected = [s for block, s in zip(model.blocks, columns, strict=True) if block in traces]
-    return selected or columns

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -60,8 +59,6 @@ class EnrollmentResult:
         The number of images of the new origin.
     old_accuracy
         Closed-set accuracy on the held-out exemplars of the old origins, before and after.
-    threshold
-        The threshold before and after.
     previous_answers
         How many of the new images the old model attributed to each origin, most frequent first.
     recognition_rate
@@ -72,7 +69,6 @@ class EnrollmentResult:
     model: OriginModel
     n_images: int
     old_accuracy: tuple[float, float]
-    threshold: tuple[float, float]
     previous_answers: dict[str, int]
     recognition_rate: float | None
 
@@ -85,7 +81,6 @@ def enroll(
     digests: Sequence[str] = (),
     thumbnails: Sequence[bytes] = (),
     cross_validate: bool = True,
-    seed: int = 0,
 ) -> EnrollmentResult:
     """Add an origin to a model.
 
@@ -98,35 +93,28 @@ def enroll(
     digests
         Digests of the images, to be recorded in the model.
     thumbnails
-        A small JPEG of each image, or ``()``.
+        A small JPEG of each image, if the model has thumbnails.
     cross_validate
         Measure the recognition rate, which takes five more fits.
 
     Raises
     ------
     FitError
-        The name is empty or in use, there is no image, or the model has no exemplars.
+        The name is empty or in use, or there is no image.
     """
-    exemplars = _check_arguments(model, name, features)
-    n_origins = len(model.origins)
-    train, held_out = exemplars.select(held_out=False), exemplars.select(held_out=True)
-    old_features, labels = held_out
-    fit_head = partial(_extend_head, model.head, train, held_out, n_origins=n_origins)
-    head = fit_head(features)
-    train_features = np.concatenate([train[0], features])
-    train_labels = np.concatenate([train[1], np.full(len(features), n_origins)])
+    _check_arguments(model, name, features)
+    origins = (*model.origins, name)
+    head = _extend_head(model, features)
+    train_features, train_labels = _training_set(model, features)
     score = score_method(model.score_method).fit(
-        head.forward(train_features), train_labels, n_origins + 1
+        head.forward(train_features), train_labels, len(origins)
     )
+    old_features, labels = model.exemplars.select(held_out=True)
     output = head.forward(old_features)
     temperature = fit_temperature(output.logits, labels) if model.temperature != 1 else 1.0
     probabilities, scores = predict(output, score, temperature)
     threshold = threshold_at_tpr(scores, model.tpr)
-    origins = (*model.origins, name)
-    hierarchy = model.hierarchy
-    if hierarchy:
-        families = {**hierarchy.families, **assign_families([name])}
-        hierarchy = fit_hierarchy(output, labels, origins, families, model.tpr)
+    families = {**model.hierarchy.families, **assign_families([name])}
     record: dict[str, Any] = {
         "origin": name,
         "images": len(features),
@@ -143,8 +131,8 @@ def enroll(
         temperature=temperature,
         threshold=threshold,
         calibration=Calibration(probabilities, labels, scores),
-        exemplars=_add_exemplars(exemplars, features, n_origins, thumbnails),
-        hierarchy=hierarchy,
+        exemplars=_add_exemplars(model, features, thumbnails),
+        hierarchy=fit_hierarchy(output, labels, origins, families, model.tpr),
         metrics={},  # the extended model has not been tested
         run_metadata={**model.run_metadata, "enrolled": enrolled},
     )
@@ -154,12 +142,11 @@ def enroll(
     after = output.logits.argmax(axis=1) == labels
     rate = None
     if cross_validate and len(features) > 1:
-        rate = _recognition_rate(fit_head, features, n_origins, seed)
+        rate = _recognition_rate(model, features)
     return EnrollmentResult(
         model=new,
         n_images=len(features),
         old_accuracy=(float(before.mean()), float(after.mean())),
-        threshold=(model.threshold, threshold),
         previous_answers=dict(answers.most_common()),
         recognition_rate=rate,
     )
@@ -197,18 +184,14 @@ def enroll_images(
     distinct = {hash_image(data): (file, data) for file, data in reversed(list(images.items()))}
     files, contents = zip(*distinct.values(), strict=True) if distinct else ((), ())
     features, errors = attributor.encode(contents, batch_size=batch_size, progress=progress)
-    unreadable = [
-        f"{file}: {error.split(': ', 1)[-1]}"
-        for file, error in zip(files, errors, strict=True)
-        if error
-    ]
+    unreadable = [(file, error) for file, error in zip(files, errors, strict=True) if error]
     if unreadable:
+        file, error = unreadable[0]
         raise DataError(
-            f"{len(unreadable)} of {len(errors)} images can't be read, e.g. {unreadable[0]}. "
-            "Nothing was enrolled; leave them out and try again."
+            f"{len(unreadable)} of {len(errors)} images can't be read, e.g. {file}: "
+            f"{error.split(': ', 1)[-1]}. Nothing was enrolled; leave them out and try again."
         )
-    exemplars = attributor.model.exemplars
-    with_thumbnails = exemplars is not None and exemplars.thumbnails
+    with_thumbnails = attributor.model.exemplars.thumbnails
     return enroll(
         attributor.model,
         name,
@@ -218,7 +201,7 @@ def enroll_images(
     )
 
 
-def _check_arguments(model: OriginModel, name: str, features: np.ndarray) -> Exemplars:
+def _check_arguments(model: OriginModel, name: str, features: np.ndarray) -> None:
     if not name.strip() or name == UNKNOWN:
         raise FitError(f"{name!r} can't be the name of an origin. Give the generator's name.")
     if name in model.origins:
@@ -227,55 +210,49 @@ def _check_arguments(model: OriginModel, name: str, features: np.ndarray) -> Exe
         )
     if not len(features):
         raise FitError(f"there is no image of {name}. Give at least one.")
-    if model.exemplars is None:
-        raise FitError("the model has no exemplars, so it can't be extended. Fit it again.")
-    return model.exemplars
 
 
-def _extend_head(
-    head: Head,
-    train: tuple[np.ndarray, np.ndarray],
-    held_out: tuple[np.ndarray, np.ndarray],
-    new: np.ndarray,
-    *,
-    n_origins: int,
-) -> Head:
+def _training_set(model: OriginModel, new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return features and labels of the training exemplars and of the new images."""
+    features, labels = model.exemplars.select(held_out=False)
+    new_labels = np.full(len(new), len(model.origins))
+    return np.concatenate([features, new]), np.concatenate([labels, new_labels])
+
+
+def _extend_head(model: OriginModel, new: np.ndarray) -> Head:
     """Extend the head; its bias changes no correct answer for a held-out exemplar."""
-    features = np.concatenate([train[0], new])
-    labels = np.concatenate([train[1], np.full(len(new), n_origins)])
-    extended = extend(head, features, labels, n_origins)
-    correct = head.forward(held_out[0]).logits.argmax(axis=1) == held_out[1]
-    old_features, old_labels = held_out[0][correct], held_out[1][correct]
+    extended = extend(model.head, *_training_set(model, new), len(model.origins))
+    features, labels = model.exemplars.select(held_out=True)
+    correct = model.head.forward(features).logits.argmax(axis=1) == labels
+    features, labels = features[correct], labels[correct]
     for offset in np.arange(0, _MAX_OFFSET, _STEP):
         candidate = lower_last_bias(extended, float(offset))
         # A head without a bias is returned unchanged.
         if candidate is extended or (
-            (candidate.forward(old_features).logits.argmax(axis=1) == old_labels).all()
+            (candidate.forward(features).logits.argmax(axis=1) == labels).all()
         ):
             break
     return lower_last_bias(candidate, MARGIN)
 
 
 def _add_exemplars(
-    exemplars: Exemplars, features: np.ndarray, label: int, thumbnails: Sequence[bytes]
+    model: OriginModel, features: np.ndarray, thumbnails: Sequence[bytes]
 ) -> Exemplars:
-    n, old = len(features), exemplars.thumbnails
-    if old or thumbnails:
-        old = (*(old or [b""] * len(exemplars.labels)), *(thumbnails or [b""] * n))
+    old, n = model.exemplars, len(features)
     return Exemplars(
-        np.concatenate([exemplars.features, features.astype(exemplars.features.dtype)]),
-        np.concatenate([exemplars.labels, np.full(n, label)]),
-        np.concatenate([exemplars.held_out, np.zeros(n, dtype=bool)]),
-        old,
+        np.concatenate([old.features, features.astype(old.features.dtype)]),
+        np.concatenate([old.labels, np.full(n, len(model.origins))]),
+        np.concatenate([old.held_out, np.zeros(n, dtype=bool)]),
+        (*old.thumbnails, *(thumbnails or [b""] * n)) if old.thumbnails else (),
     )
 
 
-def _recognition_rate(fit_head: Any, features: np.ndarray, label: int, seed: int) -> float:
+def _recognition_rate(model: OriginModel, features: np.ndarray) -> float:
     """Cross-validate: the share of new images that a head fitted on the others recognizes."""
-    folds = np.random.default_rng(seed).permutation(len(features)) % min(_FOLDS, len(features))
+    folds = np.random.default_rng(0).permutation(len(features)) % min(_FOLDS, len(features))
     correct = np.zeros(len(features), dtype=bool)
     for fold in range(int(folds.max()) + 1):
         test = folds == fold
-        logits = fit_head(features[~test]).forward(features[test]).logits
-        correct[test] = logits.argmax(axis=1) == label
+        logits = _extend_head(model, features[~test]).forward(features[test]).logits
+        correct[test] = logits.argmax(axis=1) == len(model.origins)
     return float(correct.mean())

@@ -62,20 +62,11 @@ class NeighborIndex(Protocol):
 
 
 class SimilaritySpace:
-    """The unit vectors by which a model compares images; their inner product is the similarity.
-
-    Raises
-    ------
-    FitError
-        The model has no exemplars, whose mean is subtracted.
-    """
+    """The unit vectors by which a model compares images; their inner product is the similarity."""
 
     def __init__(self, model: OriginModel) -> None:
-        exemplars = model.exemplars
-        if exemplars is None or not len(exemplars.labels):
-            raise FitError("the model has no exemplars to compare images with. Fit it again.")
         self.model = model
-        embeddings = _embed(model.head.forward(exemplars.features.astype(np.float32)))
+        embeddings = _embed(model.head.forward(model.exemplars.features.astype(np.float32)))
         self._mean = embeddings.mean(axis=0)
         #: The unit vectors of the model's exemplars: float32 array (n, dimension).
         self.exemplars = normalize_rows(embeddings - self._mean)
@@ -120,20 +111,15 @@ class SimilaritySpace:
 
 
 class ExemplarIndex:
-    """The exemplars of a model, indexed once; without exemplars no neighbor is found."""
+    """The exemplars of a model, indexed once."""
 
     def __init__(self, model: OriginModel) -> None:
-        exemplars = model.exemplars
-        self._origins: list[str] = []
-        if exemplars is not None and len(exemplars.labels):
-            self._origins = [model.origins[label] for label in exemplars.labels.tolist()]
-            self._space = SimilaritySpace(model)
-            self._index = build_cosine_index(self._space.exemplars)
+        self._origins = [model.origins[label] for label in model.exemplars.labels.tolist()]
+        self._space = SimilaritySpace(model)
+        self._index = build_cosine_index(self._space.exemplars)
 
     def find_neighbors(self, output: HeadOutput, k: int) -> list[tuple[Neighbor, ...]]:
         """See :meth:`NeighborIndex.find_neighbors`."""
-        if not self._origins or k < 1:
-            return [()] * len(output.logits)
         vectors = self._space.project(output)
         cosines, rows = self._index.search(vectors, min(k, len(self._origins)))
         return [

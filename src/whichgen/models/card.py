@@ -50,8 +50,8 @@ print(attributor.attribute(["photo.jpg"])[0].origin)
 ## Training
 
 - Encoder: {encoder}, weights {weights}, {dtype}, blocks {blocks}. Its weights are not included.
-- Head: {head_method}, {hyperparameter:g}. Open-set score: {score_method}.
-- Threshold: {threshold:.6g}, which keeps {tpr:g} % of the known validation images.
+- Head: {model.head_method}, {model.hyperparameter:g}. Open-set score: {model.score_method}.
+- Threshold: {model.threshold:.6g}, which keeps {tpr:g} % of the known validation images.
 - Data: {data}, digest {data_hash}
 - Protocol: {protocol}. Seeds: {seeds}
 {enrolled}- whichgen {version}
@@ -74,18 +74,16 @@ every metric. Measure the effect with `whichgen robustness`.
 def model_card(model: OriginModel, name: str = "PATH/OR/HUB-ID") -> str:
     """Return the card; ``name`` is the path or hub id in its code example."""
     config: Mapping[str, Any] = model.run_metadata.get("config", {})
+    families = {o: f" ({_escape(name)})" for o, name in model.hierarchy.families.items()}
     enrolled = [str(record["origin"]) for record in model.run_metadata.get("enrolled", ())]
     return _CARD.format(
         name=json.dumps(name),
-        origins="\n".join(f"- {_escape(o)}{_family(model, o)}" for o in model.origins),
+        model=model,
+        origins="\n".join(f"- {_escape(o)}{families.get(o, '')}" for o in model.origins),
         encoder=_code(model.encoder["name"]),
         weights=_escape(str(model.encoder["weights_hash"])),
         dtype=_escape(str(model.encoder["dtype"])),
         blocks=", ".join(map(str, model.blocks)),
-        head_method=model.head_method,
-        hyperparameter=model.hyperparameter,
-        score_method=model.score_method,
-        threshold=model.threshold,
         tpr=100 * model.tpr,
         data=_code(Path(str(config.get("data", ""))).name),
         data_hash=_escape(model.data_hash),
@@ -103,11 +101,6 @@ def _metric_table(metrics: Mapping[str, Any]) -> str:
     if not rows:
         return "None: the model was not tested after its last change."
     return "\n".join(["| Metric | % |", "| --- | ---: |", *rows])
-
-
-def _family(model: OriginModel, origin: str) -> str:
-    family = model.hierarchy.families.get(origin) if model.hierarchy else None
-    return f" ({_escape(family)})" if family else ""
 
 
 def _code(text: str) -> str:

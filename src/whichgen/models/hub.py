@@ -60,8 +60,7 @@ def upload_model(
     ModelFileError
         The hub can't be reached, or denies the upload.
     """
-    if model.exemplars is not None:
-        model = replace(model, exemplars=replace(model.exemplars, thumbnails=()))
+    model = replace(model, exemplars=replace(model.exemplars, thumbnails=()))
     api = huggingface_hub.HfApi()
     try:
         with TemporaryDirectory() as folder:

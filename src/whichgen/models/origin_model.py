@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from whichgen.constants import UNKNOWN
 from whichgen.heads.base import Head, HeadOutput
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.hierarchy import Hierarchy, most_specific_answers
 from whichgen.openset.prediction import predict
-from whichgen.openset.registry import MAX_PROBABILITY
 
 
 @dataclass(frozen=True)
@@ -132,12 +130,12 @@ class OriginModel:
     data_hash: str
     metrics: Mapping[str, Any]
     run_metadata: Mapping[str, Any]
-    score_method: str = "max_probability"
-    score: OpenSetScore = MAX_PROBABILITY
-    temperature: float = 1.0
-    calibration: Calibration | None = None
-    exemplars: Exemplars | None = None
-    hierarchy: Hierarchy | None = None
+    score_method: str
+    score: OpenSetScore
+    temperature: float
+    calibration: Calibration
+    exemplars: Exemplars
+    hierarchy: Hierarchy
 
     def predict(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return probabilities, float64 (n, origins), and open-set scores, float64 (n,).
@@ -167,6 +165,4 @@ class OriginModel:
             The index of each predicted origin, -1 for ``unknown``
             (:func:`whichgen.openset.threshold.decide`): int array (n,).
         """
-        if self.hierarchy is None:
-            return [UNKNOWN if i < 0 else self.origins[i] for i in decisions.tolist()]
         return most_specific_answers(output, decisions, self.origins, self.hierarchy)

@@ -8,8 +8,9 @@ is rejected. A model card (``README.md``) and checksums (``SHA256SUMS``) are wri
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from whichgen.io.atomic import replace_file, write_text
 from whichgen.io.files import read_regular_file
 from whichgen.models.card import CARD_FILE, model_card
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
-from whichgen.models.signatures import resolve_key, verify_signature, write_checksums
+from whichgen.models.signatures import KEY_VARIABLE, verify_signature, write_checksums
 from whichgen.models.validation import (
     check_calibration,
     check_exemplars,
@@ -50,6 +51,10 @@ _EXEMPLARS = ("exemplars.features", "exemplars.labels", "exemplars.held_out")
 _THUMBNAILS = ("exemplars.thumbnails", "exemplars.thumbnail_sizes")
 
 
+class _Format(BaseModel):
+    format: int
+
+
 class _Encoder(BaseModel):
     model_config = ConfigDict(extra="forbid")
     name: str
@@ -57,14 +62,6 @@ class _Encoder(BaseModel):
     preprocessing: dict[str, Any]
     dtype: str
     blocks: int
-
-
-class _Hierarchy(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-    families: dict[str, str]
-    synthetic: float | None
-    real: float | None
-    family: float | None
 
 
 class _Enrollment(BaseModel):
@@ -80,9 +77,10 @@ class _RunMetadata(BaseModel):
     enrolled: list[_Enrollment] = []
 
 
-class _Description(BaseModel):
+class _Description(_Format):
+    """The fields of :class:`OriginModel` that are not arrays, and fields about the file."""
+
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-    format: int
     whichgen: str
     origins: tuple[str, ...]
     encoder: _Encoder
@@ -97,7 +95,7 @@ class _Description(BaseModel):
     metrics: dict[str, Any]
     run_metadata: _RunMetadata
     head_digest: str
-    hierarchy: _Hierarchy | None = None
+    hierarchy: Hierarchy
 
 
 def save_model(model: OriginModel, folder: Path, *, name: str = "") -> Path:
@@ -113,38 +111,25 @@ def save_model(model: OriginModel, folder: Path, *, name: str = "") -> Path:
     pathlib.Path
         The folder.
     """
-    arrays = model.head.tensors() | {
-        _SCORE_PREFIX + key: array for key, array in model.score.tensors().items()
-    }
-    if model.calibration:
-        arrays |= {f"calibration.{key}": array for key, array in vars(model.calibration).items()}
-    if model.exemplars:
-        exemplars = model.exemplars
-        arrays |= {key: getattr(exemplars, key.partition(".")[2]) for key in _EXEMPLARS}
-        if exemplars.thumbnails:
-            content = np.frombuffer(b"".join(exemplars.thumbnails), dtype=np.uint8)
-            sizes = np.array([len(t) for t in exemplars.thumbnails], dtype=np.int64)
-            arrays |= dict(zip(_THUMBNAILS, (content, sizes), strict=True))
+    exemplars = model.exemplars
+    arrays = (
+        model.head.tensors()
+        | {_SCORE_PREFIX + key: array for key, array in model.score.tensors().items()}
+        | {key: getattr(model.calibration, key.partition(".")[2]) for key in _CALIBRATION}
+        | {key: getattr(exemplars, key.partition(".")[2]) for key in _EXEMPLARS}
+    )
+    if exemplars.thumbnails:
+        content = np.frombuffer(b"".join(exemplars.thumbnails), dtype=np.uint8)
+        sizes = np.array([len(t) for t in exemplars.thumbnails], dtype=np.int64)
+        arrays |= dict(zip(_THUMBNAILS, (content, sizes), strict=True))
     # safetensors writes memory in its physical order: Fortran-ordered arrays (scikit-learn's
     # weights) would come back permuted.
     data = save({key: np.ascontiguousarray(array) for key, array in arrays.items()})
     description = _Description(
+        **{key: value for key, value in vars(model).items() if key in _Description.model_fields},
         format=FORMAT,
         whichgen=__version__,
-        origins=model.origins,
-        encoder=_Encoder(**model.encoder),
-        blocks=model.blocks,
-        head_method=model.head_method,
-        hyperparameter=model.hyperparameter,
-        score_method=model.score_method,
-        temperature=model.temperature,
-        threshold=model.threshold,
-        tpr=model.tpr,
-        data_hash=model.data_hash,
-        metrics=dict(model.metrics),
-        run_metadata=_RunMetadata(**model.run_metadata),
         head_digest=hashlib.sha256(data).hexdigest(),
-        hierarchy=_Hierarchy(**vars(model.hierarchy)) if model.hierarchy else None,
     )
     text = description.model_dump_json(indent=1, exclude_unset=True) + "\n"
     with replace_file(folder / HEAD_FILE) as temporary:
@@ -193,35 +178,25 @@ def load_model(path: str | Path, *, key: str | Path | None = None) -> OriginMode
     ('real', 'dalle2', 'midjourney')
     """
     folder = find_model_folder(Path(path))
-    if required := resolve_key(key):
-        verify_signature(folder, required)
+    if required := key or os.environ.get(KEY_VARIABLE):
+        verify_signature(folder, Path(required))
     try:
-        text = read_regular_file(folder / DESCRIPTION_FILE, _MAX_DESCRIPTION_BYTES).decode()
-        version = json.loads(text)["format"]
-    except OSError as error:
-        raise _damaged(folder, f"{DESCRIPTION_FILE} can't be read ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:  # RecursionError: deeply nested JSON
-        raise _damaged(folder, f"{DESCRIPTION_FILE} is not valid: {error}") from None
-    except (KeyError, TypeError):
-        raise _damaged(folder, f"{DESCRIPTION_FILE} does not state a format") from None
-    if version != FORMAT:
-        raise ModelFileError(
-            f"{folder} has model format {version!r}, but whichgen {__version__} reads format "
-            f"{FORMAT}. Install the version of whichgen that wrote it, or fit the model again."
-        )
-    try:
+        text = _read(folder, DESCRIPTION_FILE, _MAX_DESCRIPTION_BYTES)
+        version = _Format.model_validate_json(text).format
+        if version != FORMAT:
+            raise ModelFileError(
+                f"{folder} has model format {version}, but whichgen {__version__} reads format "
+                f"{FORMAT}. Install the version of whichgen that wrote it, or fit the model again."
+            )
         description = _Description.model_validate_json(text)
-        data = read_regular_file(folder / HEAD_FILE, _MAX_ARRAY_BYTES)
+        data = _read(folder, HEAD_FILE, _MAX_ARRAY_BYTES)
         if hashlib.sha256(data).hexdigest() != description.head_digest:
             raise _damaged(folder, f"{HEAD_FILE} does not match its digest in {DESCRIPTION_FILE}")
         return _restore(description, load(data))
-    except FileNotFoundError:
-        raise _damaged(folder, f"{HEAD_FILE} is missing") from None
-    except OSError as error:
-        raise _damaged(folder, f"{HEAD_FILE} can't be read ({error.strerror})") from None
     except ValidationError as error:
         details = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise _damaged(folder, f"{DESCRIPTION_FILE}: {'; '.join(details)}") from None
+        reason = "; ".join(detail.removeprefix(": ") for detail in details)
+        raise _damaged(folder, f"{DESCRIPTION_FILE}: {reason}") from None
     except KeyError as error:
         raise _damaged(folder, f"{HEAD_FILE} has no {error}") from None
     except (SafetensorError, FitError) as error:
@@ -229,6 +204,13 @@ def load_model(path: str | Path, *, key: str | Path | None = None) -> OriginMode
     except (TypeError, ValueError, IndexError, OverflowError) as error:
         # Arrays whose dtypes and shapes are not those of a head or a score.
         raise _damaged(folder, f"{HEAD_FILE}: {' '.join(str(error).split())[:200]}") from None
+
+
+def _read(folder: Path, name: str, max_bytes: int) -> bytes:
+    try:
+        return read_regular_file(folder / name, max_bytes)
+    except OSError as error:
+        raise _damaged(folder, f"{name} can't be read ({error.strerror})") from None
 
 
 def _restore(description: _Description, arrays: Mapping[str, np.ndarray]) -> OriginModel:
@@ -240,39 +222,24 @@ def _restore(description: _Description, arrays: Mapping[str, np.ndarray]) -> Ori
         for name, array in arrays.items()
         if name.startswith(_SCORE_PREFIX)
     }
-    calibration = exemplars = None
-    if _CALIBRATION[0] in arrays:
-        calibration = Calibration(*(arrays[name] for name in _CALIBRATION))
-        check_calibration(calibration, n_origins)
-    if _EXEMPLARS[0] in arrays:
-        thumbnails: tuple[bytes, ...] = ()
-        if _THUMBNAILS[0] in arrays:
-            thumbnails = split_bytes(*(arrays[name] for name in _THUMBNAILS))
-        features, labels, held_out = (arrays[name] for name in _EXEMPLARS)
-        exemplars = Exemplars(features, labels, held_out, thumbnails)
-        check_exemplars(exemplars, n_origins)
+    calibration = Calibration(*(arrays[name] for name in _CALIBRATION))
+    check_calibration(calibration, n_origins)
+    thumbnails: tuple[bytes, ...] = ()
+    if _THUMBNAILS[0] in arrays:
+        thumbnails = split_bytes(*(arrays[name] for name in _THUMBNAILS))
+    features, labels, held_out = (arrays[name] for name in _EXEMPLARS)
+    exemplars = Exemplars(features, labels, held_out, thumbnails)
+    check_exemplars(exemplars, n_origins)
+    head = head_method(description.head_method)
+    about_the_file = {*_Description.model_fields} - {field.name for field in fields(OriginModel)}
+    values = description.model_dump(exclude={*about_the_file, "hierarchy"}, exclude_unset=True)
     return OriginModel(
-        origins=description.origins,
-        encoder=description.encoder.model_dump(),
-        blocks=description.blocks,
-        head_method=description.head_method,
-        hyperparameter=description.hyperparameter,
-        head=head_method(description.head_method).restore(
-            arrays, n_origins, description.hyperparameter
-        ),
-        threshold=description.threshold,
-        tpr=description.tpr,
-        data_hash=description.data_hash,
-        metrics=description.metrics,
-        run_metadata=description.run_metadata.model_dump(exclude_unset=True),
-        score_method=description.score_method,
+        **values,
+        head=head.restore(arrays, n_origins, description.hyperparameter),
         score=score_method(description.score_method).score.restore(score_arrays),
-        temperature=description.temperature,
         calibration=calibration,
         exemplars=exemplars,
-        hierarchy=Hierarchy(**description.hierarchy.model_dump())
-        if description.hierarchy
-        else None,
+        hierarchy=description.hierarchy,
     )
 
 
@@ -280,10 +247,8 @@ def _check_description(description: _Description) -> None:
     origins, n_blocks = description.origins, description.encoder.blocks
     if len(origins) < 2 or len(set(origins)) < len(origins) or UNKNOWN in origins:
         raise FitError(f"{list(origins)} are not at least two different known origins")
-    if description.hierarchy:
-        missing = set(origins) - description.hierarchy.families.keys() - {REAL}
-        if missing:
-            raise FitError(f"{min(missing)!r} has no family")
+    if missing := {*origins} - {*description.hierarchy.families, REAL}:
+        raise FitError(f"{min(missing)!r} has no family")
     if not description.blocks or not all(0 <= block < n_blocks for block in description.blocks):
         raise FitError(f"blocks {list(description.blocks)} of an encoder with {n_blocks} blocks")
 

@@ -13,7 +13,6 @@ package ``model-signing`` makes it, and the same package verifies it offline::
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -107,15 +106,6 @@ def verify_signature(folder: Path, key: Path) -> None:
         else:
             reason = f"its {SIGNATURE_FILE} is damaged or forged"
         raise _rejected(folder, key, reason) from error
-
-
-def resolve_key(key: str | Path | None) -> Path | None:
-    """Return the public key that models must be signed with, if any.
-
-    It is the given one, or that named by the environment variable :data:`KEY_VARIABLE`.
-    """
-    path = key or os.environ.get(KEY_VARIABLE)
-    return Path(path) if path else None
 
 
 def sha256_of_file(file: Path) -> str:

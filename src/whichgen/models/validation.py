@@ -22,8 +22,8 @@ def check_calibration(calibration: Calibration, n_origins: int) -> None:
     """Raise :class:`FitError` unless the arrays fit together and probabilities are in [0, 1]."""
     probabilities, n = calibration.probabilities, len(calibration.labels)
     _check_labels("calibration", calibration.labels, n_origins)
-    _check_shape("calibration probabilities", probabilities, (n, n_origins), "f")
-    _check_shape("calibration scores", calibration.scores, (n,), "f")
+    _check_array("calibration probabilities", probabilities, (n, n_origins), "f")
+    _check_array("calibration scores", calibration.scores, (n,), "f")
     if not n or ((probabilities < 0) | (probabilities > 1)).any():
         raise FitError("calibration probabilities are missing or not between 0 and 1")
 
@@ -32,8 +32,10 @@ def check_exemplars(exemplars: Exemplars, n_origins: int) -> None:
     """Raise :class:`FitError` unless features, labels, flags and thumbnails have one length."""
     n, features = len(exemplars.labels), exemplars.features
     _check_labels("exemplars", exemplars.labels, n_origins)
-    _check_shape("exemplar features", features, (n, *features.shape[-1:]), "f")
-    _check_shape("held_out flags", exemplars.held_out, (n,), "b")
+    _check_array("exemplar features", features, (n, *features.shape[-1:]), "f")
+    _check_array("held_out flags", exemplars.held_out, (n,), "b")
+    if not n:
+        raise FitError("there are no exemplars")
     if len(exemplars.thumbnails) not in (0, n):
         raise FitError(f"{len(exemplars.thumbnails)} thumbnails for {n} exemplars")
 
@@ -59,9 +61,9 @@ def split_bytes(content: np.ndarray, sizes: np.ndarray) -> tuple[bytes, ...]:
 
 def check_feature_width(model: OriginModel, width: int) -> None:
     """Raise :class:`ModelFileError` unless the model accepts features with ``width`` columns."""
-    exemplars = model.exemplars
-    if exemplars is not None and exemplars.features.shape[1] != width:
-        raise _mismatch(f"exemplars have {exemplars.features.shape[1]} features, not {width}")
+    n_features = model.exemplars.features.shape[1]
+    if n_features != width:
+        raise _mismatch(f"exemplars have {n_features} features, not {width}")
     for n in (1, 2):  # arrays that accept both batch sizes accept any
         predict_checked(model, np.zeros((n, width), dtype=np.float32))
 
@@ -103,12 +105,11 @@ def _mismatch(reason: str) -> ModelFileError:
 
 
 def _check_labels(name: str, labels: np.ndarray, n_origins: int) -> None:
-    if labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise FitError(f"{name} labels are {labels.dtype} {labels.shape}")
+    _check_array(f"{name} labels", labels, (labels.size,), "iu")
     if ((labels < 0) | (labels >= n_origins)).any():
         raise FitError(f"a label of the {name} is not one of the {n_origins} origins")
 
 
-def _check_shape(name: str, array: np.ndarray, shape: tuple[int, ...], kind: str) -> None:
-    if array.shape != shape or array.dtype.kind != kind:
+def _check_array(name: str, array: np.ndarray, shape: tuple[int, ...], kinds: str) -> None:
+    if array.shape != shape or array.dtype.kind not in kinds:
         raise FitError(f"{name} are {array.dtype} {array.shape}, expected shape {shape}")

@@ -108,7 +108,7 @@ def _write_numbers(
         "head_method": model.head_method,
         "score_method": model.score_method,
         "temperature": model.temperature,
-        "families": dict(model.hierarchy.families) if model.hierarchy else {},
+        "families": dict(model.hierarchy.families),
         "test": asdict(result.evaluation),
         "intervals": {name: asdict(interval) for name, interval in result.intervals.items()},
         "calibration": asdict(result.calibration),

@@ -240,8 +240,7 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
     )
     async def exemplar(number: int) -> Response:
         """Return the thumbnail of one of the model's exemplars."""
-        exemplars = batcher.attributor.model.exemplars
-        thumbnails = exemplars.thumbnails if exemplars else ()
+        thumbnails = batcher.attributor.model.exemplars.thumbnails
         if not 0 <= number < len(thumbnails) or not thumbnails[number]:
             raise HTTPException(404, f"The model has no thumbnail number {number}.")
         return Response(thumbnails[number], media_type="image/jpeg")

@@ -34,7 +34,7 @@ def describe_model(model: OriginModel, settings: Settings) -> ModelDescription:
         whichgen=__version__,
         digest=hash_parts([model.data_hash, *model.origins, f"{model.threshold!r}", *arrays]),
         origins=list(model.origins),
-        families=dict(model.hierarchy.families) if model.hierarchy else {},
+        families=dict(model.hierarchy.families),
         encoder=str(model.encoder["name"]),
         blocks=list(model.blocks),
         head=model.head_method,
@@ -43,23 +43,19 @@ def describe_model(model: OriginModel, settings: Settings) -> ModelDescription:
         tpr=model.tpr,
         scale=score_scale(model),
         metrics=dict(model.metrics),
-        exemplars=0 if model.exemplars is None else len(model.exemplars.labels),
+        exemplars=len(model.exemplars.labels),
         enrolling=settings.enroll_to is not None,
         limits=dict(vars(settings.limits)),
     )
 
 
 def score_scale(model: OriginModel) -> ScoreScale:
-    """Compute the ends of the score gauge from the scores of held-out exemplars.
+    """Compute the ends of the score gauge from the scores of the validation images.
 
     The gauge extends as far below the lowest of threshold and 5 % quantile as the highest score is
     above it.
     """
-    scores = np.array([model.threshold])
-    if model.exemplars is not None:
-        features, _ = model.exemplars.select(held_out=True)
-        if len(features):
-            scores = model.predict(features)[1]
+    scores = model.calibration.scores
     known_low, known_high = np.quantile(scores, _KNOWN_QUANTILES).tolist()
     high = float(max(scores.max(), model.threshold))
     span = max(high - min(model.threshold, known_low), 1e-9)
@@ -105,7 +101,7 @@ def _evidence_report(upload: Upload, answer: Attribution) -> EvidenceReport | No
 
 
 def _similar_image(neighbor: Neighbor, model: OriginModel) -> SimilarImage:
-    thumbnails = model.exemplars.thumbnails if model.exemplars else ()
+    thumbnails = model.exemplars.thumbnails
     # Images of a separate gallery have no exemplar number.
     number = neighbor.exemplar
     has_thumbnail = number is not None and bool(thumbnails) and bool(thumbnails[number])

@@ -181,7 +181,6 @@ def evaluate_model(
     unknown, unknown_answers = _predict(model, unknown_table)
     labels = known.labels(origins)
     val_predictions = model.calibration
-    assert val_predictions is not None
     quantile = conformal_quantile(val_predictions.probabilities, val_predictions.labels, COVERAGE)
     evaluation = evaluate(
         known, unknown, origins, threshold=model.threshold, groups=dataset.unknown_groups

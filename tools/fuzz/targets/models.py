@@ -116,12 +116,8 @@ def _use() -> None:
     except FitError:
         return
     kept = model.exemplars
-    require(
-        kept is None or len(kept.labels) == len(kept.held_out) == len(kept.features), "exemplars"
-    )
-    require(
-        kept is None or len(kept.thumbnails) in (0, len(kept.labels)), "pictures of no exemplar"
-    )
+    require(len(kept.labels) == len(kept.held_out) == len(kept.features), "exemplars")
+    require(len(kept.thumbnails) in (0, len(kept.labels)), "pictures of no exemplar")
 
 
 def _change(value: Any, choices: Choices) -> None:
