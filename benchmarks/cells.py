@@ -108,25 +108,22 @@ def run_cell(
 
 @dataclass(frozen=True)
 class Kept:
-    """A measured cell's answers about test images, and the groups these are of."""
+    """A measured cell's answers about test images."""
 
     known: Predictions
     unknown: Predictions
     origins: list[str]
-    groups: tuple[np.ndarray, np.ndarray]
 
 
 def read_answers(cell: Cell, out: Path) -> Kept:
     """What :func:`run_cell` kept."""
     with np.load(out / f"{cell.name}.npz", allow_pickle=False) as arrays:
+        fields = ("probabilities", "origins", "scores", "groups")
         known, unknown = (
-            Predictions(
-                arrays[f"{part}_probabilities"], arrays[f"{part}_origins"], arrays[f"{part}_scores"]
-            )
+            Predictions(*(arrays[f"{part}_{field}"] for field in fields))
             for part in ("known", "unknown")
         )
-        groups = arrays["known_groups"], arrays["unknown_groups"]
-        return Kept(known, unknown, arrays["origins"].tolist(), groups)
+        return Kept(known, unknown, arrays["origins"].tolist())
 
 
 def _measure(cell: Cell, source: DatasetOptions, encoder: Encoder, cache: Path) -> EvaluatedModel:

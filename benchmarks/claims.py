@@ -138,8 +138,6 @@ def _tests(claim: Claim, out: Path) -> Row:
             (first.known, first.unknown),
             (second.known, second.unknown),
             first.origins,
-            groups_known=first.groups[0],
-            groups_unknown=first.groups[1],
             resamples=500,
         )
         tested += 1

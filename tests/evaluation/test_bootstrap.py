@@ -1,10 +1,10 @@
-"""Bootstrap intervals: the weighted figures against the plain ones, the draws, and coverage."""
+"""Bootstrap intervals: weighted metrics against plain ones, the draws, and coverage."""
 
 from __future__ import annotations
 
 import time
 import tracemalloc
-from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,8 +30,8 @@ from whichgen.evaluation.bootstrap import (
     compare_predictions,
     resample_weights,
 )
+from whichgen.evaluation.headline_metrics import HeadlineMetrics
 from whichgen.evaluation.predictions import Predictions
-from whichgen.evaluation.resampled_metrics import ResampledMetrics
 
 ORIGINS = ("real", "gan", "vae")
 
@@ -81,16 +81,18 @@ def reference(known: Predictions, unknown: Predictions) -> dict[str, float]:
     }
 
 
-def repeated(answers: Predictions, weights: np.ndarray) -> Predictions:
-    """Each image as often as its weight says."""
-    rows = np.repeat(np.arange(len(answers.origins)), weights.astype(int))
-    return Predictions.from_probabilities(answers.probabilities[rows], answers.origins[rows])
+def repeat(predictions: Predictions, weights: np.ndarray) -> Predictions:
+    """Repeat each image as often as its weight says."""
+    rows = np.repeat(np.arange(len(predictions)), weights.astype(int))
+    return Predictions.from_probabilities(
+        predictions.probabilities[rows], predictions.origins[rows]
+    )
 
 
 def make(
     n: int, m: int, seed: int, *, skill: float = 1.0, ties: bool = False
 ) -> tuple[Predictions, Predictions]:
-    """Seeded answers about n known and m unknown images, the better the greater ``skill``."""
+    """Make predictions for n known and m unknown images, the better the greater ``skill``."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, n)
     logits = rng.normal(size=(n + m, 3))
@@ -118,158 +120,164 @@ def weighted_cases(draw: st.DrawFn) -> tuple[Predictions, Predictions, np.ndarra
     return known, unknown, weights(n), weights(m)
 
 
-@settings(max_examples=50)  # a case takes a quarter of a second: every metric, thrice
+@settings(max_examples=50)  # each case takes a quarter of a second
 @given(case=weighted_cases())
-def test_weighted_figures_are_those_of_the_images_repeated(
+def test_weighted_metrics_equal_the_metrics_of_repeated_images(
     case: tuple[Predictions, Predictions, np.ndarray, np.ndarray],
 ) -> None:
     known, unknown, w, v = case
-    metrics = ResampledMetrics(known, unknown, ORIGINS, threshold=THRESHOLD)
-    found = metrics(np.stack([np.ones_like(w), w]), np.stack([np.ones_like(v), v]))
+    metrics = HeadlineMetrics(known, unknown, ORIGINS, threshold=THRESHOLD)
+    weighted = metrics(np.stack([np.ones_like(w), w]), np.stack([np.ones_like(v), v]))
+    assert set(weighted) == set(METRICS)
     real = "real" in known.origins
-    assert set(found) == set(METRICS) - (set() if real else set(SYNTHETIC_METRICS))
+    assert set(metrics.values) == set(METRICS) - (set() if real else set(SYNTHETIC_METRICS))
     for row, expected in enumerate(
-        (reference(known, unknown), reference(repeated(known, w), repeated(unknown, v)))
+        (reference(known, unknown), reference(repeat(known, w), repeat(unknown, v)))
     ):
-        got = {name: float(values[row]) for name, values in found.items()}
-        assert got == pytest.approx({name: expected[name] for name in got}, abs=1e-12, nan_ok=True)
+        values = {name: float(rows[row]) for name, rows in weighted.items()}
+        assert values == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
 @pytest.mark.parametrize("n", [20, 40, 100])
-def test_95_percent_of_the_weight_is_not_one_image_more_nor_less(n: int) -> None:
+def test_tnr_at_tpr95_of_weighted_images_is_exact(n: int) -> None:
     scores = 0.5 + np.arange(n) / (2 * n)
-    answers = Predictions.from_probabilities(
+    predictions = Predictions.from_probabilities(
         np.stack([scores, 1 - scores, 0 * scores], axis=1), np.full(n, "real")
     )
-    found = ResampledMetrics(answers, answers, ORIGINS)(np.full((1, n), 3.0), np.ones((1, n)))
-    assert found["tnr_at_tpr95"] == pytest.approx([0.05])
+    metrics = HeadlineMetrics(predictions, predictions, ORIGINS)
+    assert metrics(np.full((1, n), 3.0), np.ones((1, n)))["tnr_at_tpr95"] == pytest.approx([0.05])
 
 
-def test_a_figure_is_not_there_without_the_images_it_is_of() -> None:
+def test_metrics_are_nan_without_the_images_they_need() -> None:
     known, unknown = make(4, 3, 0)
-    found = ResampledMetrics(known, unknown, ORIGINS)(
+    metrics = HeadlineMetrics(known, unknown, ORIGINS)(
         np.array([[0, 0, 0, 0], [1, 1, 1, 1.0]]), np.array([[1, 1, 1], [0, 0, 0.0]])
     )
-    assert np.isnan([found[name] for name in OPEN_METRICS]).all()
-    assert not set(found) & set(THRESHOLD_METRICS)
-    assert np.isnan(found["accuracy"]).tolist() == [True, False]
+    assert np.isnan([metrics[name] for name in OPEN_METRICS]).all()
+    assert not set(metrics) & set(THRESHOLD_METRICS)
+    assert np.isnan(metrics["accuracy"]).tolist() == [True, False]
 
 
-def _all_weights(*args: object, **keywords: object) -> tuple[np.ndarray, np.ndarray]:
-    drawn = list(resample_weights(*args, **keywords))  # type: ignore[arg-type]
-    return np.concatenate([w for w, _ in drawn]), np.concatenate([v for _, v in drawn])
+def origins_only(origins: np.ndarray, groups: np.ndarray | None = None) -> Predictions:
+    """Make predictions of which only origins and groups matter."""
+    scores = np.ones(len(origins))
+    return Predictions(scores[:, None], origins, scores, groups)
 
 
-def test_without_groups_every_origin_keeps_its_number_of_images() -> None:
+def all_weights(
+    known: Predictions, unknown: Predictions, resamples: int, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    weights, unknown_weights = zip(*resample_weights(known, unknown, resamples, seed), strict=True)
+    return np.concatenate(weights), np.concatenate(unknown_weights)
+
+
+def test_every_origin_keeps_its_number_of_images_without_groups() -> None:
     known, unknown = np.array([*"aabbbbc"]), np.array([*"xxxyy"])
-    w, v = _all_weights(known, unknown, resamples=4000)
+    w, v = all_weights(origins_only(known), origins_only(unknown), resamples=4000)
     assert (w.shape, v.shape) == ((4000, 7), (4000, 5))
     for origins, weights in ((known, w), (unknown, v)):
         for origin in set(origins.tolist()):
-            of_one = weights[:, origins == origin]
-            k = of_one.shape[1]
-            assert (of_one.sum(axis=1) == k).all()
+            counts = weights[:, origins == origin]
+            k = counts.shape[1]
+            assert (counts.sum(axis=1) == k).all()
             # Each image's count is binomial (k, 1/k), as of draws with replacement.
             for count in range(k + 1):
-                assert (of_one == count).mean(axis=0) == pytest.approx(
+                assert (counts == count).mean(axis=0) == pytest.approx(
                     binom.pmf(count, k, 1 / k), abs=0.04
                 )
 
 
-def test_of_different_origins_images_are_drawn_independently() -> None:
-    w, v = _all_weights(np.array([*"aabb"]), np.array([*"aab"]), resamples=4000)
-    together = np.corrcoef(np.concatenate([w, v], axis=1)[:, [0, 2, 4]].T)
-    assert np.abs(together - np.eye(3)).max() < 0.06
+def test_images_of_different_origins_are_drawn_independently() -> None:
+    known, unknown = origins_only(np.array([*"aabb"])), origins_only(np.array([*"aab"]))
+    w, v = all_weights(known, unknown, resamples=4000)
+    correlations = np.corrcoef(np.concatenate([w, v], axis=1)[:, [0, 2, 4]].T)
+    assert np.abs(correlations - np.eye(3)).max() < 0.06
 
 
-def test_a_group_is_drawn_as_a_whole_among_known_and_unknown_images() -> None:
+def test_groups_of_known_and_unknown_images_are_drawn_as_a_whole() -> None:
     known = np.array(["real"] * 3 + ["gan"] * 4 + ["vae"] * 3)
     groups = np.array([*["r1", "r1", "r2"], *"ppqs", *"pqq"])
     groups_unknown = np.array(["q", "s", "u", "u"])
-    w, v = _all_weights(known, np.array([*"xxyy"]), groups, groups_unknown, resamples=500)
-    every, counts = np.concatenate([groups, groups_unknown]), np.concatenate([w, v], axis=1)
-    of_group = {}
-    for group in set(every.tolist()):
-        same = counts[:, every == group]
+    unknown = origins_only(np.array([*"xxyy"]), groups_unknown)
+    w, v = all_weights(origins_only(known, groups), unknown, resamples=500)
+    all_groups, counts = np.concatenate([groups, groups_unknown]), np.concatenate([w, v], axis=1)
+    by_group = {}
+    for group in set(all_groups.tolist()):
+        same = counts[:, all_groups == group]
         assert (same == same[:, :1]).all()
-        of_group[group] = same[:, 0]
+        by_group[group] = same[:, 0]
     # Photographs share no content with generators, nor does y: three strata.
     for stratum in (("r1", "r2"), ("p", "q", "s"), ("u",)):
-        assert (sum(of_group[g] for g in stratum) == len(stratum)).all()
-    assert len({*of_group["p"].tolist()}) == 4
-    assert not np.array_equal(of_group["p"], of_group["q"])
+        assert (sum(by_group[g] for g in stratum) == len(stratum)).all()
+    assert len({*by_group["p"].tolist()}) == 4
+    assert not np.array_equal(by_group["p"], by_group["q"])
 
 
-def test_draws_depend_on_the_seed_and_not_on_how_many_at_a_time(
+def test_draws_depend_on_the_seed_and_not_on_the_chunk_size(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    known, unknown = np.array([*"aabbb"]), np.array([*"xxx"])
-    whole = _all_weights(known, unknown, resamples=50, seed=3)
+    known, unknown = origins_only(np.array([*"aabbb"])), origins_only(np.array([*"xxx"]))
+    whole = all_weights(known, unknown, resamples=50, seed=3)
     monkeypatch.setattr(module, "_MAX_WEIGHTS", 8 * 7)
     assert len(list(resample_weights(known, unknown, resamples=50, seed=3))) == 8
-    parts = _all_weights(known, unknown, resamples=50, seed=3)
-    other = _all_weights(known, unknown, resamples=50, seed=4)
+    parts = all_weights(known, unknown, resamples=50, seed=3)
+    other = all_weights(known, unknown, resamples=50, seed=4)
     for i in range(2):
         np.testing.assert_array_equal(whole[i], parts[i])
         assert not np.array_equal(whole[i], other[i])
 
 
-def test_the_value_is_the_figure_and_bounds_are_percentiles_of_resamples() -> None:
+def test_interval_bounds_are_percentiles_of_resamples() -> None:
     known, unknown = make(60, 40, 1)
-    found = bootstrap_intervals(
-        known, unknown, ORIGINS, threshold=THRESHOLD, resamples=40, level=0.9, seed=5
+    intervals = bootstrap_intervals(
+        known, unknown, ORIGINS, threshold=THRESHOLD, resamples=40, seed=5
     )
-    assert set(found) == set(METRICS)
-    assert {name: i.value for name, i in found.items()} == pytest.approx(reference(known, unknown))
-    w, v = _all_weights(known.origins, unknown.origins, resamples=40, seed=5)
-    drawn = [reference(repeated(known, a), repeated(unknown, b)) for a, b in zip(w, v, strict=True)]
-    for name, interval in found.items():
-        bounds = np.quantile([d[name] for d in drawn], [0.05, 0.95])
+    assert set(intervals) == set(METRICS)
+    values = {name: interval.value for name, interval in intervals.items()}
+    assert values == pytest.approx(reference(known, unknown))
+    w, v = all_weights(known, unknown, resamples=40, seed=5)
+    draws = [reference(repeat(known, a), repeat(unknown, b)) for a, b in zip(w, v, strict=True)]
+    for name, interval in intervals.items():
+        bounds = np.quantile([draw[name] for draw in draws], [0.025, 0.975])
         assert (interval.low, interval.high) == pytest.approx(tuple(bounds))
 
 
-def test_without_unknown_images_closed_figures_alone_are_there() -> None:
+def test_closed_set_metrics_need_no_unknown_images() -> None:
     known, _ = make(30, 0, 0)
-    nobody = Predictions.from_probabilities(np.empty((0, 3)), np.empty(0, dtype=str))
-    found = bootstrap_intervals(known, nobody, ORIGINS, threshold=THRESHOLD, resamples=50)
+    none = Predictions.from_probabilities(np.empty((0, 3)), np.empty(0, dtype=str))
+    intervals = bootstrap_intervals(known, none, ORIGINS, threshold=THRESHOLD, resamples=50)
     at_threshold = {"acceptance_rate", "open_accuracy"}
-    assert set(found) == {*CLOSED_METRICS, *at_threshold, *SYNTHETIC_METRICS}
-    pair = (known, nobody)
+    assert set(intervals) == {*CLOSED_METRICS, *at_threshold, *SYNTHETIC_METRICS}
+    pair = (known, none)
     assert tuple(compare_predictions(pair, pair, ORIGINS, resamples=50)) == ("accuracy", "macro_f1")
 
 
-def test_an_interval_holds_the_true_figure_as_often_as_it_says() -> None:
-    # As many to one another as below: precision depends on that.
+def test_intervals_cover_the_true_value_at_their_level() -> None:
+    # In the same proportion as below: precision depends on it.
     big_known, big_unknown = make(60_000, 40_000, 0)
     truth = reference(big_known, big_unknown)
     inside = dict.fromkeys(METRICS, 0)
     for seed in range(200):
-        found = bootstrap_intervals(
+        intervals = bootstrap_intervals(
             *make(150, 100, 1 + seed), ORIGINS, threshold=THRESHOLD, resamples=200, seed=seed
         )
-        for name, interval in found.items():
+        for name, interval in intervals.items():
             inside[name] += interval.low <= truth[name] <= interval.high
     # 190 of 200 expected; the percentile interval is known to fall a little short.
     # Detection accuracy is that of the best threshold on the same images: a maximum, which
-    # is optimiztic in every resample.
+    # is optimistic in every resample.
     least = dict.fromkeys(METRICS, 174) | {"detection_accuracy": 160}
     assert all(least[name] <= hits <= 200 for name, hits in inside.items()), inside
 
 
-def test_copies_of_images_make_a_figure_surer_unless_groups_say_so() -> None:
+def test_copies_of_images_narrow_the_interval_only_without_groups() -> None:
     known, unknown = make(80, 60, 2)
-    groups = np.arange(140).astype(str)
-
-    def copied(answers: Predictions) -> Predictions:
-        return repeated(answers, np.full(len(answers.origins), 5))
-
+    groups = np.repeat(np.arange(140).astype(str), 5)
     once = bootstrap_intervals(known, unknown, ORIGINS)
-    copies = (copied(known), copied(unknown), ORIGINS)
-    naive = bootstrap_intervals(*copies)
+    copies = [repeat(part, np.full(len(part), 5)) for part in (known, unknown)]
+    naive = bootstrap_intervals(copies[0], copies[1], ORIGINS)
     grouped = bootstrap_intervals(
-        *copies,
-        groups_known=np.repeat(groups[:80], 5),
-        groups_unknown=np.repeat(groups[80:], 5),
+        replace(copies[0], groups=groups[:400]), replace(copies[1], groups=groups[400:]), ORIGINS
     )
     for name in ("accuracy", "macro_f1", "auroc", "oscr"):
         width = once[name].high - once[name].low
@@ -277,9 +285,9 @@ def test_copies_of_images_make_a_figure_surer_unless_groups_say_so() -> None:
         assert grouped[name].high - grouped[name].low == pytest.approx(width, rel=0.1)
 
 
-def test_a_content_shared_by_known_and_unknown_images_is_drawn_once() -> None:
-    # A hard content lowers the scores of its known and its unknown images alike, so AUROC, which
-    # compares the two, would be taken for less sure by drawing them apart.
+def test_content_shared_by_known_and_unknown_images_is_drawn_once() -> None:
+    # Difficult content lowers the scores of its known and its unknown images alike, so drawing them
+    # independently would widen the interval of AUROC, which compares the two.
     rng = np.random.default_rng(0)
     shift = np.repeat(rng.normal(0, 1, 40), 3)
     known_scores = 0.7 + 0.05 * (shift + rng.normal(0, 0.3, 120))
@@ -290,26 +298,26 @@ def test_a_content_shared_by_known_and_unknown_images_is_drawn_once() -> None:
     )
     groups = np.repeat(np.arange(40), 3).astype(str)
     together, apart = (
-        bootstrap_intervals(known, unknown, ORIGINS, groups_known=groups, groups_unknown=g)["auroc"]
-        for g in (groups, np.char.add("other ", groups))
+        bootstrap_intervals(replace(known, groups=groups), replace(unknown, groups=names), ORIGINS)[
+            "auroc"
+        ]
+        for names in (groups, np.char.add("other ", groups))
     )
     assert together.high - together.low < 0.7 * (apart.high - apart.low)
 
 
-def test_an_origin_gone_from_a_resample_does_not_break_the_interval() -> None:
+def test_resamples_may_lack_an_origin() -> None:
     known, unknown = make(12, 2, 0)
-    found = bootstrap_intervals(
-        known,
-        unknown,
+    intervals = bootstrap_intervals(
+        replace(known, groups=np.array([*"aaaabbbbcccc"])),
+        replace(unknown, groups=np.array([*"aa"])),
         ORIGINS,
-        groups_known=np.array([*"aaaabbbbcccc"]),
-        groups_unknown=np.array([*"aa"]),
         resamples=200,
     )
-    assert all(0 <= i.low <= i.high <= 1 for i in found.values())
+    assert all(0 <= i.low <= i.high <= 1 for i in intervals.values())
 
 
-def test_ten_thousand_images_a_thousand_times() -> None:
+def test_a_thousand_resamples_of_ten_thousand_images_are_fast() -> None:
     known, unknown = make(6000, 4000, 0)
     tracemalloc.start()
     start = time.process_time()
@@ -321,140 +329,109 @@ def test_ten_thousand_images_a_thousand_times() -> None:
     assert peak < 400e6
 
 
-def test_a_method_against_itself_is_no_difference() -> None:
+def test_method_does_not_differ_from_itself() -> None:
     pair = make(60, 40, 0)
-    for name, found in compare_predictions(pair, pair, ORIGINS, resamples=100).items():
-        assert (found.metric, found.difference, found.low, found.high) == (name, 0, 0, 0)
-        assert found.p_value == 1
-        assert found.mcnemar_p == (1 if name == "accuracy" else None)
+    for name, result in compare_predictions(pair, pair, ORIGINS, resamples=100).items():
+        assert (result.metric, result.difference, result.low, result.high) == (name, 0, 0, 0)
+        assert result.p_value == 1
+        assert result.mcnemar_p == (1 if name == "accuracy" else None)
 
 
-def _second_method(
+def add_noise(
     pair: tuple[Predictions, Predictions], seed: int, noise: float
-) -> tuple[Predictions, ...]:
-    """Another method's answers about the same images: the first one's, disturbed."""
+) -> tuple[Predictions, Predictions]:
+    """Make another method's predictions for the same images by adding noise."""
     rng = np.random.default_rng(seed)
-    found = []
-    for answers in pair:
-        p = answers.probabilities * np.exp(rng.normal(0, noise, answers.probabilities.shape))
-        found.append(
-            Predictions.from_probabilities(p / p.sum(axis=1, keepdims=True), answers.origins)
-        )
-    return tuple(found)
+
+    def disturb(predictions: Predictions) -> Predictions:
+        p = predictions.probabilities
+        p = p * np.exp(rng.normal(0, noise, p.shape))
+        return Predictions.from_probabilities(p / p.sum(axis=1, keepdims=True), predictions.origins)
+
+    return disturb(pair[0]), disturb(pair[1])
 
 
-def test_differences_are_of_the_same_resamples() -> None:
+def test_differences_are_computed_on_the_same_resamples() -> None:
     pair = make(60, 40, 1)
-    second = _second_method(pair, 0, 1.0)
-    found = compare_predictions(pair, (second[0], second[1]), ORIGINS, resamples=39, seed=2)
-    w, v = _all_weights(pair[0].origins, pair[1].origins, resamples=39, seed=2)
-    drawn = []
+    second = add_noise(pair, 0, 1.0)
+    comparisons = compare_predictions(pair, second, ORIGINS, resamples=39, seed=2)
+    w, v = all_weights(*pair, resamples=39, seed=2)
+    draws = []
     for a, b in zip(w, v, strict=True):
         ours, theirs = (
-            reference(repeated(known, a), repeated(unknown, b)) for known, unknown in (pair, second)
+            reference(repeat(known, a), repeat(unknown, b)) for known, unknown in (pair, second)
         )
-        drawn.append({name: ours[name] - theirs[name] for name in ours})
+        draws.append({name: ours[name] - theirs[name] for name in ours})
     ours, theirs = reference(*pair), reference(*second)
-    for name, c in found.items():
-        values = np.round([d[name] for d in drawn], 12)
+    for name, c in comparisons.items():
+        values = np.round([draw[name] for draw in draws], 12)
         assert c.difference == pytest.approx(ours[name] - theirs[name])
         assert (c.low, c.high) == pytest.approx(tuple(np.quantile(values, [0.025, 0.975])))
         fewer = min((values <= 0).sum(), (values >= 0).sum())
         assert c.p_value == pytest.approx(min(1, 2 * (fewer + 1) / 40))
 
 
-def test_the_better_method_is_found_better_and_the_order_is_a_sign() -> None:
+def test_better_method_is_significant_and_the_order_sets_the_sign() -> None:
     pair = make(300, 300, 0)
-    worse = _second_method(pair, 1, 2.0)
-    found = compare_predictions(pair, (worse[0], worse[1]), ORIGINS, resamples=399)
-    turned = compare_predictions((worse[0], worse[1]), pair, ORIGINS, resamples=399)
+    worse = add_noise(pair, 1, 2.0)
+    better = compare_predictions(pair, worse, ORIGINS, resamples=399)
+    reverse = compare_predictions(worse, pair, ORIGINS, resamples=399)
     for name in ("accuracy", "macro_f1", "auroc", "oscr"):
-        assert found[name].low > 0
-        assert found[name].p_value == pytest.approx(2 / 400)
-        assert turned[name].difference == pytest.approx(-found[name].difference)
-        assert turned[name].high == pytest.approx(-found[name].low)
-        assert turned[name].p_value == found[name].p_value
-    assert found["accuracy"].mcnemar_p is not None
-    assert found["accuracy"].mcnemar_p < 1e-3
+        assert better[name].low > 0
+        assert better[name].p_value == pytest.approx(2 / 400)
+        assert reverse[name].difference == pytest.approx(-better[name].difference)
+        assert reverse[name].high == pytest.approx(-better[name].low)
+        assert reverse[name].p_value == better[name].p_value
+    assert better["accuracy"].mcnemar_p is not None
+    assert better["accuracy"].mcnemar_p < 1e-3
 
 
-def test_methods_that_are_equal_on_average_are_rarely_found_different() -> None:
+def test_methods_equal_on_average_rarely_differ_significantly() -> None:
     wrong = dict.fromkeys(COMPARED_METRICS, 0)
     for seed in range(120):
         pair = make(100, 80, seed)
-        first, second = (_second_method(pair, 2 * seed + i, 0.7) for i in range(2))
-        found = compare_predictions(
-            (first[0], first[1]), (second[0], second[1]), ORIGINS, resamples=199, seed=seed
-        )
-        for name, c in found.items():
+        first, second = (add_noise(pair, 2 * seed + i, 0.7) for i in range(2))
+        comparisons = compare_predictions(first, second, ORIGINS, resamples=199, seed=seed)
+        for name, c in comparisons.items():
             wrong[name] += c.p_value <= 0.05
     # Six of 120 expected; 14 is over three standard deviations more.
     assert all(count <= 14 for count in wrong.values()), wrong
 
 
 def test_mcnemar_by_hand() -> None:
-    # The first alone is right four times, the second alone once: 2 · (1 + 5) / 2⁵.
+    # Only the first is correct four times, only the second once: 2 · (1 + 5) / 2⁵.
     labels = np.zeros(9, dtype=int)
     truth = np.array(ORIGINS)[labels]
 
-    def predicting(rows: list[int]) -> tuple[Predictions, Predictions]:
+    def predict(rows: list[int]) -> tuple[Predictions, Predictions]:
         return Predictions.from_probabilities(
             np.eye(3)[rows], truth
         ), Predictions.from_probabilities(np.eye(3)[:2], np.array(["x", "x"]))
 
     first, second = [0, 0, 0, 0, 1, 0, 0, 0, 2], [1, 1, 2, 2, 0, 0, 0, 0, 1]
-    found = compare_predictions(predicting(first), predicting(second), ORIGINS, resamples=20)
-    assert found["accuracy"].mcnemar_p == pytest.approx(2 * 6 / 32)
-    assert found["accuracy"].difference == pytest.approx(3 / 9)
+    comparisons = compare_predictions(predict(first), predict(second), ORIGINS, resamples=20)
+    assert comparisons["accuracy"].mcnemar_p == pytest.approx(2 * 6 / 32)
+    assert comparisons["accuracy"].difference == pytest.approx(3 / 9)
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_answers_about_other_images_are_refused(which: int) -> None:
+def test_predictions_of_different_images_are_rejected(which: int) -> None:
     pair = list(make(30, 20, 0))
-    turned = pair.copy()
-    turned[which] = Predictions.from_probabilities(
-        pair[which].probabilities[:-1], pair[which].origins[:-1]
-    )
-    with pytest.raises(DataError, match=f"same {('known', 'unknown')[which]} images"):
-        compare_predictions((pair[0], pair[1]), (turned[0], turned[1]), ORIGINS, resamples=10)
-    turned[which] = Predictions.from_probabilities(
-        pair[which].probabilities, np.roll(pair[which].origins, 1)
-    )
-    with pytest.raises(DataError, match="same images in the same order"):
-        compare_predictions((pair[0], pair[1]), (turned[0], turned[1]), ORIGINS, resamples=10)
+    probabilities, origins = pair[which].probabilities, pair[which].origins
+    for other in (
+        Predictions.from_probabilities(probabilities[:-1], origins[:-1]),
+        Predictions.from_probabilities(probabilities, np.roll(origins, 1)),
+    ):
+        second = pair.copy()
+        second[which] = other
+        with pytest.raises(DataError, match=f"same {('known', 'unknown')[which]} images"):
+            compare_predictions((pair[0], pair[1]), (second[0], second[1]), ORIGINS, resamples=10)
 
 
-@pytest.mark.parametrize(
-    ("keywords", "message"),
-    [
-        ({"resamples": 0}, "at least one resample"),
-        ({"level": 1.0}, "over 0 and under 1"),
-        ({"level": float("nan")}, "over 0 and under 1"),
-        ({"groups_known": np.array(["a"])}, "1 groups for 10 known images"),
-        ({"groups_unknown": np.array(["a"])}, "1 groups for 5 unknown images"),
-    ],
-)
-@pytest.mark.parametrize(
-    "function",
-    [
-        bootstrap_intervals,
-        lambda k, u, o, **keywords: compare_predictions((k, u), (k, u), o, **keywords),
-    ],
-)
-def test_what_can_t_be_done_is_told(
-    keywords: dict[str, object], message: str, function: Callable[..., object]
-) -> None:
-    with pytest.raises(DataError, match=message):
-        function(*make(10, 5, 0), ORIGINS, **keywords)
-
-
-def test_no_known_image_and_a_stray_origin_are_told() -> None:
+def test_missing_known_images_and_unknown_origins_are_rejected() -> None:
     known, unknown = make(10, 5, 0)
+    none = Predictions.from_probabilities(np.empty((0, 3)), np.empty(0, dtype=str))
     with pytest.raises(DataError, match="no known test image"):
-        bootstrap_intervals(
-            Predictions.from_probabilities(np.empty((0, 3)), np.empty(0, dtype=str)),
-            unknown,
-            ORIGINS,
-        )
+        bootstrap_intervals(none, unknown, ORIGINS)
     with pytest.raises(DataError, match="not among the known origins"):
         bootstrap_intervals(unknown, known, ORIGINS)

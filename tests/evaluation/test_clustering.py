@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whichgen.errors import DataError
 from whichgen.evaluation.clustering import NOISE, clustering_metrics
 
 LABELS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(-1, 3)), min_size=1, max_size=30)
@@ -49,9 +48,3 @@ def test_images_in_no_group_are_alone() -> None:
     apart = clustering_metrics(truth, np.array([0, 0, 1, 2]))
     assert (noise.nmi, noise.ari) == (apart.nmi, apart.ari)
     assert (noise.purity, noise.grouped) == (0.5, 0.5)
-
-
-@pytest.mark.parametrize("n", [0, 3])
-def test_lengths_must_agree(n: int) -> None:
-    with pytest.raises(DataError, match="one each is needed"):
-        clustering_metrics(np.array(list("ab"))[: n and 2], np.zeros(n, dtype=int))

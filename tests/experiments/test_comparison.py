@@ -49,14 +49,12 @@ def test_images_are_matched_by_path_and_columns_by_origin(tmp_path: Path) -> Non
         Predictions(a.probabilities[:, ::-1], a.origins, a.scores) for a in second.answers
     )
     assert first.groups is not None
+    known, unknown = (
+        replace(answers, groups=groups)
+        for answers, groups in zip(first.answers, first.groups, strict=True)
+    )
     expected = compare_predictions(
-        first.answers,
-        (turned[0], turned[1]),
-        ORIGINS,
-        groups_known=first.groups[0],
-        groups_unknown=first.groups[1],
-        resamples=50,
-        seed=3,
+        (known, unknown), (turned[0], turned[1]), ORIGINS, resamples=50, seed=3
     )
     assert compare_runs(first, second, resamples=50, seed=3) == expected
     same = compare_runs(first, first, resamples=50)

@@ -9,6 +9,7 @@ import numpy as np
 
 from whichgen.evaluation.closed_set import ClosedSetMetrics, closed_set_metrics
 from whichgen.evaluation.detection import DetectionMetrics, detection_metrics
+from whichgen.evaluation.headline_metrics import HeadlineMetrics
 from whichgen.evaluation.oscr import oscr
 from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.real_vs_synthetic import SyntheticResult, real_vs_synthetic_metrics
@@ -101,7 +102,7 @@ def evaluate(
     """
     correct = known.is_correct(origins)
     names = sorted(set(unknown.origins.tolist()))
-    rates = threshold_metrics(known, unknown, origins, threshold=threshold)
+    values = HeadlineMetrics(known, unknown, origins, threshold).values
 
     def result(name: str, members: Sequence[str]) -> UnknownResult:
         rows = np.isin(unknown.origins, members)
@@ -124,9 +125,11 @@ def evaluate(
         unknown_images=len(unknown),
         closed=closed_set_metrics(known.probabilities, known.labels(origins)),
         detection=detection_metrics(known.scores, unknown.scores) if len(unknown) else None,
-        oscr=oscr(known.scores, correct, unknown.scores) if len(unknown) else None,
+        oscr=values.get("oscr"),
         threshold=threshold,
-        **{name: float(value[0]) for name, value in rates.items()},
+        acceptance_rate=values["acceptance_rate"],
+        rejection_rate=values.get("rejection_rate", float("nan")),
+        open_accuracy=values["open_accuracy"],
         unknown=tuple(result(name, [name]) for name in names),
         groups=tuple(
             result(name, members)
@@ -135,43 +138,3 @@ def evaluate(
         ),
         synthetic=real_vs_synthetic_metrics(known, unknown, origins),
     )
-
-
-def threshold_metrics(
-    known: Predictions,
-    unknown: Predictions,
-    origins: Sequence[str],
-    *,
-    threshold: float,
-    weights: np.ndarray | None = None,
-    unknown_weights: np.ndarray | None = None,
-) -> dict[str, np.ndarray]:
-    """Compute ``acceptance_rate``, ``rejection_rate`` and ``open_accuracy`` at the threshold.
-
-    Parameters
-    ----------
-    known, unknown
-        Predictions for n known and m unknown images.
-    origins
-        The K known origins.
-    threshold
-        Open-set threshold; an image is accepted if its score is at least this high.
-    weights, unknown_weights
-        Multiplicity of each image; 1 by default: float64 arrays (rows, n) and (rows, m).
-
-    Returns
-    -------
-    dict of float64 arrays (rows,)
-        The metrics by name, NaN in a row without the images that a metric needs.
-    """
-    w = np.ones((1, len(known))) if weights is None else weights
-    v = np.ones((1, len(unknown))) if unknown_weights is None else unknown_weights
-    accepted = known.scores >= threshold
-    rejected = v @ (unknown.scores < threshold)
-    n, m = w.sum(axis=1), v.sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return {
-            "acceptance_rate": w @ accepted / n,
-            "rejection_rate": rejected / m,
-            "open_accuracy": (w @ (accepted & known.is_correct(origins)) + rejected) / (n + m),
-        }

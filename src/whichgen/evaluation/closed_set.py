@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
+from whichgen.evaluation.score_ranking import once_each
+
 
 @dataclass(frozen=True)
 class ClosedSetMetrics:
@@ -35,7 +37,7 @@ def closed_set_metrics(probabilities: np.ndarray, labels: np.ndarray) -> ClosedS
     confusion = confusion_matrix(labels, predicted, labels=np.arange(n_origins))
     with np.errstate(invalid="ignore"):
         recall = confusion.diagonal() / confusion.sum(axis=1)
-    averages = closed_set_averages(predicted, labels, n_origins)
+    averages = closed_set_averages(predicted, labels, n_origins, once_each(labels))
     return ClosedSetMetrics(
         **{name: float(value[0]) for name, value in averages.items()},
         recall=tuple(recall.tolist()),
@@ -44,7 +46,7 @@ def closed_set_metrics(probabilities: np.ndarray, labels: np.ndarray) -> ClosedS
 
 
 def closed_set_averages(
-    predicted: np.ndarray, labels: np.ndarray, n_origins: int, weights: np.ndarray | None = None
+    predicted: np.ndarray, labels: np.ndarray, n_origins: int, weights: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Compute ``accuracy``, ``macro_f1`` and ``macro_recall`` for each row of weights.
 
@@ -55,15 +57,13 @@ def closed_set_averages(
     predicted, labels
         Indices of origins: int arrays (n,).
     weights
-        How often each image counts: float64 array (rows, n), once by default.
+        How often each image counts: float64 array (rows, n).
 
     Returns
     -------
     dict
         float64 arrays (rows,), NaN in a row without images.
     """
-    if weights is None:
-        weights = np.ones((1, len(labels)))
     true = weights @ _one_hot(labels, n_origins)
     true_or_predicted = true + weights @ _one_hot(predicted, n_origins)
     correct = weights @ _one_hot(np.where(predicted == labels, labels, -1), n_origins)

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-from whichgen.errors import DataError
-
 #: The cluster number of an image that belongs to no cluster.
 NOISE = -1
 
@@ -45,8 +43,6 @@ def clustering_metrics(origins: np.ndarray, clusters: np.ndarray) -> ClusteringM
 
     :data:`NOISE` marks images that belong to no cluster.
     """
-    if len(origins) != len(clusters) or not len(origins):
-        raise DataError(f"{len(clusters)} groups for {len(origins)} origins: one each is needed.")
     is_noise = clusters == NOISE
     singletons = clusters.max(initial=0) + 1 + np.arange(len(clusters))
     separated = np.where(is_noise, singletons, clusters)

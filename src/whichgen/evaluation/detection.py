@@ -10,7 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from whichgen.evaluation.score_ranking import ScoreRanking, precision_recall_area, roc_area
+from whichgen.evaluation.score_ranking import (
+    ScoreRanking,
+    once_each,
+    precision_recall_area,
+    roc_area,
+)
 
 
 @dataclass(frozen=True)
@@ -38,8 +43,7 @@ class DetectionMetrics:
 
 def detection_metrics(known: np.ndarray, unknown: np.ndarray) -> DetectionMetrics:
     """Compute all metrics of known scores (n,) and unknown scores (m,), n and m at least 1."""
-    ranking = ScoreRanking(known, unknown)
-    values = detection_curve_metrics(ranking.positive(), ranking.negative())
+    values = detection_curve_metrics(*_count(known, unknown))
     return DetectionMetrics(**{name: float(value[0]) for name, value in values.items()})
 
 
@@ -74,11 +78,16 @@ def detection_curve_metrics(known: np.ndarray, unknown: np.ndarray) -> dict[str,
 
 def auroc(known: np.ndarray, unknown: np.ndarray) -> float:
     """Compute the area under the ROC curve of known (positive) against unknown scores."""
-    ranking = ScoreRanking(known, unknown)
-    return float(roc_area(ranking.positive(), ranking.negative())[0])
+    return float(roc_area(*_count(known, unknown))[0])
 
 
 def roc_curve(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Compute false-positive rates (unknown accepted) and true-positive rates (known accepted)."""
+    (tp,), (fp,) = _count(known, unknown)
+    return fp / len(unknown), tp / len(known)
+
+
+def _count(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Count the scores at or above each threshold: two float64 arrays (1, thresholds + 1)."""
     ranking = ScoreRanking(known, unknown)
-    return ranking.negative()[0] / len(unknown), ranking.positive()[0] / len(known)
+    return ranking.positive(once_each(known)), ranking.negative(once_each(unknown))

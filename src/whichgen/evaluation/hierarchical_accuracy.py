@@ -32,15 +32,6 @@ class LevelResult:
     correct: int | None
 
 
-def answer_level(answer: str, *, accepted: bool) -> str:
-    """Return the level of an answer; ``accepted`` images are answered with a known origin."""
-    if accepted:
-        return "origin"
-    if answer == UNKNOWN:
-        return "nothing"
-    return "real or synthetic" if answer in (REAL, SYNTHETIC) else "family"
-
-
 def count_answers_by_level(
     answers: Mapping[str, tuple[Sequence[str], Sequence[bool], Sequence[str]]],
     families: Mapping[str, str],
@@ -56,21 +47,26 @@ def count_answers_by_level(
         The family of every origin but ``real``, including unknown origins.
     """
     results = []
-    for images, (specific, accepted, origins) in answers.items():
-        levels = [answer_level(a, accepted=ok) for a, ok in zip(specific, accepted, strict=True)]
-        for level in LEVELS:
-            rows = [i for i, name in enumerate(levels) if name == level]
-            correct = sum(_is_correct(specific[i], origins[i], level, families) for i in rows)
-            count = len(rows)
-            results.append(
-                LevelResult(images, level, count, None if level == "nothing" else correct)
-            )
+    for images, rows in answers.items():
+        correct: dict[str, list[bool]] = {level: [] for level in LEVELS}
+        for answer, accepted, origin in zip(*rows, strict=True):
+            level, is_correct = _judge(answer, accepted, origin, families)
+            correct[level].append(is_correct)
+        results += [
+            LevelResult(images, level, len(row), None if level == "nothing" else sum(row))
+            for level, row in correct.items()
+        ]
     return tuple(results)
 
 
-def _is_correct(answer: str, origin: str, level: str, families: Mapping[str, str]) -> bool:
-    if level == "real or synthetic":
-        return (answer == REAL) == (origin == REAL)
-    if level == "family":
-        return families.get(origin) == answer
-    return answer == origin
+def _judge(
+    answer: str, accepted: bool, origin: str, families: Mapping[str, str]
+) -> tuple[str, bool]:
+    """Return the level of an answer, and whether it is correct for an image of that origin."""
+    if accepted:
+        return "origin", answer == origin
+    if answer == UNKNOWN:
+        return "nothing", False
+    if answer in (REAL, SYNTHETIC):
+        return "real or synthetic", (answer == REAL) == (origin == REAL)
+    return "family", families.get(origin) == answer

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from whichgen.evaluation.score_ranking import ScoreRanking, area
+from whichgen.evaluation.score_ranking import ScoreRanking, area, once_each
 
 
 def oscr_curve(
@@ -35,9 +35,8 @@ def oscr_curve(
         float64 arrays (distinct scores + 1,), both non-decreasing.
     """
     ranking = ScoreRanking(known_scores, unknown_scores)
-    right = np.asarray(correct, dtype=np.float64)[None]
-    ccr = ranking.positive(right)[0] / len(known_scores)
-    return ranking.negative()[0] / len(unknown_scores), ccr
+    ccr = ranking.positive(correct[None])[0] / len(known_scores)
+    return ranking.negative(once_each(unknown_scores))[0] / len(unknown_scores), ccr
 
 
 def oscr(known_scores: np.ndarray, correct: np.ndarray, unknown_scores: np.ndarray) -> float:

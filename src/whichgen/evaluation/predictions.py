@@ -22,11 +22,14 @@ class Predictions:
         The true origin of each image: str array (n,).
     scores
         The open-set score of each image, high for known origins: float64 array (n,).
+    groups
+        The content that each image shows, if several show the same: str array (n,).
     """
 
     probabilities: np.ndarray
     origins: np.ndarray
     scores: np.ndarray
+    groups: np.ndarray | None = None
 
     @classmethod
     def from_probabilities(cls, probabilities: np.ndarray, origins: np.ndarray) -> Predictions:

@@ -82,11 +82,12 @@ def make_protocol(dataset: Dataset, name: str = "clean", *, seed: int = 0) -> Pr
         fold = Fold(dataset.known, tuple(unknown), "val_unknown")
         return Protocol("paper", (fold,), "val", (PAPER_CAVEAT,))
     test_origins = {s.origin for s in dataset.test_unknown}
-    folds: tuple[Fold, ...]
-    if free := tuple(origin for origin in unknown if origin not in test_origins):
+    free = tuple(origin for origin in unknown if origin not in test_origins)
+    folds = make_leave_out_folds(dataset.known, seed=seed)
+    if free:
         folds = (Fold(dataset.known, free, "val_unknown"),)
         note = f"selected on the unknown generators {', '.join(free)}, which are not tested"
-    elif folds := make_leave_out_folds(dataset.known, seed=seed):
+    elif folds:
         note = (
             "selected on known origins alone, by leaving known generators out in turn: "
             f"{_list_unknown(folds)}"
@@ -107,14 +108,12 @@ def add_leave_out_folds(protocol: Protocol, known: Sequence[str], seed: int = 0)
     generator, the selection favors what separates these two. The paper's protocol, and a protocol
     that already leaves known generators out, are returned unchanged.
     """
-    if protocol.name != "clean" or all(fold.unknown_split == "val" for fold in protocol.folds):
-        return protocol
     folds = make_leave_out_folds(known, seed=seed)
-    if not folds:
+    already = all(fold.unknown_split == "val" for fold in protocol.folds)
+    if protocol.name != "clean" or already or not folds:
         return protocol
-    note = "and, with equal weight, by leaving known generators out in turn: " + _list_unknown(
-        folds
-    )
+    names = _list_unknown(folds)
+    note = f"and, with equal weight, by leaving known generators out in turn: {names}"
     return replace(protocol, folds=(*protocol.folds, *folds), notes=(*protocol.notes, note))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from whichgen.constants import REAL
 from whichgen.evaluation.predictions import Predictions
-from whichgen.evaluation.score_ranking import ScoreRanking, average_precision, roc_area
+from whichgen.evaluation.score_ranking import ScoreRanking, average_precision, once_each, roc_area
 
 # Keeps the log of a zero probability finite, and changes no other value.
 _TINY = 1e-300
@@ -45,12 +45,22 @@ class SyntheticResult:
 def synthetic_scores(probabilities: np.ndarray, origins: Sequence[str]) -> np.ndarray:
     """Compute each image's log-odds of being synthetic: float arrays (n, origins) → float64 (n,).
 
-    ``origins`` names the columns; one of them is ``real``.
+    ``origins`` names the columns.
     """
-    column = list(origins).index(REAL)
+    is_real = np.array(origins) == REAL
     # Not 1 − p_real, which loses all precision near 1.
-    synthetic = np.delete(np.asarray(probabilities, dtype=np.float64), column, axis=1).sum(axis=1)
-    return np.asarray(np.log(synthetic + _TINY) - np.log(probabilities[:, column] + _TINY))
+    synthetic = np.compress(~is_real, probabilities, axis=1).sum(axis=1)
+    real = np.compress(is_real, probabilities, axis=1).sum(axis=1)
+    return np.asarray(np.log(synthetic + _TINY) - np.log(real + _TINY))
+
+
+def separate_real(
+    known: Predictions, unknown: Predictions, origins: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores of synthetic images, known generators first, and of real images."""
+    is_real = known.origins == REAL
+    scores, unknown_scores = (synthetic_scores(p.probabilities, origins) for p in (known, unknown))
+    return np.concatenate([scores[~is_real], unknown_scores]), scores[is_real]
 
 
 def real_vs_synthetic_metrics(
@@ -58,23 +68,20 @@ def real_vs_synthetic_metrics(
 ) -> tuple[SyntheticResult, ...]:
     """Compute the metrics for known, unknown and all generators.
 
-    The result is empty if ``real`` is not among ``origins`` or has no images; a set without images
-    is left out.
+    The result is empty without real images; a set without images is left out.
     """
-    is_real = known.origins == REAL
-    if REAL not in origins or not is_real.any():
-        return ()
-    scores, unknown_scores = (synthetic_scores(p.probabilities, origins) for p in (known, unknown))
+    scores, real = separate_real(known, unknown, origins)
+    n_known = len(known) - len(real)
     sets = {
-        "known generators": scores[~is_real],
-        "unknown generators": unknown_scores,
-        "all": np.concatenate([scores[~is_real], unknown_scores]),
+        "known generators": scores[:n_known],
+        "unknown generators": scores[n_known:],
+        "all": scores,
     }
     results = []
     for name, synthetic in sets.items():
-        if len(synthetic):
-            ranking = ScoreRanking(synthetic, scores[is_real])
-            counts = ranking.positive(), ranking.negative()
+        if len(synthetic) and len(real):
+            ranking = ScoreRanking(synthetic, real)
+            counts = ranking.positive(once_each(synthetic)), ranking.negative(once_each(real))
             areas = float(roc_area(*counts)[0]), float(average_precision(*counts)[0])
             results.append(SyntheticResult(name, len(synthetic), *areas))
     return tuple(results)

@@ -6,49 +6,52 @@ once; from the highest threshold down, the weight at or above it is a cumulative
     TP(θ) = Σ wᵢ over positive samples with sᵢ ≥ θ
     FP(θ) = Σ vⱼ over negative samples with sⱼ ≥ θ
 
-Without weights every sample counts once, so the plain metric is the one-row case of the weighted
-metric. Arrays of counts have the shape (rows, thresholds + 1): one row per resample, the thresholds
-descending, and a leading column of zeros for a threshold above every score.
+The plain metric is the weighted one with a single row of ones (:func:`once_each`). Arrays of counts
+have the shape (rows, thresholds + 1): one row per resample, the thresholds descending, and a
+leading column of zeros for a threshold above every score.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sized
+
 import numpy as np
+
+
+def once_each(samples: Sized) -> np.ndarray:
+    """Return weights that count every sample once: float64 array (1, n)."""
+    return np.ones((1, len(samples)))
 
 
 class ScoreRanking:
     """Scores of positive (n,) and negative (m,) samples, sorted at all distinct thresholds."""
 
     def __init__(self, positive: np.ndarray, negative: np.ndarray) -> None:
-        self._scores = positive, negative
         self._thresholds = np.unique(np.concatenate([positive, negative]))[::-1]
-        self._counts = [
-            len(scores) - np.searchsorted(np.sort(scores), self._thresholds, side="left")
-            for scores in self._scores
-        ]
-        self._orders: list[np.ndarray | None] = [None, None]
+        self._positive, self._negative = self._rank(positive), self._rank(negative)
 
-    def positive(self, weights: np.ndarray | None = None) -> np.ndarray:
+    def positive(self, weights: np.ndarray) -> np.ndarray:
         """Weight of positive samples at or above each threshold: float64 (rows, thresholds + 1).
 
-        ``weights`` is a float64 array (rows, n) of whole numbers, one for each sample by default.
+        ``weights`` is a float64 array (rows, n) of whole numbers: how often each sample counts.
         """
-        return self._accumulate(0, weights)
+        return _accumulate(weights, *self._positive)
 
-    def negative(self, weights: np.ndarray | None = None) -> np.ndarray:
+    def negative(self, weights: np.ndarray) -> np.ndarray:
         """Weight of negative samples at or above each threshold; weights (rows, m)."""
-        return self._accumulate(1, weights)
+        return _accumulate(weights, *self._negative)
 
-    def _accumulate(self, side: int, weights: np.ndarray | None) -> np.ndarray:
-        counts = np.concatenate([[0], self._counts[side]])
-        if weights is None:
-            return counts[None].astype(np.float64)
-        order = self._orders[side]
-        if order is None:
-            order = self._orders[side] = np.argsort(-self._scores[side], kind="stable")
-        sums = np.zeros((len(weights), weights.shape[1] + 1))
-        np.cumsum(weights[:, order], axis=1, out=sums[:, 1:])
-        return np.asarray(sums[:, counts])
+    def _rank(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the descending order of scores, and their number at or above each threshold."""
+        order = np.argsort(-scores)
+        counts = np.searchsorted(-scores[order], -self._thresholds, side="right")
+        return order, np.append(0, counts)
+
+
+def _accumulate(weights: np.ndarray, order: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    sums = np.zeros((len(weights), weights.shape[1] + 1))
+    np.cumsum(weights[:, order], axis=1, out=sums[:, 1:])
+    return np.asarray(sums[:, counts])
 
 
 def area(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,13 +110,14 @@ def compare_runs(
             f"{first.folder} and {second.folder} group the same images in different ways. Fit both "
             "with the same --groups."
         )
-    groups_known, groups_unknown = groups or (None, None)
+    first_known, first_unknown = (
+        replace(answers, groups=names)
+        for answers, names in zip(first.answers, groups or (None, None), strict=True)
+    )
     return compare_predictions(
-        first.answers,
+        (first_known, first_unknown),
         (known, unknown),
         first.origins,
-        groups_known=groups_known,
-        groups_unknown=groups_unknown,
         resamples=resamples,
         seed=seed,
     )

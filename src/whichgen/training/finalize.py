@@ -111,7 +111,7 @@ def _predict(
     probabilities, scores = model.predict_from(output)
     decisions = decide(probabilities, scores, model.threshold)
     answers = model.coarse_origins(output, decisions)
-    predictions = Predictions(probabilities, table.origins, scores)
+    predictions = Predictions(probabilities, table.origins, scores, table.groups)
     return predictions, (answers, (decisions >= 0).tolist(), table.origins.tolist())
 
 
@@ -191,14 +191,7 @@ def evaluate_model(
         protocol=protocol,
         metric=options.metric,
         evaluation=evaluation,
-        intervals=bootstrap_intervals(
-            known,
-            unknown,
-            origins,
-            threshold=model.threshold,
-            groups_known=known_table.groups,
-            groups_unknown=unknown_table.groups,
-        ),
+        intervals=bootstrap_intervals(known, unknown, origins, threshold=model.threshold),
         tpr_interval=tpr_interval(len(val_predictions.labels), model.tpr),
         calibration=calibration_metrics(known.probabilities, labels),
         coverage=coverage_metrics(prediction_sets(known.probabilities, quantile), labels),

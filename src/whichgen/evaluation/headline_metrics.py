@@ -1,0 +1,105 @@
+"""Headline metrics of a test set, of its images as they are and of weighted images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from whichgen.constants import REAL
+from whichgen.errors import DataError
+from whichgen.evaluation.closed_set import closed_set_averages
+from whichgen.evaluation.detection import detection_curve_metrics
+from whichgen.evaluation.predictions import Predictions
+from whichgen.evaluation.real_vs_synthetic import separate_real
+from whichgen.evaluation.score_ranking import (
+    ScoreRanking,
+    area,
+    average_precision,
+    once_each,
+    roc_area,
+)
+
+
+class HeadlineMetrics:
+    """Compute the headline metrics for rows of weights; scores are sorted once.
+
+    A metric is NaN without the images it needs: detection metrics, ``oscr`` and ``rejection_rate``
+    need unknown images, ``synthetic_auroc`` and ``synthetic_average_precision`` need real and
+    synthetic images.
+
+    Parameters
+    ----------
+    known, unknown
+        Predictions for n test images of known and m of unknown origins; ``unknown`` may be empty.
+    origins
+        The known origins, in the order of the probabilities' columns.
+    threshold
+        Images with a score below it are answered ``unknown``; without it there are no metrics at a
+        threshold.
+
+    Raises
+    ------
+    DataError
+        There is no known image, or a true origin is not in ``origins``.
+    """
+
+    def __init__(
+        self,
+        known: Predictions,
+        unknown: Predictions,
+        origins: Sequence[str],
+        threshold: float | None = None,
+    ) -> None:
+        if not len(known):
+            raise DataError("no known test image: there is no metric to give an interval to.")
+        self._known, self._unknown, self._threshold = known, unknown, threshold
+        self._labels, self._n_origins = known.labels(origins), len(origins)
+        self._correct = known.predicted == self._labels
+        self._ranking = ScoreRanking(known.scores, unknown.scores)
+        self._is_real = known.origins == REAL
+        self._synthetic = ScoreRanking(*separate_real(known, unknown, origins))
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The metrics of the images as they are, without those that are NaN."""
+        metrics = self(once_each(self._known), once_each(self._unknown))
+        values = {name: float(value[0]) for name, value in metrics.items()}
+        return {name: value for name, value in values.items() if not np.isnan(value)}
+
+    def __call__(self, weights: np.ndarray, unknown_weights: np.ndarray) -> dict[str, np.ndarray]:
+        """Return each metric as a float64 array (rows,).
+
+        ``weights`` (rows, n) and ``unknown_weights`` (rows, m) are float64 arrays of whole numbers:
+        how often each image counts.
+        """
+        w, v = weights, unknown_weights
+        known, unknown = self._ranking.positive(w), self._ranking.negative(v)
+        correct = self._ranking.positive(w * self._correct)
+        n, m = known[:, -1], unknown[:, -1]
+        synthetic = self._synthetic.positive(np.concatenate([w[:, ~self._is_real], v], axis=1))
+        real = self._synthetic.negative(w[:, self._is_real])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            oscr = area(unknown / m[:, None], correct / n[:, None])
+            detection = detection_curve_metrics(known, unknown) | {"oscr": oscr}
+            areas = {
+                "synthetic_auroc": roc_area(synthetic, real),
+                "synthetic_average_precision": average_precision(synthetic, real),
+            }
+            metrics = {
+                **closed_set_averages(self._known.predicted, self._labels, self._n_origins, w),
+                **_mask(detection, (n > 0) & (m > 0)),
+                **_mask(areas, (synthetic[:, -1] > 0) & (real[:, -1] > 0)),
+            }
+            if self._threshold is not None:
+                accepted = self._known.scores >= self._threshold
+                rejected = v @ (self._unknown.scores < self._threshold)
+                metrics["acceptance_rate"] = w @ accepted / n
+                metrics["rejection_rate"] = rejected / m
+                metrics["open_accuracy"] = (w @ (accepted & self._correct) + rejected) / (n + m)
+        return metrics
+
+
+def _mask(metrics: dict[str, np.ndarray], defined: np.ndarray) -> dict[str, np.ndarray]:
+    """Replace metrics by NaN in rows where they are not defined; bool array (rows,)."""
+    return {name: np.where(defined, values, np.nan) for name, values in metrics.items()}
