@@ -23,7 +23,7 @@ from whichgen.data.dataset_options import DatasetOptions
 from whichgen.data.perturbations import INTENSITIES, Perturbation, list_perturbations
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
-from whichgen.experiments.robustness import evaluate_perturbation, get_metric
+from whichgen.experiments.robustness import evaluate_perturbation
 from whichgen.features.store import FeatureStore
 from whichgen.io.atomic import write_text
 from whichgen.io.tables import Row, markdown_table, write_csv
@@ -62,8 +62,8 @@ def curve(cell: Cell, source: DatasetOptions, encoder: Encoder, cache: Path, out
                     model, dataset, encoder, store, perturbation=perturbation
                 )
                 points[str(perturbation or "none")] = {
-                    metric: get_metric(tested.evaluation, metric) for metric in METRICS
-                } | {"kept": tested.evaluation.acceptance_rate}
+                    metric: tested.metrics[metric] for metric in METRICS
+                } | {"kept": tested.test.acceptance_rate}
             record = {"run_metadata": dict(model.run_metadata), "points": points}
             write_text(file, json.dumps(record))
         found |= json.loads(file.read_text("utf-8"))["points"]

@@ -29,7 +29,7 @@ def test_linear_writes_a_run_folder(site: Site) -> None:
     assert "Run folder: " in output
     assert {p.name for p in site.run.iterdir()} == {
         *("model", "plots", "results.json", "report.md"),
-        *("grid.csv", "blocks.csv", "unknown.csv", "predictions.csv", "embedding.csv"),
+        *("grid.csv", "predictions.csv", "embedding.csv"),
     }
     config = results(site.run)["run_metadata"]["config"]
     assert config["blocks"] == [0, 1, 2]

@@ -1,4 +1,4 @@
-"""Runs compared from the predictions they left."""
+"""Paired comparison of runs from their predictions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ORIGINS = ["gan", "real"]
 
 
 def write(folder: Path, seed: int, *, origins: list[str] = ORIGINS, **changes: Any) -> Path:
-    """A run's predictions, in an order of their own; ``changes`` go into every row."""
+    """Write random predictions in random order; ``changes`` go into every row."""
     rng = np.random.default_rng(seed)
     rows = []
     for i in range(60):
@@ -45,7 +45,7 @@ def test_images_are_matched_by_path_and_columns_by_origin(tmp_path: Path) -> Non
     for predictions in (first, second):
         assert [len(a) for a in predictions.answers] == [40, 20]
         assert predictions.paths[0].tolist() == sorted(predictions.paths[0].tolist())
-    turned = tuple(
+    reordered = tuple(
         Predictions(a.probabilities[:, ::-1], a.origins, a.scores) for a in second.answers
     )
     assert first.groups is not None
@@ -54,18 +54,18 @@ def test_images_are_matched_by_path_and_columns_by_origin(tmp_path: Path) -> Non
         for answers, groups in zip(first.answers, first.groups, strict=True)
     )
     expected = compare_predictions(
-        (known, unknown), (turned[0], turned[1]), ORIGINS, resamples=50, seed=3
+        (known, unknown), (reordered[0], reordered[1]), ORIGINS, resamples=50, seed=3
     )
     assert compare_runs(first, second, resamples=50, seed=3) == expected
     same = compare_runs(first, first, resamples=50)
     assert {c.difference for c in same.values()} == {0.0}
 
 
-def test_images_without_a_group_are_drawn_one_by_one(tmp_path: Path) -> None:
+def test_images_without_a_group_have_no_groups(tmp_path: Path) -> None:
     assert read_run_predictions(write(tmp_path / "a", 0, group="")).groups is None
 
 
-def test_groups_of_one_run_hold_for_the_other_and_must_not_differ(tmp_path: Path) -> None:
+def test_groups_of_one_run_apply_to_the_other_and_must_agree(tmp_path: Path) -> None:
     first = read_run_predictions(write(tmp_path / "a", 0))
     ungrouped = read_run_predictions(write(tmp_path / "b", 1, group=""))
     other = read_run_predictions(write(tmp_path / "c", 1, group="all of it"))
@@ -80,7 +80,7 @@ def test_groups_of_one_run_hold_for_the_other_and_must_not_differ(tmp_path: Path
         compare_runs(first, other)
 
 
-def test_runs_on_other_images_or_of_other_origins_are_not_compared(tmp_path: Path) -> None:
+def test_runs_with_different_images_or_origins_raise_an_error(tmp_path: Path) -> None:
     first = read_run_predictions(write(tmp_path / "a", 0))
     other = write(tmp_path / "b", 1)
     text = (other / "predictions.csv").read_text()
@@ -93,21 +93,21 @@ def test_runs_on_other_images_or_of_other_origins_are_not_compared(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
-        (None, "predictions.csv not found. Give the folder of a run"),
-        ("path,origin,score,p(gan)\na,gan,x,1\n", "are damaged"),
-        ("path,score\na,1\n", "are damaged"),
-        ("", "have no known image"),
-        ("path,origin,score,p(gan)\na,flow,1,1\n", "have no known image"),
+        (None, "predictions.csv not found. Pass the output folder of"),
+        ("path,origin,score,p(gan)\na,gan,x,1\n", "is damaged"),
+        ("path,score\na,1\n", "is damaged"),
+        ("", "has no image of a known origin"),
+        ("path,origin,score,p(gan)\na,flow,1,1\n", "has no image of a known origin"),
     ],
 )
-def test_missing_and_damaged_predictions_are_told(
-    tmp_path: Path, content: str | None, said: str
+def test_missing_and_damaged_predictions_raise_one_clear_error(
+    tmp_path: Path, content: str | None, message: str
 ) -> None:
     run = write(tmp_path / "a", 0)
     (run / "predictions.csv").unlink()
     if content is not None:
         (run / "predictions.csv").write_text(content)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         read_run_predictions(run)

@@ -1,4 +1,4 @@
-"""The few-shot curve against enrolling by hand."""
+"""The few-shot curve, compared with separate enrollments."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ from sklearn.metrics import roc_auc_score
 from whichgen.errors import DataError
 from whichgen.experiments.few_shot import MIN_TEST_IMAGES, measure_few_shot
 from whichgen.inference.enroll import enroll
-from whichgen.report.experiment_reports import few_shot_rows
+from whichgen.report.experiment_tables import few_shot_rows
 
 Make = Callable[..., Any]
 
 HELD_OUT: dict[str, Any] = {"unknown": ("ddpm", "flow"), "unknown_val": ("ddpm",)}
 
 
-def test_each_point_is_the_model_enrolled_from_that_draw_on_the_images_left(world: Make) -> None:
+def test_each_point_tests_the_enrolled_model_on_the_remaining_images(world: Make) -> None:
     w = world(**HELD_OUT)
-    model, parts = w.fit().model, w.extract()
-    points = list(measure_few_shot(model, parts, image_counts=(1, 4, 40), seeds=(0, 1)))
+    model, features = w.fit().model, w.extract()
+    points = list(measure_few_shot(model, features, image_counts=(1, 4, 40), seeds=(0, 1)))
     assert [(p.generator, p.images, p.seed) for p in points] == [
         (g, n, s) for g in ("ddpm", "flow") for n in (1, 4) for s in (0, 1)
     ]
     (point,) = (p for p in points if (p.generator, p.images, p.seed) == ("flow", 4, 1))
-    own = parts.tables["test_unknown"].blocks(model.blocks)
+    own = features.tables["test_unknown"].blocks(model.blocks)
     order = np.random.default_rng((1, len(own))).permutation(len(own))
     new = enroll(model, "flow", own[order[:4]]).model
-    known = parts.tables["test"]
-    answers, scores = new.predict(known.blocks(model.blocks))
-    named = np.array(new.origins)[answers.argmax(axis=1)]
-    assert point.accuracy_after == (named == known.origins).mean()
+    known = features.tables["test"]
+    probabilities, scores = new.predict(known.blocks(model.blocks))
+    predicted = np.array(new.origins)[probabilities.argmax(axis=1)]
+    assert point.accuracy_after == (predicted == known.origins).mean()
     assert point.accuracy_before == w.fit().evaluation.closed.accuracy
-    found, own_scores = new.predict(own[order[4:]])
-    assert point.test_images == len(found) == len(own) - 4 >= MIN_TEST_IMAGES
-    hit = np.array(new.origins)[found.argmax(axis=1)] == "flow"
-    assert point.recall == hit.mean()
-    assert point.accepted == (hit & (own_scores >= new.threshold)).mean()
-    others = new.predict(parts.tables["val_unknown"].blocks(model.blocks))[1]
+    own_probabilities, own_scores = new.predict(own[order[4:]])
+    assert point.test_images == len(own_scores) == len(own) - 4 >= MIN_TEST_IMAGES
+    correct = np.array(new.origins)[own_probabilities.argmax(axis=1)] == "flow"
+    assert point.recall == correct.mean()
+    assert point.accepted == (correct & (own_scores >= new.threshold)).mean()
+    others = new.predict(features.tables["val_unknown"].blocks(model.blocks))[1]
     truth = np.repeat([1, 0], [len(scores) + len(own_scores), len(others)])
     assert point.auroc == pytest.approx(
         roc_auc_score(truth, np.concatenate([scores, own_scores, others]))
     )
 
 
-def test_rows_are_means_over_generators_and_draws_with_the_worst_change(world: Make) -> None:
+def test_rows_average_over_generators_and_seeds(world: Make) -> None:
     w = world(**HELD_OUT)
     points = list(measure_few_shot(w.fit().model, w.extract(), image_counts=(2,), seeds=(0, 1, 2)))
     (row,) = few_shot_rows(points)
@@ -59,7 +59,7 @@ def test_rows_are_means_over_generators_and_draws_with_the_worst_change(world: M
     assert row["recall"] == f"{np.mean(recalls):.1f} ± {np.std(recalls, ddof=1):.1f}"
 
 
-def test_without_an_unknown_generator_of_enough_images_it_is_told(world: Make) -> None:
+def test_too_few_images_per_unknown_generator_raise_an_error(world: Make) -> None:
     w = world(**HELD_OUT)
     with pytest.raises(DataError, match="no unknown generator has enough images to enroll 30"):
         list(measure_few_shot(w.fit().model, w.extract(), image_counts=(30,)))

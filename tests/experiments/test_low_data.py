@@ -18,24 +18,22 @@ from .conftest import KNN
 Make = Callable[..., Any]
 
 
-def test_a_draw_has_so_many_images_of_each_known_origin_and_touches_nothing_else(
-    world: Make,
-) -> None:
-    parts = world(unknown=("ddpm", "flow")).extract()
+def test_subsample_has_n_images_per_known_origin_and_keeps_other_splits(world: Make) -> None:
+    features = world(unknown=("ddpm", "flow")).extract()
     for shots in (1, 4, 9):
-        drawn = subsample_training(parts, shots, 0)
-        counts = Counter(drawn.tables["train"].origins.tolist())
-        assert counts == dict.fromkeys(parts.dataset.known, shots)
-        assert set(drawn.tables["train"].samples) <= set(parts.tables["train"].samples)
-        for part in ("val", "val_unknown", "test", "test_unknown"):
-            assert drawn.tables[part] is parts.tables[part]
+        subset = subsample_training(features, shots, 0)
+        counts = Counter(subset.tables["train"].origins.tolist())
+        assert counts == dict.fromkeys(features.dataset.known, shots)
+        assert set(subset.tables["train"].samples) <= set(features.tables["train"].samples)
+        for split in ("val", "val_unknown", "test", "test_unknown"):
+            assert subset.tables[split] is features.tables[split]
 
 
-def test_draws_of_one_seed_are_nested_and_other_seeds_draw_otherwise(world: Make) -> None:
-    parts = world(unknown=("ddpm", "flow")).extract()
+def test_subsamples_of_one_seed_are_nested_and_differ_between_seeds(world: Make) -> None:
+    features = world(unknown=("ddpm", "flow")).extract()
 
     def paths(shots: int, seed: int) -> set[Any]:
-        return {s.path for s in subsample_training(parts, shots, seed).tables["train"].samples}
+        return {s.path for s in subsample_training(features, shots, seed).tables["train"].samples}
 
     for seed in (0, 1):
         assert paths(1, seed) < paths(3, seed) < paths(9, seed)
@@ -43,26 +41,24 @@ def test_draws_of_one_seed_are_nested_and_other_seeds_draw_otherwise(world: Make
     assert paths(3, 0) != paths(3, 1)
 
 
-def test_perturbed_copies_come_with_their_image_and_do_not_count(world: Make) -> None:
+def test_perturbed_copies_accompany_their_image_and_do_not_count(world: Make) -> None:
     w = world(unknown=("ddpm", "flow"))
-    parts = w.extract(augment=("jpeg", "blur"))
-    assert feasible_sizes(parts, (1, 9, 10)) == (1, 9)
-    drawn = subsample_training(parts, 2, 0).tables["train"]
-    assert Counter(Counter(drawn.samples).values()) == {3: 2 * 3}
+    features = w.extract(augment=("jpeg", "blur"))
+    assert feasible_sizes(features, (1, 9, 10)) == (1, 9)
+    subset = subsample_training(features, 2, 0).tables["train"]
+    assert Counter(Counter(subset.samples).values()) == {3: 2 * 3}
     plain = subsample_training(w.extract(), 2, 0).tables["train"]
-    assert set(plain.samples) == set(drawn.samples)
+    assert set(plain.samples) == set(subset.samples)
 
 
-def test_only_numbers_that_every_origin_has_are_possible(world: Make) -> None:
-    parts = world({"real": 20, "gan": 10, "vae": 10}, unknown=("vae",)).extract()
-    assert feasible_sizes(parts, (50, 6, 1, 2, 2, 7, 0)) == (1, 2, 6)
+def test_feasible_sizes_are_those_every_origin_has(world: Make) -> None:
+    features = world({"real": 20, "gan": 10, "vae": 10}, unknown=("vae",)).extract()
+    assert feasible_sizes(features, (50, 6, 1, 2, 2, 7, 0)) == (1, 2, 6)
     with pytest.raises(DataError, match=r"has 6 training images, fewer than each of 7, 50"):
-        feasible_sizes(parts, (7, 50))
+        feasible_sizes(features, (7, 50))
 
 
-def test_each_number_is_fitted_with_each_seed_and_all_images_give_the_whole_fit(
-    world: Make,
-) -> None:
+def test_all_training_images_give_the_full_fit_for_each_seed(world: Make) -> None:
     w = world(unknown=("ddpm", "flow"))
     options = FitOptions(KNN, jobs=1)
     points = list(
@@ -72,15 +68,15 @@ def test_each_number_is_fitted_with_each_seed_and_all_images_give_the_whole_fit(
     )
     assert [(p.samples_per_class, p.seed) for p in points] == [(1, 0), (1, 1), (9, 0), (9, 1)]
     assert w.counting.images == 75
-    whole = w.fit(KNN)
+    full = w.fit(KNN)
     for point in points[2:]:
-        assert (point.blocks, point.value) == (whole.model.blocks, whole.model.hyperparameter)
-        assert point.accuracy == whole.evaluation.closed.accuracy
-        assert point.oscr == whole.evaluation.oscr
-        assert point.auroc == whole.model.metrics["auroc"]
+        assert (point.blocks, point.value) == (full.model.blocks, full.model.hyperparameter)
+        assert point.accuracy == full.evaluation.closed.accuracy
+        assert point.oscr == full.evaluation.oscr
+        assert point.auroc == full.model.metrics["auroc"]
 
 
-def test_a_fusion_of_few_images_is_the_fusion_of_that_draw(world: Make) -> None:
+def test_fusion_point_equals_a_fusion_of_the_subsample(world: Make) -> None:
     w = world(unknown=("ddpm", "flow"))
     options = FusionOptions(values=(1.0, 100.0), jobs=1)
     (point,) = low_data(w.extract(), w.encoder, options, samples_per_class=(4,), seeds=(1,))

@@ -1,4 +1,4 @@
-"""A model on perturbed test images, and on other data."""
+"""Evaluation of a model on perturbed test images and on other datasets."""
 
 from __future__ import annotations
 
@@ -14,34 +14,33 @@ from whichgen.errors import DataError
 from whichgen.experiments.robustness import (
     evaluate_perturbation,
     evaluate_robustness,
-    get_metric,
     mean_over_intensities,
 )
 
 Make = Callable[..., Any]
 
 
-def test_the_first_point_is_the_fit_s_own_evaluation_and_each_intensity_follows(
+def test_first_point_equals_the_evaluation_of_the_fit_and_each_intensity_follows(
     world: Make,
 ) -> None:
     w = world(unknown=("ddpm", "flow"))
-    found = w.fit()
+    result = w.fit()
     points = list(
-        evaluate_robustness(found.model, w.dataset, w.encoder, w.store, kinds=("jpeg", "blur"))
+        evaluate_robustness(result.model, w.dataset, w.encoder, w.store, kinds=("jpeg", "blur"))
     )
     assert points[0].perturbation is None
-    assert points[0].evaluation == found.evaluation
+    assert points[0].test == result.evaluation
     assert [p.perturbation for p in points[1:]] == [
         Perturbation(kind, value) for kind in ("jpeg", "blur") for value in INTENSITIES[kind]
     ]
-    assert any(p.evaluation != found.evaluation for p in points[1:])
+    assert any(p.test != result.evaluation for p in points[1:])
     n = len(w.dataset.test) + len(w.dataset.test_unknown)
     assert w.counting.images == 75 + 10 * n
     for p in points:
-        assert p.evaluation.threshold == found.model.threshold
+        assert p.test.threshold == result.model.threshold
 
 
-def test_a_point_says_which_images_it_is_of(world: Make) -> None:
+def test_point_has_the_hash_of_its_images(world: Make) -> None:
     w = world(unknown=("ddpm", "flow"))
     model = w.fit().model
     first = evaluate_perturbation(model, w.dataset, w.encoder, w.store)
@@ -52,15 +51,15 @@ def test_a_point_says_which_images_it_is_of(world: Make) -> None:
     assert len(second.skipped) == 1
 
 
-def test_data_with_the_same_origins_in_another_order_give_the_same_figures(world: Make) -> None:
+def test_order_of_the_known_origins_does_not_matter(world: Make) -> None:
     w = world(unknown=("ddpm", "flow"))
     model = w.fit().model
-    turned = replace(w.dataset, known=w.dataset.known[::-1])
-    points = [evaluate_perturbation(model, d, w.encoder, w.store) for d in (w.dataset, turned)]
-    assert points[0].evaluation == points[1].evaluation
+    reordered = replace(w.dataset, known=w.dataset.known[::-1])
+    points = [evaluate_perturbation(model, d, w.encoder, w.store) for d in (w.dataset, reordered)]
+    assert points[0].test == points[1].test
 
 
-def test_data_with_other_known_origins_are_refused(world: Make) -> None:
+def test_dataset_with_other_known_origins_raises_an_error(world: Make) -> None:
     w = world(unknown=("ddpm", "flow"))
     model = w.fit().model
     for unknown in (("ddpm",), ("gan", "ddpm"), ("gan", "ddpm", "flow")):
@@ -69,24 +68,24 @@ def test_data_with_other_known_origins_are_refused(world: Make) -> None:
             evaluate_perturbation(model, other.dataset, w.encoder, w.store)
 
 
-def test_the_mean_of_a_kind_is_over_its_five_intensities(world: Make) -> None:
+def test_mean_covers_the_five_intensities_of_a_kind(world: Make) -> None:
     w = world(unknown=("ddpm", "flow"))
     points = list(
         evaluate_robustness(w.fit().model, w.dataset, w.encoder, w.store, kinds=("jpeg", "crop"))
     )
     for metric in ("accuracy", "auroc", "oscr"):
-        values = [get_metric(p.evaluation, metric) for p in points[6:]]
+        values = [p.metrics[metric] for p in points[6:]]
         assert None not in values
         assert mean_over_intensities(points, "crop", metric) == pytest.approx(sum(values) / 5)
     assert mean_over_intensities(points, "blur", "accuracy") is None
 
 
-def test_without_unknown_images_only_accuracy_is_there(world: Make, tmp_path: Path) -> None:
+def test_only_accuracy_is_defined_without_unknown_images(world: Make, tmp_path: Path) -> None:
     w = world({"real": 10, "gan": 10})
     points = list(
         evaluate_robustness(w.fit().model, w.dataset, w.encoder, w.store, kinds=("jpeg",))
     )
-    assert get_metric(points[3].evaluation, "auroc") is None
-    assert get_metric(points[3].evaluation, "oscr") is None
+    assert points[3].metrics["auroc"] is None
+    assert points[3].metrics["oscr"] is None
     assert mean_over_intensities(points, "jpeg", "oscr") is None
     assert mean_over_intensities(points, "jpeg", "accuracy") is not None

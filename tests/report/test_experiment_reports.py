@@ -11,7 +11,8 @@ import pytest
 from whichgen.data.perturbations import list_perturbations
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint
-from whichgen.report.experiment_reports import low_data_rows, write_low_data, write_robustness
+from whichgen.report.experiment_reports import write_low_data, write_robustness
+from whichgen.report.experiment_tables import low_data_rows
 from whichgen.report.run_reader import read_low_data
 
 from .conftest import MakeFit, check_plots, read_rows, strict_json
@@ -24,11 +25,11 @@ def test_robustness_report_is_complete(
     make_fit: MakeFit, tmp_path: Path, unknown: tuple[str, ...], kinds: tuple[str, ...]
 ) -> None:
     evaluation = make_fit(unknown=unknown).evaluation
-    points = [RobustnessPoint(None, evaluation, "h", ())]
+    points = [RobustnessPoint(None, evaluation, ())]
     for i, perturbation in enumerate(list_perturbations(kinds), start=1):
         closed = replace(evaluation.closed, accuracy=0.5 - i / 100)
         test = replace(evaluation, closed=closed)
-        points.append(RobustnessPoint(perturbation, test, "h", ("x.png: cut",)))
+        points.append(RobustnessPoint(perturbation, test, ("x.png: cut",)))
     write_robustness(points, {"whichgen": "1"}, tmp_path)
     record = strict_json((tmp_path / "robustness.json").read_text())
     assert record["run_metadata"] == {"whichgen": "1"}
@@ -37,8 +38,8 @@ def test_robustness_report_is_complete(
         points, record["points"], read_rows(tmp_path / "robustness.csv"), strict=True
     ):
         assert stored["perturbation"] == (str(point.perturbation) if point.perturbation else None)
-        assert stored["test"]["closed"]["accuracy"] == point.evaluation.closed.accuracy
-        assert float(row["accuracy"]) == point.evaluation.closed.accuracy
+        assert stored["test"]["closed"]["accuracy"] == point.test.closed.accuracy
+        assert float(row["accuracy"]) == point.test.closed.accuracy
     text = (tmp_path / "robustness.md").read_text()
     assert "18 images of known origins" in text
     for kind, mean in zip(kinds, (47, 42, 37, 32), strict=False):

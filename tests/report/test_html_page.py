@@ -24,7 +24,7 @@ from whichgen.experiments.robustness import RobustnessPoint
 from whichgen.io.tables import percent
 from whichgen.report.experiment_reports import write_low_data, write_robustness
 from whichgen.report.html_page import write_html_page
-from whichgen.report.run_folder import write_fit, write_fusion
+from whichgen.report.run_folder import write_run
 from whichgen.report.run_reader import read_low_data, read_run
 
 from .conftest import MakeFit, MakeFusion, read_rows
@@ -111,7 +111,7 @@ def page_of(*folders: Path, **options: Any) -> Page:
 @pytest.fixture
 def run(make_fit: MakeFit, tmp_path: Path) -> Path:
     """The folder of a small k-NN run without its images."""
-    return write_fit(make_fit(images=9), tmp_path / "run")
+    return write_run(make_fit(images=9), tmp_path / "run")
 
 
 @pytest.fixture
@@ -202,8 +202,8 @@ def test_map_points_show_each_image_with_its_prediction(run: Path) -> None:
 
 
 def test_hostile_names_stay_text(make_fit: MakeFit, tmp_path: Path) -> None:
-    folder = write_fit(make_fit(("real", *HOSTILE[:2]), (HOSTILE[2], "{{ 7 * 7 }}")), tmp_path)
-    plain = page_of(write_fit(make_fit(), tmp_path / "plain"))
+    folder = write_run(make_fit(("real", *HOSTILE[:2]), (HOSTILE[2], "{{ 7 * 7 }}")), tmp_path)
+    plain = page_of(write_run(make_fit(), tmp_path / "plain"))
     page = page_of(folder)
     counts = [sum(tag == "script" for tag, _ in p.tags) for p in (plain, page)]
     assert counts[0] == counts[1]
@@ -281,7 +281,7 @@ def test_missing_and_unwanted_images_are_left_out(run_with_images: Path) -> None
 def test_several_runs_are_compared(
     run: Path, make_fusion: MakeFusion, make_fit: MakeFit, tmp_path: Path
 ) -> None:
-    fusion = write_fusion(make_fusion(images=9), tmp_path / "fusion")
+    fusion = write_run(make_fusion(images=9), tmp_path / "fusion")
     page = page_of(run, fusion)
     labels = ["1: knn, counting", "2: fusion, counting"]
     table = {row["metric, %"]: row for row in page.tables["Comparison of runs, in percent"]}
@@ -293,7 +293,7 @@ def test_several_runs_are_compared(
     assert "tested on different images" not in page.text
     ids = [a["id"] for _, a in page.tags if "id" in a]
     assert {"run1-roc", "run2-roc", "all-roc"} <= set(ids) and len(ids) == len(set(ids))
-    other = write_fit(make_fit(images=7), tmp_path / "other")
+    other = write_run(make_fit(images=7), tmp_path / "other")
     assert "tested on different images" in page_of(run, other).text
 
 
@@ -301,7 +301,7 @@ def test_fusion_has_members_and_scores_instead_of_blocks(
     make_fusion: MakeFusion, tmp_path: Path
 ) -> None:
     result = make_fusion(images=9)
-    page = page_of(write_fusion(result, tmp_path))
+    page = page_of(write_run(result, tmp_path))
     members = page.tables["Fusion members, in percent"]
     assert [row["members"] for row in members] == [c.members for c in result.members]
     assert [row["test OSCR"] for row in members] == [percent(c.test_oscr) for c in result.members]
@@ -314,7 +314,7 @@ def test_fusion_has_members_and_scores_instead_of_blocks(
 def test_run_without_unknown_images_has_no_open_set_figures(
     make_fit: MakeFit, tmp_path: Path
 ) -> None:
-    page = page_of(write_fit(make_fit(unknown=()), tmp_path))
+    page = page_of(write_run(make_fit(unknown=()), tmp_path))
     assert "There are no unknown test images. This run measures closed-set accuracy" in page.text
     assert not any(a.get("id") == "run1-roc" for _, a in page.tags)
     assert len(page.tables["Confusion matrix with rejection"]) == 3
@@ -328,7 +328,7 @@ def test_robustness_and_low_data_are_shown_if_measured(
     evaluation = make_fit().evaluation
     points = [
         RobustnessPoint(
-            Perturbation("jpeg", q) if q else None, replace(evaluation, oscr=q / 200), "", ()
+            Perturbation("jpeg", q) if q else None, replace(evaluation, oscr=q / 200), ()
         )
         for q in (0, 75, 10)
     ]

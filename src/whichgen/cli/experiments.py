@@ -30,7 +30,7 @@ def evaluate(model: ModelOptions, test: TestData) -> None:
     t = open_model_test(model, test)
     point = evaluate_perturbation(t.model, t.dataset, t.encoder, t.store, progress=progress)
     warn_skipped(point.skipped)
-    show_evaluation(point.evaluation, f"{t.dataset.name}: test split")
+    show_evaluation(point.test, f"{t.dataset.name}: test split")
 
 
 @command
@@ -45,7 +45,8 @@ def robustness(
     """Test a model on perturbed images: JPEG, blur, crop, resize, social media."""
     from whichgen.cli.testing import open_model_test
     from whichgen.experiments.robustness import evaluate_robustness
-    from whichgen.report.experiment_reports import robustness_rows, write_robustness
+    from whichgen.report.experiment_reports import write_robustness
+    from whichgen.report.experiment_tables import robustness_rows
 
     perturbations = parse_kinds(kinds)
     folder = check_writable(output_dir or model.run_folder())
@@ -75,7 +76,8 @@ def few_shot(
     """Enroll each unknown test generator from few images and test the result."""
     from whichgen.cli.testing import open_model_test
     from whichgen.experiments.few_shot import IMAGE_COUNTS, measure_few_shot
-    from whichgen.report.experiment_reports import few_shot_rows, write_few_shot
+    from whichgen.report.experiment_reports import write_few_shot
+    from whichgen.report.experiment_tables import few_shot_rows
     from whichgen.training.split_features import extract_splits
 
     numbers = parse_shots(shots) or list(IMAGE_COUNTS)
@@ -109,7 +111,8 @@ def low_data(
     from whichgen.experiments.low_data import low_data as run_low_data
     from whichgen.heads.methods import sweep_method
     from whichgen.io.run_metadata import collect_run_metadata
-    from whichgen.report.experiment_reports import low_data_rows, write_low_data
+    from whichgen.report.experiment_reports import write_low_data
+    from whichgen.report.experiment_tables import low_data_rows
 
     numbers = parse_shots(shots) or list(SAMPLES_PER_CLASS)
     if head == "fusion":

@@ -20,7 +20,7 @@ from whichgen.errors import DataError, FitError
 from whichgen.heads.base import HeadMethod, SweepMethod
 from whichgen.io.run_metadata import get_timestamp
 from whichgen.report.result_tables import SHUFFLE_WARNING, fusion_candidate_rows
-from whichgen.report.run_folder import write_fit, write_fusion
+from whichgen.report.run_folder import write_run
 from whichgen.training.controls import Controls, run_label_shuffle
 from whichgen.training.finalize import EvaluatedModel
 from whichgen.training.fit_block import FitOptions, FitResult, fit
@@ -182,8 +182,8 @@ def train(options: TrainOptions, library_options: FitOptions | FusionOptions, me
         warn(f"The shuffled-label control failed and is not in the report: {error}")
     controls = Controls(shortcuts, shuffle)
     claim_folder(folder, data.config, force=options.force)
+    write_run(result, folder, controls=controls, progress=progress)
     if isinstance(result, FusionResult):
-        write_fusion(result, folder, controls=controls, progress=progress)
         show_candidates(result)
         best = result.best
         title = (
@@ -191,7 +191,6 @@ def train(options: TrainOptions, library_options: FitOptions | FusionOptions, me
             f"score = {best.score}"
         )
     else:
-        write_fit(result, folder, controls=controls, progress=progress)
         title = (
             f"{head_method.name} on block {result.block} of {encoder.name}, "
             f"{head_method.parameter} = {result.model.hyperparameter:.4g}"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,34 @@ class RunPredictions:
     results: Mapping[str, Any]
 
 
+@contextmanager
+def explain_errors(file: Path) -> Iterator[None]:
+    """Turn errors from reading a file of a run's folder into a :class:`DataError`."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(
+            f"{file} not found. Pass the output folder of `whichgen linear`, `knn` or `fuse` (and "
+            "for --low-data that of `whichgen low-data`)."
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{file} is damaged ({error!r}). Rerun the command that wrote it."
+        ) from None
+
+
+def read_json(file: Path) -> Any:
+    """Read a JSON file of a run's folder."""
+    with explain_errors(file):
+        return json.loads(file.read_text(encoding="utf-8"))
+
+
+def read_csv(file: Path) -> list[dict[str, str]]:
+    """Read a CSV file of a run's folder."""
+    with explain_errors(file), file.open(newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
+
+
 def read_run_predictions(folder: Path) -> RunPredictions:
     """Read the predictions in a run's folder.
 
@@ -39,44 +69,31 @@ def read_run_predictions(folder: Path) -> RunPredictions:
     DataError
         The predictions are missing or damaged.
     """
-    try:
-        with (folder / "predictions.csv").open(newline="", encoding="utf-8") as handle:
-            rows = sorted(csv.DictReader(handle), key=lambda row: row["path"])
-        results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-        columns = [c for c in (rows[0] if rows else {}) if c.startswith("p(") and c.endswith(")")]
-        origins = tuple(column[2:-1] for column in columns)
-        known, unknown = (
-            [row for row in rows if (row["origin"] in origins) is is_known]
-            for is_known in (True, False)
+    file = folder / "predictions.csv"
+    with explain_errors(file):
+        rows = sorted(read_csv(file), key=itemgetter("path"))
+        origins = tuple(
+            column[2:-1]
+            for column in (rows[0] if rows else ())
+            if column.startswith("p(") and column.endswith(")")
         )
-
-        def column(name: str) -> tuple[np.ndarray, np.ndarray]:
-            read = [np.array([row.get(name) or "" for row in half]) for half in (known, unknown)]
-            return read[0].astype(str), read[1].astype(str)
-
-        def predictions(half: list[dict[str, str]]) -> Predictions:
-            values = [[float(row[c]) for c in columns] for row in half]
-            return Predictions(
-                np.array(values).reshape(len(half), len(columns)),
-                np.array([row["origin"] for row in half], dtype=str),
-                np.array([float(row["score"]) for row in half]),
-            )
-
-        answers, groups = (predictions(known), predictions(unknown)), column("group")
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{error.filename} not found. Give the folder of a run of `whichgen linear`, `knn` "
-            "or `fuse`."
-        ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"the predictions in {folder} are damaged ({error}). Run the fit again."
-        ) from None
-    if not origins or not known:
-        raise DataError(f"the predictions in {folder} have no known image. Run the fit again.")
-    has_groups = all(g for half in groups for g in half.tolist())
+        path, origin = (np.array([r[c] for r in rows], dtype=str) for c in ("path", "origin"))
+        scores = np.array([float(row["score"]) for row in rows])
+        probabilities = np.array([[float(row[f"p({o})"]) for o in origins] for row in rows])
+    group = np.array([row.get("group") or "" for row in rows], dtype=str)
+    is_known = np.isin(origin, origins)
+    if not is_known.any():
+        raise DataError(f"{file} has no image of a known origin. Rerun the command that wrote it.")
+    known, unknown = (
+        Predictions(probabilities[i], origin[i], scores[i]) for i in (is_known, ~is_known)
+    )
     return RunPredictions(
-        folder, origins, column("path"), answers, groups if has_groups else None, results
+        folder,
+        origins,
+        (path[is_known], path[~is_known]),
+        (known, unknown),
+        (group[is_known], group[~is_known]) if (group != "").all() else None,
+        read_json(folder / "results.json"),
     )
 
 
@@ -90,10 +107,10 @@ def compare_runs(
     DataError
         The runs differ in their test images, their known origins or their groups.
     """
-    for a, b, which in zip(first.paths, second.paths, ("known", "unknown"), strict=True):
+    for a, b, kind in zip(first.paths, second.paths, ("known", "unknown"), strict=True):
         if not np.array_equal(a, b):
             raise DataError(
-                f"{first.folder} and {second.folder} were not tested on the same {which} images: "
+                f"{first.folder} and {second.folder} were not tested on the same {kind} images: "
                 f"{len(np.intersect1d(a, b))} of {len(a)} and {len(b)} are in both. Fit both with "
                 "the same data, --unknown, --unknown-val, --fractions and --seed."
             )

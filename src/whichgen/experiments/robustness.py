@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Annotated
+
+from pydantic import BeforeValidator
 
 from whichgen.data.dataset import Dataset
-from whichgen.data.perturbations import INTENSITIES, Perturbation, list_perturbations
+from whichgen.data.perturbations import (
+    INTENSITIES,
+    Perturbation,
+    list_perturbations,
+    parse_perturbation,
+)
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
 from whichgen.evaluation.all_metrics import Evaluation, evaluate
 from whichgen.features.store import FeatureStore
 from whichgen.models.origin_model import OriginModel
 from whichgen.progress import Progress, no_progress
-from whichgen.training.finalize import predict_table
+from whichgen.training.finalize import metric_values, predict_table
 from whichgen.training.split_features import extract_splits
 
 
@@ -22,14 +30,21 @@ from whichgen.training.split_features import extract_splits
 class RobustnessPoint:
     """Test metrics under one perturbation, or on unchanged images (``None``).
 
-    ``data_hash`` is a digest of the test images; ``skipped`` holds the error message of each
-    unreadable file.
+    ``skipped`` holds the error message of each unreadable file; ``data_hash`` is a digest of the
+    test images.
     """
 
-    perturbation: Perturbation | None
-    evaluation: Evaluation
-    data_hash: str
+    perturbation: Annotated[
+        Perturbation | None, BeforeValidator(lambda text: text and parse_perturbation(text))
+    ]
+    test: Evaluation
     skipped: tuple[str, ...]
+    data_hash: str = ""
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """Metrics by name, among them ``accuracy``, ``auroc`` and ``oscr``."""
+        return metric_values(self.test)
 
 
 def evaluate_perturbation(
@@ -69,7 +84,7 @@ def evaluate_perturbation(
         threshold=model.threshold,
         groups=dataset.unknown_groups,
     )
-    return RobustnessPoint(perturbation, evaluation, features.data_hash, features.skipped)
+    return RobustnessPoint(perturbation, evaluation, features.skipped, features.data_hash)
 
 
 def evaluate_robustness(
@@ -92,19 +107,6 @@ def mean_over_intensities(
     points: Sequence[RobustnessPoint], kind: str, metric: str
 ) -> float | None:
     """Average a metric (``accuracy``, ``auroc`` or ``oscr``) over the intensities of one kind."""
-    values = [
-        value
-        for point in points
-        if point.perturbation is not None and point.perturbation.kind == kind
-        if (value := get_metric(point.evaluation, metric)) is not None
-    ]
+    of_kind = [p.metrics[metric] for p in points if p.perturbation and p.perturbation.kind == kind]
+    values = [value for value in of_kind if value is not None]
     return fmean(values) if values else None
-
-
-def get_metric(evaluation: Evaluation, metric: str) -> float | None:
-    """Return ``accuracy``, ``auroc`` or ``oscr``; ``None`` if it needs unknown images."""
-    if metric == "accuracy":
-        return evaluation.closed.accuracy
-    if metric == "oscr":
-        return evaluation.oscr
-    return evaluation.detection.auroc if evaluation.detection else None

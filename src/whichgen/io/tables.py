@@ -7,6 +7,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,18 +51,23 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a value to a JSON file; NaN and infinities, which JSON does not have, become null."""
+    """Write a value, which may hold dataclasses, to a JSON file.
 
-    def replace_nonfinite(v: Any) -> Any:
+    NaN and infinities, which JSON does not have, become null.
+    """
+
+    def to_json(v: Any) -> Any:
         if isinstance(v, float) and not math.isfinite(v):
             return None
-        if isinstance(v, dict):
-            return {k: replace_nonfinite(x) for k, x in v.items()}
+        if is_dataclass(v):
+            v = vars(v)
+        if isinstance(v, Mapping):
+            return {k: to_json(x) for k, x in v.items()}
         if isinstance(v, list | tuple):
-            return [replace_nonfinite(x) for x in v]
+            return [to_json(x) for x in v]
         return v
 
-    write_text(path, json.dumps(replace_nonfinite(value), indent=1, allow_nan=False) + "\n")
+    write_text(path, json.dumps(to_json(value), indent=1, allow_nan=False) + "\n")
 
 
 def write_parquet(path: Path, rows: Sequence[Row], schema: pa.Schema | None = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from whichgen.evaluation.clustering import NOISE, ClusteringMetrics
 from whichgen.inference.discover import Group
 from whichgen.io.atomic import write_text
 from whichgen.io.tables import Row, markdown_table, percent, write_csv, write_json
-from whichgen.report.figures.style import plain_text, save_png, shorten
+from whichgen.report.figures.style import save_png, shorten
 
 #: Maximum numbers of images per group, and of groups, on the contact sheet.
 _SHEET_COLUMNS, _SHEET_ROWS = 8, 20
@@ -74,10 +74,10 @@ def write_discovery(discovery: Discovery, run_metadata: Mapping[str, Any], folde
     write_json(
         folder / "groups.json",
         {
-            "run_metadata": dict(run_metadata),
-            "agreement": asdict(metrics) if metrics else None,
+            "run_metadata": run_metadata,
+            "agreement": metrics,
             "groups": [
-                {**asdict(group), "members": [str(paths[i]) for i in group.members]}
+                {**vars(group), "members": [str(paths[i]) for i in group.members]}
                 for group in groups
             ],
         },
@@ -118,17 +118,15 @@ def draw_contact_sheet(discovery: Discovery) -> Figure:
     axes = figure.subplots(rows, _SHEET_COLUMNS + 1, squeeze=False)
     for ax in axes.ravel():
         ax.axis("off")
-    with plain_text():
-        for row, group in zip(axes, groups, strict=False):
-            nearest = shorten(group.nearest_origin)
-            label = f"{group.name}\n{len(group.members)} images\nnearest: {nearest}"
-            row[0].text(
-                1, 0.5, label, ha="right", va="center", fontsize=8, transform=row[0].transAxes
-            )
-            for ax, i in zip(row[1:], group.members, strict=False):
-                image = read_image(discovery.paths[i])
-                image.thumbnail((128, 128))
-                ax.imshow(np.asarray(image))
-                if discovery.agreement:
-                    ax.set_title(shorten(discovery.truth[i]), fontsize=6, pad=2)
+    for row, group in zip(axes, groups, strict=False):
+        label = (
+            f"{group.name}\n{len(group.members)} images\nnearest: {shorten(group.nearest_origin)}"
+        )
+        row[0].text(1, 0.5, label, ha="right", va="center", fontsize=8, transform=row[0].transAxes)
+        for ax, i in zip(row[1:], group.members, strict=False):
+            image = read_image(discovery.paths[i])
+            image.thumbnail((128, 128))
+            ax.imshow(np.asarray(image))
+            if discovery.agreement:
+                ax.set_title(shorten(discovery.truth[i]), fontsize=6, pad=2)
     return figure

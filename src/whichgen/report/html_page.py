@@ -5,26 +5,24 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from whichgen.constants import UNKNOWN
-from whichgen.evaluation.predictions import Predictions
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.io.atomic import write_text
 from whichgen.progress import Progress, no_progress
-from whichgen.report.experiment_reports import low_data_rows, robustness_rows
 from whichgen.report.figures.experiments import low_data_plot, robustness_plot
 from whichgen.report.figures.image_map import map_positions
 from whichgen.report.figures.open_set import oscr_plot, roc_plot
 from whichgen.report.figures.run_plots import run_plots
-from whichgen.report.figures.style import plain_text
 from whichgen.report.result_tables import headline_metrics
 from whichgen.report.run_reader import Run
 from whichgen.report.templating import make_environment
@@ -36,18 +34,6 @@ MAP_THUMBNAILS, MAX_ERRORS = 400, 12
 
 #: The metrics shown large at the top.
 _KEY_METRICS = ("accuracy", "macro_f1", "auroc", "oscr", "tnr_at_tpr95")
-
-
-@dataclass(frozen=True)
-class Misattribution:
-    """A test image with a wrong prediction; ``rejected``: its score is below the threshold."""
-
-    path: str
-    file: str
-    origin: str
-    predicted: str
-    score: float
-    rejected: bool
 
 
 def write_html_page(
@@ -81,9 +67,7 @@ def write_html_page(
         )
     ]
     script = _read_template("page.js")
-    with plain_text():
-        plots = [roc_plot(labels), oscr_plot(labels)] if len(runs) > 1 else []
-        low_data_figure = low_data_plot(low_data) if low_data else None
+    plots = [roc_plot(labels), oscr_plot(labels)] if len(runs) > 1 else []
     page = (
         make_environment(autoescape=True)
         .get_template("page.html.j2")
@@ -96,8 +80,7 @@ def write_html_page(
             comparison=labels if len(runs) > 1 else {},
             same_images=_have_same_images(runs),
             comparison_plots=[plot for plot in plots if plot],
-            low_data_plot=low_data_figure,
-            low_data_rows=low_data_rows(low_data),
+            low_data_plot=low_data_plot(low_data) if low_data else None,
             thumbnails=thumbnails,
             version=__version__,
         )
@@ -137,91 +120,78 @@ def _have_same_images(runs: Sequence[Run]) -> bool:
 
 
 def _run_section(prefix: str, label: str, run: Run, thumbnails: Thumbnails) -> dict[str, Any]:
-    known_errors = _most_confident(
-        run, run.known, 0, run.known.predicted != run.known.labels(run.origins)
-    )
-    unknown_errors = _most_confident(run, run.unknown, 1, run.unknown.scores >= run.threshold)
-    thumbnails.add(error.path for error in (*known_errors, *unknown_errors))
+    known_errors = _most_confident(run, 0, ~run.known.is_correct(run.origins))
+    unknown_errors = _most_confident(run, 1, run.unknown.scores >= run.threshold)
+    thumbnails.add(error["path"] for error in (*known_errors, *unknown_errors))
     # Evenly over origins: every origin has thumbnails in proportion to its images.
     order = np.argsort(run.image_map.origins, kind="stable")
     chosen = np.unique(np.linspace(0, len(order) - 1, MAP_THUMBNAILS).round().astype(int))
     thumbnails.add(run.image_map.paths[order[chosen]].tolist() if len(order) else ())
-    plots = run_plots(run)
-    image_map = [plot for plot in plots if plot.name == "embedding"]
-    with plain_text():
-        robustness = robustness_plot(run.robustness) if run.robustness else None
-    intervals = run.results.intervals
+    plots = {plot.name: plot for plot in run_plots(run)}
+    image_map = plots.pop("embedding", None)
+    if run.robustness:
+        plots["robustness"] = robustness_plot(run.robustness)
+    metrics = headline_metrics(run.results.test, run.results.intervals)
     return {
         "id": prefix,
         "label": label,
         "run": run,
-        "results": run.results,
-        "key_metrics": [
-            (metric, intervals.get(metric.key))
-            for metric in headline_metrics(run.results.test)
-            if metric.key in _KEY_METRICS
-        ],
+        "key_metrics": [metric for metric in metrics if metric.key in _KEY_METRICS],
         "known_errors": known_errors,
         "unknown_errors": unknown_errors,
-        "plots": [plot for plot in plots if plot not in image_map],
-        "image_map": image_map[0] if image_map else None,
-        "map_points": _map_points(run, image_map[0].figure, thumbnails) if image_map else [],
-        "robustness_plot": robustness,
-        "robustness_rows": robustness_rows(run.robustness),
+        "plots": plots,
+        "image_map": image_map,
+        "map_points": _map_points(run, image_map.figure, thumbnails) if image_map else [],
     }
 
 
-def _most_confident(
-    run: Run, predictions: Predictions, half: int, wrong: np.ndarray
-) -> list[Misattribution]:
-    """Return the errors with the highest scores, at most :data:`MAX_ERRORS`."""
-    paths = run.predictions.paths[half]
+def _most_confident(run: Run, half: int, wrong: np.ndarray) -> list[dict[str, Any]]:
+    """Return the errors with the highest scores, at most :data:`MAX_ERRORS`.
+
+    ``half`` is 0 for known and 1 for unknown images. An error is ``rejected`` if its score is below
+    the threshold.
+    """
+    predictions, paths = run.predictions.answers[half], run.predictions.paths[half].tolist()
     rows = np.flatnonzero(wrong)
     rows = rows[np.argsort(-predictions.scores[rows], kind="stable")][:MAX_ERRORS]
     common = _common_folder(run)
     return [
-        Misattribution(
-            path=str(paths[i]),
-            file=str(paths[i]).removeprefix(common),
-            origin=str(predictions.origins[i]),
-            predicted=run.origins[int(predictions.predicted[i])],
-            score=float(predictions.scores[i]),
-            rejected=bool(predictions.scores[i] < run.threshold),
-        )
+        {
+            "path": paths[i],
+            "file": paths[i].removeprefix(common),
+            "origin": predictions.origins[i],
+            "predicted": run.origins[predictions.predicted[i]],
+            "score": predictions.scores[i],
+            "rejected": predictions.scores[i] < run.threshold,
+        }
         for i in rows.tolist()
     ]
 
 
 def _common_folder(run: Run) -> str:
     """Return the folder of all test images with a slash, to shorten their names."""
-    paths = [str(path) for half in run.predictions.paths for path in half.tolist()]
+    paths = chain.from_iterable(half.tolist() for half in run.predictions.paths)
     try:
-        return f"{os.path.commonpath([str(Path(p).parent.parent) for p in paths])}/"
+        return f"{os.path.commonpath([Path(path).parent.parent for path in paths])}/"
     except ValueError:  # absolute and relative paths
         return ""
 
 
-def _map_points(run: Run, figure: Any, thumbnails: Thumbnails) -> list[list[Any]]:
+def _map_points(run: Run, figure: Figure, thumbnails: Thumbnails) -> list[list[Any]]:
     """Return x, y (fractions of the figure), text and thumbnail number of each point."""
-    predicted: Mapping[str, tuple[str, float]] = {
-        path: (UNKNOWN if index < 0 else run.origins[index], score)
+    names = np.array([*run.origins, UNKNOWN])  # a decision of -1 is unknown
+    predicted = {
+        path: f"predicted: {name}\nscore: {score:.9g}"
         for predictions, paths in zip(run.predictions.answers, run.predictions.paths, strict=True)
-        for path, index, score in zip(
-            paths.tolist(),
-            run.decide(predictions).tolist(),
-            predictions.scores.tolist(),
-            strict=True,
+        for path, name, score in zip(
+            paths, names[run.decide(predictions)], predictions.scores, strict=True
         )
     }
-    image_map = run.image_map
-    points = []
-    for (x, y), path, origin in zip(
-        map_positions(figure, run).tolist(),
-        image_map.paths.tolist(),
-        image_map.origins.tolist(),
-        strict=True,
-    ):
-        answer, score = predicted.get(path, ("–", float("nan")))
-        text = f"true: {origin}\npredicted: {answer}\nscore: {score:.9g}"
-        points.append([round(x, 4), round(y, 4), text, thumbnails.index.get(path, -1)])
-    return points
+    numbers = {path: number for number, path in enumerate(thumbnails.uris)}
+    positions = map_positions(figure, run).round(4).tolist()
+    return [
+        [x, y, f"true: {origin}\n{predicted.get(path, '')}", numbers.get(path, -1)]
+        for (x, y), path, origin in zip(
+            positions, run.image_map.paths, run.image_map.origins, strict=True
+        )
+    ]

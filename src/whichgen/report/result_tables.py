@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from whichgen.evaluation.all_metrics import Evaluation
 from whichgen.evaluation.bootstrap import Interval
 from whichgen.io.tables import Row, percent
 from whichgen.report.run_reader import Run
+from whichgen.training.finalize import metric_values
 from whichgen.training.selection import FusionCandidate
 from whichgen.training.shortcuts import ShortcutReport
 
@@ -29,7 +32,8 @@ NO_UNKNOWN_WARNING = (
 
 #: The three metrics of every comparison: attribute and title.
 METRICS = {"accuracy": "accuracy", "auroc": "AUROC", "oscr": "OSCR"}
-
+_VALIDATION = {key: f"val {title}" for key, title in METRICS.items()}
+_TEST = {f"test_{key}": f"test {title}" for key, title in METRICS.items()}
 
 #: Key (also of the bootstrap interval), title and evaluated images of each headline metric.
 _HEADLINE = (
@@ -52,31 +56,29 @@ _HEADLINE = (
 
 @dataclass(frozen=True)
 class Metric:
-    """One headline metric: ``value`` in [0, 1] (``None``: not defined), over ``images`` images."""
+    """One headline metric over ``images`` images; ``value`` is in [0, 1], ``None`` if undefined.
+
+    ``interval`` is its 95 % bootstrap interval, ``None`` if there is none.
+    """
 
     key: str
     title: str
     value: float | None
+    interval: Interval | None
     images: int
 
 
-def headline_metrics(evaluation: Evaluation) -> list[Metric]:
-    """Return the headline metrics; ``key`` is the name of the metric's bootstrap interval."""
+def headline_metrics(evaluation: Evaluation, intervals: Mapping[str, Interval]) -> list[Metric]:
+    """Return the headline metrics; ``intervals`` are by the metrics' keys."""
     known, unknown = evaluation.known_images, evaluation.unknown_images
     images = {"known": known, "unknown": unknown, "all": known + unknown}
-    values = {
-        **vars(evaluation),
-        **vars(evaluation.closed),
-        **(vars(evaluation.detection) if evaluation.detection else {}),
-    }
-    synthetic = [result for result in evaluation.synthetic if result.name == "all"]
-    for result in synthetic:
-        values["synthetic_auroc"] = result.auroc
-        values["synthetic_average_precision"] = result.average_precision
+    values = metric_values(evaluation) | vars(evaluation) | vars(evaluation.closed)
+    if evaluation.detection:
+        values |= vars(evaluation.detection)
     return [
-        Metric(key, title, values.get(key), images[evaluated])
+        Metric(key, title, values.get(key), intervals.get(key), images[evaluated])
         for key, title, evaluated in _HEADLINE
-        if synthetic or not key.startswith("synthetic")
+        if key in values or not key.startswith("synthetic")
     ]
 
 
@@ -88,11 +90,16 @@ def headline_rows(
         {
             "metric": metric.title,
             "%": percent(metric.value),
-            **({"95 % interval": format_interval(intervals.get(metric.key))} if intervals else {}),
+            **({"95 % interval": format_interval(metric.interval)} if intervals else {}),
             "images": metric.images,
         }
-        for metric in headline_metrics(evaluation)
+        for metric in headline_metrics(evaluation, intervals or {})
     ]
+
+
+def percentages(values: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
+    """Format rates in [0, 1] in percent; ``columns`` maps their keys to column titles."""
+    return {title: percent(values[key]) for key, title in columns.items()}
 
 
 def format_interval(interval: Interval | None) -> str:
@@ -111,10 +118,9 @@ def compare_rows(runs: Mapping[str, Run]) -> list[Row]:
         }
         for label, run in runs.items()
     }
-    metrics = dict.fromkeys(metric for column in columns.values() for metric in column)
     return [
         {"metric, %": metric, **{label: c.get(metric, "–") for label, c in columns.items()}}
-        for metric in metrics
+        for metric in dict.fromkeys(chain.from_iterable(columns.values()))
     ]
 
 
@@ -173,18 +179,12 @@ def confusion_counts(run: Run) -> tuple[list[str], list[str], np.ndarray]:
     counts
         int64 array (rows, columns).
     """
-    generators = sorted(set(run.unknown.origins.tolist()))
-    last = len(run.origins)
-    counts = [
-        np.bincount(
-            np.where(decisions < 0, last, decisions)[predictions.origins == name],
-            minlength=last + 1,
-        )
-        for predictions, names in ((run.known, run.origins), (run.unknown, generators))
-        for decisions in [run.decide(predictions)]
-        for name in names
-    ]
-    return [*run.origins, *generators], [*run.origins, UNKNOWN], np.array(counts)
+    rows = [*run.origins, *sorted(set(run.unknown.origins.tolist()))]
+    counts = np.zeros((len(rows), len(run.origins) + 1), dtype=np.int64)
+    for predictions in (run.known, run.unknown):
+        # The decision -1, unknown, is the last column.
+        np.add.at(counts, (predictions.labels(rows), run.decide(predictions)), 1)
+    return rows, [*run.origins, UNKNOWN], counts
 
 
 def synthetic_rows(evaluation: Evaluation) -> list[Row]:
@@ -217,15 +217,12 @@ def hierarchy_rows(run: Run) -> list[Row]:
 def block_rows(run: Run) -> list[Row]:
     """Return validation and test metrics of each block at its best hyperparameter."""
     parameter = run.results.selection.parameter
+    columns = {f"val_{key}": title for key, title in _VALIDATION.items()} | _TEST
     return [
         {
             "block": block.block,
             parameter: f"{block.value:.4g}",
-            **{
-                f"{split} {title}": percent(getattr(block, f"{split}_{key}"))
-                for split in ("val", "test")
-                for key, title in METRICS.items()
-            },
+            **percentages(vars(block), columns),
         }
         for block in run.results.blocks
     ]
@@ -235,16 +232,12 @@ def fusion_candidate_rows(candidates: Sequence[FusionCandidate], compared: str) 
     """Return candidates of a fusion; ``compared`` is ``members`` or ``score``, the first column."""
     return [
         {
-            compared: getattr(c, compared),
-            "C": f"{c.value:g}",
-            "shrinkage": f"{c.shrinkage:g}",
-            **{f"val {title}": percent(getattr(c, key)) for key, title in METRICS.items()},
-            **{
-                f"test {title}": percent(getattr(c, f"test_{key}"))
-                for key, title in METRICS.items()
-            },
+            compared: getattr(candidate, compared),
+            "C": f"{candidate.value:g}",
+            "shrinkage": f"{candidate.shrinkage:g}",
+            **percentages(vars(candidate), _VALIDATION | _TEST),
         }
-        for c in candidates
+        for candidate in candidates
     ]
 
 
@@ -254,7 +247,7 @@ def expert_rows(run: Run) -> list[Row]:
         {
             "perturbation": expert.perturbation or "none",
             "members": expert.members,
-            **{f"val {title}": percent(getattr(expert, key)) for key, title in METRICS.items()},
+            **percentages(vars(expert), _VALIDATION),
         }
         for expert in run.results.experts
     ]
@@ -278,28 +271,12 @@ def split_rows(run: Run) -> list[Row]:
 
 def shortcut_rows(report: ShortcutReport, evaluation: Evaluation | None = None) -> list[Row]:
     """Return accuracies from file properties alone, and the model's in a last row if given."""
-    rows: list[Row] = [
-        {
-            "predicted from": result.properties,
-            "accuracy": percent(result.accuracy),
-            "balanced accuracy": percent(result.balanced_accuracy),
-            "AUROC": percent(result.auroc),
-            "OSCR": percent(result.oscr),
-        }
-        for result in report.sets
-    ]
+    predictors = [(result.properties, vars(result)) for result in report.sets]
     if evaluation:
-        detection = evaluation.detection
-        rows.append(
-            {
-                "predicted from": "the image (this model)",
-                "accuracy": percent(evaluation.closed.accuracy),
-                "balanced accuracy": percent(evaluation.closed.macro_recall),
-                "AUROC": percent(detection.auroc if detection else None),
-                "OSCR": percent(evaluation.oscr),
-            }
-        )
-    return rows
+        metrics = metric_values(evaluation) | {"balanced_accuracy": evaluation.closed.macro_recall}
+        predictors.append(("the image (this model)", metrics))
+    columns = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"} | METRICS
+    return [{"predicted from": name, **percentages(m, columns)} for name, m in predictors]
 
 
 def warnings(run: Run) -> list[str]:

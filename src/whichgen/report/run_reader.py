@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from whichgen.data.perturbations import parse_perturbation
 from whichgen.errors import DataError
 from whichgen.evaluation.all_metrics import Evaluation
 from whichgen.evaluation.bootstrap import Interval
 from whichgen.evaluation.calibration import CalibrationMetrics
+from whichgen.evaluation.conformal import CoverageMetrics
 from whichgen.evaluation.hierarchical_accuracy import LevelResult
 from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.protocols import Protocol
-from whichgen.experiments.comparison import RunPredictions, read_run_predictions
+from whichgen.experiments.comparison import (
+    RunPredictions,
+    explain_errors,
+    read_csv,
+    read_json,
+    read_run_predictions,
+)
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint
 from whichgen.openset.threshold import decide
@@ -30,7 +34,7 @@ from whichgen.version import __version__
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
-#: Figures that may be NaN, which JSON stores as null.
+#: Numbers that may be NaN, which JSON stores as null.
 _MAY_BE_NAN = frozenset({"rejection_rate", "recall", "confidence", "accuracy", "low", "high"})
 
 
@@ -40,9 +44,6 @@ def _restore_nan(value: Any, name: str = "") -> Any:
     if isinstance(value, list):
         return [_restore_nan(v, name) for v in value]
     return float("nan") if value is None and name in _MAY_BE_NAN else value
-
-
-_WithNan = BeforeValidator(_restore_nan)
 
 
 class _Threshold(BaseModel):
@@ -86,18 +87,14 @@ class _Block(BaseModel):
     test_oscr: float | None
 
 
-class _Coverage(BaseModel):
+@dataclass(frozen=True)
+class _Coverage(CoverageMetrics):
     target: float
-    coverage: float
-    mean_size: float
 
 
-class _Expert(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class _Expert(FusionCandidate):
     perturbation: str
-    members: str
-    accuracy: float
-    auroc: float | None
-    oscr: float | None
 
 
 class Results(BaseModel):
@@ -117,9 +114,9 @@ class Results(BaseModel):
     score_method: str
     temperature: float
     families: dict[str, str]
-    test: Annotated[Evaluation, _WithNan]
-    intervals: Annotated[dict[str, Interval], _WithNan]
-    calibration: Annotated[CalibrationMetrics, _WithNan]
+    test: Evaluation
+    intervals: dict[str, Interval]
+    calibration: CalibrationMetrics
     hierarchy: tuple[LevelResult, ...]
     coverage: _Coverage
     skipped: tuple[str, ...]
@@ -133,14 +130,8 @@ class Results(BaseModel):
     shuffled_labels: ShuffleControl | None = None
 
 
-class _RobustnessPoint(BaseModel):
-    perturbation: str | None
-    test: Annotated[Evaluation, _WithNan]
-    skipped: tuple[str, ...]
-
-
 class _Robustness(BaseModel):
-    points: tuple[_RobustnessPoint, ...]
+    points: tuple[RobustnessPoint, ...]
 
 
 class _LowData(BaseModel):
@@ -199,8 +190,8 @@ def read_run(folder: Path) -> Run:
     DataError
         The folder is not a run's, is damaged, or was written by another version.
     """
-    results = _read_json(folder / "results.json", Results)
     predictions = read_run_predictions(folder)
+    results = _validate(folder / "results.json", predictions.results, Results)
     test = results.test
     expected = (test.origins, test.known_images, test.unknown_images)
     if expected != (predictions.origins, *map(len, predictions.answers)):
@@ -208,40 +199,21 @@ def read_run(folder: Path) -> Run:
             f"{folder}: results.json and predictions.csv belong to different runs. Rerun the "
             "command that wrote them."
         )
-    robustness = folder / "robustness.json"
-    points = _read_json(robustness, _Robustness).points if robustness.is_file() else ()
-    return Run(
-        folder,
-        results,
-        predictions,
-        _read_image_map(folder / "embedding.csv"),
-        tuple(
-            RobustnessPoint(
-                parse_perturbation(p.perturbation) if p.perturbation else None,
-                p.test,
-                "",
-                p.skipped,
-            )
-            for p in points
-        ),
-    )
+    robustness: tuple[RobustnessPoint, ...] = ()
+    if (file := folder / "robustness.json").is_file():
+        robustness = _validate(file, read_json(file), _Robustness).points
+    return Run(folder, results, predictions, _read_image_map(folder / "embedding.csv"), robustness)
 
 
 def read_low_data(folder: Path) -> tuple[LowDataPoint, ...]:
     """Read the points that ``whichgen low-data`` wrote; :class:`DataError` if there are none."""
-    return _read_json(folder / "lowdata.json", _LowData).points
+    file = folder / "lowdata.json"
+    return _validate(file, read_json(file), _LowData).points
 
 
-def _read_json(file: Path, model: type[_Model]) -> _Model:
-    record: Any = {}
+def _validate(file: Path, record: Any, model: type[_Model]) -> _Model:
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        return model.model_validate(record)
-    except (FileNotFoundError, NotADirectoryError):
-        raise DataError(
-            f"{file} not found. Pass the output folder of `whichgen linear`, `knn` or `fuse` (and "
-            "for --low-data that of `whichgen low-data`)."
-        ) from None
+        return model.model_validate(_restore_nan(record))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "top level"
@@ -249,20 +221,11 @@ def _read_json(file: Path, model: type[_Model]) -> _Model:
             f"{file} does not have the format of whichgen {__version__} ({where}: {first['msg']}). "
             "Rerun the command that wrote it."
         ) from None
-    except ValueError as error:  # not JSON, or not UTF-8
-        raise DataError(f"{file} is damaged ({error}). Rerun the command that wrote it.") from None
 
 
 def _read_image_map(file: Path) -> ImageMap:
-    try:
-        with file.open(newline="", encoding="utf-8") as handle:
-            rows = list(csv.DictReader(handle))
+    rows = read_csv(file)
+    with explain_errors(file):
         points = np.array([[float(row["x"]), float(row["y"])] for row in rows]).reshape(-1, 2)
         paths, origins = (np.array([r[c] for r in rows], dtype=str) for c in ("path", "origin"))
-    except FileNotFoundError:
-        raise DataError(f"{file} not found. Rerun the command that wrote {file.parent}.") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{file} is damaged ({error!r}). Rerun the command that wrote it."
-        ) from None
     return ImageMap(paths, origins, points)

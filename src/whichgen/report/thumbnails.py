@@ -23,22 +23,19 @@ class Thumbnails:
     enabled
         If false, no image is read.
     uris
-        ``data:`` URIs.
-    index
-        The number of each path's thumbnail in ``uris``.
+        ``data:`` URIs by path.
     missing
         Paths of images that no longer exist or cannot be read.
     """
 
     enabled: bool = True
-    uris: list[str] = field(default_factory=list)
-    index: dict[str, int] = field(default_factory=dict)
+    uris: dict[str, str] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
 
     def add(self, paths: Iterable[str]) -> None:
         """Make the thumbnails that do not exist yet."""
         for path in paths if self.enabled else ():
-            if path in self.index or path in self.missing:
+            if path in self.uris or path in self.missing:
                 continue
             try:
                 # A run's folder is untrusted: reading a device or a pipe might never end.
@@ -48,9 +45,4 @@ class Thumbnails:
             except (ImageError, ValueError):
                 self.missing.add(path)
                 continue
-            self.index[path] = len(self.uris)
-            self.uris.append(f"data:image/webp;base64,{base64.b64encode(data).decode()}")
-
-    def uri(self, path: str) -> str | None:
-        """Return the thumbnail of a path, ``None`` if there is none."""
-        return self.uris[self.index[path]] if path in self.index else None
+            self.uris[path] = f"data:image/webp;base64,{base64.b64encode(data).decode()}"

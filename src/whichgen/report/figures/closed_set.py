@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.figure import Figure
 
 from whichgen.constants import UNKNOWN
 from whichgen.io.tables import Row, percent
@@ -20,62 +18,55 @@ _MAX_LABELED_CELLS = 900
 
 def closed_set_confusion_plot(run: Run) -> Plot:
     """Plot the confusion matrix of known images, without rejection."""
-    counts = np.array(run.results.test.closed.confusion)
-    title = "Confusion matrix, closed set"
-    return Plot(
+    return _confusion_plot(
         "confusion_closed",
-        title,
-        _matrix_figure(counts, run.origins, run.origins, title),
+        "Confusion matrix, closed set",
         "Known test images without rejection. Each row is one true origin and adds up to 100 %.",
-        _matrix_rows(counts, run.origins, run.origins),
+        (run.origins, run.origins, np.array(run.results.test.closed.confusion)),
     )
 
 
 def open_set_confusion_plot(run: Run) -> Plot:
     """Plot the confusion matrix of all test images, with rejection."""
-    rows, columns, counts = confusion_counts(run)
-    title = "Confusion matrix with rejection"
-    figure = _matrix_figure(counts, rows, columns, title)
-    if len(rows) > len(run.origins):
-        figure.axes[0].axhline(len(run.origins) - 0.5, color="black", lw=1.2)
-    return Plot(
+    plot = _confusion_plot(
         "confusion_open",
-        title,
-        figure,
+        "Confusion matrix with rejection",
         f"All test images. Rows below the line are unknown generators: “{UNKNOWN}” is their only "
         "correct prediction.",
-        _matrix_rows(counts, rows, columns),
+        confusion_counts(run),
     )
+    if len(run.unknown):
+        plot.figure.axes[0].axhline(len(run.origins) - 0.5, color="black", lw=1.2)
+    return plot
 
 
-def _matrix_figure(
-    counts: np.ndarray, rows: Sequence[str], columns: Sequence[str], title: str
-) -> Figure:
+def _confusion_plot(
+    name: str, title: str, caption: str, matrix: tuple[Sequence[str], Sequence[str], np.ndarray]
+) -> Plot:
+    rows, columns, counts = matrix
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = (max(4.4, 0.5 * len(columns) + 2), max(3.4, 0.4 * len(rows) + 1.8))
     figure, ax = new_axes(f"{title} (%)", "predicted origin", "true origin", size=size)
-    ax.imshow(shares, cmap=colormaps["Blues"], vmin=0, vmax=1, aspect="auto")
+    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     ax.grid(visible=False)
-    ax.set_xticks(range(len(columns)), [shorten(name) for name in columns], fontsize=8)
+    ax.set_xticks(range(len(columns)), list(map(shorten, columns)), fontsize=8)
     ax.tick_params(axis="x", rotation=40)
     for label in ax.get_xticklabels():
         label.set_horizontalalignment("right")
         label.set_rotation_mode("anchor")
-    ax.set_yticks(range(len(rows)), [shorten(name) for name in rows], fontsize=8)
+    ax.set_yticks(range(len(rows)), list(map(shorten, rows)), fontsize=8)
     if shares.size <= _MAX_LABELED_CELLS:
         for (i, j), share in np.ndenumerate(shares):
             if share >= 0.005:
                 shade = "white" if share > 0.55 else "black"
                 text = f"{100 * share:.0f}"
                 ax.text(j, i, text, ha="center", va="center", fontsize=8, color=shade)
-    return figure
-
-
-def _matrix_rows(counts: np.ndarray, rows: Sequence[str], columns: Sequence[str]) -> list[Row]:
-    return [
-        {"true origin": name, **dict(zip((f"→ {c}" for c in columns), values, strict=True))}
-        for name, values in zip(rows, counts.tolist(), strict=True)
+    predicted = [f"→ {column}" for column in columns]
+    table = [
+        {"true origin": true, **dict(zip(predicted, values, strict=True))}
+        for true, values in zip(rows, counts.tolist(), strict=True)
     ]
+    return Plot(name, title, figure, caption, table)
 
 
 def reliability_plot(run: Run) -> Plot:
@@ -85,33 +76,21 @@ def reliability_plot(run: Run) -> Plot:
     occupied = counts > 0
     title = f"Reliability (calibration error {percent(metrics.ece)} %)"
     figure, ax = new_axes(title, "confidence", "accuracy")
-    ax.bar(
-        edges[:-1],
-        counts / max(1, counts.sum()),
-        np.diff(edges),
-        align="edge",
-        color="#DDDDDD",
-        label="share of images",
-    )
-    ax.plot(
-        np.array(metrics.confidence)[occupied],
-        np.array(metrics.accuracy)[occupied],
-        color=color(0),
-        marker="o",
-        label="known test images",
-    )
+    shares, widths = counts / max(1, counts.sum()), np.diff(edges)
+    ax.bar(edges[:-1], shares, widths, align="edge", color="#DDDDDD", label="share of images")
+    confidence, accuracy = np.array(metrics.confidence), np.array(metrics.accuracy)
+    points, label = (confidence[occupied], accuracy[occupied]), "known test images"
+    ax.plot(*points, color=color(0), marker="o", label=label)
     ax.plot([0, 1], [0, 1], color="black", lw=0.6, ls=":")
     ax.legend(fontsize=8, loc="upper left")
-    bins = zip(edges, edges[1:], counts, metrics.confidence, metrics.accuracy, strict=False)
     rows: list[Row] = [
         {
-            "confidence": f"{percent(low)} – {percent(high)} %",
-            "images": int(count),
-            "mean confidence": percent(confidence),
-            "accuracy": percent(accuracy),
+            "confidence": f"{percent(edges[i])} – {percent(edges[i + 1])} %",
+            "images": int(counts[i]),
+            "mean confidence": percent(confidence[i]),
+            "accuracy": percent(accuracy[i]),
         }
-        for low, high, count, confidence, accuracy in bins
-        if count
+        for i in np.flatnonzero(occupied)
     ]
     return Plot(
         "reliability",
@@ -128,26 +107,18 @@ def block_plot(run: Run) -> Plot | None:
     blocks, chosen = run.results.blocks, run.results.selection
     if not blocks:
         return None
-    title = f"Each block at its best {chosen.parameter}"
+    title = f"Each block at its best {shorten(chosen.parameter)}"
     figure, ax = new_axes(title, "block", "%", size=(6.4, 4.6))
     numbers = [block.block for block in blocks]
     for i, (key, name) in enumerate(METRICS.items()):
-        for split, label, line in (("test", "test", "-"), ("val", "validation", ":")):
+        for split, split_name, line in (("test", "test", "-"), ("val", "validation", ":")):
             values = [getattr(block, f"{split}_{key}") for block in blocks]
             if None not in values:
-                ax.plot(
-                    numbers,
-                    [100 * value for value in values],
-                    line,
-                    marker="o",
-                    ms=3,
-                    color=color(i),
-                    label=f"{name}, {label}",
-                )
+                label, percentages = f"{name}, {split_name}", [100 * value for value in values]
+                ax.plot(numbers, percentages, line, marker="o", ms=3, color=color(i), label=label)
     ax.axvline(chosen.block, color="black", lw=0.8, ls="--")
-    ax.text(
-        chosen.block, 0.01, f" block {chosen.block}", transform=ax.get_xaxis_transform(), fontsize=8
-    )
+    position = ax.get_xaxis_transform()
+    ax.text(chosen.block, 0.01, f" block {chosen.block}", transform=position, fontsize=8)
     ax.set_xticks(numbers)
     ax.legend(fontsize=8, ncol=3, loc="upper center", bbox_to_anchor=(0.5, -0.14))
     return Plot(

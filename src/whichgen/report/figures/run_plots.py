@@ -10,21 +10,20 @@ from whichgen.report.figures.closed_set import (
 )
 from whichgen.report.figures.image_map import image_map_plot
 from whichgen.report.figures.open_set import oscr_plot, roc_plot, score_plot
-from whichgen.report.figures.style import Plot, plain_text
+from whichgen.report.figures.style import Plot
 from whichgen.report.run_reader import Run
 
 
 def run_plots(run: Run) -> list[Plot]:
     """Draw the figures of a run; those without data (such as ROC curves) are left out."""
-    with plain_text():
-        plots = (
-            roc_plot({"": run}),
-            oscr_plot({"": run}),
-            closed_set_confusion_plot(run),
-            open_set_confusion_plot(run),
-            block_plot(run),
-            score_plot(run),
-            reliability_plot(run),
-            image_map_plot(run),
-        )
+    plots = (
+        roc_plot({"": run}),
+        oscr_plot({"": run}),
+        closed_set_confusion_plot(run),
+        open_set_confusion_plot(run),
+        block_plot(run),
+        score_plot(run),
+        reliability_plot(run),
+        image_map_plot(run),
+    )
     return [plot for plot in plots if plot]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,13 +46,6 @@ class Plot:
     rows: Sequence[Row] = ()
 
 
-@contextmanager
-def plain_text() -> Iterator[None]:
-    """Draw dollar signs in names as they are, not as math; make SVG files reproducible."""
-    with rc_context({"text.parse_math": False, "svg.hashsalt": "whichgen"}):
-        yield
-
-
 def new_axes(
     title: str, x: str, y: str, *, size: tuple[float, float] = (5.4, 4.4)
 ) -> tuple[Figure, Axes]:
@@ -79,20 +71,24 @@ def color(i: int) -> str:
 
 
 def shorten(name: str) -> str:
-    """Replace the middle of a long name by an ellipsis; variants often differ in their ends."""
+    """Replace the middle of a long name by an ellipsis; variants often differ in their ends.
+
+    Dollar signs are escaped: matplotlib would typeset what is between two of them as math.
+    """
     half = _NAME_LENGTH // 2
-    return name if len(name) <= _NAME_LENGTH else f"{name[:half]}…{name[1 - half :]}"
+    short = name if len(name) <= _NAME_LENGTH else f"{name[:half]}…{name[1 - half :]}"
+    return short.replace("$", r"\$")
 
 
 def save_png(figure: Figure, path: Path) -> None:
     """Write a PNG file atomically."""
-    with replace_file(path) as temporary, plain_text():
+    with replace_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
 
 
 def svg_uri(figure: Figure) -> str:
     """Render a figure as a ``data:`` URI; as an image, nothing inside it can run or load."""
     out = io.BytesIO()
-    with plain_text():
+    with rc_context({"svg.hashsalt": "whichgen"}):  # the same bytes for the same figure
         figure.savefig(out, format="svg", metadata={"Date": None})
     return f"data:image/svg+xml;base64,{base64.b64encode(out.getvalue()).decode()}"
