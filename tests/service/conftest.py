@@ -1,4 +1,4 @@
-"""A small model with exemplars and their pictures, and services of it."""
+"""A small model with exemplars and thumbnails, and services that use it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.openset.hierarchy import fit_hierarchy
 from whichgen.openset.registry import MAX_PROBABILITY
 from whichgen.service.app import create_app
-from whichgen.service.settings import Settings
+from whichgen.service.settings import Limits, Settings
 
 ORIGINS = ("real", "gan", "stable_diffusion_1.4")
 BLOCK = 1
@@ -45,7 +45,7 @@ def images(noise: Callable[..., Image.Image]) -> list[Image.Image]:
 
 @pytest.fixture(scope="session")
 def attributor(encoder: Encoder, images: list[Image.Image]) -> Attributor:
-    """A linear model of the images; every second one is a held-out exemplar."""
+    """A linear model fitted on the images; every second one is a held-out exemplar."""
     features = encoder.encode(np.stack([encoder.preprocess(image) for image in images]))[BLOCK]
     labels = np.repeat(np.arange(3), EACH)
     head = head_method("linear").fit(features, labels, 3, 10.0)
@@ -80,55 +80,52 @@ def attributor(encoder: Encoder, images: list[Image.Image]) -> Attributor:
 
 
 def png(image: Image.Image) -> bytes:
-    """An image as the content of a PNG file."""
+    """Encode an image as PNG."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def upload(*contents: bytes, field: str = "images") -> list[tuple[str, tuple[str, bytes]]]:
-    """Files as a client sends them: ``0.png``, ``1.png`` …"""
+    """Return the form files ``0.png``, ``1.png`` … with the given contents."""
     return [(field, (f"{i}.png", data)) for i, data in enumerate(contents)]
-
-
-#: A client as browsers on this machine are; it calls us by a name that is allowed.
-BASE = "http://localhost"
 
 
 @pytest.fixture
 def service(attributor: Attributor) -> Iterator[Callable[..., TestClient]]:
-    """Starts a service of given settings and gives its client."""
-    opened: list[TestClient] = []
+    """Start a service with the given settings and return its client."""
+    with ExitStack() as stack:
 
-    def start(settings: Settings | None = None, asked: Attributor = attributor) -> TestClient:
-        client = TestClient(create_app(asked, settings), base_url=BASE)
-        client.__enter__()
-        opened.append(client)
-        return client
+        def start(settings: Settings | None = None, model: Attributor = attributor) -> TestClient:
+            app = create_app(model, settings)
+            return stack.enter_context(TestClient(app, base_url="http://localhost"))
 
-    yield start
-    for client in opened:
-        client.__exit__(None, None, None)
+        yield start
 
 
 @pytest.fixture
 def client(service: Callable[..., TestClient]) -> TestClient:
-    """A service as it is without options."""
+    """The client of a service with default settings."""
     return service()
+
+
+@contextmanager
+def serve(attributor: Attributor, settings: Settings | None = None) -> Iterator[str]:
+    """Run a service on a real socket and yield its address."""
+    app = create_app(attributor, settings)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
+    server.should_exit = True
+    thread.join(20)
 
 
 @pytest.fixture(scope="session")
 def server(attributor: Attributor) -> Iterator[str]:
-    """The address of a service on a real socket."""
-    settings = Settings(limits=replace(Settings().limits, per_minute=0))
-    config = uvicorn.Config(create_app(attributor, settings), port=0, log_level="warning")
-    running = uvicorn.Server(config)
-    thread = threading.Thread(target=running.run, daemon=True)
-    thread.start()
-    while not running.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    port = running.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}/"
-    running.should_exit = True
-    thread.join(20)
+    """The address of a service without a rate limit."""
+    with serve(attributor, Settings(limits=Limits(per_minute=0))) as address:
+        yield address

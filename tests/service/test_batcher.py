@@ -1,4 +1,4 @@
-"""Requests answered together."""
+"""Images of concurrent requests share batches."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import pytest
 
 from whichgen.inference.answers import Attribution
 from whichgen.service.batcher import Batcher, ServiceBusy
+from whichgen.service.settings import Limits, Settings
 
 
 class Echo:
-    """Answers with the content as the origin; holds while ``gate`` is closed."""
+    """An attributor whose answer is the content of the file; blocks while ``gate`` is closed."""
 
     def __init__(self) -> None:
         self.gate = threading.Event()
@@ -30,15 +31,19 @@ class Echo:
         return [Attribution("", data.decode(), {}, 0.0, 0.0) for data in images]
 
 
-def run(asked: Echo, body: Callable[[Batcher], Any], **options: Any) -> Any:
+def run(
+    echo: Echo, body: Callable[[Batcher], Any], *, batch_size: int = 32, queue: int = 64
+) -> Any:
+    """Run a coroutine with a batcher that is processing its queue."""
+
     async def main() -> Any:
-        batcher = Batcher(asked, **{"wait": 0.2, **options})  # type: ignore[arg-type]
-        batcher.start()
-        try:
-            return await body(batcher)
-        finally:
-            asked.gate.set()
-            await batcher.close()
+        settings = Settings(batch_size=batch_size, limits=Limits(queue=queue, request_images=1))
+        batcher = Batcher(echo, settings)  # type: ignore[arg-type]
+        async with batcher.running():
+            try:
+                return await body(batcher)
+            finally:
+                echo.gate.set()
 
     return asyncio.run(main())
 
@@ -47,20 +52,20 @@ def origins(answers: list[Attribution]) -> list[str | None]:
     return [answer.origin for answer in answers]
 
 
-def test_requests_at_a_time_share_batches_and_get_their_own_answers() -> None:
+def test_concurrent_requests_share_batches_and_get_their_own_answers() -> None:
     echo = Echo()
 
     async def body(batcher: Batcher) -> None:
-        asked = [[f"{i}{j}".encode() for j in range(3)] for i in range(4)]
-        answers = await asyncio.gather(*(batcher.attribute(images) for images in asked))
-        for images, found in zip(asked, answers, strict=True):
-            assert origins(found) == [image.decode() for image in images]
+        requests = [[f"{i}{j}".encode() for j in range(3)] for i in range(4)]
+        responses = await asyncio.gather(*(batcher.attribute(images) for images in requests))
+        for images, answers in zip(requests, responses, strict=True):
+            assert origins(answers) == [image.decode() for image in images]
 
     run(echo, body, batch_size=8)
     assert [len(batch) for batch in echo.batches] == [8, 4]
 
 
-def test_what_does_not_fit_is_refused_whole_and_what_was_accepted_is_answered() -> None:
+def test_a_request_that_exceeds_the_queue_is_refused_as_a_whole() -> None:
     echo = Echo()
 
     async def body(batcher: Batcher) -> None:
@@ -71,46 +76,43 @@ def test_what_does_not_fit_is_refused_whole_and_what_was_accepted_is_answered() 
         second = asyncio.create_task(batcher.attribute([b"b", b"c"]))
         await asyncio.sleep(0.01)
         assert batcher.waiting == 2
-        with pytest.raises(ServiceBusy) as refused:
+        with pytest.raises(ServiceBusy) as caught:
             await batcher.attribute([b"d", b"e"])
-        assert refused.value.retry_after >= 1 and batcher.waiting == 2
+        assert caught.value.retry_after >= 1 and batcher.waiting == 2
         echo.gate.set()
         assert origins(await first) == ["a"] and origins(await second) == ["b", "c"]
         assert origins(await batcher.attribute([b"d", b"e"])) == ["d", "e"]
 
-    run(echo, body, queue=3, wait=0.0)
+    run(echo, body, queue=3)
 
 
-def test_stopping_answers_what_was_accepted() -> None:
-    echo = Echo()
-
+def test_stopping_answers_accepted_images() -> None:
     async def main() -> list[Attribution]:
-        batcher = Batcher(echo, wait=0.0, batch_size=2)  # type: ignore[arg-type]
-        batcher.start()
-        asked = asyncio.create_task(batcher.attribute([b"%d" % i for i in range(7)]))
-        await asyncio.sleep(0)
-        await batcher.close()
-        return await asked
+        batcher = Batcher(Echo(), Settings(batch_size=2))  # type: ignore[arg-type]
+        async with batcher.running():
+            request = asyncio.create_task(batcher.attribute([b"%d" % i for i in range(7)]))
+            await asyncio.sleep(0)
+        return await request
 
     assert origins(asyncio.run(main())) == [str(i) for i in range(7)]
 
 
-def test_an_error_reaches_every_request_of_the_batch_and_no_other() -> None:
+def test_an_error_reaches_only_the_requests_of_its_batch() -> None:
     echo = Echo()
 
     async def body(batcher: Batcher) -> None:
         echo.failure = MemoryError("out of memory")
-        found = await asyncio.gather(
+        errors = await asyncio.gather(
             batcher.attribute([b"a"]), batcher.attribute([b"b"]), return_exceptions=True
         )
-        assert all(isinstance(error, MemoryError) for error in found)
+        assert all(isinstance(error, MemoryError) for error in errors)
         echo.failure = None
         assert origins(await batcher.attribute([b"a"])) == ["a"]
 
     run(echo, body)
 
 
-def test_answers_are_remembered_until_another_model_answers() -> None:
+def test_answers_are_cached_until_the_model_is_replaced() -> None:
     echo, other = Echo(), Echo()
 
     async def body(batcher: Batcher) -> None:
@@ -121,10 +123,10 @@ def test_answers_are_remembered_until_another_model_answers() -> None:
         await batcher.attribute([b"a"])
         assert other.batches == [[b"a"]]
 
-    run(echo, body, wait=0.05)
+    run(echo, body)
 
 
-def test_a_client_that_went_away_is_not_computed_for() -> None:
+def test_images_of_disconnected_clients_are_skipped() -> None:
     echo = Echo()
 
     async def body(batcher: Batcher) -> None:
@@ -132,29 +134,29 @@ def test_a_client_that_went_away_is_not_computed_for() -> None:
         first = asyncio.create_task(batcher.attribute([b"a"]))
         while not echo.batches:
             await asyncio.sleep(0.01)
-        gone = asyncio.create_task(batcher.attribute([b"b"]))
+        canceled = asyncio.create_task(batcher.attribute([b"b"]))
         await asyncio.sleep(0.01)
-        gone.cancel()
+        canceled.cancel()
         echo.gate.set()
         await first
         assert origins(await batcher.attribute([b"c"])) == ["c"]
 
-    run(echo, body, wait=0.0)
+    run(echo, body)
     assert echo.batches == [[b"a"], [b"c"]]
 
 
-def test_few_slow_questions_wait() -> None:
+def test_the_number_of_long_tasks_is_limited() -> None:
     echo = Echo()
 
     async def body(batcher: Batcher) -> None:
         hold = threading.Event()
-        asked = [
+        tasks = [
             asyncio.create_task(batcher.run_exclusively(lambda _: hold.wait(20))) for _ in range(4)
         ]
         await asyncio.sleep(0.05)
         with pytest.raises(ServiceBusy):
             await batcher.run_exclusively(lambda _: True)
         hold.set()
-        assert await asyncio.gather(*asked) == [True] * 4
+        assert await asyncio.gather(*tasks) == [True] * 4
 
     run(echo, body)

@@ -1,4 +1,4 @@
-"""The service where something goes wrong around it: disks, clocks, two at a time."""
+"""The service when disks fail, clocks are set, or origins are enrolled concurrently."""
 
 from __future__ import annotations
 
@@ -27,107 +27,104 @@ Start = Callable[..., TestClient]
 
 
 @pytest.mark.parametrize("jump", [-365 * 86400, 365 * 86400])
-def test_a_clock_that_is_set_locks_nobody_out(
+def test_the_rate_limit_survives_a_change_of_the_clock(
     service: Start, monkeypatch: pytest.MonkeyPatch, jump: int
 ) -> None:
     client = service(Settings(limits=replace(Settings().limits, per_minute=3)))
     assert [client.get("/model").status_code for _ in range(4)] == [200, 200, 200, 429]
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() + jump)
-    # What was counted is forgotten; the limit is not.
+    # The count starts again; the limit stays.
     assert [client.get("/model").status_code for _ in range(4)] == [200, 200, 200, 429]
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
-def test_a_disk_that_takes_nothing_is_one_sentence(
+def test_a_write_error_is_reported_without_the_path(
     service: Start,
     images: list[Image.Image],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     number: int,
 ) -> None:
-    def failing(*_: Any, **__: Any) -> None:
-        raise OSError(number, os.strerror(number), "/a/place/that/is/none/of/a/client's/business")
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(number, os.strerror(number), "/private/folder")
 
     client = service(Settings(enroll_to=tmp_path / "models", keep_uploads=tmp_path / "kept"))
-    asked = upload(png(images[0]))
+    files = upload(png(images[0]))
     with monkeypatch.context() as patch:
-        patch.setattr(uploads_module, "replace_file", failing)
-        patch.setattr(app_module, "save_model", failing)
+        patch.setattr(uploads_module, "replace_file", fail)
+        patch.setattr(app_module, "save_model", fail)
         for response in (
-            client.post("/attribute", files=asked),
-            client.post("/report", files=asked),
-            client.post("/enroll", data={"name": "new"}, files=asked),
+            client.post("/attribute", files=files),
+            client.post("/report", files=files),
+            client.post("/enroll", data={"name": "new"}, files=files),
         ):
             assert response.status_code == (507 if number == errno.ENOSPC else 500)
             assert os.strerror(number) in response.json()["detail"]
-            assert "business" not in response.text
+            assert "private" not in response.text
         assert client.get("/model").json()["origins"] == list(ORIGINS)
-    assert client.post("/attribute", files=asked).status_code == 200
-    assert client.post("/enroll", data={"name": "new"}, files=asked).status_code == 200
+    assert client.post("/attribute", files=files).status_code == 200
+    assert client.post("/enroll", data={"name": "new"}, files=files).status_code == 200
 
 
-def test_of_two_who_enrol_at_a_time_one_is_told_to_come_again(
+@pytest.fixture
+def enrollment(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Events that are set when an enrollment starts, and that it waits for."""
+    started, proceed = threading.Event(), threading.Event()
+    original = app_module.enroll_images
+
+    def enroll_images(*arguments: Any, **options: Any) -> Any:
+        started.set()
+        assert proceed.wait(20)
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(app_module, "enroll_images", enroll_images)
+    return started, proceed
+
+
+def test_concurrent_enrollments_extend_the_same_model(
     service: Start,
     noise: Callable[..., Image.Image],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    enrollment: tuple[threading.Event, threading.Event],
 ) -> None:
     client = service(Settings(enroll_to=tmp_path))
-    begun, go_on = threading.Event(), threading.Event()
-    original = app_module.enroll_images
-
-    def held(*arguments: Any, **options: Any) -> Any:
-        begun.set()
-        assert go_on.wait(20)
-        return original(*arguments, **options)
-
-    monkeypatch.setattr(app_module, "enroll_images", held)
+    started, proceed = enrollment
     new = {n: upload(png(noise(900 + i, (64, 48), tint=9 + i))) for i, n in enumerate("ab")}
     with ThreadPoolExecutor() as pool:
         first = pool.submit(client.post, "/enroll", data={"name": "a"}, files=new["a"])
-        assert begun.wait(20)
-        second = client.post("/enroll", data={"name": "b"}, files=new["b"])
-        go_on.set()
-        assert first.result().status_code == 200
-    assert second.status_code == 503 and int(second.headers["retry-after"]) >= 1
-    assert client.post("/enroll", data={"name": "b"}, files=new["b"]).status_code == 200
-    # The one that came later knows both.
+        assert started.wait(20)
+        second = pool.submit(client.post, "/enroll", data={"name": "b"}, files=new["b"])
+        same_name = pool.submit(client.post, "/enroll", data={"name": "a"}, files=new["b"])
+        proceed.set()
+        statuses = [request.result().status_code for request in (first, second, same_name)]
+    assert statuses == [200, 200, 409]
     assert load_model(tmp_path / "b").origins == (*ORIGINS, "a", "b")
     assert client.get("/model").json()["origins"] == [*ORIGINS, "a", "b"]
 
 
-def test_an_answer_names_the_model_that_gave_it(
+def test_an_answer_names_the_model_that_computed_it(
     service: Start,
     images: list[Image.Image],
     noise: Callable[..., Image.Image],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    enrollment: tuple[threading.Event, threading.Event],
 ) -> None:
-    """Images that wait for their answer while an origin is enrolled."""
     client = service(Settings(enroll_to=tmp_path))
     old = client.get("/model").json()["digest"]
-    begun, go_on = threading.Event(), threading.Event()
-    original = app_module.enroll_images
-
-    def held(*arguments: Any, **options: Any) -> Any:
-        begun.set()
-        assert go_on.wait(20)
-        return original(*arguments, **options)
-
-    monkeypatch.setattr(app_module, "enroll_images", held)
+    started, proceed = enrollment
     new = upload(png(noise(900, (64, 48), tint=9)))
     with ThreadPoolExecutor() as pool:
-        enrolled = pool.submit(client.post, "/enroll", data={"name": "new"}, files=new)
-        assert begun.wait(20)
-        asked = []
+        response = pool.submit(client.post, "/enroll", data={"name": "new"}, files=new)
+        assert started.wait(20)
+        requests = []
         for image in images[:3]:
-            # The first waits for the one thread that computes, which enrols; the others for it.
-            asked.append(pool.submit(client.post, "/attribute", files=upload(png(image))))
+            # All wait for the computing thread, which is enrolling.
+            requests.append(pool.submit(client.post, "/attribute", files=upload(png(image))))
             time.sleep(0.2)
-        go_on.set()
-        assert enrolled.result().status_code == 200
-    for request in asked:
-        found = request.result().json()
-        knows = set(found["images"][0]["probabilities"])
-        assert knows == ({*ORIGINS} if found["model"] == old else {*ORIGINS, "new"})
+        proceed.set()
+        assert response.result().status_code == 200
+    for request in requests:
+        answers = request.result().json()
+        origins = set(answers["images"][0]["probabilities"])
+        assert origins == ({*ORIGINS} if answers["model"] == old else {*ORIGINS, "new"})

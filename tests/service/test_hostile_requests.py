@@ -1,4 +1,4 @@
-"""Requests made to break the service, or a browser that shows what it answers."""
+"""Malicious requests harm neither the service nor a browser that displays its responses."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ SCRIPT = "</script><script>alert(1)</script>"
 FORM = {"Content-Type": "multipart/form-data; boundary=x"}
 
 
-def asked(app: Any, path: bytes, *headers: tuple[bytes, bytes]) -> tuple[int, bytes]:
-    """Status and body of a GET that no well-behaved client could send."""
+def get(app: Any, path: bytes, *headers: tuple[bytes, bytes]) -> tuple[int, bytes]:
+    """Send a GET request that no well-behaved client could send; return status and body."""
     raw, _, query = path.partition(b"?")
     scope = {
         **{"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET"},
@@ -60,50 +60,52 @@ def asked(app: Any, path: bytes, *headers: tuple[bytes, bytes]) -> tuple[int, by
         *((b"//evil.example/", 404), (b"/\r\nSet-Cookie: a=b", 404), (b"/model?\xff", 200)),
     ],
 )
-def test_a_path_is_answered_or_not_there(attributor: Attributor, path: bytes, status: int) -> None:
-    found, body = asked(create_app(attributor), path)
-    assert found == status
+def test_paths_outside_the_routes_are_not_found(
+    attributor: Attributor, path: bytes, status: int
+) -> None:
+    actual, body = get(create_app(attributor), path)
+    assert actual == status
     assert b"root:x:" not in body and b"def create_app" not in body
 
 
-def test_a_length_without_an_end_is_too_large(attributor: Attributor) -> None:
+def test_a_huge_content_length_is_refused(attributor: Attributor) -> None:
     for length in (b"9" * 5000, b"9" * 20):
-        status, body = asked(create_app(attributor), b"/model", (b"content-length", length))
+        status, body = get(create_app(attributor), b"/model", (b"content-length", length))
         assert status == 413 and b"too large" in body
 
 
 @pytest.mark.parametrize("grid", ["NaN", "1e999", "9" * 5000, "-1", "5.5", "", "٣", "true"])
-def test_a_number_that_is_none_is_told(client: TestClient, grid: str) -> None:
+def test_an_invalid_number_is_reported(client: TestClient, grid: str) -> None:
     image = png(Image.new("RGB", (20, 20)))
-    found = client.post("/explain", params={"grid": grid}, files=upload(image, field="image"))
-    assert (found.status_code, grid) in ((422, grid), (200, "٣"))
-    if found.status_code == 422:
-        assert isinstance(found.json()["detail"], str) and len(found.text) < 1000
+    response = client.post("/explain", params={"grid": grid}, files=upload(image, field="image"))
+    assert (response.status_code, grid) in ((422, grid), (200, "٣"))
+    if response.status_code == 422:
+        assert isinstance(response.json()["detail"], str) and len(response.text) < 1000
 
 
-def test_a_form_of_too_many_fields_or_files_is_refused(client: TestClient) -> None:
+def test_a_form_with_too_many_fields_or_files_is_refused(client: TestClient) -> None:
     field = b'--x\r\nContent-Disposition: form-data; name="a%d"\r\n\r\nb\r\n'
     file = b'--x\r\nContent-Disposition: form-data; name="images"; filename="a"\r\n\r\nb\r\n'
     for part in (b"".join(field % i for i in range(100_000)), file * 20_000):
-        found = client.post("/attribute", content=part + b"--x--\r\n", headers=FORM)
-        assert found.status_code == 400
-        assert "Too many" in found.json()["detail"]
+        response = client.post("/attribute", content=part + b"--x--\r\n", headers=FORM)
+        assert response.status_code == 400
+        assert "Too many" in response.json()["detail"]
     head = b"--x\r\n" + b"".join(b"H%d: a\r\n" % i for i in range(50_000))
-    found = client.post("/attribute", content=head, headers=FORM)
-    assert found.status_code in (400, 422)
+    response = client.post("/attribute", content=head, headers=FORM)
+    assert response.status_code in (400, 422)
 
 
 @pytest.mark.parametrize("body", [b"", b"--x", b"--x--", b"\0" * 1000, b"--x\r\n\r\n", b"--y--"])
 @pytest.mark.parametrize("kind", ["multipart/form-data", FORM["Content-Type"], "application/json"])
-def test_a_body_that_is_no_form_is_told(client: TestClient, body: bytes, kind: str) -> None:
+def test_a_body_that_is_not_a_form_is_reported(client: TestClient, body: bytes, kind: str) -> None:
     for path in ("/attribute", "/explain", "/report", "/enroll"):
-        found = client.post(path, content=body, headers={"Content-Type": kind})
-        assert found.status_code in (400, 422)
-        assert isinstance(found.json()["detail"], str)
+        response = client.post(path, content=body, headers={"Content-Type": kind})
+        assert response.status_code in (400, 422)
+        assert isinstance(response.json()["detail"], str)
 
 
 @pytest.mark.parametrize("value", [SCRIPT, '"onload="alert(1)', "javascript:alert(1)", "x\x1b[31m"])
-def test_names_are_never_markup(
+def test_names_are_escaped(
     service: Start, attributor: Attributor, value: str, images: list[Image.Image]
 ) -> None:
     model = attributor.model
@@ -119,32 +121,32 @@ def test_names_are_never_markup(
         ),
         attributor.encoder,
     )
-    client = service(asked=hostile)
+    client = service(model=hostile)
     described = client.get("/model")
     assert described.status_code == 200 and described.json()["origins"] == list(origins)
-    named = [("images", (value, png(image))) for image in (images[0], images[-1])]
-    said = client.post("/attribute", files=named)
-    assert said.headers["content-type"] == "application/json"
-    html = client.post("/report", files=named).text
+    files = [("images", (value, png(image))) for image in (images[0], images[-1])]
+    response = client.post("/attribute", files=files)
+    assert response.headers["content-type"] == "application/json"
+    html = client.post("/report", files=files).text
     assert "<script>" not in html and 'onload="alert' not in html and "href" not in html
-    assert client.post("/report?format=pdf", files=named).content.startswith(b"%PDF-")
+    assert client.post("/report?format=pdf", files=files).content.startswith(b"%PDF-")
     assert "<script>" not in model_card(hostile.model)
 
 
-def test_a_picture_that_is_none_is_not_run(service: Start, attributor: Attributor) -> None:
+def test_an_invalid_thumbnail_is_not_interpreted(service: Start, attributor: Attributor) -> None:
     model = attributor.model
     page = b"<html><script>alert(1)</script></html>"
     pictures = (page,) * len(model.exemplars.labels)
     hostile = replace(model, exemplars=replace(model.exemplars, thumbnails=pictures))
-    client = service(asked=Attributor(hostile, attributor.encoder))
-    found = client.get("/exemplars/1")
-    # A browser takes it for a broken picture and looks for nothing else in it.
-    assert found.headers["content-type"] == "image/jpeg"
-    assert found.headers["x-content-type-options"] == "nosniff"
-    assert "default-src 'none'" in found.headers["content-security-policy"]
+    client = service(model=Attributor(hostile, attributor.encoder))
+    response = client.get("/exemplars/1")
+    # A browser shows a broken image and does not look for another type.
+    assert response.headers["content-type"] == "image/jpeg"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert "default-src 'none'" in response.headers["content-security-policy"]
 
 
-def test_no_answer_holds_the_bytes_of_an_upload(client: TestClient, noise: Any) -> None:
+def test_responses_do_not_contain_the_bytes_of_an_upload(client: TestClient, noise: Any) -> None:
     page = b"<html><script>alert('owned')</script></html>"
     for kind in ("PNG", "GIF", "JPEG"):
         buffer = io.BytesIO()
@@ -156,7 +158,7 @@ def test_no_answer_holds_the_bytes_of_an_upload(client: TestClient, noise: Any) 
             assert b"owned" not in answer.content
 
 
-def test_one_hostile_image_takes_no_answer_from_others(
+def test_an_invalid_image_does_not_affect_others(
     client: TestClient, images: list[Image.Image]
 ) -> None:
     line, icon = io.BytesIO(), io.BytesIO()
@@ -166,33 +168,35 @@ def test_one_hostile_image_takes_no_answer_from_others(
     files = upload(png(images[0]), line.getvalue(), cut, icon.getvalue()[:40], png(images[2]))
     first, *bad, last = client.post("/attribute", files=files).json()["images"]
     assert first["origin"] and last["origin"]
-    assert all(said["error"] and said["origin"] is None for said in bad)
+    assert all(answer["error"] and answer["origin"] is None for answer in bad)
 
 
-def test_an_icon_does_not_get_past_the_limit_on_pixels(service: Start) -> None:
+def test_the_pixel_limit_applies_to_icons(service: Start) -> None:
     inner = io.BytesIO()
     Image.new("1", (3000, 3000)).save(inner, "PNG")
     content = inner.getvalue()
     entry = bytes([16, 16, 0, 0, 1, 0, 32, 0]) + len(content).to_bytes(4, "little") + b"\x16\0\0\0"
     settings = Settings(limits=replace(Settings().limits, image_pixels=1_000_000))
     client = service(settings)
-    asked_for = upload(b"\0\0\1\0\1\0" + entry + content)
-    (said,) = client.post("/attribute", files=asked_for).json()["images"]
-    assert "3000 × 3000 pixels; the maximum is 1 million" in said["error"]
+    files = upload(b"\0\0\1\0\1\0" + entry + content)
+    (answer,) = client.post("/attribute", files=files).json()["images"]
+    assert "3000 × 3000 pixels; the maximum is 1 million" in answer["error"]
 
 
-def raw(server: str, sent: bytes) -> bytes:
-    """What a server answers to bytes that need not be HTTP."""
+def send_raw(server: str, request: bytes) -> bytes:
+    """Send bytes, which need not be HTTP, and return the response."""
     place = urlsplit(server)
-    with socket.create_connection((place.hostname or "", place.port or 0), timeout=20) as talk:
+    with socket.create_connection(
+        (place.hostname or "", place.port or 0), timeout=20
+    ) as connection:
         try:
-            talk.sendall(sent)
-            talk.shutdown(socket.SHUT_WR)
+            connection.sendall(request)
+            connection.shutdown(socket.SHUT_WR)
             answer = b""
-            while part := talk.recv(65_536):
+            while part := connection.recv(65_536):
                 answer += part
         except OSError:  # reset, broken, no longer connected
-            return b""  # it did not want to hear the rest
+            return b""  # the server closed the connection
         return answer
 
 
@@ -200,7 +204,7 @@ HEAD = b"POST /attribute HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @pytest.mark.parametrize(
-    "sent",
+    "request_bytes",
     [
         b"",
         b"\0" * 100_000,
@@ -218,8 +222,8 @@ HEAD = b"POST /attribute HTTP/1.1\r\nHost: localhost\r\n"
     ],
     ids=range(13),
 )
-def test_what_is_hardly_http_harms_nobody(server: str, sent: bytes) -> None:
-    answer = raw(server, sent)
+def test_malformed_http_does_not_stop_the_service(server: str, request_bytes: bytes) -> None:
+    answer = send_raw(server, request_bytes)
     assert not answer or answer.split(b" ", 2)[1] in (
         b"400",
         b"403",
@@ -228,30 +232,34 @@ def test_what_is_hardly_http_harms_nobody(server: str, sent: bytes) -> None:
         b"422",
         b"431",
     )
-    alive = raw(server, b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    alive = send_raw(
+        server, b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
     assert alive.startswith(b"HTTP/1.1 200") and json.loads(alive.rpartition(b"\r\n\r\n")[2])
 
 
-def test_clients_that_stop_half_way_keep_nobody_waiting(server: str) -> None:
+def test_incomplete_requests_do_not_block_others(server: str) -> None:
     place = urlsplit(server)
     half = (
         HEAD + b"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 9999\r\n\r\n--x"
     )
-    talks = [
+    connections = [
         socket.create_connection((place.hostname or "", place.port or 0), timeout=20)
         for _ in range(100)
     ]
     try:
-        for talk, sent in zip(talks, (half, half[:40], b"", b"G") * 25, strict=True):
-            talk.sendall(sent)
-        alive = raw(server, b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        for connection, request in zip(connections, (half, half[:40], b"", b"G") * 25, strict=True):
+            connection.sendall(request)
+        alive = send_raw(
+            server, b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        )
         assert alive.startswith(b"HTTP/1.1 200")
     finally:
-        for talk in talks:
-            talk.close()
+        for connection in connections:
+            connection.close()
 
 
-def test_a_body_over_the_limit_ends_the_page_or_the_request(service: Start) -> None:
+def test_a_body_over_the_limit_is_refused_on_every_path(service: Start) -> None:
     client = service(Settings(limits=replace(Settings().limits, request_bytes=10_000)))
 
     def parts() -> Any:
@@ -260,6 +268,6 @@ def test_a_body_over_the_limit_ends_the_page_or_the_request(service: Start) -> N
 
     for path, known in (("/", 200), ("/static/app.js", 200), ("/health", 200), ("/nothing", 404)):
         for _ in range(5):
-            found = client.request("GET", path, content=parts())
-            assert found.status_code in (known, 413)
-            assert found.headers["x-content-type-options"] == "nosniff"
+            response = client.request("GET", path, content=parts())
+            assert response.status_code in (known, 413)
+            assert response.headers["x-content-type-options"] == "nosniff"

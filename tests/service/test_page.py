@@ -14,6 +14,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
+from whichgen.inference.answers import answer_schema
+
 from .conftest import ORIGINS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -26,37 +28,37 @@ def browser() -> Iterator[Browser]:
         pytest.skip("no chromium: apt-get install chromium (or your system's) to test the page")
     with sync_playwright() as driver:
         options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        found = driver.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield found
-        found.close()
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture
 def page(browser: Browser, server: str) -> Iterator[Page]:
-    """The page, opened; an error in its scripts, or a request to another host, fails the test."""
+    """The page in a new tab; a script error or a request to another host fails the test."""
     context = browser.new_context(accept_downloads=True)
-    opened = context.new_page()
-    troubles: list[str] = []
-    opened.on("pageerror", lambda error: troubles.append(str(error)))
-    opened.on("console", lambda m: troubles.append(m.text) if _is_trouble(m) else None)
-    opened.on(
+    tab = context.new_page()
+    problems: list[str] = []
+    tab.on("pageerror", lambda error: problems.append(str(error)))
+    tab.on("console", lambda m: problems.append(m.text) if _is_problem(m) else None)
+    tab.on(
         "request",
-        lambda r: troubles.append(r.url) if not r.url.startswith((server, "blob:", "data:")) else 0,
+        lambda r: problems.append(r.url) if not r.url.startswith((server, "blob:", "data:")) else 0,
     )
-    opened.goto(server)
-    yield opened
+    tab.goto(server)
+    yield tab
     context.close()
-    assert troubles == []
+    assert problems == []
 
 
-def _is_trouble(message: ConsoleMessage) -> bool:
-    """An error, but for an answer that is one: the page itself has to say that."""
+def _is_problem(message: ConsoleMessage) -> bool:
+    """Whether a message is an error other than an error response, which the page reports."""
     return message.type == "error" and "Failed to load resource" not in message.text
 
 
 @pytest.fixture(scope="module")
 def files(images: list[Image.Image], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Twelve images of all origins, and a file that is none."""
+    """Twelve images of all origins, and a text file."""
     folder = tmp_path_factory.mktemp("upload")
     for i, image in enumerate(images[::2]):
         image.save(folder / f"{i:02d}.png")
@@ -64,33 +66,34 @@ def files(images: list[Image.Image], tmp_path_factory: pytest.TempPathFactory) -
     return sorted(folder.iterdir())
 
 
-def give(page: Page, files: list[Path]) -> None:
-    """Gives images to the page and waits for all answers."""
+def add_files(page: Page, files: list[Path]) -> None:
+    """Add images to the page and wait for all answers."""
     expect(page.locator("#model-line")).to_contain_text("3 known origins")
     page.set_input_files("#files", files)
     expect(page.locator("#count")).to_have_text(f"{len(files)} processed", timeout=30_000)
 
 
 def names(page: Page) -> list[str]:
+    """Return the image names in the table, from top to bottom."""
     return page.locator("#rows .open").all_inner_texts()
 
 
-def test_each_image_gets_a_row_and_the_first_its_details(page: Page, files: list[Path]) -> None:
-    give(page, files)
+def test_each_image_has_a_row_and_the_first_is_selected(page: Page, files: list[Path]) -> None:
+    add_files(page, files)
     assert sorted(names(page)) == [file.name for file in files]
     detail = page.locator("#detail")
     expect(detail.get_by_role("heading", level=2)).not_to_be_empty()
-    expect(detail.locator(".bars .name")).to_have_count(3)
-    expect(detail.get_by_role("img", name=re.compile("Open-set score"))).to_be_visible()
+    expect(detail.locator(".bars .name")).to_have_text([*[re.compile(r"\w")] * 3, "percentile"])
+    expect(detail.get_by_text("held-out images of them")).to_be_visible()
     expect(detail.locator(".nearest li")).to_have_count(6)
-    # A picture that did not load has no size.
-    shown = detail.locator(".nearest img").first
-    expect(shown).to_be_visible()
-    assert shown.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    # An image that failed to load has no size.
+    thumbnail = detail.locator(".nearest img").first
+    expect(thumbnail).to_be_visible()
+    assert thumbnail.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
 
 
-def test_the_heat_map_is_drawn_on_demand_and_can_be_hidden(page: Page, files: list[Path]) -> None:
-    give(page, files[:1])
+def test_the_heat_map_can_be_shown_and_hidden(page: Page, files: list[Path]) -> None:
+    add_files(page, files[:1])
     page.get_by_role("button", name="Explain: which patches matter?").click()
     heat = page.get_by_role("img", name=re.compile("Heat map"))
     expect(heat).to_be_visible(timeout=30_000)
@@ -99,15 +102,15 @@ def test_the_heat_map_is_drawn_on_demand_and_can_be_hidden(page: Page, files: li
     expect(heat).to_be_hidden()
 
 
-def test_rows_are_sorted_and_filtered(page: Page, files: list[Path]) -> None:
-    give(page, files)
+def test_rows_can_be_sorted_and_filtered(page: Page, files: list[Path]) -> None:
+    add_files(page, files)
     page.get_by_role("button", name="Image", exact=True).click()
     assert names(page) == sorted(names(page))
     page.get_by_role("button", name="Image", exact=True).click()
     assert names(page) == sorted(names(page), reverse=True)
-    page.get_by_role("button", name="Score").click()
-    scores = [float(text) for text in page.locator("td.score").all_inner_texts() if text]
-    assert scores == sorted(scores) and len(scores) == 12
+    page.get_by_role("button", name="Percentile").click()
+    percentiles = [float(text) for text in page.locator("td.percentile").all_inner_texts() if text]
+    assert percentiles == sorted(percentiles) and len(percentiles) == 12
     page.get_by_label("Show").select_option("unread")
     assert names(page) == ["notes.txt"]
     page.get_by_label("Show").select_option("")
@@ -117,13 +120,17 @@ def test_rows_are_sorted_and_filtered(page: Page, files: list[Path]) -> None:
     expect(page.get_by_text("No image matches the filter.")).to_be_visible()
 
 
-def test_the_table_is_saved_as_csv(page: Page, files: list[Path]) -> None:
-    give(page, files)
+def test_answers_are_saved_as_csv(page: Page, files: list[Path]) -> None:
+    add_files(page, files)
     with page.expect_download() as download:
         page.get_by_role("button", name="CSV").click()
     text = Path(download.value.path()).read_text(encoding="utf-8-sig")
-    rows = {row["name"]: row for row in csv.DictReader(io.StringIO(text))}
+    reader = csv.DictReader(io.StringIO(text))
+    rows = {row["image"]: row for row in reader}
+    columns = answer_schema(ORIGINS).names
+    assert reader.fieldnames is not None and reader.fieldnames[: len(columns)] == columns
     assert set(rows) == {file.name for file in files}
+    assert 0 <= float(rows["00.png"]["score_percentile"]) <= 100
     for origin in ORIGINS:
         assert 0 <= float(rows["00.png"][f"p({origin})"]) <= 1
     assert "not an image" in rows["notes.txt"]["error"]
@@ -133,14 +140,14 @@ def test_the_table_is_saved_as_csv(page: Page, files: list[Path]) -> None:
     ("button", "start"), [("HTML report", b"<!doctype"), ("PDF report", b"%PDF")]
 )
 def test_reports_are_saved(page: Page, files: list[Path], button: str, start: bytes) -> None:
-    give(page, files[:3])
+    add_files(page, files[:3])
     with page.expect_download(timeout=30_000) as download:
         page.get_by_role("button", name=button).click()
     assert Path(download.value.path()).read_bytes().startswith(start)
 
 
-def test_a_keyboard_is_enough(page: Page, files: list[Path]) -> None:
-    give(page, files[:4])
+def test_the_page_works_with_the_keyboard(page: Page, files: list[Path]) -> None:
+    add_files(page, files[:4])
     page.locator("#rows .open").first.focus()
     heading = page.locator("#detail dd").first
     page.keyboard.press("ArrowDown")
@@ -156,9 +163,9 @@ def test_a_keyboard_is_enough(page: Page, files: list[Path]) -> None:
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
-def test_nothing_is_cut_off_at_any_width(page: Page, files: list[Path], width: int) -> None:
+def test_nothing_is_cut_off(page: Page, files: list[Path], width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
-    give(page, files)
+    add_files(page, files)
     # An expression and not a script: the page's policy allows no eval.
     assert page.locator("html").evaluate("root => root.scrollWidth") <= width
     for button in page.get_by_role("button").all():
@@ -167,20 +174,20 @@ def test_nothing_is_cut_off_at_any_width(page: Page, files: list[Path], width: i
             assert box and box["x"] >= 0 and box["x"] + box["width"] <= width + 0.5
 
 
-def test_dark_and_light_differ_and_can_be_read(page: Page, files: list[Path]) -> None:
-    give(page, files[:2])
-    grounds = []
+def test_light_and_dark_colors_have_enough_contrast(page: Page, files: list[Path]) -> None:
+    add_files(page, files[:2])
+    backgrounds = []
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
         colors = page.locator("#detail h2").evaluate(
             "h => [getComputedStyle(document.body).backgroundColor, getComputedStyle(h).color,"
             " getComputedStyle(document.body).color]"
         )
-        ground, *inks = (_luminance(color) for color in colors)
-        grounds.append(ground)
+        background, *inks = (_luminance(color) for color in colors)
+        backgrounds.append(background)
         for ink in inks:  # WCAG's contrast for text
-            assert (max(ground, ink) + 0.05) / (min(ground, ink) + 0.05) >= 4.5
-    assert grounds[0] > 0.8 and grounds[1] < 0.05
+            assert (max(background, ink) + 0.05) / (min(background, ink) + 0.05) >= 4.5
+    assert backgrounds[0] > 0.8 and backgrounds[1] < 0.05
 
 
 def _luminance(color: str) -> float:
@@ -189,7 +196,7 @@ def _luminance(color: str) -> float:
     return float(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
 
 
-def test_a_service_that_is_gone_is_said(page: Page, files: list[Path]) -> None:
+def test_an_error_of_the_service_is_shown(page: Page, files: list[Path]) -> None:
     expect(page.locator("#model-line")).to_contain_text("3 known origins")
     page.route(
         "**/attribute",

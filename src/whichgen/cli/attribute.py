@@ -65,8 +65,8 @@ def attribute(
         raise DataError("--json and --csv can't be combined. Choose one.")
     if report:
         with needs_extra("serve"):
-            from whichgen.service.case import case_renderer, write_case_report
-        case_renderer(report)  # fail on a wrong suffix before the work
+            from whichgen.service.case import report_format, write_case_report
+        report_format(report)  # fail on a wrong suffix before the work
     for file in filter(None, (report, parquet)):
         check_writable(file.parent)
     files = find_images(images)

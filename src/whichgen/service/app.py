@@ -6,10 +6,10 @@ import asyncio
 import errno
 import logging
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, FastAPI, File, Form, HTTPException, Query, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
@@ -28,7 +28,7 @@ from whichgen.inference.enroll import EnrollmentResult, enroll_images
 from whichgen.inference.occlusion import explain
 from whichgen.models.saved_model import DESCRIPTION_FILE, save_model
 from whichgen.service.batcher import Batcher, ServiceBusy
-from whichgen.service.case import build_case, case_html, case_pdf
+from whichgen.service.case import ReportFormat, render_report
 from whichgen.service.guard import Guard
 from whichgen.service.metrics import Metrics, RequestMetrics
 from whichgen.service.responses import describe_model, image_answer
@@ -53,8 +53,7 @@ _ORIGIN_NAME = r"^[\w][\w .+-]{0,63}$"
 #: Seconds between checks whether a client has disconnected, and the status of such a request.
 _DISCONNECT_INTERVAL, _CLIENT_CLOSED_REQUEST = 1.0, 499
 
-#: Seconds after which a refused enrollment may be tried again.
-_ENROLL_RETRY = 5
+_MEDIA_TYPES = {"html": "text/html; charset=utf-8", "pdf": "application/pdf"}
 
 _LOG = logging.getLogger(__name__)
 
@@ -75,25 +74,12 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
     """
     settings = settings or Settings()
     metrics = Metrics()
-    batcher = Batcher(
-        attributor,
-        batch_size=settings.batch_size,
-        wait=settings.batch_wait,
-        queue=settings.limits.queue,
-        on_batch=metrics.record_batch,
-    )
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        batcher.start()
-        yield
-        await batcher.close()
-
+    batcher = Batcher(attributor, settings, metrics.record_batch)
     app = FastAPI(
         title="whichgen",
         version=__version__,
         summary="Which generative model made an image?",
-        lifespan=lifespan,
+        lifespan=lambda app: batcher.running(),
         # Their pages load scripts from a CDN; the schema is at /openapi.json.
         docs_url=None,
         redoc_url=None,
@@ -138,15 +124,22 @@ class _InMemoryRoute(APIRoute):
         return handle
 
 
-def _error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Document the errors of a path in addition to those of every path."""
-    return {status: {"model": Problem} for status in (400, 401, 403, 413, 422, 429, *statuses)}
+def _document(*errors: int, media_types: Sequence[str] = ()) -> dict[int | str, dict[str, Any]]:
+    """Document the errors of a path, and the types of its response if it is not JSON."""
+    responses: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in errors}
+    if media_types:
+        responses[200] = {"content": {media_type: {} for media_type in media_types}}
+    return responses
 
 
 def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> APIRouter:
-    router = APIRouter(route_class=_InMemoryRoute)
-    description = describe_model(batcher.attributor.model, settings)
-    enroll_lock = asyncio.Lock()
+    router = APIRouter(
+        route_class=_InMemoryRoute, responses=_document(400, 401, 403, 408, 413, 422, 429, 503)
+    )
+
+    @lru_cache(maxsize=1)
+    def describe(attributor: Attributor) -> ModelDescription:
+        return describe_model(attributor.model, settings)
 
     async def read_uploads(files: Sequence[UploadFile]) -> list[Upload]:
         limit = settings.limits.request_images
@@ -171,7 +164,7 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
         # Repeat if an origin was enrolled meanwhile: either model may have answered.
         attributor = None
         while attributor is not batcher.attributor:
-            attributor, model = batcher.attributor, description
+            attributor = batcher.attributor
             attributions = iter(await _await_connected(request, batcher.attribute(contents)))
         answers = [
             image_answer(upload, None if upload.error else next(attributions), attributor.model)
@@ -179,15 +172,15 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
         ]
         for answer in answers:
             metrics.record_answer(answer)
-        return uploads, answers, model
+        return uploads, answers, describe(attributor)
 
-    @router.post("/attribute", responses=_error_responses(503, 507))
+    @router.post("/attribute", responses=_document(507))
     async def attribute(request: Request, images: Images) -> AttributeResponse:
         """Attribute each image to a known origin or `unknown`."""
         _, answers, model = await attribute_uploads(request, images)
         return AttributeResponse(model=model.digest, images=answers)
 
-    @router.post("/explain", responses=_error_responses(503))
+    @router.post("/explain")
     async def explain_image(
         image: Annotated[UploadFile, File(description="an image file")],
         grid: Annotated[int, Query(ge=2, le=16, description="patches per side")] = 7,
@@ -206,36 +199,24 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
 
     @router.post(
         "/report",
-        responses={
-            **_error_responses(503, 507),
-            200: {"content": {"text/html": {}, "application/pdf": {}}},
-        },
+        responses=_document(507, media_types=("text/html", "application/pdf")),
         response_class=Response,
     )
-    async def report(
-        request: Request, images: Images, format: Literal["html", "pdf"] = "html"
-    ) -> Response:
+    async def report(request: Request, images: Images, format: ReportFormat = "html") -> Response:
         """Create a report on images as an HTML file or a PDF."""
         uploads, answers, model = await attribute_uploads(request, images)
-        render, media_type = {
-            "html": (case_html, "text/html; charset=utf-8"),
-            "pdf": (case_pdf, "application/pdf"),
-        }[format]
+        contents = [upload.data for upload in uploads]
+        content = await run_in_threadpool(render_report, answers, contents, model, format)
+        return Response(content, media_type=_MEDIA_TYPES[format])
 
-        def render_cases() -> bytes:
-            pairs = zip(answers, uploads, strict=True)
-            return render([build_case(answer, upload.data) for answer, upload in pairs], model)
-
-        return Response(await run_in_threadpool(render_cases), media_type=media_type)
-
-    @router.get("/model", responses=_error_responses())
+    @router.get("/model")
     async def model() -> ModelDescription:
         """Describe the model and the limits of the service."""
-        return description
+        return describe(batcher.attributor)
 
     @router.get(
         "/exemplars/{number}",
-        responses={**_error_responses(404), 200: {"content": {"image/jpeg": {}}}},
+        responses=_document(404, media_types=("image/jpeg",)),
         response_class=Response,
     )
     async def exemplar(number: int) -> Response:
@@ -245,13 +226,12 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
             raise HTTPException(404, f"The model has no thumbnail number {number}.")
         return Response(thumbnails[number], media_type="image/jpeg")
 
-    @router.post("/enroll", responses=_error_responses(409, 503, 507))
+    @router.post("/enroll", responses=_document(409, 507))
     async def enroll(
         name: Annotated[str, Form(pattern=_ORIGIN_NAME, description="the new origin")],
         images: Images,
     ) -> EnrollResponse:
         """Add an origin to the model from a few images; disabled by default."""
-        nonlocal description
         if settings.enroll_to is None:
             raise HTTPException(
                 403, "Enrollment is disabled. Start the service with --enroll-to FOLDER."
@@ -263,24 +243,16 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
         folder = settings.enroll_to / name
         contents = {f"{i} {upload.name}": upload.data for i, upload in enumerate(uploads, start=1)}
 
-        def enroll_and_save(attributor: Attributor) -> tuple[EnrollmentResult, Attributor]:
-            result = enroll_images(attributor, name, contents)
-            save_model(result.model, folder / "model", name=str(folder))
-            return result, Attributor(result.model, attributor.encoder)
-
-        # One at a time: each enrollment extends the model of the one before.
-        if enroll_lock.locked():
-            raise HTTPException(
-                503,
-                f"Another origin is being enrolled. Try again in {_ENROLL_RETRY} s.",
-                {"Retry-After": str(_ENROLL_RETRY)},
-            )
-        async with enroll_lock:
+        # One enrollment runs at a time, and extends the model of the one before.
+        def enroll_and_save(attributor: Attributor) -> EnrollmentResult:
             if (folder / "model" / DESCRIPTION_FILE).exists():
                 raise HTTPException(409, f"{name} is already enrolled. Choose another name.")
-            result, attributor = await batcher.run_exclusively(enroll_and_save)
-            batcher.replace_model(attributor)
-            description = describe_model(attributor.model, settings)
+            result = enroll_images(attributor, name, contents)
+            save_model(result.model, folder / "model", name=str(folder))
+            batcher.replace_model(Attributor(result.model, attributor.encoder))
+            return result
+
+        result = await batcher.run_exclusively(enroll_and_save)
         return EnrollResponse(
             origin=name,
             images=result.n_images,
@@ -290,12 +262,12 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
             folder=str(folder),
         )
 
-    @router.get("/health", responses={status: {"model": Problem} for status in (403, 413)})
+    @router.get("/health")
     async def health() -> Health:
         """Report that the service is running."""
         return Health(status="ok", whichgen=__version__, waiting=batcher.waiting)
 
-    @router.get("/metrics", responses={**_error_responses(), 200: {"content": {"text/plain": {}}}})
+    @router.get("/metrics", responses=_document(media_types=("text/plain",)))
     async def prometheus_metrics() -> Response:
         """Return metrics in the text format of Prometheus."""
         metrics.waiting.set(batcher.waiting)

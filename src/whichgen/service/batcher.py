@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
 from whichgen.constants import SIMILAR_IMAGES
 from whichgen.data.reading import hash_image
 from whichgen.errors import WhichgenError
-from whichgen.features.batching import BATCH_SIZE
 from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor
-from whichgen.service.settings import Limits, Settings
+from whichgen.service.settings import Settings
 
 #: Cached answers, by image content: a report repeats the images that the page has just sent.
 _CACHE_SIZE = 1024
@@ -56,11 +55,8 @@ class Batcher:
     ----------
     attributor
         Model and encoder; :meth:`replace_model` changes them.
-    batch_size, wait
-        Maximum number of images per batch, and how long the first image of a batch waits for
-        others, in seconds.
-    queue
-        Maximum number of waiting images.
+    settings
+        Its batch size and the limit of the queue are used.
     on_batch
         Called after each batch with its number of images and duration in seconds.
     """
@@ -68,19 +64,15 @@ class Batcher:
     def __init__(
         self,
         attributor: Attributor,
-        *,
-        batch_size: int = BATCH_SIZE,
-        wait: float = Settings.batch_wait,
-        queue: int = Limits.queue,
+        settings: Settings,
         on_batch: Callable[[int, float], None] = lambda images, seconds: None,
     ) -> None:
         self.attributor = attributor
-        self._batch_size, self._wait, self._capacity = batch_size, wait, queue
+        self._settings = settings
         self._on_batch = on_batch
-        self._queue: asyncio.Queue[_QueuedImage | None] = asyncio.Queue()
+        self._queue: asyncio.Queue[_QueuedImage] = asyncio.Queue()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="whichgen")
-        self._cache: OrderedDict[bytes, Attribution] = OrderedDict()
-        self._task: asyncio.Task[None] | None = None
+        self._cache: dict[bytes, Attribution] = {}
         self._long_tasks = 0
         self._rate = 10.0  # images per second: a guess until the first batch
 
@@ -89,15 +81,13 @@ class Batcher:
         """Number of waiting images."""
         return self._queue.qsize()
 
-    def start(self) -> None:
-        """Start to process the queue in the running event loop."""
-        self._task = asyncio.create_task(self._process_queue())
-
-    async def close(self) -> None:
-        """Answer all accepted images, then stop."""
-        if self._task is not None:
-            self._queue.put_nowait(None)
-            await self._task
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Process the queue in the running event loop; at the end, answer all accepted images."""
+        task = asyncio.create_task(self._process_queue())
+        yield
+        await self._queue.join()
+        task.cancel()
         self._thread.shutdown()
 
     async def attribute(self, images: Sequence[bytes]) -> list[Attribution]:
@@ -116,7 +106,7 @@ class Batcher:
             for data, digest, answer in zip(images, digests, cached, strict=True)
             if answer is None
         ]
-        if self.waiting + len(new) > self._capacity:
+        if self.waiting + len(new) > self._settings.limits.queue:
             raise ServiceBusy(1 + int(self.waiting / self._rate))
         for image in new:
             self._queue.put_nowait(image)
@@ -142,41 +132,29 @@ class Batcher:
 
     def replace_model(self, attributor: Attributor) -> None:
         """Use another model from the next batch on, and forget all cached answers."""
-        self.attributor = attributor
-        self._cache.clear()
+        # A new dictionary: the running batch may still add answers to the old one.
+        self.attributor, self._cache = attributor, {}
 
     async def _process_queue(self) -> None:
-        loop = asyncio.get_running_loop()
-        closing = False
-        while not closing:
-            batch = []
-            image = await self._queue.get()
-            deadline = loop.time() + self._wait
-            while image is not None:
-                batch.append(image)
-                if len(batch) == self._batch_size:
-                    break
-                try:
-                    async with asyncio.timeout_at(deadline):
-                        image = await self._queue.get()
-                except TimeoutError:
-                    break
-            else:
-                closing = True
+        while True:
+            queued = [await self._queue.get()]
+            while len(queued) < self._settings.batch_size and not self._queue.empty():
+                queued.append(self._queue.get_nowait())
             # The answer is already done (cancelled) if the client disconnected.
-            batch = [image for image in batch if not image.answer.done()]
+            batch = [image for image in queued if not image.answer.done()]
             if batch:
                 await self._attribute_batch(batch)
+            for _ in queued:
+                self._queue.task_done()
 
     async def _attribute_batch(self, batch: list[_QueuedImage]) -> None:
-        attributor, images = self.attributor, [image.data for image in batch]
+        attributor, cache, size = self.attributor, self._cache, self._settings.batch_size
+        images = [image.data for image in batch]
         start = time.perf_counter()
         try:
             answers = await asyncio.get_running_loop().run_in_executor(
                 self._thread,
-                lambda: attributor.attribute(
-                    images, nearest=SIMILAR_IMAGES, batch_size=self._batch_size
-                ),
+                lambda: attributor.attribute(images, nearest=SIMILAR_IMAGES, batch_size=size),
             )
         except Exception as error:  # any failure must reach the waiting requests
             for image in batch:
@@ -189,7 +167,6 @@ class Batcher:
         for image, answer in zip(batch, answers, strict=True):
             if not image.answer.done():
                 image.answer.set_result(answer)
-            if attributor is self.attributor:
-                self._cache[image.digest] = answer
-        while len(self._cache) > _CACHE_SIZE:
-            self._cache.popitem(last=False)
+            cache[image.digest] = answer
+        while len(cache) > _CACHE_SIZE:
+            del cache[next(iter(cache))]

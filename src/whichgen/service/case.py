@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 from fpdf import FPDF
 from fpdf.enums import WrapMode, XPos, YPos
@@ -35,6 +36,10 @@ _THUMBNAIL_SIDE = 320
 #: Number of most probable origins listed per image.
 _TOP_ORIGINS = 8
 
+ReportFormat = Literal["html", "pdf"]
+#: Names and values.
+Facts = list[tuple[str, str]]
+
 CAVEATS = (
     "An answer is evidence, not proof. Consider it together with where the file came from and with "
     "what else is known about it.",
@@ -55,23 +60,65 @@ class Case:
     thumbnail: bytes
 
     @property
-    def top_origins(self) -> list[tuple[str, float]]:
-        """The most probable known origins with their probabilities."""
+    def top_origins(self) -> list[tuple[str, str]]:
+        """The most probable known origins with their probabilities, as text."""
         ranking = sorted(self.answer.probabilities.items(), key=lambda item: -item[1])
-        return [(display_name(origin), p) for origin, p in ranking[:_TOP_ORIGINS]]
+        return [(display_name(o), format_probability(p)) for o, p in ranking[:_TOP_ORIGINS]]
 
 
-def build_case(answer: ImageAnswer, data: bytes) -> Case:
-    """Combine an answer with a thumbnail of the file."""
-    if answer.error:
-        return Case(answer, b"")
+def render_report(
+    answers: Sequence[ImageAnswer],
+    contents: Sequence[bytes],
+    model: ModelDescription,
+    format: ReportFormat,
+) -> bytes:
+    """Render a report on image files and their answers: a self-contained HTML file or a PDF."""
+    cases = [
+        Case(answer, b"" if answer.error else make_thumbnail(decode_image(data), _THUMBNAIL_SIDE))
+        for answer, data in zip(answers, contents, strict=True)
+    ]
+    render = {"html": _render_html, "pdf": _render_pdf}[format]
+    return render(cases, _list_facts(model))
+
+
+def write_case_report(
+    file: Path, model: OriginModel, paths: Sequence[Path], answers: Sequence[Attribution]
+) -> None:
+    """Write a report on image files and their answers, as HTML or PDF depending on the suffix."""
+    uploads = [inspect_upload(str(path), _read_content(path), _NO_LIMITS) for path in paths]
+    content = render_report(
+        [image_answer(*pair, model) for pair in zip(uploads, answers, strict=True)],
+        [upload.data for upload in uploads],
+        describe_model(model, Settings()),
+        report_format(file),
+    )
+    with replace_file(file) as temporary:
+        temporary.write_bytes(content)
+
+
+def report_format(file: Path) -> ReportFormat:
+    """Return the format of a report by the suffix of its file.
+
+    Raises
+    ------
+    DataError
+        The suffix is neither ``.html`` nor ``.pdf``.
+    """
+    if file.suffix == ".html":
+        return "html"
+    if file.suffix == ".pdf":
+        return "pdf"
+    raise DataError(f"{file}: a report must end in .html or .pdf.")
+
+
+def _read_content(path: Path) -> bytes:
     try:
-        return Case(answer, make_thumbnail(decode_image(data), _THUMBNAIL_SIDE))
+        return read_bytes(path)
     except ImageError:
-        return Case(answer, b"")
+        return b""  # the answer states the reason
 
 
-def report_facts(model: ModelDescription) -> list[tuple[str, str]]:
+def _list_facts(model: ModelDescription) -> Facts:
     """List when and with what the report was made, as names and values."""
     figures = [
         f"{name} {100 * value:.1f} %"
@@ -88,60 +135,21 @@ def report_facts(model: ModelDescription) -> list[tuple[str, str]]:
     ]
 
 
-def write_case_report(
-    file: Path, model: OriginModel, paths: Sequence[Path], answers: Sequence[Attribution]
-) -> None:
-    """Write a report on image files and their answers, as HTML or PDF depending on the suffix."""
-    cases = []
-    for path, answer in zip(paths, answers, strict=True):
-        upload = inspect_upload(str(path), _read_content(path), _NO_LIMITS)
-        cases.append(build_case(image_answer(upload, answer, model), upload.data))
-    content = case_renderer(file)(cases, describe_model(model, Settings()))
-    with replace_file(file) as temporary:
-        temporary.write_bytes(content)
-
-
-def case_renderer(file: Path) -> Callable[[Sequence[Case], ModelDescription], bytes]:
-    """Return the function that renders a report for the suffix of a file.
-
-    Raises
-    ------
-    DataError
-        The suffix is neither ``.html`` nor ``.pdf``.
-    """
-    renderers = {".html": case_html, ".pdf": case_pdf}
-    if file.suffix not in renderers:
-        raise DataError(f"{file}: a report must end in .html or .pdf.")
-    return renderers[file.suffix]
-
-
-def _read_content(path: Path) -> bytes:
-    try:
-        return read_bytes(path)
-    except ImageError:
-        return b""  # the answer states the reason
-
-
-def case_html(cases: Sequence[Case], model: ModelDescription) -> bytes:
-    """Render a report as one self-contained HTML file."""
+def _render_html(cases: Sequence[Case], facts: Facts) -> bytes:
     environment = Environment(
         loader=PackageLoader("whichgen.service", "."), autoescape=True, undefined=StrictUndefined
     )
-    environment.filters["exact"] = format_probability
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
     template = environment.get_template("case.html.j2")
-    return template.render(cases=cases, facts=report_facts(model), caveats=CAVEATS).encode()
+    return template.render(cases=cases, facts=facts, caveats=CAVEATS).encode()
 
 
-def case_pdf(cases: Sequence[Case], model: ModelDescription) -> bytes:
-    """Render a report as a PDF with A4 pages."""
+def _render_pdf(cases: Sequence[Case], facts: Facts) -> bytes:
     page = _Page()
     page.add_page()
     page.add_text("Which generative model made these images?", size=16)
-    for name, value in report_facts(model):
-        page.add_text(f"{name}: {value}", size=8.5)
-    for caveat in CAVEATS:
-        page.add_text(f"• {caveat}", size=8.5)
+    for text in [*(f"{name}: {value}" for name, value in facts), *(f"• {c}" for c in CAVEATS)]:
+        page.add_text(text, size=8.5)
     for case in cases:
         page.add_case(case)
     return bytes(page.output())
@@ -181,15 +189,9 @@ class _Page(FPDF):
         if case.thumbnail:
             self.image(io.BytesIO(case.thumbnail), w=50, h=40, keep_aspect_ratio=True)
         self.add_text(answer.verdict.detail)
-        if answer.score is not None:
-            comparison = "below" if answer.score < answer.threshold else "at or above"
-            self.add_text(
-                f"Open-set score {answer.score:.4g}, {comparison} the threshold "
-                f"{answer.threshold:.4g}."
-            )
-            self.add_text(
-                "; ".join(f"{origin} {format_probability(p)}" for origin, p in case.top_origins)
-            )
+        if answer.comparison:
+            self.add_text(answer.comparison)
+            self.add_text("; ".join(f"{origin} {p}" for origin, p in case.top_origins))
         if answer.evidence:
             for text in answer.evidence.contradictions:
                 self.add_text(f"Contradiction: {text}", bold=True)

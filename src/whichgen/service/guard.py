@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any
-from urllib.parse import urlsplit
 
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
@@ -32,12 +29,6 @@ _SECURITY_HEADERS = (
     (b"referrer-policy", b"no-referrer"),
 )
 
-#: A larger change of the wall clock between two requests, in seconds, means that it was set.
-_CLOCK_TOLERANCE = 1.0
-
-_FULL = "The service cannot hold more images at the moment. Try again later."
-_RETRY_LATER = {"Retry-After": "5"}
-
 
 class Guard:
     """ASGI middleware that refuses requests that :class:`Settings` do not allow.
@@ -50,9 +41,7 @@ class Guard:
         self._app, self._settings = app, settings
         self._storage = MemoryStorage()
         self._limiter = MovingWindowRateLimiter(self._storage)
-        self._clock_offset = _clock_offset()
-        per_minute = settings.limits.per_minute
-        self._rate = RateLimitItemPerMinute(per_minute) if per_minute else None
+        self._clock_offset = time.time() - time.monotonic()
         #: Bytes of the bodies of all requests that are not answered yet.
         self.pending_bytes = 0
 
@@ -61,139 +50,130 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        body = _Body(receive, self, self._settings.limits)
 
         async def send_secured(message: Message) -> None:
             if message["type"] == "http.response.start":
+                body.is_answered = True
                 message["headers"] = [*message.get("headers", ()), *_SECURITY_HEADERS]
             await send(message)
 
-        refusal = self._check_headers(scope)
-        if refusal is not None:
-            await refusal(scope, receive, send_secured)
-            return
-        response_started, is_refused = False, False
-
         async def respond(message: Message) -> None:
-            nonlocal response_started
-            response_started = True
-            if not is_refused:
+            if body.refusal is None:
                 await send_secured(message)
 
-        async def refuse(problem: JSONResponse) -> bool:
-            # Not an exception: the application may already be sending its response.
-            nonlocal is_refused
-            if not response_started and not is_refused:
-                is_refused = True
-                await problem(scope, receive, send_secured)
-            return is_refused
-
-        body = _Body(receive, self, self._settings.limits, refuse)
+        refusal = self._check_headers(scope)
         try:
-            await self._app(scope, body.receive, respond)
+            if refusal is None:
+                await self._app(scope, body.receive, respond)
         except Exception:
-            if not is_refused:
+            if body.refusal is None:
                 raise
         finally:
             self.pending_bytes -= body.size
+        refusal = refusal or body.refusal
+        if refusal is not None:
+            detail = {"detail": refusal.detail}
+            response = JSONResponse(detail, refusal.status_code, refusal.headers)
+            await response(scope, receive, send_secured)
 
-    def _check_headers(self, scope: Scope) -> JSONResponse | None:
-        headers = Headers(scope=scope)
-        settings = self._settings
+    def _check_headers(self, scope: Scope) -> HTTPException | None:
+        headers, limits = Headers(scope=scope), self._settings.limits
         origin = headers.get("origin")
-        if origin is not None and _netloc(origin) != headers.get("host", ""):
-            return _problem(403, "Requests from pages of other sites are refused.")
-        size = headers.get("content-length", "0")
-        limit = settings.limits.request_bytes
-        # The length is compared first: int() of thousands of digits is slow or an error.
-        if size.isdecimal() and (len(size) > len(str(limit)) + 20 or int(size) > limit):
-            return _problem(413, _too_large(settings.limits))
+        if origin is not None and origin.partition("://")[2] != headers.get("host", ""):
+            return HTTPException(403, "Requests from pages of other sites are refused.")
+        size = headers.get("content-length", "")
+        # int() of thousands of digits is slow or an error.
+        length = int(size[:20]) if size.isdecimal() else 0
+        if length > limits.request_bytes:
+            return _too_large(limits)
         if scope["path"] in _PUBLIC_PATHS or scope["path"].startswith("/static/"):
             return None
-        if settings.api_key and not _has_key(headers, settings.api_key):
-            return _problem(401, "The API key is missing or wrong.", {"WWW-Authenticate": "Bearer"})
-        client = (scope.get("client") or ("",))[0]
-        if self._rate and not self._is_within_rate(self._rate, client):
-            return _problem(
+        if not _has_key(headers, self._settings.api_key):
+            return HTTPException(
+                401, "The API key is missing or wrong.", {"WWW-Authenticate": "Bearer"}
+            )
+        if limits.per_minute and not self._is_within_rate((scope.get("client") or ("",))[0]):
+            return HTTPException(
                 429,
-                f"More than {settings.limits.per_minute} requests per minute. Try again later.",
+                f"More than {limits.per_minute} requests per minute. Try again later.",
                 {"Retry-After": "60"},
             )
-        if size.isdecimal() and self.pending_bytes + int(size) > settings.limits.pending_bytes:
-            return _problem(503, _FULL, _RETRY_LATER)
+        if self.pending_bytes + length > limits.pending_bytes:
+            return _full()
         return None
 
-    def _is_within_rate(self, rate: RateLimitItemPerMinute, client: str) -> bool:
+    def _is_within_rate(self, client: str) -> bool:
         # The limiter reads the wall clock: set back by a year, it would refuse for a year.
-        offset = _clock_offset()
-        if abs(offset - self._clock_offset) > _CLOCK_TOLERANCE:
+        offset = time.time() - time.monotonic()
+        if abs(offset - self._clock_offset) > 1:
             self._storage.reset()
         self._clock_offset = offset
+        rate = RateLimitItemPerMinute(self._settings.limits.per_minute)
         return self._limiter.hit(rate, client)
 
 
 class _Body:
     """A request body that is counted while it arrives, and refused if it is too slow or large."""
 
-    def __init__(
-        self,
-        receive: Receive,
-        guard: Guard,
-        limits: Limits,
-        refuse: Callable[[JSONResponse], Awaitable[bool]],
-    ) -> None:
+    def __init__(self, receive: Receive, guard: Guard, limits: Limits) -> None:
         self.size = 0
-        self._receive, self._guard, self._limits, self._refuse = receive, guard, limits, refuse
+        self.is_answered = False
+        self.refusal: HTTPException | None = None
+        self._receive, self._guard, self._limits = receive, guard, limits
         self._deadline = asyncio.get_running_loop().time() + limits.body_seconds
-        self._complete = False
+        self._is_complete = False
 
     async def receive(self) -> Message:
-        """Return the next message; after a refusal, end the reading."""
-        if self._complete:  # the only further message is that the client disconnected
+        """Return the next message.
+
+        Raises
+        ------
+        HTTPException
+            The body exceeds a limit. If the application is already responding, the client counts
+            as disconnected instead.
+        """
+        if self._is_complete:  # the only further message is that the client disconnected
             return await self._receive()
+        try:
+            return await self._receive_within_limits()
+        except HTTPException as error:
+            if self.is_answered:
+                return {"type": "http.disconnect"}
+            self.refusal = error
+            raise
+
+    async def _receive_within_limits(self) -> Message:
         limits = self._limits
         try:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError:
-            detail = f"The request did not arrive within {limits.body_seconds:g} s."
-            return await self._end(_problem(408, detail))
-        self._complete = not message.get("more_body", False)
+            raise HTTPException(
+                408, f"The request did not arrive within {limits.body_seconds:g} s."
+            ) from None
+        self._is_complete = not message.get("more_body", False)
         length = len(message.get("body", b""))
         self.size += length
         self._guard.pending_bytes += length
         if self.size > limits.request_bytes:
-            return await self._end(_problem(413, _too_large(limits)))
+            raise _too_large(limits)
         if self._guard.pending_bytes > limits.pending_bytes:
-            return await self._end(_problem(503, _FULL, _RETRY_LATER))
+            raise _full()
         return message
 
-    async def _end(self, problem: JSONResponse) -> Message:
-        if await self._refuse(problem):
-            raise HTTPException(problem.status_code)  # the response is sent; this ends the reading
-        return {"type": "http.disconnect"}
+
+def _too_large(limits: Limits) -> HTTPException:
+    detail = f"The request is too large; the maximum is {limits.request_bytes / MIB:g} MiB."
+    return HTTPException(413, detail)
 
 
-def _too_large(limits: Limits) -> str:
-    return f"The request is too large; the maximum is {limits.request_bytes / MIB:g} MiB."
-
-
-def _clock_offset() -> float:
-    """Wall clock minus monotonic clock, in seconds."""
-    return time.time() - time.monotonic()
-
-
-def _netloc(address: str) -> str:
-    try:
-        return urlsplit(address).netloc
-    except ValueError:  # a malformed IPv6 address
-        return ""
+def _full() -> HTTPException:
+    detail = "The service cannot hold more images at the moment. Try again later."
+    return HTTPException(503, detail, {"Retry-After": "5"})
 
 
 def _has_key(headers: Headers, key: str) -> bool:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     client_key = headers.get("x-api-key") or (token if scheme.lower() == "bearer" else "")
-    return hmac.compare_digest(client_key.encode(), key.encode())
-
-
-def _problem(status: int, detail: str, headers: dict[str, Any] | None = None) -> JSONResponse:
-    return JSONResponse({"detail": detail}, status, headers)
+    return not key or hmac.compare_digest(client_key.encode(), key.encode())

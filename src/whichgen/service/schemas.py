@@ -6,18 +6,13 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from whichgen.evidence.finding import Finding
+from whichgen.inference.verdict import Verdict
+
 
 class Problem(BaseModel):
     """Why a request failed."""
 
-    detail: str
-
-
-class VerdictText(BaseModel):
-    """An answer in words."""
-
-    kind: str = Field(description="generator, real, synthetic, unknown or unread")
-    words: str
     detail: str
 
 
@@ -29,20 +24,10 @@ class SimilarImage(BaseModel):
     thumbnail: str | None = Field(description="path of its thumbnail; null if there is none")
 
 
-class FindingReport(BaseModel):
-    """One piece of provenance evidence in the file."""
-
-    kind: str
-    title: str
-    detail: str
-    indicates: str = Field(description="what it supports: synthetic, camera, edited or neutral")
-    generator: str
-
-
 class EvidenceReport(BaseModel):
     """Provenance evidence in the file, independent of the model."""
 
-    findings: list[FindingReport]
+    findings: list[Finding]
     notes: list[str]
     contradictions: list[str] = Field(description="where file and model disagree")
 
@@ -53,15 +38,19 @@ class ImageAnswer(BaseModel):
     name: str
     sha256: str
     bytes: int
-    format: str | None
-    width: int | None
-    height: int | None
-    verdict: VerdictText
+    format: str | None = None
+    width: int | None = None
+    height: int | None = None
+    verdict: Verdict
     origin: str | None = Field(description="a known origin or unknown; null if unreadable")
     coarse_origin: str | None = Field(description="the most specific answer that is certain")
     probabilities: dict[str, float] = Field(description="of the known origins; they sum to 1")
     score: float | None = Field(description="open-set score; high means known")
+    score_percentile: float | None = Field(
+        description="percentage of held-out known images whose score is no higher"
+    )
     threshold: float = Field(description="the answer is unknown if the score is below it")
+    comparison: str = Field(description="how the score compares with held-out known images")
     nearest: list[SimilarImage]
     evidence: EvidenceReport | None
     error: str = Field(description="why there is no answer; empty if there is one")
@@ -83,15 +72,6 @@ class HeatMap(BaseModel):
     )
 
 
-class ScoreScale(BaseModel):
-    """Ends of the score gauge, and the central 90 % of held-out known images."""
-
-    low: float
-    high: float
-    known_low: float
-    known_high: float
-
-
 class ModelDescription(BaseModel):
     """The model of the service and its limits."""
 
@@ -105,9 +85,9 @@ class ModelDescription(BaseModel):
     score: str
     threshold: float
     tpr: float = Field(description="share of known validation images that the threshold keeps")
-    scale: ScoreScale
     metrics: dict[str, Any] = Field(description="test figures, 0 to 1; empty after enrollment")
     exemplars: int
+    columns: list[str] = Field(description="columns of a table of answers")
     enrolling: bool = Field(description="whether POST /enroll is enabled")
     limits: dict[str, int]
 

@@ -97,9 +97,8 @@ class Settings:
     hosts
         Host names under which the service may be addressed. Others are refused, so that no web
         page can reach it through a name of its own (DNS rebinding). ``*`` allows all.
-    batch_size, batch_wait
-        Maximum number of images per batch, and how long the first image of a batch waits for
-        others, in seconds.
+    batch_size
+        Maximum number of images per batch.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -108,4 +107,3 @@ class Settings:
     keep_uploads: Path | None = None
     hosts: tuple[str, ...] = LOCAL_HOSTS
     batch_size: int = BATCH_SIZE
-    batch_wait: float = 0.01

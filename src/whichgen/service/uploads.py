@@ -41,34 +41,30 @@ class Upload:
     name: str
     data: bytes
     sha256: str
-    header: ImageHeader | None
-    error: str
+    header: ImageHeader | None = None
+    error: str = ""
     evidence: Evidence | None = None
 
 
 def inspect_upload(name: str, data: bytes, limits: Limits) -> Upload:
     """Check one uploaded file; ``error`` is set if it exceeds a limit or is not an image."""
     name = _clean_name(name)
-    image_header, error = None, ""
-    if len(data) > limits.image_bytes:
-        error = (
-            f"{name}: the file has {len(data) / MIB:.1f} MiB; the maximum is "
-            f"{limits.image_bytes / MIB:.1f} MiB"
-        )
-    else:
-        try:
-            image_header = read_header(data, name)
-            if image_header.width * image_header.height > limits.image_pixels:
-                error = (
-                    f"{name}: the image has {image_header.width} × {image_header.height} pixels; "
-                    f"the maximum is {limits.image_pixels / 10**6:g} million"
-                )
-        except ImageError as problem:
-            error = str(problem)
     digest = hashlib.sha256(data).hexdigest()
-    if error:
-        return Upload(name, data, digest, None, error)
-    return Upload(name, data, digest, image_header, "", collect(data, name))
+    try:
+        if len(data) > limits.image_bytes:
+            raise ImageError(
+                f"{name}: the file has {len(data) / MIB:.1f} MiB; the maximum is "
+                f"{limits.image_bytes / MIB:.1f} MiB"
+            )
+        header = read_header(data, name)
+        if header.width * header.height > limits.image_pixels:
+            raise ImageError(
+                f"{name}: the image has {header.width} × {header.height} pixels; "
+                f"the maximum is {limits.image_pixels / 10**6:g} million"
+            )
+        return Upload(name, data, digest, header, evidence=collect(data, name))
+    except ImageError as error:
+        return Upload(name, data, digest, error=str(error))
 
 
 def store_uploads(uploads: Sequence[Upload], folder: Path) -> None:

@@ -49,9 +49,7 @@ class _Service:
     def __init__(self) -> None:
         attributor = Attributor(models()["linear max_probability"], ENCODER)
         limits = replace(_LIMITS, per_minute=0)
-        settings = Settings(
-            limits=limits, keep_uploads=_KEPT, enroll_to=_ENROLLED, batch_wait=0.0, batch_size=8
-        )
+        settings = Settings(limits=limits, keep_uploads=_KEPT, enroll_to=_ENROLLED, batch_size=8)
         self.app = create_app(attributor, settings)
         self.loop = asyncio.new_event_loop()
         self._context = self.app.router.lifespan_context(self.app)

@@ -1,7 +1,7 @@
 // The page: accepts images, requests answers in small groups, lists, sorts, filters and exports them.
 
 import * as api from "./api.js";
-import { detail, element, plain } from "./detail.js";
+import { detail, element, percentile } from "./detail.js";
 
 const $ = (id) => document.getElementById(id);
 const IMAGES_PER_REQUEST = 8; // small enough to show progress
@@ -36,8 +36,7 @@ async function start() {
     ["Test accuracy on known origins", share(model.metrics.accuracy)],
     ["AUROC, known vs. unknown", share(model.metrics.auroc)],
     ["OSCR", share(model.metrics.oscr)],
-    ["Open-set score", `${model.score}; the answer is unknown below ${plain(model.threshold)}, a threshold that ` +
-      `keeps ${share(model.tpr)} of known validation images`],
+    ["Open-set score", `${model.score}; its threshold keeps ${share(model.tpr)} of known validation images`],
     ["Digest", model.digest],
     ["Version", `whichgen ${model.whichgen}`],
   ].flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
@@ -122,14 +121,14 @@ function rows() {
     const row = element("tr", { ariaSelected: String(item === selected) },
       element("td", {}, element("img", { src: item.url, alt: "", loading: "lazy" })),
       element("td", {}, open), verdict,
-      element("td", { className: "score" }, plain(answer.score)));
+      element("td", { className: "percentile" }, percentile(answer)));
     return row;
   }));
 }
 
 function select(item, focus = false) {
   selected = item;
-  $("detail").replaceChildren(...(item ? detail(item, model) : []));
+  $("detail").replaceChildren(...(item ? detail(item) : []));
   rows();
   if (focus && matchMedia("(max-width: 55rem)").matches) $("detail").scrollIntoView();
 }
@@ -140,21 +139,32 @@ function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
+// The columns of every table of answers, then those that only the page has.
+const columnValue = (answer, column) => {
+  if (column === "image") return answer.name;
+  const origin = column.match(/^p\((.*)\)$/)?.[1];
+  return origin === undefined ? answer[column] : answer.probabilities[origin];
+};
+
+const pageColumns = {
+  sha256: (answer) => answer.sha256,
+  verdict: (answer) => answer.verdict.words,
+  evidence: (answer) => (answer.evidence?.findings ?? []).map((finding) => finding.title).join("; "),
+  contradictions: (answer) => (answer.evidence?.contradictions ?? []).join("; "),
+};
+
 function csv() {
-  const columns = ["name", "sha256", "kind", "verdict", "origin", "coarse_origin", "score", "threshold",
-    ...model.origins.map((origin) => `p(${origin})`), "evidence", "contradictions", "error"];
   const cell = (value) => {
     let text = String(value ?? "");
     // A spreadsheet would run text that begins like a formula.
     if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = `'${text}`;
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
-  const lines = visibleItems().map(({ answer: a }) => [
-    a.name, a.sha256, a.verdict.kind, a.verdict.words, a.origin, a.coarse_origin, a.score, a.threshold,
-    ...model.origins.map((origin) => a.probabilities[origin]),
-    (a.evidence?.findings ?? []).map((f) => f.title).join("; "),
-    (a.evidence?.contradictions ?? []).join("; "), a.error]);
-  const text = [columns, ...lines].map((line) => line.map(cell).join(",")).join("\r\n");
+  const header = [...model.columns, ...Object.keys(pageColumns)];
+  const lines = visibleItems().map(({ answer }) => [
+    ...model.columns.map((column) => columnValue(answer, column)),
+    ...Object.values(pageColumns).map((value) => value(answer))]);
+  const text = [header, ...lines].map((line) => line.map(cell).join(",")).join("\r\n");
   save(new Blob(["\ufeff", text, "\r\n"], { type: "text/csv" }), "whichgen.csv");
 }
 

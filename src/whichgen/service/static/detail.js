@@ -1,4 +1,4 @@
-// Details of one image: answer, probabilities, score, similar images, heat map and evidence.
+// Details of one image: answer, probabilities, comparison with known images, heat map and evidence.
 
 import * as api from "./api.js";
 
@@ -14,9 +14,9 @@ export function element(tag, options = {}, ...children) {
 
 const percent = (p) => (p > 0.999 ? "> 99.9 %" : p < 0.001 ? "< 0.1 %" : `${(100 * p).toFixed(1)} %`);
 export const spelled = (origin) => origin.replaceAll("_", " ");
-export const plain = (score) => (score === null ? "" : Number(score.toPrecision(4)).toString());
+export const percentile = (answer) => answer.score_percentile?.toFixed(0) ?? "";
 
-export function detail(item, model) {
+export function detail(item) {
   const { answer } = item;
   const parts = [
     element("h2", { className: answer.verdict.kind }, answer.verdict.words),
@@ -28,13 +28,14 @@ export function detail(item, model) {
   if (!answer.error) {
     parts.push(
       element("h3", {}, "Known origins"),
-      bars(answer),
+      bars(Object.entries(answer.probabilities)),
       element("p", { className: "quiet" },
         answer.origin === "unknown"
           ? "Probabilities if the image were from a known origin, which is unlikely."
           : "Probabilities, given that the image is from a known origin."),
       element("h3", {}, "Similarity to known images"),
-      gauge(answer, model),
+      bars([["percentile", answer.score_percentile / 100]]),
+      element("p", { className: "quiet" }, answer.comparison),
       element("h3", {}, "Most similar training images"),
       nearest(answer),
     );
@@ -93,50 +94,19 @@ function heat(support) {
   return canvas;
 }
 
-function bars(answer) {
+function bars(shares) {
   const box = element("div", { className: "bars" });
-  const sorted = Object.entries(answer.probabilities).sort((a, b) => b[1] - a[1]);
-  for (const [origin, p] of sorted.slice(0, 12)) {
+  const sorted = shares.sort((a, b) => b[1] - a[1]);
+  for (const [name, share] of sorted.slice(0, 12)) {
     const fill = element("div", { className: "fill" });
-    fill.style.width = `${100 * p}%`;
+    fill.style.width = `${100 * share}%`;
     box.append(
-      element("span", { className: "name" }, spelled(origin)),
+      element("span", { className: "name" }, spelled(name)),
       element("div", { className: "track", ariaHidden: "true" }, fill),
-      element("span", { className: "value" }, percent(p)),
+      element("span", { className: "value" }, percent(share)),
     );
   }
   return box;
-}
-
-function gauge(answer, model) {
-  const { low, high, known_low, known_high } = model.scale;
-  const place = (score) => 4 + 392 * Math.min(1, Math.max(0, (score - low) / (high - low || 1)));
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", "0 0 400 58");
-  svg.setAttribute("class", "gauge");
-  svg.setAttribute("role", "img");
-  const comparison = answer.score < answer.threshold ? "below" : "at or above";
-  svg.setAttribute("aria-label",
-    `Open-set score ${plain(answer.score)}, ${comparison} the threshold ${plain(answer.threshold)}`);
-  const draw = (tag, attributes, text) => {
-    const node = document.createElementNS(svg.namespaceURI, tag);
-    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-    if (text) node.textContent = text;
-    svg.append(node);
-  };
-  const at = place(answer.threshold), mine = place(answer.score);
-  draw("rect", { x: 4, y: 22, width: 392, height: 12, rx: 6, fill: "var(--track)" });
-  draw("rect", {
-    x: place(known_low), y: 22, width: Math.max(2, place(known_high) - place(known_low)),
-    height: 12, rx: 6, fill: "var(--bar)", opacity: 0.45,
-  });
-  draw("line", { x1: at, x2: at, y1: 17, y2: 39, stroke: "currentColor", "stroke-width": 2 });
-  const side = (x) => (x > 300 ? "end" : x < 100 ? "start" : "middle");
-  draw("text", { x: at, y: 52, "text-anchor": side(at) }, `threshold ${plain(answer.threshold)}`);
-  draw("circle", { cx: mine, cy: 28, r: 7, fill: "var(--accent)", stroke: "var(--panel)", "stroke-width": 2 });
-  draw("text", { x: mine, y: 12, "text-anchor": side(mine) }, `this image ${plain(answer.score)}`);
-  return element("div", {}, svg, element("p", { className: "quiet" },
-    "Shaded: the central 90 % of held-out known images. Left of the threshold the answer is unknown."));
 }
 
 function nearest(answer) {
