@@ -35,7 +35,7 @@ def replace_file(path: Path) -> Iterator[Path]:
     temporary = _temporary_path(path)
     try:
         yield temporary
-        _sync_file(temporary)
+        _sync(temporary)
         temporary.replace(path)
         _sync_folder(path.parent)
     finally:
@@ -61,21 +61,19 @@ def replace_folder(folder: Path) -> Iterator[Path]:
     try:
         yield temporary
         for file in temporary.iterdir():
-            _sync_file(file)
+            _sync(file)
         _sync_folder(temporary)
-        if not folder.exists():
-            temporary.replace(folder)
-            _sync_folder(folder.parent)
-            return
         previous = temporary.with_suffix(".old")
-        folder.replace(previous)
+        with contextlib.suppress(FileNotFoundError):
+            folder.replace(previous)
         try:
             temporary.replace(folder)
         except BaseException:
-            previous.replace(folder)
+            with contextlib.suppress(FileNotFoundError):
+                previous.replace(folder)
             raise
         _sync_folder(folder.parent)
-        shutil.rmtree(previous)
+        shutil.rmtree(previous, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -117,17 +115,16 @@ def _make_folder(folder: Path) -> None:
         _sync_folder(path.parent)
 
 
-def _sync_file(path: Path) -> None:
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:
     """Make renames in a folder durable."""
     # Windows cannot open folders, and some network file systems cannot sync them.
     with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _sync(folder)

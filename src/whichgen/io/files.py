@@ -6,10 +6,13 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Collection
-from pathlib import Path
+from collections.abc import Collection, Iterable
+from pathlib import Path, PurePath
+from typing import TypeVar
 
 from whichgen.errors import DataError
+
+AnyPath = TypeVar("AnyPath", bound=PurePath)
 
 #: Largest size in bytes of a text file; a million annotation lines take a tenth of it.
 MAX_TEXT_BYTES = 2**30
@@ -78,20 +81,20 @@ def natural_key(text: str) -> list[int | str]:
     return [int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", text)]
 
 
-def list_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """List files below a folder in natural order, without hidden files and folders.
+def select_paths(paths: Iterable[AnyPath], suffixes: Collection[str]) -> list[AnyPath]:
+    """Return the relative paths that have one of the suffixes, in natural order.
 
-    Parameters
-    ----------
-    folder
-        Searched recursively.
-    suffixes
-        Lower-case suffixes with their dot.
+    Hidden files and files in hidden folders are left out. ``suffixes`` are lower-case, with a dot.
     """
-    paths = {
-        path.relative_to(folder).parts: path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in suffixes and path.is_file()
-    }
-    visible = [parts for parts in paths if not any(part.startswith(".") for part in parts)]
-    return [paths[p] for p in sorted(visible, key=lambda parts: [natural_key(p) for p in parts])]
+    visible = [
+        path
+        for path in paths
+        if path.suffix.lower() in suffixes and not any(p.startswith(".") for p in path.parts)
+    ]
+    return sorted(visible, key=lambda path: [natural_key(part) for part in path.parts])
+
+
+def list_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """List the files below a folder that :func:`select_paths` selects."""
+    paths = select_paths((path.relative_to(folder) for path in folder.rglob("*")), suffixes)
+    return [folder / path for path in paths if (folder / path).is_file()]

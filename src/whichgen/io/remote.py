@@ -12,13 +12,13 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow.fs as pafs
 
 from whichgen.errors import DataError
-from whichgen.io.files import list_files, natural_key, read_regular_file
+from whichgen.io.files import list_files, read_regular_file, select_paths
 
 _HELP = {
     "s3": "Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws, and AWS_ENDPOINT_URL for a "
@@ -80,13 +80,12 @@ class Storage:
             raise DataError(
                 f"{self.url(path)}{at} can't be listed ({error}). {_HELP[self.scheme]}"
             ) from None
-        names = [
-            (entry.path, entry.path.removeprefix(path.rstrip("/") + "/").split("/"))
+        names = {
+            PurePosixPath(entry.path).relative_to(path): entry.path
             for entry in entries
-            if entry.type == pafs.FileType.File and f".{entry.extension.lower()}" in suffixes
-        ]
-        visible = [n for n in names if not any(part.startswith(".") for part in n[1])]
-        return [name for name, _ in sorted(visible, key=lambda n: [natural_key(p) for p in n[1]])]
+            if entry.type == pafs.FileType.File
+        }
+        return [names[name] for name in select_paths(names, suffixes)]
 
     def read(self, path: str, max_bytes: int) -> bytes:
         """Read a whole file; raise OSError if it is unreadable or larger than ``max_bytes``."""

@@ -51,10 +51,9 @@ def get_timestamp() -> str:
         SOURCE_DATE_EPOCH is not a valid time.
     """
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    if epoch is None:
-        return datetime.now(UTC).isoformat(timespec="seconds")
     try:
-        return datetime.fromtimestamp(int(epoch), UTC).isoformat(timespec="seconds")
+        time = datetime.now(UTC) if epoch is None else datetime.fromtimestamp(int(epoch), UTC)
+        return time.isoformat(timespec="seconds")
     except (ValueError, OverflowError, OSError):
         raise DataError(
             f"SOURCE_DATE_EPOCH is {epoch!r}; set it to Unix seconds, as in 1700000000."

@@ -7,7 +7,6 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +37,7 @@ def markdown_table(rows: Sequence[Row]) -> str:
 def csv_text(rows: Sequence[Row]) -> str:
     """Format rows as CSV; the header lists all keys in order of first appearance."""
     out = io.StringIO()
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    writer = csv.DictWriter(out, columns, lineterminator="\n")
+    writer = csv.DictWriter(out, _list_columns(rows), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return out.getvalue()
@@ -55,19 +53,8 @@ def write_json(path: Path, value: Any) -> None:
 
     NaN and infinities, which JSON does not have, become null.
     """
-
-    def to_json(v: Any) -> Any:
-        if isinstance(v, float) and not math.isfinite(v):
-            return None
-        if is_dataclass(v):
-            v = vars(v)
-        if isinstance(v, Mapping):
-            return {k: to_json(x) for k, x in v.items()}
-        if isinstance(v, list | tuple):
-            return [to_json(x) for x in v]
-        return v
-
-    write_text(path, json.dumps(to_json(value), indent=1, allow_nan=False) + "\n")
+    finite = json.loads(json.dumps(value, default=vars), parse_constant=lambda _: None)
+    write_text(path, json.dumps(finite, indent=1, allow_nan=False) + "\n")
 
 
 def write_parquet(path: Path, rows: Sequence[Row], schema: pa.Schema | None = None) -> None:
@@ -84,8 +71,13 @@ def write_parquet(path: Path, rows: Sequence[Row], schema: pa.Schema | None = No
         # File names may not be valid UTF-8, which Parquet requires.
         return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
-    columns = schema.names if schema else list(dict.fromkeys(key for row in rows for key in row))
+    columns = schema.names if schema else _list_columns(rows)
     values = {column: [to_utf8(row.get(column)) for row in rows] for column in columns}
     table = pa.table(values, schema=schema)
     with replace_file(path) as temporary:
         pq.write_table(table, temporary)
+
+
+def _list_columns(rows: Sequence[Row]) -> list[str]:
+    """Return all keys in order of first appearance."""
+    return list(dict.fromkeys(key for row in rows for key in row))
