@@ -74,13 +74,14 @@ def test_a_death_is_where_it_is_said_to_be(rounds: Any, moment: str) -> None:
 
     rounds.prepare(EXTRACT)
     said = rounds.snapshots / "said.txt"
-    # The first write is the split's notes: "[]".
+    # The first write is the annotation file of the training set.
     command = Command(EXTRACT.arguments(rounds.site), said, 1, moment)
     assert command.wait(60) == -9
-    notes = list(rounds.site.work.rglob("notes.json"))
-    left = [file.read_text() for file in left_over(rounds.site.work)]
-    expected = {"half": ([], ["["]), "written": ([], ["[]"]), "renamed": (["[]"], [])}
-    assert ([file.read_text() for file in notes], left) == expected[moment]
+    files = list(rounds.site.work.rglob("split1_train.txt"))
+    temporaries = left_over(rounds.site.work)
+    assert (len(files), len(temporaries)) == ((1, 0) if moment == "renamed" else (0, 1))
+    (file,) = (*files, *temporaries)
+    assert file.read_text().endswith("\n") == (moment != "half")
 
 
 def test_what_must_not_be_is_found(tmp_path: Path) -> None:

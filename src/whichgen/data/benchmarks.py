@@ -61,6 +61,7 @@ class BenchmarkOrigins(BaseModel):
     name: _FolderName
     folder: _FolderName
     source: str = ""
+    notes: tuple[str, ...] = ()
     splits: Annotated[dict[_FolderName, SplitOrigins], Field(min_length=1)]
 
 
@@ -113,6 +114,8 @@ def parse_spec(spec: str) -> tuple[str, dict[str, str]]:
 
 def load_benchmark(spec: str) -> Dataset:
     """Load the dataset that a dataset string names (see :func:`read_benchmark`)."""
+    if "/" in spec.partition(":")[0]:
+        raise DataError(f"{spec} does not exist. Give a folder with one subfolder per origin.")
     name, options = parse_spec(spec)
     return read_benchmark(name, Path(options.get("root", DEFAULT_ROOT)), options.get("split"))
 
@@ -148,44 +151,35 @@ def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
     folder = root / lists.folder
     if not folder.is_dir() and (root / f"{split}_train").is_dir():
         folder = root
-    bases = (Path(), folder, root, root.parent)
-    notes: list[str] = []
+    groups_file = folder / _GROUPS_FILE
+    groups = read_groups(groups_file) if groups_file.is_file() else {}
+    notes = list(lists.notes)
 
-    def read_known(part: str) -> tuple[Sample, ...]:
+    def read_part(name: str) -> tuple[Sample, ...]:
+        part = name.removesuffix("_unknown")
         annotations = folder / f"{split}_{part}" / "annotations"
-        file = annotations / f"{split}_{part}.txt"
-        return read_annotations(file, origins.known, bases=(*bases, annotations))
-
-    def read_unknown(part: str) -> tuple[Sample, ...]:
-        annotations = folder / f"{split}_{part}" / "annotations"
-        names = [annotations / n.format(split=split, part=part) for n in _UNKNOWN_FILES]
-        file = next((file for file in names if file.is_file()), None)
+        labels, first_index = origins.known, 0
+        file: Path | None = annotations / f"{split}_{part}.txt"
+        if name != part:
+            labels, first_index = unknown, len(origins.known)
+            files = [annotations / n.format(split=split, part=part) for n in _UNKNOWN_FILES]
+            file = next(filter(Path.is_file, files), None)
         if file is None:
             notes.append(f"no annotation file of unknown {part} images in {annotations}")
             return ()
-        return read_annotations(
-            file, unknown, bases=(*bases, annotations), first_index=len(origins.known)
-        )
+        bases = (Path(), folder, root, root.parent, annotations)
+        samples = read_annotations(file, labels, bases=bases, first_index=first_index)
+        return tuple(replace(s, group=groups.get(str(s.path), "")) for s in samples)
 
-    dataset = Dataset(
+    splits = {name: read_part(name) for name in SPLITS}
+    return Dataset(
         name=f"{lists.name}:split={split}",
         known=origins.known,
         unknown=unknown,
-        train=read_known("train"),
-        val=read_known("val"),
-        test=read_known("test"),
-        val_unknown=read_unknown("val"),
-        test_unknown=read_unknown("test"),
         unknown_groups={k: v for k, v in origins.unknown.items() if k != "all"},
         notes=tuple(notes),
+        **splits,  # type: ignore[arg-type]
     ).validate()
-    groups_file = folder / _GROUPS_FILE
-    if not groups_file.is_file():
-        return dataset
-    groups = read_groups(groups_file)
-    return dataset.map_splits(
-        lambda samples: tuple(replace(s, group=groups.get(str(s.path), "")) for s in samples)
-    )
 
 
 def write_benchmark(dataset: Dataset, root: Path, name: str, split: str = "split1") -> Path:
@@ -205,6 +199,7 @@ def write_benchmark(dataset: Dataset, root: Path, name: str, split: str = "split
         lists = BenchmarkOrigins(
             name=name,
             folder=name,
+            notes=dataset.notes,
             splits={
                 split: SplitOrigins(
                     known=dataset.known, unknown={"all": dataset.unknown, **dataset.unknown_groups}

@@ -57,11 +57,6 @@ class CheckReport:
     warnings: tuple[str, ...]
     errors: tuple[str, ...]
 
-    @property
-    def ok(self) -> bool:
-        """Whether there is no warning and no unreadable file."""
-        return not self.warnings and not self.errors
-
 
 def check_samples(samples: Sequence[Sample], *, progress: Progress = no_progress) -> CheckReport:
     """Read every file once and report its format, duplicates and shortcuts."""

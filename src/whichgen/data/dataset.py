@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 
 from whichgen.data.formats import IMAGE_SUFFIXES
@@ -106,12 +107,7 @@ def limit_per_class(dataset: Dataset, limit: int | None) -> Dataset:
         return dataset
 
     def first_samples(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
-        counts: Counter[str] = Counter()
-        selection = []
-        for sample in samples:
-            counts[sample.origin] += 1
-            if counts[sample.origin] <= limit:
-                selection.append(sample)
-        return tuple(selection)
+        numbers: dict[str, Iterator[int]] = defaultdict(count)
+        return tuple(sample for sample in samples if next(numbers[sample.origin]) < limit)
 
     return dataset.map_splits(first_samples)

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
 
-from whichgen.data.benchmarks import (
-    benchmark_names,
-    load_benchmark,
-    read_benchmark,
-    write_benchmark,
-)
+from whichgen.data.benchmarks import load_benchmark, read_benchmark, write_benchmark
 from whichgen.data.dataset import SPLITS, Dataset, Sample, list_images
 from whichgen.data.splits import SplitOptions, list_origins, split_folder
 from whichgen.errors import DataError
-from whichgen.io.atomic import is_permission_error, write_text
+from whichgen.io.atomic import is_permission_error
 from whichgen.io.run_metadata import hash_parts
 from whichgen.progress import Progress, no_progress
 
@@ -52,28 +46,20 @@ def open_dataset(
     """
     folder = Path(spec)
     if not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises on long names)
-        if "/" in spec.partition(":")[0]:
-            raise DataError(f"{spec} does not exist. Give a folder with one subfolder per origin.")
-        # A misspelled folder is reported as missing, whatever the options.
-        is_benchmark = spec.partition(":")[0] in benchmark_names()
-        dataset = None if is_benchmark else load_benchmark(spec)
+        dataset = load_benchmark(spec)
         if options.unknown or options.groups is not None:
             raise DataError(
                 f"{spec} defines its own unknown origins; use --unknown and --groups for folders."
             )
-        return dataset or load_benchmark(spec)
+        return dataset
     folder = folder.resolve()
     name = folder.name or "images"
     root = cache / "splits" / _hash_folder(folder, options)
-    notes_file = root / name / "notes.json"
     if (root / name / "origins.json").is_file():
-        dataset = read_benchmark(name, root)
-        notes = tuple(json.loads(notes_file.read_text(encoding="utf-8")))
-        return replace(dataset, name=folder.name, notes=notes)
+        return replace(read_benchmark(name, root), name=folder.name)
     dataset = split_folder(folder, options, progress=progress)
     try:
         # write_benchmark writes origins.json last: if it exists, all files do.
-        write_text(notes_file, json.dumps(dataset.notes))
         write_benchmark(dataset, root, name)
     except OSError as error:
         # A read-only cache may still hold all features.
@@ -97,8 +83,6 @@ def list_samples(spec: str) -> tuple[Sample, ...]:
         folder = folder.resolve()
         paths = ((path, path.relative_to(folder).parts) for path in list_images(folder))
         return tuple(Sample(path, parts[0] if len(parts) > 1 else "") for path, parts in paths)
-    if "/" in spec.partition(":")[0]:
-        raise DataError(f"{spec} does not exist. Give a folder of images.")
     dataset = load_benchmark(spec)
     return tuple(sample for name in SPLITS for sample in dataset.split(name))
 
