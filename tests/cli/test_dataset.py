@@ -97,7 +97,7 @@ def test_a_wrong_annotation_line_is_located(site: Site, line: str, message: str)
     ("command", "message"),
     [
         (["split", "nowhere"], "nowhere does not exist"),
-        (["check", "nowhere/x"], "neither a folder"),
+        (["check", "nowhere/x"], "nowhere/x does not exist"),
         (["split", "images", "--unknown", "dalle"], "has no origin dalle"),
         (["split", "images", "--fractions", "a,b,c"], "is not three numbers"),
         (["split", "images/real"], "has no subfolder with images"),

@@ -205,8 +205,11 @@ def test_ambiguous_column_is_an_error(
 
 
 @pytest.mark.parametrize("column", ["image.bytes", "plain"])
-def test_rows_keep_their_numbers_and_empty_rows_are_errors(column: str) -> None:
-    plain = [b"0", b"1", None, b"", b"4", b"5"]
+def test_rows_keep_their_numbers_and_unusable_rows_are_errors(
+    column: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives_module, "MAX_IMAGE_BYTES", 9)
+    plain = [b"0", b"1", None, b"", b"4" * 10, b"5"]
     struct = [*({"bytes": data, "path": "x.png"} for data in plain[:2]), None]
     struct += [{"bytes": data, "path": "x.png"} for data in plain[3:]]
     table = pa.table({"plain": pa.array(plain, BYTES), "image": pa.array(struct, HUB)})
@@ -215,7 +218,8 @@ def test_rows_keep_their_numbers_and_empty_rows_are_errors(column: str) -> None:
     assert [str(error) for _, error in items[:2]] == [
         f"a/{row}: the row holds no bytes" for row in (2, 3)
     ]
-    assert [data for _, data in items[2:]] == [b"4", b"5"]
+    assert "10 bytes, over the limit" in str(items[2][1])
+    assert items[3][1] == b"5"
 
 
 def test_damaged_rows_end_with_an_error() -> None:

@@ -142,7 +142,7 @@ def test_list_samples_of_folder_and_of_dataset_string(
     dataset = open_dataset(str(folder), OPTIONS, cache=tmp_path / "cache")
     write_benchmark(dataset, tmp_path / "root", "mine")
     spec = f"mine:root={tmp_path / 'root'}"
-    with pytest.raises(DataError, match="mine:root=.* defines its own unknown origins"):
+    with pytest.raises(DataError, match=r"mine:root=.* defines its own unknown origins"):
         open_dataset(spec, OPTIONS, cache=tmp_path / "cache")
     listed = list_samples(spec)
     assert sorted(s.path for s in listed) == sorted(

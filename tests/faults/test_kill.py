@@ -81,7 +81,12 @@ def test_a_death_is_where_it_is_said_to_be(rounds: Any, moment: str) -> None:
     temporaries = left_over(rounds.site.work)
     assert (len(files), len(temporaries)) == ((1, 0) if moment == "renamed" else (0, 1))
     (file,) = (*files, *temporaries)
-    assert file.read_text().endswith("\n") == (moment != "half")
+    written = file.read_text()
+    assert Command(EXTRACT.arguments(rounds.site), said, 10**6, moment).wait(60) == 0
+    (complete,) = rounds.site.work.rglob("split1_train.txt")
+    text = complete.read_text()
+    assert written == (text[: len(written)] if moment == "half" else text)
+    assert (len(written) < len(text)) == (moment == "half")
 
 
 def test_what_must_not_be_is_found(tmp_path: Path) -> None:

@@ -91,9 +91,14 @@ def read_tar(stream: IO[bytes]) -> Iterator[Member]:
             count = occurrences[member.name]
             name = f"{member.name}#{count}" if count > 1 else member.name
             if member.size > MAX_IMAGE_BYTES:
-                yield name, f"{member.size} bytes, over the limit of {MAX_IMAGE_BYTES} bytes"
+                yield name, _too_large(member.size)
             elif content := archive.extractfile(member):
                 yield name, content.read()
+
+
+def _too_large(size: int) -> str:
+    """Return why an image of ``size`` bytes is not read."""
+    return f"{size} bytes, over the limit of {MAX_IMAGE_BYTES} bytes"
 
 
 def _is_image(member: tarfile.TarInfo) -> bool:
@@ -183,5 +188,9 @@ def read_rows(
         if pa.types.is_struct(values.type):
             (values,) = values.flatten()  # null where the struct is
         for value in values:
-            yield str(row), value.as_py() or "the row holds no bytes"
+            content = value.as_py() or b""
+            if len(content) > MAX_IMAGE_BYTES:
+                yield str(row), _too_large(len(content))
+            else:
+                yield str(row), content or "the row holds no bytes"
             row += 1
