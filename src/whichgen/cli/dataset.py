@@ -26,7 +26,7 @@ def split(
     folder: Annotated[Path, Argument(help="Folder with one subfolder per origin.")],
     flags: SplitFlags,
     output_dir: Annotated[
-        Path, Option("-o", "--output-dir", help="Folder of NAME/split1_train and so on.")
+        Path, Option("-o", "--output-dir", help="Folder that gets NAME/split1_train and so on.")
     ] = Path("dataset"),
     name: Annotated[
         str, Option(help="Name of the dataset.", show_default="the folder's name")

@@ -131,7 +131,7 @@ class TrainOptions:
         Option(
             "-o",
             "--output-dir",
-            help="Results folder; a run is in its BACKBONE/DATA.",
+            help="Results folder; each run is in BACKBONE/DATA.",
             show_default="output/METHOD",
         ),
     ] = None

@@ -39,7 +39,7 @@ class Job(Protocol[Result_co]):
     """The work of a worker, sent to it once."""
 
     def start(self) -> Callable[[Shard], Iterator[Result_co]]:
-        """Prepare to process shards."""
+        """Load what processing needs, once per worker."""
         ...
 
 

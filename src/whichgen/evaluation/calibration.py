@@ -52,9 +52,9 @@ class CalibrationMetrics:
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """Return the temperature with the least negative log-likelihood, within :data:`TEMPERATURES`.
 
-    If every image is classified correctly, the likelihood keeps growing as T falls, which would
-    make every probability 1. In that case one more image, of no particular origin, is added to
-    the n: the probabilities are then as confident as n images without an error allow.
+    If every image is classified correctly, the likelihood grows without bound as T falls, and all
+    probabilities would become 1. In that case, one pseudo-image with equal target probabilities for
+    all origins is added, which limits the confidence to what n images without an error support.
 
     Parameters
     ----------

@@ -86,7 +86,7 @@ def read_description(folder: Path) -> GalleryDescription:
 def write_description(folder: Path, images: GalleryImages, **fields: Any) -> GalleryDescription:
     """Write ``gallery.json`` into a folder that holds all other files.
 
-    ``fields`` are those of :class:`GalleryDescription` that neither the images nor the files have.
+    ``fields`` are the fields of :class:`GalleryDescription` that ``images`` does not determine.
     """
     description = GalleryDescription(
         model=images.space.digest,

@@ -103,7 +103,7 @@ class LinearMethod:
     def fit_path(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, values: Sequence[float]
     ) -> Iterator[tuple[float, LinearHead]]:
-        """Yield each value of C, given ascending, with its probe; raises as :meth:`fit`."""
+        """Yield each value of C with its probe; values must ascend. Raises as :meth:`fit`."""
         check_training_features(features, labels, n_origins)
         # For two origins the optimum has W = (−w/2, w/2), so ½‖w₁ − w₀‖² = ‖W‖²: twice the penalty.
         scale = 0.5 if n_origins == 2 else 1.0

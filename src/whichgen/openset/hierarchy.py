@@ -7,10 +7,10 @@ are pooled as for single origins (:mod:`whichgen.heads.fusion`)::
 
 It is high only if all views are certain of the group, even if they disagree about its members.
 
-An image answered ``unknown`` gets the most specific answer that is still certain. *Real or
-synthetic* has only these two answers, even for an unfamiliar image, so it is decided by the margin
-between the two, which few validation images of the opposite kind may exceed. A family can be none
-of the known ones, so its z must reach the level of known images. An image attributed to a known
+An image answered ``unknown`` gets the most specific answer that is still certain. Every image is
+either real or synthetic, so this level is decided by the margin between the two: few validation
+images of the opposite kind may exceed it. An image's family may be none of the known ones, so the
+family's z must reach the level of known images. An image attributed to a known
 origin keeps that answer.
 """
 
@@ -63,9 +63,9 @@ def fit_hierarchy(
 ) -> Hierarchy:
     """Set the thresholds on known validation images.
 
-    At most the fraction 1 − ``tpr`` of real images exceed the margin for ``synthetic``, and of
-    synthetic images the margin for ``real``; at least the fraction ``tpr`` of synthetic images
-    reach the threshold for a family.
+    The margin for ``synthetic`` is exceeded by at most the fraction 1 − ``tpr`` of real images, and
+    the margin for ``real`` by at most that fraction of synthetic images. At least the fraction
+    ``tpr`` of synthetic images reach the threshold for their family.
 
     Parameters
     ----------

@@ -82,9 +82,9 @@ def run_in_processes(
 ) -> Iterator[T]:
     """Yield ``function(*call)`` for each call, in order, from single-threaded worker processes.
 
-    BLAS threads do not pay because the matrices are small: on busy cores, threads that wait for
-    each other took 25 times as long. ``jobs`` is the number of processes, -1 for one per core; 1 is
-    this process, also with one thread, so that a result does not depend on ``jobs``.
+    Each process uses one BLAS thread: the matrices are small, and on busy cores several threads
+    took 25 times as long. ``jobs`` is the number of processes (-1: one per core). With 1, the calls
+    run in this process, also with one thread, so that results do not depend on ``jobs``.
     """
     parallel = Parallel(n_jobs=jobs, return_as="generator")
     yield from parallel(delayed(call_single_threaded)(function, *call) for call in calls)
