@@ -220,7 +220,7 @@ def _training_set(model: OriginModel, new: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def _extend_head(model: OriginModel, new: np.ndarray) -> Head:
-    """Extend the head; its bias changes no correct answer for a held-out exemplar."""
+    """Extend the head, with a bias low enough to keep every correct held-out answer."""
     extended = extend(model.head, *_training_set(model, new), len(model.origins))
     features, labels = model.exemplars.select(held_out=True)
     correct = model.head.forward(features).logits.argmax(axis=1) == labels
