@@ -207,7 +207,7 @@ def test_changing_file_has_no_features(
             paths[2].unlink()
         return items
 
-    found = extract(samples, encoder, store, threads=1, progress=swapping)
+    found = extract(samples, encoder, store, progress=swapping)
     assert [s.path for s in found.samples] == paths[:1]
     assert "the file changed during extraction" in found.skipped[0]
     assert "no such file" in found.skipped[1]

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -95,7 +96,8 @@ def serve(
         address = f"[{host}]" if ":" in host else host
         say(f"Serving on http://{address}:{listener.getsockname()[1]}/ (Ctrl-C to stop)")
         # uvicorn shuts down cleanly on Ctrl-C or SIGTERM and then raises the signal again.
-        signal.signal(signal.SIGTERM, lambda *_: None)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, lambda *_: None)
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
     say("Stopped; all accepted requests were answered.")
