@@ -15,7 +15,8 @@ UNKNOWN = $(UNKNOWN_VAL),flow-matching,vqvae
 RUN = $(OUT)/efficientnet_lite0+traces/images
 
 # Fast tests: no command line, no training runs, no services.
-FAST_TESTS = tests/data tests/io tests/evaluation tests/openset tests/heads tests/test_locks.py
+FAST_TESTS = tests/data tests/io tests/evaluation tests/openset tests/heads tests/test_locks.py \
+	--ignore tests/evaluation/test_bootstrap.py --ignore tests/heads/test_solver.py
 
 # Tools for lock files, audits and bills of materials have their own virtual environment.
 SUPPLY = $(VENV)-supply
