@@ -46,7 +46,7 @@ Force = Annotated[bool, Option("--force", help="Overwrite existing results.")]
 AsJson = Annotated[bool, Option("--json", help="Print JSON.")]
 Wide = Annotated[bool, Option("--wide", help="Print all columns and full paths.")]
 Coverage = Annotated[
-    float | None, Option(help="Add a set of origins that contains the true one this often: 0.9.")
+    float | None, Option(help="Add a set of origins with this coverage, such as 0.9.")
 ]
 QdrantUrl = Annotated[
     str,

@@ -85,22 +85,8 @@ def bootstrap_intervals(
 ) -> dict[str, Interval]:
     """Compute the interval of every available headline metric.
 
-    Parameters
-    ----------
-    known, unknown
-        Predictions for test images of known and of unknown origins; ``unknown`` may be empty. An
-        origin whose images are all of one group never varies, so its part of the interval is
-        missing.
-    origins
-        The known origins, in the order of the probabilities' columns.
-    threshold
-        Images with a score below it are answered ``unknown``; without it there are no metrics at a
-        threshold.
-
-    Raises
-    ------
-    DataError
-        There is no known image, or a true origin is not in ``origins``.
+    Parameters and errors are those of :class:`HeadlineMetrics`. An origin whose images are all in
+    one group does not vary over resamples, so the intervals do not include its variation.
     """
     metrics = HeadlineMetrics(known, unknown, origins, threshold)
     resampled = _resample(metrics, resample_weights(known, unknown, resamples, seed))

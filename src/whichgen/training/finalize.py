@@ -231,7 +231,7 @@ def select_exemplars(
 
 
 def _thumbnail(sample: Sample) -> bytes:
-    """Return a thumbnail, empty if the file has disappeared since its features were taken."""
+    """Return a thumbnail, or empty bytes if the file can no longer be read."""
     try:
         return make_thumbnail(read_image(sample.path))
     except ImageError:
