@@ -19,10 +19,11 @@ from tempfile import TemporaryDirectory
 import torch
 
 from whichgen.cluster.pool import Workers, connect_to_ray, run_on_cluster
+from whichgen.constants import BATCH_SIZE
 from whichgen.data.shards import Shard, find_shards
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
-from whichgen.features.batching import BATCH_SIZE, BatchEncoder
+from whichgen.features.batching import BatchEncoder
 from whichgen.features.extraction import write_features
 from whichgen.features.shard_extraction import EncodeJob, KeySet, encode_shard
 from whichgen.features.store import FeatureStore

@@ -17,6 +17,9 @@ TPR = 0.95
 #: Vision encoder of a new model.
 BACKBONE = "openai/clip-vit-base-patch16"
 
+#: Images per forward pass of the encoder.
+BATCH_SIZE = 32
+
 #: Most images per class in each split, as in the paper; 0 means all.
 SAMPLES_PER_CLASS = 4000
 
@@ -34,3 +37,12 @@ MAX_ITER = 1000
 
 #: Similar known images shown with an answer.
 SIMILAR_IMAGES = 6
+
+#: Bootstrap resamples of a confidence interval or a paired comparison.
+RESAMPLES = 1000
+
+#: Training images per class in the low-data experiment.
+LOW_DATA_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 4000)
+
+#: Images from which the few-shot experiment enrolls a new generator.
+FEW_SHOT_SIZES = (1, 2, 5, 10, 20, 50)

@@ -21,9 +21,8 @@ from sklearn.model_selection import StratifiedShuffleSplit
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
-from whichgen.constants import TPR
+from whichgen.constants import BATCH_SIZE, TPR
 from whichgen.errors import FitError
-from whichgen.features.batching import BATCH_SIZE
 from whichgen.heads.base import HeadOutput, SweepMethod
 from whichgen.heads.knn import PAPER_K, KnnMethod
 from whichgen.heads.linear import PAPER_C, LinearMethod
@@ -61,7 +60,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     dtype : str, default="float32"
         Floating-point type of the encoder.
     batch_size : int, default=BATCH_SIZE
-        Batch size of the encoder; :data:`whichgen.features.batching.BATCH_SIZE` by default.
+        Batch size of the encoder; :data:`whichgen.constants.BATCH_SIZE` by default.
     random_state : int or None, default=0
         Seed of the split into training and validation images.
 

@@ -7,7 +7,6 @@ import json
 import pytest
 
 from whichgen.errors import FitError
-from whichgen.evaluation.bootstrap import RESAMPLES
 
 from .conftest import GRID, UNKNOWN, Site, whichgen
 
@@ -47,10 +46,6 @@ def test_two_runs_on_the_same_images_are_compared(site: Site) -> None:
     assert different.code == 1
     assert "were not tested on the same unknown images" in different.message
     assert "Comparing" not in different.err  # no unfinished progress bar stays
-
-
-def test_help_shows_the_default_number_of_resamples() -> None:
-    assert f"[default: ({RESAMPLES})]" in whichgen("compare", "--help").out
 
 
 def test_controls_are_in_the_report_and_can_be_switched_off(site: Site) -> None:

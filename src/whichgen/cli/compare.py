@@ -11,6 +11,7 @@ from typer import Argument, Option
 from whichgen.cli.command import command
 from whichgen.cli.console import progress, say, show_table
 from whichgen.cli.options import Seed, check_writable
+from whichgen.constants import RESAMPLES
 from whichgen.errors import DataError
 
 if TYPE_CHECKING:
@@ -33,13 +34,10 @@ def compare(
     output_dir: Annotated[
         Path | None, Option("-o", "--output-dir", help="Folder for comparison.json.")
     ] = None,
-    resamples: Annotated[
-        int | None, Option(min=1, help="Bootstrap resamples.", show_default="1000")
-    ] = None,
+    resamples: Annotated[int, Option(min=1, help="Bootstrap resamples.")] = RESAMPLES,
     seed: Seed = 0,
 ) -> None:
     """Test whether one run is better than others on the same test images."""
-    from whichgen.evaluation.bootstrap import RESAMPLES
     from whichgen.experiments.comparison import compare_runs, read_run_predictions
     from whichgen.io.run_metadata import collect_run_metadata
     from whichgen.io.tables import write_json
@@ -48,7 +46,6 @@ def compare(
         raise DataError("one run given. Give two or more: whichgen compare RUN RUN")
     if output_dir:
         check_writable(output_dir)
-    resamples = resamples or RESAMPLES
     first, *others = map(read_run_predictions, runs)
     comparisons: dict[str, dict[str, Comparison]] = {}
     units: dict[str, str] = {}

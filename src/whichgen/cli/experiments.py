@@ -14,10 +14,12 @@ from whichgen.cli.options import (
     RunFolder,
     TestData,
     check_writable,
+    join,
     parse_kinds,
     parse_shots,
 )
 from whichgen.cli.training_options import TrainOptions
+from whichgen.constants import FEW_SHOT_SIZES, LOW_DATA_SIZES
 
 
 @command
@@ -67,20 +69,18 @@ def robustness(
 def few_shot(
     model: ModelOptions,
     test: TestData,
-    shots: Annotated[
-        str, Option(help="Numbers of images to enroll: N,N,…", show_default="1,2,5,10,20,50")
-    ] = "",
+    shots: Annotated[str, Option(help="Numbers of images to enroll: N,N,…")] = join(FEW_SHOT_SIZES),
     repeats: Annotated[int, Option(min=1, help="Random draws per number of images.")] = 3,
     output_dir: RunFolder = None,
 ) -> None:
     """Enroll each unknown test generator from few images and test the result."""
     from whichgen.cli.testing import open_model_test
-    from whichgen.experiments.few_shot import IMAGE_COUNTS, measure_few_shot
+    from whichgen.experiments.few_shot import measure_few_shot
     from whichgen.report.experiment_reports import write_few_shot
     from whichgen.report.experiment_tables import few_shot_rows
     from whichgen.training.split_features import extract_splits
 
-    numbers = parse_shots(shots) or list(IMAGE_COUNTS)
+    numbers = parse_shots(shots)
     folder = check_writable(output_dir or model.run_folder())
     t = open_model_test(model, test)
     splits = ("test", "val_unknown", "test_unknown")
@@ -101,20 +101,19 @@ def low_data(
     options: TrainOptions,
     head: Annotated[str, Option(help="linear, knn or fusion.")] = "linear",
     shots: Annotated[
-        str, Option(help="Training images per class: N,N,…", show_default="1,2,5,10,20 and so on")
-    ] = "",
+        str, Option(help="Training images per class: N,N,…", show_default="1,2,5,10 and so on")
+    ] = join(LOW_DATA_SIZES),
     repeats: Annotated[int, Option(min=1, help="Random draws per number of images.")] = 5,
 ) -> None:
     """Train on few images per class, over several random draws."""
     from whichgen.cli.training import add_traces, prepare_training, selection_options
-    from whichgen.experiments.low_data import SAMPLES_PER_CLASS
     from whichgen.experiments.low_data import low_data as run_low_data
     from whichgen.heads.methods import sweep_method
     from whichgen.io.run_metadata import collect_run_metadata
     from whichgen.report.experiment_reports import write_low_data
     from whichgen.report.experiment_tables import low_data_rows
 
-    numbers = parse_shots(shots) or list(SAMPLES_PER_CLASS)
+    numbers = parse_shots(shots)
     if head == "fusion":
         options = add_traces(options)
     method = None if head == "fusion" else sweep_method(head)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from typer import Option
 
 from whichgen.cli.console import needs_extra
-from whichgen.constants import BACKBONE, SPLIT_FRACTIONS
+from whichgen.constants import BACKBONE, BATCH_SIZE, SPLIT_FRACTIONS
 from whichgen.errors import DataError
-from whichgen.features.batching import BATCH_SIZE
 
 if TYPE_CHECKING:
     from whichgen.data.dataset_options import DatasetOptions
@@ -54,6 +53,11 @@ QdrantUrl = Annotated[
         envvar="WHICHGEN_QDRANT_URL", help="Qdrant service; API key in WHICHGEN_QDRANT_API_KEY."
     ),
 ]
+
+
+def join(values: Iterable[object]) -> str:
+    """Write numbers as the value of an option: ``0.6,0.2,0.2``."""
+    return ",".join(map(str, values))
 
 
 @dataclass(frozen=True)
@@ -138,9 +142,7 @@ class SplitFlags:
     ] = False
     groups: Annotated[str, Option(help="TSV or CSV of path and group; keeps groups whole.")] = ""
     group_column: Annotated[str, Option(help="Column of --groups to use.")] = ""
-    fractions: Annotated[str, Option(help="Shares of train, val and test.")] = ",".join(
-        map(str, SPLIT_FRACTIONS)
-    )
+    fractions: Annotated[str, Option(help="Shares of train, val and test.")] = join(SPLIT_FRACTIONS)
     seed: Seed = 0
 
     def dataset_options(self, **settings: Any) -> DatasetOptions:

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 import typer
 from typer import Option
 
-from whichgen.cli.options import CACHE_DIR, CacheDir, EncoderOptions, Force, SplitFlags
+from whichgen.cli.options import CACHE_DIR, CacheDir, EncoderOptions, Force, SplitFlags, join
 from whichgen.constants import SAMPLES_PER_CLASS, TPR
 
 #: Other spellings of options and commands, without dashes: those of the reference implementation
@@ -44,9 +44,7 @@ def load_config(context: typer.Context, value: str) -> str:
         ) from None
     defaults = {
         normalize_name(key).replace("-", "_"): (
-            ",".join(map(str, setting))
-            if isinstance(setting, list) and key != "blocks"
-            else setting
+            join(setting) if isinstance(setting, list) and key != "blocks" else setting
         )
         for key, setting in settings.items()
     }

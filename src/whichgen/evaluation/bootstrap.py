@@ -20,12 +20,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.stats import binomtest
 
+from whichgen.constants import RESAMPLES
 from whichgen.errors import DataError
 from whichgen.evaluation.headline_metrics import HeadlineMetrics
 from whichgen.evaluation.predictions import Predictions
-
-#: Bootstrap resamples of a confidence interval or a paired comparison.
-RESAMPLES = 1000
 
 #: Share of resamples inside an interval.
 LEVEL = 0.95

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from whichgen.constants import RESAMPLES
 from whichgen.errors import DataError
-from whichgen.evaluation.bootstrap import RESAMPLES, Comparison, compare_predictions
+from whichgen.evaluation.bootstrap import Comparison, compare_predictions
 from whichgen.evaluation.predictions import Predictions
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from whichgen.constants import FEW_SHOT_SIZES
 from whichgen.errors import DataError
 from whichgen.evaluation.detection import auroc
 from whichgen.evaluation.predictions import label_indices
@@ -14,9 +15,6 @@ from whichgen.inference.enroll import enroll
 from whichgen.models.origin_model import OriginModel
 from whichgen.progress import Progress, no_progress
 from whichgen.training.split_features import SplitFeatures
-
-#: Numbers of images to enroll a new generator from.
-IMAGE_COUNTS = (1, 2, 5, 10, 20, 50)
 
 #: Minimum number of images of the new generator to test on.
 MIN_TEST_IMAGES = 5
@@ -53,7 +51,7 @@ def measure_few_shot(
     model: OriginModel,
     features: SplitFeatures,
     *,
-    image_counts: Sequence[int] = IMAGE_COUNTS,
+    image_counts: Sequence[int] = FEW_SHOT_SIZES,
     seeds: Sequence[int] = (0, 1, 2),
     progress: Progress = no_progress,
 ) -> Iterator[FewShotPoint]:

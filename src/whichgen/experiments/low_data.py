@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from whichgen.constants import LOW_DATA_SIZES
 from whichgen.data.dataset import Sample
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
@@ -15,9 +16,6 @@ from whichgen.progress import Progress, no_progress
 from whichgen.training.fit_block import FitOptions, fit
 from whichgen.training.fit_fusion import FusionOptions, fuse
 from whichgen.training.split_features import SplitFeatures
-
-#: Numbers of training images per origin.
-SAMPLES_PER_CLASS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 4000)
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class LowDataPoint:
 
 
 def feasible_sizes(
-    features: SplitFeatures, samples_per_class: Sequence[int] = SAMPLES_PER_CLASS
+    features: SplitFeatures, samples_per_class: Sequence[int] = LOW_DATA_SIZES
 ) -> tuple[int, ...]:
     """Return the sizes for which every known origin has enough training images, ascending."""
     smallest = min(len(images) for images in _training_images(features).values())
@@ -77,7 +75,7 @@ def low_data(
     encoder: Encoder,
     options: FitOptions | FusionOptions,
     *,
-    samples_per_class: Sequence[int] = SAMPLES_PER_CLASS,
+    samples_per_class: Sequence[int] = LOW_DATA_SIZES,
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     cache: Path | None = None,
     progress: Progress = no_progress,

@@ -5,18 +5,11 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from whichgen.encoders.base import Encoder
 from whichgen.errors import EncoderError, WhichgenWarning
-
-if TYPE_CHECKING:
-    # The command line shows BATCH_SIZE without loading torch.
-    from whichgen.encoders.base import Encoder
-
-#: Images per forward pass of the encoder.
-BATCH_SIZE = 32
 
 #: Out-of-memory messages of torch, CUDA and OpenVINO, which share no exception class.
 _OUT_OF_MEMORY = ("allocate memory", "out of memory", "bad_alloc", "failed to allocate")

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from whichgen.constants import BATCH_SIZE
 from whichgen.data.dataset import Sample
 from whichgen.data.perturbations import Perturbation
 from whichgen.data.reading import decode_image, hash_image, read_bytes
 from whichgen.encoders.base import Encoder
 from whichgen.errors import ImageError
-from whichgen.features.batching import BATCH_SIZE, BatchEncoder
+from whichgen.features.batching import BatchEncoder
 from whichgen.features.inference import EncodedBatch, encode_batches
 from whichgen.features.prefetch import count_threads, prefetch
 from whichgen.features.store import FeatureStore, feature_key

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from whichgen.constants import BATCH_SIZE
 from whichgen.data.reading import decode_image, read_image, to_rgb
 from whichgen.encoders.base import Encoder
 from whichgen.errors import ImageError
-from whichgen.features.batching import BATCH_SIZE, BatchEncoder
+from whichgen.features.batching import BatchEncoder
 from whichgen.features.prefetch import count_threads, prefetch
 
 #: A file, the bytes of one, a Pillow image, or a uint8 array (h, w, 3) or (h, w).

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from whichgen.constants import BATCH_SIZE
 from whichgen.data.dataset import Sample
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
-from whichgen.features.batching import BATCH_SIZE
 from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore, feature_key
 from whichgen.inference.neighbors import SimilaritySpace

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from whichgen.constants import UNKNOWN
+from whichgen.constants import BATCH_SIZE, UNKNOWN
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import ModelFileError
@@ -19,7 +19,7 @@ from whichgen.evaluation.conformal import (
     conformal_quantile,
     prediction_sets,
 )
-from whichgen.features.batching import BATCH_SIZE, BatchEncoder
+from whichgen.features.batching import BatchEncoder
 from whichgen.features.inference import EncodedBatch, ImageLike, encode_batches, image_loaders
 from whichgen.inference.answers import Attribution
 from whichgen.inference.neighbors import ExemplarIndex, NeighborIndex

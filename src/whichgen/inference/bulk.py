@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
+from whichgen.constants import BATCH_SIZE
 from whichgen.data.reading import decode_image
 from whichgen.data.shards import Item, Shard, hash_name
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import ImageError
-from whichgen.features.batching import BATCH_SIZE
 from whichgen.features.inference import encode_batches
 from whichgen.features.shard_extraction import KeySet, shard_loaders
 from whichgen.inference.answers import Attribution

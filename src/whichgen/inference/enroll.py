@@ -16,12 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from whichgen.constants import UNKNOWN
+from whichgen.constants import BATCH_SIZE, UNKNOWN
 from whichgen.data.families import assign_families
 from whichgen.data.reading import decode_image, hash_image, make_thumbnail
 from whichgen.errors import DataError, FitError
 from whichgen.evaluation.calibration import fit_temperature
-from whichgen.features.batching import BATCH_SIZE
 from whichgen.heads.base import Head
 from whichgen.heads.extension import extend, lower_last_bias
 from whichgen.inference.attributor import Attributor

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from whichgen.constants import BATCH_SIZE
 from whichgen.errors import ImageError
-from whichgen.features.batching import BATCH_SIZE
 from whichgen.inference.attributor import Attributor
 
 # Probabilities are clipped to [_EPSILON, 1 - _EPSILON] so that the log-odds are finite.

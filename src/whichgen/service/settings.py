@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from whichgen.constants import BATCH_SIZE
 from whichgen.errors import DataError
-from whichgen.features.batching import BATCH_SIZE
 
 MIB = 2**20
 

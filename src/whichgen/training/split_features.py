@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from whichgen.constants import BATCH_SIZE
 from whichgen.data.dataset import SPLITS, Dataset
 from whichgen.data.perturbations import INTENSITIES, Perturbation
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
 from whichgen.evaluation.protocols import Fold
-from whichgen.features.batching import BATCH_SIZE
 from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore
 from whichgen.features.table import FeatureTable
