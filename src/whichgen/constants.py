@@ -35,6 +35,9 @@ K_SWEEP = (1, 20, 20)
 #: Solver steps after which a linear probe that has not converged is an error.
 MAX_ITER = 1000
 
+#: Bootstrap resamples of a confidence interval or a paired comparison.
+RESAMPLES = 1000
+
 #: Similar known images shown with an answer.
 SIMILAR_IMAGES = 6
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import confusion_matrix
 
 from whichgen.evaluation.score_ranking import once_each
 
@@ -34,7 +33,8 @@ class ClosedSetMetrics:
 def closed_set_metrics(probabilities: np.ndarray, labels: np.ndarray) -> ClosedSetMetrics:
     """Compute metrics of probabilities (n, origins) against labels (n,)."""
     predicted, n_origins = probabilities.argmax(axis=1), probabilities.shape[1]
-    confusion = confusion_matrix(labels, predicted, labels=np.arange(n_origins))
+    pairs = np.bincount(labels * n_origins + predicted, minlength=n_origins**2)
+    confusion = pairs.reshape(n_origins, n_origins)
     with np.errstate(invalid="ignore"):
         recall = confusion.diagonal() / confusion.sum(axis=1)
     averages = closed_set_averages(predicted, labels, n_origins, once_each(labels))

@@ -27,8 +27,15 @@ class ScoreRanking:
     """Scores of positive (n,) and negative (m,) samples, sorted at all distinct thresholds."""
 
     def __init__(self, positive: np.ndarray, negative: np.ndarray) -> None:
-        self._thresholds = np.unique(np.concatenate([positive, negative]))[::-1]
-        self._positive, self._negative = self._rank(positive), self._rank(negative)
+        scores = np.concatenate([positive, negative])
+        order = np.argsort(-scores)
+        descending = scores[order]
+        # Positions of the last sample at each threshold.
+        last = np.flatnonzero(np.append(descending[1:] != descending[:-1], True))
+        is_positive = order < len(positive)
+        counts = np.cumsum(is_positive)[last]
+        self._positive = order[is_positive], np.append(0, counts)
+        self._negative = order[~is_positive] - len(positive), np.append(0, last + 1 - counts)
 
     def positive(self, weights: np.ndarray) -> np.ndarray:
         """Weight of positive samples at or above each threshold: float64 (rows, thresholds + 1).
@@ -40,12 +47,6 @@ class ScoreRanking:
     def negative(self, weights: np.ndarray) -> np.ndarray:
         """Weight of negative samples at or above each threshold; weights (rows, m)."""
         return _accumulate(weights, *self._negative)
-
-    def _rank(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the descending order of scores, and their number at or above each threshold."""
-        order = np.argsort(-scores)
-        counts = np.searchsorted(-scores[order], -self._thresholds, side="right")
-        return order, np.append(0, counts)
 
 
 def _accumulate(weights: np.ndarray, order: np.ndarray, counts: np.ndarray) -> np.ndarray:
