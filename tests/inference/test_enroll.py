@@ -14,7 +14,7 @@ from whichgen.heads.methods import HEAD_METHODS, head_method
 from whichgen.inference.enroll import MARGIN, EnrollmentResult, enroll
 from whichgen.models.origin_model import Exemplars, OriginModel
 from whichgen.models.saved_model import load_model, save_model
-from whichgen.openset.registry import SCORES, score_method
+from whichgen.openset.registry import SCORES, fit_score
 from whichgen.openset.threshold import threshold_at_tpr
 
 CENTRES = np.random.default_rng(3).normal(0, 2.5, (4, 8))
@@ -36,7 +36,7 @@ def fitted(models: dict[str, OriginModel], family: str, score: str = "max_logit"
     x, y = three(40, 0)
     val, val_labels = three(50, 1)
     head = head_method(family).fit(x, y, 3, 5.0)
-    fitted_score = score_method(score).fit(head.forward(x), y, 3)
+    fitted_score = fit_score(score, head.forward(x), y, 3)
     return replace(
         models["linear"],
         head_method=family,

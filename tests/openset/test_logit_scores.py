@@ -20,7 +20,7 @@ logit_arrays = arrays(
 
 
 def score(name: str, logits: np.ndarray) -> np.ndarray:
-    values = SCORES[name].score()(logits_only(logits))
+    values = SCORES[name]()(logits_only(logits))
     assert values.dtype == np.float64
     assert values.shape == (len(logits),)
     return values

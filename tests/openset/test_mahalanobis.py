@@ -8,8 +8,7 @@ from outputs import features_only, fit
 from scipy.spatial.distance import mahalanobis
 from sklearn.covariance import LedoitWolf
 
-from whichgen.openset.mahalanobis import Mahalanobis
-from whichgen.openset.relative_mahalanobis import RelativeMahalanobis
+from whichgen.openset.mahalanobis import Mahalanobis, RelativeMahalanobis
 
 SHAPES = {"n > d": (80, 8), "n < d": (30, 60)}
 

@@ -28,7 +28,7 @@ from whichgen.io.run_metadata import get_timestamp
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.openset.hierarchy import fit_hierarchy
 from whichgen.openset.prediction import predict
-from whichgen.openset.registry import score_method
+from whichgen.openset.registry import fit_score
 from whichgen.openset.threshold import decide, threshold_at_tpr
 from whichgen.progress import Progress, no_progress
 from whichgen.version import __version__
@@ -105,9 +105,8 @@ def enroll(
     origins = (*model.origins, name)
     head = _extend_head(model, features)
     train_features, train_labels = _training_set(model, features)
-    score = score_method(model.score_method).fit(
-        head.forward(train_features), train_labels, len(origins)
-    )
+    output = head.forward(train_features)
+    score = fit_score(model.score_method, output, train_labels, len(origins))
     old_features, labels = model.exemplars.select(held_out=True)
     output = head.forward(old_features)
     temperature = fit_temperature(output.logits, labels) if model.temperature != 1 else 1.0

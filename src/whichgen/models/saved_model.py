@@ -34,7 +34,7 @@ from whichgen.models.validation import (
     split_bytes,
 )
 from whichgen.openset.hierarchy import Hierarchy
-from whichgen.openset.registry import score_method
+from whichgen.openset.registry import score_class
 from whichgen.version import __version__
 
 FORMAT = 5
@@ -236,7 +236,7 @@ def _restore(description: _Description, arrays: Mapping[str, np.ndarray]) -> Ori
     return OriginModel(
         **values,
         head=head.restore(arrays, n_origins, description.hyperparameter),
-        score=score_method(description.score_method).score.restore(score_arrays),
+        score=score_class(description.score_method).restore(score_arrays),
         calibration=calibration,
         exemplars=exemplars,
         hierarchy=description.hierarchy,

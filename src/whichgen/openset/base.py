@@ -27,7 +27,7 @@ class OpenSetScore:
     def fit(cls, output: HeadOutput, labels: np.ndarray, n_origins: int) -> Self:
         """Fit the score on training images of known origins.
 
-        Called by :meth:`whichgen.openset.registry.ScoreMethod.fit`, which validates the arguments.
+        Called by :func:`whichgen.openset.registry.fit_score`, which validates the arguments.
 
         Parameters
         ----------

@@ -9,7 +9,7 @@ from scipy.special import softmax
 
 from whichgen.heads.base import HeadMethod, HeadOutput
 from whichgen.openset.base import OpenSetScore
-from whichgen.openset.registry import MAX_PROBABILITY, score_method
+from whichgen.openset.registry import MAX_PROBABILITY, fit_score
 
 
 def predict(
@@ -47,5 +47,5 @@ def fit_and_predict(
     value, score_name = choice
     n_origins = int(labels.max()) + 1
     head = method.fit(features, labels, n_origins, value)
-    score = score_method(score_name).fit(head.forward(features), labels, n_origins)
+    score = fit_score(score_name, head.forward(features), labels, n_origins)
     return [predict(head.forward(query), score) for query in queries]

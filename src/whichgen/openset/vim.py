@@ -23,7 +23,7 @@ import numpy as np
 
 from whichgen.heads.base import HeadOutput
 from whichgen.openset.base import ROUNDING, OpenSetScore
-from whichgen.openset.energy import negative_energy
+from whichgen.openset.logit_scores import Energy
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Vim(OpenSetScore):
     def __call__(self, output: HeadOutput) -> np.ndarray:
         """Compute the energy minus the virtual logit: float64 array (n,)."""
         norms = _residual_norms(output.embedding, self.origin, self.basis)
-        return negative_energy(output.logits) - self.alpha * norms
+        return Energy()(output) - self.alpha * norms
 
 
 def _residual_norms(features: np.ndarray, origin: np.ndarray, basis: np.ndarray) -> np.ndarray:

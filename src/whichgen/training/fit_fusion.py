@@ -28,7 +28,7 @@ from whichgen.evaluation.predictions import label_indices
 from whichgen.evaluation.protocols import add_leave_out_folds, make_protocol
 from whichgen.heads.experts import ExpertsHead, ExpertsMethod
 from whichgen.heads.fusion import FUSION_C, SHRINKAGES, FusionHead, FusionMethod
-from whichgen.openset.registry import SCORES, score_method
+from whichgen.openset.registry import SCORES, fit_score, score_class
 from whichgen.progress import Progress, no_progress
 from whichgen.training.finalize import (
     EvaluatedModel,
@@ -93,7 +93,7 @@ class FusionOptions(SelectionOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in self.scores:
-            score_method(name)
+            score_class(name)
         if not self.values or min(self.values) <= 0 or not self.shrinkages or not self.scores:
             raise FitError("a fusion needs positive values of C, shrinkages and open-set scores.")
 
@@ -191,7 +191,7 @@ def fuse(
         calls = [(x, labels, len(known), best.value)]
         fits = run_in_processes(method.fit, calls, jobs=options.jobs)
         (head,) = progress(fits, description="Fitting experts", total=1)
-        score = score_method(selected.score).fit(head.forward(x), labels, len(known))
+        score = fit_score(selected.score, head.forward(x), labels, len(known))
 
     val = features.tables["val"]
     logits = head.forward(val.blocks(selected_blocks)).logits

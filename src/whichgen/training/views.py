@@ -14,7 +14,7 @@ from whichgen.encoders.base import Encoder
 from whichgen.evaluation.predictions import label_indices
 from whichgen.heads.fusion import FusionHead, ViewProbe, build_fusion, fit_view
 from whichgen.openset.base import OpenSetScore
-from whichgen.openset.registry import score_method
+from whichgen.openset.registry import fit_score
 from whichgen.progress import Progress
 from whichgen.training.selection import SelectionMetrics, selection_metrics
 from whichgen.training.split_features import FoldTables
@@ -136,7 +136,7 @@ def evaluate_scores(
     train, known, unknown = (head.forward(table.blocks(blocks)) for table in tables)
     labels, known_labels = (label_indices(table.origins, origins) for table in tables[:2])
     correct = known.logits.argmax(axis=1) == known_labels
-    fitted = {name: score_method(name).fit(train, labels, len(origins)) for name in names}
+    fitted = {name: fit_score(name, train, labels, len(origins)) for name in names}
     metrics = {
         name: selection_metrics(score(known), correct, score(unknown))
         for name, score in fitted.items()
