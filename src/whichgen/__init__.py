@@ -8,8 +8,9 @@
 :class:`OriginClassifier` offers the same as a scikit-learn estimator. To fit and test a model on a
 folder of images with one subfolder per origin:
 
+>>> from pathlib import Path
 >>> from whichgen import extract_splits, fit, load_encoder, open_dataset
->>> dataset = open_dataset("my-images")  # doctest: +SKIP
+>>> dataset = open_dataset("my-images", cache=Path("cache"))  # doctest: +SKIP
 >>> encoder = load_encoder("openai/clip-vit-base-patch16")  # doctest: +SKIP
 
 Imports between the sub-packages run one way::

@@ -55,11 +55,11 @@ def world(
 
     def make(counts: dict[str, int] | None = None, name: str = "images", **keywords: Any) -> World:
         folder = image_folder(counts or COUNTS, name=name)
-        options = SplitOptions(near_distance=-1, **keywords)
+        options = SplitOptions(**keywords)
         found = counting()
         return World(
             folder=folder,
-            dataset=split_folder(folder, options),
+            dataset=split_folder(folder, options, near_distance=-1),
             counting=found,
             encoder=found.encoder,
             store=FeatureStore(tmp_path / "store", found.encoder),

@@ -55,7 +55,7 @@ def make_parts(
 
     def make(counts: dict[str, int] | None = None, **keywords: Any) -> SplitFeatures:
         folder = image_folder(counts or COUNTS)
-        dataset = split_folder(folder, SplitOptions(near_distance=-1, **keywords))
+        dataset = split_folder(folder, SplitOptions(**keywords), near_distance=-1)
         return extract_splits(dataset, encoder, FeatureStore(tmp_path / "store", encoder))
 
     return make
@@ -236,7 +236,7 @@ def test_wrong_options_are_told(wrong: dict[str, Any], said: str) -> None:
 def test_perturbed_copies_get_experts_with_what_untouched_images_chose(
     image_folder: Callable[..., Path], encoder: Encoder, tmp_path: Path
 ) -> None:
-    dataset = split_folder(image_folder(COUNTS), SplitOptions(near_distance=-1, **HELD_OUT))
+    dataset = split_folder(image_folder(COUNTS), SplitOptions(**HELD_OUT), near_distance=-1)
     store = FeatureStore(tmp_path / "store", encoder)
     plain = fuse(extract_splits(dataset, encoder, store), encoder, OPTIONS)
     parts = extract_splits(
@@ -274,7 +274,7 @@ def test_each_kind_of_perturbation_gets_the_votes_that_its_validation_images_cho
 ) -> None:
     fine = replace(counting(weights="1" * 32).encoder, name="fine", block_groups=(((0,), (1,)),))
     encoder = combine_encoders([counting().encoder, fine])
-    dataset = split_folder(image_folder(COUNTS), SplitOptions(near_distance=-1, **HELD_OUT))
+    dataset = split_folder(image_folder(COUNTS), SplitOptions(**HELD_OUT), near_distance=-1)
     store = FeatureStore(tmp_path / "store", encoder)
     parts = extract_splits(
         dataset, encoder, store, augment=("blur", "jpeg"), augmented_splits=FITTING_SPLITS

@@ -19,9 +19,6 @@ from whichgen.io.files import read_text_file
 #: Number of images looked up to find the folder that relative paths start from.
 _PROBED_PATHS = 20
 
-#: Longest index in digits; Python refuses to parse thousands of them.
-_MAX_DIGITS = 9
-
 
 def read_annotations(
     file: Path,
@@ -66,13 +63,22 @@ def read_annotations(
                 "Separate path and label by one tab."
             )
         rows.append((number, path, label if label in origins else label.strip()))
-    indices = [int(label) for _, _, label in rows if _is_index(label) and label not in origins]
-    offset = first_index if indices and min(indices) >= first_index else 0
+    smaller_indices = {str(i) for i in range(first_index)} - set(origins)
+    if not smaller_indices.isdisjoint(label for _, _, label in rows):
+        first_index = 0
+    by_label = {str(i): origin for i, origin in enumerate(origins, first_index)}
+    by_label |= {origin: origin for origin in origins}
     base = _find_base([path for _, path, _ in rows[:_PROBED_PATHS]], bases)
-    return tuple(
-        Sample(base / path, _parse_label(label, origins, offset, f"{file}, line {number}"))
-        for number, path, label in rows
-    )
+    samples = []
+    for number, path, label in rows:
+        if label not in by_label:
+            raise DataError(
+                f"{file}, line {number}: label {label[:120]!r} is out of range. Use an index from "
+                f"{first_index} to {first_index + len(origins) - 1}, or one of "
+                f"{', '.join(origins)}."
+            )
+        samples.append(Sample(base / path, by_label[label]))
+    return tuple(samples)
 
 
 def write_annotations(file: Path, samples: Sequence[Sample]) -> None:
@@ -87,21 +93,6 @@ def write_annotations(file: Path, samples: Sequence[Sample]) -> None:
             raise DataError(f"the name {path!r} is not UTF-8; rename the file.")
         lines.append(f"{path}\t{sample.origin}\n")
     write_text(file, "".join(lines))
-
-
-def _parse_label(label: str, origins: Sequence[str], offset: int, where: str) -> str:
-    if label in origins:
-        return label
-    if _is_index(label) and 0 <= int(label) - offset < len(origins):
-        return origins[int(label) - offset]
-    raise DataError(
-        f"{where}: label {label[:120]!r} is out of range. Use an index from {offset} to "
-        f"{offset + len(origins) - 1}, or one of {', '.join(origins)}."
-    )
-
-
-def _is_index(label: str) -> bool:
-    return label.isdecimal() and len(label) <= _MAX_DIGITS
 
 
 def _find_base(paths: Sequence[str], bases: Sequence[Path]) -> Path:

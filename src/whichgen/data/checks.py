@@ -104,22 +104,13 @@ def _count_files(origin: str, fingerprints: Sequence[Fingerprint]) -> OriginChec
 
 def _find_shortcuts(name: str, counts: dict[str, dict[str, int]]) -> list[str]:
     """Return warnings about a property; ``counts``: files by value, most frequent first."""
+    totals = {origin: sum(values.values()) for origin, values in counts.items() if values}
+    limits = {origin: (1 - _SHORTCUT_SHARE) * total for origin, total in totals.items()}
     warnings = []
-    for origin, values in counts.items():
-        if not values:
-            continue
-        value, n = next(iter(values.items()))
-        total = sum(values.values())
-        if n < _SHORTCUT_SHARE * total:
-            continue
-        others = [
-            other
-            for other, numbers in counts.items()
-            if other != origin
-            and numbers
-            and numbers.get(value, 0) <= (1 - _SHORTCUT_SHARE) * sum(numbers.values())
-        ]
-        if others:
+    for origin, total in totals.items():
+        value, n = next(iter(counts[origin].items()))
+        others = [other for other in totals if counts[other].get(value, 0) <= limits[other]]
+        if n >= _SHORTCUT_SHARE * total and others:
             warnings.append(
                 f"SHORTCUT: {n} of {total} images of {origin} have {name} {value}, and (almost) "
                 f"none of {', '.join(others)}. A classifier can learn this instead of the origin; "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -70,11 +70,6 @@ class Dataset:
         samples: tuple[Sample, ...] = getattr(self, name)
         return samples
 
-    def map_splits(self, function: Callable[[tuple[Sample, ...]], tuple[Sample, ...]]) -> Dataset:
-        """Return a copy with a function applied to the samples of each split."""
-        splits = {name: function(self.split(name)) for name in SPLITS}
-        return replace(self, **splits)  # type: ignore[arg-type]
-
     def validate(self) -> Dataset:
         """Return the dataset, or raise :class:`DataError` if it lacks origins or images."""
         if len(set(self.known)) != len(self.known) or len(self.known) < 2:
@@ -101,13 +96,10 @@ def list_images(folder: Path) -> list[Path]:
     return list_files(folder, IMAGE_SUFFIXES)
 
 
-def limit_per_class(dataset: Dataset, limit: int | None) -> Dataset:
-    """Keep the first ``limit`` samples per class in each split; ``None`` or 0 keeps all."""
-    if not limit:
-        return dataset
-
-    def first_samples(samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+def limit_per_class(dataset: Dataset, limit: int) -> Dataset:
+    """Keep the first ``limit`` samples per class in each split."""
+    splits = {}
+    for name in SPLITS:
         numbers: dict[str, Iterator[int]] = defaultdict(count)
-        return tuple(sample for sample in samples if next(numbers[sample.origin]) < limit)
-
-    return dataset.map_splits(first_samples)
+        splits[name] = tuple(s for s in dataset.split(name) if next(numbers[s.origin]) < limit)
+    return replace(dataset, **splits)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from whichgen.constants import SAMPLES_PER_CLASS, SPLIT_FRACTIONS
+from whichgen.constants import SAMPLES_PER_CLASS
 from whichgen.data.benchmarks import DEFAULT_ROOT, parse_spec
 from whichgen.data.dataset import Dataset, limit_per_class
 from whichgen.data.families import read_families
@@ -22,17 +22,16 @@ from whichgen.progress import Progress, no_progress
 
 
 @dataclass(frozen=True)
-class DatasetOptions:
+class DatasetOptions(SplitOptions):
     """A dataset string or an image folder, and how to split a folder.
 
     Parameters
     ----------
     data
         ``GenImage:split=split1``, ``OSMA:split=split2:root=/data``, or a folder.
-    unknown, unknown_val, share_unknown, fractions, seed
-        See :class:`~whichgen.data.splits.SplitOptions`; only for folders.
     groups, group_column
-        TSV or CSV file of the group of each image, and its column (empty to detect it).
+        TSV or CSV file of the group of each image, and its column (empty to detect it); only for
+        folders.
     families
         File of ``origin<TAB>family`` lines.
     samples_per_class
@@ -40,29 +39,18 @@ class DatasetOptions:
     """
 
     data: str
-    unknown: tuple[str, ...] = ()
-    unknown_val: tuple[str, ...] = ()
-    share_unknown: bool = False
-    fractions: tuple[float, float, float] = SPLIT_FRACTIONS
     groups: str = ""
     group_column: str = ""
     families: str = ""
-    seed: int = 0
     samples_per_class: int = SAMPLES_PER_CLASS
 
     def open(self, cache: Path, *, progress: Progress = no_progress) -> Dataset:
         """Open the dataset; raise :class:`~whichgen.errors.DataError` if it is invalid."""
-        groups = read_groups(Path(self.groups), self.group_column or None) if self.groups else None
-        options = SplitOptions(
-            unknown=self.unknown,
-            unknown_val=self.unknown_val,
-            share_unknown=self.share_unknown,
-            fractions=self.fractions,
-            groups=groups,
-            seed=self.seed,
-        )
-        dataset = open_dataset(self.data, options, cache=cache, progress=progress)
-        dataset = limit_per_class(dataset, self.samples_per_class)
+        groups = read_groups(Path(self.groups), self.group_column) if self.groups else None
+        split = SplitOptions(**{f.name: getattr(self, f.name) for f in fields(SplitOptions)})
+        dataset = open_dataset(self.data, split, groups=groups, cache=cache, progress=progress)
+        if self.samples_per_class:
+            dataset = limit_per_class(dataset, self.samples_per_class)
         if self.families:
             dataset = replace(dataset, families=read_families(Path(self.families)))
         return dataset

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from whichgen.progress import Progress, no_progress
 
 def open_dataset(
     spec: str,
-    options: SplitOptions,
+    options: SplitOptions | None = None,
     *,
+    groups: Mapping[str, str] | None = None,
     cache: Path,
     progress: Progress = no_progress,
 ) -> Dataset:
@@ -32,7 +34,10 @@ def open_dataset(
     spec
         A folder with one subfolder per origin, or a dataset string.
     options
-        How to split a folder.
+        How to split a folder. ``None``: the defaults of
+        :class:`~whichgen.data.splits.SplitOptions`.
+    groups
+        See :func:`~whichgen.data.splits.split_folder`.
     cache
         Cache folder; may be read-only.
     progress
@@ -44,20 +49,20 @@ def open_dataset(
         See :func:`~whichgen.data.splits.split_folder` and
         :func:`~whichgen.data.benchmarks.load_benchmark`.
     """
-    folder = Path(spec)
+    folder, options = Path(spec), options or SplitOptions()
     if not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises on long names)
         dataset = load_benchmark(spec)
-        if options.unknown or options.groups is not None:
+        if options.unknown or groups is not None:
             raise DataError(
                 f"{spec} defines its own unknown origins; use --unknown and --groups for folders."
             )
         return dataset
     folder = folder.resolve()
     name = folder.name or "images"
-    root = cache / "splits" / _hash_folder(folder, options)
+    root = cache / "splits" / _hash_folder(folder, options, groups)
     if (root / name / "origins.json").is_file():
         return replace(read_benchmark(name, root), name=folder.name)
-    dataset = split_folder(folder, options, progress=progress)
+    dataset = split_folder(folder, options, groups=groups, progress=progress)
     try:
         # write_benchmark writes origins.json last: if it exists, all files do.
         write_benchmark(dataset, root, name)
@@ -87,8 +92,8 @@ def list_samples(spec: str) -> tuple[Sample, ...]:
     return tuple(sample for name in SPLITS for sample in dataset.split(name))
 
 
-def _hash_folder(folder: Path, options: SplitOptions) -> str:
-    parts = [str(folder), repr(options)]
+def _hash_folder(folder: Path, options: SplitOptions, groups: Mapping[str, str] | None) -> str:
+    parts = [str(folder), repr(options), repr(groups)]
     for paths in list_origins(folder).values():
         for path in paths:
             status = path.stat()

@@ -15,7 +15,7 @@ from whichgen.io.atomic import write_text
 from whichgen.io.files import read_text_file
 
 
-def read_groups(file: Path, column: str | None = None) -> dict[str, str]:
+def read_groups(file: Path, column: str = "") -> dict[str, str]:
     """Read the group of each image from a TSV or CSV file with a header.
 
     Parameters
@@ -23,7 +23,7 @@ def read_groups(file: Path, column: str | None = None) -> dict[str, str]:
     file
         The column ``path`` (or else the first one) holds paths relative to the image folder.
     column
-        Column of the group; ``None`` for ``group``, ``content``, or else the last column.
+        Column of the group; empty for ``group``, ``content``, or else the last column.
 
     Returns
     -------

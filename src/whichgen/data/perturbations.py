@@ -12,8 +12,9 @@ pixels. Each has five intensities.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -41,22 +42,18 @@ SOCIAL: dict[int, tuple[float, float, int]] = {
     5: (10, 0.6, 60),
 }
 
-_UNITS = {
-    "jpeg": "quality",
-    "blur": "kernel (px)",
-    "crop": "% of a side",
-    "resize": "side (px)",
-    "social": "step",
-}
 
-#: Smallest and largest allowed value per kind.
-_LIMITS = {
-    "jpeg": (1, 100),
-    "blur": (1, 99),
-    "crop": (0, 90),
-    "resize": (8, 8192),
-    "social": (1, 5),
-}
+class _Kind(NamedTuple):
+    """A kind of perturbation: its function, and the unit and range of its values.
+
+    ``step`` is 2 for odd values, 1 for whole values, 0 for any.
+    """
+
+    apply: Callable[[Image.Image, float], Image.Image]
+    unit: str
+    low: int
+    high: int
+    step: int = 1
 
 
 @dataclass(frozen=True)
@@ -71,12 +68,9 @@ class Perturbation:
             raise DataError(
                 f"unknown perturbation {self.kind!r}. Choose from {', '.join(INTENSITIES)}."
             )
-        low, high = _LIMITS[self.kind]
-        number, valid = {
-            "blur": ("an odd number", self.value % 2 == 1),
-            "crop": ("a number", True),
-        }.get(self.kind, ("a whole number", self.value % 1 == 0))
-        if not low <= self.value <= high or not valid:
+        _, _, low, high, step = _KINDS[self.kind]
+        if not low <= self.value <= high or (step and (self.value - low) % step):
+            number = ("a number", "a whole number", "an odd number")[step]
             raise DataError(f"{self}: the value must be {number} from {low} to {high}.")
 
     def __str__(self) -> str:
@@ -85,11 +79,11 @@ class Perturbation:
     @property
     def unit(self) -> str:
         """Unit of ``value``, for axis labels."""
-        return _UNITS[self.kind]
+        return _KINDS[self.kind].unit
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """Return the perturbed RGB image."""
-        return _APPLY[self.kind](image, self.value)
+        return _KINDS[self.kind].apply(image, self.value)
 
 
 def parse_perturbation(text: str) -> Perturbation:
@@ -149,4 +143,10 @@ def _social(image: Image.Image, step: float) -> Image.Image:
     return _jpeg(_crop_to(image, percent, size), quality)
 
 
-_APPLY = {"jpeg": _jpeg, "blur": _blur, "crop": _crop, "resize": _resize, "social": _social}
+_KINDS = {
+    "jpeg": _Kind(_jpeg, "quality", 1, 100),
+    "blur": _Kind(_blur, "kernel (px)", 1, 99, step=2),
+    "crop": _Kind(_crop, "% of a side", 0, 90, step=0),
+    "resize": _Kind(_resize, "side (px)", 8, 8192),
+    "social": _Kind(_social, "step", 1, len(SOCIAL)),
+}

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,7 @@ from whichgen.progress import Progress, no_progress
 _KNOWN_SPLITS = ("train", "val", "test")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SplitOptions:
     """How to split a folder of images.
 
@@ -48,11 +48,6 @@ class SplitOptions:
         Use all unknown origins for both validation and testing.
     fractions
         Shares of the known images in train, val and test.
-    groups
-        Group of each image path relative to the folder; images of one group stay together.
-    near_distance
-        Largest Hamming distance of the perceptual hashes of near-duplicates, in bits; -1 disables
-        the search.
     seed
         Random seed.
     """
@@ -61,8 +56,6 @@ class SplitOptions:
     unknown_val: tuple[str, ...] = ()
     share_unknown: bool = False
     fractions: tuple[float, float, float] = SPLIT_FRACTIONS
-    groups: Mapping[str, str] | None = None
-    near_distance: int = NEAR_DISTANCE
     seed: int = 0
 
 
@@ -81,35 +74,47 @@ def list_origins(folder: Path) -> dict[str, list[Path]]:
 
 
 def split_folder(
-    folder: Path, options: SplitOptions, *, progress: Progress = no_progress
+    folder: Path,
+    options: SplitOptions,
+    *,
+    groups: Mapping[str, str] | None = None,
+    near_distance: int = NEAR_DISTANCE,
+    progress: Progress = no_progress,
 ) -> Dataset:
     """Split a folder of images; the same folder, options and seed give the same split.
+
+    Parameters
+    ----------
+    groups
+        Group of each image path relative to the folder; images of one group stay together.
+    near_distance
+        See :func:`~whichgen.data.duplicates.find_near_duplicates`.
 
     Raises
     ------
     DataError
-        An unknown origin does not exist, the fractions do not sum to 1, or a known origin has too
-        few images for every split.
+        An unknown origin does not exist, an image has no group, the fractions do not sum to 1, or
+        a known origin has too few images for every split.
     """
     origins = list_origins(folder)
     _check_options(folder, origins, options)
-    samples = [Sample(path, origin) for origin, paths in origins.items() for path in paths]
+    samples = [
+        Sample(path, origin, _find_group(path, folder, groups))
+        for origin, paths in origins.items()
+        for path in paths
+    ]
     fingerprints = fingerprint_images([s.path for s in samples], progress=progress)
     errors = [f.error for f in fingerprints if f.error]
     samples = [s for s, f in zip(samples, fingerprints, strict=True) if not f.error]
     fingerprints = [f for f in fingerprints if not f.error]
 
-    links: list[tuple[int, int]] = []
-    if options.near_distance >= 0:
-        links += find_near_duplicates(fingerprints, options.near_distance)
-    if options.groups is not None:
-        samples = [_set_group(sample, folder, options.groups) for sample in samples]
-        first: dict[str, int] = {}
-        links += [(first.setdefault(sample.group, i), i) for i, sample in enumerate(samples)]
-    groups = find_components(len(samples), links)
+    links = list(find_near_duplicates(fingerprints, near_distance))
+    first: dict[str, int] = {}
+    links += [(first.setdefault(s.group, i), i) for i, s in enumerate(samples) if s.group]
+    components = find_components(len(samples), links)
 
     known = tuple(o for o in origins if o not in options.unknown)
-    splits = _assign_splits(samples, groups, known, options)
+    splits = _assign_splits(samples, components, known, options)
     omitted = len(samples) - sum(len(split) for split in splits.values())
     notes = []
     if errors:
@@ -156,26 +161,27 @@ def _check_options(
         raise DataError(f"fractions {options.fractions} must be positive and sum to 1.")
 
 
-def _set_group(sample: Sample, folder: Path, groups: Mapping[str, str]) -> Sample:
-    path = sample.path.relative_to(folder).as_posix()
-    if path not in groups:
+def _find_group(path: Path, folder: Path, groups: Mapping[str, str] | None) -> str:
+    name = path.relative_to(folder).as_posix()
+    if groups is not None and name not in groups:
         raise DataError(
-            f"the groups file has no line for {path}. Write paths relative to {folder}."
+            f"the groups file has no line for {name}. Write paths relative to {folder}."
         )
-    return replace(sample, group=groups[path])
+    return groups[name] if groups else ""
 
 
 def _assign_splits(
     samples: Sequence[Sample],
-    groups: np.ndarray,
+    components: np.ndarray,
     known: Sequence[str],
     options: SplitOptions,
 ) -> dict[str, tuple[Sample, ...]]:
     """Return the samples of each split, in their original order."""
-    unknown_val, unknown_test = map(set, split_unknown_origins(options))
+    unknown_val, unknown_test = split_unknown_origins(options)
+    unknown: dict[str, tuple[str, ...]] = {"train": (), "val": unknown_val, "test": unknown_test}
     members: dict[int, list[int]] = defaultdict(list)
-    for i, group in enumerate(groups.tolist()):
-        members[group].append(i)
+    for i, component in enumerate(components.tolist()):
+        members[component].append(i)
     rng = np.random.default_rng(options.seed)
     # Large groups first, so that small ones can even out the shares; otherwise in random order.
     order = sorted(rng.permutation(sorted(members)).tolist(), key=lambda g: -len(members[g]))
@@ -192,31 +198,24 @@ def _assign_splits(
             if o in known
         )
 
-    def choose_unknown(counts: Counter[str]) -> str:
-        """Choose val or test for a group without known origins: more images, else fewer so far."""
-        in_val = sum(n for o, n in counts.items() if o in unknown_val)
-        in_test = sum(n for o, n in counts.items() if o in unknown_test)
-        if in_val != in_test:
-            return "val" if in_val > in_test else "test"
-        fill_levels = {
-            s: sum(counts_by_split[s][o] / totals[o] for o in counts) for s in ("val", "test")
-        }
-        return "val" if fill_levels["val"] < fill_levels["test"] else "test"
+    def unknown_priority(split: str, counts: Counter[str]) -> tuple[int, float]:
+        """Images of a group that a split can evaluate; in a tie, the emptier split is preferred."""
+        images = sum(n for o, n in counts.items() if o in unknown[split])
+        return images, -sum(counts_by_split[split][o] / totals[o] for o in counts)
 
     for group in order:
         counts = Counter(samples[i].origin for i in members[group])
         if counts.keys() & set(known):
             split = max(_KNOWN_SPLITS, key=lambda s: lag(s, counts))
         else:
-            split = choose_unknown(counts)
+            split = max("test", "val", key=lambda s: unknown_priority(s, counts))
         counts_by_split[split].update(counts)
         split_of.update(dict.fromkeys(members[group], split))
 
     splits: dict[str, list[Sample]] = {name: [] for name in SPLITS}
-    unknown_by_split = {"train": set[str](), "val": unknown_val, "test": unknown_test}
     for i, sample in enumerate(samples):
         if sample.origin in known:
             splits[split_of[i]].append(sample)
-        elif sample.origin in unknown_by_split[split_of[i]]:
+        elif sample.origin in unknown[split_of[i]]:
             splits[f"{split_of[i]}_unknown"].append(sample)
     return {name: tuple(split) for name, split in splits.items()}

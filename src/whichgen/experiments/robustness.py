@@ -1,4 +1,8 @@
-"""Robustness of a model to perturbations of the test images (paper, section 4)."""
+"""Robustness of a model to perturbations of the test images (paper, section 4).
+
+The intensities of each kind, such as the JPEG qualities, are ``INTENSITIES`` in
+:mod:`whichgen.data.perturbations`; training with perturbed copies uses the same.
+"""
 
 from __future__ import annotations
 
