@@ -148,9 +148,9 @@ def _measure(cell: Cell, source: DatasetOptions, encoder: Encoder, cache: Path) 
 
 def _arrays(found: EvaluatedModel) -> dict[str, np.ndarray]:
     arrays = {"origins": np.array(found.model.origins)}
-    for part, answers, table in (
-        ("known", found.known, found.known_table),
-        ("unknown", found.unknown, found.unknown_table),
+    tables = found.features.test_tables(found.protocol)
+    for part, answers, table in zip(
+        ("known", "unknown"), (found.known, found.unknown), tables, strict=True
     ):
         arrays |= {
             f"{part}_probabilities": answers.probabilities,

@@ -56,8 +56,8 @@ def test_results_agree_with_the_evaluation(make_fit: MakeFit, tmp_path: Path) ->
     }
     assert results["run_metadata"] == result.model.run_metadata
     assert results["protocol"]["name"] == "clean"
-    assert [b["test_oscr"] for b in results["blocks"]] == [b.test.oscr for b in result.blocks]
-    assert [b["value"] for b in results["blocks"]] == [b.validation.value for b in result.blocks]
+    assert [b["test_oscr"] for b in results["blocks"]] == [b.test_oscr for b in result.blocks]
+    assert [b["value"] for b in results["blocks"]] == [b.value for b in result.blocks]
     assert load_model(tmp_path).threshold == result.model.threshold
 
 
@@ -220,7 +220,10 @@ def test_skipped_files_are_listed_until_a_run_without_any(
     make_fit: MakeFit, tmp_path: Path
 ) -> None:
     result = make_fit()
-    write_run(replace(result, skipped=("a.png: not an image", "b.png: empty")), tmp_path)
+    train = result.features.tables["train"]
+    skipped = replace(train, skipped=("a.png: not an image", "b.png: empty"))
+    features = replace(result.features, tables={**result.features.tables, "train": skipped})
+    write_run(replace(result, features=features), tmp_path)
     assert (tmp_path / "skipped.txt").read_text() == "a.png: not an image\nb.png: empty\n"
     assert "**2 files could not be read" in (tmp_path / "report.md").read_text()
     write_run(result, tmp_path)

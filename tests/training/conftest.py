@@ -38,31 +38,31 @@ class World:
     options: SplitOptions
 
     def extract(self, **keywords: Any) -> SplitFeatures:
-        """Its features."""
+        """Extract its features."""
         return extract_splits(self.dataset, self.encoder, self.store, **keywords)
 
     def fit(self, head_method: Any = LINEAR, **options: Any) -> FitResult:
-        """A fit in this process, with sweeps kept."""
-        chosen = FitOptions(head_method, **{"jobs": 1, **options})
-        return fit(self.extract(), self.encoder, chosen, cache=self.cache)
+        """Fit in this process and cache the sweeps."""
+        all_options = FitOptions(head_method, **{"jobs": 1, **options})
+        return fit(self.extract(), self.encoder, all_options, cache=self.cache)
 
 
 @pytest.fixture
 def world(
     image_folder: Callable[..., Path], counting: Callable[..., Any], tmp_path: Path
 ) -> Callable[..., World]:
-    """Makes a :class:`World`; keywords are those of :class:`SplitOptions`, and ``counts``."""
+    """Make a :class:`World`; keywords are ``counts`` and those of :class:`SplitOptions`."""
 
     def make(counts: dict[str, int] | None = None, name: str = "images", **keywords: Any) -> World:
         folder = image_folder(counts or COUNTS, name=name)
         options = SplitOptions(**keywords)
-        found = counting()
+        counter = counting()
         return World(
             folder=folder,
             dataset=split_folder(folder, options, near_distance=-1),
-            counting=found,
-            encoder=found.encoder,
-            store=FeatureStore(tmp_path / "store", found.encoder),
+            counting=counter,
+            encoder=counter.encoder,
+            store=FeatureStore(tmp_path / "store", counter.encoder),
             cache=tmp_path / "sweeps",
             options=options,
         )

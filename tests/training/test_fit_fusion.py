@@ -1,4 +1,4 @@
-"""Fusion: the choice is what an independent computation on validation images says."""
+"""Fusion: selection and metrics against independent computations."""
 
 from __future__ import annotations
 
@@ -61,37 +61,37 @@ def make_parts(
     return make
 
 
-def test_sets_of_members_are_all_there_are(counting: Callable[..., Any]) -> None:
+def test_member_sets_are_all_subsets(counting: Callable[..., Any]) -> None:
     assert member_sets(counting().encoder) == {"counting": ((0, 1),)}
     three = combine_encoders([counting(weights=w * 32).encoder for w in "abc"])
-    found = member_sets(replace(three, preprocessing={"members": [{"name": n} for n in "abc"]}))
-    assert found["a"] == ((0, 1),)
-    assert found["a + c"] == ((0, 1), (4, 5))
-    assert list(found)[-1] == "a + b + c"
-    assert len(found) == 7
+    result = member_sets(replace(three, preprocessing={"members": [{"name": n} for n in "abc"]}))
+    assert result["a"] == ((0, 1),)
+    assert result["a + c"] == ((0, 1), (4, 5))
+    assert list(result)[-1] == "a + b + c"
+    assert len(result) == 7
 
 
-def test_members_of_several_votes_are_tried_with_a_vote_each_too(
+def test_member_sets_include_one_vote_each(
     counting: Callable[..., Any],
 ) -> None:
     plain = counting().encoder
     fine = replace(counting(weights="1" * 32).encoder, name="fine", block_groups=(((0,), (1,)),))
-    found = member_sets(combine_encoders([plain, fine]))
-    assert found == {
+    result = member_sets(combine_encoders([plain, fine]))
+    assert result == {
         "counting": ((0, 1),),
         "fine": ((2,), (3,)),
         "counting + fine, one vote each": ((0, 1), (2, 3)),
         "counting + fine": ((0, 1), (2,), (3,)),
     }
-    assert list(found)[-1] == "counting + fine"
+    assert list(result)[-1] == "counting + fine"
 
 
-def test_figures_are_those_of_the_head_on_validation_and_on_test(
+def test_metrics_equal_those_of_an_independent_fit(
     make_parts: Callable[..., SplitFeatures], encoder: Encoder
 ) -> None:
     parts = make_parts(**HELD_OUT)
-    found = fuse(parts, encoder, OPTIONS)
-    known, model = parts.dataset.known, found.model
+    result = fuse(parts, encoder, OPTIONS)
+    known, model = parts.dataset.known, result.model
     widths = tuple(encoder.block_dims[b] for b in model.blocks)
     votes = (2,) * (len(widths) // 2)
 
@@ -100,39 +100,39 @@ def test_figures_are_those_of_the_head_on_validation_and_on_test(
         return table.take(np.flatnonzero(np.isin(table.origins, origins)))
 
     def figures(
-        known: tuple[str, ...], asked: FeatureTable, unknown: FeatureTable
+        known: tuple[str, ...], test: FeatureTable, unknown: FeatureTable
     ) -> tuple[float, float]:
         train = of("train", known)
         labels = label_indices(train.origins, known)
         x = train.blocks(model.blocks)
-        head_method = FusionMethod(widths=widths, shrinkage=found.best.shrinkage, votes=votes)
+        head_method = FusionMethod(widths=widths, shrinkage=result.best.shrinkage, votes=votes)
         head = head_method.fit(x, labels, len(known), model.hyperparameter)
-        scores = [head.forward(t.blocks(model.blocks)).logits for t in (asked, unknown)]
+        scores = [head.forward(t.blocks(model.blocks)).logits for t in (test, unknown)]
         truth = np.repeat([1, 0], [len(scores[0]), len(scores[1])])
-        right = scores[0].argmax(axis=1) == label_indices(asked.origins, known)
+        right = scores[0].argmax(axis=1) == label_indices(test.origins, known)
         return float(right.mean()), float(roc_auc_score(truth, np.concatenate(scores).max(axis=1)))
 
-    (row,) = [c for c in found.scores if c.score == AGREEMENT]
-    assert found.protocol.folds[0].unknown == ("ddpm",)
-    assert {fold.unknown for fold in found.protocol.folds[1:]} == {("gan",), ("vae",)}
+    (row,) = [c for c in result.scores if c.score == AGREEMENT]
+    assert result.protocol.folds[0].unknown == ("ddpm",)
+    assert {fold.unknown for fold in result.protocol.folds[1:]} == {("gan",), ("vae",)}
     by_fold = [
         figures(f.known, of("val", f.known), of(f.unknown_split, f.unknown))
-        for f in found.protocol.folds
+        for f in result.protocol.folds
     ]
     assert (row.accuracy, row.auroc) == pytest.approx(np.mean(by_fold, axis=0), abs=0.01)
-    tested = figures(known, of("test", known), of("test_unknown", ("flow",)))
-    assert (row.test_accuracy, row.test_auroc) == pytest.approx(tested, abs=0.01)
+    test_figures = figures(known, of("test", known), of("test_unknown", ("flow",)))
+    assert (row.test_accuracy, row.test_auroc) == pytest.approx(test_figures, abs=0.01)
     best = max(
-        (c for c in found.grid if c.members == found.members[-1].members),
+        (c for c in result.grid if c.members == result.members[-1].members),
         key=lambda c: metric_value(c, "OSCR"),
     )
-    assert (found.best.value, found.best.shrinkage) == (best.value, best.shrinkage)
-    assert len(found.grid) == len(found.members) * len(OPTIONS.values) * len(OPTIONS.shrinkages)
-    assert found.evaluation.closed.accuracy == found.best.test_accuracy
-    assert found.evaluation.oscr == pytest.approx(found.best.test_oscr)
+    assert (result.best.value, result.best.shrinkage) == (best.value, best.shrinkage)
+    assert len(result.grid) == len(result.members) * len(OPTIONS.values) * len(OPTIONS.shrinkages)
+    assert result.evaluation.closed.accuracy == result.best.test_accuracy
+    assert result.evaluation.oscr == pytest.approx(result.best.test_oscr)
 
 
-def test_test_images_never_influence_the_model(
+def test_test_images_do_not_influence_the_model(
     make_parts: Callable[..., SplitFeatures], encoder: Encoder
 ) -> None:
     parts = make_parts(**HELD_OUT)
@@ -148,21 +148,22 @@ def test_test_images_never_influence_the_model(
 
 
 @pytest.mark.parametrize("score", ["max_logit", "relative_mahalanobis", "openmax", "nearest"])
-def test_a_saved_model_answers_as_the_evaluated_one(
+def test_saved_model_predicts_like_the_evaluated_one(
     make_parts: Callable[..., SplitFeatures], encoder: Encoder, tmp_path: Path, score: str
 ) -> None:
     parts = make_parts(**HELD_OUT)
-    found = fuse(parts, encoder, replace(OPTIONS, scores=(score,)))
-    assert found.model.score_method == score
-    again = load_model(save_model(found.model, tmp_path / "model"))
-    probabilities, scores = again.predict(found.known_table.blocks(again.blocks))
-    assert np.array_equal(probabilities, found.known.probabilities)
-    assert np.array_equal(scores, found.known.scores)
-    assert again.temperature == found.model.temperature
-    assert (found.known.scores >= again.threshold).mean() == found.evaluation.acceptance_rate
+    result = fuse(parts, encoder, replace(OPTIONS, scores=(score,)))
+    assert result.model.score_method == score
+    again = load_model(save_model(result.model, tmp_path / "model"))
+    known_table, _ = result.features.test_tables(result.protocol)
+    probabilities, scores = again.predict(known_table.blocks(again.blocks))
+    assert np.array_equal(probabilities, result.known.probabilities)
+    assert np.array_equal(scores, result.known.scores)
+    assert again.temperature == result.model.temperature
+    assert (result.known.scores >= again.threshold).mean() == result.evaluation.acceptance_rate
 
 
-def test_shared_unknown_generators_choose_nothing(
+def test_shared_unknown_generators_are_not_selected_on(
     make_parts: Callable[..., SplitFeatures], encoder: Encoder
 ) -> None:
     parts = make_parts(unknown=("flow",), share_unknown=True)
@@ -174,17 +175,17 @@ def test_shared_unknown_generators_choose_nothing(
     assert [
         replace(c, test_accuracy=None, test_auroc=None, test_oscr=None) for c in first.scores
     ] == [replace(c, test_accuracy=None, test_auroc=None, test_oscr=None) for c in second.scores]
-    assert "leaving known generators out" in first.notes[0]
+    assert "leaving known generators out" in first.protocol.notes[0]
 
 
-def test_without_unknown_images_accuracy_chooses(
+def test_fusion_without_unknown_images_selects_by_accuracy(
     make_parts: Callable[..., SplitFeatures], encoder: Encoder
 ) -> None:
-    found = fuse(make_parts(counts={"real": 15, "gan": 15}), encoder, OPTIONS)
-    assert found.evaluation.oscr is None
-    assert found.best.oscr is None
-    assert found.best.accuracy == max(
-        c.accuracy for c in found.grid if c.members == found.members[-1].members
+    result = fuse(make_parts(counts={"real": 15, "gan": 15}), encoder, OPTIONS)
+    assert result.evaluation.oscr is None
+    assert result.best.oscr is None
+    assert result.best.accuracy == max(
+        c.accuracy for c in result.grid if c.members == result.members[-1].members
     )
 
 
@@ -192,34 +193,35 @@ def candidate(score: str, value: float) -> FusionCandidate:
     return FusionCandidate("a", 1.0, 1.0, score, 0.9, value, value)
 
 
-def test_the_usual_candidate_is_kept_unless_another_beats_it_by_a_margin() -> None:
+def test_usual_candidate_is_selected_unless_another_is_better_by_a_margin() -> None:
     usual = candidate(AGREEMENT, 0.80)
     assert _select_unless_beaten(usual, [candidate("energy", 0.819), usual], "OSCR", 0.02) is usual
     better = candidate("energy", 0.83)
     assert _select_unless_beaten(usual, [usual, better], "OSCR", 0.02) is better
 
 
-def test_the_temperature_is_of_validation_images_and_changes_no_answer(
+def test_temperature_changes_no_prediction(
     make_parts: Callable[..., SplitFeatures], encoder: Encoder
 ) -> None:
-    found = fuse(make_parts(**HELD_OUT), encoder, OPTIONS)
-    logits = found.model.head.forward(found.known_table.blocks(found.model.blocks)).logits
-    assert np.array_equal(logits.argmax(axis=1), found.known.predicted)
-    scaled = np.exp(logits / found.model.temperature)
+    result = fuse(make_parts(**HELD_OUT), encoder, OPTIONS)
+    known_table, _ = result.features.test_tables(result.protocol)
+    logits = result.model.head.forward(known_table.blocks(result.model.blocks)).logits
+    assert np.array_equal(logits.argmax(axis=1), result.known.predicted)
+    scaled = np.exp(logits / result.model.temperature)
     expected = scaled / scaled.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(found.known.probabilities, expected)
+    np.testing.assert_allclose(result.known.probabilities, expected)
 
 
 @pytest.mark.parametrize("shrinkage", [1.0, 0.1])
-def test_one_shrinkage_can_be_asked_for(
+def test_fusion_uses_the_given_shrinkage(
     make_parts: Callable[..., SplitFeatures], encoder: Encoder, shrinkage: float
 ) -> None:
-    found = fuse(make_parts(**HELD_OUT), encoder, replace(OPTIONS, shrinkages=(shrinkage,)))
-    assert {c.shrinkage for c in (*found.grid, *found.scores)} == {shrinkage}
+    result = fuse(make_parts(**HELD_OUT), encoder, replace(OPTIONS, shrinkages=(shrinkage,)))
+    assert {c.shrinkage for c in (*result.grid, *result.scores)} == {shrinkage}
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"values": ()}, "positive values of C"),
         ({"values": (-1.0,)}, "positive values of C"),
@@ -228,12 +230,12 @@ def test_one_shrinkage_can_be_asked_for(
         ({"shrinkages": ()}, "shrinkages"),
     ],
 )
-def test_wrong_options_are_told(wrong: dict[str, Any], said: str) -> None:
-    with pytest.raises(FitError, match=said):
+def test_invalid_options_raise_fit_error(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(FitError, match=message):
         FusionOptions(**wrong)
 
 
-def test_perturbed_copies_get_experts_with_what_untouched_images_chose(
+def test_perturbed_copies_get_experts_with_the_settings_of_unchanged_images(
     image_folder: Callable[..., Path], encoder: Encoder, tmp_path: Path
 ) -> None:
     dataset = split_folder(image_folder(COUNTS), SplitOptions(**HELD_OUT), near_distance=-1)
@@ -244,32 +246,32 @@ def test_perturbed_copies_get_experts_with_what_untouched_images_chose(
     )
     train = parts.tables["train"]
     assert sorted(set(train.kinds.tolist())) == ["", "blur", "crop"]
-    found = fuse(parts, encoder, OPTIONS)
-    assert found.best == plain.best
-    assert (found.members, found.grid) == (plain.members, plain.grid)
+    result = fuse(parts, encoder, OPTIONS)
+    assert result.best == plain.best
+    assert (result.members, result.grid) == (plain.members, plain.grid)
     assert plain.experts == ()
-    assert [kind for kind, _ in found.experts] == ["", "blur", "crop"]
-    head = found.model.head
+    assert [kind for kind, _ in result.experts] == ["", "blur", "crop"]
+    head = result.model.head
     assert isinstance(head, ExpertsHead)
-    x, y = train.blocks(found.model.blocks), label_indices(train.origins, dataset.known)
+    x, y = train.blocks(result.model.blocks), label_indices(train.origins, dataset.known)
     gate = head.gate
-    fusion = FusionMethod(gate.widths, found.best.shrinkage, gate.votes)
-    for (kind, _), expert in zip(found.experts, head.experts, strict=True):
+    fusion = FusionMethod(gate.widths, result.best.shrinkage, gate.votes)
+    for (kind, _), expert in zip(result.experts, head.experts, strict=True):
         rows = train.kinds == kind
-        alone = fusion.fit(x[rows], y[rows], len(dataset.known), found.model.hyperparameter)
+        alone = fusion.fit(x[rows], y[rows], len(dataset.known), result.model.hyperparameter)
         np.testing.assert_allclose(expert.forward(x).logits, alone.forward(x).logits, atol=1e-4)
-    again = found.head_method.fit(x, y, len(dataset.known), found.model.hyperparameter)
+    again = result.head_method.fit(x, y, len(dataset.known), result.model.hyperparameter)
     np.testing.assert_allclose(again.forward(x).logits, head.forward(x).logits, atol=1e-4)
     copies = parts.tables[perturbed_name("val")]
     assert sorted(set(copies.kinds.tolist())) == ["blur", "crop"]
     assert set(parts.tables["val"].kinds.tolist()) == {""}
-    loaded = load_model(save_model(found.model, tmp_path / "model"))
+    loaded = load_model(save_model(result.model, tmp_path / "model"))
     test = parts.tables["test"].blocks(loaded.blocks)
-    for ours, theirs in zip(loaded.predict(test), found.model.predict(test), strict=True):
+    for ours, theirs in zip(loaded.predict(test), result.model.predict(test), strict=True):
         assert np.array_equal(ours, theirs)
 
 
-def test_each_kind_of_perturbation_gets_the_votes_that_its_validation_images_choose(
+def test_expert_votes_are_selected_on_validation_images_of_their_kind(
     counting: Callable[..., Any], image_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
     fine = replace(counting(weights="1" * 32).encoder, name="fine", block_groups=(((0,), (1,)),))
@@ -279,33 +281,33 @@ def test_each_kind_of_perturbation_gets_the_votes_that_its_validation_images_cho
     parts = extract_splits(
         dataset, encoder, store, augment=("blur", "jpeg"), augmented_splits=FITTING_SPLITS
     )
-    found = fuse(parts, encoder, replace(OPTIONS, values=(100.0,)))
+    result = fuse(parts, encoder, replace(OPTIONS, values=(100.0,)))
     sets = {m: v for m, v in member_sets(encoder).items() if len(v) > 1 and m != "fine"}
     assert len(sets) == 2
-    assert found.best.members in sets
-    head = found.model.head
+    assert result.best.members in sets
+    head = result.model.head
     assert isinstance(head, ExpertsHead)
 
     def of(tables: dict[str, FeatureTable], part: str, origins: tuple[str, ...]) -> FeatureTable:
         return tables[part].take(np.flatnonzero(np.isin(tables[part].origins, origins)))
 
-    def validated(tables: dict[str, FeatureTable], votes: tuple[tuple[int, ...], ...]) -> float:
-        head_method = FusionMethod((12, 48) * 2, found.best.shrinkage, tuple(map(len, votes)))
+    def validate(tables: dict[str, FeatureTable], votes: tuple[tuple[int, ...], ...]) -> float:
+        head_method = FusionMethod((12, 48) * 2, result.best.shrinkage, tuple(map(len, votes)))
         values = []
-        for fold in found.protocol.folds:
+        for fold in result.protocol.folds:
             train, val = of(tables, "train", fold.known), of(tables, "val", fold.known)
             unknown = of(tables, fold.unknown_split, fold.unknown)
             y = label_indices(train.origins, fold.known)
             alone = head_method.fit(train.blocks(range(4)), y, len(fold.known), 100.0)
-            z, strange = (alone.forward(t.blocks(range(4))).logits for t in (val, unknown))
+            z, unknown_z = (alone.forward(t.blocks(range(4))).logits for t in (val, unknown))
             right = z.argmax(axis=1) == label_indices(val.origins, fold.known)
-            values.append(oscr(z.max(axis=1), right, strange.max(axis=1)))
+            values.append(oscr(z.max(axis=1), right, unknown_z.max(axis=1)))
         return float(np.mean(values))
 
-    for (kind, candidate), expert in zip(found.experts[1:], head.experts[1:], strict=True):
+    for (kind, candidate), expert in zip(result.experts[1:], head.experts[1:], strict=True):
         tables = dict(parts.select_perturbation(kind).tables)
         assert set(tables["val"].kinds.tolist()) == {kind}
-        figures = {name: validated(tables, votes) for name, votes in sets.items()}
+        figures = {name: validate(tables, votes) for name, votes in sets.items()}
         assert candidate.oscr == pytest.approx(max(figures.values()), abs=0.01)
         assert candidate.oscr == pytest.approx(figures[candidate.members], abs=0.01)
         assert expert.votes == tuple(map(len, sets[candidate.members]))

@@ -176,7 +176,7 @@ def train(options: TrainOptions, library_options: FitOptions | FusionOptions, me
     try:
         if seeds:
             shuffle = run_label_shuffle(
-                result, features, head_method, seeds=seeds, jobs=jobs, progress=progress
+                result, head_method, seeds=seeds, jobs=jobs, progress=progress
             )
     except FitError as error:
         warn(f"The shuffled-label control failed and is not in the report: {error}")

@@ -59,7 +59,8 @@ def subsample_training(features: SplitFeatures, samples_per_class: int, seed: in
         order = np.random.default_rng((seed, i)).permutation(len(images))
         copies = list(images.values())
         rows += [row for image in order[:samples_per_class] for row in copies[image]]
-    return features.with_training_rows(np.sort(rows))
+    train = features.tables["train"].take(np.sort(rows))
+    return replace(features, tables={**features.tables, "train": train})
 
 
 def _training_images(features: SplitFeatures) -> dict[str, dict[Sample, list[int]]]:

@@ -81,12 +81,9 @@ def evaluate_perturbation(
         perturbation=perturbation,
         progress=progress,
     )
+    known, unknown = (predict_table(model, table)[0] for table in features.tables.values())
     evaluation = evaluate(
-        predict_table(model, features.tables["test"]),
-        predict_table(model, features.tables["test_unknown"]),
-        model.origins,
-        threshold=model.threshold,
-        groups=dataset.unknown_groups,
+        known, unknown, model.origins, threshold=model.threshold, groups=dataset.unknown_groups
     )
     return RobustnessPoint(perturbation, evaluation, features.skipped, features.data_hash)
 

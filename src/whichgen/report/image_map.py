@@ -29,7 +29,7 @@ def image_map_rows(result: EvaluatedModel, *, seed: int = 0) -> list[Row]:
     """
     rng = np.random.default_rng(seed)
     model = result.model
-    tables = [t for t in (result.known_table, result.unknown_table) if len(t)]
+    tables = [t for t in result.features.test_tables(result.protocol) if len(t)]
     samples = [sample for table in tables for sample in table.samples]
     if len(samples) < MIN_POINTS:
         return []

@@ -19,7 +19,6 @@ from whichgen.progress import Progress, no_progress
 from whichgen.report.figures.run_plots import run_plots
 from whichgen.report.figures.style import save_png
 from whichgen.report.image_map import image_map_rows
-from whichgen.report.result_tables import METRICS
 from whichgen.report.run_reader import read_run
 from whichgen.report.templating import make_environment
 from whichgen.training.controls import Controls
@@ -39,12 +38,12 @@ def write_run(
     progress: Progress = no_progress,
 ) -> Path:
     """Write everything about a fit or a fusion into ``folder``, the model first."""
-    model = result.model
+    model, skipped = result.model, result.features.skipped
     save_model(model, folder / "model", name=str(folder))
     results = {
         "run_metadata": model.run_metadata,
         "protocol": result.protocol,
-        "images": result.images,
+        "images": result.features.image_counts,
         "threshold": {
             "value": model.threshold,
             "tpr": model.tpr,
@@ -59,8 +58,8 @@ def write_run(
         "calibration": result.calibration,
         "hierarchy": result.hierarchy,
         "coverage": {"target": COVERAGE, **vars(result.coverage)},
-        "skipped": result.skipped,
-        "notes": result.notes,
+        "skipped": skipped,
+        "notes": (*result.protocol.notes, *result.features.dataset.notes),
         "shortcut_check": controls.shortcuts,
         "shuffled_labels": controls.shuffle,
         **(_fit_details(result) if isinstance(result, FitResult) else _fusion_details(result)),
@@ -70,8 +69,8 @@ def write_run(
     write_csv(folder / "predictions.csv", _prediction_rows(result))
     write_csv(folder / "embedding.csv", image_map_rows(result))
     (folder / "skipped.txt").unlink(missing_ok=True)
-    if result.skipped:
-        write_text(folder / "skipped.txt", "".join(f"{reason}\n" for reason in result.skipped))
+    if skipped:
+        write_text(folder / "skipped.txt", "".join(f"{reason}\n" for reason in skipped))
     run = read_run(folder)
     plots = run_plots(run)
     for plot in progress(plots, description="Plotting", total=len(plots)):
@@ -90,15 +89,7 @@ def _fit_details(result: FitResult) -> dict[str, Any]:
             "parameter": head_method(result.model.head_method).parameter,
             "value": result.model.hyperparameter,
         },
-        "blocks": [
-            {
-                "block": block.validation.block,
-                "value": block.validation.value,
-                **{f"val_{key}": getattr(block.validation, key) for key in METRICS},
-                **{f"test_{key}": getattr(block.test, key) for key in METRICS},
-            }
-            for block in result.blocks
-        ],
+        "blocks": result.blocks,
     }
 
 
@@ -114,7 +105,8 @@ def _fusion_details(result: FusionResult) -> dict[str, Any]:
 
 def _prediction_rows(result: EvaluatedModel) -> list[Row]:
     model = result.model
-    halves = ((result.known_table, result.known), (result.unknown_table, result.unknown))
+    tables = result.features.test_tables(result.protocol)
+    halves = list(zip(tables, (result.known, result.unknown), strict=True))
     grouped = any(sample.group for table, _ in halves for sample in table.samples)
     names = [*model.origins, UNKNOWN]  # a decision of -1 is unknown
     return [

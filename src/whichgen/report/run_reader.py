@@ -28,6 +28,7 @@ from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint
 from whichgen.openset.threshold import decide
 from whichgen.training.controls import ShuffleControl
+from whichgen.training.fit_block import BlockResult
 from whichgen.training.selection import FusionCandidate
 from whichgen.training.shortcuts import ShortcutReport
 from whichgen.version import __version__
@@ -76,17 +77,6 @@ class _Selection(BaseModel):
     shrinkage: float = 1.0
 
 
-class _Block(BaseModel):
-    block: int
-    value: float
-    val_accuracy: float
-    val_auroc: float | None
-    val_oscr: float | None
-    test_accuracy: float
-    test_auroc: float | None
-    test_oscr: float | None
-
-
 @dataclass(frozen=True)
 class _Coverage(CoverageMetrics):
     target: float
@@ -122,7 +112,7 @@ class Results(BaseModel):
     skipped: tuple[str, ...]
     notes: tuple[str, ...]
     selection: _Selection
-    blocks: tuple[_Block, ...] = ()
+    blocks: tuple[BlockResult, ...] = ()
     members: tuple[FusionCandidate, ...] = ()
     scores: tuple[FusionCandidate, ...] = ()
     experts: tuple[_Expert, ...] = ()

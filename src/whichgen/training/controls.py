@@ -24,7 +24,6 @@ from whichgen.openset.prediction import fit_and_predict
 from whichgen.progress import Progress, no_progress
 from whichgen.training.finalize import EvaluatedModel
 from whichgen.training.shortcuts import ShortcutReport
-from whichgen.training.split_features import SplitFeatures
 from whichgen.training.sweeps import run_in_processes
 
 #: Significance level of the warning.
@@ -84,7 +83,6 @@ class Controls:
 
 def run_label_shuffle(
     evaluated: EvaluatedModel,
-    features: SplitFeatures,
     head_method: HeadMethod,
     *,
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
@@ -92,10 +90,11 @@ def run_label_shuffle(
     progress: Progress = no_progress,
 ) -> ShuffleControl:
     """Fit the model's ``head_method`` on permuted labels, once per seed, and test each head."""
-    model, train = evaluated.model, features.tables["train"]
+    model, features = evaluated.model, evaluated.features
+    train = features.tables["train"]
     x = train.blocks(model.blocks)
     labels = label_indices(train.origins, model.origins)
-    test = [t.blocks(model.blocks) for t in (evaluated.known_table, evaluated.unknown_table)]
+    test = [t.blocks(model.blocks) for t in features.test_tables(evaluated.protocol)]
     settings = (model.hyperparameter, model.score_method)
     calls = (
         (head_method, x, np.random.default_rng(seed).permutation(labels), settings, test)

@@ -40,6 +40,9 @@ from whichgen.training.split_features import SplitFeatures
 #: The coverage of the prediction sets that are reported.
 COVERAGE = 0.9
 
+# Metrics that a model file stores, besides those of real against all synthetic images.
+_MODEL_METRICS = ("accuracy", "macro_f1", "auroc", "oscr", "tnr_at_tpr95", "open_accuracy")
+
 #: Maximum number of training and validation images per origin whose features a model keeps.
 EXEMPLARS_PER_ORIGIN = (50, 100)
 
@@ -63,8 +66,10 @@ class EvaluatedModel:
 
     Parameters
     ----------
+    features
+        Features of all splits.
     metric
-        The validation metric it was selected by.
+        The validation metric the model was selected by.
     intervals
         Confidence intervals of the headline metrics.
     tpr_interval
@@ -73,14 +78,13 @@ class EvaluatedModel:
         Of the probabilities of known test images, and of their prediction sets at
         :data:`COVERAGE`.
     known, unknown
-        Predictions for the images of ``known_table`` and ``unknown_table``.
+        Predictions for the test images (:meth:`SplitFeatures.test_tables`).
     hierarchy
         Answers and correct answers by level.
-    images
-        Number of images per split and origin.
     """
 
     model: OriginModel
+    features: SplitFeatures
     protocol: Protocol
     metric: str
     evaluation: Evaluation
@@ -91,22 +95,12 @@ class EvaluatedModel:
     known: Predictions
     unknown: Predictions
     hierarchy: tuple[LevelResult, ...]
-    known_table: FeatureTable
-    unknown_table: FeatureTable
-    images: Mapping[str, Mapping[str, int]]
-    skipped: tuple[str, ...]
-    notes: tuple[str, ...]
 
 
-def predict_table(model: OriginModel, table: FeatureTable) -> Predictions:
-    """Predict the images of a table."""
-    return _predict(model, table)[0]
-
-
-def _predict(
+def predict_table(
     model: OriginModel, table: FeatureTable
 ) -> tuple[Predictions, tuple[list[str], list[bool], list[str]]]:
-    """Return predictions, and answers for :func:`count_answers_by_level`."""
+    """Return predictions for a table, and answers for :func:`count_answers_by_level`."""
     output = model.head.forward(table.blocks(model.blocks))
     probabilities, scores = model.predict_from(output)
     decisions = decide(probabilities, scores, model.threshold)
@@ -175,10 +169,9 @@ def evaluate_model(
 ) -> EvaluatedModel:
     """Evaluate a complete model on the test images."""
     dataset, origins = features.dataset, model.origins
-    known_table = features.tables[protocol.test_split]
-    unknown_table = features.tables["test_unknown"]
-    known, known_answers = _predict(model, known_table)
-    unknown, unknown_answers = _predict(model, unknown_table)
+    known_table, unknown_table = features.test_tables(protocol)
+    known, known_answers = predict_table(model, known_table)
+    unknown, unknown_answers = predict_table(model, unknown_table)
     labels = known.labels(origins)
     val_predictions = model.calibration
     quantile = conformal_quantile(val_predictions.probabilities, val_predictions.labels, COVERAGE)
@@ -188,6 +181,7 @@ def evaluate_model(
     answers = {"known": known_answers, "unknown": unknown_answers}
     return EvaluatedModel(
         model=replace(model, metrics=metric_values(evaluation)),
+        features=features,
         protocol=protocol,
         metric=options.metric,
         evaluation=evaluation,
@@ -200,11 +194,6 @@ def evaluate_model(
         hierarchy=count_answers_by_level(
             answers, assign_families((*origins, *dataset.unknown), dataset.families)
         ),
-        known_table=known_table,
-        unknown_table=unknown_table,
-        images=features.image_counts,
-        skipped=features.skipped,
-        notes=(*protocol.notes, *dataset.notes),
     )
 
 
@@ -240,15 +229,10 @@ def _thumbnail(sample: Sample) -> bytes:
 
 def metric_values(evaluation: Evaluation) -> dict[str, float | None]:
     """Return the metrics that are stored in a model file, by name."""
-    detection = evaluation.detection
-    metrics = {
-        "accuracy": evaluation.closed.accuracy,
-        "macro_f1": evaluation.closed.macro_f1,
-        "auroc": detection.auroc if detection else None,
-        "oscr": evaluation.oscr,
-        "tnr_at_tpr95": detection.tnr_at_tpr95 if detection else None,
-        "open_accuracy": evaluation.open_accuracy,
-    }
+    values = vars(evaluation) | vars(evaluation.closed)
+    if evaluation.detection:
+        values |= vars(evaluation.detection)
+    metrics = {name: values.get(name) for name in _MODEL_METRICS}
     for result in evaluation.synthetic:
         if result.name == "all":
             metrics["synthetic_auroc"] = result.auroc

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +65,16 @@ class FitOptions(SelectionOptions):
 
 @dataclass(frozen=True)
 class BlockResult:
-    """One block at its best hyperparameter: validation metrics, and test metrics (not used)."""
+    """One block at its best hyperparameter: metrics on validation and on test (not selected by)."""
 
-    validation: Candidate
-    test: Candidate
+    block: int
+    value: float
+    val_accuracy: float
+    val_auroc: float | None
+    val_oscr: float | None
+    test_accuracy: float
+    test_auroc: float | None
+    test_oscr: float | None
 
 
 @dataclass(frozen=True)
@@ -135,18 +141,19 @@ def fit(
         description="Testing blocks",
         total=len(per_block),
     )
-    test = [features.tables[split] for split in (protocol.test_split, "test_unknown")]
+    test = features.test_tables(protocol)
     test_labels = label_indices(test[0].origins, known)
     block_results = []
     for candidate, head in zip(per_block, heads, strict=True):
-        block, value = candidate.block, candidate.value
-        outputs = (predict(head.forward(table.block(block))) for table in test)
+        outputs = (predict(head.forward(table.block(candidate.block))) for table in test)
         (probabilities, scores), (_, unknown_scores) = outputs
         correct = probabilities.argmax(axis=1) == test_labels
         metrics = selection_metrics(scores, correct, unknown_scores)
-        block_results.append(BlockResult(candidate, Candidate(block, value, *metrics)))
+        block_results.append(BlockResult(*(*astuple(candidate), *metrics)))
         if candidate == best:
-            selected = SelectedHead(head, options.head_method.name, value, (block,))
+            selected = SelectedHead(
+                head, options.head_method.name, candidate.value, (candidate.block,)
+            )
     model = finalize_model(selected, features, encoder, options, config)
     evaluated = evaluate_model(model, features, protocol, options)
     return FitResult(**vars(evaluated), grid=tuple(grid), blocks=tuple(block_results))

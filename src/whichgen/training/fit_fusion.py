@@ -144,10 +144,10 @@ def fuse(
     protocol = add_leave_out_folds(protocol, known, options.seed)
     sets = member_sets(encoder)
     settings = [(c, s) for s in options.shrinkages for c in sorted(options.values)]
-    train, test = features.tables["train"], features.tables[protocol.test_split]
+    train = features.tables["train"]
     unchanged = features.select_perturbation("")
     tables = [fold_tables(unchanged, fold) for fold in protocol.folds]
-    whole = FoldTables(known, unchanged.tables["train"], test, features.tables["test_unknown"])
+    whole = FoldTables(known, unchanged.tables["train"], *features.test_tables(protocol))
     blocks = range(len(encoder.block_dims))
     final, *folds = fit_views([whole, *tables], blocks, settings, options.jobs, progress)
 

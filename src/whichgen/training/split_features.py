@@ -14,7 +14,7 @@ from whichgen.data.dataset import SPLITS, Dataset
 from whichgen.data.perturbations import INTENSITIES, Perturbation
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
-from whichgen.evaluation.protocols import Fold
+from whichgen.evaluation.protocols import Fold, Protocol
 from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore
 from whichgen.features.table import FeatureTable
@@ -74,10 +74,9 @@ class SplitFeatures:
             for sample, key in zip(table.samples, table.keys, strict=True)
         )
 
-    def with_training_rows(self, rows: np.ndarray) -> SplitFeatures:
-        """Return a copy with some rows of the training split only."""
-        train = self.tables["train"].take(rows)
-        return SplitFeatures(self.dataset, {**self.tables, "train": train})
+    def test_tables(self, protocol: Protocol) -> tuple[FeatureTable, FeatureTable]:
+        """Return the known and the unknown test images."""
+        return self.tables[protocol.test_split], self.tables["test_unknown"]
 
     def select_perturbation(self, kind: str) -> SplitFeatures:
         """Return the fitting splits with the copies of one kind of perturbation ("": unchanged)."""
@@ -121,24 +120,19 @@ def extract_splits(
     rng = np.random.default_rng(seed)
     tables = {}
     for split in splits:
-        samples = list(dataset.split(split))
-        unchanged: list[Perturbation | None] = [perturbation] * len(samples)
-        kinds = augment if split in augmented_splits else ()
-        draws: list[Perturbation | None] = [
-            Perturbation(kind, value)
-            for kind in kinds
-            for value in rng.choice(INTENSITIES[kind], len(samples))
-        ]
-        copies = samples * len(kinds)
-        images = {split: (samples, unchanged), perturbed_name(split): (copies, draws)}
-        if split == "train":
-            images = {split: (samples + copies, unchanged + draws)}
-        for name in images if kinds else [split]:
+        samples = dataset.split(split)
+        images = {split: [(sample, perturbation) for sample in samples]}
+        for kind in augment if split in augmented_splits else ():
+            name = split if split == "train" else perturbed_name(split)
+            values = rng.choice(INTENSITIES[kind], len(samples))
+            copies = [(s, Perturbation(kind, v)) for s, v in zip(samples, values, strict=True)]
+            images[name] = [*images.get(name, []), *copies]
+        for name, pairs in images.items():
             tables[name] = extract(
-                images[name][0],
+                [sample for sample, _ in pairs],
                 encoder,
                 store,
-                perturbations=images[name][1],
+                perturbations=[p for _, p in pairs],
                 batch_size=batch_size,
                 progress=progress,
                 description=f"Extracting {name}" + (f" {perturbation}" if perturbation else ""),
