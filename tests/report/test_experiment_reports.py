@@ -11,8 +11,9 @@ import pytest
 from whichgen.data.perturbations import list_perturbations
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint
-from whichgen.report.experiment_reports import write_low_data, write_robustness
+from whichgen.report.experiment_reports import write_experiment, write_robustness
 from whichgen.report.experiment_tables import low_data_rows
+from whichgen.report.figures.experiments import low_data_plot
 from whichgen.report.run_reader import read_low_data
 
 from .conftest import MakeFit, check_plots, read_rows, strict_json
@@ -59,7 +60,7 @@ def test_low_data_rows_are_mean_and_sample_deviation_over_seeds(tmp_path: Path) 
     assert rows[0]["OSCR"] == "40.0 ± 0.0"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        write_low_data(points, {"whichgen": "1"}, tmp_path)
+        write_experiment(low_data_plot(points), points, {"whichgen": "1"}, tmp_path)
     assert read_low_data(tmp_path) == tuple(points)
     assert "60.0 ± 10.0" in (tmp_path / "lowdata.md").read_text()
     check_plots(tmp_path, {"lowdata"})
@@ -71,5 +72,5 @@ def test_low_data_without_unknown_images_has_dashes(tmp_path: Path) -> None:
     assert (row["accuracy"], row["AUROC"]) == ("50.0 ± 0.0", "–")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        write_low_data(points, {}, tmp_path)
+        write_experiment(low_data_plot(points), points, {}, tmp_path)
     check_plots(tmp_path, {"lowdata"})

@@ -22,7 +22,8 @@ from whichgen.data.perturbations import Perturbation
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint
 from whichgen.io.tables import percent
-from whichgen.report.experiment_reports import write_low_data, write_robustness
+from whichgen.report.experiment_reports import write_experiment, write_robustness
+from whichgen.report.figures.experiments import low_data_plot
 from whichgen.report.html_page import write_html_page
 from whichgen.report.run_folder import write_run
 from whichgen.report.run_reader import read_low_data, read_run
@@ -334,7 +335,7 @@ def test_robustness_and_low_data_are_shown_if_measured(
     ]
     write_robustness(points, {}, run)
     few = [LowDataPoint(n, s, (0,), 1.0, n / 10, 0.5, 0.25) for n in (1, 5) for s in (0, 1)]
-    folder = write_low_data(few, {}, tmp_path / "few")
+    folder = write_experiment(low_data_plot(few), few, {}, tmp_path / "few")
     page = page_of(run, low_data=read_low_data(folder))
     assert [row["OSCR"] for row in page.tables["Robustness"]] == ["0.0", "37.5", "5.0"]
     assert [row["accuracy"] for row in page.tables["Low-data regime"]] == [

@@ -76,8 +76,8 @@ def few_shot(
     """Enroll each unknown test generator from few images and test the result."""
     from whichgen.cli.testing import open_model_test
     from whichgen.experiments.few_shot import measure_few_shot
-    from whichgen.report.experiment_reports import write_few_shot
-    from whichgen.report.experiment_tables import few_shot_rows
+    from whichgen.report.experiment_reports import write_experiment
+    from whichgen.report.figures.experiments import few_shot_plot
     from whichgen.training.split_features import extract_splits
 
     numbers = parse_shots(shots)
@@ -91,8 +91,9 @@ def few_shot(
         )
     )
     record = t.run_metadata({"shots": numbers}, features.data_hash, draws=repeats)
-    write_few_shot(points, record, folder)
-    show_table(few_shot_rows(points), title=f"{t.dataset.name}: origins enrolled from few images")
+    plot = few_shot_plot(points)
+    write_experiment(plot, points, record, folder)
+    show_table(plot.rows, title=f"{t.dataset.name}: origins enrolled from few images")
     say(f"Results: {folder} (fewshot.md, fewshot.json, plots/fewshot.png)")
 
 
@@ -110,8 +111,8 @@ def low_data(
     from whichgen.experiments.low_data import low_data as run_low_data
     from whichgen.heads.methods import sweep_method
     from whichgen.io.run_metadata import collect_run_metadata
-    from whichgen.report.experiment_reports import write_low_data
-    from whichgen.report.experiment_tables import low_data_rows
+    from whichgen.report.experiment_reports import write_experiment
+    from whichgen.report.figures.experiments import low_data_plot
 
     numbers = parse_shots(shots)
     if head == "fusion":
@@ -137,6 +138,7 @@ def low_data(
         encoder=data.encoder.describe(),
         data_hash=data.features.data_hash,
     )
-    write_low_data(points, record, data.folder)
-    show_table(low_data_rows(points), title=f"{data.dataset.name}: {head} head, images per class")
+    plot = low_data_plot(points)
+    write_experiment(plot, points, record, data.folder)
+    show_table(plot.rows, title=f"{data.dataset.name}: {head} head, images per class")
     say(f"Results: {data.folder}")

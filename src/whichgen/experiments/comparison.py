@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from operator import itemgetter
@@ -31,7 +31,7 @@ class RunPredictions:
     paths: tuple[np.ndarray, np.ndarray]
     answers: tuple[Predictions, Predictions]
     groups: tuple[np.ndarray, np.ndarray] | None
-    results: Mapping[str, Any]
+    results: Any
 
 
 @contextmanager

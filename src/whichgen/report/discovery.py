@@ -71,34 +71,24 @@ def write_discovery(discovery: Discovery, run_metadata: Mapping[str, Any], folde
     Each group's paths are in ``<group>.txt``; such files of an earlier run are deleted.
     """
     paths, groups, metrics = discovery.paths, discovery.groups, discovery.agreement
-    write_json(
-        folder / "groups.json",
-        {
-            "run_metadata": run_metadata,
-            "agreement": metrics,
-            "groups": [
-                {**vars(group), "members": [str(paths[i]) for i in group.members]}
-                for group in groups
-            ],
-        },
-    )
-    write_csv(
-        folder / "groups.csv",
-        [
-            {"path": str(path), "group": groups[i].name if i >= 0 else ""}
-            for path, i in zip(paths, discovery.number.tolist(), strict=True)
-        ],
-    )
+    names = [*(group.name for group in groups), ""]  # the number -1 is no group
+    numbered = zip(paths, discovery.number.tolist(), strict=True)
+    write_csv(folder / "groups.csv", [{"path": str(p), "group": names[i]} for p, i in numbered])
     for old in folder.glob("unknown-*.txt"):
         old.unlink()
+    records = []
     for group in groups:
-        write_text(folder / f"{group.name}.txt", "".join(f"{paths[i]}\n" for i in group.members))
-    agreement = (
-        f"Agreement with the subfolders: {metrics}; {percent(metrics.grouped)} % of the images are "
-        "in a group.\n\n"
-        if metrics
-        else ""
-    )
+        members = [str(paths[i]) for i in group.members]
+        records.append({**vars(group), "members": members})
+        write_text(folder / f"{group.name}.txt", "".join(f"{path}\n" for path in members))
+    record = {"run_metadata": run_metadata, "agreement": metrics, "groups": records}
+    write_json(folder / "groups.json", record)
+    agreement = ""
+    if metrics:
+        agreement = (
+            f"Agreement with the subfolders: {metrics}; {percent(metrics.grouped)} % of the images "
+            "are in a group.\n\n"
+        )
     write_text(
         folder / "report.md",
         f"# {len(groups)} putative generators among {len(paths)} images\n\n{agreement}"
@@ -119,9 +109,8 @@ def draw_contact_sheet(discovery: Discovery) -> Figure:
     for ax in axes.ravel():
         ax.axis("off")
     for row, group in zip(axes, groups, strict=False):
-        label = (
-            f"{group.name}\n{len(group.members)} images\nnearest: {shorten(group.nearest_origin)}"
-        )
+        nearest = shorten(group.nearest_origin)
+        label = f"{group.name}\n{len(group.members)} images\nnearest: {nearest}"
         row[0].text(1, 0.5, label, ha="right", va="center", fontsize=8, transform=row[0].transAxes)
         for ax, i in zip(row[1:], group.members, strict=False):
             image = read_image(discovery.paths[i])

@@ -60,32 +60,25 @@ def write_html_page(
     """
     labels = _labels(runs)
     thumbnails = Thumbnails(images)
-    sections = [
-        _run_section(f"run{i}", label, run, thumbnails)
-        for i, (label, run) in enumerate(
-            progress(labels.items(), description="Writing the page", total=len(labels)), start=1
-        )
-    ]
+    numbered = enumerate(progress(labels.items(), description="Writing the page", total=len(runs)))
+    sections = [_run_section(f"run{i + 1}", label, run, thumbnails) for i, (label, run) in numbered]
+    several = len(runs) > 1
     script = _read_template("page.js")
-    plots = [roc_plot(labels), oscr_plot(labels)] if len(runs) > 1 else []
-    page = (
-        make_environment(autoescape=True)
-        .get_template("page.html.j2")
-        .render(
-            title=sections[0]["label"] if len(runs) == 1 else f"{len(runs)} runs side by side",
-            policy=_content_security_policy(script),
-            css=Markup(_read_template("page.css")),
-            script=Markup(script),
-            sections=sections,
-            comparison=labels if len(runs) > 1 else {},
-            same_images=_have_same_images(runs),
-            comparison_plots=[plot for plot in plots if plot],
-            low_data_plot=low_data_plot(low_data) if low_data else None,
-            thumbnails=thumbnails,
-            version=__version__,
-        )
+    page = make_environment(autoescape=True).get_template("page.html.j2")
+    text = page.render(
+        title=f"{len(runs)} runs side by side" if several else sections[0]["label"],
+        policy=_content_security_policy(script),
+        css=Markup(_read_template("page.css")),
+        script=Markup(script),
+        sections=sections,
+        comparison=labels if several else {},
+        same_images=_have_same_images(runs),
+        comparison_plots=filter(None, [roc_plot(labels), oscr_plot(labels)] if several else []),
+        low_data_plot=low_data_plot(low_data) if low_data else None,
+        thumbnails=thumbnails,
+        version=__version__,
     )
-    write_text(file, page)
+    write_text(file, text)
     return thumbnails
 
 
@@ -115,7 +108,7 @@ def _labels(runs: Sequence[Run]) -> dict[str, Run]:
 
 
 def _have_same_images(runs: Sequence[Run]) -> bool:
-    first, *others = (run.predictions.paths for run in runs)
+    first, *others = (run.paths for run in runs)
     return all(np.array_equal(a, b) for other in others for a, b in zip(first, other, strict=True))
 
 
@@ -151,7 +144,7 @@ def _most_confident(run: Run, half: int, wrong: np.ndarray) -> list[dict[str, An
     ``half`` is 0 for known and 1 for unknown images. An error is ``rejected`` if its score is below
     the threshold.
     """
-    predictions, paths = run.predictions.answers[half], run.predictions.paths[half].tolist()
+    predictions, paths = run.answers[half], run.paths[half].tolist()
     rows = np.flatnonzero(wrong)
     rows = rows[np.argsort(-predictions.scores[rows], kind="stable")][:MAX_ERRORS]
     common = _common_folder(run)
@@ -170,9 +163,8 @@ def _most_confident(run: Run, half: int, wrong: np.ndarray) -> list[dict[str, An
 
 def _common_folder(run: Run) -> str:
     """Return the folder of all test images with a slash, to shorten their names."""
-    paths = chain.from_iterable(half.tolist() for half in run.predictions.paths)
     try:
-        return f"{os.path.commonpath([Path(path).parent.parent for path in paths])}/"
+        return f"{os.path.commonpath([Path(p).parent.parent for p in chain(*run.paths)])}/"
     except ValueError:  # absolute and relative paths
         return ""
 
@@ -182,10 +174,8 @@ def _map_points(run: Run, figure: Figure, thumbnails: Thumbnails) -> list[list[A
     names = np.array([*run.origins, UNKNOWN])  # a decision of -1 is unknown
     predicted = {
         path: f"predicted: {name}\nscore: {score:.9g}"
-        for predictions, paths in zip(run.predictions.answers, run.predictions.paths, strict=True)
-        for path, name, score in zip(
-            paths, names[run.decide(predictions)], predictions.scores, strict=True
-        )
+        for answers, paths in zip(run.answers, run.paths, strict=True)
+        for path, name, score in zip(paths, names[run.decide(answers)], answers.scores, strict=True)
     }
     numbers = {path: number for number, path in enumerate(thumbnails.uris)}
     positions = map_positions(figure, run).round(4).tolist()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -111,17 +110,13 @@ def format_interval(interval: Interval | None) -> str:
 
 def compare_rows(runs: Mapping[str, Run]) -> list[Row]:
     """Return the headline metrics with one column per run label."""
-    columns = {
-        label: {
-            row["metric"]: f"{row['%']} ({row['95 % interval']})".removesuffix(" ()")
-            for row in headline_rows(run.results.test, run.results.intervals)
-        }
-        for label, run in runs.items()
-    }
-    return [
-        {"metric, %": metric, **{label: c.get(metric, "–") for label, c in columns.items()}}
-        for metric in dict.fromkeys(chain.from_iterable(columns.values()))
-    ]
+    rows: dict[str, dict[str, str]] = {}
+    for label, run in runs.items():
+        for row in headline_rows(run.results.test, run.results.intervals):
+            empty = {"metric, %": row["metric"], **dict.fromkeys(runs, "–")}
+            cell = f"{row['%']} ({row['95 % interval']})".removesuffix(" ()")
+            rows.setdefault(row["metric"], empty)[label] = cell
+    return list(rows.values())
 
 
 def unknown_generator_rows(evaluation: Evaluation) -> list[Row]:
@@ -147,22 +142,22 @@ def unknown_generator_rows(evaluation: Evaluation) -> list[Row]:
 
 def origin_rows(run: Run) -> list[Row]:
     """Return closed-set metrics, acceptance and the most frequent error of each known origin."""
-    confusion = np.array(run.results.test.closed.confusion, dtype=np.float64)
+    confusion = np.array(run.results.test.closed.confusion)
     correct, true, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    accepted = run.decide(run.known) >= 0
+    accepted = confusion_counts(run)[2][: len(true), :-1].sum(axis=1)
     errors = confusion - np.diag(correct)
-
-    def share(part: float, whole: float) -> str:
-        return percent(float(part / whole) if whole else None)
-
+    with np.errstate(invalid="ignore"):  # no image: NaN, shown as a dash
+        rates = {
+            "precision": correct / predicted,
+            "recall": correct / true,
+            "F1": 2 * correct / (true + predicted),
+            "accepted": accepted / true,
+        }
     return [
         {
             "origin": origin,
             "images": int(true[i]),
-            "precision": share(correct[i], predicted[i]),
-            "recall": share(correct[i], true[i]),
-            "F1": share(2 * correct[i], true[i] + predicted[i]),
-            "accepted": share(accepted[run.known.origins == origin].sum(), true[i]),
+            **{title: percent(rate[i]) for title, rate in rates.items()},
             "most frequent error": run.origins[errors[i].argmax()] if errors[i].any() else "–",
         }
         for i, origin in enumerate(run.origins)
@@ -189,14 +184,10 @@ def confusion_counts(run: Run) -> tuple[list[str], list[str], np.ndarray]:
 
 def synthetic_rows(evaluation: Evaluation) -> list[Row]:
     """Return real vs. synthetic metrics per set of synthetic images."""
+    columns = {"auroc": "AUROC", "average_precision": "average precision"}
     return [
-        {
-            "synthetic images": result.name,
-            "images": result.images,
-            "AUROC": percent(result.auroc),
-            "average precision": percent(result.average_precision),
-        }
-        for result in evaluation.synthetic
+        {"synthetic images": r.name, "images": r.images, **percentages(vars(r), columns)}
+        for r in evaluation.synthetic
     ]
 
 
@@ -219,12 +210,8 @@ def block_rows(run: Run) -> list[Row]:
     parameter = run.results.selection.parameter
     columns = {f"val_{key}": title for key, title in _VALIDATION.items()} | _TEST
     return [
-        {
-            "block": block.block,
-            parameter: f"{block.value:.4g}",
-            **percentages(vars(block), columns),
-        }
-        for block in run.results.blocks
+        {"block": b.block, parameter: f"{b.value:.4g}", **percentages(vars(b), columns)}
+        for b in run.results.blocks
     ]
 
 
@@ -256,16 +243,14 @@ def expert_rows(run: Run) -> list[Row]:
 def split_rows(run: Run) -> list[Row]:
     """Return the number of images per origin and split."""
     images = run.results.images
-    origins = dict.fromkeys(
-        [*run.origins, *sorted({origin for counts in images.values() for origin in counts})]
-    )
+    unknown = set().union(*images.values()) - set(run.origins)
     return [
         {
             "origin": origin,
-            "type": "known" if origin in run.origins else "unknown",
+            "type": "unknown" if origin in unknown else "known",
             **{split: counts.get(origin, 0) for split, counts in images.items()},
         }
-        for origin in origins
+        for origin in (*run.origins, *sorted(unknown))
     ]
 
 

@@ -18,9 +18,9 @@ from whichgen.openset.threshold import decide
 from whichgen.progress import Progress, no_progress
 from whichgen.report.figures.run_plots import run_plots
 from whichgen.report.figures.style import save_png
-from whichgen.report.image_map import image_map_rows
 from whichgen.report.run_reader import read_run
 from whichgen.report.templating import make_environment
+from whichgen.report.tsne import tsne_rows
 from whichgen.training.controls import Controls
 from whichgen.training.finalize import COVERAGE, EvaluatedModel
 from whichgen.training.fit_block import FitResult
@@ -67,7 +67,7 @@ def write_run(
     write_json(folder / "results.json", results)
     write_csv(folder / "grid.csv", list(map(vars, result.grid)))
     write_csv(folder / "predictions.csv", _prediction_rows(result))
-    write_csv(folder / "embedding.csv", image_map_rows(result))
+    write_csv(folder / "embedding.csv", tsne_rows(result))
     (folder / "skipped.txt").unlink(missing_ok=True)
     if skipped:
         write_text(folder / "skipped.txt", "".join(f"{reason}\n" for reason in skipped))

@@ -138,29 +138,22 @@ class ImageMap:
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(RunPredictions):
     """The content of a run's folder; ``robustness`` is empty if it was not measured."""
 
-    folder: Path
     results: Results
-    predictions: RunPredictions
     image_map: ImageMap
     robustness: tuple[RobustnessPoint, ...]
 
     @property
-    def origins(self) -> tuple[str, ...]:
-        """The known origins, in the order of the probabilities."""
-        return self.predictions.origins
-
-    @property
     def known(self) -> Predictions:
         """Predictions for the test images of known origins."""
-        return self.predictions.answers[0]
+        return self.answers[0]
 
     @property
     def unknown(self) -> Predictions:
         """Predictions for the test images of unknown generators."""
-        return self.predictions.answers[1]
+        return self.answers[1]
 
     @property
     def threshold(self) -> float:
@@ -189,10 +182,11 @@ def read_run(folder: Path) -> Run:
             f"{folder}: results.json and predictions.csv belong to different runs. Rerun the "
             "command that wrote them."
         )
-    robustness: tuple[RobustnessPoint, ...] = ()
+    parts: dict[str, Any] = vars(predictions) | {"results": results, "robustness": ()}
+    parts["image_map"] = _read_image_map(folder / "embedding.csv")
     if (file := folder / "robustness.json").is_file():
-        robustness = _validate(file, read_json(file), _Robustness).points
-    return Run(folder, results, predictions, _read_image_map(folder / "embedding.csv"), robustness)
+        parts["robustness"] = _validate(file, read_json(file), _Robustness).points
+    return Run(**parts)
 
 
 def read_low_data(folder: Path) -> tuple[LowDataPoint, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -49,11 +50,8 @@ def _confusion_plot(
     figure, ax = new_axes(f"{title} (%)", "predicted origin", "true origin", size=size)
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     ax.grid(visible=False)
-    ax.set_xticks(range(len(columns)), list(map(shorten, columns)), fontsize=8)
-    ax.tick_params(axis="x", rotation=40)
-    for label in ax.get_xticklabels():
-        label.set_horizontalalignment("right")
-        label.set_rotation_mode("anchor")
+    slanted: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+    ax.set_xticks(range(len(columns)), list(map(shorten, columns)), fontsize=8, **slanted)
     ax.set_yticks(range(len(rows)), list(map(shorten, rows)), fontsize=8)
     if shares.size <= _MAX_LABELED_CELLS:
         for (i, j), share in np.ndenumerate(shares):

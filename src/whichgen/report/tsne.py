@@ -1,4 +1,4 @@
-"""A two-dimensional map of the test images: t-SNE of their embeddings.
+"""Coordinates of the test images on a two-dimensional map: t-SNE of their embeddings.
 
 The embeddings are reduced to at most 50 principal components first, as van der Maaten and Hinton
 (*Visualizing Data using t-SNE*, 2008) do.
@@ -20,14 +20,13 @@ MAX_POINTS = 2000
 MIN_POINTS = 5
 
 
-def image_map_rows(result: EvaluatedModel, *, seed: int = 0) -> list[Row]:
+def tsne_rows(result: EvaluatedModel) -> list[Row]:
     """Compute the map and return one row (path, origin, x, y) per test image.
 
     Only distances between near points are meaningful. Test sets with more than
     :data:`MAX_POINTS` images are sampled at random; the list is empty for fewer than
     :data:`MIN_POINTS` images.
     """
-    rng = np.random.default_rng(seed)
     model = result.model
     tables = [t for t in result.features.test_tables(result.protocol) if len(t)]
     samples = [sample for table in tables for sample in table.samples]
@@ -36,20 +35,15 @@ def image_map_rows(result: EvaluatedModel, *, seed: int = 0) -> list[Row]:
     embeddings = np.concatenate(
         [model.head.forward(t.blocks(model.blocks)).embedding for t in tables]
     )
-    chosen = np.arange(len(samples))
-    if len(samples) > MAX_POINTS:
-        chosen = np.sort(rng.choice(len(samples), MAX_POINTS, replace=False))
-    points = _tsne(embeddings[chosen], seed)
+    size = min(len(samples), MAX_POINTS)
+    chosen = np.sort(np.random.default_rng(0).choice(len(samples), size, replace=False))
+    x = embeddings[chosen]
+    # One thread: OpenMP's spinning on busy cores makes t-SNE four times slower.
+    with threadpool_limits(1):
+        reduced = PCA(min(50, *x.shape), random_state=0).fit_transform(x)
+        tsne = TSNE(perplexity=min(30.0, (len(x) - 1) / 3), init="pca", random_state=0)
+        points = tsne.fit_transform(reduced)
     return [
         {"path": str(samples[i].path), "origin": samples[i].origin, "x": x, "y": y}
         for i, (x, y) in zip(chosen.tolist(), points.tolist(), strict=True)
     ]
-
-
-def _tsne(embeddings: np.ndarray, seed: int) -> np.ndarray:
-    # One thread: OpenMP's spinning on busy cores makes t-SNE four times slower.
-    with threadpool_limits(1):
-        reduced = PCA(min(50, *embeddings.shape), random_state=seed).fit_transform(embeddings)
-        perplexity = min(30.0, (len(embeddings) - 1) / 3)
-        tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed)
-        return np.asarray(tsne.fit_transform(reduced))
