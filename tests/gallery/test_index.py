@@ -128,15 +128,14 @@ CHANGES = [
     ("flat", "vectors", lambda a: a[:-1]),
     ("flat", "vectors", lambda a: a.astype(np.float64)),
     ("flat", "vectors", lambda a: np.array([{"a": 1}], dtype=object)),
-    ("ivf", "sizes", set_entry(0, -1)),
-    ("ivf", "sizes", set_entry(0, 2**62)),
-    ("ivf", "rows", set_entry(0, 300)),
-    ("ivf", "rows", np.zeros_like),
-    ("ivf", "list_vectors", lambda a: a[:, :-1]),
+    ("ivf", "lists", set_entry(0, -1)),
+    ("ivf", "lists", set_entry(0, 2**62)),
+    ("ivf", "lists", lambda a: a[:-1]),
+    ("ivf", "vectors", lambda a: a[:, :-1]),
     ("ivf", "centroids", lambda a: a[:, :-1]),
     ("ivf", "centroids", lambda a: a * np.nan),
     ("flat", "vectors", lambda a: a * np.inf),
-    ("ivf", "list_vectors", lambda a: a * np.nan),
+    ("ivf", "vectors", lambda a: a * np.nan),
 ]
 
 

@@ -83,14 +83,13 @@ def _signature(store: dict[str, Any], failures: list[str]) -> Finding:
     """The manifest itself: valid or why not, who signed it, and with what it was made."""
     manifest = _dict(_dict(store.get("manifests")).get(str(store.get("active_manifest"))))
     signature_info = _dict(manifest.get("signature_info"))
-    ingredients = manifest.get("ingredients")
     details = {
         "signed by": " / ".join(
             str(signature_info[key]) for key in ("common_name", "issuer") if signature_info.get(key)
         ),
         "claim generator": _names(manifest.get("claim_generator_info"))
         or str(manifest.get("claim_generator") or ""),
-        "ingredients": str(len(ingredients) if isinstance(ingredients, list) else 0),
+        "ingredients": str(len(_list(manifest.get("ingredients")))),
         "time": str(signature_info.get("time") or ""),
     }
     detail = "; ".join(f"{name} {clean(text, 80)}" for name, text in details.items() if text)
@@ -134,38 +133,27 @@ def _actions(manifest: dict[str, Any], *, is_valid: bool) -> Iterator[Finding]:
 
 def _history(store: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the active manifest, that of its parent image, and so on."""
-    manifests = _dict(store.get("manifests"))
+    manifests = dict(_dict(store.get("manifests")))
     label = store.get("active_manifest")
-    visited_labels: set[str] = set()
-    while (
-        isinstance(label, str)
-        and label not in visited_labels
-        and len(visited_labels) < _MAX_MANIFESTS
-    ):
-        visited_labels.add(label)
-        manifest = _dict(manifests.get(label))
+    for _ in range(_MAX_MANIFESTS):
+        manifest = _dict(manifests.pop(str(label), None))  # pop: labels may form a circle
         yield manifest
-        ingredients = manifest.get("ingredients")
-        parents = (_dict(i) for i in (ingredients if isinstance(ingredients, list) else ()))
-        label = next(
-            (p.get("active_manifest") for p in parents if p.get("relationship") == "parentOf"), None
-        )
+        ingredients = map(_dict, _list(manifest.get("ingredients")))
+        parent = next((i for i in ingredients if i.get("relationship") == "parentOf"), {})
+        label = parent.get("active_manifest")
 
 
 def _action_list(manifest: dict[str, Any]) -> list[dict[str, Any]]:
-    assertions = manifest.get("assertions")
-    entries = []
-    for assertion in assertions if isinstance(assertions, list) else ():
-        if str(_dict(assertion).get("label")).startswith("c2pa.actions"):
-            actions = _dict(assertion.get("data")).get("actions")
-            entries += actions if isinstance(actions, list) else []
-    return [action for action in entries[:_MAX_ACTIONS] if isinstance(action, dict)]
+    actions = []
+    for assertion in map(_dict, _list(manifest.get("assertions"))):
+        if str(assertion.get("label")).startswith("c2pa.actions"):
+            actions += _list(_dict(assertion.get("data")).get("actions"))
+    return [action for action in actions[:_MAX_ACTIONS] if isinstance(action, dict)]
 
 
 def _failures(store: dict[str, Any]) -> list[str]:
     results = _dict(_dict(store.get("validation_results")).get("activeManifest"))
-    items = results.get("failure")
-    codes = [_dict(f).get("code") for f in (items if isinstance(items, list) else ())]
+    codes = [_dict(failure).get("code") for failure in _list(results.get("failure"))]
     if store.get("validation_state") == "Invalid" and not codes:
         codes = ["no reason given"]
     return list(dict.fromkeys(str(code) for code in codes))
@@ -173,17 +161,16 @@ def _failures(store: dict[str, Any]) -> list[str]:
 
 def _names(agents: Any) -> str:
     """Join names of programs: a text, a dictionary with ``name`` and ``version``, or a list."""
-    items = agents if isinstance(agents, list) else [agents]
     names = []
-    for agent in items[:3]:
-        parts = (
-            [agent]
-            if isinstance(agent, str)
-            else [_dict(agent).get(k) for k in ("name", "version")]
-        )
+    for agent in (_list(agents) or [agents])[:3]:
+        parts = [agent, *(_dict(agent).get(key) for key in ("name", "version"))]
         names.append(" ".join(part for part in parts if isinstance(part, str)))
     return ", ".join(text for text in names if text)
 
 
 def _dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -45,19 +45,15 @@ def read_jpeg(image: Image.Image) -> Evidence:
 
 
 def _describe_tables(tables: Mapping[int, Sequence[int]]) -> str:
-    matches = [
-        find_qualities(tables[i], chrominance=base)
-        for i, base in ((0, False), (1, True))
-        if i in tables
-    ]
+    matches = [find_qualities(tables[i], chrominance=i == 1) for i in (0, 1) if i in tables]
     if not matches or not all(matches) or len(tables) > 2:
         return "not the standard libjpeg tables: those of a camera or editor, such as Photoshop"
-    quality_ranges = [f"{q[0]}" if len(q) == 1 else f"{q[0]}–{q[-1]}" for q in matches]
-    if len(set(quality_ranges)) == 1:
-        return f"standard libjpeg tables of quality {quality_ranges[0]}, which many programs use"
+    luminance, *chrominance = [f"{q[0]}" if len(q) == 1 else f"{q[0]}–{q[-1]}" for q in matches]
+    if not chrominance or chrominance == [luminance]:
+        return f"standard libjpeg tables of quality {luminance}, which many programs use"
     return (
-        f"standard libjpeg tables of qualities {quality_ranges[0]} (luminance) and "
-        f"{quality_ranges[1]} (chrominance)"
+        f"standard libjpeg tables of qualities {luminance} (luminance) and "
+        f"{chrominance[0]} (chrominance)"
     )
 
 

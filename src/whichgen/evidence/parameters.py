@@ -69,21 +69,12 @@ def interpret(kind: str, field: str, text: str) -> list[Finding]:
     if text.lstrip()[:1] == "{":
         return _interpret_json(kind, field, parse_json(text))
     if job := _MIDJOURNEY.search(text):
-        return [
-            _make_finding(kind, field, "Midjourney", {"job": job[1], "prompt": text[: job.start()]})
-        ]
+        values = {"job": job[1], "prompt": text[: job.start()]}
+        return [_make_finding(kind, field, "Midjourney", values)]
     generator = find_generator(text)
     if field.lower() in _PROGRAMS:
         if generator:
-            return [
-                Finding(
-                    kind,
-                    f"{field}: {generator.name}",
-                    text,
-                    "synthetic",
-                    generator.name,
-                )
-            ]
+            return [Finding(kind, f"{field}: {generator.name}", text, "synthetic", generator.name)]
         return [Finding(kind, field, text, "edited" if is_editor(text) else "neutral")]
     if generator is None:
         return []

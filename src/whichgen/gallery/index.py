@@ -23,10 +23,10 @@ IndexKind = Literal["flat", "ivf"]
 #: The largest number of images for which the default index is exact.
 MAX_FLAT_IMAGES = 100_000
 
-#: The files of each kind of index.
+#: The files of each kind of index. ``lists.npy`` holds the number of each vector's list.
 INDEX_FILES: dict[IndexKind, tuple[str, ...]] = {
     "flat": ("vectors.npy",),
-    "ivf": ("centroids.npy", "sizes.npy", "rows.npy", "list_vectors.npy"),
+    "ivf": ("vectors.npy", "centroids.npy", "lists.npy"),
 }
 
 # Vectors per list on which centroids are fitted; more do not improve them.
@@ -107,20 +107,19 @@ def write_index(index: Any, kind: IndexKind, folder: Path) -> None:
     if kind == "flat":
         np.save(folder / "vectors.npy", _view_vectors(index), allow_pickle=False)
         return
-    lists = index.invlists
-    sizes = np.array([lists.list_size(i) for i in range(index.nlist)], dtype=np.int64)
+    shape = (index.ntotal, index.d)
+    vectors = np.lib.format.open_memmap(folder / "vectors.npy", "w+", np.float32, shape)
+    lists = np.empty(index.ntotal, np.int64)
+    for i in range(index.nlist):
+        size = index.invlists.list_size(i)
+        rows = faiss.rev_swig_ptr(index.invlists.get_ids(i), size)
+        codes = faiss.rev_swig_ptr(index.invlists.get_codes(i), size * index.invlists.code_size)
+        vectors[rows] = codes.view(np.float32).reshape(size, index.d)
+        lists[rows] = i
+    vectors.flush()
     centroids = _view_vectors(faiss.downcast_index(index.quantizer))
     np.save(folder / "centroids.npy", centroids, allow_pickle=False)
-    np.save(folder / "sizes.npy", sizes, allow_pickle=False)
-    create, total = np.lib.format.open_memmap, int(sizes.sum())
-    rows = create(folder / "rows.npy", "w+", np.int64, (total,))
-    vectors = create(folder / "list_vectors.npy", "w+", np.float32, (total, index.d))
-    for i, (start, size) in enumerate(_list_spans(sizes)):
-        rows[start : start + size] = faiss.rev_swig_ptr(lists.get_ids(i), size)
-        codes = faiss.rev_swig_ptr(lists.get_codes(i), size * lists.code_size)
-        vectors[start : start + size] = codes.view(np.float32).reshape(size, index.d)
-    rows.flush()
-    vectors.flush()
+    np.save(folder / "lists.npy", lists, allow_pickle=False)
 
 
 def read_index(kind: IndexKind, folder: Path, dimension: int, n_images: int) -> Any:
@@ -131,8 +130,7 @@ def read_index(kind: IndexKind, folder: Path, dimension: int, n_images: int) -> 
     GalleryError
         An array is missing or not valid.
     """
-    name = "vectors" if kind == "flat" else "list_vectors"
-    vectors = _read_array(folder, name, "<f4", n_images, dimension)
+    vectors = _read_array(folder, "vectors", "<f4", n_images, dimension)
     if kind == "flat":
         index = faiss.IndexFlatIP(dimension)
         index.add(vectors)
@@ -141,18 +139,15 @@ def read_index(kind: IndexKind, folder: Path, dimension: int, n_images: int) -> 
     index = _empty_ivf(dimension, len(centroids))
     index.quantizer.add(np.ascontiguousarray(centroids))
     index.is_trained = True
-    sizes = _read_array(folder, "sizes", "<i8", len(centroids))
-    rows = _read_array(folder, "rows", "<i8", n_images)
-    # Each size is checked, too: the sum of very large integers can overflow to the right value.
-    if ((sizes < 0) | (sizes > n_images)).any() or sizes.sum() != n_images:
-        raise GalleryError("sizes.npy does not add up to the number of images")
-    if not np.array_equal(np.sort(rows), np.arange(n_images)):
-        raise GalleryError("rows.npy does not name every image once")
-    for i, (start, size) in enumerate(_list_spans(sizes)):
-        if size:
-            ids = np.ascontiguousarray(rows[start : start + size])
-            codes = np.ascontiguousarray(vectors[start : start + size]).view(np.uint8)
-            index.invlists.add_entries(i, size, faiss.swig_ptr(ids), faiss.swig_ptr(codes))
+    lists = _read_array(folder, "lists", "<i8", n_images)
+    if ((lists < 0) | (lists >= len(centroids))).any():
+        raise GalleryError("lists.npy holds numbers of lists that do not exist")
+    ends = np.cumsum(np.bincount(lists, minlength=len(centroids)))
+    rows_by_list = np.split(np.argsort(lists, kind="stable"), ends[:-1])
+    # Not index.add_core(), which grows the lists step by step and wastes memory.
+    for i, rows in enumerate(rows_by_list):
+        codes = vectors[rows].view(np.uint8)
+        index.invlists.add_entries(i, len(rows), faiss.swig_ptr(rows), faiss.swig_ptr(codes))
     index.ntotal = n_images
     return index
 
@@ -182,9 +177,3 @@ def _view_vectors(flat: Any) -> np.ndarray:
     """Return a view of the vectors of a flat index: float32 array (n, dimension)."""
     view: np.ndarray = faiss.rev_swig_ptr(flat.get_xb(), flat.ntotal * flat.d)
     return view.reshape(flat.ntotal, flat.d)
-
-
-def _list_spans(sizes: np.ndarray) -> list[tuple[int, int]]:
-    """Return the start and the size of each list."""
-    starts = np.cumsum(sizes) - sizes
-    return list(zip(starts.tolist(), sizes.tolist(), strict=True))

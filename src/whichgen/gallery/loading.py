@@ -86,19 +86,17 @@ def load_gallery(
         gallery.check_size(description.n_images)
         return gallery
     kind, n = description.kind, description.n_images
-    for name in (ENTRIES_FILE, *INDEX_FILES[kind]):
-        if not (folder / name).is_file():
-            raise damaged_gallery(folder, f"{name} is missing")
-        if sha256_of_file(folder / name) != description.files.get(name):
-            raise damaged_gallery(folder, f"{name} does not match its digest in {GALLERY_FILE}")
     try:
+        for name in (ENTRIES_FILE, *INDEX_FILES[kind]):
+            if not (folder / name).is_file():
+                raise GalleryError(f"{name} is missing")
+            if sha256_of_file(folder / name) != description.files.get(name):
+                raise GalleryError(f"{name} does not match its digest in {GALLERY_FILE}")
         entries = pq.read_table(folder / ENTRIES_FILE)
         complete = len(entries) == n and not any(column.null_count for column in entries)
         if not complete or not entries.schema.equals(ENTRIES_SCHEMA):
             raise GalleryError(f"{ENTRIES_FILE} does not list {n} images")
         index = read_index(kind, folder, description.dimension, n)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise damaged_gallery(folder, f"{ENTRIES_FILE} can't be read ({error})") from None
-    except GalleryError as error:
+    except (pa.ArrowException, OSError, ValueError, GalleryError) as error:
         raise damaged_gallery(folder, str(error)) from None
     return LocalGallery(description, space, entries, index)

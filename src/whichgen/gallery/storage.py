@@ -22,7 +22,7 @@ from whichgen.io.files import read_regular_file
 from whichgen.models.signatures import sha256_of_file
 from whichgen.version import __version__
 
-FORMAT = 2
+FORMAT = 3
 GALLERY_FILE = "gallery.json"
 ENTRIES_FILE = "entries.parquet"
 
