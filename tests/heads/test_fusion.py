@@ -96,22 +96,22 @@ def test_constant_feature_does_not_divide_by_zero() -> None:
 
 def test_views_that_share_a_vote_weigh_as_much_as_one_view() -> None:
     x, y = images()
-    head = FusionMethod(widths=WIDTHS, votes=(2, 1)).fit(x, y, 3, 1.0)
+    head = FusionMethod(widths=WIDTHS, views_per_vote=(2, 1)).fit(x, y, 3, 1.0)
     np.testing.assert_allclose(
         head.forward(x[:2]).view_weights, [[1 / 4] * 2, [1 / 4] * 2, [1 / 2] * 2]
     )
     first, second, third = head.forward(x).log_probabilities
     np.testing.assert_allclose(head.forward(x).logits, ((first + second) / 2 + third) / 2)
-    with pytest.raises(FitError, match=r"votes \[2, 2\] do not match 3 views"):
-        FusionMethod(widths=WIDTHS, votes=(2, 2)).fit(x, y, 3, 1.0)
+    with pytest.raises(FitError, match=r"votes of \[2, 2\] views do not match 3 views"):
+        FusionMethod(widths=WIDTHS, views_per_vote=(2, 2)).fit(x, y, 3, 1.0)
 
 
-@pytest.mark.parametrize("votes", [(), (1, 2)])
-def test_restored_head_is_identical(votes: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("views_per_vote", [(), (1, 2)])
+def test_restored_head_is_identical(views_per_vote: tuple[int, ...]) -> None:
     x, y = images()
-    head = replace(METHOD, votes=votes).fit(x, y, 3, 10.0)
+    head = replace(METHOD, views_per_vote=views_per_vote).fit(x, y, 3, 10.0)
     restored = FusionMethod().restore(head.tensors(), 3, 10.0)
-    assert restored.votes == votes
+    assert restored.views_per_vote == views_per_vote
     assert isinstance(restored, FusionHead)
     assert restored.widths == WIDTHS
     assert np.array_equal(restored.forward(x).logits, head.forward(x).logits)

@@ -105,7 +105,7 @@ def test_metrics_equal_those_of_an_independent_fit(
         train = of("train", known)
         labels = label_indices(train.origins, known)
         x = train.blocks(model.blocks)
-        head_method = FusionMethod(widths=widths, shrinkage=result.best.shrinkage, votes=votes)
+        head_method = FusionMethod(widths, result.best.shrinkage, votes)
         head = head_method.fit(x, labels, len(known), model.hyperparameter)
         scores = [head.forward(t.blocks(model.blocks)).logits for t in (test, unknown)]
         truth = np.repeat([1, 0], [len(scores[0]), len(scores[1])])
@@ -255,7 +255,7 @@ def test_perturbed_copies_get_experts_with_the_settings_of_unchanged_images(
     assert isinstance(head, ExpertsHead)
     x, y = train.blocks(result.model.blocks), label_indices(train.origins, dataset.known)
     gate = head.gate
-    fusion = FusionMethod(gate.widths, result.best.shrinkage, gate.votes)
+    fusion = FusionMethod(gate.widths, result.best.shrinkage, gate.views_per_vote)
     for (kind, _), expert in zip(result.experts, head.experts, strict=True):
         rows = train.kinds == kind
         alone = fusion.fit(x[rows], y[rows], len(dataset.known), result.model.hyperparameter)
@@ -310,4 +310,4 @@ def test_expert_votes_are_selected_on_validation_images_of_their_kind(
         figures = {name: validate(tables, votes) for name, votes in sets.items()}
         assert candidate.oscr == pytest.approx(max(figures.values()), abs=0.01)
         assert candidate.oscr == pytest.approx(figures[candidate.members], abs=0.01)
-        assert expert.votes == tuple(map(len, sets[candidate.members]))
+        assert expert.tensors()["votes"].tolist() == [len(v) for v in sets[candidate.members]]

@@ -62,7 +62,7 @@ def models() -> dict[str, OriginModel]:
     blocks = _encode(np.stack([_preprocess(image) for image in images]))
     blocks = [block + labels[:, None].astype(np.float32) for block in blocks]
     wide = np.hstack(blocks)
-    fusion = FusionMethod(widths=(3, 12), votes=(1, 1))
+    fusion = FusionMethod(widths=(3, 12), views_per_vote=(1, 1))
     heads = {
         "linear": head_method("linear").fit(blocks[1], labels, 3, 1.0),
         "knn": head_method("knn").fit(blocks[1], labels, 3, 3.0),

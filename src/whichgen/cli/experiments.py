@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 from typer import Option
 
@@ -100,7 +100,7 @@ def few_shot(
 @command
 def low_data(
     options: TrainOptions,
-    head: Annotated[str, Option(help="linear, knn or fusion.")] = "linear",
+    head: Annotated[Literal["linear", "knn", "fusion"], Option(help="Kind of head.")] = "linear",
     shots: Annotated[
         str, Option(help="Training images per class: N,N,…", show_default="1,2,5,10 and so on")
     ] = join(LOW_DATA_SIZES),
@@ -109,7 +109,7 @@ def low_data(
     """Train on few images per class, over several random draws."""
     from whichgen.cli.training import add_traces, prepare_training, selection_options
     from whichgen.experiments.low_data import low_data as run_low_data
-    from whichgen.heads.methods import sweep_method
+    from whichgen.heads.methods import SWEEP_METHODS
     from whichgen.io.run_metadata import collect_run_metadata
     from whichgen.report.experiment_reports import write_experiment
     from whichgen.report.figures.experiments import low_data_plot
@@ -117,7 +117,7 @@ def low_data(
     numbers = parse_shots(shots)
     if head == "fusion":
         options = add_traces(options)
-    method = None if head == "fusion" else sweep_method(head)
+    method = None if head == "fusion" else SWEEP_METHODS[head]()
     library_options = selection_options(options, method)
     # The files of a run in the same folder are not overwritten.
     data = prepare_training(replace(options, force=True), library_options, "low-data")

@@ -21,7 +21,7 @@ import numpy as np
 from scipy.special import log_softmax, logsumexp, softmax
 
 from whichgen.errors import FitError
-from whichgen.heads.base import HeadOutput, check_training_features
+from whichgen.heads.base import Head, HeadOutput, check_training_features
 from whichgen.heads.fusion import FusionHead, FusionMethod, build_fusion
 
 #: C and shrinkage of the gate's probes: perturbations are easy to tell apart.
@@ -39,7 +39,7 @@ class ExpertsHead:
     """
 
     gate: FusionHead
-    experts: tuple[FusionHead, ...]
+    experts: tuple[Head, ...]
 
     def forward(self, features: np.ndarray) -> HeadOutput:
         """Mix the experts' predictions; the embedding is that of expert 0."""
@@ -79,14 +79,14 @@ class ExpertsMethod:
         Method of every expert.
     kinds
         Kind of perturbation of each training image, 0 for originals: int64 array (n,).
-    votes
+    views_per_vote
         Votes of each kind's expert (:class:`whichgen.heads.fusion.FusionMethod`); empty: those of
         ``fusion``.
     """
 
     fusion: FusionMethod = field(default_factory=FusionMethod)
     kinds: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
-    votes: tuple[tuple[int, ...], ...] = ()
+    views_per_vote: tuple[tuple[int, ...], ...] = ()
     name: str = "experts"
     parameter: str = "C"
 
@@ -106,26 +106,26 @@ class ExpertsMethod:
             raise FitError(f"{len(self.kinds)} kinds for {len(features)} training images.")
         n_kinds = int(self.kinds.max()) + 1
         experts = []
-        for kind, votes in enumerate(self.votes or (self.fusion.votes,) * n_kinds):
+        votes = self.views_per_vote or (self.fusion.views_per_vote,) * n_kinds
+        for kind, views_per_vote in enumerate(votes):
             rows = self.kinds == kind
             views = self.fusion.fit_views(features[rows], labels[rows], n_origins, value)
             # Only expert 0 provides the embedding.
-            experts.append(build_fusion(views, votes, None if kind else features[rows]))
+            experts.append(build_fusion(views, views_per_vote, None if kind else features[rows]))
         gate = replace(self.fusion, shrinkage=GATE_SHRINKAGE)
         views = gate.fit_views(features, self.kinds, n_kinds, GATE_C)
-        return ExpertsHead(build_fusion(views, gate.votes), tuple(experts))
+        return ExpertsHead(build_fusion(views, gate.views_per_vote), tuple(experts))
 
     def restore(
         self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float
     ) -> ExpertsHead:
         """Rebuild a mixture from :meth:`ExpertsHead.tensors`."""
-        parts: dict[str, dict[str, np.ndarray]] = {}
-        for name, array in tensors.items():
-            part, _, rest = name.partition(".")
-            if part == _GATE or part.isdecimal():
-                parts.setdefault(part, {})[rest] = array
-        gate = parts.pop(_GATE)
-        experts = tuple(
-            self.fusion.restore(parts[str(i)], n_origins, value) for i in range(len(parts))
-        )
-        return ExpertsHead(self.fusion.restore(gate, len(experts), GATE_C), experts)
+
+        def restore_fusion(part: str) -> FusionHead:
+            names = [name for name in tensors if name.startswith(f"{part}.")]
+            arrays = {name.removeprefix(f"{part}."): tensors[name] for name in names}
+            return self.fusion.restore(arrays, n_origins, value)
+
+        n_kinds = tensors[f"{_GATE}.bias"].shape[1]
+        experts = (restore_fusion(str(kind)) for kind in range(n_kinds))
+        return ExpertsHead(restore_fusion(_GATE), tuple(experts))

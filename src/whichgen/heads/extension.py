@@ -13,9 +13,7 @@ one old origin. k-NN heads add the images to their exemplars.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
@@ -61,7 +59,17 @@ def extend(head: Head, features: np.ndarray, labels: np.ndarray, n_origins: int)
             n_origins + 1,
             head.k,
         )
-    return _map_probes(head, lambda probe, x: _add_row(probe, x, labels), features)
+    if isinstance(head, LinearHead):
+        return _add_row(head, np.asarray(features, dtype=np.float32), labels)
+    if isinstance(head, FusionHead):
+        parts = zip(head.views, split_views(features, head.widths), strict=True)
+        return head.replace_probes(_add_row(v.probe, v.standardize(x), labels) for v, x in parts)
+    if isinstance(head, ExpertsHead):
+        experts = (extend(expert, features, labels, n_origins) for expert in head.experts)
+        return replace(head, experts=tuple(experts))
+    raise FitError(
+        f"{type(head).__name__} cannot be extended. Fit a new model that includes the new origin."
+    )
 
 
 def lower_last_bias(head: Head, offset: float) -> Head:
@@ -69,42 +77,18 @@ def lower_last_bias(head: Head, offset: float) -> Head:
 
     Returns the same object for a k-NN head, which has no bias.
     """
-    if isinstance(head, KnnHead):
-        return head
-
-    def lower(probe: LinearHead, _: Any) -> LinearHead:
-        return replace(probe, bias=np.append(probe.bias[:-1], probe.bias[-1] - offset))
-
-    return _map_probes(head, lower, None)
-
-
-def _map_probes(
-    head: Head, change: Callable[[LinearHead, Any], LinearHead], features: np.ndarray | None
-) -> Head:
-    """Replace each probe of a head, except the gate's, by ``change(probe, its features)``."""
     if isinstance(head, LinearHead):
-        return change(head, None if features is None else np.asarray(features, dtype=np.float32))
-    if isinstance(head, ExpertsHead):
-        experts = (_map_views(expert, change, features) for expert in head.experts)
-        return replace(head, experts=tuple(experts))
+        return _lower_probe(head, offset)
     if isinstance(head, FusionHead):
-        return _map_views(head, change, features)
-    raise FitError(
-        f"{type(head).__name__} cannot be extended. Fit a new model that includes the new origin."
-    )
+        return head.replace_probes(_lower_probe(view.probe, offset) for view in head.views)
+    if isinstance(head, ExpertsHead):
+        experts = (lower_last_bias(expert, offset) for expert in head.experts)
+        return replace(head, experts=tuple(experts))
+    return head
 
 
-def _map_views(
-    head: FusionHead,
-    change: Callable[[LinearHead, Any], LinearHead],
-    features: np.ndarray | None,
-) -> FusionHead:
-    parts = [None] * len(head.views) if features is None else split_views(features, head.widths)
-    views = (
-        replace(view, probe=change(view.probe, None if x is None else view.standardize(x)))
-        for view, x in zip(head.views, parts, strict=True)
-    )
-    return replace(head, views=tuple(views))
+def _lower_probe(probe: LinearHead, offset: float) -> LinearHead:
+    return replace(probe, bias=np.append(probe.bias[:-1], probe.bias[-1] - offset))
 
 
 def _add_row(probe: LinearHead, x: np.ndarray, labels: np.ndarray) -> LinearHead:

@@ -27,8 +27,8 @@ different views.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import eigh
@@ -77,16 +77,18 @@ class FusionHead:
     """Probes of all views; the features of the views are concatenated in order.
 
     ``components``, float32 (k, d), are the principal axes of the standardized training images.
-    ``votes`` are the numbers of consecutive views that share a vote; empty: one vote per view.
+    ``views_per_vote`` are the numbers of consecutive views that share a vote; empty: one each.
     """
 
     views: tuple[ViewProbe, ...]
     components: np.ndarray
-    votes: tuple[int, ...] = ()
+    views_per_vote: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.votes and sum(self.votes) != len(self.views):
-            raise FitError(f"votes {list(self.votes)} do not match {len(self.views)} views.")
+        if self.views_per_vote and sum(self.views_per_vote) != len(self.views):
+            raise FitError(
+                f"votes of {list(self.views_per_vote)} views do not match {len(self.views)} views."
+            )
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -97,8 +99,8 @@ class FusionHead:
         """Pool the views; the embedding is the standardized features in k principal components."""
         parts = zip(self.views, split_views(features, self.widths), strict=True)
         log_probabilities = np.stack([view.log_probabilities(x) for view, x in parts])
-        votes = self.votes or (1,) * len(self.views)
-        weights = np.concatenate([np.full(size, 1 / (size * len(votes))) for size in votes])
+        sizes = self.views_per_vote or (1,) * len(self.views)
+        weights = np.concatenate([np.full(size, 1 / (size * len(sizes))) for size in sizes])
         logits = np.tensordot(weights, log_probabilities, axes=1)
         return HeadOutput(
             logits=logits,
@@ -113,11 +115,16 @@ class FusionHead:
         parts = split_views(features, self.widths)
         return np.hstack([view.standardize(x) for view, x in zip(self.views, parts, strict=True)])
 
+    def replace_probes(self, probes: Iterable[LinearHead]) -> FusionHead:
+        """Return the same head with other probes, one per view."""
+        views = zip(self.views, probes, strict=True)
+        return replace(self, views=tuple(replace(view, probe=probe) for view, probe in views))
+
     def tensors(self) -> dict[str, np.ndarray]:
         """Return ``widths``, ``votes``, the concatenated probes, and ``components``."""
         return {
             "widths": np.array(self.widths, dtype=np.int64),
-            "votes": np.array(self.votes, dtype=np.int64),
+            "votes": np.array(self.views_per_vote, dtype=np.int64),
             "mean": np.concatenate([view.mean for view in self.views]),
             "scale": np.concatenate([view.scale for view in self.views]),
             "weights": np.hstack([view.probe.weights for view in self.views]),
@@ -136,13 +143,13 @@ class FusionMethod:
         Number of columns of each view, in order; empty: all columns are one view.
     shrinkage
         λ in (0, 1], shared by all views.
-    votes
+    views_per_vote
         Numbers of consecutive views that share a vote; empty: one vote per view.
     """
 
     widths: tuple[int, ...] = ()
     shrinkage: float = 1.0
-    votes: tuple[int, ...] = ()
+    views_per_vote: tuple[int, ...] = ()
     name: str = "fusion"
     parameter: str = "C"
 
@@ -157,9 +164,8 @@ class FusionMethod:
             See :meth:`whichgen.heads.linear.LinearMethod.fit`; or the widths of the views do not
             add up to the number of features.
         """
-        return build_fusion(
-            self.fit_views(features, labels, n_origins, value), self.votes, features
-        )
+        views = self.fit_views(features, labels, n_origins, value)
+        return build_fusion(views, self.views_per_vote, features)
 
     def fit_views(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
@@ -218,7 +224,9 @@ def fit_view(
 
 
 def build_fusion(
-    views: Sequence[ViewProbe], votes: Sequence[int] = (), features: np.ndarray | None = None
+    views: Sequence[ViewProbe],
+    views_per_vote: Sequence[int] = (),
+    features: np.ndarray | None = None,
 ) -> FusionHead:
     """Combine probes into a head.
 
@@ -229,13 +237,13 @@ def build_fusion(
         has no dimensions.
     """
     d = sum(len(view.mean) for view in views)
-    head = FusionHead(tuple(views), np.empty((0, d), np.float32), tuple(votes))
+    head = FusionHead(tuple(views), np.empty((0, d), np.float32), tuple(views_per_vote))
     k = 0 if features is None else min(EMBEDDING_DIMS, len(features) - 1, d)
     if features is None or k < 1:
         return head
     pca = PCA(k, svd_solver="randomized", random_state=0).fit(head.standardize(features))
     components = np.ascontiguousarray(pca.components_, dtype=np.float32)
-    return FusionHead(head.views, components, head.votes)
+    return replace(head, components=components)
 
 
 def split_views(features: np.ndarray, widths: Sequence[int]) -> list[np.ndarray]:

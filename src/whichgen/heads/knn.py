@@ -92,23 +92,19 @@ class KnnHead:
 
     def forward(self, features: np.ndarray) -> HeadOutput:
         """Compute normalized votes, their logarithms as logits, and features of unit length."""
-        rows = normalize_rows(features)
-        probabilities = vote(*self._search(rows), self.n_origins)[-1]
+        probabilities = vote(*self.neighbors(features), self.n_origins)[-1]
         logits = np.log(np.maximum(probabilities, _MIN_PROBABILITY))
         return HeadOutput(
             logits=logits,
             probabilities=probabilities,
             log_probabilities=logits[None],
-            view_weights=np.ones((1, len(rows))),
-            compute_embedding=lambda: rows,
+            view_weights=np.ones((1, len(features))),
+            compute_embedding=lambda: normalize_rows(features),
         )
 
     def neighbors(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Find cosines and origins of the k nearest exemplars, nearest first: arrays (n, k)."""
-        return self._search(normalize_rows(features))
-
-    def _search(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        similarities, neighbors = self.index.search(rows, self.k)
+        similarities, neighbors = self.index.search(normalize_rows(features), self.k)
         return similarities, self.labels[neighbors]
 
     def tensors(self) -> dict[str, np.ndarray]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Callable
 
 from whichgen.errors import FitError
 from whichgen.heads.base import HeadMethod, SweepMethod
@@ -11,8 +10,6 @@ from whichgen.heads.experts import ExpertsMethod
 from whichgen.heads.fusion import FusionMethod
 from whichgen.heads.knn import KnnMethod
 from whichgen.heads.linear import LinearMethod
-
-M = TypeVar("M")
 
 #: Methods that read one feature block and try many values of their hyperparameter.
 SWEEP_METHODS: dict[str, Callable[[], SweepMethod]] = {"linear": LinearMethod, "knn": KnnMethod}
@@ -26,15 +23,6 @@ HEAD_METHODS: dict[str, Callable[[], HeadMethod]] = {
 
 def head_method(name: str) -> HeadMethod:
     """Return the head method of that name with its default settings."""
-    return _find(HEAD_METHODS, name)()
-
-
-def sweep_method(name: str) -> SweepMethod:
-    """Return the method of that name that can sweep its hyperparameter, with default values."""
-    return _find(SWEEP_METHODS, name)()
-
-
-def _find(methods: Mapping[str, M], name: str) -> M:
-    if name not in methods:
-        raise FitError(f"unknown head {name!r}. Choose from {', '.join(methods)}.")
-    return methods[name]
+    if name not in HEAD_METHODS:
+        raise FitError(f"unknown head {name!r}. Choose from {', '.join(HEAD_METHODS)}.")
+    return HEAD_METHODS[name]()

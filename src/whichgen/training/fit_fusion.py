@@ -172,7 +172,7 @@ def fuse(
     selected = _select_unless_beaten(usual, scores, options.metric, SCORE_MARGIN)
 
     method: FusionMethod | ExpertsMethod
-    method = FusionMethod(fusion.widths, best.shrinkage, fusion.votes)
+    method = FusionMethod(fusion.widths, best.shrinkage, fusion.views_per_vote)
     head: FusionHead | ExpertsHead = fusion
     score, experts = fitted[selected.score], []
     if len(kinds := sorted(set(train.kinds.tolist()))) > 1:
