@@ -7,13 +7,13 @@ from typing import Annotated
 
 from typer import Option
 
-from whichgen.cli.command import command
+from whichgen.cli.command import resumable_command
 from whichgen.cli.console import exit_on_unreadable, progress, say, warn
 from whichgen.cli.engine import EngineOptions, Sources
 from whichgen.cli.options import Coverage, ModelOptions, check_writable
 
 
-@command
+@resumable_command
 def attribute_bulk(
     sources: Sources,
     model: ModelOptions,

@@ -12,19 +12,18 @@ from typing import Annotated, Any, get_args, get_type_hints
 from whichgen.cli.console import err, fail
 from whichgen.errors import WhichgenError
 
-#: Exit status of a program that was stopped by Ctrl-C.
-_INTERRUPTED = 130
 
-
-def command(function: Callable[..., None]) -> Callable[..., None]:
+def command(function: Callable[..., None], *, resumable: bool = False) -> Callable[..., None]:
     """Prepare a function for :meth:`typer.Typer.command`.
 
     A parameter whose annotation is a dataclass (an option group) becomes one option per field; the
     function receives the instance. The group's ``panel`` is the heading of its options in
-    ``--help``. Errors that a user can cause end in one message and status 1.
+    ``--help``. Errors that a user can cause end in one message and status 1, Ctrl-C in status 130;
+    if the command is ``resumable``, the message says that completed work is kept.
     """
     hints = get_type_hints(function, include_extras=True)
     groups = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    advice = " Completed work is kept; rerun the command to resume." if resumable else ""
 
     @functools.wraps(function)
     def run(**values: Any) -> None:
@@ -36,14 +35,12 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             message = str(error)
         except OSError as error:
             file = f"{error.filename}: " if error.filename else ""
-            message = (
-                f"{file}{error.strerror or error}. Check free disk space and permissions, then "
-                "rerun the command: completed work is kept."
-            )
+            reason = error.strerror or error
+            message = f"{file}{reason}. Check free disk space and permissions.{advice}"
         except KeyboardInterrupt:
             err.print()
-            status = _INTERRUPTED
-            message = "interrupted. Completed work is kept; rerun the command to resume."
+            status = 130
+            message = f"interrupted.{advice}"
         else:
             return
         # The traceback is gone, and with it the progress bar of a loop that failed.
@@ -92,3 +89,7 @@ def _build(group: Any, values: dict[str, Any]) -> Any:
             for field in fields(group)
         }
     )
+
+
+#: The decorator of a command that keeps completed work in the cache or the output folder.
+resumable_command = functools.partial(command, resumable=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from typer import Option
 
-from whichgen.cli.command import command
+from whichgen.cli.command import resumable_command
 from whichgen.cli.console import progress, say, show_table, warn_skipped
 from whichgen.cli.options import (
     ModelOptions,
@@ -22,7 +22,7 @@ from whichgen.cli.training_options import TrainOptions
 from whichgen.constants import FEW_SHOT_SIZES, LOW_DATA_SIZES
 
 
-@command
+@resumable_command
 def evaluate(model: ModelOptions, test: TestData) -> None:
     """Test a model on its own test split or on another dataset."""
     from whichgen.cli.results import show_evaluation
@@ -35,7 +35,7 @@ def evaluate(model: ModelOptions, test: TestData) -> None:
     show_evaluation(point.test, f"{t.dataset.name}: test split")
 
 
-@command
+@resumable_command
 def robustness(
     model: ModelOptions,
     test: TestData,
@@ -65,7 +65,7 @@ def robustness(
     say(f"Results: {folder} (robustness.md, robustness.json, plots/robustness.png)")
 
 
-@command
+@resumable_command
 def few_shot(
     model: ModelOptions,
     test: TestData,
@@ -97,7 +97,7 @@ def few_shot(
     say(f"Results: {folder} (fewshot.md, fewshot.json, plots/fewshot.png)")
 
 
-@command
+@resumable_command
 def low_data(
     options: TrainOptions,
     head: Annotated[Literal["linear", "knn", "fusion"], Option(help="Kind of head.")] = "linear",
@@ -140,5 +140,5 @@ def low_data(
     )
     plot = low_data_plot(points)
     write_experiment(plot, points, record, data.folder)
-    show_table(plot.rows, title=f"{data.dataset.name}: {head} head, images per class")
+    show_table(plot.rows, title=f"{data.features.dataset.name}: {head} head, images per class")
     say(f"Results: {data.folder}")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from whichgen.cli.command import command
+from whichgen.cli.command import resumable_command
 from whichgen.cli.console import exit_on_unreadable, progress, say
 from whichgen.cli.engine import EngineOptions, Sources
 from whichgen.cli.options import CACHE_DIR, CacheDir, EncoderOptions, open_store
 
 
-@command
+@resumable_command
 def extract(
     sources: Sources,
     engine: EngineOptions,

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer import Argument, Option
 
-from whichgen.cli.command import command
+from whichgen.cli.command import command, resumable_command
 from whichgen.cli.console import (
     exit_on_unreadable,
     needs_extra,
@@ -41,7 +41,7 @@ app = typer.Typer(
 
 
 @app.command()
-@command
+@resumable_command
 def build(
     data: Annotated[
         str, Argument(help="Folder of images (subfolders are origins) or dataset name.")

@@ -4,10 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from whichgen.cli.console import show_table
+from whichgen.cli.console import say, show_table, warn
 from whichgen.evaluation.all_metrics import Evaluation
 from whichgen.evaluation.bootstrap import Interval
-from whichgen.report.result_tables import headline_rows, unknown_generator_rows
+from whichgen.report.result_tables import (
+    fusion_candidate_rows,
+    headline_rows,
+    unknown_generator_rows,
+    warnings,
+)
+from whichgen.report.run_reader import Run
+
+
+def show_run(run: Run, dataset: str) -> None:
+    """Print how the model of a run was selected, its test figures and the warnings."""
+    results = run.results
+    for compared, candidates in (("members", results.members), ("score", results.scores)):
+        rows = fusion_candidate_rows(candidates, compared)
+        columns = (compared, "val OSCR", "test accuracy", "test AUROC", "test OSCR")
+        title = f"Candidate {compared.rstrip('s')}s (%)"
+        show_table([{c: row[c] for c in columns} for row in rows], title=title)
+    selection = results.selection
+    if results.members:
+        head = f"fusion of {selection.members}, shrinkage = {selection.shrinkage:g}"
+    else:
+        head = f"{results.head_method} on block {selection.block}"
+    title = f"{dataset}: {head}, {selection.parameter} = {selection.value:.4g}"
+    show_evaluation(results.test, title, results.intervals)
+    messages = warnings(run)
+    for note in results.protocol.notes:
+        if note not in messages:
+            say(f"note: {note}")
+    for message in messages:
+        warn(message)
 
 
 def show_evaluation(

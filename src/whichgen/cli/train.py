@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from typer import Option
 
-from whichgen.cli.command import command
+from whichgen.cli.command import resumable_command
 from whichgen.cli.options import split_names
 from whichgen.cli.training_options import SelectionFlags, TrainOptions
 from whichgen.constants import C_SWEEP, K_SWEEP, MAX_ITER
@@ -44,7 +44,7 @@ class KSweep:
     k_values: Annotated[int, Option(min=1, help="Number of values of k.")] = K_SWEEP[2]
 
 
-@command
+@resumable_command
 def linear(options: TrainOptions, sweep: CSweep) -> None:
     """Train a linear probe on the best block of the encoder."""
     import numpy as np
@@ -58,7 +58,7 @@ def linear(options: TrainOptions, sweep: CSweep) -> None:
     train(options, selection_options(options, method), "linear-probe")
 
 
-@command
+@resumable_command
 def knn(options: TrainOptions, sweep: KSweep) -> None:
     """Train a k-nearest-neighbor classifier on the best block."""
     import numpy as np
@@ -71,7 +71,7 @@ def knn(options: TrainOptions, sweep: KSweep) -> None:
     train(options, selection_options(options, method), "knn")
 
 
-@command
+@resumable_command
 def fuse(
     options: TrainOptions,
     fixed: FixedC,

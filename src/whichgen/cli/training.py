@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from whichgen.cli.console import progress, say, show_table, warn, warn_skipped
+from whichgen.cli.console import progress, say, warn, warn_skipped
 from whichgen.cli.options import check_writable, open_store, parse_kinds
-from whichgen.cli.results import show_evaluation
+from whichgen.cli.results import show_run
 from whichgen.cli.training_options import TrainOptions
 from whichgen.data.dataset import Dataset
 from whichgen.encoders.base import Encoder
@@ -19,10 +19,9 @@ from whichgen.encoders.names import TRACES, split_members, split_variants
 from whichgen.errors import DataError, FitError
 from whichgen.heads.base import HeadMethod, SweepMethod
 from whichgen.io.run_metadata import get_timestamp
-from whichgen.report.result_tables import SHUFFLE_WARNING, fusion_candidate_rows
 from whichgen.report.run_folder import write_run
+from whichgen.report.run_reader import read_run
 from whichgen.training.controls import Controls, run_label_shuffle
-from whichgen.training.finalize import EvaluatedModel
 from whichgen.training.fit_block import FitOptions, FitResult, fit
 from whichgen.training.fit_fusion import FusionOptions, FusionResult, fuse
 from whichgen.training.shortcuts import check_shortcuts
@@ -31,9 +30,8 @@ from whichgen.training.split_features import FITTING_SPLITS, SplitFeatures, extr
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The dataset, the encoder and the features of a run, its folder and the recorded settings."""
+    """The encoder and the features of a run, its folder and the recorded settings."""
 
-    dataset: Dataset
     encoder: Encoder
     features: SplitFeatures
     folder: Path
@@ -116,7 +114,7 @@ def prepare_training(
         progress=progress,
     )
     warn_skipped(features.skipped)
-    return TrainingData(dataset, encoder, features, folder, config)
+    return TrainingData(encoder, features, folder, config)
 
 
 def run_folder(output_dir: Path, backbone: str, dataset: Dataset) -> Path:
@@ -162,7 +160,7 @@ def train(options: TrainOptions, library_options: FitOptions | FusionOptions, me
     features, encoder, folder = data.features, data.encoder, data.folder
     shortcuts = shuffle = None
     if not options.controls.no_shortcut_check:
-        shortcuts = check_shortcuts(data.dataset, seed=library_options.seed, progress=progress)
+        shortcuts = check_shortcuts(features.dataset, seed=library_options.seed, progress=progress)
     settings: dict[str, Any] = {"config": data.config, "progress": progress}
     result: FitResult | FusionResult
     if isinstance(library_options, FusionOptions):
@@ -180,45 +178,7 @@ def train(options: TrainOptions, library_options: FitOptions | FusionOptions, me
             )
     except FitError as error:
         warn(f"The shuffled-label control failed and is not in the report: {error}")
-    controls = Controls(shortcuts, shuffle)
     claim_folder(folder, data.config, force=options.force)
-    write_run(result, folder, controls=controls, progress=progress)
-    if isinstance(result, FusionResult):
-        show_candidates(result)
-        best = result.best
-        title = (
-            f"fusion of {best.members}, C = {best.value:g}, shrinkage = {best.shrinkage:g}, "
-            f"score = {best.score}"
-        )
-    else:
-        title = (
-            f"{head_method.name} on block {result.block} of {encoder.name}, "
-            f"{head_method.parameter} = {result.model.hyperparameter:.4g}"
-        )
-    show_evaluation(result.evaluation, f"{data.dataset.name}: {title}", result.intervals)
-    show_caveats(result, controls)
+    write_run(result, folder, controls=Controls(shortcuts, shuffle), progress=progress)
+    show_run(read_run(folder), features.dataset.name)
     say(f"Run folder: {folder} (report.md, results.json, plots/, model/)")
-
-
-def show_candidates(result: FusionResult) -> None:
-    """Print the sets of members and the open-set scores that a fusion was selected from."""
-    for candidates, compared in ((result.members, "members"), (result.scores, "score")):
-        rows = fusion_candidate_rows(candidates, compared)
-        columns = (compared, "val OSCR", "test accuracy", "test AUROC", "test OSCR")
-        title = f"Candidate {compared.rstrip('s')}s (%)"
-        show_table([{c: row[c] for c in columns} for row in rows], title=title)
-
-
-def show_caveats(result: EvaluatedModel, controls: Controls) -> None:
-    """Print the notes on a run, and why its figures may mean less than they seem to."""
-    for note in result.protocol.notes:
-        (warn if result.protocol.name == "paper" else say)(f"note: {note}")
-    if not len(result.unknown):
-        warn(
-            "No unknown test images: only closed-set figures are available. Hold origins out with "
-            "--unknown."
-        )
-    if controls.shortcuts and controls.shortcuts.detected:
-        warn(controls.shortcuts.message)
-    if controls.shuffle and controls.shuffle.suspicious:
-        warn(SHUFFLE_WARNING)

@@ -26,7 +26,7 @@ SHUFFLE_WARNING = (
 )
 NO_UNKNOWN_WARNING = (
     "There are no unknown test images. This run measures closed-set accuracy only, not how well "
-    "images of unknown generators are rejected."
+    "images of unknown generators are rejected. Hold origins out with --unknown."
 )
 
 #: The three metrics of every comparison: attribute and title.
