@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 import whichgen.encoders.huggingface as huggingface_module
+import whichgen.encoders.loading as loading_module
 from whichgen.encoders import load_encoder
-from whichgen.encoders.base import Encoder, build_encoder, hash_weights, pool_tokens
+from whichgen.encoders.base import Encoder, Network, build_encoder, hash_weights, pool_tokens
 from whichgen.encoders.names import DEFAULT_ENCODER, TIMM_TO_HUB
 from whichgen.errors import EncoderError
 
@@ -22,9 +23,8 @@ from whichgen.errors import EncoderError
 def requested(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names requested from transformers; nothing is loaded."""
     names: list[str] = []
-    monkeypatch.setattr(
-        huggingface_module, "load_huggingface", lambda name, **_: names.append(name)
-    )
+    monkeypatch.setattr(huggingface_module, "load_huggingface", names.append)
+    monkeypatch.setattr(loading_module, "build_encoder", lambda *_, **__: None)
     return names
 
 
@@ -105,15 +105,15 @@ def test_an_unknown_device_or_precision_is_reported(tiny_clip: Path) -> None:
 
 
 def _build(module: torch.nn.Module, **options: Any) -> Encoder:
-    return build_encoder(
+    network = Network(
         "mine",
         module,
         preprocessing={"side": 2},
         preprocess=lambda image: np.asarray(image.resize((2, 2)), np.float32).transpose(2, 0, 1),
         forward=lambda pixels: [module(pixels.flatten(1))],
-        device="cpu",
-        **{"dtype": "float32", **options},
+        **options,
     )
+    return build_encoder(network, device="cpu", dtype="float32")
 
 
 def test_an_encoder_is_frozen_and_in_evaluation_mode() -> None:

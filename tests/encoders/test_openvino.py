@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from conftest import noise_image
-from whichgen.encoders.base import build_encoder
+from whichgen.encoders.base import Network, build_encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import EncoderError
 
@@ -65,10 +65,7 @@ def test_results_are_not_overwritten_by_the_next_call(
 
 
 def test_a_missing_package_is_reported(tiny_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *a: None if name == "openvino" else find(name, *a)
-    )
+    monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(EncoderError, match=r"pip install 'whichgen\[openvino\]'"):
         load_encoder(str(tiny_clip), device="openvino")
 
@@ -92,13 +89,12 @@ def test_a_network_that_cannot_be_exported_is_reported() -> None:
             return -pixels.flatten(1)
 
     module = DataDependent()
+    network = Network(
+        "data-dependent",
+        module,
+        preprocessing={},
+        preprocess=lambda image: np.zeros((3, 4, 4), np.float32),
+        forward=lambda pixels: [module(pixels)],
+    )
     with pytest.raises(EncoderError, match=r"can't be exported to OpenVINO.*--device cpu"):
-        build_encoder(
-            "data-dependent",
-            module,
-            preprocessing={},
-            preprocess=lambda image: np.zeros((3, 4, 4), np.float32),
-            forward=lambda pixels: [module(pixels)],
-            device="openvino",
-            dtype="float32",
-        )
+        build_encoder(network, device="openvino", dtype="float32")

@@ -14,7 +14,7 @@ from PIL import Image
 
 from whichgen.deterministic import is_deterministic
 from whichgen.encoders.gpu import GpuEncode
-from whichgen.encoders.openvino import OPENVINO, check_openvino, compile_openvino
+from whichgen.encoders.openvino import OPENVINO, compile_openvino
 from whichgen.errors import EncoderError
 from whichgen.io.run_metadata import hash_parts
 
@@ -93,7 +93,8 @@ def pool_tokens(hidden: torch.Tensor, *, prefix: int = 0, patches: bool = False)
     Parameters
     ----------
     hidden
-        A token sequence (n, tokens, d) or a feature map (n, d, h, w).
+        A token sequence (n, tokens, d), a feature map (n, d, h, w) or a vector per image (n, d),
+        which is returned unchanged.
     prefix
         Number of tokens before the patch tokens: the CLS token, then registers.
     patches
@@ -105,6 +106,8 @@ def pool_tokens(hidden: torch.Tensor, *, prefix: int = 0, patches: bool = False)
         The CLS token, or the mean over patches if there is none. With ``patches`` the width is
         3 d, or 2 d without a CLS token.
     """
+    if hidden.ndim == 2:
+        return hidden
     if hidden.ndim == 4:
         if not patches:
             return hidden.mean(dim=(2, 3))
@@ -178,7 +181,6 @@ def resolve_device(device: str) -> str:
     if device == "auto":
         return "cuda:0" if torch.cuda.is_available() else "cpu"
     if device == OPENVINO:
-        check_openvino()
         return device
     try:
         torch.empty(0, device=device)
@@ -189,67 +191,87 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def build_encoder(
-    name: str,
-    module: torch.nn.Module,
-    *,
-    preprocessing: Mapping[str, Any],
-    preprocess: Callable[[Image.Image], np.ndarray],
-    forward: Callable[[torch.Tensor], list[torch.Tensor]],
-    device: str,
-    dtype: str,
-    architecture: Mapping[str, Any] | None = None,
-    unused: Collection[str] = (),
-    native_side: int = 0,
-    patches: bool = False,
-) -> Encoder:
-    """Make an :class:`Encoder` from a module, which is frozen and put in evaluation mode.
+@dataclass(frozen=True)
+class Network:
+    """A vision network and its preprocessing, from which :func:`build_encoder` makes an encoder.
 
     Parameters
     ----------
     name, preprocessing, preprocess, native_side
         See :class:`Encoder`.
     module
-        The network.
+        The network. It is frozen and put in evaluation mode.
     forward
-        Function from a float tensor (n, 3, H, W) on the device to one float tensor (n, d_b) per
-        block b. The dimensions are measured on a blank image.
+        Function from a float tensor (n, 3, H, W) on the device to the output of each block: a token
+        sequence (n, tokens, d_b), a feature map (n, d_b, h, w) or one vector per image (n, d_b).
+    prefix
+        Number of tokens before the patch tokens (:func:`pool_tokens`).
+    architecture, unused
+        See :func:`hash_weights`.
+    """
+
+    name: str
+    module: torch.nn.Module
+    preprocessing: Mapping[str, Any]
+    preprocess: Callable[[Image.Image], np.ndarray]
+    forward: Callable[[torch.Tensor], list[torch.Tensor]]
+    prefix: int = 0
+    architecture: Mapping[str, Any] | None = None
+    unused: Collection[str] = ()
+    native_side: int = 0
+
+
+def build_encoder(network: Network, *, device: str, dtype: str, patches: bool = False) -> Encoder:
+    """Make an encoder from a network; its block dimensions are measured on a blank image.
+
+    Parameters
+    ----------
     device
         ``auto``, ``cpu``, ``cuda``, ``openvino``, …
     dtype
         ``float32`` or ``bfloat16``.
-    architecture, unused
-        See :func:`hash_weights`.
     patches
-        Whether ``forward`` appends patch statistics (:func:`pool_tokens`).
+        Add the mean and standard deviation over patches to the CLS token (:func:`pool_tokens`).
 
     Raises
     ------
     EncoderError
-        The device is not available, or the precision is unknown.
+        The device is not available, the precision is unknown, or the network needs other inputs.
     """
     if dtype not in DTYPES:
         raise EncoderError(f"dtype {dtype!r}: choose one of {', '.join(DTYPES)}.")
-    weights_hash = hash_weights(module, architecture, unused)
+    module = network.module.eval().requires_grad_(False)
+    weights_hash = hash_weights(module, network.architecture, network.unused)
     device = resolve_device(device)
-    blank = preprocess(Image.new("RGB", (256, 256)))[None]
-    module.eval().requires_grad_(False)
-    if device == OPENVINO:
-        encode = compile_openvino(module, forward, blank, dtype)
-    else:
-        module.to(device, DTYPES[dtype])
-        if torch.device(device).type == "cuda":  # half as fast again for convolutional networks
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        encode = make_torch_encode(forward, device, dtype)
-    blocks = encode(blank)
+
+    def forward(pixels: torch.Tensor) -> list[torch.Tensor]:
+        hidden = network.forward(pixels)
+        return [pool_tokens(h, prefix=network.prefix, patches=patches) for h in hidden]
+
+    try:
+        blank = network.preprocess(Image.new("RGB", (256, 256)))[None]
+        if device == OPENVINO:
+            encode = compile_openvino(module, forward, blank, dtype)
+        else:
+            module.to(device, DTYPES[dtype])
+            if torch.device(device).type == "cuda":  # half as fast again for convolutional networks
+                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            encode = make_torch_encode(forward, device, dtype)
+        blocks = encode(blank)
+    except (TypeError, ValueError) as error:
+        # The forward pass needs more than pixels (NaFlex models, detectors, text models).
+        raise EncoderError(
+            f"{network.name} can't compute block features from pixels alone ({error}). Choose a "
+            "CLIP, SigLIP, DINOv2 or ViT checkpoint."
+        ) from error
     return Encoder(
-        name=f"{name}:patches" if patches else name,
+        name=f"{network.name}:patches" if patches else network.name,
         weights_hash=weights_hash,
-        preprocessing={**preprocessing, **({"patches": "mean, std"} if patches else {})},
-        preprocess=preprocess,
+        preprocessing={**network.preprocessing, **({"patches": "mean, std"} if patches else {})},
+        preprocess=network.preprocess,
         encode=encode,
         block_dims=tuple(block.shape[1] for block in blocks),
         device=device,
         dtype=dtype,
-        native_side=native_side,
+        native_side=network.native_side,
     )

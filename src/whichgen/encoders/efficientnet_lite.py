@@ -10,15 +10,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from whichgen.encoders.base import Encoder, build_encoder, pool_tokens
+from whichgen.encoders.base import Network
+from whichgen.encoders.names import EFFICIENTNET_LITE0
 from whichgen.errors import EncoderError
 
 _SIDE = 224
-# The model's evaluation on ImageNet crops this fraction of the resized image.
-_CROP_FRACTION = 0.875
+# The model's evaluation on ImageNet crops 87.5% of the resized image.
+_RESIZED_SIDE = 256
 _MEAN, _SCALE = 127.0, 128.0
 _PREPROCESSING = {
-    "resize_shortest": round(_SIDE / _CROP_FRACTION),
+    "resize_shortest": _RESIZED_SIDE,
     "resample": "bicubic",
     "center_crop": _SIDE,
     "mean": _MEAN,
@@ -26,10 +27,8 @@ _PREPROCESSING = {
 }
 
 
-def load_efficientnet_lite(name: str, *, device: str, dtype: str, patches: bool = False) -> Encoder:
+def load_efficientnet_lite() -> Network:
     """Load EfficientNet-Lite0 with its 16 blocks.
-
-    ``patches`` adds the spatial standard deviation to the mean.
 
     Raises
     ------
@@ -50,28 +49,23 @@ def load_efficientnet_lite(name: str, *, device: str, dtype: str, patches: bool 
     module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
 
     def forward(pixels: torch.Tensor) -> list[torch.Tensor]:
-        x = module._swish(module._bn0(module._conv_stem(pixels)))
-        features = []
+        maps = [module._swish(module._bn0(module._conv_stem(pixels)))]
         for block in module._blocks:
-            x = block(x)
-            features.append(pool_tokens(x, patches=patches))
-        return features
+            maps.append(block(maps[-1]))
+        return maps[1:]
 
-    return build_encoder(
-        name,
+    return Network(
+        EFFICIENTNET_LITE0,
         module,
         preprocessing=_PREPROCESSING,
         preprocess=_preprocess,
         forward=forward,
-        device=device,
-        dtype=dtype,
-        native_side=round(_SIDE / _CROP_FRACTION),
-        patches=patches,
+        native_side=_RESIZED_SIDE,
     )
 
 
 def _preprocess(image: Image.Image) -> np.ndarray:
-    scale = round(_SIDE / _CROP_FRACTION) / min(image.size)
+    scale = _RESIZED_SIDE / min(image.size)
     size = (max(_SIDE, round(image.width * scale)), max(_SIDE, round(image.height * scale)))
     image = image.resize(size, Image.Resampling.BICUBIC)
     left, top = (size[0] - _SIDE) // 2, (size[1] - _SIDE) // 2

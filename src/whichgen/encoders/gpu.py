@@ -20,6 +20,29 @@ Forward = Callable[[torch.Tensor], list[torch.Tensor]]
 Pass = Callable[[torch.Tensor], torch.Tensor]
 
 
+class CudaGraph:
+    """A pass recorded for batches of one shape, with bitwise identical results."""
+
+    def __init__(self, run: Pass, batch: torch.Tensor) -> None:
+        self._batch = batch.clone()
+        self._graph = torch.cuda.CUDAGraph()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        # Libraries initialize in the first pass on a stream, which can't be recorded.
+        with torch.cuda.stream(stream):
+            run(self._batch)
+        torch.cuda.current_stream().wait_stream(stream)
+        # thread_local: other threads may use the device meanwhile.
+        with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
+            self._rows = run(self._batch)
+
+    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+        """Run a batch of the recorded shape; the next call overwrites the result."""
+        self._batch.copy_(batch)
+        self._graph.replay()
+        return self._rows
+
+
 class GpuEncode:
     """:attr:`~whichgen.encoders.base.Encoder.encode` of a network on a GPU; thread-safe.
 
@@ -30,7 +53,7 @@ class GpuEncode:
     device, dtype
         Device of the network, and type of its weights.
     record
-        Function that records a pass for batches of one shape; by default :class:`CudaGraph`.
+        Function that records a pass for batches of one shape.
     """
 
     def __init__(
@@ -38,15 +61,14 @@ class GpuEncode:
         forward: Forward,
         device: str,
         dtype: torch.dtype,
-        *,
-        record: Callable[[Pass, torch.Tensor], Pass] | None = None,
+        record: Callable[[Pass, torch.Tensor], Pass] = CudaGraph,
     ) -> None:
         self.forward = forward
         self.device = torch.device(device)
         self.dtype = dtype
-        self._record = record or CudaGraph
-        self._recorded: Pass | None = None
-        self._recorded_shape = self._last_shape = torch.Size()
+        self._record = record
+        self._passes: dict[torch.Size, Pass] = {}  # the shape recorded last, if any
+        self._last_shape = torch.Size()
         self._dims: list[int] = []
         self._lock = threading.Lock()
 
@@ -69,40 +91,14 @@ class GpuEncode:
 
     def _run(self, batch: torch.Tensor) -> torch.Tensor:
         repeated, self._last_shape = batch.shape == self._last_shape, batch.shape
-        if repeated and batch.shape != self._recorded_shape:
-            self._recorded = None  # free its memory first
-            self._recorded_shape = batch.shape
+        if repeated and batch.shape not in self._passes:
+            self._passes = {batch.shape: self._pass}  # frees the memory of the other shape
             # If the network synchronizes or memory is short, keep running it unrecorded.
             with contextlib.suppress(RuntimeError):
-                self._recorded = self._record(self._pass, batch)
-        if self._recorded is not None and batch.shape == self._recorded_shape:
-            return self._recorded(batch)
-        return self._pass(batch)
+                self._passes[batch.shape] = self._record(self._pass, batch)
+        return self._passes.get(batch.shape, self._pass)(batch)
 
     def _pass(self, batch: torch.Tensor) -> torch.Tensor:
         blocks = self.forward(batch)
         self._dims = [block.shape[1] for block in blocks]
         return torch.cat([block.float() for block in blocks], dim=1)
-
-
-class CudaGraph:
-    """A pass recorded for batches of one shape, with bitwise identical results."""
-
-    def __init__(self, run: Pass, batch: torch.Tensor) -> None:
-        self._batch = batch.clone()
-        self._graph = torch.cuda.CUDAGraph()
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        # Libraries initialize in the first pass on a stream, which can't be recorded.
-        with torch.cuda.stream(stream):
-            run(self._batch)
-        torch.cuda.current_stream().wait_stream(stream)
-        # thread_local: other threads may use the device meanwhile.
-        with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
-            self._rows = run(self._batch)
-
-    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
-        """Run a batch of the recorded shape; the next call overwrites the result."""
-        self._batch.copy_(batch)
-        self._graph.replay()
-        return self._rows

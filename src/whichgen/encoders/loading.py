@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from whichgen.encoders.base import Encoder
+from whichgen.encoders.base import Encoder, Network, build_encoder
+from whichgen.encoders.combinations import combine_encoders
+from whichgen.encoders.crops import use_native_crops
+from whichgen.encoders.efficientnet_lite import load_efficientnet_lite
 from whichgen.encoders.names import (
     CROPS,
     DEFAULT_ENCODER,
@@ -15,6 +18,8 @@ from whichgen.encoders.names import (
     split_members,
     split_variants,
 )
+from whichgen.encoders.residual_statistics import load_residual_statistics
+from whichgen.encoders.timm import load_timm
 from whichgen.errors import EncoderError
 
 
@@ -51,8 +56,6 @@ def load_encoder(
     """
     members = split_members(name)
     if len(members) > 1:
-        from whichgen.encoders.combinations import combine_encoders
-
         if not all(members) or len(set(members)) < len(members):
             raise EncoderError(
                 f"{name!r}: join different encoders, for example {DEFAULT_ENCODER}+traces."
@@ -61,33 +64,22 @@ def load_encoder(
             [load_encoder(member, device=device, dtype=dtype) for member in members]
         )
     if name == TRACES and not Path(name).is_dir():
-        from whichgen.encoders.residual_statistics import load_residual_statistics
-
         return load_residual_statistics(device=device, dtype=dtype)
-    network, variants = split_variants(name)
+    network_name, variants = split_variants(name)
     if len(set(variants)) < len(variants) or not {PATCHES, CROPS}.issuperset(variants):
         raise EncoderError(
             f"{name!r}: an encoder's name can be followed by :{PATCHES} and :{CROPS}, each once."
         )
-    encoder = _load_network(network, device=device, dtype=dtype, patches=PATCHES in variants)
-    if CROPS in variants:
-        from whichgen.encoders.crops import use_native_crops
-
-        return use_native_crops(encoder)
-    return encoder
+    network = _load_network(network_name)
+    encoder = build_encoder(network, device=device, dtype=dtype, patches=PATCHES in variants)
+    return use_native_crops(encoder) if CROPS in variants else encoder
 
 
-def _load_network(name: str, *, device: str, dtype: str, patches: bool) -> Encoder:
-    if Path(name).is_dir() or name in TIMM_TO_HUB or "/" in name:
+def _load_network(name: str) -> Network:
+    is_folder = Path(name).is_dir()
+    if is_folder or name in TIMM_TO_HUB or "/" in name:
+        # transformers takes seconds to import.
         from whichgen.encoders.huggingface import load_huggingface
 
-        if not Path(name).is_dir():
-            name = TIMM_TO_HUB.get(name, name)
-        return load_huggingface(name, device=device, dtype=dtype, patches=patches)
-    if name == EFFICIENTNET_LITE0:
-        from whichgen.encoders.efficientnet_lite import load_efficientnet_lite
-
-        return load_efficientnet_lite(name, device=device, dtype=dtype, patches=patches)
-    from whichgen.encoders.timm import load_timm
-
-    return load_timm(name, device=device, dtype=dtype, patches=patches)
+        return load_huggingface(name if is_folder else TIMM_TO_HUB.get(name, name))
+    return load_efficientnet_lite() if name == EFFICIENTNET_LITE0 else load_timm(name)

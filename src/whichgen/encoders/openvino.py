@@ -6,11 +6,9 @@ with ``bfloat16`` OpenVINO computes in that precision.
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,15 +20,6 @@ from whichgen.errors import EncoderError
 OPENVINO = "openvino"
 
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
-
-
-def check_openvino() -> None:
-    """Raise :class:`EncoderError` if OpenVINO is not installed."""
-    if importlib.util.find_spec("openvino") is None:
-        raise EncoderError(
-            "--device openvino needs OpenVINO: pip install 'whichgen[openvino]'. Or use --device "
-            "cpu, which computes the same features more slowly."
-        )
 
 
 class _BlockModule(torch.nn.Module):
@@ -69,11 +58,19 @@ def compile_openvino(
     Raises
     ------
     EncoderError
-        The network has an operation that can't be exported.
+        OpenVINO is not installed, or the network has an operation that can't be exported.
     """
-    with _no_telemetry():
+    # Without this package OpenVINO sends no telemetry to Intel.
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    try:
         import openvino
-
+    except ImportError:
+        raise EncoderError(
+            "--device openvino needs OpenVINO: pip install 'whichgen[openvino]'. Or use --device "
+            "cpu, which computes the same features more slowly."
+        ) from None
+    finally:
+        del sys.modules["openvino_telemetry"]
     # With a single image, torch.export would take the batch size for a constant.
     images = torch.from_numpy(np.repeat(example, 2, axis=0))
     shapes = {"pixels": {0: torch.export.Dim("images", min=1, max=2**16)}}
@@ -97,17 +94,3 @@ def compile_openvino(
             return [np.array(outputs[i], dtype=np.float32) for i in range(len(compiled.outputs))]
 
     return encode
-
-
-@contextmanager
-def _no_telemetry() -> Iterator[None]:
-    """Make OpenVINO use its telemetry stub while it is imported: nothing is sent to Intel."""
-    name = "openvino_telemetry"
-    previous = sys.modules.get(name)
-    sys.modules[name] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules[name]
-        if previous is not None:
-            sys.modules[name] = previous

@@ -6,15 +6,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from whichgen.encoders.base import Encoder, build_encoder, pool_tokens
+from whichgen.encoders.base import Network
 from whichgen.encoders.names import TIMM_TO_HUB
 from whichgen.errors import EncoderError
 
 
-def load_timm(name: str, *, device: str, dtype: str, patches: bool = False) -> Encoder:
+def load_timm(name: str) -> Network:
     """Load a timm model by name; its blocks are those of ``forward_intermediates``.
-
-    ``patches`` adds the mean and standard deviation over patches to the CLS token.
 
     Raises
     ------
@@ -36,31 +34,25 @@ def load_timm(name: str, *, device: str, dtype: str, patches: bool = False) -> E
         raise EncoderError(f"timm can't load {name!r}: {error}") from error
     settings = timm.data.resolve_model_data_config(module)
     transform = timm.data.create_transform(**settings, is_training=False)
-    prefix_tokens = int(getattr(module, "num_prefix_tokens", 0))
+    prefix = int(getattr(module, "num_prefix_tokens", 0))
 
     def preprocess(image: Image.Image) -> np.ndarray:
         return np.asarray(transform(image).numpy(), dtype=np.float32)
 
     def forward(pixels: torch.Tensor) -> list[torch.Tensor]:
-        if not prefix_tokens:
-            maps = module.forward_intermediates(pixels, intermediates_only=True)
-            return [pool_tokens(m, patches=patches) for m in maps]
+        if not prefix:
+            return list(module.forward_intermediates(pixels, intermediates_only=True))
         pairs = module.forward_intermediates(
             pixels, intermediates_only=True, return_prefix_tokens=True, output_fmt="NLC"
         )
-        return [
-            pool_tokens(torch.cat(pair[::-1], dim=1), prefix=prefix_tokens, patches=patches)
-            for pair in pairs
-        ]
+        return [torch.cat(pair[::-1], dim=1) for pair in pairs]
 
-    return build_encoder(
+    return Network(
         name,
         module,
         preprocessing={k: str(v) for k, v in settings.items()},
         preprocess=preprocess,
         forward=forward,
-        device=device,
-        dtype=dtype,
+        prefix=prefix,
         native_side=round(settings["input_size"][-1] / settings["crop_pct"]),
-        patches=patches,
     )
