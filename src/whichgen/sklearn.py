@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.model_selection import StratifiedShuffleSplit
+from sklearn.model_selection import train_test_split
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
@@ -221,8 +221,9 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         n_val = int(np.ceil(self.validation_fraction * len(labels)))
         if counts.min() < 2 or n_val < len(counts) or len(labels) - n_val < len(counts):
             return rows, rows[:0]
-        split = StratifiedShuffleSplit(1, test_size=n_val, random_state=self.random_state)
-        (train, val), *_ = split.split(rows, labels)
+        train, val = train_test_split(
+            rows, test_size=n_val, stratify=labels, random_state=self.random_state
+        )
         return train, val
 
     def _forward(self, X: Any) -> HeadOutput:

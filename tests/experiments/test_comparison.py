@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +47,8 @@ def test_images_are_matched_by_path_and_columns_by_origin(tmp_path: Path) -> Non
     reordered = tuple(
         Predictions(a.probabilities[:, ::-1], a.origins, a.scores) for a in second.answers
     )
-    assert first.groups is not None
-    known, unknown = (
-        replace(answers, groups=groups)
-        for answers, groups in zip(first.answers, first.groups, strict=True)
-    )
     expected = compare_predictions(
-        (known, unknown), (reordered[0], reordered[1]), ORIGINS, resamples=50, seed=3
+        first.answers, (reordered[0], reordered[1]), ORIGINS, resamples=50, seed=3
     )
     assert compare_runs(first, second, resamples=50, seed=3) == expected
     same = compare_runs(first, first, resamples=50)
@@ -62,22 +56,17 @@ def test_images_are_matched_by_path_and_columns_by_origin(tmp_path: Path) -> Non
 
 
 def test_images_without_a_group_have_no_groups(tmp_path: Path) -> None:
-    assert read_run_predictions(write(tmp_path / "a", 0, group="")).groups is None
+    known, unknown = read_run_predictions(write(tmp_path / "a", 0, group="")).answers
+    assert known.groups is None and unknown.groups is None
 
 
-def test_groups_of_one_run_apply_to_the_other_and_must_agree(tmp_path: Path) -> None:
+@pytest.mark.parametrize("group", ["", "all of it"])
+def test_runs_with_different_groups_raise_an_error(tmp_path: Path, group: str) -> None:
     first = read_run_predictions(write(tmp_path / "a", 0))
-    ungrouped = read_run_predictions(write(tmp_path / "b", 1, group=""))
-    other = read_run_predictions(write(tmp_path / "c", 1, group="all of it"))
-    grouped = replace(ungrouped, groups=first.groups)
-    assert compare_runs(first, ungrouped, resamples=50) == compare_runs(
-        first, grouped, resamples=50
-    )
-    assert compare_runs(ungrouped, first, resamples=50) == compare_runs(
-        grouped, first, resamples=50
-    )
-    with pytest.raises(DataError, match="group the same images in different ways"):
-        compare_runs(first, other)
+    other = read_run_predictions(write(tmp_path / "b", 1, group=group))
+    for runs in ((first, other), (other, first)):
+        with pytest.raises(DataError, match="group the same images in different ways"):
+            compare_runs(*runs)
 
 
 def test_runs_with_different_images_or_origins_raise_an_error(tmp_path: Path) -> None:

@@ -12,16 +12,16 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-import whichgen.inference.answer_folder as answers_module
 from conftest import pack_images
 from whichgen.data.shards import find_shards, hash_name
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
 from whichgen.features.shard_extraction import KeySet
+from whichgen.inference import answer_folder
 from whichgen.inference.answer_folder import AnswerFolder
 from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor
-from whichgen.inference.bulk import AttributeJob, ShardAnswers, ShardAttributor
+from whichgen.inference.bulk import AttributeJob, ShardAnswers
 from whichgen.models.origin_model import OriginModel
 
 ORIGINS = ("real", "gan", "vae")
@@ -42,7 +42,7 @@ def test_answers_equal_those_of_attribute(
 ) -> None:
     attributor = Attributor(models["linear"], encoder, pad_to=4)
     (shard,) = find_shards([str(tar)])
-    batches = list(ShardAttributor(attributor, batch_size=4)(shard))
+    batches = list(AttributeJob(models["linear"], encoder.name, "cpu", 4).start()(shard))
     assert [batch.n_images for batch in batches] == [4, 4, 1]
     answers = {a.image.rpartition("/")[2]: a for batch in batches for a in batch.answers}
     files = [tar.parent / name for name in answers if name not in ("3.png", "8.png")]
@@ -83,7 +83,7 @@ def folder_of(path: Path, model: str = "m", coverage: float | None = None) -> An
 def test_folder_grows_and_a_rerun_skips_answered_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answers_module, "PART_ROWS", 2)
+    monkeypatch.setattr(answer_folder, "PART_ROWS", 2)
     out = tmp_path / "out"
     folder = folder_of(out)
     folder.record_run({"time": "first"})

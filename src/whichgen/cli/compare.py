@@ -52,7 +52,7 @@ def compare(
     for other in progress(others, description="Comparing", total=len(others)):
         name = str(other.folder)
         comparisons[name] = compare_runs(first, other, resamples=resamples, seed=seed)
-        units[name] = "groups of images" if first.groups or other.groups else "images"
+        units[name] = "images" if first.answers[0].groups is None else "groups of images"
     for name, comparison in comparisons.items():
         show_table(
             [comparison_row(c) for c in comparison.values()],

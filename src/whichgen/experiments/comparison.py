@@ -23,14 +23,13 @@ from whichgen.evaluation.predictions import Predictions
 class RunPredictions:
     """A run's predictions for its known and unknown test images, each sorted by path.
 
-    ``groups`` is ``None`` if the images have no groups; ``results`` is the run's ``results.json``.
+    ``results`` is the content of the run's ``results.json``.
     """
 
     folder: Path
     origins: tuple[str, ...]
     paths: tuple[np.ndarray, np.ndarray]
     answers: tuple[Predictions, Predictions]
-    groups: tuple[np.ndarray, np.ndarray] | None
     results: Any
 
 
@@ -82,18 +81,19 @@ def read_run_predictions(folder: Path) -> RunPredictions:
         scores = np.array([float(row["score"]) for row in rows])
         probabilities = np.array([[float(row[f"p({o})"]) for o in origins] for row in rows])
     group = np.array([row.get("group") or "" for row in rows], dtype=str)
+    grouped = (group != "").all()
     is_known = np.isin(origin, origins)
     if not is_known.any():
         raise DataError(f"{file} has no image of a known origin. Rerun the command that wrote it.")
     known, unknown = (
-        Predictions(probabilities[i], origin[i], scores[i]) for i in (is_known, ~is_known)
+        Predictions(probabilities[i], origin[i], scores[i], group[i] if grouped else None)
+        for i in (is_known, ~is_known)
     )
     return RunPredictions(
         folder,
         origins,
         (path[is_known], path[~is_known]),
         (known, unknown),
-        (group[is_known], group[~is_known]) if (group != "").all() else None,
         read_json(folder / "results.json"),
     )
 
@@ -117,25 +117,14 @@ def compare_runs(
             )
     if sorted(first.origins) != sorted(second.origins):
         raise DataError(f"{first.folder} and {second.folder} know different origins.")
-    order = [second.origins.index(origin) for origin in first.origins]
-    known, unknown = (
-        Predictions(a.probabilities[:, order], a.origins, a.scores) for a in second.answers
-    )
-    # The images are the same: if one run lacks their groups, the other's hold for both.
-    groups = first.groups or second.groups
-    if groups and not all(map(np.array_equal, groups, second.groups or groups)):
+    groups = [[np.array(half.groups) for half in run.answers] for run in (first, second)]
+    if not all(map(np.array_equal, *groups)):
         raise DataError(
             f"{first.folder} and {second.folder} group the same images in different ways. Fit both "
             "with the same --groups."
         )
-    first_known, first_unknown = (
-        replace(answers, groups=names)
-        for answers, names in zip(first.answers, groups or (None, None), strict=True)
-    )
+    order = [second.origins.index(origin) for origin in first.origins]
+    known, unknown = (replace(a, probabilities=a.probabilities[:, order]) for a in second.answers)
     return compare_predictions(
-        (first_known, first_unknown),
-        (known, unknown),
-        first.origins,
-        resamples=resamples,
-        seed=seed,
+        first.answers, (known, unknown), first.origins, resamples=resamples, seed=seed
     )

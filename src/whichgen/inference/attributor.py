@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from whichgen.constants import BATCH_SIZE, UNKNOWN
 from whichgen.encoders.base import Encoder
@@ -158,9 +157,7 @@ class Attributor:
             ``coverage`` is out of range.
         """
         quantile = None if coverage is None else self.quantile(coverage)
-        if isinstance(images, str | Path | bytes | Image.Image | np.ndarray):
-            images = [images]
-        sequence = list(images)
+        sequence = [images] if isinstance(images, ImageLike) else list(images)
         answers = (
             answer
             for batch in self._encode_batches(sequence, batch_size)

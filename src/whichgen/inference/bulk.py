@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from PIL import Image
 
-from whichgen.constants import BATCH_SIZE
 from whichgen.data.reading import decode_image
 from whichgen.data.shards import Item, Shard, hash_name
 from whichgen.encoders.loading import load_encoder
@@ -39,34 +39,43 @@ class ShardAnswers:
 
 
 @dataclass(frozen=True)
-class ShardAttributor:
-    """Attribute the images of a shard in batches.
+class AttributeJob:
+    """Attribute shards, here or on another machine.
 
     Parameters
     ----------
-    attributor
-        The model and its encoder, with ``pad_to=batch_size``.
-    known
-        Images to skip (:func:`~whichgen.data.shards.hash_name`).
+    model
+        The model; a worker loads its encoder.
+    backbone, device
+        The encoder, and where it runs.
+    batch_size
+        Number of images per forward pass.
     coverage
         See :meth:`~whichgen.inference.attributor.Attributor.attribute`.
+    known
+        Images to skip (:func:`~whichgen.data.shards.hash_name`).
     """
 
-    attributor: Attributor
-    known: Container[bytes] = ()
+    model: OriginModel
+    backbone: str
+    device: str
+    batch_size: int
     coverage: float | None = None
-    batch_size: int = BATCH_SIZE
+    known: KeySet = field(default_factory=lambda: KeySet(()))
 
-    def __call__(self, shard: Shard) -> Iterator[ShardAnswers]:
-        """Yield the answers for the shard batch by batch."""
-        quantile = None if self.coverage is None else self.attributor.quantile(self.coverage)
-        batches = encode_batches(
-            shard_loaders(shard, self._load),
-            self.attributor.encode_batch,
-            batch_size=self.batch_size,
+    def start(self) -> Callable[[Shard], Iterator[ShardAnswers]]:
+        """Load the encoder; raise an error if it is not the one the model was fitted on."""
+        encoder = load_encoder(
+            self.backbone, device=self.device, dtype=str(self.model.encoder["dtype"])
         )
-        for batch in batches:
-            answers = self.attributor.attribute_batch(batch, quantile=quantile)
+        return partial(self.attribute, Attributor(self.model, encoder, pad_to=self.batch_size))
+
+    def attribute(self, attributor: Attributor, shard: Shard) -> Iterator[ShardAnswers]:
+        """Yield the answers for a shard batch by batch."""
+        quantile = None if self.coverage is None else attributor.quantile(self.coverage)
+        loaders = shard_loaders(shard, self._load)
+        for batch in encode_batches(loaders, attributor.encode_batch, batch_size=self.batch_size):
+            answers = attributor.attribute_batch(batch, quantile=quantile)
             unavailable = {
                 batch.names[i]: str(error)
                 for i, error in batch.errors.items()
@@ -87,23 +96,3 @@ class ShardAttributor:
 
 class _UnavailableError(ImageError):
     """The bytes of an image can't be read now, which says nothing about the image."""
-
-
-@dataclass(frozen=True)
-class AttributeJob:
-    """What a worker needs, here or on another machine; it loads the encoder of the model."""
-
-    model: OriginModel
-    backbone: str
-    device: str
-    batch_size: int
-    coverage: float | None = None
-    known: KeySet = field(default_factory=lambda: KeySet(()))
-
-    def start(self) -> ShardAttributor:
-        """Load the encoder; raise an error if it is not the one the model was fitted on."""
-        encoder = load_encoder(
-            self.backbone, device=self.device, dtype=str(self.model.encoder["dtype"])
-        )
-        attributor = Attributor(self.model, encoder, pad_to=self.batch_size)
-        return ShardAttributor(attributor, self.known, self.coverage, self.batch_size)

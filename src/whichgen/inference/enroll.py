@@ -136,15 +136,15 @@ def enroll(
     )
     decisions = decide(*model.predict(features), model.threshold).tolist()
     answers = Counter(UNKNOWN if i < 0 else model.origins[i] for i in decisions)
-    before = model.head.forward(old_features).logits.argmax(axis=1) == labels
-    after = output.logits.argmax(axis=1) == labels
+    accuracies = (_is_correct(h, old_features, labels).mean() for h in (model.head, head))
+    before, after = map(float, accuracies)
     rate = None
     if cross_validate and len(features) > 1:
         rate = _recognition_rate(model, features)
     return EnrollmentResult(
         model=new,
         n_images=len(features),
-        old_accuracy=(float(before.mean()), float(after.mean())),
+        old_accuracy=(before, after),
         previous_answers=dict(answers.most_common()),
         recognition_rate=rate,
     )
@@ -221,16 +221,19 @@ def _extend_head(model: OriginModel, new: np.ndarray) -> Head:
     """Extend the head, with a bias low enough to keep every correct held-out answer."""
     extended = extend(model.head, *_training_set(model, new), len(model.origins))
     features, labels = model.exemplars.select(held_out=True)
-    correct = model.head.forward(features).logits.argmax(axis=1) == labels
+    correct = _is_correct(model.head, features, labels)
     features, labels = features[correct], labels[correct]
     for offset in np.arange(0, _MAX_OFFSET, _STEP):
         candidate = lower_last_bias(extended, float(offset))
         # A head without a bias is returned unchanged.
-        if candidate is extended or (
-            (candidate.forward(features).logits.argmax(axis=1) == labels).all()
-        ):
+        if candidate is extended or _is_correct(candidate, features, labels).all():
             break
     return lower_last_bias(candidate, MARGIN)
+
+
+def _is_correct(head: Head, features: np.ndarray, labels: np.ndarray | int) -> np.ndarray:
+    """Whether the most probable origin of each image is its label: bool array (n,)."""
+    return np.asarray(head.forward(features).logits.argmax(axis=1) == labels)
 
 
 def _add_exemplars(
@@ -251,6 +254,6 @@ def _recognition_rate(model: OriginModel, features: np.ndarray) -> float:
     correct = np.zeros(len(features), dtype=bool)
     for fold in range(int(folds.max()) + 1):
         test = folds == fold
-        logits = _extend_head(model, features[~test]).forward(features[test]).logits
-        correct[test] = logits.argmax(axis=1) == len(model.origins)
+        head = _extend_head(model, features[~test])
+        correct[test] = _is_correct(head, features[test], len(model.origins))
     return float(correct.mean())

@@ -231,8 +231,8 @@ def _restore(description: _Description, arrays: Mapping[str, np.ndarray]) -> Ori
     exemplars = Exemplars(features, labels, held_out, thumbnails)
     check_exemplars(exemplars, n_origins)
     head = head_method(description.head_method)
-    about_the_file = {*_Description.model_fields} - {field.name for field in fields(OriginModel)}
-    values = description.model_dump(exclude={*about_the_file, "hierarchy"}, exclude_unset=True)
+    names = {field.name for field in fields(OriginModel)} - {"hierarchy"}
+    values = description.model_dump(include=names, exclude_unset=True)
     return OriginModel(
         **values,
         head=head.restore(arrays, n_origins, description.hyperparameter),

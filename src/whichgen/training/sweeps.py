@@ -67,11 +67,8 @@ def run_sweeps(
     missing = (s.read_arguments() for s, metrics in zip(sweeps, cached, strict=True) if not metrics)
     new = run_in_processes(sweep_block, missing, jobs=jobs)
     for file, metrics in zip(files, cached, strict=True):
-        if metrics:
-            yield metrics
-            continue
-        result = next(new)
-        if file is not None:
+        result = metrics or next(new)
+        if file and not metrics:
             _write_metrics(file, result)
         yield result
     next(new, None)  # joblib's generator must be exhausted

@@ -86,16 +86,12 @@ def fit_views(
         for shrinkage, values in by_shrinkage.items()
     )
     total = len(by_origins) * len(blocks) * len(by_shrinkage)
-    fits = iter(
-        progress(
-            run_in_processes(fit_view, calls, jobs=jobs), description="Fitting views", total=total
-        )
-    )
+    results = run_in_processes(fit_view, calls, jobs=jobs)
+    fits = iter(list(progress(results, description="Fitting views", total=total)))
     probes = {
         origins: [[probe for _ in by_shrinkage for probe in next(fits)] for _ in blocks]
         for origins in by_origins
     }
-    next(fits, None)  # joblib's generator must be exhausted
     return [FittedViews(probes[fold.origins], fold) for fold in folds]
 
 
