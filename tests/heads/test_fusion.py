@@ -102,7 +102,7 @@ def test_views_that_share_a_vote_weigh_as_much_as_one_view() -> None:
     )
     first, second, third = head.forward(x).log_probabilities
     np.testing.assert_allclose(head.forward(x).logits, ((first + second) / 2 + third) / 2)
-    with pytest.raises(FitError, match=r"votes of \[2, 2\] views do not match 3 views"):
+    with pytest.raises(FitError, match=r"votes of \[2, 2\] views, not 3"):
         FusionMethod(widths=WIDTHS, views_per_vote=(2, 2)).fit(x, y, 3, 1.0)
 
 

@@ -160,16 +160,3 @@ def test_normalized_rows_have_unit_length_and_zeros_stay() -> None:
 def test_k_must_be_at_least_one(values: tuple[int, ...]) -> None:
     with pytest.raises(FitError, match="k must be at least 1"):
         KnnMethod(values=values)
-
-
-def test_index_is_on_gpus_if_faiss_supports_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    moved: list[Any] = []
-    x, y = _data(30, 5, 3)
-    expected = KnnMethod().fit(x, y, 3, 4).forward(x).probabilities
-    monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
-    monkeypatch.setattr(
-        faiss, "index_cpu_to_all_gpus", lambda i: moved.append(i) or i, raising=False
-    )
-    head = KnnMethod().fit(x, y, 3, 4)
-    assert np.array_equal(head.forward(x).probabilities, expected)
-    assert len(moved) == 1

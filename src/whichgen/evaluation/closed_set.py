@@ -57,7 +57,7 @@ def closed_set_averages(
     predicted, labels
         Indices of origins: int arrays (n,).
     weights
-        How often each image counts: float64 array (rows, n).
+        How often each image counts: float64 array (rows, n) of whole numbers.
 
     Returns
     -------
@@ -67,11 +67,9 @@ def closed_set_averages(
     true = weights @ _one_hot(labels, n_origins)
     true_or_predicted = true + weights @ _one_hot(predicted, n_origins)
     correct = weights @ _one_hot(np.where(predicted == labels, labels, -1), n_origins)
-    # F1 is 2 TP / (true + predicted).
-    f1 = np.divide(
-        2 * correct, true_or_predicted, out=np.zeros_like(true), where=true_or_predicted > 0
-    )
-    recall = np.divide(correct, true, out=np.zeros_like(true), where=true > 0)
+    # F1 is 2 TP / (true + predicted). A count of 0 is divided by 1.
+    f1 = 2 * correct / np.maximum(true_or_predicted, 1)
+    recall = correct / np.maximum(true, 1)
     with np.errstate(invalid="ignore", divide="ignore"):
         return {
             "accuracy": correct.sum(axis=1) / weights.sum(axis=1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -48,14 +49,13 @@ def count_answers_by_level(
     """
     results = []
     for images, rows in answers.items():
-        correct: dict[str, list[bool]] = {level: [] for level in LEVELS}
-        for answer, accepted, origin in zip(*rows, strict=True):
-            level, is_correct = _judge(answer, accepted, origin, families)
-            correct[level].append(is_correct)
-        results += [
-            LevelResult(images, level, len(row), None if level == "nothing" else sum(row))
-            for level, row in correct.items()
-        ]
+        counts = Counter(_judge(*row, families) for row in zip(*rows, strict=True))
+        for level in LEVELS:
+            correct = counts[level, True]
+            total = correct + counts[level, False]
+            results.append(
+                LevelResult(images, level, total, None if level == "nothing" else correct)
+            )
     return tuple(results)
 
 

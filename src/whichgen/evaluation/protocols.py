@@ -81,8 +81,7 @@ def make_protocol(dataset: Dataset, name: str = "clean", *, seed: int = 0) -> Pr
             )
         fold = Fold(dataset.known, tuple(unknown), "val_unknown")
         return Protocol("paper", (fold,), "val", (PAPER_CAVEAT,))
-    test_origins = {s.origin for s in dataset.test_unknown}
-    free = tuple(origin for origin in unknown if origin not in test_origins)
+    free = tuple(sorted(set(unknown) - {s.origin for s in dataset.test_unknown}))
     folds = make_leave_out_folds(dataset.known, seed=seed)
     if free:
         folds = (Fold(dataset.known, free, "val_unknown"),)

@@ -65,9 +65,7 @@ def roc_area(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
     if len(positive) == 1:
         # Drop collinear points as scikit-learn does, so that equal curves round to equal areas.
         points = np.ones(positive.shape[1], dtype=bool)
-        points[2:-1] = np.diff(positive[0, 1:], 2).astype(bool) | np.diff(
-            negative[0, 1:], 2
-        ).astype(bool)
+        points[2:-1] = np.diff([positive[0, 1:], negative[0, 1:]], 2).any(axis=0)
         positive, negative = positive[:, points], negative[:, points]
     return area(negative / negative[:, -1:], positive / positive[:, -1:])
 

@@ -67,11 +67,9 @@ class Head(Protocol):
 
     def forward(self, features: np.ndarray) -> HeadOutput:
         """Compute logits, probabilities and embedding of features, float array (n, d)."""
-        ...
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return the arrays from which :meth:`HeadMethod.restore` rebuilds the head exactly."""
-        ...
 
 
 class HeadMethod(Protocol):
@@ -80,12 +78,10 @@ class HeadMethod(Protocol):
     @property
     def name(self) -> str:
         """Name in model files and on the command line, e.g. ``linear``."""
-        ...
 
     @property
     def parameter(self) -> str:
         """Name of the hyperparameter, e.g. ``C``."""
-        ...
 
     def fit(self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float) -> Head:
         """Fit a head.
@@ -101,11 +97,9 @@ class HeadMethod(Protocol):
         value
             The hyperparameter.
         """
-        ...
 
     def restore(self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float) -> Head:
         """Rebuild a head from its :meth:`Head.tensors`."""
-        ...
 
 
 class SweepMethod(HeadMethod, Protocol):
@@ -113,7 +107,6 @@ class SweepMethod(HeadMethod, Protocol):
 
     def candidate_values(self, n_train: int) -> tuple[float, ...]:
         """Return the hyperparameter values that ``n_train`` training images allow, ascending."""
-        ...
 
     def sweep(
         self,
@@ -127,7 +120,6 @@ class SweepMethod(HeadMethod, Protocol):
         Separate from :meth:`HeadMethod.fit` because all values cost little more than one fit.
         Parameters as for ``fit``; ``queries`` are float arrays (m, d).
         """
-        ...
 
 
 def check_training_features(features: np.ndarray, labels: np.ndarray, n_origins: int) -> None:

@@ -89,9 +89,7 @@ class StreamedDesign:
 
     def weighted_sum(self, coefficients: np.ndarray) -> np.ndarray:
         """Compute ``coefficients @ z``."""
-        sums = np.zeros((len(coefficients), len(self.center)))
-        for rows, x in _chunks(self.features):
-            sums += coefficients[:, rows] @ x
+        sums = np.asarray(sum(coefficients[:, rows] @ x for rows, x in _chunks(self.features)))
         return self._rotate_sums(sums, coefficients.sum(axis=1))
 
     def transform_and_sum(
@@ -136,7 +134,7 @@ def build_design_matrix(features: np.ndarray) -> DesignMatrix:
     x = x - center
     # Both Gram matrices have the same nonzero eigenvalues; use the smaller one.
     wide = n < d
-    squares, vectors = _decompose(x @ x.T if wide else x.T @ x)
+    squares, vectors = decompose_gram(x @ x.T if wide else x.T @ x, _MIN_EIGENVALUE)
     if wide:
         lengths = np.sqrt(squares)
         z, axes = vectors * lengths, (x.T @ (vectors / lengths)).T
@@ -148,28 +146,26 @@ def build_design_matrix(features: np.ndarray) -> DesignMatrix:
 
 
 def _build_streamed(features: np.ndarray) -> StreamedDesign:
-    n, d = features.shape
-    center = np.zeros(d)
-    for _, x in _chunks(features):
-        center += x.sum(axis=0)
-    center /= n
-    gram = np.zeros((d, d))
-    for _, x in _chunks(features):
-        centered = x - center
-        gram += centered.T @ centered
-    squares, vectors = _decompose(gram)
+    n = len(features)
+    center = np.asarray(sum(x.sum(axis=0) for _, x in _chunks(features))) / n
+    centered = (x - center for _, x in _chunks(features))
+    gram = np.asarray(sum(x.T @ x for x in centered))
+    squares, vectors = decompose_gram(gram, _MIN_EIGENVALUE)
     return StreamedDesign(np.append(squares, n), np.ascontiguousarray(vectors.T), center, features)
 
 
 def _chunks(features: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield row numbers and float64 features of consecutive images."""
     for start in range(0, len(features), _CHUNK_ROWS):
-        rows = slice(start, min(start + _CHUNK_ROWS, len(features)))
+        rows = slice(start, start + _CHUNK_ROWS)
         yield rows, features[rows].astype(np.float64)
 
 
-def _decompose(gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the eigenvalues above rounding errors and their eigenvectors, as columns."""
-    squares, vectors = eigh(gram)
-    nonzero = squares > squares[-1] * _MIN_EIGENVALUE
-    return squares[nonzero], vectors[:, nonzero]
+def decompose_gram(gram: np.ndarray, minimum: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the eigenvalues that are not rounding errors, and their eigenvectors as columns.
+
+    Eigenvalues below the fraction ``minimum`` of the largest are rounding errors.
+    """
+    values, vectors = eigh(gram)
+    nonzero = values > values[-1] * minimum
+    return values[nonzero], vectors[:, nonzero]

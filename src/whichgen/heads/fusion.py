@@ -31,12 +31,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import eigh
 from scipy.special import softmax
 from sklearn.decomposition import PCA
 
 from whichgen.errors import FitError
 from whichgen.heads.base import HeadOutput, check_training_features
+from whichgen.heads.design_matrix import decompose_gram
 from whichgen.heads.linear import LinearHead, LinearMethod
 
 #: One value of C per decade, for standardized views.
@@ -86,9 +86,7 @@ class FusionHead:
 
     def __post_init__(self) -> None:
         if self.views_per_vote and sum(self.views_per_vote) != len(self.views):
-            raise FitError(
-                f"votes of {list(self.views_per_vote)} views do not match {len(self.views)} views."
-            )
+            raise FitError(f"votes of {list(self.views_per_vote)} views, not {len(self.views)}.")
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -238,9 +236,9 @@ def build_fusion(
     """
     d = sum(len(view.mean) for view in views)
     head = FusionHead(tuple(views), np.empty((0, d), np.float32), tuple(views_per_vote))
-    k = 0 if features is None else min(EMBEDDING_DIMS, len(features) - 1, d)
-    if features is None or k < 1:
+    if features is None or len(features) == 1:
         return head
+    k = min(EMBEDDING_DIMS, len(features) - 1, d)
     pca = PCA(k, svd_solver="randomized", random_state=0).fit(head.standardize(features))
     components = np.ascontiguousarray(pca.components_, dtype=np.float32)
     return replace(head, components=components)
@@ -279,9 +277,8 @@ def fit_whitening(
         return lambda rows: rows
     # Both Gram matrices have the same nonzero eigenvalues; use the smaller one.
     wide = residuals.shape[0] < residuals.shape[1]
-    values, vectors = eigh(residuals @ residuals.T if wide else residuals.T @ residuals)
-    nonzero = values > values[-1] * _MIN_EIGENVALUE
-    values, vectors = values[nonzero], vectors[:, nonzero]
+    gram = residuals @ residuals.T if wide else residuals.T @ residuals
+    values, vectors = decompose_gram(gram, _MIN_EIGENVALUE)
     axes = residuals.T @ vectors / np.sqrt(values) if wide else vectors
     eigenvalues = (1 - shrinkage) * values * x.shape[1] / total + shrinkage
     correction = axes * (1 / np.sqrt(eigenvalues) - 1 / np.sqrt(shrinkage))

@@ -30,13 +30,8 @@ _MIN_PROBABILITY = 1e-300
 
 
 def build_cosine_index(vectors: np.ndarray) -> Any:
-    """Build an exact faiss inner-product index of unit vectors, float32 (n, d).
-
-    Uses all GPUs if faiss was built for them.
-    """
+    """Build an exact faiss inner-product index of unit vectors, float32 (n, d)."""
     index: Any = faiss.IndexFlatIP(vectors.shape[1])
-    if faiss.get_num_gpus():
-        index = faiss.index_cpu_to_all_gpus(index)
     index.add(vectors)
     return index
 

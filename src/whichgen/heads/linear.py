@@ -107,13 +107,8 @@ class LinearMethod:
         check_training_features(features, labels, n_origins)
         # For two origins the optimum has W = (−w/2, w/2), so ½‖w₁ − w₀‖² = ‖W‖²: twice the penalty.
         scale = 0.5 if n_origins == 2 else 1.0
-        solutions = solve_path(
-            build_design_matrix(features),
-            labels,
-            n_origins,
-            [value * scale for value in values],
-            max_iter=self.max_iter,
-        )
+        design, scaled = build_design_matrix(features), [value * scale for value in values]
+        solutions = solve_path(design, labels, n_origins, scaled, max_iter=self.max_iter)
         for value, solution in zip(values, solutions, strict=False):
             if solution is None:
                 raise FitError(

@@ -50,6 +50,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import softmax
 
 from whichgen.heads.design_matrix import DesignMatrix
 
@@ -100,18 +101,16 @@ def solve_path(
         Weights on the original features and bias; or ``None`` if not converged, after which
         iteration ends.
     """
-    problem = _Problem(design, labels)
     frequencies = np.bincount(labels, minlength=n_origins) / len(labels)
-    point = problem.point_at(
-        np.hstack([np.zeros((n_origins, len(design.axes))), np.log(frequencies)[:, None]])
-    )
+    weights = np.hstack([np.zeros((n_origins, len(design.axes))), np.log(frequencies)[:, None]])
+    point = _Point(weights, design.logits(weights))
     previous: _Point | None = None
     for c in values:
-        start = point
+        problem, start = _Problem(design, labels, c), point
         if previous is not None:
             ahead = _Point(2 * point.weights - previous.weights, 2 * point.logits - previous.logits)
-            start = min(point, ahead, key=lambda p: problem.objective(p, c))
-        solution = _minimize(problem, start, c, max_iter)
+            start = min(point, ahead, key=problem.objective)
+        solution = _minimize(problem, start, max_iter)
         if solution is None:
             yield None
             return
@@ -127,22 +126,16 @@ class _Point:
     weights: np.ndarray
     logits: np.ndarray
 
-    def move(self, step: _Point, size: float) -> _Point:
-        return _Point(self.weights + size * step.weights, self.logits + size * step.logits)
-
 
 class _Problem:
-    """Objective f, its gradient, and products with its Hessian."""
+    """Objective f for one C, its gradient, and products with its Hessian."""
 
-    def __init__(self, design: DesignMatrix, labels: np.ndarray) -> None:
-        self.design = design
+    def __init__(self, design: DesignMatrix, labels: np.ndarray, c: float) -> None:
+        self.design, self.c = design, c
         self.labels, self.index = labels, np.arange(len(labels))
         self.penalty = np.append(np.ones(len(design.axes)), 0)  # the bias is not penalized
 
-    def point_at(self, weights: np.ndarray) -> _Point:
-        return _Point(weights, self.design.logits(weights))
-
-    def objective(self, point: _Point, c: float) -> float:
+    def objective(self, point: _Point) -> float:
         # Avoids cancellation: on separable data a loss of 1e-9 must keep its digits.
         margins = point.logits - point.logits[self.labels, self.index]
         first = margins.argmax(axis=0)
@@ -150,11 +143,11 @@ class _Problem:
         others = np.exp(margins - top)
         others[first, self.index] = 0
         loss = top + np.log1p(others.sum(axis=0))
-        return float(0.5 * np.square(point.weights[:, :-1]).sum() + c * loss.sum())
+        return float(0.5 * np.square(point.weights[:, :-1]).sum() + self.c * loss.sum())
 
-    def gradient(self, point: _Point, p: np.ndarray, c: float) -> np.ndarray:
+    def gradient(self, point: _Point, p: np.ndarray) -> np.ndarray:
         sums = self.design.weighted_sum(self.subtract_labels(p))
-        return np.asarray(self.penalty * point.weights + c * sums)
+        return np.asarray(self.penalty * point.weights + self.c * sums)
 
     def subtract_labels(self, p: np.ndarray) -> np.ndarray:
         """Subtract the one-hot labels from probabilities (origins, n)."""
@@ -162,9 +155,7 @@ class _Problem:
         residuals[self.labels, self.index] -= 1
         return residuals
 
-    def hessian_product(
-        self, step: np.ndarray, p: np.ndarray, c: float
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def hessian_product(self, step: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Compute H[step], and the logits of the step."""
 
         def multiply(rows: slice, logits: np.ndarray) -> np.ndarray:
@@ -173,12 +164,12 @@ class _Problem:
             return np.asarray(product)
 
         sums, logits = self.design.transform_and_sum(step, multiply)
-        return self.penalty * step + c * sums, logits
+        return self.penalty * step + self.c * sums, logits
 
     def optimize_bias(self, point: _Point) -> tuple[_Point, np.ndarray]:
         """Move the bias to its optimum by Newton steps; also return the probabilities there."""
         for _ in range(_MAX_HALVINGS):
-            p = _softmax(point.logits)
+            p = softmax(point.logits, axis=0)
             gradient = self.subtract_labels(p).sum(axis=1)
             if np.abs(gradient).max() <= 1e-12 * len(self.labels):
                 break
@@ -189,25 +180,25 @@ class _Problem:
         return point, p
 
 
-def _minimize(problem: _Problem, point: _Point, c: float, max_iter: int) -> _Point | None:
-    """Minimize f for one C from a nearby point; ``None`` if not converged."""
+def _minimize(problem: _Problem, point: _Point, max_iter: int) -> _Point | None:
+    """Minimize f from a nearby point; ``None`` if not converged."""
     for iteration in range(max_iter):
         point, p = problem.optimize_bias(point)
-        f = problem.objective(point, c)
-        gradient = problem.gradient(point, p, c)
+        f = problem.objective(point)
+        gradient = problem.gradient(point, p)
         bound = 0.5 * np.square(gradient[:, :-1]).sum() / f
         if bound <= _TARGET:
             return point
         if iteration < _MAX_CG_ITERATIONS:
-            step = _solve_by_cg(problem, gradient, p, c, f)
+            step = _solve_by_cg(problem, gradient, p, f)
         else:
-            step = _solve_exactly(problem, gradient, p, c)
+            step = _solve_exactly(problem, gradient, p)
         slope, size = float((gradient * step.weights).sum()), 1.0
         if bound <= TOLERANCE and -slope <= _ROUNDING * f:
             return point
         for _ in range(_MAX_HALVINGS):
-            ahead = point.move(step, size)
-            if problem.objective(ahead, c) <= f + 1e-4 * size * slope:
+            ahead = _Point(point.weights + size * step.weights, point.logits + size * step.logits)
+            if problem.objective(ahead) <= f + 1e-4 * size * slope:
                 break
             size /= 2
         else:
@@ -216,12 +207,10 @@ def _minimize(problem: _Problem, point: _Point, c: float, max_iter: int) -> _Poi
     return None
 
 
-def _solve_by_cg(
-    problem: _Problem, gradient: np.ndarray, p: np.ndarray, c: float, f: float
-) -> _Point:
+def _solve_by_cg(problem: _Problem, gradient: np.ndarray, p: np.ndarray, f: float) -> _Point:
     """Solve H Δ ≈ −∇f by preconditioned conjugate gradients."""
     mu, q = np.linalg.eigh(_sum_covariances(p) / p.shape[1])
-    diagonal = problem.penalty + c * mu[:, None] * problem.design.column_squares
+    diagonal = problem.penalty + problem.c * mu[:, None] * problem.design.column_squares
 
     def precondition(residual: np.ndarray) -> np.ndarray:
         return np.asarray(q @ ((q.T @ residual) / diagonal))
@@ -232,7 +221,7 @@ def _solve_by_cg(
     norm = float((residual * direction).sum())
     decrease = 0.0  # of the quadratic model
     for _ in range(_MAX_CG_STEPS):
-        product, direction_logits = problem.hessian_product(direction, p, c)
+        product, direction_logits = problem.hessian_product(direction, p)
         curvature = float((direction * product).sum())
         if curvature <= 0:  # a rounding error: no further progress
             break
@@ -250,22 +239,23 @@ def _solve_by_cg(
     return _Point(step, step_logits)
 
 
-def _solve_exactly(problem: _Problem, gradient: np.ndarray, p: np.ndarray, c: float) -> _Point:
+def _solve_exactly(problem: _Problem, gradient: np.ndarray, p: np.ndarray) -> _Point:
     """Solve H Δ = −∇f with the full matrix H."""
     k, r = gradient.shape
     hessian = np.empty((k, r, k, r))
     for i in range(k):
         for j in range(i, k):
-            coefficients = c * p[i] * ((i == j) - p[j])
+            coefficients = problem.c * p[i] * ((i == j) - p[j])
             block = problem.design.weighted_gram(coefficients)
             hessian[i, :, j] = hessian[j, :, i] = block
         hessian[i, :, i] += np.diag(problem.penalty)
     # f does not change if all biases are shifted by the same amount; any curvature will do.
-    hessian[:, -1, :, -1] += c
+    hessian[:, -1, :, -1] += problem.c
     flat = hessian.reshape(k * r, k * r)
     # Rounding can make the matrix of a separable problem slightly indefinite.
     flat[np.diag_indices(k * r)] *= 1 + 1e-12
-    return problem.point_at(np.linalg.solve(flat, -gradient.ravel()).reshape(k, r))
+    step = np.linalg.solve(flat, -gradient.ravel()).reshape(k, r)
+    return _Point(step, problem.design.logits(step))
 
 
 def _sum_covariances(p: np.ndarray) -> np.ndarray:
@@ -274,12 +264,6 @@ def _sum_covariances(p: np.ndarray) -> np.ndarray:
     Its null vector, a common shift of all logits, occurs in no gradient; it gets the mean of the
     other eigenvalues.
     """
-    covariance = np.asarray(np.diag((p * (1 - p)).sum(axis=1)))
-    off_diagonal = ~np.eye(len(p), dtype=bool)
-    covariance[off_diagonal] = -(p @ p.T)[off_diagonal]
+    covariance = -(p @ p.T)
+    covariance[np.diag_indices(len(p))] = (p * (1 - p)).sum(axis=1)
     return np.asarray(covariance + max(np.trace(covariance), 1e-300) / (len(p) * (len(p) - 1)))
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    p = np.exp(logits - logits.max(axis=0))
-    return np.asarray(p / p.sum(axis=0))

@@ -124,9 +124,7 @@ def _threshold_few_exceed(values: np.ndarray, fraction: float) -> float | None:
     if not len(values):
         return None
     descending = np.sort(values)[::-1]
-    allowed = int(fraction * len(descending) + 1e-9)
-    if allowed >= len(descending):
-        return 0.0
+    allowed = min(int(fraction * len(descending) + 1e-9), len(descending) - 1)
     return max(0.0, float(np.nextafter(descending[allowed], np.inf)))
 
 
