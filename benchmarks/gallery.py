@@ -26,16 +26,16 @@ import faiss
 import numpy as np
 
 from whichgen.gallery.index import (
+    N_NEIGHBORS,
     IndexKind,
+    compute_recall,
     count_lists,
     create_index,
     effort_candidates,
     read_index,
     search_index,
-    training_size,
     write_index,
 )
-from whichgen.gallery.recall import N_NEIGHBORS, compute_recall
 from whichgen.heads.knn import normalize_rows
 from whichgen.inference.neighbors import SimilaritySpace
 from whichgen.io.tables import Row, markdown_table
@@ -107,8 +107,7 @@ def measured(
     """A row for each effort of a kind, until looking longer finds no more; times in seconds."""
     rows, dimension = points.shape
     before, start = resident(), time.perf_counter()
-    sample = np.random.default_rng(1).choice(rows, training_size(kind, rows), replace=False)
-    index = create_index(kind, dimension, rows, points[np.sort(sample)], seed=0)
+    index = create_index(kind, (rows, dimension), points.__getitem__, seed=0)
     for first in range(0, rows, STEP):
         index.add(points[first : first + STEP])
     built = time.perf_counter() - start

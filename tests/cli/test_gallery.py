@@ -16,7 +16,7 @@ from qdrant_client import QdrantClient
 import whichgen.encoders.loading as load_module
 import whichgen.gallery.build as build_module
 import whichgen.gallery.qdrant as qdrant_module
-from whichgen.gallery.recall import Recall
+from whichgen.gallery.index import Recall
 
 from .conftest import Done, Site, whichgen
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import whichgen.data.archives as archives_module
 from whichgen.data.archives import find_image_column
-from whichgen.data.shards import Rows, Shard, Tar
+from whichgen.data.shards import Archive, Shard
 from whichgen.errors import DataError, ImageError
 from whichgen.io.remote import Storage
 
@@ -48,7 +48,7 @@ def read_items(shard: Shard) -> list[tuple[str, bytes | ImageError]]:
 
 def members(content: bytes) -> list[tuple[str, bytes | ImageError]]:
     """The images of a tar's content."""
-    return read_items(Tar(Memory(content), "a.tar"))
+    return read_items(Archive(Memory(content), "a.tar"))
 
 
 def tar_of(*parts: tuple[tarfile.TarInfo, bytes]) -> bytes:
@@ -213,7 +213,7 @@ def test_rows_keep_their_numbers_and_unusable_rows_are_errors(
     struct = [*({"bytes": data, "path": "x.png"} for data in plain[:2]), None]
     struct += [{"bytes": data, "path": "x.png"} for data in plain[3:]]
     table = pa.table({"plain": pa.array(plain, BYTES), "image": pa.array(struct, HUB)})
-    items = read_items(Rows(Memory(parquet(table)), "a", column, (1, 2), 2, 4))
+    items = read_items(Archive(Memory(parquet(table)), "a", 4, column, (1, 2), 2))
     assert [name for name, _ in items] == ["a/2", "a/3", "a/4", "a/5"]
     assert [str(error) for _, error in items[:2]] == [
         f"a/{row}: the row holds no bytes" for row in (2, 3)
@@ -225,6 +225,6 @@ def test_rows_keep_their_numbers_and_unusable_rows_are_errors(
 def test_damaged_rows_end_with_an_error() -> None:
     content = bytearray(parquet(pa.table({"image": [bytes([i]) * 5000 for i in range(4)]})))
     content[len(content) // 4 : len(content) // 2] = bytes(len(content) // 4)
-    items = read_items(Rows(Memory(bytes(content)), "a", "image", (0, 1), 0, 4))
+    items = read_items(Archive(Memory(bytes(content)), "a", 4, "image", (0, 1)))
     name, error = items[-1]
     assert isinstance(error, ImageError) or name == "a/3"

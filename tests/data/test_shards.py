@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import whichgen.data.shards as shards_module
-from whichgen.data.shards import Files, Rows, Shard, Tar, count, find_shards, hash_name
+from whichgen.data.shards import Archive, Files, Shard, count, find_shards, hash_name
 from whichgen.errors import DataError, ImageError
 from whichgen.io.remote import Storage
 
@@ -58,11 +58,11 @@ ALL = {
 
 def test_folder_is_searched_recursively(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shards = find_shards(["all"], batch_size=4)
-    assert [type(shard) for shard in shards] == [Files, Tar, Rows]
+    assert [type(shard) for shard in shards] == [Files, Archive, Archive]
     assert contents(shards) == ALL
     assert list(contents(shards))[:2] == ["all/b/9.png", "all/b/10.png"]
     assert count(shards) is None
-    assert count([shard for shard in shards if not isinstance(shard, Tar)]) == 9
+    assert count([shard for shard in shards if shard.images is not None]) == 9
     # What is named twice is read once.
     assert contents(find_shards(["all/b/10.png", "all", "all/a.tar", "all"])) == ALL
     # Groups of three rows: shards are cut between groups alone.

@@ -16,16 +16,15 @@ from whichgen.gallery.index import (
     INDEX_FILES,
     MAX_FLAT_IMAGES,
     IndexKind,
+    compute_recall,
     count_lists,
     create_index,
     default_kind,
     effort_candidates,
     read_index,
     search_index,
-    training_size,
     write_index,
 )
-from whichgen.gallery.recall import compute_recall
 
 from .conftest import unit
 
@@ -37,9 +36,8 @@ seeds = st.integers(0, 10**6)
 
 def build(kind: IndexKind, vectors: np.ndarray, cuts: list[int] | None = None) -> Any:
     """Build an index of vectors that are added in batches."""
-    rows, dimension = vectors.shape
-    index = create_index(kind, dimension, rows, vectors[: training_size(kind, rows)], seed=0)
-    for batch in np.split(vectors, sorted(c % (rows + 1) for c in cuts or [])):
+    index = create_index(kind, vectors.shape, vectors.__getitem__, seed=0)
+    for batch in np.split(vectors, sorted(c % (len(vectors) + 1) for c in cuts or [])):
         if len(batch):
             index.add(batch)
     return index

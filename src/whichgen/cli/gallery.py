@@ -70,7 +70,7 @@ def build(
     from whichgen.data.folders import list_samples
     from whichgen.gallery.build import build_local_gallery, check_gallery_folder
     from whichgen.gallery.entries import collect_images
-    from whichgen.gallery.recall import TARGET_RECALL
+    from whichgen.gallery.index import TARGET_RECALL
     from whichgen.inference.neighbors import SimilaritySpace
     from whichgen.io.tables import percent
 

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import ray
 import ray.data
@@ -62,10 +62,10 @@ class Workers:
 
 
 @dataclass(frozen=True)
-class _Message(Generic[T]):
-    """A result or an error. The last message of a shard has neither, but the number of results."""
+class _Message:
+    """A result; or the end of a shard, with its error or number of results, and its warnings."""
 
-    result: T | None = None
+    result: Any = None
     error: WhichgenError | None = None
     count: int = 0
     warnings: tuple[str, ...] = ()
@@ -84,8 +84,9 @@ class _Worker:
             for message in self._messages(shard):
                 yield {"message": [message]}
 
-    def _messages(self, shard: Shard) -> Iterator[_Message[Any]]:
+    def _messages(self, shard: Shard) -> Iterator[_Message]:
         count = 0
+        error: WhichgenError | None = None
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", WhichgenWarning)
             try:
@@ -93,12 +94,12 @@ class _Worker:
                     job: Job[Any] = ray.get(self._job)
                     self._process = job.start()
                 for result in self._process(shard):
-                    yield _Message(result, warnings=_pop_warnings(caught))
+                    yield _Message(result)
                     count += 1
-            except WhichgenError as error:
-                yield _Message(error=error)
-            else:
-                yield _Message(count=count, warnings=_pop_warnings(caught))
+            except WhichgenError as failure:
+                error = failure
+        texts = [str(w.message) for w in caught if isinstance(w.message, WhichgenWarning)]
+        yield _Message(error=error, count=count, warnings=tuple(texts))
 
 
 @contextmanager
@@ -174,7 +175,7 @@ def run_on_cluster(job: Job[T], shards: Sequence[Shard], workers: Workers) -> It
         raise ClusterError("the cluster has lost results. Run the same command again to resume.")
 
 
-def _stream(job: Any, shards: Sequence[Shard], workers: Workers) -> Iterator[_Message[Any]]:
+def _stream(job: Any, shards: Sequence[Shard], workers: Workers) -> Iterator[_Message]:
     """Yield the messages of all workers."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
@@ -221,10 +222,3 @@ def _size_pool(workers: Workers, resources: Mapping[str, float]) -> tuple[int, f
             stacklevel=2,
         )
     return count, gpus
-
-
-def _pop_warnings(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
-    """Remove all warnings from the list and return those for the user."""
-    texts = [str(w.message) for w in caught if isinstance(w.message, WhichgenWarning)]
-    caught.clear()
-    return tuple(texts)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 from whichgen.data.dataset import Sample
@@ -96,8 +97,7 @@ def write_annotations(file: Path, samples: Sequence[Sample]) -> None:
 
 
 def _find_base(paths: Sequence[str], bases: Sequence[Path]) -> Path:
-    for path in paths:
-        for base in bases:
-            if os.path.exists(base / path):  # noqa: PTH110 (Path.exists raises on long names)
-                return base
+    for path, base in product(paths, bases):
+        if os.path.exists(base / path):  # noqa: PTH110 (Path.exists raises on long names)
+            return base
     return bases[0] if bases else Path()

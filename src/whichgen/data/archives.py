@@ -133,7 +133,13 @@ def find_image_column(schema: pa.Schema, name: str, column: str = "") -> str:
     DataError
         No such column holds bytes, or the choice is ambiguous.
     """
-    candidates = {field.name: path for field in schema if (path := _bytes_path(field))}
+    candidates: dict[str, str] = {}
+    for field in schema:
+        parts = field.type if pa.types.is_struct(field.type) else ()
+        if _is_bytes(field.type):
+            candidates[field.name] = field.name
+        elif any(part.name == "bytes" and _is_bytes(part.type) for part in parts):
+            candidates[field.name] = f"{field.name}.bytes"
     names = ", ".join(candidates) or "none"
     if column and column not in candidates:
         raise DataError(f"{name} has no column {column!r} of bytes. Columns of bytes: {names}.")
@@ -146,23 +152,11 @@ def find_image_column(schema: pa.Schema, name: str, column: str = "") -> str:
     return candidates[column or (usual[0] if usual else next(iter(candidates)))]
 
 
-def _bytes_path(field: pa.Field) -> str:
-    """Return the path of the bytes in a plain column or the Hub's struct; empty if none."""
-
-    def holds_bytes(kind: pa.DataType) -> bool:
-        return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-    if holds_bytes(field.type):
-        return str(field.name)
-    parts = field.type if pa.types.is_struct(field.type) else ()
-    if any(part.name == "bytes" and holds_bytes(part.type) for part in parts):
-        return f"{field.name}.bytes"
-    return ""
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def read_rows(
-    stream: Any, *, column: str, groups: Sequence[int], first_row: int
-) -> Iterator[Member]:
+def read_rows(stream: Any, column: str, groups: Sequence[int], first_row: int) -> Iterator[Member]:
     """Yield the images of some row groups of a Parquet file, named by their row.
 
     Parameters

@@ -195,17 +195,10 @@ def write_benchmark(dataset: Dataset, root: Path, name: str, split: str = "split
     DataError
         ``name`` or ``split`` is not a valid folder name.
     """
+    unknown = {"all": dataset.unknown, **dataset.unknown_groups}
+    splits = {split: SplitOrigins(known=dataset.known, unknown=unknown)}
     try:
-        lists = BenchmarkOrigins(
-            name=name,
-            folder=name,
-            notes=dataset.notes,
-            splits={
-                split: SplitOrigins(
-                    known=dataset.known, unknown={"all": dataset.unknown, **dataset.unknown_groups}
-                )
-            },
-        )
+        lists = BenchmarkOrigins(name=name, folder=name, notes=dataset.notes, splits=splits)
     except ValidationError as error:
         raise DataError(f"invalid dataset name: {_summarize(error)}") from None
     folder = root / name

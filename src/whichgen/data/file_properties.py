@@ -24,11 +24,7 @@ _MODES = ("RGB", "RGBA", "L", "LA", "P", "CMYK", "I;16", "1")
 _COLOR = tuple(f"{s}_{channel}" for s in ("mean", "std") for channel in ("red", "green", "blue"))
 
 _FILE = (
-    "bytes",
-    "bytes_per_pixel",
-    "width",
-    "height",
-    "aspect",
+    *("bytes", "bytes_per_pixel", "width", "height", "aspect"),
     *(f"format_{name}" for name in (*_FORMATS, "other")),
     *(f"mode_{name}" for name in (*_MODES, "other")),
     "exif",

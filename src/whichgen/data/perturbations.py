@@ -119,15 +119,11 @@ def _blur(image: Image.Image, kernel: float) -> Image.Image:
     return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
 
 
-def _crop(image: Image.Image, percent: float) -> Image.Image:
-    return _crop_to(image, percent, image.size)
-
-
-def _crop_to(image: Image.Image, percent: float, size: tuple[int, int]) -> Image.Image:
+def _crop(image: Image.Image, percent: float, size: tuple[int, int] | None = None) -> Image.Image:
     width, height = image.size
     margin_x, margin_y = width * percent / 200, height * percent / 200
     box = (margin_x, margin_y, width - margin_x, height - margin_y)
-    return image.resize(size, Image.Resampling.BICUBIC, box=box)
+    return image.resize(size or image.size, Image.Resampling.BICUBIC, box=box)
 
 
 def _resize(image: Image.Image, side: float) -> Image.Image:
@@ -140,7 +136,7 @@ def _social(image: Image.Image, step: float) -> Image.Image:
     percent, scale, quality = SOCIAL[int(step)]
     total_scale = (1 - percent / 100) * scale
     size = (max(1, round(image.width * total_scale)), max(1, round(image.height * total_scale)))
-    return _jpeg(_crop_to(image, percent, size), quality)
+    return _jpeg(_crop(image, percent, size), quality)
 
 
 _KINDS = {

@@ -7,15 +7,14 @@ yields its images one by one.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from whichgen.data.archives import (
     ARCHIVE_ERRORS,
-    Member,
     find_image_column,
     open_parquet,
     read_rows,
@@ -66,36 +65,47 @@ class Files:
 
 
 @dataclass(frozen=True)
-class Tar:
-    """A WebDataset shard, whose number of images is unknown before reading."""
+class Archive:
+    """A WebDataset tar, or consecutive row groups of a Parquet file.
+
+    Parameters
+    ----------
+    storage, path
+        The file.
+    images
+        Number of images; ``None`` for a tar, which must be read to count them.
+    column
+        Image column of the Parquet file; empty for a tar.
+    groups, first_row
+        Indices of the row groups, and the number of their first row.
+    """
 
     storage: Storage
     path: str
-    images: None = None
+    images: int | None = None
+    column: str = ""
+    groups: tuple[int, ...] = ()
+    first_row: int = 0
 
     def read(self) -> Iterator[Item]:
-        return _read_archive(self.storage, self.path, read_tar)
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Consecutive row groups of a Parquet file; ``first_row`` is the number of their first row."""
-
-    storage: Storage
-    path: str
-    column: str
-    groups: tuple[int, ...]
-    first_row: int
-    images: int
-
-    def read(self) -> Iterator[Item]:
-        read = partial(read_rows, column=self.column, groups=self.groups, first_row=self.first_row)
-        return _read_archive(self.storage, self.path, read)
+        """Yield the images; if the archive is damaged, the last item is named as the archive."""
+        archive = self.storage.url(self.path)
+        try:
+            with self.storage.open(self.path) as stream:
+                members = read_tar(stream)
+                if self.column:
+                    members = read_rows(stream, self.column, self.groups, self.first_row)
+                for member, content in members:
+                    name = f"{archive}/{member}"
+                    yield Item(name, partial(_get_content, content, name))
+        except ARCHIVE_ERRORS as error:
+            reason = f"can't be read to the end ({error})"
+            yield Item(archive, partial(_get_content, reason, archive))
 
 
 #: A part of a collection, made of plain values that can be sent to another machine. ``read`` yields
 #: the images, always in the same order; unreadable images are items, too.
-Shard = Files | Tar | Rows
+Shard = Files | Archive
 
 
 def find_shards(sources: Sequence[str], *, batch_size: int = 1, column: str = "") -> list[Shard]:
@@ -117,26 +127,23 @@ def find_shards(sources: Sequence[str], *, batch_size: int = 1, column: str = ""
     DataError
         A source does not exist, contains no image, or cannot be listed.
     """
-    images: dict[Storage, dict[str, None]] = {}
-    archives: dict[tuple[Storage, str], None] = {}
-    for source in sources:
-        for storage, path in _list_source(source):
-            if PurePosixPath(path).suffix.lower() in (TAR, PARQUET):
-                archives[storage, path] = None
-            else:
-                images.setdefault(storage, {})[path] = None
-    total = sum(len(paths) for paths in images.values())
+    images: dict[Storage, list[str]] = defaultdict(list)
+    archives: list[Shard] = []
+    for storage, path in dict.fromkeys(file for s in sources for file in _list_source(s)):
+        suffix = PurePosixPath(path).suffix.lower()
+        if suffix == TAR:
+            archives.append(Archive(storage, path))
+        elif suffix == PARQUET:
+            archives += _list_row_groups(storage, path, column)
+        else:
+            images[storage].append(path)
+    total = sum(map(len, images.values()))
     size = -(-min(MAX_SHARD_IMAGES, -(-total // _TARGET_SHARDS)) // batch_size) * batch_size
     shards: list[Shard] = []
-    for storage, names in images.items():
-        paths = tuple(names)
-        shards += [Files(storage, paths[i : i + size]) for i in range(0, len(paths), size)]
-    for storage, path in archives:
-        if PurePosixPath(path).suffix.lower() == TAR:
-            shards.append(Tar(storage, path))
-        else:
-            shards += _list_row_groups(storage, path, column)
-    return shards
+    for storage, paths in images.items():
+        starts = range(0, len(paths), size)
+        shards += [Files(storage, tuple(paths[i : i + size])) for i in starts]
+    return shards + archives
 
 
 def count(shards: Sequence[Shard]) -> int | None:
@@ -191,23 +198,8 @@ def _list_row_groups(storage: Storage, path: str, column: str) -> Iterator[Shard
         groups.append(group)
         rows += size
         if rows >= MAX_SHARD_IMAGES or group == len(sizes) - 1:
-            yield Rows(storage, path, image_column, tuple(groups), first, rows)
+            yield Archive(storage, path, rows, image_column, tuple(groups), first)
             first, rows, groups = first + rows, 0, []
-
-
-def _read_archive(
-    storage: Storage, path: str, read: Callable[[Any], Iterator[Member]]
-) -> Iterator[Item]:
-    """Yield the images of an archive; if it is damaged, the last item is named as the archive."""
-    archive = storage.url(path)
-    try:
-        with storage.open(path) as stream:
-            for member, content in read(stream):
-                name = f"{archive}/{member}"
-                yield Item(name, partial(_get_content, content, name))
-    except ARCHIVE_ERRORS as error:
-        reason = f"can't be read to the end ({error})"
-        yield Item(archive, partial(_get_content, reason, archive))
 
 
 def _get_content(content: bytes | str, name: str) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from PIL import Image
 
@@ -46,29 +46,24 @@ def collect(data: bytes, name: str = "image") -> Evidence:
     with open_image(data, name) as image:
         # MPO: JPEG files of several pictures, a format of its own only in Pillow.
         mime = Image.MIME.get("JPEG" if image.format == "MPO" else image.format or "", "")
-        return _combine(
-            {
-                "text fields": lambda: read_text(image),
-                "Content Credentials": lambda: read_credentials(data, mime),
-                "XMP": lambda: read_xmp(image),
-                "IPTC": lambda: read_iptc(image),
-                "EXIF": lambda: read_exif(image),
-                "JPEG tables": lambda: read_jpeg(image),
-            }
-        )
-
-
-def _combine(readers: Mapping[str, Callable[[], Evidence]]) -> Evidence:
-    findings: dict[Finding, None] = {}  # ordered set
-    notes: list[str] = []
-    for part, read in readers.items():
-        try:
-            evidence = read()
-        except Exception as error:  # parsers raise many types on hostile bytes
-            notes.append(f"{part} can't be read ({type(error).__name__}: {error})")
-            continue
-        findings |= dict.fromkeys(evidence.findings)
-        notes += evidence.notes
+        readers: dict[str, Callable[[], Evidence]] = {
+            "text fields": lambda: read_text(image),
+            "Content Credentials": lambda: read_credentials(data, mime),
+            "XMP": lambda: read_xmp(image),
+            "IPTC": lambda: read_iptc(image),
+            "EXIF": lambda: read_exif(image),
+            "JPEG tables": lambda: read_jpeg(image),
+        }
+        findings: dict[Finding, None] = {}  # ordered set
+        notes: list[str] = []
+        for part, read in readers.items():
+            try:
+                evidence = read()
+            except Exception as error:  # parsers raise many types on hostile bytes
+                notes.append(f"{part} can't be read ({type(error).__name__}: {error})")
+                continue
+            findings |= dict.fromkeys(evidence.findings)
+            notes += evidence.notes
     if len(findings) > MAX_FINDINGS:
         notes.append(f"{len(findings) - MAX_FINDINGS} more findings omitted")
     return Evidence(tuple(findings)[:MAX_FINDINGS], tuple(clean(note) for note in notes))

@@ -34,9 +34,8 @@ def read_exif(image: Image.Image) -> Evidence:
         return Evidence()
     inner = exif.get_ifd(IFD.Exif)
     findings: list[Finding] = []
-    texts: dict[str, str] = {}
-    for tag in (Base.Software, Base.ImageDescription, Base.Make, Base.Model, Base.XPComment):
-        texts[tag.name] = _text(exif.get(tag))
+    tags = (Base.Software, Base.ImageDescription, Base.Make, Base.Model, Base.XPComment)
+    texts = {tag.name: _text(exif.get(tag)) for tag in tags}
     texts["UserComment"] = decode_user_comment(inner.get(Base.UserComment))
     for field, text in texts.items():
         mark = next((m for m in _MARKS if text.lower().startswith(m)), "")
@@ -44,9 +43,8 @@ def read_exif(image: Image.Image) -> Evidence:
             texts[field] = ""  # not the name of a camera
             findings += interpret("exif", mark[:-1], text[len(mark) :])
         elif field == "Make" and (generator := find_generator(text)):
-            findings.append(
-                Finding("exif", f"Make: {generator.name}", text, "synthetic", generator.name)
-            )
+            name = generator.name
+            findings.append(Finding("exif", f"Make: {name}", text, "synthetic", name))
             texts[field] = ""
         elif field not in ("Make", "Model"):
             findings += interpret("exif", field, text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from PIL import Image, IptcImagePlugin
 
@@ -76,7 +75,8 @@ def parse_xmp(xmp: bytes) -> list[tuple[str, str]]:
             (_NAMES[name], text) for name, text in element.attrib.items() if name in _NAMES
         ]
         if element.tag in _NAMES:
-            text = element.get(_RESOURCE) or _inner_text(element)
+            # Lists and language alternatives are nested two levels deep.
+            text = element.get(_RESOURCE) or "".join(element.itertext()).strip()[:_MAX_CHARACTERS]
             properties.append((_NAMES[element.tag], text))
         if len(properties) >= _MAX_PROPERTIES:
             break  # nested properties would read texts many times
@@ -92,11 +92,6 @@ def read_iptc(image: Image.Image) -> Evidence:
         text = (value[0] if isinstance(value, list) else value) or b""
         findings += interpret("iptc", name, text.decode("utf-8", errors="replace"))
     return Evidence(tuple(findings))
-
-
-def _inner_text(element: Any) -> str:
-    # Lists and language alternatives are nested two levels deep.
-    return "".join(element.itertext()).strip()[:_MAX_CHARACTERS]
 
 
 def _interpret_property(name: str, text: str) -> list[Finding]:

@@ -16,15 +16,17 @@ import pyarrow.parquet as pq
 from whichgen.errors import GalleryError
 from whichgen.gallery.entries import GalleryImages, row_batches
 from whichgen.gallery.index import (
+    N_NEIGHBORS,
+    TARGET_RECALL,
     IndexKind,
+    Recall,
+    compute_recall,
     create_index,
     default_kind,
     effort_candidates,
     search_index,
-    training_size,
     write_index,
 )
-from whichgen.gallery.recall import N_NEIGHBORS, TARGET_RECALL, Recall, compute_recall
 from whichgen.gallery.storage import (
     ENTRIES_FILE,
     GALLERY_FILE,
@@ -90,9 +92,8 @@ def build_local_gallery(
     kind = kind or default_kind(len(images))
     indexed, queries = hold_out_queries(len(images), seed)
     images = images.take(np.concatenate([indexed, queries]))
-    n, dimension = len(indexed), images.space.dimension
-    sample = np.random.default_rng(seed).choice(n, training_size(kind, n), replace=False)
-    index = create_index(kind, dimension, n, images.vectors(np.sort(sample)), seed=seed)
+    n = len(indexed)
+    index = create_index(kind, (n, images.space.dimension), images.vectors, seed=seed)
     batches = list(row_batches(np.arange(n)))
     for rows in progress(batches, description="Indexing", total=len(batches)):
         index.add(images.vectors(rows))

@@ -1,4 +1,4 @@
-"""The similarity indexes of a gallery, and how they are stored.
+"""The similarity indexes of a gallery, their recall, and how they are stored.
 
 ``flat`` compares a query with every vector and is exact. ``ivf`` assigns vectors to lists by their
 nearest centroid and searches a few lists. faiss searches, but its file format is not used:
@@ -10,6 +10,8 @@ wrong neighbors.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +21,7 @@ import numpy as np
 from whichgen.errors import GalleryError
 
 IndexKind = Literal["flat", "ivf"]
+ReadVectors = Callable[[np.ndarray], np.ndarray]
 
 #: The largest number of images for which the default index is exact.
 MAX_FLAT_IMAGES = 100_000
@@ -32,6 +35,34 @@ INDEX_FILES: dict[IndexKind, tuple[str, ...]] = {
 # Vectors per list on which centroids are fitted; more do not improve them.
 _TRAINING_VECTORS_PER_LIST = 64
 _ITERATIONS = 10
+
+#: The recall of the ten nearest images that the search effort is chosen to reach.
+TARGET_RECALL = 0.95
+
+#: The number of neighbors that are compared.
+N_NEIGHBORS = 10
+
+# Cosines of float32 vectors that differ by less are considered equal.
+_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Shares of the exact nearest neighbors that a search finds, in [0, 1].
+
+    Parameters
+    ----------
+    at_1, at_10
+        Of the nearest, and of the ten nearest (or of all, in a smaller gallery).
+    queries
+        The number of query images; none of them was in the gallery.
+    """
+
+    at_1: float
+    at_10: float
+    queries: int
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012  # a field of GalleryDescription
 
 
 def default_kind(n_images: int) -> IndexKind:
@@ -47,33 +78,31 @@ def count_lists(n_images: int) -> int:
     return max(1, min(round(4 * math.sqrt(n_images)), n_images // 39))
 
 
-def training_size(kind: IndexKind, n_images: int) -> int:
-    """Return the number of vectors that :func:`create_index` needs for training."""
-    if kind == "flat":
-        return 0
-    return min(n_images, _TRAINING_VECTORS_PER_LIST * count_lists(n_images))
-
-
 def create_index(
-    kind: IndexKind, dimension: int, n_images: int, sample: np.ndarray, *, seed: int
+    kind: IndexKind, shape: tuple[int, int], read_vectors: ReadVectors, *, seed: int
 ) -> Any:
     """Create an empty faiss index of unit vectors for the inner product.
 
     Parameters
     ----------
-    n_images
-        The number of vectors that will be added.
-    sample
-        :func:`training_size` of the vectors: float32 array (m, dimension).
+    shape
+        Number and dimension of the vectors that will be added.
+    read_vectors
+        Function that returns the vectors of some rows: float32 array (rows, dimension). The
+        centroids of ``ivf`` are fitted on a sample of them.
     """
+    n_images, dimension = shape
     if kind == "flat":
         return faiss.IndexFlatIP(dimension)
-    index = _empty_ivf(dimension, count_lists(n_images))
+    n_lists = count_lists(n_images)
+    n_sample = min(n_images, _TRAINING_VECTORS_PER_LIST * n_lists)
+    sample = np.random.default_rng(seed).choice(n_images, n_sample, replace=False)
+    index = _empty_ivf(dimension, n_lists)
     index.cp.seed = seed
     index.cp.niter = _ITERATIONS
     index.cp.spherical = True
     index.cp.min_points_per_centroid = 1  # no warning for a small gallery
-    index.train(np.ascontiguousarray(sample, dtype=np.float32))
+    index.train(read_vectors(np.sort(sample)))
     return index
 
 
@@ -100,6 +129,23 @@ def search_index(
         index.nprobe = effort
     cosines, rows = index.search(vectors, k)
     return cosines, rows
+
+
+def compute_recall(cosines: np.ndarray, exact: np.ndarray) -> Recall:
+    """Compute the recall of a search.
+
+    An image as near as the k-th nearest counts as one of them, because ties have no order.
+
+    Parameters
+    ----------
+    cosines
+        The cosines of the images that were found for each query, -inf for none: array (m, k).
+    exact
+        The cosines of the k nearest images, in descending order: array (m, k).
+    """
+    at_1 = cosines.max(axis=1) >= exact[:, 0] - _TOLERANCE
+    at_10 = cosines >= exact[:, -1:] - _TOLERANCE
+    return Recall(float(at_1.mean()), float(at_10.mean()), len(cosines))
 
 
 def write_index(index: Any, kind: IndexKind, folder: Path) -> None:

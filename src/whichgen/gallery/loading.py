@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,12 +20,9 @@ from whichgen.gallery.storage import (
     read_description,
 )
 from whichgen.heads.base import HeadOutput
-from whichgen.inference.neighbors import Neighbor, SimilaritySpace, clip_cosine
+from whichgen.inference.neighbors import Neighbor, NeighborIndex, SimilaritySpace, clip_cosine
 from whichgen.models.origin_model import OriginModel
 from whichgen.models.signatures import sha256_of_file
-
-if TYPE_CHECKING:
-    from whichgen.gallery.qdrant import QdrantGallery
 
 
 @dataclass(frozen=True)
@@ -53,9 +50,7 @@ class LocalGallery:
         return neighbors
 
 
-def load_gallery(
-    folder: str | Path, model: OriginModel, *, url: str = ""
-) -> LocalGallery | QdrantGallery:
+def load_gallery(folder: str | Path, model: OriginModel, *, url: str = "") -> NeighborIndex:
     """Load the gallery in a folder, to search for the images most similar to one.
 
     Parameters

@@ -27,7 +27,7 @@ from qdrant_client.http.exceptions import ApiException, ResponseHandlingExceptio
 from whichgen.errors import GalleryError
 from whichgen.gallery.build import check_gallery_folder, hold_out_queries
 from whichgen.gallery.entries import GalleryImages, row_batches
-from whichgen.gallery.recall import N_NEIGHBORS, Recall, compute_recall
+from whichgen.gallery.index import N_NEIGHBORS, Recall, compute_recall
 from whichgen.gallery.storage import GalleryDescription, write_description
 from whichgen.heads.base import HeadOutput
 from whichgen.inference.neighbors import Neighbor, SimilaritySpace, clip_cosine

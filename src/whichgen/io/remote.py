@@ -130,8 +130,8 @@ def parse_url(url: str) -> tuple[Storage, str]:
 def _connect(storage: Storage) -> Any:
     """Open the file system of a remote store, in the process that reads."""
     if storage.scheme == "s3":
-        options = {"endpoint_override": storage.endpoint, "region": storage.region}
-        return pafs.S3FileSystem(**{name: value for name, value in options.items() if value})
+        endpoint, region = storage.endpoint or None, storage.region or None
+        return pafs.S3FileSystem(endpoint_override=endpoint, region=region)
     from huggingface_hub import HfFileSystem
 
     return pafs.PyFileSystem(pafs.FSSpecHandler(HfFileSystem()))
