@@ -1,4 +1,4 @@
-"""All metrics of one test, against a case worked by hand and against scikit-learn."""
+"""All metrics of a test set, compared with hand-computed values and scikit-learn."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from whichgen.openset.threshold import decide
 ORIGINS = ("real", "gan", "vae")
 
 
-def answers(rows: list[tuple[str, tuple[float, float, float]]]) -> Predictions:
-    """Answers from (true origin, probabilities) pairs."""
+def make_predictions(rows: list[tuple[str, tuple[float, float, float]]]) -> Predictions:
+    """Make predictions from (true origin, probabilities) pairs."""
     return Predictions.from_probabilities(
         np.array([p for _, p in rows]).reshape(-1, 3), np.array([o for o, _ in rows])
     )
 
 
-KNOWN = answers(
+KNOWN = make_predictions(
     [
-        ("real", (0.9, 0.05, 0.05)),  # right, accepted at 0.6
-        ("real", (0.5, 0.3, 0.2)),  # right, rejected
-        ("gan", (0.1, 0.8, 0.1)),  # right, accepted
+        ("real", (0.9, 0.05, 0.05)),  # correct, accepted at 0.6
+        ("real", (0.5, 0.3, 0.2)),  # correct, rejected
+        ("gan", (0.1, 0.8, 0.1)),  # correct, accepted
         ("vae", (0.7, 0.2, 0.1)),  # wrong, accepted
     ]
 )
-UNKNOWN = answers(
+UNKNOWN = make_predictions(
     [
         ("b", (0.6, 0.2, 0.2)),  # on the threshold: accepted
         ("a", (0.2, 0.4, 0.4)),  # rejected
@@ -43,38 +43,38 @@ UNKNOWN = answers(
 )
 
 
-def random_answers(n: int, origins: tuple[str, ...], seed: int) -> Predictions:
-    """Seeded answers about n images of the origins named."""
+def random_predictions(n: int, origins: tuple[str, ...], seed: int) -> Predictions:
+    """Make random predictions for n images of these origins."""
     rng = np.random.default_rng(seed)
     return Predictions.from_probabilities(rng.dirichlet([0.5] * 3, n), rng.choice(origins, n))
 
 
-def test_a_case_worked_by_hand() -> None:
-    found = evaluate(KNOWN, UNKNOWN, ORIGINS, threshold=0.6)
-    assert (found.known_images, found.unknown_images) == (4, 5)
-    assert found.origins == ORIGINS
-    assert found.threshold == 0.6
-    assert found.closed.accuracy == 3 / 4
-    assert found.closed.recall == (1, 1, 0)
-    assert found.acceptance_rate == 3 / 4
-    assert found.rejection_rate == 2 / 5
-    # Right: two known accepted by their origin, two unknown rejected.
-    assert found.open_accuracy == pytest.approx(4 / 9)
-    assert found.detection is not None
+def test_metrics_match_values_computed_by_hand() -> None:
+    result = evaluate(KNOWN, UNKNOWN, ORIGINS, threshold=0.6)
+    assert (result.known_images, result.unknown_images) == (4, 5)
+    assert result.origins == ORIGINS
+    assert result.threshold == 0.6
+    assert result.closed.accuracy == 3 / 4
+    assert result.closed.recall == (1, 1, 0)
+    assert result.acceptance_rate == 3 / 4
+    assert result.rejection_rate == 2 / 5
+    # Correct: two known images accepted with their origin, two unknown ones rejected.
+    assert result.open_accuracy == pytest.approx(4 / 9)
+    assert result.detection is not None
     # Pairs in which a known image outscores an unknown one: 0.9 all 5, 0.5 one (0.4), 0.8 four,
     # 0.7 four.
-    assert found.detection.auroc == pytest.approx((5 + 1 + 4 + 4) / 20)
-    # The same without the image that is taken for a wrong origin.
-    assert found.oscr == pytest.approx((5 + 1 + 4) / 20)
+    assert result.detection.auroc == pytest.approx((5 + 1 + 4 + 4) / 20)
+    # The same without the misclassified image.
+    assert result.oscr == pytest.approx((5 + 1 + 4) / 20)
 
 
-def test_a_score_on_the_threshold_is_accepted_known_or_unknown() -> None:
-    found = evaluate(KNOWN, UNKNOWN, ORIGINS, threshold=0.7)
-    assert found.acceptance_rate == 3 / 4
+def test_score_equal_to_the_threshold_is_accepted() -> None:
+    result = evaluate(KNOWN, UNKNOWN, ORIGINS, threshold=0.7)
+    assert result.acceptance_rate == 3 / 4
     assert evaluate(KNOWN, UNKNOWN, ORIGINS, threshold=0.85).rejection_rate == 4 / 5
 
 
-def test_each_unknown_generator_has_its_row_in_order_of_name() -> None:
+def test_unknown_generators_are_sorted_by_name() -> None:
     a, b = evaluate(KNOWN, UNKNOWN, ORIGINS, threshold=0.6).unknown
     assert (a.name, a.images, b.name, b.images) == ("a", 2, "b", 3)
     assert a.detection.auroc == pytest.approx((2 + 1 + 1 + 1) / 8)
@@ -86,31 +86,31 @@ def test_each_unknown_generator_has_its_row_in_order_of_name() -> None:
     assert (b.top_prediction, b.top_prediction_share) == ("real", pytest.approx(2 / 3))
 
 
-def test_figures_are_those_of_scikit_learn_on_random_answers() -> None:
-    known = random_answers(300, ORIGINS, 1)
-    unknown = random_answers(200, ("x", "y"), 2)
-    found = evaluate(known, unknown, ORIGINS, threshold=0.7)
+def test_metrics_equal_those_of_scikit_learn() -> None:
+    known = random_predictions(300, ORIGINS, 1)
+    unknown = random_predictions(200, ("x", "y"), 2)
+    result = evaluate(known, unknown, ORIGINS, threshold=0.7)
     scores = np.concatenate([known.probabilities.max(axis=1), unknown.probabilities.max(axis=1)])
-    assert found.detection is not None
-    assert found.detection.auroc == pytest.approx(roc_auc_score([1] * 300 + [0] * 200, scores))
+    assert result.detection is not None
+    assert result.detection.auroc == pytest.approx(roc_auc_score([1] * 300 + [0] * 200, scores))
     predicted = np.array(ORIGINS)[known.probabilities.argmax(axis=1)]
-    assert found.closed.accuracy == pytest.approx(accuracy_score(known.origins, predicted))
-    assert found.acceptance_rate == np.mean(scores[:300] >= 0.7)
-    assert found.rejection_rate == np.mean(scores[300:] < 0.7)
+    assert result.closed.accuracy == pytest.approx(accuracy_score(known.origins, predicted))
+    assert result.acceptance_rate == np.mean(scores[:300] >= 0.7)
+    assert result.rejection_rate == np.mean(scores[300:] < 0.7)
     truth = [*known.origins, *["unknown"] * 200]
-    said = np.where(scores < 0.7, "unknown", [*predicted, *np.array(ORIGINS)[unknown.predicted]])
-    assert found.open_accuracy == pytest.approx(accuracy_score(truth, said))
+    answers = np.where(scores < 0.7, "unknown", [*predicted, *np.array(ORIGINS)[unknown.predicted]])
+    assert result.open_accuracy == pytest.approx(accuracy_score(truth, answers))
 
 
-def test_a_generator_s_row_is_the_evaluation_of_its_images_alone() -> None:
-    known = random_answers(50, ORIGINS, 3)
-    unknown = random_answers(60, ("x", "y", "z"), 4)
+def test_generator_result_equals_the_evaluation_of_its_images_alone() -> None:
+    known = random_predictions(50, ORIGINS, 3)
+    unknown = random_predictions(60, ("x", "y", "z"), 4)
     whole = evaluate(known, unknown, ORIGINS, threshold=0.5)
     for row in whole.unknown:
-        mine = unknown.origins == row.name
+        rows = unknown.origins == row.name
         alone = evaluate(
             known,
-            Predictions.from_probabilities(unknown.probabilities[mine], unknown.origins[mine]),
+            Predictions.from_probabilities(unknown.probabilities[rows], unknown.origins[rows]),
             ORIGINS,
             threshold=0.5,
         )
@@ -119,35 +119,35 @@ def test_a_generator_s_row_is_the_evaluation_of_its_images_alone() -> None:
         assert row.rejection_rate == alone.rejection_rate
 
 
-def test_groups_pool_their_members_and_absent_groups_are_left_out() -> None:
-    unknown = random_answers(60, ("x", "y", "z"), 4)
-    found = evaluate(
-        random_answers(50, ORIGINS, 3),
+def test_groups_pool_their_members_and_absent_groups_are_omitted() -> None:
+    unknown = random_predictions(60, ("x", "y", "z"), 4)
+    result = evaluate(
+        random_predictions(50, ORIGINS, 3),
         unknown,
         ORIGINS,
         threshold=0.5,
         groups={"seed": ("x", "z", "absent"), "none": ("absent",), "all": ("x", "y", "z")},
     )
-    seed, everything = found.groups
+    seed, everything = result.groups
     assert (seed.name, everything.name) == ("seed", "all")
     assert seed.images == np.isin(unknown.origins, ["x", "z"]).sum()
     assert everything.images == 60
-    assert everything.detection == found.detection
-    assert everything.oscr == found.oscr
-    assert everything.rejection_rate == found.rejection_rate
+    assert everything.detection == result.detection
+    assert everything.oscr == result.oscr
+    assert everything.rejection_rate == result.rejection_rate
 
 
-def test_without_unknown_images_only_closed_set_figures_are_there() -> None:
-    found = evaluate(KNOWN, answers([]), ORIGINS, threshold=0.6, groups={"g": ("a",)})
-    assert found.detection is None
-    assert found.oscr is None
-    assert math.isnan(found.rejection_rate)
-    assert found.unknown == found.groups == ()
-    assert found.open_accuracy == 2 / 4
+def test_open_set_metrics_need_unknown_images() -> None:
+    result = evaluate(KNOWN, make_predictions([]), ORIGINS, threshold=0.6, groups={"g": ("a",)})
+    assert result.detection is None
+    assert result.oscr is None
+    assert math.isnan(result.rejection_rate)
+    assert result.unknown == result.groups == ()
+    assert result.open_accuracy == 2 / 4
 
 
-def test_the_order_of_images_does_not_matter() -> None:
-    known, unknown = random_answers(40, ORIGINS, 5), random_answers(40, ("x", "y"), 6)
+def test_metrics_do_not_depend_on_the_order_of_images() -> None:
+    known, unknown = random_predictions(40, ORIGINS, 5), random_predictions(40, ("x", "y"), 6)
     order = np.random.default_rng(0).permutation(40)
     shuffled = [
         Predictions.from_probabilities(a.probabilities[order], a.origins[order])
@@ -160,15 +160,15 @@ def test_the_order_of_images_does_not_matter() -> None:
     assert first.oscr == pytest.approx(second.oscr, abs=1e-12)
 
 
-def test_of_origins_that_get_equally_many_images_the_first_is_named() -> None:
+def test_top_prediction_is_the_first_origin_on_a_tie() -> None:
     for rows in ((0, 1), (1, 0)):
         pair = [("a", (0.1, 0.2, 0.7)), ("a", (0.1, 0.7, 0.2))]
-        unknown = answers([pair[i] for i in rows])
+        unknown = make_predictions([pair[i] for i in rows])
         (row,) = evaluate(KNOWN, unknown, ORIGINS, threshold=0.6).unknown
         assert (row.top_prediction, row.top_prediction_share) == ("gan", 0.5)
 
 
-def test_answers_give_score_prediction_and_label_of_each_image() -> None:
+def test_predictions_have_scores_predicted_origins_and_labels() -> None:
     assert KNOWN.scores.tolist() == [0.9, 0.5, 0.8, 0.7]
     assert KNOWN.predicted.tolist() == [0, 0, 1, 0]
     assert KNOWN.labels(ORIGINS).tolist() == [0, 0, 1, 2]
@@ -176,13 +176,13 @@ def test_answers_give_score_prediction_and_label_of_each_image() -> None:
     assert decide(KNOWN.probabilities, KNOWN.scores, 0.6).tolist() == [0, -1, 1, 0]
 
 
-def test_the_evaluation_s_oscr_uses_who_is_right() -> None:
-    found = evaluate(KNOWN, UNKNOWN, ORIGINS, threshold=0.6)
-    right = np.array([True, True, True, False])
-    assert found.oscr == oscr(KNOWN.scores, right, UNKNOWN.scores)
+def test_oscr_counts_correct_predictions() -> None:
+    result = evaluate(KNOWN, UNKNOWN, ORIGINS, threshold=0.6)
+    correct = np.array([True, True, True, False])
+    assert result.oscr == oscr(KNOWN.scores, correct, UNKNOWN.scores)
 
 
-def test_an_image_of_an_origin_that_is_not_known_is_an_error_that_names_it() -> None:
+def test_label_of_an_unknown_origin_is_rejected() -> None:
     with pytest.raises(DataError, match=r"biggan, glide: not among the known origins real, gan"):
         label_indices(np.array(["real", "glide", "biggan"]), ("real", "gan"))
     assert label_indices(np.array([], dtype=str), ORIGINS).shape == (0,)

@@ -34,7 +34,7 @@ def _nll(logits: np.ndarray, labels: np.ndarray, t: float) -> float:
 
 
 @pytest.mark.parametrize("t", [0.05, 0.5, 1.0, 3.0, 60.0])
-def test_recovers_the_temperature_of_scaled_logits(t: float) -> None:
+def test_fit_recovers_the_temperature_of_scaled_logits(t: float) -> None:
     logits, labels = _logits(20_000, 5, 0, t)
     assert fit_temperature(logits, labels) == pytest.approx(t, rel=0.03)
 
@@ -44,10 +44,10 @@ def test_no_other_temperature_is_more_likely(seed: int, n: int, origins: int) ->
     logits, labels = _logits(n, origins, seed, 2.0)
     if (logits.argmax(axis=1) == labels).all():
         return
-    found = fit_temperature(logits, labels)
+    temperature = fit_temperature(logits, labels)
     grid = np.geomspace(*TEMPERATURES, 400)
     best = min(_nll(logits, labels, t) for t in grid)
-    assert _nll(logits, labels, found) <= best + 1e-6
+    assert _nll(logits, labels, temperature) <= best + 1e-6
 
 
 def test_temperature_scales_with_logits_and_ignores_shifts() -> None:
@@ -71,18 +71,18 @@ def test_confidence_is_limited_by_the_number_of_images_if_all_are_correct(n: int
 def test_one_error_hardly_changes_the_temperature_of_many_images() -> None:
     labels = np.arange(1000) % 4
     logits = 3.0 * np.eye(4)[labels]
-    all_right = fit_temperature(logits, labels)
+    all_correct = fit_temperature(logits, labels)
     labels[0] = 1
-    assert fit_temperature(logits, labels) == pytest.approx(all_right, rel=0.1)
+    assert fit_temperature(logits, labels) == pytest.approx(all_correct, rel=0.1)
 
 
 def test_contradicted_labels_give_the_highest_temperature() -> None:
     labels = np.arange(40) % 4
-    found = fit_temperature(-5.0 * np.eye(4)[labels], labels)
-    assert found == pytest.approx(TEMPERATURES[1], rel=0.01)
+    temperature = fit_temperature(-5.0 * np.eye(4)[labels], labels)
+    assert temperature == pytest.approx(TEMPERATURES[1], rel=0.01)
 
 
-def test_accepts_extreme_float32_and_integer_logits() -> None:
+def test_logits_can_be_extreme_float32_or_integer() -> None:
     logits, labels = _logits(300, 3, 2)
     t = fit_temperature(logits, labels)
     assert fit_temperature(logits.astype(np.float32), labels) == pytest.approx(t, rel=1e-3)
@@ -90,7 +90,7 @@ def test_accepts_extreme_float32_and_integer_logits() -> None:
     assert TEMPERATURES[0] < fit_temperature(whole, labels) < TEMPERATURES[1]
 
 
-def test_unusable_logits_are_errors() -> None:
+def test_missing_and_infinite_logits_are_rejected() -> None:
     with pytest.raises(FitError, match="no known validation image"):
         fit_temperature(np.empty((0, 3)), np.empty(0, dtype=int))
     with pytest.raises(FitError, match="not finite"):
@@ -105,42 +105,44 @@ def test_calibration_error_is_the_gap_between_accuracy_and_confidence(
     # Of tenths, so that confidences fall on edges.
     probabilities = rng.multinomial(10, [0.5, 0.3, 0.2], n) / 10
     labels = rng.integers(0, 3, n)
-    found = calibration_metrics(probabilities, labels, bins)
+    metrics = calibration_metrics(probabilities, labels, bins)
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
     weighted = 0.0
-    assert found.edges == tuple(np.linspace(0, 1, bins + 1))
+    assert metrics.edges == tuple(np.linspace(0, 1, bins + 1))
     for b in range(bins):
-        low, high = found.edges[b], found.edges[b + 1]
+        low, high = metrics.edges[b], metrics.edges[b + 1]
         inside = (confidence > low) & (confidence <= high)
-        assert found.counts[b] == inside.sum()
+        assert metrics.counts[b] == inside.sum()
         if not inside.any():
-            assert math.isnan(found.accuracy[b])
-            assert math.isnan(found.confidence[b])
+            assert math.isnan(metrics.accuracy[b])
+            assert math.isnan(metrics.confidence[b])
             continue
-        assert found.accuracy[b] == pytest.approx(right[inside].mean())
-        assert found.confidence[b] == pytest.approx(confidence[inside].mean())
+        assert metrics.accuracy[b] == pytest.approx(right[inside].mean())
+        assert metrics.confidence[b] == pytest.approx(confidence[inside].mean())
         gap = abs(right[inside].mean() - confidence[inside].mean())
         weighted += inside.sum() / n * gap
-    assert found.ece == pytest.approx(weighted)
+    assert metrics.ece == pytest.approx(weighted)
 
 
 def test_calibration_metrics_by_hand() -> None:
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])
-    found = calibration_metrics(probabilities, np.array([0, 1, 1, 0]), bins=2)
-    assert found.counts == (0, 4)
-    assert found.ece == pytest.approx(abs(3 / 4 - 3 / 4))
-    found = calibration_metrics(probabilities, np.array([0, 1, 1, 0]), bins=4)
+    metrics = calibration_metrics(probabilities, np.array([0, 1, 1, 0]), bins=2)
+    assert metrics.counts == (0, 4)
+    assert metrics.ece == pytest.approx(abs(3 / 4 - 3 / 4))
+    metrics = calibration_metrics(probabilities, np.array([0, 1, 1, 0]), bins=4)
     # (0.5, 0.75]: both right at 0.65. (0.75, 1]: one of two right at 0.85.
-    assert found.counts == (0, 0, 2, 2)
-    assert found.confidence[2:] == pytest.approx((0.65, 0.85))
-    assert found.accuracy[2:] == (1, 0.5)
-    assert found.ece == pytest.approx(0.35)
+    assert metrics.counts == (0, 0, 2, 2)
+    assert metrics.confidence[2:] == pytest.approx((0.65, 0.85))
+    assert metrics.accuracy[2:] == (1, 0.5)
+    assert metrics.ece == pytest.approx(0.35)
 
 
 def test_confidence_0_and_slightly_over_1_have_a_bin() -> None:
-    found = calibration_metrics(np.array([[1 + 1e-15, 0.0], [0.0, 0.0]]), np.array([0, 0]), bins=3)
-    assert found.counts == (1, 0, 1)
+    metrics = calibration_metrics(
+        np.array([[1 + 1e-15, 0.0], [0.0, 0.0]]), np.array([0, 0]), bins=3
+    )
+    assert metrics.counts == (1, 0, 1)
 
 
 def test_temperature_scaling_calibrates() -> None:

@@ -1,4 +1,4 @@
-"""ClusteringMetrics of groups with the truth: by definition, and under renaming."""
+"""Clustering metrics: definitions, and invariance to renaming."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from whichgen.evaluation.clustering import NOISE, clustering_metrics
 LABELS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(-1, 3)), min_size=1, max_size=30)
 
 
-def test_a_case_worked_by_hand() -> None:
-    found = clustering_metrics(np.array(list("aabb")), np.array([0, 0, 0, 1]))
+def test_metrics_match_values_computed_by_hand() -> None:
+    metrics = clustering_metrics(np.array(list("aabb")), np.array([0, 0, 0, 1]))
     # Three groupings of 4 images: H(truth) = log 2, H(groups) = log 4 − ¾ log 3.
     mutual = log(2) - 0.75 * (log(3) - (2 / 3) * log(2))
     entropies = log(2), log(4) - 0.75 * log(3)
-    assert found.nmi == pytest.approx(mutual / np.mean(entropies))
-    assert found.purity == 0.75
+    assert metrics.nmi == pytest.approx(mutual / np.mean(entropies))
+    assert metrics.purity == 0.75
     # One pair together in both; 2 in truth, 3 in groups, 6 in all: expected 1, most 2.5.
-    assert found.ari == pytest.approx((1 - 1) / (2.5 - 1), abs=1e-12)
-    assert found.grouped == 1
+    assert metrics.ari == pytest.approx((1 - 1) / (2.5 - 1), abs=1e-12)
+    assert metrics.grouped == 1
 
 
 @given(LABELS, st.permutations(range(4)))
-def test_names_of_groups_and_order_of_images_do_not_matter(
+def test_metrics_do_not_depend_on_cluster_numbers_and_image_order(
     pairs: list[tuple[str, int]], names: list[int]
 ) -> None:
     truth, groups = np.array([t for t, _ in pairs]), np.array([g for _, g in pairs])
@@ -42,7 +42,7 @@ def test_names_of_groups_and_order_of_images_do_not_matter(
     assert 0 <= first.nmi <= 1 + 1e-9
 
 
-def test_images_in_no_group_are_alone() -> None:
+def test_noise_images_are_clusters_of_their_own() -> None:
     truth = np.array(list("aabb"))
     noise = clustering_metrics(truth, np.array([0, 0, NOISE, NOISE]))
     apart = clustering_metrics(truth, np.array([0, 0, 1, 2]))

@@ -1,4 +1,4 @@
-"""DetectionMetrics metrics against their definitions, by brute force."""
+"""Detection metrics, compared with their definitions by brute force."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ scores = st.one_of(
 
 
 def _thresholds(known: np.ndarray, unknown: np.ndarray) -> list[float]:
-    """Every threshold that makes a difference, from the one that keeps nothing on."""
+    """List all distinct thresholds in descending order; the first accepts nothing."""
     return [np.inf, *sorted({*known.tolist(), *unknown.tolist()}, reverse=True)]
 
 
@@ -28,12 +28,12 @@ def _rate(values: np.ndarray, threshold: float) -> float:
 
 
 def _aupr(positive: np.ndarray, negative: np.ndarray) -> float:
-    """Trapezoids under precision over recall, from recall 0 with precision 1 on."""
+    """Sum trapezoids under precision over recall, starting at recall 0 and precision 1."""
     points = [(0.0, 1.0)]
     for threshold in _thresholds(positive, negative)[1:]:
-        kept = sum(v >= threshold for v in positive.tolist())
+        true = sum(v >= threshold for v in positive.tolist())
         false = sum(v >= threshold for v in negative.tolist())
-        points.append((kept / len(positive), kept / (kept + false)))
+        points.append((true / len(positive), true / (true + false)))
     return sum((right[0] - left[0]) * (left[1] + right[1]) / 2 for left, right in pairwise(points))
 
 
@@ -43,14 +43,14 @@ def test_auroc_is_the_share_of_pairs_in_order_with_ties_half(
 ) -> None:
     pairs = [(k > u) + (k == u) / 2 for k in known.tolist() for u in unknown.tolist()]
     truth = [1] * len(known) + [0] * len(unknown)
-    found = auroc(known, unknown)
-    assert found == pytest.approx(sum(pairs) / len(pairs), abs=1e-12)
-    assert found == pytest.approx(roc_auc_score(truth, [*known, *unknown]), abs=1e-12)
-    assert found == pytest.approx(1 - auroc(unknown, known), abs=1e-12)
+    area = auroc(known, unknown)
+    assert area == pytest.approx(sum(pairs) / len(pairs), abs=1e-12)
+    assert area == pytest.approx(roc_auc_score(truth, [*known, *unknown]), abs=1e-12)
+    assert area == pytest.approx(1 - auroc(unknown, known), abs=1e-12)
 
 
 @given(known=scores, unknown=scores)
-def test_tnr_at_tpr95_is_at_the_highest_threshold_that_keeps_95_percent(
+def test_tnr_at_tpr95_is_at_the_highest_threshold_accepting_95_percent(
     known: np.ndarray, unknown: np.ndarray
 ) -> None:
     threshold = next(
@@ -69,22 +69,22 @@ def test_detection_accuracy_is_the_best_mean_of_both_rates(
     expected = max(
         (_rate(known, t) + 1 - _rate(unknown, t)) / 2 for t in _thresholds(known, unknown)
     )
-    found = detection_metrics(known, unknown).detection_accuracy
-    assert found == pytest.approx(expected, abs=1e-12)
-    assert found >= 0.5
+    accuracy = detection_metrics(known, unknown).detection_accuracy
+    assert accuracy == pytest.approx(expected, abs=1e-12)
+    assert accuracy >= 0.5
 
 
 @given(known=scores, unknown=scores)
 def test_auin_and_auout_are_areas_under_precision_and_recall(
     known: np.ndarray, unknown: np.ndarray
 ) -> None:
-    found = detection_metrics(known, unknown)
-    assert found.auin == pytest.approx(_aupr(known, unknown), abs=1e-12)
-    assert found.auout == pytest.approx(_aupr(-unknown, -known), abs=1e-12)
+    metrics = detection_metrics(known, unknown)
+    assert metrics.auin == pytest.approx(_aupr(known, unknown), abs=1e-12)
+    assert metrics.auout == pytest.approx(_aupr(-unknown, -known), abs=1e-12)
 
 
 @given(known=scores, unknown=scores)
-def test_the_curve_is_the_rates_at_falling_thresholds(
+def test_roc_curve_has_the_rates_at_descending_thresholds(
     known: np.ndarray, unknown: np.ndarray
 ) -> None:
     fpr, tpr = roc_curve(known, unknown)
@@ -97,32 +97,34 @@ def test_the_curve_is_the_rates_at_falling_thresholds(
     assert np.trapezoid(tpr, fpr) == pytest.approx(auroc(known, unknown), abs=1e-12)
 
 
-def test_by_hand() -> None:
-    # At 0.7: known 3 of 4 kept, unknown 1 of 5. 95 % of four are all four: at 0.4, 2 of 5 kept.
-    found = detection_metrics(np.array([0.9, 0.8, 0.7, 0.4]), np.array([0.75, 0.5, 0.3, 0.2, 0.1]))
-    assert found.auroc == pytest.approx((5 + 5 + 4 + 3) / 20)
-    assert found.tnr_at_tpr95 == pytest.approx(3 / 5)
-    assert found.detection_accuracy == pytest.approx((1 + 3 / 5) / 2)
+def test_metrics_match_values_computed_by_hand() -> None:
+    # At 0.7, 3 of 4 known and 1 of 5 unknown are accepted. 95 % of four is four: at 0.4, 2 of 5.
+    metrics = detection_metrics(
+        np.array([0.9, 0.8, 0.7, 0.4]), np.array([0.75, 0.5, 0.3, 0.2, 0.1])
+    )
+    assert metrics.auroc == pytest.approx((5 + 5 + 4 + 3) / 20)
+    assert metrics.tnr_at_tpr95 == pytest.approx(3 / 5)
+    assert metrics.detection_accuracy == pytest.approx((1 + 3 / 5) / 2)
 
 
 @pytest.mark.parametrize("n", [20, 40, 100, 1000])
-def test_95_percent_is_not_one_image_more_nor_less(n: int) -> None:
-    # Known and unknown images share their scores: what is rejected is 5 % of either.
+def test_tnr_at_tpr95_is_exact_at_95_percent(n: int) -> None:
+    # Known and unknown images have the same scores, so 5 % of either are rejected.
     scores = np.arange(n) / n
     assert detection_metrics(scores, scores).tnr_at_tpr95 == pytest.approx(0.05)
 
 
-def test_constant_scores_tell_nothing() -> None:
-    found = detection_metrics(np.ones(7), np.ones(3))
-    assert found.auroc == 0.5
-    assert found.tnr_at_tpr95 == 0
-    assert found.detection_accuracy == 0.5
-    # Everything is kept or nothing: precision goes from 1 to the share of positives.
-    assert found.auin == pytest.approx((1 + 7 / 10) / 2)
-    assert found.auout == pytest.approx((1 + 3 / 10) / 2)
+def test_constant_scores_give_chance_level() -> None:
+    metrics = detection_metrics(np.ones(7), np.ones(3))
+    assert metrics.auroc == 0.5
+    assert metrics.tnr_at_tpr95 == 0
+    assert metrics.detection_accuracy == 0.5
+    # Either all images are accepted or none: precision goes from 1 to the share of positives.
+    assert metrics.auin == pytest.approx((1 + 7 / 10) / 2)
+    assert metrics.auout == pytest.approx((1 + 3 / 10) / 2)
 
 
-def test_one_score_each() -> None:
+def test_single_scores_are_enough() -> None:
     apart = detection_metrics(np.array([0.8]), np.array([0.3]))
     assert vars(apart) == dict.fromkeys(vars(apart), 1.0)
     crossed = detection_metrics(np.array([0.3]), np.array([0.8]))

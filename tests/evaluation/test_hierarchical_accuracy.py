@@ -1,11 +1,11 @@
-"""Answers counted by level, by hand."""
+"""Answers by level, compared with counts by hand."""
 
 from __future__ import annotations
 
 from whichgen.evaluation.hierarchical_accuracy import count_answers_by_level
 
 
-def test_each_answer_is_counted_at_its_level_and_is_right_or_not() -> None:
+def test_answers_are_counted_by_level_and_correctness() -> None:
     families = {"gan": "GAN", "ddpm": "diffusion", "ldm": "diffusion"}
     known = (
         ["gan", "real", "real", "synthetic", "GAN", "unknown", "synthetic"],
@@ -17,8 +17,8 @@ def test_each_answer_is_counted_at_its_level_and_is_right_or_not() -> None:
         [True, False, False, False, False, False],
         ["ldm"] * 6,
     )
-    found = count_answers_by_level({"known": known, "unknown": unknown}, families)
-    assert [(r.images, r.level, r.count, r.correct) for r in found] == [
+    results = count_answers_by_level({"known": known, "unknown": unknown}, families)
+    assert [(r.images, r.level, r.count, r.correct) for r in results] == [
         ("known", "nothing", 1, None),
         ("known", "real or synthetic", 3, 2),
         ("known", "family", 1, 0),

@@ -1,4 +1,4 @@
-"""OSCR against its definition, by brute force, and against its bounds."""
+"""OSCR, compared with its definition by brute force and with its bounds."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def cases(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _points(
     known: np.ndarray, correct: np.ndarray, unknown: np.ndarray
 ) -> list[tuple[float, float]]:
-    """(FPR, CCR) at every threshold that makes a difference, from the one that keeps nothing on."""
+    """List (FPR, CCR) at all distinct thresholds in descending order; the first accepts nothing."""
     points = []
     for threshold in [np.inf, *sorted({*known.tolist(), *unknown.tolist()}, reverse=True)]:
-        kept = sum(
+        accepted = sum(
             right and score >= threshold
             for score, right in zip(known.tolist(), correct.tolist(), strict=True)
         )
         false = sum(score >= threshold for score in unknown.tolist())
-        points.append((false / len(unknown), kept / len(known)))
+        points.append((false / len(unknown), accepted / len(known)))
     return points
 
 
@@ -54,7 +54,7 @@ def test_oscr_is_the_trapezoid_under_ccr_over_fpr_at_every_threshold(
 
 
 @given(case=cases())
-def test_oscr_is_the_probability_of_right_and_outscoring(
+def test_oscr_is_the_probability_of_being_correct_and_outscoring(
     case: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
     known, correct, unknown = case
@@ -71,33 +71,32 @@ def test_oscr_is_at_most_auroc_and_at_most_accuracy(
     case: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
     known, correct, unknown = case
-    found = oscr(*case)
-    assert 0 <= found <= min(auroc(known, unknown), correct.mean()) + 1e-12
-    # And at least what the two leave over.
-    assert found >= auroc(known, unknown) + correct.mean() - 1 - 1e-12
-    everything_right = np.ones(len(known), dtype=bool)
-    assert oscr(known, everything_right, unknown) == pytest.approx(auroc(known, unknown))
+    value = oscr(*case)
+    assert 0 <= value <= min(auroc(known, unknown), correct.mean()) + 1e-12
+    assert value >= auroc(known, unknown) + correct.mean() - 1 - 1e-12
+    all_correct = np.ones(len(known), dtype=bool)
+    assert oscr(known, all_correct, unknown) == pytest.approx(auroc(known, unknown))
 
 
-def test_by_hand() -> None:
+def test_oscr_matches_values_computed_by_hand() -> None:
     known, correct = np.array([0.9, 0.8, 0.6]), np.array([True, False, True])
-    # Pairs of a right one that outscores: 0.9 beats both, 0.6 beats 0.5 and not 0.7; of 6 in all.
+    # Correct images outscore in 3 of 6 pairs: 0.9 both unknown images, 0.6 only 0.5.
     assert oscr(known, correct, np.array([0.7, 0.5])) == pytest.approx(3 / 6)
     fpr, ccr = oscr_curve(known, correct, np.array([0.7, 0.5]))
     assert fpr.tolist() == pytest.approx([0, 0, 0, 0.5, 0.5, 1])
     assert ccr.tolist() == pytest.approx([0, 1 / 3, 1 / 3, 1 / 3, 2 / 3, 2 / 3])
 
 
-def test_one_and_zero_in_place_of_true_and_false_will_do() -> None:
+def test_correct_can_be_zeros_and_ones() -> None:
     known, unknown = np.array([0.9, 0.8]), np.array([0.1])
     assert oscr(known, np.array([1, 0]), unknown) == oscr(known, np.array([True, False]), unknown)
 
 
-def test_constant_scores_are_half_the_accuracy() -> None:
+def test_constant_scores_give_half_the_accuracy() -> None:
     assert oscr(np.ones(4), np.array([True, True, True, False]), np.ones(9)) == pytest.approx(3 / 8)
 
 
-def test_one_score_each() -> None:
+def test_single_scores_are_enough() -> None:
     one, two, right = np.array([0.1]), np.array([0.2]), np.array([True])
     assert oscr(two, right, one) == 1
     assert oscr(one, right, two) == 0

@@ -1,4 +1,4 @@
-"""Protocols: what a choice may see, and what is tested."""
+"""Protocols: the folds used for selection, and the test split."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from whichgen.evaluation.protocols import (
 
 
 def samples(*origins: str) -> tuple[Sample, ...]:
-    """One image of each origin."""
+    """Make one sample of each origin."""
     return tuple(Sample(Path(f"{o}.png"), o) for o in origins)
 
 
@@ -33,7 +33,7 @@ def dataset(
     val_unknown: tuple[str, ...] = (),
     test_unknown: tuple[str, ...] = (),
 ) -> Dataset:
-    """A data set of one image an origin in each part."""
+    """Make a dataset with one image per origin in each split."""
     return Dataset(
         name="mine",
         known=known,
@@ -46,42 +46,42 @@ def dataset(
     )
 
 
-def test_clean_chooses_on_validation_s_own_unknown_generators() -> None:
-    found = make_protocol(dataset(val_unknown=("b", "a"), test_unknown=("c",)))
-    (fold,) = found.folds
+def test_clean_selects_on_unknown_validation_generators() -> None:
+    protocol = make_protocol(dataset(val_unknown=("b", "a"), test_unknown=("c",)))
+    (fold,) = protocol.folds
     assert fold.known == ("real", "gan", "vae")
     assert (fold.unknown, fold.unknown_split) == (("a", "b"), "val_unknown")
-    assert (found.name, found.test_split) == ("clean", "test")
-    assert "a, b" in found.notes[0]
+    assert (protocol.name, protocol.test_split) == ("clean", "test")
+    assert "a, b" in protocol.notes[0]
 
 
-def test_clean_drops_the_unknown_generators_that_test_has() -> None:
-    found = make_protocol(dataset(val_unknown=("a", "b", "c"), test_unknown=("c", "a")))
-    (fold,) = found.folds
+def test_clean_does_not_select_on_test_generators() -> None:
+    protocol = make_protocol(dataset(val_unknown=("a", "b", "c"), test_unknown=("c", "a")))
+    (fold,) = protocol.folds
     assert fold.unknown == ("b",)
 
 
-def test_clean_leaves_known_generators_out_where_test_has_all_unknown_ones() -> None:
+def test_clean_leaves_known_generators_out_if_all_unknown_ones_are_in_the_test() -> None:
     shared = ("a", "b")
-    found = make_protocol(dataset(val_unknown=shared, test_unknown=shared))
-    assert len(found.folds) == 2
-    assert {f.unknown for f in found.folds} == {("gan",), ("vae",)}
-    for fold in found.folds:
+    protocol = make_protocol(dataset(val_unknown=shared, test_unknown=shared))
+    assert len(protocol.folds) == 2
+    assert {f.unknown for f in protocol.folds} == {("gan",), ("vae",)}
+    for fold in protocol.folds:
         assert fold.unknown_split == "val"
         assert set(fold.known) == {"real", "gan", "vae"} - set(fold.unknown)
-    assert "leaving known generators out" in found.notes[0]
-    assert all(f.unknown[0] in found.notes[0] for f in found.folds)
+    assert "leaving known generators out" in protocol.notes[0]
+    assert all(f.unknown[0] in protocol.notes[0] for f in protocol.folds)
 
 
 @pytest.mark.parametrize("known", [("real", "gan"), ("gan", "vae")])
-def test_clean_falls_back_to_accuracy_where_too_few_generators_are_known(
+def test_clean_falls_back_to_accuracy_with_too_few_known_generators(
     known: tuple[str, ...],
 ) -> None:
-    found = make_protocol(dataset(known, test_unknown=("a",)))
-    (fold,) = found.folds
+    protocol = make_protocol(dataset(known, test_unknown=("a",)))
+    (fold,) = protocol.folds
     assert (fold.known, fold.unknown) == (known, ())
-    assert found.test_split == "test"
-    assert "closed-set accuracy" in found.notes[0]
+    assert protocol.test_split == "test"
+    assert "closed-set accuracy" in protocol.notes[0]
 
 
 names = st.integers(0, 12).map(lambda n: tuple(f"g{i}" for i in range(n)))
@@ -101,7 +101,7 @@ def test_each_known_generator_is_left_out_once_and_real_never(
     assert sorted(left_out) == sorted(generators)
     for fold in folds:
         assert not set(fold.known) & set(fold.unknown)
-        # In the order of the data set, so that labels mean the same.
+        # In the order of the dataset, so that labels mean the same.
         assert [o for o in known if o in fold.known] == list(fold.known)
         assert set(fold.known) | set(fold.unknown) == set(known)
         assert len(fold.known) >= 2
@@ -109,7 +109,7 @@ def test_each_known_generator_is_left_out_once_and_real_never(
     assert make_leave_out_folds(known, seed=seed) == folds
 
 
-def test_another_seed_pairs_generators_otherwise() -> None:
+def test_folds_depend_on_the_seed() -> None:
     known = ("real", *(f"g{i}" for i in range(10)))
     pairs = {
         frozenset(frozenset(f.unknown) for f in make_leave_out_folds(known, seed=s))
@@ -120,36 +120,36 @@ def test_another_seed_pairs_generators_otherwise() -> None:
     assert make_protocol(data, seed=3).folds == make_leave_out_folds(known, seed=3)
 
 
-def test_paper_tests_known_validation_images_and_chooses_on_tested_generators() -> None:
-    found = make_protocol(dataset(val_unknown=("b", "a"), test_unknown=("a", "b")), "paper")
-    (fold,) = found.folds
+def test_paper_selects_on_test_generators_and_tests_validation_images() -> None:
+    protocol = make_protocol(dataset(val_unknown=("b", "a"), test_unknown=("a", "b")), "paper")
+    (fold,) = protocol.folds
     assert (fold.unknown, fold.unknown_split) == (("a", "b"), "val_unknown")
-    assert (found.name, found.test_split) == ("paper", "val")
-    assert found.notes == (PAPER_CAVEAT,)
+    assert (protocol.name, protocol.test_split) == ("paper", "val")
+    assert protocol.notes == (PAPER_CAVEAT,)
     assert "better than they are" in PAPER_CAVEAT
 
 
-def test_paper_without_unknown_validation_images_is_an_error_that_says_what_to_do() -> None:
+def test_paper_needs_unknown_validation_images() -> None:
     with pytest.raises(DataError, match=r"mine: .*there are none. Use --protocol clean"):
         make_protocol(dataset(test_unknown=("a",)), "paper")
 
 
 @pytest.mark.parametrize("name", ["", "Clean", "strict"])
-def test_a_protocol_that_there_is_not_is_told_with_those_that_there_are(name: str) -> None:
+def test_invalid_protocol_name_is_rejected(name: str) -> None:
     for call in (lambda: make_protocol(dataset(), name), lambda: check_protocol(name)):
         with pytest.raises(DataError, match=r"unknown protocol .*clean, paper"):
             call()
 
 
-def test_a_rehearsed_protocol_leaves_known_generators_out_beside_its_own_fold() -> None:
+def test_leave_out_folds_are_added_to_a_clean_protocol() -> None:
     known = ("real", "gan", "vae", "flow")
     own = Fold(known, ("ddpm",), "val_unknown")
-    found = add_leave_out_folds(Protocol("clean", (own,), "test", ("note",)), known)
-    assert found.folds[0] == own
-    assert sorted(fold.unknown for fold in found.folds[1:]) == [("flow",), ("gan",), ("vae",)]
-    assert all(fold.unknown_split == "val" for fold in found.folds[1:])
-    assert found.notes[0] == "note"
-    assert "leaving known generators out" in found.notes[1]
+    protocol = add_leave_out_folds(Protocol("clean", (own,), "test", ("note",)), known)
+    assert protocol.folds[0] == own
+    assert sorted(fold.unknown for fold in protocol.folds[1:]) == [("flow",), ("gan",), ("vae",)]
+    assert all(fold.unknown_split == "val" for fold in protocol.folds[1:])
+    assert protocol.notes[0] == "note"
+    assert "leaving known generators out" in protocol.notes[1]
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_a_rehearsed_protocol_leaves_known_generators_out_beside_its_own_fold() 
         Protocol("clean", (Fold(("real", "a"), ("b",), "val"),), "test"),
     ],
 )
-def test_the_paper_s_protocol_and_one_that_leaves_out_already_are_not_rehearsed(
+def test_leave_out_folds_are_not_added_to_other_protocols(
     protocol: Protocol,
 ) -> None:
     assert add_leave_out_folds(protocol, ("real", "a", "b")) is protocol

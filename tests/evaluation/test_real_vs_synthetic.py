@@ -1,4 +1,4 @@
-"""Real against synthetic, against scikit-learn and by hand."""
+"""Real against synthetic images, compared with scikit-learn."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def predict(n: int, seed: int, origins: tuple[str, ...]) -> Predictions:
     return Predictions.from_probabilities(rng.dirichlet((1, 1, 1), n), truth)
 
 
-def test_matches_scikit_learn_on_one_minus_the_probability_of_real() -> None:
+def test_metrics_equal_those_of_scikit_learn() -> None:
     known, unknown = predict(90, 0, ORIGINS), predict(40, 1, ("flow", "ddpm"))
-    found = {r.name: r for r in real_vs_synthetic_metrics(known, unknown, ORIGINS)}
-    assert list(found) == ["known generators", "unknown generators", "all"]
+    results = {r.name: r for r in real_vs_synthetic_metrics(known, unknown, ORIGINS)}
+    assert list(results) == ["known generators", "unknown generators", "all"]
     is_real = known.origins == "real"
     sets = {
         "known generators": known.probabilities[~is_real],
@@ -31,10 +31,10 @@ def test_matches_scikit_learn_on_one_minus_the_probability_of_real() -> None:
     for name, synthetic in sets.items():
         scores = 1 - np.concatenate([known.probabilities[is_real], synthetic])[:, 1]
         truth = np.repeat([0, 1], [is_real.sum(), len(synthetic)])
-        assert found[name].images == len(synthetic)
-        assert found[name].auroc == pytest.approx(roc_auc_score(truth, scores))
+        assert results[name].images == len(synthetic)
+        assert results[name].auroc == pytest.approx(roc_auc_score(truth, scores))
         expected = average_precision_score(truth, scores)
-        assert found[name].average_precision == pytest.approx(expected)
+        assert results[name].average_precision == pytest.approx(expected)
 
 
 def test_nearly_certain_images_keep_their_order() -> None:
@@ -45,14 +45,14 @@ def test_nearly_certain_images_keep_their_order() -> None:
     assert np.isfinite(synthetic_scores(rows, ORIGINS)).all()
 
 
-def test_sets_without_images_are_left_out() -> None:
+def test_sets_without_images_are_omitted() -> None:
     known, none = (
         predict(30, 0, ORIGINS),
         Predictions.from_probabilities(np.empty((0, 3)), np.empty(0, dtype=str)),
     )
-    found = real_vs_synthetic_metrics(known, none, ORIGINS)
-    assert [r.name for r in found] == ["known generators", "all"]
-    assert found[0].auroc == found[1].auroc
+    results = real_vs_synthetic_metrics(known, none, ORIGINS)
+    assert [r.name for r in results] == ["known generators", "all"]
+    assert results[0].auroc == results[1].auroc
     assert (
         real_vs_synthetic_metrics(predict(30, 0, ("gan", "x", "vae")), none, ("gan", "x", "vae"))
         == ()
