@@ -7,7 +7,7 @@ import errno
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -27,7 +27,7 @@ from whichgen.inference.attributor import Attributor
 from whichgen.inference.enroll import EnrollmentResult, enroll_images
 from whichgen.inference.occlusion import explain
 from whichgen.models.saved_model import DESCRIPTION_FILE, save_model
-from whichgen.service.batcher import Batcher, ServiceBusy
+from whichgen.service.batcher import Batcher
 from whichgen.service.case import ReportFormat, render_report
 from whichgen.service.guard import Guard
 from whichgen.service.metrics import Metrics, RequestMetrics
@@ -53,7 +53,7 @@ _ORIGIN_NAME = r"^[\w][\w .+-]{0,63}$"
 #: Seconds between checks whether a client has disconnected, and the status of such a request.
 _DISCONNECT_INTERVAL, _CLIENT_CLOSED_REQUEST = 1.0, 499
 
-_MEDIA_TYPES = {"html": "text/html; charset=utf-8", "pdf": "application/pdf"}
+_MEDIA_TYPES = {"html": "text/html", "pdf": "application/pdf"}
 
 _LOG = logging.getLogger(__name__)
 
@@ -142,16 +142,12 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
         return describe_model(attributor.model, settings)
 
     async def read_uploads(files: Sequence[UploadFile]) -> list[Upload]:
-        limit = settings.limits.request_images
-        if len(files) > limit:
-            raise HTTPException(
-                413, f"The request has {len(files)} images; the maximum is {limit}."
-            )
+        limits = settings.limits
+        if len(files) > limits.request_images:
+            detail = f"The request has {len(files)} images; the maximum is {limits.request_images}."
+            raise HTTPException(413, detail)
         contents = [(f.filename or "image", await f.read()) for f in files]
-        return [
-            await run_in_threadpool(inspect_upload, name, data, settings.limits)
-            for name, data in contents
-        ]
+        return [await run_in_threadpool(inspect_upload, *item, limits) for item in contents]
 
     async def attribute_uploads(
         request: Request, files: Sequence[UploadFile]
@@ -171,7 +167,7 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
             for upload in uploads
         ]
         for answer in answers:
-            metrics.record_answer(answer)
+            metrics.images.labels(answer.verdict.kind).inc()
         return uploads, answers, describe(attributor)
 
     @router.post("/attribute", responses=_document(507))
@@ -191,15 +187,13 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
             raise HTTPException(422, upload.error)
         pixels = await run_in_threadpool(decode_image, upload.data, upload.name)
         heat_map = await batcher.run_exclusively(
-            lambda attributor: explain(
-                attributor, pixels, grid=grid, batch_size=settings.batch_size
-            )
+            partial(explain, image=pixels, grid=grid, batch_size=settings.batch_size)
         )
         return HeatMap(origin=heat_map.origin, support=heat_map.support.tolist())
 
     @router.post(
         "/report",
-        responses=_document(507, media_types=("text/html", "application/pdf")),
+        responses=_document(507, media_types=list(_MEDIA_TYPES.values())),
         response_class=Response,
     )
     async def report(request: Request, images: Images, format: ReportFormat = "html") -> Response:
@@ -216,7 +210,7 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
 
     @router.get(
         "/exemplars/{number}",
-        responses=_document(404, media_types=("image/jpeg",)),
+        responses=_document(404, media_types=["image/jpeg"]),
         response_class=Response,
     )
     async def exemplar(number: int) -> Response:
@@ -233,9 +227,8 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
     ) -> EnrollResponse:
         """Add an origin to the model from a few images; disabled by default."""
         if settings.enroll_to is None:
-            raise HTTPException(
-                403, "Enrollment is disabled. Start the service with --enroll-to FOLDER."
-            )
+            detail = "Enrollment is disabled. Start the service with --enroll-to FOLDER."
+            raise HTTPException(403, detail)
         uploads = await read_uploads(images)
         errors = [upload.error for upload in uploads if upload.error]
         if errors:
@@ -267,13 +260,12 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
         """Report that the service is running."""
         return Health(status="ok", whichgen=__version__, waiting=batcher.waiting)
 
-    @router.get("/metrics", responses=_document(media_types=("text/plain",)))
+    @router.get("/metrics", responses=_document(media_types=["text/plain"]))
     async def prometheus_metrics() -> Response:
         """Return metrics in the text format of Prometheus."""
         metrics.waiting.set(batcher.waiting)
-        return Response(
-            generate_latest(metrics.registry), headers={"content-type": CONTENT_TYPE_LATEST}
-        )
+        text = generate_latest(metrics.registry)
+        return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
 
     @router.get("/", include_in_schema=False)
     async def page() -> FileResponse:
@@ -296,10 +288,6 @@ async def _await_connected(request: Request, answer: Awaitable[_T]) -> _T:
 
 def _add_error_handlers(app: FastAPI) -> None:
     """Respond to every expected error with one JSON sentence."""
-
-    @app.exception_handler(ServiceBusy)
-    async def on_busy(_: Request, error: ServiceBusy) -> JSONResponse:
-        return JSONResponse({"detail": str(error)}, 503, {"Retry-After": str(error.retry_after)})
 
     @app.exception_handler(WhichgenError)
     async def on_expected_error(_: Request, error: WhichgenError) -> JSONResponse:

@@ -15,9 +15,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
+from starlette.exceptions import HTTPException
+
 from whichgen.constants import SIMILAR_IMAGES
 from whichgen.data.reading import hash_image
-from whichgen.errors import WhichgenError
 from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor
 from whichgen.service.settings import Settings
@@ -31,12 +32,12 @@ _LONG_TASKS = 4
 _T = TypeVar("_T")
 
 
-class ServiceBusy(WhichgenError):
+class ServiceBusy(HTTPException):
     """The queue is full; ``retry_after`` is in seconds."""
 
     def __init__(self, retry_after: int) -> None:
-        super().__init__(f"Too many images are waiting. Try again in {retry_after} s.")
-        self.retry_after = retry_after
+        detail = f"Too many images are waiting. Try again in {retry_after} s."
+        super().__init__(503, detail, {"Retry-After": str(retry_after)})
 
 
 @dataclass(frozen=True)

@@ -62,46 +62,39 @@ class Guard:
             if body.refusal is None:
                 await send_secured(message)
 
-        refusal = self._check_headers(scope)
         try:
-            if refusal is None:
-                await self._app(scope, body.receive, respond)
-        except Exception:
+            self._check_headers(scope)
+            await self._app(scope, body.receive, respond)
+        except HTTPException as error:
+            body.refusal = error
+        except Exception:  # the application may have been responding
             if body.refusal is None:
                 raise
         finally:
             self.pending_bytes -= body.size
-        refusal = refusal or body.refusal
-        if refusal is not None:
+        if (refusal := body.refusal) is not None:
             detail = {"detail": refusal.detail}
             response = JSONResponse(detail, refusal.status_code, refusal.headers)
             await response(scope, receive, send_secured)
 
-    def _check_headers(self, scope: Scope) -> HTTPException | None:
+    def _check_headers(self, scope: Scope) -> None:
         headers, limits = Headers(scope=scope), self._settings.limits
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2] != headers.get("host", ""):
-            return HTTPException(403, "Requests from pages of other sites are refused.")
+            raise HTTPException(403, "Requests from pages of other sites are refused.")
         size = headers.get("content-length", "")
         # int() of thousands of digits is slow or an error.
         length = int(size[:20]) if size.isdecimal() else 0
-        if length > limits.request_bytes:
-            return _too_large(limits)
+        _check_size(length, limits)
         if scope["path"] in _PUBLIC_PATHS or scope["path"].startswith("/static/"):
-            return None
+            return
         if not _has_key(headers, self._settings.api_key):
-            return HTTPException(
-                401, "The API key is missing or wrong.", {"WWW-Authenticate": "Bearer"}
-            )
+            detail = "The API key is missing or wrong."
+            raise HTTPException(401, detail, {"WWW-Authenticate": "Bearer"})
         if limits.per_minute and not self._is_within_rate((scope.get("client") or ("",))[0]):
-            return HTTPException(
-                429,
-                f"More than {limits.per_minute} requests per minute. Try again later.",
-                {"Retry-After": "60"},
-            )
-        if self.pending_bytes + length > limits.pending_bytes:
-            return _full()
-        return None
+            detail = f"More than {limits.per_minute} requests per minute. Try again later."
+            raise HTTPException(429, detail, {"Retry-After": "60"})
+        _check_size(length, limits, self.pending_bytes + length)
 
     def _is_within_rate(self, client: str) -> bool:
         # The limiter reads the wall clock: set back by a year, it would refuse for a year.
@@ -144,33 +137,28 @@ class _Body:
             raise
 
     async def _receive_within_limits(self) -> Message:
-        limits = self._limits
         try:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError:
-            raise HTTPException(
-                408, f"The request did not arrive within {limits.body_seconds:g} s."
-            ) from None
+            detail = f"The request did not arrive within {self._limits.body_seconds:g} s."
+            raise HTTPException(408, detail) from None
         self._is_complete = not message.get("more_body", False)
         length = len(message.get("body", b""))
         self.size += length
         self._guard.pending_bytes += length
-        if self.size > limits.request_bytes:
-            raise _too_large(limits)
-        if self._guard.pending_bytes > limits.pending_bytes:
-            raise _full()
+        _check_size(self.size, self._limits, self._guard.pending_bytes)
         return message
 
 
-def _too_large(limits: Limits) -> HTTPException:
-    detail = f"The request is too large; the maximum is {limits.request_bytes / MIB:g} MiB."
-    return HTTPException(413, detail)
-
-
-def _full() -> HTTPException:
-    detail = "The service cannot hold more images at the moment. Try again later."
-    return HTTPException(503, detail, {"Retry-After": "5"})
+def _check_size(size: int, limits: Limits, pending_bytes: int = 0) -> None:
+    """Check the size of a request and of all pending ones, in bytes."""
+    if size > limits.request_bytes:
+        detail = f"The request is too large; the maximum is {limits.request_bytes / MIB:g} MiB."
+        raise HTTPException(413, detail)
+    if pending_bytes > limits.pending_bytes:
+        detail = "The service cannot hold more images at the moment. Try again later."
+        raise HTTPException(503, detail, {"Retry-After": "5"})
 
 
 def _has_key(headers: Headers, key: str) -> bool:

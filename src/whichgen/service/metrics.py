@@ -7,8 +7,6 @@ import time
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from whichgen.service.schemas import ImageAnswer
-
 #: Paths with a label of their own. All others share one, so that clients cannot create labels.
 _PATHS = ("/attribute", "/explain", "/report", "/enroll", "/model", "/health", "/metrics")
 
@@ -42,10 +40,6 @@ class Metrics:
         """Count one batch."""
         self.batches.observe(images)
         self.seconds.inc(seconds)
-
-    def record_answer(self, answer: ImageAnswer) -> None:
-        """Count one answer."""
-        self.images.labels(answer.verdict.kind).inc()
 
 
 class RequestMetrics:

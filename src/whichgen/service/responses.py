@@ -45,13 +45,9 @@ def image_answer(upload: Upload, answer: Attribution | None, model: OriginModel)
     elif answer is None or upload.error:
         answer = Attribution(upload.name, None, {}, None, model.threshold, error=upload.error)
     evidence = None
-    if upload.evidence is not None:
+    if upload.evidence:
         contradictions = find_contradictions(upload.evidence, answer.origin, answer.coarse_origin)
-        evidence = EvidenceReport(
-            findings=list(upload.evidence.findings),
-            notes=list(upload.evidence.notes),
-            contradictions=list(contradictions),
-        )
+        evidence = EvidenceReport(**vars(upload.evidence), contradictions=tuple(contradictions))
     fields = {
         **vars(answer),
         **(vars(upload.header) if upload.header else {}),
@@ -78,12 +74,8 @@ def _compare_score(answer: Attribution, tpr: float) -> str:
 
 
 def _similar_image(neighbor: Neighbor, model: OriginModel) -> SimilarImage:
-    thumbnails = model.exemplars.thumbnails
+    number, thumbnails = neighbor.exemplar, model.exemplars.thumbnails
     # Images of a separate gallery have no exemplar number.
-    number = neighbor.exemplar
-    has_thumbnail = number is not None and bool(thumbnails) and bool(thumbnails[number])
-    return SimilarImage(
-        origin=neighbor.origin,
-        similarity=neighbor.similarity,
-        thumbnail=f"exemplars/{number}" if has_thumbnail else None,
-    )
+    has_thumbnail = number is not None and thumbnails and thumbnails[number]
+    thumbnail = f"exemplars/{number}" if has_thumbnail else None
+    return SimilarImage(origin=neighbor.origin, similarity=neighbor.similarity, thumbnail=thumbnail)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, Field
 
-from whichgen.evidence.finding import Finding
+from whichgen.evidence.finding import Evidence
 from whichgen.inference.verdict import Verdict
 
 
@@ -24,12 +25,11 @@ class SimilarImage(BaseModel):
     thumbnail: str | None = Field(description="path of its thumbnail; null if there is none")
 
 
-class EvidenceReport(BaseModel):
-    """Provenance evidence in the file, independent of the model."""
+@dataclass(frozen=True)
+class EvidenceReport(Evidence):
+    """Provenance evidence in the file; ``contradictions`` say where file and model disagree."""
 
-    findings: list[Finding]
-    notes: list[str]
-    contradictions: list[str] = Field(description="where file and model disagree")
+    contradictions: tuple[str, ...] = ()
 
 
 class ImageAnswer(BaseModel):
