@@ -1,4 +1,4 @@
-"""How well clusters found without labels agree with the true origins."""
+"""Agreement of clusters with the true origins."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Design matrices of :mod:`whichgen.heads.solver`: features in their principal axes.
 
 With μ the mean of the features x and V their principal axes, row i of the design matrix z is
-(xᵢ − μ) V followed by a 1 for the bias. Small data sets are rotated once and kept in memory. Large
+(xᵢ − μ) V followed by a 1 for the bias. Small datasets are rotated once and kept in memory. Large
 ones stay where they are, on disk if they are a memory map, and are read in chunks for each product;
 there the weights are rotated instead of the features.
 
