@@ -16,7 +16,7 @@ from whichgen.cli.app import app, expand_blocks
 
 
 @dataclass(frozen=True)
-class Done:
+class Result:
     """Exit status and output of a command."""
 
     code: int
@@ -30,19 +30,19 @@ class Done:
         return " ".join(line for line in lines if line and "0:00:0" not in line)
 
 
-def whichgen(*arguments: object, wide: bool = True) -> Done:
+def whichgen(*arguments: object, wide: bool = True) -> Result:
     """Run ``whichgen ARGUMENTS``; a traceback fails the test."""
     result = CliRunner(env={"COLUMNS": "200"} if wide else {}).invoke(
         app, expand_blocks([str(a) for a in arguments])
     )
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         pytest.fail("".join(traceback.format_exception(result.exception)))
-    return Done(result.exit_code, result.stdout, result.stderr)
+    return Result(result.exit_code, result.stdout, result.stderr)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _fits_in_this_process() -> Iterator[None]:
-    """So that nothing waits for worker processes to start."""
+    """Fit in this process, so that no test waits for worker processes to start."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LOKY_MAX_CPU_COUNT", "1")
         yield
@@ -70,12 +70,12 @@ GRID = ("--c-min", "-1", "--c-max", "1", "--c-values", "2")
 
 
 @pytest.fixture(scope="session")
-def made(
+def shared_site(
     tmp_path_factory: pytest.TempPathFactory,
     tiny_clip: Path,
     noise: Callable[..., Image.Image],
 ) -> Site:
-    """The site that :func:`site` copies."""
+    """Create the site that :func:`site` copies."""
     folder = tmp_path_factory.mktemp("site")
     for tint, origin in enumerate(ORIGINS):
         (folder / "images" / origin).mkdir(parents=True)
@@ -84,20 +84,24 @@ def made(
     site = Site(
         folder, folder / "images", tiny_clip, folder / "cache", folder / "out/tiny_clip/images"
     )
-    done = whichgen("linear", *site.options(), *UNKNOWN, "-b", 0, 1, 2, *GRID)
-    assert done.code == 0, done.err
-    (folder / "first.txt").write_text(done.out + done.err)
+    result = whichgen("linear", *site.options(), *UNKNOWN, "-b", 0, 1, 2, *GRID)
+    assert result.code == 0, result.err
+    (folder / "output.txt").write_text(result.out + result.err)
     return site
 
 
 @pytest.fixture
-def site(made: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+def site(shared_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     """A copy to change; the images' own times and folder are part of a split's identity."""
     folder = tmp_path / "site"
-    shutil.copytree(made.folder, folder)
+    shutil.copytree(shared_site.folder, folder)
     monkeypatch.chdir(folder)
     # The first run has them; they are most of the time of a small fit.
     monkeypatch.setattr("whichgen.report.run_folder.run_plots", lambda _: [])
     return Site(
-        folder, folder / "images", made.clip, folder / "cache", folder / "out/tiny_clip/images"
+        folder,
+        folder / "images",
+        shared_site.clip,
+        folder / "cache",
+        folder / "out/tiny_clip/images",
     )

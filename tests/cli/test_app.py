@@ -63,13 +63,13 @@ def test_one_flag_takes_several_blocks(arguments: str, expanded: str) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_fits_80_columns_in_plain_options(command: str) -> None:
-    done = whichgen(*command.split(), "--help", wide=False)
-    assert done.code == 0
-    text = " ".join(done.out.split())
-    for intended in ("NAME,NAME,…", "split1…5", "N,N,…"):
-        text = text.replace(intended, "")
+    result = whichgen(*command.split(), "--help", wide=False)
+    assert result.code == 0
+    text = " ".join(result.out.split())
+    for ellipsis in ("NAME,NAME,…", "split1…5", "N,N,…"):
+        text = text.replace(ellipsis, "")
     assert "…" not in text  # nothing is cut off
-    assert all(len(line) <= 80 for line in done.out.splitlines())
+    assert all(len(line) <= 80 for line in result.out.splitlines())
     for name, option in options(command).items():
         assert re.fullmatch("--(C|K|[a-z]+(-[a-z]+)*)", name)
         assert name == "--data" or len(option.help or "") <= 75, name
@@ -81,18 +81,21 @@ def test_an_option_means_the_same_in_every_command() -> None:
         assert {"--model", "--verify-key"} <= every[command].keys()
         assert "-m" in every[command]["--model"].opts
     for name in ("--output-dir", "--device", "--batch-size", "--cache-dir", "--seed", "--force"):
-        uses = [found[name] for found in every.values() if name in found]
+        uses = [flags[name] for flags in every.values() if name in flags]
         assert len({tuple(option.opts) for option in uses}) == 1, name
     assert all(
-        "-o" not in o.opts for f in every.values() for n, o in f.items() if n != "--output-dir"
+        "-o" not in option.opts
+        for flags in every.values()
+        for name, option in flags.items()
+        if name != "--output-dir"
     )
 
 
 def test_help_has_panels_and_version_is_the_package_version() -> None:
-    done = whichgen("--help")
-    assert done.code == 0
-    assert all(f" {command.split()[0]} " in done.out for command in COMMANDS)
-    panels = re.findall("╭─ (.*?) ─", done.out)
+    result = whichgen("--help")
+    assert result.code == 0
+    assert all(f" {command.split()[0]} " in result.out for command in COMMANDS)
+    panels = re.findall("╭─ (.*?) ─", result.out)
     assert panels == ["Options", "Train", "Use", "Investigate", "Evaluate", "Data", "Models"]
     assert whichgen("--version").out.strip() == __version__
 
@@ -119,8 +122,8 @@ def test_spellings_of_the_reference_implementation_are_hidden_aliases(
     command: str, alias: str, name: str | None
 ) -> None:
     """An accepted option lets the command reach its work, which fails on the dataset or model."""
-    done = whichgen(command, alias, *(["-d", "nowhere/x"] if command != "fewshot" else []))
-    assert done.code == (1 if name else 2)
+    result = whichgen(command, alias, *(["-d", "nowhere/x"] if command != "fewshot" else []))
+    assert result.code == (1 if name else 2)
     page = whichgen(command, "--help").out
     assert alias.partition("=")[0] not in page or alias.startswith("--model")
     assert name is None or f"{name} " in page
@@ -137,15 +140,15 @@ def test_help_does_not_import_heavy_packages(command: Sequence[str]) -> None:
         "assert not heavy, heavy"
     )
     program = [sys.executable, "-c", code, *command, "--help"]
-    done = subprocess.run(program, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert " ".join(["Usage: whichgen", *command]) in done.stdout
+    result = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert " ".join(["Usage: whichgen", *command]) in result.stdout
 
 
 def test_the_package_runs_as_a_module() -> None:
     command = [sys.executable, "-m", "whichgen", "--version"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == __version__
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == __version__
     assert importlib.metadata.entry_points(group="console_scripts", name="whichgen")
 
 
@@ -158,10 +161,10 @@ def test_a_missing_model_is_one_clear_message(
     words = {"enroll": ["new", "a.png"], "gallery build": ["."]}.get(command, ["."])
     if command in ("serve", "evaluate", "robustness", "few-shot", "verify"):
         words = ["--port", "0"] if command == "serve" else []
-    done = whichgen(*command.split(), *words)
-    assert done.code == 1
+    result = whichgen(*command.split(), *words)
+    assert result.code == 1
     expected = "no gallery found in" if command == "gallery search" else "no model given"
-    assert expected in done.message
+    assert expected in result.message
 
 
 @pytest.mark.parametrize(
@@ -177,6 +180,6 @@ def test_a_missing_model_is_one_clear_message(
     ],
 )
 def test_a_wrong_command_line_names_the_word(arguments: Sequence[str], name: str) -> None:
-    done = whichgen(*arguments)
-    assert done.code == 2
-    assert name in done.err
+    result = whichgen(*arguments)
+    assert result.code == 2
+    assert name in result.err

@@ -14,29 +14,29 @@ from .conftest import GRID, UNKNOWN, Site, whichgen
 def test_two_runs_on_the_same_images_are_compared(site: Site) -> None:
     runs = []
     for k in (1, 3):
-        done = whichgen(
+        result = whichgen(
             *("knn", *site.options(out=f"k{k}"), *UNKNOWN, "--K", k, "-b", 0),
             *("--no-shortcut-check", "--shuffles", 0),
         )
-        assert done.code == 0, done.err
+        assert result.code == 0, result.err
         runs.append(site.folder / f"k{k}/tiny_clip/images")
-    done = whichgen("compare", *runs, "-o", "c", "--resamples", 50)
-    assert done.code == 0, done.err
+    result = whichgen("compare", *runs, "-o", "c", "--resamples", 50)
+    assert result.code == 0, result.err
     first, second = (json.loads((run / "results.json").read_text()) for run in runs)
     (comparison,) = json.loads((site.folder / "c/comparison.json").read_text())[
         "comparisons"
     ].values()
     difference = first["test"]["oscr"] - second["test"]["oscr"]
     assert abs(comparison["oscr"]["difference"] - difference) < 1e-9
-    assert f"{100 * difference:+.1f}" in done.out
+    assert f"{100 * difference:+.1f}" in result.out
     for which, run in (("first", first), ("second", second)):
         assert abs(comparison["oscr"][which] - run["test"]["oscr"]) < 1e-9
-        assert f"{100 * run['test']['oscr']:.1f}" in done.out
+        assert f"{100 * run['test']['oscr']:.1f}" in result.out
     record = json.loads((site.folder / "c/comparison.json").read_text())["run_metadata"]
     assert record["data_hash"] == first["run_metadata"]["data_hash"]
     assert record["config"]["resamples"] == 50
     assert "group" not in (runs[0] / "predictions.csv").read_text().partition("\n")[0]
-    assert "A - B" in done.out
+    assert "A - B" in result.out
     alone = whichgen("compare", site.run)
     assert alone.code == 1
     assert "one run given" in alone.message
@@ -51,26 +51,26 @@ def test_two_runs_on_the_same_images_are_compared(site: Site) -> None:
 def test_controls_are_in_the_report_and_can_be_switched_off(site: Site) -> None:
     report = (site.run / "report.md").read_text()
     assert "## Shortcut check" in report and "fitted 5 times on shuffled training labels" in report
-    kept = json.loads((site.run / "results.json").read_text())
-    assert len(kept["shuffled_labels"]["shuffles"]) == 5
-    assert [s["properties"] for s in kept["shortcut_check"]["sets"]] == ["file", "color", "all"]
-    done = whichgen(
+    results = json.loads((site.run / "results.json").read_text())
+    assert len(results["shuffled_labels"]["shuffles"]) == 5
+    assert [s["properties"] for s in results["shortcut_check"]["sets"]] == ["file", "color", "all"]
+    result = whichgen(
         *("linear", *site.options(out="off"), *UNKNOWN, *GRID, "-b", 0),
         *("--no-shortcut-check", "--shuffles", 0),
     )
-    assert done.code == 0, done.err
+    assert result.code == 0, result.err
     folder = site.folder / "off/tiny_clip/images"
     assert "## Shortcut check" not in (folder / "report.md").read_text()
-    kept = json.loads((folder / "results.json").read_text())
-    assert kept["shortcut_check"] is None and kept["shuffled_labels"] is None
+    results = json.loads((folder / "results.json").read_text())
+    assert results["shortcut_check"] is None and results["shuffled_labels"] is None
 
 
 def test_dataset_shortcuts(site: Site) -> None:
-    done = whichgen("dataset", "shortcuts", site.images, *UNKNOWN, "--cache-dir", site.cache)
-    assert done.code == 0, done.err
+    result = whichgen("dataset", "shortcuts", site.images, *UNKNOWN, "--cache-dir", site.cache)
+    assert result.code == 0, result.err
     # The site's origins differ by their tint.
-    assert "Shortcut warning" in done.message
-    assert "color" in done.out
+    assert "Shortcut warning" in result.message
+    assert "color" in result.out
 
 
 def test_groups_reach_the_predictions_and_the_bootstrap(site: Site) -> None:
@@ -80,11 +80,11 @@ def test_groups_reach_the_predictions_and_the_bootstrap(site: Site) -> None:
         for p in sorted(site.images.rglob("*.png"))
     ]
     (site.folder / "groups.tsv").write_text("\n".join(lines))
-    done = whichgen(
+    result = whichgen(
         *("knn", *site.options(out="g"), *UNKNOWN, "--K", 3, "-b", 0),
         *("--groups", "groups.tsv", "--shuffles", 0, "--no-shortcut-check"),
     )
-    assert done.code == 0, done.err
+    assert result.code == 0, result.err
     folder = site.folder / "g/tiny_clip/images"
     rows = (folder / "predictions.csv").read_text().splitlines()
     assert rows[0].split(",")[2] == "group"
@@ -99,10 +99,10 @@ def test_a_control_that_fails_does_not_take_the_result_with_it(
         raise FitError("did not converge")
 
     monkeypatch.setattr("whichgen.cli.training.run_label_shuffle", fail)
-    done = whichgen("knn", *site.options(out="f"), *UNKNOWN, "--K", 1, "-b", 0)
-    assert done.code == 0, done.err
+    result = whichgen("knn", *site.options(out="f"), *UNKNOWN, "--K", 1, "-b", 0)
+    assert result.code == 0, result.err
     assert (
         "The shuffled-label control failed and is not in the report: did not converge"
-        in done.message
+        in result.message
     )
     assert (site.folder / "f/tiny_clip/images/report.md").is_file()

@@ -11,32 +11,32 @@ from .conftest import UNKNOWN, Site, whichgen
 
 
 def test_split_writes_annotations_and_a_table(site: Site) -> None:
-    done = whichgen("dataset", "split", "images", *UNKNOWN)
-    assert done.code == 0, done.err
-    assert "images: images per split" in done.out
-    assert "Train with --data images" in done.message
+    result = whichgen("dataset", "split", "images", *UNKNOWN)
+    assert result.code == 0, result.err
+    assert "images: images per split" in result.out
+    assert "Train with --data images" in result.message
     train = Path("dataset/images/split1_train/annotations/split1_train.txt")
     assert len(train.read_text().splitlines()) == 18
 
 
 def test_check_passes_a_good_dataset(site: Site) -> None:
-    done = whichgen("dataset", "check", "images")
-    assert done.code == 0, done.err
-    assert "images: 50 images" in done.out
-    assert "No problems found." in done.message
-    assert "0 exact duplicates" in done.message
+    result = whichgen("dataset", "check", "images")
+    assert result.code == 0, result.err
+    assert "images: 50 images" in result.out
+    assert "No problems found." in result.message
+    assert "0 exact duplicates" in result.message
 
 
 def test_check_reports_shortcuts_conflicts_and_unreadable_files(site: Site) -> None:
     for path in Path("images/gan").iterdir():
-        with Image.open(path) as opened:
-            image = opened.convert("RGB")
+        with Image.open(path) as file:
+            image = file.convert("RGB")
         path.unlink()
         image.save(path.with_suffix(".jpg"))
     (site.images / "vae/same.png").write_bytes((site.images / "real/000.png").read_bytes())
     (site.images / "flow/text.png").write_text("no image")
-    done = whichgen("dataset", "check", "images")
-    assert done.code == 1
+    result = whichgen("dataset", "check", "images")
+    assert result.code == 1
     for message in (
         "SHORTCUT: 10 of 10 images of gan have format JPEG",
         "LABEL CONFLICT: the same file is labeled real and vae",
@@ -44,29 +44,29 @@ def test_check_reports_shortcuts_conflicts_and_unreadable_files(site: Site) -> N
         "flow/text.png: not an image",
         "1 exact duplicates",
     ):
-        assert message in done.message, message
-    assert "No problems found" not in done.message
+        assert message in result.message, message
+    assert "No problems found" not in result.message
 
 
 def test_check_accepts_a_dataset_name(site: Site) -> None:
     assert whichgen("dataset", "split", "images", *UNKNOWN, "-o", "sets").code == 0
-    done = whichgen("dataset", "check", "images:root=sets")
-    assert done.code == 0, done.err
-    assert "images:root=sets: 50 images" in done.out
+    result = whichgen("dataset", "check", "images:root=sets")
+    assert result.code == 0, result.err
+    assert "images:root=sets: 50 images" in result.out
     Path("images/real/003.png").unlink()
-    done = whichgen("dataset", "check", "images:root=sets")
-    assert done.code == 1
-    assert "003.png: no such file" in done.message
+    result = whichgen("dataset", "check", "images:root=sets")
+    assert result.code == 1
+    assert "003.png: no such file" in result.message
 
 
 def test_an_origin_with_one_image_is_named(site: Site) -> None:
     for path in sorted(Path("images/gan").iterdir())[1:]:
         path.unlink()
     for command in (["dataset", "split", "images"], ["linear", *site.options(out="x"), *UNKNOWN]):
-        done = whichgen(*command)
-        assert done.code == 1
+        result = whichgen(*command)
+        assert result.code == 1
         assert "image of gan. Every known origin needs images in train, val and test" in (
-            done.message
+            result.message
         )
 
 
@@ -87,10 +87,10 @@ def test_a_wrong_annotation_line_is_located(site: Site, line: str, message: str)
         ["linear", *site.options(data="images:root=sets", out="x")],
         ["dataset", "check", "images:root=sets"],
     ):
-        done = whichgen(*command)
-        assert done.code == 1
-        assert done.message.startswith("error: ")
-        assert f"{file}, {message}" in done.message
+        result = whichgen(*command)
+        assert result.code == 1
+        assert result.message.startswith("error: ")
+        assert f"{file}, {message}" in result.message
 
 
 @pytest.mark.parametrize(
@@ -106,10 +106,10 @@ def test_a_wrong_annotation_line_is_located(site: Site, line: str, message: str)
 )
 def test_a_wrong_option_is_one_message(site: Site, command: list[str], message: str) -> None:
     (site.folder / "blocked").write_text("a file")
-    done = whichgen("dataset", *command)
-    assert done.code == 1
-    assert done.message.startswith("error: ")
-    assert message in done.message
+    result = whichgen("dataset", *command)
+    assert result.code == 1
+    assert result.message.startswith("error: ")
+    assert message in result.message
 
 
 def test_unreadable_files_are_skipped_in_training(site: Site) -> None:
@@ -118,9 +118,9 @@ def test_unreadable_files_are_skipped_in_training(site: Site) -> None:
     for line in lines[:2]:
         path = Path(line.partition("\t")[0])
         path.write_bytes(path.read_bytes()[:-100])
-    done = whichgen("knn", *site.options(data="images:root=sets", out="u"), "--K", 2)
-    assert done.code == 0, done.err
-    assert "2 files can't be read and are left out, the first: " in done.message
+    result = whichgen("knn", *site.options(data="images:root=sets", out="u"), "--K", 2)
+    assert result.code == 0, result.err
+    assert "2 files can't be read and are left out, the first: " in result.message
     skipped = (site.folder / "u/tiny_clip/images_split1/skipped.txt").read_text()
     assert len(skipped.splitlines()) == 2
     assert "damaged or truncated" in skipped

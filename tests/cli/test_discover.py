@@ -1,4 +1,4 @@
-"""``discover``: from a folder of images to groups that can be enrolled."""
+"""``discover``: from a folder of images to groups that can be result."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from whichgen.models.saved_model import load_model
 from .conftest import Site, whichgen
 
 
-def test_a_discovered_group_can_be_enrolled(site: Site) -> None:
+def test_a_discovered_group_can_be_result(site: Site) -> None:
     (site.images / "flow" / "broken.png").write_bytes(b"no image")
-    done = whichgen(
+    result = whichgen(
         *(
             "discover",
             "-m",
@@ -26,26 +26,26 @@ def test_a_discovered_group_can_be_enrolled(site: Site) -> None:
             "--n-clusters",
             5,
             "-o",
-            "found",
+            "groups",
             "--device",
             "cpu",
         )
     )
-    assert done.code == 1
-    assert "1 of 51 images can't be read" in done.message
-    folder = site.folder / "found"
+    assert result.code == 1
+    assert "1 of 51 images can't be read" in result.message
+    folder = site.folder / "groups"
     with (folder / "groups.csv").open() as handle:
         rows = list(csv.DictReader(handle))
     assert len(rows) == 50
     assert {r["group"] for r in rows} == {f"unknown-{i}" for i in range(1, 6)}
-    kept = json.loads((folder / "groups.json").read_text())
-    assert kept["run_metadata"]["config"]["n_clusters"] == 5
+    record = json.loads((folder / "groups.json").read_text())
+    assert record["run_metadata"]["config"]["n_clusters"] == 5
     expected = normalized_mutual_info_score(
         [Path(r["path"]).parent.name for r in rows], [r["group"] for r in rows]
     )
-    assert kept["agreement"]["nmi"] == pytest.approx(expected)
-    assert "NMI" in done.message
-    enrolled = whichgen(
+    assert record["agreement"]["nmi"] == pytest.approx(expected)
+    assert "NMI" in result.message
+    result = whichgen(
         *(
             "enroll",
             "-m",
@@ -58,7 +58,7 @@ def test_a_discovered_group_can_be_enrolled(site: Site) -> None:
             "cpu",
         )
     )
-    assert enrolled.code == 0, enrolled.err
+    assert result.code == 0, result.err
     assert load_model(site.folder / "e").origins[-1] == "new"
 
 
@@ -68,13 +68,13 @@ def test_too_few_images_to_group_is_an_error(site: Site) -> None:
         ("empty", "empty contains no images"),
         ("nowhere", "nowhere contains no images"),
     ):
-        done = whichgen("discover", "-m", site.run, site.folder / folder)
-        assert done.code == 1
-        assert message in done.message
-    done = whichgen("discover", "-m", site.run, site.images / "real", "--device", "cpu")
-    assert done.code == 1
-    assert "images are attributed to `unknown`" in done.message
-    assert "can't be grouped with --min-size 5" in done.message
+        result = whichgen("discover", "-m", site.run, site.folder / folder)
+        assert result.code == 1
+        assert message in result.message
+    result = whichgen("discover", "-m", site.run, site.images / "real", "--device", "cpu")
+    assert result.code == 1
+    assert "images are attributed to `unknown`" in result.message
+    assert "can't be grouped with --min-size 5" in result.message
     missing = whichgen("enroll", "-m", site.run, "new", "@nowhere.txt")
     assert missing.code == 1
     assert "path list nowhere.txt does not exist" in missing.message

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import GRID, UNKNOWN, Done, Site, whichgen
+from .conftest import GRID, UNKNOWN, Result, Site, whichgen
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def linear(site: Site, *, cache: Path, out: Path, data: Path | None = None) -> Done:
+def linear(site: Site, *, cache: Path, out: Path, data: Path | None = None) -> Result:
     """The run that all tests share, in other places."""
     where = ["-d", data or site.images, "--cache-dir", cache, "-o", out]
     encoder = ["-c", "base", "--backbone", site.clip, "--device", "cpu"]
@@ -50,9 +50,9 @@ def linear(site: Site, *, cache: Path, out: Path, data: Path | None = None) -> D
 
 def figures(run: Path) -> dict[str, Any]:
     """Return results.json without its run metadata."""
-    found: dict[str, Any] = json.loads((run / "results.json").read_text())
-    found.pop("run_metadata")
-    return found
+    results: dict[str, Any] = json.loads((run / "results.json").read_text())
+    results.pop("run_metadata")
+    return results
 
 
 @pytest.mark.parametrize("kib", [4, 24, 48, 72])
@@ -85,19 +85,19 @@ def test_a_full_disk_leaves_no_partial_files(site: Site, disk: Disk, tmp_path: P
         assert [p.name for p in disk.folder.rglob("*") if p.is_file()] == ["small"]
         disk.remount("size=64m")
         assert whichgen(*arguments, "--device", "cpu").code == 0
-        for left in disk.folder.iterdir():
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        for path in disk.folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         (disk.folder / "small").write_bytes(b"x" * 4000)
         disk.remount("size=4k")
 
 
 def test_a_read_only_cache_is_used(site: Site, disk: Disk) -> None:
-    for kept in ("features", "sweeps"):
-        shutil.copytree(site.cache / kept, disk.folder / "cache" / kept)
+    for name in ("features", "sweeps"):
+        shutil.copytree(site.cache / name, disk.folder / "cache" / name)
     shutil.rmtree(site.cache)
     disk.remount("ro")
-    done = linear(site, cache=disk.folder / "cache", out=site.folder / "again")
-    assert done.code == 0, done.err
+    result = linear(site, cache=disk.folder / "cache", out=site.folder / "again")
+    assert result.code == 0, result.err
     assert figures(site.folder / "again/tiny_clip/images") == figures(site.run)
     # No sweep is kept of another head, and none is needed to go on.
     other = ["--cache-dir", disk.folder / "cache", "-o", site.folder / "knn", *UNKNOWN]
@@ -106,9 +106,9 @@ def test_a_read_only_cache_is_used(site: Site, disk: Disk) -> None:
 
 def test_a_read_only_cache_without_features_is_an_error(site: Site, disk: Disk) -> None:
     disk.remount("ro")
-    done = linear(site, cache=disk.folder / "cache", out=site.folder / "again")
-    assert done.code == 1
-    assert "can't write the feature store" in done.message and "Read-only" in done.message
+    result = linear(site, cache=disk.folder / "cache", out=site.folder / "again")
+    assert result.code == 1
+    assert "can't write the feature store" in result.message and "Read-only" in result.message
 
 
 def test_a_damaged_segment_in_a_read_only_cache_is_an_error(site: Site, disk: Disk) -> None:
@@ -116,9 +116,9 @@ def test_a_damaged_segment_in_a_read_only_cache_is_an_error(site: Site, disk: Di
     segment = next((disk.folder / "cache" / "features").rglob("*.safetensors"))
     segment.write_bytes(segment.read_bytes()[:-1])
     disk.remount("ro")
-    done = linear(site, cache=disk.folder / "cache", out=site.folder / "again")
-    assert done.code == 1
-    assert "can't write the feature store" in done.message and "Read-only" in done.message
+    result = linear(site, cache=disk.folder / "cache", out=site.folder / "again")
+    assert result.code == 1
+    assert "can't write the feature store" in result.message and "Read-only" in result.message
 
 
 def test_an_unwritable_folder_fails_before_the_work(
@@ -136,15 +136,15 @@ def test_an_unwritable_folder_fails_before_the_work(
             ["enroll", "-m", disk.folder / "run", "new", image],
             ["few-shot", "-m", disk.folder / "run"],
             ["robustness", "-m", disk.folder / "run"],
-            ["discover", "-m", site.run, disk.folder / "images", "-o", disk.folder / "found"],
+            ["discover", "-m", site.run, disk.folder / "images", "-o", disk.folder / "groups"],
             ["attribute", "-m", site.run, image, "--parquet", disk.folder / "answers.parquet"],
         ):
-            done = whichgen(*arguments)
-            assert done.code == 1, arguments
-            assert "can't be written. Choose another folder" in done.message
+            result = whichgen(*arguments)
+            assert result.code == 1, arguments
+            assert "can't be written. Choose another folder" in result.message
     # To read from is another matter: images, and a model.
-    done = whichgen("attribute", "-m", disk.folder / "run", image, "--device", "cpu", "--json")
-    assert done.code == 0 and json.loads(done.out)[0]["origin"]
+    result = whichgen("attribute", "-m", disk.folder / "run", image, "--device", "cpu", "--json")
+    assert result.code == 0 and json.loads(result.out)[0]["origin"]
     where = {"cache": site.folder / "c2", "out": site.folder / "o2"}
     assert linear(site, **where, data=disk.folder / "images").code == 0
 
@@ -156,13 +156,13 @@ def test_a_concurrent_run_is_not_overwritten(site: Site, monkeypatch: pytest.Mon
     out = site.folder / "both"
     original = training_module.fit
 
-    def meanwhile(*arguments: Any, **options: Any) -> Any:
+    def fit_while_another_run_ends(*arguments: Any, **options: Any) -> Any:
         shutil.copytree(site.run, out / "tiny_clip/images", dirs_exist_ok=True)
         return original(*arguments, **options)
 
-    monkeypatch.setattr(training_module, "fit", meanwhile)
+    monkeypatch.setattr(training_module, "fit", fit_while_another_run_ends)
     command = ["linear", *site.options(out="both"), *UNKNOWN, "--C", 1]
-    done = whichgen(*command)
-    assert done.code == 1 and "holds a run with other settings" in done.message
+    result = whichgen(*command)
+    assert result.code == 1 and "holds a run with other settings" in result.message
     assert figures(out / "tiny_clip/images") == figures(site.run)
     assert whichgen(*command, "--force").code == 0

@@ -24,22 +24,20 @@ def enroll(site: Site, *arguments: object) -> Any:
 def test_the_enrolled_model_attributes_the_new_origin(site: Site) -> None:
     before = (site.run / "model" / DESCRIPTION_FILE).read_bytes()
     images = sorted((site.images / "flow").iterdir())
-    done = enroll(site, "flow", *images[:4], images[0])
-    assert done.code == 0, done.err
-    assert "flow enrolled from 4 images" in done.out
-    assert "1 duplicate images are ignored" in done.message
-    assert "Before enrollment the model attributed these images to: " in done.message
+    result = enroll(site, "flow", *images[:4], images[0])
+    assert result.code == 0, result.err
+    assert "flow enrolled from 4 images" in result.out
+    assert "1 duplicate images are ignored" in result.message
+    assert "Before enrollment the model attributed these images to: " in result.message
     folder = site.run.with_name("images+flow")
     model = load_model(folder)
     assert model.origins == ("real", "gan", "vae", "flow")
     (record,) = model.run_metadata["enrolled"]
     assert record["images"] == len(set(record["digests"])) == 4
     assert (site.run / "model" / DESCRIPTION_FILE).read_bytes() == before
-    answered = whichgen(
-        "attribute", "-m", folder, site.images / "flow", "--json", "--device", "cpu"
-    )
-    assert answered.code == 0, answered.err
-    assert "flow" in json.loads(answered.out)[0]["probabilities"]
+    answers = whichgen("attribute", "-m", folder, site.images / "flow", "--json", "--device", "cpu")
+    assert answers.code == 0, answers.err
+    assert "flow" in json.loads(answers.out)[0]["probabilities"]
     again = enroll(site, "flow", images[0])
     assert again.code == 1
     assert "already holds a model. Choose another --output-dir" in again.message
@@ -67,19 +65,19 @@ def test_a_failed_enrollment_writes_no_model(
     shutil.copy(site.images / "flow" / "000.png", folder / "a.png")
     if content:
         (folder / "b.png").write_bytes(content)
-    done = enroll(site, name, folder, "-o", "made")
-    assert done.code == 1
-    assert message in done.message
-    assert not (site.folder / "made").exists()
+    result = enroll(site, name, folder, "-o", "model")
+    assert result.code == 1
+    assert message in result.message
+    assert not (site.folder / "model").exists()
 
 
 def test_few_shot_writes_a_table_a_plot_and_a_file(site: Site) -> None:
     refer_here(site)
-    done = whichgen(
+    result = whichgen(
         *("few-shot", "-m", site.run, "--shots", "1,3,50", "--repeats", 2),
         *("--device", "cpu", "--cache-dir", site.cache),
     )
-    assert done.code == 0, done.err
+    assert result.code == 0, result.err
     with (site.run / "fewshot.csv").open() as handle:
         rows = list(csv.DictReader(handle))
     command = [(r["generator"], r["images"], r["seed"]) for r in rows]
@@ -87,7 +85,7 @@ def test_few_shot_writes_a_table_a_plot_and_a_file(site: Site) -> None:
     assert all(int(r["images"]) <= 5 for r in rows)
     assert json.loads((site.run / "fewshot.json").read_text())["run_metadata"]["config"]["shots"]
     assert (site.run / "plots" / "fewshot.png").stat().st_size > 5000
-    assert "AUROC" in done.out
+    assert "AUROC" in result.out
     wrong = whichgen("few-shot", "-m", site.run, "--shots", "few")
     assert wrong.code == 1
     assert "is not a list of whole numbers" in wrong.message

@@ -16,7 +16,7 @@ from .conftest import Site, whichgen
 
 
 def refer_here(site: Site) -> None:
-    """Makes the model's record name the copy's images."""
+    """Make the model's record name the copy's images."""
     file = site.run / "model" / DESCRIPTION_FILE
     record = json.loads(file.read_text())
     record["run_metadata"]["config"]["data"] = str(site.images)
@@ -43,43 +43,45 @@ def results(site: Site) -> Any:
 
 def test_evaluate_gives_the_metrics_of_the_run(mine: Site) -> None:
     for path in (mine.run, mine.run / "model"):
-        done = whichgen("evaluate", "-m", path, "--device", "cpu", "--cache-dir", mine.cache)
-        assert done.code == 0, done.err
-        shown = figures(done.out)
-        assert shown["Closed-set accuracy"] == f"{100 * results(mine)['closed']['accuracy']:.1f}"
-        assert shown["OSCR"] == f"{100 * results(mine)['oscr']:.1f}"
-        assert "Unknown generators" in done.out
+        result = whichgen("evaluate", "-m", path, "--device", "cpu", "--cache-dir", mine.cache)
+        assert result.code == 0, result.err
+        table = figures(result.out)
+        assert table["Closed-set accuracy"] == f"{100 * results(mine)['closed']['accuracy']:.1f}"
+        assert table["OSCR"] == f"{100 * results(mine)['oscr']:.1f}"
+        assert "Unknown generators" in result.out
 
 
 @pytest.mark.parametrize("command", ["evaluate", "robustness"])
 def test_an_encoder_with_other_weights_is_rejected(mine: Site, command: str) -> None:
     other = save_tiny_clip(mine.folder / "other", seed=1)
-    done = whichgen(command, "-m", mine.run, "--backbone", other, "--cache-dir", mine.cache)
-    assert done.code == 1
-    assert "Use the same weights, or fit the model again" in done.message
+    result = whichgen(command, "-m", mine.run, "--backbone", other, "--cache-dir", mine.cache)
+    assert result.code == 1
+    assert "Use the same weights, or fit the model again" in result.message
 
 
 def test_evaluate_reports_skipped_files(mine: Site) -> None:
     # A split leaves unreadable files out; of an annotated set they come as far as extraction.
-    done = whichgen("dataset", "split", "images", "--unknown", "ddpm,flow", "-o", "sets")
-    assert done.code == 0, done.err
-    tested = Path("sets/images/split1_test/annotations/split1_test_out_all.txt")
-    lines = tested.read_text().splitlines()
+    result = whichgen("dataset", "split", "images", "--unknown", "ddpm,flow", "-o", "sets")
+    assert result.code == 0, result.err
+    test_list = Path("sets/images/split1_test/annotations/split1_test_out_all.txt")
+    lines = test_list.read_text().splitlines()
     Path(lines[0].partition("\t")[0]).unlink()
-    done = whichgen("evaluate", "-m", mine.run, "-d", "images:root=sets", "--cache-dir", mine.cache)
-    assert done.code == 0, done.err
-    assert "1 files can't be read and are left out, the first: " in done.message
-    assert "no such file" in done.message
+    result = whichgen(
+        "evaluate", "-m", mine.run, "-d", "images:root=sets", "--cache-dir", mine.cache
+    )
+    assert result.code == 0, result.err
+    assert "1 files can't be read and are left out, the first: " in result.message
+    assert "no such file" in result.message
 
 
 def test_robustness_writes_into_the_run_folder(mine: Site) -> None:
-    done = whichgen("robustness", "-m", mine.run, "--kinds", "jpeg", "--cache-dir", mine.cache)
-    assert done.code == 0, done.err
-    assert "jpeg:10" in done.out
-    kept = json.loads((mine.run / "robustness.json").read_text())
-    assert len(kept["points"]) == 6
-    assert kept["points"][0]["test"] == results(mine)
-    record = kept["run_metadata"]
+    result = whichgen("robustness", "-m", mine.run, "--kinds", "jpeg", "--cache-dir", mine.cache)
+    assert result.code == 0, result.err
+    assert "jpeg:10" in result.out
+    record_file = json.loads((mine.run / "robustness.json").read_text())
+    assert len(record_file["points"]) == 6
+    assert record_file["points"][0]["test"] == results(mine)
+    record = record_file["run_metadata"]
     model = json.loads((mine.run / "model" / DESCRIPTION_FILE).read_text())
     assert record["config"]["kinds"] == ["jpeg"]
     assert record["config"]["model_data_hash"] == model["data_hash"] != record["data_hash"]
@@ -89,14 +91,14 @@ def test_robustness_writes_into_the_run_folder(mine: Site) -> None:
 
 def test_another_dataset_needs_its_unknown_origins(mine: Site) -> None:
     command = ["evaluate", "-m", mine.run, "--cache-dir", mine.cache]
-    done = whichgen(*command, "-d", "images", "--unknown", "ddpm,flow")
-    assert done.code == 0, done.err
-    done = whichgen(*command, "-d", "images", "--unknown", "gan,flow")
-    assert done.code == 1
-    assert "the model knows real, gan, vae, but the known origins of images are" in done.message
-    done = whichgen(*command, "--unknown", "flow")
-    assert done.code == 1
-    assert "Name it with --data" in done.message
+    result = whichgen(*command, "-d", "images", "--unknown", "ddpm,flow")
+    assert result.code == 0, result.err
+    result = whichgen(*command, "-d", "images", "--unknown", "gan,flow")
+    assert result.code == 1
+    assert "the model knows real, gan, vae, but the known origins of images are" in result.message
+    result = whichgen(*command, "--unknown", "flow")
+    assert result.code == 1
+    assert "Name it with --data" in result.message
 
 
 def test_a_model_without_a_recorded_dataset_needs_data(mine: Site) -> None:
@@ -104,9 +106,9 @@ def test_a_model_without_a_recorded_dataset_needs_data(mine: Site) -> None:
     record = json.loads(file.read_text())
     del record["run_metadata"]["config"]["data"]
     file.write_text(json.dumps(record))
-    done = whichgen("evaluate", "-m", mine.run, "--cache-dir", mine.cache)
-    assert done.code == 1
-    assert "Name a dataset with --data" in done.message
+    result = whichgen("evaluate", "-m", mine.run, "--cache-dir", mine.cache)
+    assert result.code == 1
+    assert "Name a dataset with --data" in result.message
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,7 @@ def test_a_model_without_a_recorded_dataset_needs_data(mine: Site) -> None:
     ],
 )
 def test_a_wrong_option_is_one_message(mine: Site, options: list[str], message: str) -> None:
-    done = whichgen("robustness", "-m", mine.run, "--cache-dir", mine.cache, *options)
-    assert done.code == 1
-    assert done.message.startswith("error: ")
-    assert message in done.message
+    result = whichgen("robustness", "-m", mine.run, "--cache-dir", mine.cache, *options)
+    assert result.code == 1
+    assert result.message.startswith("error: ")
+    assert message in result.message

@@ -29,22 +29,22 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_one_table_per_image(images: Path) -> None:
-    done = whichgen("evidence", images)
-    assert done.code == 0
-    assert "made [of].png" in done.out
-    row = next(line for line in done.out.splitlines() if "toy_v1" in line)
+    result = whichgen("evidence", images)
+    assert result.code == 0
+    assert "made [of].png" in result.out
+    row = next(line for line in result.out.splitlines() if "toy_v1" in line)
     assert "text" in row
     assert "synthetic" in row
-    assert "a [bold]cat[/]" in done.out
-    assert "plain.webp: no provenance evidence found." in done.message
-    assert f"note: {CAVEAT}" in done.message
+    assert "a [bold]cat[/]" in result.out
+    assert "plain.webp: no provenance evidence found." in result.message
+    assert f"note: {CAVEAT}" in result.message
 
 
 def test_json_has_all_images_and_unreadable_ones_fail(images: Path) -> None:
     (images / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    done = whichgen("evidence", images, "none.jpg", "--json")
-    assert done.code == 1
-    rows = {Path(row["image"]).name: row for row in json.loads(done.out)}
+    result = whichgen("evidence", images, "none.jpg", "--json")
+    assert result.code == 1
+    rows = {Path(row["image"]).name: row for row in json.loads(result.out)}
     assert list(rows) == ["broken.png", "made [of].png", "plain.webp", "none.jpg"]
     assert "not an image" in rows["broken.png"]["error"]
     assert "no such file" in rows["none.jpg"]["error"]
@@ -56,19 +56,19 @@ def test_json_has_all_images_and_unreadable_ones_fail(images: Path) -> None:
         "notes": [],
         "error": "",
     }
-    assert "2 of 4 images can't be read" in done.message
-    assert CAVEAT in done.message
+    assert "2 of 4 images can't be read" in result.message
+    assert CAVEAT in result.message
 
 
 def test_unreadable_metadata_is_a_note(images: Path) -> None:
     Image.new("RGB", (16, 16)).save(images / "odd.webp", xmp=b"<not xml")
-    done = whichgen("evidence", images / "odd.webp")
-    assert done.code == 0
-    assert "XMP can't be read" in done.message
+    result = whichgen("evidence", images / "odd.webp")
+    assert result.code == 0
+    assert "XMP can't be read" in result.message
 
 
 def test_help_states_the_limits_of_metadata() -> None:
-    done = whichgen("evidence", "--help", wide=False)
-    assert done.code == 0
-    assert all(len(line) <= 80 for line in done.out.splitlines())
-    assert "Missing metadata proves nothing" in " ".join(done.out.split())
+    result = whichgen("evidence", "--help", wide=False)
+    assert result.code == 0
+    assert all(len(line) <= 80 for line in result.out.splitlines())
+    assert "Missing metadata proves nothing" in " ".join(result.out.split())

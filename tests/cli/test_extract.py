@@ -27,28 +27,28 @@ def pack_origins(site: Site) -> Path:
 
 def test_extracted_features_are_reused(site: Site) -> None:
     options = ["--backbone", site.clip, "--device", "cpu", "--cache-dir", site.folder / "new"]
-    done = whichgen("extract", pack_origins(site), "images/vae", *options)
-    assert done.code == 0, done.err
-    assert "30 images, 30 of them new. Features: " in done.message
-    done = whichgen("extract", "images", *options)
-    assert "50 images, 20 of them new" in done.message
+    result = whichgen("extract", pack_origins(site), "images/vae", *options)
+    assert result.code == 0, result.err
+    assert "30 images, 30 of them new. Features: " in result.message
+    result = whichgen("extract", "images", *options)
+    assert "50 images, 20 of them new" in result.message
     # A fit on the same images finds all of them.
     (store,) = (site.folder / "new" / "features").iterdir()
     before = sorted(store.iterdir())
-    done = whichgen(
+    result = whichgen(
         "linear", *site.options(out="again"), "--cache-dir", site.folder / "new", "--C", 1
     )
-    assert done.code == 0, done.err
+    assert result.code == 0, result.err
     assert sorted(store.iterdir()) == before
 
 
 def test_unreadable_files_are_listed_and_the_rest_is_stored(site: Site) -> None:
     (site.folder / "images/real/000.png").write_text("no image")
     options = ["--backbone", site.clip, "--device", "cpu", "--cache-dir", site.folder / "new"]
-    done = whichgen("extract", "images/real", *options)
-    assert done.code == 1
-    assert "10 images, 9 of them new" in done.message
-    assert "1 of 10 images can't be read: images/real/000.png: not an image" in done.message
+    result = whichgen("extract", "images/real", *options)
+    assert result.code == 1
+    assert "10 images, 9 of them new" in result.message
+    assert "1 of 10 images can't be read: images/real/000.png: not an image" in result.message
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,9 @@ def test_unreadable_files_are_listed_and_the_rest_is_stored(site: Site) -> None:
 )
 def test_wrong_options_are_one_message(site: Site, arguments: list[str], message: str) -> None:
     (site.folder / "list.txt").write_text("")
-    done = whichgen(*(a.format(run=site.run) for a in arguments))
-    assert done.code == 1
-    assert message in done.message
+    result = whichgen(*(a.format(run=site.run) for a in arguments))
+    assert result.code == 1
+    assert message in result.message
     assert whichgen("extract", "images", "--engine", "spark").code == 2
 
 
@@ -75,9 +75,9 @@ def test_missing_extra_is_reported(site: Site, monkeypatch: pytest.MonkeyPatch) 
         return original(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", import_without_ray)
-    done = whichgen("extract", "images", "--engine", "ray")
-    assert done.code == 1
-    assert "pip install 'whichgen[ray]'" in done.message
+    result = whichgen("extract", "images", "--engine", "ray")
+    assert result.code == 1
+    assert "pip install 'whichgen[ray]'" in result.message
 
 
 def read_answers(folder: str) -> dict[str, dict[str, Any]]:
@@ -91,15 +91,15 @@ def read_answers(folder: str) -> dict[str, dict[str, Any]]:
 def test_attribute_bulk_resumes(site: Site) -> None:
     folder = pack_origins(site)
     (site.folder / "images/vae/000.png").write_text("no image")
-    done = whichgen("attribute-bulk", folder / "real.tar", "-m", site.run, "-o", "results")
-    assert done.code == 0, done.err
-    assert "10 images, 10 new results. Results: results" in done.message
+    result = whichgen("attribute-bulk", folder / "real.tar", "-m", site.run, "-o", "results")
+    assert result.code == 0, result.err
+    assert "10 images, 10 new results. Results: results" in result.message
     (site.folder / "list.txt").write_text("images/vae/000.png\nimages/gone.png\n")
-    done = whichgen("attribute-bulk", folder, "@list.txt", "-m", site.run, "-o", "results")
-    assert done.code == 1
-    assert "22 images, 11 new results" in done.message
-    assert "1 files are not readable images" in done.message
-    assert "1 of 22 images can't be read: images/gone.png: no such file" in done.message
+    result = whichgen("attribute-bulk", folder, "@list.txt", "-m", site.run, "-o", "results")
+    assert result.code == 1
+    assert "22 images, 11 new results" in result.message
+    assert "1 files are not readable images" in result.message
+    assert "1 of 22 images can't be read: images/gone.png: no such file" in result.message
     rows = read_answers("results")
     assert len(rows) == 21
     assert rows["images/vae/000.png"]["error"]

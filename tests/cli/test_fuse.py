@@ -12,15 +12,15 @@ from whichgen.report.figures.run_plots import run_plots
 from .conftest import UNKNOWN, Site, whichgen
 
 
-def test_fuse_writes_a_run_whose_model_answers_as_its_predictions_say(
+def test_fuse_writes_a_run_whose_model_repeats_its_predictions(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("whichgen.report.run_folder.run_plots", run_plots)
-    done = whichgen("fuse", *site.options(out="fused"), *UNKNOWN)
-    assert done.code == 0, done.err
-    assert "Candidate members" in done.out
-    assert "tiny_clip + traces" in done.out
-    assert "95 % interval" in done.out
+    result = whichgen("fuse", *site.options(out="fused"), *UNKNOWN)
+    assert result.code == 0, result.err
+    assert "Candidate members" in result.out
+    assert "tiny_clip + traces" in result.out
+    assert "95 % interval" in result.out
     folder = site.folder / "fused/tiny_clip+traces/images"
     results = json.loads((folder / "results.json").read_text())
     assert results["run_metadata"]["config"]["backbone"].endswith("tiny_clip+traces")
@@ -42,19 +42,19 @@ def test_fuse_writes_a_run_whose_model_answers_as_its_predictions_say(
         assert f"plots/{name}.png" in report
         assert (folder / "plots" / f"{name}.png").is_file()
     with (folder / "predictions.csv").open() as file:
-        predicted = {row["path"]: row for row in csv.DictReader(file)}
-    command = list(predicted)[::3]
-    done = whichgen("attribute", "-m", folder, *command, "--json", "--device", "cpu")
-    assert done.code == 0, done.err
-    for answer in json.loads(done.out):
-        row = predicted[answer["image"]]
+        predictions = {row["path"]: row for row in csv.DictReader(file)}
+    command = list(predictions)[::3]
+    result = whichgen("attribute", "-m", folder, *command, "--json", "--device", "cpu")
+    assert result.code == 0, result.err
+    for answer in json.loads(result.out):
+        row = predictions[answer["image"]]
         assert answer["origin"] == row["answer"]
         assert abs(answer["score"] - float(row["score"])) < 1e-4
 
 
 def test_an_encoder_without_traces_has_one_member(site: Site) -> None:
-    done = whichgen("fuse", *site.options(out="plain"), *UNKNOWN, "--no-traces", "--C", 10)
-    assert done.code == 0, done.err
+    result = whichgen("fuse", *site.options(out="plain"), *UNKNOWN, "--no-traces", "--C", 10)
+    assert result.code == 0, result.err
     results = json.loads((site.folder / "plain/tiny_clip/images/results.json").read_text())
     assert [row["members"] for row in results["members"]] == ["tiny_clip"]
     assert results["selection"]["value"] == 10
@@ -65,11 +65,11 @@ def test_patches_and_crops_are_members_of_a_local_encoder(
 ) -> None:
     monkeypatch.chdir(site.clip.parent)  # a relative folder must be found from elsewhere
     backbone = f"{site.clip.name}:patches+{site.clip.name}:crops"
-    done = whichgen(
+    result = whichgen(
         *("fuse", *site.options(out="variants"), *UNKNOWN, "--backbone", backbone),
         *("--no-traces", "--C", 10, "--shuffles", 0, "--no-shortcut-check"),
     )
-    assert done.code == 0, done.err
+    assert result.code == 0, result.err
     folder = site.folder / "variants/tiny_clip_patches+tiny_clip_crops/images"
     results = json.loads((folder / "results.json").read_text())
     assert [row["members"] for row in results["members"]] == [
@@ -78,8 +78,8 @@ def test_patches_and_crops_are_members_of_a_local_encoder(
         "tiny_clip:patches + tiny_clip:crops",
     ]
     monkeypatch.chdir("/")
-    done = whichgen("attribute", "-m", folder, site.images / "gan" / "000.png", "--device", "cpu")
-    assert done.code == 0, done.err
+    result = whichgen("attribute", "-m", folder, site.images / "gan" / "000.png", "--device", "cpu")
+    assert result.code == 0, result.err
 
 
 def test_wrong_options_fail_before_images_are_read(site: Site) -> None:
@@ -88,33 +88,33 @@ def test_wrong_options_fail_before_images_are_read(site: Site) -> None:
         (("--scores", "magic"), "unknown open-set score 'magic'"),
         (("--C", -1), "positive values of C"),
     ):
-        done = whichgen("fuse", *site.options(out="wrong"), *UNKNOWN, *options)
-        assert done.code == 1
-        assert message in done.message
+        result = whichgen("fuse", *site.options(out="wrong"), *UNKNOWN, *options)
+        assert result.code == 1
+        assert message in result.message
     assert not (site.folder / "wrong").exists()
 
 
 def test_a_coverage_adds_a_set_to_each_answer(site: Site) -> None:
-    done = whichgen("attribute", "-m", site.run, site.images / "gan", "--coverage", 0.5, "--json")
-    assert done.code == 0, done.err
-    assert "it says nothing about unknown origins" in done.message
-    for answer in json.loads(done.out):
+    result = whichgen("attribute", "-m", site.run, site.images / "gan", "--coverage", 0.5, "--json")
+    assert result.code == 0, result.err
+    assert "it says nothing about unknown origins" in result.message
+    for answer in json.loads(result.out):
         ranked = sorted(answer["probabilities"], key=lambda o: -answer["probabilities"][o])
         assert answer["prediction_set"] == ranked[: len(answer["prediction_set"])]
     assert (
         "set" in whichgen("attribute", "-m", site.run, site.images / "gan", "--coverage", 0.5).out
     )
-    done = whichgen("attribute", "-m", site.run, site.images / "gan", "--coverage", 2)
-    assert done.code == 1
-    assert "the coverage must be over 0 and under 1" in done.message
+    result = whichgen("attribute", "-m", site.run, site.images / "gan", "--coverage", 2)
+    assert result.code == 1
+    assert "the coverage must be over 0 and under 1" in result.message
 
 
-def test_augmentation_gives_experts_and_the_model_can_be_used_and_taught(site: Site) -> None:
-    done = whichgen(
+def test_augmentation_gives_experts_and_the_model_can_be_used_and_extended(site: Site) -> None:
+    result = whichgen(
         *("fuse", *site.options(out="robust"), *UNKNOWN, "--augment", "all", "--C", 10),
         *("--shuffles", 2, "--no-shortcut-check"),
     )
-    assert done.code == 0, done.err
+    assert result.code == 0, result.err
     folder = site.folder / "robust/tiny_clip+traces/images"
     results = json.loads((folder / "results.json").read_text())
     kinds = ["jpeg", "blur", "crop", "resize", "social"]
@@ -124,10 +124,14 @@ def test_augmentation_gives_experts_and_the_model_can_be_used_and_taught(site: S
     assert "## Experts" in (folder / "report.md").read_text()
     assert json.loads((folder / "model/model.json").read_text())["head_method"] == "experts"
     images = site.images / "ddpm"
-    taught = site.folder / "taught"
-    done = whichgen("enroll", "-m", folder, "ddpm", images, "--device", "cpu", "-o", taught)
-    assert done.code == 0, done.err
-    done = whichgen("attribute", "-m", taught, images / "000.png", "--json", "--device", "cpu")
-    assert done.code == 0, done.err
-    (answer,) = json.loads(done.out)
+    enrolled_model = site.folder / "enrolled_model"
+    result = whichgen(
+        "enroll", "-m", folder, "ddpm", images, "--device", "cpu", "-o", enrolled_model
+    )
+    assert result.code == 0, result.err
+    result = whichgen(
+        "attribute", "-m", enrolled_model, images / "000.png", "--json", "--device", "cpu"
+    )
+    assert result.code == 0, result.err
+    (answer,) = json.loads(result.out)
     assert set(answer["probabilities"]) == {"real", "gan", "vae", "ddpm"}

@@ -18,26 +18,26 @@ import whichgen.gallery.build as build_module
 import whichgen.gallery.qdrant as qdrant_module
 from whichgen.gallery.index import Recall
 
-from .conftest import Done, Site, whichgen
+from .conftest import Result, Site, whichgen
 
 
-def build(site: Site, *options: object, data: object = "images") -> Done:
+def build(site: Site, *options: object, data: object = "images") -> Result:
     return whichgen("gallery", "build", "-m", site.run, data, "--cache-dir", site.cache, *options)
 
 
 def search(*arguments: object, gallery: str = "gallery") -> list[dict[str, Any]]:
-    done = whichgen("gallery", "search", "-g", gallery, *arguments, "--json")
-    assert done.code == 0, done.err
-    rows: list[dict[str, Any]] = json.loads(done.out)
+    result = whichgen("gallery", "search", "-g", gallery, *arguments, "--json")
+    assert result.code == 0, result.err
+    rows: list[dict[str, Any]] = json.loads(result.out)
     return rows
 
 
 def test_gallery_is_built_and_searched(site: Site) -> None:
-    done = build(site)
-    assert done.code == 0, done.err
-    assert "50 images, flat index" in done.message
-    assert "recall@1 100.0 %, recall@10 100.0 %" in done.message
-    assert "whichgen gallery search IMAGE -g gallery" in done.message
+    result = build(site)
+    assert result.code == 0, result.err
+    assert "50 images, flat index" in result.message
+    assert "recall@1 100.0 %, recall@10 100.0 %" in result.message
+    assert "whichgen gallery search IMAGE -g gallery" in result.message
     description = json.loads(Path("gallery/gallery.json").read_text())
     assert description["recall"] == {"at_1": 1.0, "at_10": 1.0, "queries": 13}
     assert description["run_metadata"]["seeds"] == {"seed": 0}
@@ -49,9 +49,9 @@ def test_gallery_is_built_and_searched(site: Site) -> None:
         assert first["origin"] == Path(row["image"]).parent.name
         assert first["cosine"] == pytest.approx(1, abs=1e-5)
         assert second["cosine"] <= first["cosine"]
-    done = whichgen("gallery", "search", "-g", "gallery", "images/gan/001.png", "-k", 3)
-    assert "Most similar of 50 images" in done.out
-    assert "1.000" in done.out
+    result = whichgen("gallery", "search", "-g", "gallery", "images/gan/001.png", "-k", 3)
+    assert "Most similar of 50 images" in result.out
+    assert "1.000" in result.out
 
     command = ("attribute", "-m", site.run, "images/gan/001.png")
     (answer,) = json.loads(whichgen(*command, "--gallery", "gallery", "--json").out)
@@ -70,7 +70,7 @@ def test_cached_images_are_not_decoded_again(site: Site, monkeypatch: pytest.Mon
     assert build(site).code == 0
     load = load_module.load_encoder
 
-    def load_idle(*args: Any, **kwargs: Any) -> Any:
+    def load_without_preprocessing(*args: Any, **kwargs: Any) -> Any:
         encoder = load(*args, **kwargs)
 
         def refuse(_: Any) -> Any:
@@ -79,9 +79,9 @@ def test_cached_images_are_not_decoded_again(site: Site, monkeypatch: pytest.Mon
         object.__setattr__(encoder, "preprocess", refuse)
         return encoder
 
-    monkeypatch.setattr("whichgen.inference.attributor.load_encoder", load_idle)
-    done = build(site, "-o", "second", "--kind", "ivf")
-    assert done.code == 0, done.err
+    monkeypatch.setattr("whichgen.inference.attributor.load_encoder", load_without_preprocessing)
+    result = build(site, "-o", "second", "--kind", "ivf")
+    assert result.code == 0, result.err
 
 
 def test_wrong_options_are_one_message(site: Site) -> None:
@@ -94,14 +94,14 @@ def test_wrong_options_are_one_message(site: Site) -> None:
         ("images", ("--kind", "qdrant", "--qdrant-url", "folder"), "not 'folder'"),
         ("images", ("-o", "images"), "images exists and is not a gallery"),
     ):
-        done = build(site, *options, data=data)
-        assert done.code == 1, data
-        assert message in done.message
+        result = build(site, *options, data=data)
+        assert result.code == 1, data
+        assert message in result.message
         assert not Path("gallery").exists()
     assert build(site, "--kind", "tree").code == 2
-    done = whichgen("gallery", "search", "-g", "images", "images/gan/001.png")
-    assert done.code == 1
-    assert "no gallery found in images" in done.message
+    result = whichgen("gallery", "search", "-g", "images", "images/gan/001.png")
+    assert result.code == 1
+    assert "no gallery found in images" in result.message
 
 
 def test_damaged_gallery_or_one_of_another_model_is_rejected(
@@ -115,14 +115,14 @@ def test_damaged_gallery_or_one_of_another_model_is_rejected(
         ("gallery", "search", "-g", "gallery", image, "--model", "other"),
         ("attribute", "-m", "other", image, "--gallery", "gallery"),
     ):
-        done = whichgen(*command)
-        assert done.code == 1
-        assert "gallery was built with another model" in done.message
+        result = whichgen(*command)
+        assert result.code == 1
+        assert "gallery was built with another model" in result.message
     vectors = Path("gallery/vectors.npy")
     vectors.write_bytes(vectors.read_bytes()[:-4])
-    done = whichgen("attribute", "-m", site.run, image, "--gallery", "gallery")
-    assert done.code == 1
-    assert "vectors.npy does not match its digest" in done.message
+    result = whichgen("attribute", "-m", site.run, image, "--gallery", "gallery")
+    assert result.code == 1
+    assert "vectors.npy does not match its digest" in result.message
 
 
 def test_moved_model_must_be_named(site: Site) -> None:
@@ -132,9 +132,9 @@ def test_moved_model_must_be_named(site: Site) -> None:
     for config in ({"model": "nowhere"}, {"model": 3}, {}, [], None):
         description["run_metadata"]["config"] = config
         file.write_text(json.dumps(description))
-        done = whichgen("gallery", "search", "-g", "gallery", "images/gan/001.png")
-        assert done.code == 1
-        assert "Name its folder with --model" in done.message
+        result = whichgen("gallery", "search", "-g", "gallery", "images/gan/001.png")
+        assert result.code == 1
+        assert "Name its folder with --model" in result.message
     assert search("images/gan/001.png", "--model", site.run)[0]["nearest"]
 
 
@@ -142,33 +142,33 @@ def test_unreachable_service_is_reported_before_images_are_read(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("whichgen.gallery.entries.collect_images", None)  # it would be called
-    done = build(site, "--kind", "qdrant", "--qdrant-url", "http://127.0.0.1:1")
-    assert done.code == 1
-    assert "Qdrant does not answer" in done.message
+    result = build(site, "--kind", "qdrant", "--qdrant-url", "http://127.0.0.1:1")
+    assert result.code == 1
+    assert "Qdrant does not answer" in result.message
 
 
 def test_low_recall_is_a_warning(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build_module, "compute_recall", lambda *_: Recall(0.9, 0.5, 7))
-    done = build(site, "--kind", "ivf")
-    assert done.code == 0
-    assert "recall@10 is below 95 %" in done.message
+    result = build(site, "--kind", "ivf")
+    assert result.code == 0
+    assert "recall@10 is below 95 %" in result.message
     assert json.loads(Path("gallery/gallery.json").read_text())["recall"]["at_10"] == 0.5
 
 
 def test_duplicates_and_unreadable_files_are_reported(site: Site) -> None:
     shutil.copy("images/gan/001.png", "images/vae/copy.png")
     Path("images/vae/broken.png").write_bytes(b"no image")
-    done = build(site)
-    assert done.code == 0
-    assert "1 files can't be read" in done.message
-    assert "1 duplicate files are left out" in done.message
-    assert "1 duplicates are in folders of different origins" in done.message
-    done = whichgen(
+    result = build(site)
+    assert result.code == 0
+    assert "1 files can't be read" in result.message
+    assert "1 duplicate files are left out" in result.message
+    assert "1 duplicates are in folders of different origins" in result.message
+    result = whichgen(
         "gallery", "search", "-g", "gallery", "images/vae/broken.png", "images/gan/001.png"
     )
-    assert done.code == 1
-    assert "1 of 2 images can't be read" in done.message
-    assert "1.000" in done.out
+    assert result.code == 1
+    assert "1 of 2 images can't be read" in result.message
+    assert "1.000" in result.out
 
 
 def test_interrupted_build_leaves_nothing_and_can_be_repeated(
@@ -179,9 +179,9 @@ def test_interrupted_build_leaves_nothing_and_can_be_repeated(
 
     with monkeypatch.context() as patch:
         patch.setattr(build_module, "write_description", stop)
-        done = build(site)
-    assert done.code == 130
-    assert "rerun the command to resume" in done.message
+        result = build(site)
+    assert result.code == 130
+    assert "rerun the command to resume" in result.message
     assert not [p for p in Path().iterdir() if "gallery" in p.name]
     assert build(site).code == 0
     again = build(site)
@@ -197,8 +197,8 @@ def test_qdrant_gallery_equals_a_local_one(site: Site, monkeypatch: pytest.Monke
     monkeypatch.setattr(qdrant_module, "QdrantClient", lambda **_: service)
     monkeypatch.setenv("WHICHGEN_QDRANT_URL", "http://localhost:6333")
     for _ in range(2):
-        done = build(site, "--kind", "qdrant", "-o", "remote", "--force")
-        assert done.code == 0, done.err
+        result = build(site, "--kind", "qdrant", "-o", "remote", "--force")
+        assert result.code == 0, result.err
     description = json.loads(Path("remote/gallery.json").read_text())
     assert description["collection"] == f"whichgen-{description['model'][:16]}"
     assert service.count(description["collection"]).count == 50
@@ -207,16 +207,16 @@ def test_qdrant_gallery_equals_a_local_one(site: Site, monkeypatch: pytest.Monke
     for one, other in zip(rows["remote"], rows["local"], strict=True):
         assert [n["path"] for n in one["nearest"]] == [n["path"] for n in other["nearest"]]
     monkeypatch.delenv("WHICHGEN_QDRANT_URL")
-    done = whichgen("gallery", "search", "-g", "remote", "images/gan/001.png")
-    assert done.code == 1
-    assert "needs the address of the service" in done.message
+    result = whichgen("gallery", "search", "-g", "remote", "images/gan/001.png")
+    assert result.code == 1
+    assert "needs the address of the service" in result.message
 
 
 def test_missing_extra_is_reported(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "whichgen.gallery.qdrant")
     monkeypatch.delattr("whichgen.gallery.qdrant")
     monkeypatch.setitem(sys.modules, "qdrant_client", None)
-    done = build(site, "--kind", "qdrant", "--qdrant-url", "http://localhost:6333")
-    assert done.code == 1
-    assert "pip install 'whichgen[qdrant]'" in done.message
+    result = build(site, "--kind", "qdrant", "--qdrant-url", "http://localhost:6333")
+    assert result.code == 1
+    assert "pip install 'whichgen[qdrant]'" in result.message
     assert build(site).code == 0

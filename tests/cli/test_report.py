@@ -12,22 +12,22 @@ from .conftest import Site, whichgen
 
 
 def test_a_run_gets_a_page_with_its_figures_and_images(site: Site) -> None:
-    done = whichgen("report", site.run)
-    assert done.code == 0, done.err
+    result = whichgen("report", site.run)
+    assert result.code == 0, result.err
     file = site.run / "report.html"
-    assert str(file) in done.message
+    assert str(file) in result.message
     text = file.read_text()
     accuracy = json.loads((site.run / "results.json").read_text())["test"]["closed"]["accuracy"]
     assert f'<span class="value">{percent(accuracy)}<small> %</small></span>' in text
     assert "data:image/webp;base64," in text
-    done = whichgen("report", site.run, "--no-images", "-o", "pages")
-    assert done.code == 0, done.err
+    result = whichgen("report", site.run, "--no-images", "-o", "pages")
+    assert result.code == 0, result.err
     assert "data:image/webp;base64," not in (site.folder / "pages/report.html").read_text()
 
 
 def test_several_runs_get_one_page_in_the_working_folder(site: Site) -> None:
-    done = whichgen("report", site.run, site.run)
-    assert done.code == 0, done.err
+    result = whichgen("report", site.run, site.run)
+    assert result.code == 0, result.err
     text = (site.folder / "report.html").read_text()
     assert "2 runs side by side" in text
     assert text.count("<script>") == 1
@@ -36,7 +36,7 @@ def test_several_runs_get_one_page_in_the_working_folder(site: Site) -> None:
 @pytest.mark.parametrize("arguments", [("nowhere",), (".", "--low-data", "nowhere")])
 def test_a_folder_without_a_run_is_an_error(site: Site, arguments: tuple[str, ...]) -> None:
     run = site.run if arguments[0] == "." else arguments[0]
-    done = whichgen("report", run, *arguments[1:])
-    assert done.code == 1
-    assert "not found. Pass the output folder of `whichgen linear`" in done.message
+    result = whichgen("report", run, *arguments[1:])
+    assert result.code == 1
+    assert "not found. Pass the output folder of `whichgen linear`" in result.message
     assert not (site.run / "report.html").exists()

@@ -20,19 +20,19 @@ FIT = ("-d", "images", *UNKNOWN, "--shuffles", "2", "--seed", "3", "--device", "
 LINEAR, KNN = "runs/linear/tiny_clip/images", "runs/knn/tiny_clip/images"
 FUSED = "runs/fused/tiny_clip+traces/images"
 
-FITTING_SPLITS = (
+TRAINING_COMMANDS = (
     ("linear", "-b", "1", "2", *GRID, "-o", "runs/linear"),
     ("knn", "-b", "1", "2", "--k-max", "3", "-o", "runs/knn"),
     ("fuse", "--C", "1", "--augment", "jpeg,blur", "-o", "runs/fused"),
     ("low-data", "--shots", "1,2", "--repeats", "1", "-b", "2", "--head", "knn", "-o", "runs/few"),
 )
-ASKED = (
+MODEL_COMMANDS = (
     ("robustness", "-m", LINEAR, "--kinds", "jpeg"),
     ("few-shot", "-m", LINEAR, "--shots", "1", "--repeats", "1"),
     ("report", LINEAR),
-    ("enroll", "-m", LINEAR, "fresh", "images/ddpm", "-o", "runs/enrolled"),
-    ("discover", "-m", LINEAR, "images", "--all", "-o", "runs/found"),
-    ("compare", LINEAR, KNN, "-o", "runs/compared"),
+    ("enroll", "-m", LINEAR, "fresh", "images/ddpm", "-o", "runs/extended"),
+    ("discover", "-m", LINEAR, "images", "--all", "-o", "runs/groups"),
+    ("compare", LINEAR, KNN, "-o", "runs/comparison"),
     ("attribute", "-m", FUSED, "images", "--parquet", "runs/answers.parquet"),
     ("attribute", "-m", FUSED, "images/gan", "--report", "runs/case.html"),
 )
@@ -51,9 +51,9 @@ for line in sys.argv[1:]:
 def run(folder: Path, site: Site, **environment: str) -> dict[str, bytes]:
     """Run all commands on a copy of the images and return the files they wrote."""
     shutil.copytree(site.images, folder / "images", copy_function=shutil.copyfile)
-    commands = [[*words, *FIT, str(site.clip)] for words in FITTING_SPLITS]
-    commands += map(list, ASKED)
-    done = subprocess.run(
+    commands = [[*words, *FIT, str(site.clip)] for words in TRAINING_COMMANDS]
+    commands += map(list, MODEL_COMMANDS)
+    result = subprocess.run(
         [sys.executable, "-c", PROGRAM, *map(" ".join, commands)],
         cwd=folder,
         env={
@@ -67,7 +67,7 @@ def run(folder: Path, site: Site, **environment: str) -> dict[str, bytes]:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
     files = (file for file in sorted((folder / "runs").rglob("*")) if file.is_file())
     return {str(file.relative_to(folder)): content(file, folder) for file in files}
 
@@ -85,16 +85,16 @@ def content(file: Path, folder: Path) -> bytes:
     return data
 
 
-def test_same_images_and_seed_give_the_same_bytes(made: Site, tmp_path: Path) -> None:
+def test_same_images_and_seed_give_the_same_bytes(shared_site: Site, tmp_path: Path) -> None:
     one = run(
         tmp_path / "one",
-        made,
+        shared_site,
         PYTHONHASHSEED="1",
         **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LOKY_MAX_CPU_COUNT"), "1"),
     )
     two = run(
         tmp_path / "another folder",
-        made,
+        shared_site,
         PYTHONHASHSEED="2",
         WHICHGEN_DETERMINISTIC="1",  # which makes one thread of two
         **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LOKY_MAX_CPU_COUNT"), "2"),

@@ -38,8 +38,8 @@ def serving(*arguments: object, **environment: str) -> Iterator[tuple[str, subpr
         message = ""
         for line in process.stderr:
             message += line
-            if found := re.search(r"http://\S+/", line):
-                yield found.group(), process
+            if address := re.search(r"http://\S+/", line):
+                yield address.group(), process
                 break
         else:
             pytest.fail(f"it did not start: {message}")
@@ -51,8 +51,8 @@ def serving(*arguments: object, **environment: str) -> Iterator[tuple[str, subpr
 def get(address: str, **headers: str) -> dict[str, object]:
     request = urllib.request.Request(address, headers=headers)
     with urllib.request.urlopen(request, timeout=30) as answer:
-        found: dict[str, object] = json.load(answer)
-    return found
+        value: dict[str, object] = json.load(answer)
+    return value
 
 
 def test_serve_prints_its_address_and_stops_on_ctrl_c(site: Site) -> None:
@@ -61,8 +61,8 @@ def test_serve_prints_its_address_and_stops_on_ctrl_c(site: Site) -> None:
         process,
     ):
         assert get(address + "health")["status"] == "ok"
-        described = get(address + "model", **{"X-API-Key": "secret"})
-        assert described["origins"] == ["real", "gan", "vae"]
+        model = get(address + "model", **{"X-API-Key": "secret"})
+        assert model["origins"] == ["real", "gan", "vae"]
         with pytest.raises(urllib.error.HTTPError, match="401"):
             get(address + "model")
         process.send_signal(signal.SIGINT)
@@ -73,25 +73,25 @@ def test_serve_prints_its_address_and_stops_on_ctrl_c(site: Site) -> None:
 def test_a_port_in_use_is_one_message(site: Site) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = whichgen("serve", "-m", site.run, "--port", port, "--device", "cpu")
-    assert done.code == 1
-    assert f"can't listen on 127.0.0.1:{port}" in done.message
-    assert "--port" in done.message
+        result = whichgen("serve", "-m", site.run, "--port", port, "--device", "cpu")
+    assert result.code == 1
+    assert f"can't listen on 127.0.0.1:{port}" in result.message
+    assert "--port" in result.message
 
 
 def test_a_missing_extra_is_named(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    done = whichgen("serve", "-m", site.run)
-    assert done.code == 1
+    result = whichgen("serve", "-m", site.run)
+    assert result.code == 1
     assert (
-        "uvicorn is not installed. Install it with: pip install 'whichgen[serve]'" in done.message
+        "uvicorn is not installed. Install it with: pip install 'whichgen[serve]'" in result.message
     )
 
 
 def test_limits_must_be_positive(site: Site) -> None:
     assert whichgen("serve", "-m", site.run, "--queue-size", 0).code == 2
-    done = whichgen("serve", "-m", site.folder / "nothing", "--port", 0)
-    assert done.code == 1 and "no model found" in done.message
+    result = whichgen("serve", "-m", site.folder / "nothing", "--port", 0)
+    assert result.code == 1 and "no model found" in result.message
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
@@ -103,27 +103,27 @@ def test_accepted_requests_are_answered_on_shutdown(site: Site, stop: signal.Sig
         process,
     ):
 
-        def ask(number: int) -> int:
+        def post_images(number: int) -> int:
             # What comes after the image makes another file of it.
             files = [
                 ("images", ("a.jpg", buffer.getvalue() + bytes([number, i]))) for i in range(8)
             ]
             return httpx.post(address + "attribute", files=files, timeout=60).status_code
 
-        def accepted() -> float:
+        def count_accepted() -> float:
             """Images that wait or were answered; one more may be under way."""
-            told = httpx.get(address + "metrics").text
+            metrics = httpx.get(address + "metrics").text
             names = "whichgen_waiting_images|whichgen_batch_images_sum"
-            return sum(float(n) for n in re.findall(rf"^(?:{names}) (\S+)$", told, re.MULTILINE))
+            return sum(float(n) for n in re.findall(rf"^(?:{names}) (\S+)$", metrics, re.MULTILINE))
 
         with ThreadPoolExecutor(12) as pool:
-            command = [pool.submit(ask, i) for i in range(12)]
+            requests = [pool.submit(post_images, i) for i in range(12)]
             # Until all are in: a connection of which nothing was read yet is closed, as it may be.
             until = time.monotonic() + 60
-            while accepted() < 8 * 12 - 1:
+            while count_accepted() < 8 * 12 - 1:
                 assert time.monotonic() < until
                 time.sleep(0.01)
             process.send_signal(stop)
-            assert [one.result() for one in command] == [200] * 12
+            assert [one.result() for one in requests] == [200] * 12
         assert process.wait(30) == 0
         assert process.stderr and "all accepted requests were answered" in process.stderr.read()

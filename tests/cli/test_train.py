@@ -23,7 +23,7 @@ def results(run: Path) -> Any:
 
 
 def test_linear_writes_a_run_folder(site: Site) -> None:
-    output = (site.folder / "first.txt").read_text()
+    output = (site.folder / "output.txt").read_text()
     assert "Closed-set accuracy" in output
     assert "note: selected on the unknown generators" in output
     assert "Run folder: " in output
@@ -42,9 +42,9 @@ def test_linear_writes_a_run_folder(site: Site) -> None:
 def test_rerunning_encodes_nothing_and_gives_the_same_metrics(site: Site) -> None:
     before = results(site.run)
     command = ["linear", *site.options(data="images"), *UNKNOWN, "-b", 0, 1, 2, *GRID]
-    done = whichgen(*command, "--force")  # the copy lies elsewhere, so its settings differ
-    assert done.code == 0, done.err
-    assert "Extracting" not in done.err
+    result = whichgen(*command, "--force")  # the copy lies elsewhere, so its settings differ
+    assert result.code == 0, result.err
+    assert "Extracting" not in result.err
     after = results(site.run)
     assert after["test"] == before["test"]
     assert after["blocks"] == before["blocks"]
@@ -55,8 +55,8 @@ def test_rerunning_encodes_nothing_and_gives_the_same_metrics(site: Site) -> Non
 def test_underscore_aliases_are_the_same_options(site: Site, spelling: str) -> None:
     count, top = spelling.replace("min", "step"), spelling.replace("min", "max")
     options = [spelling, 2, top, 6, count, 3]
-    done = whichgen("knn", *site.options(out="k"), *UNKNOWN, "-b", 1, *options)
-    assert done.code == 0, done.err
+    result = whichgen("knn", *site.options(out="k"), *UNKNOWN, "-b", 1, *options)
+    assert result.code == 0, result.err
     config = results(site.folder / "k/tiny_clip/images")["run_metadata"]["config"]
     assert config["head"]["values"] == [2, 4, 6]
     assert config["blocks"] == [1]
@@ -64,8 +64,8 @@ def test_underscore_aliases_are_the_same_options(site: Site, spelling: str) -> N
 
 def test_one_value_instead_of_a_sweep(site: Site) -> None:
     for command, option, value in (("linear", "--C", 1.0), ("knn", "--K", 3)):
-        done = whichgen(command, *site.options(out=command), *UNKNOWN, "-b", 2, option, value)
-        assert done.code == 0, done.err
+        result = whichgen(command, *site.options(out=command), *UNKNOWN, "-b", 2, option, value)
+        assert result.code == 0, result.err
         model = load_model(site.folder / command / "tiny_clip/images")
         assert (model.hyperparameter, model.blocks[0]) == (value, 2)
 
@@ -76,8 +76,8 @@ def test_the_command_line_overrides_a_toml_file(site: Site) -> None:
         'output-dir = "toml"\ndevice = "cpu"\nK = 2\nmetric = "OSCR"\nseed = 5\n'
         f'cache_dir = "{site.cache}"\n'
     )
-    done = whichgen("knn", "-c", "mine.toml", "--seed", 6)
-    assert done.code == 0, done.err
+    result = whichgen("knn", "-c", "mine.toml", "--seed", 6)
+    assert result.code == 0, result.err
     config = results(site.folder / "toml/tiny_clip/images")["run_metadata"]["config"]
     assert config["blocks"] == [0, 1]
     assert config["head"]["values"] == [2]
@@ -97,50 +97,50 @@ def test_the_command_line_overrides_a_toml_file(site: Site) -> None:
 def test_a_wrong_toml_file_is_an_error(site: Site, text: str | None, message: str) -> None:
     if text is not None:
         (site.folder / "mine.toml").write_text(text)
-    done = whichgen("knn", "-c", "mine.toml")
-    assert done.code == 2
-    assert message in done.err
+    result = whichgen("knn", "-c", "mine.toml")
+    assert result.code == 2
+    assert message in result.err
 
 
 def test_the_paper_protocol_warns(site: Site) -> None:
-    done = whichgen(
+    result = whichgen(
         *("knn", *site.options(out="p"), *UNKNOWN, "--share-unknown"),
         *("--protocol", "paper", "--K", 3),
     )
-    assert done.code == 0, done.err
-    assert "PROTOCOL OF THE REFERENCE IMPLEMENTATION" in done.err
+    assert result.code == 0, result.err
+    assert "PROTOCOL OF THE REFERENCE IMPLEMENTATION" in result.err
     assert "PROTOCOL OF THE REFERENCE" in (site.folder / "p/tiny_clip/images/report.md").read_text()
 
 
 def test_augmentation_kinds(site: Site) -> None:
     options = [*site.options(out="a"), *UNKNOWN, "--K", 3, "--augment"]
-    done = whichgen("knn", *options, "jpeg,blur,jpeg")
-    assert done.code == 0, done.err
+    result = whichgen("knn", *options, "jpeg,blur,jpeg")
+    assert result.code == 0, result.err
     config = results(site.folder / "a/tiny_clip/images")["run_metadata"]["config"]
     assert config["augment"] == ["jpeg", "blur"]
     for wrong in ("sharpen", "jpeg:30"):
-        done = whichgen("knn", *options, wrong)
-        assert done.code == 1
-        assert f"unknown perturbation {wrong}. Choose from jpeg, blur, crop, resize" in done.err
+        result = whichgen("knn", *options, wrong)
+        assert result.code == 1
+        assert f"unknown perturbation {wrong}. Choose from jpeg, blur, crop, resize" in result.err
 
 
 def test_a_dataset_without_unknown_origins_warns(site: Site) -> None:
-    done = whichgen("knn", *site.options(out="n"), "--K", 3)
-    assert done.code == 0, done.err
+    result = whichgen("knn", *site.options(out="n"), "--K", 3)
+    assert result.code == 0, result.err
     assert (
         "There are no unknown test images. This run measures closed-set accuracy only"
-        in done.message
+        in result.message
     )
-    assert "--unknown" in done.message
+    assert "--unknown" in result.message
     assert results(site.folder / "n/tiny_clip/images")["test"]["oscr"] is None
 
 
 def test_low_data_is_a_table_and_a_folder(site: Site) -> None:
-    done = whichgen(
+    result = whichgen(
         *("low-data", *site.options(out="low"), *UNKNOWN),
         *("--head", "knn", "--shots", "1,3,500", "--repeats", 2, "-b", 1),
     )
-    assert done.code == 0, done.err
+    assert result.code == 0, result.err
     folder = site.folder / "low/tiny_clip/images"
     with (folder / "lowdata.csv").open() as handle:
         rows = list(csv.DictReader(handle))
@@ -150,35 +150,35 @@ def test_low_data_is_a_table_and_a_folder(site: Site) -> None:
         ("3", "0"),
         ("3", "1"),
     ]
-    assert "±" in done.out
-    kept = json.loads((folder / "lowdata.json").read_text())
-    assert kept["run_metadata"]["config"]["shots"] == [1, 3, 500]
+    assert "±" in result.out
+    record = json.loads((folder / "lowdata.json").read_text())
+    assert record["run_metadata"]["config"]["shots"] == [1, 3, 500]
     assert (folder / "plots" / "lowdata.png").stat().st_size > 5000
     for wrong, message in (
-        (["--shots", "few"], "'few' is not a list of whole numbers"),
+        (["--shots", "few"], "'few' is not a list of complete numbers"),
         (["--shots", "500"], "fewer than each of 500"),
         (["--head", "fusion", "-b", 1], "fusion uses all blocks"),
         (["--head", "forest"], "'forest' is not one of 'linear', 'knn', 'fusion'"),
     ):
-        done = whichgen("low-data", *site.options(out="low"), *UNKNOWN, *wrong)
-        assert done.code == (2 if "forest" in wrong else 1)
-        assert message in done.message
+        result = whichgen("low-data", *site.options(out="low"), *UNKNOWN, *wrong)
+        assert result.code == (2 if "forest" in wrong else 1)
+        assert message in result.message
 
 
 def test_a_split_by_name_gives_the_same_selection(site: Site) -> None:
-    done = whichgen("dataset", "split", "images", *UNKNOWN, "-o", "sets", "--name", "mine")
-    assert done.code == 0, done.err
-    assert "Train with --data mine:root=sets" in done.message
-    done = whichgen("linear", *site.options(data="mine:root=sets", out="s"), *GRID)
-    assert done.code == 0, done.err
+    result = whichgen("dataset", "split", "images", *UNKNOWN, "-o", "sets", "--name", "mine")
+    assert result.code == 0, result.err
+    assert "Train with --data mine:root=sets" in result.message
+    result = whichgen("linear", *site.options(data="mine:root=sets", out="s"), *GRID)
+    assert result.code == 0, result.err
     run = site.folder / "s/tiny_clip/mine_split1"
     first, second = results(site.run), results(run)
     assert second["selection"] == first["selection"]
     assert second["test"]["closed"] == first["test"]["closed"]
     assert second["run_metadata"]["config"]["data"] == f"mine:root={site.folder / 'sets'}"
     os.chdir("/")
-    done = whichgen("evaluate", "-m", run, "--cache-dir", site.cache)
-    assert done.code == 0, done.err
+    result = whichgen("evaluate", "-m", run, "--cache-dir", site.cache)
+    assert result.code == 0, result.err
 
 
 def test_worker_processes_change_no_results(site: Site) -> None:
@@ -188,12 +188,12 @@ def test_worker_processes_change_no_results(site: Site) -> None:
         *(*UNKNOWN, *GRID, "--cache-dir", "cache2", "--jobs", "2"),
     ]
     environment = {**os.environ, "LOKY_MAX_CPU_COUNT": "2", "COLUMNS": "200"}
-    done = subprocess.run(
+    result = subprocess.run(
         [str(c) for c in command], capture_output=True, text=True, check=False, env=environment
     )
-    assert done.returncode == 0, done.stderr
-    assert "Warning" not in done.stderr
-    assert "Traceback" not in done.stderr
+    assert result.returncode == 0, result.stderr
+    assert "Warning" not in result.stderr
+    assert "Traceback" not in result.stderr
     first = results(site.run)["blocks"][:2]
     assert results(site.folder / "sub/tiny_clip/images")["blocks"] == first
 
@@ -230,11 +230,11 @@ def test_a_wrong_option_fails_before_any_image_is_encoded(
     site: Site, monkeypatch: pytest.MonkeyPatch, options: list[object], message: str
 ) -> None:
     (site.cache / "features").rename(site.cache / "features2")
-    done = whichgen("linear", *site.options(out="w"), *GRID, *options)
-    assert done.code == 1
-    assert done.message.startswith("error: ")
-    assert message in done.message
-    assert "Extracting" not in done.err
+    result = whichgen("linear", *site.options(out="w"), *GRID, *options)
+    assert result.code == 1
+    assert result.message.startswith("error: ")
+    assert message in result.message
+    assert "Extracting" not in result.err
     assert not (site.folder / "w/tiny_clip/images/results.json").exists()
 
 
@@ -243,11 +243,11 @@ def test_settings_of_another_run_are_not_overwritten_unless_forced(site: Site) -
     assert whichgen(*command).code == 0
     run = site.folder / "f/tiny_clip/images"
     before = (run / "results.json").read_bytes()
-    done = whichgen(*command, "--seed", 1, "--metric", "OSCR")
-    assert done.code == 1
-    assert "holds a run with other settings (seed, metric)" in done.message
-    assert "-o" in done.message
-    assert "--force" in done.message
+    result = whichgen(*command, "--seed", 1, "--metric", "OSCR")
+    assert result.code == 1
+    assert "holds a run with other settings (seed, metric)" in result.message
+    assert "-o" in result.message
+    assert "--force" in result.message
     assert (run / "results.json").read_bytes() == before
     assert whichgen(*command, "--metric", "OSCR", "--force").code == 0
     assert results(run)["selection"]["metric"] == "OSCR"
@@ -259,28 +259,28 @@ def test_an_unwritable_output_folder_fails_before_encoding(
     site: Site,
 ) -> None:
     (site.folder / "blocked").write_text("a file")
-    done = whichgen("linear", *site.options(out="blocked"), *UNKNOWN, "--cache-dir", "fresh")
-    assert done.code == 1
-    assert "blocked" in done.message
-    assert "Choose another folder" in done.message
-    assert "Extracting" not in done.err
+    result = whichgen("linear", *site.options(out="blocked"), *UNKNOWN, "--cache-dir", "fresh")
+    assert result.code == 1
+    assert "blocked" in result.message
+    assert "Choose another folder" in result.message
+    assert "Extracting" not in result.err
 
 
 def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
     site: Site, monkeypatch: pytest.MonkeyPatch, counting: Any
 ) -> None:
-    broken = counting(fail_at=24)
-    monkeypatch.setattr("whichgen.cli.training.load_encoder", lambda *_, **__: broken.encoder)
+    failing = counting(fail_at=24)
+    monkeypatch.setattr("whichgen.cli.training.load_encoder", lambda *_, **__: failing.encoder)
     command = ["knn", *site.options(out="i"), *UNKNOWN, "--K", 2, "--batch-size", 4]
-    done = whichgen(*command)
-    assert done.code == 130
-    assert "interrupted. Completed work is kept" in done.message
-    assert "Traceback" not in done.err
-    whole = counting()
-    monkeypatch.setattr("whichgen.cli.training.load_encoder", lambda *_, **__: whole.encoder)
+    result = whichgen(*command)
+    assert result.code == 130
+    assert "interrupted. Completed work is record" in result.message
+    assert "Traceback" not in result.err
+    complete = counting()
+    monkeypatch.setattr("whichgen.cli.training.load_encoder", lambda *_, **__: complete.encoder)
     assert whichgen(*command).code == 0
-    assert whole.images + broken.images - 4 <= 50
-    assert whole.images < 40
+    assert complete.images + failing.images - 4 <= 50
+    assert complete.images < 40
 
 
 def test_a_full_disk_is_one_message_and_the_same_command_goes_on(
@@ -290,15 +290,15 @@ def test_a_full_disk_is_one_message_and_the_same_command_goes_on(
 
     import whichgen.training.sweeps as sweeps_module
 
-    def full(path: Path, _: str) -> None:
+    def fail_on_full_disk(path: Path, _: str) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     command = ["knn", *site.options(out="d"), *UNKNOWN, "--K", 2]
     with monkeypatch.context() as patch:
-        patch.setattr(sweeps_module, "write_text", full)
-        done = whichgen(*command)
-    assert done.code == 1
-    assert "No space left on device" in done.message
-    assert "free disk space" in done.message
-    assert str(site.cache) in done.message
+        patch.setattr(sweeps_module, "write_text", fail_on_full_disk)
+        result = whichgen(*command)
+    assert result.code == 1
+    assert "No space left on device" in result.message
+    assert "free disk space" in result.message
+    assert str(site.cache) in result.message
     assert whichgen(*command).code == 0

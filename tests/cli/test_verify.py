@@ -14,8 +14,10 @@ def test_signed_model_is_verified_and_used(site: Site, tmp_path: Path) -> None:
     image = site.images / "gan/000.png"
     attribute = ("attribute", "-m", site.run, image, "--device", "cpu", "--json")
     for command in (attribute, ("serve", "-m", site.run, "--port", 0)):
-        done = whichgen(*command, "--verify-key", public)
-        assert done.code == 1 and "rejected: it is not signed" in done.message and not done.out
+        result = whichgen(*command, "--verify-key", public)
+        assert (
+            result.code == 1 and "rejected: it is not signed" in result.message and not result.out
+        )
 
     assert "checksums match" in whichgen("verify", "-m", site.run).message
     sign(site.run / "model", private)
@@ -25,6 +27,6 @@ def test_signed_model_is_verified_and_used(site: Site, tmp_path: Path) -> None:
     card = site.run / "model/README.md"
     card.write_text(card.read_text().replace("evidence, not proof", "proof"))
     for option in ([], ["--verify-key", public]):
-        done = whichgen("verify", "-m", site.run, *option)
-        assert done.code == 1 and "changed" in done.message
+        result = whichgen("verify", "-m", site.run, *option)
+        assert result.code == 1 and "changed" in result.message
     assert whichgen(*attribute).code == 0  # without a key, no signature is required

@@ -19,14 +19,15 @@ from whichgen.cli.console import (
     show_table,
     warn,
 )
-from whichgen.cli.images import Images, find_images
 from whichgen.cli.options import (
     AsJson,
     Coverage,
+    Images,
     ModelOptions,
     QdrantUrl,
     Wide,
     check_writable,
+    find_images,
     open_gallery,
 )
 from whichgen.constants import SIMILAR_IMAGES, UNKNOWN
@@ -127,7 +128,7 @@ def show_answers(answers: Sequence[Attribution], model: OriginModel, *, wide: bo
         if wide:
             row |= {"score": f"{answer.score:.6f}", "threshold": f"{answer.threshold:.6f}"}
             row |= {f"{origin} (%)": f"{100 * p:.1f}" for origin, p in ranked}
-        else:
+        elif answer.prediction_set is None:
             row["candidates (%)"] = ", ".join(
                 f"{origin} {100 * p:.1f}" for origin, p in ranked[:2] if p >= _MIN_PROBABILITY
             )

@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from typer import Option
-
 from whichgen.cli.command import resumable_command
 from whichgen.cli.console import exit_on_unreadable, progress, say, warn
 from whichgen.cli.engine import EngineOptions, Sources
-from whichgen.cli.options import Coverage, ModelOptions, check_writable
+from whichgen.cli.options import Coverage, ModelOptions, OutputDir, check_writable
 
 
 @resumable_command
@@ -18,9 +16,7 @@ def attribute_bulk(
     sources: Sources,
     model: ModelOptions,
     engine: EngineOptions,
-    output_dir: Annotated[
-        Path, Option("-o", "--output-dir", help="Folder of Parquet files.")
-    ] = Path("attributions"),
+    output_dir: Annotated[Path, OutputDir(help="Folder of Parquet files.")] = Path("attributions"),
     coverage: Coverage = None,
 ) -> None:
     """Attribute a large collection of images; rerun the command to resume."""

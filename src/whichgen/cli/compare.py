@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +9,7 @@ from typer import Argument, Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import progress, say, show_table
-from whichgen.cli.options import Seed, check_writable
+from whichgen.cli.options import OutputDir, Seed, check_writable
 from whichgen.constants import RESAMPLES
 from whichgen.errors import DataError
 
@@ -31,9 +30,7 @@ def compare(
     runs: Annotated[
         list[Path], Argument(help="Run folders; the first is compared with each other one.")
     ],
-    output_dir: Annotated[
-        Path | None, Option("-o", "--output-dir", help="Folder for comparison.json.")
-    ] = None,
+    output_dir: Annotated[Path | None, OutputDir(help="Folder for comparison.json.")] = None,
     resamples: Annotated[int, Option(min=1, help="Bootstrap resamples.")] = RESAMPLES,
     seed: Seed = 0,
 ) -> None:
@@ -47,27 +44,23 @@ def compare(
     if output_dir:
         check_writable(output_dir)
     first, *others = map(read_run_predictions, runs)
-    comparisons: dict[str, dict[str, Comparison]] = {}
-    units: dict[str, str] = {}
-    for other in progress(others, description="Comparing", total=len(others)):
-        name = str(other.folder)
-        comparisons[name] = compare_runs(first, other, resamples=resamples, seed=seed)
-        units[name] = "images" if first.answers[0].groups is None else "groups of images"
+    comparisons = {
+        str(other.folder): compare_runs(first, other, resamples=resamples, seed=seed)
+        for other in progress(others, description="Comparing", total=len(others))
+    }
+    unit = "images" if first.answers[0].groups is None else "groups of images"
     for name, comparison in comparisons.items():
         show_table(
             [comparison_row(c) for c in comparison.values()],
             title=f"A: {first.folder}\nB: {name}",
-            caption=f"%, paired bootstrap over {units[name]}, {resamples} resamples",
+            caption=f"%, paired bootstrap over {unit}, {resamples} resamples",
         )
     if output_dir:
         records = {str(run.folder): run.results.get("run_metadata", {}) for run in (first, *others)}
         record = {
             "first": str(first.folder),
-            "drawn": units,
-            "comparisons": {
-                name: {metric: asdict(c) for metric, c in comparison.items()}
-                for name, comparison in comparisons.items()
-            },
+            "drawn": dict.fromkeys(comparisons, unit),
+            "comparisons": comparisons,
             "run_metadata": collect_run_metadata(
                 {"runs": [str(run.resolve()) for run in runs], "resamples": resamples},
                 seeds={"seed": seed},

@@ -26,6 +26,9 @@ err = Console(stderr=True)
 #: Narrowest column of shortened paths.
 _MIN_PATH = 16
 
+#: Longest cell without spaces that is never broken.
+_MAX_NAME = 24
+
 #: Reasons printed for unreadable files; the message counts all of them.
 _MAX_REASONS = 20
 
@@ -74,25 +77,32 @@ def show_table(
     cells = {name: [_sanitize(str(row.get(name, ""))) for row in rows] for name in rows[0]}
     table = _table(cells)
     width = Measurement.get(out, out.options.update(width=100_000), table).maximum
-    excess = max(width - out.width, 0)
-    if excess and paths and not wide:
+    excess = width - out.width
+    if excess > 0 and not wide:
         total = sum(max(map(cell_len, cells[name])) for name in paths)
-        share = max((total - excess) // len(paths), _MIN_PATH)
-        table = _table(
-            cells | {name: [shorten(cell, share) for cell in cells[name]] for name in paths}
-        )
+        share = max((total - excess) // max(len(paths), 1), _MIN_PATH)
+        short = {name: [shorten(cell, share) for cell in cells[name]] for name in paths}
+        table = _table(cells | short, narrow=True)
     target = Console(file=out.file, width=max(width, out.width)) if wide else out
     target.print(table)
     if caption:
         out.print(f"[dim]{escape(_sanitize(caption))}[/]", highlight=False, soft_wrap=True)
 
 
-def _table(cells: Mapping[str, Sequence[str]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+def _table(cells: Mapping[str, Sequence[str]], *, narrow: bool = False) -> Table:
+    """Return a table; if ``narrow``, titles are wrapped, but no number and no short name is."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for name, column in cells.items():
         numeric = all(_NUMBER.fullmatch(cell) for cell in column)
-        title = escape(_sanitize(name))
-        table.add_column(title, justify="right" if numeric else "left", overflow="fold")
+        title = _sanitize(name)
+        width = max(map(cell_len, [*title.split(), *column]))
+        fixed = narrow and width <= _MAX_NAME and (numeric or not any(" " in c for c in column))
+        table.add_column(
+            escape(title),
+            justify="right" if numeric else "left",
+            overflow="fold",
+            width=width if fixed else None,
+        )
     for row in zip(*cells.values(), strict=True):
         table.add_row(*map(escape, row))
     return table

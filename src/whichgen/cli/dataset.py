@@ -13,7 +13,7 @@ from typer import Argument, Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import exit_on_unreadable, progress, say, show_table, warn
-from whichgen.cli.options import CACHE_DIR, CacheDir, SplitFlags
+from whichgen.cli.options import CACHE_DIR, CacheDir, OutputDir, SplitFlags
 
 app = typer.Typer(help="Split a folder of images, or check a dataset.", no_args_is_help=True)
 
@@ -26,7 +26,7 @@ def split(
     folder: Annotated[Path, Argument(help="Folder with one subfolder per origin.")],
     flags: SplitFlags,
     output_dir: Annotated[
-        Path, Option("-o", "--output-dir", help="Folder that gets NAME/split1_train and so on.")
+        Path, OutputDir(help="Folder that gets NAME/split1_train and so on.")
     ] = Path("dataset"),
     name: Annotated[
         str, Option(help="Name of the dataset.", show_default="the folder's name")
@@ -59,16 +59,15 @@ def split(
 @command
 def check(data: Data) -> None:
     """Check a dataset: counts, unreadable files, duplicates, shortcuts."""
-    from whichgen.data.benchmarks import load_benchmark
     from whichgen.data.checks import check_samples
-    from whichgen.data.dataset import SPLITS, Sample
+    from whichgen.data.dataset import Sample
+    from whichgen.data.folders import list_samples
     from whichgen.data.splits import list_origins
 
     if Path(data).is_dir():
         samples = [Sample(p, o) for o, paths in list_origins(Path(data)).items() for p in paths]
     else:
-        dataset = load_benchmark(data)
-        samples = [sample for part in SPLITS for sample in dataset.split(part)]
+        samples = list(list_samples(data))
     report = check_samples(samples, progress=progress)
     show_table(
         [

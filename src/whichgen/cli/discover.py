@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import exit_on_unreadable, progress, say, show_table
-from whichgen.cli.options import ModelOptions, Seed, check_writable
+from whichgen.cli.options import ModelOptions, OutputDir, Seed, check_writable
 from whichgen.errors import DataError
 
 
@@ -25,9 +25,7 @@ def discover(
     every_image: Annotated[
         bool, Option("--all", help="Group all images, not only `unknown` ones.")
     ] = False,
-    output_dir: Annotated[Path, Option("-o", "--output-dir", help="Results folder.")] = Path(
-        "discovered"
-    ),
+    output_dir: Annotated[Path, OutputDir(help="Results folder.")] = Path("discovered"),
     seed: Seed = 0,
 ) -> None:
     """Group images of unknown origin into putative generators."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Argument
 
 from whichgen.cli.command import command
 from whichgen.cli.console import progress, say, show_table, warn
-from whichgen.cli.images import Images, find_images
-from whichgen.cli.options import Force, ModelOptions, check_writable
+from whichgen.cli.options import Force, Images, ModelOptions, OutputDir, check_writable, find_images
 from whichgen.errors import DataError
 
 #: Above this number of images, training a new model gives better results.
@@ -23,8 +22,7 @@ def enroll(
     images: Images,
     model: ModelOptions,
     output_dir: Annotated[
-        Path | None,
-        Option("-o", "--output-dir", help="Folder of the new model.", show_default="RUN+NAME"),
+        Path | None, OutputDir(help="Folder of the new model.", show_default="RUN+NAME")
     ] = None,
     force: Force = False,
 ) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 
 from whichgen.cli.command import command
 from whichgen.cli.console import exit_on_unreadable, say, show_json, show_table
-from whichgen.cli.images import Images, find_images
-from whichgen.cli.options import AsJson
+from whichgen.cli.options import AsJson, Images, find_images
 from whichgen.errors import ImageError
 
 

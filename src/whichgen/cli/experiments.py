@@ -10,9 +10,8 @@ from typer import Option
 from whichgen.cli.command import resumable_command
 from whichgen.cli.console import progress, say, show_table, warn_skipped
 from whichgen.cli.options import (
-    ModelOptions,
     RunFolder,
-    TestData,
+    TestOptions,
     check_writable,
     join,
     parse_kinds,
@@ -23,13 +22,13 @@ from whichgen.constants import FEW_SHOT_SIZES, LOW_DATA_SIZES
 
 
 @resumable_command
-def evaluate(model: ModelOptions, test: TestData) -> None:
+def evaluate(test: TestOptions) -> None:
     """Test a model on its own test split or on another dataset."""
     from whichgen.cli.results import show_evaluation
     from whichgen.cli.testing import open_model_test
     from whichgen.experiments.robustness import evaluate_perturbation
 
-    t = open_model_test(model, test)
+    t = open_model_test(test)
     point = evaluate_perturbation(t.model, t.dataset, t.encoder, t.store, progress=progress)
     warn_skipped(point.skipped)
     show_evaluation(point.test, f"{t.dataset.name}: test split")
@@ -37,8 +36,7 @@ def evaluate(model: ModelOptions, test: TestData) -> None:
 
 @resumable_command
 def robustness(
-    model: ModelOptions,
-    test: TestData,
+    test: TestOptions,
     kinds: Annotated[
         str, Option(help="Perturbations: jpeg,blur,crop,resize,social or all.")
     ] = "all",
@@ -51,24 +49,25 @@ def robustness(
     from whichgen.report.experiment_tables import robustness_rows
 
     perturbations = parse_kinds(kinds)
-    folder = check_writable(output_dir or model.run_folder())
-    t = open_model_test(model, test)
+    folder = check_writable(output_dir or test.model.run_folder())
+    t = open_model_test(test)
     points = list(
         evaluate_robustness(
             t.model, t.dataset, t.encoder, t.store, kinds=perturbations, progress=progress
         )
     )
     warn_skipped(points[0].skipped)
-    settings = {"kinds": list(perturbations), "model_data_hash": t.model.data_hash}
-    write_robustness(points, t.run_metadata(settings, points[0].data_hash), folder)
+    config = {**t.source.as_config(), "kinds": list(perturbations)}
+    seeds = {"seed": t.source.seed}
+    record = test.model.describe_run(t.model, seeds, points[0].data_hash, **config)
+    write_robustness(points, record, folder)
     show_table(robustness_rows(points), title=f"{t.dataset.name}: perturbed test images (%)")
     say(f"Results: {folder} (robustness.md, robustness.json, plots/robustness.png)")
 
 
 @resumable_command
 def few_shot(
-    model: ModelOptions,
-    test: TestData,
+    test: TestOptions,
     shots: Annotated[str, Option(help="Numbers of images to enroll: N,N,…")] = join(FEW_SHOT_SIZES),
     repeats: Annotated[int, Option(min=1, help="Random draws per number of images.")] = 3,
     output_dir: RunFolder = None,
@@ -81,8 +80,8 @@ def few_shot(
     from whichgen.training.split_features import extract_splits
 
     numbers = parse_shots(shots)
-    folder = check_writable(output_dir or model.run_folder())
-    t = open_model_test(model, test)
+    folder = check_writable(output_dir or test.model.run_folder())
+    t = open_model_test(test)
     splits = ("test", "val_unknown", "test_unknown")
     features = extract_splits(t.dataset, t.encoder, t.store, splits=splits, progress=progress)
     points = list(
@@ -90,10 +89,13 @@ def few_shot(
             t.model, features, image_counts=numbers, seeds=range(repeats), progress=progress
         )
     )
-    record = t.run_metadata({"shots": numbers}, features.data_hash, draws=repeats)
+    config = {**t.source.as_config(), "shots": numbers}
+    seeds = {"seed": t.source.seed, "draws": repeats}
+    record = test.model.describe_run(t.model, seeds, features.data_hash, **config)
     plot = few_shot_plot(points)
     write_experiment(plot, points, record, folder)
-    show_table(plot.rows, title=f"{t.dataset.name}: origins enrolled from few images")
+    rows = [{c: row[c] for c in row if c != "generators"} for row in plot.rows]  # for 80 columns
+    show_table(rows, title=f"{t.dataset.name}: origins enrolled from few images")
     say(f"Results: {folder} (fewshot.md, fewshot.json, plots/fewshot.png)")
 
 

@@ -20,16 +20,18 @@ from whichgen.cli.console import (
     warn,
     warn_skipped,
 )
-from whichgen.cli.images import Images, find_images
 from whichgen.cli.options import (
     CACHE_DIR,
     AsJson,
     CacheDir,
     Force,
+    Images,
     ModelOptions,
+    OutputDir,
     QdrantUrl,
     Seed,
     Wide,
+    find_images,
     open_gallery,
     open_store,
 )
@@ -47,9 +49,7 @@ def build(
         str, Argument(help="Folder of images (subfolders are origins) or dataset name.")
     ],
     model: ModelOptions,
-    output_dir: Annotated[Path, Option("-o", "--output-dir", help="Folder of the gallery.")] = Path(
-        "gallery"
-    ),
+    output_dir: Annotated[Path, OutputDir(help="Folder of the gallery.")] = Path("gallery"),
     kind: Annotated[
         Literal["auto", "flat", "ivf", "qdrant"],
         Option(help="flat (exact), ivf or qdrant (a service)."),

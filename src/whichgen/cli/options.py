@@ -1,14 +1,15 @@
-"""Options that several commands share, declared once."""
+"""Options and arguments that several commands share, declared once."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from typer import Option
+from typer import Argument, Option
 
 from whichgen.cli.console import needs_extra
 from whichgen.constants import BACKBONE, BATCH_SIZE, SPLIT_FRACTIONS
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
 #: Folder of features, splits and sweeps.
 CACHE_DIR = Path.home() / ".cache" / "whichgen"
 
-Model = Annotated[Path | None, Option("-m", "--model", help="Folder of a training run or model.")]
-VerifyKey = Annotated[
-    Path | None,
-    Option(envvar="WHICHGEN_VERIFY_KEY", help="Public key (PEM) that must have signed the model."),
+#: The option ``--output-dir``; its help and default differ between commands.
+OutputDir = partial(Option, "-o", "--output-dir")
+
+Images = Annotated[
+    list[Path], Argument(help="Image files, folders, or @FILE with one path per line.")
 ]
 Device = Annotated[str, Option(help="auto, cpu, openvino, cuda or cuda:N.")]
 BatchSize = Annotated[int, Option(min=1, help="Images per forward pass.")]
@@ -37,8 +39,7 @@ CacheDir = Annotated[
     Option(envvar="WHICHGEN_CACHE", show_default="~/.cache/whichgen", help="Cache folder."),
 ]
 RunFolder = Annotated[
-    Path | None,
-    Option("-o", "--output-dir", help="Results folder.", show_default="the model's run folder"),
+    Path | None, OutputDir(help="Results folder.", show_default="the model's run folder")
 ]
 Seed = Annotated[int, Option(help="Random seed.")]
 Force = Annotated[bool, Option("--force", help="Overwrite existing results.")]
@@ -61,21 +62,39 @@ def join(values: Iterable[object]) -> str:
 
 
 @dataclass(frozen=True)
-class ModelOptions:
-    """The model that a command uses, and how its encoder runs."""
+class ModelFolder:
+    """The folder of a model, and who must have signed it."""
 
     panel: ClassVar = "Model"
 
-    model: Model = None
-    verify_key: VerifyKey = None
-    backbone: Annotated[str, Option(help="Encoder folder, if it has moved since training.")] = ""
-    device: Device = "auto"
-    batch_size: BatchSize = BATCH_SIZE
+    model: Annotated[
+        Path | None, Option("-m", "--model", help="Folder of a training run or model.")
+    ] = None
+    verify_key: Annotated[
+        Path | None,
+        Option(
+            envvar="WHICHGEN_VERIFY_KEY", help="Public key (PEM) that must have signed the model."
+        ),
+    ] = None
 
     @property
     def path(self) -> Path:
         """The model's folder; :class:`DataError` if none was given."""
-        return require_model(self.model)
+        if self.model is None:
+            raise DataError(
+                "no model given. Name the folder of a training run, "
+                "e.g. --model output/linear-probe/openai/clip-vit-base-patch16/my_images."
+            )
+        return self.model
+
+
+@dataclass(frozen=True)
+class ModelOptions(ModelFolder):
+    """The model that a command uses, and how its encoder runs."""
+
+    backbone: Annotated[str, Option(help="Encoder folder, if it has moved since training.")] = ""
+    device: Device = "auto"
+    batch_size: BatchSize = BATCH_SIZE
 
     def load(self) -> Attributor:
         """Load the model and its encoder."""
@@ -158,11 +177,12 @@ class SplitFlags:
 
 
 @dataclass(frozen=True)
-class TestData:
-    """The dataset that a saved model is tested on."""
+class TestOptions:
+    """A saved model and the dataset that it is tested on."""
 
     panel: ClassVar = "Dataset"
 
+    model: ModelOptions = ModelOptions()
     data: Annotated[
         str,
         Option(
@@ -173,14 +193,37 @@ class TestData:
     cache_dir: CacheDir = CACHE_DIR
 
 
-def require_model(model: Path | None) -> Path:
-    """Return the folder given as ``--model``; :class:`DataError` if there is none."""
-    if model is None:
-        raise DataError(
-            "no model given. Name the folder of a training run, "
-            "e.g. --model output/linear-probe/openai/clip-vit-base-patch16/my_images."
-        )
-    return model
+def find_images(paths: list[Path]) -> list[Path]:
+    """List image files.
+
+    Parameters
+    ----------
+    paths
+        Files, folders (all images below them), and ``@FILE``: a text file with one path per line.
+
+    Raises
+    ------
+    DataError
+        A folder or list contains no image.
+    """
+    from whichgen.data.dataset import list_images
+    from whichgen.data.shards import read_path_list
+
+    files: list[Path] = []
+    for path in paths:
+        if str(path).startswith("@"):
+            images = [Path(line) for line in read_path_list(Path(str(path)[1:]))]
+        else:
+            images = list_images(path) if path.is_dir() else [path]
+        if path.suffix in (".json", ".csv") and not path.exists():
+            raise DataError(
+                f"{path} does not exist. If it is meant for results: --json and --csv print to "
+                f"standard output, so write --json > {path}"
+            )
+        if not images:
+            raise DataError(f"{path} contains no images. Give image files or a folder of images.")
+        files += images
+    return files
 
 
 def open_store(cache_dir: Path, encoder: Encoder) -> FeatureStore:

@@ -9,7 +9,7 @@ from typer import Argument, Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import progress, say, warn
-from whichgen.cli.options import check_writable
+from whichgen.cli.options import OutputDir, check_writable
 
 
 @command
@@ -17,12 +17,7 @@ def report(
     runs: Annotated[list[Path], Argument(help="Run folders; several are shown side by side.")],
     output_dir: Annotated[
         Path | None,
-        Option(
-            "-o",
-            "--output-dir",
-            help="Folder for report.html.",
-            show_default="the run folder; . for several",
-        ),
+        OutputDir(help="Folder for report.html.", show_default="the run folder; . for several"),
     ] = None,
     low_data: Annotated[
         Path | None, Option(help="Results folder of `low-data` to include.")

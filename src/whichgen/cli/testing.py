@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from whichgen.cli.console import progress
-from whichgen.cli.options import ModelOptions, SplitFlags, TestData, open_store
+from whichgen.cli.options import SplitFlags, TestOptions, open_store
 from whichgen.data.dataset import Dataset
 from whichgen.data.dataset_options import DatasetOptions
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
 from whichgen.features.store import FeatureStore
-from whichgen.io.run_metadata import collect_run_metadata
 from whichgen.models.origin_model import OriginModel
 
 
@@ -22,28 +18,16 @@ from whichgen.models.origin_model import OriginModel
 class ModelTest:
     """A saved model with its encoder, and the dataset to test it on."""
 
-    path: Path
     model: OriginModel
     encoder: Encoder
     source: DatasetOptions
     dataset: Dataset
     store: FeatureStore
 
-    def run_metadata(
-        self, settings: Mapping[str, Any], data_hash: str, **seeds: int
-    ) -> dict[str, Any]:
-        """Return the record of a test with these settings."""
-        return collect_run_metadata(
-            {**self.source.as_config(), **settings, "model": str(self.path.resolve())},
-            seeds={"seed": self.source.seed, **seeds},
-            encoder=self.encoder.describe(),
-            data_hash=data_hash,
-        )
 
-
-def open_model_test(model: ModelOptions, test: TestData) -> ModelTest:
+def open_model_test(test: TestOptions) -> ModelTest:
     """Load the model and open the dataset of ``--data``, or the one it was trained on."""
-    attributor = model.load()
+    attributor = test.model.load()
     config = attributor.model.run_metadata.get("config", {})
     if test.data:
         source = test.split.dataset_options(data=test.data)
@@ -58,4 +42,4 @@ def open_model_test(model: ModelOptions, test: TestData) -> ModelTest:
         raise DataError("the model does not record its dataset. Name a dataset with --data.")
     dataset = source.open(test.cache_dir, progress=progress)
     store = open_store(test.cache_dir, attributor.encoder)
-    return ModelTest(model.path, attributor.model, attributor.encoder, source, dataset, store)
+    return ModelTest(attributor.model, attributor.encoder, source, dataset, store)

@@ -10,7 +10,15 @@ from typing import Annotated, ClassVar
 import typer
 from typer import Option
 
-from whichgen.cli.options import CACHE_DIR, CacheDir, EncoderOptions, Force, SplitFlags, join
+from whichgen.cli.options import (
+    CACHE_DIR,
+    CacheDir,
+    EncoderOptions,
+    Force,
+    OutputDir,
+    SplitFlags,
+    join,
+)
 from whichgen.constants import SAMPLES_PER_CLASS, TPR
 
 #: Other spellings of options and commands, without dashes: those of the reference implementation
@@ -126,11 +134,8 @@ class TrainOptions:
     ] = "GenImage:split=split1"
     output_dir: Annotated[
         Path | None,
-        Option(
-            "-o",
-            "--output-dir",
-            help="Results folder; each run is in BACKBONE/DATA.",
-            show_default="output/METHOD",
+        OutputDir(
+            help="Results folder; each run is in BACKBONE/DATA.", show_default="output/METHOD"
         ),
     ] = None
     encoder: EncoderOptions = EncoderOptions()  # noqa: RUF009 (frozen, like the groups below)
