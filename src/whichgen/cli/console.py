@@ -91,7 +91,8 @@ def show_table(
 
 def _table(cells: Mapping[str, Sequence[str]], *, narrow: bool = False) -> Table:
     """Return a table; if ``narrow``, titles are wrapped, but no number and no short name is."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    padding = (0, 1, 0, 0 if narrow else 1)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=padding)
     for name, column in cells.items():
         numeric = all(_NUMBER.fullmatch(cell) for cell in column)
         title = _sanitize(name)
