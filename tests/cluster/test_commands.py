@@ -31,18 +31,18 @@ def test_results_are_the_same_as_in_one_process(
     pack_images(Path("gan.tar"), {file.name: file.read_bytes() for file in files})
     encoder = ["--backbone", tiny_clip, "--cache-dir", "cache", "--device", "cpu"]
     fit = ["--C", 1, "-b", 0, "--shuffles", 0, "--no-shortcut-check", "-o", "out"]
-    done = whichgen("linear", "-d", "images", *encoder, *fit)
-    assert done.code == 0, done.err
+    result = whichgen("linear", "-d", "images", *encoder, *fit)
+    assert result.code == 0, result.err
     (run,) = Path("out").glob("*/images")
     ray = ["--engine", "ray", "--workers", 2]
     options = ["images/real", "gan.tar", "--device", "cpu", "--batch-size", 4]
     for name, engine in (("here", []), ("there", ray)):
-        done = whichgen("attribute-bulk", *options, "-m", run, "-o", name, *engine)
-        assert done.code == 0, done.err
-        assert f"16 images, 16 new results. Results: {name}" in done.message
+        result = whichgen("attribute-bulk", *options, "-m", run, "-o", name, *engine)
+        assert result.code == 0, result.err
+        assert f"16 images, 16 new results. Results: {name}" in result.message
     assert rows("there") == rows("here")
     # The fit has most of the features, by content.
     (Path("images/gan") / "new.png").write_bytes(files[0].read_bytes() + b"more")
-    done = whichgen("extract", "images", "gan.tar", *encoder, *ray)
-    assert done.code == 0, done.err
-    assert "33 images, 1 of them new" in done.message
+    result = whichgen("extract", "images", "gan.tar", *encoder, *ray)
+    assert result.code == 0, result.err
+    assert "33 images, 1 of them new" in result.message

@@ -63,26 +63,26 @@ def tar_of(*parts: tuple[tarfile.TarInfo, bytes]) -> bytes:
 
 def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
     """A member's header."""
-    made = tarfile.TarInfo(name)
-    made.type, made.linkname = kind, link
-    return made
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, link
+    return info
 
 
 def test_tar_yields_its_images_in_order(tmp_path: Path, pack: Pack) -> None:
     contents = {f"{i:03d}.{ext}": f"{i}{ext}".encode() for i in range(4) for ext in ("jpg", "json")}
     contents |= {"deep/ü x.PNG": b"png", "._000.jpg": b"of a Mac", "deep/": b"", "none.jpg": b""}
     file = pack(tmp_path / "a.tar", contents)
-    found = dict(members(file.read_bytes()))
-    assert list(found) == [
+    items = dict(members(file.read_bytes()))
+    assert list(items) == [
         *(f"a.tar/{i:03d}.jpg" for i in range(4)),
         *("a.tar/deep/ü x.PNG", "a.tar/none.jpg"),
     ]
-    assert found["a.tar/002.jpg"] == b"2jpg"
+    assert items["a.tar/002.jpg"] == b"2jpg"
 
 
 def test_repeated_member_names_are_numbered() -> None:
-    found = members(tar_of(*((member("x.png"), bytes([65 + i])) for i in range(3))))
-    assert found == [("a.tar/x.png", b"A"), ("a.tar/x.png#2", b"B"), ("a.tar/x.png#3", b"C")]
+    items = members(tar_of(*((member("x.png"), bytes([65 + i])) for i in range(3))))
+    assert items == [("a.tar/x.png", b"A"), ("a.tar/x.png#2", b"B"), ("a.tar/x.png#3", b"C")]
 
 
 def test_hostile_member_names_are_only_labels(
@@ -101,8 +101,8 @@ def test_hostile_member_names_are_only_labels(
         (member("folder.png", tarfile.DIRTYPE), b""),
         (member("last.png"), b"last"),
     )
-    found = members(content)
-    assert found == [
+    items = members(content)
+    assert items == [
         ("a.tar/../../up.png", b"up"),
         (f"a.tar/{outside}", b"absolute"),
         ("a.tar/last.png", b"last"),
@@ -112,16 +112,16 @@ def test_hostile_member_names_are_only_labels(
 
 def test_oversized_members_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archives_module, "MAX_IMAGE_BYTES", 1000)
-    found = members(tar_of((member("big.png"), b"x" * 1001), (member("small.png"), b"x" * 1000)))
-    assert isinstance(found[0][1], ImageError)
-    assert "a.tar/big.png: 1001 bytes, over the limit" in str(found[0][1])
-    assert found[1] == ("a.tar/small.png", b"x" * 1000)
+    items = members(tar_of((member("big.png"), b"x" * 1001), (member("small.png"), b"x" * 1000)))
+    assert isinstance(items[0][1], ImageError)
+    assert "a.tar/big.png: 1001 bytes, over the limit" in str(items[0][1])
+    assert items[1] == ("a.tar/small.png", b"x" * 1000)
     # It says that it is a terabyte, and there is nothing behind it.
     claims = member("bomb.png")
     claims.size = 1 << 40
-    found = members(claims.tobuf())
-    assert [name for name, _ in found] == ["a.tar/bomb.png", "a.tar"]
-    assert all(isinstance(error, ImageError) for _, error in found)
+    items = members(claims.tobuf())
+    assert [name for name, _ in items] == ["a.tar/bomb.png", "a.tar"]
+    assert all(isinstance(error, ImageError) for _, error in items)
 
 
 def test_oversized_header_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,10 +140,10 @@ WHOLE = tar_of(*((member(f"{i}.png"), bytes([i]) * 700) for i in range(4)))
 
 @given(st.integers(0, 4 * 1536))
 def test_truncated_tar_gives_complete_members_and_an_error(cut: int) -> None:
-    *found, (name, error) = members(WHOLE[:cut])
-    assert [data for _, data in found] == [bytes([i]) * 700 for i in range(len(found))]
+    *items, (name, error) = members(WHOLE[:cut])
+    assert [data for _, data in items] == [bytes([i]) * 700 for i in range(len(items))]
     # A member is a header and two blocks; its filling need not be there.
-    assert len(found) in (cut // 1536, (cut + 324) // 1536)
+    assert len(items) in (cut // 1536, (cut + 324) // 1536)
     assert name == "a.tar"
     assert "can't be read to the end" in str(error)
 
@@ -152,9 +152,9 @@ def test_truncated_tar_gives_complete_members_and_an_error(cut: int) -> None:
 def test_damaged_tar_always_reports_an_error(place: int, flip: int) -> None:
     content = bytearray(WHOLE)
     content[place] ^= flip
-    found = members(bytes(content))
-    ends_badly = isinstance(found[-1][1], ImageError) if found else True
-    assert ends_badly or len(found) == 4 or place > 4 * 1536
+    items = members(bytes(content))
+    ends_badly = isinstance(items[-1][1], ImageError) if items else True
+    assert ends_badly or len(items) == 4 or place > 4 * 1536
 
 
 def parquet(table: pa.Table) -> bytes:
@@ -169,7 +169,7 @@ HUB = pa.struct({"bytes": BYTES, "path": pa.string()})
 
 
 @pytest.mark.parametrize(
-    ("fields", "asked", "column"),
+    ("fields", "choice", "column"),
     [
         ({"image": HUB, "label": pa.int64()}, "", "image.bytes"),
         ({"picture": BYTES}, "", "picture"),
@@ -180,13 +180,13 @@ HUB = pa.struct({"bytes": BYTES, "path": pa.string()})
     ],
 )
 def test_image_column_is_detected_or_named(
-    fields: dict[str, pa.DataType], asked: str, column: str
+    fields: dict[str, pa.DataType], choice: str, column: str
 ) -> None:
-    assert find_image_column(pa.schema(fields.items()), "a.parquet", asked) == column
+    assert find_image_column(pa.schema(fields.items()), "a.parquet", choice) == column
 
 
 @pytest.mark.parametrize(
-    ("fields", "asked", "message"),
+    ("fields", "choice", "message"),
     [
         ({"a": BYTES, "b": BYTES}, "", r"column is ambiguous.*a, b.*--column"),
         ({"text": pa.string()}, "", r"column is ambiguous.*none"),
@@ -198,10 +198,10 @@ def test_image_column_is_detected_or_named(
     ],
 )
 def test_ambiguous_column_is_an_error(
-    fields: dict[str, pa.DataType], asked: str, message: str
+    fields: dict[str, pa.DataType], choice: str, message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        find_image_column(pa.schema(fields.items()), "a.parquet", asked)
+        find_image_column(pa.schema(fields.items()), "a.parquet", choice)
 
 
 @pytest.mark.parametrize("column", ["image.bytes", "plain"])

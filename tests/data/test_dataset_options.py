@@ -51,7 +51,7 @@ def test_missing_config_keys_have_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "made"),
+    ("data", "absolute"),
     [
         ("OSMA:split=split2", "OSMA:split=split2:root={here}/dataset"),
         ("OSMA:root=deep/er:split=split2", "OSMA:split=split2:root={here}/deep/er"),
@@ -59,8 +59,10 @@ def test_missing_config_keys_have_defaults() -> None:
         ("mine", "{here}/mine"),
     ],
 )
-def test_resolve_spec_makes_paths_absolute(source: DatasetOptions, data: str, made: str) -> None:
-    assert resolve_spec(data) == made.format(here=Path.cwd())
+def test_resolve_spec_makes_paths_absolute(
+    source: DatasetOptions, data: str, absolute: str
+) -> None:
+    assert resolve_spec(data) == absolute.format(here=Path.cwd())
     assert resolve_spec(resolve_spec(data)) == resolve_spec(data)
 
 
@@ -87,9 +89,9 @@ def test_written_benchmark_opens_from_another_directory(
     source: DatasetOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_benchmark(source.open(tmp_path / "cache"), Path("dataset"), "mine")
-    named = DatasetOptions("mine:split=split1:root=dataset")
-    first = named.open(tmp_path / "cache")
-    config = named.as_config()
+    options = DatasetOptions("mine:split=split1:root=dataset")
+    first = options.open(tmp_path / "cache")
+    config = options.as_config()
     monkeypatch.chdir("/")
     assert DatasetOptions.from_config(config).open(tmp_path / "cache").train == first.train
 

@@ -50,7 +50,7 @@ def test_overrides_take_precedence(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (None, "does not exist"),
         ("", "names no family. Write origin<TAB>family"),
@@ -59,11 +59,11 @@ def test_overrides_take_precedence(tmp_path: Path) -> None:
         ("a\t\n", "line 1: expected"),
     ],
 )
-def test_invalid_families_file_is_an_error(tmp_path: Path, text: str | None, said: str) -> None:
+def test_invalid_families_file_is_an_error(tmp_path: Path, text: str | None, message: str) -> None:
     file = tmp_path / "families.tsv"
     if text is not None:
         file.write_text(text)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         read_families(file)
 
 

@@ -27,20 +27,22 @@ def traits(path: Path) -> dict[str, float]:
     return dict(zip(PROPERTIES, read_properties(path).tolist(), strict=True))
 
 
-def flags(found: dict[str, float], kind: str) -> set[str]:
+def flags(properties: dict[str, float], kind: str) -> set[str]:
     """The traits of a kind that are set."""
     return {
-        name.removeprefix(f"{kind}_") for name in found if name.startswith(kind) and found[name]
+        name.removeprefix(f"{kind}_")
+        for name in properties
+        if name.startswith(kind) and properties[name]
     }
 
 
 def test_sizes_match_the_file(tmp_path: Path, noise: Noise) -> None:
     path = tmp_path / "a.png"
     noise(0, (40, 25)).save(path)
-    found = traits(path)
-    assert found["bytes"] == path.stat().st_size
-    assert found["bytes_per_pixel"] == path.stat().st_size / 1000
-    assert (found["width"], found["height"], found["aspect"]) == (40, 25, 1.6)
+    properties = traits(path)
+    assert properties["bytes"] == path.stat().st_size
+    assert properties["bytes_per_pixel"] == path.stat().st_size / 1000
+    assert (properties["width"], properties["height"], properties["aspect"]) == (40, 25, 1.6)
 
 
 @pytest.mark.parametrize(
@@ -87,8 +89,8 @@ def test_mode_is_the_stored_mode(
     else:
         image = image.convert(mode)
     image.save(tmp_path / f"a{suffix}")
-    found = read_properties(tmp_path / f"a{suffix}")
-    assert np.isfinite(found).all()
+    properties = read_properties(tmp_path / f"a{suffix}")
+    assert np.isfinite(properties).all()
     assert flags(traits(tmp_path / f"a{suffix}"), "mode") == {flag}
 
 
@@ -101,19 +103,19 @@ def test_color_is_mean_and_std_per_channel(
     pixels[..., 3] = 255
     pixels[0, :, 3] = 0  # clear: white is seen
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    found = traits(tmp_path / "a.png")
+    properties = traits(tmp_path / "a.png")
     red, green, blue = [255, 255, 10, 30], [255, 255, 200, 200], [255, 255, 0, 0]
     for name, values in (("red", red), ("green", green), ("blue", blue)):
-        assert found[f"mean_{name}"] == pytest.approx(np.mean(values))
-        assert found[f"std_{name}"] == pytest.approx(np.std(values))
+        assert properties[f"mean_{name}"] == pytest.approx(np.mean(values))
+        assert properties[f"std_{name}"] == pytest.approx(np.std(values))
 
 
 def test_quantization_tables_match_the_jpeg_file(tmp_path: Path, noise: Noise) -> None:
     tables = [list(range(1, 65)), list(range(101, 165))]
     noise(0).save(tmp_path / "a.jpg", qtables=tables)
-    found = traits(tmp_path / "a.jpg")
+    properties = traits(tmp_path / "a.jpg")
     for table in range(2):
-        assert [found[f"quantization_{table}_{i}"] for i in range(64)] == tables[table]
+        assert [properties[f"quantization_{table}_{i}"] for i in range(64)] == tables[table]
     noise(0).convert("L").save(tmp_path / "gray.jpg", qtables=tables[:1])
     gray = traits(tmp_path / "gray.jpg")
     assert [gray[f"quantization_0_{i}"] for i in range(64)] == tables[0]
@@ -127,13 +129,13 @@ def test_metadata_is_detected(tmp_path: Path, noise: Noise, suffix: str) -> None
     exif = Image.Exif()
     exif[0x0110] = "a camera"
 
-    def saved(**keywords: Any) -> dict[str, float]:
+    def save_and_read(**keywords: Any) -> dict[str, float]:
         noise(0).save(tmp_path / f"a{suffix}", **keywords)
         return traits(tmp_path / f"a{suffix}")
 
-    assert [saved()[name] for name in ("exif", "icc")] == [0, 0]
-    assert [saved(exif=exif)[name] for name in ("exif", "icc")] == [1, 0]
-    assert [saved(icc_profile=b"profile")[name] for name in ("exif", "icc")] == [0, 1]
+    assert [save_and_read()[name] for name in ("exif", "icc")] == [0, 0]
+    assert [save_and_read(exif=exif)[name] for name in ("exif", "icc")] == [1, 0]
+    assert [save_and_read(icc_profile=b"profile")[name] for name in ("exif", "icc")] == [0, 1]
 
 
 def test_exif_after_the_pixels_of_a_png_is_detected(tmp_path: Path, noise: Noise) -> None:
@@ -144,9 +146,9 @@ def test_exif_after_the_pixels_of_a_png_is_detected(tmp_path: Path, noise: Noise
     data = buffer.getvalue()
     at = data.index(b"eXIf") - 4
     chunk = data[at : at + 12 + int.from_bytes(data[at : at + 4])]
-    moved = data.replace(chunk, b"")
-    end = moved.index(b"IEND") - 4
-    (tmp_path / "a.png").write_bytes(moved[:end] + chunk + moved[end:])
+    variant = data.replace(chunk, b"")
+    end = variant.index(b"IEND") - 4
+    (tmp_path / "a.png").write_bytes(variant[:end] + chunk + variant[end:])
     assert traits(tmp_path / "a.png")["exif"] == 1
 
 
@@ -154,8 +156,8 @@ def test_sizes_are_those_before_exif_rotation(tmp_path: Path, noise: Noise) -> N
     exif = Image.Exif()
     exif[0x0112] = 6
     noise(0, (40, 20)).save(tmp_path / "a.jpg", exif=exif)
-    found = traits(tmp_path / "a.jpg")
-    assert (found["width"], found["height"]) == (40, 20)
+    properties = traits(tmp_path / "a.jpg")
+    assert (properties["width"], properties["height"]) == (40, 20)
 
 
 def test_unreadable_file_is_an_image_error(tmp_path: Path) -> None:
@@ -172,31 +174,31 @@ def test_read_all_properties_keeps_order_and_skips_unreadable_files(
     folder = image_folder({"real": 6})
     (folder / "real" / "002.png").write_text("no image")
     paths = [folder / "real" / f"{i:03d}.png" for i in (5, 2, 0, 9, 1)]
-    seen = []
+    totals = []
 
     def progress(items: Any, **keywords: Any) -> Any:
-        seen.append(keywords["total"])
+        totals.append(keywords["total"])
         return items
 
-    found = read_all_properties(paths, progress=progress)
-    assert found.rows.tolist() == [0, 2, 4]
-    assert found.rows.dtype == np.int64
-    np.testing.assert_array_equal(found.values, [read_properties(paths[i]) for i in (0, 2, 4)])
-    assert [e.rpartition(": ")[2] for e in found.errors] == [
+    properties = read_all_properties(paths, progress=progress)
+    assert properties.rows.tolist() == [0, 2, 4]
+    assert properties.rows.dtype == np.int64
+    np.testing.assert_array_equal(properties.values, [read_properties(paths[i]) for i in (0, 2, 4)])
+    assert [e.rpartition(": ")[2] for e in properties.errors] == [
         "not an image that can be read",
         "no such file",
     ]
-    assert seen == [5]
+    assert totals == [5]
     np.testing.assert_array_equal(
-        found.columns(("width", "bytes")),
-        found.values[:, [PROPERTIES.index(n) for n in ("width", "bytes")]],
+        properties.columns(("width", "bytes")),
+        properties.values[:, [PROPERTIES.index(n) for n in ("width", "bytes")]],
     )
 
 
 def test_no_files_give_an_empty_table() -> None:
-    found = read_all_properties([])
-    assert found.values.shape == (0, len(PROPERTIES))
-    assert found.columns(PROPERTY_SETS["color"]).shape == (0, 6)
+    properties = read_all_properties([])
+    assert properties.values.shape == (0, len(PROPERTIES))
+    assert properties.columns(PROPERTY_SETS["color"]).shape == (0, 6)
 
 
 def test_property_sets_are_a_partition() -> None:

@@ -19,15 +19,15 @@ from whichgen.errors import DataError
 @pytest.fixture
 def splits(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The folders that were split, not found again."""
-    done: list[Path] = []
+    folders: list[Path] = []
     original = folder_module.split_folder
 
     def split(folder: Path, *args: object, **options: object) -> Dataset:
-        done.append(folder)
+        folders.append(folder)
         return original(folder, *args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(folder_module, "split_folder", split)
-    return done
+    return folders
 
 
 OPTIONS = SplitOptions(unknown=("u1", "u2"))
@@ -53,18 +53,18 @@ def test_changed_folder_or_option_is_split_again(
 ) -> None:
     folder = image_folder({"real": 6, "gan": 6, "u1": 4, "u2": 4})
 
-    def opened(options: SplitOptions = OPTIONS) -> int:
+    def count_splits(options: SplitOptions = OPTIONS) -> int:
         open_dataset(str(folder), options, cache=tmp_path / "cache")
         return len(splits)
 
-    assert opened() == 1
-    assert opened(SplitOptions(unknown=("u1", "u2"), seed=1)) == 2
-    assert opened(SplitOptions(unknown=("u2",))) == 3
+    assert count_splits() == 1
+    assert count_splits(SplitOptions(unknown=("u1", "u2"), seed=1)) == 2
+    assert count_splits(SplitOptions(unknown=("u2",))) == 3
     os.utime(folder / "real" / "000.png", ns=(0, 0))
-    assert opened() == 4
+    assert count_splits() == 4
     (folder / "gan" / "000.png").unlink()
-    assert opened() == 5
-    assert opened() == 5
+    assert count_splits() == 5
+    assert count_splits() == 5
 
 
 @pytest.mark.parametrize("ns", [0, -(10**18), 2**63 + 10**15], ids=["1970", "1938", "after 2262"])
@@ -115,8 +115,8 @@ def test_limit_per_class_keeps_the_first_samples(
             all_of_it = [s for s in dataset.split(part) if s.origin == origin]
             assert [s for s in few.split(part) if s.origin == origin] == all_of_it[:3]
         # The order is kept as well.
-        kept = set(few.split(part))
-        assert [s for s in dataset.split(part) if s in kept] == list(few.split(part))
+        selection = set(few.split(part))
+        assert [s for s in dataset.split(part) if s in selection] == list(few.split(part))
     assert max(len(few.split(p)) for p in SPLITS) < max(len(dataset.split(p)) for p in SPLITS)
     assert (few.name, few.known, few.unknown) == (dataset.name, dataset.known, dataset.unknown)
     assert limit_per_class(dataset, 10**6) == dataset
@@ -129,18 +129,18 @@ def test_list_samples_of_folder_and_of_dataset_string(
     (folder / "gan" / "deep").mkdir()
     (folder / "gan" / "000.png").rename(folder / "gan" / "deep" / "000.png")
     (folder / "real" / "000.png").rename(folder / "stray.png")
-    found = {str(s.path.relative_to(folder)): s.origin for s in list_samples(str(folder))}
-    assert len(found) == 40
-    assert found["gan/deep/000.png"] == "gan"
-    assert found["stray.png"] == ""
-    assert found["u1/001.png"] == "u1"
+    origins = {str(s.path.relative_to(folder)): s.origin for s in list_samples(str(folder))}
+    assert len(origins) == 40
+    assert origins["gan/deep/000.png"] == "gan"
+    assert origins["stray.png"] == ""
+    assert origins["u1/001.png"] == "u1"
     dataset = open_dataset(str(folder), OPTIONS, cache=tmp_path / "cache")
     write_benchmark(dataset, tmp_path / "root", "mine")
     spec = f"mine:root={tmp_path / 'root'}"
     with pytest.raises(DataError, match=r"mine:root=.* defines its own unknown origins"):
         open_dataset(spec, OPTIONS, cache=tmp_path / "cache")
-    listed = list_samples(spec)
-    assert sorted(s.path for s in listed) == sorted(
+    samples = list_samples(spec)
+    assert sorted(s.path for s in samples) == sorted(
         s.path for part in SPLITS for s in dataset.split(part)
     )
     with pytest.raises(DataError, match="does not exist"):

@@ -67,11 +67,11 @@ def test_cached_split_keeps_its_groups(image_folder: Callable[..., Path], tmp_pa
     everything = [sample for part in SPLITS for sample in fresh.split(part)]
     assert {s.group for s in everything} == {f"pair {i}" for i in range(5)}
     assert all(s.group == f"pair {int(s.path.stem[-1]) // 2}" for s in everything)
-    kept = source.open(tmp_path / "cache")
+    again = source.open(tmp_path / "cache")
     write_benchmark(fresh, tmp_path / "split", "mine")
     read = load_benchmark(f"mine:root={tmp_path / 'split'}")
     for part in SPLITS:
-        assert kept.split(part) == fresh.split(part) == read.split(part)
+        assert again.split(part) == fresh.split(part) == read.split(part)
     splits = {part: tuple(replace(s, group="") for s in fresh.split(part)) for part in SPLITS}
     without = replace(fresh, **splits)
     write_benchmark(without, tmp_path / "split", "mine")

@@ -56,8 +56,8 @@ def test_jpeg_is_saved_at_its_quality(photo: Image.Image, quality: int) -> None:
     buffer = io.BytesIO()
     photo.save(buffer, "JPEG", quality=quality)
     expected = np.asarray(Image.open(buffer))
-    found = Perturbation("jpeg", quality)(photo)
-    assert np.array_equal(np.asarray(found), expected)
+    result = Perturbation("jpeg", quality)(photo)
+    assert np.array_equal(np.asarray(result), expected)
     # The tables of that quality are in the file: the first entry of the standard one is 16.
     table = Image.open(buffer).quantization[0]
     assert table[0] == round(16 * (200 - 2 * quality if quality >= 50 else 5000 / quality) / 100)
@@ -66,15 +66,15 @@ def test_jpeg_is_saved_at_its_quality(photo: Image.Image, quality: int) -> None:
 @pytest.mark.parametrize("step", [1, 3, 5])
 def test_social_is_crop_downscale_and_jpeg(photo: Image.Image, step: int) -> None:
     percent, scale, quality = SOCIAL[step]
-    found = Perturbation("social", step)(photo)
-    assert found.size == tuple(round(side * (1 - percent / 100) * scale) for side in photo.size)
+    result = Perturbation("social", step)(photo)
+    assert result.size == tuple(round(side * (1 - percent / 100) * scale) for side in photo.size)
     left, top = (side * percent / 200 for side in photo.size)
     inner = photo.resize(
-        found.size, Image.Resampling.BICUBIC, (left, top, photo.width - left, photo.height - top)
+        result.size, Image.Resampling.BICUBIC, (left, top, photo.width - left, photo.height - top)
     )
     buffer = io.BytesIO()
     inner.save(buffer, "JPEG", quality=quality)
-    assert np.array_equal(np.asarray(found), np.asarray(Image.open(buffer)))
+    assert np.array_equal(np.asarray(result), np.asarray(Image.open(buffer)))
 
 
 def test_social_steps_increase_in_strength() -> None:
@@ -93,10 +93,10 @@ def test_blur_is_a_gaussian_convolution_of_sigma_3(photo: Image.Image, kernel: i
     expected = np.stack(
         [convolve2d(padded[..., c], weights, mode="valid") for c in range(3)], axis=-1
     )
-    found = np.asarray(Perturbation("blur", kernel)(photo), dtype=np.float64)
-    assert found.shape == pixels.shape
+    result = np.asarray(Perturbation("blur", kernel)(photo), dtype=np.float64)
+    assert result.shape == pixels.shape
     # 8-bit rounding, and float32 sums at the very edge of it.
-    assert np.abs(found - expected).max() <= 0.5 + 1e-3
+    assert np.abs(result - expected).max() <= 0.5 + 1e-3
 
 
 def test_blur_works_on_image_smaller_than_kernel() -> None:
@@ -111,11 +111,11 @@ def test_crop_is_centered_and_scales_back(photo: Image.Image, percent: int) -> N
     cut = big.crop((x, y, 400 - x, 200 - y))
     assert cut.width == 400 * (100 - percent) // 100
     expected = np.asarray(cut.resize((400, 200), Image.Resampling.BICUBIC), dtype=int)
-    found = Perturbation("crop", percent)(big)
-    assert found.size == big.size
+    result = Perturbation("crop", percent)(big)
+    assert result.size == big.size
     # Pillow looks over the box's edge where it can, a cropped image ends there.
     inner = np.s_[4:-4, 4:-4]
-    assert np.abs(np.asarray(found, dtype=int)[inner] - expected[inner]).max() <= 1
+    assert np.abs(np.asarray(result, dtype=int)[inner] - expected[inner]).max() <= 1
 
 
 def test_crop_of_zero_changes_nothing(photo: Image.Image) -> None:
@@ -128,11 +128,11 @@ def test_resize_sets_the_shorter_side_and_keeps_the_aspect(
     photo: Image.Image, size: tuple[int, int], side: int
 ) -> None:
     image = photo.resize(size)
-    found = Perturbation("resize", side)(image)
-    assert min(found.size) == side
-    assert abs(max(found.size) - side * max(size) / min(size)) <= 0.5
-    assert (found.width > found.height) == (image.width > image.height)
-    assert found.tobytes() == image.resize(found.size, Image.Resampling.BICUBIC).tobytes()
+    result = Perturbation("resize", side)(image)
+    assert min(result.size) == side
+    assert abs(max(result.size) - side * max(size) / min(size)) <= 0.5
+    assert (result.width > result.height) == (image.width > image.height)
+    assert result.tobytes() == image.resize(result.size, Image.Resampling.BICUBIC).tobytes()
 
 
 def test_kind_alone_has_medium_intensity() -> None:

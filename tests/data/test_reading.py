@@ -77,16 +77,16 @@ def test_lossless_files_keep_every_pixel(photo: Image.Image, form: str) -> None:
 
 def test_jpeg_is_close_to_its_original() -> None:
     smooth = Image.linear_gradient("L").convert("RGB")
-    found = _pixels(_bytes(smooth, "JPEG", quality=95))
-    assert np.abs(found - np.asarray(smooth)).max() <= 3
+    result = _pixels(_bytes(smooth, "JPEG", quality=95))
+    assert np.abs(result - np.asarray(smooth)).max() <= 3
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "TIFF"])
-@pytest.mark.parametrize("kept", [0.95, 0.5, 0.1])
-def test_truncated_file_is_refused(photo: Image.Image, form: str, kept: float) -> None:
+@pytest.mark.parametrize("share", [0.95, 0.5, 0.1])
+def test_truncated_file_is_refused(photo: Image.Image, form: str, share: float) -> None:
     data = _bytes(photo.resize((200, 120)), form)
     with pytest.raises(ImageError, match=r"^cut: (damaged or truncated|not an image)"):
-        decode_image(data[: int(kept * len(data))], "cut")
+        decode_image(data[: int(share * len(data))], "cut")
 
 
 _WHOLE = {
@@ -205,11 +205,11 @@ def test_alpha_becomes_white(mode: str) -> None:
     image = Image.new(mode, (3, 1))
     for x, alpha in enumerate((0, 128, 255)):
         image.putpixel((x, 0), (*color, alpha))
-    shown = np.array(color if mode == "RGBA" else color * 3)
-    found = _pixels(_bytes(image, "PNG"))[0]
-    assert found[0].tolist() == [255, 255, 255]
-    assert np.abs(found[1] - (shown * 128 + 255 * 127) / 255).max() <= 1
-    assert found[2].tolist() == shown.tolist()
+    values_rgb = np.array(color if mode == "RGBA" else color * 3)
+    result = _pixels(_bytes(image, "PNG"))[0]
+    assert result[0].tolist() == [255, 255, 255]
+    assert np.abs(result[1] - (values_rgb * 128 + 255 * 127) / 255).max() <= 1
+    assert result[2].tolist() == values_rgb.tolist()
 
 
 def test_transparent_color_key_becomes_white() -> None:
@@ -233,16 +233,16 @@ def test_16_bit_color_is_scaled() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "shown"),
+    ("values", "values_rgb"),
     [
         ([0.0, 0.5, 1.0], [0, 128, 255]),
         ([0.0, 100.0, 255.0], [0, 100, 255]),
         ([-5.0, 257.0, 65535.0], [0, 1, 255]),
     ],
 )
-def test_float_gray_is_scaled_by_its_range(values: list[float], shown: list[int]) -> None:
+def test_float_gray_is_scaled_by_its_range(values: list[float], values_rgb: list[int]) -> None:
     image = Image.fromarray(np.array([values], dtype=np.float32))
-    assert _pixels(_bytes(image, "TIFF"))[0, :, 2].tolist() == shown
+    assert _pixels(_bytes(image, "TIFF"))[0, :, 2].tolist() == values_rgb
 
 
 @pytest.mark.parametrize("value", [70_000.0, float("nan"), float("inf")])
@@ -285,16 +285,16 @@ def test_exif_orientation_is_applied(photo: Image.Image, form: str, orientation:
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"lossless": True, "exact": True} if form == "WEBP" else {}
-    found = _pixels(_bytes(photo, form, exif=exif, **options))
-    assert np.array_equal(found, _TURNS[orientation](np.asarray(photo)))
+    result = _pixels(_bytes(photo, form, exif=exif, **options))
+    assert np.array_equal(result, _TURNS[orientation](np.asarray(photo)))
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF:UserWarning")
 def test_damaged_exif_is_ignored(photo: Image.Image) -> None:
     whole = _bytes(photo, "JPEG", quality=95)
     for exif in (b"Exif\0\0II*\0\xff\xff\xff\x7f", b"Exif\0\0garbage", b"Exif\0\0"):
-        damaged = _bytes(photo, "JPEG", quality=95, exif=exif)
-        assert np.array_equal(_pixels(damaged), _pixels(whole))
+        variant = _bytes(photo, "JPEG", quality=95, exif=exif)
+        assert np.array_equal(_pixels(variant), _pixels(whole))
 
 
 def test_digest_depends_on_content() -> None:

@@ -21,15 +21,15 @@ Pack = Callable[..., Path]
 
 def contents(shards: list[Shard]) -> dict[str, bytes | str]:
     """All that is read; errors as text. No name comes twice."""
-    found: dict[str, bytes | str] = {}
+    items: dict[str, bytes | str] = {}
     for shard in shards:
         for item in shard.read():
-            assert item.name not in found
+            assert item.name not in items
             try:
-                found[item.name] = item.load()
+                items[item.name] = item.load()
             except ImageError as error:
-                found[item.name] = str(error)
-    return found
+                items[item.name] = str(error)
+    return items
 
 
 @pytest.fixture
@@ -74,9 +74,9 @@ def test_folder_is_searched_recursively(place: Path, monkeypatch: pytest.MonkeyP
 
 def test_path_lists_and_dataset_strings(place: Path) -> None:
     (place / "list.txt").write_text("all/b/9.png\n\nall/gone.png\n")
-    found = contents(find_shards(["@list.txt"]))
-    assert found["all/b/9.png"] == b"file 9"
-    assert found["all/gone.png"] == "all/gone.png: no such file"
+    items = contents(find_shards(["@list.txt"]))
+    assert items["all/b/9.png"] == b"file 9"
+    assert items["all/gone.png"] == "all/gone.png: no such file"
     with pytest.raises(DataError, match="has no split 'split9'"):
         find_shards(["GenImage:split=split9"])
 
@@ -109,8 +109,8 @@ def test_invalid_source_is_an_error_before_reading(
 def test_missing_shard_is_an_error_item(place: Path) -> None:
     shards = find_shards(["all/a.tar", "all/c.parquet"])
     shutil.rmtree("all")
-    for name, said in contents(shards).items():
-        assert str(said).startswith(f"{name}: can't be read")
+    for name, message in contents(shards).items():
+        assert str(message).startswith(f"{name}: can't be read")
 
 
 @given(st.integers(1, 5000), st.integers(1, 700))

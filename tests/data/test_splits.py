@@ -30,7 +30,7 @@ SIDES = {
 
 
 @dataclass(frozen=True)
-class Made:
+class FolderPlan:
     """A drawn folder: for each image its group, and the cluster of its perceptual hash."""
 
     counts: dict[str, int]
@@ -43,14 +43,14 @@ _CODES = np.packbits([[(c >> (b % 6)) & 1 for b in range(64)] for c in range(64)
 
 
 @st.composite
-def made_folders(draw: st.DrawFn) -> Made:
+def folder_plans(draw: st.DrawFn) -> FolderPlan:
     counts = {
         origin: draw(st.integers(12, 20)) for origin in ("real", "gan", "diff", "u1", "u2", "u3")
     }
     names = [f"{origin}/{i:02d}.png" for origin, n in counts.items() for i in range(n)]
     groups = draw(st.lists(st.integers(0, 40), min_size=len(names), max_size=len(names)))
     clusters = draw(st.lists(st.integers(0, 400), min_size=len(names), max_size=len(names)))
-    return Made(
+    return FolderPlan(
         counts,
         # About half of the images have a group to themselves.
         {n: f"g{g}" if g < 15 else n for n, g in zip(names, groups, strict=True)},
@@ -60,31 +60,31 @@ def made_folders(draw: st.DrawFn) -> Made:
 
 
 @pytest.fixture(scope="module")
-def split_made(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Dataset | None]:
-    """Splits a :class:`Made` folder without decoding; ``None`` where it is too tangled for it."""
-    root = tmp_path_factory.mktemp("made")
+def split_plan(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Dataset | None]:
+    """Split a planned folder without decoding; ``None`` if it is too tangled to be split."""
+    root = tmp_path_factory.mktemp("plan")
 
-    def split(made: Made, options: SplitOptions, **keywords: Any) -> Dataset | None:
-        for origin in made.counts:
+    def split(plan: FolderPlan, options: SplitOptions, **keywords: Any) -> Dataset | None:
+        for origin in plan.counts:
             (root / origin).mkdir(exist_ok=True)
-        wanted = {root / name for name in made.group}
-        for path in wanted - set(root.rglob("*.png")):
+        expected = {root / name for name in plan.group}
+        for path in expected - set(root.rglob("*.png")):
             path.touch()
-        for path in set(root.rglob("*.png")) - wanted:
+        for path in set(root.rglob("*.png")) - expected:
             path.unlink()
 
         def fingerprints(paths: list[Path], **_: object) -> list[Fingerprint]:
-            found = []
+            results = []
             for i, path in enumerate(paths):
-                cluster = made.cluster[path.relative_to(root).as_posix()]
+                cluster = plan.cluster[path.relative_to(root).as_posix()]
                 rng = np.random.default_rng(i)
                 code = _CODES[cluster].copy() if cluster else rng.integers(0, 256, 8, np.uint8)
                 if cluster:
                     code[rng.integers(8)] ^= np.uint8(1 << rng.integers(8))
-                found.append(
+                results.append(
                     Fingerprint(path, i.to_bytes(2, "big"), code.tobytes(), "PNG", "RGB", (8, 8))
                 )
-            return found
+            return results
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(split_module, "fingerprint_images", fingerprints)
@@ -105,38 +105,38 @@ def _names(dataset: Dataset, part: str) -> list[str]:
 
 
 @settings(max_examples=30)
-@given(made=made_folders(), seed=st.integers(0, 5), share=st.booleans())
+@given(plan=folder_plans(), seed=st.integers(0, 5), share=st.booleans())
 def test_groups_and_near_duplicates_never_cross_splits(
-    split_made: Callable[..., Dataset | None], made: Made, seed: int, share: bool
+    split_plan: Callable[..., Dataset | None], plan: FolderPlan, seed: int, share: bool
 ) -> None:
     options = replace(OPTIONS, seed=seed, share_unknown=share)
-    dataset = split_made(made, options, groups=made.group)
+    dataset = split_plan(plan, options, groups=plan.group)
     event("split" if dataset else "too tangled")
     if dataset is None:
         return
-    placed = [(n, part) for part in SPLITS for n in _names(dataset, part)]
-    assert len({n for n, _ in placed}) == len(placed)
-    for belonging in (made.group, made.cluster):
+    locations = [(n, part) for part in SPLITS for n in _names(dataset, part)]
+    assert len({n for n, _ in locations}) == len(locations)
+    for relation in (plan.group, plan.cluster):
         sides: dict[object, set[str]] = {}
-        for name, part in placed:
-            if belonging[name]:
-                sides.setdefault(belonging[name], set()).add(SIDES[part])
+        for name, part in locations:
+            if relation[name]:
+                sides.setdefault(relation[name], set()).add(SIDES[part])
         assert all(len(s) == 1 for s in sides.values())
     # Every known image is in; images of unknown origins are left out only with a note.
-    assert sum(n.split("/")[0] in dataset.known for n, _ in placed) == sum(
-        made.counts[o] for o in dataset.known
+    assert sum(n.split("/")[0] in dataset.known for n, _ in locations) == sum(
+        plan.counts[o] for o in dataset.known
     )
-    left_out = sum(made.counts.values()) - len(placed)
+    left_out = sum(plan.counts.values()) - len(locations)
     assert (f"{left_out} images" in " ".join(dataset.notes)) == (left_out > 0)
 
 
 @settings(max_examples=30)
-@given(made=made_folders(), seed=st.integers(0, 5), share=st.booleans())
+@given(plan=folder_plans(), seed=st.integers(0, 5), share=st.booleans())
 def test_known_and_unknown_origins_stay_in_their_splits(
-    split_made: Callable[..., Dataset | None], made: Made, seed: int, share: bool
+    split_plan: Callable[..., Dataset | None], plan: FolderPlan, seed: int, share: bool
 ) -> None:
     options = replace(OPTIONS, seed=seed, share_unknown=share)
-    dataset = split_made(made, options, groups=made.group)
+    dataset = split_plan(plan, options, groups=plan.group)
     if dataset is None:
         return
     assert dataset.known == ("real", "diff", "gan")
@@ -154,37 +154,37 @@ def test_known_and_unknown_origins_stay_in_their_splits(
 
 
 @settings(max_examples=30)
-@given(made=made_folders(), seed=st.integers(0, 5))
+@given(plan=folder_plans(), seed=st.integers(0, 5))
 def test_same_seed_gives_same_split(
-    split_made: Callable[..., Dataset | None], made: Made, seed: int
+    split_plan: Callable[..., Dataset | None], plan: FolderPlan, seed: int
 ) -> None:
     first, second = (
-        split_made(made, replace(OPTIONS, seed=seed), groups=made.group) for _ in range(2)
+        split_plan(plan, replace(OPTIONS, seed=seed), groups=plan.group) for _ in range(2)
     )
     assert first == second
 
 
 @pytest.fixture
-def plain() -> Made:
+def plain() -> FolderPlan:
     """100 images of each origin, none tied to another."""
     counts = dict.fromkeys(("real", "gan", "u1", "u2", "u3"), 100)
     names = [f"{o}/{i:02d}.png" for o, n in counts.items() for i in range(n)]
-    return Made(counts, {n: n for n in names}, dict.fromkeys(names, 0))
+    return FolderPlan(counts, {n: n for n in names}, dict.fromkeys(names, 0))
 
 
 def test_different_seed_gives_different_split(
-    split_made: Callable[..., Dataset | None], plain: Made
+    split_plan: Callable[..., Dataset | None], plain: FolderPlan
 ) -> None:
-    first, second = (split_made(plain, replace(OPTIONS, seed=s)) for s in (0, 1))
+    first, second = (split_plan(plain, replace(OPTIONS, seed=s)) for s in (0, 1))
     assert first is not None
     assert second is not None
     assert set(first.train) != set(second.train)
 
 
 def test_independent_images_follow_the_fractions(
-    split_made: Callable[..., Dataset | None], plain: Made
+    split_plan: Callable[..., Dataset | None], plain: FolderPlan
 ) -> None:
-    dataset = split_made(plain, replace(OPTIONS, fractions=(0.5, 0.2, 0.3)))
+    dataset = split_plan(plain, replace(OPTIONS, fractions=(0.5, 0.2, 0.3)))
     assert dataset is not None
     for part, share in (("train", 50), ("val", 20), ("test", 30)):
         assert Counter(s.origin for s in dataset.split(part)) == {"real": share, "gan": share}
@@ -197,9 +197,9 @@ def test_independent_images_follow_the_fractions(
 
 
 def test_shared_unknown_origins_are_in_both_splits(
-    split_made: Callable[..., Dataset | None], plain: Made
+    split_plan: Callable[..., Dataset | None], plain: FolderPlan
 ) -> None:
-    dataset = split_made(plain, replace(OPTIONS, share_unknown=True))
+    dataset = split_plan(plain, replace(OPTIONS, share_unknown=True))
     assert dataset is not None
     halves = {"u1": 50, "u2": 50, "u3": 50}
     assert Counter(s.origin for s in dataset.val_unknown) == halves
@@ -207,9 +207,9 @@ def test_shared_unknown_origins_are_in_both_splits(
 
 
 def test_unknown_val_selects_validation_origins(
-    split_made: Callable[..., Dataset | None], plain: Made
+    split_plan: Callable[..., Dataset | None], plain: FolderPlan
 ) -> None:
-    dataset = split_made(plain, replace(OPTIONS, unknown_val=("u2", "u3")))
+    dataset = split_plan(plain, replace(OPTIONS, unknown_val=("u2", "u3")))
     assert dataset is not None
     assert {s.origin for s in dataset.val_unknown} == {"u2", "u3"}
     assert {s.origin for s in dataset.test_unknown} == {"u1"}
@@ -234,8 +234,8 @@ def test_near_duplicates_stay_in_one_split(
         s.path.stem: part for part in SPLITS for s in dataset.split(part) if "copy" in s.path.stem
     }
     assert copies == {f"copy{name.removesuffix('.png')}": part for name, part in side.items()}
-    apart = split_folder(folder, SplitOptions(), near_distance=-1)
-    assert apart != dataset
+    without_search = split_folder(folder, SplitOptions(), near_distance=-1)
+    assert without_search != dataset
 
 
 def test_unreadable_files_are_left_out_with_a_note(image_folder: Callable[..., Path]) -> None:

@@ -28,7 +28,7 @@ def picture(seed: int = 0) -> Image.Image:
     return Image.linear_gradient("L").rotate(37 * seed + 5).resize((48, 32)).convert("RGB")
 
 
-def saved(kind: str = "PNG", **options: Any) -> bytes:
+def encode(kind: str = "PNG", **options: Any) -> bytes:
     """A picture's file, with Pillow's own options."""
     file = io.BytesIO()
     picture().save(file, kind, **options)
@@ -40,7 +40,7 @@ def png(texts: Mapping[str, str], *, compressed: bool = False) -> bytes:
     info = PngImagePlugin.PngInfo()
     for field, text in texts.items():
         info.add_text(field, text, zip=compressed)
-    return saved(pnginfo=info)
+    return encode(pnginfo=info)
 
 
 def xmp(properties: str = "", elements: str = "") -> bytes:

@@ -13,7 +13,7 @@ from PIL import Image
 from whichgen.evidence.collect import collect
 from whichgen.evidence.credentials import has_manifest, read_credentials
 
-from .conftest import SOURCE, Sign, findings, picture, saved
+from .conftest import SOURCE, Sign, encode, findings, picture
 
 KINDS = ("JPEG", "PNG", "WEBP")
 MADE = [
@@ -27,16 +27,16 @@ MADE = [
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_intact_manifest_reports_signer_source_and_generator(kind: str, sign: Sign) -> None:
-    data = sign(saved(kind), f"image/{kind.lower()}", actions=MADE)
+    data = sign(encode(kind), f"image/{kind.lower()}", actions=MADE)
     assert has_manifest(data)
-    signature, made = findings(data, "credentials")
+    signature, action_finding = findings(data, "credentials")
     assert "signature intact; signer not checked against a trust list" in signature.title
     assert "signed by Signer / Test Works" in signature.detail
     assert "claim generator Toy Works 7" in signature.detail
     assert "ingredients 0" in signature.detail
     assert signature.indicates == "neutral"
-    assert made.title == "c2pa.created: trainedAlgorithmicMedia"
-    assert (made.indicates, made.generator) == ("synthetic", "GPT-4o")
+    assert action_finding.title == "c2pa.created: trainedAlgorithmicMedia"
+    assert (action_finding.indicates, action_finding.generator) == ("synthetic", "GPT-4o")
 
 
 @pytest.mark.parametrize(
@@ -50,33 +50,33 @@ def test_intact_manifest_reports_signer_source_and_generator(kind: str, sign: Si
 )
 def test_source_type_determines_the_finding(code: str, indication: str, sign: Sign) -> None:
     action = {"action": "c2pa.created", "softwareAgent": "X", "digitalSourceType": SOURCE + code}
-    made = findings(sign(saved(), "image/png", actions=[action]), "credentials")[1]
-    assert made.title == f"c2pa.created: {code}"
-    assert (made.indicates, made.generator) == (indication, "")
+    action_finding = findings(sign(encode(), "image/png", actions=[action]), "credentials")[1]
+    assert action_finding.title == f"c2pa.created: {code}"
+    assert (action_finding.indicates, action_finding.generator) == (indication, "")
 
 
 def test_pixels_changed_after_signing_invalidate_claims(sign: Sign) -> None:
-    data = bytearray(sign(saved("JPEG"), "image/jpeg", actions=MADE))
+    data = bytearray(sign(encode("JPEG"), "image/jpeg", actions=MADE))
     data[-20] ^= 1  # one of the compressed pixels
-    signature, made = findings(bytes(data), "credentials")
+    signature, action_finding = findings(bytes(data), "credentials")
     assert "not valid (assertion.dataHash.mismatch)" in signature.title
     assert "changed after it was signed" in signature.title
     assert signature.indicates == "edited"
-    assert (made.indicates, made.generator) == ("neutral", "")
+    assert (action_finding.indicates, action_finding.generator) == ("neutral", "")
 
 
 def test_claim_changed_after_signing_is_invalid(sign: Sign) -> None:
-    data = sign(saved("JPEG"), "image/jpeg", actions=MADE)
+    data = sign(encode("JPEG"), "image/jpeg", actions=MADE)
     lie = data.replace(b"trainedAlgorithmicMedia", b"digitalCapture".ljust(23, b"x"))
     assert lie != data
-    signature, made = findings(lie, "credentials")
+    signature, action_finding = findings(lie, "credentials")
     assert "not valid (assertion.hashedURI.mismatch)" in signature.title
     assert "changed after" not in signature.title
-    assert {signature.indicates, made.indicates} == {"neutral"}
+    assert {signature.indicates, action_finding.indicates} == {"neutral"}
 
 
 def test_parent_image_and_edits_are_reported(sign: Sign) -> None:
-    first = sign(saved("JPEG"), "image/jpeg", actions=MADE)
+    first = sign(encode("JPEG"), "image/jpeg", actions=MADE)
     edits = [{"action": "c2pa.color_adjustments"}, {"action": "c2pa.resized"}]
     signature, *actions = findings(
         sign(first, "image/jpeg", actions=edits, edit=True), "credentials"
@@ -99,10 +99,10 @@ def test_remote_manifest_is_reported_but_not_fetched(sign: Sign) -> None:
     with HTTPServer(("127.0.0.1", 0), Server) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/manifest"
-        data = sign(saved("JPEG"), "image/jpeg", actions=MADE, remote=url)
+        data = sign(encode("JPEG"), "image/jpeg", actions=MADE, remote=url)
         all_findings = collect(data).findings
         # Even where an embedded store makes it look there, as these bytes at the end pretend.
-        embedded = sign(saved("JPEG"), "image/jpeg", actions=MADE)
+        embedded = sign(encode("JPEG"), "image/jpeg", actions=MADE)
         start = embedded.index(b"jumd")
         read_credentials(data + embedded[start : start + 50], "image/jpeg")
         server.shutdown()
@@ -111,7 +111,7 @@ def test_remote_manifest_is_reported_but_not_fetched(sign: Sign) -> None:
 
 
 def test_damaged_manifest_is_neutral(sign: Sign) -> None:
-    data = sign(saved("PNG"), "image/png", actions=MADE)
+    data = sign(encode("PNG"), "image/png", actions=MADE)
     start = data.index(b"jumd")
     broken = data[: start + 30] + bytes(200) + data[start + 230 :]
     (finding,) = read_credentials(broken, "image/png").findings
@@ -120,18 +120,18 @@ def test_damaged_manifest_is_neutral(sign: Sign) -> None:
 
 
 def test_missing_library_adds_a_note(sign: Sign, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = sign(saved("WEBP"), "image/webp", actions=MADE)
+    data = sign(encode("WEBP"), "image/webp", actions=MADE)
     monkeypatch.setitem(sys.modules, "c2pa", None)
     evidence = collect(data)
     assert [f.title for f in evidence.findings] == [
         "Content Credentials (C2PA) present, not verified"
     ]
     assert any("install whichgen[evidence]" in note for note in evidence.notes)
-    assert collect(saved()).notes == ()
+    assert collect(encode()).notes == ()
 
 
 def test_multi_picture_file_is_read_as_jpeg(sign: Sign) -> None:
-    several = saved("MPO", save_all=True, append_images=[picture(1)])
+    several = encode("MPO", save_all=True, append_images=[picture(1)])
     with Image.open(io.BytesIO(sign(several, "image/jpeg", actions=MADE))) as image:
         assert image.format == "MPO"
         data = image.fp.getvalue()  # type: ignore[union-attr]
@@ -140,5 +140,5 @@ def test_multi_picture_file_is_read_as_jpeg(sign: Sign) -> None:
 
 
 def test_an_image_without_credentials_has_none() -> None:
-    assert not has_manifest(saved("JPEG"))
-    assert findings(saved("JPEG"), "credentials") == []
+    assert not has_manifest(encode("JPEG"))
+    assert findings(encode("JPEG"), "credentials") == []

@@ -22,7 +22,7 @@ from whichgen.evidence.collect import MAX_FINDINGS, Evidence, collect
 from whichgen.evidence.iptc import parse_xmp
 from whichgen.evidence.parameters import interpret
 
-from .conftest import SOURCE, Sign, png, saved, xmp
+from .conftest import SOURCE, Sign, encode, png, xmp
 
 
 def check(evidence: Evidence) -> None:
@@ -39,7 +39,7 @@ def check(evidence: Evidence) -> None:
 
 def with_chunk(kind: bytes, content: bytes) -> bytes:
     """A PNG with one more chunk after its header."""
-    plain = saved()
+    plain = encode()
     body = kind + content
     chunk = len(content).to_bytes(4) + body + zlib.crc32(body).to_bytes(4)
     return plain[:33] + chunk + plain[33:]
@@ -64,12 +64,12 @@ def test_entities_are_not_expanded() -> None:
     bomb = f'<!DOCTYPE x [<!ENTITY e0 "lol">{entities}]>'.encode()
     packet = bomb + xmp("", "<photoshop:Credit>&e9;</photoshop:Credit>").split(b"?>", 1)[1]
     start = time.process_time()
-    evidence = collect(saved("WEBP", xmp=packet))
+    evidence = collect(encode("WEBP", xmp=packet))
     assert time.process_time() - start < 2
     assert evidence.findings == ()
     assert evidence.notes[0].startswith("XMP can't be read (DTDForbidden")
     outside = b'<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><x>&e;</x>'
-    assert "DTDForbidden" in collect(saved("WEBP", xmp=outside)).notes[0]
+    assert "DTDForbidden" in collect(encode("WEBP", xmp=outside)).notes[0]
 
 
 def test_nested_properties_are_read_in_bounded_time() -> None:
@@ -82,7 +82,7 @@ def test_nested_properties_are_read_in_bounded_time() -> None:
 
 
 def test_xmp_too_long_is_not_parsed() -> None:
-    evidence = collect(saved("WEBP", xmp=xmp("", " " * 2_000_001)))
+    evidence = collect(encode("WEBP", xmp=xmp("", " " * 2_000_001)))
     assert "too large" in evidence.notes[0]
 
 
@@ -123,7 +123,7 @@ def test_findings_and_fields_are_limited_and_omissions_noted() -> None:
 
 
 def test_unreadable_image_raises_image_error() -> None:
-    for data in (b"", b"GIF89a", saved()[:20], b"\xff\xd8\xff"):
+    for data in (b"", b"GIF89a", encode()[:20], b"\xff\xd8\xff"):
         with pytest.raises(ImageError, match=r"^a\.png: "):
             collect(data, "a.png")
 
@@ -150,20 +150,20 @@ def test_any_bytes_are_evidence_or_an_image_error(data: bytes) -> None:
 @pytest.fixture(scope="module")
 def rich(sign: Sign) -> dict[str, bytes]:
     """Files with all kinds of metadata at once."""
-    made = Image.Exif()
-    made[Base.Make], made[Base.Model] = "A", "B"
-    made[Base.ImageDescription] = "Made with Google AI"
-    made.get_ifd(IFD.Exif)[Base.UserComment] = b"UNICODE\0" + "Steps: 2, Seed: 1".encode("utf-16")
-    made.get_ifd(IFD.GPSInfo)[1] = "N"
+    exif = Image.Exif()
+    exif[Base.Make], exif[Base.Model] = "A", "B"
+    exif[Base.ImageDescription] = "Made with Google AI"
+    exif.get_ifd(IFD.Exif)[Base.UserComment] = b"UNICODE\0" + "Steps: 2, Seed: 1".encode("utf-16")
+    exif.get_ifd(IFD.GPSInfo)[1] = "N"
     packet = xmp(f'Iptc4xmpExt:DigitalSourceType="{SOURCE}digitalCapture" xmp:CreatorTool="GIMP"')
-    options: dict[str, Any] = {"exif": made.tobytes(), "xmp": packet}
+    options: dict[str, Any] = {"exif": exif.tobytes(), "xmp": packet}
     action = {"action": "c2pa.created", "digitalSourceType": f"{SOURCE}digitalCapture"}
     text = png({"prompt": '{"1": {"class_type": "K", "inputs": {"seed": 1}}}', "Software": "GIMP"})
     return {
-        "jpeg": sign(saved("JPEG", **options), "image/jpeg", actions=[action]),
-        "webp": sign(saved("WEBP", **options), "image/webp", actions=[action]),
+        "jpeg": sign(encode("JPEG", **options), "image/jpeg", actions=[action]),
+        "webp": sign(encode("WEBP", **options), "image/webp", actions=[action]),
         "png": sign(text, "image/png", actions=[action]),
-        "tiff": saved("TIFF", exif=made.tobytes()),
+        "tiff": encode("TIFF", exif=exif.tobytes()),
     }
 
 
@@ -180,22 +180,22 @@ def test_damaged_metadata_raises_only_image_errors(
     for place, new in changes:
         at = int(place * len(data))
         data[at : at + len(new)] = new
-    damaged = mended(bytes(data)) if mend and kind == "png" else bytes(data)
+    variant = fix_checksums(bytes(data)) if mend and kind == "png" else bytes(data)
     try:
-        check(collect(damaged))
+        check(collect(variant))
     except ImageError:
         return
 
 
-def mended(data: bytes) -> bytes:
+def fix_checksums(data: bytes) -> bytes:
     """A PNG with right checksums, so that damage gets past them."""
-    done, at = data[:8], 8
+    process, at = data[:8], 8
     while at + 12 <= len(data):
         size = int.from_bytes(data[at : at + 4])
         body = data[at + 4 : at + 8 + size]
-        done += data[at : at + 4] + body + zlib.crc32(body).to_bytes(4)
+        process += data[at : at + 4] + body + zlib.crc32(body).to_bytes(4)
         at += 12 + size
-    return done
+    return process
 
 
 _JSON = st.recursive(
@@ -240,12 +240,12 @@ def test_any_text_is_interpreted_or_skipped(text: str, before: str) -> None:
 )
 @pytest.mark.filterwarnings("ignore")
 def test_non_numeric_settings_are_omitted(value: Any) -> None:
-    made = Image.Exif()
-    made[Base.Make], made[Base.Model] = "A", "B"
-    inner = made.get_ifd(IFD.Exif)
+    exif = Image.Exif()
+    exif[Base.Make], exif[Base.Model] = "A", "B"
+    inner = exif.get_ifd(IFD.Exif)
     for tag in (Base.FNumber, Base.ExposureTime, Base.FocalLength, Base.ISOSpeedRatings):
         inner[tag] = value
-    data = saved("JPEG", exif=made.tobytes())
+    data = encode("JPEG", exif=exif.tobytes())
     evidence = collect(data)
     check(evidence)
     assert [f.title for f in evidence.findings if f.indicates == "camera"] == ["camera: A B"]
@@ -265,5 +265,5 @@ def test_non_numeric_settings_are_omitted(value: Any) -> None:
 )
 def test_xmp_of_any_shape_is_read_or_noted_in_bounded_time(packet: bytes) -> None:
     start = time.process_time()
-    check(collect(saved("WEBP", xmp=packet)))
+    check(collect(encode("WEBP", xmp=packet)))
     assert time.process_time() - start < 3

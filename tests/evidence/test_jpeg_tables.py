@@ -9,12 +9,12 @@ from PIL import Image
 
 from whichgen.evidence.jpeg import find_qualities
 
-from .conftest import findings, picture, saved
+from .conftest import encode, findings, picture
 
 
 @pytest.mark.parametrize("quality", range(5, 101, 5))
 def test_libjpeg_quality_is_recovered(quality: int) -> None:
-    data = saved("JPEG", quality=quality)
+    data = encode("JPEG", quality=quality)
     (finding,) = findings(data, "jpeg")
     assert f"standard libjpeg tables of quality {quality}," in finding.title
     assert finding.indicates == "neutral"
@@ -25,29 +25,29 @@ def test_libjpeg_quality_is_recovered(quality: int) -> None:
 
 
 def test_modified_table_is_not_standard() -> None:
-    with Image.open(io.BytesIO(saved("JPEG", quality=75))) as image:
+    with Image.open(io.BytesIO(encode("JPEG", quality=75))) as image:
         tables = {i: list(values) for i, values in image.quantization.items()}
     tables[0][3] += 1
-    (finding,) = findings(saved("JPEG", qtables=tables), "jpeg")
+    (finding,) = findings(encode("JPEG", qtables=tables), "jpeg")
     assert finding.title.startswith("not the standard libjpeg tables")
-    (finding,) = findings(saved("JPEG", qtables=[list(range(1, 65)), [9] * 64]), "jpeg")
+    (finding,) = findings(encode("JPEG", qtables=[list(range(1, 65)), [9] * 64]), "jpeg")
     assert finding.title.startswith("not the standard libjpeg tables")
 
 
 def test_two_qualities_are_reported() -> None:
     def tables(quality: int) -> dict[int, list[int]]:
-        with Image.open(io.BytesIO(saved("JPEG", quality=quality))) as image:
+        with Image.open(io.BytesIO(encode("JPEG", quality=quality))) as image:
             return image.quantization
 
-    (finding,) = findings(saved("JPEG", qtables=[tables(80)[0], tables(60)[1]]), "jpeg")
+    (finding,) = findings(encode("JPEG", qtables=[tables(80)[0], tables(60)[1]]), "jpeg")
     assert "qualities 80 (luminance) and 60 (chrominance)" in finding.title
 
 
 @pytest.mark.parametrize(("subsampling", "ratio"), [(0, "4:4:4"), (1, "4:2:2"), (2, "4:2:0")])
 def test_sampling_and_scan_order_are_reported(subsampling: int, ratio: str) -> None:
-    (finding,) = findings(saved("JPEG", subsampling=subsampling), "jpeg")
+    (finding,) = findings(encode("JPEG", subsampling=subsampling), "jpeg")
     assert finding.detail == f"chroma sampling {ratio}; sequential"
-    (finding,) = findings(saved("JPEG", subsampling=subsampling, progressive=True), "jpeg")
+    (finding,) = findings(encode("JPEG", subsampling=subsampling, progressive=True), "jpeg")
     assert finding.detail == f"chroma sampling {ratio}; progressive"
 
 
@@ -57,4 +57,4 @@ def test_grayscale_has_one_table_and_other_formats_none() -> None:
     (finding,) = findings(file.getvalue(), "jpeg")
     assert "quality 90," in finding.title
     assert "grayscale" in finding.detail
-    assert findings(saved("WEBP"), "jpeg") == []
+    assert findings(encode("WEBP"), "jpeg") == []

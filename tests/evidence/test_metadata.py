@@ -14,23 +14,23 @@ from PIL.TiffImagePlugin import IFDRational
 from whichgen.evidence.collect import collect
 from whichgen.evidence.exif import decode_user_comment
 
-from .conftest import SOURCE, findings, saved, xmp
+from .conftest import SOURCE, encode, findings, xmp
 
 KINDS = ("JPEG", "PNG", "WEBP")
 
 
 def exif(fields: dict[int, Any], inner: dict[int, Any] | None = None) -> bytes:
-    made = Image.Exif()
+    tags = Image.Exif()
     for tag, value in fields.items():
-        made[tag] = value
-    made.get_ifd(IFD.Exif).update(inner or {})
-    return made.tobytes()
+        tags[tag] = value
+    tags.get_ifd(IFD.Exif).update(inner or {})
+    return tags.tobytes()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_camera_settings_and_gps_presence_are_reported(kind: str) -> None:
-    made = Image.Exif()
-    made[Base.Make], made[Base.Model], made[Base.Software] = "Fuji", "X-T9", "Ver 1.02"
+    tags = Image.Exif()
+    tags[Base.Make], tags[Base.Model], tags[Base.Software] = "Fuji", "X-T9", "Ver 1.02"
     settings = {
         Base.ExposureTime: IFDRational(1, 250),
         Base.FNumber: IFDRational(28, 10),
@@ -38,9 +38,9 @@ def test_camera_settings_and_gps_presence_are_reported(kind: str) -> None:
         Base.LensModel: "XF 35 mm",
         Base.DateTimeOriginal: "2024:05:06 07:08:09",
     }
-    made.get_ifd(IFD.Exif).update(settings)
-    made.get_ifd(IFD.GPSInfo).update({1: "N", 2: (51.0, 30.0, 12.345)})
-    metadata_findings = findings(saved(kind, exif=made.tobytes()), "exif")
+    tags.get_ifd(IFD.Exif).update(settings)
+    tags.get_ifd(IFD.GPSInfo).update({1: "N", 2: (51.0, 30.0, 12.345)})
+    metadata_findings = findings(encode(kind, exif=tags.tobytes()), "exif")
     (camera,) = [f for f in metadata_findings if f.indicates == "camera"]
     assert camera.title == "camera: Fuji X-T9"
     assert camera.detail == "lens XF 35 mm, f/2.8, 0.004 s, ISO 400, 2024:05:06 07:08:09"
@@ -50,7 +50,7 @@ def test_camera_settings_and_gps_presence_are_reported(kind: str) -> None:
 
 
 def test_damaged_setting_does_not_hide_camera() -> None:
-    data = saved(
+    data = encode(
         "JPEG", exif=exif({Base.Make: "A", Base.Model: "B"}, {Base.FNumber: IFDRational(0, 0)})
     )
     assert [f.title for f in findings(data, "exif")] == ["camera: A B"]
@@ -76,7 +76,7 @@ def test_generator_names_count_only_in_program_and_maker_fields(
 ) -> None:
     if Base.ImageDescription in fields and "·" in fields[Base.ImageDescription]:
         fields = {Base.ImageDescription: fields[Base.ImageDescription].encode()}
-    metadata_findings = findings(saved("JPEG", exif=exif(fields)), "exif")
+    metadata_findings = findings(encode("JPEG", exif=exif(fields)), "exif")
     assert (metadata_findings[0].indicates, metadata_findings[0].generator) == (
         indication,
         generator,
@@ -100,11 +100,11 @@ def test_user_comment_is_decoded_in_each_encoding(comment: bytes) -> None:
 def test_parameters_in_a_user_comment_and_graphs_in_make() -> None:
     text = "a cat\nSteps: 20, Sampler: Euler a, Seed: 7, Size: 512x512, Model: toy_v3"
     comment = b"UNICODE\0" + text.encode("utf-16-be")
-    (finding,) = findings(saved("JPEG", exif=exif({}, {Base.UserComment: comment})), "exif")
+    (finding,) = findings(encode("JPEG", exif=exif({}, {Base.UserComment: comment})), "exif")
     assert (finding.indicates, finding.generator) == ("synthetic", "toy_v3")
     assert "sampler Euler a; steps 20; seed 7; size 512x512; prompt a cat" in finding.detail
     graph = 'prompt:{"1": {"class_type": "KSampler", "inputs": {"seed": 9, "steps": 4}}}'
-    (finding,) = findings(saved("WEBP", exif=exif({Base.Make: graph})), "exif")
+    (finding,) = findings(encode("WEBP", exif=exif({Base.Make: graph})), "exif")
     assert finding.title == "prompt: generation parameters as ComfyUI writes them"
     assert finding.generator == "ComfyUI"
 
@@ -125,7 +125,7 @@ def test_xmp_reports_source_system_prompt_and_credit(kind: str) -> None:
         info = PngInfo()
         info.add_itxt("XML:com.adobe.xmp", packet.decode())
         options = {"pnginfo": info}
-    metadata_findings = findings(saved(kind, **options), "xmp")
+    metadata_findings = findings(encode(kind, **options), "xmp")
     assert {f.indicates for f in metadata_findings} == {"synthetic"}
     assert {f.generator for f in metadata_findings} == {
         "Google AI",
@@ -142,14 +142,14 @@ def test_generative_fill_is_an_edit() -> None:
         f'Iptc4xmpExt:DigitalSourceType="{SOURCE}compositeWithTrainedAlgorithmicMedia" '
         'Iptc4xmpExt:AISystemUsed="Adobe Firefly" photoshop:Credit="Edited with Google AI"'
     )
-    metadata_findings = findings(saved("JPEG", xmp=packet), "xmp")
+    metadata_findings = findings(encode("JPEG", xmp=packet), "xmp")
     assert len(metadata_findings) == 3
     assert {f.indicates for f in metadata_findings} == {"edited"}
 
 
 def test_person_in_credit_is_not_a_generator() -> None:
     metadata_findings = findings(
-        saved("JPEG", xmp=xmp('photoshop:Credit="Foto: Maria Dalle"')), "xmp"
+        encode("JPEG", xmp=xmp('photoshop:Credit="Foto: Maria Dalle"')), "xmp"
     )
     assert {(f.indicates, f.generator) for f in metadata_findings} <= {("neutral", "")}
 
@@ -161,7 +161,7 @@ def test_draw_things_keeps_its_json_in_xmp() -> None:
         "<exif:UserComment><rdf:Alt><rdf:li xml:lang='x-default'>"
         f"{comment}</rdf:li></rdf:Alt></exif:UserComment>",
     )
-    (finding,) = findings(saved("JPEG", xmp=packet), "xmp")
+    (finding,) = findings(encode("JPEG", xmp=packet), "xmp")
     assert finding.title == "UserComment: generation parameters as Draw Things writes them"
     assert "steps 8; prompt a hill" in finding.detail
     assert finding.generator == "toy_q6.ckpt"
@@ -169,7 +169,7 @@ def test_draw_things_keeps_its_json_in_xmp() -> None:
 
 def test_without_defusedxml_xmp_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "defusedxml.ElementTree", None)
-    evidence = collect(saved("WEBP", xmp=xmp('xmp:CreatorTool="Midjourney"')))
+    evidence = collect(encode("WEBP", xmp=xmp('xmp:CreatorTool="Midjourney"')))
     assert evidence.findings == ()
     assert evidence.notes == ("The file has XMP; install whichgen[evidence] to read it",)
 
@@ -182,7 +182,7 @@ def test_the_older_iptc_block_is_read() -> None:
     block = field(110, b"Made with Google AI") + field(120, job)
     resource = b"8BIM\x04\x04\0\0" + struct.pack(">I", len(block)) + block
     segment = b"Photoshop 3.0\0" + resource + b"\0" * (len(resource) % 2)
-    plain = saved("JPEG")
+    plain = encode("JPEG")
     data = plain[:2] + b"\xff\xed" + struct.pack(">H", len(segment) + 2) + segment + plain[2:]
     credit, caption = findings(data, "iptc")
     assert (credit.title, credit.generator) == ("Credit names Google AI", "Google AI")

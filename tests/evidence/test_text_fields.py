@@ -9,7 +9,7 @@ import pytest
 
 from whichgen.evidence.comfyui import read_graph
 
-from .conftest import findings, png, saved, xmp
+from .conftest import encode, findings, png, xmp
 
 A1111 = (
     'a "big" cat,\nby night\nNegative prompt: bad, worse\nSteps: 20, Sampler: DPM++ 2M Karras, '
@@ -53,14 +53,14 @@ def test_web_ui_parameters(compressed: bool) -> None:
 def test_parameters_in_comments_of_jpeg_and_gif_and_a_prompt_cut_at_its_limit() -> None:
     long = A1111.replace("by night", "very " * 200)
     for kind in ("JPEG", "GIF"):
-        (finding,) = findings(saved(kind, comment=long.encode()), "text")
+        (finding,) = findings(encode(kind, comment=long.encode()), "text")
         assert finding.indicates == "synthetic"
         assert len(finding.detail) == 300
         assert finding.detail.endswith("…")
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "tool", "generator", "shown"),
+    ("field", "value", "tool", "generator", "detail"),
     [
         (
             "prompt",
@@ -122,12 +122,12 @@ def test_parameters_in_comments_of_jpeg_and_gif_and_a_prompt_cut_at_its_limit() 
     ],
 )
 def test_json_of_each_tool(
-    field: str, value: dict[str, Any], tool: str, generator: str, shown: str
+    field: str, value: dict[str, Any], tool: str, generator: str, detail: str
 ) -> None:
     (finding,) = findings(png({field: json.dumps(value)}), "text")
     assert finding.title == f"{field}: generation parameters as {tool} writes them"
     assert (finding.indicates, finding.generator) == ("synthetic", generator)
-    assert finding.detail.endswith(shown)
+    assert finding.detail.endswith(detail)
 
 
 def test_novelai_and_midjourney_fields() -> None:
@@ -151,7 +151,7 @@ def test_unrelated_texts_have_no_findings(text: str) -> None:
 
 def test_text_behind_the_pixels_is_read() -> None:
     packet = xmp('xmp:CreatorTool="Midjourney"').decode()
-    plain, made = saved(), png({"Software": "NovelAI", "XML:com.adobe.xmp": packet})
+    plain, made = encode(), png({"Software": "NovelAI", "XML:com.adobe.xmp": packet})
     start, end = made.index(b"tEXt") - 4, made.index(b"IDAT") - 4
     data = plain[:-12] + made[start:end] + plain[-12:]
     assert [f.generator for f in findings(data, "text")] == ["NovelAI"]

@@ -93,10 +93,10 @@ def test_held_out_images_are_not_indexed_when_recall_is_measured(
     monkeypatch.setattr(build_module, "search_index", record)
     description = build_local_gallery(tmp_path / "g", gallery_images, RECORD, kind="ivf", seed=3)
     assert description.n_images == 62
-    first, held = hold_out_queries(62, seed=3)
-    assert sorted([*first, *held]) == list(range(62))
-    assert held.min() < 20 and held.max() > 40
-    vectors = gallery_images.vectors(held)
+    first, held_out = hold_out_queries(62, seed=3)
+    assert sorted([*first, *held_out]) == list(range(62))
+    assert held_out.min() < 20 and held_out.max() > 40
+    vectors = gallery_images.vectors(held_out)
     np.testing.assert_allclose(queries[-1], vectors[::2], atol=1e-5)
 
 

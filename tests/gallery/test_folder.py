@@ -97,9 +97,9 @@ def test_missing_gallery_and_other_model_are_reported(
         load_gallery(tmp_path, known)
     with pytest.raises(GalleryError, match="no gallery found"):
         load_gallery(gallery / "gallery.json", known)
-    moved = replace(known.exemplars, features=known.exemplars.features + 1)
+    exemplars = replace(known.exemplars, features=known.exemplars.features + 1)
     other = replace(models["knn"], exemplars=known.exemplars)
-    for other_model in (other, replace(known, exemplars=moved), replace(known, blocks=(2,))):
+    for other_model in (other, replace(known, exemplars=exemplars), replace(known, blocks=(2,))):
         with pytest.raises(GalleryError, match="built with another model"):
             load_gallery(gallery, other_model)
 

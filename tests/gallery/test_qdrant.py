@@ -119,8 +119,8 @@ def test_foreign_collection_is_rejected(
     tmp_path: Path,
 ) -> None:
     build()
-    moved = replace(known.exemplars, features=known.exemplars.features + 1)
-    other = replace(gallery, space=SimilaritySpace(replace(known, exemplars=moved)))
+    exemplars = replace(known.exemplars, features=known.exemplars.features + 1)
+    other = replace(gallery, space=SimilaritySpace(replace(known, exemplars=exemplars)))
     with pytest.raises(GalleryError, match="of another model or program"):
         build_qdrant_gallery(tmp_path / "r", gallery_images, RECORD, other)
     assert not (tmp_path / "r").exists()

@@ -31,7 +31,7 @@ OUTSIDE = ("../x", "/x", "..", ".", "", "a/b", "a\\b", "a\0b", "x" * 300, "../..
 
 
 @pytest.fixture
-def written(tmp_path: Path) -> Path:
+def dataset_root(tmp_path: Path) -> Path:
     """The root of a data set ``mine`` as ``dataset split`` writes it."""
     known, unknown = ("real", "gan"), ("a",)
     parts = {
@@ -53,19 +53,19 @@ def change(root: Path, **values: Any) -> None:
 
 @pytest.mark.parametrize("field", ["name", "folder"])
 @pytest.mark.parametrize("value", OUTSIDE)
-def test_list_of_origins_cannot_leave_its_root(written: Path, field: str, value: str) -> None:
+def test_list_of_origins_cannot_leave_its_root(dataset_root: Path, field: str, value: str) -> None:
     # Results are written into a folder of the data set's name.
-    change(written, **{field: value})
+    change(dataset_root, **{field: value})
     with pytest.raises(DataError, match=rf"not a list of origins: {field}: .*folder in another"):
-        load_benchmark(f"mine:root={written}")
+        load_benchmark(f"mine:root={dataset_root}")
 
 
 @pytest.mark.parametrize("value", OUTSIDE)
-def test_split_name_cannot_leave_the_root(written: Path, value: str) -> None:
-    splits = json.loads((written / "mine" / "origins.json").read_text())["splits"]
-    change(written, splits={value: splits["split1"]})
+def test_split_name_cannot_leave_the_root(dataset_root: Path, value: str) -> None:
+    splits = json.loads((dataset_root / "mine" / "origins.json").read_text())["splits"]
+    change(dataset_root, splits={value: splits["split1"]})
     with pytest.raises(DataError, match="folder in another"):
-        load_benchmark(f"mine:root={written}")
+        load_benchmark(f"mine:root={dataset_root}")
 
 
 @pytest.mark.parametrize(
@@ -78,16 +78,16 @@ def test_split_name_cannot_leave_the_root(written: Path, value: str) -> None:
     ],
     ids=lambda content: repr(content[:20]),
 )
-def test_invalid_list_of_origins_is_a_one_line_error(written: Path, content: bytes) -> None:
-    (written / "mine" / "origins.json").write_bytes(content)
+def test_invalid_list_of_origins_is_a_one_line_error(dataset_root: Path, content: bytes) -> None:
+    (dataset_root / "mine" / "origins.json").write_bytes(content)
     with pytest.raises(DataError, match=r"is not (a list of origins|UTF-8 text)") as caught:
-        load_benchmark(f"mine:root={written}")
+        load_benchmark(f"mine:root={dataset_root}")
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 1000
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
-def test_invalid_name_writes_nothing(written: Path, tmp_path: Path, name: str) -> None:
-    dataset = load_benchmark(f"mine:root={written}")
+def test_invalid_name_writes_nothing(dataset_root: Path, tmp_path: Path, name: str) -> None:
+    dataset = load_benchmark(f"mine:root={dataset_root}")
     with pytest.raises(DataError, match="invalid dataset name"):
         write_benchmark(dataset, tmp_path / "new", name)
     with pytest.raises(DataError, match="invalid dataset name"):
@@ -100,9 +100,9 @@ def test_invalid_name_writes_nothing(written: Path, tmp_path: Path, name: str) -
 )
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder", "huge"])
 def test_pipe_or_folder_instead_of_file_is_an_immediate_error(
-    written: Path, file: str, kind: str
+    dataset_root: Path, file: str, kind: str
 ) -> None:
-    place = written / "mine" / file
+    place = dataset_root / "mine" / file
     place.unlink(missing_ok=True)
     if kind == "pipe":
         os.mkfifo(place)
@@ -114,12 +114,12 @@ def test_pipe_or_folder_instead_of_file_is_an_immediate_error(
         with place.open("wb") as holes:
             holes.truncate(2**41)
     if file == "groups.tsv" and kind != "huge":
-        load_benchmark(f"mine:root={written}")  # there are none, then
+        load_benchmark(f"mine:root={dataset_root}")  # there are none, then
         with pytest.raises(DataError, match="can't be read"):
             read_groups(place)
         return
     with pytest.raises(DataError, match="can't be read"):
-        load_benchmark(f"mine:root={written}")
+        load_benchmark(f"mine:root={dataset_root}")
 
 
 def test_annotated_devices_are_not_read(tmp_path: Path) -> None:
@@ -130,14 +130,14 @@ def test_annotated_devices_are_not_read(tmp_path: Path) -> None:
     for sample in read_annotations(tmp_path / "a.txt", ("real",), bases=[tmp_path]):
         for read in (fingerprint_image, read_properties):
             try:
-                said = read(sample.path).error  # type: ignore[attr-defined]
+                message = read(sample.path).error  # type: ignore[attr-defined]
             except ImageError as error:
-                said = str(error)
+                message = str(error)
             assert (
-                "can't be read" in said
-                or "no image" in said
-                or "not an image" in said
-                or ("no such file" in said)
+                "can't be read" in message
+                or "no image" in message
+                or "not an image" in message
+                or ("no such file" in message)
             )
 
 
@@ -176,20 +176,21 @@ def test_link_loops_are_walked_once(image_folder: ImageFolder) -> None:
     (folder / "gan" / "self").symlink_to(".", target_is_directory=True)
     (folder / "broken").symlink_to("nowhere")
     os.mkfifo(folder / "real" / "pipe.png")
-    found = list_origins(folder)
-    assert {origin: len(paths) for origin, paths in found.items()} == {"real": 2, "gan": 2}
+    result = list_origins(folder)
+    assert {origin: len(paths) for origin, paths in result.items()} == {"real": 2, "gan": 2}
 
 
 def test_names_cannot_control_the_terminal(tmp_path: Path) -> None:
     name = "\x1b]0;owned\x07\x1b[2J\u202egnp.png"
     (tmp_path / name).write_bytes(b"no image")
     for command in (["evidence", str(tmp_path / name)], ["evidence", str(tmp_path)]):
-        done = CliRunner().invoke(app, command)
-        assert done.exit_code == 1
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 1
         assert (
-            "not an image" in done.output and "\\x1b]0;owned\\x07\\x1b[2J\\u202egnp" in done.output
+            "not an image" in result.output
+            and "\\x1b]0;owned\\x07\\x1b[2J\\u202egnp" in result.output
         )
-        assert not set(done.output) & set("\x1b\x07\u202e")
+        assert not set(result.output) & set("\x1b\x07\u202e")
 
 
 def test_changing_file_has_no_features(
@@ -201,16 +202,16 @@ def test_changing_file_has_no_features(
     encoder = counting().encoder
     store = FeatureStore(tmp_path / "store", encoder)
 
-    def swapping(items: Any, *, description: str = "", **_: Any) -> Any:
+    def swap_files(items: Any, *, description: str = "", **_: Any) -> Any:
         if description == "Extracting":  # after the digests, before the pixels
             paths[1].write_bytes(paths[0].read_bytes())
             paths[2].unlink()
         return items
 
-    found = extract(samples, encoder, store, progress=swapping)
-    assert [s.path for s in found.samples] == paths[:1]
-    assert "the file changed during extraction" in found.skipped[0]
-    assert "no such file" in found.skipped[1]
+    result = extract(samples, encoder, store, progress=swap_files)
+    assert [s.path for s in result.samples] == paths[:1]
+    assert "the file changed during extraction" in result.skipped[0]
+    assert "no such file" in result.skipped[1]
     # What the store holds is of the content by which it is found.
     again = extract(samples[:2], encoder, store)
     assert np.array_equal(again.block(0)[0], again.block(0)[1])
@@ -219,8 +220,8 @@ def test_changing_file_has_no_features(
 @pytest.mark.parametrize("name", ["[/x]", "[bold]", "a\x1b[2J", "\u202egnp", "\\", "[link=x]"])
 def test_origin_names_are_shown_literally(image_folder: ImageFolder, name: str) -> None:
     folder = image_folder({"real": 2, name: 2}, name=f"of {name}")
-    done = CliRunner().invoke(app, ["dataset", "check", str(folder)])
-    assert done.exception is None or isinstance(done.exception, SystemExit)
-    shown = name.replace("\x1b", "\\x1b").replace("\u202e", "\\u202e")
-    assert shown in done.output
-    assert not set(done.output) & set("\x1b\u202e")
+    result = CliRunner().invoke(app, ["dataset", "check", str(folder)])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    text = name.replace("\x1b", "\\x1b").replace("\u202e", "\\u202e")
+    assert text in result.output
+    assert not set(result.output) & set("\x1b\u202e")

@@ -30,7 +30,7 @@ from whichgen.errors import ImageError
 from whichgen.evidence.collect import collect
 
 
-def saved(image: Image.Image, kind: str, **options: object) -> bytes:
+def encode(image: Image.Image, kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
@@ -60,7 +60,7 @@ def cheap() -> Callable[..., None]:
     """Looks at a file in a process of its own, that may hold so many MiB more than an empty one."""
 
     def check(file: Path, *, says: str, most: int = 100) -> None:
-        asked = (
+        script = (
             "import resource, sys; from pathlib import Path\n"
             "from whichgen.data.reading import decode_image\n"
             "from whichgen.errors import ImageError\n"
@@ -70,12 +70,12 @@ def cheap() -> Callable[..., None]:
             "except ImageError as error: print(error)\n"
             "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
         )
-        done = subprocess.run(
-            [sys.executable, "-c", asked, str(file)], capture_output=True, text=True, check=True
+        process = subprocess.run(
+            [sys.executable, "-c", script, str(file)], capture_output=True, text=True, check=True
         )
-        said, grown = done.stdout.splitlines()
-        assert says in said
-        assert int(grown) < most * 1024, f"{int(grown) >> 10} MiB"
+        message, growth = process.stdout.splitlines()
+        assert says in message
+        assert int(growth) < most * 1024, f"{int(growth) >> 10} MiB"
 
     return check
 
@@ -107,7 +107,7 @@ def test_png_bomb_costs_little(
 
 def jpeg(scans: int) -> bytes:
     """A progressive JPEG whose last scan is there again and again."""
-    data = saved(Image.new("L", (64, 64)), "JPEG", progressive=True)
+    data = encode(Image.new("L", (64, 64)), "JPEG", progressive=True)
     starts = [i for i in range(len(data)) if data[i : i + 2] == b"\xff\xda"]
     last = data[starts[-1] : -2]
     return data[:-2] + last * (scans - len(starts)) + b"\xff\xd9"
@@ -134,7 +134,7 @@ def test_markers_without_length_do_not_hide_scans(hidden: bytes) -> None:
 
 
 def test_fake_scan_markers_are_not_counted() -> None:
-    plain = saved(Image.effect_noise((64, 64), 90).convert("RGB"), "JPEG", quality=95)
+    plain = encode(Image.effect_noise((64, 64), 90).convert("RGB"), "JPEG", quality=95)
     fake = b"\xff\xda\0\2" * 500
     inside = plain[:2] + b"\xff\xfe" + (len(fake) + 2).to_bytes(2) + fake + plain[2:]
     for data in (inside, plain + fake, plain + jpeg(3000)):
@@ -144,11 +144,11 @@ def test_fake_scan_markers_are_not_counted() -> None:
 @pytest.mark.parametrize("size", [(MAX_RATIO + 1, 1), (1, 65_000), (65_000, 300)])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 def test_line_of_pixels_is_refused(size: tuple[int, int], kind: str) -> None:
-    data = saved(Image.new("L", size), kind)
+    data = encode(Image.new("L", size), kind)
     for read in (decode_image, read_header, collect):
         with pytest.raises(ImageError, match="one side is over 200 times the other; crop"):
             read(data)
-    assert decode_image(saved(Image.new("L", (MAX_RATIO, 1)), kind)).size == (MAX_RATIO, 1)
+    assert decode_image(encode(Image.new("L", (MAX_RATIO, 1)), kind)).size == (MAX_RATIO, 1)
 
 
 def icon(inner: bytes, side: int = 16) -> bytes:
@@ -158,9 +158,9 @@ def icon(inner: bytes, side: int = 16) -> bytes:
 
 
 def test_icon_size_is_that_of_the_embedded_file() -> None:
-    data = icon(saved(Image.new("RGB", (300, 200), "red"), "PNG"))
-    found = read_header(data)
-    assert (found.format, found.width, found.height) == ("ICO", 300, 200)
+    data = icon(encode(Image.new("RGB", (300, 200), "red"), "PNG"))
+    result = read_header(data)
+    assert (result.format, result.width, result.height) == ("ICO", 300, 200)
     assert decode_image(data).size == (300, 200)
 
 
@@ -174,7 +174,7 @@ def test_icon_cannot_hide_a_bomb() -> None:
 
 def tiff(**fields: int) -> bytes:
     """A TIFF of 16 × 16 pixels with other values: ``width``, ``count`` of the first field …"""
-    data = bytearray(saved(Image.new("RGB", (16, 16)), "TIFF"))
+    data = bytearray(encode(Image.new("RGB", (16, 16)), "TIFF"))
     (at,) = struct.unpack("<I", data[4:8])
     (n,) = struct.unpack("<H", data[at : at + 2])
     numbers = {
@@ -192,8 +192,8 @@ def tiff(**fields: int) -> bytes:
             data[at : at + 2] = struct.pack("<H", value)
         else:
             entries = (at + 2 + 12 * i for i in range(n))
-            wanted = numbers.get(name, 256)
-            place = next(e for e in entries if struct.unpack("<H", data[e : e + 2])[0] == wanted)
+            number = numbers.get(name, 256)
+            place = next(e for e in entries if struct.unpack("<H", data[e : e + 2])[0] == number)
             first = place + (4 if name == "count" else 8)
             data[first : first + 4] = struct.pack("<I", value)
     return bytes(data)
@@ -224,7 +224,7 @@ def test_only_one_of_thousands_of_frames_is_read() -> None:
     for frame, i in zip(frames, itertools.count()):
         frame.putpixel((i % 16, i // 16 % 16), 9)
     start = time.process_time()
-    data = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    data = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
     spent = time.process_time() - start
     assert data.count(b"\x2c") > 2000
     start = time.process_time()
@@ -235,7 +235,7 @@ def test_only_one_of_thousands_of_frames_is_read() -> None:
 
 @pytest.mark.parametrize("size", [(65_535, 65_535), (65_535, 3000)])
 def test_gif_screen_size_is_checked(size: tuple[int, int]) -> None:
-    data = bytearray(saved(Image.new("P", (4, 4)), "GIF"))
+    data = bytearray(encode(Image.new("P", (4, 4)), "GIF"))
     data[6:10] = struct.pack("<HH", *size)
     with pytest.raises(ImageError, match="178 million"):
         decode_image(bytes(data))
@@ -243,7 +243,7 @@ def test_gif_screen_size_is_checked(size: tuple[int, int]) -> None:
 
 def test_large_16_bit_image_needs_little_memory(tmp_path: Path, cheap: Callable[..., None]) -> None:
     side = 4000
-    (tmp_path / "a.png").write_bytes(saved(Image.new("I;16", (side, side)), "PNG"))
+    (tmp_path / "a.png").write_bytes(encode(Image.new("I;16", (side, side)), "PNG"))
     numbers = 8 * side * side / 2**20
     cheap(tmp_path / "a.png", says=f"({side}, {side})", most=int(1.6 * numbers) + 20)
 
@@ -251,9 +251,9 @@ def test_large_16_bit_image_needs_little_memory(tmp_path: Path, cheap: Callable[
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_format_is_read(form: str) -> None:
     image = Image.linear_gradient("L").resize((16, 16)).convert("RGB")
-    data = saved(image, form)
-    found = decode_image(data)
-    assert found.size == (16, 16) and found.mode == "RGB"
+    data = encode(image, form)
+    result = decode_image(data)
+    assert result.size == (16, 16) and result.mode == "RGB"
     assert read_header(data).format == form
     collect(data)
 
@@ -269,7 +269,7 @@ def test_every_format_is_read(form: str) -> None:
 )
 def test_data_after_the_image_is_ignored(first: str, second: bytes) -> None:
     image = Image.linear_gradient("L").resize((24, 16)).convert("RGB")
-    plain = saved(image, first)
+    plain = encode(image, first)
     assert read_header(plain + second).format == first
     assert np.array_equal(np.asarray(decode_image(plain + second)), np.asarray(decode_image(plain)))
 
@@ -311,7 +311,7 @@ def test_pipes_devices_and_link_loops_are_refused(tmp_path: Path) -> None:
 
 def jpeg2000(width: int, height: int, tile: int) -> bytes:
     """A JPEG 2000 of 16 × 16 pixels whose headers say otherwise."""
-    data = bytearray(saved(Image.new("RGB", (16, 16)), "JPEG2000"))
+    data = bytearray(encode(Image.new("RGB", (16, 16)), "JPEG2000"))
     box, stream = data.index(b"ihdr"), data.index(b"\xff\x51")
     data[box + 4 : box + 12] = struct.pack(">II", height, width)
     data[stream + 6 : stream + 14] = struct.pack(">II", width, height)
@@ -321,7 +321,7 @@ def jpeg2000(width: int, height: int, tile: int) -> bytes:
 
 def avif(width: int, height: int) -> bytes:
     """An AVIF of 64 × 64 pixels whose header says otherwise."""
-    data = bytearray(saved(Image.new("RGB", (64, 64)), "AVIF"))
+    data = bytearray(encode(Image.new("RGB", (64, 64)), "AVIF"))
     at = data.index(b"ispe") + 8
     data[at : at + 8] = struct.pack(">II", width, height)
     return bytes(data)

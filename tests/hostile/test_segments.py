@@ -58,8 +58,8 @@ def test_forged_segment_is_set_aside(
     store = FeatureStore(tmp_path, counting().encoder)
     store.add([feature_key(b"x")], [np.ones((1, 12)), np.ones((1, 48))])
     (store.folder / "0.safetensors").write_bytes(content)
-    opened = FeatureStore(tmp_path, counting().encoder)
-    assert len(opened) == 1 and opened.read([feature_key(b"x")], 1).all()
+    store = FeatureStore(tmp_path, counting().encoder)
+    assert len(store) == 1 and store.read([feature_key(b"x")], 1).all()
     assert (store.folder / "0.damaged").exists()
 
 

@@ -76,7 +76,7 @@ def test_failed_rename_keeps_the_old_folder(
     with replace_folder(folder) as temporary:
         write_text(temporary / "a.txt", "first")
 
-    def failing(path: Path, target: Path) -> Path:
+    def fail_rename(path: Path, target: Path) -> Path:
         moves.append(path)
         if len(moves) == fails:
             raise OSError("no")
@@ -84,7 +84,7 @@ def test_failed_rename_keeps_the_old_folder(
 
     with pytest.raises(OSError, match="no"), replace_folder(folder) as temporary:
         (temporary / "b.txt").write_text("second")
-        monkeypatch.setattr(Path, "replace", failing)
+        monkeypatch.setattr(Path, "replace", fail_rename)
     assert (folder / "a.txt").read_text() == "first"
     assert list(tmp_path.iterdir()) == [folder]
 
@@ -119,9 +119,9 @@ def test_only_abandoned_temporaries_are_removed(
 ) -> None:
     now = time.time()
     ages = {"dead": 2 * 3600, "of another clock": -365 * 86400, "written now": 60}
-    left = {name: tmp_path / f".{name}.{uuid.uuid4().hex}.tmp" for name in ages}
+    leftovers = {name: tmp_path / f".{name}.{uuid.uuid4().hex}.tmp" for name in ages}
     others = [tmp_path / name for name in (".mine.tmp", "dead.tmp", f".x.{'0' * 31}.tmp")]
-    for name, file in left.items():
+    for name, file in leftovers.items():
         file.touch()
         os.utime(file, (now - ages[name],) * 2)
     for file in others:
@@ -129,7 +129,7 @@ def test_only_abandoned_temporaries_are_removed(
         os.utime(file, (0, 0))
     atomic_module._remove_abandoned.cache_clear()
     write_text(tmp_path / "a", "new")
-    assert {*tmp_path.iterdir()} == {tmp_path / "a", left["written now"], *others}
+    assert {*tmp_path.iterdir()} == {tmp_path / "a", leftovers["written now"], *others}
     # A folder is looked through once; the store may hold a hundred thousand files.
     monkeypatch.setattr(Path, "glob", None)
     write_text(tmp_path / "b", "new")
@@ -138,12 +138,12 @@ def test_only_abandoned_temporaries_are_removed(
 def test_file_is_synced_before_the_next_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    synced: list[str] = []
+    syncs: list[str] = []
     place = {tmp_path: "root", tmp_path / "a": "a", tmp_path / "a" / "b": "b"}
 
     def fsync(descriptor: int) -> None:
         path = Path(f"/proc/self/fd/{descriptor}").readlink()
-        synced.append(place.get(path, path.suffix))
+        syncs.append(place.get(path, path.suffix))
 
     if not Path("/proc/self/fd").is_dir():
         pytest.skip("which file a descriptor is of is told on Linux only")
@@ -151,7 +151,7 @@ def test_file_is_synced_before_the_next_write(
     write_text(tmp_path / "a" / "b" / "file", "new")
     write_text(tmp_path / "a" / "b" / "file", "newer")
     # The folder that holds b, the one that holds a; then the file, then its name.
-    assert synced == ["a", "root", ".tmp", "b", ".tmp", "b"]
+    assert syncs == ["a", "root", ".tmp", "b", ".tmp", "b"]
 
 
 def test_unsyncable_folder_is_not_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

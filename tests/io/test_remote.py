@@ -59,16 +59,16 @@ def bucket(
 
 
 def test_prefix_is_listed_like_a_folder(bucket: pafs.FileSystem) -> None:
-    found = {
+    contents = {
         item.name: item.load() for shard in find_shards(["s3://many/set"]) for item in shard.read()
     }
-    assert found == {
+    assert contents == {
         "s3://many/set/9 ü#?.png": b"nine",
         "s3://many/set/10.png": b"ten",
         "s3://many/set/x.tar/0.png": b"in tar",
         **{f"s3://many/set/x.parquet/{i}": b"row %d" % i for i in range(5)},
     }
-    assert next(iter(found)) == "s3://many/set/9 ü#?.png"
+    assert next(iter(contents)) == "s3://many/set/9 ü#?.png"
     (shard,) = find_shards(["s3://many/other/1.png"])
     assert shard.images == 1
 
@@ -116,13 +116,13 @@ def test_hub_is_read_through_its_fsspec_file_system(
     # The Hub is unreachable in tests: another fsspec file system, of a folder, replaces it.
     pack(tmp_path / "datasets/o/n/data/0.parquet", {str(i): b"%d" % i for i in range(4)})
     (tmp_path / "datasets/o/n/README.md").write_text("no image")
-    made = fsspec.filesystem("dir", path=str(tmp_path), fs=fsspec.filesystem("file"))
-    monkeypatch.setattr("huggingface_hub.HfFileSystem", lambda: made)
+    filesystem = fsspec.filesystem("dir", path=str(tmp_path), fs=fsspec.filesystem("file"))
+    monkeypatch.setattr("huggingface_hub.HfFileSystem", lambda: filesystem)
     remote_module._connect.cache_clear()
-    found = {
+    contents = {
         item.name: item.load()
         for shard in find_shards(["hf://datasets/o/n"])
         for item in shard.read()
     }
     remote_module._connect.cache_clear()
-    assert found == {f"hf://datasets/o/n/data/0.parquet/{i}": b"%d" % i for i in range(4)}
+    assert contents == {f"hf://datasets/o/n/data/0.parquet/{i}": b"%d" % i for i in range(4)}

@@ -15,11 +15,11 @@ from whichgen.io.tables import csv_text, markdown_table, percent, write_csv, wri
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"),
+    ("value", "text"),
     [(0.5, "50.0"), (1, "100.0"), (0.123456, "12.3"), (None, "–"), (float("nan"), "–")],
 )
-def test_rate_is_shown_in_percent(value: float | None, shown: str) -> None:
-    assert percent(value) == shown
+def test_rate_is_shown_in_percent(value: float | None, text: str) -> None:
+    assert percent(value) == text
 
 
 def test_a_markdown_table_has_the_first_row_s_columns_and_bars_stay_in_their_cell() -> None:
