@@ -43,3 +43,8 @@ class ClusterError(WhichgenError):
 
 class WhichgenWarning(UserWarning):
     """A warning for the user; the command line prints it as one line."""
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an exception's message, or its type if it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from whichgen.encoders.base import Encoder
-from whichgen.encoders.crops import cut_windows, use_native_crops
+from whichgen.encoders.crops import cut_windows, pad_image, use_native_crops
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import EncoderError
 
@@ -50,7 +50,7 @@ def test_duplicate_windows_count_once_in_mixed_batches(
     plain: Encoder, crops: Encoder, noise: Noise, size: tuple[int, int]
 ) -> None:
     image, other = noise(1, size), noise(2, (50, 40))
-    windows = cut_windows(np.asarray(image), SIDE)
+    windows = cut_windows(pad_image(np.asarray(image), SIDE, "symmetric"), SIDE)
     assert {w.shape for w in windows} == {(SIDE, SIDE, 3)}
     alone = encode(plain, *map(Image.fromarray, windows))
     for mixed, single, blocks in zip(
@@ -80,7 +80,7 @@ def test_an_image_of_the_window_size_is_encoded_unchanged(
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_an_image_of_one_color_is_encode(plain: Encoder, crops: Encoder) -> None:
+def test_an_image_of_one_color_has_its_features(plain: Encoder, crops: Encoder) -> None:
     image = Image.new("RGB", (90, 70), (10, 200, 30))
     for ours, theirs in zip(encode(crops, image), encode(plain, image), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
@@ -88,7 +88,7 @@ def test_an_image_of_one_color_is_encode(plain: Encoder, crops: Encoder) -> None
 
 def test_a_small_image_is_padded_by_reflection() -> None:
     pixels = np.arange(2 * 3 * 3).reshape(2, 3, 3)
-    (window,) = cut_windows(pixels, 4)
+    window = pad_image(pixels, 4, "symmetric")
     assert np.array_equal(window[:, 3], window[:, 2])
     assert np.array_equal(window[2:], window[1::-1])
 

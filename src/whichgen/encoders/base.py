@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from PIL import Image
 
 from whichgen.deterministic import is_deterministic
-from whichgen.encoders.gpu import GpuEncode
+from whichgen.encoders.gpu import Forward, GpuEncode
 from whichgen.encoders.openvino import OPENVINO, compile_openvino
 from whichgen.errors import EncoderError
 from whichgen.io.run_metadata import hash_parts
@@ -122,7 +123,7 @@ def pool_tokens(hidden: torch.Tensor, *, prefix: int = 0, patches: bool = False)
 
 
 def make_torch_encode(
-    forward: Callable[[torch.Tensor], list[torch.Tensor]], device: str, dtype: str
+    forward: Forward, device: str, dtype: str
 ) -> Callable[[np.ndarray], list[np.ndarray]]:
     """Make :attr:`Encoder.encode` from the forward pass of a torch module."""
     if torch.device(device).type == "cuda":
@@ -151,7 +152,7 @@ def hash_weights(
         Names of weights to leave out because no feature depends on them.
     """
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(json.dumps(dict(architecture or {}), sort_keys=True).encode())
+    digest.update(json.dumps(dict(architecture or {}), sort_keys=True, default=str).encode())
     for name, tensor in sorted(module.state_dict().items()):
         if name in unused:
             continue
@@ -214,11 +215,25 @@ class Network:
     module: torch.nn.Module
     preprocessing: Mapping[str, Any]
     preprocess: Callable[[Image.Image], np.ndarray]
-    forward: Callable[[torch.Tensor], list[torch.Tensor]]
+    forward: Forward
     prefix: int = 0
     architecture: Mapping[str, Any] | None = None
     unused: Collection[str] = ()
     native_side: int = 0
+
+
+class PooledBlocks(torch.nn.Module):
+    """A network whose output is one vector per image for each block (:func:`pool_tokens`)."""
+
+    def __init__(self, network: Network, *, patches: bool) -> None:
+        super().__init__()
+        self.module = network.module  # registers the weights
+        self._run = network.forward
+        self._pool = partial(pool_tokens, prefix=network.prefix, patches=patches)
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Run all blocks on preprocessed images (n, 3, H, W): one tensor (n, d_b) per block b."""
+        return tuple(map(self._pool, self._run(pixels)))
 
 
 def build_encoder(network: Network, *, device: str, dtype: str, patches: bool = False) -> Encoder:
@@ -240,23 +255,18 @@ def build_encoder(network: Network, *, device: str, dtype: str, patches: bool = 
     """
     if dtype not in DTYPES:
         raise EncoderError(f"dtype {dtype!r}: choose one of {', '.join(DTYPES)}.")
-    module = network.module.eval().requires_grad_(False)
-    weights_hash = hash_weights(module, network.architecture, network.unused)
+    weights_hash = hash_weights(network.module, network.architecture, network.unused)
     device = resolve_device(device)
-
-    def forward(pixels: torch.Tensor) -> list[torch.Tensor]:
-        hidden = network.forward(pixels)
-        return [pool_tokens(h, prefix=network.prefix, patches=patches) for h in hidden]
-
+    pooled = PooledBlocks(network, patches=patches).eval().requires_grad_(False)
     try:
         blank = network.preprocess(Image.new("RGB", (256, 256)))[None]
         if device == OPENVINO:
-            encode = compile_openvino(module, forward, blank, dtype)
+            encode = compile_openvino(pooled, blank, dtype)
         else:
-            module.to(device, DTYPES[dtype])
+            pooled.to(device, DTYPES[dtype])
             if torch.device(device).type == "cuda":  # half as fast again for convolutional networks
-                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            encode = make_torch_encode(forward, device, dtype)
+                pooled.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            encode = make_torch_encode(pooled, device, dtype)
         blocks = encode(blank)
     except (TypeError, ValueError) as error:
         # The forward pass needs more than pixels (NaFlex models, detectors, text models).

@@ -8,6 +8,7 @@ center. The feature of a block is the mean over windows.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -35,7 +36,7 @@ def use_native_crops(encoder: Encoder) -> Encoder:
         raise EncoderError(f"{encoder.name} has no native input size. Remove :crops from its name.")
 
     def preprocess(image: Image.Image) -> np.ndarray:
-        windows = cut_windows(np.asarray(image), side)
+        windows = cut_windows(pad_image(np.asarray(image), side, "symmetric"), side)
         pixels = np.stack([encoder.preprocess(Image.fromarray(window)) for window in windows])
         missing = np.full((WINDOWS - len(pixels), *pixels.shape[1:]), np.nan, dtype=np.float32)
         return np.concatenate([pixels, missing])
@@ -55,19 +56,18 @@ def use_native_crops(encoder: Encoder) -> Encoder:
     )
 
 
+def pad_image(pixels: np.ndarray, side: int, mode: Literal["edge", "symmetric"]) -> np.ndarray:
+    """Pad an image (h, w, 3) at the bottom and the right to at least ``side`` pixels."""
+    bottom, right = (max(0, side - length) for length in pixels.shape[:2])
+    return np.pad(pixels, ((0, bottom), (0, right), (0, 0)), mode)
+
+
 def cut_windows(pixels: np.ndarray, side: int) -> list[np.ndarray]:
-    """Cut distinct windows (side, side, 3) from an image (h, w, 3), padded if it is smaller."""
-    padding = [(0, max(0, side - length)) for length in pixels.shape[:2]]
-    pixels = np.pad(pixels, (*padding, (0, 0)), mode="symmetric")
-    positions = window_positions(pixels.shape, side)
-    return [pixels[y : y + side, x : x + side] for y, x in positions]
+    """Cut the distinct windows at the corners and the center of an image (h, w, 3).
 
-
-def window_positions(shape: tuple[int, ...], side: int) -> list[tuple[int, int]]:
-    """Return the distinct upper left corners (y, x) of windows at the corners and the center.
-
-    ``shape`` is that of the image, (h, w, …).
+    Windows are (side, side, 3), or smaller if the image is.
     """
-    bottom, right = (max(0, length - side) for length in shape[:2])
-    center = bottom // 2, right // 2
-    return list(dict.fromkeys([(0, 0), (0, right), (bottom, 0), (bottom, right), center]))
+    bottom, right = (max(0, length - side) for length in pixels.shape[:2])
+    corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)]
+    positions = dict.fromkeys([*corners, (bottom // 2, right // 2)])
+    return [pixels[y : y + side, x : x + side] for y, x in positions]

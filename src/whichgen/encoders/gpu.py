@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
 #: Forward pass of a network: a float tensor (n, …) → one float tensor (n, d_b) per block b.
-Forward = Callable[[torch.Tensor], list[torch.Tensor]]
+Forward = Callable[[torch.Tensor], Sequence[torch.Tensor]]
 #: Forward pass with the blocks side by side: (n, …) → float32 (n, sum of d_b).
 Pass = Callable[[torch.Tensor], torch.Tensor]
 
@@ -72,17 +72,13 @@ class GpuEncode:
         self._dims: list[int] = []
         self._lock = threading.Lock()
 
+    @torch.inference_mode()
     def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:
         """Encode preprocessed images: float32 (n, …) → one float32 array (n, d_b) per block b."""
         cuda = self.device.type == "cuda"  # tests without a GPU run the rest on the CPU
         # cuDNN would use TF32, which has three digits, for float32 convolutions.
         exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
-        with (
-            self._lock,
-            torch.inference_mode(),
-            exact,
-            torch.cuda.device(self.device if cuda else -1),
-        ):
+        with self._lock, exact, torch.cuda.device(self.device if cuda else -1):
             pinned = torch.empty(pixels.shape, dtype=self.dtype, pin_memory=cuda)
             pinned.copy_(torch.from_numpy(pixels))
             rows = self._run(pinned.to(self.device, non_blocking=True)).cpu().numpy()

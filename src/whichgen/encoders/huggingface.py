@@ -17,7 +17,7 @@ import transformers
 
 from whichgen.encoders.base import Network
 from whichgen.encoders.fast_preprocessing import make_preprocess
-from whichgen.errors import EncoderError
+from whichgen.errors import EncoderError, first_line
 
 # transformers is not annotated.
 _lib: Any = transformers
@@ -54,8 +54,6 @@ def load_huggingface(name: str) -> Network:
         processor = _lib.AutoImageProcessor.from_pretrained(
             name, backend="pil", trust_remote_code=False
         )
-    except EncoderError:
-        raise
     except Exception as error:  # untrusted files raise many types
         raise EncoderError(_explain_failure(name, error)) from error
     finally:
@@ -67,7 +65,8 @@ def load_huggingface(name: str) -> Network:
             f"{name} lacks {len(missing)} weights of its vision encoder, among them "
             f"{min(missing)}. Use the checkpoint of a complete encoder."
         )
-    settings = _to_json(processor.to_dict())
+    # JSON values: enums become numbers, tuples lists.
+    settings = json.loads(json.dumps(processor.to_dict(), default=str))
     # Version and class names do not change a pixel.
     for volatile in ("transformers_version", "processor_class", "_processor_class"):
         settings.pop(volatile, None)
@@ -84,7 +83,7 @@ def load_huggingface(name: str) -> Network:
         preprocess=make_preprocess(processor),
         forward=forward,
         prefix=1 + getattr(module.config, "num_register_tokens", 0) if has_cls else 0,
-        architecture={key: _to_json(getattr(module.config, key, None)) for key in _ARCHITECTURE},
+        architecture={key: getattr(module.config, key, None) for key in _ARCHITECTURE},
         unused=unused,
         native_side=_native_side(settings),
     )
@@ -100,10 +99,7 @@ def _check_folder(folder: Path) -> None:
         files = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
         invalid = [p for p in files if Path(p).name != p or not p.endswith(".safetensors")]
     if invalid:
-        raise EncoderError(
-            f"{folder}: {invalid[0]!r} is not a regular file of this folder. Copy the checkpoint "
-            "again."
-        )
+        raise ValueError(f"{invalid[0]!r} is not a regular file of this folder")
 
 
 def _native_side(settings: Mapping[str, Any]) -> int:
@@ -139,13 +135,7 @@ def _load_vision_model(name: str) -> tuple[Any, set[str]]:
     return module, missing.intersection(module.state_dict())
 
 
-def _to_json(value: Any) -> Any:
-    """Convert settings to JSON values: enums to strings or numbers, tuples to lists."""
-    return json.loads(json.dumps(value, default=str))
-
-
 def _explain_failure(name: str, error: Exception) -> str:
-    first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if "trust_remote_code" in str(error):
         return (
             f"{name} needs its own code, which whichgen does not run. Choose a checkpoint of an "
@@ -159,11 +149,11 @@ def _explain_failure(name: str, error: Exception) -> str:
                 "`model.save_pretrained(folder, safe_serialization=True)`."
             )
         return (
-            f"{name} is not a vision encoder in transformers' format ({first_line}). The folder "
-            "needs config.json, model.safetensors and preprocessor_config.json."
+            f"{name} is not a vision encoder in transformers' format ({first_line(error)}). The "
+            "folder needs config.json, model.safetensors and preprocessor_config.json."
         )
     return (
         f"encoder {name!r} is neither a local folder nor in the hub's cache, and the download "
-        f"failed ({first_line}). Check the name and the network, give --backbone a local folder, "
-        "or use --backbone efficientnet_lite0, which comes from PyPI."
+        f"failed ({first_line(error)}). Check the name and the network, give --backbone a local "
+        "folder, or use --backbone efficientnet_lite0, which comes from PyPI."
     )

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from whichgen.errors import EncoderError
+from whichgen.errors import EncoderError, first_line
 
 #: Name of this runtime for ``--device``.
 OPENVINO = "openvino"
@@ -22,34 +22,15 @@ OPENVINO = "openvino"
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
 
-class _BlockModule(torch.nn.Module):
-    """A module whose output is the tuple of blocks."""
-
-    def __init__(
-        self, module: torch.nn.Module, forward: Callable[[torch.Tensor], list[torch.Tensor]]
-    ) -> None:
-        super().__init__()
-        self.module = module  # registers the weights
-        self._forward = forward
-
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return tuple(self._forward(pixels))
-
-
 def compile_openvino(
-    module: torch.nn.Module,
-    forward: Callable[[torch.Tensor], list[torch.Tensor]],
-    example: np.ndarray,
-    dtype: str,
+    blocks: torch.nn.Module, example: np.ndarray, dtype: str
 ) -> Callable[[np.ndarray], list[np.ndarray]]:
     """Compile a network into :attr:`~whichgen.encoders.base.Encoder.encode` on the CPU.
 
     Parameters
     ----------
-    module
-        The network.
-    forward
-        Function from a float32 tensor (n, 3, H, W) to one tensor (n, d_b) per block b.
+    blocks
+        Module from a float32 tensor (n, 3, H, W) to a tuple of one tensor (n, d_b) per block b.
     example
         A preprocessed image: float32 array (1, 3, H, W).
     dtype
@@ -76,13 +57,11 @@ def compile_openvino(
     shapes = {"pixels": {0: torch.export.Dim("images", min=1, max=2**16)}}
     try:
         with torch.no_grad():
-            blocks = _BlockModule(module, forward)
             exported = torch.export.export(blocks, (images,), dynamic_shapes=shapes)
         model = openvino.convert_model(exported)
     except Exception as error:  # the exporters raise many types
-        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise EncoderError(
-            f"the encoder can't be exported to OpenVINO ({first_line}). Use --device cpu."
+            f"the encoder can't be exported to OpenVINO ({first_line(error)}). Use --device cpu."
         ) from error
     hint = {"INFERENCE_PRECISION_HINT": _PRECISIONS[dtype]}
     compiled: Any = openvino.compile_model(model, "CPU", hint)

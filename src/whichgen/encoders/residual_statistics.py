@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 
 from whichgen.encoders.base import Encoder
-from whichgen.encoders.crops import window_positions
+from whichgen.encoders.crops import cut_windows, pad_image
 from whichgen.encoders.names import TRACES
 from whichgen.io.run_metadata import hash_parts
 
@@ -47,7 +47,6 @@ _WINDOW = 256
 _SMALLEST = 8
 
 _LEVELS = 5
-_VERSION = "1"
 
 
 def load_residual_statistics(*, device: str, dtype: str) -> Encoder:
@@ -56,25 +55,24 @@ def load_residual_statistics(*, device: str, dtype: str) -> Encoder:
     ``device`` and ``dtype`` are only recorded: counting runs on the CPU, in integers.
     """
     settings = {
-        "version": _VERSION,
+        "version": "1",
         "channels": list(CHANNELS),
         "filters": {name: list(steps) for name, steps in FILTERS.items()},
         "longest": _LONGEST,
         "window": _WINDOW,
     }
-    by_channel = len(FILTERS) * 2 * _symmetry_classes().shape[1]
-    by_filter = len(CHANNELS) * 2 * _symmetry_classes().shape[1]
-    blocks = len(CHANNELS) + len(FILTERS)
+    blank = compute_statistics(Image.new("RGB", (_SMALLEST, _SMALLEST)))
+    block_dims = tuple(block.shape[1] for block in _split_blocks(blank[None]))
     return Encoder(
         name=TRACES,
         weights_hash=hash_parts([TRACES, repr(settings)]),
         preprocessing=settings,
         preprocess=compute_statistics,
         encode=_split_blocks,
-        block_dims=(by_channel,) * len(CHANNELS) + (by_filter,) * len(FILTERS),
+        block_dims=block_dims,
         device=device,
         dtype=dtype,
-        block_groups=(tuple((block,) for block in range(blocks)),),
+        block_groups=(tuple((block,) for block in range(len(block_dims))),),
     )
 
 
@@ -83,7 +81,9 @@ def compute_statistics(image: Image.Image) -> np.ndarray:
 
     The squares of the last axis sum to 1.
     """
-    counts = sum(_count(window) for window in _cut_windows(np.asarray(image))) @ _symmetry_classes()
+    pixels = pad_image(np.asarray(image), _SMALLEST, "edge")
+    windows = [pixels] if max(image.size) <= _LONGEST else cut_windows(pixels, _WINDOW)
+    counts = sum(map(_count, windows)) @ _symmetry_classes()
     return np.asarray(np.sqrt(counts / counts.sum(axis=-1, keepdims=True)), dtype=np.float32)
 
 
@@ -92,15 +92,6 @@ def _split_blocks(statistics: np.ndarray) -> list[np.ndarray]:
     n = len(statistics)
     by_channel = [statistics[:, c].reshape(n, -1) for c in range(len(CHANNELS))]
     return by_channel + [statistics[:, :, f].reshape(n, -1) for f in range(len(FILTERS))]
-
-
-def _cut_windows(pixels: np.ndarray) -> list[np.ndarray]:
-    padding = [(0, max(0, _SMALLEST - side)) for side in pixels.shape[:2]]
-    pixels = np.pad(pixels, (*padding, (0, 0)), mode="edge")
-    if max(pixels.shape[:2]) <= _LONGEST:
-        return [pixels]
-    positions = window_positions(pixels.shape, _WINDOW)
-    return [pixels[y : y + _WINDOW, x : x + _WINDOW] for y, x in positions]
 
 
 def _count(pixels: np.ndarray) -> np.ndarray:

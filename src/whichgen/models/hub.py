@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import huggingface_hub
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from whichgen.errors import ModelFileError
+from whichgen.errors import ModelFileError, first_line
 from whichgen.models.card import CARD_FILE
 from whichgen.models.origin_model import OriginModel
 from whichgen.models.saved_model import DESCRIPTION_FILE, HEAD_FILE, save_model
@@ -34,7 +34,7 @@ def download_model(name: str | Path, *, revision: str | None = None) -> Path:
             str(name), revision=revision, allow_patterns=_FILES
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise ModelFileError(
             f"{name} is not a folder, and it can't be downloaded from the hub ({reason}). Check "
             "the name and the network, or give the folder of a run."
