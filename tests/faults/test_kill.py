@@ -1,4 +1,4 @@
-"""A few of the deaths of ``tools/faults/kill.py``, and that what it looks for would be found."""
+"""A few deaths of ``tools/faults/kill.py``, and tests of its checks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _harness() -> Iterator[None]:
 def rounds(
     tmp_path_factory: pytest.TempPathFactory, tiny_clip: Path, noise: Callable[..., Image.Image]
 ) -> Any:
-    """Rounds on a site of their own."""
+    """Rounds on a separate site."""
     from rounds import Rounds
     from stages import make_site
 
@@ -37,79 +37,80 @@ def rounds(
 
 
 @pytest.mark.parametrize(("stage", "deaths"), [("EXTRACT", 2), ("FIT", 1), ("ENROLL", 2)])
-def test_a_run_that_was_killed_completes_as_if_it_had_not_been(
-    rounds: Any, stage: str, deaths: int
-) -> None:
+def test_killed_run_resumes_to_the_same_result(rounds: Any, stage: str, deaths: int) -> None:
     import stages
 
-    rounds.killed(getattr(stages, stage), deaths)
-    assert not rounds.tally.wrong
-    # Of two enrolments the second may have nothing left to write.
+    rounds.kill(getattr(stages, stage), deaths)
+    assert not rounds.tally.problems
+    # The second of two enrollments may have nothing left to write.
     assert rounds.tally.of(stage.lower()) >= 1
 
 
 @pytest.mark.parametrize("deaths", [0, 1])
-def test_several_at_a_time_in_one_place_are_as_one(rounds: Any, deaths: int) -> None:
+def test_concurrent_runs_give_the_result_of_one(rounds: Any, deaths: int) -> None:
     from stages import EXTRACT
 
-    rounds.together(EXTRACT, 2, deaths)
-    assert not rounds.tally.wrong
+    rounds.run_together(EXTRACT, 2, deaths)
+    assert not rounds.tally.problems
 
 
-def test_a_service_that_was_killed_starts_and_answers_as_before(rounds: Any) -> None:
+def test_killed_service_restarts_and_gives_the_same_answers(rounds: Any) -> None:
     from serving import ServeRounds
     from stages import EXTRACT
 
-    rounds.undisturbed(EXTRACT)
+    rounds.run_undisturbed(EXTRACT)
     before = rounds.snapshots / EXTRACT.name
     ServeRounds(rounds.site, before, rounds.rng, rounds.tally).run(2)
-    assert not rounds.tally.wrong
+    assert not rounds.tally.problems
     assert rounds.tally.of("serve") == 2
 
 
 @pytest.mark.parametrize("moment", ["half", "written", "renamed"])
-def test_a_death_is_where_it_is_said_to_be(rounds: Any, moment: str) -> None:
+def test_process_dies_at_the_requested_moment(rounds: Any, moment: str) -> None:
     from stages import EXTRACT, Command
-    from state import left_over
+    from state import find_leftovers
 
     rounds.prepare(EXTRACT)
-    said = rounds.snapshots / "said.txt"
+    stderr = rounds.snapshots / "stderr.txt"
     # The first write is the annotation file of the training set.
-    command = Command(EXTRACT.arguments(rounds.site), said, 1, moment)
+    command = Command(EXTRACT.arguments(rounds.site), stderr, 1, moment)
     assert command.wait(60) == -9
     files = list(rounds.site.work.rglob("split1_train.txt"))
-    temporaries = left_over(rounds.site.work)
+    temporaries = find_leftovers(rounds.site.work)
     assert (len(files), len(temporaries)) == ((1, 0) if moment == "renamed" else (0, 1))
     (file,) = (*files, *temporaries)
-    written = file.read_text()
-    assert Command(EXTRACT.arguments(rounds.site), said, 10**6, moment).wait(60) == 0
+    content = file.read_text()
+    assert Command(EXTRACT.arguments(rounds.site), stderr, 10**6, moment).wait(60) == 0
     (complete,) = rounds.site.work.rglob("split1_train.txt")
     text = complete.read_text()
-    assert written == (text[: len(written)] if moment == "half" else text)
-    assert (len(written) < len(text)) == (moment == "half")
+    assert content == (text[: len(content)] if moment == "half" else text)
+    assert (len(content) < len(text)) == (moment == "half")
 
 
-def test_what_must_not_be_is_found(tmp_path: Path) -> None:
-    from state import differences, state
+def test_state_detects_lost_changed_and_damaged_files(tmp_path: Path) -> None:
+    from state import compute_state, list_differences
 
     features = tmp_path / "cache" / "features" / "encoder"
     features.mkdir(parents=True)
     rows = {"keys": np.eye(2, 32, dtype=np.uint8), "block_000": np.ones((2, 3), np.float32)}
     save_file(rows, features / "a.safetensors")
     (tmp_path / "results.json").write_text('{"time": "2026-01-01T00:00:00+00:00", "auroc": 1}')
-    before = state(tmp_path)
-    # The same rows in another segment, and another time: nothing that counts.
+    before = compute_state(tmp_path)
+    # The same rows in another segment and another time make no difference.
     save_file({k: v[:1] for k, v in rows.items()}, features / "b.safetensors")
     (tmp_path / "results.json").write_text('{"time": "2027-02-03T04:05:06+00:00", "auroc": 1}')
-    assert not differences(state(tmp_path), before)
+    assert not list_differences(compute_state(tmp_path), before)
     (tmp_path / "results.json").write_text('{"time": "2027-02-03T04:05:06+00:00", "auroc": 2}')
     (tmp_path / "more.csv").touch()
-    assert differences(state(tmp_path), before) == ["beside: more.csv", "other: results.json"]
+    assert list_differences(compute_state(tmp_path), before) == [
+        "unexpected: more.csv",
+        "different: results.json",
+    ]
     (features / "a.safetensors").unlink()
-    assert len(differences(state(tmp_path), before)) == 3
+    assert len(list_differences(compute_state(tmp_path), before)) == 3
     save_file({**rows, "block_000": rows["block_000"] + 1}, features / "c.safetensors")
     with pytest.raises(AssertionError, match="another"):
-        state(tmp_path)
+        compute_state(tmp_path)
     (features / "c.safetensors").rename(features / "c.damaged")
     with pytest.raises(AssertionError, match="damaged"):
-        state(tmp_path)
+        compute_state(tmp_path)

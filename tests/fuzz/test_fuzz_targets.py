@@ -22,9 +22,9 @@ from whichgen.errors import ImageError
 # The targets are no part of the package.
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tools.fuzz.choices import Choices, changed
+from tools.fuzz.choices import Choices, mutate
 from tools.fuzz.run import FINDINGS, TARGETS
-from tools.fuzz.watch import Finding, watched
+from tools.fuzz.watch import Finding, enforce_limits
 
 #: Cases of one target: seeds changed at random, and bytes that mean nothing.
 _CASES = 400
@@ -47,7 +47,7 @@ def test_a_short_run_finds_nothing(target: Any) -> None:
         decisions=st.binary(max_size=80),
     )
     def run(seed: bytes, decisions: bytes) -> None:
-        target.check(changed(Choices(decisions), seed))
+        target.check(mutate(Choices(decisions), seed))
 
     for seed in seeds:
         target.check(seed)
@@ -69,15 +69,15 @@ def test_a_seed_of_the_image_loader_is_an_image() -> None:
 def test_seeds_of_models_and_stores_get_through() -> None:
     models = importlib.import_module("tools.fuzz.targets.models")
     store = importlib.import_module("tools.fuzz.targets.store")
-    asked: list[str] = []
+    calls: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models, "model_card", lambda model: asked.append(model.head_method) or "")
+        patch.setattr(models, "model_card", lambda model: calls.append(model.head_method) or "")
         for number in range(len(models.models())):
-            models.check(bytes([number, 5]))  # nothing is changed
-        assert {"linear", "knn", "fusion", "experts"} <= set(asked)
-        patch.setattr(store, "require", lambda holds, what: asked.append(what))
+            models.check(bytes([number, 5]))  # no mutation
+        assert {"linear", "knn", "fusion", "experts"} <= set(calls)
+        patch.setattr(store, "require", lambda holds, what: calls.append(what))
         store.check(b"\0" + store._WHOLE)
-    assert "other rows" in asked
+    assert "other rows" in calls
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "network", "program", "pickle"])
@@ -101,15 +101,15 @@ def test_what_a_case_may_not_do_is_found(tmp_path: Path, kind: str) -> None:
         else:
             pickle.loads(pickle.dumps(Path))
 
-    with watched(inside):
+    with enforce_limits(inside):
         (inside / "x").write_text("")
-    with pytest.raises(Finding, match="forbidden"), watched(inside):
+    with pytest.raises(Finding, match="forbidden"), enforce_limits(inside):
         misbehave()
 
 
 def test_a_slow_case_and_a_broken_promise_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tools.fuzz.watch.SECONDS", 0.01)
-    with pytest.raises(Finding, match="slow"), watched():
+    with pytest.raises(Finding, match="slow"), enforce_limits():
         sum(range(2_000_000))
     checked = importlib.import_module("tools.fuzz.targets.images")
 

@@ -56,13 +56,13 @@ def _die() -> None:
     time.sleep(60)  # the signal is on its way
 
 
-def run(arguments: list[str], write: int, moment: str, said: str, log: str) -> None:
+def run(arguments: list[str], write: int, moment: str, stderr: str, log: str) -> None:
     """``whichgen ARGUMENTS``, the leader of a process group of its own; what it says goes to files.
 
-    ``said`` is what it tells on standard error.
+    ``stderr`` is what it tells on standard error.
     """
     os.setsid()
-    for descriptor, place in ((1, os.devnull), (2, said)):
+    for descriptor, place in ((1, os.devnull), (2, stderr)):
         handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(handle, descriptor)
     os.environ["SOURCE_DATE_EPOCH"] = "0"  # checksums of files that say when they were made

@@ -1,9 +1,8 @@
-"""Kills whichgen at random moments and looks whether anything is lost.
+"""Kill whichgen at random moments and check that nothing is lost.
 
 ``python tools/faults/kill.py --times 100`` writes ``tools/faults/RESULTS.md`` and fails if
-anything was: a segment set aside, a run that does not complete, a result that is not the
-undisturbed run's to the
-byte, a temporary file that stays.
+there is a problem: a damaged segment, a run that does not complete, a result that differs from
+the undisturbed run's in any byte, or a temporary file that remains.
 """
 
 from __future__ import annotations
@@ -20,31 +19,32 @@ from rounds import Rounds, Tally
 from serving import ServeRounds
 from stages import ENROLL, EXTRACT, FIT, FUSE, make_site
 
-#: Deaths in a row before a run is left to complete.
+#: Maximum number of deaths before a run may complete.
 _IN_A_ROW = 3
 
 
 def run(rounds: Rounds, times: int, names: Sequence[str], *, show: bool = False) -> None:
-    """``times`` deaths, divided among the stages."""
+    """Kill ``times`` times, divided among the stages."""
     site, rng, tally = rounds.site, rounds.rng, rounds.tally
     stages = {stage.name: stage for stage in (EXTRACT, FIT, FUSE, ENROLL)}
     for i, name in enumerate(names):
-        wanted = times * (i + 1) // len(names) - times * i // len(names)
+        n_deaths = times * (i + 1) // len(names) - times * i // len(names)
         if name == "serve":
-            rounds.undisturbed(EXTRACT)
-            ServeRounds(site, rounds.snapshots / EXTRACT.name, rng, tally).run(wanted, show=show)
+            rounds.run_undisturbed(EXTRACT)
+            ServeRounds(site, rounds.snapshots / EXTRACT.name, rng, tally).run(n_deaths, show=show)
             continue
-        while (missing := wanted - tally.of(name)) > 0:
-            rounds.killed(stages[name], min(missing, rng.randint(1, _IN_A_ROW)))
+        while (missing := n_deaths - tally.of(name)) > 0:
+            rounds.kill(stages[name], min(missing, rng.randint(1, _IN_A_ROW)))
             if show:
-                sys.stderr.write(f"{name}: {tally.of(name)} of {wanted}, {tally.wrong or 'well'}\n")
+                problems = tally.problems or "no problems"
+                sys.stderr.write(f"{name}: {tally.of(name)} of {n_deaths}, {problems}\n")
 
 
 def run_together(rounds: Rounds, repeats: int) -> None:
-    """Two and four fits at a time with one cache and one output folder; in some, one dies."""
+    """Run two or four fits concurrently with one cache and output folder; some are killed."""
     for processes, deaths in [(2, 0), (4, 0), (2, 1), (4, 2)]:
         for _ in range(repeats):
-            rounds.together(EXTRACT, processes, deaths)
+            rounds.run_together(EXTRACT, processes, deaths)
 
 
 def _report(tally: Tally, names: Sequence[str], seed: int) -> str:
@@ -59,7 +59,7 @@ def _report(tally: Tally, names: Sequence[str], seed: int) -> str:
         for (processes, deaths), n in sorted(tally.together.items())
     )
     total = sum(tally.deaths.values())
-    wrong = "".join(f"- {line}\n" for line in tally.wrong) or "None.\n"
+    problems = "".join(f"- {line}\n" for line in tally.problems) or "None.\n"
     return f"""# Killed, and run again
 
 `python tools/faults/kill.py --times {total} --seed {seed}`: {total} × `kill -9` of the whole \
@@ -78,19 +78,19 @@ block, splits, sweeps, head, model, figures, tables, plots. The service is kille
 and enrolments are under way, and started again: each answer that a client got must be the \
 model's own, each enrolled model whole or absent.
 
-The dead left {tally.left} temporary files; the runs that completed removed them, once an hour old.
+Killed processes left {tally.leftovers} temporary files; completed runs removed them after an hour.
 
 Of {sum(tally.together.values())} rounds of two or four fits at a time with one cache and one \
 output folder, {sum(n for (_, deaths), n in tally.together.items() if deaths)} had half of them \
 killed at a write: {together}. The others completed, and the same was compared.
 
-## What went wrong
+## Problems
 
-{wrong}"""
+{problems}"""
 
 
 def main() -> int:
-    """The command line."""
+    """Run the command line."""
     sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
     from conftest import noise_image, save_tiny_clip
 
@@ -100,16 +100,16 @@ def main() -> int:
     parser.add_argument("--together", type=int, default=3, help="Rounds of each kind.")
     parser.add_argument("--stages", default="extract,fit,fuse,enroll,serve")
     parser.add_argument("--results", type=Path, default=Path(__file__).with_name("RESULTS.md"))
-    given = parser.parse_args()
-    names = given.stages.split(",")
+    arguments = parser.parse_args()
+    names = arguments.stages.split(",")
     with tempfile.TemporaryDirectory() as folder:
         site = make_site(Path(folder) / "site", save_tiny_clip, noise_image)
-        rounds = Rounds(site, Path(folder) / "snapshots", random.Random(given.seed))
-        run(rounds, given.times, names, show=True)
-        run_together(rounds, given.together)
+        rounds = Rounds(site, Path(folder) / "snapshots", random.Random(arguments.seed))
+        run(rounds, arguments.times, names, show=True)
+        run_together(rounds, arguments.together)
     tally = rounds.tally
-    given.results.write_text(_report(tally, names, given.seed), encoding="utf-8")
-    return bool(tally.wrong)
+    arguments.results.write_text(_report(tally, names, arguments.seed), encoding="utf-8")
+    return bool(tally.problems)
 
 
 if __name__ == "__main__":

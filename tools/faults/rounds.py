@@ -1,4 +1,4 @@
-"""Rounds of one command: killed and run again, or several of it at a time."""
+"""Run a command repeatedly with kills, or several copies at the same time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from child import MOMENTS
 from stages import EXTRACT, Command, Site, Stage
-from state import differences, left_over, state
+from state import compute_state, find_leftovers, list_differences
 
 #: Seconds that a command may take.
 _PATIENCE = 300
@@ -20,25 +20,25 @@ _PATIENCE = 300
 
 @dataclass
 class Tally:
-    """What happened, and everything that went wrong.
+    """Counts of deaths and completed runs, and all problems.
 
     Parameters
     ----------
     deaths
-        Their numbers by stage and moment.
+        Number by stage and moment.
     completed
         Runs that completed after deaths, by stage.
     together
-        Rounds of so many processes at a time, of which so many died.
-    left
-        Temporary files that the dead left.
+        Number of rounds by concurrent processes and deaths among them.
+    leftovers
+        Number of temporary files left by killed processes.
     """
 
     deaths: Counter[tuple[str, str]] = field(default_factory=Counter)
     completed: Counter[str] = field(default_factory=Counter)
     together: Counter[tuple[int, int]] = field(default_factory=Counter)
-    left: int = 0
-    wrong: list[str] = field(default_factory=list)
+    leftovers: int = 0
+    problems: list[str] = field(default_factory=list)
 
     def of(self, stage: str) -> int:
         """Deaths in a stage."""
@@ -47,13 +47,13 @@ class Tally:
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """What a stage leaves without a death, and its writes: seconds since the start, and place."""
+    """The state after a run without a death, and its writes: seconds since the start, and path."""
 
     state: dict[str, str]
     writes: list[tuple[float, str]]
 
     def own(self, stage: Stage) -> list[int]:
-        """The numbers of the writes that belong to a stage, from 1."""
+        """Return the numbers (from 1) of the writes that belong to a stage."""
         return [n for n, (_, place) in enumerate(self.writes, 1) if stage.writes in place]
 
 
@@ -63,9 +63,9 @@ class Rounds:
     Parameters
     ----------
     snapshots
-        A folder to keep undisturbed runs in.
+        Folder of undisturbed runs.
     at_writes
-        The share of deaths that are at a write; others are at any time.
+        Share of deaths at a write; the others are at a random time.
     """
 
     def __init__(
@@ -76,34 +76,34 @@ class Rounds:
         self._undisturbed: dict[str, Undisturbed] = {}
         snapshots.mkdir(parents=True, exist_ok=True)
 
-    def undisturbed(self, stage: Stage) -> Undisturbed:
-        """Runs a stage without a death, once, and keeps what it left."""
+    def run_undisturbed(self, stage: Stage) -> Undisturbed:
+        """Run a stage without a death, once, and keep its state."""
         if stage.name not in self._undisturbed:
             if stage.after_extract:
-                self.undisturbed(EXTRACT)
+                self.run_undisturbed(EXTRACT)
             self.prepare(stage)
             log = self.snapshots / f"{stage.name}.log"
             command = self._start(stage, log=str(log))
             if command.wait(_PATIENCE) != 0:
-                raise RuntimeError(f"{stage.name} fails undisturbed: {command.said}")
+                raise RuntimeError(f"{stage.name} fails undisturbed: {command.stderr}")
             lines = [line.split("\t") for line in log.read_text().splitlines()]
             writes = [(float(seconds), place) for seconds, place in lines]
-            self._undisturbed[stage.name] = Undisturbed(state(self.site.work), writes)
+            self._undisturbed[stage.name] = Undisturbed(compute_state(self.site.work), writes)
             shutil.copytree(self.site.work, self.snapshots / stage.name)
         return self._undisturbed[stage.name]
 
-    def killed(self, stage: Stage, deaths: int) -> None:
-        """Kills a stage so many times, lets it complete, and compares."""
-        expected = self.undisturbed(stage)
+    def kill(self, stage: Stage, deaths: int) -> None:
+        """Kill a stage ``deaths`` times, let it complete, and compare the state."""
+        expected = self.run_undisturbed(stage)
         self.prepare(stage)
-        died = [found for n in range(deaths) if (found := self._death(stage, expected, n))]
+        causes = [cause for n in range(deaths) if (cause := self._kill_once(stage, expected, n))]
         command = self._start(stage)
-        self._check(stage, [command], f"{stage.name} after {', '.join(died)}")
+        self._check(stage, [command], f"{stage.name} after {', '.join(causes)}")
         self.tally.completed[stage.name] += 1
 
-    def together(self, stage: Stage, processes: int, deaths: int = 0) -> None:
-        """Runs a stage so many times at once, in one place; the first ``deaths`` of them die."""
-        own = self.undisturbed(stage).own(stage)
+    def run_together(self, stage: Stage, processes: int, deaths: int = 0) -> None:
+        """Run copies of a stage concurrently in one folder; the first ``deaths`` of them die."""
+        own = self.run_undisturbed(stage).own(stage)
         self.prepare(stage)
         dying = [
             self._start(stage, self.rng.choice(own), self.rng.choice(MOMENTS), name=f"{n}")
@@ -113,34 +113,36 @@ class Rounds:
         for command in dying:
             command.wait(_PATIENCE)
             command.kill()
-        self._age_left()
-        # What a process that died beside it left goes when somebody comes an hour later.
+        self._age_leftovers()
+        # Files of processes that died meanwhile are removed an hour later.
         self._check(
-            stage, living, f"{stage.name}, {processes} at a time, {deaths} killed", left=deaths
+            stage, living, f"{stage.name}, {processes} at a time, {deaths} killed", leftovers=deaths
         )
         self.tally.together[processes, deaths] += 1
 
-    def _check(self, stage: Stage, commands: list[Command], what: str, left: int = 0) -> None:
+    def _check(self, stage: Stage, commands: list[Command], what: str, leftovers: int = 0) -> None:
         problems: list[str] = []
         for command in commands:
-            done = command.wait(_PATIENCE)
-            # An enrolment that died when all was written, or that another was faster with.
-            if done != 0 and not (stage.name == "enroll" and "holds a model" in command.said):
-                problems.append(f"does not complete: {done} {command.said[-1000:]}")
+            code = command.wait(_PATIENCE)
+            # The enrollment had died after its last write, or another process was faster.
+            if code != 0 and not (stage.name == "enroll" and "holds a model" in command.stderr):
+                problems.append(f"does not complete: {code} {command.stderr[-1000:]}")
             command.kill()
         try:
-            problems += differences(state(self.site.work), self.undisturbed(stage).state)
+            problems += list_differences(
+                compute_state(self.site.work), self.run_undisturbed(stage).state
+            )
         except AssertionError as error:
             problems.append(str(error))
-        stays = left_over(self.site.work)
-        problems += [f"stays: {file}" for file in stays] if len(stays) > left else []
-        self.tally.wrong += [f"{what}: {problem}" for problem in problems]
+        stays = find_leftovers(self.site.work)
+        problems += [f"stays: {file}" for file in stays] if len(stays) > leftovers else []
+        self.tally.problems += [f"{what}: {problem}" for problem in problems]
 
-    def _death(self, stage: Stage, expected: Undisturbed, before: int) -> str:
-        """One death; how, or nothing if the command was done before."""
+    def _kill_once(self, stage: Stage, expected: Undisturbed, before: int) -> str:
+        """Kill the command once; return how, or "" if it completed before."""
         own = expected.own(stage)
         if self.rng.random() < self._at_writes:
-            # After a death less is left to write.
+            # After a death, fewer writes remain.
             write = self.rng.choice(own[: max(1, len(own) >> before)])
             moment = self.rng.choice(MOMENTS)
             command, how = self._start(stage, write, moment), f"{moment} {write}"
@@ -152,26 +154,26 @@ class Rounds:
             command.wait(seconds)
         if (command.kill() or 0) >= 0:
             return ""
-        self._age_left()
+        self._age_leftovers()
         self.tally.deaths[stage.name, moment] += 1
         return how
 
-    def _age_left(self) -> None:
-        """As if more than an hour had gone by since the death."""
-        for file in left_over(self.site.work):
+    def _age_leftovers(self) -> None:
+        """Make leftover files look more than an hour old."""
+        for file in find_leftovers(self.site.work):
             if file.stat().st_mtime > time.time() - 3600:
-                self.tally.left += 1
+                self.tally.leftovers += 1
                 os.utime(file, (time.time() - 7200,) * 2)
 
     def _start(
         self, stage: Stage, write: int = 0, moment: str = "", *, log: str = "", name: str = ""
     ) -> Command:
-        said = self.snapshots / f"said{name}.txt"
-        return Command(stage.arguments(self.site), said, write, moment, log)
+        stderr = self.snapshots / f"stderr{name}.txt"
+        return Command(stage.arguments(self.site), stderr, write, moment, log)
 
     def prepare(self, stage: Stage) -> None:
-        """Puts what must be there before a stage, and nothing else, into the folder of work."""
+        """Put exactly the files that a stage needs into the work folder."""
         shutil.rmtree(self.site.work, ignore_errors=True)
         self.site.work.mkdir(parents=True)
-        for kept in stage.after_extract:
-            shutil.copytree(self.snapshots / EXTRACT.name / kept, self.site.work / kept)
+        for name in stage.after_extract:
+            shutil.copytree(self.snapshots / EXTRACT.name / name, self.site.work / name)

@@ -110,22 +110,22 @@ _processes.set_forkserver_preload(list(_PRELOAD))
 
 
 class Command:
-    """A running ``whichgen ARGUMENTS``; it dies at a write if it is told to (:mod:`child`)."""
+    """A running ``whichgen ARGUMENTS``; it can die at a given write (:mod:`child`)."""
 
     def __init__(
-        self, arguments: list[object], said: Path, write: int = 0, moment: str = "", log: str = ""
+        self, arguments: list[object], stderr: Path, write: int = 0, moment: str = "", log: str = ""
     ) -> None:
-        self._said = said
-        said.unlink(missing_ok=True)
+        self._stderr = stderr
+        stderr.unlink(missing_ok=True)
         self._process = _processes.Process(
-            target=child.run, args=([str(a) for a in arguments], write, moment, str(said), log)
+            target=child.run, args=([str(a) for a in arguments], write, moment, str(stderr), log)
         )
         self._process.start()
 
     @property
-    def said(self) -> str:
-        """What it has told on standard error."""
-        return self._said.read_text(encoding="utf-8") if self._said.exists() else ""
+    def stderr(self) -> str:
+        """Its standard error so far."""
+        return self._stderr.read_text(encoding="utf-8") if self._stderr.exists() else ""
 
     def wait(self, seconds: float) -> int | None:
         """Its exit status, negative if it was killed; none if it still runs after that time."""

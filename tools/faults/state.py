@@ -1,4 +1,4 @@
-"""What a run left: everything that must be equal after a death, and what must not be there."""
+"""The files of a run: what must be equal after a death, and what must not exist."""
 
 from __future__ import annotations
 
@@ -8,45 +8,49 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-#: All that may differ between two runs of one command: when they were.
+#: Times, the only part that may differ between two runs of a command.
 _TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00")
 
-_LEFT = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
 
 
-def state(folder: Path) -> dict[str, str]:
-    """Digests of all files by name, and of all features by encoder, image and block.
+def compute_state(folder: Path) -> dict[str, str]:
+    """Compute digests of all files by name, and of all features by encoder, image and block.
 
-    Segments of the feature store are named by chance and cut where a run was stopped: their rows
-    count, not their files. A row that is there twice must be the same bytes twice.
+    Segments of the feature store have random names and end where a run was stopped, so rows are
+    compared instead of files. Duplicate rows must be identical.
     """
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     for file in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = str(file.relative_to(folder))
         if file.suffix == ".damaged":
             raise AssertionError(f"{file} was set aside as damaged")
-        if _LEFT.fullmatch(file.name):
+        if _TEMPORARY.fullmatch(file.name):
             continue
         if file.suffix == ".safetensors" and "features" in file.parts:
             for row, digest in _rows(file):
-                if found.setdefault(f"{file.parent.name} {row}", digest) != digest:
+                if digests.setdefault(f"{file.parent.name} {row}", digest) != digest:
                     raise AssertionError(f"{file}: another {row} than before")
         else:
-            found[name] = _digest(_TIME.sub(b"TIME", file.read_bytes()))
-    return found
+            digests[name] = _digest(_TIME.sub(b"TIME", file.read_bytes()))
+    return digests
 
 
-def left_over(folder: Path) -> list[Path]:
-    """Temporary files of processes that died."""
-    return [p for p in folder.rglob(".*.tmp") if _LEFT.fullmatch(p.name)]
+def find_leftovers(folder: Path) -> list[Path]:
+    """List temporary files of processes that died."""
+    return [p for p in folder.rglob(".*.tmp") if _TEMPORARY.fullmatch(p.name)]
 
 
-def differences(found: dict[str, str], expected: dict[str, str]) -> list[str]:
-    """What is missing, what is there beside, what is other than it must be."""
+def list_differences(actual: dict[str, str], expected: dict[str, str]) -> list[str]:
+    """List names that are missing, unexpected or different."""
     return (
-        [f"missing: {name}" for name in sorted(expected.keys() - found.keys())]
-        + [f"beside: {name}" for name in sorted(found.keys() - expected.keys())]
-        + [f"other: {n}" for n in sorted(found.keys() & expected.keys()) if found[n] != expected[n]]
+        [f"missing: {name}" for name in sorted(expected.keys() - actual.keys())]
+        + [f"unexpected: {name}" for name in sorted(actual.keys() - expected.keys())]
+        + [
+            f"different: {n}"
+            for n in sorted(actual.keys() & expected.keys())
+            if actual[n] != expected[n]
+        ]
     )
 
 

@@ -1,8 +1,8 @@
-"""Fuzzes one target: ``python -m tools.fuzz.run images --cases 1000000 --minutes 30``.
+"""Fuzz one target: ``python -m tools.fuzz.run images --cases 1000000 --minutes 30``.
 
-With atheris (``pip install atheris``) cases are led by the coverage of whichgen and of Pillow's
-Python plugins; without it, or with ``--plain``, they are seeds changed at random. Every different
-finding is written to ``tools/fuzz/findings/TARGET/`` and the run goes on.
+With atheris (``pip install atheris``) cases are guided by the coverage of whichgen and of Pillow's
+Python plugins; without it, or with ``--plain``, they are random mutations of seeds. Each distinct
+finding is written to ``tools/fuzz/findings/TARGET/``, and the run continues.
 """
 
 from __future__ import annotations
@@ -23,91 +23,90 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tools.fuzz.choices import Choices, changed
+from tools.fuzz.choices import Choices, mutate
 from tools.fuzz.scratch import remove_all
 
 FINDINGS = Path(__file__).parent / "findings"
 TARGETS = ("annotations", "datasets", "evidence", "http", "images", "models", "store")
 
-#: Bytes of a case at most.
+#: Maximum size of a case in bytes.
 _LONGEST = 4096
 
 
 class Run:
-    """Counts cases and keeps one file for each different finding."""
+    """Count cases and write one file per distinct finding."""
 
     def __init__(self, name: str, check: Callable[[bytes], None], cases: int, seconds: float):
         self.name, self._check = name, check
         self._cases, self._end = cases, time.monotonic() + seconds
         self.start = time.monotonic()
-        self.cases, self.found = 0, dict[str, str]()
+        self.cases, self.findings = 0, dict[str, str]()
 
     def one(self, data: bytes) -> None:
-        """Runs one case."""
+        """Run one case."""
         self.cases += 1
         try:
             self._check(data)
         except Exception as error:
-            self._keep(data, error)
+            self._write_finding(data, error)
         if self.cases % 20_000 == 0:
-            self.tell()
+            self.print_progress()
 
     @property
     def over(self) -> bool:
-        """Whether there were cases or minutes enough."""
+        """Whether the limit of cases or minutes is reached."""
         return self.cases >= self._cases or time.monotonic() > self._end
 
-    def tell(self) -> None:
-        """One line of how it stands."""
+    def print_progress(self) -> None:
+        """Print the number of cases, minutes and findings."""
         minutes = (time.monotonic() - self.start) / 60
-        sys.stderr.write(
-            f"{self.name}: {self.cases} cases, {minutes:.1f} minutes, {len(self.found)} findings\n"
-        )
+        counts = f"{self.cases} cases, {minutes:.1f} minutes, {len(self.findings)} findings"
+        sys.stderr.write(f"{self.name}: {counts}\n")
 
-    def _keep(self, data: bytes, error: Exception) -> None:
+    def _write_finding(self, data: bytes, error: Exception) -> None:
         frames = traceback.extract_tb(error.__traceback__)
         ours = [f for f in frames if "whichgen" in f.filename or "targets" in f.filename]
         place = f"{Path(ours[-1].filename).name}:{ours[-1].name}:{ours[-1].lineno}" if ours else ""
         key = f"{type(error).__name__} {place}"
-        if key in self.found:
+        if key in self.findings:
             return
-        self.found[key] = str(error)[:300]
+        self.findings[key] = str(error)[:300]
         digest = hashlib.sha256(data).hexdigest()[:12]
         folder = FINDINGS / self.name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / digest).write_bytes(data)
-        shown = "".join(traceback.format_exception(error)[-6:])
-        sys.stderr.write(f"FINDING {digest} {key}: {self.found[key]}\n{shown}\n")
+        frames_text = "".join(traceback.format_exception(error)[-6:])
+        sys.stderr.write(f"FINDING {digest} {key}: {self.findings[key]}\n{frames_text}\n")
 
 
 def main() -> None:
-    """Runs until there were cases or minutes enough; exits with 1 if anything was found."""
+    """Run until the limit of cases or minutes; exit with 1 if there are findings."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("target", choices=TARGETS)
     parser.add_argument("--cases", type=int, default=1_000_000)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plain", action="store_true", help="without atheris")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
     warnings.simplefilter("ignore")
     atheris: Any = None
-    if not asked.plain:
+    if not arguments.plain:
         with contextlib.suppress(ImportError):
             atheris = importlib.import_module("atheris")
     watch = atheris.instrument_imports if atheris else contextlib.nullcontext
-    included = {"include": ["whichgen", "PIL"]} if atheris else {}
-    with watch(**included):
-        target = importlib.import_module(f"tools.fuzz.targets.{asked.target}")
-    run = Run(asked.target, target.check, asked.cases, 60 * asked.minutes)
+    packages = {"include": ["whichgen", "PIL"]} if atheris else {}
+    with watch(**packages):
+        target = importlib.import_module(f"tools.fuzz.targets.{arguments.target}")
+    run = Run(arguments.target, target.check, arguments.cases, 60 * arguments.minutes)
     seeds: list[bytes] = target.seeds()
     if atheris:
-        _guided(atheris, run, seeds, asked.seed)
+        _guided(atheris, run, seeds, arguments.seed)
     else:
-        rng = random.Random(asked.seed)
+        rng = random.Random(arguments.seed)
         while not run.over:
             decisions = rng.randbytes(rng.randrange(200))
-            run.one(changed(Choices(decisions), rng.choice(seeds))[:_LONGEST])
+            run.one(mutate(Choices(decisions), rng.choice(seeds))[:_LONGEST])
         _finish(run)
 
 
@@ -131,14 +130,14 @@ def _guided(atheris: Any, run: Run, seeds: list[bytes], seed: int) -> None:
 
 
 def _finish(run: Run) -> None:
-    run.tell()
+    run.print_progress()
     minutes = (time.monotonic() - run.start) / 60
-    told = {"target": run.name, "cases": run.cases, "minutes": round(minutes, 1)}
-    print(json.dumps({**told, "findings": run.found}), flush=True)
+    summary = {"target": run.name, "cases": run.cases, "minutes": round(minutes, 1)}
+    print(json.dumps({**summary, "findings": run.findings}), flush=True)
     sys.stderr.flush()
     remove_all()
-    # libFuzzer would go on, and threads of a service wait for one another.
-    os._exit(1 if run.found else 0)
+    # libFuzzer would continue, and threads of the service wait for each other.
+    os._exit(1 if run.findings else 0)
 
 
 if __name__ == "__main__":

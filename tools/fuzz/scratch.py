@@ -1,4 +1,4 @@
-"""One folder a process for cases that need files; in memory where the system has such a place."""
+"""Temporary folders for cases that need files, in shared memory if available."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from pathlib import Path
 
 _SHARED_MEMORY = Path("/dev/shm")
 
-_made: list[Path] = []
+_folders: list[Path] = []
 
 
 def folder(name: str) -> Path:
-    """A new folder, which is removed at the end."""
+    """Create a folder that is removed at exit."""
     parent = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else None
-    made = Path(tempfile.mkdtemp(prefix=f"whichgen-fuzz-{name}-", dir=parent))
-    _made.append(made)
-    return made
+    path = Path(tempfile.mkdtemp(prefix=f"whichgen-fuzz-{name}-", dir=parent))
+    _folders.append(path)
+    return path
 
 
 @atexit.register
 def remove_all() -> None:
-    """Removes them; a run that ends all its threads at once must ask for it."""
-    for made in _made:
-        shutil.rmtree(made, ignore_errors=True)
+    """Remove the folders; a run that ends with ``os._exit`` must call this."""
+    for path in _folders:
+        shutil.rmtree(path, ignore_errors=True)
 
 
-def emptied(place: Path) -> Path:
-    """The folder with nothing in it."""
+def clear_folder(place: Path) -> Path:
+    """Delete everything in a folder and return it."""
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     return place

@@ -28,7 +28,7 @@ def picture(seed: int = 0, size: tuple[int, int] = (12, 10)) -> Image.Image:
     return Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
 
 
-def saved(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+def encode_image(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     """An image as the content of a file."""
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
@@ -69,14 +69,14 @@ def models() -> dict[str, OriginModel]:
         "fusion": fusion.fit(wide, labels, 3, 1.0),
         "experts": ExpertsMethod(fusion, np.arange(len(labels)) % 2).fit(wide, labels, 3, 1.0),
     }
-    wanted = [(name, "max_probability") for name in heads] + [("linear", s) for s in SCORES]
-    found = {}
-    for name, score_method in wanted:
+    pairs = [(name, "max_probability") for name in heads] + [("linear", s) for s in SCORES]
+    fitted_models = {}
+    for name, score_method in pairs:
         head = heads[name]
         features = wide if name in ("fusion", "experts") else blocks[1]
         output = head.forward(features)
         score = SCORES[score_method].fit(output, labels, 3)
-        found[f"{name} {score_method}"] = OriginModel(
+        fitted_models[f"{name} {score_method}"] = OriginModel(
             origins=ORIGINS,
             encoder=ENCODER.describe(),
             blocks=(0, 1) if name in ("fusion", "experts") else (1,),
@@ -102,4 +102,4 @@ def models() -> dict[str, OriginModel]:
                 output, labels, ORIGINS, {"gan": "GAN", "ldm": "diffusion"}, 0.95
             ),
         )
-    return found
+    return fitted_models

@@ -1,4 +1,4 @@
-"""What a case may not do: open files elsewhere, start programs, use the network, take for ever."""
+"""Limits of a case: no files elsewhere, programs or network, and limited time and memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-#: Seconds of processor time, of all threads, and bytes of memory more than before, for one case.
+#: Limits of one case: processor seconds of all threads, and bytes of additional memory.
 SECONDS = 5.0
 BYTES = 1 << 30
 
@@ -18,9 +18,17 @@ _FORBIDDEN = (
     *("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "pty.spawn"),
     *("socket.connect", "socket.getaddrinfo", "pickle.find_class", "ctypes.dlopen"),
 )
-_OPENED = ("open", "os.listdir", "os.scandir", "os.remove", "os.rename", "os.mkdir", "os.symlink")
+_FILES = (
+    "open",
+    "os.listdir",
+    "os.scandir",
+    "os.remove",
+    "os.rename",
+    "os.mkdir",
+    "os.symlink",
+)
 
-#: Where Python and its packages are: what is imported late comes from there.
+#: Folders of Python and its packages, from which modules may be imported at any time.
 _ALWAYS = tuple(
     str(Path(place).resolve())
     for place in {sys.prefix, sys.base_prefix, *sys.path, "/usr/share", "/usr/lib", "/proc/self"}
@@ -29,20 +37,20 @@ _ALWAYS = tuple(
 
 
 class Finding(AssertionError):
-    """A case broke what it must not; nothing that is caught on the way."""
+    """A case exceeded its limits or broke an invariant."""
 
 
-_state: dict[str, Any] = {"allowed": None, "found": ""}
+_state: dict[str, Any] = {"allowed": None, "finding": ""}
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     allowed = _state["allowed"]
-    if allowed is None or _state["found"]:
+    if allowed is None or _state["finding"]:
         return
     if event in _FORBIDDEN:
-        _state["found"] = f"{event}{arguments!r:.200}"
-    elif event in _OPENED and arguments and isinstance(arguments[0], str | bytes | os.PathLike):
-        # Another event must not come of looking at this one.
+        _state["finding"] = f"{event}{arguments!r:.200}"
+    elif event in _FILES and arguments and isinstance(arguments[0], str | bytes | os.PathLike):
+        # Resolving the path raises audit events of its own.
         _state["allowed"] = None
         try:
             place = os.path.realpath(os.fsdecode(arguments[0]))
@@ -51,23 +59,23 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         finally:
             _state["allowed"] = allowed
         if place and not place.startswith((*allowed, *_ALWAYS)):
-            _state["found"] = f"{event}({place!r:.200})"
+            _state["finding"] = f"{event}({place!r:.200})"
 
 
 sys.addaudithook(_hook)
 
 
 @contextmanager
-def watched(*folders: Path) -> Iterator[None]:
-    """Raises :class:`Finding` afterwards if a case left its folders or its limits."""
+def enforce_limits(*folders: Path) -> Iterator[None]:
+    """Raise :class:`Finding` if the case leaves its folders or exceeds its limits."""
     start, before = time.process_time(), _memory()
-    _state.update(allowed=tuple(os.path.realpath(folder) for folder in folders), found="")
+    _state.update(allowed=tuple(os.path.realpath(folder) for folder in folders), finding="")
     try:
         yield
     finally:
         _state["allowed"] = None
-    if _state["found"]:
-        raise Finding(f"forbidden: {_state['found']}")
+    if _state["finding"]:
+        raise Finding(f"forbidden: {_state['finding']}")
     seconds = time.process_time() - start
     if seconds > SECONDS:
         raise Finding(f"slow: {seconds:.1f} s")
@@ -76,13 +84,13 @@ def watched(*folders: Path) -> Iterator[None]:
 
 
 def _memory() -> int:
-    """The most that this process has held so far, in bytes."""
+    """Return the peak memory of this process in bytes."""
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def require(holds: Any, what: str) -> None:
-    """Raises :class:`Finding` where an invariant does not hold."""
+    """Raise :class:`Finding` if an invariant does not hold."""
     if not holds:
         raise Finding(what)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tools.fuzz.scratch import folder
-from tools.fuzz.watch import require, watched
+from tools.fuzz.watch import enforce_limits, require
 from whichgen.data.annotations import read_annotations, write_annotations
 from whichgen.data.families import read_families
 from whichgen.data.groups import read_groups
@@ -31,7 +31,7 @@ def check(data: bytes) -> None:
     """What is read is text of the right kind, and reads again as it was written."""
     kind, text = data[:1] or b"\0", data[1:]
     _FILE.write_bytes(text)
-    with watched(_PLACE):
+    with enforce_limits(_PLACE):
         try:
             _read(kind[0] % 5)
         except WhichgenError as error:
@@ -46,12 +46,12 @@ def _read(kind: int) -> None:
         require(all(s.origin in origins for s in samples), "an origin that is not allowed")
         again = _PLACE / "again.txt"
         write_annotations(again, samples)
-        kept = read_annotations(again, origins, bases=(), first_index=first)
-        require([s.origin for s in kept] == [s.origin for s in samples], "other origins")
-        require([s.path for s in kept] == [s.path.absolute() for s in samples], "other paths")
+        restored = read_annotations(again, origins, bases=(), first_index=first)
+        require([s.origin for s in restored] == [s.origin for s in samples], "other origins")
+        require([s.path for s in restored] == [s.path.absolute() for s in samples], "other paths")
     elif kind == 4:
-        found = read_families(_FILE)
-        require(all(o and f for o, f in found.items()), "an empty name")
+        families = read_families(_FILE)
+        require(all(o and f for o, f in families.items()), "an empty name")
     else:
         table = _FILE.rename(_FILE.with_suffix(".csv" if kind == 3 else ".tsv"))
         groups = read_groups(table)

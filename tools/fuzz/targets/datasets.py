@@ -9,9 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tools.fuzz.choices import Choices, changed
-from tools.fuzz.scratch import emptied, folder
-from tools.fuzz.watch import require, watched
+from tools.fuzz.choices import Choices, mutate
+from tools.fuzz.scratch import clear_folder, folder
+from tools.fuzz.watch import enforce_limits, require
 from whichgen.data.benchmarks import load_benchmark, parse_spec, write_benchmark
 from whichgen.data.dataset import SPLITS, Dataset, Sample
 from whichgen.data.dataset_options import DatasetOptions
@@ -25,9 +25,9 @@ _FIELDS = ("name", "folder", "source", "splits", "known", "unknown", "all", "spl
 
 def seeds() -> list[bytes]:
     """A data set as it is, one with each of its files changed, and strings alone."""
-    found = [b"\0" * 16, b"\1" * 16, bytes(range(64)), bytes(range(255, 0, -1))]
-    found += [bytes([kind, *([n] * 12)]) for kind in range(6) for n in (0, 1, 5, 33)]
-    return [*found, b"\5mine:split=split1", b"\5GenImage:root=/x", b"\5a:b=c:split=\xff"]
+    cases = [b"\0" * 16, b"\1" * 16, bytes(range(64)), bytes(range(255, 0, -1))]
+    cases += [bytes([kind, *([n] * 12)]) for kind in range(6) for n in (0, 1, 5, 33)]
+    return [*cases, b"\5mine:split=split1", b"\5GenImage:root=/x", b"\5a:b=c:split=\xff"]
 
 
 @cache
@@ -41,7 +41,7 @@ def _written() -> dict[Path, bytes]:
         )
         for part in SPLITS
     }
-    emptied(_ROOT)
+    clear_folder(_ROOT)
     write_benchmark(Dataset("mine", known, unknown, **parts), _ROOT, "mine")
     return {file: file.read_bytes() for file in sorted(_ROOT.rglob("*")) if file.is_file()}
 
@@ -59,13 +59,13 @@ def check(data: bytes) -> None:
     if kind < 2:
         file.write_bytes(_changed_json(json.loads(files[file]), choices))
     elif kind == 2:
-        file.write_bytes(changed(choices, files[file]))
+        file.write_bytes(mutate(choices, files[file]))
     elif kind == 3:
         file.unlink()
     else:
         file.write_bytes(choices.rest())
     try:
-        with watched(_ROOT):
+        with enforce_limits(_ROOT):
             _opened(f"{name}:root={_ROOT}")
     finally:
         file.write_bytes(files[file])
@@ -112,7 +112,7 @@ def _changed_json(value: Any, choices: Choices) -> bytes:
 
 def _string(spec: str) -> None:
     """A string from the command line, over data that is there."""
-    with watched(_PLACE, Path.cwd()):
+    with enforce_limits(_PLACE, Path.cwd()):
         try:
             name, options = parse_spec(spec)
             require(name == spec.partition(":")[0], "another name")

@@ -13,8 +13,8 @@ from PIL.ExifTags import IFD, Base
 from PIL.TiffImagePlugin import IFDRational
 
 from tools.fuzz.targets.images import few_pixels, mended
-from tools.fuzz.tiny import picture, saved
-from tools.fuzz.watch import require, watched
+from tools.fuzz.tiny import encode_image, picture
+from tools.fuzz.watch import enforce_limits, require
 from whichgen.errors import ImageError
 from whichgen.evidence.collect import MAX_FINDINGS, Evidence, collect, find_contradictions
 from whichgen.evidence.iptc import read_xmp
@@ -51,47 +51,47 @@ _TEXTS = (
 
 
 def _exif() -> Image.Exif:
-    made = Image.Exif()
-    made[Base.Make], made[Base.Model], made[Base.Software] = "Canon", "5D", "GIMP 2"
-    made[Base.ImageDescription] = "Made with Google AI"
-    inner = made.get_ifd(IFD.Exif)
+    exif = Image.Exif()
+    exif[Base.Make], exif[Base.Model], exif[Base.Software] = "Canon", "5D", "GIMP 2"
+    exif[Base.ImageDescription] = "Made with Google AI"
+    inner = exif.get_ifd(IFD.Exif)
     inner[Base.UserComment] = b"UNICODE\0" + "Steps: 2, Seed: 1".encode("utf-16")
     inner[Base.FNumber], inner[Base.ExposureTime] = IFDRational(0, 0), IFDRational(1, 0)
     inner[Base.ISOSpeedRatings], inner[Base.DateTimeOriginal] = 100, "2020:01:01 00:00:00"
-    made.get_ifd(IFD.GPSInfo)[1] = "N"
-    return made
+    exif.get_ifd(IFD.GPSInfo)[1] = "N"
+    return exif
 
 
 def seeds() -> list[bytes]:
     """Files with every kind of metadata, texts alone, and XMP alone."""
     options: dict[str, Any] = {"exif": _exif().tobytes(), "xmp": _PACKET}
-    found = [saved(picture(), kind, **options) for kind in ("JPEG", "WEBP", "AVIF")]
-    found.append(saved(picture(), "TIFF", exif=_exif().tobytes()))
-    found.append(saved(picture(), "JPEG", comment=_TEXTS[0].encode(), progressive=True))
+    images = [encode_image(picture(), kind, **options) for kind in ("JPEG", "WEBP", "AVIF")]
+    images.append(encode_image(picture(), "TIFF", exif=_exif().tobytes()))
+    images.append(encode_image(picture(), "JPEG", comment=_TEXTS[0].encode(), progressive=True))
     for compressed in (False, True):
         info = PngImagePlugin.PngInfo()
         for i, text in enumerate(_TEXTS):
             info.add_text(f"Software{i}", text, zip=compressed)
         info.add_itxt("XML:com.adobe.xmp", _PACKET.decode(), zip=compressed)
-        found.append(saved(picture(), "PNG", pnginfo=info, exif=_exif().tobytes()))
+        images.append(encode_image(picture(), "PNG", pnginfo=info, exif=_exif().tobytes()))
     iptc = b"".join(
         b"\x1c\x02" + bytes([n]) + len(v).to_bytes(2, "big") + v
         for n, v in ((40, b"x"), (65, b"Midjourney"), (120, b"Job ID: 1"))
     )
     block = b"8BIM\x04\x04\0\0" + len(iptc).to_bytes(4, "big") + iptc + b"\0" * (len(iptc) % 2)
     segment = b"Photoshop 3.0\0" + block
-    jpeg = saved(picture(), "JPEG")
-    found.append(
+    jpeg = encode_image(picture(), "JPEG")
+    images.append(
         jpeg[:2] + b"\xff\xed" + (len(segment) + 2).to_bytes(2, "big") + segment + jpeg[2:]
     )
-    found.append(_SIGNED.read_bytes())
-    return [*found, *(TEXT + text.encode() for text in _TEXTS), XMP + _PACKET]
+    images.append(_SIGNED.read_bytes())
+    return [*images, *(TEXT + text.encode() for text in _TEXTS), XMP + _PACKET]
 
 
 def check(data: bytes) -> None:
     """Every string is one printable line of at most 300 characters, and nothing is fetched."""
     if data.startswith(TEXT):
-        with watched():
+        with enforce_limits():
             text = data[len(TEXT) :].decode("utf-8", errors="surrogateescape")
             for field in ("prompt", "Software"):
                 _keeps(Evidence(tuple(interpret("text", field, text))))
@@ -99,21 +99,21 @@ def check(data: bytes) -> None:
     if data.startswith(XMP):
         image = picture()
         image.info["xmp"] = data[len(XMP) :]
-        with watched():
+        with enforce_limits():
             try:
                 _keeps(read_xmp(image))
             except (SyntaxError, ValueError, LookupError):
                 return  # collect makes a note of it
         return
-    with few_pixels(), watched():
+    with few_pixels(), enforce_limits():
         for content in (data, mended(data)) if data.startswith(b"\x89PNG") else (data,):
             try:
-                found = collect(content)
+                evidence = collect(content)
             except ImageError:
                 continue
-            _keeps(found)
+            _keeps(evidence)
             for origin in ("real", "Midjourney", "unknown"):
-                json.dumps(find_contradictions(found, origin, "diffusion")).encode()
+                json.dumps(find_contradictions(evidence, origin, "diffusion")).encode()
 
 
 def _keeps(evidence: Evidence) -> None:

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from tools.fuzz.choices import TEXTS, Choices, changed
-from tools.fuzz.scratch import emptied, folder
-from tools.fuzz.tiny import ENCODER, models, picture, saved
-from tools.fuzz.watch import require, watched
+from tools.fuzz.choices import TEXTS, Choices, mutate
+from tools.fuzz.scratch import clear_folder, folder
+from tools.fuzz.tiny import ENCODER, encode_image, models, picture
+from tools.fuzz.watch import enforce_limits, require
 from whichgen.inference.attributor import Attributor
 from whichgen.service.app import create_app
 from whichgen.service.settings import Limits, Settings
@@ -23,7 +23,7 @@ logging.getLogger("python_multipart").setLevel(logging.ERROR)
 mimetypes.init()
 
 _ROOT = folder("http")
-_KEPT, _ENROLLED = _ROOT / "kept", _ROOT / "enrolled"
+_UPLOADS, _ENROLLED = _ROOT / "uploads", _ROOT / "enrolled"
 _LIMITS = Limits(
     image_bytes=4096, image_pixels=10_000, request_images=4, request_bytes=20_000, queue=8
 )
@@ -35,7 +35,13 @@ _PATHS = (
 )
 _METHODS = ("POST", "GET", "PUT", "HEAD", "OPTIONS", "DELETE", "PATCH", "TRACE", "x")
 _FIELDS = ("images", "image", "name", "format", "grid", "")
-_FILES = (saved(picture()), saved(picture(1), "JPEG"), b"", b"no image", saved(picture(2), "GIF"))
+_FILES = (
+    encode_image(picture()),
+    encode_image(picture(1), "JPEG"),
+    b"",
+    b"no image",
+    encode_image(picture(2), "GIF"),
+)
 _NAMES = ("new", "a.png", "unknown", "gan", *TEXTS)
 _HEADERS = (
     *(b"host", b"origin", b"content-length", b"authorization", b"x-api-key", b"content-type"),
@@ -49,7 +55,7 @@ class _Service:
     def __init__(self) -> None:
         attributor = Attributor(models()["linear max_probability"], ENCODER)
         limits = replace(_LIMITS, per_minute=0)
-        settings = Settings(limits=limits, keep_uploads=_KEPT, enroll_to=_ENROLLED, batch_size=8)
+        settings = Settings(limits=limits, keep_uploads=_UPLOADS, enroll_to=_ENROLLED, batch_size=8)
         self.app = create_app(attributor, settings)
         self.loop = asyncio.new_event_loop()
         self._context = self.app.router.lifespan_context(self.app)
@@ -63,11 +69,11 @@ class _Service:
         self, scope: dict[str, Any], body: list[bytes]
     ) -> tuple[int, dict[str, str], bytes]:
         sent: list[dict[str, Any]] = []
-        left = [{"type": "http.request", "body": b, "more_body": True} for b in body]
-        left += [{"type": "http.request", "body": b"", "more_body": False}]
+        messages = [{"type": "http.request", "body": b, "more_body": True} for b in body]
+        messages += [{"type": "http.request", "body": b"", "more_body": False}]
 
         async def receive() -> dict[str, Any]:
-            return left.pop(0) if left else {"type": "http.disconnect"}
+            return messages.pop(0) if messages else {"type": "http.disconnect"}
 
         async def send(message: dict[str, Any]) -> None:
             sent.append(message)
@@ -83,18 +89,18 @@ _running: list[_Service] = []
 
 def seeds() -> list[bytes]:
     """Decisions for every path and for some bodies."""
-    found = [
+    cases = [
         bytes([p, 0, 0, n, f, 0, 1, 0, 0]) for p in range(len(_PATHS)) for n, f in ((0, 0), (1, 1))
     ]
-    found += [bytes([1, 0, 0, 2, 1, 0, 0, 9, n, 0, 0]) for n in range(0, 40, 5)]
-    return [*found, bytes(range(64)), bytes(range(255, 0, -1))]
+    cases += [bytes([1, 0, 0, 2, 1, 0, 0, 9, n, 0, 0]) for n in range(0, 40, 5)]
+    return [*cases, bytes(range(64)), bytes(range(255, 0, -1))]
 
 
 def check(data: bytes) -> None:
     """No path answers with a failure of its own, leaks a file, or lets a browser guess a type."""
     if not _running:
-        for place in (_KEPT, _ENROLLED):
-            emptied(place)
+        for place in (_UPLOADS, _ENROLLED):
+            clear_folder(place)
         _running.append(_Service())
     choices = Choices(data)
     path, _, query = choices.of(_PATHS).partition("?")
@@ -103,8 +109,8 @@ def check(data: bytes) -> None:
     if choices.below(16) == 1:
         query = choices.text()
     # Mostly what the path is made for, so that requests get past the router.
-    wanted = "POST" if path in ("/attribute", "/explain", "/report", "/enroll") else "GET"
-    method = wanted if choices.below(8) else choices.of(_METHODS)
+    usual = "POST" if path in ("/attribute", "/explain", "/report", "/enroll") else "GET"
+    method = usual if choices.below(8) else choices.of(_METHODS)
     headers = [(b"host", b"localhost")]
     body, kind = _body(choices, "image" if path == "/explain" else "images", path == "/enroll")
     headers.append((b"content-type", kind))
@@ -124,7 +130,7 @@ def check(data: bytes) -> None:
         "query_string": query.encode("utf-8", "surrogatepass"),
         **{"root_path": "", "headers": headers, "client": ("127.0.0.1", 1), "server": ("x", 80)},
     }
-    with watched(_ROOT):
+    with enforce_limits(_ROOT):
         status, answered, text = _running[0].ask(scope, chunks)
     _keeps(status, answered, text)
     _forget()
@@ -136,8 +142,8 @@ def _keeps(status: int, headers: dict[str, str], body: bytes) -> None:
     require("default-src 'none'" in headers.get("content-security-policy", ""), "no policy")
     kind = headers.get("content-type", "")
     if kind.startswith("application/json") and body:
-        found = json.loads(body, parse_constant=lambda name: require(False, f"{name} in JSON"))
-        require(status < 400 or isinstance(found["detail"], str), "a problem that is no sentence")
+        problem = json.loads(body, parse_constant=lambda name: require(False, f"{name} in JSON"))
+        require(status < 400 or isinstance(problem["detail"], str), "a problem that is no sentence")
     if kind.startswith("text/html"):
         require(b"<script>alert" not in body, "a name that became a script")
     require(b"root:x:" not in body, "a file of the machine")
@@ -154,7 +160,7 @@ def _body(choices: Choices, field: str, is_named: bool) -> tuple[bytes, bytes]:
     parts = list(_parts(choices, field, is_named))
     body = b"".join(b"--x\r\n" + part + b"\r\n" for part in parts) + b"--x--\r\n"
     if kind == 6:
-        body = changed(choices, body)
+        body = mutate(choices, body)
     if kind == 5:
         body += b"a" * choices.below(65_536)
     boundary = b"x" if choices.below(8) else choices.block()
@@ -168,10 +174,10 @@ def _parts(choices: Choices, field: str, is_named: bool) -> Iterator[bytes]:
     for _ in range(1 + choices.below(5)):
         content = choices.of(_FILES)
         if choices.below(4) == 1:
-            content = changed(choices, content)
-        named = field if choices.below(8) else choices.of(_FIELDS)
+            content = mutate(choices, content)
+        name = field if choices.below(8) else choices.of(_FIELDS)
         shown = choices.of(_NAMES) if choices.below(2) else choices.text()
-        head = b'Content-Disposition: form-data; name="' + named.encode() + b'"; filename="'
+        head = b'Content-Disposition: form-data; name="' + name.encode() + b'"; filename="'
         yield head + _raw(shown) + b'"\r\nContent-Type: image/png\r\n\r\n' + content
 
 
@@ -185,9 +191,9 @@ def _forget() -> None:
         for place in _ENROLLED.iterdir():
             require("/" not in place.name and place.name not in ("", ".", ".."), "a name")
         service = _running[0]
-        emptied(_ENROLLED)
+        clear_folder(_ENROLLED)
         service.loop.run_until_complete(service._context.__aexit__(None, None, None))
         service.loop.close()
         _running[0] = _Service()
-    if sum(1 for _ in _KEPT.iterdir()) > 200:
-        emptied(_KEPT)
+    if sum(1 for _ in _UPLOADS.iterdir()) > 200:
+        clear_folder(_UPLOADS)

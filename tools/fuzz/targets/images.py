@@ -10,8 +10,8 @@ from contextlib import contextmanager
 import numpy as np
 from PIL import Image
 
-from tools.fuzz.tiny import picture, saved
-from tools.fuzz.watch import require, watched
+from tools.fuzz.tiny import encode_image, picture
+from tools.fuzz.watch import enforce_limits, require
 from whichgen.data import reading as images
 from whichgen.errors import ImageError
 
@@ -32,19 +32,26 @@ _MODES = {
 
 def seeds() -> list[bytes]:
     """A tiny file of every format and of most modes it has, some of several frames."""
-    found = []
+    cases = []
     for form in images.FORMATS:
         for mode in _MODES.get(form, ("RGB",)):
             image = picture().convert("L" if mode == "I;16" else mode)
-            found.append(saved(image.convert(mode), form))
+            cases.append(encode_image(image.convert(mode), form))
     exif = Image.Exif()
     exif[0x0112] = 6
     frames = {"save_all": True, "append_images": [picture(1), picture(2)]}
-    found += [saved(picture(), form, **frames) for form in ("GIF", "PNG", "WEBP", "TIFF", "AVIF")]
-    found += [saved(picture(), form, exif=exif) for form in ("JPEG", "PNG", "WEBP", "TIFF")]
-    found += [saved(picture(), "TIFF", compression=c) for c in ("tiff_lzw", "jpeg", "packbits")]
-    found += [saved(picture(), "JPEG", progressive=True), saved(picture(), "WEBP", lossless=True)]
-    return [*found, saved(picture(), "ICO", bitmap_format="bmp", sizes=[(8, 8)])]
+    cases += [
+        encode_image(picture(), form, **frames) for form in ("GIF", "PNG", "WEBP", "TIFF", "AVIF")
+    ]
+    cases += [encode_image(picture(), form, exif=exif) for form in ("JPEG", "PNG", "WEBP", "TIFF")]
+    cases += [
+        encode_image(picture(), "TIFF", compression=c) for c in ("tiff_lzw", "jpeg", "packbits")
+    ]
+    cases += [
+        encode_image(picture(), "JPEG", progressive=True),
+        encode_image(picture(), "WEBP", lossless=True),
+    ]
+    return [*cases, encode_image(picture(), "ICO", bitmap_format="bmp", sizes=[(8, 8)])]
 
 
 def check(data: bytes) -> None:
@@ -66,7 +73,7 @@ def few_pixels() -> Iterator[None]:
 
 
 def _check(data: bytes) -> None:
-    with few_pixels(), watched():
+    with few_pixels(), enforce_limits():
         try:
             image = images.decode_image(data)
         except ImageError as error:

@@ -1,4 +1,4 @@
-"""Model folders: a model that answers, or a :class:`ModelFileError`; never code."""
+"""Model files: a model that answers, or a :class:`ModelFileError`; never code."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load, save
 
-from tools.fuzz.choices import Choices, changed
+from tools.fuzz.choices import Choices, mutate
 from tools.fuzz.scratch import folder
 from tools.fuzz.targets.store import lied
 from tools.fuzz.tiny import ENCODER, models, picture
-from tools.fuzz.watch import require, watched
+from tools.fuzz.watch import enforce_limits, require
 from whichgen.errors import FitError, ModelFileError, WhichgenError
 from whichgen.inference.attributor import Attributor
 from whichgen.models.card import model_card
@@ -41,19 +41,19 @@ _FIELDS = (
 
 @cache
 def _files() -> list[tuple[str, bytes]]:
-    found = []
+    files = []
     for model in models().values():
         save_model(model, _PLACE)
         description = (_PLACE / DESCRIPTION_FILE).read_text()
-        found.append((description, (_PLACE / HEAD_FILE).read_bytes()))
-    return found
+        files.append((description, (_PLACE / HEAD_FILE).read_bytes()))
+    return files
 
 
 def seeds() -> list[bytes]:
-    """Decisions for every model, as it is and changed."""
+    """Return decisions for every model, unchanged and mutated."""
     n = len(models())
-    found = [bytes([m, kind, *([k] * 10)]) for m in range(n) for kind in range(6) for k in (0, 7)]
-    return [*found, bytes(range(64)), bytes(range(255, 0, -1))]
+    cases = [bytes([m, kind, *([k] * 10)]) for m in range(n) for kind in range(6) for k in (0, 7)]
+    return [*cases, bytes(range(64)), bytes(range(255, 0, -1))]
 
 
 def check(data: bytes) -> None:
@@ -62,7 +62,7 @@ def check(data: bytes) -> None:
     text, content = choices.of(_files())
     kind = choices.below(6)
     if kind == 0:
-        raw = changed(choices, text.encode())
+        raw = mutate(choices, text.encode())
     else:
         description = json.loads(text)
         if kind in (1, 4):
@@ -72,7 +72,7 @@ def check(data: bytes) -> None:
         elif kind == 3:
             content = lied(content, choices)
         elif kind == 5:
-            content = changed(choices, content)
+            content = mutate(choices, content)
         if description.get("head_digest") and (kind != 5 or choices.below(2)):
             description["head_digest"] = hashlib.sha256(content).hexdigest()
         raw = json.dumps(description).encode()
@@ -81,7 +81,7 @@ def check(data: bytes) -> None:
             raw = raw[:-1] + b', "x": ' + b"[" * depth + b"]" * depth + b"}"
     (_PLACE / DESCRIPTION_FILE).write_bytes(raw)
     (_PLACE / HEAD_FILE).write_bytes(content)
-    with watched(_ROOT), np.errstate(all="ignore"):
+    with enforce_limits(_ROOT), np.errstate(all="ignore"):
         _use()
 
 
@@ -93,7 +93,7 @@ def _use() -> None:
         require("\n" not in str(error), "an error of several lines")
         return
     origins = model.origins
-    require(len(origins) == len(set(origins)), "an origin named twice")
+    require(len(origins) == len(set(origins)), "a duplicate origin")
     require(model.temperature > 0 and math.isfinite(model.temperature), "no temperature")
     require(not math.isnan(model.threshold), "no threshold")
     model_card(model).encode()
@@ -115,9 +115,11 @@ def _use() -> None:
         attributor.attribute(_PICTURES, coverage=0.9)
     except FitError:
         return
-    kept = model.exemplars
-    require(len(kept.labels) == len(kept.held_out) == len(kept.features), "exemplars")
-    require(len(kept.thumbnails) in (0, len(kept.labels)), "pictures of no exemplar")
+    exemplars = model.exemplars
+    require(
+        len(exemplars.labels) == len(exemplars.held_out) == len(exemplars.features), "exemplars"
+    )
+    require(len(exemplars.thumbnails) in (0, len(exemplars.labels)), "pictures of no exemplar")
 
 
 def _change(value: Any, choices: Choices) -> None:

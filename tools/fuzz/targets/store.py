@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from tools.fuzz.choices import Choices, changed
-from tools.fuzz.scratch import emptied, folder
+from tools.fuzz.choices import Choices, mutate
+from tools.fuzz.scratch import clear_folder, folder
 from tools.fuzz.tiny import ENCODER
-from tools.fuzz.watch import require, watched
+from tools.fuzz.watch import enforce_limits, require
 from whichgen.errors import StoreError
 from whichgen.features.store import KEY_BYTES, FeatureStore
 
@@ -33,8 +33,8 @@ _WHOLE = _segment()
 
 def seeds() -> list[bytes]:
     """Decisions that leave a segment as it is, and some that change it."""
-    found = [b"\0" + _WHOLE, b"\1" * 16, bytes(range(64))]
-    return [*found, *(bytes([kind, *([n] * 12)]) for kind in (1, 2, 3) for n in (0, 1, 5, 33, 200))]
+    cases = [b"\0" + _WHOLE, b"\1" * 16, bytes(range(64))]
+    return [*cases, *(bytes([kind, *([n] * 12)]) for kind in (1, 2, 3) for n in (0, 1, 5, 33, 200))]
 
 
 def check(data: bytes) -> None:
@@ -44,12 +44,12 @@ def check(data: bytes) -> None:
     if kind == 0:
         content = choices.rest()
     elif kind == 1:
-        content = changed(choices, _WHOLE)
+        content = mutate(choices, _WHOLE)
     else:
         content = lied(_WHOLE, choices)
-    emptied(_FOLDER)
+    clear_folder(_FOLDER)
     (_FOLDER / "a.safetensors").write_bytes(content)
-    with watched(_ROOT):
+    with enforce_limits(_ROOT):
         store = FeatureStore(_ROOT, ENCODER)
         keys = list(store._rows)
         require(all(len(key) == KEY_BYTES for key in keys), "a key of another length")
@@ -101,7 +101,7 @@ def lied(content: bytes, choices: Choices) -> bytes:
                 room = max(0, offsets[-1] - offsets[0]) if len(offsets) == 2 else 0
                 entry["shape"] = [] if choices.below(2) else [room // width.get(entry["dtype"], 1)]
         else:
-            body = changed(choices, body)
+            body = mutate(choices, body)
     text = json.dumps(header).encode()
     stated = len(text) if choices.below(8) else choices.of((0, 7, 2**31, 2**63, len(text) + 9))
     return stated.to_bytes(8, "little") + text + body
