@@ -27,7 +27,7 @@ MakeSplits = Callable[..., SplitFeatures]
 
 @pytest.fixture
 def make_splits(counting: Callable[..., Any], tmp_path: Path) -> MakeSplits:
-    """Makes random features around one mean per origin."""
+    """Return a function that makes random features around one mean per origin."""
     encoder = counting().encoder
     store = FeatureStore(tmp_path / "store", encoder)
     rng = np.random.default_rng(0)
@@ -73,7 +73,7 @@ def make_splits(counting: Callable[..., Any], tmp_path: Path) -> MakeSplits:
 
 @pytest.fixture
 def make_fit(counting: Callable[..., Any], make_splits: MakeSplits) -> MakeFit:
-    """Fits k-NN; other arguments are those of ``make_splits``."""
+    """Return a function that fits k-NN; other arguments are those of ``make_splits``."""
 
     def make(
         *origins: Sequence[str],
@@ -90,7 +90,7 @@ def make_fit(counting: Callable[..., Any], make_splits: MakeSplits) -> MakeFit:
 
 @pytest.fixture
 def make_fusion(counting: Callable[..., Any], make_splits: MakeSplits) -> MakeFusion:
-    """Fits a fusion; arguments are those of ``make_splits``."""
+    """Return a function that fits a fusion; arguments are those of ``make_splits``."""
 
     def make(*origins: Sequence[str], **keywords: Any) -> FusionResult:
         options = FusionOptions(
@@ -104,18 +104,18 @@ def make_fusion(counting: Callable[..., Any], make_splits: MakeSplits) -> MakeFu
 
 @pytest.fixture
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves out the plots, which take most of the time of a small run."""
+    """Leave out the plots, which take most of the time of a small run."""
     monkeypatch.setattr("whichgen.report.run_folder.run_plots", lambda _: [])
 
 
 def read_rows(file: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file."""
+    """Read the rows of a CSV file."""
     with file.open(newline="", encoding="utf-8") as handle:
         return list(csv.DictReader(handle))
 
 
 def strict_json(text: str) -> Any:
-    """JSON as the standard defines it, without NaN."""
+    """Parse JSON as the standard defines it, without NaN."""
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is not JSON")
@@ -124,7 +124,7 @@ def strict_json(text: str) -> Any:
 
 
 def check_plots(folder: Path, names: set[str]) -> None:
-    """All plots exist and are drawn from edge to edge."""
+    """Check that all plots exist and are drawn from edge to edge."""
     assert {p.stem for p in (folder / "plots").iterdir()} == names
     for path in (folder / "plots").iterdir():
         with Image.open(path) as image:
@@ -133,5 +133,5 @@ def check_plots(folder: Path, names: set[str]) -> None:
         ink = (pixels < 250).any(axis=2)
         assert ink.mean() > 0.002, path
         for axis in (0, 1):
-            inked = np.flatnonzero(ink.any(axis=axis))
-            assert inked[-1] - inked[0] > 0.6 * ink.shape[1 - axis], path
+            positions = np.flatnonzero(ink.any(axis=axis))
+            assert positions[-1] - positions[0] > 0.6 * ink.shape[1 - axis], path

@@ -35,11 +35,11 @@ def test_robustness_report_is_complete(
     record = strict_json((tmp_path / "robustness.json").read_text())
     assert record["run_metadata"] == {"whichgen": "1"}
     assert len(record["points"]) == 1 + 5 * len(kinds)
-    for point, stored, row in zip(
+    for point, result, row in zip(
         points, record["points"], read_rows(tmp_path / "robustness.csv"), strict=True
     ):
-        assert stored["perturbation"] == (str(point.perturbation) if point.perturbation else None)
-        assert stored["test"]["closed"]["accuracy"] == point.test.closed.accuracy
+        assert result["perturbation"] == (str(point.perturbation) if point.perturbation else None)
+        assert result["test"]["closed"]["accuracy"] == point.test.closed.accuracy
         assert float(row["accuracy"]) == point.test.closed.accuracy
     text = (tmp_path / "robustness.md").read_text()
     assert "18 images of known origins" in text

@@ -98,8 +98,8 @@ class Page(HTMLParser):
         return [a.get("src") or "" for tag, a in self.tags if tag == "img" and a["alt"] == alt]
 
 
-def page_of(*folders: Path, **options: Any) -> Page:
-    """The parsed page of runs."""
+def read_page(*folders: Path, **options: Any) -> Page:
+    """Write the page of runs and parse it."""
     file = folders[0] / "report.html"
     write_html_page([read_run(folder) for folder in folders], file, **options)
     page = Page()
@@ -132,7 +132,7 @@ def run_with_images(run: Path, noise: Callable[..., Image.Image], tmp_path: Path
 
 def test_key_metrics_and_intervals_are_those_of_the_results(run: Path) -> None:
     results = json.loads((run / "results.json").read_text())
-    page = page_of(run)
+    page = read_page(run)
     test = results["test"]
     for title, key, value in (
         ("Closed-set accuracy", "accuracy", test["closed"]["accuracy"]),
@@ -152,7 +152,7 @@ def test_key_metrics_and_intervals_are_those_of_the_results(run: Path) -> None:
 
 
 def test_tables_of_origins_and_generators_agree_with_the_predictions(run: Path) -> None:
-    page = page_of(run)
+    page = read_page(run)
     origins = ["real", "gan", "vae"]
     known = [row for row in read_rows(run / "predictions.csv") if row["origin"] in origins]
     predicted = [max(origins, key=lambda o: float(row[f"p({o})"])) for row in known]
@@ -183,12 +183,12 @@ def test_tables_of_origins_and_generators_agree_with_the_predictions(run: Path) 
 
 
 def test_map_points_show_each_image_with_its_prediction(run: Path) -> None:
-    page = page_of(run)
+    page = read_page(run)
     points = page.data["run1-map-points"]
     predictions = {row["path"]: row for row in read_rows(run / "predictions.csv")}
-    stored = read_rows(run / "embedding.csv")
-    assert len(points) == len(stored) == 45
-    for (_, _, text, thumbnail), row in zip(points, stored, strict=True):
+    rows = read_rows(run / "embedding.csv")
+    assert len(points) == len(rows) == 45
+    for (_, _, text, thumbnail), row in zip(points, rows, strict=True):
         prediction = predictions[row["path"]]
         score = float(prediction["score"])
         answer = prediction["answer"]
@@ -198,14 +198,14 @@ def test_map_points_show_each_image_with_its_prediction(run: Path) -> None:
     assert (xy > 0).all() and (xy < 1).all()
     # Positions are an affine map of the coordinates, with y downward.
     for i, key, sign in ((0, "x", 1), (1, "y", -1)):
-        values = np.array([float(row[key]) for row in stored])
+        values = np.array([float(row[key]) for row in rows])
         assert sign * np.corrcoef(values, xy[:, i])[0, 1] == pytest.approx(1, abs=1e-4)
 
 
 def test_hostile_names_stay_text(make_fit: MakeFit, tmp_path: Path) -> None:
     folder = write_run(make_fit(("real", *HOSTILE[:2]), (HOSTILE[2], "{{ 7 * 7 }}")), tmp_path)
-    plain = page_of(write_run(make_fit(), tmp_path / "plain"))
-    page = page_of(folder)
+    plain = read_page(write_run(make_fit(), tmp_path / "plain"))
+    page = read_page(folder)
     counts = [sum(tag == "script" for tag, _ in p.tags) for p in (plain, page)]
     assert counts[0] == counts[1]
     assert len(page.scripts) == 1
@@ -217,7 +217,7 @@ def test_hostile_names_stay_text(make_fit: MakeFit, tmp_path: Path) -> None:
 
 
 def test_page_loads_nothing_and_runs_only_its_own_script(run_with_images: Path) -> None:
-    page = page_of(run_with_images)
+    page = read_page(run_with_images)
     local = ("data:image/webp;base64,", "data:image/svg+xml;base64,", "#")
     for tag, attributes in page.tags:
         for key in ("src", "href", "action", "data", "poster", "srcset"):
@@ -237,7 +237,7 @@ def test_page_loads_nothing_and_runs_only_its_own_script(run_with_images: Path) 
 
 
 def test_thumbnails_are_small_copies_without_metadata(run_with_images: Path) -> None:
-    page = page_of(run_with_images)
+    page = read_page(run_with_images)
     uris = page.data["thumbnails"]
     assert len(uris) == len(read_rows(run_with_images / "embedding.csv"))
     for uri in uris:
@@ -260,7 +260,7 @@ def test_most_confident_errors_come_first(run_with_images: Path) -> None:
         ),
         reverse=True,
     )
-    text = page_of(run_with_images).text
+    text = read_page(run_with_images).text
     errors = text.split("Unknown images mistaken for a known origin")[1].split("Shortcut check")[0]
     scores = [float(score) for score in re.findall(r"score: ([\d.e+-]+)", errors)]
     assert scores == pytest.approx(accepted[:12])
@@ -268,13 +268,13 @@ def test_most_confident_errors_come_first(run_with_images: Path) -> None:
 
 
 def test_missing_and_unwanted_images_are_left_out(run_with_images: Path) -> None:
-    page = page_of(run_with_images, images=False)
+    page = read_page(run_with_images, images=False)
     assert page.data["thumbnails"] == []
     assert "Images were left out (--no-images)" in page.text
     first, second, *_ = read_rows(run_with_images / "embedding.csv")
     Path(first["path"]).write_bytes(b"not an image")
     Path(second["path"]).unlink()
-    page = page_of(run_with_images)
+    page = read_page(run_with_images)
     assert len(page.data["thumbnails"]) == len(read_rows(run_with_images / "embedding.csv")) - 2
     assert "2 images are missing" in page.text
 
@@ -283,7 +283,7 @@ def test_several_runs_are_compared(
     run: Path, make_fusion: MakeFusion, make_fit: MakeFit, tmp_path: Path
 ) -> None:
     fusion = write_run(make_fusion(images=9), tmp_path / "fusion")
-    page = page_of(run, fusion)
+    page = read_page(run, fusion)
     labels = ["1: knn, counting", "2: fusion, counting"]
     table = {row["metric, %"]: row for row in page.tables["Comparison of runs, in percent"]}
     for label, folder in zip(labels, (run, fusion), strict=True):
@@ -295,14 +295,14 @@ def test_several_runs_are_compared(
     ids = [a["id"] for _, a in page.tags if "id" in a]
     assert {"run1-roc", "run2-roc", "all-roc"} <= set(ids) and len(ids) == len(set(ids))
     other = write_run(make_fit(images=7), tmp_path / "other")
-    assert "tested on different images" in page_of(run, other).text
+    assert "tested on different images" in read_page(run, other).text
 
 
 def test_fusion_has_members_and_scores_instead_of_blocks(
     make_fusion: MakeFusion, tmp_path: Path
 ) -> None:
     result = make_fusion(images=9)
-    page = page_of(write_run(result, tmp_path))
+    page = read_page(write_run(result, tmp_path))
     members = page.tables["Fusion members, in percent"]
     assert [row["members"] for row in members] == [c.members for c in result.members]
     assert [row["test OSCR"] for row in members] == [percent(c.test_oscr) for c in result.members]
@@ -315,7 +315,7 @@ def test_fusion_has_members_and_scores_instead_of_blocks(
 def test_run_without_unknown_images_has_no_open_set_figures(
     make_fit: MakeFit, tmp_path: Path
 ) -> None:
-    page = page_of(write_run(make_fit(unknown=()), tmp_path))
+    page = read_page(write_run(make_fit(unknown=()), tmp_path))
     assert "There are no unknown test images. This run measures closed-set accuracy" in page.text
     assert not any(a.get("id") == "run1-roc" for _, a in page.tags)
     assert len(page.tables["Confusion matrix with rejection"]) == 3
@@ -325,7 +325,7 @@ def test_run_without_unknown_images_has_no_open_set_figures(
 def test_robustness_and_low_data_are_shown_if_measured(
     run: Path, make_fit: MakeFit, tmp_path: Path
 ) -> None:
-    assert "Robustness was not measured" in page_of(run).text
+    assert "Robustness was not measured" in read_page(run).text
     evaluation = make_fit().evaluation
     points = [
         RobustnessPoint(
@@ -336,7 +336,7 @@ def test_robustness_and_low_data_are_shown_if_measured(
     write_robustness(points, {}, run)
     few = [LowDataPoint(n, s, (0,), 1.0, n / 10, 0.5, 0.25) for n in (1, 5) for s in (0, 1)]
     folder = write_experiment(low_data_plot(few), few, {}, tmp_path / "few")
-    page = page_of(run, low_data=read_low_data(folder))
+    page = read_page(run, low_data=read_low_data(folder))
     assert [row["OSCR"] for row in page.tables["Robustness"]] == ["0.0", "37.5", "5.0"]
     assert [row["accuracy"] for row in page.tables["Low-data regime"]] == [
         "10.0 ± 0.0",
@@ -368,7 +368,7 @@ def test_failed_checks_and_notes_are_shown(run: Path) -> None:
     }
     results["notes"] = ["two <b>files</b> left out"]
     file.write_text(json.dumps(results))
-    page = page_of(run)
+    page = read_page(run)
     assert page.tables["Shortcut check, in percent"][0]["balanced accuracy"] == "87.5"
     assert page.text.count("Shortcut warning: look!") == 1
     assert "Label leak: heads fitted on shuffled labels beat chance." in page.text

@@ -62,7 +62,7 @@ def test_results_agree_with_the_evaluation(make_fit: MakeFit, tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("no_plots")
-def test_run_that_is_read_back_equals_the_result(make_fit: MakeFit, tmp_path: Path) -> None:
+def test_run_reader_restores_the_result(make_fit: MakeFit, tmp_path: Path) -> None:
     result = make_fit(groups={"pair": ("flow", "ddpm")})
     run = read_run(write_run(result, tmp_path))
     assert run.results.test == result.evaluation
@@ -208,17 +208,15 @@ def test_figures_show_the_counts_of_the_predictions(make_fit: MakeFit, tmp_path:
         assert table[origin]["→ unknown"] == of_origin.count("unknown")
         assert table[origin]["→ gan"] == of_origin.count("gan")
     assert sum(row["images"] for row in plots["reliability"].rows) == 27
-    shown = np.concatenate(
+    offsets = np.concatenate(
         [np.asarray(c.get_offsets()) for c in plots["embedding"].figure.axes[0].collections]
     )
-    stored = [[float(r["x"]), float(r["y"])] for r in read_rows(tmp_path / "embedding.csv")]
-    assert sorted(map(tuple, shown.tolist())) == sorted(map(tuple, stored))
+    points = [[float(r["x"]), float(r["y"])] for r in read_rows(tmp_path / "embedding.csv")]
+    assert sorted(map(tuple, offsets.tolist())) == sorted(map(tuple, points))
 
 
 @pytest.mark.usefixtures("no_plots")
-def test_skipped_files_are_listed_until_a_run_without_any(
-    make_fit: MakeFit, tmp_path: Path
-) -> None:
+def test_skipped_files_are_listed_only_for_the_last_run(make_fit: MakeFit, tmp_path: Path) -> None:
     result = make_fit()
     train = result.features.tables["train"]
     skipped = replace(train, skipped=("a.png: not an image", "b.png: empty"))
@@ -305,5 +303,5 @@ def test_small_test_sets_have_no_map(run_folder: Path) -> None:
 def test_json_output_replaces_nonfinite_numbers(tmp_path: Path) -> None:
     write: Callable[[Path, Any], None] = run_folder_module.write_json
     write(tmp_path / "a.json", {"a": float("nan"), "b": [float("inf"), (1.5, None)], "c": "ü"})
-    stored = strict_json((tmp_path / "a.json").read_text())
-    assert stored == {"a": None, "b": [None, [1.5, None]], "c": "ü"}
+    record = strict_json((tmp_path / "a.json").read_text())
+    assert record == {"a": None, "b": [None, [1.5, None]], "c": "ü"}

@@ -79,7 +79,7 @@ def attributor(encoder: Encoder, images: list[Image.Image]) -> Attributor:
     return Attributor(model, encoder)
 
 
-def png(image: Image.Image) -> bytes:
+def encode_png(image: Image.Image) -> bytes:
     """Encode an image as PNG."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")

@@ -23,19 +23,19 @@ from whichgen.models.saved_model import load_model
 from whichgen.service.batcher import Batcher
 from whichgen.service.settings import MIB, Limits, Settings
 
-from .conftest import EACH, ORIGINS, png, upload
+from .conftest import EACH, ORIGINS, encode_png, upload
 
 Start = Callable[..., TestClient]
 
 
-def limited(**limits: int) -> Settings:
+def limit_settings(**limits: int) -> Settings:
     return Settings(limits=replace(Limits(), **limits))
 
 
 def test_answers_equal_those_of_the_attributor(
     client: TestClient, attributor: Attributor, images: list[Image.Image]
 ) -> None:
-    contents = [png(image) for image in images[::3]]
+    contents = [encode_png(image) for image in images[::3]]
     response = client.post("/attribute", files=upload(*contents))
     assert response.status_code == 200
     expected = attributor.attribute(contents, nearest=6)
@@ -53,7 +53,7 @@ def test_answers_equal_those_of_the_attributor(
 
 def test_a_repeated_image_is_computed_once(client: TestClient, images: list[Image.Image]) -> None:
     first, second = (
-        client.post("/attribute", files=upload(png(images[0]))).json() for _ in range(2)
+        client.post("/attribute", files=upload(encode_png(images[0]))).json() for _ in range(2)
     )
     assert first == second
     assert "whichgen_batch_images_count 1.0" in client.get("/metrics").text
@@ -62,7 +62,7 @@ def test_a_repeated_image_is_computed_once(client: TestClient, images: list[Imag
 def test_unreadable_files_have_an_error_and_do_not_affect_others(
     client: TestClient, images: list[Image.Image]
 ) -> None:
-    whole = png(images[0])
+    whole = encode_png(images[0])
     files = upload(whole, b"no image", whole[:300], b"")
     good, *bad = client.post("/attribute", files=files).json()["images"]
     assert good["origin"] and not good["error"]
@@ -79,7 +79,7 @@ def test_postscript_is_rejected(client: TestClient) -> None:
 
 def test_file_names_are_cleaned(client: TestClient, images: list[Image.Image]) -> None:
     name = "../../etc/\u202epasswd\x07" + "x" * 400
-    (answer,) = client.post("/attribute", files=[("images", (name, png(images[0])))]).json()[
+    (answer,) = client.post("/attribute", files=[("images", (name, encode_png(images[0])))]).json()[
         "images"
     ]
     assert answer["name"].startswith("passwd") and len(answer["name"]) == 200
@@ -95,21 +95,21 @@ def test_file_names_are_cleaned(client: TestClient, images: list[Image.Image]) -
 def test_an_image_over_a_limit_has_an_error(
     service: Start, images: list[Image.Image], limits: dict[str, int], reason: str
 ) -> None:
-    client = service(limited(**limits))
-    (answer,) = client.post("/attribute", files=upload(png(images[0]))).json()["images"]
+    client = service(limit_settings(**limits))
+    (answer,) = client.post("/attribute", files=upload(encode_png(images[0]))).json()["images"]
     assert reason in answer["error"] and answer["origin"] is None
 
 
 def test_an_image_at_the_limit_is_attributed(service: Start, images: list[Image.Image]) -> None:
-    data = png(images[0])
-    client = service(limited(image_bytes=len(data), image_pixels=64 * 48))
+    data = encode_png(images[0])
+    client = service(limit_settings(image_bytes=len(data), image_pixels=64 * 48))
     (answer,) = client.post("/attribute", files=upload(data)).json()["images"]
     assert answer["origin"]
 
 
 def test_too_many_images_are_refused(service: Start, images: list[Image.Image]) -> None:
-    client = service(limited(request_images=2))
-    data = png(images[0])
+    client = service(limit_settings(request_images=2))
+    data = encode_png(images[0])
     assert client.post("/attribute", files=upload(data, data)).status_code == 200
     response = client.post("/attribute", files=upload(data, data, data))
     assert response.status_code == 413
@@ -117,7 +117,7 @@ def test_too_many_images_are_refused(service: Start, images: list[Image.Image]) 
 
 
 def test_a_body_over_the_limit_is_refused_with_and_without_a_length(service: Start) -> None:
-    client = service(limited(request_bytes=MIB))
+    client = service(limit_settings(request_bytes=MIB))
     boundary = {"Content-Type": "multipart/form-data; boundary=x"}
 
     def stream() -> Iterator[bytes]:
@@ -135,18 +135,18 @@ def test_a_body_over_the_limit_is_refused_with_and_without_a_length(service: Sta
 def test_a_full_queue_is_reported_with_the_time_to_retry(
     service: Start, images: list[Image.Image], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = service(limited(queue=1, request_images=1))
-    assert client.post("/attribute", files=upload(png(images[0]))).status_code == 200
+    client = service(limit_settings(queue=1, request_images=1))
+    assert client.post("/attribute", files=upload(encode_png(images[0]))).status_code == 200
     monkeypatch.setattr(Batcher, "waiting", 1)
-    response = client.post("/attribute", files=upload(png(images[1])))
+    response = client.post("/attribute", files=upload(encode_png(images[1])))
     assert response.status_code == 503
     assert int(response.headers["retry-after"]) >= 1
     # Cached answers need no place in the queue.
-    assert client.post("/attribute", files=upload(png(images[0]))).status_code == 200
+    assert client.post("/attribute", files=upload(encode_png(images[0]))).status_code == 200
 
 
 def test_requests_per_minute_are_limited(service: Start) -> None:
-    client = service(limited(per_minute=3))
+    client = service(limit_settings(per_minute=3))
     codes = [client.get("/model").status_code for _ in range(5)]
     assert codes == [200, 200, 200, 429, 429]
     response = client.get("/model")
@@ -185,10 +185,10 @@ def test_the_api_key_is_checked(service: Start, headers: dict[str, str], status:
 def test_requests_from_other_sites_are_refused(
     client: TestClient, images: list[Image.Image], headers: dict[str, str]
 ) -> None:
-    response = client.post("/attribute", files=upload(png(images[0])), headers=headers)
+    response = client.post("/attribute", files=upload(encode_png(images[0])), headers=headers)
     assert response.status_code == (400 if "Host" in headers else 403)
     own = {"Origin": "http://localhost"}
-    assert client.post("/attribute", files=upload(png(images[0])), headers=own).is_success
+    assert client.post("/attribute", files=upload(encode_png(images[0])), headers=own).is_success
 
 
 def test_uploads_are_written_to_disk_only_on_request(
@@ -198,7 +198,7 @@ def test_uploads_are_written_to_disk_only_on_request(
         raise AssertionError("an upload was written to disk")
 
     noisy = Image.fromarray(np.random.default_rng(0).integers(0, 256, (900, 900, 3), np.uint8))
-    large = png(noisy)
+    large = encode_png(noisy)
     assert len(large) > 2 * MIB  # Starlette's own limit is 1 MiB
     with monkeypatch.context() as patch:
         patch.setattr(tempfile.SpooledTemporaryFile, "rollover", fail)
@@ -210,13 +210,15 @@ def test_uploads_are_written_to_disk_only_on_request(
 
 
 def test_a_heat_map_has_one_value_per_patch(client: TestClient, images: list[Image.Image]) -> None:
-    response = client.post("/explain?grid=4", files=upload(png(images[-1]), field="image"))
+    response = client.post("/explain?grid=4", files=upload(encode_png(images[-1]), field="image"))
     assert response.status_code == 200
     assert np.array(response.json()["support"]).shape == (4, 4)
     assert response.json()["origin"] in ORIGINS
     assert client.post("/explain", files=upload(b"no", field="image")).status_code == 422
     assert (
-        client.post("/explain?grid=99", files=upload(png(images[0]), field="image")).status_code
+        client.post(
+            "/explain?grid=99", files=upload(encode_png(images[0]), field="image")
+        ).status_code
         == 422
     )
 
@@ -224,7 +226,7 @@ def test_a_heat_map_has_one_value_per_patch(client: TestClient, images: list[Ima
 def test_exemplars_have_thumbnails(
     client: TestClient, attributor: Attributor, images: list[Image.Image]
 ) -> None:
-    answer = client.post("/attribute", files=upload(png(images[5]))).json()["images"][0]
+    answer = client.post("/attribute", files=upload(encode_png(images[5]))).json()["images"][0]
     thumbnail = client.get("/" + answer["nearest"][0]["thumbnail"])
     assert thumbnail.headers["content-type"] == "image/jpeg"
     assert thumbnail.content == attributor.model.exemplars.thumbnails[5]
@@ -242,7 +244,7 @@ def test_the_model_is_described(client: TestClient, attributor: Attributor) -> N
 
 
 def test_enrollment_is_disabled_by_default(client: TestClient, images: list[Image.Image]) -> None:
-    response = client.post("/enroll", data={"name": "new"}, files=upload(png(images[0])))
+    response = client.post("/enroll", data={"name": "new"}, files=upload(encode_png(images[0])))
     assert response.status_code == 403 and "--enroll-to" in response.json()["detail"]
 
 
@@ -251,8 +253,8 @@ def test_an_enrolled_origin_is_recognized_and_saved(
 ) -> None:
     client = service(Settings(enroll_to=tmp_path))
     digest = client.get("/model").json()["digest"]
-    new = [png(noise(900 + i, (64, 48), tint=9)) for i in range(6)]
-    query = upload(png(noise(990, (64, 48), tint=9)))
+    new = [encode_png(noise(900 + i, (64, 48), tint=9)) for i in range(6)]
+    query = upload(encode_png(noise(990, (64, 48), tint=9)))
     before = client.post("/attribute", files=query).json()
     response = client.post("/enroll", data={"name": "new model"}, files=upload(*new))
     assert response.status_code == 200, response.text
@@ -272,8 +274,8 @@ def test_an_enrolled_origin_is_recognized_and_saved(
 
 def test_reports_contain_every_image(client: TestClient, images: list[Image.Image]) -> None:
     files = [
-        ("images", ("a <img src=x onerror=alert(1)> ü.png", png(images[0]))),
-        ("images", ("b.png", png(images[-1]))),
+        ("images", ("a <img src=x onerror=alert(1)> ü.png", encode_png(images[0]))),
+        ("images", ("b.png", encode_png(images[-1]))),
         ("images", ("c.png", b"no image")),
     ]
     answers = client.post("/attribute", files=files).json()["images"]
@@ -300,7 +302,7 @@ def test_evidence_and_contradictions_are_reported(
     buffer = io.BytesIO()
     photograph.save(buffer, "PNG", pnginfo=info)
     plain, generated = client.post(
-        "/attribute", files=upload(png(photograph), buffer.getvalue())
+        "/attribute", files=upload(encode_png(photograph), buffer.getvalue())
     ).json()["images"]
     assert plain["evidence"] == {"findings": [], "notes": [], "contradictions": []}
     (finding,) = generated["evidence"]["findings"]
@@ -312,7 +314,9 @@ def test_evidence_and_contradictions_are_reported(
 
 
 def test_metrics_count_images_and_requests(client: TestClient, images: list[Image.Image]) -> None:
-    client.post("/attribute", files=upload(*(png(image) for image in images[:3]), b"no image"))
+    client.post(
+        "/attribute", files=upload(*(encode_png(image) for image in images[:3]), b"no image")
+    )
     client.get("/exemplars/99999")
     text = client.get("/metrics").text
     counts = re.findall(r'whichgen_images_total\{kind="(\w+)"\} (\d)', text)

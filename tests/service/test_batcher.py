@@ -48,7 +48,7 @@ def run(
     return asyncio.run(main())
 
 
-def origins(answers: list[Attribution]) -> list[str | None]:
+def list_origins(answers: list[Attribution]) -> list[str | None]:
     return [answer.origin for answer in answers]
 
 
@@ -59,13 +59,13 @@ def test_concurrent_requests_share_batches_and_get_their_own_answers() -> None:
         requests = [[f"{i}{j}".encode() for j in range(3)] for i in range(4)]
         responses = await asyncio.gather(*(batcher.attribute(images) for images in requests))
         for images, answers in zip(requests, responses, strict=True):
-            assert origins(answers) == [image.decode() for image in images]
+            assert list_origins(answers) == [image.decode() for image in images]
 
     run(echo, body, batch_size=8)
     assert [len(batch) for batch in echo.batches] == [8, 4]
 
 
-def test_a_request_that_exceeds_the_queue_is_refused_as_a_whole() -> None:
+def test_a_request_over_the_queue_limit_is_refused_as_a_whole() -> None:
     echo = Echo()
 
     async def body(batcher: Batcher) -> None:
@@ -76,12 +76,12 @@ def test_a_request_that_exceeds_the_queue_is_refused_as_a_whole() -> None:
         second = asyncio.create_task(batcher.attribute([b"b", b"c"]))
         await asyncio.sleep(0.01)
         assert batcher.waiting == 2
-        with pytest.raises(ServiceBusy) as caught:
+        with pytest.raises(ServiceBusy) as error:
             await batcher.attribute([b"d", b"e"])
-        assert int((caught.value.headers or {})["Retry-After"]) >= 1 and batcher.waiting == 2
+        assert int((error.value.headers or {})["Retry-After"]) >= 1 and batcher.waiting == 2
         echo.gate.set()
-        assert origins(await first) == ["a"] and origins(await second) == ["b", "c"]
-        assert origins(await batcher.attribute([b"d", b"e"])) == ["d", "e"]
+        assert list_origins(await first) == ["a"] and list_origins(await second) == ["b", "c"]
+        assert list_origins(await batcher.attribute([b"d", b"e"])) == ["d", "e"]
 
     run(echo, body, queue=3)
 
@@ -94,7 +94,7 @@ def test_stopping_answers_accepted_images() -> None:
             await asyncio.sleep(0)
         return await request
 
-    assert origins(asyncio.run(main())) == [str(i) for i in range(7)]
+    assert list_origins(asyncio.run(main())) == [str(i) for i in range(7)]
 
 
 def test_an_error_reaches_only_the_requests_of_its_batch() -> None:
@@ -107,7 +107,7 @@ def test_an_error_reaches_only_the_requests_of_its_batch() -> None:
         )
         assert all(isinstance(error, MemoryError) for error in errors)
         echo.failure = None
-        assert origins(await batcher.attribute([b"a"])) == ["a"]
+        assert list_origins(await batcher.attribute([b"a"])) == ["a"]
 
     run(echo, body)
 
@@ -117,7 +117,7 @@ def test_answers_are_cached_until_the_model_is_replaced() -> None:
 
     async def body(batcher: Batcher) -> None:
         await batcher.attribute([b"a", b"b"])
-        assert origins(await batcher.attribute([b"b", b"c", b"a"])) == ["b", "c", "a"]
+        assert list_origins(await batcher.attribute([b"b", b"c", b"a"])) == ["b", "c", "a"]
         assert echo.batches == [[b"a", b"b"], [b"c"]]
         batcher.replace_model(other)  # type: ignore[arg-type]
         await batcher.attribute([b"a"])
@@ -134,12 +134,12 @@ def test_images_of_disconnected_clients_are_skipped() -> None:
         first = asyncio.create_task(batcher.attribute([b"a"]))
         while not echo.batches:
             await asyncio.sleep(0.01)
-        canceled = asyncio.create_task(batcher.attribute([b"b"]))
+        request = asyncio.create_task(batcher.attribute([b"b"]))
         await asyncio.sleep(0.01)
-        canceled.cancel()
+        request.cancel()
         echo.gate.set()
         await first
-        assert origins(await batcher.attribute([b"c"])) == ["c"]
+        assert list_origins(await batcher.attribute([b"c"])) == ["c"]
 
     run(echo, body)
     assert echo.batches == [[b"a"], [b"c"]]

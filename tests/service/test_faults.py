@@ -21,7 +21,7 @@ import whichgen.service.uploads as uploads_module
 from whichgen.models.saved_model import load_model
 from whichgen.service.settings import Settings
 
-from .conftest import ORIGINS, png, upload
+from .conftest import ORIGINS, encode_png, upload
 
 Start = Callable[..., TestClient]
 
@@ -50,7 +50,7 @@ def test_a_write_error_is_reported_without_the_path(
         raise OSError(number, os.strerror(number), "/private/folder")
 
     client = service(Settings(enroll_to=tmp_path / "models", keep_uploads=tmp_path / "kept"))
-    files = upload(png(images[0]))
+    files = upload(encode_png(images[0]))
     with monkeypatch.context() as patch:
         patch.setattr(uploads_module, "replace_file", fail)
         patch.setattr(app_module, "save_model", fail)
@@ -90,7 +90,7 @@ def test_concurrent_enrollments_extend_the_same_model(
 ) -> None:
     client = service(Settings(enroll_to=tmp_path))
     started, proceed = enrollment
-    new = {n: upload(png(noise(900 + i, (64, 48), tint=9 + i))) for i, n in enumerate("ab")}
+    new = {n: upload(encode_png(noise(900 + i, (64, 48), tint=9 + i))) for i, n in enumerate("ab")}
     with ThreadPoolExecutor() as pool:
         first = pool.submit(client.post, "/enroll", data={"name": "a"}, files=new["a"])
         assert started.wait(20)
@@ -113,14 +113,14 @@ def test_an_answer_names_the_model_that_computed_it(
     client = service(Settings(enroll_to=tmp_path))
     old = client.get("/model").json()["digest"]
     started, proceed = enrollment
-    new = upload(png(noise(900, (64, 48), tint=9)))
+    new = upload(encode_png(noise(900, (64, 48), tint=9)))
     with ThreadPoolExecutor() as pool:
         response = pool.submit(client.post, "/enroll", data={"name": "new"}, files=new)
         assert started.wait(20)
         requests = []
         for image in images[:3]:
             # All wait for the computing thread, which is enrolling.
-            requests.append(pool.submit(client.post, "/attribute", files=upload(png(image))))
+            requests.append(pool.submit(client.post, "/attribute", files=upload(encode_png(image))))
             time.sleep(0.2)
         proceed.set()
         assert response.result().status_code == 200

@@ -20,7 +20,7 @@ from whichgen.models.card import model_card
 from whichgen.service.app import create_app
 from whichgen.service.settings import Settings
 
-from .conftest import png, upload
+from .conftest import encode_png, upload
 
 Start = Callable[..., TestClient]
 
@@ -37,16 +37,16 @@ def get(app: Any, path: bytes, *headers: tuple[bytes, bytes]) -> tuple[int, byte
         **{"root_path": "", "client": ("127.0.0.1", 1), "server": ("localhost", 80)},
         "headers": [(b"host", b"localhost"), *headers],
     }
-    sent: list[Any] = []
+    messages: list[Any] = []
 
     async def receive() -> Any:
         return {"type": "http.request", "body": b"", "more_body": False}
 
     async def send(message: Any) -> None:
-        sent.append(message)
+        messages.append(message)
 
     asyncio.run(app(scope, receive, send))
-    return sent[0]["status"], b"".join(m.get("body", b"") for m in sent[1:])
+    return messages[0]["status"], b"".join(m.get("body", b"") for m in messages[1:])
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_huge_content_length_is_refused(attributor: Attributor) -> None:
 
 @pytest.mark.parametrize("grid", ["NaN", "1e999", "9" * 5000, "-1", "5.5", "", "٣", "true"])
 def test_an_invalid_number_is_reported(client: TestClient, grid: str) -> None:
-    image = png(Image.new("RGB", (20, 20)))
+    image = encode_png(Image.new("RGB", (20, 20)))
     response = client.post("/explain", params={"grid": grid}, files=upload(image, field="image"))
     assert (response.status_code, grid) in ((422, grid), (200, "٣"))
     if response.status_code == 422:
@@ -124,7 +124,7 @@ def test_names_are_escaped(
     client = service(model=hostile)
     described = client.get("/model")
     assert described.status_code == 200 and described.json()["origins"] == list(origins)
-    files = [("images", (value, png(image))) for image in (images[0], images[-1])]
+    files = [("images", (value, encode_png(image))) for image in (images[0], images[-1])]
     response = client.post("/attribute", files=files)
     assert response.headers["content-type"] == "application/json"
     html = client.post("/report", files=files).text
@@ -164,8 +164,10 @@ def test_an_invalid_image_does_not_affect_others(
     line, icon = io.BytesIO(), io.BytesIO()
     Image.new("L", (65_000, 1)).save(line, "PNG")
     Image.new("L", (16, 16)).save(icon, "ICO")
-    cut = png(images[1])[:-200]
-    files = upload(png(images[0]), line.getvalue(), cut, icon.getvalue()[:40], png(images[2]))
+    cut = encode_png(images[1])[:-200]
+    files = upload(
+        encode_png(images[0]), line.getvalue(), cut, icon.getvalue()[:40], encode_png(images[2])
+    )
     first, *bad, last = client.post("/attribute", files=files).json()["images"]
     assert first["origin"] and last["origin"]
     assert all(answer["error"] and answer["origin"] is None for answer in bad)

@@ -73,14 +73,14 @@ def add_files(page: Page, files: list[Path]) -> None:
     expect(page.locator("#count")).to_have_text(f"{len(files)} processed", timeout=30_000)
 
 
-def names(page: Page) -> list[str]:
+def list_names(page: Page) -> list[str]:
     """Return the image names in the table, from top to bottom."""
     return page.locator("#rows .open").all_inner_texts()
 
 
 def test_each_image_has_a_row_and_the_first_is_selected(page: Page, files: list[Path]) -> None:
     add_files(page, files)
-    assert sorted(names(page)) == [file.name for file in files]
+    assert sorted(list_names(page)) == [file.name for file in files]
     detail = page.locator("#detail")
     expect(detail.get_by_role("heading", level=2)).not_to_be_empty()
     expect(detail.locator(".bars .name")).to_have_text([*[re.compile(r"\w")] * 3, "percentile"])
@@ -105,17 +105,17 @@ def test_the_heat_map_can_be_shown_and_hidden(page: Page, files: list[Path]) -> 
 def test_rows_can_be_sorted_and_filtered(page: Page, files: list[Path]) -> None:
     add_files(page, files)
     page.get_by_role("button", name="Image", exact=True).click()
-    assert names(page) == sorted(names(page))
+    assert list_names(page) == sorted(list_names(page))
     page.get_by_role("button", name="Image", exact=True).click()
-    assert names(page) == sorted(names(page), reverse=True)
+    assert list_names(page) == sorted(list_names(page), reverse=True)
     page.get_by_role("button", name="Percentile").click()
     percentiles = [float(text) for text in page.locator("td.percentile").all_inner_texts() if text]
     assert percentiles == sorted(percentiles) and len(percentiles) == 12
     page.get_by_label("Show").select_option("unread")
-    assert names(page) == ["notes.txt"]
+    assert list_names(page) == ["notes.txt"]
     page.get_by_label("Show").select_option("")
     page.get_by_label("Search").fill("07.")
-    assert names(page) == ["07.png"]
+    assert list_names(page) == ["07.png"]
     page.get_by_label("Search").fill("nothing like it")
     expect(page.get_by_text("No image matches the filter.")).to_be_visible()
 
@@ -151,15 +151,15 @@ def test_the_page_works_with_the_keyboard(page: Page, files: list[Path]) -> None
     page.locator("#rows .open").first.focus()
     heading = page.locator("#detail dd").first
     page.keyboard.press("ArrowDown")
-    expect(heading).to_have_text(names(page)[1])
+    expect(heading).to_have_text(list_names(page)[1])
     page.keyboard.press("ArrowDown")
-    expect(heading).to_have_text(names(page)[2])
+    expect(heading).to_have_text(list_names(page)[2])
     page.keyboard.press("ArrowUp")
-    expect(heading).to_have_text(names(page)[1])
+    expect(heading).to_have_text(list_names(page)[1])
     assert page.evaluate_handle("document.activeElement").get_property("className").json_value()
     page.locator("#rows .open").first.focus()
     page.keyboard.press("Enter")
-    expect(heading).to_have_text(names(page)[0])
+    expect(heading).to_have_text(list_names(page)[0])
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])

@@ -21,7 +21,7 @@ from whichgen.service import app as app_module
 from whichgen.service.guard import Guard
 from whichgen.service.settings import Limits, Settings
 
-from .conftest import png, serve, upload
+from .conftest import encode_png, serve, upload
 
 
 class SlowApp:
@@ -49,7 +49,7 @@ async def post(guard: Guard, chunks: Sequence[bytes | None], *, sized: bool = Tr
     headers = [(b"host", b"localhost")]
     headers += [(b"content-length", str(size).encode())] if sized else []
     remaining = list(chunks)
-    started: list[Message] = []
+    messages: list[Message] = []
 
     async def receive() -> Message:
         chunk = remaining.pop(0)
@@ -58,11 +58,11 @@ async def post(guard: Guard, chunks: Sequence[bytes | None], *, sized: bool = Tr
         return {"type": "http.request", "body": chunk, "more_body": bool(remaining)}
 
     async def send(message: Message) -> None:
-        started.append(message)
+        messages.append(message)
 
     scope = {"type": "http", "path": "/attribute", "headers": headers, "client": ("c", 1)}
     await guard(scope, receive, send)
-    return int(started[0]["status"])
+    return int(messages[0]["status"])
 
 
 def run_guarded(body: Callable[[Guard, SlowApp], Any], **limits: float) -> None:
@@ -116,7 +116,7 @@ def test_the_time_limit_excludes_the_computation() -> None:
     run_guarded(body, body_seconds=1)
 
 
-def test_limits_that_contradict_each_other_are_rejected() -> None:
+def test_contradictory_limits_are_rejected() -> None:
     with pytest.raises(DataError, match=r"request_bytes \(100\) exceeds pending_bytes \(50\)"):
         Limits(request_bytes=100, pending_bytes=50)
 
@@ -134,7 +134,7 @@ def test_images_of_disconnected_clients_are_not_computed(
         return original(contents, **options)
 
     monkeypatch.setattr(attributor, "attribute", attribute)
-    first, second, last = (upload(png(image)) for image in images[:3])
+    first, second, last = (upload(encode_png(image)) for image in images[:3])
     with serve(attributor) as address:
         statuses: list[int] = []
         patient = threading.Thread(
