@@ -88,9 +88,9 @@ def test_path_bytes_image_and_array_get_the_same_answer(
 ) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(png(images[0]))
-    with Image.open(path) as opened:
-        given = [path, str(path), png(images[0]), images[0], np.asarray(images[0]), opened]
-        answers = attributor.attribute(given)
+    with Image.open(path) as image_file:
+        inputs = [path, str(path), png(images[0]), images[0], np.asarray(images[0]), image_file]
+        answers = attributor.attribute(inputs)
     assert [a.image for a in answers] == [
         *(str(path), str(path)),
         *("image 3", "image 4", "image 5", "image 6"),
@@ -108,8 +108,8 @@ def test_pillow_image_of_any_mode_equals_its_file(
         Image.fromarray(gray).save(path)
     else:
         images[0].convert(mode).save(path)
-    with Image.open(path) as opened:
-        by_path, by_image = attributor.attribute([path, opened])
+    with Image.open(path) as image_file:
+        by_path, by_image = attributor.attribute([path, image_file])
     assert not by_path.error
     assert by_path.probabilities == by_image.probabilities
 
@@ -123,9 +123,9 @@ def test_exif_rotation_and_first_frame_are_used(
     turned.save(tmp_path / "turned.png", exif=exif)
     frames = [image.convert("RGB") for image in images[:3]]
     frames[0].save(tmp_path / "moving.png", save_all=True, append_images=frames[1:])
-    with Image.open(tmp_path / "turned.png") as opened:
+    with Image.open(tmp_path / "turned.png") as image_file:
         answers = attributor.attribute(
-            [images[0], tmp_path / "turned.png", opened, tmp_path / "moving.png"]
+            [images[0], tmp_path / "turned.png", image_file, tmp_path / "moving.png"]
         )
     assert all(not a.error for a in answers)
     assert len({tuple(a.probabilities.values()) for a in answers}) == 1
@@ -154,9 +154,9 @@ def test_unreadable_images_have_an_error_and_others_keep_their_order(
         13: (tmp_path, "can't be read"),
     }
     good = iter(images)
-    given = [bad[i][0] if i in bad else next(good) for i in range(15)]
+    inputs = [bad[i][0] if i in bad else next(good) for i in range(15)]
     with truncated:
-        answers = attributor.attribute(given, batch_size=4)
+        answers = attributor.attribute(inputs, batch_size=4)
     assert len(answers) == 15
     expected = iter(attributor.attribute(images[: 15 - len(bad)]))
     for i, answer in enumerate(answers):
@@ -199,16 +199,16 @@ def test_batch_size_does_not_change_answers(
 
 
 def test_progress_counts_every_image(attributor: Attributor, images: list[Image.Image]) -> None:
-    seen = []
+    items_seen = []
 
     def progress(items: Iterable[Any], *, description: str, total: int) -> Iterable[Any]:
-        seen.append((description, total))
+        items_seen.append((description, total))
         for item in items:
-            seen.append(item.image)
+            items_seen.append(item.image)
             yield item
 
     attributor.attribute([*images[:3], b"no image"], progress=progress, batch_size=3)
-    assert seen == [("Attributing", 4), "image 1", "image 2", "image 3", "image 4"]
+    assert items_seen == [("Attributing", 4), "image 1", "image 2", "image 3", "image 4"]
 
 
 def test_non_finite_features_are_an_error(
@@ -247,8 +247,8 @@ def test_moved_encoder_is_given_by_its_folder(
     save_model(gone, tmp_path / "model")
     with pytest.raises(EncoderError, match=r"gone.*--backbone"):
         Attributor.load(tmp_path / "model", device="cpu")
-    found = Attributor.load(tmp_path / "model", device="cpu", backbone=str(tiny_clip))
-    assert found.attribute(images[:1])[0].origin
+    loaded = Attributor.load(tmp_path / "model", device="cpu", backbone=str(tiny_clip))
+    assert loaded.attribute(images[:1])[0].origin
 
 
 def test_answer_as_json_and_as_row(attributor: Attributor, images: list[Image.Image]) -> None:

@@ -32,8 +32,10 @@ def model(models: dict[str, OriginModel]) -> OriginModel:
     """A linear model of three such origins."""
     x = np.concatenate([images(k, 40, 0) for k in range(3)])
     y = np.repeat(range(3), 40)
-    kept = Exemplars(x.astype(np.float16), y, np.zeros(len(y), dtype=bool))
-    return replace(models["linear"], head=head_method("linear").fit(x, y, 3, 1.0), exemplars=kept)
+    exemplars = Exemplars(x.astype(np.float16), y, np.zeros(len(y), dtype=bool))
+    return replace(
+        models["linear"], head=head_method("linear").fit(x, y, 3, 1.0), exemplars=exemplars
+    )
 
 
 @pytest.fixture
@@ -53,8 +55,8 @@ def test_generators_are_separated_despite_content(
     features, truth = strange
     groups, number = discover(model, encoder, features, k=k)
     assert [g.name for g in groups] == ["unknown-1", "unknown-2", "unknown-3"]
-    found = clustering_metrics(truth, number)
-    assert found.ari > 0.8 and found.purity > 0.85
+    metrics = clustering_metrics(truth, number)
+    assert metrics.ari > 0.8 and metrics.purity > 0.85
     for i, group in enumerate(groups):
         assert sorted(group.members) == np.flatnonzero(number == i).tolist()
         assert group.nearest_origin in model.origins
@@ -112,15 +114,17 @@ def test_report_lists_every_image_once(
     paths = tuple(tmp_path / f"{i}.png" for i in range(len(truth)))
     for path in paths:
         noise(0).save(path)  # type: ignore[operator]
-    found = Discovery(paths, tuple(truth), tuple(groups), number, clustering_metrics(truth, number))
-    rows = discovery_rows(found)
+    discovery = Discovery(
+        paths, tuple(truth), tuple(groups), number, clustering_metrics(truth, number)
+    )
+    rows = discovery_rows(discovery)
     assert rows[-1]["group"] == "no group" and rows[-1]["images"] >= 2
     assert sum(int(row["images"]) for row in rows) == len(truth)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "unknown-9.txt").touch()
-    folder = write_discovery(found, {"config": {}}, tmp_path / "out")
+    folder = write_discovery(discovery, {"config": {}}, tmp_path / "out")
     listed = [line for f in folder.glob("unknown-*.txt") for line in f.read_text().splitlines()]
     assert sorted(listed) == sorted(str(paths[i]) for i in np.flatnonzero(number >= 0))
     assert not (folder / "unknown-9.txt").exists()
-    assert f"NMI {found.agreement.nmi:.3f}" in (folder / "report.md").read_text()  # type: ignore[union-attr]
+    assert f"NMI {discovery.agreement.nmi:.3f}" in (folder / "report.md").read_text()  # type: ignore[union-attr]
     assert (folder / "sheet.png").stat().st_size > 5000

@@ -61,8 +61,8 @@ def test_new_origin_is_recognized_and_old_accuracy_is_kept(
     models: dict[str, OriginModel], family: str, count: int
 ) -> None:
     model = fitted(models, family)
-    found = enroll(model, "flow", draw(3, count, 0))
-    new = found.model
+    result = enroll(model, "flow", draw(3, count, 0))
+    new = result.model
     assert new.origins == (*model.origins, "flow")
     test, labels = three(200, 2)
     before = (model.predict(test)[0].argmax(axis=1) == labels).mean()
@@ -72,9 +72,9 @@ def test_new_origin_is_recognized_and_old_accuracy_is_kept(
     # One vote of five never wins; ten images are enough for every head.
     assert recall > (0.5 if count == 10 else -1 if family == "knn" else 0.02)
     assert (
-        found.recognition_rate is None
+        result.recognition_rate is None
         if count == 1
-        else found.recognition_rate == pytest.approx(recall, abs=0.3)
+        else result.recognition_rate == pytest.approx(recall, abs=0.3)
     )
 
 
@@ -84,12 +84,12 @@ def test_bias_is_lowered_just_enough_plus_the_margin(
     model = fitted(models, "linear")
     # A new origin right beside an old one: without lowering, it takes images from it.
     beside = draw(0, 10, 5) + 0.3
-    found = enroll(model, "twin", beside)
+    result = enroll(model, "twin", beside)
     held_out, labels = model.exemplars.select(held_out=True)
     right = model.head.forward(held_out).logits.argmax(axis=1) == labels
-    head = found.model.head
+    head = result.model.head
     assert isinstance(head, LinearHead)
-    assert found.old_accuracy[0] == found.old_accuracy[1] == right.mean()
+    assert result.old_accuracy[0] == result.old_accuracy[1] == right.mean()
 
     def lost(offset: float) -> int:
         raised = replace(head, bias=head.bias + np.array([0, 0, 0, offset]))
@@ -127,22 +127,24 @@ def test_second_origin_can_be_enrolled(models: dict[str, OriginModel]) -> None:
     twice = enroll(once, "far", draw(3, 8, 0) + 9).model
     assert twice.origins[-2:] == ("flow", "far")
     assert [r["origin"] for r in twice.run_metadata["enrolled"]] == ["flow", "far"]
-    found = twice.predict(np.concatenate([draw(3, 50, 1), draw(3, 50, 1) + 9]))[0].argmax(axis=1)
-    assert (found[:50] == 3).mean() > 0.4
-    assert (found[50:] == 4).mean() > 0.9
+    predicted = twice.predict(np.concatenate([draw(3, 50, 1), draw(3, 50, 1) + 9]))[0].argmax(
+        axis=1
+    )
+    assert (predicted[:50] == 3).mean() > 0.4
+    assert (predicted[50:] == 4).mean() > 0.9
 
 
 def test_answers_of_the_old_model_are_counted(models: dict[str, OriginModel]) -> None:
     model = replace(fitted(models, "linear"), threshold=-np.inf)
-    found: EnrollmentResult = enroll(model, "twin", draw(1, 20, 7))
-    assert next(iter(found.previous_answers)) == model.origins[1]
-    assert sum(found.previous_answers.values()) == found.n_images == 20
+    result: EnrollmentResult = enroll(model, "twin", draw(1, 20, 7))
+    assert next(iter(result.previous_answers)) == model.origins[1]
+    assert sum(result.previous_answers.values()) == result.n_images == 20
     rejecting = enroll(replace(model, threshold=np.inf), "twin", draw(1, 20, 7))
     assert rejecting.previous_answers == {"unknown": 20}
 
 
 @pytest.mark.parametrize(
-    ("name", "count", "said"),
+    ("name", "count", "message"),
     [
         ("gan", 3, "gan is already an origin"),
         ("unknown", 3, "'unknown' can't be the name"),
@@ -151,7 +153,7 @@ def test_answers_of_the_old_model_are_counted(models: dict[str, OriginModel]) ->
     ],
 )
 def test_invalid_arguments_are_reported(
-    models: dict[str, OriginModel], name: str, count: int, said: str
+    models: dict[str, OriginModel], name: str, count: int, message: str
 ) -> None:
-    with pytest.raises(FitError, match=said):
+    with pytest.raises(FitError, match=message):
         enroll(fitted(models, "linear"), name, draw(3, count, 0))

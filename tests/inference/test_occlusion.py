@@ -40,23 +40,23 @@ def grainy() -> Image.Image:
 
 @pytest.mark.parametrize(("row", "column"), [(0, 0), (3, 6), (7, 1)])
 def test_deciding_patch_has_the_highest_support(grainy: Image.Image, row: int, column: int) -> None:
-    found: Any = explain(OnePatch(row, column), grainy, grid=8)  # type: ignore[arg-type]
-    assert found.origin == "gan"
-    assert found.support.shape == (8, 8)
-    assert np.unravel_index(found.support.argmax(), (8, 8)) == (row, column)
-    others = np.delete(found.support.ravel(), 8 * row + column)
-    assert found.support.max() > 5 * np.abs(others).max()
+    heatmap: Any = explain(OnePatch(row, column), grainy, grid=8)  # type: ignore[arg-type]
+    assert heatmap.origin == "gan"
+    assert heatmap.support.shape == (8, 8)
+    assert np.unravel_index(heatmap.support.argmax(), (8, 8)) == (row, column)
+    others = np.delete(heatmap.support.ravel(), 8 * row + column)
+    assert heatmap.support.max() > 5 * np.abs(others).max()
 
 
 def test_support_is_the_difference_of_log_odds(grainy: Image.Image) -> None:
-    asked: Any = OnePatch(2, 2)
-    found = explain(asked, grainy, grid=8)
+    attributor: Any = OnePatch(2, 2)
+    heatmap = explain(attributor, grainy, grid=8)
     whole, covered = (
-        asked.attribute([image])[0].probabilities["gan"]
+        attributor.attribute([image])[0].probabilities["gan"]
         for image in (grainy, Image.new("RGB", (128, 128), "gray"))
     )
-    lost = np.log(whole / (1 - whole)) - np.log(covered / (1 - covered))
-    assert 0.8 * lost < found.support[2, 2] <= lost + 1e-9
+    difference = np.log(whole / (1 - whole)) - np.log(covered / (1 - covered))
+    assert 0.8 * difference < heatmap.support[2, 2] <= difference + 1e-9
 
 
 def test_image_smaller_than_the_grid_is_an_error() -> None:

@@ -19,7 +19,7 @@ def answer(origin: str | None, coarse_origin: str | None = None, p: float = 0.93
 
 
 @pytest.mark.parametrize(
-    ("given", "kind", "words"),
+    ("answer", "kind", "words"),
     [
         (answer("stable_diffusion_1.4"), "generator", "stable diffusion 1.4, 93 %"),
         (answer("real"), "real", "no sign of a known generator, 93 %"),
@@ -34,10 +34,10 @@ def answer(origin: str | None, coarse_origin: str | None = None, p: float = 0.93
         (answer(None), "unread", "no answer"),
     ],
 )
-def test_words_of_each_answer(given: Attribution, kind: str, words: str) -> None:
-    found = make_verdict(given)
-    assert (found.kind, found.words) == (kind, words)
-    assert found.detail
+def test_words_of_each_answer(answer: Attribution, kind: str, words: str) -> None:
+    verdict = make_verdict(answer)
+    assert (verdict.kind, verdict.words) == (kind, words)
+    assert verdict.detail
 
 
 def test_unreadable_image_states_the_reason() -> None:

@@ -80,8 +80,8 @@ def test_uploaded_model_is_downloaded(
 
 def test_local_folder_needs_no_hub(model: OriginModel, tmp_path: Path) -> None:
     save_model(model, tmp_path / "m")
-    found = Attributor.from_pretrained(tmp_path / "m", device="cpu")
-    assert found.model.origins == model.origins
+    loaded = Attributor.from_pretrained(tmp_path / "m", device="cpu")
+    assert loaded.model.origins == model.origins
 
 
 @pytest.mark.parametrize("name", ["someone/nothing", "no such folder/at all/here"])

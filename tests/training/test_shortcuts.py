@@ -81,12 +81,12 @@ def _by_name(report: ShortcutReport) -> dict[str, ShortcutMetrics]:
 
 def test_one_format_per_origin_is_detected(make: Callable[..., Dataset]) -> None:
     report = check_shortcuts(make(_by_format))
-    found = _by_name(report)
+    metrics = _by_name(report)
     assert report.detected
     for name in ("file", "all"):
-        assert found[name].detected
-        assert found[name].accuracy == found[name].balanced_accuracy == 1
-    assert not found["color"].detected
+        assert metrics[name].detected
+        assert metrics[name].accuracy == metrics[name].balanced_accuracy == 1
+    assert not metrics["color"].detected
     assert report.message.startswith("Shortcut warning: balanced accuracy by file 100 %")
     assert "chance 33 %" in report.message
     assert "one format" in report.message
@@ -108,18 +108,18 @@ def test_no_shortcut_in_identical_files(make: Callable[..., Dataset]) -> None:
 
 def test_colors_are_separate_from_file_properties(make: Callable[..., Dataset]) -> None:
     report = check_shortcuts(make(_by_color))
-    found = _by_name(report)
-    assert found["color"].detected
-    assert found["color"].balanced_accuracy > 0.7
-    assert not found["file"].detected
+    metrics = _by_name(report)
+    assert metrics["color"].detected
+    assert metrics["color"].balanced_accuracy > 0.7
+    assert not metrics["file"].detected
     assert "Mean color" in report.message
     assert "one format" not in report.message
 
 
 def test_one_jpeg_quality_per_origin_is_detected(make: Callable[..., Dataset]) -> None:
-    found = _by_name(check_shortcuts(make(_by_jpeg_quality)))
-    assert found["file"].balanced_accuracy == 1
-    assert found["file"].detected
+    metrics = _by_name(check_shortcuts(make(_by_jpeg_quality)))
+    assert metrics["file"].balanced_accuracy == 1
+    assert metrics["file"].detected
 
 
 def test_properties_that_predict_only_together_have_their_own_advice() -> None:
@@ -146,7 +146,7 @@ def test_chance_is_the_share_of_the_most_frequent_origin(make: Callable[..., Dat
     assert (report.train_images, report.test_images, report.unknown_images) == (60, 40, 32)
 
 
-def test_figures_are_of_train_test_and_test_unknown(make: Callable[..., Dataset]) -> None:
+def test_metrics_are_of_train_test_and_test_unknown(make: Callable[..., Dataset]) -> None:
     dataset = make(_by_format)
     # Validation images are not looked at; a test image of another origin's format is one error.
     gone = Path("gone.png")
@@ -155,17 +155,17 @@ def test_figures_are_of_train_test_and_test_unknown(make: Callable[..., Dataset]
     report = check_shortcuts(
         replace(dataset, val=(Sample(gone, "real"),), val_unknown=(Sample(gone, "ddpm"),))
     )
-    found = _by_name(report)["file"]
+    metrics = _by_name(report)["file"]
     assert report.skipped == ()
-    assert found.accuracy == pytest.approx(47 / 48)
+    assert metrics.accuracy == pytest.approx(47 / 48)
     truth = np.repeat([0, 1, 2], 16)
     predicted = truth.copy()
     predicted[0] = 1
-    assert found.balanced_accuracy == pytest.approx(balanced_accuracy_score(truth, predicted))
-    assert found.auroc is not None
-    assert found.oscr is not None
+    assert metrics.balanced_accuracy == pytest.approx(balanced_accuracy_score(truth, predicted))
+    assert metrics.auroc is not None
+    assert metrics.oscr is not None
     # Unknown files are TIFF, as photographs are: taken for them with the same certainty.
-    assert 0.3 < found.oscr < found.auroc < 1
+    assert 0.3 < metrics.oscr < metrics.auroc < 1
 
 
 def test_without_unknown_images_there_are_no_figures_of_them(make: Callable[..., Dataset]) -> None:
@@ -186,7 +186,7 @@ def test_unreadable_files_are_left_out_and_counted(make: Callable[..., Dataset])
     assert _by_name(report)["file"].accuracy == 1
 
 
-def test_an_origin_without_a_readable_file_is_told(make: Callable[..., Dataset]) -> None:
+def test_origin_without_a_readable_file_raises_data_error(make: Callable[..., Dataset]) -> None:
     dataset = make(_alike, train=3, test=2)
     for sample in dataset.test:
         if sample.origin == "vae":
