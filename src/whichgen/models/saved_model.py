@@ -44,12 +44,6 @@ HEAD_FILE = "head.safetensors"
 # Limits in bytes, so that an untrusted file cannot exhaust the memory.
 _MAX_DESCRIPTION_BYTES, _MAX_ARRAY_BYTES = 2**26, 2**34
 
-_SCORE_PREFIX = "score."
-_CALIBRATION = ("calibration.probabilities", "calibration.labels", "calibration.scores")
-_EXEMPLARS = ("exemplars.features", "exemplars.labels", "exemplars.held_out")
-# All thumbnails concatenated, and the size of each.
-_THUMBNAILS = ("exemplars.thumbnails", "exemplars.thumbnail_sizes")
-
 
 class _Format(BaseModel):
     format: int
@@ -99,7 +93,7 @@ class _Description(_Format):
 
 
 def save_model(model: OriginModel, folder: Path, *, name: str = "") -> Path:
-    """Write a model folder: arrays, model card, checksums and, last, the description.
+    """Write a model folder: arrays, model card, description and checksums.
 
     Parameters
     ----------
@@ -111,17 +105,16 @@ def save_model(model: OriginModel, folder: Path, *, name: str = "") -> Path:
     pathlib.Path
         The folder.
     """
-    exemplars = model.exemplars
+    exemplars = dict(vars(model.exemplars))
+    if thumbnails := exemplars.pop("thumbnails"):
+        exemplars["thumbnails"] = np.frombuffer(b"".join(thumbnails), dtype=np.uint8)
+        exemplars["thumbnail_sizes"] = np.array([len(t) for t in thumbnails], dtype=np.int64)
     arrays = (
         model.head.tensors()
-        | {_SCORE_PREFIX + key: array for key, array in model.score.tensors().items()}
-        | {key: getattr(model.calibration, key.partition(".")[2]) for key in _CALIBRATION}
-        | {key: getattr(exemplars, key.partition(".")[2]) for key in _EXEMPLARS}
+        | {f"score.{name}": array for name, array in model.score.tensors().items()}
+        | {f"calibration.{name}": array for name, array in vars(model.calibration).items()}
+        | {f"exemplars.{name}": array for name, array in exemplars.items()}
     )
-    if exemplars.thumbnails:
-        content = np.frombuffer(b"".join(exemplars.thumbnails), dtype=np.uint8)
-        sizes = np.array([len(t) for t in exemplars.thumbnails], dtype=np.int64)
-        arrays |= dict(zip(_THUMBNAILS, (content, sizes), strict=True))
     # safetensors writes memory in its physical order: Fortran-ordered arrays (scikit-learn's
     # weights) would come back permuted.
     data = save({key: np.ascontiguousarray(array) for key, array in arrays.items()})
@@ -135,8 +128,8 @@ def save_model(model: OriginModel, folder: Path, *, name: str = "") -> Path:
     with replace_file(folder / HEAD_FILE) as temporary:
         temporary.write_bytes(data)
     write_text(folder / CARD_FILE, model_card(model, name or str(folder)))
-    write_checksums(folder, {DESCRIPTION_FILE: text.encode()})
     write_text(folder / DESCRIPTION_FILE, text)
+    write_checksums(folder)
     return folder
 
 
@@ -217,18 +210,20 @@ def _restore(description: _Description, arrays: Mapping[str, np.ndarray]) -> Ori
     n_origins = len(description.origins)
     _check_description(description)
     check_finite(arrays)
-    score_arrays = {
-        name.removeprefix(_SCORE_PREFIX): array
+    score = {
+        name.removeprefix("score."): array
         for name, array in arrays.items()
-        if name.startswith(_SCORE_PREFIX)
+        if name.startswith("score.")
     }
-    calibration = Calibration(*(arrays[name] for name in _CALIBRATION))
+    calibration = Calibration(*(arrays[f"calibration.{f.name}"] for f in fields(Calibration)))
     check_calibration(calibration, n_origins)
-    thumbnails: tuple[bytes, ...] = ()
-    if _THUMBNAILS[0] in arrays:
-        thumbnails = split_bytes(*(arrays[name] for name in _THUMBNAILS))
-    features, labels, held_out = (arrays[name] for name in _EXEMPLARS)
-    exemplars = Exemplars(features, labels, held_out, thumbnails)
+    content, sizes = "exemplars.thumbnails", "exemplars.thumbnail_sizes"
+    exemplars = Exemplars(
+        arrays["exemplars.features"],
+        arrays["exemplars.labels"],
+        arrays["exemplars.held_out"],
+        split_bytes(arrays[content], arrays[sizes]) if content in arrays else (),
+    )
     check_exemplars(exemplars, n_origins)
     head = head_method(description.head_method)
     names = {field.name for field in fields(OriginModel)} - {"hierarchy"}
@@ -236,7 +231,7 @@ def _restore(description: _Description, arrays: Mapping[str, np.ndarray]) -> Ori
     return OriginModel(
         **values,
         head=head.restore(arrays, n_origins, description.hyperparameter),
-        score=score_class(description.score_method).restore(score_arrays),
+        score=score_class(description.score_method).restore(score),
         calibration=calibration,
         exemplars=exemplars,
         hierarchy=description.hierarchy,

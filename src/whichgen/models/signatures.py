@@ -13,7 +13,6 @@ package ``model-signing`` makes it, and the same package verifies it offline::
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 
 from whichgen.errors import ModelFileError
@@ -26,18 +25,9 @@ SIGNATURE_FILE = "model.sig"
 KEY_VARIABLE = "WHICHGEN_VERIFY_KEY"
 
 
-def write_checksums(folder: Path, pending: Mapping[str, bytes] | None = None) -> None:
-    """Write the checksums of all files of a model folder.
-
-    Parameters
-    ----------
-    pending
-        Content, by file name, that will be written after the checksums.
-    """
-    digests = _file_digests(folder) | {
-        name: hashlib.sha256(content).hexdigest() for name, content in (pending or {}).items()
-    }
-    lines = (f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
+def write_checksums(folder: Path) -> None:
+    """Write the checksums of all files of a model folder."""
+    lines = (f"{digest}  {name}\n" for name, digest in _file_digests(folder).items())
     write_text(folder / CHECKSUMS_FILE, "".join(lines))
 
 
