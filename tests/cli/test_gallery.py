@@ -160,7 +160,7 @@ def test_duplicates_and_unreadable_files_are_reported(site: Site) -> None:
     Path("images/vae/broken.png").write_bytes(b"no image")
     result = build(site)
     assert result.code == 0
-    assert "1 files can't be read" in result.message
+    assert "Unreadable files left out: 1" in result.message
     assert "1 duplicate files are left out" in result.message
     assert "1 duplicates are in folders of different origins" in result.message
     result = whichgen(

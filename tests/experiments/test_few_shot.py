@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from whichgen.errors import DataError
 from whichgen.experiments.few_shot import MIN_TEST_IMAGES, measure_few_shot
 from whichgen.inference.enroll import enroll
-from whichgen.report.experiment_tables import few_shot_rows
+from whichgen.report.figures.experiments import few_shot_rows
 
 Make = Callable[..., Any]
 

@@ -12,8 +12,7 @@ from whichgen.data.perturbations import list_perturbations
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint
 from whichgen.report.experiment_reports import write_experiment, write_robustness
-from whichgen.report.experiment_tables import low_data_rows
-from whichgen.report.figures.experiments import low_data_plot
+from whichgen.report.figures.experiments import low_data_plot, low_data_rows
 from whichgen.report.run_reader import read_low_data
 
 from .conftest import MakeFit, check_plots, read_rows, strict_json

@@ -276,7 +276,7 @@ def test_missing_and_unwanted_images_are_left_out(run_with_images: Path) -> None
     Path(second["path"]).unlink()
     page = read_page(run_with_images)
     assert len(page.data["thumbnails"]) == len(read_rows(run_with_images / "embedding.csv")) - 2
-    assert "2 images are missing" in page.text
+    assert "were deleted or cannot be read: 2" in page.text
 
 
 def test_several_runs_are_compared(

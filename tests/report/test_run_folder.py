@@ -223,10 +223,10 @@ def test_skipped_files_are_listed_only_for_the_last_run(make_fit: MakeFit, tmp_p
     features = replace(result.features, tables={**result.features.tables, "train": skipped})
     write_run(replace(result, features=features), tmp_path)
     assert (tmp_path / "skipped.txt").read_text() == "a.png: not an image\nb.png: empty\n"
-    assert "**2 files could not be read" in (tmp_path / "report.md").read_text()
+    assert "**Unreadable files left out: 2." in (tmp_path / "report.md").read_text()
     write_run(result, tmp_path)
     assert not (tmp_path / "skipped.txt").exists()
-    assert "could not be read" not in (tmp_path / "report.md").read_text()
+    assert "Unreadable files" not in (tmp_path / "report.md").read_text()
 
 
 def test_full_disk_while_plotting_keeps_model_and_results(

@@ -46,7 +46,7 @@ def robustness(
     from whichgen.cli.testing import open_model_test
     from whichgen.experiments.robustness import evaluate_robustness
     from whichgen.report.experiment_reports import write_robustness
-    from whichgen.report.experiment_tables import robustness_rows
+    from whichgen.report.figures.experiments import robustness_rows
 
     perturbations = parse_kinds(kinds)
     folder = check_writable(output_dir or test.model.run_folder())

@@ -11,8 +11,11 @@ from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint
 from whichgen.io.atomic import write_text
 from whichgen.io.tables import Row, markdown_table, write_csv, write_json
-from whichgen.report.experiment_tables import mean_robustness_rows, robustness_rates
-from whichgen.report.figures.experiments import robustness_plot
+from whichgen.report.figures.experiments import (
+    mean_robustness_rows,
+    robustness_plot,
+    robustness_rates,
+)
 from whichgen.report.figures.style import Plot, save_png
 
 

@@ -275,5 +275,5 @@ def warnings(run: Run) -> list[str]:
     if not len(run.unknown):
         messages.append(NO_UNKNOWN_WARNING)
     if results.skipped:
-        messages.append(f"{len(results.skipped)} files could not be read: see skipped.txt.")
+        messages.append(f"Unreadable files left out: {len(results.skipped)}. See skipped.txt.")
     return messages
