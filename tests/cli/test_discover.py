@@ -74,7 +74,7 @@ def test_too_few_images_to_group_is_an_error(site: Site) -> None:
     result = whichgen("discover", "-m", site.run, site.images / "real", "--device", "cpu")
     assert result.code == 1
     assert "images are attributed to `unknown`" in result.message
-    assert "can't be grouped with --min-size 5" in result.message
+    assert "are too few for --min-size 5" in result.message
     missing = whichgen("enroll", "-m", site.run, "new", "@nowhere.txt")
     assert missing.code == 1
     assert "path list nowhere.txt does not exist" in missing.message

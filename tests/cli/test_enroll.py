@@ -53,7 +53,7 @@ def test_the_enrolled_model_attributes_the_new_origin(site: Site) -> None:
     ("name", "content", "message"),
     [
         ("gan", None, "gan is already an origin"),
-        ("unknown", None, "'unknown' can't be the name"),
+        ("unknown", None, "'unknown' is not a valid origin name"),
         ("flow", b"no image", "1 of 2 images can't be read, e.g. "),
     ],
 )

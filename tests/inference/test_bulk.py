@@ -134,10 +134,10 @@ def damage(name: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("change", "settings", "message"),
     [
-        (lambda _: None, {"model": "other"}, r"answers of another model or coverage"),
-        (lambda _: None, {"coverage": 0.9}, r"answers of another model or coverage"),
+        (lambda _: None, {"model": "other"}, r"written with another model or coverage"),
+        (lambda _: None, {"coverage": 0.9}, r"written with another model or coverage"),
         (damage("_runs.json"), {}, r"_runs.json is damaged"),
-        (lambda f: (f / "_runs.json").unlink(), {}, r"other Parquet files"),
+        (lambda f: (f / "_runs.json").unlink(), {}, r"contains Parquet files"),
         (damage("part-00000.parquet"), {}, r"part-00000.parquet can't be read.*Delete it"),
     ],
 )

@@ -147,9 +147,9 @@ def test_answers_of_the_old_model_are_counted(models: dict[str, OriginModel]) ->
     ("name", "count", "message"),
     [
         ("gan", 3, "gan is already an origin"),
-        ("unknown", 3, "'unknown' can't be the name"),
-        (" ", 3, "' ' can't be the name"),
-        ("flow", 0, "no image of flow. Give at least one"),
+        ("unknown", 3, "'unknown' is not a valid origin name"),
+        (" ", 3, "' ' is not a valid origin name"),
+        ("flow", 0, "no images of flow found. Provide at least one"),
     ],
 )
 def test_invalid_arguments_are_reported(

@@ -32,7 +32,7 @@ def attribute_bulk(
     backbone = model.backbone or str(saved.encoder["name"])
     shards = find_shards(sources, column=engine.column, batch_size=batch_size)
     answers = AnswerFolder(output_dir, description_digest(model.path), saved.origins, coverage)
-    known = answers.answered_images()
+    known = answers.read_image_keys()
     config = {"backbone": backbone, "engine": engine.engine, "batch_size": batch_size}
     data_hash = hash_parts(repr(shard) for shard in shards)
     answers.record_run(

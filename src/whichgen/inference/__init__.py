@@ -1,1 +1,1 @@
-"""Answers for new images: attribution, explanation, enrollment and discovery."""
+"""Inference on new images: attribution, explanation, enrollment and discovery."""

@@ -1,7 +1,8 @@
-"""Answers for a large collection: a folder of Parquet files that grows from run to run.
+"""Store the answers for a large collection in a folder of Parquet files.
 
-Each file ``part-00000.parquet``, … is written atomically and never changed. ``_runs.json`` records
-the model and every run; readers of Parquet folders ignore names that begin with an underscore.
+Each run adds files ``part-00000.parquet``, …, which are written atomically and never changed.
+``_runs.json`` records the model and the metadata of every run; Parquet readers ignore file names
+that begin with an underscore.
 """
 
 from __future__ import annotations
@@ -33,9 +34,18 @@ _RUNS = "_runs.json"
 
 @dataclass
 class AnswerSummary:
-    """How many images were processed and written, and which files were unavailable.
+    """Summary of a run.
 
-    ``n_invalid`` counts written rows with an ``error``.
+    Parameters
+    ----------
+    n_images
+        Number of processed images, including skipped and unavailable ones.
+    n_written
+        Number of answers written.
+    n_invalid
+        Number of written answers with an ``error``.
+    unavailable
+        Error messages of the files that could not be read.
     """
 
     n_images: int = 0
@@ -45,7 +55,7 @@ class AnswerSummary:
 
 
 class AnswerFolder:
-    """The folder of one model's answers.
+    """Folder of Parquet files with the answers of one model.
 
     Parameters
     ----------
@@ -54,14 +64,14 @@ class AnswerFolder:
     model_digest
         Identifies the model (:func:`~whichgen.models.saved_model.description_digest`).
     origins
-        The known origins of the model; each has a column.
+        The known origins of the model; each has a column with its probability.
     coverage
-        The coverage of the prediction sets; ``None`` for no such column.
+        Coverage of the prediction sets, between 0 and 1; ``None`` omits their column.
 
     Raises
     ------
     DataError
-        The folder holds answers of another model or coverage, or one of its files is damaged.
+        The folder was written with another model or coverage, or one of its files is damaged.
     """
 
     def __init__(
@@ -85,17 +95,19 @@ class AnswerFolder:
                 raise DataError(f"{self._record_file} is damaged. Choose another folder.") from None
             if not same:
                 raise DataError(
-                    f"{folder} holds answers of another model or coverage. Choose another folder."
+                    f"{folder} was written with another model or coverage. Choose another folder."
                 )
         elif self._parts:
-            raise DataError(f"{folder} holds other Parquet files. Choose another folder.")
+            raise DataError(
+                f"{folder} contains Parquet files, but no {_RUNS}. Choose another folder."
+            )
 
-    def answered_images(self) -> KeySet:
-        """Return the keys (:func:`~whichgen.data.shards.hash_name`) of images with an answer."""
+    def read_image_keys(self) -> KeySet:
+        """Return the keys (:func:`~whichgen.data.shards.hash_name`) of all images in the folder."""
         return KeySet(key for part in self._parts for key in self._read_keys(part))
 
     def record_run(self, run_metadata: Mapping[str, Any]) -> None:
-        """Record a run before it starts."""
+        """Append the metadata of a run to ``_runs.json``; call it before :meth:`write`."""
         self._record["runs"].append(dict(run_metadata))
         write_text(self._record_file, json.dumps(self._record, indent=1) + "\n")
 
@@ -106,7 +118,13 @@ class AnswerFolder:
         total: int | None = None,
         progress: Progress = no_progress,
     ) -> AnswerSummary:
-        """Write answers as they come; if this is interrupted, the answers so far are written."""
+        """Write answers as they arrive; on interruption, write those received so far.
+
+        Parameters
+        ----------
+        total
+            Number of images, for the progress bar.
+        """
         summary = AnswerSummary()
         pending: list[Attribution] = []
 

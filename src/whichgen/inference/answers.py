@@ -1,4 +1,4 @@
-"""The answer for an image, and the columns of answers in every table (CSV, Parquet, web page)."""
+"""Answer for one image, and the table columns of answers (CSV, Parquet and web page)."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def answer_schema(
 ) -> pa.Schema:
     """Return the Arrow schema of a table of answers; ``.names`` lists its columns.
 
-    The probability of each known origin is a column ``p(ORIGIN)``. A prediction set is a string of
-    origins, separated by spaces. With ``gallery``, columns for its most similar image are added.
+    The column ``p(ORIGIN)`` is the probability of a known origin. ``prediction_set`` is a string of
+    origins separated by spaces. ``gallery`` adds columns for the most similar gallery image.
     """
     columns = dict(_COLUMNS)
     if prediction_sets:
@@ -46,28 +46,31 @@ class Attribution:
     Parameters
     ----------
     image
-        The path of the file, or ``image N`` for the Nth image if it is not a file.
+        Path of the file, or ``image N`` (counted from 1) for an image that is not a file.
     origin
         A known origin or ``unknown``; ``None`` if the image can't be read.
     probabilities
-        The probability of each known origin; they sum to 1. They assume that the origin is known,
-        so they mean little if the answer is ``unknown``.
+        ``probabilities[origin]`` is the probability of a known origin, given that the true origin
+        is known; not meaningful if :attr:`origin` is ``unknown``. They sum to 1; empty if the image
+        can't be read.
     score, threshold
-        The open-set score: high means known, below the threshold the answer is ``unknown``. The
-        range depends on the score method (maximum probability: 0…1; ``max_logit`` of a fusion
+        Open-set score and its threshold: images with a lower score are classified as ``unknown``.
+        The range depends on the score method (maximum probability: 0…1; ``max_logit`` of a fusion
         head: −∞…0).
     coarse_origin
-        The most specific certain answer: :attr:`origin` or, if that is ``unknown``, a generator
-        family, ``synthetic``, ``real`` or ``unknown`` (:mod:`whichgen.openset.hierarchy`).
+        The most specific origin that is certain: :attr:`origin` or, if that is ``unknown``, a
+        generator family, ``synthetic``, ``real`` or ``unknown``
+        (:mod:`whichgen.openset.hierarchy`).
     prediction_set
-        Known origins that contain the true one with the requested coverage, if the image is of a
-        known origin and resembles the validation images; ``None`` if no coverage was requested.
+        Known origins that include the true origin with the requested coverage, provided that the
+        true origin is known and the image resembles the validation images; ``None`` if not
+        requested.
     error
-        Why there is no answer; empty if there is one.
+        Why the image can't be read; empty if it was read.
     nearest
-        The most similar exemplars of the model, or images of a gallery, if requested.
+        The most similar exemplars of the model or images of a gallery; ``None`` if not requested.
     score_percentile
-        Percentage, 0…100, of the held-out images of known origins whose score is no higher;
+        Percentage, 0…100, of validation images of known origins with an equal or lower score;
         ``None`` if the image can't be read.
 
     Examples
@@ -89,13 +92,13 @@ class Attribution:
     score_percentile: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return all fields as JSON values."""
+        """Return all fields as a dictionary that can be serialized as JSON."""
         return asdict(self)
 
     def as_row(self, schema: pa.Schema) -> dict[str, Any]:
-        """Return one row of a table with the columns of a schema (:func:`answer_schema`).
+        """Return a table row with the columns of ``schema`` (:func:`answer_schema`).
 
-        Columns without a value, as in the row of an unreadable image, are ``None``.
+        Missing values, such as the probabilities of an unreadable image, are ``None``.
         """
         row = vars(self) | {f"p({origin})": p for origin, p in self.probabilities.items()}
         if self.prediction_set is not None:

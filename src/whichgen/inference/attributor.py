@@ -47,8 +47,8 @@ class Attributor:
     Raises
     ------
     ModelFileError
-        The encoder's weights or preprocessing are not those the model was fitted with, or the
-        model's arrays do not fit its features.
+        The encoder differs from the one the model was fitted on, or the shapes of the model's
+        arrays do not match its features.
 
     Examples
     --------
@@ -81,17 +81,19 @@ class Attributor:
         backbone: str = "",
         key: str | Path | None = None,
     ) -> Attributor:
-        """Load a model folder (or the folder of a run) and its encoder.
+        """Load a model and its encoder.
 
         Parameters
         ----------
+        path
+            A model folder, or the output folder of a run.
         device
-            Where the encoder runs: ``auto``, ``cpu``, ``cuda``, ….
+            Device of the encoder: ``auto``, ``cpu``, ``cuda``, ….
         backbone
-            The path or name of the encoder, if it is not the one that the model was fitted with.
+            Path or name of the encoder; default: the name recorded in the model.
         key
-            A public key (PEM): a folder that is not signed with it is rejected. ``None``: the key
-            named by the environment variable ``WHICHGEN_VERIFY_KEY``, if it is set.
+            Public key (PEM file) that must verify the signature of the model folder; default: the
+            file named by the environment variable ``WHICHGEN_VERIFY_KEY``, if set.
         """
         model = load_model(path, key=key)
         name = backbone or str(model.encoder["name"])
@@ -105,23 +107,23 @@ class Attributor:
         revision: str | None = None,
         **options: Any,
     ) -> Attributor:
-        """Load a model from a folder or from a repository of the Hugging Face hub.
+        """Load a model from a folder or from the Hugging Face hub.
 
         Parameters
         ----------
         name
-            The folder, or ``owner/name``.
+            Path of the folder, or the hub repository ``owner/name``.
         revision
-            A branch, tag or commit of the repository.
+            Branch, tag or commit of the repository.
         options
-            ``device``, ``backbone`` and ``key``: see :meth:`load`.
+            ``device``, ``backbone`` and ``key`` of :meth:`load`.
         """
         return cls.load(download_model(name, revision=revision), **options)
 
     def push_to_hub(self, repository: str, *, private: bool = True, message: str = "") -> str:
-        """Upload the model to the hub (:func:`whichgen.models.hub.upload_model`).
+        """Upload the model to the Hugging Face hub, and return the URL of the commit.
 
-        Returns the URL of the commit.
+        See :func:`whichgen.models.hub.upload_model`.
         """
         return upload_model(self.model, repository, private=private, message=message)
 
@@ -137,19 +139,19 @@ class Attributor:
     ) -> list[Attribution]:
         """Attribute images, and return the answers in the order of the images.
 
-        An unreadable image gets an answer with an ``error``.
+        The answer for an unreadable image has an ``error``.
 
         Parameters
         ----------
         images
-            Files, bytes, Pillow images or uint8 arrays; or a single one of them.
+            One image or several images: paths, bytes, Pillow images or uint8 arrays.
         coverage
-            Between 0 and 1: add a prediction set with this coverage to each answer.
+            Coverage of the prediction sets, between 0 and 1; ``None`` for no prediction sets.
         nearest
-            Add at most this number of most similar exemplars to each answer.
+            Maximum number of similar images to add to each answer.
         gallery
-            Search this gallery (:func:`whichgen.gallery.loading.load_gallery`) instead of the
-            exemplars.
+            Gallery to search for similar images (:func:`whichgen.gallery.loading.load_gallery`);
+            default: the exemplars stored in the model.
 
         Raises
         ------
@@ -174,14 +176,14 @@ class Attributor:
         batch_size: int = BATCH_SIZE,
         progress: Progress = no_progress,
     ) -> tuple[np.ndarray, list[str]]:
-        """Compute the head's input for images.
+        """Compute the features of images, which are the head's input.
 
         Returns
         -------
         features
             float32 array (readable images, d), in the order of the images.
         errors
-            For each image the reason why it can't be read, or an empty string.
+            Why each image can't be read; empty strings for readable images.
         """
         sequence = list(images)
         features = [np.empty((0, self._n_features), np.float32)]
@@ -195,7 +197,10 @@ class Attributor:
         return np.concatenate(features), errors
 
     def quantile(self, coverage: float) -> ConformalQuantile:
-        """Compute the quantile of prediction sets; its notes say if there are too few images."""
+        """Compute the conformal quantile for prediction sets with the given coverage.
+
+        Its ``notes`` warn if the model has too few validation images.
+        """
         calibration = self.model.calibration
         return conformal_quantile(calibration.probabilities, calibration.labels, coverage)
 
@@ -207,9 +212,10 @@ class Attributor:
         nearest: int = 0,
         gallery: NeighborIndex | None = None,
     ) -> list[Attribution]:
-        """Attribute the images of one batch, without those that were skipped.
+        """Attribute the images of one encoded batch, except skipped images.
 
-        ``quantile`` comes from :meth:`quantile`; see :meth:`attribute` for the rest.
+        ``quantile`` is the result of :meth:`quantile`; see :meth:`attribute` for ``nearest`` and
+        ``gallery``.
         """
         model, n = self.model, len(batch.encoded)
         answers = {
@@ -241,13 +247,13 @@ class Attributor:
 
     @cached_property
     def exemplar_index(self) -> ExemplarIndex:
-        """The similarity index of the model's exemplars."""
+        """Similarity index of the model's exemplars."""
         return ExemplarIndex(self.model)
 
     def _prediction_sets(
         self, probabilities: np.ndarray, quantile: ConformalQuantile
     ) -> list[tuple[str, ...]]:
-        """Origins of each prediction set, the most probable first."""
+        """Return the origins in each prediction set, most probable first."""
         members = prediction_sets(probabilities, quantile)
         order = np.argsort(-probabilities, axis=1, kind="stable")
         return [

@@ -21,16 +21,16 @@ from whichgen.models.origin_model import OriginModel
 
 @dataclass(frozen=True)
 class ShardAnswers:
-    """The answers for some consecutive images of a shard.
+    """Answers for consecutive images of a shard.
 
     Parameters
     ----------
     n_images
-        The number of images: answered, known before, or unavailable.
+        Number of images, including skipped and unavailable ones.
     answers
-        Their ``error`` is set if a file is not a valid image.
+        Answers for the other images; ``error`` is set if a file is not a valid image.
     unavailable
-        Why other files could not be read. They get no answer, so that a later run tries them again.
+        Error messages of files that could not be read. A later run tries these files again.
     """
 
     n_images: int
@@ -40,20 +40,20 @@ class ShardAnswers:
 
 @dataclass(frozen=True)
 class AttributeJob:
-    """Attribute shards, here or on another machine.
+    """Job that attributes shards, in this process or on a worker of a cluster.
 
     Parameters
     ----------
     model
-        The model; a worker loads its encoder.
+        The fitted model.
     backbone, device
-        The encoder, and where it runs.
+        Path or name of the encoder, and its device.
     batch_size
         Number of images per forward pass.
     coverage
-        See :meth:`~whichgen.inference.attributor.Attributor.attribute`.
+        Coverage of the prediction sets, between 0 and 1; ``None`` for no prediction sets.
     known
-        Images to skip (:func:`~whichgen.data.shards.hash_name`).
+        Keys (:func:`~whichgen.data.shards.hash_name`) of images to skip.
     """
 
     model: OriginModel
@@ -64,14 +64,20 @@ class AttributeJob:
     known: KeySet = field(default_factory=lambda: KeySet(()))
 
     def start(self) -> Callable[[Shard], Iterator[ShardAnswers]]:
-        """Load the encoder; raise an error if it is not the one the model was fitted on."""
+        """Load the encoder, and return the function that attributes a shard.
+
+        Raises
+        ------
+        ModelFileError
+            The encoder differs from the one the model was fitted on.
+        """
         encoder = load_encoder(
             self.backbone, device=self.device, dtype=str(self.model.encoder["dtype"])
         )
         return partial(self.attribute, Attributor(self.model, encoder, pad_to=self.batch_size))
 
     def attribute(self, attributor: Attributor, shard: Shard) -> Iterator[ShardAnswers]:
-        """Yield the answers for a shard batch by batch."""
+        """Attribute the images of a shard, and yield the answers of each batch."""
         quantile = None if self.coverage is None else attributor.quantile(self.coverage)
         loaders = shard_loaders(shard, self._load)
         for batch in encode_batches(loaders, attributor.encode_batch, batch_size=self.batch_size):
@@ -95,4 +101,4 @@ class AttributeJob:
 
 
 class _UnavailableError(ImageError):
-    """The bytes of an image can't be read now, which says nothing about the image."""
+    """Reading a file failed, e.g. because of a network error; a later attempt may succeed."""

@@ -1,10 +1,11 @@
-"""Group images of unknown origin into putative generators.
+"""Cluster images of unknown origin into putative generators.
 
-Images from one generator differ in content, and encoder features mostly describe content.
-Therefore features are first mapped to the metric of :mod:`whichgen.heads.fusion`, in which images
-of one known origin lie close together regardless of content. They are normalized to unit length,
-and their principal components are clustered. If the model reads residual statistics (``traces``),
-only these are used because they hardly depend on content.
+Images from one generator differ in content, and encoder features mostly describe content. Features
+are therefore whitened by the regularized within-class scatter of the known origins
+(:func:`whichgen.heads.fusion.fit_whitening`), which brings images of one origin close together
+regardless of content. They are normalized to unit length, and their principal components are
+clustered. If the model uses residual statistics (the encoder ``traces``), only these are clustered
+because they hardly depend on content.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from whichgen.heads.fusion import fit_whitening, split_views
 from whichgen.heads.knn import normalize_rows
 from whichgen.models.origin_model import OriginModel
 
-#: λ of the metric, and the number of principal components that are clustered.
+#: Shrinkage λ of the whitening, and the number of principal components to cluster.
 SHRINKAGE = 0.1
 COMPONENTS = 16
 
@@ -39,13 +40,14 @@ class Group:
     Parameters
     ----------
     name
-        ``unknown-1`` for the largest group, and so on.
+        ``unknown-1`` for the largest group, ``unknown-2`` for the second largest, ….
     members
-        The indices of its images, the most typical (nearest to the mean) first.
+        Indices of the group's images, the nearest to the group's mean first.
     nearest_origin, share
-        The known origin to which most members are nearest, and the share of these, in [0, 1].
+        The most frequent top-1 known origin of the group's images, and the fraction of the images
+        with this top-1 origin, in [0, 1].
     cohesion
-        Mean cosine of the members with their mean, in [-1, 1].
+        Mean cosine similarity between the images and the group's mean, in [-1, 1].
     """
 
     name: str
@@ -64,36 +66,36 @@ def discover(
     min_size: int = 5,
     seed: int = 0,
 ) -> tuple[list[Group], np.ndarray]:
-    """Group images.
+    """Cluster images into groups.
 
     Parameters
     ----------
     features
         The head's input for each image: float array (n, d).
     k
-        The number of groups (k-means); ``None``: HDBSCAN (Campello, Moulavi & Sander, 2013)
-        determines the number of groups, and which images belong to none.
+        Number of groups for k-means. ``None`` selects HDBSCAN (Campello, Moulavi & Sander, 2013),
+        which determines the number of groups and leaves outliers without a group.
     min_size
-        The smallest group of HDBSCAN, at least 2.
+        Minimum group size for HDBSCAN, at least 2.
 
     Returns
     -------
     groups
-        The largest first.
+        Groups by decreasing size.
     group_of_image
-        The index of each image's group, or :data:`~whichgen.evaluation.clustering.NOISE`: int64
-        array (n,).
+        Index of each image's group, or :data:`~whichgen.evaluation.clustering.NOISE` for an
+        outlier: int64 array (n,).
 
     Raises
     ------
     FitError
-        There are fewer images than groups or than ``min_size``.
+        There are fewer images than ``k`` or ``min_size``.
     """
     option, minimum = ("--n-clusters", k) if k else ("--min-size", min_size)
     if len(features) < max(minimum, 2):
         raise FitError(
-            f"{len(features)} images can't be grouped with {option} {minimum}. Give more images, "
-            "or add --all to include images of known origins."
+            f"{len(features)} images are too few for {option} {minimum}. Add more images, or use "
+            "--all to include images of known origins."
         )
     points = embed_images(model, encoder, features)
     method = (
@@ -127,7 +129,7 @@ def discover(
 
 
 def embed_images(model: OriginModel, encoder: Encoder, features: np.ndarray) -> np.ndarray:
-    """Return the points to cluster: float64 array (n, at most :data:`COMPONENTS`)."""
+    """Map features to the points to cluster: float64 array (n, at most :data:`COMPONENTS`)."""
     known, labels = model.exemplars.select(held_out=False)
     widths = [encoder.block_dims[block] for block in model.blocks]
     traces = _trace_blocks(encoder)
@@ -148,7 +150,7 @@ def embed_images(model: OriginModel, encoder: Encoder, features: np.ndarray) -> 
 
 
 def _trace_blocks(encoder: Encoder) -> set[int]:
-    """Return the blocks of the encoder that hold residual statistics."""
+    """Return the encoder's blocks that contain residual statistics (``traces``)."""
     names = [str(m["name"]) for m in encoder.preprocessing.get("members", ())] or [encoder.name]
     return {
         block

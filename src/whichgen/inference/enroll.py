@@ -1,10 +1,10 @@
 """Add a new origin to a fitted model from a few images, without the original training images.
 
-The head is extended by one origin (:mod:`whichgen.heads.extension`); the model's exemplars stand in
-for the training images of the old origins. Then the bias of the new origin is lowered until no
-correctly classified held-out exemplar is assigned to it, and by :data:`MARGIN` more, because other
-images of the old origins will lie slightly nearer. Score, temperature, threshold and calibration
-are fitted again on the held-out exemplars of the old origins.
+The head is extended by one origin (:mod:`whichgen.heads.extension`); the model's exemplars (stored
+features of training and validation images) replace the original images. Then the bias of the new
+origin is lowered until no correctly classified held-out exemplar is assigned to it, and by
+:data:`MARGIN` more, because unseen images of the old origins can have higher logits for the new
+one. Temperature, threshold and calibration are refitted on the held-out exemplars.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from whichgen.openset.threshold import decide, threshold_at_tpr
 from whichgen.progress import Progress, no_progress
 from whichgen.version import __version__
 
-#: The bias is lowered by this much more, in nats, than the held-out exemplars require. On 794 test
-#: images of eight text-to-image systems and photographs, the accuracy for the old origins fell by
-#: up to 2.9 points without the margin, and by up to 0.8 points with it.
+#: Additional decrease of the new origin's bias, in nats. On 794 test images of eight text-to-image
+#: systems and photographs, the accuracy for the old origins fell by up to 2.9 percentage points
+#: without this margin, and by up to 0.8 percentage points with it.
 MARGIN = 0.5
 
 # Step and limit of the search for the bias, in nats.
@@ -55,14 +55,16 @@ class EnrollmentResult:
     model
         The model with the new origin.
     n_images
-        The number of images of the new origin.
+        Number of images of the new origin.
     old_accuracy
-        Closed-set accuracy on the held-out exemplars of the old origins, before and after.
+        Closed-set accuracy on the held-out exemplars of the old origins before and after
+        enrollment, in [0, 1].
     previous_answers
-        How many of the new images the old model attributed to each origin, most frequent first.
+        ``previous_answers[origin]`` is the number of new images that the old model attributed to
+        the origin (including ``unknown``), most frequent origin first.
     recognition_rate
-        Cross-validated share of the new images that are attributed to the new origin; ``None`` for
-        a single image or without cross-validation.
+        Cross-validated fraction of the new images whose top-1 origin is the new origin, in [0, 1];
+        ``None`` for a single image or without cross-validation.
     """
 
     model: OriginModel
@@ -86,20 +88,20 @@ def enroll(
     Parameters
     ----------
     name
-        The new origin.
+        Name of the new origin.
     features
-        The head's input for each of its images: float array (n, d), n ≥ 1.
+        The head's input for each image of the new origin: float array (n, d), n ≥ 1.
     digests
-        Digests of the images, to be recorded in the model.
+        Hex digests of the images, to be recorded in the model's metadata.
     thumbnails
-        A small JPEG of each image, if the model has thumbnails.
+        JPEG thumbnail of each image; ignored if the model has no thumbnails.
     cross_validate
-        Measure the recognition rate, which takes five more fits.
+        Estimate the recognition rate by cross-validation with at most five folds.
 
     Raises
     ------
     FitError
-        The name is empty or in use, or there is no image.
+        The name is empty, ``unknown`` or already an origin; or there are no images.
     """
     _check_arguments(model, name, features)
     origins = (*model.origins, name)
@@ -163,14 +165,14 @@ def enroll_images(
     Parameters
     ----------
     name
-        The new origin.
+        Name of the new origin.
     images
-        The content of each file, by file name. Duplicate images count once.
+        ``images[file_name]`` is the content of an image file. Duplicate files are used once.
 
     Raises
     ------
     DataError
-        An image can't be read; nothing is enrolled.
+        An image can't be read.
     FitError
         See :func:`enroll`.
 
@@ -187,7 +189,7 @@ def enroll_images(
         file, error = unreadable[0]
         raise DataError(
             f"{len(unreadable)} of {len(errors)} images can't be read, e.g. {file}: "
-            f"{error.split(': ', 1)[-1]}. Nothing was enrolled; leave them out and try again."
+            f"{error.split(': ', 1)[-1]}. Nothing was enrolled. Remove these images and try again."
         )
     with_thumbnails = attributor.model.exemplars.thumbnails
     return enroll(
@@ -201,24 +203,24 @@ def enroll_images(
 
 def _check_arguments(model: OriginModel, name: str, features: np.ndarray) -> None:
     if not name.strip() or name == UNKNOWN:
-        raise FitError(f"{name!r} can't be the name of an origin. Give the generator's name.")
+        raise FitError(f"{name!r} is not a valid origin name. Use the name of the generator.")
     if name in model.origins:
         raise FitError(
             f"{name} is already an origin of the model. Choose another name, or fit a new model."
         )
     if not len(features):
-        raise FitError(f"there is no image of {name}. Give at least one.")
+        raise FitError(f"no images of {name} found. Provide at least one.")
 
 
 def _training_set(model: OriginModel, new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return features and labels of the training exemplars and of the new images."""
+    """Concatenate the training exemplars and the new images: features (n, d) and labels (n,)."""
     features, labels = model.exemplars.select(held_out=False)
     new_labels = np.full(len(new), len(model.origins))
     return np.concatenate([features, new]), np.concatenate([labels, new_labels])
 
 
 def _extend_head(model: OriginModel, new: np.ndarray) -> Head:
-    """Extend the head, with a bias low enough to keep every correct held-out answer."""
+    """Add an origin to the head; keep the correct predictions for held-out exemplars."""
     extended = extend(model.head, *_training_set(model, new), len(model.origins))
     features, labels = model.exemplars.select(held_out=True)
     correct = _is_correct(model.head, features, labels)
@@ -232,7 +234,7 @@ def _extend_head(model: OriginModel, new: np.ndarray) -> Head:
 
 
 def _is_correct(head: Head, features: np.ndarray, labels: np.ndarray | int) -> np.ndarray:
-    """Whether the most probable origin of each image is its label: bool array (n,)."""
+    """Compare the top-1 origin of each image with its label: bool array (n,)."""
     return np.asarray(head.forward(features).logits.argmax(axis=1) == labels)
 
 
@@ -249,7 +251,7 @@ def _add_exemplars(
 
 
 def _recognition_rate(model: OriginModel, features: np.ndarray) -> float:
-    """Cross-validate: the share of new images that a head fitted on the others recognizes."""
+    """Compute the cross-validated fraction of new images whose top-1 origin is the new one."""
     folds = np.random.default_rng(0).permutation(len(features)) % min(_FOLDS, len(features))
     correct = np.zeros(len(features), dtype=bool)
     for fold in range(int(folds.max()) + 1):

@@ -1,14 +1,17 @@
-"""Explain an answer by occlusion: cover each patch in turn (Zeiler & Fergus, 2014).
+"""Explain an attribution by occlusion: blur one patch at a time (Zeiler & Fergus, 2014).
 
-With the log-odds f(x) = log p_y(x) − log (1 − p_y(x)) of the most probable origin y of the whole
-image, and x without patch i, which is blurred beyond recognition, the support of the patch is ::
+Let f(x) = log p_y(x) − log (1 − p_y(x)) be the log-odds of the top-1 origin y of the image x, and
+x_i the image with patch i blurred. The support of the patch is ::
 
-    s_i = f(x) − f(x without i)
+    s_i = f(x) − f(x_i)
 
-s_i > 0: the patch supports the origin. Occlusion works for every encoder and head, including
-residual statistics (``traces``), where attention roll-out ignores the head and gradients require a
-network. The result is not a map of manipulated regions: it shows the basis of *this* answer, right
-or wrong; patches with the same evidence can replace each other; and the blur is evidence, too.
+If s_i > 0, the patch supports the origin. Occlusion works for every encoder and head. Attention
+roll-out ignores the head, and gradients are not available for residual statistics (the encoder
+``traces``).
+
+The result is not a map of manipulated regions. It explains the prediction, whether correct or not.
+A patch can have low support because other patches contain the same evidence, and the blur itself
+can change the prediction.
 """
 
 from __future__ import annotations
@@ -28,14 +31,14 @@ _EPSILON = 1e-12
 
 @dataclass(frozen=True)
 class Heatmap:
-    """The basis of an answer.
+    """Support of each patch of an image for the predicted origin.
 
     Parameters
     ----------
     origin
-        The most probable known origin of the whole image.
+        The top-1 known origin of the image.
     support
-        How much each patch supports it, in nats: float64 array (rows, columns) from the top left.
+        Support of each patch, in nats: float64 array (rows, columns) from the top left.
     """
 
     origin: str
@@ -45,17 +48,24 @@ class Heatmap:
 def explain(
     attributor: Attributor, image: Image.Image, *, grid: int = 7, batch_size: int = BATCH_SIZE
 ) -> Heatmap:
-    """Compute the support of each of ``grid`` × ``grid`` patches of an RGB image.
+    """Compute the support of each patch of an RGB image.
+
+    Parameters
+    ----------
+    grid
+        Number of patches per side.
+    batch_size
+        Number of images per forward pass.
 
     Raises
     ------
     ImageError
-        The image has fewer pixels per side than patches.
+        A side of the image has fewer pixels than ``grid``.
     """
     width, height = image.size
     if min(width, height) < grid:
         raise ImageError(
-            f"{width} × {height} pixels are too few for {grid} × {grid} patches. Give a larger "
+            f"{width} × {height} pixels are too few for {grid} × {grid} patches. Use a larger "
             "image or a smaller grid."
         )
     side = max(1, min(image.size) // grid)
@@ -71,7 +81,7 @@ def explain(
 
 
 def _patch_mask(size: tuple[int, int], row: int, column: int, grid: int, side: int) -> Image.Image:
-    """Return the mask of one patch, with soft edges if the patch is large enough."""
+    """Return the mask of one patch; patches of at least 8 pixels per side have soft edges."""
     width, height = size
     left, right = column * width // grid, (column + 1) * width // grid
     top, bottom = row * height // grid, (row + 1) * height // grid

@@ -1,4 +1,4 @@
-"""Describe an answer in words."""
+"""Convert answers to short sentences."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ VerdictKind = Literal["generator", "real", "synthetic", "unknown", "unread"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """An answer in words.
+    """Text that summarizes an answer.
 
     Parameters
     ----------
     kind
-        For colors and filters.
+        Category, for colors and filters.
     words
-        The verdict, such as ``stable diffusion 1.4, 93 %``.
+        Short text, such as ``stable diffusion 1.4, 93 %``.
     detail
-        One sentence about its basis and certainty.
+        One or two sentences that explain it.
     """
 
     kind: VerdictKind
@@ -33,10 +33,10 @@ class Verdict:
 
 
 def make_verdict(answer: Attribution) -> Verdict:
-    """Describe the answer for one image.
+    """Summarize the answer for one image.
 
-    The percentage is the probability of the origin *if it is one of the known origins*; there is
-    none if the answer is ``unknown``.
+    The percentage is the probability of the origin, given that the true origin is known; it is
+    omitted if the image is classified as ``unknown``.
     """
     if answer.origin is None:
         return Verdict("unread", "no answer", answer.error)
