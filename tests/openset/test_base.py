@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from whichgen.openset.base import class_means, well_classified
+from whichgen.openset.base import compute_class_means, select_correct
 
 X = np.arange(8, dtype=np.float32).reshape(4, 2)
 Z = np.array([[2, 1], [0, 1], [3, 1], [0, 5]], dtype=np.float32)
@@ -12,18 +12,19 @@ Y = np.array([0, 1, 1, 1])
 
 
 def test_class_means_are_computed_in_float64() -> None:
-    means = class_means(X, Y, 2)
+    means = compute_class_means(X, Y, 2)
     assert means.tolist() == [[0, 1], [4, 5]]
     assert means.dtype == np.float64
     # In float32 the sum would lose the ones.
-    assert class_means(np.float32([[2**25], [1], [1], [1]]), np.zeros(4, int), 1) == 2**23 + 0.75
+    x = np.float32([[2**25], [1], [1], [1]])
+    assert compute_class_means(x, np.zeros(4, int), 1) == 2**23 + 0.75
 
 
-def test_well_classified_images_have_the_largest_logit_at_their_label() -> None:
-    assert well_classified(Z, Y).tolist() == [True, True, False, True]
+def test_selected_images_have_the_largest_logit_at_their_label() -> None:
+    assert select_correct(Z, Y).tolist() == [True, True, False, True]
 
 
 def test_all_images_of_an_origin_without_correct_predictions_are_selected() -> None:
     logits = np.array([[0, 1], [0, 1], [0, 1], [1, 0]])
-    assert well_classified(logits, np.array([0, 0, 1, 1])).tolist() == [True, True, True, False]
-    assert well_classified(logits, np.array([0, 0, 0, 1])).all()
+    assert select_correct(logits, np.array([0, 0, 1, 1])).tolist() == [True, True, True, False]
+    assert select_correct(logits, np.array([0, 0, 0, 1])).all()

@@ -10,7 +10,7 @@ import numpy as np
 
 from whichgen.heads.base import Head, HeadOutput
 from whichgen.openset.base import OpenSetScore
-from whichgen.openset.hierarchy import Hierarchy, most_specific_answers
+from whichgen.openset.hierarchy import Hierarchy, select_answers
 from whichgen.openset.prediction import predict
 
 
@@ -165,4 +165,4 @@ class OriginModel:
             The index of each predicted origin, -1 for ``unknown``
             (:func:`whichgen.openset.threshold.decide`): int array (n,).
         """
-        return most_specific_answers(output, decisions, self.origins, self.hierarchy)
+        return select_answers(output, decisions, self.origins, self.hierarchy)

@@ -1,1 +1,1 @@
-"""Open-set recognition: scores, the threshold, and answers above single generators."""
+"""Open-set recognition: scores, threshold, and coarser predictions for rejected images."""

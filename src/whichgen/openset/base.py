@@ -1,4 +1,7 @@
-"""Base class of open-set scores, which measure how known an image looks: high is known."""
+"""Base class of open-set scores; a high score indicates an image of a known origin.
+
+An *origin* is a class: a generator or ``real``.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,10 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class OpenSetScore:
-    """A fitted score; the base class of all scores.
+    """Base class of fitted open-set scores.
 
-    Subclasses with fields are frozen dataclasses. Fields are arrays or single numbers and fully
-    describe the fitted score. A score without fields has nothing to fit, and only needs
-    :meth:`__call__`.
+    Subclasses are frozen dataclasses whose fields, arrays or numbers, fully describe the fitted
+    score. A subclass without fields needs no fitting and implements only :meth:`__call__`.
     """
 
     @classmethod
@@ -32,40 +34,44 @@ class OpenSetScore:
         Parameters
         ----------
         output
-            What the head computed for the n training images.
+            Output of the head for the n training images.
         labels
-            Origin indices: integer array (n,) in 0…n_origins-1; every origin has an image.
+            Origin index of each image: integer array (n,), from 0 to n_origins - 1. Every origin
+            needs at least one image.
         n_origins
             Number of known origins.
         """
         return cls()
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
-        """Score the images of a batch: float64 array (n,)."""
+        """Compute the score of each image in a batch: float64 array (n,)."""
         raise NotImplementedError
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return the fields as arrays; numbers become arrays of shape (1,)."""
+        """Return the fields by name; numbers are converted to arrays of shape (1,)."""
         return {field.name: np.atleast_1d(getattr(self, field.name)) for field in fields(self)}
 
     @classmethod
     def restore(cls, tensors: Mapping[str, np.ndarray]) -> Self:
-        """Rebuild a score from its :meth:`tensors`."""
+        """Rebuild a score from the arrays that :meth:`tensors` returns."""
         values = {field.name: tensors[field.name] for field in fields(cls)}
         numbers = [field.name for field in fields(cls) if field.type != "np.ndarray"]
         return cls(**values | {name: tensors[name].item() for name in numbers})
 
 
-def class_means(rows: np.ndarray, labels: np.ndarray, n_origins: int) -> np.ndarray:
-    """Compute the mean row of each origin: (n, d) and (n,) → float64 array (origins, d)."""
+def compute_class_means(rows: np.ndarray, labels: np.ndarray, n_origins: int) -> np.ndarray:
+    """Compute the mean row of each origin: float64 array (origins, d).
+
+    ``rows`` has shape (n, d); ``labels``, of shape (n,), are origin indices.
+    """
     exact = np.asarray(rows, dtype=np.float64)
     return np.stack([exact[labels == origin].mean(axis=0) for origin in range(n_origins)])
 
 
-def well_classified(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Select the training images whose largest logit is at their label: bool array (n,).
+def select_correct(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return a mask of the correctly classified training images: bool array (n,).
 
-    All images of an origin are selected if none of them is classified correctly, because a score
+    If no image of an origin is classified correctly, all its images are selected, because a score
     needs images of every origin.
     """
     correct = logits.argmax(axis=1) == labels

@@ -1,7 +1,8 @@
-"""Gaussian mixture per origin, with diagonal covariances: density under the best origin.
+"""Gaussian mixture model of each origin, with diagonal covariances.
 
-The class-conditional density of Bishop (2006, section 9.2), on features u(x) standardized over all
-training images::
+The score is the highest log-density of an image under any origin (Bishop, 2006, section 9.2). With
+u(x) the features standardized over all training images, and π_jc, μ_jc and σ²_jc the weight, mean
+and variances of component c of origin j::
 
     s(x) = max_j log Σ_c π_jc N(u(x); μ_jc, diag(σ²_jc))
 """
@@ -30,7 +31,7 @@ _MIN_VARIANCE = 0.1
 
 @dataclass(frozen=True)
 class ClassGaussianMixtures(OpenSetScore):
-    """Mixtures of all origins, with m components in total.
+    """Gaussian mixtures of all origins, with m components in total.
 
     Parameters
     ----------
@@ -57,8 +58,8 @@ class ClassGaussianMixtures(OpenSetScore):
     ) -> Self:
         """Fit one mixture per origin by expectation-maximization; see :meth:`OpenSetScore.fit`.
 
-        ``components`` is the number of Gaussians per origin, ≥ 1; fewer are fitted for an origin
-        with fewer than ten distinct images for each.
+        ``components``, ≥ 1, is the maximum number of components per origin. Each component needs
+        ten distinct images, but every origin gets at least one component.
         """
         # k-means draws its starting points by row number: sort the rows, so that the result does
         # not depend on the order of the images.
@@ -79,7 +80,7 @@ class ClassGaussianMixtures(OpenSetScore):
         )
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
-        """Compute the log-density of the best origin, in standardized units: float64 array (n,)."""
+        """Compute the highest log-density of u(x) under any origin: float64 array (n,)."""
         u = (np.asarray(output.embedding, dtype=np.float64) - self.center) / self.scale
         constants = np.log(self.weights) - np.log(2 * np.pi * self.variances).sum(axis=1) / 2
         components = zip(self.means, self.variances, strict=True)

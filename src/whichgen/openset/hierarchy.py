@@ -1,17 +1,21 @@
-"""Answers above single generators: ``synthetic``, ``real``, or a family of generators.
+"""Coarser predictions for rejected images: ``synthetic``, ``real``, or a family of generators.
 
-For a group G of origins, each view v of a head gives the total probability of its members; views
-are pooled as for single origins (:mod:`whichgen.heads.fusion`)::
+A rejected image has a score below the open-set threshold. The head computes the probability p_v,j
+of origin j from each view v (a feature block, :mod:`whichgen.heads.fusion`), with weight a_v. The
+logit of a group G of origins is the weighted mean of the group's log-probabilities::
 
     z_G(x) = Σ_v a_v log Σ_{j ∈ G} p_v,j(x)
 
-It is high only if all views are certain of the group, even if they disagree about its members.
+It is close to 0 only if the group is certain in all views, even if they disagree about the origin.
 
-An image answered ``unknown`` gets the most specific answer that is still certain. Every image is
-either real or synthetic, so this level is decided by the margin between the two: few validation
-images of the opposite kind may exceed it. An image's family may be none of the known ones, so the
-family's z must reach the level of known images. An image attributed to a known
-origin keeps that answer.
+A rejected image is assigned to the most specific group whose threshold it reaches:
+
+- A family needs a logit as high as that of most known synthetic images, because the image may
+  belong to an unknown family.
+- ``synthetic`` and ``real`` need a minimum difference between their two logits, which few
+  validation images of the opposite class exceed.
+
+The image stays ``unknown`` if it reaches no threshold.
 """
 
 from __future__ import annotations
@@ -29,17 +33,17 @@ from whichgen.openset.threshold import threshold_at_tpr
 
 @dataclass(frozen=True)
 class Hierarchy:
-    """Families of generators, and thresholds for the answers above single generators.
+    """Generator families, and the thresholds of the coarser predictions.
 
     Parameters
     ----------
     families
         Family of every known origin except ``real``.
     synthetic, real
-        Minimum margin of z of ``synthetic`` over z of ``real``, and vice versa; ``None`` unless
-        ``real`` and generators are known.
+        Minimum of z_synthetic − z_real to predict ``synthetic``, and of z_real − z_synthetic to
+        predict ``real``; ``None`` unless the known origins are ``real`` and at least one generator.
     family
-        Minimum z of a family; ``None`` if no generator is known.
+        Minimum logit z_G to predict a family; ``None`` if no generator is known.
     """
 
     families: Mapping[str, str]
@@ -48,8 +52,8 @@ class Hierarchy:
     family: float | None
 
 
-def group_logits(output: HeadOutput, members: Sequence[int]) -> np.ndarray:
-    """Compute z of a group of origins, given by their indices: float64 array (n,)."""
+def compute_group_logits(output: HeadOutput, members: Sequence[int]) -> np.ndarray:
+    """Compute the logit z_G of a group of origin indices: float64 array (n,), ≤ 0."""
     log_sums = logsumexp(output.log_probabilities[:, :, list(members)], axis=2)
     return np.asarray((output.view_weights * np.minimum(log_sums, 0)).sum(axis=0))
 
@@ -61,43 +65,55 @@ def fit_hierarchy(
     families: Mapping[str, str],
     tpr: float,
 ) -> Hierarchy:
-    """Set the thresholds on known validation images.
+    """Choose the thresholds on validation images of known origins.
 
-    The margin for ``synthetic`` is exceeded by at most the fraction 1 − ``tpr`` of real images, and
-    the margin for ``real`` by at most that fraction of synthetic images. At least the fraction
-    ``tpr`` of synthetic images reach the threshold for their family.
+    At most a fraction 1 − ``tpr`` of the real images reach the threshold for ``synthetic``, and at
+    most that fraction of the synthetic images reach the threshold for ``real``. At least a fraction
+    ``tpr`` of the synthetic images reach the threshold for a family.
 
     Parameters
     ----------
     output
-        What the head computed for the n validation images.
+        Output of the head for the n validation images.
     labels
-        Their origin indices: int array (n,).
+        Origin index of each image: int array (n,).
+    origins
+        Names of the known origins.
+    families
+        Family of every known origin except ``real``.
+    tpr
+        Minimum true-positive rate, in (0, 1].
     """
     synthetic = real = family = None
     generators = [origin for origin in origins if origin != REAL]
     is_synthetic = np.array(origins)[labels] != REAL
     if generators and len(generators) < len(origins):
         margins = _synthetic_margins(output, origins)
-        synthetic = _threshold_few_exceed(margins[~is_synthetic], 1 - tpr)
-        real = _threshold_few_exceed(-margins[is_synthetic], 1 - tpr)
+        synthetic = _choose_threshold(margins[~is_synthetic], 1 - tpr)
+        real = _choose_threshold(-margins[is_synthetic], 1 - tpr)
     if is_synthetic.any():
         family = threshold_at_tpr(_best_family(output, origins, families)[1][is_synthetic], tpr)
     return Hierarchy({o: families[o] for o in generators}, synthetic, real, family)
 
 
-def most_specific_answers(
+def select_answers(
     output: HeadOutput, decisions: np.ndarray, origins: Sequence[str], hierarchy: Hierarchy
 ) -> list[str]:
-    """Return the most specific certain answer for each image.
+    """Return the most specific prediction for each image whose threshold it reaches.
+
+    This is an origin, family, ``synthetic``, ``real`` or ``unknown``.
 
     Parameters
     ----------
     output
-        What the head computed for the n images.
+        Output of the head for the n images.
     decisions
-        Index of the predicted origin, or -1 for ``unknown``
+        Index of the predicted origin, or -1 for a rejected image
         (:func:`whichgen.openset.threshold.decide`): int array (n,).
+    origins
+        Names of the known origins.
+    hierarchy
+        Families and thresholds.
     """
     answers = np.full(len(decisions), UNKNOWN)
     can_be_synthetic = np.ones(len(decisions), dtype=bool)
@@ -113,14 +129,19 @@ def most_specific_answers(
 
 
 def _synthetic_margins(output: HeadOutput, origins: Sequence[str]) -> np.ndarray:
-    """Compute z of ``synthetic`` minus z of ``real``: float64 array (n,)."""
+    """Compute z_synthetic − z_real: float64 array (n,)."""
     real = list(origins).index(REAL)
     generators = [i for i in range(len(origins)) if i != real]
-    return np.asarray(group_logits(output, generators) - group_logits(output, [real]))
+    return np.asarray(
+        compute_group_logits(output, generators) - compute_group_logits(output, [real])
+    )
 
 
-def _threshold_few_exceed(values: np.ndarray, fraction: float) -> float | None:
-    """Return the smallest threshold ≥ 0 that at most this fraction of the values reach."""
+def _choose_threshold(values: np.ndarray, fraction: float) -> float | None:
+    """Return the smallest threshold ≥ 0 that at most a given fraction of the values reach.
+
+    Returns ``None`` if there are no values.
+    """
     if not len(values):
         return None
     descending = np.sort(values)[::-1]
@@ -131,10 +152,10 @@ def _threshold_few_exceed(values: np.ndarray, fraction: float) -> float | None:
 def _best_family(
     output: HeadOutput, origins: Sequence[str], families: Mapping[str, str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the family with the highest z for each image, str array (n,), and its z."""
+    """Return the family with the highest logit for each image, str array (n,), and its logit."""
     members: dict[str, list[int]] = {}
     for i, origin in enumerate(origins):
         if origin != REAL:
             members.setdefault(families[origin], []).append(i)
-    z = np.stack([group_logits(output, indices) for indices in members.values()])
+    z = np.stack([compute_group_logits(output, indices) for indices in members.values()])
     return np.array(list(members))[z.argmax(axis=0)], z.max(axis=0)

@@ -1,4 +1,4 @@
-"""Scores of the logits z(x) and their softmax p(x), which have nothing to fit."""
+"""Open-set scores computed from the logits z(x) or their softmax p(x), without fitting."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from whichgen.openset.base import OpenSetScore
 class MaxProbability(OpenSetScore):
     """Maximum softmax probability (Hendrycks & Gimpel, 2017), the paper's score: max_j p_j(x).
 
-    In [1/origins, 1].
+    Range: [1/origins, 1].
     """
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
-        """Score the images of a batch: float64 array (n,)."""
+        """Compute the score of each image in a batch: float64 array (n,)."""
         return np.asarray(_softmax(output.logits).max(axis=1))
 
 
 class Entropy(OpenSetScore):
     """Negative entropy of the probabilities (Shannon, 1948), in nats: Σ_j p_j(x) log p_j(x).
 
-    In [-log(origins), 0].
+    Range: [-log(origins), 0].
     """
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
-        """Score the images of a batch: float64 array (n,)."""
+        """Compute the score of each image in a batch: float64 array (n,)."""
         return np.asarray(-entr(_softmax(output.logits)).sum(axis=1))
 
 
 class Margin(OpenSetScore):
     """Margin between the two most probable origins (Scheffer et al., 2001): p_(1)(x) − p_(2)(x).
 
-    In [0, 1]; p_(2) is 0 for a single origin.
+    Range: [0, 1]. With a single origin, p_(2) is 0.
     """
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
-        """Score the images of a batch: float64 array (n,)."""
+        """Compute the score of each image in a batch: float64 array (n,)."""
         ranked = np.sort(_softmax(output.logits), axis=1)
         second = ranked[:, -2] if ranked.shape[1] > 1 else 0.0
         return np.asarray(ranked[:, -1] - second)
@@ -47,22 +47,22 @@ class Margin(OpenSetScore):
 class MaxLogit(OpenSetScore):
     """Maximum logit (Hendrycks et al., 2022): max_j z_j(x).
 
-    Logits still rank images whose probabilities are all rounded to 1.
+    Logits still rank images whose maximum probabilities all round to 1.
     """
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
-        """Score the images of a batch: float64 array (n,)."""
+        """Compute the score of each image in a batch: float64 array (n,)."""
         return np.asarray(np.max(output.logits, axis=1), dtype=np.float64)
 
 
 class Energy(OpenSetScore):
     """Negative free energy at temperature 1 (Liu et al., 2020): log Σ_j exp(z_j(x)).
 
-    Between the largest logit and the largest logit plus log(origins).
+    Range: [max_j z_j(x), max_j z_j(x) + log(origins)].
     """
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
-        """Score the images of a batch: float64 array (n,)."""
+        """Compute the score of each image in a batch: float64 array (n,)."""
         return np.asarray(logsumexp(np.asarray(output.logits, dtype=np.float64), axis=1))
 
 

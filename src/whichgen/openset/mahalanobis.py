@@ -1,21 +1,21 @@
-"""Mahalanobis distances to the origins.
+"""Mahalanobis distance to the nearest origin, and its relative variant.
 
-The distance to the nearest origin (Lee et al., 2018), with μ_j the mean feature of origin j and Σ
+Mahalanobis distance (Lee et al., 2018), with μ_j the mean feature of origin j and Σ
 the covariance around the means, shared by all origins::
 
     s(x) = max_j −(x − μ_j)ᵀ Σ⁻¹ (x − μ_j)
 
-Σ is shrunk toward a multiple of the identity by the estimate of Ledoit & Wolf (2004), because there
-can be more dimensions than images.
+Σ is estimated with Ledoit & Wolf's (2004) shrinkage toward a multiple of the identity, because
+there can be more dimensions than images.
 
-The relative distance (Ren et al., 2021) subtracts what all images have in common: a background
-Gaussian with mean μ_0 and covariance Σ_0 of all training images together::
+The relative distance (Ren et al., 2021) is the difference from the distance to a background
+Gaussian, which has the mean μ_0 and the covariance Σ_0 of all training images::
 
     s(x) = max_j [(x − μ_0)ᵀ Σ_0⁻¹ (x − μ_0) − (x − μ_j)ᵀ Σ⁻¹ (x − μ_j)]
 
-Σ_0 is the shrunk Σ plus the covariance of the means, an identity without shrinkage. If Σ_0 were
-shrunk independently, it could be smaller than Σ in some directions, and distant images in those
-directions would look known.
+Σ_0 is computed as the shrunk Σ plus the covariance of the means, which is exact without shrinkage.
+If Σ_0 were shrunk independently, it could be smaller than Σ in some directions, and distant images
+in those directions would get high scores.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import numpy as np
 from sklearn.covariance import ledoit_wolf_shrinkage, shrunk_covariance
 
 from whichgen.heads.base import HeadOutput
-from whichgen.openset.base import ROUNDING, OpenSetScore, class_means
+from whichgen.openset.base import ROUNDING, OpenSetScore, compute_class_means
 
 # For two distinct images Ledoit & Wolf's estimate is 0, which would make Σ singular.
 _MIN_SHRINKAGE = 1e-6
@@ -35,7 +35,15 @@ _MIN_SHRINKAGE = 1e-6
 
 @dataclass(frozen=True)
 class Mahalanobis(OpenSetScore):
-    """``means`` float64 (origins, d) and ``whitening`` W float64 (d, d) with W Wᵀ = Σ⁻¹."""
+    """Mahalanobis score.
+
+    Parameters
+    ----------
+    means
+        The μ_j: float64 (origins, d).
+    whitening
+        W with W Wᵀ = Σ⁻¹: float64 (d, d).
+    """
 
     means: np.ndarray
     whitening: np.ndarray
@@ -43,11 +51,11 @@ class Mahalanobis(OpenSetScore):
     @classmethod
     def fit(cls, output: HeadOutput, labels: np.ndarray, n_origins: int) -> Self:
         """Compute the means and the shared covariance; see :meth:`OpenSetScore.fit`."""
-        means = class_means(output.embedding, labels, n_origins)
-        return cls(means, _whitening_matrix(output.embedding, means[labels]))
+        means = compute_class_means(output.embedding, labels, n_origins)
+        return cls(means, _compute_whitening(output.embedding, means[labels]))
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
-        """Compute minus the squared distance to the nearest mean: float64 array (n,), ≤ 0."""
+        """Compute the negative squared distance to the nearest mean: float64 array (n,), ≤ 0."""
         x = np.asarray(output.embedding, dtype=np.float64)
         distances = [(((x - mean) @ self.whitening) ** 2).sum(axis=1) for mean in self.means]
         return np.asarray(-np.min(distances, axis=0))
@@ -55,10 +63,10 @@ class Mahalanobis(OpenSetScore):
 
 @dataclass(frozen=True)
 class RelativeMahalanobis(OpenSetScore):
-    """The score in the r ≤ origins directions in which the two Gaussians differ.
+    """Relative Mahalanobis score, in the r ≤ origins directions in which Σ and Σ_0 differ.
 
-    In all other directions both distances are equal, and their difference would be a rounding
-    error. For a single origin every score is 0.
+    In all other directions both distances are equal, so their difference would be a rounding
+    error. With a single origin, every score is 0.
 
     Parameters
     ----------
@@ -69,7 +77,7 @@ class RelativeMahalanobis(OpenSetScore):
     spread
         The diagonal of Σ_0 in these directions, ≥ 1: float64 (r,).
     means
-        The origins' means in these directions: float64 (origins, r).
+        Means of the origins, minus μ_0, in these directions: float64 (origins, r).
     """
 
     mean: np.ndarray
@@ -80,8 +88,8 @@ class RelativeMahalanobis(OpenSetScore):
     @classmethod
     def fit(cls, output: HeadOutput, labels: np.ndarray, n_origins: int) -> Self:
         """Compute the means and both covariances; see :meth:`OpenSetScore.fit`."""
-        means = class_means(output.embedding, labels, n_origins)
-        whitening = _whitening_matrix(output.embedding, means[labels])
+        means = compute_class_means(output.embedding, labels, n_origins)
+        whitening = _compute_whitening(output.embedding, means[labels])
         weights = np.bincount(labels, minlength=n_origins) / len(labels)
         mean = weights @ means
         # After whitening, Σ = I and Σ_0 = I + Mᵀ M, where M are the origins' weighted means. With
@@ -91,17 +99,17 @@ class RelativeMahalanobis(OpenSetScore):
         return cls(mean, whitening @ v.T, 1 + sizes**2, whitened @ v.T)
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
-        """Subtract the nearest origin's squared distance from the background's: float64 (n,)."""
+        """Compute the squared background distance minus the smallest origin distance: (n,)."""
         t = (np.asarray(output.embedding, dtype=np.float64) - self.mean) @ self.directions
         background = (t**2 / self.spread).sum(axis=1)
         distances = ((t[:, None] - self.means) ** 2).sum(axis=2)
         return np.asarray(background - distances.min(axis=1))
 
 
-def _whitening_matrix(features: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """Compute W with W Wᵀ = Σ⁻¹, Σ the shrunk covariance of features around centers.
+def _compute_whitening(features: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    """Compute W with W Wᵀ = Σ⁻¹, where Σ is the shrunk covariance of ``features - centers``.
 
-    Both arrays have shape (n, d). Returns the identity if every image equals its center, for
+    ``features`` and ``centers`` have shape (n, d). Returns the identity if they are equal, for
     example with one image per origin.
     """
     residuals = np.asarray(features, dtype=np.float64) - centers

@@ -1,6 +1,6 @@
 """Deep nearest neighbors (Sun et al., 2022): distance to the k-th nearest training image.
 
-With z = x/‖x‖ and z_(k) the k-th nearest of the training images' z::
+With z = x/‖x‖ and z_(k) the k-th nearest normalized training feature::
 
     s(x) = −‖z − z_(k)‖
 """
@@ -22,23 +22,28 @@ from whichgen.openset.base import OpenSetScore
 
 @dataclass(frozen=True)
 class NearestNeighbors(OpenSetScore):
-    """Fitted score; ``exemplars``, float32 (n, d), are training features of unit length."""
+    """Nearest-neighbor score; ``exemplars``, float32 (n, d), are normalized training features."""
 
     exemplars: np.ndarray
     k: int
 
     def __post_init__(self) -> None:
         if not 1 <= self.k <= len(self.exemplars):
-            raise FitError(f"k = {self.k} is not between 1 and {len(self.exemplars)} exemplars")
+            raise FitError(
+                f"k must be from 1 to the number of exemplars, {len(self.exemplars)}, got {self.k}."
+            )
 
     @classmethod
     def fit(cls, output: HeadOutput, labels: np.ndarray, n_origins: int, k: int = 5) -> Self:
-        """Store the exemplars; k is at most their number. See :meth:`OpenSetScore.fit`."""
+        """Store the normalized training features as exemplars; see :meth:`OpenSetScore.fit`.
+
+        ``k``, ≥ 1, is reduced to the number of exemplars if it is larger.
+        """
         return cls(normalize_rows(output.embedding), min(k, len(labels)))
 
     @cached_property
     def index(self) -> Any:
-        """faiss index of the exemplars, built on first use."""
+        """The faiss index of the exemplars, built on first use."""
         index: Any = faiss.IndexFlatL2(self.exemplars.shape[1])
         index.add(self.exemplars)
         return index
@@ -48,7 +53,7 @@ class NearestNeighbors(OpenSetScore):
         return {name: value for name, value in vars(self).items() if name != "index"}
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
-        """Compute minus the distance to the k-th nearest: float64 array (n,) in [-2, 0]."""
+        """Compute the negative distance to the k-th nearest exemplar: float64 array (n,), ≤ 0."""
         z = normalize_rows(output.embedding)
         _, rows = self.index.search(z, self.k)
         # Computed again because faiss's distances are inexact near 0, more so in large batches.

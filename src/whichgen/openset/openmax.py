@@ -1,18 +1,21 @@
 """OpenMax (Bendale & Boult, 2016): logits reduced by the distance from their origin's mean.
 
-With μ_j the mean logits z of the correctly classified training images of origin j, and F_j a
-Weibull distribution fitted to the largest distances of those images from μ_j, the logits of the α
-most probable origins, of rank r = 0…α-1, are reduced by ω_j in favor of *unknown*::
+Let μ_j be the mean logits z of the correctly classified training images of origin j, and F_j a
+Weibull distribution fitted to the largest distances of those images from μ_j (the *tail*). The
+logits of the α most probable origins, with rank r from 0 to α − 1, are multiplied by 1 − ω_j, and
+the difference is added to the logit of *unknown*::
 
     ω_j = (1 − r/α) · F_j(‖z(x) − μ_j‖),    v_j = (1 − ω_j) z_j(x),    v_unknown = Σ_j ω_j z_j(x)
 
     s(x) = 1 − exp(v_unknown) / (exp(v_unknown) + Σ_j exp(v_j))
 
-Differences from the paper: probabilities do not change when a constant is added to all logits of an
-image, but these values do, and a negative logit would *increase*. So logits are counted from the
-smallest of each image, and distances are between logits minus their mean. F_j is fitted by maximum
-likelihood with its location at 0, whereas the authors' libMR first shifts the tail. A tail is at
-most a tenth of the images; about half of the images in it have F_j > 1/2.
+Differences from the paper:
+
+- Adding a constant to all logits of an image leaves the softmax unchanged but changes v, and a
+  negative logit would *increase*. Therefore v is computed after subtracting the smallest logit of
+  the image, and distances are computed after subtracting the mean logit.
+- F_j is fitted by maximum likelihood with location 0; the authors' libMR first shifts the tail.
+- The tail is at most a tenth of the images, because F_j > 1/2 for about half of the images in it.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from scipy.special import expit, logsumexp
 from scipy.stats import weibull_min
 
 from whichgen.heads.base import HeadOutput
-from whichgen.openset.base import ROUNDING, OpenSetScore, class_means, well_classified
+from whichgen.openset.base import ROUNDING, OpenSetScore, compute_class_means, select_correct
 
 # Maximum fraction of the images in a tail; the paper's 20 images were of about a thousand.
 _TAIL_FRACTION = 0.1
@@ -37,7 +40,7 @@ _MIN_RANGE = 1e-3
 
 @dataclass(frozen=True)
 class OpenMax(OpenSetScore):
-    """Means, tails and rank limit.
+    """OpenMax score.
 
     Parameters
     ----------
@@ -58,16 +61,22 @@ class OpenMax(OpenSetScore):
     def fit(
         cls, output: HeadOutput, labels: np.ndarray, n_origins: int, tail: int = 20, alpha: int = 10
     ) -> Self:
-        """Compute means and fit tails; see :meth:`OpenSetScore.fit`.
+        """Compute the means and fit the Weibull distributions; see :meth:`OpenSetScore.fit`.
 
-        ``tail``, ≥ 5, is the maximum number of distances per origin that are fitted, and ``alpha``,
-        ≥ 1, is at most the number of origins; defaults are the paper's. An origin with too few
-        images for its own tail uses the tail of all origins together.
+        The defaults are the paper's. An origin with too few images for its own tail uses the tail
+        of all origins.
+
+        Parameters
+        ----------
+        tail
+            Maximum number of distances in the tail of an origin, ≥ 5.
+        alpha
+            α, ≥ 1; reduced to the number of origins if it is larger.
         """
-        selected = well_classified(output.logits, labels)
+        selected = select_correct(output.logits, labels)
         z = _center_rows(np.asarray(output.logits, dtype=np.float64)[selected])
         y = labels[selected]
-        means = class_means(z, y, n_origins)
+        means = compute_class_means(z, y, n_origins)
         distances = np.linalg.norm(z - means[y], axis=1)
         distances[distances <= ROUNDING * np.abs(z).max()] = 0
         # Without any tail, for example with one image per origin, F_j increases slowly.
@@ -77,7 +86,7 @@ class OpenMax(OpenSetScore):
         return cls(means, shapes, scales, min(alpha, n_origins))
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
-        """Compute 1 − the probability of *unknown*: float64 array (n,) in [0, 1]."""
+        """Compute one minus the probability of *unknown*: float64 array (n,) in [0, 1]."""
         z = np.asarray(output.logits, dtype=np.float64)
         distances = np.linalg.norm(_center_rows(z)[:, None] - self.means, axis=2)
         ranks = (-z).argsort(axis=1, kind="stable").argsort(axis=1)
@@ -91,9 +100,10 @@ class OpenMax(OpenSetScore):
 
 
 def _fit_tail(distances: np.ndarray, tail: int, minimum: int = 0) -> tuple[float, float] | None:
-    """Fit the shape and scale of the largest distances; ``None`` if they are too few or too equal.
+    """Fit a Weibull distribution to the largest distances, and return its shape and scale.
 
-    Takes at most ``tail`` distances and at most a tenth of them, but at least ``minimum``.
+    The tail has at most ``tail`` distances and at most a tenth of all, but at least ``minimum``.
+    Returns ``None`` if it has fewer than 5 positive distances or they are nearly equal.
     """
     tail = min(tail, max(minimum, int(_TAIL_FRACTION * len(distances))))
     largest = np.sort(distances)[len(distances) - min(tail, len(distances)) :]

@@ -19,8 +19,12 @@ def predict(
 
     Parameters
     ----------
+    output
+        Output of a head for n images.
+    score
+        The fitted open-set score.
     temperature
-        Divides the logits before the softmax; the score uses the original logits.
+        The logits are divided by it before the softmax; the score uses the original logits.
 
     Returns
     -------
@@ -37,12 +41,21 @@ def fit_and_predict(
     choice: tuple[float, str],
     queries: Sequence[np.ndarray],
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Fit a head and its score, and return :func:`predict` for each query.
+    """Fit a head and an open-set score, and call :func:`predict` for each query set.
 
-    ``choice`` is the value of the hyperparameter and the name of the score.
+    Worker processes run this function and therefore import its module, so this module must not
+    import torch, which takes seconds and hundreds of MiB.
 
-    Defined here because worker processes import the module of the function they run: this one does
-    not import torch, which takes seconds and hundreds of MiB.
+    Parameters
+    ----------
+    method
+        Method that fits the head.
+    features, labels
+        Training features, float array (n, d), and origin indices, integer array (n,).
+    choice
+        Value of the head's hyperparameter, and name of the score.
+    queries
+        Features of each query set: float arrays (m, d).
     """
     value, score_name = choice
     n_origins = int(labels.max()) + 1

@@ -1,4 +1,4 @@
-"""Similarity to the mean training features of an origin.
+"""Open-set scores from the similarity to the mean training features of each origin.
 
 Nearest class mean (Mensink et al., 2013), with μ_j the mean of the unit-length training features of
 origin j::
@@ -20,40 +20,40 @@ import numpy as np
 
 from whichgen.heads.base import HeadOutput
 from whichgen.heads.knn import normalize_rows
-from whichgen.openset.base import OpenSetScore, class_means, well_classified
+from whichgen.openset.base import OpenSetScore, compute_class_means, select_correct
 
 
 @dataclass(frozen=True)
 class NearestClassMean(OpenSetScore):
-    """Fitted score; ``prototypes`` are the μ_j scaled to unit length, float32 (origins, d)."""
+    """Nearest class mean; ``prototypes`` are the normalized μ_j, float32 (origins, d)."""
 
     prototypes: np.ndarray
 
     @classmethod
     def fit(cls, output: HeadOutput, labels: np.ndarray, n_origins: int) -> Self:
-        """Compute the mean direction of each origin; see :meth:`OpenSetScore.fit`."""
-        means = class_means(normalize_rows(output.embedding), labels, n_origins)
+        """Compute the prototype of each origin; see :meth:`OpenSetScore.fit`."""
+        means = compute_class_means(normalize_rows(output.embedding), labels, n_origins)
         return cls(normalize_rows(means))
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
-        """Compute the cosine to the most similar prototype: float64 array (n,) in [-1, 1]."""
+        """Compute the largest cosine similarity to a prototype: float64 array (n,) in [-1, 1]."""
         cosines = normalize_rows(output.embedding).astype(np.float64) @ self.prototypes.T
         return np.asarray(np.clip(cosines.max(axis=1), -1, 1))
 
 
 @dataclass(frozen=True)
 class Hopfield(OpenSetScore):
-    """Fitted score; ``patterns`` are the S_j, float64 (origins, d)."""
+    """Simplified Hopfield energy; ``patterns`` are the S_j, float64 (origins, d)."""
 
     patterns: np.ndarray
 
     @classmethod
     def fit(cls, output: HeadOutput, labels: np.ndarray, n_origins: int) -> Self:
-        """Compute the pattern of each origin; see :meth:`OpenSetScore.fit`."""
-        selected = well_classified(output.logits, labels)
-        return cls(class_means(output.embedding[selected], labels[selected], n_origins))
+        """Compute the S_j of each origin; see :meth:`OpenSetScore.fit`."""
+        selected = select_correct(output.logits, labels)
+        return cls(compute_class_means(output.embedding[selected], labels[selected], n_origins))
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
-        """Compute the inner product with the predicted origin's pattern: float64 array (n,)."""
+        """Compute the inner product with the S_j of the predicted origin: float64 array (n,)."""
         patterns = self.patterns[output.logits.argmax(axis=1)]
         return np.asarray((np.asarray(output.embedding, dtype=np.float64) * patterns).sum(axis=1))

@@ -1,9 +1,9 @@
 """Registry of open-set scores.
 
-Implemented here on NumPy arrays rather than taken from the package pytorch-ood, which requires
+The scores are implemented on NumPy arrays. The package pytorch-ood is not used because it requires
 torch tensors and torchvision, inverts covariances without shrinkage, and needs the head's weights
-for ViM. ASH (Djurisic et al., 2023) is not included: it prunes a network's activations before later
-layers, but here only the head follows the features.
+for ViM. ASH (Djurisic et al., 2023) is not included because it prunes activations between the
+layers of a network, whereas these scores use only the features and the head's output.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from whichgen.openset.vim import Vim
 MAX_PROBABILITY = MaxProbability()
 
 
-#: The class of each score by name, in the order of tables.
+#: Class of each score by name, in the order in which tables list them.
 SCORES: dict[str, type[OpenSetScore]] = {
     "max_probability": MaxProbability,
     "entropy": Entropy,
@@ -44,21 +44,23 @@ SCORES: dict[str, type[OpenSetScore]] = {
 
 
 def score_class(name: str) -> type[OpenSetScore]:
-    """Return the score of that name, not fitted."""
+    """Return the class of the score with the given name."""
     if name not in SCORES:
         raise FitError(f"unknown open-set score {name!r}. Choose from {', '.join(SCORES)}.")
     return SCORES[name]
 
 
 def fit_score(name: str, output: HeadOutput, labels: np.ndarray, n_origins: int) -> OpenSetScore:
-    """Fit the score of that name; see :meth:`OpenSetScore.fit` for the other parameters.
+    """Fit the score with the given name; see :meth:`OpenSetScore.fit` for the other parameters.
 
     Raises
     ------
     FitError
-        There is no such score, an origin has no image, or a feature or logit is not finite.
+        The name is unknown, an origin has no image, or a feature or logit is not finite.
     """
     check_training_features(output.embedding, labels, n_origins)
     if not np.isfinite(output.logits).all():
-        raise FitError("the head's logits for training images contain NaN or infinity.")
+        raise FitError(
+            "the head's logits for training images contain NaN or infinity. Fit the head again."
+        )
     return score_class(name).fit(output, labels, n_origins)

@@ -1,4 +1,4 @@
-"""Open-set threshold: images whose score is below it are ``unknown``."""
+"""Open-set threshold: images with a score below it are classified as ``unknown``."""
 
 from __future__ import annotations
 
@@ -16,36 +16,39 @@ _ROUNDING = 1e-6
 def threshold_at_tpr(known_scores: np.ndarray, tpr: float = TPR) -> float:
     """Return the largest threshold with a true-positive rate of at least ``tpr``.
 
-    A known image is accepted if its score is at or above the threshold. The threshold is slightly
-    below the lowest accepted score, so that rounding does not reject that image.
+    The true-positive rate is the fraction of images of known origins whose score is at or above the
+    threshold. The threshold is slightly below the lowest such score, so that rounding errors do not
+    reject that image.
 
     Parameters
     ----------
     known_scores
-        Open-set scores of known validation images: float array (n,).
+        Open-set scores of validation images of known origins: float array (n,).
     tpr
-        Minimum fraction of known images to accept, in (0, 1].
+        Minimum true-positive rate, in (0, 1].
     """
     if not 0 < tpr <= 1:
         raise FitError(f"the true-positive rate must be above 0 and at most 1, got {tpr}.")
     if len(known_scores) == 0:
-        raise FitError("no known validation images to choose the threshold on.")
+        raise FitError(
+            "no known validation images to choose the threshold on. Enlarge the validation set."
+        )
     descending = np.sort(np.asarray(known_scores, dtype=np.float64))[::-1]
     lowest = float(descending[_count_accepted(len(descending), tpr) - 1])
     return lowest - _ROUNDING * abs(lowest)
 
 
 def tpr_interval(n: int, tpr: float = TPR, level: float = 0.95) -> tuple[float, float]:
-    """Compute an interval for the true-positive rate of a threshold set on n known images.
+    """Compute a confidence interval for the true-positive rate of a threshold on new images.
 
     If the threshold is the k-th highest of n independent scores, the fraction of the population
-    above it has the distribution Beta(k, n + 1 − k), whatever the distribution of the scores
-    (Wilks, 1941); ties can only increase it. The bounds are quantiles with equal tails.
+    above it has the distribution Beta(k, n + 1 − k) for any continuous distribution of the scores
+    (Wilks, 1941); ties can only increase this fraction. Both tails have equal probability.
 
     Parameters
     ----------
     n
-        Number of known validation images, ≥ 1.
+        Number of validation images on which the threshold was chosen, ≥ 1.
     tpr
         See :func:`threshold_at_tpr`.
     level
@@ -54,7 +57,7 @@ def tpr_interval(n: int, tpr: float = TPR, level: float = 0.95) -> tuple[float, 
     Returns
     -------
     low, high
-        In [0, 1].
+        Bounds of the interval, in [0, 1].
     """
     k = _count_accepted(n, tpr)
     low, high = beta.ppf([(1 - level) / 2, (1 + level) / 2], k, n + 1 - k)
@@ -69,6 +72,6 @@ def _count_accepted(n: int, tpr: float) -> int:
 def decide(probabilities: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
     """Return the index of the most probable origin, or -1 if the score is below the threshold.
 
-    Arrays (n, origins) and (n,) → int64 array (n,).
+    ``probabilities`` has shape (n, origins) and ``scores`` (n,). Returns an int64 array (n,).
     """
     return np.where(scores >= threshold, probabilities.argmax(axis=1), -1).astype(np.int64)

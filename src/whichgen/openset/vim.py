@@ -1,17 +1,22 @@
 """Virtual-logit matching, ViM (Wang et al., 2022): energy minus the distance from a subspace.
 
-With the rows of P an orthonormal basis of the subspace in which training features vary most around
-o, and z the logits::
+The rows of P are an orthonormal basis of the principal subspace of the training features around
+their center o, and z are the logits::
 
     r(x) = (I − Pᵀ P)(x − o),    s(x) = log Σ_j exp(z_j(x)) − α ‖r(x)‖
 
-    α = Σᵢ max_j z_j(xᵢ) / Σᵢ ‖r(xᵢ)‖   over training images, which gives both terms the same scale
+    α = Σᵢ max_j z_j(xᵢ) / Σᵢ ‖r(xᵢ)‖
 
-Differences from the paper: its o is the point where the head's weights give logits of 0, but not
-every head has weights, so o is the training mean here. For the same reason α uses logits minus the
-mean of their row (already 0 for a linear probe): with log-probabilities, which are all ≤ 0, α would
-be negative. P has half as many dimensions as the training features span; if they span fewer than d
-dimensions, more would leave no residual.
+where the sums over training images give both terms the same scale.
+
+Differences from the paper:
+
+- The paper's o is the point where the head's weights give logits of 0. Here o is the mean of the
+  training features, because not every head has weights.
+- α uses logits minus their mean for each image (0 for a linear probe), because some heads return
+  log-probabilities, which are all ≤ 0 and would make α negative.
+- P has half as many rows as the rank of the centered training features, so that the residual is
+  not 0 even if this rank is less than d.
 """
 
 from __future__ import annotations
@@ -28,7 +33,17 @@ from whichgen.openset.logit_scores import Energy
 
 @dataclass(frozen=True)
 class Vim(OpenSetScore):
-    """``origin`` o float64 (d,), ``basis`` P float64 (dimensions, d), and ``alpha``."""
+    """Virtual-logit matching score.
+
+    Parameters
+    ----------
+    origin
+        The center o: float64 (d,).
+    basis
+        P: float64 (dimensions, d).
+    alpha
+        α, the scale of the residual.
+    """
 
     origin: np.ndarray
     basis: np.ndarray
@@ -52,12 +67,12 @@ class Vim(OpenSetScore):
         return cls(origin, basis, size / residual)
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
-        """Compute the energy minus the virtual logit: float64 array (n,)."""
+        """Compute the energy minus the scaled residual norm: float64 array (n,)."""
         norms = _residual_norms(output.embedding, self.origin, self.basis)
         return Energy()(output) - self.alpha * norms
 
 
 def _residual_norms(features: np.ndarray, origin: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Compute the distance of features from the subspace: float64 array (n,)."""
+    """Compute the distance of each feature vector from the subspace: float64 array (n,)."""
     centered = np.asarray(features, dtype=np.float64) - origin
     return np.asarray(np.linalg.norm(centered - (centered @ basis.T) @ basis, axis=1))
