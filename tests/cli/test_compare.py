@@ -39,7 +39,7 @@ def test_two_runs_on_the_same_images_are_compared(site: Site) -> None:
     assert "A - B" in result.out
     alone = whichgen("compare", site.run)
     assert alone.code == 1
-    assert "one run given" in alone.message
+    assert "only one run given" in alone.message
     rows = (runs[1] / "predictions.csv").read_text().splitlines(keepends=True)
     (runs[1] / "predictions.csv").write_text("".join(rows[:-1]))
     different = whichgen("compare", *runs)

@@ -129,7 +129,9 @@ def test_a_body_over_the_limit_is_refused_with_and_without_a_length(service: Sta
     for body in (b"".join(stream()), stream()):
         response = client.post("/attribute", content=body, headers=boundary)
         assert response.status_code == 413
-        assert response.json() == {"detail": "The request is too large; the maximum is 1 MiB."}
+        assert response.json() == {
+            "detail": "Request larger than 1 MiB. Send fewer or smaller images."
+        }
 
 
 def test_a_full_queue_is_reported_with_the_time_to_retry(

@@ -202,11 +202,11 @@ def test_an_error_of_the_service_is_shown(page: Page, files: list[Path]) -> None
         "**/attribute",
         lambda route: route.fulfill(
             status=413,
-            body=json.dumps({"detail": "The request is too large; the maximum is 1 MiB."}),
+            body=json.dumps({"detail": "Request larger than 1 MiB. Send fewer or smaller images."}),
             content_type="application/json",
         ),
     )
     page.set_input_files("#files", files[:1])
     expect(page.get_by_role("alert")).to_have_text(
-        "The request is too large; the maximum is 1 MiB."
+        "Request larger than 1 MiB. Send fewer or smaller images."
     )

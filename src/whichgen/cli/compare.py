@@ -28,19 +28,19 @@ _NAMES = {
 @command
 def compare(
     runs: Annotated[
-        list[Path], Argument(help="Run folders; the first is compared with each other one.")
+        list[Path], Argument(help="Run folders; the first is compared with each of the others.")
     ],
     output_dir: Annotated[Path | None, OutputDir(help="Folder for comparison.json.")] = None,
-    resamples: Annotated[int, Option(min=1, help="Bootstrap resamples.")] = RESAMPLES,
+    resamples: Annotated[int, Option(min=1, help="Number of bootstrap resamples.")] = RESAMPLES,
     seed: Seed = 0,
 ) -> None:
-    """Test whether one run is better than others on the same test images."""
+    """Compare runs on the same test images with paired bootstrap tests."""
     from whichgen.experiments.comparison import compare_runs, read_run_predictions
     from whichgen.io.run_metadata import collect_run_metadata
     from whichgen.io.tables import write_json
 
     if len(runs) < 2:
-        raise DataError("one run given. Give two or more: whichgen compare RUN RUN")
+        raise DataError("only one run given. Give at least two: whichgen compare RUN RUN")
     if output_dir:
         check_writable(output_dir)
     first, *others = map(read_run_predictions, runs)
@@ -74,7 +74,7 @@ def compare(
 
 
 def comparison_row(comparison: Comparison) -> dict[str, str]:
-    """Return the table row of one metric, in percent."""
+    """Return the table row of one metric, with values in percent."""
     return {
         "metric": _NAMES[comparison.metric],
         "A": f"{100 * comparison.first:.1f}",

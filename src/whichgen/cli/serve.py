@@ -19,27 +19,27 @@ from whichgen.cli.options import ModelOptions
 from whichgen.errors import DataError
 from whichgen.service.settings import LOCAL_HOSTS, MIB, Limits
 
-#: Environment variable of the API key; on the command line other users could read it.
+#: Environment variable of the API key; other users could read a command-line option.
 _KEY = "WHICHGEN_API_KEY"
 
-#: Seconds that an idle connection stays open, so that a client told to retry can reuse it.
+#: Seconds that an idle connection stays open; longer than ``Retry-After``, to serve retries.
 _KEEP_ALIVE = 75
 
 
 @dataclass(frozen=True)
 class LimitOptions:
-    """Limits that keep one client from blocking the service."""
+    """Options that limit the size and the number of requests."""
 
     panel: ClassVar = "Limits"
 
     rate_limit: Annotated[
-        int, Option(min=0, help="Requests per client and minute; 0: no limit.")
+        int, Option(min=0, help="Maximum requests per client and minute; 0: no limit.")
     ] = Limits.per_minute
-    queue_size: Annotated[int, Option(min=1, help="Most images that may wait.")] = Limits.queue
-    max_mib: Annotated[int, Option(min=1, help="Largest image file, in MiB.")] = (
+    queue_size: Annotated[int, Option(min=1, help="Maximum images in the queue.")] = Limits.queue
+    max_mib: Annotated[int, Option(min=1, help="Maximum size of an image file in MiB.")] = (
         Limits.image_bytes // MIB
     )
-    max_megapixels: Annotated[int, Option(min=1, help="Largest image, in megapixels.")] = (
+    max_megapixels: Annotated[int, Option(min=1, help="Maximum image size in megapixels.")] = (
         Limits.image_pixels // 10**6
     )
 
@@ -52,13 +52,13 @@ def serve(
     port: Annotated[int, Option(min=0, max=65535, help="Port; 0: any free port.")] = 8000,
     allow_host: Annotated[
         list[str] | None,
-        Option(help="Host name that clients may use besides localhost; * for any."),
+        Option(help="Additional host name to accept; * accepts any."),
     ] = None,
     enroll_to: Annotated[
-        Path | None, Option(help="Allow POST /enroll; folder for the new models.")
+        Path | None, Option(help="Enable POST /enroll and save new models in this folder.")
     ] = None,
     keep_uploads: Annotated[
-        Path | None, Option(help="Keep uploaded images in this folder.")
+        Path | None, Option(help="Save uploaded images in this folder.")
     ] = None,
 ) -> None:
     """Serve a web page and an HTTP API (see /openapi.json).
@@ -87,7 +87,7 @@ def serve(
     if keep_uploads:
         keep_uploads.mkdir(parents=True, exist_ok=True)
     if host not in LOCAL_HOSTS and not settings.api_key:
-        warn(f"note: {host} may be reachable by others. Set {_KEY} to require a key.")
+        warn(f"note: other computers may be able to reach {host}. Set {_KEY} to require a key.")
     with open_socket(host, port) as listener:  # before the model is loaded, which takes longer
         app = create_app(model.load(), settings)
         server = uvicorn.Server(
@@ -100,16 +100,16 @@ def serve(
             signal.signal(signal.SIGTERM, lambda *_: None)
         with contextlib.suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
-    say("Stopped; all accepted requests were answered.")
+    say("Stopped after completing all accepted requests.")
 
 
 def open_socket(host: str, port: int) -> socket.socket:
-    """Open the listening socket; :class:`DataError` if the port is not available."""
+    """Open a listening socket; raise :class:`DataError` if the address is not available."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         raise DataError(
-            f"can't listen on {host}:{port} ({error.strerror}). Choose another --port, or 0 for "
-            "any free one."
+            f"can't listen on {host}:{port} ({error.strerror}). Choose another --port, or "
+            "--port 0 for any free port."
         ) from None

@@ -1,4 +1,4 @@
-"""Middleware that checks each request before it is read: origin, key, rate, size and speed."""
+"""Middleware that checks the origin, API key, rate, size and upload time of each request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from whichgen.service.settings import MIB, Limits, Settings
 
-#: Paths without key and rate limit: they reveal nothing about the model.
+#: Paths that need no API key and have no rate limit; they reveal nothing about the model.
 _PUBLIC_PATHS = ("/", "/health", "/favicon.ico")
 
 _SECURITY_HEADERS = (
@@ -31,10 +31,9 @@ _SECURITY_HEADERS = (
 
 
 class Guard:
-    """ASGI middleware that refuses requests that :class:`Settings` do not allow.
+    """ASGI middleware that rejects requests that violate the :class:`Settings`.
 
-    Requests from pages of other sites are refused, because such a page can direct a visitor's
-    browser here.
+    Cross-origin requests are rejected because any website could make a visitor's browser send them.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -42,11 +41,11 @@ class Guard:
         self._storage = MemoryStorage()
         self._limiter = MovingWindowRateLimiter(self._storage)
         self._clock_offset = time.time() - time.monotonic()
-        #: Bytes of the bodies of all requests that are not answered yet.
+        #: Total body size of all requests in progress, in bytes.
         self.pending_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or respond with the reason for refusing it."""
+        """Forward an allowed request; respond to any other with an error."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -54,34 +53,36 @@ class Guard:
 
         async def send_secured(message: Message) -> None:
             if message["type"] == "http.response.start":
-                body.is_answered = True
+                body.response_started = True
                 message["headers"] = [*message.get("headers", ()), *_SECURITY_HEADERS]
             await send(message)
 
         async def respond(message: Message) -> None:
-            if body.refusal is None:
+            if body.rejection is None:
                 await send_secured(message)
 
         try:
             self._check_headers(scope)
             await self._app(scope, body.receive, respond)
         except HTTPException as error:
-            body.refusal = error
+            body.rejection = error
         except Exception:  # the application may have been responding
-            if body.refusal is None:
+            if body.rejection is None:
                 raise
         finally:
             self.pending_bytes -= body.size
-        if (refusal := body.refusal) is not None:
-            detail = {"detail": refusal.detail}
-            response = JSONResponse(detail, refusal.status_code, refusal.headers)
+        if (rejection := body.rejection) is not None:
+            detail = {"detail": rejection.detail}
+            response = JSONResponse(detail, rejection.status_code, rejection.headers)
             await response(scope, receive, send_secured)
 
     def _check_headers(self, scope: Scope) -> None:
         headers, limits = Headers(scope=scope), self._settings.limits
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2] != headers.get("host", ""):
-            raise HTTPException(403, "Requests from pages of other sites are refused.")
+            raise HTTPException(
+                403, "Cross-origin request rejected. Use the web page of this service."
+            )
         size = headers.get("content-length", "")
         # int() of thousands of digits is slow or an error.
         length = int(size[:20]) if size.isdecimal() else 0
@@ -89,15 +90,18 @@ class Guard:
         if scope["path"] in _PUBLIC_PATHS or scope["path"].startswith("/static/"):
             return
         if not _has_key(headers, self._settings.api_key):
-            detail = "The API key is missing or wrong."
+            detail = "Missing or invalid API key. Send the key in the X-API-Key header."
             raise HTTPException(401, detail, {"WWW-Authenticate": "Bearer"})
         if limits.per_minute and not self._is_within_rate((scope.get("client") or ("",))[0]):
-            detail = f"More than {limits.per_minute} requests per minute. Try again later."
+            detail = (
+                f"Rate limit of {limits.per_minute} requests per minute exceeded. Retry in 60 s."
+            )
             raise HTTPException(429, detail, {"Retry-After": "60"})
         _check_size(length, limits, self.pending_bytes + length)
 
     def _is_within_rate(self, client: str) -> bool:
-        # The limiter reads the wall clock: set back by a year, it would refuse for a year.
+        # The limiter uses wall-clock time: after the clock is set back, it would reject requests
+        # until the clock catches up.
         offset = time.time() - time.monotonic()
         if abs(offset - self._clock_offset) > 1:
             self._storage.reset()
@@ -107,33 +111,34 @@ class Guard:
 
 
 class _Body:
-    """A request body that is counted while it arrives, and refused if it is too slow or large."""
+    """Request body with a limit on its size and on the time to receive it."""
 
     def __init__(self, receive: Receive, guard: Guard, limits: Limits) -> None:
         self.size = 0
-        self.is_answered = False
-        self.refusal: HTTPException | None = None
+        self.response_started = False
+        self.rejection: HTTPException | None = None
         self._receive, self._guard, self._limits = receive, guard, limits
         self._deadline = asyncio.get_running_loop().time() + limits.body_seconds
         self._is_complete = False
 
     async def receive(self) -> Message:
-        """Return the next message.
+        """Return the next ASGI message.
+
+        If the body exceeds a limit after the response has started, return a disconnect message.
 
         Raises
         ------
         HTTPException
-            The body exceeds a limit. If the application is already responding, the client counts
-            as disconnected instead.
+            The body exceeds a limit and the response has not started.
         """
-        if self._is_complete:  # the only further message is that the client disconnected
+        if self._is_complete:  # the only possible message is a disconnect
             return await self._receive()
         try:
             return await self._receive_within_limits()
         except HTTPException as error:
-            if self.is_answered:
+            if self.response_started:
                 return {"type": "http.disconnect"}
-            self.refusal = error
+            self.rejection = error
             raise
 
     async def _receive_within_limits(self) -> Message:
@@ -141,7 +146,8 @@ class _Body:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError:
-            detail = f"The request did not arrive within {self._limits.body_seconds:g} s."
+            seconds = f"{self._limits.body_seconds:g} s"
+            detail = f"Request body not received within {seconds}. Send fewer or smaller images."
             raise HTTPException(408, detail) from None
         self._is_complete = not message.get("more_body", False)
         length = len(message.get("body", b""))
@@ -152,12 +158,13 @@ class _Body:
 
 
 def _check_size(size: int, limits: Limits, pending_bytes: int = 0) -> None:
-    """Check the size of a request and of all pending ones, in bytes."""
+    """Check the size of one request and the total size of those in progress, in bytes."""
     if size > limits.request_bytes:
-        detail = f"The request is too large; the maximum is {limits.request_bytes / MIB:g} MiB."
+        maximum = f"{limits.request_bytes / MIB:g} MiB"
+        detail = f"Request larger than {maximum}. Send fewer or smaller images."
         raise HTTPException(413, detail)
     if pending_bytes > limits.pending_bytes:
-        detail = "The service cannot hold more images at the moment. Try again later."
+        detail = "Too many uploads in progress. Retry in 5 s."
         raise HTTPException(503, detail, {"Retry-After": "5"})
 
 

@@ -1,4 +1,4 @@
-"""Settings and limits of the service; the command line takes its defaults from here."""
+"""Settings and limits of the HTTP service, with their defaults."""
 
 from __future__ import annotations
 
@@ -10,33 +10,35 @@ from whichgen.errors import DataError
 
 MIB = 2**20
 
-#: Host names of this machine.
+#: Host names and addresses of the local machine.
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits that keep one client from exhausting the service for all others.
+    """Limits on images, requests and the load of the service.
 
     Parameters
     ----------
     image_bytes, image_pixels
-        Maximum size of one image.
+        Maximum size of one image: file size in bytes and number of pixels.
     request_images, request_bytes
-        Maximum size of one request. Uploads are held in memory.
+        Maximum number of images and maximum body size in bytes of one request. Uploads are kept in
+        memory.
     pending_bytes
-        Maximum total size of all requests that are not answered yet.
+        Maximum total body size in bytes of all requests in progress.
     body_seconds
-        Time within which a request must arrive, in seconds.
+        Maximum time to receive a request body, in seconds.
     per_minute
-        Requests per client address and minute; 0: no limit.
+        Maximum number of requests per client address and minute; 0 means no limit.
     queue
-        Images that may wait for an answer; a request that does not fit receives 503.
+        Maximum number of images in the queue. A request that does not fit receives status 503.
 
     Raises
     ------
     DataError
-        A limit is not positive, or one request could exceed the service-wide limit.
+        A limit is below 1 (``per_minute``: below 0), ``request_bytes`` exceeds ``pending_bytes``,
+        or ``request_images`` exceeds ``queue``.
     """
 
     image_bytes: int = 32 * MIB
@@ -51,8 +53,9 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value < (0 if name == "per_minute" else 1):
-                raise DataError(f"the limit {name} is {value}; it must be at least 1.")
+            minimum = 0 if name == "per_minute" else 1
+            if value < minimum:
+                raise DataError(f"the limit {name} is {value}. Set it to at least {minimum}.")
         for one, total in (("request_bytes", "pending_bytes"), ("request_images", "queue")):
             if getattr(self, one) > getattr(self, total):
                 raise DataError(
@@ -64,10 +67,10 @@ class Limits:
     def for_images(
         cls, *, image_bytes: int, image_pixels: int, per_minute: int, queue: int
     ) -> Limits:
-        """Derive the limits of requests from those of single images.
+        """Derive the request limits from the image limits.
 
-        A request may carry eight images of the maximum size (at least 64 MiB), and four such
-        requests may be pending.
+        A request may contain eight images of the maximum size (at least 64 MiB), and four such
+        requests may be in progress.
         """
         request_bytes = max(8 * image_bytes, 64 * MIB)
         return cls(
@@ -83,20 +86,22 @@ class Limits:
 
 @dataclass(frozen=True)
 class Settings:
-    """Configuration of a service.
+    """Configuration of the service.
 
     Parameters
     ----------
+    limits
+        Limits on images, requests and load.
     api_key
-        Key that clients must send as ``X-API-Key`` or bearer token; empty: no key.
+        Key that clients must send in the ``X-API-Key`` header or as a bearer token. If it is empty,
+        no key is required.
     enroll_to
-        Folder for models with an enrolled origin; ``None``: enrollment is disabled.
+        Folder where models with a newly enrolled origin are saved; ``None`` disables enrollment.
     keep_uploads
-        Folder in which every uploaded image is stored under its digest; ``None``: nothing is
-        written to disk.
+        Folder where uploaded images are saved; ``None`` saves no uploads.
     hosts
-        Host names under which the service may be addressed. Others are refused, so that no web
-        page can reach it through a name of its own (DNS rebinding). ``*`` allows all.
+        Host names accepted in the ``Host`` header; ``*`` accepts all. Requests with other host
+        names are rejected to prevent DNS rebinding.
     batch_size
         Maximum number of images per batch.
     """
