@@ -98,7 +98,7 @@ def test_folder_grows_and_a_rerun_skips_answered_images(
         folder.write(interrupted())
     assert [r["image"] for r in rows_of(out)] == ["a", "b", "\\udcff.png"]
     folder = folder_of(out)
-    known = folder.answered_images()
+    known = folder.read_image_keys()
     assert [hash_name(n) in known for n in ("a", "b", "\udcff.png", "c")] == [
         True,
         True,
@@ -149,4 +149,4 @@ def test_other_folder_is_rejected(
     folder.write([ShardAnswers(1, (attribution("a"),))])
     change(tmp_path / "out")
     with pytest.raises(DataError, match=message):
-        folder_of(tmp_path / "out", **settings).answered_images()
+        folder_of(tmp_path / "out", **settings).read_image_keys()
