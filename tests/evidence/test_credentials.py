@@ -106,7 +106,7 @@ def test_remote_manifest_is_reported_but_not_fetched(sign: Sign) -> None:
         start = embedded.index(b"jumd")
         read_credentials(data + embedded[start : start + 50], "image/jpeg")
         server.shutdown()
-    assert [f.detail for f in all_findings if "at another address, not fetched" in f.title] == [url]
+    assert [f.detail for f in all_findings if "at a remote URL, not fetched" in f.title] == [url]
     assert requested_paths == []
 
 

@@ -29,9 +29,9 @@ def test_modified_table_is_not_standard() -> None:
         tables = {i: list(values) for i, values in image.quantization.items()}
     tables[0][3] += 1
     (finding,) = findings(encode("JPEG", qtables=tables), "jpeg")
-    assert finding.title.startswith("not the standard libjpeg tables")
+    assert finding.title.startswith("nonstandard quantization tables")
     (finding,) = findings(encode("JPEG", qtables=[list(range(1, 65)), [9] * 64]), "jpeg")
-    assert finding.title.startswith("not the standard libjpeg tables")
+    assert finding.title.startswith("nonstandard quantization tables")
 
 
 def test_two_qualities_are_reported() -> None:
@@ -46,9 +46,9 @@ def test_two_qualities_are_reported() -> None:
 @pytest.mark.parametrize(("subsampling", "ratio"), [(0, "4:4:4"), (1, "4:2:2"), (2, "4:2:0")])
 def test_sampling_and_scan_order_are_reported(subsampling: int, ratio: str) -> None:
     (finding,) = findings(encode("JPEG", subsampling=subsampling), "jpeg")
-    assert finding.detail == f"chroma sampling {ratio}; sequential"
+    assert finding.detail == f"chroma subsampling {ratio}; sequential"
     (finding,) = findings(encode("JPEG", subsampling=subsampling, progressive=True), "jpeg")
-    assert finding.detail == f"chroma sampling {ratio}; progressive"
+    assert finding.detail == f"chroma subsampling {ratio}; progressive"
 
 
 def test_grayscale_has_one_table_and_other_formats_none() -> None:

@@ -105,7 +105,7 @@ def test_parameters_in_a_user_comment_and_graphs_in_make() -> None:
     assert "sampler Euler a; steps 20; seed 7; size 512x512; prompt a cat" in finding.detail
     graph = 'prompt:{"1": {"class_type": "KSampler", "inputs": {"seed": 9, "steps": 4}}}'
     (finding,) = findings(encode("WEBP", exif=exif({Base.Make: graph})), "exif")
-    assert finding.title == "prompt: generation parameters as ComfyUI writes them"
+    assert finding.title == "prompt: generation parameters in the format of ComfyUI"
     assert finding.generator == "ComfyUI"
 
 
@@ -162,7 +162,7 @@ def test_draw_things_keeps_its_json_in_xmp() -> None:
         f"{comment}</rdf:li></rdf:Alt></exif:UserComment>",
     )
     (finding,) = findings(encode("JPEG", xmp=packet), "xmp")
-    assert finding.title == "UserComment: generation parameters as Draw Things writes them"
+    assert finding.title == "UserComment: generation parameters in the format of Draw Things"
     assert "steps 8; prompt a hill" in finding.detail
     assert finding.generator == "toy_q6.ckpt"
 
@@ -171,7 +171,7 @@ def test_without_defusedxml_xmp_is_a_note(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "defusedxml.ElementTree", None)
     evidence = collect(encode("WEBP", xmp=xmp('xmp:CreatorTool="Midjourney"')))
     assert evidence.findings == ()
-    assert evidence.notes == ("The file has XMP; install whichgen[evidence] to read it",)
+    assert evidence.notes == ("XMP metadata was not read; install whichgen[evidence] to read it",)
 
 
 def test_the_older_iptc_block_is_read() -> None:

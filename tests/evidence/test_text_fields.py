@@ -41,7 +41,7 @@ WORKFLOW = {
 def test_web_ui_parameters(compressed: bool) -> None:
     (finding,) = findings(png({"parameters": A1111}, compressed=compressed), "text")
     assert finding.title == (
-        "parameters: generation parameters as a Stable Diffusion web UI (f2.0.1) writes them"
+        "parameters: generation parameters in the format of a Stable Diffusion web UI (f2.0.1)"
     )
     assert finding.detail == (
         "model toy-mix_v2; model hash 6ce0161689; sampler DPM++ 2M Karras; steps 20; seed 42; "
@@ -125,7 +125,7 @@ def test_json_of_each_tool(
     field: str, value: dict[str, Any], tool: str, generator: str, detail: str
 ) -> None:
     (finding,) = findings(png({field: json.dumps(value)}), "text")
-    assert finding.title == f"{field}: generation parameters as {tool} writes them"
+    assert finding.title == f"{field}: generation parameters in the format of {tool}"
     assert (finding.indicates, finding.generator) == ("synthetic", generator)
     assert finding.detail.endswith(detail)
 

@@ -1,7 +1,7 @@
-"""Provenance evidence in an image file: metadata, independent of the model.
+"""Extract provenance evidence from image metadata, independently of the attribution model.
 
-Reads Content Credentials, XMP, IPTC, EXIF, text fields of generators and JPEG tables from the bytes
-of the file, without network access. The absence of metadata proves nothing, and metadata can be
-forged. Invisible watermarks are not read: the open library (invisible-watermark) is not maintained,
-and detectors of large services (SynthID) are not public.
+Reads Content Credentials, XMP, IPTC, EXIF, text fields written by generators and JPEG quantization
+tables, without network access. The absence of metadata proves nothing, and metadata can be forged.
+Invisible watermarks are not supported: the open-source library (invisible-watermark) is
+unmaintained, and the detectors of commercial services (SynthID) are not public.
 """

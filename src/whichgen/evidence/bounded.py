@@ -1,4 +1,4 @@
-"""Bounded reading of strings and JSON from untrusted files."""
+"""Read strings and JSON from untrusted files with limits on length and depth."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 
 
 def clean(text: str, max_length: int = MAX_CHARACTERS) -> str:
-    """Reduce a text to one printable line of at most ``max_length`` characters (``…`` if cut)."""
+    """Convert text to one printable line; truncate it to ``max_length`` characters with ``…``."""
     # White space is collapsed, so more text is examined than kept.
     head = text[: 8 * max_length]
     words = "".join(
@@ -36,7 +36,7 @@ def clean(text: str, max_length: int = MAX_CHARACTERS) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON; return ``None`` if it is invalid, too long or too deep."""
+    """Parse JSON; return ``None`` if it is invalid, too long or too deeply nested."""
     if len(text) > MAX_TEXT:
         return None
     try:

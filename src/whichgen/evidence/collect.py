@@ -1,4 +1,4 @@
-"""Collect all provenance evidence of an image file."""
+"""Collect all provenance evidence from an image file."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ CAVEAT = "the absence of metadata proves nothing, and metadata can be forged."
 
 
 def collect(data: bytes, name: str = "image") -> Evidence:
-    """Collect the provenance evidence of an image file.
+    """Collect all provenance evidence from an image file.
 
-    Parts that can't be read become notes.
+    Metadata that can't be read is reported in ``Evidence.notes``.
 
     Parameters
     ----------
     data
-        The file's content.
+        Content of the file.
     name
-        Name of the file for error messages.
+        Name of the file in error messages.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""ComfyUI graphs: the executed ``prompt`` and the drawn ``workflow``, both JSON.
+"""Read ComfyUI graphs in JSON: the executed ``prompt`` or the ``workflow`` of the editor.
 
-Links between nodes are not followed: with several samplers, the values of the first are reported.
+Links between nodes are not followed: if there are several samplers, the first one is reported.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _PLAIN = {"sampler_name": "sampler", "steps": "steps", "seed": "seed", "noise_se
 
 
 def read_graph(value: dict[str, Any]) -> dict[str, Any] | None:
-    """Read model, sampler, steps, seed, size and prompt; ``None`` if the value is not a graph."""
-    nodes = list(_nodes(value))
+    """Extract model, sampler, steps, seed, size and prompt; return ``None`` if not a graph."""
+    nodes = list(_iterate_nodes(value))
     if not nodes:
         return None
     settings: dict[str, Any] = {}
@@ -42,8 +42,8 @@ def read_graph(value: dict[str, Any]) -> dict[str, Any] | None:
     return settings
 
 
-def _nodes(value: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the class and values of each node; unnamed values of a workflow are numbered."""
+def _iterate_nodes(value: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the class and inputs of each node; unnamed inputs are numbered from 0."""
     is_workflow = isinstance(value.get("nodes"), list) and "links" in value
     nodes: list[Any] = value["nodes"] if is_workflow else list(value.values())
     for node in nodes[:_MAX_NODES]:

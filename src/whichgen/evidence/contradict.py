@@ -1,4 +1,4 @@
-"""Contradictions between provenance evidence and the model's answer."""
+"""Find contradictions between provenance evidence and the model's prediction."""
 
 from __future__ import annotations
 
@@ -19,18 +19,23 @@ _QUOTED = 3
 def find_contradictions(
     evidence: Evidence, origin: str | None, coarse_origin: str | None = None
 ) -> tuple[str, ...]:
-    """Describe contradictions between evidence and the model's answer; either may be wrong.
+    """Describe contradictions between the evidence and the model's prediction.
 
-    Names of generators are compared loosely: an unrecognized name, such as that of a fine-tuned
-    checkpoint, contradicts nothing.
+    Either may be wrong. Generator names are compared loosely: an unrecognized name, such as that of
+    a fine-tuned checkpoint, is not reported as a contradiction.
 
     Parameters
     ----------
     evidence
-        Evidence of the same image.
+        Provenance evidence of the image.
     origin, coarse_origin
-        The model's answer (see :class:`whichgen.inference.attributor.Attribution`); an ``origin``
-        of ``None`` (no answer) contradicts nothing.
+        The model's prediction (see :class:`whichgen.inference.answers.Attribution`). If ``origin``
+        is ``None`` (unreadable image), there are no contradictions.
+
+    Returns
+    -------
+    tuple of str
+        One sentence per contradiction; empty if there is none.
     """
     if origin is None:
         return ()
@@ -42,18 +47,21 @@ def find_contradictions(
     if answer == REAL:
         if not synthetic:
             return ()
-        return (f"Metadata indicates a synthetic image ({_quote(synthetic)}); the model: real.",)
+        sentence = f"Metadata indicates a synthetic image ({_quote(synthetic)}), but the model"
+        return (f"{sentence} predicts {REAL}.",)
     is_family = origin == UNKNOWN and answer != SYNTHETIC
-    label = f"at least {answer}" if origin == UNKNOWN else answer
+    prediction = f"an unknown generator ({answer})" if origin == UNKNOWN else answer
     sentences = []
     if camera:
-        sentences.append(f"Metadata indicates a camera ({_quote(camera)}); the model: {label}.")
+        sentences.append(
+            f"Metadata indicates a camera ({_quote(camera)}), but the model predicts {prediction}."
+        )
     names = list(dict.fromkeys(f.generator for f in synthetic if f.generator))
     # One matching name is enough: a checkpoint's, or that of the tool that ran it.
     if names and answer != SYNTHETIC and all(_differ(n, answer, is_family) for n in names):
         sentences.append(
-            f"Metadata names {' and '.join(names[:_QUOTED])}; the model: {label}. The names "
-            "differ, but names in metadata can be imprecise or wrong."
+            f"Metadata names {' and '.join(names[:_QUOTED])}, but the model predicts {prediction}. "
+            "Names in metadata can be imprecise or wrong."
         )
     return tuple(sentences)
 
@@ -63,7 +71,7 @@ def _quote(findings: list[Finding]) -> str:
 
 
 def _differ(name: str, answer: str, is_family: bool) -> bool:
-    """Check whether a name certainly differs from the answer, or from its family."""
+    """Return whether the name cannot refer to the predicted generator or family."""
     one, two = _normalize(name), _normalize(answer)
     if one in two or two in one:
         return False
@@ -80,7 +88,7 @@ def _differ(name: str, answer: str, is_family: bool) -> bool:
 
 
 def _family(name: str) -> str:
-    """Return the family of a well-known generator, or an empty string."""
+    """Return the family of a well-known generator, or an empty string for other names."""
     generator = find_generator(name)
     if generator and generator.tool:
         return "diffusion"

@@ -1,7 +1,7 @@
-"""C2PA Content Credentials: a signed manifest that states how the image was made.
+"""Read C2PA Content Credentials: signed manifests that state how an image was made.
 
-A valid signature proves that manifest and image are unchanged since signing. It does not prove who
-signed: no list of trusted certificates is bundled, and anyone can make a certificate.
+A valid signature proves that manifest and image are unchanged since signing. It does not prove the
+identity of the signer: anyone can create a certificate, and whichgen includes no trust list.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ _NO_EDITS = frozenset(
 
 
 def has_manifest(data: bytes) -> bool:
-    """Check whether the file contains a C2PA manifest store."""
+    """Return whether the file contains a C2PA manifest store."""
     return _STORE in data
 
 
 def read_credentials(data: bytes, mime: str) -> Evidence:
-    """Read Content Credentials.
+    """Extract provenance evidence from Content Credentials.
 
     Parameters
     ----------
     data
-        The image file's content.
+        Content of the image file.
     mime
-        MIME type, for example ``image/jpeg``.
+        MIME type of the file, such as ``image/jpeg``.
     """
     if not has_manifest(data):
         return Evidence()
@@ -80,7 +80,7 @@ def read_credentials(data: bytes, mime: str) -> Evidence:
 
 
 def _signature(store: dict[str, Any], failures: list[str]) -> Finding:
-    """The manifest itself: valid or why not, who signed it, and with what it was made."""
+    """Report the validity, signer, software, ingredients and time of the active manifest."""
     manifest = _dict(_dict(store.get("manifests")).get(str(store.get("active_manifest"))))
     signature_info = _dict(manifest.get("signature_info"))
     details = {
@@ -108,7 +108,7 @@ def _signature(store: dict[str, Any], failures: list[str]) -> Finding:
 
 
 def _actions(manifest: dict[str, Any], *, is_valid: bool) -> Iterator[Finding]:
-    """Report actions; those of an invalid manifest are neutral."""
+    """Yield findings for the actions of a manifest; all are neutral if it is invalid."""
     edits = []
     for action in _action_list(manifest):
         name = clean(str(action.get("action") or "action"), 60)
@@ -132,7 +132,7 @@ def _actions(manifest: dict[str, Any], *, is_valid: bool) -> Iterator[Finding]:
 
 
 def _history(store: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the active manifest, that of its parent image, and so on."""
+    """Yield the active manifest, then the manifests of its parent images."""
     manifests = dict(_dict(store.get("manifests")))
     label = store.get("active_manifest")
     for _ in range(_MAX_MANIFESTS):
@@ -160,7 +160,7 @@ def _failures(store: dict[str, Any]) -> list[str]:
 
 
 def _names(agents: Any) -> str:
-    """Join names of programs: a text, a dictionary with ``name`` and ``version``, or a list."""
+    """Format program names: a string, a dictionary with ``name`` and ``version``, or a list."""
     names = []
     for agent in (_list(agents) or [agents])[:3]:
         parts = [agent, *(_dict(agent).get(key) for key in ("name", "version"))]

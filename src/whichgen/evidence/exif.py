@@ -1,4 +1,4 @@
-"""EXIF: camera and settings, software, and names of generators."""
+"""Extract provenance evidence from EXIF: camera, settings, software and generator names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MARKS = ("prompt:", "workflow:", "parameters:")
 
 
 def read_exif(image: Image.Image) -> Evidence:
-    """Read EXIF. Reports that coordinates are present, but not which."""
+    """Extract provenance evidence from EXIF; GPS coordinates are reported but not shown."""
     exif = image.getexif()
     if not exif:
         return Evidence()
@@ -55,7 +55,7 @@ def read_exif(image: Image.Image) -> Evidence:
 
 
 def _camera(make: str, model: str, inner: dict[int, Any]) -> list[Finding]:
-    """Report the camera with its settings, or settings alone as neutral."""
+    """Report make and model as ``camera``; report settings alone as ``neutral``."""
     settings = []
     for tag, form in _SETTINGS.items():
         value = inner.get(tag)
@@ -74,7 +74,7 @@ def _camera(make: str, model: str, inner: dict[int, Any]) -> list[Finding]:
 
 
 def decode_user_comment(value: object) -> str:
-    """Decode EXIF's UserComment: eight bytes name the encoding of the rest."""
+    """Decode the EXIF UserComment field; its first eight bytes specify the encoding."""
     if isinstance(value, str):
         return value
     if not isinstance(value, bytes):
@@ -90,7 +90,7 @@ def decode_user_comment(value: object) -> str:
 
 
 def _text(value: object) -> str:
-    """Decode a field and remove padding; fields of Windows are UTF-16."""
+    """Decode a field as UTF-8, or UTF-16 as written by Windows, and remove padding."""
     if isinstance(value, bytes):
         utf16 = len(value) > 1 and value[1::2].count(0) * 4 > len(value)
         value = value.decode("utf-16-le" if utf16 else "utf-8", errors="replace")

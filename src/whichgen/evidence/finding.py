@@ -1,4 +1,4 @@
-"""Findings and notes of provenance evidence."""
+"""Data classes of provenance evidence: a finding, and all findings of a file."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Finding:
     Parameters
     ----------
     kind
-        Where it was found: ``credentials``, ``xmp``, ``iptc``, ``exif``, ``text`` or ``jpeg``.
+        Source of the finding: ``credentials``, ``xmp``, ``iptc``, ``exif``, ``text`` or ``jpeg``.
     title, detail
         Short and full description.
     indicates
-        What it indicates.
+        ``synthetic``, ``camera``, ``edited`` (an existing image was changed) or ``neutral``.
     generator
-        The generator named in the metadata, or empty.
+        Generator named in the metadata; empty if there is none.
     """
 
     kind: str
@@ -42,11 +42,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All findings of a file, and notes on what could not be read."""
+    """All findings of a file, and notes on metadata that could not be read."""
 
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return JSON values."""
+        """Return a JSON-compatible dictionary."""
         return {"findings": [asdict(f) for f in self.findings], "notes": list(self.notes)}

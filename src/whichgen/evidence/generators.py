@@ -1,4 +1,4 @@
-"""Names of generators, tools and editors as they occur in metadata."""
+"""Recognize names of generators, tools and photo editors in metadata."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from whichgen.evidence.finding import Indication
 class Generator:
     """A generator, or a tool that runs generators.
 
-    ``maker`` is the company, if metadata may name it alone. The name of a ``tool`` shows that an
-    image is synthetic but not which generator made it.
+    ``pattern`` is a regular expression for the name. ``maker`` is the company, set only if metadata
+    may name the company alone. ``tool`` is true if the name identifies a program that runs
+    various generators: the image is synthetic, but its generator is unknown.
     """
 
     name: str
@@ -74,14 +75,14 @@ _MAX_SEARCH = 2000
 
 
 def find_generator(text: str) -> Generator | None:
-    """Return the generator or tool that a text names, if any."""
+    """Find the most specific generator or tool named in a text; return ``None`` if none is."""
     return next(
         (generator for pattern, generator in _PATTERNS if pattern.search(text[:_MAX_SEARCH])), None
     )
 
 
 def classify_statement(text: str) -> Indication:
-    """Classify whether a free text states how the image was made or only mentions a name.
+    """Classify whether a text states how the image was made or only mentions a generator.
 
     "Made with Google AI" and "Midjourney" are ``synthetic``, "Edited with Google AI" is ``edited``,
     "a poster of Midjourney at the fair" is ``neutral``.
@@ -101,5 +102,5 @@ def classify_statement(text: str) -> Indication:
 
 
 def is_editor(text: str) -> bool:
-    """Check whether a text names a photo editor."""
+    """Return whether a text contains the name of a photo editor."""
     return bool(_EDITORS.search(text[:_MAX_SEARCH]))

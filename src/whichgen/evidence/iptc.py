@@ -1,4 +1,4 @@
-"""XMP and IPTC: digital source type, AI system, credit and program."""
+"""Extract provenance evidence from XMP and IPTC: source type, AI system, credit, program."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _IIM = {40: "Instructions", 65: "Program", 110: "Credit", 115: "Source", 120: "C
 
 
 def read_xmp(image: Image.Image) -> Evidence:
-    """Read XMP."""
+    """Extract provenance evidence from XMP metadata."""
     xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
     if isinstance(xmp, str):
         xmp = xmp.encode()
@@ -50,7 +50,7 @@ def read_xmp(image: Image.Image) -> Evidence:
     try:
         properties = parse_xmp(xmp)
     except ImportError:
-        return Evidence(notes=("The file has XMP; install whichgen[evidence] to read it",))
+        return Evidence(notes=("XMP metadata was not read; install whichgen[evidence] to read it",))
     findings = [f for name, text in properties for f in _interpret_property(name, text)]
     # Generators that fill in part of a photograph use the same properties.
     if any(f.title.startswith(_SOURCE) and f.indicates in ("edited", "camera") for f in findings):
@@ -59,12 +59,17 @@ def read_xmp(image: Image.Image) -> Evidence:
 
 
 def parse_xmp(xmp: bytes) -> list[tuple[str, str]]:
-    """Parse the properties that are evidence, in the order of the file.
+    """Parse the provenance properties of an XMP packet.
+
+    Returns
+    -------
+    list of (str, str)
+        Name and text of each property, in document order.
 
     Raises
     ------
     Exception
-        The XML is invalid, or has a document type, which could declare expanding entities.
+        The XML is invalid, or has a DTD, which could define entities that exhaust memory.
     """
     from defusedxml.ElementTree import fromstring
 
@@ -84,7 +89,7 @@ def parse_xmp(xmp: bytes) -> list[tuple[str, str]]:
 
 
 def read_iptc(image: Image.Image) -> Evidence:
-    """Read the older IPTC block (JPEG and TIFF)."""
+    """Extract provenance evidence from IPTC-IIM metadata, the predecessor of XMP."""
     fields = IptcImagePlugin.getiptcinfo(image) or {}  # type: ignore[arg-type]
     findings: list[Finding] = []
     for number, name in _IIM.items():
@@ -105,7 +110,7 @@ def _interpret_property(name: str, text: str) -> list[Finding]:
         generator = find_generator(text)
         return [Finding("xmp", name, text, "synthetic", generator.name if generator else text)]
     if name == "provenance":
-        return [Finding("xmp", "Content Credentials at another address, not fetched", text)]
+        return [Finding("xmp", "Content Credentials at a remote URL, not fetched", text)]
     if name in _AI:
         return [Finding("xmp", name, text, "synthetic")]
     return interpret("xmp", name, text)

@@ -1,4 +1,4 @@
-"""JPEG quantization tables, chroma sampling and scan order."""
+"""Describe JPEG quantization tables, chroma subsampling and scan order."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SAMPLINGS = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
 
 
 def read_jpeg(image: Image.Image) -> Evidence:
-    """Describe the tables of a JPEG; they indicate no origin. Other formats have no findings."""
+    """Describe the quantization tables of a JPEG; return no findings for other formats."""
     if not isinstance(image, JpegImageFile):
         return Evidence()
     sampling = _SAMPLINGS.get(JpegImagePlugin.get_sampling(image), "")
@@ -40,17 +40,17 @@ def read_jpeg(image: Image.Image) -> Evidence:
     elif not sampling:
         sampling = " ".join(f"{h}x{v}" for _, h, v, _ in image.layer)
     order = "progressive" if image.info.get("progressive") else "sequential"
-    detail = f"chroma sampling {sampling}; {order}"
+    detail = f"chroma subsampling {sampling}; {order}"
     return Evidence((Finding("jpeg", _describe_tables(image.quantization), detail),))
 
 
 def _describe_tables(tables: Mapping[int, Sequence[int]]) -> str:
     matches = [find_qualities(tables[i], chrominance=i == 1) for i in (0, 1) if i in tables]
     if not matches or not all(matches) or len(tables) > 2:
-        return "not the standard libjpeg tables: those of a camera or editor, such as Photoshop"
+        return "nonstandard quantization tables, as written by cameras and editors (Photoshop)"
     luminance, *chrominance = [f"{q[0]}" if len(q) == 1 else f"{q[0]}–{q[-1]}" for q in matches]
     if not chrominance or chrominance == [luminance]:
-        return f"standard libjpeg tables of quality {luminance}, which many programs use"
+        return f"standard libjpeg tables of quality {luminance}, as written by many programs"
     return (
         f"standard libjpeg tables of qualities {luminance} (luminance) and "
         f"{chrominance[0]} (chrominance)"
@@ -58,12 +58,12 @@ def _describe_tables(tables: Mapping[int, Sequence[int]]) -> str:
 
 
 def find_qualities(table: Sequence[int], *, chrominance: bool = False) -> list[int]:
-    """Find the libjpeg qualities (1–100) that produce exactly this table.
+    """Find the libjpeg qualities (1–100) that produce exactly the given table.
 
     Parameters
     ----------
     table
-        64 values row by row, as in Pillow's ``image.quantization``.
+        64 values in row-major order, as in Pillow's ``image.quantization``.
     chrominance
         Compare with the standard chrominance table instead of the luminance table.
     """
@@ -75,6 +75,6 @@ def find_qualities(table: Sequence[int], *, chrominance: bool = False) -> list[i
 
 
 def _scale(base: np.ndarray, quality: int) -> np.ndarray:
-    """Scale a table like ``jpeg_quality_scaling`` and ``jpeg_add_quant_table`` of libjpeg."""
+    """Scale a table to a quality, as ``jpeg_add_quant_table`` of libjpeg does."""
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
     return (base * percent + 50) // 100

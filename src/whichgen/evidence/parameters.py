@@ -1,7 +1,7 @@
-"""Texts written by generators and their tools: web UI parameters, JSON, job ids.
+"""Parse text written by generators and their tools: web UI parameters, JSON, job IDs.
 
-Depending on the program, the same text is in a PNG chunk, EXIF's user comment, XMP or a JPEG
-comment, so texts are recognized by content.
+Programs store the same text in a PNG chunk, the EXIF user comment, XMP or a JPEG comment, so text
+is recognized by its content and not by its field.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
 
 
 def interpret(kind: str, field: str, text: str) -> list[Finding]:
-    """Interpret a text field: a program's name, generation parameters, or nothing.
+    """Find program names and generation parameters in a text field.
 
     Parameters
     ----------
@@ -58,6 +58,13 @@ def interpret(kind: str, field: str, text: str) -> list[Finding]:
         Location of the field (see :class:`~whichgen.evidence.finding.Finding`).
     field
         Name of the field.
+    text
+        Content of the field.
+
+    Returns
+    -------
+    list of Finding
+        At most one finding.
     """
     if not text.strip():
         return []
@@ -109,7 +116,7 @@ def _interpret_json(kind: str, field: str, value: Any) -> list[Finding]:
 
 
 def _flatten(value: dict[str, Any]) -> dict[str, Any]:
-    """Flatten the values of a tool, some of which are nested."""
+    """Flatten generation parameters that some tools store in nested dictionaries."""
     inner = [value.get(key) for key in ("image", "sui_image_params")]
     flat = {k: v for part in inner if isinstance(part, dict) for k, v in part.items()} | value
     model = value.get("model")
@@ -124,7 +131,7 @@ def _flatten(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _make_finding(kind: str, field: str, tool: str, values: Mapping[str, Any]) -> Finding:
-    """Make the finding for an image that a tool generated with these values."""
+    """Create a finding from generation parameters written by a tool."""
     fields = {}
     for name, keys in _FIELDS.items():
         value = next((values[key] for key in keys if _is_plain(values.get(key))), "")
@@ -133,7 +140,7 @@ def _make_finding(kind: str, field: str, tool: str, values: Mapping[str, Any]) -
     generator = find_generator(tool)
     return Finding(
         kind=kind,
-        title=f"{field}: generation parameters as {tool} writes them",
+        title=f"{field}: generation parameters in the format of {tool}",
         detail="; ".join(f"{name} {text}" for name, text in fields.items()),
         indicates="synthetic",
         generator=fields.get("model") or (generator.name if generator else tool),

@@ -1,4 +1,4 @@
-"""IPTC digital source types, used by XMP and C2PA."""
+"""Parse IPTC digital source types, used in XMP and C2PA."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from whichgen.evidence.finding import Indication
 _TYPES: dict[str, tuple[Indication, str]] = {
     "trainedAlgorithmicMedia": ("synthetic", "made by a trained generator"),
     "algorithmicMedia": ("synthetic", "made by an algorithm that was not trained"),
-    "compositeSynthetic": ("edited", "a composite, parts of it synthetic"),
-    "compositeWithTrainedAlgorithmicMedia": ("edited", "parts of it made by a trained generator"),
+    "compositeSynthetic": ("edited", "a composite with synthetic parts"),
+    "compositeWithTrainedAlgorithmicMedia": (
+        "edited",
+        "a composite with AI-generated parts",
+    ),
     "digitalCapture": ("camera", "captured by a digital camera"),
     "computationalCapture": ("camera", "captured by a camera from several frames"),
     "compositeCapture": ("camera", "a composite of captured pictures"),
@@ -34,12 +37,12 @@ _TYPES: dict[str, tuple[Indication, str]] = {
 
 
 def parse_source_type(uri: str) -> tuple[str, Indication, str]:
-    """Return the code of a digital source type, what it indicates, and its meaning.
+    """Parse a digital source type into its code, indication and meaning.
 
     Parameters
     ----------
     uri
-        ``http://cv.iptc.org/newscodes/digitalsourcetype/CODE``, ``digsrctype:CODE`` or the code.
+        ``http://cv.iptc.org/newscodes/digitalsourcetype/CODE``, ``digsrctype:CODE`` or ``CODE``.
     """
     code = clean(uri.strip().rstrip("/").rpartition("/")[2].rpartition(":")[2], 60)
     indication, meaning = _TYPES.get(code, ("neutral", "an unknown digital source type"))

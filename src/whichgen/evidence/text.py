@@ -1,4 +1,4 @@
-"""Text fields of PNG (tEXt, iTXt, zTXt) and comments of JPEG and GIF."""
+"""Extract provenance evidence from PNG text fields and JPEG and GIF comments."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _ELSEWHERE = frozenset({"XML:com.adobe.xmp", "Raw profile type exif", "Raw profi
 
 
 def read_text(image: Image.Image) -> Evidence:
-    """Read the text fields.
+    """Extract provenance evidence from PNG text fields (tEXt, iTXt, zTXt) and comments.
 
-    Pillow rejects images with more than 1 MiB of compressed text per field or 64 MiB in total.
+    Pillow rejects images with over 1 MiB of decompressed text per field or 64 MiB in total.
     """
     if isinstance(image, PngImageFile):
         image.load()  # reads text chunks after the pixels, too
