@@ -82,7 +82,7 @@ def split_plan(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Datase
                 if cluster:
                     code[rng.integers(8)] ^= np.uint8(1 << rng.integers(8))
                 results.append(
-                    Fingerprint(path, i.to_bytes(2, "big"), code.tobytes(), "PNG", "RGB", (8, 8))
+                    Fingerprint(i.to_bytes(2, "big"), code.tobytes(), "PNG", "RGB", (8, 8))
                 )
             return results
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from whichgen.data.dataset import Sample
 from whichgen.data.duplicates import Fingerprint, find_near_duplicates, fingerprint_images
+from whichgen.errors import ImageError
 from whichgen.progress import Progress, no_progress
 
 #: A property is a shortcut if at least this share of one origin's images has it, and at most
@@ -61,13 +62,13 @@ class CheckReport:
 def check_samples(samples: Sequence[Sample], *, progress: Progress = no_progress) -> CheckReport:
     """Read every file once and report its format, duplicates and shortcuts."""
     fingerprints = fingerprint_images([s.path for s in samples], progress=progress)
-    by_origin: dict[str, list[Fingerprint]] = defaultdict(list)
+    by_origin: dict[str, list[Fingerprint | ImageError]] = defaultdict(list)
     labels: dict[bytes, dict[str, Sample]] = defaultdict(dict)
     for sample, fingerprint in zip(samples, fingerprints, strict=True):
         by_origin[sample.origin].append(fingerprint)
-        if not fingerprint.error:
+        if isinstance(fingerprint, Fingerprint):
             labels[fingerprint.digest].setdefault(sample.origin, sample)
-    readable = [f for f in fingerprints if not f.error]
+    readable = [f for f in fingerprints if isinstance(f, Fingerprint)]
     origins = tuple(_count_files(origin, group) for origin, group in by_origin.items())
     warnings = [
         f"LABEL CONFLICT: the same file is labeled {' and '.join(sorted(conflict))}: "
@@ -84,13 +85,13 @@ def check_samples(samples: Sequence[Sample], *, progress: Progress = no_progress
             readable[i].digest != readable[j].digest for i, j in find_near_duplicates(readable)
         ),
         warnings=tuple(warnings),
-        errors=tuple(f.error for f in fingerprints if f.error),
+        errors=tuple(str(f) for f in fingerprints if isinstance(f, ImageError)),
     )
 
 
-def _count_files(origin: str, fingerprints: Sequence[Fingerprint]) -> OriginCheck:
-    missing = sum(f.error.endswith("no such file") for f in fingerprints)
-    readable = [f for f in fingerprints if not f.error]
+def _count_files(origin: str, fingerprints: Sequence[Fingerprint | ImageError]) -> OriginCheck:
+    readable = [f for f in fingerprints if isinstance(f, Fingerprint)]
+    missing = sum(str(f).endswith("no such file") for f in fingerprints)
     return OriginCheck(
         origin=origin,
         images=len(fingerprints),

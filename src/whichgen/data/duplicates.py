@@ -28,36 +28,30 @@ _T = TypeVar("_T")
 class Fingerprint:
     """Digest, perceptual hash and header of an image file.
 
-    ``perceptual`` is the 64-bit pHash (Zauner, 2010) as 8 bytes. For an unreadable file, ``error``
-    is the reason and the other fields are empty.
+    ``perceptual`` is the 64-bit pHash (Zauner, 2010) as 8 bytes.
     """
 
-    path: Path
-    digest: bytes = b""
-    perceptual: bytes = bytes(8)
-    format: str = ""
-    mode: str = ""
-    size: tuple[int, int] = (0, 0)
-    error: str = ""
+    digest: bytes
+    perceptual: bytes
+    format: str
+    mode: str
+    size: tuple[int, int]
 
 
 def fingerprint_image(path: Path) -> Fingerprint:
-    """Read an image file and return its fingerprint, with ``error`` set if it is unreadable."""
-    try:
-        data = read_bytes(path)
-        image = decode_image(data, str(path))
-    except ImageError as error:
-        return Fingerprint(path, error=str(error))
+    """Read an image file and return its fingerprint; :class:`ImageError` if it is unreadable."""
+    data = read_bytes(path)
+    image = decode_image(data, str(path))
     with open_image(data) as header:
         image_format, mode = header.format or "", header.mode
     bits = np.packbits(imagehash.phash(image).hash).tobytes()
-    return Fingerprint(path, hash_image(data), bits, image_format, mode, image.size)
+    return Fingerprint(hash_image(data), bits, image_format, mode, image.size)
 
 
 def fingerprint_images(
     paths: Sequence[Path], *, progress: Progress = no_progress
-) -> list[Fingerprint]:
-    """Return the fingerprints of many files, in order."""
+) -> list[Fingerprint | ImageError]:
+    """Return the fingerprint of each file, or why it is unreadable."""
     return map_files(fingerprint_image, paths, progress=progress, description="Reading images")
 
 
@@ -67,12 +61,19 @@ def map_files(
     *,
     progress: Progress,
     description: str,
-    threads: int = 4,
-) -> list[_T]:
-    """Apply a function to many files in threads; return the results in order."""
-    pool = ThreadPoolExecutor(threads)
+) -> list[_T | ImageError]:
+    """Apply a function to each file, in threads; return its result or its ImageError, in order."""
+
+    def run(path: Path) -> _T | ImageError:
+        try:
+            return function(path)
+        except ImageError as error:
+            return error
+
+    pool = ThreadPoolExecutor(4)
+    results = pool.map(run, paths)
     try:
-        return list(progress(pool.map(function, paths), description=description, total=len(paths)))
+        return list(progress(results, description=description, total=len(paths)))
     finally:
         # After Ctrl-C, do not wait for files that are still in the queue.
         pool.shutdown(cancel_futures=True)

@@ -105,18 +105,11 @@ def read_all_properties(
 ) -> FileProperties:
     """Return the properties of many files, without those that are unreadable."""
     results = map_files(
-        _read_or_error, paths, progress=progress, description="Reading file properties"
+        read_properties, paths, progress=progress, description="Reading file properties"
     )
-    rows = [i for i, result in enumerate(results) if not isinstance(result, str)]
+    rows = [i for i, result in enumerate(results) if not isinstance(result, ImageError)]
     return FileProperties(
         values=np.array([results[i] for i in rows]).reshape(len(rows), len(PROPERTIES)),
         rows=np.array(rows, dtype=np.int64),
-        errors=tuple(result for result in results if isinstance(result, str)),
+        errors=tuple(str(result) for result in results if isinstance(result, ImageError)),
     )
-
-
-def _read_or_error(path: Path) -> np.ndarray | str:
-    try:
-        return read_properties(path)
-    except ImageError as error:
-        return str(error)

@@ -23,11 +23,12 @@ from whichgen.constants import REAL, SPLIT_FRACTIONS
 from whichgen.data.dataset import SPLITS, Dataset, Sample, list_images
 from whichgen.data.duplicates import (
     NEAR_DISTANCE,
+    Fingerprint,
     find_components,
     find_near_duplicates,
     fingerprint_images,
 )
-from whichgen.errors import DataError
+from whichgen.errors import DataError, ImageError
 from whichgen.progress import Progress, no_progress
 
 _KNOWN_SPLITS = ("train", "val", "test")
@@ -103,10 +104,10 @@ def split_folder(
         for origin, paths in origins.items()
         for path in paths
     ]
-    fingerprints = fingerprint_images([s.path for s in samples], progress=progress)
-    errors = [f.error for f in fingerprints if f.error]
-    samples = [s for s, f in zip(samples, fingerprints, strict=True) if not f.error]
-    fingerprints = [f for f in fingerprints if not f.error]
+    results = fingerprint_images([s.path for s in samples], progress=progress)
+    errors = [result for result in results if isinstance(result, ImageError)]
+    samples = [s for s, r in zip(samples, results, strict=True) if isinstance(r, Fingerprint)]
+    fingerprints = [result for result in results if isinstance(result, Fingerprint)]
 
     links = list(find_near_duplicates(fingerprints, near_distance))
     first: dict[str, int] = {}
