@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from collections.abc import Sequence
 from importlib.resources import files
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -147,11 +145,10 @@ def _most_confident(run: Run, half: int, wrong: np.ndarray) -> list[dict[str, An
     predictions, paths = run.answers[half], run.paths[half].tolist()
     rows = np.flatnonzero(wrong)
     rows = rows[np.argsort(-predictions.scores[rows], kind="stable")][:MAX_ERRORS]
-    common = _common_folder(run)
     return [
         {
             "path": paths[i],
-            "file": paths[i].removeprefix(common),
+            "file": "/".join(Path(paths[i]).parts[-2:]),
             "origin": predictions.origins[i],
             "predicted": run.origins[predictions.predicted[i]],
             "score": predictions.scores[i],
@@ -159,14 +156,6 @@ def _most_confident(run: Run, half: int, wrong: np.ndarray) -> list[dict[str, An
         }
         for i in rows.tolist()
     ]
-
-
-def _common_folder(run: Run) -> str:
-    """Return the folder of all test images with a slash, to shorten their names."""
-    try:
-        return f"{os.path.commonpath([Path(p).parent.parent for p in chain(*run.paths)])}/"
-    except ValueError:  # absolute and relative paths
-        return ""
 
 
 def _map_points(run: Run, figure: Figure, thumbnails: Thumbnails) -> list[list[Any]]:

@@ -40,7 +40,7 @@ def write_run(
     """Write everything about a fit or a fusion into ``folder``, the model first."""
     model, skipped = result.model, result.features.skipped
     save_model(model, folder / "model", name=str(folder))
-    results = {
+    results: dict[str, Any] = {
         "run_metadata": model.run_metadata,
         "protocol": result.protocol,
         "images": result.features.image_counts,
@@ -62,8 +62,22 @@ def write_run(
         "notes": (*result.protocol.notes, *result.features.dataset.notes),
         "shortcut_check": controls.shortcuts,
         "shuffled_labels": controls.shuffle,
-        **(_fit_details(result) if isinstance(result, FitResult) else _fusion_details(result)),
     }
+    if isinstance(result, FitResult):
+        selection = {
+            "metric": result.metric,
+            "block": result.block,
+            "parameter": head_method(model.head_method).parameter,
+            "value": model.hyperparameter,
+        }
+        results |= {"selection": selection, "blocks": result.blocks}
+    else:
+        results |= {
+            "selection": {"metric": result.metric, **vars(result.best)},
+            "members": result.members,
+            "scores": result.scores,
+            "experts": [{"perturbation": kind, **vars(expert)} for kind, expert in result.experts],
+        }
     write_json(folder / "results.json", results)
     write_csv(folder / "grid.csv", list(map(vars, result.grid)))
     write_csv(folder / "predictions.csv", _prediction_rows(result))
@@ -78,29 +92,6 @@ def write_run(
     template = make_environment(autoescape=False).get_template("report.md.j2")
     write_text(folder / "report.md", template.render(run=run, results=run.results, plots=plots))
     return folder
-
-
-def _fit_details(result: FitResult) -> dict[str, Any]:
-    """Return the selection and the metrics of each block."""
-    return {
-        "selection": {
-            "metric": result.metric,
-            "block": result.block,
-            "parameter": head_method(result.model.head_method).parameter,
-            "value": result.model.hyperparameter,
-        },
-        "blocks": result.blocks,
-    }
-
-
-def _fusion_details(result: FusionResult) -> dict[str, Any]:
-    """Return the selection and the metrics of members, scores and experts."""
-    return {
-        "selection": {"metric": result.metric, **vars(result.best)},
-        "members": result.members,
-        "scores": result.scores,
-        "experts": [{"perturbation": kind, **vars(expert)} for kind, expert in result.experts],
-    }
 
 
 def _prediction_rows(result: EvaluatedModel) -> list[Row]:
