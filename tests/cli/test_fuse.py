@@ -106,7 +106,7 @@ def test_a_coverage_adds_a_set_to_each_answer(site: Site) -> None:
     )
     result = whichgen("attribute", "-m", site.run, site.images / "gan", "--coverage", 2)
     assert result.code == 1
-    assert "the coverage must be over 0 and under 1" in result.message
+    assert "the coverage must be greater than 0 and less than 1" in result.message
 
 
 def test_augmentation_gives_experts_and_the_model_can_be_used_and_extended(site: Site) -> None:

@@ -183,6 +183,6 @@ def test_oscr_counts_correct_predictions() -> None:
 
 
 def test_label_of_an_unknown_origin_is_rejected() -> None:
-    with pytest.raises(DataError, match=r"biggan, glide: not among the known origins real, gan"):
+    with pytest.raises(DataError, match=r"not a known origin: biggan, glide. Use only"):
         label_indices(np.array(["real", "glide", "biggan"]), ("real", "gan"))
     assert label_indices(np.array([], dtype=str), ORIGINS).shape == (0,)

@@ -431,7 +431,7 @@ def test_predictions_of_different_images_are_rejected(which: int) -> None:
 def test_missing_known_images_and_unknown_origins_are_rejected() -> None:
     known, unknown = make(10, 5, 0)
     none = Predictions.from_probabilities(np.empty((0, 3)), np.empty(0, dtype=str))
-    with pytest.raises(DataError, match="no known test image"):
+    with pytest.raises(DataError, match="test set has no images of known origins"):
         bootstrap_intervals(none, unknown, ORIGINS)
-    with pytest.raises(DataError, match="not among the known origins"):
+    with pytest.raises(DataError, match="not a known origin"):
         bootstrap_intervals(unknown, known, ORIGINS)

@@ -91,7 +91,7 @@ def test_logits_can_be_extreme_float32_or_integer() -> None:
 
 
 def test_missing_and_infinite_logits_are_rejected() -> None:
-    with pytest.raises(FitError, match="no known validation image"):
+    with pytest.raises(FitError, match="validation set has no images of known origins"):
         fit_temperature(np.empty((0, 3)), np.empty(0, dtype=int))
     with pytest.raises(FitError, match="not finite"):
         fit_temperature(np.array([[0.0, -np.inf]]), np.array([0]))

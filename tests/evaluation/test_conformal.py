@@ -48,7 +48,7 @@ def test_too_few_images_give_full_sets_and_a_note(coverage: float, needed: int) 
     assert prediction_sets(rows, short).all()
     (note,) = short.notes
     assert note.startswith(f"{needed - 1} validation images are too few")
-    assert note.endswith(f"every set holds all origins. {needed} are needed.")
+    assert note.endswith(f"contains all origins. Use at least {needed} validation images.")
 
 
 def _draw(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -105,5 +105,5 @@ def test_coverage_metrics_by_hand() -> None:
 
 @pytest.mark.parametrize("coverage", [0.0, 1.0, -0.5, float("nan")])
 def test_coverage_out_of_range(coverage: float) -> None:
-    with pytest.raises(FitError, match="over 0 and under 1"):
+    with pytest.raises(FitError, match="greater than 0 and less than 1"):
         conformal_quantile(NINE, FIRST, coverage)

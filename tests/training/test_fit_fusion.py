@@ -175,7 +175,7 @@ def test_shared_unknown_generators_are_not_selected_on(
     assert [
         replace(c, test_accuracy=None, test_auroc=None, test_oscr=None) for c in first.scores
     ] == [replace(c, test_accuracy=None, test_auroc=None, test_oscr=None) for c in second.scores]
-    assert "leaving known generators out" in first.protocol.notes[0]
+    assert "known generators held out" in first.protocol.notes[0]
 
 
 def test_fusion_without_unknown_images_selects_by_accuracy(

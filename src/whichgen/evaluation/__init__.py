@@ -1,1 +1,1 @@
-"""Metrics, their confidence intervals, calibration, and the evaluation protocols."""
+"""Metrics, confidence intervals, calibration and evaluation protocols."""

@@ -1,4 +1,4 @@
-"""All metrics of a test set: known images against unknown ones, overall and for each generator."""
+"""Evaluate predictions for a test set, overall and for each unknown generator."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ from whichgen.evaluation.real_vs_synthetic import SyntheticResult, real_vs_synth
 
 @dataclass(frozen=True)
 class UnknownResult:
-    """How well one unknown generator, or a group of them, is separated from the known origins.
+    """Metrics of one unknown generator, or of a group of them, against the known origins.
 
     Parameters
     ----------
+    images
+        Number of test images of the generator.
     detection, oscr
-        Its images against all known images.
+        Metrics of the generator's images against all known images.
     mean_score
-        Mean open-set score of its images.
+        Mean open-set score of the generator's images.
     top_prediction, top_prediction_share
-        The known origin that is most probable for most of its images (the first on a tie), and the
-        share of its images, in [0, 1].
+        Most frequently predicted known origin (the first on a tie), and the fraction of the
+        generator's images with this prediction, in [0, 1].
     rejection_rate
-        Share of its images answered ``unknown`` at the model's threshold, in [0, 1].
+        Fraction of the generator's images classified as ``unknown``, in [0, 1].
     """
 
     name: str
@@ -49,19 +51,19 @@ class Evaluation:
     Parameters
     ----------
     acceptance_rate
-        Share of known images whose score is at or above the threshold.
+        Fraction of known images whose score is at or above the threshold.
     rejection_rate
-        Share of unknown images whose score is below the threshold; NaN without unknown images.
+        Fraction of unknown images whose score is below the threshold; NaN without unknown images.
     open_accuracy
-        Share of *all* images answered correctly at the threshold: a known image by its origin, an
-        unknown image by ``unknown``.
+        Fraction of *all* images classified correctly at the threshold: known images as their
+        origin, unknown images as ``unknown``.
     detection, oscr
-        All unknown images pooled; ``None`` without unknown images.
+        Metrics of all unknown images against all known images; ``None`` without unknown images.
     unknown, groups
-        Results of each unknown generator, and of each named group of them.
+        Metrics of each unknown generator and of each group of unknown generators.
     synthetic
-        Real against synthetic images (:mod:`whichgen.evaluation.real_vs_synthetic`); empty if
-        ``real`` is not a known origin.
+        Metrics of real against synthetic images (:mod:`whichgen.evaluation.real_vs_synthetic`);
+        empty if ``real`` is not a known origin.
     """
 
     origins: tuple[str, ...]
@@ -87,7 +89,7 @@ def evaluate(
     threshold: float,
     groups: Mapping[str, Sequence[str]] | None = None,
 ) -> Evaluation:
-    """Compute every metric of known and unknown test images.
+    """Compute all metrics from predictions for known and unknown test images.
 
     Parameters
     ----------
@@ -96,9 +98,9 @@ def evaluate(
     origins
         The known origins, in the order of the probabilities' columns.
     threshold
-        Images with a score below it are answered ``unknown``.
+        Images with a lower score are classified as ``unknown``.
     groups
-        Named sets of unknown origins to report together.
+        Unknown origins to report together, by group name.
     """
     correct = known.is_correct(origins)
     names = sorted(set(unknown.origins.tolist()))

@@ -1,12 +1,13 @@
-"""Confidence intervals: percentile bootstrap, and paired comparison of two methods.
+"""Bootstrap confidence intervals, and paired comparison of two methods.
 
-Images are drawn with replacement, B times (Efron & Tibshirani, 1993, chapters 13 and 16). What is
-drawn together is a *group*: the images of one content, of known and unknown origins alike, because
-they are not independent; without groups each image is its own. Each origin keeps its number of
-groups: draws are stratified by origin, and origins that share a group form one stratum.
+Images are resampled with replacement, B times (Efron & Tibshirani, 1993, chapters 13 and 16).
+Images with the same content, of known or unknown origins, are not independent. They form a *group*
+that is resampled as a unit; without groups, images are resampled individually. Resampling is
+stratified by origin, so each origin keeps its number of groups. Origins that share a group form one
+stratum.
 
-The intervals say how a metric varies with the test images. They do not say what another fit,
-another split or other unknown generators would give.
+The intervals cover the variation of a metric over test images, but not over fits, splits or unknown
+generators.
 """
 
 from __future__ import annotations
@@ -25,19 +26,19 @@ from whichgen.errors import DataError
 from whichgen.evaluation.headline_metrics import HeadlineMetrics
 from whichgen.evaluation.predictions import Predictions
 
-#: Share of resamples inside an interval.
+#: Confidence level of the intervals.
 LEVEL = 0.95
 
-#: Metrics that two methods are compared by; the last three need unknown images.
+#: Metrics to compare two methods by; the last three require unknown images.
 COMPARED_METRICS = ("accuracy", "macro_f1", "auroc", "oscr", "tnr_at_tpr95")
 
-#: Number of weights held at a time; what is computed from them takes some ten times their 8 bytes.
+#: Maximum number of weights in memory; the metrics need about ten times their 8 bytes.
 _MAX_WEIGHTS = 2**20
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A metric of the images as they are, and the bounds of its confidence interval."""
+    """A metric of the test images and the bounds of its confidence interval."""
 
     value: float
     low: float
@@ -46,20 +47,20 @@ class Interval:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A metric of one method minus that of another, on the same images.
+    """Difference of a metric between two methods on the same images.
 
     Parameters
     ----------
     first, second
-        The metric of either method.
+        Value of the metric for each method.
     difference, low, high
-        First minus second, with the bounds of its confidence interval.
+        ``first`` minus ``second``, and the bounds of its confidence interval.
     p_value
-        Two-sided, for "no difference", from the resampled differences dᵦ:
+        Two-sided p-value for a difference of zero, from the resampled differences dᵦ:
         ``min(1, 2 (min(#{dᵦ ≤ 0}, #{dᵦ ≥ 0}) + 1) / (B + 1))``.
     mcnemar_p
-        For ``accuracy`` the exact test of McNemar (1947), which treats images as independent
-        whatever the groups are; otherwise ``None``.
+        p-value of McNemar's exact test (1947), which ignores groups; ``None`` for metrics other
+        than ``accuracy``.
     """
 
     metric: str
@@ -81,10 +82,17 @@ def bootstrap_intervals(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Compute the interval of every available headline metric.
+    """Compute the confidence interval of every available headline metric.
 
-    Parameters and errors are those of :class:`HeadlineMetrics`. An origin whose images are all in
-    one group does not vary over resamples, so the intervals do not include its variation.
+    The other parameters and the errors are those of :class:`HeadlineMetrics`. If all images of an
+    origin are in one group, the intervals do not include the variation of that origin.
+
+    Parameters
+    ----------
+    resamples
+        Number of bootstrap resamples.
+    seed
+        Seed of the resampling.
     """
     metrics = HeadlineMetrics(known, unknown, origins, threshold)
     resampled = _resample(metrics, resample_weights(known, unknown, resamples, seed))
@@ -101,21 +109,30 @@ def compare_predictions(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Comparison]:
-    """Compare two methods on the same images in the same order, with the same resamples.
+    """Compare two methods on the same test images, with the same bootstrap resamples.
 
-    ``first`` and ``second`` are predictions for known and for unknown images; the groups are those
-    of ``first``. The metrics are :data:`COMPARED_METRICS`.
+    Parameters
+    ----------
+    first, second
+        Predictions of each method for known and unknown images, in the same order. The groups of
+        ``first`` are used.
+
+    Returns
+    -------
+    dict
+        Comparison by metric, for those of :data:`COMPARED_METRICS` that are available.
 
     Raises
     ------
     DataError
-        The true origins of the two differ, or as :func:`bootstrap_intervals`.
+        The true origins differ between the methods, there is no known image, or a known image has
+        an origin that is not in ``origins``.
     """
     for a, b, which in zip(first, second, ("known", "unknown"), strict=True):
         if not np.array_equal(a.origins, b.origins):
             raise DataError(
-                f"the two methods were not tested on the same {which} images: their true origins "
-                "differ. Give both the same images in the same order."
+                f"the two methods were not tested on the same {which} images: the true origins "
+                "differ. Test both on the same images in the same order."
             )
     both = [HeadlineMetrics(*predictions, origins) for predictions in (first, second)]
 
@@ -143,12 +160,13 @@ def compare_predictions(
 def resample_weights(
     known: Predictions, unknown: Predictions, resamples: int, seed: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Draw how often each image is in each resample, a chunk of resamples at a time.
+    """Draw bootstrap resamples in chunks; weights are the number of times each image is drawn.
 
     Yields
     ------
     known, unknown
-        Whole numbers as float64 arrays (b, n) and (b, m). All b add up to ``resamples``.
+        Integer weights as float64 arrays (b, n) and (b, m), for a chunk of b resamples. The chunk
+        sizes add up to ``resamples``.
     """
     halves = (("known", known), ("unknown", unknown))
     groups = _number(chain.from_iterable(_group_names(*half) for half in halves))
@@ -169,22 +187,33 @@ def resample_weights(
 
 
 def _group_names(which: str, predictions: Predictions) -> list[Hashable]:
-    """Return the group of each image; without groups each image is its own."""
+    """Return the group of each image; without groups, every image gets its own."""
     if predictions.groups is None:
         return [(which, i) for i in range(len(predictions))]
     return list(predictions.groups.tolist())
 
 
 def _number(keys: Iterable[Hashable]) -> np.ndarray:
-    """Number the keys in the order in which they first occur: int64 array."""
+    """Map keys to integers in order of first occurrence: int64 array (keys,)."""
     numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
 def _stratify(origins: np.ndarray, groups: np.ndarray) -> list[np.ndarray]:
-    """Split groups into strata, the connected components of groups and the origins they occur in.
+    """Partition groups into strata.
 
-    Returns int64 arrays of group numbers, ordered by the last origin that occurs in the stratum.
+    Strata are the connected components of the graph that links each group to the origins of its
+    images.
+
+    Parameters
+    ----------
+    origins, groups
+        Index of the origin and of the group of each image: int64 arrays (n,).
+
+    Returns
+    -------
+    list of int64 array
+        Group indices of each stratum, sorted by the stratum's largest origin index.
     """
     n_groups = groups.max() + 1
     size = n_groups + origins.max() + 1

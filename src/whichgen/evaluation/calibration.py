@@ -1,12 +1,12 @@
-"""Temperature scaling, and how well probabilities are calibrated.
+"""Temperature scaling and calibration metrics.
 
-Temperature scaling (Guo, Pleiss, Sun & Weinberger, 2017, section 4.2) divides logits z by one T,
-chosen on validation images of known origins::
+Temperature scaling (Guo, Pleiss, Sun & Weinberger, 2017, section 4.2) divides the logits z by a
+temperature T that minimizes the negative log-likelihood of validation images of known origins::
 
     p(x) = softmax(z(x) / T),    T = argmin −1/n Σᵢ log p_yᵢ(xᵢ)
 
-It changes no predicted origin. It holds for images like those it was chosen on: nothing here
-calibrates the probabilities of an image of an unknown generator.
+The predicted origins do not change. Probabilities are calibrated only for images similar to the
+validation images, and not for images of unknown generators.
 """
 
 from __future__ import annotations
@@ -19,27 +19,28 @@ from scipy.special import log_softmax
 
 from whichgen.errors import FitError
 
-#: Lower and upper limit of the temperature.
+#: Minimum and maximum temperature.
 TEMPERATURES = (1e-3, 1e3)
 
 
 @dataclass(frozen=True)
 class CalibrationMetrics:
-    """How often images of each confidence get their own origin.
+    """Accuracy as a function of confidence, the largest probability of an image.
 
-    Confidence is the largest probability. Bins have equal width; bin b holds confidences over
-    ``edges[b]`` and up to ``edges[b + 1]`` (the first bin also holds 0).
+    Confidences are binned with equal width: bin b is the interval (``edges[b]``, ``edges[b + 1]``],
+    and the first bin includes 0.
 
     Parameters
     ----------
     edges
-        Bounds of the bins, from 0 to 1: one more than the number of bins.
-    confidence, accuracy, counts
-        Mean confidence, share of correct predictions and number of images per bin; NaN in an empty
-        bin.
+        Edges of the bins, from 0 to 1: number of bins + 1 values.
+    confidence, accuracy
+        Mean confidence and fraction of correct predictions in each bin; NaN if the bin is empty.
+    counts
+        Number of images in each bin.
     ece
-        Expected calibration error (Guo et al., section 2): the mean over images of
-        \\|accuracy − confidence\\| of their bin, in [0, 1].
+        Expected calibration error (Guo et al., section 2): \\|accuracy − confidence\\|, averaged
+        over bins with weights ``counts``; in [0, 1].
     """
 
     edges: tuple[float, ...]
@@ -50,11 +51,11 @@ class CalibrationMetrics:
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Return the temperature with the least negative log-likelihood, within :data:`TEMPERATURES`.
+    """Minimize the negative log-likelihood over the temperature, within :data:`TEMPERATURES`.
 
-    If every image is classified correctly, the likelihood grows without bound as T falls, and all
+    If every image is classified correctly, the likelihood increases as T decreases, and all
     probabilities would become 1. In that case, one pseudo-image with equal target probabilities for
-    all origins is added, which limits the confidence to what n images without an error support.
+    all origins is added, which limits the confidence that n correct predictions can support.
 
     Parameters
     ----------
@@ -70,10 +71,13 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """
     logits = np.asarray(logits, dtype=np.float64)
     if len(logits) == 0:
-        raise FitError("no known validation image to choose the temperature on.")
+        raise FitError(
+            "cannot fit the temperature: the validation set has no images of known origins. Add "
+            "some."
+        )
     if not np.isfinite(logits).all():
         raise FitError(
-            "the temperature can't be chosen: logits are not finite. Check the features for NaN."
+            "cannot fit the temperature: the logits are not finite. Check the features for NaN."
         )
     rows = np.arange(len(labels))
     all_correct = (logits[rows, labels] >= logits.max(axis=1)).all()
@@ -92,7 +96,17 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 def calibration_metrics(
     probabilities: np.ndarray, labels: np.ndarray, bins: int = 15
 ) -> CalibrationMetrics:
-    """Compare probabilities (n, origins) with labels (n,), n at least 1."""
+    """Compute calibration metrics.
+
+    Parameters
+    ----------
+    probabilities
+        float array (n, origins), n at least 1.
+    labels
+        Indices of true origins: int array (n,).
+    bins
+        Number of confidence bins.
+    """
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == labels
     edges = np.linspace(0, 1, bins + 1)

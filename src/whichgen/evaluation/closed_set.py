@@ -1,4 +1,4 @@
-"""Closed-set metrics: how often a known image gets its own origin, with nothing rejected."""
+"""Closed-set metrics: accuracy, F1 and recall for known images, without rejection."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from whichgen.evaluation.score_ranking import once_each
+from whichgen.evaluation.score_ranking import unit_weights
 
 
 @dataclass(frozen=True)
 class ClosedSetMetrics:
-    """Metrics of the most probable origin of known images.
+    """Metrics of the top-1 origin of known images.
 
     Parameters
     ----------
     accuracy, macro_f1, macro_recall
-        In [0, 1].
+        In [0, 1]; macro averages weight origins equally.
     recall
-        One value in [0, 1] per origin, NaN for an origin without images.
+        Recall of each origin, in [0, 1]; NaN for an origin without images.
     confusion
-        Counts, with true origins in rows and predicted origins in columns.
+        ``confusion[i][j]`` is the number of images of origin i that are classified as origin j.
     """
 
     accuracy: float
@@ -31,13 +31,13 @@ class ClosedSetMetrics:
 
 
 def closed_set_metrics(probabilities: np.ndarray, labels: np.ndarray) -> ClosedSetMetrics:
-    """Compute metrics of probabilities (n, origins) against labels (n,)."""
+    """Compute the metrics from probabilities (n, origins) and true label indices (n,)."""
     predicted, n_origins = probabilities.argmax(axis=1), probabilities.shape[1]
     pairs = np.bincount(labels * n_origins + predicted, minlength=n_origins**2)
     confusion = pairs.reshape(n_origins, n_origins)
     with np.errstate(invalid="ignore"):
         recall = confusion.diagonal() / confusion.sum(axis=1)
-    averages = closed_set_averages(predicted, labels, n_origins, once_each(labels))
+    averages = closed_set_averages(predicted, labels, n_origins, unit_weights(labels))
     return ClosedSetMetrics(
         **{name: float(value[0]) for name, value in averages.items()},
         recall=tuple(recall.tolist()),
@@ -50,14 +50,15 @@ def closed_set_averages(
 ) -> dict[str, np.ndarray]:
     """Compute ``accuracy``, ``macro_f1`` and ``macro_recall`` for each row of weights.
 
-    An origin that no image has and none is predicted as does not count.
+    ``macro_f1`` omits origins with neither true nor predicted images, and ``macro_recall`` omits
+    origins without true images.
 
     Parameters
     ----------
     predicted, labels
         Indices of origins: int arrays (n,).
     weights
-        How often each image counts: float64 array (rows, n) of whole numbers.
+        Number of times each image counts: integers as float64 array (rows, n).
 
     Returns
     -------

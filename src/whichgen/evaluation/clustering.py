@@ -1,4 +1,4 @@
-"""Agreement of clusters with the true origins."""
+"""Metrics of agreement between clusters and true origins."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-#: The cluster number of an image that belongs to no cluster.
+#: Cluster label of images outside every cluster.
 NOISE = -1
 
 
 @dataclass(frozen=True)
 class ClusteringMetrics:
-    """Agreement of clusters with true origins.
+    """Agreement between clusters and true origins.
 
     Parameters
     ----------
     nmi
         Normalized mutual information (arithmetic mean), in [0, 1].
     purity
-        Share of images of their cluster's most frequent origin, in [0, 1]. It rises with the number
-        of clusters.
+        Fraction of images that belong to the most frequent origin of their cluster, in [0, 1].
+        Purity increases with the number of clusters.
     ari
         Adjusted Rand index (Hubert & Arabie, 1985), in [-1, 1]; 0 is chance.
     grouped
-        Share of images that belong to a cluster. Each of the others counts as a cluster of its own
-        in ``nmi`` and ``ari``, and as impure in ``purity``.
+        Fraction of images inside a cluster, in [0, 1]. Each other image counts as a singleton
+        cluster in ``nmi`` and ``ari``, and as an error in ``purity``.
     """
 
     nmi: float
@@ -39,9 +39,14 @@ class ClusteringMetrics:
 
 
 def clustering_metrics(origins: np.ndarray, clusters: np.ndarray) -> ClusteringMetrics:
-    """Compare a str array ``origins`` (n,) with an int array ``clusters`` (n,), n at least 1.
+    """Compute the agreement between clusters and true origins of n images, n at least 1.
 
-    :data:`NOISE` marks images that belong to no cluster.
+    Parameters
+    ----------
+    origins
+        True origins: str array (n,).
+    clusters
+        Cluster labels, :data:`NOISE` for images outside every cluster: int array (n,).
     """
     is_noise = clusters == NOISE
     singletons = clusters.max(initial=0) + 1 + np.arange(len(clusters))

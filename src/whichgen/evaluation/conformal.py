@@ -1,23 +1,23 @@
-"""Split conformal prediction: sets of origins that contain the true one with a given probability.
+"""Split conformal prediction: sets that contain the true origin with a given probability.
 
-Each origin j gets a score s(x, j) = 1 − pⱼ(x) (LAC; Sadinle, Lei & Wasserman, 2019: the smallest
-sets on average). On n known validation images with true origins y, the quantile q is the k-th
-smallest s(x, y), and the set of a new image is ``{j: s(x, j) ≤ q}`` (Vovk, Gammerman & Shafer,
-2005)::
+The nonconformity score of origin j for image x is s(x, j) = 1 − pⱼ(x) (LAC; Sadinle, Lei &
+Wasserman, 2019), which gives the smallest sets on average. The quantile q is the k-th smallest
+s(x, y) over n known validation images with true origins y. The prediction set of a new image is
+``{j: s(x, j) ≤ q}`` (Vovk, Gammerman & Shafer, 2005)::
 
     k = ⌈(n + 1) · coverage⌉,    P(y ∈ set) ≥ coverage
 
-Hard images get less than the coverage, and some an empty set: they resemble none of the origins.
+The coverage is an average: it is lower for difficult images. A set can be empty, which means that
+the image resembles none of the origins.
 
-**When the guarantee does not hold.** It is for a new image that could as well have been one of the
-validation images (exchangeability), on average over images *and* over draws of the validation
-images. So it does not hold
+**Limitations.** The guarantee assumes that new images and validation images are exchangeable, and
+it is an average over images *and* over draws of the validation images. It does not hold
 
-- for images unlike the validation images: other subjects, sizes, formats, or recompressed;
-- for an unknown generator, whose true origin is in no set;
-- if block, hyperparameter, temperature or stopping were chosen on the same validation images: sets
-  are then too small, slightly so if few candidates were compared;
-- as written if validation images come in groups (a prompt, a video): n counts for less.
+- for images that differ from the validation images in subject, size, format or compression;
+- for images of unknown generators, whose true origin is in no set;
+- if block, hyperparameter, temperature or early stopping were selected on the same validation
+  images: sets are then too small, but only slightly if few candidates were compared;
+- if validation images are grouped (by prompt or video): the effective n is smaller.
 """
 
 from __future__ import annotations
@@ -31,14 +31,15 @@ from whichgen.errors import FitError
 
 @dataclass(frozen=True)
 class ConformalQuantile:
-    """The quantile that :func:`prediction_sets` needs.
+    """Quantile of nonconformity scores, for :func:`prediction_sets`.
 
     Parameters
     ----------
     value
-        In [0, 1]; infinite, so that every origin is in every set, if there were too few images.
+        In [0, 1], or infinity if there are too few validation images: every set then contains all
+        origins.
     notes
-        Sentences to show beside the sets: a warning if there were too few images.
+        A warning if there are too few validation images, to show with the sets; otherwise empty.
     """
 
     value: float
@@ -52,7 +53,7 @@ class CoverageMetrics:
     Parameters
     ----------
     coverage
-        Share of sets that contain the true origin, in [0, 1].
+        Fraction of sets that contain the true origin, in [0, 1].
     mean_size
         Mean number of origins per set.
     """
@@ -64,7 +65,7 @@ class CoverageMetrics:
 def conformal_quantile(
     probabilities: np.ndarray, labels: np.ndarray, coverage: float = 0.9
 ) -> ConformalQuantile:
-    """Compute the quantile from known validation images.
+    """Compute the quantile of nonconformity scores on known validation images.
 
     Parameters
     ----------
@@ -73,7 +74,7 @@ def conformal_quantile(
     labels
         Indices of true origins: int array (n,).
     coverage
-        Target share of sets that contain the true origin, in (0, 1).
+        Target fraction of sets that contain the true origin, in (0, 1).
 
     Raises
     ------
@@ -81,7 +82,7 @@ def conformal_quantile(
         ``coverage`` is out of range.
     """
     if not 0 < coverage < 1:
-        raise FitError(f"the coverage must be over 0 and under 1, got {coverage}.")
+        raise FitError(f"the coverage must be greater than 0 and less than 1, got {coverage}.")
     n = len(labels)
     scores = np.sort(1 - np.asarray(probabilities, dtype=np.float64)[np.arange(n), labels])
     # The tolerance keeps e.g. 0.95 · 100 from becoming 96 by rounding.
@@ -92,22 +93,39 @@ def conformal_quantile(
     return ConformalQuantile(
         float("inf"),
         (
-            f"{n} validation images are too few for a coverage of {coverage:g}: every set "
-            f"holds all origins. {needed} are needed.",
+            f"{n} validation images are too few for a coverage of {coverage:g}, so every "
+            f"prediction set contains all origins. Use at least {needed} validation images.",
         ),
     )
 
 
 def prediction_sets(probabilities: np.ndarray, quantile: ConformalQuantile) -> np.ndarray:
-    """Return whether each origin is in each image's set: (n, origins) → bool (n, origins).
+    """Return which origins are in each image's prediction set; sets can be empty.
 
-    Sets can be empty.
+    Parameters
+    ----------
+    probabilities
+        float array (n, origins).
+    quantile
+        The result of :func:`conformal_quantile`.
+
+    Returns
+    -------
+    bool array (n, origins)
     """
     return np.asarray(1 - np.asarray(probabilities, dtype=np.float64) <= quantile.value)
 
 
 def coverage_metrics(sets: np.ndarray, labels: np.ndarray) -> CoverageMetrics:
-    """Measure how often sets (n, origins) contain the true origin; labels (n,), n at least 1."""
+    """Compute the coverage and mean size of prediction sets.
+
+    Parameters
+    ----------
+    sets
+        The result of :func:`prediction_sets`: bool array (n, origins), n at least 1.
+    labels
+        Indices of true origins: int array (n,).
+    """
     return CoverageMetrics(
         coverage=float(sets[np.arange(len(labels)), labels].mean()),
         mean_size=float(sets.sum(axis=1).mean()),

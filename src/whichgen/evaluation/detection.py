@@ -1,6 +1,6 @@
-"""Known against unknown images: threshold-free and fixed-rate detection metrics.
+"""Metrics of the detection of unknown images by their open-set scores.
 
-Known is the positive class, and a higher score means that an image looks more known. Definitions
+Known images are the positive class and should have higher scores than unknown images. Definitions
 follow Liang et al. (ODIN, 2018), section 4.3.
 """
 
@@ -12,9 +12,9 @@ import numpy as np
 
 from whichgen.evaluation.score_ranking import (
     ScoreRanking,
-    once_each,
     precision_recall_area,
     roc_area,
+    unit_weights,
 )
 
 
@@ -25,13 +25,15 @@ class DetectionMetrics:
     Parameters
     ----------
     auroc
-        Probability that a known image outscores an unknown one (ties count half).
+        Probability that a known image has a higher score than an unknown image; ties count half.
     tnr_at_tpr95
-        Share of unknown images rejected at the highest threshold that keeps 95 % of known ones.
+        Fraction of unknown images rejected at the highest threshold that accepts at least 95 % of
+        known images.
     detection_accuracy
         Maximum over thresholds of ½ (TPR + TNR).
     auin, auout
-        Area under precision over recall (trapezoid rule) with known, and with unknown, as positive.
+        Area under the precision-recall curve (trapezoid rule), with known images (``auin``) or
+        unknown images (``auout``) as the positive class.
     """
 
     auroc: float
@@ -42,7 +44,7 @@ class DetectionMetrics:
 
 
 def detection_metrics(known: np.ndarray, unknown: np.ndarray) -> DetectionMetrics:
-    """Compute all metrics of known scores (n,) and unknown scores (m,), n and m at least 1."""
+    """Compute all metrics from scores of known (n,) and unknown (m,) images, n and m ≥ 1."""
     values = detection_curve_metrics(*_count(known, unknown))
     return DetectionMetrics(**{name: float(value[0]) for name, value in values.items()})
 
@@ -53,17 +55,17 @@ def detection_curve_metrics(known: np.ndarray, unknown: np.ndarray) -> dict[str,
     Parameters
     ----------
     known, unknown
-        Counts at or above each threshold: float64 arrays (rows, points); see
-        :class:`~whichgen.evaluation.score_ranking.ScoreRanking`.
+        Number of images with a score at or above each threshold: float64 arrays (rows, points)
+        from :class:`~whichgen.evaluation.score_ranking.ScoreRanking`.
 
     Returns
     -------
     dict
-        float64 arrays (rows,).
+        float64 array (rows,) for each metric.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         tpr, fpr = known / known[:, -1:], unknown / unknown[:, -1:]
-        # Whole numbers on either side, so that rounding does not decide.
+        # Integer comparison, to avoid rounding errors.
         at_95 = (20 * known >= 19 * known[:, -1:]).argmax(axis=1)
         # From the lowest score up, unknown images are the positives.
         rejected, lost = ((counts[:, -1:] - counts)[:, ::-1] for counts in (unknown, known))
@@ -77,12 +79,19 @@ def detection_curve_metrics(known: np.ndarray, unknown: np.ndarray) -> dict[str,
 
 
 def auroc(known: np.ndarray, unknown: np.ndarray) -> float:
-    """Compute the area under the ROC curve of known (positive) against unknown scores."""
+    """Compute the area under the ROC curve from scores of known (n,) and unknown (m,) images."""
     return float(roc_area(*_count(known, unknown))[0])
 
 
 def roc_curve(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute false-positive rates (unknown accepted) and true-positive rates (known accepted)."""
+    """Compute the ROC curve from scores of known (n,) and unknown (m,) images.
+
+    Returns
+    -------
+    fpr, tpr
+        Fraction of unknown and of known images at or above each threshold, as the threshold
+        decreases: float64 arrays (distinct scores + 1,).
+    """
     (tp,), (fp,) = _count(known, unknown)
     return fp / len(unknown), tp / len(known)
 
@@ -90,4 +99,4 @@ def roc_curve(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.nd
 def _count(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Count the scores at or above each threshold: two float64 arrays (1, thresholds + 1)."""
     ranking = ScoreRanking(known, unknown)
-    return ranking.positive(once_each(known)), ranking.negative(once_each(unknown))
+    return ranking.positive(unit_weights(known)), ranking.negative(unit_weights(unknown))

@@ -1,4 +1,4 @@
-"""Headline metrics of a test set, of its images as they are and of weighted images."""
+"""Headline metrics of a test set, optionally with image weights for the bootstrap."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from whichgen.evaluation.score_ranking import (
     ScoreRanking,
     area,
     average_precision,
-    once_each,
     roc_area,
+    unit_weights,
 )
 
 
 class HeadlineMetrics:
-    """Compute the headline metrics for rows of weights; scores are sorted once.
+    """Compute the headline metrics of a test set for any number of image weights.
 
-    A metric is NaN without the images it needs: detection metrics, ``oscr`` and ``rejection_rate``
-    need unknown images, ``synthetic_auroc`` and ``synthetic_average_precision`` need real and
-    synthetic images.
+    Scores are sorted only once, in the constructor. Detection metrics, ``oscr`` and
+    ``rejection_rate`` are NaN without unknown images; ``synthetic_auroc`` and
+    ``synthetic_average_precision`` are NaN without real or without synthetic images.
 
     Parameters
     ----------
@@ -35,13 +35,13 @@ class HeadlineMetrics:
     origins
         The known origins, in the order of the probabilities' columns.
     threshold
-        Images with a score below it are answered ``unknown``; without it there are no metrics at a
-        threshold.
+        Images with a lower score are classified as ``unknown``. ``None`` omits the metrics that
+        depend on a threshold.
 
     Raises
     ------
     DataError
-        There is no known image, or a true origin is not in ``origins``.
+        There is no known image, or a known image has an origin that is not in ``origins``.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class HeadlineMetrics:
         threshold: float | None = None,
     ) -> None:
         if not len(known):
-            raise DataError("no known test image: there is no metric to give an interval to.")
+            raise DataError("the test set has no images of known origins. Add some.")
         self._known, self._unknown, self._threshold = known, unknown, threshold
         self._labels, self._n_origins = known.labels(origins), len(origins)
         self._correct = known.predicted == self._labels
@@ -62,16 +62,19 @@ class HeadlineMetrics:
 
     @property
     def values(self) -> dict[str, float]:
-        """The metrics of the images as they are, without those that are NaN."""
-        metrics = self(once_each(self._known), once_each(self._unknown))
+        """Metrics with a weight of 1 for each image; NaN metrics are omitted."""
+        metrics = self(unit_weights(self._known), unit_weights(self._unknown))
         values = {name: float(value[0]) for name, value in metrics.items()}
         return {name: value for name, value in values.items() if not np.isnan(value)}
 
     def __call__(self, weights: np.ndarray, unknown_weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Return each metric as a float64 array (rows,).
+        """Compute each metric for each row of weights: float64 arrays (rows,).
 
-        ``weights`` (rows, n) and ``unknown_weights`` (rows, m) are float64 arrays of whole numbers:
-        how often each image counts.
+        Parameters
+        ----------
+        weights, unknown_weights
+            Number of times each known and each unknown image counts: integers as float64 arrays
+            (rows, n) and (rows, m).
         """
         w, v = weights, unknown_weights
         known, unknown = self._ranking.positive(w), self._ranking.negative(v)
@@ -101,5 +104,5 @@ class HeadlineMetrics:
 
 
 def _mask(metrics: dict[str, np.ndarray], defined: np.ndarray) -> dict[str, np.ndarray]:
-    """Replace metrics by NaN in rows where they are not defined; bool array (rows,)."""
+    """Replace metrics (rows,) with NaN where the bool array ``defined`` (rows,) is false."""
     return {name: np.where(defined, values, np.nan) for name, values in metrics.items()}

@@ -1,4 +1,4 @@
-"""How specific answers are (generator, family, real or synthetic) and how often correct."""
+"""Number and accuracy of answers by level: origin, family, real or synthetic."""
 
 from __future__ import annotations
 
@@ -8,23 +8,26 @@ from dataclasses import dataclass
 
 from whichgen.constants import REAL, SYNTHETIC, UNKNOWN
 
-#: From the least to the most specific answer.
+#: Levels of an answer, from the least to the most specific.
 LEVELS = ("nothing", "real or synthetic", "family", "origin")
 
 
 @dataclass(frozen=True)
 class LevelResult:
-    """Answers at one of :data:`LEVELS`.
+    """Number of answers, and of correct answers, at one level.
 
     Parameters
     ----------
     images
         ``known`` or ``unknown``: test images of known or of unknown origins.
+    level
+        One of :data:`LEVELS`.
     count
         Number of answers at this level.
     correct
-        Number of correct ones: for an image of an unknown generator, ``synthetic`` is correct, its
-        family may be, and no origin is. ``None`` at the level ``nothing``.
+        Number of correct answers at this level; ``None`` at the level ``nothing``. For an image of
+        an unknown generator, ``synthetic`` and the generator's family are correct answers, and all
+        origins are wrong.
     """
 
     images: str
@@ -42,10 +45,10 @@ def count_answers_by_level(
     Parameters
     ----------
     answers
-        For ``known`` and ``unknown`` test images: the most specific answers, whether each image was
-        accepted as a known origin, and the true origins.
+        For the keys ``known`` and ``unknown``, three sequences with one item per test image: the
+        most specific answer, whether the image was accepted as a known origin, and the true origin.
     families
-        The family of every origin but ``real``, including unknown origins.
+        The family of each known and unknown origin, except ``real``.
     """
     results = []
     for images, rows in answers.items():
@@ -62,7 +65,7 @@ def count_answers_by_level(
 def _judge(
     answer: str, accepted: bool, origin: str, families: Mapping[str, str]
 ) -> tuple[str, bool]:
-    """Return the level of an answer, and whether it is correct for an image of that origin."""
+    """Return the level of an answer, and whether it is correct for the true ``origin``."""
     if accepted:
         return "origin", answer == origin
     if answer == UNKNOWN:

@@ -21,9 +21,9 @@ class Predictions:
     origins
         The true origin of each image: str array (n,).
     scores
-        The open-set score of each image, high for known origins: float64 array (n,).
+        The open-set score of each image, higher for known origins: float64 array (n,).
     groups
-        The content that each image shows, if several show the same: str array (n,).
+        Group of each image: str array (n,). Images with the same content have the same group.
     """
 
     probabilities: np.ndarray
@@ -33,7 +33,7 @@ class Predictions:
 
     @classmethod
     def from_probabilities(cls, probabilities: np.ndarray, origins: np.ndarray) -> Predictions:
-        """Make predictions whose score is the maximum probability."""
+        """Create predictions with the maximum probability as score."""
         return cls(probabilities, origins, probabilities.max(axis=1))
 
     def __len__(self) -> int:
@@ -63,5 +63,7 @@ def label_indices(origins: np.ndarray, known: Sequence[str]) -> np.ndarray:
     """
     index = {origin: i for i, origin in enumerate(known)}
     if missing := sorted(set(origins.tolist()) - set(index)):
-        raise DataError(f"{', '.join(missing)}: not among the known origins {', '.join(known)}.")
+        raise DataError(
+            f"not a known origin: {', '.join(missing)}. Use only images of {', '.join(known)}."
+        )
     return np.array([index[origin] for origin in origins.tolist()], dtype=np.int64)

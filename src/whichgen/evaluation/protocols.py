@@ -1,13 +1,14 @@
-"""Evaluation protocols: which images candidates are compared on, and which images are tested.
+"""Evaluation protocols: which images are used for selection and which for testing.
 
 ``clean``
-    Selection and test share no unknown generator. If validation has unknown generators that the
-    test lacks, the selection uses those. If it has none (the published splits of GenImage share all
-    of theirs), known generators play the unknown ones: they are left out of training in turn. If
-    even that is impossible (one generator beside ``real``), selection is by closed-set accuracy.
+    No unknown generator is used for both selection and testing. Selection uses the unknown
+    generators that are in the validation set but not in the test set. If there are none (as in the
+    published splits of GenImage), known generators are held out as unknown in turn. If there are
+    too few for that (one generator and ``real``), selection is by closed-set accuracy.
 ``paper``
-    The protocol of the reference implementation, for comparison: selection uses all unknown
-    validation images, including generators of the test, and known *validation* images are tested.
+    The protocol of the reference implementation (UniversalAttribution), for comparison: selection
+    uses all unknown validation images, including generators that are also in the test set, and
+    closed-set metrics are computed on known *validation* images.
 """
 
 from __future__ import annotations
@@ -23,25 +24,31 @@ from whichgen.errors import DataError
 
 PROTOCOLS = ("clean", "paper")
 
-#: Maximum number of leave-out folds; with more generators, several are left out together.
+#: Maximum number of leave-out folds; with more generators, some folds hold out several.
 MAX_FOLDS = 5
 
 PAPER_CAVEAT = (
     "PROTOCOL OF THE REFERENCE IMPLEMENTATION: block and hyperparameter were selected on unknown "
-    "generators that are also tested, and closed-set figures are measured on the validation images "
-    "used for the selection. Both make figures look better than they are. Unlike in the reference "
-    "implementation, each block has its own hyperparameter, and images of small classes are not "
-    "repeated."
+    "generators that are also in the test set, and closed-set metrics are computed on the "
+    "validation images used for selection. Both make the metrics optimistic. Unlike in the "
+    "reference implementation, each block has its own hyperparameter, and small classes are not "
+    "oversampled."
 )
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One open-set task on which candidates are compared.
+    """One open-set task for comparing candidates.
 
-    A head is fitted on training images of ``known``; candidates are compared by how well they
-    separate validation images of ``known`` from images of ``unknown``, which are in the split
-    ``unknown_split`` (``val`` if a known generator plays an unknown one).
+    Parameters
+    ----------
+    known
+        Origins whose training images the heads are fitted on, and whose validation images are the
+        known images of the comparison.
+    unknown
+        Origins of the unknown images of the comparison.
+    unknown_split
+        Split of the unknown images; ``val`` if known generators are held out as unknown.
     """
 
     known: tuple[str, ...]
@@ -51,10 +58,16 @@ class Fold:
 
 @dataclass(frozen=True)
 class Protocol:
-    """The folds used for selection, and what is tested.
+    """The folds for selection and the split for testing.
 
-    ``test_split`` holds the known images that are tested; ``notes`` are sentences to show beside
-    every figure.
+    Parameters
+    ----------
+    folds
+        Folds over which the selection metric is averaged.
+    test_split
+        Split of the known test images.
+    notes
+        Descriptions of the selection to show with the results.
     """
 
     name: str
@@ -64,7 +77,7 @@ class Protocol:
 
 
 def make_protocol(dataset: Dataset, name: str = "clean", *, seed: int = 0) -> Protocol:
-    """Make the protocol for a dataset.
+    """Create the protocol for a dataset.
 
     Raises
     ------
@@ -76,8 +89,8 @@ def make_protocol(dataset: Dataset, name: str = "clean", *, seed: int = 0) -> Pr
     if name == "paper":
         if not unknown:
             raise DataError(
-                f"{dataset.name}: the paper's protocol selects on unknown validation images, and "
-                "there are none. Use --protocol clean."
+                f"{dataset.name} has no unknown validation images, which --protocol paper needs "
+                "for selection. Use --protocol clean."
             )
         fold = Fold(dataset.known, tuple(unknown), "val_unknown")
         return Protocol("paper", (fold,), "val", (PAPER_CAVEAT,))
@@ -85,34 +98,36 @@ def make_protocol(dataset: Dataset, name: str = "clean", *, seed: int = 0) -> Pr
     folds = make_leave_out_folds(dataset.known, seed=seed)
     if free:
         folds = (Fold(dataset.known, free, "val_unknown"),)
-        note = f"selected on the unknown generators {', '.join(free)}, which are not tested"
+        note = (
+            f"selected on the unknown generators {', '.join(free)}, which are not in the test set"
+        )
     elif folds:
         note = (
-            "selected on known origins alone, by leaving known generators out in turn: "
+            "selected on known origins only, with known generators held out as unknown in turn: "
             f"{_list_unknown(folds)}"
         )
     else:
         folds = (Fold(dataset.known, (), "val"),)
         note = (
-            "selected by closed-set accuracy: validation has no unknown generator of its own, and "
-            "there are too few known generators to leave one out"
+            "selected by closed-set accuracy, because no unknown generator is only in the "
+            "validation set and there are too few known generators to hold one out"
         )
     return Protocol("clean", folds, "test", (note,))
 
 
 def add_leave_out_folds(protocol: Protocol, known: Sequence[str], seed: int = 0) -> Protocol:
-    """Add folds that leave known generators out in turn to a clean protocol.
+    """Add folds that hold out known generators as unknown to a ``clean`` protocol.
 
-    One or two unknown generators are too few to select on: if one of them closely resembles a known
-    generator, the selection favors what separates these two. The paper's protocol, and a protocol
-    that already leaves known generators out, are returned unchanged.
+    One or two unknown generators are too few for selection: if one of them closely resembles a
+    known generator, selection favors candidates that separate these two. A ``paper`` protocol, and
+    a protocol that already holds out known generators, is returned unchanged.
     """
     folds = make_leave_out_folds(known, seed=seed)
     already = all(fold.unknown_split == "val" for fold in protocol.folds)
     if protocol.name != "clean" or already or not folds:
         return protocol
     names = _list_unknown(folds)
-    note = f"and, with equal weight, by leaving known generators out in turn: {names}"
+    note = f"also selected, with equal weight, with known generators held out in turn: {names}"
     return replace(protocol, folds=(*protocol.folds, *folds), notes=(*protocol.notes, note))
 
 
@@ -123,7 +138,7 @@ def check_protocol(name: str) -> None:
 
 
 def make_leave_out_folds(known: Sequence[str], *, seed: int = 0) -> tuple[Fold, ...]:
-    """Make folds that leave each known generator out once; none if too few would remain."""
+    """Create folds that hold out each known generator once; empty if too few would remain."""
     generators = [origin for origin in known if origin != REAL]
     if len(generators) < 2 or len(known) < 3:
         return ()

@@ -1,10 +1,10 @@
-"""Real against synthetic images, whichever generator made them.
+"""Metrics of the detection of synthetic images, from known or unknown generators.
 
-The score of an image is its log-odds of not being real::
+The score of an image is the log-odds that it is not real::
 
     s = log Σ_{j ≠ real} p_j − log p_real
 
-Synthetic images are the positives; the negatives are the known test images of the origin ``real``.
+Synthetic images are the positive class; known test images of the origin ``real`` are the negatives.
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ import numpy as np
 
 from whichgen.constants import REAL
 from whichgen.evaluation.predictions import Predictions
-from whichgen.evaluation.score_ranking import ScoreRanking, average_precision, once_each, roc_area
+from whichgen.evaluation.score_ranking import (
+    ScoreRanking,
+    average_precision,
+    roc_area,
+    unit_weights,
+)
 
 # Keeps the log of a zero probability finite, and changes no other value.
 _TINY = 1e-300
@@ -24,7 +29,7 @@ _TINY = 1e-300
 
 @dataclass(frozen=True)
 class SyntheticResult:
-    """How well one set of synthetic images is separated from real ones.
+    """Metrics of one set of synthetic images against the real images.
 
     Parameters
     ----------
@@ -33,7 +38,7 @@ class SyntheticResult:
     images
         Number of synthetic images.
     auroc, average_precision
-        In [0, 1]. Average precision depends on the number of images of either kind; AUROC does not.
+        In [0, 1]. Unlike AUROC, average precision depends on the ratio of synthetic to real images.
     """
 
     name: str
@@ -43,9 +48,18 @@ class SyntheticResult:
 
 
 def synthetic_scores(probabilities: np.ndarray, origins: Sequence[str]) -> np.ndarray:
-    """Compute each image's log-odds of being synthetic: float arrays (n, origins) → float64 (n,).
+    """Compute the log-odds of each image being synthetic.
 
-    ``origins`` names the columns.
+    Parameters
+    ----------
+    probabilities
+        float array (n, origins).
+    origins
+        Names of the columns.
+
+    Returns
+    -------
+    float64 array (n,)
     """
     is_real = np.array(origins) == REAL
     # Not 1 − p_real, which loses all precision near 1.
@@ -57,7 +71,13 @@ def synthetic_scores(probabilities: np.ndarray, origins: Sequence[str]) -> np.nd
 def separate_real(
     known: Predictions, unknown: Predictions, origins: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the scores of synthetic images, known generators first, and of real images."""
+    """Compute the :func:`synthetic_scores` of synthetic images and of real images.
+
+    Returns
+    -------
+    synthetic, real
+        float64 arrays; known generators come before unknown generators.
+    """
     is_real = known.origins == REAL
     scores, unknown_scores = (synthetic_scores(p.probabilities, origins) for p in (known, unknown))
     return np.concatenate([scores[~is_real], unknown_scores]), scores[is_real]
@@ -66,9 +86,9 @@ def separate_real(
 def real_vs_synthetic_metrics(
     known: Predictions, unknown: Predictions, origins: Sequence[str]
 ) -> tuple[SyntheticResult, ...]:
-    """Compute the metrics for known, unknown and all generators.
+    """Compute metrics for the sets of known, unknown and all generators.
 
-    The result is empty without real images; a set without images is left out.
+    Sets without images are omitted; the result is empty without real images.
     """
     scores, real = separate_real(known, unknown, origins)
     n_known = len(known) - len(real)
@@ -81,7 +101,7 @@ def real_vs_synthetic_metrics(
     for name, synthetic in sets.items():
         if len(synthetic) and len(real):
             ranking = ScoreRanking(synthetic, real)
-            counts = ranking.positive(once_each(synthetic)), ranking.negative(once_each(real))
+            counts = ranking.positive(unit_weights(synthetic)), ranking.negative(unit_weights(real))
             areas = float(roc_area(*counts)[0]), float(average_precision(*counts)[0])
             results.append(SyntheticResult(name, len(synthetic), *areas))
     return tuple(results)

@@ -1,14 +1,14 @@
-"""Cumulative counts over score thresholds, from which every threshold-free metric is computed.
+"""Cumulative counts over score thresholds, and the areas under curves computed from them.
 
-A bootstrap resample is a vector of weights: how often each sample was drawn. Scores are sorted
-once; from the highest threshold down, the weight at or above it is a cumulative sum::
+A bootstrap resample is represented by weights: the number of times each sample is drawn. Scores are
+sorted once. Counts at each threshold are cumulative sums of weights in descending order of score::
 
     TP(θ) = Σ wᵢ over positive samples with sᵢ ≥ θ
     FP(θ) = Σ vⱼ over negative samples with sⱼ ≥ θ
 
-The plain metric is the weighted one with a single row of ones (:func:`once_each`). Arrays of counts
-have the shape (rows, thresholds + 1): one row per resample, the thresholds descending, and a
-leading column of zeros for a threshold above every score.
+Weights of one (:func:`unit_weights`) give the metric of the original samples. Arrays of counts have
+the shape (rows, thresholds + 1): one row per resample, and one column per threshold in descending
+order, after a column of zeros for a threshold above every score.
 """
 
 from __future__ import annotations
@@ -18,13 +18,19 @@ from collections.abc import Sized
 import numpy as np
 
 
-def once_each(samples: Sized) -> np.ndarray:
-    """Return weights that count every sample once: float64 array (1, n)."""
+def unit_weights(samples: Sized) -> np.ndarray:
+    """Return a weight of one for each sample: float64 array (1, n)."""
     return np.ones((1, len(samples)))
 
 
 class ScoreRanking:
-    """Scores of positive (n,) and negative (m,) samples, sorted at all distinct thresholds."""
+    """Samples sorted by score, with cumulative counts at each distinct score.
+
+    Parameters
+    ----------
+    positive, negative
+        Scores of the positive and the negative samples: float arrays (n,) and (m,).
+    """
 
     def __init__(self, positive: np.ndarray, negative: np.ndarray) -> None:
         scores = np.concatenate([positive, negative])
@@ -38,14 +44,21 @@ class ScoreRanking:
         self._negative = order[~is_positive] - len(positive), np.append(0, last + 1 - counts)
 
     def positive(self, weights: np.ndarray) -> np.ndarray:
-        """Weight of positive samples at or above each threshold: float64 (rows, thresholds + 1).
+        """Sum the weights of positive samples at or above each threshold.
 
-        ``weights`` is a float64 array (rows, n) of whole numbers: how often each sample counts.
+        Parameters
+        ----------
+        weights
+            Number of times each sample counts: integers as float64 array (rows, n).
+
+        Returns
+        -------
+        float64 array (rows, thresholds + 1)
         """
         return _accumulate(weights, *self._positive)
 
     def negative(self, weights: np.ndarray) -> np.ndarray:
-        """Weight of negative samples at or above each threshold; weights (rows, m)."""
+        """Sum the weights (rows, m) of negative samples, as :meth:`positive` does."""
         return _accumulate(weights, *self._negative)
 
 
@@ -56,12 +69,12 @@ def _accumulate(weights: np.ndarray, order: np.ndarray, counts: np.ndarray) -> n
 
 
 def area(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Area under each row's curve by the trapezoid rule: (rows, points) → (rows,)."""
+    """Compute the area under each row's curve (trapezoid rule): (rows, points) → (rows,)."""
     return np.asarray((np.diff(x, axis=1) * (y[:, 1:] + y[:, :-1])).sum(axis=1) / 2)
 
 
 def roc_area(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
-    """Area under the ROC curve of cumulative counts: (rows, points) → (rows,)."""
+    """Compute the area under the ROC curve from cumulative counts: (rows, points) → (rows,)."""
     if len(positive) == 1:
         # Drop collinear points as scikit-learn does, so that equal curves round to equal areas.
         points = np.ones(positive.shape[1], dtype=bool)
@@ -71,19 +84,32 @@ def roc_area(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
 
 
 def precision(true: np.ndarray, false: np.ndarray) -> np.ndarray:
-    """Share of positive samples at or above each threshold; 1 above every score."""
+    """Compute the precision at each threshold from cumulative counts of true and false positives.
+
+    The precision is 1 at a threshold above every score.
+    """
     both = true + false
     return np.asarray(np.divide(true, both, out=np.ones_like(both), where=both > 0))
 
 
 def precision_recall_area(true: np.ndarray, false: np.ndarray) -> np.ndarray:
-    """Area under precision over recall by the trapezoid rule: (rows, points) → (rows,)."""
+    """Compute the area under the precision-recall curve (trapezoid rule).
+
+    Parameters
+    ----------
+    true, false
+        Cumulative counts of true and false positives: float64 arrays (rows, points).
+
+    Returns
+    -------
+    float64 array (rows,)
+    """
     # Summed from recall 1 down, as scikit-learn does, so that rounding is the same.
     recall = (true / true[:, -1:])[:, ::-1]
     return -area(recall, precision(true, false)[:, ::-1])
 
 
 def average_precision(true: np.ndarray, false: np.ndarray) -> np.ndarray:
-    """Average precision, Σ (Rₜ − Rₜ₋₁) Pₜ without interpolation: (rows, points) → (rows,)."""
+    """Compute the average precision, Σ (Rₜ − Rₜ₋₁) Pₜ, from counts (rows, points) → (rows,)."""
     steps = np.diff((true / true[:, -1:])[:, ::-1], axis=1)
     return np.asarray(-(steps * precision(true, false)[:, :0:-1]).sum(axis=1))
