@@ -5,15 +5,16 @@
 >>> attributor.attribute(["photo.jpg"])[0].origin  # doctest: +SKIP
 'midjourney'
 
-:class:`OriginClassifier` offers the same as a scikit-learn estimator. To fit and test a model on a
-folder of images with one subfolder per origin:
+:class:`OriginClassifier` is a scikit-learn estimator with the same method. To fit your own model,
+open a folder of images with one subfolder per origin and load an encoder, then call
+:func:`extract_splits` and :func:`fit`:
 
 >>> from pathlib import Path
 >>> from whichgen import extract_splits, fit, load_encoder, open_dataset
 >>> dataset = open_dataset("my-images", cache=Path("cache"))  # doctest: +SKIP
 >>> encoder = load_encoder("openai/clip-vit-base-patch16")  # doctest: +SKIP
 
-Imports between the sub-packages run one way::
+Sub-packages import only from those that come earlier in this order::
 
     io → data → evidence → encoders → features → heads → openset → evaluation → models → inference
        → gallery → cluster → training → experiments → report → service → cli

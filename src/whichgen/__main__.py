@@ -1,4 +1,4 @@
-"""``python -m whichgen``: the command line."""
+"""Entry point of the command-line interface for ``python -m whichgen``."""
 
 from whichgen.cli.app import main
 

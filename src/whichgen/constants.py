@@ -1,51 +1,48 @@
-"""Names and defaults that more than one package uses."""
+"""Reserved origin names and default values shared by several packages."""
 
 from __future__ import annotations
 
-#: The origin of photographs.
+#: Origin of photographs.
 REAL = "real"
 
-#: The answer for an image whose generator is none of the known ones.
+#: Answer for an image whose generator is not among the known origins.
 UNKNOWN = "unknown"
 
-#: The answer for an image that a generator made, whichever it is.
+#: Answer for an image made by a generator that can't be identified.
 SYNTHETIC = "synthetic"
 
-#: Share of known validation images that the open-set threshold keeps: the true-positive rate.
+#: True-positive rate: fraction of known validation images that the open-set threshold accepts.
 TPR = 0.95
 
-#: Vision encoder of a new model.
+#: Default vision encoder.
 BACKBONE = "openai/clip-vit-base-patch16"
 
 #: Images per forward pass of the encoder.
 BATCH_SIZE = 32
 
-#: Most images per class in each split, as in the paper; 0 means all.
+#: Maximum number of images per class in each split, as in the paper; 0 for no limit.
 SAMPLES_PER_CLASS = 4000
 
-#: Shares of the known images in train, val and test.
+#: Fractions of the known images in train, val and test.
 SPLIT_FRACTIONS = (0.6, 0.2, 0.2)
 
-#: The paper's sweep of C: exponents of ten of the smallest and largest value, number of values.
+#: The paper's sweep of C: log10 of the smallest and largest value, and number of values.
 C_SWEEP = (-6, 5, 45)
 
-#: The paper's sweep of k: smallest and largest value, number of values.
+#: The paper's sweep of k: smallest and largest value, and number of values.
 K_SWEEP = (1, 20, 20)
 
-#: Solver steps after which a linear probe that has not converged is an error.
+#: Maximum number of solver steps of a linear probe; no convergence by then is an error.
 MAX_ITER = 1000
 
 #: Bootstrap resamples of a confidence interval or a paired comparison.
 RESAMPLES = 1000
 
-#: Similar known images shown with an answer.
+#: Number of similar known images shown with an answer.
 SIMILAR_IMAGES = 6
 
-#: Bootstrap resamples of a confidence interval or a paired comparison.
-RESAMPLES = 1000
-
-#: Training images per class in the low-data experiment.
+#: Numbers of training images per class in the low-data experiment.
 LOW_DATA_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 4000)
 
-#: Images from which the few-shot experiment enrolls a new generator.
+#: Numbers of images used to enroll a new generator in the few-shot experiment.
 FEW_SHOT_SIZES = (1, 2, 5, 10, 20, 50)

@@ -1,9 +1,9 @@
-"""Deterministic mode: the same bytes on any number of threads.
+"""Deterministic mode: byte-identical results on any number of CPU cores.
 
 Floating-point sums depend on the order of addition, and libraries split a sum over as many threads
-as there are cores, so a float32 matrix product or a singular value differs in its last digits
-between one thread and two. Seeds do not change that. In deterministic mode every library uses one
-thread, torch uses deterministic algorithms only, and encoders run on the CPU. Worker processes
+as there are cores. A float32 matrix product or a singular value therefore differs in its last
+digits between one thread and two, even with fixed seeds. In deterministic mode, every library uses
+one thread, torch uses only deterministic algorithms, and encoders run on the CPU. Worker processes
 (``--jobs``) are still allowed: fits are independent and single-threaded.
 """
 
@@ -25,9 +25,9 @@ _state = {"on": False}
 
 
 def enable_deterministic_mode() -> None:
-    """Switch this process and the workers it starts to deterministic mode, until it ends.
+    """Enable deterministic mode in this process and its workers, until the process ends.
 
-    Call it before anything else: encoders that are already loaded stay on their device.
+    Call this function before loading an encoder: loaded encoders stay on their device.
     """
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
     import torch

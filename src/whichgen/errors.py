@@ -14,15 +14,15 @@ class DataError(WhichgenError):
 
 
 class ImageError(WhichgenError):
-    """An image cannot be read."""
+    """An image can't be read."""
 
 
 class EncoderError(WhichgenError):
-    """An encoder cannot be loaded, or returned invalid features."""
+    """An encoder can't be loaded, or returned invalid features."""
 
 
 class StoreError(WhichgenError):
-    """The feature store cannot be read or written: full disk, no permission, missing files."""
+    """The feature store can't be read or written: full disk, no permission, missing files."""
 
 
 class ModelFileError(WhichgenError):
@@ -30,19 +30,19 @@ class ModelFileError(WhichgenError):
 
 
 class GalleryError(WhichgenError):
-    """A gallery is missing, damaged, made for another model or version, or unreachable."""
+    """A gallery is missing, damaged, unreachable, or built with another model or version."""
 
 
 class FitError(WhichgenError):
-    """A head cannot be fitted, or did not converge."""
+    """A classifier head can't be fitted, or did not converge."""
 
 
 class ClusterError(WhichgenError):
-    """A Ray cluster cannot be reached, or failed."""
+    """A Ray cluster can't be reached, or failed."""
 
 
 class WhichgenWarning(UserWarning):
-    """A warning for the user; the command line prints it as one line."""
+    """Warning meant for the user; the command line prints it on one line."""
 
 
 def first_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Progress reporting: how a long loop shows how far it is."""
+"""Progress reporting for long loops."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ Progress = Callable[..., Iterable[Any]]
 
 
 def no_progress(items: Iterable[Any], **_: Any) -> Iterable[Any]:
-    """Return the items unchanged: the :data:`Progress` that shows nothing."""
+    """Return ``items`` unchanged; a :data:`Progress` without a progress bar."""
     return items

@@ -4,9 +4,10 @@
 >>> classifier = OriginClassifier(backbone="openai/clip-vit-base-patch16", unknown="unknown")
 >>> classifier.fit(["a.png", "b.png", …], ["real", "gan", …]).predict(["c.png"])
 
-Implements the paper's method: choose the block and C (or k) on a part of the training images, then
-fit the head on all of them. Use it in scikit-learn pipelines, grid searches and comparisons; use
-the command line for experiments with held-out generators, confidence intervals and controls.
+Implements the paper's method: select the encoder block and C (or k) on a validation part of the
+training images, then fit the head (classifier) on all training images. Use it in
+scikit-learn pipelines, grid searches and comparisons. Use the command line for experiments with
+held-out generators, confidence intervals and control experiments.
 """
 
 from __future__ import annotations
@@ -40,21 +41,21 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     head : {"linear", "knn"}, default="linear"
         L2-regularized logistic regression, or k-nearest neighbors by cosine similarity.
     backbone : str or None, default=None
-        Name or folder of an encoder; X are then images (paths, bytes, Pillow images or uint8
-        arrays). ``None``: X is a float array of features.
+        Name or folder of an encoder for images (paths, bytes, Pillow images or uint8 arrays). If
+        ``None``, X must be a float array of features.
     blocks : iterable of int or None, default=None
-        Blocks of the encoder to choose from; ``None``: all.
+        Candidate blocks of the encoder; all blocks if ``None``.
     values : iterable of float or None, default=None
-        Values of C or k to choose from; ``None``: those of the paper.
+        Candidate values of C or k; the paper's values if ``None``.
     unknown : object, default=None
-        Label that :meth:`predict` returns for images whose score is below the threshold; ``None``:
-        always the most probable origin.
+        Label that :meth:`predict` returns for images whose score is below the threshold. If
+        ``None``, :meth:`predict` always returns the most probable origin.
     tpr : float, default=TPR
         Fraction of known images that the threshold accepts, in (0, 1];
         :data:`whichgen.constants.TPR` by default.
     validation_fraction : float, default=0.25
-        Fraction of the training images used to choose block and value and to set the threshold. If
-        there are too few images for it, the middle block and the middle value are used.
+        Fraction of the training images used to select the block and the value of C or k, and to set
+        the threshold. If there are too few images, the middle block and value are used.
     device : str, default="auto"
         Device of the encoder.
     dtype : str, default="float32"
@@ -67,19 +68,20 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The origins, sorted.
+        Origins in sorted order.
     block_ : int
-        The chosen block; 0 for features.
+        Selected block; 0 if X is an array of features.
     value_ : float
-        The chosen C or k.
+        Selected value of C or k.
     validation_accuracy_ : float
-        Validation accuracy of the choice, in [0, 1]; NaN without validation images.
+        Validation accuracy of the selected block and value, in [0, 1]; NaN without validation
+        images.
     threshold_ : float
         Threshold on :meth:`score_samples`; −∞ without validation images.
     head_ : whichgen.heads.base.Head
         The fitted head.
     n_features_in_ : int
-        Number of features of the chosen block.
+        Number of features of the selected block.
     """
 
     def __init__(
@@ -110,14 +112,14 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> OriginClassifier:
-        """Choose block and value, and fit the head on all images.
+        """Select the block and the value of C or k, then fit the head on all images.
 
         Parameters
         ----------
         X : sequence of n_samples images, or array-like of shape (n_samples, n_features)
             Training images or features.
         y : array-like of shape (n_samples,)
-            Origins.
+            Origin of each image.
 
         Returns
         -------
@@ -128,7 +130,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ValueError
             Invalid shapes, NaN, or fewer than two classes.
         FitError, EncoderError, ImageError
-            An invalid option, or an encoder or image that cannot be read.
+            An option is invalid, or an encoder or image can't be read.
         """
         if self.backbone is None:
             X, y = validate_data(self, X, y)
@@ -172,7 +174,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._forward(X).probabilities
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """Compute logits; for two classes, their difference.
+        """Compute the logit of each class, or the difference of the logits for two classes.
 
         Returns
         -------
@@ -182,7 +184,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits)
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """Compute how known each image looks: its largest probability.
+        """Compute the largest class probability of each image, the open-set score.
 
         Returns
         -------
@@ -191,7 +193,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(self.predict_proba(X).max(axis=1))
 
     def predict(self, X: Any) -> np.ndarray:
-        """Predict the most probable origin, or :attr:`unknown`.
+        """Predict the most probable origin, or :attr:`unknown` for scores below the threshold.
 
         Returns
         -------
@@ -216,7 +218,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return KnnMethod(tuple(self.values))  # type: ignore[arg-type]
 
     def _split(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Split row numbers into training and validation; the latter is empty with few images."""
+        """Split row indices into training and validation (empty if there are few images)."""
         rows, counts = np.arange(len(labels)), np.bincount(labels)
         n_val = int(np.ceil(self.validation_fraction * len(labels)))
         if counts.min() < 2 or n_val < len(counts) or len(labels) - n_val < len(counts):
@@ -233,7 +235,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.head_.forward(self._encode(X)[self.block_])
 
     def _encode(self, X: Any) -> dict[int, np.ndarray]:
-        """Encode images into the features of each block to choose from, float32 (n, d)."""
+        """Return the features of each candidate block: float32 arrays (n_samples, n_features)."""
         from whichgen.features.inference import encode_images
 
         encoder = _load_encoder(str(self.backbone), self.device, self.dtype)
@@ -244,7 +246,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 @lru_cache(maxsize=1)
 def _load_encoder(name: str, device: str, dtype: str) -> Encoder:
-    """Load an encoder, and keep the last one for later calls of fit and predict."""
+    """Load an encoder; cache the last one for later calls of ``fit`` and ``predict``."""
     from whichgen.encoders.loading import load_encoder
 
     return load_encoder(name, device=device, dtype=dtype)

@@ -90,8 +90,8 @@ def test_path_lists_and_dataset_strings(place: Path) -> None:
         ("empty", r"empty contains no image, .tar or .parquet"),
         ("@gone.txt", r"path list gone.txt does not exist"),
         ("@blank.txt", r"path list blank.txt is empty"),
-        ("http://host/x.png", r"http:.* can't be read. Use s3:"),
-        ("s3://", r"s3:// can't be read. Use s3:"),
+        ("http://host/x.png", r"URL http:.* is invalid. Use s3:"),
+        ("s3://", r"URL s3:// is invalid. Use s3:"),
         ("text.parquet", r"text.parquet can't be read as Parquet"),
     ],
 )

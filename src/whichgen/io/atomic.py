@@ -28,8 +28,8 @@ def replace_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path that replaces ``path`` on success.
 
     On any error (full disk, Ctrl-C), the temporary file is removed and ``path`` stays unchanged.
-    On return, the file and its name are on the disk: of two files written one after the other, the
-    second never exists without the first, even after a power failure.
+    On success, the file and its folder are synced to disk: even after a power failure, a file
+    exists only if all files written before it do.
     """
     _make_folder(path.parent)
     temporary = _temporary_path(path)
@@ -79,12 +79,12 @@ def replace_folder(folder: Path) -> Iterator[Path]:
 
 
 def is_temporary(path: Path) -> bool:
-    """Return whether a path is a temporary of :func:`replace_file` or :func:`replace_folder`."""
+    """Return whether :func:`replace_file` or :func:`replace_folder` created a temporary path."""
     return bool(_TEMPORARY.fullmatch(path.name))
 
 
 def is_permission_error(error: OSError) -> bool:
-    """Return whether a write failed for lack of permission, rather than lack of space."""
+    """Return whether a write failed because of missing permissions."""
     return error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -95,7 +95,7 @@ def _temporary_path(path: Path) -> Path:
 
 @functools.cache  # once per folder and process: listing a large folder takes time
 def _remove_abandoned(folder: Path) -> None:
-    """Remove temporaries of killed processes, but not those that others are writing."""
+    """Remove temporary paths of killed processes, but not those still in use."""
     now = time.time()
     for path in folder.glob(".*.tmp"):
         with contextlib.suppress(OSError):  # another process may remove them, too
@@ -124,7 +124,7 @@ def _sync(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make renames in a folder durable."""
+    """Sync a folder to disk, so that renames in it survive a power failure."""
     # Windows cannot open folders, and some network file systems cannot sync them.
     with contextlib.suppress(OSError):
         _sync(folder)

@@ -1,4 +1,4 @@
-"""List folders, and read untrusted files without hanging on a pipe or a device."""
+"""List files, and read untrusted files without blocking on pipes or devices."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ MAX_TEXT_BYTES = 2**30
 
 
 def read_regular_file(path: Path, max_bytes: int) -> bytes:
-    """Read a regular file, or the regular file that a link points to.
+    """Read a regular file; follow symbolic links.
 
     Parameters
     ----------
     path
         The file.
     max_bytes
-        Larger files are refused without being read.
+        Maximum file size in bytes; larger files are not read.
 
     Raises
     ------
@@ -57,9 +57,9 @@ def read_text_file(path: Path, description: str, hint: str = "") -> str:
     path
         The file.
     description
-        What the file is, in error messages: ``annotation file``.
+        Kind of file for error messages, such as ``annotation file``.
     hint
-        What to do if the file does not exist.
+        Instruction appended to the error message if the file does not exist.
 
     Raises
     ------
@@ -71,20 +71,25 @@ def read_text_file(path: Path, description: str, hint: str = "") -> str:
     except FileNotFoundError:
         raise DataError(f"{description} {path} does not exist. {hint}".rstrip()) from None
     except OSError as error:
-        raise DataError(f"{description} {path} can't be read ({error.strerror}).") from None
+        raise DataError(
+            f"{description} {path} can't be read ({error.strerror}). Check its permissions."
+        ) from None
     except UnicodeDecodeError as error:
-        raise DataError(f"{description} {path} is not UTF-8 text ({error}).") from None
+        raise DataError(
+            f"{description} {path} is not UTF-8 text ({error}). Save it with UTF-8 encoding."
+        ) from None
 
 
 def natural_key(text: str) -> list[int | str]:
-    """Return a sort key that puts ``img2`` before ``img10``."""
+    """Return a sort key for natural order: ``img2`` comes before ``img10``."""
     return [int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", text)]
 
 
 def select_paths(paths: Iterable[AnyPath], suffixes: Collection[str]) -> list[AnyPath]:
     """Return the relative paths that have one of the suffixes, in natural order.
 
-    Hidden files and files in hidden folders are left out. ``suffixes`` are lower-case, with a dot.
+    Hidden files and files in hidden folders are omitted. ``suffixes`` are lowercase and include the
+    dot.
     """
     visible = [
         path
@@ -95,6 +100,6 @@ def select_paths(paths: Iterable[AnyPath], suffixes: Collection[str]) -> list[An
 
 
 def list_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """List the files below a folder that :func:`select_paths` selects."""
+    """List all files in a folder, recursively, that :func:`select_paths` selects."""
     paths = select_paths((path.relative_to(folder) for path in folder.rglob("*")), suffixes)
     return [folder / path for path in paths if (folder / path).is_file()]

@@ -1,8 +1,8 @@
 """Read files from the local disk, an S3-compatible store or the Hugging Face Hub.
 
 ``s3://bucket/prefix`` uses the standard AWS credentials (AWS_ACCESS_KEY_ID and
-AWS_SECRET_ACCESS_KEY, ``~/.aws``, or the role of the machine); set AWS_ENDPOINT_URL for a store
-that is not Amazon's. ``hf://datasets/owner/name/folder`` uses HF_TOKEN for private datasets.
+AWS_SECRET_ACCESS_KEY, ``~/.aws``, or the IAM role of the machine); set AWS_ENDPOINT_URL for
+other S3-compatible stores. ``hf://datasets/owner/name/folder`` uses HF_TOKEN for private datasets.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from whichgen.errors import DataError
 from whichgen.io.files import list_files, read_regular_file, select_paths
 
 _HELP = {
-    "s3": "Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws, and AWS_ENDPOINT_URL for a "
-    "store that is not Amazon's.",
+    "s3": "Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws; set AWS_ENDPOINT_URL for "
+    "other S3-compatible stores.",
     "hf": "Set HF_TOKEN if the dataset is private.",
 }
 
 
 @dataclass(frozen=True)
 class Storage:
-    """A file system, described by plain values that can be sent to another machine.
+    """Connection settings of a file system; picklable, for use in cluster workers.
 
     Parameters
     ----------
     scheme
         ``s3``, ``hf``, or empty for the local disk.
     endpoint, region
-        Of an S3-compatible store; empty for Amazon's endpoint and the default region.
+        Endpoint URL and region of an S3-compatible store; empty for the AWS defaults.
     root
-        Folder that local paths are relative to.
+        Base folder of relative local paths.
     """
 
     scheme: str = ""
@@ -47,21 +47,21 @@ class Storage:
     root: str = ""
 
     def url(self, path: str) -> str:
-        """Return the full name of a file."""
+        """Return the URL of a remote file, or the path of a local one."""
         return f"{self.scheme}://{path}" if self.scheme else path
 
     def list_files(self, path: str, suffixes: Collection[str]) -> list[str] | None:
-        """List a file, or all files below a folder that have one of the suffixes.
+        """List a file, or all files in a folder, recursively, that have one of the suffixes.
 
         Returns
         -------
         list of str, or None
-            Paths in natural order; ``None`` if the path does not exist.
+            Paths in natural order; ``None`` if ``path`` does not exist.
 
         Raises
         ------
         DataError
-            The store cannot be reached, or denies access.
+            The store can't be reached or denies access.
         """
         if not self.scheme:
             local = Path(self.root) / path
@@ -105,19 +105,21 @@ class Storage:
 
 
 def parse_url(url: str) -> tuple[Storage, str]:
-    """Split ``s3://bucket/prefix`` into its storage and path; without a scheme, a local path.
+    """Split a URL such as ``s3://bucket/prefix``, or a local path, into storage and path.
 
     Raises
     ------
     DataError
-        The scheme is not supported, or nothing follows it.
+        The scheme is not supported, or the path after it is empty.
     """
     scheme, colon, path = url.partition("://")
     if not colon:
         return Storage(root=str(Path.cwd())), url
     path = path.strip("/")
     if scheme not in _HELP or not path:
-        raise DataError(f"{url} can't be read. Use s3://BUCKET/PREFIX or hf://datasets/OWNER/NAME.")
+        raise DataError(
+            f"URL {url} is invalid. Use s3://BUCKET/PREFIX or hf://datasets/OWNER/NAME."
+        )
     if scheme == "hf":
         return Storage("hf"), path
     environment = os.environ
@@ -128,7 +130,7 @@ def parse_url(url: str) -> tuple[Storage, str]:
 
 @lru_cache
 def _connect(storage: Storage) -> Any:
-    """Open the file system of a remote store, in the process that reads."""
+    """Connect to a remote store; reuse the connection within a process."""
     if storage.scheme == "s3":
         endpoint, region = storage.endpoint or None, storage.region or None
         return pafs.S3FileSystem(endpoint_override=endpoint, region=region)

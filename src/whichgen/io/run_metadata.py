@@ -1,4 +1,4 @@
-"""Run metadata: the record in every result file of what produced it."""
+"""Collect run metadata, which every result file records for reproducibility."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def collect_run_metadata(
     encoder: Mapping[str, Any],
     data_hash: str,
 ) -> dict[str, Any]:
-    """Return config, seeds, encoder, data hash, versions, machine, command and UTC time."""
+    """Collect config, seeds, encoder, data hash, versions, machine, command and UTC time."""
     return {
         "config": dict(config),
         "seeds": dict(seeds),
@@ -40,10 +40,10 @@ def collect_run_metadata(
 
 
 def get_timestamp() -> str:
-    """Return the UTC time in ISO format, or the time that SOURCE_DATE_EPOCH sets.
+    """Return the current UTC time, or the time in SOURCE_DATE_EPOCH, in ISO format.
 
-    The time is the only part of a result that differs between two equal runs. SOURCE_DATE_EPOCH
-    (Unix seconds) fixes it; see https://reproducible-builds.org/docs/source-date-epoch/.
+    The time is the only part of a result that differs between identical runs. SOURCE_DATE_EPOCH
+    (in Unix seconds) makes it reproducible; see https://reproducible-builds.org/docs/source-date-epoch/.
 
     Raises
     ------
@@ -56,12 +56,12 @@ def get_timestamp() -> str:
         return time.isoformat(timespec="seconds")
     except (ValueError, OverflowError, OSError):
         raise DataError(
-            f"SOURCE_DATE_EPOCH is {epoch!r}; set it to Unix seconds, as in 1700000000."
+            f"SOURCE_DATE_EPOCH {epoch!r} is not a valid time. Set it to Unix seconds (1700000000)."
         ) from None
 
 
 def hash_parts(parts: Iterable[str | bytes]) -> str:
-    """Return a 128-bit hex digest of a sequence; lengths are hashed, so ("ab",) ≠ ("a", "b")."""
+    """Return a 128-bit hex digest of a sequence; ("ab",) and ("a", "b") differ."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         data = part.encode() if isinstance(part, str) else part

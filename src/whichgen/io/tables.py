@@ -1,4 +1,4 @@
-"""Tables as Markdown, CSV and Parquet, and result files as JSON."""
+"""Write tables as Markdown, CSV or Parquet, and results as JSON."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Row = Mapping[str, Any]
 
 
 def percent(value: float | None) -> str:
-    """Format a rate in [0, 1] as a percentage with one decimal, ``None`` and NaN as a dash."""
+    """Format a rate in [0, 1] as a percentage with one decimal; ``None`` and NaN as a dash."""
     return "–" if value is None or math.isnan(value) else f"{100 * value:.1f}"
 
 
 def markdown_table(rows: Sequence[Row]) -> str:
-    """Format rows as a Markdown table with the columns of the first row; "" without rows."""
+    """Format rows as a Markdown table with the keys of the first row as columns."""
     if not rows:
         return ""
     columns = list(rows[0])
@@ -49,22 +49,22 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a value, which may hold dataclasses, to a JSON file.
+    """Write a value to a JSON file; dataclasses are written as objects.
 
-    NaN and infinities, which JSON does not have, become null.
+    NaN and infinity, which JSON does not support, are written as null.
     """
     finite = json.loads(json.dumps(value, default=vars), parse_constant=lambda _: None)
     write_text(path, json.dumps(finite, indent=1, allow_nan=False) + "\n")
 
 
 def write_parquet(path: Path, rows: Sequence[Row], schema: pa.Schema | None = None) -> None:
-    """Write rows to a Parquet file; keys missing from a row are null.
+    """Write rows to a Parquet file; keys missing from a row are written as null.
 
     Parameters
     ----------
     schema
-        Columns and types. Inferred from the values if omitted; pass it to keep several files of
-        one folder alike.
+        Columns and types; inferred from the values if ``None``. Pass a schema if several files of
+        one folder must have the same columns and types.
     """
 
     def to_utf8(value: Any) -> Any:
