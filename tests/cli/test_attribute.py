@@ -229,4 +229,4 @@ def test_an_unknown_report_suffix_fails_before_the_work(site: Site) -> None:
     result = whichgen(
         "attribute", "-m", site.folder / "nothing", site.images, "--report", "case.doc"
     )
-    assert result.code == 1 and "case.doc: a report must end in .html or .pdf." in result.message
+    assert result.code == 1 and "case.doc: unknown report format" in result.message

@@ -113,7 +113,7 @@ def test_too_many_images_are_refused(service: Start, images: list[Image.Image]) 
     assert client.post("/attribute", files=upload(data, data)).status_code == 200
     response = client.post("/attribute", files=upload(data, data, data))
     assert response.status_code == 413
-    assert "maximum is 2" in response.json()["detail"]
+    assert "at most 2" in response.json()["detail"]
 
 
 def test_a_body_over_the_limit_is_refused_with_and_without_a_length(service: Start) -> None:

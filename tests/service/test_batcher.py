@@ -39,7 +39,7 @@ def run(
     async def main() -> Any:
         settings = Settings(batch_size=batch_size, limits=Limits(queue=queue, request_images=1))
         batcher = Batcher(echo, settings)  # type: ignore[arg-type]
-        async with batcher.running():
+        async with batcher.lifespan():
             try:
                 return await body(batcher)
             finally:
@@ -75,10 +75,10 @@ def test_a_request_over_the_queue_limit_is_refused_as_a_whole() -> None:
             await asyncio.sleep(0.01)
         second = asyncio.create_task(batcher.attribute([b"b", b"c"]))
         await asyncio.sleep(0.01)
-        assert batcher.waiting == 2
+        assert batcher.queue_size == 2
         with pytest.raises(ServiceBusy) as error:
             await batcher.attribute([b"d", b"e"])
-        assert int((error.value.headers or {})["Retry-After"]) >= 1 and batcher.waiting == 2
+        assert int((error.value.headers or {})["Retry-After"]) >= 1 and batcher.queue_size == 2
         echo.gate.set()
         assert list_origins(await first) == ["a"] and list_origins(await second) == ["b", "c"]
         assert list_origins(await batcher.attribute([b"d", b"e"])) == ["d", "e"]
@@ -89,7 +89,7 @@ def test_a_request_over_the_queue_limit_is_refused_as_a_whole() -> None:
 def test_stopping_answers_accepted_images() -> None:
     async def main() -> list[Attribution]:
         batcher = Batcher(Echo(), Settings(batch_size=2))  # type: ignore[arg-type]
-        async with batcher.running():
+        async with batcher.lifespan():
             request = asyncio.create_task(batcher.attribute([b"%d" % i for i in range(7)]))
             await asyncio.sleep(0)
         return await request

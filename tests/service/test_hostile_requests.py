@@ -182,7 +182,7 @@ def test_the_pixel_limit_applies_to_icons(service: Start) -> None:
     client = service(settings)
     files = upload(b"\0\0\1\0\1\0" + entry + content)
     (answer,) = client.post("/attribute", files=files).json()["images"]
-    assert "3000 × 3000 pixels; the maximum is 1 million" in answer["error"]
+    assert "larger than 1 million pixels (3000 × 3000)" in answer["error"]
 
 
 def send_raw(server: str, request: bytes) -> bytes:

@@ -84,7 +84,7 @@ def test_each_image_has_a_row_and_the_first_is_selected(page: Page, files: list[
     detail = page.locator("#detail")
     expect(detail.get_by_role("heading", level=2)).not_to_be_empty()
     expect(detail.locator(".bars .name")).to_have_text([*[re.compile(r"\w")] * 3, "percentile"])
-    expect(detail.get_by_text("held-out images of them")).to_be_visible()
+    expect(detail.get_by_text("validation images of known origins")).to_be_visible()
     expect(detail.locator(".nearest li")).to_have_count(6)
     # An image that failed to load has no size.
     thumbnail = detail.locator(".nearest img").first
@@ -94,10 +94,10 @@ def test_each_image_has_a_row_and_the_first_is_selected(page: Page, files: list[
 
 def test_the_heat_map_can_be_shown_and_hidden(page: Page, files: list[Path]) -> None:
     add_files(page, files[:1])
-    page.get_by_role("button", name="Explain: which patches matter?").click()
+    page.get_by_role("button", name="Show the patches that matter").click()
     heat = page.get_by_role("img", name=re.compile("Heat map"))
     expect(heat).to_be_visible(timeout=30_000)
-    expect(page.get_by_text("does not show what is fake")).to_be_visible()
+    expect(page.get_by_text("does not locate manipulated regions")).to_be_visible()
     page.get_by_role("button", name="Hide the heat map").click()
     expect(heat).to_be_hidden()
 

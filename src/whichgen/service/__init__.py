@@ -1,1 +1,1 @@
-"""Attribution over HTTP: an API, and a page for people, on this machine."""
+"""HTTP API and web page for attributing images."""

@@ -1,4 +1,4 @@
-"""The service: ``create_app(attributor)`` returns an ASGI application."""
+"""FastAPI application of the HTTP service."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ Images = Annotated[list[UploadFile], File(min_length=1, description="image files
 
 
 def create_app(attributor: Attributor, settings: Settings | None = None) -> FastAPI:
-    """Create the service for a model.
+    """Create the FastAPI application.
 
     Parameters
     ----------
     attributor
-        The model with its encoder.
+        Model with its encoder.
     settings
-        Configuration and limits; ``None``: the defaults.
+        Configuration and limits; ``None`` uses the defaults.
     """
     settings = settings or Settings()
     metrics = Metrics()
@@ -79,11 +79,11 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
         title="whichgen",
         version=__version__,
         summary="Which generative model made an image?",
-        lifespan=lambda app: batcher.running(),
-        # Their pages load scripts from a CDN; the schema is at /openapi.json.
+        lifespan=lambda app: batcher.lifespan(),
+        # FastAPI's documentation pages load scripts from a CDN; the schema is at /openapi.json.
         docs_url=None,
         redoc_url=None,
-        # A redirect would repeat the query, and fails if that is not valid text.
+        # A redirect fails if the query string is not valid Unicode.
         redirect_slashes=False,
     )
     # The middleware added last runs first: the guard adds security headers to every response.
@@ -99,16 +99,16 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
 
 
 class _InMemoryParser(MultiPartParser):
-    """A form parser that never writes to disk; :class:`Guard` limits the size of a request."""
+    """Form parser that keeps uploads in memory; :class:`Guard` limits the size of a request."""
 
     spool_max_size = sys.maxsize
 
 
 class _InMemoryRoute(APIRoute):
-    """A route whose uploads stay in memory."""
+    """Route that parses uploads without writing to disk."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Parse the form before FastAPI does, which finds it in the request."""
+        """Return a handler that parses the form in memory before FastAPI reads it."""
         handle_request = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
@@ -117,7 +117,8 @@ class _InMemoryRoute(APIRoute):
                     parser = _InMemoryParser(request.headers, request.stream())
                     request._form = await parser.parse()
                 except (MultiPartException, KeyError) as error:  # KeyError: no boundary
-                    message = getattr(error, "message", "The form has no boundary.")
+                    missing = "The Content-Type header has no boundary. Add one."
+                    message = getattr(error, "message", missing)
                     raise HTTPException(400, message) from None
             return await handle_request(request)
 
@@ -125,7 +126,7 @@ class _InMemoryRoute(APIRoute):
 
 
 def _document(*errors: int, media_types: Sequence[str] = ()) -> dict[int | str, dict[str, Any]]:
-    """Document the errors of a path, and the types of its response if it is not JSON."""
+    """Return the OpenAPI responses for HTTP error statuses and for media types other than JSON."""
     responses: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in errors}
     if media_types:
         responses[200] = {"content": {media_type: {} for media_type in media_types}}
@@ -144,7 +145,8 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
     async def read_uploads(files: Sequence[UploadFile]) -> list[Upload]:
         limits = settings.limits
         if len(files) > limits.request_images:
-            detail = f"The request has {len(files)} images; the maximum is {limits.request_images}."
+            maximum = limits.request_images
+            detail = f"The request has {len(files)} images. Send at most {maximum} per request."
             raise HTTPException(413, detail)
         contents = [(f.filename or "image", await f.read()) for f in files]
         return [await run_in_threadpool(inspect_upload, *item, limits) for item in contents]
@@ -152,12 +154,12 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
     async def attribute_uploads(
         request: Request, files: Sequence[UploadFile]
     ) -> tuple[list[Upload], list[ImageAnswer], ModelDescription]:
-        """Return uploads, their answers, and the model that produced them."""
+        """Attribute uploads; return them with their answers and the model description."""
         uploads = await read_uploads(files)
         if settings.keep_uploads:
             await run_in_threadpool(store_uploads, uploads, settings.keep_uploads)
         contents = [upload.data for upload in uploads if not upload.error]
-        # Repeat if an origin was enrolled meanwhile: either model may have answered.
+        # Repeat if an origin was enrolled in the meantime: the answers may be of either model.
         attributor = None
         while attributor is not batcher.attributor:
             attributor = batcher.attributor
@@ -178,10 +180,10 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
 
     @router.post("/explain")
     async def explain_image(
-        image: Annotated[UploadFile, File(description="an image file")],
-        grid: Annotated[int, Query(ge=2, le=16, description="patches per side")] = 7,
+        image: Annotated[UploadFile, File(description="image file")],
+        grid: Annotated[int, Query(ge=2, le=16, description="number of patches per side")] = 7,
     ) -> HeatMap:
-        """Compute how much each patch of an image supports the answer (occlusion)."""
+        """Compute an occlusion heat map: the support of each patch for the top-1 origin."""
         (upload,) = await read_uploads([image])
         if upload.error:
             raise HTTPException(422, upload.error)
@@ -197,7 +199,7 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
         response_class=Response,
     )
     async def report(request: Request, images: Images, format: ReportFormat = "html") -> Response:
-        """Create a report on images as an HTML file or a PDF."""
+        """Attribute images and create an HTML or PDF report."""
         uploads, answers, model = await attribute_uploads(request, images)
         contents = [upload.data for upload in uploads]
         content = await run_in_threadpool(render_report, answers, contents, model, format)
@@ -214,18 +216,20 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
         response_class=Response,
     )
     async def exemplar(number: int) -> Response:
-        """Return the thumbnail of one of the model's exemplars."""
+        """Return the thumbnail of a training image stored in the model (exemplar)."""
         thumbnails = batcher.attributor.model.exemplars.thumbnails
         if not 0 <= number < len(thumbnails) or not thumbnails[number]:
-            raise HTTPException(404, f"The model has no thumbnail number {number}.")
+            raise HTTPException(
+                404, f"Exemplar {number} has no thumbnail. Use a path from /attribute."
+            )
         return Response(thumbnails[number], media_type="image/jpeg")
 
     @router.post("/enroll", responses=_document(409, 507))
     async def enroll(
-        name: Annotated[str, Form(pattern=_ORIGIN_NAME, description="the new origin")],
+        name: Annotated[str, Form(pattern=_ORIGIN_NAME, description="name of the new origin")],
         images: Images,
     ) -> EnrollResponse:
-        """Add an origin to the model from a few images; disabled by default."""
+        """Add an origin to the model from a few images (disabled by default)."""
         if settings.enroll_to is None:
             detail = "Enrollment is disabled. Start the service with --enroll-to FOLDER."
             raise HTTPException(403, detail)
@@ -236,7 +240,7 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
         folder = settings.enroll_to / name
         contents = {f"{i} {upload.name}": upload.data for i, upload in enumerate(uploads, start=1)}
 
-        # One enrollment runs at a time, and extends the model of the one before.
+        # Enrollments run one at a time, and each extends the model of the previous one.
         def enroll_and_save(attributor: Attributor) -> EnrollmentResult:
             if (folder / "model" / DESCRIPTION_FILE).exists():
                 raise HTTPException(409, f"{name} is already enrolled. Choose another name.")
@@ -257,13 +261,13 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
 
     @router.get("/health")
     async def health() -> Health:
-        """Report that the service is running."""
-        return Health(status="ok", whichgen=__version__, waiting=batcher.waiting)
+        """Return the version of the service and the size of its queue."""
+        return Health(status="ok", whichgen=__version__, waiting=batcher.queue_size)
 
     @router.get("/metrics", responses=_document(media_types=["text/plain"]))
     async def prometheus_metrics() -> Response:
-        """Return metrics in the text format of Prometheus."""
-        metrics.waiting.set(batcher.waiting)
+        """Return metrics in the Prometheus text format."""
+        metrics.queue_size.set(batcher.queue_size)
         text = generate_latest(metrics.registry)
         return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
 
@@ -275,19 +279,19 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
 
 
 async def _await_connected(request: Request, answer: Awaitable[_T]) -> _T:
-    """Await an answer while the client is connected; cancel it if the client disconnects."""
+    """Await an answer; cancel it and raise HTTPException if the client disconnects."""
     task = asyncio.ensure_future(answer)
     try:
         while not (await asyncio.wait({task}, timeout=_DISCONNECT_INTERVAL))[0]:
             if await request.is_disconnected():
-                raise HTTPException(_CLIENT_CLOSED_REQUEST, "The client has disconnected.")
+                raise HTTPException(_CLIENT_CLOSED_REQUEST, "The client disconnected.")
         return task.result()
     finally:
         task.cancel()
 
 
 def _add_error_handlers(app: FastAPI) -> None:
-    """Respond to every expected error with one JSON sentence."""
+    """Register handlers that return expected errors as JSON."""
 
     @app.exception_handler(WhichgenError)
     async def on_expected_error(_: Request, error: WhichgenError) -> JSONResponse:
@@ -297,7 +301,7 @@ def _add_error_handlers(app: FastAPI) -> None:
     async def on_write_error(_: Request, error: OSError) -> JSONResponse:
         _LOG.error("%s", error)
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        detail = f"The service cannot write to its disk ({error.strerror}). Nothing was saved."
+        detail = f"Nothing saved: {error.strerror}. Check the disk of the service and retry."
         return JSONResponse({"detail": detail}, 507 if full else 500)
 
     @app.exception_handler(RequestValidationError)

@@ -1,8 +1,8 @@
-"""Shared batches: images of concurrent requests are attributed together.
+"""Attribute the images of concurrent requests in shared batches.
 
-One thread computes. Meanwhile requests wait in a bounded queue, and the next batch takes what has
-arrived. A request is accepted as a whole or not at all, and accepted requests are answered even
-when the service is told to stop.
+One thread runs the model. New images wait in a bounded queue until the current batch is complete. A
+request is accepted only if all its images fit in the queue. Accepted requests are completed even
+during shutdown.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor
 from whichgen.service.settings import Settings
 
-#: Cached answers, by image content: a report repeats the images that the page has just sent.
+#: Number of cached answers. The web page requests reports on images it has already sent.
 _CACHE_SIZE = 1024
 
-#: Long tasks (heat maps, enrollment) that may wait at a time.
+#: Maximum number of pending long tasks (heat maps, enrollments).
 _LONG_TASKS = 4
 
 _T = TypeVar("_T")
 
 
 class ServiceBusy(HTTPException):
-    """The queue is full; ``retry_after`` is in seconds."""
+    """HTTP error 503 for a full queue; ``retry_after`` is in seconds."""
 
     def __init__(self, retry_after: int) -> None:
-        detail = f"Too many images are waiting. Try again in {retry_after} s."
+        detail = f"The queue of the service is full. Retry in {retry_after} s."
         super().__init__(503, detail, {"Retry-After": str(retry_after)})
 
 
 @dataclass(frozen=True)
 class _QueuedImage:
-    """An image file, its digest, and its future answer."""
+    """Content of an image file, its digest, and a future for its answer."""
 
     data: bytes
     digest: bytes
@@ -50,16 +50,16 @@ class _QueuedImage:
 
 
 class Batcher:
-    """The only user of the encoder in a service.
+    """Bounded image queue and the thread that runs the model.
 
     Parameters
     ----------
     attributor
-        Model and encoder; :meth:`replace_model` changes them.
+        Model with its encoder; :meth:`replace_model` replaces both.
     settings
-        Its batch size and the limit of the queue are used.
+        Configuration of the service: batch size and queue limit.
     on_batch
-        Called after each batch with its number of images and duration in seconds.
+        Function called after each batch with the number of images and the duration in seconds.
     """
 
     def __init__(
@@ -78,13 +78,13 @@ class Batcher:
         self._rate = 10.0  # images per second: a guess until the first batch
 
     @property
-    def waiting(self) -> int:
-        """Number of waiting images."""
+    def queue_size(self) -> int:
+        """Number of images in the queue."""
         return self._queue.qsize()
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Process the queue in the running event loop; at the end, answer all accepted images."""
+    async def lifespan(self) -> AsyncIterator[None]:
+        """Process the queue inside the context; complete all accepted requests on exit."""
         task = asyncio.create_task(self._process_queue())
         yield
         await self._queue.join()
@@ -92,12 +92,12 @@ class Batcher:
         self._thread.shutdown()
 
     async def attribute(self, images: Sequence[bytes]) -> list[Attribution]:
-        """Attribute image files, in their order.
+        """Attribute image files; return one answer per image, in the same order.
 
         Raises
         ------
         ServiceBusy
-            They do not fit into the queue.
+            The images do not fit in the queue.
         """
         digests = [hash_image(data) for data in images]
         cached = [self._cache.get(digest) for digest in digests]
@@ -107,20 +107,20 @@ class Batcher:
             for data, digest, answer in zip(images, digests, cached, strict=True)
             if answer is None
         ]
-        if self.waiting + len(new) > self._settings.limits.queue:
-            raise ServiceBusy(1 + int(self.waiting / self._rate))
+        if self.queue_size + len(new) > self._settings.limits.queue:
+            raise ServiceBusy(1 + int(self.queue_size / self._rate))
         for image in new:
             self._queue.put_nowait(image)
         answers = iter(await asyncio.gather(*(image.answer for image in new)))
         return [next(answers) if answer is None else answer for answer in cached]
 
     async def run_exclusively(self, task: Callable[[Attributor], _T]) -> _T:
-        """Run a long task in the computing thread, between two batches.
+        """Run a long task on the model thread, between two batches.
 
         Raises
         ------
         ServiceBusy
-            Too many long tasks are waiting.
+            Too many long tasks are pending.
         """
         if self._long_tasks >= _LONG_TASKS:
             raise ServiceBusy(5 * self._long_tasks)
@@ -132,8 +132,8 @@ class Batcher:
             self._long_tasks -= 1
 
     def replace_model(self, attributor: Attributor) -> None:
-        """Use another model from the next batch on, and forget all cached answers."""
-        # A new dictionary: the running batch may still add answers to the old one.
+        """Use another model from the next batch on, and clear the answer cache."""
+        # Create a new dictionary: the current batch may still add answers to the old one.
         self.attributor, self._cache = attributor, {}
 
     async def _process_queue(self) -> None:
@@ -141,7 +141,7 @@ class Batcher:
             queued = [await self._queue.get()]
             while len(queued) < self._settings.batch_size and not self._queue.empty():
                 queued.append(self._queue.get_nowait())
-            # The answer is already done (cancelled) if the client disconnected.
+            # The future is already done (canceled) if the client disconnected.
             batch = [image for image in queued if not image.answer.done()]
             if batch:
                 await self._attribute_batch(batch)

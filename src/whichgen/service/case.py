@@ -1,4 +1,4 @@
-"""Reports on single images: one self-contained HTML file or a PDF."""
+"""Write reports on attributed images as a self-contained HTML file or a PDF."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from whichgen.service.schemas import ImageAnswer, ModelDescription
 from whichgen.service.settings import Limits, Settings
 from whichgen.service.uploads import inspect_upload
 
-#: The user's own files are limited by the decoder only.
+#: Local files are limited only by the image decoder.
 _NO_LIMITS = Limits(image_bytes=2**40, image_pixels=MAX_PIXELS)
 
 #: Longer side of a thumbnail in pixels.
@@ -41,27 +41,28 @@ ReportFormat = Literal["html", "pdf"]
 Facts = list[tuple[str, str]]
 
 CAVEATS = (
-    "An answer is evidence, not proof. Consider it together with where the file came from and with "
-    "what else is known about it.",
-    "Probabilities apply if the image is from one of the known origins. “Unknown” means that the "
-    "image is less similar to them than the threshold requires; a new generator that resembles a "
-    "known one is mistaken for it.",
-    "Resizing, cropping, compression and screenshots make the model less accurate than its test "
-    "figures say.",
-    "Metadata can be removed and forged: its absence proves nothing, its presence little.",
+    "An answer is evidence, not proof. Consider it together with the source of the file and other "
+    "evidence.",
+    "Probabilities assume that the image is from one of the known origins. “Unknown” means that "
+    "the score is below the threshold. Images from a new generator that resembles a known one can "
+    "be attributed to the known one.",
+    "The model is less accurate on resized, cropped or recompressed images and on screenshots than "
+    "on its test set.",
+    "Metadata can be removed or forged. Missing metadata proves nothing, and existing metadata "
+    "proves little.",
 )
 
 
 @dataclass(frozen=True)
 class Case:
-    """An image with its answer; ``thumbnail`` is a JPEG, empty if the file is not an image."""
+    """Answer for one image and its thumbnail: a JPEG file, empty if the image is unreadable."""
 
     answer: ImageAnswer
     thumbnail: bytes
 
     @property
     def top_origins(self) -> list[tuple[str, str]]:
-        """The most probable known origins with their probabilities, as text."""
+        """Names and probabilities of the most probable known origins, as text."""
         ranking = sorted(self.answer.probabilities.items(), key=lambda item: -item[1])
         return [(display_name(o), format_probability(p)) for o, p in ranking[:_TOP_ORIGINS]]
 
@@ -72,7 +73,10 @@ def render_report(
     model: ModelDescription,
     format: ReportFormat,
 ) -> bytes:
-    """Render a report on image files and their answers: a self-contained HTML file or a PDF."""
+    """Render a report as a self-contained HTML file or a PDF.
+
+    ``contents`` are the image files, in the order of ``answers``.
+    """
     cases = [
         Case(answer, b"" if answer.error else make_thumbnail(decode_image(data), _THUMBNAIL_SIDE))
         for answer, data in zip(answers, contents, strict=True)
@@ -84,7 +88,7 @@ def render_report(
 def write_case_report(
     file: Path, model: OriginModel, paths: Sequence[Path], answers: Sequence[Attribution]
 ) -> None:
-    """Write a report on image files and their answers, as HTML or PDF depending on the suffix."""
+    """Write a report on local image files; the suffix of ``file`` selects HTML or PDF."""
     uploads = [inspect_upload(str(path), _read_content(path), _NO_LIMITS) for path in paths]
     content = render_report(
         [image_answer(*pair, model) for pair in zip(uploads, answers, strict=True)],
@@ -97,7 +101,7 @@ def write_case_report(
 
 
 def report_format(file: Path) -> ReportFormat:
-    """Return the format of a report by the suffix of its file.
+    """Return the report format for the suffix of a file.
 
     Raises
     ------
@@ -108,7 +112,7 @@ def report_format(file: Path) -> ReportFormat:
         return "html"
     if file.suffix == ".pdf":
         return "pdf"
-    raise DataError(f"{file}: a report must end in .html or .pdf.")
+    raise DataError(f"{file}: unknown report format. Use the suffix .html or .pdf.")
 
 
 def _read_content(path: Path) -> bytes:
@@ -119,19 +123,19 @@ def _read_content(path: Path) -> bytes:
 
 
 def _list_facts(model: ModelDescription) -> Facts:
-    """List when and with what the report was made, as names and values."""
-    figures = [
+    """List the time, software version, model and test metrics of a report as names and values."""
+    metrics = [
         f"{name} {100 * value:.1f} %"
         for name, value in model.metrics.items()
         if name in ("accuracy", "auroc", "oscr") and isinstance(value, int | float)
     ]
     return [
         ("Time", f"{datetime.fromisoformat(get_timestamp()):%Y-%m-%d %H:%M} UTC"),
-        ("Program", f"whichgen {model.whichgen}"),
+        ("Software", f"whichgen {model.whichgen}"),
         ("Model", model.digest),
         ("Known origins", ", ".join(display_name(origin) for origin in model.origins)),
         ("Encoder and head", f"{model.encoder}, {model.head}, score {model.score}"),
-        ("Test figures", ", ".join(figures) or "none (an origin was enrolled after the test)"),
+        ("Test metrics", ", ".join(metrics) or "not available (an origin was enrolled later)"),
     ]
 
 
@@ -156,7 +160,7 @@ def _render_pdf(cases: Sequence[Case], facts: Facts) -> bytes:
 
 
 class _Page(FPDF):
-    """A4 with a font that covers more than Latin letters."""
+    """A4 document with a Unicode font."""
 
     def __init__(self) -> None:
         super().__init__(format="A4")

@@ -7,12 +7,13 @@ import time
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-#: Paths with a label of their own. All others share one, so that clients cannot create labels.
+#: Paths with separate labels. All others have the label ``other``, so that clients cannot create
+#: labels.
 _PATHS = ("/attribute", "/explain", "/report", "/enroll", "/model", "/health", "/metrics")
 
 
 class Metrics:
-    """The metrics of one service."""
+    """Prometheus metrics of one service."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -20,7 +21,10 @@ class Metrics:
             "whichgen_requests", "Requests", ["path", "status"], registry=registry
         )
         self.latency = Histogram(
-            "whichgen_request_seconds", "Time to the response", ["path"], registry=registry
+            "whichgen_request_seconds",
+            "Seconds until the response starts",
+            ["path"],
+            registry=registry,
         )
         self.images = Counter(
             "whichgen_images", "Images by kind of verdict", ["kind"], registry=registry
@@ -32,12 +36,12 @@ class Metrics:
             registry=registry,
         )
         self.seconds = Counter(
-            "whichgen_compute_seconds", "Time spent on batches", registry=registry
+            "whichgen_compute_seconds", "Seconds spent on batches", registry=registry
         )
-        self.waiting = Gauge("whichgen_waiting_images", "Waiting images", registry=registry)
+        self.queue_size = Gauge("whichgen_waiting_images", "Images in the queue", registry=registry)
 
     def record_batch(self, images: int, seconds: float) -> None:
-        """Count one batch."""
+        """Record the number of images and the duration in seconds of one batch."""
         self.batches.observe(images)
         self.seconds.inc(seconds)
 
@@ -49,7 +53,7 @@ class RequestMetrics:
         self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on and record its response."""
+        """Forward a request and record its status and latency."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

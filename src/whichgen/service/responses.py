@@ -17,7 +17,7 @@ from whichgen.version import __version__
 
 
 def describe_model(model: OriginModel, settings: Settings) -> ModelDescription:
-    """Describe the model and the limits to clients."""
+    """Return the description of the model and the service limits for clients."""
     arrays = [array.tobytes() for _, array in sorted(model.head.tensors().items())]
     return ModelDescription(
         whichgen=__version__,
@@ -39,7 +39,7 @@ def describe_model(model: OriginModel, settings: Settings) -> ModelDescription:
 
 
 def image_answer(upload: Upload, answer: Attribution | None, model: OriginModel) -> ImageAnswer:
-    """Combine an upload with its answer, which is ``None`` if the upload was refused."""
+    """Build the API answer for an upload; ``answer`` is ``None`` if the upload was rejected."""
     if answer is not None and answer.error:
         answer = replace(answer, error=f"{upload.name}: {answer.error.split(': ', 1)[-1]}")
     elif answer is None or upload.error:
@@ -63,13 +63,13 @@ def image_answer(upload: Upload, answer: Attribution | None, model: OriginModel)
 
 
 def _compare_score(answer: Attribution, tpr: float) -> str:
-    """Compare an image with held-out images of known origins in one sentence."""
+    """Describe the score percentile in one sentence; empty if there is no score."""
     if answer.score_percentile is None:
         return ""
-    share = f"{answer.score_percentile:.0f} % of" if answer.score_percentile else "none of the"
+    percentile = f"{answer.score_percentile:.0f} %" if answer.score_percentile else "none"
     return (
-        f"The image is at least as similar to the known origins as {share} held-out images of "
-        f"them; below about {100 * (1 - tpr):.0f} % the answer is unknown."
+        f"The score is at least as high as that of {percentile} of the validation images of known "
+        f"origins; images below about {100 * (1 - tpr):.0f} % are classified as unknown."
     )
 
 

@@ -1,4 +1,4 @@
-"""Responses of the HTTP API (JSON)."""
+"""Schemas of the JSON responses of the HTTP API."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from whichgen.inference.verdict import Verdict
 
 
 class Problem(BaseModel):
-    """Why a request failed."""
+    """Error response: ``detail`` is the reason."""
 
     detail: str
 
 
 class SimilarImage(BaseModel):
-    """An exemplar of the model that is similar to the image."""
+    """Training image stored in the model (exemplar) that is similar to the image."""
 
     origin: str
     similarity: float = Field(description="cosine similarity, -1 to 1")
-    thumbnail: str | None = Field(description="path of its thumbnail; null if there is none")
+    thumbnail: str | None = Field(description="path of the thumbnail; null if there is none")
 
 
 @dataclass(frozen=True)
 class EvidenceReport(Evidence):
-    """Provenance evidence in the file; ``contradictions`` say where file and model disagree."""
+    """Provenance evidence in a file and its contradictions with the predicted origin."""
 
     contradictions: tuple[str, ...] = ()
 
 
 class ImageAnswer(BaseModel):
-    """The answer for one image."""
+    """Attribution result of one image."""
 
     name: str
     sha256: str
@@ -42,38 +42,44 @@ class ImageAnswer(BaseModel):
     width: int | None = None
     height: int | None = None
     verdict: Verdict
-    origin: str | None = Field(description="a known origin or unknown; null if unreadable")
-    coarse_origin: str | None = Field(description="the most specific answer that is certain")
-    probabilities: dict[str, float] = Field(description="of the known origins; they sum to 1")
-    score: float | None = Field(description="open-set score; high means known")
-    score_percentile: float | None = Field(
-        description="percentage of held-out known images whose score is no higher"
+    origin: str | None = Field(
+        description="known origin or unknown; null if the image is unreadable"
     )
-    threshold: float = Field(description="the answer is unknown if the score is below it")
-    comparison: str = Field(description="how the score compares with held-out known images")
+    coarse_origin: str | None = Field(
+        description="most specific certain answer: origin, family, synthetic, real or unknown"
+    )
+    probabilities: dict[str, float] = Field(
+        description="probability of each known origin; they sum to 1"
+    )
+    score: float | None = Field(description="open-set score; high for images of known origins")
+    score_percentile: float | None = Field(
+        description="percentage of known validation images with an equal or lower score"
+    )
+    threshold: float = Field(description="images with a lower score are classified as unknown")
+    comparison: str = Field(description="description of the score percentile in one sentence")
     nearest: list[SimilarImage]
     evidence: EvidenceReport | None
-    error: str = Field(description="why there is no answer; empty if there is one")
+    error: str = Field(description="reason for a missing answer; empty if there is an answer")
 
 
 class AttributeResponse(BaseModel):
-    """Answers in the order of the images."""
+    """Attribution results in the order of the uploaded images."""
 
     model: str = Field(description="digest of the model")
     images: list[ImageAnswer]
 
 
 class HeatMap(BaseModel):
-    """How much each patch supports the answer."""
+    """Occlusion heat map of one image."""
 
-    origin: str = Field(description="the origin that the map explains")
+    origin: str = Field(description="most probable known origin, which the map explains")
     support: list[list[float]] = Field(
-        description="what each patch adds to its log-odds (nats), by row from the top left"
+        description="support of each patch for the origin: log-odds in nats, by row from the top"
     )
 
 
 class ModelDescription(BaseModel):
-    """The model of the service and its limits."""
+    """Description of the model and the limits of the service."""
 
     whichgen: str
     digest: str
@@ -84,10 +90,10 @@ class ModelDescription(BaseModel):
     head: str
     score: str
     threshold: float
-    tpr: float = Field(description="share of known validation images that the threshold keeps")
-    metrics: dict[str, Any] = Field(description="test figures, 0 to 1; empty after enrollment")
+    tpr: float = Field(description="fraction of known validation images that the threshold accepts")
+    metrics: dict[str, Any] = Field(description="test metrics, 0 to 1; empty after enrollment")
     exemplars: int
-    columns: list[str] = Field(description="columns of a table of answers")
+    columns: list[str] = Field(description="column names of a results table")
     enrolling: bool = Field(description="whether POST /enroll is enabled")
     limits: dict[str, int]
 
@@ -97,17 +103,19 @@ class Health(BaseModel):
 
     status: str
     whichgen: str
-    waiting: int = Field(description="number of waiting images")
+    waiting: int = Field(description="number of images in the queue")
 
 
 class EnrollResponse(BaseModel):
-    """A new origin and its effect on the old ones."""
+    """Result of an enrollment."""
 
     origin: str
     images: int
-    old_accuracy: list[float] = Field(description="on held-out exemplars, before and after")
-    recognized: float | None = Field(
-        description="share of the new images recognized by models enrolled from the others"
+    old_accuracy: list[float] = Field(
+        description="accuracy on held-out images of the old origins, before and after"
     )
-    answered: dict[str, int] = Field(description="answers of the old model for the new images")
+    recognized: float | None = Field(
+        description="cross-validated fraction of the new images that are recognized"
+    )
+    answered: dict[str, int] = Field(description="number of new images per answer of the old model")
     folder: str

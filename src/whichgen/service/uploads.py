@@ -1,4 +1,4 @@
-"""Uploaded images: checked against the limits, identified by content, stored only on request."""
+"""Check uploaded images against the limits and, if configured, save them in a folder."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from whichgen.evidence.collect import Evidence, collect
 from whichgen.io.atomic import replace_file
 from whichgen.service.settings import MIB, Limits
 
-#: Maximum length of the file name that is shown; names are never used to open a file.
+#: Maximum length of a displayed file name; names are never used as paths.
 _NAME_LENGTH = 200
 
 
 @dataclass(frozen=True)
 class Upload:
-    """One image of a request.
+    """One uploaded image.
 
     Parameters
     ----------
     name
-        File name as the client gave it, without folders and control characters.
+        File name sent by the client, without folders and control characters.
     data
         Content of the file.
     sha256
-        Digest of the content: 64 hex digits.
+        SHA-256 digest of the content: 64 hexadecimal digits.
     header
-        Format and size in pixels, from the content; ``None`` if the image is refused.
+        Format and size in pixels, read from the content; ``None`` if the image is rejected.
     error
-        Reason for refusing the image; empty if it is accepted.
+        Reason for rejecting the image; empty if it is accepted.
     evidence
-        Provenance evidence in the file; ``None`` if the image is refused.
+        Provenance evidence in the file; ``None`` if the image is rejected.
     """
 
     name: str
@@ -47,20 +47,23 @@ class Upload:
 
 
 def inspect_upload(name: str, data: bytes, limits: Limits) -> Upload:
-    """Check one uploaded file; ``error`` is set if it exceeds a limit or is not an image."""
+    """Check an uploaded file and extract its provenance evidence.
+
+    :attr:`Upload.error` is set if the file exceeds a limit or is not an image.
+    """
     name = _clean_name(name)
     digest = hashlib.sha256(data).hexdigest()
     try:
         if len(data) > limits.image_bytes:
             raise ImageError(
-                f"{name}: the file has {len(data) / MIB:.1f} MiB; the maximum is "
-                f"{limits.image_bytes / MIB:.1f} MiB"
+                f"{name}: file larger than {limits.image_bytes / MIB:.1f} MiB "
+                f"({len(data) / MIB:.1f} MiB); send a smaller file"
             )
         header = read_header(data, name)
         if header.width * header.height > limits.image_pixels:
             raise ImageError(
-                f"{name}: the image has {header.width} × {header.height} pixels; "
-                f"the maximum is {limits.image_pixels / 10**6:g} million"
+                f"{name}: image larger than {limits.image_pixels / 10**6:g} million pixels "
+                f"({header.width} × {header.height}); send a smaller image"
             )
         return Upload(name, data, digest, header, evidence=collect(data, name))
     except ImageError as error:
@@ -68,7 +71,7 @@ def inspect_upload(name: str, data: bytes, limits: Limits) -> Upload:
 
 
 def store_uploads(uploads: Sequence[Upload], folder: Path) -> None:
-    """Write the accepted images to a folder, each under its digest."""
+    """Save the accepted images in a folder; file names are SHA-256 digests."""
     for upload in uploads:
         if upload.header is None:
             continue

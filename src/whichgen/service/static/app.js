@@ -36,7 +36,7 @@ async function start() {
     ["Test accuracy on known origins", share(model.metrics.accuracy)],
     ["AUROC, known vs. unknown", share(model.metrics.auroc)],
     ["OSCR", share(model.metrics.oscr)],
-    ["Open-set score", `${model.score}; its threshold keeps ${share(model.tpr)} of known validation images`],
+    ["Open-set score", `${model.score}; its threshold accepts ${share(model.tpr)} of known validation images`],
     ["Digest", model.digest],
     ["Version", `whichgen ${model.whichgen}`],
   ].flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));

@@ -31,7 +31,7 @@ export function detail(item) {
       bars(Object.entries(answer.probabilities)),
       element("p", { className: "quiet" },
         answer.origin === "unknown"
-          ? "Probabilities if the image were from a known origin, which is unlikely."
+          ? "Probabilities if the image came from a known origin, which is unlikely."
           : "Probabilities, given that the image is from a known origin."),
       element("h3", {}, "Similarity to known images"),
       bars([["percentile", answer.score_percentile / 100]]),
@@ -49,7 +49,7 @@ function picture(item) {
   const frame = element("div", { className: "picture" }, image);
   if (item.answer.error) return frame;
   const note = element("p", { className: "quiet", hidden: true });
-  const button = element("button", { type: "button" }, "Explain: which patches matter?");
+  const button = element("button", { type: "button" }, "Show the patches that matter");
   button.addEventListener("click", async () => {
     const map = frame.querySelector("canvas");
     if (map) {
@@ -66,8 +66,8 @@ function picture(item) {
       note.hidden = false;
       note.textContent =
         `Orange patches support ${spelled(item.heat.origin)}, blue patches contradict it. Each patch is ` +
-        "blurred in turn, and the change in probability is shown. The map explains this answer, " +
-        "right or wrong; it does not show what is fake.";
+        "blurred in turn, and the change in log-odds is shown. The map explains the prediction, " +
+        "whether correct or not; it does not locate manipulated regions.";
       button.textContent = "Hide the heat map";
     } catch (error) {
       note.hidden = false;
@@ -126,7 +126,7 @@ function nearest(answer) {
 function evidence(answer) {
   const report = answer.evidence;
   const unproven = element("p", { className: "quiet" },
-    "Metadata can be removed and forged: its absence proves nothing, its presence little.");
+    "Metadata can be removed or forged. Missing metadata proves nothing, and existing metadata proves little.");
   if (!report?.findings.length) {
     return [element("p", {}, "No provenance metadata found."), unproven];
   }
