@@ -102,7 +102,7 @@ def test_a_control_that_fails_does_not_take_the_result_with_it(
     result = whichgen("knn", *site.options(out="f"), *UNKNOWN, "--K", 1, "-b", 0)
     assert result.code == 0, result.err
     assert (
-        "The shuffled-label control failed and is not in the report: did not converge"
+        "The report omits the shuffled-label control, which failed: did not converge"
         in result.message
     )
     assert (site.folder / "f/tiny_clip/images/report.md").is_file()

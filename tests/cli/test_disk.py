@@ -163,6 +163,6 @@ def test_a_concurrent_run_is_not_overwritten(site: Site, monkeypatch: pytest.Mon
     monkeypatch.setattr(training_module, "fit", fit_while_another_run_ends)
     command = ["linear", *site.options(out="both"), *UNKNOWN, "--C", 1]
     result = whichgen(*command)
-    assert result.code == 1 and "holds a run with other settings" in result.message
+    assert result.code == 1 and "contains a run with other settings" in result.message
     assert figures(out / "tiny_clip/images") == figures(site.run)
     assert whichgen(*command, "--force").code == 0

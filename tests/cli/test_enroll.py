@@ -27,8 +27,8 @@ def test_the_enrolled_model_attributes_the_new_origin(site: Site) -> None:
     result = enroll(site, "flow", *images[:4], images[0])
     assert result.code == 0, result.err
     assert "flow enrolled from 4 images" in result.out
-    assert "1 duplicate images are ignored" in result.message
-    assert "Before enrollment the model attributed these images to: " in result.message
+    assert "Duplicate images ignored: 1" in result.message
+    assert "Answers for these images before enrollment: " in result.message
     folder = site.run.with_name("images+flow")
     model = load_model(folder)
     assert model.origins == ("real", "gan", "vae", "flow")
@@ -40,7 +40,7 @@ def test_the_enrolled_model_attributes_the_new_origin(site: Site) -> None:
     assert "flow" in json.loads(answers.out)[0]["probabilities"]
     again = enroll(site, "flow", images[0])
     assert again.code == 1
-    assert "already holds a model. Choose another --output-dir" in again.message
+    assert "already contains a model. Choose another --output-dir" in again.message
     assert enroll(site, "flow", images[0], "--force").code == 0
     second = whichgen(
         "enroll", "-m", folder, "ddpm", site.images / "ddpm", "--device", "cpu", "-o", "o"
@@ -88,4 +88,4 @@ def test_few_shot_writes_a_table_a_plot_and_a_file(site: Site) -> None:
     assert "AUROC" in result.out
     wrong = whichgen("few-shot", "-m", site.run, "--shots", "few")
     assert wrong.code == 1
-    assert "is not a list of whole numbers" in wrong.message
+    assert "is not a list of integers" in wrong.message

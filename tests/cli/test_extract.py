@@ -29,9 +29,9 @@ def test_extracted_features_are_reused(site: Site) -> None:
     options = ["--backbone", site.clip, "--device", "cpu", "--cache-dir", site.folder / "new"]
     result = whichgen("extract", pack_origins(site), "images/vae", *options)
     assert result.code == 0, result.err
-    assert "30 images, 30 of them new. Features: " in result.message
+    assert "30 images, 30 newly encoded. Features: " in result.message
     result = whichgen("extract", "images", *options)
-    assert "50 images, 20 of them new" in result.message
+    assert "50 images, 20 newly encoded" in result.message
     # A fit on the same images finds all of them.
     (store,) = (site.folder / "new" / "features").iterdir()
     before = sorted(store.iterdir())
@@ -47,8 +47,10 @@ def test_unreadable_files_are_listed_and_the_rest_is_stored(site: Site) -> None:
     options = ["--backbone", site.clip, "--device", "cpu", "--cache-dir", site.folder / "new"]
     result = whichgen("extract", "images/real", *options)
     assert result.code == 1
-    assert "10 images, 9 of them new" in result.message
-    assert "1 of 10 images can't be read: images/real/000.png: not an image" in result.message
+    assert "10 images, 9 newly encoded" in result.message
+    assert (
+        "can't be read. Replace or remove them: images/real/000.png: not an image" in result.message
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,7 @@ def test_attribute_bulk_resumes(site: Site) -> None:
     assert result.code == 1
     assert "22 images, 11 new results" in result.message
     assert "1 files are not readable images" in result.message
-    assert "1 of 22 images can't be read: images/gone.png: no such file" in result.message
+    assert "can't be read. Replace or remove them: images/gone.png: no such file" in result.message
     rows = read_answers("results")
     assert len(rows) == 21
     assert rows["images/vae/000.png"]["error"]

@@ -161,8 +161,8 @@ def test_duplicates_and_unreadable_files_are_reported(site: Site) -> None:
     result = build(site)
     assert result.code == 0
     assert "Unreadable files left out: 1" in result.message
-    assert "1 duplicate files are left out" in result.message
-    assert "1 duplicates are in folders of different origins" in result.message
+    assert "Duplicate files left out: 1" in result.message
+    assert "Duplicate files with different origins: 1" in result.message
     result = whichgen(
         "gallery", "search", "-g", "gallery", "images/vae/broken.png", "images/gan/001.png"
     )

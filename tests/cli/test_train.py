@@ -155,7 +155,7 @@ def test_low_data_is_a_table_and_a_folder(site: Site) -> None:
     assert record["run_metadata"]["config"]["shots"] == [1, 3, 500]
     assert (folder / "plots" / "lowdata.png").stat().st_size > 5000
     for wrong, message in (
-        (["--shots", "few"], "'few' is not a list of complete numbers"),
+        (["--shots", "few"], "'few' is not a list of integers"),
         (["--shots", "500"], "fewer than each of 500"),
         (["--head", "fusion", "-b", 1], "fusion uses all blocks"),
         (["--head", "forest"], "'forest' is not one of 'linear', 'knn', 'fusion'"),
@@ -245,7 +245,7 @@ def test_settings_of_another_run_are_not_overwritten_unless_forced(site: Site) -
     before = (run / "results.json").read_bytes()
     result = whichgen(*command, "--seed", 1, "--metric", "OSCR")
     assert result.code == 1
-    assert "holds a run with other settings (seed, metric)" in result.message
+    assert "contains a run with other settings (seed, metric)" in result.message
     assert "-o" in result.message
     assert "--force" in result.message
     assert (run / "results.json").read_bytes() == before

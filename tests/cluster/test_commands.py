@@ -45,4 +45,4 @@ def test_results_are_the_same_as_in_one_process(
     (Path("images/gan") / "new.png").write_bytes(files[0].read_bytes() + b"more")
     result = whichgen("extract", "images", "gan.tar", *encoder, *ray)
     assert result.code == 0, result.err
-    assert "33 images, 1 of them new" in result.message
+    assert "33 images, 1 newly encoded" in result.message

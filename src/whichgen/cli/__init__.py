@@ -1,1 +1,1 @@
-"""The command line: one module per command or group of commands, shared parts beside them."""
+"""Command-line interface: one module per command or command group, and shared modules."""

@@ -1,4 +1,4 @@
-"""The program ``whichgen``."""
+"""Entry point of the ``whichgen`` command."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ app = typer.Typer(
     context_settings={"token_normalize_func": normalize_name},
 )
 
-#: The panels of `whichgen --help`.
+#: Commands per panel of `whichgen --help`.
 _PANELS: dict[str, tuple[Callable[..., None] | tuple[str, typer.Typer], ...]] = {
     "Train": (linear, knn, fuse),
     "Use": (attribute, attribute_bulk, serve, evidence),
@@ -62,14 +62,14 @@ def start(
         typer.Option(
             "--deterministic",
             envvar="WHICHGEN_DETERMINISTIC",
-            help="Give the same bytes on any machine: one thread, CPU only.",
+            help="Produce identical output on any machine (one thread, CPU only).",
         ),
     ] = False,
 ) -> None:
     """Which generative model made this image? Open-set origin attribution."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # File names need not be valid text, and a terminal may lack characters.
+            # File names may be invalid Unicode, and a terminal may not support all characters.
             stream.reconfigure(errors="backslashreplace")
     if version:
         typer.echo(__version__)
@@ -79,7 +79,7 @@ def start(
 
 
 def expand_blocks(arguments: Sequence[str]) -> list[str]:
-    """Rewrite ``-b 5 6 7``, as in the reference implementation, to ``-b 5 -b 6 -b 7``."""
+    """Expand ``-b 5 6 7`` (reference implementation) to ``-b 5 -b 6 -b 7`` (Typer)."""
     expanded: list[str] = []
     option = ""
     for argument in arguments:
@@ -95,7 +95,7 @@ def expand_blocks(arguments: Sequence[str]) -> list[str]:
 
 
 def _show_warning(default: Callable[..., None], message: Warning | str, *details: Any) -> None:
-    """Print whichgen's own warnings in one line and all others as Python does."""
+    """Print whichgen warnings on one line; print other warnings in Python's default format."""
     if isinstance(message, WhichgenWarning):
         warn(f"note: {message}")
     else:
@@ -103,8 +103,8 @@ def _show_warning(default: Callable[..., None], message: Warning | str, *details
 
 
 def main() -> None:
-    """Run the command line."""
-    # whichgen has its own limit on pixels; Pillow's warning below it is noise.
+    """Run the ``whichgen`` command."""
+    # Pillow's warning is redundant: whichgen has its own limit on the number of pixels.
     warnings.filterwarnings("ignore", message="Image size .* exceeds limit")
     warnings.showwarning = functools.partial(_show_warning, warnings.showwarning)
     app(args=expand_blocks(sys.argv[1:]))

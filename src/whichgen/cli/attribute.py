@@ -48,9 +48,9 @@ def attribute(
     wide: Wide = False,
     as_json: AsJson = False,
     as_csv: Annotated[bool, Option("--csv", help="Print CSV.")] = False,
-    parquet: Annotated[Path | None, Option(help="Path of a Parquet file of the results.")] = None,
+    parquet: Annotated[Path | None, Option(help="Write results to this Parquet file.")] = None,
     report: Annotated[
-        Path | None, Option(help="Path of an illustrated report (.html or .pdf).")
+        Path | None, Option(help="Write an illustrated report to this .html or .pdf file.")
     ] = None,
     coverage: Coverage = None,
     gallery: Annotated[
@@ -67,7 +67,7 @@ def attribute(
     if report:
         with needs_extra("serve"):
             from whichgen.service.case import report_format, write_case_report
-        report_format(report)  # fail on a wrong suffix before the work
+        report_format(report)  # fail early on a wrong suffix
     for file in filter(None, (report, parquet)):
         check_writable(file.parent)
     files = find_images(images)
@@ -102,8 +102,9 @@ def attribute(
         show_answers(readable, attributor.model, wide=wide)
     if coverage is not None:
         say(
-            f"note: the set contains the true origin of {100 * coverage:g} % of images of known "
-            "origins that resemble the validation images; it says nothing about unknown origins."
+            f"note: the prediction set contains the true origin for {100 * coverage:g} % of images "
+            "of known origins if they resemble the validation images. This does not apply to "
+            "unknown origins."
         )
     exit_on_unreadable([answer.error for answer in answers if answer.error], len(answers))
 
@@ -111,8 +112,9 @@ def attribute(
 def show_answers(answers: Sequence[Attribution], model: OriginModel, *, wide: bool) -> None:
     """Print one table row per image.
 
-    The column ``percentile`` compares the score with held-out images of known origins: the share
-    of them whose score is no higher.
+    The column ``percentile`` is the percentage of validation images of known origins with an equal
+    or lower score. The column ``level`` is the coarse origin of an ``unknown`` image: a generator
+    family, ``synthetic`` or ``real``.
     """
     with_level = wide or any(answer.origin == UNKNOWN for answer in answers)
     rows = []
@@ -137,7 +139,7 @@ def show_answers(answers: Sequence[Attribution], model: OriginModel, *, wide: bo
             row["most similar"] = f"{first.origin or Path(first.path).name} {first.similarity:.3f}"
         rows.append(row)
     caption = (
-        "percentile: share of held-out known images that score no higher; below about "
-        f"{100 * (1 - model.tpr):.0f} is unknown"
+        "percentile of the score among known validation images; below about "
+        f"{100 * (1 - model.tpr):.0f}: unknown"
     )
     show_table(rows, caption=caption, paths=("image",), wide=wide)

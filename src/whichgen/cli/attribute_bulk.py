@@ -1,4 +1,4 @@
-"""``whichgen attribute-bulk``: attribute a large collection into a folder of Parquet files."""
+"""``whichgen attribute-bulk``: attribute a large collection and write Parquet files."""
 
 from __future__ import annotations
 
@@ -16,10 +16,16 @@ def attribute_bulk(
     sources: Sources,
     model: ModelOptions,
     engine: EngineOptions,
-    output_dir: Annotated[Path, OutputDir(help="Folder of Parquet files.")] = Path("attributions"),
+    output_dir: Annotated[Path, OutputDir(help="Output folder for Parquet files.")] = Path(
+        "attributions"
+    ),
     coverage: Coverage = None,
 ) -> None:
-    """Attribute a large collection of images; rerun the command to resume."""
+    """Attribute a large collection of images; rerun the command to resume.
+
+    Sources are image, .tar and .parquet files, folders of such files, or URLs such as
+    s3://BUCKET/PREFIX and hf://datasets/OWNER/NAME.
+    """
     from whichgen.data.shards import count, find_shards
     from whichgen.inference.answer_folder import AnswerFolder
     from whichgen.inference.bulk import AttributeJob

@@ -1,4 +1,4 @@
-"""The decorator of every command: option groups as parameters, expected errors as messages."""
+"""Decorator for commands: expand option groups into options and print expected errors."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from whichgen.errors import WhichgenError
 
 
 def command(function: Callable[..., None], *, resumable: bool = False) -> Callable[..., None]:
-    """Prepare a function for :meth:`typer.Typer.command`.
+    """Convert a function to a command for :meth:`typer.Typer.command`.
 
-    A parameter whose annotation is a dataclass (an option group) becomes one option per field; the
-    function receives the instance. The group's ``panel`` is the heading of its options in
-    ``--help``. Errors that a user can cause end in one message and status 1, Ctrl-C in status 130;
-    if the command is ``resumable``, the message says that completed work is kept.
+    A parameter annotated with a dataclass (an option group) becomes one option per field, and the
+    function receives the dataclass instance. The attribute ``panel`` of the dataclass is the
+    heading of its options in ``--help``.
+
+    The command prints expected errors as one message and exits with status 1; it exits with status
+    130 on Ctrl-C. If ``resumable``, the message adds that completed work is kept.
     """
     hints = get_type_hints(function, include_extras=True)
     groups = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
@@ -43,7 +45,7 @@ def command(function: Callable[..., None], *, resumable: bool = False) -> Callab
             message = f"interrupted.{advice}"
         else:
             return
-        # The traceback is gone, and with it the progress bar of a loop that failed.
+        # Outside the except blocks the traceback is released, which closes an open progress bar.
         fail(message, status)
 
     parameters: list[inspect.Parameter] = []
@@ -60,7 +62,7 @@ def command(function: Callable[..., None], *, resumable: bool = False) -> Callab
 
 
 def _group_parameters(group: Any) -> Iterator[inspect.Parameter]:
-    """Yield one parameter per field of an option group, nested groups included."""
+    """Yield one parameter per field of an option group and its nested groups."""
     hints = get_type_hints(group, include_extras=True)
     for field in fields(group):
         hint = hints[field.name]
@@ -79,7 +81,7 @@ def _group_parameters(group: Any) -> Iterator[inspect.Parameter]:
 
 
 def _build(group: Any, values: dict[str, Any]) -> Any:
-    """Build an option group from the values of its options and remove those from ``values``."""
+    """Build an option group from ``values`` and remove the values that it uses."""
     hints = get_type_hints(group, include_extras=True)
     return group(
         **{
@@ -91,5 +93,5 @@ def _build(group: Any, values: dict[str, Any]) -> Any:
     )
 
 
-#: The decorator of a command that keeps completed work in the cache or the output folder.
+#: Decorator for commands that keep completed work in the cache or the output folder.
 resumable_command = functools.partial(command, resumable=True)

@@ -23,26 +23,26 @@ from whichgen.errors import DataError
 out = Console()
 err = Console(stderr=True)
 
-#: Narrowest column of shortened paths.
+#: Minimum width of a column of shortened paths.
 _MIN_PATH = 16
 
-#: Longest cell without spaces that is never broken.
+#: Maximum width of a cell without spaces that is never wrapped.
 _MAX_NAME = 24
 
-#: Reasons printed for unreadable files; the message counts all of them.
+#: Maximum number of unreadable files listed in an error message.
 _MAX_REASONS = 20
 
 # Control characters except tab and line feed, and characters that change the writing direction.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
-#: A cell that is right-aligned: a number, an interval, or a dash for a missing value.
+#: Content of a right-aligned cell: a number, an interval, or a dash for a missing value.
 _NUMBER = re.compile(r"[\d\s.,%+±–−-]*")
 
 
 def progress(
     items: Iterable[Any], *, description: str = "", total: int | None = None
 ) -> Iterator[Any]:
-    """Yield the items and show a progress bar on standard error, which disappears on an error."""
+    """Yield the items and show a progress bar on standard error; hide the bar on an error."""
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     with Progress(*columns, console=err, transient=True) as bar:
         yield from bar.track(items, total=total, description=description)
@@ -62,11 +62,11 @@ def show_table(
     Parameters
     ----------
     rows
-        One mapping per row; the keys of the first are the columns.
+        ``rows[i][column]`` is a cell. The first row defines the columns.
     title, caption
         Text above and below the table.
     paths
-        Columns whose cells are shortened in the middle where the table is too wide.
+        Columns of paths, which are shortened in the middle if the table is too wide.
     wide
         Print the table at full width, even if it is wider than the terminal.
     """
@@ -90,7 +90,7 @@ def show_table(
 
 
 def _table(cells: Mapping[str, Sequence[str]], *, narrow: bool = False) -> Table:
-    """Return a table; if ``narrow``, titles are wrapped, but no number and no short name is."""
+    """Build a table; if ``narrow``, wrap titles but not numbers or short names."""
     padding = (0, 1, 0, 0 if narrow else 1)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=padding)
     for name, column in cells.items():
@@ -110,7 +110,7 @@ def _table(cells: Mapping[str, Sequence[str]], *, narrow: bool = False) -> Table
 
 
 def shorten(text: str, width: int) -> str:
-    """Replace the middle of a text by ``…`` so that at most ``width`` characters remain."""
+    """Replace the middle of a text with ``…`` to fit ``width`` characters."""
     if cell_len(text) <= width:
         return text
     head = (width - 1) // 3
@@ -123,31 +123,31 @@ def show_json(value: Any) -> None:
 
 
 def _sanitize(text: str) -> str:
-    """Escape characters by which a file name could control the terminal."""
+    """Escape control characters, which could change the terminal output."""
     return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def say(text: str) -> None:
-    """Print a line of information on standard error."""
+    """Print an informational message on standard error."""
     err.print(escape(_sanitize(text)), highlight=False, soft_wrap=True)
 
 
 def warn(text: str) -> None:
-    """Print a highlighted line on standard error."""
+    """Print a warning on standard error."""
     err.print(f"[bold yellow]{escape(_sanitize(text))}[/]", highlight=False, soft_wrap=True)
 
 
 def fail(text: str, status: int = 1) -> NoReturn:
-    """Print an error message on standard error and end the command."""
+    """Print an error message on standard error and exit with ``status``."""
     err.print(f"[bold red]error:[/] {escape(_sanitize(text))}", highlight=False, soft_wrap=True)
     raise typer.Exit(status)
 
 
 def exit_on_unreadable(reasons: Sequence[str], total: int, noun: str = "images") -> None:
-    """End the command with status 1 and the reasons if any files could not be read."""
+    """If any files can't be read, list the reasons and exit with status 1."""
     if reasons:
         listed = "\n".join(reasons[:_MAX_REASONS])
-        fail(f"{len(reasons)} of {total} {noun} can't be read:\n{listed}")
+        fail(f"{len(reasons)} of {total} {noun} can't be read. Replace or remove them:\n{listed}")
 
 
 def warn_skipped(reasons: Sequence[str]) -> None:
@@ -158,7 +158,7 @@ def warn_skipped(reasons: Sequence[str]) -> None:
 
 @contextmanager
 def needs_extra(extra: str) -> Iterator[None]:
-    """Report a missing optional dependency that is imported in the body."""
+    """Raise :class:`DataError` with an install command if an import in the context fails."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""``whichgen dataset``: split a folder, check a dataset."""
+"""``whichgen dataset``: split a folder of images, or check a dataset."""
 
 from __future__ import annotations
 
@@ -26,14 +26,17 @@ def split(
     folder: Annotated[Path, Argument(help="Folder with one subfolder per origin.")],
     flags: SplitFlags,
     output_dir: Annotated[
-        Path, OutputDir(help="Folder that gets NAME/split1_train and so on.")
+        Path, OutputDir(help="Output folder for NAME/split1_train and so on.")
     ] = Path("dataset"),
     name: Annotated[
         str, Option(help="Name of the dataset.", show_default="the folder's name")
     ] = "",
     cache_dir: CacheDir = CACHE_DIR,
 ) -> None:
-    """Write annotation files; splits share no image, near-duplicate or group."""
+    """Split a folder of images; write the annotation files of the splits.
+
+    Duplicates, near-duplicates and groups of images are kept in one split.
+    """
     from whichgen.data.benchmarks import write_benchmark
     from whichgen.data.dataset import SPLITS
 
@@ -58,7 +61,7 @@ def split(
 @app.command()
 @command
 def check(data: Data) -> None:
-    """Check a dataset: counts, unreadable files, duplicates, shortcuts."""
+    """Check a dataset for unreadable files, duplicates and shortcuts."""
     from whichgen.data.checks import check_samples
     from whichgen.data.dataset import Sample
     from whichgen.data.folders import list_samples
@@ -71,7 +74,7 @@ def check(data: Data) -> None:
     report = check_samples(samples, progress=progress)
     show_table(
         [
-            {k: most_frequent(v) if isinstance(v, dict) else v for k, v in asdict(row).items()}
+            {k: format_counts(v) if isinstance(v, dict) else v for k, v in asdict(row).items()}
             for row in report.origins
         ],
         title=f"{data}: {len(samples)} images",
@@ -88,7 +91,7 @@ def check(data: Data) -> None:
 @app.command()
 @command
 def shortcuts(data: Data, flags: SplitFlags, cache_dir: CacheDir = CACHE_DIR) -> None:
-    """Predict origins from file properties and mean color alone."""
+    """Test whether file properties and mean color predict the origin."""
     from whichgen.report.result_tables import shortcut_rows
     from whichgen.training.shortcuts import check_shortcuts
 
@@ -96,15 +99,18 @@ def shortcuts(data: Data, flags: SplitFlags, cache_dir: CacheDir = CACHE_DIR) ->
     report = check_shortcuts(dataset, seed=flags.seed, progress=progress)
     show_table(
         shortcut_rows(report),
-        title=f"{data}: origins predicted without the image content (%)",
+        title=f"{data}: origins predicted from file properties and mean color (%)",
         caption=f"{report.train_images} training and {report.test_images} test files, chance "
         f"{100 * report.balanced_chance:.0f} % balanced accuracy",
     )
     (warn if report.detected else say)(report.message)
 
 
-def most_frequent(counts: Mapping[str, int]) -> str:
-    """Return the three most frequent values with their counts."""
+def format_counts(counts: Mapping[str, int]) -> str:
+    """Format the three most frequent values with their counts, e.g. ``PNG × 5, JPEG × 2``.
+
+    ``counts[value]`` is the number of files, most frequent value first.
+    """
     if len(counts) == 1:
         return next(iter(counts))
     top = list(counts.items())[:3]

@@ -1,4 +1,4 @@
-"""``whichgen discover``: group images of unknown origin by putative generator."""
+"""``whichgen discover``: cluster images of unknown origin by putative generator."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def discover(
     n_clusters: Annotated[
         int | None, Option(min=1, help="Number of groups.", show_default="chosen by HDBSCAN")
     ] = None,
-    min_size: Annotated[int, Option(min=2, help="Fewest images per group.")] = 5,
+    min_size: Annotated[int, Option(min=2, help="Minimum number of images per group.")] = 5,
     every_image: Annotated[
-        bool, Option("--all", help="Group all images, not only `unknown` ones.")
+        bool, Option("--all", help="Group all images, not only those classified as `unknown`.")
     ] = False,
     output_dir: Annotated[Path, OutputDir(help="Results folder.")] = Path("discovered"),
     seed: Seed = 0,
 ) -> None:
-    """Group images of unknown origin into putative generators."""
+    """Cluster images of unknown origin by putative generator."""
     import numpy as np
 
     from whichgen.data.dataset import list_images
@@ -47,7 +47,7 @@ def discover(
     features, errors = attributor.encode(files, batch_size=model.batch_size, progress=progress)
     readable = np.array([file for file, error in zip(files, errors, strict=True) if not error])
     unknown = decide(*attributor.model.predict(features), attributor.model.threshold) < 0
-    say(f"{unknown.sum()} of {len(readable)} images are attributed to `unknown`.")
+    say(f"{unknown.sum()} of {len(readable)} images are classified as `unknown`.")
     selected = unknown | every_image
     paths = tuple(readable[selected])
     groups, number = find_groups(

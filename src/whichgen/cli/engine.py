@@ -1,4 +1,4 @@
-"""Options of commands for large collections, which run in this process or on a Ray cluster."""
+"""Options of the commands that process large collections locally or on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -19,10 +19,7 @@ T = TypeVar("T")
 
 Sources = Annotated[
     list[str],
-    Argument(
-        help="Files or folders of images, .tar or .parquet (also s3://BUCKET/PREFIX, "
-        "hf://datasets/OWNER/NAME), @FILE with one per line, or a dataset name."
-    ),
+    Argument(help="Files, folders, URLs, @FILE with one per line, or a dataset name."),
 ]
 
 
@@ -32,9 +29,13 @@ class EngineOptions:
 
     panel: ClassVar = "Collection and cluster"
 
-    column: Annotated[str, Option(help="Image column of Parquet files.")] = ""
-    engine: Annotated[Literal["local", "ray"], Option(help="local: in this process.")] = "local"
-    workers: Annotated[int, Option(min=0, help="Ray workers; 0: as many as fit.")] = 0
+    column: Annotated[str, Option(help="Name of the image column in Parquet files.")] = ""
+    engine: Annotated[
+        Literal["local", "ray"], Option(help="Run in this process (local) or on a Ray cluster.")
+    ] = "local"
+    workers: Annotated[
+        int, Option(min=0, help="Number of Ray workers; 0: as many as possible.")
+    ] = 0
     cpus_per_worker: Annotated[float, Option(min=0, help="CPUs per worker.")] = 1
     gpus_per_worker: Annotated[
         float | None,
@@ -43,7 +44,7 @@ class EngineOptions:
     address: Annotated[
         str,
         Option(
-            help="Ray cluster: auto or HOST:6379.", show_default="RAY_ADDRESS, or start one here"
+            help="Ray cluster: auto or HOST:6379.", show_default="RAY_ADDRESS or a local cluster"
         ),
     ] = ""
 
@@ -59,7 +60,10 @@ class EngineOptions:
         job: Job[T],
         local: Callable[[Shard], Iterator[T]] | None = None,
     ) -> Iterator[Iterator[T]]:
-        """Yield the results of a job on a cluster, or of it or ``local`` in this process."""
+        """Process shards with a job and yield an iterator of the results.
+
+        ``local`` replaces the job if the shards are processed in this process.
+        """
         if self.engine == "local":
             process = local or job.start()
             yield (part for shard in shards for part in process(shard))

@@ -12,7 +12,7 @@ from whichgen.cli.console import progress, say, show_table, warn
 from whichgen.cli.options import Force, Images, ModelOptions, OutputDir, check_writable, find_images
 from whichgen.errors import DataError
 
-#: Above this number of images, training a new model gives better results.
+#: Number of images above which training a new model gives better results.
 _ENOUGH_TO_TRAIN = 50
 
 
@@ -34,12 +34,12 @@ def enroll(
 
     run_folder = model.run_folder()
     if not output_dir and Path(name).name != name:
-        raise DataError(f"{name!r} can't be a folder name. Name the folder with --output-dir.")
+        raise DataError(f"{name!r} is not a valid folder name. Choose a folder with --output-dir.")
     folder = output_dir or run_folder.with_name(f"{run_folder.name}+{name}")
     if (folder / "model" / DESCRIPTION_FILE).is_file() and not force:
         raise DataError(
-            f"{folder} already holds a model. Choose another --output-dir, or overwrite it with "
-            "--force."
+            f"{folder} already contains a model. Choose another --output-dir, or add --force to "
+            "overwrite the model."
         )
     check_writable(folder)
     files = find_images(images)
@@ -51,17 +51,17 @@ def enroll(
         progress=progress,
     )
     if result.n_images < len(files):
-        warn(f"{len(files) - result.n_images} duplicate images are ignored.")
+        warn(f"Duplicate images ignored: {len(files) - result.n_images}")
     save_model(result.model, folder / "model", name=str(folder))
     before, after = map(percent, result.old_accuracy)
     new = {"correct (%)": name, "before": "–", "after": percent(result.recognition_rate)}
     show_table(
         [{"correct (%)": "known origins", "before": before, "after": after}, new],
         title=f"{name} enrolled from {result.n_images} images",
-        caption=f"Known origins: held-out exemplars. {name}: cross-validated.",
+        caption=f"Known origins: held-out training images. {name}: cross-validated.",
     )
     counts = ", ".join(f"{origin} {n}" for origin, n in result.previous_answers.items())
-    say(f"Before enrollment the model attributed these images to: {counts}.")
+    say(f"Answers for these images before enrollment: {counts}.")
     if result.n_images > _ENOUGH_TO_TRAIN:
-        warn(f"note: with {result.n_images} images, training a new model gives better results.")
+        warn(f"note: {result.n_images} images are enough to train a new, more accurate model.")
     say(f"New model: {folder} (the original is unchanged)")

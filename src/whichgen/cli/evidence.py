@@ -16,7 +16,7 @@ from whichgen.errors import ImageError
 def evidence(images: Images, as_json: AsJson = False) -> None:
     """Inspect provenance evidence: Content Credentials, metadata, JPEG tables.
 
-    Needs no model and no network. Missing metadata proves nothing; metadata can be forged.
+    Requires no model or network access. Missing metadata proves nothing; metadata can be forged.
     """
     from whichgen.data.reading import read_bytes
     from whichgen.evidence.collect import CAVEAT, collect
@@ -27,7 +27,7 @@ def evidence(images: Images, as_json: AsJson = False) -> None:
         rows.append(row)
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Pillow's, on damaged metadata: see the notes
+                warnings.simplefilter("ignore")  # Pillow's on damaged metadata; see the notes
                 row |= collect(read_bytes(path), str(path)).as_dict()
         except ImageError as error:
             row["error"] = str(error)
@@ -40,7 +40,7 @@ def evidence(images: Images, as_json: AsJson = False) -> None:
 
 
 def show_evidence(row: Mapping[str, Any]) -> None:
-    """Print the findings in one file."""
+    """Print the provenance evidence found in one file."""
     if not row["findings"] and not row["error"]:
         say(f"{row['image']}: no provenance evidence found.")
     show_table(

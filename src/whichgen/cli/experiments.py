@@ -1,4 +1,4 @@
-"""``whichgen evaluate``, ``robustness``, ``few-shot`` and ``low-data``: measure on test images."""
+"""``whichgen evaluate``, ``robustness``, ``few-shot`` and ``low-data``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from whichgen.constants import FEW_SHOT_SIZES, LOW_DATA_SIZES
 
 @resumable_command
 def evaluate(test: TestOptions) -> None:
-    """Test a model on its own test split or on another dataset."""
+    """Evaluate a model on its own test split or on another dataset."""
     from whichgen.cli.results import show_evaluation
     from whichgen.cli.testing import open_model_test
     from whichgen.experiments.robustness import evaluate_perturbation
@@ -42,7 +42,7 @@ def robustness(
     ] = "all",
     output_dir: RunFolder = None,
 ) -> None:
-    """Test a model on perturbed images: JPEG, blur, crop, resize, social media."""
+    """Evaluate a model on perturbed images: JPEG, blur, crop, resize, social media."""
     from whichgen.cli.testing import open_model_test
     from whichgen.experiments.robustness import evaluate_robustness
     from whichgen.report.experiment_reports import write_robustness
@@ -69,10 +69,10 @@ def robustness(
 def few_shot(
     test: TestOptions,
     shots: Annotated[str, Option(help="Numbers of images to enroll: N,N,…")] = join(FEW_SHOT_SIZES),
-    repeats: Annotated[int, Option(min=1, help="Random draws per number of images.")] = 3,
+    repeats: Annotated[int, Option(min=1, help="Number of random draws per image count.")] = 3,
     output_dir: RunFolder = None,
 ) -> None:
-    """Enroll each unknown test generator from few images and test the result."""
+    """Enroll each unknown test generator from a few images and evaluate the model."""
     from whichgen.cli.testing import open_model_test
     from whichgen.experiments.few_shot import measure_few_shot
     from whichgen.report.experiment_reports import write_experiment
@@ -102,13 +102,13 @@ def few_shot(
 @resumable_command
 def low_data(
     options: TrainOptions,
-    head: Annotated[Literal["linear", "knn", "fusion"], Option(help="Kind of head.")] = "linear",
+    head: Annotated[Literal["linear", "knn", "fusion"], Option(help="Classifier head.")] = "linear",
     shots: Annotated[
         str, Option(help="Training images per class: N,N,…", show_default="1,2,5,10 and so on")
     ] = join(LOW_DATA_SIZES),
-    repeats: Annotated[int, Option(min=1, help="Random draws per number of images.")] = 5,
+    repeats: Annotated[int, Option(min=1, help="Number of random draws per image count.")] = 5,
 ) -> None:
-    """Train on few images per class, over several random draws."""
+    """Train on a few images per class and evaluate, for several random draws."""
     from whichgen.cli.training import add_traces, prepare_training, selection_options
     from whichgen.experiments.low_data import low_data as run_low_data
     from whichgen.heads.methods import SWEEP_METHODS
@@ -121,7 +121,7 @@ def low_data(
         options = add_traces(options)
     method = None if head == "fusion" else SWEEP_METHODS[head]()
     library_options = selection_options(options, method)
-    # The files of a run in the same folder are not overwritten.
+    # force: the low-data files have other names than those of a run in the same folder.
     data = prepare_training(replace(options, force=True), library_options, "low-data")
     points = list(
         run_low_data(

@@ -17,7 +17,11 @@ def extract(
     encoder: EncoderOptions,
     cache_dir: CacheDir = CACHE_DIR,
 ) -> None:
-    """Compute the features of a collection; cached ones are skipped."""
+    """Compute the features of a collection; skip images with cached features.
+
+    Sources are image, .tar and .parquet files, folders of such files, or URLs such as
+    s3://BUCKET/PREFIX and hf://datasets/OWNER/NAME.
+    """
     from whichgen.data.shards import count, find_shards
     from whichgen.encoders.loading import load_encoder
     from whichgen.features.batching import BatchEncoder
@@ -27,7 +31,7 @@ def extract(
     name, device, dtype = encoder.name, encoder.device, encoder.dtype
     batch_size = encoder.batch_size
     shards = find_shards(sources, column=engine.column, batch_size=batch_size)
-    # With Ray, workers load the encoder; this process only needs to know its store.
+    # With Ray, the workers run the encoder; this process only writes to the feature store.
     loaded = load_encoder(name, device=device if engine.engine == "local" else "cpu", dtype=dtype)
     store = open_store(cache_dir, loaded)
 
@@ -36,5 +40,5 @@ def extract(
     local = partial(encode_shard, encode=encode, batch_size=batch_size, known=store)
     with engine.process(shards, job, local) as results:
         summary = write_features(results, store, total=count(shards), progress=progress)
-    say(f"{summary.images} images, {summary.added} of them new. Features: {store.folder}")
+    say(f"{summary.images} images, {summary.added} newly encoded. Features: {store.folder}")
     exit_on_unreadable([str(error) for error in summary.errors.values()], summary.images)

@@ -1,4 +1,4 @@
-"""``whichgen gallery``: build a searchable gallery of images, and search it."""
+"""``whichgen gallery``: build and search a gallery of images."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from whichgen.cli.options import (
 from whichgen.errors import DataError
 
 app = typer.Typer(
-    help="Find the most similar images in a collection of up to millions.", no_args_is_help=True
+    help="Build and search a similarity index of up to millions of images.", no_args_is_help=True
 )
 
 
@@ -49,17 +49,17 @@ def build(
         str, Argument(help="Folder of images (subfolders are origins) or dataset name.")
     ],
     model: ModelOptions,
-    output_dir: Annotated[Path, OutputDir(help="Folder of the gallery.")] = Path("gallery"),
+    output_dir: Annotated[Path, OutputDir(help="Output folder.")] = Path("gallery"),
     kind: Annotated[
         Literal["auto", "flat", "ivf", "qdrant"],
-        Option(help="flat (exact), ivf or qdrant (a service)."),
+        Option(help="Index: flat (exact), ivf (approximate) or qdrant (server)."),
     ] = "auto",
     effort: Annotated[
-        int, Option(min=0, help="Lists or candidates per search; 0: for 95 % recall.")
+        int, Option(min=0, help="Lists or candidates per search; 0: tune for 95 % recall.")
     ] = 0,
     qdrant_url: QdrantUrl = "",
     collection: Annotated[
-        str, Option(help="Qdrant collection.", show_default="whichgen-DIGEST")
+        str, Option(help="Name of the Qdrant collection.", show_default="whichgen-DIGEST")
     ] = "",
     force: Force = False,
     seed: Seed = 0,
@@ -94,11 +94,11 @@ def build(
     )
     warn_skipped(images.skipped)
     if images.n_duplicates:
-        say(f"{images.n_duplicates} duplicate files are left out.")
+        say(f"Duplicate files left out: {images.n_duplicates}")
     if images.n_conflicts:
         warn(
-            f"{images.n_conflicts} duplicates are in folders of different origins; the first "
-            "path in sorted order counts."
+            f"Duplicate files with different origins: {images.n_conflicts}. The first path in "
+            "sorted order determines the origin; remove wrong copies and rebuild."
         )
     seeds = {"seed": seed}
     config = {"data": resolve_spec(data), "kind": kind, "effort": effort}
@@ -113,8 +113,8 @@ def build(
     say(f"{len(images):,} images, {gallery.kind} index{effort_text}")
     if recall := gallery.recall:
         say(
-            f"recall@1 {percent(recall.at_1)} %, recall@10 {percent(recall.at_10)} %: shares of "
-            f"the exact nearest images that the search returns ({recall.queries} queries)"
+            f"recall@1 {percent(recall.at_1)} %, recall@10 {percent(recall.at_10)} % relative to "
+            f"exact search ({recall.queries} queries)"
         )
         if recall.at_10 < TARGET_RECALL:
             warn(
@@ -130,7 +130,7 @@ def search(
     images: Images,
     model: ModelOptions,
     gallery: Annotated[Path, Option("-g", "--gallery", help="Gallery folder.")] = Path("gallery"),
-    k: Annotated[int, Option("-k", "--neighbors", min=1, help="Results per image.")] = 5,
+    k: Annotated[int, Option("-k", "--neighbors", min=1, help="Number of results per image.")] = 5,
     as_json: AsJson = False,
     wide: Wide = False,
     qdrant_url: QdrantUrl = "",
@@ -142,7 +142,7 @@ def search(
     files = find_images(images)
     if model.model is None:
         config = description.run_metadata.get("config")
-        model = replace(model, model=recorded_model(gallery, config))
+        model = replace(model, model=find_gallery_model(gallery, config))
     attributor = model.load()
     index = open_gallery(gallery, attributor.model, qdrant_url)
     features, errors = attributor.encode(files, batch_size=model.batch_size, progress=progress)
@@ -179,11 +179,12 @@ def search(
     exit_on_unreadable([error for error in errors if error], len(files))
 
 
-def recorded_model(gallery: Path, config: Any) -> Path:
-    """Return the folder of the model that the gallery was built with."""
+def find_gallery_model(gallery: Path, config: Any) -> Path:
+    """Return the folder of the model that built the gallery.
+
+    ``config`` is the gallery's recorded configuration, with the folder under the key ``model``.
+    """
     folder = config.get("model") if isinstance(config, dict) else None
     if not isinstance(folder, str) or not Path(folder).is_dir():
-        raise DataError(
-            f"the model that {gallery} was built with has moved. Name its folder with --model."
-        )
+        raise DataError(f"can't find the model that built {gallery}. Name its folder with --model.")
     return Path(folder)

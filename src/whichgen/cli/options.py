@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share, declared once."""
+"""Options and arguments shared by several commands."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from whichgen.inference.neighbors import NeighborIndex
     from whichgen.models.origin_model import OriginModel
 
-#: Folder of features, splits and sweeps.
+#: Default cache folder for features, splits and hyperparameter sweeps.
 CACHE_DIR = Path.home() / ".cache" / "whichgen"
 
 #: The option ``--output-dir``; its help and default differ between commands.
@@ -32,8 +32,8 @@ OutputDir = partial(Option, "-o", "--output-dir")
 Images = Annotated[
     list[Path], Argument(help="Image files, folders, or @FILE with one path per line.")
 ]
-Device = Annotated[str, Option(help="auto, cpu, openvino, cuda or cuda:N.")]
-BatchSize = Annotated[int, Option(min=1, help="Images per forward pass.")]
+Device = Annotated[str, Option(help="Device: auto, cpu, openvino, cuda or cuda:N.")]
+BatchSize = Annotated[int, Option(min=1, help="Number of images per forward pass.")]
 CacheDir = Annotated[
     Path,
     Option(envvar="WHICHGEN_CACHE", show_default="~/.cache/whichgen", help="Cache folder."),
@@ -45,25 +45,21 @@ Seed = Annotated[int, Option(help="Random seed.")]
 Force = Annotated[bool, Option("--force", help="Overwrite existing results.")]
 AsJson = Annotated[bool, Option("--json", help="Print JSON.")]
 Wide = Annotated[bool, Option("--wide", help="Print all columns and full paths.")]
-Coverage = Annotated[
-    float | None, Option(help="Add a set of origins with this coverage, such as 0.9.")
-]
+Coverage = Annotated[float | None, Option(help="Add prediction sets with this coverage, e.g. 0.9.")]
 QdrantUrl = Annotated[
     str,
-    Option(
-        envvar="WHICHGEN_QDRANT_URL", help="Qdrant service; API key in WHICHGEN_QDRANT_API_KEY."
-    ),
+    Option(envvar="WHICHGEN_QDRANT_URL", help="Qdrant URL; API key in WHICHGEN_QDRANT_API_KEY."),
 ]
 
 
 def join(values: Iterable[object]) -> str:
-    """Write numbers as the value of an option: ``0.6,0.2,0.2``."""
+    """Join values with commas, e.g. ``0.6,0.2,0.2``."""
     return ",".join(map(str, values))
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """The folder of a model, and who must have signed it."""
+    """Options for the folder of a model and its signature."""
 
     panel: ClassVar = "Model"
 
@@ -72,17 +68,15 @@ class ModelFolder:
     ] = None
     verify_key: Annotated[
         Path | None,
-        Option(
-            envvar="WHICHGEN_VERIFY_KEY", help="Public key (PEM) that must have signed the model."
-        ),
+        Option(envvar="WHICHGEN_VERIFY_KEY", help="Public key (PEM) of the model's signature."),
     ] = None
 
     @property
     def path(self) -> Path:
-        """The model's folder; :class:`DataError` if none was given."""
+        """Folder of the model; raises :class:`DataError` if it was not given."""
         if self.model is None:
             raise DataError(
-                "no model given. Name the folder of a training run, "
+                "no model given. Add the folder of a training run, "
                 "e.g. --model output/linear-probe/openai/clip-vit-base-patch16/my_images."
             )
         return self.model
@@ -90,9 +84,9 @@ class ModelFolder:
 
 @dataclass(frozen=True)
 class ModelOptions(ModelFolder):
-    """The model that a command uses, and how its encoder runs."""
+    """Options for a trained model and for running its encoder."""
 
-    backbone: Annotated[str, Option(help="Encoder folder, if it has moved since training.")] = ""
+    backbone: Annotated[str, Option(help="Encoder folder if it has moved since training.")] = ""
     device: Device = "auto"
     batch_size: BatchSize = BATCH_SIZE
 
@@ -107,14 +101,17 @@ class ModelOptions(ModelFolder):
     def describe_run(
         self, model: OriginModel, seeds: Mapping[str, int], data_hash: str, **config: Any
     ) -> dict[str, Any]:
-        """Return the run metadata of a result of this model; ``config`` holds other options."""
+        """Collect the run metadata of a result of this model.
+
+        ``config`` are further options to record.
+        """
         from whichgen.io.run_metadata import collect_run_metadata
 
         config |= {"model": str(self.path.resolve()), "model_data_hash": model.data_hash}
         return collect_run_metadata(config, seeds=seeds, encoder=model.encoder, data_hash=data_hash)
 
     def run_folder(self) -> Path:
-        """Return the folder of the training run that the model belongs to."""
+        """Return the training run folder that contains the model."""
         from whichgen.models.saved_model import find_model_folder
 
         folder = find_model_folder(self.path)
@@ -123,12 +120,12 @@ class ModelOptions(ModelFolder):
 
 @dataclass(frozen=True)
 class EncoderOptions:
-    """The encoder of a new model, and how it runs."""
+    """Options for the encoder of a new model."""
 
     panel: ClassVar = "Encoder"
 
     backbone: Annotated[
-        str, Option(help="Hugging Face ID, folder, timm name or traces; join several with +.")
+        str, Option(help="Hugging Face ID, timm name, folder or traces; join several with +.")
     ] = BACKBONE
     device: Device = "auto"
     dtype: Annotated[str, Option(help="Precision: float32 or bfloat16.")] = "float32"
@@ -136,7 +133,7 @@ class EncoderOptions:
 
     @property
     def name(self) -> str:
-        """The backbone with absolute folders, so that a model can be used from anywhere."""
+        """Encoder name with absolute paths, independent of the working directory."""
         from whichgen.encoders.names import split_members, split_variants
 
         def resolve(member: str) -> str:
@@ -148,24 +145,28 @@ class EncoderOptions:
 
 @dataclass(frozen=True)
 class SplitFlags:
-    """How a folder is split into train, val and test."""
+    """Options for splitting a folder into training, validation and test sets."""
 
     panel: ClassVar = "Dataset"
 
-    unknown: Annotated[str, Option(help="Origins to hold out: NAME,NAME,…")] = ""
+    unknown: Annotated[str, Option(help="Origins to hold out as unknown: NAME,NAME,…")] = ""
     unknown_val: Annotated[
         str, Option(help="Unknown origins for validation only.", show_default="random half")
     ] = ""
     share_unknown: Annotated[
         bool, Option("--share-unknown", help="Use all unknown origins in validation and test.")
     ] = False
-    groups: Annotated[str, Option(help="TSV or CSV of path and group; keeps groups whole.")] = ""
-    group_column: Annotated[str, Option(help="Column of --groups to use.")] = ""
-    fractions: Annotated[str, Option(help="Shares of train, val and test.")] = join(SPLIT_FRACTIONS)
+    groups: Annotated[
+        str, Option(help="TSV or CSV file of path and group; groups are not split.")
+    ] = ""
+    group_column: Annotated[str, Option(help="Group column of the --groups file.")] = ""
+    fractions: Annotated[str, Option(help="Fractions of train, val and test.")] = join(
+        SPLIT_FRACTIONS
+    )
     seed: Seed = 0
 
     def dataset_options(self, **settings: Any) -> DatasetOptions:
-        """Return the library's options for a dataset split this way; ``settings`` are more."""
+        """Build :class:`DatasetOptions` from these flags and further ``settings``."""
         from whichgen.data.dataset_options import DatasetOptions
 
         parsed = {
@@ -178,16 +179,14 @@ class SplitFlags:
 
 @dataclass(frozen=True)
 class TestOptions:
-    """A saved model and the dataset that it is tested on."""
+    """Options for a saved model and its test dataset."""
 
     panel: ClassVar = "Dataset"
 
     model: ModelOptions = ModelOptions()
     data: Annotated[
         str,
-        Option(
-            "-d", "--data", help="Folder or dataset to test on.", show_default="the model's own"
-        ),
+        Option("-d", "--data", help="Test folder or dataset name.", show_default="the model's own"),
     ] = ""
     split: SplitFlags = SplitFlags()
     cache_dir: CacheDir = CACHE_DIR
@@ -204,7 +203,7 @@ def find_images(paths: list[Path]) -> list[Path]:
     Raises
     ------
     DataError
-        A folder or list contains no image.
+        A folder or list contains no image, or a path looks like an output file.
     """
     from whichgen.data.dataset import list_images
     from whichgen.data.shards import read_path_list
@@ -217,8 +216,8 @@ def find_images(paths: list[Path]) -> list[Path]:
             images = list_images(path) if path.is_dir() else [path]
         if path.suffix in (".json", ".csv") and not path.exists():
             raise DataError(
-                f"{path} does not exist. If it is meant for results: --json and --csv print to "
-                f"standard output, so write --json > {path}"
+                f"{path} does not exist. To write results to this file, redirect standard output: "
+                f"--{path.suffix[1:]} > {path}"
             )
         if not images:
             raise DataError(f"{path} contains no images. Give image files or a folder of images.")
@@ -242,7 +241,7 @@ def open_gallery(folder: Path, model: OriginModel, url: str) -> NeighborIndex:
 
 
 def check_writable(folder: Path) -> Path:
-    """Return the folder; :class:`DataError` if it can't be written, before any work is done."""
+    """Return the folder; raise :class:`DataError` if it can't be created or written to."""
     parent = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
         raise DataError(f"{folder} can't be written. Choose another folder.")
@@ -260,7 +259,7 @@ def parse_shots(text: str) -> list[int]:
         return sorted({int(n) for n in split_names(text)})
     except ValueError:
         raise DataError(
-            f"--shots {text!r} is not a list of whole numbers. Write e.g. 1,10,100."
+            f"--shots {text!r} is not a list of integers. Write e.g. 1,10,100."
         ) from None
 
 
@@ -276,7 +275,7 @@ def parse_fractions(text: str) -> tuple[float, float, float]:
 
 
 def parse_kinds(text: str) -> tuple[str, ...]:
-    """Parse ``"jpeg,blur"`` or ``"all"`` into distinct kinds of perturbation."""
+    """Parse ``"jpeg,blur"`` or ``"all"`` into a tuple of distinct perturbations."""
     from whichgen.data.perturbations import INTENSITIES
 
     if text.strip() == "all":
@@ -285,6 +284,6 @@ def parse_kinds(text: str) -> tuple[str, ...]:
     if unknown := [kind for kind in kinds if kind not in INTENSITIES]:
         raise DataError(
             f"unknown perturbation {', '.join(unknown)}. Choose from {', '.join(INTENSITIES)}, or "
-            "all; intensities are fixed."
+            "all."
         )
     return kinds

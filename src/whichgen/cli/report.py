@@ -1,4 +1,4 @@
-"""``whichgen report``: one or several runs as one HTML page."""
+"""``whichgen report``: write an HTML page of one or several runs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def report(
     runs: Annotated[list[Path], Argument(help="Run folders; several are shown side by side.")],
     output_dir: Annotated[
         Path | None,
-        OutputDir(help="Folder for report.html.", show_default="the run folder; . for several"),
+        OutputDir(help="Folder for report.html.", show_default="the run folder; ./ for several"),
     ] = None,
     low_data: Annotated[
-        Path | None, Option(help="Results folder of `low-data` to include.")
+        Path | None, Option(help="Include the results in this `low-data` folder.")
     ] = None,
     no_images: Annotated[
-        bool, Option("--no-images", help="Leave out test images, which may be private.")
+        bool, Option("--no-images", help="Omit test images from the page.")
     ] = False,
 ) -> None:
     """Write a self-contained HTML page of one run, or several side by side."""

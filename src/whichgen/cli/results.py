@@ -1,4 +1,4 @@
-"""Result tables that several commands print."""
+"""Print the result tables of several commands."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from whichgen.report.run_reader import Run
 
 
 def show_run(run: Run, dataset: str) -> None:
-    """Print how the model of a run was selected, its test figures and the warnings."""
+    """Print the model selection, test metrics and warnings of a run."""
     results = run.results
     for compared, candidates in (("members", results.members), ("score", results.scores)):
         rows = fusion_candidate_rows(candidates, compared)
@@ -42,7 +42,7 @@ def show_run(run: Run, dataset: str) -> None:
 def show_evaluation(
     evaluation: Evaluation, title: str, intervals: Mapping[str, Interval] | None = None
 ) -> None:
-    """Print the headline figures, then the figures per unknown generator."""
+    """Print the headline metrics and the metrics per unknown generator."""
     show_table(headline_rows(evaluation, intervals), title=title)
     columns = ("unknown", "images", "AUROC", "OSCR", "rejected", "nearest known origin", "share")
     rows = unknown_generator_rows(evaluation)

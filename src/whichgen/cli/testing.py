@@ -1,4 +1,4 @@
-"""The work of the commands that test a saved model: load it and open the dataset to test it on."""
+"""Load a saved model and open its test dataset."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from whichgen.models.origin_model import OriginModel
 
 @dataclass(frozen=True)
 class ModelTest:
-    """A saved model with its encoder, and the dataset to test it on."""
+    """Saved model with its encoder, test dataset and feature store."""
 
     model: OriginModel
     encoder: Encoder
@@ -26,15 +26,15 @@ class ModelTest:
 
 
 def open_model_test(test: TestOptions) -> ModelTest:
-    """Load the model and open the dataset of ``--data``, or the one it was trained on."""
+    """Load the model and open the dataset of ``--data``; the default is its training dataset."""
     attributor = test.model.load()
     config = attributor.model.run_metadata.get("config", {})
     if test.data:
         source = test.split.dataset_options(data=test.data)
     elif test.split != SplitFlags():
         raise DataError(
-            "options such as --unknown, --groups and --seed describe another dataset. Name it "
-            "with --data, or omit them to use the model's own test split."
+            "dataset options such as --unknown, --groups and --seed require --data. Add --data, or "
+            "omit them to use the model's own test split."
         )
     elif "data" in config:
         source = DatasetOptions.from_config(config)

@@ -15,33 +15,33 @@ from whichgen.constants import C_SWEEP, K_SWEEP, MAX_ITER
 
 @dataclass(frozen=True)
 class FixedC:
-    """One value of C."""
+    """Option for a fixed inverse regularization strength C."""
 
     panel: ClassVar = SelectionFlags.panel
 
-    C: Annotated[float | None, Option("--C", help="One value of C, without a sweep.")] = None
+    C: Annotated[float | None, Option("--C", help="Fixed C instead of a sweep.")] = None
 
 
 @dataclass(frozen=True)
 class CSweep(FixedC):
-    """The values of C of a linear probe."""
+    """Options for the sweep over C of a linear probe."""
 
-    c_min: Annotated[float, Option(help="Smallest C, as a power of ten.")] = C_SWEEP[0]
-    c_max: Annotated[float, Option(help="Largest C, as a power of ten.")] = C_SWEEP[1]
-    c_values: Annotated[int, Option(min=1, help="Number of values of C.")] = C_SWEEP[2]
-    max_iter: Annotated[int, Option(min=1, help="Most solver iterations.")] = MAX_ITER
+    c_min: Annotated[float, Option(help="Smallest log10(C).")] = C_SWEEP[0]
+    c_max: Annotated[float, Option(help="Largest log10(C).")] = C_SWEEP[1]
+    c_values: Annotated[int, Option(min=1, help="Number of C values.")] = C_SWEEP[2]
+    max_iter: Annotated[int, Option(min=1, help="Maximum number of solver iterations.")] = MAX_ITER
 
 
 @dataclass(frozen=True)
 class KSweep:
-    """The values of k of a k-nearest-neighbor classifier."""
+    """Options for the sweep over k of a k-nearest-neighbor classifier."""
 
     panel: ClassVar = SelectionFlags.panel
 
-    K: Annotated[int | None, Option("--K", help="One value of k, without a sweep.")] = None
+    K: Annotated[int | None, Option("--K", help="Fixed k instead of a sweep.")] = None
     k_min: Annotated[int, Option(min=1, help="Smallest k.")] = K_SWEEP[0]
     k_max: Annotated[int, Option(min=1, help="Largest k.")] = K_SWEEP[1]
-    k_values: Annotated[int, Option(min=1, help="Number of values of k.")] = K_SWEEP[2]
+    k_values: Annotated[int, Option(min=1, help="Number of k values.")] = K_SWEEP[2]
 
 
 @resumable_command
@@ -60,7 +60,7 @@ def linear(options: TrainOptions, sweep: CSweep) -> None:
 
 @resumable_command
 def knn(options: TrainOptions, sweep: KSweep) -> None:
-    """Train a k-nearest-neighbor classifier on the best block."""
+    """Train a k-nearest-neighbor classifier on the best block of the encoder."""
     import numpy as np
 
     from whichgen.cli.training import selection_options, train
@@ -78,7 +78,7 @@ def fuse(
     scores: Annotated[
         str,
         Option(
-            help="Open-set scores to choose from: NAME,NAME,…",
+            help="Candidate open-set scores: NAME,NAME,…",
             show_default="all",
             rich_help_panel=SelectionFlags.panel,
         ),
@@ -87,7 +87,7 @@ def fuse(
         bool, Option("--no-traces", help="Omit the residual statistics (traces).")
     ] = False,
 ) -> None:
-    """Train a fusion of all blocks and residual statistics."""
+    """Train a fusion of classifiers on all blocks and residual statistics."""
     from whichgen.cli.training import add_traces, selection_options, train
 
     settings: dict[str, Any] = {}

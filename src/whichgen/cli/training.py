@@ -1,4 +1,4 @@
-"""The work of the training commands: open the dataset, extract features, fit, write the run."""
+"""Shared steps of the training commands: prepare the data, fit a model, write the run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from whichgen.training.split_features import FITTING_SPLITS, SplitFeatures, extr
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The encoder and the features of a run, its folder and the recorded settings."""
+    """Encoder, features, output folder and recorded configuration of a run."""
 
     encoder: Encoder
     features: SplitFeatures
@@ -49,9 +49,9 @@ def add_traces(options: TrainOptions) -> TrainOptions:
 def selection_options(
     options: TrainOptions, method: SweepMethod | None = None, **settings: Any
 ) -> FitOptions | FusionOptions:
-    """Return the library's options: those of a fusion if there is no ``method``.
+    """Build :class:`FitOptions` for ``method``, or :class:`FusionOptions` if it is ``None``.
 
-    ``settings`` are further options.
+    ``settings`` are further fields of these options.
     """
     selection = options.selection
     settings |= {
@@ -74,9 +74,9 @@ def selection_options(
 def prepare_training(
     options: TrainOptions, library_options: FitOptions | FusionOptions, method: str
 ) -> TrainingData:
-    """Open the dataset and extract its features; fail before that if an option is wrong.
+    """Check the options, open the dataset and extract its features.
 
-    ``method`` is the folder of the run unless ``--output-dir`` is given.
+    ``method`` is the name of the default output folder, ``output/METHOD``.
     """
     source = options.split.dataset_options(data=options.data)
     augment = parse_kinds(options.augment)
@@ -118,7 +118,7 @@ def prepare_training(
 
 
 def run_folder(output_dir: Path, backbone: str, dataset: Dataset) -> Path:
-    """Return the folder of a run, ``OUTPUT_DIR/BACKBONE/DATASET``."""
+    """Return the run folder ``OUTPUT_DIR/BACKBONE/DATASET``."""
 
     def folder_name(member: str) -> str:
         name, variants = split_variants(member)
@@ -129,13 +129,15 @@ def run_folder(output_dir: Path, backbone: str, dataset: Dataset) -> Path:
 
 
 def claim_folder(folder: Path, config: Mapping[str, Any], *, force: bool) -> None:
-    """Create the folder of a run, before the work and again before results are written.
+    """Create the run folder and check that no other run is overwritten.
+
+    Called before training, and again before the results are written.
 
     Raises
     ------
     DataError
-        It can't be written, it holds a run with other settings, or ``SOURCE_DATE_EPOCH`` is
-        not a time.
+        The folder can't be written to, it contains a run with other settings (unless ``force``), or
+        the environment variable ``SOURCE_DATE_EPOCH`` is not a valid time.
     """
     check_writable(folder).mkdir(parents=True, exist_ok=True)
     get_timestamp()
@@ -149,13 +151,13 @@ def claim_folder(folder: Path, config: Mapping[str, Any], *, force: bool) -> Non
     current = json.loads(json.dumps(config))
     if changed := [key for key, value in current.items() if previous.get(key) != value]:
         raise DataError(
-            f"{folder} holds a run with other settings ({', '.join(changed)}). Choose another "
-            "--output-dir, or overwrite it with --force."
+            f"{folder} contains a run with other settings ({', '.join(changed)}). Choose another "
+            "--output-dir, or add --force to overwrite the run."
         )
 
 
 def train(options: TrainOptions, library_options: FitOptions | FusionOptions, method: str) -> None:
-    """Fit and select a model, run the controls, write the folder of the run, print its figures."""
+    """Fit a model, run the control experiments, write the run folder and print the results."""
     data = prepare_training(options, library_options, method)
     features, encoder, folder = data.features, data.encoder, data.folder
     shortcuts = shuffle = None
@@ -177,7 +179,7 @@ def train(options: TrainOptions, library_options: FitOptions | FusionOptions, me
                 result, head_method, seeds=seeds, jobs=jobs, progress=progress
             )
     except FitError as error:
-        warn(f"The shuffled-label control failed and is not in the report: {error}")
+        warn(f"The report omits the shuffled-label control, which failed: {error}")
     claim_folder(folder, data.config, force=options.force)
     write_run(result, folder, controls=Controls(shortcuts, shuffle), progress=progress)
     show_run(read_run(folder), features.dataset.name)

@@ -1,4 +1,4 @@
-"""Options of every command that trains a model."""
+"""Options of the training commands."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from whichgen.cli.options import (
 )
 from whichgen.constants import SAMPLES_PER_CLASS, TPR
 
-#: Other spellings of options and commands, without dashes: those of the reference implementation
-#: (UniversalAttribution), which also writes underscores, and names written as one word.
+#: Alternative names of options and commands, without leading dashes: the option names of the
+#: reference implementation (UniversalAttribution) and command names without hyphens.
 ALIASES = {
     "c-step": "c-values",
     "k-step": "k-values",
@@ -34,13 +34,13 @@ ALIASES = {
 
 
 def normalize_name(name: str) -> str:
-    """Return the main spelling of an option or command: ``c_step`` → ``c-values``."""
+    """Return the main name of an option or command: ``c_step`` → ``c-values``."""
     dashed = name.replace("_", "-")
     return ALIASES.get(dashed, dashed)
 
 
 def load_config(context: typer.Context, value: str) -> str:
-    """Take option defaults from a TOML file; ``base`` means the built-in defaults."""
+    """Load option defaults from a TOML file; ``base`` keeps the built-in defaults."""
     if value in ("", "base"):
         return value
     try:
@@ -68,17 +68,17 @@ def load_config(context: typer.Context, value: str) -> str:
 
 @dataclass(frozen=True)
 class TrainingSplit(SplitFlags):
-    """How the training dataset is split, limited and grouped into families."""
+    """Options for the splits, size and generator families of the training dataset."""
 
-    families: Annotated[str, Option(help="TSV file of additional origins and families.")] = ""
-    samples_per_class: Annotated[int, Option(min=0, help="Most images per class; 0: all.")] = (
-        SAMPLES_PER_CLASS
-    )
+    families: Annotated[str, Option(help="TSV file of origin and generator family.")] = ""
+    samples_per_class: Annotated[
+        int, Option(min=0, help="Maximum number of images per class; 0: all.")
+    ] = SAMPLES_PER_CLASS
 
 
 @dataclass(frozen=True)
 class SelectionFlags:
-    """How block and hyperparameters are selected."""
+    """Options for selecting the block and the hyperparameters."""
 
     panel: ClassVar = "Model selection"
 
@@ -92,25 +92,25 @@ class SelectionFlags:
         str, Option(help="Metric: AUC, OSCR or accuracy.", show_default="AUC; fuse: OSCR")
     ] = ""
     protocol: Annotated[
-        str, Option(help="clean, or paper (the reference implementation's, optimistic).")
+        str, Option(help="Selection protocol: clean, or paper (biased, for comparison).")
     ] = "clean"
 
 
 @dataclass(frozen=True)
 class ControlOptions:
-    """Checks that a result is not an artifact."""
+    """Options for the control experiments."""
 
     panel: ClassVar = "Controls"
 
     no_shortcut_check: Annotated[
-        bool, Option("--no-shortcut-check", help="Skip the check of file properties.")
+        bool, Option("--no-shortcut-check", help="Skip the shortcut check.")
     ] = False
-    shuffles: Annotated[int, Option(min=0, help="Control fits on shuffled labels; 0: none.")] = 5
+    shuffles: Annotated[int, Option(min=0, help="Number of fits on shuffled labels; 0: none.")] = 5
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Options of a training command, apart from its head."""
+    """Options shared by all training commands."""
 
     config: Annotated[
         str,
@@ -127,9 +127,7 @@ class TrainOptions:
         Option(
             "-d",
             "--data",
-            help="Folder with one subfolder per origin, or GenImage:split=split1…5, "
-            "OSMA:split=split1…5, DiffusionForensics, NAME from `dataset split`; append "
-            ":root=FOLDER if not in ./dataset.",
+            help="Folder with one subfolder per origin, or NAME:split=SPLIT:root=FOLDER.",
         ),
     ] = "GenImage:split=split1"
     output_dir: Annotated[
@@ -141,16 +139,17 @@ class TrainOptions:
     encoder: EncoderOptions = EncoderOptions()  # noqa: RUF009 (frozen, like the groups below)
     split: TrainingSplit = TrainingSplit()
     selection: SelectionFlags = SelectionFlags()
-    tpr: Annotated[float, Option(help="Share of known validation images the threshold keeps.")] = (
-        TPR
-    )
+    tpr: Annotated[
+        float, Option(help="Fraction of known validation images to accept (threshold).")
+    ] = TPR
     augment: Annotated[
         str, Option(help="Perturbed training copies: jpeg,blur,crop,resize,social or all.")
     ] = ""
     cache_dir: CacheDir = CACHE_DIR
-    jobs: Annotated[int, Option(min=-1, help="Processes that fit heads; -1: one per core.")] = -1
+    jobs: Annotated[int, Option(min=-1, help="Number of fitting processes; -1: one per core.")] = -1
     force: Force = False
     controls: ControlOptions = ControlOptions()
     no_thumbnails: Annotated[
-        bool, Option("--no-thumbnails", help="Store no thumbnails of images in the model.")
+        bool,
+        Option("--no-thumbnails", help="Do not store thumbnails of training images in the model."),
     ] = False

@@ -16,7 +16,7 @@ def verify(model: ModelFolder) -> None:
     folder = find_model_folder(model.path)
     if model.verify_key is None:
         verify_checksums(folder)
-        say(f"{folder}: checksums match. Check the signer with --verify-key.")
+        say(f"{folder}: checksums match. Add --verify-key to verify the signature.")
     else:
         verify_signature(folder, model.verify_key)
-        say(f"{folder}: signed with {model.verify_key} and unchanged.")
+        say(f"{folder}: checksums match; signature verified with {model.verify_key}.")
