@@ -102,7 +102,7 @@ def test_views_that_share_a_vote_weigh_as_much_as_one_view() -> None:
     )
     first, second, third = head.forward(x).log_probabilities
     np.testing.assert_allclose(head.forward(x).logits, ((first + second) / 2 + third) / 2)
-    with pytest.raises(FitError, match=r"votes of \[2, 2\] views, not 3"):
+    with pytest.raises(FitError, match=r"\[2, 2\] must add up to the number of views, 3"):
         FusionMethod(widths=WIDTHS, views_per_vote=(2, 2)).fit(x, y, 3, 1.0)
 
 
@@ -127,7 +127,7 @@ def test_path_has_one_probe_per_value() -> None:
 
 def test_widths_must_match_the_features() -> None:
     x, y = images()
-    with pytest.raises(FitError, match=r"have \[3, 1\] columns, but the features have 8"):
+    with pytest.raises(FitError, match=r"widths \[3, 1\] must add up to the number of features, 8"):
         FusionMethod(widths=(3, 1)).fit(x, y, 3, 1.0)
     assert len(FusionMethod().fit(x, y, 3, 1.0).views) == 1
 

@@ -1,1 +1,1 @@
-"""Light classifiers on one block's features."""
+"""Lightweight classifiers on the features of one or several encoder blocks."""

@@ -1,8 +1,9 @@
-"""Interfaces of heads: classifiers that read one or several feature blocks of an encoder.
+"""Interfaces of heads, the classifiers on one or several feature blocks of an encoder.
 
-A *head method* (:class:`HeadMethod`) fits heads; methods of one feature block can also try many
-values of their hyperparameter (:class:`SweepMethod`). A fitted *head* (:class:`Head`) computes
-everything about a batch of images in one pass (:class:`HeadOutput`).
+A *head method* (:class:`HeadMethod`) fits heads; a method for one feature block can also try many
+values of its hyperparameter (:class:`SweepMethod`). A fitted *head* (:class:`Head`) returns logits,
+probabilities and embeddings of a batch of images (:class:`HeadOutput`). The classes are *origins*:
+generators and ``real``.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from whichgen.errors import FitError
 
 @dataclass(frozen=True)
 class HeadOutput:
-    """Everything one pass of a head computes for a batch of n images.
+    """Output of a head for a batch of n images.
 
-    A *view* is a part of the features with a probe of its own (:mod:`whichgen.heads.fusion`); heads
-    that fuse nothing have one view.
+    A *view* is a feature block with its own linear probe (:mod:`whichgen.heads.fusion`). Heads for
+    one feature block have one view.
 
     Parameters
     ----------
@@ -32,11 +33,12 @@ class HeadOutput:
     probabilities
         float64 array (n, origins) in [0, 1]; rows sum to 1.
     log_probabilities
-        Log-probabilities predicted by each view alone: float64 array (views, n, origins), ≤ 0.
+        Log-probabilities predicted from each view: float64 array (views, n, origins), ≤ 0.
     view_weights
         Weight of each view for each image: float64 array (views, n); columns sum to 1.
     compute_embedding
-        Returns :attr:`embedding`; called on first use, because few callers need it.
+        Function that returns :attr:`embedding`. It is called on first use, because few callers
+        need the embedding.
     """
 
     logits: np.ndarray
@@ -47,7 +49,7 @@ class HeadOutput:
 
     @classmethod
     def from_logits(cls, logits: np.ndarray, embedding: np.ndarray) -> HeadOutput:
-        """Build the output of a head with one view: softmax and log-softmax of its logits."""
+        """Build the output of a head with one view from its logits and embedding."""
         return cls(
             logits=logits,
             probabilities=np.asarray(softmax(logits, axis=1)),
@@ -58,7 +60,7 @@ class HeadOutput:
 
     @cached_property
     def embedding(self) -> np.ndarray:
-        """Vectors in which the head compares images: float array (n, k)."""
+        """Feature vectors in which distances between images are computed: float array (n, k)."""
         return self.compute_embedding()
 
 
@@ -66,22 +68,22 @@ class Head(Protocol):
     """A fitted classifier."""
 
     def forward(self, features: np.ndarray) -> HeadOutput:
-        """Compute logits, probabilities and embedding of features, float array (n, d)."""
+        """Compute the output for the features of n images, float array (n, d)."""
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return the arrays from which :meth:`HeadMethod.restore` rebuilds the head exactly."""
+        """Return the named arrays from which :meth:`HeadMethod.restore` rebuilds the head."""
 
 
 class HeadMethod(Protocol):
-    """A kind of head, with one hyperparameter."""
+    """A method that fits heads and has one hyperparameter."""
 
     @property
     def name(self) -> str:
-        """Name in model files and on the command line, e.g. ``linear``."""
+        """Name in model files and on the command line, for example ``linear``."""
 
     @property
     def parameter(self) -> str:
-        """Name of the hyperparameter, e.g. ``C``."""
+        """Name of the hyperparameter, for example ``C``."""
 
     def fit(self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float) -> Head:
         """Fit a head.
@@ -91,22 +93,22 @@ class HeadMethod(Protocol):
         features
             Training features: float array (n, d).
         labels
-            Origin indices: integer array (n,) in 0…n_origins-1.
+            Origin index of each image: integer array (n,), from 0 to n_origins - 1.
         n_origins
             Number of origins; each needs at least one image.
         value
-            The hyperparameter.
+            Value of the hyperparameter.
         """
 
     def restore(self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float) -> Head:
-        """Rebuild a head from its :meth:`Head.tensors`."""
+        """Rebuild a head from the arrays that :meth:`Head.tensors` returns."""
 
 
 class SweepMethod(HeadMethod, Protocol):
-    """A head method that tries many values of its hyperparameter at little cost."""
+    """A head method that can try many values of its hyperparameter at little cost."""
 
     def candidate_values(self, n_train: int) -> tuple[float, ...]:
-        """Return the hyperparameter values that ``n_train`` training images allow, ascending."""
+        """Return the valid hyperparameter values for ``n_train`` training images, ascending."""
 
     def sweep(
         self,
@@ -115,24 +117,46 @@ class SweepMethod(HeadMethod, Protocol):
         n_origins: int,
         queries: Sequence[np.ndarray],
     ) -> Iterator[tuple[float, list[np.ndarray]]]:
-        """Yield each candidate value with the probabilities (m, n_origins) of each query.
+        """Fit a head for each candidate value, and classify the images of each query set.
 
-        Separate from :meth:`HeadMethod.fit` because all values cost little more than one fit.
-        Parameters as for ``fit``; ``queries`` are float arrays (m, d).
+        Trying all values takes little more time than one :meth:`HeadMethod.fit`, which describes
+        the other parameters.
+
+        Parameters
+        ----------
+        queries
+            Features of each query set: float arrays (m, d).
+
+        Yields
+        ------
+        value, probabilities
+            The hyperparameter value, and one float64 array (m, n_origins) per query set.
         """
 
 
 def check_training_features(features: np.ndarray, labels: np.ndarray, n_origins: int) -> None:
-    """Raise :class:`FitError` unless every origin has an image and every feature is finite."""
+    """Validate training features and their labels.
+
+    Raises
+    ------
+    FitError
+        The numbers of features and labels differ, an origin has no image, a label is not below
+        ``n_origins``, or a feature is not finite.
+    """
     if len(features) != len(labels):
-        raise FitError(f"{len(features)} feature rows but {len(labels)} labels.")
+        raise FitError(
+            f"{len(features)} feature rows do not match {len(labels)} labels. Pass one label per "
+            "row."
+        )
     counts = np.bincount(labels, minlength=n_origins)
-    if len(counts) > n_origins or (counts == 0).any():
+    if len(counts) > n_origins:
+        raise FitError(f"label {len(counts) - 1} is too large. Use labels below {n_origins}.")
+    if (counts == 0).any():
         raise FitError(
             f"images per origin: {counts.tolist()}. Each of the {n_origins} origins needs at "
             "least one training image."
         )
-    # By their extremes: a boolean array of all values would take a gigabyte for a million images.
+    # Check only extremes: a boolean array of all values takes a gigabyte for a million images.
     invalid = ~np.isfinite([features.min(axis=1), features.max(axis=1)]).all(axis=0)
     if invalid.any():
         raise FitError(

@@ -1,9 +1,9 @@
-"""Design matrices of :mod:`whichgen.heads.solver`: features in their principal axes.
+"""Design matrices for :mod:`whichgen.heads.solver`: features projected on their principal axes.
 
 With μ the mean of the features x and V their principal axes, row i of the design matrix z is
-(xᵢ − μ) V followed by a 1 for the bias. Small datasets are rotated once and kept in memory. Large
-ones stay where they are, on disk if they are a memory map, and are read in chunks for each product;
-there the weights are rotated instead of the features.
+(xᵢ − μ) V followed by a 1 for the bias. Small datasets are projected once and kept in memory. Large
+datasets are not copied, because they may be memory-mapped: each product reads the features in
+chunks and projects the weights instead.
 
 Both classes have the same methods. Weights and sums have shape (origins, r + 1) for r axes; logits
 and coefficients have shape (origins, n) for n images.
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import eigh
 
-#: Rotated features are kept in memory up to this many bytes.
+#: Maximum size in bytes of projected features in memory.
 MAX_MEMORY = 512 * 2**20
 
 # Eigenvalues below this fraction of the largest are rounding errors.
@@ -26,7 +26,7 @@ _MIN_EIGENVALUE = 1e-14
 # Number of images read at a time.
 _CHUNK_ROWS = 8192
 
-#: Function of the row numbers of some images and their logits; returns an array of the same shape.
+#: Function from a slice of row numbers and the logits of these rows to an array of the same shape.
 LogitTransform = Callable[[slice, np.ndarray], np.ndarray]
 
 
@@ -43,7 +43,7 @@ class InMemoryDesign:
     center
         Mean of the features: float64 array (d,).
     z_transposed
-        float64 array (r + 1, n).
+        The transposed design matrix: float64 array (r + 1, n).
     """
 
     column_squares: np.ndarray
@@ -62,7 +62,7 @@ class InMemoryDesign:
     def transform_and_sum(
         self, weights: np.ndarray, transform: LogitTransform
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Compute ``weighted_sum(transform(logits(weights)))``, and the logits."""
+        """Compute ``weighted_sum(transform(logits(weights)))``, and return it with the logits."""
         logits = self.logits(weights)
         return self.weighted_sum(transform(slice(None), logits)), logits
 
@@ -73,9 +73,9 @@ class InMemoryDesign:
 
 @dataclass(frozen=True)
 class StreamedDesign:
-    """Design matrix of ``features``, float array (n, d), which are read in chunks.
+    """Design matrix that reads ``features``, a float array (n, d), in chunks.
 
-    The other parameters and the methods are those of :class:`InMemoryDesign`.
+    See :class:`InMemoryDesign` for the other parameters and the methods.
     """
 
     column_squares: np.ndarray
@@ -95,7 +95,10 @@ class StreamedDesign:
     def transform_and_sum(
         self, weights: np.ndarray, transform: LogitTransform
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Compute ``weighted_sum(transform(logits(weights)))``, and the logits, in one pass."""
+        """Compute ``weighted_sum(transform(logits(weights)))``, and return it with the logits.
+
+        The features are read once.
+        """
         rotated = weights[:, :-1] @ self.axes
         bias = weights[:, -1:] - rotated @ self.center[:, None]
         logits = np.empty((len(weights), len(self.features)))
@@ -117,7 +120,7 @@ class StreamedDesign:
         return gram
 
     def _rotate_sums(self, sums: np.ndarray, totals: np.ndarray) -> np.ndarray:
-        """Convert sums over features, and the totals of their coefficients, to sums over z."""
+        """Convert weighted sums of features, whose weights have the given totals, to sums of z."""
         return np.column_stack([(sums - np.outer(totals, self.center)) @ self.axes.T, totals])
 
 
@@ -125,7 +128,7 @@ DesignMatrix = InMemoryDesign | StreamedDesign
 
 
 def build_design_matrix(features: np.ndarray) -> DesignMatrix:
-    """Build the design matrix of features, float array (n, d)."""
+    """Build the design matrix of features, float array (n, d); in memory if it is small."""
     n, d = features.shape
     if n * min(n, d) * 8 > MAX_MEMORY:
         return _build_streamed(features)
@@ -155,16 +158,16 @@ def _build_streamed(features: np.ndarray) -> StreamedDesign:
 
 
 def _chunks(features: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield row numbers and float64 features of consecutive images."""
+    """Yield consecutive slices of row numbers and the float64 features of these rows."""
     for start in range(0, len(features), _CHUNK_ROWS):
         rows = slice(start, start + _CHUNK_ROWS)
         yield rows, features[rows].astype(np.float64)
 
 
 def decompose_gram(gram: np.ndarray, minimum: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the eigenvalues that are not rounding errors, and their eigenvectors as columns.
+    """Return the nonzero eigenvalues of a Gram matrix, and their eigenvectors as columns.
 
-    Eigenvalues below the fraction ``minimum`` of the largest are rounding errors.
+    Eigenvalues below the fraction ``minimum`` of the largest are rounding errors and count as zero.
     """
     values, vectors = eigh(gram)
     nonzero = values > values[-1] * minimum

@@ -1,15 +1,16 @@
 """Mixture of experts: one fusion per kind of perturbation, weighted by a gate.
 
-Probes trained jointly on original and perturbed images must serve both, at the expense of original
-images. Here each kind k (original, JPEG, blur …) has its own fusion, fitted only on images of that
-kind. A gate g, a fusion whose classes are the kinds, weights their predictions (Jacobs, Jordan,
+Probes trained jointly on original and perturbed images are less accurate on original images. Here
+each kind k of image (original, JPEG, blur, …) has its own *expert*: a fusion of one linear probe
+per feature block, or *view* (:mod:`whichgen.heads.fusion`), fitted only on images of that kind. The
+*gate* g, a fusion whose classes are the kinds, weights the experts' predictions (Jacobs, Jordan,
 Nowlan & Hinton, 1991)::
 
     log p_v(j|x) = log Σ_k g_k(x) p_v,k(j|x),    z_j(x) = Σ_v Σ_k g_k(x) a_v,k log p_v(j|x)
 
-where expert k gives view v the weight a_v,k: residual statistics are less informative after JPEG
-compression, for example. Perturbations are much easier to tell apart than generators, so original
-images are answered almost as if the other experts did not exist.
+where a_v,k is the weight of view v for expert k. The weights depend on the kind because, for
+example, residual statistics are less informative after JPEG compression. Perturbations are much
+easier to classify than generators, so for original images nearly all weight is on their expert.
 """
 
 from __future__ import annotations
@@ -27,22 +28,22 @@ from whichgen.heads.fusion import FusionHead, FusionMethod, build_fusion
 #: C and shrinkage of the gate's probes: perturbations are easy to tell apart.
 GATE_C, GATE_SHRINKAGE = 10.0, 0.1
 
-# Prefix of the gate's tensor names; those of the experts are their numbers.
+# Prefix of the gate's tensor names; the prefix of an expert is its number.
 _GATE = "gate"
 
 
 @dataclass(frozen=True)
 class ExpertsHead:
-    """A gate and its experts, which read the same views; expert 0 is for original images.
+    """Gate and experts, which use the same views; expert 0 is for original images.
 
-    The origins of the gate are the numbers of the experts.
+    The gate classifies images by expert number.
     """
 
     gate: FusionHead
     experts: tuple[Head, ...]
 
     def forward(self, features: np.ndarray) -> HeadOutput:
-        """Mix the experts' predictions; the embedding is that of expert 0."""
+        """Average the experts' predictions, weighted by the gate; expert 0 gives the embedding."""
         log_gates = np.asarray(log_softmax(self.gate.forward(features).logits, axis=1))
         outputs = [expert.forward(features) for expert in self.experts]
         view_weights = np.einsum(
@@ -60,7 +61,7 @@ class ExpertsHead:
         )
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return the arrays of the gate and of each expert, with their name as prefix."""
+        """Return the arrays of the gate, named ``gate.…``, and of expert k, named ``k.…``."""
         parts = {_GATE: self.gate} | {str(i): expert for i, expert in enumerate(self.experts)}
         return {
             f"{part}.{name}": array
@@ -71,17 +72,17 @@ class ExpertsHead:
 
 @dataclass(frozen=True)
 class ExpertsMethod:
-    """Mixtures of fusions; all views of all experts share C.
+    """Fit mixtures of experts with the same C for all experts.
 
     Parameters
     ----------
     fusion
-        Method of every expert.
+        Method that fits each expert.
     kinds
-        Kind of perturbation of each training image, 0 for originals: int64 array (n,).
+        Kind of each training image, 0 for original images: int64 array (n,).
     views_per_vote
-        Votes of each kind's expert (:class:`whichgen.heads.fusion.FusionMethod`); empty: those of
-        ``fusion``.
+        For each expert, its ``views_per_vote`` (:class:`whichgen.heads.fusion.FusionMethod`); if
+        empty, all experts use ``fusion.views_per_vote``.
     """
 
     fusion: FusionMethod = field(default_factory=FusionMethod)
@@ -93,17 +94,19 @@ class ExpertsMethod:
     def fit(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
     ) -> ExpertsHead:
-        """Fit the gate, and every expert for one C.
+        """Fit the gate, and every expert with C = ``value``.
 
         Raises
         ------
         FitError
-            See :meth:`whichgen.heads.fusion.FusionMethod.fit`, for any kind; or the number of kinds
-            differs from the number of images.
+            A fusion can't be fitted (:meth:`whichgen.heads.fusion.FusionMethod.fit`), or ``kinds``
+            and ``features`` differ in length.
         """
         check_training_features(features, labels, n_origins)
         if len(self.kinds) != len(features):
-            raise FitError(f"{len(self.kinds)} kinds for {len(features)} training images.")
+            raise FitError(
+                f"expected one kind per training image, got {len(self.kinds)} for {len(features)}."
+            )
         n_kinds = int(self.kinds.max()) + 1
         experts = []
         votes = self.views_per_vote or (self.fusion.views_per_vote,) * n_kinds
@@ -119,7 +122,7 @@ class ExpertsMethod:
     def restore(
         self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float
     ) -> ExpertsHead:
-        """Rebuild a mixture from :meth:`ExpertsHead.tensors`."""
+        """Rebuild a mixture from the arrays that :meth:`ExpertsHead.tensors` returns."""
 
         def restore_fusion(part: str) -> FusionHead:
             names = [name for name in tensors if name.startswith(f"{part}.")]

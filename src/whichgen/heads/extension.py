@@ -1,14 +1,15 @@
 """Add one origin to a fitted head from a few images, without refitting the other origins.
 
-A probe's rows stay unchanged and one row (weights w, bias b) is added. With aᵢ the old logits of
-image i and sᵢ = log Σ_j exp aᵢⱼ, the cross-entropy over K + 1 origins depends on the new row only
-through zᵢ − sᵢ with zᵢ = w·xᵢ + b: it is a logistic regression with offsets::
+*Exemplars* are stored training images of the old origins. A k-NN head adds the new images to its
+exemplars. A linear probe keeps the weights of its K old origins, and adds weights w and a bias b.
+With aᵢ the old logits of image i, sᵢ = log Σ_j exp aᵢⱼ and zᵢ = w·xᵢ + b the new logit, the
+cross-entropy over K + 1 origins depends on w and b only through zᵢ − sᵢ, so they are fitted by
+logistic regression with offsets::
 
     min  C [ Σ_old log(1 + e^(zᵢ − sᵢ)) + ω Σ_new log(1 + e^(sᵢ − zᵢ)) ] + ½ wᵀ Σ_λ w
 
-Σ_λ is the metric of :mod:`whichgen.heads.fusion`, learned from exemplars of the old origins, so
-within-origin variation is known before the new origin is seen. ω gives the new images the weight of
-one old origin. k-NN heads add the images to their exemplars.
+The penalty matrix Σ_λ (:mod:`whichgen.heads.fusion`) is computed from the variation within the old
+origins. ω makes the total weight of the new images equal to the mean weight of an old origin.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from whichgen.heads.fusion import FusionHead, fit_whitening, split_views
 from whichgen.heads.knn import KnnHead, normalize_rows
 from whichgen.heads.linear import LinearHead
 
-#: λ and C of a new row. With 1 to 30 images of a generator, results were about equal for C from 30
-#: to 300 and λ from 0.03 to 0.1, and worse for the usual ridge penalty (λ = 1).
+#: λ and C for a new origin. With 1 to 30 images of a generator, results were about equal for C from
+#: 30 to 300 and λ from 0.03 to 0.1, and worse for the usual ridge penalty (λ = 1).
 SHRINKAGE = 0.1
 C = 300.0
 
@@ -40,15 +41,15 @@ def extend(head: Head, features: np.ndarray, labels: np.ndarray, n_origins: int)
     Parameters
     ----------
     features, labels
-        Exemplars of the old origins, with labels 0…n_origins-1, and images of the new one, with
-        label ``n_origins``: float array (n, d) and integer array (n,).
+        Features, float array (n, d), and labels, integer array (n,), of the exemplars and the new
+        images. Labels of old origins are from 0 to n_origins - 1; the new label is ``n_origins``.
     n_origins
-        Number of origins the head knows.
+        Number of old origins.
 
     Raises
     ------
     FitError
-        An origin has no image, a feature is not finite, or this kind of head cannot be extended.
+        An origin has no image, a feature is not finite, or heads of this type can't be extended.
     """
     check_training_features(features, labels, n_origins + 1)
     if isinstance(head, KnnHead):
@@ -73,9 +74,9 @@ def extend(head: Head, features: np.ndarray, labels: np.ndarray, n_origins: int)
 
 
 def lower_last_bias(head: Head, offset: float) -> Head:
-    """Lower the last origin's bias by ``offset`` ≥ 0 in every view.
+    """Reduce the bias of the last origin by ``offset`` ≥ 0 in every linear probe.
 
-    Returns the same object for a k-NN head, which has no bias.
+    A k-NN head has no bias and is returned unchanged.
     """
     if isinstance(head, LinearHead):
         return _lower_probe(head, offset)
@@ -92,7 +93,7 @@ def _lower_probe(probe: LinearHead, offset: float) -> LinearHead:
 
 
 def _add_row(probe: LinearHead, x: np.ndarray, labels: np.ndarray) -> LinearHead:
-    """Add a row to a probe; ``x``, float32 (n, d), are the features it reads."""
+    """Add the last origin to a probe, fitted on its input features ``x``, float32 (n, d)."""
     n_origins = len(probe.bias)
     new = labels == n_origins
     whiten = fit_whitening(x[~new], labels[~new], n_origins, SHRINKAGE)

@@ -1,28 +1,30 @@
 """Fusion: one linear probe per view, combined by the mean of their log-probabilities.
 
 A *view* is one feature block: the output of one block of an encoder, or one block of residual
-statistics (``traces``). Each view v is standardized (mean 0, variance 1/d over training images,
-clipped at ten standard deviations) and gets its own probe (:mod:`whichgen.heads.linear`); all
-probes share C. The weights are penalized in the metric of within-origin variation::
+statistics (:mod:`whichgen.encoders.residual_statistics`). Each view v is standardized (mean 0,
+variance 1/d over training images, clipped at ten standard deviations) and gets its own probe
+(:mod:`whichgen.heads.linear`); all probes use the same C. The penalty on the weights depends on the
+variation within origins::
 
     min  C Σᵢ −log p_v,yᵢ(xᵢ) + ½ Σ_j w_jᵀ Σ_λ w_j,    Σ_λ = (1 − λ) S_w d / tr S_w + λ I
 
 S_w is the within-class scatter of the training images and λ the *shrinkage*: λ = 1 is the usual
-ridge penalty. A small λ penalizes directions that vary with image content and spares the others, as
-regularized discriminant analysis does (Friedman, 1989); it helps most with few images.
+ridge penalty. As in regularized discriminant analysis (Friedman, 1989), a small λ increases the
+penalty in directions that vary with image content and reduces it in others. This helps most with
+few images.
 
 Predictions are pooled geometrically (logarithmic opinion pool: Genest & Zidek, 1986)::
 
     z_j(x) = Σ_v a_v log p_v,j(x),    p(x) = softmax(z(x))
 
-with weights a_v that sum to 1. Groups of views can share one *vote*: all blocks of an encoder
-together weigh as much as one block of residual statistics, because the errors of the blocks are
-correlated.
+with weights a_v that sum to 1. Each *vote* has the same weight, and a group of views can share one
+vote: all blocks of an encoder together weigh as much as one block of residual statistics, because
+the errors of the encoder's blocks are correlated.
 
-``exp z_j ≤ 1``, with equality only if every view is certain of origin j. If the views disagree,
-``z`` is low for every origin, so ``max_j z_j`` (the score ``max_logit``) measures their agreement;
-the softmax discards it. Images from unknown generators often look like different known origins in
-different views.
+``exp z_j ≤ 1``, with equality only if every view predicts origin j with probability 1. If the views
+disagree, as they often do about images of unknown generators, ``z_j`` is low for every origin.
+Therefore ``max_j z_j`` (the open-set score ``max_logit``) measures the agreement of the views; the
+softmax discards this information.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ from whichgen.heads.linear import LinearHead, LinearMethod
 #: One value of C per decade, for standardized views.
 FUSION_C = tuple(10.0**k for k in range(-1, 5))
 
-#: Values of shrinkage to try: ridge, and a mostly learned metric.
+#: Values of the shrinkage λ to try; 1 is the ridge penalty.
 SHRINKAGES = (1.0, 0.1)
 
 #: Number of principal components in which a fusion measures distances.
@@ -57,27 +59,33 @@ _MIN_EIGENVALUE = 1e-10
 
 @dataclass(frozen=True)
 class ViewProbe:
-    """Probe of one view; ``mean`` and ``scale``, float32 (d,), standardize its features."""
+    """Linear probe of one view; ``mean`` and ``scale``, float32 (d,), standardize features."""
 
     mean: np.ndarray
     scale: np.ndarray
     probe: LinearHead
 
     def standardize(self, features: np.ndarray) -> np.ndarray:
-        """Standardize float array (n, d) → float32 array (n, d) with rows of mean length 1."""
+        """Standardize the features of the view: float array (n, d) → float32 array (n, d)."""
         return _standardize(features, self.mean, self.scale)
 
     def log_probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Compute log-probabilities: float array (n, d) → float64 array (n, origins), ≤ 0."""
+        """Predict log-probabilities: float array (n, d) → float64 array (n, origins), ≤ 0."""
         return np.asarray(self.probe.forward(self.standardize(features)).log_probabilities[0])
 
 
 @dataclass(frozen=True)
 class FusionHead:
-    """Probes of all views; the features of the views are concatenated in order.
+    """Head with one linear probe per view; its input is the concatenated features of the views.
 
-    ``components``, float32 (k, d), are the principal axes of the standardized training images.
-    ``views_per_vote`` are the numbers of consecutive views that share a vote; empty: one each.
+    Parameters
+    ----------
+    views
+        The probes, in the order of the features.
+    components
+        Principal axes of the standardized training features: float32 array (k, d).
+    views_per_vote
+        Numbers of consecutive views that share a vote; if empty, each view has its own vote.
     """
 
     views: tuple[ViewProbe, ...]
@@ -86,15 +94,18 @@ class FusionHead:
 
     def __post_init__(self) -> None:
         if self.views_per_vote and sum(self.views_per_vote) != len(self.views):
-            raise FitError(f"votes of {list(self.views_per_vote)} views, not {len(self.views)}.")
+            raise FitError(
+                f"views_per_vote {list(self.views_per_vote)} must add up to the number of views, "
+                f"{len(self.views)}."
+            )
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Number of columns of each view."""
+        """Number of features of each view."""
         return tuple(len(view.mean) for view in self.views)
 
     def forward(self, features: np.ndarray) -> HeadOutput:
-        """Pool the views; the embedding is the standardized features in k principal components."""
+        """Pool the predictions of all views; the embedding has k principal components."""
         parts = zip(self.views, split_views(features, self.widths), strict=True)
         log_probabilities = np.stack([view.log_probabilities(x) for view, x in parts])
         sizes = self.views_per_vote or (1,) * len(self.views)
@@ -114,12 +125,12 @@ class FusionHead:
         return np.hstack([view.standardize(x) for view, x in zip(self.views, parts, strict=True)])
 
     def replace_probes(self, probes: Iterable[LinearHead]) -> FusionHead:
-        """Return the same head with other probes, one per view."""
+        """Return a copy of the head with new probes, one per view."""
         views = zip(self.views, probes, strict=True)
         return replace(self, views=tuple(replace(view, probe=probe) for view, probe in views))
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return ``widths``, ``votes``, the concatenated probes, and ``components``."""
+        """Return the concatenated arrays of all views, ``widths``, ``votes`` and ``components``."""
         return {
             "widths": np.array(self.widths, dtype=np.int64),
             "votes": np.array(self.views_per_vote, dtype=np.int64),
@@ -133,16 +144,16 @@ class FusionHead:
 
 @dataclass(frozen=True)
 class FusionMethod:
-    """Fusions of linear probes; all views share C.
+    """Fit fusions of linear probes with the same C for all views.
 
     Parameters
     ----------
     widths
-        Number of columns of each view, in order; empty: all columns are one view.
+        Number of features of each view, in order; if empty, all features form one view.
     shrinkage
-        λ in (0, 1], shared by all views.
+        λ in (0, 1], the same for all views.
     views_per_vote
-        Numbers of consecutive views that share a vote; empty: one vote per view.
+        Numbers of consecutive views that share a vote; if empty, each view has its own vote.
     """
 
     widths: tuple[int, ...] = ()
@@ -154,13 +165,13 @@ class FusionMethod:
     def fit(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
     ) -> FusionHead:
-        """Fit the probes of all views for one C, and the embedding.
+        """Fit the probe of each view with C = ``value``, and the embedding.
 
         Raises
         ------
         FitError
-            See :meth:`whichgen.heads.linear.LinearMethod.fit`; or the widths of the views do not
-            add up to the number of features.
+            A probe can't be fitted (:func:`fit_view`), or ``widths`` do not add up to the number of
+            features.
         """
         views = self.fit_views(features, labels, n_origins, value)
         return build_fusion(views, self.views_per_vote, features)
@@ -168,14 +179,14 @@ class FusionMethod:
     def fit_views(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
     ) -> list[ViewProbe]:
-        """Fit the probes of all views for one C."""
+        """Fit the probe of each view with C = ``value``."""
         parts = split_views(features, self.widths)
         return [fit_view(x, labels, n_origins, (value,), self.shrinkage)[0] for x in parts]
 
     def restore(
         self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float
     ) -> FusionHead:
-        """Rebuild a fusion from :meth:`FusionHead.tensors`."""
+        """Rebuild a fusion from the arrays that :meth:`FusionHead.tensors` returns."""
         widths = tuple(int(width) for width in tensors["widths"])
         mean, scale = (split_views(tensors[k][None], widths) for k in ("mean", "scale"))
         weights = split_views(tensors["weights"], widths)
@@ -196,12 +207,12 @@ def fit_view(
     values: Sequence[float],
     shrinkage: float = 1.0,
 ) -> list[ViewProbe]:
-    """Fit the probe of one view for each C; ``values`` are ascending.
+    """Fit the probe of one view for each C in ``values``, which must be ascending.
 
     Raises
     ------
     FitError
-        An origin has no image, a feature is not finite, a solver did not converge, or
+        An origin has no image, a feature is not finite, the solver did not converge, or
         ``shrinkage`` is out of range.
     """
     if not 0 < shrinkage <= 1:
@@ -226,13 +237,15 @@ def build_fusion(
     views_per_vote: Sequence[int] = (),
     features: np.ndarray | None = None,
 ) -> FusionHead:
-    """Combine probes into a head.
+    """Combine the probes of all views into a head.
 
     Parameters
     ----------
+    views, views_per_vote
+        See :class:`FusionHead`.
     features
-        Training images, float array (n, d), on which to fit the embedding; ``None``: the embedding
-        has no dimensions.
+        Training features, float array (n, d), on which the embedding is fitted; if ``None``, the
+        embedding has width 0.
     """
     d = sum(len(view.mean) for view in views)
     head = FusionHead(tuple(views), np.empty((0, d), np.float32), tuple(views_per_vote))
@@ -245,18 +258,19 @@ def build_fusion(
 
 
 def split_views(features: np.ndarray, widths: Sequence[int]) -> list[np.ndarray]:
-    """Split columns, array (n, d), into views; without widths there is one view.
+    """Split features, array (n, d), into views; if ``widths`` is empty, there is one view.
 
     Raises
     ------
     FitError
-        The widths do not add up to d.
+        ``widths`` do not add up to d.
     """
     if not widths:
         return [features]
     if sum(widths) != features.shape[1]:
         raise FitError(
-            f"the views have {list(widths)} columns, but the features have {features.shape[1]}."
+            f"view widths {list(widths)} must add up to the number of features, "
+            f"{features.shape[1]}."
         )
     return np.split(features, np.cumsum(widths)[:-1].tolist(), axis=1)
 
@@ -264,9 +278,10 @@ def split_views(features: np.ndarray, widths: Sequence[int]) -> list[np.ndarray]
 def fit_whitening(
     x: np.ndarray, labels: np.ndarray, n_origins: int, shrinkage: float
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Fit Σ_λ and return the map of rows (n, d) to rows · Σ_λ^(−½), in the same dtype.
+    """Return a function that multiplies rows, array (m, d), by Σ_λ^(−½) and keeps their dtype.
 
-    S_w has at most n nonzero eigenvalues; outside the span of their eigenvectors Σ_λ is λ I.
+    Σ_λ is computed from features ``x`` (n, d) by the eigenvectors of S_w with nonzero eigenvalues,
+    of which there are at most n; in all other directions Σ_λ equals λ I.
     """
     if shrinkage == 1:
         return lambda rows: rows

@@ -4,7 +4,7 @@ With N_k(x) the k training images most similar to x, the probability of origin j
 
     p_j(x) = Σ_{i ∈ N_k(x), y_i = j} s(x, x_i)  /  Σ_{i ∈ N_k(x)} s(x, x_i),    s = max(cos, 0)
 
-A negative cosine would be a negative vote, so it counts as zero; if no neighbor has a positive
+Negative cosines count as zero, because votes can't be negative. If no neighbor has a positive
 cosine, all origins are equally probable.
 """
 
@@ -25,7 +25,7 @@ from whichgen.heads.base import HeadOutput, check_training_features
 #: The paper's values of k.
 PAPER_K = tuple(range(K_SWEEP[0], K_SWEEP[1] + 1))
 
-# Stands for a probability of 0, so that its logarithm is finite.
+# Replaces a probability of 0, so that its logarithm is finite.
 _MIN_PROBABILITY = 1e-300
 
 
@@ -37,7 +37,7 @@ def build_cosine_index(vectors: np.ndarray) -> Any:
 
 
 def normalize_rows(features: np.ndarray) -> np.ndarray:
-    """Scale rows to unit length, as float32; rows of zeros stay zero."""
+    """Scale each row to unit length and convert to float32; rows of zeros stay zero."""
     rows = np.asarray(features, dtype=np.float32)
     # Squares are summed in float64: in float32 they overflow above 1e19 and vanish below 1e-23.
     norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))[:, None]
@@ -45,17 +45,18 @@ def normalize_rows(features: np.ndarray) -> np.ndarray:
 
 
 def vote(similarities: np.ndarray, labels: np.ndarray, n_origins: int) -> np.ndarray:
-    """Compute the probabilities for every k at once by cumulative sums.
+    """Compute class probabilities for every k up to k_max from cumulative sums of votes.
 
     Parameters
     ----------
     similarities, labels
-        Cosines and origins of each query's neighbors, most similar first: arrays (m, k_max).
+        Cosine similarity and origin index of the k_max nearest neighbors of each of m queries, most
+        similar first: arrays (m, k_max).
 
     Returns
     -------
     float64 array (k_max, m, n_origins)
-        Entry ``[k - 1]`` holds the probabilities from the k nearest neighbors.
+        Entry ``[k - 1]`` contains the probabilities from the k nearest neighbors.
     """
     weights = np.clip(similarities.astype(np.float64), 0, None)
     one_hot = labels[..., None] == np.arange(n_origins)
@@ -66,9 +67,18 @@ def vote(similarities: np.ndarray, labels: np.ndarray, n_origins: int) -> np.nda
 
 @dataclass(frozen=True)
 class KnnHead:
-    """Fitted k-NN head.
+    """Fitted k-nearest-neighbor head.
 
-    ``exemplars``, float32 (n, d), have unit length; ``labels``, int64 (n,), are their origins.
+    Parameters
+    ----------
+    exemplars
+        Training features scaled to unit length: float32 array (n, d).
+    labels
+        Origin index of each exemplar: int64 array (n,).
+    n_origins
+        Number of origins.
+    k
+        Number of neighbors, from 1 to n.
     """
 
     exemplars: np.ndarray
@@ -78,7 +88,7 @@ class KnnHead:
 
     @cached_property
     def index(self) -> Any:
-        """faiss index of the exemplars, built on first use."""
+        """The faiss index of the exemplars, built on first use."""
         return build_cosine_index(self.exemplars)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -86,7 +96,7 @@ class KnnHead:
         return {name: value for name, value in vars(self).items() if name != "index"}
 
     def forward(self, features: np.ndarray) -> HeadOutput:
-        """Compute normalized votes, their logarithms as logits, and features of unit length."""
+        """Compute the output: logits are log-probabilities, embeddings are normalized features."""
         probabilities = vote(*self.neighbors(features), self.n_origins)[-1]
         logits = np.log(np.maximum(probabilities, _MIN_PROBABILITY))
         return HeadOutput(
@@ -98,7 +108,7 @@ class KnnHead:
         )
 
     def neighbors(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Find cosines and origins of the k nearest exemplars, nearest first: arrays (n, k)."""
+        """Return cosines and origin indices of the k nearest exemplars, nearest first: (n, k)."""
         similarities, neighbors = self.index.search(normalize_rows(features), self.k)
         return similarities, self.labels[neighbors]
 
@@ -109,12 +119,12 @@ class KnnHead:
 
 @dataclass(frozen=True)
 class KnnMethod:
-    """k-nearest-neighbor heads for several values of k; one search serves all of them.
+    """Fit k-nearest-neighbor heads for several values of k with a single neighbor search.
 
     Parameters
     ----------
     values
-        Values of k, ≥ 1; default: the paper's 1…20. Values above the number of training images
+        Values of k, ≥ 1; by default the paper's 1 to 20. Values above the number of training images
         are skipped.
     """
 
@@ -164,12 +174,20 @@ class KnnMethod:
         return _build_head(normalize_rows(features), labels.astype(np.int64), n_origins, value)
 
     def restore(self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float) -> KnnHead:
-        """Rebuild a head; :class:`FitError` if labels are missing or k exceeds the exemplars."""
+        """Rebuild a head from the arrays that :meth:`KnnHead.tensors` returns.
+
+        Raises
+        ------
+        FitError
+            The numbers of labels and exemplars differ, or k exceeds them.
+        """
         return _build_head(tensors["exemplars"], tensors["labels"], n_origins, value)
 
 
 def _build_head(exemplars: np.ndarray, labels: np.ndarray, n_origins: int, k: float) -> KnnHead:
     n = len(exemplars)
-    if labels.shape != (n,) or not 1 <= k <= n:
-        raise FitError(f"k = {k:g} with {n} exemplars and {len(labels)} labels; k must be 1…{n}")
+    if labels.shape != (n,):
+        raise FitError(f"expected one label for each of {n} exemplars, got shape {labels.shape}.")
+    if not 1 <= k <= n:
+        raise FitError(f"k must be from 1 to the number of training images, {n}, got {k:g}.")
     return KnnHead(exemplars, labels, n_origins, int(k))

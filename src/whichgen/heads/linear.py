@@ -5,9 +5,9 @@ parametrization)::
 
     ½‖W‖² + C · Σᵢ [ log Σⱼ exp(wⱼ·xᵢ + bⱼ) − (w_yᵢ·xᵢ + b_yᵢ) ]
 
-on raw features in float64 without standardization, as in the paper. For two origins, as in
-scikit-learn, the penalty applies to the single difference of weights: ½‖w₁ − w₀‖². All values of C
-are solved in ascending order with warm starts (:mod:`whichgen.heads.solver`).
+As in the paper, features are float64 and not standardized. For two origins, as in scikit-learn, the
+penalty is ½‖w₁ − w₀‖². The values of C are processed in ascending order with warm starts
+(:mod:`whichgen.heads.solver`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class LinearHead:
     bias: np.ndarray
 
     def forward(self, features: np.ndarray) -> HeadOutput:
-        """Compute ``W x + b`` and its softmax; the embedding is the features unchanged."""
+        """Compute the logits ``W x + b`` and their softmax; the embedding is the features."""
         x = np.asarray(features, dtype=np.float64)
         return HeadOutput.from_logits(np.asarray(x @ self.weights.T + self.bias), features)
 
@@ -46,14 +46,14 @@ class LinearHead:
 
 @dataclass(frozen=True)
 class LinearMethod:
-    """Linear probes for several values of C.
+    """Fit linear probes for several values of C.
 
     Parameters
     ----------
     values
-        Values of C, > 0; default: the paper's 45.
+        Values of C, > 0; by default the paper's 45.
     max_iter
-        Maximum number of Newton steps for each C; :class:`FitError` if it does not suffice.
+        Maximum number of Newton steps for each C.
     """
 
     values: tuple[float, ...] = PAPER_C
@@ -84,7 +84,7 @@ class LinearMethod:
     def fit(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
     ) -> LinearHead:
-        """Fit the probe for one C.
+        """Fit the probe with C = ``value``.
 
         Raises
         ------
@@ -103,7 +103,10 @@ class LinearMethod:
     def fit_path(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, values: Sequence[float]
     ) -> Iterator[tuple[float, LinearHead]]:
-        """Yield each value of C with its probe; values must ascend. Raises as :meth:`fit`."""
+        """Fit a probe for each C, and yield the value of C and the probe.
+
+        ``values`` must be ascending. Raises the same errors as :meth:`fit`.
+        """
         check_training_features(features, labels, n_origins)
         # For two origins the optimum has W = (−w/2, w/2), so ½‖w₁ − w₀‖² = ‖W‖²: twice the penalty.
         scale = 0.5 if n_origins == 2 else 1.0

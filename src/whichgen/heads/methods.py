@@ -1,4 +1,4 @@
-"""Registry of head methods, by the names that model files use."""
+"""Registry of head methods by name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from whichgen.heads.fusion import FusionMethod
 from whichgen.heads.knn import KnnMethod
 from whichgen.heads.linear import LinearMethod
 
-#: Methods that read one feature block and try many values of their hyperparameter.
+#: Methods for one feature block that can try many values of their hyperparameter.
 SWEEP_METHODS: dict[str, Callable[[], SweepMethod]] = {"linear": LinearMethod, "knn": KnnMethod}
 
 HEAD_METHODS: dict[str, Callable[[], HeadMethod]] = {
@@ -22,7 +22,7 @@ HEAD_METHODS: dict[str, Callable[[], HeadMethod]] = {
 
 
 def head_method(name: str) -> HeadMethod:
-    """Return the head method of that name with its default settings."""
+    """Create the head method with the given name and default settings."""
     if name not in HEAD_METHODS:
         raise FitError(f"unknown head {name!r}. Choose from {', '.join(HEAD_METHODS)}.")
     return HEAD_METHODS[name]()

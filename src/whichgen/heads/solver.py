@@ -1,15 +1,14 @@
-r"""Solver for multinomial logistic regression at all values of C on one design matrix.
+r"""Solver for multinomial logistic regression with a range of values of C.
 
 Problem
 -------
-For images with rows zᵢ of the design matrix and labels yᵢ, minimize for each C of an ascending
-path::
+For images with rows zᵢ of the design matrix and labels yᵢ, minimize for each C in ascending order::
 
     f(W, b) = ½‖W‖² + C Σᵢ [ log Σⱼ exp(wⱼ·zᵢ + bⱼ) − (w_yᵢ·zᵢ + b_yᵢ) ]
 
-The penalty is invariant under rotation and the optimum lies in the span of the images, so z holds
-the centered images in their r ≤ min(n, d) principal axes, where zᵀz = diag(s²)
-(:mod:`whichgen.heads.design_matrix`).
+The penalty is invariant under rotation and the optimal weights lie in the span of the features, so
+z contains the centered features projected on their r ≤ min(n, d) principal axes, where
+zᵀz = diag(s²) (:mod:`whichgen.heads.design_matrix`).
 
 Method
 ------
@@ -26,22 +25,22 @@ Qᵀ. The Hessian is then diagonal in the axes Q of the origins and those of z::
 
     H ≈ 1 + C μ_k s_j²
 
-This makes raw features, whose axes differ in length by factors of thousands, as easy as whitened
-ones. In the rare case that a C has not converged after :data:`_MAX_CG_ITERATIONS` Newton steps, the
-remaining steps solve with the full Hessian matrix.
+With it, raw features, whose principal axes differ in scale by factors of thousands, converge as
+fast as whitened features. In the rare case that the solver has not converged after
+:data:`_MAX_CG_ITERATIONS` Newton steps, the remaining steps use the full Hessian matrix.
 
-*Warm starts.* The solution moves smoothly with log C: each C starts from the linear extrapolation
-of the last two solutions, or from the last one if f is lower there.
+*Warm starts.* The solution is a smooth function of log C. For each C, the solver starts from the
+linear extrapolation of the last two solutions, or from the last solution if f is lower there.
 
-*Stopping certificate.* With b at its optimum for W (∇_b f = 0, by separate Newton steps), f is
+*Stopping criterion.* With b at its optimum for W (∇_b f = 0, by separate Newton steps), f is
 strongly convex in W with modulus 1, so (Nesterov, 2004, theorem 2.1.10)::
 
     f − f* ≤ ½‖∇_W f‖²
 
-A solution is returned when this bound is at most 1e-11 · f or, if rounding prevents any further
-decrease, at most :data:`TOLERANCE` · f; never because of the number of steps.
+The solver has converged when this bound is at most 1e-11 · f or, if rounding prevents any further
+decrease, at most :data:`TOLERANCE` · f. Otherwise no solution is returned.
 
-``benchmarks/RESULTS.md`` compares it with scikit-learn's lbfgs and newton-cholesky.
+``benchmarks/RESULTS.md`` compares this solver with scikit-learn's lbfgs and newton-cholesky.
 """
 
 from __future__ import annotations
@@ -54,10 +53,10 @@ from scipy.special import softmax
 
 from whichgen.heads.design_matrix import DesignMatrix
 
-#: Guaranteed bound on the relative excess of a solution's objective over the minimum.
+#: Upper bound on the difference between a solution's objective and the minimum, relative to it.
 TOLERANCE = 1e-7
 
-# Bound that the solver aims for.
+# Value of the bound at which the solver stops.
 _TARGET = 1e-11
 
 # Relative accuracy of the Newton direction far from the optimum.
@@ -82,14 +81,16 @@ def solve_path(
     *,
     max_iter: int,
 ) -> Iterator[tuple[np.ndarray, np.ndarray] | None]:
-    """Solve for each C.
+    """Minimize the objective for each C.
 
     Parameters
     ----------
     design
         Design matrix of n images with d features.
     labels
-        Class indices, int array (n,); every class has an image.
+        Origin index of each image: integer array (n,). Every origin needs at least one image.
+    n_origins
+        Number of origins.
     values
         Values of C, ascending.
     max_iter
@@ -97,9 +98,9 @@ def solve_path(
 
     Yields
     ------
-    (float64 array (origins, d), float64 array (origins,))
-        Weights on the original features and bias; or ``None`` if not converged, after which
-        iteration ends.
+    weights, bias
+        Float64 arrays (origins, d), for the original features, and (origins,). If the solver does
+        not converge for a C, ``None`` is yielded instead and iteration ends.
     """
     frequencies = np.bincount(labels, minlength=n_origins) / len(labels)
     weights = np.hstack([np.zeros((n_origins, len(design.axes))), np.log(frequencies)[:, None]])
@@ -121,7 +122,7 @@ def solve_path(
 
 @dataclass(frozen=True)
 class _Point:
-    """``weights`` (origins, r + 1), whose last column is the bias, and ``logits`` (origins, n)."""
+    """Weights (origins, r + 1), whose last column is the bias, and their logits (origins, n)."""
 
     weights: np.ndarray
     logits: np.ndarray
@@ -156,7 +157,7 @@ class _Problem:
         return residuals
 
     def hessian_product(self, step: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Compute H[step], and the logits of the step."""
+        """Compute H[step], and return it with the logits of the step."""
 
         def multiply(rows: slice, logits: np.ndarray) -> np.ndarray:
             product = p[:, rows] * logits
@@ -167,7 +168,7 @@ class _Problem:
         return self.penalty * step + self.c * sums, logits
 
     def optimize_bias(self, point: _Point) -> tuple[_Point, np.ndarray]:
-        """Move the bias to its optimum by Newton steps; also return the probabilities there."""
+        """Optimize the bias by Newton steps; return the new point and its probabilities."""
         for _ in range(_MAX_HALVINGS):
             p = softmax(point.logits, axis=0)
             gradient = self.subtract_labels(p).sum(axis=1)
@@ -181,7 +182,7 @@ class _Problem:
 
 
 def _minimize(problem: _Problem, point: _Point, max_iter: int) -> _Point | None:
-    """Minimize f from a nearby point; ``None`` if not converged."""
+    """Minimize f, starting from ``point``; return ``None`` if it does not converge."""
     for iteration in range(max_iter):
         point, p = problem.optimize_bias(point)
         f = problem.objective(point)
@@ -261,8 +262,8 @@ def _solve_exactly(problem: _Problem, gradient: np.ndarray, p: np.ndarray) -> _P
 def _sum_covariances(p: np.ndarray) -> np.ndarray:
     """Compute Σᵢ diag(pᵢ) − pᵢpᵢᵀ, made positive definite: float64 array (origins, origins).
 
-    Its null vector, a common shift of all logits, occurs in no gradient; it gets the mean of the
-    other eigenvalues.
+    The sum is singular in the direction of equal shifts of all logits, to which every gradient is
+    orthogonal. The eigenvalue of this direction is set to the mean of the others.
     """
     covariance = -(p @ p.T)
     covariance[np.diag_indices(len(p))] = (p * (1 - p)).sum(axis=1)
