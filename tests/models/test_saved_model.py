@@ -168,9 +168,9 @@ def test_other_format_is_rejected(
         ({"temperature": "hot"}, "temperature: Input should be a valid number"),
         ({"extra": 1}, "extra: Extra inputs are not permitted"),
         ({"encoder": {"name": "x"}}, "encoder.weights_hash: Field required"),
-        ({"blocks": [1, 99]}, r"blocks \[1, 99\] of an encoder with 3 blocks"),
-        ({"blocks": []}, r"blocks \[\] of an encoder with 3 blocks"),
-        ({"blocks": [-1]}, r"blocks \[-1\] of an encoder with 3 blocks"),
+        ({"blocks": [1, 99]}, r"blocks must be from 0 to 2, not \[1, 99\]"),
+        ({"blocks": []}, r"blocks must be from 0 to 2, not \[\]"),
+        ({"blocks": [-1]}, r"blocks must be from 0 to 2, not \[-1\]"),
     ],
 )
 def test_wrong_field_is_named(

@@ -1,1 +1,1 @@
-"""Saved models: the model folder, its validation, card, hub and signatures."""
+"""Saved models: model folder, validation, model card, signatures and Hugging Face hub."""

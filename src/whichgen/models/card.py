@@ -1,7 +1,7 @@
-"""Write the model card: what a model is, its test results and its limits, as Markdown.
+"""Write the model card in Markdown: origins, training, test results and limits.
 
-The first lines are the metadata that the Hugging Face hub reads. Model cards were proposed by
-Mitchell et al., *Model Cards for Model Reporting* (2019).
+The card begins with metadata for the Hugging Face hub. Model cards were proposed by Mitchell et
+al., *Model Cards for Model Reporting* (2019).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ tags: [synthetic-image-attribution, open-set-recognition, image-forensics]
 
 # Which generative model made this image?
 
-A whichgen model: it attributes an image to one of the origins below or answers `unknown`.
+This whichgen model attributes an image to one of the origins below or to `unknown`.
 
 ```python
 from whichgen import Attributor
@@ -50,8 +50,9 @@ print(attributor.attribute(["photo.jpg"])[0].origin)
 ## Training
 
 - Encoder: {encoder}, weights {weights}, {dtype}, blocks {blocks}. Its weights are not included.
-- Head: {model.head_method}, {model.hyperparameter:g}. Open-set score: {model.score_method}.
-- Threshold: {model.threshold:.6g}, which keeps {tpr:g} % of the known validation images.
+- Head: {model.head_method}, hyperparameter {model.hyperparameter:g}. Open-set score: \
+{model.score_method}.
+- Threshold: {model.threshold:.6g}, which accepts {tpr:g} % of the known validation images.
 - Data: {data}, digest {data_hash}
 - Protocol: {protocol}. Seeds: {seeds}
 {enrolled}- whichgen {version}
@@ -62,17 +63,23 @@ print(attributor.attribute(["photo.jpg"])[0].origin)
 
 ## Limits
 
-- An answer is evidence, not proof. Do not accuse anybody on its basis alone.
+- A prediction is evidence, not proof. Do not accuse anyone based on a prediction alone.
 - `unknown` means that the image does not resemble the known origins. Images of a generator that \
 resembles a known origin are attributed to that origin.
 - Resizing, cropping, recompression, screenshots, other subjects and other file formats reduce \
-every metric. Measure the effect with `whichgen robustness`.
-- Probabilities are calibrated, if at all, for images of known origins only.
+all metrics. `whichgen robustness` measures by how much.
+- Probabilities do not apply to images of unknown origins.
 """
 
 
 def model_card(model: OriginModel, name: str = "PATH/OR/HUB-ID") -> str:
-    """Return the card; ``name`` is the path or hub id in its code example."""
+    """Return the model card in Markdown.
+
+    Parameters
+    ----------
+    name
+        Path or hub id of the model for the code example.
+    """
     config: Mapping[str, Any] = model.run_metadata.get("config", {})
     families = {o: f" ({_escape(name)})" for o, name in model.hierarchy.families.items()}
     enrolled = [str(record["origin"]) for record in model.run_metadata.get("enrolled", ())]
@@ -99,15 +106,15 @@ def _metric_table(metrics: Mapping[str, Any]) -> str:
     values = {name: metrics.get(key) for key, name in _METRICS.items()}
     rows = [f"| {n} | {100 * v:.1f} |" for n, v in values.items() if isinstance(v, int | float)]
     if not rows:
-        return "None: the model was not tested after its last change."
+        return "Not available: the model was not tested after its last change."
     return "\n".join(["| Metric | % |", "| --- | ---: |", *rows])
 
 
 def _code(text: str) -> str:
-    """Format text as inline code; backticks, which would end the code, are removed."""
+    """Format text as inline code without backticks."""
     return f"`{' '.join(text.replace('`', '').split())}`"
 
 
 def _escape(text: str) -> str:
-    """Escape Markdown's special characters: a name can hold anything."""
+    """Escape Markdown's special characters in untrusted text."""
     return "".join(f"\\{c}" if c in "\\`*_[]<>#|" else c for c in " ".join(text.split()))

@@ -1,4 +1,4 @@
-"""Download models from the Hugging Face hub, and upload them."""
+"""Download and upload models on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -20,12 +20,19 @@ _FILES = [DESCRIPTION_FILE, HEAD_FILE, CARD_FILE, CHECKSUMS_FILE, SIGNATURE_FILE
 
 
 def download_model(name: str | Path, *, revision: str | None = None) -> Path:
-    """Return the folder of a model; a name that is not a local folder is downloaded from the hub.
+    """Return the local folder of a model; download the model from the hub if necessary.
+
+    Parameters
+    ----------
+    name
+        Path of a local folder, or the hub repository ``owner/name``.
+    revision
+        Branch, tag or commit of the repository.
 
     Raises
     ------
     ModelFileError
-        The name is neither a folder nor on the hub, or the hub can't be reached.
+        There is no such folder or repository, or the hub can't be reached.
     """
     if Path(name).is_dir():
         return Path(name)
@@ -45,10 +52,10 @@ def download_model(name: str | Path, *, revision: str | None = None) -> Path:
 def upload_model(
     model: OriginModel, repository: str, *, private: bool = True, message: str = ""
 ) -> str:
-    """Upload a model with its card to a repository of the hub, which is created if necessary.
+    """Upload a model and its card to a hub repository; create the repository if necessary.
 
-    Exemplar features are uploaded because enrollment needs them. Thumbnails are not: the images
-    may not be yours to share.
+    Exemplar features are uploaded because enrollment requires them. Thumbnails are removed because
+    the license of the images may not permit sharing.
 
     Returns
     -------
@@ -58,7 +65,7 @@ def upload_model(
     Raises
     ------
     ModelFileError
-        The hub can't be reached, or denies the upload.
+        The hub can't be reached or rejects the upload.
     """
     model = replace(model, exemplars=replace(model.exemplars, thumbnails=()))
     api = huggingface_hub.HfApi()
@@ -73,7 +80,7 @@ def upload_model(
             )
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise ModelFileError(
-            f"uploading to {repository} failed ({error}). Log in with `hf auth login`, and check "
-            "the name."
+            f"uploading the model to {repository} failed ({error}). Log in with `hf auth login`, "
+            "and check the name of the repository."
         ) from error
     return str(commit.commit_url)

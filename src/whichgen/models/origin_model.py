@@ -1,4 +1,4 @@
-"""The fitted model: a head, an open-set score, a threshold, and data to explain and extend it."""
+"""Fitted model: head, open-set score, threshold, calibration data and exemplars."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from whichgen.openset.prediction import predict
 
 @dataclass(frozen=True)
 class Exemplars:
-    """Features of some of the images that a model was fitted or selected on.
+    """Features of a sample of the training and validation images.
 
-    With them, a new origin can be enrolled without the original images.
+    They allow enrollment of a new origin without the original images.
 
     Parameters
     ----------
     features
-        The head's input for each image: float array (n, d), float16 if the values fit.
+        The head's input for each image: float array (n, d); float16 if all values are in its range.
     labels
-        The index of each image's origin: int64 array (n,).
+        Index of each image's origin: int64 array (n,).
     held_out
-        Whether the image is a validation image, on which the head was not fitted: bool array (n,).
+        True for validation images, on which the head was not fitted: bool array (n,).
     thumbnails
-        A small JPEG of each image (empty bytes if there is none), or ``()`` for no thumbnails.
+        JPEG thumbnail of each image, or empty bytes for an image without one; ``()`` if the model
+        has no thumbnails.
     """
 
     features: np.ndarray
@@ -38,24 +39,29 @@ class Exemplars:
     thumbnails: tuple[bytes, ...] = ()
 
     def select(self, *, held_out: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Features, float32 (m, d), and labels (m,) of the validation or the training images."""
+        """Return the features and labels of the validation or the training images.
+
+        Returns
+        -------
+        features, labels
+            float32 array (m, d) and int64 array (m,).
+        """
         rows = self.held_out == held_out
         return self.features[rows].astype(np.float32), self.labels[rows]
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the model outputs for the validation images of known origins.
+    """The model's outputs for validation images of known origins.
 
-    Prediction sets of any coverage (:mod:`whichgen.evaluation.conformal`) and score percentiles
-    are computed from it.
+    They determine prediction sets (:mod:`whichgen.evaluation.conformal`) and score percentiles.
 
     Parameters
     ----------
     probabilities
-        float64 array (n, origins).
+        Probability of each origin: float64 array (n, origins).
     labels
-        The index of each image's true origin: int64 array (n,).
+        Index of each image's true origin: int64 array (n,).
     scores
         Open-set scores: float64 array (n,).
     """
@@ -65,7 +71,7 @@ class Calibration:
     scores: np.ndarray
 
     def percentiles(self, scores: np.ndarray) -> np.ndarray:
-        """The percentage of validation scores that are no higher than each score.
+        """Compute the percentile of each score among the validation scores.
 
         Parameters
         ----------
@@ -75,7 +81,8 @@ class Calibration:
         Returns
         -------
         numpy.ndarray
-            float64 array (m,), each in [0, 100].
+            Percentage of validation scores less than or equal to each score, in [0, 100]: float64
+            array (m,).
         """
         ranks = np.searchsorted(np.sort(self.scores), scores, side="right")
         return np.asarray(100.0 * ranks / len(self.scores))
@@ -90,7 +97,7 @@ class OriginModel:
     origins
         The known origins, in the order of the head's probabilities.
     encoder
-        The encoder, as :meth:`whichgen.encoders.base.Encoder.describe` returns it.
+        Description of the encoder (:meth:`whichgen.encoders.base.Encoder.describe`).
     blocks
         The encoder blocks, counted from 0, whose features are concatenated for the head.
     head_method, hyperparameter
@@ -98,25 +105,25 @@ class OriginModel:
     head
         The fitted head.
     threshold, tpr
-        Images with an open-set score below the threshold are ``unknown``. The threshold keeps at
-        least the share ``tpr`` of the known validation images.
+        Images with an open-set score below the threshold are classified as ``unknown``. The
+        threshold accepts at least the fraction ``tpr`` of the known validation images.
     data_hash
-        A digest of the images and origins that the model was fitted and selected on.
+        Digest of the training and validation images and their origins.
     metrics
-        Test metrics, as JSON values.
+        Test metrics by name, serializable as JSON.
     run_metadata
-        How the model was made (:func:`whichgen.io.run_metadata.collect_run_metadata`).
+        Options, seeds and versions (:func:`whichgen.io.run_metadata.collect_run_metadata`).
     score_method, score
         The name of the open-set score (:data:`whichgen.openset.registry.SCORES`) and its fitted
         instance.
     temperature
-        The logits are divided by it before the softmax; it does not change the order of origins.
+        The logits are divided by it before the softmax.
     calibration
-        Outputs for the validation images of known origins.
+        The model's outputs for validation images of known origins.
     exemplars
-        Features of some of the images that the model was fitted and selected on.
+        Features of a sample of the training and validation images.
     hierarchy
-        Generator families, and the thresholds of answers above a single origin.
+        Generator families, and the thresholds for coarse origins (:meth:`coarse_origins`).
     """
 
     origins: tuple[str, ...]
@@ -138,31 +145,36 @@ class OriginModel:
     hierarchy: Hierarchy
 
     def predict(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return probabilities, float64 (n, origins), and open-set scores, float64 (n,).
+        """Compute probabilities and open-set scores.
 
         Parameters
         ----------
         features
             The concatenated features of :attr:`blocks`: float array (n, d).
+
+        Returns
+        -------
+        probabilities, scores
+            float64 arrays (n, origins) and (n,).
         """
         return self.predict_from(self.head.forward(features))
 
     def predict_from(self, output: HeadOutput) -> tuple[np.ndarray, np.ndarray]:
-        """Return the same as :meth:`predict`, from an output of :attr:`head`."""
+        """Compute the same as :meth:`predict` from the output of :attr:`head`."""
         return predict(output, self.score, self.temperature)
 
     def coarse_origins(self, output: HeadOutput, decisions: np.ndarray) -> list[str]:
-        """Return the most specific certain answer for each image.
+        """Return the most specific origin of each image that is certain.
 
-        It is the predicted origin or, where that is ``unknown``, a generator family,
-        ``synthetic``, ``real`` or ``unknown`` (:mod:`whichgen.openset.hierarchy`).
+        This is the predicted origin or, if that is ``unknown``, a generator family, ``synthetic``,
+        ``real`` or ``unknown`` (:mod:`whichgen.openset.hierarchy`).
 
         Parameters
         ----------
         output
-            Output of :attr:`head` for the n images.
+            Output of :attr:`head` for n images.
         decisions
-            The index of each predicted origin, -1 for ``unknown``
+            Index of each predicted origin, -1 for ``unknown``
             (:func:`whichgen.openset.threshold.decide`): int array (n,).
         """
         return select_answers(output, decisions, self.origins, self.hierarchy)

@@ -1,8 +1,8 @@
 """Save and load model folders: ``model.json`` (description) and ``head.safetensors`` (arrays).
 
-Nothing in a model folder is code or a pickle, so an untrusted folder can be loaded safely. The
-description holds the digest of the arrays: a folder truncated by a full disk or an incomplete copy
-is rejected. A model card (``README.md``) and checksums (``SHA256SUMS``) are written with the model.
+A model folder contains no code and no pickles, so an untrusted folder can be loaded safely. The
+description contains the digest of the arrays, so a truncated or incomplete copy is rejected. A
+model card (``README.md``) and checksums (``SHA256SUMS``) are written with the model.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class _RunMetadata(BaseModel):
 
 
 class _Description(_Format):
-    """The fields of :class:`OriginModel` that are not arrays, and fields about the file."""
+    """Content of ``model.json``: the fields of :class:`OriginModel` that are not arrays."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     whichgen: str
@@ -98,12 +98,12 @@ def save_model(model: OriginModel, folder: Path, *, name: str = "") -> Path:
     Parameters
     ----------
     name
-        The path or hub id that the card tells readers to load; empty: the folder.
+        Path or hub id of the model for the code example of the card; default: ``folder``.
 
     Returns
     -------
     pathlib.Path
-        The folder.
+        ``folder``.
     """
     exemplars = dict(vars(model.exemplars))
     if thumbnails := exemplars.pop("thumbnails"):
@@ -134,7 +134,13 @@ def save_model(model: OriginModel, folder: Path, *, name: str = "") -> Path:
 
 
 def find_model_folder(path: Path) -> Path:
-    """Return ``path`` or, if it is the folder of a run, ``path/model``."""
+    """Return ``path`` or, if it is the output folder of a run, ``path/model``.
+
+    Raises
+    ------
+    ModelFileError
+        Neither folder contains a model.
+    """
     for folder in (path, path / "model"):
         if (folder / DESCRIPTION_FILE).is_file():
             return folder
@@ -145,24 +151,26 @@ def find_model_folder(path: Path) -> Path:
 
 
 def description_digest(path: Path) -> str:
-    """Return the SHA-256 of a model's description, which identifies the saved model: 64 digits."""
+    """Return the SHA-256 of ``model.json`` (64 hex digits), which identifies a saved model."""
     return hashlib.sha256((find_model_folder(path) / DESCRIPTION_FILE).read_bytes()).hexdigest()
 
 
 def load_model(path: str | Path, *, key: str | Path | None = None) -> OriginModel:
-    """Load a model folder, or the model in the folder of a run.
+    """Load a model.
 
     Parameters
     ----------
+    path
+        A model folder, or the output folder of a run.
     key
-        A public key (PEM): a folder that is not signed with it is rejected. ``None``: the key
-        named by the environment variable ``WHICHGEN_VERIFY_KEY``, if it is set.
+        Public key (PEM file) that must verify the signature of the model folder; default: the file
+        named by the environment variable ``WHICHGEN_VERIFY_KEY``, if set.
 
     Raises
     ------
     ModelFileError
-        There is no model, it is damaged, its format is not supported, or its signature is not
-        valid.
+        The folder contains no model, is damaged or has an unsupported format; or its signature is
+        not valid.
 
     Examples
     --------
@@ -241,11 +249,14 @@ def _restore(description: _Description, arrays: Mapping[str, np.ndarray]) -> Ori
 def _check_description(description: _Description) -> None:
     origins, n_blocks = description.origins, description.encoder.blocks
     if len(origins) < 2 or len(set(origins)) < len(origins) or UNKNOWN in origins:
-        raise FitError(f"{list(origins)} are not at least two different known origins")
+        raise FitError(
+            f"origins must be at least two different names other than {UNKNOWN!r}, not "
+            f"{list(origins)}"
+        )
     if missing := {*origins} - {*description.hierarchy.families, REAL}:
-        raise FitError(f"{min(missing)!r} has no family")
+        raise FitError(f"the origin {min(missing)!r} has no family")
     if not description.blocks or not all(0 <= block < n_blocks for block in description.blocks):
-        raise FitError(f"blocks {list(description.blocks)} of an encoder with {n_blocks} blocks")
+        raise FitError(f"blocks must be from 0 to {n_blocks - 1}, not {list(description.blocks)}")
 
 
 def _damaged(folder: Path, reason: str) -> ModelFileError:

@@ -1,11 +1,11 @@
 """Verify the checksums and the signature of a model folder.
 
 ``SHA256SUMS`` lists the digest of every file in the format of the program ``sha256sum``. It detects
-incomplete copies, but not deliberate changes: whoever changes a file can change its checksum.
+incomplete copies but not tampering, because an attacker can change the checksums as well.
 
-``model.sig`` is a signature over all files in the format of the OpenSSF Model Signing specification
-(a Sigstore bundle with an in-toto statement, ECDSA on a NIST curve). The command line of the
-package ``model-signing`` makes it, and the same package verifies it offline::
+``model.sig`` is a signature of all files in the format of the OpenSSF Model Signing specification
+(a Sigstore bundle with an in-toto statement, ECDSA on a NIST curve). whichgen verifies it offline
+with the package ``model-signing``. Create it with the command-line tool of that package::
 
     python -m model_signing sign key MODEL --private_key KEY.pem --signature MODEL/model.sig
 """
@@ -21,7 +21,7 @@ from whichgen.io.atomic import is_temporary, write_text
 CHECKSUMS_FILE = "SHA256SUMS"
 SIGNATURE_FILE = "model.sig"
 
-#: Environment variable: the public key that verifies every model that is loaded.
+#: Environment variable: path of the public key that must verify every loaded model.
 KEY_VARIABLE = "WHICHGEN_VERIFY_KEY"
 
 
@@ -32,7 +32,7 @@ def write_checksums(folder: Path) -> None:
 
 
 def verify_checksums(folder: Path) -> None:
-    """Raise :class:`ModelFileError` unless all files match the checksums."""
+    """Raise :class:`ModelFileError` unless all files match ``SHA256SUMS``."""
     try:
         lines = (folder / CHECKSUMS_FILE).read_text(encoding="utf-8").splitlines()
     except (FileNotFoundError, UnicodeDecodeError):
@@ -44,30 +44,31 @@ def verify_checksums(folder: Path) -> None:
     names = sorted(n for n in expected | actual if expected.get(n) != actual.get(n))
     if names:
         raise ModelFileError(
-            f"{folder} does not match its checksums: {', '.join(names)} changed, missing or added. "
-            "Copy the folder again."
+            f"{folder} does not match its checksums. Changed, missing or additional files: "
+            f"{', '.join(names)}. Copy the folder again."
         )
 
 
 def verify_signature(folder: Path, key: Path) -> None:
-    """Verify that the files of a model folder are those that the holder of a key signed.
+    """Verify the signature of a model folder with a public key.
 
     Parameters
     ----------
     key
-        The public key (PEM, curve P-256, P-384 or P-521).
+        Public key (PEM file; curve P-256, P-384 or P-521).
 
     Raises
     ------
     ModelFileError
-        The signature is missing or not valid, was made with another key, or does not match the
+        The signature is missing or not valid, was created with another key, or does not match the
         files; the key can't be read; or the extra ``sign`` is not installed.
     """
     try:
         from model_signing import hashing, verifying
     except ModuleNotFoundError as error:
         raise ModelFileError(
-            f"verifying a signature needs {error.name}. Install it: pip install 'whichgen[sign]'."
+            f"verifying a signature requires {error.name}. Install it with: pip install "
+            "'whichgen[sign]'"
         ) from None
     # The hub's client stores files as symbolic links; their targets are hashed.
     hash_config = hashing.Config()  # type: ignore[no-untyped-call]
@@ -80,8 +81,8 @@ def verify_signature(folder: Path, key: Path) -> None:
         config.use_elliptic_key_verifier(public_key=key)
     except Exception as error:  # a key file can hold anything
         raise ModelFileError(
-            f"{key} can't be used as a public key ({error}). Give a PEM file of the curve P-256, "
-            "P-384 or P-521."
+            f"{key} can't be used as a public key ({error}). Use a PEM file with a key on the "
+            "curve P-256, P-384 or P-521."
         ) from error
     if not (folder / SIGNATURE_FILE).is_file():
         raise _rejected(folder, key, f"it is not signed (no {SIGNATURE_FILE})")
@@ -90,11 +91,11 @@ def verify_signature(folder: Path, key: Path) -> None:
     except Exception as error:  # an untrusted signature can fail in any way
         message = str(error)
         if message.startswith("Signature mismatch"):
-            reason = "a file was changed, removed or added since it was signed"
+            reason = "a file was changed, removed or added after signing"
         elif message.startswith("Key mismatch"):
             reason = "it was signed with another key"
         else:
-            reason = f"its {SIGNATURE_FILE} is damaged or forged"
+            reason = f"{SIGNATURE_FILE} is damaged or forged"
         raise _rejected(folder, key, reason) from error
 
 
@@ -105,7 +106,7 @@ def sha256_of_file(file: Path) -> str:
 
 
 def _file_digests(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file but the checksums and the signature, by sorted name."""
+    """Return the SHA-256 of each file by name, except the checksums and the signature."""
     files = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*")}
     return {
         name: sha256_of_file(file)
@@ -118,6 +119,6 @@ def _file_digests(folder: Path) -> dict[str, str]:
 
 def _rejected(folder: Path, key: Path, reason: str) -> ModelFileError:
     return ModelFileError(
-        f"{folder} is rejected: {reason}; a model signed with {key} is required. Get the folder "
+        f"{folder} is rejected: {reason}. Its signature must be valid for {key}. Get the folder "
         "from a trusted source or, if it is yours, sign it with `python -m model_signing`."
     )

@@ -1,4 +1,4 @@
-"""Validate the arrays of an untrusted model folder, which may have any shape, dtype and value."""
+"""Validate the shapes, dtypes and values of the arrays in an untrusted model folder."""
 
 from __future__ import annotations
 
@@ -12,48 +12,52 @@ from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 
 
 def check_finite(arrays: Mapping[str, np.ndarray]) -> None:
-    """Raise :class:`FitError` if an array holds NaN or infinity."""
+    """Raise :class:`FitError` if an array contains NaN or infinity."""
     for name, array in arrays.items():
         if not np.isfinite(array).all():
-            raise FitError(f"{name} holds NaN or infinity")
+            raise FitError(f"{name} contains NaN or infinity")
 
 
 def check_calibration(calibration: Calibration, n_origins: int) -> None:
-    """Raise :class:`FitError` unless the arrays fit together and probabilities are in [0, 1]."""
+    """Raise :class:`FitError` unless shapes match and probabilities are in [0, 1]."""
     probabilities, n = calibration.probabilities, len(calibration.labels)
     _check_labels("calibration", calibration.labels, n_origins)
     _check_array("calibration probabilities", probabilities, (n, n_origins), "f")
     _check_array("calibration scores", calibration.scores, (n,), "f")
-    if not n or ((probabilities < 0) | (probabilities > 1)).any():
-        raise FitError("calibration probabilities are missing or not between 0 and 1")
+    if not n:
+        raise FitError("calibration probabilities are empty")
+    if ((probabilities < 0) | (probabilities > 1)).any():
+        raise FitError("calibration probabilities are not between 0 and 1")
 
 
 def check_exemplars(exemplars: Exemplars, n_origins: int) -> None:
-    """Raise :class:`FitError` unless features, labels, flags and thumbnails have one length."""
+    """Raise :class:`FitError` unless the arrays have the same length, at least 1."""
     n, features = len(exemplars.labels), exemplars.features
-    _check_labels("exemplars", exemplars.labels, n_origins)
+    _check_labels("exemplar", exemplars.labels, n_origins)
     _check_array("exemplar features", features, (n, *features.shape[-1:]), "f")
     _check_array("held_out flags", exemplars.held_out, (n,), "b")
     if not n:
-        raise FitError("there are no exemplars")
+        raise FitError("the model has no exemplars")
     if len(exemplars.thumbnails) not in (0, n):
-        raise FitError(f"{len(exemplars.thumbnails)} thumbnails for {n} exemplars")
+        raise FitError(
+            f"the model has {len(exemplars.thumbnails)} thumbnails, expected {n} (one per exemplar)"
+        )
 
 
 def split_bytes(content: np.ndarray, sizes: np.ndarray) -> tuple[bytes, ...]:
-    """Split concatenated files, a uint8 array, by their sizes in bytes.
+    """Split a uint8 array of concatenated files by the files' sizes in bytes.
 
     Raises
     ------
     FitError
-        The sizes do not add up to the content.
+        The sizes do not add up to the length of the array.
     """
     valid = (
         content.ndim == sizes.ndim == 1 and content.dtype == np.uint8 and sizes.dtype.kind in "iu"
     )
     # Each size is checked, too: the sum of very large integers can overflow to the right value.
     if not valid or ((sizes < 0) | (sizes > len(content))).any() or sizes.sum() != len(content):
-        raise FitError("the thumbnail sizes do not match the thumbnails")
+        raise FitError("the thumbnail sizes do not add up to the length of the thumbnail array")
     ends = np.cumsum(sizes).tolist()
     data = content.tobytes()
     return tuple(data[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True))
@@ -63,7 +67,7 @@ def check_feature_width(model: OriginModel, width: int) -> None:
     """Raise :class:`ModelFileError` unless the model accepts features with ``width`` columns."""
     n_features = model.exemplars.features.shape[1]
     if n_features != width:
-        raise _mismatch(f"exemplars have {n_features} features, not {width}")
+        raise _mismatch(f"exemplars have {n_features} features, but the encoder has {width}")
     for n in (1, 2):  # arrays that accept both batch sizes accept any
         predict_checked(model, np.zeros((n, width), dtype=np.float32))
 
@@ -71,17 +75,17 @@ def check_feature_width(model: OriginModel, width: int) -> None:
 def predict_checked(
     model: OriginModel, features: np.ndarray
 ) -> tuple[HeadOutput, np.ndarray, np.ndarray]:
-    """Run the head, predict, and check shapes and values.
+    """Run the model, and validate its output.
 
     Returns
     -------
     output, probabilities, scores
-        Output of the head, and finite float64 arrays (n, origins) and (n,).
+        Output of the head, and float64 arrays (n, origins) and (n,) without NaN.
 
     Raises
     ------
     ModelFileError
-        The model's arrays do not fit together, or it outputs NaN.
+        The model's arrays have inconsistent shapes, or its output contains NaN.
     """
     try:
         output = model.head.forward(features)
@@ -91,25 +95,30 @@ def predict_checked(
         raise _mismatch(f"{type(e).__name__}: {' '.join(str(e).split())[:200]}") from None
     n = len(features)
     if probabilities.shape != (n, len(model.origins)) or scores.shape != (n,):
-        raise _mismatch(f"its output has the shapes {probabilities.shape} and {scores.shape}")
+        raise _mismatch(
+            f"probabilities have shape {probabilities.shape}, scores have shape {scores.shape}"
+        )
     if not np.isfinite(probabilities).all() or np.isnan(scores).any():
-        raise _mismatch("its output is NaN")
+        raise _mismatch("the output contains NaN")
     return output, probabilities, scores
 
 
 def _mismatch(reason: str) -> ModelFileError:
     return ModelFileError(
-        f"the model's arrays do not fit each other or the encoder ({reason}). Copy the model "
-        "folder again, or fit the model again."
+        f"the model's arrays are inconsistent ({reason}). Copy the model folder again, or fit the "
+        "model again."
     )
 
 
 def _check_labels(name: str, labels: np.ndarray, n_origins: int) -> None:
     _check_array(f"{name} labels", labels, (labels.size,), "iu")
     if ((labels < 0) | (labels >= n_origins)).any():
-        raise FitError(f"a label of the {name} is not one of the {n_origins} origins")
+        raise FitError(f"{name} labels must be from 0 to {n_origins - 1}")
 
 
 def _check_array(name: str, array: np.ndarray, shape: tuple[int, ...], kinds: str) -> None:
     if array.shape != shape or array.dtype.kind not in kinds:
-        raise FitError(f"{name} are {array.dtype} {array.shape}, expected shape {shape}")
+        raise FitError(
+            f"{name} have dtype {array.dtype} and shape {array.shape}, expected dtype kind "
+            f"{' or '.join(kinds)} and shape {shape}"
+        )
