@@ -148,8 +148,8 @@ _SIZES, _PICTURES = "exemplars.thumbnail_sizes", "exemplars.thumbnails"
 @pytest.mark.parametrize(
     ("name", "array", "message"),
     [
-        ("score.k", np.array([2**40]), "is not between 1 and 12 exemplars"),
-        ("score.k", np.array([0]), "is not between 1 and 12 exemplars"),
+        ("score.k", np.array([2**40]), "k must be from 1 to"),
+        ("score.k", np.array([0]), "k must be from 1 to"),
         ("score.k", np.array([1, 2]), HEAD_FILE),
         (_SIZES, np.full(12, -1), "the thumbnail sizes"),
         (_SIZES, np.array([2**63 - 1, 2**63 - 1, 68, *[0] * 9]), "the thumbnail sizes"),
