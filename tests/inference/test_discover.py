@@ -114,9 +114,7 @@ def test_report_lists_every_image_once(
     paths = tuple(tmp_path / f"{i}.png" for i in range(len(truth)))
     for path in paths:
         noise(0).save(path)  # type: ignore[operator]
-    discovery = Discovery(
-        paths, tuple(truth), tuple(groups), number, clustering_metrics(truth, number)
-    )
+    discovery = Discovery(paths, tuple(truth), tuple(groups), clustering_metrics(truth, number))
     rows = discovery_rows(discovery)
     assert rows[-1]["group"] == "no group" and rows[-1]["images"] >= 2
     assert sum(int(row["images"]) for row in rows) == len(truth)

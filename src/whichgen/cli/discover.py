@@ -60,7 +60,7 @@ def discover(
     )
     truth = tuple(p.relative_to(folder).parts[0] if p.parent != folder else "" for p in paths)
     agreement = clustering_metrics(np.array(truth), number) if len(set(truth)) > 1 else None
-    discovery = Discovery(paths, truth, tuple(groups), number, agreement)
+    discovery = Discovery(paths, truth, tuple(groups), agreement)
     data_hash = hash_parts(hash_image(read_bytes(path)) for path in paths)
     options = {"n_clusters": n_clusters, "min_size": min_size, "all": every_image}
     config = {"folder": str(folder.resolve()), **options}

@@ -20,8 +20,7 @@ from whichgen.data.archives import (
     read_rows,
     read_tar,
 )
-from whichgen.data.benchmarks import load_benchmark
-from whichgen.data.dataset import SPLITS
+from whichgen.data.folders import list_samples
 from whichgen.data.formats import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, PARQUET, TAR
 from whichgen.data.reading import hash_image, load_bytes
 from whichgen.errors import DataError, ImageError
@@ -173,8 +172,7 @@ def _list_source(source: str) -> Iterator[tuple[Storage, str]]:
     storage, path = parse_url(source)
     files = storage.list_files(path, {*IMAGE_SUFFIXES, TAR, PARQUET})
     if files is None and not storage.scheme and re.fullmatch(r"[\w-]+(:\w+=.+)*", source):
-        dataset = load_benchmark(source)
-        files = [str(sample.path) for split in SPLITS for sample in dataset.split(split)]
+        files = [str(sample.path) for sample in list_samples(source)]
     if files is None:
         raise DataError(f"{source} does not exist.")
     if not files:

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from whichgen.data.reading import read_image
-from whichgen.evaluation.clustering import NOISE, ClusteringMetrics
+from whichgen.evaluation.clustering import ClusteringMetrics
 from whichgen.inference.discover import Group
 from whichgen.io.atomic import write_text
 from whichgen.io.tables import Row, markdown_table, percent, write_csv, write_json
@@ -30,8 +30,6 @@ class Discovery:
     ----------
     paths, truth
         The images, and the name of each one's subfolder (empty if there are no subfolders).
-    number
-        The group of each image, or :data:`~whichgen.evaluation.clustering.NOISE`: int array (n,).
     agreement
         How well groups match subfolders; ``None`` without several subfolders.
     """
@@ -39,7 +37,6 @@ class Discovery:
     paths: tuple[Path, ...]
     truth: tuple[str, ...]
     groups: tuple[Group, ...]
-    number: np.ndarray
     agreement: ClusteringMetrics | None
 
 
@@ -58,7 +55,7 @@ def discovery_rows(discovery: Discovery) -> list[Row]:
             counts = Counter(discovery.truth[i] for i in group.members)
             row["subfolders"] = ", ".join(f"{name} {n}" for name, n in counts.most_common(3))
         rows.append(row)
-    ungrouped = int((discovery.number == NOISE).sum())
+    ungrouped = len(discovery.paths) - sum(len(group.members) for group in discovery.groups)
     if ungrouped:
         empty = dict.fromkeys(rows[0] if rows else (), "")
         rows.append({**empty, "group": "no group", "images": ungrouped})
@@ -71,9 +68,9 @@ def write_discovery(discovery: Discovery, run_metadata: Mapping[str, Any], folde
     Each group's paths are in ``<group>.txt``; such files of an earlier run are deleted.
     """
     paths, groups, metrics = discovery.paths, discovery.groups, discovery.agreement
-    names = [*(group.name for group in groups), ""]  # the number -1 is no group
-    numbered = zip(paths, discovery.number.tolist(), strict=True)
-    write_csv(folder / "groups.csv", [{"path": str(p), "group": names[i]} for p, i in numbered])
+    names = {i: group.name for group in groups for i in group.members}
+    rows = [{"path": str(path), "group": names.get(i, "")} for i, path in enumerate(paths)]
+    write_csv(folder / "groups.csv", rows)
     for old in folder.glob("unknown-*.txt"):
         old.unlink()
     records = []
