@@ -6,52 +6,56 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from whichgen.data.perturbations import Perturbation
 from whichgen.experiments.few_shot import FewShotPoint
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint
 from whichgen.io.atomic import write_text
 from whichgen.io.tables import Row, markdown_table, write_csv, write_json
-from whichgen.report.figures.experiments import (
-    mean_robustness_rows,
-    robustness_plot,
-    robustness_rates,
-)
+from whichgen.report.figures import experiments
 from whichgen.report.figures.style import Plot, save_png
 
 
 def write_experiment(
     plot: Plot,
-    points: Sequence[LowDataPoint | FewShotPoint],
+    points: Sequence[RobustnessPoint | LowDataPoint | FewShotPoint],
     run_metadata: Mapping[str, Any],
     folder: Path,
+    *,
+    text: str = "",
+    csv_rows: Sequence[Row] = (),
 ) -> Path:
-    """Write the points of a plot as ``NAME.json``, ``.csv``, ``.md`` and ``plots/NAME.png``."""
-    records = list(map(vars, points))
-    write_csv(folder / f"{plot.name}.csv", records)
-    return _write_report(plot, f"{plot.caption}\n", records, run_metadata, folder)
+    """Write the points of a plot as ``NAME.json``, ``.csv``, ``.md`` and ``plots/NAME.png``.
+
+    Parameters
+    ----------
+    text
+        Markdown above the table of the plot's numbers; by default the plot's caption.
+    csv_rows
+        Rows of the CSV file; by default the points.
+    """
+    name = plot.name
+    records = [
+        {key: str(v) if isinstance(v, Perturbation) else v for key, v in vars(point).items()}
+        for point in points
+    ]
+    write_json(folder / f"{name}.json", {"run_metadata": run_metadata, "points": records})
+    write_csv(folder / f"{name}.csv", csv_rows or records)
+    table, image = markdown_table(plot.rows), f"![{plot.title}](plots/{name}.png)"
+    text = text or f"{plot.caption}\n"
+    write_text(folder / f"{name}.md", f"# {plot.title}\n\n{text}\n{table}\n{image}\n")
+    save_png(plot.figure, folder / "plots" / f"{name}.png")
+    return folder
 
 
 def write_robustness(
     points: Sequence[RobustnessPoint], run_metadata: Mapping[str, Any], folder: Path
 ) -> Path:
     """Write ``robustness.json``, ``.csv``, ``.md`` and ``plots/robustness.png``."""
-    records = [{**vars(p), "perturbation": str(p.perturbation or "") or None} for p in points]
-    test = points[0].test
+    test, means = points[0].test, markdown_table(experiments.mean_robustness_rows(points))
     text = (
         f"Measured on {test.known_images} images of known origins and {test.unknown_images} images "
-        f"of unknown generators. In percent.\n\n{markdown_table(mean_robustness_rows(points))}"
+        f"of unknown generators. In percent.\n\n{means}"
     )
-    write_csv(folder / "robustness.csv", robustness_rates(points))
-    return _write_report(robustness_plot(points), text, records, run_metadata, folder)
-
-
-def _write_report(
-    plot: Plot, text: str, records: Sequence[Row], run_metadata: Mapping[str, Any], folder: Path
-) -> Path:
-    name = plot.name
-    write_json(folder / f"{name}.json", {"run_metadata": run_metadata, "points": records})
-    image = f"![{plot.title}](plots/{name}.png)"
-    table = markdown_table(plot.rows)
-    write_text(folder / f"{name}.md", f"# {plot.title}\n\n{text}\n{table}\n{image}\n")
-    save_png(plot.figure, folder / "plots" / f"{name}.png")
-    return folder
+    plot, rates = experiments.robustness_plot(points), experiments.robustness_rates(points)
+    return write_experiment(plot, points, run_metadata, folder, text=text, csv_rows=rates)
