@@ -120,7 +120,7 @@ def test_unreadable_files_are_skipped_in_training(site: Site) -> None:
         path.write_bytes(path.read_bytes()[:-100])
     result = whichgen("knn", *site.options(data="images:root=sets", out="u"), "--K", 2)
     assert result.code == 0, result.err
-    assert "Unreadable files left out: 2, the first: " in result.message
+    assert "Unreadable files left out: 2. First error: " in result.message
     skipped = (site.folder / "u/tiny_clip/images_split1/skipped.txt").read_text()
     assert len(skipped.splitlines()) == 2
     assert "damaged or truncated" in skipped

@@ -141,7 +141,7 @@ def test_an_unwritable_folder_fails_before_the_work(
         ):
             result = whichgen(*arguments)
             assert result.code == 1, arguments
-            assert "can't be written. Choose another folder" in result.message
+            assert "is not writable. Choose another folder" in result.message
     # To read from is another matter: images, and a model.
     result = whichgen("attribute", "-m", disk.folder / "run", image, "--device", "cpu", "--json")
     assert result.code == 0 and json.loads(result.out)[0]["origin"]

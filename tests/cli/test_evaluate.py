@@ -70,7 +70,7 @@ def test_evaluate_reports_skipped_files(mine: Site) -> None:
         "evaluate", "-m", mine.run, "-d", "images:root=sets", "--cache-dir", mine.cache
     )
     assert result.code == 0, result.err
-    assert "Unreadable files left out: 1, the first: " in result.message
+    assert "Unreadable files left out: 1. First error: " in result.message
     assert "no such file" in result.message
 
 

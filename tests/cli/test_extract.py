@@ -57,7 +57,7 @@ def test_unreadable_files_are_listed_and_the_rest_is_stored(site: Site) -> None:
     ("arguments", "message"),
     [
         (["extract", "s3:/x"], "s3:/x does not exist"),
-        (["attribute-bulk", "-m", "{run}", "images", "-o", "list.txt"], "can't be written"),
+        (["attribute-bulk", "-m", "{run}", "images", "-o", "list.txt"], "is not writable"),
     ],
 )
 def test_wrong_options_are_one_message(site: Site, arguments: list[str], message: str) -> None:
@@ -100,7 +100,7 @@ def test_attribute_bulk_resumes(site: Site) -> None:
     result = whichgen("attribute-bulk", folder, "@list.txt", "-m", site.run, "-o", "results")
     assert result.code == 1
     assert "22 images, 11 new results" in result.message
-    assert "1 files are not readable images" in result.message
+    assert "Unreadable images: 1. See the column" in result.message
     assert "can't be read. Replace or remove them: images/gone.png: no such file" in result.message
     rows = read_answers("results")
     assert len(rows) == 21

@@ -89,7 +89,7 @@ def test_file_names_are_cleaned(client: TestClient, images: list[Image.Image]) -
     ("limits", "reason"),
     [
         ({"image_bytes": 500}, "MiB"),
-        ({"image_pixels": 64 * 48 - 1}, "64 × 48 pixels"),
+        ({"image_pixels": 64 * 48 - 1}, "(64 × 48)"),
     ],
 )
 def test_an_image_over_a_limit_has_an_error(

@@ -66,7 +66,7 @@ def start(
         ),
     ] = False,
 ) -> None:
-    """Which generative model made this image? Open-set origin attribution."""
+    """Process the options of ``whichgen`` itself."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # File names may be invalid Unicode, and a terminal may not support all characters.

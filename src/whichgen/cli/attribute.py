@@ -66,8 +66,8 @@ def attribute(
         raise DataError("--json and --csv can't be combined. Choose one.")
     if report:
         with needs_extra("serve"):
-            from whichgen.service.case import report_format, write_case_report
-        report_format(report)  # fail early on a wrong suffix
+            from whichgen.service.case import get_report_format, write_case_report
+        get_report_format(report)  # fail early on a wrong suffix
     for file in filter(None, (report, parquet)):
         check_writable(file.parent)
     files = find_images(images)

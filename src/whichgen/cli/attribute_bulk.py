@@ -49,5 +49,5 @@ def attribute_bulk(
         summary = answers.write(results, total=count(shards), progress=progress)
     say(f"{summary.n_images} images, {summary.n_written} new results. Results: {output_dir}")
     if summary.n_invalid:
-        warn(f"{summary.n_invalid} files are not readable images; see the column `error`.")
+        warn(f"Unreadable images: {summary.n_invalid}. See the column `error` of the results.")
     exit_on_unreadable(summary.unavailable, summary.n_images)

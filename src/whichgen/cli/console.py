@@ -153,7 +153,7 @@ def exit_on_unreadable(reasons: Sequence[str], total: int, noun: str = "images")
 def warn_skipped(reasons: Sequence[str]) -> None:
     """Warn about unreadable files that are left out of a dataset."""
     if reasons:
-        warn(f"Unreadable files left out: {len(reasons)}, the first: {reasons[0]}")
+        warn(f"Unreadable files left out: {len(reasons)}. First error: {reasons[0]}")
 
 
 @contextmanager

@@ -35,7 +35,7 @@ def split(
 ) -> None:
     """Split a folder of images; write the annotation files of the splits.
 
-    Duplicates, near-duplicates and groups of images are kept in one split.
+    Each set of duplicates, near-duplicates or grouped images stays in one split.
     """
     from whichgen.data.benchmarks import write_benchmark
     from whichgen.data.dataset import SPLITS

@@ -1,4 +1,4 @@
-"""``whichgen discover``: cluster images of unknown origin by putative generator."""
+"""``whichgen discover``: group images of unknown origin by putative generator."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def discover(
     output_dir: Annotated[Path, OutputDir(help="Results folder.")] = Path("discovered"),
     seed: Seed = 0,
 ) -> None:
-    """Cluster images of unknown origin by putative generator."""
+    """Group images of unknown origin by putative generator."""
     import numpy as np
 
     from whichgen.data.dataset import list_images

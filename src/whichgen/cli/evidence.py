@@ -1,4 +1,4 @@
-"""``whichgen evidence``: provenance evidence in image files."""
+"""``whichgen evidence``: inspect provenance evidence in image files."""
 
 from __future__ import annotations
 

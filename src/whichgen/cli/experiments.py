@@ -1,4 +1,4 @@
-"""``whichgen evaluate``, ``robustness``, ``few-shot`` and ``low-data``."""
+"""Evaluation commands: ``whichgen evaluate``, ``robustness``, ``few-shot`` and ``low-data``."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def low_data(
     ] = join(LOW_DATA_SIZES),
     repeats: Annotated[int, Option(min=1, help="Number of random draws per image count.")] = 5,
 ) -> None:
-    """Train on a few images per class and evaluate, for several random draws."""
+    """Evaluate training on a few images per class over several random draws."""
     from whichgen.cli.training import add_traces, prepare_training, selection_options
     from whichgen.experiments.low_data import low_data as run_low_data
     from whichgen.heads.methods import SWEEP_METHODS

@@ -103,7 +103,7 @@ class ModelOptions(ModelFolder):
     ) -> dict[str, Any]:
         """Collect the run metadata of a result of this model.
 
-        ``config`` are further options to record.
+        ``config`` contains further options to record.
         """
         from whichgen.io.run_metadata import collect_run_metadata
 
@@ -154,7 +154,8 @@ class SplitFlags:
         str, Option(help="Unknown origins for validation only.", show_default="random half")
     ] = ""
     share_unknown: Annotated[
-        bool, Option("--share-unknown", help="Use all unknown origins in validation and test.")
+        bool,
+        Option("--share-unknown", help="Use every unknown origin in both validation and test."),
     ] = False
     groups: Annotated[
         str, Option(help="TSV or CSV file of path and group; groups are not split.")
@@ -241,10 +242,10 @@ def open_gallery(folder: Path, model: OriginModel, url: str) -> NeighborIndex:
 
 
 def check_writable(folder: Path) -> Path:
-    """Return the folder; raise :class:`DataError` if it can't be created or written to."""
+    """Return the folder; raise :class:`DataError` if it is not writable."""
     parent = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
-        raise DataError(f"{folder} can't be written. Choose another folder.")
+        raise DataError(f"{folder} is not writable. Choose another folder.")
     return folder
 
 

@@ -1,4 +1,4 @@
-"""``whichgen serve``: a web page and an HTTP API."""
+"""``whichgen serve``: serve a web page and an HTTP API."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ def claim_folder(folder: Path, config: Mapping[str, Any], *, force: bool) -> Non
     Raises
     ------
     DataError
-        The folder can't be written to, it contains a run with other settings (unless ``force``), or
+        The folder is not writable, it contains a run with other settings (unless ``force``), or
         the environment variable ``SOURCE_DATE_EPOCH`` is not a valid time.
     """
     check_writable(folder).mkdir(parents=True, exist_ok=True)

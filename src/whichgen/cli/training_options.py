@@ -70,7 +70,7 @@ def load_config(context: typer.Context, value: str) -> str:
 class TrainingSplit(SplitFlags):
     """Options for the splits, size and generator families of the training dataset."""
 
-    families: Annotated[str, Option(help="TSV file of origin and generator family.")] = ""
+    families: Annotated[str, Option(help="TSV file with the generator family of each origin.")] = ""
     samples_per_class: Annotated[
         int, Option(min=0, help="Maximum number of images per class; 0: all.")
     ] = SAMPLES_PER_CLASS
@@ -85,11 +85,14 @@ class SelectionFlags:
     blocks: Annotated[
         list[int] | None,
         Option(
-            "-b", "--blocks", help="Blocks to try, counted from 0: -b 5 6 7.", show_default="all"
+            "-b",
+            "--blocks",
+            help="Candidate blocks, counted from 0, e.g. -b 5 6 7.",
+            show_default="all",
         ),
     ] = None
     metric: Annotated[
-        str, Option(help="Metric: AUC, OSCR or accuracy.", show_default="AUC; fuse: OSCR")
+        str, Option(help="Selection metric: AUC, OSCR or accuracy.", show_default="AUC; fuse: OSCR")
     ] = ""
     protocol: Annotated[
         str, Option(help="Selection protocol: clean, or paper (biased, for comparison).")
@@ -98,7 +101,7 @@ class SelectionFlags:
 
 @dataclass(frozen=True)
 class ControlOptions:
-    """Options for the control experiments."""
+    """Options for the control experiments: shortcut check and shuffled labels."""
 
     panel: ClassVar = "Controls"
 
@@ -143,7 +146,7 @@ class TrainOptions:
         float, Option(help="Fraction of known validation images to accept (threshold).")
     ] = TPR
     augment: Annotated[
-        str, Option(help="Perturbed training copies: jpeg,blur,crop,resize,social or all.")
+        str, Option(help="Add perturbed training images: jpeg,blur,crop,resize,social or all.")
     ] = ""
     cache_dir: CacheDir = CACHE_DIR
     jobs: Annotated[int, Option(min=-1, help="Number of fitting processes; -1: one per core.")] = -1

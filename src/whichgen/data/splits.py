@@ -119,7 +119,7 @@ def split_folder(
     omitted = len(samples) - sum(len(split) for split in splits.values())
     notes = []
     if errors:
-        notes.append(f"Unreadable files left out: {len(errors)}, the first: {errors[0]}")
+        notes.append(f"Unreadable files left out: {len(errors)}. First error: {errors[0]}")
     if omitted:
         notes.append(
             f"{omitted} images of unknown origins left out: their group or near-duplicate is in a "

@@ -31,7 +31,7 @@ from whichgen.service.batcher import Batcher
 from whichgen.service.case import ReportFormat, render_report
 from whichgen.service.guard import Guard
 from whichgen.service.metrics import Metrics, RequestMetrics
-from whichgen.service.responses import describe_model, image_answer
+from whichgen.service.responses import build_image_answer, describe_model
 from whichgen.service.schemas import (
     AttributeResponse,
     EnrollResponse,
@@ -165,7 +165,9 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
             attributor = batcher.attributor
             attributions = iter(await _await_connected(request, batcher.attribute(contents)))
         answers = [
-            image_answer(upload, None if upload.error else next(attributions), attributor.model)
+            build_image_answer(
+                upload, None if upload.error else next(attributions), attributor.model
+            )
             for upload in uploads
         ]
         for answer in answers:

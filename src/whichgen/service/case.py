@@ -23,7 +23,7 @@ from whichgen.inference.verdict import display_name, format_probability
 from whichgen.io.atomic import replace_file
 from whichgen.io.run_metadata import get_timestamp
 from whichgen.models.origin_model import OriginModel
-from whichgen.service.responses import describe_model, image_answer
+from whichgen.service.responses import build_image_answer, describe_model
 from whichgen.service.schemas import ImageAnswer, ModelDescription
 from whichgen.service.settings import Limits, Settings
 from whichgen.service.uploads import inspect_upload
@@ -91,16 +91,16 @@ def write_case_report(
     """Write a report on local image files; the suffix of ``file`` selects HTML or PDF."""
     uploads = [inspect_upload(str(path), _read_content(path), _NO_LIMITS) for path in paths]
     content = render_report(
-        [image_answer(*pair, model) for pair in zip(uploads, answers, strict=True)],
+        [build_image_answer(*pair, model) for pair in zip(uploads, answers, strict=True)],
         [upload.data for upload in uploads],
         describe_model(model, Settings()),
-        report_format(file),
+        get_report_format(file),
     )
     with replace_file(file) as temporary:
         temporary.write_bytes(content)
 
 
-def report_format(file: Path) -> ReportFormat:
+def get_report_format(file: Path) -> ReportFormat:
     """Return the report format for the suffix of a file.
 
     Raises

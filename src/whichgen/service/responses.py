@@ -38,7 +38,9 @@ def describe_model(model: OriginModel, settings: Settings) -> ModelDescription:
     )
 
 
-def image_answer(upload: Upload, answer: Attribution | None, model: OriginModel) -> ImageAnswer:
+def build_image_answer(
+    upload: Upload, answer: Attribution | None, model: OriginModel
+) -> ImageAnswer:
     """Build the API answer for an upload; ``answer`` is ``None`` if the upload was rejected."""
     if answer is not None and answer.error:
         answer = replace(answer, error=f"{upload.name}: {answer.error.split(': ', 1)[-1]}")
@@ -63,7 +65,7 @@ def image_answer(upload: Upload, answer: Attribution | None, model: OriginModel)
 
 
 def _compare_score(answer: Attribution, tpr: float) -> str:
-    """Describe the score percentile in one sentence; empty if there is no score."""
+    """Describe the score percentile in one sentence, or return an empty string if it is missing."""
     if answer.score_percentile is None:
         return ""
     percentile = f"{answer.score_percentile:.0f} %" if answer.score_percentile else "none"
