@@ -21,7 +21,7 @@ from whichgen.heads.base import HeadMethod, SweepMethod
 from whichgen.io.run_metadata import get_timestamp
 from whichgen.report.run_folder import write_run
 from whichgen.report.run_reader import read_run
-from whichgen.training.controls import Controls, run_label_shuffle
+from whichgen.training.controls import run_label_shuffle
 from whichgen.training.fit_block import FitOptions, FitResult, fit
 from whichgen.training.fit_fusion import FusionOptions, FusionResult, fuse
 from whichgen.training.shortcuts import check_shortcuts
@@ -181,6 +181,6 @@ def train(options: TrainOptions, library_options: FitOptions | FusionOptions, me
     except FitError as error:
         warn(f"The report omits the shuffled-label control, which failed: {error}")
     claim_folder(folder, data.config, force=options.force)
-    write_run(result, folder, controls=Controls(shortcuts, shuffle), progress=progress)
+    write_run(result, folder, shortcuts=shortcuts, shuffle=shuffle, progress=progress)
     show_run(read_run(folder), features.dataset.name)
     say(f"Run folder: {folder} (report.md, results.json, plots/, model/)")

@@ -94,7 +94,7 @@ def build_local_gallery(
     images = images.take(np.concatenate([indexed, queries]))
     n = len(indexed)
     index = create_index(kind, (n, images.space.dimension), images.vectors, seed=seed)
-    batches = list(row_batches(np.arange(n)))
+    batches = row_batches(np.arange(n))
     for rows in progress(batches, description="Indexing", total=len(batches)):
         index.add(images.vectors(rows))
     held_out = images.vectors(np.arange(n, len(images)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -119,7 +119,6 @@ def collect_images(
     return GalleryImages(entries, store, space, features.skipped, n_duplicates, n_conflicts)
 
 
-def row_batches(rows: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield row numbers in batches of :data:`BATCH_ROWS`."""
-    for start in range(0, len(rows), BATCH_ROWS):
-        yield rows[start : start + BATCH_ROWS]
+def row_batches(rows: np.ndarray) -> list[np.ndarray]:
+    """Split row numbers into batches of :data:`BATCH_ROWS`."""
+    return [rows[start : start + BATCH_ROWS] for start in range(0, len(rows), BATCH_ROWS)]

@@ -19,6 +19,7 @@ import faiss
 import numpy as np
 
 from whichgen.errors import GalleryError
+from whichgen.heads.knn import build_cosine_index
 
 IndexKind = Literal["flat", "ivf"]
 ReadVectors = Callable[[np.ndarray], np.ndarray]
@@ -178,9 +179,7 @@ def read_index(kind: IndexKind, folder: Path, dimension: int, n_images: int) -> 
     """
     vectors = _read_array(folder, "vectors", "<f4", n_images, dimension)
     if kind == "flat":
-        index = faiss.IndexFlatIP(dimension)
-        index.add(vectors)
-        return index
+        return build_cosine_index(vectors)
     centroids = _read_array(folder, "centroids", "<f4", -1, dimension)
     index = _empty_ivf(dimension, len(centroids))
     index.quantizer.add(np.ascontiguousarray(centroids))

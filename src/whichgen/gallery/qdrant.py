@@ -24,7 +24,7 @@ import numpy as np
 from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException
 
-from whichgen.errors import GalleryError
+from whichgen.errors import GalleryError, first_line
 from whichgen.gallery.build import check_gallery_folder, hold_out_queries
 from whichgen.gallery.entries import GalleryImages, row_batches
 from whichgen.gallery.index import N_NEIGHBORS, Recall, compute_recall
@@ -50,18 +50,14 @@ def _translate_errors() -> Iterator[None]:
         yield
     except (ApiException, ResponseHandlingException, OSError) as error:
         raise GalleryError(
-            f"Qdrant does not answer ({_first_line(error)}). Check --qdrant-url, the service and "
+            f"Qdrant does not answer ({first_line(error)}). Check --qdrant-url, the service and "
             f"{API_KEY}, and run the command again to resume."
         ) from None
     except (KeyError, TypeError, ValueError) as error:
         raise GalleryError(
-            f"Qdrant's answer does not fit this gallery ({_first_line(error)}). Check --qdrant-url "
+            f"Qdrant's answer does not fit this gallery ({first_line(error)}). Check --qdrant-url "
             "and --collection."
         ) from None
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 @_translate_errors()
@@ -229,7 +225,7 @@ def build_qdrant_gallery(
     check_gallery_folder(folder, force=force)
     gallery.create_collection()
     first, queries = hold_out_queries(len(images), seed)
-    batches = list(row_batches(first))
+    batches = row_batches(first)
     for rows in progress(batches, description="Sending", total=len(batches)):
         gallery.add(images, rows)
     recall = gallery.measure_recall(images, queries) if len(queries) else None

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -115,7 +114,7 @@ def enroll(
     probabilities, scores = predict(output, score, temperature)
     threshold = threshold_at_tpr(scores, model.tpr)
     families = {**model.hierarchy.families, **assign_families([name])}
-    record: dict[str, Any] = {
+    record = {
         "origin": name,
         "images": len(features),
         "digests": list(digests),
@@ -138,17 +137,14 @@ def enroll(
     )
     decisions = decide(*model.predict(features), model.threshold).tolist()
     answers = Counter(UNKNOWN if i < 0 else model.origins[i] for i in decisions)
-    accuracies = (_is_correct(h, old_features, labels).mean() for h in (model.head, head))
-    before, after = map(float, accuracies)
-    rate = None
-    if cross_validate and len(features) > 1:
-        rate = _recognition_rate(model, features)
+    before, after = (_is_correct(h, old_features, labels).mean() for h in (model.head, head))
+    cross_validate = cross_validate and len(features) > 1
     return EnrollmentResult(
         model=new,
         n_images=len(features),
-        old_accuracy=(before, after),
+        old_accuracy=(float(before), float(after)),
         previous_answers=dict(answers.most_common()),
-        recognition_rate=rate,
+        recognition_rate=_recognition_rate(model, features) if cross_validate else None,
     )
 
 

@@ -71,13 +71,10 @@ class SimilaritySpace:
         self.model = model
         embeddings = _embed(model.head.forward(model.exemplars.features.astype(np.float32)))
         self._mean = embeddings.mean(axis=0)
+        #: Dimension of the vectors.
+        self.dimension = len(self._mean)
         #: Unit vectors of the model's exemplars: float32 array (n, dimension).
         self.exemplars = normalize_rows(embeddings - self._mean)
-
-    @property
-    def dimension(self) -> int:
-        """Dimension of the vectors."""
-        return len(self._mean)
 
     @property
     def digest(self) -> str:

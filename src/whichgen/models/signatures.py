@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from whichgen.errors import ModelFileError
+from whichgen.errors import ModelFileError, first_line
 from whichgen.io.atomic import is_temporary, write_text
 
 CHECKSUMS_FILE = "SHA256SUMS"
@@ -89,13 +89,7 @@ def verify_signature(folder: Path, key: Path) -> None:
     try:
         config.verify(folder, folder / SIGNATURE_FILE)
     except Exception as error:  # an untrusted signature can fail in any way
-        message = str(error)
-        if message.startswith("Signature mismatch"):
-            reason = "a file was changed, removed or added after signing"
-        elif message.startswith("Key mismatch"):
-            reason = "it was signed with another key"
-        else:
-            reason = f"{SIGNATURE_FILE} is damaged or forged"
+        reason = f"its signature is not valid ({first_line(error)})"
         raise _rejected(folder, key, reason) from error
 
 

@@ -21,23 +21,25 @@ from whichgen.report.figures.style import save_png
 from whichgen.report.run_reader import read_run
 from whichgen.report.templating import make_environment
 from whichgen.report.tsne import tsne_rows
-from whichgen.training.controls import Controls
+from whichgen.training.controls import ShuffleControl
 from whichgen.training.finalize import COVERAGE, EvaluatedModel
 from whichgen.training.fit_block import FitResult
 from whichgen.training.fit_fusion import FusionResult
-
-#: Both controls were switched off.
-_NO_CONTROLS = Controls()
+from whichgen.training.shortcuts import ShortcutReport
 
 
 def write_run(
     result: FitResult | FusionResult,
     folder: Path,
     *,
-    controls: Controls = _NO_CONTROLS,
+    shortcuts: ShortcutReport | None = None,
+    shuffle: ShuffleControl | None = None,
     progress: Progress = no_progress,
 ) -> Path:
-    """Write everything about a fit or a fusion into ``folder``, the model first."""
+    """Write everything about a fit or a fusion into ``folder``, the model first.
+
+    ``shortcuts`` and ``shuffle`` are the results of the controls, unless they were switched off.
+    """
     model, skipped = result.model, result.features.skipped
     save_model(model, folder / "model", name=str(folder))
     results: dict[str, Any] = {
@@ -60,8 +62,8 @@ def write_run(
         "coverage": {"target": COVERAGE, **vars(result.coverage)},
         "skipped": skipped,
         "notes": (*result.protocol.notes, *result.features.dataset.notes),
-        "shortcut_check": controls.shortcuts,
-        "shuffled_labels": controls.shuffle,
+        "shortcut_check": shortcuts,
+        "shuffled_labels": shuffle,
     }
     if isinstance(result, FitResult):
         selection = {

@@ -23,7 +23,6 @@ from whichgen.heads.base import HeadMethod
 from whichgen.openset.prediction import fit_and_predict
 from whichgen.progress import Progress, no_progress
 from whichgen.training.finalize import EvaluatedModel
-from whichgen.training.shortcuts import ShortcutReport
 from whichgen.training.sweeps import run_in_processes
 
 #: Significance level of the warning.
@@ -71,14 +70,6 @@ class ShuffleControl:
     def suspicious(self) -> bool:
         """Whether shuffled heads are correct more often than chance allows."""
         return self.p_value is not None and self.p_value < LEVEL
-
-
-@dataclass(frozen=True)
-class Controls:
-    """Controls of a result; ``None`` if a control was switched off."""
-
-    shortcuts: ShortcutReport | None = None
-    shuffle: ShuffleControl | None = None
 
 
 def run_label_shuffle(
