@@ -19,8 +19,8 @@ from tempfile import TemporaryDirectory
 import torch
 
 from whichgen.cluster.pool import Workers, connect_to_ray, run_on_cluster
-from whichgen.constants import BATCH_SIZE
 from whichgen.data.shards import Shard, find_shards
+from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.features.batching import BatchEncoder

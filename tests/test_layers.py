@@ -12,7 +12,8 @@ import whichgen
 
 #: Packages and top-level modules, each of which may import from those before it.
 LAYERS = (
-    *("constants", "errors", "version", "progress", "deterministic", "io", "data", "evidence"),
+    *("constants", "defaults", "errors", "version", "progress", "deterministic"),
+    *("io", "data", "evidence"),
     *("encoders", "features", "heads", "openset", "evaluation", "models", "inference", "gallery"),
     *("cluster", "training", "experiments", "report", "service", "cli", "sklearn", "__main__"),
 )

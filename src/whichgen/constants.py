@@ -1,4 +1,4 @@
-"""Reserved origin names and default values shared by several packages."""
+"""Reserved origin names."""
 
 from __future__ import annotations
 
@@ -10,39 +10,3 @@ UNKNOWN = "unknown"
 
 #: Answer for an image made by a generator that can't be identified.
 SYNTHETIC = "synthetic"
-
-#: True-positive rate: fraction of known validation images that the open-set threshold accepts.
-TPR = 0.95
-
-#: Default vision encoder.
-BACKBONE = "openai/clip-vit-base-patch16"
-
-#: Images per forward pass of the encoder.
-BATCH_SIZE = 32
-
-#: Maximum number of images per class in each split, as in the paper; 0 for no limit.
-SAMPLES_PER_CLASS = 4000
-
-#: Fractions of the known images in train, val and test.
-SPLIT_FRACTIONS = (0.6, 0.2, 0.2)
-
-#: The paper's sweep of C: log10 of the smallest and largest value, and number of values.
-C_SWEEP = (-6, 5, 45)
-
-#: The paper's sweep of k: smallest and largest value, and number of values.
-K_SWEEP = (1, 20, 20)
-
-#: Maximum number of solver steps of a linear probe; no convergence by then is an error.
-MAX_ITER = 1000
-
-#: Bootstrap resamples of a confidence interval or a paired comparison.
-RESAMPLES = 1000
-
-#: Number of similar known images shown with an answer.
-SIMILAR_IMAGES = 6
-
-#: Numbers of training images per class in the low-data experiment.
-LOW_DATA_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 4000)
-
-#: Numbers of images used to enroll a new generator in the few-shot experiment.
-FEW_SHOT_SIZES = (1, 2, 5, 10, 20, 50)

@@ -22,7 +22,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
-from whichgen.constants import BATCH_SIZE, TPR
+from whichgen.defaults import BATCH_SIZE, TPR
 from whichgen.errors import FitError
 from whichgen.heads.base import HeadOutput, SweepMethod
 from whichgen.heads.knn import PAPER_K, KnnMethod

@@ -25,12 +25,11 @@ from whichgen.errors import DataError
 from whichgen.evaluation import bootstrap as module
 from whichgen.evaluation.all_metrics import evaluate
 from whichgen.evaluation.bootstrap import (
-    COMPARED_METRICS,
     bootstrap_intervals,
     compare_predictions,
     resample_weights,
 )
-from whichgen.evaluation.headline_metrics import HeadlineMetrics
+from whichgen.evaluation.headline_metrics import KEY_METRICS, HeadlineMetrics
 from whichgen.evaluation.predictions import Predictions
 
 ORIGINS = ("real", "gan", "vae")
@@ -387,7 +386,7 @@ def test_better_method_is_significant_and_the_order_sets_the_sign() -> None:
 
 
 def test_methods_equal_on_average_rarely_differ_significantly() -> None:
-    wrong = dict.fromkeys(COMPARED_METRICS, 0)
+    wrong = dict.fromkeys(KEY_METRICS, 0)
     for seed in range(120):
         pair = make(100, 80, seed)
         first, second = (add_noise(pair, 2 * seed + i, 0.7) for i in range(2))

@@ -117,7 +117,7 @@ def test_too_many_images_are_refused(service: Start, images: list[Image.Image]) 
 
 
 def test_a_body_over_the_limit_is_refused_with_and_without_a_length(service: Start) -> None:
-    client = service(limit_settings(request_bytes=MIB))
+    client = service(limit_settings(image_bytes=MIB // 8))
     boundary = {"Content-Type": "multipart/form-data; boundary=x"}
 
     def stream() -> Iterator[bytes]:

@@ -262,7 +262,7 @@ def test_incomplete_requests_do_not_block_others(server: str) -> None:
 
 
 def test_a_body_over_the_limit_is_refused_on_every_path(service: Start) -> None:
-    client = service(Settings(limits=replace(Settings().limits, request_bytes=10_000)))
+    client = service(Settings(limits=replace(Settings().limits, image_bytes=1250)))
 
     def parts() -> Any:
         for _ in range(20):

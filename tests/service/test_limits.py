@@ -78,21 +78,21 @@ def run_guarded(body: Callable[[Guard, SlowApp], Any], **limits: float) -> None:
 @pytest.mark.parametrize("sized", [True, False])
 def test_the_total_size_of_pending_requests_is_limited(sized: bool) -> None:
     async def body(guard: Guard, app: SlowApp) -> None:
-        pending = [asyncio.create_task(post(guard, [b"x" * 40] * 2, sized=sized)) for _ in range(2)]
-        while len(app.read) < 2:
+        pending = [asyncio.create_task(post(guard, [b"x" * 40] * 2, sized=sized)) for _ in range(4)]
+        while len(app.read) < 4:
             await asyncio.sleep(0)
-        assert await post(guard, [b"x" * 20] * 3, sized=sized) == 503
-        assert app.read == [80, 80]
+        assert await post(guard, [b"x" * 20] * 4, sized=sized) == 503
+        assert app.read == [80] * 4
         small = asyncio.create_task(post(guard, [b"x" * 40], sized=sized))
-        while len(app.read) < 3:
+        while len(app.read) < 5:
             await asyncio.sleep(0)
         app.gate.set()
-        assert [await one for one in [*pending, small]] == [200] * 3
+        assert [await one for one in [*pending, small]] == [200] * 5
         # Answered and refused requests no longer count.
         for _ in range(5):
-            assert await post(guard, [b"x" * 100], sized=sized) == 200
+            assert await post(guard, [b"x" * 96], sized=sized) == 200
 
-    run_guarded(body, pending_bytes=200, request_bytes=100, request_images=1)
+    run_guarded(body, image_bytes=12)
 
 
 def test_a_slow_body_is_refused_and_does_not_block_others() -> None:
@@ -117,8 +117,8 @@ def test_the_time_limit_excludes_the_computation() -> None:
 
 
 def test_contradictory_limits_are_rejected() -> None:
-    with pytest.raises(DataError, match=r"request_bytes \(100\) exceeds pending_bytes \(50\)"):
-        Limits(request_bytes=100, pending_bytes=50)
+    with pytest.raises(DataError, match=r"request_images \(64\) exceeds queue \(8\)"):
+        Limits(queue=8)
 
 
 def test_images_of_disconnected_clients_are_not_computed(

@@ -30,7 +30,8 @@ from whichgen.cli.options import (
     find_images,
     open_gallery,
 )
-from whichgen.constants import SIMILAR_IMAGES, UNKNOWN
+from whichgen.constants import UNKNOWN
+from whichgen.defaults import SIMILAR_IMAGES
 from whichgen.errors import DataError
 
 if TYPE_CHECKING:

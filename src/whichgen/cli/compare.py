@@ -10,19 +10,11 @@ from typer import Argument, Option
 from whichgen.cli.command import command
 from whichgen.cli.console import progress, say, show_table
 from whichgen.cli.options import OutputDir, Seed, check_writable
-from whichgen.constants import RESAMPLES
+from whichgen.defaults import RESAMPLES
 from whichgen.errors import DataError
 
 if TYPE_CHECKING:
     from whichgen.evaluation.bootstrap import Comparison
-
-_NAMES = {
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "auroc": "AUROC",
-    "oscr": "OSCR",
-    "tnr_at_tpr95": "TNR@TPR95",
-}
 
 
 @command
@@ -75,8 +67,10 @@ def compare(
 
 def comparison_row(comparison: Comparison) -> dict[str, str]:
     """Return the table row of one metric, with values in percent."""
+    from whichgen.evaluation.headline_metrics import METRIC_TITLES
+
     return {
-        "metric": _NAMES[comparison.metric],
+        "metric": METRIC_TITLES[comparison.metric],
         "A": f"{100 * comparison.first:.1f}",
         "B": f"{100 * comparison.second:.1f}",
         "A - B": f"{100 * comparison.difference:+.1f}",

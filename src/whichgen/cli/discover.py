@@ -11,6 +11,7 @@ from typer import Argument, Option
 from whichgen.cli.command import command
 from whichgen.cli.console import exit_on_unreadable, progress, say, show_table
 from whichgen.cli.options import ModelOptions, OutputDir, Seed, check_writable
+from whichgen.defaults import MIN_GROUP_SIZE
 from whichgen.errors import DataError
 
 
@@ -21,7 +22,9 @@ def discover(
     n_clusters: Annotated[
         int | None, Option(min=1, help="Number of groups.", show_default="chosen by HDBSCAN")
     ] = None,
-    min_size: Annotated[int, Option(min=2, help="Minimum number of images per group.")] = 5,
+    min_size: Annotated[
+        int, Option(min=2, help="Minimum number of images per group.")
+    ] = MIN_GROUP_SIZE,
     every_image: Annotated[
         bool, Option("--all", help="Group all images, not only those classified as `unknown`.")
     ] = False,

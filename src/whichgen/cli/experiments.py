@@ -18,7 +18,7 @@ from whichgen.cli.options import (
     parse_shots,
 )
 from whichgen.cli.training_options import TrainOptions
-from whichgen.constants import FEW_SHOT_SIZES, LOW_DATA_SIZES
+from whichgen.defaults import FEW_SHOT_SIZES, LOW_DATA_SIZES
 
 
 @resumable_command

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from typer import Argument, Option
 
 from whichgen.cli.console import needs_extra
-from whichgen.constants import BACKBONE, BATCH_SIZE, SPLIT_FRACTIONS
+from whichgen.defaults import BACKBONE, BATCH_SIZE, SPLIT_FRACTIONS
 from whichgen.errors import DataError
 
 if TYPE_CHECKING:

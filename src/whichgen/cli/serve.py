@@ -72,11 +72,12 @@ def serve(
         from whichgen.service.settings import Settings
 
     settings = Settings(
-        limits=Limits.for_images(
+        limits=Limits(
             image_bytes=limits.max_mib * MIB,
             image_pixels=limits.max_megapixels * 10**6,
             per_minute=limits.rate_limit,
             queue=limits.queue_size,
+            request_images=min(Limits.request_images, limits.queue_size),
         ),
         api_key=os.environ.get(_KEY, ""),
         enroll_to=enroll_to,

@@ -10,7 +10,7 @@ from typer import Option
 from whichgen.cli.command import resumable_command
 from whichgen.cli.options import split_names
 from whichgen.cli.training_options import SelectionFlags, TrainOptions
-from whichgen.constants import C_SWEEP, K_SWEEP, MAX_ITER
+from whichgen.defaults import C_SWEEP, K_SWEEP, MAX_ITER
 
 
 @dataclass(frozen=True)

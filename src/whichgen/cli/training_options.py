@@ -19,7 +19,7 @@ from whichgen.cli.options import (
     SplitFlags,
     join,
 )
-from whichgen.constants import SAMPLES_PER_CLASS, TPR
+from whichgen.defaults import SAMPLES_PER_CLASS, TPR
 
 #: Alternative names of options and commands, without leading dashes: the option names of the
 #: reference implementation (UniversalAttribution) and command names without hyphens.

@@ -10,13 +10,13 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from whichgen.constants import SAMPLES_PER_CLASS
 from whichgen.data.benchmarks import DEFAULT_ROOT, parse_spec
 from whichgen.data.dataset import Dataset, limit_per_class
 from whichgen.data.families import read_families
 from whichgen.data.folders import open_dataset
 from whichgen.data.groups import read_groups
 from whichgen.data.splits import SplitOptions
+from whichgen.defaults import SAMPLES_PER_CLASS
 from whichgen.errors import DataError
 from whichgen.progress import Progress, no_progress
 

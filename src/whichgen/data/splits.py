@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from whichgen.constants import REAL, SPLIT_FRACTIONS
+from whichgen.constants import REAL
 from whichgen.data.dataset import SPLITS, Dataset, Sample, list_images
 from whichgen.data.duplicates import (
     NEAR_DISTANCE,
@@ -28,6 +28,7 @@ from whichgen.data.duplicates import (
     find_near_duplicates,
     fingerprint_images,
 )
+from whichgen.defaults import SPLIT_FRACTIONS
 from whichgen.errors import DataError, ImageError
 from whichgen.progress import Progress, no_progress
 

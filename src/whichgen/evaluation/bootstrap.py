@@ -21,16 +21,13 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.stats import binomtest
 
-from whichgen.constants import RESAMPLES
+from whichgen.defaults import RESAMPLES
 from whichgen.errors import DataError
-from whichgen.evaluation.headline_metrics import HeadlineMetrics
+from whichgen.evaluation.headline_metrics import KEY_METRICS, HeadlineMetrics
 from whichgen.evaluation.predictions import Predictions
 
 #: Confidence level of the intervals.
 LEVEL = 0.95
-
-#: Metrics to compare two methods by; the last three require unknown images.
-COMPARED_METRICS = ("accuracy", "macro_f1", "auroc", "oscr", "tnr_at_tpr95")
 
 #: Maximum number of weights in memory; the metrics need about ten times their 8 bytes.
 _MAX_WEIGHTS = 2**20
@@ -120,7 +117,8 @@ def compare_predictions(
     Returns
     -------
     dict
-        Comparison by metric, for those of :data:`COMPARED_METRICS` that are available.
+        Comparison for each of the available
+        :data:`~whichgen.evaluation.headline_metrics.KEY_METRICS`.
 
     Raises
     ------
@@ -138,7 +136,7 @@ def compare_predictions(
 
     def difference(weights: np.ndarray, unknown_weights: np.ndarray) -> dict[str, np.ndarray]:
         a, b = (metrics(weights, unknown_weights) for metrics in both)
-        return {name: a[name] - b[name] for name in COMPARED_METRICS}
+        return {name: a[name] - b[name] for name in KEY_METRICS}
 
     resampled = _resample(difference, resample_weights(*first, resamples, seed))
     first_values, second_values = (metrics.values for metrics in both)

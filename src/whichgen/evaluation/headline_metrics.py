@@ -20,6 +20,27 @@ from whichgen.evaluation.score_ranking import (
     unit_weights,
 )
 
+#: The title of each metric, in the order of tables.
+METRIC_TITLES = {
+    "accuracy": "Closed-set accuracy",
+    "macro_f1": "Macro F1",
+    "macro_recall": "Macro recall",
+    "auroc": "AUROC, known vs. unknown",
+    "oscr": "OSCR",
+    "tnr_at_tpr95": "TNR at 95 % TPR",
+    "detection_accuracy": "Detection accuracy",
+    "auin": "AUIN",
+    "auout": "AUOUT",
+    "acceptance_rate": "Known images accepted at the threshold",
+    "rejection_rate": "Unknown images rejected at the threshold",
+    "open_accuracy": "Correct predictions at the threshold",
+    "synthetic_auroc": "AUROC, real vs. synthetic",
+    "synthetic_average_precision": "Average precision, real vs. synthetic",
+}
+
+#: The metrics that summarize a run, and that runs are compared by.
+KEY_METRICS = ("accuracy", "macro_f1", "auroc", "oscr", "tnr_at_tpr95")
+
 
 class HeadlineMetrics:
     """Compute the headline metrics of a test set for any number of image weights.

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from whichgen.constants import RESAMPLES
+from whichgen.defaults import RESAMPLES
 from whichgen.errors import DataError
 from whichgen.evaluation.bootstrap import Comparison, compare_predictions
 from whichgen.evaluation.predictions import Predictions

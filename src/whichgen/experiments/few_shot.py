@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from whichgen.constants import FEW_SHOT_SIZES
+from whichgen.defaults import FEW_SHOT_SIZES
 from whichgen.errors import DataError
 from whichgen.evaluation.detection import auroc
 from whichgen.evaluation.predictions import label_indices

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from whichgen.constants import LOW_DATA_SIZES
 from whichgen.data.dataset import Sample
+from whichgen.defaults import LOW_DATA_SIZES
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
 from whichgen.progress import Progress, no_progress

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from whichgen.constants import BATCH_SIZE
 from whichgen.data.dataset import Sample
 from whichgen.data.perturbations import Perturbation
 from whichgen.data.reading import decode_image, hash_image, read_bytes
+from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.base import Encoder
 from whichgen.errors import ImageError
 from whichgen.features.batching import BatchEncoder

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from whichgen.constants import BATCH_SIZE
 from whichgen.data.dataset import Sample
+from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
 from whichgen.features.extraction import extract

@@ -18,7 +18,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from whichgen.constants import K_SWEEP
+from whichgen.defaults import K_SWEEP
 from whichgen.errors import FitError
 from whichgen.heads.base import HeadOutput, check_training_features
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from whichgen.constants import C_SWEEP, MAX_ITER
+from whichgen.defaults import C_SWEEP, MAX_ITER
 from whichgen.errors import FitError
 from whichgen.heads.base import HeadOutput, check_training_features
 from whichgen.heads.design_matrix import build_design_matrix

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from whichgen.constants import BATCH_SIZE, UNKNOWN
+from whichgen.constants import UNKNOWN
+from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import ModelFileError

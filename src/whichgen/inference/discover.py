@@ -17,6 +17,7 @@ import numpy as np
 from sklearn.cluster import HDBSCAN, KMeans
 from sklearn.decomposition import PCA
 
+from whichgen.defaults import MIN_GROUP_SIZE
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.names import TRACES
 from whichgen.errors import FitError
@@ -63,7 +64,7 @@ def discover(
     features: np.ndarray,
     *,
     k: int | None = None,
-    min_size: int = 5,
+    min_size: int = MIN_GROUP_SIZE,
     seed: int = 0,
 ) -> tuple[list[Group], np.ndarray]:
     """Cluster images into groups.

@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from whichgen.constants import BATCH_SIZE, UNKNOWN
+from whichgen.constants import UNKNOWN
 from whichgen.data.families import assign_families
 from whichgen.data.reading import decode_image, hash_image, make_thumbnail
+from whichgen.defaults import BATCH_SIZE
 from whichgen.errors import DataError, FitError
 from whichgen.evaluation.calibration import fit_temperature
 from whichgen.heads.base import Head

@@ -21,9 +21,12 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from whichgen.constants import BATCH_SIZE
+from whichgen.defaults import BATCH_SIZE
 from whichgen.errors import ImageError
 from whichgen.inference.attributor import Attributor
+
+#: Patches per side.
+GRID = 7
 
 # Probabilities are clipped to [_EPSILON, 1 - _EPSILON] so that the log-odds are finite.
 _EPSILON = 1e-12
@@ -46,7 +49,7 @@ class Heatmap:
 
 
 def explain(
-    attributor: Attributor, image: Image.Image, *, grid: int = 7, batch_size: int = BATCH_SIZE
+    attributor: Attributor, image: Image.Image, *, grid: int = GRID, batch_size: int = BATCH_SIZE
 ) -> Heatmap:
     """Compute the support of each patch of an RGB image.
 

@@ -11,19 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from whichgen.evaluation.headline_metrics import METRIC_TITLES
 from whichgen.models.origin_model import OriginModel
 from whichgen.version import __version__
 
 CARD_FILE = "README.md"
-
-_METRICS = {
-    "accuracy": "Closed-set accuracy",
-    "macro_f1": "Macro F1",
-    "auroc": "AUROC, known vs. unknown",
-    "oscr": "OSCR",
-    "tnr_at_tpr95": "TNR at 95 % TPR",
-    "open_accuracy": "Open-set accuracy, with `unknown` as a class",
-}
 
 _CARD = """\
 ---
@@ -103,7 +95,7 @@ def model_card(model: OriginModel, name: str = "PATH/OR/HUB-ID") -> str:
 
 
 def _metric_table(metrics: Mapping[str, Any]) -> str:
-    values = {name: metrics.get(key) for key, name in _METRICS.items()}
+    values = {name: metrics.get(key) for key, name in METRIC_TITLES.items()}
     rows = [f"| {n} | {100 * v:.1f} |" for n, v in values.items() if isinstance(v, int | float)]
     if not rows:
         return "Not available: the model was not tested after its last change."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import beta
 
-from whichgen.constants import TPR
+from whichgen.defaults import TPR
 from whichgen.errors import FitError
 
 # Relative margin between the threshold and the lowest score above it. Floating-point sums depend on

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from whichgen.constants import UNKNOWN
+from whichgen.evaluation.headline_metrics import KEY_METRICS
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.io.atomic import write_text
 from whichgen.progress import Progress, no_progress
@@ -29,9 +30,6 @@ from whichgen.version import __version__
 
 #: Maximum numbers of thumbnails on the map, and of errors of each type.
 MAP_THUMBNAILS, MAX_ERRORS = 400, 12
-
-#: The metrics shown large at the top.
-_KEY_METRICS = ("accuracy", "macro_f1", "auroc", "oscr", "tnr_at_tpr95")
 
 
 def write_html_page(
@@ -127,7 +125,7 @@ def _run_section(prefix: str, label: str, run: Run, thumbnails: Thumbnails) -> d
         "id": prefix,
         "label": label,
         "run": run,
-        "key_metrics": [metric for metric in metrics if metric.key in _KEY_METRICS],
+        "key_metrics": [metric for metric in metrics if metric.key in KEY_METRICS],
         "known_errors": known_errors,
         "unknown_errors": unknown_errors,
         "plots": plots,

@@ -14,6 +14,7 @@ import numpy as np
 from whichgen.constants import UNKNOWN
 from whichgen.evaluation.all_metrics import Evaluation
 from whichgen.evaluation.bootstrap import Interval
+from whichgen.evaluation.headline_metrics import METRIC_TITLES
 from whichgen.io.tables import Row, percent
 from whichgen.report.run_reader import Run
 from whichgen.training.finalize import metric_values
@@ -34,23 +35,9 @@ METRICS = {"accuracy": "accuracy", "auroc": "AUROC", "oscr": "OSCR"}
 _VALIDATION = {key: f"val {title}" for key, title in METRICS.items()}
 _TEST = {f"test_{key}": f"test {title}" for key, title in METRICS.items()}
 
-#: Key (also of the bootstrap interval), title and evaluated images of each headline metric.
-_HEADLINE = (
-    ("accuracy", "Closed-set accuracy", "known"),
-    ("macro_f1", "Macro F1", "known"),
-    ("macro_recall", "Macro recall", "known"),
-    ("auroc", "AUROC, known vs. unknown", "all"),
-    ("oscr", "OSCR", "all"),
-    ("tnr_at_tpr95", "TNR at 95 % TPR", "all"),
-    ("detection_accuracy", "Detection accuracy", "all"),
-    ("auin", "AUIN", "all"),
-    ("auout", "AUOUT", "all"),
-    ("acceptance_rate", "Known images accepted at the threshold", "known"),
-    ("rejection_rate", "Unknown images rejected at the threshold", "unknown"),
-    ("open_accuracy", "Correct predictions at the threshold", "all"),
-    ("synthetic_auroc", "AUROC, real vs. synthetic", "all"),
-    ("synthetic_average_precision", "Average precision, real vs. synthetic", "all"),
-)
+#: Metrics of the known or the unknown test images only; all others are of both.
+_KNOWN_ONLY = ("accuracy", "macro_f1", "macro_recall", "acceptance_rate")
+_UNKNOWN_ONLY = ("rejection_rate",)
 
 
 @dataclass(frozen=True)
@@ -70,13 +57,14 @@ class Metric:
 def headline_metrics(evaluation: Evaluation, intervals: Mapping[str, Interval]) -> list[Metric]:
     """Return the headline metrics; ``intervals`` are by the metrics' keys."""
     known, unknown = evaluation.known_images, evaluation.unknown_images
-    images = {"known": known, "unknown": unknown, "all": known + unknown}
+    images = dict.fromkeys(METRIC_TITLES, known + unknown)
+    images |= dict.fromkeys(_KNOWN_ONLY, known) | dict.fromkeys(_UNKNOWN_ONLY, unknown)
     values = metric_values(evaluation) | vars(evaluation) | vars(evaluation.closed)
     if evaluation.detection:
         values |= vars(evaluation.detection)
     return [
-        Metric(key, title, values.get(key), intervals.get(key), images[evaluated])
-        for key, title, evaluated in _HEADLINE
+        Metric(key, title, values.get(key), intervals.get(key), images[key])
+        for key, title in METRIC_TITLES.items()
         if key in values or not key.startswith("synthetic")
     ]
 

@@ -25,7 +25,7 @@ from whichgen.data.reading import decode_image
 from whichgen.errors import WhichgenError
 from whichgen.inference.attributor import Attributor
 from whichgen.inference.enroll import EnrollmentResult, enroll_images
-from whichgen.inference.occlusion import explain
+from whichgen.inference.occlusion import GRID, explain
 from whichgen.models.saved_model import DESCRIPTION_FILE, save_model
 from whichgen.service.batcher import Batcher
 from whichgen.service.case import ReportFormat, render_report
@@ -183,7 +183,7 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
     @router.post("/explain")
     async def explain_image(
         image: Annotated[UploadFile, File(description="image file")],
-        grid: Annotated[int, Query(ge=2, le=16, description="number of patches per side")] = 7,
+        grid: Annotated[int, Query(ge=2, le=16, description="number of patches per side")] = GRID,
     ) -> HeatMap:
         """Compute an occlusion heat map: the support of each patch for the top-1 origin."""
         (upload,) = await read_uploads([image])

@@ -17,8 +17,8 @@ from typing import TypeVar
 
 from starlette.exceptions import HTTPException
 
-from whichgen.constants import SIMILAR_IMAGES
 from whichgen.data.reading import hash_image
+from whichgen.defaults import SIMILAR_IMAGES
 from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor
 from whichgen.service.settings import Settings

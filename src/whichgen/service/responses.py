@@ -34,7 +34,7 @@ def describe_model(model: OriginModel, settings: Settings) -> ModelDescription:
         exemplars=len(model.exemplars.labels),
         columns=answer_schema(model.origins).names,
         enrolling=settings.enroll_to is not None,
-        limits=dict(vars(settings.limits)),
+        limits=vars(settings.limits) | {"request_bytes": settings.limits.request_bytes},
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from whichgen.constants import BATCH_SIZE
+from whichgen.defaults import BATCH_SIZE
 from whichgen.errors import DataError
 
 MIB = 2**20
@@ -22,11 +22,8 @@ class Limits:
     ----------
     image_bytes, image_pixels
         Maximum size of one image: file size in bytes and number of pixels.
-    request_images, request_bytes
-        Maximum number of images and maximum body size in bytes of one request. Uploads are kept in
-        memory.
-    pending_bytes
-        Maximum total body size in bytes of all requests in progress.
+    request_images
+        Maximum number of images per request.
     body_seconds
         Maximum time to receive a request body, in seconds.
     per_minute
@@ -37,16 +34,12 @@ class Limits:
     Raises
     ------
     DataError
-        A limit is below 1 (``per_minute``: below 0), ``request_bytes`` exceeds ``pending_bytes``,
-        or ``request_images`` exceeds ``queue``.
+        A limit is below 1 (``per_minute``: below 0), or ``request_images`` exceeds ``queue``.
     """
 
     image_bytes: int = 32 * MIB
     image_pixels: int = 50_000_000
     request_images: int = 64
-    # For the command line, for_images derives this from image_bytes.
-    request_bytes: int = 256 * MIB
-    pending_bytes: int = 1024 * MIB
     body_seconds: float = 60
     per_minute: int = 600
     queue: int = 256
@@ -56,32 +49,21 @@ class Limits:
             minimum = 0 if name == "per_minute" else 1
             if value < minimum:
                 raise DataError(f"the limit {name} is {value}. Set it to at least {minimum}.")
-        for one, total in (("request_bytes", "pending_bytes"), ("request_images", "queue")):
-            if getattr(self, one) > getattr(self, total):
-                raise DataError(
-                    f"{one} ({getattr(self, one)}) exceeds {total} ({getattr(self, total)}). "
-                    f"Lower {one} or raise {total}."
-                )
+        if self.request_images > self.queue:
+            raise DataError(
+                f"request_images ({self.request_images}) exceeds queue ({self.queue}). Lower "
+                "request_images or raise queue."
+            )
 
-    @classmethod
-    def for_images(
-        cls, *, image_bytes: int, image_pixels: int, per_minute: int, queue: int
-    ) -> Limits:
-        """Derive the request limits from the image limits.
+    @property
+    def request_bytes(self) -> int:
+        """Maximum body size of one request in bytes: that of eight images of maximum size."""
+        return 8 * self.image_bytes
 
-        A request may contain eight images of the maximum size (at least 64 MiB), and four such
-        requests may be in progress.
-        """
-        request_bytes = max(8 * image_bytes, 64 * MIB)
-        return cls(
-            image_bytes=image_bytes,
-            image_pixels=image_pixels,
-            request_images=min(cls.request_images, queue),
-            request_bytes=request_bytes,
-            pending_bytes=4 * request_bytes,
-            per_minute=per_minute,
-            queue=queue,
-        )
+    @property
+    def pending_bytes(self) -> int:
+        """Maximum total body size in bytes of all requests in progress."""
+        return 4 * self.request_bytes
 
 
 @dataclass(frozen=True)

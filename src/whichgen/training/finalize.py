@@ -22,6 +22,7 @@ from whichgen.evaluation.conformal import (
     coverage_metrics,
     prediction_sets,
 )
+from whichgen.evaluation.headline_metrics import KEY_METRICS
 from whichgen.evaluation.hierarchical_accuracy import LevelResult, count_answers_by_level
 from whichgen.evaluation.predictions import Predictions, label_indices
 from whichgen.evaluation.protocols import Protocol
@@ -41,7 +42,7 @@ from whichgen.training.split_features import SplitFeatures
 COVERAGE = 0.9
 
 # Metrics that a model file stores, besides those of real against all synthetic images.
-_MODEL_METRICS = ("accuracy", "macro_f1", "auroc", "oscr", "tnr_at_tpr95", "open_accuracy")
+_MODEL_METRICS = (*KEY_METRICS, "open_accuracy")
 
 #: Maximum number of training and validation images per origin whose features a model keeps.
 EXEMPLARS_PER_ORIGIN = (50, 100)

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from whichgen.constants import TPR
+from whichgen.defaults import TPR
 from whichgen.errors import FitError
 from whichgen.evaluation.detection import auroc
 from whichgen.evaluation.oscr import oscr

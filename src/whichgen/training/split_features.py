@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from whichgen.constants import BATCH_SIZE
 from whichgen.data.dataset import SPLITS, Dataset
 from whichgen.data.perturbations import INTENSITIES, Perturbation
+from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
 from whichgen.evaluation.protocols import Fold, Protocol

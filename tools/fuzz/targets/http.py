@@ -24,9 +24,7 @@ mimetypes.init()
 
 _ROOT = folder("http")
 _UPLOADS, _ENROLLED = _ROOT / "uploads", _ROOT / "enrolled"
-_LIMITS = Limits(
-    image_bytes=4096, image_pixels=10_000, request_images=4, request_bytes=20_000, queue=8
-)
+_LIMITS = Limits(image_bytes=4096, image_pixels=10_000, request_images=4, queue=8)
 _PATHS = (
     *("/attribute", "/explain", "/report", "/report?format=pdf", "/enroll", "/model", "/health"),
     *("/metrics", "/", "/openapi.json", "/exemplars/1", "/exemplars/../model", "/static/app.js"),
