@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import whichgen.encoders.gpu as gpu_module
 from whichgen.encoders import load_encoder
 from whichgen.encoders.base import make_torch_encode
 from whichgen.encoders.gpu import GpuEncode, Pass
@@ -51,7 +52,7 @@ class Recorder:
 @pytest.mark.parametrize("n", [1, 3, 8])
 def test_blocks_are_those_of_torch(n: int, dtype: str) -> None:
     kind = torch.float32 if dtype == "float32" else torch.bfloat16
-    encode = GpuEncode(_blocks, "cpu", kind, record=Recorder())
+    encode = GpuEncode(_blocks, "cpu", kind)
     pixels = _images(n)
     expected = make_torch_encode(_blocks, "cpu", dtype)(pixels)
     for block, reference in zip(encode(pixels), expected, strict=True):
@@ -61,9 +62,10 @@ def test_blocks_are_those_of_torch(n: int, dtype: str) -> None:
     assert [block.shape for block in expected] == [(n, 3), (n, 5)]
 
 
-def test_a_shape_that_occurs_twice_in_a_row_is_recorded() -> None:
+def test_a_shape_that_occurs_twice_in_a_row_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = Recorder()
-    encode = GpuEncode(_blocks, "cpu", torch.float32, record=recorder)
+    monkeypatch.setattr(gpu_module, "CudaGraph", recorder)
+    encode = GpuEncode(_blocks, "cpu", torch.float32)
     for n in (1, 4, 4, 4, 3, 4, 2, 2):
         pixels = _images(n, seed=n)
         assert np.array_equal(encode(pixels)[0], _blocks(torch.from_numpy(pixels))[0].numpy())
@@ -77,9 +79,12 @@ def test_a_shape_that_occurs_twice_in_a_row_is_recorded() -> None:
     ]
 
 
-def test_a_network_that_cannot_be_recorded_runs_unrecorded() -> None:
+def test_a_network_that_cannot_be_recorded_runs_unrecorded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     recorder = Recorder(RuntimeError("operation not permitted when stream is capturing"))
-    encode = GpuEncode(_blocks, "cpu", torch.float32, record=recorder)
+    monkeypatch.setattr(gpu_module, "CudaGraph", recorder)
+    encode = GpuEncode(_blocks, "cpu", torch.float32)
     pixels = _images(4)
     for _ in range(4):
         assert np.array_equal(encode(pixels)[1], _blocks(torch.from_numpy(pixels))[1].numpy())
@@ -92,7 +97,7 @@ def test_a_smaller_batch_works_after_out_of_memory() -> None:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate …")
         return _blocks(pixels)
 
-    encode = GpuEncode(forward, "cpu", torch.float32, record=Recorder())
+    encode = GpuEncode(forward, "cpu", torch.float32)
     with pytest.raises(torch.OutOfMemoryError) as caught:
         encode(_images(4))
     assert is_out_of_memory(caught.value)  # so that BatchEncoder halves the batch

@@ -21,7 +21,7 @@ from whichgen.evaluation.protocols import PAPER_CAVEAT
 from whichgen.io.tables import percent
 from whichgen.models.saved_model import load_model
 from whichgen.report.figures.image_map import image_map_plot
-from whichgen.report.figures.open_set import oscr_plot, roc_plot
+from whichgen.report.figures.open_set import curve_plot
 from whichgen.report.figures.run_plots import run_plots
 from whichgen.report.result_tables import headline_rows
 from whichgen.report.run_folder import write_run
@@ -182,8 +182,8 @@ def test_curves_and_their_labels_have_the_areas_of_the_evaluation(
     test = run.results.test
     assert test.detection is not None and test.oscr is not None
     for plot, area in (
-        (roc_plot({"": run}), test.detection.auroc),
-        (oscr_plot({"": run}), test.oscr),
+        (curve_plot({"": run}, "roc"), test.detection.auroc),
+        (curve_plot({"": run}, "oscr"), test.oscr),
     ):
         assert plot
         curves = {str(line.get_label()): line for line in plot.figure.axes[0].get_lines()}
@@ -193,7 +193,7 @@ def test_curves_and_their_labels_have_the_areas_of_the_evaluation(
         assert np.trapezoid(y, x) == pytest.approx(area)
         assert plot.rows[-1]["unknown images"] == "all unknown"
     fpr, tpr = roc_curve(run.known.scores, run.unknown.scores)
-    plot = roc_plot({"": run})
+    plot = curve_plot({"": run}, "roc")
     assert plot and plot.rows[-1]["TPR at 20 % FPR"] == percent(float(tpr[fpr <= 0.2].max()))
 
 

@@ -52,21 +52,12 @@ class GpuEncode:
         The network's forward pass.
     device, dtype
         Device of the network, and type of its weights.
-    record
-        Function that records a pass for batches of one shape.
     """
 
-    def __init__(
-        self,
-        forward: Forward,
-        device: str,
-        dtype: torch.dtype,
-        record: Callable[[Pass, torch.Tensor], Pass] = CudaGraph,
-    ) -> None:
+    def __init__(self, forward: Forward, device: str, dtype: torch.dtype) -> None:
         self.forward = forward
         self.device = torch.device(device)
         self.dtype = dtype
-        self._record = record
         self._passes: dict[torch.Size, Pass] = {}  # the shape recorded last, if any
         self._last_shape = torch.Size()
         self._dims: list[int] = []
@@ -91,7 +82,7 @@ class GpuEncode:
             self._passes = {batch.shape: self._pass}  # frees the memory of the other shape
             # If the network synchronizes or memory is short, keep running it unrecorded.
             with contextlib.suppress(RuntimeError):
-                self._passes[batch.shape] = self._record(self._pass, batch)
+                self._passes[batch.shape] = CudaGraph(self._pass, batch)
         return self._passes.get(batch.shape, self._pass)(batch)
 
     def _pass(self, batch: torch.Tensor) -> torch.Tensor:

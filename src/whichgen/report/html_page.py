@@ -20,7 +20,7 @@ from whichgen.io.atomic import write_text
 from whichgen.progress import Progress, no_progress
 from whichgen.report.figures.experiments import low_data_plot, robustness_plot
 from whichgen.report.figures.image_map import map_positions
-from whichgen.report.figures.open_set import oscr_plot, roc_plot
+from whichgen.report.figures.open_set import curve_plot
 from whichgen.report.figures.run_plots import run_plots
 from whichgen.report.result_tables import headline_metrics
 from whichgen.report.run_reader import Run
@@ -59,6 +59,7 @@ def write_html_page(
     numbered = enumerate(progress(labels.items(), description="Writing the page", total=len(runs)))
     sections = [_run_section(f"run{i + 1}", label, run, thumbnails) for i, (label, run) in numbered]
     several = len(runs) > 1
+    curves = [curve_plot(labels, "roc"), curve_plot(labels, "oscr")] if several else []
     script = _read_template("page.js")
     page = make_environment(autoescape=True).get_template("page.html.j2")
     text = page.render(
@@ -69,7 +70,7 @@ def write_html_page(
         sections=sections,
         comparison=labels if several else {},
         same_images=_have_same_images(runs),
-        comparison_plots=filter(None, [roc_plot(labels), oscr_plot(labels)] if several else []),
+        comparison_plots=filter(None, curves),
         low_data_plot=low_data_plot(low_data) if low_data else None,
         thumbnails=thumbnails,
         version=__version__,

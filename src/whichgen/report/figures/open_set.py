@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,40 +17,33 @@ from whichgen.report.run_reader import Run
 
 #: More curves in one figure cannot be told apart.
 _MAX_CURVES = 8
+#: Title, y axis and caption of each kind of curve.
+_CURVES = {
+    "roc": (
+        "Known vs. unknown images (ROC)",
+        "known images accepted (TPR)",
+        "Each point is one threshold on the open-set score. Curves closer to the upper left corner "
+        "separate known from unknown images better; the dotted diagonal is guessing.",
+    ),
+    "oscr": (
+        "Open-set classification rate (OSCR)",
+        "known images accepted and correct (CCR)",
+        "Like the ROC curve, but a known image counts only if its predicted origin is correct. The "
+        "curve ends at the closed-set accuracy.",
+    ),
+}
 #: False-positive rates at which the tables read the curves.
 _FPRS = (0.01, 0.05, 0.1, 0.2, 0.5)
 #: Double-precision probabilities closer to 1 cannot be distinguished.
 _EPSILON = 1e-16
 
 
-def roc_plot(runs: Mapping[str, Run]) -> Plot | None:
-    """Plot ROC curves of runs by label; ``None`` without unknown images."""
-    return _curve_plot(
-        runs,
-        "roc",
-        "Known vs. unknown images (ROC)",
-        "known images accepted (TPR)",
-        "Each point is one threshold on the open-set score. Curves closer to the upper left corner "
-        "separate known from unknown images better; the dotted diagonal is guessing.",
-    )
+def curve_plot(runs: Mapping[str, Run], name: Literal["roc", "oscr"]) -> Plot | None:
+    """Plot ROC or OSCR curves of runs by label; ``None`` without unknown images.
 
-
-def oscr_plot(runs: Mapping[str, Run]) -> Plot | None:
-    """Plot OSCR curves of runs by label; ``None`` without unknown images."""
-    return _curve_plot(
-        runs,
-        "oscr",
-        "Open-set classification rate (OSCR)",
-        "known images accepted and correct (CCR)",
-        "Like the ROC curve, but a known image counts only if its predicted origin is correct. The "
-        "curve ends at the closed-set accuracy.",
-    )
-
-
-def _curve_plot(
-    runs: Mapping[str, Run], name: str, title: str, y_label: str, caption: str
-) -> Plot | None:
-    """Plot one curve per run, and for a single run one per unknown generator as well."""
+    The figure of a single run has one more curve per unknown generator.
+    """
+    title, y_label, caption = _CURVES[name]
     figure, ax = new_axes(title, "unknown images accepted (FPR)", y_label)
     rate = y_label[-4:-1]
     rows: list[Row] = []

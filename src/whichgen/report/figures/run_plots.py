@@ -9,7 +9,7 @@ from whichgen.report.figures.closed_set import (
     reliability_plot,
 )
 from whichgen.report.figures.image_map import image_map_plot
-from whichgen.report.figures.open_set import oscr_plot, roc_plot, score_plot
+from whichgen.report.figures.open_set import curve_plot, score_plot
 from whichgen.report.figures.style import Plot
 from whichgen.report.run_reader import Run
 
@@ -17,8 +17,8 @@ from whichgen.report.run_reader import Run
 def run_plots(run: Run) -> list[Plot]:
     """Draw the figures of a run; those without data (such as ROC curves) are left out."""
     plots = (
-        roc_plot({"": run}),
-        oscr_plot({"": run}),
+        curve_plot({"": run}, "roc"),
+        curve_plot({"": run}, "oscr"),
         closed_set_confusion_plot(run),
         open_set_confusion_plot(run),
         block_plot(run),
