@@ -67,8 +67,8 @@ def test_the_smaller_size_is_reported_and_remembered() -> None:
     with pytest.warns(WhichgenWarning) as caught:
         encode(list(IMAGES[:16]), NAMES)
     assert [str(w.message) for w in caught] == [
-        f"cpu has not enough memory for a batch of {size} images; continuing with {size // 2}. "
-        f"Use --batch-size {size // 2} to avoid this."
+        f"not enough memory on device cpu for batches of {size} images; continuing with "
+        f"batches of {size // 2}. Use --batch-size {size // 2} to avoid this warning."
         for size in (16, 8)
     ]
     assert limited.sizes == [16, 8, 4, 4, 4, 4]

@@ -119,7 +119,7 @@ def test_unreadable_images_are_reported_and_batches_are_cut_by_position(
     encode = BatchEncoder(encoder.encoder, pad_to=4)
     batches = list(encode_shard(shard, encode, batch_size=4))
     assert [len(batch) for batch in batches] == [4, 4, 2]
-    assert [len(batch.encoded) for batch in batches] == [3, 3, 2]
+    assert [len(batch.positions) for batch in batches] == [3, 3, 2]
     summary = write_features(batches, FeatureStore(tmp_path / "s", encoder.encoder))
     assert (summary.images, summary.added) == (10, 8)
     assert [str(e).partition(": ")[2] for e in summary.errors.values()] == [
@@ -191,5 +191,7 @@ def test_a_key_set_is_a_set(keys: set[bytes], other: bytes) -> None:
 
 def test_a_worker_with_another_encoder_is_rejected(tiny_clip: Path) -> None:
     job = EncodeJob(str(tiny_clip), "cpu", "float32", "another key", 4)
-    with pytest.raises(EncoderError, match=r"other weights or another preprocessing on a worker"):
+    with pytest.raises(
+        EncoderError, match=r"the weights or preprocessing of .* on a worker differ"
+    ):
         job.start()

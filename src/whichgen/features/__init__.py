@@ -1,1 +1,1 @@
-"""Compute block features once and store them on disk."""
+"""Extract the features of encoder blocks, and store them on disk for reuse."""

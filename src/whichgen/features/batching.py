@@ -25,10 +25,9 @@ class BatchEncoder:
     encoder
         The encoder to run.
     pad_to
-        Pad smaller batches to this number of images; 0 disables padding. The libraries under an
-        encoder sum in an order that depends on the number of images but not on their content: in
-        batches of one size, an image has bitwise identical features regardless of the other images
-        in the batch.
+        Pad smaller batches to this number of images; 0 disables padding. Rounding errors depend on
+        the batch size, but not on the other images in the batch. With a fixed batch size, the
+        features of an image are therefore bitwise reproducible.
     """
 
     def __init__(self, encoder: Encoder, *, pad_to: int = 0) -> None:
@@ -37,14 +36,14 @@ class BatchEncoder:
         self._limit = pad_to or sys.maxsize
 
     def __call__(self, pixels: Sequence[np.ndarray], names: Sequence[str]) -> list[np.ndarray]:
-        """Encode at least one preprocessed image.
+        """Encode preprocessed images.
 
         Parameters
         ----------
         pixels
-            Preprocessed images: n arrays of one shape.
+            Preprocessed images: n ≥ 1 arrays of the same shape.
         names
-            Their names for error messages.
+            Name of each image for error messages.
 
         Returns
         -------
@@ -81,13 +80,13 @@ class BatchEncoder:
         device = self.encoder.device
         if size == 1:
             raise EncoderError(
-                f"{device} has not enough memory to run {self.encoder.name} on a single image. "
-                "Free some memory, or choose another --device or a smaller encoder."
+                f"not enough memory on device {device} to run {self.encoder.name} on a single "
+                "image. Free some memory, or choose another --device or a smaller encoder."
             )
         self._limit = size // 2
         warnings.warn(
-            f"{device} has not enough memory for a batch of {size} images; continuing with "
-            f"{self._limit}. Use --batch-size {self._limit} to avoid this.",
+            f"not enough memory on device {device} for batches of {size} images; continuing with "
+            f"batches of {self._limit}. Use --batch-size {self._limit} to avoid this warning.",
             WhichgenWarning,
             stacklevel=3,
         )
@@ -98,12 +97,12 @@ class BatchEncoder:
             if invalid.any():
                 raise EncoderError(
                     f"block {b} of {self.encoder.name} returned NaN or infinite features for "
-                    f"{names[int(np.argmax(invalid))]}. Use --dtype float32; if you already do, "
-                    "the weights are damaged."
+                    f"{names[int(np.argmax(invalid))]}. Use --dtype float32. If this does not "
+                    "help, the weights are damaged: download them again."
                 )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Check whether an encoder failed for lack of memory, so that a smaller batch may work."""
+    """Check whether an exception from an encoder is an out-of-memory error."""
     message = str(error).lower()
     return isinstance(error, MemoryError) or any(phrase in message for phrase in _OUT_OF_MEMORY)

@@ -23,7 +23,7 @@ from whichgen.features.store import FeatureStore, feature_key
 from whichgen.features.table import FeatureTable
 from whichgen.progress import Progress, no_progress
 
-#: Rows held in memory before they are written as a segment.
+#: Number of feature rows to collect in memory before they are written to the store.
 FLUSH_ROWS = 512
 
 
@@ -37,23 +37,31 @@ def extract(
     progress: Progress = no_progress,
     description: str = "Extracting",
 ) -> FeatureTable:
-    """Compute the features of images that the store lacks, and return those of all images.
+    """Extract features that the store does not contain, and return the features of all images.
 
     Parameters
     ----------
     samples
         The images.
+    encoder
+        Encoder that computes the features.
+    store
+        Feature store of this encoder.
     perturbations
-        The perturbation of each image, ``None`` for an unchanged image; by default no image is
+        Perturbation of each image, or ``None`` for the original image; by default, no image is
         perturbed.
     batch_size
         Number of images per forward pass. With the same batch size, an image always has bitwise
         identical features (:class:`~whichgen.features.batching.BatchEncoder`).
+    progress
+        Progress display.
+    description
+        Label of the progress bar.
 
     Returns
     -------
     FeatureTable
-        One row per readable image; ``skipped`` names the others.
+        One row per readable image. ``skipped`` contains the error messages of the others.
 
     Raises
     ------
@@ -106,7 +114,7 @@ def extract(
 
 @dataclass(frozen=True)
 class _PerturbedImage:
-    """An image file, how it is perturbed, and the digest of its content."""
+    """An image file, its perturbation, and the digest of its content."""
 
     sample: Sample
     perturbation: Perturbation | None
@@ -114,22 +122,32 @@ class _PerturbedImage:
 
     @cached_property
     def key(self) -> bytes:
-        """Its key in the feature store."""
+        """Key in the feature store."""
         return feature_key(self.digest, str(self.perturbation or ""))
 
     def load(self) -> tuple[bytes, Image.Image]:
-        """Return the key and the perturbed image."""
+        """Read the image, and return its key and the perturbed image."""
         path = self.sample.path
         data = read_bytes(path)
         if hash_image(data) != self.digest:
-            raise ImageError(f"{path}: the file changed during extraction")
+            raise ImageError(f"{path}: the file changed during extraction. Run the command again.")
         image = decode_image(data, str(path))
         return self.key, self.perturbation(image) if self.perturbation else image
 
 
 @dataclass(frozen=True)
 class ExtractionSummary:
-    """The number of images read, the number of rows added, and errors by image number (from 0)."""
+    """Result of writing features to the store.
+
+    Parameters
+    ----------
+    images
+        Number of images, including unreadable ones.
+    added
+        Number of rows added to the store.
+    errors
+        Error of each unreadable image, by its position among the images (from 0).
+    """
 
     images: int
     added: int
@@ -144,10 +162,22 @@ def write_features(
     progress: Progress = no_progress,
     description: str = "Extracting",
 ) -> ExtractionSummary:
-    """Write batches into the store as they come, each key once.
+    """Write the features of encoded batches to the store; skip keys that it contains.
 
-    If this is interrupted, the batches received so far are written. ``total`` is the number of
-    images for the progress bar.
+    If an exception or Ctrl-C stops this function, the batches received so far are still written.
+
+    Parameters
+    ----------
+    batches
+        The encoded batches.
+    store
+        Feature store of the encoder.
+    total
+        Number of images, for the progress bar.
+    progress
+        Progress display.
+    description
+        Label of the progress bar.
 
     Raises
     ------
@@ -164,9 +194,9 @@ def write_features(
             pending.clear()
 
     def write_batches() -> Iterator[ImageError | None]:
-        """Yield the error of each image, or ``None``."""
+        """Write batches, and yield the error of each image (``None`` for a readable image)."""
         for batch in batches:
-            for i, *rows in zip(batch.encoded, *batch.blocks, strict=True):
+            for i, *rows in zip(batch.positions, *batch.blocks, strict=True):
                 if batch.keys[i] not in store:
                     pending.setdefault(batch.keys[i], tuple(rows))
             if len(pending) >= FLUSH_ROWS:

@@ -1,4 +1,4 @@
-"""The one loop that decodes, preprocesses and encodes images in batches."""
+"""Decode, preprocess and encode images in batches."""
 
 from __future__ import annotations
 
@@ -19,33 +19,34 @@ from whichgen.errors import ImageError
 from whichgen.features.batching import BatchEncoder
 from whichgen.features.prefetch import count_threads, prefetch
 
-#: A file, the bytes of one, a Pillow image, or a uint8 array (h, w, 3) or (h, w).
+#: A file path, encoded bytes, a Pillow image, or a uint8 array (h, w, 3) or (h, w).
 ImageLike = str | Path | bytes | Image.Image | np.ndarray
 
-#: An image's name, and a function that returns its key (may be empty) and the decoded RGB image.
-#: The function returns ``None`` as image to skip it and raises ``ImageError`` if it is unreadable.
+#: Name of an image, and a function that returns its key (may be empty) and the decoded RGB image.
+#: If the image is to be skipped, the function returns ``None`` instead of it; if the image is
+#: unreadable, the function raises ``ImageError``.
 ImageLoader = tuple[str, Callable[[], tuple[bytes, Image.Image | None]]]
 
 
 @dataclass(frozen=True)
 class EncodedBatch:
-    """Features of n consecutive images, of which some may be unreadable or skipped.
+    """Features of n consecutive images; some images may be unreadable or skipped.
 
     Parameters
     ----------
     names, keys
         Name and key of each image: tuples of length n. The key of an unreadable image is empty.
-    encoded
-        Positions of the m encoded images among the n, ascending.
+    positions
+        Positions of the m encoded images in the batch, ascending.
     blocks
-        Their features: one float32 array (m, d_b) per block b.
+        Features of the encoded images: one float32 array (m, d_b) per block b.
     errors
-        Why an image can't be read, by its position.
+        Error of each unreadable image, by its position in the batch.
     """
 
     names: tuple[str, ...]
     keys: tuple[bytes, ...]
-    encoded: tuple[int, ...]
+    positions: tuple[int, ...]
     blocks: tuple[np.ndarray, ...]
     errors: dict[int, ImageError] = field(default_factory=dict)
 
@@ -61,8 +62,17 @@ def encode_batches(
 ) -> Iterator[EncodedBatch]:
     """Decode, preprocess and encode images batch by batch.
 
-    Batches are cut by position, not by what can be read, so that the same images always come in
-    the same batches. Threads load and preprocess at most 4 batches ahead.
+    Unreadable images keep their position, so the division into batches depends only on the order of
+    the images. Threads load and preprocess up to 4 batches in advance.
+
+    Parameters
+    ----------
+    images
+        Loaders of the images.
+    encode
+        Encoder of the preprocessed images.
+    batch_size
+        Number of images per batch, including unreadable and skipped images.
 
     Raises
     ------
@@ -94,9 +104,10 @@ def encode_batches(
 
 
 def image_loaders(images: Iterable[ImageLike]) -> Iterator[ImageLoader]:
-    """Prepare in-memory images or files for :func:`encode_batches`.
+    """Yield the loader of each image, for :func:`encode_batches`.
 
-    The name is the file's path, or ``image N`` for the Nth image (from 1) if it is not a file.
+    The image is named by its file path; without a path it is named ``image N``, where N is its
+    position (from 1).
     """
     for number, image in enumerate(images, start=1):
         name = str(image) if isinstance(image, str | Path) else f"image {number}"
@@ -106,7 +117,16 @@ def image_loaders(images: Iterable[ImageLike]) -> Iterator[ImageLoader]:
 def encode_images(
     images: Sequence[ImageLike], encoder: Encoder, *, batch_size: int = BATCH_SIZE
 ) -> list[np.ndarray]:
-    """Compute the features of all blocks.
+    """Compute the features of images for all blocks.
+
+    Parameters
+    ----------
+    images
+        The images.
+    encoder
+        Encoder that computes the features.
+    batch_size
+        Number of images per forward pass.
 
     Returns
     -------
@@ -143,7 +163,7 @@ def _load_image(image: ImageLike, name: str) -> tuple[bytes, Image.Image]:
             f"{type(image).__name__}"
         )
     try:
-        # Pillow decodes lazily: damage in an opened file shows up here.
+        # Pillow decodes lazily, so a damaged file raises an error here.
         return b"", to_rgb(ImageOps.exif_transpose(image))
     except Exception as error:  # many types, see decode_image
         raise ImageError(f"{name}: damaged or truncated ({error})") from None
@@ -152,8 +172,8 @@ def _load_image(image: ImageLike, name: str) -> tuple[bytes, Image.Image]:
 def _array_to_image(array: np.ndarray, name: str) -> Image.Image:
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)):
         raise ImageError(
-            f"{name}: an array must be uint8 (h, w) or (h, w, 3), got {array.dtype} {array.shape}"
+            f"{name}: expected a uint8 array (h, w) or (h, w, 3), got {array.dtype} {array.shape}"
         )
     if not array.size:
-        raise ImageError(f"{name}: the array has no pixels")
+        raise ImageError(f"{name}: expected at least one pixel, got an array {array.shape}")
     return Image.fromarray(array)

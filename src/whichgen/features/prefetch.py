@@ -1,4 +1,4 @@
-"""Run work ahead of time in threads, so that decoding overlaps with encoding."""
+"""Read and decode images in background threads while the encoder runs."""
 
 from __future__ import annotations
 
@@ -15,22 +15,27 @@ Item = TypeVar("Item")
 
 
 def count_threads() -> int:
-    """Return the number of threads that read and decode: two per torch thread, at least four."""
+    """Return the number of threads for decoding: two per torch thread, but at least four."""
     return max(4, 2 * torch.get_num_threads())
 
 
 def prefetch(
     function: Callable[[Item], T], items: Iterable[Item], *, threads: int, depth: int
 ) -> Generator[T]:
-    """Yield ``function(item)`` for each item, in order, computed ahead in threads.
+    """Call a function on each item in threads, and yield the results in order.
+
+    Closing the generator cancels items that have not started.
 
     Parameters
     ----------
+    function
+        Function of one item.
+    items
+        The items.
     threads
         Number of threads.
     depth
-        Maximum number of items in progress or waiting to be yielded. Items that have not started
-        are dropped when the generator is closed.
+        Maximum number of items that are in progress or whose result is not yielded yet.
     """
     remaining = iter(items)
     pending: deque[Future[T]] = deque()
@@ -43,6 +48,6 @@ def prefetch(
             for item in islice(remaining, 1):
                 pending.append(pool.submit(function, item))
     finally:
-        # Do not wait: the garbage collector may run this in the middle of a thread's start, whose
-        # lock the end of another thread would wait for forever.
+        # Waiting could deadlock: the garbage collector may run this while a thread starts and holds
+        # a lock that other threads need to end.
         pool.shutdown(wait=False, cancel_futures=True)

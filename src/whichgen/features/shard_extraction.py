@@ -26,7 +26,7 @@ from whichgen.features.store import feature_key
 
 
 class KeySet:
-    """A compact set of keys of one length: 32 MB per million, sent to workers as one array."""
+    """Compact set of keys of equal length, stored as a sorted array: 32 MB per million keys."""
 
     def __init__(self, keys: Iterable[bytes]) -> None:
         items = list(keys)
@@ -44,7 +44,7 @@ class KeySet:
 def encode_shard(
     shard: Shard, encode: BatchEncoder, *, batch_size: int, known: Container[bytes] = ()
 ) -> Iterator[EncodedBatch]:
-    """Encode the images of a shard, except those whose key is ``known``."""
+    """Encode the images of a shard, except those whose key is in ``known``."""
 
     def load(item: Item) -> tuple[bytes, Image.Image | None]:
         data = item.load()
@@ -56,9 +56,18 @@ def encode_shard(
 
 @dataclass(frozen=True)
 class EncodeJob:
-    """Everything that a worker on another machine needs for :func:`encode_shard`.
+    """Encoding job sent once to each worker; see :func:`encode_shard`.
 
-    ``key`` is :attr:`~whichgen.encoders.base.Encoder.key` of the encoder that the store belongs to.
+    Parameters
+    ----------
+    backbone, device, dtype
+        Arguments of :func:`~whichgen.encoders.loading.load_encoder`.
+    key
+        Expected key of the encoder (:attr:`whichgen.encoders.base.Encoder.key`).
+    batch_size
+        Number of images per forward pass.
+    known
+        Keys of the images to skip.
     """
 
     backbone: str
@@ -69,18 +78,18 @@ class EncodeJob:
     known: KeySet = field(default_factory=lambda: KeySet(()))
 
     def start(self) -> Callable[[Shard], Iterator[EncodedBatch]]:
-        """Load the encoder on a worker.
+        """Load the encoder on a worker, and return a function that encodes a shard.
 
         Raises
         ------
         EncoderError
-            The worker's encoder has other weights or another preprocessing.
+            The encoder can't be loaded, or its key differs from :attr:`key`.
         """
         encoder = load_encoder(self.backbone, device=self.device, dtype=self.dtype)
         if encoder.key != self.key:
             raise EncoderError(
-                f"{self.backbone} has other weights or another preprocessing on a worker than on "
-                "this machine. Install the same files and versions on all machines."
+                f"the weights or preprocessing of {self.backbone} on a worker differ from those on "
+                "the main machine. Install the same files and versions on all machines."
             )
         return partial(
             encode_shard,
@@ -93,9 +102,10 @@ class EncodeJob:
 def shard_loaders(
     shard: Shard, load: Callable[[Item], tuple[bytes, Image.Image | None]]
 ) -> Iterator[ImageLoader]:
-    """Read a shard for :func:`~whichgen.features.inference.encode_batches`.
+    """Yield the loader of each image, for :func:`~whichgen.features.inference.encode_batches`.
 
-    At most two images per thread are in memory before they are decoded by ``load``.
+    ``load`` returns the key and the decoded image of an item. At most two undecoded images per
+    thread are in memory.
     """
     slots = threading.Semaphore(2 * count_threads())
 

@@ -1,9 +1,10 @@
 """The on-disk feature store.
 
-A store belongs to one encoder (weights, preprocessing, precision). It is a folder of segments:
-safetensors files with the keys of the rows and one float32 array per block. Segments are written
-atomically and never changed, so a crash loses only rows not yet flushed, and several processes can
-write the same store. Blocks are memory-mapped: only the requested rows are read.
+A store contains the features of one encoder (weights, preprocessing, precision). It is a folder of
+*segments*: safetensors files with one key per row and one float32 array per block. Segments are
+written atomically and never changed, so a crash loses only rows that are not written yet, and
+several processes can write to the same store. Blocks are memory-mapped, so only the requested rows
+are read.
 """
 
 from __future__ import annotations
@@ -28,7 +29,15 @@ KEY_BYTES = 32
 
 
 def feature_key(image_digest: bytes, perturbation: str = "") -> bytes:
-    """Return the 32-byte key of an image content and a perturbation (empty for none)."""
+    """Compute the 32-byte key of an image from its digest and perturbation.
+
+    Parameters
+    ----------
+    image_digest
+        Digest of the file's content.
+    perturbation
+        Kind and value of the perturbation; empty for the original image.
+    """
     return hashlib.blake2b(
         image_digest + perturbation.encode(), digest_size=KEY_BYTES, person=b"whichgen-feature"
     ).digest()
@@ -36,7 +45,7 @@ def feature_key(image_digest: bytes, perturbation: str = "") -> bytes:
 
 @dataclass(frozen=True)
 class _Segment:
-    """A segment file: its number of rows and the byte offset of each block."""
+    """Path of a segment file, its number of rows, and the byte offset of each block."""
 
     path: Path
     rows: int
@@ -44,14 +53,14 @@ class _Segment:
 
 
 class FeatureStore:
-    """The features of one encoder.
+    """Feature store of one encoder.
 
     Parameters
     ----------
     root
-        The folder that holds the stores of all encoders.
+        Folder that contains the stores of all encoders.
     encoder
-        The encoder; ``root/<encoder.key>`` is the folder of this store.
+        The encoder. The store is the folder ``root/<encoder.key>``.
 
     Raises
     ------
@@ -83,7 +92,7 @@ class FeatureStore:
         return self._rows.keys()
 
     def refresh(self) -> None:
-        """Register segments of other processes; rename damaged ones to ``*.damaged``."""
+        """Register new segments of other processes; rename damaged segments to ``*.damaged``."""
         known = {segment.path for segment in self._segments}
         for path in sorted(self.folder.glob("*.safetensors")):
             if path in known:
@@ -101,12 +110,20 @@ class FeatureStore:
                 raise StoreError(f"can't read {path} ({error}). Check the disk.") from error
 
     def add(self, keys: Sequence[bytes], blocks: Sequence[np.ndarray]) -> None:
-        """Write rows as a new segment: ``blocks[b]`` is a float32 array (len(keys), d_b).
+        """Write rows as a new segment.
+
+        Parameters
+        ----------
+        keys
+            Keys of the n rows.
+        blocks
+            Features of each block b: float32 arrays (n, d_b).
 
         Raises
         ------
         StoreError
-            The segment can't be written, for example on a full disk; the store is unchanged.
+            The segment can't be written, for example because the disk is full. The store is
+            unchanged.
         """
         array = np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), KEY_BYTES)
         path = self.folder / f"{uuid.uuid4().hex}.safetensors"
@@ -122,7 +139,7 @@ class FeatureStore:
         self._register(path)
 
     def read(self, keys: Sequence[bytes], block: int) -> np.ndarray:
-        """Read the features of one block: float32 array (len(keys), d_block).
+        """Read the features of one block: float32 array (len(keys), block_dims[block]).
 
         Raises
         ------
@@ -144,19 +161,25 @@ class FeatureStore:
             except (OSError, ValueError) as error:
                 raise StoreError(
                     f"{segment.path} is missing or truncated ({error}). Run the command again to "
-                    "extract its features."
+                    "extract the features again."
                 ) from error
             out[mask] = features[rows[mask, 1]]
         return out
 
     def _register(self, path: Path) -> None:
-        """Register a segment; ValueError or SafetensorError if it is not one of this store."""
+        """Read the keys and offsets of a segment.
+
+        Raises
+        ------
+        ValueError, SafetensorError
+            The file is damaged or does not belong to this store.
+        """
         if not path.is_file():
             raise ValueError(f"{path}: not a regular file")
         with safe_open(path, framework="np") as file:  # checks that the file is complete
             stored = file.get_slice("keys")
             if stored.get_dtype() != "U8" or stored.get_shape()[1:] != [KEY_BYTES]:
-                raise ValueError(f"{path}: the keys do not have {KEY_BYTES} bytes")
+                raise ValueError(f"{path}: expected keys of {KEY_BYTES} bytes")
             keys = file.get_tensor("keys")
         with path.open("rb") as raw:
             size = int.from_bytes(raw.read(8), "little")
@@ -165,7 +188,9 @@ class FeatureStore:
         for b, dim in enumerate(self.block_dims):
             array = header.get(_block_name(b), {})
             if array.get("dtype") != "F32" or array.get("shape") != [len(keys), dim]:
-                raise ValueError(f"{path}: no {_block_name(b)} of {len(keys)} × {dim} floats")
+                raise ValueError(
+                    f"{path}: expected float32 {_block_name(b)} of shape ({len(keys)}, {dim})"
+                )
             offsets.append(8 + size + array["data_offsets"][0])
         number = len(self._segments)
         self._segments.append(_Segment(path, len(keys), tuple(offsets)))

@@ -1,4 +1,4 @@
-"""Features of a list of images."""
+"""Table of images with their features in the feature store."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _ROW_FIELDS = ("samples", "keys", "digests", "perturbations")
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """The features of n images, read from the store block by block.
+    """Table of n images, whose features are read from the store block by block.
 
     Parameters
     ----------
     samples
-        The readable images, in the order given.
+        The readable images, in input order.
     keys, digests
-        Their keys in the store, and digests of their content.
+        Key in the store and digest of the file of each image.
     store
-        The store.
+        The feature store.
     perturbations
-        The perturbation of each image; empty for an unchanged image.
+        Perturbation of each image; empty for an original image.
     skipped
-        Why other images are missing.
+        Error messages of the unreadable images.
     """
 
     samples: tuple[Sample, ...]
@@ -43,31 +43,31 @@ class FeatureTable:
         return len(self.samples)
 
     def block(self, block: int) -> np.ndarray:
-        """Features of one block: float32 array (n, d_block)."""
+        """Read the features of one block: float32 array (n, d_block)."""
         return self.store.read(self.keys, block)
 
     def blocks(self, blocks: Sequence[int]) -> np.ndarray:
-        """Features of several blocks side by side: float32 array (n, sum of d_block)."""
+        """Read and concatenate features of several blocks: float32 array (n, sum of d_block)."""
         return np.hstack([self.block(b) for b in blocks])
 
     @property
     def origins(self) -> np.ndarray:
-        """The origin of each image: str array (n,)."""
+        """Origin of each image: str array (n,)."""
         return np.array([s.origin for s in self.samples], dtype=str)
 
     @property
     def kinds(self) -> np.ndarray:
-        """The kind of perturbation of each image, empty for none: str array (n,)."""
+        """Kind of perturbation of each image, empty for an original image: str array (n,)."""
         return np.array([p.partition(":")[0] for p in self.perturbations], dtype=str)
 
     @property
     def groups(self) -> np.ndarray | None:
-        """The group of each image: str array (n,); ``None`` if any group is missing."""
+        """Group of each image, str array (n,), or ``None`` if any image has no group."""
         names = [s.group for s in self.samples]
         return np.array(names, dtype=str) if all(names) else None
 
     def take(self, rows: Sequence[int] | np.ndarray) -> FeatureTable:
-        """Return the table of the given rows."""
+        """Return a table with the given rows."""
         values = {name: tuple(getattr(self, name)[i] for i in rows) for name in _ROW_FIELDS}
         return replace(self, **values, skipped=())  # type: ignore[arg-type]
 

@@ -218,7 +218,7 @@ class Attributor:
         ``quantile`` is the result of :meth:`quantile`; see :meth:`attribute` for ``nearest`` and
         ``gallery``.
         """
-        model, n = self.model, len(batch.encoded)
+        model, n = self.model, len(batch.positions)
         answers = {
             i: Attribution(batch.names[i], None, {}, None, model.threshold, error=str(error))
             for i, error in batch.errors.items()
@@ -231,7 +231,7 @@ class Attributor:
             sets = self._prediction_sets(probabilities, quantile) if quantile else [None] * n
             index = gallery or self.exemplar_index if nearest else None
             neighbors = index.find_neighbors(output, nearest) if index else [None] * n
-        for row, i in enumerate(batch.encoded):
+        for row, i in enumerate(batch.positions):
             origin = UNKNOWN if decisions[row] < 0 else model.origins[decisions[row]]
             answers[i] = Attribution(
                 image=batch.names[i],
