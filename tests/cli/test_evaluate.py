@@ -95,7 +95,7 @@ def test_another_dataset_needs_its_unknown_origins(mine: Site) -> None:
     assert result.code == 0, result.err
     result = whichgen(*command, "-d", "images", "--unknown", "gan,flow")
     assert result.code == 1
-    assert "the model knows real, gan, vae, but the known origins of images are" in result.message
+    assert "the model are real, gan, vae, but those of images are" in result.message
     result = whichgen(*command, "--unknown", "flow")
     assert result.code == 1
     assert "Name it with --data" in result.message

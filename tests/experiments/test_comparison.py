@@ -74,7 +74,9 @@ def test_runs_with_different_images_or_origins_raise_an_error(tmp_path: Path) ->
     other = write(tmp_path / "b", 1)
     text = (other / "predictions.csv").read_text()
     (other / "predictions.csv").write_text(text.replace("/03.png", "/99.png"))
-    with pytest.raises(DataError, match="not tested on the same known images: 39 of 40 and 40"):
+    with pytest.raises(
+        DataError, match="not tested on the same known images: of 40 and 40 images, 39"
+    ):
         compare_runs(first, read_run_predictions(other))
     (other / "predictions.csv").write_text(text.replace("p(gan)", "p(vae)"))
     with pytest.raises(DataError, match="not tested on the same known images"):

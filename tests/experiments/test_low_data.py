@@ -54,7 +54,7 @@ def test_perturbed_copies_accompany_their_image_and_do_not_count(world: Make) ->
 def test_feasible_sizes_are_those_every_origin_has(world: Make) -> None:
     features = world({"real": 20, "gan": 10, "vae": 10}, unknown=("vae",)).extract()
     assert feasible_sizes(features, (50, 6, 1, 2, 2, 7, 0)) == (1, 2, 6)
-    with pytest.raises(DataError, match=r"has 6 training images, fewer than each of 7, 50"):
+    with pytest.raises(DataError, match=r"has 6 training images, too few for 7, 50 per"):
         feasible_sizes(features, (7, 50))
 
 

@@ -64,7 +64,9 @@ def test_dataset_with_other_known_origins_raises_an_error(world: Make) -> None:
     model = w.fit().model
     for unknown in (("ddpm",), ("gan", "ddpm"), ("gan", "ddpm", "flow")):
         other = world(name="other", unknown=unknown)
-        with pytest.raises(DataError, match=r"the model knows real, gan, vae, but .*other are"):
+        with pytest.raises(
+            DataError, match=r"the known origins of the model are real, gan, vae, but .*other are"
+        ):
             evaluate_perturbation(model, other.dataset, w.encoder, w.store)
 
 

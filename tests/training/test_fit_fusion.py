@@ -24,7 +24,7 @@ from whichgen.heads.fusion import FusionMethod
 from whichgen.models.saved_model import load_model, save_model
 from whichgen.training.fit_fusion import (
     FusionOptions,
-    _select_unless_beaten,
+    _select_with_margin,
     fuse,
 )
 from whichgen.training.selection import FusionCandidate, metric_value
@@ -195,9 +195,9 @@ def candidate(score: str, value: float) -> FusionCandidate:
 
 def test_usual_candidate_is_selected_unless_another_is_better_by_a_margin() -> None:
     usual = candidate(AGREEMENT, 0.80)
-    assert _select_unless_beaten(usual, [candidate("energy", 0.819), usual], "OSCR", 0.02) is usual
+    assert _select_with_margin(usual, [candidate("energy", 0.819), usual], "OSCR", 0.02) is usual
     better = candidate("energy", 0.83)
-    assert _select_unless_beaten(usual, [usual, better], "OSCR", 0.02) is better
+    assert _select_with_margin(usual, [usual, better], "OSCR", 0.02) is better
 
 
 def test_temperature_changes_no_prediction(
@@ -223,11 +223,11 @@ def test_fusion_uses_the_given_shrinkage(
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"values": ()}, "positive values of C"),
-        ({"values": (-1.0,)}, "positive values of C"),
+        ({"values": ()}, "at least one C"),
+        ({"values": (-1.0,)}, "C is -1, but it must be positive"),
         ({"scores": ("magic",)}, "unknown open-set score 'magic'"),
-        ({"scores": ()}, "open-set scores"),
-        ({"shrinkages": ()}, "shrinkages"),
+        ({"scores": ()}, "one open-set score"),
+        ({"shrinkages": ()}, "one shrinkage"),
     ],
 )
 def test_invalid_options_raise_fit_error(wrong: dict[str, Any], message: str) -> None:

@@ -128,7 +128,7 @@ def test_properties_that_predict_only_together_have_their_own_advice() -> None:
         for name, leaking in (("file", False), ("color", False), ("all", True))
     }
     message = module._message(tuple(figures.values()), 0.2)
-    assert "though neither does alone" in message
+    assert "only together" in message
     figures["file"] = replace(figures["file"], detected=True)
     message = module._message(tuple(figures.values()), 0.2)
     assert "though neither does alone" not in message

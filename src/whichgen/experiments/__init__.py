@@ -1,1 +1,1 @@
-"""Experiments: robustness, training on few images, few-shot enrollment, paired comparison."""
+"""Experiments: robustness, low-data training, few-shot enrollment and paired comparison."""

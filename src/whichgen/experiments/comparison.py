@@ -1,4 +1,4 @@
-"""Paired comparison of runs, image by image, from their predictions."""
+"""Paired comparison of two runs on the same test images."""
 
 from __future__ import annotations
 
@@ -21,9 +21,18 @@ from whichgen.evaluation.predictions import Predictions
 
 @dataclass(frozen=True)
 class RunPredictions:
-    """A run's predictions for its known and unknown test images, each sorted by path.
+    """Predictions of a run, sorted by path.
 
-    ``results`` is the content of the run's ``results.json``.
+    Parameters
+    ----------
+    folder
+        Output folder of the run.
+    origins
+        Known origins, in the order of the probabilities' columns.
+    paths, answers
+        Paths of, and predictions for, known and unknown test images.
+    results
+        Content of the run's ``results.json``.
     """
 
     folder: Path
@@ -35,7 +44,7 @@ class RunPredictions:
 
 @contextmanager
 def explain_errors(file: Path) -> Iterator[None]:
-    """Turn errors from reading a file of a run's folder into a :class:`DataError`."""
+    """Raise a :class:`DataError` for errors from reading a file in a run's folder."""
     try:
         yield
     except (FileNotFoundError, NotADirectoryError):
@@ -50,24 +59,24 @@ def explain_errors(file: Path) -> Iterator[None]:
 
 
 def read_json(file: Path) -> Any:
-    """Read a JSON file of a run's folder."""
+    """Read a JSON file in a run's folder."""
     with explain_errors(file):
         return json.loads(file.read_text(encoding="utf-8"))
 
 
 def read_csv(file: Path) -> list[dict[str, str]]:
-    """Read a CSV file of a run's folder."""
+    """Read a CSV file in a run's folder."""
     with explain_errors(file), file.open(newline="", encoding="utf-8") as handle:
         return list(csv.DictReader(handle))
 
 
 def read_run_predictions(folder: Path) -> RunPredictions:
-    """Read the predictions in a run's folder.
+    """Read the predictions and results of a run.
 
     Raises
     ------
     DataError
-        The predictions are missing or damaged.
+        A file is missing or damaged, or there is no image of a known origin.
     """
     file = folder / "predictions.csv"
     with explain_errors(file):
@@ -101,7 +110,7 @@ def read_run_predictions(folder: Path) -> RunPredictions:
 def compare_runs(
     first: RunPredictions, second: RunPredictions, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Comparison]:
-    """Compare two runs; see :func:`whichgen.evaluation.bootstrap.compare_predictions`.
+    """Compare two runs with :func:`whichgen.evaluation.bootstrap.compare_predictions`.
 
     Raises
     ------
@@ -112,11 +121,14 @@ def compare_runs(
         if not np.array_equal(a, b):
             raise DataError(
                 f"{first.folder} and {second.folder} were not tested on the same {kind} images: "
-                f"{len(np.intersect1d(a, b))} of {len(a)} and {len(b)} are in both. Fit both with "
-                "the same data, --unknown, --unknown-val, --fractions and --seed."
+                f"of {len(a)} and {len(b)} images, {len(np.intersect1d(a, b))} are in both. Fit "
+                "both with the same data, --unknown, --unknown-val, --fractions and --seed."
             )
     if sorted(first.origins) != sorted(second.origins):
-        raise DataError(f"{first.folder} and {second.folder} know different origins.")
+        raise DataError(
+            f"{first.folder} and {second.folder} have different known origins. Fit both on the "
+            "same known origins."
+        )
     groups = [[np.array(half.groups) for half in run.answers] for run in (first, second)]
     if not all(map(np.array_equal, *groups)):
         raise DataError(

@@ -1,4 +1,4 @@
-"""Few-shot curve: how well a generator is recognized after enrollment from a few images."""
+"""Few-shot experiment: accuracy for a generator enrolled from a few images."""
 
 from __future__ import annotations
 
@@ -16,24 +16,30 @@ from whichgen.models.origin_model import OriginModel
 from whichgen.progress import Progress, no_progress
 from whichgen.training.split_features import SplitFeatures
 
-#: Minimum number of images of the new generator to test on.
+#: Minimum number of test images of the enrolled generator.
 MIN_TEST_IMAGES = 5
 
 
 @dataclass(frozen=True)
 class FewShotPoint:
-    """One generator enrolled from ``images`` images drawn with ``seed``; rates are in [0, 1].
+    """Metrics of one generator enrolled from ``images`` images; all rates are in [0, 1].
 
     Parameters
     ----------
+    seed
+        Seed for drawing the images.
+    test_images
+        Number of remaining images of the generator, which are used for testing.
     accuracy_before, accuracy_after
-        Closed-set accuracy on test images of the previous origins.
-    recall, accepted
-        Share of the generator's other images whose most probable origin it is, and share whose
-        score also reaches the threshold.
+        Closed-set accuracy on test images of the other known origins, before and after enrollment.
+    recall
+        Fraction of the generator's test images whose top-1 origin is the generator.
+    accepted
+        Fraction of the generator's test images whose top-1 origin is the generator and whose score
+        is at or above the threshold.
     auroc
-        Images of known origins, including the new one, against the generators that are still
-        unknown; ``None`` without any.
+        AUROC of known images, including the generator's test images, against images of the other
+        unknown generators; ``None`` if there are none.
     """
 
     generator: str
@@ -55,9 +61,20 @@ def measure_few_shot(
     seeds: Sequence[int] = (0, 1, 2),
     progress: Progress = no_progress,
 ) -> Iterator[FewShotPoint]:
-    """Enroll each unknown generator of validation and test in turn, and test the new model.
+    """Enroll each unknown generator in turn, and evaluate the extended model.
 
-    Numbers of images that leave fewer than :data:`MIN_TEST_IMAGES` to test on are skipped.
+    Image counts that leave fewer than :data:`MIN_TEST_IMAGES` test images are skipped.
+
+    Parameters
+    ----------
+    model
+        The model to extend.
+    features
+        Features of all splits; unknown validation and test images are pooled.
+    image_counts
+        Numbers of images to enroll a generator from.
+    seeds
+        Seeds for drawing the images.
 
     Raises
     ------
@@ -80,7 +97,7 @@ def measure_few_shot(
     if not runs:
         raise DataError(
             f"no unknown generator has enough images to enroll {min(image_counts)} and test on "
-            f"{MIN_TEST_IMAGES}. Hold generators out with --unknown when fitting."
+            f"{MIN_TEST_IMAGES}. Add images, or fit with other --unknown generators."
         )
     accuracy_before = float((model.head.forward(known_test).logits.argmax(axis=1) == labels).mean())
     for generator, n, seed in progress(runs, description="Enrolling", total=len(runs)):

@@ -1,4 +1,4 @@
-"""Low-data regime: how many training images per origin are enough."""
+"""Low-data experiment: metrics for different numbers of training images per origin."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from whichgen.training.split_features import SplitFeatures
 
 @dataclass(frozen=True)
 class LowDataPoint:
-    """Test metrics, in [0, 1], of one fit on ``samples_per_class`` images drawn with ``seed``.
+    """Test metrics, in [0, 1], of a model fitted on ``samples_per_class`` images per origin.
 
-    ``blocks`` and ``value`` (C or k) are those selected.
+    ``seed`` is the seed for drawing the images; ``blocks`` and ``value`` are the selected blocks
+    and hyperparameter value (C or k).
     """
 
     samples_per_class: int
@@ -37,22 +38,29 @@ class LowDataPoint:
 def feasible_sizes(
     features: SplitFeatures, samples_per_class: Sequence[int] = LOW_DATA_SIZES
 ) -> tuple[int, ...]:
-    """Return the sizes for which every known origin has enough training images, ascending."""
+    """Return the sizes for which every known origin has enough images, in ascending order.
+
+    Raises
+    ------
+    DataError
+        No size is feasible.
+    """
     smallest = min(len(images) for images in _training_images(features).values())
     feasible = tuple(sorted(n for n in set(samples_per_class) if 1 <= n <= smallest))
     if not feasible:
         raise DataError(
-            f"the smallest known origin has {smallest} training images, fewer than each of "
-            f"{', '.join(map(str, samples_per_class))}. Ask for smaller sizes, or add images."
+            f"the smallest known origin has {smallest} training images, too few for "
+            f"{', '.join(map(str, samples_per_class))} per origin. Choose smaller sizes, or add "
+            "images."
         )
     return feasible
 
 
 def subsample_training(features: SplitFeatures, samples_per_class: int, seed: int) -> SplitFeatures:
-    """Draw ``samples_per_class`` training images of each known origin, and keep all other splits.
+    """Draw ``samples_per_class`` training images of each known origin; keep the other splits.
 
-    For the same seed, a smaller draw is a subset of every larger one. An image's perturbed copies
-    are drawn with it and do not count.
+    With the same seed, smaller samples are subsets of larger samples. The sample includes all
+    perturbed copies of its images, which are not counted.
     """
     rows: list[int] = []
     for i, images in enumerate(_training_images(features).values()):
@@ -83,8 +91,8 @@ def low_data(
 ) -> Iterator[LowDataPoint]:
     """Fit and evaluate a model for each number of images and each seed.
 
-    Block and hyperparameter are selected again for each fit, on the whole validation split (as in
-    the paper: only training images are few).
+    Block and hyperparameter are selected anew for each fit. As in the paper (UniversalAttribution),
+    only the training set is reduced; the validation set remains complete.
     """
     options = replace(options, thumbnails=False)
     runs = [(n, seed) for n in feasible_sizes(features, samples_per_class) for seed in seeds]

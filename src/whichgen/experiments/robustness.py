@@ -1,7 +1,7 @@
-"""Robustness of a model to perturbations of the test images (paper, section 4).
+"""Robustness of a model to perturbations of the test images (UniversalAttribution, section 4).
 
-The intensities of each kind, such as the JPEG qualities, are ``INTENSITIES`` in
-:mod:`whichgen.data.perturbations`; training with perturbed copies uses the same.
+The intensities of each kind of perturbation, such as JPEG qualities, are listed in
+:data:`whichgen.data.perturbations.INTENSITIES`; training with perturbed copies uses the same.
 """
 
 from __future__ import annotations
@@ -32,10 +32,18 @@ from whichgen.training.split_features import extract_splits
 
 @dataclass(frozen=True)
 class RobustnessPoint:
-    """Test metrics under one perturbation, or on unchanged images (``None``).
+    """Test metrics for one perturbation.
 
-    ``skipped`` holds the error message of each unreadable file; ``data_hash`` is a digest of the
-    test images.
+    Parameters
+    ----------
+    perturbation
+        The perturbation of the test images; ``None`` for unchanged images.
+    test
+        Metrics of the test images.
+    skipped
+        Error message of each unreadable file.
+    data_hash
+        Digest of the test images.
     """
 
     perturbation: Annotated[
@@ -47,7 +55,7 @@ class RobustnessPoint:
 
     @property
     def metrics(self) -> dict[str, float | None]:
-        """Metrics by name, among them ``accuracy``, ``auroc`` and ``oscr``."""
+        """Metrics by name, including ``accuracy``, ``auroc`` and ``oscr``."""
         return metric_values(self.test)
 
 
@@ -60,18 +68,18 @@ def evaluate_perturbation(
     perturbation: Perturbation | None = None,
     progress: Progress = no_progress,
 ) -> RobustnessPoint:
-    """Evaluate a model on a dataset's test images after a perturbation.
+    """Evaluate a model on the perturbed test images of a dataset.
 
     Raises
     ------
     DataError
-        The dataset's known origins are not the model's.
+        The known origins of the dataset and of the model differ.
     """
     if set(dataset.known) != set(model.origins):
         raise DataError(
-            f"the model knows {', '.join(model.origins)}, but the known origins of {dataset.name} "
-            f"are {', '.join(dataset.known)}. Give the dataset the model was fitted on, or one "
-            "with the same known origins."
+            f"the known origins of the model are {', '.join(model.origins)}, but those of "
+            f"{dataset.name} are {', '.join(dataset.known)}. Use a dataset with the same known "
+            "origins."
         )
     features = extract_splits(
         dataset,
@@ -97,7 +105,7 @@ def evaluate_robustness(
     kinds: Sequence[str] = tuple(INTENSITIES),
     progress: Progress = no_progress,
 ) -> Iterator[RobustnessPoint]:
-    """Evaluate unchanged images, then each kind of perturbation at each intensity."""
+    """Evaluate a model on unchanged images, then on each perturbation of the given kinds."""
     for perturbation in (None, *list_perturbations(kinds)):
         yield evaluate_perturbation(
             model, dataset, encoder, store, perturbation=perturbation, progress=progress
@@ -107,7 +115,10 @@ def evaluate_robustness(
 def mean_over_intensities(
     points: Sequence[RobustnessPoint], kind: str, metric: str
 ) -> float | None:
-    """Average a metric (``accuracy``, ``auroc`` or ``oscr``) over the intensities of one kind."""
+    """Average a metric over the intensities of one kind of perturbation.
+
+    The result is ``None`` if no value is available.
+    """
     of_kind = [p.metrics[metric] for p in points if p.perturbation and p.perturbation.kind == kind]
     values = [value for value in of_kind if value is not None]
     return fmean(values) if values else None

@@ -1,1 +1,1 @@
-"""Train, select and finalize models, with their controls."""
+"""Training, selection and evaluation of models, with control experiments."""

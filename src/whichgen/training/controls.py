@@ -1,11 +1,11 @@
-"""Controls: what the metrics would be if there were nothing to learn.
+"""Control experiments that detect label leakage and shortcuts.
 
-**Label shuffle.** A head of the same kind, with the same blocks and hyperparameter, is fitted on
-training images with permuted labels and tested like the model (Ojala & Garriga, 2010). Over
-permutations its balanced accuracy is 1 / K on average for K origins, whatever the images; if it is
-higher, true labels leaked into the fit or the test. It does not detect images that training and
-test share, because a permutation separates them from their label: the split and ``whichgen dataset
-check`` look for those.
+**Label shuffle** (Ojala & Garriga, 2010). A head with the model's method, blocks and hyperparameter
+is fitted on training images with permuted labels, and evaluated like the model. The expected
+balanced accuracy for K origins is 1 / K; a higher value indicates that true labels leaked into
+training or evaluation. The control does not detect images that are in both the training and the
+test set, because permutation replaces their labels, too; splitting and ``whichgen dataset check``
+detect them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from whichgen.training.sweeps import run_in_processes
 #: Significance level of the warning.
 LEVEL = 0.001
 
-#: Balanced accuracies that differ by less are equal up to rounding.
+#: Maximum difference between balanced accuracies that are equal up to rounding.
 _ROUNDING = 1e-12
 
 
@@ -36,8 +36,8 @@ _ROUNDING = 1e-12
 class ShuffleRun:
     """Test metrics, in [0, 1], of a head fitted on labels permuted with ``seed``.
 
-    ``auroc`` is ``None`` without unknown images. It need not be one half: unfamiliar images may be
-    separable from familiar ones whatever the labels are.
+    ``auroc`` is ``None`` without unknown images. It can differ from 0.5, because unknown images can
+    be separable from known images even with random labels.
     """
 
     seed: int
@@ -53,12 +53,12 @@ class ShuffleControl:
     Parameters
     ----------
     chance
-        1 / K, the balanced accuracy of guessing.
+        1 / K, the balanced accuracy of random guessing among K origins.
     mean
         Mean balanced accuracy of the shuffled heads.
     p_value
-        One-sided, for "no better than chance", by Student's t over shuffles; ``None`` for a single
-        shuffle.
+        One-sided p-value of Student's t-test for a balanced accuracy above ``chance``; ``None``
+        for a single shuffle.
     """
 
     shuffles: tuple[ShuffleRun, ...]
@@ -68,7 +68,7 @@ class ShuffleControl:
 
     @property
     def suspicious(self) -> bool:
-        """Whether shuffled heads are correct more often than chance allows."""
+        """Whether the balanced accuracy is significantly above chance."""
         return self.p_value is not None and self.p_value < LEVEL
 
 
@@ -80,7 +80,19 @@ def run_label_shuffle(
     jobs: int = -1,
     progress: Progress = no_progress,
 ) -> ShuffleControl:
-    """Fit the model's ``head_method`` on permuted labels, once per seed, and test each head."""
+    """Fit a head on permuted labels for each seed, and evaluate it on the test images.
+
+    Parameters
+    ----------
+    evaluated
+        The model, its features and its results.
+    head_method
+        The method that fitted the model's head.
+    seeds
+        Seeds of the permutations.
+    jobs
+        Number of processes; -1 for one per core.
+    """
     model, features = evaluated.model, evaluated.features
     train = features.tables["train"]
     x = train.blocks(model.blocks)
@@ -106,7 +118,7 @@ def run_label_shuffle(
 
 
 def summarize_shuffles(shuffles: Sequence[ShuffleRun], chance: float) -> ShuffleControl:
-    """Test whether the shuffled heads are better than ``chance``, 1 / K."""
+    """Test whether the mean balanced accuracy of the shuffles exceeds ``chance``, 1 / K."""
     accuracies = np.array([shuffle.balanced_accuracy for shuffle in shuffles])
     if len(accuracies) < 2:
         p_value = None

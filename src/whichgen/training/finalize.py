@@ -1,4 +1,4 @@
-"""Make a complete model from a selected head, and evaluate it on the test images."""
+"""Build a complete model from a selected head, and evaluate it on the test images."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ from whichgen.openset.threshold import decide, threshold_at_tpr, tpr_interval
 from whichgen.training.selection import SelectionOptions
 from whichgen.training.split_features import SplitFeatures
 
-#: The coverage of the prediction sets that are reported.
+#: Target coverage of the prediction sets in reports.
 COVERAGE = 0.9
 
-# Metrics that a model file stores, besides those of real against all synthetic images.
+# Metrics to store in a model file, in addition to those of real against synthetic images.
 _MODEL_METRICS = (*KEY_METRICS, "open_accuracy")
 
 #: Maximum number of training and validation images per origin whose features a model keeps.
@@ -50,7 +50,7 @@ EXEMPLARS_PER_ORIGIN = (50, 100)
 
 @dataclass(frozen=True)
 class SelectedHead:
-    """A fitted head with the settings that were selected for it: fields of the model."""
+    """A fitted head with its selected settings, which become fields of :class:`OriginModel`."""
 
     head: Head
     head_method: str
@@ -70,18 +70,22 @@ class EvaluatedModel:
     features
         Features of all splits.
     metric
-        The validation metric the model was selected by.
+        The validation metric that selection maximized.
+    evaluation
+        Metrics of the test images.
     intervals
-        Confidence intervals of the headline metrics.
+        Confidence interval of each headline metric, by name.
     tpr_interval
-        Interval of the share of all known images that the threshold accepts.
-    calibration, coverage
-        Of the probabilities of known test images, and of their prediction sets at
-        :data:`COVERAGE`.
+        Bounds of the true-positive rate of the threshold for known images, in [0, 1]
+        (:func:`whichgen.openset.threshold.tpr_interval`).
+    calibration
+        Calibration of the probabilities of known test images.
+    coverage
+        Coverage of the prediction sets of known test images, with target :data:`COVERAGE`.
     known, unknown
         Predictions for the test images (:meth:`SplitFeatures.test_tables`).
     hierarchy
-        Answers and correct answers by level.
+        Number of answers and of correct answers at each level.
     """
 
     model: OriginModel
@@ -101,7 +105,13 @@ class EvaluatedModel:
 def predict_table(
     model: OriginModel, table: FeatureTable
 ) -> tuple[Predictions, tuple[list[str], list[bool], list[str]]]:
-    """Return predictions for a table, and answers for :func:`count_answers_by_level`."""
+    """Predict the origins of the images in a feature table.
+
+    Returns
+    -------
+    predictions, answers
+        ``answers`` is one value of the argument of :func:`count_answers_by_level`.
+    """
     output = model.head.forward(table.blocks(model.blocks))
     probabilities, scores = model.predict_from(output)
     decisions = decide(probabilities, scores, model.threshold)
@@ -119,7 +129,7 @@ def finalize_model(
 ) -> OriginModel:
     """Build the complete model: add threshold, hierarchy, calibration and exemplars to a head.
 
-    Threshold, hierarchy and calibration are set on the validation images.
+    Threshold, hierarchy and calibration are computed on the validation images.
 
     Parameters
     ----------
@@ -168,7 +178,7 @@ def finalize_model(
 def evaluate_model(
     model: OriginModel, features: SplitFeatures, protocol: Protocol, options: SelectionOptions
 ) -> EvaluatedModel:
-    """Evaluate a complete model on the test images."""
+    """Evaluate a complete model on the test images of a protocol."""
     dataset, origins = features.dataset, model.origins
     known_table, unknown_table = features.test_tables(protocol)
     known, known_answers = predict_table(model, known_table)
@@ -201,7 +211,7 @@ def evaluate_model(
 def select_exemplars(
     features: SplitFeatures, blocks: tuple[int, ...], *, thumbnails: bool
 ) -> Exemplars:
-    """Draw the features of at most :data:`EXEMPLARS_PER_ORIGIN` images of each origin."""
+    """Sample at most :data:`EXEMPLARS_PER_ORIGIN` images of each origin, with their features."""
     rng = np.random.default_rng(0)
     origins = features.dataset.known
     tables = []
@@ -229,7 +239,7 @@ def _thumbnail(sample: Sample) -> bytes:
 
 
 def metric_values(evaluation: Evaluation) -> dict[str, float | None]:
-    """Return the metrics that are stored in a model file, by name."""
+    """Return the metrics to store in a model file, by name."""
     values = vars(evaluation) | vars(evaluation.closed)
     if evaluation.detection:
         values |= vars(evaluation.detection)

@@ -1,4 +1,4 @@
-"""Train a head on every block, select block and hyperparameter, and evaluate the model."""
+"""Fit heads on every block, select the block and hyperparameter, and evaluate the model."""
 
 from __future__ import annotations
 
@@ -38,34 +38,38 @@ class FitOptions(SelectionOptions):
     Parameters
     ----------
     head_method
-        The kind of head, with its grid of hyperparameter values.
+        Method that fits the heads, with its grid of hyperparameter values.
     blocks
-        Blocks to try, counted from 0; all by default.
+        Indices of the blocks to try, starting at 0; all blocks if empty.
     """
 
     head_method: SweepMethod
     blocks: tuple[int, ...] = ()
 
     def blocks_of(self, encoder: Encoder) -> tuple[int, ...]:
-        """Return the blocks to try, ascending.
+        """Return the indices of the blocks to try, in ascending order.
 
         Raises
         ------
         FitError
-            The encoder does not have one of them.
+            The encoder does not have one of the blocks.
         """
         total = len(encoder.block_dims)
         if missing := sorted({b for b in self.blocks if not 0 <= b < total}):
             raise FitError(
-                f"{encoder.name} has no block {', '.join(map(str, missing))}; its {total} blocks "
-                f"count from 0 to {total - 1}."
+                f"{encoder.name} has no block {', '.join(map(str, missing))}. Choose from 0 to "
+                f"{total - 1}."
             )
         return tuple(sorted(set(self.blocks))) or tuple(range(total))
 
 
 @dataclass(frozen=True)
 class BlockResult:
-    """One block at its best hyperparameter: metrics on validation and on test (not selected by)."""
+    """Validation and test metrics of one block with its best hyperparameter value.
+
+    Metrics are in [0, 1], or ``None`` without unknown images. Test metrics are not used for
+    selection.
+    """
 
     block: int
     value: float
@@ -79,14 +83,22 @@ class BlockResult:
 
 @dataclass(frozen=True)
 class FitResult(EvaluatedModel):
-    """The result of :func:`fit`; ``grid`` holds every candidate's validation metrics."""
+    """The result of :func:`fit`.
+
+    Parameters
+    ----------
+    grid
+        All candidates with their validation metrics.
+    blocks
+        Metrics of each block.
+    """
 
     grid: tuple[Candidate, ...]
     blocks: tuple[BlockResult, ...]
 
     @property
     def block(self) -> int:
-        """The selected block."""
+        """Index of the selected block."""
         return self.model.blocks[0]
 
 
@@ -99,19 +111,19 @@ def fit(
     cache: Path | None = None,
     progress: Progress = no_progress,
 ) -> FitResult:
-    """Select block and hyperparameter, fit the model, and evaluate it.
+    """Select the block and hyperparameter, fit the model, and evaluate it on the test images.
 
     Parameters
     ----------
     config
-        The user's settings, kept in the model's run metadata.
+        Configuration to store in the model's run metadata.
     cache
-        Folder of finished sweeps, so that an interrupted run resumes.
+        Folder for finished sweeps, from which an interrupted run resumes.
 
     Raises
     ------
     FitError
-        The encoder does not have one of the blocks, or a fit failed.
+        The encoder does not have one of the blocks, or no head can be fitted.
     """
     known = features.dataset.known
     protocol = make_protocol(features.dataset, options.protocol, seed=options.seed)
@@ -138,7 +150,7 @@ def fit(
     calls = ((train.block(c.block), labels, len(known), c.value) for c in per_block)
     heads = progress(
         run_in_processes(options.head_method.fit, calls, jobs=options.jobs),
-        description="Testing blocks",
+        description="Evaluating blocks",
         total=len(per_block),
     )
     test = features.test_tables(protocol)

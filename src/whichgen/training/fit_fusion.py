@@ -1,15 +1,17 @@
-"""Train a fusion of several views: select members, C, shrinkage and open-set score.
+"""Train a fusion: fit its views, and select members, C, shrinkage and open-set score.
 
-The selection uses the protocol's validation folds, in two steps: members, C and shrinkage by the
-agreement of the views (the score ``max_logit``; see :mod:`whichgen.heads.fusion`), then the
-open-set score among all of :data:`whichgen.openset.registry.SCORES`, which must beat agreement by a
-margin. A view is fitted once for all C of a shrinkage, and serves every set of members that
-contains it.
+A fusion (:mod:`whichgen.heads.fusion`) averages the log-probabilities of linear probes. A *view* is
+a feature block with its probe, a *vote* is a group of views that share one weight, and a *member*
+is one of the combined encoders. Selection uses the validation folds of the protocol, in two steps:
 
-If training contains perturbed copies, everything is selected without them; then each kind of
-perturbation gets a fusion of its own with the same settings (:mod:`whichgen.heads.experts`). Only
-the votes are selected again, on validation images of that kind, because the value of residual
-statistics (``traces``) depends on it.
+1. Members, C and shrinkage are selected by the agreement of the views (the score ``max_logit``).
+2. The open-set score is selected from :data:`whichgen.openset.registry.SCORES`. Another score
+   replaces ``max_logit`` only if it is better by a margin.
+
+If the training set contains perturbed copies, only unchanged images are used for selection. Then an
+*expert*, a fusion with the same settings, is fitted for each kind of perturbation
+(:mod:`whichgen.heads.experts`). Its votes are selected on validation images of the same kind,
+because perturbations make residual statistics (``traces``) less informative.
 """
 
 from __future__ import annotations
@@ -63,13 +65,13 @@ from whichgen.training.views import (
     member_sets,
 )
 
-#: All members are fused with their own votes unless fewer members, or one vote each, are better by
-#: more than this on validation. What the other members add, disagreement about unfamiliar images,
-#: hardly shows on the few generators of validation.
+#: Minimum improvement of the validation metric for using fewer members, or one vote per member. The
+#: benefit of more members, disagreement on unknown images, is hard to measure with the few
+#: generators of a validation set.
 MEMBERS_MARGIN = 0.03
 
-#: Another score replaces agreement if it is better by more than this on validation: the best of a
-#: dozen scores on some tens of unknown images is mostly the luckiest.
+#: Minimum improvement of the validation metric for replacing ``max_logit`` with another score. With
+#: few unknown images, the best of a dozen scores is often best by chance.
 SCORE_MARGIN = 0.02
 
 
@@ -82,7 +84,12 @@ class FusionOptions(SelectionOptions):
     values, shrinkages
         Values of C and of shrinkage to try (:mod:`whichgen.heads.fusion`).
     scores
-        Open-set scores to choose from.
+        Names of the open-set scores to try.
+
+    Raises
+    ------
+    FitError
+        A value of C is not positive, a score does not exist, or a tuple is empty.
     """
 
     values: tuple[float, ...] = FUSION_C
@@ -94,8 +101,12 @@ class FusionOptions(SelectionOptions):
         super().__post_init__()
         for name in self.scores:
             score_class(name)
-        if not self.values or min(self.values) <= 0 or not self.shrinkages or not self.scores:
-            raise FitError("a fusion needs positive values of C, shrinkages and open-set scores.")
+        if self.values and min(self.values) <= 0:
+            raise FitError(
+                f"C is {min(self.values):g}, but it must be positive. Choose other values."
+            )
+        if not self.values or not self.shrinkages or not self.scores:
+            raise FitError("a fusion needs at least one C, one shrinkage and one open-set score.")
 
 
 @dataclass(frozen=True)
@@ -107,16 +118,16 @@ class FusionResult(EvaluatedModel):
     best
         The selected candidate.
     members
-        Each set of members at its best C and shrinkage.
+        Best candidate of each set of members.
     scores
-        Each open-set score with the selected members, C and shrinkage.
+        One candidate per open-set score, with the selected members, C and shrinkage.
     grid
-        Every candidate of the first step.
+        All candidates of members, C and shrinkage.
     head_method
         The method that fitted the head.
     experts
-        Each kind of perturbation that has an expert (first "", for unchanged images) with its
-        candidate; empty without experts.
+        Kind of perturbation and candidate of each expert. The first kind is ``""``, for unchanged
+        images. Empty without experts.
     """
 
     best: FusionCandidate
@@ -135,9 +146,9 @@ def fuse(
     config: Mapping[str, Any] | None = None,
     progress: Progress = no_progress,
 ) -> FusionResult:
-    """Fit every view, select, calibrate, set the threshold, and evaluate the model.
+    """Fit all views, select the fusion, and evaluate the model on the test images.
 
-    ``config`` holds the user's settings, kept in the model's run metadata.
+    ``config`` is the configuration to store in the model's run metadata.
     """
     known = features.dataset.known
     protocol = make_protocol(features.dataset, options.protocol, seed=options.seed)
@@ -153,7 +164,7 @@ def fuse(
 
     grid = compare_members(folds, sets, settings)
     members = [select_best([c for c in grid if c.members == m], options.metric) for m in sets]
-    best = _select_unless_beaten(members[-1], members, options.metric, MEMBERS_MARGIN)
+    best = _select_with_margin(members[-1], members, options.metric, MEMBERS_MARGIN)
 
     votes, setting = sets[best.members], settings.index(best.setting)
     selected_blocks = tuple(chain(*votes))
@@ -168,8 +179,8 @@ def fuse(
         _add_test_metrics(replace(best, score=name, **m._asdict()), test_metrics[name])
         for name, m in averages.items()
     ]
-    usual = next((c for c in scores if c.score == AGREEMENT), scores[0])
-    selected = _select_unless_beaten(usual, scores, options.metric, SCORE_MARGIN)
+    default = next((c for c in scores if c.score == AGREEMENT), scores[0])
+    selected = _select_with_margin(default, scores, options.metric, SCORE_MARGIN)
 
     method: FusionMethod | ExpertsMethod
     method = FusionMethod(fusion.widths, best.shrinkage, fusion.views_per_vote)
@@ -215,7 +226,7 @@ def fuse(
 def compare_members(
     folds: Sequence[FittedViews], sets: Mapping[str, Votes], settings: Sequence[Setting]
 ) -> list[FusionCandidate]:
-    """Measure every set of members at every setting, averaged over folds."""
+    """Compute the mean metrics over folds of each set of members at each setting."""
     results = (evaluate_member_sets(fold, sets, settings) for fold in folds)
     averages = average_by_key(chain.from_iterable(results), len(folds))
     return [FusionCandidate(*key, AGREEMENT, *metrics) for key, metrics in averages.items()]
@@ -228,21 +239,31 @@ def select_votes(
     options: FusionOptions,
     progress: Progress,
 ) -> FusionCandidate:
-    """Select the votes on these images, with the candidate's blocks, C and shrinkage."""
+    """Select the votes of an expert on validation images of its kind of perturbation.
+
+    Parameters
+    ----------
+    folds
+        Folds with images of that kind.
+    sets
+        All sets of members.
+    best
+        Candidate whose blocks, C and shrinkage are kept.
+    """
     blocks = list(chain(*sets[best.members]))
     same_blocks = {name: votes for name, votes in sets.items() if list(chain(*votes)) == blocks}
     views = fit_views(folds, range(max(blocks) + 1), [best.setting], options.jobs, progress)
     candidates = compare_members(views, same_blocks, [best.setting])
-    usual = next(c for c in candidates if c.members == best.members)
-    return _select_unless_beaten(usual, candidates, options.metric, 0)
+    default = next(c for c in candidates if c.members == best.members)
+    return _select_with_margin(default, candidates, options.metric, 0)
 
 
-def _select_unless_beaten(
-    usual: FusionCandidate, others: Sequence[FusionCandidate], metric: str, margin: float
+def _select_with_margin(
+    default: FusionCandidate, others: Sequence[FusionCandidate], metric: str, margin: float
 ) -> FusionCandidate:
-    """Return the usual candidate, or the best other one if it is better by more than the margin."""
+    """Return ``default`` unless the best of ``others`` exceeds it by more than ``margin``."""
     best = select_best(others, metric)
-    return best if metric_value(best, metric) > metric_value(usual, metric) + margin else usual
+    return best if metric_value(best, metric) > metric_value(default, metric) + margin else default
 
 
 def _add_test_metrics(candidate: FusionCandidate, metrics: SelectionMetrics) -> FusionCandidate:

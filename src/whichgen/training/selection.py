@@ -1,4 +1,4 @@
-"""Selection of block and hyperparameter: a grid of candidates, and the best of them."""
+"""Selection of the block and hyperparameter from a grid of candidates."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from whichgen.heads.base import SweepMethod
 K = TypeVar("K")
 C = TypeVar("C", "Candidate", "FusionCandidate")
 
-#: Names of selection metrics, as in the reference implementation, and the attribute they mean.
+#: Attribute of each selection metric; the names are those of the reference implementation.
 METRICS = {"AUC": "auroc", "OSCR": "oscr", "accuracy": "accuracy"}
 
 
 class SelectionMetrics(NamedTuple):
-    """Metrics in [0, 1] that candidates are compared by; ``None`` without unknown images."""
+    """Metrics for comparing candidates, in [0, 1], or ``None`` without unknown images."""
 
     accuracy: float
     auroc: float | None
@@ -34,7 +34,7 @@ class SelectionMetrics(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class SelectionOptions:
-    """Options of every selection.
+    """Options of selection that all methods share.
 
     Parameters
     ----------
@@ -43,18 +43,18 @@ class SelectionOptions:
     protocol
         ``clean`` or ``paper`` (see :mod:`whichgen.evaluation.protocols`).
     tpr
-        Share of known validation images to accept at the threshold, in (0, 1].
+        Fraction of known validation images to accept at the threshold, in (0, 1].
     seed
         Seed of the leave-out folds.
     jobs
-        Number of processes that fit heads; -1: one per core.
+        Number of processes for fitting heads; -1 for one per core.
     thumbnails
-        Store thumbnails of some training and validation images.
+        Whether to store thumbnails of the exemplars in the model.
 
     Raises
     ------
     DataError, FitError
-        The protocol, the metric or the share is invalid.
+        ``protocol``, ``metric`` or ``tpr`` is invalid.
     """
 
     metric: str = "AUC"
@@ -72,14 +72,14 @@ class SelectionOptions:
             )
         if not 0 < self.tpr <= 1:
             raise FitError(
-                f"--tpr {self.tpr:g}: the share of known images to accept must be over 0 and at "
-                "most 1, as in 0.95."
+                f"--tpr {self.tpr:g}: the fraction of known images to accept must be greater than "
+                "0 and at most 1, such as 0.95."
             )
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One block and hyperparameter value with its :class:`SelectionMetrics`."""
+    """One block and hyperparameter value with its validation metrics."""
 
     block: int
     value: float
@@ -90,9 +90,20 @@ class Candidate:
 
 @dataclass(frozen=True)
 class FusionCandidate:
-    """Members, C, shrinkage and score, with metrics on validation and on test (not selected by).
+    """Settings of a fusion with its validation and test metrics.
 
-    Metrics are ``None`` without unknown images.
+    Parameters
+    ----------
+    members
+        Name of the set of members (:func:`whichgen.training.views.member_sets`).
+    value, shrinkage
+        C and shrinkage of the probes (:mod:`whichgen.heads.fusion`).
+    score
+        Name of the open-set score.
+    accuracy, auroc, oscr
+        Validation metrics; ``None`` without unknown images.
+    test_accuracy, test_auroc, test_oscr
+        Test metrics, not used for selection; ``None`` if not computed or without unknown images.
     """
 
     members: str
@@ -115,7 +126,16 @@ class FusionCandidate:
 def selection_metrics(
     scores: np.ndarray, correct: np.ndarray, unknown_scores: np.ndarray
 ) -> SelectionMetrics:
-    """Compute the metrics of known images, scores and bool (n,), and unknown scores (m,)."""
+    """Compute the metrics of a candidate.
+
+    Parameters
+    ----------
+    scores, correct
+        Scores of known images, float array (n,), and whether their top-1 origin is correct, bool
+        array (n,).
+    unknown_scores
+        Scores of unknown images: float array (m,).
+    """
     accuracy = float(correct.mean())
     if not len(unknown_scores):
         return SelectionMetrics(accuracy, None, None)
@@ -124,7 +144,7 @@ def selection_metrics(
 
 
 def average_metrics(folds: Iterable[SelectionMetrics]) -> SelectionMetrics:
-    """Average metrics over folds; folds without unknown images count for accuracy only."""
+    """Average metrics over folds; ``auroc`` and ``oscr`` only over folds with unknown images."""
     accuracies, *areas = zip(*folds, strict=True)
     available = ([value for value in column if value is not None] for column in areas)
     return SelectionMetrics(fmean(accuracies), *(fmean(v) if v else None for v in available))
@@ -133,7 +153,7 @@ def average_metrics(folds: Iterable[SelectionMetrics]) -> SelectionMetrics:
 def average_by_key(
     results: Iterable[tuple[K, SelectionMetrics]], n_folds: int
 ) -> dict[K, SelectionMetrics]:
-    """Average the metrics of each key over folds, and drop keys that some fold lacks."""
+    """Average the metrics of each key over folds; omit keys that are not in all folds."""
     by_key: dict[K, list[SelectionMetrics]] = defaultdict(list)
     for key, metrics in results:
         by_key[key].append(metrics)
@@ -141,7 +161,7 @@ def average_by_key(
 
 
 def metric_value(candidate: Candidate | FusionCandidate, metric: str) -> float:
-    """Return one of :data:`METRICS`, or the accuracy if that metric needs unknown images."""
+    """Return the value of one of :data:`METRICS`, or the accuracy if the value is ``None``."""
     value: float | None = getattr(candidate, METRICS[metric])
     return candidate.accuracy if value is None else value
 
@@ -152,14 +172,19 @@ def sweep_block(
     labels: Sequence[np.ndarray],
     n_origins: int,
 ) -> list[tuple[float, SelectionMetrics]]:
-    """Fit every hyperparameter value on one block of one fold, and measure each on validation.
+    """Fit and evaluate a head for each hyperparameter value, on one block of one fold.
 
     Parameters
     ----------
     features
-        Of training, known validation and unknown validation images: three float arrays (n, d).
+        Features of training, known and unknown validation images: three float arrays (n, d).
     labels
-        Of training and known validation images: two int arrays (n,).
+        Label indices of training and known validation images: two int arrays (n,).
+
+    Returns
+    -------
+    list of (float, SelectionMetrics)
+        Each hyperparameter value with its validation metrics.
     """
     train, val, unknown = features
     queries = [val, unknown] if len(unknown) else [val]
@@ -172,7 +197,7 @@ def sweep_block(
 
 
 def select_best(grid: Sequence[C], metric: str) -> C:
-    """Select the best candidate; on a tie the first.
+    """Return the candidate with the highest metric, or the first of them on a tie.
 
     Raises
     ------
@@ -180,5 +205,7 @@ def select_best(grid: Sequence[C], metric: str) -> C:
         The grid is empty.
     """
     if not grid:
-        raise FitError("no candidate: no block, or no hyperparameter value fits the images.")
+        raise FitError(
+            "no candidate can be fitted on every fold. Add training images, or try other values."
+        )
     return max(grid, key=lambda candidate: metric_value(candidate, metric))

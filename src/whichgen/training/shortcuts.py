@@ -1,19 +1,19 @@
-"""The shortcut check: how well file properties and mean color alone predict the origin.
+"""Shortcut check: how well file properties and mean color alone predict the origin.
 
 A random forest (Breiman, 2001) is fitted on properties of the training files
-(:mod:`whichgen.data.file_properties`) and tested like a head. A head may have reached the same
-accuracy by the same shortcut, so metrics mean something only by how far they exceed the forest's.
+(:mod:`whichgen.data.file_properties`) and evaluated on the test files. A model may use the same
+shortcut, so its metrics are meaningful only as far as they exceed the metrics of the forest.
 
-The warning is based on balanced accuracy, the mean recall over the K known origins, which is 1/K on
-average without a shortcut. It is treated as a share of K · (harmonic mean of the origins' test
-images) images, which has the variance of a mean of recalls. A warning is given if the lower
-bound of its 95 % interval (Wilson, 1927) exceeds 1/K + 10 points.
+The warning is based on balanced accuracy, the mean recall over the K known origins, whose expected
+value without a shortcut is 1/K. The check warns if the lower bound of the 95 % confidence interval
+(Wilson, 1927) exceeds 1/K + 10 percentage points. The sample size of the interval is K · (harmonic
+mean of the number of test images per origin), which gives the variance of a mean of recalls.
 
-The size of a losslessly stored file depends on how detailed the picture is, which may be a property
-of the generator: a warning is a reason to look, not a proof.
+The size of a losslessly compressed file depends on the level of detail, which can be a genuine
+property of the generator. A warning is therefore a reason to inspect the data, not a proof.
 
-The check does not see a property that all known origins share and the unknown ones lack, which
-separates known from unknown images; ``whichgen dataset check`` does.
+The check does not detect properties that differ only between known and unknown origins; ``whichgen
+dataset check`` does.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from whichgen.evaluation.predictions import label_indices
 from whichgen.progress import Progress, no_progress
 from whichgen.training.selection import selection_metrics
 
-#: A warning needs a lower bound of balanced accuracy that exceeds chance by more than this.
+#: Minimum excess over chance of the lower bound of balanced accuracy for a warning.
 MARGIN = 0.10
 
 _Z95 = 1.959963984540054
@@ -45,10 +45,9 @@ _ADVICE = {
     "file": "File properties predict the origin. Store the images of all origins in the same way "
     "(one format and quality, one size, no metadata), then check again.",
     "color": "Mean color and contrast predict the origin. Collect images of the same subjects with "
-    "the same processing for every origin, or report these figures beside every other.",
-    "all": "File and color predict the origin together, though neither does alone. Store all "
-    "images in the same way and collect images of the same subjects, or report these figures "
-    "beside every other.",
+    "the same processing for every origin, or report these metrics with all results.",
+    "all": "File properties and color predict the origin only together. Store all images in the "
+    "same way and collect images of the same subjects, or report these metrics with all results.",
 }
 
 
@@ -61,16 +60,16 @@ class ShortcutMetrics:
     properties
         ``file``, ``color`` or ``all``.
     accuracy, balanced_accuracy
-        Share of known test images whose origin is predicted correctly, and its mean over origins.
-        The forest weighs origins equally, so ``accuracy`` can be under
+        Fraction of known test images whose origin is predicted correctly, and mean recall over
+        origins. The forest weights origins equally, so ``accuracy`` can be less than
         :attr:`ShortcutReport.chance`.
     balanced_accuracy_low
-        The lower bound of ``balanced_accuracy``.
+        Lower bound of the 95 % confidence interval of ``balanced_accuracy``.
     detected
         Whether ``balanced_accuracy_low`` exceeds :attr:`ShortcutReport.warning_level`.
     auroc, oscr
-        Known against unknown test images by the largest probability; ``None`` without unknown
-        images.
+        Metrics of known against unknown test images, with the largest probability as score;
+        ``None`` without unknown images.
     """
 
     properties: str
@@ -91,14 +90,13 @@ class ShortcutReport:
     sets
         Metrics of ``file``, ``color`` and ``all`` properties.
     chance
-        Share of the most frequent origin among known test images: the accuracy of always predicting
-        it.
+        Accuracy of always predicting the most frequent origin of the known test images.
     balanced_chance
         1 / K for K known origins: the balanced accuracy of any constant prediction.
     warning_level
         ``balanced_chance`` + :data:`MARGIN`.
     message
-        The result in words, and what to do.
+        Summary of the result and recommended action.
     train_images, test_images, unknown_images
         Number of readable files per split.
     skipped
@@ -124,12 +122,12 @@ class ShortcutReport:
 def check_shortcuts(
     dataset: Dataset, *, seed: int = 0, progress: Progress = no_progress
 ) -> ShortcutReport:
-    """Fit on file properties of ``train``, and test on those of ``test`` and ``test_unknown``.
+    """Fit random forests on file properties of training images, and evaluate them on test images.
 
     Raises
     ------
     DataError
-        A known origin has no readable image in ``train`` or in ``test``.
+        A known origin has no readable image in ``train`` or ``test``.
     """
     train, test, unknown = (
         read_all_properties([s.path for s in dataset.split(split)], progress=progress)
@@ -178,13 +176,14 @@ def _read_labels(dataset: Dataset, split: str, properties: FileProperties) -> np
         first = f" (first unreadable file: {properties.errors[0]})" if properties.errors else ""
         raise DataError(
             f"{dataset.name}: the shortcut check needs images of every known origin, but there is "
-            f"no readable {split} image of {', '.join(missing)}{first}."
+            f"no readable {split} image of {', '.join(missing)}{first}. "
+            "Run `whichgen dataset check`."
         )
     return label_indices(origins, dataset.known)
 
 
 def _wilson_low(share: float, n: float) -> float:
-    """Return the lower bound of the 95 % interval of a share of n, which need not be whole."""
+    """Return the lower bound of the 95 % Wilson interval of a proportion; n may be fractional."""
     center = share + _Z95**2 / (2 * n)
     half = _Z95 * np.sqrt(share * (1 - share) / n + _Z95**2 / (4 * n**2))
     return float(max(0.0, (center - half) / (1 + _Z95**2 / n)))
@@ -196,10 +195,10 @@ def _message(sets: Sequence[ShortcutMetrics], chance: float) -> str:
     detected = [s.properties for s in sets if s.detected]
     if not detected:
         return (
-            f"No shortcut detected ({figures}). Other kinds of shortcut are not excluded: check "
+            f"No shortcut detected ({figures}). Other kinds of shortcut are possible: check "
             "that the images of all origins were processed in the same way."
         )
-    # Both together can exceed the level if neither does alone.
+    # The combination can exceed the warning level if neither set does.
     names = [name for name in detected if name != "all"] or detected
     advice = " ".join(_ADVICE[name] for name in names)
     return f"Shortcut warning: {figures}. {advice}"

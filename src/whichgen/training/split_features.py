@@ -1,4 +1,4 @@
-"""Features of the five splits of a dataset, and the arrays of each fold."""
+"""Extract the features of a dataset's splits, and select those of each fold."""
 
 from __future__ import annotations
 
@@ -21,12 +21,22 @@ from whichgen.features.table import FeatureTable
 from whichgen.io.run_metadata import hash_parts
 from whichgen.progress import Progress, no_progress
 
-#: The splits used for training and selection.
+#: Splits for training and selection.
 FITTING_SPLITS = ("train", "val", "val_unknown")
 
 
 class FoldTables(NamedTuple):
-    """Known origins with their training images, and the known and unknown images to compare on."""
+    """Feature tables of one fold.
+
+    Parameters
+    ----------
+    origins
+        Known origins.
+    train
+        Training images of the known origins.
+    known, unknown
+        Images of known and unknown origins for comparing candidates.
+    """
 
     origins: tuple[str, ...]
     train: FeatureTable
@@ -35,7 +45,7 @@ class FoldTables(NamedTuple):
 
 
 def perturbed_name(split: str) -> str:
-    """Return the name of the table of a split's perturbed copies."""
+    """Return the name of the table that contains a split's perturbed copies."""
     return f"{split}, perturbed"
 
 
@@ -43,8 +53,8 @@ def perturbed_name(split: str) -> str:
 class SplitFeatures:
     """A dataset and the features of its splits.
 
-    ``tables`` maps the name of a split to its features. Perturbed copies of training images are in
-    the table ``train``, those of other splits in tables of their own (:func:`perturbed_name`).
+    ``tables`` maps the name of a split to its features. The table ``train`` includes perturbed
+    copies of its images; copies for other splits are in separate tables (:func:`perturbed_name`).
     """
 
     dataset: Dataset
@@ -52,13 +62,13 @@ class SplitFeatures:
 
     @property
     def skipped(self) -> tuple[str, ...]:
-        """The error message of each unreadable file."""
+        """Error message of each unreadable file."""
         messages = (message for table in self.tables.values() for message in table.skipped)
         return tuple(dict.fromkeys(messages))
 
     @property
     def image_counts(self) -> dict[str, dict[str, int]]:
-        """Number of images per split and origin, without perturbed copies."""
+        """``image_counts[split][origin]`` is the number of images, without perturbed copies."""
         return {
             split: dict(Counter(s.origin for s in dict.fromkeys(self.tables[split].samples)))
             for split in SPLITS
@@ -67,7 +77,7 @@ class SplitFeatures:
 
     @property
     def data_hash(self) -> str:
-        """A digest of every image's content, origin and split."""
+        """Digest of the content, origin and split of every image."""
         return hash_parts(
             split.encode() + b"\0" + sample.origin.encode() + b"\0" + key
             for split, table in self.tables.items()
@@ -75,11 +85,14 @@ class SplitFeatures:
         )
 
     def test_tables(self, protocol: Protocol) -> tuple[FeatureTable, FeatureTable]:
-        """Return the known and the unknown test images."""
+        """Return the feature tables of the known and the unknown test images."""
         return self.tables[protocol.test_split], self.tables["test_unknown"]
 
     def select_perturbation(self, kind: str) -> SplitFeatures:
-        """Return the fitting splits with the copies of one kind of perturbation ("": unchanged)."""
+        """Return the training and validation features of one kind of perturbation.
+
+        ``kind`` is ``""`` for unchanged images.
+        """
         tables = {}
         for split in FITTING_SPLITS:
             table = self.tables[perturbed_name(split) if kind and split != "train" else split]
@@ -107,10 +120,16 @@ def extract_splits(
     splits
         Names of :data:`~whichgen.data.dataset.SPLITS`.
     augment
-        Kinds of perturbation: each image of ``augmented_splits`` is added once more for each kind,
-        at one of its five intensities, drawn with ``seed``.
+        Kinds of perturbation. For each kind, a perturbed copy of each image of
+        ``augmented_splits`` is added, with a random intensity.
+    augmented_splits
+        Splits to add perturbed copies to.
     perturbation
-        Applied to every image of ``splits``; for testing.
+        Perturbation to apply to every image, for robustness experiments.
+    seed
+        Seed of the intensities.
+    batch_size
+        Number of images per forward pass.
 
     Raises
     ------
@@ -139,16 +158,17 @@ def extract_splits(
             )
         missing = [o for o in dataset.known if o not in set(tables[split].origins.tolist())]
         if missing and split in ("train", "val", "test"):
-            first = (*tables[split].skipped, "none")[0]
+            skipped = tables[split].skipped
+            first = f" (first unreadable file: {skipped[0]})" if skipped else ""
             raise DataError(
-                f"no readable {split} image of {', '.join(missing)} (first unreadable file: "
-                f"{first}). Run `whichgen dataset check`."
+                f"no readable {split} image of {', '.join(missing)}{first}. "
+                "Run `whichgen dataset check`."
             )
     return SplitFeatures(dataset, tables)
 
 
 def fold_tables(features: SplitFeatures, fold: Fold) -> FoldTables:
-    """Select a fold's training, known validation and unknown validation images."""
+    """Select the feature tables of a fold."""
 
     def select(split: str, origins: Sequence[str]) -> FeatureTable:
         table = features.tables[split]

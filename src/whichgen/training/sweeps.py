@@ -1,6 +1,6 @@
 """Hyperparameter sweeps in worker processes, cached on disk.
 
-An interrupted run resumes with the first missing sweep, and a repeated run fits nothing again.
+Finished sweeps are read from the cache, so an interrupted run resumes with the first missing sweep.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from whichgen.version import __version__
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-# The content of a cache file: each hyperparameter value with its metrics.
+# Content of a cache file: each hyperparameter value with its metrics.
 _METRICS = TypeAdapter(list[tuple[float, SelectionMetrics]])
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """All hyperparameter values of a head method on one block of one fold."""
+    """Sweep of a head method's hyperparameter values, on one block of one fold."""
 
     block: int
     tables: FoldTables
     head_method: SweepMethod
 
     def cache_file(self, cache: Path, encoder_key: str) -> Path:
-        """Return the file of its metrics, named after everything they depend on."""
+        """Return the path of the sweep's cache file, a hash of everything the metrics depend on."""
         rows = (
             f"{number}\0{sample.origin}\0".encode() + key
             for number, table in enumerate(self.tables[1:])
@@ -51,7 +51,7 @@ class Sweep:
         return cache / f"{hash_parts([*settings, *rows])}.json"
 
     def read_arguments(self) -> tuple[SweepMethod, list[np.ndarray], list[np.ndarray], int]:
-        """Read the arguments of :func:`whichgen.training.selection.sweep_block`."""
+        """Read the features, and return the arguments of :func:`sweep_block`."""
         origins, *tables = self.tables
         labels = [label_indices(table.origins, origins) for table in tables[:2]]
         return self.head_method, [t.block(self.block) for t in tables], labels, len(origins)
@@ -60,7 +60,24 @@ class Sweep:
 def run_sweeps(
     sweeps: Sequence[Sweep], encoder_key: str, *, cache: Path | None, jobs: int = -1
 ) -> Iterator[list[tuple[float, SelectionMetrics]]]:
-    """Yield the metrics of each sweep's values, in order; each is written to ``cache`` at once."""
+    """Run sweeps in worker processes, and write the metrics of each to the cache when it finishes.
+
+    Parameters
+    ----------
+    sweeps
+        The sweeps to run.
+    encoder_key
+        Key of the encoder and its settings, for the names of cache files.
+    cache
+        Folder of the cache files; ``None`` disables the cache.
+    jobs
+        Number of processes; -1 for one per core.
+
+    Yields
+    ------
+    list of (float, SelectionMetrics)
+        Hyperparameter values with their metrics, for each sweep in order.
+    """
     files = [sweep.cache_file(cache, encoder_key) if cache else None for sweep in sweeps]
     cached = [_read_metrics(file) for file in files]
     # A generator: features are read when a worker is free, not all at once.
@@ -79,9 +96,9 @@ def run_in_processes(
 ) -> Iterator[T]:
     """Yield ``function(*call)`` for each call, in order, from single-threaded worker processes.
 
-    Each process uses one BLAS thread: the matrices are small, and on busy cores several threads
-    took 25 times as long. ``jobs`` is the number of processes (-1: one per core). With 1, the calls
-    run in this process, also with one thread, so that results do not depend on ``jobs``.
+    Each process uses one BLAS thread, because the matrices are small: several threads on busy cores
+    were 25 times slower. ``jobs`` is the number of processes, -1 for one per core. With ``jobs=1``,
+    the calls run in this process, also with one thread, so results do not depend on ``jobs``.
     """
     parallel = Parallel(n_jobs=jobs, return_as="generator")
     yield from parallel(delayed(call_single_threaded)(function, *call) for call in calls)

@@ -1,4 +1,10 @@
-"""Views of a fusion: fitted once per block and setting, and compared in every set of members."""
+"""Fit the views of a fusion, and compare sets of its members.
+
+A *view* is a feature block with its linear probe, a *vote* is a group of views that share one
+weight (:mod:`whichgen.heads.fusion`), and a *member* is one of the encoders of a combined encoder
+(:func:`whichgen.encoders.combinations.combine_encoders`). Each probe is fitted once for a block and
+a setting of C and shrinkage, and shared by all sets of members.
+"""
 
 from __future__ import annotations
 
@@ -23,29 +29,29 @@ from whichgen.training.sweeps import run_in_processes
 #: C and shrinkage of a probe.
 Setting = tuple[float, float]
 
-#: Sets of blocks: each block has its own probe, each set one vote.
+#: Blocks of each vote; each block has its own probe.
 Votes = tuple[tuple[int, ...], ...]
 
-#: Marks a set of members in which each member has one vote.
+#: Suffix of the name of a set in which each member has one vote.
 EVEN = "one vote each"
 
-#: The score by which members, C and shrinkage are selected: agreement of the views.
+#: Open-set score for selecting members, C and shrinkage: agreement of the views.
 AGREEMENT = "max_logit"
 
 
 @dataclass(frozen=True)
 class FittedViews:
-    """Every block's probes, one for each setting, and the images they are fitted and tested on."""
+    """Probes of one fold, ``probes[block][setting]``, and the fold's feature tables."""
 
     probes: list[list[ViewProbe]]
     tables: FoldTables
 
 
 def member_sets(encoder: Encoder) -> dict[str, Votes]:
-    """Return the votes of every set of an encoder's members, by name; the largest set last.
+    """Return the votes of each subset of an encoder's members, by name; the full set is last.
 
-    If members have different numbers of votes, the set occurs twice, first with one vote for each
-    member.
+    If members have different numbers of votes, their set is included twice: first with one vote per
+    member, then with each member's own votes.
     """
     full_names = [member["name"] for member in encoder.preprocessing.get("members", ())]
     full_names = full_names or [encoder.name]
@@ -71,9 +77,9 @@ def fit_views(
     jobs: int,
     progress: Progress,
 ) -> list[FittedViews]:
-    """Fit every block's probe for each setting on each fold.
+    """Fit one probe per block and setting on each fold.
 
-    Folds with the same known origins share their training images, and their probes.
+    Folds with the same known origins share their training images and probes.
     """
     by_origins = {fold.origins: fold.train for fold in reversed(folds)}
     by_shrinkage: dict[float, list[float]] = defaultdict(list)
@@ -98,7 +104,13 @@ def fit_views(
 def evaluate_member_sets(
     views: FittedViews, sets: Mapping[str, Votes], settings: Sequence[Setting]
 ) -> Iterator[tuple[tuple[str, float, float], SelectionMetrics]]:
-    """Measure every set of members at every setting by the views' agreement."""
+    """Compute the metrics of each set of members at each setting, with agreement as the score.
+
+    Yields
+    ------
+    key, metrics
+        The key is the name of the set, C and shrinkage.
+    """
     tables = views.tables
     labels = label_indices(tables.known.origins, tables.origins)
     log_probabilities = [
@@ -121,7 +133,7 @@ def evaluate_member_sets(
 def evaluate_scores(
     views: FittedViews, head: FusionHead, blocks: Sequence[int], names: Sequence[str]
 ) -> tuple[dict[str, SelectionMetrics], dict[str, OpenSetScore]]:
-    """Fit every open-set score on the training images and measure it on the others.
+    """Fit each open-set score on the training images, and evaluate it on the other images.
 
     Returns
     -------
@@ -141,7 +153,7 @@ def evaluate_scores(
 
 
 def fuse_views(views: FittedViews, votes: Votes, setting: int) -> FusionHead:
-    """Fuse the probes of one setting, given by its index."""
+    """Build a fusion from the probes of one setting; ``setting`` is its index."""
     blocks = list(chain(*votes))
     probes = [views.probes[block][setting] for block in blocks]
     return build_fusion(probes, [len(vote) for vote in votes], views.tables.train.blocks(blocks))
