@@ -43,7 +43,7 @@ KEY_METRICS = ("accuracy", "macro_f1", "auroc", "oscr", "tnr_at_tpr95")
 
 
 class HeadlineMetrics:
-    """Compute the headline metrics of a test set for any number of image weights.
+    """Headline metrics of a test set as a function of image weights.
 
     Scores are sorted only once, in the constructor. Detection metrics, ``oscr`` and
     ``rejection_rate`` are NaN without unknown images; ``synthetic_auroc`` and

@@ -110,6 +110,9 @@ def precision_recall_area(true: np.ndarray, false: np.ndarray) -> np.ndarray:
 
 
 def average_precision(true: np.ndarray, false: np.ndarray) -> np.ndarray:
-    """Compute the average precision, Σ (Rₜ − Rₜ₋₁) Pₜ, from counts (rows, points) → (rows,)."""
+    """Compute the average precision Σ (Rₜ − Rₜ₋₁) Pₜ, with recall R and precision P at threshold t.
+
+    Parameters and return value are those of :func:`precision_recall_area`.
+    """
     steps = np.diff((true / true[:, -1:])[:, ::-1], axis=1)
     return np.asarray(-(steps * precision(true, false)[:, :0:-1]).sum(axis=1))

@@ -1,11 +1,10 @@
-"""Control experiments that detect label leakage and shortcuts.
+"""Label-shuffle control: train on permuted labels to detect leakage.
 
-**Label shuffle** (Ojala & Garriga, 2010). A head with the model's method, blocks and hyperparameter
-is fitted on training images with permuted labels, and evaluated like the model. The expected
-balanced accuracy for K origins is 1 / K; a higher value indicates that true labels leaked into
-training or evaluation. The control does not detect images that are in both the training and the
-test set, because permutation replaces their labels, too; splitting and ``whichgen dataset check``
-detect them.
+A head with the model's method, blocks and hyperparameter is fitted on training images with permuted
+labels, and evaluated like the model (Ojala & Garriga, 2010). The expected balanced accuracy for K
+origins is 1 / K; a higher value indicates that true labels leaked into training or evaluation. The
+control does not detect images that are in both the training and the test set, because their labels
+are permuted, too; splitting and ``whichgen dataset check`` detect them.
 """
 
 from __future__ import annotations

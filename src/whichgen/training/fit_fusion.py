@@ -1,8 +1,8 @@
 """Train a fusion: fit its views, and select members, C, shrinkage and open-set score.
 
 A fusion (:mod:`whichgen.heads.fusion`) averages the log-probabilities of linear probes. A *view* is
-a feature block with its probe, a *vote* is a group of views that share one weight, and a *member*
-is one of the combined encoders. Selection uses the validation folds of the protocol, in two steps:
+a feature block with its probe, a *vote* is a group of views with a joint weight, and a *member* is
+one of the combined encoders. Selection uses the validation folds of the protocol, in two steps:
 
 1. Members, C and shrinkage are selected by the agreement of the views (the score ``max_logit``).
 2. The open-set score is selected from :data:`whichgen.openset.registry.SCORES`. Another score
@@ -126,7 +126,7 @@ class FusionResult(EvaluatedModel):
     head_method
         The method that fitted the head.
     experts
-        Kind of perturbation and candidate of each expert. The first kind is ``""``, for unchanged
+        Kind of perturbation and candidate for each expert. The first kind is ``""``, for unchanged
         images. Empty without experts.
     """
 
@@ -246,7 +246,7 @@ def select_votes(
     folds
         Folds with images of that kind.
     sets
-        All sets of members.
+        Votes of each set of members, by name.
     best
         Candidate whose blocks, C and shrinkage are kept.
     """

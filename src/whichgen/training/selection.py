@@ -206,6 +206,7 @@ def select_best(grid: Sequence[C], metric: str) -> C:
     """
     if not grid:
         raise FitError(
-            "no candidate can be fitted on every fold. Add training images, or try other values."
+            "no candidate can be fitted on every fold. Add training images, or try other "
+            "hyperparameter values."
         )
     return max(grid, key=lambda candidate: metric_value(candidate, metric))

@@ -1,7 +1,7 @@
 """Fit the views of a fusion, and compare sets of its members.
 
-A *view* is a feature block with its linear probe, a *vote* is a group of views that share one
-weight (:mod:`whichgen.heads.fusion`), and a *member* is one of the encoders of a combined encoder
+A *view* is a feature block with its linear probe, a *vote* is a group of views with a joint weight
+(:mod:`whichgen.heads.fusion`), and a *member* is one of the encoders of a combined encoder
 (:func:`whichgen.encoders.combinations.combine_encoders`). Each probe is fitted once for a block and
 a setting of C and shrinkage, and shared by all sets of members.
 """
@@ -109,7 +109,7 @@ def evaluate_member_sets(
     Yields
     ------
     key, metrics
-        The key is the name of the set, C and shrinkage.
+        ``key`` is a tuple of the set's name, C and shrinkage.
     """
     tables = views.tables
     labels = label_indices(tables.known.origins, tables.origins)
