@@ -13,7 +13,6 @@ import numpy as np
 from whichgen.errors import FitError
 from whichgen.heads.base import HeadOutput, check_training_features
 from whichgen.openset.base import OpenSetScore
-from whichgen.openset.gaussian_mixture import ClassGaussianMixtures
 from whichgen.openset.logit_scores import Energy, Entropy, Margin, MaxLogit, MaxProbability
 from whichgen.openset.mahalanobis import Mahalanobis, RelativeMahalanobis
 from whichgen.openset.nearest_neighbors import NearestNeighbors
@@ -38,7 +37,6 @@ SCORES: dict[str, type[OpenSetScore]] = {
     "nearest": NearestNeighbors,
     "vim": Vim,
     "prototype": NearestClassMean,
-    "gaussians": ClassGaussianMixtures,
     "she": Hopfield,
 }
 
