@@ -98,7 +98,7 @@ def test_another_dataset_needs_its_unknown_origins(mine: Site) -> None:
     assert "the model are real, gan, vae, but those of images are" in result.message
     result = whichgen(*command, "--unknown", "flow")
     assert result.code == 1
-    assert "Name it with --data" in result.message
+    assert "require --data" in result.message
 
 
 def test_a_model_without_a_recorded_dataset_needs_data(mine: Site) -> None:

@@ -139,7 +139,7 @@ def test_a_full_queue_is_reported_with_the_time_to_retry(
 ) -> None:
     client = service(limit_settings(queue=1, request_images=1))
     assert client.post("/attribute", files=upload(encode_png(images[0]))).status_code == 200
-    monkeypatch.setattr(Batcher, "waiting", 1)
+    monkeypatch.setattr(Batcher, "queue_size", 1)
     response = client.post("/attribute", files=upload(encode_png(images[1])))
     assert response.status_code == 503
     assert int(response.headers["retry-after"]) >= 1
