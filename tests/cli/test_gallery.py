@@ -90,9 +90,9 @@ def test_wrong_options_are_one_message(site: Site) -> None:
         ("empty", (), "no readable image found"),
         ("no/folder", (), "no/folder does not exist"),
         ("NoSuchSet", (), "dataset 'NoSuchSet' is neither a folder"),
-        ("images", ("--kind", "qdrant"), "needs the address of the service"),
+        ("images", ("--kind", "qdrant"), "is not the address of a Qdrant service"),
         ("images", ("--kind", "qdrant", "--qdrant-url", "folder"), "not 'folder'"),
-        ("images", ("-o", "images"), "images exists and is not a gallery"),
+        ("images", ("-o", "images"), "images already exists and is not a gallery"),
     ):
         result = build(site, *options, data=data)
         assert result.code == 1, data
@@ -144,7 +144,7 @@ def test_unreachable_service_is_reported_before_images_are_read(
     monkeypatch.setattr("whichgen.gallery.entries.collect_images", None)  # it would be called
     result = build(site, "--kind", "qdrant", "--qdrant-url", "http://127.0.0.1:1")
     assert result.code == 1
-    assert "Qdrant does not answer" in result.message
+    assert "the request to Qdrant failed" in result.message
 
 
 def test_low_recall_is_a_warning(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +186,7 @@ def test_interrupted_build_leaves_nothing_and_can_be_repeated(
     assert build(site).code == 0
     again = build(site)
     assert again.code == 1
-    assert "replace it with --force" in again.message
+    assert "use --force to replace it" in again.message
     assert build(site, "--force").code == 0
 
 
@@ -209,7 +209,7 @@ def test_qdrant_gallery_equals_a_local_one(site: Site, monkeypatch: pytest.Monke
     monkeypatch.delenv("WHICHGEN_QDRANT_URL")
     result = whichgen("gallery", "search", "-g", "remote", "images/gan/001.png")
     assert result.code == 1
-    assert "needs the address of the service" in result.message
+    assert "is not the address of a Qdrant service" in result.message
 
 
 def test_missing_extra_is_reported(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,1 +1,1 @@
-"""Work spread over a Ray cluster (extra ``ray``)."""
+"""Distributed processing on a Ray cluster (extra ``ray``)."""

@@ -1,8 +1,7 @@
 """Process shards with a pool of Ray Data actors and collect the results in one process.
 
-Workers need no shared disk and write nothing. If a worker dies, Ray starts another one, gives it
-the shard again from the beginning and skips the results that it has. Results are counted, so that
-none can be lost unnoticed.
+Workers do not need a shared disk and do not write files. If a worker dies, Ray processes its shard
+again on a new worker and drops the results it already has. Results are counted to detect losses.
 """
 
 from __future__ import annotations
@@ -27,19 +26,19 @@ from whichgen.errors import ClusterError, WhichgenError, WhichgenWarning
 T = TypeVar("T")
 Result_co = TypeVar("Result_co", covariant=True)
 
-#: Number of times that a task whose worker died is given to another worker. It is limited because
-#: the task itself may kill workers, by lack of memory for example.
+#: Maximum number of retries of a task whose worker died. It is limited because the task itself may
+#: be the cause, e.g. if it exceeds the worker's memory.
 _RETRIES = 8
 
-#: Maximum number of Ray tasks, each of which costs bookkeeping; more shards share tasks.
+#: Maximum number of Ray tasks, to limit overhead; with more shards, a task processes several.
 _MAX_TASKS = 4096
 
 
 class Job(Protocol[Result_co]):
-    """The work of a worker, sent to it once."""
+    """Processing job sent once to each worker."""
 
     def start(self) -> Callable[[Shard], Iterator[Result_co]]:
-        """Load what processing needs, once per worker."""
+        """Load resources once per worker, and return the function that processes a shard."""
         ...
 
 
@@ -50,10 +49,12 @@ class Workers:
     Parameters
     ----------
     count
-        Number of workers; 0: as many as the cluster has CPUs or GPUs for.
-    cpus, gpus
-        Resources per worker. Several workers may share a GPU (0.25), so that more processes decode
-        for it. ``gpus=None``: 1 if the cluster has GPUs, else 0.
+        Number of workers; 0 uses all CPUs or GPUs of the cluster.
+    cpus
+        Number of CPUs per worker.
+    gpus
+        Number of GPUs per worker; ``None`` uses 1 if the cluster has GPUs, otherwise 0. With a
+        fraction such as 0.25, several workers share a GPU and decode images in parallel.
     """
 
     count: int = 0
@@ -63,7 +64,17 @@ class Workers:
 
 @dataclass(frozen=True)
 class _Message:
-    """A result; or the end of a shard, with its error or number of results, and its warnings."""
+    """Message from a worker: a result, or the end of a shard if ``result`` is ``None``.
+
+    Parameters
+    ----------
+    error
+        The error that stopped the processing of the shard, if any.
+    count
+        Number of results from the shard.
+    warnings
+        Warnings raised while the shard was processed.
+    """
 
     result: Any = None
     error: WhichgenError | None = None
@@ -72,7 +83,7 @@ class _Message:
 
 
 class _Worker:
-    """Ray actor that runs one job on shard after shard."""
+    """Ray actor that runs one job on one shard at a time."""
 
     def __init__(self, job: ray.ObjectRef[Any], cpus: int) -> None:
         self._job = job
@@ -104,18 +115,20 @@ class _Worker:
 
 @contextmanager
 def connect_to_ray(address: str = "") -> Iterator[None]:
-    """Connect to a Ray cluster within the block, unless there is a connection already.
+    """Connect to a Ray cluster for the duration of a ``with`` block.
+
+    An existing connection is reused and stays open.
 
     Parameters
     ----------
     address
-        ``auto`` (the cluster that this machine belongs to) or ``host:6379``. Empty: RAY_ADDRESS if
-        set, otherwise a new cluster on this machine that ends with the block.
+        ``auto`` (the cluster of this machine) or ``host:6379``. Default: the environment variable
+        ``RAY_ADDRESS`` if set, otherwise a temporary cluster on this machine.
 
     Raises
     ------
     ClusterError
-        There is no cluster at the address, or Ray Data does not support it.
+        There is no cluster at the address, or Ray Data does not support the address.
     """
     if ray.is_initialized():
         yield
@@ -141,7 +154,7 @@ def connect_to_ray(address: str = "") -> Iterator[None]:
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise ClusterError(
-            f"no Ray cluster at {address} ({error}). Check it with "
+            f"no Ray cluster found at {address} ({error}). Check the cluster with "
             f"`ray status --address {address}`."
         ) from None
     try:
@@ -151,14 +164,14 @@ def connect_to_ray(address: str = "") -> Iterator[None]:
 
 
 def run_on_cluster(job: Job[T], shards: Sequence[Shard], workers: Workers) -> Iterator[T]:
-    """Yield the results of a job on all shards as they arrive, in any order of shards.
+    """Run a job on all shards, and yield the results in order of arrival.
 
     Raises
     ------
     ClusterError
-        Workers died repeatedly.
+        Workers died repeatedly, or results were lost.
     WhichgenError
-        Whatever the job raises.
+        The job failed on a shard.
     """
     counts, n_results = list[int](), 0
     for message in _stream(ray.put(job), shards, workers):
@@ -172,7 +185,7 @@ def run_on_cluster(job: Job[T], shards: Sequence[Shard], workers: Workers) -> It
             n_results += 1
             yield message.result
     if len(counts) != len(shards) or sum(counts) != n_results:
-        raise ClusterError("the cluster has lost results. Run the same command again to resume.")
+        raise ClusterError("the cluster lost results. Run the same command again to resume.")
 
 
 def _stream(job: Any, shards: Sequence[Shard], workers: Workers) -> Iterator[_Message]:
@@ -202,22 +215,24 @@ def _stream(job: Any, shards: Sequence[Shard], workers: Workers) -> Iterator[_Me
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[-1]
         raise ClusterError(
-            f"the cluster failed ({reason}). Results received so far are kept: run the same "
-            "command again. If workers lack memory, use a smaller --batch-size or more "
-            "--cpus-per-worker."
+            f"the cluster failed ({reason}). Run the same command again to resume. If workers run "
+            "out of memory, use a smaller --batch-size or more --cpus-per-worker."
         ) from error
 
 
 def _size_pool(workers: Workers, resources: Mapping[str, float]) -> tuple[int, float]:
-    """Return the number of workers and the GPUs of each; warn if the cluster is too small."""
+    """Return the number of workers and the number of GPUs per worker.
+
+    Warns if the cluster has too few resources for all workers.
+    """
     gpus = float(resources.get("GPU", 0) > 0) if workers.gpus is None else workers.gpus
     needs = {"CPU": workers.cpus, "GPU": gpus}
     room = int(min((resources.get(name, 0) / n for name, n in needs.items() if n), default=1))
     count = workers.count or max(1, room)
     if count > room:
         warnings.warn(
-            f"the cluster has room for {room} of {count} workers with {workers.cpus:g} CPUs "
-            f"and {gpus:g} GPUs each; the others wait until it grows.",
+            f"the cluster has resources for {room} of {count} workers ({workers.cpus:g} CPUs and "
+            f"{gpus:g} GPUs each); the others wait. Add nodes, or use a smaller --workers.",
             WhichgenWarning,
             stacklevel=2,
         )

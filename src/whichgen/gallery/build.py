@@ -1,7 +1,8 @@
 """Build a gallery from the feature store, and measure its recall.
 
-Some images are held out at first. When all others are indexed, the neighbors of the held-out images
-are compared with the exact ones (those of a search of all lists); then they are added as well.
+Some images are held out as queries while the other images are indexed. Recall is the fraction of
+the queries' exact neighbors that the index finds; exact neighbors come from a search of all
+inverted lists. The queries are added to the index afterwards.
 """
 
 from __future__ import annotations
@@ -36,22 +37,29 @@ from whichgen.gallery.storage import (
 from whichgen.io.atomic import replace_folder
 from whichgen.progress import Progress, no_progress
 
-#: The maximum number of query images for the recall; of few images, half are held out.
+#: Maximum number of held-out images; a gallery of few images holds out half of them.
 MAX_QUERIES = 1000
 
 
 def check_gallery_folder(folder: Path, *, force: bool) -> None:
-    """Raise :class:`GalleryError` unless a gallery may be written to a folder."""
+    """Raise :class:`GalleryError` unless the folder is empty or a gallery to replace.
+
+    Parameters
+    ----------
+    force
+        Allow an existing gallery to be replaced.
+    """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / GALLERY_FILE).is_file():
         raise GalleryError(
-            f"{folder} exists and is not a gallery. Choose another folder with --output-dir."
+            f"{folder} already exists and is not a gallery. Choose another folder with "
+            "--output-dir."
         )
     if not force:
         raise GalleryError(
-            f"{folder} already holds a gallery. Choose another folder with --output-dir, or "
-            "replace it with --force."
+            f"{folder} already holds a gallery. Choose another folder with --output-dir, or use "
+            "--force to replace it."
         )
 
 
@@ -68,25 +76,29 @@ def build_local_gallery(
 ) -> GalleryDescription:
     """Write a gallery of images whose features are in the store.
 
-    Besides the index and :attr:`GalleryImages.entries`, a few thousand rows are in memory at a
-    time, and for ``ivf`` the vectors on which its centroids are fitted.
+    Memory use: the index, :attr:`GalleryImages.entries`, a few thousand vectors and, for ``ivf``,
+    the vectors on which the centroids are fitted.
 
     Parameters
     ----------
     run_metadata
-        See :func:`whichgen.io.run_metadata.collect_run_metadata`.
+        Options, seeds and versions (:func:`whichgen.io.run_metadata.collect_run_metadata`).
     kind
-        ``None``: chosen by the number of images (:func:`whichgen.gallery.index.default_kind`).
+        Kind of index; by default it depends on the number of images
+        (:func:`whichgen.gallery.index.default_kind`).
     effort
-        Lists per search; 0: the fewest that find 95 % of the ten nearest images of one half of the
-        held-out images. Recall is measured on the other half.
+        Number of inverted lists per search of an ``ivf`` index. 0 selects the smallest number with
+        a recall of at least 95 % of the ten nearest neighbors on one half of the held-out images;
+        the reported recall is measured on the other half.
     seed
-        For the choice of the held-out images and for the centroids.
+        Random seed for the held-out images and the centroids.
+    force
+        Replace an existing gallery.
 
     Raises
     ------
     GalleryError
-        The folder is not empty.
+        The folder is not empty, and it is not a gallery or ``force`` is false.
     """
     check_gallery_folder(folder, force=force)
     kind = kind or default_kind(len(images))
@@ -109,7 +121,7 @@ def build_local_gallery(
 
 
 def hold_out_queries(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows to index first, and the held-out rows: int64 arrays, ascending."""
+    """Split the rows 0…n-1 into rows to index and held-out rows: ascending int64 arrays."""
     held_out = np.zeros(n, dtype=bool)
     queries = np.random.default_rng(seed).choice(n, min(MAX_QUERIES, n // 2), replace=False)
     held_out[queries] = True
@@ -119,7 +131,15 @@ def hold_out_queries(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def _choose_effort(
     index: Any, kind: IndexKind, queries: np.ndarray, effort: int
 ) -> tuple[int, Recall | None]:
-    """Return the effort, chosen if it is 0, and its recall; ``queries`` are vectors (m, d)."""
+    """Return the search effort and its recall.
+
+    Parameters
+    ----------
+    queries
+        Vectors of the held-out images: float32 array (m, dimension).
+    effort
+        Number of inverted lists per search; 0 selects it by recall.
+    """
     candidates = effort_candidates(kind, index.ntotal)
     all_lists = candidates[-1]
     if effort and kind != "flat":

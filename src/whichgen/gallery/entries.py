@@ -1,4 +1,4 @@
-"""The images of a gallery and the vectors by which they are compared."""
+"""The images of a gallery and their vectors."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from whichgen.inference.neighbors import SimilaritySpace
 from whichgen.io.run_metadata import hash_parts
 from whichgen.progress import Progress, no_progress
 
-#: The columns of ``entries.parquet``; ``digest`` is :func:`whichgen.data.reading.hash_image`.
+#: Columns of ``entries.parquet``; ``digest`` is the result of
+#: :func:`whichgen.data.reading.hash_image`.
 ENTRIES_SCHEMA = pa.schema(
     [("path", pa.large_string()), ("origin", pa.large_string()), ("digest", pa.binary(20))]
 )
 
-#: Rows whose features are in memory at once.
+#: Number of rows whose features are in memory at the same time.
 BATCH_ROWS = 4096
 
 
@@ -36,16 +37,16 @@ class GalleryImages:
     Parameters
     ----------
     entries
-        An Arrow table (:data:`ENTRIES_SCHEMA`) in memory: some hundred bytes per image.
+        Arrow table with one row per image (:data:`ENTRIES_SCHEMA`).
     store
         The feature store.
     space
-        Maps features to the vectors that are compared.
+        Maps features to the vectors whose cosine is the similarity.
     skipped
-        Why unreadable files are left out.
+        Error messages of the files that could not be read.
     n_duplicates, n_conflicts
-        The number of files with the content of an earlier one, and how many of them have another
-        origin than that one.
+        Number of files that duplicate an earlier file, and number of these duplicates with a
+        different origin.
     """
 
     entries: Any
@@ -59,16 +60,16 @@ class GalleryImages:
         return int(self.entries.num_rows)
 
     def digests(self, rows: np.ndarray) -> list[bytes]:
-        """Return the content digests of some rows."""
+        """Return the content digests of the images in the given rows."""
         digests: list[bytes] = self.entries["digest"].take(rows).to_pylist()
         return digests
 
     def take(self, rows: np.ndarray) -> GalleryImages:
-        """Return the images of some rows, in that order."""
+        """Select the images in the given rows, in the given order."""
         return replace(self, entries=self.entries.take(rows))
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
-        """Return the unit vectors of some rows: float32 array (n, dimension)."""
+        """Return the unit vectors of the images in the given rows: float32 (n, dimension)."""
         vectors = [np.empty((0, self.space.dimension), np.float32)]
         for batch in row_batches(rows):
             keys = [feature_key(digest) for digest in self.digests(batch)]
@@ -77,7 +78,7 @@ class GalleryImages:
         return np.concatenate(vectors)
 
     def data_hash(self) -> str:
-        """Return a digest of all images and origins."""
+        """Return a digest of the content and the origins of all images."""
         batches = self.entries.select(["digest", "origin"]).to_batches(BATCH_ROWS)
         return hash_parts(
             hash_parts(part for row in batch.to_pylist() for part in row.values())
@@ -94,12 +95,14 @@ def collect_images(
     batch_size: int = BATCH_SIZE,
     progress: Progress = no_progress,
 ) -> GalleryImages:
-    """Extract the features that the store lacks; if interrupted, run it again to resume.
+    """Collect distinct images, and extract the features that are missing in the store.
+
+    After an interruption, a second call resumes the extraction.
 
     Raises
     ------
     DataError
-        No image can be read.
+        None of the images can be read.
     EncoderError, StoreError
         See :func:`whichgen.features.extraction.extract`.
     """
@@ -120,5 +123,5 @@ def collect_images(
 
 
 def row_batches(rows: np.ndarray) -> list[np.ndarray]:
-    """Split row numbers into batches of :data:`BATCH_ROWS`."""
+    """Split row numbers into batches of at most :data:`BATCH_ROWS`."""
     return [rows[start : start + BATCH_ROWS] for start in range(0, len(rows), BATCH_ROWS)]

@@ -1,10 +1,11 @@
-"""The similarity indexes of a gallery, their recall, and how they are stored.
+"""Similarity indexes of a gallery: search, recall and storage.
 
-``flat`` compares a query with every vector and is exact. ``ivf`` assigns vectors to lists by their
-nearest centroid and searches a few lists. faiss searches, but its file format is not used:
-``faiss.read_index`` trusts what it reads. An index is stored as plain arrays (``.npy``, no pickle),
-which are validated and put into a new faiss index, so that an untrusted one can at most return
-wrong neighbors.
+A ``flat`` index compares a query with every vector and is exact. An ``ivf`` index assigns each
+vector to the inverted list of its nearest centroid and searches only a few lists.
+
+faiss performs the search, but its file format is not used because ``faiss.read_index`` does not
+validate its input. An index is stored as arrays (``.npy``, no pickle), which are validated and
+added to a new faiss index. A manipulated gallery can at most return wrong neighbors.
 """
 
 from __future__ import annotations
@@ -24,23 +25,23 @@ from whichgen.heads.knn import build_cosine_index
 IndexKind = Literal["flat", "ivf"]
 ReadVectors = Callable[[np.ndarray], np.ndarray]
 
-#: The largest number of images for which the default index is exact.
+#: Maximum number of images for which the default index is ``flat``.
 MAX_FLAT_IMAGES = 100_000
 
-#: The files of each kind of index. ``lists.npy`` holds the number of each vector's list.
+#: Files of each kind of index. ``lists.npy`` contains the list number of each vector.
 INDEX_FILES: dict[IndexKind, tuple[str, ...]] = {
     "flat": ("vectors.npy",),
     "ivf": ("vectors.npy", "centroids.npy", "lists.npy"),
 }
 
-# Vectors per list on which centroids are fitted; more do not improve them.
+# Vectors per list on which centroids are fitted; more vectors do not improve the centroids.
 _TRAINING_VECTORS_PER_LIST = 64
 _ITERATIONS = 10
 
-#: The recall of the ten nearest images that the search effort is chosen to reach.
+#: Minimum recall of the :data:`N_NEIGHBORS` nearest neighbors for an automatic search effort.
 TARGET_RECALL = 0.95
 
-#: The number of neighbors that are compared.
+#: Number of neighbors over which recall is measured.
 N_NEIGHBORS = 10
 
 # Cosines of float32 vectors that differ by less are considered equal.
@@ -49,14 +50,15 @@ _TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Recall:
-    """Shares of the exact nearest neighbors that a search finds, in [0, 1].
+    """Recall of a search: the fraction of the exact nearest neighbors that it finds, in [0, 1].
 
     Parameters
     ----------
     at_1, at_10
-        Of the nearest, and of the ten nearest (or of all, in a smaller gallery).
+        Recall of the nearest neighbor and of the ten nearest neighbors (of all images if the index
+        has fewer than ten).
     queries
-        The number of query images; none of them was in the gallery.
+        Number of query images, which were not in the index.
     """
 
     at_1: float
@@ -67,7 +69,7 @@ class Recall:
 
 
 def default_kind(n_images: int) -> IndexKind:
-    """``flat`` up to :data:`MAX_FLAT_IMAGES` images, ``ivf`` above."""
+    """Return ``flat`` for at most :data:`MAX_FLAT_IMAGES` images, otherwise ``ivf``."""
     return "flat" if n_images <= MAX_FLAT_IMAGES else "ivf"
 
 
@@ -82,15 +84,17 @@ def count_lists(n_images: int) -> int:
 def create_index(
     kind: IndexKind, shape: tuple[int, int], read_vectors: ReadVectors, *, seed: int
 ) -> Any:
-    """Create an empty faiss index of unit vectors for the inner product.
+    """Create an empty faiss index for unit vectors with the inner product as similarity.
 
     Parameters
     ----------
     shape
-        Number and dimension of the vectors that will be added.
+        Number and dimension of the vectors to be added.
     read_vectors
-        Function that returns the vectors of some rows: float32 array (rows, dimension). The
-        centroids of ``ivf`` are fitted on a sample of them.
+        Function that maps row numbers to vectors, float32 array (rows, dimension). The centroids of
+        an ``ivf`` index are fitted on a random sample of the rows.
+    seed
+        Random seed for the sample and the centroids.
     """
     n_images, dimension = shape
     if kind == "flat":
@@ -108,7 +112,11 @@ def create_index(
 
 
 def effort_candidates(kind: IndexKind, n_images: int) -> tuple[int, ...]:
-    """Return the numbers of lists per search to choose from: powers of 2, then all; flat: 0."""
+    """Return the candidate values of ``effort`` in ascending order.
+
+    For ``ivf``, these are numbers of lists per search: powers of 2, then all lists. For ``flat``,
+    the only value is 0.
+    """
     if kind == "flat":
         return (0,)
     n_lists = count_lists(n_images)
@@ -118,13 +126,18 @@ def effort_candidates(kind: IndexKind, n_images: int) -> tuple[int, ...]:
 def search_index(
     index: Any, vectors: np.ndarray, k: int, effort: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Search an index.
+    """Search for the ``k`` nearest neighbors of each query vector.
+
+    Parameters
+    ----------
+    effort
+        Number of inverted lists to search; ignored by a ``flat`` index.
 
     Returns
     -------
     cosines, rows
-        float32 and int64 arrays (n, k), the most similar first. The row is -1 where fewer than k
-        vectors were found.
+        float32 and int64 arrays (n, k), most similar first. If fewer than ``k`` neighbors are
+        found, the remaining rows are -1.
     """
     if isinstance(index, faiss.IndexIVF):
         index.nprobe = effort
@@ -135,14 +148,14 @@ def search_index(
 def compute_recall(cosines: np.ndarray, exact: np.ndarray) -> Recall:
     """Compute the recall of a search.
 
-    An image as near as the k-th nearest counts as one of them, because ties have no order.
+    Neighbors that are tied with the k-th exact neighbor count as correct.
 
     Parameters
     ----------
     cosines
-        The cosines of the images that were found for each query, -inf for none: array (m, k).
+        Cosine similarities of the neighbors found for each query, -inf for none: array (m, k).
     exact
-        The cosines of the k nearest images, in descending order: array (m, k).
+        Cosine similarities of the exact neighbors, in descending order: array (m, k).
     """
     at_1 = cosines.max(axis=1) >= exact[:, 0] - _TOLERANCE
     at_10 = cosines >= exact[:, -1:] - _TOLERANCE
@@ -150,7 +163,7 @@ def compute_recall(cosines: np.ndarray, exact: np.ndarray) -> Recall:
 
 
 def write_index(index: Any, kind: IndexKind, folder: Path) -> None:
-    """Write the arrays of an index (:data:`INDEX_FILES`) without copying all vectors."""
+    """Write the arrays of an index (:data:`INDEX_FILES`) without a copy of all vectors."""
     if kind == "flat":
         np.save(folder / "vectors.npy", _view_vectors(index), allow_pickle=False)
         return
@@ -175,7 +188,7 @@ def read_index(kind: IndexKind, folder: Path, dimension: int, n_images: int) -> 
     Raises
     ------
     GalleryError
-        An array is missing or not valid.
+        An array is missing or has an invalid dtype, shape or value.
     """
     vectors = _read_array(folder, "vectors", "<f4", n_images, dimension)
     if kind == "flat":
@@ -186,7 +199,7 @@ def read_index(kind: IndexKind, folder: Path, dimension: int, n_images: int) -> 
     index.is_trained = True
     lists = _read_array(folder, "lists", "<i8", n_images)
     if ((lists < 0) | (lists >= len(centroids))).any():
-        raise GalleryError("lists.npy holds numbers of lists that do not exist")
+        raise GalleryError(f"lists.npy must contain numbers from 0 to {len(centroids) - 1}")
     ends = np.cumsum(np.bincount(lists, minlength=len(centroids)))
     rows_by_list = np.split(np.argsort(lists, kind="stable"), ends[:-1])
     # Not index.add_core(), which grows the lists step by step and wastes memory.
@@ -203,7 +216,7 @@ def _empty_ivf(dimension: int, n_lists: int) -> Any:
 
 
 def _read_array(folder: Path, name: str, dtype: str, *shape: int) -> np.ndarray:
-    """Memory-map an array, and check its dtype and shape (-1: any length) and that it is finite."""
+    """Memory-map an array; check that it is finite and has the dtype and shape (-1: any length)."""
     try:
         array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -212,13 +225,16 @@ def _read_array(folder: Path, name: str, dtype: str, *shape: int) -> np.ndarray:
         expected in (-1, length) for length, expected in zip(array.shape, shape, strict=True)
     )
     if array.dtype != np.dtype(dtype) or not valid:
-        raise GalleryError(f"{name}.npy holds {array.dtype} {array.shape}")
+        raise GalleryError(
+            f"{name}.npy has dtype {array.dtype} and shape {array.shape}, expected "
+            f"{np.dtype(dtype)} and {shape}"
+        )
     if not np.isfinite([array.min(initial=0), array.max(initial=0)]).all():  # copies no rows
-        raise GalleryError(f"{name}.npy holds NaN or infinite values")
+        raise GalleryError(f"{name}.npy contains NaN or infinity")
     return np.asarray(array)
 
 
 def _view_vectors(flat: Any) -> np.ndarray:
-    """Return a view of the vectors of a flat index: float32 array (n, dimension)."""
+    """Return the vectors of a flat index without a copy: float32 array (n, dimension)."""
     view: np.ndarray = faiss.rev_swig_ptr(flat.get_xb(), flat.ntotal * flat.d)
     return view.reshape(flat.ntotal, flat.d)

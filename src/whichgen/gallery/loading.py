@@ -1,4 +1,4 @@
-"""Load a gallery of either kind: local files or Qdrant."""
+"""Load a gallery whose vectors are stored in local files or in Qdrant."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from whichgen.models.signatures import sha256_of_file
 
 @dataclass(frozen=True)
 class LocalGallery:
-    """A gallery in memory (:class:`whichgen.inference.neighbors.NeighborIndex`)."""
+    """Gallery with its index in memory (:class:`whichgen.inference.neighbors.NeighborIndex`)."""
 
     description: GalleryDescription
     space: SimilaritySpace
@@ -51,27 +51,28 @@ class LocalGallery:
 
 
 def load_gallery(folder: str | Path, model: OriginModel, *, url: str = "") -> NeighborIndex:
-    """Load the gallery in a folder, to search for the images most similar to one.
+    """Load a gallery for similarity search.
 
     Parameters
     ----------
     model
         The model that the gallery was built with.
     url
-        The address of the Qdrant service, if it holds the vectors.
+        Address of the Qdrant service that stores the vectors; required only for such galleries.
 
     Raises
     ------
     GalleryError
-        There is no gallery; it is damaged or was built with another model or format; the service
-        does not answer; or the extra ``qdrant`` is not installed.
+        The folder contains no gallery; the gallery is damaged, has an unsupported format or was
+        built with another model; a request to Qdrant fails; or the extra ``qdrant`` is not
+        installed.
     """
     folder = Path(folder)
     description, space = read_description(folder), SimilaritySpace(model)
     if (description.model, description.dimension) != (space.digest, space.dimension):
         raise GalleryError(
             f"{folder} was built with another model. Use that model, or build a gallery with this "
-            "one; features in the feature store are not extracted again."
+            "model; features in the feature store are reused."
         )
     if description.kind == "qdrant":
         from whichgen.gallery.qdrant import QdrantGallery, connect_to_qdrant
@@ -90,7 +91,7 @@ def load_gallery(folder: str | Path, model: OriginModel, *, url: str = "") -> Ne
         entries = pq.read_table(folder / ENTRIES_FILE)
         complete = len(entries) == n and not any(column.null_count for column in entries)
         if not complete or not entries.schema.equals(ENTRIES_SCHEMA):
-            raise GalleryError(f"{ENTRIES_FILE} does not list {n} images")
+            raise GalleryError(f"{ENTRIES_FILE} does not contain {n} complete rows")
         index = read_index(kind, folder, description.dimension, n)
     except (pa.ArrowException, OSError, ValueError, GalleryError) as error:
         raise damaged_gallery(folder, str(error)) from None

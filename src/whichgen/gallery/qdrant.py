@@ -1,12 +1,12 @@
-"""Galleries whose vectors are held by a Qdrant service, for collections too large for one machine.
+"""Galleries whose vectors are stored in Qdrant, for collections too large for one machine.
 
-An image is a point of the collection whose id is derived from the digest of its content, so that an
-image that is sent twice is stored once and an interrupted build can be repeated. ``gallery.json``
-names the collection but not the service: the address in an untrusted folder would receive vectors
-and the API key.
+Each image is a point whose id is derived from the digest of its content, so an image that is
+uploaded twice is stored once, and an interrupted build can be repeated. ``gallery.json`` contains
+the name of the collection but not the address of the service. Otherwise, a manipulated gallery
+could send the vectors and the API key to another server.
 
-qdrant-client can act as a service in memory with exact search (``QdrantClient(":memory:")``), which
-the tests use. Its on-disk format contains pickles, which whichgen does not read.
+The tests use qdrant-client's in-memory mode (``QdrantClient(":memory:")``), whose search is exact.
+Its on-disk mode is not supported because its files contain pickles.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from whichgen.inference.neighbors import Neighbor, SimilaritySpace, clip_cosine
 from whichgen.io.atomic import replace_folder
 from whichgen.progress import Progress, no_progress
 
-#: Environment variable: the API key of the service.
+#: Environment variable: API key of the Qdrant service.
 API_KEY = "WHICHGEN_QDRANT_API_KEY"
 
 # Points per request.
@@ -45,24 +45,29 @@ _TIMEOUT = 60
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    """Raise every error of the service or its client as a :class:`GalleryError`."""
+    """Convert errors of the Qdrant service or client to :class:`GalleryError`."""
     try:
         yield
     except (ApiException, ResponseHandlingException, OSError) as error:
         raise GalleryError(
-            f"Qdrant does not answer ({first_line(error)}). Check --qdrant-url, the service and "
-            f"{API_KEY}, and run the command again to resume."
+            f"the request to Qdrant failed ({first_line(error)}). Check --qdrant-url, the service "
+            f"and {API_KEY}. Then run the command again to resume."
         ) from None
     except (KeyError, TypeError, ValueError) as error:
         raise GalleryError(
-            f"Qdrant's answer does not fit this gallery ({first_line(error)}). Check --qdrant-url "
-            "and --collection."
+            f"the response from Qdrant does not match this gallery ({first_line(error)}). Check "
+            "--qdrant-url and --collection."
         ) from None
 
 
 @_translate_errors()
 def connect_to_qdrant(url: str) -> QdrantClient:
-    """Return a client of the service at ``http://…`` or ``https://…``, with the API key if set.
+    """Create a client of a Qdrant service, with the API key in :data:`API_KEY` if set.
+
+    Parameters
+    ----------
+    url
+        Address of the service: ``http://…`` or ``https://…``.
 
     Raises
     ------
@@ -71,8 +76,8 @@ def connect_to_qdrant(url: str) -> QdrantClient:
     """
     if not url.startswith(("http://", "https://")):
         raise GalleryError(
-            "a gallery in Qdrant needs the address of the service, e.g. --qdrant-url "
-            f"http://localhost:6333, not {url!r}. A gallery in a folder needs none."
+            f"{url!r} is not the address of a Qdrant service. Set it with --qdrant-url, e.g. "
+            "--qdrant-url http://localhost:6333."
         )
     return QdrantClient(
         url=url,
@@ -84,19 +89,19 @@ def connect_to_qdrant(url: str) -> QdrantClient:
 
 @dataclass(frozen=True)
 class QdrantGallery:
-    """A gallery in a service (:class:`~whichgen.inference.neighbors.NeighborIndex`).
+    """Gallery stored in Qdrant (:class:`~whichgen.inference.neighbors.NeighborIndex`).
 
-    All methods raise :class:`GalleryError` if the service does not answer, or if its answer does
-    not fit this gallery.
+    All methods raise :class:`GalleryError` if a request fails or the response does not match this
+    gallery.
 
     Parameters
     ----------
     client, collection
-        The service, and the name of the collection there.
+        Client of the Qdrant service, and name of the collection.
     space
-        The vectors of the collection.
+        Maps the head's output to vectors of the collection.
     effort
-        Candidates per search (``hnsw_ef``); 0: the default of the service.
+        Number of candidates per search (``hnsw_ef``); 0 selects the default of the service.
     """
 
     client: QdrantClient
@@ -106,7 +111,7 @@ class QdrantGallery:
 
     @_translate_errors()
     def create_collection(self) -> None:
-        """Create the collection; if it exists, check that it holds vectors of the same model."""
+        """Create the collection, or check that an existing collection is of the same model."""
         client, cosine = self.client, models.Distance.COSINE
         if not client.collection_exists(self.collection):
             parameters = models.VectorParams(size=self.space.dimension, distance=cosine)
@@ -122,13 +127,13 @@ class QdrantGallery:
         n_foreign = client.count(self.collection, count_filter=foreign, exact=True).count
         if n_foreign or form != (self.space.dimension, cosine):
             raise GalleryError(
-                f"the collection {self.collection!r} holds vectors of another model or program. "
-                "Choose another --collection."
+                f"the collection {self.collection!r} contains vectors from another model or "
+                "application. Choose another --collection."
             )
 
     @_translate_errors()
     def check_size(self, n_images: int) -> None:
-        """Raise :class:`GalleryError` if the collection has fewer images."""
+        """Raise :class:`GalleryError` if the collection has fewer than ``n_images`` images."""
         exists = self.client.collection_exists(self.collection)
         if (n := self.client.count(self.collection).count if exists else 0) < n_images:
             raise GalleryError(
@@ -138,7 +143,7 @@ class QdrantGallery:
 
     @_translate_errors()
     def add(self, images: GalleryImages, rows: np.ndarray) -> None:
-        """Send some rows of the images; those sent before are replaced."""
+        """Upload the images in the given rows; replace images uploaded earlier."""
         entries = images.entries.take(rows).to_pylist()
         self.client.upload_collection(
             self.collection,
@@ -160,9 +165,14 @@ class QdrantGallery:
 
     @_translate_errors()
     def measure_recall(self, images: GalleryImages, queries: np.ndarray) -> Recall:
-        """Measure the recall against the service's exact search, for images that are not sent yet.
+        """Measure the recall of the approximate search relative to the exact search.
 
-        An image that an earlier build has sent is excluded from its own neighbors.
+        A query image that an earlier build uploaded is excluded from its own neighbors.
+
+        Parameters
+        ----------
+        queries
+            Rows of images that this build has not uploaded yet.
         """
         # Points that are not indexed yet are searched exactly, which would overstate the recall.
         indexing = models.CollectionStatus.YELLOW
@@ -211,22 +221,32 @@ def build_qdrant_gallery(
     force: bool = False,
     progress: Progress = no_progress,
 ) -> GalleryDescription:
-    """Send the images of a gallery to its service, and write the folder that describes it.
+    """Upload the images of a gallery to Qdrant, and write its folder.
 
-    Images are added to an existing collection of the same model. With ``force``, a gallery in the
-    folder is replaced; nothing is deleted from the service.
+    Images are added to an existing collection of the same model. Nothing is deleted from Qdrant.
+
+    Parameters
+    ----------
+    folder
+        Folder of ``gallery.json``.
+    run_metadata
+        Options, seeds and versions (:func:`whichgen.io.run_metadata.collect_run_metadata`).
+    seed
+        Random seed for the held-out images, on which recall is measured.
+    force
+        Replace an existing gallery in ``folder``.
 
     Raises
     ------
     GalleryError
-        The folder is not empty, the collection belongs to another model, or the service does not
-        answer.
+        The folder is not empty, and it is not a gallery or ``force`` is false; the collection
+        belongs to another model; or a request to Qdrant fails.
     """
     check_gallery_folder(folder, force=force)
     gallery.create_collection()
     first, queries = hold_out_queries(len(images), seed)
     batches = row_batches(first)
-    for rows in progress(batches, description="Sending", total=len(batches)):
+    for rows in progress(batches, description="Uploading", total=len(batches)):
         gallery.add(images, rows)
     recall = gallery.measure_recall(images, queries) if len(queries) else None
     gallery.add(images, queries)
@@ -248,5 +268,5 @@ def _as_neighbor(point: models.ScoredPoint) -> Neighbor:
 
 
 def _point_id(digest: bytes) -> str:
-    """Return the id of an image: a UUID of the first 16 of the 20 bytes of its digest."""
+    """Return the id of an image: the first 16 bytes of its digest as a UUID."""
     return str(uuid.UUID(bytes=digest[:16]))

@@ -1,9 +1,9 @@
 """Read and write gallery folders, which are written atomically and validated when loaded.
 
-Nothing in a gallery is code, a pickle or a faiss file. The digests in ``gallery.json`` detect
-damaged copies. They do not protect against deliberate changes, but those can at most name wrong
-images: every array is validated before faiss gets it, paths are shown and never opened, and the
-address of a service is not read from the folder.
+A gallery contains no code, pickles or faiss files. The digests in ``gallery.json`` detect damaged
+copies but not tampering. A manipulated gallery can at most return wrong neighbors: arrays are
+validated before they are passed to faiss, paths are displayed but never opened, and the address of
+a Qdrant service is not read from the folder.
 """
 
 from __future__ import annotations
@@ -30,12 +30,24 @@ _MAX_BYTES = 2**26
 
 
 class GalleryDescription(BaseModel):
-    """The content of ``gallery.json``.
+    """Content of ``gallery.json``.
 
-    ``model`` is the digest of the similarity space, ``encoder`` the key of the features.
-    ``effort`` is the number of lists (``ivf``) or candidates (``qdrant``) per search; 0 for
-    ``flat`` and for the service's default. ``recall`` is measured when the gallery is built;
-    ``None`` for a single image. ``files`` are SHA-256 digests.
+    Parameters
+    ----------
+    model
+        Digest of the mapping from features to vectors
+        (:attr:`whichgen.inference.neighbors.SimilaritySpace.digest`).
+    encoder
+        Name of the encoder's folder in the feature store.
+    effort
+        Number of inverted lists (``ivf``) or candidates (``qdrant``) per search; 0 for ``flat`` and
+        for the default of the Qdrant service.
+    recall
+        Recall, measured when the gallery was built; ``None`` for a single image.
+    collection
+        Name of the Qdrant collection; empty for local files.
+    files
+        ``files[name]`` is the SHA-256 of a file in the folder.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -59,7 +71,7 @@ def read_description(folder: Path) -> GalleryDescription:
     Raises
     ------
     GalleryError
-        It is missing, damaged or of another format.
+        The file is missing, damaged or has an unsupported format.
     """
     try:
         text = read_regular_file(folder / GALLERY_FILE, _MAX_BYTES).decode()
@@ -79,13 +91,13 @@ def read_description(folder: Path) -> GalleryDescription:
     except OSError as error:
         raise damaged_gallery(folder, f"{GALLERY_FILE} can't be read ({error.strerror})") from None
     except (ValueError, KeyError, TypeError, RecursionError):  # not JSON, or not a description
-        raise damaged_gallery(folder, f"{GALLERY_FILE} is truncated or changed") from None
+        raise damaged_gallery(folder, f"{GALLERY_FILE} has invalid content") from None
 
 
 def write_description(folder: Path, images: GalleryImages, **fields: Any) -> GalleryDescription:
-    """Write ``gallery.json`` into a folder that holds all other files.
+    """Write ``gallery.json``; call it after all other files have been written.
 
-    ``fields`` are the fields of :class:`GalleryDescription` that ``images`` does not determine.
+    ``fields`` are the fields of :class:`GalleryDescription` that do not depend on ``images``.
     """
     description = GalleryDescription(
         model=images.space.digest,
@@ -101,7 +113,7 @@ def write_description(folder: Path, images: GalleryImages, **fields: Any) -> Gal
 
 
 def damaged_gallery(folder: Path, reason: str) -> GalleryError:
-    """Return the error about a damaged folder."""
+    """Create the error for a damaged gallery."""
     return GalleryError(
         f"{folder} is damaged: {reason}. Copy the folder again, or build the gallery again."
     )
