@@ -270,7 +270,7 @@ def test_most_confident_errors_come_first(run_with_images: Path) -> None:
 def test_missing_and_unwanted_images_are_left_out(run_with_images: Path) -> None:
     page = read_page(run_with_images, images=False)
     assert page.data["thumbnails"] == []
-    assert "Images were left out (--no-images)" in page.text
+    assert "Images are not shown (--no-images)" in page.text
     first, second, *_ = read_rows(run_with_images / "embedding.csv")
     Path(first["path"]).write_bytes(b"not an image")
     Path(second["path"]).unlink()

@@ -1,1 +1,1 @@
-"""Reports of runs and experiments: tables, figures, Markdown and one HTML page."""
+"""Reports of runs and experiments: tables, figures, Markdown files and an HTML page."""

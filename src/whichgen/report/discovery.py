@@ -1,4 +1,4 @@
-"""Report of a discovery: groups of similar unknown images with examples."""
+"""Report on groups of similar images of unknown origin (``whichgen discover``)."""
 
 from __future__ import annotations
 
@@ -24,14 +24,18 @@ _SHEET_COLUMNS, _SHEET_ROWS = 8, 20
 
 @dataclass(frozen=True)
 class Discovery:
-    """The grouped images.
+    """Result of grouping n images.
 
     Parameters
     ----------
-    paths, truth
-        The images, and the name of each one's subfolder (empty if there are no subfolders).
+    paths
+        Path of each image.
+    truth
+        Subfolder of each image, the true origin; empty if there are no subfolders.
+    groups
+        The groups by decreasing size.
     agreement
-        How well groups match subfolders; ``None`` without several subfolders.
+        Agreement between groups and subfolders; ``None`` with fewer than two subfolders.
     """
 
     paths: tuple[Path, ...]
@@ -41,7 +45,7 @@ class Discovery:
 
 
 def discovery_rows(discovery: Discovery) -> list[Row]:
-    """Return one row per group, and one for images without a group."""
+    """Return one table row per group, and a last row for images without a group."""
     rows: list[Row] = []
     for group in discovery.groups:
         row: dict[str, Any] = {
@@ -63,9 +67,9 @@ def discovery_rows(discovery: Discovery) -> list[Row]:
 
 
 def write_discovery(discovery: Discovery, run_metadata: Mapping[str, Any], folder: Path) -> Path:
-    """Write groups as JSON, CSV and text files, ``report.md`` and the contact sheet ``sheet.png``.
+    """Write ``groups.json``, ``groups.csv``, ``report.md`` and the contact sheet ``sheet.png``.
 
-    Each group's paths are in ``<group>.txt``; such files of an earlier run are deleted.
+    ``<group>.txt`` lists the paths of a group. Text files of an earlier run are deleted.
     """
     paths, groups, metrics = discovery.paths, discovery.groups, discovery.agreement
     names = {i: group.name for group in groups for i in group.members}
@@ -84,21 +88,22 @@ def write_discovery(discovery: Discovery, run_metadata: Mapping[str, Any], folde
     if metrics:
         agreement = (
             f"Agreement with the subfolders: {metrics}; {percent(metrics.grouped)} % of the images "
-            "are in a group.\n\n"
+            "belong to a group.\n\n"
         )
     write_text(
         folder / "report.md",
         f"# {len(groups)} putative generators among {len(paths)} images\n\n{agreement}"
-        f"{markdown_table(discovery_rows(discovery))}\nImages of a group look similar to the "
-        "model. A group may hold part of one generator or several generators: inspect it before "
-        "you name it.\n\n![Most typical images of each group](sheet.png)\n",
+        f"{markdown_table(discovery_rows(discovery))}\nThe images in a group have similar "
+        "embeddings. A group can contain several generators, or only some images of one "
+        "generator. Inspect a group before you enroll it.\n\n"
+        "![Most typical images of each group](sheet.png)\n",
     )
     save_png(draw_contact_sheet(discovery), folder / "sheet.png")
     return folder
 
 
 def draw_contact_sheet(discovery: Discovery) -> Figure:
-    """Draw the most typical images of each group, one group per row."""
+    """Draw the images closest to each group's mean, one group per row."""
     groups = discovery.groups[:_SHEET_ROWS]
     rows = max(1, len(groups))
     figure = Figure(figsize=(1.1 * _SHEET_COLUMNS + 2.2, 1.2 * rows), layout="constrained")

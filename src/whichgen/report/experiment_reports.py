@@ -25,14 +25,18 @@ def write_experiment(
     text: str = "",
     csv_rows: Sequence[Row] = (),
 ) -> Path:
-    """Write the points of a plot as ``NAME.json``, ``.csv``, ``.md`` and ``plots/NAME.png``.
+    """Write the results of an experiment: ``NAME.json``, ``.csv``, ``.md`` and ``plots/NAME.png``.
 
     Parameters
     ----------
+    plot
+        Plot of the results; ``NAME`` is its name.
+    points
+        The results.
     text
-        Markdown above the table of the plot's numbers; by default the plot's caption.
+        Markdown text before the table of the plot; default: the plot's caption.
     csv_rows
-        Rows of the CSV file; by default the points.
+        Rows of the CSV file; default: ``points``.
     """
     name = plot.name
     records = [

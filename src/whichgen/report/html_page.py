@@ -1,4 +1,4 @@
-"""One self-contained HTML page about one run, or several runs side by side."""
+"""Self-contained HTML page on one run or a comparison of several runs."""
 
 from __future__ import annotations
 
@@ -28,9 +28,15 @@ from whichgen.report.templating import make_environment
 from whichgen.report.thumbnails import Thumbnails
 from whichgen.version import __version__
 
-#: Maximum numbers of thumbnails on the map, and of errors of each type.
+#: Maximum number of thumbnails on the t-SNE plot, and of errors of each type.
 MAP_THUMBNAILS, MAX_ERRORS = 400, 12
 
+<<<<<<< HEAD
+=======
+#: Metrics shown at the top of the page.
+_KEY_METRICS = ("accuracy", "macro_f1", "auroc", "oscr", "tnr_at_tpr95")
+
+>>>>>>> 2e4cf9b (Docstrings, messages and visible text of the report in plain language)
 
 def write_html_page(
     runs: Sequence[Run],
@@ -40,19 +46,19 @@ def write_html_page(
     images: bool = True,
     progress: Progress = no_progress,
 ) -> Thumbnails:
-    """Write the page.
+    """Write the HTML page.
 
     Parameters
     ----------
     low_data
-        Points of a low-data experiment to show as well.
+        Results of a low-data experiment; empty to omit its section.
     images
-        Embed thumbnails of test images that still exist.
+        Embed thumbnails of test images.
 
     Returns
     -------
     Thumbnails
-        The embedded thumbnails, and the images that could not be read.
+        The embedded thumbnails, and the paths of images that could not be read.
     """
     labels = _labels(runs)
     thumbnails = Thumbnails(images)
@@ -84,7 +90,7 @@ def _read_template(name: str) -> str:
 
 
 def _content_security_policy(script: str) -> str:
-    """Return a policy that loads nothing and runs only ``script``, whatever names contain."""
+    """Return a content security policy that allows only ``script`` and blocks the network."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
@@ -93,7 +99,7 @@ def _content_security_policy(script: str) -> str:
 
 
 def _labels(runs: Sequence[Run]) -> dict[str, Run]:
-    """Return the runs by unique labels."""
+    """Return ``labels[label] = run`` with a unique label for each run."""
     names = [
         f"{'fusion' if run.results.members else run.results.head_method}, "
         f"{Path(run.results.run_metadata.encoder.name).name}"
@@ -136,10 +142,19 @@ def _run_section(prefix: str, label: str, run: Run, thumbnails: Thumbnails) -> d
 
 
 def _most_confident(run: Run, half: int, wrong: np.ndarray) -> list[dict[str, Any]]:
-    """Return the errors with the highest scores, at most :data:`MAX_ERRORS`.
+    """Return at most :data:`MAX_ERRORS` errors, those with the highest open-set scores.
 
-    ``half`` is 0 for known and 1 for unknown images. An error is ``rejected`` if its score is below
-    the threshold.
+    Parameters
+    ----------
+    half
+        0 for known test images, 1 for unknown test images.
+    wrong
+        True for images with a wrong prediction: bool array (n,).
+
+    Returns
+    -------
+    list of dict
+        One per image; ``rejected`` is true if the score is below the threshold.
     """
     predictions, paths = run.answers[half], run.paths[half].tolist()
     rows = np.flatnonzero(wrong)
@@ -158,7 +173,10 @@ def _most_confident(run: Run, half: int, wrong: np.ndarray) -> list[dict[str, An
 
 
 def _map_points(run: Run, figure: Figure, thumbnails: Thumbnails) -> list[list[Any]]:
-    """Return x, y (fractions of the figure), text and thumbnail number of each point."""
+    """Return x, y, label and thumbnail index of each point of the t-SNE plot.
+
+    x and y are fractions of the figure's width and height; the index is -1 without a thumbnail.
+    """
     names = np.array([*run.origins, UNKNOWN])  # a decision of -1 is unknown
     predicted = {
         path: f"predicted: {name}\nscore: {score:.9g}"

@@ -1,6 +1,6 @@
-"""Tables about a run, shared by the command line, report.md and the HTML page.
+"""Tables of a run's results, for the command line, ``report.md`` and the HTML page.
 
-Rates are formatted in percent; a dash stands for a figure that does not exist.
+Rates are formatted in percent; a dash marks undefined values.
 """
 
 from __future__ import annotations
@@ -22,29 +22,56 @@ from whichgen.training.selection import FusionCandidate
 from whichgen.training.shortcuts import ShortcutReport
 
 SHUFFLE_WARNING = (
-    "Label leak: heads fitted on shuffled labels beat chance. The true labels reach the training "
-    "or the test by some other path, so no figure of this run is valid."
+    "Label leak: heads fitted on shuffled labels beat chance. The true labels leak into the "
+    "training or test set, so the results are not valid. Find and remove the leak, then rerun."
 )
 NO_UNKNOWN_WARNING = (
     "There are no unknown test images. This run measures closed-set accuracy only, not how well "
-    "images of unknown generators are rejected. Hold origins out with --unknown."
+    "images of unknown generators are rejected. Hold out origins with --unknown."
 )
 
-#: The three metrics of every comparison: attribute and title.
+#: Metrics of every comparison: attribute name and column title.
 METRICS = {"accuracy": "accuracy", "auroc": "AUROC", "oscr": "OSCR"}
 _VALIDATION = {key: f"val {title}" for key, title in METRICS.items()}
 _TEST = {f"test_{key}": f"test {title}" for key, title in METRICS.items()}
 
+<<<<<<< HEAD
 #: Metrics of the known or the unknown test images only; all others are of both.
 _KNOWN_ONLY = ("accuracy", "macro_f1", "macro_recall", "acceptance_rate")
 _UNKNOWN_ONLY = ("rejection_rate",)
+=======
+#: Key, title and evaluated images of each headline metric; bootstrap intervals have the same key.
+_HEADLINE = (
+    ("accuracy", "Closed-set accuracy", "known"),
+    ("macro_f1", "Macro F1", "known"),
+    ("macro_recall", "Macro recall", "known"),
+    ("auroc", "AUROC, known vs. unknown", "all"),
+    ("oscr", "OSCR", "all"),
+    ("tnr_at_tpr95", "TNR at 95 % TPR", "all"),
+    ("detection_accuracy", "Detection accuracy", "all"),
+    ("auin", "AUIN", "all"),
+    ("auout", "AUOUT", "all"),
+    ("acceptance_rate", "Known images accepted at the threshold", "known"),
+    ("rejection_rate", "Unknown images rejected at the threshold", "unknown"),
+    ("open_accuracy", "Correct predictions at the threshold", "all"),
+    ("synthetic_auroc", "AUROC, real vs. synthetic", "all"),
+    ("synthetic_average_precision", "Average precision, real vs. synthetic", "all"),
+)
+>>>>>>> 2e4cf9b (Docstrings, messages and visible text of the report in plain language)
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One headline metric over ``images`` images; ``value`` is in [0, 1], ``None`` if undefined.
+    """A headline metric.
 
-    ``interval`` is its 95 % bootstrap interval, ``None`` if there is none.
+    Parameters
+    ----------
+    value
+        Value in [0, 1]; ``None`` if undefined.
+    interval
+        95 % bootstrap interval; ``None`` if not computed.
+    images
+        Number of evaluated images.
     """
 
     key: str
@@ -55,7 +82,7 @@ class Metric:
 
 
 def headline_metrics(evaluation: Evaluation, intervals: Mapping[str, Interval]) -> list[Metric]:
-    """Return the headline metrics; ``intervals`` are by the metrics' keys."""
+    """Return the headline metrics; ``intervals[key]`` is the bootstrap interval of a metric."""
     known, unknown = evaluation.known_images, evaluation.unknown_images
     images = dict.fromkeys(METRIC_TITLES, known + unknown)
     images |= dict.fromkeys(_KNOWN_ONLY, known) | dict.fromkeys(_UNKNOWN_ONLY, unknown)
@@ -72,7 +99,7 @@ def headline_metrics(evaluation: Evaluation, intervals: Mapping[str, Interval]) 
 def headline_rows(
     evaluation: Evaluation, intervals: Mapping[str, Interval] | None = None
 ) -> list[Row]:
-    """Return one row per headline metric, with 95 % intervals if given."""
+    """Return one row per headline metric, with 95 % intervals if ``intervals`` are given."""
     return [
         {
             "metric": metric.title,
@@ -85,19 +112,19 @@ def headline_rows(
 
 
 def percentages(values: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
-    """Format rates in [0, 1] in percent; ``columns`` maps their keys to column titles."""
+    """Format rates in [0, 1] in percent; ``columns[key]`` is the column title of a rate."""
     return {title: percent(values[key]) for key, title in columns.items()}
 
 
 def format_interval(interval: Interval | None) -> str:
-    """Format an interval in percent; "" if it does not exist."""
+    """Format an interval in percent; return an empty string if it is undefined."""
     if interval is None or np.isnan([interval.low, interval.high]).any():
         return ""
     return f"{percent(interval.low)} – {percent(interval.high)}"
 
 
 def compare_rows(runs: Mapping[str, Run]) -> list[Row]:
-    """Return the headline metrics with one column per run label."""
+    """Return a table of headline metrics with one column per run; ``runs[label]`` is a run."""
     rows: dict[str, dict[str, str]] = {}
     for label, run in runs.items():
         for row in headline_rows(run.results.test, run.results.intervals):
@@ -108,9 +135,9 @@ def compare_rows(runs: Mapping[str, Run]) -> list[Row]:
 
 
 def unknown_generator_rows(evaluation: Evaluation) -> list[Row]:
-    """Return one row per unknown generator, then one per group of them.
+    """Return one row per unknown generator, then one row per group of unknown generators.
 
-    The mean score is not a rate: open-set scores have any range.
+    All columns are in percent except the mean open-set score and the number of images.
     """
     return [
         {
@@ -129,7 +156,7 @@ def unknown_generator_rows(evaluation: Evaluation) -> list[Row]:
 
 
 def origin_rows(run: Run) -> list[Row]:
-    """Return closed-set metrics, acceptance and the most frequent error of each known origin."""
+    """Return closed-set metrics, acceptance rate and most frequent error of each known origin."""
     confusion = np.array(run.results.test.closed.confusion)
     correct, true, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
     accepted = confusion_counts(run)[2][: len(true), :-1].sum(axis=1)
@@ -153,14 +180,15 @@ def origin_rows(run: Run) -> list[Row]:
 
 
 def confusion_counts(run: Run) -> tuple[list[str], list[str], np.ndarray]:
-    """Count predictions at the threshold.
+    """Compute the confusion matrix of all test images at the threshold.
 
     Returns
     -------
     rows, columns
         True origins (known, then unknown), and predicted origins (known, then ``unknown``).
     counts
-        int64 array (rows, columns).
+        ``counts[i, j]`` is the number of images of ``rows[i]`` that are predicted as
+        ``columns[j]``: int64 array (rows, columns).
     """
     rows = [*run.origins, *sorted(set(run.unknown.origins.tolist()))]
     counts = np.zeros((len(rows), len(run.origins) + 1), dtype=np.int64)
@@ -171,7 +199,7 @@ def confusion_counts(run: Run) -> tuple[list[str], list[str], np.ndarray]:
 
 
 def synthetic_rows(evaluation: Evaluation) -> list[Row]:
-    """Return real vs. synthetic metrics per set of synthetic images."""
+    """Return the metrics of real vs. synthetic images, one row per set of synthetic images."""
     columns = {"auroc": "AUROC", "average_precision": "average precision"}
     return [
         {"synthetic images": r.name, "images": r.images, **percentages(vars(r), columns)}
@@ -180,7 +208,11 @@ def synthetic_rows(evaluation: Evaluation) -> list[Row]:
 
 
 def hierarchy_rows(run: Run) -> list[Row]:
-    """Return how specific the answers are, and how often answers of each level are correct."""
+    """Return the number and accuracy of answers per level of the hierarchy.
+
+    Levels are origin, generator family, ``synthetic``, ``real`` and ``unknown``
+    (:mod:`whichgen.openset.hierarchy`).
+    """
     return [
         {
             "test images": result.images,
@@ -194,7 +226,7 @@ def hierarchy_rows(run: Run) -> list[Row]:
 
 
 def block_rows(run: Run) -> list[Row]:
-    """Return validation and test metrics of each block at its best hyperparameter."""
+    """Return validation and test metrics of each encoder block at its best hyperparameter."""
     parameter = run.results.selection.parameter
     columns = {f"val_{key}": title for key, title in _VALIDATION.items()} | _TEST
     return [
@@ -204,7 +236,11 @@ def block_rows(run: Run) -> list[Row]:
 
 
 def fusion_candidate_rows(candidates: Sequence[FusionCandidate], compared: str) -> list[Row]:
-    """Return candidates of a fusion; ``compared`` is ``members`` or ``score``, the first column."""
+    """Return the validation and test metrics of a fusion's candidates.
+
+    ``compared`` is the first column: ``members`` (the fused encoders) or ``score`` (the open-set
+    score).
+    """
     return [
         {
             compared: getattr(candidate, compared),
@@ -217,7 +253,7 @@ def fusion_candidate_rows(candidates: Sequence[FusionCandidate], compared: str) 
 
 
 def expert_rows(run: Run) -> list[Row]:
-    """Return the validation metrics of a fusion's experts."""
+    """Return validation metrics of a fusion's experts (one classifier per perturbation)."""
     return [
         {
             "perturbation": expert.perturbation or "none",
@@ -243,7 +279,10 @@ def split_rows(run: Run) -> list[Row]:
 
 
 def shortcut_rows(report: ShortcutReport, evaluation: Evaluation | None = None) -> list[Row]:
-    """Return accuracies from file properties alone, and the model's in a last row if given."""
+    """Return how well each set of file properties predicts the origin.
+
+    The last row is for the model if ``evaluation`` is given.
+    """
     predictors = [(result.properties, vars(result)) for result in report.sets]
     if evaluation:
         metrics = metric_values(evaluation) | {"balanced_accuracy": evaluation.closed.macro_recall}
@@ -253,7 +292,7 @@ def shortcut_rows(report: ShortcutReport, evaluation: Evaluation | None = None) 
 
 
 def warnings(run: Run) -> list[str]:
-    """Return what a reader must know before reading any figure."""
+    """Return the warnings about a run's validity, to be shown before its results."""
     results = run.results
     messages = list(results.protocol.notes) if results.protocol.name == "paper" else []
     if results.shortcut_check and results.shortcut_check.detected:

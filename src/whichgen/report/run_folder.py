@@ -1,7 +1,7 @@
-"""Write the folder of a run: model, results.json, CSV files, plots and report.md.
+"""Write the output folder of a run: model, results.json, CSV files, plots and report.md.
 
-Numbers are written first. Figures and ``report.md`` are made from the files, as the HTML page is,
-so that all of them agree.
+JSON and CSV files are written first. Plots, ``report.md`` and the HTML page are generated from
+these files, so all of them are consistent.
 """
 
 from __future__ import annotations
@@ -36,10 +36,14 @@ def write_run(
     shuffle: ShuffleControl | None = None,
     progress: Progress = no_progress,
 ) -> Path:
+<<<<<<< HEAD
     """Write everything about a fit or a fusion into ``folder``, the model first.
 
     ``shortcuts`` and ``shuffle`` are the results of the controls, unless they were switched off.
     """
+=======
+    """Write the results of a fit or a fusion to ``folder``, the model first."""
+>>>>>>> 2e4cf9b (Docstrings, messages and visible text of the report in plain language)
     model, skipped = result.model, result.features.skipped
     save_model(model, folder / "model", name=str(folder))
     results: dict[str, Any] = {

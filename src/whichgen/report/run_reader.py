@@ -1,4 +1,4 @@
-"""Read the folder of a run."""
+"""Read the output folder of a run."""
 
 from __future__ import annotations
 
@@ -88,10 +88,10 @@ class _Expert(FusionCandidate):
 
 
 class Results(BaseModel):
-    """The content of ``results.json``.
+    """Content of ``results.json``.
 
     ``blocks`` is empty for a fusion; ``members``, ``scores`` and ``experts`` are empty for a
-    single block. ``shortcut_check`` and ``shuffled_labels`` are ``None`` if switched off.
+    single block. ``shortcut_check`` and ``shuffled_labels`` are ``None`` if disabled.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -130,7 +130,15 @@ class _LowData(BaseModel):
 
 @dataclass(frozen=True)
 class ImageMap:
-    """Test images on the map: ``paths`` and ``origins`` str (m,), ``points`` float64 (m, 2)."""
+    """t-SNE coordinates of test images.
+
+    Parameters
+    ----------
+    paths, origins
+        Path and true origin of each image: str arrays (m,).
+    points
+        Coordinates: float64 array (m, 2).
+    """
 
     paths: np.ndarray
     origins: np.ndarray
@@ -139,7 +147,7 @@ class ImageMap:
 
 @dataclass(frozen=True)
 class Run(RunPredictions):
-    """The content of a run's folder; ``robustness`` is empty if it was not measured."""
+    """Content of a run's output folder; ``robustness`` is empty if it was not measured."""
 
     results: Results
     image_map: ImageMap
@@ -147,17 +155,17 @@ class Run(RunPredictions):
 
     @property
     def known(self) -> Predictions:
-        """Predictions for the test images of known origins."""
+        """Predictions for test images of known origins."""
         return self.answers[0]
 
     @property
     def unknown(self) -> Predictions:
-        """Predictions for the test images of unknown generators."""
+        """Predictions for test images of unknown generators."""
         return self.answers[1]
 
     @property
     def threshold(self) -> float:
-        """The open-set score below which an image is attributed to ``unknown``."""
+        """Open-set score below which an image is classified as ``unknown``."""
         return self.results.threshold.value
 
     def decide(self, predictions: Predictions) -> np.ndarray:
@@ -166,12 +174,12 @@ class Run(RunPredictions):
 
 
 def read_run(folder: Path) -> Run:
-    """Read the folder that ``whichgen linear``, ``knn`` or ``fuse`` wrote.
+    """Read the output folder of ``whichgen linear``, ``knn`` or ``fuse``.
 
     Raises
     ------
     DataError
-        The folder is not a run's, is damaged, or was written by another version.
+        The folder is not the output of a run, is damaged or was written by another version.
     """
     predictions = read_run_predictions(folder)
     results = _validate(folder / "results.json", predictions.results, Results)
@@ -179,7 +187,7 @@ def read_run(folder: Path) -> Run:
     expected = (test.origins, test.known_images, test.unknown_images)
     if expected != (predictions.origins, *map(len, predictions.answers)):
         raise DataError(
-            f"{folder}: results.json and predictions.csv belong to different runs. Rerun the "
+            f"results.json and predictions.csv in {folder} belong to different runs. Rerun the "
             "command that wrote them."
         )
     parts: dict[str, Any] = vars(predictions) | {"results": results, "robustness": ()}
@@ -190,7 +198,13 @@ def read_run(folder: Path) -> Run:
 
 
 def read_low_data(folder: Path) -> tuple[LowDataPoint, ...]:
-    """Read the points that ``whichgen low-data`` wrote; :class:`DataError` if there are none."""
+    """Read the results of ``whichgen low-data``.
+
+    Raises
+    ------
+    DataError
+        The folder contains no valid ``lowdata.json``.
+    """
     file = folder / "lowdata.json"
     return _validate(file, read_json(file), _LowData).points
 

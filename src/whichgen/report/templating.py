@@ -1,4 +1,4 @@
-"""The environment of the templates of report.md and the HTML page."""
+"""Jinja environment for the templates of report.md and the HTML page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from whichgen.report.figures.style import svg_uri
 
 
 def make_environment(*, autoescape: bool) -> Environment:
-    """Create the environment; ``autoescape`` turns names into HTML text."""
+    """Create the Jinja environment; ``autoescape`` escapes HTML in inserted text."""
     environment = Environment(
         loader=PackageLoader("whichgen.report"),
         autoescape=autoescape,

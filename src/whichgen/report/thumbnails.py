@@ -1,4 +1,4 @@
-"""Small copies of test images, embedded in the HTML page."""
+"""Thumbnails of test images for the HTML page."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from pathlib import Path
 from whichgen.data.reading import make_thumbnail, read_image
 from whichgen.errors import ImageError
 
-#: Longer side in pixels, and WebP quality.
+#: Longer side in pixels, and WebP quality (0 to 100).
 _SIDE, _QUALITY = 96, 70
 
 
 @dataclass
 class Thumbnails:
-    """Thumbnails by path, each made once.
+    """Cache of thumbnails.
 
     Parameters
     ----------
     enabled
-        If false, no image is read.
+        If false, :meth:`add` does nothing.
     uris
-        ``data:`` URIs by path.
+        ``uris[path]`` is the thumbnail of an image as a ``data:`` URI.
     missing
-        Paths of images that no longer exist or cannot be read.
+        Paths of images that no longer exist or can't be read.
     """
 
     enabled: bool = True
@@ -33,14 +33,14 @@ class Thumbnails:
     missing: set[str] = field(default_factory=set)
 
     def add(self, paths: Iterable[str]) -> None:
-        """Make the thumbnails that do not exist yet."""
+        """Create a thumbnail for each path that does not have one."""
         for path in paths if self.enabled else ():
             if path in self.uris or path in self.missing:
                 continue
             try:
                 # A run's folder is untrusted: reading a device or a pipe might never end.
                 if not Path(path).is_file():
-                    raise ImageError(f"{path} is not a regular file.")
+                    raise ImageError(f"{path} is not a regular file. Use --no-images to skip it.")
                 data = make_thumbnail(read_image(Path(path)), _SIDE, kind="WEBP", quality=_QUALITY)
             except (ImageError, ValueError):
                 self.missing.add(path)

@@ -1,7 +1,7 @@
-"""Coordinates of the test images on a two-dimensional map: t-SNE of their embeddings.
+"""Compute two-dimensional t-SNE coordinates of the test images' embeddings.
 
-The embeddings are reduced to at most 50 principal components first, as van der Maaten and Hinton
-(*Visualizing Data using t-SNE*, 2008) do.
+The embeddings are first reduced to at most 50 principal components, as recommended by van der
+Maaten and Hinton (*Visualizing Data using t-SNE*, 2008).
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from threadpoolctl import threadpool_limits
 from whichgen.io.tables import Row
 from whichgen.training.finalize import EvaluatedModel
 
-#: t-SNE of more points takes minutes; larger test sets are sampled.
+#: Maximum number of points; t-SNE of more points takes minutes.
 MAX_POINTS = 2000
-#: A map of fewer points shows nothing.
+#: Minimum number of points.
 MIN_POINTS = 5
 
 
 def tsne_rows(result: EvaluatedModel) -> list[Row]:
-    """Compute the map and return one row (path, origin, x, y) per test image.
+    """Compute t-SNE coordinates, and return one row (path, origin, x, y) per test image.
 
-    Only distances between near points are meaningful. Test sets with more than
-    :data:`MAX_POINTS` images are sampled at random; the list is empty for fewer than
-    :data:`MIN_POINTS` images.
+    Only distances between nearby points are meaningful. If there are more than :data:`MAX_POINTS`
+    images, a random sample is used. If there are fewer than :data:`MIN_POINTS` images, the list is
+    empty.
     """
     model = result.model
     tables = [t for t in result.features.test_tables(result.protocol) if len(t)]

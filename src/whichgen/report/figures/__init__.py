@@ -1,1 +1,1 @@
-"""All figures, drawn with matplotlib: PNG files in a run's folder, SVG in the HTML page."""
+"""Matplotlib figures: PNG files in the folder of a run, SVG in the HTML page."""

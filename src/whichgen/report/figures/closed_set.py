@@ -1,4 +1,4 @@
-"""Figures of classification: confusion matrices, reliability diagram, metrics per block."""
+"""Classification figures: confusion matrices, reliability diagram, metrics per block."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from whichgen.report.figures.style import Plot, color, new_axes, shorten
 from whichgen.report.result_tables import METRICS, block_rows, confusion_counts
 from whichgen.report.run_reader import Run
 
-#: More cells leave no room for numbers.
+#: Maximum number of cells of a confusion matrix with numbers.
 _MAX_LABELED_CELLS = 900
 
 
@@ -22,7 +22,7 @@ def closed_set_confusion_plot(run: Run) -> Plot:
     return _confusion_plot(
         "confusion_closed",
         "Confusion matrix, closed set",
-        "Known test images without rejection. Each row is one true origin and adds up to 100 %.",
+        "Known test images without rejection. Each row (true origin) adds up to 100 %.",
         (run.origins, run.origins, np.array(run.results.test.closed.confusion)),
     )
 
@@ -32,8 +32,8 @@ def open_set_confusion_plot(run: Run) -> Plot:
     plot = _confusion_plot(
         "confusion_open",
         "Confusion matrix with rejection",
-        f"All test images. Rows below the line are unknown generators: “{UNKNOWN}” is their only "
-        "correct prediction.",
+        "All test images at the threshold. Rows below the line are unknown generators, for which "
+        f"“{UNKNOWN}” is the correct prediction.",
         confusion_counts(run),
     )
     if len(run.unknown):
@@ -68,7 +68,7 @@ def _confusion_plot(
 
 
 def reliability_plot(run: Run) -> Plot:
-    """Plot accuracy over confidence of known test images."""
+    """Plot the reliability diagram (accuracy over confidence) of known test images."""
     metrics = run.results.calibration
     edges, counts = np.array(metrics.edges), np.array(metrics.counts)
     occupied = counts > 0
@@ -94,8 +94,7 @@ def reliability_plot(run: Run) -> Plot:
         "reliability",
         "Reliability",
         figure,
-        "Points on the dotted line: probabilities equal observed accuracies. Points below it: the "
-        "model is overconfident.",
+        "On the dotted line, confidence equals accuracy; below it, the model is overconfident.",
         rows,
     )
 
@@ -124,6 +123,6 @@ def block_plot(run: Run) -> Plot | None:
         title,
         figure,
         f"One head per encoder block. The block was selected by validation {chosen.metric} (dotted "
-        "lines); test figures (solid lines) were not used for the selection.",
+        "lines). Test metrics (solid lines) were not used for the selection.",
         block_rows(run),
     )

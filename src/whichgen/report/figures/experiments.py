@@ -62,8 +62,8 @@ def robustness_plot(points: Sequence[RobustnessPoint]) -> Plot:
         "robustness",
         "Robustness",
         figure,
-        "Test images after perturbation, stronger to the right (resize: smaller to larger). Dotted "
-        "lines: the unperturbed images.",
+        "Metrics on perturbed test images; the perturbation is stronger to the right (resize: "
+        "smaller to larger). Dotted lines: unperturbed images.",
         robustness_rows(points),
     )
 
@@ -87,14 +87,14 @@ def low_data_plot(points: Sequence[LowDataPoint]) -> Plot:
         "lowdata",
         "Low-data regime",
         figure,
-        "Test figures in percent, mean ± standard deviation over seeds. Only the training set is "
+        "Test metrics in percent, mean ± standard deviation over seeds. Only the training set is "
         "reduced.",
         low_data_rows(points),
     )
 
 
 def few_shot_plot(points: Sequence[FewShotPoint]) -> Plot:
-    """Plot metrics against the number of enrolled images; thin lines: recall per generator."""
+    """Plot metrics against the number of enrolled images, with a thin line per generator."""
     title = "Enrolling a new generator from few images"
     figure, ax = new_axes(title, "enrolled images", "%", size=(5.6, 4.2))
     counts = [p.images for p in points]
@@ -106,18 +106,19 @@ def few_shot_plot(points: Sequence[FewShotPoint]) -> Plot:
         _plot_means(ax, counts, values, fmt="o-", ms=4, color=color(i), label=name)
     ax.axhline(100 * points[0].accuracy_before, color=color(2), ls=":", lw=1)
     _count_axis(ax, counts)
-    title = "thin: one generator; dotted: before enrollment"
+    title = "thin: recall of one generator; dotted: before enrollment"
     ax.legend(fontsize=8, title=title, title_fontsize=8)
     return Plot(
         "fewshot",
         "Few-shot enrollment",
         figure,
-        "Each unknown generator is enrolled in turn, including those of the validation set, which "
-        "were used to select the model. Recall: images of the new generator with the correct "
-        "origin. Accepted: these with a score above the threshold, too. AUROC: known origins and "
-        "the new one vs. the remaining unknown generators. All in percent, mean ± standard "
-        "deviation over generators and seeds; larger numbers of images leave fewer generators. "
-        "Accuracy change: closed-set accuracy of the other origins, in percentage points.",
+        "Each unknown generator is enrolled separately, including the generators in the validation "
+        "set, which were used to select the model. Recall: fraction of the new generator's images "
+        "whose top-1 origin is the new generator. Accepted: fraction whose score also reaches the "
+        "threshold. AUROC: known origins and the new generator vs. the remaining unknown "
+        "generators. All in percent, mean ± standard deviation over generators and seeds; larger "
+        "numbers of images are available for fewer generators. Accuracy change: closed-set "
+        "accuracy of the other origins, in percentage points.",
         few_shot_rows(points),
     )
 
@@ -125,12 +126,18 @@ def few_shot_plot(points: Sequence[FewShotPoint]) -> Plot:
 def _plot_means(
     ax: Axes, counts: Sequence[int], rates: Sequence[float], *, fmt: str = "-", **style: Any
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Plot the mean of the rates, in percent, over the image counts.
+    """Plot the mean rate, in percent, against the number of images.
+
+    Parameters
+    ----------
+    counts, rates
+        Number of images and rate in [0, 1] of each measurement.
 
     Returns
     -------
     counts, mean, deviation
-        The distinct counts, and mean and sample standard deviation of their rates, in percent.
+        The distinct numbers of images, and the mean and sample standard deviation of the rates for
+        each of them, in percent.
     """
     x = np.unique(counts)
     groups = [100 * np.array(rates)[np.equal(counts, count)] for count in x]
@@ -141,7 +148,7 @@ def _plot_means(
 
 
 def _count_axis(ax: Axes, counts: Sequence[int]) -> None:
-    """Put image counts on a logarithmic x axis, and percentages on the y axis."""
+    """Use a logarithmic x axis with ticks at the image counts, and a y axis in percent."""
     ax.set_xscale("log")
     ticks = sorted(set(counts))
     ax.set_xticks(ticks, list(map(str, ticks)))
@@ -161,7 +168,7 @@ def robustness_rates(points: Sequence[RobustnessPoint]) -> list[Row]:
 
 
 def robustness_rows(points: Sequence[RobustnessPoint]) -> list[Row]:
-    """Return the metrics of each perturbation."""
+    """Return the metrics of each perturbation, in percent."""
     return [
         {"perturbation": rates["perturbation"], **percentages(rates, _ROBUSTNESS)}
         for rates in robustness_rates(points)
@@ -169,7 +176,7 @@ def robustness_rows(points: Sequence[RobustnessPoint]) -> list[Row]:
 
 
 def mean_robustness_rows(points: Sequence[RobustnessPoint]) -> list[Row]:
-    """Return the mean metrics of each kind of perturbation."""
+    """Return the metrics of each kind of perturbation, in percent, averaged over intensities."""
     kinds = dict.fromkeys(p.perturbation.kind for p in points if p.perturbation)
     return [
         {

@@ -1,4 +1,4 @@
-"""The map of the test images."""
+"""t-SNE plot of the test images."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from whichgen.report.figures.style import GRAYS, Plot, color, new_axes, shorten
 from whichgen.report.run_reader import Run
 
 _MARKERS = ("x", "+", "1", "2", "3", "4", "|", "_")
-#: Names in one column of the legend.
+#: Maximum number of names in one column of the legend.
 _LEGEND_ROWS = 24
 
 
 def image_map_plot(run: Run) -> Plot | None:
-    """Plot the t-SNE map; ``None`` for test sets that are too small for it."""
+    """Draw the t-SNE plot; return ``None`` if the run has no t-SNE coordinates."""
     image_map = run.image_map
     if not len(image_map.paths):
         return None
     generators = sorted(set(image_map.origins.tolist()) - set(run.origins))
     names = len(run.origins) + len(generators)
     columns = -(-names // _LEGEND_ROWS)
-    title = "Map of the test images (t-SNE)"
+    title = "t-SNE plot of the test images"
     size = (5.2 + 1.6 * columns, max(4.6, 0.2 * min(names, _LEGEND_ROWS) + 0.6))
     figure, ax = new_axes(title, "", "", size=size)
     for i, origin in enumerate(run.origins):
@@ -41,17 +41,18 @@ def image_map_plot(run: Run) -> Plot | None:
         "embedding",
         title,
         figure,
-        "Images with similar embeddings lie close together; the axes have no meaning.",
+        "Images with similar embeddings are close together; the axes have no unit.",
     )
 
 
 def map_positions(figure: Figure, run: Run) -> np.ndarray:
-    """Return where the map's images are in the figure.
+    """Compute the positions of the t-SNE points in the figure.
 
     Returns
     -------
     numpy.ndarray
-        Fractions of the figure's width (from the left) and height (from the top): (m, 2).
+        Fractions of the figure's width (from the left) and height (from the top), in [0, 1]:
+        float64 array (m, 2).
     """
     figure.draw_without_rendering()
     pixels = figure.axes[0].transData.transform(run.image_map.points)

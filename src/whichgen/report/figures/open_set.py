@@ -1,4 +1,4 @@
-"""Figures of open-set recognition: ROC and OSCR curves, histograms of the open-set score."""
+"""Open-set recognition figures: ROC and OSCR curves, histograms of the open-set score."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from whichgen.io.tables import Row, percent
 from whichgen.report.figures.style import DASHES, GRAYS, Plot, color, new_axes, shorten
 from whichgen.report.run_reader import Run
 
-#: More curves in one figure cannot be told apart.
+#: Maximum number of curves in a figure.
 _MAX_CURVES = 8
 #: Title, y axis and caption of each kind of curve.
 _CURVES = {
@@ -23,7 +23,7 @@ _CURVES = {
         "Known vs. unknown images (ROC)",
         "known images accepted (TPR)",
         "Each point is one threshold on the open-set score. Curves closer to the upper left corner "
-        "separate known from unknown images better; the dotted diagonal is guessing.",
+        "separate known from unknown images better; the dotted diagonal is random guessing.",
     ),
     "oscr": (
         "Open-set classification rate (OSCR)",
@@ -32,16 +32,16 @@ _CURVES = {
         "curve ends at the closed-set accuracy.",
     ),
 }
-#: False-positive rates at which the tables read the curves.
+#: False-positive rates in the tables.
 _FPRS = (0.01, 0.05, 0.1, 0.2, 0.5)
-#: Double-precision probabilities closer to 1 cannot be distinguished.
+#: Minimum distance of a float64 probability from 1 that is displayed.
 _EPSILON = 1e-16
 
 
 def curve_plot(runs: Mapping[str, Run], name: Literal["roc", "oscr"]) -> Plot | None:
-    """Plot ROC or OSCR curves of runs by label; ``None`` without unknown images.
+    """Plot the ROC or OSCR curve of each run; return ``None`` if there are no unknown images.
 
-    The figure of a single run has one more curve per unknown generator.
+    A single run also has one curve per unknown generator.
     """
     title, y_label, caption = _CURVES[name]
     figure, ax = new_axes(title, "unknown images accepted (FPR)", y_label)
@@ -86,7 +86,7 @@ def curve_plot(runs: Mapping[str, Run], name: Literal["roc", "oscr"]) -> Plot | 
 def score_plot(run: Run) -> Plot:
     """Plot histograms of the open-set score, with the threshold."""
     scores = np.concatenate([run.known.scores, run.unknown.scores])
-    # If even the threshold is close to 1, probabilities differ only in their number of nines.
+    # If the threshold is close to 1, use a logarithmic axis of 1 − probability.
     nines = run.results.score_method == "max_probability" and run.threshold > 0.99
 
     def scale(values: np.ndarray) -> np.ndarray:
@@ -118,6 +118,7 @@ def score_plot(run: Run) -> Plot:
         "scores",
         "Open-set score",
         figure,
-        f"Images left of the threshold are attributed to “{UNKNOWN}”; unknown images right of it "
-        "are mistaken for a known origin. The lowest 1 % of scores are in the first bar.",
+        f"Images left of the threshold are classified as “{UNKNOWN}”; unknown images right of the "
+        "threshold are attributed to a known origin. The first bar includes the lowest 1 % of "
+        "scores.",
     )

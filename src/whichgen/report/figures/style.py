@@ -21,22 +21,22 @@ COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C
 GRAYS = ("#555555", "#888888", "#AAAAAA", "#C4C4C4")
 DASHES = ("-", "--", ":", "-.")
 
-#: Longer names would leave no room for the figure.
+#: Maximum length of names in figures, in characters.
 _NAME_LENGTH = 22
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure with its context.
+    """A figure with title, caption and table.
 
     Parameters
     ----------
     name
         File name without suffix.
     caption
-        How to read the figure.
+        Explanation of the figure.
     rows
-        The plotted numbers; empty if another table of the report has them.
+        Table of the plotted values; empty if the report shows them in another table.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Plot:
 def new_axes(
     title: str, x: str, y: str, *, size: tuple[float, float] = (5.4, 4.4)
 ) -> tuple[Figure, Axes]:
-    """Create a figure of ``size`` inches with a single plot."""
+    """Create a figure with one plot; ``size`` is its width and height in inches."""
     figure = Figure(figsize=size, layout="constrained")
     ax = figure.add_subplot()
     style_axes(ax, title, x, y)
@@ -57,7 +57,7 @@ def new_axes(
 
 
 def style_axes(ax: Axes, title: str, x: str, y: str) -> None:
-    """Set title and labels, and draw a light grid."""
+    """Set the title and axis labels, and draw a light grid."""
     ax.set_title(title, fontsize=11)
     ax.set_xlabel(x)
     ax.set_ylabel(y)
@@ -71,9 +71,9 @@ def color(i: int) -> str:
 
 
 def shorten(name: str) -> str:
-    """Replace the middle of a long name by an ellipsis; variants often differ in their ends.
+    """Shorten a long name with an ellipsis in the middle.
 
-    Dollar signs are escaped: matplotlib would typeset what is between two of them as math.
+    Dollar signs are escaped because matplotlib typesets text between dollar signs as math.
     """
     half = _NAME_LENGTH // 2
     short = name if len(name) <= _NAME_LENGTH else f"{name[:half]}…{name[1 - half :]}"
@@ -87,7 +87,7 @@ def save_png(figure: Figure, path: Path) -> None:
 
 
 def svg_uri(figure: Figure) -> str:
-    """Render a figure as a ``data:`` URI; as an image, nothing inside it can run or load."""
+    """Render a figure as an SVG ``data:`` URI, which cannot run scripts or load resources."""
     out = io.BytesIO()
     with rc_context({"svg.hashsalt": "whichgen"}):  # the same bytes for the same figure
         figure.savefig(out, format="svg", metadata={"Date": None})
