@@ -113,7 +113,7 @@ def collect_images(
         n_conflicts += distinct.setdefault(digest, sample).origin != sample.origin
     if not distinct:
         reason = f": {features.skipped[0]}" if features.skipped else ""
-        raise DataError(f"no readable image found{reason}. Give a folder of images.")
+        raise DataError(f"no readable image found{reason}. Choose a folder that contains images.")
     # Parquet requires valid Unicode, which file names need not be.
     paths = [os.fsencode(s.path).decode(errors="backslashreplace") for s in distinct.values()]
     columns = [paths, [sample.origin for sample in distinct.values()], list(distinct)]

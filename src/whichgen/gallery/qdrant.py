@@ -76,8 +76,8 @@ def connect_to_qdrant(url: str) -> QdrantClient:
     """
     if not url.startswith(("http://", "https://")):
         raise GalleryError(
-            f"{url!r} is not the address of a Qdrant service. Set it with --qdrant-url, e.g. "
-            "--qdrant-url http://localhost:6333."
+            f"{url!r} is not the address of a Qdrant service. Set --qdrant-url to the address, "
+            "e.g. http://localhost:6333."
         )
     return QdrantClient(
         url=url,

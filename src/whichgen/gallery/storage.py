@@ -85,7 +85,7 @@ def read_description(folder: Path) -> GalleryDescription:
         return GalleryDescription.model_validate_json(text)
     except (FileNotFoundError, NotADirectoryError):
         raise GalleryError(
-            f"no gallery found in {folder} ({GALLERY_FILE} is missing). Give the output folder of "
+            f"no gallery found in {folder} ({GALLERY_FILE} is missing). Use the output folder of "
             "`whichgen gallery build`."
         ) from None
     except OSError as error:

@@ -158,6 +158,6 @@ class AnswerFolder:
             column = pq.read_table(part, columns=["image"])["image"]
         except (OSError, pa.ArrowException) as error:
             raise DataError(
-                f"{part} can't be read ({error}). Delete it to attribute its images again."
+                f"{part} can't be read ({error}). Delete the file, and run the command again."
             ) from None
         yield from (hash_name(name.as_py()) for name in column)

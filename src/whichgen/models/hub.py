@@ -44,7 +44,7 @@ def download_model(name: str | Path, *, revision: str | None = None) -> Path:
         reason = first_line(error)
         raise ModelFileError(
             f"{name} is not a folder, and it can't be downloaded from the hub ({reason}). Check "
-            "the name and the network, or give the folder of a run."
+            "the name and the network, or use the output folder of a run."
         ) from error
     return Path(folder)
 

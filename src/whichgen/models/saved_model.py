@@ -145,7 +145,7 @@ def find_model_folder(path: Path) -> Path:
         if (folder / DESCRIPTION_FILE).is_file():
             return folder
     raise ModelFileError(
-        f"no model found in {path} ({DESCRIPTION_FILE} is missing). Give the output folder of "
+        f"no model found in {path} ({DESCRIPTION_FILE} is missing). Use the output folder of "
         "`whichgen linear`, `whichgen knn` or `whichgen fuse`."
     )
 

@@ -55,7 +55,7 @@ def write_experiment(
 def write_robustness(
     points: Sequence[RobustnessPoint], run_metadata: Mapping[str, Any], folder: Path
 ) -> Path:
-    """Write ``robustness.json``, ``.csv``, ``.md`` and ``plots/robustness.png``."""
+    """Write the results of a robustness experiment with :func:`write_experiment`."""
     test, means = points[0].test, markdown_table(experiments.mean_robustness_rows(points))
     text = (
         f"Measured on {test.known_images} images of known origins and {test.unknown_images} images "

@@ -18,7 +18,7 @@ _MAX_LABELED_CELLS = 900
 
 
 def closed_set_confusion_plot(run: Run) -> Plot:
-    """Plot the confusion matrix of known images, without rejection."""
+    """Plot the closed-set confusion matrix of known test images."""
     return _confusion_plot(
         "confusion_closed",
         "Confusion matrix, closed set",
@@ -28,7 +28,7 @@ def closed_set_confusion_plot(run: Run) -> Plot:
 
 
 def open_set_confusion_plot(run: Run) -> Plot:
-    """Plot the confusion matrix of all test images, with rejection."""
+    """Plot the confusion matrix of all test images, with ``unknown`` as a predicted class."""
     plot = _confusion_plot(
         "confusion_open",
         "Confusion matrix with rejection",
@@ -100,7 +100,7 @@ def reliability_plot(run: Run) -> Plot:
 
 
 def block_plot(run: Run) -> Plot | None:
-    """Plot metrics over the encoder's blocks; ``None`` for a fusion."""
+    """Plot the metrics of each encoder block; return ``None`` for a fusion of several blocks."""
     blocks, chosen = run.results.blocks, run.results.selection
     if not blocks:
         return None

@@ -31,7 +31,7 @@ _FEW_SHOT_METRICS = {
 
 
 def robustness_plot(points: Sequence[RobustnessPoint]) -> Plot:
-    """Plot metrics over intensity, one panel per kind of perturbation."""
+    """Plot metrics against the intensity of each kind of perturbation, one kind per panel."""
     perturbed = [(p.perturbation, p.metrics) for p in points if p.perturbation]
     unperturbed = next(p.metrics for p in points if p.perturbation is None)
     kinds = list(dict.fromkeys(perturbation.kind for perturbation, _ in perturbed))
@@ -69,7 +69,7 @@ def robustness_plot(points: Sequence[RobustnessPoint]) -> Plot:
 
 
 def low_data_plot(points: Sequence[LowDataPoint]) -> Plot:
-    """Plot mean and standard deviation over seeds against the number of training images."""
+    """Plot the mean and standard deviation of metrics against the number of training images."""
     title = "Low-data regime (mean ± SD over seeds)"
     figure, ax = new_axes(title, "training images per class", "%", size=(5.6, 4.2))
     counts = [p.samples_per_class for p in points]
@@ -188,7 +188,7 @@ def mean_robustness_rows(points: Sequence[RobustnessPoint]) -> list[Row]:
 
 
 def low_data_rows(points: Sequence[LowDataPoint]) -> list[Row]:
-    """Return mean ± standard deviation over seeds per number of training images."""
+    """Return one row per training-set size: mean ± standard deviation of metrics over seeds."""
     rows: list[Row] = []
     for size in sorted({p.samples_per_class for p in points}):
         group = [p for p in points if p.samples_per_class == size]
@@ -198,9 +198,10 @@ def low_data_rows(points: Sequence[LowDataPoint]) -> list[Row]:
 
 
 def few_shot_rows(points: Sequence[FewShotPoint]) -> list[Row]:
-    """Return mean ± standard deviation over generators and seeds per number of enrolled images.
+    """Return one row per number of enrolled images.
 
-    Changes of accuracy are in percentage points.
+    Metrics are mean ± standard deviation over generators and seeds, in percent. Accuracy changes
+    are in percentage points.
     """
     rows: list[Row] = []
     for images in sorted({p.images for p in points}):

@@ -1,4 +1,4 @@
-"""All figures of a run."""
+"""Draw all figures of a run."""
 
 from __future__ import annotations
 
