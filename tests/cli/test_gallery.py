@@ -91,7 +91,7 @@ def test_wrong_options_are_one_message(site: Site) -> None:
         ("no/folder", (), "no/folder does not exist"),
         ("NoSuchSet", (), "dataset 'NoSuchSet' is neither a folder"),
         ("images", ("--kind", "qdrant"), "is not the address of a Qdrant service"),
-        ("images", ("--kind", "qdrant", "--qdrant-url", "folder"), "not 'folder'"),
+        ("images", ("--kind", "qdrant", "--qdrant-url", "folder"), "'folder' is not the address"),
         ("images", ("-o", "images"), "images already exists and is not a gallery"),
     ):
         result = build(site, *options, data=data)

@@ -31,12 +31,6 @@ from whichgen.version import __version__
 #: Maximum number of thumbnails on the t-SNE plot, and of errors of each type.
 MAP_THUMBNAILS, MAX_ERRORS = 400, 12
 
-<<<<<<< HEAD
-=======
-#: Metrics shown at the top of the page.
-_KEY_METRICS = ("accuracy", "macro_f1", "auroc", "oscr", "tnr_at_tpr95")
-
->>>>>>> 2e4cf9b (Docstrings, messages and visible text of the report in plain language)
 
 def write_html_page(
     runs: Sequence[Run],

@@ -35,29 +35,9 @@ METRICS = {"accuracy": "accuracy", "auroc": "AUROC", "oscr": "OSCR"}
 _VALIDATION = {key: f"val {title}" for key, title in METRICS.items()}
 _TEST = {f"test_{key}": f"test {title}" for key, title in METRICS.items()}
 
-<<<<<<< HEAD
-#: Metrics of the known or the unknown test images only; all others are of both.
+#: Metrics of known or of unknown test images only; other metrics are of all test images.
 _KNOWN_ONLY = ("accuracy", "macro_f1", "macro_recall", "acceptance_rate")
 _UNKNOWN_ONLY = ("rejection_rate",)
-=======
-#: Key, title and evaluated images of each headline metric; bootstrap intervals have the same key.
-_HEADLINE = (
-    ("accuracy", "Closed-set accuracy", "known"),
-    ("macro_f1", "Macro F1", "known"),
-    ("macro_recall", "Macro recall", "known"),
-    ("auroc", "AUROC, known vs. unknown", "all"),
-    ("oscr", "OSCR", "all"),
-    ("tnr_at_tpr95", "TNR at 95 % TPR", "all"),
-    ("detection_accuracy", "Detection accuracy", "all"),
-    ("auin", "AUIN", "all"),
-    ("auout", "AUOUT", "all"),
-    ("acceptance_rate", "Known images accepted at the threshold", "known"),
-    ("rejection_rate", "Unknown images rejected at the threshold", "unknown"),
-    ("open_accuracy", "Correct predictions at the threshold", "all"),
-    ("synthetic_auroc", "AUROC, real vs. synthetic", "all"),
-    ("synthetic_average_precision", "Average precision, real vs. synthetic", "all"),
-)
->>>>>>> 2e4cf9b (Docstrings, messages and visible text of the report in plain language)
 
 
 @dataclass(frozen=True)

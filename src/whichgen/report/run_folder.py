@@ -36,14 +36,11 @@ def write_run(
     shuffle: ShuffleControl | None = None,
     progress: Progress = no_progress,
 ) -> Path:
-<<<<<<< HEAD
-    """Write everything about a fit or a fusion into ``folder``, the model first.
+    """Write the results of a fit or a fusion to ``folder``, the model first.
 
-    ``shortcuts`` and ``shuffle`` are the results of the controls, unless they were switched off.
+    ``shortcuts`` and ``shuffle`` are the results of the shortcut check and of the shuffled-label
+    control; ``None`` if disabled.
     """
-=======
-    """Write the results of a fit or a fusion to ``folder``, the model first."""
->>>>>>> 2e4cf9b (Docstrings, messages and visible text of the report in plain language)
     model, skipped = result.model, result.features.skipped
     save_model(model, folder / "model", name=str(folder))
     results: dict[str, Any] = {
