@@ -65,7 +65,7 @@ def test_runs_with_different_groups_raise_an_error(tmp_path: Path, group: str) -
     first = read_run_predictions(write(tmp_path / "a", 0))
     other = read_run_predictions(write(tmp_path / "b", 1, group=group))
     for runs in ((first, other), (other, first)):
-        with pytest.raises(DataError, match="group the same images in different ways"):
+        with pytest.raises(DataError, match="assign the same images to different groups"):
             compare_runs(*runs)
 
 

@@ -167,8 +167,10 @@ def resample_weights(
         sizes add up to ``resamples``.
     """
     halves = (("known", known), ("unknown", unknown))
-    groups = _number(chain.from_iterable(_group_names(*half) for half in halves))
-    origins = _number((which, origin) for which, part in halves for origin in part.origins.tolist())
+    groups = _index_keys(chain.from_iterable(_group_names(*half) for half in halves))
+    origins = _index_keys(
+        (which, origin) for which, part in halves for origin in part.origins.tolist()
+    )
     strata = _stratify(origins, groups)
     # One generator per stratum, so that the draws do not depend on the size of a chunk.
     generators = np.random.default_rng(seed).spawn(len(strata))
@@ -191,7 +193,7 @@ def _group_names(which: str, predictions: Predictions) -> list[Hashable]:
     return list(predictions.groups.tolist())
 
 
-def _number(keys: Iterable[Hashable]) -> np.ndarray:
+def _index_keys(keys: Iterable[Hashable]) -> np.ndarray:
     """Map keys to integers in order of first occurrence: int64 array (keys,)."""
     numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)

@@ -58,7 +58,7 @@ class ScoreRanking:
         return _accumulate(weights, *self._positive)
 
     def negative(self, weights: np.ndarray) -> np.ndarray:
-        """Sum the weights (rows, m) of negative samples, as :meth:`positive` does."""
+        """Sum the weights of negative samples at or above each threshold; see :meth:`positive`."""
         return _accumulate(weights, *self._negative)
 
 

@@ -132,8 +132,8 @@ def compare_runs(
     groups = [[np.array(half.groups) for half in run.answers] for run in (first, second)]
     if not all(map(np.array_equal, *groups)):
         raise DataError(
-            f"{first.folder} and {second.folder} group the same images in different ways. Fit both "
-            "with the same --groups."
+            f"{first.folder} and {second.folder} assign the same images to different groups. Fit "
+            "both with the same --groups."
         )
     order = [second.origins.index(origin) for origin in first.origins]
     known, unknown = (replace(a, probabilities=a.probabilities[:, order]) for a in second.answers)

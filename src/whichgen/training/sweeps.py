@@ -40,7 +40,7 @@ class Sweep:
     head_method: SweepMethod
 
     def cache_file(self, cache: Path, encoder_key: str) -> Path:
-        """Return the path of the sweep's cache file, a hash of everything the metrics depend on."""
+        """Return the path of the cache file, named by a hash of all inputs of the sweep."""
         rows = (
             f"{number}\0{sample.origin}\0".encode() + key
             for number, table in enumerate(self.tables[1:])
