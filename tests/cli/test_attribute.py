@@ -117,7 +117,7 @@ def test_unreadable_images_are_reported_beside_the_results(site: Site) -> None:
         "gone.png: no such file",
         "text.png: not an image",
         "cut.jpg: damaged or truncated",
-        "huge.png: the number of pixels is over the limit of 178 million; make it smaller first",
+        "huge.png: the image has more pixels than the limit of 178 million; downscale it",
     ):
         assert result.message.count(message) == 1
     result = whichgen("attribute", "-m", site.run, *files)

@@ -74,8 +74,8 @@ def test_an_origin_with_one_image_is_named(site: Site) -> None:
     ("line", "message"),
     [
         ("image.png gan\n", r"line 2: expected `path<TAB>label`, got 'image.png gan'"),
-        ("image.png\t7\n", "line 2: label '7' is out of range. Use an index from 0 to 2"),
-        ("image.png\tdalle\n", "line 2: label 'dalle' is out of range"),
+        ("image.png\t7\n", "line 2: invalid label '7'. Use an index from 0 to 2"),
+        ("image.png\tdalle\n", "line 2: invalid label 'dalle'"),
     ],
 )
 def test_a_wrong_annotation_line_is_located(site: Site, line: str, message: str) -> None:

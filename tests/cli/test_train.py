@@ -223,7 +223,7 @@ def test_worker_processes_change_no_results(site: Site) -> None:
             "'someone/no-such-model' is neither a local folder nor",
         ),
         (["--backbone", "images"], "is not a vision encoder"),
-        (["--unknown", "gan,vae,ddpm,flow"], "at least two different known origins"),
+        (["--unknown", "gan,vae,ddpm,flow"], "at least two known origins"),
     ],
 )
 def test_a_wrong_option_fails_before_any_image_is_encoded(

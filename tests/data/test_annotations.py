@@ -45,7 +45,7 @@ def test_paths_are_written_absolute(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a\tb.png", "a\nb.png", "a\rb.png", os.fsdecode(b"\xff.png")])
 def test_unwritable_name_is_refused_and_leaves_no_file(tmp_path: Path, name: str) -> None:
-    with pytest.raises(DataError, match="rename the file"):
+    with pytest.raises(DataError, match="Rename the file"):
         write_annotations(tmp_path / "a.txt", [Sample(tmp_path / name, "real")])
     assert list(tmp_path.iterdir()) == []
 
@@ -116,7 +116,9 @@ def test_malformed_line_names_its_number(tmp_path: Path, line: str) -> None:
 @pytest.mark.parametrize("label", ["3", "-1", "1.0", "Gan", "²"])
 def test_label_out_of_range_names_its_line(tmp_path: Path, label: str) -> None:
     file = _write(tmp_path / "a.txt", "/a.png\t0", f"/b.png\t{label}")
-    with pytest.raises(DataError, match=r"line 2: label .* Use an index from 0 to 2") as caught:
+    with pytest.raises(
+        DataError, match=r"line 2: invalid label .* Use an index from 0 to 2"
+    ) as caught:
         read_annotations(file, KNOWN, bases=[])
     assert str(file) in str(caught.value)
     assert "real, gan, diffusion" in str(caught.value)
@@ -124,7 +126,7 @@ def test_label_out_of_range_names_its_line(tmp_path: Path, label: str) -> None:
 
 def test_mixed_unknown_indices_are_out_of_range(tmp_path: Path) -> None:
     file = _write(tmp_path / "a.txt", "/a.png\t3", "/b.png\t5")
-    with pytest.raises(DataError, match=r"line 2: label '5' .* 3 to 4"):
+    with pytest.raises(DataError, match=r"line 2: invalid label '5'.* 3 to 4"):
         read_annotations(file, UNKNOWN, bases=[], first_index=3)
 
 

@@ -114,7 +114,7 @@ def test_oversized_members_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(archives_module, "MAX_IMAGE_BYTES", 1000)
     items = members(tar_of((member("big.png"), b"x" * 1001), (member("small.png"), b"x" * 1000)))
     assert isinstance(items[0][1], ImageError)
-    assert "a.tar/big.png: 1001 bytes, over the limit" in str(items[0][1])
+    assert "a.tar/big.png: the image has 1001 bytes; the limit" in str(items[0][1])
     assert items[1] == ("a.tar/small.png", b"x" * 1000)
     # It says that it is a terabyte, and there is nothing behind it.
     claims = member("bomb.png")
@@ -188,12 +188,12 @@ def test_image_column_is_detected_or_named(
 @pytest.mark.parametrize(
     ("fields", "choice", "message"),
     [
-        ({"a": BYTES, "b": BYTES}, "", r"column is ambiguous.*a, b.*--column"),
-        ({"text": pa.string()}, "", r"column is ambiguous.*none"),
+        ({"a": BYTES, "b": BYTES}, "", r"several binary columns: a, b\..*--column"),
+        ({"text": pa.string()}, "", r"has no binary column\. Store"),
         (
             {"a": BYTES, "text": pa.string()},
             "text",
-            r"no column 'text' of bytes. Columns of bytes: a\.",
+            r"no binary column 'text'. Choose from a\.",
         ),
     ],
 )
@@ -216,9 +216,9 @@ def test_rows_keep_their_numbers_and_unusable_rows_are_errors(
     items = read_items(Archive(Memory(parquet(table)), "a", 4, column, (1, 2), 2))
     assert [name for name, _ in items] == ["a/2", "a/3", "a/4", "a/5"]
     assert [str(error) for _, error in items[:2]] == [
-        f"a/{row}: the row holds no bytes" for row in (2, 3)
+        f"a/{row}: the row has no image data" for row in (2, 3)
     ]
-    assert "10 bytes, over the limit" in str(items[2][1])
+    assert "the image has 10 bytes; the limit" in str(items[2][1])
     assert items[3][1] == b"5"
 
 

@@ -53,8 +53,8 @@ def test_overrides_take_precedence(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (None, "does not exist"),
-        ("", "names no family. Write origin<TAB>family"),
-        ("gan GAN\n", "line 1: expected origin<TAB>family, got 'gan GAN'"),
+        ("", "is empty. Write one origin<TAB>family"),
+        ("gan GAN\n", "line 1: expected `origin<TAB>family`, got 'gan GAN'"),
         ("a\tb\na\tc\n", "line 2: a occurs twice"),
         ("a\t\n", "line 1: expected"),
     ],

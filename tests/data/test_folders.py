@@ -98,7 +98,7 @@ def test_interrupted_split_is_repeated(
 
 def test_unknown_dataset_is_an_error(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    with pytest.raises(DataError, match=r"does not exist\. Give a folder"):
+    with pytest.raises(DataError, match=r"does not exist\. Specify a folder"):
         open_dataset(str(tmp_path / "none"), SplitOptions(), cache=cache)
     with pytest.raises(DataError, match="is neither a folder nor one of"):
         open_dataset("nonsense", SplitOptions(), cache=cache)
@@ -137,7 +137,7 @@ def test_list_samples_of_folder_and_of_dataset_string(
     dataset = open_dataset(str(folder), OPTIONS, cache=tmp_path / "cache")
     write_benchmark(dataset, tmp_path / "root", "mine")
     spec = f"mine:root={tmp_path / 'root'}"
-    with pytest.raises(DataError, match=r"mine:root=.* defines its own unknown origins"):
+    with pytest.raises(DataError, match=r"mine:root=.* defines its own unknown origins and groups"):
         open_dataset(spec, OPTIONS, cache=tmp_path / "cache")
     samples = list_samples(spec)
     assert sorted(s.path for s in samples) == sorted(

@@ -34,9 +34,9 @@ def test_read_groups_from_tsv_and_csv(
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"path\na.png\n", "a header and at least two columns"),
-        (b"", "a header and at least two columns"),
-        (b"path\tgroup\n", "a header and at least two columns"),
+        (b"path\na.png\n", "a header with the columns path and group"),
+        (b"", "a header with the columns path and group"),
+        (b"path\tgroup\n", "a header with the columns path and group"),
         (b"path\tx\na\tb\n", "has no column 'seed'. Choose from path, x"),
         (b"path\tseed\n\xff\xfe\t1\n", "is not UTF-8"),
     ],

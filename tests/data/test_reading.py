@@ -117,7 +117,7 @@ def test_damaged_file_gives_image_or_image_error(
 
 def test_text_named_png_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("this is no image")
-    with pytest.raises(ImageError, match=r"a\.png: not an image that can be read"):
+    with pytest.raises(ImageError, match=r"a\.png: not an image in a supported format"):
         read_image(tmp_path / "a.png")
 
 
@@ -145,7 +145,7 @@ def test_oversized_image_is_refused_fast_and_without_memory(side: int) -> None:
     del rows
     tracemalloc.start()
     begun = time.process_time()
-    with pytest.raises(ImageError, match=r"bomb\.png: .*limit of 178 million; make it smaller"):
+    with pytest.raises(ImageError, match=r"bomb\.png: .*limit of 178 million; downscale it"):
         decode_image(data, "bomb.png")
     assert time.process_time() - begun < 0.5
     assert tracemalloc.get_traced_memory()[1] < 2**20
@@ -155,7 +155,7 @@ def test_oversized_image_is_refused_fast_and_without_memory(side: int) -> None:
 def test_pixel_limit_holds_without_pillow_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     data = _png(30_000, 30_000, 1, 0, b"")
-    with pytest.raises(ImageError, match="30000 × 30000 pixels is over the limit of 178 million"):
+    with pytest.raises(ImageError, match="30000 × 30000 pixels, more pixels than the limit"):
         decode_image(data)
 
 
@@ -166,11 +166,11 @@ def test_pillow_limit_gives_our_message(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 600)  # of the photo's 960: Pillow warns
     with pytest.warns(Image.DecompressionBombWarning):
         assert decode_image(data).size == photo.size
-    with warnings.catch_warnings(), pytest.raises(ImageError, match="make it smaller"):
+    with warnings.catch_warnings(), pytest.raises(ImageError, match="downscale it"):
         warnings.simplefilter("error")
         decode_image(data)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)  # Pillow refuses
-    with pytest.raises(ImageError, match="make it smaller"):
+    with pytest.raises(ImageError, match="downscale it"):
         decode_image(data)
 
 
@@ -248,7 +248,7 @@ def test_float_gray_is_scaled_by_its_range(values: list[float], values_rgb: list
 @pytest.mark.parametrize("value", [70_000.0, float("nan"), float("inf")])
 def test_float_gray_of_unknown_range_is_refused(value: float) -> None:
     image = Image.fromarray(np.array([[0.0, value]], dtype=np.float32))
-    with pytest.raises(ImageError, match="over 16 bits"):
+    with pytest.raises(ImageError, match="exceed 16 bits"):
         decode_image(_bytes(image, "TIFF"))
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import whichgen.data.shards as shards_module
-from whichgen.data.shards import Archive, Files, Shard, count, find_shards, hash_name
+from whichgen.data.shards import Archive, Files, Shard, count_images, find_shards, hash_name
 from whichgen.errors import DataError, ImageError
 from whichgen.io.remote import Storage
 
@@ -61,8 +61,8 @@ def test_folder_is_searched_recursively(place: Path, monkeypatch: pytest.MonkeyP
     assert [type(shard) for shard in shards] == [Files, Archive, Archive]
     assert contents(shards) == ALL
     assert list(contents(shards))[:2] == ["all/b/9.png", "all/b/10.png"]
-    assert count(shards) is None
-    assert count([shard for shard in shards if shard.images is not None]) == 9
+    assert count_images(shards) is None
+    assert count_images([shard for shard in shards if shard.images is not None]) == 9
     # What is named twice is read once.
     assert contents(find_shards(["all/b/10.png", "all", "all/a.tar", "all"])) == ALL
     # Groups of three rows: shards are cut between groups alone.
@@ -87,12 +87,12 @@ def test_path_lists_and_dataset_strings(place: Path) -> None:
         ("gone", r"dataset 'gone' is neither a folder"),
         ("gone/there", r"gone/there does not exist"),
         ("gone.png", r"gone.png does not exist"),
-        ("empty", r"empty contains no image, .tar or .parquet"),
+        ("empty", r"empty contains no images, .tar or .parquet files"),
         ("@gone.txt", r"path list gone.txt does not exist"),
         ("@blank.txt", r"path list blank.txt is empty"),
         ("http://host/x.png", r"URL http:.* is invalid. Use s3:"),
         ("s3://", r"URL s3:// is invalid. Use s3:"),
-        ("text.parquet", r"text.parquet can't be read as Parquet"),
+        ("text.parquet", r"text.parquet is not a valid Parquet file"),
     ],
 )
 def test_invalid_source_is_an_error_before_reading(

@@ -123,8 +123,8 @@ def test_unreadable_images_are_reported_and_batches_are_cut_by_position(
     summary = write_features(batches, FeatureStore(tmp_path / "s", encoder.encoder))
     assert (summary.images, summary.added) == (10, 8)
     assert [str(e).partition(": ")[2] for e in summary.errors.values()] == [
-        "not an image that can be read",
-        "the file is empty",
+        "not an image in a supported format; convert it to PNG",
+        "the file is empty; replace it",
     ]
 
 

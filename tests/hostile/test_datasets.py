@@ -56,7 +56,9 @@ def change(root: Path, **values: Any) -> None:
 def test_list_of_origins_cannot_leave_its_root(dataset_root: Path, field: str, value: str) -> None:
     # Results are written into a folder of the data set's name.
     change(dataset_root, **{field: value})
-    with pytest.raises(DataError, match=rf"not a list of origins: {field}: .*folder in another"):
+    with pytest.raises(
+        DataError, match=rf"not a valid list of origins: {field}: .*not a valid folder name"
+    ):
         load_benchmark(f"mine:root={dataset_root}")
 
 
@@ -64,7 +66,7 @@ def test_list_of_origins_cannot_leave_its_root(dataset_root: Path, field: str, v
 def test_split_name_cannot_leave_the_root(dataset_root: Path, value: str) -> None:
     splits = json.loads((dataset_root / "mine" / "origins.json").read_text())["splits"]
     change(dataset_root, splits={value: splits["split1"]})
-    with pytest.raises(DataError, match="folder in another"):
+    with pytest.raises(DataError, match="is not a valid folder name"):
         load_benchmark(f"mine:root={dataset_root}")
 
 
@@ -80,7 +82,7 @@ def test_split_name_cannot_leave_the_root(dataset_root: Path, value: str) -> Non
 )
 def test_invalid_list_of_origins_is_a_one_line_error(dataset_root: Path, content: bytes) -> None:
     (dataset_root / "mine" / "origins.json").write_bytes(content)
-    with pytest.raises(DataError, match=r"is not (a list of origins|UTF-8 text)") as caught:
+    with pytest.raises(DataError, match=r"is not (a valid list of origins|UTF-8 text)") as caught:
         load_benchmark(f"mine:root={dataset_root}")
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 1000
 
@@ -143,7 +145,7 @@ def test_arbitrary_line_is_read_or_a_short_error(tmp_path: Path, line: str) -> N
     try:
         (sample,) = read_annotations(tmp_path / "a.txt", ("real",), bases=[tmp_path, Path()])
     except DataError as error:
-        assert "line 1: label" in str(error) and len(str(error)) < 1000
+        assert "line 1: invalid label" in str(error) and len(str(error)) < 1000
     else:
         with pytest.raises(ImageError, match="can't be read"):
             fingerprint_image(sample.path)

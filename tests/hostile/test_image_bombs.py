@@ -116,7 +116,7 @@ def jpeg(scans: int) -> bytes:
 def test_jpeg_with_many_scans_is_refused() -> None:
     assert decode_image(jpeg(MAX_SCANS)).size == (64, 64)
     for scans in (MAX_SCANS + 1, 10_000):
-        with pytest.raises(ImageError, match=f"a JPEG of {MAX_SCANS + 1} scans; save it again"):
+        with pytest.raises(ImageError, match=f"over {MAX_SCANS} scans; save it as a baseline"):
             decode_image(jpeg(scans))
         with pytest.raises(ImageError, match="scans"):
             collect(jpeg(scans))
@@ -146,7 +146,7 @@ def test_fake_scan_markers_are_not_counted() -> None:
 def test_line_of_pixels_is_refused(size: tuple[int, int], kind: str) -> None:
     data = encode(Image.new("L", size), kind)
     for read in (decode_image, read_header, collect):
-        with pytest.raises(ImageError, match="one side is over 200 times the other; crop"):
+        with pytest.raises(ImageError, match=r"aspect ratio over 200 .*; crop it"):
             read(data)
     assert decode_image(encode(Image.new("L", (MAX_RATIO, 1)), kind)).size == (MAX_RATIO, 1)
 

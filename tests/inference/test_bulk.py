@@ -53,7 +53,9 @@ def test_answers_equal_those_of_attribute(
         assert answer.score == pytest.approx(expected.score, rel=1e-6)
         values = {"probabilities": answer.probabilities, "score": answer.score}
         assert answer == replace(expected, image=answer.image, **values)
-    assert answers["3.png"].error.endswith("a.tar/3.png: not an image that can be read")
+    assert answers["3.png"].error.endswith(
+        "a.tar/3.png: not an image in a supported format; convert it to PNG"
+    )
     assert answers["3.png"].origin is None
     # The job of a cluster worker skips known images.
     known = KeySet([hash_name(answers["0.png"].image), hash_name(answers["5.png"].image)])

@@ -26,7 +26,7 @@ def attribute_bulk(
     Sources are image, .tar and .parquet files, folders of such files, or URLs such as
     s3://BUCKET/PREFIX and hf://datasets/OWNER/NAME.
     """
-    from whichgen.data.shards import count, find_shards
+    from whichgen.data.shards import count_images, find_shards
     from whichgen.inference.answer_folder import AnswerFolder
     from whichgen.inference.bulk import AttributeJob
     from whichgen.io.run_metadata import hash_parts
@@ -46,7 +46,7 @@ def attribute_bulk(
     )
     job = AttributeJob(saved, backbone, model.device, batch_size, coverage, known)
     with engine.process(shards, job) as results:
-        summary = answers.write(results, total=count(shards), progress=progress)
+        summary = answers.write(results, total=count_images(shards), progress=progress)
     say(f"{summary.n_images} images, {summary.n_written} new results. Results: {output_dir}")
     if summary.n_invalid:
         warn(f"Unreadable images: {summary.n_invalid}. See the column `error` of the results.")

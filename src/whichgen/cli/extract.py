@@ -22,7 +22,7 @@ def extract(
     Sources are image, .tar and .parquet files, folders of such files, or URLs such as
     s3://BUCKET/PREFIX and hf://datasets/OWNER/NAME.
     """
-    from whichgen.data.shards import count, find_shards
+    from whichgen.data.shards import count_images, find_shards
     from whichgen.encoders.loading import load_encoder
     from whichgen.features.batching import BatchEncoder
     from whichgen.features.extraction import write_features
@@ -39,6 +39,6 @@ def extract(
     job = EncodeJob(name, device, dtype, loaded.key, batch_size, known)
     local = partial(encode_shard, encode=encode, batch_size=batch_size, known=store)
     with engine.process(shards, job, local) as results:
-        summary = write_features(results, store, total=count(shards), progress=progress)
+        summary = write_features(results, store, total=count_images(shards), progress=progress)
     say(f"{summary.images} images, {summary.added} newly encoded. Features: {store.folder}")
     exit_on_unreadable([str(error) for error in summary.errors.values()], summary.images)

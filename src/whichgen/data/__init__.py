@@ -1,1 +1,1 @@
-"""Images and their origins: benchmarks, folders, splits, checks, decoding, perturbations."""
+"""Image datasets: benchmarks, folders, splits, checks, decoding and perturbations."""

@@ -1,8 +1,8 @@
 """Annotation files: one ``path<TAB>label`` per line.
 
-A label is the name of an origin, or its index as in the reference implementation: the position in
-the list of known origins. In a file of unknown images, it is the position in the list of unknown
-origins, counted from 0, or from the number of known origins if every label allows it.
+A label is the name of an origin or, as in the reference implementation, its index in the list of
+known origins. In a file of images of unknown origins, the indices of the unknown origins start at
+the number of known origins, or at 0 if the file contains a smaller index.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ def read_annotations(
     file
         The annotation file, UTF-8.
     origins
-        The origins that may occur in the file, in the order of their indices.
+        Origins that may occur in the file, in the order of their indices.
     bases
-        Folders that relative paths may start from. The first in which one of the first images of
-        the file exists is used for the whole file.
+        Candidate base folders of relative paths. The first folder that contains one of the first
+        20 images is used for the whole file.
     first_index
-        Index of ``origins[0]`` if the indices continue those of another list.
+        Index of ``origins[0]``: 0 for known origins, the number of known origins for unknown ones.
 
     Raises
     ------
     DataError
-        The file is missing, a line has no tab, or a label is out of range.
+        The file is missing, a line has no tab, or a label is not an origin or a valid index.
     """
     text = read_text_file(
         file,
         "annotation file",
-        "Create it with `whichgen dataset split`, or name its folder with `root=`.",
+        "Create it with `whichgen dataset split`, or set its folder with `root=FOLDER`.",
     )
     rows: list[tuple[int, str, str]] = []
     # Not splitlines(): file names may contain Unicode line breaks (U+2028).
@@ -74,7 +74,7 @@ def read_annotations(
     for number, path, label in rows:
         if label not in by_label:
             raise DataError(
-                f"{file}, line {number}: label {label[:120]!r} is out of range. Use an index from "
+                f"{file}, line {number}: invalid label {label[:120]!r}. Use an index from "
                 f"{first_index} to {first_index + len(origins) - 1}, or one of "
                 f"{', '.join(origins)}."
             )
@@ -88,10 +88,10 @@ def write_annotations(file: Path, samples: Sequence[Sample]) -> None:
     for sample in samples:
         path = str(sample.path.absolute())
         if any(c in path for c in "\t\n\r"):
-            raise DataError(f"{path!r} has a tab or line break in its name; rename the file.")
+            raise DataError(f"file name {path!r} contains a tab or line break. Rename the file.")
         # Python reads a name that is not UTF-8 into surrogates, which cannot be written.
         if path.encode(errors="ignore").decode() != path:
-            raise DataError(f"the name {path!r} is not UTF-8; rename the file.")
+            raise DataError(f"file name {path!r} is not valid UTF-8. Rename the file.")
         lines.append(f"{path}\t{sample.origin}\n")
     write_text(file, "".join(lines))
 

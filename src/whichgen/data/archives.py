@@ -1,7 +1,7 @@
-"""Read images packed into one file: WebDataset tar, and Parquet as on the Hugging Face Hub.
+"""Read images from WebDataset tar files and from Parquet files as on the Hugging Face Hub.
 
-Archives are untrusted. Nothing is extracted to disk, member names are labels and never opened as
-paths, and members that are not regular files or too large are not read.
+These archives are untrusted: nothing is extracted to disk, member names are never opened as paths,
+and members that are too large or not regular files are not read.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _BATCH_ROWS = 16
 
 
 class _TarStream(io.RawIOBase):
-    """A stream that raises an error at its end, which a complete tar never reaches.
+    """Stream that raises an error at end of file, which a complete tar file never reaches.
 
-    tarfile would keep reading nothing up to the size that a header claims.
+    Without it, tarfile would keep reading empty data up to the size stated in a header.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -56,7 +56,7 @@ class _TarStream(io.RawIOBase):
 
 
 class _TarMember(tarfile.TarInfo):
-    """A member that rejects headers on which tarfile would stop silently or exhaust memory."""
+    """Tar member that rejects headers on which tarfile would end silently or exhaust memory."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
@@ -68,13 +68,13 @@ class _TarMember(tarfile.TarInfo):
             raise tarfile.ReadError(f"{error}") from None
         if member.type in _HEADER_TYPES and member.size > _MAX_HEADER:
             raise tarfile.ReadError(
-                f"a tar header has {member.size} bytes; the maximum is {_MAX_HEADER}"
+                f"a tar header has {member.size} bytes; the limit is {_MAX_HEADER} bytes"
             )
         return member
 
 
 def read_tar(stream: IO[bytes]) -> Iterator[Member]:
-    """Yield the images of a tar in one pass; repeated names are numbered ``member#2``.
+    """Yield the images of a tar file in one pass; a repeated name gets a suffix such as ``#2``.
 
     Raises
     ------
@@ -97,8 +97,8 @@ def read_tar(stream: IO[bytes]) -> Iterator[Member]:
 
 
 def _too_large(size: int) -> str:
-    """Return why an image of ``size`` bytes is not read."""
-    return f"{size} bytes, over the limit of {MAX_IMAGE_BYTES} bytes"
+    """Return the error message for an image of ``size`` bytes."""
+    return f"the image has {size} bytes; the limit is {MAX_IMAGE_BYTES} bytes"
 
 
 def _is_image(member: tarfile.TarInfo) -> bool:
@@ -112,26 +112,27 @@ def _is_image(member: tarfile.TarInfo) -> bool:
 
 
 def open_parquet(stream: Any) -> pq.ParquetFile:
-    """Open a Parquet file without prefetching, as a row group may be larger than memory."""
+    """Open a Parquet file without prefetching, because a row group may exceed memory."""
     return pq.ParquetFile(stream, pre_buffer=False, buffer_size=4 << 20)
 
 
 def find_image_column(schema: pa.Schema, name: str, column: str = "") -> str:
-    """Return the Parquet path of the column that holds image bytes: ``image`` or ``image.bytes``.
+    """Find the column of encoded images and return its path: ``image`` or ``image.bytes``.
 
     Parameters
     ----------
     schema
         Schema of the file.
     name
-        Name of the file in messages.
+        Name of the file in error messages.
     column
-        Column to use; empty to choose the only column of bytes, or one with a usual name.
+        Name of the column. If empty, use a binary column with a common name (``image``, ``jpg``,
+        …), or else the only binary column.
 
     Raises
     ------
     DataError
-        No such column holds bytes, or the choice is ambiguous.
+        The column does not exist or is not binary, or ``column`` is empty and several match.
     """
     candidates: dict[str, str] = {}
     for field in schema:
@@ -140,14 +141,15 @@ def find_image_column(schema: pa.Schema, name: str, column: str = "") -> str:
             candidates[field.name] = field.name
         elif any(part.name == "bytes" and _is_bytes(part.type) for part in parts):
             candidates[field.name] = f"{field.name}.bytes"
-    names = ", ".join(candidates) or "none"
+    if not candidates:
+        raise DataError(f"{name} has no binary column. Store the encoded images as bytes.")
+    names = ", ".join(candidates)
     if column and column not in candidates:
-        raise DataError(f"{name} has no column {column!r} of bytes. Columns of bytes: {names}.")
+        raise DataError(f"{name} has no binary column {column!r}. Choose from {names}.")
     usual = [c for c in _IMAGE_COLUMNS if c in candidates]
     if not column and not usual and len(candidates) != 1:
         raise DataError(
-            f"{name}: the image column is ambiguous. Columns of bytes: {names}. "
-            "Choose one with --column."
+            f"{name} has several binary columns: {names}. Choose the image column with --column."
         )
     return candidates[column or (usual[0] if usual else next(iter(candidates)))]
 
@@ -157,14 +159,14 @@ def _is_bytes(kind: pa.DataType) -> bool:
 
 
 def read_rows(stream: Any, column: str, groups: Sequence[int], first_row: int) -> Iterator[Member]:
-    """Yield the images of some row groups of a Parquet file, named by their row.
+    """Yield the images of some row groups of a Parquet file; the names are row numbers.
 
     Parameters
     ----------
     stream
-        The file, seekable.
+        The file, opened for reading; must be seekable.
     column
-        From :func:`find_image_column`.
+        Path of the image column, from :func:`find_image_column`.
     groups
         Indices of consecutive row groups.
     first_row
@@ -186,5 +188,5 @@ def read_rows(stream: Any, column: str, groups: Sequence[int], first_row: int) -
             if len(content) > MAX_IMAGE_BYTES:
                 yield str(row), _too_large(len(content))
             else:
-                yield str(row), content or "the row holds no bytes"
+                yield str(row), content or "the row has no image data"
             row += 1

@@ -1,12 +1,12 @@
-"""Benchmarks of the field, named by a dataset string.
+"""Load public benchmarks from a dataset string such as ``OSMA:split=split3:root=/data``.
 
-``GenImage:split=split1``, ``OSMA:split=split3:root=/data``, ``DiffusionForensics``. The lists of
-origins are the JSON files in ``origins/``. A dataset written by ``whichgen dataset split`` has its
-own list (``<root>/<name>/origins.json``) and is named in the same way; ``groups.tsv`` beside it
-holds the groups of its images, if any.
+The origins of each benchmark are listed in a JSON file in ``origins/``. A dataset written by
+``whichgen dataset split`` is loaded in the same way; its origins are listed in
+``<root>/<name>/origins.json``, and ``groups.tsv`` in the same folder contains the group of each
+image, if any (see :mod:`whichgen.data.groups`).
 
-A *benchmark split* (``split1``) says which origins are known; the *splits* of a dataset are train,
-val, test and so on.
+A *benchmark split* (``split1``) divides the origins into known and unknown. The *splits* of a
+dataset (train, val, test, val_unknown, test_unknown) divide its images.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _GROUPS_FILE = "groups.tsv"
 
 
 def _check_folder_name(name: str) -> str:
-    """Reject names that would lead out of the root folder: origin lists are untrusted."""
+    """Reject names that escape the root folder, because origin lists are untrusted."""
     # File names add a few letters to the name of a benchmark split.
     if name in ("", ".", "..") or any(c in name for c in "/\\\0") or len(name.encode()) > 200:
-        raise ValueError(f"{name[:80]!r} can't be the name of a folder in another")
+        raise ValueError(f"{name[:80]!r} is not a valid folder name")
     return name
 
 
@@ -47,7 +47,10 @@ _FolderName = Annotated[str, AfterValidator(_check_folder_name)]
 
 
 class SplitOrigins(BaseModel):
-    """Known origins, and unknown origins by group; the group ``all`` holds all unknown origins."""
+    """Known and unknown origins of a benchmark split.
+
+    ``unknown`` maps the name of a subset to its origins; ``all`` contains all unknown origins.
+    """
 
     model_config = ConfigDict(extra="forbid")
     known: tuple[str, ...]
@@ -55,7 +58,7 @@ class SplitOrigins(BaseModel):
 
 
 class BenchmarkOrigins(BaseModel):
-    """The content of a list of origins: a benchmark and its splits."""
+    """Schema of ``origins.json``: a benchmark with its folder, notes and benchmark splits."""
 
     model_config = ConfigDict(extra="forbid")
     name: _FolderName
@@ -65,16 +68,16 @@ class BenchmarkOrigins(BaseModel):
     splits: Annotated[dict[_FolderName, SplitOrigins], Field(min_length=1)]
 
 
-def benchmark_names() -> list[str]:
-    """Return the names of the benchmarks that ship with whichgen."""
+def list_benchmarks() -> list[str]:
+    """List the names of the benchmarks included in whichgen, sorted."""
     paths = (files("whichgen.data") / "origins").iterdir()
     return sorted(p.name.removesuffix(".json") for p in paths if p.name.endswith(".json"))
 
 
 def load_origins(name: str, root: Path) -> BenchmarkOrigins:
-    """Load the origins of a benchmark, or of a dataset that ``dataset split`` wrote to ``root``."""
+    """Load the origins of a benchmark, or of a dataset in ``root``."""
     file = root / name / "origins.json"
-    bundled_names = {n.lower(): n for n in benchmark_names()}
+    bundled_names = {n.lower(): n for n in list_benchmarks()}
     if os.path.exists(file):  # noqa: PTH110 (Path.exists raises on long names)
         where, content = str(file), read_text_file(file, "list of origins")
     elif name.lower() in bundled_names:
@@ -82,40 +85,44 @@ def load_origins(name: str, root: Path) -> BenchmarkOrigins:
         content = (files("whichgen.data") / where).read_text(encoding="utf-8")
     else:
         raise DataError(
-            f"dataset {name!r} is neither a folder nor one of {', '.join(benchmark_names())}, and "
-            f"{file} does not exist. Check the spelling, or name its folder with `{name}:root=…`."
+            f"dataset {name!r} is neither a folder nor one of {', '.join(list_benchmarks())}, and "
+            f"{file} does not exist. Check the spelling, or set its folder: `{name}:root=FOLDER`."
         )
     try:
         return BenchmarkOrigins.model_validate_json(content)
     except ValidationError as error:
-        raise DataError(f"{where} is not a list of origins: {_summarize(error)}") from None
+        raise DataError(
+            f"{where} is not a valid list of origins: {_summarize(error)}. Fix it."
+        ) from None
 
 
 def _summarize(error: ValidationError) -> str:
-    """Return the first three validation errors in one line."""
+    """Format the first three validation errors on one line."""
     lines = [f"{'.'.join(map(str, e['loc']))[:80]}: {e['msg'][:200]}" for e in error.errors()]
     return "; ".join(lines[:3]) + ("; …" if len(lines) > 3 else "")
 
 
 def parse_spec(spec: str) -> tuple[str, dict[str, str]]:
-    """Parse a dataset string: its name, and its options ``split`` and ``root``."""
+    """Parse a dataset string into its name and its options ``split`` and ``root``."""
     name, *options = spec.split(":")
     values = {}
     for option in options:
         key, equals, value = option.partition("=")
         if not equals or key not in ("split", "root") or not value:
             raise DataError(
-                f"dataset string {spec!r}: can't parse {option!r}. "
-                "Write GenImage:split=split1 or GenImage:split=split1:root=/data."
+                f"dataset string {spec!r}: invalid option {option!r}. Use split=NAME or "
+                "root=FOLDER, as in GenImage:split=split1:root=/data."
             )
         values[key] = value
     return name, values
 
 
 def load_benchmark(spec: str) -> Dataset:
-    """Load the dataset that a dataset string names (see :func:`read_benchmark`)."""
+    """Load a dataset from a dataset string (see :func:`read_benchmark`)."""
     if "/" in spec.partition(":")[0]:
-        raise DataError(f"{spec} does not exist. Give a folder with one subfolder per origin.")
+        raise DataError(
+            f"folder {spec} does not exist. Specify a folder with one subfolder per origin."
+        )
     name, options = parse_spec(spec)
     return read_benchmark(name, Path(options.get("root", DEFAULT_ROOT)), options.get("split"))
 
@@ -123,22 +130,24 @@ def load_benchmark(spec: str) -> Dataset:
 def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
     """Read the annotation files of a benchmark.
 
-    The layout is ``<root>/<folder>/<split>_train/annotations/<split>_train.txt``, likewise
-    ``_val`` and ``_test``, with ``…_out_all.txt`` beside the last two for unknown images.
+    The training set is ``<root>/<folder>/<split>_train/annotations/<split>_train.txt``; validation
+    and test sets have ``val`` and ``test`` in place of ``train``. Images of unknown origins are in
+    ``<split>_val_out_all.txt`` and ``<split>_test_out_all.txt``, in the same folders.
 
     Parameters
     ----------
     name
         Name of the benchmark.
     root
-        Folder that contains its folder.
+        Parent folder of the benchmark's folder.
     split
-        Name of the benchmark split; ``None`` for the first.
+        Name of the benchmark split; the first one if ``None``.
 
     Raises
     ------
     DataError
-        A file is missing or invalid. A missing file of unknown images is noted instead.
+        A file is invalid, or a file of known images is missing. A missing file of unknown images
+        is reported in ``Dataset.notes`` instead.
     """
     lists = load_origins(name, root)
     split = split or next(iter(lists.splits))
@@ -165,7 +174,7 @@ def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
             files = [annotations / n.format(split=split, part=part) for n in _UNKNOWN_FILES]
             file = next(filter(Path.is_file, files), None)
         if file is None:
-            notes.append(f"no annotation file of unknown {part} images in {annotations}")
+            notes.append(f"no annotation file for unknown {part} images in {annotations}")
             return ()
         bases = (Path(), folder, root, root.parent, annotations)
         samples = read_annotations(file, labels, bases=bases, first_index=first_index)
@@ -183,7 +192,7 @@ def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
 
 
 def write_benchmark(dataset: Dataset, root: Path, name: str, split: str = "split1") -> Path:
-    """Write a dataset as annotation files, with ``origins.json`` and the groups of its images.
+    """Write a dataset as annotation files, ``origins.json`` and, if needed, ``groups.tsv``.
 
     Returns
     -------
@@ -200,7 +209,7 @@ def write_benchmark(dataset: Dataset, root: Path, name: str, split: str = "split
     try:
         lists = BenchmarkOrigins(name=name, folder=name, notes=dataset.notes, splits=splits)
     except ValidationError as error:
-        raise DataError(f"invalid dataset name: {_summarize(error)}") from None
+        raise DataError(f"invalid dataset name: {_summarize(error)}. Choose another.") from None
     folder = root / name
     groups = {str(s.path.absolute()): s.group for part in SPLITS for s in dataset.split(part)}
     if any(groups.values()):

@@ -1,8 +1,8 @@
 """Check a dataset before training: counts, unreadable files, duplicates and shortcuts.
 
-A shortcut is a property of the files, rather than of the pictures, that separates origins: one
-class all PNG and another all JPEG, or one class of a single size. A classifier learns it instead of
-the traces of the generator, and its metrics are meaningless.
+A shortcut is a property of the files, rather than of the image content, that separates origins: for
+example, all images of one class are PNG and those of another are JPEG. A classifier may learn it
+instead of the artifacts of the generator, and its metrics are then meaningless.
 """
 
 from __future__ import annotations
@@ -16,14 +16,18 @@ from whichgen.data.duplicates import Fingerprint, find_near_duplicates, fingerpr
 from whichgen.errors import ImageError
 from whichgen.progress import Progress, no_progress
 
-#: A property is a shortcut if at least this share of one origin's images has it, and at most
-#: one minus this share of another's.
+#: A property is a shortcut if at least this fraction of one origin's images has it, and at most
+#: one minus this fraction of another origin's images.
 _SHORTCUT_SHARE = 0.9
 
 
 @dataclass(frozen=True)
 class OriginCheck:
-    """Counts of one origin's files, in total and by format, size and color mode."""
+    """Number of files of one origin, in total and by format, size and color mode.
+
+    ``formats``, ``sizes`` (such as ``512x512``) and ``modes`` map each value to its number of
+    files, most frequent first.
+    """
 
     origin: str
     images: int
@@ -36,20 +40,20 @@ class OriginCheck:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """The result of :func:`check_samples`.
+    """Result of :func:`check_samples`.
 
     Parameters
     ----------
     origins
-        Counts per origin.
+        File counts of each origin.
     exact_duplicates
-        Number of files whose content occurs before.
+        Number of files identical to an earlier file.
     near_duplicates
         Number of pairs of different files with nearly equal perceptual hashes.
     warnings
-        Shortcuts and label conflicts.
+        One message per shortcut or label conflict.
     errors
-        Reasons why files are unreadable.
+        One message per unreadable file.
     """
 
     origins: tuple[OriginCheck, ...]
@@ -60,7 +64,7 @@ class CheckReport:
 
 
 def check_samples(samples: Sequence[Sample], *, progress: Progress = no_progress) -> CheckReport:
-    """Read every file once and report its format, duplicates and shortcuts."""
+    """Check a dataset for unreadable files, duplicates, label conflicts and shortcuts."""
     fingerprints = fingerprint_images([s.path for s in samples], progress=progress)
     by_origin: dict[str, list[Fingerprint | ImageError]] = defaultdict(list)
     labels: dict[bytes, dict[str, Sample]] = defaultdict(dict)
@@ -73,6 +77,7 @@ def check_samples(samples: Sequence[Sample], *, progress: Progress = no_progress
     warnings = [
         f"LABEL CONFLICT: the same file is labeled {' and '.join(sorted(conflict))}: "
         + ", ".join(str(conflict[o].path) for o in sorted(conflict))
+        + ". Remove the wrong one."
         for conflict in labels.values()
         if len(conflict) > 1
     ]
@@ -104,7 +109,10 @@ def _count_files(origin: str, fingerprints: Sequence[Fingerprint | ImageError]) 
 
 
 def _find_shortcuts(name: str, counts: dict[str, dict[str, int]]) -> list[str]:
-    """Return warnings about a property; ``counts``: files by value, most frequent first."""
+    """Return one warning per origin that a property separates from other origins.
+
+    ``counts[origin][value]`` is the number of files, most frequent value first.
+    """
     totals = {origin: sum(values.values()) for origin, values in counts.items() if values}
     limits = {origin: (1 - _SHORTCUT_SHARE) * total for origin, total in totals.items()}
     warnings = []
@@ -113,8 +121,8 @@ def _find_shortcuts(name: str, counts: dict[str, dict[str, int]]) -> list[str]:
         others = [other for other in totals if counts[other].get(value, 0) <= limits[other]]
         if n >= _SHORTCUT_SHARE * total and others:
             warnings.append(
-                f"SHORTCUT: {n} of {total} images of {origin} have {name} {value}, and (almost) "
-                f"none of {', '.join(others)}. A classifier can learn this instead of the origin; "
-                f"convert all origins to the same {name}."
+                f"SHORTCUT: {n} of {total} images of {origin} have {name} {value}, unlike "
+                f"almost all images of {', '.join(others)}. A classifier can learn this instead of "
+                f"the origin. Convert all images to the same {name}."
             )
     return warnings

@@ -1,4 +1,4 @@
-"""Datasets: image paths with their origins, in five splits."""
+"""Datasets: image files and their origins, divided into five splits."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ SPLITS = ("train", "val", "val_unknown", "test", "test_unknown")
 class Sample:
     """An image file with its true origin.
 
-    Images of one ``group`` (a prompt, a scene, a person) are not independent; an empty group means
-    that it is not known.
+    Images of one ``group`` (same prompt, scene or person) are not statistically independent.
+    ``group`` is empty if it is unknown.
     """
 
     path: Path
@@ -36,9 +36,9 @@ class Dataset:
     Parameters
     ----------
     name
-        Name in reports.
+        Name of the dataset in reports.
     known
-        Origins seen in training; their order is the class index of every head.
+        Origins in the training set; the position of an origin is its class index.
     unknown
         Origins held out from training.
     train, val, test
@@ -48,9 +48,9 @@ class Dataset:
     unknown_groups
         Named subsets of ``unknown`` that are evaluated separately (OSMA: seed, arch, dataset).
     families
-        Families of origins that override those of :mod:`whichgen.data.families`.
+        Family of each origin; takes precedence over :mod:`whichgen.data.families`.
     notes
-        Sentences for readers of the results, such as what was left out and why.
+        Sentences to show with the results, such as which images were omitted and why.
     """
 
     name: str
@@ -66,33 +66,49 @@ class Dataset:
     notes: tuple[str, ...] = ()
 
     def split(self, name: str) -> tuple[Sample, ...]:
-        """Return the samples of a split, one of :data:`SPLITS`."""
+        """Return the samples of the split ``name``, one of :data:`SPLITS`."""
         samples: tuple[Sample, ...] = getattr(self, name)
         return samples
 
     def validate(self) -> Dataset:
-        """Return the dataset, or raise :class:`DataError` if it lacks origins or images."""
-        if len(set(self.known)) != len(self.known) or len(self.known) < 2:
+        """Check that the dataset has enough origins and images, and return it.
+
+        Raises
+        ------
+        DataError
+            There are fewer than two known origins, an origin occurs twice, or a known origin has no
+            images in train, val or test.
+        """
+        if len(self.known) < 2:
             raise DataError(
-                f"{self.name}: attribution needs at least two different known origins, "
+                f"{self.name}: attribution needs at least two known origins, "
                 f"got {list(self.known)}. Add a folder of images of another origin."
+            )
+        duplicates = [origin for origin, n in Counter(self.known).items() if n > 1]
+        if duplicates:
+            raise DataError(
+                f"{self.name}: duplicate known origins: {', '.join(duplicates)}. "
+                "List each origin once."
             )
         overlap = set(self.known) & set(self.unknown)
         if overlap:
-            raise DataError(f"{self.name}: {sorted(overlap)} are both known and unknown.")
+            raise DataError(
+                f"{self.name}: {', '.join(sorted(overlap))} cannot be both known and "
+                "unknown. List each origin once."
+            )
         for name in ("train", "val", "test"):
             counts = Counter(s.origin for s in self.split(name))
             empty = [origin for origin in self.known if not counts[origin]]
             if empty:
                 raise DataError(
-                    f"{self.name}: no {name} image of {', '.join(empty)}. Every known origin needs "
-                    f"images in train, val and test; add images or leave the origin out."
+                    f"{self.name}: no {name} images of {', '.join(empty)}. Every known origin "
+                    "needs images in train, val and test. Add images or remove the origin."
                 )
         return self
 
 
 def list_images(folder: Path) -> list[Path]:
-    """List image files below a folder in natural order, without hidden files and folders."""
+    """List the image files in a folder, recursively, in natural order, without hidden files."""
     return list_files(folder, IMAGE_SUFFIXES)
 
 

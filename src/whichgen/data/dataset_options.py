@@ -1,4 +1,4 @@
-"""Options that select a dataset and its splits; enough to open the same dataset again."""
+"""Options that select and split a dataset, saved with a run to reopen the same dataset."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from whichgen.progress import Progress, no_progress
 
 @dataclass(frozen=True)
 class DatasetOptions(SplitOptions):
-    """A dataset string or an image folder, and how to split a folder.
+    """Options that select a dataset and, for an image folder, its splits.
 
     Parameters
     ----------
     data
-        ``GenImage:split=split1``, ``OSMA:split=split2:root=/data``, or a folder.
+        Dataset string, such as ``OSMA:split=split2:root=/data``, or image folder.
     groups, group_column
-        TSV or CSV file of the group of each image, and its column (empty to detect it); only for
-        folders.
+        TSV or CSV file with the group of each image (see :mod:`whichgen.data.groups`), and its
+        group column, detected if empty. Only for image folders.
     families
         File of ``origin<TAB>family`` lines.
     samples_per_class
-        Most images per class in each split; 0 means all.
+        Maximum number of images per class in each split; 0 for no limit.
     """
 
     data: str
@@ -56,7 +56,7 @@ class DatasetOptions(SplitOptions):
         return dataset
 
     def as_config(self) -> dict[str, Any]:
-        """Return JSON values with absolute paths, for :meth:`from_config`."""
+        """Return a JSON-compatible dictionary with absolute paths (see :meth:`from_config`)."""
         config = asdict(self)
         config["data"] = resolve_spec(self.data)
         for file in ("groups", "families"):
@@ -66,7 +66,7 @@ class DatasetOptions(SplitOptions):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> DatasetOptions:
-        """Restore options from :meth:`as_config`; other keys are ignored.
+        """Create options from the result of :meth:`as_config`; ignore other keys.
 
         Raises
         ------
@@ -79,12 +79,12 @@ class DatasetOptions(SplitOptions):
         except ValidationError as error:
             wrong = ", ".join(str(e["loc"][0]) for e in error.errors() if e["loc"])
             raise DataError(
-                f"the recorded dataset options are invalid ({wrong}). Name the data with --data."
+                f"the saved dataset options are invalid ({wrong}). Set the dataset with --data."
             ) from None
 
 
 def resolve_spec(data: str) -> str:
-    """Make a folder or the root of a dataset string absolute."""
+    """Make the path of a folder, or the ``root`` of a dataset string, absolute."""
     if os.path.isdir(data):  # noqa: PTH112 (Path.is_dir raises on long names)
         return str(Path(data).resolve())
     name, options = parse_spec(data)

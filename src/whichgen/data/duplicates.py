@@ -1,4 +1,4 @@
-"""Find exact and near duplicates of images by content digest and perceptual hash."""
+"""Find exact and near-duplicate images by content digest and perceptual hash."""
 
 from __future__ import annotations
 
@@ -39,7 +39,13 @@ class Fingerprint:
 
 
 def fingerprint_image(path: Path) -> Fingerprint:
-    """Read an image file and return its fingerprint; :class:`ImageError` if it is unreadable."""
+    """Compute the fingerprint of an image file.
+
+    Raises
+    ------
+    ImageError
+        The file is unreadable.
+    """
     data = read_bytes(path)
     image = decode_image(data, str(path))
     with open_image(data) as header:
@@ -51,7 +57,7 @@ def fingerprint_image(path: Path) -> Fingerprint:
 def fingerprint_images(
     paths: Sequence[Path], *, progress: Progress = no_progress
 ) -> list[Fingerprint | ImageError]:
-    """Return the fingerprint of each file, or why it is unreadable."""
+    """Return the fingerprint or the :class:`ImageError` of each file, in input order."""
     return map_files(fingerprint_image, paths, progress=progress, description="Reading images")
 
 
@@ -62,7 +68,13 @@ def map_files(
     progress: Progress,
     description: str,
 ) -> list[_T | ImageError]:
-    """Apply a function to each file, in threads; return its result or its ImageError, in order."""
+    """Apply a function to each file in a thread pool.
+
+    Returns
+    -------
+    list
+        Result of each call, or the :class:`ImageError` that it raised, in input order.
+    """
 
     def run(path: Path) -> _T | ImageError:
         try:
@@ -80,9 +92,20 @@ def map_files(
 
 
 def find_components(n: int, links: Iterable[tuple[int, int]]) -> np.ndarray:
-    """Return the connected component of each of ``n`` items: int64 array (n,).
+    """Find the connected components of a graph with ``n`` nodes.
 
-    Components are numbered in the order of their last items, on which seeded splits depend.
+    Parameters
+    ----------
+    n
+        Number of nodes.
+    links
+        Undirected edges (i, j) between nodes in [0, n).
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+        Component of each node, numbered from 0 in the order of the last node of each component.
+        Seeded splits depend on this order.
     """
     pairs = np.array(list(links), dtype=np.int64).reshape(-1, 2)
     graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))

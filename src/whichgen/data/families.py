@@ -1,7 +1,7 @@
 """Families of generators: GAN, diffusion, autoregressive, flow, VAE.
 
-Families come from a file of the user (``origin<TAB>family`` per line), or else from a table of
-well-known generators. A generator in neither is a family of its own.
+Families are read from a user-supplied file (one ``origin<TAB>family`` per line) or looked up in a
+table of well-known generators. A generator found in neither forms its own family.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FAMILIES: dict[str, tuple[str, ...]] = {
 def assign_families(
     origins: Iterable[str], overrides: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Return the family of each generator; ``real`` has none, ``overrides`` take precedence."""
+    """Map each origin except ``real`` to its family; ``overrides`` takes precedence."""
     overrides = overrides or {}
     return {o: overrides.get(o) or _guess_family(o) for o in origins if o != REAL}
 
@@ -46,7 +46,7 @@ def read_families(file: Path) -> dict[str, str]:
     Raises
     ------
     DataError
-        The file can't be read, a line does not hold two names, or an origin occurs twice.
+        The file is unreadable or empty, a line is invalid, or an origin occurs twice.
     """
     families: dict[str, str] = {}
     for number, line in enumerate(read_text_file(file, "families file").splitlines(), start=1):
@@ -54,12 +54,15 @@ def read_families(file: Path) -> dict[str, str]:
             continue
         origin, _, family = (part.strip() for part in line.partition("\t"))
         if not origin or not family:
-            raise DataError(f"{file}, line {number}: expected origin<TAB>family, got {line!r}.")
+            raise DataError(
+                f"{file}, line {number}: expected `origin<TAB>family`, got {line[:120]!r}. "
+                "Separate origin and family by one tab."
+            )
         if origin in families:
             raise DataError(f"{file}, line {number}: {origin} occurs twice. Remove one line.")
         families[origin] = family
     if not families:
-        raise DataError(f"{file} names no family. Write origin<TAB>family, one per line.")
+        raise DataError(f"families file {file} is empty. Write one origin<TAB>family per line.")
     return families
 
 

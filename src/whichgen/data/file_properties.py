@@ -1,7 +1,7 @@
-"""Properties of image files other than the picture: size, format, JPEG tables, mean color.
+"""Read low-level file properties: size, format, quantization tables, color statistics.
 
-A classifier must *not* need them. :mod:`whichgen.training.shortcuts` measures how well they alone
-predict the origin.
+A reliable classifier does not depend on them. :mod:`whichgen.training.shortcuts` measures how well
+they alone predict the origin.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ _FILE = (
 #: Names of all properties, in the order of :func:`read_properties`.
 PROPERTIES = (*_FILE, *_COLOR)
 
-#: Sets of properties that are examined together: of the file, of the pixels, and all.
+#: Subsets of properties that are evaluated separately: of the file, of the pixels, and all.
 PROPERTY_SETS: dict[str, tuple[str, ...]] = {"file": _FILE, "color": _COLOR, "all": PROPERTIES}
 
 
 @dataclass(frozen=True)
 class FileProperties:
-    """Properties of many files.
+    """Properties of several files.
 
     Parameters
     ----------
     values
-        float64 array (readable files, :data:`PROPERTIES`).
+        float64 array of shape (n_readable, n_properties), with :data:`PROPERTIES` as columns.
     rows
-        Index of the path of each row: int64 array (readable files,), increasing.
+        int64 array of shape (n_readable,): position of each readable file in the input, increasing.
     errors
-        Reasons why the other files can't be read.
+        One message per unreadable file.
     """
 
     values: np.ndarray
@@ -58,17 +58,17 @@ class FileProperties:
     errors: tuple[str, ...]
 
     def columns(self, names: Iterable[str]) -> np.ndarray:
-        """Return some properties: float64 array (readable files, names)."""
+        """Select properties by name: float64 array of shape (n_readable, n_names)."""
         return self.values[:, [PROPERTIES.index(name) for name in names]]
 
 
 def read_properties(path: Path) -> np.ndarray:
-    """Return all :data:`PROPERTIES` of a file: finite float64 array (properties,).
+    """Read all :data:`PROPERTIES` of a file: finite float64 array of shape (n_properties,).
 
-    Width, height, format and mode are those stored, before EXIF rotation. ``format_…``, ``mode_…``,
-    ``exif`` and ``icc`` are 0 or 1. Quantization tables are the first two of a JPEG (luminance and
-    chrominance), or 0. Means and standard deviations of the channels, in [0, 255], are those of the
-    pixels that :func:`~whichgen.data.reading.decode_image` returns.
+    Width, height, format and mode are read from the header, before EXIF rotation. ``format_…``,
+    ``mode_…``, ``exif`` and ``icc`` are 0 or 1. ``quantization_…`` are the first two tables of a
+    JPEG (luminance and chrominance), or 0 for other formats. ``mean_…`` and ``std_…``, in [0, 255],
+    are computed per channel after :func:`~whichgen.data.reading.decode_image`.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def read_properties(path: Path) -> np.ndarray:
 def read_all_properties(
     paths: Sequence[Path], *, progress: Progress = no_progress
 ) -> FileProperties:
-    """Return the properties of many files, without those that are unreadable."""
+    """Read the properties of several files; omit unreadable files and list their errors."""
     results = map_files(
         read_properties, paths, progress=progress, description="Reading file properties"
     )

@@ -1,4 +1,4 @@
-"""Open a folder whose subfolders are origins, or a dataset string, and cache its split."""
+"""Open a dataset from a folder with one subfolder per origin or from a dataset string."""
 
 from __future__ import annotations
 
@@ -32,29 +32,30 @@ def open_dataset(
     Parameters
     ----------
     spec
-        A folder with one subfolder per origin, or a dataset string.
+        Folder with one subfolder per origin, or dataset string (:mod:`whichgen.data.benchmarks`).
     options
-        How to split a folder. ``None``: the defaults of
-        :class:`~whichgen.data.splits.SplitOptions`.
+        Options for splitting a folder; the defaults of
+        :class:`~whichgen.data.splits.SplitOptions` if ``None``.
     groups
-        See :func:`~whichgen.data.splits.split_folder`.
+        Group of each image path (see :func:`~whichgen.data.splits.split_folder`).
     cache
         Cache folder; may be read-only.
     progress
-        Progress reporting.
+        Progress bar (:data:`whichgen.progress.Progress`).
 
     Raises
     ------
     DataError
-        See :func:`~whichgen.data.splits.split_folder` and
-        :func:`~whichgen.data.benchmarks.load_benchmark`.
+        The dataset or an option is invalid (see
+        :func:`~whichgen.data.splits.split_folder` and
+        :func:`~whichgen.data.benchmarks.load_benchmark`).
     """
     folder, options = Path(spec), options or SplitOptions()
     if not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises on long names)
         dataset = load_benchmark(spec)
         if options.unknown or groups is not None:
             raise DataError(
-                f"{spec} defines its own unknown origins; use --unknown and --groups for folders."
+                f"{spec} defines its own unknown origins and groups. Remove --unknown and --groups."
             )
         return dataset
     folder = folder.resolve()
@@ -74,14 +75,16 @@ def open_dataset(
 
 
 def list_samples(spec: str) -> tuple[Sample, ...]:
-    """List all images below a folder, or in all splits of a dataset string, with their origins.
+    """List all images in a folder, recursively, or in all splits of a dataset string.
 
-    In a folder, the origin of an image is the name of its subfolder; empty for images in none.
+    In a folder, the origin of an image is the name of the top-level subfolder that contains it, or
+    empty if the image is directly in the folder.
 
     Raises
     ------
     DataError
-        The folder does not exist, or see :func:`~whichgen.data.benchmarks.load_benchmark`.
+        The folder does not exist, or the dataset string is invalid
+        (see :func:`~whichgen.data.benchmarks.load_benchmark`).
     """
     folder = Path(spec)
     if folder.is_dir():

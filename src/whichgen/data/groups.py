@@ -21,25 +21,35 @@ def read_groups(file: Path, column: str = "") -> dict[str, str]:
     Parameters
     ----------
     file
-        The column ``path`` (or else the first one) holds paths relative to the image folder.
+        TSV file, or CSV file with the suffix ``.csv``. The column ``path``, or else the first
+        column, contains paths relative to the image folder.
     column
-        Column of the group; empty for ``group``, ``content``, or else the last column.
+        Name of the group column. If empty, it is ``group``, ``content`` or the last column.
 
     Returns
     -------
     dict
-        Path to group; an image with an empty group is a group of its own.
+        Group of each path. An image with an empty group forms its own group.
+
+    Raises
+    ------
+    DataError
+        The file is unreadable, or a column is missing.
     """
     text = io.StringIO(read_text_file(file, "groups file"), newline="")
     delimiter = "," if file.suffix.lower() == ".csv" else "\t"
     try:
         rows = list(csv.DictReader(text, delimiter=delimiter, restval=""))
     except csv.Error as error:
-        raise DataError(f"groups file {file} can't be read ({error}).") from None
+        raise DataError(
+            f"groups file {file} is invalid ({error}). Save it again as TSV or CSV."
+        ) from None
     # DictReader stores cells beyond the header under the key None.
     names = [name for name in rows[0] if name is not None] if rows else []
     if len(names) < 2:
-        raise DataError(f"{file}: expected a header and at least two columns, path and group.")
+        raise DataError(
+            f"groups file {file} needs a header with the columns path and group, and a row."
+        )
     path = "path" if "path" in names else names[0]
     group = column or next((c for c in ("group", "content") if c in names), names[-1])
     if group not in names:
@@ -48,7 +58,7 @@ def read_groups(file: Path, column: str = "") -> dict[str, str]:
 
 
 def write_groups(file: Path, groups: Mapping[str, str]) -> None:
-    """Write the group of each path in the format of :func:`read_groups`."""
+    """Write the group of each path to a TSV file that :func:`read_groups` can read."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, delimiter="\t", lineterminator="\n")
     writer.writerow(("path", "group"))

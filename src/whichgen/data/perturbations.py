@@ -1,12 +1,12 @@
-"""Perturbations of images in circulation: JPEG, blur, crop, resize, and their combination.
+"""Image perturbations for robustness tests: JPEG, blur, crop, resize and a combination.
 
 Kinds and ranges follow the paper's robustness study (section 4; after Yu et al., 2019): JPEG
 quality 75 to 10, Gaussian blur with kernel 3 to 15 and sigma 3, center crop that removes 5 to 20 %
 of each side and scales back to the original size, and resizing of the shorter side to 128 to 1024
 pixels. Each has five intensities.
 
-``social`` imitates an upload to a social network: crop, downscale and JPEG. Its five steps
-(:data:`SOCIAL`) are our own choice, from mild to strong.
+``social`` simulates an upload to a social network: crop, downscaling and JPEG. Its five
+intensities (:data:`SOCIAL`), from mild to strong, are not from the paper.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ INTENSITIES: dict[str, tuple[float, ...]] = {
     "social": (1, 2, 3, 4, 5),
 }
 
-#: Steps of ``social``: percentage of each side that is cropped, scale, JPEG quality.
+#: Intensities of ``social``: percentage of each side that is cropped, scale, JPEG quality.
 SOCIAL: dict[int, tuple[float, float, int]] = {
     1: (2, 0.95, 92),
     2: (4, 0.9, 85),
@@ -44,9 +44,9 @@ SOCIAL: dict[int, tuple[float, float, int]] = {
 
 
 class _Kind(NamedTuple):
-    """A kind of perturbation: its function, and the unit and range of its values.
+    """Function of a kind of perturbation, and unit and range of its intensity.
 
-    ``step`` is 2 for odd values, 1 for whole values, 0 for any.
+    ``step`` is 2 if the intensity must be an odd integer, 1 for any integer, 0 for any number.
     """
 
     apply: Callable[[Image.Image, float], Image.Image]
@@ -58,7 +58,7 @@ class _Kind(NamedTuple):
 
 @dataclass(frozen=True)
 class Perturbation:
-    """A kind of perturbation at one intensity; ``str()`` returns ``kind:value``."""
+    """Image perturbation of a kind and intensity, such as ``jpeg:30``."""
 
     kind: str
     value: float
@@ -70,7 +70,7 @@ class Perturbation:
             )
         _, _, low, high, step = _KINDS[self.kind]
         if not low <= self.value <= high or (step and (self.value - low) % step):
-            number = ("a number", "a whole number", "an odd number")[step]
+            number = ("a number", "an integer", "an odd number")[step]
             raise DataError(f"{self}: the value must be {number} from {low} to {high}.")
 
     def __str__(self) -> str:
@@ -82,24 +82,24 @@ class Perturbation:
         return _KINDS[self.kind].unit
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        """Return the perturbed RGB image."""
+        """Apply the perturbation to an RGB image and return a new image."""
         return _KINDS[self.kind].apply(image, self.value)
 
 
 def parse_perturbation(text: str) -> Perturbation:
-    """Parse ``"jpeg:30"``; a kind alone has its medium intensity."""
+    """Parse ``kind:value``, such as ``jpeg:30``; without a value, use the medium intensity."""
     kind, colon, value = text.partition(":")
     try:
         return Perturbation(kind, float(value) if colon else INTENSITIES[kind][2])
     except (ValueError, KeyError):
         raise DataError(
-            f"perturbation {text!r}: expected KIND or KIND:VALUE with KIND one of "
-            f"{', '.join(INTENSITIES)}, as in jpeg:30."
+            f"invalid perturbation {text!r}. Use KIND or KIND:VALUE, such as jpeg:30. "
+            f"Choose KIND from {', '.join(INTENSITIES)}."
         ) from None
 
 
 def list_perturbations(kinds: Iterable[str] = tuple(INTENSITIES)) -> list[Perturbation]:
-    """List each kind at each of its five intensities."""
+    """List all five intensities of each kind."""
     return [Perturbation(kind, value) for kind in kinds for value in INTENSITIES[kind]]
 
 

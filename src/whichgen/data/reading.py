@@ -1,4 +1,4 @@
-"""Read, check and decode images: the one place where bytes become pixels."""
+"""Read, validate and decode image files."""
 
 from __future__ import annotations
 
@@ -23,41 +23,44 @@ _ICON = b"\0\0\1\0"
 # JPEG markers that have a length; not an escaped 255 (0) and restarts (D0 to D7) in scan data.
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")
 
-_TOO_MANY_PIXELS = f"over the limit of {MAX_PIXELS // 10**6} million; make it smaller first"
+_PIXEL_LIMIT = f"more pixels than the limit of {MAX_PIXELS // 10**6} million; downscale it"
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read an image file of at most :data:`~whichgen.data.formats.MAX_IMAGE_BYTES`.
+    """Read the bytes of an image file without decoding it.
 
     Raises
     ------
     ImageError
-        The file is missing, unreadable, empty or too large.
+        The file is missing, unreadable, empty, or larger than
+        :data:`~whichgen.data.formats.MAX_IMAGE_BYTES`.
     """
     return load_bytes(lambda: read_regular_file(path, MAX_IMAGE_BYTES), str(path))
 
 
 def load_bytes(load: Callable[[], bytes], name: str) -> bytes:
-    """Return the content that ``load`` reads; turn its OSError into an :class:`ImageError`."""
+    """Call ``load`` and return its bytes; raise :class:`ImageError` on failure or empty content."""
     try:
         data = load()
     except FileNotFoundError:
         raise ImageError(f"{name}: no such file") from None
     except OSError as error:
-        raise ImageError(f"{name}: can't be read ({error.strerror or error})") from None
+        raise ImageError(
+            f"{name}: can't be read ({error.strerror or error}); check the file"
+        ) from None
     if not data:
-        raise ImageError(f"{name}: the file is empty")
+        raise ImageError(f"{name}: the file is empty; replace it")
     return data
 
 
 def hash_image(data: bytes) -> bytes:
-    """Return a 20-byte digest of the content of an image file: its key in the feature store."""
+    """Return a 20-byte digest of an image file, used as its key in the feature store."""
     return hashlib.blake2b(data, digest_size=20).digest()
 
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """Format (Pillow's name) and size in pixels of an image file."""
+    """Format (as named by Pillow) and size in pixels of an image file."""
 
     format: str
     width: int
@@ -70,7 +73,7 @@ def read_header(data: bytes, name: str = "image") -> ImageHeader:
     Parameters
     ----------
     data
-        The content of the file.
+        Content of the file.
     name
         Name of the image in error messages.
 
@@ -85,16 +88,16 @@ def read_header(data: bytes, name: str = "image") -> ImageHeader:
 
 
 def decode_image(data: bytes, name: str = "image") -> Image.Image:
-    """Decode an image file to 8-bit RGB, as a viewer shows it.
+    """Decode an image file to 8-bit RGB.
 
-    Applies EXIF rotation, puts transparent pixels on white, scales 16 bits to 8, converts CMYK and
-    palettes, and takes the first frame of an animation. A truncated file is an error; the missing
-    part is never filled with gray.
+    Applies the EXIF rotation, composites transparent pixels on white, scales 16-bit values to 8
+    bits, converts CMYK and palettes to RGB, and returns the first frame of an animation.
 
     Raises
     ------
     ImageError
-        As :func:`read_header`, or the file is truncated.
+        The data is not an image, is truncated, or exceeds a limit of
+        :mod:`whichgen.data.formats`.
     """
     with _convert_errors(name):
         image = open_image(data, name)
@@ -113,7 +116,7 @@ def open_image(data: bytes, name: str = "image") -> Image.Image:
     Raises
     ------
     Exception
-        As :func:`read_header`, or whatever Pillow raises.
+        :class:`ImageError` if a limit is exceeded, or any exception that Pillow raises.
     """
     image: Image.Image
     if data.startswith(_ICON):
@@ -124,24 +127,24 @@ def open_image(data: bytes, name: str = "image") -> Image.Image:
         image.format = "ICO"
     else:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
-    size = f"{image.width} × {image.height} pixels"
+    size = f"{image.width} × {image.height}"
     if image.width * image.height > MAX_PIXELS:
-        raise ImageError(f"{name}: {size} is {_TOO_MANY_PIXELS}")
+        raise ImageError(f"{name}: the image has {size} pixels, {_PIXEL_LIMIT}")
     if max(image.size) > MAX_RATIO * min(image.size):
         raise ImageError(
-            f"{name}: {size}: one side is over {MAX_RATIO} times the other; crop the image first"
+            f"{name}: the image has an aspect ratio over {MAX_RATIO} ({size} pixels); crop it"
         )
-    if image.format in ("JPEG", "MPO") and (scans := _count_scans(data)) > MAX_SCANS:
-        raise ImageError(f"{name}: a JPEG of {scans} scans; save it again with fewer")
+    if image.format in ("JPEG", "MPO") and _count_scans(data) > MAX_SCANS:
+        raise ImageError(f"{name}: the JPEG has over {MAX_SCANS} scans; save it as a baseline JPEG")
     return image
 
 
 def make_thumbnail(
     image: Image.Image, side: int = 96, *, kind: str = "JPEG", quality: int = 80
 ) -> bytes:
-    """Encode a small copy of an RGB image, at most ``side`` pixels wide and high.
+    """Encode a thumbnail of an RGB image, at most ``side`` pixels wide and high.
 
-    The copy carries no metadata of the original: no EXIF, comment, location or camera.
+    All metadata of the original (EXIF, comments, color profile) is removed.
     """
     small = image.copy()
     small.info.clear()  # Pillow would write the comment and color profile again
@@ -162,7 +165,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
         brightest = float(np.asarray(image, dtype=np.float64).max(initial=0.0))
         white = next((w for w in (1.0, 255.0, 65535.0) if brightest <= w), None)
         if white is None:  # also for NaN
-            raise ValueError("gray values over 16 bits")
+            raise ValueError("gray values exceed 16 bits")
         return _gray_to_rgb(image, white)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
@@ -187,7 +190,7 @@ def _rotate_upright(image: Image.Image) -> Image.Image:
 
 
 def _count_scans(data: bytes) -> int:
-    """Count the scans of a JPEG, at most one more than :data:`MAX_SCANS`."""
+    """Count the scans of a JPEG; stop counting above :data:`MAX_SCANS`."""
     scans, position = 0, 2
     while scans <= MAX_SCANS and (marker := _MARKER.search(data, position)):
         position = marker.end()
@@ -201,16 +204,16 @@ def _count_scans(data: bytes) -> int:
 
 @contextmanager
 def _convert_errors(name: str) -> Iterator[None]:
-    """Turn whatever Pillow raises into an :class:`ImageError`."""
+    """Convert any exception raised by Pillow to :class:`ImageError`."""
     try:
         yield
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         # The warning is raised only if Python turns warnings into errors.
-        raise ImageError(f"{name}: the number of pixels is {_TOO_MANY_PIXELS}") from None
+        raise ImageError(f"{name}: the image has {_PIXEL_LIMIT}") from None
     except UnidentifiedImageError:
-        raise ImageError(f"{name}: not an image that can be read") from None
+        raise ImageError(f"{name}: not an image in a supported format; convert it to PNG") from None
     except Exception as error:
         # Plugins raise anything on damaged files, from OSError to struct.error and zlib.error.
-        raise ImageError(f"{name}: damaged or truncated ({error})") from None
+        raise ImageError(f"{name}: damaged or truncated ({error}); replace it") from None

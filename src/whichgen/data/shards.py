@@ -1,7 +1,7 @@
-"""Divide large collections into shards that are read independently: files, tar, Parquet.
+"""Divide image collections (files, tar, Parquet) into shards that are read independently.
 
-:func:`find_shards` lists what there is to read, for one process or a cluster; each shard then
-yields its images one by one.
+:func:`find_shards` lists the shards of a collection. A process or cluster worker reads one shard at
+a time and gets its images one by one.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _TARGET_SHARDS = 64
 
 @dataclass(frozen=True)
 class Item:
-    """The name of an image, and a function that returns its content or raises ImageError.
+    """An image of a shard: its name, and a function that loads its bytes.
 
-    ``load`` may be called once, also from another thread than the one that reads the shard.
+    ``load`` raises ImageError if the image is unreadable. Call it at most once, from any thread.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Files:
-    """Image files."""
+    """A shard of image files."""
 
     storage: Storage
     paths: tuple[str, ...]
@@ -65,18 +65,18 @@ class Files:
 
 @dataclass(frozen=True)
 class Archive:
-    """A WebDataset tar, or consecutive row groups of a Parquet file.
+    """A shard of an archive: a WebDataset tar file, or some row groups of a Parquet file.
 
     Parameters
     ----------
     storage, path
-        The file.
+        Storage that contains the file, and path of the file in it.
     images
-        Number of images; ``None`` for a tar, which must be read to count them.
+        Number of images; ``None`` for a tar file, whose images are only counted by reading it.
     column
-        Image column of the Parquet file; empty for a tar.
+        Image column of the Parquet file; empty for a tar file.
     groups, first_row
-        Indices of the row groups, and the number of their first row.
+        Indices of the consecutive row groups, and row number of their first row in the file.
     """
 
     storage: Storage
@@ -87,7 +87,7 @@ class Archive:
     first_row: int = 0
 
     def read(self) -> Iterator[Item]:
-        """Yield the images; if the archive is damaged, the last item is named as the archive."""
+        """Yield the images; if the archive is damaged, the last item raises the error."""
         archive = self.storage.url(self.path)
         try:
             with self.storage.open(self.path) as stream:
@@ -113,13 +113,13 @@ def find_shards(sources: Sequence[str], *, batch_size: int = 1, column: str = ""
     Parameters
     ----------
     sources
-        Files, and folders that are searched recursively, for images, ``.tar`` and ``.parquet``:
-        local, ``s3://…`` or ``hf://datasets/owner/name/…``. ``@FILE`` names a text file of paths,
-        one per line. A dataset string (``GenImage:split=split1``) means all its splits.
+        Image, ``.tar`` and ``.parquet`` files, and folders that are searched recursively for them:
+        local, ``s3://…`` or ``hf://datasets/owner/name/…``. ``@FILE`` is a text file of paths, one
+        per line. A dataset string (``GenImage:split=split1``) stands for all its splits.
     batch_size
-        Number of images per forward pass; shards of files hold a multiple of it.
+        Number of images per forward pass; the size of a shard of image files is a multiple of it.
     column
-        Image column of Parquet files; empty to detect it.
+        Image column of Parquet files; detected if empty.
 
     Raises
     ------
@@ -145,14 +145,14 @@ def find_shards(sources: Sequence[str], *, batch_size: int = 1, column: str = ""
     return shards + archives
 
 
-def count(shards: Sequence[Shard]) -> int | None:
-    """Return the total number of images; ``None`` if a shard does not know its number."""
+def count_images(shards: Sequence[Shard]) -> int | None:
+    """Count the images of all shards; return ``None`` if the number in a shard is unknown."""
     numbers = [shard.images for shard in shards if shard.images is not None]
     return sum(numbers) if len(numbers) == len(shards) else None
 
 
 def hash_name(name: str) -> bytes:
-    """Return a 20-byte digest of an image's name, equal for names that tables store alike."""
+    """Return a 20-byte digest of an image name, after escaping invalid UTF-8."""
     return hash_image(name.encode(errors="backslashreplace"))
 
 
@@ -174,15 +174,15 @@ def _list_source(source: str) -> Iterator[tuple[Storage, str]]:
     if files is None and not storage.scheme and re.fullmatch(r"[\w-]+(:\w+=.+)*", source):
         files = [str(sample.path) for sample in list_samples(source)]
     if files is None:
-        raise DataError(f"{source} does not exist.")
+        raise DataError(f"{source} does not exist. Check the path.")
     if not files:
-        raise DataError(f"{source} contains no image, .tar or .parquet.")
+        raise DataError(f"{source} contains no images, .tar or .parquet files. Check the path.")
     for file in files:
         yield storage, file
 
 
 def _list_row_groups(storage: Storage, path: str, column: str) -> Iterator[Shard]:
-    """Join the row groups of a Parquet file into shards of about :data:`MAX_SHARD_IMAGES`."""
+    """Divide a Parquet file into shards of at least :data:`MAX_SHARD_IMAGES` rows."""
     name = storage.url(path)
     try:
         with storage.open(path) as stream:
@@ -190,7 +190,7 @@ def _list_row_groups(storage: Storage, path: str, column: str) -> Iterator[Shard
             image_column = find_image_column(file.schema_arrow, name, column)
             sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
     except ARCHIVE_ERRORS as error:
-        raise DataError(f"{name} can't be read as Parquet ({error}).") from None
+        raise DataError(f"{name} is not a valid Parquet file ({error}). Replace it.") from None
     first, rows, groups = 0, 0, list[int]()
     for group, size in enumerate(sizes):
         groups.append(group)

@@ -3,11 +3,12 @@
 Identical images, near-duplicates and the images of one group (a prompt, a photographer, a video)
 always stay in the same split:
 
-1. Images that belong together are joined into groups (connected components).
-2. A group with images of a known origin goes to train, val or test, whichever is furthest behind
-   its share. Its images of unknown origins follow, and are left out if that split does not
-   evaluate their generator.
-3. A group of unknown images only goes to the split that evaluates its generator.
+1. Such images are merged into components (the connected components of a graph of links).
+2. A component with images of a known origin is assigned to train, val or test, whichever is
+   furthest below its fraction. Images of unknown origins in this component are assigned to the same
+   split, or omitted if that split does not evaluate their generator.
+3. A component with only images of unknown origins is assigned to val or test, whichever evaluates
+   their generator.
 """
 
 from __future__ import annotations
@@ -37,19 +38,19 @@ _KNOWN_SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class SplitOptions:
-    """How to split a folder of images.
+    """Options for splitting a folder of images.
 
     Parameters
     ----------
     unknown
         Origins to hold out from training.
     unknown_val
-        The unknown origins for validation; the others are for testing. If empty, a random half of
-        two or more, else none.
+        Unknown origins for validation; the others are for testing. If empty, a random half of the
+        unknown origins, or none if there is only one.
     share_unknown
         Use all unknown origins for both validation and testing.
     fractions
-        Shares of the known images in train, val and test.
+        Fractions of the known images in train, val and test; positive, summing to 1.
     seed
         Random seed.
     """
@@ -62,15 +63,17 @@ class SplitOptions:
 
 
 def list_origins(folder: Path) -> dict[str, list[Path]]:
-    """List the images of each origin: every direct subfolder with images is an origin."""
+    """List the images of each origin; each direct subfolder with images is an origin."""
     if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder. Give a folder with one subfolder per origin.")
+        raise DataError(
+            f"{folder} is not a folder. Specify a folder with one subfolder per origin."
+        )
     subfolders = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     origins = {p.name: images for p in subfolders if (images := list_images(p))}
     if not origins:
         raise DataError(
-            f"{folder} has no subfolder with images. Put the images of each origin in a folder of "
-            f"their own: {folder}/real/…, {folder}/some_generator/…"
+            f"{folder} has no subfolder with images. Put the images of each origin in a separate "
+            f"subfolder: {folder}/real/…, {folder}/some_generator/…"
         )
     return origins
 
@@ -83,14 +86,14 @@ def split_folder(
     near_distance: int = NEAR_DISTANCE,
     progress: Progress = no_progress,
 ) -> Dataset:
-    """Split a folder of images; the same folder, options and seed give the same split.
+    """Split a folder of images into the five splits of a dataset, reproducibly.
 
     Parameters
     ----------
     groups
         Group of each image path relative to the folder; images of one group stay together.
     near_distance
-        See :func:`~whichgen.data.duplicates.find_near_duplicates`.
+        Maximum Hamming distance between the perceptual hashes of near-duplicates, in bits.
 
     Raises
     ------
@@ -136,7 +139,7 @@ def split_folder(
 
 
 def split_unknown_origins(options: SplitOptions) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the unknown origins for validation and for testing."""
+    """Divide the unknown origins into those for validation and those for testing."""
     if options.share_unknown:
         return options.unknown, options.unknown
     val = options.unknown_val
@@ -157,7 +160,8 @@ def _check_options(
     stray = [o for o in options.unknown_val if o not in options.unknown]
     if stray:
         raise DataError(
-            f"{', '.join(stray)}: unknown in validation, but not listed as unknown. Add it there."
+            f"unknown_val contains {', '.join(stray)}, but unknown does not. Add every origin of "
+            "unknown_val to unknown."
         )
     if min(options.fractions) <= 0 or abs(sum(options.fractions) - 1) > 1e-9:
         raise DataError(f"fractions {options.fractions} must be positive and sum to 1.")
@@ -178,7 +182,7 @@ def _assign_splits(
     known: Sequence[str],
     options: SplitOptions,
 ) -> dict[str, tuple[Sample, ...]]:
-    """Return the samples of each split, in their original order."""
+    """Assign the samples to splits by component; keep their order within each split."""
     unknown_val, unknown_test = split_unknown_origins(options)
     unknown: dict[str, tuple[str, ...]] = {"train": (), "val": unknown_val, "test": unknown_test}
     members: dict[int, list[int]] = defaultdict(list)
@@ -191,8 +195,8 @@ def _assign_splits(
     counts_by_split: dict[str, Counter[str]] = {split: Counter() for split in _KNOWN_SPLITS}
     split_of: dict[int, str] = {}
 
-    def lag(split: str, counts: Counter[str]) -> float:
-        """How far a split is behind its share of the known origins of a group."""
+    def compute_deficit(split: str, counts: Counter[str]) -> float:
+        """Compute how far a split is below its fraction for the known origins of a group."""
         share = options.fractions[_KNOWN_SPLITS.index(split)]
         return sum(
             n * (share - counts_by_split[split][o] / totals[o])
@@ -200,17 +204,17 @@ def _assign_splits(
             if o in known
         )
 
-    def unknown_priority(split: str, counts: Counter[str]) -> tuple[int, float]:
-        """Images of a group that a split can evaluate; in a tie, the emptier split is preferred."""
+    def rank_split(split: str, counts: Counter[str]) -> tuple[int, float]:
+        """Return a sort key: images of a group that a split can evaluate, then its emptiness."""
         images = sum(n for o, n in counts.items() if o in unknown[split])
         return images, -sum(counts_by_split[split][o] / totals[o] for o in counts)
 
     for group in order:
         counts = Counter(samples[i].origin for i in members[group])
         if counts.keys() & set(known):
-            split = max(_KNOWN_SPLITS, key=lambda s: lag(s, counts))
+            split = max(_KNOWN_SPLITS, key=lambda s: compute_deficit(s, counts))
         else:
-            split = max("test", "val", key=lambda s: unknown_priority(s, counts))
+            split = max("test", "val", key=lambda s: rank_split(s, counts))
         counts_by_split[split].update(counts)
         split_of.update(dict.fromkeys(members[group], split))
 

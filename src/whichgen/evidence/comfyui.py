@@ -22,7 +22,7 @@ _PLAIN = {"sampler_name": "sampler", "steps": "steps", "seed": "seed", "noise_se
 
 
 def read_graph(value: dict[str, Any]) -> dict[str, Any] | None:
-    """Extract model, sampler, steps, seed, size and prompt; return ``None`` if not a graph."""
+    """Extract model, sampler, steps, seed, size and prompt, or return ``None`` if not a graph."""
     nodes = list(_iterate_nodes(value))
     if not nodes:
         return None

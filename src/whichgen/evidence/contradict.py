@@ -76,18 +76,18 @@ def _differ(name: str, answer: str, is_family: bool) -> bool:
     if one in two or two in one:
         return False
     if is_family:
-        return answer in _FAMILIES and _family(name) not in ("", answer)
+        return answer in _FAMILIES and _find_family(name) not in ("", answer)
     ours, theirs = find_generator(name), find_generator(answer)
     if ours and theirs and not ours.tool and not theirs.tool:
         is_maker = ours.maker in (ours.name, theirs.name) and ours.maker == theirs.maker
         return ours.name != theirs.name and not (ours.maker and is_maker)
-    if _family(name) and _family(answer) and _family(name) != _family(answer):
+    if _find_family(name) and _find_family(answer) and _find_family(name) != _find_family(answer):
         return True
     # Both names are well known: one as a generator, the other by its family.
-    return bool(ours and not ours.tool and not theirs and _family(answer))
+    return bool(ours and not ours.tool and not theirs and _find_family(answer))
 
 
-def _family(name: str) -> str:
+def _find_family(name: str) -> str:
     """Return the family of a well-known generator, or an empty string for other names."""
     generator = find_generator(name)
     if generator and generator.tool:

@@ -72,14 +72,14 @@ def read_credentials(data: bytes, mime: str) -> Evidence:
         return Evidence((Finding("credentials", f"{title}, unreadable", str(error)),))
     if not isinstance(store, dict):
         return Evidence((Finding("credentials", f"{title}, too large to read"),))
-    failures = [code for code in _failures(store) if code != "signingCredential.untrusted"]
-    findings = [_signature(store, failures)]
-    for manifest in _history(store):
-        findings += _actions(manifest, is_valid=not failures)
+    failures = [code for code in _list_failures(store) if code != "signingCredential.untrusted"]
+    findings = [_report_signature(store, failures)]
+    for manifest in _iterate_manifests(store):
+        findings += _report_actions(manifest, is_valid=not failures)
     return Evidence(tuple(findings))
 
 
-def _signature(store: dict[str, Any], failures: list[str]) -> Finding:
+def _report_signature(store: dict[str, Any], failures: list[str]) -> Finding:
     """Report the validity, signer, software, ingredients and time of the active manifest."""
     manifest = _dict(_dict(store.get("manifests")).get(str(store.get("active_manifest"))))
     signature_info = _dict(manifest.get("signature_info"))
@@ -87,7 +87,7 @@ def _signature(store: dict[str, Any], failures: list[str]) -> Finding:
         "signed by": " / ".join(
             str(signature_info[key]) for key in ("common_name", "issuer") if signature_info.get(key)
         ),
-        "claim generator": _names(manifest.get("claim_generator_info"))
+        "claim generator": _format_names(manifest.get("claim_generator_info"))
         or str(manifest.get("claim_generator") or ""),
         "ingredients": str(len(_list(manifest.get("ingredients")))),
         "time": str(signature_info.get("time") or ""),
@@ -107,12 +107,12 @@ def _signature(store: dict[str, Any], failures: list[str]) -> Finding:
     return Finding("credentials", f"Content Credentials (C2PA): {state}", detail, indication)
 
 
-def _actions(manifest: dict[str, Any], *, is_valid: bool) -> Iterator[Finding]:
+def _report_actions(manifest: dict[str, Any], *, is_valid: bool) -> Iterator[Finding]:
     """Yield findings for the actions of a manifest; all are neutral if it is invalid."""
     edits = []
-    for action in _action_list(manifest):
+    for action in _list_actions(manifest):
         name = clean(str(action.get("action") or "action"), 60)
-        agent = _names(action.get("softwareAgent"))
+        agent = _format_names(action.get("softwareAgent"))
         source = action.get("digitalSourceType")
         if not isinstance(source, str):
             edits += [] if name in _NO_EDITS else [name]
@@ -131,7 +131,7 @@ def _actions(manifest: dict[str, Any], *, is_valid: bool) -> Iterator[Finding]:
         yield Finding("credentials", "edits", names, "edited" if is_valid else "neutral")
 
 
-def _history(store: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _iterate_manifests(store: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the active manifest, then the manifests of its parent images."""
     manifests = dict(_dict(store.get("manifests")))
     label = store.get("active_manifest")
@@ -143,7 +143,7 @@ def _history(store: dict[str, Any]) -> Iterator[dict[str, Any]]:
         label = parent.get("active_manifest")
 
 
-def _action_list(manifest: dict[str, Any]) -> list[dict[str, Any]]:
+def _list_actions(manifest: dict[str, Any]) -> list[dict[str, Any]]:
     actions = []
     for assertion in map(_dict, _list(manifest.get("assertions"))):
         if str(assertion.get("label")).startswith("c2pa.actions"):
@@ -151,7 +151,7 @@ def _action_list(manifest: dict[str, Any]) -> list[dict[str, Any]]:
     return [action for action in actions[:_MAX_ACTIONS] if isinstance(action, dict)]
 
 
-def _failures(store: dict[str, Any]) -> list[str]:
+def _list_failures(store: dict[str, Any]) -> list[str]:
     results = _dict(_dict(store.get("validation_results")).get("activeManifest"))
     codes = [_dict(failure).get("code") for failure in _list(results.get("failure"))]
     if store.get("validation_state") == "Invalid" and not codes:
@@ -159,7 +159,7 @@ def _failures(store: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(str(code) for code in codes))
 
 
-def _names(agents: Any) -> str:
+def _format_names(agents: Any) -> str:
     """Format program names: a string, a dictionary with ``name`` and ``version``, or a list."""
     names = []
     for agent in (_list(agents) or [agents])[:3]:

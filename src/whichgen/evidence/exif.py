@@ -35,7 +35,7 @@ def read_exif(image: Image.Image) -> Evidence:
     inner = exif.get_ifd(IFD.Exif)
     findings: list[Finding] = []
     tags = (Base.Software, Base.ImageDescription, Base.Make, Base.Model, Base.XPComment)
-    texts = {tag.name: _text(exif.get(tag)) for tag in tags}
+    texts = {tag.name: _decode_text(exif.get(tag)) for tag in tags}
     texts["UserComment"] = decode_user_comment(inner.get(Base.UserComment))
     for field, text in texts.items():
         mark = next((m for m in _MARKS if text.lower().startswith(m)), "")
@@ -48,19 +48,19 @@ def read_exif(image: Image.Image) -> Evidence:
             texts[field] = ""
         elif field not in ("Make", "Model"):
             findings += interpret("exif", field, text)
-    findings += _camera(texts["Make"], texts["Model"], inner)
+    findings += _report_camera(texts["Make"], texts["Model"], inner)
     if exif.get_ifd(IFD.GPSInfo):
         findings.append(Finding("exif", "GPS coordinates", "the coordinates are not shown"))
     return Evidence(tuple(findings))
 
 
-def _camera(make: str, model: str, inner: dict[int, Any]) -> list[Finding]:
+def _report_camera(make: str, model: str, inner: dict[int, Any]) -> list[Finding]:
     """Report make and model as ``camera``; report settings alone as ``neutral``."""
     settings = []
     for tag, form in _SETTINGS.items():
         value = inner.get(tag)
         try:
-            number = float(value) if "g}" in form and value is not None else _text(value)
+            number = float(value) if "g}" in form and value is not None else _decode_text(value)
             settings += [] if number in ("", None) else [form.format(number)]
         except (TypeError, ValueError, ZeroDivisionError, OverflowError):
             continue  # a damaged value such as 0/0
@@ -89,7 +89,7 @@ def decode_user_comment(value: object) -> str:
     return value.decode("utf-8", errors="replace")
 
 
-def _text(value: object) -> str:
+def _decode_text(value: object) -> str:
     """Decode a field as UTF-8, or UTF-16 as written by Windows, and remove padding."""
     if isinstance(value, bytes):
         utf16 = len(value) > 1 and value[1::2].count(0) * 4 > len(value)

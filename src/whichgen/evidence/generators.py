@@ -75,7 +75,7 @@ _MAX_SEARCH = 2000
 
 
 def find_generator(text: str) -> Generator | None:
-    """Find the most specific generator or tool named in a text; return ``None`` if none is."""
+    """Find the most specific generator or tool named in a text, or return ``None``."""
     return next(
         (generator for pattern, generator in _PATTERNS if pattern.search(text[:_MAX_SEARCH])), None
     )

@@ -71,10 +71,12 @@ def find_qualities(table: Sequence[int], *, chrominance: bool = False) -> list[i
     # libjpeg exceeds 8 bits only if baseline is not forced.
     max_value = 255 if values.max(initial=0) <= 255 else 32767
     base = _CHROMINANCE if chrominance else _LUMINANCE
-    return [q for q in range(1, 101) if np.array_equal(values, _scale(base, q).clip(1, max_value))]
+    return [
+        q for q in range(1, 101) if np.array_equal(values, _scale_table(base, q).clip(1, max_value))
+    ]
 
 
-def _scale(base: np.ndarray, quality: int) -> np.ndarray:
+def _scale_table(base: np.ndarray, quality: int) -> np.ndarray:
     """Scale a table to a quality, as ``jpeg_add_quant_table`` of libjpeg does."""
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
     return (base * percent + 50) // 100

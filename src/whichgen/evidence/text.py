@@ -25,7 +25,7 @@ def read_text(image: Image.Image) -> Evidence:
     """
     if isinstance(image, PngImageFile):
         image.load()  # reads text chunks after the pixels, too
-    texts = list(islice(_texts(image), _MAX_FIELDS + 1))
+    texts = list(islice(_iterate_texts(image), _MAX_FIELDS + 1))
     findings = [
         finding for field, text in texts[:_MAX_FIELDS] for finding in interpret("text", field, text)
     ]
@@ -34,7 +34,7 @@ def read_text(image: Image.Image) -> Evidence:
     return Evidence(tuple(findings), (note,) if truncated else ())
 
 
-def _texts(image: Image.Image) -> Iterator[tuple[str, str]]:
+def _iterate_texts(image: Image.Image) -> Iterator[tuple[str, str]]:
     comment = image.info.get("comment")
     if isinstance(comment, bytes):
         yield "comment", comment.decode("utf-8", errors="replace")

@@ -72,7 +72,7 @@ def read_text_file(path: Path, description: str, hint: str = "") -> str:
         raise DataError(f"{description} {path} does not exist. {hint}".rstrip()) from None
     except OSError as error:
         raise DataError(
-            f"{description} {path} can't be read ({error.strerror}). Check its permissions."
+            f"{description} {path} can't be read ({error.strerror}). Check the file."
         ) from None
     except UnicodeDecodeError as error:
         raise DataError(

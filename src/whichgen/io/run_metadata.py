@@ -61,7 +61,7 @@ def get_timestamp() -> str:
 
 
 def hash_parts(parts: Iterable[str | bytes]) -> str:
-    """Return a 128-bit hex digest of a sequence; ("ab",) and ("a", "b") differ."""
+    """Return a 128-bit hex digest of a sequence; ("ab",) and ("a", "b") have different ones."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
