@@ -70,5 +70,5 @@ def test_the_key_depends_on_all_members_in_order(counting: Callable[..., object]
 
 @pytest.mark.parametrize("name", ["traces+", "+traces", "traces+traces"])
 def test_invalid_combinations_are_rejected(name: str) -> None:
-    with pytest.raises(EncoderError, match="join different encoders"):
+    with pytest.raises(EncoderError, match="Join different encoders"):
         load_encoder(name)

@@ -337,13 +337,17 @@ def test_clip_b_16_has_twelve_blocks_of_768(tmp_path: Path) -> None:
 def test_pickled_weights_in_a_folder_are_rejected(copy: Path) -> None:
     torch.save(load_file(copy / "model.safetensors"), copy / "pytorch_model.bin")
     (copy / "model.safetensors").unlink()
-    with pytest.raises(EncoderError, match=r"has pickled weights, which whichgen does not load"):
+    with pytest.raises(
+        EncoderError, match=r"contains pickled weights, which whichgen does not load"
+    ):
         _loaded(copy)
 
 
 def test_missing_weights_are_rejected(copy: Path) -> None:
     _rewrite(copy, lambda t: [t.pop(n) for n in list(t) if "layers.2.mlp" in n])
-    with pytest.raises(EncoderError, match=r"lacks 4 weights .*layers\.2\.mlp.*complete encoder"):
+    with pytest.raises(
+        EncoderError, match=r"is missing 4 weights .*layers\.2\.mlp.*complete encoder"
+    ):
         _loaded(copy)
 
 

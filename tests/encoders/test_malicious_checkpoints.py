@@ -69,7 +69,7 @@ def test_pickled_weights_are_never_loaded(folder: Path, canary: Path, name: str,
             assert any(b"canary" in file.read(n) for n in file.namelist())
     assert_rejected(
         folder,
-        "has pickled weights, which" if name.endswith("bin") else "is not a vision encoder in",
+        "contains pickled weights, which" if name.endswith("bin") else "is not a vision encoder in",
     )
     assert not canary.exists()
 
@@ -115,7 +115,7 @@ def test_code_in_a_folder_is_never_run(
     if kind != "clip_vision_model":
         change(folder / "config.json", model_type=kind)
         change(folder / "preprocessor_config.json", image_processor_type="EvilProcessor")
-        assert_rejected(folder, "needs its own code|is not a vision encoder in")
+        assert_rejected(folder, "requires custom code|is not a vision encoder in")
     else:  # transformers has its own code for it, and takes that
         load_encoder(str(folder), device="cpu")
     assert not canary.exists()
@@ -170,7 +170,7 @@ def test_pipes_and_devices_do_not_block(folder: Path, name: str, kind: str) -> N
         os.mkfifo(folder / name)
     else:
         (folder / name).symlink_to("/dev/zero")
-    assert_rejected(folder, "is not a regular file of this folder")
+    assert_rejected(folder, "is not a regular file in this folder")
 
 
 @pytest.mark.parametrize("part", ["../outside.safetensors", "/outside.safetensors", "part.bin"])
@@ -182,7 +182,7 @@ def test_weights_outside_the_folder_are_rejected(folder: Path, canary: Path, par
     index = folder / "model.safetensors.index.json"
     absolute = part.replace("/outside", f"{folder.parent}/outside") if part[0] == "/" else part
     index.write_text(json.dumps({"metadata": {}, "weight_map": dict.fromkeys(weights, absolute)}))
-    assert_rejected(folder, "is not a regular file of this folder")
+    assert_rejected(folder, "is not a regular file in this folder")
     assert not canary.exists()
 
 

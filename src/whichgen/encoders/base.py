@@ -1,4 +1,4 @@
-"""The encoder interface, and how to make one from a torch module."""
+"""The encoder interface, and encoders built from torch modules."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class Encoder:
-    """A frozen encoder with its own preprocessing.
+    """A frozen encoder with its preprocessing.
 
     Parameters
     ----------
     name
-        The name given by the user: a hub id, a folder, or a registry name.
+        Name of the encoder (:func:`whichgen.encoders.loading.load_encoder`).
     weights_hash
-        32 hex digits over the architecture and the names, shapes and values of all weights (before
-        any cast).
+        Hash of the architecture and the names, shapes and values of all weights before any cast: 32
+        hex digits.
     preprocessing
-        The settings of the preprocessing, as JSON values; part of a feature's identity.
+        Settings of the preprocessing, as JSON values.
     preprocess
         Function from an RGB image to a float32 array that has the same shape for all images:
         (3, H, W) for a network.
@@ -42,17 +42,18 @@ class Encoder:
         Function from a batch of preprocessed images, float32 array (n, …), to one float32 array
         (n, d_b) per block b, from first to last block, in one forward pass.
     block_dims
-        The dimension d_b of each block.
+        Dimension d_b of each block.
     device
-        The device that the encoder runs on.
+        Device that the encoder runs on.
     dtype
-        The precision of its arithmetic: ``float32`` or ``bfloat16``.
+        Precision of the arithmetic: ``float32`` or ``bfloat16``.
     native_side
-        Side in pixels of a square image that ``preprocess`` does not resample; 0 if there is none.
+        Side in pixels of a square image that ``preprocess`` does not resize; 0 if there is none.
     block_groups
-        For each member encoder (:mod:`whichgen.encoders.combinations`; any other encoder is its
-        only member) the groups of its blocks. A fusion of blocks gives all groups equal weight.
-        By default all blocks form one group, because their errors are correlated.
+        ``block_groups[m][g]`` contains the numbers of the blocks in group g of member m. Members
+        are the encoders of a combination (:mod:`whichgen.encoders.combinations`); any other encoder
+        has one member. A fusion of blocks (:mod:`whichgen.heads.fusion`) gives all groups equal
+        weight. By default all blocks form one group, because their errors are correlated.
     """
 
     name: str
@@ -73,12 +74,12 @@ class Encoder:
 
     @property
     def key(self) -> str:
-        """Fingerprint of what the features depend on: weights, preprocessing and precision."""
+        """Hash of everything that features depend on: weights, preprocessing and precision."""
         settings = json.dumps(self.preprocessing, sort_keys=True)
         return hash_parts([self.weights_hash, settings, self.dtype])
 
     def describe(self) -> dict[str, Any]:
-        """Return the description that result files and models record."""
+        """Return the metadata that result files and models contain."""
         return {
             "name": self.name,
             "weights_hash": self.weights_hash,
@@ -97,15 +98,15 @@ def pool_tokens(hidden: torch.Tensor, *, prefix: int = 0, patches: bool = False)
         A token sequence (n, tokens, d), a feature map (n, d, h, w) or a vector per image (n, d),
         which is returned unchanged.
     prefix
-        Number of tokens before the patch tokens: the CLS token, then registers.
+        Number of tokens before the patch tokens: the CLS token and register tokens.
     patches
-        Append the mean and standard deviation over patches to the CLS token.
+        Append the mean and standard deviation over patch tokens to the CLS token.
 
     Returns
     -------
     Tensor (n, d)
-        The CLS token, or the mean over patches if there is none. With ``patches`` the width is
-        3 d, or 2 d without a CLS token.
+        The CLS token, or the mean over patch tokens if there is no CLS token. With ``patches``, the
+        width is 3 d, or 2 d without a CLS token.
     """
     if hidden.ndim == 2:
         return hidden
@@ -116,7 +117,7 @@ def pool_tokens(hidden: torch.Tensor, *, prefix: int = 0, patches: bool = False)
     cls = [hidden[:, 0]] if prefix else []
     if cls and not patches:
         return cls[0]
-    # The three digits of bfloat16 are too few for a standard deviation.
+    # bfloat16 is not precise enough for a standard deviation.
     tokens = hidden[:, prefix:].float()
     std = [tokens.std(dim=1, correction=0)] if patches else []
     return torch.cat([*cls, tokens.mean(dim=1).to(hidden.dtype), *std], dim=1)
@@ -125,7 +126,7 @@ def pool_tokens(hidden: torch.Tensor, *, prefix: int = 0, patches: bool = False)
 def make_torch_encode(
     forward: Forward, device: str, dtype: str
 ) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """Make :attr:`Encoder.encode` from the forward pass of a torch module."""
+    """Create :attr:`Encoder.encode` from the forward pass of a torch module."""
     if torch.device(device).type == "cuda":
         return GpuEncode(forward, device, DTYPES[dtype])
 
@@ -146,10 +147,12 @@ def hash_weights(
 
     Parameters
     ----------
+    module
+        The module.
     architecture
-        Settings that features depend on but weights do not show (activation, number of heads, …).
+        Settings that affect features but not the shapes of weights (for example the activation).
     unused
-        Names of weights to leave out because no feature depends on them.
+        Names of weights that do not affect features; they are not hashed.
     """
     digest = hashlib.blake2b(digest_size=16)
     digest.update(json.dumps(dict(architecture or {}), sort_keys=True, default=str).encode())
@@ -162,10 +165,10 @@ def hash_weights(
 
 
 def resolve_device(device: str) -> str:
-    """Replace ``auto`` by the first GPU or the CPU, and check that a device is available.
+    """Replace ``auto`` by the first GPU or, without a GPU, the CPU; check other devices.
 
-    ``openvino`` (:mod:`whichgen.encoders.openvino`) runs on the CPU. In deterministic mode
-    (:mod:`whichgen.deterministic`) only torch on the CPU is allowed.
+    In deterministic mode (:mod:`whichgen.deterministic`) only ``cpu`` is allowed. The device
+    ``openvino`` (:mod:`whichgen.encoders.openvino`) is always accepted.
 
     Raises
     ------
@@ -175,7 +178,7 @@ def resolve_device(device: str) -> str:
     if is_deterministic():
         if device not in ("auto", "cpu"):
             raise EncoderError(
-                f"--deterministic works on the CPU only. Remove --device {device} or "
+                f"--deterministic does not support --device {device}. Use --device cpu, or remove "
                 "--deterministic."
             )
         return "cpu"
@@ -194,14 +197,14 @@ def resolve_device(device: str) -> str:
 
 @dataclass(frozen=True)
 class Network:
-    """A vision network and its preprocessing, from which :func:`build_encoder` makes an encoder.
+    """A vision network and its preprocessing; :func:`build_encoder` converts it to an encoder.
 
     Parameters
     ----------
     name, preprocessing, preprocess, native_side
         See :class:`Encoder`.
     module
-        The network. It is frozen and put in evaluation mode.
+        The network. :func:`build_encoder` freezes it and sets it to evaluation mode.
     forward
         Function from a float tensor (n, 3, H, W) on the device to the output of each block: a token
         sequence (n, tokens, d_b), a feature map (n, d_b, h, w) or one vector per image (n, d_b).
@@ -223,7 +226,7 @@ class Network:
 
 
 class PooledBlocks(torch.nn.Module):
-    """A network whose output is one vector per image for each block (:func:`pool_tokens`)."""
+    """Wrapper that pools the output of each block of a network (:func:`pool_tokens`)."""
 
     def __init__(self, network: Network, *, patches: bool) -> None:
         super().__init__()
@@ -232,29 +235,33 @@ class PooledBlocks(torch.nn.Module):
         self._pool = partial(pool_tokens, prefix=network.prefix, patches=patches)
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Run all blocks on preprocessed images (n, 3, H, W): one tensor (n, d_b) per block b."""
+        """Compute features of preprocessed images (n, 3, H, W): one tensor (n, d_b) per block b."""
         return tuple(map(self._pool, self._run(pixels)))
 
 
 def build_encoder(network: Network, *, device: str, dtype: str, patches: bool = False) -> Encoder:
-    """Make an encoder from a network; its block dimensions are measured on a blank image.
+    """Build an encoder from a network, and test it on a blank image.
 
     Parameters
     ----------
+    network
+        The network.
     device
         ``auto``, ``cpu``, ``cuda``, ``openvino``, …
     dtype
         ``float32`` or ``bfloat16``.
     patches
-        Add the mean and standard deviation over patches to the CLS token (:func:`pool_tokens`).
+        Append the mean and standard deviation over patch tokens to the CLS token
+        (:func:`pool_tokens`).
 
     Raises
     ------
     EncoderError
-        The device is not available, the precision is unknown, or the network needs other inputs.
+        The device is not available, the precision is unknown, or the network requires inputs other
+        than pixels.
     """
     if dtype not in DTYPES:
-        raise EncoderError(f"dtype {dtype!r}: choose one of {', '.join(DTYPES)}.")
+        raise EncoderError(f"unknown dtype {dtype!r}. Choose from {', '.join(DTYPES)}.")
     weights_hash = hash_weights(network.module, network.architecture, network.unused)
     device = resolve_device(device)
     pooled = PooledBlocks(network, patches=patches).eval().requires_grad_(False)

@@ -1,7 +1,8 @@
 """Combine several encoders into one, so that each image is decoded once.
 
-The blocks of ``clip+traces`` are those of CLIP followed by those of the residual statistics. Block
-groups stay separate per member, so that a fusion can try each member alone and all together.
+The combined encoders are called *members*. The blocks of ``clip+traces`` are the blocks of CLIP
+followed by the blocks of the residual statistics (:mod:`whichgen.encoders.residual_statistics`).
+Block groups are listed per member, so that a fusion can use any subset of the members.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from whichgen.io.run_metadata import hash_parts
 
 
 def combine_encoders(members: Sequence[Encoder]) -> Encoder:
-    """Combine encoders on one device and of one precision.
+    """Combine encoders with the same device and precision.
 
-    A preprocessed image is the concatenation of the members' flattened preprocessed images, and
-    the blocks are those of the members in turn.
+    ``preprocess`` of the combination flattens and concatenates the preprocessed images of the
+    members; ``encode`` returns the blocks of all members in order.
     """
     blank = Image.new("RGB", (256, 256))
     shapes = [member.preprocess(blank).shape for member in members]

@@ -1,8 +1,8 @@
 """Crops at native resolution: encode windows of the image instead of a resized image.
 
-Resizing an image to the encoder's input loses detail of a few pixels, where many generators leave
-their traces. Here the encoder gets unresized windows of its input size: the four corners and the
-center. The feature of a block is the mean over windows.
+Resizing an image to the encoder's input size removes fine detail, which contains the artifacts of
+many generators. Here the encoder processes up to five windows of its input size, at the corners and
+the center of the original image. The feature of a block is the mean over windows.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ WINDOWS = 5
 
 
 def use_native_crops(encoder: Encoder) -> Encoder:
-    """Return an encoder of the same blocks that averages over windows of the image.
+    """Return an encoder that averages the features of each block over windows of the image.
 
-    A preprocessed image is an array (5, …), with NaN in place of duplicate windows, which are
-    encoded once. An image smaller than a window is padded by reflection.
+    A preprocessed image is an array (5, …). Windows at the same position are encoded once, and the
+    unused rows are NaN. An image smaller than a window is padded by reflection.
 
     Raises
     ------
     EncoderError
-        The encoder resamples images of any size.
+        The encoder has no native input size (:attr:`Encoder.native_side`).
     """
     side = encoder.native_side
     if not side:
@@ -57,15 +57,15 @@ def use_native_crops(encoder: Encoder) -> Encoder:
 
 
 def pad_image(pixels: np.ndarray, side: int, mode: Literal["edge", "symmetric"]) -> np.ndarray:
-    """Pad an image (h, w, 3) at the bottom and the right to at least ``side`` pixels."""
+    """Pad an image (h, w, 3) at the bottom and the right to at least (side, side, 3)."""
     bottom, right = (max(0, side - length) for length in pixels.shape[:2])
     return np.pad(pixels, ((0, bottom), (0, right), (0, 0)), mode)
 
 
 def cut_windows(pixels: np.ndarray, side: int) -> list[np.ndarray]:
-    """Cut the distinct windows at the corners and the center of an image (h, w, 3).
+    """Cut windows at the corners and the center of an image (h, w, 3), without duplicates.
 
-    Windows are (side, side, 3), or smaller if the image is.
+    Windows have shape (side, side, 3), or less if the image is smaller.
     """
     bottom, right = (max(0, length - side) for length in pixels.shape[:2])
     corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)]

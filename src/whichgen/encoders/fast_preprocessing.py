@@ -1,7 +1,8 @@
-"""Preprocessing of a transformers processor: resize and crop with Pillow, normalize with a table.
+"""Faster preprocessing with the same result as an image processor of transformers.
 
-transformers' processors give the same pixels but copy the image several times and hold the GIL;
-this way 16 threads preprocess twice as many images per second (``benchmarks/RESULTS-GPU.md``).
+Images are resized and cropped with Pillow and normalized with a lookup table. The processors of
+transformers copy the image several times and hold the GIL; with 16 threads, this implementation
+preprocesses twice as many images per second (``benchmarks/RESULTS-GPU.md``).
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from PIL import Image
 
 Preprocess = Callable[[Image.Image], np.ndarray]
 
-#: (width, height) of the images on which both ways are compared.
+#: (width, height) of the images on which both implementations are compared.
 _PROBE_SIZES = ((37, 61), (640, 480), (333, 517), (1200, 211))
 
 
 def make_preprocess(processor: Any) -> Preprocess:
-    """Make a function from an RGB image to float32 pixels (3, h, w), bitwise those of a processor.
+    """Create a preprocessing function whose results are bitwise identical to a processor's.
 
-    Processors with settings that the fast function does not cover are called themselves.
+    The function converts an RGB image to a float32 array (3, h, w). It calls the processor if the
+    fast implementation does not support the processor's settings.
     """
 
     def preprocess(image: Image.Image) -> np.ndarray:

@@ -1,8 +1,8 @@
 """Run a network on a GPU: pinned memory, CUDA graphs and exact float32.
 
-A forward pass whose shape occurs twice in a row is recorded as a CUDA graph, which Python launches
-as a whole instead of kernel by kernel (``benchmarks/RESULTS-GPU.md``: 1.0 instead of 5.1 ms for a
-single image, a third more images per second in batches of 32).
+When two consecutive batches have the same shape, the forward pass is recorded as a CUDA graph,
+which Python launches as a whole instead of kernel by kernel (``benchmarks/RESULTS-GPU.md``: 1.0
+instead of 5.1 ms for a single image, a third more images per second in batches of 32).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import torch
 
 #: Forward pass of a network: a float tensor (n, …) → one float tensor (n, d_b) per block b.
 Forward = Callable[[torch.Tensor], Sequence[torch.Tensor]]
-#: Forward pass with the blocks side by side: (n, …) → float32 (n, sum of d_b).
+#: Forward pass with concatenated blocks: (n, …) → float32 (n, sum of d_b).
 Pass = Callable[[torch.Tensor], torch.Tensor]
 
 
 class CudaGraph:
-    """A pass recorded for batches of one shape, with bitwise identical results."""
+    """Forward pass recorded for batches of one shape; the results are bitwise identical."""
 
     def __init__(self, run: Pass, batch: torch.Tensor) -> None:
         self._batch = batch.clone()
@@ -37,21 +37,21 @@ class CudaGraph:
             self._rows = run(self._batch)
 
     def __call__(self, batch: torch.Tensor) -> torch.Tensor:
-        """Run a batch of the recorded shape; the next call overwrites the result."""
+        """Run a batch of the recorded shape. The next call overwrites the returned tensor."""
         self._batch.copy_(batch)
         self._graph.replay()
         return self._rows
 
 
 class GpuEncode:
-    """:attr:`~whichgen.encoders.base.Encoder.encode` of a network on a GPU; thread-safe.
+    """Thread-safe :attr:`~whichgen.encoders.base.Encoder.encode` of a network on a GPU.
 
     Parameters
     ----------
     forward
-        The network's forward pass.
+        Forward pass of the network.
     device, dtype
-        Device of the network, and type of its weights.
+        Device and dtype of the network's weights.
     """
 
     def __init__(self, forward: Forward, device: str, dtype: torch.dtype) -> None:
@@ -80,7 +80,7 @@ class GpuEncode:
         repeated, self._last_shape = batch.shape == self._last_shape, batch.shape
         if repeated and batch.shape not in self._passes:
             self._passes = {batch.shape: self._pass}  # frees the memory of the other shape
-            # If the network synchronizes or memory is short, keep running it unrecorded.
+            # Recording fails if the network synchronizes or memory is short: run it unrecorded.
             with contextlib.suppress(RuntimeError):
                 self._passes[batch.shape] = CudaGraph(self._pass, batch)
         return self._passes.get(batch.shape, self._pass)(batch)

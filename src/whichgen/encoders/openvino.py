@@ -1,7 +1,7 @@
-"""Run a network with OpenVINO on the CPU: the same features, over twice as fast in float32.
+"""Run a network on the CPU with OpenVINO, over twice as fast as with torch in float32.
 
-``benchmarks/speed/extraction.py`` compares it with torch and ONNX Runtime. Weights stay float32;
-with ``bfloat16`` OpenVINO computes in that precision.
+``benchmarks/speed/extraction.py`` compares OpenVINO, torch and ONNX Runtime. Weights are stored as
+float32; with ``bfloat16``, only the arithmetic has this precision.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 def compile_openvino(
     blocks: torch.nn.Module, example: np.ndarray, dtype: str
 ) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """Compile a network into :attr:`~whichgen.encoders.base.Encoder.encode` on the CPU.
+    """Compile a network with OpenVINO into :attr:`~whichgen.encoders.base.Encoder.encode`.
 
     Parameters
     ----------
     blocks
-        Module from a float32 tensor (n, 3, H, W) to a tuple of one tensor (n, d_b) per block b.
+        Module that converts a float32 tensor (n, 3, H, W) to one tensor (n, d_b) per block b.
     example
         A preprocessed image: float32 array (1, 3, H, W).
     dtype
@@ -39,7 +39,7 @@ def compile_openvino(
     Raises
     ------
     EncoderError
-        OpenVINO is not installed, or the network has an operation that can't be exported.
+        OpenVINO is not installed, or the network can't be exported.
     """
     # Without this package OpenVINO sends no telemetry to Intel.
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
@@ -47,8 +47,8 @@ def compile_openvino(
         import openvino
     except ImportError:
         raise EncoderError(
-            "--device openvino needs OpenVINO: pip install 'whichgen[openvino]'. Or use --device "
-            "cpu, which computes the same features more slowly."
+            "--device openvino requires OpenVINO, which is not installed. Install it with: pip "
+            "install 'whichgen[openvino]', or use --device cpu."
         ) from None
     finally:
         del sys.modules["openvino_telemetry"]

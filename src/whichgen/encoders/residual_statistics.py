@@ -1,19 +1,21 @@
-"""Residual statistics (``traces``): joint counts of neighboring high-pass residuals. No network.
+"""Residual statistics (``traces``): co-occurrence histograms of high-pass residuals.
 
-The last layers of a generator, and the sensor and software of a camera, leave traces in the finest
-dependencies between pixels, which an encoder's resized input loses. As in steganalysis (SPAM:
-Pevný, Bas & Fridrich, 2010; rich models: Fridrich & Kodovský, 2012; for GAN images Nataraj et al.,
-2019), a high-pass filter gives a residual r, and triples of neighbors are counted::
+The last layers of a generator, and the sensor and software of a camera, affect the dependencies
+between neighboring pixels, which are lost when an image is resized to the input of a network. As in
+steganalysis (SPAM: Pevný, Bas & Fridrich, 2010; rich models: Fridrich & Kodovský, 2012; for GAN
+images Nataraj et al., 2019), a high-pass filter computes a residual r, and triples of adjacent
+quantized residuals are counted::
 
-    z = clip(round(r / q), −2, 2),    h(a, b, c) = fraction of places with (z₁, z₂, z₃) = (a, b, c)
+    z = clip(round(r / q), −2, 2),    h(a, b, c) = fraction of triples (z₁, z₂, z₃) = (a, b, c)
 
 for four channels (luma, green, red − green, blue − green), four filters (first, second and third
-difference, and the 3 × 3 kernel of Ker & Böhme) and two steps q, along rows and columns. Mirroring
-or inverting an image does not change its origin, so the counts that these operations exchange are
-added, which reduces 125 counts to 39. The square root (Hellinger) gives weight to rare patterns.
+difference, and the 3 × 3 kernel of Ker & Böhme) and two quantization steps q, along rows and
+columns. Mirroring or inverting an image does not change its origin, so counts that are equal up to
+these operations are added, which reduces 125 counts to 39. The square root of each fraction
+(Hellinger) increases the weight of rare triples.
 
-Each block holds the statistics of one channel (blocks 0–3) or one filter (blocks 4–7) and is a
-block group of its own. Pixels are read at native resolution.
+Each block contains the statistics of one channel (blocks 0–3) or one filter (blocks 4–7) and forms
+its own block group. Pixels are read at native resolution, and no network is used.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ FILTERS: dict[str, tuple[float, float]] = {
     "Ker–Böhme": (1, 2),
 }
 
-#: An image with a longer side is read in windows at its corners and center.
+#: If a side of the image is longer, only windows at the corners and the center are used.
 _LONGEST = 512
 _WINDOW = 256
 
@@ -50,9 +52,9 @@ _LEVELS = 5
 
 
 def load_residual_statistics(*, device: str, dtype: str) -> Encoder:
-    """Load residual statistics as an encoder of 8 blocks of 312 values.
+    """Create an encoder that computes residual statistics: 8 blocks of 312 features.
 
-    ``device`` and ``dtype`` are only recorded: counting runs on the CPU, in integers.
+    ``device`` and ``dtype`` are only metadata, because counting runs on the CPU with integers.
     """
     settings = {
         "version": "1",
@@ -95,7 +97,7 @@ def _split_blocks(statistics: np.ndarray) -> list[np.ndarray]:
 
 
 def _count(pixels: np.ndarray) -> np.ndarray:
-    """Count the triples of one window: float64 array (4 channels, 4 filters, 2 steps, 125)."""
+    """Count triples in a window (h, w, 3): float64 array (4 channels, 4 filters, 2 steps, 125)."""
     # Integers, with luma in thousandths, so that no rounding depends on the order of a sum. The
     # residuals of the other channels are at most 16 · 255, which fits int16.
     red, green, blue = (pixels[..., c].astype(np.int16) for c in range(3))
@@ -105,9 +107,9 @@ def _count(pixels: np.ndarray) -> np.ndarray:
 
 
 def _count_filter(channel: np.ndarray, name: str, unit: int) -> np.ndarray:
-    """Count the triples of one filter's residuals at its two steps: float64 array (2, 125).
+    """Count triples of a filter's residuals for both quantization steps: float64 array (2, 125).
 
-    ``unit`` is the value of one gray level in the channel.
+    ``unit`` is the difference between adjacent gray levels in the channel.
     """
     order = list(FILTERS).index(name) + 1
     if order <= 3:
@@ -144,7 +146,7 @@ def _quantize(residual: np.ndarray, step: float) -> np.ndarray:
 
 @cache
 def _symmetry_classes() -> np.ndarray:
-    """Return which of the 125 counts are added: float64 array (125, 39) of zeros and ones."""
+    """Return the matrix that adds equivalent counts: float64 array (125, 39) of zeros and ones."""
     index = np.arange(_LEVELS**3).reshape((_LEVELS,) * 3)
     mirrored, negative = index.transpose(2, 1, 0), index[::-1, ::-1, ::-1]
     both = negative.transpose(2, 1, 0)

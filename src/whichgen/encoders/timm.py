@@ -1,4 +1,4 @@
-"""Encoders from timm (extra ``timm``, which needs a torchvision that matches torch)."""
+"""Encoders from timm (extra ``timm``), which requires a torchvision that matches torch."""
 
 from __future__ import annotations
 
@@ -12,26 +12,28 @@ from whichgen.errors import EncoderError
 
 
 def load_timm(name: str) -> Network:
-    """Load a timm model by name; its blocks are those of ``forward_intermediates``.
+    """Load a timm model by name; its blocks are the outputs of ``forward_intermediates``.
 
     Raises
     ------
     EncoderError
-        timm can't be imported, does not know the name, or can't download the weights.
+        timm can't be imported, the name is unknown, or the weights can't be downloaded.
     """
     try:
         import timm
     except (ImportError, RuntimeError) as error:
         # A torchvision that does not match torch raises RuntimeError.
         raise EncoderError(
-            f"encoder {name!r} is neither a folder, nor a hub id (owner/name), nor a timm name "
-            f"that whichgen knows ({', '.join(sorted(TIMM_TO_HUB)[:3])}, …), and timm can't be "
-            f"imported ({error}). For other timm models: pip install 'whichgen[timm]'"
+            f"encoder {name!r} is neither a folder, a hub ID (owner/name) nor a timm name that is "
+            f"mapped to the hub ({', '.join(sorted(TIMM_TO_HUB)[:3])}, …), and timm can't be "
+            f"imported ({error}). To use other timm models: pip install 'whichgen[timm]'"
         ) from None
     try:
         module = timm.create_model(name, pretrained=True, num_classes=0)
     except Exception as error:  # timm passes on the errors of its hub client
-        raise EncoderError(f"timm can't load {name!r}: {error}") from error
+        raise EncoderError(
+            f"timm can't load {name!r} ({error}). Check the name and the network."
+        ) from error
     settings = timm.data.resolve_model_data_config(module)
     transform = timm.data.create_transform(**settings, is_training=False)
     prefix = int(getattr(module, "num_prefix_tokens", 0))

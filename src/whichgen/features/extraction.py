@@ -162,7 +162,7 @@ def write_features(
     progress: Progress = no_progress,
     description: str = "Extracting",
 ) -> ExtractionSummary:
-    """Write the features of encoded batches to the store; skip keys that it contains.
+    """Write the features of encoded batches to the store, except for keys already stored.
 
     If an exception or Ctrl-C stops this function, the batches received so far are still written.
 

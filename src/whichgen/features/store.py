@@ -161,7 +161,7 @@ class FeatureStore:
             except (OSError, ValueError) as error:
                 raise StoreError(
                     f"{segment.path} is missing or truncated ({error}). Run the command again to "
-                    "extract the features again."
+                    "recreate it."
                 ) from error
             out[mask] = features[rows[mask, 1]]
         return out

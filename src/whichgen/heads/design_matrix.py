@@ -120,7 +120,7 @@ class StreamedDesign:
         return gram
 
     def _rotate_sums(self, sums: np.ndarray, totals: np.ndarray) -> np.ndarray:
-        """Convert weighted sums of features, whose weights have the given totals, to sums of z."""
+        """Convert weighted sums of features to sums of z; ``totals`` are the sums of weights."""
         return np.column_stack([(sums - np.outer(totals, self.center)) @ self.axes.T, totals])
 
 

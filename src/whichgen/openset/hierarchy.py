@@ -138,7 +138,7 @@ def _synthetic_margins(output: HeadOutput, origins: Sequence[str]) -> np.ndarray
 
 
 def _choose_threshold(values: np.ndarray, fraction: float) -> float | None:
-    """Return the smallest threshold ≥ 0 that at most a given fraction of the values reach.
+    """Return the smallest threshold ≥ 0 that is reached by at most ``fraction`` of the values.
 
     Returns ``None`` if there are no values.
     """

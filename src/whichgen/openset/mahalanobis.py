@@ -1,7 +1,7 @@
 """Mahalanobis distance to the nearest origin, and its relative variant.
 
-Mahalanobis distance (Lee et al., 2018), with μ_j the mean feature of origin j and Σ
-the covariance around the means, shared by all origins::
+The score (Lee et al., 2018), with μ_j the mean feature of origin j and Σ the covariance around the
+means, shared by all origins::
 
     s(x) = max_j −(x − μ_j)ᵀ Σ⁻¹ (x − μ_j)
 
@@ -99,7 +99,7 @@ class RelativeMahalanobis(OpenSetScore):
         return cls(mean, whitening @ v.T, 1 + sizes**2, whitened @ v.T)
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
-        """Compute the squared background distance minus the smallest origin distance: (n,)."""
+        """Compute the difference of both squared distances: float64 array (n,)."""
         t = (np.asarray(output.embedding, dtype=np.float64) - self.mean) @ self.directions
         background = (t**2 / self.spread).sum(axis=1)
         distances = ((t[:, None] - self.means) ** 2).sum(axis=2)

@@ -24,7 +24,7 @@ def predict(
     score
         The fitted open-set score.
     temperature
-        The logits are divided by it before the softmax; the score uses the original logits.
+        Divisor of the logits before the softmax; the score uses the original logits.
 
     Returns
     -------

@@ -16,9 +16,9 @@ _ROUNDING = 1e-6
 def threshold_at_tpr(known_scores: np.ndarray, tpr: float = TPR) -> float:
     """Return the largest threshold with a true-positive rate of at least ``tpr``.
 
-    The true-positive rate is the fraction of images of known origins whose score is at or above the
-    threshold. The threshold is slightly below the lowest such score, so that rounding errors do not
-    reject that image.
+    An image is accepted if its score is at or above the threshold. The true-positive rate is the
+    fraction of images of known origins that are accepted. The returned threshold is slightly below
+    the lowest accepted score, so that rounding errors do not reject that image.
 
     Parameters
     ----------
