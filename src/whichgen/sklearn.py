@@ -52,7 +52,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ``None``, :meth:`predict` always returns the most probable origin.
     tpr : float, default=TPR
         Fraction of known images that the threshold accepts, in (0, 1];
-        :data:`whichgen.constants.TPR` by default.
+        :data:`whichgen.defaults.TPR` by default.
     validation_fraction : float, default=0.25
         Fraction of the training images used to select the block and the value of C or k, and to set
         the threshold. If there are too few images, the middle block and value are used.
@@ -61,7 +61,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     dtype : str, default="float32"
         Floating-point type of the encoder.
     batch_size : int, default=BATCH_SIZE
-        Batch size of the encoder; :data:`whichgen.constants.BATCH_SIZE` by default.
+        Batch size of the encoder; :data:`whichgen.defaults.BATCH_SIZE` by default.
     random_state : int or None, default=0
         Seed of the split into training and validation images.
 
