@@ -72,9 +72,7 @@ def test_neighbors_equal_those_of_a_flat_gallery(
     description = build()
     assert description == read_description(tmp_path / "q")
     assert [p.name for p in (tmp_path / "q").iterdir()] == ["gallery.json"]
-    recall = description.recall
-    assert recall is not None
-    assert (recall.at_1, recall.at_10, recall.queries) == (1, 1, 31)
+    assert description.recall is None
     build_local_gallery(tmp_path / "flat", gallery_images, RECORD, kind="flat")
     output = known.head.forward(features_of(gallery_images))
     expected = load_gallery(tmp_path / "flat", known).find_neighbors(output, 5)
@@ -105,9 +103,7 @@ def test_repeated_build_adds_no_duplicates(
     assert not (tmp_path / "q").exists()
     assert client.count(gallery.collection).count == 20
     for force in (False, True):
-        description = build(force=force)
-        assert description.recall is not None
-        assert description.recall.at_10 == 1
+        build(force=force)
         assert client.count(gallery.collection).count == 62
 
 

@@ -100,14 +100,13 @@ def build(
             f"Duplicate files with different origins: {images.n_conflicts}. The first path in "
             "sorted order determines the origin; remove wrong copies and rebuild."
         )
-    seeds = {"seed": seed}
     config = {"data": resolve_spec(data), "kind": kind, "effort": effort}
-    record = model.describe_run(attributor.model, seeds, images.data_hash(), **config)
-    options: dict[str, Any] = {"force": force, "progress": progress, **seeds}
+    record = model.describe_run(attributor.model, {"seed": seed}, images.data_hash(), **config)
+    options: dict[str, Any] = {"force": force, "progress": progress}
     if kind == "qdrant":
         gallery = qdrant.build_qdrant_gallery(output_dir, images, record, target, **options)
     else:
-        options |= {"effort": effort, "kind": None if kind == "auto" else kind}
+        options |= {"effort": effort, "kind": None if kind == "auto" else kind, "seed": seed}
         gallery = build_local_gallery(output_dir, images, record, **options)
     effort_text = f", effort {gallery.effort}" if gallery.effort else ""
     say(f"{len(images):,} images, {gallery.kind} index{effort_text}")

@@ -12,7 +12,6 @@ Its on-disk mode is not supported because its files contain pickles.
 from __future__ import annotations
 
 import os
-import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,9 +24,8 @@ from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException
 
 from whichgen.errors import GalleryError, first_line
-from whichgen.gallery.build import check_gallery_folder, hold_out_queries
+from whichgen.gallery.build import check_gallery_folder
 from whichgen.gallery.entries import GalleryImages, row_batches
-from whichgen.gallery.index import N_NEIGHBORS, Recall, compute_recall
 from whichgen.gallery.storage import GalleryDescription, write_description
 from whichgen.heads.base import HeadOutput
 from whichgen.inference.neighbors import Neighbor, SimilaritySpace, clip_cosine
@@ -160,55 +158,17 @@ class QdrantGallery:
     @_translate_errors()
     def find_neighbors(self, output: HeadOutput, k: int) -> list[tuple[Neighbor, ...]]:
         """See :meth:`whichgen.inference.neighbors.NeighborIndex.find_neighbors`."""
-        results = self._search(self.space.project(output), k)
-        return [tuple(map(_as_neighbor, points)) for points in results]
-
-    @_translate_errors()
-    def measure_recall(self, images: GalleryImages, queries: np.ndarray) -> Recall:
-        """Measure the recall of the approximate search relative to the exact search.
-
-        A query image that an earlier build uploaded is excluded from its own neighbors.
-
-        Parameters
-        ----------
-        queries
-            Rows of images that this build has not uploaded yet.
-        """
-        # Points that are not indexed yet are searched exactly, which would overstate the recall.
-        indexing = models.CollectionStatus.YELLOW
-        while self.client.get_collection(self.collection).status == indexing:
-            time.sleep(1)
-        vectors = images.vectors(queries)
-        own_ids = [_point_id(digest) for digest in images.digests(queries)]
-
-        def cosines(*, exact: bool) -> list[list[float]]:
-            results = self._search(vectors, N_NEIGHBORS + 1, exact=exact)
-            return [
-                [point.score for point in points if point.id != own][:N_NEIGHBORS]
-                for own, points in zip(own_ids, results, strict=True)
-            ]
-
-        exact, approximate = cosines(exact=True), cosines(exact=False)
-        k = min(map(len, exact))
-        return compute_recall(
-            np.array([[*row, *[-np.inf] * k][:k] for row in approximate]),
-            np.array([row[:k] for row in exact]),
-        )
-
-    def _search(
-        self, vectors: np.ndarray, k: int, *, exact: bool = False
-    ) -> list[list[models.ScoredPoint]]:
-        """Return the k nearest points of each vector."""
-        parameters = models.SearchParams(exact=exact, hnsw_ef=self.effort or None)
-        points = []
+        vectors = self.space.project(output)
+        parameters = models.SearchParams(hnsw_ef=self.effort or None)
+        neighbors = []
         for start in range(0, len(vectors), _POINTS):
             requests = [
                 models.QueryRequest(query=vector, limit=k, params=parameters, with_payload=True)
                 for vector in vectors[start : start + _POINTS].tolist()
             ]
             responses = self.client.query_batch_points(self.collection, requests)
-            points += [response.points for response in responses]
-        return points
+            neighbors += [tuple(map(_as_neighbor, response.points)) for response in responses]
+        return neighbors
 
 
 def build_qdrant_gallery(
@@ -217,7 +177,6 @@ def build_qdrant_gallery(
     run_metadata: Mapping[str, Any],
     gallery: QdrantGallery,
     *,
-    seed: int = 0,
     force: bool = False,
     progress: Progress = no_progress,
 ) -> GalleryDescription:
@@ -231,8 +190,6 @@ def build_qdrant_gallery(
         Folder of ``gallery.json``.
     run_metadata
         Options, seeds and versions (:func:`whichgen.io.run_metadata.collect_run_metadata`).
-    seed
-        Random seed for the held-out images, on which recall is measured.
     force
         Replace an existing gallery in ``folder``.
 
@@ -244,19 +201,16 @@ def build_qdrant_gallery(
     """
     check_gallery_folder(folder, force=force)
     gallery.create_collection()
-    first, queries = hold_out_queries(len(images), seed)
-    batches = row_batches(first)
-    for rows in progress(batches, description="Uploading", total=len(batches)):
+    batches = row_batches(np.arange(len(images)))
+    for rows in progress(batches, description="Sending", total=len(batches)):
         gallery.add(images, rows)
-    recall = gallery.measure_recall(images, queries) if len(queries) else None
-    gallery.add(images, queries)
     with replace_folder(folder) as work:
         return write_description(
             work,
             images,
             kind="qdrant",
             effort=gallery.effort,
-            recall=recall,
+            recall=None,
             collection=gallery.collection,
             run_metadata=run_metadata,
         )

@@ -43,7 +43,8 @@ class GalleryDescription(BaseModel):
         Number of inverted lists (``ivf``) or candidates (``qdrant``) per search; 0 for ``flat`` and
         for the default of the Qdrant service.
     recall
-        Recall, measured when the gallery was built; ``None`` for a single image.
+        Recall, measured when the gallery was built; ``None`` for a single image and for
+        Qdrant.
     collection
         Name of the Qdrant collection; empty for local files.
     files
