@@ -65,7 +65,7 @@ def test_an_origin_with_one_image_is_named(site: Site) -> None:
     for command in (["dataset", "split", "images"], ["linear", *site.options(out="x"), *UNKNOWN]):
         result = whichgen(*command)
         assert result.code == 1
-        assert "image of gan. Every known origin needs images in train, val and test" in (
+        assert "images of gan. Every known origin needs images in train, val and test" in (
             result.message
         )
 

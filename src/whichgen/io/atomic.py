@@ -79,7 +79,7 @@ def replace_folder(folder: Path) -> Iterator[Path]:
 
 
 def is_temporary(path: Path) -> bool:
-    """Return whether :func:`replace_file` or :func:`replace_folder` created a temporary path."""
+    """Return whether a path is a temporary file or folder of this module."""
     return bool(_TEMPORARY.fullmatch(path.name))
 
 
