@@ -144,7 +144,7 @@ def fail(text: str, status: int = 1) -> NoReturn:
 
 
 def exit_on_unreadable(reasons: Sequence[str], total: int, noun: str = "images") -> None:
-    """If any files can't be read, list the reasons and exit with status 1."""
+    """List the reasons and exit with status 1 if any files can't be read."""
     if reasons:
         listed = "\n".join(reasons[:_MAX_REASONS])
         fail(f"{len(reasons)} of {total} {noun} can't be read. Replace or remove them:\n{listed}")
