@@ -1,4 +1,4 @@
-"""Convert answers to short sentences."""
+"""Convert answers (:class:`whichgen.inference.answers.Attribution`) to short sentences."""
 
 from __future__ import annotations
 

@@ -261,5 +261,5 @@ def _check_description(description: _Description) -> None:
 
 def _damaged(folder: Path, reason: str) -> ModelFileError:
     return ModelFileError(
-        f"{folder} is damaged: {reason}. Copy the folder again, or fit the model again."
+        f"{folder} is damaged: {reason.rstrip('.')}. Copy the folder again, or fit the model again."
     )

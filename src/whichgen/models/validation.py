@@ -1,4 +1,8 @@
-"""Validate the shapes, dtypes and values of the arrays in an untrusted model folder."""
+"""Validate the shapes, dtypes and values of the arrays in an untrusted model folder.
+
+:func:`whichgen.models.saved_model.load_model` adds the folder and the remedy to each
+:class:`~whichgen.errors.FitError`.
+"""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _SHEET_COLUMNS, _SHEET_ROWS = 8, 20
 
 @dataclass(frozen=True)
 class Discovery:
-    """Result of grouping n images.
+    """Images of unknown origin and their groups.
 
     Parameters
     ----------

@@ -117,7 +117,7 @@ def compare_rows(runs: Mapping[str, Run]) -> list[Row]:
 def unknown_generator_rows(evaluation: Evaluation) -> list[Row]:
     """Return one row per unknown generator, then one row per group of unknown generators.
 
-    All columns are in percent except the mean open-set score and the number of images.
+    Rates are in percent. The mean open-set score is not a rate; its range depends on the score.
     """
     return [
         {
