@@ -131,7 +131,9 @@ def test_extension_adds_an_origin_to_every_expert() -> None:
 
 def test_missing_kinds_and_origins_are_rejected() -> None:
     x, y, kinds = images()
-    with pytest.raises(FitError, match="expected one kind per training image, got 0 for 270"):
+    with pytest.raises(
+        FitError, match="expected one kind per training image, got 0 kinds for 270 images"
+    ):
         head_method("experts").fit(x, y, 3, 1.0)
     incomplete = kinds.copy()
     incomplete[(kinds == 2) & (y == 1)] = 0

@@ -105,7 +105,8 @@ class ExpertsMethod:
         check_training_features(features, labels, n_origins)
         if len(self.kinds) != len(features):
             raise FitError(
-                f"expected one kind per training image, got {len(self.kinds)} for {len(features)}."
+                f"expected one kind per training image, got {len(self.kinds)} kinds for "
+                f"{len(features)} images."
             )
         n_kinds = int(self.kinds.max()) + 1
         experts = []
