@@ -274,7 +274,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
     command = ["knn", *site.options(out="i"), *UNKNOWN, "--K", 2, "--batch-size", 4]
     result = whichgen(*command)
     assert result.code == 130
-    assert "interrupted. Completed work is record" in result.message
+    assert "interrupted. Completed work is kept" in result.message
     assert "Traceback" not in result.err
     complete = counting()
     monkeypatch.setattr("whichgen.cli.training.load_encoder", lambda *_, **__: complete.encoder)
