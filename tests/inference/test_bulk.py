@@ -140,7 +140,7 @@ def damage(name: str) -> Callable[[Path], None]:
         (lambda _: None, {"coverage": 0.9}, r"written with another model or coverage"),
         (damage("_runs.json"), {}, r"_runs.json is damaged"),
         (lambda f: (f / "_runs.json").unlink(), {}, r"contains Parquet files"),
-        (damage("part-00000.parquet"), {}, r"part-00000.parquet can't be read.*Delete it"),
+        (damage("part-00000.parquet"), {}, r"part-00000.parquet can't be read.*Delete the file"),
     ],
 )
 def test_other_folder_is_rejected(
