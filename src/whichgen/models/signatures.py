@@ -113,6 +113,6 @@ def _file_digests(folder: Path) -> dict[str, str]:
 
 def _rejected(folder: Path, key: Path, reason: str) -> ModelFileError:
     return ModelFileError(
-        f"{folder} is rejected: {reason}. Its signature must be valid for {key}. Get the folder "
-        "from a trusted source or, if it is yours, sign it with `python -m model_signing`."
+        f"{folder} is rejected: {reason}. It must be signed with the private key of {key}. Get "
+        "it from a trusted source or, if it is yours, sign it with `python -m model_signing`."
     )
