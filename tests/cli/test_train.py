@@ -203,7 +203,7 @@ def test_worker_processes_change_no_results(site: Site) -> None:
     [
         (["--metric", "F1"], "unknown selection metric 'F1'. Choose from AUC, OSCR, accuracy"),
         (["--protocol", "open"], "unknown protocol 'open'. Choose from clean, paper"),
-        (["--tpr", 1.5], "--tpr 1.5: the share"),
+        (["--tpr", 1.5], "--tpr 1.5: the fraction"),
         (["-b", 3, 1], "has no block 3. Choose from 0 to 2"),
         (["-b", -1], "has no block -1"),
         (["--fractions", "0.5,0.5"], "is not three numbers"),
