@@ -62,7 +62,7 @@ def curve(cell: Cell, source: DatasetOptions, encoder: Encoder, cache: Path, out
                     model, dataset, encoder, store, perturbation=perturbation
                 )
                 points[str(perturbation or "none")] = {
-                    metric: tested.metrics[metric] for metric in METRICS
+                    metric: tested.test.metrics[metric] for metric in METRICS
                 } | {"kept": tested.test.acceptance_rate}
             record = {"run_metadata": dict(model.run_metadata), "points": points}
             write_text(file, json.dumps(record))

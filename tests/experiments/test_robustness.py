@@ -76,7 +76,7 @@ def test_mean_covers_the_five_intensities_of_a_kind(world: Make) -> None:
         evaluate_robustness(w.fit().model, w.dataset, w.encoder, w.store, kinds=("jpeg", "crop"))
     )
     for metric in ("accuracy", "auroc", "oscr"):
-        values = [p.metrics[metric] for p in points[6:]]
+        values = [p.test.metrics[metric] for p in points[6:]]
         assert None not in values
         assert mean_over_intensities(points, "crop", metric) == pytest.approx(sum(values) / 5)
     assert mean_over_intensities(points, "blur", "accuracy") is None
@@ -87,7 +87,7 @@ def test_only_accuracy_is_defined_without_unknown_images(world: Make, tmp_path: 
     points = list(
         evaluate_robustness(w.fit().model, w.dataset, w.encoder, w.store, kinds=("jpeg",))
     )
-    assert points[3].metrics["auroc"] is None
-    assert points[3].metrics["oscr"] is None
+    assert points[3].test.metrics["auroc"] is None
+    assert points[3].test.metrics["oscr"] is None
     assert mean_over_intensities(points, "jpeg", "oscr") is None
     assert mean_over_intensities(points, "jpeg", "accuracy") is not None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 
 import numpy as np
 
 from whichgen.evaluation.closed_set import ClosedSetMetrics, closed_set_metrics
 from whichgen.evaluation.detection import DetectionMetrics, detection_metrics
-from whichgen.evaluation.headline_metrics import HeadlineMetrics
+from whichgen.evaluation.headline_metrics import METRIC_TITLES, HeadlineMetrics
 from whichgen.evaluation.oscr import oscr
 from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.real_vs_synthetic import SyntheticResult, real_vs_synthetic_metrics
@@ -79,6 +80,20 @@ class Evaluation:
     unknown: tuple[UnknownResult, ...]
     groups: tuple[UnknownResult, ...]
     synthetic: tuple[SyntheticResult, ...]
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """Headline metrics by key of :data:`METRIC_TITLES`; ``None`` if undefined.
+
+        Metrics of real against synthetic images are missing without such images.
+        """
+        values = vars(self) | vars(self.closed) | (vars(self.detection) if self.detection else {})
+        for result in self.synthetic:
+            if result.name == "all":
+                values["synthetic_auroc"] = result.auroc
+                values["synthetic_average_precision"] = result.average_precision
+        available = {k: values.get(k) for k in METRIC_TITLES if k in values or "synthetic" not in k}
+        return {k: None if v is None or isnan(v) else v for k, v in available.items()}
 
 
 def evaluate(

@@ -26,7 +26,7 @@ from whichgen.evaluation.all_metrics import Evaluation, evaluate
 from whichgen.features.store import FeatureStore
 from whichgen.models.origin_model import OriginModel
 from whichgen.progress import Progress, no_progress
-from whichgen.training.finalize import metric_values, predict_table
+from whichgen.training.finalize import predict_table
 from whichgen.training.split_features import extract_splits
 
 
@@ -52,11 +52,6 @@ class RobustnessPoint:
     test: Evaluation
     skipped: tuple[str, ...]
     data_hash: str = ""
-
-    @property
-    def metrics(self) -> dict[str, float | None]:
-        """Metrics by name, including ``accuracy``, ``auroc`` and ``oscr``."""
-        return metric_values(self.test)
 
 
 def evaluate_perturbation(
@@ -119,6 +114,8 @@ def mean_over_intensities(
 
     The result is ``None`` if no value is available.
     """
-    of_kind = [p.metrics[metric] for p in points if p.perturbation and p.perturbation.kind == kind]
+    of_kind = [
+        p.test.metrics[metric] for p in points if p.perturbation and p.perturbation.kind == kind
+    ]
     values = [value for value in of_kind if value is not None]
     return fmean(values) if values else None

@@ -86,13 +86,6 @@ def display_name(origin: str) -> str:
     return origin.replace("_", " ")
 
 
-def format_probability(probability: float) -> str:
-    """Format a probability with one decimal: ``0.9341`` → ``93.4 %``."""
-    if probability > 0.999:
-        return "> 99.9 %"
-    return "< 0.1 %" if probability < 0.001 else f"{100 * probability:.1f} %"
-
-
 def format_percentage(probability: float) -> str:
     """Format a probability without decimals, never as 0 or 100 %: ``0.934`` → ``93 %``."""
     if probability > 0.99:

@@ -17,7 +17,6 @@ from whichgen.evaluation.bootstrap import Interval
 from whichgen.evaluation.headline_metrics import METRIC_TITLES
 from whichgen.io.tables import Row, percent
 from whichgen.report.run_reader import Run
-from whichgen.training.finalize import metric_values
 from whichgen.training.selection import FusionCandidate
 from whichgen.training.shortcuts import ShortcutReport
 
@@ -66,13 +65,9 @@ def headline_metrics(evaluation: Evaluation, intervals: Mapping[str, Interval]) 
     known, unknown = evaluation.known_images, evaluation.unknown_images
     images = dict.fromkeys(METRIC_TITLES, known + unknown)
     images |= dict.fromkeys(_KNOWN_ONLY, known) | dict.fromkeys(_UNKNOWN_ONLY, unknown)
-    values = metric_values(evaluation) | vars(evaluation) | vars(evaluation.closed)
-    if evaluation.detection:
-        values |= vars(evaluation.detection)
     return [
-        Metric(key, title, values.get(key), intervals.get(key), images[key])
-        for key, title in METRIC_TITLES.items()
-        if key in values or not key.startswith("synthetic")
+        Metric(key, METRIC_TITLES[key], value, intervals.get(key), images[key])
+        for key, value in evaluation.metrics.items()
     ]
 
 
@@ -265,7 +260,7 @@ def shortcut_rows(report: ShortcutReport, evaluation: Evaluation | None = None) 
     """
     predictors = [(result.properties, vars(result)) for result in report.sets]
     if evaluation:
-        metrics = metric_values(evaluation) | {"balanced_accuracy": evaluation.closed.macro_recall}
+        metrics = evaluation.metrics | {"balanced_accuracy": evaluation.closed.macro_recall}
         predictors.append(("the image (this model)", metrics))
     columns = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"} | METRICS
     return [{"predicted from": name, **percentages(m, columns)} for name, m in predictors]

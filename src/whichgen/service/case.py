@@ -19,7 +19,7 @@ from whichgen.data.formats import MAX_PIXELS
 from whichgen.data.reading import decode_image, make_thumbnail, read_bytes
 from whichgen.errors import DataError, ImageError
 from whichgen.inference.answers import Attribution
-from whichgen.inference.verdict import display_name, format_probability
+from whichgen.inference.verdict import display_name, format_percentage
 from whichgen.io.atomic import replace_file
 from whichgen.io.run_metadata import get_timestamp
 from whichgen.models.origin_model import OriginModel
@@ -64,7 +64,7 @@ class Case:
     def top_origins(self) -> list[tuple[str, str]]:
         """Names and probabilities of the most probable known origins, as text."""
         ranking = sorted(self.answer.probabilities.items(), key=lambda item: -item[1])
-        return [(display_name(o), format_probability(p)) for o, p in ranking[:_TOP_ORIGINS]]
+        return [(display_name(o), format_percentage(p)) for o, p in ranking[:_TOP_ORIGINS]]
 
 
 def render_report(
@@ -108,11 +108,10 @@ def get_report_format(file: Path) -> ReportFormat:
     DataError
         The suffix is neither ``.html`` nor ``.pdf``.
     """
-    if file.suffix == ".html":
-        return "html"
-    if file.suffix == ".pdf":
-        return "pdf"
-    raise DataError(f"{file}: unknown report format. Use the suffix .html or .pdf.")
+    formats: dict[str, ReportFormat] = {".html": "html", ".pdf": "pdf"}
+    if file.suffix not in formats:
+        raise DataError(f"{file}: unknown report format. Use the suffix .html or .pdf.")
+    return formats[file.suffix]
 
 
 def _read_content(path: Path) -> bytes:

@@ -22,7 +22,6 @@ from whichgen.evaluation.conformal import (
     coverage_metrics,
     prediction_sets,
 )
-from whichgen.evaluation.headline_metrics import KEY_METRICS
 from whichgen.evaluation.hierarchical_accuracy import LevelResult, count_answers_by_level
 from whichgen.evaluation.predictions import Predictions, label_indices
 from whichgen.evaluation.protocols import Protocol
@@ -40,9 +39,6 @@ from whichgen.training.split_features import SplitFeatures
 
 #: Target coverage of the prediction sets in reports.
 COVERAGE = 0.9
-
-# Metrics to store in a model file, in addition to those of real against synthetic images.
-_MODEL_METRICS = (*KEY_METRICS, "open_accuracy")
 
 #: Maximum number of training and validation images per origin whose features a model keeps.
 EXEMPLARS_PER_ORIGIN = (50, 100)
@@ -191,7 +187,7 @@ def evaluate_model(
     )
     answers = {"known": known_answers, "unknown": unknown_answers}
     return EvaluatedModel(
-        model=replace(model, metrics=metric_values(evaluation)),
+        model=replace(model, metrics=evaluation.metrics),
         features=features,
         protocol=protocol,
         metric=options.metric,
@@ -236,16 +232,3 @@ def _thumbnail(sample: Sample) -> bytes:
         return make_thumbnail(read_image(sample.path))
     except ImageError:
         return b""
-
-
-def metric_values(evaluation: Evaluation) -> dict[str, float | None]:
-    """Return the metrics to store in a model file, by name."""
-    values = vars(evaluation) | vars(evaluation.closed)
-    if evaluation.detection:
-        values |= vars(evaluation.detection)
-    metrics = {name: values.get(name) for name in _MODEL_METRICS}
-    for result in evaluation.synthetic:
-        if result.name == "all":
-            metrics["synthetic_auroc"] = result.auroc
-            metrics["synthetic_average_precision"] = result.average_precision
-    return metrics

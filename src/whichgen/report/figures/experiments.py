@@ -32,8 +32,8 @@ _FEW_SHOT_METRICS = {
 
 def robustness_plot(points: Sequence[RobustnessPoint]) -> Plot:
     """Plot metrics against the intensity of each kind of perturbation, one kind per panel."""
-    perturbed = [(p.perturbation, p.metrics) for p in points if p.perturbation]
-    unperturbed = next(p.metrics for p in points if p.perturbation is None)
+    perturbed = [(p.perturbation, p.test.metrics) for p in points if p.perturbation]
+    unperturbed = next(p.test.metrics for p in points if p.perturbation is None)
     kinds = list(dict.fromkeys(perturbation.kind for perturbation, _ in perturbed))
     columns = min(2, max(1, len(kinds)))
     rows = -(-max(1, len(kinds)) // columns)
@@ -161,7 +161,7 @@ def robustness_rates(points: Sequence[RobustnessPoint]) -> list[Row]:
     return [
         {
             "perturbation": str(point.perturbation or "none"),
-            **{key: {**vars(point.test), **point.metrics}[key] for key in _ROBUSTNESS},
+            **{key: point.test.metrics[key] for key in _ROBUSTNESS},
         }
         for point in points
     ]
