@@ -88,7 +88,7 @@ def test_file_names_are_cleaned(client: TestClient, images: list[Image.Image]) -
 @pytest.mark.parametrize(
     ("limits", "reason"),
     [
-        ({"image_bytes": 500}, "MiB"),
+        ({"image_bytes": 5000}, "MiB"),
         ({"image_pixels": 64 * 48 - 1}, "(64 × 48)"),
     ],
 )
