@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import numpy as np
 from PIL import Image, JpegImagePlugin
 from PIL.JpegImagePlugin import JpegImageFile
 
 from whichgen.evidence.finding import Evidence, Finding
-
-# Example tables of ITU-T T.81 (annex K.1), which libjpeg scales, row by row.
-_LUMINANCE = np.array(
-    [
-        *(16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55),
-        *(14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62),
-        *(18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92),
-        *(49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99),
-    ]
-)
-_CHROMINANCE = np.array(
-    [
-        *(17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99),
-        *(24, 26, 56, 99, 99, 99, 99, 99, 47, 66, 99, 99, 99, 99, 99, 99),
-        *[99] * 32,
-    ]
-)
 
 _SAMPLINGS = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
 
@@ -70,10 +55,22 @@ def find_qualities(table: Sequence[int], *, chrominance: bool = False) -> list[i
     values = np.asarray(table)
     # libjpeg exceeds 8 bits only if baseline is not forced.
     max_value = 255 if values.max(initial=0) <= 255 else 32767
-    base = _CHROMINANCE if chrominance else _LUMINANCE
+    base = _read_standard_tables()[int(chrominance)]
     return [
         q for q in range(1, 101) if np.array_equal(values, _scale_table(base, q).clip(1, max_value))
     ]
+
+
+@cache
+def _read_standard_tables() -> list[np.ndarray]:
+    """Return the luminance and chrominance tables of ITU-T T.81, annex K.1, in row-major order.
+
+    libjpeg scales these tables, and writes them unscaled at quality 50.
+    """
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "JPEG", quality=50)
+    with JpegImageFile(io.BytesIO(buffer.getvalue())) as image:
+        return [np.array(image.quantization[i]) for i in (0, 1)]
 
 
 def _scale_table(base: np.ndarray, quality: int) -> np.ndarray:
