@@ -62,7 +62,7 @@ def test_all_output_formats_agree(site: Site) -> None:
     )
     assert result.code == 0
     assert result.out == ""
-    assert "20 results: a.parquet" in result.message
+    assert "Results: a.parquet" in result.message
     table = pq.read_table("a.parquet").to_pylist()
     for a, row, record in zip(by_json, rows, table, strict=True):
         assert a["image"] == row["image"] == record["image"]

@@ -93,7 +93,7 @@ def attribute(
         say(f"Report: {report}")
     if parquet:
         write_parquet(parquet, rows, schema)
-        say(f"{len(answers)} results: {parquet}")
+        say(f"Results: {parquet}")
     if as_json:
         show_json([answer.as_dict() for answer in answers])
     elif as_csv:

@@ -88,7 +88,7 @@ def serve(
     if keep_uploads:
         keep_uploads.mkdir(parents=True, exist_ok=True)
     if host not in LOCAL_HOSTS and not settings.api_key:
-        warn(f"note: other computers may be able to reach {host}. Set {_KEY} to require a key.")
+        warn(f"note: no API key is set, and other computers may have access. Set {_KEY}.")
     with open_socket(host, port) as listener:  # before the model is loaded, which takes longer
         app = create_app(model.load(), settings)
         server = uvicorn.Server(

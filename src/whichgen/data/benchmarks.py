@@ -75,7 +75,13 @@ def list_benchmarks() -> list[str]:
 
 
 def load_origins(name: str, root: Path) -> BenchmarkOrigins:
-    """Load the origins of a benchmark, or of a dataset in ``root``."""
+    """Read ``root/name/origins.json``; if it does not exist, read the bundled list of that name.
+
+    Raises
+    ------
+    DataError
+        Neither exists, or the file is not valid.
+    """
     file = root / name / "origins.json"
     bundled_names = {n.lower(): n for n in list_benchmarks()}
     if os.path.exists(file):  # noqa: PTH110 (Path.exists raises on long names)

@@ -72,7 +72,7 @@ def read_description(folder: Path) -> GalleryDescription:
     Raises
     ------
     GalleryError
-        The file is missing, damaged or has an unsupported format.
+        The file is missing or damaged, or its format is not supported.
     """
     try:
         text = read_regular_file(folder / GALLERY_FILE, _MAX_BYTES).decode()

@@ -152,7 +152,7 @@ def _choose_threshold(values: np.ndarray, fraction: float) -> float | None:
 def _best_family(
     output: HeadOutput, origins: Sequence[str], families: Mapping[str, str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the family with the highest logit for each image, str array (n,), and its logit."""
+    """Return the highest-logit family of each image and its logit: str and float64 arrays (n,)."""
     members: dict[str, list[int]] = {}
     for i, origin in enumerate(origins):
         if origin != REAL:

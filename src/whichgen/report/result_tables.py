@@ -87,7 +87,7 @@ def headline_rows(
 
 
 def percentages(values: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
-    """Format rates in [0, 1] in percent; ``columns[key]`` is the column title of a rate."""
+    """Format rates in [0, 1] as percentages; ``columns`` maps the rates' keys to column titles."""
     return {title: percent(values[key]) for key, title in columns.items()}
 
 

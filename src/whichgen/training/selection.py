@@ -197,7 +197,7 @@ def sweep_block(
 
 
 def select_best(grid: Sequence[C], metric: str) -> C:
-    """Return the candidate with the highest metric, or the first of them on a tie.
+    """Return the candidate with the highest metric, the first one on a tie.
 
     Raises
     ------
