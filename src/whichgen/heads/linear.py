@@ -5,9 +5,9 @@ parametrization)::
 
     ½‖W‖² + C · Σᵢ [ log Σⱼ exp(wⱼ·xᵢ + bⱼ) − (w_yᵢ·xᵢ + b_yᵢ) ]
 
-As in the paper (UniversalAttribution), features are float64 and not standardized. For two origins, as in scikit-learn, the
-penalty is ½‖w₁ − w₀‖². The values of C are processed in ascending order with warm starts
-(:mod:`whichgen.heads.solver`).
+As in the paper (UniversalAttribution), features are float64 and not standardized. For two origins,
+as in scikit-learn, the penalty is ½‖w₁ − w₀‖². The values of C are processed in ascending order
+with warm starts (:mod:`whichgen.heads.solver`).
 """
 
 from __future__ import annotations
