@@ -22,7 +22,7 @@ from whichgen.features.store import FeatureStore
 from whichgen.gallery.build import build_local_gallery, hold_out_queries
 from whichgen.gallery.entries import GalleryImages, collect_images
 from whichgen.gallery.index import IndexKind, Recall
-from whichgen.gallery.loading import load_gallery
+from whichgen.gallery.search import load_gallery
 from whichgen.gallery.storage import read_description
 from whichgen.inference.answers import answer_schema
 from whichgen.inference.attributor import Attributor

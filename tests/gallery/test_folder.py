@@ -17,7 +17,7 @@ import pytest
 from whichgen.errors import GalleryError
 from whichgen.gallery.build import build_local_gallery
 from whichgen.gallery.entries import GalleryImages
-from whichgen.gallery.loading import load_gallery
+from whichgen.gallery.search import load_gallery
 from whichgen.models.origin_model import OriginModel
 from whichgen.models.signatures import sha256_of_file
 

@@ -235,7 +235,7 @@ def open_store(cache_dir: Path, encoder: Encoder) -> FeatureStore:
 
 def open_gallery(folder: Path, model: OriginModel, url: str) -> NeighborIndex:
     """Open a gallery that was built with the model."""
-    from whichgen.gallery.loading import load_gallery
+    from whichgen.gallery.search import load_gallery
 
     with needs_extra("qdrant"):
         return load_gallery(folder, model, url=url)

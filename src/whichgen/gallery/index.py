@@ -6,7 +6,7 @@ vector to the inverted list of its nearest centroid and searches only a few list
 faiss performs the search, but its file format is not used because ``faiss.read_index`` does not
 validate its input. An index is stored as arrays (``.npy``, no pickle), which are validated and
 added to a new faiss index. A manipulated gallery can at most return wrong neighbors.
-:func:`whichgen.gallery.loading.load_gallery` adds the folder and the remedy to each
+:func:`whichgen.gallery.search.load_gallery` adds the folder and the remedy to each
 :class:`~whichgen.errors.GalleryError`.
 """
 

@@ -151,7 +151,7 @@ class Attributor:
         nearest
             Maximum number of similar images to add to each answer.
         gallery
-            Gallery to search for similar images (:func:`whichgen.gallery.loading.load_gallery`);
+            Gallery to search for similar images (:func:`whichgen.gallery.search.load_gallery`);
             default: the exemplars stored in the model.
 
         Raises

@@ -1,4 +1,4 @@
-"""Load a gallery whose vectors are stored in local files or in Qdrant."""
+"""Load a gallery, from local files or Qdrant, and search it for similar images."""
 
 from __future__ import annotations
 
