@@ -32,7 +32,7 @@ _LONGEST = 4
 #: Scores that differ by less are equal.
 _ROUNDING = 1e-6
 
-#: Number of writes of an enrollment and some uploads; the service dies at one of them.
+#: Number of writes of an enrollment; the service dies at one of them.
 _WRITES = 4
 
 
@@ -52,7 +52,6 @@ class ServeRounds:
             write = self._rng.randint(1, _WRITES) if n < times and self._rng.random() < 0.6 else 0
             moment = self._rng.choice(MOMENTS)
             stderr = self._site.folder / "stderr.txt"
-            shutil.rmtree(self._site.work / "uploads", ignore_errors=True)
             service = Command(self._arguments(), stderr, write, moment)
             try:
                 address = _address(service)
@@ -70,13 +69,7 @@ class ServeRounds:
 
     def _arguments(self) -> list[object]:
         where = ["--port", 0, "--device", "cpu", "--rate-limit", 0]
-        outputs = [
-            "--enroll-to",
-            self._enroll_folder,
-            "--keep-uploads",
-            self._site.work / "uploads",
-        ]
-        return ["serve", "-m", self._site.run, *where, *outputs]
+        return ["serve", "-m", self._site.run, *where, "--enroll-to", self._enroll_folder]
 
     def _disturb(self, service: Command, address: str, n: int) -> bool:
         """Send requests from several threads until it dies; return whether it died at a write."""
@@ -143,7 +136,7 @@ class ServeRounds:
             self._tally.problems.append(f"serve: {name} is missing after a successful enrollment")
 
     def _check_folders(self) -> None:
-        """Check that every enrolled model and every upload is complete or absent."""
+        """Check that every enrolled model is complete or absent."""
         for folder in self._enroll_folder.glob("*"):
             if not (folder / "model" / DESCRIPTION_FILE).is_file():
                 continue
@@ -153,12 +146,6 @@ class ServeRounds:
                 self._tally.problems.append(f"serve: {error}")
             if not (folder / "model" / "README.md").is_file():
                 self._tally.problems.append(f"serve: {folder} has no card")
-        whole = {
-            file.read_bytes() for o in ("real", "gan", "flow") for file in self._site.images(o)
-        }
-        for file in (self._site.work / "uploads").glob("[!.]*"):
-            if file.read_bytes() not in whole:
-                self._tally.problems.append(f"serve: {file} is not an uploaded image")
         self._tally.leftovers = max(self._tally.leftovers, len(find_leftovers(self._site.work)))
 
 

@@ -57,9 +57,6 @@ def serve(
     enroll_to: Annotated[
         Path | None, Option(help="Enable POST /enroll and save new models in this folder.")
     ] = None,
-    keep_uploads: Annotated[
-        Path | None, Option(help="Save uploaded images in this folder.")
-    ] = None,
 ) -> None:
     """Serve a web page and an HTTP API (see /openapi.json).
 
@@ -81,12 +78,9 @@ def serve(
         ),
         api_key=os.environ.get(_KEY, ""),
         enroll_to=enroll_to,
-        keep_uploads=keep_uploads,
         hosts=(*LOCAL_HOSTS, host, *(allow_host or ())),
         batch_size=model.batch_size,
     )
-    if keep_uploads:
-        keep_uploads.mkdir(parents=True, exist_ok=True)
     if host not in LOCAL_HOSTS and not settings.api_key:
         warn(f"note: no API key is set, and other computers may have access. Set {_KEY}.")
     with open_socket(host, port) as listener:  # before the model is loaded, which takes longer

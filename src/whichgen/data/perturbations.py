@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from scipy.ndimage import correlate1d
+from scipy.ndimage import gaussian_filter
 
 from whichgen.errors import DataError
 
@@ -110,12 +110,9 @@ def _jpeg(image: Image.Image, quality: float) -> Image.Image:
 
 
 def _blur(image: Image.Image, kernel: float) -> Image.Image:
-    radius = int(kernel) // 2
-    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / BLUR_SIGMA) ** 2)
-    weights /= weights.sum()
     pixels = np.asarray(image, dtype=np.float32)
-    for axis in (0, 1):
-        pixels = correlate1d(pixels, weights, axis=axis, mode="mirror")
+    radius = int(kernel) // 2
+    pixels = gaussian_filter(pixels, BLUR_SIGMA, mode="mirror", radius=radius, axes=(0, 1))
     return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
 
 

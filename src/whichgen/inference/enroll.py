@@ -103,7 +103,14 @@ def enroll(
     FitError
         The name is empty, ``unknown`` or already an origin; or there are no images.
     """
-    _check_arguments(model, name, features)
+    if not name.strip() or name == UNKNOWN:
+        raise FitError(f"{name!r} is not a valid origin name. Use the name of the generator.")
+    if name in model.origins:
+        raise FitError(
+            f"{name} is already an origin of the model. Choose another name, or fit a new model."
+        )
+    if not len(features):
+        raise FitError(f"no images of {name} found. Provide at least one.")
     origins = (*model.origins, name)
     head = _extend_head(model, features)
     train_features, train_labels = _training_set(model, features)
@@ -196,17 +203,6 @@ def enroll_images(
         digests=[digest.hex() for digest in distinct],
         thumbnails=[make_thumbnail(decode_image(c)) for c in contents] if with_thumbnails else (),
     )
-
-
-def _check_arguments(model: OriginModel, name: str, features: np.ndarray) -> None:
-    if not name.strip() or name == UNKNOWN:
-        raise FitError(f"{name!r} is not a valid origin name. Use the name of the generator.")
-    if name in model.origins:
-        raise FitError(
-            f"{name} is already an origin of the model. Choose another name, or fit a new model."
-        )
-    if not len(features):
-        raise FitError(f"no images of {name} found. Provide at least one.")
 
 
 def _training_set(model: OriginModel, new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -42,7 +42,7 @@ from whichgen.service.schemas import (
     Problem,
 )
 from whichgen.service.settings import Settings
-from whichgen.service.uploads import Upload, inspect_upload, store_uploads
+from whichgen.service.uploads import Upload, inspect_upload
 from whichgen.version import __version__
 
 STATIC = Path(__file__).parent / "static"
@@ -156,8 +156,6 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
     ) -> tuple[list[Upload], list[ImageAnswer], ModelDescription]:
         """Attribute uploads; return them with their answers and the model description."""
         uploads = await read_uploads(files)
-        if settings.keep_uploads:
-            await run_in_threadpool(store_uploads, uploads, settings.keep_uploads)
         contents = [upload.data for upload in uploads if not upload.error]
         # Repeat if an origin was enrolled in the meantime: the answers may be of either model.
         attributor = None
@@ -174,7 +172,7 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
             metrics.images.labels(answer.verdict.kind).inc()
         return uploads, answers, describe(attributor)
 
-    @router.post("/attribute", responses=_document(507))
+    @router.post("/attribute")
     async def attribute(request: Request, images: Images) -> AttributeResponse:
         """Attribute each image to a known origin or `unknown`."""
         _, answers, model = await attribute_uploads(request, images)
@@ -197,7 +195,7 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
 
     @router.post(
         "/report",
-        responses=_document(507, media_types=list(_MEDIA_TYPES.values())),
+        responses=_document(media_types=list(_MEDIA_TYPES.values())),
         response_class=Response,
     )
     async def report(request: Request, images: Images, format: ReportFormat = "html") -> Response:

@@ -79,8 +79,6 @@ class Settings:
         no key is required.
     enroll_to
         Folder where models with a newly enrolled origin are saved; ``None`` disables enrollment.
-    keep_uploads
-        Folder where uploaded images are saved; ``None`` saves no uploads.
     hosts
         Host names accepted in the ``Host`` header; ``*`` accepts all. Requests with other host
         names are rejected to prevent DNS rebinding.
@@ -91,6 +89,5 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     api_key: str = ""
     enroll_to: Path | None = None
-    keep_uploads: Path | None = None
     hosts: tuple[str, ...] = LOCAL_HOSTS
     batch_size: int = BATCH_SIZE

@@ -1,17 +1,14 @@
-"""Check uploaded images against the limits and, if configured, save them in a folder."""
+"""Uploaded images: checked against the limits, identified by content, never written to disk."""
 
 from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from whichgen.data.reading import ImageHeader, read_header
 from whichgen.errors import ImageError
 from whichgen.evidence.collect import Evidence, collect
-from whichgen.io.atomic import replace_file
 from whichgen.service.settings import MIB, Limits
 
 #: Maximum length of a displayed file name; names are never used as paths.
@@ -68,17 +65,6 @@ def inspect_upload(name: str, data: bytes, limits: Limits) -> Upload:
         return Upload(name, data, digest, header, evidence=collect(data, name))
     except ImageError as error:
         return Upload(name, data, digest, error=str(error))
-
-
-def store_uploads(uploads: Sequence[Upload], folder: Path) -> None:
-    """Save the accepted images in a folder; file names are SHA-256 digests."""
-    for upload in uploads:
-        if upload.header is None:
-            continue
-        file = folder / f"{upload.sha256}.{upload.header.format.lower()}"
-        if not file.exists():
-            with replace_file(file) as temporary:
-                temporary.write_bytes(upload.data)
 
 
 def _clean_name(name: str) -> str:

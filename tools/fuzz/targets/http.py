@@ -23,7 +23,7 @@ logging.getLogger("python_multipart").setLevel(logging.ERROR)
 mimetypes.init()
 
 _ROOT = folder("http")
-_UPLOADS, _ENROLLED = _ROOT / "uploads", _ROOT / "enrolled"
+_ENROLLED = _ROOT / "enrolled"
 _LIMITS = Limits(image_bytes=4096, image_pixels=10_000, request_images=4, queue=8)
 _PATHS = (
     *("/attribute", "/explain", "/report", "/report?format=pdf", "/enroll", "/model", "/health"),
@@ -53,7 +53,7 @@ class _Service:
     def __init__(self) -> None:
         attributor = Attributor(models()["linear max_probability"], ENCODER)
         limits = replace(_LIMITS, per_minute=0)
-        settings = Settings(limits=limits, keep_uploads=_UPLOADS, enroll_to=_ENROLLED, batch_size=8)
+        settings = Settings(limits=limits, enroll_to=_ENROLLED, batch_size=8)
         self.app = create_app(attributor, settings)
         self.loop = asyncio.new_event_loop()
         self._context = self.app.router.lifespan_context(self.app)
@@ -97,8 +97,7 @@ def seeds() -> list[bytes]:
 def check(data: bytes) -> None:
     """No path answers with a failure of its own, leaks a file, or lets a browser guess a type."""
     if not _running:
-        for place in (_UPLOADS, _ENROLLED):
-            clear_folder(place)
+        clear_folder(_ENROLLED)
         _running.append(_Service())
     choices = Choices(data)
     path, _, query = choices.of(_PATHS).partition("?")
@@ -193,5 +192,3 @@ def _forget() -> None:
         service.loop.run_until_complete(service._context.__aexit__(None, None, None))
         service.loop.close()
         _running[0] = _Service()
-    if sum(1 for _ in _UPLOADS.iterdir()) > 200:
-        clear_folder(_UPLOADS)
