@@ -1,7 +1,7 @@
 """Deterministic mode: byte-identical results on any number of CPU cores.
 
 Floating-point sums depend on the order of addition, and libraries split a sum over as many threads
-as there are cores. A float32 matrix product or a singular value therefore differs in its last
+as there are cores. A float32 matrix product or a singular value can therefore differ in its last
 digits between one thread and two, even with fixed seeds. In deterministic mode, every library uses
 one thread, torch uses only deterministic algorithms, and encoders run on the CPU. Worker processes
 (``--jobs``) are still allowed: fits are independent and single-threaded.
@@ -44,6 +44,6 @@ def is_deterministic() -> bool:
 
 
 def call_single_threaded(function: Callable[[*Ts], T], *args: *Ts) -> T:
-    """Call ``function(*args)`` while every loaded library is limited to one thread."""
+    """Limit BLAS and OpenMP to one thread, call ``function(*args)`` and return its result."""
     with threadpool_limits(1):
         return function(*args)

@@ -1,16 +1,16 @@
-"""Errors that a user can cause or fix.
+"""Exceptions and warnings meant for the user.
 
-The command line prints the message and exits with a non-zero status. From Python, every class
-derives from :class:`WhichgenError`.
+All exceptions derive from :class:`WhichgenError`. The command line prints the message of an
+exception and exits with status 1.
 """
 
 
 class WhichgenError(Exception):
-    """Base class of all errors whose message is meant for the user."""
+    """Base class of all whichgen exceptions."""
 
 
 class DataError(WhichgenError):
-    """A dataset, an annotation file or a split is invalid."""
+    """An option, dataset, annotation file or split is invalid, or a package is not installed."""
 
 
 class ImageError(WhichgenError):
@@ -34,7 +34,7 @@ class GalleryError(WhichgenError):
 
 
 class FitError(WhichgenError):
-    """A classifier head can't be fitted, or did not converge."""
+    """A fitting option is invalid, or a classifier head can't be fitted or did not converge."""
 
 
 class ClusterError(WhichgenError):
@@ -42,9 +42,9 @@ class ClusterError(WhichgenError):
 
 
 class WhichgenWarning(UserWarning):
-    """Warning meant for the user; the command line prints it on one line."""
+    """Warning category of whichgen; the command line prints each warning on one line."""
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an exception's message, or its type if it has none."""
+    """Return the first line of an exception's message, or its class name if it is empty."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

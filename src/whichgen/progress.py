@@ -10,5 +10,5 @@ Progress = Callable[..., Iterable[Any]]
 
 
 def no_progress(items: Iterable[Any], **_: Any) -> Iterable[Any]:
-    """Return ``items`` unchanged; a :data:`Progress` without a progress bar."""
+    """Return ``items`` unchanged: a :data:`Progress` function that shows no progress bar."""
     return items

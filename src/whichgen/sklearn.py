@@ -4,10 +4,10 @@
 >>> classifier = OriginClassifier(backbone="openai/clip-vit-base-patch16", unknown="unknown")
 >>> classifier.fit(["a.png", "b.png", …], ["real", "gan", …]).predict(["c.png"])
 
-Implements the paper's method: select the encoder block and C (or k) on a validation part of the
-training images, then fit the head (classifier) on all training images. Use it in
-scikit-learn pipelines, grid searches and comparisons. Use the command line for experiments with
-held-out generators, confidence intervals and control experiments.
+Implements the paper's method: select the encoder block and C (or k) on a validation set drawn from
+the training images, then fit the head (classifier) on all training images. Use it in scikit-learn
+pipelines, grid searches and comparisons. Use the command line for experiments with held-out
+generators, confidence intervals and control experiments.
 """
 
 from __future__ import annotations
@@ -46,22 +46,25 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     blocks : iterable of int or None, default=None
         Candidate blocks of the encoder; all blocks if ``None``.
     values : iterable of float or None, default=None
-        Candidate values of C or k; the paper's values if ``None``.
+        Candidate values of C or k. If ``None``, the paper's values are used (for k, only those up
+        to half the number of images).
     unknown : object, default=None
         Label that :meth:`predict` returns for images whose score is below the threshold. If
         ``None``, :meth:`predict` always returns the most probable origin.
     tpr : float, default=TPR
-        Fraction of known images that the threshold accepts, in (0, 1];
+        Fraction of the validation images that the threshold accepts, in (0, 1];
         :data:`whichgen.defaults.TPR` by default.
     validation_fraction : float, default=0.25
         Fraction of the training images used to select the block and the value of C or k, and to set
-        the threshold. If there are too few images, the middle block and value are used.
+        the threshold, in (0, 1). If there are too few images, there is no validation set: the
+        middle block and value are used, and the threshold accepts all images.
     device : str, default="auto"
-        Device of the encoder.
-    dtype : str, default="float32"
+        Device of the encoder: auto, cpu, openvino, cuda or cuda:N.
+    dtype : {"float32", "bfloat16"}, default="float32"
         Floating-point type of the encoder.
     batch_size : int, default=BATCH_SIZE
-        Batch size of the encoder; :data:`whichgen.defaults.BATCH_SIZE` by default.
+        Number of images per forward pass of the encoder;
+        :data:`whichgen.defaults.BATCH_SIZE` by default.
     random_state : int or None, default=0
         Seed of the split into training and validation images.
 
@@ -112,7 +115,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> OriginClassifier:
-        """Select the block and the value of C or k, then fit the head on all images.
+        """Select the block and the value of C or k, set the threshold and fit the head.
 
         Parameters
         ----------
@@ -124,13 +127,18 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         self : OriginClassifier
+            The fitted classifier.
 
         Raises
         ------
         ValueError
-            Invalid shapes, NaN, or fewer than two classes.
-        FitError, EncoderError, ImageError
-            An option is invalid, or an encoder or image can't be read.
+            X or y has an invalid shape or contains NaN, or y has fewer than two classes.
+        FitError
+            An option is invalid, or the head did not converge.
+        EncoderError
+            The encoder can't be loaded, or returned invalid features.
+        ImageError
+            An image can't be read.
         """
         if self.backbone is None:
             X, y = validate_data(self, X, y)
@@ -167,24 +175,41 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> np.ndarray:
         """Predict the probability of each known origin.
 
+        Parameters
+        ----------
+        X : sequence of n_samples images, or array-like of shape (n_samples, n_features)
+            Images or features.
+
         Returns
         -------
         ndarray of shape (n_samples, n_classes), float64
+            Probabilities in the order of ``classes_``; each row sums to 1.
         """
         return self._forward(X).probabilities
 
     def decision_function(self, X: Any) -> np.ndarray:
-        """Compute the logit of each class, or the difference of the logits for two classes.
+        """Compute the logit of each class.
+
+        Parameters
+        ----------
+        X : sequence of n_samples images, or array-like of shape (n_samples, n_features)
+            Images or features.
 
         Returns
         -------
         ndarray of shape (n_samples, n_classes) or (n_samples,), float64
+            Logits; for two classes, the logit of the second class minus that of the first.
         """
         logits = self._forward(X).logits
         return np.asarray(logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits)
 
     def score_samples(self, X: Any) -> np.ndarray:
-        """Compute the largest class probability of each image, the open-set score.
+        """Compute the open-set score of each image: its largest class probability.
+
+        Parameters
+        ----------
+        X : sequence of n_samples images, or array-like of shape (n_samples, n_features)
+            Images or features.
 
         Returns
         -------
@@ -193,11 +218,18 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(self.predict_proba(X).max(axis=1))
 
     def predict(self, X: Any) -> np.ndarray:
-        """Predict the most probable origin, or :attr:`unknown` for scores below the threshold.
+        """Predict the origin of each image.
+
+        Parameters
+        ----------
+        X : sequence of n_samples images, or array-like of shape (n_samples, n_features)
+            Images or features.
 
         Returns
         -------
         ndarray of shape (n_samples,)
+            The most probable origin. If ``unknown`` is not ``None``, it is the label of images
+            whose score is below ``threshold_``.
         """
         probabilities = self.predict_proba(X)
         origins = self.classes_[probabilities.argmax(axis=1)]
@@ -218,7 +250,11 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return KnnMethod(tuple(self.values))  # type: ignore[arg-type]
 
     def _split(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Split row indices into training and validation (empty if there are few images)."""
+        """Return the row indices of the training and validation images: two int arrays.
+
+        The random split is stratified by class. There are no validation images if a class has only
+        one image, or if either part would have fewer images than classes.
+        """
         rows, counts = np.arange(len(labels)), np.bincount(labels)
         n_val = int(np.ceil(self.validation_fraction * len(labels)))
         if counts.min() < 2 or n_val < len(counts) or len(labels) - n_val < len(counts):
@@ -235,7 +271,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.head_.forward(self._encode(X)[self.block_])
 
     def _encode(self, X: Any) -> dict[int, np.ndarray]:
-        """Return the features of each candidate block: float32 arrays (n_samples, n_features)."""
+        """Encode images; return one float32 array (n_samples, n_features) per candidate block."""
         from whichgen.features.inference import encode_images
 
         encoder = _load_encoder(str(self.backbone), self.device, self.dtype)

@@ -1,7 +1,8 @@
 """Atomic writes: a file or folder appears complete or not at all.
 
-Data is written to a temporary path in the same folder, synced, then renamed. A process that is
-killed leaves only the temporary path, which a later write into the same folder removes.
+Data is written to a temporary path in the same folder, synced, then renamed. A killed process may
+leave its temporary path behind. After an hour, the next process that writes into the same folder
+removes it.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ _ABANDONED_SECONDS = 3600
 
 @contextlib.contextmanager
 def replace_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path that replaces ``path`` on success.
+    """Yield the path of a temporary file, which replaces ``path`` when the context exits.
 
-    On any error (full disk, Ctrl-C), the temporary file is removed and ``path`` stays unchanged.
-    On success, the file and its folder are synced to disk: even after a power failure, a file
-    exists only if all files written before it do.
+    Missing parent folders are created. On any error (full disk, Ctrl-C), the temporary file is
+    removed and ``path`` stays unchanged. On success, the file and its folder are synced to disk.
+    After a power failure, a file therefore exists only if all files written before it exist.
     """
     _make_folder(path.parent)
     temporary = _temporary_path(path)
@@ -50,10 +51,12 @@ def write_text(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def replace_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder that replaces ``folder`` on success.
+    """Yield the path of a temporary folder, which replaces ``folder`` when the context exits.
 
-    On any error, the temporary folder is removed and ``folder`` stays unchanged. If the process is
-    killed between the two renames, the previous folder remains under a name that ends in ``.old``.
+    Missing parent folders are created. On any error, the temporary folder is removed and ``folder``
+    stays unchanged. On success, the existing folder is renamed to a name that ends in ``.old``, the
+    temporary folder is renamed to ``folder``, and the ``.old`` folder is removed. If the process is
+    killed between these steps, the ``.old`` folder remains.
     """
     _make_folder(folder.parent)
     temporary = _temporary_path(folder)
@@ -79,12 +82,12 @@ def replace_folder(folder: Path) -> Iterator[Path]:
 
 
 def is_temporary(path: Path) -> bool:
-    """Return whether a path is a temporary file or folder of this module."""
+    """Return whether a path has the name of a temporary file or folder of this module."""
     return bool(_TEMPORARY.fullmatch(path.name))
 
 
 def is_permission_error(error: OSError) -> bool:
-    """Return whether a write failed because of missing permissions."""
+    """Return whether a write failed for lack of permission or on a read-only file system."""
     return error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -95,7 +98,7 @@ def _temporary_path(path: Path) -> Path:
 
 @functools.cache  # once per folder and process: listing a large folder takes time
 def _remove_abandoned(folder: Path) -> None:
-    """Remove temporary paths of killed processes, but not those still in use."""
+    """Remove temporary files and folders that were not modified in the last hour."""
     now = time.time()
     for path in folder.glob(".*.tmp"):
         with contextlib.suppress(OSError):  # another process may remove them, too

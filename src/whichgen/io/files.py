@@ -50,7 +50,9 @@ def read_regular_file(path: Path, max_bytes: int) -> bytes:
 
 
 def read_text_file(path: Path, description: str, hint: str = "") -> str:
-    """Read an untrusted UTF-8 text file of at most :data:`MAX_TEXT_BYTES`.
+    """Read an untrusted UTF-8 text file of at most :data:`MAX_TEXT_BYTES` bytes.
+
+    A byte-order mark is removed.
 
     Parameters
     ----------
@@ -64,7 +66,7 @@ def read_text_file(path: Path, description: str, hint: str = "") -> str:
     Raises
     ------
     DataError
-        The file is missing, unreadable or not UTF-8.
+        The file is missing, unreadable, too large or not UTF-8.
     """
     try:
         return read_regular_file(path, MAX_TEXT_BYTES).decode("utf-8-sig")
@@ -86,10 +88,10 @@ def natural_key(text: str) -> list[int | str]:
 
 
 def select_paths(paths: Iterable[AnyPath], suffixes: Collection[str]) -> list[AnyPath]:
-    """Return the relative paths that have one of the suffixes, in natural order.
+    """Select the relative paths that have one of the suffixes; return them in natural order.
 
     Hidden files and files in hidden folders are omitted. ``suffixes`` are lowercase and include the
-    dot.
+    dot; they also match uppercase suffixes of paths.
     """
     visible = [
         path
@@ -100,6 +102,6 @@ def select_paths(paths: Iterable[AnyPath], suffixes: Collection[str]) -> list[An
 
 
 def list_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """List all files in a folder, recursively, that :func:`select_paths` selects."""
+    """List the files in a folder and its subfolders, filtered by :func:`select_paths`."""
     paths = select_paths((path.relative_to(folder) for path in folder.rglob("*")), suffixes)
     return [folder / path for path in paths if (folder / path).is_file()]

@@ -29,7 +29,7 @@ _HELP = {
 
 @dataclass(frozen=True)
 class Storage:
-    """Connection settings of a file system; picklable, for use in cluster workers.
+    """Local or remote file system; picklable, for use in cluster workers.
 
     Parameters
     ----------
@@ -51,7 +51,9 @@ class Storage:
         return f"{self.scheme}://{path}" if self.scheme else path
 
     def list_files(self, path: str, suffixes: Collection[str]) -> list[str] | None:
-        """List a file, or all files in a folder, recursively, that have one of the suffixes.
+        """List the files in a folder and its subfolders that have one of the suffixes.
+
+        If ``path`` is a file, only this file is listed, whatever its suffix.
 
         Returns
         -------
@@ -61,7 +63,7 @@ class Storage:
         Raises
         ------
         DataError
-            The store can't be reached or denies access.
+            The remote store can't be reached or denies access.
         """
         if not self.scheme:
             local = Path(self.root) / path
@@ -88,7 +90,13 @@ class Storage:
         return [names[name] for name in select_paths(names, suffixes)]
 
     def read(self, path: str, max_bytes: int) -> bytes:
-        """Read a whole file; raise OSError if it is unreadable or larger than ``max_bytes``."""
+        """Read a whole file of at most ``max_bytes`` bytes.
+
+        Raises
+        ------
+        OSError
+            The file is missing, unreadable or too large.
+        """
         if not self.scheme:
             return read_regular_file(Path(self.root) / path, max_bytes)
         with self.open(path) as stream:
@@ -98,19 +106,22 @@ class Storage:
         return data
 
     def open(self, path: str) -> Any:
-        """Open a file for reading; raise OSError on failure."""
+        """Open a file for reading in binary mode; raise OSError if this fails."""
         if not self.scheme:
             return (Path(self.root) / path).open("rb")
         return _connect(self).open_input_file(path)
 
 
 def parse_url(url: str) -> tuple[Storage, str]:
-    """Split a URL such as ``s3://bucket/prefix``, or a local path, into storage and path.
+    """Return the storage of a URL or local path, and the path within this storage.
+
+    Relative local paths refer to the current working directory. The endpoint and region of an
+    S3-compatible store are read from the AWS environment variables.
 
     Raises
     ------
     DataError
-        The scheme is not supported, or the path after it is empty.
+        The scheme of the URL is neither ``s3`` nor ``hf``, or the path after it is empty.
     """
     scheme, colon, path = url.partition("://")
     if not colon:

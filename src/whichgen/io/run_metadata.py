@@ -24,7 +24,19 @@ def collect_run_metadata(
     encoder: Mapping[str, Any],
     data_hash: str,
 ) -> dict[str, Any]:
-    """Collect config, seeds, encoder, data hash, versions, machine, command and UTC time."""
+    """Collect the arguments, software versions, machine, command line and UTC time.
+
+    Parameters
+    ----------
+    config
+        Options of the run.
+    seeds
+        ``seeds[name]`` is a random seed.
+    encoder
+        Description of the encoder.
+    data_hash
+        Digest of the dataset.
+    """
     return {
         "config": dict(config),
         "seeds": dict(seeds),
@@ -40,10 +52,10 @@ def collect_run_metadata(
 
 
 def get_timestamp() -> str:
-    """Return the current UTC time, or the time in SOURCE_DATE_EPOCH, in ISO format.
+    """Return the current UTC time, or the time in SOURCE_DATE_EPOCH if set, in ISO 8601 format.
 
-    The time is the only part of a result that differs between identical runs. SOURCE_DATE_EPOCH
-    (in Unix seconds) makes it reproducible; see https://reproducible-builds.org/docs/source-date-epoch/.
+    The time is the only part of a result that differs between identical runs. The environment
+    variable SOURCE_DATE_EPOCH (in Unix seconds) makes it reproducible; see https://reproducible-builds.org/docs/source-date-epoch/.
 
     Raises
     ------
@@ -61,7 +73,10 @@ def get_timestamp() -> str:
 
 
 def hash_parts(parts: Iterable[str | bytes]) -> str:
-    """Return a 128-bit hex digest of a sequence; ("ab",) and ("a", "b") have different ones."""
+    """Return the 128-bit BLAKE2b digest of a sequence of parts: 32 hexadecimal digits.
+
+    The length of each part is hashed, too: ("ab",) and ("a", "b") have different digests.
+    """
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         data = part.encode() if isinstance(part, str) else part

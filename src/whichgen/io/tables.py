@@ -19,12 +19,18 @@ Row = Mapping[str, Any]
 
 
 def percent(value: float | None) -> str:
-    """Format a rate in [0, 1] as a percentage with one decimal; ``None`` and NaN as a dash."""
+    """Format a rate in [0, 1] in percent with one decimal and no percent sign.
+
+    ``None`` and NaN are formatted as a dash.
+    """
     return "–" if value is None or math.isnan(value) else f"{100 * value:.1f}"
 
 
 def markdown_table(rows: Sequence[Row]) -> str:
-    """Format rows as a Markdown table with the keys of the first row as columns."""
+    """Format rows as a Markdown table; the keys of the first row are the columns.
+
+    Return an empty string if there are no rows.
+    """
     if not rows:
         return ""
     columns = list(rows[0])
@@ -35,7 +41,10 @@ def markdown_table(rows: Sequence[Row]) -> str:
 
 
 def csv_text(rows: Sequence[Row]) -> str:
-    """Format rows as CSV; the header lists all keys in order of first appearance."""
+    """Format rows as CSV; the columns are all keys in order of first appearance.
+
+    Cells of missing keys are empty.
+    """
     out = io.StringIO()
     writer = csv.DictWriter(out, _list_columns(rows), lineterminator="\n")
     writer.writeheader()
@@ -44,7 +53,7 @@ def csv_text(rows: Sequence[Row]) -> str:
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """Write rows to a CSV file (:func:`csv_text`)."""
+    """Write rows to a CSV file, formatted by :func:`csv_text`."""
     write_text(path, csv_text(rows))
 
 
@@ -60,8 +69,14 @@ def write_json(path: Path, value: Any) -> None:
 def write_parquet(path: Path, rows: Sequence[Row], schema: pa.Schema | None = None) -> None:
     """Write rows to a Parquet file; keys missing from a row are written as null.
 
+    Characters that are not valid UTF-8 are escaped.
+
     Parameters
     ----------
+    path
+        The Parquet file.
+    rows
+        ``rows[i][column]`` is a value.
     schema
         Columns and types; inferred from the values if ``None``. Pass a schema if several files of
         one folder must have the same columns and types.
