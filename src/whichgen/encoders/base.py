@@ -31,29 +31,29 @@ class Encoder:
     name
         Name of the encoder (:func:`whichgen.encoders.loading.load_encoder`).
     weights_hash
-        Hash of the architecture and the names, shapes and values of all weights before any cast: 32
-        hex digits.
+        Hash of the architecture and the weights, computed before the weights are converted to
+        ``dtype``: 32 hex digits.
     preprocessing
         Settings of the preprocessing, as JSON values.
     preprocess
-        Function from an RGB image to a float32 array that has the same shape for all images:
-        (3, H, W) for a network.
+        Function from an RGB image to a float32 array, for example (3, H, W). All images have the
+        same array shape.
     encode
         Function from a batch of preprocessed images, float32 array (n, …), to one float32 array
-        (n, d_b) per block b, from first to last block, in one forward pass.
+        (n, d_b) per block b, from first to last block.
     block_dims
-        Dimension d_b of each block.
+        Number of features d_b of each block b.
     device
         Device that the encoder runs on.
     dtype
         Precision of the arithmetic: ``float32`` or ``bfloat16``.
     native_side
-        Side in pixels of a square image that ``preprocess`` does not resize; 0 if there is none.
+        Side, in pixels, of a square image that ``preprocess`` does not resize; 0 if unknown.
     block_groups
-        ``block_groups[m][g]`` contains the numbers of the blocks in group g of member m. Members
-        are the encoders of a combination (:mod:`whichgen.encoders.combinations`); any other encoder
-        has one member. A fusion of blocks (:mod:`whichgen.heads.fusion`) gives all groups equal
-        weight. By default all blocks form one group, because their errors are correlated.
+        ``block_groups[m][g]`` contains the numbers (from 0) of the blocks in group g of member m.
+        Members are the encoders of a combination (:mod:`whichgen.encoders.combinations`); any other
+        encoder has one member. A fusion of blocks (:mod:`whichgen.heads.fusion`) gives all groups
+        equal weight. By default all blocks form one group, because their errors are correlated.
     """
 
     name: str
@@ -74,12 +74,12 @@ class Encoder:
 
     @property
     def key(self) -> str:
-        """Hash of everything that features depend on: weights, preprocessing and precision."""
+        """Hash of the weights, the preprocessing settings and the precision: 32 hex digits."""
         settings = json.dumps(self.preprocessing, sort_keys=True)
         return hash_parts([self.weights_hash, settings, self.dtype])
 
     def describe(self) -> dict[str, Any]:
-        """Return the metadata that result files and models contain."""
+        """Return the metadata for result files and models: name, settings and number of blocks."""
         return {
             "name": self.name,
             "weights_hash": self.weights_hash,
@@ -95,18 +95,20 @@ def pool_tokens(hidden: torch.Tensor, *, prefix: int = 0, patches: bool = False)
     Parameters
     ----------
     hidden
-        A token sequence (n, tokens, d), a feature map (n, d, h, w) or a vector per image (n, d),
-        which is returned unchanged.
+        A token sequence (n, tokens, d), a feature map (n, d, h, w) or one vector per image (n, d).
+        Vectors are returned unchanged.
     prefix
-        Number of tokens before the patch tokens: the CLS token and register tokens.
+        Number of tokens before the patch tokens: the CLS token and register tokens. If it is 0,
+        there is no CLS token.
     patches
         Append the mean and standard deviation over patch tokens to the CLS token.
 
     Returns
     -------
-    Tensor (n, d)
+    Tensor (n, d), or with ``patches`` (n, 3 d) or (n, 2 d)
         The CLS token, or the mean over patch tokens if there is no CLS token. With ``patches``, the
-        width is 3 d, or 2 d without a CLS token.
+        CLS token (if any), the mean and the standard deviation over patch tokens. The positions of
+        a feature map count as patch tokens.
     """
     if hidden.ndim == 2:
         return hidden
@@ -126,7 +128,15 @@ def pool_tokens(hidden: torch.Tensor, *, prefix: int = 0, patches: bool = False)
 def make_torch_encode(
     forward: Forward, device: str, dtype: str
 ) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """Create :attr:`Encoder.encode` from the forward pass of a torch module."""
+    """Create :attr:`Encoder.encode` from the forward pass of a torch module.
+
+    Parameters
+    ----------
+    forward
+        Forward pass that returns one tensor (n, d_b) per block b.
+    device, dtype
+        Device and precision of the module's weights; ``dtype`` is ``float32`` or ``bfloat16``.
+    """
     if torch.device(device).type == "cuda":
         return GpuEncode(forward, device, DTYPES[dtype])
 
@@ -143,16 +153,21 @@ def hash_weights(
     architecture: Mapping[str, Any] | None = None,
     unused: Collection[str] = (),
 ) -> str:
-    """Hash the names, types, shapes and values of a module's state into 32 hex digits.
+    """Hash the architecture and the weights of a module.
 
     Parameters
     ----------
     module
-        The module.
+        The module. The names, dtypes, shapes and values of its parameters and buffers are hashed.
     architecture
         Settings that affect features but not the shapes of weights (for example the activation).
     unused
         Names of weights that do not affect features; they are not hashed.
+
+    Returns
+    -------
+    str
+        32 hex digits.
     """
     digest = hashlib.blake2b(digest_size=16)
     digest.update(json.dumps(dict(architecture or {}), sort_keys=True, default=str).encode())
@@ -165,15 +180,17 @@ def hash_weights(
 
 
 def resolve_device(device: str) -> str:
-    """Replace ``auto`` by the first GPU or, without a GPU, the CPU; check other devices.
+    """Return the device to run on: replace ``auto`` with a device, or check the given device.
 
-    In deterministic mode (:mod:`whichgen.deterministic`) only ``cpu`` is allowed. The device
-    ``openvino`` (:mod:`whichgen.encoders.openvino`) is always accepted.
+    In deterministic mode (:mod:`whichgen.deterministic`), ``auto`` and ``cpu`` give ``cpu``, and no
+    other device is allowed. Otherwise, ``auto`` gives the first GPU, or the CPU if there is no GPU;
+    ``openvino`` (:mod:`whichgen.encoders.openvino`) is returned unchecked; and any other device is
+    returned if torch can use it.
 
     Raises
     ------
     EncoderError
-        The device is not available or not allowed.
+        The device is not allowed in deterministic mode, or not available.
     """
     if is_deterministic():
         if device not in ("auto", "cpu"):
@@ -206,8 +223,9 @@ class Network:
     module
         The network. :func:`build_encoder` freezes it and sets it to evaluation mode.
     forward
-        Function from a float tensor (n, 3, H, W) on the device to the output of each block: a token
-        sequence (n, tokens, d_b), a feature map (n, d_b, h, w) or one vector per image (n, d_b).
+        Function from a float tensor (n, 3, H, W) on the network's device to the output of each
+        block b: a token sequence (n, tokens, d_b), a feature map (n, d_b, h, w) or one vector per
+        image (n, d_b).
     prefix
         Number of tokens before the patch tokens (:func:`pool_tokens`).
     architecture, unused
@@ -257,8 +275,8 @@ def build_encoder(network: Network, *, device: str, dtype: str, patches: bool = 
     Raises
     ------
     EncoderError
-        The device is not available, the precision is unknown, or the network requires inputs other
-        than pixels.
+        The precision is unknown, the device is not available or not allowed, OpenVINO can't compile
+        the network, or the network requires inputs other than pixels.
     """
     if dtype not in DTYPES:
         raise EncoderError(f"unknown dtype {dtype!r}. Choose from {', '.join(DTYPES)}.")

@@ -17,10 +17,10 @@ from whichgen.io.run_metadata import hash_parts
 
 
 def combine_encoders(members: Sequence[Encoder]) -> Encoder:
-    """Combine encoders with the same device and precision.
+    """Combine encoders that have the same device and precision into one encoder.
 
-    ``preprocess`` of the combination flattens and concatenates the preprocessed images of the
-    members; ``encode`` returns the blocks of all members in order.
+    Its ``preprocess`` preprocesses an image for each member, and concatenates the flattened arrays
+    into one float32 array (values,). Its ``encode`` returns the blocks of all members in order.
     """
     blank = Image.new("RGB", (256, 256))
     shapes = [member.preprocess(blank).shape for member in members]

@@ -1,8 +1,9 @@
 """Crops at native resolution: encode windows of the image instead of a resized image.
 
 Resizing an image to the encoder's input size removes fine detail, which contains the artifacts of
-many generators. Here the encoder processes up to five windows of its input size, at the corners and
-the center of the original image. The feature of a block is the mean over windows.
+many generators. Here the encoder processes up to five square windows of the original image, at the
+corners and the center, whose size requires no resizing. The features of each block are averaged
+over the windows.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ WINDOWS = 5
 def use_native_crops(encoder: Encoder) -> Encoder:
     """Return an encoder that averages the features of each block over windows of the image.
 
-    A preprocessed image is an array (5, …). Windows at the same position are encoded once, and the
-    unused rows are NaN. An image smaller than a window is padded by reflection.
+    Windows have side :attr:`Encoder.native_side`; a smaller image is padded by reflection. A
+    preprocessed image is a float32 array (5, …) with one row per window. In small images, several
+    windows can have the same position; they are encoded once, and the unused rows are NaN.
 
     Raises
     ------
     EncoderError
-        The encoder has no native input size (:attr:`Encoder.native_side`).
+        The native side of the encoder is unknown.
     """
     side = encoder.native_side
     if not side:
@@ -57,15 +59,19 @@ def use_native_crops(encoder: Encoder) -> Encoder:
 
 
 def pad_image(pixels: np.ndarray, side: int, mode: Literal["edge", "symmetric"]) -> np.ndarray:
-    """Pad an image (h, w, 3) at the bottom and the right to at least (side, side, 3)."""
+    """Pad an image, uint8 array (h, w, 3), at the bottom and right to at least (side, side, 3).
+
+    ``mode`` is the padding mode of :func:`numpy.pad`.
+    """
     bottom, right = (max(0, side - length) for length in pixels.shape[:2])
     return np.pad(pixels, ((0, bottom), (0, right), (0, 0)), mode)
 
 
 def cut_windows(pixels: np.ndarray, side: int) -> list[np.ndarray]:
-    """Cut windows at the corners and the center of an image (h, w, 3), without duplicates.
+    """Cut windows from the corners and the center of an image, uint8 array (h, w, 3).
 
-    Windows have shape (side, side, 3), or less if the image is smaller.
+    Windows are arrays (side, side, 3); a window that would exceed the image is cut off at its edge.
+    Each position is returned only once.
     """
     bottom, right = (max(0, length - side) for length in pixels.shape[:2])
     corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)]

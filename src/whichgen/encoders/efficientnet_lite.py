@@ -28,7 +28,7 @@ _PREPROCESSING = {
 
 
 def load_efficientnet_lite() -> Network:
-    """Load EfficientNet-Lite0, which has 16 blocks.
+    """Load EfficientNet-Lite0, which has 16 blocks, with its pretrained weights.
 
     Raises
     ------

@@ -21,7 +21,17 @@ Pass = Callable[[torch.Tensor], torch.Tensor]
 
 
 class CudaGraph:
-    """Forward pass recorded for batches of one shape; the results are bitwise identical."""
+    """Forward pass recorded as a CUDA graph for batches of one shape.
+
+    The results are bitwise identical to those of the forward pass.
+
+    Parameters
+    ----------
+    run
+        The forward pass.
+    batch
+        A batch of the shape to record: float tensor (n, …) on the GPU.
+    """
 
     def __init__(self, run: Pass, batch: torch.Tensor) -> None:
         self._batch = batch.clone()
@@ -37,7 +47,10 @@ class CudaGraph:
             self._rows = run(self._batch)
 
     def __call__(self, batch: torch.Tensor) -> torch.Tensor:
-        """Run a batch of the recorded shape. The next call overwrites the returned tensor."""
+        """Run a batch (n, …) of the recorded shape: float32 tensor (n, sum of d_b).
+
+        The next call overwrites the returned tensor.
+        """
         self._batch.copy_(batch)
         self._graph.replay()
         return self._rows

@@ -42,8 +42,8 @@ def load_huggingface(name: str) -> Network:
     Raises
     ------
     EncoderError
-        The checkpoint does not exist, can't be downloaded, is damaged or is not a vision model, or
-        a local folder contains only pickled weights.
+        The checkpoint does not exist, can't be downloaded, is damaged or incomplete, requires
+        custom code, or is not a vision model; or a local folder contains only pickled weights.
     """
     _lib.logging.disable_progress_bar()
     verbosity = _lib.logging.get_verbosity()
@@ -90,7 +90,14 @@ def load_huggingface(name: str) -> Network:
 
 
 def _check_folder(folder: Path) -> None:
-    """Reject a folder with special files, or with references to weights outside the folder."""
+    """Check the files of a local checkpoint; a name that is not a folder is not checked.
+
+    Raises
+    ------
+    ValueError
+        The folder contains a special file, or its index refers to weights that are not safetensors
+        files in this folder.
+    """
     if not folder.is_dir():
         return
     invalid = [f.name for f in folder.iterdir() if f.exists() and not (f.is_file() or f.is_dir())]
@@ -103,7 +110,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _native_side(settings: Mapping[str, Any]) -> int:
-    """Return the side in pixels of a square image that is not resized; 0 if unknown."""
+    """Return the side, in pixels, of a square image that is not resized; 0 if unknown."""
     step = "size" if settings.get("do_resize") else "crop_size"
     size = settings.get(step) or {}
     sides = {size[key] for key in ("shortest_edge", "height", "width") if size.get(key)}
@@ -115,7 +122,7 @@ def _is_after_blocks(weight: str) -> bool:
 
 
 def _load_vision_model(name: str) -> tuple[Any, set[str]]:
-    """Load the vision encoder; return it and the names of weights missing in the checkpoint."""
+    """Return the vision encoder of a checkpoint, and the names of weights that it lacks."""
     config = _lib.AutoConfig.from_pretrained(name, trust_remote_code=False)
     tower = getattr(config, "vision_config", None)
     module, info = _lib.AutoModel.from_pretrained(

@@ -42,9 +42,9 @@ def load_encoder(
           no weights;
         - several of these joined by ``+``: ``openai/clip-vit-base-patch16+traces``.
 
-        Append ``:patches`` to a network's name to append the mean and standard deviation over patch
-        tokens to the CLS token, and ``:crops`` to encode windows at native resolution instead of
-        the resized image.
+        The name of a network can have two suffixes: ``:patches`` adds the mean and standard
+        deviation over patch tokens to the CLS token; ``:crops`` encodes windows at native
+        resolution instead of the resized image.
     device
         ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``openvino``, …
     dtype
@@ -53,7 +53,8 @@ def load_encoder(
     Raises
     ------
     EncoderError
-        The name is invalid, the device is not available, or the encoder can't be loaded.
+        The name is invalid, the precision is unknown, the device is not available or not allowed,
+        or the encoder can't be loaded.
     """
     members = split_members(name)
     if len(members) > 1:

@@ -56,7 +56,7 @@ def split_members(name: str) -> list[str]:
 
 
 def split_variants(name: str) -> tuple[str, list[str]]:
-    """Split ``a:crops`` into a network and its variants; do not split an existing folder."""
+    """Split ``a:crops`` into ``a`` and ``["crops"]``; do not split the path of a folder."""
     if Path(name).is_dir():
         return name, []
     network, *variants = name.split(":")

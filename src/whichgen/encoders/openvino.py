@@ -34,7 +34,13 @@ def compile_openvino(
     example
         A preprocessed image: float32 array (1, 3, H, W).
     dtype
-        ``float32`` or ``bfloat16``.
+        Precision of the arithmetic: ``float32`` or ``bfloat16``.
+
+    Returns
+    -------
+    function
+        Thread-safe function from preprocessed images, float32 array (n, 3, H, W), to one float32
+        array (n, d_b) per block b.
 
     Raises
     ------

@@ -10,9 +10,9 @@ quantized residuals are counted::
 
 for four channels (luma, green, red − green, blue − green), four filters (first, second and third
 difference, and the 3 × 3 kernel of Ker & Böhme) and two quantization steps q, along rows and
-columns. Mirroring or inverting an image does not change its origin, so counts that are equal up to
-these operations are added, which reduces 125 counts to 39. The square root of each fraction
-(Hellinger) increases the weight of rare triples.
+columns. Mirroring or inverting an image does not change its origin, so counts of triples that are
+equal up to these operations are added, which reduces 125 counts to 39. The square root of each
+fraction (Hellinger) increases the weight of rare triples.
 
 Each block contains the statistics of one channel (blocks 0–3) or one filter (blocks 4–7) and forms
 its own block group. Pixels are read at native resolution, and no network is used.
@@ -90,14 +90,17 @@ def compute_statistics(image: Image.Image) -> np.ndarray:
 
 
 def _split_blocks(statistics: np.ndarray) -> list[np.ndarray]:
-    """Split an array (n, 4, 4, 2, 39) into blocks: each channel, then each filter."""
+    """Split statistics (n, 4, 4, 2, 39) into blocks (n, 312): four channels, then four filters."""
     n = len(statistics)
     by_channel = [statistics[:, c].reshape(n, -1) for c in range(len(CHANNELS))]
     return by_channel + [statistics[:, :, f].reshape(n, -1) for f in range(len(FILTERS))]
 
 
 def _count(pixels: np.ndarray) -> np.ndarray:
-    """Count triples in a window (h, w, 3): float64 array (4 channels, 4 filters, 2 steps, 125)."""
+    """Count triples in a window, uint8 array (h, w, 3).
+
+    Returns a float64 array (4 channels, 4 filters, 2 steps, 125).
+    """
     # Integers, with luma in thousandths, so that no rounding depends on the order of a sum. The
     # residuals of the other channels are at most 16 · 255, which fits int16.
     red, green, blue = (pixels[..., c].astype(np.int16) for c in range(3))
@@ -109,7 +112,8 @@ def _count(pixels: np.ndarray) -> np.ndarray:
 def _count_filter(channel: np.ndarray, name: str, unit: int) -> np.ndarray:
     """Count triples of a filter's residuals for both quantization steps: float64 array (2, 125).
 
-    ``unit`` is the difference between adjacent gray levels in the channel.
+    ``channel`` is an integer array (h, w), ``name`` is a key of :data:`FILTERS`, and ``unit`` is
+    the difference between adjacent gray levels in the channel.
     """
     order = list(FILTERS).index(name) + 1
     if order <= 3:
