@@ -25,9 +25,9 @@ class BatchEncoder:
     encoder
         The encoder to run.
     pad_to
-        Pad smaller batches to this number of images; 0 disables padding. Rounding errors depend on
-        the batch size, but not on the other images in the batch. With a fixed batch size, the
-        features of an image are therefore bitwise reproducible.
+        Number of images per batch: larger batches are split, and smaller ones are padded. 0
+        disables both. Rounding errors depend on the batch size, but not on the other images in the
+        batch. With a fixed batch size, the features of an image are therefore bitwise reproducible.
     """
 
     def __init__(self, encoder: Encoder, *, pad_to: int = 0) -> None:
@@ -41,7 +41,7 @@ class BatchEncoder:
         Parameters
         ----------
         pixels
-            Preprocessed images: n ≥ 1 arrays of the same shape.
+            Preprocessed images: n ≥ 1 float32 arrays of the same shape.
         names
             Name of each image for error messages.
 

@@ -37,7 +37,7 @@ def extract(
     progress: Progress = no_progress,
     description: str = "Extracting",
 ) -> FeatureTable:
-    """Extract features that the store does not contain, and return the features of all images.
+    """Add the features that the store lacks, and return a table with all images.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def extract(
     store
         Feature store of this encoder.
     perturbations
-        Perturbation of each image, or ``None`` for the original image; by default, no image is
+        Perturbation of each image, or ``None`` for the original image. By default, no image is
         perturbed.
     batch_size
         Number of images per forward pass. With the same batch size, an image always has bitwise
@@ -68,7 +68,7 @@ def extract(
     EncoderError
         A feature is not finite, or memory is insufficient for a single image.
     StoreError
-        The store can't be written. Rows that were already written remain.
+        The store can't be read or written. Rows that were already written remain.
     """
     images = []
     skipped = []
@@ -122,11 +122,17 @@ class _PerturbedImage:
 
     @cached_property
     def key(self) -> bytes:
-        """Key in the feature store."""
+        """Key in the feature store (:func:`~whichgen.features.store.feature_key`)."""
         return feature_key(self.digest, str(self.perturbation or ""))
 
     def load(self) -> tuple[bytes, Image.Image]:
-        """Read the image, and return its key and the perturbed image."""
+        """Read and perturb the image, and return its key and the resulting RGB image.
+
+        Raises
+        ------
+        ImageError
+            The file can't be read, or its content changed.
+        """
         path = self.sample.path
         data = read_bytes(path)
         if hash_image(data) != self.digest:
@@ -146,7 +152,7 @@ class ExtractionSummary:
     added
         Number of rows added to the store.
     errors
-        Error of each unreadable image, by its position among the images (from 0).
+        Maps the position (from 0) of each unreadable image to its error.
     """
 
     images: int
@@ -162,7 +168,7 @@ def write_features(
     progress: Progress = no_progress,
     description: str = "Extracting",
 ) -> ExtractionSummary:
-    """Write the features of encoded batches to the store, except for keys already stored.
+    """Write the features of encoded batches to the store, except rows that it already contains.
 
     If an exception or Ctrl-C stops this function, the batches received so far are still written.
 
@@ -179,6 +185,11 @@ def write_features(
     description
         Label of the progress bar.
 
+    Returns
+    -------
+    ExtractionSummary
+        The numbers of images and added rows, and the errors of unreadable images.
+
     Raises
     ------
     StoreError
@@ -194,7 +205,7 @@ def write_features(
             pending.clear()
 
     def write_batches() -> Iterator[ImageError | None]:
-        """Write batches, and yield the error of each image (``None`` for a readable image)."""
+        """Collect and write rows; yield the error of each image, or ``None`` if it is readable."""
         for batch in batches:
             for i, *rows in zip(batch.positions, *batch.blocks, strict=True):
                 if batch.keys[i] not in store:

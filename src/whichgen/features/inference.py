@@ -22,9 +22,9 @@ from whichgen.features.prefetch import count_threads, prefetch
 #: A file path, encoded bytes, a Pillow image, or a uint8 array (h, w, 3) or (h, w).
 ImageLike = str | Path | bytes | Image.Image | np.ndarray
 
-#: Name of an image, and a function that returns its key (may be empty) and the decoded RGB image.
-#: If the image is to be skipped, the function returns ``None`` instead of it; if the image is
-#: unreadable, the function raises ``ImageError``.
+#: Name of an image, and a function that loads it. The function returns the key of the image (may be
+#: empty) and the decoded RGB image, or ``None`` in place of an image to skip. It raises
+#: ``ImageError`` if the image is unreadable.
 ImageLoader = tuple[str, Callable[[], tuple[bytes, Image.Image | None]]]
 
 
@@ -37,11 +37,11 @@ class EncodedBatch:
     names, keys
         Name and key of each image: tuples of length n. The key of an unreadable image is empty.
     positions
-        Positions of the m encoded images in the batch, ascending.
+        Positions (from 0) of the m encoded images in the batch, ascending.
     blocks
         Features of the encoded images: one float32 array (m, d_b) per block b.
     errors
-        Error of each unreadable image, by its position in the batch.
+        Maps the position of each unreadable image in the batch to its error.
     """
 
     names: tuple[str, ...]
@@ -70,9 +70,14 @@ def encode_batches(
     images
         Loaders of the images.
     encode
-        Encoder of the preprocessed images.
+        Function that encodes the preprocessed images.
     batch_size
         Number of images per batch, including unreadable and skipped images.
+
+    Yields
+    ------
+    EncodedBatch
+        Batches in the order of the images.
 
     Raises
     ------
@@ -104,10 +109,10 @@ def encode_batches(
 
 
 def image_loaders(images: Iterable[ImageLike]) -> Iterator[ImageLoader]:
-    """Yield the loader of each image, for :func:`encode_batches`.
+    """Yield a loader for each image, as :func:`encode_batches` expects.
 
-    The image is named by its file path; without a path it is named ``image N``, where N is its
-    position (from 1).
+    The name of an image is its file path or, if it has none, ``image N``, where N is its position
+    (from 1).
     """
     for number, image in enumerate(images, start=1):
         name = str(image) if isinstance(image, str | Path) else f"image {number}"
@@ -117,7 +122,7 @@ def image_loaders(images: Iterable[ImageLike]) -> Iterator[ImageLoader]:
 def encode_images(
     images: Sequence[ImageLike], encoder: Encoder, *, batch_size: int = BATCH_SIZE
 ) -> list[np.ndarray]:
-    """Compute the features of images for all blocks.
+    """Compute the features of images in all blocks of an encoder.
 
     Parameters
     ----------

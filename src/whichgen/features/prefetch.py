@@ -1,4 +1,4 @@
-"""Read and decode images in background threads while the encoder runs."""
+"""Process items, for example image files, in background threads while the encoder runs."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ Item = TypeVar("Item")
 
 
 def count_threads() -> int:
-    """Return the number of threads for decoding: two per torch thread, but at least four."""
+    """Return the number of threads for decoding images: two per torch thread, at least four."""
     return max(4, 2 * torch.get_num_threads())
 
 
 def prefetch(
     function: Callable[[Item], T], items: Iterable[Item], *, threads: int, depth: int
 ) -> Generator[T]:
-    """Call a function on each item in threads, and yield the results in order.
+    """Call a function on each item in threads, and yield the results in the order of the items.
 
-    Closing the generator cancels items that have not started.
+    Closing the generator cancels the calls that have not started.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def prefetch(
     threads
         Number of threads.
     depth
-        Maximum number of items that are in progress or whose result is not yielded yet.
+        Maximum number of items in processing: waiting, running, or finished but not yet yielded.
     """
     remaining = iter(items)
     pending: deque[Future[T]] = deque()

@@ -26,7 +26,10 @@ from whichgen.features.store import feature_key
 
 
 class KeySet:
-    """Compact set of keys of equal length, stored as a sorted array: 32 MB per million keys."""
+    """Compact set of keys of equal length, stored as a sorted array.
+
+    A million keys of 32 bytes take 32 MB.
+    """
 
     def __init__(self, keys: Iterable[bytes]) -> None:
         items = list(keys)
@@ -44,7 +47,7 @@ class KeySet:
 def encode_shard(
     shard: Shard, encode: BatchEncoder, *, batch_size: int, known: Container[bytes] = ()
 ) -> Iterator[EncodedBatch]:
-    """Encode the images of a shard, except those whose key is in ``known``."""
+    """Encode the images of a shard in batches; images whose key is in ``known`` are skipped."""
 
     def load(item: Item) -> tuple[bytes, Image.Image | None]:
         data = item.load()
@@ -102,10 +105,11 @@ class EncodeJob:
 def shard_loaders(
     shard: Shard, load: Callable[[Item], tuple[bytes, Image.Image | None]]
 ) -> Iterator[ImageLoader]:
-    """Yield the loader of each image, for :func:`~whichgen.features.inference.encode_batches`.
+    """Yield a loader for each image of a shard.
 
-    ``load`` returns the key and the decoded image of an item. At most two undecoded images per
-    thread are in memory.
+    :func:`~whichgen.features.inference.encode_batches` processes the loaders. ``load`` returns the
+    key of an item and its decoded image, or ``None`` in place of an image to skip. At most two
+    undecoded images per thread are in memory.
     """
     slots = threading.Semaphore(2 * count_threads())
 

@@ -34,7 +34,7 @@ def feature_key(image_digest: bytes, perturbation: str = "") -> bytes:
     Parameters
     ----------
     image_digest
-        Digest of the file's content.
+        Digest of the file's content (:func:`whichgen.data.reading.hash_image`).
     perturbation
         Kind and value of the perturbation; empty for the original image.
     """
@@ -45,7 +45,7 @@ def feature_key(image_digest: bytes, perturbation: str = "") -> bytes:
 
 @dataclass(frozen=True)
 class _Segment:
-    """Path of a segment file, its number of rows, and the byte offset of each block."""
+    """Path of a segment, its number of rows, and the byte offset of each block in the file."""
 
     path: Path
     rows: int
@@ -53,7 +53,7 @@ class _Segment:
 
 
 class FeatureStore:
-    """Feature store of one encoder.
+    """Feature store of one encoder, which is created if it does not exist.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class FeatureStore:
     Raises
     ------
     StoreError
-        The folder can't be read or written.
+        The folder can't be written, or a segment can't be read.
     """
 
     def __init__(self, root: Path, encoder: Encoder) -> None:
@@ -88,11 +88,20 @@ class FeatureStore:
         return key in self._rows
 
     def keys(self) -> KeysView[bytes]:
-        """Return the keys of all rows."""
+        """Return the keys of all registered rows."""
         return self._rows.keys()
 
     def refresh(self) -> None:
-        """Register new segments of other processes; rename damaged segments to ``*.damaged``."""
+        """Register the segments that are not registered yet, and rename damaged ones.
+
+        Other processes may have written such segments. The suffix of a damaged segment becomes
+        ``.damaged``.
+
+        Raises
+        ------
+        StoreError
+            A segment can't be read, for example because of missing permissions.
+        """
         known = {segment.path for segment in self._segments}
         for path in sorted(self.folder.glob("*.safetensors")):
             if path in known:
@@ -110,14 +119,14 @@ class FeatureStore:
                 raise StoreError(f"can't read {path} ({error}). Check the disk.") from error
 
     def add(self, keys: Sequence[bytes], blocks: Sequence[np.ndarray]) -> None:
-        """Write rows as a new segment.
+        """Write rows to a new segment, and register it.
 
         Parameters
         ----------
         keys
-            Keys of the n rows.
+            Keys of the n rows, 32 bytes each.
         blocks
-            Features of each block b: float32 arrays (n, d_b).
+            Features of each block b: float array (n, d_b), stored as float32.
 
         Raises
         ------
@@ -146,7 +155,7 @@ class FeatureStore:
         KeyError
             A key is not in the store.
         StoreError
-            A segment was deleted since the store was opened.
+            A segment was deleted or truncated after it was registered.
         """
         rows = np.array([self._rows[key] for key in keys], dtype=np.int64).reshape(-1, 2)
         dim = self.block_dims[block]
@@ -167,12 +176,14 @@ class FeatureStore:
         return out
 
     def _register(self, path: Path) -> None:
-        """Read the keys and offsets of a segment.
+        """Register a segment: validate it, and add its rows to the store's index.
+
+        The index maps each key to a segment and a row. Keys already in the index keep their row.
 
         Raises
         ------
         ValueError, SafetensorError
-            The file is damaged or does not belong to this store.
+            The file is damaged or does not belong to this store. The index is unchanged.
         """
         if not path.is_file():
             raise ValueError(f"{path}: not a regular file")
