@@ -1,8 +1,8 @@
-"""Store the answers for a large collection in a folder of Parquet files.
+"""Store the answers for a large collection of images in a folder of Parquet files.
 
 Each run adds files ``part-00000.parquet``, …, which are written atomically and never changed.
-``_runs.json`` records the model and the metadata of every run; Parquet readers ignore file names
-that begin with an underscore.
+``_runs.json`` records the digest of the model, the coverage and the metadata of every run; Parquet
+readers ignore files whose names begin with an underscore.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ _RUNS = "_runs.json"
 
 @dataclass
 class AnswerSummary:
-    """Summary of a run.
+    """Numbers of images and answers of one call of :meth:`AnswerFolder.write`.
 
     Parameters
     ----------
     n_images
-        Number of processed images, including skipped and unavailable ones.
+        Number of processed images, including skipped and unavailable images.
     n_written
         Number of answers written.
     n_invalid
         Number of written answers with an ``error``.
     unavailable
-        Error messages of the files that could not be read.
+        Error message of each file that could not be read.
     """
 
     n_images: int = 0
@@ -60,18 +60,19 @@ class AnswerFolder:
     Parameters
     ----------
     folder
-        Created if it does not exist.
+        Path of the folder; :meth:`record_run` and :meth:`write` create it if it does not exist.
     model_digest
         Identifies the model (:func:`~whichgen.models.saved_model.description_digest`).
     origins
-        The known origins of the model; each has a column with its probability.
+        The known origins of the model; each origin has a column with its probability.
     coverage
-        Coverage of the prediction sets, between 0 and 1; ``None`` omits their column.
+        Coverage of the prediction sets, in (0, 1); ``None`` omits the column ``prediction_set``.
 
     Raises
     ------
     DataError
-        The folder was written with another model or coverage, or one of its files is damaged.
+        ``_runs.json`` is damaged; the folder was written with another model or coverage; or it
+        contains Parquet files but no ``_runs.json``.
     """
 
     def __init__(
@@ -103,11 +104,17 @@ class AnswerFolder:
             )
 
     def read_image_keys(self) -> KeySet:
-        """Return the keys (:func:`~whichgen.data.shards.hash_name`) of all images in the folder."""
+        """Return the keys (:func:`~whichgen.data.shards.hash_name`) of all images with an answer.
+
+        Raises
+        ------
+        DataError
+            A Parquet file can't be read.
+        """
         return KeySet(key for part in self._parts for key in self._read_keys(part))
 
     def record_run(self, run_metadata: Mapping[str, Any]) -> None:
-        """Append the metadata of a run to ``_runs.json``; call it before :meth:`write`."""
+        """Append the metadata of a run to ``_runs.json``; call this method before :meth:`write`."""
         self._record["runs"].append(dict(run_metadata))
         write_text(self._record_file, json.dumps(self._record, indent=1) + "\n")
 
@@ -118,10 +125,14 @@ class AnswerFolder:
         total: int | None = None,
         progress: Progress = no_progress,
     ) -> AnswerSummary:
-        """Write answers as they arrive; on interruption, write those received so far.
+        """Write answers in files of at least :data:`PART_ROWS` rows; only the last can be smaller.
+
+        If the run is interrupted, the answers received so far are written.
 
         Parameters
         ----------
+        answers
+            Answers for successive batches of images.
         total
             Number of images, for the progress bar.
         """

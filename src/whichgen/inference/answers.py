@@ -1,4 +1,4 @@
-"""Answer for one image, and the table columns of answers (CSV, Parquet and web page)."""
+"""Answer for one image, and the columns of tables of answers (CSV, Parquet and web page)."""
 
 from __future__ import annotations
 
@@ -26,8 +26,15 @@ def answer_schema(
 ) -> pa.Schema:
     """Return the Arrow schema of a table of answers; ``.names`` lists its columns.
 
-    The column ``p(ORIGIN)`` is the probability of a known origin. ``prediction_set`` is a string of
-    origins separated by spaces. ``gallery`` adds columns for the most similar gallery image.
+    Parameters
+    ----------
+    origins
+        The known origins. The column ``p(ORIGIN)`` is the probability of the origin.
+    prediction_sets
+        Add the column ``prediction_set``: origins separated by spaces.
+    gallery
+        Add columns for the most similar gallery image: ``nearest`` (its path), ``nearest_origin``
+        and ``nearest_cosine`` (its cosine similarity).
     """
     columns = dict(_COLUMNS)
     if prediction_sets:
@@ -50,27 +57,28 @@ class Attribution:
     origin
         A known origin or ``unknown``; ``None`` if the image can't be read.
     probabilities
-        ``probabilities[origin]`` is the probability of a known origin, given that the true origin
-        is known; not meaningful if :attr:`origin` is ``unknown``. They sum to 1; empty if the image
-        can't be read.
+        ``probabilities[origin]`` is the probability of a known origin, provided that the true
+        origin is one of the known origins; not meaningful if :attr:`origin` is ``unknown``. The
+        probabilities sum to 1. Empty if the image can't be read.
     score, threshold
-        Open-set score and its threshold: images with a lower score are classified as ``unknown``.
-        The range depends on the score method (maximum probability: 0…1; ``max_logit`` of a fusion
-        head: −∞…0).
+        Open-set score and its threshold: images with a score below the threshold are classified as
+        ``unknown``. The range depends on the score method (``max_probability``: [0, 1];
+        ``max_logit`` of a fusion head: (−∞, 0]). The score is ``None`` if the image can't be read.
     coarse_origin
         The most specific origin that is certain: :attr:`origin` or, if that is ``unknown``, a
         generator family, ``synthetic``, ``real`` or ``unknown``
-        (:mod:`whichgen.openset.hierarchy`).
+        (:mod:`whichgen.openset.hierarchy`); ``None`` if the image can't be read.
     prediction_set
-        Known origins that include the true origin with the requested coverage, provided that the
-        true origin is known and the image resembles the validation images; ``None`` if not
-        requested.
+        Set of known origins that contains the true origin with the requested coverage, provided
+        that the true origin is known and the image resembles the validation images. ``None`` if
+        prediction sets were not requested or the image can't be read.
     error
         Why the image can't be read; empty if it was read.
     nearest
-        The most similar exemplars of the model or images of a gallery; ``None`` if not requested.
+        The most similar exemplars of the model or images of a gallery, most similar first;
+        ``None`` if they were not requested or the image can't be read.
     score_percentile
-        Percentage, 0…100, of validation images of known origins with an equal or lower score;
+        Percentage of validation images of known origins with an equal or lower score, in [0, 100];
         ``None`` if the image can't be read.
 
     Examples
@@ -92,7 +100,7 @@ class Attribution:
     score_percentile: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return all fields as a dictionary that can be serialized as JSON."""
+        """Return all fields in a dictionary that can be serialized as JSON."""
         return asdict(self)
 
     def as_row(self, schema: pa.Schema) -> dict[str, Any]:

@@ -91,7 +91,7 @@ class Attributor:
         device
             Device of the encoder: ``auto``, ``cpu``, ``cuda``, ….
         backbone
-            Path or name of the encoder; default: the name recorded in the model.
+            Path or name of the encoder; default: the encoder name recorded in the model.
         key
             Public key (PEM file) that must verify the signature of the model folder; default: the
             file named by the environment variable ``WHICHGEN_VERIFY_KEY``, if set.
@@ -113,7 +113,8 @@ class Attributor:
         Parameters
         ----------
         name
-            Path of the folder, or the hub repository ``owner/name``.
+            Path of a model folder or of the output folder of a run, or the hub repository
+            ``owner/name``.
         revision
             Branch, tag or commit of the repository.
         options
@@ -124,7 +125,7 @@ class Attributor:
     def push_to_hub(self, repository: str, *, private: bool = True, message: str = "") -> str:
         """Upload the model to the Hugging Face hub, and return the URL of the commit.
 
-        See :func:`whichgen.models.hub.upload_model`.
+        See :func:`whichgen.models.hub.upload_model` for the parameters.
         """
         return upload_model(self.model, repository, private=private, message=message)
 
@@ -138,21 +139,23 @@ class Attributor:
         batch_size: int = BATCH_SIZE,
         progress: Progress = no_progress,
     ) -> list[Attribution]:
-        """Attribute images, and return the answers in the order of the images.
+        """Attribute images, and return one answer per image, in the order of the images.
 
-        The answer for an unreadable image has an ``error``.
+        The answer for an unreadable image has an ``error`` instead of an origin.
 
         Parameters
         ----------
         images
             One image or several images: paths, bytes, Pillow images or uint8 arrays.
         coverage
-            Coverage of the prediction sets, between 0 and 1; ``None`` for no prediction sets.
+            Coverage of the prediction sets, in (0, 1); ``None`` for no prediction sets.
         nearest
-            Maximum number of similar images to add to each answer.
+            Maximum number of similar images to add to each answer; 0 for none.
         gallery
             Gallery to search for similar images (:func:`whichgen.gallery.search.load_gallery`);
             default: the exemplars stored in the model.
+        batch_size
+            Number of images per batch.
 
         Raises
         ------
@@ -177,14 +180,14 @@ class Attributor:
         batch_size: int = BATCH_SIZE,
         progress: Progress = no_progress,
     ) -> tuple[np.ndarray, list[str]]:
-        """Compute the features of images, which are the head's input.
+        """Compute the features of images that the head takes as input.
 
         Returns
         -------
         features
-            float32 array (readable images, d), in the order of the images.
+            Features of the m readable images, in the order of the images: float32 array (m, d).
         errors
-            Why each image can't be read; empty strings for readable images.
+            One string per image: why it can't be read, or an empty string if it was read.
         """
         sequence = list(images)
         features = [np.empty((0, self._n_features), np.float32)]
@@ -198,9 +201,9 @@ class Attributor:
         return np.concatenate(features), errors
 
     def quantile(self, coverage: float) -> ConformalQuantile:
-        """Compute the conformal quantile for prediction sets with the given coverage.
+        """Compute the conformal quantile for prediction sets with a coverage in (0, 1).
 
-        Its ``notes`` warn if the model has too few validation images.
+        Its ``notes`` contain a warning if the model has too few validation images.
         """
         calibration = self.model.calibration
         return conformal_quantile(calibration.probabilities, calibration.labels, coverage)
@@ -213,10 +216,16 @@ class Attributor:
         nearest: int = 0,
         gallery: NeighborIndex | None = None,
     ) -> list[Attribution]:
-        """Attribute the images of one encoded batch, except skipped images.
+        """Attribute the images of one encoded batch; return no answers for skipped images.
 
-        ``quantile`` is the result of :meth:`quantile`; see :meth:`attribute` for ``nearest`` and
-        ``gallery``.
+        The answers are in the order of the images in the batch.
+
+        Parameters
+        ----------
+        quantile
+            Result of :meth:`quantile`; ``None`` for no prediction sets.
+        nearest, gallery
+            See :meth:`attribute`.
         """
         model, n = self.model, len(batch.positions)
         answers = {
@@ -254,7 +263,7 @@ class Attributor:
     def _prediction_sets(
         self, probabilities: np.ndarray, quantile: ConformalQuantile
     ) -> list[tuple[str, ...]]:
-        """Return the origins in each prediction set, most probable first."""
+        """Return the prediction set of each image: a tuple of origins, most probable first."""
         members = prediction_sets(probabilities, quantile)
         order = np.argsort(-probabilities, axis=1, kind="stable")
         return [

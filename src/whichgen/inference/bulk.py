@@ -26,11 +26,12 @@ class ShardAnswers:
     Parameters
     ----------
     n_images
-        Number of images, including skipped and unavailable ones.
+        Number of images, including skipped images and files that could not be read.
     answers
-        Answers for the other images; ``error`` is set if a file is not a valid image.
+        Answers for all images that were neither skipped nor unavailable; ``error`` is set if a file
+        is not a valid image.
     unavailable
-        Error messages of files that could not be read. A later run tries these files again.
+        Error message of each file that could not be read. A later run tries these files again.
     """
 
     n_images: int
@@ -40,18 +41,18 @@ class ShardAnswers:
 
 @dataclass(frozen=True)
 class AttributeJob:
-    """Job that attributes shards, in this process or on a worker of a cluster.
+    """Job that attributes the images of shards, in this process or on a worker of a cluster.
 
     Parameters
     ----------
     model
         The fitted model.
     backbone, device
-        Path or name of the encoder, and its device.
+        Path or name of the encoder, and its device (``auto``, ``cpu``, ``cuda``, …).
     batch_size
         Number of images per forward pass.
     coverage
-        Coverage of the prediction sets, between 0 and 1; ``None`` for no prediction sets.
+        Coverage of the prediction sets, in (0, 1); ``None`` for no prediction sets.
     known
         Keys (:func:`~whichgen.data.shards.hash_name`) of images to skip.
     """
@@ -101,4 +102,4 @@ class AttributeJob:
 
 
 class _UnavailableError(ImageError):
-    """Reading a file failed, e.g. because of a network error; a later attempt may succeed."""
+    """A file can't be read, e.g. because of a network error; a later attempt may succeed."""

@@ -1,11 +1,11 @@
 """Cluster images of unknown origin into putative generators.
 
 Images from one generator differ in content, and encoder features mostly describe content. Features
-are therefore whitened by the regularized within-class scatter of the known origins
-(:func:`whichgen.heads.fusion.fit_whitening`), which brings images of one origin close together
-regardless of content. They are normalized to unit length, and their principal components are
-clustered. If the model uses residual statistics (the encoder ``traces``), only these are clustered
-because they hardly depend on content.
+are therefore standardized and then whitened by the regularized within-class scatter of the known
+origins (:func:`whichgen.heads.fusion.fit_whitening`), which brings images of one origin close
+together regardless of content. The whitened features are normalized to unit length, and their
+principal components are clustered. If the model uses residual statistics (the encoder ``traces``),
+all other features are ignored, because residual statistics hardly depend on content.
 """
 
 from __future__ import annotations
@@ -43,12 +43,13 @@ class Group:
     name
         ``unknown-1`` for the largest group, ``unknown-2`` for the second largest, ….
     members
-        Indices of the group's images, the nearest to the group's mean first.
+        Indices of the group's images, in order of increasing distance from the group's mean.
     nearest_origin, share
-        The most frequent top-1 known origin of the group's images, and the fraction of the images
-        with this top-1 origin, in [0, 1].
+        The known origin with the highest logit for the largest number of the group's images, and
+        the fraction of the group's images for which it has the highest logit, in [0, 1].
     cohesion
-        Mean cosine similarity between the images and the group's mean, in [-1, 1].
+        Mean cosine similarity between the group's points, scaled to unit length, and their mean, in
+        [0, 1].
     """
 
     name: str
@@ -71,26 +72,30 @@ def discover(
 
     Parameters
     ----------
+    encoder
+        The encoder whose features the model was fitted on.
     features
         The head's input for each image: float array (n, d).
     k
         Number of groups for k-means. ``None`` selects HDBSCAN (Campello, Moulavi & Sander, 2013),
         which determines the number of groups and leaves outliers without a group.
     min_size
-        Minimum group size for HDBSCAN, at least 2.
+        Minimum group size for HDBSCAN, at least 2; ignored by k-means.
+    seed
+        Seed for k-means.
 
     Returns
     -------
     groups
-        Groups by decreasing size.
+        The groups by decreasing size.
     group_of_image
-        Index of each image's group, or :data:`~whichgen.evaluation.clustering.NOISE` for an
-        outlier: int64 array (n,).
+        Index of each image's group in ``groups``, or :data:`~whichgen.evaluation.clustering.NOISE`
+        for an outlier: int64 array (n,).
 
     Raises
     ------
     FitError
-        There are fewer images than ``k`` or ``min_size``.
+        There are fewer than two images, or fewer than ``k`` (k-means) or ``min_size`` (HDBSCAN).
     """
     option, minimum = ("--n-clusters", k) if k else ("--min-size", min_size)
     if len(features) < max(minimum, 2):
@@ -130,7 +135,19 @@ def discover(
 
 
 def embed_images(model: OriginModel, encoder: Encoder, features: np.ndarray) -> np.ndarray:
-    """Map features to the points to cluster: float64 array (n, at most :data:`COMPONENTS`)."""
+    """Compute the points that :func:`discover` clusters.
+
+    Parameters
+    ----------
+    features
+        The head's input for each image: float array (n, d).
+
+    Returns
+    -------
+    numpy.ndarray
+        Principal components of the whitened features: float64 array (n, c), where c is the minimum
+        of :data:`COMPONENTS`, n and the number of whitened features.
+    """
     known, labels = model.exemplars.select(held_out=False)
     widths = [encoder.block_dims[block] for block in model.blocks]
     traces = _trace_blocks(encoder)
@@ -151,7 +168,7 @@ def embed_images(model: OriginModel, encoder: Encoder, features: np.ndarray) -> 
 
 
 def _trace_blocks(encoder: Encoder) -> set[int]:
-    """Return the encoder's blocks that contain residual statistics (``traces``)."""
+    """Return the indices of the encoder's blocks with residual statistics (``traces``)."""
     names = [str(m["name"]) for m in encoder.preprocessing.get("members", ())] or [encoder.name]
     return {
         block

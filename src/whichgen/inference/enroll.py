@@ -1,10 +1,12 @@
 """Add a new origin to a fitted model from a few images, without the original training images.
 
-The head is extended by one origin (:mod:`whichgen.heads.extension`); the model's exemplars (stored
-features of training and validation images) replace the original images. Then the bias of the new
-origin is lowered until no correctly classified held-out exemplar is assigned to it, and by
-:data:`MARGIN` more, because unseen images of the old origins can have higher logits for the new
-one. Temperature, threshold and calibration are refitted on the held-out exemplars.
+The head is extended by one origin (:mod:`whichgen.heads.extension`). The model's exemplars (stored
+features of training and validation images) are used instead of the original images. The bias of the
+new origin is then lowered until every held-out exemplar that the old head classified correctly is
+still classified correctly, and by :data:`MARGIN` more, because unseen images of the old origins can
+have higher logits for the new origin. The open-set score is refitted on the training exemplars and
+the new images. The temperature (unless it is 1), the threshold, the calibration data and the
+thresholds for coarse origins are refitted on the held-out exemplars.
 """
 
 from __future__ import annotations
@@ -57,14 +59,14 @@ class EnrollmentResult:
     n_images
         Number of images of the new origin.
     old_accuracy
-        Closed-set accuracy on the held-out exemplars of the old origins before and after
+        Pair (before, after): the closed-set accuracy on the held-out exemplars before and after
         enrollment, in [0, 1].
     previous_answers
-        ``previous_answers[origin]`` is the number of new images that the old model attributed to
-        the origin (including ``unknown``), most frequent origin first.
+        ``previous_answers[origin]`` is the number of new images that the old model classified as
+        ``origin`` (a known origin or ``unknown``), most frequent origin first.
     recognition_rate
-        Cross-validated fraction of the new images whose top-1 origin is the new origin, in [0, 1];
-        ``None`` for a single image or without cross-validation.
+        Cross-validated fraction of the new images for which the new origin has the highest logit,
+        in [0, 1]; ``None`` for a single image or without cross-validation.
     """
 
     model: OriginModel
@@ -83,16 +85,20 @@ def enroll(
     thumbnails: Sequence[bytes] = (),
     cross_validate: bool = True,
 ) -> EnrollmentResult:
-    """Add an origin to a model.
+    """Add an origin to a model, given the features of its images.
+
+    ``model`` is not changed. The new model has no test metrics because it has not been tested.
 
     Parameters
     ----------
+    model
+        The model to extend.
     name
         Name of the new origin.
     features
         The head's input for each image of the new origin: float array (n, d), n ≥ 1.
     digests
-        Hex digests of the images, to be recorded in the model's metadata.
+        Hex digests of the images, which are recorded in the model's metadata.
     thumbnails
         JPEG thumbnail of each image; ignored if the model has no thumbnails.
     cross_validate
@@ -101,7 +107,7 @@ def enroll(
     Raises
     ------
     FitError
-        The name is empty, ``unknown`` or already an origin; or there are no images.
+        The name is empty, ``unknown`` or already an origin of the model; or there are no images.
     """
     if not name.strip() or name == UNKNOWN:
         raise FitError(f"{name!r} is not a valid origin name. Use the name of the generator.")
@@ -164,14 +170,18 @@ def enroll_images(
     batch_size: int = BATCH_SIZE,
     progress: Progress = no_progress,
 ) -> EnrollmentResult:
-    """Add an origin to a model from image files.
+    """Add an origin to a model, given its image files.
 
     Parameters
     ----------
+    attributor
+        The model to extend, with its encoder.
     name
         Name of the new origin.
     images
-        ``images[file_name]`` is the content of an image file. Duplicate files are used once.
+        ``images[file_name]`` is the content of an image file. Duplicate images are used only once.
+    batch_size
+        Number of images per batch.
 
     Raises
     ------
@@ -206,14 +216,25 @@ def enroll_images(
 
 
 def _training_set(model: OriginModel, new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Concatenate the training exemplars and the new images: features (n, d) and labels (n,)."""
+    """Concatenate the training exemplars and the new images.
+
+    Returns
+    -------
+    features, labels
+        Float array (n, d) and int64 array (n,); the label of the new images is the number of old
+        origins.
+    """
     features, labels = model.exemplars.select(held_out=False)
     new_labels = np.full(len(new), len(model.origins))
     return np.concatenate([features, new]), np.concatenate([labels, new_labels])
 
 
 def _extend_head(model: OriginModel, new: np.ndarray) -> Head:
-    """Add an origin to the head; keep the correct predictions for held-out exemplars."""
+    """Add an origin to the head, and lower its bias to protect the old origins.
+
+    The bias is lowered until all previously correct predictions for held-out exemplars are correct
+    again, and then by :data:`MARGIN`. Heads without a bias are only extended.
+    """
     extended = extend(model.head, *_training_set(model, new), len(model.origins))
     features, labels = model.exemplars.select(held_out=True)
     correct = _is_correct(model.head, features, labels)
@@ -227,7 +248,7 @@ def _extend_head(model: OriginModel, new: np.ndarray) -> Head:
 
 
 def _is_correct(head: Head, features: np.ndarray, labels: np.ndarray | int) -> np.ndarray:
-    """Compare the top-1 origin of each image with its label: bool array (n,)."""
+    """Return whether the highest logit of each image is that of its label: bool array (n,)."""
     return np.asarray(head.forward(features).logits.argmax(axis=1) == labels)
 
 
@@ -244,7 +265,7 @@ def _add_exemplars(
 
 
 def _recognition_rate(model: OriginModel, features: np.ndarray) -> float:
-    """Compute the cross-validated fraction of new images whose top-1 origin is the new one."""
+    """Compute the cross-validated fraction of new images predicted as the new origin."""
     folds = np.random.default_rng(0).permutation(len(features)) % min(_FOLDS, len(features))
     correct = np.zeros(len(features), dtype=bool)
     for fold in range(int(folds.max()) + 1):

@@ -4,7 +4,7 @@ The *exemplars* of a model are features of training and validation images that a
 *view* is one feature block that has its own classifier (:mod:`whichgen.heads.fusion`).
 
 If the head has several views, images are compared by the log-probabilities log p_v,j(x) of all
-views v and origins j, concatenated to a vector e(x). Features are not used because they mostly
+views v and origins j, concatenated into a vector e(x). Features are not used because they mostly
 describe content: on 794 images of eight text-to-image systems and photographs, the nearest neighbor
 had the same origin for 62 % of images when compared by features, and for 90 % when compared by
 log-probabilities. For a head with one view, e(x) is its embedding
@@ -34,12 +34,12 @@ class Neighbor:
     Parameters
     ----------
     exemplar
-        Index among the model's exemplars; ``None`` for an image of a gallery
+        Index of the exemplar in the model's exemplars; ``None`` for an image of a gallery
         (:mod:`whichgen.gallery`).
     origin
         True origin; empty for an unlabeled gallery image.
     similarity
-        Cosine similarity, in [-1, 1].
+        Cosine similarity to the query image, in [-1, 1].
     path
         Path of the file as recorded in the gallery; empty for exemplars.
     """
@@ -54,18 +54,23 @@ class NeighborIndex(Protocol):
     """Collection of images that can be searched by similarity."""
 
     def find_neighbors(self, output: HeadOutput, k: int) -> list[tuple[Neighbor, ...]]:
-        """Return at most ``k`` neighbors of each image, most similar first.
+        """Return at most ``k`` neighbors of each query image, most similar first.
 
         Parameters
         ----------
         output
             The head's output for the query images.
+        k
+            Maximum number of neighbors per query image.
         """
         ...
 
 
 class SimilaritySpace:
-    """Maps a model's output to unit vectors whose inner product is the similarity of images."""
+    """Mapping from the output of a model's head to unit vectors z (see the module docstring).
+
+    The similarity of two images is the inner product of their unit vectors.
+    """
 
     def __init__(self, model: OriginModel) -> None:
         self.model = model
@@ -78,7 +83,10 @@ class SimilaritySpace:
 
     @property
     def digest(self) -> str:
-        """Digest of the mapping (32 hex digits); vectors with equal digests can be compared."""
+        """Digest of the mapping (32 hex digits).
+
+        Only vectors from spaces with equal digests can be compared.
+        """
         model = self.model
         arrays = [
             part
@@ -99,7 +107,7 @@ class SimilaritySpace:
         Raises
         ------
         FitError
-            A vector is not finite.
+            A vector contains NaN or infinity.
         """
         vectors = normalize_rows(_embed(output) - self._mean)
         if not np.isfinite(vectors).all():
@@ -119,7 +127,7 @@ class ExemplarIndex:
         self._index = build_cosine_index(self._space.exemplars)
 
     def find_neighbors(self, output: HeadOutput, k: int) -> list[tuple[Neighbor, ...]]:
-        """See :meth:`NeighborIndex.find_neighbors`."""
+        """Return at most ``k`` exemplars per query image (:meth:`NeighborIndex.find_neighbors`)."""
         vectors = self._space.project(output)
         cosines, rows = self._index.search(vectors, min(k, len(self._origins)))
         return [
@@ -137,7 +145,7 @@ def clip_cosine(cosine: float) -> float:
 
 
 def _embed(output: HeadOutput) -> np.ndarray:
-    """Compute the vectors before centering: float array (n, dimension)."""
+    """Return the vector e(x) of each image, before centering: float array (n, dimension)."""
     views = output.log_probabilities
     if len(views) == 1:
         return output.embedding

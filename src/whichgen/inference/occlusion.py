@@ -5,9 +5,9 @@ x_i the image with patch i blurred. The support of the patch is ::
 
     s_i = f(x) − f(x_i)
 
-If s_i > 0, the patch supports the origin. Occlusion works for every encoder and head. Attention
-roll-out ignores the head, and gradients are not available for residual statistics (the encoder
-``traces``).
+If s_i > 0, the patch supports the origin. Occlusion works for every encoder and head. The
+alternatives do not: attention rollout ignores the head, and gradients are not available for
+residual statistics (the encoder ``traces``).
 
 The result is not a map of manipulated regions. It explains the prediction, whether correct or not.
 A patch can have low support because other patches contain the same evidence, and the blur itself
@@ -39,9 +39,10 @@ class Heatmap:
     Parameters
     ----------
     origin
-        The top-1 known origin of the image.
+        The most probable known origin of the image, without rejection.
     support
-        Support of each patch, in nats: float64 array (rows, columns) from the top left.
+        Support of each patch, in nats: float64 array (grid, grid); row 0 is the top of the image,
+        column 0 is its left side.
     """
 
     origin: str
@@ -51,10 +52,12 @@ class Heatmap:
 def explain(
     attributor: Attributor, image: Image.Image, *, grid: int = GRID, batch_size: int = BATCH_SIZE
 ) -> Heatmap:
-    """Compute the support of each patch of an RGB image.
+    """Compute the support of each patch of an image for its most probable known origin.
 
     Parameters
     ----------
+    image
+        RGB image.
     grid
         Number of patches per side.
     batch_size
@@ -84,7 +87,10 @@ def explain(
 
 
 def _patch_mask(size: tuple[int, int], row: int, column: int, grid: int, side: int) -> Image.Image:
-    """Return the mask of one patch; patches of at least 8 pixels per side have soft edges."""
+    """Return the mask of one patch: 255 inside, 0 outside.
+
+    The edges are soft if ``side``, the approximate side of a patch in pixels, is at least 8.
+    """
     width, height = size
     left, right = column * width // grid, (column + 1) * width // grid
     top, bottom = row * height // grid, (row + 1) * height // grid

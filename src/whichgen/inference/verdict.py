@@ -1,4 +1,4 @@
-"""Convert answers (:class:`whichgen.inference.answers.Attribution`) to short sentences."""
+"""Summarize answers (:class:`whichgen.inference.answers.Attribution`) in short sentences."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Verdict:
     words
         Short text, such as ``stable diffusion 1.4, 93 %``.
     detail
-        One or two sentences that explain it.
+        One or two sentences that explain :attr:`words`; the error message for an unreadable image.
     """
 
     kind: VerdictKind
@@ -35,8 +35,8 @@ class Verdict:
 def make_verdict(answer: Attribution) -> Verdict:
     """Summarize the answer for one image.
 
-    The percentage is the probability of the origin, given that the true origin is known; it is
-    omitted if the image is classified as ``unknown``.
+    If the image is attributed to a known origin, :attr:`Verdict.words` includes the probability of
+    this origin as a percentage.
     """
     if answer.origin is None:
         return Verdict("unread", "no answer", answer.error)
@@ -82,12 +82,15 @@ def make_verdict(answer: Attribution) -> Verdict:
 
 
 def display_name(origin: str) -> str:
-    """Format the name of an origin: ``stable_diffusion_1.4`` → ``stable diffusion 1.4``."""
+    """Replace underscores with spaces: ``stable_diffusion_1.4`` → ``stable diffusion 1.4``."""
     return origin.replace("_", " ")
 
 
 def format_percentage(probability: float) -> str:
-    """Format a probability without decimals, never as 0 or 100 %: ``0.934`` → ``93 %``."""
+    """Format a probability in [0, 1] as a percentage without decimals: ``0.934`` → ``93 %``.
+
+    Values above 0.99 become ``over 99 %``, and values below 0.01 become ``under 1 %``.
+    """
     if probability > 0.99:
         return "over 99 %"
     return "under 1 %" if probability < 0.01 else f"{100 * probability:.0f} %"
