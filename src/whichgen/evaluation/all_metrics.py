@@ -18,14 +18,16 @@ from whichgen.evaluation.real_vs_synthetic import SyntheticResult, real_vs_synth
 
 @dataclass(frozen=True)
 class UnknownResult:
-    """Metrics of one unknown generator, or of a group of them, against the known origins.
+    """Metrics of one unknown generator, or of a group of unknown generators.
 
     Parameters
     ----------
+    name
+        Name of the generator or of the group. Below, "the generator" also means the group.
     images
         Number of test images of the generator.
     detection, oscr
-        Metrics of the generator's images against all known images.
+        Metrics of the generator's images against all known images; ``oscr`` is in [0, 1].
     mean_score
         Mean open-set score of the generator's images.
     top_prediction, top_prediction_share
@@ -47,10 +49,20 @@ class UnknownResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The result of :func:`evaluate`; all rates are in [0, 1].
+    """The result of :func:`evaluate`; all rates and ``oscr`` are in [0, 1].
 
     Parameters
     ----------
+    origins
+        The known origins.
+    known_images, unknown_images
+        Number of test images of known and of unknown origins.
+    closed
+        Closed-set metrics of the known images.
+    detection, oscr
+        Metrics of all unknown images against all known images; ``None`` without unknown images.
+    threshold
+        Images with a lower open-set score are classified as ``unknown``.
     acceptance_rate
         Fraction of known images whose score is at or above the threshold.
     rejection_rate
@@ -58,10 +70,8 @@ class Evaluation:
     open_accuracy
         Fraction of *all* images classified correctly at the threshold: known images as their
         origin, unknown images as ``unknown``.
-    detection, oscr
-        Metrics of all unknown images against all known images; ``None`` without unknown images.
     unknown, groups
-        Metrics of each unknown generator and of each group of unknown generators.
+        Metrics of each unknown generator, and of each group of unknown generators.
     synthetic
         Metrics of real against synthetic images (:mod:`whichgen.evaluation.real_vs_synthetic`);
         empty if ``real`` is not a known origin.
@@ -83,9 +93,10 @@ class Evaluation:
 
     @property
     def metrics(self) -> dict[str, float | None]:
-        """Headline metrics by key of :data:`METRIC_TITLES`; ``None`` if undefined.
+        """Headline metrics, in [0, 1], by key of :data:`METRIC_TITLES`; ``None`` if undefined.
 
-        Metrics of real against synthetic images are missing without such images.
+        Without real or without synthetic test images, the keys ``synthetic_auroc`` and
+        ``synthetic_average_precision`` are missing.
         """
         values = vars(self) | vars(self.closed) | (vars(self.detection) if self.detection else {})
         for result in self.synthetic:
@@ -113,9 +124,14 @@ def evaluate(
     origins
         The known origins, in the order of the probabilities' columns.
     threshold
-        Images with a lower score are classified as ``unknown``.
+        Images with a lower open-set score are classified as ``unknown``.
     groups
-        Unknown origins to report together, by group name.
+        Unknown origins to report together, by group name. Groups without images are omitted.
+
+    Raises
+    ------
+    DataError
+        There is no known image, or a known image has an origin that is not in ``origins``.
     """
     correct = known.is_correct(origins)
     names = sorted(set(unknown.origins.tolist()))

@@ -35,7 +35,15 @@ _MAX_WEIGHTS = 2**20
 
 @dataclass(frozen=True)
 class Interval:
-    """A metric of the test images and the bounds of its confidence interval."""
+    """Value of a metric on the test images, with its confidence interval at :data:`LEVEL`.
+
+    Parameters
+    ----------
+    value
+        Value of the metric on all test images, without resampling.
+    low, high
+        Bounds of the interval; NaN if the metric is undefined for every resample.
+    """
 
     value: float
     low: float
@@ -48,16 +56,19 @@ class Comparison:
 
     Parameters
     ----------
+    metric
+        One of :data:`~whichgen.evaluation.headline_metrics.KEY_METRICS`.
     first, second
         Value of the metric for each method.
     difference, low, high
         ``first`` minus ``second``, and the bounds of its confidence interval.
     p_value
-        Two-sided p-value for a difference of zero, from the resampled differences dᵦ:
+        Two-sided p-value of the null hypothesis that the difference is zero. Computed from the
+        differences dᵦ of the B resamples for which the metric is defined:
         ``min(1, 2 (min(#{dᵦ ≤ 0}, #{dᵦ ≥ 0}) + 1) / (B + 1))``.
     mcnemar_p
-        p-value of McNemar's exact test (1947), which ignores groups; ``None`` for metrics other
-        than ``accuracy``.
+        Two-sided p-value of the exact McNemar test (1947), which ignores groups; ``None`` for
+        metrics other than ``accuracy``.
     """
 
     metric: str
@@ -79,17 +90,29 @@ def bootstrap_intervals(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Compute the confidence interval of every available headline metric.
+    """Compute the confidence interval of each headline metric.
 
-    The other parameters and the errors are those of :class:`HeadlineMetrics`. If all images of an
-    origin are in one group, the intervals do not include the variation of that origin.
+    If all images of an origin are in one group, the intervals do not include the variation of that
+    origin.
 
     Parameters
     ----------
+    known, unknown, origins, threshold
+        Parameters of :class:`HeadlineMetrics`.
     resamples
         Number of bootstrap resamples.
     seed
         Seed of the resampling.
+
+    Returns
+    -------
+    dict
+        Interval for each metric that is defined, by name.
+
+    Raises
+    ------
+    DataError
+        There is no known image, or a known image has an origin that is not in ``origins``.
     """
     metrics = HeadlineMetrics(known, unknown, origins, threshold)
     resampled = _resample(metrics, resample_weights(known, unknown, resamples, seed))
@@ -111,14 +134,20 @@ def compare_predictions(
     Parameters
     ----------
     first, second
-        Predictions of each method for known and unknown images, in the same order. The groups of
-        ``first`` are used.
+        Pairs (known, unknown): the predictions of each method, for the same images in the same
+        order. The groups of ``first`` are used.
+    origins
+        The known origins, in the order of the probabilities' columns.
+    resamples
+        Number of bootstrap resamples.
+    seed
+        Seed of the resampling.
 
     Returns
     -------
     dict
-        Comparison for each of the available
-        :data:`~whichgen.evaluation.headline_metrics.KEY_METRICS`.
+        Comparison for each of :data:`~whichgen.evaluation.headline_metrics.KEY_METRICS` that is
+        defined for the test images, by name.
 
     Raises
     ------
@@ -158,7 +187,16 @@ def compare_predictions(
 def resample_weights(
     known: Predictions, unknown: Predictions, resamples: int, seed: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Draw bootstrap resamples in chunks; weights are the number of times each image is drawn.
+    """Draw bootstrap resamples in chunks; an image's weight is the number of times it is drawn.
+
+    Parameters
+    ----------
+    known, unknown
+        Predictions for n known and m unknown images; only origins and groups are used.
+    resamples
+        Number of bootstrap resamples.
+    seed
+        Seed of the resampling.
 
     Yields
     ------
@@ -187,20 +225,26 @@ def resample_weights(
 
 
 def _group_names(which: str, predictions: Predictions) -> list[Hashable]:
-    """Return the group of each image; without groups, every image gets its own."""
+    """Return the group of each image or, without groups, a unique key for each image.
+
+    ``which`` (``known`` or ``unknown``) is part of the unique keys.
+    """
     if predictions.groups is None:
         return [(which, i) for i in range(len(predictions))]
     return list(predictions.groups.tolist())
 
 
 def _index_keys(keys: Iterable[Hashable]) -> np.ndarray:
-    """Map keys to integers in order of first occurrence: int64 array (keys,)."""
+    """Number the distinct keys in order of first occurrence; return the number of each key.
+
+    The result is an int64 array (n,) for n keys, which need not be distinct.
+    """
     numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
 def _stratify(origins: np.ndarray, groups: np.ndarray) -> list[np.ndarray]:
-    """Partition groups into strata.
+    """Partition the groups into strata.
 
     Strata are the connected components of the graph that links each group to the origins of its
     images.

@@ -1,12 +1,13 @@
 """Temperature scaling and calibration metrics.
 
 Temperature scaling (Guo, Pleiss, Sun & Weinberger, 2017, section 4.2) divides the logits z by a
-temperature T that minimizes the negative log-likelihood of validation images of known origins::
+temperature T that minimizes the negative log-likelihood of n validation images xᵢ with known
+origins yᵢ::
 
     p(x) = softmax(z(x) / T),    T = argmin −1/n Σᵢ log p_yᵢ(xᵢ)
 
 The predicted origins do not change. Probabilities are calibrated only for images similar to the
-validation images, and not for images of unknown generators.
+validation images; they are not calibrated for images of unknown generators.
 """
 
 from __future__ import annotations
@@ -51,11 +52,12 @@ class CalibrationMetrics:
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Minimize the negative log-likelihood over the temperature, within :data:`TEMPERATURES`.
+    """Fit the temperature that minimizes the negative log-likelihood.
 
-    If every image is classified correctly, the likelihood increases as T decreases, and all
-    probabilities would become 1. In that case, one pseudo-image with equal target probabilities for
-    all origins is added, which limits the confidence that n correct predictions can support.
+    The temperature is limited to the range :data:`TEMPERATURES`. If every image is classified
+    correctly, the likelihood increases as T decreases, and all confidences would become 1. In that
+    case the targets are smoothed: the one-hot target of each image is mixed with the uniform
+    distribution over origins, which has the weight 1 / (n + 1).
 
     Parameters
     ----------
@@ -96,12 +98,12 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 def calibration_metrics(
     probabilities: np.ndarray, labels: np.ndarray, bins: int = 15
 ) -> CalibrationMetrics:
-    """Compute calibration metrics.
+    """Compute the calibration metrics of predicted probabilities.
 
     Parameters
     ----------
     probabilities
-        float array (n, origins), n at least 1.
+        Probabilities in [0, 1]: float array (n, origins), n at least 1.
     labels
         Indices of true origins: int array (n,).
     bins

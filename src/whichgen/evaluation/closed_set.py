@@ -11,12 +11,14 @@ from whichgen.evaluation.score_ranking import unit_weights
 
 @dataclass(frozen=True)
 class ClosedSetMetrics:
-    """Metrics of the top-1 origin of known images.
+    """Closed-set metrics of known images, each classified as its most probable origin.
 
     Parameters
     ----------
-    accuracy, macro_f1, macro_recall
-        In [0, 1]; macro averages weight origins equally.
+    accuracy
+        Fraction of images that are classified correctly, in [0, 1].
+    macro_f1, macro_recall
+        Unweighted means over origins of the F1 score and of the recall, in [0, 1].
     recall
         Recall of each origin, in [0, 1]; NaN for an origin without images.
     confusion
@@ -31,7 +33,15 @@ class ClosedSetMetrics:
 
 
 def closed_set_metrics(probabilities: np.ndarray, labels: np.ndarray) -> ClosedSetMetrics:
-    """Compute the metrics from probabilities (n, origins) and true label indices (n,)."""
+    """Compute the closed-set metrics of n known images.
+
+    Parameters
+    ----------
+    probabilities
+        float array (n, origins).
+    labels
+        Indices of true origins: int array (n,).
+    """
     predicted, n_origins = probabilities.argmax(axis=1), probabilities.shape[1]
     pairs = np.bincount(labels * n_origins + predicted, minlength=n_origins**2)
     confusion = pairs.reshape(n_origins, n_origins)
@@ -50,20 +60,22 @@ def closed_set_averages(
 ) -> dict[str, np.ndarray]:
     """Compute ``accuracy``, ``macro_f1`` and ``macro_recall`` for each row of weights.
 
-    ``macro_f1`` omits origins with neither true nor predicted images, and ``macro_recall`` omits
-    origins without true images.
+    ``macro_f1`` is the mean over origins with at least one true or predicted image, and
+    ``macro_recall`` is the mean over origins with at least one true image.
 
     Parameters
     ----------
     predicted, labels
-        Indices of origins: int arrays (n,).
+        Indices of predicted and of true origins: int arrays (n,).
+    n_origins
+        Number of known origins.
     weights
         Number of times each image counts: integers as float64 array (rows, n).
 
     Returns
     -------
     dict
-        float64 arrays (rows,), NaN in a row without images.
+        Each metric by name: float64 array (rows,) in [0, 1], NaN where all weights are 0.
     """
     true = weights @ _one_hot(labels, n_origins)
     true_or_predicted = true + weights @ _one_hot(predicted, n_origins)

@@ -23,7 +23,8 @@ class ClusteringMetrics:
         Fraction of images that belong to the most frequent origin of their cluster, in [0, 1].
         Purity increases with the number of clusters.
     ari
-        Adjusted Rand index (Hubert & Arabie, 1985), in [-1, 1]; 0 is chance.
+        Adjusted Rand index (Hubert & Arabie, 1985), in [-0.5, 1]. The expected value for
+        random clusters is 0.
     grouped
         Fraction of images inside a cluster, in [0, 1]. Each other image counts as a singleton
         cluster in ``nmi`` and ``ari``, and as an error in ``purity``.

@@ -1,23 +1,24 @@
 """Split conformal prediction: sets that contain the true origin with a given probability.
 
-The nonconformity score of origin j for image x is s(x, j) = 1 − pⱼ(x) (LAC; Sadinle, Lei &
-Wasserman, 2019), which gives the smallest sets on average. The quantile q is the k-th smallest
-s(x, y) over n known validation images with true origins y. The prediction set of a new image is
-``{j: s(x, j) ≤ q}`` (Vovk, Gammerman & Shafer, 2005)::
+The nonconformity score of origin j for image x is s(x, j) = 1 − pⱼ(x), where pⱼ(x) is the predicted
+probability of j. This score gives the smallest sets on average (Sadinle, Lei & Wasserman, 2019).
+The quantile q is the k-th smallest score s(x, y) over n validation images x with known origins y.
+The prediction set of a new image is ``{j: s(x, j) ≤ q}``. It contains the true origin y with a
+probability of at least the target coverage, in (0, 1) (Vovk, Gammerman & Shafer, 2005)::
 
     k = ⌈(n + 1) · coverage⌉,    P(y ∈ set) ≥ coverage
 
-The coverage is an average: it is lower for difficult images. A set can be empty, which means that
-the image resembles none of the origins.
+The probability is an average over images: it is lower for difficult images. A set is empty if the
+probability of every origin is below 1 − q.
 
-**Limitations.** The guarantee assumes that new images and validation images are exchangeable, and
-it is an average over images *and* over draws of the validation images. It does not hold
+**Limitations.** The guarantee assumes that new images and validation images are exchangeable. The
+average is over images *and* over draws of the validation images. The guarantee does not hold
 
 - for images that differ from the validation images in subject, size, format or compression;
 - for images of unknown generators, whose true origin is in no set;
-- if block, hyperparameter, temperature or early stopping were selected on the same validation
+- if the block, hyperparameter, temperature or number of epochs was selected on the same validation
   images: sets are then too small, but only slightly if few candidates were compared;
-- if validation images are grouped (by prompt or video): the effective n is smaller.
+- if validation images are grouped (by prompt or video): the effective n is then smaller.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ class ConformalQuantile:
     Parameters
     ----------
     value
-        In [0, 1], or infinity if there are too few validation images: every set then contains all
-        origins.
+        In [0, 1], or infinity if there are too few validation images. Every set contains all
+        origins if the value is infinity.
     notes
         A warning if there are too few validation images, to show with the sets; otherwise empty.
     """
@@ -65,12 +66,12 @@ class CoverageMetrics:
 def conformal_quantile(
     probabilities: np.ndarray, labels: np.ndarray, coverage: float = 0.9
 ) -> ConformalQuantile:
-    """Compute the quantile of nonconformity scores on known validation images.
+    """Compute the quantile of the nonconformity scores of known validation images.
 
     Parameters
     ----------
     probabilities
-        float array (n, origins).
+        Probabilities in [0, 1]: float array (n, origins).
     labels
         Indices of true origins: int array (n,).
     coverage
@@ -79,7 +80,7 @@ def conformal_quantile(
     Raises
     ------
     FitError
-        ``coverage`` is out of range.
+        ``coverage`` is not greater than 0 and less than 1.
     """
     if not 0 < coverage < 1:
         raise FitError(f"the coverage must be greater than 0 and less than 1, got {coverage}.")
@@ -100,18 +101,19 @@ def conformal_quantile(
 
 
 def prediction_sets(probabilities: np.ndarray, quantile: ConformalQuantile) -> np.ndarray:
-    """Return which origins are in each image's prediction set; sets can be empty.
+    """Compute the prediction set of each image; a set can be empty.
 
     Parameters
     ----------
     probabilities
-        float array (n, origins).
+        Probabilities in [0, 1]: float array (n, origins).
     quantile
         The result of :func:`conformal_quantile`.
 
     Returns
     -------
     bool array (n, origins)
+        Whether each origin is in the prediction set of each image.
     """
     return np.asarray(1 - np.asarray(probabilities, dtype=np.float64) <= quantile.value)
 

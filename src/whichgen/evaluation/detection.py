@@ -1,4 +1,4 @@
-"""Metrics of the detection of unknown images by their open-set scores.
+"""Metrics for detecting images of unknown origins by their open-set scores.
 
 Known images are the positive class and should have higher scores than unknown images. Definitions
 follow Liang et al. (ODIN, 2018), section 4.3.
@@ -30,7 +30,8 @@ class DetectionMetrics:
         Fraction of unknown images rejected at the highest threshold that accepts at least 95 % of
         known images.
     detection_accuracy
-        Maximum over thresholds of ½ (TPR + TNR).
+        Maximum over thresholds of ½ (TPR + TNR), where TPR is the fraction of known images accepted
+        and TNR is the fraction of unknown images rejected.
     auin, auout
         Area under the precision-recall curve (trapezoid rule), with known images (``auin``) or
         unknown images (``auout``) as the positive class.
@@ -44,7 +45,13 @@ class DetectionMetrics:
 
 
 def detection_metrics(known: np.ndarray, unknown: np.ndarray) -> DetectionMetrics:
-    """Compute all metrics from scores of known (n,) and unknown (m,) images, n and m ≥ 1."""
+    """Compute the detection metrics from open-set scores.
+
+    Parameters
+    ----------
+    known, unknown
+        Scores of known and of unknown images: float arrays (n,) and (m,), n and m at least 1.
+    """
     values = detection_curve_metrics(*_count(known, unknown))
     return DetectionMetrics(**{name: float(value[0]) for name, value in values.items()})
 
@@ -52,16 +59,19 @@ def detection_metrics(known: np.ndarray, unknown: np.ndarray) -> DetectionMetric
 def detection_curve_metrics(known: np.ndarray, unknown: np.ndarray) -> dict[str, np.ndarray]:
     """Compute the metrics of :class:`DetectionMetrics` from cumulative counts.
 
+    The metrics are not meaningful in rows without known images or without unknown images.
+
     Parameters
     ----------
     known, unknown
-        Number of images with a score at or above each threshold: float64 arrays (rows, points)
-        from :class:`~whichgen.evaluation.score_ranking.ScoreRanking`.
+        Number of known and of unknown images with a score at or above each threshold: float64
+        arrays (rows, thresholds + 1) from
+        :class:`~whichgen.evaluation.score_ranking.ScoreRanking`.
 
     Returns
     -------
     dict
-        float64 array (rows,) for each metric.
+        Each metric by name: float64 array (rows,).
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         tpr, fpr = known / known[:, -1:], unknown / unknown[:, -1:]
@@ -79,24 +89,39 @@ def detection_curve_metrics(known: np.ndarray, unknown: np.ndarray) -> dict[str,
 
 
 def auroc(known: np.ndarray, unknown: np.ndarray) -> float:
-    """Compute the area under the ROC curve from scores of known (n,) and unknown (m,) images."""
+    """Compute the area under the ROC curve, in [0, 1], from open-set scores.
+
+    Parameters
+    ----------
+    known, unknown
+        Scores of known and of unknown images: float arrays (n,) and (m,), n and m at least 1.
+    """
     return float(roc_area(*_count(known, unknown))[0])
 
 
 def roc_curve(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the ROC curve from scores of known (n,) and unknown (m,) images.
+    """Compute the ROC curve from open-set scores.
+
+    Parameters
+    ----------
+    known, unknown
+        Scores of known and of unknown images: float arrays (n,) and (m,), n and m at least 1.
 
     Returns
     -------
     fpr, tpr
-        Fraction of unknown and of known images at or above each threshold, as the threshold
-        decreases: float64 arrays (distinct scores + 1,).
+        Fraction of unknown images and fraction of known images with a score at or above each
+        threshold, in descending order of thresholds: float64 arrays (distinct scores + 1,). The
+        first point is (0, 0).
     """
     (tp,), (fp,) = _count(known, unknown)
     return fp / len(unknown), tp / len(known)
 
 
 def _count(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Count the scores at or above each threshold: two float64 arrays (1, thresholds + 1)."""
+    """Count the known and the unknown images with a score at or above each threshold.
+
+    Parameters are those of :func:`auroc`. Returns two float64 arrays (1, thresholds + 1).
+    """
     ranking = ScoreRanking(known, unknown)
     return ranking.positive(unit_weights(known)), ranking.negative(unit_weights(unknown))

@@ -43,7 +43,7 @@ KEY_METRICS = ("accuracy", "macro_f1", "auroc", "oscr", "tnr_at_tpr95")
 
 
 class HeadlineMetrics:
-    """Headline metrics of a test set as a function of image weights.
+    """Headline metrics of a test set, as a function of image weights.
 
     Scores are sorted only once, in the constructor. Detection metrics, ``oscr`` and
     ``rejection_rate`` are NaN without unknown images; ``synthetic_auroc`` and
@@ -52,7 +52,8 @@ class HeadlineMetrics:
     Parameters
     ----------
     known, unknown
-        Predictions for n test images of known and m of unknown origins; ``unknown`` may be empty.
+        Predictions for n test images of known origins and m test images of unknown origins;
+        ``unknown`` may be empty.
     origins
         The known origins, in the order of the probabilities' columns.
     threshold
@@ -83,19 +84,24 @@ class HeadlineMetrics:
 
     @property
     def values(self) -> dict[str, float]:
-        """Metrics with a weight of 1 for each image; NaN metrics are omitted."""
+        """Metrics by name, in [0, 1], with a weight of 1 for each image; NaN is omitted."""
         metrics = self(unit_weights(self._known), unit_weights(self._unknown))
         values = {name: float(value[0]) for name, value in metrics.items()}
         return {name: value for name, value in values.items() if not np.isnan(value)}
 
     def __call__(self, weights: np.ndarray, unknown_weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Compute each metric for each row of weights: float64 arrays (rows,).
+        """Compute each metric for each row of weights.
 
         Parameters
         ----------
         weights, unknown_weights
             Number of times each known and each unknown image counts: integers as float64 arrays
             (rows, n) and (rows, m).
+
+        Returns
+        -------
+        dict
+            Metrics by name: float64 arrays (rows,), in [0, 1] or NaN.
         """
         w, v = weights, unknown_weights
         known, unknown = self._ranking.positive(w), self._ranking.negative(v)

@@ -1,4 +1,8 @@
-"""Number and accuracy of answers by level: origin, family, real or synthetic."""
+"""Number of answers, and of correct answers, at each level: origin, family, real or synthetic.
+
+An *answer* is the most specific origin of an image that is certain: a known origin, a generator
+family, ``synthetic``, ``real`` or ``unknown`` (:mod:`whichgen.openset.hierarchy`).
+"""
 
 from __future__ import annotations
 
@@ -19,15 +23,15 @@ class LevelResult:
     Parameters
     ----------
     images
-        ``known`` or ``unknown``: test images of known or of unknown origins.
+        ``known`` for test images of known origins, ``unknown`` for those of unknown origins.
     level
         One of :data:`LEVELS`.
     count
         Number of answers at this level.
     correct
         Number of correct answers at this level; ``None`` at the level ``nothing``. For an image of
-        an unknown generator, ``synthetic`` and the generator's family are correct answers, and all
-        origins are wrong.
+        an unknown generator, ``synthetic`` and the generator's family are correct answers, and
+        every known origin is a wrong answer.
     """
 
     images: str
@@ -45,10 +49,15 @@ def count_answers_by_level(
     Parameters
     ----------
     answers
-        For the keys ``known`` and ``unknown``, three sequences with one item per test image: the
-        most specific answer, whether the image was accepted as a known origin, and the true origin.
+        Maps ``known`` and ``unknown`` to a tuple of three sequences: the answers, whether each
+        image is accepted as a known origin, and the true origins.
     families
-        The family of each known and unknown origin, except ``real``.
+        Maps each known and unknown origin, except ``real``, to its family.
+
+    Returns
+    -------
+    tuple of LevelResult
+        One result for each key of ``answers`` and each of :data:`LEVELS`, in this order.
     """
     results = []
     for images, rows in answers.items():
@@ -65,7 +74,10 @@ def count_answers_by_level(
 def _judge(
     answer: str, accepted: bool, origin: str, families: Mapping[str, str]
 ) -> tuple[str, bool]:
-    """Return the level of an answer, and whether it is correct for the true ``origin``."""
+    """Return the level of an answer, and whether it is correct for the true ``origin``.
+
+    ``accepted`` is whether the answer is a known origin. The answer ``unknown`` is never correct.
+    """
     if accepted:
         return "origin", answer == origin
     if answer == UNKNOWN:

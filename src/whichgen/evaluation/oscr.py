@@ -1,9 +1,9 @@
 """Open-set classification rate, OSCR (Dhamija, Günther & Boult, 2018, section 3.3).
 
-At threshold θ, over known images with origin y and over unknown images::
+The correct classification rate (CCR) and the false-positive rate (FPR) at threshold θ are::
 
-    CCR(θ) = fraction of known images with top-1 origin y and score ≥ θ
-    FPR(θ) = fraction of unknown images with score ≥ θ
+    CCR(θ) = fraction of known images whose most probable origin is correct and whose score is ≥ θ
+    FPR(θ) = fraction of unknown images whose score is ≥ θ
 
 OSCR is the area under the curve of CCR against FPR (trapezoid rule). It equals the probability that
 a known image is classified correctly *and* has a higher score than an unknown image, with ties
@@ -24,16 +24,17 @@ def oscr_curve(
 
     Parameters
     ----------
-    known_scores, correct
-        Scores of known images, float array (n,), and whether their top-1 origin is correct, bool
-        array (n,).
+    known_scores
+        Scores of known images: float array (n,), n at least 1.
+    correct
+        Whether the most probable origin of each known image is correct: bool array (n,).
     unknown_scores
-        Scores of unknown images: float array (m,).
+        Scores of unknown images: float array (m,), m at least 1.
 
     Returns
     -------
     fpr, ccr
-        Non-decreasing float64 arrays (distinct scores + 1,).
+        Non-decreasing float64 arrays (distinct scores + 1,) in [0, 1].
     """
     ranking = ScoreRanking(known_scores, unknown_scores)
     ccr = ranking.positive(correct[None])[0] / len(known_scores)
@@ -41,6 +42,9 @@ def oscr_curve(
 
 
 def oscr(known_scores: np.ndarray, correct: np.ndarray, unknown_scores: np.ndarray) -> float:
-    """Compute the area under :func:`oscr_curve`, in [0, 1], in O(n log n)."""
+    """Compute OSCR, the area under :func:`oscr_curve`; parameters are the same.
+
+    The result is between 0 and 1. The cost is O(n log n) for n images.
+    """
     fpr, ccr = oscr_curve(known_scores, correct, unknown_scores)
     return float(area(fpr[None], ccr[None])[0])

@@ -17,13 +17,14 @@ class Predictions:
     Parameters
     ----------
     probabilities
-        float64 array (n, origins).
+        Probabilities of the known origins: float64 array (n, known origins) in [0, 1].
     origins
         The true origin of each image: str array (n,).
     scores
         The open-set score of each image, higher for known origins: float64 array (n,).
     groups
-        Group of each image: str array (n,). Images with the same content have the same group.
+        Group of each image, str array (n,), or ``None`` without groups. Images with the same
+        content have the same group.
     """
 
     probabilities: np.ndarray
@@ -33,7 +34,10 @@ class Predictions:
 
     @classmethod
     def from_probabilities(cls, probabilities: np.ndarray, origins: np.ndarray) -> Predictions:
-        """Create predictions with the maximum probability as score."""
+        """Create predictions whose score is the maximum probability of each image.
+
+        Parameters are those of the class.
+        """
         return cls(probabilities, origins, probabilities.max(axis=1))
 
     def __len__(self) -> int:
@@ -41,25 +45,39 @@ class Predictions:
 
     @property
     def predicted(self) -> np.ndarray:
-        """The index of the most probable origin: int64 array (n,)."""
+        """The index of the most probable origin of each image: int64 array (n,)."""
         return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
 
     def labels(self, known: Sequence[str]) -> np.ndarray:
-        """The index of each image's true origin among ``known``: int64 array (n,)."""
+        """Return the index in ``known`` of the true origin of each image: int64 array (n,).
+
+        Raises
+        ------
+        DataError
+            A true origin is not in ``known``.
+        """
         return label_indices(self.origins, known)
 
     def is_correct(self, known: Sequence[str]) -> np.ndarray:
-        """Whether the most probable origin is the true one: bool array (n,)."""
+        """Return whether the most probable origin of each image is correct: bool array (n,).
+
+        ``known`` contains the known origins, in the order of the probabilities' columns.
+
+        Raises
+        ------
+        DataError
+            A true origin is not in ``known``.
+        """
         return np.asarray(self.predicted == self.labels(known))
 
 
 def label_indices(origins: np.ndarray, known: Sequence[str]) -> np.ndarray:
-    """Return the index of each origin (n,) in ``known``: int64 array (n,).
+    """Map origins, str array (n,), to their indices in ``known``, int64 array (n,).
 
     Raises
     ------
     DataError
-        An origin is not among ``known``.
+        An origin is not in ``known``.
     """
     index = {origin: i for i, origin in enumerate(known)}
     if missing := sorted(set(origins.tolist()) - set(index)):

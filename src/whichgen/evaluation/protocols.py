@@ -4,11 +4,12 @@
     No unknown generator is used for both selection and testing. Selection uses the unknown
     generators that are in the validation set but not in the test set. If there are none (as in the
     published splits of GenImage), known generators are held out as unknown in turn. If there are
-    too few for that (one generator and ``real``), selection is by closed-set accuracy.
+    fewer than two known generators or fewer than three known origins, none can be held out, and
+    selection is by closed-set accuracy.
 ``paper``
-    The protocol of the reference implementation (UniversalAttribution), for comparison: selection
-    uses all unknown validation images, including generators that are also in the test set, and
-    closed-set metrics are computed on known *validation* images.
+    The protocol of the reference implementation (UniversalAttribution), for comparison. Selection
+    uses all unknown validation images, including those of generators that are also in the test set.
+    The known *validation* images also serve as the known test images.
 """
 
 from __future__ import annotations
@@ -43,12 +44,14 @@ class Fold:
     Parameters
     ----------
     known
-        Origins whose training images the heads are fitted on, and whose validation images are the
-        known images of the comparison.
+        Known origins. Heads are fitted on their training images and evaluated on their validation
+        images.
     unknown
-        Origins of the unknown images of the comparison.
+        Origins of the unknown images for evaluation; empty if candidates are compared by
+        closed-set accuracy.
     unknown_split
-        Split of the unknown images; ``val`` if known generators are held out as unknown.
+        Split of the unknown images: ``val_unknown``, or ``val`` if known generators are held out as
+        unknown.
     """
 
     known: tuple[str, ...]
@@ -62,12 +65,14 @@ class Protocol:
 
     Parameters
     ----------
+    name
+        One of :data:`PROTOCOLS`.
     folds
         Folds over which the selection metric is averaged.
     test_split
-        Split of the known test images.
+        Split of the known test images: ``test`` or, for ``paper``, ``val``.
     notes
-        Descriptions of the selection to show with the results.
+        Descriptions of the selection and its limitations, to show with the results.
     """
 
     name: str
@@ -79,10 +84,18 @@ class Protocol:
 def make_protocol(dataset: Dataset, name: str = "clean", *, seed: int = 0) -> Protocol:
     """Create the protocol for a dataset.
 
+    Parameters
+    ----------
+    name
+        One of :data:`PROTOCOLS`.
+    seed
+        Seed of the leave-out folds.
+
     Raises
     ------
     DataError
-        The name is not one of :data:`PROTOCOLS`, or ``paper`` has no unknown validation images.
+        The name is not one of :data:`PROTOCOLS`, or it is ``paper`` and the dataset has no unknown
+        validation images.
     """
     check_protocol(name)
     unknown = sorted({s.origin for s in dataset.val_unknown})
@@ -116,11 +129,19 @@ def make_protocol(dataset: Dataset, name: str = "clean", *, seed: int = 0) -> Pr
 
 
 def add_leave_out_folds(protocol: Protocol, known: Sequence[str], seed: int = 0) -> Protocol:
-    """Add folds that hold out known generators as unknown to a ``clean`` protocol.
+    """Extend a ``clean`` protocol by folds that treat known generators as unknown.
 
     One or two unknown generators are too few for selection: if one of them closely resembles a
-    known generator, selection favors candidates that separate these two. A ``paper`` protocol, and
-    a protocol that already holds out known generators, is returned unchanged.
+    known generator, selection favors candidates that separate these two. The protocol is returned
+    unchanged if it is ``paper``, if it already holds out known generators, or if
+    :func:`make_leave_out_folds` returns no folds.
+
+    Parameters
+    ----------
+    known
+        The known origins of the dataset.
+    seed
+        Seed of the leave-out folds.
     """
     folds = make_leave_out_folds(known, seed=seed)
     already = all(fold.unknown_split == "val" for fold in protocol.folds)
@@ -132,13 +153,23 @@ def add_leave_out_folds(protocol: Protocol, known: Sequence[str], seed: int = 0)
 
 
 def check_protocol(name: str) -> None:
-    """Raise :class:`DataError` unless the name is one of :data:`PROTOCOLS`."""
+    """Check that a protocol exists.
+
+    Raises
+    ------
+    DataError
+        The name is not one of :data:`PROTOCOLS`.
+    """
     if name not in PROTOCOLS:
         raise DataError(f"unknown protocol {name!r}. Choose from {', '.join(PROTOCOLS)}.")
 
 
 def make_leave_out_folds(known: Sequence[str], *, seed: int = 0) -> tuple[Fold, ...]:
-    """Create folds that hold out each known generator once; empty if too few would remain."""
+    """Create at most :data:`MAX_FOLDS` folds that hold out each known generator once.
+
+    The result is empty if there are fewer than two known generators or fewer than three known
+    origins. ``seed`` determines which generators are held out together.
+    """
     generators = [origin for origin in known if origin != REAL]
     if len(generators) < 2 or len(known) < 3:
         return ()

@@ -1,6 +1,7 @@
-"""Metrics of the detection of synthetic images, from known or unknown generators.
+"""Metrics for detecting synthetic images, which can be of known or unknown generators.
 
-The score of an image is the log-odds that it is not real::
+The score of an image is the log-odds that it is not real, where p_j is the predicted probability of
+origin j::
 
     s = log Σ_{j ≠ real} p_j − log p_real
 
@@ -53,9 +54,9 @@ def synthetic_scores(probabilities: np.ndarray, origins: Sequence[str]) -> np.nd
     Parameters
     ----------
     probabilities
-        float array (n, origins).
+        Probabilities in [0, 1]: float array (n, origins).
     origins
-        Names of the columns.
+        The known origins, in the order of the probabilities' columns.
 
     Returns
     -------
@@ -71,12 +72,15 @@ def synthetic_scores(probabilities: np.ndarray, origins: Sequence[str]) -> np.nd
 def separate_real(
     known: Predictions, unknown: Predictions, origins: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the :func:`synthetic_scores` of synthetic images and of real images.
+    """Compute the :func:`synthetic_scores` of all synthetic and of all real images.
 
     Returns
     -------
-    synthetic, real
-        float64 arrays; known generators come before unknown generators.
+    synthetic
+        Scores of images of known generators, followed by those of unknown generators: float64 array
+        (synthetic images,).
+    real
+        Scores of real images: float64 array (real images,).
     """
     is_real = known.origins == REAL
     scores, unknown_scores = (synthetic_scores(p.probabilities, origins) for p in (known, unknown))
@@ -86,9 +90,10 @@ def separate_real(
 def real_vs_synthetic_metrics(
     known: Predictions, unknown: Predictions, origins: Sequence[str]
 ) -> tuple[SyntheticResult, ...]:
-    """Compute metrics for the sets of known, unknown and all generators.
+    """Compute the metrics of each set of synthetic images against the real images.
 
-    Sets without images are omitted; the result is empty without real images.
+    The sets are the images of known generators, of unknown generators and of all generators. Sets
+    without images are omitted; the result is empty without real images.
     """
     scores, real = separate_real(known, unknown, origins)
     n_known = len(known) - len(real)

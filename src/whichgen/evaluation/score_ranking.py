@@ -6,9 +6,9 @@ sorted once. Counts at each threshold are cumulative sums of weights in descendi
     TP(θ) = Σ wᵢ over positive samples with sᵢ ≥ θ
     FP(θ) = Σ vⱼ over negative samples with sⱼ ≥ θ
 
-Weights of one (:func:`unit_weights`) give the metric of the original samples. Arrays of counts have
-the shape (rows, thresholds + 1): one row per resample, and one column per threshold in descending
-order, after a column of zeros for a threshold above every score.
+Weights of one (:func:`unit_weights`) give the metrics of the original samples. Arrays of counts
+have the shape (rows, thresholds + 1), with one row per resample. The first column is zero, for a
+threshold above every score. The other columns are the thresholds in descending order.
 """
 
 from __future__ import annotations
@@ -69,12 +69,21 @@ def _accumulate(weights: np.ndarray, order: np.ndarray, counts: np.ndarray) -> n
 
 
 def area(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Compute the area under each row's curve (trapezoid rule): (rows, points) → (rows,)."""
+    """Compute the area under the curve in each row by the trapezoid rule: float64 array (rows,).
+
+    ``x`` and ``y`` are float64 arrays (rows, points).
+    """
     return np.asarray((np.diff(x, axis=1) * (y[:, 1:] + y[:, :-1])).sum(axis=1) / 2)
 
 
 def roc_area(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
-    """Compute the area under the ROC curve from cumulative counts: (rows, points) → (rows,)."""
+    """Compute the area under the ROC curve in each row: float64 array (rows,).
+
+    Parameters
+    ----------
+    positive, negative
+        Cumulative counts of positive and negative samples: float64 arrays (rows, thresholds + 1).
+    """
     if len(positive) == 1:
         # Drop collinear points as scikit-learn does, so that equal curves round to equal areas.
         points = np.ones(positive.shape[1], dtype=bool)
@@ -84,9 +93,14 @@ def roc_area(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
 
 
 def precision(true: np.ndarray, false: np.ndarray) -> np.ndarray:
-    """Compute the precision at each threshold from cumulative counts of true and false positives.
+    """Compute the precision at each threshold: float64 array (rows, thresholds + 1).
 
-    The precision is 1 at a threshold above every score.
+    The precision is 1 where both counts are 0, as for a threshold above every score.
+
+    Parameters
+    ----------
+    true, false
+        Cumulative counts of true and false positives: float64 arrays (rows, thresholds + 1).
     """
     both = true + false
     return np.asarray(np.divide(true, both, out=np.ones_like(both), where=both > 0))
@@ -98,7 +112,7 @@ def precision_recall_area(true: np.ndarray, false: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     true, false
-        Cumulative counts of true and false positives: float64 arrays (rows, points).
+        Cumulative counts of true and false positives: float64 arrays (rows, thresholds + 1).
 
     Returns
     -------
@@ -110,9 +124,10 @@ def precision_recall_area(true: np.ndarray, false: np.ndarray) -> np.ndarray:
 
 
 def average_precision(true: np.ndarray, false: np.ndarray) -> np.ndarray:
-    """Compute the average precision Σ (Rₜ − Rₜ₋₁) Pₜ, with recall R and precision P at threshold t.
+    """Compute the average precision Σₜ (Rₜ − Rₜ₋₁) Pₜ.
 
-    Parameters and return value are those of :func:`precision_recall_area`.
+    Rₜ and Pₜ are the recall and the precision at the t-th highest threshold. The parameters and the
+    return value are those of :func:`precision_recall_area`.
     """
     steps = np.diff((true / true[:, -1:])[:, ::-1], axis=1)
     return np.asarray(-(steps * precision(true, false)[:, :0:-1]).sum(axis=1))
