@@ -108,7 +108,10 @@ class _InMemoryRoute(APIRoute):
     """Route that parses uploads without writing to disk."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return a handler that parses the form in memory before FastAPI reads it."""
+        """Return a handler that parses the form in memory before FastAPI reads it.
+
+        The handler raises HTTPException (status 400) if the form is malformed.
+        """
         handle_request = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
@@ -154,7 +157,7 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
     async def attribute_uploads(
         request: Request, files: Sequence[UploadFile]
     ) -> tuple[list[Upload], list[ImageAnswer], ModelDescription]:
-        """Attribute uploads; return them with their answers and the model description."""
+        """Check and attribute uploads; return them, their answers and the model description."""
         uploads = await read_uploads(files)
         contents = [upload.data for upload in uploads if not upload.error]
         # Repeat if an origin was enrolled in the meantime: the answers may be of either model.
@@ -183,7 +186,7 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
         image: Annotated[UploadFile, File(description="image file")],
         grid: Annotated[int, Query(ge=2, le=16, description="number of patches per side")] = GRID,
     ) -> HeatMap:
-        """Compute an occlusion heat map: the support of each patch for the top-1 origin."""
+        """Compute the support of each patch of an image for its most probable origin."""
         (upload,) = await read_uploads([image])
         if upload.error:
             raise HTTPException(422, upload.error)
@@ -216,7 +219,7 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
         response_class=Response,
     )
     async def exemplar(number: int) -> Response:
-        """Return the thumbnail of a training image stored in the model (exemplar)."""
+        """Return the JPEG thumbnail of an exemplar (a training image stored in the model)."""
         thumbnails = batcher.attributor.model.exemplars.thumbnails
         if not 0 <= number < len(thumbnails) or not thumbnails[number]:
             raise HTTPException(
@@ -279,7 +282,13 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
 
 
 async def _await_connected(request: Request, answer: Awaitable[_T]) -> _T:
-    """Await an answer; cancel it and raise HTTPException if the client disconnects."""
+    """Await and return an answer; cancel it if the client disconnects.
+
+    Raises
+    ------
+    HTTPException
+        The client disconnected (status 499).
+    """
     task = asyncio.ensure_future(answer)
     try:
         while not (await asyncio.wait({task}, timeout=_DISCONNECT_INTERVAL))[0]:
@@ -291,7 +300,7 @@ async def _await_connected(request: Request, answer: Awaitable[_T]) -> _T:
 
 
 def _add_error_handlers(app: FastAPI) -> None:
-    """Register handlers that return expected errors as JSON."""
+    """Register handlers that convert expected errors to JSON responses."""
 
     @app.exception_handler(WhichgenError)
     async def on_expected_error(_: Request, error: WhichgenError) -> JSONResponse:

@@ -1,8 +1,8 @@
 """Attribute the images of concurrent requests in shared batches.
 
 One thread runs the model. New images wait in a bounded queue until the current batch is complete. A
-request is accepted only if all its images fit in the queue. Accepted requests are completed even
-during shutdown.
+request is accepted only if all its images without a cached answer fit in the queue. Accepted
+requests are completed even during shutdown.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _T = TypeVar("_T")
 
 
 class ServiceBusy(HTTPException):
-    """HTTP error 503 for a full queue; ``retry_after`` is in seconds."""
+    """HTTP error 503: the queue is full. Clients may retry in ``retry_after`` seconds."""
 
     def __init__(self, retry_after: int) -> None:
         detail = f"The queue of the service is full. Retry in {retry_after} s."
@@ -42,7 +42,7 @@ class ServiceBusy(HTTPException):
 
 @dataclass(frozen=True)
 class _QueuedImage:
-    """Content of an image file, its digest, and a future for its answer."""
+    """Image file in the queue: its content, its digest, and a future that receives its answer."""
 
     data: bytes
     digest: bytes
@@ -57,7 +57,7 @@ class Batcher:
     attributor
         Model with its encoder; :meth:`replace_model` replaces both.
     settings
-        Configuration of the service: batch size and queue limit.
+        Settings of the service, which include the batch size and the limit on the queue.
     on_batch
         Function called after each batch with the number of images and the duration in seconds.
     """
@@ -84,7 +84,7 @@ class Batcher:
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        """Process the queue inside the context; complete all accepted requests on exit."""
+        """Process the queue while the context is open; complete all accepted requests on exit."""
         task = asyncio.create_task(self._process_queue())
         yield
         await self._queue.join()
@@ -94,10 +94,12 @@ class Batcher:
     async def attribute(self, images: Sequence[bytes]) -> list[Attribution]:
         """Attribute image files; return one answer per image, in the same order.
 
+        ``images`` are the contents of the files. Cached answers are reused.
+
         Raises
         ------
         ServiceBusy
-            The images do not fit in the queue.
+            The images without a cached answer do not fit in the queue.
         """
         digests = [hash_image(data) for data in images]
         cached = [self._cache.get(digest) for digest in digests]
@@ -115,12 +117,12 @@ class Batcher:
         return [next(answers) if answer is None else answer for answer in cached]
 
     async def run_exclusively(self, task: Callable[[Attributor], _T]) -> _T:
-        """Run a long task on the model thread, between two batches.
+        """Run a long task on the model thread, between two batches, and return its result.
 
         Raises
         ------
         ServiceBusy
-            Too many long tasks are pending.
+            Four long tasks are already pending.
         """
         if self._long_tasks >= _LONG_TASKS:
             raise ServiceBusy(5 * self._long_tasks)

@@ -55,14 +55,14 @@ CAVEATS = (
 
 @dataclass(frozen=True)
 class Case:
-    """Answer for one image and its thumbnail: a JPEG file, empty if the image is unreadable."""
+    """Answer for one image, and its thumbnail as a JPEG file (empty if it is unreadable)."""
 
     answer: ImageAnswer
     thumbnail: bytes
 
     @property
     def top_origins(self) -> list[tuple[str, str]]:
-        """Names and probabilities of the most probable known origins, as text."""
+        """Display names and formatted probabilities of the eight most probable known origins."""
         ranking = sorted(self.answer.probabilities.items(), key=lambda item: -item[1])
         return [(display_name(o), format_percentage(p)) for o, p in ranking[:_TOP_ORIGINS]]
 
@@ -88,7 +88,24 @@ def render_report(
 def write_case_report(
     file: Path, model: OriginModel, paths: Sequence[Path], answers: Sequence[Attribution]
 ) -> None:
-    """Write a report on local image files; the suffix of ``file`` selects HTML or PDF."""
+    """Write a report on local image files.
+
+    Parameters
+    ----------
+    file
+        The report; its suffix is ``.html`` or ``.pdf``.
+    model
+        The model that attributed the images.
+    paths
+        The image files.
+    answers
+        The answers of the model, in the order of ``paths``.
+
+    Raises
+    ------
+    DataError
+        The suffix of ``file`` is neither ``.html`` nor ``.pdf``.
+    """
     uploads = [inspect_upload(str(path), _read_content(path), _NO_LIMITS) for path in paths]
     content = render_report(
         [build_image_answer(*pair, model) for pair in zip(uploads, answers, strict=True)],
@@ -122,7 +139,7 @@ def _read_content(path: Path) -> bytes:
 
 
 def _list_facts(model: ModelDescription) -> Facts:
-    """List the time, software version, model and test metrics of a report as names and values."""
+    """Return the rows of the report header: time, software version, model and test metrics."""
     metrics = [
         f"{name} {100 * value:.1f} %"
         for name, value in model.metrics.items()
@@ -159,7 +176,7 @@ def _render_pdf(cases: Sequence[Case], facts: Facts) -> bytes:
 
 
 class _Page(FPDF):
-    """A4 document with a Unicode font."""
+    """A4 document with a Unicode font and page numbers."""
 
     def __init__(self) -> None:
         super().__init__(format="A4")

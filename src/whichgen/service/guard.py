@@ -1,4 +1,4 @@
-"""Middleware that checks the origin, API key, rate, size and upload time of each request."""
+"""Middleware: check the Origin header, API key, rate, size and upload time of each request."""
 
 from __future__ import annotations
 
@@ -31,9 +31,17 @@ _SECURITY_HEADERS = (
 
 
 class Guard:
-    """ASGI middleware that rejects requests that violate the :class:`Settings`.
+    """ASGI middleware: enforce the API key and the limits; add security headers to responses.
 
-    Cross-origin requests are rejected because any website could make a visitor's browser send them.
+    Requests from the pages of other websites are rejected: any website could make a visitor's
+    browser send them.
+
+    Parameters
+    ----------
+    app
+        Application that receives the accepted requests.
+    settings
+        API key and limits.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -45,7 +53,7 @@ class Guard:
         self.pending_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Forward an allowed request; respond to any other with an error."""
+        """Forward a request to the application if it is allowed, else respond with an error."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -111,7 +119,7 @@ class Guard:
 
 
 class _Body:
-    """Request body with a limit on its size and on the time to receive it."""
+    """Request body with limits on its size and on the time to receive it."""
 
     def __init__(self, receive: Receive, guard: Guard, limits: Limits) -> None:
         self.size = 0
@@ -122,7 +130,7 @@ class _Body:
         self._is_complete = False
 
     async def receive(self) -> Message:
-        """Return the next ASGI message.
+        """Receive and return the next ASGI message.
 
         If the body exceeds a limit after the response has started, return a disconnect message.
 
@@ -158,7 +166,13 @@ class _Body:
 
 
 def _check_size(size: int, limits: Limits, pending_bytes: int = 0) -> None:
-    """Check the size of one request and the total size of those in progress, in bytes."""
+    """Check the size of a request and the total size of all requests in progress, in bytes.
+
+    Raises
+    ------
+    HTTPException
+        The request is too large (status 413), or all requests together are (status 503).
+    """
     if size > limits.request_bytes:
         maximum = f"{limits.request_bytes / MIB:g} MiB"
         detail = f"Request larger than {maximum}. Send fewer or smaller images."

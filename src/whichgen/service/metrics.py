@@ -41,19 +41,19 @@ class Metrics:
         self.queue_size = Gauge("whichgen_waiting_images", "Images in the queue", registry=registry)
 
     def record_batch(self, images: int, seconds: float) -> None:
-        """Record the number of images and the duration in seconds of one batch."""
+        """Record the number of images in a batch and its duration in seconds."""
         self.batches.observe(images)
         self.seconds.inc(seconds)
 
 
 class RequestMetrics:
-    """ASGI middleware that counts and times requests."""
+    """ASGI middleware: count requests and measure the time until the response starts."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Forward a request and record its status and latency."""
+        """Forward a request; record its path, status and seconds until the response starts."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

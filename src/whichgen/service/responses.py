@@ -17,7 +17,7 @@ from whichgen.version import __version__
 
 
 def describe_model(model: OriginModel, settings: Settings) -> ModelDescription:
-    """Return the description of the model and the service limits for clients."""
+    """Describe the model and the limits of the service for clients."""
     arrays = [array.tobytes() for _, array in sorted(model.head.tensors().items())]
     return ModelDescription(
         whichgen=__version__,
@@ -41,7 +41,10 @@ def describe_model(model: OriginModel, settings: Settings) -> ModelDescription:
 def build_image_answer(
     upload: Upload, answer: Attribution | None, model: OriginModel
 ) -> ImageAnswer:
-    """Build the API answer for an upload; ``answer`` is ``None`` if the upload was rejected."""
+    """Build the API answer for an upload.
+
+    ``answer`` is the attribution by ``model``, or ``None`` if the upload was rejected.
+    """
     if answer is not None and answer.error:
         answer = replace(answer, error=f"{upload.name}: {answer.error.split(': ', 1)[-1]}")
     elif answer is None or upload.error:

@@ -18,7 +18,7 @@ class Problem(BaseModel):
 
 
 class SimilarImage(BaseModel):
-    """Training image stored in the model (exemplar) that is similar to the image."""
+    """Exemplar (training image stored in the model) that is similar to the uploaded image."""
 
     origin: str
     similarity: float = Field(description="cosine similarity, -1 to 1")

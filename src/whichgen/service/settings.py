@@ -21,7 +21,7 @@ class Limits:
     Parameters
     ----------
     image_bytes, image_pixels
-        Maximum size of one image: file size in bytes and number of pixels.
+        Maximum file size in bytes and maximum number of pixels of one image.
     request_images
         Maximum number of images per request.
     body_seconds
@@ -29,7 +29,7 @@ class Limits:
     per_minute
         Maximum number of requests per client address and minute; 0 means no limit.
     queue
-        Maximum number of images in the queue. A request that does not fit receives status 503.
+        Maximum number of images in the queue. Requests that do not fit are rejected (status 503).
 
     Raises
     ------
@@ -57,12 +57,12 @@ class Limits:
 
     @property
     def request_bytes(self) -> int:
-        """Maximum body size of one request in bytes: that of eight images of maximum size."""
+        """Maximum body size of one request in bytes: eight times ``image_bytes``."""
         return 8 * self.image_bytes
 
     @property
     def pending_bytes(self) -> int:
-        """Maximum total body size in bytes of all requests in progress."""
+        """Maximum total body size of all requests in progress: four times ``request_bytes``."""
         return 4 * self.request_bytes
 
 

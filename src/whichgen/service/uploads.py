@@ -22,7 +22,7 @@ class Upload:
     Parameters
     ----------
     name
-        File name sent by the client, without folders and control characters.
+        File name sent by the client, without folders and control characters; 1 to 200 characters.
     data
         Content of the file.
     sha256
@@ -46,7 +46,7 @@ class Upload:
 def inspect_upload(name: str, data: bytes, limits: Limits) -> Upload:
     """Check an uploaded file and extract its provenance evidence.
 
-    :attr:`Upload.error` is set if the file exceeds a limit or is not an image.
+    If the file exceeds a limit or can't be read as an image, :attr:`Upload.error` is the reason.
     """
     name = _clean_name(name)
     digest = hashlib.sha256(data).hexdigest()
@@ -68,7 +68,10 @@ def inspect_upload(name: str, data: bytes, limits: Limits) -> Upload:
 
 
 def _clean_name(name: str) -> str:
-    """Remove folders and control characters from a file name."""
+    """Remove folders and control characters from a file name; keep at most 200 characters.
+
+    Return "image" if no characters remain.
+    """
     base_name = name.replace("\\", "/").rsplit("/", 1)[-1]
     printable = "".join(c for c in base_name if unicodedata.category(c)[0] != "C")
     return printable[:_NAME_LENGTH] or "image"
