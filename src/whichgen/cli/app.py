@@ -66,7 +66,7 @@ def start(
         ),
     ] = False,
 ) -> None:
-    """Process the options of ``whichgen`` itself."""
+    """Process the options that precede the command: ``--version`` and ``--deterministic``."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # File names may be invalid Unicode, and a terminal may not support all characters.
@@ -79,7 +79,10 @@ def start(
 
 
 def expand_blocks(arguments: Sequence[str]) -> list[str]:
-    """Expand ``-b 5 6 7`` (reference implementation) to ``-b 5 -b 6 -b 7`` (Typer)."""
+    """Expand ``-b 5 6 7`` to ``-b 5 -b 6 -b 7``, likewise for ``--blocks``.
+
+    Users of the reference implementation write the first form; Typer accepts only the second.
+    """
     expanded: list[str] = []
     option = ""
     for argument in arguments:
@@ -103,7 +106,7 @@ def _show_warning(default: Callable[..., None], message: Warning | str, *details
 
 
 def main() -> None:
-    """Run the ``whichgen`` command."""
+    """Run the ``whichgen`` command with the arguments of this process."""
     # Pillow's warning is redundant: whichgen has its own limit on the number of pixels.
     warnings.filterwarnings("ignore", message="Image size .* exceeds limit")
     warnings.showwarning = functools.partial(_show_warning, warnings.showwarning)

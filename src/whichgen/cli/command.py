@@ -20,8 +20,9 @@ def command(function: Callable[..., None], *, resumable: bool = False) -> Callab
     function receives the dataclass instance. The attribute ``panel`` of the dataclass is the
     heading of its options in ``--help``.
 
-    The command prints expected errors as one message and exits with status 1; it exits with status
-    130 on Ctrl-C. If ``resumable``, the message adds that completed work is kept.
+    On :class:`WhichgenError` and OSError, the command prints an error message and exits with
+    status 1. On Ctrl-C, it exits with status 130. If ``resumable``, the messages for OSError and
+    Ctrl-C add that completed work is kept.
     """
     hints = get_type_hints(function, include_extras=True)
     groups = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
@@ -62,7 +63,7 @@ def command(function: Callable[..., None], *, resumable: bool = False) -> Callab
 
 
 def _group_parameters(group: Any) -> Iterator[inspect.Parameter]:
-    """Yield one parameter per field of an option group and its nested groups."""
+    """Yield one keyword-only parameter per option of an option group and its nested groups."""
     hints = get_type_hints(group, include_extras=True)
     for field in fields(group):
         hint = hints[field.name]
@@ -81,7 +82,10 @@ def _group_parameters(group: Any) -> Iterator[inspect.Parameter]:
 
 
 def _build(group: Any, values: dict[str, Any]) -> Any:
-    """Build an option group from ``values`` and remove the values that it uses."""
+    """Build an option group and its nested groups from ``values``.
+
+    The values of its options are removed from ``values``.
+    """
     hints = get_type_hints(group, include_extras=True)
     return group(
         **{

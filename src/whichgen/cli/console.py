@@ -42,7 +42,10 @@ _NUMBER = re.compile(r"[\d\s.,%+±–−-]*")
 def progress(
     items: Iterable[Any], *, description: str = "", total: int | None = None
 ) -> Iterator[Any]:
-    """Yield the items and show a progress bar on standard error; hide the bar on an error."""
+    """Yield the items and show a progress bar on standard error.
+
+    The bar remains visible after the last item, but disappears on an error.
+    """
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     with Progress(*columns, console=err, transient=True) as bar:
         yield from bar.track(items, total=total, description=description)
@@ -57,7 +60,7 @@ def show_table(
     paths: Sequence[str] = (),
     wide: bool = False,
 ) -> None:
-    """Print rows as a table that fits the terminal.
+    """Print rows as a table that fits the terminal; print nothing if there are no rows.
 
     Parameters
     ----------
@@ -66,9 +69,10 @@ def show_table(
     title, caption
         Text above and below the table.
     paths
-        Columns of paths, which are shortened in the middle if the table is too wide.
+        Columns that contain paths. If the table is too wide, their cells are shortened in the
+        middle.
     wide
-        Print the table at full width, even if it is wider than the terminal.
+        Print the table at its full width, even if it does not fit the terminal.
     """
     if not rows:
         return
@@ -90,7 +94,10 @@ def show_table(
 
 
 def _table(cells: Mapping[str, Sequence[str]], *, narrow: bool = False) -> Table:
-    """Build a table; if ``narrow``, wrap titles but not numbers or short names."""
+    """Build a table from the cells of each column; numbers are right-aligned.
+
+    If ``narrow``, column titles and long texts are wrapped, but not numbers and short names.
+    """
     padding = (0, 1, 0, 0 if narrow else 1)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=padding)
     for name, column in cells.items():
@@ -110,7 +117,7 @@ def _table(cells: Mapping[str, Sequence[str]], *, narrow: bool = False) -> Table
 
 
 def shorten(text: str, width: int) -> str:
-    """Replace the middle of a text with ``…`` to fit ``width`` characters."""
+    """Shorten a text to ``width`` characters by replacing its middle with ``…``."""
     if cell_len(text) <= width:
         return text
     head = (width - 1) // 3
@@ -123,7 +130,7 @@ def show_json(value: Any) -> None:
 
 
 def _sanitize(text: str) -> str:
-    """Escape control characters, which could change the terminal output."""
+    """Escape characters that control the terminal or change the writing direction."""
     return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
@@ -138,27 +145,43 @@ def warn(text: str) -> None:
 
 
 def fail(text: str, status: int = 1) -> NoReturn:
-    """Print an error message on standard error and exit with ``status``."""
+    """Print an error message on standard error and exit the command with ``status``."""
     err.print(f"[bold red]error:[/] {escape(_sanitize(text))}", highlight=False, soft_wrap=True)
     raise typer.Exit(status)
 
 
 def exit_on_unreadable(reasons: Sequence[str], total: int, noun: str = "images") -> None:
-    """List the reasons and exit with status 1 if any files can't be read."""
+    """If there are unreadable files, print up to 20 reasons and exit with status 1.
+
+    Parameters
+    ----------
+    reasons
+        One error message per unreadable file.
+    total
+        Number of all files.
+    noun
+        Plural noun for the files in the message.
+    """
     if reasons:
         listed = "\n".join(reasons[:_MAX_REASONS])
         fail(f"{len(reasons)} of {total} {noun} can't be read. Replace or remove them:\n{listed}")
 
 
 def warn_skipped(reasons: Sequence[str]) -> None:
-    """Warn about unreadable files that are left out of a dataset."""
+    """Warn about unreadable files that are left out of a dataset.
+
+    ``reasons`` are the error messages, one per file; the warning shows the first.
+    """
     if reasons:
         warn(f"Unreadable files left out: {len(reasons)}. First error: {reasons[0]}")
 
 
 @contextmanager
 def needs_extra(extra: str) -> Iterator[None]:
-    """Raise :class:`DataError` with an install command if an import in the context fails."""
+    """Convert a failed import inside the context to a :class:`DataError`.
+
+    Its message says how to install the optional dependencies named ``extra``.
+    """
     try:
         yield
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Options of the commands that process large collections locally or on a Ray cluster."""
+"""Options for commands that process large collections locally or on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -60,9 +60,16 @@ class EngineOptions:
         job: Job[T],
         local: Callable[[Shard], Iterator[T]] | None = None,
     ) -> Iterator[Iterator[T]]:
-        """Process shards with a job and yield an iterator of the results.
+        """Yield an iterator over the results of a job for each shard, computed during iteration.
 
-        ``local`` replaces the job if the shards are processed in this process.
+        Parameters
+        ----------
+        shards
+            The parts of the collection.
+        job
+            Computation to run on each shard, in this process or on the Ray cluster.
+        local
+            Function to call instead of ``job`` in this process; ``None`` to use ``job``.
         """
         if self.engine == "local":
             process = local or job.start()

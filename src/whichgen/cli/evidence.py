@@ -40,7 +40,10 @@ def evidence(images: Images, as_json: AsJson = False) -> None:
 
 
 def show_evidence(row: Mapping[str, Any]) -> None:
-    """Print the provenance evidence found in one file."""
+    """Print the provenance evidence found in one file.
+
+    ``row`` has the keys ``image`` (path), ``findings``, ``notes`` and ``error``.
+    """
     if not row["findings"] and not row["error"]:
         say(f"{row['image']}: no provenance evidence found.")
     show_table(

@@ -179,9 +179,19 @@ def search(
 
 
 def find_gallery_model(gallery: Path, config: Any) -> Path:
-    """Return the folder of the model that built the gallery.
+    """Return the folder of the model that built a gallery.
 
-    ``config`` is the gallery's recorded configuration, with the folder under the key ``model``.
+    Parameters
+    ----------
+    gallery
+        Folder of the gallery, for the error message.
+    config
+        Recorded configuration of the gallery; its key ``model`` is the folder of the model.
+
+    Raises
+    ------
+    DataError
+        The configuration contains no folder, or the folder no longer exists.
     """
     folder = config.get("model") if isinstance(config, dict) else None
     if not isinstance(folder, str) or not Path(folder).is_dir():

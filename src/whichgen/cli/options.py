@@ -59,7 +59,7 @@ def join(values: Iterable[object]) -> str:
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """Options for the folder of a model and its signature."""
+    """Options for the folder of a model and the public key of its signature."""
 
     panel: ClassVar = "Model"
 
@@ -73,7 +73,7 @@ class ModelFolder:
 
     @property
     def path(self) -> Path:
-        """Folder of the model; raises :class:`DataError` if it was not given."""
+        """Value of ``--model``; raises :class:`DataError` if it is missing."""
         if self.model is None:
             raise DataError(
                 "no model given. Add the folder of a training run, "
@@ -91,7 +91,7 @@ class ModelOptions(ModelFolder):
     batch_size: BatchSize = BATCH_SIZE
 
     def load(self) -> Attributor:
-        """Load the model and its encoder."""
+        """Load the model, verify its signature if a public key was given, and load its encoder."""
         from whichgen.inference.attributor import Attributor
 
         return Attributor.load(
@@ -101,9 +101,18 @@ class ModelOptions(ModelFolder):
     def describe_run(
         self, model: OriginModel, seeds: Mapping[str, int], data_hash: str, **config: Any
     ) -> dict[str, Any]:
-        """Collect the run metadata of a result of this model.
+        """Collect the run metadata of a result computed with the model.
 
-        ``config`` contains further options to record.
+        Parameters
+        ----------
+        model
+            The loaded model.
+        seeds
+            ``seeds[name]`` is a random seed.
+        data_hash
+            Digest of the input images.
+        config
+            Further options to record.
         """
         from whichgen.io.run_metadata import collect_run_metadata
 
@@ -111,7 +120,7 @@ class ModelOptions(ModelFolder):
         return collect_run_metadata(config, seeds=seeds, encoder=model.encoder, data_hash=data_hash)
 
     def run_folder(self) -> Path:
-        """Return the training run folder that contains the model."""
+        """Return the run folder, which contains the model; or the model folder if it has none."""
         from whichgen.models.saved_model import find_model_folder
 
         folder = find_model_folder(self.path)
@@ -133,7 +142,7 @@ class EncoderOptions:
 
     @property
     def name(self) -> str:
-        """Encoder name with absolute paths, independent of the working directory."""
+        """Encoder name in which folders are replaced with their absolute paths."""
         from whichgen.encoders.names import split_members, split_variants
 
         def resolve(member: str) -> str:
@@ -167,7 +176,7 @@ class SplitFlags:
     seed: Seed = 0
 
     def dataset_options(self, **settings: Any) -> DatasetOptions:
-        """Build :class:`DatasetOptions` from these flags and further ``settings``."""
+        """Build :class:`DatasetOptions` from these flags; ``settings`` are its other fields."""
         from whichgen.data.dataset_options import DatasetOptions
 
         parsed = {
@@ -180,7 +189,7 @@ class SplitFlags:
 
 @dataclass(frozen=True)
 class TestOptions:
-    """Options for a saved model and its test dataset."""
+    """Options for a saved model, its test dataset and the cache."""
 
     panel: ClassVar = "Dataset"
 
@@ -194,17 +203,19 @@ class TestOptions:
 
 
 def find_images(paths: list[Path]) -> list[Path]:
-    """List image files.
+    """List the image files that the command-line arguments name.
 
     Parameters
     ----------
     paths
-        Files, folders (all images below them), and ``@FILE``: a text file with one path per line.
+        Files; folders, for all images in them and their subfolders; or ``@FILE``, a text file with
+        one path per line.
 
     Raises
     ------
     DataError
-        A folder or list contains no image, or a path looks like an output file.
+        A folder or list contains no images, or a ``.json`` or ``.csv`` path does not exist, which
+        is probably meant as an output file.
     """
     from whichgen.data.dataset import list_images
     from whichgen.data.shards import read_path_list
@@ -227,14 +238,17 @@ def find_images(paths: list[Path]) -> list[Path]:
 
 
 def open_store(cache_dir: Path, encoder: Encoder) -> FeatureStore:
-    """Open the feature store of an encoder."""
+    """Open the feature store of an encoder in ``cache_dir/features``."""
     from whichgen.features.store import FeatureStore
 
     return FeatureStore(cache_dir / "features", encoder)
 
 
 def open_gallery(folder: Path, model: OriginModel, url: str) -> NeighborIndex:
-    """Open a gallery that was built with the model."""
+    """Open a gallery, which must have been built with ``model``.
+
+    ``url`` is the URL of the Qdrant server, used only by galleries stored there.
+    """
     from whichgen.gallery.search import load_gallery
 
     with needs_extra("qdrant"):
@@ -242,7 +256,13 @@ def open_gallery(folder: Path, model: OriginModel, url: str) -> NeighborIndex:
 
 
 def check_writable(folder: Path) -> Path:
-    """Return the folder; raise :class:`DataError` if it is not writable."""
+    """Check that files can be written to a folder, which may not exist yet, and return it.
+
+    Raises
+    ------
+    DataError
+        The folder or its nearest existing parent is not a writable folder.
+    """
     parent = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
         raise DataError(f"{folder} is not writable. Choose another folder.")
@@ -250,12 +270,18 @@ def check_writable(folder: Path) -> Path:
 
 
 def split_names(text: str) -> tuple[str, ...]:
-    """Split ``"a, b"`` into ``("a", "b")``."""
+    """Split a comma-separated list and remove empty names: ``"a, b"`` → ``("a", "b")``."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def parse_shots(text: str) -> list[int]:
-    """Parse ``"1,10,100"`` into sorted, distinct integers."""
+    """Parse a value of ``--shots``, such as ``"1,10,100"``, into sorted, distinct integers.
+
+    Raises
+    ------
+    DataError
+        The text is not a list of integers.
+    """
     try:
         return sorted({int(n) for n in split_names(text)})
     except ValueError:
@@ -265,7 +291,13 @@ def parse_shots(text: str) -> list[int]:
 
 
 def parse_fractions(text: str) -> tuple[float, float, float]:
-    """Parse ``"0.6,0.2,0.2"`` into three numbers."""
+    """Parse a value of ``--fractions``, such as ``"0.6,0.2,0.2"``, into three numbers.
+
+    Raises
+    ------
+    DataError
+        The text is not three numbers.
+    """
     try:
         train, val, test = map(float, text.split(","))
     except ValueError:
@@ -276,7 +308,13 @@ def parse_fractions(text: str) -> tuple[float, float, float]:
 
 
 def parse_kinds(text: str) -> tuple[str, ...]:
-    """Parse ``"jpeg,blur"`` or ``"all"`` into a tuple of distinct perturbations."""
+    """Parse ``"jpeg,blur"`` or ``"all"`` into distinct names of perturbations.
+
+    Raises
+    ------
+    DataError
+        A perturbation is unknown.
+    """
     from whichgen.data.perturbations import INTENSITIES
 
     if text.strip() == "all":

@@ -17,7 +17,10 @@ from whichgen.report.run_reader import Run
 
 
 def show_run(run: Run, dataset: str) -> None:
-    """Print the model selection, test metrics and warnings of a run."""
+    """Print the candidates of a fusion, the test metrics, the notes and the warnings of a run.
+
+    ``dataset`` is its name for the title.
+    """
     results = run.results
     for compared, candidates in (("members", results.members), ("score", results.scores)):
         rows = fusion_candidate_rows(candidates, compared)
@@ -42,7 +45,10 @@ def show_run(run: Run, dataset: str) -> None:
 def show_evaluation(
     evaluation: Evaluation, title: str, intervals: Mapping[str, Interval] | None = None
 ) -> None:
-    """Print the headline metrics and the metrics per unknown generator."""
+    """Print the headline metrics and the metrics per unknown generator.
+
+    ``intervals[metric]`` is the confidence interval of a headline metric, if available.
+    """
     show_table(headline_rows(evaluation, intervals), title=title)
     columns = ("unknown", "images", "AUROC", "OSCR", "rejected", "nearest known origin", "share")
     rows = unknown_generator_rows(evaluation)

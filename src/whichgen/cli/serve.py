@@ -28,7 +28,7 @@ _KEEP_ALIVE = 75
 
 @dataclass(frozen=True)
 class LimitOptions:
-    """Options that limit the size and the number of requests."""
+    """Options that limit the request rate, the queue and the size of images."""
 
     panel: ClassVar = "Limits"
 
@@ -99,7 +99,13 @@ def serve(
 
 
 def open_socket(host: str, port: int) -> socket.socket:
-    """Open a listening socket; raise :class:`DataError` if the address is not available."""
+    """Open a socket that listens on a host and port; port 0 is any free port.
+
+    Raises
+    ------
+    DataError
+        The address is not available.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)

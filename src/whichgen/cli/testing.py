@@ -1,4 +1,4 @@
-"""Load a saved model and open its test dataset."""
+"""Load a saved model, and open its test dataset and feature store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from whichgen.models.origin_model import OriginModel
 
 @dataclass(frozen=True)
 class ModelTest:
-    """Saved model with its encoder, test dataset and feature store."""
+    """Saved model with its encoder, its test dataset and their feature store."""
 
     model: OriginModel
     encoder: Encoder
@@ -26,7 +26,15 @@ class ModelTest:
 
 
 def open_model_test(test: TestOptions) -> ModelTest:
-    """Load the model and open the dataset of ``--data``; the default is its training dataset."""
+    """Load the model, and open its test dataset and feature store.
+
+    The test dataset is that of ``--data``, or else the dataset on which the model was trained.
+
+    Raises
+    ------
+    DataError
+        Without ``--data``, a dataset option was given or the model does not record its dataset.
+    """
     attributor = test.model.load()
     config = attributor.model.run_metadata.get("config", {})
     if test.data:

@@ -24,7 +24,7 @@ class FixedC:
 
 @dataclass(frozen=True)
 class CSweep(FixedC):
-    """Options for the sweep over C of a linear probe."""
+    """Options for a linear probe: the sweep over C, or a fixed C, and the solver."""
 
     c_min: Annotated[float, Option(help="Smallest log10(C).")] = C_SWEEP[0]
     c_max: Annotated[float, Option(help="Largest log10(C).")] = C_SWEEP[1]
@@ -34,7 +34,7 @@ class CSweep(FixedC):
 
 @dataclass(frozen=True)
 class KSweep:
-    """Options for the sweep over k of a k-nearest-neighbor classifier."""
+    """Options for a k-nearest-neighbor classifier: the sweep over k, or a fixed k."""
 
     panel: ClassVar = SelectionFlags.panel
 

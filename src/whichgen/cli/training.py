@@ -39,7 +39,7 @@ class TrainingData:
 
 
 def add_traces(options: TrainOptions) -> TrainOptions:
-    """Add residual statistics (``traces``) to the backbone."""
+    """Return options whose backbone includes the residual statistics (``traces``)."""
     backbone = options.encoder.backbone
     if TRACES in split_members(backbone):
         return options
@@ -51,7 +51,12 @@ def selection_options(
 ) -> FitOptions | FusionOptions:
     """Build :class:`FitOptions` for ``method``, or :class:`FusionOptions` if it is ``None``.
 
-    ``settings`` are further fields of these options.
+    ``settings`` are further fields of the returned options.
+
+    Raises
+    ------
+    DataError
+        ``--blocks`` was given for a fusion.
     """
     selection = options.selection
     settings |= {
@@ -74,9 +79,17 @@ def selection_options(
 def prepare_training(
     options: TrainOptions, library_options: FitOptions | FusionOptions, method: str
 ) -> TrainingData:
-    """Check the options, open the dataset and extract its features.
+    """Open the dataset, create the run folder, load the encoder and extract the features.
 
-    ``method`` is the name of the default output folder, ``output/METHOD``.
+    Parameters
+    ----------
+    options
+        Options of the command line.
+    library_options
+        Options of the fit.
+    method
+        Name of the subfolder of ``output`` for runs without ``--output-dir``. If it is "fusion",
+        ``--augment`` applies to all splits used for fitting, otherwise only to the training set.
     """
     source = options.split.dataset_options(data=options.data)
     augment = parse_kinds(options.augment)
@@ -157,7 +170,10 @@ def claim_folder(folder: Path, config: Mapping[str, Any], *, force: bool) -> Non
 
 
 def train(options: TrainOptions, library_options: FitOptions | FusionOptions, method: str) -> None:
-    """Fit a model, run the control experiments, write the run folder and print the results."""
+    """Train a model, run the control experiments, write the run folder and print the results.
+
+    See :func:`prepare_training` for the parameters.
+    """
     data = prepare_training(options, library_options, method)
     features, encoder, folder = data.features, data.encoder, data.folder
     shortcuts = shuffle = None

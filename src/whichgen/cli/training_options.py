@@ -34,13 +34,21 @@ ALIASES = {
 
 
 def normalize_name(name: str) -> str:
-    """Return the main name of an option or command: ``c_step`` → ``c-values``."""
+    """Return the current name of an option or command, e.g. ``c-values`` for ``c_step``."""
     dashed = name.replace("_", "-")
     return ALIASES.get(dashed, dashed)
 
 
 def load_config(context: typer.Context, value: str) -> str:
-    """Load option defaults from a TOML file; ``base`` keeps the built-in defaults."""
+    """Load option defaults from a TOML file and return its path.
+
+    The values ``base`` and "" keep the built-in defaults.
+
+    Raises
+    ------
+    typer.BadParameter
+        The file can't be read as TOML, or it contains an unknown option.
+    """
     if value in ("", "base"):
         return value
     try:

@@ -1,4 +1,4 @@
-"""Uploaded images: checked against the limits, identified by content, never written to disk."""
+"""Check uploaded images against the limits and inspect their provenance, all in memory."""
 
 from __future__ import annotations
 
