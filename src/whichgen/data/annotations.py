@@ -1,8 +1,8 @@
-"""Annotation files: one ``path<TAB>label`` per line.
+"""Read and write annotation files: one ``path<TAB>label`` per line.
 
-A label is the name of an origin or, as in the reference implementation, its index in the list of
-known origins. In a file of images of unknown origins, the indices of the unknown origins start at
-the number of known origins, or at 0 if the file contains a smaller index.
+A label is the name of an origin or, as in the reference implementation, its index. The indices of
+known origins start at 0. The indices of unknown origins start at the number of known origins; if
+the file contains an index below that number, they start at 0.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def read_annotations(
     bases: Sequence[Path],
     first_index: int = 0,
 ) -> tuple[Sample, ...]:
-    """Read an annotation file.
+    """Read the images and origins listed in an annotation file.
 
     Parameters
     ----------
@@ -37,15 +37,22 @@ def read_annotations(
     origins
         Origins that may occur in the file, in the order of their indices.
     bases
-        Candidate base folders of relative paths. The first folder that contains one of the first
-        20 images is used for the whole file.
+        Candidate base folders of relative paths. The first of the first 20 paths that exists in a
+        candidate folder determines the base folder of the whole file. If there is no such path, the
+        base folder is ``bases[0]``.
     first_index
         Index of ``origins[0]``: 0 for known origins, the number of known origins for unknown ones.
+
+    Returns
+    -------
+    tuple of Sample
+        One sample per line, in the order of the file.
 
     Raises
     ------
     DataError
-        The file is missing, a line has no tab, or a label is not an origin or a valid index.
+        The file is missing or unreadable, a line is not of the form ``path<TAB>label``, or a label
+        is neither an origin nor a valid index.
     """
     text = read_text_file(
         file,
@@ -83,7 +90,13 @@ def read_annotations(
 
 
 def write_annotations(file: Path, samples: Sequence[Sample]) -> None:
-    """Write samples as ``absolute path<TAB>origin`` lines."""
+    """Write one ``path<TAB>origin`` line per sample, with absolute paths.
+
+    Raises
+    ------
+    DataError
+        A path contains a tab or a line break, or is not valid UTF-8.
+    """
     lines = []
     for sample in samples:
         path = str(sample.path.absolute())

@@ -1,7 +1,7 @@
-"""Read images from WebDataset tar files and from Parquet files as on the Hugging Face Hub.
+"""Read images from WebDataset tar files and from Parquet files, as used on the Hugging Face Hub.
 
-These archives are untrusted: nothing is extracted to disk, member names are never opened as paths,
-and members that are too large or not regular files are not read.
+Archives are untrusted: nothing is extracted to disk, member names are never opened as paths, and
+members that are too large or not regular files are not read.
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ _BATCH_ROWS = 16
 
 
 class _TarStream(io.RawIOBase):
-    """Stream that raises an error at end of file, which a complete tar file never reaches.
+    """Binary stream that raises :class:`tarfile.ReadError` at the end of the data.
 
-    Without it, tarfile would keep reading empty data up to the size stated in a header.
+    A complete tar file ends with blocks of zeros, so only a truncated file is read to the end of
+    the data. There, tarfile would keep reading empty data up to the size stated in a header.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -56,7 +57,11 @@ class _TarStream(io.RawIOBase):
 
 
 class _TarMember(tarfile.TarInfo):
-    """Tar member that rejects headers on which tarfile would end silently or exhaust memory."""
+    """Tar member that raises :class:`tarfile.ReadError` for an invalid or oversized header.
+
+    Otherwise, tarfile would stop without an error at an invalid header, and an oversized header
+    could exhaust memory.
+    """
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
@@ -74,7 +79,11 @@ class _TarMember(tarfile.TarInfo):
 
 
 def read_tar(stream: IO[bytes]) -> Iterator[Member]:
-    """Yield the images of a tar file in one pass; a repeated name gets a suffix such as ``#2``.
+    """Yield the name and content of each image in a tar file, in one pass.
+
+    Hidden files and files without an image suffix are skipped. The second image of the same name
+    gets the suffix ``#2``, the third ``#3``, and so on. For an image of more than
+    :data:`~whichgen.data.formats.MAX_IMAGE_BYTES`, an error message is yielded as its content.
 
     Raises
     ------
@@ -112,27 +121,34 @@ def _is_image(member: tarfile.TarInfo) -> bool:
 
 
 def open_parquet(stream: Any) -> pq.ParquetFile:
-    """Open a Parquet file without prefetching, because a row group may exceed memory."""
+    """Open a Parquet file without prefetching, because a row group may not fit in memory."""
     return pq.ParquetFile(stream, pre_buffer=False, buffer_size=4 << 20)
 
 
 def find_image_column(schema: pa.Schema, name: str, column: str = "") -> str:
-    """Find the column of encoded images and return its path: ``image`` or ``image.bytes``.
+    """Find the column of encoded images and return its path.
 
     Parameters
     ----------
     schema
-        Schema of the file.
+        Arrow schema of the file.
     name
         Name of the file in error messages.
     column
         Name of the column. If empty, use a binary column with a common name (``image``, ``jpg``,
         …), or else the only binary column.
 
+    Returns
+    -------
+    str
+        The column name, such as ``image``; for a struct with the field ``bytes``, the path of that
+        field, such as ``image.bytes``.
+
     Raises
     ------
     DataError
-        The column does not exist or is not binary, or ``column`` is empty and several match.
+        The file has no binary column; ``column`` is not a binary column; or ``column`` is empty
+        and the file has several binary columns, none of them with a common name.
     """
     candidates: dict[str, str] = {}
     for field in schema:
@@ -159,7 +175,10 @@ def _is_bytes(kind: pa.DataType) -> bool:
 
 
 def read_rows(stream: Any, column: str, groups: Sequence[int], first_row: int) -> Iterator[Member]:
-    """Yield the images of some row groups of a Parquet file; the names are row numbers.
+    """Yield the name and content of each image in some row groups of a Parquet file.
+
+    The name is the row number. If the row is empty or the image has more than
+    :data:`~whichgen.data.formats.MAX_IMAGE_BYTES`, an error message is yielded as its content.
 
     Parameters
     ----------
@@ -170,7 +189,7 @@ def read_rows(stream: Any, column: str, groups: Sequence[int], first_row: int) -
     groups
         Indices of consecutive row groups.
     first_row
-        Row number of the first row of ``groups``.
+        Row number, in the file, of the first row of ``groups``.
 
     Raises
     ------

@@ -1,12 +1,12 @@
-"""Load public benchmarks from a dataset string such as ``OSMA:split=split3:root=/data``.
+"""Load benchmarks from a dataset string such as ``OSMA:split=split3:root=/data``, and write them.
 
-The origins of each benchmark are listed in a JSON file in ``origins/``. A dataset written by
-``whichgen dataset split`` is loaded in the same way; its origins are listed in
-``<root>/<name>/origins.json``, and ``groups.tsv`` in the same folder contains the group of each
-image, if any (see :mod:`whichgen.data.groups`).
+The origins of each public benchmark are listed in a JSON file in the package folder ``origins``. A
+dataset written by ``whichgen dataset split`` is loaded in the same way: its origins are listed in
+``<root>/<name>/origins.json``. If its images have groups (see :mod:`whichgen.data.groups`), they
+are listed in ``groups.tsv`` in the same folder.
 
-A *benchmark split* (``split1``) divides the origins into known and unknown. The *splits* of a
-dataset (train, val, test, val_unknown, test_unknown) divide its images.
+A *benchmark split* (``split1``) divides the origins into known and unknown origins. The *splits* of
+a dataset (train, val, test, val_unknown, test_unknown) divide its images.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ _GROUPS_FILE = "groups.tsv"
 
 
 def _check_folder_name(name: str) -> str:
-    """Reject names that escape the root folder, because origin lists are untrusted."""
+    """Return the name of a folder; raise :class:`ValueError` if it is not valid.
+
+    Origin lists are untrusted, and a name such as ``..`` would escape the root folder.
+    """
     # File names add a few letters to the name of a benchmark split.
     if name in ("", ".", "..") or any(c in name for c in "/\\\0") or len(name.encode()) > 200:
         raise ValueError(f"{name[:80]!r} is not a valid folder name")
@@ -49,7 +52,13 @@ _FolderName = Annotated[str, AfterValidator(_check_folder_name)]
 class SplitOrigins(BaseModel):
     """Known and unknown origins of a benchmark split.
 
-    ``unknown`` maps the name of a subset to its origins; ``all`` contains all unknown origins.
+    Parameters
+    ----------
+    known
+        Known origins, in the order of their class indices.
+    unknown
+        Maps the name of each subset of the unknown origins to its origins. The subset ``all``
+        contains all unknown origins.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -58,7 +67,21 @@ class SplitOrigins(BaseModel):
 
 
 class BenchmarkOrigins(BaseModel):
-    """Schema of ``origins.json``: a benchmark with its folder, notes and benchmark splits."""
+    """Content of ``origins.json``: the description of a benchmark.
+
+    Parameters
+    ----------
+    name
+        Name of the benchmark.
+    folder
+        Name of its folder in the root folder.
+    source
+        URL of the benchmark.
+    notes
+        Sentences to show with the results.
+    splits
+        Maps the name of each benchmark split to its origins.
+    """
 
     model_config = ConfigDict(extra="forbid")
     name: _FolderName
@@ -76,6 +99,8 @@ def list_benchmarks() -> list[str]:
 
 def load_origins(name: str, root: Path) -> BenchmarkOrigins:
     """Read ``root/name/origins.json``; if it does not exist, read the bundled list of that name.
+
+    The names of bundled lists are not case-sensitive.
 
     Raises
     ------
@@ -109,7 +134,13 @@ def _summarize(error: ValidationError) -> str:
 
 
 def parse_spec(spec: str) -> tuple[str, dict[str, str]]:
-    """Parse a dataset string into its name and its options ``split`` and ``root``."""
+    """Parse ``NAME:split=SPLIT:root=FOLDER`` into the name and a dictionary of its options.
+
+    Raises
+    ------
+    DataError
+        An option is neither ``split`` nor ``root``, or has no value.
+    """
     name, *options = spec.split(":")
     values = {}
     for option in options:
@@ -124,7 +155,15 @@ def parse_spec(spec: str) -> tuple[str, dict[str, str]]:
 
 
 def load_benchmark(spec: str) -> Dataset:
-    """Load a dataset from a dataset string (see :func:`read_benchmark`)."""
+    """Load a dataset from a dataset string (see :func:`read_benchmark`).
+
+    The default of ``root`` is :data:`DEFAULT_ROOT`.
+
+    Raises
+    ------
+    DataError
+        The string is invalid or a path, or the benchmark can't be read.
+    """
     if "/" in spec.partition(":")[0]:
         raise DataError(
             f"folder {spec} does not exist. Specify a folder with one subfolder per origin."
@@ -134,26 +173,28 @@ def load_benchmark(spec: str) -> Dataset:
 
 
 def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
-    """Read the annotation files of a benchmark.
+    """Read the origins, annotation files and groups of a benchmark.
 
-    The training set is ``<root>/<folder>/<split>_train/annotations/<split>_train.txt``; validation
-    and test sets have ``val`` and ``test`` in place of ``train``. Images of unknown origins are in
-    ``<split>_val_out_all.txt`` and ``<split>_test_out_all.txt``, in the same folders.
+    The annotation file of the training set is
+    ``<root>/<folder>/<split>_train/annotations/<split>_train.txt``. Those of the validation and
+    test sets have ``val`` and ``test`` in place of ``train``. The images of unknown origins are
+    listed in ``<split>_val_out_all.txt`` and ``<split>_test_out_all.txt`` in the same folders.
 
     Parameters
     ----------
     name
         Name of the benchmark.
     root
-        Parent folder of the benchmark's folder.
+        Parent folder of the benchmark's folder, or the benchmark's folder itself.
     split
         Name of the benchmark split; the first one if ``None``.
 
     Raises
     ------
     DataError
-        A file is invalid, or a file of known images is missing. A missing file of unknown images
-        is reported in ``Dataset.notes`` instead.
+        The benchmark or the split does not exist, a file is invalid, or an annotation file of known
+        origins is missing. A missing annotation file of unknown origins is reported in
+        ``Dataset.notes`` instead.
     """
     lists = load_origins(name, root)
     split = split or next(iter(lists.splits))
@@ -198,7 +239,16 @@ def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
 
 
 def write_benchmark(dataset: Dataset, root: Path, name: str, split: str = "split1") -> Path:
-    """Write a dataset as annotation files, ``origins.json`` and, if needed, ``groups.tsv``.
+    """Write a dataset as annotation files, ``origins.json`` and, if it has groups, ``groups.tsv``.
+
+    Parameters
+    ----------
+    root
+        Folder in which the folder ``name`` is created.
+    name
+        Name of the dataset.
+    split
+        Name of the benchmark split.
 
     Returns
     -------
@@ -208,7 +258,8 @@ def write_benchmark(dataset: Dataset, root: Path, name: str, split: str = "split
     Raises
     ------
     DataError
-        ``name`` or ``split`` is not a valid folder name.
+        ``name`` or ``split`` is not a valid folder name, or an image path can't be written (see
+        :func:`~whichgen.data.annotations.write_annotations`).
     """
     unknown = {"all": dataset.unknown, **dataset.unknown_groups}
     splits = {split: SplitOrigins(known=dataset.known, unknown=unknown)}

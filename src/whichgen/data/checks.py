@@ -23,10 +23,21 @@ _SHORTCUT_SHARE = 0.9
 
 @dataclass(frozen=True)
 class OriginCheck:
-    """Number of files of one origin, in total and by format, size and color mode.
+    """File counts of one origin.
 
-    ``formats``, ``sizes`` (such as ``512x512``) and ``modes`` map each value to its number of
-    files, most frequent first.
+    Parameters
+    ----------
+    origin
+        The origin.
+    images
+        Number of files, including missing and unreadable files.
+    missing
+        Number of files that do not exist.
+    unreadable
+        Number of files that exist but can't be read or decoded.
+    formats, sizes, modes
+        Map each format, size (such as ``512x512``) and color mode to its number of readable files,
+        most frequent first.
     """
 
     origin: str
@@ -45,15 +56,15 @@ class CheckReport:
     Parameters
     ----------
     origins
-        File counts of each origin.
+        File counts, one element per origin.
     exact_duplicates
         Number of files identical to an earlier file.
     near_duplicates
         Number of pairs of different files with nearly equal perceptual hashes.
     warnings
-        One message per shortcut or label conflict.
+        One message per label conflict or shortcut. A label conflict is a file with several origins.
     errors
-        One message per unreadable file.
+        One message per missing or unreadable file.
     """
 
     origins: tuple[OriginCheck, ...]
@@ -64,7 +75,7 @@ class CheckReport:
 
 
 def check_samples(samples: Sequence[Sample], *, progress: Progress = no_progress) -> CheckReport:
-    """Check a dataset for unreadable files, duplicates, label conflicts and shortcuts."""
+    """Check samples for unreadable files, label conflicts, shortcuts and duplicates."""
     fingerprints = fingerprint_images([s.path for s in samples], progress=progress)
     by_origin: dict[str, list[Fingerprint | ImageError]] = defaultdict(list)
     labels: dict[bytes, dict[str, Sample]] = defaultdict(dict)
@@ -109,9 +120,15 @@ def _count_files(origin: str, fingerprints: Sequence[Fingerprint | ImageError]) 
 
 
 def _find_shortcuts(name: str, counts: dict[str, dict[str, int]]) -> list[str]:
-    """Return one warning per origin that a property separates from other origins.
+    """Return one warning for each origin that a property separates from other origins.
 
-    ``counts[origin][value]`` is the number of files, most frequent value first.
+    Parameters
+    ----------
+    name
+        Name of the property: ``format``, ``size`` or ``mode``.
+    counts
+        ``counts[origin][value]`` is the number of files of an origin for which the property has
+        this value, most frequent value first.
     """
     totals = {origin: sum(values.values()) for origin, values in counts.items() if values}
     limits = {origin: (1 - _SHORTCUT_SHARE) * total for origin, total in totals.items()}

@@ -18,10 +18,10 @@ SPLITS = ("train", "val", "val_unknown", "test", "test_unknown")
 
 @dataclass(frozen=True)
 class Sample:
-    """An image file with its true origin.
+    """An image file with its true origin and its group.
 
-    Images of one ``group`` (same prompt, scene or person) are not statistically independent.
-    ``group`` is empty if it is unknown.
+    Images of one group (same prompt, scene or person) are not statistically independent. ``group``
+    is empty if the group is not known.
     """
 
     path: Path
@@ -38,17 +38,19 @@ class Dataset:
     name
         Name of the dataset in reports.
     known
-        Origins in the training set; the position of an origin is its class index.
+        Origins in the training set; the index of an origin in this tuple is its class index.
     unknown
         Origins held out from training.
     train, val, test
         Images of known origins.
     val_unknown, test_unknown
-        Images of unknown origins, for model selection and for the final evaluation.
+        Images of unknown origins: ``val_unknown`` for model selection, ``test_unknown`` for the
+        final evaluation.
     unknown_groups
-        Named subsets of ``unknown`` that are evaluated separately (OSMA: seed, arch, dataset).
+        Maps the name of a subset of ``unknown`` to its origins. Each subset is evaluated
+        separately. The subsets of OSMA are ``seed``, ``arch`` and ``dataset``.
     families
-        Family of each origin; takes precedence over :mod:`whichgen.data.families`.
+        Maps origins to families; takes precedence over :mod:`whichgen.data.families`.
     notes
         Sentences to show with the results, such as which images were omitted and why.
     """
@@ -76,8 +78,8 @@ class Dataset:
         Raises
         ------
         DataError
-            There are fewer than two known origins, an origin occurs twice, or a known origin has no
-            images in train, val or test.
+            There are fewer than two known origins, a known origin occurs twice, an origin is both
+            known and unknown, or a known origin has no images in train, val or test.
         """
         if len(self.known) < 2:
             raise DataError(
@@ -108,12 +110,12 @@ class Dataset:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """List the image files in a folder, recursively, in natural order, without hidden files."""
+    """List the image files in a folder and its subfolders, in natural order; skip hidden files."""
     return list_files(folder, IMAGE_SUFFIXES)
 
 
 def limit_per_class(dataset: Dataset, limit: int) -> Dataset:
-    """Keep the first ``limit`` samples per class in each split."""
+    """Keep the first ``limit`` samples of each origin in each split; return a new dataset."""
     splits = {}
     for name in SPLITS:
         numbers: dict[str, Iterator[int]] = defaultdict(count)

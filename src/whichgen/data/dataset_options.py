@@ -1,4 +1,4 @@
-"""Options that select and split a dataset, saved with a run to reopen the same dataset."""
+"""Options that select and split a dataset; they are saved with a run to reopen the dataset."""
 
 from __future__ import annotations
 
@@ -29,11 +29,14 @@ class DatasetOptions(SplitOptions):
     ----------
     data
         Dataset string, such as ``OSMA:split=split2:root=/data``, or image folder.
-    groups, group_column
-        TSV or CSV file with the group of each image (see :mod:`whichgen.data.groups`), and its
-        group column, detected if empty. Only for image folders.
+    groups
+        TSV or CSV file with the group of each image (see :mod:`whichgen.data.groups`). Only for
+        image folders.
+    group_column
+        Name of the group column in this file; detected if empty.
     families
-        File of ``origin<TAB>family`` lines.
+        File of ``origin<TAB>family`` lines; if empty, families are guessed from the names of the
+        origins (see :mod:`whichgen.data.families`).
     samples_per_class
         Maximum number of images per class in each split; 0 for no limit.
     """
@@ -45,7 +48,18 @@ class DatasetOptions(SplitOptions):
     samples_per_class: int = SAMPLES_PER_CLASS
 
     def open(self, cache: Path, *, progress: Progress = no_progress) -> Dataset:
-        """Open the dataset; raise :class:`~whichgen.errors.DataError` if it is invalid."""
+        """Open the dataset, and apply ``samples_per_class`` and ``families``.
+
+        Parameters
+        ----------
+        cache
+            Cache folder for the split of an image folder.
+
+        Raises
+        ------
+        DataError
+            The dataset or an option is invalid.
+        """
         groups = read_groups(Path(self.groups), self.group_column) if self.groups else None
         split = SplitOptions(**{f.name: getattr(self, f.name) for f in fields(SplitOptions)})
         dataset = open_dataset(self.data, split, groups=groups, cache=cache, progress=progress)
@@ -56,7 +70,10 @@ class DatasetOptions(SplitOptions):
         return dataset
 
     def as_config(self) -> dict[str, Any]:
-        """Return a JSON-compatible dictionary with absolute paths (see :meth:`from_config`)."""
+        """Return the options as a JSON-compatible dictionary with absolute paths.
+
+        :meth:`from_config` is the inverse.
+        """
         config = asdict(self)
         config["data"] = resolve_spec(self.data)
         for file in ("groups", "families"):
@@ -71,7 +88,7 @@ class DatasetOptions(SplitOptions):
         Raises
         ------
         DataError
-            A value has the wrong type.
+            A value has the wrong type, or ``data`` is missing.
         """
         values = {f.name: config[f.name] for f in fields(cls) if f.name in config}
         try:
@@ -84,7 +101,10 @@ class DatasetOptions(SplitOptions):
 
 
 def resolve_spec(data: str) -> str:
-    """Make the path of a folder, or the ``root`` of a dataset string, absolute."""
+    """Return the absolute path of a folder, or a dataset string whose ``root`` is absolute.
+
+    If the dataset string has no ``root``, the absolute path of the default root is added.
+    """
     if os.path.isdir(data):  # noqa: PTH112 (Path.is_dir raises on long names)
         return str(Path(data).resolve())
     name, options = parse_spec(data)

@@ -26,9 +26,18 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Digest, perceptual hash and header of an image file.
+    """Digest, perceptual hash, format, color mode and size of an image file.
 
-    ``perceptual`` is the 64-bit pHash (Zauner, 2010) as 8 bytes.
+    Parameters
+    ----------
+    digest
+        20-byte digest of the file (:func:`whichgen.data.reading.hash_image`).
+    perceptual
+        64-bit pHash (Zauner, 2010) as 8 bytes.
+    format, mode
+        Format and color mode in the file, as named by Pillow.
+    size
+        Width and height in pixels, after EXIF rotation.
     """
 
     digest: bytes
@@ -44,7 +53,7 @@ def fingerprint_image(path: Path) -> Fingerprint:
     Raises
     ------
     ImageError
-        The file is unreadable.
+        The file can't be read or decoded.
     """
     data = read_bytes(path)
     image = decode_image(data, str(path))
@@ -104,8 +113,8 @@ def find_components(n: int, links: Iterable[tuple[int, int]]) -> np.ndarray:
     Returns
     -------
     ndarray of shape (n,), int64
-        Component of each node, numbered from 0 in the order of the last node of each component.
-        Seeded splits depend on this order.
+        Component number of each node. Components are numbered from 0 in ascending order of their
+        last node; seeded splits depend on this order.
     """
     pairs = np.array(list(links), dtype=np.int64).reshape(-1, 2)
     graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
@@ -118,7 +127,13 @@ def find_components(n: int, links: Iterable[tuple[int, int]]) -> np.ndarray:
 def find_near_duplicates(
     fingerprints: Sequence[Fingerprint], distance: int = NEAR_DISTANCE
 ) -> Iterator[tuple[int, int]]:
-    """Yield pairs (i, j), i < j, whose perceptual hashes differ in at most ``distance`` bits."""
+    """Yield index pairs (i, j), i < j, of images that are near-duplicates.
+
+    Parameters
+    ----------
+    distance
+        Maximum Hamming distance between the perceptual hashes of near-duplicates, in bits.
+    """
     if not fingerprints:
         return
     codes = np.frombuffer(b"".join(f.perceptual for f in fingerprints), np.uint8).reshape(-1, 8)

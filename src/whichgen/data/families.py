@@ -35,13 +35,21 @@ _FAMILIES: dict[str, tuple[str, ...]] = {
 def assign_families(
     origins: Iterable[str], overrides: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Map each origin except ``real`` to its family; ``overrides`` takes precedence."""
+    """Map each origin except ``real`` to its family.
+
+    Parameters
+    ----------
+    origins
+        The origins.
+    overrides
+        Maps origins to families; takes precedence over the table of well-known generators.
+    """
     overrides = overrides or {}
     return {o: overrides.get(o) or _guess_family(o) for o in origins if o != REAL}
 
 
 def read_families(file: Path) -> dict[str, str]:
-    """Read a file of ``origin<TAB>family`` lines.
+    """Read a file of ``origin<TAB>family`` lines; return a dictionary from origins to families.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Read low-level file properties: size, format, quantization tables, color statistics.
 
-A reliable classifier does not depend on them. :mod:`whichgen.training.shortcuts` measures how well
-they alone predict the origin.
+A reliable classifier does not depend on these properties. :mod:`whichgen.training.shortcuts`
+measures how well they alone predict the origin.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class FileProperties:
     values
         float64 array of shape (n_readable, n_properties), with :data:`PROPERTIES` as columns.
     rows
-        int64 array of shape (n_readable,): position of each readable file in the input, increasing.
+        int64 array of shape (n_readable,): index of each readable file in the input, ascending.
     errors
         One message per unreadable file.
     """
@@ -58,22 +58,26 @@ class FileProperties:
     errors: tuple[str, ...]
 
     def columns(self, names: Iterable[str]) -> np.ndarray:
-        """Select properties by name: float64 array of shape (n_readable, n_names)."""
+        """Return the values of the named properties: float64 array of shape (n_readable, n_names).
+
+        The columns are in the order of ``names``.
+        """
         return self.values[:, [PROPERTIES.index(name) for name in names]]
 
 
 def read_properties(path: Path) -> np.ndarray:
     """Read all :data:`PROPERTIES` of a file: finite float64 array of shape (n_properties,).
 
-    Width, height, format and mode are read from the header, before EXIF rotation. ``format_…``,
-    ``mode_…``, ``exif`` and ``icc`` are 0 or 1. ``quantization_…`` are the first two tables of a
-    JPEG (luminance and chrominance), or 0 for other formats. ``mean_…`` and ``std_…``, in [0, 255],
-    are computed per channel after :func:`~whichgen.data.reading.decode_image`.
+    ``bytes`` is the file size in bytes. Width, height (in pixels), format and mode are read from
+    the header, before EXIF rotation. ``aspect`` is the width divided by the height. ``format_…``,
+    ``mode_…``, ``exif`` and ``icc`` are 0 or 1. ``quantization_…`` are the entries of the first two
+    tables of a JPEG (luminance and chrominance), or 0 for other formats. ``mean_…`` and ``std_…``,
+    in [0, 255], are computed per channel after :func:`~whichgen.data.reading.decode_image`.
 
     Raises
     ------
     ImageError
-        The file can't be read.
+        The file can't be read or decoded.
     """
     data = read_bytes(path)
     pixels = np.asarray(decode_image(data, str(path))).reshape(-1, 3)

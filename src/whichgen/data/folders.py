@@ -26,8 +26,9 @@ def open_dataset(
 ) -> Dataset:
     """Open a dataset from a folder or a dataset string.
 
-    The split of a folder is cached in ``cache/splits`` as annotation files, until the files (path,
-    size, modification time) or the options change.
+    The images of a folder are divided into splits (see :func:`~whichgen.data.splits.split_folder`).
+    The result is cached in ``cache/splits`` as annotation files, and reused until the image files
+    (path, size or modification time), the options or the groups change.
 
     Parameters
     ----------
@@ -37,7 +38,7 @@ def open_dataset(
         Options for splitting a folder; the defaults of
         :class:`~whichgen.data.splits.SplitOptions` if ``None``.
     groups
-        Group of each image path (see :func:`~whichgen.data.splits.split_folder`).
+        Maps image paths to groups (see :func:`~whichgen.data.splits.split_folder`).
     cache
         Cache folder; may be read-only.
     progress
@@ -46,9 +47,9 @@ def open_dataset(
     Raises
     ------
     DataError
-        The dataset or an option is invalid (see
-        :func:`~whichgen.data.splits.split_folder` and
-        :func:`~whichgen.data.benchmarks.load_benchmark`).
+        The dataset or an option is invalid (see :func:`~whichgen.data.splits.split_folder` and
+        :func:`~whichgen.data.benchmarks.load_benchmark`), or ``spec`` is a dataset string and
+        ``options.unknown`` or ``groups`` is set.
     """
     folder, options = Path(spec), options or SplitOptions()
     if not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises on long names)
@@ -75,10 +76,10 @@ def open_dataset(
 
 
 def list_samples(spec: str) -> tuple[Sample, ...]:
-    """List all images in a folder, recursively, or in all splits of a dataset string.
+    """List all images of a folder and its subfolders, or of all splits of a dataset string.
 
-    In a folder, the origin of an image is the name of the top-level subfolder that contains it, or
-    empty if the image is directly in the folder.
+    For a folder, the origin of an image is the name of the top-level subfolder that contains it; it
+    is empty if the image is not in a subfolder.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Groups of images with the same content, such as a prompt, scene or person.
+"""Read and write groups of images with the same content, such as a prompt, scene or person.
 
 Images of one group are not statistically independent.
 """
@@ -24,17 +24,19 @@ def read_groups(file: Path, column: str = "") -> dict[str, str]:
         TSV file, or CSV file with the suffix ``.csv``. The column ``path``, or else the first
         column, contains paths relative to the image folder.
     column
-        Name of the group column. If empty, it is ``group``, ``content`` or the last column.
+        Name of the group column. If empty, it is ``group`` if this column exists, else ``content``
+        if it exists, else the last column.
 
     Returns
     -------
     dict
-        Group of each path. An image with an empty group forms its own group.
+        Maps each path to its group. If a group is empty, the path itself is used as the group.
 
     Raises
     ------
     DataError
-        The file is unreadable, or a column is missing.
+        The file is unreadable, or it is not a table with a header of at least two columns and at
+        least one row, or ``column`` does not exist.
     """
     text = io.StringIO(read_text_file(file, "groups file"), newline="")
     delimiter = "," if file.suffix.lower() == ".csv" else "\t"

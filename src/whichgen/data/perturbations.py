@@ -1,11 +1,11 @@
 """Image perturbations for robustness tests: JPEG, blur, crop, resize and a combination.
 
-Kinds and ranges follow the paper's robustness study (section 4; after Yu et al., 2019): JPEG
-quality 75 to 10, Gaussian blur with kernel 3 to 15 and sigma 3, center crop that removes 5 to 20 %
-of each side and scales back to the original size, and resizing of the shorter side to 128 to 1024
-pixels. Each has five intensities.
+Kinds and ranges follow the robustness study of the paper (UniversalAttribution, section 4; after Yu
+et al., 2019): JPEG quality 75 to 10; Gaussian blur with a kernel of 3 to 15 pixels and a sigma of
+3 pixels; center crop that removes 5 to 20 % of the width and of the height, then scales back to the
+original size; and resizing of the shorter side to 128 to 1024 pixels. Each has five intensities.
 
-``social`` simulates an upload to a social network: crop, downscaling and JPEG. Its five
+``social`` simulates an upload to a social network: crop, downscaling and JPEG compression. Its five
 intensities (:data:`SOCIAL`), from mild to strong, are not from the paper.
 """
 
@@ -44,9 +44,16 @@ SOCIAL: dict[int, tuple[float, float, int]] = {
 
 
 class _Kind(NamedTuple):
-    """Function of a kind of perturbation, and unit and range of its intensity.
+    """Kind of perturbation.
 
-    ``step`` is 2 if the intensity must be an odd integer, 1 for any integer, 0 for any number.
+    Parameters
+    ----------
+    apply
+        Function that applies the perturbation with an intensity to an RGB image.
+    unit, low, high
+        Unit, smallest value and largest value of the intensity.
+    step
+        2 if the intensity must be an odd integer, 1 for any integer, 0 for any number.
     """
 
     apply: Callable[[Image.Image, float], Image.Image]
@@ -58,7 +65,20 @@ class _Kind(NamedTuple):
 
 @dataclass(frozen=True)
 class Perturbation:
-    """Image perturbation of a kind and intensity, such as ``jpeg:30``."""
+    """Image perturbation of a kind and intensity, such as ``jpeg:30``.
+
+    Parameters
+    ----------
+    kind
+        One of the keys of :data:`INTENSITIES`.
+    value
+        Intensity; its unit and range depend on the kind.
+
+    Raises
+    ------
+    DataError
+        The kind does not exist, or the value is out of range.
+    """
 
     kind: str
     value: float
@@ -87,7 +107,13 @@ class Perturbation:
 
 
 def parse_perturbation(text: str) -> Perturbation:
-    """Parse ``kind:value``, such as ``jpeg:30``; without a value, use the medium intensity."""
+    """Parse ``kind:value``, such as ``jpeg:30``; without a value, use the medium intensity.
+
+    Raises
+    ------
+    DataError
+        The text has a different form, the kind does not exist, or the value is out of range.
+    """
     kind, colon, value = text.partition(":")
     try:
         return Perturbation(kind, float(value) if colon else INTENSITIES[kind][2])
@@ -99,7 +125,7 @@ def parse_perturbation(text: str) -> Perturbation:
 
 
 def list_perturbations(kinds: Iterable[str] = tuple(INTENSITIES)) -> list[Perturbation]:
-    """List all five intensities of each kind."""
+    """Return the perturbations of each kind at its five intensities."""
     return [Perturbation(kind, value) for kind in kinds for value in INTENSITIES[kind]]
 
 

@@ -39,7 +39,20 @@ def read_bytes(path: Path) -> bytes:
 
 
 def load_bytes(load: Callable[[], bytes], name: str) -> bytes:
-    """Call ``load`` and return its bytes; raise :class:`ImageError` on failure or empty content."""
+    """Call ``load`` and return its bytes.
+
+    Parameters
+    ----------
+    load
+        Function that reads the image file.
+    name
+        Name of the image in error messages.
+
+    Raises
+    ------
+    ImageError
+        ``load`` raises an :class:`OSError` or returns no bytes.
+    """
     try:
         data = load()
     except FileNotFoundError:
@@ -54,13 +67,16 @@ def load_bytes(load: Callable[[], bytes], name: str) -> bytes:
 
 
 def hash_image(data: bytes) -> bytes:
-    """Return a 20-byte digest of an image file, used as its key in the feature store."""
+    """Return the 20-byte BLAKE2b digest of an image file's content.
+
+    The feature store identifies an image by this digest.
+    """
     return hashlib.blake2b(data, digest_size=20).digest()
 
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """Format (as named by Pillow) and size in pixels of an image file."""
+    """Format (as named by Pillow), width and height (in pixels) of an image file."""
 
     format: str
     width: int
@@ -111,7 +127,10 @@ def read_image(path: Path) -> Image.Image:
 
 
 def open_image(data: bytes, name: str = "image") -> Image.Image:
-    """Open an image file and check its header against the limits, without decoding pixels.
+    """Open an image file, and check it against the limits without decoding pixels.
+
+    The limits are defined in :mod:`whichgen.data.formats`. Icons (ICO) are decoded before the
+    check.
 
     Raises
     ------
@@ -145,6 +164,15 @@ def make_thumbnail(
     """Encode a thumbnail of an RGB image, at most ``side`` pixels wide and high.
 
     All metadata of the original (EXIF, comments, color profile) is removed.
+
+    Parameters
+    ----------
+    side
+        Maximum width and height in pixels.
+    kind
+        Format of the thumbnail, as named by Pillow.
+    quality
+        Compression quality, 0…100.
     """
     small = image.copy()
     small.info.clear()  # Pillow would write the comment and color profile again
@@ -155,7 +183,16 @@ def make_thumbnail(
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert any Pillow image to 8-bit RGB (see :func:`decode_image`)."""
+    """Convert a Pillow image of any mode to 8-bit RGB.
+
+    Transparent pixels are composited on white, and gray values of over 8 bits are scaled to 8 bits.
+    For the modes ``I`` and ``F``, white is the smallest of 1, 255 and 65535 that is not exceeded.
+
+    Raises
+    ------
+    ValueError
+        A value of an image of mode ``I`` or ``F`` exceeds 65535 or is NaN.
+    """
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I;16"):

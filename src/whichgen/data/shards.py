@@ -1,7 +1,7 @@
 """Divide image collections (files, tar, Parquet) into shards that are read independently.
 
 :func:`find_shards` lists the shards of a collection. A process or cluster worker reads one shard at
-a time and gets its images one by one.
+a time, image by image.
 """
 
 from __future__ import annotations
@@ -54,9 +54,11 @@ class Files:
 
     @property
     def images(self) -> int:
+        """Number of images."""
         return len(self.paths)
 
     def read(self) -> Iterator[Item]:
+        """Yield one item per file; the files are read by :attr:`Item.load`."""
         for path in self.paths:
             name = self.storage.url(path)
             load = partial(self.storage.read, path, MAX_IMAGE_BYTES)
@@ -75,8 +77,10 @@ class Archive:
         Number of images; ``None`` for a tar file, whose images are only counted by reading it.
     column
         Image column of the Parquet file; empty for a tar file.
-    groups, first_row
-        Indices of the consecutive row groups, and row number of their first row in the file.
+    groups
+        Indices of consecutive row groups of the Parquet file.
+    first_row
+        Row number, in the file, of the first row of ``groups``.
     """
 
     storage: Storage
@@ -87,7 +91,10 @@ class Archive:
     first_row: int = 0
 
     def read(self) -> Iterator[Item]:
-        """Yield the images; if the archive is damaged, the last item raises the error."""
+        """Yield one item per image.
+
+        If the archive is damaged, there is one more item, whose ``load`` raises ImageError.
+        """
         archive = self.storage.url(self.path)
         try:
             with self.storage.open(self.path) as stream:
@@ -115,16 +122,19 @@ def find_shards(sources: Sequence[str], *, batch_size: int = 1, column: str = ""
     sources
         Image, ``.tar`` and ``.parquet`` files, and folders that are searched recursively for them:
         local, ``s3://…`` or ``hf://datasets/owner/name/…``. ``@FILE`` is a text file of paths, one
-        per line. A dataset string (``GenImage:split=split1``) stands for all its splits.
+        per line. A dataset string (``GenImage:split=split1``) stands for the images of all its
+        splits.
     batch_size
-        Number of images per forward pass; the size of a shard of image files is a multiple of it.
+        Number of images per forward pass. The number of image files per shard is a multiple of it,
+        except in the last shard.
     column
         Image column of Parquet files; detected if empty.
 
     Raises
     ------
     DataError
-        A source does not exist, contains no image, or cannot be listed.
+        A source does not exist, contains no images or archives, or can't be listed; or a Parquet
+        file is invalid or its image column can't be determined.
     """
     images: dict[Storage, list[str]] = defaultdict(list)
     archives: list[Shard] = []
@@ -157,7 +167,13 @@ def hash_name(name: str) -> bytes:
 
 
 def read_path_list(file: Path) -> list[str]:
-    """Read a text file of paths, one per line."""
+    """Read a text file of paths, one per line; skip empty lines.
+
+    Raises
+    ------
+    DataError
+        The file is unreadable or contains no path.
+    """
     lines = read_text_file(file, "path list").splitlines()
     paths = [line for line in lines if line.strip()]
     if not paths:
@@ -182,7 +198,15 @@ def _list_source(source: str) -> Iterator[tuple[Storage, str]]:
 
 
 def _list_row_groups(storage: Storage, path: str, column: str) -> Iterator[Shard]:
-    """Divide a Parquet file into shards of at least :data:`MAX_SHARD_IMAGES` rows."""
+    """Divide a Parquet file into shards of consecutive row groups.
+
+    Each shard except the last has at least :data:`MAX_SHARD_IMAGES` rows.
+
+    Raises
+    ------
+    DataError
+        The file is not a valid Parquet file, or its image column can't be determined.
+    """
     name = storage.url(path)
     try:
         with storage.open(path) as stream:

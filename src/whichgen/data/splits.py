@@ -5,10 +5,11 @@ always stay in the same split:
 
 1. Such images are merged into components (the connected components of a graph of links).
 2. A component with images of a known origin is assigned to train, val or test, whichever is
-   furthest below its fraction. Images of unknown origins in this component are assigned to the same
-   split, or omitted if that split does not evaluate their generator.
-3. A component with only images of unknown origins is assigned to val or test, whichever evaluates
-   their generator.
+   furthest below its fraction. If the component also has images of unknown origins, these are
+   assigned to val_unknown if the component is in val, or to test_unknown if it is in test. They are
+   omitted if the component is in train, or if that split does not use their origin.
+3. A component with only images of unknown origins is assigned to val_unknown or test_unknown,
+   whichever uses the origins of more of its images; images of other origins are omitted.
 """
 
 from __future__ import annotations
@@ -46,9 +47,9 @@ class SplitOptions:
         Origins to hold out from training.
     unknown_val
         Unknown origins for validation; the others are for testing. If empty, a random half of the
-        unknown origins, or none if there is only one.
+        unknown origins (rounded down) is for validation.
     share_unknown
-        Use all unknown origins for both validation and testing.
+        Use all unknown origins for both validation and testing; ``unknown_val`` is ignored.
     fractions
         Fractions of the known images in train, val and test; positive, summing to 1.
     seed
@@ -63,7 +64,15 @@ class SplitOptions:
 
 
 def list_origins(folder: Path) -> dict[str, list[Path]]:
-    """List the images of each origin; each direct subfolder with images is an origin."""
+    """Map each origin to its images; each direct subfolder with images is an origin.
+
+    Hidden subfolders are skipped.
+
+    Raises
+    ------
+    DataError
+        The folder does not exist, or has no subfolder with images.
+    """
     if not folder.is_dir():
         raise DataError(
             f"{folder} is not a folder. Specify a folder with one subfolder per origin."
@@ -88,18 +97,23 @@ def split_folder(
 ) -> Dataset:
     """Split a folder of images into the five splits of a dataset, reproducibly.
 
+    Unreadable files are omitted; ``Dataset.notes`` contains their number.
+
     Parameters
     ----------
+    folder
+        Folder with one subfolder of images per origin.
     groups
-        Group of each image path relative to the folder; images of one group stay together.
+        Maps the path of each image, relative to the folder, to its group. Images of one group stay
+        in the same split.
     near_distance
         Maximum Hamming distance between the perceptual hashes of near-duplicates, in bits.
 
     Raises
     ------
     DataError
-        An unknown origin does not exist, an image has no group, the fractions do not sum to 1, or
-        a known origin has too few images for every split.
+        The folder has no images, an option is invalid, an image is missing in ``groups``, or a
+        known origin has no images in train, val or test.
     """
     origins = list_origins(folder)
     _check_options(folder, origins, options)
@@ -139,7 +153,10 @@ def split_folder(
 
 
 def split_unknown_origins(options: SplitOptions) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Divide the unknown origins into those for validation and those for testing."""
+    """Return the unknown origins for validation and those for testing.
+
+    :class:`SplitOptions` defines the rule.
+    """
     if options.share_unknown:
         return options.unknown, options.unknown
     val = options.unknown_val
@@ -196,7 +213,7 @@ def _assign_splits(
     split_of: dict[int, str] = {}
 
     def compute_deficit(split: str, counts: Counter[str]) -> float:
-        """Compute how far a split is below its fraction for the known origins of a group."""
+        """Sum, over the known images of a component, how far the split is below its fraction."""
         share = options.fractions[_KNOWN_SPLITS.index(split)]
         return sum(
             n * (share - counts_by_split[split][o] / totals[o])
@@ -205,7 +222,7 @@ def _assign_splits(
         )
 
     def rank_split(split: str, counts: Counter[str]) -> tuple[int, float]:
-        """Return a sort key: images of a group that a split can evaluate, then its emptiness."""
+        """Return a sort key: number of images that the split can use, then how empty it is."""
         images = sum(n for o, n in counts.items() if o in unknown[split])
         return images, -sum(counts_by_split[split][o] / totals[o] for o in counts)
 
