@@ -1,4 +1,4 @@
-"""Write the model card in Markdown: origins, training, test results and limits.
+"""Create the model card in Markdown: origins, training, test results and limits.
 
 The card begins with metadata for the Hugging Face hub. Model cards were proposed by Mitchell et
 al., *Model Cards for Model Reporting* (2019).
@@ -103,10 +103,10 @@ def _metric_table(metrics: Mapping[str, Any]) -> str:
 
 
 def _code(text: str) -> str:
-    """Format text as inline code without backticks."""
+    """Format text as inline code; remove backticks, and collapse white space."""
     return f"`{' '.join(text.replace('`', '').split())}`"
 
 
 def _escape(text: str) -> str:
-    """Escape Markdown's special characters in untrusted text."""
+    """Escape Markdown's special characters in untrusted text, and collapse white space."""
     return "".join(f"\\{c}" if c in "\\`*_[]<>#|" else c for c in " ".join(text.split()))

@@ -1,4 +1,4 @@
-"""Download and upload models on the Hugging Face hub."""
+"""Download models from, and upload models to, the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FILES = [DESCRIPTION_FILE, HEAD_FILE, CARD_FILE, CHECKSUMS_FILE, SIGNATURE_FILE
 
 
 def download_model(name: str | Path, *, revision: str | None = None) -> Path:
-    """Return the local folder of a model; download the model from the hub if necessary.
+    """Return the local folder of a model; download the model if ``name`` is not a folder.
 
     Parameters
     ----------
@@ -32,7 +32,8 @@ def download_model(name: str | Path, *, revision: str | None = None) -> Path:
     Raises
     ------
     ModelFileError
-        There is no such folder or repository, or the hub can't be reached.
+        ``name`` is not a folder and can't be downloaded, e.g. because there is no such repository
+        or the hub can't be reached.
     """
     if Path(name).is_dir():
         return Path(name)
@@ -54,8 +55,17 @@ def upload_model(
 ) -> str:
     """Upload a model and its card to a hub repository; create the repository if necessary.
 
-    Exemplar features are uploaded because enrollment requires them. Thumbnails are removed because
-    the license of the images may not permit sharing.
+    Exemplar features are uploaded because enrollment requires them. Thumbnails are not uploaded
+    because the license of the images may not permit sharing.
+
+    Parameters
+    ----------
+    repository
+        The hub repository ``owner/name``.
+    private
+        Make the repository private if it is created.
+    message
+        Commit message; default: ``Upload a whichgen model``.
 
     Returns
     -------
@@ -65,7 +75,7 @@ def upload_model(
     Raises
     ------
     ModelFileError
-        The hub can't be reached or rejects the upload.
+        The upload fails, e.g. because the hub can't be reached or rejects it.
     """
     model = replace(model, exemplars=replace(model.exemplars, thumbnails=()))
     api = huggingface_hub.HfApi()

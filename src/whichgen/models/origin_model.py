@@ -16,9 +16,9 @@ from whichgen.openset.prediction import predict
 
 @dataclass(frozen=True)
 class Exemplars:
-    """Features of a sample of the training and validation images.
+    """Features of a sample of the training and validation images, and of enrolled images.
 
-    They allow enrollment of a new origin without the original images.
+    With exemplars, a new origin can be enrolled without the original images.
 
     Parameters
     ----------
@@ -39,7 +39,12 @@ class Exemplars:
     thumbnails: tuple[bytes, ...] = ()
 
     def select(self, *, held_out: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Return the features and labels of the validation or the training images.
+        """Return the features and labels of the validation images or of the training images.
+
+        Parameters
+        ----------
+        held_out
+            True selects the validation images, false the training images.
 
         Returns
         -------
@@ -54,7 +59,8 @@ class Exemplars:
 class Calibration:
     """The model's outputs for validation images of known origins.
 
-    They determine prediction sets (:mod:`whichgen.evaluation.conformal`) and score percentiles.
+    Prediction sets (:mod:`whichgen.evaluation.conformal`) and score percentiles are computed from
+    these outputs.
 
     Parameters
     ----------
@@ -95,18 +101,21 @@ class OriginModel:
     Parameters
     ----------
     origins
-        The known origins, in the order of the head's probabilities.
+        The known origins, in the order of the head's logits.
     encoder
         Description of the encoder (:meth:`whichgen.encoders.base.Encoder.describe`).
     blocks
-        The encoder blocks, counted from 0, whose features are concatenated for the head.
+        Indices, counted from 0, of the encoder blocks whose concatenated features are the head's
+        input.
     head_method, hyperparameter
-        The kind of head (``linear``, ``knn``, ``fusion``, …) and its hyperparameter (C or k).
+        The kind of head (``linear``, ``knn``, ``fusion``, …) and its hyperparameter: the inverse
+        regularization strength C or the number of neighbors k.
     head
         The fitted head.
     threshold, tpr
         Images with an open-set score below the threshold are classified as ``unknown``. The
-        threshold accepts at least the fraction ``tpr`` of the known validation images.
+        threshold accepts at least the fraction ``tpr``, in (0, 1], of the validation images of
+        known origins.
     data_hash
         Digest of the training and validation images and their origins.
     metrics
@@ -117,11 +126,11 @@ class OriginModel:
         The name of the open-set score (:data:`whichgen.openset.registry.SCORES`) and its fitted
         instance.
     temperature
-        The logits are divided by it before the softmax.
+        The logits are divided by the temperature, > 0, before the softmax.
     calibration
         The model's outputs for validation images of known origins.
     exemplars
-        Features of a sample of the training and validation images.
+        Features of a sample of the training and validation images, for enrollment and similarity.
     hierarchy
         Generator families, and the thresholds for coarse origins (:meth:`coarse_origins`).
     """
@@ -145,7 +154,7 @@ class OriginModel:
     hierarchy: Hierarchy
 
     def predict(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Compute probabilities and open-set scores.
+        """Compute the probabilities and open-set scores of images.
 
         Parameters
         ----------
@@ -160,21 +169,21 @@ class OriginModel:
         return self.predict_from(self.head.forward(features))
 
     def predict_from(self, output: HeadOutput) -> tuple[np.ndarray, np.ndarray]:
-        """Compute the same as :meth:`predict` from the output of :attr:`head`."""
+        """Compute probabilities and open-set scores, as :meth:`predict`, from the head's output."""
         return predict(output, self.score, self.temperature)
 
     def coarse_origins(self, output: HeadOutput, decisions: np.ndarray) -> list[str]:
-        """Return the most specific origin of each image that is certain.
+        """Return the most specific certain origin of each image.
 
-        This is the predicted origin or, if that is ``unknown``, a generator family, ``synthetic``,
-        ``real`` or ``unknown`` (:mod:`whichgen.openset.hierarchy`).
+        This is the predicted known origin or, if the prediction is ``unknown``, a generator family,
+        ``synthetic``, ``real`` or ``unknown`` (:mod:`whichgen.openset.hierarchy`).
 
         Parameters
         ----------
         output
             Output of :attr:`head` for n images.
         decisions
-            Index of each predicted origin, -1 for ``unknown``
+            Index of the predicted origin of each image, -1 for ``unknown``
             (:func:`whichgen.openset.threshold.decide`): int array (n,).
         """
         return select_answers(output, decisions, self.origins, self.hierarchy)

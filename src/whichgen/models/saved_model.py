@@ -72,7 +72,11 @@ class _RunMetadata(BaseModel):
 
 
 class _Description(_Format):
-    """Content of ``model.json``: the fields of :class:`OriginModel` that are not arrays."""
+    """Content of ``model.json``.
+
+    These are the fields of :class:`OriginModel` that are not arrays, the format and version of the
+    file, and the digest of the arrays.
+    """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     whichgen: str
@@ -97,6 +101,8 @@ def save_model(model: OriginModel, folder: Path, *, name: str = "") -> Path:
 
     Parameters
     ----------
+    folder
+        Path of the model folder; created if it does not exist.
     name
         Path or hub id of the model for the code example of the card; default: ``folder``.
 
@@ -134,7 +140,7 @@ def save_model(model: OriginModel, folder: Path, *, name: str = "") -> Path:
 
 
 def find_model_folder(path: Path) -> Path:
-    """Return ``path`` or, if it is the output folder of a run, ``path/model``.
+    """Return ``path`` if it contains a model, else ``path/model``, the model folder of a run.
 
     Raises
     ------
@@ -151,12 +157,15 @@ def find_model_folder(path: Path) -> Path:
 
 
 def description_digest(path: Path) -> str:
-    """Return the SHA-256 of ``model.json`` (64 hex digits), which identifies a saved model."""
+    """Return the SHA-256 of ``model.json`` (64 hex digits), which identifies a saved model.
+
+    ``path`` is a model folder or the output folder of a run.
+    """
     return hashlib.sha256((find_model_folder(path) / DESCRIPTION_FILE).read_bytes()).hexdigest()
 
 
 def load_model(path: str | Path, *, key: str | Path | None = None) -> OriginModel:
-    """Load a model.
+    """Load a model from a model folder; verify its signature if a key is given.
 
     Parameters
     ----------
@@ -169,8 +178,8 @@ def load_model(path: str | Path, *, key: str | Path | None = None) -> OriginMode
     Raises
     ------
     ModelFileError
-        The folder contains no model, is damaged or has an unsupported format; or its signature is
-        not valid.
+        The folder contains no model; its signature can't be verified with the key; its format is
+        not supported; or it is damaged.
 
     Examples
     --------

@@ -1,7 +1,8 @@
-"""Verify the checksums and the signature of a model folder.
+"""Write and verify the checksums of a model folder, and verify its signature.
 
-``SHA256SUMS`` lists the digest of every file in the format of the program ``sha256sum``. It detects
-incomplete copies but not tampering, because an attacker can change the checksums as well.
+``SHA256SUMS`` lists the SHA-256 of every other file except ``model.sig``, in the format of the
+program ``sha256sum``. It detects incomplete copies but not tampering, because an attacker can
+change the checksums as well.
 
 ``model.sig`` is a signature of all files in the format of the OpenSSF Model Signing specification
 (a Sigstore bundle with an in-toto statement, ECDSA on a NIST curve). whichgen verifies it offline
@@ -26,13 +27,20 @@ KEY_VARIABLE = "WHICHGEN_VERIFY_KEY"
 
 
 def write_checksums(folder: Path) -> None:
-    """Write the checksums of all files of a model folder."""
+    """Write ``SHA256SUMS``, the checksums of all files of a model folder except the signature."""
     lines = (f"{digest}  {name}\n" for name, digest in _file_digests(folder).items())
     write_text(folder / CHECKSUMS_FILE, "".join(lines))
 
 
 def verify_checksums(folder: Path) -> None:
-    """Raise :class:`ModelFileError` unless all files match ``SHA256SUMS``."""
+    """Compare the files of a model folder with ``SHA256SUMS``.
+
+    Raises
+    ------
+    ModelFileError
+        ``SHA256SUMS`` can't be read; or a file, except the signature, was changed, removed or
+        added.
+    """
     try:
         lines = (folder / CHECKSUMS_FILE).read_text(encoding="utf-8").splitlines()
     except (FileNotFoundError, UnicodeDecodeError):
@@ -60,8 +68,8 @@ def verify_signature(folder: Path, key: Path) -> None:
     Raises
     ------
     ModelFileError
-        The signature is missing or not valid, was created with another key, or does not match the
-        files; the key can't be read; or the extra ``sign`` is not installed.
+        The extra ``sign`` is not installed; the key can't be read; or the signature is missing, is
+        not valid, was created with another key or does not match the files.
     """
     try:
         from model_signing import hashing, verifying
@@ -100,7 +108,10 @@ def sha256_of_file(file: Path) -> str:
 
 
 def _file_digests(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of each file by name, except the checksums and the signature."""
+    """Map the relative path of each file to its SHA-256 (64 hex digits).
+
+    Checksums, signature and temporary files are left out.
+    """
     files = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*")}
     return {
         name: sha256_of_file(file)

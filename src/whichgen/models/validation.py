@@ -1,7 +1,7 @@
 """Validate the shapes, dtypes and values of the arrays in an untrusted model folder.
 
-:func:`whichgen.models.saved_model.load_model` adds the folder and the remedy to each
-:class:`~whichgen.errors.FitError`.
+The messages of :class:`~whichgen.errors.FitError` contain no folder and no remedy;
+:func:`whichgen.models.saved_model.load_model` adds both.
 """
 
 from __future__ import annotations
@@ -23,7 +23,14 @@ def check_finite(arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def check_calibration(calibration: Calibration, n_origins: int) -> None:
-    """Raise :class:`FitError` unless shapes match and probabilities are in [0, 1]."""
+    """Validate the calibration data of a model with ``n_origins`` origins.
+
+    Raises
+    ------
+    FitError
+        A shape or dtype is wrong, a label is out of range, the arrays are empty, or a probability
+        is not in [0, 1].
+    """
     probabilities, n = calibration.probabilities, len(calibration.labels)
     _check_labels("calibration", calibration.labels, n_origins)
     _check_array("calibration probabilities", probabilities, (n, n_origins), "f")
@@ -35,7 +42,14 @@ def check_calibration(calibration: Calibration, n_origins: int) -> None:
 
 
 def check_exemplars(exemplars: Exemplars, n_origins: int) -> None:
-    """Raise :class:`FitError` unless the arrays have the same length, at least 1."""
+    """Validate the exemplars of a model with ``n_origins`` origins.
+
+    Raises
+    ------
+    FitError
+        A shape or dtype is wrong, a label is out of range, there are no exemplars, or only some of
+        the exemplars have a thumbnail.
+    """
     n, features = len(exemplars.labels), exemplars.features
     _check_labels("exemplar", exemplars.labels, n_origins)
     _check_array("exemplar features", features, (n, *features.shape[-1:]), "f")
@@ -49,12 +63,19 @@ def check_exemplars(exemplars: Exemplars, n_origins: int) -> None:
 
 
 def split_bytes(content: np.ndarray, sizes: np.ndarray) -> tuple[bytes, ...]:
-    """Split a uint8 array of concatenated files by the files' sizes in bytes.
+    """Split the concatenated content of several files.
+
+    Parameters
+    ----------
+    content
+        Concatenated bytes of all files: uint8 array (total size,).
+    sizes
+        Size of each file in bytes: integer array (files,).
 
     Raises
     ------
     FitError
-        The sizes do not add up to the length of the array.
+        A shape or dtype is wrong, or the sizes do not add up to the length of ``content``.
     """
     valid = (
         content.ndim == sizes.ndim == 1 and content.dtype == np.uint8 and sizes.dtype.kind in "iu"
@@ -68,7 +89,13 @@ def split_bytes(content: np.ndarray, sizes: np.ndarray) -> tuple[bytes, ...]:
 
 
 def check_feature_width(model: OriginModel, width: int) -> None:
-    """Raise :class:`ModelFileError` unless the model accepts features with ``width`` columns."""
+    """Check that the model accepts features with ``width`` columns.
+
+    Raises
+    ------
+    ModelFileError
+        The exemplars have another number of columns, or the model fails on an array of zeros.
+    """
     n_features = model.exemplars.features.shape[1]
     if n_features != width:
         raise _mismatch(f"exemplars have {n_features} features, but the encoder has {width}")
@@ -81,15 +108,23 @@ def predict_checked(
 ) -> tuple[HeadOutput, np.ndarray, np.ndarray]:
     """Run the model, and validate its output.
 
+    Parameters
+    ----------
+    features
+        The head's input: float array (n, d).
+
     Returns
     -------
-    output, probabilities, scores
-        Output of the head, and float64 arrays (n, origins) and (n,) without NaN.
+    output
+        Output of the head.
+    probabilities, scores
+        Probabilities, in [0, 1], and open-set scores: float64 arrays (n, origins) and (n,).
 
     Raises
     ------
     ModelFileError
-        The model's arrays have inconsistent shapes, or its output contains NaN.
+        The model's arrays have inconsistent shapes, a probability is NaN or infinite, or a score is
+        NaN.
     """
     try:
         output = model.head.forward(features)
