@@ -29,11 +29,11 @@ class HeadOutput:
     Parameters
     ----------
     logits
-        float64 array (n, origins).
+        Logit of each origin: float64 array (n, origins).
     probabilities
-        float64 array (n, origins) in [0, 1]; rows sum to 1.
+        Probability of each origin: float64 array (n, origins) in [0, 1]; rows sum to 1.
     log_probabilities
-        Log-probabilities predicted from each view: float64 array (views, n, origins), ≤ 0.
+        Log-probabilities predicted by each view: float64 array (views, n, origins), ≤ 0.
     view_weights
         Weight of each view for each image: float64 array (views, n); columns sum to 1.
     compute_embedding
@@ -49,7 +49,10 @@ class HeadOutput:
 
     @classmethod
     def from_logits(cls, logits: np.ndarray, embedding: np.ndarray) -> HeadOutput:
-        """Build the output of a head with one view from its logits and embedding."""
+        """Build the output of a head with one view.
+
+        ``logits`` is a float64 array (n, origins) and ``embedding`` a float array (n, k).
+        """
         return cls(
             logits=logits,
             probabilities=np.asarray(softmax(logits, axis=1)),
@@ -60,7 +63,7 @@ class HeadOutput:
 
     @cached_property
     def embedding(self) -> np.ndarray:
-        """Feature vectors in which distances between images are computed: float array (n, k)."""
+        """Vectors between which open-set scores measure distances: float array (n, k)."""
         return self.compute_embedding()
 
 
@@ -68,7 +71,7 @@ class Head(Protocol):
     """A fitted classifier."""
 
     def forward(self, features: np.ndarray) -> HeadOutput:
-        """Compute the output for the features of n images, float array (n, d)."""
+        """Compute the output for n images with the given features: float array (n, d)."""
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return the named arrays from which :meth:`HeadMethod.restore` rebuilds the head."""
@@ -101,7 +104,10 @@ class HeadMethod(Protocol):
         """
 
     def restore(self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float) -> Head:
-        """Rebuild a head from the arrays that :meth:`Head.tensors` returns."""
+        """Rebuild a head from the arrays that :meth:`Head.tensors` returns.
+
+        ``n_origins`` and ``value`` are those of :meth:`fit`.
+        """
 
 
 class SweepMethod(HeadMethod, Protocol):
@@ -119,11 +125,12 @@ class SweepMethod(HeadMethod, Protocol):
     ) -> Iterator[tuple[float, list[np.ndarray]]]:
         """Fit a head for each candidate value, and classify the images of each query set.
 
-        Trying all values takes little more time than one :meth:`HeadMethod.fit`, which describes
-        the other parameters.
+        This takes little more time than fitting a single head.
 
         Parameters
         ----------
+        features, labels, n_origins
+            See :meth:`HeadMethod.fit`.
         queries
             Features of each query set: float arrays (m, d).
 
@@ -135,13 +142,13 @@ class SweepMethod(HeadMethod, Protocol):
 
 
 def check_training_features(features: np.ndarray, labels: np.ndarray, n_origins: int) -> None:
-    """Validate training features and their labels.
+    """Validate training features, float array (n, d), and labels, integer array (n,).
 
     Raises
     ------
     FitError
-        The numbers of features and labels differ, an origin has no image, a label is not below
-        ``n_origins``, or a feature is not finite.
+        The numbers of feature rows and labels differ, a label is not below ``n_origins``, an origin
+        has no image, or a feature is not finite.
     """
     if len(features) != len(labels):
         raise FitError(

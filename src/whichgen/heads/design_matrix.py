@@ -1,9 +1,9 @@
 """Design matrices for :mod:`whichgen.heads.solver`: features projected on their principal axes.
 
-With μ the mean of the features x and V their principal axes, row i of the design matrix z is
-(xᵢ − μ) V followed by a 1 for the bias. Small datasets are projected once and kept in memory. Large
-datasets are not copied, because they may be memory-mapped: each product reads the features in
-chunks and projects the weights instead.
+With μ the mean of the features x and the columns of V their principal axes, row i of the design
+matrix z is (xᵢ − μ) V followed by a 1 for the bias. Small datasets are projected once and kept in
+memory. Large datasets are not copied, because they may be memory-mapped: each product reads the
+features in chunks and projects the weights instead.
 
 Both classes have the same methods. Weights and sums have shape (origins, r + 1) for r axes; logits
 and coefficients have shape (origins, n) for n images.
@@ -37,7 +37,7 @@ class InMemoryDesign:
     Parameters
     ----------
     column_squares
-        Sums of squares of the columns of z: float64 array (r + 1,).
+        Sums of squares of the columns of the design matrix z: float64 array (r + 1,).
     axes
         Principal axes: float64 array (r, d).
     center
@@ -52,11 +52,11 @@ class InMemoryDesign:
     z_transposed: np.ndarray
 
     def logits(self, weights: np.ndarray) -> np.ndarray:
-        """Compute ``weights @ z.T``."""
+        """Compute ``weights @ z.T``: float64 array (origins, r + 1) → (origins, n)."""
         return np.asarray(weights @ self.z_transposed)
 
     def weighted_sum(self, coefficients: np.ndarray) -> np.ndarray:
-        """Compute ``coefficients @ z``."""
+        """Compute ``coefficients @ z``: float64 array (origins, n) → (origins, r + 1)."""
         return np.asarray(coefficients @ self.z_transposed.T)
 
     def transform_and_sum(
@@ -84,11 +84,11 @@ class StreamedDesign:
     features: np.ndarray
 
     def logits(self, weights: np.ndarray) -> np.ndarray:
-        """Compute ``weights @ z.T``."""
+        """Compute ``weights @ z.T``: float64 array (origins, r + 1) → (origins, n)."""
         return self.transform_and_sum(weights, lambda _, logits: logits)[1]
 
     def weighted_sum(self, coefficients: np.ndarray) -> np.ndarray:
-        """Compute ``coefficients @ z``."""
+        """Compute ``coefficients @ z``: float64 array (origins, n) → (origins, r + 1)."""
         sums = np.asarray(sum(coefficients[:, rows] @ x for rows, x in _chunks(self.features)))
         return self._rotate_sums(sums, coefficients.sum(axis=1))
 
@@ -120,7 +120,10 @@ class StreamedDesign:
         return gram
 
     def _rotate_sums(self, sums: np.ndarray, totals: np.ndarray) -> np.ndarray:
-        """Convert weighted sums of features to sums of z; ``totals`` are the sums of weights."""
+        """Convert weighted sums of features to weighted sums of z: (origins, d) → (origins, r + 1).
+
+        ``totals``, float64 array (origins,), contains the sums of the coefficients.
+        """
         return np.column_stack([(sums - np.outer(totals, self.center)) @ self.axes.T, totals])
 
 
@@ -128,7 +131,11 @@ DesignMatrix = InMemoryDesign | StreamedDesign
 
 
 def build_design_matrix(features: np.ndarray) -> DesignMatrix:
-    """Build the design matrix of features, float array (n, d); in memory if it is small."""
+    """Build the design matrix of features, float array (n, d).
+
+    It is kept in memory if it takes at most :data:`MAX_MEMORY`; otherwise the features are read in
+    chunks.
+    """
     n, d = features.shape
     if n * min(n, d) * 8 > MAX_MEMORY:
         return _build_streamed(features)
@@ -165,9 +172,10 @@ def _chunks(features: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
 
 
 def decompose_gram(gram: np.ndarray, minimum: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the nonzero eigenvalues of a Gram matrix, and their eigenvectors as columns.
+    """Return the r nonzero eigenvalues of a Gram matrix, and their eigenvectors as columns.
 
-    Eigenvalues below the fraction ``minimum`` of the largest are rounding errors and count as zero.
+    The matrix has shape (m, m), and the returned arrays have shapes (r,) and (m, r). Eigenvalues up
+    to the fraction ``minimum`` of the largest are rounding errors and count as zero.
     """
     values, vectors = eigh(gram)
     nonzero = values > values[-1] * minimum

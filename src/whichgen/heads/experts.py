@@ -8,9 +8,10 @@ Nowlan & Hinton, 1991)::
 
     log p_v(j|x) = log Σ_k g_k(x) p_v,k(j|x),    z_j(x) = Σ_v Σ_k g_k(x) a_v,k log p_v(j|x)
 
-where a_v,k is the weight of view v for expert k. The weights depend on the kind because, for
-example, residual statistics are less informative after JPEG compression. Perturbations are much
-easier to classify than generators, so for original images nearly all weight is on their expert.
+where p_v,k is the prediction of expert k from view v, and a_v,k the weight of this view. The
+weights depend on the kind because, for example, residual statistics are less informative after JPEG
+compression. Perturbations are much easier to classify than generators, so for original images
+nearly all weight is on their expert.
 """
 
 from __future__ import annotations
@@ -34,16 +35,17 @@ _GATE = "gate"
 
 @dataclass(frozen=True)
 class ExpertsHead:
-    """Gate and experts, which use the same views; expert 0 is for original images.
+    """Gate and experts, which use the same views.
 
-    The gate classifies images by expert number.
+    Expert k is fitted on images of kind k; kind 0 is the original images. The gate classifies
+    images by kind.
     """
 
     gate: FusionHead
     experts: tuple[Head, ...]
 
     def forward(self, features: np.ndarray) -> HeadOutput:
-        """Average the experts' predictions, weighted by the gate; expert 0 gives the embedding."""
+        """Average the experts' predictions, weighted by the gate; use the embedding of expert 0."""
         log_gates = np.asarray(log_softmax(self.gate.forward(features).logits, axis=1))
         outputs = [expert.forward(features) for expert in self.experts]
         view_weights = np.einsum(
@@ -81,7 +83,7 @@ class ExpertsMethod:
     kinds
         Kind of each training image, 0 for original images: int64 array (n,).
     views_per_vote
-        For each expert, its ``views_per_vote`` (:class:`whichgen.heads.fusion.FusionMethod`); if
+        The ``views_per_vote`` of each expert (:class:`whichgen.heads.fusion.FusionMethod`). If
         empty, all experts use ``fusion.views_per_vote``.
     """
 
@@ -94,13 +96,13 @@ class ExpertsMethod:
     def fit(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
     ) -> ExpertsHead:
-        """Fit the gate, and every expert with C = ``value``.
+        """Fit every expert with C = ``value``, and the gate with C = :data:`GATE_C`.
 
         Raises
         ------
         FitError
-            A fusion can't be fitted (:meth:`whichgen.heads.fusion.FusionMethod.fit`), or ``kinds``
-            and ``features`` differ in length.
+            The numbers of kinds and images differ, or a fusion can't be fitted
+            (:meth:`whichgen.heads.fusion.FusionMethod.fit`).
         """
         check_training_features(features, labels, n_origins)
         if len(self.kinds) != len(features):

@@ -1,15 +1,16 @@
 """Add one origin to a fitted head from a few images, without refitting the other origins.
 
-*Exemplars* are stored training images of the old origins. A k-NN head adds the new images to its
-exemplars. A linear probe keeps the weights of its K old origins, and adds weights w and a bias b.
-With aᵢ the old logits of image i, sᵢ = log Σ_j exp aᵢⱼ and zᵢ = w·xᵢ + b the new logit, the
-cross-entropy over K + 1 origins depends on w and b only through zᵢ − sᵢ, so they are fitted by
-logistic regression with offsets::
+*Exemplars* are stored training images of the old origins. In a k-NN head, the new images are added
+to the exemplars. In a linear probe, the weights of the K old origins stay unchanged, and weights w
+and a bias b are added. Let aᵢ be the old logits of image i, sᵢ = log Σ_j exp aᵢⱼ, and
+zᵢ = w·xᵢ + b the new logit. The cross-entropy over K + 1 origins depends on w and b only through
+zᵢ − sᵢ, so they are fitted by logistic regression with offsets::
 
     min  C [ Σ_old log(1 + e^(zᵢ − sᵢ)) + ω Σ_new log(1 + e^(sᵢ − zᵢ)) ] + ½ wᵀ Σ_λ w
 
 The penalty matrix Σ_λ (:mod:`whichgen.heads.fusion`) is computed from the variation within the old
-origins. ω makes the total weight of the new images equal to the mean weight of an old origin.
+origins. ω gives the new images the same total weight as the exemplars of an old origin have on
+average.
 """
 
 from __future__ import annotations
@@ -36,13 +37,16 @@ _MAX_STEPS = 2000
 
 
 def extend(head: Head, features: np.ndarray, labels: np.ndarray, n_origins: int) -> Head:
-    """Add one origin to a head.
+    """Return a new head with one additional origin.
 
     Parameters
     ----------
+    head
+        The fitted head, which is not changed.
     features, labels
-        Features, float array (n, d), and labels, integer array (n,), of the exemplars and the new
-        images. Labels of old origins are from 0 to n_origins - 1; the new label is ``n_origins``.
+        Features, float array (n, d), and origin indices, integer array (n,), of the exemplars and
+        the new images. Indices of old origins are from 0 to n_origins - 1; the index of the new
+        origin is ``n_origins``.
     n_origins
         Number of old origins.
 
@@ -74,9 +78,9 @@ def extend(head: Head, features: np.ndarray, labels: np.ndarray, n_origins: int)
 
 
 def lower_last_bias(head: Head, offset: float) -> Head:
-    """Reduce the bias of the last origin by ``offset`` ≥ 0 in every linear probe.
+    """Return a new head whose linear probes have the bias of the last origin reduced by ``offset``.
 
-    A k-NN head has no bias and is returned unchanged.
+    ``offset`` is at least 0. A k-NN head has no bias and is returned unchanged.
     """
     if isinstance(head, LinearHead):
         return _lower_probe(head, offset)
@@ -93,7 +97,10 @@ def _lower_probe(probe: LinearHead, offset: float) -> LinearHead:
 
 
 def _add_row(probe: LinearHead, x: np.ndarray, labels: np.ndarray) -> LinearHead:
-    """Add the last origin to a probe, fitted on its input features ``x``, float32 (n, d)."""
+    """Fit the weights and the bias of a new origin, and return the probe with them appended.
+
+    ``x``, float32 array (n, d), are the inputs of the probe, and ``labels`` the origin indices.
+    """
     n_origins = len(probe.bias)
     new = labels == n_origins
     whiten = fit_whitening(x[~new], labels[~new], n_origins, SHRINKAGE)

@@ -1,17 +1,17 @@
-"""Fusion: one linear probe per view, combined by the mean of their log-probabilities.
+"""Fusion: one linear probe per view, combined by a weighted mean of their log-probabilities.
 
 A *view* is one feature block: the output of one block of an encoder, or one block of residual
-statistics (:mod:`whichgen.encoders.residual_statistics`). Each view v is standardized (mean 0,
-variance 1/d over training images, clipped at ten standard deviations) and gets its own probe
-(:mod:`whichgen.heads.linear`); all probes use the same C. The penalty on the weights depends on the
-variation within origins::
+statistics (:mod:`whichgen.encoders.residual_statistics`). Each view v, with d features, is
+standardized (mean 0, variance 1/d over training images, clipped at ten standard deviations) and
+gets its own probe (:mod:`whichgen.heads.linear`); all probes use the same C. The penalty on the
+weights depends on the variation within origins::
 
     min  C Σᵢ −log p_v,yᵢ(xᵢ) + ½ Σ_j w_jᵀ Σ_λ w_j,    Σ_λ = (1 − λ) S_w d / tr S_w + λ I
 
-S_w is the within-class scatter of the training images and λ the *shrinkage*: λ = 1 is the usual
-ridge penalty. As in regularized discriminant analysis (Friedman, 1989), a small λ increases the
-penalty in directions that vary with image content and reduces it in others. This helps most with
-few images.
+w_j are the weights of origin j, yᵢ is the origin of image i, S_w is the within-class scatter of the
+training images, and λ the *shrinkage*: λ = 1 is the usual ridge penalty. As in regularized
+discriminant analysis (Friedman, 1989), a small λ increases the penalty in directions that vary with
+image content and reduces it in others. This helps most with few images.
 
 Predictions are pooled geometrically (logarithmic opinion pool: Genest & Zidek, 1986)::
 
@@ -66,7 +66,7 @@ class ViewProbe:
     probe: LinearHead
 
     def standardize(self, features: np.ndarray) -> np.ndarray:
-        """Standardize the features of the view: float array (n, d) → float32 array (n, d)."""
+        """Standardize and clip the view's features: float array (n, d) → float32 array (n, d)."""
         return _standardize(features, self.mean, self.scale)
 
     def log_probabilities(self, features: np.ndarray) -> np.ndarray:
@@ -86,6 +86,11 @@ class FusionHead:
         Principal axes of the standardized training features: float32 array (k, d).
     views_per_vote
         Numbers of consecutive views that share a vote; if empty, each view has its own vote.
+
+    Raises
+    ------
+    FitError
+        ``views_per_vote`` do not add up to the number of views.
     """
 
     views: tuple[ViewProbe, ...]
@@ -105,7 +110,7 @@ class FusionHead:
         return tuple(len(view.mean) for view in self.views)
 
     def forward(self, features: np.ndarray) -> HeadOutput:
-        """Pool the predictions of all views; the embedding has k principal components."""
+        """Pool the views' predictions; the embedding is k principal components: (n, k)."""
         parts = zip(self.views, split_views(features, self.widths), strict=True)
         log_probabilities = np.stack([view.log_probabilities(x) for view, x in parts])
         sizes = self.views_per_vote or (1,) * len(self.views)
@@ -120,7 +125,7 @@ class FusionHead:
         )
 
     def standardize(self, features: np.ndarray) -> np.ndarray:
-        """Standardize each view: float array (n, d) → float32 array (n, d)."""
+        """Standardize and clip each view: float array (n, d) → float32 array (n, d)."""
         parts = split_views(features, self.widths)
         return np.hstack([view.standardize(x) for view, x in zip(self.views, parts, strict=True)])
 
@@ -144,7 +149,7 @@ class FusionHead:
 
 @dataclass(frozen=True)
 class FusionMethod:
-    """Fit fusions of linear probes with the same C for all views.
+    """Method that fits fusions of linear probes, with the same C for all views.
 
     Parameters
     ----------
@@ -170,8 +175,8 @@ class FusionMethod:
         Raises
         ------
         FitError
-            A probe can't be fitted (:func:`fit_view`), or ``widths`` do not add up to the number of
-            features.
+            ``widths`` do not add up to the number of features, ``views_per_vote`` do not add up to
+            the number of views, or a probe can't be fitted (:func:`fit_view`).
         """
         views = self.fit_views(features, labels, n_origins, value)
         return build_fusion(views, self.views_per_vote, features)
@@ -179,7 +184,7 @@ class FusionMethod:
     def fit_views(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
     ) -> list[ViewProbe]:
-        """Fit the probe of each view with C = ``value``."""
+        """Fit the probe of each view with C = ``value``, and return the probes in order."""
         parts = split_views(features, self.widths)
         return [fit_view(x, labels, n_origins, (value,), self.shrinkage)[0] for x in parts]
 
@@ -207,13 +212,24 @@ def fit_view(
     values: Sequence[float],
     shrinkage: float = 1.0,
 ) -> list[ViewProbe]:
-    """Fit the probe of one view for each C in ``values``, which must be ascending.
+    """Fit one probe of a view for each C, and return the probes in the order of ``values``.
+
+    Parameters
+    ----------
+    features
+        Training features of the view: float array (n, d).
+    labels, n_origins
+        See :meth:`whichgen.heads.base.HeadMethod.fit`.
+    values
+        Values of C, ascending.
+    shrinkage
+        λ in (0, 1].
 
     Raises
     ------
     FitError
-        An origin has no image, a feature is not finite, the solver did not converge, or
-        ``shrinkage`` is out of range.
+        ``shrinkage`` is out of range, an origin has no image, a feature is not finite, or the
+        solver did not converge.
     """
     if not 0 < shrinkage <= 1:
         raise FitError(f"shrinkage must be above 0 and at most 1, got {shrinkage:g}.")
@@ -244,8 +260,8 @@ def build_fusion(
     views, views_per_vote
         See :class:`FusionHead`.
     features
-        Training features, float array (n, d), on which the embedding is fitted; if ``None``, the
-        embedding has width 0.
+        Training features, float array (n, d), on which the embedding is fitted. Without features,
+        or with a single image, the embedding has width 0.
     """
     d = sum(len(view.mean) for view in views)
     head = FusionHead(tuple(views), np.empty((0, d), np.float32), tuple(views_per_vote))
@@ -258,7 +274,7 @@ def build_fusion(
 
 
 def split_views(features: np.ndarray, widths: Sequence[int]) -> list[np.ndarray]:
-    """Split features, array (n, d), into views; if ``widths`` is empty, there is one view.
+    """Split features, array (n, d), into one array per view; empty ``widths`` mean one view.
 
     Raises
     ------
@@ -278,10 +294,12 @@ def split_views(features: np.ndarray, widths: Sequence[int]) -> list[np.ndarray]
 def fit_whitening(
     x: np.ndarray, labels: np.ndarray, n_origins: int, shrinkage: float
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function that multiplies rows, array (m, d), by Σ_λ^(−½) and keeps their dtype.
+    """Return a function that multiplies rows, float array (m, d), by Σ_λ^(−½).
 
-    Σ_λ is computed from features ``x`` (n, d) by the eigenvectors of S_w with nonzero eigenvalues,
-    of which there are at most n; in all other directions Σ_λ equals λ I.
+    The function keeps the dtype of the rows. Σ_λ is computed from the training features ``x``,
+    float array (n, d), and their origin indices ``labels``. Along the eigenvectors of S_w with
+    nonzero eigenvalues, of which there are at most n, Σ_λ is given by these eigenvalues; in all
+    other directions it equals λ I. If ``shrinkage`` is 1 or S_w is 0, the rows are unchanged.
     """
     if shrinkage == 1:
         return lambda rows: rows

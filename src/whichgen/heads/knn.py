@@ -96,7 +96,7 @@ class KnnHead:
         return {name: value for name, value in vars(self).items() if name != "index"}
 
     def forward(self, features: np.ndarray) -> HeadOutput:
-        """Compute the output: logits are log-probabilities, embeddings are normalized features."""
+        """Compute the output: log-probabilities as logits, normalized features as embedding."""
         probabilities = vote(*self.neighbors(features), self.n_origins)[-1]
         logits = np.log(np.maximum(probabilities, _MIN_PROBABILITY))
         return HeadOutput(
@@ -108,24 +108,32 @@ class KnnHead:
         )
 
     def neighbors(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return cosines and origin indices of the k nearest exemplars, nearest first: (n, k)."""
+        """Return the cosines and the origin indices of the k nearest exemplars, nearest first.
+
+        Both are arrays (n, k) for features (n, d): float32 and int64.
+        """
         similarities, neighbors = self.index.search(normalize_rows(features), self.k)
         return similarities, self.labels[neighbors]
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return ``exemplars`` and ``labels``."""
+        """Return the arrays ``exemplars`` and ``labels`` by name."""
         return {"exemplars": self.exemplars, "labels": self.labels}
 
 
 @dataclass(frozen=True)
 class KnnMethod:
-    """Fit k-nearest-neighbor heads for several values of k with a single neighbor search.
+    """Method that fits k-nearest-neighbor heads; one neighbor search serves all values of k.
 
     Parameters
     ----------
     values
         Values of k, ≥ 1; by default the paper's 1 to 20. Values above the number of training images
         are skipped.
+
+    Raises
+    ------
+    FitError
+        There are no values, or a value is below 1.
     """
 
     values: tuple[int, ...] = PAPER_K
@@ -137,7 +145,13 @@ class KnnMethod:
             raise FitError(f"k must be at least 1, got {list(self.values)}.")
 
     def candidate_values(self, n_train: int) -> tuple[float, ...]:
-        """Return the values of k that are at most ``n_train``, ascending."""
+        """Return the values of k that are at most ``n_train``, ascending.
+
+        Raises
+        ------
+        FitError
+            All values exceed ``n_train``.
+        """
         values = tuple(float(k) for k in sorted(self.values) if k <= n_train)
         if not values:
             raise FitError(
@@ -163,12 +177,13 @@ class KnnMethod:
     def fit(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
     ) -> KnnHead:
-        """Store the normalized training features.
+        """Build a head with k = ``value`` from the normalized training features and the labels.
 
         Raises
         ------
         FitError
-            An origin has no image, a feature is not finite, or k exceeds the number of images.
+            An origin has no image, a feature is not finite, or k is not from 1 to the number of
+            images.
         """
         check_training_features(features, labels, n_origins)
         return _build_head(normalize_rows(features), labels.astype(np.int64), n_origins, value)
@@ -179,7 +194,7 @@ class KnnMethod:
         Raises
         ------
         FitError
-            The numbers of labels and exemplars differ, or k exceeds them.
+            The numbers of labels and exemplars differ, or k is not from 1 to this number.
         """
         return _build_head(tensors["exemplars"], tensors["labels"], n_origins, value)
 

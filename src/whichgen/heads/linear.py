@@ -1,7 +1,7 @@
 """Linear probe: L2-regularized multinomial logistic regression.
 
-For features x and origins y the weights minimize (Bishop, 2006, section 4.3.4; scikit-learn's
-parametrization)::
+For features x and origins y, the weights W and biases b minimize (Bishop, 2006, section 4.3.4;
+scikit-learn's parametrization)::
 
     ½‖W‖² + C · Σᵢ [ log Σⱼ exp(wⱼ·xᵢ + bⱼ) − (w_yᵢ·xᵢ + b_yᵢ) ]
 
@@ -40,13 +40,13 @@ class LinearHead:
         return HeadOutput.from_logits(np.asarray(x @ self.weights.T + self.bias), features)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return ``weights`` and ``bias``."""
+        """Return the arrays ``weights`` and ``bias`` by name."""
         return {"weights": self.weights, "bias": self.bias}
 
 
 @dataclass(frozen=True)
 class LinearMethod:
-    """Fit linear probes for several values of C.
+    """Method that fits linear probes for one or several values of C.
 
     Parameters
     ----------
@@ -54,6 +54,11 @@ class LinearMethod:
         Values of C, > 0; by default the paper's 45.
     max_iter
         Maximum number of Newton steps for each C.
+
+    Raises
+    ------
+    FitError
+        There are no values, or a value is not positive.
     """
 
     values: tuple[float, ...] = PAPER_C
@@ -66,7 +71,7 @@ class LinearMethod:
             raise FitError(f"C must be positive, got {list(self.values)}.")
 
     def candidate_values(self, n_train: int) -> tuple[float, ...]:
-        """Return all values of C, ascending."""
+        """Return all values of C, ascending; ``n_train`` is not used."""
         return tuple(sorted(self.values))
 
     def sweep(
@@ -103,9 +108,12 @@ class LinearMethod:
     def fit_path(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, values: Sequence[float]
     ) -> Iterator[tuple[float, LinearHead]]:
-        """Fit a probe for each C, and yield the value of C and the probe.
+        """Fit a probe for each C in ``values``, ascending, and yield pairs (C, probe).
 
-        ``values`` must be ascending. Raises the same errors as :meth:`fit`.
+        Raises
+        ------
+        FitError
+            An origin has no image, a feature is not finite, or the solver did not converge.
         """
         check_training_features(features, labels, n_origins)
         # For two origins the optimum has W = (−w/2, w/2), so ½‖w₁ − w₀‖² = ‖W‖²: twice the penalty.

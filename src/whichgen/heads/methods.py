@@ -22,7 +22,13 @@ HEAD_METHODS: dict[str, Callable[[], HeadMethod]] = {
 
 
 def head_method(name: str) -> HeadMethod:
-    """Create the head method with the given name and default settings."""
+    """Create the head method with the given name and default settings.
+
+    Raises
+    ------
+    FitError
+        The name is unknown.
+    """
     if name not in HEAD_METHODS:
         raise FitError(f"unknown head {name!r}. Choose from {', '.join(HEAD_METHODS)}.")
     return HEAD_METHODS[name]()

@@ -20,14 +20,16 @@ Hessian; with P the probabilities (origins, n) at the current weights::
 CG stops early far from the optimum (truncated Newton: Dembo & Steihaug, 1983). A step is halved
 until f decreases sufficiently (Armijo).
 
-*Preconditioner.* Replace the covariance diag(pᵢ) − pᵢpᵢᵀ of each image by their mean M = Q diag(μ)
-Qᵀ. The Hessian is then diagonal in the axes Q of the origins and those of z::
+*Preconditioner.* Replace the covariance matrix diag(pᵢ) − pᵢpᵢᵀ of each image, where pᵢ is column i
+of P, with the mean over images, M = Q diag(μ) Qᵀ. The Hessian is then diagonal in the axes Q of the
+origins and the axes of z, with the elements::
 
-    H ≈ 1 + C μ_k s_j²
+    1 + C μ_k s_j²
 
-With it, raw features, whose principal axes differ in scale by factors of thousands, converge as
-fast as whitened features. In the rare case that the solver has not converged after
-:data:`_MAX_CG_ITERATIONS` Newton steps, the remaining steps use the full Hessian matrix.
+With this preconditioner, the solver converges on raw features, whose principal axes differ in scale
+by factors of thousands, as fast as on whitened features. In the rare case that the solver has not
+converged after :data:`_MAX_CG_ITERATIONS` Newton steps, the remaining steps use the full Hessian
+matrix.
 
 *Warm starts.* The solution is a smooth function of log C. For each C, the solver starts from the
 linear extrapolation of the last two solutions, or from the last solution if f is lower there.
@@ -81,7 +83,7 @@ def solve_path(
     *,
     max_iter: int,
 ) -> Iterator[tuple[np.ndarray, np.ndarray] | None]:
-    """Minimize the objective for each C.
+    """Minimize the objective for each C, and yield the solutions.
 
     Parameters
     ----------
@@ -99,8 +101,8 @@ def solve_path(
     Yields
     ------
     weights, bias
-        Float64 arrays (origins, d), for the original features, and (origins,). If the solver does
-        not converge for a C, ``None`` is yielded instead and iteration ends.
+        Weights of the original features and biases: float64 arrays (origins, d) and (origins,). If
+        the solver does not converge for a value of C, it yields ``None`` instead and stops.
     """
     frequencies = np.bincount(labels, minlength=n_origins) / len(labels)
     weights = np.hstack([np.zeros((n_origins, len(design.axes))), np.log(frequencies)[:, None]])
@@ -157,7 +159,11 @@ class _Problem:
         return residuals
 
     def hessian_product(self, step: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Compute H[step], and return it with the logits of the step."""
+        """Compute H[step], and return it with the logits of the step.
+
+        ``step``, (origins, r + 1), is a change of the weights, and ``p``, (origins, n), are the
+        probabilities at the current weights.
+        """
 
         def multiply(rows: slice, logits: np.ndarray) -> np.ndarray:
             product = p[:, rows] * logits
@@ -209,7 +215,7 @@ def _minimize(problem: _Problem, point: _Point, max_iter: int) -> _Point | None:
 
 
 def _solve_by_cg(problem: _Problem, gradient: np.ndarray, p: np.ndarray, f: float) -> _Point:
-    """Solve H Δ ≈ −∇f by preconditioned conjugate gradients."""
+    """Solve H Δ ≈ −∇f by preconditioned conjugate gradients; return Δ and its logits."""
     mu, q = np.linalg.eigh(_sum_covariances(p) / p.shape[1])
     diagonal = problem.penalty + problem.c * mu[:, None] * problem.design.column_squares
 
@@ -241,7 +247,7 @@ def _solve_by_cg(problem: _Problem, gradient: np.ndarray, p: np.ndarray, f: floa
 
 
 def _solve_exactly(problem: _Problem, gradient: np.ndarray, p: np.ndarray) -> _Point:
-    """Solve H Δ = −∇f with the full matrix H."""
+    """Solve H Δ = −∇f with the full matrix H; return Δ and its logits."""
     k, r = gradient.shape
     hessian = np.empty((k, r, k, r))
     for i in range(k):
@@ -260,10 +266,11 @@ def _solve_exactly(problem: _Problem, gradient: np.ndarray, p: np.ndarray) -> _P
 
 
 def _sum_covariances(p: np.ndarray) -> np.ndarray:
-    """Compute Σᵢ diag(pᵢ) − pᵢpᵢᵀ, made positive definite: float64 array (origins, origins).
+    """Compute Σᵢ [diag(pᵢ) − pᵢpᵢᵀ], made positive definite: float64 array (origins, origins).
 
-    The sum is singular in the direction of equal shifts of all logits, to which every gradient is
-    orthogonal. The eigenvalue of this direction is set to the mean of the others.
+    ``p`` contains the probabilities pᵢ of image i as column i: (origins, n). The sum is singular in
+    the direction of equal shifts of all logits, to which every gradient is orthogonal. The
+    eigenvalue of this direction is set to the mean of the others.
     """
     covariance = -(p @ p.T)
     covariance[np.diag_indices(len(p))] = (p * (1 - p)).sum(axis=1)
