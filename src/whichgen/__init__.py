@@ -5,7 +5,7 @@
 >>> attributor.attribute(["photo.jpg"])[0].origin  # doctest: +SKIP
 'midjourney'
 
-:class:`OriginClassifier` is a scikit-learn estimator with the same method. To fit your own model,
+:class:`OriginClassifier` provides the method as a scikit-learn estimator. To fit your own model,
 open a folder of images with one subfolder per origin and load an encoder, then call
 :func:`extract_splits` and :func:`fit`:
 

@@ -1,7 +1,7 @@
 """Exceptions and warnings meant for the user.
 
-All exceptions derive from :class:`WhichgenError`. The command line prints the message of an
-exception and exits with status 1.
+All exceptions of this module derive from :class:`WhichgenError`. The command line prints their
+message and exits with status 1.
 """
 
 

@@ -109,8 +109,8 @@ def shortcuts(data: Data, flags: SplitFlags, cache_dir: CacheDir = CACHE_DIR) ->
 def format_counts(counts: Mapping[str, int]) -> str:
     """Format the three most frequent values with their counts, e.g. ``PNG × 5, JPEG × 2``.
 
-    A single value is formatted without its count. If there are more than three values, their number
-    is added: ``1 more``. ``counts[value]`` is the number of files, most frequent value first.
+    ``counts[value]`` is the number of files, most frequent value first. A single value is formatted
+    without its count. The number of values that are left out is added, e.g. ``2 more``.
     """
     if len(counts) == 1:
         return next(iter(counts))

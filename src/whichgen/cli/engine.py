@@ -60,7 +60,7 @@ class EngineOptions:
         job: Job[T],
         local: Callable[[Shard], Iterator[T]] | None = None,
     ) -> Iterator[Iterator[T]]:
-        """Yield an iterator over the results of a job for each shard, computed during iteration.
+        """Yield an iterator that runs a job on each shard and returns the results.
 
         Parameters
         ----------

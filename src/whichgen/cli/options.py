@@ -120,7 +120,7 @@ class ModelOptions(ModelFolder):
         return collect_run_metadata(config, seeds=seeds, encoder=model.encoder, data_hash=data_hash)
 
     def run_folder(self) -> Path:
-        """Return the run folder, which contains the model; or the model folder if it has none."""
+        """Return the run folder that contains the model, or the model folder outside a run."""
         from whichgen.models.saved_model import find_model_folder
 
         folder = find_model_folder(self.path)
@@ -176,7 +176,7 @@ class SplitFlags:
     seed: Seed = 0
 
     def dataset_options(self, **settings: Any) -> DatasetOptions:
-        """Build :class:`DatasetOptions` from these flags; ``settings`` are its other fields."""
+        """Build :class:`DatasetOptions` from these flags; ``settings`` are further fields."""
         from whichgen.data.dataset_options import DatasetOptions
 
         parsed = {
@@ -203,7 +203,7 @@ class TestOptions:
 
 
 def find_images(paths: list[Path]) -> list[Path]:
-    """List the image files that the command-line arguments name.
+    """List the image files given by command-line arguments.
 
     Parameters
     ----------
@@ -214,8 +214,8 @@ def find_images(paths: list[Path]) -> list[Path]:
     Raises
     ------
     DataError
-        A folder or list contains no images, or a ``.json`` or ``.csv`` path does not exist, which
-        is probably meant as an output file.
+        A folder or list contains no images, or a ``.json`` or ``.csv`` file does not exist (the
+        user probably meant an output file).
     """
     from whichgen.data.dataset import list_images
     from whichgen.data.shards import read_path_list
@@ -247,7 +247,7 @@ def open_store(cache_dir: Path, encoder: Encoder) -> FeatureStore:
 def open_gallery(folder: Path, model: OriginModel, url: str) -> NeighborIndex:
     """Open a gallery, which must have been built with ``model``.
 
-    ``url`` is the URL of the Qdrant server, used only by galleries stored there.
+    ``url`` is the URL of the Qdrant server; it is used only for galleries of kind ``qdrant``.
     """
     from whichgen.gallery.search import load_gallery
 
@@ -256,12 +256,12 @@ def open_gallery(folder: Path, model: OriginModel, url: str) -> NeighborIndex:
 
 
 def check_writable(folder: Path) -> Path:
-    """Check that files can be written to a folder, which may not exist yet, and return it.
+    """Check that a folder is writable or can be created, and return it.
 
     Raises
     ------
     DataError
-        The folder or its nearest existing parent is not a writable folder.
+        The folder is not writable or can't be created.
     """
     parent = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):

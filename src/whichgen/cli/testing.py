@@ -16,7 +16,7 @@ from whichgen.models.origin_model import OriginModel
 
 @dataclass(frozen=True)
 class ModelTest:
-    """Saved model with its encoder, its test dataset and their feature store."""
+    """Saved model with its encoder, and the dataset and feature store for testing it."""
 
     model: OriginModel
     encoder: Encoder
@@ -28,7 +28,7 @@ class ModelTest:
 def open_model_test(test: TestOptions) -> ModelTest:
     """Load the model, and open its test dataset and feature store.
 
-    The test dataset is that of ``--data``, or else the dataset on which the model was trained.
+    The test dataset is that of ``--data`` or, without ``--data``, the model's training dataset.
 
     Raises
     ------

@@ -149,8 +149,8 @@ def claim_folder(folder: Path, config: Mapping[str, Any], *, force: bool) -> Non
     Raises
     ------
     DataError
-        The folder is not writable, it contains a run with other settings (unless ``force``), or
-        the environment variable ``SOURCE_DATE_EPOCH`` is not a valid time.
+        The folder is not writable or contains a run with other settings (unless ``force``), or the
+        environment variable ``SOURCE_DATE_EPOCH`` is not a valid time.
     """
     check_writable(folder).mkdir(parents=True, exist_ok=True)
     get_timestamp()

@@ -31,8 +31,8 @@ def read_regular_file(path: Path, max_bytes: int) -> bytes:
     Raises
     ------
     OSError
-        The file is missing, unreadable, too large, has an invalid name, or is a pipe, device or
-        folder.
+        The file is missing, unreadable or too large; its name is invalid; or it is a pipe, device
+        or folder.
     """
     # Without O_NONBLOCK, opening a pipe that has no writer would block forever.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)

@@ -57,7 +57,7 @@ class Batcher:
     attributor
         Model with its encoder; :meth:`replace_model` replaces both.
     settings
-        Settings of the service, which include the batch size and the limit on the queue.
+        Settings of the service; the batch size and the queue limit are used.
     on_batch
         Function called after each batch with the number of images and the duration in seconds.
     """

@@ -55,7 +55,7 @@ CAVEATS = (
 
 @dataclass(frozen=True)
 class Case:
-    """Answer for one image, and its thumbnail as a JPEG file (empty if it is unreadable)."""
+    """Answer for one image, and its JPEG thumbnail (empty if the image is unreadable)."""
 
     answer: ImageAnswer
     thumbnail: bytes

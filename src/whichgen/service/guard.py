@@ -33,8 +33,8 @@ _SECURITY_HEADERS = (
 class Guard:
     """ASGI middleware: enforce the API key and the limits; add security headers to responses.
 
-    Requests from the pages of other websites are rejected: any website could make a visitor's
-    browser send them.
+    Cross-origin requests are rejected. Otherwise, any website could make a visitor's browser send
+    requests to the service.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def _check_size(size: int, limits: Limits, pending_bytes: int = 0) -> None:
     Raises
     ------
     HTTPException
-        The request is too large (status 413), or all requests together are (status 503).
+        The request is too large (status 413), or the total size is too large (status 503).
     """
     if size > limits.request_bytes:
         maximum = f"{limits.request_bytes / MIB:g} MiB"

@@ -57,12 +57,12 @@ class Limits:
 
     @property
     def request_bytes(self) -> int:
-        """Maximum body size of one request in bytes: eight times ``image_bytes``."""
+        """Maximum body size of one request in bytes: 8 × ``image_bytes``."""
         return 8 * self.image_bytes
 
     @property
     def pending_bytes(self) -> int:
-        """Maximum total body size of all requests in progress: four times ``request_bytes``."""
+        """Maximum total body size of all requests in progress in bytes: 4 × ``request_bytes``."""
         return 4 * self.request_bytes
 
 

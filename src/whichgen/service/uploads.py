@@ -1,4 +1,4 @@
-"""Check uploaded images against the limits and inspect their provenance, all in memory."""
+"""Check uploaded images against the limits and collect their provenance evidence."""
 
 from __future__ import annotations
 
