@@ -21,7 +21,7 @@ from whichgen.evaluation.predictions import Predictions
 
 @dataclass(frozen=True)
 class RunPredictions:
-    """Predictions of a run, sorted by path.
+    """Predictions of a run for its test images, sorted by path.
 
     Parameters
     ----------
@@ -30,7 +30,8 @@ class RunPredictions:
     origins
         Known origins, in the order of the probabilities' columns.
     paths, answers
-        Paths of, and predictions for, known and unknown test images.
+        Pairs (known, unknown): the paths of the test images, str arrays (n,) and (m,), and their
+        predictions.
     results
         Content of the run's ``results.json``.
     """
@@ -44,7 +45,13 @@ class RunPredictions:
 
 @contextmanager
 def explain_errors(file: Path) -> Iterator[None]:
-    """Raise a :class:`DataError` for errors from reading a file in a run's folder."""
+    """Convert errors in the ``with`` block, which reads ``file``, to :class:`DataError`.
+
+    Raises
+    ------
+    DataError
+        The file does not exist, or its content is invalid.
+    """
     try:
         yield
     except (FileNotFoundError, NotADirectoryError):
@@ -59,24 +66,36 @@ def explain_errors(file: Path) -> Iterator[None]:
 
 
 def read_json(file: Path) -> Any:
-    """Read a JSON file in a run's folder."""
+    """Read a JSON file in a run's folder.
+
+    Raises
+    ------
+    DataError
+        The file is missing or damaged.
+    """
     with explain_errors(file):
         return json.loads(file.read_text(encoding="utf-8"))
 
 
 def read_csv(file: Path) -> list[dict[str, str]]:
-    """Read a CSV file in a run's folder."""
+    """Read a CSV file in a run's folder: one dictionary per row, with column names as keys.
+
+    Raises
+    ------
+    DataError
+        The file is missing or damaged.
+    """
     with explain_errors(file), file.open(newline="", encoding="utf-8") as handle:
         return list(csv.DictReader(handle))
 
 
 def read_run_predictions(folder: Path) -> RunPredictions:
-    """Read the predictions and results of a run.
+    """Read ``predictions.csv`` and ``results.json`` in the output folder of a run.
 
     Raises
     ------
     DataError
-        A file is missing or damaged, or there is no image of a known origin.
+        A file is missing or damaged, or there is no test image of a known origin.
     """
     file = folder / "predictions.csv"
     with explain_errors(file):
@@ -110,7 +129,19 @@ def read_run_predictions(folder: Path) -> RunPredictions:
 def compare_runs(
     first: RunPredictions, second: RunPredictions, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Comparison]:
-    """Compare two runs with :func:`whichgen.evaluation.bootstrap.compare_predictions`.
+    """Compare the metrics of two runs on the same test images.
+
+    Parameters
+    ----------
+    resamples
+        Number of bootstrap resamples.
+    seed
+        Seed of the resampling.
+
+    Returns
+    -------
+    dict
+        The result of :func:`whichgen.evaluation.bootstrap.compare_predictions`.
 
     Raises
     ------

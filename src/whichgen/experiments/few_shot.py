@@ -22,21 +22,25 @@ MIN_TEST_IMAGES = 5
 
 @dataclass(frozen=True)
 class FewShotPoint:
-    """Metrics of one generator enrolled from ``images`` images; all rates are in [0, 1].
+    """Metrics of a model after the enrollment of one generator, in [0, 1].
 
     Parameters
     ----------
+    generator
+        Name of the enrolled generator.
+    images
+        Number of images that the generator is enrolled from.
     seed
         Seed for drawing the images.
     test_images
-        Number of remaining images of the generator, which are used for testing.
+        Number of test images of the generator: all its images except those for enrollment.
     accuracy_before, accuracy_after
         Closed-set accuracy on test images of the other known origins, before and after enrollment.
     recall
-        Fraction of the generator's test images whose top-1 origin is the generator.
+        Fraction of the generator's test images whose most probable origin is the generator.
     accepted
-        Fraction of the generator's test images whose top-1 origin is the generator and whose score
-        is at or above the threshold.
+        Fraction of the generator's test images whose most probable origin is the generator and
+        whose open-set score is at or above the threshold.
     auroc
         AUROC of known images, including the generator's test images, against images of the other
         unknown generators; ``None`` if there are none.
@@ -61,25 +65,32 @@ def measure_few_shot(
     seeds: Sequence[int] = (0, 1, 2),
     progress: Progress = no_progress,
 ) -> Iterator[FewShotPoint]:
-    """Enroll each unknown generator in turn, and evaluate the extended model.
+    """Extend a model with one unknown generator at a time, and evaluate the extended model.
 
-    Image counts that leave fewer than :data:`MIN_TEST_IMAGES` test images are skipped.
+    This is repeated for each unknown generator, number of images and seed. Numbers of images that
+    leave fewer than :data:`MIN_TEST_IMAGES` test images of the generator are skipped.
 
     Parameters
     ----------
     model
         The model to extend.
     features
-        Features of all splits; unknown validation and test images are pooled.
+        Features of the splits ``test``, ``val_unknown`` and ``test_unknown``. The images of the two
+        unknown splits are pooled.
     image_counts
         Numbers of images to enroll a generator from.
     seeds
         Seeds for drawing the images.
 
+    Yields
+    ------
+    FewShotPoint
+        Metrics for each generator, number of images and seed.
+
     Raises
     ------
     DataError
-        No unknown generator has enough images.
+        No unknown generator has enough images for any of the numbers.
     """
     table, known = (
         features.tables["val_unknown"] + features.tables["test_unknown"],

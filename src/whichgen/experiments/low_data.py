@@ -20,10 +20,20 @@ from whichgen.training.split_features import SplitFeatures
 
 @dataclass(frozen=True)
 class LowDataPoint:
-    """Test metrics, in [0, 1], of a model fitted on ``samples_per_class`` images per origin.
+    """Test metrics of a model fitted on a subset of the training images.
 
-    ``seed`` is the seed for drawing the images; ``blocks`` and ``value`` are the selected blocks
-    and hyperparameter value (C or k).
+    Parameters
+    ----------
+    samples_per_class
+        Number of training images per known origin.
+    seed
+        Seed for drawing the training images.
+    blocks
+        Indices of the selected blocks.
+    value
+        Selected value of the hyperparameter (C or k).
+    accuracy, auroc, oscr
+        Test metrics, in [0, 1]; ``auroc`` and ``oscr`` are ``None`` without unknown images.
     """
 
     samples_per_class: int
@@ -38,7 +48,17 @@ class LowDataPoint:
 def feasible_sizes(
     features: SplitFeatures, samples_per_class: Sequence[int] = LOW_DATA_SIZES
 ) -> tuple[int, ...]:
-    """Return the sizes for which every known origin has enough images, in ascending order.
+    """Return the sizes for which every known origin has enough training images.
+
+    Parameters
+    ----------
+    samples_per_class
+        Sizes to choose from: numbers of training images per known origin.
+
+    Returns
+    -------
+    tuple of int
+        The feasible sizes, at least 1, in ascending order.
 
     Raises
     ------
@@ -59,8 +79,8 @@ def feasible_sizes(
 def subsample_training(features: SplitFeatures, samples_per_class: int, seed: int) -> SplitFeatures:
     """Draw ``samples_per_class`` training images of each known origin; keep the other splits.
 
-    With the same seed, smaller samples are subsets of larger samples. The sample includes all
-    perturbed copies of its images, which are not counted.
+    With the same seed, smaller subsets are contained in larger subsets. Perturbed copies of the
+    drawn images are included in the subset but not counted.
     """
     rows: list[int] = []
     for i, images in enumerate(_training_images(features).values()):
@@ -72,7 +92,10 @@ def subsample_training(features: SplitFeatures, samples_per_class: int, seed: in
 
 
 def _training_images(features: SplitFeatures) -> dict[str, dict[Sample, list[int]]]:
-    """Map each known origin to its training images, and each image to its rows in the table."""
+    """Map each known origin to its training images, and each image to its row numbers.
+
+    The row numbers refer to the table ``train``: one for the image and one for each perturbed copy.
+    """
     images: dict[str, dict[Sample, list[int]]] = {o: {} for o in features.dataset.known}
     for row, sample in enumerate(features.tables["train"].samples):
         images[sample.origin].setdefault(sample, []).append(row)
@@ -89,10 +112,35 @@ def low_data(
     cache: Path | None = None,
     progress: Progress = no_progress,
 ) -> Iterator[LowDataPoint]:
-    """Fit and evaluate a model for each number of images and each seed.
+    """Fit and evaluate a model for each number of training images and each seed.
 
-    Block and hyperparameter are selected anew for each fit. As in the paper (UniversalAttribution),
-    only the training set is reduced; the validation set remains complete.
+    Block and hyperparameter are selected for each fit. As in the paper (UniversalAttribution), only
+    the training set is reduced; the validation set remains complete.
+
+    Parameters
+    ----------
+    features
+        Features of all splits.
+    encoder
+        The encoder that computed the features.
+    options
+        Options of the method: a fusion for :class:`FusionOptions`, otherwise a head on one block.
+    samples_per_class
+        Numbers of training images per known origin. Numbers that are too large are skipped.
+    seeds
+        Seeds for drawing the training images.
+    cache
+        Folder for finished sweeps; not used for a fusion.
+
+    Yields
+    ------
+    LowDataPoint
+        Test metrics for each number of training images and each seed.
+
+    Raises
+    ------
+    DataError
+        All numbers of training images are too large.
     """
     options = replace(options, thumbnails=False)
     runs = [(n, seed) for n in feasible_sizes(features, samples_per_class) for seed in seeds]

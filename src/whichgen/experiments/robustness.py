@@ -39,11 +39,11 @@ class RobustnessPoint:
     perturbation
         The perturbation of the test images; ``None`` for unchanged images.
     test
-        Metrics of the test images.
+        Metrics of the perturbed test images.
     skipped
         Error message of each unreadable file.
     data_hash
-        Digest of the test images.
+        Digest of the content, perturbation, origin and split of every test image.
     """
 
     perturbation: Annotated[
@@ -63,7 +63,20 @@ def evaluate_perturbation(
     perturbation: Perturbation | None = None,
     progress: Progress = no_progress,
 ) -> RobustnessPoint:
-    """Evaluate a model on the perturbed test images of a dataset.
+    """Evaluate a model on the test images of a dataset, after a perturbation.
+
+    Parameters
+    ----------
+    model
+        The model to evaluate.
+    dataset
+        Dataset with the same known origins as the model.
+    encoder
+        The model's encoder.
+    store
+        Feature store, from which existing features are read and to which new features are added.
+    perturbation
+        Perturbation to apply to every test image; ``None`` for unchanged images.
 
     Raises
     ------
@@ -100,7 +113,16 @@ def evaluate_robustness(
     kinds: Sequence[str] = tuple(INTENSITIES),
     progress: Progress = no_progress,
 ) -> Iterator[RobustnessPoint]:
-    """Evaluate a model on unchanged images, then on each perturbation of the given kinds."""
+    """Evaluate a model on unchanged test images, then after each perturbation of the given kinds.
+
+    ``kinds`` are keys of :data:`~whichgen.data.perturbations.INTENSITIES`. The other parameters and
+    the errors are those of :func:`evaluate_perturbation`.
+
+    Yields
+    ------
+    RobustnessPoint
+        Test metrics for unchanged images, then for each kind and intensity.
+    """
     for perturbation in (None, *list_perturbations(kinds)):
         yield evaluate_perturbation(
             model, dataset, encoder, store, perturbation=perturbation, progress=progress
@@ -112,7 +134,19 @@ def mean_over_intensities(
 ) -> float | None:
     """Average a metric over the intensities of one kind of perturbation.
 
-    The result is ``None`` if no value is available.
+    Parameters
+    ----------
+    points
+        Test metrics for several perturbations.
+    kind
+        Kind of perturbation to average over.
+    metric
+        Key of :data:`~whichgen.evaluation.headline_metrics.METRIC_TITLES`.
+
+    Returns
+    -------
+    float or None
+        Mean of the available values; ``None`` if no value is available.
     """
     of_kind = [
         p.test.metrics[metric] for p in points if p.perturbation and p.perturbation.kind == kind
