@@ -21,8 +21,8 @@ ROUNDING = 1e-12
 class OpenSetScore:
     """Base class of fitted open-set scores.
 
-    Subclasses are frozen dataclasses whose fields, arrays or numbers, fully describe the fitted
-    score. A subclass without fields needs no fitting and implements only :meth:`__call__`.
+    Subclasses are frozen dataclasses. Their fields, which are arrays or numbers, fully describe the
+    fitted score. A subclass without fields needs no fitting and implements only :meth:`__call__`.
     """
 
     @classmethod
@@ -48,7 +48,7 @@ class OpenSetScore:
         raise NotImplementedError
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return the fields by name; numbers are converted to arrays of shape (1,)."""
+        """Return the fields by name, as arrays; a number becomes an array of shape (1,)."""
         return {field.name: np.atleast_1d(getattr(self, field.name)) for field in fields(self)}
 
     @classmethod
@@ -62,7 +62,7 @@ class OpenSetScore:
 def compute_class_means(rows: np.ndarray, labels: np.ndarray, n_origins: int) -> np.ndarray:
     """Compute the mean row of each origin: float64 array (origins, d).
 
-    ``rows`` has shape (n, d); ``labels``, of shape (n,), are origin indices.
+    ``rows`` is a float array (n, d), and ``labels`` contains origin indices: integer array (n,).
     """
     exact = np.asarray(rows, dtype=np.float64)
     return np.stack([exact[labels == origin].mean(axis=0) for origin in range(n_origins)])
@@ -72,7 +72,8 @@ def select_correct(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return a mask of the correctly classified training images: bool array (n,).
 
     If no image of an origin is classified correctly, all its images are selected, because a score
-    needs images of every origin.
+    needs images of every origin. ``logits`` is a float array (n, origins), and ``labels`` contains
+    origin indices: integer array (n,).
     """
     correct = logits.argmax(axis=1) == labels
     return np.asarray(correct | ~np.isin(labels, labels[correct]))

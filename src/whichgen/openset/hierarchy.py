@@ -1,8 +1,8 @@
 """Coarser predictions for rejected images: ``synthetic``, ``real``, or a family of generators.
 
 A rejected image has a score below the open-set threshold. The head computes the probability p_v,j
-of origin j from each view v (a feature block, :mod:`whichgen.heads.fusion`), with weight a_v. The
-logit of a group G of origins is the weighted mean of the group's log-probabilities::
+of origin j from each view v (a feature block, :mod:`whichgen.heads.fusion`), which has weight a_v.
+The logit of a group G of origins is the weighted mean, over views, of the log-probability of G::
 
     z_G(x) = Σ_v a_v log Σ_{j ∈ G} p_v,j(x)
 
@@ -10,10 +10,10 @@ It is close to 0 only if the group is certain in all views, even if they disagre
 
 A rejected image is assigned to the most specific group whose threshold it reaches:
 
-- A family needs a logit as high as that of most known synthetic images, because the image may
-  belong to an unknown family.
-- ``synthetic`` and ``real`` need a minimum difference between their two logits, which few
-  validation images of the opposite class exceed.
+- A family requires a logit as high as that of most known synthetic images, because the image may
+  belong to an unknown family. It also requires the minimum difference for ``synthetic``.
+- ``synthetic`` and ``real`` require a minimum difference between their two logits, which few
+  validation images of the opposite class reach.
 
 The image stays ``unknown`` if it reaches no threshold.
 """
@@ -38,12 +38,14 @@ class Hierarchy:
     Parameters
     ----------
     families
-        Family of every known origin except ``real``.
+        Maps every known origin except ``real`` to its family.
     synthetic, real
         Minimum of z_synthetic − z_real to predict ``synthetic``, and of z_real − z_synthetic to
-        predict ``real``; ``None`` unless the known origins are ``real`` and at least one generator.
+        predict ``real``, both ≥ 0. ``None`` if the known origins do not include ``real`` and a
+        generator, or if there were no validation images of the opposite class.
     family
-        Minimum logit z_G to predict a family; ``None`` if no generator is known.
+        Minimum logit z_G to predict a family, ≤ 0; ``None`` if there were no validation images of
+        known generators.
     """
 
     families: Mapping[str, str]
@@ -53,7 +55,10 @@ class Hierarchy:
 
 
 def compute_group_logits(output: HeadOutput, members: Sequence[int]) -> np.ndarray:
-    """Compute the logit z_G of a group of origin indices: float64 array (n,), ≤ 0."""
+    """Compute the logit z_G of a group G for each image: float64 array (n,), ≤ 0.
+
+    ``members`` contains the indices of the origins in G.
+    """
     log_sums = logsumexp(output.log_probabilities[:, :, list(members)], axis=2)
     return np.asarray((output.view_weights * np.minimum(log_sums, 0)).sum(axis=0))
 
@@ -65,7 +70,7 @@ def fit_hierarchy(
     families: Mapping[str, str],
     tpr: float,
 ) -> Hierarchy:
-    """Choose the thresholds on validation images of known origins.
+    """Choose the thresholds of the coarser predictions on validation images of known origins.
 
     At most a fraction 1 − ``tpr`` of the real images reach the threshold for ``synthetic``, and at
     most that fraction of the synthetic images reach the threshold for ``real``. At least a fraction
@@ -76,11 +81,11 @@ def fit_hierarchy(
     output
         Output of the head for the n validation images.
     labels
-        Origin index of each image: int array (n,).
+        Origin index of each image: integer array (n,).
     origins
         Names of the known origins.
     families
-        Family of every known origin except ``real``.
+        Maps every known origin except ``real`` to its family.
     tpr
         Minimum true-positive rate, in (0, 1].
     """
@@ -99,9 +104,10 @@ def fit_hierarchy(
 def select_answers(
     output: HeadOutput, decisions: np.ndarray, origins: Sequence[str], hierarchy: Hierarchy
 ) -> list[str]:
-    """Return the most specific prediction for each image whose threshold it reaches.
+    """Return the prediction for each image: an origin or, if it is rejected, a coarser prediction.
 
-    This is an origin, family, ``synthetic``, ``real`` or ``unknown``.
+    The coarser prediction is the most specific group whose threshold the image reaches: a family,
+    ``synthetic`` or ``real``. If it reaches none, the prediction is ``unknown``.
 
     Parameters
     ----------
@@ -129,7 +135,7 @@ def select_answers(
 
 
 def _synthetic_margins(output: HeadOutput, origins: Sequence[str]) -> np.ndarray:
-    """Compute z_synthetic − z_real: float64 array (n,)."""
+    """Compute z_synthetic − z_real for each image: float64 array (n,)."""
     real = list(origins).index(REAL)
     generators = [i for i in range(len(origins)) if i != real]
     return np.asarray(
@@ -138,9 +144,9 @@ def _synthetic_margins(output: HeadOutput, origins: Sequence[str]) -> np.ndarray
 
 
 def _choose_threshold(values: np.ndarray, fraction: float) -> float | None:
-    """Return the smallest threshold ≥ 0 that is reached by at most ``fraction`` of the values.
+    """Return the smallest threshold ≥ 0 that at most ``fraction`` (0 to 1) of the values reach.
 
-    Returns ``None`` if there are no values.
+    ``values`` is a float array (m,). Returns ``None`` if it is empty.
     """
     if not len(values):
         return None

@@ -1,15 +1,15 @@
 """Mahalanobis distance to the nearest origin, and its relative variant.
 
-The score (Lee et al., 2018), with μ_j the mean feature of origin j and Σ the covariance around the
-means, shared by all origins::
+With x the features of an image, μ_j the mean features of origin j, and Σ the covariance around
+these means, which is the same for all origins, the score is (Lee et al., 2018)::
 
     s(x) = max_j −(x − μ_j)ᵀ Σ⁻¹ (x − μ_j)
 
 Σ is estimated with Ledoit & Wolf's (2004) shrinkage toward a multiple of the identity, because
 there can be more dimensions than images.
 
-The relative distance (Ren et al., 2021) is the difference from the distance to a background
-Gaussian, which has the mean μ_0 and the covariance Σ_0 of all training images::
+The relative variant (Ren et al., 2021) adds the distance to a background Gaussian, which has the
+mean μ_0 and the covariance Σ_0 of all training images::
 
     s(x) = max_j [(x − μ_0)ᵀ Σ_0⁻¹ (x − μ_0) − (x − μ_j)ᵀ Σ⁻¹ (x − μ_j)]
 
@@ -35,14 +35,14 @@ _MIN_SHRINKAGE = 1e-6
 
 @dataclass(frozen=True)
 class Mahalanobis(OpenSetScore):
-    """Mahalanobis score.
+    """Mahalanobis score: the negative squared distance to the nearest origin's mean.
 
     Parameters
     ----------
     means
-        The μ_j: float64 (origins, d).
+        Mean features μ_j of the origins: float64 array (origins, d).
     whitening
-        W with W Wᵀ = Σ⁻¹: float64 (d, d).
+        Matrix W with W Wᵀ = Σ⁻¹: float64 array (d, d).
     """
 
     means: np.ndarray
@@ -63,21 +63,23 @@ class Mahalanobis(OpenSetScore):
 
 @dataclass(frozen=True)
 class RelativeMahalanobis(OpenSetScore):
-    """Relative Mahalanobis score, in the r ≤ origins directions in which Σ and Σ_0 differ.
+    """Relative Mahalanobis score, computed only in the directions in which Σ and Σ_0 differ.
 
-    In all other directions both distances are equal, so their difference would be a rounding
-    error. With a single origin, every score is 0.
+    The number r of these directions is at most the number of origins. In all other directions both
+    distances are equal, so their difference would be a rounding error. With a single origin, every
+    score is 0.
 
     Parameters
     ----------
     mean
-        μ_0: float64 (d,).
+        Mean μ_0 of all training images: float64 array (d,).
     directions
-        Directions that make Σ the identity and Σ_0 diagonal: float64 (d, r).
+        Directions, as columns, in which Σ is the identity and Σ_0 is diagonal: float64 array
+        (d, r).
     spread
-        The diagonal of Σ_0 in these directions, ≥ 1: float64 (r,).
+        Diagonal of Σ_0 in these directions, ≥ 1: float64 array (r,).
     means
-        Means of the origins, minus μ_0, in these directions: float64 (origins, r).
+        Differences μ_j − μ_0 in these directions: float64 array (origins, r).
     """
 
     mean: np.ndarray
@@ -99,7 +101,10 @@ class RelativeMahalanobis(OpenSetScore):
         return cls(mean, whitening @ v.T, 1 + sizes**2, whitened @ v.T)
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
-        """Compute the difference of both squared distances: float64 array (n,)."""
+        """Compute the score of each image in a batch: float64 array (n,).
+
+        This is the squared distance to the background minus that to the nearest origin.
+        """
         t = (np.asarray(output.embedding, dtype=np.float64) - self.mean) @ self.directions
         background = (t**2 / self.spread).sum(axis=1)
         distances = ((t[:, None] - self.means) ** 2).sum(axis=2)
@@ -109,8 +114,8 @@ class RelativeMahalanobis(OpenSetScore):
 def _compute_whitening(features: np.ndarray, centers: np.ndarray) -> np.ndarray:
     """Compute W with W Wᵀ = Σ⁻¹, where Σ is the shrunk covariance of ``features - centers``.
 
-    ``features`` and ``centers`` have shape (n, d). Returns the identity if they are equal, for
-    example with one image per origin.
+    Both are float arrays (n, d), and W is a float64 array (d, d). If they are equal, for example
+    with one image per origin, W is the identity.
     """
     residuals = np.asarray(features, dtype=np.float64) - centers
     if np.abs(residuals).max() <= ROUNDING * np.abs(features).max():

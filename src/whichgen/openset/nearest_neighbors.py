@@ -1,6 +1,7 @@
 """Deep nearest neighbors (Sun et al., 2022): distance to the k-th nearest training image.
 
-With z = x/‖x‖ and z_(k) the k-th nearest normalized training feature::
+With z = x/‖x‖ the normalized features of an image, and z_(k) those of the k-th nearest training
+image::
 
     s(x) = −‖z − z_(k)‖
 """
@@ -22,7 +23,20 @@ from whichgen.openset.base import OpenSetScore
 
 @dataclass(frozen=True)
 class NearestNeighbors(OpenSetScore):
-    """Nearest-neighbor score; ``exemplars``, float32 (n, d), are normalized training features."""
+    """Nearest-neighbor score.
+
+    Parameters
+    ----------
+    exemplars
+        Training features scaled to unit length: float32 array (n, d).
+    k
+        Number of the neighbor, from 1 to n.
+
+    Raises
+    ------
+    FitError
+        ``k`` is out of range.
+    """
 
     exemplars: np.ndarray
     k: int
@@ -37,7 +51,7 @@ class NearestNeighbors(OpenSetScore):
     def fit(cls, output: HeadOutput, labels: np.ndarray, n_origins: int, k: int = 5) -> Self:
         """Store the normalized training features as exemplars; see :meth:`OpenSetScore.fit`.
 
-        ``k``, ≥ 1, is reduced to the number of exemplars if it is larger.
+        If ``k``, ≥ 1, exceeds the number of exemplars, that number is used.
         """
         return cls(normalize_rows(output.embedding), min(k, len(labels)))
 

@@ -1,9 +1,10 @@
 """OpenMax (Bendale & Boult, 2016): logits reduced by the distance from their origin's mean.
 
-Let μ_j be the mean logits z of the correctly classified training images of origin j, and F_j a
-Weibull distribution fitted to the largest distances of those images from μ_j (the *tail*). The
-logits of the α most probable origins, with rank r from 0 to α − 1, are multiplied by 1 − ω_j, and
-the difference is added to the logit of *unknown*::
+Let z be the logits of an image, μ_j the mean logits of the correctly classified training images of
+origin j, and F_j the cumulative distribution function of a Weibull distribution fitted to the
+largest distances of those images from μ_j (the *tail*). The logits of the α most probable origins,
+with rank r from 0 to α − 1, are multiplied by 1 − ω_j, and the difference is added to the logit of
+*unknown*::
 
     ω_j = (1 − r/α) · F_j(‖z(x) − μ_j‖),    v_j = (1 − ω_j) z_j(x),    v_unknown = Σ_j ω_j z_j(x)
 
@@ -45,11 +46,12 @@ class OpenMax(OpenSetScore):
     Parameters
     ----------
     means
-        The μ_j: float64 (origins, origins).
+        Mean logits μ_j of each origin, after subtracting the mean logit of each image: float64
+        array (origins, origins).
     shapes, scales
-        Parameters of the Weibull distributions F_j: float64 (origins,).
+        Parameters of the Weibull distributions F_j: float64 arrays (origins,).
     alpha
-        α, the number of origins whose logits are reduced.
+        α, the number of origins whose logits are reduced, from 1 to the number of origins.
     """
 
     means: np.ndarray
@@ -71,7 +73,7 @@ class OpenMax(OpenSetScore):
         tail
             Maximum number of distances in the tail of an origin, ≥ 5.
         alpha
-            α, ≥ 1; reduced to the number of origins if it is larger.
+            α, ≥ 1. If it exceeds the number of origins, that number is used.
         """
         selected = select_correct(output.logits, labels)
         z = _center_rows(np.asarray(output.logits, dtype=np.float64)[selected])
@@ -102,8 +104,9 @@ class OpenMax(OpenSetScore):
 def _fit_tail(distances: np.ndarray, tail: int, minimum: int = 0) -> tuple[float, float] | None:
     """Fit a Weibull distribution to the largest distances, and return its shape and scale.
 
-    The tail has at most ``tail`` distances and at most a tenth of all, but at least ``minimum``.
-    Returns ``None`` if it has fewer than 5 positive distances or they are nearly equal.
+    ``distances`` is a float array (n,), ≥ 0. The distribution is fitted to the largest tenth of
+    them, but to at least ``minimum`` and at most ``tail``. Returns ``None`` if fewer than 5 of
+    these are positive or if they are nearly equal.
     """
     tail = min(tail, max(minimum, int(_TAIL_FRACTION * len(distances))))
     largest = np.sort(distances)[len(distances) - min(tail, len(distances)) :]

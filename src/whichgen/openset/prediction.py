@@ -1,4 +1,4 @@
-"""Probabilities and open-set scores from the output of a head."""
+"""Compute probabilities and open-set scores from the output of a head."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from whichgen.openset.registry import MAX_PROBABILITY, fit_score
 def predict(
     output: HeadOutput, score: OpenSetScore = MAX_PROBABILITY, temperature: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compute probabilities and open-set scores.
+    """Compute the probabilities and the open-set score of each image.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def predict(
     score
         The fitted open-set score.
     temperature
-        Divisor of the logits before the softmax; the score uses the original logits.
+        Divisor of the logits before the softmax, > 0; the score uses the original logits.
 
     Returns
     -------
@@ -56,6 +56,11 @@ def fit_and_predict(
         Value of the head's hyperparameter, and name of the score.
     queries
         Features of each query set: float arrays (m, d).
+
+    Returns
+    -------
+    list of (probabilities, scores), one per query set
+        float64 arrays (m, origins) and (m,).
     """
     value, score_name = choice
     n_origins = int(labels.max()) + 1

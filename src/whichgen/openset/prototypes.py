@@ -1,11 +1,11 @@
 """Open-set scores from the similarity to the mean training features of each origin.
 
-Nearest class mean (Mensink et al., 2013), with μ_j the mean of the unit-length training features of
-origin j::
+Nearest class mean (Mensink et al., 2013), with x the features of an image and μ_j the mean of the
+unit-length training features of origin j::
 
     s(x) = max_j cos(x, μ_j)
 
-Simplified Hopfield energy, SHE (Zhang et al., 2023), with S_j the mean feature of the correctly
+Simplified Hopfield energy, SHE (Zhang et al., 2023), with S_j the mean features of the correctly
 classified training images of origin j, and z the logits::
 
     s(x) = x · S_ŷ,    ŷ = argmax_j z_j(x)
@@ -25,13 +25,13 @@ from whichgen.openset.base import OpenSetScore, compute_class_means, select_corr
 
 @dataclass(frozen=True)
 class NearestClassMean(OpenSetScore):
-    """Nearest class mean; ``prototypes`` are the normalized μ_j, float32 (origins, d)."""
+    """Nearest class mean; ``prototypes`` are the μ_j at unit length: float32 array (origins, d)."""
 
     prototypes: np.ndarray
 
     @classmethod
     def fit(cls, output: HeadOutput, labels: np.ndarray, n_origins: int) -> Self:
-        """Compute the prototype of each origin; see :meth:`OpenSetScore.fit`."""
+        """Compute the prototypes of the origins; see :meth:`OpenSetScore.fit`."""
         means = compute_class_means(normalize_rows(output.embedding), labels, n_origins)
         return cls(normalize_rows(means))
 
@@ -43,17 +43,17 @@ class NearestClassMean(OpenSetScore):
 
 @dataclass(frozen=True)
 class Hopfield(OpenSetScore):
-    """Simplified Hopfield energy; ``patterns`` are the S_j, float64 (origins, d)."""
+    """Simplified Hopfield energy; ``patterns`` are the means S_j: float64 array (origins, d)."""
 
     patterns: np.ndarray
 
     @classmethod
     def fit(cls, output: HeadOutput, labels: np.ndarray, n_origins: int) -> Self:
-        """Compute the S_j of each origin; see :meth:`OpenSetScore.fit`."""
+        """Compute the mean S_j of each origin j; see :meth:`OpenSetScore.fit`."""
         selected = select_correct(output.logits, labels)
         return cls(compute_class_means(output.embedding[selected], labels[selected], n_origins))
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
-        """Compute the inner product with the S_j of the predicted origin: float64 array (n,)."""
+        """Compute the inner product with the mean of the predicted origin: float64 array (n,)."""
         patterns = self.patterns[output.logits.argmax(axis=1)]
         return np.asarray((np.asarray(output.embedding, dtype=np.float64) * patterns).sum(axis=1))

@@ -1,4 +1,4 @@
-"""Registry of open-set scores.
+"""Registry of open-set scores by name.
 
 The scores are implemented on NumPy arrays. The package pytorch-ood is not used because it requires
 torch tensors and torchvision, inverts covariances without shrinkage, and needs the head's weights
@@ -42,7 +42,13 @@ SCORES: dict[str, type[OpenSetScore]] = {
 
 
 def score_class(name: str) -> type[OpenSetScore]:
-    """Return the class of the score with the given name."""
+    """Return the class of the score with the given name.
+
+    Raises
+    ------
+    FitError
+        The name is unknown.
+    """
     if name not in SCORES:
         raise FitError(f"unknown open-set score {name!r}. Choose from {', '.join(SCORES)}.")
     return SCORES[name]
@@ -54,7 +60,7 @@ def fit_score(name: str, output: HeadOutput, labels: np.ndarray, n_origins: int)
     Raises
     ------
     FitError
-        The name is unknown, an origin has no image, or a feature or logit is not finite.
+        An origin has no image, a feature or logit is not finite, or the name is unknown.
     """
     check_training_features(output.embedding, labels, n_origins)
     if not np.isfinite(output.logits).all():

@@ -14,11 +14,12 @@ _ROUNDING = 1e-6
 
 
 def threshold_at_tpr(known_scores: np.ndarray, tpr: float = TPR) -> float:
-    """Return the largest threshold with a true-positive rate of at least ``tpr``.
+    """Return a threshold whose true-positive rate is at least, and close to, ``tpr``.
 
     An image is accepted if its score is at or above the threshold. The true-positive rate is the
-    fraction of images of known origins that are accepted. The returned threshold is slightly below
-    the lowest accepted score, so that rounding errors do not reject that image.
+    fraction of images of known origins that are accepted. The threshold is the highest that
+    satisfies the condition, minus a margin of 1e-6 times its absolute value, so that rounding
+    errors do not reject the image with the lowest accepted score.
 
     Parameters
     ----------
@@ -26,6 +27,11 @@ def threshold_at_tpr(known_scores: np.ndarray, tpr: float = TPR) -> float:
         Open-set scores of validation images of known origins: float array (n,).
     tpr
         Minimum true-positive rate, in (0, 1].
+
+    Raises
+    ------
+    FitError
+        ``tpr`` is out of range, or there are no scores.
     """
     if not 0 < tpr <= 1:
         raise FitError(f"the true-positive rate must be above 0 and at most 1, got {tpr}.")
@@ -72,6 +78,7 @@ def _count_accepted(n: int, tpr: float) -> int:
 def decide(probabilities: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
     """Return the index of the most probable origin, or -1 if the score is below the threshold.
 
-    ``probabilities`` has shape (n, origins) and ``scores`` (n,). Returns an int64 array (n,).
+    ``probabilities`` is a float array (n, origins), and ``scores`` is a float array (n,). Returns
+    an int64 array (n,).
     """
     return np.where(scores >= threshold, probabilities.argmax(axis=1), -1).astype(np.int64)

@@ -1,7 +1,7 @@
 """Virtual-logit matching, ViM (Wang et al., 2022): energy minus the distance from a subspace.
 
-The rows of P are an orthonormal basis of the principal subspace of the training features around
-their center o, and z are the logits::
+With x the features of an image, z its logits, o the center of the training features, and the rows
+of P an orthonormal basis of their principal subspace, the score s(x) is::
 
     r(x) = (I − Pᵀ P)(x − o),    s(x) = log Σ_j exp(z_j(x)) − α ‖r(x)‖
 
@@ -38,11 +38,11 @@ class Vim(OpenSetScore):
     Parameters
     ----------
     origin
-        The center o: float64 (d,).
+        Center o of the training features: float64 array (d,).
     basis
-        P: float64 (dimensions, d).
+        Orthonormal basis P of the principal subspace: float64 array (dimensions, d).
     alpha
-        α, the scale of the residual.
+        Scale α of the residual norm, ≥ 0.
     """
 
     origin: np.ndarray
@@ -51,7 +51,7 @@ class Vim(OpenSetScore):
 
     @classmethod
     def fit(cls, output: HeadOutput, labels: np.ndarray, n_origins: int) -> Self:
-        """Compute the mean, the principal subspace and α; see :meth:`OpenSetScore.fit`."""
+        """Compute the center, the principal subspace and α; see :meth:`OpenSetScore.fit`."""
         x = np.asarray(output.embedding, dtype=np.float64)
         origin = x.mean(axis=0)
         centered = x - origin
