@@ -21,7 +21,10 @@ _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 
 
 def clean(text: str, max_length: int = MAX_CHARACTERS) -> str:
-    """Convert text to one printable line; truncate it to ``max_length`` characters with ``…``."""
+    """Convert text to one printable line of at most ``max_length`` characters.
+
+    Longer text is truncated and ends with ``…``, which counts as one character.
+    """
     # White space is collapsed, so more text is examined than kept.
     head = text[: 8 * max_length]
     words = "".join(
@@ -36,7 +39,10 @@ def clean(text: str, max_length: int = MAX_CHARACTERS) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON; return ``None`` if it is invalid, too long or too deeply nested."""
+    """Parse JSON; return ``None`` if it is too long, invalid or too deeply nested.
+
+    The limits are :data:`MAX_TEXT` characters and a depth of 64.
+    """
     if len(text) > MAX_TEXT:
         return None
     try:

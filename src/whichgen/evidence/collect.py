@@ -28,7 +28,8 @@ CAVEAT = "the absence of metadata proves nothing, and metadata can be forged."
 def collect(data: bytes, name: str = "image") -> Evidence:
     """Collect all provenance evidence from an image file.
 
-    Metadata that can't be read is reported in ``Evidence.notes``.
+    The result has at most :data:`MAX_FINDINGS` distinct findings. ``Evidence.notes`` reports
+    metadata that can't be read and the number of omitted findings.
 
     Parameters
     ----------

@@ -22,7 +22,11 @@ _PLAIN = {"sampler_name": "sampler", "steps": "steps", "seed": "seed", "noise_se
 
 
 def read_graph(value: dict[str, Any]) -> dict[str, Any] | None:
-    """Extract model, sampler, steps, seed, size and prompt, or return ``None`` if not a graph."""
+    """Extract the model, sampler, steps, seed, size and prompt from a ComfyUI graph.
+
+    Settings that the graph does not contain are omitted. Returns ``None`` if ``value`` contains no
+    nodes.
+    """
     nodes = list(_iterate_nodes(value))
     if not nodes:
         return None

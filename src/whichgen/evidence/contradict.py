@@ -21,16 +21,17 @@ def find_contradictions(
 ) -> tuple[str, ...]:
     """Describe contradictions between the evidence and the model's prediction.
 
-    Either may be wrong. Generator names are compared loosely: an unrecognized name, such as that of
-    a fine-tuned checkpoint, is not reported as a contradiction.
+    The evidence or the prediction may be wrong. Generator names are compared loosely: an
+    unrecognized name, such as that of a fine-tuned checkpoint, is not reported as a contradiction.
 
     Parameters
     ----------
     evidence
         Provenance evidence of the image.
     origin, coarse_origin
-        The model's prediction (see :class:`whichgen.inference.answers.Attribution`). If ``origin``
-        is ``None`` (unreadable image), there are no contradictions.
+        The model's prediction (see :class:`whichgen.inference.answers.Attribution`);
+        ``coarse_origin`` is used only if ``origin`` is ``unknown``. There are no contradictions if
+        ``origin`` is ``None`` (unreadable image) or if both are ``unknown``.
 
     Returns
     -------
@@ -71,7 +72,7 @@ def _quote(findings: list[Finding]) -> str:
 
 
 def _differ(name: str, answer: str, is_family: bool) -> bool:
-    """Return whether the name cannot refer to the predicted generator or family."""
+    """Return whether a generator name contradicts the predicted generator or family."""
     one, two = _normalize(name), _normalize(answer)
     if one in two or two in one:
         return False
@@ -88,7 +89,10 @@ def _differ(name: str, answer: str, is_family: bool) -> bool:
 
 
 def _find_family(name: str) -> str:
-    """Return the family of a well-known generator, or an empty string for other names."""
+    """Return the family of a well-known generator, or ``diffusion`` for a tool.
+
+    Returns an empty string for other names, and for DALL·E, whose family depends on the version.
+    """
     generator = find_generator(name)
     if generator and generator.tool:
         return "diffusion"

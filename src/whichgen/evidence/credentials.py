@@ -47,6 +47,9 @@ def has_manifest(data: bytes) -> bool:
 def read_credentials(data: bytes, mime: str) -> Evidence:
     """Extract provenance evidence from Content Credentials.
 
+    If the extra ``evidence`` is not installed or the manifest store can't be read, only the
+    presence of Content Credentials is reported.
+
     Parameters
     ----------
     data
@@ -80,7 +83,10 @@ def read_credentials(data: bytes, mime: str) -> Evidence:
 
 
 def _report_signature(store: dict[str, Any], failures: list[str]) -> Finding:
-    """Report the validity, signer, software, ingredients and time of the active manifest."""
+    """Report the validity of the signature and details of the active manifest.
+
+    The details are the signer, software, number of ingredients and time.
+    """
     manifest = _dict(_dict(store.get("manifests")).get(str(store.get("active_manifest"))))
     signature_info = _dict(manifest.get("signature_info"))
     details = {
@@ -108,7 +114,10 @@ def _report_signature(store: dict[str, Any], failures: list[str]) -> Finding:
 
 
 def _report_actions(manifest: dict[str, Any], *, is_valid: bool) -> Iterator[Finding]:
-    """Yield findings for the actions of a manifest; all are neutral if it is invalid."""
+    """Yield a finding for each action with a source type, and one finding for all edits.
+
+    All findings are ``neutral`` if ``is_valid`` is false.
+    """
     edits = []
     for action in _list_actions(manifest):
         name = clean(str(action.get("action") or "action"), 60)
@@ -132,7 +141,10 @@ def _report_actions(manifest: dict[str, Any], *, is_valid: bool) -> Iterator[Fin
 
 
 def _iterate_manifests(store: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the active manifest, then the manifests of its parent images."""
+    """Yield the active manifest, then the manifest of its parent image, and so on.
+
+    Yields :data:`_MAX_MANIFESTS` dictionaries; those after the last manifest are empty.
+    """
     manifests = dict(_dict(store.get("manifests")))
     label = store.get("active_manifest")
     for _ in range(_MAX_MANIFESTS):
@@ -160,7 +172,11 @@ def _list_failures(store: dict[str, Any]) -> list[str]:
 
 
 def _format_names(agents: Any) -> str:
-    """Format program names: a string, a dictionary with ``name`` and ``version``, or a list."""
+    """Format program names as one string, separated by commas.
+
+    A program is a string or a dictionary with ``name`` and ``version``. ``agents`` is a program or
+    a list of programs, of which the first three are used.
+    """
     names = []
     for agent in (_list(agents) or [agents])[:3]:
         parts = [agent, *(_dict(agent).get(key) for key in ("name", "version"))]

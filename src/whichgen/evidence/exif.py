@@ -28,7 +28,10 @@ _MARKS = ("prompt:", "workflow:", "parameters:")
 
 
 def read_exif(image: Image.Image) -> Evidence:
-    """Extract provenance evidence from EXIF; GPS coordinates are reported but not shown."""
+    """Extract provenance evidence from EXIF.
+
+    The presence of GPS coordinates is reported, but not their values.
+    """
     exif = image.getexif()
     if not exif:
         return Evidence()
@@ -55,7 +58,10 @@ def read_exif(image: Image.Image) -> Evidence:
 
 
 def _report_camera(make: str, model: str, inner: dict[int, Any]) -> list[Finding]:
-    """Report make and model as ``camera``; report settings alone as ``neutral``."""
+    """Return a ``camera`` finding if make and model are known, otherwise a ``neutral`` finding.
+
+    Returns an empty list if there is no make, model or camera setting.
+    """
     settings = []
     for tag, form in _SETTINGS.items():
         value = inner.get(tag)
@@ -74,7 +80,10 @@ def _report_camera(make: str, model: str, inner: dict[int, Any]) -> list[Finding
 
 
 def decode_user_comment(value: object) -> str:
-    """Decode the EXIF UserComment field; its first eight bytes specify the encoding."""
+    """Decode the EXIF field UserComment, whose first eight bytes specify the encoding.
+
+    A string is returned unchanged; for any other type, the result is an empty string.
+    """
     if isinstance(value, str):
         return value
     if not isinstance(value, bytes):
@@ -90,7 +99,11 @@ def decode_user_comment(value: object) -> str:
 
 
 def _decode_text(value: object) -> str:
-    """Decode a field as UTF-8, or UTF-16 as written by Windows, and remove padding."""
+    """Convert the value of a field to text, and remove padding.
+
+    Bytes are decoded as UTF-8, or as UTF-16 if written by Windows. ``None`` becomes an empty
+    string.
+    """
     if isinstance(value, bytes):
         utf16 = len(value) > 1 and value[1::2].count(0) * 4 > len(value)
         value = value.decode("utf-16-le" if utf16 else "utf-8", errors="replace")

@@ -1,4 +1,4 @@
-"""Data classes of provenance evidence: a finding, and all findings of a file."""
+"""Data classes for provenance evidence: one finding, and all findings of a file."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ class Finding:
     Parameters
     ----------
     kind
-        Source of the finding: ``credentials``, ``xmp``, ``iptc``, ``exif``, ``text`` or ``jpeg``.
-    title, detail
-        Short and full description.
+        Type of metadata: ``credentials``, ``xmp``, ``iptc``, ``exif``, ``text`` or ``jpeg``.
+    title
+        Short description.
+    detail
+        Further details; may be empty.
     indicates
         ``synthetic``, ``camera``, ``edited`` (an existing image was changed) or ``neutral``.
     generator
@@ -42,11 +44,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All findings of a file, and notes on metadata that could not be read."""
+    """All findings of a file, and notes on metadata that was not read or not reported."""
 
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return a JSON-compatible dictionary."""
+        """Return a JSON-compatible dictionary with the keys ``findings`` and ``notes``."""
         return {"findings": [asdict(f) for f in self.findings], "notes": list(self.notes)}

@@ -12,9 +12,17 @@ from whichgen.evidence.finding import Indication
 class Generator:
     """A generator, or a tool that runs generators.
 
-    ``pattern`` is a regular expression for the name. ``maker`` is the company, set only if metadata
-    may name the company alone. ``tool`` is true if the name identifies a program that runs
-    various generators: the image is synthetic, but its generator is unknown.
+    Parameters
+    ----------
+    name
+        Name in reports.
+    pattern
+        Regular expression that finds the name in text; case-insensitive.
+    maker
+        Company of the generator; empty unless metadata may contain only the name of the company.
+    tool
+        Whether it is a program that runs various generators. Its name indicates a synthetic image
+        but not the generator.
     """
 
     name: str
@@ -75,14 +83,17 @@ _MAX_SEARCH = 2000
 
 
 def find_generator(text: str) -> Generator | None:
-    """Find the most specific generator or tool named in a text, or return ``None``."""
+    """Return the most specific generator or tool named in a text, or ``None`` if there is none.
+
+    Only the first 2000 characters are searched.
+    """
     return next(
         (generator for pattern, generator in _PATTERNS if pattern.search(text[:_MAX_SEARCH])), None
     )
 
 
 def classify_statement(text: str) -> Indication:
-    """Classify whether a text states how the image was made or only mentions a generator.
+    """Classify a text by whether it states how the image was made or only mentions a generator.
 
     "Made with Google AI" and "Midjourney" are ``synthetic``, "Edited with Google AI" is ``edited``,
     "a poster of Midjourney at the fair" is ``neutral``.

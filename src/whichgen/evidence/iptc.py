@@ -39,7 +39,15 @@ _IIM = {40: "Instructions", 65: "Program", 110: "Credit", 115: "Source", 120: "C
 
 
 def read_xmp(image: Image.Image) -> Evidence:
-    """Extract provenance evidence from XMP metadata."""
+    """Extract provenance evidence from XMP metadata.
+
+    If XMP is too large or the extra ``evidence`` is not installed, the result is a note.
+
+    Raises
+    ------
+    Exception
+        The XMP is invalid (see :func:`parse_xmp`).
+    """
     xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
     if isinstance(xmp, str):
         xmp = xmp.encode()
@@ -64,12 +72,14 @@ def parse_xmp(xmp: bytes) -> list[tuple[str, str]]:
     Returns
     -------
     list of (str, str)
-        Name and text of each property, in document order.
+        Name and text of each property, in document order; at most 30 properties.
 
     Raises
     ------
+    ImportError
+        The extra ``evidence`` is not installed.
     Exception
-        The XML is invalid, or has a DTD, which could define entities that exhaust memory.
+        The XML is invalid or has a DTD. A DTD could define entities that exhaust memory.
     """
     from defusedxml.ElementTree import fromstring
 

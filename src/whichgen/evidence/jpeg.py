@@ -16,7 +16,10 @@ _SAMPLINGS = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
 
 
 def read_jpeg(image: Image.Image) -> Evidence:
-    """Describe the quantization tables of a JPEG; return no findings for other formats."""
+    """Describe the quantization tables, chroma subsampling and scan order of a JPEG.
+
+    There are no findings for other formats.
+    """
     if not isinstance(image, JpegImageFile):
         return Evidence()
     sampling = _SAMPLINGS.get(JpegImagePlugin.get_sampling(image), "")
@@ -51,6 +54,11 @@ def find_qualities(table: Sequence[int], *, chrominance: bool = False) -> list[i
         64 values in row-major order, as in Pillow's ``image.quantization``.
     chrominance
         Compare with the standard chrominance table instead of the luminance table.
+
+    Returns
+    -------
+    list of int
+        The qualities in ascending order; empty if the table is not a standard table.
     """
     values = np.asarray(table)
     # libjpeg exceeds 8 bits only if baseline is not forced.
@@ -63,9 +71,10 @@ def find_qualities(table: Sequence[int], *, chrominance: bool = False) -> list[i
 
 @cache
 def _read_standard_tables() -> list[np.ndarray]:
-    """Return the luminance and chrominance tables of ITU-T T.81, annex K.1, in row-major order.
+    """Return the luminance and chrominance tables of ITU-T T.81, annex K.1.
 
-    libjpeg scales these tables, and writes them unscaled at quality 50.
+    Each table is an int64 array of shape (64,) in row-major order. The tables are read from a JPEG
+    of quality 50, at which libjpeg writes them unscaled.
     """
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8)).save(buffer, "JPEG", quality=50)
@@ -74,6 +83,10 @@ def _read_standard_tables() -> list[np.ndarray]:
 
 
 def _scale_table(base: np.ndarray, quality: int) -> np.ndarray:
-    """Scale a table to a quality, as ``jpeg_add_quant_table`` of libjpeg does."""
+    """Scale a standard table to a quality (1–100).
+
+    The formula is that of ``jpeg_quality_scaling`` and ``jpeg_add_quant_table`` in libjpeg, without
+    clipping.
+    """
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
     return (base * percent + 50) // 100

@@ -55,7 +55,7 @@ def interpret(kind: str, field: str, text: str) -> list[Finding]:
     Parameters
     ----------
     kind
-        Location of the field (see :class:`~whichgen.evidence.finding.Finding`).
+        Type of metadata (see :class:`~whichgen.evidence.finding.Finding`).
     field
         Name of the field.
     text
@@ -92,7 +92,10 @@ def interpret(kind: str, field: str, text: str) -> list[Finding]:
 
 
 def _parse_web_ui(text: str) -> tuple[str, dict[str, Any]] | None:
-    """Parse the parameters of Stable Diffusion web UIs (A1111, Forge, Fooocus, SD.Next)."""
+    """Parse the parameters of Stable Diffusion web UIs (A1111, Forge, Fooocus, SD.Next).
+
+    Returns the name of the tool and a dictionary of parameters, or ``None`` if there are none.
+    """
     start = _STEPS.search(text)
     if start is None:
         return None
@@ -116,7 +119,10 @@ def _interpret_json(kind: str, field: str, value: Any) -> list[Finding]:
 
 
 def _flatten(value: dict[str, Any]) -> dict[str, Any]:
-    """Flatten generation parameters that some tools store in nested dictionaries."""
+    """Flatten generation parameters that some tools store in nested dictionaries.
+
+    If ``size`` is missing, it is added from ``width`` and ``height``.
+    """
     inner = [value.get(key) for key in ("image", "sui_image_params")]
     flat = {k: v for part in inner if isinstance(part, dict) for k, v in part.items()} | value
     model = value.get("model")

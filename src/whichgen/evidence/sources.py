@@ -39,6 +39,8 @@ _TYPES: dict[str, tuple[Indication, str]] = {
 def parse_source_type(uri: str) -> tuple[str, Indication, str]:
     """Parse a digital source type into its code, indication and meaning.
 
+    The indication of an unknown code is ``neutral``.
+
     Parameters
     ----------
     uri

@@ -1,4 +1,4 @@
-"""Extract provenance evidence from PNG text fields and JPEG and GIF comments."""
+"""Extract provenance evidence from PNG text fields, JPEG comments and GIF comments."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ _ELSEWHERE = frozenset({"XML:com.adobe.xmp", "Raw profile type exif", "Raw profi
 def read_text(image: Image.Image) -> Evidence:
     """Extract provenance evidence from PNG text fields (tEXt, iTXt, zTXt) and comments.
 
-    Pillow rejects images with over 1 MiB of decompressed text per field or 64 MiB in total.
+    Only the first 100 fields are read; a note is added if there are more. Pillow rejects images
+    with over 1 MiB of decompressed text per field or 64 MiB in total.
     """
     if isinstance(image, PngImageFile):
         image.load()  # reads text chunks after the pixels, too
