@@ -1,4 +1,4 @@
-"""Download models from, and upload models to, the Hugging Face hub."""
+"""Download models from the Hugging Face hub, and upload models to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Report on groups of similar images of unknown origin (``whichgen discover``)."""
+"""Write the report on groups of similar images of unknown origin (``whichgen discover``)."""
 
 from __future__ import annotations
 
@@ -31,11 +31,13 @@ class Discovery:
     paths
         Path of each image.
     truth
-        Subfolder of each image, the true origin; empty if there are no subfolders.
+        Name of the top-level subfolder of each image, taken as its true origin; an empty string for
+        an image that is not in a subfolder.
     groups
         The groups by decreasing size.
     agreement
-        Agreement between groups and subfolders; ``None`` with fewer than two subfolders.
+        Agreement between the groups and ``truth``; ``None`` if ``truth`` has fewer than two
+        different values.
     """
 
     paths: tuple[Path, ...]
@@ -45,7 +47,7 @@ class Discovery:
 
 
 def discovery_rows(discovery: Discovery) -> list[Row]:
-    """Return one table row per group, and a last row for images without a group."""
+    """Return one table row per group, and a last row for images without a group, if any."""
     rows: list[Row] = []
     for group in discovery.groups:
         row: dict[str, Any] = {
@@ -67,9 +69,11 @@ def discovery_rows(discovery: Discovery) -> list[Row]:
 
 
 def write_discovery(discovery: Discovery, run_metadata: Mapping[str, Any], folder: Path) -> Path:
-    """Write ``groups.json``, ``groups.csv``, ``report.md`` and the contact sheet ``sheet.png``.
+    """Write the results of a discovery to ``folder``, and return ``folder``.
 
-    ``<group>.txt`` lists the paths of a group. Text files of an earlier run are deleted.
+    The files are ``groups.csv`` (the group of each image), one list of paths per group
+    (``unknown-1.txt``, …), ``groups.json``, ``report.md`` and the contact sheet ``sheet.png``.
+    Lists of an earlier run (``unknown-*.txt``) are deleted.
     """
     paths, groups, metrics = discovery.paths, discovery.groups, discovery.agreement
     names = {i: group.name for group in groups for i in group.members}
@@ -103,7 +107,10 @@ def write_discovery(discovery: Discovery, run_metadata: Mapping[str, Any], folde
 
 
 def draw_contact_sheet(discovery: Discovery) -> Figure:
-    """Draw the images closest to each group's mean, one group per row."""
+    """Draw the images closest to each group's mean, one group per row.
+
+    The sheet shows at most 8 images of each of the 20 largest groups.
+    """
     groups = discovery.groups[:_SHEET_ROWS]
     rows = max(1, len(groups))
     figure = Figure(figsize=(1.1 * _SHEET_COLUMNS + 2.2, 1.2 * rows), layout="constrained")

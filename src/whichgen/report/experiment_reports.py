@@ -1,4 +1,4 @@
-"""Reports of the robustness, low-data and few-shot experiments: tables, JSON and a figure."""
+"""Write reports of the robustness, low-data and few-shot experiments."""
 
 from __future__ import annotations
 
@@ -25,14 +25,18 @@ def write_experiment(
     text: str = "",
     csv_rows: Sequence[Row] = (),
 ) -> Path:
-    """Write the results of an experiment: ``NAME.json``, ``.csv``, ``.md`` and ``plots/NAME.png``.
+    """Write the results of an experiment to ``folder``, and return ``folder``.
+
+    The files are ``NAME.json``, ``NAME.csv``, ``NAME.md`` and ``plots/NAME.png``.
 
     Parameters
     ----------
     plot
         Plot of the results; ``NAME`` is its name.
     points
-        The results.
+        The results, one per measurement.
+    run_metadata
+        Metadata of the experiment for the JSON file.
     text
         Markdown text before the table of the plot; default: the plot's caption.
     csv_rows
@@ -55,7 +59,11 @@ def write_experiment(
 def write_robustness(
     points: Sequence[RobustnessPoint], run_metadata: Mapping[str, Any], folder: Path
 ) -> Path:
-    """Write the results of a robustness experiment with :func:`write_experiment`."""
+    """Write the results of a robustness experiment to ``folder``, and return ``folder``.
+
+    See :func:`write_experiment` for the files. The Markdown file also contains a table of the means
+    over the intensities of each kind of perturbation.
+    """
     test, means = points[0].test, markdown_table(experiments.mean_robustness_rows(points))
     text = (
         f"Measured on {test.known_images} images of known origins and {test.unknown_images} images "

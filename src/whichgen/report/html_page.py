@@ -1,4 +1,4 @@
-"""Self-contained HTML page on one run or a comparison of several runs."""
+"""Write a self-contained HTML page with the results of one run or a comparison of several runs."""
 
 from __future__ import annotations
 
@@ -40,10 +40,12 @@ def write_html_page(
     images: bool = True,
     progress: Progress = no_progress,
 ) -> Thumbnails:
-    """Write the HTML page.
+    """Write the HTML page for one or more runs to ``file``.
 
     Parameters
     ----------
+    runs
+        The runs; two or more are compared.
     low_data
         Results of a low-data experiment; empty to omit its section.
     images
@@ -93,7 +95,7 @@ def _content_security_policy(script: str) -> str:
 
 
 def _labels(runs: Sequence[Run]) -> dict[str, Run]:
-    """Return ``labels[label] = run`` with a unique label for each run."""
+    """Map a unique label to each run: the kind of head and the encoder, numbered if several."""
     names = [
         f"{'fusion' if run.results.members else run.results.head_method}, "
         f"{Path(run.results.run_metadata.encoder.name).name}"
@@ -136,19 +138,20 @@ def _run_section(prefix: str, label: str, run: Run, thumbnails: Thumbnails) -> d
 
 
 def _most_confident(run: Run, half: int, wrong: np.ndarray) -> list[dict[str, Any]]:
-    """Return at most :data:`MAX_ERRORS` errors, those with the highest open-set scores.
+    """Return the errors with the highest open-set scores, at most :data:`MAX_ERRORS`.
 
     Parameters
     ----------
     half
         0 for known test images, 1 for unknown test images.
     wrong
-        True for images with a wrong prediction: bool array (n,).
+        True for images with a wrong prediction: bool array (n,) for the n images of this half.
 
     Returns
     -------
     list of dict
-        One per image; ``rejected`` is true if the score is below the threshold.
+        One dictionary per error, highest score first; ``rejected`` is true if the score is below
+        the threshold.
     """
     predictions, paths = run.answers[half], run.paths[half].tolist()
     rows = np.flatnonzero(wrong)
@@ -169,7 +172,8 @@ def _most_confident(run: Run, half: int, wrong: np.ndarray) -> list[dict[str, An
 def _map_points(run: Run, figure: Figure, thumbnails: Thumbnails) -> list[list[Any]]:
     """Return x, y, label and thumbnail index of each point of the t-SNE plot.
 
-    x and y are fractions of the figure's width and height; the index is -1 without a thumbnail.
+    x and y are fractions of the figure's width (from the left) and height (from the top). The index
+    is -1 for an image without a thumbnail.
     """
     names = np.array([*run.origins, UNKNOWN])  # a decision of -1 is unknown
     predicted = {

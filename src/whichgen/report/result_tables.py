@@ -1,6 +1,6 @@
 """Tables of a run's results, for the command line, ``report.md`` and the HTML page.
 
-Rates are formatted in percent; a dash marks undefined values.
+Rates are formatted in percent; undefined rates are shown as a dash.
 """
 
 from __future__ import annotations
@@ -45,12 +45,14 @@ class Metric:
 
     Parameters
     ----------
+    key, title
+        Key and title in :data:`~whichgen.evaluation.headline_metrics.METRIC_TITLES`.
     value
         Value in [0, 1]; ``None`` if undefined.
     interval
         95 % bootstrap interval; ``None`` if not computed.
     images
-        Number of evaluated images.
+        Number of test images that the metric is computed on.
     """
 
     key: str
@@ -61,7 +63,7 @@ class Metric:
 
 
 def headline_metrics(evaluation: Evaluation, intervals: Mapping[str, Interval]) -> list[Metric]:
-    """Return the headline metrics; ``intervals[key]`` is the bootstrap interval of a metric."""
+    """Return the headline metrics; ``intervals[key]`` is a metric's 95 % bootstrap interval."""
     known, unknown = evaluation.known_images, evaluation.unknown_images
     images = dict.fromkeys(METRIC_TITLES, known + unknown)
     images |= dict.fromkeys(_KNOWN_ONLY, known) | dict.fromkeys(_UNKNOWN_ONLY, unknown)
@@ -74,7 +76,7 @@ def headline_metrics(evaluation: Evaluation, intervals: Mapping[str, Interval]) 
 def headline_rows(
     evaluation: Evaluation, intervals: Mapping[str, Interval] | None = None
 ) -> list[Row]:
-    """Return one row per headline metric, with 95 % intervals if ``intervals`` are given."""
+    """Return one row per headline metric, with a column of 95 % intervals if they are given."""
     return [
         {
             "metric": metric.title,
@@ -92,14 +94,17 @@ def percentages(values: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
 
 
 def format_interval(interval: Interval | None) -> str:
-    """Format an interval in percent; return an empty string if it is undefined."""
+    """Format an interval in percent; return an empty string for ``None`` or a NaN bound."""
     if interval is None or np.isnan([interval.low, interval.high]).any():
         return ""
     return f"{percent(interval.low)} – {percent(interval.high)}"
 
 
 def compare_rows(runs: Mapping[str, Run]) -> list[Row]:
-    """Return a table of headline metrics with one column per run; ``runs[label]`` is a run."""
+    """Return one row per headline metric, with one column per run.
+
+    ``runs[label]`` is the run with the column title ``label``.
+    """
     rows: dict[str, dict[str, str]] = {}
     for label, run in runs.items():
         for row in headline_rows(run.results.test, run.results.intervals):
@@ -112,7 +117,8 @@ def compare_rows(runs: Mapping[str, Run]) -> list[Row]:
 def unknown_generator_rows(evaluation: Evaluation) -> list[Row]:
     """Return one row per unknown generator, then one row per group of unknown generators.
 
-    Rates are in percent. The mean open-set score is not a rate; its range depends on the score.
+    All metrics are in percent except the mean open-set score, whose range depends on the score
+    method.
     """
     return [
         {
@@ -131,7 +137,11 @@ def unknown_generator_rows(evaluation: Evaluation) -> list[Row]:
 
 
 def origin_rows(run: Run) -> list[Row]:
-    """Return closed-set metrics, acceptance rate and most frequent error of each known origin."""
+    """Return one row per known origin: metrics, acceptance rate and most frequent error.
+
+    Precision, recall, F1 and the most frequent error are for the closed set. The acceptance rate is
+    the fraction of the origin's images with a score at or above the threshold.
+    """
     confusion = np.array(run.results.test.closed.confusion)
     correct, true, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
     accepted = confusion_counts(run)[2][: len(true), :-1].sum(axis=1)
@@ -160,10 +170,11 @@ def confusion_counts(run: Run) -> tuple[list[str], list[str], np.ndarray]:
     Returns
     -------
     rows, columns
-        True origins (known, then unknown), and predicted origins (known, then ``unknown``).
+        The true origins (known origins, then unknown generators) and the possible predictions
+        (known origins, then ``unknown``).
     counts
         ``counts[i, j]`` is the number of images of ``rows[i]`` that are predicted as
-        ``columns[j]``: int64 array (rows, columns).
+        ``columns[j]``: int64 array (len(rows), len(columns)).
     """
     rows = [*run.origins, *sorted(set(run.unknown.origins.tolist()))]
     counts = np.zeros((len(rows), len(run.origins) + 1), dtype=np.int64)
@@ -174,7 +185,7 @@ def confusion_counts(run: Run) -> tuple[list[str], list[str], np.ndarray]:
 
 
 def synthetic_rows(evaluation: Evaluation) -> list[Row]:
-    """Return the metrics of real vs. synthetic images, one row per set of synthetic images."""
+    """Return one row per set of synthetic images: AUROC and average precision vs. real images."""
     columns = {"auroc": "AUROC", "average_precision": "average precision"}
     return [
         {"synthetic images": r.name, "images": r.images, **percentages(vars(r), columns)}
@@ -183,10 +194,10 @@ def synthetic_rows(evaluation: Evaluation) -> list[Row]:
 
 
 def hierarchy_rows(run: Run) -> list[Row]:
-    """Return the number and accuracy of answers per level of the hierarchy.
+    """Return the number and accuracy of the answers at each level of the hierarchy.
 
-    Levels are origin, generator family, ``synthetic``, ``real`` and ``unknown``
-    (:mod:`whichgen.openset.hierarchy`).
+    There is one row per type of test images (``known`` or ``unknown``) and level
+    (:data:`whichgen.evaluation.hierarchical_accuracy.LEVELS`). Levels without answers are left out.
     """
     return [
         {
@@ -201,7 +212,7 @@ def hierarchy_rows(run: Run) -> list[Row]:
 
 
 def block_rows(run: Run) -> list[Row]:
-    """Return validation and test metrics of each encoder block at its best hyperparameter."""
+    """Return one row per encoder block: validation and test metrics at its best hyperparameter."""
     parameter = run.results.selection.parameter
     columns = {f"val_{key}": title for key, title in _VALIDATION.items()} | _TEST
     return [
@@ -211,10 +222,13 @@ def block_rows(run: Run) -> list[Row]:
 
 
 def fusion_candidate_rows(candidates: Sequence[FusionCandidate], compared: str) -> list[Row]:
-    """Return the validation and test metrics of a fusion's candidates.
+    """Return one row per candidate for a fusion: its settings, validation and test metrics.
 
-    ``compared`` is the first column: ``members`` (the fused encoders) or ``score`` (the open-set
-    score).
+    Parameters
+    ----------
+    compared
+        The setting in the first column: ``members`` (the fused encoders) or ``score`` (the open-set
+        score).
     """
     return [
         {
@@ -228,7 +242,10 @@ def fusion_candidate_rows(candidates: Sequence[FusionCandidate], compared: str) 
 
 
 def expert_rows(run: Run) -> list[Row]:
-    """Return validation metrics of a fusion's experts (one classifier per perturbation)."""
+    """Return one row of validation metrics per expert of a fusion.
+
+    An expert is the classifier for one perturbation, or for unperturbed images (``none``).
+    """
     return [
         {
             "perturbation": expert.perturbation or "none",
@@ -240,7 +257,7 @@ def expert_rows(run: Run) -> list[Row]:
 
 
 def split_rows(run: Run) -> list[Row]:
-    """Return the number of images per origin and split."""
+    """Return one row per origin, with the number of its images in each split."""
     images = run.results.images
     unknown = set().union(*images.values()) - set(run.origins)
     return [
@@ -254,9 +271,9 @@ def split_rows(run: Run) -> list[Row]:
 
 
 def shortcut_rows(report: ShortcutReport, evaluation: Evaluation | None = None) -> list[Row]:
-    """Return how well each set of file properties predicts the origin.
+    """Return one row per set of file properties: metrics of predicting the origin from this set.
 
-    The last row is for the model if ``evaluation`` is given.
+    If ``evaluation`` is given, the last row shows the metrics of the model for comparison.
     """
     predictors = [(result.properties, vars(result)) for result in report.sets]
     if evaluation:
@@ -267,7 +284,7 @@ def shortcut_rows(report: ShortcutReport, evaluation: Evaluation | None = None) 
 
 
 def warnings(run: Run) -> list[str]:
-    """Return the warnings about a run's validity, to be shown before its results."""
+    """Return the warnings about the data and the validity of a run, shown before its results."""
     results = run.results
     messages = list(results.protocol.notes) if results.protocol.name == "paper" else []
     if results.shortcut_check and results.shortcut_check.detected:

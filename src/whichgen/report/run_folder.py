@@ -1,7 +1,7 @@
 """Write the output folder of a run: model, results.json, CSV files, plots and report.md.
 
-JSON and CSV files are written first. Plots, ``report.md`` and the HTML page are generated from
-these files, so all of them are consistent.
+The model is written first, then JSON and CSV files. Plots, ``report.md`` and the HTML page are
+generated from the JSON and CSV files, so all of them are consistent.
 """
 
 from __future__ import annotations
@@ -36,10 +36,14 @@ def write_run(
     shuffle: ShuffleControl | None = None,
     progress: Progress = no_progress,
 ) -> Path:
-    """Write the results of a fit or a fusion to ``folder``, the model first.
+    """Write the model and the results of a fit or a fusion to ``folder``, and return ``folder``.
 
-    ``shortcuts`` and ``shuffle`` are the results of the shortcut check and of the shuffled-label
-    control; ``None`` if disabled.
+    Parameters
+    ----------
+    shortcuts
+        Result of the shortcut check; ``None`` if disabled.
+    shuffle
+        Result of the shuffled-label control; ``None`` if disabled.
     """
     model, skipped = result.model, result.features.skipped
     save_model(model, folder / "model", name=str(folder))

@@ -1,4 +1,4 @@
-"""Read the output folder of a run."""
+"""Read the output folders of runs and of low-data experiments."""
 
 from __future__ import annotations
 
@@ -90,8 +90,8 @@ class _Expert(FusionCandidate):
 class Results(BaseModel):
     """Content of ``results.json``.
 
-    ``blocks`` is empty for a fusion; ``members``, ``scores`` and ``experts`` are empty for a
-    single block. ``shortcut_check`` and ``shuffled_labels`` are ``None`` if disabled.
+    ``blocks`` is empty for a fusion; ``members``, ``scores`` and ``experts`` are empty for a run
+    that is not a fusion. ``shortcut_check`` and ``shuffled_labels`` are ``None`` if disabled.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -130,7 +130,7 @@ class _LowData(BaseModel):
 
 @dataclass(frozen=True)
 class ImageMap:
-    """t-SNE coordinates of test images.
+    """t-SNE coordinates of m test images; m can be 0.
 
     Parameters
     ----------
@@ -147,7 +147,17 @@ class ImageMap:
 
 @dataclass(frozen=True)
 class Run(RunPredictions):
-    """Content of a run's output folder; ``robustness`` is empty if it was not measured."""
+    """Content of a run's output folder.
+
+    Parameters
+    ----------
+    results
+        Content of ``results.json``.
+    image_map
+        t-SNE coordinates from ``embedding.csv``.
+    robustness
+        Results of the robustness experiment; empty if there is no ``robustness.json``.
+    """
 
     results: Results
     image_map: ImageMap
@@ -169,7 +179,13 @@ class Run(RunPredictions):
         return self.results.threshold.value
 
     def decide(self, predictions: Predictions) -> np.ndarray:
-        """Return the index of each image's predicted origin, -1 for ``unknown``: int64 (n,)."""
+        """Apply the threshold: return the index of each image's predicted origin.
+
+        Returns
+        -------
+        numpy.ndarray
+            Index in ``origins``, -1 for ``unknown``: int64 array (n,).
+        """
         return decide(predictions.probabilities, predictions.scores, self.threshold)
 
 
@@ -179,7 +195,8 @@ def read_run(folder: Path) -> Run:
     Raises
     ------
     DataError
-        The folder is not the output of a run, is damaged or was written by another version.
+        The folder is not the output of a run, is damaged, was written by an incompatible version,
+        or contains files of different runs.
     """
     predictions = read_run_predictions(folder)
     results = _validate(folder / "results.json", predictions.results, Results)
@@ -198,12 +215,12 @@ def read_run(folder: Path) -> Run:
 
 
 def read_low_data(folder: Path) -> tuple[LowDataPoint, ...]:
-    """Read the results of ``whichgen low-data``.
+    """Read ``lowdata.json`` from the output folder of ``whichgen low-data``.
 
     Raises
     ------
     DataError
-        The folder contains no valid ``lowdata.json``.
+        The file is missing, damaged or was written by an incompatible version.
     """
     file = folder / "lowdata.json"
     return _validate(file, read_json(file), _LowData).points

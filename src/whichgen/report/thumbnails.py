@@ -1,4 +1,4 @@
-"""Thumbnails of test images for the HTML page."""
+"""Create thumbnails of test images for the HTML page."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Thumbnails:
     enabled
         If false, :meth:`add` does nothing.
     uris
-        ``uris[path]`` is the thumbnail of an image as a ``data:`` URI.
+        ``uris[path]`` is the WebP thumbnail of an image as a ``data:`` URI.
     missing
-        Paths of images that no longer exist or can't be read.
+        Paths of images that do not exist or can't be read.
     """
 
     enabled: bool = True
@@ -33,7 +33,10 @@ class Thumbnails:
     missing: set[str] = field(default_factory=set)
 
     def add(self, paths: Iterable[str]) -> None:
-        """Create a thumbnail for each path that does not have one."""
+        """Create a thumbnail for each path that does not have one.
+
+        Paths of images that can't be read are added to :attr:`missing` and not tried again.
+        """
         for path in paths if self.enabled else ():
             if path in self.uris or path in self.missing:
                 continue

@@ -21,11 +21,11 @@ MIN_POINTS = 5
 
 
 def tsne_rows(result: EvaluatedModel) -> list[Row]:
-    """Compute t-SNE coordinates, and return one row (path, origin, x, y) per test image.
+    """Compute the t-SNE coordinates of test images, one row (path, origin, x, y) per image.
 
-    Only distances between nearby points are meaningful. If there are more than :data:`MAX_POINTS`
-    images, a random sample is used. If there are fewer than :data:`MIN_POINTS` images, the list is
-    empty.
+    If there are fewer than :data:`MIN_POINTS` test images, the list is empty. If there are more
+    than :data:`MAX_POINTS`, a random sample of this size is used. Only distances between nearby
+    points are meaningful.
     """
     model = result.model
     tables = [t for t in result.features.test_tables(result.protocol) if len(t)]

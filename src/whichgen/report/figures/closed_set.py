@@ -1,4 +1,4 @@
-"""Classification figures: confusion matrices, reliability diagram, metrics per block."""
+"""Classification figures: confusion matrices, reliability diagram and metrics per block."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def closed_set_confusion_plot(run: Run) -> Plot:
 
 
 def open_set_confusion_plot(run: Run) -> Plot:
-    """Plot the confusion matrix of all test images, with ``unknown`` as a predicted class."""
+    """Plot the confusion matrix of all test images; ``unknown`` is one of the predicted classes."""
     plot = _confusion_plot(
         "confusion_open",
         "Confusion matrix with rejection",
@@ -68,7 +68,10 @@ def _confusion_plot(
 
 
 def reliability_plot(run: Run) -> Plot:
-    """Plot the reliability diagram (accuracy over confidence) of known test images."""
+    """Plot the reliability diagram of known test images: accuracy against confidence.
+
+    The confidence is the largest probability of an image.
+    """
     metrics = run.results.calibration
     edges, counts = np.array(metrics.edges), np.array(metrics.counts)
     occupied = counts > 0
@@ -100,7 +103,7 @@ def reliability_plot(run: Run) -> Plot:
 
 
 def block_plot(run: Run) -> Plot | None:
-    """Plot the metrics of each encoder block; return ``None`` for a fusion of several blocks."""
+    """Plot the validation and test metrics of each encoder block; return ``None`` for a fusion."""
     blocks, chosen = run.results.blocks, run.results.selection
     if not blocks:
         return None

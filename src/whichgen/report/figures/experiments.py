@@ -31,7 +31,10 @@ _FEW_SHOT_METRICS = {
 
 
 def robustness_plot(points: Sequence[RobustnessPoint]) -> Plot:
-    """Plot metrics against the intensity of each kind of perturbation, one kind per panel."""
+    """Plot test metrics against the intensity of perturbations, one panel per kind.
+
+    ``points`` must contain a point for unperturbed images (``perturbation`` is ``None``).
+    """
     perturbed = [(p.perturbation, p.test.metrics) for p in points if p.perturbation]
     unperturbed = next(p.test.metrics for p in points if p.perturbation is None)
     kinds = list(dict.fromkeys(perturbation.kind for perturbation, _ in perturbed))
@@ -69,7 +72,7 @@ def robustness_plot(points: Sequence[RobustnessPoint]) -> Plot:
 
 
 def low_data_plot(points: Sequence[LowDataPoint]) -> Plot:
-    """Plot the mean and standard deviation of metrics against the number of training images."""
+    """Plot mean ± standard deviation of metrics against the number of training images per class."""
     title = "Low-data regime (mean ± SD over seeds)"
     figure, ax = new_axes(title, "training images per class", "%", size=(5.6, 4.2))
     counts = [p.samples_per_class for p in points]
@@ -94,7 +97,11 @@ def low_data_plot(points: Sequence[LowDataPoint]) -> Plot:
 
 
 def few_shot_plot(points: Sequence[FewShotPoint]) -> Plot:
-    """Plot metrics against the number of enrolled images, with a thin line per generator."""
+    """Plot metrics against the number of enrolled images.
+
+    Thick lines show means over generators and seeds. Each thin line shows the recall of one
+    generator, averaged over seeds.
+    """
     title = "Enrolling a new generator from few images"
     figure, ax = new_axes(title, "enrolled images", "%", size=(5.6, 4.2))
     counts = [p.images for p in points]
@@ -131,13 +138,15 @@ def _plot_means(
     Parameters
     ----------
     counts, rates
-        Number of images and rate in [0, 1] of each measurement.
+        Number of images and rate, in [0, 1], of each measurement.
+    fmt, style
+        Format string and line properties for :meth:`matplotlib.axes.Axes.plot`.
 
     Returns
     -------
     counts, mean, deviation
-        The distinct numbers of images, and the mean and sample standard deviation of the rates for
-        each of them, in percent.
+        The distinct numbers of images in ascending order, and the mean and sample standard
+        deviation of their rates, in percent: arrays (m,). The deviation of a single rate is 0.
     """
     x = np.unique(counts)
     groups = [100 * np.array(rates)[np.equal(counts, count)] for count in x]
@@ -148,7 +157,7 @@ def _plot_means(
 
 
 def _count_axis(ax: Axes, counts: Sequence[int]) -> None:
-    """Use a logarithmic x axis with ticks at the image counts, and a y axis in percent."""
+    """Use a logarithmic x axis with ticks at the image counts, and a y axis from 0 to 102 %."""
     ax.set_xscale("log")
     ticks = sorted(set(counts))
     ax.set_xticks(ticks, list(map(str, ticks)))
@@ -157,7 +166,7 @@ def _count_axis(ax: Axes, counts: Sequence[int]) -> None:
 
 
 def robustness_rates(points: Sequence[RobustnessPoint]) -> list[Row]:
-    """Return the metrics of each perturbation as rates in [0, 1]."""
+    """Return one row of metrics per perturbation, as rates in [0, 1]."""
     return [
         {
             "perturbation": str(point.perturbation or "none"),
@@ -168,7 +177,7 @@ def robustness_rates(points: Sequence[RobustnessPoint]) -> list[Row]:
 
 
 def robustness_rows(points: Sequence[RobustnessPoint]) -> list[Row]:
-    """Return the metrics of each perturbation, in percent."""
+    """Return one row of metrics per perturbation, in percent."""
     return [
         {"perturbation": rates["perturbation"], **percentages(rates, _ROBUSTNESS)}
         for rates in robustness_rates(points)
@@ -176,7 +185,7 @@ def robustness_rows(points: Sequence[RobustnessPoint]) -> list[Row]:
 
 
 def mean_robustness_rows(points: Sequence[RobustnessPoint]) -> list[Row]:
-    """Return the metrics of each kind of perturbation, in percent, averaged over intensities."""
+    """Return one row of metrics per kind of perturbation: means over intensities, in percent."""
     kinds = dict.fromkeys(p.perturbation.kind for p in points if p.perturbation)
     return [
         {
@@ -188,7 +197,10 @@ def mean_robustness_rows(points: Sequence[RobustnessPoint]) -> list[Row]:
 
 
 def low_data_rows(points: Sequence[LowDataPoint]) -> list[Row]:
-    """Return one row per training-set size: mean ± standard deviation of metrics over seeds."""
+    """Return one row per training-set size.
+
+    Metrics are mean ± standard deviation over seeds, in percent.
+    """
     rows: list[Row] = []
     for size in sorted({p.samples_per_class for p in points}):
         group = [p for p in points if p.samples_per_class == size]
@@ -200,8 +212,8 @@ def low_data_rows(points: Sequence[LowDataPoint]) -> list[Row]:
 def few_shot_rows(points: Sequence[FewShotPoint]) -> list[Row]:
     """Return one row per number of enrolled images.
 
-    Metrics are mean ± standard deviation over generators and seeds, in percent. Accuracy changes
-    are in percentage points.
+    Recall, acceptance rate and AUROC are mean ± standard deviation over generators and seeds, in
+    percent. The mean and the worst accuracy change of the other origins are in percentage points.
     """
     rows: list[Row] = []
     for images in sorted({p.images for p in points}):
@@ -223,7 +235,10 @@ def few_shot_rows(points: Sequence[FewShotPoint]) -> list[Row]:
 
 
 def _spread(rates: Sequence[float | None]) -> str:
-    """Format mean ± sample standard deviation of the defined rates, in percent."""
+    """Format mean ± sample standard deviation of rates in [0, 1] as percentages.
+
+    ``None`` is ignored; if there are no other values, the result is a dash.
+    """
     values = [100 * rate for rate in rates if rate is not None]
     if not values:
         return "–"

@@ -15,7 +15,7 @@ _LEGEND_ROWS = 24
 
 
 def image_map_plot(run: Run) -> Plot | None:
-    """Draw the t-SNE plot; return ``None`` if the run has no t-SNE coordinates."""
+    """Draw the t-SNE plot of a run; return ``None`` if the run has no t-SNE coordinates."""
     image_map = run.image_map
     if not len(image_map.paths):
         return None
@@ -46,13 +46,13 @@ def image_map_plot(run: Run) -> Plot | None:
 
 
 def map_positions(figure: Figure, run: Run) -> np.ndarray:
-    """Compute the positions of the t-SNE points in the figure.
+    """Compute the positions of the m t-SNE points in the figure of :func:`image_map_plot`.
 
     Returns
     -------
     numpy.ndarray
-        Fractions of the figure's width (from the left) and height (from the top), in [0, 1]:
-        float64 array (m, 2).
+        Fraction of the figure's width (from the left) and of its height (from the top), in [0, 1],
+        for each point: float64 array (m, 2).
     """
     figure.draw_without_rendering()
     pixels = figure.axes[0].transData.transform(run.image_map.points)

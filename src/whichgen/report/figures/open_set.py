@@ -1,4 +1,4 @@
-"""Open-set recognition figures: ROC and OSCR curves, histograms of the open-set score."""
+"""Open-set recognition figures: ROC and OSCR curves, and histograms of the open-set score."""
 
 from __future__ import annotations
 
@@ -39,9 +39,17 @@ _EPSILON = 1e-16
 
 
 def curve_plot(runs: Mapping[str, Run], name: Literal["roc", "oscr"]) -> Plot | None:
-    """Plot the ROC or OSCR curve of each run; return ``None`` if there are no unknown images.
+    """Plot the ROC or OSCR curve of each run that has unknown test images.
 
-    A single run also has one curve per unknown generator.
+    If there is only one run, and it has two to eight unknown generators, each generator also has a
+    curve. The result is ``None`` if no run has unknown test images.
+
+    Parameters
+    ----------
+    runs
+        ``runs[label]`` is the run with the label ``label`` in the legend.
+    name
+        Kind of curve.
     """
     title, y_label, caption = _CURVES[name]
     figure, ax = new_axes(title, "unknown images accepted (FPR)", y_label)
@@ -84,7 +92,11 @@ def curve_plot(runs: Mapping[str, Run], name: Literal["roc", "oscr"]) -> Plot | 
 
 
 def score_plot(run: Run) -> Plot:
-    """Plot histograms of the open-set score, with the threshold."""
+    """Plot histograms of the open-set score, with the threshold.
+
+    There is one histogram each for known images with correct predictions, known images with wrong
+    predictions, and unknown images.
+    """
     scores = np.concatenate([run.known.scores, run.unknown.scores])
     # If the threshold is close to 1, use a logarithmic axis of 1 − probability.
     nines = run.results.score_method == "max_probability" and run.threshold > 0.99

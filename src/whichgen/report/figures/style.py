@@ -1,4 +1,4 @@
-"""Colors, axes and file formats of all figures."""
+"""Define the colors, axes and file formats of all figures."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Plot:
     Parameters
     ----------
     name
-        File name without suffix.
+        Name of the figure's file without suffix.
     caption
         Explanation of the figure.
     rows
@@ -49,7 +49,7 @@ class Plot:
 def new_axes(
     title: str, x: str, y: str, *, size: tuple[float, float] = (5.4, 4.4)
 ) -> tuple[Figure, Axes]:
-    """Create a figure with one plot; ``size`` is its width and height in inches."""
+    """Create a figure with one set of axes; ``size`` is its width and height in inches."""
     figure = Figure(figsize=size, layout="constrained")
     ax = figure.add_subplot()
     style_axes(ax, title, x, y)
@@ -57,7 +57,7 @@ def new_axes(
 
 
 def style_axes(ax: Axes, title: str, x: str, y: str) -> None:
-    """Set the title and axis labels, and draw a light grid."""
+    """Set the title and axis labels, draw a light grid, and hide the top and right borders."""
     ax.set_title(title, fontsize=11)
     ax.set_xlabel(x)
     ax.set_ylabel(y)
@@ -66,12 +66,12 @@ def style_axes(ax: Axes, title: str, x: str, y: str) -> None:
 
 
 def color(i: int) -> str:
-    """Return the color of the i-th known origin, run or metric."""
+    """Return the color of the known origin, run or metric with index i; repeats after 8 colors."""
     return COLORS[i % len(COLORS)]
 
 
 def shorten(name: str) -> str:
-    """Shorten a long name with an ellipsis in the middle.
+    """Shorten a name of more than 22 characters with an ellipsis in the middle.
 
     Dollar signs are escaped because matplotlib typesets text between dollar signs as math.
     """
@@ -81,7 +81,7 @@ def shorten(name: str) -> str:
 
 
 def save_png(figure: Figure, path: Path) -> None:
-    """Write a PNG file atomically."""
+    """Write a figure to a PNG file atomically."""
     with replace_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
 
