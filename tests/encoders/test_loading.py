@@ -13,9 +13,10 @@ from PIL import Image
 
 import whichgen.encoders.huggingface as huggingface_module
 import whichgen.encoders.loading as loading_module
+from whichgen.defaults import BACKBONE
 from whichgen.encoders import load_encoder
 from whichgen.encoders.base import Encoder, Network, build_encoder, hash_weights, pool_tokens
-from whichgen.encoders.names import DEFAULT_ENCODER, TIMM_TO_HUB
+from whichgen.encoders.names import TIMM_TO_HUB
 from whichgen.errors import EncoderError
 
 
@@ -57,7 +58,7 @@ def test_timm_and_hub_names_agree_on_size_and_patch(timm: str, hub: str) -> None
 
 def test_the_default_is_the_encoder_of_the_paper(requested: list[str]) -> None:
     load_encoder()
-    assert requested == [DEFAULT_ENCODER] == ["openai/clip-vit-base-patch16"]
+    assert requested == [BACKBONE] == ["openai/clip-vit-base-patch16"]
 
 
 def test_a_folder_takes_precedence(

@@ -58,7 +58,7 @@ def gallery_images(
 
 def features_of(images: GalleryImages) -> np.ndarray:
     """The head's input for all images: float32 array (n, d)."""
-    keys = [feature_key(digest) for digest in images.digests(np.arange(len(images)))]
+    keys = [feature_key(digest) for digest in images.entries["digest"].to_pylist()]
     return images.store.read(keys, BLOCK)
 
 

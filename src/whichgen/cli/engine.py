@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Sources = Annotated[
-    list[str],
-    Argument(help="Files, folders, URLs, @FILE with one per line, or a dataset name."),
+    list[str], Argument(help="Files, folders, URLs, @FILE with one per line, or a dataset name.")
 ]
 
 

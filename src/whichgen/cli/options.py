@@ -35,8 +35,7 @@ Images = Annotated[
 Device = Annotated[str, Option(help="Device: auto, cpu, openvino, cuda or cuda:N.")]
 BatchSize = Annotated[int, Option(min=1, help="Number of images per forward pass.")]
 CacheDir = Annotated[
-    Path,
-    Option(envvar="WHICHGEN_CACHE", show_default="~/.cache/whichgen", help="Cache folder."),
+    Path, Option(envvar="WHICHGEN_CACHE", show_default="~/.cache/whichgen", help="Cache folder.")
 ]
 RunFolder = Annotated[
     Path | None, OutputDir(help="Results folder.", show_default="the model's run folder")

@@ -22,11 +22,7 @@ _PROBED_PATHS = 20
 
 
 def read_annotations(
-    file: Path,
-    origins: Sequence[str],
-    *,
-    bases: Sequence[Path],
-    first_index: int = 0,
+    file: Path, origins: Sequence[str], *, bases: Sequence[Path], first_index: int = 0
 ) -> tuple[Sample, ...]:
     """Read the images and origins listed in an annotation file.
 

@@ -71,11 +71,7 @@ def fingerprint_images(
 
 
 def map_files(
-    function: Callable[[Path], _T],
-    paths: Sequence[Path],
-    *,
-    progress: Progress,
-    description: str,
+    function: Callable[[Path], _T], paths: Sequence[Path], *, progress: Progress, description: str
 ) -> list[_T | ImageError]:
     """Apply a function to each file in a thread pool.
 

@@ -194,10 +194,7 @@ def _find_group(path: Path, folder: Path, groups: Mapping[str, str] | None) -> s
 
 
 def _assign_splits(
-    samples: Sequence[Sample],
-    components: np.ndarray,
-    known: Sequence[str],
-    options: SplitOptions,
+    samples: Sequence[Sample], components: np.ndarray, known: Sequence[str], options: SplitOptions
 ) -> dict[str, tuple[Sample, ...]]:
     """Assign the samples to splits by component; keep their order within each split."""
     unknown_val, unknown_test = split_unknown_origins(options)

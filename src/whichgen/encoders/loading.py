@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from whichgen.defaults import BACKBONE
 from whichgen.encoders.base import Encoder, Network, build_encoder
 from whichgen.encoders.combinations import combine_encoders
 from whichgen.encoders.crops import use_native_crops
 from whichgen.encoders.efficientnet_lite import load_efficientnet_lite
 from whichgen.encoders.names import (
     CROPS,
-    DEFAULT_ENCODER,
     EFFICIENTNET_LITE0,
     PATCHES,
     TIMM_TO_HUB,
@@ -23,9 +23,7 @@ from whichgen.encoders.timm import load_timm
 from whichgen.errors import EncoderError
 
 
-def load_encoder(
-    name: str = DEFAULT_ENCODER, *, device: str = "auto", dtype: str = "float32"
-) -> Encoder:
+def load_encoder(name: str = BACKBONE, *, device: str = "auto", dtype: str = "float32") -> Encoder:
     """Load a frozen encoder.
 
     Parameters
@@ -61,7 +59,7 @@ def load_encoder(
         if not all(members) or len(set(members)) < len(members):
             raise EncoderError(
                 f"{name!r} contains an empty or repeated encoder name. Join different encoders, "
-                f"for example {DEFAULT_ENCODER}+traces."
+                f"for example {BACKBONE}+traces."
             )
         return combine_encoders(
             [load_encoder(member, device=device, dtype=dtype) for member in members]

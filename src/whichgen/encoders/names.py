@@ -46,9 +46,6 @@ TRACES = "traces"
 #: resolution (:mod:`whichgen.encoders.crops`).
 PATCHES, CROPS = "patches", "crops"
 
-#: The encoder of the paper.
-DEFAULT_ENCODER = "openai/clip-vit-base-patch16"
-
 
 def split_members(name: str) -> list[str]:
     """Split ``a+b`` into the names of encoders; do not split the path of an existing folder."""

@@ -11,10 +11,7 @@ _TYPES: dict[str, tuple[Indication, str]] = {
     "trainedAlgorithmicMedia": ("synthetic", "made by a trained generator"),
     "algorithmicMedia": ("synthetic", "made by an algorithm that was not trained"),
     "compositeSynthetic": ("edited", "a composite with synthetic parts"),
-    "compositeWithTrainedAlgorithmicMedia": (
-        "edited",
-        "a composite with AI-generated parts",
-    ),
+    "compositeWithTrainedAlgorithmicMedia": ("edited", "a composite with AI-generated parts"),
     "digitalCapture": ("camera", "captured by a digital camera"),
     "computationalCapture": ("camera", "captured by a camera from several frames"),
     "compositeCapture": ("camera", "a composite of captured pictures"),

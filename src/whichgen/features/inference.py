@@ -55,10 +55,7 @@ class EncodedBatch:
 
 
 def encode_batches(
-    images: Iterable[ImageLoader],
-    encode: BatchEncoder,
-    *,
-    batch_size: int = BATCH_SIZE,
+    images: Iterable[ImageLoader], encode: BatchEncoder, *, batch_size: int = BATCH_SIZE
 ) -> Iterator[EncodedBatch]:
     """Decode, preprocess and encode images batch by batch.
 

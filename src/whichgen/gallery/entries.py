@@ -59,11 +59,6 @@ class GalleryImages:
     def __len__(self) -> int:
         return int(self.entries.num_rows)
 
-    def digests(self, rows: np.ndarray) -> list[bytes]:
-        """Return the content digests of the images in the given rows."""
-        digests: list[bytes] = self.entries["digest"].take(rows).to_pylist()
-        return digests
-
     def take(self, rows: np.ndarray) -> GalleryImages:
         """Select the images in the given rows, in the given order."""
         return replace(self, entries=self.entries.take(rows))
@@ -72,7 +67,8 @@ class GalleryImages:
         """Return the unit vectors of the images in the given rows: float32 (n, dimension)."""
         vectors = [np.empty((0, self.space.dimension), np.float32)]
         for batch in row_batches(rows):
-            keys = [feature_key(digest) for digest in self.digests(batch)]
+            digests = self.entries["digest"].take(batch).to_pylist()
+            keys = list(map(feature_key, digests))
             blocks = [self.store.read(keys, block) for block in self.space.model.blocks]
             vectors.append(self.space.project(self.space.model.head.forward(np.hstack(blocks))))
         return np.concatenate(vectors)

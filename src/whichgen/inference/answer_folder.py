@@ -76,11 +76,7 @@ class AnswerFolder:
     """
 
     def __init__(
-        self,
-        folder: Path,
-        model_digest: str,
-        origins: Sequence[str],
-        coverage: float | None = None,
+        self, folder: Path, model_digest: str, origins: Sequence[str], coverage: float | None = None
     ) -> None:
         self.folder = folder
         self._schema = answer_schema(origins, prediction_sets=coverage is not None)

@@ -14,11 +14,7 @@ from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import ModelFileError
-from whichgen.evaluation.conformal import (
-    ConformalQuantile,
-    conformal_quantile,
-    prediction_sets,
-)
+from whichgen.evaluation.conformal import ConformalQuantile, conformal_quantile, prediction_sets
 from whichgen.features.batching import BatchEncoder
 from whichgen.features.inference import EncodedBatch, ImageLike, encode_batches, image_loaders
 from whichgen.inference.answers import Attribution
@@ -102,11 +98,7 @@ class Attributor:
 
     @classmethod
     def from_pretrained(
-        cls,
-        name: str | Path,
-        *,
-        revision: str | None = None,
-        **options: Any,
+        cls, name: str | Path, *, revision: str | None = None, **options: Any
     ) -> Attributor:
         """Load a model from a folder or from the Hugging Face hub.
 

@@ -133,9 +133,8 @@ def parse_url(url: str) -> tuple[Storage, str]:
         )
     if scheme == "hf":
         return Storage("hf"), path
-    environment = os.environ
-    endpoint = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL", "")
-    region = environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION", "")
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION", "")
     return Storage("s3", endpoint, region), path
 
 

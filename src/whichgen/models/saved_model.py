@@ -27,12 +27,7 @@ from whichgen.io.files import read_regular_file
 from whichgen.models.card import CARD_FILE, model_card
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.models.signatures import KEY_VARIABLE, verify_signature, write_checksums
-from whichgen.models.validation import (
-    check_calibration,
-    check_exemplars,
-    check_finite,
-    split_bytes,
-)
+from whichgen.models.validation import check_calibration, check_exemplars, check_finite, split_bytes
 from whichgen.openset.hierarchy import Hierarchy
 from whichgen.openset.registry import score_class
 from whichgen.version import __version__

@@ -14,12 +14,7 @@ from whichgen.evaluation.protocols import make_protocol
 from whichgen.heads.base import SweepMethod
 from whichgen.openset.prediction import predict
 from whichgen.progress import Progress, no_progress
-from whichgen.training.finalize import (
-    EvaluatedModel,
-    SelectedHead,
-    evaluate_model,
-    finalize_model,
-)
+from whichgen.training.finalize import EvaluatedModel, SelectedHead, evaluate_model, finalize_model
 from whichgen.training.selection import (
     Candidate,
     SelectionOptions,

@@ -32,12 +32,7 @@ from whichgen.heads.experts import ExpertsHead, ExpertsMethod
 from whichgen.heads.fusion import FUSION_C, SHRINKAGES, FusionHead, FusionMethod
 from whichgen.openset.registry import SCORES, fit_score, score_class
 from whichgen.progress import Progress, no_progress
-from whichgen.training.finalize import (
-    EvaluatedModel,
-    SelectedHead,
-    evaluate_model,
-    finalize_model,
-)
+from whichgen.training.finalize import EvaluatedModel, SelectedHead, evaluate_model, finalize_model
 from whichgen.training.selection import (
     FusionCandidate,
     SelectionMetrics,
@@ -46,12 +41,7 @@ from whichgen.training.selection import (
     metric_value,
     select_best,
 )
-from whichgen.training.split_features import (
-    FoldTables,
-    SplitFeatures,
-    fold_tables,
-    perturbed_name,
-)
+from whichgen.training.split_features import FoldTables, SplitFeatures, fold_tables, perturbed_name
 from whichgen.training.sweeps import run_in_processes
 from whichgen.training.views import (
     AGREEMENT,

@@ -18,10 +18,7 @@ from whichgen.report.figures.style import Plot, color, new_axes, style_axes
 from whichgen.report.result_tables import METRICS, percentages
 
 #: Metrics of the table of perturbations: key and column title.
-_ROBUSTNESS = METRICS | {
-    "acceptance_rate": "known accepted",
-    "rejection_rate": "unknown rejected",
-}
+_ROBUSTNESS = METRICS | {"acceptance_rate": "known accepted", "rejection_rate": "unknown rejected"}
 
 _FEW_SHOT_METRICS = {
     "recall": "new generator: recall",
