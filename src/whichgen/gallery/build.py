@@ -122,10 +122,8 @@ def build_local_gallery(
 
 def hold_out_queries(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Split the rows 0…n-1 into rows to index and held-out rows: ascending int64 arrays."""
-    held_out = np.zeros(n, dtype=bool)
     queries = np.random.default_rng(seed).choice(n, min(MAX_QUERIES, n // 2), replace=False)
-    held_out[queries] = True
-    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    return np.setdiff1d(np.arange(n), queries), np.sort(queries)
 
 
 def _choose_effort(

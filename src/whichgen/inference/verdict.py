@@ -67,18 +67,11 @@ def make_verdict(answer: Attribution) -> Verdict:
         return Verdict(
             "unknown", "unknown", f"{reason}, and neither photograph nor generator is certain."
         )
-    if answer.coarse_origin == SYNTHETIC:
-        return Verdict(
-            "synthetic",
-            "synthetic, unknown generator",
-            f"{reason}, but it is almost certainly generated.",
-        )
-    family = display_name(answer.coarse_origin)
-    return Verdict(
-        "synthetic",
-        f"synthetic ({family}), unknown generator",
-        f"{reason}, but it was almost certainly made by a generator of this family.",
-    )
+    words, maker = "synthetic, unknown generator", "a generator"
+    if answer.coarse_origin != SYNTHETIC:
+        words = f"synthetic ({display_name(answer.coarse_origin)}), unknown generator"
+        maker = "a generator of this family"
+    return Verdict("synthetic", words, f"{reason}, but it was almost certainly made by {maker}.")
 
 
 def display_name(origin: str) -> str:
