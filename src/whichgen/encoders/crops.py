@@ -25,8 +25,8 @@ def use_native_crops(encoder: Encoder) -> Encoder:
     """Return an encoder that averages the features of each block over windows of the image.
 
     Windows have side :attr:`Encoder.native_side`; a smaller image is padded by reflection. A
-    preprocessed image is a float32 array (5, …) with one row per window. In small images, several
-    windows can have the same position; they are encoded once, and the unused rows are NaN.
+    preprocessed image is a float32 array (5, …) with one row per window. If the image has fewer
+    than five different windows, the remaining rows are NaN.
 
     Raises
     ------

@@ -53,7 +53,7 @@ def split_members(name: str) -> list[str]:
 
 
 def split_variants(name: str) -> tuple[str, list[str]]:
-    """Split ``a:crops`` into ``a`` and ``["crops"]``; do not split the path of a folder."""
+    """Split ``a:crops`` into ``a`` and ``["crops"]``; do not split an existing folder."""
     if Path(name).is_dir():
         return name, []
     network, *variants = name.split(":")

@@ -37,7 +37,7 @@ def extract(
     progress: Progress = no_progress,
     description: str = "Extracting",
 ) -> FeatureTable:
-    """Add the features that the store lacks, and return a table with all images.
+    """Add the features that the store lacks, and return a table of all readable images.
 
     Parameters
     ----------

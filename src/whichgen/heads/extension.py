@@ -78,7 +78,7 @@ def extend(head: Head, features: np.ndarray, labels: np.ndarray, n_origins: int)
 
 
 def lower_last_bias(head: Head, offset: float) -> Head:
-    """Return a new head whose linear probes have the bias of the last origin reduced by ``offset``.
+    """Return a head with the bias of the last origin reduced by ``offset`` in every linear probe.
 
     ``offset`` is at least 0. A k-NN head has no bias and is returned unchanged.
     """

@@ -14,12 +14,12 @@ _ROUNDING = 1e-6
 
 
 def threshold_at_tpr(known_scores: np.ndarray, tpr: float = TPR) -> float:
-    """Return a threshold whose true-positive rate is at least, and close to, ``tpr``.
+    """Return the highest threshold with a true-positive rate of at least ``tpr``, minus a margin.
 
     An image is accepted if its score is at or above the threshold. The true-positive rate is the
-    fraction of images of known origins that are accepted. The threshold is the highest that
-    satisfies the condition, minus a margin of 1e-6 times its absolute value, so that rounding
-    errors do not reject the image with the lowest accepted score.
+    fraction of images of known origins that are accepted. The margin is 1e-6 times the absolute
+    value of the threshold; with it, rounding errors do not reject the image with the lowest
+    accepted score.
 
     Parameters
     ----------
