@@ -1,10 +1,11 @@
 """Label-shuffle control: train on permuted labels to detect leakage.
 
 A head with the model's method, blocks and hyperparameter is fitted on training images with permuted
-labels, and evaluated like the model (Ojala & Garriga, 2010). The expected balanced accuracy for K
-origins is 1 / K; a higher value indicates that true labels leaked into training or evaluation. The
-control does not detect images that are in both the training and the test set, because their labels
-are permuted, too; splitting and ``whichgen dataset check`` detect them.
+labels, and evaluated on the same test images as the model (Ojala & Garriga, 2010). The expected
+balanced accuracy for K origins is 1 / K; a higher value indicates that true labels leaked into
+training or evaluation. The control does not detect images that are in both the training and the
+test set, because their labels are permuted, too. Splitting and ``whichgen dataset check`` detect
+them.
 """
 
 from __future__ import annotations
@@ -33,10 +34,18 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class ShuffleRun:
-    """Test metrics, in [0, 1], of a head fitted on labels permuted with ``seed``.
+    """Test metrics of a head fitted on permuted labels.
 
-    ``auroc`` is ``None`` without unknown images. It can differ from 0.5, because unknown images can
-    be separable from known images even with random labels.
+    Parameters
+    ----------
+    seed
+        Seed of the permutation.
+    accuracy, balanced_accuracy
+        Fraction of known test images classified correctly, and mean recall over origins; in [0, 1].
+    auroc
+        AUROC of known against unknown test images, in [0, 1]; ``None`` without unknown images. It
+        can differ from 0.5, because unknown images can be separable from known images even with
+        random labels.
     """
 
     seed: int
@@ -51,13 +60,16 @@ class ShuffleControl:
 
     Parameters
     ----------
+    shuffles
+        Test metrics for each permutation.
     chance
-        1 / K, the balanced accuracy of random guessing among K origins.
+        1 / K, the expected balanced accuracy of random guessing among K origins.
     mean
-        Mean balanced accuracy of the shuffled heads.
+        Mean balanced accuracy over the permutations.
     p_value
-        One-sided p-value of Student's t-test for a balanced accuracy above ``chance``; ``None``
-        for a single shuffle.
+        One-sided p-value of Student's t-test, where the alternative is that the expected balanced
+        accuracy is above ``chance``; ``None`` for a single permutation. If all balanced accuracies
+        are equal, the p-value is 0 above ``chance`` and otherwise 1.
     """
 
     shuffles: tuple[ShuffleRun, ...]
@@ -67,12 +79,12 @@ class ShuffleControl:
 
     @property
     def suspicious(self) -> bool:
-        """Whether the balanced accuracy is significantly above chance."""
+        """Whether the balanced accuracy is above chance at significance level :data:`LEVEL`."""
         return self.p_value is not None and self.p_value < LEVEL
 
 
 def run_label_shuffle(
-    evaluated: EvaluatedModel,
+    model_results: EvaluatedModel,
     head_method: HeadMethod,
     *,
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
@@ -83,8 +95,8 @@ def run_label_shuffle(
 
     Parameters
     ----------
-    evaluated
-        The model, its features and its results.
+    model_results
+        The model, with its features and test results.
     head_method
         The method that fitted the model's head.
     seeds
@@ -92,11 +104,11 @@ def run_label_shuffle(
     jobs
         Number of processes; -1 for one per core.
     """
-    model, features = evaluated.model, evaluated.features
+    model, features = model_results.model, model_results.features
     train = features.tables["train"]
     x = train.blocks(model.blocks)
     labels = label_indices(train.origins, model.origins)
-    test = [t.blocks(model.blocks) for t in features.test_tables(evaluated.protocol)]
+    test = [t.blocks(model.blocks) for t in features.test_tables(model_results.protocol)]
     settings = (model.hyperparameter, model.score_method)
     calls = (
         (head_method, x, np.random.default_rng(seed).permutation(labels), settings, test)
@@ -107,7 +119,7 @@ def run_label_shuffle(
         description="Shuffling labels",
         total=len(seeds),
     )
-    true_labels = evaluated.known.labels(model.origins)
+    true_labels = model_results.known.labels(model.origins)
     shuffles = []
     for seed, ((probabilities, scores), (_, unknown_scores)) in zip(seeds, results, strict=True):
         metrics = closed_set_metrics(probabilities, true_labels)
@@ -117,7 +129,15 @@ def run_label_shuffle(
 
 
 def summarize_shuffles(shuffles: Sequence[ShuffleRun], chance: float) -> ShuffleControl:
-    """Test whether the mean balanced accuracy of the shuffles exceeds ``chance``, 1 / K."""
+    """Average the balanced accuracies, and test whether they are above ``chance``.
+
+    Parameters
+    ----------
+    shuffles
+        Test metrics for each permutation, at least one.
+    chance
+        1 / K for K known origins.
+    """
     accuracies = np.array([shuffle.balanced_accuracy for shuffle in shuffles])
     if len(accuracies) < 2:
         p_value = None

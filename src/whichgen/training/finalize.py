@@ -46,7 +46,23 @@ EXEMPLARS_PER_ORIGIN = (50, 100)
 
 @dataclass(frozen=True)
 class SelectedHead:
-    """A fitted head with its selected settings, which become fields of :class:`OriginModel`."""
+    """A fitted head with its selected settings, which become fields of :class:`OriginModel`.
+
+    Parameters
+    ----------
+    head
+        The head.
+    head_method
+        Name of the method that fitted the head.
+    hyperparameter
+        Value of the method's hyperparameter (C or k).
+    blocks
+        Indices of the encoder blocks whose features are concatenated for the head.
+    score_method, score
+        Name of the open-set score, and the fitted score.
+    temperature
+        Divisor of the logits before the softmax.
+    """
 
     head: Head
     head_method: str
@@ -63,8 +79,12 @@ class EvaluatedModel:
 
     Parameters
     ----------
+    model
+        The complete model.
     features
         Features of all splits.
+    protocol
+        Protocol that defines the images for selection and for testing.
     metric
         The validation metric that selection maximized.
     evaluation
@@ -72,8 +92,8 @@ class EvaluatedModel:
     intervals
         Confidence interval of each headline metric, by name.
     tpr_interval
-        Bounds of the true-positive rate of the threshold for known images, in [0, 1]
-        (:func:`whichgen.openset.threshold.tpr_interval`).
+        Bounds of the 95 % confidence interval for the fraction of new known images that are
+        accepted at the threshold, in [0, 1] (:func:`whichgen.openset.threshold.tpr_interval`).
     calibration
         Calibration of the probabilities of known test images.
     coverage
@@ -81,7 +101,7 @@ class EvaluatedModel:
     known, unknown
         Predictions for the test images (:meth:`SplitFeatures.test_tables`).
     hierarchy
-        Number of answers and of correct answers at each level.
+        Number of answers, and of correct answers, at each level.
     """
 
     model: OriginModel
@@ -105,8 +125,11 @@ def predict_table(
 
     Returns
     -------
-    predictions, answers
-        ``answers`` is one value of the argument of :func:`count_answers_by_level`.
+    predictions
+        Probabilities, true origins, open-set scores and groups of the images.
+    answers
+        Tuple of three lists: the most specific certain origin of each image, whether the image is
+        accepted as a known origin, and its true origin (:func:`count_answers_by_level`).
     """
     output = model.head.forward(table.blocks(model.blocks))
     probabilities, scores = model.predict_from(output)
@@ -125,14 +148,14 @@ def finalize_model(
 ) -> OriginModel:
     """Build the complete model: add threshold, hierarchy, calibration and exemplars to a head.
 
-    Threshold, hierarchy and calibration are computed on the validation images.
+    Threshold, hierarchy and calibration are computed on the known validation images.
 
     Parameters
     ----------
     selected
         The selected head with its blocks, open-set score and temperature.
     features
-        Features of all splits.
+        Features of all splits; test images are used only for the digest of the data.
     encoder
         The encoder that computed the features.
     options
@@ -174,7 +197,21 @@ def finalize_model(
 def evaluate_model(
     model: OriginModel, features: SplitFeatures, protocol: Protocol, options: SelectionOptions
 ) -> EvaluatedModel:
-    """Evaluate a complete model on the test images of a protocol."""
+    """Evaluate a complete model on the test images of a protocol.
+
+    The model in the result is a copy of ``model`` with the test metrics.
+
+    Parameters
+    ----------
+    model
+        The model to evaluate.
+    features
+        Features of all splits.
+    protocol
+        Protocol that defines the test images.
+    options
+        Options of the selection, of which only the name of the metric is used.
+    """
     dataset, origins = features.dataset, model.origins
     known_table, unknown_table = features.test_tables(protocol)
     known, known_answers = predict_table(model, known_table)
@@ -207,7 +244,24 @@ def evaluate_model(
 def select_exemplars(
     features: SplitFeatures, blocks: tuple[int, ...], *, thumbnails: bool
 ) -> Exemplars:
-    """Sample at most :data:`EXEMPLARS_PER_ORIGIN` images of each origin, with their features."""
+    """Draw training and validation images of each known origin, and keep their features.
+
+    The features are float16, or float32 if a value is too large for float16.
+
+    Parameters
+    ----------
+    features
+        Features of the training and validation images.
+    blocks
+        Indices of the blocks whose features are kept.
+    thumbnails
+        Whether to store thumbnails of the images.
+
+    Returns
+    -------
+    Exemplars
+        At most :data:`EXEMPLARS_PER_ORIGIN` training and validation images per origin.
+    """
     rng = np.random.default_rng(0)
     origins = features.dataset.known
     tables = []
@@ -227,7 +281,7 @@ def select_exemplars(
 
 
 def _thumbnail(sample: Sample) -> bytes:
-    """Return a thumbnail, or empty bytes if the file can no longer be read."""
+    """Return the JPEG thumbnail of an image, or empty bytes if the file can no longer be read."""
     try:
         return make_thumbnail(read_image(sample.path))
     except ImageError:

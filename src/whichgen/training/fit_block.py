@@ -62,8 +62,17 @@ class FitOptions(SelectionOptions):
 class BlockResult:
     """Validation and test metrics of one block with its best hyperparameter value.
 
-    Metrics are in [0, 1], or ``None`` without unknown images. Test metrics are not used for
-    selection.
+    Parameters
+    ----------
+    block
+        Index of the block, starting at 0.
+    value
+        The hyperparameter value with the best validation metric.
+    val_accuracy, val_auroc, val_oscr
+        Validation metrics, in [0, 1]; AUROC and OSCR are ``None`` without unknown images.
+    test_accuracy, test_auroc, test_oscr
+        Test metrics, in [0, 1], which are not used for selection; AUROC and OSCR are ``None``
+        without unknown images.
     """
 
     block: int
@@ -83,9 +92,9 @@ class FitResult(EvaluatedModel):
     Parameters
     ----------
     grid
-        All candidates with their validation metrics.
+        All combinations of block and hyperparameter value, with their validation metrics.
     blocks
-        Metrics of each block.
+        Metrics of each block with its best hyperparameter value.
     """
 
     grid: tuple[Candidate, ...]
@@ -110,29 +119,38 @@ def fit(
 
     Parameters
     ----------
+    features
+        Features of all splits.
+    encoder
+        The encoder that computed the features.
+    options
+        Head method, blocks and options of the selection.
     config
         Configuration to store in the model's run metadata.
     cache
-        Folder for finished sweeps, from which an interrupted run resumes.
+        Folder for the results of sweeps, from which an interrupted run resumes; ``None`` disables
+        the cache.
 
     Raises
     ------
+    DataError
+        The protocol is ``paper``, and the dataset has no unknown validation images.
     FitError
-        The encoder does not have one of the blocks, or no head can be fitted.
+        The encoder does not have one of the blocks, or no head can be fitted for a block.
     """
     known = features.dataset.known
     protocol = make_protocol(features.dataset, options.protocol, seed=options.seed)
     blocks = options.blocks_of(encoder)
     folds = [fold_tables(features, fold) for fold in protocol.folds]
     sweeps = [Sweep(block, fold, options.head_method) for fold in folds for block in blocks]
-    swept = progress(
+    sweep_results = progress(
         run_sweeps(sweeps, encoder.key, cache=cache, jobs=options.jobs),
         description=f"Sweeping {options.head_method.parameter}",
         total=len(sweeps),
     )
     results = (
         ((sweep.block, value), metrics)
-        for sweep, values in zip(sweeps, swept, strict=True)
+        for sweep, values in zip(sweeps, sweep_results, strict=True)
         for value, metrics in values
     )
     averages = average_by_key(results, len(folds))
@@ -162,5 +180,5 @@ def fit(
                 head, options.head_method.name, candidate.value, (candidate.block,)
             )
     model = finalize_model(selected, features, encoder, options, config)
-    evaluated = evaluate_model(model, features, protocol, options)
-    return FitResult(**vars(evaluated), grid=tuple(grid), blocks=tuple(block_results))
+    model_results = evaluate_model(model, features, protocol, options)
+    return FitResult(**vars(model_results), grid=tuple(grid), blocks=tuple(block_results))

@@ -1,17 +1,20 @@
-"""Train a fusion: fit its views, and select members, C, shrinkage and open-set score.
+"""Fit the views of a fusion, and select its members, C, shrinkage and open-set score.
 
 A fusion (:mod:`whichgen.heads.fusion`) averages the log-probabilities of linear probes. A *view* is
 a feature block with its probe, a *vote* is a group of views with a joint weight, and a *member* is
 one of the combined encoders. Selection uses the validation folds of the protocol, in two steps:
 
-1. Members, C and shrinkage are selected by the agreement of the views (the score ``max_logit``).
+1. Members, C and shrinkage are selected with the open-set score ``max_logit``, which measures the
+   agreement of the views. Fewer members, or one vote per member, are selected only if the
+   validation metric is better by a margin.
 2. The open-set score is selected from :data:`whichgen.openset.registry.SCORES`. Another score
    replaces ``max_logit`` only if it is better by a margin.
 
-If the training set contains perturbed copies, only unchanged images are used for selection. Then an
-*expert*, a fusion with the same settings, is fitted for each kind of perturbation
-(:mod:`whichgen.heads.experts`). Its votes are selected on validation images of the same kind,
-because perturbations make residual statistics (``traces``) less informative.
+If the training set contains perturbed copies, only unchanged images are used for this selection.
+Then an *expert*, a fusion with the same views, C and shrinkage, is fitted for the unchanged images
+and for each kind of perturbation (:mod:`whichgen.heads.experts`). If there are perturbed copies of
+the validation images, the votes of the expert for a kind of perturbation are selected on copies of
+that kind, because perturbations make residual statistics (``traces``) less informative.
 """
 
 from __future__ import annotations
@@ -79,7 +82,8 @@ class FusionOptions(SelectionOptions):
     Raises
     ------
     FitError
-        A value of C is not positive, a score does not exist, or a tuple is empty.
+        A score does not exist, a value of C is not positive, or there is no value of C, shrinkage
+        or score.
     """
 
     values: tuple[float, ...] = FUSION_C
@@ -106,18 +110,19 @@ class FusionResult(EvaluatedModel):
     Parameters
     ----------
     best
-        The selected candidate.
+        The selected candidate, with validation and test metrics.
     members
-        Best candidate of each set of members.
+        Best candidate for each set of members, with validation and test metrics.
     scores
-        One candidate per open-set score, with the selected members, C and shrinkage.
+        One candidate per open-set score, with the selected members, C and shrinkage, and with
+        validation and test metrics.
     grid
-        All candidates of members, C and shrinkage.
+        All combinations of members, C and shrinkage, with validation metrics.
     head_method
         The method that fitted the head.
     experts
-        Kind of perturbation and candidate for each expert. The first kind is ``""``, for unchanged
-        images. Empty without experts.
+        Pairs (kind of perturbation, candidate), one per expert. The first kind is ``""``, for
+        unchanged images. Empty without experts.
     """
 
     best: FusionCandidate
@@ -138,7 +143,21 @@ def fuse(
 ) -> FusionResult:
     """Fit all views, select the fusion, and evaluate the model on the test images.
 
-    ``config`` is the configuration to store in the model's run metadata.
+    Parameters
+    ----------
+    features
+        Features of all splits, optionally with perturbed copies.
+    encoder
+        The encoder that computed the features.
+    options
+        Values to try, and options of the selection.
+    config
+        Configuration to store in the model's run metadata.
+
+    Raises
+    ------
+    DataError
+        The protocol is ``paper``, and the dataset has no unknown validation images.
     """
     known = features.dataset.known
     protocol = make_protocol(features.dataset, options.protocol, seed=options.seed)
@@ -216,7 +235,17 @@ def fuse(
 def compare_members(
     folds: Sequence[FittedViews], sets: Mapping[str, Votes], settings: Sequence[Setting]
 ) -> list[FusionCandidate]:
-    """Compute the mean metrics over folds of each set of members at each setting."""
+    """Evaluate each set of members at each setting, and average the metrics over folds.
+
+    Parameters
+    ----------
+    folds
+        Views fitted on each fold, with feature tables.
+    sets
+        Votes of each set of members, by name.
+    settings
+        The values of C and shrinkage for which the views are fitted, in the same order.
+    """
     results = (evaluate_member_sets(fold, sets, settings) for fold in folds)
     averages = average_by_key(chain.from_iterable(results), len(folds))
     return [FusionCandidate(*key, AGREEMENT, *metrics) for key, metrics in averages.items()]
@@ -234,11 +263,14 @@ def select_votes(
     Parameters
     ----------
     folds
-        Folds with images of that kind.
+        Feature tables of each fold, with images of that kind only.
     sets
         Votes of each set of members, by name.
     best
-        Candidate whose blocks, C and shrinkage are kept.
+        The candidate selected on unchanged images. The expert uses its blocks, C and shrinkage, and
+        also its votes unless others are better.
+    options
+        Options of the fusion, of which the metric and the number of processes are used.
     """
     blocks = list(chain(*sets[best.members]))
     same_blocks = {name: votes for name, votes in sets.items() if list(chain(*votes)) == blocks}
@@ -251,7 +283,10 @@ def select_votes(
 def _select_with_margin(
     default: FusionCandidate, others: Sequence[FusionCandidate], metric: str, margin: float
 ) -> FusionCandidate:
-    """Return ``default`` unless the best of ``others`` exceeds it by more than ``margin``."""
+    """Return the best of ``others`` if its metric exceeds that of ``default`` by over ``margin``.
+
+    Otherwise, return ``default``.
+    """
     best = select_best(others, metric)
     return best if metric_value(best, metric) > metric_value(default, metric) + margin else default
 

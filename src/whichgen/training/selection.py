@@ -25,7 +25,15 @@ METRICS = {"AUC": "auroc", "OSCR": "oscr", "accuracy": "accuracy"}
 
 
 class SelectionMetrics(NamedTuple):
-    """Metrics for comparing candidates, in [0, 1], or ``None`` without unknown images."""
+    """Metrics for comparing candidates, in [0, 1].
+
+    Parameters
+    ----------
+    accuracy
+        Closed-set accuracy.
+    auroc, oscr
+        Metrics of known against unknown images; ``None`` without unknown images.
+    """
 
     accuracy: float
     auroc: float | None
@@ -53,8 +61,10 @@ class SelectionOptions:
 
     Raises
     ------
-    DataError, FitError
-        ``protocol``, ``metric`` or ``tpr`` is invalid.
+    DataError
+        ``protocol`` does not exist.
+    FitError
+        ``metric`` does not exist, or ``tpr`` is out of range.
     """
 
     metric: str = "AUC"
@@ -79,7 +89,17 @@ class SelectionOptions:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One block and hyperparameter value with its validation metrics."""
+    """A block and a hyperparameter value with their validation metrics.
+
+    Parameters
+    ----------
+    block
+        Index of the block, starting at 0.
+    value
+        Value of the hyperparameter (C or k).
+    accuracy, auroc, oscr
+        Validation metrics, in [0, 1]; ``auroc`` and ``oscr`` are ``None`` without unknown images.
+    """
 
     block: int
     value: float
@@ -101,9 +121,10 @@ class FusionCandidate:
     score
         Name of the open-set score.
     accuracy, auroc, oscr
-        Validation metrics; ``None`` without unknown images.
+        Validation metrics, in [0, 1]; ``auroc`` and ``oscr`` are ``None`` without unknown images.
     test_accuracy, test_auroc, test_oscr
-        Test metrics, not used for selection; ``None`` if not computed or without unknown images.
+        Test metrics, in [0, 1], which are not used for selection; ``None`` if they are not
+        computed. AUROC and OSCR are also ``None`` without unknown images.
     """
 
     members: str
@@ -119,7 +140,7 @@ class FusionCandidate:
 
     @property
     def setting(self) -> tuple[float, float]:
-        """C and shrinkage."""
+        """The pair (C, shrinkage)."""
         return self.value, self.shrinkage
 
 
@@ -130,11 +151,12 @@ def selection_metrics(
 
     Parameters
     ----------
-    scores, correct
-        Scores of known images, float array (n,), and whether their top-1 origin is correct, bool
-        array (n,).
+    scores
+        Open-set scores of known images: float array (n,), n at least 1.
+    correct
+        Whether the most probable origin of each known image is correct: bool array (n,).
     unknown_scores
-        Scores of unknown images: float array (m,).
+        Open-set scores of unknown images: float array (m,), which may be empty.
     """
     accuracy = float(correct.mean())
     if not len(unknown_scores):
@@ -144,7 +166,10 @@ def selection_metrics(
 
 
 def average_metrics(folds: Iterable[SelectionMetrics]) -> SelectionMetrics:
-    """Average metrics over folds; ``auroc`` and ``oscr`` only over folds with unknown images."""
+    """Average metrics over folds; ``auroc`` and ``oscr`` only over folds with unknown images.
+
+    ``auroc`` and ``oscr`` are ``None`` if no fold has unknown images.
+    """
     accuracies, *areas = zip(*folds, strict=True)
     available = ([value for value in column if value is not None] for column in areas)
     return SelectionMetrics(fmean(accuracies), *(fmean(v) if v else None for v in available))
@@ -153,7 +178,15 @@ def average_metrics(folds: Iterable[SelectionMetrics]) -> SelectionMetrics:
 def average_by_key(
     results: Iterable[tuple[K, SelectionMetrics]], n_folds: int
 ) -> dict[K, SelectionMetrics]:
-    """Average the metrics of each key over folds; omit keys that are not in all folds."""
+    """Average the metrics of each key over folds; omit keys that are not in all folds.
+
+    Parameters
+    ----------
+    results
+        Pairs (key, metrics) of all folds; a key occurs at most once per fold.
+    n_folds
+        Number of folds.
+    """
     by_key: dict[K, list[SelectionMetrics]] = defaultdict(list)
     for key, metrics in results:
         by_key[key].append(metrics)
@@ -161,7 +194,10 @@ def average_by_key(
 
 
 def metric_value(candidate: Candidate | FusionCandidate, metric: str) -> float:
-    """Return the value of one of :data:`METRICS`, or the accuracy if the value is ``None``."""
+    """Return the value of a candidate's metric, or the accuracy if the value is ``None``.
+
+    ``metric`` is a key of :data:`METRICS`.
+    """
     value: float | None = getattr(candidate, METRICS[metric])
     return candidate.accuracy if value is None else value
 
@@ -174,12 +210,20 @@ def sweep_block(
 ) -> list[tuple[float, SelectionMetrics]]:
     """Fit and evaluate a head for each hyperparameter value, on one block of one fold.
 
+    The open-set score is the maximum probability.
+
     Parameters
     ----------
+    head_method
+        Method that fits the heads, with its grid of hyperparameter values.
     features
-        Features of training, known and unknown validation images: three float arrays (n, d).
+        Features of n training images, m known images and u unknown images for evaluation: float
+        arrays (n, d), (m, d) and (u, d); u may be 0.
     labels
-        Label indices of training and known validation images: two int arrays (n,).
+        Origin indices of the training images and of the known images for evaluation: int arrays
+        (n,) and (m,).
+    n_origins
+        Number of known origins.
 
     Returns
     -------
@@ -197,7 +241,9 @@ def sweep_block(
 
 
 def select_best(grid: Sequence[C], metric: str) -> C:
-    """Return the candidate with the highest metric, the first one on a tie.
+    """Return the candidate with the highest metric; on a tie, return the first.
+
+    ``metric`` is a key of :data:`METRICS`.
 
     Raises
     ------

@@ -2,18 +2,19 @@
 
 A random forest (Breiman, 2001) is fitted on properties of the training files
 (:mod:`whichgen.data.file_properties`) and evaluated on the test files. A model may use the same
-shortcut, so its metrics are meaningful only as far as they exceed the metrics of the forest.
+shortcut, so its metrics are meaningful only to the extent that they exceed those of the forest.
 
-The warning is based on balanced accuracy, the mean recall over the K known origins, whose expected
-value without a shortcut is 1/K. The check warns if the lower bound of the 95 % confidence interval
-(Wilson, 1927) exceeds 1/K + 10 percentage points. The sample size of the interval is K · (harmonic
-mean of the number of test images per origin), which gives the variance of a mean of recalls.
+The warning is based on balanced accuracy, which is the mean recall over the K known origins. Its
+expected value without a shortcut is 1/K. The check warns if the lower bound of the 95 % confidence
+interval (Wilson, 1927) exceeds 1/K + 10 percentage points. The sample size of the interval is K
+times the harmonic mean of the number of test images per origin. With this size, the variance of a
+proportion equals the variance of a mean of K recalls.
 
 The size of a losslessly compressed file depends on the level of detail, which can be a genuine
 property of the generator. A warning is therefore a reason to inspect the data, not a proof.
 
-The check does not detect properties that differ only between known and unknown origins; ``whichgen
-dataset check`` does.
+The check does not detect properties that differ only between known and unknown origins. To detect
+them, run ``whichgen dataset check``.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ class ShortcutReport:
 
     @property
     def detected(self) -> bool:
-        """Whether any set of properties predicts the origin."""
+        """Whether the check warns: ``detected`` is true for at least one set of properties."""
         return any(s.detected for s in self.sets)
 
 
@@ -123,6 +124,15 @@ def check_shortcuts(
     dataset: Dataset, *, seed: int = 0, progress: Progress = no_progress
 ) -> ShortcutReport:
     """Fit random forests on file properties of training images, and evaluate them on test images.
+
+    One forest is fitted for each set of properties: ``file``, ``color`` and ``all``.
+
+    Parameters
+    ----------
+    dataset
+        The dataset, whose files are read.
+    seed
+        Seed of the forests.
 
     Raises
     ------
@@ -183,7 +193,10 @@ def _read_labels(dataset: Dataset, split: str, properties: FileProperties) -> np
 
 
 def _wilson_low(share: float, n: float) -> float:
-    """Return the lower bound of the 95 % Wilson interval of a proportion; n may be fractional."""
+    """Compute the lower bound of the 95 % Wilson interval of a proportion.
+
+    ``share`` is the proportion, in [0, 1], and ``n`` is the sample size, which may be fractional.
+    """
     center = share + _Z95**2 / (2 * n)
     half = _Z95 * np.sqrt(share * (1 - share) / n + _Z95**2 / (4 * n**2))
     return float(max(0.0, (center - half) / (1 + _Z95**2 / n)))

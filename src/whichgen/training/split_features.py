@@ -1,4 +1,4 @@
-"""Extract the features of a dataset's splits, and select those of each fold."""
+"""Extract the features of a dataset's splits, and select the features of each fold."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FoldTables(NamedTuple):
     train
         Training images of the known origins.
     known, unknown
-        Images of known and unknown origins for comparing candidates.
+        Images of known and of unknown origins on which candidates are evaluated.
     """
 
     origins: tuple[str, ...]
@@ -53,8 +53,13 @@ def perturbed_name(split: str) -> str:
 class SplitFeatures:
     """A dataset and the features of its splits.
 
-    ``tables`` maps the name of a split to its features. The table ``train`` includes perturbed
-    copies of its images; copies for other splits are in separate tables (:func:`perturbed_name`).
+    Parameters
+    ----------
+    dataset
+        The dataset.
+    tables
+        Maps the name of a split to its features. The table ``train`` includes perturbed copies of
+        its images; copies for other splits are in separate tables (:func:`perturbed_name`).
     """
 
     dataset: Dataset
@@ -77,7 +82,7 @@ class SplitFeatures:
 
     @property
     def data_hash(self) -> str:
-        """Digest of the content, origin and split of every image."""
+        """Digest of the content, perturbation, origin and split of every image."""
         return hash_parts(
             split.encode() + b"\0" + sample.origin.encode() + b"\0" + key
             for split, table in self.tables.items()
@@ -85,13 +90,13 @@ class SplitFeatures:
         )
 
     def test_tables(self, protocol: Protocol) -> tuple[FeatureTable, FeatureTable]:
-        """Return the feature tables of the known and the unknown test images."""
+        """Return the feature tables of the known and of the unknown test images."""
         return self.tables[protocol.test_split], self.tables["test_unknown"]
 
     def select_perturbation(self, kind: str) -> SplitFeatures:
         """Return the training and validation features of one kind of perturbation.
 
-        ``kind`` is ``""`` for unchanged images.
+        ``kind`` is ``""`` for unchanged images. The result has no test images.
         """
         tables = {}
         for split in FITTING_SPLITS:
@@ -113,19 +118,28 @@ def extract_splits(
     batch_size: int = BATCH_SIZE,
     progress: Progress = no_progress,
 ) -> SplitFeatures:
-    """Extract the features of a dataset, or read them from the store.
+    """Extract the features of a dataset, and add them to the store.
+
+    Features that the store already contains are not extracted again.
 
     Parameters
     ----------
+    dataset
+        The dataset.
+    encoder
+        The encoder that computes the features.
+    store
+        Feature store of the encoder.
     splits
-        Names of :data:`~whichgen.data.dataset.SPLITS`.
+        Names of the splits to extract, from :data:`~whichgen.data.dataset.SPLITS`.
     augment
         Kinds of perturbation. For each kind, a perturbed copy of each image of
         ``augmented_splits`` is added, with a random intensity.
     augmented_splits
         Splits to add perturbed copies to.
     perturbation
-        Perturbation to apply to every image, for robustness experiments.
+        Perturbation to apply to every image except the copies from ``augment``; ``None`` for
+        unchanged images.
     seed
         Seed of the intensities.
     batch_size
@@ -134,7 +148,8 @@ def extract_splits(
     Raises
     ------
     DataError
-        A known origin has no readable image in ``train``, ``val`` or ``test``.
+        A known origin has no readable image in ``train``, ``val`` or ``test``, if the split is one
+        of ``splits``.
     """
     rng = np.random.default_rng(seed)
     tables = {}
@@ -168,7 +183,7 @@ def extract_splits(
 
 
 def fold_tables(features: SplitFeatures, fold: Fold) -> FoldTables:
-    """Select the feature tables of a fold."""
+    """Select the training, known and unknown images of a fold."""
 
     def select(split: str, origins: Sequence[str]) -> FeatureTable:
         table = features.tables[split]

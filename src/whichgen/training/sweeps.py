@@ -33,7 +33,17 @@ _METRICS = TypeAdapter(list[tuple[float, SelectionMetrics]])
 
 @dataclass(frozen=True)
 class Sweep:
-    """Sweep of a head method's hyperparameter values, on one block of one fold."""
+    """Sweep over a head method's hyperparameter values, on one block of one fold.
+
+    Parameters
+    ----------
+    block
+        Index of the block, starting at 0.
+    tables
+        Feature tables of the fold.
+    head_method
+        Method that fits the heads, with its grid of hyperparameter values.
+    """
 
     block: int
     tables: FoldTables
@@ -60,7 +70,10 @@ class Sweep:
 def run_sweeps(
     sweeps: Sequence[Sweep], encoder_key: str, *, cache: Path | None, jobs: int = -1
 ) -> Iterator[list[tuple[float, SelectionMetrics]]]:
-    """Run sweeps in worker processes, and write the metrics of each to the cache when it finishes.
+    """Run the sweeps that are not in the cache, in worker processes, and yield all metrics.
+
+    The metrics of each sweep are written to the cache when it finishes; a read-only cache is not
+    updated.
 
     Parameters
     ----------
@@ -76,7 +89,7 @@ def run_sweeps(
     Yields
     ------
     list of (float, SelectionMetrics)
-        Hyperparameter values with their metrics, for each sweep in order.
+        Each hyperparameter value with its metrics; one list per sweep, in the order of ``sweeps``.
     """
     files = [sweep.cache_file(cache, encoder_key) if cache else None for sweep in sweeps]
     cached = [_read_metrics(file) for file in files]
@@ -96,9 +109,9 @@ def run_in_processes(
 ) -> Iterator[T]:
     """Yield ``function(*call)`` for each call, in order, from single-threaded worker processes.
 
-    Each process uses one BLAS thread, because the matrices are small: several threads on busy cores
-    were 25 times slower. ``jobs`` is the number of processes, -1 for one per core. With ``jobs=1``,
-    the calls run in this process, also with one thread, so results do not depend on ``jobs``.
+    ``jobs`` is the number of processes, -1 for one per core. With ``jobs=1``, the calls run in this
+    process, also with a single thread, so results do not depend on ``jobs``. Several BLAS threads
+    would be up to 25 times slower on busy cores, because the matrices are small.
     """
     parallel = Parallel(n_jobs=jobs, return_as="generator")
     yield from parallel(delayed(call_single_threaded)(function, *call) for call in calls)

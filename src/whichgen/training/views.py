@@ -1,9 +1,9 @@
-"""Fit the views of a fusion, and compare sets of its members.
+"""Fit the views of a fusion, and evaluate sets of its members.
 
 A *view* is a feature block with its linear probe, a *vote* is a group of views with a joint weight
 (:mod:`whichgen.heads.fusion`), and a *member* is one of the encoders of a combined encoder
-(:func:`whichgen.encoders.combinations.combine_encoders`). Each probe is fitted once for a block and
-a setting of C and shrinkage, and shared by all sets of members.
+(:func:`whichgen.encoders.combinations.combine_encoders`). One probe is fitted for each block and
+each *setting*, the values of C and shrinkage. All sets of members share these probes.
 """
 
 from __future__ import annotations
@@ -41,17 +41,26 @@ AGREEMENT = "max_logit"
 
 @dataclass(frozen=True)
 class FittedViews:
-    """Probes of one fold, ``probes[block][setting]``, and the fold's feature tables."""
+    """The probes fitted on one fold, and the fold's feature tables.
+
+    Parameters
+    ----------
+    probes
+        ``probes[block][setting]`` is the probe of a block at a setting, both by index.
+    tables
+        Feature tables of the fold.
+    """
 
     probes: list[list[ViewProbe]]
     tables: FoldTables
 
 
 def member_sets(encoder: Encoder) -> dict[str, Votes]:
-    """Return the votes of each subset of an encoder's members, by name; the full set is last.
+    """Return the votes of each nonempty subset of an encoder's members, by name of the subset.
 
-    If members have different numbers of votes, their set is included twice: first with one vote per
-    member, then with each member's own votes.
+    If the members of a subset have different numbers of votes, the subset is included twice: first
+    with one vote per member, then with each member's own votes. The last entry is the set of all
+    members with their own votes.
     """
     full_names = [member["name"] for member in encoder.preprocessing.get("members", ())]
     full_names = full_names or [encoder.name]
@@ -80,6 +89,22 @@ def fit_views(
     """Fit one probe per block and setting on each fold.
 
     Folds with the same known origins share their training images and probes.
+
+    Parameters
+    ----------
+    folds
+        Feature tables of each fold.
+    blocks
+        Indices of the blocks: 0, 1, 2 and so on, without gaps.
+    settings
+        Values of C and shrinkage, grouped by shrinkage and ascending in C.
+    jobs
+        Number of processes; -1 for one per core.
+
+    Returns
+    -------
+    list of FittedViews
+        The probes of each fold, in the order of ``folds``.
     """
     by_origins = {fold.origins: fold.train for fold in reversed(folds)}
     by_shrinkage: dict[float, list[float]] = defaultdict(list)
@@ -104,12 +129,21 @@ def fit_views(
 def evaluate_member_sets(
     views: FittedViews, sets: Mapping[str, Votes], settings: Sequence[Setting]
 ) -> Iterator[tuple[tuple[str, float, float], SelectionMetrics]]:
-    """Compute the metrics of each set of members at each setting, with agreement as the score.
+    """Compute the metrics of each set of members at each setting, with the score ``max_logit``.
+
+    Parameters
+    ----------
+    views
+        Views fitted on one fold.
+    sets
+        Votes of each set of members, by name.
+    settings
+        The values of C and shrinkage for which the views are fitted, in the same order.
 
     Yields
     ------
     key, metrics
-        ``key`` is a tuple of the set's name, C and shrinkage.
+        ``key`` is the tuple (name of the set, C, shrinkage).
     """
     tables = views.tables
     labels = label_indices(tables.known.origins, tables.origins)
@@ -133,12 +167,23 @@ def evaluate_member_sets(
 def evaluate_scores(
     views: FittedViews, head: FusionHead, blocks: Sequence[int], names: Sequence[str]
 ) -> tuple[dict[str, SelectionMetrics], dict[str, OpenSetScore]]:
-    """Fit each open-set score on the training images, and evaluate it on the other images.
+    """Fit open-set scores on a fold's training images, and evaluate them on its other images.
+
+    Parameters
+    ----------
+    views
+        Views of the fold, of which only the feature tables are used.
+    head
+        The fusion for which the scores are fitted.
+    blocks
+        Indices of the blocks that are the input of the fusion.
+    names
+        Names of the open-set scores.
 
     Returns
     -------
-    dict, dict
-        The selection metrics and the fitted scores, by name of the score.
+    metrics, scores
+        Selection metrics and fitted scores: dictionaries by name of the score.
     """
     origins, *tables = views.tables
     train, known, unknown = (head.forward(table.blocks(blocks)) for table in tables)
@@ -153,7 +198,17 @@ def evaluate_scores(
 
 
 def fuse_views(views: FittedViews, votes: Votes, setting: int) -> FusionHead:
-    """Build a fusion from the probes of one setting; ``setting`` is its index."""
+    """Build a fusion from the probes of one setting.
+
+    Parameters
+    ----------
+    views
+        Views fitted on one fold.
+    votes
+        Blocks of each vote.
+    setting
+        Index of the setting in the ``settings`` of :func:`fit_views`.
+    """
     blocks = list(chain(*votes))
     probes = [views.probes[block][setting] for block in blocks]
     return build_fusion(probes, [len(vote) for vote in votes], views.tables.train.blocks(blocks))
