@@ -1,7 +1,7 @@
 """Process shards with a pool of Ray Data actors and collect the results in one process.
 
 Workers do not need a shared disk and do not write files. If a worker dies, Ray processes its shard
-again on a new worker and drops the results it already has. Results are counted to detect losses.
+again on a new worker and drops duplicate results. Results are counted to detect losses.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _MAX_TASKS = 4096
 
 
 class Job(Protocol[Result_co]):
-    """Processing job sent once to each worker."""
+    """Processing job that is sent to each worker once."""
 
     def start(self) -> Callable[[Shard], Iterator[Result_co]]:
         """Load resources once per worker, and return the function that processes a shard."""
@@ -49,7 +49,7 @@ class Workers:
     Parameters
     ----------
     count
-        Number of workers; 0 uses all CPUs or GPUs of the cluster.
+        Number of workers; 0 for as many as the CPUs and GPUs of the cluster allow.
     cpus
         Number of CPUs per worker.
     gpus
@@ -66,14 +66,18 @@ class Workers:
 class _Message:
     """Message from a worker: a result, or the end of a shard if ``result`` is ``None``.
 
+    The other fields describe the shard, and are set only at its end.
+
     Parameters
     ----------
+    result
+        One result of the job.
     error
-        The error that stopped the processing of the shard, if any.
+        The error that stopped the processing of the shard; ``None`` if it was completed.
     count
         Number of results from the shard.
     warnings
-        Warnings raised while the shard was processed.
+        Messages of the warnings raised while the shard was processed.
     """
 
     result: Any = None
@@ -122,13 +126,13 @@ def connect_to_ray(address: str = "") -> Iterator[None]:
     Parameters
     ----------
     address
-        ``auto`` (the cluster of this machine) or ``host:6379``. Default: the environment variable
-        ``RAY_ADDRESS`` if set, otherwise a temporary cluster on this machine.
+        ``auto`` (the cluster of this machine) or ``host:6379``. If empty, the value of the
+        environment variable ``RAY_ADDRESS`` if set, otherwise a temporary cluster on this machine.
 
     Raises
     ------
     ClusterError
-        There is no cluster at the address, or Ray Data does not support the address.
+        Ray Data does not support the address, or there is no cluster at the address.
     """
     if ray.is_initialized():
         yield
@@ -166,10 +170,12 @@ def connect_to_ray(address: str = "") -> Iterator[None]:
 def run_on_cluster(job: Job[T], shards: Sequence[Shard], workers: Workers) -> Iterator[T]:
     """Run a job on all shards, and yield the results in order of arrival.
 
+    Warnings raised on workers are raised again in this process.
+
     Raises
     ------
     ClusterError
-        Workers died repeatedly, or results were lost.
+        Ray failed, for example because workers died repeatedly, or results were lost.
     WhichgenError
         The job failed on a shard.
     """
@@ -189,7 +195,13 @@ def run_on_cluster(job: Job[T], shards: Sequence[Shard], workers: Workers) -> It
 
 
 def _stream(job: Any, shards: Sequence[Shard], workers: Workers) -> Iterator[_Message]:
-    """Yield the messages of all workers."""
+    """Process the shards with a pool of workers, and yield the messages of all workers.
+
+    Raises
+    ------
+    ClusterError
+        Ray failed, for example because workers died repeatedly.
+    """
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
@@ -223,7 +235,7 @@ def _stream(job: Any, shards: Sequence[Shard], workers: Workers) -> Iterator[_Me
 def _size_pool(workers: Workers, resources: Mapping[str, float]) -> tuple[int, float]:
     """Return the number of workers and the number of GPUs per worker.
 
-    Warns if the cluster has too few resources for all workers.
+    A warning is raised if the cluster has too few resources to run all workers at the same time.
     """
     gpus = float(resources.get("GPU", 0) > 0) if workers.gpus is None else workers.gpus
     needs = {"CPU": workers.cpus, "GPU": gpus}

@@ -1,8 +1,8 @@
 """Build a gallery from the feature store, and measure its recall.
 
 Some images are held out as queries while the other images are indexed. Recall is the fraction of
-the queries' exact neighbors that the index finds; exact neighbors come from a search of all
-inverted lists. The queries are added to the index afterwards.
+the queries' exact nearest neighbors that the index finds. The exact neighbors are determined by a
+search of all inverted lists. After recall is measured, the queries are added to the index.
 """
 
 from __future__ import annotations
@@ -42,12 +42,18 @@ MAX_QUERIES = 1000
 
 
 def check_gallery_folder(folder: Path, *, force: bool) -> None:
-    """Raise :class:`GalleryError` unless the folder is empty or a gallery to replace.
+    """Check that a gallery can be written to a folder.
 
     Parameters
     ----------
     force
         Allow an existing gallery to be replaced.
+
+    Raises
+    ------
+    GalleryError
+        The folder contains files that are not a gallery, or it contains a gallery and ``force`` is
+        false.
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
@@ -74,22 +80,27 @@ def build_local_gallery(
     force: bool = False,
     progress: Progress = no_progress,
 ) -> GalleryDescription:
-    """Write a gallery of images whose features are in the store.
+    """Build a gallery of images whose features are in the store, and write it to a folder.
 
-    Memory use: the index, :attr:`GalleryImages.entries`, a few thousand vectors and, for ``ivf``,
-    the vectors on which the centroids are fitted.
+    The index, :attr:`GalleryImages.entries`, a few thousand vectors and, for ``ivf``, the vectors
+    on which the centroids are fitted are in memory at the same time.
 
     Parameters
     ----------
+    folder
+        Output folder.
+    images
+        The images of the gallery.
     run_metadata
         Options, seeds and versions (:func:`whichgen.io.run_metadata.collect_run_metadata`).
     kind
         Kind of index; by default it depends on the number of images
         (:func:`whichgen.gallery.index.default_kind`).
     effort
-        Number of inverted lists per search of an ``ivf`` index. 0 selects the smallest number with
-        a recall of at least 95 % of the ten nearest neighbors on one half of the held-out images;
-        the reported recall is measured on the other half.
+        Number of inverted lists per search of an ``ivf`` index. 0 selects the smallest candidate
+        (:func:`whichgen.gallery.index.effort_candidates`) whose recall of the ten nearest neighbors
+        is at least 95 % on one half of the held-out images. The reported recall is measured on the
+        other half.
     seed
         Random seed for the held-out images and the centroids.
     force
@@ -98,7 +109,8 @@ def build_local_gallery(
     Raises
     ------
     GalleryError
-        The folder is not empty, and it is not a gallery or ``force`` is false.
+        The folder contains files that are not a gallery, or it contains a gallery and ``force`` is
+        false.
     """
     check_gallery_folder(folder, force=force)
     kind = kind or default_kind(len(images))
@@ -121,7 +133,13 @@ def build_local_gallery(
 
 
 def hold_out_queries(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split the rows 0…n-1 into rows to index and held-out rows: ascending int64 arrays."""
+    """Divide the rows 0…n-1 at random into rows to index and at most 1000 rows to hold out.
+
+    Returns
+    -------
+    indexed, queries
+        int64 arrays in ascending order. ``queries`` contains at most half of the rows.
+    """
     queries = np.random.default_rng(seed).choice(n, min(MAX_QUERIES, n // 2), replace=False)
     return np.setdiff1d(np.arange(n), queries), np.sort(queries)
 
@@ -129,7 +147,9 @@ def hold_out_queries(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def _choose_effort(
     index: Any, kind: IndexKind, queries: np.ndarray, effort: int
 ) -> tuple[int, Recall | None]:
-    """Return the search effort and its recall.
+    """Return the search effort, and the recall measured with it.
+
+    The recall is ``None`` if there are no queries.
 
     Parameters
     ----------

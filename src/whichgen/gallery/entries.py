@@ -41,12 +41,13 @@ class GalleryImages:
     store
         The feature store.
     space
-        Maps features to the vectors whose cosine is the similarity.
+        Maps features to unit vectors; the cosine of two vectors is the similarity of the images.
     skipped
         Error messages of the files that could not be read.
-    n_duplicates, n_conflicts
-        Number of files that duplicate an earlier file, and number of these duplicates with a
-        different origin.
+    n_duplicates
+        Number of files identical to an earlier file.
+    n_conflicts
+        Number of these duplicates whose origin differs from that of the earlier file.
     """
 
     entries: Any
@@ -60,11 +61,22 @@ class GalleryImages:
         return int(self.entries.num_rows)
 
     def take(self, rows: np.ndarray) -> GalleryImages:
-        """Select the images in the given rows, in the given order."""
+        """Return a gallery of the images in the given rows, in the given order."""
         return replace(self, entries=self.entries.take(rows))
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
-        """Return the unit vectors of the images in the given rows: float32 (n, dimension)."""
+        """Return the unit vectors of the images in the given rows.
+
+        Parameters
+        ----------
+        rows
+            Row numbers: int64 array (n,).
+
+        Returns
+        -------
+        ndarray
+            float32 array (n, dimension).
+        """
         vectors = [np.empty((0, self.space.dimension), np.float32)]
         for batch in row_batches(rows):
             digests = self.entries["digest"].take(batch).to_pylist()
@@ -91,9 +103,10 @@ def collect_images(
     batch_size: int = BATCH_SIZE,
     progress: Progress = no_progress,
 ) -> GalleryImages:
-    """Collect distinct images, and extract the features that are missing in the store.
+    """Extract the features that are missing in the store, and collect the distinct images.
 
-    After an interruption, a second call resumes the extraction.
+    Of several identical files, the first is kept. After an interruption, a second call resumes the
+    extraction.
 
     Raises
     ------
@@ -119,5 +132,5 @@ def collect_images(
 
 
 def row_batches(rows: np.ndarray) -> list[np.ndarray]:
-    """Split row numbers into batches of at most :data:`BATCH_ROWS`."""
+    """Divide an array of row numbers into arrays of at most :data:`BATCH_ROWS` numbers."""
     return [rows[start : start + BATCH_ROWS] for start in range(0, len(rows), BATCH_ROWS)]

@@ -56,9 +56,10 @@ class Recall:
 
     Parameters
     ----------
-    at_1, at_10
-        Recall of the nearest neighbor and of the ten nearest neighbors (of all images if the index
-        has fewer than ten).
+    at_1
+        Recall of the nearest neighbor.
+    at_10
+        Recall of the ten nearest neighbors, or of all images if the index has fewer than ten.
     queries
         Number of query images, which were not in the index.
     """
@@ -76,9 +77,10 @@ def default_kind(n_images: int) -> IndexKind:
 
 
 def count_lists(n_images: int) -> int:
-    """Return the number of lists of an ``ivf`` index: 4 √n, with at least 39 images per list.
+    """Return the number of inverted lists of an ``ivf`` index with n images.
 
-    faiss requires 39 vectors per list to fit the centroids.
+    The number is 4 √n or n / 39, whichever is smaller, but at least 1. faiss recommends at least 39
+    vectors per list for fitting the centroids.
     """
     return max(1, min(round(4 * math.sqrt(n_images)), n_images // 39))
 
@@ -88,13 +90,15 @@ def create_index(
 ) -> Any:
     """Create an empty faiss index for unit vectors with the inner product as similarity.
 
+    For ``ivf``, the centroids are fitted on a random sample of the vectors.
+
     Parameters
     ----------
     shape
-        Number and dimension of the vectors to be added.
+        Number of vectors that will be added, and their dimension.
     read_vectors
-        Function that maps row numbers to vectors, float32 array (rows, dimension). The centroids of
-        an ``ivf`` index are fitted on a random sample of the rows.
+        Function that returns the vectors of the given rows: maps an int64 array (n,) to a float32
+        array (n, dimension). Not called for ``flat``.
     seed
         Random seed for the sample and the centroids.
     """
@@ -116,8 +120,8 @@ def create_index(
 def effort_candidates(kind: IndexKind, n_images: int) -> tuple[int, ...]:
     """Return the candidate values of ``effort`` in ascending order.
 
-    For ``ivf``, these are numbers of lists per search: powers of 2, then all lists. For ``flat``,
-    the only value is 0.
+    For ``flat``, the only value is 0. For ``ivf``, the values are numbers of lists per search: the
+    powers of 2 below the number of lists, then the number of lists.
     """
     if kind == "flat":
         return (0,)
@@ -132,6 +136,8 @@ def search_index(
 
     Parameters
     ----------
+    vectors
+        Query vectors: float32 array (n, dimension).
     effort
         Number of inverted lists to search; ignored by a ``flat`` index.
 
@@ -139,7 +145,7 @@ def search_index(
     -------
     cosines, rows
         float32 and int64 arrays (n, k), most similar first. If fewer than ``k`` neighbors are
-        found, the remaining rows are -1.
+        found, the remaining rows are -1, and their cosines are the lowest float32 number.
     """
     if isinstance(index, faiss.IndexIVF):
         index.nprobe = effort
@@ -155,9 +161,10 @@ def compute_recall(cosines: np.ndarray, exact: np.ndarray) -> Recall:
     Parameters
     ----------
     cosines
-        Cosine similarities of the neighbors found for each query, -inf for none: array (m, k).
+        Cosine similarities of the neighbors found for each query: float32 array (m, k). The value
+        of a missing neighbor is below -1.
     exact
-        Cosine similarities of the exact neighbors, in descending order: array (m, k).
+        Cosine similarities of the exact neighbors, in descending order: float32 array (m, k).
     """
     at_1 = cosines.max(axis=1) >= exact[:, 0] - _TOLERANCE
     at_10 = cosines >= exact[:, -1:] - _TOLERANCE
@@ -165,7 +172,7 @@ def compute_recall(cosines: np.ndarray, exact: np.ndarray) -> Recall:
 
 
 def write_index(index: Any, kind: IndexKind, folder: Path) -> None:
-    """Write the arrays of an index (:data:`INDEX_FILES`) without a copy of all vectors."""
+    """Write the arrays of an index (:data:`INDEX_FILES`) without copying all vectors in memory."""
     if kind == "flat":
         np.save(folder / "vectors.npy", _view_vectors(index), allow_pickle=False)
         return
@@ -185,7 +192,14 @@ def write_index(index: Any, kind: IndexKind, folder: Path) -> None:
 
 
 def read_index(kind: IndexKind, folder: Path, dimension: int, n_images: int) -> Any:
-    """Read and validate the arrays of an index, and return a faiss index.
+    """Read and validate the arrays of an index, and return a faiss index with its vectors.
+
+    Parameters
+    ----------
+    folder
+        Folder of the gallery.
+    dimension, n_images
+        Expected dimension and number of the vectors.
 
     Raises
     ------
@@ -218,7 +232,13 @@ def _empty_ivf(dimension: int, n_lists: int) -> Any:
 
 
 def _read_array(folder: Path, name: str, dtype: str, *shape: int) -> np.ndarray:
-    """Memory-map an array; check that it is finite and has the dtype and shape (-1: any length)."""
+    """Memory-map an array, and check its dtype, shape (-1: any length) and that it is finite.
+
+    Raises
+    ------
+    GalleryError
+        The array can't be read or fails a check.
+    """
     try:
         array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:

@@ -2,8 +2,8 @@
 
 Each image is a point whose id is derived from the digest of its content, so an image that is
 uploaded twice is stored once, and an interrupted build can be repeated. ``gallery.json`` contains
-the name of the collection but not the address of the service. Otherwise, a manipulated gallery
-could send the vectors and the API key to another server.
+the name of the collection but not the address of the service, because a manipulated address would
+send the vectors and the API key to another server.
 
 The tests use qdrant-client's in-memory mode (``QdrantClient(":memory:")``), whose search is exact.
 Its on-disk mode is not supported because its files contain pickles.
@@ -60,7 +60,9 @@ def _translate_errors() -> Iterator[None]:
 
 @_translate_errors()
 def connect_to_qdrant(url: str) -> QdrantClient:
-    """Create a client of a Qdrant service, with the API key in :data:`API_KEY` if set.
+    """Create a client of a Qdrant service.
+
+    The API key is read from the environment variable :data:`API_KEY`, if set.
 
     Parameters
     ----------
@@ -70,7 +72,7 @@ def connect_to_qdrant(url: str) -> QdrantClient:
     Raises
     ------
     GalleryError
-        ``url`` is not such an address.
+        ``url`` is not a valid address.
     """
     if not url.startswith(("http://", "https://")):
         raise GalleryError(
@@ -87,17 +89,19 @@ def connect_to_qdrant(url: str) -> QdrantClient:
 
 @dataclass(frozen=True)
 class QdrantGallery:
-    """Gallery stored in Qdrant (:class:`~whichgen.inference.neighbors.NeighborIndex`).
+    """Gallery whose vectors are stored in Qdrant.
 
-    All methods raise :class:`GalleryError` if a request fails or the response does not match this
-    gallery.
+    Implements :class:`~whichgen.inference.neighbors.NeighborIndex`. All methods raise
+    :class:`GalleryError` if a request fails or the response does not match this gallery.
 
     Parameters
     ----------
-    client, collection
-        Client of the Qdrant service, and name of the collection.
+    client
+        Client of the Qdrant service.
+    collection
+        Name of the collection.
     space
-        Maps the head's output to vectors of the collection.
+        Maps the head's output to unit vectors, as stored in the collection.
     effort
         Number of candidates per search (``hnsw_ef``); 0 selects the default of the service.
     """
@@ -109,7 +113,13 @@ class QdrantGallery:
 
     @_translate_errors()
     def create_collection(self) -> None:
-        """Create the collection, or check that an existing collection is of the same model."""
+        """Create the collection or, if it exists, check that its vectors are from the same model.
+
+        Raises
+        ------
+        GalleryError
+            The collection contains vectors from another model or application.
+        """
         client, cosine = self.client, models.Distance.COSINE
         if not client.collection_exists(self.collection):
             parameters = models.VectorParams(size=self.space.dimension, distance=cosine)
@@ -131,7 +141,13 @@ class QdrantGallery:
 
     @_translate_errors()
     def check_size(self, n_images: int) -> None:
-        """Raise :class:`GalleryError` if the collection has fewer than ``n_images`` images."""
+        """Check that the collection has at least ``n_images`` images.
+
+        Raises
+        ------
+        GalleryError
+            The collection does not exist or has fewer images.
+        """
         exists = self.client.collection_exists(self.collection)
         if (n := self.client.count(self.collection).count if exists else 0) < n_images:
             raise GalleryError(
@@ -141,7 +157,7 @@ class QdrantGallery:
 
     @_translate_errors()
     def add(self, images: GalleryImages, rows: np.ndarray) -> None:
-        """Upload the images in the given rows; replace images uploaded earlier."""
+        """Upload the images in the given rows; replace images with the same content."""
         entries = images.entries.take(rows).to_pylist()
         self.client.upload_collection(
             self.collection,
@@ -157,7 +173,13 @@ class QdrantGallery:
 
     @_translate_errors()
     def find_neighbors(self, output: HeadOutput, k: int) -> list[tuple[Neighbor, ...]]:
-        """See :meth:`whichgen.inference.neighbors.NeighborIndex.find_neighbors`."""
+        """Return at most ``k`` neighbors of each image, most similar first.
+
+        Parameters
+        ----------
+        output
+            The head's output for the query images.
+        """
         vectors = self.space.project(output)
         parameters = models.SearchParams(hnsw_ef=self.effort or None)
         neighbors = []
@@ -180,9 +202,9 @@ def build_qdrant_gallery(
     force: bool = False,
     progress: Progress = no_progress,
 ) -> GalleryDescription:
-    """Upload the images of a gallery to Qdrant, and write its folder.
+    """Upload the images of a gallery to Qdrant, and write ``gallery.json``.
 
-    Images are added to an existing collection of the same model. Nothing is deleted from Qdrant.
+    If the collection exists, the images are added to it. No image is deleted from the collection.
 
     Parameters
     ----------
@@ -196,8 +218,8 @@ def build_qdrant_gallery(
     Raises
     ------
     GalleryError
-        The folder is not empty, and it is not a gallery or ``force`` is false; the collection
-        belongs to another model; or a request to Qdrant fails.
+        The folder contains files that are not a gallery; it contains a gallery and ``force`` is
+        false; the collection contains vectors from another model; or a request to Qdrant fails.
     """
     check_gallery_folder(folder, force=force)
     gallery.create_collection()
@@ -222,5 +244,5 @@ def _as_neighbor(point: models.ScoredPoint) -> Neighbor:
 
 
 def _point_id(digest: bytes) -> str:
-    """Return the id of an image: the first 16 bytes of its digest as a UUID."""
+    """Return the id of an image's point: the first 16 bytes of the image's digest as a UUID."""
     return str(uuid.UUID(bytes=digest[:16]))

@@ -27,7 +27,21 @@ from whichgen.models.signatures import sha256_of_file
 
 @dataclass(frozen=True)
 class LocalGallery:
-    """Gallery with its index in memory (:class:`whichgen.inference.neighbors.NeighborIndex`)."""
+    """Gallery with its index in memory.
+
+    Implements :class:`~whichgen.inference.neighbors.NeighborIndex`.
+
+    Parameters
+    ----------
+    description
+        Content of ``gallery.json``.
+    space
+        Maps the head's output to unit vectors, as stored in the index.
+    entries
+        Arrow table with one row per image (:data:`whichgen.gallery.entries.ENTRIES_SCHEMA`).
+    index
+        The faiss index; vector i belongs to row i of ``entries``.
+    """
 
     description: GalleryDescription
     space: SimilaritySpace
@@ -35,7 +49,13 @@ class LocalGallery:
     index: Any
 
     def find_neighbors(self, output: HeadOutput, k: int) -> list[tuple[Neighbor, ...]]:
-        """See :meth:`whichgen.inference.neighbors.NeighborIndex.find_neighbors`."""
+        """Return at most ``k`` neighbors of each image, most similar first.
+
+        Parameters
+        ----------
+        output
+            The head's output for the query images.
+        """
         vectors, effort = self.space.project(output), self.description.effort
         k = min(k, self.description.n_images)
         neighbors = []
@@ -55,17 +75,20 @@ def load_gallery(folder: str | Path, model: OriginModel, *, url: str = "") -> Ne
 
     Parameters
     ----------
+    folder
+        Folder of the gallery.
     model
         The model that the gallery was built with.
     url
-        Address of the Qdrant service that stores the vectors; required only for such galleries.
+        Address of the Qdrant service; required only if the vectors are stored in Qdrant.
 
     Raises
     ------
     GalleryError
         The folder contains no gallery; the gallery is damaged, has an unsupported format or was
-        built with another model; a request to Qdrant fails; or the extra ``qdrant`` is not
-        installed.
+        built with another model; or a request to Qdrant fails.
+    ImportError
+        The vectors are stored in Qdrant, and the extra ``qdrant`` is not installed.
     """
     folder = Path(folder)
     description, space = read_description(folder), SimilaritySpace(model)

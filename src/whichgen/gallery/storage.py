@@ -34,21 +34,33 @@ class GalleryDescription(BaseModel):
 
     Parameters
     ----------
+    format
+        Version of the file format.
+    whichgen
+        Version of whichgen that wrote the gallery.
     model
         Digest of the mapping from features to vectors
         (:attr:`whichgen.inference.neighbors.SimilaritySpace.digest`).
     encoder
         Name of the encoder's folder in the feature store.
+    kind
+        Kind of index (``flat`` or ``ivf``), or ``qdrant`` if the vectors are stored in Qdrant.
+    n_images
+        Number of images.
+    dimension
+        Dimension of the vectors.
     effort
-        Number of inverted lists (``ivf``) or candidates (``qdrant``) per search; 0 for ``flat`` and
-        for the default of the Qdrant service.
+        Number of inverted lists (``ivf``) or candidates (``qdrant``) per search. It is 0 for
+        ``flat``; for ``qdrant``, 0 selects the default of the service.
     recall
-        Recall, measured when the gallery was built; ``None`` for a single image and for
-        Qdrant.
+        Recall, measured when the gallery was built; ``None`` for ``qdrant`` and for a gallery of
+        one image.
     collection
-        Name of the Qdrant collection; empty for local files.
+        Name of the Qdrant collection; empty for ``flat`` and ``ivf``.
     files
-        ``files[name]`` is the SHA-256 of a file in the folder.
+        Maps the name of each other file in the folder to its SHA-256 digest.
+    run_metadata
+        Options, seeds and versions (:func:`whichgen.io.run_metadata.collect_run_metadata`).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
