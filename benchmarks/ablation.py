@@ -37,8 +37,8 @@ from whichgen.heads.fusion import FUSION_C, fit_view
 from whichgen.io.atomic import write_text
 from whichgen.io.run_metadata import collect_run_metadata
 from whichgen.io.tables import Row, markdown_table, write_csv
+from whichgen.training.parallel_sweeps import run_in_processes
 from whichgen.training.split_features import SplitFeatures, extract_splits, fold_tables
-from whichgen.training.sweeps import run_in_processes
 
 NAME = f"{ENCODER}:patches+{ENCODER}:patches:crops+traces"
 

@@ -23,8 +23,8 @@ from whichgen.features.store import FeatureStore
 from whichgen.heads.knn import KnnMethod
 from whichgen.heads.linear import PAPER_C, LinearMethod
 from whichgen.io.tables import Row
+from whichgen.training.parallel_sweeps import run_in_processes
 from whichgen.training.split_features import SplitFeatures, extract_splits
-from whichgen.training.sweeps import run_in_processes
 
 #: The paper's k-NN sweep as the issue asks for it: ten values.
 KS = tuple(range(2, 21, 2))

@@ -288,7 +288,7 @@ def test_a_full_disk_is_one_message_and_the_same_command_goes_on(
 ) -> None:
     import errno
 
-    import whichgen.training.sweeps as sweeps_module
+    import whichgen.training.parallel_sweeps as sweeps_module
 
     def fail_on_full_disk(path: Path, _: str) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))

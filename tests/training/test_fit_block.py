@@ -22,8 +22,8 @@ from whichgen.evaluation.oscr import oscr
 from whichgen.features.store import FeatureStore
 from whichgen.training import finalize
 from whichgen.training.fit_block import FitOptions, fit
+from whichgen.training.parallel_sweeps import Sweep
 from whichgen.training.split_features import SplitFeatures, extract_splits
-from whichgen.training.sweeps import Sweep
 from whichgen.version import __version__
 
 from .conftest import COUNTS, KNN, LINEAR

@@ -39,4 +39,4 @@ def report(
     )
     if thumbnails.missing:
         warn(f"Images left out because they are missing or unreadable: {len(thumbnails.missing)}.")
-    say(f"Report: {file} ({file.stat().st_size / 2**20:.1f} MB)")
+    say(f"Report: {file} ({file.stat().st_size / 2**20:.1f} MiB)")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from whichgen.evaluation.score_ranking import unit_weights
+from whichgen.evaluation.threshold_counts import unit_weights
 
 
 @dataclass(frozen=True)

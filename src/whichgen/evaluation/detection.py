@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from whichgen.evaluation.score_ranking import (
-    ScoreRanking,
+from whichgen.evaluation.threshold_counts import (
+    ThresholdCounts,
     precision_recall_area,
     roc_area,
     unit_weights,
@@ -66,7 +66,7 @@ def detection_curve_metrics(known: np.ndarray, unknown: np.ndarray) -> dict[str,
     known, unknown
         Number of known and of unknown images with a score at or above each threshold: float64
         arrays (rows, thresholds + 1) from
-        :class:`~whichgen.evaluation.score_ranking.ScoreRanking`.
+        :class:`~whichgen.evaluation.threshold_counts.ThresholdCounts`.
 
     Returns
     -------
@@ -123,5 +123,5 @@ def _count(known: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
     Parameters are those of :func:`auroc`. Returns two float64 arrays (1, thresholds + 1).
     """
-    ranking = ScoreRanking(known, unknown)
-    return ranking.positive(unit_weights(known)), ranking.negative(unit_weights(unknown))
+    thresholds = ThresholdCounts(known, unknown)
+    return thresholds.positive(unit_weights(known)), thresholds.negative(unit_weights(unknown))

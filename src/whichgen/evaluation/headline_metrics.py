@@ -12,8 +12,8 @@ from whichgen.evaluation.closed_set import closed_set_averages
 from whichgen.evaluation.detection import detection_curve_metrics
 from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.real_vs_synthetic import separate_real
-from whichgen.evaluation.score_ranking import (
-    ScoreRanking,
+from whichgen.evaluation.threshold_counts import (
+    ThresholdCounts,
     area,
     average_precision,
     roc_area,
@@ -78,9 +78,9 @@ class HeadlineMetrics:
         self._known, self._unknown, self._threshold = known, unknown, threshold
         self._labels, self._n_origins = known.labels(origins), len(origins)
         self._correct = known.predicted == self._labels
-        self._ranking = ScoreRanking(known.scores, unknown.scores)
+        self._counts = ThresholdCounts(known.scores, unknown.scores)
         self._is_real = known.origins == REAL
-        self._synthetic = ScoreRanking(*separate_real(known, unknown, origins))
+        self._synthetic = ThresholdCounts(*separate_real(known, unknown, origins))
 
     @property
     def values(self) -> dict[str, float]:
@@ -104,8 +104,8 @@ class HeadlineMetrics:
             Metrics by name: float64 arrays (rows,), in [0, 1] or NaN.
         """
         w, v = weights, unknown_weights
-        known, unknown = self._ranking.positive(w), self._ranking.negative(v)
-        correct = self._ranking.positive(w * self._correct)
+        known, unknown = self._counts.positive(w), self._counts.negative(v)
+        correct = self._counts.positive(w * self._correct)
         n, m = known[:, -1], unknown[:, -1]
         synthetic = self._synthetic.positive(np.concatenate([w[:, ~self._is_real], v], axis=1))
         real = self._synthetic.negative(w[:, self._is_real])

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from whichgen.evaluation.score_ranking import ScoreRanking, area, unit_weights
+from whichgen.evaluation.threshold_counts import ThresholdCounts, area, unit_weights
 
 
 def oscr_curve(
@@ -36,9 +36,9 @@ def oscr_curve(
     fpr, ccr
         Non-decreasing float64 arrays (distinct scores + 1,) in [0, 1].
     """
-    ranking = ScoreRanking(known_scores, unknown_scores)
-    ccr = ranking.positive(correct[None])[0] / len(known_scores)
-    return ranking.negative(unit_weights(unknown_scores))[0] / len(unknown_scores), ccr
+    thresholds = ThresholdCounts(known_scores, unknown_scores)
+    ccr = thresholds.positive(correct[None])[0] / len(known_scores)
+    return thresholds.negative(unit_weights(unknown_scores))[0] / len(unknown_scores), ccr
 
 
 def oscr(known_scores: np.ndarray, correct: np.ndarray, unknown_scores: np.ndarray) -> float:

@@ -17,8 +17,8 @@ import numpy as np
 
 from whichgen.constants import REAL
 from whichgen.evaluation.predictions import Predictions
-from whichgen.evaluation.score_ranking import (
-    ScoreRanking,
+from whichgen.evaluation.threshold_counts import (
+    ThresholdCounts,
     average_precision,
     roc_area,
     unit_weights,
@@ -105,8 +105,11 @@ def real_vs_synthetic_metrics(
     results = []
     for name, synthetic in sets.items():
         if len(synthetic) and len(real):
-            ranking = ScoreRanking(synthetic, real)
-            counts = ranking.positive(unit_weights(synthetic)), ranking.negative(unit_weights(real))
+            thresholds = ThresholdCounts(synthetic, real)
+            counts = (
+                thresholds.positive(unit_weights(synthetic)),
+                thresholds.negative(unit_weights(real)),
+            )
             areas = float(roc_area(*counts)[0]), float(average_precision(*counts)[0])
             results.append(SyntheticResult(name, len(synthetic), *areas))
     return tuple(results)

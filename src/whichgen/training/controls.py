@@ -23,7 +23,7 @@ from whichgen.heads.base import HeadMethod
 from whichgen.openset.prediction import fit_and_predict
 from whichgen.progress import Progress, no_progress
 from whichgen.training.finalize import EvaluatedModel
-from whichgen.training.sweeps import run_in_processes
+from whichgen.training.parallel_sweeps import run_in_processes
 
 #: Significance level of the warning.
 LEVEL = 0.001

@@ -15,6 +15,7 @@ from whichgen.heads.base import SweepMethod
 from whichgen.openset.prediction import predict
 from whichgen.progress import Progress, no_progress
 from whichgen.training.finalize import EvaluatedModel, SelectedHead, evaluate_model, finalize_model
+from whichgen.training.parallel_sweeps import Sweep, run_in_processes, run_sweeps
 from whichgen.training.selection import (
     Candidate,
     SelectionOptions,
@@ -23,7 +24,6 @@ from whichgen.training.selection import (
     selection_metrics,
 )
 from whichgen.training.split_features import SplitFeatures, fold_tables
-from whichgen.training.sweeps import Sweep, run_in_processes, run_sweeps
 
 
 @dataclass(frozen=True)

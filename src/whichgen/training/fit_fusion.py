@@ -36,6 +36,7 @@ from whichgen.heads.fusion import FUSION_C, SHRINKAGES, FusionHead, FusionMethod
 from whichgen.openset.registry import SCORES, fit_score, score_class
 from whichgen.progress import Progress, no_progress
 from whichgen.training.finalize import EvaluatedModel, SelectedHead, evaluate_model, finalize_model
+from whichgen.training.parallel_sweeps import run_in_processes
 from whichgen.training.selection import (
     FusionCandidate,
     SelectionMetrics,
@@ -45,7 +46,6 @@ from whichgen.training.selection import (
     select_best,
 )
 from whichgen.training.split_features import FoldTables, SplitFeatures, fold_tables, perturbed_name
-from whichgen.training.sweeps import run_in_processes
 from whichgen.training.views import (
     AGREEMENT,
     FittedViews,

@@ -22,9 +22,9 @@ from whichgen.heads.fusion import FusionHead, ViewProbe, build_fusion, fit_view
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.registry import fit_score
 from whichgen.progress import Progress
+from whichgen.training.parallel_sweeps import run_in_processes
 from whichgen.training.selection import SelectionMetrics, selection_metrics
 from whichgen.training.split_features import FoldTables
-from whichgen.training.sweeps import run_in_processes
 
 #: C and shrinkage of a probe.
 Setting = tuple[float, float]

@@ -23,7 +23,7 @@ def unit_weights(samples: Sized) -> np.ndarray:
     return np.ones((1, len(samples)))
 
 
-class ScoreRanking:
+class ThresholdCounts:
     """Samples sorted by score, with cumulative counts at each distinct score.
 
     Parameters

@@ -18,9 +18,9 @@ from whichgen.deterministic import call_single_threaded
 from whichgen.evaluation.protocols import make_protocol
 from whichgen.heads.fusion import fit_view
 from whichgen.openset.prediction import fit_and_predict
+from whichgen.training.parallel_sweeps import Sweep, run_in_processes, run_sweeps
 from whichgen.training.selection import sweep_block
 from whichgen.training.split_features import FoldTables, fold_tables
-from whichgen.training.sweeps import Sweep, run_in_processes, run_sweeps
 
 from .conftest import KNN, LINEAR
 
