@@ -66,7 +66,10 @@ def start(
         ),
     ] = False,
 ) -> None:
-    """Process the options that precede the command: ``--version`` and ``--deterministic``."""
+    """Process the options before the command: print the version, or enable deterministic mode.
+
+    Characters that the terminal does not support are escaped in all output.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # File names may be invalid Unicode, and a terminal may not support all characters.
@@ -79,7 +82,7 @@ def start(
 
 
 def expand_blocks(arguments: Sequence[str]) -> list[str]:
-    """Expand ``-b 5 6 7`` to ``-b 5 -b 6 -b 7``, likewise for ``--blocks``.
+    """Expand ``-b 5 6 7`` to ``-b 5 -b 6 -b 7``, and ``--blocks`` in the same way.
 
     Users of the reference implementation write the first form; Typer accepts only the second.
     """

@@ -111,11 +111,12 @@ def attribute(
 
 
 def show_answers(answers: Sequence[Attribution], model: OriginModel, *, wide: bool) -> None:
-    """Print a table with one row per image.
+    """Print a table of answers with one row per image.
 
     The column ``percentile`` is the percentage of validation images of known origins with an equal
-    or lower score. The column ``level`` is the coarse origin if it differs from the origin: a
-    generator family, ``synthetic`` or ``real``. If ``wide``, the table also shows the scores, the
+    or lower score. If an image is classified as unknown, the column ``level`` shows the coarse
+    origin of each image, if it differs from the origin: a generator family, ``synthetic`` or
+    ``real``. If ``wide``, the table always has this column, and it also shows the score, the
     threshold and the probabilities of all known origins.
     """
     with_level = wide or any(answer.origin == UNKNOWN for answer in answers)

@@ -82,9 +82,9 @@ def _group_parameters(group: Any) -> Iterator[inspect.Parameter]:
 
 
 def _build(group: Any, values: dict[str, Any]) -> Any:
-    """Build an option group and its nested groups from ``values``.
+    """Build an option group and its nested groups, and remove their options from ``values``.
 
-    The values of its options are removed from ``values``.
+    ``values[name]`` is the value of an option.
     """
     hints = get_type_hints(group, include_extras=True)
     return group(

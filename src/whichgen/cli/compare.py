@@ -1,4 +1,4 @@
-"""``whichgen compare``: paired significance tests between runs."""
+"""``whichgen compare``: compare runs with paired bootstrap tests."""
 
 from __future__ import annotations
 

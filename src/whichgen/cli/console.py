@@ -44,7 +44,7 @@ def progress(
 ) -> Iterator[Any]:
     """Yield the items and show a progress bar on standard error.
 
-    The bar remains visible after the last item, but disappears on an error.
+    The bar remains visible after the last item, but is removed on an error.
     """
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     with Progress(*columns, console=err, transient=True) as bar:
@@ -96,7 +96,8 @@ def show_table(
 def _table(cells: Mapping[str, Sequence[str]], *, narrow: bool = False) -> Table:
     """Build a table from the cells of each column; numbers are right-aligned.
 
-    If ``narrow``, column titles and long texts are wrapped, but not numbers and short names.
+    If ``narrow``, cells may be wrapped, except in columns that contain only numbers or texts without
+    spaces and are at most 24 characters wide.
     """
     padding = (0, 1, 0, 0 if narrow else 1)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=padding)
@@ -117,7 +118,7 @@ def _table(cells: Mapping[str, Sequence[str]], *, narrow: bool = False) -> Table
 
 
 def shorten(text: str, width: int) -> str:
-    """Shorten a text to ``width`` characters by replacing its middle with ``…``."""
+    """Shorten a text to at most ``width`` characters by replacing its middle with ``…``."""
     if cell_len(text) <= width:
         return text
     head = (width - 1) // 3
@@ -145,7 +146,7 @@ def warn(text: str) -> None:
 
 
 def fail(text: str, status: int = 1) -> NoReturn:
-    """Print an error message on standard error and exit the command with ``status``."""
+    """Print an error message on standard error, and exit with status ``status``."""
     err.print(f"[bold red]error:[/] {escape(_sanitize(text))}", highlight=False, soft_wrap=True)
     raise typer.Exit(status)
 
@@ -160,7 +161,7 @@ def exit_on_unreadable(reasons: Sequence[str], total: int, noun: str = "images")
     total
         Number of all files.
     noun
-        Plural noun for the files in the message.
+        Plural noun for the files in the error message.
     """
     if reasons:
         listed = "\n".join(reasons[:_MAX_REASONS])
@@ -178,9 +179,10 @@ def warn_skipped(reasons: Sequence[str]) -> None:
 
 @contextmanager
 def needs_extra(extra: str) -> Iterator[None]:
-    """Convert a failed import inside the context to a :class:`DataError`.
+    """Convert a ModuleNotFoundError inside the context to a :class:`DataError`.
 
-    Its message says how to install the optional dependencies named ``extra``.
+    The message says how to install the optional dependencies, for example ``whichgen[serve]`` if
+    ``extra`` is ``serve``.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""``whichgen dataset``: split a folder of images, or check a dataset."""
+"""``whichgen dataset``: split a folder of images, check a dataset, or test it for shortcuts."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def format_counts(counts: Mapping[str, int]) -> str:
     """Format the three most frequent values with their counts, e.g. ``PNG × 5, JPEG × 2``.
 
     ``counts[value]`` is the number of files, most frequent value first. A single value is formatted
-    without its count. The number of values that are left out is added, e.g. ``2 more``.
+    without its count. If values are left out, the text ends with their number, e.g. ``2 more``.
     """
     if len(counts) == 1:
         return next(iter(counts))

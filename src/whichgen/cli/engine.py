@@ -24,7 +24,13 @@ Sources = Annotated[
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """Options for reading and processing a large collection."""
+    """Options for reading and processing a large collection.
+
+    Raises
+    ------
+    DataError
+        The engine is ``ray``, but Ray is not installed.
+    """
 
     panel: ClassVar = "Collection and cluster"
 
@@ -59,16 +65,18 @@ class EngineOptions:
         job: Job[T],
         local: Callable[[Shard], Iterator[T]] | None = None,
     ) -> Iterator[Iterator[T]]:
-        """Yield an iterator that runs a job on each shard and returns the results.
+        """Yield an iterator that runs a job on each shard and yields the results one by one.
+
+        A connection to a Ray cluster stays open until the context exits.
 
         Parameters
         ----------
         shards
-            The parts of the collection.
+            Shards of the collection.
         job
             Computation to run on each shard, in this process or on the Ray cluster.
         local
-            Function to call instead of ``job`` in this process; ``None`` to use ``job``.
+            Function to call instead of ``job`` if the engine is ``local``; ``None`` to use ``job``.
         """
         if self.engine == "local":
             process = local or job.start()

@@ -42,7 +42,8 @@ def evidence(images: Images, as_json: AsJson = False) -> None:
 def show_evidence(row: Mapping[str, Any]) -> None:
     """Print the provenance evidence found in one file.
 
-    ``row`` has the keys ``image`` (path), ``findings``, ``notes`` and ``error``.
+    ``row`` has the keys ``image`` (path), ``findings`` (list of dictionaries), ``notes`` (list of
+    texts) and ``error`` (reason if the file is unreadable, which is not printed).
     """
     if not row["findings"] and not row["error"]:
         say(f"{row['image']}: no provenance evidence found.")

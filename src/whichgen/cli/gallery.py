@@ -179,7 +179,7 @@ def search(
 
 
 def find_gallery_model(gallery: Path, config: Any) -> Path:
-    """Return the folder of the model that built a gallery.
+    """Return the folder of the model with which a gallery was built.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def find_gallery_model(gallery: Path, config: Any) -> Path:
     Raises
     ------
     DataError
-        The configuration contains no folder, or the folder no longer exists.
+        The configuration contains no model folder, or the folder does not exist.
     """
     folder = config.get("model") if isinstance(config, dict) else None
     if not isinstance(folder, str) or not Path(folder).is_dir():

@@ -83,7 +83,7 @@ class ModelFolder:
 
 @dataclass(frozen=True)
 class ModelOptions(ModelFolder):
-    """Options for a trained model and for running its encoder."""
+    """Options for a trained model, and the device and batch size of its encoder."""
 
     backbone: Annotated[str, Option(help="Encoder folder if it has moved since training.")] = ""
     device: Device = "auto"
@@ -119,7 +119,7 @@ class ModelOptions(ModelFolder):
         return collect_run_metadata(config, seeds=seeds, encoder=model.encoder, data_hash=data_hash)
 
     def run_folder(self) -> Path:
-        """Return the run folder that contains the model, or the model folder outside a run."""
+        """Return the run folder of the model, or the model folder if it is not part of a run."""
         from whichgen.models.saved_model import find_model_folder
 
         folder = find_model_folder(self.path)
@@ -128,7 +128,7 @@ class ModelOptions(ModelFolder):
 
 @dataclass(frozen=True)
 class EncoderOptions:
-    """Options for the encoder of a new model."""
+    """Options for the encoder: its name, device, precision and batch size."""
 
     panel: ClassVar = "Encoder"
 
@@ -141,7 +141,7 @@ class EncoderOptions:
 
     @property
     def name(self) -> str:
-        """Encoder name in which folders are replaced with their absolute paths."""
+        """Value of ``--backbone`` with the paths of encoder folders converted to absolute paths."""
         from whichgen.encoders.names import split_members, split_variants
 
         def resolve(member: str) -> str:
@@ -188,7 +188,7 @@ class SplitFlags:
 
 @dataclass(frozen=True)
 class TestOptions:
-    """Options for a saved model, its test dataset and the cache."""
+    """Options for a saved model, its test dataset and the cache folder."""
 
     panel: ClassVar = "Dataset"
 
@@ -207,8 +207,8 @@ def find_images(paths: list[Path]) -> list[Path]:
     Parameters
     ----------
     paths
-        Files; folders, for all images in them and their subfolders; or ``@FILE``, a text file with
-        one path per line.
+        Image files, folders (all images in them and their subfolders), or ``@FILE`` (a text file
+        with one path per line).
 
     Raises
     ------
@@ -295,7 +295,7 @@ def parse_fractions(text: str) -> tuple[float, float, float]:
     Raises
     ------
     DataError
-        The text is not three numbers.
+        The text is not a list of three numbers.
     """
     try:
         train, val, test = map(float, text.split(","))
@@ -307,7 +307,7 @@ def parse_fractions(text: str) -> tuple[float, float, float]:
 
 
 def parse_kinds(text: str) -> tuple[str, ...]:
-    """Parse ``"jpeg,blur"`` or ``"all"`` into distinct names of perturbations.
+    """Parse a list such as ``"jpeg,blur"``, or ``"all"``, into distinct names of perturbations.
 
     Raises
     ------

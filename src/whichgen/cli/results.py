@@ -1,4 +1,4 @@
-"""Print the result tables of several commands."""
+"""Print the results of a run or of an evaluation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from whichgen.report.run_reader import Run
 def show_run(run: Run, dataset: str) -> None:
     """Print the candidates of a fusion, the test metrics, the notes and the warnings of a run.
 
-    ``dataset`` is the name of the dataset, which is shown in the title.
+    ``dataset`` is the name of the dataset for the title of the test metrics.
     """
     results = run.results
     for compared, candidates in (("members", results.members), ("score", results.scores)):

@@ -28,7 +28,7 @@ _KEEP_ALIVE = 75
 
 @dataclass(frozen=True)
 class LimitOptions:
-    """Options that limit the request rate, the queue and the size of images."""
+    """Options that limit the request rate, the length of the queue and the size of images."""
 
     panel: ClassVar = "Limits"
 
@@ -98,12 +98,12 @@ def serve(
 
 
 def open_socket(host: str, port: int) -> socket.socket:
-    """Open a socket that listens on a host and port; port 0 is any free port.
+    """Open a socket that listens on a host and port; port 0 selects any free port.
 
     Raises
     ------
     DataError
-        The address is not available.
+        The host or port is not available.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:

@@ -16,7 +16,7 @@ from whichgen.models.origin_model import OriginModel
 
 @dataclass(frozen=True)
 class ModelTest:
-    """Saved model with its encoder, and the dataset and feature store for testing it."""
+    """Saved model with its encoder, and the test dataset with its options and feature store."""
 
     model: OriginModel
     encoder: Encoder
@@ -28,12 +28,14 @@ class ModelTest:
 def open_model_test(test: TestOptions) -> ModelTest:
     """Load the model, and open its test dataset and feature store.
 
-    The test dataset is that of ``--data`` or, without ``--data``, the model's training dataset.
+    The test dataset is that of ``--data`` or, without ``--data``, the dataset that the model was
+    trained on.
 
     Raises
     ------
     DataError
-        Without ``--data``, a dataset option was given or the model does not record its dataset.
+        ``--data`` is missing, and either another dataset option was given or the model does not
+        record its dataset.
     """
     attributor = test.model.load()
     config = attributor.model.run_metadata.get("config", {})

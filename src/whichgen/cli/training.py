@@ -1,4 +1,4 @@
-"""Shared steps of the training commands: prepare the data, fit a model, write the run."""
+"""Shared steps of the training commands: extract features, fit a model, write the run folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from whichgen.training.split_features import FITTING_SPLITS, SplitFeatures, extr
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Encoder, features, output folder and recorded configuration of a run."""
+    """Encoder, features, run folder and recorded configuration of a run."""
 
     encoder: Encoder
     features: SplitFeatures
@@ -49,7 +49,7 @@ def add_traces(options: TrainOptions) -> TrainOptions:
 def selection_options(
     options: TrainOptions, method: SweepMethod | None = None, **settings: Any
 ) -> FitOptions | FusionOptions:
-    """Build :class:`FitOptions` for ``method``, or :class:`FusionOptions` if it is ``None``.
+    """Build :class:`FitOptions` for ``method``, or :class:`FusionOptions` without a method.
 
     ``settings`` are further fields of the returned options.
 
@@ -84,9 +84,9 @@ def prepare_training(
     Parameters
     ----------
     options
-        Options of the command line.
+        Options from the command line.
     library_options
-        Options of the fit.
+        Options of :func:`fit` or :func:`fuse`.
     method
         Name of the subfolder of ``output`` for runs without ``--output-dir``. If it is "fusion",
         ``--augment`` applies to all splits used for fitting, otherwise only to the training set.
@@ -142,9 +142,9 @@ def run_folder(output_dir: Path, backbone: str, dataset: Dataset) -> Path:
 
 
 def claim_folder(folder: Path, config: Mapping[str, Any], *, force: bool) -> None:
-    """Create the run folder and check that no other run is overwritten.
+    """Create the run folder, and check that it contains no run with other settings.
 
-    Called before training, and again before the results are written.
+    This function is called before training, and again before the results are written.
 
     Raises
     ------

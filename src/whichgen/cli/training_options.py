@@ -40,7 +40,7 @@ def normalize_name(name: str) -> str:
 
 
 def load_config(context: typer.Context, value: str) -> str:
-    """Load option defaults from the TOML file ``value``, and return ``value``.
+    """Set the option defaults of a command from the TOML file ``value``, and return ``value``.
 
     The values ``base`` and "" keep the built-in defaults.
 
