@@ -129,7 +129,7 @@ class _InMemoryRoute(APIRoute):
 
 
 def _document(*errors: int, media_types: Sequence[str] = ()) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI responses for HTTP error statuses and for media types other than JSON."""
+    """Return the OpenAPI documentation of error statuses and of successful non-JSON responses."""
     responses: dict[int | str, dict[str, Any]] = {status: {"model": Problem} for status in errors}
     if media_types:
         responses[200] = {"content": {media_type: {} for media_type in media_types}}
@@ -157,7 +157,7 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
     async def attribute_uploads(
         request: Request, files: Sequence[UploadFile]
     ) -> tuple[list[Upload], list[ImageAnswer], ModelDescription]:
-        """Check and attribute uploads; return them, their answers and the model description."""
+        """Attribute images; return their uploads, their answers and the model description."""
         uploads = await read_uploads(files)
         contents = [upload.data for upload in uploads if not upload.error]
         # Repeat if an origin was enrolled in the meantime: the answers may be of either model.
@@ -186,7 +186,7 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
         image: Annotated[UploadFile, File(description="image file")],
         grid: Annotated[int, Query(ge=2, le=16, description="number of patches per side")] = GRID,
     ) -> HeatMap:
-        """Compute the support of each patch of an image for its most probable origin."""
+        """Compute the support of each patch of an image for its most probable known origin."""
         (upload,) = await read_uploads([image])
         if upload.error:
             raise HTTPException(422, upload.error)
@@ -282,7 +282,7 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
 
 
 async def _await_connected(request: Request, answer: Awaitable[_T]) -> _T:
-    """Await and return an answer; cancel it if the client disconnects.
+    """Await ``answer`` and return its result; cancel it if the client disconnects.
 
     Raises
     ------
@@ -300,7 +300,7 @@ async def _await_connected(request: Request, answer: Awaitable[_T]) -> _T:
 
 
 def _add_error_handlers(app: FastAPI) -> None:
-    """Register handlers that convert expected errors to JSON responses."""
+    """Convert whichgen errors, OSErrors and invalid requests to JSON error responses."""
 
     @app.exception_handler(WhichgenError)
     async def on_expected_error(_: Request, error: WhichgenError) -> JSONResponse:

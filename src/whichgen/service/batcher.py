@@ -33,7 +33,10 @@ _T = TypeVar("_T")
 
 
 class ServiceBusy(HTTPException):
-    """HTTP error 503: the queue is full. Clients may retry in ``retry_after`` seconds."""
+    """HTTP error 503: too many images or long tasks are pending.
+
+    ``retry_after`` is the time in seconds after which clients may retry.
+    """
 
     def __init__(self, retry_after: int) -> None:
         detail = f"The queue of the service is full. Retry in {retry_after} s."
@@ -118,6 +121,8 @@ class Batcher:
 
     async def run_exclusively(self, task: Callable[[Attributor], _T]) -> _T:
         """Run a long task on the model thread, between two batches, and return its result.
+
+        ``task`` is called with the current attributor.
 
         Raises
         ------

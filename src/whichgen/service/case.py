@@ -1,4 +1,4 @@
-"""Write reports on attributed images as a self-contained HTML file or a PDF."""
+"""Reports on attributed images: self-contained HTML files or PDFs."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ CAVEATS = (
 
 @dataclass(frozen=True)
 class Case:
-    """Answer for one image, and its JPEG thumbnail (empty if the image is unreadable)."""
+    """Answer for one image, and its JPEG thumbnail (empty if the answer has an error)."""
 
     answer: ImageAnswer
     thumbnail: bytes
 
     @property
     def top_origins(self) -> list[tuple[str, str]]:
-        """Display names and formatted probabilities of the eight most probable known origins."""
+        """Display name and formatted probability of each of the eight most probable origins."""
         ranking = sorted(self.answer.probabilities.items(), key=lambda item: -item[1])
         return [(display_name(o), format_percentage(p)) for o, p in ranking[:_TOP_ORIGINS]]
 
@@ -73,9 +73,9 @@ def render_report(
     model: ModelDescription,
     format: ReportFormat,
 ) -> bytes:
-    """Render a report as a self-contained HTML file or a PDF.
+    """Render a report as a self-contained HTML page or a PDF, and return its bytes.
 
-    ``contents`` are the image files, in the order of ``answers``.
+    ``contents[i]`` are the bytes of the image file of ``answers[i]``.
     """
     cases = [
         Case(answer, b"" if answer.error else make_thumbnail(decode_image(data), _THUMBNAIL_SIDE))
@@ -93,13 +93,13 @@ def write_case_report(
     Parameters
     ----------
     file
-        The report; its suffix is ``.html`` or ``.pdf``.
+        Path of the report; its suffix is ``.html`` or ``.pdf``.
     model
         The model that attributed the images.
     paths
-        The image files.
+        Paths of the image files.
     answers
-        The answers of the model, in the order of ``paths``.
+        Answers of the model, in the order of ``paths``.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def write_case_report(
 
 
 def get_report_format(file: Path) -> ReportFormat:
-    """Return the report format for the suffix of a file.
+    """Return the report format that corresponds to the suffix of a file name.
 
     Raises
     ------
@@ -199,7 +199,7 @@ class _Page(FPDF):
         )
 
     def add_case(self, case: Case) -> None:
-        """Add one image: verdict, thumbnail, probabilities and evidence."""
+        """Add one image: name, verdict, thumbnail, probabilities, evidence and SHA-256 digest."""
         answer = case.answer
         if self.will_page_break(75):
             self.add_page()

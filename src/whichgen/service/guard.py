@@ -1,4 +1,4 @@
-"""Middleware: check the Origin header, API key, rate, size and upload time of each request."""
+"""Middleware: check the Origin header, size, API key, rate and upload time of each request."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Guard:
     app
         Application that receives the accepted requests.
     settings
-        API key and limits.
+        Settings of the service; the API key and the limits are used.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -53,7 +53,7 @@ class Guard:
         self.pending_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Forward a request to the application if it is allowed, else respond with an error."""
+        """Forward an allowed request to the application; respond to all others with an error."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -119,7 +119,7 @@ class Guard:
 
 
 class _Body:
-    """Request body with limits on its size and on the time to receive it."""
+    """Receive a request body, and limit its size and the time to receive it."""
 
     def __init__(self, receive: Receive, guard: Guard, limits: Limits) -> None:
         self.size = 0
@@ -132,12 +132,13 @@ class _Body:
     async def receive(self) -> Message:
         """Receive and return the next ASGI message.
 
-        If the body exceeds a limit after the response has started, return a disconnect message.
+        If the body exceeds a size or time limit after the response has started, return a disconnect
+        message.
 
         Raises
         ------
         HTTPException
-            The body exceeds a limit and the response has not started.
+            The body exceeds a size or time limit before the response has started.
         """
         if self._is_complete:  # the only possible message is a disconnect
             return await self._receive()

@@ -68,7 +68,7 @@ def build_image_answer(
 
 
 def _compare_score(answer: Attribution, tpr: float) -> str:
-    """Describe the score percentile in one sentence, or return an empty string if it is missing."""
+    """Describe the score percentile in one sentence; return an empty string if there is none."""
     if answer.score_percentile is None:
         return ""
     percentile = f"{answer.score_percentile:.0f} %" if answer.score_percentile else "none"

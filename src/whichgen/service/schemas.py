@@ -27,13 +27,13 @@ class SimilarImage(BaseModel):
 
 @dataclass(frozen=True)
 class EvidenceReport(Evidence):
-    """Provenance evidence in a file and its contradictions with the predicted origin."""
+    """Provenance evidence in a file, and contradictions between it and the predicted origin."""
 
     contradictions: tuple[str, ...] = ()
 
 
 class ImageAnswer(BaseModel):
-    """Attribution result of one image."""
+    """Answer for one uploaded image."""
 
     name: str
     sha256: str
@@ -63,7 +63,7 @@ class ImageAnswer(BaseModel):
 
 
 class AttributeResponse(BaseModel):
-    """Attribution results in the order of the uploaded images."""
+    """Answers in the order of the uploaded images."""
 
     model: str = Field(description="digest of the model")
     images: list[ImageAnswer]
@@ -99,7 +99,7 @@ class ModelDescription(BaseModel):
 
 
 class Health(BaseModel):
-    """State of the service."""
+    """Status, version and queue size of the service."""
 
     status: str
     whichgen: str

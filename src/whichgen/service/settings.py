@@ -25,9 +25,9 @@ class Limits:
     request_images
         Maximum number of images per request.
     body_seconds
-        Maximum time to receive a request body, in seconds.
+        Maximum time in seconds to receive a request body.
     per_minute
-        Maximum number of requests per client address and minute; 0 means no limit.
+        Maximum number of requests per minute from each client address; 0 means no limit.
     queue
         Maximum number of images in the queue. Requests that do not fit are rejected (status 503).
 
@@ -73,12 +73,12 @@ class Settings:
     Parameters
     ----------
     limits
-        Limits on images, requests and load.
+        Limits on images, requests and the load of the service.
     api_key
         Key that clients must send in the ``X-API-Key`` header or as a bearer token. If it is empty,
         no key is required.
     enroll_to
-        Folder where models with a newly enrolled origin are saved; ``None`` disables enrollment.
+        Folder in which each enrollment saves its new model; ``None`` disables enrollment.
     hosts
         Host names accepted in the ``Host`` header; ``*`` accepts all. Requests with other host
         names are rejected to prevent DNS rebinding.

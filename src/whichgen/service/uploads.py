@@ -22,13 +22,13 @@ class Upload:
     Parameters
     ----------
     name
-        File name sent by the client, without folders and control characters; 1 to 200 characters.
+        File name sent by the client, without folders or control characters; 1 to 200 characters.
     data
         Content of the file.
     sha256
         SHA-256 digest of the content: 64 hexadecimal digits.
     header
-        Format and size in pixels, read from the content; ``None`` if the image is rejected.
+        Format, width and height of the image; ``None`` if the image is rejected.
     error
         Reason for rejecting the image; empty if it is accepted.
     evidence
@@ -46,7 +46,7 @@ class Upload:
 def inspect_upload(name: str, data: bytes, limits: Limits) -> Upload:
     """Check an uploaded file and extract its provenance evidence.
 
-    If the file exceeds a limit or can't be read as an image, :attr:`Upload.error` is the reason.
+    If the file exceeds a limit or can't be read as an image, :attr:`Upload.error` states why.
     """
     name = _clean_name(name)
     digest = hashlib.sha256(data).hexdigest()
