@@ -1,8 +1,8 @@
 """Atomic writes: a file or folder appears complete or not at all.
 
-Data is written to a temporary path in the same folder, synced, then renamed. A killed process may
-leave its temporary path behind. After an hour, the next process that writes into the same folder
-removes it.
+Files are written to a temporary path in the same folder, synced to disk, then renamed. If a process
+is killed, its temporary file or folder remains. The first write to the same folder by a later
+process removes it if it was last modified more than an hour ago.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _ABANDONED_SECONDS = 3600
 
 @contextlib.contextmanager
 def replace_file(path: Path) -> Iterator[Path]:
-    """Yield the path of a temporary file, which replaces ``path`` when the context exits.
+    """Yield a temporary path; the file written there replaces ``path`` when the context exits.
 
     Missing parent folders are created. On any error (full disk, Ctrl-C), the temporary file is
     removed and ``path`` stays unchanged. On success, the file and its folder are synced to disk.
-    After a power failure, a file therefore exists only if all files written before it exist.
+    If several files are written one after the other, a power failure can lose only the last ones.
     """
     _make_folder(path.parent)
     temporary = _temporary_path(path)
@@ -87,7 +87,7 @@ def is_temporary(path: Path) -> bool:
 
 
 def is_permission_error(error: OSError) -> bool:
-    """Return whether a write failed for lack of permission or on a read-only file system."""
+    """Return whether an error is due to missing permission or a read-only file system."""
     return error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -98,7 +98,7 @@ def _temporary_path(path: Path) -> Path:
 
 @functools.cache  # once per folder and process: listing a large folder takes time
 def _remove_abandoned(folder: Path) -> None:
-    """Remove temporary files and folders that were not modified in the last hour."""
+    """Remove temporary paths in ``folder`` that were not modified in the last hour."""
     now = time.time()
     for path in folder.glob(".*.tmp"):
         with contextlib.suppress(OSError):  # another process may remove them, too

@@ -19,12 +19,12 @@ MAX_TEXT_BYTES = 2**30
 
 
 def read_regular_file(path: Path, max_bytes: int) -> bytes:
-    """Read a regular file; follow symbolic links.
+    """Return the bytes of a regular file; symbolic links are followed.
 
     Parameters
     ----------
     path
-        The file.
+        Path of the file.
     max_bytes
         Maximum file size in bytes; larger files are not read.
 
@@ -57,7 +57,7 @@ def read_text_file(path: Path, description: str, hint: str = "") -> str:
     Parameters
     ----------
     path
-        The file.
+        Path of the file.
     description
         Kind of file for error messages, such as ``annotation file``.
     hint
@@ -102,6 +102,9 @@ def select_paths(paths: Iterable[AnyPath], suffixes: Collection[str]) -> list[An
 
 
 def list_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """List the files in a folder and its subfolders, filtered by :func:`select_paths`."""
+    """List the files in a folder and its subfolders that have one of the suffixes.
+
+    :func:`select_paths` selects and sorts the paths; hidden files are omitted.
+    """
     paths = select_paths((path.relative_to(folder) for path in folder.rglob("*")), suffixes)
     return [folder / path for path in paths if (folder / path).is_file()]

@@ -1,4 +1,4 @@
-"""Read files from the local disk, an S3-compatible store or the Hugging Face Hub.
+"""List and read files on the local disk, an S3-compatible store or the Hugging Face Hub.
 
 ``s3://bucket/prefix`` uses the standard AWS credentials (AWS_ACCESS_KEY_ID and
 AWS_SECRET_ACCESS_KEY, ``~/.aws``, or the IAM role of the machine); set AWS_ENDPOINT_URL for
@@ -29,7 +29,7 @@ _HELP = {
 
 @dataclass(frozen=True)
 class Storage:
-    """Local or remote file system; picklable, for use in cluster workers.
+    """Local or remote file system; can be pickled to send it to cluster workers.
 
     Parameters
     ----------
@@ -53,7 +53,8 @@ class Storage:
     def list_files(self, path: str, suffixes: Collection[str]) -> list[str] | None:
         """List the files in a folder and its subfolders that have one of the suffixes.
 
-        If ``path`` is a file, only this file is listed, whatever its suffix.
+        Hidden files and files in hidden folders are omitted. If ``path`` is a file, only this file
+        is listed, whatever its name.
 
         Returns
         -------
@@ -90,7 +91,7 @@ class Storage:
         return [names[name] for name in select_paths(names, suffixes)]
 
     def read(self, path: str, max_bytes: int) -> bytes:
-        """Read a whole file of at most ``max_bytes`` bytes.
+        """Return the bytes of a file of at most ``max_bytes`` bytes.
 
         Raises
         ------
@@ -106,7 +107,13 @@ class Storage:
         return data
 
     def open(self, path: str) -> Any:
-        """Open a file for reading in binary mode; raise OSError if this fails."""
+        """Open a file for reading in binary mode.
+
+        Raises
+        ------
+        OSError
+            The file is missing or unreadable.
+        """
         if not self.scheme:
             return (Path(self.root) / path).open("rb")
         return _connect(self).open_input_file(path)

@@ -1,4 +1,4 @@
-"""Collect run metadata, which every result file records for reproducibility."""
+"""Collect run metadata, which is saved in JSON result files for reproducibility."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def collect_run_metadata(
     encoder: Mapping[str, Any],
     data_hash: str,
 ) -> dict[str, Any]:
-    """Collect the arguments, software versions, machine, command line and UTC time.
+    """Return the arguments, software versions, machine, command line and UTC time as a dictionary.
 
     Parameters
     ----------
@@ -54,8 +54,8 @@ def collect_run_metadata(
 def get_timestamp() -> str:
     """Return the current UTC time, or the time in SOURCE_DATE_EPOCH if set, in ISO 8601 format.
 
-    The time is the only part of a result that differs between identical runs. The environment
-    variable SOURCE_DATE_EPOCH (in Unix seconds) makes it reproducible; see https://reproducible-builds.org/docs/source-date-epoch/.
+    Set the environment variable SOURCE_DATE_EPOCH (in Unix seconds) for reproducible result files;
+    see https://reproducible-builds.org/docs/source-date-epoch/.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def get_timestamp() -> str:
 
 
 def hash_parts(parts: Iterable[str | bytes]) -> str:
-    """Return the 128-bit BLAKE2b digest of a sequence of parts: 32 hexadecimal digits.
+    """Return the 128-bit BLAKE2b digest of strings (as UTF-8) or bytes: 32 hexadecimal digits.
 
     The length of each part is hashed, too: ("ab",) and ("a", "b") have different digests.
     """

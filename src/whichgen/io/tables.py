@@ -19,9 +19,9 @@ Row = Mapping[str, Any]
 
 
 def percent(value: float | None) -> str:
-    """Format a rate in [0, 1] in percent with one decimal and no percent sign.
+    """Format a rate in [0, 1] as a percentage with one decimal and no percent sign.
 
-    ``None`` and NaN are formatted as a dash.
+    ``None`` and NaN are formatted as an en dash.
     """
     return "–" if value is None or math.isnan(value) else f"{100 * value:.1f}"
 
@@ -29,7 +29,7 @@ def percent(value: float | None) -> str:
 def markdown_table(rows: Sequence[Row]) -> str:
     """Format rows as a Markdown table; the keys of the first row are the columns.
 
-    Return an empty string if there are no rows.
+    Cells of missing keys are empty. Return an empty string if there are no rows.
     """
     if not rows:
         return ""
@@ -69,7 +69,7 @@ def write_json(path: Path, value: Any) -> None:
 def write_parquet(path: Path, rows: Sequence[Row], schema: pa.Schema | None = None) -> None:
     """Write rows to a Parquet file; keys missing from a row are written as null.
 
-    Characters that are not valid UTF-8 are escaped.
+    Characters of strings that can't be encoded as UTF-8 are replaced with backslash escapes.
 
     Parameters
     ----------
