@@ -5,16 +5,16 @@
 >>> attributor.attribute(["photo.jpg"])[0].origin  # doctest: +SKIP
 'midjourney'
 
-:class:`OriginClassifier` provides the method as a scikit-learn estimator. To fit your own model,
-open a folder of images with one subfolder per origin and load an encoder, then call
-:func:`extract_splits` and :func:`fit`:
+:class:`OriginClassifier` is a scikit-learn estimator. To fit your own model, open a folder of
+images with one subfolder per origin and load an encoder, then call :func:`extract_splits` and
+:func:`fit`:
 
 >>> from pathlib import Path
 >>> from whichgen import extract_splits, fit, load_encoder, open_dataset
 >>> dataset = open_dataset("my-images", cache=Path("cache"))  # doctest: +SKIP
 >>> encoder = load_encoder("openai/clip-vit-base-patch16")  # doctest: +SKIP
 
-Sub-packages import only from those that come earlier in this order::
+Each subpackage imports only from subpackages to its left::
 
     io → data → evidence → encoders → features → heads → openset → evaluation → models → inference
        → gallery → cluster → training → experiments → report → service → cli

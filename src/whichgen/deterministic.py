@@ -25,7 +25,7 @@ _state = {"on": False}
 
 
 def enable_deterministic_mode() -> None:
-    """Enable deterministic mode in this process and its workers, until the process ends.
+    """Enable deterministic mode until this process ends, also in worker processes started later.
 
     Call this function before loading an encoder: loaded encoders stay on their device.
     """

@@ -14,15 +14,15 @@ class DataError(WhichgenError):
 
 
 class ImageError(WhichgenError):
-    """An image can't be read."""
+    """An image can't be read, or its size is not supported."""
 
 
 class EncoderError(WhichgenError):
-    """An encoder can't be loaded, or returned invalid features."""
+    """An encoder can't be loaded or run, or it returned invalid features."""
 
 
 class StoreError(WhichgenError):
-    """The feature store can't be read or written: full disk, no permission, missing files."""
+    """The feature store can't be read or written, for example because the disk is full."""
 
 
 class ModelFileError(WhichgenError):
@@ -46,5 +46,5 @@ class WhichgenWarning(UserWarning):
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an exception's message, or its class name if it is empty."""
+    """Return the first line of an exception's message, or the class name if there is no message."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,13 +1,13 @@
-"""whichgen as a scikit-learn estimator, for images or for precomputed features.
+"""Scikit-learn estimator that attributes images or precomputed features to an origin.
 
 >>> from whichgen.sklearn import OriginClassifier
 >>> classifier = OriginClassifier(backbone="openai/clip-vit-base-patch16", unknown="unknown")
 >>> classifier.fit(["a.png", "b.png", …], ["real", "gan", …]).predict(["c.png"])
 
-Implements the paper's method: select the encoder block and C (or k) on a validation set drawn from
-the training images, then fit the head (classifier) on all training images. Use it in scikit-learn
-pipelines, grid searches and comparisons. Use the command line for experiments with held-out
-generators, confidence intervals and control experiments.
+The estimator implements the paper's method: select the encoder block and C (or k) on a validation
+set drawn from the training images, then fit the head (classifier) on all training images. Use it in
+scikit-learn pipelines, grid searches and comparisons. Use the command line for experiments with
+held-out generators, confidence intervals and control experiments.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Name or folder of an encoder for images (paths, bytes, Pillow images or uint8 arrays). If
         ``None``, X must be a float array of features.
     blocks : iterable of int or None, default=None
-        Candidate blocks of the encoder; all blocks if ``None``.
+        Candidate blocks of the encoder, counted from 0; all blocks if ``None``.
     values : iterable of float or None, default=None
         Candidate values of C or k. If ``None``, the paper's values are used (for k, only those up
         to half the number of images).
@@ -56,8 +56,9 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         :data:`whichgen.defaults.TPR` by default.
     validation_fraction : float, default=0.25
         Fraction of the training images used to select the block and the value of C or k, and to set
-        the threshold, in (0, 1). If there are too few images, there is no validation set: the
-        middle block and value are used, and the threshold accepts all images.
+        the threshold, in (0, 1). There is no validation set if a class has only one image, or if
+        there would be fewer training or validation images than classes. In this case, the middle
+        candidate block and value are selected, and the threshold accepts all images.
     device : str, default="auto"
         Device of the encoder: auto, cpu, openvino, cuda or cuda:N.
     dtype : {"float32", "bfloat16"}, default="float32"
@@ -115,7 +116,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> OriginClassifier:
-        """Select the block and the value of C or k, set the threshold and fit the head.
+        """Select the block and the value of C or k, set the threshold, and fit the head.
 
         Parameters
         ----------
@@ -250,10 +251,10 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return KnnMethod(tuple(self.values))  # type: ignore[arg-type]
 
     def _split(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the row indices of the training and validation images: two int arrays.
+        """Return the row indices of training and validation images: int arrays (n,) and (m,).
 
         The random split is stratified by class. There are no validation images if a class has only
-        one image, or if either part would have fewer images than classes.
+        one image, or if there would be fewer training or validation images than classes.
         """
         rows, counts = np.arange(len(labels)), np.bincount(labels)
         n_val = int(np.ceil(self.validation_fraction * len(labels)))
@@ -271,7 +272,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.head_.forward(self._encode(X)[self.block_])
 
     def _encode(self, X: Any) -> dict[int, np.ndarray]:
-        """Encode images; return one float32 array (n_samples, n_features) per candidate block."""
+        """Encode images; map each candidate block to a float32 array (n_samples, n_features)."""
         from whichgen.features.inference import encode_images
 
         encoder = _load_encoder(str(self.backbone), self.device, self.dtype)
@@ -282,7 +283,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 @lru_cache(maxsize=1)
 def _load_encoder(name: str, device: str, dtype: str) -> Encoder:
-    """Load an encoder; cache the last one for later calls of ``fit`` and ``predict``."""
+    """Load an encoder; the last loaded encoder is cached for later calls."""
     from whichgen.encoders.loading import load_encoder
 
     return load_encoder(name, device=device, dtype=dtype)
