@@ -96,8 +96,8 @@ def show_table(
 def _table(cells: Mapping[str, Sequence[str]], *, narrow: bool = False) -> Table:
     """Build a table from the cells of each column; numbers are right-aligned.
 
-    If ``narrow``, cells may be wrapped, except in columns that contain only numbers or texts without
-    spaces and are at most 24 characters wide.
+    If ``narrow``, cells may be wrapped, except in columns that contain only numbers or texts
+    without spaces and are at most 24 characters wide.
     """
     padding = (0, 1, 0, 0 if narrow else 1)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=padding)
