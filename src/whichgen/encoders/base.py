@@ -1,4 +1,4 @@
-"""The encoder interface, and encoders built from torch modules."""
+"""The :class:`Encoder` class, and functions that build encoders from torch modules."""
 
 from __future__ import annotations
 
@@ -36,24 +36,25 @@ class Encoder:
     preprocessing
         Settings of the preprocessing, as JSON values.
     preprocess
-        Function from an RGB image to a float32 array, for example (3, H, W). All images have the
-        same array shape.
+        Function that converts an RGB image to a float32 array, for example (3, H, W). The shape is
+        the same for all images.
     encode
         Function from a batch of preprocessed images, float32 array (n, …), to one float32 array
         (n, d_b) per block b, from first to last block.
     block_dims
         Number of features d_b of each block b.
     device
-        Device that the encoder runs on.
+        Device that the encoder runs on, for example ``cpu`` or ``cuda:0``.
     dtype
         Precision of the arithmetic: ``float32`` or ``bfloat16``.
     native_side
         Side, in pixels, of a square image that ``preprocess`` does not resize; 0 if unknown.
     block_groups
         ``block_groups[m][g]`` contains the numbers (from 0) of the blocks in group g of member m.
-        Members are the encoders of a combination (:mod:`whichgen.encoders.combinations`); any other
-        encoder has one member. A fusion of blocks (:mod:`whichgen.heads.fusion`) gives all groups
-        equal weight. By default all blocks form one group, because their errors are correlated.
+        The members of a combination are the combined encoders
+        (:mod:`whichgen.encoders.combinations`); any other encoder is its own only member. A fusion
+        of blocks (:mod:`whichgen.heads.fusion`) gives all groups equal weight. By default, all
+        blocks form one group, because their errors are correlated.
     """
 
     name: str
@@ -79,7 +80,11 @@ class Encoder:
         return hash_parts([self.weights_hash, settings, self.dtype])
 
     def describe(self) -> dict[str, Any]:
-        """Return the metadata for result files and models: name, settings and number of blocks."""
+        """Return the encoder's metadata for result files and models, as JSON values.
+
+        The keys are ``name``, ``weights_hash``, ``preprocessing``, ``dtype`` and ``blocks``, the
+        number of blocks.
+        """
         return {
             "name": self.name,
             "weights_hash": self.weights_hash,
@@ -101,14 +106,14 @@ def pool_tokens(hidden: torch.Tensor, *, prefix: int = 0, patches: bool = False)
         Number of tokens before the patch tokens: the CLS token and register tokens. If it is 0,
         there is no CLS token.
     patches
-        Append the mean and standard deviation over patch tokens to the CLS token.
+        Append the mean and the standard deviation over patch tokens to the CLS token.
 
     Returns
     -------
-    Tensor (n, d), or with ``patches`` (n, 3 d) or (n, 2 d)
-        The CLS token, or the mean over patch tokens if there is no CLS token. With ``patches``, the
-        CLS token (if any), the mean and the standard deviation over patch tokens. The positions of
-        a feature map count as patch tokens.
+    Tensor (n, d); with ``patches``, (n, 3 d) with a CLS token and (n, 2 d) without
+        Without ``patches``: the CLS token, or the mean over patch tokens if there is no CLS token.
+        With ``patches``: the CLS token (if any), the mean and the standard deviation over patch
+        tokens, concatenated. The positions of a feature map count as patch tokens.
     """
     if hidden.ndim == 2:
         return hidden
@@ -136,6 +141,12 @@ def make_torch_encode(
         Forward pass that returns one tensor (n, d_b) per block b.
     device, dtype
         Device and precision of the module's weights; ``dtype`` is ``float32`` or ``bfloat16``.
+
+    Returns
+    -------
+    function
+        Converts preprocessed images, float32 array (n, …), to one float32 array (n, d_b) per block
+        b. On a GPU, it is a :class:`~whichgen.encoders.gpu.GpuEncode`.
     """
     if torch.device(device).type == "cuda":
         return GpuEncode(forward, device, DTYPES[dtype])
@@ -160,7 +171,8 @@ def hash_weights(
     module
         The module. The names, dtypes, shapes and values of its parameters and buffers are hashed.
     architecture
-        Settings that affect features but not the shapes of weights (for example the activation).
+        Settings that affect features but not the shapes of weights (for example the activation
+        function).
     unused
         Names of weights that do not affect features; they are not hashed.
 
@@ -244,7 +256,15 @@ class Network:
 
 
 class PooledBlocks(torch.nn.Module):
-    """Wrapper that pools the output of each block of a network (:func:`pool_tokens`)."""
+    """Module that runs a network and pools the output of each block (:func:`pool_tokens`).
+
+    Parameters
+    ----------
+    network
+        The network.
+    patches
+        See :func:`pool_tokens`.
+    """
 
     def __init__(self, network: Network, *, patches: bool) -> None:
         super().__init__()
@@ -265,18 +285,19 @@ def build_encoder(network: Network, *, device: str, dtype: str, patches: bool = 
     network
         The network.
     device
-        ``auto``, ``cpu``, ``cuda``, ``openvino``, …
+        ``auto``, ``cpu``, ``cuda``, ``openvino``, … (:func:`resolve_device`).
     dtype
-        ``float32`` or ``bfloat16``.
+        Precision of the arithmetic: ``float32`` or ``bfloat16``.
     patches
-        Append the mean and standard deviation over patch tokens to the CLS token
+        Append the mean and the standard deviation over patch tokens to the CLS token
         (:func:`pool_tokens`).
 
     Raises
     ------
     EncoderError
-        The precision is unknown, the device is not available or not allowed, OpenVINO can't compile
-        the network, or the network requires inputs other than pixels.
+        The precision is unknown; the device is not available, or not allowed in deterministic mode;
+        OpenVINO is not installed or can't compile the network; or the network requires inputs other
+        than pixels.
     """
     if dtype not in DTYPES:
         raise EncoderError(f"unknown dtype {dtype!r}. Choose from {', '.join(DTYPES)}.")

@@ -2,7 +2,8 @@
 
 The combined encoders are called *members*. The blocks of ``clip+traces`` are the blocks of CLIP
 followed by the blocks of the residual statistics (:mod:`whichgen.encoders.residual_statistics`).
-Block groups are listed per member, so that a fusion can use any subset of the members.
+``Encoder.block_groups`` lists the groups of each member, so that a fusion can use any subset of the
+members.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from whichgen.io.run_metadata import hash_parts
 def combine_encoders(members: Sequence[Encoder]) -> Encoder:
     """Combine encoders that have the same device and precision into one encoder.
 
-    Its ``preprocess`` preprocesses an image for each member, and concatenates the flattened arrays
-    into one float32 array (values,). Its ``encode`` returns the blocks of all members in order.
+    The ``preprocess`` function of the returned encoder preprocesses an image for each member, and
+    concatenates the flattened arrays into one float32 array (values,). Its ``encode`` function
+    returns the blocks of all members, in the order of ``members``.
     """
     blank = Image.new("RGB", (256, 256))
     shapes = [member.preprocess(blank).shape for member in members]

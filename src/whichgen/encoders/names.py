@@ -48,12 +48,12 @@ PATCHES, CROPS = "patches", "crops"
 
 
 def split_members(name: str) -> list[str]:
-    """Split ``a+b`` into the names of encoders; do not split the path of an existing folder."""
+    """Split ``a+b`` into ``["a", "b"]``; return the path of an existing folder as the only name."""
     return [name] if Path(name).is_dir() else name.split("+")
 
 
 def split_variants(name: str) -> tuple[str, list[str]]:
-    """Split ``a:crops`` into ``a`` and ``["crops"]``; do not split an existing folder."""
+    """Split ``a:crops`` into ``a`` and ``["crops"]``; the path of a folder has no variants."""
     if Path(name).is_dir():
         return name, []
     network, *variants = name.split(":")

@@ -1,7 +1,7 @@
-"""Run a network on the CPU with OpenVINO, over twice as fast as with torch in float32.
+"""Run a network on the CPU with OpenVINO.
 
-``benchmarks/speed/extraction.py`` compares OpenVINO, torch and ONNX Runtime. Weights are stored as
-float32; with ``bfloat16``, only the arithmetic has this precision.
+``benchmarks/speed/extraction.py`` compares the speed of OpenVINO, torch and ONNX Runtime. Weights
+are stored as float32; with ``bfloat16``, only the arithmetic has this precision.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 def compile_openvino(
     blocks: torch.nn.Module, example: np.ndarray, dtype: str
 ) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """Compile a network with OpenVINO into :attr:`~whichgen.encoders.base.Encoder.encode`.
+    """Create :attr:`~whichgen.encoders.base.Encoder.encode` by compiling a network with OpenVINO.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def compile_openvino(
     Raises
     ------
     EncoderError
-        OpenVINO is not installed, or the network can't be exported.
+        OpenVINO is not installed, or the network can't be exported to it.
     """
     # Without this package OpenVINO sends no telemetry to Intel.
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]

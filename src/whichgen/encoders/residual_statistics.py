@@ -2,17 +2,17 @@
 
 The last layers of a generator, and the sensor and software of a camera, affect the dependencies
 between neighboring pixels, which are lost when an image is resized to the input of a network. As in
-steganalysis (SPAM: Pevný, Bas & Fridrich, 2010; rich models: Fridrich & Kodovský, 2012; for GAN
-images Nataraj et al., 2019), a high-pass filter computes a residual r, and triples of adjacent
-quantized residuals are counted::
+steganalysis (SPAM: Pevný, Bas & Fridrich, 2010; rich models: Fridrich & Kodovský, 2012) and in the
+detection of GAN images (Nataraj et al., 2019), a high-pass filter computes a residual r, and
+triples of adjacent quantized residuals are counted::
 
     z = clip(round(r / q), −2, 2),    h(a, b, c) = fraction of triples (z₁, z₂, z₃) = (a, b, c)
 
 for four channels (luma, green, red − green, blue − green), four filters (first, second and third
 difference, and the 3 × 3 kernel of Ker & Böhme) and two quantization steps q, along rows and
-columns. Mirroring or inverting an image does not change its origin, so counts of triples that are
-equal up to these operations are added, which reduces 125 counts to 39. The square root of each
-fraction (Hellinger) increases the weight of rare triples.
+columns. Mirroring an image or inverting its pixel values does not change its origin, so the counts
+of triples that are equal up to these two operations are added, which reduces 125 counts to 39.
+Taking the square root of each fraction (Hellinger mapping) increases the weight of rare triples.
 
 Each block contains the statistics of one channel (blocks 0–3) or one filter (blocks 4–7) and forms
 its own block group. Pixels are read at native resolution, and no network is used.
@@ -54,7 +54,8 @@ _LEVELS = 5
 def load_residual_statistics(*, device: str, dtype: str) -> Encoder:
     """Create an encoder that computes residual statistics: 8 blocks of 312 features.
 
-    ``device`` and ``dtype`` are only metadata, because counting runs on the CPU with integers.
+    ``device`` and ``dtype`` are only recorded in the encoder's metadata: the triples are always
+    counted on the CPU with integers.
     """
     settings = {
         "version": "1",
@@ -81,7 +82,8 @@ def load_residual_statistics(*, device: str, dtype: str) -> Encoder:
 def compute_statistics(image: Image.Image) -> np.ndarray:
     """Compute the statistics of an RGB image: float32 array (4 channels, 4 filters, 2 steps, 39).
 
-    The squares of the last axis sum to 1.
+    Each vector along the last axis has unit L2 norm. If a side of the image is longer than 512
+    pixels, only windows of 256 × 256 pixels at the corners and the center are used.
     """
     pixels = pad_image(np.asarray(image), _SMALLEST, "edge")
     windows = [pixels] if max(image.size) <= _LONGEST else cut_windows(pixels, _WINDOW)
@@ -97,7 +99,7 @@ def _split_blocks(statistics: np.ndarray) -> list[np.ndarray]:
 
 
 def _count(pixels: np.ndarray) -> np.ndarray:
-    """Count triples in a window, uint8 array (h, w, 3).
+    """Count the triples of residuals in a window, uint8 array (h, w, 3).
 
     Returns a float64 array (4 channels, 4 filters, 2 steps, 125).
     """
@@ -110,7 +112,7 @@ def _count(pixels: np.ndarray) -> np.ndarray:
 
 
 def _count_filter(channel: np.ndarray, name: str, unit: int) -> np.ndarray:
-    """Count triples of a filter's residuals for both quantization steps: float64 array (2, 125).
+    """Count the triples of one filter's residuals for both steps q: float64 array (2, 125).
 
     ``channel`` is an integer array (h, w), ``name`` is a key of :data:`FILTERS`, and ``unit`` is
     the difference between adjacent gray levels in the channel.
@@ -137,7 +139,7 @@ def _count_filter(channel: np.ndarray, name: str, unit: int) -> np.ndarray:
 
 
 def _quantize(residual: np.ndarray, step: float) -> np.ndarray:
-    """Compute ``clip(round(r / step), −2, 2) + 2`` as uint8, rounding halves away from zero."""
+    """Return ``clip(round(residual / step), −2, 2) + 2`` as uint8; round halves away from zero."""
     # Four comparisons are several times faster than a division.
     half, far = ceil(step / 2), ceil(1.5 * step)
     levels = (residual >= half).view(np.uint8)
@@ -150,7 +152,11 @@ def _quantize(residual: np.ndarray, step: float) -> np.ndarray:
 
 @cache
 def _symmetry_classes() -> np.ndarray:
-    """Return the matrix that adds equivalent counts: float64 array (125, 39) of zeros and ones."""
+    """Return a matrix that adds the counts of triples equal up to mirroring and inversion.
+
+    It is a float64 array (125, 39) of zeros and ones, with a row per triple and a column per class
+    of equal triples.
+    """
     index = np.arange(_LEVELS**3).reshape((_LEVELS,) * 3)
     mirrored, negative = index.transpose(2, 1, 0), index[::-1, ::-1, ::-1]
     both = negative.transpose(2, 1, 0)

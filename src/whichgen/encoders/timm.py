@@ -12,12 +12,13 @@ from whichgen.errors import EncoderError
 
 
 def load_timm(name: str) -> Network:
-    """Load a timm model by name; its blocks are the outputs of ``forward_intermediates``.
+    """Load a timm model by name; block features are the outputs of ``forward_intermediates``.
 
     Raises
     ------
     EncoderError
-        timm can't be imported, the name is unknown, or the weights can't be downloaded.
+        timm can't be imported, or it can't load the model, for example because the name is unknown
+        or the weights can't be downloaded.
     """
     try:
         import timm
