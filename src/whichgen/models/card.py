@@ -70,7 +70,7 @@ def model_card(model: OriginModel, name: str = "PATH/OR/HUB-ID") -> str:
     Parameters
     ----------
     name
-        Path or hub id of the model for the code example.
+        Path of the model folder or hub repository ``owner/name``, for the code example of the card.
     """
     config: Mapping[str, Any] = model.run_metadata.get("config", {})
     families = {o: f" ({_escape(name)})" for o, name in model.hierarchy.families.items()}
@@ -103,10 +103,10 @@ def _metric_table(metrics: Mapping[str, Any]) -> str:
 
 
 def _code(text: str) -> str:
-    """Format text as inline code; remove backticks, and collapse white space."""
+    """Format text as Markdown inline code, without backticks and with single spaces only."""
     return f"`{' '.join(text.replace('`', '').split())}`"
 
 
 def _escape(text: str) -> str:
-    """Escape Markdown's special characters in untrusted text, and collapse white space."""
+    """Escape Markdown's special characters in untrusted text, and collapse it to one line."""
     return "".join(f"\\{c}" if c in "\\`*_[]<>#|" else c for c in " ".join(text.split()))

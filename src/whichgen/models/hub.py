@@ -27,7 +27,7 @@ def download_model(name: str | Path, *, revision: str | None = None) -> Path:
     name
         Path of a local folder, or the hub repository ``owner/name``.
     revision
-        Branch, tag or commit of the repository.
+        Branch, tag or commit of the repository; default: its main branch. Ignored for a folder.
 
     Raises
     ------
@@ -53,17 +53,17 @@ def download_model(name: str | Path, *, revision: str | None = None) -> Path:
 def upload_model(
     model: OriginModel, repository: str, *, private: bool = True, message: str = ""
 ) -> str:
-    """Upload a model and its card to a hub repository; create the repository if necessary.
+    """Upload a model and its card to a hub repository, which is created if it does not exist.
 
-    Exemplar features are uploaded because enrollment requires them. Thumbnails are not uploaded
-    because the license of the images may not permit sharing.
+    The features of the exemplars are uploaded because enrollment requires them. Their thumbnails
+    are not uploaded because the license of the images may not permit sharing them.
 
     Parameters
     ----------
     repository
         The hub repository ``owner/name``.
     private
-        Make the repository private if it is created.
+        Whether a new repository is private; an existing repository keeps its visibility.
     message
         Commit message; default: ``Upload a whichgen model``.
 

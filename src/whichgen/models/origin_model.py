@@ -1,4 +1,4 @@
-"""Fitted model: head, open-set score, threshold, calibration data and exemplars."""
+"""Fitted model: head, open-set score, threshold, calibration data and stored image features."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from whichgen.openset.prediction import predict
 
 @dataclass(frozen=True)
 class Exemplars:
-    """Features of a sample of the training and validation images, and of enrolled images.
+    """Features and origins of some training and validation images, and of all enrolled images.
 
-    With exemplars, a new origin can be enrolled without the original images.
+    With exemplars, a new origin can be enrolled without the training and validation images.
 
     Parameters
     ----------
     features
-        The head's input for each image: float array (n, d); float16 if all values are in its range.
+        The head's input for each image: float16 or float32 array (n, d).
     labels
         Index of each image's origin: int64 array (n,).
     held_out
-        True for validation images, on which the head was not fitted: bool array (n,).
+        True for validation images, on which the head was not fitted; false for training images and
+        enrolled images: bool array (n,).
     thumbnails
         JPEG thumbnail of each image, or empty bytes for an image without one; ``()`` if the model
         has no thumbnails.
@@ -39,12 +40,12 @@ class Exemplars:
     thumbnails: tuple[bytes, ...] = ()
 
     def select(self, *, held_out: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Return the features and labels of the validation images or of the training images.
+        """Return the features and labels of either the validation images or all other images.
 
         Parameters
         ----------
         held_out
-            True selects the validation images, false the training images.
+            True selects the validation images, false the training images and enrolled images.
 
         Returns
         -------
@@ -57,15 +58,15 @@ class Exemplars:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The model's outputs for validation images of known origins.
+    """Probabilities and open-set scores of the model for validation images of known origins.
 
-    Prediction sets (:mod:`whichgen.evaluation.conformal`) and score percentiles are computed from
-    these outputs.
+    They are used to compute prediction sets (:mod:`whichgen.evaluation.conformal`) and the
+    percentiles of the scores of new images.
 
     Parameters
     ----------
     probabilities
-        Probability of each origin: float64 array (n, origins).
+        Probability of each origin: float64 array (n, origins), in [0, 1].
     labels
         Index of each image's true origin: int64 array (n,).
     scores
@@ -77,7 +78,7 @@ class Calibration:
     scores: np.ndarray
 
     def percentiles(self, scores: np.ndarray) -> np.ndarray:
-        """Compute the percentile of each score among the validation scores.
+        """Compute the percentile rank of each new score among the scores of validation images.
 
         Parameters
         ----------
@@ -87,8 +88,8 @@ class Calibration:
         Returns
         -------
         numpy.ndarray
-            Percentage of validation scores less than or equal to each score, in [0, 100]: float64
-            array (m,).
+            Percentage of validation images whose score is less than or equal to the new score, in
+            [0, 100]: float64 array (m,).
         """
         ranks = np.searchsorted(np.sort(self.scores), scores, side="right")
         return np.asarray(100.0 * ranks / len(self.scores))
@@ -96,7 +97,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class OriginModel:
-    """A fitted head with everything needed to attribute new images.
+    """A fitted head with its open-set score, threshold and metadata, but without the encoder.
 
     Parameters
     ----------
@@ -108,8 +109,9 @@ class OriginModel:
         Indices, counted from 0, of the encoder blocks whose concatenated features are the head's
         input.
     head_method, hyperparameter
-        The kind of head (``linear``, ``knn``, ``fusion``, …) and its hyperparameter: the inverse
-        regularization strength C or the number of neighbors k.
+        Name of the method that fitted the head (``linear``, ``knn``, ``fusion`` or ``experts``) and
+        the value of its hyperparameter: the inverse regularization strength C or the number of
+        neighbors k.
     head
         The fitted head.
     threshold, tpr
@@ -117,22 +119,27 @@ class OriginModel:
         threshold accepts at least the fraction ``tpr``, in (0, 1], of the validation images of
         known origins.
     data_hash
-        Digest of the training and validation images and their origins.
+        Digest of the content, perturbation, origin and split of every training, validation and test
+        image.
     metrics
-        Test metrics by name, serializable as JSON.
+        Headline metrics of the test images by name
+        (:data:`whichgen.evaluation.headline_metrics.METRIC_TITLES`); empty if the model has not
+        been tested, e.g. after an enrollment.
     run_metadata
-        Options, seeds and versions (:func:`whichgen.io.run_metadata.collect_run_metadata`).
+        Options, seeds and versions (:func:`whichgen.io.run_metadata.collect_run_metadata`), and a
+        record of each enrollment.
     score_method, score
         The name of the open-set score (:data:`whichgen.openset.registry.SCORES`) and its fitted
         instance.
     temperature
-        The logits are divided by the temperature, > 0, before the softmax.
+        Divisor of the logits before the softmax, > 0.
     calibration
-        The model's outputs for validation images of known origins.
+        Probabilities and open-set scores of the model for validation images of known origins.
     exemplars
-        Features of a sample of the training and validation images, for enrollment and similarity.
+        Features and origins of stored images, for enrollment and for the search for similar images.
     hierarchy
-        Generator families, and the thresholds for coarse origins (:meth:`coarse_origins`).
+        Family of each known generator, and the thresholds of the coarser predictions
+        (:meth:`coarse_origins`).
     """
 
     origins: tuple[str, ...]
@@ -164,26 +171,26 @@ class OriginModel:
         Returns
         -------
         probabilities, scores
-            float64 arrays (n, origins) and (n,).
+            float64 arrays (n, origins), in [0, 1], and (n,).
         """
         return self.predict_from(self.head.forward(features))
 
     def predict_from(self, output: HeadOutput) -> tuple[np.ndarray, np.ndarray]:
-        """Compute probabilities and open-set scores, as :meth:`predict`, from the head's output."""
+        """Compute what :meth:`predict` returns, given the output of the head for n images."""
         return predict(output, self.score, self.temperature)
 
     def coarse_origins(self, output: HeadOutput, decisions: np.ndarray) -> list[str]:
-        """Return the most specific certain origin of each image.
+        """Return the predicted origin of each image or, if it is rejected, a coarser prediction.
 
-        This is the predicted known origin or, if the prediction is ``unknown``, a generator family,
-        ``synthetic``, ``real`` or ``unknown`` (:mod:`whichgen.openset.hierarchy`).
+        The coarser prediction is a generator family, ``synthetic`` or ``real`` or, if none of them
+        is certain, ``unknown`` (:mod:`whichgen.openset.hierarchy`).
 
         Parameters
         ----------
         output
             Output of :attr:`head` for n images.
         decisions
-            Index of the predicted origin of each image, -1 for ``unknown``
+            Index of the predicted origin of each image, or -1 if the image is rejected
             (:func:`whichgen.openset.threshold.decide`): int array (n,).
         """
         return select_answers(output, decisions, self.origins, self.hierarchy)

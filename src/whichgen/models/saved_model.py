@@ -1,8 +1,8 @@
 """Save and load model folders: ``model.json`` (description) and ``head.safetensors`` (arrays).
 
-A model folder contains no code and no pickles, so an untrusted folder can be loaded safely. The
-description contains the digest of the arrays, so a truncated or incomplete copy is rejected. A
-model card (``README.md``) and checksums (``SHA256SUMS``) are written with the model.
+A model folder contains no code and no pickles, so an untrusted folder can be loaded safely.
+``model.json`` contains the SHA-256 of ``head.safetensors``, so a truncated or incomplete copy is
+rejected. A model card (``README.md``) and checksums (``SHA256SUMS``) are written with the model.
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ class _RunMetadata(BaseModel):
 
 
 class _Description(_Format):
-    """Content of ``model.json``.
+    """Fields of ``model.json``.
 
-    These are the fields of :class:`OriginModel` that are not arrays, the format and version of the
-    file, and the digest of the arrays.
+    These are the fields of :class:`OriginModel` that contain no arrays, the number of the format,
+    the version of whichgen that wrote the file, and the SHA-256 of ``head.safetensors``.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -97,9 +97,11 @@ def save_model(model: OriginModel, folder: Path, *, name: str = "") -> Path:
     Parameters
     ----------
     folder
-        Path of the model folder; created if it does not exist.
+        Path of the model folder, which is created if it does not exist. Existing files of a model
+        are replaced.
     name
-        Path or hub id of the model for the code example of the card; default: ``folder``.
+        Path of the model folder or hub repository ``owner/name``, for the code example of the card;
+        default: ``folder``.
 
     Returns
     -------
@@ -135,12 +137,12 @@ def save_model(model: OriginModel, folder: Path, *, name: str = "") -> Path:
 
 
 def find_model_folder(path: Path) -> Path:
-    """Return ``path`` if it contains a model, else ``path/model``, the model folder of a run.
+    """Return ``path`` if it is a model folder, or ``path/model`` if it is the folder of a run.
 
     Raises
     ------
     ModelFileError
-        Neither folder contains a model.
+        Neither ``path`` nor ``path/model`` contains a model.
     """
     for folder in (path, path / "model"):
         if (folder / DESCRIPTION_FILE).is_file():
@@ -160,21 +162,22 @@ def description_digest(path: Path) -> str:
 
 
 def load_model(path: str | Path, *, key: str | Path | None = None) -> OriginModel:
-    """Load a model from a model folder; verify its signature if a key is given.
+    """Load a model, after verifying its signature if a public key is set.
 
     Parameters
     ----------
     path
         A model folder, or the output folder of a run.
     key
-        Public key (PEM file) that must verify the signature of the model folder; default: the file
-        named by the environment variable ``WHICHGEN_VERIFY_KEY``, if set.
+        PEM file of the public key that must verify the signature of the model folder; default: the
+        file named by the environment variable ``WHICHGEN_VERIFY_KEY``. Without either, the
+        signature is not verified.
 
     Raises
     ------
     ModelFileError
-        The folder contains no model; its signature can't be verified with the key; its format is
-        not supported; or it is damaged.
+        The folder contains no model, its signature can't be verified with the key, its format is
+        not supported, or it is damaged.
 
     Examples
     --------

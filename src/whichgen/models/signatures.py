@@ -4,9 +4,10 @@
 program ``sha256sum``. It detects incomplete copies but not tampering, because an attacker can
 change the checksums as well.
 
-``model.sig`` is a signature of all files in the format of the OpenSSF Model Signing specification
-(a Sigstore bundle with an in-toto statement, ECDSA on a NIST curve). whichgen verifies it offline
-with the package ``model-signing``. Create it with the command-line tool of that package::
+``model.sig`` is a signature of all other files in the format of the OpenSSF Model Signing
+specification (a Sigstore bundle with an in-toto statement, ECDSA on a NIST curve). whichgen
+verifies it offline with the package ``model-signing`` (extra ``sign``). Create it with the
+command-line tool of that package::
 
     python -m model_signing sign key MODEL --private_key KEY.pem --signature MODEL/model.sig
 """
@@ -27,19 +28,19 @@ KEY_VARIABLE = "WHICHGEN_VERIFY_KEY"
 
 
 def write_checksums(folder: Path) -> None:
-    """Write ``SHA256SUMS``, the checksums of all files of a model folder except the signature."""
+    """Write ``SHA256SUMS``: the SHA-256 of every file in a model folder except the signature."""
     lines = (f"{digest}  {name}\n" for name, digest in _file_digests(folder).items())
     write_text(folder / CHECKSUMS_FILE, "".join(lines))
 
 
 def verify_checksums(folder: Path) -> None:
-    """Compare the files of a model folder with ``SHA256SUMS``.
+    """Check that the files of a model folder match ``SHA256SUMS``.
 
     Raises
     ------
     ModelFileError
-        ``SHA256SUMS`` can't be read; or a file, except the signature, was changed, removed or
-        added.
+        ``SHA256SUMS`` is missing or is not valid UTF-8; or a file, except the signature, was
+        changed, removed or added.
     """
     try:
         lines = (folder / CHECKSUMS_FILE).read_text(encoding="utf-8").splitlines()
@@ -63,7 +64,7 @@ def verify_signature(folder: Path, key: Path) -> None:
     Parameters
     ----------
     key
-        Public key (PEM file; curve P-256, P-384 or P-521).
+        PEM file of the public key, on the curve P-256, P-384 or P-521.
 
     Raises
     ------
@@ -108,9 +109,9 @@ def sha256_of_file(file: Path) -> str:
 
 
 def _file_digests(folder: Path) -> dict[str, str]:
-    """Map the relative path of each file to its SHA-256 (64 hex digits).
+    """Map the path of each file, relative to ``folder``, to its SHA-256 (64 hex digits).
 
-    Checksums, signature and temporary files are left out.
+    ``SHA256SUMS``, ``model.sig`` and temporary files are left out.
     """
     files = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*")}
     return {

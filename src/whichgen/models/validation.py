@@ -1,6 +1,6 @@
 """Validate the shapes, dtypes and values of the arrays in an untrusted model folder.
 
-The messages of :class:`~whichgen.errors.FitError` contain no folder and no remedy;
+Messages of :class:`~whichgen.errors.FitError` in this module do not name the folder or what to do;
 :func:`whichgen.models.saved_model.load_model` adds both.
 """
 
@@ -63,19 +63,20 @@ def check_exemplars(exemplars: Exemplars, n_origins: int) -> None:
 
 
 def split_bytes(content: np.ndarray, sizes: np.ndarray) -> tuple[bytes, ...]:
-    """Split the concatenated content of several files.
+    """Split the concatenated bytes of the thumbnails, and return the bytes of each thumbnail.
 
     Parameters
     ----------
     content
-        Concatenated bytes of all files: uint8 array (total size,).
+        Concatenated bytes of all thumbnails: uint8 array (total size,).
     sizes
-        Size of each file in bytes: integer array (files,).
+        Size of each thumbnail in bytes, at least 0: integer array (n,).
 
     Raises
     ------
     FitError
-        A shape or dtype is wrong, or the sizes do not add up to the length of ``content``.
+        A shape or dtype is wrong, a size is negative, or the sizes do not add up to the length of
+        ``content``.
     """
     valid = (
         content.ndim == sizes.ndim == 1 and content.dtype == np.uint8 and sizes.dtype.kind in "iu"
@@ -89,12 +90,13 @@ def split_bytes(content: np.ndarray, sizes: np.ndarray) -> tuple[bytes, ...]:
 
 
 def check_feature_width(model: OriginModel, width: int) -> None:
-    """Check that the model accepts features with ``width`` columns.
+    """Check that the model accepts feature arrays with ``width`` columns.
 
     Raises
     ------
     ModelFileError
-        The exemplars have another number of columns, or the model fails on an array of zeros.
+        The features of the exemplars have another number of columns, or :func:`predict_checked`
+        fails on an array of zeros.
     """
     n_features = model.exemplars.features.shape[1]
     if n_features != width:
@@ -106,7 +108,7 @@ def check_feature_width(model: OriginModel, width: int) -> None:
 def predict_checked(
     model: OriginModel, features: np.ndarray
 ) -> tuple[HeadOutput, np.ndarray, np.ndarray]:
-    """Run the model, and validate its output.
+    """Predict probabilities and open-set scores, and validate them.
 
     Parameters
     ----------
@@ -116,15 +118,15 @@ def predict_checked(
     Returns
     -------
     output
-        Output of the head.
+        Output of the head for the n images.
     probabilities, scores
-        Probabilities, in [0, 1], and open-set scores: float64 arrays (n, origins) and (n,).
+        Probabilities and open-set scores: float64 arrays (n, origins), in [0, 1], and (n,).
 
     Raises
     ------
     ModelFileError
-        The model's arrays have inconsistent shapes, a probability is NaN or infinite, or a score is
-        NaN.
+        The model fails on the features, an array that it returns has the wrong shape, a probability
+        is NaN or infinite, or a score is NaN.
     """
     try:
         output = model.head.forward(features)
