@@ -1,4 +1,4 @@
-"""Evaluate predictions for a test set, overall and for each unknown generator."""
+"""Metrics of predictions: overall, per unknown generator and per group of generators."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class UnknownResult:
     mean_score
         Mean open-set score of the generator's images.
     top_prediction, top_prediction_share
-        Most frequently predicted known origin (the first on a tie), and the fraction of the
-        generator's images with this prediction, in [0, 1].
+        Most frequently predicted known origin (on a tie, the first of the known origins), and the
+        fraction of the generator's images with this prediction, in [0, 1].
     rejection_rate
         Fraction of the generator's images classified as ``unknown``, in [0, 1].
     """
@@ -93,10 +93,10 @@ class Evaluation:
 
     @property
     def metrics(self) -> dict[str, float | None]:
-        """Headline metrics, in [0, 1], by key of :data:`METRIC_TITLES`; ``None`` if undefined.
+        """Headline metrics in [0, 1], by key of :data:`METRIC_TITLES`.
 
-        Without real or without synthetic test images, the keys ``synthetic_auroc`` and
-        ``synthetic_average_precision`` are missing.
+        Undefined metrics are ``None``. Without real or without synthetic test images, the keys
+        ``synthetic_auroc`` and ``synthetic_average_precision`` are missing.
         """
         values = vars(self) | vars(self.closed) | (vars(self.detection) if self.detection else {})
         for result in self.synthetic:
@@ -126,7 +126,8 @@ def evaluate(
     threshold
         Images with a lower open-set score are classified as ``unknown``.
     groups
-        Unknown origins to report together, by group name. Groups without images are omitted.
+        Maps the name of each group to its unknown origins, whose images are also evaluated
+        together. Groups without images are omitted.
 
     Raises
     ------

@@ -1,10 +1,10 @@
 """Bootstrap confidence intervals, and paired comparison of two methods.
 
-Images are resampled with replacement, B times (Efron & Tibshirani, 1993, chapters 13 and 16).
-Images with the same content, of known or unknown origins, are not independent. They form a *group*
-that is resampled as a unit; without groups, images are resampled individually. Resampling is
-stratified by origin, so each origin keeps its number of groups. Origins that share a group form one
-stratum.
+The test images are resampled B times with replacement (Efron & Tibshirani, 1993, chapters 13 and
+16). Images with the same content, of known or unknown origins, are not independent. They form a
+*group* that is resampled as a unit. If the predictions have no groups, each image is resampled
+individually. Resampling is stratified by origin, so that each origin keeps its number of groups.
+Origins that share a group are merged into one stratum, which keeps its total number of groups.
 
 The intervals cover the variation of a metric over test images, but not over fits, splits or unknown
 generators.
@@ -52,7 +52,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Difference of a metric between two methods on the same images.
+    """Difference of a metric between two methods on the same test images.
 
     Parameters
     ----------
@@ -61,14 +61,15 @@ class Comparison:
     first, second
         Value of the metric for each method.
     difference, low, high
-        ``first`` minus ``second``, and the bounds of its confidence interval.
+        ``first`` minus ``second``, and the bounds of its confidence interval at :data:`LEVEL`; the
+        bounds are NaN if the difference is undefined for every resample.
     p_value
         Two-sided p-value of the null hypothesis that the difference is zero. Computed from the
         differences dᵦ of the B resamples for which the metric is defined:
         ``min(1, 2 (min(#{dᵦ ≤ 0}, #{dᵦ ≥ 0}) + 1) / (B + 1))``.
     mcnemar_p
-        Two-sided p-value of the exact McNemar test (1947), which ignores groups; ``None`` for
-        metrics other than ``accuracy``.
+        Two-sided p-value of the exact McNemar test (1947) of equal accuracy, which ignores groups;
+        ``None`` for metrics other than ``accuracy``.
     """
 
     metric: str
@@ -92,8 +93,8 @@ def bootstrap_intervals(
 ) -> dict[str, Interval]:
     """Compute the confidence interval of each headline metric.
 
-    If all images of an origin are in one group, the intervals do not include the variation of that
-    origin.
+    If a stratum contains a single group, that group is in every resample, and the intervals do not
+    include the variation over its images.
 
     Parameters
     ----------
@@ -107,7 +108,7 @@ def bootstrap_intervals(
     Returns
     -------
     dict
-        Interval for each metric that is defined, by name.
+        Maps the name of each metric that is defined for the test images to its interval.
 
     Raises
     ------
@@ -146,8 +147,8 @@ def compare_predictions(
     Returns
     -------
     dict
-        Comparison for each of :data:`~whichgen.evaluation.headline_metrics.KEY_METRICS` that is
-        defined for the test images, by name.
+        Maps each of :data:`~whichgen.evaluation.headline_metrics.KEY_METRICS` that is defined for
+        the test images to its comparison.
 
     Raises
     ------
@@ -257,7 +258,7 @@ def _stratify(origins: np.ndarray, groups: np.ndarray) -> list[np.ndarray]:
     Returns
     -------
     list of int64 array
-        Group indices of each stratum, sorted by the stratum's largest origin index.
+        Group indices of each stratum. The strata are sorted by their largest origin index.
     """
     n_groups = groups.max() + 1
     size = n_groups + origins.max() + 1

@@ -26,22 +26,23 @@ TEMPERATURES = (1e-3, 1e3)
 
 @dataclass(frozen=True)
 class CalibrationMetrics:
-    """Accuracy as a function of confidence, the largest probability of an image.
+    """Accuracy as a function of confidence, which is the largest probability of an image.
 
-    Confidences are binned with equal width: bin b is the interval (``edges[b]``, ``edges[b + 1]``],
-    and the first bin includes 0.
+    The bins have equal width: bin b is the interval (``edges[b]``, ``edges[b + 1]``], and the first
+    bin includes 0.
 
     Parameters
     ----------
     edges
         Edges of the bins, from 0 to 1: number of bins + 1 values.
     confidence, accuracy
-        Mean confidence and fraction of correct predictions in each bin; NaN if the bin is empty.
+        Mean confidence and fraction of correct predictions in each bin, in [0, 1]; NaN if the bin
+        is empty.
     counts
         Number of images in each bin.
     ece
-        Expected calibration error (Guo et al., section 2): \\|accuracy − confidence\\|, averaged
-        over bins with weights ``counts``; in [0, 1].
+        Expected calibration error (Guo et al., 2017, section 2), in [0, 1]:
+        \\|accuracy − confidence\\|, averaged over bins with weights ``counts``.
     """
 
     edges: tuple[float, ...]
@@ -54,10 +55,10 @@ class CalibrationMetrics:
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """Fit the temperature that minimizes the negative log-likelihood.
 
-    The temperature is limited to the range :data:`TEMPERATURES`. If every image is classified
-    correctly, the likelihood increases as T decreases, and all confidences would become 1. In that
-    case the targets are smoothed: the one-hot target of each image is mixed with the uniform
-    distribution over origins, which has the weight 1 / (n + 1).
+    If every image is classified correctly, the likelihood increases as T decreases, and all
+    confidences would become 1. In that case the targets are smoothed: the one-hot target of each
+    image is mixed with the uniform distribution over origins, which has the weight 1 / (n + 1) for
+    n images.
 
     Parameters
     ----------
@@ -65,6 +66,11 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         float array (n, origins), n at least 1.
     labels
         Indices of true origins: int array (n,).
+
+    Returns
+    -------
+    float
+        The temperature T, in the range :data:`TEMPERATURES`.
 
     Raises
     ------

@@ -18,7 +18,8 @@ class ClosedSetMetrics:
     accuracy
         Fraction of images that are classified correctly, in [0, 1].
     macro_f1, macro_recall
-        Unweighted means over origins of the F1 score and of the recall, in [0, 1].
+        Unweighted means of the F1 score and of the recall over origins, in [0, 1]. Origins without
+        images are excluded as in :func:`closed_set_averages`.
     recall
         Recall of each origin, in [0, 1]; NaN for an origin without images.
     confusion
@@ -38,7 +39,7 @@ def closed_set_metrics(probabilities: np.ndarray, labels: np.ndarray) -> ClosedS
     Parameters
     ----------
     probabilities
-        float array (n, origins).
+        Probabilities in [0, 1]: float array (n, origins), n at least 1.
     labels
         Indices of true origins: int array (n,).
     """
@@ -60,8 +61,9 @@ def closed_set_averages(
 ) -> dict[str, np.ndarray]:
     """Compute ``accuracy``, ``macro_f1`` and ``macro_recall`` for each row of weights.
 
-    ``macro_f1`` is the mean over origins with at least one true or predicted image, and
-    ``macro_recall`` is the mean over origins with at least one true image.
+    ``macro_f1`` is the mean over origins that are the true or the predicted origin of at least one
+    image, and ``macro_recall`` is the mean over origins that are the true origin of at least one
+    image. Images with weight 0 are ignored.
 
     Parameters
     ----------
@@ -75,7 +77,8 @@ def closed_set_averages(
     Returns
     -------
     dict
-        Each metric by name: float64 array (rows,) in [0, 1], NaN where all weights are 0.
+        Maps the name of each metric to a float64 array (rows,) in [0, 1], with NaN for rows in
+        which all weights are 0.
     """
     true = weights @ _one_hot(labels, n_origins)
     true_or_predicted = true + weights @ _one_hot(predicted, n_origins)

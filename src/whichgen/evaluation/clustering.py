@@ -18,16 +18,17 @@ class ClusteringMetrics:
     Parameters
     ----------
     nmi
-        Normalized mutual information (arithmetic mean), in [0, 1].
+        Mutual information of clusters and origins, divided by the arithmetic mean of their
+        entropies, in [0, 1].
     purity
-        Fraction of images that belong to the most frequent origin of their cluster, in [0, 1].
-        Purity increases with the number of clusters.
+        Fraction of images whose true origin is the most frequent origin of their cluster, in
+        [0, 1]. Purity tends to increase with the number of clusters.
     ari
-        Adjusted Rand index (Hubert & Arabie, 1985), in [-0.5, 1]. The expected value for
-        random clusters is 0.
+        Adjusted Rand index (Hubert & Arabie, 1985), in [-0.5, 1]. The expected value for random
+        clusters is 0.
     grouped
-        Fraction of images inside a cluster, in [0, 1]. Each other image counts as a singleton
-        cluster in ``nmi`` and ``ari``, and as an error in ``purity``.
+        Fraction of images that are in a cluster, in [0, 1]. Each image outside every cluster counts
+        as a singleton cluster in ``nmi`` and ``ari``, and as an error in ``purity``.
     """
 
     nmi: float

@@ -1,10 +1,11 @@
 """Split conformal prediction: sets that contain the true origin with a given probability.
 
 The nonconformity score of origin j for image x is s(x, j) = 1 − pⱼ(x), where pⱼ(x) is the predicted
-probability of j. This score gives the smallest sets on average (Sadinle, Lei & Wasserman, 2019).
-The quantile q is the k-th smallest score s(x, y) over n validation images x with known origins y.
-The prediction set of a new image is ``{j: s(x, j) ≤ q}``. It contains the true origin y with a
-probability of at least the target coverage, in (0, 1) (Vovk, Gammerman & Shafer, 2005)::
+probability of j. If the probabilities are correct, this score gives the smallest sets on average
+(Sadinle, Lei & Wasserman, 2019). The quantile q is the k-th smallest score s(x, y) over n
+validation images x with known origins y, or infinity if k > n. The prediction set of a new image x
+is ``{j: s(x, j) ≤ q}``. It contains the true origin y with a probability of at least the target
+coverage, a number in (0, 1) (Vovk, Gammerman & Shafer, 2005)::
 
     k = ⌈(n + 1) · coverage⌉,    P(y ∈ set) ≥ coverage
 
@@ -37,10 +38,11 @@ class ConformalQuantile:
     Parameters
     ----------
     value
-        In [0, 1], or infinity if there are too few validation images. Every set contains all
-        origins if the value is infinity.
+        The quantile q, in [0, 1]; infinity if there are too few validation images, so that every
+        prediction set contains all origins.
     notes
-        A warning if there are too few validation images, to show with the sets; otherwise empty.
+        If there are too few validation images, one warning to show with the prediction sets;
+        otherwise empty.
     """
 
     value: float

@@ -71,7 +71,7 @@ def detection_curve_metrics(known: np.ndarray, unknown: np.ndarray) -> dict[str,
     Returns
     -------
     dict
-        Each metric by name: float64 array (rows,).
+        Maps the name of each metric to a float64 array (rows,).
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         tpr, fpr = known / known[:, -1:], unknown / unknown[:, -1:]

@@ -57,8 +57,8 @@ class HeadlineMetrics:
     origins
         The known origins, in the order of the probabilities' columns.
     threshold
-        Images with a lower score are classified as ``unknown``. ``None`` omits the metrics that
-        depend on a threshold.
+        Images with a lower open-set score are classified as ``unknown``. ``None`` omits the metrics
+        that depend on a threshold.
 
     Raises
     ------
@@ -84,7 +84,7 @@ class HeadlineMetrics:
 
     @property
     def values(self) -> dict[str, float]:
-        """Metrics by name, in [0, 1], with a weight of 1 for each image; NaN is omitted."""
+        """Metrics in [0, 1] by name, with a weight of 1 for each image; NaN metrics are omitted."""
         metrics = self(unit_weights(self._known), unit_weights(self._unknown))
         values = {name: float(value[0]) for name, value in metrics.items()}
         return {name: value for name, value in values.items() if not np.isnan(value)}
@@ -101,7 +101,7 @@ class HeadlineMetrics:
         Returns
         -------
         dict
-            Metrics by name: float64 arrays (rows,), in [0, 1] or NaN.
+            Maps the name of each metric to a float64 array (rows,), in [0, 1] or NaN.
         """
         w, v = weights, unknown_weights
         known, unknown = self._counts.positive(w), self._counts.negative(v)

@@ -1,7 +1,8 @@
 """Number of answers, and of correct answers, at each level: origin, family, real or synthetic.
 
-An *answer* is the most specific origin of an image that is certain: a known origin, a generator
-family, ``synthetic``, ``real`` or ``unknown`` (:mod:`whichgen.openset.hierarchy`).
+An *answer* states the origin of an image at the most specific level that is certain. It is a known
+origin, a generator family, ``synthetic``, ``real`` or ``unknown``
+(:mod:`whichgen.openset.hierarchy`).
 """
 
 from __future__ import annotations

@@ -42,9 +42,9 @@ def oscr_curve(
 
 
 def oscr(known_scores: np.ndarray, correct: np.ndarray, unknown_scores: np.ndarray) -> float:
-    """Compute OSCR, the area under :func:`oscr_curve`; parameters are the same.
+    """Compute OSCR, the area under :func:`oscr_curve`, which has the same parameters.
 
-    The result is between 0 and 1. The cost is O(n log n) for n images.
+    The result is in [0, 1]. The running time is O(n log n) for n images, known and unknown.
     """
     fpr, ccr = oscr_curve(known_scores, correct, unknown_scores)
     return float(area(fpr[None], ccr[None])[0])

@@ -21,7 +21,8 @@ class Predictions:
     origins
         The true origin of each image: str array (n,).
     scores
-        The open-set score of each image, higher for known origins: float64 array (n,).
+        The open-set score of each image: float64 array (n,). A higher score means that the image is
+        more likely to be of a known origin.
     groups
         Group of each image, str array (n,), or ``None`` without groups. Images with the same
         content have the same group.
@@ -36,7 +37,7 @@ class Predictions:
     def from_probabilities(cls, probabilities: np.ndarray, origins: np.ndarray) -> Predictions:
         """Create predictions whose score is the maximum probability of each image.
 
-        Parameters are those of the class.
+        The parameters are those of the class. The predictions have no groups.
         """
         return cls(probabilities, origins, probabilities.max(axis=1))
 

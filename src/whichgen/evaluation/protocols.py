@@ -51,7 +51,7 @@ class Fold:
         closed-set accuracy.
     unknown_split
         Split of the unknown images: ``val_unknown``, or ``val`` if known generators are held out as
-        unknown.
+        unknown or if ``unknown`` is empty.
     """
 
     known: tuple[str, ...]
@@ -72,7 +72,7 @@ class Protocol:
     test_split
         Split of the known test images: ``test`` or, for ``paper``, ``val``.
     notes
-        Descriptions of the selection and its limitations, to show with the results.
+        Descriptions of the selection and its limitations, to show with the metrics.
     """
 
     name: str
@@ -86,10 +86,12 @@ def make_protocol(dataset: Dataset, name: str = "clean", *, seed: int = 0) -> Pr
 
     Parameters
     ----------
+    dataset
+        The dataset, which defines the known and unknown origins of each split.
     name
         One of :data:`PROTOCOLS`.
     seed
-        Seed of the leave-out folds.
+        Seed of :func:`make_leave_out_folds`.
 
     Raises
     ------
@@ -129,7 +131,7 @@ def make_protocol(dataset: Dataset, name: str = "clean", *, seed: int = 0) -> Pr
 
 
 def add_leave_out_folds(protocol: Protocol, known: Sequence[str], seed: int = 0) -> Protocol:
-    """Extend a ``clean`` protocol by folds that treat known generators as unknown.
+    """Add folds that hold out known generators as unknown to a ``clean`` protocol.
 
     One or two unknown generators are too few for selection: if one of them closely resembles a
     known generator, selection favors candidates that separate these two. The protocol is returned
@@ -138,10 +140,12 @@ def add_leave_out_folds(protocol: Protocol, known: Sequence[str], seed: int = 0)
 
     Parameters
     ----------
+    protocol
+        The protocol to extend.
     known
         The known origins of the dataset.
     seed
-        Seed of the leave-out folds.
+        Seed of :func:`make_leave_out_folds`.
     """
     folds = make_leave_out_folds(known, seed=seed)
     already = all(fold.unknown_split == "val" for fold in protocol.folds)
@@ -165,7 +169,7 @@ def check_protocol(name: str) -> None:
 
 
 def make_leave_out_folds(known: Sequence[str], *, seed: int = 0) -> tuple[Fold, ...]:
-    """Create at most :data:`MAX_FOLDS` folds that hold out each known generator once.
+    """Create at most :data:`MAX_FOLDS` folds; each known generator is held out in one of them.
 
     The result is empty if there are fewer than two known generators or fewer than three known
     origins. ``seed`` determines which generators are held out together.

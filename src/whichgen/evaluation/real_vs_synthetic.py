@@ -49,7 +49,7 @@ class SyntheticResult:
 
 
 def synthetic_scores(probabilities: np.ndarray, origins: Sequence[str]) -> np.ndarray:
-    """Compute the log-odds of each image being synthetic.
+    """Compute the log-odds that each image is synthetic.
 
     Parameters
     ----------

@@ -1,10 +1,13 @@
 """Cumulative counts over score thresholds, and the areas under curves computed from them.
 
-A bootstrap resample is represented by weights: the number of times each sample is drawn. Scores are
-sorted once. Counts at each threshold are cumulative sums of weights in descending order of score::
+A bootstrap resample is represented by weights: the number of times each sample is drawn. For
+positive samples i with weights wᵢ, negative samples j with weights vⱼ, and scores s, the counts of
+true and false positives at threshold θ are::
 
     TP(θ) = Σ wᵢ over positive samples with sᵢ ≥ θ
     FP(θ) = Σ vⱼ over negative samples with sⱼ ≥ θ
+
+The scores are sorted once; the counts are cumulative sums of weights in descending order of score.
 
 Weights of one (:func:`unit_weights`) give the metrics of the original samples. Arrays of counts
 have the shape (rows, thresholds + 1), with one row per resample. The first column is zero, for a
@@ -44,12 +47,12 @@ class ThresholdCounts:
         self._negative = order[~is_positive] - len(positive), np.append(0, last + 1 - counts)
 
     def positive(self, weights: np.ndarray) -> np.ndarray:
-        """Sum the weights of positive samples at or above each threshold.
+        """Sum the weights of the positive samples whose score is at or above each threshold.
 
         Parameters
         ----------
         weights
-            Number of times each sample counts: integers as float64 array (rows, n).
+            Number of times each positive sample counts: integers as float64 array (rows, n).
 
         Returns
         -------
@@ -58,7 +61,7 @@ class ThresholdCounts:
         return _accumulate(weights, *self._positive)
 
     def negative(self, weights: np.ndarray) -> np.ndarray:
-        """Sum the weights of negative samples at or above each threshold; see :meth:`positive`."""
+        """Sum the weights of the negative samples in the same way as :meth:`positive`."""
         return _accumulate(weights, *self._negative)
 
 
