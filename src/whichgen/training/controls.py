@@ -2,10 +2,9 @@
 
 A head with the model's method, blocks and hyperparameter is fitted on training images with permuted
 labels, and evaluated on the same test images as the model (Ojala & Garriga, 2010). The expected
-balanced accuracy for K origins is 1 / K; a higher value indicates that true labels leaked into
-training or evaluation. The control does not detect images that are in both the training and the
-test set, because their labels are permuted, too. Splitting and ``whichgen dataset check`` detect
-them.
+balanced accuracy for K known origins is 1 / K; a higher value indicates that true labels leaked
+into training or evaluation. The control does not detect images that are in both the training and
+the test set, because their labels are permuted, too. ``whichgen dataset check`` detects them.
 """
 
 from __future__ import annotations
@@ -63,13 +62,13 @@ class ShuffleControl:
     shuffles
         Test metrics for each permutation.
     chance
-        1 / K, the expected balanced accuracy of random guessing among K origins.
+        1 / K, the expected balanced accuracy of random guessing among K known origins.
     mean
-        Mean balanced accuracy over the permutations.
+        Mean balanced accuracy over the permutations, in [0, 1].
     p_value
-        One-sided p-value of Student's t-test, where the alternative is that the expected balanced
-        accuracy is above ``chance``; ``None`` for a single permutation. If all balanced accuracies
-        are equal, the p-value is 0 above ``chance`` and otherwise 1.
+        p-value of the one-sided Student's t-test, whose alternative is that the expected balanced
+        accuracy exceeds ``chance``; ``None`` for a single permutation. If all balanced accuracies
+        are equal, the p-value is 0 if they exceed ``chance`` and 1 otherwise.
     """
 
     shuffles: tuple[ShuffleRun, ...]
@@ -79,7 +78,7 @@ class ShuffleControl:
 
     @property
     def suspicious(self) -> bool:
-        """Whether the balanced accuracy is above chance at significance level :data:`LEVEL`."""
+        """Whether ``p_value`` is below :data:`LEVEL`; false for a single permutation."""
         return self.p_value is not None and self.p_value < LEVEL
 
 
@@ -129,7 +128,7 @@ def run_label_shuffle(
 
 
 def summarize_shuffles(shuffles: Sequence[ShuffleRun], chance: float) -> ShuffleControl:
-    """Average the balanced accuracies, and test whether they are above ``chance``.
+    """Average the balanced accuracies, and test whether their expected value exceeds ``chance``.
 
     Parameters
     ----------

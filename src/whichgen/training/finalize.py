@@ -75,7 +75,7 @@ class SelectedHead:
 
 @dataclass(frozen=True)
 class EvaluatedModel:
-    """A model and its results on the test images.
+    """A model with its metrics and predictions on the test images.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class EvaluatedModel:
     protocol
         Protocol that defines the images for selection and for testing.
     metric
-        The validation metric that selection maximized.
+        The validation metric that selection maximized: ``AUC``, ``OSCR`` or ``accuracy``.
     evaluation
         Metrics of the test images.
     intervals
@@ -95,11 +95,12 @@ class EvaluatedModel:
         Bounds of the 95 % confidence interval for the fraction of new known images that are
         accepted at the threshold, in [0, 1] (:func:`whichgen.openset.threshold.tpr_interval`).
     calibration
-        Calibration of the probabilities of known test images.
+        Calibration metrics of the known test images.
     coverage
-        Coverage of the prediction sets of known test images, with target :data:`COVERAGE`.
+        Coverage and mean size of the prediction sets of known test images. The target coverage is
+        :data:`COVERAGE`.
     known, unknown
-        Predictions for the test images (:meth:`SplitFeatures.test_tables`).
+        Predictions for the known and for the unknown test images.
     hierarchy
         Number of answers, and of correct answers, at each level.
     """
@@ -128,8 +129,8 @@ def predict_table(
     predictions
         Probabilities, true origins, open-set scores and groups of the images.
     answers
-        Tuple of three lists: the most specific certain origin of each image, whether the image is
-        accepted as a known origin, and its true origin (:func:`count_answers_by_level`).
+        Tuple of three lists for :func:`count_answers_by_level`: the answer for each image, whether
+        the image is accepted as a known origin, and its true origin.
     """
     output = model.head.forward(table.blocks(model.blocks))
     probabilities, scores = model.predict_from(output)
@@ -155,7 +156,7 @@ def finalize_model(
     selected
         The selected head with its blocks, open-set score and temperature.
     features
-        Features of all splits; test images are used only for the digest of the data.
+        Features of all splits; test images are used only for the model's ``data_hash``.
     encoder
         The encoder that computed the features.
     options
@@ -210,7 +211,7 @@ def evaluate_model(
     protocol
         Protocol that defines the test images.
     options
-        Options of the selection, of which only the name of the metric is used.
+        Options of the selection, of which only ``metric`` is used; it is copied to the result.
     """
     dataset, origins = features.dataset, model.origins
     known_table, unknown_table = features.test_tables(protocol)
@@ -244,18 +245,19 @@ def evaluate_model(
 def select_exemplars(
     features: SplitFeatures, blocks: tuple[int, ...], *, thumbnails: bool
 ) -> Exemplars:
-    """Draw training and validation images of each known origin, and keep their features.
+    """Draw training and validation images of each known origin, and return their features.
 
-    The features are float16, or float32 if a value is too large for float16.
+    The images are drawn at random with a fixed seed. The features are float16, or float32 if a
+    value is too large for float16.
 
     Parameters
     ----------
     features
         Features of the training and validation images.
     blocks
-        Indices of the blocks whose features are kept.
+        Indices of the blocks whose features are returned, concatenated.
     thumbnails
-        Whether to store thumbnails of the images.
+        Whether to include thumbnails of the images.
 
     Returns
     -------

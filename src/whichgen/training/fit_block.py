@@ -42,12 +42,12 @@ class FitOptions(SelectionOptions):
     blocks: tuple[int, ...] = ()
 
     def blocks_of(self, encoder: Encoder) -> tuple[int, ...]:
-        """Return the indices of the blocks to try, in ascending order.
+        """Return the indices of the blocks to try, in ascending order and without duplicates.
 
         Raises
         ------
         FitError
-            The encoder does not have one of the blocks.
+            A block in ``blocks`` does not exist in the encoder.
         """
         total = len(encoder.block_dims)
         if missing := sorted({b for b in self.blocks if not 0 <= b < total}):
@@ -128,15 +128,16 @@ def fit(
     config
         Configuration to store in the model's run metadata.
     cache
-        Folder for the results of sweeps, from which an interrupted run resumes; ``None`` disables
-        the cache.
+        Folder that caches the metrics of finished sweeps, so that an interrupted run can resume;
+        ``None`` disables the cache.
 
     Raises
     ------
     DataError
         The protocol is ``paper``, and the dataset has no unknown validation images.
     FitError
-        The encoder does not have one of the blocks, or no head can be fitted for a block.
+        A block in ``options.blocks`` does not exist in the encoder, or there is a block for which
+        no hyperparameter value can be fitted on every fold.
     """
     known = features.dataset.known
     protocol = make_protocol(features.dataset, options.protocol, seed=options.seed)

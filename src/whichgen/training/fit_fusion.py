@@ -5,16 +5,18 @@ a feature block with its probe, a *vote* is a group of views with a joint weight
 one of the combined encoders. Selection uses the validation folds of the protocol, in two steps:
 
 1. Members, C and shrinkage are selected with the open-set score ``max_logit``, which measures the
-   agreement of the views. Fewer members, or one vote per member, are selected only if the
-   validation metric is better by a margin.
+   agreement of the views. All members with their own votes are used, unless fewer members or one
+   vote per member improve the validation metric by more than :data:`MEMBERS_MARGIN`.
 2. The open-set score is selected from :data:`whichgen.openset.registry.SCORES`. Another score
-   replaces ``max_logit`` only if it is better by a margin.
+   replaces ``max_logit`` only if it improves the validation metric by more than
+   :data:`SCORE_MARGIN`.
 
 If the training set contains perturbed copies, only unchanged images are used for this selection.
-Then an *expert*, a fusion with the same views, C and shrinkage, is fitted for the unchanged images
-and for each kind of perturbation (:mod:`whichgen.heads.experts`). If there are perturbed copies of
-the validation images, the votes of the expert for a kind of perturbation are selected on copies of
-that kind, because perturbations make residual statistics (``traces``) less informative.
+Then one *expert*, a fusion with the same blocks, C and shrinkage, is fitted to the unchanged images
+and one to the copies with each kind of perturbation (:mod:`whichgen.heads.experts`). If there are
+perturbed copies of the validation images, the votes of the expert for a kind of perturbation are
+selected on copies of that kind, because perturbations make residual statistics (``traces``) less
+informative.
 """
 
 from __future__ import annotations
@@ -240,11 +242,17 @@ def compare_members(
     Parameters
     ----------
     folds
-        Views fitted on each fold, with feature tables.
+        Views fitted on each fold, with the fold's feature tables.
     sets
         Votes of each set of members, by name.
     settings
-        The values of C and shrinkage for which the views are fitted, in the same order.
+        Pairs (C, shrinkage) for which the views are fitted, in the order passed to
+        :func:`fit_views`.
+
+    Returns
+    -------
+    list of FusionCandidate
+        One candidate per set and setting, with validation metrics only.
     """
     results = (evaluate_member_sets(fold, sets, settings) for fold in folds)
     averages = average_by_key(chain.from_iterable(results), len(folds))
@@ -268,7 +276,7 @@ def select_votes(
         Votes of each set of members, by name.
     best
         The candidate selected on unchanged images. The expert uses its blocks, C and shrinkage, and
-        also its votes unless others are better.
+        also its votes unless other votes have a better validation metric.
     options
         Options of the fusion, of which the metric and the number of processes are used.
     """
@@ -283,9 +291,9 @@ def select_votes(
 def _select_with_margin(
     default: FusionCandidate, others: Sequence[FusionCandidate], metric: str, margin: float
 ) -> FusionCandidate:
-    """Return the best of ``others`` if its metric exceeds that of ``default`` by over ``margin``.
+    """Return the best of ``others`` by ``metric``, or ``default``.
 
-    Otherwise, return ``default``.
+    The best is returned only if its metric exceeds that of ``default`` by more than ``margin``.
     """
     best = select_best(others, metric)
     return best if metric_value(best, metric) > metric_value(default, metric) + margin else default

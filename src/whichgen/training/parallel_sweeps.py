@@ -1,6 +1,7 @@
 """Hyperparameter sweeps in worker processes, cached on disk.
 
-Finished sweeps are read from the cache, so an interrupted run resumes with the first missing sweep.
+The metrics of finished sweeps are read from the cache, so that an interrupted run repeats only the
+unfinished sweeps.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Sweep:
     head_method: SweepMethod
 
     def cache_file(self, cache: Path, encoder_key: str) -> Path:
-        """Return the path of the cache file, named by a hash of all inputs of the sweep."""
+        """Return the path of the cache file, whose name is a hash of all inputs of the sweep."""
         rows = (
             f"{number}\0{sample.origin}\0".encode() + key
             for number, table in enumerate(self.tables[1:])
@@ -80,7 +81,7 @@ def run_sweeps(
     sweeps
         The sweeps to run.
     encoder_key
-        Key of the encoder and its settings, for the names of cache files.
+        Key of the encoder and its settings, which is hashed into the names of the cache files.
     cache
         Folder of the cache files; ``None`` disables the cache.
     jobs
@@ -110,8 +111,7 @@ def run_in_processes(
     """Yield ``function(*call)`` for each call, in order, from single-threaded worker processes.
 
     ``jobs`` is the number of processes, -1 for one per core. With ``jobs=1``, the calls run in this
-    process, also with a single thread, so results do not depend on ``jobs``. Several BLAS threads
-    would be up to 25 times slower on busy cores, because the matrices are small.
+    process, also with a single thread, so that the results do not depend on ``jobs``.
     """
     parallel = Parallel(n_jobs=jobs, return_as="generator")
     yield from parallel(delayed(call_single_threaded)(function, *call) for call in calls)

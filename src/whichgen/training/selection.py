@@ -1,4 +1,4 @@
-"""Selection of the block and hyperparameter from a grid of candidates."""
+"""Validation metrics of candidates, and selection of the best candidate from a grid."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class FusionCandidate:
-    """Settings of a fusion with its validation and test metrics.
+    """Settings of a fusion with their validation and test metrics.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ class FusionCandidate:
 def selection_metrics(
     scores: np.ndarray, correct: np.ndarray, unknown_scores: np.ndarray
 ) -> SelectionMetrics:
-    """Compute the metrics of a candidate.
+    """Compute the selection metrics of a candidate.
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ def sweep_block(
     Returns
     -------
     list of (float, SelectionMetrics)
-        Each hyperparameter value with its validation metrics.
+        Each hyperparameter value of the grid that can be fitted, with its validation metrics.
     """
     train, val, unknown = features
     queries = [val, unknown] if len(unknown) else [val]

@@ -8,7 +8,7 @@ The warning is based on balanced accuracy, which is the mean recall over the K k
 expected value without a shortcut is 1/K. The check warns if the lower bound of the 95 % confidence
 interval (Wilson, 1927) exceeds 1/K + 10 percentage points. The sample size of the interval is K
 times the harmonic mean of the number of test images per origin. With this size, the variance of a
-proportion equals the variance of a mean of K recalls.
+proportion equals the variance of a mean of K recalls with the same expected value.
 
 The size of a losslessly compressed file depends on the level of detail, which can be a genuine
 property of the generator. A warning is therefore a reason to inspect the data, not a proof.
@@ -69,7 +69,7 @@ class ShortcutMetrics:
     detected
         Whether ``balanced_accuracy_low`` exceeds :attr:`ShortcutReport.warning_level`.
     auroc, oscr
-        Metrics of known against unknown test images, with the largest probability as score;
+        Metrics of known against unknown test images; the open-set score is the largest probability;
         ``None`` without unknown images.
     """
 
@@ -89,7 +89,7 @@ class ShortcutReport:
     Parameters
     ----------
     sets
-        Metrics of ``file``, ``color`` and ``all`` properties.
+        Metrics for each set of properties: ``file``, ``color`` and ``all``.
     chance
         Accuracy of always predicting the most frequent origin of the known test images.
     balanced_chance
@@ -99,9 +99,9 @@ class ShortcutReport:
     message
         Summary of the result and recommended action.
     train_images, test_images, unknown_images
-        Number of readable files per split.
+        Number of readable files in the splits ``train``, ``test`` and ``test_unknown``.
     skipped
-        The error message of each unreadable file.
+        Error message of each unreadable file.
     """
 
     sets: tuple[ShortcutMetrics, ...]
@@ -130,7 +130,7 @@ def check_shortcuts(
     Parameters
     ----------
     dataset
-        The dataset, whose files are read.
+        The dataset, whose files in ``train``, ``test`` and ``test_unknown`` are read.
     seed
         Seed of the forests.
 

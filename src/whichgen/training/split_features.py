@@ -58,8 +58,9 @@ class SplitFeatures:
     dataset
         The dataset.
     tables
-        Maps the name of a split to its features. The table ``train`` includes perturbed copies of
-        its images; copies for other splits are in separate tables (:func:`perturbed_name`).
+        Maps the name of each split to its feature table. The table ``train`` includes perturbed
+        copies of its images; copies for other splits are in separate tables
+        (:func:`perturbed_name`).
     """
 
     dataset: Dataset
@@ -67,13 +68,13 @@ class SplitFeatures:
 
     @property
     def skipped(self) -> tuple[str, ...]:
-        """Error message of each unreadable file."""
+        """Error message of each unreadable file, without duplicates."""
         messages = (message for table in self.tables.values() for message in table.skipped)
         return tuple(dict.fromkeys(messages))
 
     @property
     def image_counts(self) -> dict[str, dict[str, int]]:
-        """``image_counts[split][origin]`` is the number of images, without perturbed copies."""
+        """Number of images by split and origin, without perturbed copies."""
         return {
             split: dict(Counter(s.origin for s in dict.fromkeys(self.tables[split].samples)))
             for split in SPLITS
@@ -82,7 +83,7 @@ class SplitFeatures:
 
     @property
     def data_hash(self) -> str:
-        """Digest of the content, perturbation, origin and split of every image."""
+        """Digest of the content, perturbation, origin and split of every readable image."""
         return hash_parts(
             split.encode() + b"\0" + sample.origin.encode() + b"\0" + key
             for split, table in self.tables.items()
@@ -90,11 +91,11 @@ class SplitFeatures:
         )
 
     def test_tables(self, protocol: Protocol) -> tuple[FeatureTable, FeatureTable]:
-        """Return the feature tables of the known and of the unknown test images."""
+        """Return the feature tables of the known and of the unknown test images of a protocol."""
         return self.tables[protocol.test_split], self.tables["test_unknown"]
 
     def select_perturbation(self, kind: str) -> SplitFeatures:
-        """Return the training and validation features of one kind of perturbation.
+        """Return the features of the training and validation images with one kind of perturbation.
 
         ``kind`` is ``""`` for unchanged images. The result has no test images.
         """
@@ -133,23 +134,24 @@ def extract_splits(
     splits
         Names of the splits to extract, from :data:`~whichgen.data.dataset.SPLITS`.
     augment
-        Kinds of perturbation. For each kind, a perturbed copy of each image of
-        ``augmented_splits`` is added, with a random intensity.
+        Kinds of perturbation. For each kind and each image of ``augmented_splits``, one perturbed
+        copy is added. Its intensity is drawn from
+        :data:`~whichgen.data.perturbations.INTENSITIES`.
     augmented_splits
-        Splits to add perturbed copies to.
+        Names of the splits whose images are copied.
     perturbation
         Perturbation to apply to every image except the copies from ``augment``; ``None`` for
         unchanged images.
     seed
-        Seed of the intensities.
+        Seed for drawing the intensities.
     batch_size
         Number of images per forward pass.
 
     Raises
     ------
     DataError
-        A known origin has no readable image in ``train``, ``val`` or ``test``, if the split is one
-        of ``splits``.
+        A known origin has no readable image in ``train``, ``val`` or ``test``. Only the splits in
+        ``splits`` are checked.
     """
     rng = np.random.default_rng(seed)
     tables = {}
@@ -183,7 +185,7 @@ def extract_splits(
 
 
 def fold_tables(features: SplitFeatures, fold: Fold) -> FoldTables:
-    """Select the training, known and unknown images of a fold."""
+    """Select the feature tables of a fold from the tables of the splits."""
 
     def select(split: str, origins: Sequence[str]) -> FeatureTable:
         table = features.tables[split]

@@ -3,7 +3,7 @@
 A *view* is a feature block with its linear probe, a *vote* is a group of views with a joint weight
 (:mod:`whichgen.heads.fusion`), and a *member* is one of the encoders of a combined encoder
 (:func:`whichgen.encoders.combinations.combine_encoders`). One probe is fitted for each block and
-each *setting*, the values of C and shrinkage. All sets of members share these probes.
+each *setting*, a pair (C, shrinkage). All sets of members share these probes.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class FittedViews:
     Parameters
     ----------
     probes
-        ``probes[block][setting]`` is the probe of a block at a setting, both by index.
+        ``probes[b][s]`` is the probe of the block with index b at the setting with index s.
     tables
         Feature tables of the fold.
     """
@@ -56,7 +56,7 @@ class FittedViews:
 
 
 def member_sets(encoder: Encoder) -> dict[str, Votes]:
-    """Return the votes of each nonempty subset of an encoder's members, by name of the subset.
+    """Map the name of each nonempty subset of an encoder's members to the votes of the subset.
 
     If the members of a subset have different numbers of votes, the subset is included twice: first
     with one vote per member, then with each member's own votes. The last entry is the set of all
@@ -97,7 +97,7 @@ def fit_views(
     blocks
         Indices of the blocks: 0, 1, 2 and so on, without gaps.
     settings
-        Values of C and shrinkage, grouped by shrinkage and ascending in C.
+        Pairs (C, shrinkage), grouped by shrinkage and ascending in C.
     jobs
         Number of processes; -1 for one per core.
 
@@ -138,12 +138,13 @@ def evaluate_member_sets(
     sets
         Votes of each set of members, by name.
     settings
-        The values of C and shrinkage for which the views are fitted, in the same order.
+        Pairs (C, shrinkage) for which the views are fitted, in the order passed to
+        :func:`fit_views`.
 
     Yields
     ------
     key, metrics
-        ``key`` is the tuple (name of the set, C, shrinkage).
+        The tuple (name of the set, C, shrinkage), and its selection metrics on the fold.
     """
     tables = views.tables
     labels = label_indices(tables.known.origins, tables.origins)
@@ -167,7 +168,7 @@ def evaluate_member_sets(
 def evaluate_scores(
     views: FittedViews, head: FusionHead, blocks: Sequence[int], names: Sequence[str]
 ) -> tuple[dict[str, SelectionMetrics], dict[str, OpenSetScore]]:
-    """Fit open-set scores on a fold's training images, and evaluate them on its other images.
+    """Fit open-set scores on the training images of a fold, and compute their selection metrics.
 
     Parameters
     ----------
@@ -183,7 +184,8 @@ def evaluate_scores(
     Returns
     -------
     metrics, scores
-        Selection metrics and fitted scores: dictionaries by name of the score.
+        Two dictionaries, which map the name of each score to its selection metrics and to the
+        fitted score.
     """
     origins, *tables = views.tables
     train, known, unknown = (head.forward(table.blocks(blocks)) for table in tables)
