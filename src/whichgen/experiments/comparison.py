@@ -33,7 +33,7 @@ class RunPredictions:
         Pairs (known, unknown): the paths of the test images, str arrays (n,) and (m,), and their
         predictions.
     results
-        Content of the run's ``results.json``.
+        The parsed ``results.json`` of the run.
     """
 
     folder: Path
@@ -45,12 +45,12 @@ class RunPredictions:
 
 @contextmanager
 def explain_errors(file: Path) -> Iterator[None]:
-    """Convert errors in the ``with`` block, which reads ``file``, to :class:`DataError`.
+    """Convert errors of reading ``file`` in the ``with`` block to :class:`DataError`.
 
     Raises
     ------
     DataError
-        The file does not exist, or its content is invalid.
+        The file is missing or damaged.
     """
     try:
         yield
@@ -133,6 +133,8 @@ def compare_runs(
 
     Parameters
     ----------
+    first, second
+        Predictions of the two runs; differences are ``first`` minus ``second``.
     resamples
         Number of bootstrap resamples.
     seed

@@ -22,7 +22,7 @@ MIN_TEST_IMAGES = 5
 
 @dataclass(frozen=True)
 class FewShotPoint:
-    """Metrics of a model after the enrollment of one generator, in [0, 1].
+    """Metrics of a model before and after one generator is enrolled; all metrics are in [0, 1].
 
     Parameters
     ----------
@@ -65,10 +65,10 @@ def measure_few_shot(
     seeds: Sequence[int] = (0, 1, 2),
     progress: Progress = no_progress,
 ) -> Iterator[FewShotPoint]:
-    """Extend a model with one unknown generator at a time, and evaluate the extended model.
+    """Enroll each unknown generator in the model in turn, and evaluate the extended model.
 
-    This is repeated for each unknown generator, number of images and seed. Numbers of images that
-    leave fewer than :data:`MIN_TEST_IMAGES` test images of the generator are skipped.
+    This is repeated for each number of images and each seed. Numbers of images that leave fewer
+    than :data:`MIN_TEST_IMAGES` test images of the generator are skipped.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def measure_few_shot(
     Raises
     ------
     DataError
-        No unknown generator has enough images for any of the numbers.
+        No unknown generator has enough images for any number in ``image_counts``.
     """
     table, known = (
         features.tables["val_unknown"] + features.tables["test_unknown"],

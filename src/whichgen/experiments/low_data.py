@@ -58,7 +58,7 @@ def feasible_sizes(
     Returns
     -------
     tuple of int
-        The feasible sizes, at least 1, in ascending order.
+        The feasible sizes, which are at least 1, in ascending order.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def feasible_sizes(
 
 
 def subsample_training(features: SplitFeatures, samples_per_class: int, seed: int) -> SplitFeatures:
-    """Draw ``samples_per_class`` training images of each known origin; keep the other splits.
+    """Draw ``samples_per_class`` training images of each known origin; keep all other splits.
 
     With the same seed, smaller subsets are contained in larger subsets. Perturbed copies of the
     drawn images are included in the subset but not counted.
@@ -126,11 +126,12 @@ def low_data(
     options
         Options of the method: a fusion for :class:`FusionOptions`, otherwise a head on one block.
     samples_per_class
-        Numbers of training images per known origin. Numbers that are too large are skipped.
+        Numbers of training images per known origin. Numbers that are not feasible
+        (:func:`feasible_sizes`) are skipped.
     seeds
         Seeds for drawing the training images.
     cache
-        Folder for finished sweeps; not used for a fusion.
+        Folder that caches the metrics of finished sweeps; not used for a fusion.
 
     Yields
     ------
@@ -140,7 +141,7 @@ def low_data(
     Raises
     ------
     DataError
-        All numbers of training images are too large.
+        No number in ``samples_per_class`` is feasible (:func:`feasible_sizes`).
     """
     options = replace(options, thumbnails=False)
     runs = [(n, seed) for n in feasible_sizes(features, samples_per_class) for seed in seeds]

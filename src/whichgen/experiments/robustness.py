@@ -1,7 +1,8 @@
 """Robustness of a model to perturbations of the test images (UniversalAttribution, section 4).
 
 The intensities of each kind of perturbation, such as JPEG qualities, are listed in
-:data:`whichgen.data.perturbations.INTENSITIES`; training with perturbed copies uses the same.
+:data:`whichgen.data.perturbations.INTENSITIES`. Training with perturbed copies uses the same
+intensities.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class RobustnessPoint:
     skipped
         Error message of each unreadable file.
     data_hash
-        Digest of the content, perturbation, origin and split of every test image.
+        Digest of the content, perturbation, origin and split of every readable test image.
     """
 
     perturbation: Annotated[
@@ -81,7 +82,8 @@ def evaluate_perturbation(
     Raises
     ------
     DataError
-        The known origins of the dataset and of the model differ.
+        The known origins of the dataset and of the model differ, or a known origin has no readable
+        test image.
     """
     if set(dataset.known) != set(model.origins):
         raise DataError(
@@ -139,14 +141,15 @@ def mean_over_intensities(
     points
         Test metrics for several perturbations.
     kind
-        Kind of perturbation to average over.
+        Kind of perturbation whose intensities are averaged over.
     metric
         Key of :data:`~whichgen.evaluation.headline_metrics.METRIC_TITLES`.
 
     Returns
     -------
     float or None
-        Mean of the available values; ``None`` if no value is available.
+        Mean over the intensities for which the metric is defined; ``None`` if it is defined for
+        none of them.
     """
     of_kind = [
         p.test.metrics[metric] for p in points if p.perturbation and p.perturbation.kind == kind
