@@ -17,11 +17,11 @@ from whichgen.data.shards import find_shards, hash_name
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
 from whichgen.features.shard_extraction import KeySet
-from whichgen.inference import answer_store
-from whichgen.inference.answer_store import AnswerFolder
+from whichgen.inference import bulk_answers
 from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor
-from whichgen.inference.bulk import AttributeJob, ShardAnswers
+from whichgen.inference.bulk_answers import AnswerFolder
+from whichgen.inference.bulk_job import AttributeJob, ShardAnswers
 from whichgen.models.origin_model import OriginModel
 
 ORIGINS = ("real", "gan", "vae")
@@ -85,7 +85,7 @@ def folder_of(path: Path, model: str = "m", coverage: float | None = None) -> An
 def test_folder_grows_and_a_rerun_skips_answered_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answer_store, "PART_ROWS", 2)
+    monkeypatch.setattr(bulk_answers, "PART_ROWS", 2)
     out = tmp_path / "out"
     folder = folder_of(out)
     folder.record_run({"time": "first"})

@@ -27,8 +27,8 @@ def attribute_bulk(
     s3://BUCKET/PREFIX and hf://datasets/OWNER/NAME.
     """
     from whichgen.data.shards import count_images, find_shards
-    from whichgen.inference.answer_store import AnswerFolder
-    from whichgen.inference.bulk import AttributeJob
+    from whichgen.inference.bulk_answers import AnswerFolder
+    from whichgen.inference.bulk_job import AttributeJob
     from whichgen.io.run_metadata import hash_parts
     from whichgen.models.saved_model import description_digest, load_model
 

@@ -19,10 +19,10 @@ from whichgen.features.batching import BatchEncoder
 from whichgen.features.inference import EncodedBatch, ImageLike, encode_batches, image_loaders
 from whichgen.inference.answers import Attribution
 from whichgen.inference.neighbors import ExemplarIndex, NeighborIndex
+from whichgen.models.array_validation import check_feature_width, predict_checked
 from whichgen.models.hub import download_model, upload_model
 from whichgen.models.origin_model import OriginModel
 from whichgen.models.saved_model import load_model
-from whichgen.models.validation import check_feature_width, predict_checked
 from whichgen.openset.threshold import decide
 from whichgen.progress import Progress, no_progress
 

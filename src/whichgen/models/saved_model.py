@@ -24,10 +24,15 @@ from whichgen.errors import FitError, ModelFileError
 from whichgen.heads.methods import head_method
 from whichgen.io.atomic import replace_file, write_text
 from whichgen.io.files import read_regular_file
+from whichgen.models.array_validation import (
+    check_calibration,
+    check_exemplars,
+    check_finite,
+    split_bytes,
+)
 from whichgen.models.card import CARD_FILE, model_card
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.models.signatures import KEY_VARIABLE, verify_signature, write_checksums
-from whichgen.models.validation import check_calibration, check_exemplars, check_finite, split_bytes
 from whichgen.openset.hierarchy import Hierarchy
 from whichgen.openset.registry import score_class
 from whichgen.version import __version__

@@ -21,7 +21,7 @@ from whichgen.data.shards import hash_name
 from whichgen.errors import DataError
 from whichgen.features.shard_extraction import KeySet
 from whichgen.inference.answers import Attribution, answer_schema
-from whichgen.inference.bulk import ShardAnswers
+from whichgen.inference.bulk_job import ShardAnswers
 from whichgen.io.atomic import write_text
 from whichgen.io.tables import write_parquet
 from whichgen.progress import Progress, no_progress
