@@ -1,4 +1,4 @@
-"""Run the encoder in fixed-size batches for reproducibility; halve the batch on out-of-memory."""
+"""Run the encoder in batches of a fixed size, which is halved when memory is insufficient."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ class BatchEncoder:
     encoder
         The encoder to run.
     pad_to
-        Number of images per batch: larger batches are split, and smaller ones are padded. 0
-        disables both. Rounding errors depend on the batch size, but not on the other images in the
-        batch. With a fixed batch size, the features of an image are therefore bitwise reproducible.
+        Number of images per batch: more images are split into several batches, and fewer are
+        padded. If it is 0, images are never padded, and split only after an out-of-memory error.
+        Rounding errors depend on the batch size, but not on the other images in the batch. With a
+        fixed batch size, the features of an image are therefore bitwise reproducible on a device.
     """
 
     def __init__(self, encoder: Encoder, *, pad_to: int = 0) -> None:
@@ -43,7 +44,7 @@ class BatchEncoder:
         pixels
             Preprocessed images: n ≥ 1 float32 arrays of the same shape.
         names
-            Name of each image for error messages.
+            Names of the n images, for error messages.
 
         Returns
         -------
@@ -57,7 +58,7 @@ class BatchEncoder:
         Warns
         -----
         WhichgenWarning
-            Memory was insufficient, and the batch size was halved.
+            Memory is insufficient for a batch; the batch size is halved.
         """
         passes: list[list[np.ndarray]] = []
         start = 0

@@ -37,7 +37,7 @@ def extract(
     progress: Progress = no_progress,
     description: str = "Extracting",
 ) -> FeatureTable:
-    """Add the features that the store lacks, and return a table of all readable images.
+    """Extract the features that the store lacks into it, and return a table of readable images.
 
     Parameters
     ----------
@@ -51,8 +51,8 @@ def extract(
         Perturbation of each image, or ``None`` for the original image. By default, no image is
         perturbed.
     batch_size
-        Number of images per forward pass. With the same batch size, an image always has bitwise
-        identical features (:class:`~whichgen.features.batching.BatchEncoder`).
+        Number of images per forward pass. On one device, the features of an image are bitwise
+        reproducible with the same batch size (:class:`~whichgen.features.batching.BatchEncoder`).
     progress
         Progress display.
     description
@@ -61,14 +61,15 @@ def extract(
     Returns
     -------
     FeatureTable
-        One row per readable image. ``skipped`` contains the error messages of the others.
+        One row per readable image, in the order of ``samples``. ``skipped`` contains the error
+        messages of the unreadable images.
 
     Raises
     ------
     EncoderError
         A feature is not finite, or memory is insufficient for a single image.
     StoreError
-        The store can't be read or written. Rows that were already written remain.
+        The store can't be read or written. Rows written before the error remain in the store.
     """
     images = []
     skipped = []
@@ -114,7 +115,7 @@ def extract(
 
 @dataclass(frozen=True)
 class _PerturbedImage:
-    """An image file, its perturbation, and the digest of its content."""
+    """An image file, the perturbation to apply to it, and the digest of the file's content."""
 
     sample: Sample
     perturbation: Perturbation | None
@@ -126,12 +127,12 @@ class _PerturbedImage:
         return feature_key(self.digest, str(self.perturbation or ""))
 
     def load(self) -> tuple[bytes, Image.Image]:
-        """Read and perturb the image, and return its key and the resulting RGB image.
+        """Read the image and apply its perturbation; return its key and the resulting RGB image.
 
         Raises
         ------
         ImageError
-            The file can't be read, or its content changed.
+            The file can't be read or decoded, or its content has changed since it was hashed.
         """
         path = self.sample.path
         data = read_bytes(path)
@@ -143,7 +144,7 @@ class _PerturbedImage:
 
 @dataclass(frozen=True)
 class ExtractionSummary:
-    """Result of writing features to the store.
+    """Numbers of images and rows, and errors, of a call to :func:`write_features`.
 
     Parameters
     ----------
@@ -168,7 +169,7 @@ def write_features(
     progress: Progress = no_progress,
     description: str = "Extracting",
 ) -> ExtractionSummary:
-    """Write the features of encoded batches to the store, except rows that it already contains.
+    """Write the features of encoded batches to the store, except for keys that it contains.
 
     If an exception or Ctrl-C stops this function, the batches received so far are still written.
 
@@ -188,12 +189,12 @@ def write_features(
     Returns
     -------
     ExtractionSummary
-        The numbers of images and added rows, and the errors of unreadable images.
+        The numbers of images and added rows, and the errors of the unreadable images.
 
     Raises
     ------
     StoreError
-        The store can't be written. Rows that were already written remain.
+        The store can't be written. Rows written before the error remain in the store.
     """
     pending: dict[bytes, tuple[np.ndarray, ...]] = {}
     rows_before = len(store)

@@ -35,7 +35,8 @@ class EncodedBatch:
     Parameters
     ----------
     names, keys
-        Name and key of each image: tuples of length n. The key of an unreadable image is empty.
+        Name and key of each image in the batch: tuples of length n. The key of an unreadable image
+        is empty.
     positions
         Positions (from 0) of the m encoded images in the batch, ascending.
     blocks
@@ -59,15 +60,15 @@ def encode_batches(
 ) -> Iterator[EncodedBatch]:
     """Decode, preprocess and encode images batch by batch.
 
-    Unreadable images keep their position, so the division into batches depends only on the order of
-    the images. Threads load and preprocess up to 4 batches in advance.
+    An unreadable or skipped image keeps its position in its batch, so the division into batches
+    depends only on the order of the images. Threads load and preprocess up to 4 batches in advance.
 
     Parameters
     ----------
     images
         Loaders of the images.
     encode
-        Function that encodes the preprocessed images.
+        Preprocesses the images with its encoder, and encodes the preprocessed images.
     batch_size
         Number of images per batch, including unreadable and skipped images.
 
@@ -108,8 +109,8 @@ def encode_batches(
 def image_loaders(images: Iterable[ImageLike]) -> Iterator[ImageLoader]:
     """Yield a loader for each image, as :func:`encode_batches` expects.
 
-    The name of an image is its file path or, if it has none, ``image N``, where N is its position
-    (from 1).
+    The name of an image given as a path is this path; the name of any other image is ``image N``,
+    where N is its position (from 1).
     """
     for number, image in enumerate(images, start=1):
         name = str(image) if isinstance(image, str | Path) else f"image {number}"
@@ -119,7 +120,7 @@ def image_loaders(images: Iterable[ImageLike]) -> Iterator[ImageLoader]:
 def encode_images(
     images: Sequence[ImageLike], encoder: Encoder, *, batch_size: int = BATCH_SIZE
 ) -> list[np.ndarray]:
-    """Compute the features of images in all blocks of an encoder.
+    """Compute the features of images from all blocks of an encoder.
 
     Parameters
     ----------
@@ -137,7 +138,7 @@ def encode_images(
     Raises
     ------
     ImageError
-        An image can't be read.
+        An image can't be read or decoded.
     EncoderError
         A feature is not finite, or memory is insufficient for a single image.
     """

@@ -24,7 +24,8 @@ def prefetch(
 ) -> Generator[T]:
     """Call a function on each item in threads, and yield the results in the order of the items.
 
-    Closing the generator cancels the calls that have not started.
+    Closing the generator cancels the calls that have not started. An exception that ``function``
+    raises for an item is raised in place of the result of this item.
 
     Parameters
     ----------

@@ -26,9 +26,9 @@ from whichgen.features.store import feature_key
 
 
 class KeySet:
-    """Compact set of keys of equal length, stored as a sorted array.
+    """Set of keys of equal length, stored as a sorted array to save memory.
 
-    A million keys of 32 bytes take 32 MB.
+    A million keys of 32 bytes take 31 MiB.
     """
 
     def __init__(self, keys: Iterable[bytes]) -> None:
@@ -47,7 +47,11 @@ class KeySet:
 def encode_shard(
     shard: Shard, encode: BatchEncoder, *, batch_size: int, known: Container[bytes] = ()
 ) -> Iterator[EncodedBatch]:
-    """Encode the images of a shard in batches; images whose key is in ``known`` are skipped."""
+    """Encode the images of a shard in batches; skip images whose key is in ``known``.
+
+    The batches contain the skipped images, but not their features. See
+    :func:`~whichgen.features.inference.encode_batches` for the other parameters and the errors.
+    """
 
     def load(item: Item) -> tuple[bytes, Image.Image | None]:
         data = item.load()
@@ -59,7 +63,7 @@ def encode_shard(
 
 @dataclass(frozen=True)
 class EncodeJob:
-    """Encoding job sent once to each worker; see :func:`encode_shard`.
+    """Settings for encoding shards, sent once to each worker; see :func:`encode_shard`.
 
     Parameters
     ----------
@@ -86,7 +90,7 @@ class EncodeJob:
         Raises
         ------
         EncoderError
-            The encoder can't be loaded, or its key differs from :attr:`key`.
+            The encoder can't be loaded, or its key differs from the expected :attr:`key`.
         """
         encoder = load_encoder(self.backbone, device=self.device, dtype=self.dtype)
         if encoder.key != self.key:
@@ -107,9 +111,9 @@ def shard_loaders(
 ) -> Iterator[ImageLoader]:
     """Yield a loader for each image of a shard.
 
-    :func:`~whichgen.features.inference.encode_batches` processes the loaders. ``load`` returns the
-    key of an item and its decoded image, or ``None`` in place of an image to skip. At most two
-    undecoded images per thread are in memory.
+    The loaders are those that :func:`~whichgen.features.inference.encode_batches` expects. ``load``
+    returns the key of an item and its decoded image, or ``None`` in place of an image to skip. At
+    most two undecoded images per thread are in memory.
     """
     slots = threading.Semaphore(2 * count_threads())
 

@@ -1,10 +1,10 @@
 """The on-disk feature store.
 
-A store contains the features of one encoder (weights, preprocessing, precision). It is a folder of
-*segments*: safetensors files with one key per row and one float32 array per block. Segments are
-written atomically and never changed, so a crash loses only rows that are not written yet, and
-several processes can write to the same store. Blocks are memory-mapped, so only the requested rows
-are read.
+A store contains the features of one encoder (weights, preprocessing and precision). It is a folder
+of *segments*: safetensors files with one key per row and one float32 array per block. Segments are
+written atomically and never changed, so a crash loses only the rows that are not written yet, and
+several processes can write to the same store. Segments are memory-mapped, so only the requested
+rows are read.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def feature_key(image_digest: bytes, perturbation: str = "") -> bytes:
     image_digest
         Digest of the file's content (:func:`whichgen.data.reading.hash_image`).
     perturbation
-        Kind and value of the perturbation; empty for the original image.
+        Kind and value of the perturbation, for example ``jpeg:75``; empty for the original image.
     """
     return hashlib.blake2b(
         image_digest + perturbation.encode(), digest_size=KEY_BYTES, person=b"whichgen-feature"
@@ -53,7 +53,7 @@ class _Segment:
 
 
 class FeatureStore:
-    """Feature store of one encoder, which is created if it does not exist.
+    """Feature store of one encoder; the constructor creates its folder if it does not exist.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class FeatureStore:
     Raises
     ------
     StoreError
-        The folder can't be written, or a segment can't be read.
+        The folder can't be created or written, or a segment can't be opened.
     """
 
     def __init__(self, root: Path, encoder: Encoder) -> None:
@@ -92,15 +92,15 @@ class FeatureStore:
         return self._rows.keys()
 
     def refresh(self) -> None:
-        """Register the segments that are not registered yet, and rename damaged ones.
+        """Register the segments that are not registered yet, and rename damaged segments.
 
-        Other processes may have written such segments. The suffix of a damaged segment becomes
-        ``.damaged``.
+        Another process may have written a segment since the last call. The suffix of a damaged
+        segment becomes ``.damaged``, and its rows are not registered.
 
         Raises
         ------
         StoreError
-            A segment can't be read, for example because of missing permissions.
+            A segment can't be opened, for example because of missing permissions.
         """
         known = {segment.path for segment in self._segments}
         for path in sorted(self.folder.glob("*.safetensors")):
@@ -148,7 +148,7 @@ class FeatureStore:
         self._register(path)
 
     def read(self, keys: Sequence[bytes], block: int) -> np.ndarray:
-        """Read the features of one block: float32 array (len(keys), block_dims[block]).
+        """Read one block of the rows ``keys``: float32 array (len(keys), block_dims[block]).
 
         Raises
         ------
@@ -178,7 +178,7 @@ class FeatureStore:
     def _register(self, path: Path) -> None:
         """Register a segment: validate it, and add its rows to the store's index.
 
-        The index maps each key to a segment and a row. Keys already in the index keep their row.
+        The index maps each key to its segment and row. Keys already in the index keep theirs.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Table of images whose features are in the feature store."""
+"""Tables of images whose features are in a feature store."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ class FeatureTable:
     samples
         The readable images, in input order.
     keys, digests
-        Key of each image in the store, and digest of its file.
+        Key of each image in the store, and digest of the content of its file.
     store
         The feature store.
     perturbations
-        Kind and value of each image's perturbation; empty for an original image.
+        Kind and value of each image's perturbation, for example ``jpeg:75``; empty for an original
+        image.
     skipped
-        Error messages of the unreadable images.
+        Error messages of the unreadable images, which are not in the table.
     """
 
     samples: tuple[Sample, ...]
@@ -47,7 +48,7 @@ class FeatureTable:
         return self.store.read(self.keys, block)
 
     def blocks(self, blocks: Sequence[int]) -> np.ndarray:
-        """Read and concatenate the features of blocks: float32 array (n, sum of d_block)."""
+        """Read the features of several blocks, side by side: float32 array (n, sum of d_block)."""
         return np.hstack([self.block(b) for b in blocks])
 
     @property
@@ -62,12 +63,12 @@ class FeatureTable:
 
     @property
     def groups(self) -> np.ndarray | None:
-        """Group of each image: str array (n,), or ``None`` if any image has no group."""
+        """Group of each sample: str array (n,), or ``None`` if any sample has no group."""
         names = [s.group for s in self.samples]
         return np.array(names, dtype=str) if all(names) else None
 
     def take(self, rows: Sequence[int] | np.ndarray) -> FeatureTable:
-        """Return a table with the given rows (numbers from 0); ``skipped`` is empty."""
+        """Return a table of the given rows, numbered from 0, with no skipped images."""
         values = {name: tuple(getattr(self, name)[i] for i in rows) for name in _ROW_FIELDS}
         return replace(self, **values, skipped=())  # type: ignore[arg-type]
 
