@@ -23,18 +23,18 @@ class UnknownResult:
     Parameters
     ----------
     name
-        Name of the generator or of the group. Below, "the generator" also means the group.
+        Name of the generator or of the group.
     images
-        Number of test images of the generator.
+        Number of test images of the generator or group.
     detection, oscr
-        Metrics of the generator's images against all known images; ``oscr`` is in [0, 1].
+        Metrics of these images against all known images; ``oscr`` is in [0, 1].
     mean_score
-        Mean open-set score of the generator's images.
+        Mean open-set score of these images.
     top_prediction, top_prediction_share
-        Most frequently predicted known origin (on a tie, the first of the known origins), and the
-        fraction of the generator's images with this prediction, in [0, 1].
+        Known origin that is predicted most often for these images (on a tie, the first of the known
+        origins), and the fraction of these images with this prediction, in [0, 1].
     rejection_rate
-        Fraction of the generator's images classified as ``unknown``, in [0, 1].
+        Fraction of these images that are classified as ``unknown``, in [0, 1].
     """
 
     name: str

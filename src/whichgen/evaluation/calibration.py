@@ -28,8 +28,8 @@ TEMPERATURES = (1e-3, 1e3)
 class CalibrationMetrics:
     """Accuracy as a function of confidence, which is the largest probability of an image.
 
-    The bins have equal width: bin b is the interval (``edges[b]``, ``edges[b + 1]``], and the first
-    bin includes 0.
+    The confidence bins have equal width: bin b is the interval (``edges[b]``, ``edges[b + 1]``],
+    and the first bin includes 0.
 
     Parameters
     ----------

@@ -61,7 +61,17 @@ class ThresholdCounts:
         return _accumulate(weights, *self._positive)
 
     def negative(self, weights: np.ndarray) -> np.ndarray:
-        """Sum the weights of the negative samples in the same way as :meth:`positive`."""
+        """Sum the weights of the negative samples whose score is at or above each threshold.
+
+        Parameters
+        ----------
+        weights
+            Number of times each negative sample counts: integers as float64 array (rows, m).
+
+        Returns
+        -------
+        float64 array (rows, thresholds + 1)
+        """
         return _accumulate(weights, *self._negative)
 
 

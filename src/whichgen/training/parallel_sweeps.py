@@ -71,10 +71,10 @@ class Sweep:
 def run_sweeps(
     sweeps: Sequence[Sweep], encoder_key: str, *, cache: Path | None, jobs: int = -1
 ) -> Iterator[list[tuple[float, SelectionMetrics]]]:
-    """Run the sweeps that are not in the cache, in worker processes, and yield all metrics.
+    """Run the sweeps that are not in the cache, and yield the metrics of all sweeps.
 
-    The metrics of each sweep are written to the cache when it finishes; a read-only cache is not
-    updated.
+    The sweeps run in worker processes. The metrics of each new sweep are written to the cache
+    before they are yielded; a read-only cache is not updated.
 
     Parameters
     ----------

@@ -1,14 +1,15 @@
 """Shortcut check: how well file properties and mean color alone predict the origin.
 
-A random forest (Breiman, 2001) is fitted on properties of the training files
-(:mod:`whichgen.data.file_properties`) and evaluated on the test files. A model may use the same
-shortcut, so its metrics are meaningful only to the extent that they exceed those of the forest.
+For each set of properties (:mod:`whichgen.data.file_properties`), a random forest (Breiman, 2001)
+is fitted on the training files and evaluated on the test files. A model may use the same shortcut,
+so its metrics are meaningful only to the extent that they exceed those of the forests.
 
 The warning is based on balanced accuracy, which is the mean recall over the K known origins. Its
-expected value without a shortcut is 1/K. The check warns if the lower bound of the 95 % confidence
-interval (Wilson, 1927) exceeds 1/K + 10 percentage points. The sample size of the interval is K
-times the harmonic mean of the number of test images per origin. With this size, the variance of a
-proportion equals the variance of a mean of K recalls with the same expected value.
+expected value without a shortcut is 1/K. The check warns if, for any set of properties, the lower
+bound of the 95 % confidence interval of balanced accuracy (Wilson, 1927) exceeds 1/K + 10
+percentage points. The sample size of the interval is K times the harmonic mean of the number of
+test images per origin. With this size, the variance of a proportion equals the variance of a mean
+of K recalls with the same expected value.
 
 The size of a losslessly compressed file depends on the level of detail, which can be a genuine
 property of the generator. A warning is therefore a reason to inspect the data, not a proof.
