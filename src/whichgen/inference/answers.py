@@ -24,14 +24,14 @@ _COLUMNS = {
 def answer_schema(
     origins: Sequence[str], *, prediction_sets: bool = False, gallery: bool = False
 ) -> pa.Schema:
-    """Return the Arrow schema of a table of answers; ``.names`` lists its columns.
+    """Return the Arrow schema of a table of answers: the name and type of each column.
 
     Parameters
     ----------
     origins
-        The known origins. The column ``p(ORIGIN)`` is the probability of the origin.
+        The known origins; the column ``p(ORIGIN)`` contains the probability of an origin.
     prediction_sets
-        Add the column ``prediction_set``: origins separated by spaces.
+        Add the column ``prediction_set``: known origins separated by spaces.
     gallery
         Add columns for the most similar gallery image: ``nearest`` (its path), ``nearest_origin``
         and ``nearest_cosine`` (its cosine similarity).
@@ -53,24 +53,25 @@ class Attribution:
     Parameters
     ----------
     image
-        Path of the file, or ``image N`` (counted from 1) for an image that is not a file.
+        Path or URL of the file, or ``image N`` (counted from 1) for an image that is not a file.
     origin
         A known origin or ``unknown``; ``None`` if the image can't be read.
     probabilities
-        ``probabilities[origin]`` is the probability of a known origin, provided that the true
-        origin is one of the known origins; not meaningful if :attr:`origin` is ``unknown``. The
-        probabilities sum to 1. Empty if the image can't be read.
+        Maps each known origin to its probability, in [0, 1], given that the true origin is one of
+        the known origins. The probabilities sum to 1; they are not meaningful if :attr:`origin` is
+        ``unknown``. Empty if the image can't be read.
     score, threshold
         Open-set score and its threshold: images with a score below the threshold are classified as
         ``unknown``. The range depends on the score method (``max_probability``: [0, 1];
         ``max_logit`` of a fusion head: (−∞, 0]). The score is ``None`` if the image can't be read.
     coarse_origin
-        The most specific origin that is certain: :attr:`origin` or, if that is ``unknown``, a
-        generator family, ``synthetic``, ``real`` or ``unknown``
-        (:mod:`whichgen.openset.hierarchy`); ``None`` if the image can't be read.
+        :attr:`origin` if that is a known origin; otherwise a coarser prediction: a generator
+        family, ``synthetic`` or ``real`` or, if none of them is certain, ``unknown``
+        (:mod:`whichgen.openset.hierarchy`). ``None`` if the image can't be read.
     prediction_set
-        Set of known origins that contains the true origin with the requested coverage, provided
-        that the true origin is known and the image resembles the validation images. ``None`` if
+        Known origins, most probable first. The set contains the true origin with a probability of
+        at least the requested coverage, provided that the true origin is known and the image
+        resembles the validation images (:mod:`whichgen.evaluation.conformal`). ``None`` if
         prediction sets were not requested or the image can't be read.
     error
         Why the image can't be read; empty if it was read.

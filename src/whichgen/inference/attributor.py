@@ -45,7 +45,7 @@ class Attributor:
     ------
     ModelFileError
         The encoder differs from the one the model was fitted on, or the shapes of the model's
-        arrays do not match its features.
+        arrays do not match the encoder's features.
 
     Examples
     --------
@@ -89,8 +89,9 @@ class Attributor:
         backbone
             Path or name of the encoder; default: the encoder name recorded in the model.
         key
-            Public key (PEM file) that must verify the signature of the model folder; default: the
-            file named by the environment variable ``WHICHGEN_VERIFY_KEY``, if set.
+            PEM file of the public key that must verify the signature of the model folder; default:
+            the file named by the environment variable ``WHICHGEN_VERIFY_KEY``. Without either, the
+            signature is not verified.
         """
         model = load_model(path, key=key)
         name = backbone or str(model.encoder["name"])
@@ -108,7 +109,7 @@ class Attributor:
             Path of a model folder or of the output folder of a run, or the hub repository
             ``owner/name``.
         revision
-            Branch, tag or commit of the repository.
+            Branch, tag or commit of the repository; default: its main branch. Ignored for a folder.
         options
             ``device``, ``backbone`` and ``key`` of :meth:`load`.
         """
@@ -133,12 +134,13 @@ class Attributor:
     ) -> list[Attribution]:
         """Attribute images, and return one answer per image, in the order of the images.
 
-        The answer for an unreadable image has an ``error`` instead of an origin.
+        The answer for an image that can't be read has an ``error`` instead of an origin.
 
         Parameters
         ----------
         images
-            One image or several images: paths, bytes, Pillow images or uint8 arrays.
+            One or several images. An image is a file path, the bytes of an image file, a Pillow
+            image, or a uint8 array (h, w, 3) or (h, w).
         coverage
             Coverage of the prediction sets, in (0, 1); ``None`` for no prediction sets.
         nearest
@@ -172,12 +174,20 @@ class Attributor:
         batch_size: int = BATCH_SIZE,
         progress: Progress = no_progress,
     ) -> tuple[np.ndarray, list[str]]:
-        """Compute the features of images that the head takes as input.
+        """Compute the head's input for images: the concatenated features of the model's blocks.
+
+        Parameters
+        ----------
+        images
+            Images of the types that :meth:`attribute` accepts.
+        batch_size
+            Number of images per batch.
 
         Returns
         -------
         features
-            Features of the m readable images, in the order of the images: float32 array (m, d).
+            Features of the m images that can be read, in the order of the images: float32 array
+            (m, d).
         errors
             One string per image: why it can't be read, or an empty string if it was read.
         """
@@ -193,9 +203,19 @@ class Attributor:
         return np.concatenate(features), errors
 
     def quantile(self, coverage: float) -> ConformalQuantile:
-        """Compute the conformal quantile for prediction sets with a coverage in (0, 1).
+        """Compute the quantile that :meth:`attribute_batch` needs for prediction sets.
 
-        Its ``notes`` contain a warning if the model has too few validation images.
+        If the model has too few validation images, the ``notes`` of the quantile contain a warning.
+
+        Parameters
+        ----------
+        coverage
+            Coverage of the prediction sets, in (0, 1).
+
+        Raises
+        ------
+        FitError
+            ``coverage`` is out of range.
         """
         calibration = self.model.calibration
         return conformal_quantile(calibration.probabilities, calibration.labels, coverage)
@@ -208,12 +228,14 @@ class Attributor:
         nearest: int = 0,
         gallery: NeighborIndex | None = None,
     ) -> list[Attribution]:
-        """Attribute the images of one encoded batch; return no answers for skipped images.
+        """Return one answer per image of an encoded batch, in order, but none for skipped images.
 
-        The answers are in the order of the images in the batch.
+        The answer for an image that can't be read has an ``error`` instead of an origin.
 
         Parameters
         ----------
+        batch
+            Features of the images (:func:`~whichgen.features.inference.encode_batches`).
         quantile
             Result of :meth:`quantile`; ``None`` for no prediction sets.
         nearest, gallery
@@ -249,7 +271,7 @@ class Attributor:
 
     @cached_property
     def exemplar_index(self) -> ExemplarIndex:
-        """Similarity index of the model's exemplars."""
+        """Similarity index of the model's exemplars, built on first access."""
         return ExemplarIndex(self.model)
 
     def _prediction_sets(

@@ -1,8 +1,9 @@
 """Store the answers for a large collection of images in a folder of Parquet files.
 
-Each run adds files ``part-00000.parquet``, …, which are written atomically and never changed.
-``_runs.json`` records the digest of the model, the coverage and the metadata of every run; Parquet
-readers ignore files whose names begin with an underscore.
+Each run adds files, numbered from ``part-00000.parquet``, which are written atomically and never
+changed. ``_runs.json`` contains the digest of the model and the coverage, which are the same for
+all runs, and the metadata of each run. Parquet readers ignore files whose names begin with an
+underscore.
 """
 
 from __future__ import annotations
@@ -34,18 +35,19 @@ _RUNS = "_runs.json"
 
 @dataclass
 class AnswerSummary:
-    """Numbers of images and answers of one call of :meth:`AnswerFolder.write`.
+    """Number of images, answers and errors in one call of :meth:`AnswerFolder.write`.
 
     Parameters
     ----------
     n_images
-        Number of processed images, including skipped and unavailable images.
+        Number of images, including images skipped because they already have an answer, and files
+        that could not be read.
     n_written
         Number of answers written.
     n_invalid
-        Number of written answers with an ``error``.
+        Number of written answers with an ``error``, because the file is not a valid image.
     unavailable
-        Error message of each file that could not be read.
+        Error message of each file that could not be read; no answer is written for it.
     """
 
     n_images: int = 0
@@ -55,7 +57,7 @@ class AnswerSummary:
 
 
 class AnswerFolder:
-    """Folder of Parquet files with the answers of one model.
+    """Folder of Parquet files with the answers of one model for many images.
 
     Parameters
     ----------
@@ -100,7 +102,7 @@ class AnswerFolder:
             )
 
     def read_image_keys(self) -> KeySet:
-        """Return the keys (:func:`~whichgen.data.shards.hash_name`) of all images with an answer.
+        """Return the key (:func:`~whichgen.data.shards.hash_name`) of each image with an answer.
 
         Raises
         ------
@@ -121,9 +123,9 @@ class AnswerFolder:
         total: int | None = None,
         progress: Progress = no_progress,
     ) -> AnswerSummary:
-        """Write answers in files of at least :data:`PART_ROWS` rows; only the last can be smaller.
+        """Write answers to files of at least :data:`PART_ROWS` rows; only the last can have fewer.
 
-        If the run is interrupted, the answers received so far are written.
+        If this method is interrupted, the answers received so far are written.
 
         Parameters
         ----------
@@ -131,6 +133,11 @@ class AnswerFolder:
             Answers for successive batches of images.
         total
             Number of images, for the progress bar.
+
+        Returns
+        -------
+        AnswerSummary
+            Number of images, answers and errors over all batches.
         """
         summary = AnswerSummary()
         pending: list[Attribution] = []

@@ -1,4 +1,4 @@
-"""Attribute a large collection shard by shard."""
+"""Attribute a large collection of images shard by shard."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class ShardAnswers:
     Parameters
     ----------
     n_images
-        Number of images, including skipped images and files that could not be read.
+        Number of images, including images skipped because they already have an answer, and files
+        that could not be read.
     answers
-        Answers for all images that were neither skipped nor unavailable; ``error`` is set if a file
-        is not a valid image.
+        Answers for all other images; an answer has an ``error`` if the file is not a valid image.
     unavailable
         Error message of each file that could not be read. A later run tries these files again.
     """
@@ -54,7 +54,8 @@ class AttributeJob:
     coverage
         Coverage of the prediction sets, in (0, 1); ``None`` for no prediction sets.
     known
-        Keys (:func:`~whichgen.data.shards.hash_name`) of images to skip.
+        Keys (:func:`~whichgen.data.shards.hash_name`) of images to skip because they already have
+        an answer.
     """
 
     model: OriginModel
@@ -78,7 +79,7 @@ class AttributeJob:
         return partial(self.attribute, Attributor(self.model, encoder, pad_to=self.batch_size))
 
     def attribute(self, attributor: Attributor, shard: Shard) -> Iterator[ShardAnswers]:
-        """Attribute the images of a shard, and yield the answers of each batch."""
+        """Attribute the images of a shard, and yield the answers for one batch at a time."""
         quantile = None if self.coverage is None else attributor.quantile(self.coverage)
         loaders = shard_loaders(shard, self._load)
         for batch in encode_batches(loaders, attributor.encode_batch, batch_size=self.batch_size):
@@ -102,4 +103,4 @@ class AttributeJob:
 
 
 class _UnavailableError(ImageError):
-    """A file can't be read, e.g. because of a network error; a later attempt may succeed."""
+    """A file can't be read, e.g. because of a network error; a later run may succeed."""

@@ -1,11 +1,12 @@
 """Cluster images of unknown origin into putative generators.
 
-Images from one generator differ in content, and encoder features mostly describe content. Features
-are therefore standardized and then whitened by the regularized within-class scatter of the known
-origins (:func:`whichgen.heads.fusion.fit_whitening`), which brings images of one origin close
-together regardless of content. The whitened features are normalized to unit length, and their
-principal components are clustered. If the model uses residual statistics (the encoder ``traces``),
-all other features are ignored, because residual statistics hardly depend on content.
+Images from one generator differ in content, and encoder features mostly describe content. The
+features of each block are therefore standardized and then whitened by the regularized within-class
+scatter of the known origins (:func:`whichgen.heads.fusion.fit_whitening`), which brings images of
+one origin close together regardless of content. The whitened features of all blocks are
+concatenated and scaled to unit length, and their principal components are clustered. If the model
+uses residual statistics (the encoder ``traces``), all other features are ignored, because residual
+statistics hardly depend on content.
 """
 
 from __future__ import annotations
@@ -43,13 +44,14 @@ class Group:
     name
         ``unknown-1`` for the largest group, ``unknown-2`` for the second largest, ….
     members
-        Indices of the group's images, in order of increasing distance from the group's mean.
+        Indices of the group's images, sorted by increasing distance of their points
+        (:func:`embed_images`) from the mean of the group's points.
     nearest_origin, share
-        The known origin with the highest logit for the largest number of the group's images, and
-        the fraction of the group's images for which it has the highest logit, in [0, 1].
+        Most frequently predicted known origin (highest logit) of the group's images, and the
+        fraction of the group's images with this prediction, in [0, 1].
     cohesion
-        Mean cosine similarity between the group's points, scaled to unit length, and their mean, in
-        [0, 1].
+        Cosine similarity between a point and the mean of the group's points, averaged over the
+        group, in [0, 1]. All points are scaled to unit length first.
     """
 
     name: str
@@ -68,17 +70,19 @@ def discover(
     min_size: int = MIN_GROUP_SIZE,
     seed: int = 0,
 ) -> tuple[list[Group], np.ndarray]:
-    """Cluster images into groups.
+    """Cluster images of unknown origin into putative generators.
 
     Parameters
     ----------
+    model
+        The fitted model; its training exemplars are used for whitening.
     encoder
         The encoder whose features the model was fitted on.
     features
         The head's input for each image: float array (n, d).
     k
         Number of groups for k-means. ``None`` selects HDBSCAN (Campello, Moulavi & Sander, 2013),
-        which determines the number of groups and leaves outliers without a group.
+        which determines the number of groups and assigns outliers to no group.
     min_size
         Minimum group size for HDBSCAN, at least 2; ignored by k-means.
     seed
@@ -87,7 +91,7 @@ def discover(
     Returns
     -------
     groups
-        The groups by decreasing size.
+        The groups, largest first.
     group_of_image
         Index of each image's group in ``groups``, or :data:`~whichgen.evaluation.clustering.NOISE`
         for an outlier: int64 array (n,).
@@ -95,7 +99,8 @@ def discover(
     Raises
     ------
     FitError
-        There are fewer than two images, or fewer than ``k`` (k-means) or ``min_size`` (HDBSCAN).
+        There are fewer than two images, fewer than ``k`` (k-means) or fewer than ``min_size``
+        (HDBSCAN).
     """
     option, minimum = ("--n-clusters", k) if k else ("--min-size", min_size)
     if len(features) < max(minimum, 2):
@@ -145,8 +150,9 @@ def embed_images(model: OriginModel, encoder: Encoder, features: np.ndarray) -> 
     Returns
     -------
     numpy.ndarray
-        Principal components of the whitened features: float64 array (n, c), where c is the minimum
-        of :data:`COMPONENTS`, n and the number of whitened features.
+        Principal components of the whitened features, which are first scaled to unit length:
+        float64 array (n, c), where c is the minimum of :data:`COMPONENTS`, n and the number of
+        whitened features.
     """
     known, labels = model.exemplars.select(held_out=False)
     widths = [encoder.block_dims[block] for block in model.blocks]

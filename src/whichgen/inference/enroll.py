@@ -1,12 +1,13 @@
 """Add a new origin to a fitted model from a few images, without the original training images.
 
 The head is extended by one origin (:mod:`whichgen.heads.extension`). The model's exemplars (stored
-features of training and validation images) are used instead of the original images. The bias of the
-new origin is then lowered until every held-out exemplar that the old head classified correctly is
-still classified correctly, and by :data:`MARGIN` more, because unseen images of the old origins can
-have higher logits for the new origin. The open-set score is refitted on the training exemplars and
-the new images. The temperature (unless it is 1), the threshold, the calibration data and the
-thresholds for coarse origins are refitted on the held-out exemplars.
+features of images) are used instead of the original images; *held-out exemplars* are those of
+validation images, *training exemplars* are all others. The bias of the new origin is then lowered
+until the new head correctly classifies every held-out exemplar that the old head classified
+correctly. It is lowered by :data:`MARGIN` more, because unseen images of the old origins can have
+higher logits for the new origin. The open-set score is refitted on the training exemplars and the
+new images. The temperature (unless it is 1), the threshold, the calibration data and the thresholds
+of the coarser predictions are recomputed on the held-out exemplars.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class EnrollmentResult:
         enrollment, in [0, 1].
     previous_answers
         ``previous_answers[origin]`` is the number of new images that the old model classified as
-        ``origin`` (a known origin or ``unknown``), most frequent origin first.
+        ``origin`` (a known origin or ``unknown``), sorted from the largest to the smallest number.
     recognition_rate
         Cross-validated fraction of the new images for which the new origin has the highest logit,
         in [0, 1]; ``None`` for a single image or without cross-validation.
@@ -98,9 +99,10 @@ def enroll(
     features
         The head's input for each image of the new origin: float array (n, d), n ≥ 1.
     digests
-        Hex digests of the images, which are recorded in the model's metadata.
+        Hex digest of each image, recorded in the new model's metadata; empty to record none.
     thumbnails
-        JPEG thumbnail of each image; ignored if the model has no thumbnails.
+        JPEG thumbnail of each image, stored with its exemplar; empty for none. Ignored if the model
+        has no thumbnails.
     cross_validate
         Estimate the recognition rate by cross-validation with at most five folds.
 
@@ -170,7 +172,7 @@ def enroll_images(
     batch_size: int = BATCH_SIZE,
     progress: Progress = no_progress,
 ) -> EnrollmentResult:
-    """Add an origin to a model, given its image files.
+    """Encode image files of a new origin, and add the origin to a model (:func:`enroll`).
 
     Parameters
     ----------
@@ -179,7 +181,7 @@ def enroll_images(
     name
         Name of the new origin.
     images
-        ``images[file_name]`` is the content of an image file. Duplicate images are used only once.
+        Maps the name of each image file to its bytes. Duplicate images are used only once.
     batch_size
         Number of images per batch.
 
@@ -216,7 +218,7 @@ def enroll_images(
 
 
 def _training_set(model: OriginModel, new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Concatenate the training exemplars and the new images.
+    """Concatenate the features and labels of the training exemplars and of the new images.
 
     Returns
     -------
@@ -230,10 +232,11 @@ def _training_set(model: OriginModel, new: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def _extend_head(model: OriginModel, new: np.ndarray) -> Head:
-    """Add an origin to the head, and lower its bias to protect the old origins.
+    """Add an origin to the head, and lower the bias of this origin to protect the old origins.
 
-    The bias is lowered until all previously correct predictions for held-out exemplars are correct
-    again, and then by :data:`MARGIN`. Heads without a bias are only extended.
+    The bias is lowered until all predictions for held-out exemplars that were correct before are
+    correct again (by at most 40 nats), and then by :data:`MARGIN` more. A k-NN head has no bias and
+    is only extended.
     """
     extended = extend(model.head, *_training_set(model, new), len(model.origins))
     features, labels = model.exemplars.select(held_out=True)
@@ -248,7 +251,7 @@ def _extend_head(model: OriginModel, new: np.ndarray) -> Head:
 
 
 def _is_correct(head: Head, features: np.ndarray, labels: np.ndarray | int) -> np.ndarray:
-    """Return whether the highest logit of each image is that of its label: bool array (n,)."""
+    """Return whether the label of each image has the highest logit: bool array (n,)."""
     return np.asarray(head.forward(features).logits.argmax(axis=1) == labels)
 
 
@@ -265,7 +268,7 @@ def _add_exemplars(
 
 
 def _recognition_rate(model: OriginModel, features: np.ndarray) -> float:
-    """Compute the cross-validated fraction of new images predicted as the new origin."""
+    """Compute the cross-validated fraction of new images predicted as the new origin, in [0, 1]."""
     folds = np.random.default_rng(0).permutation(len(features)) % min(_FOLDS, len(features))
     correct = np.zeros(len(features), dtype=bool)
     for fold in range(int(folds.max()) + 1):

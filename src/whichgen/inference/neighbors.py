@@ -1,15 +1,13 @@
 """Find the images most similar to a query image.
 
-The *exemplars* of a model are features of training and validation images that are stored in it. A
-*view* is one feature block that has its own classifier (:mod:`whichgen.heads.fusion`).
+The *exemplars* of a model are the images whose features are stored in it. A *view* is a feature
+block with its own linear probe (:mod:`whichgen.heads.fusion`).
 
-If the head has several views, images are compared by the log-probabilities log p_v,j(x) of all
-views v and origins j, concatenated into a vector e(x). Features are not used because they mostly
-describe content: on 794 images of eight text-to-image systems and photographs, the nearest neighbor
-had the same origin for 62 % of images when compared by features, and for 90 % when compared by
-log-probabilities. For a head with one view, e(x) is its embedding
-(:attr:`whichgen.heads.base.HeadOutput.embedding`). Let m be the mean of e over the exemplars and
-z = (e(x) − m) / ‖e(x) − m‖. The similarity of two images is the cosine ⟨z, z'⟩.
+For a head with one view, e(x) is the embedding of image x
+(:attr:`whichgen.heads.base.HeadOutput.embedding`). For a head with several views, e(x) is the
+concatenation of the log-probabilities log p_v,j(x) of all views v and origins j; features are not
+used because they mostly describe the content of an image. Let m be the mean of e over the exemplars
+and z = (e(x) − m) / ‖e(x) − m‖. The similarity of two images x and x' is the cosine ⟨z, z'⟩.
 """
 
 from __future__ import annotations
@@ -34,14 +32,14 @@ class Neighbor:
     Parameters
     ----------
     exemplar
-        Index of the exemplar in the model's exemplars; ``None`` for an image of a gallery
+        Index (from 0) in the model's exemplars; ``None`` for an image of a gallery
         (:mod:`whichgen.gallery`).
     origin
         True origin; empty for an unlabeled gallery image.
     similarity
         Cosine similarity to the query image, in [-1, 1].
     path
-        Path of the file as recorded in the gallery; empty for exemplars.
+        Path of the image file as recorded in the gallery; empty for an exemplar.
     """
 
     exemplar: int | None
@@ -54,12 +52,12 @@ class NeighborIndex(Protocol):
     """Collection of images that can be searched by similarity."""
 
     def find_neighbors(self, output: HeadOutput, k: int) -> list[tuple[Neighbor, ...]]:
-        """Return at most ``k`` neighbors of each query image, most similar first.
+        """Return the ``k`` most similar images of each query image, most similar first.
 
         Parameters
         ----------
         output
-            The head's output for the query images.
+            Output of the model's head for the query images.
         k
             Maximum number of neighbors per query image.
         """
@@ -67,9 +65,10 @@ class NeighborIndex(Protocol):
 
 
 class SimilaritySpace:
-    """Mapping from the output of a model's head to unit vectors z (see the module docstring).
+    """Mapping from the output of a model's head to one unit vector z per image.
 
-    The similarity of two images is the inner product of their unit vectors.
+    The similarity of two images is the inner product of their unit vectors. See
+    :mod:`whichgen.inference.neighbors` for the definition of z.
     """
 
     def __init__(self, model: OriginModel) -> None:
@@ -83,7 +82,7 @@ class SimilaritySpace:
 
     @property
     def digest(self) -> str:
-        """Digest of the mapping (32 hex digits).
+        """Digest of the encoder, the head and the mean m (32 hex digits).
 
         Only vectors from spaces with equal digests can be compared.
         """
@@ -127,7 +126,7 @@ class ExemplarIndex:
         self._index = build_cosine_index(self._space.exemplars)
 
     def find_neighbors(self, output: HeadOutput, k: int) -> list[tuple[Neighbor, ...]]:
-        """Return at most ``k`` exemplars per query image (:meth:`NeighborIndex.find_neighbors`)."""
+        """Return the ``k`` most similar exemplars (:meth:`NeighborIndex.find_neighbors`)."""
         vectors = self._space.project(output)
         cosines, rows = self._index.search(vectors, min(k, len(self._origins)))
         return [

@@ -1,15 +1,15 @@
 """Explain an attribution by occlusion: blur one patch at a time (Zeiler & Fergus, 2014).
 
-Let f(x) = log p_y(x) − log (1 − p_y(x)) be the log-odds of the top-1 origin y of the image x, and
-x_i the image with patch i blurred. The support of the patch is ::
+Let y be the most probable known origin of the image x, p_y(x) its probability, and x_i the image
+with patch i blurred. The support of patch i for y is the decrease of the log-odds of y::
 
-    s_i = f(x) − f(x_i)
+    f(x) = log p_y(x) − log (1 − p_y(x)),    s_i = f(x) − f(x_i)
 
-If s_i > 0, the patch supports the origin. Occlusion works for every encoder and head. The
-alternatives do not: attention rollout ignores the head, and gradients are not available for
-residual statistics (the encoder ``traces``).
+If s_i > 0, the patch supports y. Occlusion works for every encoder and head. The alternatives do
+not: attention rollout ignores the head, and gradients are not available for residual statistics
+(the encoder ``traces``).
 
-The result is not a map of manipulated regions. It explains the prediction, whether correct or not.
+The heatmap does not show manipulated regions. It explains the prediction, whether correct or not.
 A patch can have low support because other patches contain the same evidence, and the blur itself
 can change the prediction.
 """
@@ -34,15 +34,15 @@ _EPSILON = 1e-12
 
 @dataclass(frozen=True)
 class Heatmap:
-    """Support of each patch of an image for the predicted origin.
+    """Support of each patch of an image for its most probable known origin.
 
     Parameters
     ----------
     origin
-        The most probable known origin of the image, without rejection.
+        The most probable known origin of the image, even if the image is rejected as ``unknown``.
     support
-        Support of each patch, in nats: float64 array (grid, grid); row 0 is the top of the image,
-        column 0 is its left side.
+        Support of each patch, in nats: float64 array (grid, grid), where grid is the number of
+        patches per side. Row 0 is the top of the image, and column 0 is its left side.
     """
 
     origin: str

@@ -20,7 +20,7 @@ class Verdict:
     Parameters
     ----------
     kind
-        Category, for colors and filters.
+        Type of the answer, which determines its color and filter on the web page.
     words
         Short text, such as ``stable diffusion 1.4, 93 %``.
     detail
