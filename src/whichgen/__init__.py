@@ -14,7 +14,7 @@ images with one subfolder per origin and load an encoder, then call :func:`extra
 >>> dataset = open_dataset("my-images", cache=Path("cache"))  # doctest: +SKIP
 >>> encoder = load_encoder("openai/clip-vit-base-patch16")  # doctest: +SKIP
 
-Each subpackage imports only from subpackages to its left::
+Each subpackage imports only from subpackages that precede it in this order::
 
     io → data → evidence → encoders → features → heads → openset → evaluation → models → inference
        → gallery → cluster → training → experiments → report → service → cli

@@ -84,7 +84,7 @@ def start(
 def expand_blocks(arguments: Sequence[str]) -> list[str]:
     """Expand ``-b 5 6 7`` to ``-b 5 -b 6 -b 7``, and ``--blocks`` in the same way.
 
-    Users of the reference implementation write the first form; Typer accepts only the second.
+    Users of the reference implementation write the first form; Typer can parse only the second.
     """
     expanded: list[str] = []
     option = ""

@@ -114,10 +114,10 @@ def show_answers(answers: Sequence[Attribution], model: OriginModel, *, wide: bo
     """Print a table of answers with one row per image.
 
     The column ``percentile`` is the percentage of validation images of known origins with an equal
-    or lower score. If an image is classified as unknown, the column ``level`` shows the coarse
-    origin of each image, if it differs from the origin: a generator family, ``synthetic`` or
-    ``real``. If ``wide``, the table always has this column, and it also shows the score, the
-    threshold and the probabilities of all known origins.
+    or lower score. The column ``level`` shows the coarse origin (a generator family, ``synthetic``
+    or ``real``) of each image for which it differs from the origin; this column is omitted if no
+    image is classified as unknown. If ``wide``, the table always has the column ``level``, and also
+    shows the score, the threshold and the probabilities of all known origins.
     """
     with_level = wide or any(answer.origin == UNKNOWN for answer in answers)
     rows = []

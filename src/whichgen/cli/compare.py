@@ -66,7 +66,7 @@ def compare(
 
 
 def comparison_row(comparison: Comparison) -> dict[str, str]:
-    """Return the table row of one metric: rates and differences in percent, and the p-value."""
+    """Return the table row of one metric: values, difference and interval in percent; p-value."""
     from whichgen.evaluation.headline_metrics import METRIC_TITLES
 
     return {

@@ -43,7 +43,7 @@ def show_evidence(row: Mapping[str, Any]) -> None:
     """Print the provenance evidence found in one file.
 
     ``row`` has the keys ``image`` (path), ``findings`` (list of dictionaries), ``notes`` (list of
-    texts) and ``error`` (reason if the file is unreadable, which is not printed).
+    texts) and ``error`` (text; empty if the file is readable). The error is not printed.
     """
     if not row["findings"] and not row["error"]:
         say(f"{row['image']}: no provenance evidence found.")

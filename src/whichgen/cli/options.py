@@ -72,7 +72,13 @@ class ModelFolder:
 
     @property
     def path(self) -> Path:
-        """Value of ``--model``; raises :class:`DataError` if it is missing."""
+        """Value of ``--model``.
+
+        Raises
+        ------
+        DataError
+            The option is missing.
+        """
         if self.model is None:
             raise DataError(
                 "no model given. Add the folder of a training run, "
@@ -175,7 +181,7 @@ class SplitFlags:
     seed: Seed = 0
 
     def dataset_options(self, **settings: Any) -> DatasetOptions:
-        """Build :class:`DatasetOptions` from these flags; ``settings`` are further fields."""
+        """Build :class:`DatasetOptions` from these flags; ``settings`` add or replace fields."""
         from whichgen.data.dataset_options import DatasetOptions
 
         parsed = {

@@ -19,7 +19,7 @@ from whichgen.report.run_reader import Run
 def show_run(run: Run, dataset: str) -> None:
     """Print the candidates of a fusion, the test metrics, the notes and the warnings of a run.
 
-    ``dataset`` is the name of the dataset for the title of the test metrics.
+    ``dataset`` is the name of the dataset; it is printed above the test metrics.
     """
     results = run.results
     for compared, candidates in (("members", results.members), ("score", results.scores)):

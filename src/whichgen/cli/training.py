@@ -49,7 +49,7 @@ def add_traces(options: TrainOptions) -> TrainOptions:
 def selection_options(
     options: TrainOptions, method: SweepMethod | None = None, **settings: Any
 ) -> FitOptions | FusionOptions:
-    """Build :class:`FitOptions` for ``method``, or :class:`FusionOptions` without a method.
+    """Build :class:`FitOptions` for ``method``, or :class:`FusionOptions` if it is ``None``.
 
     ``settings`` are further fields of the returned options.
 

@@ -24,7 +24,7 @@ def collect_run_metadata(
     encoder: Mapping[str, Any],
     data_hash: str,
 ) -> dict[str, Any]:
-    """Return the arguments, software versions, machine, command line and UTC time as a dictionary.
+    """Return the arguments, software versions, machine, command line and UTC time in a dictionary.
 
     Parameters
     ----------

@@ -157,7 +157,7 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
     async def attribute_uploads(
         request: Request, files: Sequence[UploadFile]
     ) -> tuple[list[Upload], list[ImageAnswer], ModelDescription]:
-        """Attribute images; return their uploads, their answers and the model description."""
+        """Attribute uploaded files; return the uploads, the answers and the model description."""
         uploads = await read_uploads(files)
         contents = [upload.data for upload in uploads if not upload.error]
         # Repeat if an origin was enrolled in the meantime: the answers may be of either model.
@@ -300,7 +300,7 @@ async def _await_connected(request: Request, answer: Awaitable[_T]) -> _T:
 
 
 def _add_error_handlers(app: FastAPI) -> None:
-    """Convert whichgen errors, OSErrors and invalid requests to JSON error responses."""
+    """Register handlers that return JSON responses for expected errors and invalid requests."""
 
     @app.exception_handler(WhichgenError)
     async def on_expected_error(_: Request, error: WhichgenError) -> JSONResponse:

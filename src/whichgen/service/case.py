@@ -139,7 +139,7 @@ def _read_content(path: Path) -> bytes:
 
 
 def _list_facts(model: ModelDescription) -> Facts:
-    """Return the rows of the report header: time, software version, model and test metrics."""
+    """Return the report header as (name, value) pairs: time, software, model and test metrics."""
     metrics = [
         f"{name} {100 * value:.1f} %"
         for name, value in model.metrics.items()

@@ -53,7 +53,7 @@ class RequestMetrics:
         self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Forward a request; count it by path and status, and time the start of its response."""
+        """Forward a request; record its path, status, and the seconds until its response starts."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -31,7 +31,7 @@ _SECURITY_HEADERS = (
 
 
 class Guard:
-    """ASGI middleware: enforce the API key and the limits; add security headers to responses.
+    """ASGI middleware: enforce the API key and request limits; add security headers to responses.
 
     Cross-origin requests are rejected. Otherwise, any website could make a visitor's browser send
     requests to the service.
@@ -167,7 +167,7 @@ class _Body:
 
 
 def _check_size(size: int, limits: Limits, pending_bytes: int = 0) -> None:
-    """Check the size of a request and the total size of all requests in progress, in bytes.
+    """Compare the size of a request and of all requests in progress, in bytes, with the limits.
 
     Raises
     ------
