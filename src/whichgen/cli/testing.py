@@ -16,7 +16,7 @@ from whichgen.models.origin_model import OriginModel
 
 @dataclass(frozen=True)
 class ModelTest:
-    """Saved model, its encoder, the options of the test dataset, this dataset and a feature store."""
+    """Saved model and its encoder, and the test dataset, its options and a feature store."""
 
     model: OriginModel
     encoder: Encoder
