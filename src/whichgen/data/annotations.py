@@ -1,8 +1,8 @@
 """Read and write annotation files: one ``path<TAB>label`` per line.
 
-A label is the name of an origin or, as in the reference implementation, its index. The indices of
-known origins start at 0. The indices of unknown origins start at the number of known origins; if
-the file contains an index below that number, they start at 0.
+A label is the name of an origin or, as in the reference implementation, its index. In a file of
+known origins, the indices start at 0. In a file of unknown origins, they start at the number of
+known origins, or at 0 if the file contains an index below that number.
 """
 
 from __future__ import annotations
@@ -33,22 +33,23 @@ def read_annotations(
     origins
         Origins that may occur in the file, in the order of their indices.
     bases
-        Candidate base folders of relative paths. The first of the first 20 paths that exists in a
-        candidate folder determines the base folder of the whole file. If there is no such path, the
-        base folder is ``bases[0]``.
+        Candidate base folders of relative paths. Each of the first 20 paths is looked up in each
+        folder; the first folder in which a path exists is the base folder of all paths in the file.
+        If no path exists in any folder, the base folder is ``bases[0]``.
     first_index
         Index of ``origins[0]``: 0 for known origins, the number of known origins for unknown ones.
+        If the file contains a smaller index, the index of ``origins[0]`` is 0.
 
     Returns
     -------
     tuple of Sample
-        One sample per line, in the order of the file.
+        One sample per non-blank line, in the order of the file.
 
     Raises
     ------
     DataError
         The file is missing or unreadable, a line is not of the form ``path<TAB>label``, or a label
-        is neither an origin nor a valid index.
+        is neither one of ``origins`` nor a valid index.
     """
     text = read_text_file(
         file,
@@ -86,7 +87,7 @@ def read_annotations(
 
 
 def write_annotations(file: Path, samples: Sequence[Sample]) -> None:
-    """Write one ``path<TAB>origin`` line per sample, with absolute paths.
+    """Write an annotation file with one line per sample: its absolute path, a tab and its origin.
 
     Raises
     ------

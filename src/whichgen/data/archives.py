@@ -1,4 +1,4 @@
-"""Read images from WebDataset tar files and from Parquet files, as used on the Hugging Face Hub.
+"""Read images from WebDataset tar files and from Parquet files with a column of encoded images.
 
 Archives are untrusted: nothing is extracted to disk, member names are never opened as paths, and
 members that are too large or not regular files are not read.
@@ -40,10 +40,11 @@ _BATCH_ROWS = 16
 
 
 class _TarStream(io.RawIOBase):
-    """Binary stream that raises :class:`tarfile.ReadError` at the end of the data.
+    """Binary stream that raises :class:`tarfile.ReadError` at the end of the file.
 
-    A complete tar file ends with blocks of zeros, so only a truncated file is read to the end of
-    the data. There, tarfile would keep reading empty data up to the size stated in a header.
+    A complete tar file ends with blocks of zeros, at which tarfile stops; it reaches the end of the
+    file only if the file is truncated. Without the error, tarfile would read empty bytes again and
+    again, up to the size of the member.
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -59,8 +60,8 @@ class _TarStream(io.RawIOBase):
 class _TarMember(tarfile.TarInfo):
     """Tar member that raises :class:`tarfile.ReadError` for an invalid or oversized header.
 
-    Otherwise, tarfile would stop without an error at an invalid header, and an oversized header
-    could exhaust memory.
+    By default, tarfile stops at an invalid header without an error, and reads a header of any size
+    into memory. The limit is 1 MiB.
     """
 
     @classmethod
@@ -79,11 +80,13 @@ class _TarMember(tarfile.TarInfo):
 
 
 def read_tar(stream: IO[bytes]) -> Iterator[Member]:
-    """Yield the name and content of each image in a tar file, in one pass.
+    """Yield the name and content of each image in an uncompressed tar file, in one pass.
 
-    Hidden files and files without an image suffix are skipped. The second image of the same name
-    gets the suffix ``#2``, the third ``#3``, and so on. For an image of more than
-    :data:`~whichgen.data.formats.MAX_IMAGE_BYTES`, an error message is yielded as its content.
+    Hidden files, files that are not regular and files without an image suffix are skipped. If
+    several images have the same name, ``#2`` is appended to the name of the second one, ``#3`` to
+    that of the third, and so on. If an image has more than
+    :data:`~whichgen.data.formats.MAX_IMAGE_BYTES` bytes, an error message (str) is yielded instead
+    of its content (bytes).
 
     Raises
     ------
@@ -106,7 +109,7 @@ def read_tar(stream: IO[bytes]) -> Iterator[Member]:
 
 
 def _too_large(size: int) -> str:
-    """Return the error message for an image of ``size`` bytes."""
+    """Return the error message for an image of ``size`` bytes, which exceeds the limit."""
     return f"the image has {size} bytes; the limit is {MAX_IMAGE_BYTES} bytes"
 
 
@@ -121,12 +124,14 @@ def _is_image(member: tarfile.TarInfo) -> bool:
 
 
 def open_parquet(stream: Any) -> pq.ParquetFile:
-    """Open a Parquet file without prefetching, because a row group may not fit in memory."""
+    """Open a Parquet file without prefetching row groups, which may not fit in memory."""
     return pq.ParquetFile(stream, pre_buffer=False, buffer_size=4 << 20)
 
 
 def find_image_column(schema: pa.Schema, name: str, column: str = "") -> str:
-    """Find the column of encoded images and return its path.
+    """Return the path of the column that contains the encoded images.
+
+    A column is called binary if its values are bytes, or structs with a field ``bytes``.
 
     Parameters
     ----------
@@ -135,14 +140,14 @@ def find_image_column(schema: pa.Schema, name: str, column: str = "") -> str:
     name
         Name of the file in error messages.
     column
-        Name of the column. If empty, use a binary column with a common name (``image``, ``jpg``,
-        …), or else the only binary column.
+        Name of the image column. If empty, it is a binary column with a common name (``image``,
+        ``jpg``, …) or else the only binary column.
 
     Returns
     -------
     str
-        The column name, such as ``image``; for a struct with the field ``bytes``, the path of that
-        field, such as ``image.bytes``.
+        The name of the column, such as ``image``; for a column of structs, the path of the field,
+        such as ``image.bytes``.
 
     Raises
     ------
@@ -175,21 +180,22 @@ def _is_bytes(kind: pa.DataType) -> bool:
 
 
 def read_rows(stream: Any, column: str, groups: Sequence[int], first_row: int) -> Iterator[Member]:
-    """Yield the name and content of each image in some row groups of a Parquet file.
+    """Yield the name and content of each image in the given row groups of a Parquet file.
 
-    The name is the row number. If the row is empty or the image has more than
-    :data:`~whichgen.data.formats.MAX_IMAGE_BYTES`, an error message is yielded as its content.
+    The name of an image is its row number in the file, counted from 0. If a row has no image or its
+    image has more than :data:`~whichgen.data.formats.MAX_IMAGE_BYTES` bytes, an error message (str)
+    is yielded instead of the content (bytes).
 
     Parameters
     ----------
     stream
-        The file, opened for reading; must be seekable.
+        The file, opened for reading in binary mode; must be seekable.
     column
         Path of the image column, from :func:`find_image_column`.
     groups
         Indices of consecutive row groups.
     first_row
-        Row number, in the file, of the first row of ``groups``.
+        Row number in the file, counted from 0, of the first row of ``groups``.
 
     Raises
     ------

@@ -1,9 +1,10 @@
-"""Load benchmarks from a dataset string such as ``OSMA:split=split3:root=/data``, and write them.
+"""Load a benchmark from a dataset string such as ``OSMA:split=split3:root=/data``, or write one.
 
-The origins of each public benchmark are listed in a JSON file in the package folder ``origins``. A
-dataset written by ``whichgen dataset split`` is loaded in the same way: its origins are listed in
-``<root>/<name>/origins.json``. If its images have groups (see :mod:`whichgen.data.groups`), they
-are listed in ``groups.tsv`` in the same folder.
+The origins of each public benchmark are listed in a JSON file bundled with whichgen, in the folder
+``whichgen/data/origins``. A dataset written by ``whichgen dataset split`` is loaded in the same
+way, but its origins are listed in ``<root>/<name>/origins.json``. If its images have groups (see
+:mod:`whichgen.data.groups`), the file ``groups.tsv`` in the same folder lists the group of each
+image.
 
 A *benchmark split* (``split1``) divides the origins into known and unknown origins. The *splits* of
 a dataset (train, val, test, val_unknown, test_unknown) divide its images.
@@ -36,9 +37,14 @@ _GROUPS_FILE = "groups.tsv"
 
 
 def _check_folder_name(name: str) -> str:
-    """Return the name of a folder; raise :class:`ValueError` if it is not valid.
+    """Return ``name`` unchanged if it is a valid folder name of at most 200 bytes.
 
-    Origin lists are untrusted, and a name such as ``..`` would escape the root folder.
+    Lists of origins are untrusted, and a name such as ``..`` would escape the root folder.
+
+    Raises
+    ------
+    ValueError
+        ``name`` is not valid.
     """
     # File names add a few letters to the name of a benchmark split.
     if name in ("", ".", "..") or any(c in name for c in "/\\\0") or len(name.encode()) > 200:
@@ -57,8 +63,8 @@ class SplitOrigins(BaseModel):
     known
         Known origins, in the order of their class indices.
     unknown
-        Maps the name of each subset of the unknown origins to its origins. The subset ``all``
-        contains all unknown origins.
+        Maps the name of each subset of the unknown origins to the origins in it. The subset
+        ``all`` contains all unknown origins.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -67,20 +73,20 @@ class SplitOrigins(BaseModel):
 
 
 class BenchmarkOrigins(BaseModel):
-    """Content of ``origins.json``: the description of a benchmark.
+    """List of origins of a benchmark: content of ``origins.json`` or of a bundled JSON file.
 
     Parameters
     ----------
     name
         Name of the benchmark.
     folder
-        Name of its folder in the root folder.
+        Name of the benchmark's folder in the root folder.
     source
-        URL of the benchmark.
+        URL where the benchmark is published; may be empty.
     notes
-        Sentences to show with the results.
+        Sentences about the dataset that are shown with evaluation results.
     splits
-        Maps the name of each benchmark split to its origins.
+        Maps the name of each benchmark split to its known and unknown origins.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -92,20 +98,21 @@ class BenchmarkOrigins(BaseModel):
 
 
 def list_benchmarks() -> list[str]:
-    """List the names of the benchmarks included in whichgen, sorted."""
+    """Return the sorted names of the benchmarks whose origins are bundled with whichgen."""
     paths = (files("whichgen.data") / "origins").iterdir()
     return sorted(p.name.removesuffix(".json") for p in paths if p.name.endswith(".json"))
 
 
 def load_origins(name: str, root: Path) -> BenchmarkOrigins:
-    """Read ``root/name/origins.json``; if it does not exist, read the bundled list of that name.
+    """Read ``root/name/origins.json``; if it does not exist, read the bundled list of origins.
 
-    The names of bundled lists are not case-sensitive.
+    ``name`` is the name of the benchmark. Upper and lower case are not distinguished in the names
+    of bundled lists.
 
     Raises
     ------
     DataError
-        Neither exists, or the file is not valid.
+        Neither list exists, or the list is not valid.
     """
     file = root / name / "origins.json"
     bundled_names = {n.lower(): n for n in list_benchmarks()}
@@ -134,7 +141,7 @@ def _summarize(error: ValidationError) -> str:
 
 
 def parse_spec(spec: str) -> tuple[str, dict[str, str]]:
-    """Parse ``NAME:split=SPLIT:root=FOLDER`` into the name and a dictionary of its options.
+    """Parse ``NAME:split=SPLIT:root=FOLDER`` into the name and a dictionary of the options.
 
     Raises
     ------
@@ -155,14 +162,15 @@ def parse_spec(spec: str) -> tuple[str, dict[str, str]]:
 
 
 def load_benchmark(spec: str) -> Dataset:
-    """Load a dataset from a dataset string (see :func:`read_benchmark`).
+    """Load the benchmark that a dataset string specifies (see :func:`read_benchmark`).
 
-    The default of ``root`` is :data:`DEFAULT_ROOT`.
+    The default of ``root`` is :data:`DEFAULT_ROOT`; the default of ``split`` is the first benchmark
+    split.
 
     Raises
     ------
     DataError
-        The string is invalid or a path, or the benchmark can't be read.
+        ``spec`` is a path or another invalid dataset string, or the benchmark can't be read.
     """
     if "/" in spec.partition(":")[0]:
         raise DataError(
@@ -173,12 +181,14 @@ def load_benchmark(spec: str) -> Dataset:
 
 
 def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
-    """Read the origins, annotation files and groups of a benchmark.
+    """Read the list of origins, the annotation files and the groups of a benchmark.
 
     The annotation file of the training set is
     ``<root>/<folder>/<split>_train/annotations/<split>_train.txt``. Those of the validation and
     test sets have ``val`` and ``test`` in place of ``train``. The images of unknown origins are
-    listed in ``<split>_val_out_all.txt`` and ``<split>_test_out_all.txt`` in the same folders.
+    listed in ``<split>_val_out_all.txt`` and ``<split>_test_out_all.txt`` in the same folders. If
+    such a file does not exist, ``<split>_val_out.txt`` or else ``val_out.txt`` is read (``test``
+    likewise).
 
     Parameters
     ----------
@@ -192,9 +202,9 @@ def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
     Raises
     ------
     DataError
-        The benchmark or the split does not exist, a file is invalid, or an annotation file of known
-        origins is missing. A missing annotation file of unknown origins is reported in
-        ``Dataset.notes`` instead.
+        The benchmark or the split does not exist; a file is invalid; an annotation file of known
+        origins is missing; or the dataset is invalid (:meth:`Dataset.validate`). If an annotation
+        file of unknown origins is missing, ``Dataset.notes`` reports it and no error is raised.
     """
     lists = load_origins(name, root)
     split = split or next(iter(lists.splits))
@@ -241,12 +251,14 @@ def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
 def write_benchmark(dataset: Dataset, root: Path, name: str, split: str = "split1") -> Path:
     """Write a dataset as annotation files, ``origins.json`` and, if it has groups, ``groups.tsv``.
 
+    If the dataset has no groups, an existing ``groups.tsv`` is deleted.
+
     Parameters
     ----------
     root
         Folder in which the folder ``name`` is created.
     name
-        Name of the dataset.
+        Name of the dataset and of its folder.
     split
         Name of the benchmark split.
 

@@ -1,8 +1,9 @@
 """Check a dataset before training: counts, unreadable files, duplicates and shortcuts.
 
 A shortcut is a property of the files, rather than of the image content, that separates origins: for
-example, all images of one class are PNG and those of another are JPEG. A classifier may learn it
-instead of the artifacts of the generator, and its metrics are then meaningless.
+example, all images of one origin are PNG files and all images of another origin are JPEG files. A
+classifier may learn the shortcut instead of the artifacts of the generators. Its accuracy is then
+meaningless.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class OriginCheck:
     Parameters
     ----------
     origin
-        The origin.
+        Name of the origin.
     images
         Number of files, including missing and unreadable files.
     missing
@@ -36,8 +37,8 @@ class OriginCheck:
     unreadable
         Number of files that exist but can't be read or decoded.
     formats, sizes, modes
-        Map each format, size (such as ``512x512``) and color mode to its number of readable files,
-        most frequent first.
+        Map each format, size (width and height in pixels, such as ``640x480``) and color mode to
+        the number of readable files that have it, most frequent first.
     """
 
     origin: str
@@ -56,13 +57,15 @@ class CheckReport:
     Parameters
     ----------
     origins
-        File counts, one element per origin.
+        File counts of each origin, in the order in which the origins first occur.
     exact_duplicates
-        Number of files identical to an earlier file.
+        Number of readable files that are identical to an earlier file.
     near_duplicates
-        Number of pairs of different files with nearly equal perceptual hashes.
+        Number of pairs of near-duplicates that are not identical files (see
+        :func:`~whichgen.data.duplicates.find_near_duplicates`).
     warnings
-        One message per label conflict or shortcut. A label conflict is a file with several origins.
+        One message per label conflict and per shortcut. A label conflict means that identical
+        files have different origins.
     errors
         One message per missing or unreadable file.
     """
@@ -75,7 +78,7 @@ class CheckReport:
 
 
 def check_samples(samples: Sequence[Sample], *, progress: Progress = no_progress) -> CheckReport:
-    """Check samples for unreadable files, label conflicts, shortcuts and duplicates."""
+    """Check samples for missing and unreadable files, label conflicts, shortcuts and duplicates."""
     fingerprints = fingerprint_images([s.path for s in samples], progress=progress)
     by_origin: dict[str, list[Fingerprint | ImageError]] = defaultdict(list)
     labels: dict[bytes, dict[str, Sample]] = defaultdict(dict)
@@ -120,15 +123,18 @@ def _count_files(origin: str, fingerprints: Sequence[Fingerprint | ImageError]) 
 
 
 def _find_shortcuts(name: str, counts: dict[str, dict[str, int]]) -> list[str]:
-    """Return one warning for each origin that a property separates from other origins.
+    """Return one warning for each origin that a property separates from another origin.
+
+    A property separates two origins if at least 90 % of the readable files of one origin, but at
+    most 10 % of those of the other, have the same value.
 
     Parameters
     ----------
     name
         Name of the property: ``format``, ``size`` or ``mode``.
     counts
-        ``counts[origin][value]`` is the number of files of an origin for which the property has
-        this value, most frequent value first.
+        ``counts[origin][value]`` is the number of readable files of the origin whose property has
+        this value. The values of each origin are sorted by count, highest first.
     """
     totals = {origin: sum(values.values()) for origin, values in counts.items() if values}
     limits = {origin: (1 - _SHORTCUT_SHARE) * total for origin, total in totals.items()}

@@ -20,8 +20,15 @@ SPLITS = ("train", "val", "val_unknown", "test", "test_unknown")
 class Sample:
     """An image file with its true origin and its group.
 
-    Images of one group (same prompt, scene or person) are not statistically independent. ``group``
-    is empty if the group is not known.
+    Parameters
+    ----------
+    path
+        Path of the file.
+    origin
+        True origin; empty if it is not known.
+    group
+        Name of the group; empty if it is not known. Images of one group have the same prompt, scene
+        or person, so they are not statistically independent.
     """
 
     path: Path
@@ -47,12 +54,15 @@ class Dataset:
         Images of unknown origins: ``val_unknown`` for model selection, ``test_unknown`` for the
         final evaluation.
     unknown_groups
-        Maps the name of a subset of ``unknown`` to its origins. Each subset is evaluated
-        separately. The subsets of OSMA are ``seed``, ``arch`` and ``dataset``.
+        Maps the name of each subset of ``unknown`` to the origins in it. In addition to all unknown
+        origins together, each subset is evaluated separately. The subsets of OSMA are ``seed``,
+        ``arch`` and ``dataset``.
     families
-        Maps origins to families; takes precedence over :mod:`whichgen.data.families`.
+        Maps origins to generator families; takes precedence over the table of well-known generators
+        in :mod:`whichgen.data.families`.
     notes
-        Sentences to show with the results, such as which images were omitted and why.
+        Sentences about the dataset that are shown with evaluation results, such as which images
+        were omitted and why.
     """
 
     name: str
@@ -73,7 +83,7 @@ class Dataset:
         return samples
 
     def validate(self) -> Dataset:
-        """Check that the dataset has enough origins and images, and return it.
+        """Validate the origins and check that each known origin has images; return the dataset.
 
         Raises
         ------
@@ -110,12 +120,12 @@ class Dataset:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """List the image files in a folder and its subfolders, in natural order; skip hidden files."""
+    """Return the image files in a folder and its subfolders in natural order; skip hidden files."""
     return list_files(folder, IMAGE_SUFFIXES)
 
 
 def limit_per_class(dataset: Dataset, limit: int) -> Dataset:
-    """Keep the first ``limit`` samples of each origin in each split; return a new dataset."""
+    """Return a dataset with only the first ``limit`` samples of each origin in each split."""
     splits = {}
     for name in SPLITS:
         numbers: dict[str, Iterator[int]] = defaultdict(count)

@@ -1,4 +1,4 @@
-"""Options that select and split a dataset; they are saved with a run to reopen the dataset."""
+"""Dataset options, saved with each run so that the dataset can be reopened."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ from whichgen.progress import Progress, no_progress
 
 @dataclass(frozen=True)
 class DatasetOptions(SplitOptions):
-    """Options that select a dataset and, for an image folder, its splits.
+    """Options that select a dataset and, for an image folder, define its splits.
+
+    The options of :class:`~whichgen.data.splits.SplitOptions` apply only to image folders.
 
     Parameters
     ----------
@@ -33,12 +35,13 @@ class DatasetOptions(SplitOptions):
         TSV or CSV file with the group of each image (see :mod:`whichgen.data.groups`). Only for
         image folders.
     group_column
-        Name of the group column in this file; detected if empty.
+        Name of the group column in the file ``groups``; if empty, it is chosen by
+        :func:`~whichgen.data.groups.read_groups`.
     families
-        File of ``origin<TAB>family`` lines; if empty, families are guessed from the names of the
-        origins (see :mod:`whichgen.data.families`).
+        File of ``origin<TAB>family`` lines. The families of origins that it does not list, or of
+        all origins if there is no file, are looked up by name (see :mod:`whichgen.data.families`).
     samples_per_class
-        Maximum number of images per class in each split; 0 for no limit.
+        Maximum number of images per origin in each split; 0 for no limit.
     """
 
     data: str
@@ -53,12 +56,12 @@ class DatasetOptions(SplitOptions):
         Parameters
         ----------
         cache
-            Cache folder for the split of an image folder.
+            Cache folder in which the splits of an image folder are stored.
 
         Raises
         ------
         DataError
-            The dataset or an option is invalid.
+            The dataset, the groups file, the families file or an option is invalid.
         """
         groups = read_groups(Path(self.groups), self.group_column) if self.groups else None
         split = SplitOptions(**{f.name: getattr(self, f.name) for f in fields(SplitOptions)})
@@ -83,7 +86,7 @@ class DatasetOptions(SplitOptions):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> DatasetOptions:
-        """Create options from the result of :meth:`as_config`; ignore other keys.
+        """Create options from a dictionary returned by :meth:`as_config`; ignore additional keys.
 
         Raises
         ------
@@ -101,9 +104,15 @@ class DatasetOptions(SplitOptions):
 
 
 def resolve_spec(data: str) -> str:
-    """Return the absolute path of a folder, or a dataset string whose ``root`` is absolute.
+    """Make the path of a folder, or the ``root`` of a dataset string, absolute.
 
-    If the dataset string has no ``root``, the absolute path of the default root is added.
+    If a dataset string has no ``root``, the absolute path of
+    :data:`~whichgen.data.benchmarks.DEFAULT_ROOT` is added.
+
+    Raises
+    ------
+    DataError
+        ``data`` is neither a folder nor a valid dataset string.
     """
     if os.path.isdir(data):  # noqa: PTH112 (Path.is_dir raises on long names)
         return str(Path(data).resolve())

@@ -1,4 +1,4 @@
-"""Find exact and near-duplicate images by content digest and perceptual hash."""
+"""Compute fingerprints of image files and find near-duplicates and connected components."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Fingerprint:
     digest
         20-byte digest of the file (:func:`whichgen.data.reading.hash_image`).
     perceptual
-        64-bit pHash (Zauner, 2010) as 8 bytes.
+        64-bit perceptual hash (pHash; Zauner, 2010) as 8 bytes.
     format, mode
         Format and color mode in the file, as named by Pillow.
     size
@@ -73,12 +73,24 @@ def fingerprint_images(
 def map_files(
     function: Callable[[Path], _T], paths: Sequence[Path], *, progress: Progress, description: str
 ) -> list[_T | ImageError]:
-    """Apply a function to each file in a thread pool.
+    """Apply a function to each file in a pool of four threads.
+
+    Parameters
+    ----------
+    function
+        Function of one path.
+    paths
+        Paths of the files.
+    progress
+        Progress bar (:data:`whichgen.progress.Progress`).
+    description
+        Label of the progress bar.
 
     Returns
     -------
     list
-        Result of each call, or the :class:`ImageError` that it raised, in input order.
+        The value that each call returned, or the :class:`ImageError` that it raised, in input
+        order.
     """
 
     def run(path: Path) -> _T | ImageError:
@@ -109,8 +121,8 @@ def find_components(n: int, links: Iterable[tuple[int, int]]) -> np.ndarray:
     Returns
     -------
     ndarray of shape (n,), int64
-        Component number of each node. Components are numbered from 0 in ascending order of their
-        last node; seeded splits depend on this order.
+        Component number of each node. Components are numbered from 0 in ascending order of the
+        largest node in each; seeded splits depend on this order.
     """
     pairs = np.array(list(links), dtype=np.int64).reshape(-1, 2)
     graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
@@ -123,12 +135,12 @@ def find_components(n: int, links: Iterable[tuple[int, int]]) -> np.ndarray:
 def find_near_duplicates(
     fingerprints: Sequence[Fingerprint], distance: int = NEAR_DISTANCE
 ) -> Iterator[tuple[int, int]]:
-    """Yield index pairs (i, j), i < j, of images that are near-duplicates.
+    """Yield the index pairs (i, j), i < j, of images that are near-duplicates or identical.
 
     Parameters
     ----------
     distance
-        Maximum Hamming distance between the perceptual hashes of near-duplicates, in bits.
+        Maximum Hamming distance, in bits, between the perceptual hashes of near-duplicates.
     """
     if not fingerprints:
         return

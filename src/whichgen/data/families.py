@@ -1,7 +1,7 @@
 """Families of generators: GAN, diffusion, autoregressive, flow, VAE.
 
 Families are read from a user-supplied file (one ``origin<TAB>family`` per line) or looked up in a
-table of well-known generators. A generator found in neither forms its own family.
+table of well-known generators. A generator that is in neither is its own family.
 """
 
 from __future__ import annotations
@@ -35,12 +35,14 @@ _FAMILIES: dict[str, tuple[str, ...]] = {
 def assign_families(
     origins: Iterable[str], overrides: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Map each origin except ``real`` to its family.
+    """Return a dictionary from each origin except ``real`` to its family.
+
+    An origin that is neither in ``overrides`` nor in the table is its own family.
 
     Parameters
     ----------
     origins
-        The origins.
+        Names of the origins.
     overrides
         Maps origins to families; takes precedence over the table of well-known generators.
     """
@@ -49,7 +51,7 @@ def assign_families(
 
 
 def read_families(file: Path) -> dict[str, str]:
-    """Read a file of ``origin<TAB>family`` lines; return a dictionary from origins to families.
+    """Read a file of ``origin<TAB>family`` lines and return a dictionary from origins to families.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Read low-level file properties: size, format, quantization tables, color statistics.
+"""Read low-level properties of image files: size, format, quantization tables, color statistics.
 
 A reliable classifier does not depend on these properties. :mod:`whichgen.training.shortcuts`
 measures how well they alone predict the origin.
@@ -41,16 +41,18 @@ PROPERTY_SETS: dict[str, tuple[str, ...]] = {"file": _FILE, "color": _COLOR, "al
 
 @dataclass(frozen=True)
 class FileProperties:
-    """Properties of several files.
+    """Properties of several image files, of which n_readable can be read.
 
     Parameters
     ----------
     values
-        float64 array of shape (n_readable, n_properties), with :data:`PROPERTIES` as columns.
+        float64 array of shape (n_readable, n_properties): the :data:`PROPERTIES` of each file, in
+        this order.
     rows
-        int64 array of shape (n_readable,): index of each readable file in the input, ascending.
+        int64 array of shape (n_readable,): index of each readable file among all files, in
+        ascending order.
     errors
-        One message per unreadable file.
+        One message per missing or unreadable file.
     """
 
     values: np.ndarray
@@ -66,13 +68,16 @@ class FileProperties:
 
 
 def read_properties(path: Path) -> np.ndarray:
-    """Read all :data:`PROPERTIES` of a file: finite float64 array of shape (n_properties,).
+    """Read all :data:`PROPERTIES` of an image file: finite float64 array of shape (n_properties,).
 
-    ``bytes`` is the file size in bytes. Width, height (in pixels), format and mode are read from
-    the header, before EXIF rotation. ``aspect`` is the width divided by the height. ``format_…``,
-    ``mode_…``, ``exif`` and ``icc`` are 0 or 1. ``quantization_…`` are the entries of the first two
-    tables of a JPEG (luminance and chrominance), or 0 for other formats. ``mean_…`` and ``std_…``,
-    in [0, 255], are computed per channel after :func:`~whichgen.data.reading.decode_image`.
+    - ``bytes``: file size in bytes. ``bytes_per_pixel``: file size divided by the number of pixels.
+    - ``width``, ``height``: in pixels, before EXIF rotation. ``aspect``: width divided by height.
+    - ``format_…``, ``mode_…``: 1 for the format and the color mode of the file, 0 for all others.
+    - ``exif``, ``icc``: 1 if the file has EXIF metadata or an ICC profile, otherwise 0.
+    - ``quantization_…``: entries of the first two quantization tables of a JPEG (luminance and
+      chrominance); 0 for a missing table and for other formats.
+    - ``mean_…``, ``std_…``: mean and standard deviation of each channel over all pixels, in
+      [0, 255], after :func:`~whichgen.data.reading.decode_image`.
 
     Raises
     ------
@@ -107,7 +112,7 @@ def read_properties(path: Path) -> np.ndarray:
 def read_all_properties(
     paths: Sequence[Path], *, progress: Progress = no_progress
 ) -> FileProperties:
-    """Read the properties of several files; omit unreadable files and list their errors."""
+    """Read the properties of several image files; unreadable files have an error but no row."""
     results = map_files(
         read_properties, paths, progress=progress, description="Reading file properties"
     )

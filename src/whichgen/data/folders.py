@@ -27,8 +27,8 @@ def open_dataset(
     """Open a dataset from a folder or a dataset string.
 
     The images of a folder are divided into splits (see :func:`~whichgen.data.splits.split_folder`).
-    The result is cached in ``cache/splits`` as annotation files, and reused until the image files
-    (path, size or modification time), the options or the groups change.
+    The splits are cached in ``cache/splits`` as annotation files, and reused until the path, size
+    or modification time of an image file, the options or the groups change.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def open_dataset(
     groups
         Maps image paths to groups (see :func:`~whichgen.data.splits.split_folder`).
     cache
-        Cache folder; may be read-only.
+        Cache folder. If it is read-only, new splits are not cached.
     progress
         Progress bar (:data:`whichgen.progress.Progress`).
 
@@ -76,10 +76,11 @@ def open_dataset(
 
 
 def list_samples(spec: str) -> tuple[Sample, ...]:
-    """List all images of a folder and its subfolders, or of all splits of a dataset string.
+    """Return all images of a folder and its subfolders, or of all splits of a benchmark.
 
-    For a folder, the origin of an image is the name of the top-level subfolder that contains it; it
-    is empty if the image is not in a subfolder.
+    ``spec`` is the path of the folder or a dataset string. For a folder, the origin of an image is
+    the name of the top-level subfolder that contains it, or empty if the image is not in a
+    subfolder.
 
     Raises
     ------

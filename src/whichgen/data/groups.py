@@ -1,6 +1,7 @@
-"""Read and write groups of images with the same content, such as a prompt, scene or person.
+"""Read and write the group of each image of a dataset.
 
-Images of one group are not statistically independent.
+Images of one group have the same prompt, scene or person, so they are not statistically
+independent.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ def read_groups(file: Path, column: str = "") -> dict[str, str]:
     Parameters
     ----------
     file
-        TSV file, or CSV file with the suffix ``.csv``. The column ``path``, or else the first
-        column, contains paths relative to the image folder.
+        CSV file if its suffix is ``.csv``, otherwise TSV file. The column ``path``, or the first
+        column if there is no such column, contains the paths of the images: relative to the image
+        folder if the user wrote the file, absolute if :func:`write_groups` wrote it.
     column
         Name of the group column. If empty, it is ``group`` if this column exists, else ``content``
         if it exists, else the last column.
@@ -30,13 +32,14 @@ def read_groups(file: Path, column: str = "") -> dict[str, str]:
     Returns
     -------
     dict
-        Maps each path to its group. If a group is empty, the path itself is used as the group.
+        Maps each path to its group. If the file contains no group for a path, the group is the path
+        itself.
 
     Raises
     ------
     DataError
-        The file is unreadable, or it is not a table with a header of at least two columns and at
-        least one row, or ``column`` does not exist.
+        The file is unreadable or not valid TSV or CSV, has fewer than two columns or no row below
+        the header, or has no column of the name ``column``.
     """
     text = io.StringIO(read_text_file(file, "groups file"), newline="")
     delimiter = "," if file.suffix.lower() == ".csv" else "\t"
@@ -60,7 +63,7 @@ def read_groups(file: Path, column: str = "") -> dict[str, str]:
 
 
 def write_groups(file: Path, groups: Mapping[str, str]) -> None:
-    """Write the group of each path to a TSV file that :func:`read_groups` can read."""
+    """Write a dictionary from paths to groups to a TSV file that :func:`read_groups` can read."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, delimiter="\t", lineterminator="\n")
     writer.writerow(("path", "group"))

@@ -3,7 +3,8 @@
 Kinds and ranges follow the robustness study of the paper (UniversalAttribution, section 4; after Yu
 et al., 2019): JPEG quality 75 to 10; Gaussian blur with a kernel of 3 to 15 pixels and a sigma of
 3 pixels; center crop that removes 5 to 20 % of the width and of the height, then scales back to the
-original size; and resizing of the shorter side to 128 to 1024 pixels. Each has five intensities.
+original size; and resizing so that the shorter side has 128 to 1024 pixels. Each kind has five
+intensities (:data:`INTENSITIES`).
 
 ``social`` simulates an upload to a social network: crop, downscaling and JPEG compression. Its five
 intensities (:data:`SOCIAL`), from mild to strong, are not from the paper.
@@ -49,7 +50,7 @@ class _Kind(NamedTuple):
     Parameters
     ----------
     apply
-        Function that applies the perturbation with an intensity to an RGB image.
+        Function of an RGB image and an intensity that returns the perturbed RGB image.
     unit, low, high
         Unit, smallest value and largest value of the intensity.
     step
@@ -65,19 +66,22 @@ class _Kind(NamedTuple):
 
 @dataclass(frozen=True)
 class Perturbation:
-    """Image perturbation of a kind and intensity, such as ``jpeg:30``.
+    """Image perturbation with a kind and an intensity, such as ``jpeg:30``.
 
     Parameters
     ----------
     kind
         One of the keys of :data:`INTENSITIES`.
     value
-        Intensity; its unit and range depend on the kind.
+        Intensity: JPEG quality (``jpeg``, 1 to 100), kernel size in pixels (``blur``, odd, 1 to
+        99), percentage of each side that is cropped (``crop``, 0 to 90), length of the shorter side
+        in pixels (``resize``, 8 to 8192) or step (``social``, 1 to 5). Only ``crop`` accepts
+        fractions.
 
     Raises
     ------
     DataError
-        The kind does not exist, or the value is out of range.
+        The kind does not exist, or the value is out of range or not an integer.
     """
 
     kind: str
@@ -107,12 +111,14 @@ class Perturbation:
 
 
 def parse_perturbation(text: str) -> Perturbation:
-    """Parse ``kind:value``, such as ``jpeg:30``; without a value, use the medium intensity.
+    """Parse a perturbation in the form ``kind:value`` or ``kind``, such as ``jpeg:30``.
+
+    Without a value, the third of the five :data:`INTENSITIES` of the kind is used.
 
     Raises
     ------
     DataError
-        The text has a different form, the kind does not exist, or the value is out of range.
+        The text has a different form, the kind does not exist, or the value is not allowed.
     """
     kind, colon, value = text.partition(":")
     try:
@@ -125,7 +131,7 @@ def parse_perturbation(text: str) -> Perturbation:
 
 
 def list_perturbations(kinds: Iterable[str] = tuple(INTENSITIES)) -> list[Perturbation]:
-    """Return the perturbations of each kind at its five intensities."""
+    """Return each kind of perturbation at each of its five :data:`INTENSITIES`."""
     return [Perturbation(kind, value) for kind in kinds for value in INTENSITIES[kind]]
 
 

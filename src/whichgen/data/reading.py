@@ -39,12 +39,12 @@ def read_bytes(path: Path) -> bytes:
 
 
 def load_bytes(load: Callable[[], bytes], name: str) -> bytes:
-    """Call ``load`` and return its bytes.
+    """Call ``load`` and return the bytes; convert its errors to :class:`ImageError`.
 
     Parameters
     ----------
     load
-        Function that reads the image file.
+        Function that reads the image file and returns its content.
     name
         Name of the image in error messages.
 
@@ -67,16 +67,24 @@ def load_bytes(load: Callable[[], bytes], name: str) -> bytes:
 
 
 def hash_image(data: bytes) -> bytes:
-    """Return the 20-byte BLAKE2b digest of an image file's content.
+    """Return the 20-byte BLAKE2b digest of the content of an image file.
 
-    The feature store identifies an image by this digest.
+    The feature store identifies images by this digest.
     """
     return hashlib.blake2b(data, digest_size=20).digest()
 
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """Format (as named by Pillow), width and height (in pixels) of an image file."""
+    """Format and size of an image file.
+
+    Parameters
+    ----------
+    format
+        Format as named by Pillow.
+    width, height
+        Width and height in pixels, before EXIF rotation.
+    """
 
     format: str
     width: int
@@ -84,7 +92,7 @@ class ImageHeader:
 
 
 def read_header(data: bytes, name: str = "image") -> ImageHeader:
-    """Read the header of an image file without decoding pixels.
+    """Read the header of an image file without decoding pixels (except for ICO).
 
     Parameters
     ----------
@@ -96,7 +104,8 @@ def read_header(data: bytes, name: str = "image") -> ImageHeader:
     Raises
     ------
     ImageError
-        The data is not an image, or exceeds a limit of :mod:`whichgen.data.formats`.
+        The file is not an image in a supported format, is damaged, or exceeds a limit of
+        :mod:`whichgen.data.formats`.
     """
     with _convert_errors(name):
         image = open_image(data, name)
@@ -106,14 +115,22 @@ def read_header(data: bytes, name: str = "image") -> ImageHeader:
 def decode_image(data: bytes, name: str = "image") -> Image.Image:
     """Decode an image file to 8-bit RGB.
 
-    Applies the EXIF rotation, composites transparent pixels on white, scales 16-bit values to 8
-    bits, converts CMYK and palettes to RGB, and returns the first frame of an animation.
+    The EXIF rotation is applied, transparent pixels are composited on white, 16-bit values are
+    scaled to 8 bits, and CMYK and palette colors are converted to RGB. Only the first frame of an
+    animation is decoded.
+
+    Parameters
+    ----------
+    data
+        Content of the file.
+    name
+        Name of the image in error messages.
 
     Raises
     ------
     ImageError
-        The data is not an image, is truncated, or exceeds a limit of
-        :mod:`whichgen.data.formats`.
+        The file is not an image in a supported format, is damaged or truncated, or exceeds a limit
+        of :mod:`whichgen.data.formats`.
     """
     with _convert_errors(name):
         image = open_image(data, name)
@@ -122,15 +139,14 @@ def decode_image(data: bytes, name: str = "image") -> Image.Image:
 
 
 def read_image(path: Path) -> Image.Image:
-    """Read and decode an image file (see :func:`decode_image`)."""
+    """Read an image file and decode it to 8-bit RGB (see :func:`decode_image`)."""
     return decode_image(read_bytes(path), str(path))
 
 
 def open_image(data: bytes, name: str = "image") -> Image.Image:
-    """Open an image file, and check it against the limits without decoding pixels.
+    """Open an image file and check it against the limits of :mod:`whichgen.data.formats`.
 
-    The limits are defined in :mod:`whichgen.data.formats`. Icons (ICO) are decoded before the
-    check.
+    Pixels are not decoded, except those of icons (ICO), which are decoded before the check.
 
     Raises
     ------
@@ -161,9 +177,10 @@ def open_image(data: bytes, name: str = "image") -> Image.Image:
 def make_thumbnail(
     image: Image.Image, side: int = 96, *, kind: str = "JPEG", quality: int = 80
 ) -> bytes:
-    """Encode a thumbnail of an RGB image, at most ``side`` pixels wide and high.
+    """Scale an RGB image down to at most ``side`` pixels per side, and return it encoded.
 
-    All metadata of the original (EXIF, comments, color profile) is removed.
+    The aspect ratio is kept; a smaller image keeps its size. All metadata of the image (EXIF,
+    comments, color profile) is removed.
 
     Parameters
     ----------
@@ -172,7 +189,7 @@ def make_thumbnail(
     kind
         Format of the thumbnail, as named by Pillow.
     quality
-        Compression quality, 0…100.
+        Compression quality, 0 to 100.
     """
     small = image.copy()
     small.info.clear()  # Pillow would write the comment and color profile again
@@ -185,8 +202,9 @@ def make_thumbnail(
 def to_rgb(image: Image.Image) -> Image.Image:
     """Convert a Pillow image of any mode to 8-bit RGB.
 
-    Transparent pixels are composited on white, and gray values of over 8 bits are scaled to 8 bits.
-    For the modes ``I`` and ``F``, white is the smallest of 1, 255 and 65535 that is not exceeded.
+    Transparent pixels are composited on white. Gray values with more than 8 bits are scaled so that
+    white becomes 255. White is 65535 for the modes ``I;16…``; for the modes ``I`` and ``F``, it is
+    the smallest of 1, 255 and 65535 that no pixel exceeds.
 
     Raises
     ------
@@ -227,7 +245,7 @@ def _rotate_upright(image: Image.Image) -> Image.Image:
 
 
 def _count_scans(data: bytes) -> int:
-    """Count the scans of a JPEG; stop counting above :data:`MAX_SCANS`."""
+    """Count the scans of a JPEG; stop when the count exceeds :data:`MAX_SCANS`."""
     scans, position = 0, 2
     while scans <= MAX_SCANS and (marker := _MARKER.search(data, position)):
         position = marker.end()
@@ -241,7 +259,7 @@ def _count_scans(data: bytes) -> int:
 
 @contextmanager
 def _convert_errors(name: str) -> Iterator[None]:
-    """Convert any exception raised by Pillow to :class:`ImageError`."""
+    """Convert any exception raised in the ``with`` block to :class:`ImageError`."""
     try:
         yield
     except ImageError:

@@ -1,7 +1,7 @@
-"""Divide image collections (files, tar, Parquet) into shards that are read independently.
+"""Divide collections of image files, tar files and Parquet files into shards.
 
-:func:`find_shards` lists the shards of a collection. A process or cluster worker reads one shard at
-a time, image by image.
+:func:`find_shards` returns the shards of a collection. Each can be read independently of the
+others: a process or cluster worker reads one shard at a time, image by image.
 """
 
 from __future__ import annotations
@@ -36,9 +36,16 @@ _TARGET_SHARDS = 64
 
 @dataclass(frozen=True)
 class Item:
-    """An image of a shard: its name, and a function that loads its bytes.
+    """An image of a shard.
 
-    ``load`` raises ImageError if the image is unreadable. Call it at most once, from any thread.
+    Parameters
+    ----------
+    name
+        Path or URL of the image; for an image in an archive, that of the archive followed by ``/``
+        and the name or row number of the image.
+    load
+        Function that returns the content of the image file, or raises :class:`ImageError` if the
+        image is unreadable. Call it at most once, from any thread.
     """
 
     name: str
@@ -47,7 +54,15 @@ class Item:
 
 @dataclass(frozen=True)
 class Files:
-    """A shard of image files."""
+    """A shard of image files.
+
+    Parameters
+    ----------
+    storage
+        Storage that contains the files.
+    paths
+        Paths of the files in the storage.
+    """
 
     storage: Storage
     paths: tuple[str, ...]
@@ -58,7 +73,7 @@ class Files:
         return len(self.paths)
 
     def read(self) -> Iterator[Item]:
-        """Yield one item per file; the files are read by :attr:`Item.load`."""
+        """Yield one item per file; a file is read only when :attr:`Item.load` is called."""
         for path in self.paths:
             name = self.storage.url(path)
             load = partial(self.storage.read, path, MAX_IMAGE_BYTES)
@@ -67,20 +82,20 @@ class Files:
 
 @dataclass(frozen=True)
 class Archive:
-    """A shard of an archive: a WebDataset tar file, or some row groups of a Parquet file.
+    """A shard that is a WebDataset tar file or consists of row groups of a Parquet file.
 
     Parameters
     ----------
     storage, path
         Storage that contains the file, and path of the file in it.
     images
-        Number of images; ``None`` for a tar file, whose images are only counted by reading it.
+        Number of images; ``None`` for a tar file, because it is not known before the file is read.
     column
-        Image column of the Parquet file; empty for a tar file.
+        Path of the image column of the Parquet file; empty for a tar file.
     groups
-        Indices of consecutive row groups of the Parquet file.
+        Indices of consecutive row groups of the Parquet file; empty for a tar file.
     first_row
-        Row number, in the file, of the first row of ``groups``.
+        Row number in the Parquet file, counted from 0, of the first row of ``groups``.
     """
 
     storage: Storage
@@ -93,7 +108,8 @@ class Archive:
     def read(self) -> Iterator[Item]:
         """Yield one item per image.
 
-        If the archive is damaged, there is one more item, whose ``load`` raises ImageError.
+        If the archive is damaged, the last item has the name of the archive, and its ``load``
+        raises :class:`ImageError`.
         """
         archive = self.storage.url(self.path)
         try:
@@ -115,20 +131,25 @@ Shard = Files | Archive
 
 
 def find_shards(sources: Sequence[str], *, batch_size: int = 1, column: str = "") -> list[Shard]:
-    """Divide sources into shards.
+    """List the files of all sources and divide them into shards.
+
+    Image files are grouped into shards of equal size, at most :data:`MAX_SHARD_IMAGES` rounded up
+    to a multiple of ``batch_size``. Each tar file is one shard. Each Parquet file is divided into
+    shards of consecutive row groups. A file that is listed several times is used once.
 
     Parameters
     ----------
     sources
         Image, ``.tar`` and ``.parquet`` files, and folders that are searched recursively for them:
-        local, ``s3://…`` or ``hf://datasets/owner/name/…``. ``@FILE`` is a text file of paths, one
-        per line. A dataset string (``GenImage:split=split1``) stands for the images of all its
-        splits.
+        local, ``s3://…`` or ``hf://datasets/owner/name/…``. ``@FILE`` stands for the files whose
+        paths are listed in the text file ``FILE``, one per line. A dataset string
+        (``GenImage:split=split1``) stands for the images of all splits of the dataset.
     batch_size
         Number of images per forward pass. The number of image files per shard is a multiple of it,
-        except in the last shard.
+        except in the last shard of each storage.
     column
-        Image column of Parquet files; detected if empty.
+        Name of the image column of Parquet files; if empty, it is determined by
+        :func:`~whichgen.data.archives.find_image_column`.
 
     Raises
     ------
@@ -156,18 +177,18 @@ def find_shards(sources: Sequence[str], *, batch_size: int = 1, column: str = ""
 
 
 def count_images(shards: Sequence[Shard]) -> int | None:
-    """Count the images of all shards; return ``None`` if the number in a shard is unknown."""
+    """Return the total number of images, or ``None`` if a shard's number of images is unknown."""
     numbers = [shard.images for shard in shards if shard.images is not None]
     return sum(numbers) if len(numbers) == len(shards) else None
 
 
 def hash_name(name: str) -> bytes:
-    """Return a 20-byte digest of an image name, after escaping invalid UTF-8."""
+    """Escape invalid UTF-8 in an image name, and return the 20-byte BLAKE2b digest of the name."""
     return hash_image(name.encode(errors="backslashreplace"))
 
 
 def read_path_list(file: Path) -> list[str]:
-    """Read a text file of paths, one per line; skip empty lines.
+    """Read a text file of paths, one per line; skip blank lines.
 
     Raises
     ------

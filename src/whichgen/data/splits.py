@@ -1,15 +1,17 @@
-"""Split a folder of images into train, validation and test sets, reproducibly.
+"""Split a folder of images into training, validation and test sets, reproducibly.
 
-Identical images, near-duplicates and the images of one group (a prompt, a photographer, a video)
-always stay in the same split:
+Identical images, near-duplicates and images of one group (the same prompt, scene or person) are
+never divided between training, validation and testing:
 
-1. Such images are merged into components (the connected components of a graph of links).
+1. In a graph whose nodes are the images, edges connect near-duplicates (including identical images)
+   and images of one group. The images are divided into the connected components of this graph.
 2. A component with images of a known origin is assigned to train, val or test, whichever is
    furthest below its fraction. If the component also has images of unknown origins, these are
    assigned to val_unknown if the component is in val, or to test_unknown if it is in test. They are
-   omitted if the component is in train, or if that split does not use their origin.
+   omitted if the component is in train, or if their origin is not used in the unknown split.
 3. A component with only images of unknown origins is assigned to val_unknown or test_unknown,
-   whichever uses the origins of more of its images; images of other origins are omitted.
+   whichever uses the origins of more of its images; in a tie, to the less filled one. Images whose
+   origin is not used in this split are omitted.
 """
 
 from __future__ import annotations
@@ -51,9 +53,9 @@ class SplitOptions:
     share_unknown
         Use all unknown origins for both validation and testing; ``unknown_val`` is ignored.
     fractions
-        Fractions of the known images in train, val and test; positive, summing to 1.
+        Fractions of the images of known origins in train, val and test; positive, with sum 1.
     seed
-        Random seed.
+        Random seed for choosing the unknown origins for validation and for ordering the components.
     """
 
     unknown: tuple[str, ...] = ()
@@ -64,9 +66,9 @@ class SplitOptions:
 
 
 def list_origins(folder: Path) -> dict[str, list[Path]]:
-    """Map each origin to its images; each direct subfolder with images is an origin.
+    """Return a dictionary from each origin to the paths of its images.
 
-    Hidden subfolders are skipped.
+    Each direct subfolder that contains images is an origin. Hidden subfolders are skipped.
 
     Raises
     ------
@@ -97,23 +99,27 @@ def split_folder(
 ) -> Dataset:
     """Split a folder of images into the five splits of a dataset, reproducibly.
 
-    Unreadable files are omitted; ``Dataset.notes`` contains their number.
+    Unreadable files and some images of unknown origins (see the module docstring) are omitted;
+    ``Dataset.notes`` reports their numbers.
 
     Parameters
     ----------
     folder
         Folder with one subfolder of images per origin.
+    options
+        Unknown origins, fractions and random seed.
     groups
-        Maps the path of each image, relative to the folder, to its group. Images of one group stay
-        in the same split.
+        Maps the path of each image, relative to the folder, to its group; ``None`` if the groups
+        are not known.
     near_distance
-        Maximum Hamming distance between the perceptual hashes of near-duplicates, in bits.
+        Maximum Hamming distance, in bits, between the perceptual hashes of near-duplicates.
 
     Raises
     ------
     DataError
-        The folder has no images, an option is invalid, an image is missing in ``groups``, or a
-        known origin has no images in train, val or test.
+        The folder has no subfolder with images, an option is invalid, an image is missing in
+        ``groups``, or the splits are invalid (:meth:`~whichgen.data.dataset.Dataset.validate`): for
+        example, a known origin has no images in train, val or test.
     """
     origins = list_origins(folder)
     _check_options(folder, origins, options)
@@ -153,9 +159,9 @@ def split_folder(
 
 
 def split_unknown_origins(options: SplitOptions) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the unknown origins for validation and those for testing.
+    """Return the unknown origins for validation and the unknown origins for testing.
 
-    :class:`SplitOptions` defines the rule.
+    They are chosen as described in :class:`SplitOptions`.
     """
     if options.share_unknown:
         return options.unknown, options.unknown
@@ -196,7 +202,7 @@ def _find_group(path: Path, folder: Path, groups: Mapping[str, str] | None) -> s
 def _assign_splits(
     samples: Sequence[Sample], components: np.ndarray, known: Sequence[str], options: SplitOptions
 ) -> dict[str, tuple[Sample, ...]]:
-    """Assign the samples to splits by component; keep their order within each split."""
+    """Assign whole components to splits, and return the samples of each split in input order."""
     unknown_val, unknown_test = split_unknown_origins(options)
     unknown: dict[str, tuple[str, ...]] = {"train": (), "val": unknown_val, "test": unknown_test}
     members: dict[int, list[int]] = defaultdict(list)
@@ -210,7 +216,7 @@ def _assign_splits(
     split_of: dict[int, str] = {}
 
     def compute_deficit(split: str, counts: Counter[str]) -> float:
-        """Sum, over the known images of a component, how far the split is below its fraction."""
+        """Return how far a split is below its fraction, summed over a component's known images."""
         share = options.fractions[_KNOWN_SPLITS.index(split)]
         return sum(
             n * (share - counts_by_split[split][o] / totals[o])
@@ -219,7 +225,10 @@ def _assign_splits(
         )
 
     def rank_split(split: str, counts: Counter[str]) -> tuple[int, float]:
-        """Return a sort key: number of images that the split can use, then how empty it is."""
+        """Return a sort key: higher for more usable images and, in a tie, for an emptier split.
+
+        An image is usable if the split uses its origin.
+        """
         images = sum(n for o, n in counts.items() if o in unknown[split])
         return images, -sum(counts_by_split[split][o] / totals[o] for o in counts)
 
