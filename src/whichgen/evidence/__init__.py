@@ -1,7 +1,7 @@
 """Extract provenance evidence from image metadata, independently of the attribution model.
 
-Reads Content Credentials, XMP, IPTC, EXIF, text fields written by generators and JPEG quantization
-tables, without network access. The absence of metadata proves nothing, and metadata can be forged.
+Content Credentials, XMP, IPTC, EXIF, text fields written by generators and JPEG quantization tables
+are read without network access. The absence of metadata proves nothing, and metadata can be forged.
 Invisible watermarks are not supported: the open-source library (invisible-watermark) is
 unmaintained, and the detectors of commercial services (SynthID) are not public.
 """

@@ -1,4 +1,4 @@
-"""Read strings and JSON from untrusted files with limits on length and depth."""
+"""Clean strings and parse JSON from untrusted files, with limits on length and nesting depth."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 def clean(text: str, max_length: int = MAX_CHARACTERS) -> str:
     """Convert text to one printable line of at most ``max_length`` characters.
 
-    Longer text is truncated and ends with ``…``, which counts as one character.
+    White space is collapsed to single spaces, and unprintable characters are removed. A longer line
+    is truncated and ends with ``…``, which counts as one character.
     """
     # White space is collapsed, so more text is examined than kept.
     head = text[: 8 * max_length]
@@ -39,9 +40,9 @@ def clean(text: str, max_length: int = MAX_CHARACTERS) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """Parse JSON; return ``None`` if it is too long, invalid or too deeply nested.
+    """Parse JSON; return ``None`` if the text is too long, invalid or too deeply nested.
 
-    The limits are :data:`MAX_TEXT` characters and a depth of 64.
+    The limits are :data:`MAX_TEXT` characters and a nesting depth of 64.
     """
     if len(text) > MAX_TEXT:
         return None

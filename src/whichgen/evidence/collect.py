@@ -1,4 +1,4 @@
-"""Collect all provenance evidence from an image file."""
+"""Collect the provenance evidence from all metadata of an image file."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ CAVEAT = "the absence of metadata proves nothing, and metadata can be forged."
 
 
 def collect(data: bytes, name: str = "image") -> Evidence:
-    """Collect all provenance evidence from an image file.
+    """Collect the provenance evidence from all metadata of an image file.
 
-    The result has at most :data:`MAX_FINDINGS` distinct findings. ``Evidence.notes`` reports
-    metadata that can't be read and the number of omitted findings.
+    At most :data:`MAX_FINDINGS` distinct findings are returned. ``Evidence.notes`` reports metadata
+    that can't be read and the number of omitted findings.
 
     Parameters
     ----------
     data
-        Content of the file.
+        Content of the image file.
     name
         Name of the file in error messages.
 
     Raises
     ------
     ImageError
-        The file is not an image (see :func:`whichgen.data.reading.read_header`).
+        The file is not a valid image (see :func:`whichgen.data.reading.read_header`).
     """
     read_header(data, name)
     with open_image(data, name) as image:

@@ -1,6 +1,7 @@
 """Read ComfyUI graphs in JSON: the executed ``prompt`` or the ``workflow`` of the editor.
 
-Links between nodes are not followed: if there are several samplers, the first one is reported.
+Links between nodes are not followed. If several nodes contain the same setting (for example, two
+samplers with different seeds), the value in the first node is reported.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ _PLAIN = {"sampler_name": "sampler", "steps": "steps", "seed": "seed", "noise_se
 def read_graph(value: dict[str, Any]) -> dict[str, Any] | None:
     """Extract the model, sampler, steps, seed, size and prompt from a ComfyUI graph.
 
-    Settings that the graph does not contain are omitted. Returns ``None`` if ``value`` contains no
-    nodes.
+    ``value`` is a JSON object. Settings that the graph does not contain are omitted. Returns
+    ``None`` if ``value`` contains no nodes.
     """
     nodes = list(_iterate_nodes(value))
     if not nodes:
@@ -47,7 +48,7 @@ def read_graph(value: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _iterate_nodes(value: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the class and inputs of each node; unnamed inputs are numbered from 0."""
+    """Yield the class name and the inputs of each node; unnamed inputs are numbered from 0."""
     is_workflow = isinstance(value.get("nodes"), list) and "links" in value
     nodes: list[Any] = value["nodes"] if is_workflow else list(value.values())
     for node in nodes[:_MAX_NODES]:

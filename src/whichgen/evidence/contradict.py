@@ -30,8 +30,9 @@ def find_contradictions(
         Provenance evidence of the image.
     origin, coarse_origin
         The model's prediction (see :class:`whichgen.inference.answers.Attribution`);
-        ``coarse_origin`` is used only if ``origin`` is ``unknown``. There are no contradictions if
-        ``origin`` is ``None`` (unreadable image) or if both are ``unknown``.
+        ``coarse_origin`` is used only if ``origin`` is ``unknown``. No contradictions are reported
+        if ``origin`` is ``None`` (unreadable image), or if ``origin`` is ``unknown`` and
+        ``coarse_origin`` is ``unknown`` or ``None``.
 
     Returns
     -------
@@ -72,7 +73,10 @@ def _quote(findings: list[Finding]) -> str:
 
 
 def _differ(name: str, answer: str, is_family: bool) -> bool:
-    """Return whether a generator name contradicts the predicted generator or family."""
+    """Return whether a generator name in metadata contradicts the prediction.
+
+    The prediction ``answer`` is a family if ``is_family`` is true, otherwise a generator.
+    """
     one, two = _normalize(name), _normalize(answer)
     if one in two or two in one:
         return False
@@ -91,7 +95,7 @@ def _differ(name: str, answer: str, is_family: bool) -> bool:
 def _find_family(name: str) -> str:
     """Return the family of a well-known generator, or ``diffusion`` for a tool.
 
-    Returns an empty string for other names, and for DALL·E, whose family depends on the version.
+    Returns an empty string for all other names and for DALL·E, whose family depends on its version.
     """
     generator = find_generator(name)
     if generator and generator.tool:

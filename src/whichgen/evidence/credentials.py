@@ -1,7 +1,8 @@
 """Read C2PA Content Credentials: signed manifests that state how an image was made.
 
-A valid signature proves that manifest and image are unchanged since signing. It does not prove the
-identity of the signer: anyone can create a certificate, and whichgen includes no trust list.
+A valid signature proves that the manifest and the image have not changed since they were signed. It
+does not prove the identity of the signer: anyone can create a certificate, and whichgen includes no
+trust list.
 """
 
 from __future__ import annotations
@@ -40,15 +41,16 @@ _NO_EDITS = frozenset(
 
 
 def has_manifest(data: bytes) -> bool:
-    """Return whether the file contains a C2PA manifest store."""
+    """Return whether the content of a file includes a C2PA manifest store."""
     return _STORE in data
 
 
 def read_credentials(data: bytes, mime: str) -> Evidence:
     """Extract provenance evidence from Content Credentials.
 
-    If the extra ``evidence`` is not installed or the manifest store can't be read, only the
-    presence of Content Credentials is reported.
+    If the file has no manifest store, there are no findings. If the extra ``evidence`` is not
+    installed or the manifest store can't be read, the only finding is the presence of Content
+    Credentials.
 
     Parameters
     ----------
@@ -85,7 +87,8 @@ def read_credentials(data: bytes, mime: str) -> Evidence:
 def _report_signature(store: dict[str, Any], failures: list[str]) -> Finding:
     """Report the validity of the signature and details of the active manifest.
 
-    The details are the signer, software, number of ingredients and time.
+    The details are the signer, the software, the number of ingredients and the time of signing.
+    ``failures`` are the codes of the checks that failed; the signature is valid if there are none.
     """
     manifest = _dict(_dict(store.get("manifests")).get(str(store.get("active_manifest"))))
     signature_info = _dict(manifest.get("signature_info"))
@@ -116,7 +119,8 @@ def _report_signature(store: dict[str, Any], failures: list[str]) -> Finding:
 def _report_actions(manifest: dict[str, Any], *, is_valid: bool) -> Iterator[Finding]:
     """Yield a finding for each action with a source type, and one finding for all edits.
 
-    All findings are ``neutral`` if ``is_valid`` is false.
+    Edits are actions without a source type that change the image. All findings are ``neutral`` if
+    ``is_valid`` is false.
     """
     edits = []
     for action in _list_actions(manifest):
@@ -143,7 +147,8 @@ def _report_actions(manifest: dict[str, Any], *, is_valid: bool) -> Iterator[Fin
 def _iterate_manifests(store: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the active manifest, then the manifest of its parent image, and so on.
 
-    Yields :data:`_MAX_MANIFESTS` dictionaries; those after the last manifest are empty.
+    Exactly :data:`_MAX_MANIFESTS` dictionaries are yielded; those after the last manifest are
+    empty.
     """
     manifests = dict(_dict(store.get("manifests")))
     label = store.get("active_manifest")
@@ -174,8 +179,8 @@ def _list_failures(store: dict[str, Any]) -> list[str]:
 def _format_names(agents: Any) -> str:
     """Format program names as one string, separated by commas.
 
-    A program is a string or a dictionary with ``name`` and ``version``. ``agents`` is a program or
-    a list of programs, of which the first three are used.
+    ``agents`` is a program or a list of programs, of which the first three are used. A program is a
+    string or a dictionary with ``name`` and ``version``.
     """
     names = []
     for agent in (_list(agents) or [agents])[:3]:

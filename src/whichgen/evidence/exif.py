@@ -1,4 +1,4 @@
-"""Extract provenance evidence from EXIF: camera, settings, software and generator names."""
+"""Extract provenance evidence from EXIF: camera, camera settings, software and generator names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MARKS = ("prompt:", "workflow:", "parameters:")
 
 
 def read_exif(image: Image.Image) -> Evidence:
-    """Extract provenance evidence from EXIF.
+    """Extract provenance evidence from the EXIF metadata of an image.
 
     The presence of GPS coordinates is reported, but not their values.
     """
@@ -58,9 +58,9 @@ def read_exif(image: Image.Image) -> Evidence:
 
 
 def _report_camera(make: str, model: str, inner: dict[int, Any]) -> list[Finding]:
-    """Return a ``camera`` finding if make and model are known, otherwise a ``neutral`` finding.
+    """Return one finding: ``camera`` if make and model are present, otherwise ``neutral``.
 
-    Returns an empty list if there is no make, model or camera setting.
+    Returns an empty list if there is neither a make nor a model nor a camera setting.
     """
     settings = []
     for tag, form in _SETTINGS.items():
@@ -82,7 +82,8 @@ def _report_camera(make: str, model: str, inner: dict[int, Any]) -> list[Finding
 def decode_user_comment(value: object) -> str:
     """Decode the EXIF field UserComment, whose first eight bytes specify the encoding.
 
-    A string is returned unchanged; for any other type, the result is an empty string.
+    A string is returned unchanged. If ``value`` is neither bytes nor a string, the result is an
+    empty string.
     """
     if isinstance(value, str):
         return value
@@ -99,10 +100,10 @@ def decode_user_comment(value: object) -> str:
 
 
 def _decode_text(value: object) -> str:
-    """Convert the value of a field to text, and remove padding.
+    """Convert the value of an EXIF field to text, and remove NULs and spaces at both ends.
 
-    Bytes are decoded as UTF-8, or as UTF-16 if written by Windows. ``None`` becomes an empty
-    string.
+    Bytes are decoded as little-endian UTF-16, as written by Windows, if they have many zeros at odd
+    positions, otherwise as UTF-8. ``None`` becomes an empty string.
     """
     if isinstance(value, bytes):
         utf16 = len(value) > 1 and value[1::2].count(0) * 4 > len(value)

@@ -1,4 +1,4 @@
-"""Data classes for provenance evidence: one finding, and all findings of a file."""
+"""Data classes for provenance evidence: a single finding, and all findings of an image file."""
 
 from __future__ import annotations
 
@@ -44,7 +44,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All findings of a file, and notes on metadata that was not read or not reported."""
+    """Provenance evidence from an image file.
+
+    Parameters
+    ----------
+    findings
+        The findings.
+    notes
+        Sentences about metadata that was not read, not verified or not reported.
+    """
 
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()

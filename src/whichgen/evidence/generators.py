@@ -17,12 +17,13 @@ class Generator:
     name
         Name in reports.
     pattern
-        Regular expression that finds the name in text; case-insensitive.
+        Regular expression that finds the name in text, regardless of case.
     maker
-        Company of the generator; empty unless metadata may contain only the name of the company.
+        Company that makes the generator, if metadata may name the company instead of the generator;
+        otherwise empty.
     tool
-        Whether it is a program that runs various generators. Its name indicates a synthetic image
-        but not the generator.
+        Whether this is a program that runs various generators. The name of such a program indicates
+        a synthetic image but not which generator made it.
     """
 
     name: str
@@ -95,8 +96,8 @@ def find_generator(text: str) -> Generator | None:
 def classify_statement(text: str) -> Indication:
     """Classify a text by whether it states how the image was made or only mentions a generator.
 
-    "Made with Google AI" and "Midjourney" are ``synthetic``, "Edited with Google AI" is ``edited``,
-    "a poster of Midjourney at the fair" is ``neutral``.
+    For example, "Made with Google AI" and "Midjourney" are ``synthetic``, "Edited with Google AI"
+    is ``edited``, and "a poster of Midjourney at the fair" is ``neutral``.
     """
     text = text.strip()[:_MAX_SEARCH]
     for pattern, _ in _PATTERNS:
@@ -113,5 +114,5 @@ def classify_statement(text: str) -> Indication:
 
 
 def is_editor(text: str) -> bool:
-    """Return whether a text contains the name of a photo editor."""
+    """Return whether the first 2000 characters of a text contain the name of a photo editor."""
     return bool(_EDITORS.search(text[:_MAX_SEARCH]))

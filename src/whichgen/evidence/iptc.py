@@ -1,4 +1,4 @@
-"""Extract provenance evidence from XMP and IPTC: source type, AI system, credit, program."""
+"""Extract provenance evidence from XMP and IPTC: source type, AI system, credit and software."""
 
 from __future__ import annotations
 
@@ -41,12 +41,13 @@ _IIM = {40: "Instructions", 65: "Program", 110: "Credit", 115: "Source", 120: "C
 def read_xmp(image: Image.Image) -> Evidence:
     """Extract provenance evidence from XMP metadata.
 
-    If XMP is too large or the extra ``evidence`` is not installed, the result is a note.
+    If the XMP packet is too large or the extra ``evidence`` is not installed, the result has no
+    findings, only a note.
 
     Raises
     ------
     Exception
-        The XMP is invalid (see :func:`parse_xmp`).
+        The XMP packet is invalid (see :func:`parse_xmp`).
     """
     xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
     if isinstance(xmp, str):
@@ -67,12 +68,12 @@ def read_xmp(image: Image.Image) -> Evidence:
 
 
 def parse_xmp(xmp: bytes) -> list[tuple[str, str]]:
-    """Parse the provenance properties of an XMP packet.
+    """Read the properties of an XMP packet that contain provenance information.
 
     Returns
     -------
     list of (str, str)
-        Name and text of each property, in document order; at most 30 properties.
+        Name and text of each property, in document order. Only the first 30 properties are read.
 
     Raises
     ------

@@ -16,9 +16,9 @@ _SAMPLINGS = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
 
 
 def read_jpeg(image: Image.Image) -> Evidence:
-    """Describe the quantization tables, chroma subsampling and scan order of a JPEG.
+    """Describe the quantization tables, chroma subsampling and scan order of a JPEG in one finding.
 
-    There are no findings for other formats.
+    There is no finding for other formats.
     """
     if not isinstance(image, JpegImageFile):
         return Evidence()
@@ -51,14 +51,15 @@ def find_qualities(table: Sequence[int], *, chrominance: bool = False) -> list[i
     Parameters
     ----------
     table
-        64 values in row-major order, as in Pillow's ``image.quantization``.
+        Quantization table: 64 integers in row-major order, as in Pillow's ``image.quantization``.
     chrominance
-        Compare with the standard chrominance table instead of the luminance table.
+        Compare with scaled versions of the standard chrominance table instead of the standard
+        luminance table.
 
     Returns
     -------
     list of int
-        The qualities in ascending order; empty if the table is not a standard table.
+        The qualities in ascending order; empty if no quality produces the table.
     """
     values = np.asarray(table)
     # libjpeg exceeds 8 bits only if baseline is not forced.
@@ -83,10 +84,10 @@ def _read_standard_tables() -> list[np.ndarray]:
 
 
 def _scale_table(base: np.ndarray, quality: int) -> np.ndarray:
-    """Scale a standard table to a quality (1–100).
+    """Scale a standard table to a quality (1–100): int64 array of shape (64,).
 
-    The formula is that of ``jpeg_quality_scaling`` and ``jpeg_add_quant_table`` in libjpeg, without
-    clipping.
+    The formula is that of ``jpeg_quality_scaling`` and ``jpeg_add_quant_table`` in libjpeg, but the
+    values are not clipped.
     """
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
     return (base * percent + 50) // 100

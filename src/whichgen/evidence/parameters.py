@@ -1,7 +1,7 @@
 """Parse text written by generators and their tools: web UI parameters, JSON, job IDs.
 
-Programs store the same text in a PNG chunk, the EXIF user comment, XMP or a JPEG comment, so text
-is recognized by its content and not by its field.
+Programs store the same text in a PNG chunk, the EXIF user comment, XMP or a JPEG comment. Therefore
+a text is recognized by its content and not by the name of its field.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
 
 
 def interpret(kind: str, field: str, text: str) -> list[Finding]:
-    """Find program names and generation parameters in a text field.
+    """Find the generation parameters or the name of a generator or program in a text field.
 
     Parameters
     ----------
@@ -59,12 +59,12 @@ def interpret(kind: str, field: str, text: str) -> list[Finding]:
     field
         Name of the field.
     text
-        Content of the field.
+        Text of the field.
 
     Returns
     -------
     list of Finding
-        At most one finding.
+        One finding, or none.
     """
     if not text.strip():
         return []
@@ -94,7 +94,8 @@ def interpret(kind: str, field: str, text: str) -> list[Finding]:
 def _parse_web_ui(text: str) -> tuple[str, dict[str, Any]] | None:
     """Parse the parameters of Stable Diffusion web UIs (A1111, Forge, Fooocus, SD.Next).
 
-    Returns the name of the tool and a dictionary of parameters, or ``None`` if there are none.
+    Returns the name of the tool and a dictionary of the parameters, or ``None`` if the text
+    contains no parameters.
     """
     start = _STEPS.search(text)
     if start is None:
@@ -119,9 +120,9 @@ def _interpret_json(kind: str, field: str, value: Any) -> list[Finding]:
 
 
 def _flatten(value: dict[str, Any]) -> dict[str, Any]:
-    """Flatten generation parameters that some tools store in nested dictionaries.
+    """Flatten generation parameters, which some tools store in nested dictionaries.
 
-    If ``size`` is missing, it is added from ``width`` and ``height``.
+    If there is no ``size``, the string ``<width>x<height>`` is added as ``size``.
     """
     inner = [value.get(key) for key in ("image", "sui_image_params")]
     flat = {k: v for part in inner if isinstance(part, dict) for k, v in part.items()} | value
@@ -137,7 +138,7 @@ def _flatten(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _make_finding(kind: str, field: str, tool: str, values: Mapping[str, Any]) -> Finding:
-    """Create a finding from generation parameters written by a tool."""
+    """Create a finding from the generation parameters that a tool wrote into a text field."""
     fields = {}
     for name, keys in _FIELDS.items():
         value = next((values[key] for key in keys if _is_plain(values.get(key))), "")

@@ -1,4 +1,4 @@
-"""Parse IPTC digital source types, used in XMP and C2PA."""
+"""Parse IPTC digital source types, which are used in XMP and in Content Credentials (C2PA)."""
 
 from __future__ import annotations
 
@@ -34,13 +34,14 @@ _TYPES: dict[str, tuple[Indication, str]] = {
 
 
 def parse_source_type(uri: str) -> tuple[str, Indication, str]:
-    """Parse a digital source type into its code, indication and meaning.
+    """Return the code, the indication and the meaning of a digital source type.
 
     The indication of an unknown code is ``neutral``.
 
     Parameters
     ----------
     uri
+        The digital source type in the form
         ``http://cv.iptc.org/newscodes/digitalsourcetype/CODE``, ``digsrctype:CODE`` or ``CODE``.
     """
     code = clean(uri.strip().rstrip("/").rpartition("/")[2].rpartition(":")[2], 60)
