@@ -1,9 +1,10 @@
 """Interfaces of heads, the classifiers on one or several feature blocks of an encoder.
 
-A *head method* (:class:`HeadMethod`) fits heads; a method for one feature block can also try many
-values of its hyperparameter (:class:`SweepMethod`). A fitted *head* (:class:`Head`) returns logits,
-probabilities and embeddings of a batch of images (:class:`HeadOutput`). The classes are *origins*:
-generators and ``real``.
+A *feature block* contains the features of one encoder block. A *head method* (:class:`HeadMethod`)
+fits heads; a method for one feature block can also try many values of its hyperparameter
+(:class:`SweepMethod`). A fitted *head* (:class:`Head`) returns the logits, probabilities and
+embeddings of a batch of images (:class:`HeadOutput`). The classes are *origins*: generators and
+``real``.
 """
 
 from __future__ import annotations
@@ -33,12 +34,13 @@ class HeadOutput:
     probabilities
         Probability of each origin: float64 array (n, origins) in [0, 1]; rows sum to 1.
     log_probabilities
-        Log-probabilities predicted by each view: float64 array (views, n, origins), ≤ 0.
+        Log-probability of each origin, predicted by each view: float64 array (views, n, origins),
+        ≤ 0.
     view_weights
         Weight of each view for each image: float64 array (views, n); columns sum to 1.
     compute_embedding
-        Function that returns :attr:`embedding`. It is called on first use, because few callers
-        need the embedding.
+        Function without parameters that returns :attr:`embedding`. It is called when the embedding
+        is first used, because few callers need it.
     """
 
     logits: np.ndarray
@@ -63,7 +65,7 @@ class HeadOutput:
 
     @cached_property
     def embedding(self) -> np.ndarray:
-        """Vectors between which open-set scores measure distances: float array (n, k)."""
+        """Vector of each image, which distance-based open-set scores use: float array (n, k)."""
         return self.compute_embedding()
 
 
@@ -71,14 +73,14 @@ class Head(Protocol):
     """A fitted classifier."""
 
     def forward(self, features: np.ndarray) -> HeadOutput:
-        """Compute the output for n images with the given features: float array (n, d)."""
+        """Compute the output for n images; ``features`` is a float array (n, d)."""
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return the named arrays from which :meth:`HeadMethod.restore` rebuilds the head."""
+        """Return, by name, the arrays from which :meth:`HeadMethod.restore` rebuilds the head."""
 
 
 class HeadMethod(Protocol):
-    """A method that fits heads and has one hyperparameter."""
+    """A method that fits heads; it has one hyperparameter."""
 
     @property
     def name(self) -> str:
@@ -96,9 +98,9 @@ class HeadMethod(Protocol):
         features
             Training features: float array (n, d).
         labels
-            Origin index of each image: integer array (n,), from 0 to n_origins - 1.
+            Origin index of each training image: integer array (n,), from 0 to n_origins - 1.
         n_origins
-            Number of origins; each needs at least one image.
+            Number of origins; each needs at least one training image.
         value
             Value of the hyperparameter.
         """
@@ -106,12 +108,12 @@ class HeadMethod(Protocol):
     def restore(self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float) -> Head:
         """Rebuild a head from the arrays that :meth:`Head.tensors` returns.
 
-        ``n_origins`` and ``value`` are those of :meth:`fit`.
+        ``n_origins`` and ``value`` are the values that were passed to :meth:`fit`.
         """
 
 
 class SweepMethod(HeadMethod, Protocol):
-    """A head method that can try many values of its hyperparameter at little cost."""
+    """A head method that can try many values of its hyperparameter in one call."""
 
     def candidate_values(self, n_train: int) -> tuple[float, ...]:
         """Return the valid hyperparameter values for ``n_train`` training images, ascending."""
@@ -125,7 +127,7 @@ class SweepMethod(HeadMethod, Protocol):
     ) -> Iterator[tuple[float, list[np.ndarray]]]:
         """Fit a head for each candidate value, and classify the images of each query set.
 
-        This takes little more time than fitting a single head.
+        This takes less time than calling :meth:`fit` for each value, because the fits share work.
 
         Parameters
         ----------
@@ -137,7 +139,8 @@ class SweepMethod(HeadMethod, Protocol):
         Yields
         ------
         value, probabilities
-            The hyperparameter value, and one float64 array (m, n_origins) per query set.
+            A hyperparameter value, and the probabilities of the origins: one float64 array
+            (m, n_origins) per query set.
         """
 
 

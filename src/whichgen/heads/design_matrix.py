@@ -1,12 +1,12 @@
 """Design matrices for :mod:`whichgen.heads.solver`: features projected on their principal axes.
 
-With μ the mean of the features x and the columns of V their principal axes, row i of the design
-matrix z is (xᵢ − μ) V followed by a 1 for the bias. Small datasets are projected once and kept in
-memory. Large datasets are not copied, because they may be memory-mapped: each product reads the
-features in chunks and projects the weights instead.
+Let μ be the mean of the features x, and let the columns of V be their principal axes. Row i of the
+design matrix z is (xᵢ − μ) V followed by a 1 for the bias. Small datasets are projected once and
+kept in memory. Large datasets are not copied, because they may be memory-mapped: each product reads
+the features in chunks and projects the weights instead.
 
-Both classes have the same methods. Weights and sums have shape (origins, r + 1) for r axes; logits
-and coefficients have shape (origins, n) for n images.
+Both classes have the same methods. For r axes and n images, weights and weighted sums have shape
+(origins, r + 1); logits and their coefficients have shape (origins, n).
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class StreamedDesign:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Compute ``weighted_sum(transform(logits(weights)))``, and return it with the logits.
 
-        The features are read once.
+        Each chunk of the features is read once.
         """
         rotated = weights[:, :-1] @ self.axes
         bias = weights[:, -1:] - rotated @ self.center[:, None]
@@ -120,9 +120,9 @@ class StreamedDesign:
         return gram
 
     def _rotate_sums(self, sums: np.ndarray, totals: np.ndarray) -> np.ndarray:
-        """Convert weighted sums of features to weighted sums of z: (origins, d) → (origins, r + 1).
+        """Convert weighted sums of feature rows to sums of z: (origins, d) → (origins, r + 1).
 
-        ``totals``, float64 array (origins,), contains the sums of the coefficients.
+        ``totals``, float64 array (origins,), contains the sum of each origin's coefficients.
         """
         return np.column_stack([(sums - np.outer(totals, self.center)) @ self.axes.T, totals])
 
@@ -133,8 +133,8 @@ DesignMatrix = InMemoryDesign | StreamedDesign
 def build_design_matrix(features: np.ndarray) -> DesignMatrix:
     """Build the design matrix of features, float array (n, d).
 
-    It is kept in memory if it takes at most :data:`MAX_MEMORY`; otherwise the features are read in
-    chunks.
+    The matrix is kept in memory if it takes at most :data:`MAX_MEMORY` bytes; otherwise, the
+    features are read in chunks.
     """
     n, d = features.shape
     if n * min(n, d) * 8 > MAX_MEMORY:
@@ -174,8 +174,8 @@ def _chunks(features: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
 def decompose_gram(gram: np.ndarray, minimum: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the r nonzero eigenvalues of a Gram matrix, and their eigenvectors as columns.
 
-    The matrix has shape (m, m), and the returned arrays have shapes (r,) and (m, r). Eigenvalues up
-    to the fraction ``minimum`` of the largest are rounding errors and count as zero.
+    The matrix has shape (m, m), and the returned arrays have shapes (r,) and (m, r). Eigenvalues of
+    at most ``minimum`` times the largest eigenvalue are rounding errors and count as zero.
     """
     values, vectors = eigh(gram)
     nonzero = values > values[-1] * minimum

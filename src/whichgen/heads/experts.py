@@ -1,17 +1,17 @@
 """Mixture of experts: one fusion per kind of perturbation, weighted by a gate.
 
-Probes trained jointly on original and perturbed images are less accurate on original images. Here
-each kind k of image (original, JPEG, blur, …) has its own *expert*: a fusion of one linear probe
-per feature block, or *view* (:mod:`whichgen.heads.fusion`), fitted only on images of that kind. The
-*gate* g, a fusion whose classes are the kinds, weights the experts' predictions (Jacobs, Jordan,
-Nowlan & Hinton, 1991)::
+Probes trained jointly on original and perturbed images can be less accurate on original images than
+probes trained only on original images. Here each kind k of image (original, JPEG, blur, …) has its
+own *expert*: a fusion of one linear probe per feature block, or *view*
+(:mod:`whichgen.heads.fusion`), fitted only on images of that kind. The *gate* g, a fusion whose
+classes are the kinds, weights the experts' predictions (Jacobs, Jordan, Nowlan & Hinton, 1991)::
 
     log p_v(j|x) = log Σ_k g_k(x) p_v,k(j|x),    z_j(x) = Σ_v Σ_k g_k(x) a_v,k log p_v(j|x)
 
-where p_v,k is the prediction of expert k from view v, and a_v,k the weight of this view. The
-weights depend on the kind because, for example, residual statistics are less informative after JPEG
-compression. Perturbations are much easier to classify than generators, so for original images
-nearly all weight is on their expert.
+where p_v,k(j|x) is the probability of origin j that expert k predicts from view v, and a_v,k is the
+weight of view v in expert k. The view weights depend on the kind because, for example, residual
+statistics are less informative after JPEG compression. Perturbations are much easier to classify
+than generators, so for original images the gate gives nearly all weight to expert 0.
 """
 
 from __future__ import annotations
@@ -35,17 +35,21 @@ _GATE = "gate"
 
 @dataclass(frozen=True)
 class ExpertsHead:
-    """Gate and experts, which use the same views.
+    """Mixture of experts; the gate and all experts use the same views.
 
-    Expert k is fitted on images of kind k; kind 0 is the original images. The gate classifies
-    images by kind.
+    Parameters
+    ----------
+    gate
+        Fusion that classifies images by kind.
+    experts
+        ``experts[k]`` is the expert fitted on images of kind k. Original images have kind 0.
     """
 
     gate: FusionHead
     experts: tuple[Head, ...]
 
     def forward(self, features: np.ndarray) -> HeadOutput:
-        """Average the experts' predictions, weighted by the gate; use the embedding of expert 0."""
+        """Average the experts' predictions, weighted by the gate; the embedding is expert 0's."""
         log_gates = np.asarray(log_softmax(self.gate.forward(features).logits, axis=1))
         outputs = [expert.forward(features) for expert in self.experts]
         view_weights = np.einsum(
@@ -74,14 +78,14 @@ class ExpertsHead:
 
 @dataclass(frozen=True)
 class ExpertsMethod:
-    """Fit mixtures of experts with the same C for all experts.
+    """Method that fits mixtures of experts, with the same C for all experts.
 
     Parameters
     ----------
     fusion
-        Method that fits each expert.
+        Method that fits each expert and, with shrinkage :data:`GATE_SHRINKAGE`, the gate.
     kinds
-        Kind of each training image, 0 for original images: int64 array (n,).
+        Kind of each training image: int64 array (n,), 0 for an original image.
     views_per_vote
         The ``views_per_vote`` of each expert (:class:`whichgen.heads.fusion.FusionMethod`). If
         empty, all experts use ``fusion.views_per_vote``.
@@ -101,8 +105,8 @@ class ExpertsMethod:
         Raises
         ------
         FitError
-            The numbers of kinds and images differ, or a fusion can't be fitted
-            (:meth:`whichgen.heads.fusion.FusionMethod.fit`).
+            An origin has no image, a feature is not finite, the numbers of kinds and images differ,
+            or a fusion can't be fitted (:meth:`whichgen.heads.fusion.FusionMethod.fit`).
         """
         check_training_features(features, labels, n_origins)
         if len(self.kinds) != len(features):

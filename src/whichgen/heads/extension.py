@@ -1,16 +1,17 @@
 """Add one origin to a fitted head from a few images, without refitting the other origins.
 
 *Exemplars* are stored training images of the old origins. In a k-NN head, the new images are added
-to the exemplars. In a linear probe, the weights of the K old origins stay unchanged, and weights w
-and a bias b are added. Let aᵢ be the old logits of image i, sᵢ = log Σ_j exp aᵢⱼ, and
-zᵢ = w·xᵢ + b the new logit. The cross-entropy over K + 1 origins depends on w and b only through
-zᵢ − sᵢ, so they are fitted by logistic regression with offsets::
+to the exemplars. In each linear probe, the weights of the K old origins stay unchanged, and weights
+w and a bias b are added for the new origin. Let aᵢⱼ be the logit of old origin j for image i, let
+sᵢ = log Σ_j exp aᵢⱼ, and let zᵢ = w·xᵢ + b be the logit of the new origin. The cross-entropy over
+all K + 1 origins depends on w and b only through zᵢ − sᵢ, so they are fitted by logistic regression
+with offsets::
 
     min  C [ Σ_old log(1 + e^(zᵢ − sᵢ)) + ω Σ_new log(1 + e^(sᵢ − zᵢ)) ] + ½ wᵀ Σ_λ w
 
-The penalty matrix Σ_λ (:mod:`whichgen.heads.fusion`) is computed from the variation within the old
-origins. ω gives the new images the same total weight as the exemplars of an old origin have on
-average.
+C is the inverse strength of the penalty. The penalty matrix Σ_λ (:mod:`whichgen.heads.fusion`) is
+computed from the variation within the old origins. With the weight ω, the new images have the same
+total weight as the exemplars of an old origin have on average.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _MAX_STEPS = 2000
 
 
 def extend(head: Head, features: np.ndarray, labels: np.ndarray, n_origins: int) -> Head:
-    """Return a new head with one additional origin.
+    """Return a copy of a head with one additional origin.
 
     Parameters
     ----------
@@ -78,9 +79,9 @@ def extend(head: Head, features: np.ndarray, labels: np.ndarray, n_origins: int)
 
 
 def lower_last_bias(head: Head, offset: float) -> Head:
-    """Return a head with the bias of the last origin reduced by ``offset`` in every linear probe.
+    """Return a copy of a head with the last origin's bias reduced by ``offset`` in every probe.
 
-    ``offset`` is at least 0. A k-NN head has no bias and is returned unchanged.
+    ``offset`` is in logits, ≥ 0. A k-NN head has no bias and is returned unchanged.
     """
     if isinstance(head, LinearHead):
         return _lower_probe(head, offset)
@@ -97,9 +98,10 @@ def _lower_probe(probe: LinearHead, offset: float) -> LinearHead:
 
 
 def _add_row(probe: LinearHead, x: np.ndarray, labels: np.ndarray) -> LinearHead:
-    """Fit the weights and the bias of a new origin, and return the probe with them appended.
+    """Fit the weights and the bias of a new origin, and return a probe that includes them.
 
-    ``x``, float32 array (n, d), are the inputs of the probe, and ``labels`` the origin indices.
+    ``x``, float32 array (n, d), contains the inputs of the probe, and ``labels``, integer array
+    (n,), contains the origin indices.
     """
     n_origins = len(probe.bias)
     new = labels == n_origins

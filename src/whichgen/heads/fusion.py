@@ -10,16 +10,16 @@ weights depends on the variation within origins::
 
 w_j are the weights of origin j, yᵢ is the origin of image i, S_w is the within-class scatter of the
 training images, and λ the *shrinkage*: λ = 1 is the usual ridge penalty. As in regularized
-discriminant analysis (Friedman, 1989), a small λ increases the penalty in directions that vary with
-image content and reduces it in others. This helps most with few images.
+discriminant analysis (Friedman, 1989), a small λ increases the penalty in directions that vary
+within origins, for example with image content, and reduces it in the other directions.
 
 Predictions are pooled geometrically (logarithmic opinion pool: Genest & Zidek, 1986)::
 
     z_j(x) = Σ_v a_v log p_v,j(x),    p(x) = softmax(z(x))
 
-with weights a_v that sum to 1. Each *vote* has the same weight, and a group of views can share one
-vote: all blocks of an encoder together weigh as much as one block of residual statistics, because
-the errors of the encoder's blocks are correlated.
+with weights a_v that sum to 1. Each *vote* has the same weight, which its views share equally. All
+blocks of an encoder can share one vote and then have, together, the same weight as one block of
+residual statistics, because the errors of the encoder's blocks are correlated.
 
 ``exp z_j ≤ 1``, with equality only if every view predicts origin j with probability 1. If the views
 disagree, as they often do about images of unknown generators, ``z_j`` is low for every origin.
@@ -59,7 +59,15 @@ _MIN_EIGENVALUE = 1e-10
 
 @dataclass(frozen=True)
 class ViewProbe:
-    """Linear probe of one view; ``mean`` and ``scale``, float32 (d,), standardize features."""
+    """Linear probe of one view, with the standardization of the view's features.
+
+    Parameters
+    ----------
+    mean, scale
+        Subtracted from the features, and divisor of the result: float32 arrays (d,).
+    probe
+        The probe, whose inputs are the standardized features.
+    """
 
     mean: np.ndarray
     scale: np.ndarray
@@ -70,7 +78,7 @@ class ViewProbe:
         return _standardize(features, self.mean, self.scale)
 
     def log_probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Predict log-probabilities: float array (n, d) → float64 array (n, origins), ≤ 0."""
+        """Predict log-probabilities ≤ 0: float array (n, d) → float64 array (n, origins)."""
         return np.asarray(self.probe.forward(self.standardize(features)).log_probabilities[0])
 
 
@@ -83,14 +91,14 @@ class FusionHead:
     views
         The probes, in the order of the features.
     components
-        Principal axes of the standardized training features: float32 array (k, d).
+        Principal axes of the standardized training features of all views: float32 array (k, d).
     views_per_vote
-        Numbers of consecutive views that share a vote; if empty, each view has its own vote.
+        Number of consecutive views in each vote; if empty, each view has its own vote.
 
     Raises
     ------
     FitError
-        ``views_per_vote`` do not add up to the number of views.
+        The numbers in ``views_per_vote`` do not add up to the number of views.
     """
 
     views: tuple[ViewProbe, ...]
@@ -110,7 +118,7 @@ class FusionHead:
         return tuple(len(view.mean) for view in self.views)
 
     def forward(self, features: np.ndarray) -> HeadOutput:
-        """Pool the views' predictions; the embedding is k principal components: (n, k)."""
+        """Pool the views' predictions; the embedding is the projection on :attr:`components`."""
         parts = zip(self.views, split_views(features, self.widths), strict=True)
         log_probabilities = np.stack([view.log_probabilities(x) for view, x in parts])
         sizes = self.views_per_vote or (1,) * len(self.views)
@@ -125,7 +133,7 @@ class FusionHead:
         )
 
     def standardize(self, features: np.ndarray) -> np.ndarray:
-        """Standardize and clip each view: float array (n, d) → float32 array (n, d)."""
+        """Standardize and clip the features: float array (n, d) → float32 array (n, d)."""
         parts = split_views(features, self.widths)
         return np.hstack([view.standardize(x) for view, x in zip(self.views, parts, strict=True)])
 
@@ -135,7 +143,12 @@ class FusionHead:
         return replace(self, views=tuple(replace(view, probe=probe) for view, probe in views))
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return the concatenated arrays of all views, ``widths``, ``votes`` and ``components``."""
+        """Return, by name, the arrays from which :meth:`FusionMethod.restore` rebuilds the head.
+
+        ``mean``, ``scale`` and ``weights`` are concatenated over the views; ``bias`` has a row per
+        view. The others are ``widths``, ``components`` and ``votes``, which contains
+        :attr:`views_per_vote`.
+        """
         return {
             "widths": np.array(self.widths, dtype=np.int64),
             "votes": np.array(self.views_per_vote, dtype=np.int64),
@@ -158,7 +171,7 @@ class FusionMethod:
     shrinkage
         λ in (0, 1], the same for all views.
     views_per_vote
-        Numbers of consecutive views that share a vote; if empty, each view has its own vote.
+        Number of consecutive views in each vote; if empty, each view has its own vote.
     """
 
     widths: tuple[int, ...] = ()
@@ -170,13 +183,14 @@ class FusionMethod:
     def fit(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
     ) -> FusionHead:
-        """Fit the probe of each view with C = ``value``, and the embedding.
+        """Fit the probe of each view with C = ``value``, and the principal axes of the embedding.
 
         Raises
         ------
         FitError
-            ``widths`` do not add up to the number of features, ``views_per_vote`` do not add up to
-            the number of views, or a probe can't be fitted (:func:`fit_view`).
+            The numbers in ``widths`` do not add up to the number of features, those in
+            ``views_per_vote`` do not add up to the number of views, or a probe can't be fitted
+            (:func:`fit_view`).
         """
         views = self.fit_views(features, labels, n_origins, value)
         return build_fusion(views, self.views_per_vote, features)
@@ -184,7 +198,7 @@ class FusionMethod:
     def fit_views(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
     ) -> list[ViewProbe]:
-        """Fit the probe of each view with C = ``value``, and return the probes in order."""
+        """Fit the probe of each view with C = ``value``; return the probes in view order."""
         parts = split_views(features, self.widths)
         return [fit_view(x, labels, n_origins, (value,), self.shrinkage)[0] for x in parts]
 
@@ -260,8 +274,8 @@ def build_fusion(
     views, views_per_vote
         See :class:`FusionHead`.
     features
-        Training features, float array (n, d), on which the embedding is fitted. Without features,
-        or with a single image, the embedding has width 0.
+        Training features, float array (n, d), from which the principal axes of the embedding are
+        computed. Without features, or with a single image, the embedding has shape (n, 0).
     """
     d = sum(len(view.mean) for view in views)
     head = FusionHead(tuple(views), np.empty((0, d), np.float32), tuple(views_per_vote))
@@ -279,7 +293,7 @@ def split_views(features: np.ndarray, widths: Sequence[int]) -> list[np.ndarray]
     Raises
     ------
     FitError
-        ``widths`` do not add up to d.
+        The numbers in ``widths`` do not add up to d.
     """
     if not widths:
         return [features]
@@ -296,10 +310,11 @@ def fit_whitening(
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function that multiplies rows, float array (m, d), by Σ_λ^(−½).
 
-    The function keeps the dtype of the rows. Σ_λ is computed from the training features ``x``,
-    float array (n, d), and their origin indices ``labels``. Along the eigenvectors of S_w with
-    nonzero eigenvalues, of which there are at most n, Σ_λ is given by these eigenvalues; in all
-    other directions it equals λ I. If ``shrinkage`` is 1 or S_w is 0, the rows are unchanged.
+    The function keeps the dtype of the rows. Σ_λ and S_w, defined in the module docstring, are
+    computed from the training features ``x``, float array (n, d), and their origin indices
+    ``labels``, integer array (n,); ``shrinkage`` is λ. Along the eigenvectors of S_w with nonzero
+    eigenvalues, of which there are at most n, Σ_λ is computed from these eigenvalues; in all other
+    directions it equals λ I. If λ is 1 or S_w is 0, the function returns the rows unchanged.
     """
     if shrinkage == 1:
         return lambda rows: rows

@@ -1,6 +1,7 @@
 """k-nearest neighbors on L2-normalized features, with votes weighted by cosine similarity.
 
-With N_k(x) the k training images most similar to x, the probability of origin j is::
+Let N_k(x) be the k training images most similar to image x, and y_i the origin of training image i.
+The probability of origin j is::
 
     p_j(x) = Σ_{i ∈ N_k(x), y_i = j} s(x, x_i)  /  Σ_{i ∈ N_k(x)} s(x, x_i),    s = max(cos, 0)
 
@@ -30,14 +31,14 @@ _MIN_PROBABILITY = 1e-300
 
 
 def build_cosine_index(vectors: np.ndarray) -> Any:
-    """Build an exact faiss inner-product index of unit vectors, float32 (n, d)."""
+    """Build an exact faiss inner-product index of unit vectors, float32 array (n, d)."""
     index: Any = faiss.IndexFlatIP(vectors.shape[1])
     index.add(vectors)
     return index
 
 
 def normalize_rows(features: np.ndarray) -> np.ndarray:
-    """Scale each row to unit length and convert to float32; rows of zeros stay zero."""
+    """Scale the rows of an array (n, d) to unit length, as float32; rows of zeros stay zero."""
     rows = np.asarray(features, dtype=np.float32)
     # Squares are summed in float64: in float32 they overflow above 1e19 and vanish below 1e-23.
     norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))[:, None]
@@ -45,18 +46,20 @@ def normalize_rows(features: np.ndarray) -> np.ndarray:
 
 
 def vote(similarities: np.ndarray, labels: np.ndarray, n_origins: int) -> np.ndarray:
-    """Compute class probabilities for every k up to k_max from cumulative sums of votes.
+    """Compute the probabilities of the origins for every k from 1 to k_max.
 
     Parameters
     ----------
     similarities, labels
-        Cosine similarity and origin index of the k_max nearest neighbors of each of m queries, most
-        similar first: arrays (m, k_max).
+        Cosine similarities and origin indices of the k_max nearest neighbors of each of m queries,
+        most similar first: float and integer arrays (m, k_max).
+    n_origins
+        Number of origins.
 
     Returns
     -------
     float64 array (k_max, m, n_origins)
-        Entry ``[k - 1]`` contains the probabilities from the k nearest neighbors.
+        Entry ``[k - 1]`` contains the probabilities computed from the k nearest neighbors.
     """
     weights = np.clip(similarities.astype(np.float64), 0, None)
     one_hot = labels[..., None] == np.arange(n_origins)
@@ -96,7 +99,7 @@ class KnnHead:
         return {name: value for name, value in vars(self).items() if name != "index"}
 
     def forward(self, features: np.ndarray) -> HeadOutput:
-        """Compute the output: log-probabilities as logits, normalized features as embedding."""
+        """Compute the output; logits are log-probabilities, embeddings are normalized features."""
         probabilities = vote(*self.neighbors(features), self.n_origins)[-1]
         logits = np.log(np.maximum(probabilities, _MIN_PROBABILITY))
         return HeadOutput(
@@ -110,7 +113,7 @@ class KnnHead:
     def neighbors(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the cosines and the origin indices of the k nearest exemplars, nearest first.
 
-        Both are arrays (n, k) for features (n, d): float32 and int64.
+        For features (n, d), these are a float32 array (n, k) and an int64 array (n, k).
         """
         similarities, neighbors = self.index.search(normalize_rows(features), self.k)
         return similarities, self.labels[neighbors]
@@ -133,7 +136,7 @@ class KnnMethod:
     Raises
     ------
     FitError
-        There are no values, or a value is below 1.
+        ``values`` is empty or contains a value below 1.
     """
 
     values: tuple[int, ...] = PAPER_K
@@ -194,7 +197,8 @@ class KnnMethod:
         Raises
         ------
         FitError
-            The numbers of labels and exemplars differ, or k is not from 1 to this number.
+            The numbers of labels and exemplars differ, or k is not from 1 to the number of
+            exemplars.
         """
         return _build_head(tensors["exemplars"], tensors["labels"], n_origins, value)
 

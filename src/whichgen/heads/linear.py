@@ -5,9 +5,10 @@ scikit-learn's parametrization)::
 
     ½‖W‖² + C · Σᵢ [ log Σⱼ exp(wⱼ·xᵢ + bⱼ) − (w_yᵢ·xᵢ + b_yᵢ) ]
 
-As in the paper (UniversalAttribution), features are float64 and not standardized. For two origins,
-as in scikit-learn, the penalty is ½‖w₁ − w₀‖². The values of C are processed in ascending order
-with warm starts (:mod:`whichgen.heads.solver`).
+C > 0 is the inverse strength of the penalty. As in the paper (UniversalAttribution), features are
+converted to float64 and not standardized. For two origins, as in scikit-learn, the penalty is
+½‖w₁ − w₀‖². The values of C are processed in ascending order with warm starts
+(:mod:`whichgen.heads.solver`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ PAPER_C = tuple(float(c) for c in np.logspace(*C_SWEEP))
 
 @dataclass(frozen=True)
 class LinearHead:
-    """Fitted linear probe: ``weights`` float64 (origins, d) and ``bias`` float64 (origins,)."""
+    """Linear probe with float64 arrays ``weights`` (origins, d) and ``bias`` (origins,)."""
 
     weights: np.ndarray
     bias: np.ndarray
@@ -58,7 +59,7 @@ class LinearMethod:
     Raises
     ------
     FitError
-        There are no values, or a value is not positive.
+        ``values`` is empty or contains a value that is not positive.
     """
 
     values: tuple[float, ...] = PAPER_C
@@ -102,13 +103,13 @@ class LinearMethod:
     def restore(
         self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float
     ) -> LinearHead:
-        """Rebuild a probe from its weights and bias."""
+        """Rebuild a probe from the arrays that :meth:`LinearHead.tensors` returns."""
         return LinearHead(tensors["weights"], tensors["bias"])
 
     def fit_path(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, values: Sequence[float]
     ) -> Iterator[tuple[float, LinearHead]]:
-        """Fit a probe for each C in ``values``, ascending, and yield pairs (C, probe).
+        """Fit a probe for each C in ``values``, which is ascending, and yield pairs (C, probe).
 
         Raises
         ------

@@ -12,30 +12,30 @@ zᵀz = diag(s²) (:mod:`whichgen.heads.design_matrix`).
 
 Method
 ------
-*Newton-CG.* Each step Δ solves H Δ = −∇f by conjugate gradients, which need only products with the
-Hessian; with P the probabilities (origins, n) at the current weights::
+*Newton-CG.* Each step Δ solves H Δ = −∇f by conjugate gradients (CG), which need only products with
+the Hessian H. Let P be the probabilities (origins, n) at the current weights, Δ_W the step with its
+bias column set to 0, and ∘ the elementwise product::
 
     H[Δ] = Δ_W + C [P ∘ (Δz) − P ∘ 1ᵀ(P ∘ (Δz))] zᵀ
 
 CG stops early far from the optimum (truncated Newton: Dembo & Steihaug, 1983). A step is halved
 until f decreases sufficiently (Armijo).
 
-*Preconditioner.* Replace the covariance matrix diag(pᵢ) − pᵢpᵢᵀ of each image, where pᵢ is column i
-of P, with the mean over images, M = Q diag(μ) Qᵀ. The Hessian is then diagonal in the axes Q of the
-origins and the axes of z, with the elements::
+*Preconditioner.* The covariance matrix diag(pᵢ) − pᵢpᵢᵀ of each image, where pᵢ is column i of P,
+is replaced with the mean of these matrices over images, M = Q diag(μ) Qᵀ. The Hessian is then
+diagonal in the axes Q of the origins and the axes of z, with the elements::
 
     1 + C μ_k s_j²
 
-With this preconditioner, the solver converges on raw features, whose principal axes differ in scale
-by factors of thousands, as fast as on whitened features. In the rare case that the solver has not
-converged after :data:`_MAX_CG_ITERATIONS` Newton steps, the remaining steps use the full Hessian
-matrix.
+The preconditioner compensates for the principal axes of raw features, which differ in scale by
+factors of thousands. In the rare case that the solver has not converged after
+:data:`_MAX_CG_ITERATIONS` Newton steps, the remaining steps use the full Hessian matrix.
 
 *Warm starts.* The solution is a smooth function of log C. For each C, the solver starts from the
 linear extrapolation of the last two solutions, or from the last solution if f is lower there.
 
-*Stopping criterion.* With b at its optimum for W (∇_b f = 0, by separate Newton steps), f is
-strongly convex in W with modulus 1, so (Nesterov, 2004, theorem 2.1.10)::
+*Stopping criterion.* Separate Newton steps keep b at its optimum for W (∇_b f = 0). Then f is
+strongly convex in W with modulus 1, so for its minimum f* (Nesterov, 2004, theorem 2.1.10)::
 
     f − f* ≤ ½‖∇_W f‖²
 
@@ -83,7 +83,7 @@ def solve_path(
     *,
     max_iter: int,
 ) -> Iterator[tuple[np.ndarray, np.ndarray] | None]:
-    """Minimize the objective for each C, and yield the solutions.
+    """Minimize the objective f for each C, and yield the solutions.
 
     Parameters
     ----------
@@ -101,8 +101,9 @@ def solve_path(
     Yields
     ------
     weights, bias
-        Weights of the original features and biases: float64 arrays (origins, d) and (origins,). If
-        the solver does not converge for a value of C, it yields ``None`` instead and stops.
+        Weights of the original features, float64 array (origins, d), and biases, float64 array
+        (origins,). If the solver does not converge for a value of C, the generator yields ``None``
+        for this value and ends.
     """
     frequencies = np.bincount(labels, minlength=n_origins) / len(labels)
     weights = np.hstack([np.zeros((n_origins, len(design.axes))), np.log(frequencies)[:, None]])
@@ -174,7 +175,7 @@ class _Problem:
         return self.penalty * step + self.c * sums, logits
 
     def optimize_bias(self, point: _Point) -> tuple[_Point, np.ndarray]:
-        """Optimize the bias by Newton steps; return the new point and its probabilities."""
+        """Optimize only the bias by Newton steps; return the new point and its probabilities."""
         for _ in range(_MAX_HALVINGS):
             p = softmax(point.logits, axis=0)
             gradient = self.subtract_labels(p).sum(axis=1)
@@ -188,7 +189,7 @@ class _Problem:
 
 
 def _minimize(problem: _Problem, point: _Point, max_iter: int) -> _Point | None:
-    """Minimize f, starting from ``point``; return ``None`` if it does not converge."""
+    """Minimize f, starting from ``point``; return ``None`` if the solver does not converge."""
     for iteration in range(max_iter):
         point, p = problem.optimize_bias(point)
         f = problem.objective(point)
