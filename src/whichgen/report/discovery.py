@@ -24,7 +24,7 @@ _SHEET_COLUMNS, _SHEET_ROWS = 8, 20
 
 @dataclass(frozen=True)
 class Discovery:
-    """Images of unknown origin and their groups.
+    """Images of unknown origin and the groups into which they were clustered.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Discovery:
         Name of the top-level subfolder of each image, taken as its true origin; an empty string for
         an image that is not in a subfolder.
     groups
-        The groups by decreasing size.
+        The groups, largest first.
     agreement
         Agreement between the groups and ``truth``; ``None`` if ``truth`` has fewer than two
         different values.
@@ -47,7 +47,7 @@ class Discovery:
 
 
 def discovery_rows(discovery: Discovery) -> list[Row]:
-    """Return one table row per group, and a last row for images without a group, if any."""
+    """Return one table row per group, then one row for all images without a group, if any."""
     rows: list[Row] = []
     for group in discovery.groups:
         row: dict[str, Any] = {
@@ -69,11 +69,12 @@ def discovery_rows(discovery: Discovery) -> list[Row]:
 
 
 def write_discovery(discovery: Discovery, run_metadata: Mapping[str, Any], folder: Path) -> Path:
-    """Write the results of a discovery to ``folder``, and return ``folder``.
+    """Write the groups of images and a report to ``folder``, and return ``folder``.
 
     The files are ``groups.csv`` (the group of each image), one list of paths per group
-    (``unknown-1.txt``, …), ``groups.json``, ``report.md`` and the contact sheet ``sheet.png``.
-    Lists of an earlier run (``unknown-*.txt``) are deleted.
+    (``unknown-1.txt``, …), ``groups.json`` (the groups, the agreement with the subfolders and
+    ``run_metadata``), ``report.md`` and the contact sheet ``sheet.png``. Lists of an earlier run
+    (``unknown-*.txt``) are deleted.
     """
     paths, groups, metrics = discovery.paths, discovery.groups, discovery.agreement
     names = {i: group.name for group in groups for i in group.members}
@@ -107,9 +108,9 @@ def write_discovery(discovery: Discovery, run_metadata: Mapping[str, Any], folde
 
 
 def draw_contact_sheet(discovery: Discovery) -> Figure:
-    """Draw the images closest to each group's mean, one group per row.
+    """Draw the first images of each group, which are closest to its mean, one group per row.
 
-    The sheet shows at most 8 images of each of the 20 largest groups.
+    The sheet shows at most the 20 largest groups, and at most 8 images of each.
     """
     groups = discovery.groups[:_SHEET_ROWS]
     rows = max(1, len(groups))

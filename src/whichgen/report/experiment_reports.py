@@ -25,20 +25,21 @@ def write_experiment(
     text: str = "",
     csv_rows: Sequence[Row] = (),
 ) -> Path:
-    """Write the results of an experiment to ``folder``, and return ``folder``.
+    """Write the metrics and plot of an experiment to ``folder``, and return ``folder``.
 
-    The files are ``NAME.json``, ``NAME.csv``, ``NAME.md`` and ``plots/NAME.png``.
+    The files are ``NAME.json``, ``NAME.csv``, ``NAME.md`` and ``plots/NAME.png``, where ``NAME`` is
+    the name of the plot.
 
     Parameters
     ----------
     plot
-        Plot of the results; ``NAME`` is its name.
+        Plot of the metrics, with its table.
     points
-        The results, one per measurement.
+        Metrics of each measurement.
     run_metadata
         Metadata of the experiment for the JSON file.
     text
-        Markdown text before the table of the plot; default: the plot's caption.
+        Text of the Markdown file before the table of the plot; default: the caption of the plot.
     csv_rows
         Rows of the CSV file; default: ``points``.
     """
@@ -59,10 +60,10 @@ def write_experiment(
 def write_robustness(
     points: Sequence[RobustnessPoint], run_metadata: Mapping[str, Any], folder: Path
 ) -> Path:
-    """Write the results of a robustness experiment to ``folder``, and return ``folder``.
+    """Write the metrics and plot of a robustness experiment to ``folder``, and return ``folder``.
 
-    See :func:`write_experiment` for the files. The Markdown file also contains a table of the means
-    over the intensities of each kind of perturbation.
+    See :func:`write_experiment` for the files. The Markdown file also contains a table with the
+    mean of each metric over the intensities of each kind of perturbation.
     """
     test, means = points[0].test, markdown_table(experiments.mean_robustness_rows(points))
     text = (

@@ -40,16 +40,16 @@ def write_html_page(
     images: bool = True,
     progress: Progress = no_progress,
 ) -> Thumbnails:
-    """Write the HTML page for one or more runs to ``file``.
+    """Write the HTML page for one or more runs to ``file``, and return its thumbnails.
 
     Parameters
     ----------
     runs
         The runs; two or more are compared.
     low_data
-        Results of a low-data experiment; empty to omit its section.
+        Metrics of a low-data experiment; empty to omit its section.
     images
-        Embed thumbnails of test images.
+        Whether to embed thumbnails of test images.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def _read_template(name: str) -> str:
 
 
 def _content_security_policy(script: str) -> str:
-    """Return a content security policy that allows only ``script`` and blocks the network."""
+    """Return a content security policy that allows only ``script`` and no network access."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
@@ -95,7 +95,10 @@ def _content_security_policy(script: str) -> str:
 
 
 def _labels(runs: Sequence[Run]) -> dict[str, Run]:
-    """Map a unique label to each run: the kind of head and the encoder, numbered if several."""
+    """Return a dictionary from labels, such as ``1: fusion, ENCODER``, to the runs, in order.
+
+    The number (from 1) makes the labels unique; it is omitted if there is only one run.
+    """
     names = [
         f"{'fusion' if run.results.members else run.results.head_method}, "
         f"{Path(run.results.run_metadata.encoder.name).name}"
@@ -138,20 +141,20 @@ def _run_section(prefix: str, label: str, run: Run, thumbnails: Thumbnails) -> d
 
 
 def _most_confident(run: Run, half: int, wrong: np.ndarray) -> list[dict[str, Any]]:
-    """Return the errors with the highest open-set scores, at most :data:`MAX_ERRORS`.
+    """Return at most :data:`MAX_ERRORS` wrong predictions, those with the highest open-set scores.
 
     Parameters
     ----------
     half
         0 for known test images, 1 for unknown test images.
     wrong
-        True for images with a wrong prediction: bool array (n,) for the n images of this half.
+        Whether each of the n known or unknown test images has a wrong prediction: bool array (n,).
 
     Returns
     -------
     list of dict
-        One dictionary per error, highest score first; ``rejected`` is true if the score is below
-        the threshold.
+        One dictionary per wrong prediction, highest score first; ``rejected`` is true if the score
+        is below the threshold.
     """
     predictions, paths = run.answers[half], run.paths[half].tolist()
     rows = np.flatnonzero(wrong)
@@ -170,10 +173,11 @@ def _most_confident(run: Run, half: int, wrong: np.ndarray) -> list[dict[str, An
 
 
 def _map_points(run: Run, figure: Figure, thumbnails: Thumbnails) -> list[list[Any]]:
-    """Return x, y, label and thumbnail index of each point of the t-SNE plot.
+    """Return a list [x, y, text, thumbnail index] for each point of the t-SNE plot.
 
-    x and y are fractions of the figure's width (from the left) and height (from the top). The index
-    is -1 for an image without a thumbnail.
+    x and y, in [0, 1], are fractions of the figure's width (from the left) and height (from the
+    top). The text shows the true origin, prediction and score. The index is -1 for an image without
+    a thumbnail.
     """
     names = np.array([*run.origins, UNKNOWN])  # a decision of -1 is unknown
     predicted = {

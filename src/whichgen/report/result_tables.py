@@ -63,7 +63,10 @@ class Metric:
 
 
 def headline_metrics(evaluation: Evaluation, intervals: Mapping[str, Interval]) -> list[Metric]:
-    """Return the headline metrics; ``intervals[key]`` is a metric's 95 % bootstrap interval."""
+    """Return the headline metrics of a test set.
+
+    ``intervals`` maps the key of a metric to its 95 % bootstrap interval; keys can be missing.
+    """
     known, unknown = evaluation.known_images, evaluation.unknown_images
     images = dict.fromkeys(METRIC_TITLES, known + unknown)
     images |= dict.fromkeys(_KNOWN_ONLY, known) | dict.fromkeys(_UNKNOWN_ONLY, unknown)
@@ -76,7 +79,10 @@ def headline_metrics(evaluation: Evaluation, intervals: Mapping[str, Interval]) 
 def headline_rows(
     evaluation: Evaluation, intervals: Mapping[str, Interval] | None = None
 ) -> list[Row]:
-    """Return one row per headline metric, with a column of 95 % intervals if they are given."""
+    """Return one row per headline metric; ``intervals`` adds a column of 95 % bootstrap intervals.
+
+    ``intervals`` maps the key of a metric to its interval.
+    """
     return [
         {
             "metric": metric.title,
@@ -94,16 +100,16 @@ def percentages(values: Mapping[str, Any], columns: Mapping[str, str]) -> Row:
 
 
 def format_interval(interval: Interval | None) -> str:
-    """Format an interval in percent; return an empty string for ``None`` or a NaN bound."""
+    """Format an interval in percent; return an empty string if it is ``None`` or a bound is NaN."""
     if interval is None or np.isnan([interval.low, interval.high]).any():
         return ""
     return f"{percent(interval.low)} – {percent(interval.high)}"
 
 
 def compare_rows(runs: Mapping[str, Run]) -> list[Row]:
-    """Return one row per headline metric, with one column per run.
+    """Return one row per headline metric, with one column per run: value and 95 % interval.
 
-    ``runs[label]`` is the run with the column title ``label``.
+    ``runs`` maps the title of a column to its run. A metric that a run lacks is shown as a dash.
     """
     rows: dict[str, dict[str, str]] = {}
     for label, run in runs.items():
@@ -115,10 +121,10 @@ def compare_rows(runs: Mapping[str, Run]) -> list[Row]:
 
 
 def unknown_generator_rows(evaluation: Evaluation) -> list[Row]:
-    """Return one row per unknown generator, then one row per group of unknown generators.
+    """Return one row of metrics per unknown generator, then one per group of unknown generators.
 
-    All metrics are in percent except the mean open-set score, whose range depends on the score
-    method.
+    The metrics are in percent, except the mean open-set score, whose range depends on the type of
+    score.
     """
     return [
         {
@@ -137,10 +143,11 @@ def unknown_generator_rows(evaluation: Evaluation) -> list[Row]:
 
 
 def origin_rows(run: Run) -> list[Row]:
-    """Return one row per known origin: metrics, acceptance rate and most frequent error.
+    """Return one row per known origin: metrics, acceptance rate and most frequent wrong prediction.
 
-    Precision, recall, F1 and the most frequent error are for the closed set. The acceptance rate is
-    the fraction of the origin's images with a score at or above the threshold.
+    Precision, recall, F1 and the most frequent wrong prediction are without rejection (closed set).
+    The acceptance rate is the fraction of the origin's test images with a score at or above the
+    threshold. Rates are in percent.
     """
     confusion = np.array(run.results.test.closed.confusion)
     correct, true, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
@@ -165,7 +172,7 @@ def origin_rows(run: Run) -> list[Row]:
 
 
 def confusion_counts(run: Run) -> tuple[list[str], list[str], np.ndarray]:
-    """Compute the confusion matrix of all test images at the threshold.
+    """Compute the confusion matrix of all test images, with rejection at the threshold.
 
     Returns
     -------
@@ -185,7 +192,10 @@ def confusion_counts(run: Run) -> tuple[list[str], list[str], np.ndarray]:
 
 
 def synthetic_rows(evaluation: Evaluation) -> list[Row]:
-    """Return one row per set of synthetic images: AUROC and average precision vs. real images."""
+    """Return one row per set of synthetic images: AUROC and average precision vs. real images.
+
+    The sets are the test images of known generators, of unknown generators and of both.
+    """
     columns = {"auroc": "AUROC", "average_precision": "average precision"}
     return [
         {"synthetic images": r.name, "images": r.images, **percentages(vars(r), columns)}
@@ -194,10 +204,11 @@ def synthetic_rows(evaluation: Evaluation) -> list[Row]:
 
 
 def hierarchy_rows(run: Run) -> list[Row]:
-    """Return the number and accuracy of the answers at each level of the hierarchy.
+    """Return the number of answers at each level of the hierarchy, and how many are correct.
 
-    There is one row per type of test images (``known`` or ``unknown``) and level
-    (:data:`whichgen.evaluation.hierarchical_accuracy.LEVELS`). Levels without answers are left out.
+    There is one row for each type of test images (``known`` or ``unknown``) and each level
+    (:data:`whichgen.evaluation.hierarchical_accuracy.LEVELS`) with at least one answer. Correct
+    answers are given as a percentage of the answers in the row.
     """
     return [
         {
@@ -212,7 +223,7 @@ def hierarchy_rows(run: Run) -> list[Row]:
 
 
 def block_rows(run: Run) -> list[Row]:
-    """Return one row per encoder block: validation and test metrics at its best hyperparameter."""
+    """Return one row per encoder block: its best hyperparameter, validation and test metrics."""
     parameter = run.results.selection.parameter
     columns = {f"val_{key}": title for key, title in _VALIDATION.items()} | _TEST
     return [
@@ -226,6 +237,8 @@ def fusion_candidate_rows(candidates: Sequence[FusionCandidate], compared: str) 
 
     Parameters
     ----------
+    candidates
+        The candidates, in the order of the rows.
     compared
         The setting in the first column: ``members`` (the fused encoders) or ``score`` (the open-set
         score).
@@ -242,9 +255,9 @@ def fusion_candidate_rows(candidates: Sequence[FusionCandidate], compared: str) 
 
 
 def expert_rows(run: Run) -> list[Row]:
-    """Return one row of validation metrics per expert of a fusion.
+    """Return one row per expert of a fusion: its members and validation metrics.
 
-    An expert is the classifier for one perturbation, or for unperturbed images (``none``).
+    An expert is the classifier for one kind of perturbation or for unperturbed images (``none``).
     """
     return [
         {
@@ -271,9 +284,9 @@ def split_rows(run: Run) -> list[Row]:
 
 
 def shortcut_rows(report: ShortcutReport, evaluation: Evaluation | None = None) -> list[Row]:
-    """Return one row per set of file properties: metrics of predicting the origin from this set.
+    """Return one row of metrics per set of file properties from which the origin is predicted.
 
-    If ``evaluation`` is given, the last row shows the metrics of the model for comparison.
+    If ``evaluation`` is given, a last row shows the test metrics of the model for comparison.
     """
     predictors = [(result.properties, vars(result)) for result in report.sets]
     if evaluation:
@@ -284,7 +297,11 @@ def shortcut_rows(report: ShortcutReport, evaluation: Evaluation | None = None) 
 
 
 def warnings(run: Run) -> list[str]:
-    """Return the warnings about the data and the validity of a run, shown before its results."""
+    """Return the warnings that a report shows before its tables.
+
+    They concern the protocol ``paper``, shortcuts, leaked labels, a test set without unknown images
+    and unreadable files.
+    """
     results = run.results
     messages = list(results.protocol.notes) if results.protocol.name == "paper" else []
     if results.shortcut_check and results.shortcut_check.detected:

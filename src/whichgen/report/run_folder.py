@@ -1,7 +1,8 @@
 """Write the output folder of a run: model, results.json, CSV files, plots and report.md.
 
-The model is written first, then JSON and CSV files. Plots, ``report.md`` and the HTML page are
-generated from the JSON and CSV files, so all of them are consistent.
+The model is written first, then JSON and CSV files. Plots and ``report.md`` are generated from the
+JSON and CSV files, and so is the HTML page (:mod:`whichgen.report.html_page`). Therefore, they show
+the same values.
 """
 
 from __future__ import annotations
@@ -36,14 +37,16 @@ def write_run(
     shuffle: ShuffleControl | None = None,
     progress: Progress = no_progress,
 ) -> Path:
-    """Write the model and the results of a fit or a fusion to ``folder``, and return ``folder``.
+    """Write the model, metrics, plots and report of a run to ``folder``, and return ``folder``.
 
     Parameters
     ----------
+    result
+        The model fitted on one block or the fusion, with its metrics and predictions.
     shortcuts
-        Result of the shortcut check; ``None`` if disabled.
+        Result of the shortcut check; ``None`` if the check is disabled.
     shuffle
-        Result of the shuffled-label control; ``None`` if disabled.
+        Result of the shuffled-label control; ``None`` if the control is disabled.
     """
     model, skipped = result.model, result.features.skipped
     save_model(model, folder / "model", name=str(folder))

@@ -88,7 +88,7 @@ class _Expert(FusionCandidate):
 
 
 class Results(BaseModel):
-    """Content of ``results.json``.
+    """Fields of ``results.json``.
 
     ``blocks`` is empty for a fusion; ``members``, ``scores`` and ``experts`` are empty for a run
     that is not a fusion. ``shortcut_check`` and ``shuffled_labels`` are ``None`` if disabled.
@@ -130,7 +130,7 @@ class _LowData(BaseModel):
 
 @dataclass(frozen=True)
 class ImageMap:
-    """t-SNE coordinates of m test images; m can be 0.
+    """Two-dimensional t-SNE coordinates of m test images; m can be 0.
 
     Parameters
     ----------
@@ -147,16 +147,16 @@ class ImageMap:
 
 @dataclass(frozen=True)
 class Run(RunPredictions):
-    """Content of a run's output folder.
+    """Metrics and predictions of a run, read from its output folder.
 
     Parameters
     ----------
     results
-        Content of ``results.json``.
+        Fields of ``results.json``, validated.
     image_map
-        t-SNE coordinates from ``embedding.csv``.
+        t-SNE coordinates of test images, from ``embedding.csv``.
     robustness
-        Results of the robustness experiment; empty if there is no ``robustness.json``.
+        Metrics for each perturbation, from ``robustness.json``; empty if the file does not exist.
     """
 
     results: Results
@@ -179,24 +179,24 @@ class Run(RunPredictions):
         return self.results.threshold.value
 
     def decide(self, predictions: Predictions) -> np.ndarray:
-        """Apply the threshold: return the index of each image's predicted origin.
+        """Return the index of the predicted origin of each image, with rejection at the threshold.
 
         Returns
         -------
         numpy.ndarray
-            Index in ``origins``, -1 for ``unknown``: int64 array (n,).
+            Index in :attr:`origins`, or -1 for ``unknown``: int64 array (n,).
         """
         return decide(predictions.probabilities, predictions.scores, self.threshold)
 
 
 def read_run(folder: Path) -> Run:
-    """Read the output folder of ``whichgen linear``, ``knn`` or ``fuse``.
+    """Read the output folder of ``whichgen linear``, ``whichgen knn`` or ``whichgen fuse``.
 
     Raises
     ------
     DataError
-        The folder is not the output of a run, is damaged, was written by an incompatible version,
-        or contains files of different runs.
+        A file is missing or damaged, was written by an incompatible version of whichgen, or belongs
+        to another run.
     """
     predictions = read_run_predictions(folder)
     results = _validate(folder / "results.json", predictions.results, Results)
@@ -220,7 +220,7 @@ def read_low_data(folder: Path) -> tuple[LowDataPoint, ...]:
     Raises
     ------
     DataError
-        The file is missing, damaged or was written by an incompatible version.
+        The file is missing or damaged, or was written by an incompatible version of whichgen.
     """
     file = folder / "lowdata.json"
     return _validate(file, read_json(file), _LowData).points

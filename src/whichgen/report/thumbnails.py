@@ -16,14 +16,14 @@ _SIDE, _QUALITY = 96, 70
 
 @dataclass
 class Thumbnails:
-    """Cache of thumbnails.
+    """Thumbnails of images by path.
 
     Parameters
     ----------
     enabled
         If false, :meth:`add` does nothing.
     uris
-        ``uris[path]`` is the WebP thumbnail of an image as a ``data:`` URI.
+        ``uris[path]`` is the thumbnail of an image, in WebP format, as a ``data:`` URI.
     missing
         Paths of images that do not exist or can't be read.
     """
@@ -33,9 +33,10 @@ class Thumbnails:
     missing: set[str] = field(default_factory=set)
 
     def add(self, paths: Iterable[str]) -> None:
-        """Create a thumbnail for each path that does not have one.
+        """Create a thumbnail of each image that does not have one.
 
-        Paths of images that can't be read are added to :attr:`missing` and not tried again.
+        Paths of images that do not exist or can't be read are added to :attr:`missing`; these
+        images are not read again.
         """
         for path in paths if self.enabled else ():
             if path in self.uris or path in self.missing:

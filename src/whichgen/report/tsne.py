@@ -1,7 +1,8 @@
 """Compute two-dimensional t-SNE coordinates of the test images' embeddings.
 
-The embeddings are first reduced to at most 50 principal components, as recommended by van der
-Maaten and Hinton (*Visualizing Data using t-SNE*, 2008).
+The embeddings (:attr:`whichgen.heads.base.HeadOutput.embedding`) are first reduced to at most 50
+principal components, as recommended by van der Maaten and Hinton (*Visualizing Data using t-SNE*,
+2008).
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ def tsne_rows(result: EvaluatedModel) -> list[Row]:
     """Compute the t-SNE coordinates of test images, one row (path, origin, x, y) per image.
 
     If there are fewer than :data:`MIN_POINTS` test images, the list is empty. If there are more
-    than :data:`MAX_POINTS`, a random sample of this size is used. Only distances between nearby
-    points are meaningful.
+    than :data:`MAX_POINTS`, a random sample of :data:`MAX_POINTS` images is used. The coordinates
+    x and y have no unit, and only distances between nearby points are meaningful.
     """
     model = result.model
     tables = [t for t in result.features.test_tables(result.protocol) if len(t)]

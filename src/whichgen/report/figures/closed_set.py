@@ -18,7 +18,7 @@ _MAX_LABELED_CELLS = 900
 
 
 def closed_set_confusion_plot(run: Run) -> Plot:
-    """Plot the closed-set confusion matrix of known test images."""
+    """Plot the confusion matrix of known test images, without rejection (closed set)."""
     return _confusion_plot(
         "confusion_closed",
         "Confusion matrix, closed set",
@@ -28,7 +28,7 @@ def closed_set_confusion_plot(run: Run) -> Plot:
 
 
 def open_set_confusion_plot(run: Run) -> Plot:
-    """Plot the confusion matrix of all test images; ``unknown`` is one of the predicted classes."""
+    """Plot the confusion matrix of all test images, with rejection as ``unknown``."""
     plot = _confusion_plot(
         "confusion_open",
         "Confusion matrix with rejection",
@@ -70,7 +70,7 @@ def _confusion_plot(
 def reliability_plot(run: Run) -> Plot:
     """Plot the reliability diagram of known test images: accuracy against confidence.
 
-    The confidence is the largest probability of an image.
+    The confidence is the probability of the most probable origin of an image.
     """
     metrics = run.results.calibration
     edges, counts = np.array(metrics.edges), np.array(metrics.counts)
@@ -103,7 +103,10 @@ def reliability_plot(run: Run) -> Plot:
 
 
 def block_plot(run: Run) -> Plot | None:
-    """Plot the validation and test metrics of each encoder block; return ``None`` for a fusion."""
+    """Plot the validation and test metrics of each encoder block.
+
+    Each block has its best hyperparameter. The result is ``None`` for a fusion.
+    """
     blocks, chosen = run.results.blocks, run.results.selection
     if not blocks:
         return None

@@ -30,7 +30,8 @@ _FEW_SHOT_METRICS = {
 def robustness_plot(points: Sequence[RobustnessPoint]) -> Plot:
     """Plot test metrics against the intensity of perturbations, one panel per kind.
 
-    ``points`` must contain a point for unperturbed images (``perturbation`` is ``None``).
+    ``points`` must include one for unperturbed images (``perturbation`` is ``None``), whose metrics
+    are drawn as dotted lines.
     """
     perturbed = [(p.perturbation, p.test.metrics) for p in points if p.perturbation]
     unperturbed = next(p.test.metrics for p in points if p.perturbation is None)
@@ -94,7 +95,7 @@ def low_data_plot(points: Sequence[LowDataPoint]) -> Plot:
 
 
 def few_shot_plot(points: Sequence[FewShotPoint]) -> Plot:
-    """Plot metrics against the number of enrolled images.
+    """Plot recall, acceptance rate and accuracy against the number of enrolled images.
 
     Thick lines show means over generators and seeds. Each thin line shows the recall of one
     generator, averaged over seeds.
@@ -142,8 +143,8 @@ def _plot_means(
     Returns
     -------
     counts, mean, deviation
-        The distinct numbers of images in ascending order, and the mean and sample standard
-        deviation of their rates, in percent: arrays (m,). The deviation of a single rate is 0.
+        The m distinct numbers of images in ascending order, and the mean and the sample standard
+        deviation of the rates for each, in percent: arrays (m,). The deviation of one rate is 0.
     """
     x = np.unique(counts)
     groups = [100 * np.array(rates)[np.equal(counts, count)] for count in x]
@@ -163,7 +164,7 @@ def _count_axis(ax: Axes, counts: Sequence[int]) -> None:
 
 
 def robustness_rates(points: Sequence[RobustnessPoint]) -> list[Row]:
-    """Return one row of metrics per perturbation, as rates in [0, 1]."""
+    """Return one row of metrics per perturbation, in [0, 1] or ``None`` if undefined."""
     return [
         {
             "perturbation": str(point.perturbation or "none"),
@@ -182,7 +183,7 @@ def robustness_rows(points: Sequence[RobustnessPoint]) -> list[Row]:
 
 
 def mean_robustness_rows(points: Sequence[RobustnessPoint]) -> list[Row]:
-    """Return one row of metrics per kind of perturbation: means over intensities, in percent."""
+    """Return one row per kind of perturbation: metrics averaged over intensities, in percent."""
     kinds = dict.fromkeys(p.perturbation.kind for p in points if p.perturbation)
     return [
         {
@@ -194,9 +195,9 @@ def mean_robustness_rows(points: Sequence[RobustnessPoint]) -> list[Row]:
 
 
 def low_data_rows(points: Sequence[LowDataPoint]) -> list[Row]:
-    """Return one row per training-set size.
+    """Return one row of test metrics per number of training images per class.
 
-    Metrics are mean ± standard deviation over seeds, in percent.
+    Metrics are given as mean ± sample standard deviation over seeds, in percent.
     """
     rows: list[Row] = []
     for size in sorted({p.samples_per_class for p in points}):
@@ -207,10 +208,11 @@ def low_data_rows(points: Sequence[LowDataPoint]) -> list[Row]:
 
 
 def few_shot_rows(points: Sequence[FewShotPoint]) -> list[Row]:
-    """Return one row per number of enrolled images.
+    """Return one row of metrics per number of enrolled images.
 
-    Recall, acceptance rate and AUROC are mean ± standard deviation over generators and seeds, in
-    percent. The mean and the worst accuracy change of the other origins are in percentage points.
+    Recall, acceptance rate and AUROC are given as mean ± sample standard deviation over generators
+    and seeds, in percent. Two columns show the mean and the minimum, in percentage points, of the
+    change in accuracy for the other origins.
     """
     rows: list[Row] = []
     for images in sorted({p.images for p in points}):
@@ -234,7 +236,7 @@ def few_shot_rows(points: Sequence[FewShotPoint]) -> list[Row]:
 def _spread(rates: Sequence[float | None]) -> str:
     """Format mean ± sample standard deviation of rates in [0, 1] as percentages.
 
-    ``None`` is ignored; if there are no other values, the result is a dash.
+    ``None`` is ignored; the result is a dash if all rates are ``None`` or there are no rates.
     """
     values = [100 * rate for rate in rates if rate is not None]
     if not values:

@@ -51,8 +51,8 @@ def map_positions(figure: Figure, run: Run) -> np.ndarray:
     Returns
     -------
     numpy.ndarray
-        Fraction of the figure's width (from the left) and of its height (from the top), in [0, 1],
-        for each point: float64 array (m, 2).
+        Position of each point as fractions, in [0, 1], of the figure's width (from the left) and
+        height (from the top): float64 array (m, 2).
     """
     figure.draw_without_rendering()
     pixels = figure.axes[0].transData.transform(run.image_map.points)

@@ -41,15 +41,15 @@ _EPSILON = 1e-16
 def curve_plot(runs: Mapping[str, Run], name: Literal["roc", "oscr"]) -> Plot | None:
     """Plot the ROC or OSCR curve of each run that has unknown test images.
 
-    If there is only one run, and it has two to eight unknown generators, each generator also has a
-    curve. The result is ``None`` if no run has unknown test images.
+    If there is only one run and it has two to eight unknown generators, a curve is also plotted for
+    each of them. The result is ``None`` if no run has unknown test images.
 
     Parameters
     ----------
     runs
-        ``runs[label]`` is the run with the label ``label`` in the legend.
+        Maps a label for the legend to a run; the label is not used if there is only one run.
     name
-        Kind of curve.
+        ``roc`` or ``oscr``.
     """
     title, y_label, caption = _CURVES[name]
     figure, ax = new_axes(title, "unknown images accepted (FPR)", y_label)
@@ -92,10 +92,10 @@ def curve_plot(runs: Mapping[str, Run], name: Literal["roc", "oscr"]) -> Plot | 
 
 
 def score_plot(run: Run) -> Plot:
-    """Plot histograms of the open-set score, with the threshold.
+    """Plot histograms of the open-set score of test images, and a line at the threshold.
 
-    There is one histogram each for known images with correct predictions, known images with wrong
-    predictions, and unknown images.
+    Up to three histograms are plotted: known images with the correct predicted origin, known images
+    with a wrong predicted origin, and unknown images. An empty histogram is omitted.
     """
     scores = np.concatenate([run.known.scores, run.unknown.scores])
     # If the threshold is close to 1, use a logarithmic axis of 1 − probability.

@@ -15,7 +15,7 @@ from whichgen.report.run_reader import Run
 
 
 def run_plots(run: Run) -> list[Plot]:
-    """Draw the figures of a run, except those without data (e.g. ROC without unknown images)."""
+    """Draw the figures of a run; omit those that do not apply, e.g. ROC without unknown images."""
     plots = (
         curve_plot({"": run}, "roc"),
         curve_plot({"": run}, "oscr"),

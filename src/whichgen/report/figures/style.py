@@ -32,7 +32,9 @@ class Plot:
     Parameters
     ----------
     name
-        Name of the figure's file without suffix.
+        Name of the PNG file without suffix.
+    title, figure
+        The figure, and its title in the report and on the HTML page.
     caption
         Explanation of the figure.
     rows
@@ -87,7 +89,7 @@ def save_png(figure: Figure, path: Path) -> None:
 
 
 def svg_uri(figure: Figure) -> str:
-    """Render a figure as an SVG ``data:`` URI, which cannot run scripts or load resources."""
+    """Render a figure as an SVG ``data:`` URI, for use as the source of an image in HTML."""
     out = io.BytesIO()
     with rc_context({"svg.hashsalt": "whichgen"}):  # the same bytes for the same figure
         figure.savefig(out, format="svg", metadata={"Date": None})
