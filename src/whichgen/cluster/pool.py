@@ -1,7 +1,8 @@
 """Process shards with a pool of Ray Data actors and collect the results in one process.
 
 Workers do not need a shared disk and do not write files. If a worker dies, Ray processes its shard
-again on a new worker and drops duplicate results. Results are counted to detect losses.
+again on a new worker and drops duplicate results. Each worker counts the results of each shard, so
+that lost results are detected.
 """
 
 from __future__ import annotations
@@ -35,10 +36,13 @@ _MAX_TASKS = 4096
 
 
 class Job(Protocol[Result_co]):
-    """Processing job that is sent to each worker once."""
+    """Job that processes shards; it is sent to each worker once."""
 
     def start(self) -> Callable[[Shard], Iterator[Result_co]]:
-        """Load resources once per worker, and return the function that processes a shard."""
+        """Load the resources of a worker and return its function that processes a shard.
+
+        Called once per worker. The function yields the results of the shard.
+        """
         ...
 
 
@@ -49,12 +53,12 @@ class Workers:
     Parameters
     ----------
     count
-        Number of workers; 0 for as many as the CPUs and GPUs of the cluster allow.
+        Number of workers; 0 uses as many as the CPUs and GPUs of the cluster allow.
     cpus
         Number of CPUs per worker.
     gpus
         Number of GPUs per worker; ``None`` uses 1 if the cluster has GPUs, otherwise 0. With a
-        fraction such as 0.25, several workers share a GPU and decode images in parallel.
+        number below 1, such as 0.25, several workers share a GPU and decode images in parallel.
     """
 
     count: int = 0
@@ -66,18 +70,18 @@ class Workers:
 class _Message:
     """Message from a worker: a result, or the end of a shard if ``result`` is ``None``.
 
-    The other fields describe the shard, and are set only at its end.
+    The other fields describe the whole shard. They are set only in the message at its end.
 
     Parameters
     ----------
     result
-        One result of the job.
+        One result from the shard.
     error
-        The error that stopped the processing of the shard; ``None`` if it was completed.
+        The error that stopped the processing of the shard; ``None`` if processing was completed.
     count
         Number of results from the shard.
     warnings
-        Messages of the warnings raised while the shard was processed.
+        Messages of the warnings that were issued while the shard was processed.
     """
 
     result: Any = None
@@ -126,13 +130,15 @@ def connect_to_ray(address: str = "") -> Iterator[None]:
     Parameters
     ----------
     address
-        ``auto`` (the cluster of this machine) or ``host:6379``. If empty, the value of the
-        environment variable ``RAY_ADDRESS`` if set, otherwise a temporary cluster on this machine.
+        ``auto`` (the cluster that runs on this machine) or ``HOST:PORT``, such as ``head:6379``. If
+        empty, the environment variable ``RAY_ADDRESS`` is used; if it is not set, a temporary
+        cluster is started on this machine.
 
     Raises
     ------
     ClusterError
-        Ray Data does not support the address, or there is no cluster at the address.
+        The address starts with ``ray://``, which Ray Data does not support, or there is no cluster
+        at the address.
     """
     if ray.is_initialized():
         yield
@@ -168,16 +174,16 @@ def connect_to_ray(address: str = "") -> Iterator[None]:
 
 
 def run_on_cluster(job: Job[T], shards: Sequence[Shard], workers: Workers) -> Iterator[T]:
-    """Run a job on all shards, and yield the results in order of arrival.
+    """Run a job on all shards, and yield the results in the order in which they arrive.
 
-    Warnings raised on workers are raised again in this process.
+    Warnings that are issued on workers are issued again in this process.
 
     Raises
     ------
     ClusterError
         Ray failed, for example because workers died repeatedly, or results were lost.
     WhichgenError
-        The job failed on a shard.
+        The job raised this error on a worker.
     """
     counts, n_results = list[int](), 0
     for message in _stream(ray.put(job), shards, workers):
@@ -195,7 +201,7 @@ def run_on_cluster(job: Job[T], shards: Sequence[Shard], workers: Workers) -> It
 
 
 def _stream(job: Any, shards: Sequence[Shard], workers: Workers) -> Iterator[_Message]:
-    """Process the shards with a pool of workers, and yield the messages of all workers.
+    """Process the shards with a pool of workers, and yield their messages in order of arrival.
 
     Raises
     ------
@@ -235,7 +241,17 @@ def _stream(job: Any, shards: Sequence[Shard], workers: Workers) -> Iterator[_Me
 def _size_pool(workers: Workers, resources: Mapping[str, float]) -> tuple[int, float]:
     """Return the number of workers and the number of GPUs per worker.
 
-    A warning is raised if the cluster has too few resources to run all workers at the same time.
+    Parameters
+    ----------
+    workers
+        The requested numbers.
+    resources
+        Total numbers of CPUs (key ``CPU``) and GPUs (key ``GPU``) in the cluster.
+
+    Warns
+    -----
+    WhichgenWarning
+        The cluster has too few resources to run all workers at the same time.
     """
     gpus = float(resources.get("GPU", 0) > 0) if workers.gpus is None else workers.gpus
     needs = {"CPU": workers.cpus, "GPU": gpus}
