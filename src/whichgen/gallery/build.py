@@ -1,8 +1,9 @@
 """Build a gallery from the feature store, and measure its recall.
 
-Some images are held out as queries while the other images are indexed. Recall is the fraction of
-the queries' exact nearest neighbors that the index finds. The exact neighbors are determined by a
-search of all inverted lists. After recall is measured, the queries are added to the index.
+Some images are held out as queries, and the other images are added to the index. Recall is the
+fraction of the queries' exact nearest neighbors that a search of the index finds. The exact
+neighbors are found by a search of all inverted lists. After the recall has been measured, the
+queries are added to the index, too.
 """
 
 from __future__ import annotations
@@ -47,13 +48,13 @@ def check_gallery_folder(folder: Path, *, force: bool) -> None:
     Parameters
     ----------
     force
-        Allow an existing gallery to be replaced.
+        Whether an existing gallery may be replaced.
 
     Raises
     ------
     GalleryError
-        The folder contains files that are not a gallery, or it contains a gallery and ``force`` is
-        false.
+        ``folder`` exists and is neither an empty folder nor a gallery, or it is a gallery and
+        ``force`` is false.
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
@@ -80,10 +81,10 @@ def build_local_gallery(
     force: bool = False,
     progress: Progress = no_progress,
 ) -> GalleryDescription:
-    """Build a gallery of images whose features are in the store, and write it to a folder.
+    """Build a gallery of images whose features are in the feature store, and write it to a folder.
 
-    The index, :attr:`GalleryImages.entries`, a few thousand vectors and, for ``ivf``, the vectors
-    on which the centroids are fitted are in memory at the same time.
+    Memory must hold the index, :attr:`GalleryImages.entries` and a few thousand vectors at the same
+    time; for ``ivf``, also the vectors on which the centroids are fitted.
 
     Parameters
     ----------
@@ -94,23 +95,23 @@ def build_local_gallery(
     run_metadata
         Options, seeds and versions (:func:`whichgen.io.run_metadata.collect_run_metadata`).
     kind
-        Kind of index; by default it depends on the number of images
+        Kind of index; if ``None``, it depends on the number of images
         (:func:`whichgen.gallery.index.default_kind`).
     effort
-        Number of inverted lists per search of an ``ivf`` index. 0 selects the smallest candidate
-        (:func:`whichgen.gallery.index.effort_candidates`) whose recall of the ten nearest neighbors
-        is at least 95 % on one half of the held-out images. The reported recall is measured on the
-        other half.
+        Number of inverted lists per search of an ``ivf`` index; ignored for ``flat``. 0 selects the
+        smallest candidate (:func:`whichgen.gallery.index.effort_candidates`) whose recall of the
+        ten nearest neighbors is at least 95 % on one half of the held-out images; if there is none,
+        all lists are searched. The reported recall is measured on the other half.
     seed
-        Random seed for the held-out images and the centroids.
+        Random seed for the choice of the held-out images and for fitting the centroids.
     force
         Replace an existing gallery.
 
     Raises
     ------
     GalleryError
-        The folder contains files that are not a gallery, or it contains a gallery and ``force`` is
-        false.
+        ``folder`` exists and is neither an empty folder nor a gallery, or it is a gallery and
+        ``force`` is false.
     """
     check_gallery_folder(folder, force=force)
     kind = kind or default_kind(len(images))
@@ -133,12 +134,12 @@ def build_local_gallery(
 
 
 def hold_out_queries(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Divide the rows 0…n-1 at random into rows to index and at most 1000 rows to hold out.
+    """Divide the rows 0…n-1 at random into rows to index and at most 1000 rows of queries.
 
     Returns
     -------
     indexed, queries
-        int64 arrays in ascending order. ``queries`` contains at most half of the rows.
+        Row numbers: int64 arrays in ascending order. ``queries`` contains at most half of the rows.
     """
     queries = np.random.default_rng(seed).choice(n, min(MAX_QUERIES, n // 2), replace=False)
     return np.setdiff1d(np.arange(n), queries), np.sort(queries)
@@ -147,16 +148,16 @@ def hold_out_queries(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def _choose_effort(
     index: Any, kind: IndexKind, queries: np.ndarray, effort: int
 ) -> tuple[int, Recall | None]:
-    """Return the search effort, and the recall measured with it.
+    """Return the number of inverted lists per search, and the recall of such a search.
 
-    The recall is ``None`` if there are no queries.
+    The number is 0 for a ``flat`` index. The recall is ``None`` if there are no queries.
 
     Parameters
     ----------
     queries
-        Vectors of the held-out images: float32 array (m, dimension).
+        Unit vectors of the held-out images: float32 array (m, dimension).
     effort
-        Number of inverted lists per search; 0 selects it by recall.
+        Requested number of inverted lists per search; 0 selects the number by recall.
     """
     candidates = effort_candidates(kind, index.ntotal)
     all_lists = candidates[-1]

@@ -1,4 +1,4 @@
-"""The images of a gallery and their vectors."""
+"""The images of a gallery and their unit vectors."""
 
 from __future__ import annotations
 
@@ -39,13 +39,14 @@ class GalleryImages:
     entries
         Arrow table with one row per image (:data:`ENTRIES_SCHEMA`).
     store
-        The feature store.
+        Feature store that contains the features of the images.
     space
-        Maps features to unit vectors; the cosine of two vectors is the similarity of the images.
+        Maps the head's output to unit vectors. The similarity of two images is the cosine of their
+        vectors.
     skipped
-        Error messages of the files that could not be read.
+        Error messages, one per file that can't be read.
     n_duplicates
-        Number of files identical to an earlier file.
+        Number of files that are identical to an earlier file; they are not in ``entries``.
     n_conflicts
         Number of these duplicates whose origin differs from that of the earlier file.
     """
@@ -61,7 +62,13 @@ class GalleryImages:
         return int(self.entries.num_rows)
 
     def take(self, rows: np.ndarray) -> GalleryImages:
-        """Return a gallery of the images in the given rows, in the given order."""
+        """Return a copy with only the images in the given rows, in the given order.
+
+        Parameters
+        ----------
+        rows
+            Row numbers: int64 array (n,).
+        """
         return replace(self, entries=self.entries.take(rows))
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
@@ -86,7 +93,10 @@ class GalleryImages:
         return np.concatenate(vectors)
 
     def data_hash(self) -> str:
-        """Return a digest of the content and the origins of all images."""
+        """Return a digest of the content and the origins of all images: 32 hexadecimal digits.
+
+        It depends on the order of the images.
+        """
         batches = self.entries.select(["digest", "origin"]).to_batches(BATCH_ROWS)
         return hash_parts(
             hash_parts(part for row in batch.to_pylist() for part in row.values())
@@ -103,10 +113,25 @@ def collect_images(
     batch_size: int = BATCH_SIZE,
     progress: Progress = no_progress,
 ) -> GalleryImages:
-    """Extract the features that are missing in the store, and collect the distinct images.
+    """Add the features that the store lacks, and return the distinct images.
 
-    Of several identical files, the first is kept. After an interruption, a second call resumes the
-    extraction.
+    Of several identical files, only the first is returned. If the call is interrupted, a second
+    call resumes the extraction of features.
+
+    Parameters
+    ----------
+    samples
+        The image files and their origins.
+    space
+        Similarity space of the model.
+    encoder
+        Encoder of the model.
+    store
+        Feature store of the encoder.
+    batch_size
+        Number of images per forward pass.
+    progress
+        Progress bar (:data:`whichgen.progress.Progress`).
 
     Raises
     ------

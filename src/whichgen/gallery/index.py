@@ -1,13 +1,13 @@
-"""Similarity indexes of a gallery: search, recall and storage.
+"""Create, search, write and read the similarity index of a gallery, and compute its recall.
 
 A ``flat`` index compares a query with every vector and is exact. An ``ivf`` index assigns each
 vector to the inverted list of its nearest centroid and searches only a few lists.
 
 faiss performs the search, but its file format is not used because ``faiss.read_index`` does not
-validate its input. An index is stored as arrays (``.npy``, no pickle), which are validated and
-added to a new faiss index. A manipulated gallery can at most return wrong neighbors.
-:func:`whichgen.gallery.search.load_gallery` adds the folder and the remedy to each
-:class:`~whichgen.errors.GalleryError`.
+validate its input. Instead, the index is stored as arrays (``.npy``, without pickle), which are
+validated when they are read and added to a new faiss index. Therefore a manipulated gallery can at
+most return wrong neighbors. :func:`whichgen.gallery.search.load_gallery` adds the name of the
+folder and the remedy to the message of each :class:`~whichgen.errors.GalleryError`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ _TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Recall:
-    """Recall of a search: the fraction of the exact nearest neighbors that it finds, in [0, 1].
+    """Recall of a search: the fraction of the exact nearest neighbors that the search finds.
+
+    The range is [0, 1].
 
     Parameters
     ----------
@@ -61,7 +63,7 @@ class Recall:
     at_10
         Recall of the ten nearest neighbors, or of all images if the index has fewer than ten.
     queries
-        Number of query images, which were not in the index.
+        Number of query images, which were not in the index when the recall was measured.
     """
 
     at_1: float
@@ -77,10 +79,10 @@ def default_kind(n_images: int) -> IndexKind:
 
 
 def count_lists(n_images: int) -> int:
-    """Return the number of inverted lists of an ``ivf`` index with n images.
+    """Return the number of inverted lists of an ``ivf`` index.
 
-    The number is 4 √n or n / 39, whichever is smaller, but at least 1. faiss recommends at least 39
-    vectors per list for fitting the centroids.
+    For n images, it is 4 √n or n / 39, whichever is smaller, but at least 1. faiss recommends at
+    least 39 vectors per list for fitting the centroids.
     """
     return max(1, min(round(4 * math.sqrt(n_images)), n_images // 39))
 
@@ -97,10 +99,10 @@ def create_index(
     shape
         Number of vectors that will be added, and their dimension.
     read_vectors
-        Function that returns the vectors of the given rows: maps an int64 array (n,) to a float32
-        array (n, dimension). Not called for ``flat``.
+        Function that maps row numbers, an int64 array (n,), to the unit vectors of these rows, a
+        float32 array (n, dimension). Not called for ``flat``.
     seed
-        Random seed for the sample and the centroids.
+        Random seed for drawing the sample and for fitting the centroids.
     """
     n_images, dimension = shape
     if kind == "flat":
@@ -118,10 +120,10 @@ def create_index(
 
 
 def effort_candidates(kind: IndexKind, n_images: int) -> tuple[int, ...]:
-    """Return the candidate values of ``effort`` in ascending order.
+    """Return the candidate values of ``effort``, the number of inverted lists per search.
 
-    For ``flat``, the only value is 0. For ``ivf``, the values are numbers of lists per search: the
-    powers of 2 below the number of lists, then the number of lists.
+    For ``flat``, the only value is 0. For ``ivf``, the values are the powers of 2 below the number
+    of all lists, in ascending order, and then the number of all lists.
     """
     if kind == "flat":
         return (0,)
@@ -136,16 +138,21 @@ def search_index(
 
     Parameters
     ----------
+    index
+        faiss index created by :func:`create_index` or :func:`read_index`.
     vectors
         Query vectors: float32 array (n, dimension).
+    k
+        Number of neighbors per query vector.
     effort
         Number of inverted lists to search; ignored by a ``flat`` index.
 
     Returns
     -------
     cosines, rows
-        float32 and int64 arrays (n, k), most similar first. If fewer than ``k`` neighbors are
-        found, the remaining rows are -1, and their cosines are the lowest float32 number.
+        Cosine similarities and row numbers of the neighbors: float32 and int64 arrays (n, k), most
+        similar first. If fewer than ``k`` neighbors are found for a query vector, the remaining row
+        numbers are -1, and their cosines are the lowest float32 number.
     """
     if isinstance(index, faiss.IndexIVF):
         index.nprobe = effort
@@ -156,15 +163,16 @@ def search_index(
 def compute_recall(cosines: np.ndarray, exact: np.ndarray) -> Recall:
     """Compute the recall of a search.
 
-    Neighbors that are tied with the k-th exact neighbor count as correct.
+    Neighbors that are as similar as the k-th exact neighbor count as correct.
 
     Parameters
     ----------
     cosines
-        Cosine similarities of the neighbors found for each query: float32 array (m, k). The value
-        of a missing neighbor is below -1.
+        Cosine similarities of the neighbors that the search finds for each query image: float32
+        array (m, k). The value of a missing neighbor is below -1.
     exact
-        Cosine similarities of the exact neighbors, in descending order: float32 array (m, k).
+        Cosine similarities of the exact nearest neighbors of each query image, in descending order:
+        float32 array (m, k).
     """
     at_1 = cosines.max(axis=1) >= exact[:, 0] - _TOLERANCE
     at_10 = cosines >= exact[:, -1:] - _TOLERANCE
@@ -172,7 +180,7 @@ def compute_recall(cosines: np.ndarray, exact: np.ndarray) -> Recall:
 
 
 def write_index(index: Any, kind: IndexKind, folder: Path) -> None:
-    """Write the arrays of an index (:data:`INDEX_FILES`) without copying all vectors in memory."""
+    """Write the arrays of an index (:data:`INDEX_FILES`) without a second copy in memory."""
     if kind == "flat":
         np.save(folder / "vectors.npy", _view_vectors(index), allow_pickle=False)
         return
@@ -192,14 +200,16 @@ def write_index(index: Any, kind: IndexKind, folder: Path) -> None:
 
 
 def read_index(kind: IndexKind, folder: Path, dimension: int, n_images: int) -> Any:
-    """Read and validate the arrays of an index, and return a faiss index with its vectors.
+    """Read and validate the arrays of an index, and return a faiss index with these vectors.
 
     Parameters
     ----------
+    kind
+        Kind of index.
     folder
         Folder of the gallery.
     dimension, n_images
-        Expected dimension and number of the vectors.
+        Expected dimension and number of vectors.
 
     Raises
     ------
@@ -232,7 +242,9 @@ def _empty_ivf(dimension: int, n_lists: int) -> Any:
 
 
 def _read_array(folder: Path, name: str, dtype: str, *shape: int) -> np.ndarray:
-    """Memory-map an array, and check its dtype, shape (-1: any length) and that it is finite.
+    """Memory-map ``<name>.npy``; check its dtype, its shape and that all values are finite.
+
+    A length of -1 in ``shape`` stands for any length.
 
     Raises
     ------

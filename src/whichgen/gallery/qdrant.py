@@ -1,9 +1,9 @@
 """Galleries whose vectors are stored in Qdrant, for collections too large for one machine.
 
-Each image is a point whose id is derived from the digest of its content, so an image that is
-uploaded twice is stored once, and an interrupted build can be repeated. ``gallery.json`` contains
-the name of the collection but not the address of the service, because a manipulated address would
-send the vectors and the API key to another server.
+Each image is a point whose id is derived from the digest of the image file. Therefore an image that
+is uploaded twice is stored once, and an interrupted build can be repeated. ``gallery.json``
+contains the name of the collection but not the address of the Qdrant service: if the address were
+manipulated, vectors and the API key would be sent to another server.
 
 The tests use qdrant-client's in-memory mode (``QdrantClient(":memory:")``), whose search is exact.
 Its on-disk mode is not supported because its files contain pickles.
@@ -43,7 +43,7 @@ _TIMEOUT = 60
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    """Convert errors of the Qdrant service or client to :class:`GalleryError`."""
+    """Convert errors of the Qdrant service or of its client to :class:`GalleryError`."""
     try:
         yield
     except (ApiException, ResponseHandlingException, OSError) as error:
@@ -60,9 +60,9 @@ def _translate_errors() -> Iterator[None]:
 
 @_translate_errors()
 def connect_to_qdrant(url: str) -> QdrantClient:
-    """Create a client of a Qdrant service.
+    """Create a client for a Qdrant service; no request is sent.
 
-    The API key is read from the environment variable :data:`API_KEY`, if set.
+    The API key is the value of the environment variable :data:`API_KEY`, if set.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def connect_to_qdrant(url: str) -> QdrantClient:
     Raises
     ------
     GalleryError
-        ``url`` is not a valid address.
+        ``url`` does not start with ``http://`` or ``https://``, or is invalid.
     """
     if not url.startswith(("http://", "https://")):
         raise GalleryError(
@@ -103,7 +103,8 @@ class QdrantGallery:
     space
         Maps the head's output to unit vectors, as stored in the collection.
     effort
-        Number of candidates per search (``hnsw_ef``); 0 selects the default of the service.
+        Number of candidates that Qdrant considers per search (``hnsw_ef``); 0 selects the default
+        of the service.
     """
 
     client: QdrantClient
@@ -113,7 +114,7 @@ class QdrantGallery:
 
     @_translate_errors()
     def create_collection(self) -> None:
-        """Create the collection or, if it exists, check that its vectors are from the same model.
+        """Create the collection or, if it exists, check that its vectors are from this model.
 
         Raises
         ------
@@ -157,7 +158,11 @@ class QdrantGallery:
 
     @_translate_errors()
     def add(self, images: GalleryImages, rows: np.ndarray) -> None:
-        """Upload the images in the given rows; replace images with the same content."""
+        """Upload the vectors, paths, origins and digests of the images in the given rows.
+
+        Points of the same images that are already in the collection are replaced. ``rows`` is an
+        int64 array (n,).
+        """
         entries = images.entries.take(rows).to_pylist()
         self.client.upload_collection(
             self.collection,
@@ -173,12 +178,14 @@ class QdrantGallery:
 
     @_translate_errors()
     def find_neighbors(self, output: HeadOutput, k: int) -> list[tuple[Neighbor, ...]]:
-        """Return at most ``k`` neighbors of each image, most similar first.
+        """Return at most ``k`` neighbors of each query image, most similar first.
 
         Parameters
         ----------
         output
             The head's output for the query images.
+        k
+            Maximum number of neighbors per query image.
         """
         vectors = self.space.project(output)
         parameters = models.SearchParams(hnsw_ef=self.effort or None)
@@ -202,24 +209,30 @@ def build_qdrant_gallery(
     force: bool = False,
     progress: Progress = no_progress,
 ) -> GalleryDescription:
-    """Upload the images of a gallery to Qdrant, and write ``gallery.json``.
+    """Upload the vectors of a gallery's images to Qdrant, and write ``gallery.json``.
 
-    If the collection exists, the images are added to it. No image is deleted from the collection.
+    The collection is created if it does not exist. Points of other images in an existing collection
+    are not deleted.
 
     Parameters
     ----------
     folder
-        Folder of ``gallery.json``.
+        Output folder of ``gallery.json``.
+    images
+        The images of the gallery.
     run_metadata
         Options, seeds and versions (:func:`whichgen.io.run_metadata.collect_run_metadata`).
+    gallery
+        Qdrant client and collection.
     force
         Replace an existing gallery in ``folder``.
 
     Raises
     ------
     GalleryError
-        The folder contains files that are not a gallery; it contains a gallery and ``force`` is
-        false; the collection contains vectors from another model; or a request to Qdrant fails.
+        ``folder`` exists and is neither an empty folder nor a gallery; it is a gallery and
+        ``force`` is false; the collection contains vectors from another model or application; or a
+        request to Qdrant fails.
     """
     check_gallery_folder(folder, force=force)
     gallery.create_collection()

@@ -1,4 +1,4 @@
-"""Load a gallery, from local files or Qdrant, and search it for similar images."""
+"""Load a gallery from local files or Qdrant, and search the gallery for similar images."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from whichgen.models.signatures import sha256_of_file
 
 @dataclass(frozen=True)
 class LocalGallery:
-    """Gallery with its index in memory.
+    """Gallery whose vectors are stored in local files and loaded into memory.
 
     Implements :class:`~whichgen.inference.neighbors.NeighborIndex`.
 
@@ -49,12 +49,14 @@ class LocalGallery:
     index: Any
 
     def find_neighbors(self, output: HeadOutput, k: int) -> list[tuple[Neighbor, ...]]:
-        """Return at most ``k`` neighbors of each image, most similar first.
+        """Return at most ``k`` neighbors of each query image, most similar first.
 
         Parameters
         ----------
         output
             The head's output for the query images.
+        k
+            Maximum number of neighbors per query image.
         """
         vectors, effort = self.space.project(output), self.description.effort
         k = min(k, self.description.n_images)
@@ -86,7 +88,8 @@ def load_gallery(folder: str | Path, model: OriginModel, *, url: str = "") -> Ne
     ------
     GalleryError
         The folder contains no gallery; the gallery is damaged, has an unsupported format or was
-        built with another model; or a request to Qdrant fails.
+        built with another model; ``url`` is invalid; a request to Qdrant fails; or the collection
+        has too few images.
     ImportError
         The vectors are stored in Qdrant, and the extra ``qdrant`` is not installed.
     """

@@ -1,9 +1,10 @@
-"""Read and write gallery folders, which are written atomically and validated when loaded.
+"""Read and write ``gallery.json``, the description of a gallery.
 
-A gallery contains no code, pickles or faiss files. The digests in ``gallery.json`` detect damaged
-copies but not tampering. A manipulated gallery can at most return wrong neighbors: arrays are
-validated before they are passed to faiss, paths are displayed but never opened, and the address of
-a Qdrant service is not read from the folder.
+A gallery folder is written atomically and validated when it is loaded. It contains no code, pickles
+or faiss files. The digests in ``gallery.json`` detect damaged copies but not tampering. A
+manipulated gallery can at most return wrong neighbors: arrays are validated before they are passed
+to faiss, paths are displayed but never opened, and the address of a Qdrant service is not read from
+the folder.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class GalleryDescription(BaseModel):
     whichgen
         Version of whichgen that wrote the gallery.
     model
-        Digest of the mapping from features to vectors
+        Digest of the mapping from the head's output to unit vectors
         (:attr:`whichgen.inference.neighbors.SimilaritySpace.digest`).
     encoder
         Name of the encoder's folder in the feature store.
@@ -50,11 +51,11 @@ class GalleryDescription(BaseModel):
     dimension
         Dimension of the vectors.
     effort
-        Number of inverted lists (``ivf``) or candidates (``qdrant``) per search. It is 0 for
-        ``flat``; for ``qdrant``, 0 selects the default of the service.
+        Number of inverted lists (``ivf``) or candidates (``qdrant``) per search; 0 for ``flat``.
+        For ``qdrant``, 0 selects the default of the service.
     recall
-        Recall, measured when the gallery was built; ``None`` for ``qdrant`` and for a gallery of
-        one image.
+        Recall of a search, measured when the gallery was built; ``None`` for ``qdrant`` and for a
+        gallery of one image.
     collection
         Name of the Qdrant collection; empty for ``flat`` and ``ivf``.
     files
@@ -108,9 +109,10 @@ def read_description(folder: Path) -> GalleryDescription:
 
 
 def write_description(folder: Path, images: GalleryImages, **fields: Any) -> GalleryDescription:
-    """Write ``gallery.json``; call it after all other files have been written.
+    """Write ``gallery.json`` with the SHA-256 digests of all other files in the folder.
 
-    ``fields`` are the fields of :class:`GalleryDescription` that do not depend on ``images``.
+    Call this function after these files have been written. ``fields`` are the values of the
+    :class:`GalleryDescription` fields that do not depend on ``images`` or the files.
     """
     description = GalleryDescription(
         model=images.space.digest,
@@ -126,7 +128,7 @@ def write_description(folder: Path, images: GalleryImages, **fields: Any) -> Gal
 
 
 def damaged_gallery(folder: Path, reason: str) -> GalleryError:
-    """Create the error for a damaged gallery."""
+    """Return the error to raise for a damaged gallery; its message contains ``reason``."""
     return GalleryError(
         f"{folder} is damaged: {reason}. Copy the folder again, or build the gallery again."
     )
