@@ -1,1 +1,1 @@
-"""Open-set recognition: scores, threshold, and coarser predictions for rejected images."""
+"""Open-set recognition: scores, thresholds, and coarser predictions for rejected images."""

@@ -36,8 +36,8 @@ class OpenSetScore:
         output
             Output of the head for the n training images.
         labels
-            Origin index of each image: integer array (n,), from 0 to n_origins - 1. Every origin
-            needs at least one image.
+            Origin index of each training image: integer array (n,), from 0 to n_origins - 1. Every
+            origin needs at least one training image.
         n_origins
             Number of known origins.
         """
@@ -48,7 +48,7 @@ class OpenSetScore:
         raise NotImplementedError
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return the fields by name, as arrays; a number becomes an array of shape (1,)."""
+        """Return the fields by name as arrays; convert a number to an array of shape (1,)."""
         return {field.name: np.atleast_1d(getattr(self, field.name)) for field in fields(self)}
 
     @classmethod
@@ -71,9 +71,9 @@ def compute_class_means(rows: np.ndarray, labels: np.ndarray, n_origins: int) ->
 def select_correct(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Return a mask of the correctly classified training images: bool array (n,).
 
-    If no image of an origin is classified correctly, all its images are selected, because a score
-    needs images of every origin. ``logits`` is a float array (n, origins), and ``labels`` contains
-    origin indices: integer array (n,).
+    If no image of an origin is classified correctly, the mask includes all images of this origin,
+    because a score needs images of every origin. ``logits`` is a float array (n, origins), and
+    ``labels`` contains origin indices: integer array (n,).
     """
     correct = logits.argmax(axis=1) == labels
     return np.asarray(correct | ~np.isin(labels, labels[correct]))

@@ -6,14 +6,15 @@ The logit of a group G of origins is the weighted mean, over views, of the log-p
 
     z_G(x) = Σ_v a_v log Σ_{j ∈ G} p_v,j(x)
 
-It is close to 0 only if the group is certain in all views, even if they disagree about the origin.
+It is close to 0 only if every view predicts the group with a probability close to 1; the views may
+disagree about the origin within the group.
 
 A rejected image is assigned to the most specific group whose threshold it reaches:
 
-- A family requires a logit as high as that of most known synthetic images, because the image may
-  belong to an unknown family. It also requires the minimum difference for ``synthetic``.
-- ``synthetic`` and ``real`` require a minimum difference between their two logits, which few
-  validation images of the opposite class reach.
+- A family requires a logit z_G as high as that of most synthetic validation images, because the
+  image may belong to an unknown family. It also requires the minimum difference for ``synthetic``.
+- ``synthetic`` and ``real`` each require a minimum difference between the logits of these two
+  groups. Few validation images of the other group reach it.
 
 The image stays ``unknown`` if it reaches no threshold.
 """
@@ -41,11 +42,11 @@ class Hierarchy:
         Maps every known origin except ``real`` to its family.
     synthetic, real
         Minimum of z_synthetic − z_real to predict ``synthetic``, and of z_real − z_synthetic to
-        predict ``real``, both ≥ 0. ``None`` if the known origins do not include ``real`` and a
-        generator, or if there were no validation images of the opposite class.
+        predict ``real``, both ≥ 0. Both are ``None`` if the known origins do not include both
+        ``real`` and a generator; ``synthetic`` is ``None`` if no validation image is real, and
+        ``real`` is ``None`` if no validation image is synthetic.
     family
-        Minimum logit z_G to predict a family, ≤ 0; ``None`` if there were no validation images of
-        known generators.
+        Minimum logit z_G to predict a family, ≤ 0; ``None`` if no validation image is synthetic.
     """
 
     families: Mapping[str, str]
@@ -57,7 +58,8 @@ class Hierarchy:
 def compute_group_logits(output: HeadOutput, members: Sequence[int]) -> np.ndarray:
     """Compute the logit z_G of a group G for each image: float64 array (n,), ≤ 0.
 
-    ``members`` contains the indices of the origins in G.
+    ``output`` is the output of the head for the n images, and ``members`` contains the indices of
+    the origins in G.
     """
     log_sums = logsumexp(output.log_probabilities[:, :, list(members)], axis=2)
     return np.asarray((output.view_weights * np.minimum(log_sums, 0)).sum(axis=0))
@@ -73,8 +75,8 @@ def fit_hierarchy(
     """Choose the thresholds of the coarser predictions on validation images of known origins.
 
     At most a fraction 1 − ``tpr`` of the real images reach the threshold for ``synthetic``, and at
-    most that fraction of the synthetic images reach the threshold for ``real``. At least a fraction
-    ``tpr`` of the synthetic images reach the threshold for a family.
+    most a fraction 1 − ``tpr`` of the synthetic images reach the threshold for ``real``. At least a
+    fraction ``tpr`` of the synthetic images reach the threshold for a family.
 
     Parameters
     ----------
@@ -87,7 +89,7 @@ def fit_hierarchy(
     families
         Maps every known origin except ``real`` to its family.
     tpr
-        Minimum true-positive rate, in (0, 1].
+        Minimum fraction of the synthetic images that reach the threshold for a family, in (0, 1].
     """
     synthetic = real = family = None
     generators = [origin for origin in origins if origin != REAL]
@@ -104,10 +106,10 @@ def fit_hierarchy(
 def select_answers(
     output: HeadOutput, decisions: np.ndarray, origins: Sequence[str], hierarchy: Hierarchy
 ) -> list[str]:
-    """Return the prediction for each image: an origin or, if it is rejected, a coarser prediction.
+    """Return the predicted origin of each image or, for a rejected image, a coarser prediction.
 
     The coarser prediction is the most specific group whose threshold the image reaches: a family,
-    ``synthetic`` or ``real``. If it reaches none, the prediction is ``unknown``.
+    ``synthetic`` or ``real``. If the image reaches no threshold, the prediction is ``unknown``.
 
     Parameters
     ----------
@@ -115,11 +117,11 @@ def select_answers(
         Output of the head for the n images.
     decisions
         Index of the predicted origin, or -1 for a rejected image
-        (:func:`whichgen.openset.threshold.decide`): int array (n,).
+        (:func:`whichgen.openset.threshold.decide`): int64 array (n,).
     origins
         Names of the known origins.
     hierarchy
-        Families and thresholds.
+        The families, and the thresholds of the coarser predictions.
     """
     answers = np.full(len(decisions), UNKNOWN)
     can_be_synthetic = np.ones(len(decisions), dtype=bool)

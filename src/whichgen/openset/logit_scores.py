@@ -47,7 +47,7 @@ class Margin(OpenSetScore):
 class MaxLogit(OpenSetScore):
     """Maximum logit (Hendrycks et al., 2022): max_j z_j(x).
 
-    Logits can still rank images whose maximum probability is rounded to 1.
+    It still distinguishes images whose maximum probabilities are all rounded to 1.
     """
 
     def __call__(self, output: HeadOutput) -> np.ndarray:

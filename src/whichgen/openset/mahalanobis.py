@@ -1,15 +1,16 @@
 """Mahalanobis distance to the nearest origin, and its relative variant.
 
-With x the features of an image, μ_j the mean features of origin j, and Σ the covariance around
-these means, which is the same for all origins, the score is (Lee et al., 2018)::
+Let x be the features of an image, μ_j the mean training features of origin j, and Σ the covariance
+of the training features around these means, shared by all origins. The score is (Lee et al.,
+2018)::
 
     s(x) = max_j −(x − μ_j)ᵀ Σ⁻¹ (x − μ_j)
 
 Σ is estimated with Ledoit & Wolf's (2004) shrinkage toward a multiple of the identity, because
 there can be more dimensions than images.
 
-The relative variant (Ren et al., 2021) adds the distance to a background Gaussian, which has the
-mean μ_0 and the covariance Σ_0 of all training images::
+The relative variant (Ren et al., 2021) adds the squared distance to a background Gaussian, whose
+mean μ_0 and covariance Σ_0 are those of all training features::
 
     s(x) = max_j [(x − μ_0)ᵀ Σ_0⁻¹ (x − μ_0) − (x − μ_j)ᵀ Σ⁻¹ (x − μ_j)]
 
@@ -40,7 +41,7 @@ class Mahalanobis(OpenSetScore):
     Parameters
     ----------
     means
-        Mean features μ_j of the origins: float64 array (origins, d).
+        Mean training features μ_j of each origin j: float64 array (origins, d).
     whitening
         Matrix W with W Wᵀ = Σ⁻¹: float64 array (d, d).
     """
@@ -72,7 +73,7 @@ class RelativeMahalanobis(OpenSetScore):
     Parameters
     ----------
     mean
-        Mean μ_0 of all training images: float64 array (d,).
+        Mean μ_0 of all training features: float64 array (d,).
     directions
         Directions, as columns, in which Σ is the identity and Σ_0 is diagonal: float64 array
         (d, r).
@@ -103,7 +104,7 @@ class RelativeMahalanobis(OpenSetScore):
     def __call__(self, output: HeadOutput) -> np.ndarray:
         """Compute the score of each image in a batch: float64 array (n,).
 
-        This is the squared distance to the background minus that to the nearest origin.
+        This is the squared distance to the background Gaussian minus that to the nearest origin.
         """
         t = (np.asarray(output.embedding, dtype=np.float64) - self.mean) @ self.directions
         background = (t**2 / self.spread).sum(axis=1)
@@ -114,8 +115,8 @@ class RelativeMahalanobis(OpenSetScore):
 def _compute_whitening(features: np.ndarray, centers: np.ndarray) -> np.ndarray:
     """Compute W with W Wᵀ = Σ⁻¹, where Σ is the shrunk covariance of ``features - centers``.
 
-    Both are float arrays (n, d), and W is a float64 array (d, d). If they are equal, for example
-    with one image per origin, W is the identity.
+    ``features`` and ``centers`` are float arrays (n, d), and W is a float64 array (d, d). If both
+    inputs are equal, for example with one image per origin, W is the identity.
     """
     residuals = np.asarray(features, dtype=np.float64) - centers
     if np.abs(residuals).max() <= ROUNDING * np.abs(features).max():

@@ -30,12 +30,12 @@ class NearestNeighbors(OpenSetScore):
     exemplars
         Training features scaled to unit length: float32 array (n, d).
     k
-        Number of the neighbor, from 1 to n.
+        Rank of the neighbor to which the distance is computed, from 1 (nearest) to n.
 
     Raises
     ------
     FitError
-        ``k`` is out of range.
+        ``k`` is not from 1 to n.
     """
 
     exemplars: np.ndarray
@@ -51,7 +51,7 @@ class NearestNeighbors(OpenSetScore):
     def fit(cls, output: HeadOutput, labels: np.ndarray, n_origins: int, k: int = 5) -> Self:
         """Store the normalized training features as exemplars; see :meth:`OpenSetScore.fit`.
 
-        If ``k``, ≥ 1, exceeds the number of exemplars, that number is used.
+        ``k`` is at least 1; if it exceeds the number of exemplars, this number is used instead.
         """
         return cls(normalize_rows(output.embedding), min(k, len(labels)))
 

@@ -1,4 +1,4 @@
-"""OpenMax (Bendale & Boult, 2016): logits reduced by the distance from their origin's mean.
+"""OpenMax (Bendale & Boult, 2016): logits reduced for images far from the mean of an origin.
 
 Let z be the logits of an image, μ_j the mean logits of the correctly classified training images of
 origin j, and F_j the cumulative distribution function of a Weibull distribution fitted to the
@@ -15,8 +15,10 @@ Differences from the paper:
 - Adding a constant to all logits of an image leaves the softmax unchanged but changes v, and a
   negative logit would *increase*. Therefore v is computed after subtracting the smallest logit of
   the image, and distances are computed after subtracting the mean logit.
-- F_j is fitted by maximum likelihood with location 0; the authors' libMR first shifts the tail.
-- The tail is at most a tenth of the images, because F_j > 1/2 for about half of the images in it.
+- F_j is fitted by maximum likelihood with location 0, whereas the authors' library libMR first
+  shifts the tail.
+- The tail of an origin contains at most a tenth of its images. F_j exceeds 1/2 for about half of
+  the tail, so a longer tail would greatly reduce the logits of many images of this origin.
 """
 
 from __future__ import annotations
@@ -65,15 +67,15 @@ class OpenMax(OpenSetScore):
     ) -> Self:
         """Compute the means and fit the Weibull distributions; see :meth:`OpenSetScore.fit`.
 
-        The defaults are the paper's. An origin with too few images for its own tail uses the tail
-        of all origins.
+        The default ``tail`` and ``alpha`` are the paper's. An origin with too few images for its
+        own tail uses the distribution fitted to the tail of all origins together.
 
         Parameters
         ----------
         tail
             Maximum number of distances in the tail of an origin, ≥ 5.
         alpha
-            α, ≥ 1. If it exceeds the number of origins, that number is used.
+            α, ≥ 1; if it exceeds the number of origins, this number is used instead.
         """
         selected = select_correct(output.logits, labels)
         z = _center_rows(np.asarray(output.logits, dtype=np.float64)[selected])
@@ -104,9 +106,9 @@ class OpenMax(OpenSetScore):
 def _fit_tail(distances: np.ndarray, tail: int, minimum: int = 0) -> tuple[float, float] | None:
     """Fit a Weibull distribution to the largest distances, and return its shape and scale.
 
-    ``distances`` is a float array (n,), ≥ 0. The distribution is fitted to the largest tenth of
-    them, but to at least ``minimum`` and at most ``tail``. Returns ``None`` if fewer than 5 of
-    these are positive or if they are nearly equal.
+    ``distances`` is a float array (n,), ≥ 0. The largest tenth of them are selected, but at least
+    ``minimum`` and at most ``tail``. The distribution is fitted to the positive ones among them.
+    Returns ``None`` if fewer than 5 are positive or if the positive ones are nearly equal.
     """
     tail = min(tail, max(minimum, int(_TAIL_FRACTION * len(distances))))
     largest = np.sort(distances)[len(distances) - min(tail, len(distances)) :]

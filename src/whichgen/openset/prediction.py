@@ -1,4 +1,4 @@
-"""Compute probabilities and open-set scores from the output of a head."""
+"""Compute the probabilities and open-set scores of images."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def fit_and_predict(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Fit a head and an open-set score, and call :func:`predict` for each query set.
 
-    Worker processes run this function and therefore import its module, so this module must not
-    import torch, which takes seconds and hundreds of MiB.
+    Worker processes run this function and therefore import its module. This module must not import
+    torch, which would delay the start of every worker and increase its memory use.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def fit_and_predict(
     features, labels
         Training features, float array (n, d), and origin indices, integer array (n,).
     choice
-        Value of the head's hyperparameter, and name of the score.
+        Value of the head's hyperparameter, and name of the open-set score.
     queries
         Features of each query set: float arrays (m, d).
 

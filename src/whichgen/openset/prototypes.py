@@ -1,12 +1,12 @@
 """Open-set scores from the similarity to the mean training features of each origin.
 
-Nearest class mean (Mensink et al., 2013), with x the features of an image and μ_j the mean of the
-unit-length training features of origin j::
+Nearest class mean (Mensink et al., 2013), where x are the features of an image and μ_j is the mean
+of the unit-length training features of origin j::
 
     s(x) = max_j cos(x, μ_j)
 
-Simplified Hopfield energy, SHE (Zhang et al., 2023), with S_j the mean features of the correctly
-classified training images of origin j, and z the logits::
+Simplified Hopfield energy, SHE (Zhang et al., 2023), where S_j are the mean features of the
+correctly classified training images of origin j, and z are the logits::
 
     s(x) = x · S_ŷ,    ŷ = argmax_j z_j(x)
 """
@@ -25,7 +25,7 @@ from whichgen.openset.base import OpenSetScore, compute_class_means, select_corr
 
 @dataclass(frozen=True)
 class NearestClassMean(OpenSetScore):
-    """Nearest class mean; ``prototypes`` are the μ_j at unit length: float32 array (origins, d)."""
+    """Nearest class mean; ``prototypes``, float32 array (origins, d), are the unit-length μ_j."""
 
     prototypes: np.ndarray
 
@@ -43,7 +43,7 @@ class NearestClassMean(OpenSetScore):
 
 @dataclass(frozen=True)
 class Hopfield(OpenSetScore):
-    """Simplified Hopfield energy; ``patterns`` are the means S_j: float64 array (origins, d)."""
+    """Simplified Hopfield energy; ``patterns``, float64 array (origins, d), are the means S_j."""
 
     patterns: np.ndarray
 

@@ -55,7 +55,7 @@ def score_class(name: str) -> type[OpenSetScore]:
 
 
 def fit_score(name: str, output: HeadOutput, labels: np.ndarray, n_origins: int) -> OpenSetScore:
-    """Fit the score with the given name; see :meth:`OpenSetScore.fit` for the other parameters.
+    """Fit the score called ``name``; see :meth:`OpenSetScore.fit` for the other parameters.
 
     Raises
     ------

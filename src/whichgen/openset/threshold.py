@@ -18,8 +18,8 @@ def threshold_at_tpr(known_scores: np.ndarray, tpr: float = TPR) -> float:
 
     An image is accepted if its score is at or above the threshold. The true-positive rate is the
     fraction of images of known origins that are accepted. The margin is 1e-6 times the absolute
-    value of the threshold; with it, rounding errors do not reject the image with the lowest
-    accepted score.
+    value of the threshold. It ensures that the image with the lowest accepted score is still
+    accepted if its score changes by a rounding error.
 
     Parameters
     ----------
@@ -45,11 +45,12 @@ def threshold_at_tpr(known_scores: np.ndarray, tpr: float = TPR) -> float:
 
 
 def tpr_interval(n: int, tpr: float = TPR, level: float = 0.95) -> tuple[float, float]:
-    """Compute a confidence interval for the true-positive rate of a threshold on new images.
+    """Compute a confidence interval for the true-positive rate on new images.
 
-    If the threshold is the k-th highest of n independent scores, the fraction of the population
-    above it has the distribution Beta(k, n + 1 − k) for any continuous distribution of the scores
-    (Wilks, 1941); ties can only increase this fraction. Both tails have equal probability.
+    The threshold is the k-th highest of n independent validation scores. The fraction of all known
+    images with a higher score then has the distribution Beta(k, n + 1 − k), for any continuous
+    distribution of the scores (Wilks, 1941); ties can only increase this fraction. The interval
+    leaves the same probability below ``low`` and above ``high``.
 
     Parameters
     ----------
@@ -76,9 +77,9 @@ def _count_accepted(n: int, tpr: float) -> int:
 
 
 def decide(probabilities: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndarray:
-    """Return the index of the most probable origin, or -1 if the score is below the threshold.
+    """Return the most probable origin of each image, or -1 if its score is below ``threshold``.
 
     ``probabilities`` is a float array (n, origins), and ``scores`` is a float array (n,). Returns
-    an int64 array (n,).
+    origin indices as an int64 array (n,).
     """
     return np.where(scores >= threshold, probabilities.argmax(axis=1), -1).astype(np.int64)

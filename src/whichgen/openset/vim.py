@@ -1,20 +1,20 @@
-"""Virtual-logit matching, ViM (Wang et al., 2022): energy minus the distance from a subspace.
+"""Virtual-logit matching, ViM (Wang et al., 2022): energy minus the distance to a subspace.
 
-With x the features of an image, z its logits, o the center of the training features, and the rows
-of P an orthonormal basis of their principal subspace, the score s(x) is::
+Let x be the features of an image, z its logits, and o the center of the training features, and let
+the rows of P be an orthonormal basis of their principal subspace. The score s(x) is::
 
     r(x) = (I − Pᵀ P)(x − o),    s(x) = log Σ_j exp(z_j(x)) − α ‖r(x)‖
 
     α = Σᵢ max_j z_j(xᵢ) / Σᵢ ‖r(xᵢ)‖
 
-where the sums over training images give both terms the same scale.
+The sums run over the training images i; α gives both terms of s(x) the same scale.
 
 Differences from the paper:
 
 - The paper's o is the point where the head's weights give logits of 0. Here o is the mean of the
   training features, because not every head has weights.
-- α uses logits minus their mean for each image (0 for a linear probe), because some heads return
-  log-probabilities, which are all ≤ 0 and would make α negative.
+- Before α is computed, the mean logit of each image (0 for a linear probe) is subtracted from its
+  logits, because some heads return log-probabilities, which are ≤ 0 and would make α negative.
 - P has half as many rows as the rank of the centered training features, so that the residual is
   not 0 even if this rank is less than d.
 """
@@ -73,6 +73,6 @@ class Vim(OpenSetScore):
 
 
 def _residual_norms(features: np.ndarray, origin: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Compute the distance of each feature vector from the subspace: float64 array (n,)."""
+    """Compute the norm ‖r(x)‖ of each image's residual: float64 array (n,)."""
     centered = np.asarray(features, dtype=np.float64) - origin
     return np.asarray(np.linalg.norm(centered - (centered @ basis.T) @ basis, axis=1))
