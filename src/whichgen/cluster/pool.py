@@ -39,7 +39,7 @@ class Job(Protocol[Result_co]):
     """Job that processes shards; it is sent to each worker once."""
 
     def start(self) -> Callable[[Shard], Iterator[Result_co]]:
-        """Load the resources of a worker and return its function that processes a shard.
+        """Load the resources of a worker, and return the function that it calls for each shard.
 
         Called once per worker. The function yields the results of the shard.
         """

@@ -1,4 +1,4 @@
-"""Families of generators: GAN, diffusion, autoregressive, flow, VAE.
+"""Assign generators to families: GAN, diffusion, autoregressive, flow, VAE.
 
 Families are read from a user-supplied file (one ``origin<TAB>family`` per line) or looked up in a
 table of well-known generators. A generator that is in neither is its own family.

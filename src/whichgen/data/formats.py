@@ -1,4 +1,4 @@
-"""Accepted image formats and file suffixes, and limits on the size of untrusted images."""
+"""Accepted image formats and file suffixes, and limits on untrusted images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Image perturbations for robustness tests: JPEG, blur, crop, resize and a combination.
+"""Perturb images for robustness tests: JPEG, blur, crop, resize and a combination (``social``).
 
 Kinds and ranges follow the robustness study of the paper (UniversalAttribution, section 4; after Yu
 et al., 2019): JPEG quality 75 to 10; Gaussian blur with a kernel of 3 to 15 pixels and a sigma of

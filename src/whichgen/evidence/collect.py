@@ -1,4 +1,4 @@
-"""Collect the provenance evidence from all metadata of an image file."""
+"""Collect provenance evidence from an image file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CAVEAT = "the absence of metadata proves nothing, and metadata can be forged."
 
 
 def collect(data: bytes, name: str = "image") -> Evidence:
-    """Collect the provenance evidence from all metadata of an image file.
+    """Collect provenance evidence from the metadata and JPEG quantization tables of an image file.
 
     At most :data:`MAX_FINDINGS` distinct findings are returned. ``Evidence.notes`` reports metadata
     that can't be read and the number of omitted findings.

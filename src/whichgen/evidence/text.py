@@ -19,10 +19,11 @@ _ELSEWHERE = frozenset({"XML:com.adobe.xmp", "Raw profile type exif", "Raw profi
 
 
 def read_text(image: Image.Image) -> Evidence:
-    """Extract provenance evidence from PNG text fields (tEXt, iTXt, zTXt), JPEG and GIF comments.
+    """Extract provenance evidence from PNG text fields, JPEG comments and GIF comments.
 
-    Only the first 100 fields are read; a note is added if there are more. Pillow rejects PNG images
-    with more than 1 MiB of decompressed text in one field or 64 MiB in all fields.
+    PNG text fields are the chunks tEXt, iTXt and zTXt. Only the first 100 fields and comments are
+    read; a note is added if there are more. Pillow rejects PNG images with more than 1 MiB of
+    decompressed text in one field or 64 MiB in all fields.
     """
     if isinstance(image, PngImageFile):
         image.load()  # reads text chunks after the pixels, too
