@@ -18,8 +18,8 @@ Predictions are pooled geometrically (logarithmic opinion pool: Genest & Zidek, 
     z_j(x) = Σ_v a_v log p_v,j(x),    p(x) = softmax(z(x))
 
 with weights a_v that sum to 1. Each *vote* has the same weight, which its views share equally. All
-blocks of an encoder can share one vote and then have, together, the same weight as one block of
-residual statistics, because the errors of the encoder's blocks are correlated.
+blocks of an encoder can share one vote, because their errors are correlated; together, they then
+have the same weight as one block of residual statistics.
 
 ``exp z_j ≤ 1``, with equality only if every view predicts origin j with probability 1. If the views
 disagree, as they often do about images of unknown generators, ``z_j`` is low for every origin.
@@ -64,7 +64,7 @@ class ViewProbe:
     Parameters
     ----------
     mean, scale
-        Subtracted from the features, and divisor of the result: float32 arrays (d,).
+        Standardization ``(features - mean) / scale`` before clipping: float32 arrays (d,).
     probe
         The probe, whose inputs are the standardized features.
     """

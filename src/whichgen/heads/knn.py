@@ -99,7 +99,7 @@ class KnnHead:
         return {name: value for name, value in vars(self).items() if name != "index"}
 
     def forward(self, features: np.ndarray) -> HeadOutput:
-        """Compute the output; logits are log-probabilities, embeddings are normalized features."""
+        """Compute the output: log-probabilities as logits, normalized features as embedding."""
         probabilities = vote(*self.neighbors(features), self.n_origins)[-1]
         logits = np.log(np.maximum(probabilities, _MIN_PROBABILITY))
         return HeadOutput(

@@ -22,13 +22,13 @@ CG stops early far from the optimum (truncated Newton: Dembo & Steihaug, 1983). 
 until f decreases sufficiently (Armijo).
 
 *Preconditioner.* The covariance matrix diag(pᵢ) − pᵢpᵢᵀ of each image, where pᵢ is column i of P,
-is replaced with the mean of these matrices over images, M = Q diag(μ) Qᵀ. The Hessian is then
-diagonal in the axes Q of the origins and the axes of z, with the elements::
+is replaced with the mean of these matrices over images, M = Q diag(μ) Qᵀ. This approximation of the
+Hessian is diagonal in the axes Q of the origins and the axes of z, with the elements::
 
     1 + C μ_k s_j²
 
-The preconditioner compensates for the principal axes of raw features, which differ in scale by
-factors of thousands. In the rare case that the solver has not converged after
+The preconditioner compensates for the different scales of the principal axes of raw features, which
+can differ by factors of thousands. In the rare case that the solver has not converged after
 :data:`_MAX_CG_ITERATIONS` Newton steps, the remaining steps use the full Hessian matrix.
 
 *Warm starts.* The solution is a smooth function of log C. For each C, the solver starts from the
