@@ -25,7 +25,7 @@ def test_fuse_writes_a_run_whose_model_repeats_its_predictions(
     results = json.loads((folder / "results.json").read_text())
     assert results["run_metadata"]["config"]["backbone"].endswith("tiny_clip+traces")
     assert len(results["members"]) == 4
-    assert len(results["scores"]) == 13
+    assert len(results["scores"]) == 12
     assert len(results["intervals"]) == 14
     assert all(i["low"] <= i["value"] <= i["high"] for i in results["intervals"].values())
     report = (folder / "report.md").read_text()
@@ -86,7 +86,7 @@ def test_wrong_options_fail_before_images_are_read(site: Site) -> None:
     for options, message in (
         (("-b", 1), "Omit --blocks"),
         (("--scores", "magic"), "unknown open-set score 'magic'"),
-        (("--C", -1), "positive values of C"),
+        (("--C", -1), "must be positive"),
     ):
         result = whichgen("fuse", *site.options(out="wrong"), *UNKNOWN, *options)
         assert result.code == 1

@@ -136,8 +136,9 @@ def save_model(model: OriginModel, folder: Path, *, name: str = "") -> Path:
     with replace_file(folder / HEAD_FILE) as temporary:
         temporary.write_bytes(data)
     write_text(folder / CARD_FILE, model_card(model, name or str(folder)))
+    write_checksums(folder, {DESCRIPTION_FILE: text.encode()})
+    # Last: a folder with a description is complete.
     write_text(folder / DESCRIPTION_FILE, text)
-    write_checksums(folder)
     return folder
 
 

@@ -15,6 +15,7 @@ command-line tool of that package::
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from whichgen.errors import ModelFileError, first_line
@@ -27,9 +28,14 @@ SIGNATURE_FILE = "model.sig"
 KEY_VARIABLE = "WHICHGEN_VERIFY_KEY"
 
 
-def write_checksums(folder: Path) -> None:
-    """Write ``SHA256SUMS``: the SHA-256 of every file in a model folder except the signature."""
-    lines = (f"{digest}  {name}\n" for name, digest in _file_digests(folder).items())
+def write_checksums(folder: Path, pending: Mapping[str, bytes]) -> None:
+    """Write ``SHA256SUMS``: the SHA-256 of every file in a model folder except the signature.
+
+    ``pending[name]`` is the content of a file that is written after the checksums.
+    """
+    digests = _file_digests(folder)
+    digests |= {name: hashlib.sha256(content).hexdigest() for name, content in pending.items()}
+    lines = (f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
     write_text(folder / CHECKSUMS_FILE, "".join(lines))
 
 
