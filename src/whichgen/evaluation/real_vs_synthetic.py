@@ -105,11 +105,8 @@ def real_vs_synthetic_metrics(
     results = []
     for name, synthetic in sets.items():
         if len(synthetic) and len(real):
-            thresholds = ThresholdCounts(synthetic, real)
-            counts = (
-                thresholds.positive(unit_weights(synthetic)),
-                thresholds.negative(unit_weights(real)),
-            )
+            curve = ThresholdCounts(synthetic, real)
+            counts = curve.positive(unit_weights(synthetic)), curve.negative(unit_weights(real))
             areas = float(roc_area(*counts)[0]), float(average_precision(*counts)[0])
             results.append(SyntheticResult(name, len(synthetic), *areas))
     return tuple(results)
