@@ -179,7 +179,7 @@ def warn_skipped(reasons: Sequence[str]) -> None:
 
 @contextmanager
 def needs_extra(extra: str) -> Iterator[None]:
-    """Convert a ModuleNotFoundError inside the context to a :class:`DataError`.
+    """Convert a ModuleNotFoundError raised in the ``with`` block to a :class:`DataError`.
 
     The message says how to install the optional dependencies, for example ``whichgen[serve]`` if
     ``extra`` is ``serve``.

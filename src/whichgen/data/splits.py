@@ -225,9 +225,10 @@ def _assign_splits(
         )
 
     def rank_split(split: str, counts: Counter[str]) -> tuple[int, float]:
-        """Return a sort key: higher for more usable images and, in a tie, for an emptier split.
+        """Return a sort key of a split for a component that has only unknown origins.
 
-        An image is usable if the split uses its origin.
+        The split that can include more of the component's images ranks higher; ties go to the
+        emptier split.
         """
         images = sum(n for o, n in counts.items() if o in unknown[split])
         return images, -sum(counts_by_split[split][o] / totals[o] for o in counts)

@@ -9,8 +9,8 @@ coverage, a number in (0, 1) (Vovk, Gammerman & Shafer, 2005)::
 
     k = ⌈(n + 1) · coverage⌉,    P(y ∈ set) ≥ coverage
 
-The probability is an average over images: it is lower for difficult images. A set is empty if the
-probability of every origin is below 1 − q.
+The guarantee is marginal, that is, on average over images: coverage can be lower for difficult
+images. A set is empty if the probability of every origin is below 1 − q.
 
 **Limitations.** The guarantee assumes that new images and validation images are exchangeable. The
 average is over images *and* over draws of the validation images. The guarantee does not hold

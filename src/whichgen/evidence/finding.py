@@ -49,7 +49,7 @@ class Evidence:
     Parameters
     ----------
     findings
-        The findings.
+        Individual pieces of evidence; empty if there are none.
     notes
         Sentences about metadata that was not read, not verified or not reported.
     """

@@ -113,7 +113,7 @@ def collect_images(
     batch_size: int = BATCH_SIZE,
     progress: Progress = no_progress,
 ) -> GalleryImages:
-    """Add the features that the store lacks, and return the distinct images.
+    """Extract and store missing features, and return the distinct images.
 
     Of several identical files, only the first is returned. If the call is interrupted, a second
     call resumes the extraction of features.

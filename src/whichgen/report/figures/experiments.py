@@ -164,7 +164,7 @@ def _count_axis(ax: Axes, counts: Sequence[int]) -> None:
 
 
 def robustness_rates(points: Sequence[RobustnessPoint]) -> list[Row]:
-    """Return one row of metrics per perturbation, in [0, 1] or ``None`` if undefined."""
+    """Return one row per perturbation: metrics in [0, 1], or ``None`` if undefined."""
     return [
         {
             "perturbation": str(point.perturbation or "none"),
