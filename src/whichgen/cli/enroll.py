@@ -58,7 +58,7 @@ def enroll(
     show_table(
         [{"correct (%)": "known origins", "before": before, "after": after}, new],
         title=f"{name} enrolled from {result.n_images} images",
-        caption=f"Known origins: held-out training images. {name}: cross-validated.",
+        caption=f"Known origins: stored validation images. {name}: cross-validated.",
     )
     counts = ", ".join(f"{origin} {n}" for origin, n in result.previous_answers.items())
     say(f"Answers for these images before enrollment: {counts}.")
