@@ -18,9 +18,9 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from whichgen.cluster.pool import Workers, connect_to_ray, run_on_cluster
 from whichgen.data.shards import Shard, find_shards
 from whichgen.defaults import BATCH_SIZE
+from whichgen.distributed.ray_pool import Workers, connect_to_ray, run_on_cluster
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.features.batching import BatchEncoder

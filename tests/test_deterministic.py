@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from whichgen import deterministic
-from whichgen.encoders.base import resolve_device
+from whichgen.encoders.devices import resolve_device
 from whichgen.errors import EncoderError
 
 #: Prints the threads of each library, then a digest of a singular value decomposition.

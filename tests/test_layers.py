@@ -15,7 +15,7 @@ LAYERS = (
     *("constants", "defaults", "errors", "version", "progress", "deterministic"),
     *("io", "data", "evidence"),
     *("encoders", "features", "heads", "openset", "evaluation", "models", "inference", "gallery"),
-    *("cluster", "training", "experiments", "report", "service", "cli", "sklearn", "__main__"),
+    *("distributed", "training", "experiments", "report", "service", "cli", "sklearn", "__main__"),
 )
 
 ROOT = Path(whichgen.__file__).parent

@@ -21,7 +21,7 @@ from gpu_rows import BATCH, CORES, SIDE, Table, on_gpu, recorded, seconds
 from random_clip import clip_b16
 
 from whichgen.encoders.base import Encoder
-from whichgen.encoders.gpu import GpuEncode
+from whichgen.encoders.cuda_graphs import GpuEncode
 from whichgen.encoders.loading import load_encoder
 from whichgen.io.atomic import write_text
 from whichgen.io.tables import Row, markdown_table

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from whichgen.encoders.base import Encoder
-from whichgen.encoders.gpu import CudaGraph, Forward
+from whichgen.encoders.cuda_graphs import CudaGraph, Forward
 from whichgen.io.tables import Row
 
 CORES = os.cpu_count() or 1

@@ -1,7 +1,5 @@
 """Reserved origin names."""
 
-from __future__ import annotations
-
 #: Origin of photographs.
 REAL = "real"
 

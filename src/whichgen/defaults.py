@@ -1,7 +1,5 @@
 """Default settings shared by the library, the command line and the service."""
 
-from __future__ import annotations
-
 #: True-positive rate: fraction of known validation images that the open-set threshold accepts.
 TPR = 0.95
 

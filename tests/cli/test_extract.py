@@ -1,4 +1,4 @@
-"""``extract`` and ``attribute-bulk``: large collections (on a cluster: tests/cluster)."""
+"""``extract`` and ``attribute-bulk``: large collections (on a cluster: tests/distributed)."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from whichgen.data.splits import list_origins
 from whichgen.errors import DataError, ImageError
 from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore
-from whichgen.io.files import natural_key
+from whichgen.io.folder_listing import natural_key
 
 ImageFolder = Callable[..., Path]
 

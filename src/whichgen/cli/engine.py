@@ -12,8 +12,8 @@ from typer import Argument, Option
 from whichgen.cli.console import needs_extra
 
 if TYPE_CHECKING:
-    from whichgen.cluster.pool import Job
     from whichgen.data.shards import Shard
+    from whichgen.distributed.ray_pool import Job
 
 T = TypeVar("T")
 
@@ -82,7 +82,7 @@ class EngineOptions:
             process = local or job.start()
             yield (part for shard in shards for part in process(shard))
             return
-        from whichgen.cluster.pool import Workers, connect_to_ray, run_on_cluster
+        from whichgen.distributed.ray_pool import Workers, connect_to_ray, run_on_cluster
 
         with connect_to_ray(self.address):
             workers = Workers(self.workers, self.cpus_per_worker, self.gpus_per_worker)

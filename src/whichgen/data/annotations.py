@@ -15,7 +15,7 @@ from pathlib import Path
 from whichgen.data.dataset import Sample
 from whichgen.errors import DataError
 from whichgen.io.atomic import write_text
-from whichgen.io.files import read_text_file
+from whichgen.io.untrusted_files import read_text_file
 
 #: Number of images looked up to find the folder that relative paths start from.
 _PROBED_PATHS = 20

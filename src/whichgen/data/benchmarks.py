@@ -25,7 +25,7 @@ from whichgen.data.dataset import SPLITS, Dataset, Sample
 from whichgen.data.groups import read_groups, write_groups
 from whichgen.errors import DataError
 from whichgen.io.atomic import write_text
-from whichgen.io.files import read_text_file
+from whichgen.io.untrusted_files import read_text_file
 
 #: Folder where the reference implementation looks for data, relative to the working directory.
 DEFAULT_ROOT = Path("dataset")

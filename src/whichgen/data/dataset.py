@@ -10,7 +10,7 @@ from pathlib import Path
 
 from whichgen.data.formats import IMAGE_SUFFIXES
 from whichgen.errors import DataError
-from whichgen.io.files import list_files
+from whichgen.io.folder_listing import list_files
 
 #: Names of the splits, in the order in which results list them.
 SPLITS = ("train", "val", "val_unknown", "test", "test_unknown")

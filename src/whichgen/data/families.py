@@ -12,7 +12,7 @@ from pathlib import Path
 
 from whichgen.constants import REAL
 from whichgen.errors import DataError
-from whichgen.io.files import read_text_file
+from whichgen.io.untrusted_files import read_text_file
 
 #: Families in the order in which they are tried, with name parts of their generators. A part of at
 #: most four letters must be a whole word of the name, except ``gan``, which ends many names.

@@ -1,7 +1,5 @@
 """Accepted image formats and file suffixes, and limits on untrusted images."""
 
-from __future__ import annotations
-
 #: Formats that are decoded, by their Pillow name. Other formats of Pillow are rare, or start an
 #: external program (EPS).
 FORMATS = (

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from whichgen.errors import DataError
 from whichgen.io.atomic import write_text
-from whichgen.io.files import read_text_file
+from whichgen.io.untrusted_files import read_text_file
 
 
 def read_groups(file: Path, column: str = "") -> dict[str, str]:

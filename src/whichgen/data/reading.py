@@ -16,7 +16,7 @@ from PIL.IcoImagePlugin import IcoFile
 
 from whichgen.data.formats import FORMATS, MAX_IMAGE_BYTES, MAX_PIXELS, MAX_RATIO, MAX_SCANS
 from whichgen.errors import ImageError
-from whichgen.io.files import read_regular_file
+from whichgen.io.untrusted_files import read_regular_file
 
 _ICON = b"\0\0\1\0"
 

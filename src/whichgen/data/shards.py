@@ -24,8 +24,8 @@ from whichgen.data.folders import list_samples
 from whichgen.data.formats import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, PARQUET, TAR
 from whichgen.data.reading import hash_image, load_bytes
 from whichgen.errors import DataError, ImageError
-from whichgen.io.files import read_text_file
 from whichgen.io.remote import Storage, parse_url
+from whichgen.io.untrusted_files import read_text_file
 
 #: Largest number of images per shard: worth a task, yet cheap to repeat.
 MAX_SHARD_IMAGES = 512

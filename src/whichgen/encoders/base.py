@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from whichgen.deterministic import is_deterministic
-from whichgen.encoders.gpu import Forward, GpuEncode
-from whichgen.encoders.openvino import OPENVINO, compile_openvino
+from whichgen.encoders.cuda_graphs import Forward, GpuEncode
+from whichgen.encoders.devices import OPENVINO, resolve_device
+from whichgen.encoders.openvino import compile_openvino
 from whichgen.errors import EncoderError
 from whichgen.io.run_metadata import hash_parts
 
@@ -146,7 +146,7 @@ def make_torch_encode(
     -------
     function
         Converts preprocessed images, float32 array (n, …), to one float32 array (n, d_b) per block
-        b. On a GPU, it is a :class:`~whichgen.encoders.gpu.GpuEncode`.
+        b. On a GPU, it is a :class:`~whichgen.encoders.cuda_graphs.GpuEncode`.
     """
     if torch.device(device).type == "cuda":
         return GpuEncode(forward, device, DTYPES[dtype])
@@ -189,39 +189,6 @@ def hash_weights(
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def resolve_device(device: str) -> str:
-    """Return the device to run on: replace ``auto`` with a device, or check the given device.
-
-    In deterministic mode (:mod:`whichgen.deterministic`), ``auto`` and ``cpu`` give ``cpu``, and no
-    other device is allowed. Otherwise, ``auto`` gives the first GPU, or the CPU if there is no GPU;
-    ``openvino`` (:mod:`whichgen.encoders.openvino`) is returned unchecked; and any other device is
-    returned if torch can use it.
-
-    Raises
-    ------
-    EncoderError
-        The device is not allowed in deterministic mode, or not available.
-    """
-    if is_deterministic():
-        if device not in ("auto", "cpu"):
-            raise EncoderError(
-                f"--deterministic does not support --device {device}. Use --device cpu, or remove "
-                "--deterministic."
-            )
-        return "cpu"
-    if device == "auto":
-        return "cuda:0" if torch.cuda.is_available() else "cpu"
-    if device == OPENVINO:
-        return device
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise EncoderError(
-            f"device {device!r} is not available. Use --device cpu or --device auto."
-        ) from None
-    return device
 
 
 @dataclass(frozen=True)
@@ -285,7 +252,8 @@ def build_encoder(network: Network, *, device: str, dtype: str, patches: bool = 
     network
         The network.
     device
-        ``auto``, ``cpu``, ``cuda``, ``openvino``, … (:func:`resolve_device`).
+        ``auto``, ``cpu``, ``cuda``, ``openvino``, …
+        (:func:`~whichgen.encoders.devices.resolve_device`).
     dtype
         Precision of the arithmetic: ``float32`` or ``bfloat16``.
     patches

@@ -46,7 +46,7 @@ def load_encoder(name: str = BACKBONE, *, device: str = "auto", dtype: str = "fl
         ``:crops`` encodes windows at native resolution instead of the resized image.
     device
         ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``openvino``, …
-        (:func:`~whichgen.encoders.base.resolve_device`).
+        (:func:`~whichgen.encoders.devices.resolve_device`).
     dtype
         Precision of the arithmetic: ``float32`` or ``bfloat16``.
 

@@ -16,9 +16,6 @@ import torch
 
 from whichgen.errors import EncoderError, first_line
 
-#: Name of this runtime for ``--device``.
-OPENVINO = "openvino"
-
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
 

@@ -171,7 +171,8 @@ class QdrantGallery:
                 {**entry, "digest": entry["digest"].hex(), "model": self.space.digest}
                 for entry in entries
             ],
-            ids=[_point_id(entry["digest"]) for entry in entries],
+            # The first 16 bytes of the image's digest.
+            ids=[str(uuid.UUID(bytes=entry["digest"][:16])) for entry in entries],
             batch_size=_POINTS,
             wait=True,
         )
@@ -254,8 +255,3 @@ def build_qdrant_gallery(
 def _as_neighbor(point: models.ScoredPoint) -> Neighbor:
     payload = point.payload or {}
     return Neighbor(None, str(payload["origin"]), clip_cosine(point.score), str(payload["path"]))
-
-
-def _point_id(digest: bytes) -> str:
-    """Return the id of an image's point: the first 16 bytes of the image's digest as a UUID."""
-    return str(uuid.UUID(bytes=digest[:16]))

@@ -18,7 +18,8 @@ from typing import Any
 import pyarrow.fs as pafs
 
 from whichgen.errors import DataError
-from whichgen.io.files import list_files, read_regular_file, select_paths
+from whichgen.io.folder_listing import list_files, select_paths
+from whichgen.io.untrusted_files import read_regular_file
 
 _HELP = {
     "s3": "Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or ~/.aws; set AWS_ENDPOINT_URL for "

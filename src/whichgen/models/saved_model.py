@@ -23,7 +23,7 @@ from whichgen.constants import REAL, UNKNOWN
 from whichgen.errors import FitError, ModelFileError
 from whichgen.heads.methods import head_method
 from whichgen.io.atomic import replace_file, write_text
-from whichgen.io.files import read_regular_file
+from whichgen.io.untrusted_files import read_regular_file
 from whichgen.models.array_validation import (
     check_calibration,
     check_exemplars,

@@ -71,7 +71,7 @@ def write_html_page(
         script=Markup(script),
         sections=sections,
         comparison=labels if several else {},
-        same_images=_have_same_images(runs),
+        same_images=all(all(map(np.array_equal, run.paths, runs[0].paths)) for run in runs),
         comparison_plots=filter(None, curves),
         low_data_plot=low_data_plot(low_data) if low_data else None,
         thumbnails=thumbnails,
@@ -107,11 +107,6 @@ def _labels(runs: Sequence[Run]) -> dict[str, Run]:
     if len(runs) == 1:
         return {names[0]: runs[0]}
     return {f"{i}: {name}": run for i, (name, run) in enumerate(zip(names, runs, strict=True), 1)}
-
-
-def _have_same_images(runs: Sequence[Run]) -> bool:
-    first, *others = (run.paths for run in runs)
-    return all(np.array_equal(a, b) for other in others for a, b in zip(first, other, strict=True))
 
 
 def _run_section(prefix: str, label: str, run: Run, thumbnails: Thumbnails) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from whichgen.models.saved_model import DESCRIPTION_FILE, save_model
 from whichgen.service.batcher import Batcher
 from whichgen.service.case import ReportFormat, render_report
 from whichgen.service.metrics import Metrics, RequestMetrics
-from whichgen.service.request_checks import Guard
+from whichgen.service.request_limits import Guard
 from whichgen.service.responses import build_image_answer, describe_model
 from whichgen.service.schemas import (
     AttributeResponse,

@@ -20,8 +20,8 @@ pytest.importorskip("ray", reason="ray is not installed: pip install 'whichgen[r
 
 from ray import cloudpickle
 
-import whichgen.cluster.pool as pool_module
-from whichgen.cluster.pool import Workers, connect_to_ray, run_on_cluster
+import whichgen.distributed.ray_pool as pool_module
+from whichgen.distributed.ray_pool import Workers, connect_to_ray, run_on_cluster
 
 
 def make_shards(*sizes: int) -> list[Files]:

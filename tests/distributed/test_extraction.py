@@ -24,7 +24,7 @@ from .conftest import SlowJob
 
 pytest.importorskip("ray", reason="ray is not installed: pip install 'whichgen[ray]'")
 
-from whichgen.cluster.pool import Workers, run_on_cluster
+from whichgen.distributed.ray_pool import Workers, run_on_cluster
 
 BATCH = 4
 

@@ -1,18 +1,13 @@
-"""List files, and read untrusted files without blocking on pipes or devices."""
+"""Read untrusted files without blocking on pipes or devices."""
 
 from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
-from collections.abc import Collection, Iterable
-from pathlib import Path, PurePath
-from typing import TypeVar
+from pathlib import Path
 
 from whichgen.errors import DataError
-
-AnyPath = TypeVar("AnyPath", bound=PurePath)
 
 #: Largest size in bytes of a text file; a million annotation lines take a tenth of it.
 MAX_TEXT_BYTES = 2**30
@@ -80,31 +75,3 @@ def read_text_file(path: Path, description: str, hint: str = "") -> str:
         raise DataError(
             f"{description} {path} is not UTF-8 text ({error}). Save it with UTF-8 encoding."
         ) from None
-
-
-def natural_key(text: str) -> list[int | str]:
-    """Return a sort key for natural order: ``img2`` comes before ``img10``."""
-    return [int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", text)]
-
-
-def select_paths(paths: Iterable[AnyPath], suffixes: Collection[str]) -> list[AnyPath]:
-    """Select the relative paths that have one of the suffixes; return them in natural order.
-
-    Hidden files and files in hidden folders are omitted. ``suffixes`` are lowercase and include the
-    dot; they also match uppercase suffixes of paths.
-    """
-    visible = [
-        path
-        for path in paths
-        if path.suffix.lower() in suffixes and not any(p.startswith(".") for p in path.parts)
-    ]
-    return sorted(visible, key=lambda path: [natural_key(part) for part in path.parts])
-
-
-def list_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """List the files in a folder and its subfolders that have one of the suffixes.
-
-    :func:`select_paths` selects and sorts the paths; hidden files are omitted.
-    """
-    paths = select_paths((path.relative_to(folder) for path in folder.rglob("*")), suffixes)
-    return [folder / path for path in paths if (folder / path).is_file()]
