@@ -18,7 +18,7 @@ SPLITS = ("train", "val", "val_unknown", "test", "test_unknown")
 
 @dataclass(frozen=True)
 class Sample:
-    """An image file with its true origin and its group.
+    """An image file with its true origin, its group and its source.
 
     Parameters
     ----------
@@ -29,11 +29,16 @@ class Sample:
     group
         Name of the group; empty if it is not known. Images of one group have the same prompt, scene
         or person, so they are not statistically independent.
+    source
+        Website, repository or person that published the image; empty if it is not known. Images of
+        one source share prompts, sizes and compression, so results on the sources of the training
+        images do not apply to other sources.
     """
 
     path: Path
     origin: str
     group: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)

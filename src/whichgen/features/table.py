@@ -64,8 +64,12 @@ class FeatureTable:
     @property
     def groups(self) -> np.ndarray | None:
         """Group of each sample: str array (n,), or ``None`` if any sample has no group."""
-        names = [s.group for s in self.samples]
-        return np.array(names, dtype=str) if all(names) else None
+        return _to_array([s.group for s in self.samples])
+
+    @property
+    def sources(self) -> np.ndarray | None:
+        """Source of each sample: str array (n,), or ``None`` if any sample has no source."""
+        return _to_array([s.source for s in self.samples])
 
     def take(self, rows: Sequence[int] | np.ndarray) -> FeatureTable:
         """Return a table of the given rows, numbered from 0, with no skipped images."""
@@ -76,3 +80,7 @@ class FeatureTable:
         fields = (*_ROW_FIELDS, "skipped")
         values = {name: getattr(self, name) + getattr(other, name) for name in fields}
         return replace(self, **values)
+
+
+def _to_array(names: Sequence[str]) -> np.ndarray | None:
+    return np.array(names, dtype=str) if all(names) else None
