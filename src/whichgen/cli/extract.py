@@ -7,7 +7,8 @@ from functools import partial
 from whichgen.cli.command import resumable_command
 from whichgen.cli.console import exit_on_unreadable, progress, say
 from whichgen.cli.engine import EngineOptions, Sources
-from whichgen.cli.options import CACHE_DIR, CacheDir, EncoderOptions, open_store
+from whichgen.cli.options import CacheDir, EncoderOptions, open_store
+from whichgen.defaults import CACHE_DIR
 
 
 @resumable_command

@@ -21,7 +21,6 @@ from whichgen.cli.console import (
     warn_skipped,
 )
 from whichgen.cli.options import (
-    CACHE_DIR,
     AsJson,
     CacheDir,
     Force,
@@ -35,6 +34,7 @@ from whichgen.cli.options import (
     open_gallery,
     open_store,
 )
+from whichgen.defaults import CACHE_DIR
 from whichgen.errors import DataError
 
 app = typer.Typer(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from typer import Argument, Option
 
 from whichgen.cli.console import needs_extra
-from whichgen.defaults import BACKBONE, BATCH_SIZE, SPLIT_FRACTIONS
+from whichgen.defaults import BACKBONE, BATCH_SIZE, CACHE_DIR, SPLIT_FRACTIONS
 from whichgen.errors import DataError
 
 if TYPE_CHECKING:
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from whichgen.inference.attributor import Attributor
     from whichgen.inference.neighbors import NeighborIndex
     from whichgen.models.origin_model import OriginModel
-
-#: Default cache folder for features, splits and hyperparameter sweeps.
-CACHE_DIR = Path.home() / ".cache" / "whichgen"
 
 #: The option ``--output-dir``; its help and default differ between commands.
 OutputDir = partial(Option, "-o", "--output-dir")

@@ -11,7 +11,6 @@ import typer
 from typer import Option
 
 from whichgen.cli.options import (
-    CACHE_DIR,
     CacheDir,
     EncoderOptions,
     Force,
@@ -19,7 +18,7 @@ from whichgen.cli.options import (
     SplitFlags,
     join,
 )
-from whichgen.defaults import SAMPLES_PER_CLASS, TPR
+from whichgen.defaults import CACHE_DIR, SAMPLES_PER_CLASS, TPR
 
 #: Alternative names of options and commands, without leading dashes: the option names of the
 #: reference implementation (UniversalAttribution) and command names without hyphens.

