@@ -68,6 +68,20 @@ def test_the_key_depends_on_all_members_in_order(counting: Callable[..., object]
     assert len({key("a", "b"), key("b", "a"), key("a", "c"), key("a")}) == 4
 
 
+def test_encoders_without_weights_can_be_combined_with_a_network(tiny_clip: Path) -> None:
+    name = f"traces+traces:half+spectra+{tiny_clip}:crops"
+    joined = load_encoder(name, device="cpu")
+    members = [load_encoder(member, device="cpu") for member in name.split("+")]
+    assert joined.name == name
+    assert joined.block_dims == (312,) * 12 + (1089,) * 3 + (369,) + members[-1].block_dims
+    assert [len(groups) for groups in joined.block_groups] == [8, 4, 4, 1]
+    image = Image.radial_gradient("L").convert("RGB")
+    blocks = joined.encode(joined.preprocess(image)[None])
+    expected = [b for m in members for b in m.encode(m.preprocess(image)[None])]
+    for ours, theirs in zip(blocks, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["traces+", "+traces", "traces+traces"])
 def test_invalid_combinations_are_rejected(name: str) -> None:
     with pytest.raises(EncoderError, match="Join different encoders"):

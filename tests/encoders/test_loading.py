@@ -187,7 +187,27 @@ def test_patch_statistics_follow_the_cls_token_and_exclude_registers() -> None:
     assert pool_tokens(near, patches=True)[0, 1] == 1
 
 
-@pytest.mark.parametrize("wrong", ["x/y:crop", "x/y:crops:crops", "efficientnet_lite0:"])
-def test_an_unknown_variant_is_rejected(wrong: str) -> None:
-    with pytest.raises(EncoderError, match=r"unknown or repeated variant. Append :patches, :crops"):
+@pytest.mark.parametrize(
+    ("wrong", "variants"),
+    [
+        ("x/y:crop", "x/y: :patches, :crops"),
+        ("x/y:crops:crops", "x/y: :patches, :crops"),
+        ("x/y:half", "x/y: :patches, :crops"),
+        ("efficientnet_lite0:", "efficientnet_lite0: :patches, :crops"),
+        ("traces:crops", "traces: :half"),
+        ("traces:half:half", "traces: :half"),
+        ("spectra:half", "spectra: none"),
+    ],
+)
+def test_an_unknown_variant_is_rejected(wrong: str, variants: str) -> None:
+    with pytest.raises(EncoderError, match=rf"repeated variant.*Variants of {variants}\."):
         load_encoder(wrong)
+
+
+def test_a_folder_takes_precedence_over_an_encoder_without_weights(
+    requested: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("spectra").mkdir()
+    load_encoder("spectra:patches")
+    assert requested == ["spectra"]

@@ -141,6 +141,26 @@ def test_blocks_are_channels_then_filters() -> None:
         assert np.array_equal(blocks[4 + c][0], statistics[:, c].ravel())
 
 
+@pytest.mark.parametrize("size", [(64, 40), (1, 1), (1100, 700)])
+def test_half_equals_the_statistics_of_the_image_scaled_by_half(size: tuple[int, int]) -> None:
+    whole, half = (load_encoder(name, device="cpu") for name in ("traces", "traces:half"))
+    assert half.name == "traces:half"
+    assert half.block_dims == (312,) * 4
+    assert half.block_groups == (tuple((b,) for b in range(4)),)
+    assert half.key != whole.key
+    image = noise(size)
+    if size == (1, 1):
+        scaled = image.resize((8, 8))
+    else:  # Pillow averages, and rounds halves up, along rows and then along columns.
+        pixels = np.asarray(image).astype(np.uint16)
+        pixels = (pixels[:, ::2] + pixels[:, 1::2] + 1) // 2
+        pixels = (pixels[::2] + pixels[1::2] + 1) // 2
+        scaled = Image.fromarray(pixels.astype(np.uint8))
+    expected = whole.encode(whole.preprocess(scaled)[None])[:4]
+    for ours, theirs in zip(half.encode(half.preprocess(image)[None]), expected, strict=True):
+        assert np.array_equal(ours, theirs)
+
+
 def test_precision_makes_no_difference() -> None:
     exact, narrow = (
         load_residual_statistics(device="cpu", dtype=dtype) for dtype in ("float32", "bfloat16")

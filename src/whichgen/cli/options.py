@@ -136,7 +136,7 @@ class EncoderOptions:
     panel: ClassVar = "Encoder"
 
     backbone: Annotated[
-        str, Option(help="Hugging Face ID, timm name, folder or traces; join several with +.")
+        str, Option(help="Hugging Face ID, timm name, folder, traces or spectra; join with +.")
     ] = BACKBONE
     device: Device = "auto"
     dtype: Annotated[str, Option(help="Precision: float32 or bfloat16.")] = "float32"

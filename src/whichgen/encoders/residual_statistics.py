@@ -16,6 +16,10 @@ Taking the square root of each fraction (Hellinger mapping) increases the weight
 
 Each block contains the statistics of one channel (blocks 0–3) or one filter (blocks 4–7) and forms
 its own block group. Pixels are read at native resolution, and no network is used.
+
+The variant ``traces:half`` contains the statistics of the image scaled by ½, which describe
+dependencies between pixels at twice the distance. It has only the blocks of the four channels,
+because the blocks of the filters contain the same numbers.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ from PIL import Image
 
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.crops import cut_windows, pad_image
-from whichgen.encoders.names import TRACES
+from whichgen.encoders.names import HALF, TRACES
 from whichgen.io.run_metadata import hash_parts
 
 CHANNELS = ("luma", "green", "red − green", "blue − green")
@@ -51,9 +55,10 @@ _SMALLEST = 8
 _LEVELS = 5
 
 
-def load_residual_statistics(*, device: str, dtype: str) -> Encoder:
+def load_residual_statistics(*, device: str, dtype: str, half: bool = False) -> Encoder:
     """Create an encoder that computes residual statistics: 8 blocks of 312 features.
 
+    If ``half`` is true, the image is scaled by ½, and only the 4 blocks of channels are returned.
     ``device`` and ``dtype`` are only recorded in the encoder's metadata: the triples are always
     counted on the CPU with integers.
     """
@@ -64,14 +69,18 @@ def load_residual_statistics(*, device: str, dtype: str) -> Encoder:
         "longest": _LONGEST,
         "window": _WINDOW,
     }
-    blank = compute_statistics(Image.new("RGB", (_SMALLEST, _SMALLEST)))
-    block_dims = tuple(block.shape[1] for block in _split_blocks(blank[None]))
+    name, preprocess, encode = TRACES, compute_statistics, _split_blocks
+    if half:
+        name, preprocess, encode = f"{TRACES}:{HALF}", compute_half_statistics, _split_channels
+        settings["scale"] = "1/2, box filter"
+    blank = preprocess(Image.new("RGB", (_SMALLEST, _SMALLEST)))
+    block_dims = tuple(block.shape[1] for block in encode(blank[None]))
     return Encoder(
-        name=TRACES,
-        weights_hash=hash_parts([TRACES, repr(settings)]),
+        name=name,
+        weights_hash=hash_parts([name, repr(settings)]),
         preprocessing=settings,
-        preprocess=compute_statistics,
-        encode=_split_blocks,
+        preprocess=preprocess,
+        encode=encode,
         block_dims=block_dims,
         device=device,
         dtype=dtype,
@@ -91,11 +100,25 @@ def compute_statistics(image: Image.Image) -> np.ndarray:
     return np.asarray(np.sqrt(counts / counts.sum(axis=-1, keepdims=True)), dtype=np.float32)
 
 
+def compute_half_statistics(image: Image.Image) -> np.ndarray:
+    """Compute the statistics (:func:`compute_statistics`) of an RGB image scaled by ½.
+
+    A box filter is used, and each side of the scaled image has at least 8 pixels.
+    """
+    width, height = (max(_SMALLEST, side // 2) for side in image.size)
+    return compute_statistics(image.resize((width, height), Image.Resampling.BOX))
+
+
 def _split_blocks(statistics: np.ndarray) -> list[np.ndarray]:
     """Split statistics (n, 4, 4, 2, 39) into blocks (n, 312): four channels, then four filters."""
     n = len(statistics)
-    by_channel = [statistics[:, c].reshape(n, -1) for c in range(len(CHANNELS))]
-    return by_channel + [statistics[:, :, f].reshape(n, -1) for f in range(len(FILTERS))]
+    by_filter = [statistics[:, :, f].reshape(n, -1) for f in range(len(FILTERS))]
+    return _split_channels(statistics) + by_filter
+
+
+def _split_channels(statistics: np.ndarray) -> list[np.ndarray]:
+    """Split statistics (n, 4, 4, 2, 39) into one block (n, 312) per channel."""
+    return [statistics[:, c].reshape(len(statistics), -1) for c in range(len(CHANNELS))]
 
 
 def _count(pixels: np.ndarray) -> np.ndarray:

@@ -1,0 +1,194 @@
+"""Power spectra and residual correlations (``spectra``) of an image at native resolution.
+
+The upsampling layers of a generator leave regular patterns in its images, which appear as peaks of
+the power spectrum and of the autocorrelation. Residuals of GAN images contain a fingerprint of the
+GAN (Marra et al., 2019), upsampling layers fail to reproduce the spectral distribution of real
+images (Durall, Keuper & Keuper, 2020), and the Fourier spectra and autocorrelations of images from
+GANs and diffusion models differ from those of real images (Corvi et al., 2023).
+
+Blocks 0–2 are the log spectra of luma, red − green and blue − green. With the discrete Fourier
+transform X of a window of 64 × 64 pixels, from which the mean is subtracted before it is multiplied
+by a Hann window, the features are::
+
+    S(u, v) = mean over windows of log(2 |X(u, v)|² + 2 |X(−u, v)|² + 0.01),   0 ≤ u, v ≤ 32
+
+The power at (−u, −v) equals that at (u, v), so the sum adds the four frequencies (±u, ±v), and
+mirroring a window does not change the features.
+
+Block 3 describes the residuals r of red, green and blue in windows of 256 × 256 pixels: the
+Laplacian, clipped to ±60 and divided by its standard deviation σ. For pairs of channels (c, d), the
+features are the circular correlations, averaged over the two signs of the vertical lag, and log σ::
+
+    ρ(i, j) = mean over pixels (y, x) of r_c(y ± i, x + j) · r_d(y, x)
+
+Each of these features is the median over windows. Each block forms its own block group.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import scipy.fft
+from PIL import Image
+
+from whichgen.encoders.base import Encoder
+from whichgen.encoders.crops import pad_image
+from whichgen.encoders.names import SPECTRA
+from whichgen.io.run_metadata import hash_parts
+
+CHANNELS = ("luma", "red − green", "blue − green")
+
+#: Windows of the spectra: side in pixels, and maximum number along each axis of the image.
+_SIDE, _GRID = 64, 8
+
+#: Windows of the correlations.
+_LARGE_SIDE, _LARGE_GRID = 256, 3
+
+#: Windows start at multiples of this number of pixels, the block size of JPEG.
+_ALIGNMENT = 8
+
+#: Constant added to the power, so that the logarithm is finite.
+_FLOOR = 0.01
+
+#: The residuals are clipped to ± this value.
+_CLIP = 60
+
+#: Pairs of channels whose residuals are correlated: red, green and blue are 0, 1 and 2.
+_PAIRS = ((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (0, 2))
+
+#: The lags (i, j) of a correlation are 0 ≤ i, j < 10 within a channel, and 0 ≤ i, j < 4 between two
+#: channels.
+_LAGS, _CROSS_LAGS = 10, 4
+
+#: Further lags within a channel: block sizes of JPEG and common upsampling factors. Those of 8 are
+#: also among the lags above, which doubles their weight.
+_FAR_LAGS = ((16, 0), (0, 16), (16, 16), (8, 0), (8, 8), (0, 8))
+
+
+def load_spectra(*, device: str, dtype: str) -> Encoder:
+    """Create an encoder that computes log spectra and correlations: 4 blocks.
+
+    Blocks 0–2 have 1089 features, and block 3 has 369. ``device`` and ``dtype`` are only recorded
+    in the encoder's metadata: features are always computed on the CPU in float32.
+    """
+    settings = {
+        "version": "1",
+        "channels": list(CHANNELS),
+        "window": _SIDE,
+        "grid": _GRID,
+        "alignment": _ALIGNMENT,
+        "floor": _FLOOR,
+        "correlation_window": _LARGE_SIDE,
+        "correlation_grid": _LARGE_GRID,
+        "clip": _CLIP,
+        "lags": [_LAGS, _CROSS_LAGS, list(map(list, _FAR_LAGS))],
+    }
+    blank = compute_spectra(Image.new("RGB", (1, 1)))
+    block_dims = tuple(block.shape[1] for block in _split_blocks(blank[None]))
+    return Encoder(
+        name=SPECTRA,
+        weights_hash=hash_parts([SPECTRA, repr(settings)]),
+        preprocessing=settings,
+        preprocess=compute_spectra,
+        encode=_split_blocks,
+        block_dims=block_dims,
+        device=device,
+        dtype=dtype,
+        block_groups=(tuple((block,) for block in range(len(block_dims))),),
+    )
+
+
+def compute_spectra(image: Image.Image) -> np.ndarray:
+    """Compute the features of an RGB image of any size: float32 array (3636,).
+
+    The log spectra (3, 33, 33) are followed by the 369 correlations. An image smaller than a window
+    is padded by reflection.
+    """
+    pixels = np.asarray(image)
+    return np.concatenate([_compute_log_spectra(pixels).ravel(), _compute_correlations(pixels)])
+
+
+def _split_blocks(features: np.ndarray) -> list[np.ndarray]:
+    """Split features (n, 3636) into blocks: the spectra of three channels, then correlations."""
+    size = (_SIDE // 2 + 1) ** 2
+    return np.split(features, [size, 2 * size, 3 * size], axis=1)
+
+
+def _cut_grid(pixels: np.ndarray, side: int, grid: int) -> np.ndarray:
+    """Cut at most ``grid`` × ``grid`` evenly spaced windows from an image, uint8 array (h, w, 3).
+
+    Returns a uint8 array (n, 3, side, side). Windows start at multiples of :data:`_ALIGNMENT`.
+    """
+    pixels = pad_image(pixels, side, "reflect")
+    rows, columns = (
+        np.linspace(0, length - side, min(grid, length // side)).astype(int)
+        for length in pixels.shape[:2]
+    )
+    corners = [(y - y % _ALIGNMENT, x - x % _ALIGNMENT) for y in rows for x in columns]
+    windows = [pixels[y : y + side, x : x + side] for y, x in corners]
+    # The Fourier transform of contiguous arrays is twice as fast.
+    return np.ascontiguousarray(np.stack(windows).transpose(0, 3, 1, 2))
+
+
+def _compute_log_spectra(pixels: np.ndarray) -> np.ndarray:
+    """Compute the log spectra S of an image, uint8 array (h, w, 3): float32 array (3, 33, 33)."""
+    # In float32, rounding errors are noticeable at frequencies that have little power.
+    red, green, blue = np.moveaxis(_cut_grid(pixels, _SIDE, _GRID).astype(np.float64), 1, 0)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    channels = np.stack([luma, red - green, blue - green])
+    channels -= channels.mean(axis=(2, 3), keepdims=True)
+    hann = np.hanning(_SIDE)
+    transform = scipy.fft.rfft2(channels * np.outer(hann, hann))
+    power = 2 * (transform.real**2 + transform.imag**2)
+    half = _SIDE // 2
+    folded = power[..., : half + 1, :]
+    folded[..., 1:half, :] += power[..., :half:-1, :]
+    folded[..., [0, half], :] *= 2
+    return np.asarray(np.log(folded + _FLOOR).mean(axis=1), dtype=np.float32)
+
+
+def _compute_correlations(pixels: np.ndarray) -> np.ndarray:
+    """Compute the correlations of an image, uint8 array (h, w, 3): float32 array (369,)."""
+    windows = _cut_grid(pixels, _LARGE_SIDE, _LARGE_GRID).astype(np.int16)
+    return np.asarray(np.median(list(map(_correlate, windows)), axis=0), dtype=np.float32)
+
+
+def _correlate(window: np.ndarray) -> np.ndarray:
+    """Compute ρ and log σ of a window, int16 array (3, 256, 256): float32 array (369,)."""
+    center, up, down = window[:, 1:-1, 1:-1], window[:, :-2, 1:-1], window[:, 2:, 1:-1]
+    laplacian = 4 * center - up - down - window[:, 1:-1, :-2] - window[:, 1:-1, 2:]
+    residuals = laplacian.clip(-_CLIP, _CLIP).astype(np.float32)
+    # A sum of 64 516 squares is inaccurate in float32.
+    scales = (residuals.std(axis=(1, 2), dtype=np.float64) + 1e-3).astype(np.float32)
+    transforms = scipy.fft.rfft2(residuals / scales[:, None, None])
+    vertical, horizontal = _inverse_transforms(residuals.shape[1])
+    features = []
+    for c, d in _PAIRS:
+        cross = transforms[c] * transforms[d].conj()
+        correlation = (vertical @ cross.view(np.float32)).view(np.complex64)
+        correlation = (correlation @ horizontal).real
+        lags = _LAGS if c == d else _CROSS_LAGS
+        features.append(correlation[:lags, :lags].ravel())
+        if c == d:
+            features.append(correlation[tuple(np.transpose(_FAR_LAGS))])
+    return np.concatenate([*features, np.log(scales)])
+
+
+@cache
+def _inverse_transforms(side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return matrices that convert a cross-spectrum into correlations at small lags.
+
+    For the cross-spectrum of two windows as :func:`scipy.fft.rfft2` returns it, array
+    (side, side / 2 + 1), the correlations at n lags per axis are the real part of
+    ``vertical @ cross @ horizontal``. The matrices are a float32 array (n, side) and a complex64
+    array (side / 2 + 1, n). ``side`` is even. Computing all lags would take several times longer.
+    """
+    lags = np.arange(max(_LAGS, np.max(_FAR_LAGS) + 1))
+    angles = 2 * np.pi / side * np.outer(lags, np.arange(side))
+    half = side // 2
+    weights = np.full((half + 1, 1), 2.0)  # frequencies ±l
+    weights[[0, half]] = 1
+    vertical = np.cos(angles) / side**2  # the mean over the two signs of the lag
+    horizontal = weights * np.exp(1j * angles.T[: half + 1]) / side**2
+    return vertical.astype(np.float32), horizontal.astype(np.complex64)
