@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -75,8 +76,11 @@ def main(run: Path) -> None:
     for name, meaning in PLOTS.items():
         console.print(f"  {run / 'plots' / name}.png  {meaning}", soft_wrap=True)
     console.print("\nWhat to do next:")
+    console.print(f"  . {os.path.relpath(sys.prefix)}/bin/activate", soft_wrap=True)
     console.print(f"  whichgen attribute YOUR_IMAGE -m {run}", soft_wrap=True)
-    console.print("  whichgen fuse --data YOUR_FOLDER --output-dir runs/mine", soft_wrap=True)
+    console.print(
+        "  whichgen fuse --data YOUR_FOLDER --backbone efficientnet_lite0", soft_wrap=True
+    )
     console.print("YOUR_FOLDER has one subfolder per origin. The full report: ", end="")
     console.print(f"{run / 'report.md'}", soft_wrap=True)
 

@@ -145,6 +145,7 @@ def test_demo_runs_and_ends_with_metrics_plots_and_answers(tmp_path: Path) -> No
     assert {plot.stem for plot in plots} == {"confusion_open", "scores", "embedding"}
     assert all(plot.is_file() for plot in plots)
     assert f"whichgen attribute YOUR_IMAGE -m {run}" in output
+    assert re.search(r"^  \. \S+/bin/activate$", output, re.MULTILINE)
     # The demo images must not give the origin away by file properties or mean color.
     results = json.loads((run / "results.json").read_text("utf-8"))
     assert not any(result["detected"] for result in results["shortcut_check"]["sets"])

@@ -165,6 +165,12 @@ def test_a_missing_model_is_one_clear_message(
     assert result.code == 1
     expected = "no gallery found in" if command == "gallery search" else "no model given"
     assert expected in result.message
+    assert command == "gallery search" or "output/fusion/openai" in result.message
+    for name in "abcd":
+        (tmp_path / "output/fusion" / name / "model").mkdir(parents=True)
+        (tmp_path / "output/fusion" / name / "model/model.json").touch()
+    runs = re.findall(r"output/fusion/[a-d]\b", whichgen(*command.split(), *words).message)
+    assert len(runs) == (0 if command == "gallery search" else 3)
 
 
 @pytest.mark.parametrize(

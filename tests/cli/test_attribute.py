@@ -7,6 +7,7 @@ import io
 import json
 import os
 import struct
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,8 @@ def test_a_folder_without_a_model_is_an_error(site: Site) -> None:
         assert result.code == 1
         assert "no model found" in result.message
         assert "whichgen linear" in result.message
+    result = whichgen("attribute", "images", "-m", site.folder / "out")
+    assert f"`whichgen fuse`, e.g. {site.run}." in result.message
 
 
 def test_a_moved_encoder_is_named_with_backbone(site: Site) -> None:
@@ -223,6 +226,18 @@ def test_a_report_is_written(site: Site, suffix: str) -> None:
     assert content.startswith(b"%PDF" if suffix == "pdf" else b"<!doctype html>")
     pictures = b"/Subtype /Image" if suffix == "pdf" else b"data:image/jpeg"
     assert content.count(pictures) == 2
+
+
+def test_only_a_pdf_report_needs_fpdf(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("fpdf", "fastapi", "prometheus_client", "limits", "uvicorn"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, "whichgen.service.case_pdf", raising=False)
+    image = site.images / "gan/000.png"
+    result = whichgen("attribute", "-m", site.run, image, "--report", site.folder / "case.html")
+    assert result.code == 0, result.err
+    result = whichgen("attribute", "-m", "nowhere", image, "--report", site.folder / "case.pdf")
+    assert result.code == 1 and "whichgen[serve]" in result.message
+    assert "PDF: extra serve" in whichgen("attribute", "--help").out
 
 
 def test_an_unknown_report_suffix_fails_before_the_work(site: Site) -> None:

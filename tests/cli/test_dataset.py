@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,9 +16,23 @@ def test_split_writes_annotations_and_a_table(site: Site) -> None:
     result = whichgen("dataset", "split", "images", *UNKNOWN)
     assert result.code == 0, result.err
     assert "images: images per split" in result.out
-    assert "Train with --data images" in result.message
     train = Path("dataset/images/split1_train/annotations/split1_train.txt")
     assert len(train.read_text().splitlines()) == 18
+    # The folder `images` exists, but the printed name is that of the annotation files.
+    name = result.message.partition("Train with --data ")[2]
+    assert name == "images:split=split1"
+    result = whichgen("knn", *site.options(data=name), "--K", 2)
+    assert result.code == 0, result.err
+    assert (site.folder / "out/tiny_clip/images_split1/results.json").is_file()
+
+
+def test_folder_of_annotation_files_names_the_dataset(site: Site) -> None:
+    assert whichgen("dataset", "split", "images", *UNKNOWN, "-o", "sets").code == 0
+    for command in (["dataset", "check"], ["knn", *site.options()[:-1], site.cache, "-d"]):
+        result = whichgen(*command, "sets/images")
+        assert result.code == 1
+        name = re.search(r"Write (\S+) instead", result.message)
+        assert name and whichgen("dataset", "check", name[1]).code == 0
 
 
 def test_check_passes_a_good_dataset(site: Site) -> None:
@@ -100,12 +116,17 @@ def test_a_wrong_annotation_line_is_located(site: Site, line: str, message: str)
         (["check", "nowhere/x"], "nowhere/x does not exist"),
         (["split", "images", "--unknown", "dalle"], "has no origin dalle"),
         (["split", "images", "--fractions", "a,b,c"], "is not three numbers"),
-        (["split", "images/real"], "has no subfolder with images"),
+        (["split", "images/real"], "if real is one origin, give the folder above it: "),
+        (["split", "deep/gan"], "If gan is one origin, give the folder above it."),
         (["split", "images", "-o", "blocked"], "blocked"),
     ],
 )
 def test_a_wrong_option_is_one_message(site: Site, command: list[str], message: str) -> None:
     (site.folder / "blocked").write_text("a file")
+    for origin in ("vae", "flow"):
+        shutil.copytree(site.images / origin, site.folder / "deep/gan" / origin)
+    for file in sorted((site.folder / "deep/gan/vae").iterdir())[1:]:
+        file.unlink()
     result = whichgen("dataset", *command)
     assert result.code == 1
     assert result.message.startswith("error: ")

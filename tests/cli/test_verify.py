@@ -20,6 +20,7 @@ def test_signed_model_is_verified_and_used(site: Site, tmp_path: Path) -> None:
         )
 
     assert "checksums match" in whichgen("verify", "-m", site.run).message
+    assert "checksums match" in whichgen("verify", site.run).message
     sign(site.run / "model", private)
     assert whichgen("verify", "-m", site.run, "--verify-key", public).code == 0
     assert whichgen(*attribute, "--verify-key", public).out == whichgen(*attribute).out

@@ -51,7 +51,7 @@ def attribute(
     as_csv: Annotated[bool, Option("--csv", help="Print CSV.")] = False,
     parquet: Annotated[Path | None, Option(help="Write results to this Parquet file.")] = None,
     report: Annotated[
-        Path | None, Option(help="Write an illustrated report to this .html or .pdf file.")
+        Path | None, Option(help="Write a report to this .html or .pdf file (PDF: extra serve).")
     ] = None,
     coverage: Coverage = None,
     gallery: Annotated[
@@ -66,9 +66,11 @@ def attribute(
     if as_json and as_csv:
         raise DataError("--json and --csv can't be combined. Choose one.")
     if report:
-        with needs_extra("serve"):
-            from whichgen.service.case import get_report_format, write_case_report
-        get_report_format(report)  # fail early on a wrong suffix
+        from whichgen.service.case import get_report_format, write_case_report
+
+        if get_report_format(report) == "pdf":
+            with needs_extra("serve"):
+                import fpdf  # noqa: F401  # fail before the images are attributed
     for file in filter(None, (report, parquet)):
         check_writable(file.parent)
     files = find_images(images)

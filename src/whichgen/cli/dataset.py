@@ -56,13 +56,17 @@ def split(
     for note in dataset.notes:
         warn(f"note: {note}")
     root = "" if output_dir == Path("dataset") else f":root={output_dir}"
-    say(f"Annotation files: {annotations}. Train with --data {title}{root}")
+    # With the split, the name is never read as a folder.
+    say(f"Annotation files: {annotations}. Train with --data {title}:split=split1{root}")
 
 
 @app.command()
 @command
 def check(data: Data) -> None:
-    """Check a dataset for unreadable files, duplicates and shortcuts."""
+    """Check a dataset for unreadable files, duplicates and shortcuts.
+
+    The exit status is 1 if there is a warning or an unreadable file, and 0 otherwise.
+    """
     from whichgen.data.checks import check_samples
     from whichgen.data.dataset import Sample
     from whichgen.data.folders import list_samples

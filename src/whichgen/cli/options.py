@@ -77,10 +77,11 @@ class ModelFolder:
             The option is missing.
         """
         if self.model is None:
-            raise DataError(
-                "no model given. Add the folder of a training run, "
-                "e.g. --model output/linear-probe/openai/clip-vit-base-patch16/my_images."
-            )
+            from whichgen.models.saved_model import list_runs
+
+            example = ", e.g. output/fusion/openai/clip-vit-base-patch16+traces/my_images"
+            runs = list_runs(Path("output")) or example
+            raise DataError(f"no model given. Add --model with the folder of a training run{runs}.")
         return self.model
 
 

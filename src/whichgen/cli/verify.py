@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument
+
 from whichgen.cli.command import command
 from whichgen.cli.console import say
 from whichgen.cli.options import ModelFolder
 
 
 @command
-def verify(model: ModelFolder) -> None:
+def verify(
+    model: ModelFolder,
+    run: Annotated[Path | None, Argument(help="Folder of a training run or model.")] = None,
+) -> None:
     """Verify a model's checksums and, with a public key, its signature."""
     from whichgen.models.saved_model import find_model_folder
     from whichgen.models.signatures import verify_checksums, verify_signature
 
-    folder = find_model_folder(model.path)
+    folder = find_model_folder(run or model.path)
     if model.verify_key is None:
         verify_checksums(folder)
         say(f"{folder}: checksums match. Add --verify-key to verify the signature.")

@@ -54,7 +54,7 @@ def read_annotations(
     text = read_text_file(
         file,
         "annotation file",
-        "Create it with `whichgen dataset split`, or set its folder with `root=FOLDER`.",
+        "To use your own images, pass --data FOLDER. A benchmark needs its folder: root=FOLDER.",
     )
     rows: list[tuple[int, str, str]] = []
     # Not splitlines(): file names may contain Unicode line breaks (U+2028).

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
+from whichgen.constants import REAL
 from whichgen.data.formats import IMAGE_SUFFIXES
 from whichgen.errors import DataError
 from whichgen.io.folder_listing import list_files
@@ -117,9 +118,11 @@ class Dataset:
             counts = Counter(s.origin for s in self.split(name))
             empty = [origin for origin in self.known if not counts[origin]]
             if empty:
+                depth = f" If {self.name} is one origin, give the folder above it."
                 raise DataError(
                     f"{self.name}: no {name} images of {', '.join(empty)}. Every known origin "
                     "needs images in train, val and test. Add images or remove the origin."
+                    + (depth if REAL not in self.known else "")
                 )
         return self
 

@@ -81,10 +81,16 @@ def list_origins(folder: Path) -> dict[str, list[Path]]:
         )
     subfolders = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     origins = {p.name: images for p in subfolders if (images := list_images(p))}
+    if (folder / "origins.json").is_file() and not origins:
+        raise DataError(
+            f"{folder} contains annotation files, not images. Write {folder.name}:split=split1:"
+            f"root={folder.parent} instead."
+        )
     if not origins:
         raise DataError(
             f"{folder} has no subfolder with images. Put the images of each origin in a separate "
-            f"subfolder: {folder}/real/…, {folder}/some_generator/…"
+            f"subfolder: {folder}/real/…, {folder}/some_generator/…; or, if {folder.name} is one "
+            f"origin, give the folder above it: {folder.parent}"
         )
     return origins
 

@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -155,8 +156,15 @@ def find_model_folder(path: Path) -> Path:
             return folder
     raise ModelFileError(
         f"no model found in {path} ({DESCRIPTION_FILE} is missing). Use the output folder of "
-        "`whichgen linear`, `whichgen knn` or `whichgen fuse`."
+        f"`whichgen linear`, `whichgen knn` or `whichgen fuse`{list_runs(path)}."
     )
+
+
+def list_runs(folder: Path) -> str:
+    """Return up to three run folders below ``folder`` as text to append to an error message."""
+    runs = islice(folder.rglob(f"model/{DESCRIPTION_FILE}"), 3)
+    text = " or ".join(sorted(str(file.parents[1]) for file in runs))
+    return text and f", e.g. {text}"
 
 
 def description_digest(path: Path) -> str:

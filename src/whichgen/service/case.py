@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from fpdf import FPDF
-from fpdf.enums import WrapMode, XPos, YPos
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib import get_data_path
 
 from whichgen.data.formats import MAX_PIXELS
 from whichgen.data.reading import decode_image, make_thumbnail, read_bytes
@@ -81,8 +77,11 @@ def render_report(
         Case(answer, b"" if answer.error else make_thumbnail(decode_image(data), _THUMBNAIL_SIDE))
         for answer, data in zip(answers, contents, strict=True)
     ]
-    render = {"html": _render_html, "pdf": _render_pdf}[format]
-    return render(cases, _list_facts(model))
+    if format == "html":
+        return _render_html(cases, _list_facts(model))
+    from whichgen.service.case_pdf import render_pdf  # needs fpdf
+
+    return render_pdf(cases, _list_facts(model), CAVEATS)
 
 
 def write_case_report(
@@ -162,59 +161,3 @@ def _render_html(cases: Sequence[Case], facts: Facts) -> bytes:
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
     template = environment.get_template("case.html.j2")
     return template.render(cases=cases, facts=facts, caveats=CAVEATS).encode()
-
-
-def _render_pdf(cases: Sequence[Case], facts: Facts) -> bytes:
-    page = _Page()
-    page.add_page()
-    page.add_text("Which generative model made these images?", size=16)
-    for text in [*(f"{name}: {value}" for name, value in facts), *(f"• {c}" for c in CAVEATS)]:
-        page.add_text(text, size=8.5)
-    for case in cases:
-        page.add_case(case)
-    return bytes(page.output())
-
-
-class _Page(FPDF):
-    """A4 document with a Unicode font and page numbers."""
-
-    def __init__(self) -> None:
-        super().__init__(format="A4")
-        self.set_auto_page_break(True, margin=15)
-        fonts = Path(get_data_path()) / "fonts" / "ttf"
-        self.add_font("DejaVu", "", fonts / "DejaVuSans.ttf")
-        self.add_font("DejaVu", "B", fonts / "DejaVuSans-Bold.ttf")
-
-    def footer(self) -> None:
-        """Add the page number."""
-        self.set_y(-12)
-        self.set_font("DejaVu", size=8)
-        self.cell(0, 6, f"{self.page_no()}", align="C")
-
-    def add_text(self, text: str, *, size: float = 9.5, bold: bool = False) -> None:
-        """Add a paragraph; ``size`` is in points."""
-        self.set_font("DejaVu", "B" if bold else "", size)
-        self.multi_cell(
-            0, 0.55 * size, text, new_x=XPos.LMARGIN, new_y=YPos.NEXT, wrapmode=WrapMode.WORD
-        )
-
-    def add_case(self, case: Case) -> None:
-        """Add one image: name, verdict, thumbnail, probabilities, evidence and SHA-256 digest."""
-        answer = case.answer
-        if self.will_page_break(75):
-            self.add_page()
-        self.ln(4)
-        self.add_text(answer.name, size=9)
-        self.add_text(answer.verdict.words, size=13, bold=True)
-        if case.thumbnail:
-            self.image(io.BytesIO(case.thumbnail), w=50, h=40, keep_aspect_ratio=True)
-        self.add_text(answer.verdict.detail)
-        if answer.comparison:
-            self.add_text(answer.comparison)
-            self.add_text("; ".join(f"{origin} {p}" for origin, p in case.top_origins))
-        if answer.evidence:
-            for text in answer.evidence.contradictions:
-                self.add_text(f"Contradiction: {text}", bold=True)
-            for finding in answer.evidence.findings:
-                self.add_text(f"Evidence in the file: {finding.title}. {finding.detail}", size=8.5)
-        self.add_text(f"SHA-256 {answer.sha256}", size=7.5)
