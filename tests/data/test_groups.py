@@ -11,7 +11,7 @@ import pytest
 from whichgen.data.benchmarks import load_benchmark, write_benchmark
 from whichgen.data.dataset import SPLITS
 from whichgen.data.dataset_options import DatasetOptions
-from whichgen.data.groups import read_groups, write_groups
+from whichgen.data.groups import list_source_folders, read_groups, read_sources, write_names
 from whichgen.errors import DataError
 
 
@@ -54,14 +54,48 @@ def test_missing_groups_file_is_an_error(tmp_path: Path) -> None:
 
 def test_write_and_read_round_trip_for_any_name(tmp_path: Path) -> None:
     groups = {"/a\tb.png": "x", '/"q".png': "a\nb", "/é, ü.png": "y"}
-    write_groups(tmp_path / "groups.tsv", groups)
+    write_names(tmp_path / "groups.tsv", "group", groups)
     assert read_groups(tmp_path / "groups.tsv") == groups
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("s.tsv", "path\tsource\tgroup\na.png\tsite\tx\nb.png\t\ty\n"),
+        ("s.csv", "file,content,site\na.png,x,site\nb.png,y,\n"),
+    ],
+)
+def test_read_sources_from_tsv_and_csv(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    assert read_sources(tmp_path / name) == {"a.png": "site", "b.png": "b.png"}
+
+
+def test_invalid_sources_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "s.tsv").write_text("path\n")
+    with pytest.raises(DataError, match=r"sources file .* the columns path and source"):
+        read_sources(tmp_path / "s.tsv")
+
+
+def test_source_folders_are_below_the_origins(tmp_path: Path) -> None:
+    for name in ("real/site/a.png", "real/site/deep/b.png", "gan/site/a.png", "gan/blog/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert list_source_folders(tmp_path) == {
+        "gan/blog/a.png": "blog",
+        "gan/site/a.png": "site",
+        "real/site/a.png": "site",
+        "real/site/deep/b.png": "site",
+    }
+    (tmp_path / "gan" / "c.png").touch()
+    with pytest.raises(DataError, match=r"gan/c\.png is not in a source folder. Move it to"):
+        list_source_folders(tmp_path)
 
 
 def test_cached_split_keeps_its_groups(image_folder: Callable[..., Path], tmp_path: Path) -> None:
     folder = image_folder({"real": 12, "gan": 12, "flow": 8}, name="mine")
     names = [p.relative_to(folder).as_posix() for p in sorted(folder.rglob("*.png"))]
-    write_groups(tmp_path / "g.tsv", {name: f"pair {int(name[-5]) // 2}" for name in names})
+    groups = {name: f"pair {int(name[-5]) // 2}" for name in names}
+    write_names(tmp_path / "g.tsv", "group", groups)
     source = DatasetOptions(str(folder), unknown=("flow",), groups=str(tmp_path / "g.tsv"))
     fresh = source.open(tmp_path / "cache")
     everything = [sample for part in SPLITS for sample in fresh.split(part)]
@@ -74,5 +108,28 @@ def test_cached_split_keeps_its_groups(image_folder: Callable[..., Path], tmp_pa
         assert again.split(part) == fresh.split(part) == read.split(part)
     splits = {part: tuple(replace(s, group="") for s in fresh.split(part)) for part in SPLITS}
     without = replace(fresh, **splits)
+    write_benchmark(without, tmp_path / "split", "mine")
+    assert load_benchmark(f"mine:root={tmp_path / 'split'}").train == without.train
+
+
+def test_saved_split_keeps_its_sources(image_folder: Callable[..., Path], tmp_path: Path) -> None:
+    origins = {f"{origin}/{site}": 3 for origin in ("real", "gan") for site in "abcd"}
+    folder = image_folder({**origins, "flow/a": 3, "flow/e": 3}, name="mine")
+    options = DatasetOptions(str(folder), unknown=("flow",))
+    without = options.open(tmp_path / "cache")
+    options = replace(options, sources="folders")
+    fresh = options.open(tmp_path / "cache")
+    assert DatasetOptions.from_config(options.as_config()) == options
+    again = options.open(tmp_path / "cache")
+    write_benchmark(fresh, tmp_path / "split", "mine")
+    read = load_benchmark(f"mine:root={tmp_path / 'split'}")
+    for part in SPLITS:
+        assert all(s.source == s.path.parent.name for s in fresh.split(part))
+        assert again.split(part) == fresh.split(part) == read.split(part)
+        assert not any(s.source for s in without.split(part))
+    names = {p.relative_to(folder).as_posix(): p.parent.name for p in folder.rglob("*.png")}
+    write_names(tmp_path / "s.tsv", "source", names)
+    from_file = replace(options, sources=str(tmp_path / "s.tsv"))
+    assert from_file.open(tmp_path / "other").train == fresh.train
     write_benchmark(without, tmp_path / "split", "mine")
     assert load_benchmark(f"mine:root={tmp_path / 'split'}").train == without.train

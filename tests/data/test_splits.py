@@ -17,6 +17,7 @@ from PIL import Image
 import whichgen.data.splits as split_module
 from whichgen.data.dataset import SPLITS, Dataset
 from whichgen.data.duplicates import Fingerprint
+from whichgen.data.groups import list_source_folders
 from whichgen.data.splits import SplitOptions, list_origins, split_folder, split_unknown_origins
 from whichgen.errors import DataError
 
@@ -270,10 +271,47 @@ def test_invalid_split_options_are_errors(
         split_folder(folder, options)
 
 
+def test_sources_are_not_divided_and_every_split_has_every_origin(
+    image_folder: Callable[..., Path],
+) -> None:
+    # In order of size, the first three sources leave no split for the fourth.
+    sizes = {
+        **{"real/a": 6, "real/b": 6, "real/c": 2, "real/d": 1, "gan/a": 5, "gan/d": 5},
+        **{"gan/e": 4, "gan/f": 1, "u1/a": 2, "u1/e": 2, "u1/g": 2},
+    }
+    folder = image_folder(sizes)
+    for seed in range(5):
+        options = SplitOptions(unknown=("u1",), share_unknown=True, seed=seed)
+        dataset = split_folder(folder, options, sources=list_source_folders(folder))
+        sides: dict[str, set[str]] = {}
+        for part in SPLITS:
+            for sample in dataset.split(part):
+                assert sample.source == sample.path.parent.name
+                sides.setdefault(sample.source, set()).add(SIDES[part])
+        assert all(len(names) == 1 for names in sides.values())
+        assert len(dataset.train) + len(dataset.val) + len(dataset.test) == 30
+
+
+def test_origin_with_two_sources_is_an_error(image_folder: Callable[..., Path]) -> None:
+    folder = image_folder({f"{o}/{s}": 4 for o in ("real", "gan") for s in "abc"})
+    sources = list_source_folders(folder)
+    split_folder(folder, SplitOptions(), sources=sources)
+    # Sources that share a group are not independent.
+    groups = {name: "pair" if "/c/" in name or "gan/a/" in name else name for name in sources}
+    with pytest.raises(DataError, match="gan has 2, real has 2") as error:
+        split_folder(folder, SplitOptions(), sources=sources, groups=groups)
+    assert "needs three" in str(error.value)
+    with pytest.raises(DataError, match="at least two known origins"):
+        split_folder(folder, SplitOptions(unknown=("real", "gan")), sources=sources)
+    assert "omit --sources" in str(error.value)
+
+
 def test_image_without_group_is_an_error(image_folder: Callable[..., Path]) -> None:
     folder = image_folder({"real": 5, "gan": 5})
     with pytest.raises(DataError, match=r"no line for gan/000\.png"):
         split_folder(folder, SplitOptions(), groups={"real/000.png": "a"})
+    with pytest.raises(DataError, match=r"sources file has no line for gan/000\.png"):
+        split_folder(folder, SplitOptions(), sources={"real/000.png": "a"})
 
 
 def test_origins_are_the_subfolders_with_images(image_folder: Callable[..., Path]) -> None:

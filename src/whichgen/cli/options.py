@@ -173,6 +173,9 @@ class SplitFlags:
         str, Option(help="TSV or CSV file of path and group; groups are not split.")
     ] = ""
     group_column: Annotated[str, Option(help="Group column of the --groups file.")] = ""
+    sources: Annotated[
+        str, Option(help="folders, or file of path and source; sources are not split.")
+    ] = ""
     fractions: Annotated[str, Option(help="Fractions of train, val and test.")] = join(
         SPLIT_FRACTIONS
     )

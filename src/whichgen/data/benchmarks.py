@@ -2,9 +2,9 @@
 
 The origins of each public benchmark are listed in a JSON file bundled with whichgen, in the folder
 ``whichgen/data/origins``. A dataset written by ``whichgen dataset split`` is loaded in the same
-way, but its origins are listed in ``<root>/<name>/origins.json``. If its images have groups (see
-:mod:`whichgen.data.groups`), the file ``groups.tsv`` in the same folder lists the group of each
-image.
+way, but its origins are listed in ``<root>/<name>/origins.json``. If its images have groups or
+sources (see :mod:`whichgen.data.groups`), the files ``groups.tsv`` and ``sources.tsv`` in the same
+folder list those of each image.
 
 A *benchmark split* (``split1``) divides the origins into known and unknown origins. The *splits* of
 a dataset (train, val, test, val_unknown, test_unknown) divide its images.
@@ -22,7 +22,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from whichgen.data.annotations import read_annotations, write_annotations
 from whichgen.data.dataset import SPLITS, Dataset, Sample
-from whichgen.data.groups import read_groups, write_groups
+from whichgen.data.groups import read_groups, read_sources, write_names
 from whichgen.errors import DataError
 from whichgen.io.atomic import write_text
 from whichgen.io.untrusted_files import read_text_file
@@ -33,7 +33,7 @@ DEFAULT_ROOT = Path("dataset")
 #: File names of unknown images, in order of preference.
 _UNKNOWN_FILES = ("{split}_{part}_out_all.txt", "{split}_{part}_out.txt", "{part}_out.txt")
 
-_GROUPS_FILE = "groups.tsv"
+_GROUPS_FILE, _SOURCES_FILE = "groups.tsv", "sources.tsv"
 
 
 def _check_folder_name(name: str) -> str:
@@ -217,8 +217,9 @@ def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
     folder = root / lists.folder
     if not folder.is_dir() and (root / f"{split}_train").is_dir():
         folder = root
-    groups_file = folder / _GROUPS_FILE
+    groups_file, sources_file = folder / _GROUPS_FILE, folder / _SOURCES_FILE
     groups = read_groups(groups_file) if groups_file.is_file() else {}
+    sources = read_sources(sources_file) if sources_file.is_file() else {}
     notes = list(lists.notes)
 
     def read_part(name: str) -> tuple[Sample, ...]:
@@ -235,7 +236,10 @@ def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
             return ()
         bases = (Path(), folder, root, root.parent, annotations)
         samples = read_annotations(file, labels, bases=bases, first_index=first_index)
-        return tuple(replace(s, group=groups.get(str(s.path), "")) for s in samples)
+        return tuple(
+            replace(s, group=groups.get(str(s.path), ""), source=sources.get(str(s.path), ""))
+            for s in samples
+        )
 
     splits = {name: read_part(name) for name in SPLITS}
     return Dataset(
@@ -249,9 +253,10 @@ def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
 
 
 def write_benchmark(dataset: Dataset, root: Path, name: str, split: str = "split1") -> Path:
-    """Write a dataset as annotation files, ``origins.json`` and, if it has groups, ``groups.tsv``.
+    """Write a dataset as annotation files and ``origins.json``.
 
-    If the dataset has no groups, an existing ``groups.tsv`` is deleted.
+    If it has groups or sources, they are written to ``groups.tsv`` and ``sources.tsv``; otherwise,
+    these files are deleted if they exist.
 
     Parameters
     ----------
@@ -280,11 +285,13 @@ def write_benchmark(dataset: Dataset, root: Path, name: str, split: str = "split
     except ValidationError as error:
         raise DataError(f"invalid dataset name: {_summarize(error)}. Choose another.") from None
     folder = root / name
-    groups = {str(s.path.absolute()): s.group for part in SPLITS for s in dataset.split(part)}
-    if any(groups.values()):
-        write_groups(folder / _GROUPS_FILE, groups)
-    else:
-        (folder / _GROUPS_FILE).unlink(missing_ok=True)
+    samples = [s for part in SPLITS for s in dataset.split(part)]
+    for column, file in (("group", folder / _GROUPS_FILE), ("source", folder / _SOURCES_FILE)):
+        names = {str(s.path.absolute()): getattr(s, column) for s in samples}
+        if any(names.values()):
+            write_names(file, column, names)
+        else:
+            file.unlink(missing_ok=True)
     for part in SPLITS:
         base = part.removesuffix("_unknown")
         suffix = "_out_all" if part.endswith("_unknown") else ""

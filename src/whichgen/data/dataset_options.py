@@ -14,7 +14,7 @@ from whichgen.data.benchmarks import DEFAULT_ROOT, parse_spec
 from whichgen.data.dataset import Dataset, limit_per_class
 from whichgen.data.families import read_families
 from whichgen.data.folders import open_dataset
-from whichgen.data.groups import read_groups
+from whichgen.data.groups import SOURCE_FOLDERS, open_sources, read_groups
 from whichgen.data.splits import SplitOptions
 from whichgen.defaults import SAMPLES_PER_CLASS
 from whichgen.errors import DataError
@@ -37,6 +37,10 @@ class DatasetOptions(SplitOptions):
     group_column
         Name of the group column in the file ``groups``; if empty, it is chosen by
         :func:`~whichgen.data.groups.read_groups`.
+    sources
+        ``folders`` if each source is a subfolder of its origin's folder, or a TSV or CSV file with
+        the source of each image (see :mod:`whichgen.data.groups`); if empty, the sources are not
+        known. Only for image folders.
     families
         File of ``origin<TAB>family`` lines. The families of origins that it does not list, or of
         all origins if there is no file, are looked up by name (see :mod:`whichgen.data.families`).
@@ -47,6 +51,7 @@ class DatasetOptions(SplitOptions):
     data: str
     groups: str = ""
     group_column: str = ""
+    sources: str = ""
     families: str = ""
     samples_per_class: int = SAMPLES_PER_CLASS
 
@@ -61,11 +66,14 @@ class DatasetOptions(SplitOptions):
         Raises
         ------
         DataError
-            The dataset, the groups file, the families file or an option is invalid.
+            The dataset, the groups, sources or families file, or an option is invalid.
         """
         groups = read_groups(Path(self.groups), self.group_column) if self.groups else None
+        sources = open_sources(self.sources, Path(self.data)) if self.sources else None
         split = SplitOptions(**{f.name: getattr(self, f.name) for f in fields(SplitOptions)})
-        dataset = open_dataset(self.data, split, groups=groups, cache=cache, progress=progress)
+        dataset = open_dataset(
+            self.data, split, groups=groups, sources=sources, cache=cache, progress=progress
+        )
         if self.samples_per_class:
             dataset = limit_per_class(dataset, self.samples_per_class)
         if self.families:
@@ -79,8 +87,8 @@ class DatasetOptions(SplitOptions):
         """
         config = asdict(self)
         config["data"] = resolve_spec(self.data)
-        for file in ("groups", "families"):
-            if config[file]:
+        for file in ("groups", "sources", "families"):
+            if config[file] and (file, config[file]) != ("sources", SOURCE_FOLDERS):
                 config[file] = str(Path(config[file]).resolve())
         return config
 

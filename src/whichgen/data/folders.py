@@ -21,6 +21,7 @@ def open_dataset(
     options: SplitOptions | None = None,
     *,
     groups: Mapping[str, str] | None = None,
+    sources: Mapping[str, str] | None = None,
     cache: Path,
     progress: Progress = no_progress,
 ) -> Dataset:
@@ -28,7 +29,7 @@ def open_dataset(
 
     The images of a folder are divided into splits (see :func:`~whichgen.data.splits.split_folder`).
     The splits are cached in ``cache/splits`` as annotation files, and reused until the path, size
-    or modification time of an image file, the options or the groups change.
+    or modification time of an image file, the options, the groups or the sources change.
 
     Parameters
     ----------
@@ -37,8 +38,8 @@ def open_dataset(
     options
         Options for splitting a folder; the defaults of
         :class:`~whichgen.data.splits.SplitOptions` if ``None``.
-    groups
-        Maps image paths to groups (see :func:`~whichgen.data.splits.split_folder`).
+    groups, sources
+        Map image paths to groups and to sources (see :func:`~whichgen.data.splits.split_folder`).
     cache
         Cache folder. If it is read-only, new splits are not cached.
     progress
@@ -49,22 +50,23 @@ def open_dataset(
     DataError
         The dataset or an option is invalid (see :func:`~whichgen.data.splits.split_folder` and
         :func:`~whichgen.data.benchmarks.load_benchmark`), or ``spec`` is a dataset string and
-        ``options.unknown`` or ``groups`` is set.
+        ``options.unknown``, ``groups`` or ``sources`` is set.
     """
     folder, options = Path(spec), options or SplitOptions()
     if not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises on long names)
         dataset = load_benchmark(spec)
-        if options.unknown or groups is not None:
+        if options.unknown or groups is not None or sources is not None:
             raise DataError(
-                f"{spec} defines its own unknown origins and groups. Remove --unknown and --groups."
+                f"{spec} defines its own unknown origins, groups and sources. Remove --unknown, "
+                "--groups and --sources."
             )
         return dataset
     folder = folder.resolve()
     name = folder.name or "images"
-    root = cache / "splits" / _hash_folder(folder, options, groups)
+    root = cache / "splits" / _hash_folder(folder, options, groups, sources)
     if (root / name / "origins.json").is_file():
         return replace(read_benchmark(name, root), name=folder.name)
-    dataset = split_folder(folder, options, groups=groups, progress=progress)
+    dataset = split_folder(folder, options, groups=groups, sources=sources, progress=progress)
     try:
         # write_benchmark writes origins.json last: if it exists, all files do.
         write_benchmark(dataset, root, name)
@@ -97,8 +99,15 @@ def list_samples(spec: str) -> tuple[Sample, ...]:
     return tuple(sample for name in SPLITS for sample in dataset.split(name))
 
 
-def _hash_folder(folder: Path, options: SplitOptions, groups: Mapping[str, str] | None) -> str:
+def _hash_folder(
+    folder: Path,
+    options: SplitOptions,
+    groups: Mapping[str, str] | None,
+    sources: Mapping[str, str] | None,
+) -> str:
     parts = [str(folder), repr(options), repr(groups)]
+    if sources is not None:
+        parts.append(repr(sources))
     for paths in list_origins(folder).values():
         for path in paths:
             status = path.stat()

@@ -1,10 +1,12 @@
 """Split a folder of images into training, validation and test sets, reproducibly.
 
-Identical images, near-duplicates and images of one group (the same prompt, scene or person) are
-never divided between training, validation and testing:
+Identical images, near-duplicates, images of one group (the same prompt, scene or person) and images
+of one source (the same website, repository or person that published them) are never divided between
+training, validation and testing:
 
 1. In a graph whose nodes are the images, edges connect near-duplicates (including identical images)
-   and images of one group. The images are divided into the connected components of this graph.
+   and images of one group or source. The images are divided into the connected components of this
+   graph.
 2. A component with images of a known origin is assigned to train, val or test, whichever is
    furthest below its fraction. If the component also has images of unknown origins, these are
    assigned to val_unknown if the component is in val, or to test_unknown if it is in test. They are
@@ -12,6 +14,9 @@ never divided between training, validation and testing:
 3. A component with only images of unknown origins is assigned to val_unknown or test_unknown,
    whichever uses the origins of more of its images; in a tie, to the less filled one. Images whose
    origin is not used in this split are omitted.
+
+Sources are few and large. If they are given, the components of step 2 are therefore assigned
+jointly, so that each origin is close to its fractions (:mod:`whichgen.data.split_balance`).
 """
 
 from __future__ import annotations
@@ -32,6 +37,7 @@ from whichgen.data.duplicates import (
     find_near_duplicates,
     fingerprint_images,
 )
+from whichgen.data.split_balance import balance_splits
 from whichgen.defaults import SPLIT_FRACTIONS
 from whichgen.errors import DataError, ImageError
 from whichgen.progress import Progress, no_progress
@@ -100,6 +106,7 @@ def split_folder(
     options: SplitOptions,
     *,
     groups: Mapping[str, str] | None = None,
+    sources: Mapping[str, str] | None = None,
     near_distance: int = NEAR_DISTANCE,
     progress: Progress = no_progress,
 ) -> Dataset:
@@ -114,9 +121,9 @@ def split_folder(
         Folder with one subfolder of images per origin.
     options
         Unknown origins, fractions and random seed.
-    groups
-        Maps the path of each image, relative to the folder, to its group; ``None`` if the groups
-        are not known.
+    groups, sources
+        Map the path of each image, relative to the folder, to its group and to its source; ``None``
+        if they are not known.
     near_distance
         Maximum Hamming distance, in bits, between the perceptual hashes of near-duplicates.
 
@@ -124,13 +131,19 @@ def split_folder(
     ------
     DataError
         The folder has no subfolder with images, an option is invalid, an image is missing in
-        ``groups``, or the splits are invalid (:meth:`~whichgen.data.dataset.Dataset.validate`): for
-        example, a known origin has no images in train, val or test.
+        ``groups`` or ``sources``, a known origin has fewer than three independent sources, or the
+        splits are invalid (:meth:`~whichgen.data.dataset.Dataset.validate`): for example, a known
+        origin has no images in train, val or test.
     """
     origins = list_origins(folder)
     _check_options(folder, origins, options)
     samples = [
-        Sample(path, origin, _find_group(path, folder, groups))
+        Sample(
+            path,
+            origin,
+            group=_find_name(path, folder, groups, "groups"),
+            source=_find_name(path, folder, sources, "sources"),
+        )
         for origin, paths in origins.items()
         for path in paths
     ]
@@ -140,8 +153,9 @@ def split_folder(
     fingerprints = [result for result in results if isinstance(result, Fingerprint)]
 
     links = list(find_near_duplicates(fingerprints, near_distance))
-    first: dict[str, int] = {}
-    links += [(first.setdefault(s.group, i), i) for i, s in enumerate(samples) if s.group]
+    for names in ([s.group for s in samples], [s.source for s in samples]):
+        first: dict[str, int] = {}
+        links += [(first.setdefault(name, i), i) for i, name in enumerate(names) if name]
     components = find_components(len(samples), links)
 
     known = tuple(o for o in origins if o not in options.unknown)
@@ -152,7 +166,8 @@ def split_folder(
         notes.append(f"Unreadable files left out: {len(errors)}. First error: {errors[0]}")
     if omitted:
         notes.append(
-            f"{omitted} images of unknown origins left out: their group or near-duplicate is in a "
+            f"{omitted} images of unknown origins left out: their group"
+            f"{', source' if sources else ''} or near-duplicate is in a "
             "split that does not evaluate their generator"
         )
     return Dataset(
@@ -196,13 +211,14 @@ def _check_options(
         raise DataError(f"fractions {options.fractions} must be positive and sum to 1.")
 
 
-def _find_group(path: Path, folder: Path, groups: Mapping[str, str] | None) -> str:
+def _find_name(path: Path, folder: Path, names: Mapping[str, str] | None, kind: str) -> str:
+    """Look up the group or source of an image; ``kind`` is ``groups`` or ``sources``."""
     name = path.relative_to(folder).as_posix()
-    if groups is not None and name not in groups:
+    if names is not None and name not in names:
         raise DataError(
-            f"the groups file has no line for {name}. Write paths relative to {folder}."
+            f"the {kind} file has no line for {name}. Write paths relative to {folder}."
         )
-    return groups[name] if groups else ""
+    return names[name] if names else ""
 
 
 def _assign_splits(
@@ -239,19 +255,47 @@ def _assign_splits(
         images = sum(n for o, n in counts.items() if o in unknown[split])
         return images, -sum(counts_by_split[split][o] / totals[o] for o in counts)
 
+    counts_by_group = {g: Counter(samples[i].origin for i in members[g]) for g in order}
+    joint = bool(known) and any(s.source for s in samples)
+    balanced = _balance_sources(counts_by_group, known, options) if joint else {}
     for group in order:
-        counts = Counter(samples[i].origin for i in members[group])
-        if counts.keys() & set(known):
+        counts = counts_by_group[group]
+        if group in balanced:
+            split = balanced[group]
+        elif counts.keys() & set(known):
             split = max(_KNOWN_SPLITS, key=lambda s: compute_deficit(s, counts))
         else:
             split = max("test", "val", key=lambda s: rank_split(s, counts))
         counts_by_split[split].update(counts)
-        split_of.update(dict.fromkeys(members[group], split))
+        split_of[group] = split
 
     splits: dict[str, list[Sample]] = {name: [] for name in SPLITS}
     for i, sample in enumerate(samples):
+        split = split_of[int(components[i])]
         if sample.origin in known:
-            splits[split_of[i]].append(sample)
-        elif sample.origin in unknown[split_of[i]]:
-            splits[f"{split_of[i]}_unknown"].append(sample)
+            splits[split].append(sample)
+        elif sample.origin in unknown[split]:
+            splits[f"{split}_unknown"].append(sample)
     return {name: tuple(split) for name, split in splits.items()}
+
+
+def _balance_sources(
+    counts: Mapping[int, Counter[str]], known: Sequence[str], options: SplitOptions
+) -> dict[int, str]:
+    """Return the split of each component that has images of known origins.
+
+    ``counts[component][origin]`` is the number of images. It is an error if a known origin has
+    images in fewer than three components.
+    """
+    components = [c for c in sorted(counts) if counts[c].keys() & set(known)]
+    images = np.array([[counts[c][o] for o in known] for c in components], dtype=np.float64)
+    images = images.reshape(len(components), len(known))
+    n_sources = dict(zip(known, np.count_nonzero(images, axis=0).tolist(), strict=True))
+    if few := [f"{origin} has {n}" for origin, n in n_sources.items() if n < len(_KNOWN_SPLITS)]:
+        raise DataError(
+            f"too few independent sources: {', '.join(few)}. Every known origin needs three, for "
+            "train, val and test; sources that share near-duplicates or a group count as one. Add "
+            "sources, add the origin to --unknown, or omit --sources."
+        )
+    splits = balance_splits(images / images.sum(axis=0), options.fractions, options.seed)
+    return {c: _KNOWN_SPLITS[i] for c, i in zip(components, splits, strict=True)}

@@ -108,13 +108,14 @@ def _prediction_rows(result: EvaluatedModel) -> list[Row]:
     model = result.model
     tables = result.features.test_tables(result.protocol)
     halves = list(zip(tables, (result.known, result.unknown), strict=True))
-    grouped = any(sample.group for table, _ in halves for sample in table.samples)
+    samples = [sample for table, _ in halves for sample in table.samples]
+    columns = [name for name in ("group", "source") if any(getattr(s, name) for s in samples)]
     names = [*model.origins, UNKNOWN]  # a decision of -1 is unknown
     return [
         {
             "path": str(sample.path),
             "origin": sample.origin,
-            **({"group": sample.group} if grouped else {}),
+            **{name: getattr(sample, name) for name in columns},
             "answer": names[decision],
             "score": score,
             **dict(zip((f"p({o})" for o in model.origins), probabilities.tolist(), strict=True)),

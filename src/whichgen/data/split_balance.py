@@ -1,0 +1,63 @@
+"""Assign few, large components, such as sources, to splits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+#: Number of random assignments to improve: 20, but fewer if there are more than 100 components.
+_MAX_STARTS, _MAX_COMPONENTS = 20, 2000
+
+
+def balance_splits(shares: np.ndarray, fractions: Sequence[float], seed: int = 0) -> np.ndarray:
+    """Assign components to splits so that every origin is close to its fraction in every split.
+
+    Random assignments are improved by moving one component at a time to another split as long as
+    this reduces the cost; the best result is returned. The cost is the number of pairs of an origin
+    and a split without images and, in a tie, the mean square of ``share / fraction - 1`` over all
+    pairs, where ``share`` is the share of the origin's images that are in the split.
+
+    Parameters
+    ----------
+    shares
+        Share of each origin's images that each component contains: float64 array of shape
+        (n_components, n_origins) with column sums 1.
+    fractions
+        Fractions of the images in each split: n_splits positive numbers with sum 1.
+    seed
+        Random seed.
+
+    Returns
+    -------
+    ndarray of shape (n_components,), int64
+        Split of each component, in [0, n_splits).
+    """
+    rng = np.random.default_rng(seed)
+    targets = np.array(fractions)[:, None]
+
+    def compute_cost(totals: np.ndarray) -> tuple[int, float]:
+        """Return the cost of the shares of each split: array of shape (n_splits, n_origins)."""
+        deviations = totals / targets - 1
+        # Rounded, because moving a component away and back changes the last digits.
+        return int((totals < 1e-9).sum()), round(float(np.square(deviations).mean()), 9)
+
+    def improve_random_assignment() -> tuple[tuple[int, float], np.ndarray]:
+        splits = rng.choice(len(fractions), len(shares), p=fractions)
+        totals = np.zeros((len(fractions), shares.shape[1]))
+        np.add.at(totals, splits, shares)
+        cost, previous = compute_cost(totals), None
+        while cost != previous:
+            previous = cost
+            for component in rng.permutation(len(shares)):
+                for split in range(len(fractions)):
+                    moved = totals.copy()
+                    moved[splits[component]] -= shares[component]
+                    moved[split] += shares[component]
+                    if (new_cost := compute_cost(moved)) < cost:
+                        splits[component], totals, cost = split, moved, new_cost
+        return cost, splits
+
+    n_starts = min(max(_MAX_COMPONENTS // max(len(shares), 1), 1), _MAX_STARTS)
+    results = [improve_random_assignment() for _ in range(n_starts)]
+    return min(results, key=lambda result: result[0])[1]
