@@ -75,6 +75,26 @@ def test_check_accepts_a_dataset_name(site: Site) -> None:
     assert "003.png: no such file" in result.message
 
 
+def test_check_counts_sources(site: Site) -> None:
+    result = whichgen("dataset", "check", "images")
+    assert "add --sources folders" not in result.message
+    for path in sorted(Path("images").rglob("*.png")):
+        folder = path.parent / f"site {int(path.stem) % 3}"
+        folder.mkdir(exist_ok=True)
+        path.rename(folder / path.name)
+    result = whichgen("dataset", "check", "images")
+    assert result.message.count("If these subfolders are sources, add --sources folders") == 1
+    result = whichgen("dataset", "check", "images", "--sources", "folders")
+    assert result.code == 0, result.err
+    assert "images per source" in result.out
+    assert "add --sources" not in result.message
+    split = ["dataset", "split", "images", *UNKNOWN, "-o", "sets", "--sources", "folders"]
+    assert whichgen(*split).code == 0
+    assert "images per source" in whichgen("dataset", "check", "images:root=sets").out
+    result = whichgen("dataset", "check", "images:root=sets", "--sources", "folders")
+    assert "defines its own sources. Remove --sources." in result.message
+
+
 def test_an_origin_with_one_image_is_named(site: Site) -> None:
     for path in sorted(Path("images/gan").iterdir())[1:]:
         path.unlink()

@@ -13,8 +13,9 @@ from typer import Argument, Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import exit_on_unreadable, progress, say, show_table, warn
-from whichgen.cli.options import CacheDir, OutputDir, SplitFlags
+from whichgen.cli.options import CacheDir, OutputDir, Sources, SplitFlags
 from whichgen.defaults import CACHE_DIR
+from whichgen.errors import DataError
 
 app = typer.Typer(help="Split a folder of images, or check a dataset.", no_args_is_help=True)
 
@@ -62,18 +63,28 @@ def split(
 
 @app.command()
 @command
-def check(data: Data) -> None:
-    """Check a dataset for unreadable files, duplicates and shortcuts.
+def check(data: Data, sources: Sources = "") -> None:
+    """Check a dataset for unreadable files, duplicates, shortcuts and confounded sources.
 
     The exit status is 1 if there is a warning or an unreadable file, and 0 otherwise.
     """
     from whichgen.data.checks import check_samples
     from whichgen.data.dataset import Sample
     from whichgen.data.folders import list_samples
-    from whichgen.data.splits import list_origins
+    from whichgen.data.groups import open_sources
+    from whichgen.data.splits import find_name, list_origins
 
-    if Path(data).is_dir():
-        samples = [Sample(p, o) for o, paths in list_origins(Path(data)).items() for p in paths]
+    folder, in_subfolders = Path(data), False
+    if folder.is_dir():
+        names = open_sources(sources, folder) if sources else None
+        samples = [
+            Sample(p, o, source=find_name(p, folder, names, "sources"))
+            for o, paths in list_origins(folder).items()
+            for p in paths
+        ]
+        in_subfolders = all(len(s.path.relative_to(folder).parts) > 2 for s in samples)
+    elif sources:
+        raise DataError(f"{data} defines its own sources. Remove --sources.")
     else:
         samples = list(list_samples(data))
     report = check_samples(samples, progress=progress)
@@ -84,6 +95,20 @@ def check(data: Data) -> None:
         ],
         title=f"{data}: {len(samples)} images",
     )
+    show_table(
+        [
+            {
+                "origin": row.origin,
+                "sources": row.sources,
+                "with other origins": row.shared,
+                "images per source": "–".join(map(str, dict.fromkeys(row.images))),
+            }
+            for row in report.sources
+        ],
+        title="Sources",
+    )
+    if in_subfolders and not sources:
+        say("If these subfolders are sources, add --sources folders")
     say(f"{report.exact_duplicates} exact duplicates, {report.near_duplicates} near-duplicates")
     for warning in report.warnings:
         warn(warning)

@@ -42,6 +42,9 @@ Force = Annotated[bool, Option("--force", help="Overwrite existing results.")]
 AsJson = Annotated[bool, Option("--json", help="Print JSON.")]
 Wide = Annotated[bool, Option("--wide", help="Print all columns and full paths.")]
 Coverage = Annotated[float | None, Option(help="Add prediction sets with this coverage, e.g. 0.9.")]
+Sources = Annotated[
+    str, Option(help="folders (ORIGIN/SOURCE/file), or TSV or CSV file of path and source.")
+]
 QdrantUrl = Annotated[
     str,
     Option(envvar="WHICHGEN_QDRANT_URL", help="Qdrant URL; API key in WHICHGEN_QDRANT_API_KEY."),
@@ -173,9 +176,7 @@ class SplitFlags:
         str, Option(help="TSV or CSV file of path and group; groups are not split.")
     ] = ""
     group_column: Annotated[str, Option(help="Group column of the --groups file.")] = ""
-    sources: Annotated[
-        str, Option(help="folders, or file of path and source; sources are not split.")
-    ] = ""
+    sources: Sources = ""
     fractions: Annotated[str, Option(help="Fractions of train, val and test.")] = join(
         SPLIT_FRACTIONS
     )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from whichgen.data.dataset import Sample
 from whichgen.data.duplicates import Fingerprint, find_near_duplicates, fingerprint_images
+from whichgen.data.source_checks import SourceCount, check_sources, count_sources
 from whichgen.errors import ImageError
 from whichgen.progress import Progress, no_progress
 
@@ -63,8 +64,11 @@ class CheckReport:
     near_duplicates
         Number of pairs of near-duplicates that are not identical files (see
         :func:`~whichgen.data.duplicates.find_near_duplicates`).
+    sources
+        Numbers of sources and images of each origin; empty if the sources are not known.
     warnings
-        One message per label conflict and per shortcut. A label conflict means that identical
+        One message per label conflict and per shortcut, and messages about the sources
+        (:func:`~whichgen.data.source_checks.check_sources`). A label conflict means that identical
         files have different origins.
     errors
         One message per missing or unreadable file.
@@ -73,12 +77,16 @@ class CheckReport:
     origins: tuple[OriginCheck, ...]
     exact_duplicates: int
     near_duplicates: int
+    sources: tuple[SourceCount, ...]
     warnings: tuple[str, ...]
     errors: tuple[str, ...]
 
 
 def check_samples(samples: Sequence[Sample], *, progress: Progress = no_progress) -> CheckReport:
-    """Check samples for missing and unreadable files, label conflicts, shortcuts and duplicates."""
+    """Check samples for missing and unreadable files, label conflicts, shortcuts and duplicates.
+
+    If all samples have a source, also check the sources.
+    """
     fingerprints = fingerprint_images([s.path for s in samples], progress=progress)
     by_origin: dict[str, list[Fingerprint | ImageError]] = defaultdict(list)
     labels: dict[bytes, dict[str, Sample]] = defaultdict(dict)
@@ -87,6 +95,7 @@ def check_samples(samples: Sequence[Sample], *, progress: Progress = no_progress
         if isinstance(fingerprint, Fingerprint):
             labels[fingerprint.digest].setdefault(sample.origin, sample)
     readable = [f for f in fingerprints if isinstance(f, Fingerprint)]
+    pairs = list(find_near_duplicates(readable))
     origins = tuple(_count_files(origin, group) for origin, group in by_origin.items())
     warnings = [
         f"LABEL CONFLICT: the same file is labeled {' and '.join(sorted(conflict))}: "
@@ -97,12 +106,17 @@ def check_samples(samples: Sequence[Sample], *, progress: Progress = no_progress
     ]
     for name in ("format", "size", "mode"):
         warnings += _find_shortcuts(name, {o.origin: getattr(o, f"{name}s") for o in origins})
+    has_sources = bool(samples) and all(s.source for s in samples)
+    if has_sources:
+        rows = [i for i, f in enumerate(fingerprints) if isinstance(f, Fingerprint)]
+        warnings += check_sources(
+            samples, [(rows[i], rows[j]) for i, j in pairs], progress=progress
+        )
     return CheckReport(
         origins=origins,
         exact_duplicates=len(readable) - len(labels),
-        near_duplicates=sum(
-            readable[i].digest != readable[j].digest for i, j in find_near_duplicates(readable)
-        ),
+        near_duplicates=sum(readable[i].digest != readable[j].digest for i, j in pairs),
+        sources=tuple(count_sources(samples)) if has_sources else (),
         warnings=tuple(warnings),
         errors=tuple(str(f) for f in fingerprints if isinstance(f, ImageError)),
     )

@@ -141,8 +141,8 @@ def split_folder(
         Sample(
             path,
             origin,
-            group=_find_name(path, folder, groups, "groups"),
-            source=_find_name(path, folder, sources, "sources"),
+            group=find_name(path, folder, groups, "groups"),
+            source=find_name(path, folder, sources, "sources"),
         )
         for origin, paths in origins.items()
         for path in paths
@@ -211,7 +211,7 @@ def _check_options(
         raise DataError(f"fractions {options.fractions} must be positive and sum to 1.")
 
 
-def _find_name(path: Path, folder: Path, names: Mapping[str, str] | None, kind: str) -> str:
+def find_name(path: Path, folder: Path, names: Mapping[str, str] | None, kind: str) -> str:
     """Look up the group or source of an image; ``kind`` is ``groups`` or ``sources``."""
     name = path.relative_to(folder).as_posix()
     if names is not None and name not in names:
