@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from whichgen.cli.dataset import format_counts
+
 from .conftest import UNKNOWN, Site, whichgen
 
 
@@ -40,6 +42,7 @@ def test_check_passes_a_good_dataset(site: Site) -> None:
     assert result.code == 0, result.err
     assert "images: 50 images" in result.out
     assert "No problems found." in result.message
+    assert "missing" not in result.out and "unreadable" not in result.out
     assert "0 exact duplicates" in result.message
 
 
@@ -53,6 +56,9 @@ def test_check_reports_shortcuts_conflicts_and_unreadable_files(site: Site) -> N
     (site.images / "flow/text.png").write_text("no image")
     result = whichgen("dataset", "check", "images")
     assert result.code == 1
+    assert "unreadable" in result.out and "missing" not in result.out
+    counts = {"64×64": 5, "32×32": 3, "1×1": 2, "2×2": 1}
+    assert format_counts(counts) == "64×64 (5)\n32×32 (3)\n1×1 (2)\n1 more"
     for message in (
         "SHORTCUT: 10 of 10 images of gan have format JPEG",
         "LABEL CONFLICT: the same file is labeled real and vae",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 
 import pytest
 
@@ -25,6 +26,11 @@ def test_fuse_writes_a_run_whose_model_repeats_its_predictions(
     results = json.loads((folder / "results.json").read_text())
     assert results["run_metadata"]["config"]["backbone"].endswith("tiny_clip+traces")
     assert len(results["members"]) == 4
+    assert re.findall("^→ +(.+?)  ", result.out, re.MULTILINE) == [
+        results["selection"]["members"],
+        results["score_method"],
+    ]
+    assert f"score {results['score_method']}\n" in result.out
     assert len(results["scores"]) == 12
     assert len(results["intervals"]) == 14
     assert all(i["low"] <= i["value"] <= i["high"] for i in results["intervals"].values())

@@ -168,7 +168,7 @@ def test_low_data_is_a_table_and_a_folder(site: Site) -> None:
 def test_a_split_by_name_gives_the_same_selection(site: Site) -> None:
     result = whichgen("dataset", "split", "images", *UNKNOWN, "-o", "sets", "--name", "mine")
     assert result.code == 0, result.err
-    assert "Train with --data mine:root=sets" in result.message
+    assert "Train with --data mine:split=split1:root=sets" in result.message
     result = whichgen("linear", *site.options(data="mine:root=sets", out="s"), *GRID)
     assert result.code == 0, result.err
     run = site.folder / "s/tiny_clip/mine_split1"

@@ -24,7 +24,7 @@ def test_valid_folder_is_ok(image_folder: Callable[..., Path]) -> None:
     rows = {r.origin: r for r in report.origins}
     assert {o: r.images for o, r in rows.items()} == {"real": 10, "gan": 8}
     assert rows["gan"].formats == {"PNG": 8}
-    assert rows["gan"].sizes == {"32x32": 8}
+    assert rows["gan"].sizes == {"32×32": 8}
     assert rows["gan"].modes == {"RGB": 8}
 
 
@@ -64,7 +64,7 @@ def test_single_size_is_a_shortcut(image_folder: Callable[..., Path]) -> None:
     for path in list_images(folder.parent / "made"):
         shutil.copy(path, folder / "real" / f"{path.parent.name}.png")
     (warning,) = check_samples(_samples(folder)).warnings
-    assert warning.startswith("SHORTCUT: 10 of 10 images of gan have size 32x32")
+    assert warning.startswith("SHORTCUT: 10 of 10 images of gan have size 32×32")
     assert "Convert all images to the same size" in warning
 
 

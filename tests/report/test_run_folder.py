@@ -23,7 +23,7 @@ from whichgen.models.saved_model import load_model
 from whichgen.report.figures.image_map import image_map_plot
 from whichgen.report.figures.open_set import curve_plot
 from whichgen.report.figures.run_plots import run_plots
-from whichgen.report.result_tables import headline_rows
+from whichgen.report.result_tables import CHANCE_WARNING, headline_rows, warnings
 from whichgen.report.run_folder import write_run
 from whichgen.report.run_reader import ImageMap, read_low_data, read_run
 
@@ -164,6 +164,21 @@ def test_legend_of_many_origins_fits_into_the_figure(make_fit: MakeFit, tmp_path
     assert box.y0 >= 0
     assert box.y1 <= plot.figure.bbox.height
     assert box.x1 <= plot.figure.bbox.width
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_model_no_better_than_chance_is_a_warning(make_fit: MakeFit, tmp_path: Path) -> None:
+    run = read_run(write_run(make_fit(images=9), tmp_path))
+    interval, test = run.results.intervals["macro_recall"], run.results.test
+    for low, auroc, weak in ((0.34, 0.5, False), (0.33, 0.5, True), (0.34, 0.0, True)):
+        assert test.detection
+        detection = replace(test.detection, auroc=auroc)
+        update = {
+            "intervals": {"macro_recall": replace(interval, low=low)},
+            "test": replace(test, detection=detection),
+        }
+        changed = replace(run, results=run.results.model_copy(update=update))
+        assert (CHANCE_WARNING in warnings(changed)) == weak
 
 
 @pytest.mark.filterwarnings("error")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -69,8 +70,8 @@ def show_table(
     title, caption
         Text above and below the table.
     paths
-        Columns that contain paths. If the table is too wide, their cells are shortened in the
-        middle.
+        Columns that contain paths. If the table is too wide, their common parent folder is moved to
+        the caption, and longer paths are shortened (:func:`shorten_path`).
     wide
         Print the table at its full width, even if it does not fit the terminal.
     """
@@ -85,8 +86,13 @@ def show_table(
     if excess > 0 and not wide:
         total = sum(max(map(cell_len, cells[name])) for name in paths)
         share = max((total - excess) // max(len(paths), 1), _MIN_PATH)
-        short = {name: [shorten(cell, share) for cell in cells[name]] for name in paths}
-        table = _table(cells | short, narrow=True)
+        for name in paths:
+            prefix = os.path.commonprefix([c for c in cells[name] if c])  # noqa: RUF071 (cut below)
+            if parent := prefix.rpartition("/")[0]:
+                cells[name] = [cell[len(parent) + 1 :] for cell in cells[name]]
+                caption = f"{name} paths are relative to {parent}\n{caption}".rstrip()
+            cells[name] = [shorten_path(cell, share) for cell in cells[name]]
+        table = _table(cells, narrow=True)
     target = Console(file=out.file, width=max(width, out.width)) if wide else out
     target.print(table)
     if caption:
@@ -96,16 +102,17 @@ def show_table(
 def _table(cells: Mapping[str, Sequence[str]], *, narrow: bool = False) -> Table:
     """Build a table from the cells of each column; numbers are right-aligned.
 
-    If ``narrow``, cells may be wrapped, except in columns that contain only numbers or texts
-    without spaces and are at most 24 characters wide.
+    If ``narrow``, cells may be wrapped, except in columns that contain only numbers, or texts
+    without spaces or with line breaks, and are at most 24 characters wide.
     """
     padding = (0, 1, 0, 0 if narrow else 1)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=padding)
     for name, column in cells.items():
         numeric = all(_NUMBER.fullmatch(cell) for cell in column)
         title = _sanitize(name)
-        width = max(map(cell_len, [*title.split(), *column]))
-        fixed = narrow and width <= _MAX_NAME and (numeric or not any(" " in c for c in column))
+        width = max(map(cell_len, [*title.split(), *"\n".join(column).split("\n")]))
+        wraps = not numeric and any(" " in c and "\n" not in c for c in column)
+        fixed = narrow and width <= _MAX_NAME and not wraps
         table.add_column(
             escape(title),
             justify="right" if numeric else "left",
@@ -117,12 +124,19 @@ def _table(cells: Mapping[str, Sequence[str]], *, narrow: bool = False) -> Table
     return table
 
 
-def shorten(text: str, width: int) -> str:
-    """Shorten a text to at most ``width`` characters by replacing its middle with ``…``."""
-    if cell_len(text) <= width:
-        return text
-    head = (width - 1) // 3
-    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+def shorten_path(path: str, width: int) -> str:
+    """Shorten a path to at most ``width`` characters by replacing a part of it with ``…``.
+
+    The end of the folder is replaced, or the folder and the middle of the file name if the name is
+    longer than ``width - 2``.
+    """
+    if cell_len(path) <= width:
+        return path
+    folder, _, name = path.rpartition("/")
+    if len(name) <= width - 2:
+        return f"{folder[: width - 2 - len(name)]}…/{name}"
+    tail = (width - 1) // 2
+    return f"{name[: width - 1 - tail]}…{name[-tail:]}"
 
 
 def show_json(value: Any) -> None:

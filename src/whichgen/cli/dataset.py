@@ -88,10 +88,16 @@ def check(data: Data, sources: Sources = "") -> None:
     else:
         samples = list(list_samples(data))
     report = check_samples(samples, progress=progress)
+    rows = [asdict(row) for row in report.origins]
+    empty = {c for c in ("missing", "unreadable") if not any(row[c] for row in rows)}
     show_table(
         [
-            {k: format_counts(v) if isinstance(v, dict) else v for k, v in asdict(row).items()}
-            for row in report.origins
+            {
+                k: format_counts(v) if isinstance(v, dict) else v
+                for k, v in row.items()
+                if k not in empty
+            }
+            for row in rows
         ],
         title=f"{data}: {len(samples)} images",
     )
@@ -137,13 +143,13 @@ def shortcuts(data: Data, flags: SplitFlags, cache_dir: CacheDir = CACHE_DIR) ->
 
 
 def format_counts(counts: Mapping[str, int]) -> str:
-    """Format the three most frequent values with their counts, e.g. ``PNG × 5, JPEG × 2``.
+    """Format the three most frequent values with their counts, one per line, e.g. ``PNG (5)``.
 
     ``counts[value]`` is the number of files, most frequent value first. A single value is formatted
-    without its count. If values are left out, the text ends with their number, e.g. ``2 more``.
+    without its count. If values are left out, the last line is their number, e.g. ``2 more``.
     """
     if len(counts) == 1:
         return next(iter(counts))
     top = list(counts.items())[:3]
     rest = len(counts) - len(top)
-    return ", ".join(f"{value} × {n}" for value, n in top) + (f", {rest} more" if rest else "")
+    return "\n".join(f"{value} ({n})" for value, n in top) + (f"\n{rest} more" if rest else "")

@@ -22,18 +22,21 @@ def show_run(run: Run, dataset: str) -> None:
     ``dataset`` is the name of the dataset; it is printed above the test metrics.
     """
     results = run.results
+    selection = results.selection
+    selected = {"members": selection.members, "score": results.score_method}
     for compared, candidates in (("members", results.members), ("score", results.scores)):
         rows = fusion_candidate_rows(candidates, compared)
         columns = (compared, "val OSCR", "test accuracy", "test AUROC", "test OSCR")
-        title = f"Candidate {compared.rstrip('s')}s (%)"
-        show_table([{c: row[c] for c in columns} for row in rows], title=title)
-    selection = results.selection
+        title = f"Candidate {compared.rstrip('s')}s (%); → is selected"
+        marks = ["→" if row[compared] == selected[compared] else "" for row in rows]
+        table = [{"": m} | {c: row[c] for c in columns} for m, row in zip(marks, rows, strict=True)]
+        show_table(table, title=title)
     if results.members:
         head = f"fusion of {selection.members}, shrinkage = {selection.shrinkage:g}"
     else:
         head = f"{results.head_method} on block {selection.block}"
-    title = f"{dataset}: {head}, {selection.parameter} = {selection.value:.4g}"
-    show_evaluation(results.test, title, results.intervals)
+    head += f", {selection.parameter} = {selection.value:.4g}, score {results.score_method}"
+    show_evaluation(results.test, f"{dataset}: {head}", results.intervals)
     messages = warnings(run)
     for note in results.protocol.notes:
         if note not in messages:

@@ -38,7 +38,7 @@ class OriginCheck:
     unreadable
         Number of files that exist but can't be read or decoded.
     formats, sizes, modes
-        Map each format, size (width and height in pixels, such as ``640x480``) and color mode to
+        Map each format, size (width and height in pixels, such as ``640×480``) and color mode to
         the number of readable files that have it, most frequent first.
     """
 
@@ -131,7 +131,7 @@ def _count_files(origin: str, fingerprints: Sequence[Fingerprint | ImageError]) 
         missing=missing,
         unreadable=len(fingerprints) - len(readable) - missing,
         formats=dict(Counter(f.format for f in readable).most_common()),
-        sizes=dict(Counter(f"{f.size[0]}x{f.size[1]}" for f in readable).most_common()),
+        sizes=dict(Counter(f"{f.size[0]}×{f.size[1]}" for f in readable).most_common()),
         modes=dict(Counter(f.mode for f in readable).most_common()),
     )
 

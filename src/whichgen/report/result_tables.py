@@ -24,6 +24,10 @@ SHUFFLE_WARNING = (
     "Label leak: heads fitted on shuffled labels beat chance. The true labels leak into the "
     "training or test set, so the results are not valid. Find and remove the leak, then rerun."
 )
+CHANCE_WARNING = (
+    "The model is not clearly better than chance: the interval of macro recall includes chance, or "
+    "AUROC is below 50 %. Add images of each origin, or try another encoder with --backbone."
+)
 NO_UNKNOWN_WARNING = (
     "There are no unknown test images. This run measures closed-set accuracy only, not how well "
     "images of unknown generators are rejected. Hold out origins with --unknown."
@@ -299,8 +303,8 @@ def shortcut_rows(report: ShortcutReport, evaluation: Evaluation | None = None) 
 def warnings(run: Run) -> list[str]:
     """Return the warnings that a report shows before its tables.
 
-    They concern the protocol ``paper``, shortcuts, leaked labels, a test set without unknown images
-    and unreadable files.
+    They concern the protocol ``paper``, shortcuts, leaked labels, models not better than chance, a
+    test set without unknown images and unreadable files.
     """
     results = run.results
     messages = list(results.protocol.notes) if results.protocol.name == "paper" else []
@@ -308,6 +312,9 @@ def warnings(run: Run) -> list[str]:
         messages.append(results.shortcut_check.message)
     if results.shuffled_labels and results.shuffled_labels.suspicious:
         messages.append(SHUFFLE_WARNING)
+    recall, auroc = results.intervals.get("macro_recall"), results.test.metrics["auroc"]
+    if (recall and recall.low <= 1 / len(run.origins)) or (auroc is not None and auroc < 0.5):
+        messages.append(CHANCE_WARNING)
     if not len(run.unknown):
         messages.append(NO_UNKNOWN_WARNING)
     if results.skipped:
