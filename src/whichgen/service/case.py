@@ -77,11 +77,8 @@ def render_report(
         Case(answer, b"" if answer.error else make_thumbnail(decode_image(data), _THUMBNAIL_SIDE))
         for answer, data in zip(answers, contents, strict=True)
     ]
-    if format == "html":
-        return _render_html(cases, _list_facts(model))
-    from whichgen.service.case_pdf import render_pdf  # needs fpdf
-
-    return render_pdf(cases, _list_facts(model), CAVEATS)
+    render = {"html": _render_html, "pdf": _render_pdf}[format]
+    return render(cases, _list_facts(model))
 
 
 def write_case_report(
@@ -161,3 +158,16 @@ def _render_html(cases: Sequence[Case], facts: Facts) -> bytes:
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
     template = environment.get_template("case.html.j2")
     return template.render(cases=cases, facts=facts, caveats=CAVEATS).encode()
+
+
+def _render_pdf(cases: Sequence[Case], facts: Facts) -> bytes:
+    from whichgen.service.case_pdf import PdfPage  # needs fpdf
+
+    page = PdfPage()
+    page.add_page()
+    page.add_text("Which generative model made these images?", size=16)
+    for text in [*(f"{name}: {value}" for name, value in facts), *(f"• {c}" for c in CAVEATS)]:
+        page.add_text(text, size=8.5)
+    for case in cases:
+        page.add_case(case.answer, case.thumbnail, case.top_origins)
+    return bytes(page.output())

@@ -1,4 +1,4 @@
-"""Reports on attributed images as PDF."""
+"""Pages of a PDF report on attributed images."""
 
 from __future__ import annotations
 
@@ -10,22 +10,10 @@ from fpdf import FPDF
 from fpdf.enums import WrapMode, XPos, YPos
 from matplotlib import get_data_path
 
-from whichgen.service.case import Case, Facts
+from whichgen.service.schemas import ImageAnswer
 
 
-def render_pdf(cases: Sequence[Case], facts: Facts, caveats: Sequence[str]) -> bytes:
-    """Render a report as a PDF, and return its bytes; ``facts`` are its header."""
-    page = _Page()
-    page.add_page()
-    page.add_text("Which generative model made these images?", size=16)
-    for text in [*(f"{name}: {value}" for name, value in facts), *(f"• {c}" for c in caveats)]:
-        page.add_text(text, size=8.5)
-    for case in cases:
-        page.add_case(case)
-    return bytes(page.output())
-
-
-class _Page(FPDF):
+class PdfPage(FPDF):
     """A4 document with a Unicode font and page numbers."""
 
     def __init__(self) -> None:
@@ -48,20 +36,21 @@ class _Page(FPDF):
             0, 0.55 * size, text, new_x=XPos.LMARGIN, new_y=YPos.NEXT, wrapmode=WrapMode.WORD
         )
 
-    def add_case(self, case: Case) -> None:
+    def add_case(
+        self, answer: ImageAnswer, thumbnail: bytes, top_origins: Sequence[tuple[str, str]]
+    ) -> None:
         """Add one image: name, verdict, thumbnail, probabilities, evidence and SHA-256 digest."""
-        answer = case.answer
         if self.will_page_break(75):
             self.add_page()
         self.ln(4)
         self.add_text(answer.name, size=9)
         self.add_text(answer.verdict.words, size=13, bold=True)
-        if case.thumbnail:
-            self.image(io.BytesIO(case.thumbnail), w=50, h=40, keep_aspect_ratio=True)
+        if thumbnail:
+            self.image(io.BytesIO(thumbnail), w=50, h=40, keep_aspect_ratio=True)
         self.add_text(answer.verdict.detail)
         if answer.comparison:
             self.add_text(answer.comparison)
-            self.add_text("; ".join(f"{origin} {p}" for origin, p in case.top_origins))
+            self.add_text("; ".join(f"{origin} {p}" for origin, p in top_origins))
         if answer.evidence:
             for text in answer.evidence.contradictions:
                 self.add_text(f"Contradiction: {text}", bold=True)
