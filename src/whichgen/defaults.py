@@ -10,6 +10,12 @@ CACHE_DIR = Path(os.path.expanduser("~/.cache/whichgen"))  # noqa: PTH111
 #: True-positive rate: fraction of known validation images that the open-set threshold accepts.
 TPR = 0.95
 
+#: Precision: fraction of right answers among those that name a generator, with sources.
+PRECISION = 0.95
+
+#: False-positive rate: fraction of real images that are called synthetic, with sources.
+FPR = 0.01
+
 #: Default vision encoder.
 BACKBONE = "openai/clip-vit-base-patch16"
 

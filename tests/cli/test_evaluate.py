@@ -12,7 +12,7 @@ import pytest
 from conftest import save_tiny_clip
 from whichgen.models.saved_model import DESCRIPTION_FILE
 
-from .conftest import Site, whichgen
+from .conftest import UNKNOWN, Site, whichgen
 
 
 def refer_here(site: Site) -> None:
@@ -125,3 +125,30 @@ def test_a_wrong_option_is_one_message(mine: Site, options: list[str], message: 
     assert result.code == 1
     assert result.message.startswith("error: ")
     assert message in result.message
+
+
+def test_cross_source_compares_sources_never_seen_with_known_ones(site: Site) -> None:
+    for origin in site.images.iterdir():
+        for number, image in enumerate(sorted(origin.iterdir())):
+            source = origin / f"{origin.name}-site{number % 4}"
+            source.mkdir(exist_ok=True)
+            image.rename(source / image.name)
+    command = ("cross-source", *site.options(out="across"), *UNKNOWN, "--sources", "folders")
+    result = whichgen(*command, "--folds", 3, "--head", "knn", "--shares", "0.9")
+    assert result.code == 0, result.err
+    tables = result.out.split("images: ")[1:]
+    titles = [table.splitlines()[0] for table in tables]
+    assert titles == [
+        "sources never seen",
+        "same sources (optimistic)",
+        "sources never seen, 90% of sources",
+    ]
+    assert all("Answers that name a generator: right" in table for table in tables)
+    saved = json.loads((site.folder / "across" / "cross_source.json").read_text())
+    metrics = saved["results"][0]["metrics"]
+    assert f"{100 * metrics['accuracy']['value']:.1f}" in tables[0]
+    assert saved["run_metadata"]["config"]["sources"] == "folders"
+
+    result = whichgen("cross-source", *site.options(out="across"), *UNKNOWN, "--folds", 3)
+    assert result.code == 1
+    assert "has no source. Set the sources with --sources" in result.message

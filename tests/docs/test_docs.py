@@ -162,6 +162,9 @@ def test_quick_start(run_page: RunPage) -> None:
 
 
 def test_training(run_page: RunPage) -> None:
+    images = sorted(path.relative_to("my_images") for path in Path("my_images").rglob("*.png"))
+    lines = [f"{path.as_posix()}\t{path.parts[0]}-{i % 8}" for i, path in enumerate(images)]
+    Path("sources.tsv").write_text("\n".join(["path\tsource", *lines]), encoding="utf-8")
     names = run_page("how-to/train.md")
     assert (RUN / "report.html").is_file() and (RUN / "robustness.md").is_file()
     assert names["answer"].origin in {"unknown", "real", "gan-a", "gan-b"}

@@ -118,3 +118,17 @@ def test_families_are_answered_without_real() -> None:
     assert answers <= {"unknown", "diffusion", "GAN"} and len(answers) > 1
     none = Hierarchy(FAMILIES, synthetic=np.inf, real=np.inf, family=-np.inf)
     assert set(select_answers(pool(draw_views()), np.full(50, -1), ORIGINS, none)) == {"unknown"}
+
+
+@given(st.integers(0, 1000), st.sampled_from([0.0, 0.1, 0.3]), st.sampled_from([0.6, 0.9]))
+def test_precise_hierarchy(seed: int, fpr: float, precision: float) -> None:
+    rng = np.random.default_rng(seed)
+    p, labels = draw_views(seed), rng.integers(-1, 4, 50)
+    hierarchy = fit_hierarchy(pool(p), labels, ORIGINS, FAMILIES, 0.9, fpr=fpr, precision=precision)
+    answers = np.array(select_answers(pool(p), np.full(50, -1), ORIGINS, hierarchy))
+    real = labels == 1
+    assert not np.isin(answers[real], ["diffusion", "GAN", "synthetic"]).sum() > fpr * real.sum()
+    named = np.isin(answers, ["diffusion", "GAN"])
+    truth = np.array(["diffusion", "", "GAN", "diffusion", ""])[labels]
+    # If no threshold is precise enough, only the most certain image is named.
+    assert named.sum() <= 1 or (answers == truth)[named].mean() >= precision - 1e-9

@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from whichgen.errors import FitError
-from whichgen.openset.threshold import decide, threshold_at_tpr, tpr_interval
+from whichgen.openset.threshold import (
+    decide,
+    threshold_at_fpr,
+    threshold_at_precision,
+    threshold_at_tpr,
+    tpr_interval,
+)
 
 # Few distinct values, so that ties are common.
 tied_scores = st.lists(st.integers(0, 12), min_size=1, max_size=60).map(
@@ -94,3 +101,28 @@ def test_images_below_the_threshold_are_unknown() -> None:
 
 def test_nan_score_is_unknown() -> None:
     assert decide(np.array([[0.1, 0.9]]), np.array([np.nan]), 0.0).tolist() == [-1]
+
+
+@given(hnp.arrays(float, st.integers(1, 60), elements=st.integers(-9, 9)), st.floats(0, 0.99))
+def test_few_scores_reach_the_threshold_at_fpr(scores: np.ndarray, fpr: float) -> None:
+    threshold = threshold_at_fpr(scores, fpr)
+    assert (scores >= threshold).sum() <= fpr * len(scores) + 1e-9
+    lower = scores[scores < threshold].max()
+    assert (scores >= lower).sum() > fpr * len(scores) - 1e-9
+
+
+@given(st.data(), st.integers(1, 60), st.floats(0.01, 1))
+def test_precision_holds_above_the_threshold(data: st.DataObject, n: int, precision: float) -> None:
+    scores = data.draw(hnp.arrays(float, n, elements=st.integers(-9, 9)))
+    correct = data.draw(hnp.arrays(bool, n))
+    threshold = threshold_at_precision(scores, correct, precision)
+    precisions = {s: correct[scores >= s].mean() for s in scores.tolist()}
+    feasible = [s for s, p in precisions.items() if p >= precision - 1e-9]
+    lowest = min(feasible, default=scores.max())
+    assert threshold == pytest.approx(lowest, rel=2e-6)
+    assert np.array_equal(scores >= threshold, scores >= lowest)
+
+
+def test_no_answers_have_no_precision() -> None:
+    with pytest.raises(FitError, match="Add images"):
+        threshold_at_precision(np.empty(0), np.empty(0, bool), 0.95)

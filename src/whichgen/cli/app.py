@@ -16,6 +16,7 @@ from whichgen.cli.attribute import attribute
 from whichgen.cli.attribute_bulk import attribute_bulk
 from whichgen.cli.compare import compare
 from whichgen.cli.console import warn
+from whichgen.cli.cross_source import cross_source
 from whichgen.cli.discover import discover
 from whichgen.cli.enroll import enroll
 from whichgen.cli.evidence import evidence
@@ -42,7 +43,7 @@ _PANELS: dict[str, tuple[Callable[..., None] | tuple[str, typer.Typer], ...]] = 
     "Train": (linear, knn, fuse),
     "Use": (attribute, attribute_bulk, serve, evidence),
     "Investigate": (discover, enroll, ("gallery", gallery.app)),
-    "Evaluate": (evaluate, compare, robustness, low_data, few_shot, report),
+    "Evaluate": (evaluate, cross_source, compare, robustness, low_data, few_shot, report),
     "Data": (("dataset", dataset.app), extract),
     "Models": (verify,),
 }

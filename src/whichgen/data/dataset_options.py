@@ -11,11 +11,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from whichgen.data.benchmarks import DEFAULT_ROOT, parse_spec
-from whichgen.data.dataset import Dataset, limit_per_class
+from whichgen.data.dataset import Dataset, Sample, limit_per_class
 from whichgen.data.families import read_families
 from whichgen.data.folders import open_dataset
 from whichgen.data.groups import SOURCE_FOLDERS, open_sources, read_groups
-from whichgen.data.splits import SplitOptions
+from whichgen.data.splits import SplitOptions, check_split_options, read_samples
 from whichgen.defaults import SAMPLES_PER_CLASS
 from whichgen.errors import DataError
 from whichgen.progress import Progress, no_progress
@@ -68,17 +68,36 @@ class DatasetOptions(SplitOptions):
         DataError
             The dataset, the groups, sources or families file, or an option is invalid.
         """
-        groups = read_groups(Path(self.groups), self.group_column) if self.groups else None
-        sources = open_sources(self.sources, Path(self.data)) if self.sources else None
         split = SplitOptions(**{f.name: getattr(self, f.name) for f in fields(SplitOptions)})
         dataset = open_dataset(
-            self.data, split, groups=groups, sources=sources, cache=cache, progress=progress
+            self.data, split, **self._read_names(), cache=cache, progress=progress
         )
         if self.samples_per_class:
             dataset = limit_per_class(dataset, self.samples_per_class)
         if self.families:
             dataset = replace(dataset, families=read_families(Path(self.families)))
         return dataset
+
+    def list_samples(self) -> list[Sample]:
+        """Return the images of an image folder, with their groups and sources, without splits.
+
+        Raises
+        ------
+        DataError
+            ``data`` is not a folder with one subfolder per origin, the groups or sources file is
+            invalid, or an unknown origin does not exist.
+        """
+        folder = Path(self.data).resolve()
+        samples = read_samples(folder, **self._read_names())
+        check_split_options(folder, dict.fromkeys(s.origin for s in samples), self)
+        return samples
+
+    def _read_names(self) -> dict[str, dict[str, str] | None]:
+        """Read the groups and the sources."""
+        return {
+            "groups": read_groups(Path(self.groups), self.group_column) if self.groups else None,
+            "sources": open_sources(self.sources, Path(self.data)) if self.sources else None,
+        }
 
     def as_config(self) -> dict[str, Any]:
         """Return the options as a JSON-compatible dictionary with absolute paths.

@@ -22,7 +22,7 @@ jointly, so that each origin is close to its fractions (:mod:`whichgen.data.spli
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,6 +101,34 @@ def list_origins(folder: Path) -> dict[str, list[Path]]:
     return origins
 
 
+def read_samples(
+    folder: Path,
+    *,
+    groups: Mapping[str, str] | None = None,
+    sources: Mapping[str, str] | None = None,
+) -> list[Sample]:
+    """Return the images of a folder with their origins, groups and sources.
+
+    See :func:`split_folder` for the parameters.
+
+    Raises
+    ------
+    DataError
+        The folder has no subfolder with images, or an image is missing in ``groups`` or
+        ``sources``.
+    """
+    return [
+        Sample(
+            path,
+            origin,
+            group=find_name(path, folder, groups, "groups"),
+            source=find_name(path, folder, sources, "sources"),
+        )
+        for origin, paths in list_origins(folder).items()
+        for path in paths
+    ]
+
+
 def split_folder(
     folder: Path,
     options: SplitOptions,
@@ -136,17 +164,8 @@ def split_folder(
         origin has no images in train, val or test.
     """
     origins = list_origins(folder)
-    _check_options(folder, origins, options)
-    samples = [
-        Sample(
-            path,
-            origin,
-            group=find_name(path, folder, groups, "groups"),
-            source=find_name(path, folder, sources, "sources"),
-        )
-        for origin, paths in origins.items()
-        for path in paths
-    ]
+    check_split_options(folder, origins, options)
+    samples = read_samples(folder, groups=groups, sources=sources)
     results = fingerprint_images([s.path for s in samples], progress=progress)
     errors = [result for result in results if isinstance(result, ImageError)]
     samples = [s for s, r in zip(samples, results, strict=True) if isinstance(r, Fingerprint)]
@@ -193,9 +212,14 @@ def split_unknown_origins(options: SplitOptions) -> tuple[tuple[str, ...], tuple
     return val, tuple(o for o in options.unknown if o not in val)
 
 
-def _check_options(
-    folder: Path, origins: Mapping[str, Sequence[Path]], options: SplitOptions
-) -> None:
+def check_split_options(folder: Path, origins: Collection[str], options: SplitOptions) -> None:
+    """Check that the unknown origins are origins of the folder, and that the fractions are valid.
+
+    Raises
+    ------
+    DataError
+        An option is invalid.
+    """
     missing = [o for o in (*options.unknown, *options.unknown_val) if o not in origins]
     if missing:
         raise DataError(

@@ -12,7 +12,7 @@ generators.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -116,10 +116,28 @@ def bootstrap_intervals(
         There is no known image, or a known image has an origin that is not in ``origins``.
     """
     metrics = HeadlineMetrics(known, unknown, origins, threshold)
-    resampled = _resample(metrics, resample_weights(known, unknown, resamples, seed))
-    return {
-        name: Interval(value, *_bounds(resampled[name])) for name, value in metrics.values.items()
-    }
+    weights = resample_weights(known, unknown, resamples, seed)
+    return bootstrap_weighted(metrics, metrics.values, weights)
+
+
+def bootstrap_weighted(
+    metric: Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]],
+    values: Mapping[str, float],
+    weights: Iterable[tuple[np.ndarray, np.ndarray]],
+) -> dict[str, Interval]:
+    """Compute the confidence interval of each value of a metric that accepts image weights.
+
+    Parameters
+    ----------
+    metric
+        Function of the weights of known and of unknown images, such as :class:`HeadlineMetrics`.
+    values
+        Value of the metric on all test images, by name.
+    weights
+        The resamples (:func:`resample_weights`).
+    """
+    resampled = _resample(metric, weights)
+    return {name: Interval(value, *_bounds(resampled[name])) for name, value in values.items()}
 
 
 def compare_predictions(
@@ -270,7 +288,7 @@ def _stratify(origins: np.ndarray, groups: np.ndarray) -> list[np.ndarray]:
 
 def _resample(
     metrics: Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]],
-    draws: Iterator[tuple[np.ndarray, np.ndarray]],
+    draws: Iterable[tuple[np.ndarray, np.ndarray]],
 ) -> dict[str, np.ndarray]:
     chunks = [metrics(*weights) for weights in draws]
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}

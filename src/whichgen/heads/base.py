@@ -63,6 +63,27 @@ class HeadOutput:
             compute_embedding=lambda: embedding,
         )
 
+    @classmethod
+    def concatenate(cls, outputs: Sequence[HeadOutput]) -> HeadOutput:
+        """Concatenate the outputs of heads with the same origins and views, without embeddings."""
+        return cls(
+            logits=np.concatenate([o.logits for o in outputs]),
+            probabilities=np.concatenate([o.probabilities for o in outputs]),
+            log_probabilities=np.concatenate([o.log_probabilities for o in outputs], axis=1),
+            view_weights=np.concatenate([o.view_weights for o in outputs], axis=1),
+            compute_embedding=lambda: np.empty((sum(len(o.logits) for o in outputs), 0)),
+        )
+
+    def take(self, rows: np.ndarray) -> HeadOutput:
+        """Return the output for the images in the given rows, int64 array (m,)."""
+        return HeadOutput(
+            logits=self.logits[rows],
+            probabilities=self.probabilities[rows],
+            log_probabilities=self.log_probabilities[:, rows],
+            view_weights=self.view_weights[:, rows],
+            compute_embedding=lambda: self.embedding[rows],
+        )
+
     @cached_property
     def embedding(self) -> np.ndarray:
         """Vector of each image, which distance-based open-set scores use: float array (n, k)."""

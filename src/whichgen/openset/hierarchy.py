@@ -29,7 +29,7 @@ from scipy.special import logsumexp
 
 from whichgen.constants import REAL, SYNTHETIC, UNKNOWN
 from whichgen.heads.base import HeadOutput
-from whichgen.openset.threshold import threshold_at_tpr
+from whichgen.openset.threshold import threshold_at_fpr, threshold_at_precision, threshold_at_tpr
 
 
 @dataclass(frozen=True)
@@ -71,35 +71,52 @@ def fit_hierarchy(
     origins: Sequence[str],
     families: Mapping[str, str],
     tpr: float,
+    *,
+    fpr: float | None = None,
+    precision: float | None = None,
 ) -> Hierarchy:
-    """Choose the thresholds of the coarser predictions on validation images of known origins.
+    """Choose the thresholds of the coarser predictions on held-out images.
 
-    At most a fraction 1 − ``tpr`` of the real images reach the threshold for ``synthetic``, and at
-    most a fraction 1 − ``tpr`` of the synthetic images reach the threshold for ``real``. At least a
-    fraction ``tpr`` of the synthetic images reach the threshold for a family.
+    At most a fraction ``fpr`` of the real images reach the threshold for ``synthetic``, and at most
+    a fraction 1 − ``tpr`` of the synthetic images reach the threshold for ``real``. For a family,
+    either at least a fraction ``tpr`` of the synthetic images reach the threshold or, with
+    ``precision``, at least this fraction of the images that are predicted to be of a family are.
 
     Parameters
     ----------
     output
-        Output of the head for the n validation images.
+        Output of the head for the n held-out images.
     labels
-        Origin index of each image: integer array (n,).
+        Origin index of each image, or -1 for an unknown generator: integer array (n,).
     origins
         Names of the known origins.
     families
         Maps every known origin except ``real`` to its family.
     tpr
         Minimum fraction of the synthetic images that reach the threshold for a family, in (0, 1].
+    fpr
+        Maximum fraction of the real images that reach the threshold for ``synthetic``, in [0, 1);
+        1 − ``tpr`` if ``None``.
+    precision
+        Minimum fraction of the predicted families that are correct, in (0, 1]; ``None`` to choose
+        the threshold by ``tpr``. The family of an image of an unknown generator counts as wrong.
     """
     synthetic = real = family = None
     generators = [origin for origin in origins if origin != REAL]
-    is_synthetic = np.array(origins)[labels] != REAL
+    true_origins = np.append(origins, "")[labels]
+    is_synthetic = true_origins != REAL
+    margins = np.full(len(labels), np.inf)
     if generators and len(generators) < len(origins):
         margins = _synthetic_margins(output, origins)
-        synthetic = _choose_threshold(margins[~is_synthetic], 1 - tpr)
+        synthetic = _choose_threshold(margins[~is_synthetic], 1 - tpr if fpr is None else fpr)
         real = _choose_threshold(-margins[is_synthetic], 1 - tpr)
     if is_synthetic.any():
-        family = threshold_at_tpr(_best_family(output, origins, families)[1][is_synthetic], tpr)
+        best, z = _best_family(output, origins, families)
+        family = threshold_at_tpr(z[is_synthetic], tpr)
+        likely = margins >= (synthetic or 0)
+        if precision is not None and likely.any():
+            correct = best == np.array([families.get(o, "") for o in true_origins.tolist()])
+            family = threshold_at_precision(z[likely], correct[likely], precision)
     return Hierarchy({o: families[o] for o in generators}, synthetic, real, family)
 
 
@@ -146,15 +163,11 @@ def _synthetic_margins(output: HeadOutput, origins: Sequence[str]) -> np.ndarray
 
 
 def _choose_threshold(values: np.ndarray, fraction: float) -> float | None:
-    """Return the smallest threshold ≥ 0 that at most ``fraction`` (0 to 1) of the values reach.
+    """Return the lowest threshold ≥ 0 that at most ``fraction`` (0 to 1) of the values reach.
 
     ``values`` is a float array (m,). Returns ``None`` if it is empty.
     """
-    if not len(values):
-        return None
-    descending = np.sort(values)[::-1]
-    allowed = min(int(fraction * len(descending) + 1e-9), len(descending) - 1)
-    return max(0.0, float(np.nextafter(descending[allowed], np.inf)))
+    return max(0.0, threshold_at_fpr(values, fraction)) if len(values) else None
 
 
 def _best_family(

@@ -1,4 +1,7 @@
-"""Open-set threshold: images with a score below it are classified as ``unknown``."""
+"""Thresholds of scores: true-positive rate, false-positive rate, or precision on held-out images.
+
+Images with an open-set score below the threshold are classified as ``unknown``.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +45,56 @@ def threshold_at_tpr(known_scores: np.ndarray, tpr: float = TPR) -> float:
     descending = np.sort(np.asarray(known_scores, dtype=np.float64))[::-1]
     lowest = float(descending[_count_accepted(len(descending), tpr) - 1])
     return lowest - _ROUNDING * abs(lowest)
+
+
+def threshold_at_fpr(scores: np.ndarray, fpr: float) -> float:
+    """Return the lowest threshold that at most a fraction ``fpr`` of the scores reach.
+
+    Parameters
+    ----------
+    scores
+        Scores of images that should stay below the threshold: float array (n,), n ≥ 1.
+    fpr
+        Maximum false-positive rate, in [0, 1).
+    """
+    descending = np.sort(scores)[::-1]
+    allowed = min(int(fpr * len(descending) + 1e-9), len(descending) - 1)
+    return float(np.nextafter(descending[allowed], np.inf))
+
+
+def threshold_at_precision(scores: np.ndarray, correct: np.ndarray, precision: float) -> float:
+    """Return the lowest threshold at which the answers have a precision of at least ``precision``.
+
+    Precision is the fraction of correct answers among the answers whose score reaches the
+    threshold (selective classification: El-Yaniv & Wiener, 2010). If no threshold has this
+    precision, the highest score is returned, minus the margin of :func:`threshold_at_tpr`.
+
+    Parameters
+    ----------
+    scores
+        Scores of held-out images: float array (n,).
+    correct
+        Whether the answer for each image is correct: bool array (n,).
+    precision
+        Minimum precision, in (0, 1].
+
+    Raises
+    ------
+    FitError
+        There are no scores.
+    """
+    if len(scores) == 0:
+        raise FitError(
+            "no held-out image is attributed to a generator, so there is no precision to choose a "
+            "threshold on. Add images."
+        )
+    order = np.argsort(-scores, kind="stable")
+    descending = scores[order]
+    reached = np.cumsum(correct[order]) >= precision * np.arange(1, len(order) + 1) - 1e-9
+    # A threshold can't separate equal scores.
+    reached &= np.append(descending[1:] < descending[:-1], True)
+    last = np.flatnonzero(reached).max(initial=0)
+    return float(descending[last] - _ROUNDING * abs(descending[last]))
 
 
 def tpr_interval(n: int, tpr: float = TPR, level: float = 0.95) -> tuple[float, float]:

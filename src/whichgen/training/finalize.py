@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 
 from whichgen.data.dataset import Sample
 from whichgen.data.families import assign_families
 from whichgen.data.reading import make_thumbnail, read_image
+from whichgen.defaults import FPR, PRECISION
 from whichgen.encoders.base import Encoder
 from whichgen.errors import ImageError
 from whichgen.evaluation.all_metrics import Evaluation, evaluate
@@ -31,9 +33,14 @@ from whichgen.io.run_metadata import collect_run_metadata
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.hierarchy import fit_hierarchy
-from whichgen.openset.prediction import predict
 from whichgen.openset.registry import MAX_PROBABILITY
 from whichgen.openset.threshold import decide, threshold_at_tpr, tpr_interval
+from whichgen.training.held_out import (
+    HeldOutImages,
+    has_sources,
+    predict_images,
+    validation_tables,
+)
 from whichgen.training.selection import SelectionOptions
 from whichgen.training.split_features import SplitFeatures
 
@@ -145,11 +152,15 @@ def finalize_model(
     features: SplitFeatures,
     encoder: Encoder,
     options: SelectionOptions,
+    *,
     config: Mapping[str, Any] | None = None,
+    held_out: HeldOutImages | None = None,
 ) -> OriginModel:
     """Build the complete model: add threshold, hierarchy, calibration and exemplars to a head.
 
-    Threshold, hierarchy and calibration are computed on the known validation images.
+    Threshold, hierarchy and calibration are computed on held-out images. If the images have sources
+    or ``options.precision`` is set, threshold and hierarchy ensure a precision and a false-positive
+    rate; otherwise, a true-positive rate.
 
     Parameters
     ----------
@@ -163,6 +174,8 @@ def finalize_model(
         Options of the selection.
     config
         Configuration to store in the model's run metadata.
+    held_out
+        Predictions for the held-out images; by default, for the validation images.
 
     Returns
     -------
@@ -170,16 +183,30 @@ def finalize_model(
         The model, without test metrics.
     """
     origins, dataset = features.dataset.known, features.dataset
-    val = features.tables["val"]
-    labels = label_indices(val.origins, origins)
-    output = selected.head.forward(val.blocks(selected.blocks))
-    probabilities, scores = predict(output, selected.score, selected.temperature)
+    if held_out is None:
+        held_out = predict_images(
+            validation_tables(features), selected.head, selected.score, selected.blocks
+        )
     families = assign_families((*origins, *dataset.unknown), dataset.families)
+    precision = options.precision or (PRECISION if has_sources(features) else None)
+    known, tpr, fpr = held_out.known, options.tpr, None
+    threshold = threshold_at_tpr(known.scores, tpr)
+    if precision is not None:
+        fpr = FPR
+        threshold = held_out.threshold(origins, precision, fpr)
+        tpr = max(float((known.scores >= threshold).mean()), 1 / len(known.scores))
+    fitted_on = known if precision is None else held_out
+    hierarchy = fit_hierarchy(
+        *(fitted_on.output, fitted_on.labels, origins, families, options.tpr),
+        fpr=fpr,
+        precision=precision,
+    )
+    probabilities = softmax(known.output.logits / selected.temperature, axis=1)
     return OriginModel(
         origins=origins,
         encoder=encoder.describe(),
-        threshold=threshold_at_tpr(scores, options.tpr),
-        tpr=options.tpr,
+        threshold=threshold,
+        tpr=tpr,
         data_hash=features.data_hash,
         metrics={},
         run_metadata=collect_run_metadata(
@@ -188,9 +215,9 @@ def finalize_model(
             encoder=encoder.describe(),
             data_hash=features.data_hash,
         ),
-        calibration=Calibration(probabilities, labels, scores),
+        calibration=Calibration(probabilities, known.labels, known.scores),
         exemplars=select_exemplars(features, selected.blocks, thumbnails=options.thumbnails),
-        hierarchy=fit_hierarchy(output, labels, origins, families, options.tpr),
+        hierarchy=hierarchy,
         **vars(selected),
     )
 

@@ -180,6 +180,6 @@ def fit(
             selected = SelectedHead(
                 head, options.head_method.name, candidate.value, (candidate.block,)
             )
-    model = finalize_model(selected, features, encoder, options, config)
+    model = finalize_model(selected, features, encoder, options, config=config)
     model_results = evaluate_model(model, features, protocol, options)
     return FitResult(**vars(model_results), grid=tuple(grid), blocks=tuple(block_results))

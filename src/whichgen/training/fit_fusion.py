@@ -32,12 +32,20 @@ from whichgen.encoders.base import Encoder
 from whichgen.errors import FitError
 from whichgen.evaluation.calibration import fit_temperature
 from whichgen.evaluation.predictions import label_indices
-from whichgen.evaluation.protocols import add_leave_out_folds, make_protocol
+from whichgen.evaluation.protocols import Fold, add_leave_out_folds, make_protocol
 from whichgen.heads.experts import ExpertsHead, ExpertsMethod
 from whichgen.heads.fusion import FUSION_C, SHRINKAGES, FusionHead, FusionMethod
 from whichgen.openset.registry import SCORES, fit_score, score_class
 from whichgen.progress import Progress, no_progress
 from whichgen.training.finalize import EvaluatedModel, SelectedHead, evaluate_model, finalize_model
+from whichgen.training.held_out import (
+    has_sources,
+    pool_training_images,
+    predict_held_out,
+    predict_images,
+    source_fold_tables,
+    validation_tables,
+)
 from whichgen.training.parallel_sweeps import run_in_processes
 from whichgen.training.selection import (
     FusionCandidate,
@@ -163,12 +171,19 @@ def fuse(
     """
     known = features.dataset.known
     protocol = make_protocol(features.dataset, options.protocol, seed=options.seed)
-    protocol = add_leave_out_folds(protocol, known, options.seed)
+    by_source = has_sources(features) and protocol.name != "paper"
+    if by_source:
+        features = pool_training_images(features)
+    else:
+        protocol = add_leave_out_folds(protocol, known, options.seed)
     sets = member_sets(encoder)
     settings = [(c, s) for s in options.shrinkages for c in sorted(options.values)]
     train = features.tables["train"]
     unchanged = features.select_perturbation("")
-    tables = [fold_tables(unchanged, fold) for fold in protocol.folds]
+    if by_source:
+        tables = source_fold_tables(unchanged, protocol.folds, options.seed)
+    else:
+        tables = [fold_tables(unchanged, fold) for fold in protocol.folds]
     whole = FoldTables(known, unchanged.tables["train"], *features.test_tables(protocol))
     blocks = range(len(encoder.block_dims))
     final, *folds = fit_views([whole, *tables], blocks, settings, options.jobs, progress)
@@ -193,8 +208,8 @@ def fuse(
     default = next((c for c in scores if c.score == AGREEMENT), scores[0])
     selected = _select_with_margin(default, scores, options.metric, SCORE_MARGIN)
 
-    method: FusionMethod | ExpertsMethod
-    method = FusionMethod(fusion.widths, best.shrinkage, fusion.views_per_vote)
+    fusion_method = FusionMethod(fusion.widths, best.shrinkage, fusion.views_per_vote)
+    method: FusionMethod | ExpertsMethod = fusion_method
     head: FusionHead | ExpertsHead = fusion
     score, experts = fitted[selected.score], []
     if len(kinds := sorted(set(train.kinds.tolist()))) > 1:
@@ -207,7 +222,7 @@ def fuse(
                 candidate = select_votes(tables, sets, best, options, progress)
             experts.append((kind, candidate))
         sizes = tuple(tuple(map(len, sets[expert.members])) for _, expert in experts)
-        method = ExpertsMethod(method, np.searchsorted(kinds, train.kinds), sizes)
+        method = ExpertsMethod(fusion_method, np.searchsorted(kinds, train.kinds), sizes)
         x, labels = train.blocks(selected_blocks), label_indices(train.origins, known)
         # One call, in a worker for its single BLAS thread.
         calls = [(x, labels, len(known), best.value)]
@@ -215,13 +230,24 @@ def fuse(
         (head,) = progress(fits, description="Fitting experts", total=1)
         score = fit_score(selected.score, head.forward(x), labels, len(known))
 
-    val = features.tables["val"]
-    logits = head.forward(val.blocks(selected_blocks)).logits
-    temperature = fit_temperature(logits, label_indices(val.origins, known))
+    if by_source:
+        # Of the folds, only those with unknown validation images have all known origins.
+        all_known = [fold for fold in protocol.folds if fold.unknown_split == "val_unknown"]
+        held_out = predict_held_out(
+            source_fold_tables(unchanged, all_known or [Fold(known, (), "val")], options.seed),
+            selected_blocks,
+            lambda x, labels: fusion_method.fit(x, labels, len(known), best.value),
+            selected.score,
+        )
+    else:
+        held_out = predict_images(validation_tables(features), head, score, selected_blocks)
+    temperature = fit_temperature(held_out.known.output.logits, held_out.known.labels)
     selected_head = SelectedHead(
         head, method.name, best.value, selected_blocks, selected.score, score, temperature
     )
-    model = finalize_model(selected_head, features, encoder, options, config)
+    model = finalize_model(
+        selected_head, features, encoder, options, config=config, held_out=held_out
+    )
     member_metrics = dict(evaluate_member_sets(final, sets, settings))
     return FusionResult(
         **vars(evaluate_model(model, features, protocol, options)),

@@ -52,6 +52,10 @@ class SelectionOptions:
         ``clean`` or ``paper`` (see :mod:`whichgen.evaluation.protocols`).
     tpr
         Fraction of known validation images to accept at the threshold, in (0, 1].
+    precision
+        Fraction of the held-out answers that name a generator which must be right, in (0, 1];
+        replaces ``tpr`` for the threshold. By default, :data:`~whichgen.defaults.PRECISION` if the
+        images have sources, otherwise not used.
     seed
         Seed of the leave-out folds.
     jobs
@@ -64,12 +68,13 @@ class SelectionOptions:
     DataError
         ``protocol`` does not exist.
     FitError
-        ``metric`` does not exist, or ``tpr`` is out of range.
+        ``metric`` does not exist, or ``tpr`` or ``precision`` is out of range.
     """
 
     metric: str = "AUC"
     protocol: str = "clean"
     tpr: float = TPR
+    precision: float | None = None
     seed: int = 0
     jobs: int = -1
     thumbnails: bool = False
@@ -84,6 +89,11 @@ class SelectionOptions:
             raise FitError(
                 f"--tpr {self.tpr:g}: the fraction of known images to accept must be greater than "
                 "0 and at most 1, such as 0.95."
+            )
+        if self.precision is not None and not 0 < self.precision <= 1:
+            raise FitError(
+                f"--precision {self.precision:g}: the fraction of right answers must be greater "
+                "than 0 and at most 1, such as 0.95."
             )
 
 

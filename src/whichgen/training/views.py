@@ -88,7 +88,7 @@ def fit_views(
 ) -> list[FittedViews]:
     """Fit one probe per block and setting on each fold.
 
-    Folds with the same known origins share their training images and probes.
+    Folds with the same training images share their probes.
 
     Parameters
     ----------
@@ -106,24 +106,24 @@ def fit_views(
     list of FittedViews
         The probes of each fold, in the order of ``folds``.
     """
-    by_origins = {fold.origins: fold.train for fold in reversed(folds)}
+    by_images = {(fold.origins, fold.train.keys): fold.train for fold in reversed(folds)}
     by_shrinkage: dict[float, list[float]] = defaultdict(list)
     for value, shrinkage in settings:
         by_shrinkage[shrinkage].append(value)
     calls = (
         (train.block(block), label_indices(train.origins, origins), len(origins), values, shrinkage)
-        for origins, train in by_origins.items()
+        for (origins, _), train in by_images.items()
         for block in blocks
         for shrinkage, values in by_shrinkage.items()
     )
-    total = len(by_origins) * len(blocks) * len(by_shrinkage)
+    total = len(by_images) * len(blocks) * len(by_shrinkage)
     results = run_in_processes(fit_view, calls, jobs=jobs)
     fits = iter(list(progress(results, description="Fitting views", total=total)))
     probes = {
-        origins: [[probe for _ in by_shrinkage for probe in next(fits)] for _ in blocks]
-        for origins in by_origins
+        images: [[probe for _ in by_shrinkage for probe in next(fits)] for _ in blocks]
+        for images in by_images
     }
-    return [FittedViews(probes[fold.origins], fold) for fold in folds]
+    return [FittedViews(probes[fold.origins, fold.train.keys], fold) for fold in folds]
 
 
 def evaluate_member_sets(

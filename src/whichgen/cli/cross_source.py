@@ -1,0 +1,90 @@
+"""``whichgen cross-source``: evaluate a method on sources that it has never seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from typer import Option
+
+from whichgen.cli.command import resumable_command
+from whichgen.cli.console import progress, say, show_table, warn_skipped
+from whichgen.cli.options import check_writable, open_store, split_names
+from whichgen.cli.training_options import TrainOptions
+from whichgen.errors import DataError
+
+
+@resumable_command
+def cross_source(
+    options: TrainOptions,
+    head: Annotated[Literal["linear", "knn", "fusion"], Option(help="Classifier head.")] = "fusion",
+    folds: Annotated[int, Option(min=3, help="Number of folds of sources.")] = 8,
+    shares: Annotated[
+        str, Option(help="Also use only these shares of the training sources: X,X,…")
+    ] = "",
+) -> None:
+    """Evaluate a method on sources never seen, and on the same sources for comparison."""
+    from whichgen.cli.training import add_traces, selection_options
+    from whichgen.data.splits import split_unknown_origins
+    from whichgen.encoders.loading import load_encoder
+    from whichgen.experiments.cross_source import (
+        FUSION_GRID,
+        SourceSplit,
+        evaluate_cross_source,
+        make_fold_datasets,
+    )
+    from whichgen.features.extraction import extract
+    from whichgen.heads.methods import SWEEP_METHODS
+    from whichgen.io.run_metadata import collect_run_metadata, hash_parts
+    from whichgen.report.cross_source_report import metric_rows, write_cross_source
+
+    source = options.split.dataset_options(data=options.data)
+    fusion = head == "fusion"
+    if fusion:
+        options = add_traces(options)
+    method = None if fusion else SWEEP_METHODS[head]()
+    library_options = selection_options(options, method, **(FUSION_GRID if fusion else {}))
+    folder = check_writable(options.output_dir or Path("output") / "cross-source" / head)
+    samples = source.list_samples()
+    seed = source.seed
+    splits = [SourceSplit(folds, seed=seed), SourceSplit(folds, by_source=False, seed=seed)]
+    try:
+        fractions = [float(share) for share in split_names(shares)]
+    except ValueError:
+        raise DataError(f"--shares {shares}: use numbers such as 0.25,0.5.") from None
+    splits += [SourceSplit(folds, share=fraction, seed=seed) for fraction in fractions]
+    unknown = split_unknown_origins(source)
+    name = Path(options.data).resolve().name
+    datasets = [make_fold_datasets(name, samples, *unknown, split) for split in splits]
+    encoder = load_encoder(
+        options.encoder.name, device=options.encoder.device, dtype=options.encoder.dtype
+    )
+    images = extract(
+        samples,
+        encoder,
+        open_store(options.cache_dir, encoder),
+        batch_size=options.encoder.batch_size,
+        progress=progress,
+    )
+    warn_skipped(images.skipped)
+    results = []
+    for i, (split, folds_of_split) in enumerate(zip(splits, datasets, strict=True)):
+        say(f"{i + 1} of {len(splits)}: {split.title}")
+        results.append(
+            evaluate_cross_source(
+                folds_of_split, images, encoder, library_options, split, progress=progress
+            )
+        )
+    record = collect_run_metadata(
+        {**source.as_config(), "head": head, "folds": folds, "options": vars(library_options)},
+        seeds={"seed": seed},
+        encoder=encoder.describe(),
+        data_hash=hash_parts(images.keys),
+    )
+    write_cross_source(results, record, folder)
+    for result in results:
+        rows = [
+            {"metric": r["metric"], "% (95 % interval)": r["value"]} for r in metric_rows(result)
+        ]
+        show_table(rows, title=f"{name}: {result.split.title}")
+    say(f"Results: {folder} (cross_source.md, cross_source.json, cross_source.csv, plots/)")

@@ -1,0 +1,110 @@
+"""Metrics of answers: how often a named generator is right, and how often photographs are accused.
+
+An *answer* is the most specific origin that a model is certain of: a known origin, a family,
+``synthetic``, ``real`` or ``unknown`` (:mod:`whichgen.openset.hierarchy`). Precision against
+coverage is the view of selective classification (El-Yaniv & Wiener, 2010): a model that may stay
+silent is judged by how often it speaks, and how often it is then right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from whichgen.constants import REAL, UNKNOWN
+from whichgen.evaluation.predictions import Predictions
+from whichgen.evaluation.real_vs_synthetic import separate_real
+from whichgen.evaluation.threshold_counts import ThresholdCounts
+
+#: The title of each metric, in the order of tables.
+ANSWER_TITLES = {
+    "photographs_accused": "Photographs called synthetic",
+    "synthetic_found": "Synthetic images called synthetic",
+    "named_precision": "Answers that name a generator: right",
+    "named_coverage": "Images of known generators answered with a generator",
+    "top_tenth_precision": "Most certain tenth of generator predictions: right",
+    "tpr_at_fpr1": "Synthetic images found with 1 % of photographs",
+}
+
+
+class AnswerMetrics:
+    """Metrics of the answers for a test set, as a function of image weights.
+
+    Parameters
+    ----------
+    known, unknown
+        Predictions for n test images of known origins and m test images of unknown generators.
+    answers
+        The answers for the known and then the unknown images: n + m strings.
+    origins
+        The known origins, in the order of the probabilities' columns.
+    """
+
+    def __init__(
+        self,
+        known: Predictions,
+        unknown: Predictions,
+        answers: Sequence[str],
+        origins: Sequence[str],
+    ) -> None:
+        truth = np.concatenate([known.origins, unknown.origins])
+        given = np.array(answers, dtype=str)
+        scores = np.concatenate([known.scores, unknown.scores])
+        predicted = np.array(origins)[np.append(known.predicted, unknown.predicted)]
+        self._real = truth == REAL
+        self._known_generator = (np.arange(len(truth)) < len(known)) & ~self._real
+        self._named = np.isin(given, [origin for origin in origins if origin != REAL])
+        self._accused = ~np.isin(given, [REAL, UNKNOWN])
+        self._correct = given == truth
+        rows = np.flatnonzero(predicted != REAL)
+        self._by_score = rows[np.argsort(-scores[rows], kind="stable")]
+        self._predicted_correctly = (predicted == truth)[self._by_score]
+        self._known_real = known.origins == REAL
+        self._synthetic = ThresholdCounts(*separate_real(known, unknown, origins))
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Metrics in [0, 1] by name, with a weight of 1 for each image; NaN if undefined."""
+        n = len(self._known_real)
+        weights = np.ones((1, len(self._real)))
+        return {name: float(v[0]) for name, v in self(weights[:, :n], weights[:, n:]).items()}
+
+    def __call__(self, weights: np.ndarray, unknown_weights: np.ndarray) -> dict[str, np.ndarray]:
+        """Compute each metric for each row of weights.
+
+        Parameters
+        ----------
+        weights, unknown_weights
+            Number of times each known and each unknown image counts: integers as float64 arrays
+            (rows, n) and (rows, m).
+
+        Returns
+        -------
+        dict
+            Maps the name of each metric to a float64 array (rows,), in [0, 1] or NaN.
+        """
+        w = np.concatenate([weights, unknown_weights], axis=1)
+
+        def fraction(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+            with np.errstate(invalid="ignore"):
+                return np.asarray((w @ (part & whole)) / (w @ whole))
+
+        ordered = w[:, self._by_score]
+        reached = np.cumsum(ordered, axis=1)
+        top = ordered * (reached <= np.maximum(0.1 * reached[:, -1:], 1))
+        found = self._synthetic.positive(
+            np.concatenate([weights[:, ~self._known_real], unknown_weights], axis=1)
+        )
+        false = self._synthetic.negative(weights[:, self._known_real])
+        with np.errstate(invalid="ignore"):
+            tpr = np.where(false <= 0.01 * false[:, -1:], found, 0).max(axis=1) / found[:, -1]
+            top_tenth = (top @ self._predicted_correctly) / top.sum(axis=1)
+        return {
+            "photographs_accused": fraction(self._accused, self._real),
+            "synthetic_found": fraction(self._accused, ~self._real),
+            "named_precision": fraction(self._correct, self._named),
+            "named_coverage": fraction(self._named, self._known_generator),
+            "top_tenth_precision": top_tenth,
+            "tpr_at_fpr1": tpr,
+        }

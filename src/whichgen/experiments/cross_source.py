@@ -1,0 +1,309 @@
+"""Cross-source experiment: test a method on sources that it has never seen.
+
+The images are divided into folds such that no source is in two folds. Each fold is the test set of
+a model that is selected, fitted and calibrated on the other folds. The same is done with folds that
+ignore sources; the difference between both shows how much a method relies on what images of one
+source have in common. Figures of the second kind are optimistic: users bring images from sources
+that no model has seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from math import ceil
+
+import numpy as np
+
+from whichgen.constants import REAL
+from whichgen.data.dataset import SPLITS, Dataset, Sample
+from whichgen.data.source_folds import assign_folds
+from whichgen.defaults import RESAMPLES
+from whichgen.encoders.base import Encoder
+from whichgen.errors import DataError
+from whichgen.evaluation.answer_metrics import AnswerMetrics
+from whichgen.evaluation.bootstrap import Interval, bootstrap_weighted, resample_weights
+from whichgen.evaluation.calibration import calibration_metrics
+from whichgen.evaluation.headline_metrics import HeadlineMetrics
+from whichgen.evaluation.predictions import Predictions
+from whichgen.features.table import FeatureTable
+from whichgen.progress import Progress, no_progress
+from whichgen.training.finalize import predict_table
+from whichgen.training.fit_block import FitOptions, fit
+from whichgen.training.fit_fusion import FusionOptions, fuse
+from whichgen.training.split_features import SplitFeatures
+
+#: Headline metrics of the experiment.
+HEADLINES = ("accuracy", "macro_recall", "auroc", "oscr", "synthetic_auroc")
+
+#: Values of C and shrinkage that a fusion tries. The default grid also contains values for images
+#: of the same sources, with little regularization, and takes seven times as long.
+FUSION_GRID: dict[str, tuple[float, ...]] = {"values": (1.0, 10.0, 100.0), "shrinkages": (0.1,)}
+
+
+@dataclass(frozen=True)
+class SourceSplit:
+    """How to divide images into folds.
+
+    Parameters
+    ----------
+    n_folds
+        Number of folds, at least 3: one for testing, one for validation, the others for training.
+    by_source
+        Whether the images of a source stay together.
+    share
+        Share of the sources of each known origin that is used for training and validation, in
+        (0, 1]: a learning curve over sources.
+    seed
+        Seed for dividing the sources and drawing the share.
+    """
+
+    n_folds: int = 8
+    by_source: bool = True
+    share: float = 1.0
+    seed: int = 0
+
+    @property
+    def title(self) -> str:
+        """Which sources the test images come from, for tables and figures."""
+        if not self.by_source:
+            return "same sources (optimistic)"
+        return "sources never seen" + (f", {self.share:.0%} of sources" if self.share < 1 else "")
+
+
+@dataclass(frozen=True)
+class CrossSourceResult:
+    """Pooled predictions of all folds, each made by a model that has not seen the fold.
+
+    Parameters
+    ----------
+    split
+        How the images were divided.
+    origins
+        The known origins.
+    known, unknown
+        Predictions for the images of known origins and of unknown generators; the groups are the
+        sources.
+    answers
+        The answer for each known and then each unknown image.
+    paths
+        Path of each known and then each unknown image.
+    metrics
+        Metrics by name, with intervals resampled over sources.
+    calibration_error
+        Expected calibration error of the probabilities of the known images.
+    models
+        Description of the model of each fold: method, blocks, C or k, open-set score, threshold.
+    """
+
+    split: SourceSplit
+    origins: tuple[str, ...]
+    known: Predictions
+    unknown: Predictions
+    answers: tuple[str, ...]
+    paths: tuple[str, ...]
+    metrics: dict[str, Interval]
+    calibration_error: float
+    models: tuple[dict[str, object], ...]
+
+    def image_rows(self) -> Iterator[dict[str, object]]:
+        """Yield the prediction for each image, as rows of a table."""
+        parts = [
+            (p.origins[i], p.groups[i], p.probabilities[i], p.scores[i])  # type: ignore[index]
+            for p in (self.known, self.unknown)
+            for i in range(len(p))
+        ]
+        for path, answer, (origin, source, probabilities, score) in zip(
+            self.paths, self.answers, parts, strict=True
+        ):
+            yield {
+                "path": path,
+                "origin": origin,
+                "source": source,
+                "answer": answer,
+                "most probable origin": self.origins[int(probabilities.argmax())],
+                "probability": float(probabilities.max()),
+                "score": float(score),
+            }
+
+    def source_rows(self) -> Iterator[dict[str, object]]:
+        """Yield the results for each source of each origin, as rows of a table."""
+        truth = np.concatenate([self.known.origins, self.unknown.origins])
+        sources = np.array([*self.known.groups, *self.unknown.groups])  # type: ignore[misc]
+        probable = np.append(self.known.predicted, self.unknown.predicted)
+        correct = np.array(self.origins)[probable] == truth
+        answers = np.array(self.answers)
+        named = np.isin(answers, [o for o in self.origins if o != REAL])
+        for origin in dict.fromkeys([*self.origins, *truth.tolist()]):
+            for source in sorted(set(sources[truth == origin].tolist())):
+                rows = (truth == origin) & (sources == source)
+                yield {
+                    "origin": origin,
+                    "source": source,
+                    "images": int(rows.sum()),
+                    "most probable origin right": int(correct[rows].sum()),
+                    "generator named": int(named[rows].sum()),
+                    "named rightly": int((named & (answers == truth))[rows].sum()),
+                }
+
+
+def make_fold_datasets(
+    name: str,
+    samples: Sequence[Sample],
+    unknown_val: Sequence[str],
+    unknown_test: Sequence[str],
+    split: SourceSplit,
+) -> list[Dataset]:
+    """Create the dataset of each fold: its test images, and the images for training a model.
+
+    Parameters
+    ----------
+    name
+        Name of the dataset.
+    samples
+        All images, with their sources.
+    unknown_val, unknown_test
+        Unknown generators for selection and for testing; all other origins are known.
+    split
+        How to divide the images.
+
+    Raises
+    ------
+    DataError
+        An image has no source, there are fewer than three folds, or the images of a known origin
+        are not in training, validation and test images of every fold.
+    """
+    if missing := [s for s in samples if not s.source]:
+        raise DataError(f"{missing[0].path} has no source. Set the sources with --sources.")
+    if split.n_folds < 3:
+        raise DataError(f"{split.n_folds} folds are too few. Use at least 3.")
+    if not split.by_source:  # each image, or group of images, is a source of its own
+        samples = [replace(s, source=s.group or str(s.path)) for s in samples]
+    fold_of = assign_folds(samples, split.n_folds, split.seed)
+    origins = list(dict.fromkeys(s.origin for s in samples))
+    unknown = (*unknown_val, *unknown_test)
+    known = sorted((o for o in origins if o not in unknown), key=lambda o: o != REAL)
+    datasets = []
+    for k in range(split.n_folds):
+        used = _draw_sources(samples, fold_of != k, split)
+        test = [s for s, f in zip(samples, fold_of, strict=True) if f == k]
+        val_fold = (k + 1) % split.n_folds
+        rest = [(s, f) for s, f, u in zip(samples, fold_of, used, strict=True) if f != k and u]
+        datasets.append(
+            Dataset(
+                name=f"{name}, fold {k + 1}",
+                known=tuple(known),
+                unknown=unknown,
+                train=tuple(s for s, f in rest if f != val_fold and s.origin in known),
+                val=tuple(s for s, f in rest if f == val_fold and s.origin in known),
+                test=tuple(s for s in test if s.origin in known),
+                val_unknown=tuple(s for s, _ in rest if s.origin in unknown_val),
+                test_unknown=tuple(s for s in test if s.origin in unknown_test),
+            )
+        )
+    return datasets
+
+
+def _draw_sources(samples: Sequence[Sample], usable: np.ndarray, split: SourceSplit) -> np.ndarray:
+    """Draw a share of the usable sources of each origin; return which samples are drawn."""
+    if split.share == 1:
+        return usable
+    drawn = np.zeros(len(samples), dtype=bool)
+    pairs = np.array([f"{s.origin}\0{s.source}" for s in samples])
+    for i, origin in enumerate(dict.fromkeys(s.origin for s in samples)):
+        rows = usable & np.array([s.origin == origin for s in samples])
+        sources = np.unique(pairs[rows])
+        count = max(2, ceil(split.share * len(sources)))
+        chosen = np.random.default_rng((split.seed, i)).permutation(sources)[:count]
+        drawn |= rows & np.isin(pairs, chosen)
+    return drawn
+
+
+def evaluate_cross_source(
+    datasets: Sequence[Dataset],
+    images: FeatureTable,
+    encoder: Encoder,
+    options: FitOptions | FusionOptions,
+    split: SourceSplit,
+    *,
+    progress: Progress = no_progress,
+) -> CrossSourceResult:
+    """Fit and test a model on each fold, and compute the metrics of all folds together.
+
+    Parameters
+    ----------
+    datasets
+        The dataset of each fold (:func:`make_fold_datasets`).
+    images
+        Features of the images of all folds.
+    encoder
+        The encoder that computed the features.
+    options
+        Options of the method: a fusion for :class:`FusionOptions`, otherwise a head on one block.
+    split
+        How the images were divided.
+    """
+    rows = {sample.path: row for row, sample in enumerate(images.samples)}
+    parts, models = [], []
+    for dataset in progress(datasets, description="Folds", total=len(datasets)):
+        tables = {}
+        for name in SPLITS:
+            samples = [s for s in dataset.split(name) if s.path in rows]
+            table = images.take([rows[s.path] for s in samples])
+            tables[name] = replace(table, samples=tuple(samples))
+        features = SplitFeatures(dataset, tables)
+        model = (
+            fuse(features, encoder, options)
+            if isinstance(options, FusionOptions)
+            else fit(features, encoder, options)
+        ).model
+        for name in ("test", "test_unknown"):
+            predictions, (answer, _, _) = predict_table(model, tables[name])
+            sources = [images.samples[rows[s.path]].source for s in tables[name].samples]
+            parts.append((name, predictions, sources, answer, tables[name].samples))
+        models.append(
+            {
+                "method": model.head_method,
+                "blocks": list(model.blocks),
+                "value": model.hyperparameter,
+                "score": model.score_method,
+                "threshold": model.threshold,
+                "accepted": model.tpr,
+            }
+        )
+    origins = datasets[0].known
+    pooled = [_pool([part[1:] for part in parts if part[0] == n]) for n in ("test", "test_unknown")]
+    (known, known_answers, known_paths), (unknown, unknown_answers, unknown_paths) = pooled
+    answers = (*known_answers, *unknown_answers)
+    headline = HeadlineMetrics(known, unknown, origins)
+    of_answers = AnswerMetrics(known, unknown, answers, origins)
+    weights = list(resample_weights(known, unknown, RESAMPLES, split.seed))
+    return CrossSourceResult(
+        split=split,
+        origins=origins,
+        known=known,
+        unknown=unknown,
+        answers=answers,
+        paths=(*known_paths, *unknown_paths),
+        metrics={
+            **bootstrap_weighted(headline, headline.values, weights),
+            **bootstrap_weighted(of_answers, of_answers.values, weights),
+        },
+        calibration_error=calibration_metrics(known.probabilities, known.labels(origins)).ece,
+        models=tuple(models),
+    )
+
+
+def _pool(
+    parts: Sequence[tuple[Predictions, Sequence[str], Sequence[str], Sequence[Sample]]],
+) -> tuple[Predictions, tuple[str, ...], tuple[str, ...]]:
+    """Concatenate the predictions, answers and paths of all folds; the groups are the sources."""
+    predictions, sources, answers, samples = zip(*parts, strict=True)
+    pooled = Predictions(
+        np.concatenate([p.probabilities for p in predictions]),
+        np.concatenate([p.origins for p in predictions]),
+        np.concatenate([p.scores for p in predictions]),
+        np.array(list(chain(*sources)), dtype=str),
+    )
+    return pooled, tuple(chain(*answers)), tuple(str(s.path) for s in chain(*samples))

@@ -1,0 +1,110 @@
+"""Write the report of the cross-source experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from whichgen.constants import REAL
+from whichgen.evaluation.answer_metrics import ANSWER_TITLES
+from whichgen.evaluation.headline_metrics import METRIC_TITLES
+from whichgen.experiments.cross_source import HEADLINES, CrossSourceResult
+from whichgen.io.atomic import write_text
+from whichgen.io.tables import Row, markdown_table, percent, write_csv, write_json
+from whichgen.report.figures.style import Plot, color, new_axes, save_png
+
+_TITLES = {name: METRIC_TITLES[name] for name in HEADLINES} | ANSWER_TITLES
+
+#: Name of the files of the experiment.
+_NAME = "cross_source"
+
+
+def metric_rows(result: CrossSourceResult) -> list[dict[str, str]]:
+    """Return the metrics in percent with their intervals: rows with ``metric`` and ``value``."""
+    rows = []
+    for name, title in _TITLES.items():
+        if interval := result.metrics.get(name):
+            value, low, high = map(percent, (interval.value, interval.low, interval.high))
+            rows.append({"metric": title, "value": f"{value} ({low}–{high})"})
+    error = percent(result.calibration_error)
+    return [*rows, {"metric": "Expected calibration error", "value": error}]
+
+
+def comparison_rows(results: Sequence[CrossSourceResult]) -> list[Row]:
+    """Return the metrics of all results as rows of one table, with a column per result."""
+    columns = {r.split.title: {m["metric"]: m["value"] for m in metric_rows(r)} for r in results}
+    titles = [*_TITLES.values(), "Expected calibration error"]
+    return [
+        {"metric": title, **{name: values.get(title, "–") for name, values in columns.items()}}
+        for title in titles
+    ]
+
+
+def precision_plot(results: Sequence[CrossSourceResult]) -> Plot:
+    """Plot the precision of generator predictions against their coverage, for each result.
+
+    Images whose most probable origin is a generator are sorted by open-set score. Coverage is the
+    number of images of known generators among those above a score, divided by their total number.
+    """
+    title = "How right named generators are"
+    figure, ax = new_axes(title, "images of known generators named (%)", "named rightly (%)")
+    for i, result in enumerate(results):
+        truth = np.concatenate([result.known.origins, result.unknown.origins])
+        probable = np.append(result.known.predicted, result.unknown.predicted)
+        predicted = np.array(result.origins)[probable]
+        scores = np.concatenate([result.known.scores, result.unknown.scores])
+        of_generator = np.isin(truth, [o for o in result.origins if o != REAL])
+        rows = np.flatnonzero(predicted != REAL)
+        rows = rows[np.argsort(-scores[rows], kind="stable")]
+        count = np.arange(1, len(rows) + 1)
+        precision = np.cumsum(predicted[rows] == truth[rows]) / count
+        coverage = np.cumsum(of_generator[rows]) / of_generator.sum()
+        ax.plot(100 * coverage, 100 * precision, color=color(i), label=result.split.title)
+    ax.set_ylim(0, 102)
+    ax.legend(fontsize=8, loc="lower left")
+    return Plot(
+        _NAME,
+        title,
+        figure,
+        "Precision of the answers that name a generator, against the fraction of images of known "
+        "generators that are named, as the threshold falls from left to right.",
+    )
+
+
+def write_cross_source(
+    results: Sequence[CrossSourceResult], run_metadata: Mapping[str, Any], folder: Path
+) -> None:
+    """Write the results of the experiment to ``folder``.
+
+    The files are ``cross_source.json`` (metrics, models), ``cross_source.csv`` (a row per image of
+    the first result), ``cross_source.md`` and ``plots/cross_source.png``.
+    """
+    first, plot = results[0], precision_plot(results)
+    records = [
+        {
+            "split": result.split,
+            "metrics": result.metrics,
+            "calibration_error": result.calibration_error,
+            "sources": list(result.source_rows()),
+            "models": result.models,
+        }
+        for result in results
+    ]
+    write_json(folder / f"{_NAME}.json", {"run_metadata": run_metadata, "results": records})
+    write_csv(folder / f"{_NAME}.csv", list(first.image_rows()))
+    n_sources = len({*first.known.groups, *first.unknown.groups})  # type: ignore[misc]
+    text = (
+        "# Cross-source experiment\n\n"
+        f"{len(first.known)} images of known origins and {len(first.unknown)} of unknown "
+        f"generators from {n_sources} sources, {first.split.n_folds} folds. Every image is tested "
+        "once, by a model that was selected, fitted and calibrated on other sources. In percent; "
+        "intervals at 95 %, resampled over sources.\n\n"
+        f"{markdown_table(comparison_rows(results))}\n"
+        f"![{plot.title}](plots/{_NAME}.png)\n\n{plot.caption}\n\n"
+        f"## Sources\n\nOn sources never seen.\n\n{markdown_table(list(first.source_rows()))}"
+    )
+    write_text(folder / f"{_NAME}.md", text)
+    save_png(plot.figure, folder / "plots" / f"{_NAME}.png")

@@ -1,0 +1,195 @@
+"""Held-out images: a model's thresholds and calibration are chosen on their predictions.
+
+Without sources, these are the validation images. With sources, training and validation images are
+pooled, and predictions are cross-validated over sources: the images are divided into
+:data:`SOURCE_FOLDS` folds such that no source is in two folds, and the images of each fold are
+predicted by a head fitted on the other folds. The final head is fitted on all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from whichgen.constants import REAL
+from whichgen.data.source_folds import assign_folds
+from whichgen.errors import DataError
+from whichgen.evaluation.predictions import label_indices
+from whichgen.evaluation.protocols import Fold
+from whichgen.heads.base import Head, HeadOutput
+from whichgen.openset.base import OpenSetScore
+from whichgen.openset.registry import fit_score
+from whichgen.openset.threshold import threshold_at_fpr, threshold_at_precision
+from whichgen.training.split_features import FoldTables, SplitFeatures
+
+#: Number of folds for cross-validation over sources.
+SOURCE_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class HeldOutImages:
+    """Predictions for n images by heads that were not fitted on them.
+
+    Parameters
+    ----------
+    output
+        Output of the heads, without embeddings.
+    scores
+        Open-set scores: float64 array (n,).
+    labels
+        Index of the true origin, or -1 for an unknown generator: int64 array (n,).
+    """
+
+    output: HeadOutput
+    scores: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def known(self) -> HeldOutImages:
+        """The images of known origins."""
+        rows = np.flatnonzero(self.labels >= 0)
+        return HeldOutImages(self.output.take(rows), self.scores[rows], self.labels[rows])
+
+    def threshold(self, origins: Sequence[str], precision: float, fpr: float) -> float:
+        """Choose the threshold above which images are attributed to a known generator.
+
+        At least a fraction ``precision`` of the held-out images that are attributed to a generator
+        are of this generator, and at most a fraction ``fpr`` of the held-out real images are
+        attributed to one. If no held-out image is attributed to a generator, no score of a
+        held-out image reaches the threshold.
+
+        Parameters
+        ----------
+        origins
+            The known origins, in the order of the logits' columns.
+        precision, fpr
+            In (0, 1] and [0, 1).
+        """
+        predicted = self.output.logits.argmax(axis=1)
+        named = np.array(origins)[predicted] != REAL
+        if not named.any():
+            return float(np.nextafter(self.scores.max(), np.inf))
+        correct = predicted == self.labels
+        threshold = threshold_at_precision(self.scores[named], correct[named], precision)
+        real = np.append(origins, "")[self.labels] == REAL
+        if (real & named).any():
+            false = np.where(named, self.scores, -np.inf)[real]
+            threshold = max(threshold, threshold_at_fpr(false, fpr))
+        return threshold
+
+
+def has_sources(features: SplitFeatures) -> bool:
+    """Return whether every training image has a source."""
+    return all(sample.source for sample in features.tables["train"].samples)
+
+
+def pool_training_images(features: SplitFeatures) -> SplitFeatures:
+    """Add the validation images to the table ``train``."""
+    pooled = features.tables["train"] + features.tables["val"]
+    return replace(features, tables={**features.tables, "train": pooled})
+
+
+def source_fold_tables(
+    features: SplitFeatures, folds: Sequence[Fold], seed: int
+) -> list[FoldTables]:
+    """Divide pooled training images into :data:`SOURCE_FOLDS` folds by source.
+
+    Parameters
+    ----------
+    features
+        Features whose table ``train`` contains the validation images
+        (:func:`pool_training_images`).
+    folds
+        The folds of the protocol, one for each fold of sources, in turn: they define the known
+        origins, and which origins are unknown. Unknown images from a source of training images are
+        left out.
+    seed
+        Seed for dividing the sources.
+
+    Raises
+    ------
+    DataError
+        All images of a known origin are in the same fold.
+    """
+    train, unknown = features.tables["train"], features.tables["val_unknown"]
+    fold_of = assign_folds([*train.samples, *unknown.samples], SOURCE_FOLDS, seed)[: len(train)]
+    tables = []
+    for k in range(SOURCE_FOLDS):
+        fold = folds[k % len(folds)]
+        is_known = np.isin(train.origins, fold.known)
+        rest = train.take(np.flatnonzero((fold_of != k) & is_known))
+        held_out = train.take(np.flatnonzero(fold_of == k))
+        candidates = unknown if fold.unknown_split == "val_unknown" else held_out
+        sources = {sample.source for sample in rest.samples}
+        rows = [
+            i
+            for i, sample in enumerate(candidates.samples)
+            if sample.origin in fold.unknown and sample.source not in sources
+        ]
+        if missing := sorted({*fold.known} - {*rest.origins.tolist()}):
+            raise DataError(
+                f"the sources of {', '.join(missing)} are too few or contain each other's images. "
+                "Add images of these origins from independent sources, or omit --sources."
+            )
+        known = held_out.take(np.flatnonzero(np.isin(held_out.origins, fold.known)))
+        tables.append(FoldTables(fold.known, rest, known, candidates.take(rows)))
+    return tables
+
+
+def predict_held_out(
+    folds: Sequence[FoldTables],
+    blocks: Sequence[int],
+    fit: Callable[[np.ndarray, np.ndarray], Head],
+    score_method: str,
+) -> HeldOutImages:
+    """Predict the held-out images of each fold with a head fitted on the fold's training images.
+
+    An unknown image that is in several folds is predicted once, in the first of them.
+
+    Parameters
+    ----------
+    folds
+        Feature tables of each fold, with the same known origins.
+    blocks
+        Indices of the blocks whose features are the head's input.
+    fit
+        Function from training features, float array (n, d), and origin indices, int64 array (n,),
+        to a fitted head.
+    score_method
+        Name of the open-set score.
+    """
+    parts = []
+    done: set[bytes] = set()
+    for fold in folds:
+        x, labels = fold.train.blocks(blocks), label_indices(fold.train.origins, fold.origins)
+        head = fit(x, labels)
+        score = fit_score(score_method, head.forward(x), labels, len(fold.origins))
+        rows = [i for i, key in enumerate(fold.unknown.keys) if key not in done]
+        done.update(fold.unknown.keys)
+        parts.append(
+            predict_images(fold._replace(unknown=fold.unknown.take(rows)), head, score, blocks)
+        )
+    return HeldOutImages(
+        HeadOutput.concatenate([part.output for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+    )
+
+
+def predict_images(
+    tables: FoldTables, head: Head, score: OpenSetScore, blocks: Sequence[int]
+) -> HeldOutImages:
+    """Predict the known images and then the unknown images of a fold."""
+    images = tables.known + tables.unknown
+    labels = label_indices(tables.known.origins, tables.origins)
+    output = head.forward(images.blocks(blocks))
+    unknown = np.full(len(tables.unknown), -1)
+    return HeldOutImages(output, score(output), np.append(labels, unknown))
+
+
+def validation_tables(features: SplitFeatures) -> FoldTables:
+    """Return the tables of a fold that holds out the validation images."""
+    tables = features.tables
+    return FoldTables(features.dataset.known, tables["train"], tables["val"], tables["val_unknown"])
