@@ -82,7 +82,18 @@ def bare_rate(device: str, seconds: float) -> float:
 def serving(model: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """A running service: its address, and the process."""
     process = subprocess.Popen(
-        [*PROGRAM, "serve", "-m", str(model), "--port", "0", "--rate-limit", "0", *options],
+        [
+            *PROGRAM,
+            "serve",
+            "-m",
+            str(model),
+            "--port",
+            "0",
+            "--rate-limit",
+            "0",
+            "--no-stability",
+            *options,
+        ],
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import struct
 import sys
 import zlib
@@ -18,6 +19,7 @@ from PIL import Image
 
 import whichgen.encoders.loading as load_module
 import whichgen.io.tables as tables_module
+from whichgen.inference.stability import COPIES
 from whichgen.models.saved_model import DESCRIPTION_FILE, HEAD_FILE
 
 from .conftest import Result, Site, whichgen
@@ -75,6 +77,37 @@ def test_all_output_formats_agree(site: Site) -> None:
     result = whichgen("attribute", "-m", model, "images", "--json", "--csv")
     assert result.code == 1
     assert "--json and --csv can't be combined" in result.message
+
+
+def test_an_unstable_answer_is_marked_and_the_check_can_be_turned_off(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Image.open("images/vae/000.png") as file:
+        other = file.convert("RGB")
+    copies = dict.fromkeys(COPIES, lambda image: image) | {"jpeg": lambda _: other}
+    monkeypatch.setattr("whichgen.inference.attributor.COPIES", copies)
+    command = ("attribute", "-m", site.run, "images")
+    before = answers(whichgen(*command, "--no-stability", "--json"))
+    after = answers(whichgen(*command, "--json"))
+    changed = 0
+    for alone, checked in zip(before, after, strict=True):
+        assert alone["stability"] is None
+        assert checked["original_answer"] == alone["coarse_origin"]
+        same = checked["coarse_origin"] == alone["coarse_origin"]
+        assert checked["origin"] == (alone["origin"] if same else "unknown")
+        assert checked["differing_copies"] == ([] if checked["stability"] == 5 else ["jpeg"])
+        changed += not same
+    assert 0 < changed < len(after)
+    result = whichgen(*command)
+    assert re.search(r"origin +level +unstable +percentile", result.out)
+    assert len(re.findall(r"\bjpeg\b", result.out)) == changed
+    assert re.search(r"6 encodings per image, \d+\.\d s; --no-stability", result.message)
+    rows = list(csv.DictReader(io.StringIO(whichgen(*command, "--csv").out)))
+    assert [row["original_answer"] for row in rows] == [a["original_answer"] for a in after]
+    result = whichgen(*command, "--no-stability")
+    assert "unstable" not in result.out and "encodings" not in result.message
+    result = whichgen(*command, "--no-stability", "--csv")
+    assert "stability" not in result.out.splitlines()[0]
 
 
 def test_unusual_image_formats_are_attributed(site: Site) -> None:

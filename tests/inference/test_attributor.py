@@ -264,6 +264,9 @@ def test_answer_as_json_and_as_row(attributor: Attributor, images: list[Image.Im
         "error": "",
         "nearest": None,
         "score_percentile": good.score_percentile,
+        "stability": None,
+        "differing_copies": None,
+        "original_answer": None,
     }
     schema = answer_schema(attributor.model.origins)
     rows = [answer.as_row(schema) for answer in (good, bad)]

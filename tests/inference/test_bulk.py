@@ -77,9 +77,11 @@ def attribution(name: str, error: str = "") -> Attribution:
     return Attribution(name, "gan", {"gan": 0.5}, 0.5, 0.1, "gan")
 
 
-def folder_of(path: Path, model: str = "m", coverage: float | None = None) -> AnswerFolder:
+def folder_of(
+    path: Path, model: str = "m", coverage: float | None = None, stability: bool = False
+) -> AnswerFolder:
     """The folder of one model's answers."""
-    return AnswerFolder(path, model, ORIGINS, coverage)
+    return AnswerFolder(path, model, ORIGINS, coverage, stability)
 
 
 def test_folder_grows_and_a_rerun_skips_answered_images(
@@ -125,7 +127,7 @@ def test_folder_grows_and_a_rerun_skips_answered_images(
     ]
     record = json.loads((out / "_runs.json").read_text())
     assert [run["time"] for run in record["runs"]] == ["first", "second"]
-    assert record["settings"] == {"model": "m", "coverage": None}
+    assert record["settings"] == {"model": "m", "coverage": None, "stability": False}
 
 
 def damage(name: str) -> Callable[[Path], None]:
@@ -136,8 +138,9 @@ def damage(name: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("change", "settings", "message"),
     [
-        (lambda _: None, {"model": "other"}, r"written with another model or coverage"),
-        (lambda _: None, {"coverage": 0.9}, r"written with another model or coverage"),
+        (lambda _: None, {"model": "other"}, "has another model, coverage or stability"),
+        (lambda _: None, {"coverage": 0.9}, "has another model, coverage or stability"),
+        (lambda _: None, {"stability": True}, "has another model, coverage or stability"),
         (damage("_runs.json"), {}, r"_runs.json is damaged"),
         (lambda f: (f / "_runs.json").unlink(), {}, r"contains Parquet files"),
         (damage("part-00000.parquet"), {}, r"part-00000.parquet can't be read.*Delete the file"),

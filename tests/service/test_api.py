@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 
 from whichgen.inference.answers import answer_schema
 from whichgen.inference.attributor import Attributor
+from whichgen.inference.stability import COPIES
 from whichgen.inference.verdict import make_verdict
 from whichgen.models.saved_model import load_model
 from whichgen.service.batcher import Batcher
@@ -38,17 +39,49 @@ def test_answers_equal_those_of_the_attributor(
     contents = [encode_png(image) for image in images[::3]]
     response = client.post("/attribute", files=upload(*contents))
     assert response.status_code == 200
-    expected = attributor.attribute(contents, nearest=6)
+    expected = attributor.attribute(contents, nearest=6, stability=True)
     assert len(expected) == len(response.json()["images"]) == 8
     for i, (actual, answer) in enumerate(zip(response.json()["images"], expected, strict=True)):
         assert actual["name"] == f"{i}.png"
         assert actual["origin"] == answer.origin
         assert actual["score"] == pytest.approx(answer.score)
         assert actual["score_percentile"] == answer.score_percentile
+        assert actual["coarse_origin"] == answer.coarse_origin
+        assert actual["stability"] == answer.stability
+        assert actual["differing_copies"] == list(answer.differing_copies or ())
+        assert actual["original_answer"] == answer.original_answer
         assert actual["probabilities"] == pytest.approx(answer.probabilities)
         assert actual["verdict"]["words"] == make_verdict(answer).words
         assert [n["origin"] for n in actual["nearest"]] == [n.origin for n in answer.nearest or ()]
         assert (actual["format"], actual["width"], actual["height"]) == ("PNG", 64, 48)
+
+
+def test_an_unstable_answer_is_explained_in_the_answer_and_the_report(
+    service: Start, images: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Image.new("RGB", (64, 48), "white")
+    copies = dict.fromkeys(COPIES, lambda image: image) | {"webp": lambda _: other}
+    monkeypatch.setattr("whichgen.inference.attributor.COPIES", copies)
+    files = upload(*map(encode_png, images))
+    client = service()
+    checked = client.post("/attribute", files=files).json()["images"]
+    unstable = [a for a in checked if a["coarse_origin"] != a["original_answer"]]
+    assert 0 < len(unstable) < len(images)
+    sentence = "changes when the image is slightly altered (webp)"
+    html = client.post("/report", files=files).text
+    for answer in checked:
+        assert (sentence in answer["verdict"]["detail"]) == (answer in unstable)
+    assert html.count(sentence) == len(unstable)
+    unchecked_client = service(Settings(stability=False))
+    assert "stability" not in unchecked_client.get("/model").json()["columns"]
+    unchecked = unchecked_client.post("/attribute", files=files).json()["images"]
+    for before, after in zip(unchecked, checked, strict=True):
+        assert (
+            before["stability"] is before["differing_copies"] is before["original_answer"] is None
+        )
+        assert before["coarse_origin"] == after["original_answer"]
+        assert after["origin"] == ("unknown" if after in unstable else before["origin"])
+        assert after["score_percentile"] == before["score_percentile"]
 
 
 def test_a_repeated_image_is_computed_once(client: TestClient, images: list[Image.Image]) -> None:
@@ -235,7 +268,7 @@ def test_the_model_is_described(client: TestClient, attributor: Attributor) -> N
     assert description["origins"] == list(ORIGINS)
     assert description["threshold"] == attributor.model.threshold
     assert description["exemplars"] == 3 * EACH and description["enrolling"] is False
-    assert description["columns"] == answer_schema(ORIGINS).names
+    assert description["columns"] == answer_schema(ORIGINS, stability=True).names
 
 
 def test_enrollment_is_disabled_by_default(client: TestClient, images: list[Image.Image]) -> None:
@@ -288,8 +321,9 @@ def test_reports_contain_every_image(client: TestClient, images: list[Image.Imag
 
 
 def test_evidence_and_contradictions_are_reported(
-    client: TestClient, attributor: Attributor, images: list[Image.Image]
+    service: Start, attributor: Attributor, images: list[Image.Image]
 ) -> None:
+    client = service(Settings(stability=False))
     info = PngInfo()
     info.add_itxt("Description", "a cat Job ID: 01234567-89ab-cdef-0123-456789abcdef")
     answers = attributor.attribute(images)

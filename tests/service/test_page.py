@@ -127,13 +127,15 @@ def test_answers_are_saved_as_csv(page: Page, files: list[Path]) -> None:
     text = Path(download.value.path()).read_text(encoding="utf-8-sig")
     reader = csv.DictReader(io.StringIO(text))
     rows = {row["image"]: row for row in reader}
-    columns = answer_schema(ORIGINS).names
+    columns = answer_schema(ORIGINS, stability=True).names
     assert reader.fieldnames is not None and reader.fieldnames[: len(columns)] == columns
     assert set(rows) == {file.name for file in files}
     assert 0 <= float(rows["00.png"]["score_percentile"]) <= 100
     for origin in ORIGINS:
         assert 0 <= float(rows["00.png"][f"p({origin})"]) <= 1
     assert "not an image" in rows["notes.txt"]["error"]
+    row = rows["00.png"]
+    assert int(row["stability"]) + len(row["differing_copies"].split()) == 5
 
 
 @pytest.mark.parametrize(

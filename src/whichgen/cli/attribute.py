@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,6 +26,7 @@ from whichgen.cli.options import (
     Images,
     ModelOptions,
     QdrantUrl,
+    Stability,
     Wide,
     check_writable,
     find_images,
@@ -58,9 +60,11 @@ def attribute(
         Path | None, Option("-g", "--gallery", help="Gallery folder to search for similar images.")
     ] = None,
     qdrant_url: QdrantUrl = "",
+    stability: Stability = True,
 ) -> None:
     """Attribute images to a known origin or `unknown`."""
     from whichgen.inference.answers import answer_schema
+    from whichgen.inference.stability import COPIES
     from whichgen.io.tables import csv_text, write_parquet
 
     if as_json and as_csv:
@@ -78,16 +82,22 @@ def attribute(
     if coverage is not None:
         for note in attributor.quantile(coverage).notes:
             warn(f"note: {note}")
+    start = time.perf_counter()
     answers = attributor.attribute(
         files,
         coverage=coverage,
         nearest=SIMILAR_IMAGES if gallery or report else 0,
         gallery=open_gallery(gallery, attributor.model, qdrant_url) if gallery else None,
+        stability=stability,
         batch_size=model.batch_size,
         progress=progress,
     )
+    seconds = time.perf_counter() - start
     schema = answer_schema(
-        attributor.model.origins, prediction_sets=coverage is not None, gallery=gallery is not None
+        attributor.model.origins,
+        prediction_sets=coverage is not None,
+        gallery=gallery is not None,
+        stability=stability,
     )
     rows = [answer.as_row(schema) for answer in answers]
     if report:
@@ -103,6 +113,12 @@ def attribute(
     elif not parquet and not report:
         readable = [answer for answer in answers if not answer.error]
         show_answers(readable, attributor.model, wide=wide)
+    if stability:
+        say(
+            "note: each answer is the most specific one that the image and five slightly altered "
+            f"copies ({', '.join(COPIES)}) share; `unstable` lists the copies that changed it. "
+            f"{1 + len(COPIES)} encodings per image, {seconds:.1f} s; --no-stability turns it off."
+        )
     if coverage is not None:
         say(
             f"note: the prediction set contains the true origin for {100 * coverage:g} % of images "
@@ -118,16 +134,21 @@ def show_answers(answers: Sequence[Attribution], model: OriginModel, *, wide: bo
     The column ``percentile`` is the percentage of validation images of known origins with an equal
     or lower score. The column ``level`` shows the coarse origin (a generator family, ``synthetic``
     or ``real``) of each image for which it differs from the origin; this column is omitted if no
-    image is classified as unknown. If ``wide``, the table always has the column ``level``, and also
-    shows the score, the threshold and the probabilities of all known origins.
+    image is classified as unknown. The column ``unstable`` lists the copies that made an answer
+    less specific; it is omitted if all answers are stable. If ``wide``, the table always has the
+    column ``level``, and also shows the score, the threshold and the probabilities of all known
+    origins.
     """
     with_level = wide or any(answer.origin == UNKNOWN for answer in answers)
+    with_unstable = any(answer.unstable for answer in answers)
     rows = []
     for answer in answers:
         ranked = sorted(answer.probabilities.items(), key=lambda item: -item[1])
         row: dict[str, Any] = {"image": answer.image, "origin": answer.origin}
         if with_level:
             row["level"] = "" if answer.coarse_origin == answer.origin else answer.coarse_origin
+        if with_unstable:
+            row["unstable"] = ", ".join(answer.differing_copies or ()) if answer.unstable else ""
         percentile = answer.score_percentile
         row["percentile"] = "–" if percentile is None else f"{percentile:.0f}"
         if answer.prediction_set is not None:

@@ -8,7 +8,7 @@ from typing import Annotated
 from whichgen.cli.command import resumable_command
 from whichgen.cli.console import exit_on_unreadable, progress, say, warn
 from whichgen.cli.engine import EngineOptions, Sources
-from whichgen.cli.options import Coverage, ModelOptions, OutputDir, check_writable
+from whichgen.cli.options import Coverage, ModelOptions, OutputDir, Stability, check_writable
 
 
 @resumable_command
@@ -20,6 +20,7 @@ def attribute_bulk(
         "attributions"
     ),
     coverage: Coverage = None,
+    stability: Stability = False,
 ) -> None:
     """Attribute a large collection of images; rerun the command to resume.
 
@@ -37,14 +38,15 @@ def attribute_bulk(
     saved = load_model(model.path, key=model.verify_key)
     backbone = model.backbone or str(saved.encoder["name"])
     shards = find_shards(sources, column=engine.column, batch_size=batch_size)
-    answers = AnswerFolder(output_dir, description_digest(model.path), saved.origins, coverage)
+    answers = AnswerFolder(
+        output_dir, description_digest(model.path), saved.origins, coverage, stability
+    )
     known = answers.read_image_keys()
     config = {"backbone": backbone, "engine": engine.engine, "batch_size": batch_size}
+    config |= {"coverage": coverage, "stability": stability}
     data_hash = hash_parts(repr(shard) for shard in shards)
-    answers.record_run(
-        model.describe_run(saved, {}, data_hash, sources=sources, coverage=coverage, **config)
-    )
-    job = AttributeJob(saved, backbone, model.device, batch_size, coverage, known)
+    answers.record_run(model.describe_run(saved, {}, data_hash, sources=sources, **config))
+    job = AttributeJob(saved, backbone, model.device, batch_size, coverage, stability, known)
     with engine.process(shards, job) as results:
         summary = answers.write(results, total=count_images(shards), progress=progress)
     say(f"{summary.n_images} images, {summary.n_written} new results. Results: {output_dir}")

@@ -45,6 +45,9 @@ Coverage = Annotated[float | None, Option(help="Add prediction sets with this co
 Sources = Annotated[
     str, Option(help="folders (ORIGIN/SOURCE/file), or TSV or CSV file of path and source.")
 ]
+Stability = Annotated[
+    bool, Option("--stability/--no-stability", help="Check answers on mild copies (6x time).")
+]
 QdrantUrl = Annotated[
     str,
     Option(envvar="WHICHGEN_QDRANT_URL", help="Qdrant URL; API key in WHICHGEN_QDRANT_API_KEY."),

@@ -15,7 +15,7 @@ from typer import Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import needs_extra, say, warn
-from whichgen.cli.options import ModelOptions
+from whichgen.cli.options import ModelOptions, Stability
 from whichgen.errors import DataError
 from whichgen.service.settings import LOCAL_HOSTS, MIB, Limits
 
@@ -56,6 +56,7 @@ def serve(
     enroll_to: Annotated[
         Path | None, Option(help="Enable POST /enroll and save new models in this folder.")
     ] = None,
+    stability: Stability = True,
 ) -> None:
     """Serve a web page and an HTTP API (see /openapi.json).
 
@@ -79,6 +80,7 @@ def serve(
         enroll_to=enroll_to,
         hosts=(*LOCAL_HOSTS, host, *(allow_host or ())),
         batch_size=model.batch_size,
+        stability=stability,
     )
     if host not in LOCAL_HOSTS and not settings.api_key:
         warn(f"note: no API key is set, and other computers may have access. Set {_KEY}.")

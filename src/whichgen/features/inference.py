@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -40,7 +40,8 @@ class EncodedBatch:
     positions
         Positions (from 0) of the m encoded images in the batch, ascending.
     blocks
-        Features of the encoded images: one float32 array (m, d_b) per block b.
+        Features of the encoded images and their k copies: one float32 array (m (1 + k), d_b) per
+        block b. Each image is followed by its copies.
     errors
         Maps the position of each unreadable image in the batch to its error.
     """
@@ -56,7 +57,11 @@ class EncodedBatch:
 
 
 def encode_batches(
-    images: Iterable[ImageLoader], encode: BatchEncoder, *, batch_size: int = BATCH_SIZE
+    images: Iterable[ImageLoader],
+    encode: BatchEncoder,
+    *,
+    batch_size: int = BATCH_SIZE,
+    copies: Collection[Callable[[Image.Image], Image.Image]] = (),
 ) -> Iterator[EncodedBatch]:
     """Decode, preprocess and encode images batch by batch.
 
@@ -70,7 +75,10 @@ def encode_batches(
     encode
         Preprocesses the images with its encoder, and encodes the preprocessed images.
     batch_size
-        Number of images per batch, including unreadable and skipped images.
+        Number of images per batch, including copies and unreadable and skipped images. A batch has
+        at least one image with its copies.
+    copies
+        Functions that make a copy of an RGB image, to be encoded together with the image.
 
     Yields
     ------
@@ -83,23 +91,28 @@ def encode_batches(
         A feature is not finite, or memory is insufficient for a single image.
     """
     encoder = encode.encoder
+    n_images = max(1, batch_size // (1 + len(copies)))
 
-    def prepare(image: ImageLoader) -> tuple[str, bytes, np.ndarray | ImageError | None]:
+    def prepare(image: ImageLoader) -> tuple[str, bytes, list[np.ndarray] | ImageError | None]:
         name, load = image
         try:
             key, rgb = load()
-            return name, key, None if rgb is None else encoder.preprocess(rgb)
+            if rgb is None:
+                return name, key, None
+            pixels = encoder.preprocess(rgb)
+            return name, key, [pixels, *(encoder.preprocess(copy(rgb)) for copy in copies)]
         except ImageError as error:
             return name, b"", error
 
-    loop = prefetch(prepare, images, threads=count_threads(), depth=4 * batch_size)
+    loop = prefetch(prepare, images, threads=count_threads(), depth=4 * n_images)
     with closing(loop) as prepared:
-        while batch := list(islice(prepared, batch_size)):
+        while batch := list(islice(prepared, n_images)):
             names, keys, results = zip(*batch, strict=True)
-            pixels = {i: r for i, r in enumerate(results) if isinstance(r, np.ndarray)}
+            pixels = {i: r for i, r in enumerate(results) if isinstance(r, list)}
+            rows = [(names[i], view) for i, views in pixels.items() for view in views]
             blocks = (
-                encode(list(pixels.values()), [names[i] for i in pixels])
-                if pixels
+                encode([view for _, view in rows], [name for name, _ in rows])
+                if rows
                 else [np.empty((0, d), np.float32) for d in encoder.block_dims]
             )
             errors = {i: r for i, r in enumerate(results) if isinstance(r, ImageError)}

@@ -22,7 +22,11 @@ _COLUMNS = {
 
 
 def answer_schema(
-    origins: Sequence[str], *, prediction_sets: bool = False, gallery: bool = False
+    origins: Sequence[str],
+    *,
+    prediction_sets: bool = False,
+    gallery: bool = False,
+    stability: bool = False,
 ) -> pa.Schema:
     """Return the Arrow schema of a table of answers: the name and type of each column.
 
@@ -35,8 +39,14 @@ def answer_schema(
     gallery
         Add columns for the most similar gallery image: ``nearest`` (its path), ``nearest_origin``
         and ``nearest_cosine`` (its cosine similarity).
+    stability
+        Add the columns ``stability``, ``differing_copies`` (names separated by spaces) and
+        ``original_answer`` of the stability check.
     """
     columns = dict(_COLUMNS)
+    if stability:
+        columns |= {"stability": pa.int64(), "differing_copies": pa.string()}
+        columns["original_answer"] = pa.string()
     if prediction_sets:
         columns["prediction_set"] = pa.string()
     columns |= {f"p({origin})": pa.float64() for origin in origins}
@@ -81,6 +91,16 @@ class Attribution:
     score_percentile
         Percentage of validation images of known origins with an equal or lower score, in [0, 100];
         ``None`` if the image can't be read.
+    stability
+        Number of the five mild copies of the image (:mod:`whichgen.inference.stability`) with the
+        same answer as the image. This and the next two fields are ``None`` if the stability check
+        was not requested or the image can't be read.
+    differing_copies
+        Names of the copies with another answer.
+    original_answer
+        :attr:`coarse_origin` of the image alone. If it differs from :attr:`coarse_origin`, the
+        answer is *unstable*: :attr:`coarse_origin` is the answer that the image and its copies
+        share, and :attr:`origin` is ``unknown`` whatever the score.
 
     Examples
     --------
@@ -99,6 +119,14 @@ class Attribution:
     error: str = ""
     nearest: tuple[Neighbor, ...] | None = None
     score_percentile: float | None = None
+    stability: int | None = None
+    differing_copies: tuple[str, ...] | None = None
+    original_answer: str | None = None
+
+    @property
+    def unstable(self) -> bool:
+        """Whether the stability check made the answer less specific."""
+        return self.original_answer not in (None, self.coarse_origin)
 
     def as_dict(self) -> dict[str, Any]:
         """Return all fields in a dictionary that can be serialized as JSON."""
@@ -110,8 +138,9 @@ class Attribution:
         Missing values, such as the probabilities of an unreadable image, are ``None``.
         """
         row = vars(self) | {f"p({origin})": p for origin, p in self.probabilities.items()}
-        if self.prediction_set is not None:
-            row["prediction_set"] = " ".join(self.prediction_set)
+        for name in ("prediction_set", "differing_copies"):
+            if row[name] is not None:
+                row[name] = " ".join(row[name])
         if self.nearest:
             first = self.nearest[0]
             row |= {"nearest": first.path, "nearest_origin": first.origin}

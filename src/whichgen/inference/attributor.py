@@ -16,9 +16,16 @@ from whichgen.encoders.loading import load_encoder
 from whichgen.errors import ModelFileError
 from whichgen.evaluation.conformal import ConformalQuantile, conformal_quantile, prediction_sets
 from whichgen.features.batching import BatchEncoder
-from whichgen.features.inference import EncodedBatch, ImageLike, encode_batches, image_loaders
+from whichgen.features.inference import (
+    EncodedBatch,
+    ImageLike,
+    ImageLoader,
+    encode_batches,
+    image_loaders,
+)
 from whichgen.inference.answers import Attribution
 from whichgen.inference.neighbors import ExemplarIndex, NeighborIndex
+from whichgen.inference.stability import COPIES, check_stability
 from whichgen.models.array_validation import check_feature_width, predict_checked
 from whichgen.models.hub import download_model, upload_model
 from whichgen.models.origin_model import OriginModel
@@ -129,6 +136,7 @@ class Attributor:
         coverage: float | None = None,
         nearest: int = 0,
         gallery: NeighborIndex | None = None,
+        stability: bool = False,
         batch_size: int = BATCH_SIZE,
         progress: Progress = no_progress,
     ) -> list[Attribution]:
@@ -148,8 +156,11 @@ class Attributor:
         gallery
             Gallery to search for similar images (:func:`whichgen.gallery.search.load_gallery`);
             default: the exemplars stored in the model.
+        stability
+            Attribute five mild copies of each image as well, and return the answer that the image
+            and its copies share (:mod:`whichgen.inference.stability`).
         batch_size
-            Number of images per batch.
+            Number of images per batch, including copies.
 
         Raises
         ------
@@ -160,7 +171,7 @@ class Attributor:
         sequence = [images] if isinstance(images, ImageLike) else list(images)
         answers = (
             answer
-            for batch in self._encode_batches(sequence, batch_size)
+            for batch in self.encode_batches(image_loaders(sequence), batch_size, stability)
             for answer in self.attribute_batch(
                 batch, quantile=quantile, nearest=nearest, gallery=gallery
             )
@@ -195,12 +206,22 @@ class Attributor:
         features = [np.empty((0, self._n_features), np.float32)]
 
         def read_errors() -> Iterator[str]:
-            for batch in self._encode_batches(sequence, batch_size):
+            for batch in self.encode_batches(image_loaders(sequence), batch_size):
                 features.append(self._features(batch))
                 yield from (str(batch.errors.get(i, "")) for i in range(len(batch)))
 
         errors = list(progress(read_errors(), description="Encoding", total=len(sequence)))
         return np.concatenate(features), errors
+
+    def encode_batches(
+        self, images: Iterable[ImageLoader], batch_size: int, stability: bool = False
+    ) -> Iterator[EncodedBatch]:
+        """Encode images in batches; if ``stability``, encode the copies for the check as well.
+
+        See :func:`~whichgen.features.inference.encode_batches`.
+        """
+        copies = COPIES.values() if stability else ()
+        return encode_batches(images, self.encode_batch, batch_size=batch_size, copies=copies)
 
     def quantile(self, coverage: float) -> ConformalQuantile:
         """Compute the quantile that :meth:`attribute_batch` needs for prediction sets.
@@ -235,7 +256,8 @@ class Attributor:
         Parameters
         ----------
         batch
-            Features of the images (:func:`~whichgen.features.inference.encode_batches`).
+            Features of the images, and of their :data:`~whichgen.inference.stability.COPIES` for
+            the stability check (:func:`~whichgen.features.inference.encode_batches`).
         quantile
             Result of :meth:`quantile`; ``None`` for no prediction sets.
         nearest, gallery
@@ -247,13 +269,15 @@ class Attributor:
             for i, error in batch.errors.items()
         }
         if n:
-            output, probabilities, scores = predict_checked(model, self._features(batch))
+            features = self._features(batch).reshape(n, -1, self._n_features)
+            output, probabilities, scores = predict_checked(model, features[:, 0])
             decisions = decide(probabilities, scores, model.threshold)
             coarse_origins = model.coarse_origins(output, decisions)
             percentiles = model.calibration.percentiles(scores).tolist()
             sets = self._prediction_sets(probabilities, quantile) if quantile else [None] * n
             index = gallery or self.exemplar_index if nearest else None
             neighbors = index.find_neighbors(output, nearest) if index else [None] * n
+            copy_answers = self._attribute_copies(features[:, 1:])
         for row, i in enumerate(batch.positions):
             origin = UNKNOWN if decisions[row] < 0 else model.origins[decisions[row]]
             answers[i] = Attribution(
@@ -267,12 +291,28 @@ class Attributor:
                 nearest=neighbors[row],
                 score_percentile=percentiles[row],
             )
+            if copy_answers[row]:
+                families = model.hierarchy.families
+                answers[i] = check_stability(answers[i], copy_answers[row], families)
         return [answers[i] for i in sorted(answers)]
 
     @cached_property
     def exemplar_index(self) -> ExemplarIndex:
         """Similarity index of the model's exemplars, built on first access."""
         return ExemplarIndex(self.model)
+
+    def _attribute_copies(self, features: np.ndarray) -> list[list[str]]:
+        """Return the most specific answer for each copy of each image.
+
+        ``features`` contains the head's input for k ≥ 0 copies of n images: array (n, k, d).
+        """
+        n, k, d = features.shape
+        if not k:
+            return [[]] * n
+        output, probabilities, scores = predict_checked(self.model, features.reshape(n * k, d))
+        decisions = decide(probabilities, scores, self.model.threshold)
+        answers = self.model.coarse_origins(output, decisions)
+        return [answers[i : i + k] for i in range(0, n * k, k)]
 
     def _prediction_sets(
         self, probabilities: np.ndarray, quantile: ConformalQuantile
@@ -284,11 +324,6 @@ class Attributor:
             tuple(self.model.origins[i] for i in ranked if member[i])
             for ranked, member in zip(order, members, strict=True)
         ]
-
-    def _encode_batches(
-        self, images: Iterable[ImageLike], batch_size: int
-    ) -> Iterator[EncodedBatch]:
-        return encode_batches(image_loaders(images), self.encode_batch, batch_size=batch_size)
 
     def _features(self, batch: EncodedBatch) -> np.ndarray:
         return np.hstack([batch.blocks[b] for b in self.model.blocks])

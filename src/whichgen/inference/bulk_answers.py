@@ -69,32 +69,41 @@ class AnswerFolder:
         The known origins of the model; each origin has a column with its probability.
     coverage
         Coverage of the prediction sets, in (0, 1); ``None`` omits the column ``prediction_set``.
+    stability
+        Whether the answers contain the result of the stability check; if so, add its columns.
 
     Raises
     ------
     DataError
-        ``_runs.json`` is damaged; the folder was written with another model or coverage; or it
-        contains Parquet files but no ``_runs.json``.
+        ``_runs.json`` is damaged; the folder was written with another model, coverage or
+        ``stability``; or it contains Parquet files but no ``_runs.json``.
     """
 
     def __init__(
-        self, folder: Path, model_digest: str, origins: Sequence[str], coverage: float | None = None
+        self,
+        folder: Path,
+        model_digest: str,
+        origins: Sequence[str],
+        coverage: float | None = None,
+        stability: bool = False,
     ) -> None:
         self.folder = folder
-        self._schema = answer_schema(origins, prediction_sets=coverage is not None)
+        self._schema = answer_schema(
+            origins, prediction_sets=coverage is not None, stability=stability
+        )
         self._record_file = folder / _RUNS
-        settings = {"model": model_digest, "coverage": coverage}
+        settings = {"model": model_digest, "coverage": coverage, "stability": stability}
         self._record: dict[str, Any] = {"settings": settings, "runs": []}
         self._parts = sorted(folder.glob("part-*.parquet"))
         if self._record_file.exists():
             try:
                 self._record = json.loads(self._record_file.read_text(encoding="utf-8"))
-                same = self._record["settings"] == settings
+                same = {"stability": False, **self._record["settings"]} == settings
             except (ValueError, KeyError, TypeError):
                 raise DataError(f"{self._record_file} is damaged. Choose another folder.") from None
             if not same:
                 raise DataError(
-                    f"{folder} was written with another model or coverage. Choose another folder."
+                    f"{folder} has another model, coverage or stability. Choose another folder."
                 )
         elif self._parts:
             raise DataError(

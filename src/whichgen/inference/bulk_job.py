@@ -12,7 +12,6 @@ from whichgen.data.reading import decode_image
 from whichgen.data.shards import Item, Shard, hash_name
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import ImageError
-from whichgen.features.inference import encode_batches
 from whichgen.features.shard_extraction import KeySet, shard_loaders
 from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor
@@ -53,6 +52,8 @@ class AttributeJob:
         Number of images per forward pass.
     coverage
         Coverage of the prediction sets, in (0, 1); ``None`` for no prediction sets.
+    stability
+        Check the stability of the answers (:mod:`whichgen.inference.stability`).
     known
         Keys (:func:`~whichgen.data.shards.hash_name`) of images to skip because they already have
         an answer.
@@ -63,6 +64,7 @@ class AttributeJob:
     device: str
     batch_size: int
     coverage: float | None = None
+    stability: bool = False
     known: KeySet = field(default_factory=lambda: KeySet(()))
 
     def start(self) -> Callable[[Shard], Iterator[ShardAnswers]]:
@@ -82,7 +84,7 @@ class AttributeJob:
         """Attribute the images of a shard, and yield the answers for one batch at a time."""
         quantile = None if self.coverage is None else attributor.quantile(self.coverage)
         loaders = shard_loaders(shard, self._load)
-        for batch in encode_batches(loaders, attributor.encode_batch, batch_size=self.batch_size):
+        for batch in attributor.encode_batches(loaders, self.batch_size, self.stability):
             answers = attributor.attribute_batch(batch, quantile=quantile)
             unavailable = {
                 batch.names[i]: str(error)

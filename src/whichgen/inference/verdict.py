@@ -57,6 +57,11 @@ def make_verdict(answer: Attribution) -> Verdict:
             "them to be attributed.",
         )
     reason = "The image is less similar to the known origins than the threshold requires"
+    if answer.unstable:
+        reason = (
+            f"The answer for the file itself, {display_name(str(answer.original_answer))}, changes "
+            f"when the image is slightly altered ({', '.join(answer.differing_copies or ())})"
+        )
     if answer.coarse_origin == REAL:
         return Verdict(
             "real",

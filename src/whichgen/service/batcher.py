@@ -156,13 +156,18 @@ class Batcher:
                 self._queue.task_done()
 
     async def _attribute_batch(self, batch: list[_QueuedImage]) -> None:
-        attributor, cache, size = self.attributor, self._cache, self._settings.batch_size
+        attributor, cache, settings = self.attributor, self._cache, self._settings
         images = [image.data for image in batch]
         start = time.perf_counter()
         try:
             answers = await asyncio.get_running_loop().run_in_executor(
                 self._thread,
-                lambda: attributor.attribute(images, nearest=SIMILAR_IMAGES, batch_size=size),
+                lambda: attributor.attribute(
+                    images,
+                    nearest=SIMILAR_IMAGES,
+                    stability=settings.stability,
+                    batch_size=settings.batch_size,
+                ),
             )
         except Exception as error:  # any failure must reach the waiting requests
             for image in batch:

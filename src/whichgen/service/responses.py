@@ -32,7 +32,7 @@ def describe_model(model: OriginModel, settings: Settings) -> ModelDescription:
         tpr=model.tpr,
         metrics=dict(model.metrics),
         exemplars=len(model.exemplars.labels),
-        columns=answer_schema(model.origins).names,
+        columns=answer_schema(model.origins, stability=settings.stability).names,
         enrolling=settings.enroll_to is not None,
         limits=vars(settings.limits) | {"request_bytes": settings.limits.request_bytes},
     )

@@ -56,6 +56,9 @@ class ImageAnswer(BaseModel):
         description="percentage of known validation images with an equal or lower score"
     )
     threshold: float = Field(description="images with a lower score are classified as unknown")
+    stability: int | None = Field(description="number of five mild copies with the same answer")
+    differing_copies: list[str] | None = Field(description="names of copies with another answer")
+    original_answer: str | None = Field(description="answer before the stability check")
     comparison: str = Field(description="description of the score percentile in one sentence")
     nearest: list[SimilarImage]
     evidence: EvidenceReport | None

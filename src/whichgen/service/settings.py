@@ -83,7 +83,9 @@ class Settings:
         Host names accepted in the ``Host`` header; ``*`` accepts all. Requests with other host
         names are rejected to prevent DNS rebinding.
     batch_size
-        Maximum number of images per batch.
+        Maximum number of images per batch, including copies.
+    stability
+        Check the stability of answers (:mod:`whichgen.inference.stability`).
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -91,3 +93,4 @@ class Settings:
     enroll_to: Path | None = None
     hosts: tuple[str, ...] = LOCAL_HOSTS
     batch_size: int = BATCH_SIZE
+    stability: bool = True

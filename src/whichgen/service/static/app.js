@@ -143,7 +143,8 @@ function save(blob, name) {
 const columnValue = (answer, column) => {
   if (column === "image") return answer.name;
   const origin = column.match(/^p\((.*)\)$/)?.[1];
-  return origin === undefined ? answer[column] : answer.probabilities[origin];
+  const value = origin === undefined ? answer[column] : answer.probabilities[origin];
+  return Array.isArray(value) ? value.join(" ") : value;
 };
 
 const pageColumns = {

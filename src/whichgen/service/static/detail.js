@@ -30,7 +30,7 @@ export function detail(item) {
       element("h3", {}, "Known origins"),
       bars(Object.entries(answer.probabilities)),
       element("p", { className: "quiet" },
-        answer.origin === "unknown"
+        answer.score < answer.threshold
           ? "Probabilities if the image came from a known origin, which is unlikely."
           : "Probabilities, given that the image is from a known origin."),
       element("h3", {}, "Similarity to known images"),

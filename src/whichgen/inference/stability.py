@@ -1,0 +1,116 @@
+"""Check whether an answer survives republication: attribute mild copies of the image as well.
+
+Platforms resize, crop and recompress images, which can change the answer. The stability check
+attributes five copies of an image (:data:`COPIES`) and keeps only the answer that the image and all
+its copies share: the most specific one among origin, family, ``synthetic`` or ``real``, and
+``unknown``.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+from PIL import Image, ImageOps
+
+from whichgen.constants import REAL, SYNTHETIC, UNKNOWN
+from whichgen.data.reading import make_thumbnail
+from whichgen.inference.answers import Attribution
+
+#: Maximum width and height of a WebP image in pixels.
+_MAX_SIDE = 16383
+
+
+def compress(image: Image.Image, kind: str, quality: int) -> Image.Image:
+    """Compress an RGB image and decode it again; ``kind`` is the format as named by Pillow.
+
+    An image with a side over 16,383 pixels, which WebP does not support, is scaled down.
+    """
+    data = make_thumbnail(image, _MAX_SIDE, kind=kind, quality=quality)
+    return Image.open(io.BytesIO(data)).convert("RGB")
+
+
+def rescale(image: Image.Image) -> Image.Image:
+    """Scale an image to 0.75 of its size and back."""
+    size = (max(1, 3 * image.width // 4), max(1, 3 * image.height // 4))
+    small = image.resize(size, Image.Resampling.BICUBIC)
+    return small.resize(image.size, Image.Resampling.BICUBIC)
+
+
+def crop(image: Image.Image) -> Image.Image:
+    """Remove 2 pixels from each side, but at most a 16th of the width or height."""
+    width, height = image.size
+    x, y = min(2, width // 16), min(2, height // 16)
+    return image.crop((x, y, width - x, height - y))
+
+
+#: Copies that the stability check attributes, by name: functions of an RGB image.
+COPIES: Mapping[str, Callable[[Image.Image], Image.Image]] = {
+    "jpeg": partial(compress, kind="JPEG", quality=85),
+    "rescale": rescale,
+    "crop": crop,
+    "webp": partial(compress, kind="WEBP", quality=80),
+    "mirror": ImageOps.mirror,
+}
+
+
+def share_answer(answers: Sequence[str], families: Mapping[str, str]) -> str:
+    """Return the most specific answer that all answers share.
+
+    Parameters
+    ----------
+    answers
+        At least one answer: a known origin, a family, ``synthetic``, ``real`` or ``unknown``.
+    families
+        Maps every known origin except ``real`` to its family.
+
+    Examples
+    --------
+    >>> families = {"dcgan": "GAN", "stylegan": "GAN", "ddpm": "diffusion"}
+    >>> share_answer(["dcgan", "GAN", "stylegan"], families)
+    'GAN'
+    >>> share_answer(["dcgan", "ddpm"], families)
+    'synthetic'
+    """
+    first, *others = (_list_levels(answer, families) for answer in answers)
+    return next(level for level in first if all(level in levels for levels in others))
+
+
+def check_stability(
+    answer: Attribution, copy_answers: Sequence[str], families: Mapping[str, str]
+) -> Attribution:
+    """Replace the answer for an image by the one that it shares with its copies.
+
+    The origin becomes ``unknown`` if the shared answer is less specific than that of the image.
+    Probabilities, score and percentile remain those of the image.
+
+    Parameters
+    ----------
+    answer
+        Answer for the image alone.
+    copy_answers
+        Most specific answer for each of the :data:`COPIES`, in their order.
+    families
+        Maps every known origin except ``real`` to its family.
+    """
+    original = str(answer.coarse_origin)
+    shared = share_answer([original, *copy_answers], families)
+    differing = tuple(n for n, copy in zip(COPIES, copy_answers, strict=True) if copy != original)
+    return replace(
+        answer,
+        origin=answer.origin if shared == original else UNKNOWN,
+        coarse_origin=shared,
+        stability=len(COPIES) - len(differing),
+        differing_copies=differing,
+        original_answer=original,
+    )
+
+
+def _list_levels(answer: str, families: Mapping[str, str]) -> list[str]:
+    """Return an answer, followed by less and less specific answers that it implies."""
+    levels = [answer]
+    if answer not in (REAL, SYNTHETIC, UNKNOWN):
+        levels += [families.get(answer, answer), SYNTHETIC]
+    return [*levels, UNKNOWN]
