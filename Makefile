@@ -22,7 +22,7 @@ FAST_TESTS = tests/data tests/io tests/evaluation tests/openset tests/heads test
 SUPPLY = $(VENV)-supply
 LOCKS = $(wildcard tools/locks/*.txt)
 
-.PHONY: demo check test lint bench docs locks audit sbom clean
+.PHONY: demo check test lint wild bench docs locks audit sbom clean
 
 demo: $(VENV)/ready
 	@mkdir -p $(OUT)
@@ -41,6 +41,21 @@ lint: $(VENV)/ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Figures on sources never seen and on the same sources, for docs/cross-source.md.
+WILD ?= ../shared/wild
+WILD_KNOWN = real openai_gpt_image dalle_3 google_gemini_image google_imagen midjourney \
+	stable_diffusion_1 sdxl flux_1
+WILD_VAL = stable_diffusion_3,ideogram,stylegan2
+WILD_BACKBONE = traces+traces:half+spectra+dinov2_small:crops
+comma := ,
+empty :=
+space := $(empty) $(empty)
+WILD_UNKNOWN = $(subst $(space),$(comma),$(filter-out $(WILD_KNOWN),$(notdir $(patsubst %/,%,$(wildcard $(WILD)/*/)))))
+
+wild: $(VENV)/ready-dev
+	$(BIN)/whichgen cross-source --data $(WILD) --sources folders --unknown $(WILD_UNKNOWN) \
+	    --unknown-val $(WILD_VAL) --backbone $(WILD_BACKBONE) --output-dir runs/wild --shares 0.25,0.5
 
 # Speed relative to the reference implementation: benchmarks/RESULTS.md.
 bench: $(VENV)/ready

@@ -14,7 +14,7 @@ TPR = 0.95
 PRECISION = 0.95
 
 #: False-positive rate: fraction of real images that are called synthetic, with sources.
-FPR = 0.01
+FPR = 0.02
 
 #: Default vision encoder.
 BACKBONE = "openai/clip-vit-base-patch16"

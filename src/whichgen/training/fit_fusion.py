@@ -5,8 +5,8 @@ a feature block with its probe, a *vote* is a group of views with a joint weight
 one of the combined encoders. Selection uses the validation folds of the protocol, in two steps:
 
 1. Members, C and shrinkage are selected with the open-set score ``max_logit``, which measures the
-   agreement of the views. All members with their own votes are used, unless fewer members or one
-   vote per member improve the validation metric by more than :data:`MEMBERS_MARGIN`.
+   agreement of the views. All members with their own votes (with sources: with one vote per member)
+   are used, unless other votes improve the validation metric by more than :data:`MEMBERS_MARGIN`.
 2. The open-set score is selected from :data:`whichgen.openset.registry.SCORES`. Another score
    replaces ``max_logit`` only if it improves the validation metric by more than
    :data:`SCORE_MARGIN`.
@@ -58,6 +58,7 @@ from whichgen.training.selection import (
 from whichgen.training.split_features import FoldTables, SplitFeatures, fold_tables, perturbed_name
 from whichgen.training.views import (
     AGREEMENT,
+    EVEN,
     FittedViews,
     Setting,
     Votes,
@@ -190,7 +191,10 @@ def fuse(
 
     grid = compare_members(folds, sets, settings)
     members = [select_best([c for c in grid if c.members == m], options.metric) for m in sets]
-    best = _select_with_margin(members[-1], members, options.metric, MEMBERS_MARGIN)
+    # Across sources, the many blocks of one encoder are no better than one vote.
+    even = next((c for c in reversed(members) if c.members.endswith(EVEN)), members[-1])
+    default = even if by_source else members[-1]
+    best = _select_with_margin(default, members, options.metric, MEMBERS_MARGIN)
 
     votes, setting = sets[best.members], settings.index(best.setting)
     selected_blocks = tuple(chain(*votes))
