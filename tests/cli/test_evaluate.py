@@ -152,3 +152,6 @@ def test_cross_source_compares_sources_never_seen_with_known_ones(site: Site) ->
     result = whichgen("cross-source", *site.options(out="across"), *UNKNOWN, "--folds", 3)
     assert result.code == 1
     assert "has no source. Set the sources with --sources" in result.message
+    result = whichgen(*command, "--augment", "jpeg")
+    assert result.code == 1
+    assert "does not support --augment" in result.message

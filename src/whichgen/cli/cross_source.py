@@ -38,6 +38,8 @@ def cross_source(
     from whichgen.io.run_metadata import collect_run_metadata, hash_parts
     from whichgen.report.cross_source_report import metric_rows, write_cross_source
 
+    if options.augment:
+        raise DataError("cross-source does not support --augment. Omit it.")
     source = options.split.dataset_options(data=options.data)
     fusion = head == "fusion"
     if fusion:

@@ -244,6 +244,7 @@ def evaluate_cross_source(
     split
         How the images were divided.
     """
+    options = replace(options, thumbnails=False)
     rows = {sample.path: row for row, sample in enumerate(images.samples)}
     parts, models = [], []
     for dataset in progress(datasets, description="Folds", total=len(datasets)):
