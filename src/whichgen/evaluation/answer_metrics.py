@@ -15,7 +15,7 @@ import numpy as np
 from whichgen.constants import REAL, UNKNOWN
 from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.real_vs_synthetic import separate_real
-from whichgen.evaluation.threshold_counts import ThresholdCounts
+from whichgen.evaluation.threshold_counts import ThresholdCounts, unit_weights
 
 #: The title of each metric, in the order of tables.
 ANSWER_TITLES = {
@@ -48,17 +48,16 @@ class AnswerMetrics:
         answers: Sequence[str],
         origins: Sequence[str],
     ) -> None:
-        truth = np.concatenate([known.origins, unknown.origins])
-        given = np.array(answers, dtype=str)
-        scores = np.concatenate([known.scores, unknown.scores])
-        predicted = np.array(origins)[np.append(known.predicted, unknown.predicted)]
+        images = Predictions.concatenate([known, unknown])
+        truth, given = images.origins, np.array(answers, dtype=str)
+        predicted = np.array(origins)[images.predicted]
         self._real = truth == REAL
         self._known_generator = (np.arange(len(truth)) < len(known)) & ~self._real
         self._named = np.isin(given, [origin for origin in origins if origin != REAL])
         self._accused = ~np.isin(given, [REAL, UNKNOWN])
         self._correct = given == truth
         rows = np.flatnonzero(predicted != REAL)
-        self._by_score = rows[np.argsort(-scores[rows], kind="stable")]
+        self._by_score = rows[np.argsort(-images.scores[rows], kind="stable")]
         self._predicted_correctly = (predicted == truth)[self._by_score]
         self._known_real = known.origins == REAL
         self._synthetic = ThresholdCounts(*separate_real(known, unknown, origins))
@@ -66,8 +65,7 @@ class AnswerMetrics:
     @property
     def values(self) -> dict[str, float]:
         """Metrics in [0, 1] by name, with a weight of 1 for each image; NaN if undefined."""
-        n = len(self._known_real)
-        weights = np.ones((1, len(self._real)))
+        weights, n = unit_weights(self._real), len(self._known_real)
         return {name: float(v[0]) for name, v in self(weights[:, :n], weights[:, n:]).items()}
 
     def __call__(self, weights: np.ndarray, unknown_weights: np.ndarray) -> dict[str, np.ndarray]:

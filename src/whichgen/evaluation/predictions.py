@@ -41,6 +41,17 @@ class Predictions:
         """
         return cls(probabilities, origins, probabilities.max(axis=1))
 
+    @classmethod
+    def concatenate(cls, parts: Sequence[Predictions]) -> Predictions:
+        """Concatenate predictions of the same known origins; no groups if a part has none."""
+        groups = [part.groups for part in parts if part.groups is not None]
+        return cls(
+            np.concatenate([part.probabilities for part in parts]),
+            np.concatenate([part.origins for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate(groups) if len(groups) == len(parts) else None,
+        )
+
     def __len__(self) -> int:
         return len(self.origins)
 

@@ -107,32 +107,30 @@ class CrossSourceResult:
     calibration_error: float
     models: tuple[dict[str, object], ...]
 
+    @property
+    def images(self) -> Predictions:
+        """Predictions for the known and then the unknown images."""
+        return Predictions.concatenate([self.known, self.unknown])
+
     def image_rows(self) -> Iterator[dict[str, object]]:
         """Yield the prediction for each image, as rows of a table."""
-        parts = [
-            (p.origins[i], p.groups[i], p.probabilities[i], p.scores[i])  # type: ignore[index]
-            for p in (self.known, self.unknown)
-            for i in range(len(p))
-        ]
-        for path, answer, (origin, source, probabilities, score) in zip(
-            self.paths, self.answers, parts, strict=True
-        ):
+        images, predicted = self.images, self.images.predicted
+        for i, (path, answer) in enumerate(zip(self.paths, self.answers, strict=True)):
             yield {
                 "path": path,
-                "origin": origin,
-                "source": source,
+                "origin": images.origins[i],
+                "source": images.groups[i],  # type: ignore[index]
                 "answer": answer,
-                "most probable origin": self.origins[int(probabilities.argmax())],
-                "probability": float(probabilities.max()),
-                "score": float(score),
+                "most probable origin": self.origins[predicted[i]],
+                "probability": float(images.probabilities[i].max()),
+                "score": float(images.scores[i]),
             }
 
     def source_rows(self) -> Iterator[dict[str, object]]:
         """Yield the results for each source of each origin, as rows of a table."""
-        truth = np.concatenate([self.known.origins, self.unknown.origins])
-        sources = np.array([*self.known.groups, *self.unknown.groups])  # type: ignore[misc]
-        probable = np.append(self.known.predicted, self.unknown.predicted)
-        correct = np.array(self.origins)[probable] == truth
+        images = self.images
+        truth, sources = images.origins, np.array(images.groups)
+        correct = np.array(self.origins)[images.predicted] == truth
         answers = np.array(self.answers)
         named = np.isin(answers, [o for o in self.origins if o != REAL])
         for origin in dict.fromkeys([*self.origins, *truth.tolist()]):
@@ -301,10 +299,6 @@ def _pool(
 ) -> tuple[Predictions, tuple[str, ...], tuple[str, ...]]:
     """Concatenate the predictions, answers and paths of all folds; the groups are the sources."""
     predictions, sources, answers, samples = zip(*parts, strict=True)
-    pooled = Predictions(
-        np.concatenate([p.probabilities for p in predictions]),
-        np.concatenate([p.origins for p in predictions]),
-        np.concatenate([p.scores for p in predictions]),
-        np.array(list(chain(*sources)), dtype=str),
-    )
+    groups = np.array(list(chain(*sources)), dtype=str)
+    pooled = replace(Predictions.concatenate(predictions), groups=groups)
     return pooled, tuple(chain(*answers)), tuple(str(s.path) for s in chain(*samples))

@@ -18,6 +18,8 @@ from whichgen.report.figures.style import Plot, color, new_axes, save_png
 
 _TITLES = {name: METRIC_TITLES[name] for name in HEADLINES} | ANSWER_TITLES
 
+_CALIBRATION_TITLE = "Expected calibration error"
+
 #: Name of the files of the experiment.
 _NAME = "cross_source"
 
@@ -30,13 +32,13 @@ def metric_rows(result: CrossSourceResult) -> list[dict[str, str]]:
             value, low, high = map(percent, (interval.value, interval.low, interval.high))
             rows.append({"metric": title, "value": f"{value} ({low}–{high})"})
     error = percent(result.calibration_error)
-    return [*rows, {"metric": "Expected calibration error", "value": error}]
+    return [*rows, {"metric": _CALIBRATION_TITLE, "value": error}]
 
 
 def comparison_rows(results: Sequence[CrossSourceResult]) -> list[Row]:
     """Return the metrics of all results as rows of one table, with a column per result."""
     columns = {r.split.title: {m["metric"]: m["value"] for m in metric_rows(r)} for r in results}
-    titles = [*_TITLES.values(), "Expected calibration error"]
+    titles = [*_TITLES.values(), _CALIBRATION_TITLE]
     return [
         {"metric": title, **{name: values.get(title, "–") for name, values in columns.items()}}
         for title in titles
@@ -49,16 +51,14 @@ def precision_plot(results: Sequence[CrossSourceResult]) -> Plot:
     Images whose most probable origin is a generator are sorted by open-set score. Coverage is the
     number of images of known generators among those above a score, divided by their total number.
     """
-    title = "How right named generators are"
-    figure, ax = new_axes(title, "images of known generators named (%)", "named rightly (%)")
+    title = "Precision of named generators"
+    figure, ax = new_axes(title, "coverage of known generators (%)", "precision (%)")
     for i, result in enumerate(results):
-        truth = np.concatenate([result.known.origins, result.unknown.origins])
-        probable = np.append(result.known.predicted, result.unknown.predicted)
-        predicted = np.array(result.origins)[probable]
-        scores = np.concatenate([result.known.scores, result.unknown.scores])
+        images = result.images
+        truth, predicted = images.origins, np.array(result.origins)[images.predicted]
         of_generator = np.isin(truth, [o for o in result.origins if o != REAL])
         rows = np.flatnonzero(predicted != REAL)
-        rows = rows[np.argsort(-scores[rows], kind="stable")]
+        rows = rows[np.argsort(-images.scores[rows], kind="stable")]
         count = np.arange(1, len(rows) + 1)
         precision = np.cumsum(predicted[rows] == truth[rows]) / count
         coverage = np.cumsum(of_generator[rows]) / of_generator.sum()
@@ -95,7 +95,7 @@ def write_cross_source(
     ]
     write_json(folder / f"{_NAME}.json", {"run_metadata": run_metadata, "results": records})
     write_csv(folder / f"{_NAME}.csv", list(first.image_rows()))
-    n_sources = len({*first.known.groups, *first.unknown.groups})  # type: ignore[misc]
+    n_sources = len(set(first.images.groups))  # type: ignore[arg-type]
     text = (
         "# Cross-source experiment\n\n"
         f"{len(first.known)} images of known origins and {len(first.unknown)} of unknown "

@@ -1,9 +1,9 @@
-"""Held-out images: a model's thresholds and calibration are chosen on their predictions.
+"""Predictions for held-out images, on which thresholds and calibration are chosen.
 
-Without sources, these are the validation images. With sources, training and validation images are
-pooled, and predictions are cross-validated over sources: the images are divided into
-:data:`SOURCE_FOLDS` folds such that no source is in two folds, and the images of each fold are
-predicted by a head fitted on the other folds. The final head is fitted on all of them.
+Without sources, the held-out images are the validation images. With sources, training and
+validation images are pooled and divided into :data:`SOURCE_FOLDS` folds such that no source is in
+two folds. A head fitted on the other folds predicts the images of each fold. The final head is
+fitted on all images.
 """
 
 from __future__ import annotations

@@ -53,9 +53,9 @@ class SelectionOptions:
     tpr
         Fraction of known validation images to accept at the threshold, in (0, 1].
     precision
-        Fraction of the held-out answers that name a generator which must be right, in (0, 1];
-        replaces ``tpr`` for the threshold. By default, :data:`~whichgen.defaults.PRECISION` if the
-        images have sources, otherwise not used.
+        Minimum fraction of correct answers among the held-out answers that name a generator, in
+        (0, 1]. The threshold is then chosen by precision, not by ``tpr``. ``None`` means
+        :data:`~whichgen.defaults.PRECISION` if the images have sources; otherwise, ``tpr`` is used.
     seed
         Seed of the leave-out folds.
     jobs
@@ -92,7 +92,7 @@ class SelectionOptions:
             )
         if self.precision is not None and not 0 < self.precision <= 1:
             raise FitError(
-                f"--precision {self.precision:g}: the fraction of right answers must be greater "
+                f"precision {self.precision:g}: the fraction of correct answers must be greater "
                 "than 0 and at most 1, such as 0.95."
             )
 
