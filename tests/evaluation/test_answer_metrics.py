@@ -25,15 +25,19 @@ def random_case(seed: int, n: int = 60, m: int = 25) -> tuple[Predictions, Predi
 def test_metrics_equal_counts_by_hand(seed: int) -> None:
     known, unknown, answers = random_case(seed)
     rows = list(zip([*known.origins, *unknown.origins], answers, strict=True))
-    accused = {"flux", "sdxl", "synthetic", "diffusion"}
+    called_synthetic = {"flux", "sdxl", "synthetic", "diffusion"}
     real = [a for t, a in rows if t == "real"]
     synthetic = [a for t, a in rows if t != "real"]
     named = [(t, a) for t, a in rows if a in ("flux", "sdxl")]
     of_known = [a for t, a in rows[: len(known)] if t != "real"]
     values = AnswerMetrics(known, unknown, answers, ORIGINS).values
     assert list(values) == list(ANSWER_TITLES)
-    assert values["photographs_accused"] == sum(a in accused for a in real) / len(real)
-    assert values["synthetic_found"] == sum(a in accused for a in synthetic) / len(synthetic)
+    assert values["photographs_called_synthetic"] == sum(a in called_synthetic for a in real) / len(
+        real
+    )
+    assert values["synthetic_found"] == sum(a in called_synthetic for a in synthetic) / len(
+        synthetic
+    )
     assert values["named_precision"] == sum(t == a for t, a in named) / len(named)
     assert values["named_coverage"] == sum(a in ("flux", "sdxl") for a in of_known) / len(of_known)
 
@@ -72,6 +76,6 @@ def test_a_metric_without_images_is_undefined() -> None:
     p = Predictions(np.array([[0.1, 0.9, 0.0]]), np.array(["flux"]), np.array([1.0]))
     empty = Predictions(np.empty((0, 3)), np.empty(0, str), np.empty(0))
     values = AnswerMetrics(p, empty, ["unknown"], ORIGINS).values
-    assert np.isnan(values["photographs_accused"])
+    assert np.isnan(values["photographs_called_synthetic"])
     assert np.isnan(values["named_precision"])
     assert values["named_coverage"] == 0

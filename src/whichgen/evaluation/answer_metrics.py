@@ -1,4 +1,4 @@
-"""Metrics of answers: how often a named generator is right, and how often photographs are accused.
+"""Metrics of answers: precision of named generators, and photographs called synthetic.
 
 An *answer* is the most specific origin that a model is certain of: a known origin, a family,
 ``synthetic``, ``real`` or ``unknown`` (:mod:`whichgen.openset.hierarchy`). Precision against
@@ -19,7 +19,7 @@ from whichgen.evaluation.threshold_counts import ThresholdCounts, unit_weights
 
 #: The title of each metric, in the order of tables.
 ANSWER_TITLES = {
-    "photographs_accused": "Photographs called synthetic",
+    "photographs_called_synthetic": "Photographs called synthetic",
     "synthetic_found": "Synthetic images called synthetic",
     "named_precision": "Answers that name a generator: right",
     "named_coverage": "Images of known generators answered with a generator",
@@ -54,7 +54,7 @@ class AnswerMetrics:
         self._real = truth == REAL
         self._known_generator = (np.arange(len(truth)) < len(known)) & ~self._real
         self._named = np.isin(given, [origin for origin in origins if origin != REAL])
-        self._accused = ~np.isin(given, [REAL, UNKNOWN])
+        self._called_synthetic = ~np.isin(given, [REAL, UNKNOWN])
         self._correct = given == truth
         rows = np.flatnonzero(predicted != REAL)
         self._by_score = rows[np.argsort(-images.scores[rows], kind="stable")]
@@ -99,8 +99,8 @@ class AnswerMetrics:
             tpr = np.where(false <= 0.01 * false[:, -1:], found, 0).max(axis=1) / found[:, -1]
             top_tenth = (top @ self._predicted_correctly) / top.sum(axis=1)
         return {
-            "photographs_accused": fraction(self._accused, self._real),
-            "synthetic_found": fraction(self._accused, ~self._real),
+            "photographs_called_synthetic": fraction(self._called_synthetic, self._real),
+            "synthetic_found": fraction(self._called_synthetic, ~self._real),
             "named_precision": fraction(self._correct, self._named),
             "named_coverage": fraction(self._named, self._known_generator),
             "top_tenth_precision": top_tenth,
