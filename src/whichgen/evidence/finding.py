@@ -10,6 +10,9 @@ from whichgen.evidence.bounded import clean
 #: What a finding indicates. ``edited``: an existing picture was changed, possibly by a generator.
 Indication = Literal["synthetic", "camera", "edited", "neutral"]
 
+#: ``weak``: anyone may have typed it, as a caption, or it has other explanations.
+Strength = Literal["strong", "weak"]
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -28,7 +31,10 @@ class Finding:
     indicates
         ``synthetic``, ``camera``, ``edited`` (an existing image was changed) or ``neutral``.
     generator
-        Generator named in the metadata; empty if there is none.
+        Generator as named in the metadata; empty if there is none.
+    strength
+        ``weak`` for a statement in free text, such as "made with Midjourney" in a caption, and for
+        a sign with other explanations; otherwise ``strong``.
     """
 
     kind: str
@@ -36,6 +42,7 @@ class Finding:
     detail: str = ""
     indicates: Indication = "neutral"
     generator: str = ""
+    strength: Strength = "strong"
 
     def __post_init__(self) -> None:
         for field in fields(self):
