@@ -30,7 +30,8 @@ def check(evidence: Evidence) -> None:
     assert len(evidence.findings) <= MAX_FINDINGS
     for finding in evidence.findings:
         assert finding.indicates in ("synthetic", "camera", "edited", "neutral")
-        assert finding.kind in ("credentials", "xmp", "iptc", "exif", "text", "jpeg")
+        assert finding.kind in ("credentials", "watermark", "xmp", "iptc", "exif", "text", "jpeg")
+        assert finding.strength in ("strong", "weak")
     for text in (*(t for f in evidence.as_dict()["findings"] for t in f.values()), *evidence.notes):
         assert len(text) <= 300
         assert all(unicodedata.category(c)[0] != "C" for c in text)

@@ -52,6 +52,7 @@ def show_evidence(row: Mapping[str, Any]) -> None:
             {
                 "source": finding["kind"],
                 "indicates": finding["indicates"],
+                "strength": "" if finding["indicates"] == "neutral" else finding["strength"],
                 "generator": finding["generator"],
                 "finding": "; ".join(filter(None, (finding["title"], finding["detail"]))),
             }

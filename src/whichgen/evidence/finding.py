@@ -23,7 +23,8 @@ class Finding:
     Parameters
     ----------
     kind
-        Type of metadata: ``credentials``, ``xmp``, ``iptc``, ``exif``, ``text`` or ``jpeg``.
+        Type of evidence: ``credentials``, ``watermark``, ``xmp``, ``iptc``, ``exif``, ``text`` or
+        ``jpeg``.
     title
         Short description.
     detail
