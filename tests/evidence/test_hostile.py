@@ -133,7 +133,7 @@ def test_failing_reader_adds_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_: Image.Image) -> Evidence:
         raise RuntimeError("out of\norder")
 
-    monkeypatch.setattr("whichgen.evidence.collect.read_exif", broken)
+    monkeypatch.setattr("whichgen.evidence.metadata.read_exif", broken)
     evidence = collect(png({"Software": "NovelAI"}))
     assert evidence.notes == ("EXIF can't be read (RuntimeError: out of order)",)
     assert [f.generator for f in evidence.findings] == ["NovelAI"]

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from PIL import Image
 
 from whichgen.data.reading import open_image, read_header
+from whichgen.errors import ImageError
 from whichgen.evidence.bounded import clean
 from whichgen.evidence.contradict import find_contradictions
 from whichgen.evidence.credentials import read_credentials
-from whichgen.evidence.exif import read_exif
 from whichgen.evidence.finding import Evidence, Finding
-from whichgen.evidence.iptc import read_iptc, read_xmp
-from whichgen.evidence.jpeg import read_jpeg
-from whichgen.evidence.text import read_text
+from whichgen.evidence.metadata import read_metadata
+from whichgen.evidence.readers import run_readers
 
 __all__ = ["MAX_FINDINGS", "Evidence", "Finding", "collect", "find_contradictions"]
 
@@ -41,30 +38,38 @@ def collect(data: bytes, name: str = "image") -> Evidence:
     Raises
     ------
     ImageError
-        The file is not a valid image (see :func:`whichgen.data.reading.read_header`).
+        The file is not a valid image (see :func:`whichgen.data.reading.read_header`), and no
+        metadata can be read from it.
     """
-    read_header(data, name)
-    with open_image(data, name) as image:
-        # MPO: JPEG files of several pictures, a format of its own only in Pillow.
-        mime = Image.MIME.get("JPEG" if image.format == "MPO" else image.format or "", "")
-        readers: dict[str, Callable[[], Evidence]] = {
-            "text fields": lambda: read_text(image),
-            "Content Credentials": lambda: read_credentials(data, mime),
-            "XMP": lambda: read_xmp(image),
-            "IPTC": lambda: read_iptc(image),
-            "EXIF": lambda: read_exif(image),
-            "JPEG tables": lambda: read_jpeg(image),
-        }
-        findings: dict[Finding, None] = {}  # ordered set
-        notes: list[str] = []
-        for part, read in readers.items():
-            try:
-                evidence = read()
-            except Exception as error:  # parsers raise many types on hostile bytes
-                notes.append(f"{part} can't be read ({type(error).__name__}: {error})")
-                continue
-            findings |= dict.fromkeys(evidence.findings)
-            notes += evidence.notes
+    damage: ImageError | None = None
+    image: Image.Image | None = None
+    try:
+        read_header(data, name)
+        image = open_image(data, name)
+    except ImageError as error:
+        damage = error  # metadata before the damage may still be readable
+    try:
+        evidence = run_readers(
+            {
+                "Content Credentials": lambda: read_credentials(data, _find_mime(image)),
+                "metadata": lambda: read_metadata(data, image),
+            }
+        )
+    finally:
+        if image is not None:
+            image.close()
+    if damage is not None and not evidence.findings:
+        raise damage
+    findings, notes = evidence.findings, list(evidence.notes)
+    if damage is not None:
+        notes.insert(0, f"the pixels can't be decoded ({damage}); the metadata before was read")
     if len(findings) > MAX_FINDINGS:
         notes.append(f"{len(findings) - MAX_FINDINGS} more findings omitted")
-    return Evidence(tuple(findings)[:MAX_FINDINGS], tuple(clean(note) for note in notes))
+    return Evidence(findings[:MAX_FINDINGS], tuple(clean(note) for note in notes))
+
+
+def _find_mime(image: Image.Image | None) -> str:
+    """Return the MIME type of an image, or an empty string if it is unknown."""
+    # MPO: JPEG files of several pictures, a format of its own only in Pillow.
+    kind = image.format or "" if image is not None else ""
+    return Image.MIME.get("JPEG" if kind == "MPO" else kind, "")

@@ -1,0 +1,32 @@
+"""Run several readers of evidence; a failure of one does not stop the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from whichgen.evidence.finding import Evidence, Finding
+
+#: A function that reads one part of a file.
+Reader = Callable[[], Evidence]
+
+
+def run_readers(readers: Mapping[str, Reader]) -> Evidence:
+    """Run readers in order and merge their evidence; equal findings are kept once.
+
+    Parameters
+    ----------
+    readers
+        Maps the name of each part of the file, as used in notes, to its reader. If a reader raises
+        an exception, a note names the part and the error.
+    """
+    findings: dict[Finding, None] = {}  # ordered set
+    notes: list[str] = []
+    for part, read in readers.items():
+        try:
+            evidence = read()
+        except Exception as error:  # parsers raise many types on hostile bytes
+            notes.append(f"{part} can't be read ({type(error).__name__}: {error})")
+            continue
+        findings |= dict.fromkeys(evidence.findings)
+        notes += evidence.notes
+    return Evidence(tuple(findings), tuple(dict.fromkeys(notes)))
