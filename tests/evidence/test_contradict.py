@@ -76,6 +76,8 @@ def test_synthetic_metadata_contradicts_real_answer(
         ("OpenAI", "DALL·E 3", False),
         ("OpenAI", "midjourney", True),
         ("DALL·E", "GPT-4o", True),
+        ("gpt-image 2.0", "dalle3", True),
+        ("OpenAI", "gpt-image", False),
         ("ComfyUI", "stable_diffusion_v_1_5", False),
         ("ComfyUI", "stylegan2", True),
         ("dreamshaper_8", "Midjourney", False),

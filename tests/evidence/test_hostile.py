@@ -19,8 +19,8 @@ from PIL.TiffImagePlugin import IFDRational
 from whichgen.errors import ImageError
 from whichgen.evidence.bounded import clean, parse_json
 from whichgen.evidence.collect import MAX_FINDINGS, Evidence, collect
-from whichgen.evidence.iptc import parse_xmp
 from whichgen.evidence.parameters import interpret
+from whichgen.evidence.xmp import parse_xmp
 
 from .conftest import SOURCE, Sign, encode, png, xmp
 
@@ -100,8 +100,7 @@ def test_xmp_too_long_is_not_parsed() -> None:
 )
 def test_hostile_json_is_none(text: str) -> None:
     assert parse_json(text) is None
-    indication = [f.indicates for f in interpret("text", "prompt", text)]
-    assert indication == (["neutral"] if len(text) > 2_000_000 else [])
+    assert [f.indicates for f in interpret("text", "prompt", text)] == ["neutral"]
 
 
 def test_shallow_json_is_read() -> None:

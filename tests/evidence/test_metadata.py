@@ -140,11 +140,24 @@ def test_xmp_reports_source_system_prompt_and_credit(kind: str) -> None:
 def test_generative_fill_is_an_edit() -> None:
     packet = xmp(
         f'Iptc4xmpExt:DigitalSourceType="{SOURCE}compositeWithTrainedAlgorithmicMedia" '
-        'Iptc4xmpExt:AISystemUsed="Adobe Firefly" photoshop:Credit="Edited with Google AI"'
+        'Iptc4xmpExt:AISystemUsed="Adobe Firefly"'
     )
     metadata_findings = findings(encode("JPEG", xmp=packet), "xmp")
-    assert len(metadata_findings) == 3
+    assert len(metadata_findings) == 2
     assert {f.indicates for f in metadata_findings} == {"edited"}
+
+
+@pytest.mark.parametrize("camera", [True, False])
+def test_google_edit_is_an_edit_only_of_a_photograph(camera: bool) -> None:
+    packet = xmp(
+        f'Iptc4xmpExt:DigitalSourceType="{SOURCE}compositeWithTrainedAlgorithmicMedia" '
+        'photoshop:Credit="Edited with Google AI"'
+    )
+    fields = {Base.Make: "Google", Base.Model: "Pixel 9"} if camera else {}
+    metadata_findings = findings(encode("JPEG", xmp=packet, exif=exif(fields)), "xmp")
+    expected = ("edited", "strong") if camera else ("synthetic", "weak")
+    assert [(f.indicates, f.strength) for f in metadata_findings] == [expected] * 2
+    assert metadata_findings[1].generator == "Google AI"
 
 
 def test_person_in_credit_is_not_a_generator() -> None:
@@ -164,7 +177,7 @@ def test_draw_things_keeps_its_json_in_xmp() -> None:
     (finding,) = findings(encode("JPEG", xmp=packet), "xmp")
     assert finding.title == "UserComment: generation parameters in the format of Draw Things"
     assert "steps 8; prompt a hill" in finding.detail
-    assert finding.generator == "toy_q6.ckpt"
+    assert finding.generator == "toy_q6"
 
 
 def test_without_defusedxml_xmp_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import re
 from whichgen.constants import REAL, SYNTHETIC, UNKNOWN
 from whichgen.data.families import assign_families
 from whichgen.evidence.finding import Evidence, Finding
-from whichgen.evidence.generators import find_generator
+from whichgen.evidence.generators import find_model
 
 #: Families in whichgen.data.families; families defined by users can't be compared by name.
 _FAMILIES = frozenset({"diffusion", "autoregressive", "GAN", "flow", "VAE"})
@@ -82,7 +82,7 @@ def _differ(name: str, answer: str, is_family: bool) -> bool:
         return False
     if is_family:
         return answer in _FAMILIES and _find_family(name) not in ("", answer)
-    ours, theirs = find_generator(name), find_generator(answer)
+    ours, theirs = find_model(name), find_model(answer)
     if ours and theirs and not ours.tool and not theirs.tool:
         is_maker = ours.maker in (ours.name, theirs.name) and ours.maker == theirs.maker
         return ours.name != theirs.name and not (ours.maker and is_maker)
@@ -97,7 +97,7 @@ def _find_family(name: str) -> str:
 
     Returns an empty string for all other names and for DALL·E, whose family depends on its version.
     """
-    generator = find_generator(name)
+    generator = find_model(name)
     if generator and generator.tool:
         return "diffusion"
     if generator:

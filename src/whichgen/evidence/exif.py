@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import re
 from typing import Any
 
 from PIL import Image
@@ -23,32 +25,61 @@ _SETTINGS = {
     Base.DateTimeOriginal: "{}",
 }
 
-#: Prefixes of ComfyUI's texts in unrelated EXIF fields (WebP).
-_MARKS = ("prompt:", "workflow:", "parameters:")
+#: Text fields. Windows writes those that begin with XP.
+_TEXTS = (
+    *(Base.Software, Base.ImageDescription, Base.Make, Base.Model, Base.Artist, Base.Copyright),
+    *(Base.DocumentName, Base.HostComputer, Base.ProcessingSoftware),
+    *(Base.XPTitle, Base.XPComment, Base.XPSubject, Base.XPKeywords, Base.XPAuthor),
+)
+
+#: ComfyUI stores its texts in unrelated fields, with their names: `prompt:{"3": …}`.
+_NAMED_JSON = re.compile(r"\s*([A-Za-z_][\w \-]{0,40}):\s*(?=\{)")
+
+#: Grok signs its images: a signature in Base64 as the description, an identifier as the artist.
+_SIGNATURE = re.compile(r"Signature:\s*[A-Za-z0-9+/_\-]{64,}={0,2}\s*")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+#: Largest number of bytes that are added where a truncated block has lost its end.
+_MAX_PADDING = 1 << 20
 
 
-def read_exif(image: Image.Image) -> Evidence:
+def load_exif(block: bytes) -> Image.Exif:
+    """Parse an EXIF block (without the prefix ``Exif``).
+
+    The end that a truncated block has lost is replaced with NULs, so that a text is read as far as
+    it goes.
+    """
+    exif = Image.Exif()
+    if block:
+        exif.load(b"Exif\0\0" + block + bytes(min(len(block) + 4096, _MAX_PADDING)))
+    return exif
+
+
+def read_exif(exif: Image.Exif) -> Evidence:
     """Extract provenance evidence from the EXIF metadata of an image.
 
     The presence of GPS coordinates is reported, but not their values.
     """
-    exif = image.getexif()
     if not exif:
         return Evidence()
     inner = exif.get_ifd(IFD.Exif)
     findings: list[Finding] = []
-    tags = (Base.Software, Base.ImageDescription, Base.Make, Base.Model, Base.XPComment)
-    texts = {tag.name: _decode_text(exif.get(tag)) for tag in tags}
-    texts["UserComment"] = decode_user_comment(inner.get(Base.UserComment))
-    for field, text in texts.items():
-        mark = next((m for m in _MARKS if text.lower().startswith(m)), "")
-        if mark:
+    texts = {tag.name: _decode_text(exif.get(tag)) for tag in _TEXTS}
+    texts["UserComment"] = decode_user_comment(inner.get(Base.UserComment)).strip("\0 ")
+    if _SIGNATURE.fullmatch(texts["ImageDescription"]) and _UUID.fullmatch(texts["Artist"]):
+        detail = f"artist {texts.pop('Artist')}; {texts.pop('ImageDescription')}"
+        title = "signature and identifier as Grok writes them"
+        findings.append(Finding("exif", title, detail, "synthetic", "Grok"))
+    for field, text in list(texts.items()):
+        if match := _NAMED_JSON.match(text):
             texts[field] = ""  # not the name of a camera
-            findings += interpret("exif", mark[:-1], text[len(mark) :])
+            findings += interpret("exif", match[1], text[match.end() :])
         elif field == "Make" and (generator := find_generator(text)):
             name = generator.name
-            findings.append(Finding("exif", f"Make: {name}", text, "synthetic", name))
-            texts[field] = ""
+            model = clean(texts["Model"], 60)
+            detail = f"{text}, model {model}" if model else text
+            findings.append(Finding("exif", f"Make: {name}", detail, "synthetic", name))
+            texts["Make"] = texts["Model"] = ""
         elif field not in ("Make", "Model"):
             findings += interpret("exif", field, text)
     findings += _report_camera(texts["Make"], texts["Model"], inner)
@@ -91,12 +122,27 @@ def decode_user_comment(value: object) -> str:
         return ""
     code, rest = value[:8], value[8:]
     if code == b"UNICODE\0":
-        # UTF-16 in either byte order in practice; in big-endian Latin text every first byte is 0.
-        big = rest[::2].count(0) >= rest[1::2].count(0)
-        return rest.decode("utf-16-be" if big else "utf-16-le", errors="replace").lstrip("\ufeff")
+        return _decode_unicode(rest)
+    if code == b"JIS\0\0\0\0\0":
+        return rest.decode("iso2022_jp", errors="replace")
     if code in (b"ASCII\0\0\0", bytes(8)):
         return rest.decode("utf-8", errors="replace")
     return value.decode("utf-8", errors="replace")
+
+
+def _decode_unicode(text: bytes) -> str:
+    """Decode UTF-16 in either byte order, or UTF-8, which some programs write instead.
+
+    In UTF-16, every second byte of Latin letters, digits and spaces is 0: the first in big-endian.
+    """
+    trimmed = text.rstrip(b"\0")
+    if 0 not in trimmed and not trimmed.startswith((codecs.BOM_UTF16_BE, codecs.BOM_UTF16_LE)):
+        with contextlib.suppress(UnicodeDecodeError):
+            return trimmed.decode("utf-8")
+    is_big = text[::2].count(0) >= text[1::2].count(0)
+    if trimmed.startswith((codecs.BOM_UTF16_BE, codecs.BOM_UTF16_LE)):
+        is_big = trimmed.startswith(codecs.BOM_UTF16_BE)
+    return text.decode("utf-16-be" if is_big else "utf-16-le", errors="replace").lstrip("\ufeff")
 
 
 def _decode_text(value: object) -> str:

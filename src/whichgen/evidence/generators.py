@@ -1,64 +1,104 @@
-"""Recognize names of generators, tools and photo editors in metadata."""
+"""Recognize names of generators, of programs that run them, and of photo editors."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-from whichgen.evidence.finding import Indication
-
 
 @dataclass(frozen=True)
 class Generator:
-    """A generator, or a tool that runs generators.
+    """A generator, or a program that runs generators.
 
     Parameters
     ----------
     name
         Name in reports.
     pattern
-        Regular expression that finds the name in text, regardless of case.
+        Regular expression that finds the name anywhere in a text, regardless of case. It has no
+        other meaning.
     maker
         Company that makes the generator, if metadata may name the company instead of the generator;
         otherwise empty.
     tool
         Whether this is a program that runs various generators. The name of such a program indicates
         a synthetic image but not which generator made it.
+    short
+        Regular expression of names that have other meanings, such as "Flux". They count only where
+        a name is expected.
     """
 
     name: str
     pattern: str
     maker: str = ""
     tool: bool = False
+    short: str = ""
 
 
-# Tried in this order: generators are more specific than tools, and tools than makers. Words with
-# other meanings (imagen, flux, gemini, firefly) must come with their company or version.
+# Tried in this order: programs whose names include a generator's, generators, other programs, and
+# makers. A pattern that can't match is `(?!)`.
 _GENERATORS = (
+    Generator("stable-diffusion.cpp", r"stable[\-_ ]?diffusion\.cpp|\bsd\.cpp", tool=True),
+    Generator("Stable Diffusion web UI", r"stable[\-_ ]?diffusion[\-_ ]web[\-_ ]?ui", tool=True),
+    Generator("SD.Next", r"\bsd\.next", tool=True),
+    Generator("mflux", r"\bmflux\b", tool=True),
     Generator("DALL·E mini", r"dall[·.\-_ ]?e[\-_ ]?mini|craiyon"),
     Generator("DALL·E", r"dall[·.\-_ ]?e(?![a-z])", maker="OpenAI"),
-    Generator("GPT-4o", r"gpt[\-_ ]?(4o|image)|chatgpt", maker="OpenAI"),
+    Generator("gpt-image", r"gpt[\-_ ]?image", maker="OpenAI"),
+    Generator("GPT-4o", r"gpt[\-_ ]?4o|chatgpt", maker="OpenAI"),
+    Generator("Sora", r"openai[\-_ ]sora", short=r"sora", maker="OpenAI"),
     Generator("Midjourney", r"mid[\-_ ]?journey|niji[\-_ ]?journey"),
-    Generator("Adobe Firefly", r"adobe[\-_ ]firefly|^firefly\b"),
+    Generator("Adobe Firefly", r"adobe[\-_ ]firefly", short=r"firefly"),
     Generator("NovelAI", r"novel[\-_ ]?ai"),
-    Generator("Imagen", r"google[\-_ ]imagen|imagen[\-_ ]?\d|^imagen$", maker="Google AI"),
-    Generator("Gemini", r"google[\-_ ]gemini|gemini[\-_ ]?\d|^gemini$", maker="Google AI"),
-    Generator("FLUX", r"flux[.\-_ ]?[12]|black[\-_ ]forest[\-_ ]labs|^flux\b"),
-    Generator("Ideogram", r"ideogram"),
-    Generator("Leonardo.Ai", r"leonardo[.\-_ ]?ai"),
-    Generator("Recraft", r"recraft"),
-    Generator("Kandinsky", r"kandinsky[\-_ ]?\d"),
     Generator(
-        "Stable Diffusion", r"stable[\-_ ]?diffusion|sd[\-_ ]?(xl|v?[1-5]([._\-]|\b))|v1-5-pruned"
+        "Imagen", r"google[\-_ ]imagen|imagen[\-_ ]?[1-4](?!\d)", short="imagen", maker="Google AI"
     ),
-    Generator("Grok", r"grok|aurora[\-_ ]xai"),
-    Generator("Meta AI", r"meta[\-_ ]ai|imagined with ai"),
+    Generator(
+        "Gemini",
+        r"google[\-_ ]gemini|gemini[\-_ ]?[1-3](\.\d|[\-_ ](flash|pro|ultra))|nano[\-_ ]banana",
+        short=r"gemini",
+        maker="Google AI",
+    ),
+    Generator("FLUX", r"flux[.\-_ ]?[12]|black[\-_ ]forest[\-_ ]labs|img;flux", short=r"flux"),
+    Generator("Ideogram", r"ideogram[\-_ .]?(ai|v?\d)", short=r"ideogram"),
+    Generator("Leonardo.Ai", r"leonardo[.\-_ ]?ai"),
+    Generator("Recraft", r"recraft[\-_ .]?(ai|v\d)", short=r"recraft"),
+    Generator("Kandinsky", r"kandinsky[\-_ ]?\d(?!\d)"),
+    Generator("Stable Diffusion", r"stable[\-_ ]?diffusion|v1-5-pruned|sdxl[\-_ ]", short=r"sdxl"),
+    Generator("Stability AI", r"stability[\-_. ]?ai|dreamstudio"),
+    Generator("Grok", r"\bgrok[\-_ ]?(\d|image|imagine|ai)|aurora[\-_ ]xai|\bxai\b", short=r"grok"),
+    Generator("Meta AI", r"\bmeta[\-_ ]ai\b|imagined with ai"),
+    Generator("Apple Image Playground", r"image[\-_ ]playground"),
+    Generator("Krea", r"krea[\-_ .]?(ai\b|\d)", short=r"krea"),
+    Generator("Qwen-Image", r"qwen[\-_ ]?image"),
+    Generator("Z-Image", r"\bz[\-_]image\b"),
+    Generator("Seedream", r"seedream"),
+    Generator("HiDream", r"hidream"),
+    Generator("Hunyuan", r"hunyuan"),
+    Generator("ERNIE-Image", r"ernie[\-_ ]image"),
+    Generator("PixArt", r"pixart[\-_ ]?(alpha|sigma|[αΣ])"),
+    Generator("Playground", r"playground[\-_ ]?(ai|v\d)"),
+    Generator("Kolors", r"\bkolors\b"),
+    Generator("Bria", r"\bbria[\-_ .]?(ai|\d)|briaai"),
+    Generator("Runway", r"runway[\-_ ]?(ml|gen[\-_ ]?\d)"),
     Generator("ComfyUI", r"comfy[\-_ ]?ui", tool=True),
     Generator("InvokeAI", r"invoke[\-_ ]?ai", tool=True),
     Generator("Fooocus", r"fooocus", tool=True),
-    Generator("SwarmUI", r"swarmui", tool=True),
+    Generator("SwarmUI", r"swarm[\-_ ]?ui", tool=True),
+    Generator("Easy Diffusion", r"easy[\-_ ]diffusion", tool=True),
+    Generator("DiffusionBee", r"diffusion[\-_ ]?bee", tool=True),
+    Generator("Mochi Diffusion", r"mochi[\-_ ]diffusion", tool=True),
     Generator("Draw Things", r"draw[\-_ ]?things", tool=True),
-    Generator("Bing Image Creator", r"(bing|microsoft)[\-_ ](image creator|designer)", tool=True),
+    Generator("Jimeng", r"jimeng|dreamina|即梦", tool=True),
+    Generator("Doubao", r"doubao|豆包", tool=True),
+    Generator("Freepik AI", r"freepik[\-_ ]ai|pikaso", tool=True),
+    Generator("Tensor.Art", r"tensor\.art|seaart", tool=True),
+    Generator("NightCafe", r"nightcafe", tool=True),
+    Generator(
+        "Bing Image Creator",
+        r"(bing|microsoft)[\-_ ](image creator|designer)|image creator from|designer image creator",
+        tool=True,
+    ),
     Generator("Google AI", r"google[\-_ ](generative[\-_ ])?ai", maker="Google AI"),
     Generator("OpenAI", r"open[\-_ ]?ai", maker="OpenAI"),
 )
@@ -67,50 +107,78 @@ _PATTERNS = tuple(
     for generator in _GENERATORS
 )
 
-_EDITORS = re.compile(
-    r"photoshop|lightroom|camera raw|\bgimp\b|affinity|capture one|snapseed|darktable|rawtherapee"
-    r"|paint\.net|picsart|pixelmator|facetune|canva\b|krita|luminar|topaz|photopea|picasa|polarr",
-    re.IGNORECASE,
+# A version or a word that belongs to the name may follow a short name; nothing else.
+_SUFFIX = (
+    r"(?:[\-_ ]*(?:v|version|ai|api|app|image|images|imagine|model|pro|ultra|flash|turbo|xl"
+    r"|\d[\w.]*)(?![a-z]))*\s*"
+)
+_SHORT = tuple(
+    (re.compile(rf"(?:{generator.short}){_SUFFIX}(?=$|[.,;:!?)\]\n])", re.IGNORECASE), generator)
+    for generator in _GENERATORS
+    if generator.short
 )
 
-_MADE = re.compile(
-    r"\b(made|created|generated|imagined|produced|rendered)\s+(with|by|using|in|on)\W*$",
+#: Names of Stable Diffusion that in other fields are cameras, storage cards and abbreviations.
+_MODEL_NAMES = re.compile(r"(?<![a-z])sd[\-_ ]?(xl|v?[1-5]([._\-]|\b))", re.IGNORECASE)
+
+_EDITORS = re.compile(
+    r"photoshop|lightroom|camera raw|\bgimp\b|affinity|capture one|snapseed|darktable|rawtherapee"
+    r"|paint\.net|picsart|pixelmator|facetune|canva\b|krita|luminar|topaz|photopea|picasa|polarr"
+    r"|acdsee|photoscape|paintshop|google photos|meitu|vsco|fotor\b|pixlr|befunky|inkscape"
+    r"|adobe express|adobe illustrator|remini",
     re.IGNORECASE,
 )
-_EDITED = re.compile(r"\b(edited|enhanced|retouched)\s+(with|by|using|in)\W*$", re.IGNORECASE)
 
 #: Maximum number of characters searched for a name.
 _MAX_SEARCH = 2000
 
 
 def find_generator(text: str) -> Generator | None:
-    """Return the most specific generator or tool named in a text, or ``None`` if there is none.
+    """Return the most specific generator or program named in a text, or ``None``.
 
-    Only the first 2000 characters are searched.
+    Only the first 2000 characters are searched. Short names with other meanings ("Flux") count only
+    if the text is nothing but the name and a version.
     """
-    return next(
-        (generator for pattern, generator in _PATTERNS if pattern.search(text[:_MAX_SEARCH])), None
-    )
+    text = text[:_MAX_SEARCH]
+    named = next((generator for pattern, generator in _PATTERNS if pattern.search(text)), None)
+    if named is not None and not named.tool and named.name != named.maker:
+        return named
+    return find_short_name(text.strip(), whole=True) or named
 
 
-def classify_statement(text: str) -> Indication:
-    """Classify a text by whether it states how the image was made or only mentions a generator.
+def find_short_name(text: str, *, whole: bool = False) -> Generator | None:
+    """Return the generator whose short name begins a text, or ``None``.
 
-    For example, "Made with Google AI" and "Midjourney" are ``synthetic``, "Edited with Google AI"
-    is ``edited``, and "a poster of Midjourney at the fair" is ``neutral``.
+    Parameters
+    ----------
+    text
+        Text where a name is expected, such as "Gemini 3 Pro." after the words "made with".
+    whole
+        Whether the name must be the whole text.
     """
-    text = text.strip()[:_MAX_SEARCH]
-    for pattern, _ in _PATTERNS:
-        match = pattern.search(text)
-        if match is None:
-            continue
-        before = text[: match.start()]
-        if _EDITED.search(before):
-            return "edited"
-        # Nothing but a name, possibly with a version.
-        if _MADE.search(before) or (not before and len(text) <= len(match[0]) + 8):
-            return "synthetic"
-    return "neutral"
+    for pattern, generator in _SHORT:
+        match = pattern.match(text)
+        if match and (not whole or match.end() == len(text)):
+            return generator
+    return None
+
+
+def find_model(name: str) -> Generator | None:
+    """Return the generator that the name of a model or an origin stands for, or ``None``.
+
+    Unlike :func:`find_generator`, abbreviations such as "sdv2" count.
+    """
+    if generator := find_generator(name):
+        return generator
+    if _MODEL_NAMES.search(name[:_MAX_SEARCH]):
+        return next(g for g in _GENERATORS if g.name == "Stable Diffusion")
+    return None
+
+
+def match_generators(text: str) -> list[tuple[re.Match[str], Generator]]:
+    """Return the first match of each generator in the first 2000 characters of a text."""
+    text = text[:_MAX_SEARCH]
+    return [(match, g) for pattern, g in _PATTERNS if (match := pattern.search(text))]
 
 
 def is_editor(text: str) -> bool:

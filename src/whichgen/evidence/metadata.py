@@ -2,34 +2,87 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from PIL import Image
 
-from whichgen.evidence.exif import read_exif
+from whichgen.data.png import SIGNATURE
+from whichgen.evidence.blocks import Blocks
+from whichgen.evidence.exif import load_exif, read_exif
 from whichgen.evidence.finding import Evidence
-from whichgen.evidence.iptc import read_iptc, read_xmp
+from whichgen.evidence.iptc import read_iptc
 from whichgen.evidence.jpeg import read_jpeg
-from whichgen.evidence.readers import run_readers
+from whichgen.evidence.jpeg_blocks import find_jpeg_blocks
+from whichgen.evidence.png_blocks import find_png_blocks
+from whichgen.evidence.readers import Reader, run_readers
+from whichgen.evidence.stealth import read_stealth
 from whichgen.evidence.text import read_text
+from whichgen.evidence.webp_blocks import find_webp_blocks
+from whichgen.evidence.xmp import read_xmp
+
+#: Tag of IPTC in TIFF files.
+_TIFF_IPTC = 33723
 
 
 def read_metadata(data: bytes, image: Image.Image | None) -> Evidence:
-    """Read text fields, XMP, IPTC, EXIF and JPEG tables.
+    """Read text fields, XMP, IPTC, EXIF, JPEG tables and the alpha channel.
 
     Parameters
     ----------
     data
         Content of the image file.
     image
-        The image as opened by Pillow; ``None`` if Pillow can't open it.
+        The image as opened by Pillow; ``None`` if Pillow can't open it. Metadata of PNG, JPEG and
+        WebP files is read even then.
     """
+    blocks = find_blocks(data, image)
+    exif = load_exif(blocks.exif)
+    if not blocks.exif and image is not None and image.format in ("TIFF", "AVIF", "JPEG2000"):
+        exif = image.getexif()
+    exif_evidence = run_readers({"EXIF": lambda: read_exif(exif)})
+    has_camera = any(f.indicates == "camera" for f in exif_evidence.findings)
+    readers: dict[str, Reader] = {
+        "text fields": lambda: read_text(blocks.texts),
+        "EXIF": lambda: exif_evidence,
+    }
+    for number, packet in enumerate(blocks.xmp):
+        name = "XMP" if number == 0 else f"XMP, part {number + 1}"
+        readers[name] = partial(read_xmp, packet, has_camera=has_camera)
+    for records in blocks.iptc:
+        readers["IPTC"] = partial(read_iptc, records)
+    if image is not None:
+        readers["alpha channel"] = lambda: read_stealth(image)
+        readers["JPEG tables"] = lambda: read_jpeg(image)
+    evidence = run_readers(readers)
+    notes = [*blocks.notes, *evidence.notes]
+    if blocks.exif and not exif:
+        notes.append("EXIF can't be read")
+    return Evidence(evidence.findings, tuple(notes))
+
+
+def find_blocks(data: bytes, image: Image.Image | None) -> Blocks:
+    """Find the metadata blocks of an image file, whether or not its pixels can be decoded."""
+    if data.startswith(SIGNATURE):
+        return find_png_blocks(data)
+    if data.startswith(b"\xff\xd8"):
+        return find_jpeg_blocks(data)
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return find_webp_blocks(data)
     if image is None:
-        return Evidence()
-    return run_readers(
-        {
-            "text fields": lambda: read_text(image),
-            "XMP": lambda: read_xmp(image),
-            "IPTC": lambda: read_iptc(image),
-            "EXIF": lambda: read_exif(image),
-            "JPEG tables": lambda: read_jpeg(image),
-        }
+        return Blocks()
+    return _find_other_blocks(image)
+
+
+def _find_other_blocks(image: Image.Image) -> Blocks:
+    """Take the blocks from Pillow for all other formats: TIFF, AVIF, GIF and more."""
+    comment, xmp = image.info.get("comment"), image.info.get("xmp")
+    if isinstance(comment, bytes):
+        comment = comment.decode("utf-8", errors="replace")
+    if isinstance(xmp, str):
+        xmp = xmp.encode()
+    iptc = image.getexif().get(_TIFF_IPTC) if image.format == "TIFF" else None
+    return Blocks(
+        texts=(("comment", comment),) if isinstance(comment, str) else (),
+        xmp=(xmp,) if isinstance(xmp, bytes) else (),
+        iptc=(iptc,) if isinstance(iptc, bytes) else (),
     )

@@ -1,56 +1,37 @@
-"""Parse text written by generators and their tools: web UI parameters, JSON, job IDs.
+"""Interpret a text field: generation parameters, the name of a program, a label, or free text.
 
 Programs store the same text in a PNG chunk, the EXIF user comment, XMP or a JPEG comment. Therefore
-a text is recognized by its content and not by the name of its field.
+a text is recognized by its content; the name of its field only tells who writes such fields.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from typing import Any
 
+from whichgen.evidence.aigc_label import FIELD as AIGC
+from whichgen.evidence.aigc_label import read_aigc_label, read_aigc_text
 from whichgen.evidence.bounded import MAX_TEXT, clean, parse_json
-from whichgen.evidence.comfyui import read_graph
 from whichgen.evidence.finding import Finding
-from whichgen.evidence.generators import classify_statement, find_generator, is_editor
+from whichgen.evidence.generation import report_parameters
+from whichgen.evidence.generators import is_editor
+from whichgen.evidence.json_formats import read_parameters
+from whichgen.evidence.text_formats import has_midjourney_options, parse_text
+from whichgen.evidence.wording import Statement, read_credit, read_free_text, read_program
 
-#: Fields that name the program that made the image.
-_PROGRAMS = frozenset({"software", "source", "creatortool", "generator", "program"})
-
-# Web UIs end with a line of `Key: value` pairs from Steps on; values with commas are quoted.
-_STEPS = re.compile(r"(?:^|\n) ?(?=Steps: ?\d+, ?\w)")
-_PAIR = re.compile(r'([A-Za-z][\w /\-]{0,40}): *("(?:\\.|[^"\\]){0,2000}"|[^,\n]{0,300})')
-_MAX_LINE = 10_000
-
-_MIDJOURNEY = re.compile(r"\bJob ID: ?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.IGNORECASE)
-
-# Keys that identify the JSON of a tool.
-_TOOLS: tuple[tuple[str, frozenset[str]], ...] = (
-    ("Fooocus", frozenset({"base_model", "performance"})),
-    ("Fooocus", frozenset({"metadata_scheme", "seed"})),
-    ("SwarmUI", frozenset({"sui_image_params"})),
-    ("InvokeAI", frozenset({"app_version", "generation_mode"})),
-    ("InvokeAI", frozenset({"app_version", "model_weights"})),
-    ("InvokeAI", frozenset({"positive_prompt", "seed"})),
-    ("Draw Things", frozenset({"c", "uc", "sampler"})),
-    ("NovelAI", frozenset({"uc", "sampler", "scale"})),
+#: Fields in which a program enters its own name.
+_PROGRAMS = frozenset(
+    {"software", "source", "creatortool", "creator tool", "generator", "program", "created with"}
+    | {"make", "processingsoftware", "hostcomputer", "originating program", "encoder"}
 )
-# Keys of each reported value, the first match counts. The prompt is last because it may be long.
-_FIELDS: dict[str, tuple[str, ...]] = {
-    "model": ("model", "base_model", "model_weights", "model_name", "Model"),
-    "model hash": ("model_hash", "base_model_hash", "Model hash"),
-    "sampler": ("sampler", "scheduler", "sampler_name", "Sampler"),
-    "steps": ("steps", "Steps"),
-    "seed": ("seed", "Seed"),
-    "size": ("size", "resolution", "Size"),
-    "job": ("job",),
-    "prompt": ("prompt", "positive_prompt", "c"),
-}
+_CREDITS = frozenset({"credit"})
+
+#: Largest depth of JSON texts within JSON, and number of entries read per object.
+_MAX_DEPTH = 2
+_MAX_ENTRIES = 30
 
 
 def interpret(kind: str, field: str, text: str) -> list[Finding]:
-    """Find the generation parameters or the name of a generator or program in a text field.
+    """Interpret the text of a field.
 
     Parameters
     ----------
@@ -64,95 +45,79 @@ def interpret(kind: str, field: str, text: str) -> list[Finding]:
     Returns
     -------
     list of Finding
-        One finding, or none.
+        Empty if the text is blank. A text that says nothing about the origin of the image is a
+        ``neutral`` finding.
     """
-    if not text.strip():
+    if not text.strip("\0 \r\n\t"):
         return []
     field = clean(field, 60)
     if len(text) > MAX_TEXT:
         return [Finding(kind, f"{field}: {len(text)} characters, too long to read", text)]
-    if match := _parse_web_ui(text):
-        return [_make_finding(kind, field, *match)]
-    if text.lstrip()[:1] == "{":
-        return _interpret_json(kind, field, parse_json(text))
-    if job := _MIDJOURNEY.search(text):
-        values = {"job": job[1], "prompt": text[: job.start()]}
-        return [_make_finding(kind, field, "Midjourney", values)]
-    generator = find_generator(text)
+    if findings := _interpret_format(kind, field, text, _MAX_DEPTH):
+        return findings
     if field.lower() in _PROGRAMS:
-        if generator:
-            return [Finding(kind, f"{field}: {generator.name}", text, "synthetic", generator.name)]
-        return [Finding(kind, field, text, "edited" if is_editor(text) else "neutral")]
-    if generator is None:
-        return []
-    indication = classify_statement(text)
-    if indication == "neutral":
-        return [Finding(kind, f"{field} mentions {generator.name}", text)]
-    return [Finding(kind, f"{field} names {generator.name}", text, indication, generator.name)]
+        statement = read_program(text)
+    else:
+        statement = read_credit(text) if field.lower() in _CREDITS else read_free_text(text)
+    return [_report_statement(kind, field, text, statement)]
 
 
-def _parse_web_ui(text: str) -> tuple[str, dict[str, Any]] | None:
-    """Parse the parameters of Stable Diffusion web UIs (A1111, Forge, Fooocus, SD.Next).
+def interpret_fields(kind: str, texts: list[tuple[str, str]]) -> list[Finding]:
+    """Interpret text fields: each for itself, and all together as one set of parameters.
 
-    Returns the name of the tool and a dictionary of the parameters, or ``None`` if the text
-    contains no parameters.
+    Some programs, such as Easy Diffusion, write one field per setting.
     """
-    start = _STEPS.search(text)
-    if start is None:
-        return None
-    pairs = _PAIR.findall(text[start.end() :][:_MAX_LINE])
-    values = {key: value.strip().strip('"') for key, value in reversed(pairs)}
-    prompt = text[: start.start()].partition("\nNegative prompt:")[0]
-    version = clean(values.get("Version", ""), 60)
-    tool = f"a Stable Diffusion web UI ({version})" if version else "a Stable Diffusion web UI"
-    return tool, {**values, "prompt": prompt}
+    fields = {field: text for field, text in texts if len(text) <= MAX_TEXT}
+    findings = [finding for field, text in texts for finding in interpret(kind, field, text)]
+    if any(f.indicates == "synthetic" and f.strength == "strong" for f in findings):
+        return findings
+    if parameters := read_parameters(fields):
+        others = [finding for finding in findings if finding.indicates != "neutral"]
+        return [report_parameters(kind, "text fields", parameters), *others]
+    return findings
 
 
-def _interpret_json(kind: str, field: str, value: Any) -> list[Finding]:
-    if not isinstance(value, dict):
-        return []
-    if (graph := read_graph(value)) is not None:
-        return [_make_finding(kind, field, "ComfyUI", graph)]
-    for tool, keys in _TOOLS:
-        if keys <= value.keys():
-            return [_make_finding(kind, field, tool, _flatten(value))]
-    return []
+def _interpret_format(kind: str, field: str, text: str, depth: int) -> list[Finding]:
+    """Recognize parameters and labels, also in JSON within JSON; empty if there are none."""
+    if field.upper() == AIGC and (label := read_aigc_text(kind, field, text)):
+        return [label]
+    if text.lstrip("\0 \r\n\t\ufeff")[:1] != "{":
+        parameters = parse_text(text)
+        return [report_parameters(kind, field, parameters)] if parameters else []
+    value = parse_json(text.strip("\0 \r\n\t\ufeff"))
+    return _interpret_object(kind, field, value, depth) if isinstance(value, dict) else []
 
 
-def _flatten(value: dict[str, Any]) -> dict[str, Any]:
-    """Flatten generation parameters, which some tools store in nested dictionaries.
-
-    If there is no ``size``, the string ``<width>x<height>`` is added as ``size``.
-    """
-    inner = [value.get(key) for key in ("image", "sui_image_params")]
-    flat = {k: v for part in inner if isinstance(part, dict) for k, v in part.items()} | value
-    model = value.get("model")
-    if isinstance(model, dict):  # InvokeAI
-        flat["model"] = model.get("name") or model.get("model_name")
-        flat["model_hash"] = model.get("hash")
-    elif "model_weights" in value:  # older InvokeAI
-        flat["model"] = value["model_weights"]
-    if _is_plain(flat.get("width")) and _is_plain(flat.get("height")):
-        flat.setdefault("size", f"{flat['width']}x{flat['height']}")
-    return flat
-
-
-def _make_finding(kind: str, field: str, tool: str, values: Mapping[str, Any]) -> Finding:
-    """Create a finding from the generation parameters that a tool wrote into a text field."""
-    fields = {}
-    for name, keys in _FIELDS.items():
-        value = next((values[key] for key in keys if _is_plain(values.get(key))), "")
-        if text := clean(str(value), 300 if name == "prompt" else 100):
-            fields[name] = text
-    generator = find_generator(tool)
-    return Finding(
-        kind=kind,
-        title=f"{field}: generation parameters in the format of {tool}",
-        detail="; ".join(f"{name} {text}" for name, text in fields.items()),
-        indicates="synthetic",
-        generator=fields.get("model") or (generator.name if generator else tool),
-    )
+def _interpret_object(kind: str, field: str, value: dict[str, Any], depth: int) -> list[Finding]:
+    if label := read_aigc_label(kind, field, value):
+        return [label]
+    if parameters := read_parameters(value):
+        return [report_parameters(kind, field, parameters)]
+    findings: list[Finding] = []
+    for key, entry in list(value.items())[:_MAX_ENTRIES] if depth else ():
+        inner = clean(f"{field}: {key}", 60)
+        if isinstance(entry, dict):
+            findings += _interpret_object(kind, inner, entry, depth - 1)
+        elif isinstance(entry, str) and str(key).lower() in _PROGRAMS:
+            found = _report_statement(kind, inner, entry, read_program(entry))
+            findings += [found] if found.indicates == "synthetic" else []
+        elif isinstance(entry, str):
+            findings += _interpret_format(kind, inner, entry, depth - 1)
+    return findings
 
 
-def _is_plain(value: object) -> bool:
-    return isinstance(value, str | int | float) and not isinstance(value, bool)
+def _report_statement(kind: str, field: str, text: str, statement: Statement) -> Finding:
+    name = statement.generator.name if statement.generator else ""
+    is_program = field.rpartition(": ")[2].lower() in _PROGRAMS
+    if statement.indicates == "neutral":
+        if is_program and is_editor(text):
+            return Finding(kind, field, text, "edited")
+        if name:
+            return Finding(kind, f"{field} mentions {name}", text)
+        if has_midjourney_options(text):
+            title = f"{field}: a prompt with options of Midjourney"
+            return Finding(kind, title, text, "synthetic", "Midjourney", "weak")
+        return Finding(kind, field, text)
+    strong = is_program or field.lower() in _CREDITS
+    title = f"{field}: {name}" if is_program and name else f"{field} names {name or 'AI'}"
+    return Finding(kind, title, text, statement.indicates, name, "strong" if strong else "weak")

@@ -1,0 +1,79 @@
+"""Read the label of AI-generated content that Chinese law requires (GB 45438-2025).
+
+Programs write it as JSON into XMP (``TC260:AIGC``), into a PNG text field ``AIGC`` or into the EXIF
+user comment. ``Label`` is 1 if the content is generated, 2 if it may be, and 3 if a platform
+suspects it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from whichgen.evidence.bounded import parse_json
+from whichgen.evidence.finding import Finding, Strength
+from whichgen.evidence.generators import find_generator
+
+FIELD = "AIGC"
+
+#: Keys of the label besides ``Label``; one of them is required, since others use that word, too.
+_KEYS = frozenset(
+    {"contentproducer", "produceid", "reservedcode1", "contentpropagator", "propagateid"}
+)
+_MEANINGS: dict[str, tuple[Strength, str]] = {
+    "1": ("strong", "AI-generated content"),
+    "2": ("weak", "possibly AI-generated content"),
+    "3": ("weak", "suspected AI-generated content"),
+}
+_LABEL = re.compile(r"\bLabel\W{1,6}([123])\b", re.IGNORECASE)
+_PRODUCER = re.compile(r"\bContentProducer\W{1,6}([\w.\- ]{2,80})", re.IGNORECASE)
+
+
+def read_aigc_label(kind: str, field: str, value: Any) -> Finding | None:
+    """Return a finding for a label, or ``None`` if the value contains none.
+
+    Parameters
+    ----------
+    kind, field
+        Type of metadata and name of the field.
+    value
+        The JSON object of the label, or an object that has it under the key ``AIGC``.
+    """
+    if not isinstance(value, dict):
+        return None
+    lowered = {str(key).lower(): entry for key, entry in value.items()}
+    if isinstance(label := lowered.get(FIELD.lower()), dict | str):
+        if isinstance(label, str):
+            return read_aigc_text(kind, field, label)
+        return read_aigc_label(kind, field, label)
+    if not _KEYS & lowered.keys():
+        return None
+    producer = lowered.get("contentproducer")
+    return _report(kind, field, str(lowered.get("label")), str(producer or ""))
+
+
+def read_aigc_text(kind: str, field: str, text: str) -> Finding | None:
+    """Return a finding for the text of a field that is named after the label, or ``None``.
+
+    The text is JSON, or similar enough to contain ``Label`` and a value.
+    """
+    value = parse_json(text)
+    if isinstance(value, dict) and (finding := read_aigc_label(kind, field, value)):
+        return finding
+    label, producer = _LABEL.search(text[:5000]), _PRODUCER.search(text[:5000])
+    return _report(kind, field, label[1], producer[1] if producer else "") if label else None
+
+
+def _report(kind: str, field: str, label: str, producer: str) -> Finding | None:
+    if label.strip() not in _MEANINGS:
+        return None
+    strength, meaning = _MEANINGS[label.strip()]
+    generator = find_generator(producer)
+    return Finding(
+        kind=kind,
+        title=f"{field}: label of {meaning} (GB 45438)",
+        detail=f"content producer {producer}" if producer else "",
+        indicates="synthetic",
+        generator=generator.name if generator else "",
+        strength=strength,
+    )

@@ -1,0 +1,59 @@
+"""The metadata blocks of an image file, before they are interpreted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: Largest number of bytes of one metadata block or text field after decompression.
+MAX_BLOCK = 2_000_000
+
+#: Largest number of text fields per file.
+MAX_FIELDS = 100
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Metadata blocks of an image file.
+
+    Parameters
+    ----------
+    texts
+        Name and text of each text field or comment.
+    exif
+        EXIF block without the prefix ``Exif``; empty if there is none.
+    xmp
+        XMP packets.
+    iptc
+        IPTC-IIM records.
+    notes
+        Sentences about damage, and about what was not read.
+    """
+
+    texts: tuple[tuple[str, str], ...] = ()
+    exif: bytes = b""
+    xmp: tuple[bytes, ...] = ()
+    iptc: tuple[bytes, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def remove_exif_prefix(block: bytes) -> bytes:
+    """Remove the prefix ``Exif`` and its two NULs, which only JPEG requires."""
+    return block[6:] if block.startswith(b"Exif\0") else block
+
+
+def find_iptc(resources: bytes) -> bytes:
+    """Return the IPTC records in the image resources of Photoshop; empty if there are none.
+
+    A resource is ``8BIM``, its number (1028 for IPTC), a name, a size and the content.
+    """
+    position = 0
+    while resources[position : position + 4] == b"8BIM":
+        number = int.from_bytes(resources[position + 4 : position + 6])
+        name_size = resources[position + 6 : position + 7] or b"\0"
+        position += 6 + (name_size[0] + 2) // 2 * 2
+        size = int.from_bytes(resources[position : position + 4])
+        content = resources[position + 4 : position + 4 + size]
+        if number == 1028:
+            return content
+        position += 4 + (size + 1) // 2 * 2
+    return b""

@@ -1,0 +1,116 @@
+"""Parse the nodes and links of ComfyUI graphs: the executed ``prompt`` and the ``workflow``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+#: Maximum number of nodes per graph, values per node and links per graph.
+MAX_NODES = 5000
+_MAX_VALUES = 50
+_MAX_LINKS = 20_000
+
+
+@dataclass(frozen=True)
+class Link:
+    """The output of a node that another node has as its input."""
+
+    node: str
+    slot: int = 0
+
+
+@dataclass(frozen=True)
+class Node:
+    """Node of a graph.
+
+    Parameters
+    ----------
+    kind
+        Class name, such as ``KSampler``.
+    values
+        Strings and numbers by the names of their inputs; unnamed ones are numbered from 0.
+    links
+        Links by the names of their inputs.
+    """
+
+    kind: str
+    values: Mapping[str, str | int | float]
+    links: Mapping[str, Link]
+
+
+def parse_nodes(value: Mapping[str, Any]) -> dict[str, Node]:
+    """Parse the nodes of a graph; return an empty dictionary if ``value`` is no graph.
+
+    Parameters
+    ----------
+    value
+        JSON object: the executed graph (nodes by number) or the workflow of the editor (a list
+        ``nodes`` and a list ``links``). The nodes of subgraphs are included; links into and out of
+        a subgraph are not followed.
+    """
+    if isinstance(value.get("nodes"), list) and "links" in value:
+        nodes = dict(_parse_workflow(value, ""))
+        definitions = value.get("definitions")
+        subgraphs = definitions.get("subgraphs") if isinstance(definitions, dict) else None
+        for subgraph in _list(subgraphs)[:_MAX_VALUES]:
+            if isinstance(subgraph, dict):
+                nodes |= _parse_workflow(subgraph, f"{subgraph.get('id')}/")
+        return nodes
+    return dict(_parse_executed(value))
+
+
+def _parse_executed(value: Mapping[str, Any]) -> Iterator[tuple[str, Node]]:
+    for number, node in list(value.items())[:MAX_NODES]:
+        kind = node.get("class_type") if isinstance(node, dict) else None
+        inputs = node.get("inputs") if isinstance(kind, str) else None
+        if not isinstance(inputs, dict):
+            continue
+        entries = list(inputs.items())[:_MAX_VALUES]
+        links = {name: link for name, entry in entries if (link := _parse_link(entry))}
+        yield number, Node(str(kind)[:200], dict(_parse_values(entries)), links)
+
+
+def _parse_link(entry: object) -> Link | None:
+    if isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], int):
+        return Link(str(entry[0])[:200], entry[1])
+    return None
+
+
+def _parse_values(entries: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, str | int | float]]:
+    """Yield strings and numbers; some nodes wrap theirs as ``{"content": …}``."""
+    for name, entry in entries:
+        value = entry.get("content") if isinstance(entry, dict) else entry
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
+            yield str(name), value
+
+
+def _parse_workflow(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Node]]:
+    sources = dict(_parse_links(_list(value.get("links")), prefix))
+    for node in _list(value.get("nodes"))[:MAX_NODES]:
+        kind = node.get("type") if isinstance(node, dict) else None
+        if not isinstance(kind, str):
+            continue
+        widgets = node.get("widgets_values")
+        if isinstance(widgets, list):
+            widgets = {str(i): entry for i, entry in enumerate(widgets[:_MAX_VALUES])}
+        entries = list(widgets.items())[:_MAX_VALUES] if isinstance(widgets, dict) else []
+        links: dict[str, Link] = {}
+        for entry in _list(node.get("inputs"))[:_MAX_VALUES]:
+            if isinstance(entry, dict) and isinstance(number := entry.get("link"), int):
+                links |= {str(entry.get("name")): sources[number]} if number in sources else {}
+        yield f"{prefix}{node.get('id')}", Node(kind[:200], dict(_parse_values(entries)), links)
+
+
+def _parse_links(links: list[Any], prefix: str) -> Iterator[tuple[int, Link]]:
+    """Yield the number and the source of each link: a list or, in subgraphs, an object."""
+    for entry in links[:_MAX_LINKS]:
+        keys = ("id", "origin_id", "origin_slot")
+        link = [entry.get(key) for key in keys] if isinstance(entry, dict) else entry
+        if isinstance(link, list) and len(link) >= 3 and isinstance(link[0], int):
+            slot = link[2] if isinstance(link[2], int) else 0
+            yield link[0], Link(f"{prefix}{link[1]}"[:200], slot)
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []

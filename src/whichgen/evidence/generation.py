@@ -1,0 +1,97 @@
+"""Generation parameters: what a program notes about how it made an image."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from whichgen.evidence.bounded import clean
+from whichgen.evidence.finding import Finding
+from whichgen.evidence.generators import find_generator
+
+#: Keys of each reported value, in any capitalization; the first match counts. The prompt is last
+#: because it may be long.
+_FIELDS: dict[str, tuple[str, ...]] = {
+    "model": (
+        *("model", "base_model", "base model", "model_weights", "model_name", "ckpt_name"),
+        *("use_stable_diffusion_model", "stable diffusion model", "checkpoint", "model name"),
+    ),
+    "model hash": ("model_hash", "base_model_hash", "model hash"),
+    "unet": ("unet",),
+    "sampler": ("sampler", "sampler_name", "scheduler"),
+    "steps": ("steps", "num_inference_steps"),
+    "seed": ("seed", "noise_seed"),
+    "size": ("size", "resolution"),
+    "job": ("job",),
+    "prompt": ("prompt", "positive_prompt", "positiveprompt", "c", "include in image"),
+}
+
+#: Suffixes of files of model weights.
+WEIGHTS = (".safetensors", ".ckpt", ".gguf", ".sft", ".pth", ".pt", ".bin", ".onnx")
+
+_FOLDER = re.compile(r"[\\/]")
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Generation parameters and the program that wrote them.
+
+    Parameters
+    ----------
+    tool
+        Name of the program or of its format; empty if the program is unknown.
+    values
+        Settings as written by the program. Only those in :data:`_FIELDS` are reported.
+    """
+
+    tool: str
+    values: Mapping[str, Any]
+
+
+def report_parameters(kind: str, field: str, parameters: Parameters) -> Finding:
+    """Create a finding from the parameters in a text field.
+
+    The generator is the model that the parameters name; without one, the program.
+    """
+    lowered = {str(key).lower(): value for key, value in parameters.values.items()}
+    if is_plain(lowered.get("width")) and is_plain(lowered.get("height")):
+        lowered.setdefault("size", f"{lowered['width']}x{lowered['height']}")
+    fields = {}
+    for name, keys in _FIELDS.items():
+        value = next((lowered[key] for key in keys if _has_text(lowered.get(key))), "")
+        if name == "model":
+            value = shorten_model(str(value))
+        if text := clean(str(value), 300 if name == "prompt" else 100):
+            fields[name] = text
+    tool = find_generator(parameters.tool)
+    form = f"in the format of {parameters.tool}" if parameters.tool else "of an unknown program"
+    return Finding(
+        kind=kind,
+        title=f"{field}: generation parameters {form}",
+        detail="; ".join(f"{name} {text}" for name, text in fields.items()),
+        indicates="synthetic",
+        generator=fields.get("model") or (tool.name if tool else parameters.tool),
+    )
+
+
+def shorten_model(name: str) -> str:
+    """Remove the folder and the file suffix: ``sdxl/toy_v2.safetensors`` → ``toy_v2``."""
+    name = _FOLDER.split(name.strip())[-1]
+    suffix = next((s for s in WEIGHTS if name.lower().endswith(s)), "")
+    return name[: len(name) - len(suffix)]
+
+
+def count_keys(value: Mapping[str, Any], keys: Iterable[str]) -> int:
+    """Return how many of the given lower-case keys a dictionary has, in any capitalization."""
+    return len({str(key).lower() for key in value} & set(keys))
+
+
+def is_plain(value: object) -> bool:
+    """Return whether a value is a string or a number, but not a Boolean."""
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
+def _has_text(value: object) -> bool:
+    return is_plain(value) and bool(str(value).strip())

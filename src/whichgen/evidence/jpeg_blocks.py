@@ -1,0 +1,86 @@
+"""Find the metadata blocks of a JPEG file, also of a damaged one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from whichgen.evidence.blocks import MAX_BLOCK, MAX_FIELDS, Blocks, find_iptc, remove_exif_prefix
+
+_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+_EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
+_PHOTOSHOP = b"Photoshop 3.0\0"
+
+_START, _END, _SCAN, _COMMENT, _APP1, _APP13 = 0xD8, 0xD9, 0xDA, 0xFE, 0xE1, 0xED
+
+#: The next marker behind scan data: not an escaped 255 (0), not a restart (D0 to D7), not a fill.
+_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
+
+#: Largest number of segments read.
+_MAX_SEGMENTS = 10_000
+
+
+def find_jpeg_blocks(data: bytes) -> Blocks:
+    """Find the comments, EXIF, XMP and IPTC of a JPEG file.
+
+    Bytes behind the end marker do not belong to the image and are ignored. A truncated segment is
+    read as far as it goes, and adds a note.
+    """
+    comments: list[bytes] = []
+    exif, xmp, resources, extension = b"", b"", b"", b""
+    ends = False
+    for marker, content in _iterate_segments(data):
+        ends = marker == _END
+        if marker == _COMMENT:
+            comments.append(content)
+        elif marker == _APP13 and content.startswith(_PHOTOSHOP):
+            resources += content[len(_PHOTOSHOP) :]
+        elif marker == _APP1 and content.startswith(b"Exif\0") and not exif:
+            exif = remove_exif_prefix(content)
+        elif marker == _APP1 and content.startswith(_XMP) and not xmp:
+            xmp = content[len(_XMP) :]
+        elif marker == _APP1 and content.startswith(_EXTENSION):
+            # A digest of 32 digits, the whole length and the position, four bytes each.
+            extension += content[len(_EXTENSION) + 40 :]
+        if len(resources) + len(extension) > MAX_BLOCK:
+            break
+    notes = []
+    if not ends:
+        notes.append("the JPEG is truncated or lacks its end marker; the metadata before was read")
+    if len(comments) > MAX_FIELDS:
+        notes.append(f"only the first {MAX_FIELDS} comments were read")
+    iptc = find_iptc(resources)
+    return Blocks(
+        texts=tuple(("comment", _decode(text)) for text in comments[:MAX_FIELDS]),
+        exif=exif,
+        xmp=tuple(packet for packet in (xmp, extension) if packet),
+        iptc=(iptc,) if iptc else (),
+        notes=tuple(notes),
+    )
+
+
+def _iterate_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the marker and the content of each segment, up to and including the end marker."""
+    position = 2
+    for _ in range(_MAX_SEGMENTS):
+        match = _MARKER.search(data, position)
+        if match is None:
+            return
+        marker, start = match[1][0], match.end()
+        if marker == _END:
+            yield marker, b""
+            return
+        if marker in (_START, 0x01):  # have no length
+            position = start
+            continue
+        end = start + max(2, int.from_bytes(data[start : start + 2]))
+        yield marker, data[start + 2 : end]
+        position = end
+
+
+def _decode(comment: bytes) -> str:
+    """Decode a comment, which is UTF-8 or Latin-1."""
+    try:
+        return comment.decode("utf-8")
+    except UnicodeDecodeError:
+        return comment.decode("latin-1")

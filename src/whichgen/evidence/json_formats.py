@@ -1,0 +1,103 @@
+"""Recognize the JSON of programs that run generators: InvokeAI, Fooocus, NovelAI and others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from whichgen.evidence.comfyui import read_graph
+from whichgen.evidence.generation import Parameters, count_keys, is_plain
+
+# Keys that identify the JSON of a program, in lower case; the first match counts.
+_FORMATS: tuple[tuple[str, frozenset[str]], ...] = (
+    ("mflux", frozenset({"mflux_version"})),
+    ("Fooocus", frozenset({"base_model", "performance"})),
+    ("Fooocus", frozenset({"base model", "performance"})),
+    ("Fooocus", frozenset({"metadata_scheme", "seed"})),
+    ("SwarmUI", frozenset({"sui_image_params"})),
+    ("SwarmUI", frozenset({"swarm_version", "prompt"})),
+    ("InvokeAI", frozenset({"app_version", "generation_mode"})),
+    ("InvokeAI", frozenset({"app_version", "model_weights"})),
+    ("InvokeAI", frozenset({"app_id", "app_version"})),
+    ("InvokeAI", frozenset({"positive_prompt", "seed"})),
+    ("Draw Things", frozenset({"c", "uc", "sampler"})),
+    ("Draw Things", frozenset({"c", "model", "sampler", "seed"})),
+    ("NovelAI", frozenset({"uc", "sampler", "scale"})),
+    ("NovelAI", frozenset({"v4_prompt", "sampler"})),
+    ("NovelAI", frozenset({"signed_hash", "sampler"})),
+    ("Easy Diffusion", frozenset({"use_stable_diffusion_model", "num_inference_steps"})),
+    ("Easy Diffusion", frozenset({"stable diffusion model", "guidance scale"})),
+    ("Easy Diffusion", frozenset({"use_stable_diffusion_model", "prompt"})),
+)
+
+#: Keys of other programs. A prompt and two of them are generation parameters.
+_COMMON = (
+    *("negative_prompt", "negative prompt", "negativeprompt", "seed", "steps", "sampler"),
+    *("num_inference_steps", "guidance_scale", "guidance scale", "cfg_scale", "cfgscale"),
+    *("cfg", "sampler_name", "scheduler", "model", "model_name", "guidance", "aspect_ratio"),
+)
+_PROMPTS = frozenset({"prompt", "positive_prompt", "positiveprompt", "input_prompt", "caption"})
+
+#: Largest number of nodes searched in an InvokeAI graph.
+_MAX_NODES = 5000
+
+
+def read_parameters(value: Mapping[str, Any]) -> Parameters | None:
+    """Read generation parameters from a JSON object; return ``None`` if there are none.
+
+    ``value`` may also map the names of an image's text fields to their texts, since some programs
+    write one field per setting.
+    """
+    if (graph := read_graph(value)) is not None:
+        return graph
+    if "edges" in value and (invoke := _read_invoke_graph(value.get("nodes"))):
+        return invoke
+    lowered = {str(key).lower(): entry for key, entry in value.items()}
+    for tool, keys in _FORMATS:
+        if keys <= lowered.keys():
+            return Parameters(tool, _flatten(lowered))
+    if _PROMPTS & lowered.keys() and count_keys(lowered, _COMMON) >= 2:
+        return Parameters("", _flatten(lowered))
+    return None
+
+
+def _read_invoke_graph(nodes: object) -> Parameters | None:
+    """Read the model and the prompt from the graph or workflow of InvokeAI."""
+    entries = list(nodes.values()) if isinstance(nodes, dict) else nodes
+    if not isinstance(entries, list):
+        return None
+    model = prompt = None
+    for node in entries[:_MAX_NODES]:
+        data = node.get("data", node) if isinstance(node, dict) else {}
+        inputs = data.get("inputs", data) if isinstance(data, dict) else {}
+        entry = inputs.get("model") if isinstance(inputs, dict) else None
+        if isinstance(entry, dict) and isinstance(entry.get("value"), dict):
+            entry = entry["value"]
+        if isinstance(entry, dict):
+            model = model or entry.get("name") or entry.get("model_name")
+        kind = str(data.get("type")) if isinstance(data, dict) else ""
+        if kind.startswith(("compel", "sdxl_compel", "flux_text_encoder")) and prompt is None:
+            text = inputs.get("prompt")
+            prompt = text.get("value") if isinstance(text, dict) else text
+    return Parameters("InvokeAI", {"model": model, "prompt": prompt}) if model else None
+
+
+def _flatten(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Flatten generation parameters, which some programs store in nested dictionaries."""
+    inner = [value.get(key) for key in ("image", "sui_image_params", "v2")]
+    flat = {
+        str(k).lower(): v for part in inner if isinstance(part, dict) for k, v in part.items()
+    } | dict(value)
+    model = value.get("model")
+    if isinstance(model, dict):  # InvokeAI
+        flat["model"] = model.get("name") or model.get("model_name")
+        flat["model_hash"] = model.get("hash")
+    elif "model_weights" in value:  # older InvokeAI
+        flat["model"] = value["model_weights"]
+    prompt = flat.get("prompt")
+    if isinstance(prompt, list) and prompt and isinstance(prompt[0], dict):  # older InvokeAI
+        flat["prompt"] = prompt[0].get("prompt")
+    if not is_plain(flat.get("prompt")) and isinstance(v4 := value.get("v4_prompt"), dict):
+        caption = v4.get("caption")
+        flat["prompt"] = caption.get("base_caption") if isinstance(caption, dict) else None
+    return flat

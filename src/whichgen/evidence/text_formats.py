@@ -1,0 +1,59 @@
+"""Recognize generation parameters in plain text: Midjourney, InvokeAI 1, Mochi Diffusion."""
+
+from __future__ import annotations
+
+import re
+
+from whichgen.evidence.generation import Parameters
+from whichgen.evidence.web_ui import parse_web_ui
+
+_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_MIDJOURNEY = re.compile(rf"\bJob ID: ?({_UUID})", re.IGNORECASE)
+
+#: Options of Midjourney's prompts; two of them are required.
+_OPTION = re.compile(
+    r"\s--(ar|aspect|v|version|niji|stylize|s|chaos|c|q|quality|style|sref|cref|weird|w|raw|seed"
+    r"|no|tile|iw|profile|p)\b",
+    re.IGNORECASE,
+)
+
+#: InvokeAI 1 notes its command line: `"a prompt" -s 50 -S 7 -W 512 -H 512 -C 7.5 -A k_lms`.
+_FLAG = re.compile(r" -([sSWHCA]) ?([\w.]+)")
+_FLAGS = {"s": "steps", "S": "seed", "W": "width", "H": "height", "C": "cfg", "A": "sampler"}
+
+#: Mochi Diffusion joins its pairs with semicolons, since version 6 with line breaks.
+_MOCHI = re.compile(
+    r"(?:^|; |\n)(Include in Image|Exclude from Image|Model|Size|Seed|Steps|Scheduler|Generator"
+    r"|Guidance Scale): ?((?:(?!; [A-Z][\w ]{2,20}: )[^\n]){0,5000})"
+)
+
+_MAX_TEXT = 20_000
+
+
+def parse_text(text: str) -> Parameters | None:
+    """Parse the parameters in a text that is no JSON; return ``None`` if there are none."""
+    if job := _MIDJOURNEY.search(text[:_MAX_TEXT]):
+        return Parameters("Midjourney", {"job": job[1], "prompt": text[: job.start()]})
+    if (mochi := _parse_mochi(text[:_MAX_TEXT])) or (web_ui := parse_web_ui(text)):
+        return mochi or web_ui
+    return _parse_command(text[:_MAX_TEXT])
+
+
+def has_midjourney_options(text: str) -> bool:
+    """Return whether a text has two options of Midjourney, such as ``--ar 3:2 --v 6``."""
+    return len({match[1].lower() for match in _OPTION.finditer(text[:_MAX_TEXT])}) >= 2
+
+
+def _parse_mochi(text: str) -> Parameters | None:
+    if "Include in Image:" not in text:
+        return None
+    values = {match[1]: match[2] for match in _MOCHI.finditer(text)}
+    return Parameters("Mochi Diffusion", values) if len(values) >= 3 else None
+
+
+def _parse_command(text: str) -> Parameters | None:
+    flags = {_FLAGS[match[1]]: match[2] for match in _FLAG.finditer(text)}
+    if not text.lstrip().startswith('"') or not {"steps", "seed"} <= flags.keys():
+        return None
+    prompt = text.strip()[1:].partition('" -')[0]
+    return Parameters("InvokeAI", {**flags, "prompt": prompt})

@@ -1,0 +1,86 @@
+"""Parse the parameters of Stable Diffusion web UIs: AUTOMATIC1111, its forks and imitators."""
+
+from __future__ import annotations
+
+import re
+
+from whichgen.evidence.bounded import clean
+from whichgen.evidence.generation import Parameters
+from whichgen.evidence.generators import find_generator
+
+#: Keys that captions do not have, with the pattern of their values. Two of them are required.
+_KEYS = {
+    "Steps": r"\d{1,4}\b",
+    "Sampler": r"\w",
+    "CFG scale": r"\d",
+    "Guidance scale": r"\d",
+    "Seed": r"-?\d",
+    "Model hash": r"[0-9a-fA-F]{6,}",
+    "Denoising strength": r"[01]",
+    "Clip skip": r"\d",
+    "Schedule type": r"\w",
+    "Negative prompt": r"\S",
+}
+_KEY = re.compile(
+    r"(?<![\w-])(?:" + "|".join(f"({key}): ?(?={value})" for key, value in _KEYS.items()) + ")",
+    re.IGNORECASE,
+)
+_NEGATIVE = re.compile(r"(?:^|\s)Negative prompt:", re.IGNORECASE)
+_PAIR = re.compile(r'([A-Za-z][\w /\-]{0,40}): *("(?:\\.|[^"\\]){0,2000}"|[^,\n]{0,300})')
+_CHECKPOINT = re.compile(r'\{[^{}]{0,1000}"type": ?"checkpoint"[^{}]{0,1000}\}')
+_MODEL_NAME = re.compile(r'"modelName": ?"([^"]{1,200})"')
+
+#: Largest number of characters parsed as settings, and of matching keys.
+_MAX_SETTINGS = 10_000
+_MAX_KEYS = 1000
+
+WEB_UI = "Stable Diffusion web UI"
+
+
+def parse_web_ui(text: str) -> Parameters | None:
+    """Parse the parameters of a web UI; return ``None`` if the text contains none.
+
+    The usual form is a prompt, a line ``Negative prompt: …`` and a line ``Steps: …, Sampler: …``.
+    The keys may be in any order, and the line breaks may be missing. At least two keys that
+    captions do not have are required.
+    """
+    start = _find_settings(text)
+    if start is None:
+        return None
+    pairs = _PAIR.findall(text[start:][:_MAX_SETTINGS])
+    values = {key: value.strip().strip('"') for key, value in reversed(pairs)}
+    negative = _NEGATIVE.search(text, 0, start + 1)
+    prompt = text[: negative.start() if negative else start]
+    lowered = {key.lower(): value for key, value in values.items()}
+    version = clean(lowered.get("version", "") or lowered.get("app", ""), 60)
+    program = find_generator(version) if version else None
+    tool = f"a {WEB_UI} ({version})" if version else f"a {WEB_UI}"
+    if program is not None:  # programs that imitate the format name themselves as the version
+        tool = program.name
+    if not lowered.get("model") and (resource := _CHECKPOINT.search(text, start)):
+        name = _MODEL_NAME.search(resource[0])  # Civitai's generator
+        values |= {"model": name[1]} if name else {}
+    return Parameters(tool, {**values, "prompt": prompt})
+
+
+def _find_settings(text: str) -> int | None:
+    """Return the position of the first setting; ``None`` if there are fewer than two keys."""
+    matches = []
+    for match in _KEY.finditer(text):
+        matches.append(match)
+        if len(matches) > _MAX_KEYS:
+            break
+    if len({match.lastindex for match in matches}) < 2:
+        return None
+    settings = [match for match in matches if not _NEGATIVE.match(match[0])]
+    if not settings:
+        return None
+    # The prompt may contain such words; the settings are on the last line that has two of them.
+    lines: dict[int, list[int]] = {}
+    line, position = -1, 0
+    for match in settings:
+        line = max(line, text.rfind("\n", position, match.start()))
+        position = match.start()
+        lines.setdefault(line, []).append(position)
+    several = (starts[0] for starts in reversed(lines.values()) if len(starts) > 1)
+    return next(several, settings[0].start())

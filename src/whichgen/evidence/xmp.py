@@ -1,0 +1,224 @@
+"""Extract provenance evidence from XMP: source type, labels, AI system, credit and software."""
+
+from __future__ import annotations
+
+import codecs
+import html
+import re
+from dataclasses import replace
+
+from whichgen.evidence.aigc_label import read_aigc_label, read_aigc_text
+from whichgen.evidence.blocks import MAX_BLOCK
+from whichgen.evidence.finding import Evidence, Finding
+from whichgen.evidence.generators import find_generator
+from whichgen.evidence.parameters import interpret
+from whichgen.evidence.sources import parse_source_type
+
+#: Maximum number of properties, and of characters per property.
+_MAX_PROPERTIES = 30
+_MAX_CHARACTERS = 100_000
+
+_SOURCE = "DigitalSourceType"
+_AI = ("AISystemUsed", "AISystemVersionUsed", "AIPromptInformation")
+_GUID = "DigImageGUID"
+_CANVA = "ContainsAiGeneratedContent"
+_LABEL = "AIGC"
+
+#: Names that no other namespace has, in lower case; programs declare them under wrong namespaces.
+_UNIQUE = {
+    name.lower(): name for name in (_SOURCE, "DigitalSourceFileType", *_AI, _GUID, _CANVA, _LABEL)
+}
+_NAMES = {
+    "{http://ns.adobe.com/photoshop/1.0/}Credit": "Credit",
+    "{http://ns.adobe.com/photoshop/1.0/}Instructions": "Instructions",
+    "{http://ns.adobe.com/photoshop/1.0/}Headline": "Headline",
+    "{http://ns.adobe.com/photoshop/1.0/}Source": "Source",
+    "{http://ns.adobe.com/xap/1.0/}CreatorTool": "CreatorTool",
+    "{http://ns.adobe.com/exif/1.0/}UserComment": "UserComment",
+    "{http://ns.adobe.com/tiff/1.0/}Software": "Software",
+    "{http://ns.adobe.com/tiff/1.0/}ImageDescription": "ImageDescription",
+    "{http://purl.org/dc/elements/1.1/}description": "description",
+    "{http://purl.org/dc/elements/1.1/}title": "title",
+    "{http://purl.org/dc/elements/1.1/}rights": "rights",
+    "{http://purl.org/dc/elements/1.1/}creator": "creator",
+    "{http://purl.org/dc/terms/}provenance": "provenance",
+}
+_RESOURCE = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}resource"
+_TC260 = "{http://www.tc260.org.cn/"
+
+#: The same properties in a packet that is no valid XML.
+_LOOSE = re.compile(
+    r"[:<\s](?P<name>" + "|".join(_UNIQUE) + r"|credit|creatortool)"
+    r"(?:\s*=\s*(?:\"(?P<a>[^\"<]{0,5000})\"|'(?P<b>[^'<]{0,5000})')"
+    r"|[^<>\"']{0,100}(?:rdf:resource=\"(?P<c>[^\"<]{0,500})\")?\s*/?>(?P<d>[^<]{0,5000}))",
+    re.IGNORECASE,
+)
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+#: Google writes this on images that it makes and on those that it edits.
+_GOOGLE_EDIT = "Edited with Google AI"
+
+
+def read_xmp(xmp: bytes, *, has_camera: bool = False) -> Evidence:
+    """Extract provenance evidence from an XMP packet.
+
+    If the XMP packet is too large or the extra ``evidence`` is not installed, the result has no
+    findings, only a note.
+
+    Parameters
+    ----------
+    xmp
+        The packet.
+    has_camera
+        Whether the EXIF metadata names a camera.
+
+    Raises
+    ------
+    Exception
+        The XMP packet is invalid (see :func:`parse_xmp`).
+    """
+    if len(xmp) > MAX_BLOCK:
+        return Evidence(notes=(f"XMP of {len(xmp)} bytes is too large to read",))
+    notes: tuple[str, ...] = ()
+    try:
+        properties = parse_xmp(xmp)
+    except ImportError:
+        return Evidence(notes=("XMP metadata was not read; install whichgen[evidence] to read it",))
+    except SyntaxError:  # also ParseError
+        properties = _search_properties(xmp)
+        if not properties:
+            raise
+        notes = ("XMP is no valid XML; only single properties were read",)
+    findings = [f for name, text in properties for f in _interpret_property(name, text)]
+    findings = _judge_composite(findings, has_camera=has_camera)
+    if any(name == _GUID and _UUID.fullmatch(text.strip()) for name, text in properties) and any(
+        f.title.startswith(_SOURCE) and f.indicates == "synthetic" for f in findings
+    ):
+        title = f"{_GUID} and {_SOURCE}, as Midjourney writes them"
+        findings.append(Finding("xmp", title, "", "synthetic", "Midjourney", "weak"))
+    return Evidence(tuple(findings), notes)
+
+
+def parse_xmp(xmp: bytes) -> list[tuple[str, str]]:
+    """Read the properties of an XMP packet that contain provenance information.
+
+    Returns
+    -------
+    list of (str, str)
+        Name and text of each property, in document order. Only the first 30 properties are read.
+
+    Raises
+    ------
+    ImportError
+        The extra ``evidence`` is not installed.
+    Exception
+        The XML is invalid or has a DTD. A DTD could define entities that exhaust memory.
+    """
+    from defusedxml.ElementTree import fromstring
+
+    root = fromstring(_decode_packet(xmp), forbid_dtd=True)
+    properties: list[tuple[str, str]] = []
+    for element in root.iter():
+        properties += [(name, text) for key, text in element.attrib.items() if (name := _name(key))]
+        if name := _name(str(element.tag)):
+            # Lists and language alternatives are nested two levels deep.
+            text = element.get(_RESOURCE) or "".join(element.itertext()).strip()[:_MAX_CHARACTERS]
+            properties.append((name, text))
+        if len(properties) >= _MAX_PROPERTIES:
+            break  # nested properties would read texts many times
+    return properties[:_MAX_PROPERTIES]
+
+
+def _name(key: str) -> str:
+    """Return the name of a property in reports, or an empty string if it is not read."""
+    if key in _NAMES:
+        return _NAMES[key]
+    local = key.rpartition("}")[2]
+    if key.startswith(_TC260) and local.lower() == "label":
+        return "Label"
+    return _UNIQUE.get(local.lower(), "")
+
+
+def _decode_packet(xmp: bytes) -> bytes | str:
+    """Decode a packet in UTF-16, or return one in UTF-8 without white space around it.
+
+    XMP may be in UTF-16 in either byte order, without a byte-order mark.
+    """
+    if xmp.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return xmp.decode("utf-16", errors="replace").strip("\0 \r\n\t")
+    for encoding in ("utf-16-le", "utf-16-be"):
+        if xmp.startswith("<".encode(encoding)):
+            return xmp.decode(encoding, errors="replace").strip("\0 \r\n\t\ufeff")
+    return xmp.strip(b"\0 \r\n\t")
+
+
+def _search_properties(xmp: bytes) -> list[tuple[str, str]]:
+    """Search a packet that is no valid XML, such as one with an undeclared or truncated element."""
+    packet = _decode_packet(xmp)
+    text = packet if isinstance(packet, str) else packet.decode("utf-8", errors="replace")
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        return []
+    properties = []
+    for match in _LOOSE.finditer(text[:MAX_BLOCK]):
+        name = {"credit": "Credit", "creatortool": "CreatorTool"}.get(match["name"].lower())
+        value = match["a"] or match["b"] or match["c"] or match["d"] or ""
+        properties.append((name or _UNIQUE[match["name"].lower()], html.unescape(value)))
+        if len(properties) >= _MAX_PROPERTIES:
+            break
+    return [(name, value) for name, value in properties if value.strip()]
+
+
+def _interpret_property(name: str, text: str) -> list[Finding]:
+    text = text.strip("\0 \r\n\t")
+    if not text or name == _GUID:
+        return []
+    if name in (_SOURCE, "DigitalSourceFileType"):
+        code, indication, meaning = parse_source_type(text)
+        return [Finding("xmp", f"{name}: {code}", meaning, indication)]
+    if name == _CANVA:
+        return _interpret_canva(text)
+    if name in (_LABEL, "Label"):
+        value = {"Label": text, "ContentProducer": ""}
+        label = read_aigc_text("xmp", f"TC260:{_LABEL}", text) or (
+            read_aigc_label("xmp", f"TC260:{_LABEL}", value) if name == "Label" else None
+        )
+        return [label] if label else [Finding("xmp", name, text)]
+    if name == "AISystemUsed":
+        generator = find_generator(text)
+        return [Finding("xmp", name, text, "synthetic", generator.name if generator else text)]
+    if name == "provenance":
+        return [Finding("xmp", "Content Credentials at a remote URL, not fetched", text)]
+    if name in _AI:
+        return [Finding("xmp", name, text, "synthetic")]
+    return interpret("xmp", name, text)
+
+
+def _interpret_canva(text: str) -> list[Finding]:
+    """Interpret Canva's statement: Yes if the design contains AI-generated parts, otherwise No."""
+    if text.lower() not in ("yes", "true", "1"):
+        return [Finding("xmp", _CANVA, text)]
+    title = f"{_CANVA}: AI-generated parts, stated by Canva"
+    return [Finding("xmp", title, text, "synthetic", "Canva", "weak")]
+
+
+def _judge_composite(findings: list[Finding], *, has_camera: bool) -> list[Finding]:
+    """Judge statements about composites of generated and other parts.
+
+    Generators that fill in part of a photograph state the same properties as those that make whole
+    images. Google's Gemini app, however, writes "Edited with Google AI" and the source type of a
+    composite on images that it makes, too. Without a camera, they count as synthetic, weakly.
+    """
+    types = [f for f in findings if f.title.startswith((_SOURCE, "DigitalSourceFileType"))]
+    is_composite = any(f.indicates in ("edited", "camera") for f in types)
+    if not is_composite:
+        return findings
+    google = any(f.detail.lower() == _GOOGLE_EDIT.lower() for f in findings)
+    if google and not has_camera and any("TrainedAlgorithmic" in f.title for f in types):
+        detail = "made or edited with Google AI; the Gemini app writes this on both"
+        return [
+            replace(f, indicates="synthetic", strength="weak", detail=detail)
+            if f.indicates == "edited"
+            else f
+            for f in findings
+        ]
+    return [replace(f, indicates="edited") if f.title in _AI else f for f in findings]
