@@ -34,7 +34,7 @@ settings.register_profile("whichgen", deadline=None, derandomize=True)
 settings.load_profile("whichgen")
 
 #: The material that a working copy may have beside it; a fresh clone has none.
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+SHARED = Path(os.environ.get("WHICHGEN_SHARED") or Path(__file__).resolve().parents[2] / "shared")
 
 ImageFolder = Callable[..., Path]
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import c2pa
@@ -66,7 +67,7 @@ def findings(data: bytes, kind: str) -> list[Finding]:
     return [finding for finding in collect(data).findings if finding.kind == kind]
 
 
-def _certificate(
+def make_certificate(
     key: ec.EllipticCurvePrivateKey, name: str, issuer: ec.EllipticCurvePrivateKey, by: str
 ) -> bytes:
     """A certificate as C2PA wants them: of an authority, or of a signer that one has issued."""
@@ -103,14 +104,21 @@ def _certificate(
 
 
 @pytest.fixture(scope="session")
-def sign() -> Sign:
-    """Signs an image: ``sign(data, "image/png", actions=[…], edit=False, remote="")``."""
-    authority, signer = (
-        ec.generate_private_key(ec.SECP256R1()),
-        ec.generate_private_key(ec.SECP256R1()),
-    )
-    chain = _certificate(signer, "Signer", authority, "Authority")
-    chain += _certificate(authority, "Authority", authority, "Authority")
+def authority() -> tuple[ec.EllipticCurvePrivateKey, bytes]:
+    """Key and certificate (PEM) of the authority of :func:`sign`."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key, make_certificate(key, "Authority", key, "Authority")
+
+
+@pytest.fixture(scope="session")
+def sign(authority: tuple[ec.EllipticCurvePrivateKey, bytes]) -> Sign:
+    """Signs an image: ``sign(data, "image/png", actions=[…], edit=False, remote="", …)``.
+
+    ``manifest`` has more entries of the manifest definition. ``ingredients`` are pairs of an entry
+    of the definition and the content of a JPEG file.
+    """
+    signer = ec.generate_private_key(ec.SECP256R1())
+    chain = make_certificate(signer, "Signer", authority[0], "Authority") + authority[1]
     key = signer.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
     def sign_image(
@@ -120,21 +128,30 @@ def sign() -> Sign:
         actions: list[dict[str, Any]] | None = None,
         edit: bool = False,
         remote: str = "",
+        ingredients: Sequence[tuple[dict[str, Any], bytes]] = (),
+        manifest: Mapping[str, Any] = MappingProxyType({}),
     ) -> bytes:
-        manifest: dict[str, Any] = {
+        manifest = {
             "claim_generator_info": [{"name": "Toy Works", "version": "7"}],
             "assertions": [{"label": "c2pa.actions", "data": {"actions": actions}}]
             if actions
             else [],
+            **manifest,
         }
+        settings = {"verify": {"verify_after_sign": False}}  # vendors break the letter, too
         info = c2pa.C2paSignerInfo(b"es256", chain, key, None)
         result = io.BytesIO()
-        with c2pa.Context.from_dict({}) as context, c2pa.Builder(manifest, context) as builder:
+        with (
+            c2pa.Context.from_dict(settings) as context,
+            c2pa.Builder(manifest, context) as builder,
+        ):
             if edit:
                 builder.set_intent(c2pa.C2paBuilderIntent.EDIT)  # the image given is its parent
             if remote:
                 builder.set_no_embed()
                 builder.set_remote_url(remote)
+            for entry, content in ingredients:
+                builder.add_ingredient(entry, "image/jpeg", io.BytesIO(content))
             builder.sign(c2pa.Signer.from_info(info), mime, io.BytesIO(data), result)
         return result.getvalue()
 

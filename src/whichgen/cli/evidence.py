@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import exit_on_unreadable, say, show_json, show_table
 from whichgen.cli.options import AsJson, Images, find_images
 from whichgen.errors import ImageError
 
+TrustList = Annotated[
+    Path | None,
+    Option(metavar="FILE", help="Certificates (PEM) of trusted signers of Content Credentials."),
+]
+
 
 @command
-def evidence(images: Images, as_json: AsJson = False) -> None:
+def evidence(images: Images, trust_list: TrustList = None, as_json: AsJson = False) -> None:
     """Inspect provenance evidence: Content Credentials, metadata, JPEG tables.
 
     Requires no model or network access. Missing metadata proves nothing; metadata can be forged.
     """
     from whichgen.data.reading import read_bytes
     from whichgen.evidence.collect import CAVEAT, collect
+    from whichgen.evidence.trust_list import read_trust_list
 
+    anchors = read_trust_list(trust_list) if trust_list else ""
     rows: list[dict[str, Any]] = []
     for path in find_images(images):
         row: dict[str, Any] = {"image": str(path), "findings": [], "notes": [], "error": ""}
@@ -28,7 +38,8 @@ def evidence(images: Images, as_json: AsJson = False) -> None:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Pillow's on damaged metadata; see the notes
-                row |= collect(read_bytes(path), str(path)).as_dict()
+                data = read_bytes(path)
+                row |= collect(data, str(path), trust_anchors=anchors).as_dict()
         except ImageError as error:
             row["error"] = str(error)
         if not as_json:

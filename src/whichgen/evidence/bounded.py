@@ -53,6 +53,16 @@ def parse_json(text: str) -> Any:
     return value if _is_shallow(value) else None
 
 
+def as_dict(value: Any) -> dict[str, Any]:
+    """Return a JSON value if it is an object, otherwise an empty dictionary."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return a JSON value if it is an array, otherwise an empty list."""
+    return value if isinstance(value, list) else []
+
+
 def _is_shallow(value: Any) -> bool:
     level = [value]
     for _ in range(_MAX_DEPTH):

@@ -22,7 +22,7 @@ MAX_FINDINGS = 50
 CAVEAT = "the absence of metadata proves nothing, and metadata can be forged."
 
 
-def collect(data: bytes, name: str = "image") -> Evidence:
+def collect(data: bytes, name: str = "image", *, trust_anchors: str = "") -> Evidence:
     """Collect provenance evidence from the metadata and JPEG quantization tables of an image file.
 
     At most :data:`MAX_FINDINGS` distinct findings are returned. ``Evidence.notes`` reports metadata
@@ -34,6 +34,9 @@ def collect(data: bytes, name: str = "image") -> Evidence:
         Content of the image file.
     name
         Name of the file in error messages.
+    trust_anchors
+        Certificates of trusted signers of Content Credentials in PEM (see
+        :func:`whichgen.evidence.trust_list.read_trust_list`); empty if there is no trust list.
 
     Raises
     ------
@@ -51,7 +54,9 @@ def collect(data: bytes, name: str = "image") -> Evidence:
     try:
         evidence = run_readers(
             {
-                "Content Credentials": lambda: read_credentials(data, _find_mime(image)),
+                "Content Credentials": lambda: read_credentials(
+                    data, _find_mime(image), trust_anchors
+                ),
                 "metadata": lambda: read_metadata(data, image),
             }
         )

@@ -1,43 +1,55 @@
 """Read C2PA Content Credentials: signed manifests that state how an image was made.
 
 A valid signature proves that the manifest and the image have not changed since they were signed. It
-does not prove the identity of the signer: anyone can create a certificate, and whichgen includes no
-trust list.
+does not prove the identity of the signer: anyone can create a certificate. That takes a trust list,
+which whichgen reads but does not include. What an intact manifest states is reported as stated,
+with its standing.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from whichgen.evidence.bounded import clean, parse_json
+from whichgen.evidence.bounded import as_dict, as_list, clean
 from whichgen.evidence.finding import Evidence, Finding, Indication
-from whichgen.evidence.generators import find_generator
-from whichgen.evidence.sources import parse_source_type
+from whichgen.evidence.hash_coverage import classify_exclusions
+from whichgen.evidence.manifest_process import (
+    ManifestError,
+    ManifestStore,
+    is_installed,
+    read_manifest_store,
+)
+from whichgen.evidence.standing import Standing, assess_manifest
+from whichgen.evidence.statements import (
+    Statement,
+    creates_content,
+    format_claim_generator,
+    format_signer,
+    interpret_claim_generator,
+    list_statements,
+)
 
 #: Start of a manifest store in every format: a JUMBF description box of C2PA's type.
 _STORE = b"jumd" + bytes.fromhex("6332706100110010800000aa00389b71")
 
-#: No network access: manifests may name remote manifests and OCSP servers.
-_SETTINGS = {
-    "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
-    "core": {"allowed_network_hosts": []},
-}
-
-#: Maximum number of manifests per history, actions per manifest, and reasons.
+#: Maximum number of manifests per history.
 _MAX_MANIFESTS = 10
-_MAX_ACTIONS = 50
-_MAX_REASONS = 5
 
-# Actions that do not change the picture. Others without a source type are edits.
-_NO_EDITS = frozenset(
-    f"c2pa.{name}"
-    for name in (
-        *("created", "opened", "converted", "transcoded", "repackaged", "published", "resized"),
-        *("watermarked", "watermarked.bound", "watermarked.unbound", "unknown"),
-    )
-)
+_TITLE = "Content Credentials (C2PA)"
+
+#: Whether a manifest is about the whole image or about a part of it.
+_Role = Literal["whole", "part"]
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    """A manifest of the history of an image: ``content`` as the C2PA library reports it."""
+
+    content: dict[str, Any]
+    standing: Standing
+    role: _Role
 
 
 def has_manifest(data: bytes) -> bool:
@@ -45,7 +57,7 @@ def has_manifest(data: bytes) -> bool:
     return _STORE in data
 
 
-def read_credentials(data: bytes, mime: str) -> Evidence:
+def read_credentials(data: bytes, mime: str, trust_anchors: str = "") -> Evidence:
     """Extract provenance evidence from Content Credentials.
 
     If the file has no manifest store, there are no findings. If the extra ``evidence`` is not
@@ -58,140 +70,149 @@ def read_credentials(data: bytes, mime: str) -> Evidence:
         Content of the image file.
     mime
         MIME type of the file, such as ``image/jpeg``.
+    trust_anchors
+        Certificates of trusted authorities in PEM (see
+        :func:`whichgen.evidence.trust_list.read_trust_list`); empty if there is no trust list.
     """
     if not has_manifest(data):
         return Evidence()
-    title = "Content Credentials (C2PA) present"
-    try:
-        import c2pa
-    except (ImportError, OSError):  # not installed, or its native library does not load
+    if not is_installed():
         note = "Content Credentials are not verified; install whichgen[evidence] to verify them"
-        return Evidence((Finding("credentials", f"{title}, not verified"),), (note,))
+        return Evidence((Finding("credentials", f"{_TITLE} present, not verified"),), (note,))
     try:
-        with (
-            c2pa.Context.from_dict(_SETTINGS) as context,
-            c2pa.Reader(mime, io.BytesIO(data), context=context) as reader,
-        ):
-            store = parse_json(reader.json())
-    except c2pa.C2paError as error:
-        return Evidence((Finding("credentials", f"{title}, unreadable", str(error)),))
-    if not isinstance(store, dict):
-        return Evidence((Finding("credentials", f"{title}, too large to read"),))
-    failures = [code for code in _list_failures(store) if code != "signingCredential.untrusted"]
-    findings = [_report_signature(store, failures)]
-    for manifest in _iterate_manifests(store):
-        findings += _report_actions(manifest, is_valid=not failures)
-    return Evidence(tuple(findings))
+        store = read_manifest_store(data, mime, trust_anchors)
+    except ManifestError as error:
+        return Evidence((Finding("credentials", f"{_TITLE} present, unreadable", str(error)),))
+    manifests = _list_manifests(store, data, has_trust_list=bool(trust_anchors))
+    statements = [
+        (statement, manifest)
+        for manifest in manifests
+        for statement in list_statements(manifest.content)
+        if manifest.role == "whole" or statement.indicates == "synthetic"
+    ]
+    if all(statement.indicates == "neutral" for statement, _ in statements):
+        statements += [(s, manifests[0]) for s in interpret_claim_generator(manifests[0].content)]
+    findings = [_report_statement(statement, manifest) for statement, manifest in statements]
+    return Evidence((_report_signature(manifests[0]), *findings))
 
 
-def _report_signature(store: dict[str, Any], failures: list[str]) -> Finding:
-    """Report the validity of the signature and details of the active manifest.
-
-    The details are the signer, the software, the number of ingredients and the time of signing.
-    ``failures`` are the codes of the checks that failed; the signature is valid if there are none.
-    """
-    manifest = _dict(_dict(store.get("manifests")).get(str(store.get("active_manifest"))))
-    signature_info = _dict(manifest.get("signature_info"))
+def _report_signature(active: _Manifest) -> Finding:
+    """Report the standing, the signer and the program of the active manifest."""
+    info = as_dict(active.content.get("signature_info"))
     details = {
-        "signed by": " / ".join(
-            str(signature_info[key]) for key in ("common_name", "issuer") if signature_info.get(key)
-        ),
-        "claim generator": _format_names(manifest.get("claim_generator_info"))
-        or str(manifest.get("claim_generator") or ""),
-        "ingredients": str(len(_list(manifest.get("ingredients")))),
-        "time": str(signature_info.get("time") or ""),
+        "signed by": format_signer(active.content),
+        "claim generator": format_claim_generator(active.content),
+        "ingredients": str(len(as_list(active.content.get("ingredients")))),
+        "time": clean(str(info.get("time") or ""), 80),
     }
-    detail = "; ".join(f"{name} {clean(text, 80)}" for name, text in details.items() if text)
-    indication: Indication = "neutral"
-    if failures:
-        state = f"not valid ({', '.join(failures[:_MAX_REASONS])})"
-        # The image differs from the signed one, which a damaged manifest alone would not show.
-        if any("Hash.mismatch" in code and "hashedURI" not in code for code in failures):
-            state += "; the image was changed after it was signed"
-            indication = "edited"
-    elif store.get("validation_state") == "Trusted":
-        state = "signature intact; signer on a trust list"
-    else:
-        state = "signature intact; signer not checked against a trust list"
-    return Finding("credentials", f"Content Credentials (C2PA): {state}", detail, indication)
+    detail = "; ".join(f"{name} {text}" for name, text in details.items() if text)
+    return Finding("credentials", f"{_TITLE}: {active.standing.summary}", detail)
 
 
-def _report_actions(manifest: dict[str, Any], *, is_valid: bool) -> Iterator[Finding]:
-    """Yield a finding for each action with a source type, and one finding for all edits.
-
-    Edits are actions without a source type that change the image. All findings are ``neutral`` if
-    ``is_valid`` is false.
-    """
-    edits = []
-    for action in _list_actions(manifest):
-        name = clean(str(action.get("action") or "action"), 60)
-        agent = _format_names(action.get("softwareAgent"))
-        source = action.get("digitalSourceType")
-        if not isinstance(source, str):
-            edits += [] if name in _NO_EDITS else [name]
-            continue
-        code, indication, meaning = parse_source_type(source)
-        known_generator = find_generator(" ".join((agent, str(action.get("description") or ""))))
+def _report_statement(statement: Statement, manifest: _Manifest) -> Finding:
+    """Report what a manifest states; ``neutral`` if the manifest is not intact."""
+    signer = format_signer(manifest.content) or "an unnamed signer"
+    trust = "trusted" if manifest.standing.trusted else "not verified"
+    indication: Indication = statement.indicates
+    title, generator = statement.title, statement.generator
+    if manifest.role == "part":
+        title, indication = f"component, {title}", "edited"
+    if not manifest.standing.intact:
+        indication, generator, trust = "neutral", "", "not valid"
+    if indication != "synthetic":
         generator = ""
-        if indication == "synthetic":
-            generator = known_generator.name if known_generator else agent
-        detail = "; ".join(part for part in (meaning, agent and f"by {agent}") if part)
-        if not is_valid:
-            indication, generator = "neutral", ""
-        yield Finding("credentials", f"{name}: {code}", detail, indication, generator)
-    if edits:
-        names = ", ".join(dict.fromkeys(edits))
-        yield Finding("credentials", "edits", names, "edited" if is_valid else "neutral")
+    source = f"stated by {signer} ({trust})"
+    detail = f"{statement.detail}; {source}" if statement.detail else source
+    return Finding("credentials", title, detail, indication, generator, statement.strength)
 
 
-def _iterate_manifests(store: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the active manifest, then the manifest of its parent image, and so on.
+def _list_manifests(store: ManifestStore, data: bytes, *, has_trust_list: bool) -> list[_Manifest]:
+    """List the active manifest and those of its ingredients that tell the history of the image.
 
-    Exactly :data:`_MAX_MANIFESTS` dictionaries are yielded; those after the last manifest are
-    empty.
+    An ingredient is at most as intact and as trusted as the manifest that names it.
     """
-    manifests = dict(_dict(store.get("manifests")))
-    label = store.get("active_manifest")
-    for _ in range(_MAX_MANIFESTS):
-        manifest = _dict(manifests.pop(str(label), None))  # pop: labels may form a circle
-        yield manifest
-        ingredients = map(_dict, _list(manifest.get("ingredients")))
-        parent = next((i for i in ingredients if i.get("relationship") == "parentOf"), {})
-        label = parent.get("active_manifest")
+    manifests = dict(as_dict(store.store.get("manifests")))
+    results = as_dict(store.store.get("validation_results"))
+    deltas = [as_dict(delta) for delta in as_list(results.get("ingredientDeltas"))]
+    label = str(store.store.get("active_manifest"))
+    active = _Manifest(
+        as_dict(manifests.pop(label, None)),
+        _assess_active(store, data, has_trust_list=has_trust_list),
+        "whole",
+    )
+    history, queue = [active], [(label, active)]
+    while queue:
+        label, outer = queue.pop(0)
+        for ingredient, role in _iterate_sources(outer.content):
+            inner = str(ingredient.get("active_manifest"))
+            content = manifests.pop(inner, None)  # pop: labels may form a circle
+            if not isinstance(content, dict) or len(history) >= _MAX_MANIFESTS:
+                continue
+            uri = f"{label}/c2pa.assertions/{ingredient.get('label')}"
+            own = [d for d in deltas if str(d.get("ingredientAssertionURI")).endswith(uri)]
+            recorded = as_dict(ingredient.get("validation_results")).get("activeManifest")
+            checks = [*(d.get("validationDeltas") for d in own), recorded]
+            standing = assess_manifest(
+                [code for check in checks for code in _list_codes(check, "success")],
+                [code for check in checks for code in _list_codes(check, "failure")]
+                + _get_codes(ingredient.get("validation_status")),
+                is_active=False,
+                has_trust_list=has_trust_list,
+            )
+            manifest = _Manifest(
+                content,
+                Standing(
+                    standing.intact and outer.standing.intact,
+                    standing.trusted and outer.standing.trusted,
+                    standing.summary,
+                ),
+                role if outer.role == "whole" else "part",
+            )
+            history.append(manifest)
+            queue.append((inner, manifest))
+    return history
 
 
-def _list_actions(manifest: dict[str, Any]) -> list[dict[str, Any]]:
-    actions = []
-    for assertion in map(_dict, _list(manifest.get("assertions"))):
-        if str(assertion.get("label")).startswith("c2pa.actions"):
-            actions += _list(_dict(assertion.get("data")).get("actions"))
-    return [action for action in actions[:_MAX_ACTIONS] if isinstance(action, dict)]
+def _iterate_sources(manifest: dict[str, Any]) -> Iterator[tuple[dict[str, Any], _Role]]:
+    """Yield the ingredients that are the image itself or parts of it, not inputs of a generator.
 
-
-def _list_failures(store: dict[str, Any]) -> list[str]:
-    results = _dict(_dict(store.get("validation_results")).get("activeManifest"))
-    codes = [_dict(failure).get("code") for failure in _list(results.get("failure"))]
-    if store.get("validation_state") == "Invalid" and not codes:
-        codes = ["no reason given"]
-    return list(dict.fromkeys(str(code) for code in codes))
-
-
-def _format_names(agents: Any) -> str:
-    """Format program names as one string, separated by commas.
-
-    ``agents`` is a program or a list of programs, of which the first three are used. A program is a
-    string or a dictionary with ``name`` and ``version``.
+    Some generators re-sign their images with a manifest that has no action and the generated image
+    as its only component.
     """
-    names = []
-    for agent in (_list(agents) or [agents])[:3]:
-        parts = [agent, *(_dict(agent).get(key) for key in ("name", "version"))]
-        names.append(" ".join(part for part in parts if isinstance(part, str)))
-    return ", ".join(text for text in names if text)
+    ingredients = [as_dict(ingredient) for ingredient in as_list(manifest.get("ingredients"))]
+    is_resigned = len(ingredients) == 1 and not creates_content(manifest)
+    for ingredient in ingredients:
+        relationship = ingredient.get("relationship")
+        if relationship == "parentOf" or (is_resigned and relationship == "componentOf"):
+            yield ingredient, "whole"
+        elif relationship == "componentOf":
+            yield ingredient, "part"
 
 
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
+def _assess_active(store: ManifestStore, data: bytes, *, has_trust_list: bool) -> Standing:
+    results = as_dict(as_dict(store.store.get("validation_results")).get("activeManifest"))
+    successes, failures = _list_codes(results, "success"), _list_codes(results, "failure")
+    excluded = classify_exclusions(data, store.exclusions) if store.exclusions else "manifest"
+    if excluded == "picture":
+        failures.append("content hash leaves out the picture")
+    elif excluded != "unknown" and "assertion.dataHash.match" in successes:
+        # The hash is right, and all that it leaves out is not the picture.
+        failures = [code for code in failures if code != "assertion.dataHash.mismatch"]
+    if store.store.get("validation_state") == "Invalid" and not results:
+        failures.append("no reason given")
+    return assess_manifest(
+        successes,
+        failures,
+        is_active=True,
+        has_trust_list=has_trust_list,
+        is_metadata_excluded=excluded == "metadata",
+    )
 
 
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+def _list_codes(results: Any, kind: str) -> list[str]:
+    return _get_codes(as_dict(results).get(kind))
+
+
+def _get_codes(statuses: Any) -> list[str]:
+    codes = (as_dict(status).get("code") for status in as_list(statuses))
+    return [str(code) for code in codes if isinstance(code, str)]

@@ -1,0 +1,109 @@
+"""Check which parts of a file the content hash of a C2PA manifest leaves out.
+
+A content hash must leave out the manifest itself. Some signers leave out more, such as the EXIF
+segment before it; the C2PA library then reports a mismatch even though the hash is right. That is
+harmless as long as everything that defines the picture is hashed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+#: ``manifest``: only the manifest and padding; ``metadata``: metadata too, such as EXIF;
+#: ``picture``: parts that define the picture; ``unknown``: the file format is not supported.
+Excluded = Literal["manifest", "metadata", "picture", "unknown"]
+
+#: Maximum number of segments or chunks examined.
+_MAX_PARTS = 10_000
+
+# WebP chunks that define the picture. PNG chunks that do: critical ones, transparency, animation.
+_WEBP_PICTURE = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF"})
+_PNG_PICTURE = frozenset({b"tRNS", b"acTL", b"fcTL", b"fdAT", b"gAMA", b"cHRM", b"iCCP", b"cICP"})
+
+_Part = tuple[int, int, Excluded]
+
+
+def classify_exclusions(data: bytes, exclusions: Iterable[tuple[int, int]]) -> Excluded:
+    """Return what the content hash of a manifest leaves out: the most important kind of bytes.
+
+    Parameters
+    ----------
+    data
+        Content of a JPEG, PNG or WebP file; for other formats, the result is ``unknown``.
+    exclusions
+        Start and length in bytes of each part that is left out.
+    """
+    parts = _list_parts(data)
+    if parts is None:
+        return "unknown"
+    excluded = {
+        kind
+        for first, end, kind in parts
+        for start, length in exclusions
+        if start < end and first < start + length
+    }
+    if "picture" in excluded:
+        return "picture"
+    return "metadata" if "metadata" in excluded else "manifest"
+
+
+def _list_parts(data: bytes) -> list[_Part] | None:
+    """Return start, end and kind of the parts of a file; bytes after them define the picture."""
+    if data[:2] == b"\xff\xd8":
+        parts = _iterate_jpeg(data)
+    elif data[:8] == b"\x89PNG\r\n\x1a\n":
+        parts = _iterate_png(data)
+    elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        parts = _iterate_webp(data)
+    else:
+        return None
+    result: list[_Part] = []
+    end = 0
+    for part in parts:
+        result.append(part)
+        end = part[1]
+        if len(result) == _MAX_PARTS:
+            break
+    return [*result, (end, len(data), "picture")]
+
+
+def _iterate_jpeg(data: bytes) -> Iterator[_Part]:
+    """Yield the segments before the first scan."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if data[at + 1] == 0xEB:  # JUMBF
+            yield at, end, "manifest"
+        elif data[at + 1] == 0xFE or data[at + 1] in range(0xE0, 0xF0):  # comment, APPn
+            # APP14 states the color space, APP2 holds the color profile.
+            picture = data[at + 1] == 0xEE or data[at + 4 : at + 15] == b"ICC_PROFILE"
+            yield at, end, "picture" if picture else "metadata"
+        else:
+            yield at, end, "picture"
+        at = end
+
+
+def _iterate_png(data: bytes) -> Iterator[_Part]:
+    at = 8
+    while at + 12 <= len(data):
+        kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if kind == b"caBX":
+            yield at, end, "manifest"
+        else:
+            is_picture = not kind[0] & 0x20 or kind in _PNG_PICTURE
+            yield at, end, "picture" if is_picture else "metadata"
+        at = end
+
+
+def _iterate_webp(data: bytes) -> Iterator[_Part]:
+    # The size of the whole file is in the header, and its flags follow in VP8X.
+    at = 12
+    while at + 8 <= len(data):
+        kind, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        end = at + 8 + size + size % 2
+        if kind == b"C2PA":
+            yield at, end, "manifest"
+        else:
+            yield at, end, "picture" if kind in _WEBP_PICTURE else "metadata"
+        at = end

@@ -1,0 +1,198 @@
+"""Parse C2PA manifests in a child process with limits on time and memory.
+
+The parser of Content Credentials is native code that reads untrusted files. A crash, an endless
+loop or exhausted memory ends the child process; the file is reported as unreadable, and the next
+file gets a new process. Processes are kept for later files.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+#: Maximum time per file in seconds, including the start of the process; 5 ms are usual.
+TIMEOUT = 10.0
+
+#: Maximum length of a response in bytes; the child does not write more.
+_MAX_RESPONSE = 4_000_000
+
+#: Maximum number of idle processes.
+_MAX_IDLE = 2
+
+#: No network access: manifests may name remote manifests and OCSP servers.
+_SETTINGS: dict[str, Any] = {
+    "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
+    "core": {"allowed_network_hosts": []},
+}
+
+#: Purposes of certificates that may sign manifests: e-mail and documents, as in C2PA 1; time stamps
+#: and OCSP; claims of Microsoft and of C2PA 2. Trust depends on the trust list alone.
+_PURPOSES = (
+    *("1.3.6.1.5.5.7.3.4", "1.3.6.1.5.5.7.3.36", "1.3.6.1.5.5.7.3.8", "1.3.6.1.5.5.7.3.9"),
+    *("1.3.6.1.4.1.311.76.59.1.9", "1.3.6.1.4.1.62558.2.1"),
+)
+
+_WORKER = Path(__file__).with_name("manifest_worker.py")
+
+
+class ManifestError(Exception):
+    """The manifest store of a file can't be read."""
+
+
+@dataclass(frozen=True)
+class ManifestStore:
+    """Parsed manifest store of a file.
+
+    Parameters
+    ----------
+    store
+        Manifest store with validation results, as the C2PA library reports it in JSON. Its shape is
+        not validated.
+    exclusions
+        Start and length in bytes of each part of the file that the content hash leaves out; empty
+        if the C2PA library accepts all of them.
+    """
+
+    store: dict[str, Any]
+    exclusions: tuple[tuple[int, int], ...] = ()
+
+
+# Idle processes by process ID of the parent: a forked process must not use its parent's.
+_idle: defaultdict[int, deque[subprocess.Popen[bytes]]] = defaultdict(deque)
+
+
+def is_installed() -> bool:
+    """Return whether the C2PA library (extra ``evidence``) is installed."""
+    try:
+        return importlib.util.find_spec("c2pa") is not None
+    except ValueError:  # a module without a specification
+        return False
+
+
+def read_manifest_store(
+    data: bytes, mime: str, trust_anchors: str = "", timeout: float = TIMEOUT
+) -> ManifestStore:
+    """Parse and validate the manifest store of an image file in a child process.
+
+    Parameters
+    ----------
+    data
+        Content of the image file.
+    mime
+        MIME type of the file, such as ``image/jpeg``.
+    trust_anchors
+        Trusted certificates in PEM; empty if there is no trust list.
+    timeout
+        Maximum time in seconds.
+
+    Raises
+    ------
+    ManifestError
+        The manifest store can't be read, or the parser crashed or exceeded its time or memory.
+    """
+    settings: dict[str, Any] = {**_SETTINGS, "trust": {"trust_config": "\n".join(_PURPOSES)}}
+    if trust_anchors:
+        settings["trust"]["trust_anchors"] = trust_anchors
+    request = {"mime": mime, "bytes": len(data), "settings": json.dumps(settings)}
+    response = _exchange(json.dumps(request).encode(), data, timeout)
+    if "error" in response:
+        raise ManifestError(str(response["error"]))
+    return ManifestStore(response["store"], tuple((s, n) for s, n in response["exclusions"]))
+
+
+def start_process() -> None:
+    """Start a child process now, so that the next file does not wait for it."""
+    _release(_acquire())
+
+
+@atexit.register
+def _stop_idle() -> None:
+    idle = _idle[os.getpid()]
+    while idle:
+        _stop(idle.pop())
+
+
+def _exchange(request: bytes, data: bytes, timeout: float) -> dict[str, Any]:
+    process = _acquire()
+    expired = threading.Event()
+    timer = threading.Timer(timeout, partial(_expire, process, expired))
+    timer.daemon = True
+    timer.start()
+    try:
+        assert process.stdin and process.stdout
+        process.stdin.write(len(request).to_bytes(4, "big") + request + data)
+        process.stdin.flush()
+        size = int.from_bytes(process.stdout.read(4), "big")
+        if size > _MAX_RESPONSE:
+            raise ValueError("response too long")
+        response = json.loads(process.stdout.read(size))
+    except (OSError, ValueError):
+        reason = f"took more than {timeout:g} seconds" if expired.is_set() else "crashed"
+        _stop(process)
+        raise ManifestError(f"the parser {reason}") from None
+    except BaseException:
+        _stop(process)
+        raise
+    finally:
+        timer.cancel()
+    if expired.is_set() or not isinstance(response, dict):
+        _stop(process)
+    else:
+        _release(process)
+    return response if isinstance(response, dict) else {"error": "unexpected response"}
+
+
+def _expire(process: subprocess.Popen[bytes], expired: threading.Event) -> None:
+    expired.set()
+    process.kill()
+
+
+def _acquire() -> subprocess.Popen[bytes]:
+    """Return an idle process that is still alive, or start one."""
+    idle = _idle[os.getpid()]
+    while idle:
+        try:
+            process = idle.pop()
+        except IndexError:  # taken by another thread
+            break
+        if process.poll() is None:
+            return process
+        _stop(process)
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", str(_WORKER), json.dumps(sys.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def _release(process: subprocess.Popen[bytes]) -> None:
+    idle = _idle[os.getpid()]
+    idle.append(process)
+    while len(idle) > _MAX_IDLE:
+        try:
+            surplus = idle.popleft()
+        except IndexError:
+            return
+        _stop(surplus)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream:
+            try:
+                stream.close()
+            except OSError:  # unwritten bytes for a dead process
+                continue

@@ -1,0 +1,100 @@
+"""Program of the child process that parses C2PA manifests; imports nothing of whichgen.
+
+The parser is native code that reads untrusted files. The process has limits on memory, open files
+and written bytes; its parent limits its time (see :mod:`whichgen.evidence.manifest_process`).
+
+Requests on standard input and responses on standard output are frames: the length in four bytes
+(big-endian), then JSON. A request has the keys ``mime``, ``settings`` (of the C2PA library, in
+JSON) and ``bytes`` (length of the image file, which follows). A response has either the key
+``error`` (message), or ``store`` (manifest store) and ``exclusions``: start and length of each part
+of the file that the content hash leaves out. They are empty unless the library objects to them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from typing import Any, BinaryIO
+
+#: Limits of the process: virtual memory and open files (the pipes are open already).
+_MEMORY_BYTES = 2 << 30
+_FILES = 0
+
+#: Maximum length of a response in bytes.
+_MAX_RESPONSE = 4_000_000
+
+
+def _limit_resources() -> None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    limits = {
+        resource.RLIMIT_AS: _MEMORY_BYTES,
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NOFILE: _FILES,
+    }
+    for name, value in limits.items():
+        try:
+            resource.setrlimit(name, (value, value))
+        except (OSError, ValueError):  # a lower limit is set, or the system does not support it
+            continue
+
+
+def _read(c2pa: Any, contexts: dict[str, Any], request: dict[str, Any], data: bytes) -> Any:
+    settings = str(request["settings"])
+    if settings not in contexts:
+        contexts.clear()
+        contexts[settings] = c2pa.Context.from_dict(json.loads(settings))
+    with c2pa.Reader(str(request["mime"]), io.BytesIO(data), context=contexts[settings]) as reader:
+        text = reader.json()
+        store = json.loads(text)
+        exclusions = []
+        if "additionalExclusionsPresent" in text or "dataHash.mismatch" in text:
+            exclusions = _list_exclusions(json.loads(reader.detailed_json()), store)
+    return {"store": store, "exclusions": exclusions}
+
+
+def _list_exclusions(detailed: dict[str, Any], store: dict[str, Any]) -> list[list[int]]:
+    active = detailed["manifests"][store["active_manifest"]]
+    return [
+        [int(exclusion["start"]), int(exclusion["length"])]
+        for label, assertion in active["assertion_store"].items()
+        if label.startswith("c2pa.hash.data")
+        for exclusion in assertion.get("exclusions") or ()
+    ]
+
+
+def _write(stream: BinaryIO, response: dict[str, Any]) -> None:
+    body = json.dumps(response).encode()
+    if len(body) > _MAX_RESPONSE:
+        body = json.dumps({"error": "manifest store too large"}).encode()
+    stream.write(len(body).to_bytes(4, "big") + body)
+    stream.flush()
+
+
+def main() -> None:
+    """Answer requests until standard input ends."""
+    source, target = sys.stdin.buffer, sys.stdout.buffer
+    try:
+        import c2pa
+    except (ImportError, OSError) as error:
+        _write(target, {"error": f"c2pa can't be loaded ({error})"})
+        return
+    contexts: dict[str, Any] = {}
+    _limit_resources()
+    while head := source.read(4):
+        request = json.loads(source.read(int.from_bytes(head, "big")))
+        data = source.read(request["bytes"])
+        try:
+            response = _read(c2pa, contexts, request, data)
+        except Exception as error:  # the library and hostile stores raise many types
+            response = {"error": f"{type(error).__name__}: {error}"[:300]}
+        _write(target, response)
+
+
+if __name__ == "__main__":
+    sys.path[:] = json.loads(sys.argv[1])  # packages as in the parent process
+    main()

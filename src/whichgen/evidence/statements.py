@@ -1,0 +1,229 @@
+"""What a C2PA manifest states about the origin of an image: actions, source types, programs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from whichgen.evidence.bounded import as_dict, as_list, clean
+from whichgen.evidence.finding import Indication, Strength
+from whichgen.evidence.generators import find_generator
+from whichgen.evidence.sources import parse_source_type
+
+#: Maximum number of actions and assertions per manifest.
+_MAX_ACTIONS = 50
+_MAX_ASSERTIONS = 100
+
+#: Actions that make a picture or take one from elsewhere as a whole.
+_ORIGINS = frozenset({"c2pa.created", "c2pa.opened"})
+
+# Actions that do not change the picture. Others without a source type are edits.
+_NO_EDITS = _ORIGINS | frozenset(
+    f"c2pa.{name}"
+    for name in (
+        *("converted", "transcoded", "repackaged", "published", "resized", "unknown"),
+        *("watermarked", "watermarked.bound", "watermarked.unbound"),
+    )
+)
+
+# Descriptions of Microsoft and others that write no source type.
+_GENERATED = re.compile(
+    r"\bAI[- ]generated\b|\b(generated|created) (by|with|using) (\w+ )?(AI|generative)\b",
+    re.IGNORECASE,
+)
+
+#: Metadata assertions, and their keys of the source type and of the camera (without namespace).
+_METADATA = ("stds.iptc", "stds.exif", "c2pa.metadata", "cawg.metadata")
+_SOURCE_TYPE = "digitalsourcetype"
+
+#: Assertion with which Adobe marked generated images before actions had source types.
+_ADOBE_GENERATIVE = "com.adobe.generative-ai"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement of a manifest about the origin of the image.
+
+    Parameters
+    ----------
+    title
+        Action or assertion, and what it states.
+    detail
+        Meaning of the statement, program and version.
+    indicates, generator, strength
+        As in :class:`~whichgen.evidence.finding.Finding`.
+    """
+
+    title: str
+    detail: str = ""
+    indicates: Indication = "neutral"
+    generator: str = ""
+    strength: Strength = "strong"
+
+
+def list_statements(manifest: dict[str, Any]) -> list[Statement]:
+    """List the statements of a manifest in the JSON of the C2PA library.
+
+    An action with a source type gives one statement each, all edits together one. A generator is
+    named as the manifest names it, with its version.
+    """
+    actions = list(_iterate_actions(manifest))
+    is_derived = any(
+        as_dict(i).get("relationship") == "parentOf" for i in as_list(manifest.get("ingredients"))
+    ) or any(action.get("action") == "c2pa.opened" for action, _ in actions)
+    statements = [
+        statement
+        for action, agents in actions
+        for statement in _interpret_action(action, agents, manifest, is_derived=is_derived)
+    ]
+    edits = [
+        clean(str(action.get("action") or "action"), 60)
+        for action, _ in actions
+        if action.get("action") not in _NO_EDITS and not list(_iterate_sources(action))
+    ]
+    if edits:
+        statements.append(Statement("edits", ", ".join(dict.fromkeys(edits)), "edited"))
+    return [*statements, *_interpret_assertions(manifest)]
+
+
+def interpret_claim_generator(manifest: dict[str, Any]) -> list[Statement]:
+    """Return a weak statement if the program that wrote a manifest is a known generator.
+
+    It counts only if no manifest states an origin: a generator may also sign pictures that it only
+    converted.
+    """
+    program = format_claim_generator(manifest)
+    known = find_generator(program)
+    if known is None or known.tool:
+        return []
+    title = f"claim generator: {program}"
+    return [Statement(title, "no source type is stated", "synthetic", known.name, "weak")]
+
+
+def creates_content(manifest: dict[str, Any]) -> bool:
+    """Return whether a manifest creates or assembles the picture itself."""
+    names = {action.get("action") for action, _ in _iterate_actions(manifest)}
+    return bool(names & {"c2pa.created", "c2pa.placed"})
+
+
+def format_signer(manifest: dict[str, Any]) -> str:
+    """Return the signer of a manifest: common name and organization of the certificate."""
+    info = as_dict(manifest.get("signature_info"))
+    names = [clean(str(info[key]), 80) for key in ("common_name", "issuer") if info.get(key)]
+    return " / ".join(dict.fromkeys(names))
+
+
+def format_claim_generator(manifest: dict[str, Any]) -> str:
+    """Return the program that wrote a manifest, with its version."""
+    names = format_programs(manifest.get("claim_generator_info"))
+    return names or clean(str(manifest.get("claim_generator") or ""), 80)
+
+
+def format_programs(programs: Any) -> str:
+    """Format program names as one string, separated by commas.
+
+    ``programs`` is a program or a list of programs, of which the first three are used. A program is
+    a string or a dictionary with ``name`` and ``version``.
+    """
+    names = []
+    for program in (as_list(programs) or [programs])[:3]:
+        parts = [program, *(as_dict(program).get(key) for key in ("name", "version"))]
+        names.append(clean(" ".join(part for part in parts if isinstance(part, str)), 80))
+    return ", ".join(name for name in names if name)
+
+
+def _iterate_actions(manifest: dict[str, Any]) -> Iterator[tuple[dict[str, Any], list[Any]]]:
+    """Yield each action, and the programs to which it may refer by number."""
+    count = 0
+    for assertion in map(as_dict, as_list(manifest.get("assertions"))[:_MAX_ASSERTIONS]):
+        if not str(assertion.get("label")).startswith("c2pa.actions"):
+            continue
+        data = as_dict(assertion.get("data"))
+        for action in as_list(data.get("actions")):
+            if isinstance(action, dict) and count < _MAX_ACTIONS:
+                count += 1
+                yield action, as_list(data.get("softwareAgents"))
+
+
+def _iterate_sources(action: dict[str, Any]) -> Iterator[tuple[str, bool]]:
+    """Yield each source type of an action, and whether it is a parameter of the action."""
+    source = action.get("digitalSourceType")
+    if isinstance(source, str) and source:
+        yield source, False
+    for key, value in list(as_dict(action.get("parameters")).items())[:_MAX_ASSERTIONS]:
+        if key.lower().rpartition(".")[2] == _SOURCE_TYPE and isinstance(value, str) and value:
+            yield value, True
+
+
+def _interpret_action(
+    action: dict[str, Any], agents: list[Any], manifest: dict[str, Any], *, is_derived: bool
+) -> Iterator[Statement]:
+    name = clean(str(action.get("action") or "action"), 60)
+    number = action.get("softwareAgentIndex")
+    agent = format_programs(action.get("softwareAgent"))
+    if not agent and isinstance(number, int) and 0 <= number < len(agents):
+        agent = format_programs(agents[number])
+    description = clean(str(action.get("description") or ""), 100)
+    parameters = as_dict(action.get("parameters"))
+    versions = [
+        f"version {clean(value, 60)}"
+        for key, value in parameters.items()
+        if key.endswith((".version", ".modelVersion")) and isinstance(value, str)
+    ]
+    for source, is_parameter in _iterate_sources(action):
+        code, indication, meaning = parse_source_type(source)
+        program = agent
+        if is_parameter:  # of the picture that was opened, not of the program that opened it
+            program = format_programs(parameters.get("com.adobe.details"))
+        if indication == "synthetic" and name not in _ORIGINS and is_derived:
+            indication = "edited"
+        generator = _name_generator(program, description) if indication == "synthetic" else ""
+        if indication == "synthetic" and not generator and not is_parameter:
+            generator = format_claim_generator(manifest) or format_signer(manifest)
+        parts = (meaning, program and f"by {program}", *versions[:1], description)
+        yield Statement(f"{name}: {code}", _join(parts), indication, generator)
+        description = ""
+    if name == "c2pa.created" and not list(_iterate_sources(action)):
+        known = find_generator(agent)
+        if _GENERATED.search(description) or (known and not known.tool):
+            generator = _name_generator(agent, description)
+            parts = (description, agent and f"by {agent}", *versions[:1])
+            yield Statement(f"{name}: generated", _join(parts), "synthetic", generator)
+
+
+def _name_generator(program: str, description: str) -> str:
+    if program:
+        return program
+    known = find_generator(description)
+    return known.name if known else ""
+
+
+def _interpret_assertions(manifest: dict[str, Any]) -> Iterator[Statement]:
+    """Yield the statements of metadata assertions and of assertions of single companies."""
+    for assertion in map(as_dict, as_list(manifest.get("assertions"))[:_MAX_ASSERTIONS]):
+        label = clean(str(assertion.get("label")), 60)
+        data = as_dict(assertion.get("data"))
+        if label.startswith(_ADOBE_GENERATIVE):
+            detail = _join((str(data.get("description") or ""), format_programs(data.get("model"))))
+            yield Statement(label, detail, "synthetic", "Adobe Firefly")
+        if not label.startswith(_METADATA):
+            continue
+        fields = {
+            key.lower().rpartition(":")[2]: value
+            for key, value in list(data.items())[:_MAX_ASSERTIONS]
+        }
+        source = fields.get(_SOURCE_TYPE)
+        source = as_dict(source).get("@id", source)
+        if isinstance(source, str) and source:
+            code, indication, meaning = parse_source_type(source)
+            yield Statement(f"{label}: {code}", meaning, indication)
+        camera = [fields.get(key) for key in ("make", "model")]
+        if all(isinstance(text, str) and text.strip() for text in camera):
+            names = " ".join(clean(str(text), 60) for text in camera)
+            yield Statement(f"{label}: camera {names}", "", "camera")
+
+
+def _join(parts: tuple[str, ...]) -> str:
+    return "; ".join(part for part in parts if part)
