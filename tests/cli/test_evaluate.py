@@ -127,12 +127,48 @@ def test_a_wrong_option_is_one_message(mine: Site, options: list[str], message: 
     assert message in result.message
 
 
-def test_cross_source_compares_sources_never_seen_with_known_ones(site: Site) -> None:
+def move_to_sources(site: Site) -> None:
+    """Divide the images of each origin into four source folders."""
     for origin in site.images.iterdir():
         for number, image in enumerate(sorted(origin.iterdir())):
             source = origin / f"{origin.name}-site{number % 4}"
             source.mkdir(exist_ok=True)
             image.rename(source / image.name)
+
+
+def test_evaluate_states_whether_the_test_sources_are_new(site: Site) -> None:
+    move_to_sources(site)
+    options = (*site.options(out="by-source"), *UNKNOWN, "--sources", "folders")
+    result = whichgen("knn", *options, "-b", 0, "--K", 1, "--no-shortcut-check", "--shuffles", 0)
+    assert result.code == 0, result.err
+    never_seen = "On sources never seen: none of the 7 test sources was used for training."
+    assert never_seen in result.out
+    folder = site.folder / "by-source" / "tiny_clip" / "images"
+    card = (folder / "model" / "README.md").read_text()
+    assert never_seen in card
+    assert "- Sources of the training images: real 3, gan 3, vae 3" in card
+    assert "| Photographs called synthetic |" in card
+
+    command = ("evaluate", "-m", folder, "--cache-dir", site.cache)
+    own = whichgen(*command)
+    assert own.code == 0, own.err
+    assert never_seen in own.out
+    assert "intervals over the 7 test sources" in own.out
+    rows = [line for line in own.out.splitlines() if line.startswith("Photographs called")]
+    assert rows and rows == [r for r in result.out.splitlines() if r.startswith("Photographs call")]
+
+    other = ("--data", site.images, *UNKNOWN, "--sources", "folders", "--seed", 1)
+    result = whichgen(*command, *other)
+    assert result.code == 0, result.err
+    assert re.search(r"Optimistic: \d of \d test sources were also used for training", result.out)
+
+    result = whichgen("evaluate", "-m", site.run, "--cache-dir", site.cache, *other)
+    assert result.code == 0, result.err
+    assert "Possibly optimistic: the model does not record" in result.out
+
+
+def test_cross_source_compares_sources_never_seen_with_known_ones(site: Site) -> None:
+    move_to_sources(site)
     command = ("cross-source", *site.options(out="across"), *UNKNOWN, "--sources", "folders")
     result = whichgen(*command, "--folds", 3, "--head", "knn", "--shares", "0.9")
     assert result.code == 0, result.err

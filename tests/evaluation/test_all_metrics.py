@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
+from whichgen.data.dataset import Sample
 from whichgen.errors import DataError
 from whichgen.evaluation.all_metrics import evaluate
 from whichgen.evaluation.oscr import oscr
 from whichgen.evaluation.predictions import Predictions, label_indices
+from whichgen.evaluation.training_sources import SourceOverlap, TrainingSources
 from whichgen.openset.threshold import decide
 
 ORIGINS = ("real", "gan", "vae")
@@ -47,6 +51,30 @@ def random_predictions(n: int, origins: tuple[str, ...], seed: int) -> Predictio
     """Make random predictions for n images of these origins."""
     rng = np.random.default_rng(seed)
     return Predictions.from_probabilities(rng.dirichlet([0.5] * 3, n), rng.choice(origins, n))
+
+
+def test_answers_are_rated_with_their_numbers_of_images() -> None:
+    answers = ["real", "synthetic", "gan", "gan", *["unknown"] * 4, "vae"]
+    result = evaluate(KNOWN, UNKNOWN, ORIGINS, threshold=0.6, answers=answers)
+    rates = {name: (rate.value, rate.images) for name, rate in result.answers.items()}
+    assert rates["photographs_called_synthetic"] == (1 / 2, 2)
+    assert rates["synthetic_found"] == (3 / 7, 7)
+    assert rates["named_precision"] == (1 / 3, 3)
+    assert rates["named_coverage"] == (2 / 2, 2)
+    assert rates["top_tenth_precision"][1] == 1
+    assert result.metrics["named_precision"] == 1 / 3
+    assert not evaluate(KNOWN, UNKNOWN, ORIGINS, threshold=0.6).answers
+
+
+def test_test_sources_are_compared_with_the_training_sources() -> None:
+    known = replace(KNOWN, sources=np.array([*"abcd"]))
+    unknown = replace(UNKNOWN, sources=np.array([*"ddeee"]))
+    record = TrainingSources.from_samples([Sample(Path("1.png"), "real", source="b")])
+    overlap = [
+        evaluate(k, unknown, ORIGINS, threshold=0.6, training_sources=record).source_overlap
+        for k in (known, KNOWN)
+    ]
+    assert overlap == [SourceOverlap(5, 1), None]
 
 
 def test_metrics_match_values_computed_by_hand() -> None:

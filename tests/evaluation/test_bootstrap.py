@@ -24,6 +24,7 @@ from sklearn.metrics import (
 from whichgen.errors import DataError
 from whichgen.evaluation import bootstrap as module
 from whichgen.evaluation.all_metrics import evaluate
+from whichgen.evaluation.answer_metrics import AnswerMetrics
 from whichgen.evaluation.bootstrap import (
     bootstrap_intervals,
     compare_predictions,
@@ -210,6 +211,29 @@ def test_groups_of_known_and_unknown_images_are_drawn_as_a_whole() -> None:
         assert (sum(by_group[g] for g in stratum) == len(stratum)).all()
     assert len({*by_group["p"].tolist()}) == 4
     assert not np.array_equal(by_group["p"], by_group["q"])
+
+
+def test_images_are_drawn_by_source_rather_than_by_group() -> None:
+    known, unknown = origins_only(np.array(["real"] * 4)), origins_only(np.array(["flow"] * 2))
+    known = replace(known, groups=np.array([*"ppqq"]), sources=np.array([*"aaba"]))
+    unknown = replace(unknown, groups=np.array([*"pq"]), sources=np.array([*"cd"]))
+    w, v = all_weights(known, unknown, resamples=200)
+    assert (w[:, [0, 1]] == w[:, [3, 3]]).all()
+    assert (w[:, 0] + w[:, 2] == 2).all()
+    assert (v.sum(axis=1) == 2).all()
+    assert (v[:, 0] != w[:, 0]).any()
+
+
+def test_answer_metrics_get_intervals_if_there_are_answers() -> None:
+    known, unknown = make(6, 4, 0)
+    answers = ["gan"] * 5 + ["unknown"] * 5
+    with_answers = bootstrap_intervals(known, unknown, ORIGINS, answers=answers, resamples=50)
+    without = bootstrap_intervals(known, unknown, ORIGINS, resamples=50)
+    assert {name: with_answers[name] for name in without} == without
+    values = AnswerMetrics(known, unknown, answers, ORIGINS).values
+    added = with_answers.keys() - without.keys()
+    assert added == {name for name, value in values.items() if not np.isnan(value)}
+    assert all(with_answers[name].value == values[name] for name in added)
 
 
 def test_draws_depend_on_the_seed_and_not_on_the_chunk_size(

@@ -114,9 +114,9 @@ def test_recognizing_sources_does_not_help_on_other_sources(
         assert len(result.known) == 90
         assert len(result.unknown) == 30
         assert len(result.answers) == len(result.paths) == 120
-        rows = list(result.source_rows())
-        assert sum(row["images"] for row in rows) == 120  # type: ignore[misc]
-        right = sum(row["most probable origin right"] for row in rows)  # type: ignore[misc]
+        rows = result.count_by_source()
+        assert sum(row.images for row in rows) == 120
+        right = sum(row.correct for row in rows)
         assert right == pytest.approx(90 * accuracy[by_source])
     assert accuracy[True] < 0.6
     if method == "knn":  # a linear probe can't tell fifteen colors from each other

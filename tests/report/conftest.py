@@ -35,8 +35,16 @@ def make_splits(counting: Callable[..., Any], tmp_path: Path) -> MakeSplits:
     def mean_of(origin: str) -> float:
         return sum(map(ord, origin)) % 7 / 3
 
-    def table(split: str, origins: Sequence[str], images: int) -> FeatureTable:
-        samples = [Sample(Path(f"/{split}/{o}/{i}.png"), o) for o in origins for i in range(images)]
+    def table(split: str, origins: Sequence[str], images: int, sources: int) -> FeatureTable:
+        samples = [
+            Sample(
+                Path(f"/{split}/{origin}/{i}.png"),
+                origin,
+                source=f"{split}-{origin}-{i % sources}" if sources else "",
+            )
+            for origin in origins
+            for i in range(images)
+        ]
         keys = [rng.bytes(32) for _ in samples]
         blocks = [
             np.float32(rng.normal([mean_of(s.origin) for s in samples], 1, (d, len(samples))).T)
@@ -51,11 +59,12 @@ def make_splits(counting: Callable[..., Any], tmp_path: Path) -> MakeSplits:
         unknown: Sequence[str] = ("flow", "ddpm"),
         *,
         images: int = 6,
+        sources: int = 0,
         groups: dict[str, tuple[str, ...]] | None = None,
         notes: tuple[str, ...] = (),
     ) -> SplitFeatures:
         tables = {
-            split: table(split, unknown if split.endswith("unknown") else known, images)
+            split: table(split, unknown if split.endswith("unknown") else known, images, sources)
             for split in SPLITS
         }
         dataset = Dataset(

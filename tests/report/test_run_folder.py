@@ -17,7 +17,10 @@ import pytest
 import whichgen.report.run_folder as run_folder_module
 from whichgen.errors import DataError
 from whichgen.evaluation.detection import roc_curve
+from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.protocols import PAPER_CAVEAT
+from whichgen.evaluation.source_results import count_by_source
+from whichgen.evaluation.training_sources import SourceOverlap
 from whichgen.io.tables import percent
 from whichgen.models.saved_model import load_model
 from whichgen.report.figures.image_map import image_map_plot
@@ -53,6 +56,7 @@ def test_results_agree_with_the_evaluation(make_fit: MakeFit, tmp_path: Path) ->
         "value": result.model.threshold,
         "tpr": 0.95,
         "tpr_interval": list(result.tpr_interval),
+        "images": len(result.model.calibration.labels),
     }
     assert results["run_metadata"] == result.model.run_metadata
     assert results["protocol"]["name"] == "clean"
@@ -84,6 +88,7 @@ def test_csv_files_have_a_row_per_candidate_and_image(make_fit: MakeFit, tmp_pat
     assert [float(r["auroc"]) for r in grid] == [c.auroc for c in result.grid]
     predictions = read_rows(tmp_path / "predictions.csv")
     assert len(predictions) == 3 * 6 + 2 * 6
+    assert [r["coarse_origin"] for r in predictions] == list(result.answers)
     known = [r for r in predictions if r["origin"] in result.model.origins]
     accepted = [r for r in known if r["answer"] != "unknown"]
     assert len(accepted) / len(known) == result.evaluation.acceptance_rate
@@ -92,6 +97,27 @@ def test_csv_files_have_a_row_per_candidate_and_image(make_fit: MakeFit, tmp_pat
     for r in predictions:
         assert sum(float(r[f"p({o})"]) for o in result.model.origins) == pytest.approx(1)
         assert (r["answer"] == "unknown") == (float(r["score"]) < result.model.threshold)
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_report_states_whether_test_sources_are_new(make_fit: MakeFit, tmp_path: Path) -> None:
+    new = make_fit(sources=3)
+    run = read_run(write_run(new, tmp_path / "new"))
+    assert run.results.test.source_overlap == SourceOverlap(15, 0)
+    assert run.source_results == count_by_source(
+        Predictions.concatenate([new.known, new.unknown]), new.answers, new.model.origins
+    )
+    assert sum(result.images for result in run.source_results) == 30
+    text = (tmp_path / "new" / "report.md").read_text()
+    assert "from 15 sources never seen." in text
+    assert "intervals over the 15 test sources" in text
+    assert "| real | test-real-0 | 2 |" in text
+    assert "Optimistic" not in text
+    assert not any("sources" in message for message in warnings(run))
+
+    run = read_run(write_run(make_fit(sources=3, protocol="paper"), tmp_path / "paper"))
+    assert "Optimistic: 9 of 15 test sources" in " ".join(warnings(run))
+    assert "**Optimistic: 9 of 15 test sources" in (tmp_path / "paper" / "report.md").read_text()
 
 
 def test_report_names_generators_protocol_and_record(make_fit: MakeFit, tmp_path: Path) -> None:

@@ -162,7 +162,12 @@ def test_model_is_the_head_of_the_best_block_with_its_test_metrics(
     assert known_table.samples == parts.tables["test"].samples
     assert unknown_table.samples == parts.tables["test_unknown"].samples
     assert result.evaluation == evaluate(
-        result.known, result.unknown, model.origins, threshold=model.threshold, groups={}
+        result.known,
+        result.unknown,
+        model.origins,
+        threshold=model.threshold,
+        groups={},
+        answers=result.answers,
     )
     assert model.metrics["accuracy"] == result.evaluation.closed.accuracy == best.test_accuracy
     assert model.metrics["oscr"] == result.evaluation.oscr == best.test_oscr

@@ -49,6 +49,14 @@ def make_features(n_sources: int = 6, *, shared: str = "") -> SplitFeatures:
     return SplitFeatures(dataset, {name: make_table(s) for name, s in splits.items()})
 
 
+def test_pooled_images_are_counted_once() -> None:
+    features = make_features()
+    counts = features.image_counts
+    assert counts["train"]["real"] == 15
+    assert counts["val"]["real"] == 3
+    assert pool_training_images(features).image_counts == counts
+
+
 def test_every_training_image_is_held_out_once_with_its_source() -> None:
     features = pool_training_images(make_features())
     assert has_sources(features)

@@ -29,9 +29,11 @@ def evaluate(test: TestOptions) -> None:
     from whichgen.experiments.robustness import evaluate_perturbation
 
     t = open_model_test(test)
-    point = evaluate_perturbation(t.model, t.dataset, t.encoder, t.store, progress=progress)
+    point = evaluate_perturbation(
+        t.model, t.dataset, t.encoder, t.store, intervals=True, progress=progress
+    )
     warn_skipped(point.skipped)
-    show_evaluation(point.test, f"{t.dataset.name}: test split")
+    show_evaluation(point.test, f"{t.dataset.name}: test split", point.intervals, point.unit)
 
 
 @resumable_command

@@ -10,6 +10,7 @@ from whichgen.evaluation.bootstrap import Interval
 from whichgen.report.result_tables import (
     fusion_candidate_rows,
     headline_rows,
+    interval_note,
     unknown_generator_rows,
     warnings,
 )
@@ -36,7 +37,7 @@ def show_run(run: Run, dataset: str) -> None:
     else:
         head = f"{results.head_method} on block {selection.block}"
     head += f", {selection.parameter} = {selection.value:.4g}, score {results.score_method}"
-    show_evaluation(results.test, f"{dataset}: {head}", results.intervals)
+    show_evaluation(results.test, f"{dataset}: {head}", results.intervals, run.known.unit)
     messages = warnings(run)
     for note in results.protocol.notes:
         if note not in messages:
@@ -46,13 +47,24 @@ def show_run(run: Run, dataset: str) -> None:
 
 
 def show_evaluation(
-    evaluation: Evaluation, title: str, intervals: Mapping[str, Interval] | None = None
+    evaluation: Evaluation, title: str, intervals: Mapping[str, Interval], unit: str
 ) -> None:
     """Print the headline metrics and the metrics per unknown generator.
 
-    ``intervals[metric]`` is the confidence interval of a headline metric, if available.
+    Parameters
+    ----------
+    evaluation
+        The metrics.
+    title
+        Text above the table.
+    intervals
+        ``intervals[metric]`` is the confidence interval of a headline metric, if available.
+    unit
+        What the intervals were resampled over: ``sources``, ``groups of images`` or ``images``.
     """
-    show_table(headline_rows(evaluation, intervals), title=title)
+    overlap = evaluation.source_overlap
+    caption = f"{overlap.note}\n{interval_note(evaluation, unit)}" if overlap else ""
+    show_table(headline_rows(evaluation, intervals), title=title, caption=caption)
     columns = ("unknown", "images", "AUROC", "OSCR", "rejected", "nearest known origin", "share")
     rows = unknown_generator_rows(evaluation)
     show_table([{c: row[c] for c in columns} for row in rows], title="Unknown generators (%)")

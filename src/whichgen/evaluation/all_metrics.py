@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isnan
 
 import numpy as np
 
+from whichgen.evaluation.answer_metrics import ANSWER_TITLES, AnswerMetrics
 from whichgen.evaluation.closed_set import ClosedSetMetrics, closed_set_metrics
 from whichgen.evaluation.detection import DetectionMetrics, detection_metrics
 from whichgen.evaluation.headline_metrics import METRIC_TITLES, HeadlineMetrics
 from whichgen.evaluation.oscr import oscr
 from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.real_vs_synthetic import SyntheticResult, real_vs_synthetic_metrics
+from whichgen.evaluation.training_sources import SourceOverlap, TrainingSources, compare_sources
+
+#: The title of each metric of :attr:`Evaluation.metrics`, in the order of tables.
+TITLES = METRIC_TITLES | ANSWER_TITLES
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,22 @@ class UnknownResult:
 
 
 @dataclass(frozen=True)
+class AnswerRate:
+    """Value of an answer metric (:class:`~whichgen.evaluation.answer_metrics.AnswerMetrics`).
+
+    Parameters
+    ----------
+    value
+        Value in [0, 1]; ``None`` if there are no images.
+    images
+        Number of images that the metric is a fraction of.
+    """
+
+    value: float | None
+    images: int
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """The result of :func:`evaluate`; all rates and ``oscr`` are in [0, 1].
 
@@ -75,6 +96,11 @@ class Evaluation:
     synthetic
         Metrics of real against synthetic images (:mod:`whichgen.evaluation.real_vs_synthetic`);
         empty if ``real`` is not a known origin.
+    answers
+        Metrics of the answers by name (:data:`~whichgen.evaluation.answer_metrics.ANSWER_TITLES`);
+        empty if no answers were given.
+    source_overlap
+        How many test sources are training sources; ``None`` if the test images have no sources.
     """
 
     origins: tuple[str, ...]
@@ -90,10 +116,12 @@ class Evaluation:
     unknown: tuple[UnknownResult, ...]
     groups: tuple[UnknownResult, ...]
     synthetic: tuple[SyntheticResult, ...]
+    answers: dict[str, AnswerRate] = field(default_factory=dict)
+    source_overlap: SourceOverlap | None = None
 
     @property
     def metrics(self) -> dict[str, float | None]:
-        """Headline metrics in [0, 1], by key of :data:`METRIC_TITLES`.
+        """Headline metrics and answer metrics in [0, 1], by key of :data:`TITLES`.
 
         Undefined metrics are ``None``. Without real or without synthetic test images, the keys
         ``synthetic_auroc`` and ``synthetic_average_precision`` are missing.
@@ -104,6 +132,7 @@ class Evaluation:
                 values["synthetic_auroc"] = result.auroc
                 values["synthetic_average_precision"] = result.average_precision
         available = {k: values.get(k) for k in METRIC_TITLES if k in values or "synthetic" not in k}
+        available |= {name: rate.value for name, rate in self.answers.items()}
         return {k: None if v is None or isnan(v) else v for k, v in available.items()}
 
 
@@ -114,6 +143,8 @@ def evaluate(
     *,
     threshold: float,
     groups: Mapping[str, Sequence[str]] | None = None,
+    answers: Sequence[str] | None = None,
+    training_sources: TrainingSources | None = None,
 ) -> Evaluation:
     """Compute all metrics from predictions for known and unknown test images.
 
@@ -128,6 +159,10 @@ def evaluate(
     groups
         Maps the name of each group to its unknown origins, whose images are also evaluated
         together. Groups without images are omitted.
+    answers
+        The answers for the known and then the unknown images; ``None`` to omit the answer metrics.
+    training_sources
+        Training sources of the model, with which the sources of the test images are compared.
 
     Raises
     ------
@@ -137,6 +172,7 @@ def evaluate(
     correct = known.is_correct(origins)
     names = sorted(set(unknown.origins.tolist()))
     values = HeadlineMetrics(known, unknown, origins, threshold).values
+    sources = Predictions.concatenate([known, unknown]).sources
 
     def result(name: str, members: Sequence[str]) -> UnknownResult:
         rows = np.isin(unknown.origins, members)
@@ -171,4 +207,17 @@ def evaluate(
             if set(members) & set(names)
         ),
         synthetic=real_vs_synthetic_metrics(known, unknown, origins),
+        answers={} if answers is None else _rate_answers(known, unknown, answers, origins),
+        source_overlap=None if sources is None else compare_sources(sources, training_sources),
     )
+
+
+def _rate_answers(
+    known: Predictions, unknown: Predictions, answers: Sequence[str], origins: Sequence[str]
+) -> dict[str, AnswerRate]:
+    metrics = AnswerMetrics(known, unknown, answers, origins)
+    images = metrics.images
+    return {
+        name: AnswerRate(None if isnan(value) else value, images[name])
+        for name, value in metrics.values.items()
+    }

@@ -22,8 +22,8 @@ ANSWER_TITLES = {
     "photographs_called_synthetic": "Photographs called synthetic",
     "synthetic_found": "Synthetic images called synthetic",
     "named_precision": "Answers that name a generator: right",
-    "named_coverage": "Images of known generators answered with a generator",
-    "top_tenth_precision": "Most certain tenth of generator predictions: right",
+    "named_coverage": "Images of known generators named",
+    "top_tenth_precision": "Most certain tenth: right",
     "tpr_at_fpr1": "Synthetic images found with 1 % of photographs",
 }
 
@@ -61,6 +61,20 @@ class AnswerMetrics:
         self._predicted_correctly = (predicted == truth)[self._by_score]
         self._known_real = known.origins == REAL
         self._synthetic = ThresholdCounts(*separate_real(known, unknown, origins))
+
+    @property
+    def images(self) -> dict[str, int]:
+        """Number of images that each metric is a fraction of, by name."""
+        n_real, n_predicted = int(self._real.sum()), len(self._by_score)
+        n_synthetic = len(self._real) - n_real
+        return {
+            "photographs_called_synthetic": n_real,
+            "synthetic_found": n_synthetic,
+            "named_precision": int(self._named.sum()),
+            "named_coverage": int(self._known_generator.sum()),
+            "top_tenth_precision": min(n_predicted, max(1, n_predicted // 10)),
+            "tpr_at_fpr1": n_synthetic,
+        }
 
     @property
     def values(self) -> dict[str, float]:

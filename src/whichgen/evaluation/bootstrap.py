@@ -1,10 +1,11 @@
 """Bootstrap confidence intervals, and paired comparison of two methods.
 
 The test images are resampled B times with replacement (Efron & Tibshirani, 1993, chapters 13 and
-16). Images with the same content, of known or unknown origins, are not independent. They form a
-*group* that is resampled as a unit. If the predictions have no groups, each image is resampled
-individually. Resampling is stratified by origin, so that each origin keeps its number of groups.
-Origins that share a group are merged into one stratum, which keeps its total number of groups.
+16). Images of one source, or with the same content, are not independent, whether their origins are
+known or unknown. They are resampled together, as a *unit*: a source or, without sources, a group of
+images with the same content. Without groups, each image is a unit. Resampling is stratified by
+origin, so that each origin keeps its number of units. Origins that share a unit are merged into one
+stratum, which keeps its total number of units.
 
 The intervals cover the variation of a metric over test images, but not over fits, splits or unknown
 generators.
@@ -12,7 +13,7 @@ generators.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -23,6 +24,7 @@ from scipy.stats import binomtest
 
 from whichgen.defaults import RESAMPLES
 from whichgen.errors import DataError
+from whichgen.evaluation.answer_metrics import AnswerMetrics
 from whichgen.evaluation.headline_metrics import KEY_METRICS, HeadlineMetrics
 from whichgen.evaluation.predictions import Predictions
 
@@ -69,7 +71,7 @@ class Comparison:
         ``min(1, 2 (min(#{dᵦ ≤ 0}, #{dᵦ ≥ 0}) + 1) / (B + 1))``.
     mcnemar_p
         Two-sided p-value of the exact McNemar test (1947) of equal accuracy, which ignores groups;
-        ``None`` for metrics other than ``accuracy``.
+        ``None`` for metrics other than ``accuracy``, and if the images have sources.
     """
 
     metric: str
@@ -88,18 +90,22 @@ def bootstrap_intervals(
     origins: Sequence[str],
     *,
     threshold: float | None = None,
+    answers: Sequence[str] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Compute the confidence interval of each headline metric.
+    """Compute the confidence interval of each headline metric and answer metric.
 
-    If a stratum contains a single group, that group is in every resample, and the intervals do not
+    If a stratum contains a single unit, that unit is in every resample, and the intervals do not
     include the variation over its images.
 
     Parameters
     ----------
     known, unknown, origins, threshold
         Parameters of :class:`HeadlineMetrics`.
+    answers
+        The answers for the known and then the unknown images (:class:`AnswerMetrics`); ``None`` to
+        omit the metrics of answers.
     resamples
         Number of bootstrap resamples.
     seed
@@ -115,29 +121,22 @@ def bootstrap_intervals(
     DataError
         There is no known image, or a known image has an origin that is not in ``origins``.
     """
-    metrics = HeadlineMetrics(known, unknown, origins, threshold)
-    weights = resample_weights(known, unknown, resamples, seed)
-    return bootstrap_weighted(metrics, metrics.values, weights)
+    metrics: list[HeadlineMetrics | AnswerMetrics]
+    metrics = [HeadlineMetrics(known, unknown, origins, threshold)]
+    if answers is not None:
+        metrics.append(AnswerMetrics(known, unknown, answers, origins))
 
+    def compute(weights: np.ndarray, unknown_weights: np.ndarray) -> dict[str, np.ndarray]:
+        results = (metric(weights, unknown_weights) for metric in metrics)
+        return {name: values for result in results for name, values in result.items()}
 
-def bootstrap_weighted(
-    metric: Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]],
-    values: Mapping[str, float],
-    weights: Iterable[tuple[np.ndarray, np.ndarray]],
-) -> dict[str, Interval]:
-    """Compute the confidence interval of each value of a metric that accepts image weights.
-
-    Parameters
-    ----------
-    metric
-        Function of the weights of known and of unknown images, such as :class:`HeadlineMetrics`.
-    values
-        Value of the metric on all test images, by name.
-    weights
-        The resamples (:func:`resample_weights`).
-    """
-    resampled = _resample(metric, weights)
-    return {name: Interval(value, *_bounds(resampled[name])) for name, value in values.items()}
+    resampled = _resample(compute, resample_weights(known, unknown, resamples, seed))
+    return {
+        name: Interval(value, *_bounds(resampled[name]))
+        for metric in metrics
+        for name, value in metric.values.items()
+        if not np.isnan(value)
+    }
 
 
 def compare_predictions(
@@ -154,7 +153,7 @@ def compare_predictions(
     ----------
     first, second
         Pairs (known, unknown): the predictions of each method, for the same images in the same
-        order. The groups of ``first`` are used.
+        order. The sources or groups of ``first`` are used.
     origins
         The known origins, in the order of the probabilities' columns.
     resamples
@@ -196,7 +195,11 @@ def compare_predictions(
             first_values[name] - second_values[name],
             *_bounds(differences),
             p_value=_p_value(differences),
-            mcnemar_p=_mcnemar(first[0], second[0], origins) if name == "accuracy" else None,
+            mcnemar_p=(
+                _mcnemar(first[0], second[0], origins)
+                if name == "accuracy" and first[0].sources is None
+                else None
+            ),
         )
         for name, differences in resampled.items()
         if name in first_values
@@ -211,7 +214,7 @@ def resample_weights(
     Parameters
     ----------
     known, unknown
-        Predictions for n known and m unknown images; only origins and groups are used.
+        Predictions for n known and m unknown images; only origins, sources and groups are used.
     resamples
         Number of bootstrap resamples.
     seed
@@ -224,33 +227,33 @@ def resample_weights(
         sizes add up to ``resamples``.
     """
     halves = (("known", known), ("unknown", unknown))
-    groups = _index_keys(chain.from_iterable(_group_names(*half) for half in halves))
+    units = _index_keys(chain.from_iterable(_unit_names(*half) for half in halves))
     origins = _index_keys(
         (which, origin) for which, part in halves for origin in part.origins.tolist()
     )
-    strata = _stratify(origins, groups)
+    strata = _stratify(origins, units)
     # One generator per stratum, so that the draws do not depend on the size of a chunk.
     generators = np.random.default_rng(seed).spawn(len(strata))
-    step = max(1, _MAX_WEIGHTS // len(groups))
+    step = max(1, _MAX_WEIGHTS // len(units))
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
-        counts = np.zeros((rows, groups.max() + 1))
+        counts = np.zeros((rows, units.max() + 1))
         for members, rng in zip(strata, generators, strict=True):
             draws = rng.integers(0, len(members), (rows, len(members)))
             draws += np.arange(rows)[:, None] * len(members)
             drawn = np.bincount(draws.ravel(), minlength=draws.size)
             counts[:, members] = drawn.reshape(draws.shape)
-        yield counts[:, groups[: len(known)]], counts[:, groups[len(known) :]]
+        yield counts[:, units[: len(known)]], counts[:, units[len(known) :]]
 
 
-def _group_names(which: str, predictions: Predictions) -> list[Hashable]:
-    """Return the group of each image or, without groups, a unique key for each image.
+def _unit_names(which: str, predictions: Predictions) -> list[Hashable]:
+    """Return the unit of each image or, without sources and groups, a unique key for each image.
 
     ``which`` (``known`` or ``unknown``) is part of the unique keys.
     """
-    if predictions.groups is None:
+    if predictions.units is None:
         return [(which, i) for i in range(len(predictions))]
-    return list(predictions.groups.tolist())
+    return list(predictions.units.tolist())
 
 
 def _index_keys(keys: Iterable[Hashable]) -> np.ndarray:
@@ -262,28 +265,28 @@ def _index_keys(keys: Iterable[Hashable]) -> np.ndarray:
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
-def _stratify(origins: np.ndarray, groups: np.ndarray) -> list[np.ndarray]:
-    """Partition the groups into strata.
+def _stratify(origins: np.ndarray, units: np.ndarray) -> list[np.ndarray]:
+    """Partition the units into strata.
 
-    Strata are the connected components of the graph that links each group to the origins of its
+    Strata are the connected components of the graph that links each unit to the origins of its
     images.
 
     Parameters
     ----------
-    origins, groups
-        Index of the origin and of the group of each image: int64 arrays (n,).
+    origins, units
+        Index of the origin and of the unit of each image: int64 arrays (n,).
 
     Returns
     -------
     list of int64 array
-        Group indices of each stratum. The strata are sorted by their largest origin index.
+        Unit indices of each stratum. The strata are sorted by their largest origin index.
     """
-    n_groups = groups.max() + 1
-    size = n_groups + origins.max() + 1
-    links = coo_array((np.ones(len(groups)), (groups, n_groups + origins)), shape=(size, size))
+    n_units = units.max() + 1
+    size = n_units + origins.max() + 1
+    links = coo_array((np.ones(len(units)), (units, n_units + origins)), shape=(size, size))
     components = connected_components(links, directed=False)[1]
-    last_first = dict.fromkeys(components[n_groups:][::-1].tolist())
-    return [np.flatnonzero(components[:n_groups] == stratum) for stratum in [*last_first][::-1]]
+    last_first = dict.fromkeys(components[n_units:][::-1].tolist())
+    return [np.flatnonzero(components[:n_units] == stratum) for stratum in [*last_first][::-1]]
 
 
 def _resample(

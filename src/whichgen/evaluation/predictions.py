@@ -26,34 +26,55 @@ class Predictions:
     groups
         Group of each image, str array (n,), or ``None`` without groups. Images with the same
         content have the same group.
+    sources
+        Source of each image, str array (n,), or ``None`` without sources.
     """
 
     probabilities: np.ndarray
     origins: np.ndarray
     scores: np.ndarray
     groups: np.ndarray | None = None
+    sources: np.ndarray | None = None
 
     @classmethod
     def from_probabilities(cls, probabilities: np.ndarray, origins: np.ndarray) -> Predictions:
         """Create predictions whose score is the maximum probability of each image.
 
-        The parameters are those of the class. The predictions have no groups.
+        The parameters are those of the class. The predictions have no groups and no sources.
         """
         return cls(probabilities, origins, probabilities.max(axis=1))
 
     @classmethod
     def concatenate(cls, parts: Sequence[Predictions]) -> Predictions:
-        """Concatenate predictions of the same known origins; no groups if a part has none."""
-        groups = [part.groups for part in parts if part.groups is not None]
+        """Concatenate predictions of the same known origins.
+
+        The result has no groups, or no sources, if a part has none.
+        """
         return cls(
             np.concatenate([part.probabilities for part in parts]),
             np.concatenate([part.origins for part in parts]),
             np.concatenate([part.scores for part in parts]),
-            np.concatenate(groups) if len(groups) == len(parts) else None,
+            _concatenate([part.groups for part in parts]),
+            _concatenate([part.sources for part in parts]),
         )
 
     def __len__(self) -> int:
         return len(self.origins)
+
+    @property
+    def units(self) -> np.ndarray | None:
+        """Independent unit of each image: its source or, without sources, its group.
+
+        A str array (n,), or ``None`` if each image is a unit.
+        """
+        return self.groups if self.sources is None else self.sources
+
+    @property
+    def unit(self) -> str:
+        """What :attr:`units` are: ``sources``, ``groups of images`` or ``images``."""
+        if self.sources is not None:
+            return "sources"
+        return "images" if self.groups is None else "groups of images"
 
     @property
     def predicted(self) -> np.ndarray:
@@ -81,6 +102,11 @@ class Predictions:
             A true origin is not in ``known``.
         """
         return np.asarray(self.predicted == self.labels(known))
+
+
+def _concatenate(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    arrays = [part for part in parts if part is not None]
+    return np.concatenate(arrays) if len(arrays) == len(parts) else None
 
 
 def label_indices(origins: np.ndarray, known: Sequence[str]) -> np.ndarray:

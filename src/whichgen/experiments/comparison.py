@@ -32,6 +32,9 @@ class RunPredictions:
     paths, answers
         Pairs (known, unknown): the paths of the test images, str arrays (n,) and (m,), and their
         predictions.
+    coarse_origins
+        The answer for each known and then each unknown test image: a known origin, a family,
+        ``synthetic``, ``real`` or ``unknown``; empty if the run does not record it.
     results
         The parsed ``results.json`` of the run.
     """
@@ -40,6 +43,7 @@ class RunPredictions:
     origins: tuple[str, ...]
     paths: tuple[np.ndarray, np.ndarray]
     answers: tuple[Predictions, Predictions]
+    coarse_origins: tuple[str, ...]
     results: Any
 
 
@@ -108,13 +112,24 @@ def read_run_predictions(folder: Path) -> RunPredictions:
         path, origin = (np.array([r[c] for r in rows], dtype=str) for c in ("path", "origin"))
         scores = np.array([float(row["score"]) for row in rows])
         probabilities = np.array([[float(row[f"p({o})"]) for o in origins] for row in rows])
-    group = np.array([row.get("group") or "" for row in rows], dtype=str)
-    grouped = (group != "").all()
+    group, source, coarse_origin = (
+        np.array([row.get(column) or "" for row in rows], dtype=str)
+        for column in ("group", "source", "coarse_origin")
+    )
+    has_groups, has_sources, has_answers = (
+        (names != "").all() for names in (group, source, coarse_origin)
+    )
     is_known = np.isin(origin, origins)
     if not is_known.any():
         raise DataError(f"{file} has no image of a known origin. Rerun the command that wrote it.")
     known, unknown = (
-        Predictions(probabilities[i], origin[i], scores[i], group[i] if grouped else None)
+        Predictions(
+            probabilities[i],
+            origin[i],
+            scores[i],
+            group[i] if has_groups else None,
+            source[i] if has_sources else None,
+        )
         for i in (is_known, ~is_known)
     )
     return RunPredictions(
@@ -122,6 +137,9 @@ def read_run_predictions(folder: Path) -> RunPredictions:
         origins,
         (path[is_known], path[~is_known]),
         (known, unknown),
+        (*coarse_origin[is_known].tolist(), *coarse_origin[~is_known].tolist())
+        if has_answers
+        else (),
         read_json(folder / "results.json"),
     )
 
@@ -148,7 +166,7 @@ def compare_runs(
     Raises
     ------
     DataError
-        The runs differ in their test images, their known origins or their groups.
+        The runs differ in their test images, their known origins, their sources or their groups.
     """
     for a, b, kind in zip(first.paths, second.paths, ("known", "unknown"), strict=True):
         if not np.array_equal(a, b):
@@ -162,12 +180,13 @@ def compare_runs(
             f"{first.folder} and {second.folder} have different known origins. Fit both on the "
             "same known origins."
         )
-    groups = [[np.array(half.groups) for half in run.answers] for run in (first, second)]
-    if not all(map(np.array_equal, *groups)):
-        raise DataError(
-            f"{first.folder} and {second.folder} assign the same images to different groups. Fit "
-            "both with the same --groups."
-        )
+    for kind in ("sources", "groups"):
+        names = [[np.array(getattr(a, kind)) for a in run.answers] for run in (first, second)]
+        if not all(map(np.array_equal, *names)):
+            raise DataError(
+                f"{first.folder} and {second.folder} assign the same images to different {kind}. "
+                f"Fit both with the same --{kind}."
+            )
     order = [second.origins.index(origin) for origin in first.origins]
     known, unknown = (replace(a, probabilities=a.probabilities[:, order]) for a in second.answers)
     return compare_predictions(

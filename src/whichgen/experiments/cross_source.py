@@ -19,14 +19,13 @@ import numpy as np
 from whichgen.constants import REAL
 from whichgen.data.dataset import SPLITS, Dataset, Sample
 from whichgen.data.source_folds import assign_folds
-from whichgen.defaults import RESAMPLES
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
-from whichgen.evaluation.answer_metrics import AnswerMetrics
-from whichgen.evaluation.bootstrap import Interval, bootstrap_weighted, resample_weights
+from whichgen.evaluation.bootstrap import Interval, bootstrap_intervals
 from whichgen.evaluation.calibration import calibration_metrics
-from whichgen.evaluation.headline_metrics import HeadlineMetrics
 from whichgen.evaluation.predictions import Predictions
+from whichgen.evaluation.source_results import SourceResult, count_by_source
+from whichgen.evaluation.training_sources import NEVER_SEEN
 from whichgen.features.table import FeatureTable
 from whichgen.progress import Progress, no_progress
 from whichgen.training.finalize import predict_table
@@ -69,7 +68,7 @@ class SourceSplit:
         """Which sources the test images come from, for tables and figures."""
         if not self.by_source:
             return "same sources (optimistic)"
-        return "sources never seen" + (f", {self.share:.0%} of sources" if self.share < 1 else "")
+        return NEVER_SEEN + (f", {self.share:.0%} of sources" if self.share < 1 else "")
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,7 @@ class CrossSourceResult:
     origins
         The known origins.
     known, unknown
-        Predictions for the images of known origins and of unknown generators; the groups are the
-        sources.
+        Predictions for the images of known origins and of unknown generators, with their sources.
     answers
         The answer for each known and then each unknown image.
     paths
@@ -119,31 +117,16 @@ class CrossSourceResult:
             yield {
                 "path": path,
                 "origin": images.origins[i],
-                "source": images.groups[i],  # type: ignore[index]
+                "source": images.sources[i],  # type: ignore[index]
                 "answer": answer,
                 "most probable origin": self.origins[predicted[i]],
                 "probability": float(images.probabilities[i].max()),
                 "score": float(images.scores[i]),
             }
 
-    def source_rows(self) -> Iterator[dict[str, object]]:
-        """Yield the results for each source of each origin, as rows of a table."""
-        images = self.images
-        truth, sources = images.origins, np.array(images.groups)
-        correct = np.array(self.origins)[images.predicted] == truth
-        answers = np.array(self.answers)
-        named = np.isin(answers, [o for o in self.origins if o != REAL])
-        for origin in dict.fromkeys([*self.origins, *truth.tolist()]):
-            for source in sorted(set(sources[truth == origin].tolist())):
-                rows = (truth == origin) & (sources == source)
-                yield {
-                    "origin": origin,
-                    "source": source,
-                    "images": int(rows.sum()),
-                    "most probable origin right": int(correct[rows].sum()),
-                    "generator named": int(named[rows].sum()),
-                    "named rightly": int((named & (answers == truth))[rows].sum()),
-                }
+    def count_by_source(self) -> list[SourceResult]:
+        """Count the right answers for each source of each origin."""
+        return count_by_source(self.images, self.answers, self.origins)
 
 
 def make_fold_datasets(
@@ -275,9 +258,6 @@ def evaluate_cross_source(
     pooled = [_pool([part[1:] for part in parts if part[0] == n]) for n in ("test", "test_unknown")]
     (known, known_answers, known_paths), (unknown, unknown_answers, unknown_paths) = pooled
     answers = (*known_answers, *unknown_answers)
-    headline = HeadlineMetrics(known, unknown, origins)
-    of_answers = AnswerMetrics(known, unknown, answers, origins)
-    weights = list(resample_weights(known, unknown, RESAMPLES, split.seed))
     return CrossSourceResult(
         split=split,
         origins=origins,
@@ -285,10 +265,7 @@ def evaluate_cross_source(
         unknown=unknown,
         answers=answers,
         paths=(*known_paths, *unknown_paths),
-        metrics={
-            **bootstrap_weighted(headline, headline.values, weights),
-            **bootstrap_weighted(of_answers, of_answers.values, weights),
-        },
+        metrics=bootstrap_intervals(known, unknown, origins, answers=answers, seed=split.seed),
         calibration_error=calibration_metrics(known.probabilities, known.labels(origins)).ece,
         models=tuple(models),
     )
@@ -297,8 +274,8 @@ def evaluate_cross_source(
 def _pool(
     parts: Sequence[tuple[Predictions, Sequence[str], Sequence[str], Sequence[Sample]]],
 ) -> tuple[Predictions, tuple[str, ...], tuple[str, ...]]:
-    """Concatenate the predictions, answers and paths of all folds; the groups are the sources."""
+    """Concatenate the predictions, sources, answers and paths of all folds."""
     predictions, sources, answers, samples = zip(*parts, strict=True)
-    groups = np.array(list(chain(*sources)), dtype=str)
-    pooled = replace(Predictions.concatenate(predictions), groups=groups)
+    names = np.array(list(chain(*sources)), dtype=str)
+    pooled = replace(Predictions.concatenate(predictions), sources=names)
     return pooled, tuple(chain(*answers)), tuple(str(s.path) for s in chain(*samples))

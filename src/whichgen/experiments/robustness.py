@@ -7,8 +7,8 @@ intensities.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Annotated
 
@@ -24,6 +24,7 @@ from whichgen.data.perturbations import (
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
 from whichgen.evaluation.all_metrics import Evaluation, evaluate
+from whichgen.evaluation.bootstrap import Interval, bootstrap_intervals
 from whichgen.features.store import FeatureStore
 from whichgen.models.origin_model import OriginModel
 from whichgen.progress import Progress, no_progress
@@ -45,6 +46,10 @@ class RobustnessPoint:
         Error message of each unreadable file.
     data_hash
         Digest of the content, perturbation, origin and split of every readable test image.
+    intervals
+        Confidence interval of each headline metric, by name; empty if not computed.
+    unit
+        What the intervals are resampled over: ``sources``, ``groups of images`` or ``images``.
     """
 
     perturbation: Annotated[
@@ -53,6 +58,8 @@ class RobustnessPoint:
     test: Evaluation
     skipped: tuple[str, ...]
     data_hash: str = ""
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    unit: str = "images"
 
 
 def evaluate_perturbation(
@@ -62,6 +69,7 @@ def evaluate_perturbation(
     store: FeatureStore,
     *,
     perturbation: Perturbation | None = None,
+    intervals: bool = False,
     progress: Progress = no_progress,
 ) -> RobustnessPoint:
     """Evaluate a model on the test images of a dataset, after a perturbation.
@@ -78,6 +86,8 @@ def evaluate_perturbation(
         Feature store, from which existing features are read and to which new features are added.
     perturbation
         Perturbation to apply to every test image; ``None`` for unchanged images.
+    intervals
+        Whether to compute confidence intervals, which takes much longer than the metrics.
 
     Raises
     ------
@@ -99,11 +109,27 @@ def evaluate_perturbation(
         perturbation=perturbation,
         progress=progress,
     )
-    known, unknown = (predict_table(model, table)[0] for table in features.tables.values())
+    results = [predict_table(model, table) for table in features.tables.values()]
+    (known, (known_answers, *_)), (unknown, (unknown_answers, *_)) = results
+    answers = [*known_answers, *unknown_answers]
     evaluation = evaluate(
-        known, unknown, model.origins, threshold=model.threshold, groups=dataset.unknown_groups
+        known,
+        unknown,
+        model.origins,
+        threshold=model.threshold,
+        groups=dataset.unknown_groups,
+        answers=answers,
+        training_sources=model.training_sources,
     )
-    return RobustnessPoint(perturbation, evaluation, features.skipped, features.data_hash)
+    point = RobustnessPoint(
+        perturbation, evaluation, features.skipped, features.data_hash, unit=known.unit
+    )
+    if not intervals:
+        return point
+    bounds = bootstrap_intervals(
+        known, unknown, model.origins, threshold=model.threshold, answers=answers
+    )
+    return replace(point, intervals=bounds)
 
 
 def evaluate_robustness(

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from whichgen.evaluation.headline_metrics import METRIC_TITLES
+from whichgen.evaluation.all_metrics import TITLES
+from whichgen.evaluation.training_sources import SourceOverlap
 from whichgen.models.origin_model import OriginModel
 from whichgen.version import __version__
 
@@ -44,9 +45,9 @@ print(attributor.attribute(["photo.jpg"])[0].origin)
 - Encoder: {encoder}, weights {weights}, {dtype}, blocks {blocks}. Its weights are not included.
 - Head: {model.head_method}, hyperparameter {model.hyperparameter:g}. Open-set score: \
 {model.score_method}.
-- Threshold: {model.threshold:.6g}, which accepts {tpr:g} % of the known validation images.
+- Threshold: {model.threshold:.6g}, {threshold}
 - Data: {data}, digest {data_hash}
-- Protocol: {protocol}. Seeds: {seeds}
+{sources}- Protocol: {protocol}. Seeds: {seeds}
 {enrolled}- whichgen {version}
 
 ## Test results
@@ -75,6 +76,9 @@ def model_card(model: OriginModel, name: str = "PATH/OR/HUB-ID") -> str:
     config: Mapping[str, Any] = model.run_metadata.get("config", {})
     families = {o: f" ({_escape(name)})" for o, name in model.hierarchy.families.items()}
     enrolled = [str(record["origin"]) for record in model.run_metadata.get("enrolled", ())]
+    training = model.run_metadata.get("training_sources")
+    counts = training["counts"] if training else {}
+    sources = ", ".join(f"{_escape(o)} {counts[o]}" for o in model.origins if o in counts)
     return _CARD.format(
         name=json.dumps(name),
         model=model,
@@ -83,23 +87,41 @@ def model_card(model: OriginModel, name: str = "PATH/OR/HUB-ID") -> str:
         weights=_escape(str(model.encoder["weights_hash"])),
         dtype=_escape(str(model.encoder["dtype"])),
         blocks=", ".join(map(str, model.blocks)),
-        tpr=100 * model.tpr,
+        threshold=_describe_threshold(model),
+        sources=f"- Sources of the training images: {sources}\n" if sources else "",
         data=_code(Path(str(config.get("data", ""))).name),
         data_hash=_escape(model.data_hash),
         protocol=_escape(str(config.get("protocol", "not recorded"))),
         seeds=_code(json.dumps(dict(model.run_metadata.get("seeds", {})))),
         enrolled=f"- Enrolled later: {', '.join(map(_escape, enrolled))}\n" if enrolled else "",
         version=__version__,
-        metrics=_metric_table(model.metrics),
+        metrics=_describe_metrics(model),
     )
 
 
-def _metric_table(metrics: Mapping[str, Any]) -> str:
-    values = {name: metrics.get(key) for key, name in METRIC_TITLES.items()}
+def _describe_threshold(model: OriginModel) -> str:
+    n, tpr = len(model.calibration.labels), 100 * model.tpr
+    if model.run_metadata.get("training_sources"):
+        return (
+            "chosen on held-out sources by the precision of named generators. It accepts "
+            f"{tpr:.1f} % of {n} held-out known images."
+        )
+    return f"which accepts {tpr:g} % of the known validation images."
+
+
+def _describe_metrics(model: OriginModel) -> str:
+    """Return a table of the metrics, after a sentence on the sources of the test images."""
+    values = {name: model.metrics.get(key) for key, name in TITLES.items()}
     rows = [f"| {n} | {100 * v:.1f} |" for n, v in values.items() if isinstance(v, int | float)]
     if not rows:
         return "Not available: the model was not tested after its last change."
-    return "\n".join(["| Metric | % |", "| --- | ---: |", *rows])
+    note = (
+        "Measured on images whose sources are not recorded. Expect lower figures for images from "
+        "sources other than those of the training images."
+    )
+    if record := model.run_metadata.get("test_sources"):
+        note = SourceOverlap(**record).note
+    return "\n".join([f"{note}\n", "| Metric | % |", "| --- | ---: |", *rows])
 
 
 def _code(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from whichgen.evaluation.training_sources import TrainingSources
 from whichgen.heads.base import Head, HeadOutput
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.hierarchy import Hierarchy, select_answers
@@ -122,12 +123,11 @@ class OriginModel:
         Digest of the content, perturbation, origin and split of every training, validation and test
         image.
     metrics
-        Headline metrics of the test images by name
-        (:data:`whichgen.evaluation.headline_metrics.METRIC_TITLES`); empty if the model has not
-        been tested, e.g. after an enrollment.
+        Metrics of the test images by name (:data:`whichgen.evaluation.all_metrics.TITLES`); empty
+        if the model has not been tested, e.g. after an enrollment.
     run_metadata
-        Options, seeds and versions (:func:`whichgen.io.run_metadata.collect_run_metadata`), and a
-        record of each enrollment.
+        Options, seeds and versions (:func:`whichgen.io.run_metadata.collect_run_metadata`), the
+        training sources and their overlap with the test sources, and a record of each enrollment.
     score_method, score
         The name of the open-set score (:data:`whichgen.openset.registry.SCORES`) and its fitted
         instance.
@@ -159,6 +159,17 @@ class OriginModel:
     calibration: Calibration
     exemplars: Exemplars
     hierarchy: Hierarchy
+
+    @property
+    def training_sources(self) -> TrainingSources | None:
+        """The sources of the training images.
+
+        ``None`` if they are not known, for example because images were enrolled later.
+        """
+        record = self.run_metadata.get("training_sources")
+        if record is None or self.run_metadata.get("enrolled"):
+            return None
+        return TrainingSources(**record)
 
     def predict(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Compute the probabilities and open-set scores of images.

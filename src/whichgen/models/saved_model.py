@@ -22,6 +22,7 @@ from safetensors.numpy import load, save
 
 from whichgen.constants import REAL, UNKNOWN
 from whichgen.errors import FitError, ModelFileError
+from whichgen.evaluation.training_sources import SourceOverlap, TrainingSources
 from whichgen.heads.methods import head_method
 from whichgen.io.atomic import replace_file, write_text
 from whichgen.io.untrusted_files import read_regular_file
@@ -70,6 +71,8 @@ class _RunMetadata(BaseModel):
     config: dict[str, Any] = {}
     seeds: dict[str, Any] = {}
     enrolled: list[_Enrollment] = []
+    training_sources: TrainingSources | None = None
+    test_sources: SourceOverlap | None = None
 
 
 class _Description(_Format):

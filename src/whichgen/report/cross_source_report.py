@@ -15,6 +15,7 @@ from whichgen.experiments.cross_source import HEADLINES, CrossSourceResult
 from whichgen.io.atomic import write_text
 from whichgen.io.tables import Row, markdown_table, percent, write_csv, write_json
 from whichgen.report.figures.style import Plot, color, new_axes, save_png
+from whichgen.report.result_tables import source_rows
 
 _TITLES = {name: METRIC_TITLES[name] for name in HEADLINES} | ANSWER_TITLES
 
@@ -88,14 +89,14 @@ def write_cross_source(
             "split": result.split,
             "metrics": result.metrics,
             "calibration_error": result.calibration_error,
-            "sources": list(result.source_rows()),
+            "sources": result.count_by_source(),
             "models": result.models,
         }
         for result in results
     ]
     write_json(folder / f"{_NAME}.json", {"run_metadata": run_metadata, "results": records})
     write_csv(folder / f"{_NAME}.csv", list(first.image_rows()))
-    n_sources = len(set(first.images.groups))  # type: ignore[arg-type]
+    n_sources = len(set(first.images.sources))  # type: ignore[arg-type]
     text = (
         "# Cross-source experiment\n\n"
         f"{len(first.known)} images of known origins and {len(first.unknown)} of unknown "
@@ -104,7 +105,8 @@ def write_cross_source(
         "intervals at 95 %, resampled over sources.\n\n"
         f"{markdown_table(comparison_rows(results))}\n"
         f"![{plot.title}](plots/{_NAME}.png)\n\n{plot.caption}\n\n"
-        f"## Sources\n\nOn sources never seen.\n\n{markdown_table(list(first.source_rows()))}"
+        f"## Sources\n\nOn sources never seen.\n\n"
+        f"{markdown_table(source_rows(first.count_by_source()))}"
     )
     write_text(folder / f"{_NAME}.md", text)
     save_png(plot.figure, folder / "plots" / f"{_NAME}.png")

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from whichgen.constants import UNKNOWN
-from whichgen.evaluation.all_metrics import Evaluation
+from whichgen.evaluation.all_metrics import TITLES, Evaluation
 from whichgen.evaluation.bootstrap import Interval
-from whichgen.evaluation.headline_metrics import METRIC_TITLES
+from whichgen.evaluation.source_results import SourceResult
 from whichgen.io.tables import Row, percent
 from whichgen.report.run_reader import Run
 from whichgen.training.selection import FusionCandidate
@@ -50,13 +50,14 @@ class Metric:
     Parameters
     ----------
     key, title
-        Key and title in :data:`~whichgen.evaluation.headline_metrics.METRIC_TITLES`.
+        Key and title in :data:`~whichgen.evaluation.all_metrics.TITLES`.
     value
         Value in [0, 1]; ``None`` if undefined.
     interval
         95 % bootstrap interval; ``None`` if not computed.
     images
-        Number of test images that the metric is computed on.
+        Number of test images that the metric is computed on; for the precision of answers, the
+        number of these answers.
     """
 
     key: str
@@ -72,10 +73,11 @@ def headline_metrics(evaluation: Evaluation, intervals: Mapping[str, Interval]) 
     ``intervals`` maps the key of a metric to its 95 % bootstrap interval; keys can be missing.
     """
     known, unknown = evaluation.known_images, evaluation.unknown_images
-    images = dict.fromkeys(METRIC_TITLES, known + unknown)
+    images = dict.fromkeys(TITLES, known + unknown)
     images |= dict.fromkeys(_KNOWN_ONLY, known) | dict.fromkeys(_UNKNOWN_ONLY, unknown)
+    images |= {key: rate.images for key, rate in evaluation.answers.items()}
     return [
-        Metric(key, METRIC_TITLES[key], value, intervals.get(key), images[key])
+        Metric(key, TITLES[key], value, intervals.get(key), images[key])
         for key, value in evaluation.metrics.items()
     ]
 
@@ -87,14 +89,24 @@ def headline_rows(
 
     ``intervals`` maps the key of a metric to its interval.
     """
+    return _metric_rows(headline_metrics(evaluation, intervals or {}), bool(intervals))
+
+
+def answer_rows(evaluation: Evaluation, intervals: Mapping[str, Interval]) -> list[Row]:
+    """Return one row per metric of the answers, as :func:`headline_rows` does for all metrics."""
+    metrics = headline_metrics(evaluation, intervals)
+    return _metric_rows([m for m in metrics if m.key in evaluation.answers], bool(intervals))
+
+
+def _metric_rows(metrics: Sequence[Metric], with_intervals: bool) -> list[Row]:
     return [
         {
             "metric": metric.title,
             "%": percent(metric.value),
-            **({"95 % interval": format_interval(metric.interval)} if intervals else {}),
+            **({"95 % interval": format_interval(metric.interval)} if with_intervals else {}),
             "images": metric.images,
         }
-        for metric in headline_metrics(evaluation, intervals or {})
+        for metric in metrics
     ]
 
 
@@ -207,6 +219,36 @@ def synthetic_rows(evaluation: Evaluation) -> list[Row]:
     ]
 
 
+def source_rows(results: Sequence[SourceResult]) -> list[Row]:
+    """Return one row per source of each origin, with the number of images and right answers."""
+    return [
+        {
+            "origin": result.origin,
+            "source": result.source,
+            "images": result.images,
+            "most probable origin right": result.correct,
+            "called synthetic": result.called_synthetic,
+            "generator named": result.named,
+            "named rightly": result.named_correct,
+        }
+        for result in results
+    ]
+
+
+def interval_note(evaluation: Evaluation, unit: str) -> str:
+    """Return a sentence on what the intervals of an evaluation were resampled over.
+
+    ``unit`` is that of the predictions (:attr:`whichgen.evaluation.predictions.Predictions.unit`).
+    """
+    units = f"test {unit}"
+    if unit == "sources" and evaluation.source_overlap:
+        units = f"the {evaluation.source_overlap.sources} test sources"
+    return (
+        f"95 % bootstrap intervals over {units}. They do not include the variation over splits or "
+        "unknown generators."
+    )
+
+
 def hierarchy_rows(run: Run) -> list[Row]:
     """Return the number of answers at each level of the hierarchy, and how many are correct.
 
@@ -303,11 +345,15 @@ def shortcut_rows(report: ShortcutReport, evaluation: Evaluation | None = None) 
 def warnings(run: Run) -> list[str]:
     """Return the warnings that a report shows before its tables.
 
-    They concern the protocol ``paper``, shortcuts, leaked labels, models not better than chance, a
-    test set without unknown images and unreadable files.
+    They concern the protocol ``paper``, test sources that are also training sources, shortcuts,
+    leaked labels, models not better than chance, a test set without unknown images and unreadable
+    files.
     """
     results = run.results
     messages = list(results.protocol.notes) if results.protocol.name == "paper" else []
+    overlap = results.test.source_overlap
+    if overlap and overlap.seen != 0:
+        messages.append(overlap.note)
     if results.shortcut_check and results.shortcut_check.detected:
         messages.append(results.shortcut_check.message)
     if results.shuffled_labels and results.shuffled_labels.suspicious:

@@ -58,6 +58,7 @@ def write_run(
             "value": model.threshold,
             "tpr": model.tpr,
             "tpr_interval": result.tpr_interval,
+            "images": len(model.calibration.labels),
         },
         "head_method": model.head_method,
         "score_method": model.score_method,
@@ -111,12 +112,14 @@ def _prediction_rows(result: EvaluatedModel) -> list[Row]:
     samples = [sample for table, _ in halves for sample in table.samples]
     columns = [name for name in ("group", "source") if any(getattr(s, name) for s in samples)]
     names = [*model.origins, UNKNOWN]  # a decision of -1 is unknown
+    coarse_origins = iter(result.answers)
     return [
         {
             "path": str(sample.path),
             "origin": sample.origin,
             **{name: getattr(sample, name) for name in columns},
             "answer": names[decision],
+            "coarse_origin": next(coarse_origins),
             "score": score,
             **dict(zip((f"p({o})" for o in model.origins), probabilities.tolist(), strict=True)),
         }

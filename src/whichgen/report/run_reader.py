@@ -17,6 +17,8 @@ from whichgen.evaluation.conformal import CoverageMetrics
 from whichgen.evaluation.hierarchical_accuracy import LevelResult
 from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.protocols import Protocol
+from whichgen.evaluation.source_results import SourceResult, count_by_source
+from whichgen.evaluation.training_sources import TrainingSources
 from whichgen.experiments.comparison import (
     RunPredictions,
     explain_errors,
@@ -51,6 +53,7 @@ class _Threshold(BaseModel):
     value: float
     tpr: float
     tpr_interval: tuple[float, float]
+    images: int | None = None
 
 
 class _Encoder(BaseModel):
@@ -66,6 +69,7 @@ class _RunMetadata(BaseModel):
     data_hash: str
     whichgen: str
     time: str
+    training_sources: TrainingSources | None = None
 
 
 class _Selection(BaseModel):
@@ -172,6 +176,14 @@ class Run(RunPredictions):
     def unknown(self) -> Predictions:
         """Predictions for test images of unknown generators."""
         return self.answers[1]
+
+    @property
+    def source_results(self) -> list[SourceResult]:
+        """Results for each source of the test images; empty without sources."""
+        images = Predictions.concatenate(self.answers)
+        if images.sources is None or not self.coarse_origins:
+            return []
+        return count_by_source(images, self.coarse_origins, self.origins)
 
     @property
     def threshold(self) -> float:

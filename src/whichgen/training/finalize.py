@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from whichgen.evaluation.conformal import (
 from whichgen.evaluation.hierarchical_accuracy import LevelResult, count_answers_by_level
 from whichgen.evaluation.predictions import Predictions, label_indices
 from whichgen.evaluation.protocols import Protocol
+from whichgen.evaluation.training_sources import TrainingSources
 from whichgen.features.table import FeatureTable
 from whichgen.heads.base import Head
 from whichgen.io.run_metadata import collect_run_metadata
@@ -42,7 +43,7 @@ from whichgen.training.held_out import (
     validation_tables,
 )
 from whichgen.training.selection import SelectionOptions
-from whichgen.training.split_features import SplitFeatures
+from whichgen.training.split_features import FITTING_SPLITS, SplitFeatures
 
 #: Target coverage of the prediction sets in reports.
 COVERAGE = 0.9
@@ -108,6 +109,8 @@ class EvaluatedModel:
         :data:`COVERAGE`.
     known, unknown
         Predictions for the known and for the unknown test images.
+    answers
+        The answer for each known and then each unknown test image.
     hierarchy
         Number of answers, and of correct answers, at each level.
     """
@@ -123,6 +126,7 @@ class EvaluatedModel:
     coverage: CoverageMetrics
     known: Predictions
     unknown: Predictions
+    answers: tuple[str, ...]
     hierarchy: tuple[LevelResult, ...]
 
 
@@ -134,7 +138,7 @@ def predict_table(
     Returns
     -------
     predictions
-        Probabilities, true origins, open-set scores and groups of the images.
+        Probabilities, true origins, open-set scores, groups and sources of the images.
     answers
         Tuple of three lists for :func:`count_answers_by_level`: the answer for each image, whether
         the image is accepted as a known origin, and its true origin.
@@ -143,7 +147,7 @@ def predict_table(
     probabilities, scores = model.predict_from(output)
     decisions = decide(probabilities, scores, model.threshold)
     answers = model.coarse_origins(output, decisions)
-    predictions = Predictions(probabilities, table.origins, scores, table.groups)
+    predictions = Predictions(probabilities, table.origins, scores, table.groups, table.sources)
     return predictions, (answers, (decisions >= 0).tolist(), table.origins.tolist())
 
 
@@ -202,6 +206,15 @@ def finalize_model(
         precision=precision,
     )
     probabilities = softmax(known.output.logits / selected.temperature, axis=1)
+    run_metadata = collect_run_metadata(
+        {**(config or {}), "protocol": options.protocol, "metric": options.metric},
+        seeds={"seed": options.seed},
+        encoder=encoder.describe(),
+        data_hash=features.data_hash,
+    )
+    if has_sources(features):
+        samples = (s for split in FITTING_SPLITS for s in features.tables[split].samples)
+        run_metadata["training_sources"] = asdict(TrainingSources.from_samples(samples))
     return OriginModel(
         origins=origins,
         encoder=encoder.describe(),
@@ -209,12 +222,7 @@ def finalize_model(
         tpr=tpr,
         data_hash=features.data_hash,
         metrics={},
-        run_metadata=collect_run_metadata(
-            {**(config or {}), "protocol": options.protocol, "metric": options.metric},
-            seeds={"seed": options.seed},
-            encoder=encoder.describe(),
-            data_hash=features.data_hash,
-        ),
+        run_metadata=run_metadata,
         calibration=Calibration(probabilities, known.labels, known.scores),
         exemplars=select_exemplars(features, selected.blocks, thumbnails=options.thumbnails),
         hierarchy=hierarchy,
@@ -247,24 +255,37 @@ def evaluate_model(
     labels = known.labels(origins)
     val_predictions = model.calibration
     quantile = conformal_quantile(val_predictions.probabilities, val_predictions.labels, COVERAGE)
+    answers = (*known_answers[0], *unknown_answers[0])
     evaluation = evaluate(
-        known, unknown, origins, threshold=model.threshold, groups=dataset.unknown_groups
+        known,
+        unknown,
+        origins,
+        threshold=model.threshold,
+        groups=dataset.unknown_groups,
+        answers=answers,
+        training_sources=model.training_sources,
     )
-    answers = {"known": known_answers, "unknown": unknown_answers}
+    run_metadata = dict(model.run_metadata)
+    if evaluation.source_overlap:
+        run_metadata["test_sources"] = asdict(evaluation.source_overlap)
     return EvaluatedModel(
-        model=replace(model, metrics=evaluation.metrics),
+        model=replace(model, metrics=evaluation.metrics, run_metadata=run_metadata),
         features=features,
         protocol=protocol,
         metric=options.metric,
         evaluation=evaluation,
-        intervals=bootstrap_intervals(known, unknown, origins, threshold=model.threshold),
+        intervals=bootstrap_intervals(
+            known, unknown, origins, threshold=model.threshold, answers=answers
+        ),
         tpr_interval=tpr_interval(len(val_predictions.labels), model.tpr),
         calibration=calibration_metrics(known.probabilities, labels),
         coverage=coverage_metrics(prediction_sets(known.probabilities, quantile), labels),
         known=known,
         unknown=unknown,
+        answers=answers,
         hierarchy=count_answers_by_level(
-            answers, assign_families((*origins, *dataset.unknown), dataset.families)
+            {"known": known_answers, "unknown": unknown_answers},
+            assign_families((*origins, *dataset.unknown), dataset.families),
         ),
     )
 

@@ -74,12 +74,17 @@ class SplitFeatures:
 
     @property
     def image_counts(self) -> dict[str, dict[str, int]]:
-        """Number of images by split and origin, without perturbed copies."""
-        return {
-            split: dict(Counter(s.origin for s in dict.fromkeys(self.tables[split].samples)))
-            for split in SPLITS
-            if split in self.tables
-        }
+        """Number of images by split and origin, without perturbed copies.
+
+        Validation images in the table ``train`` count as validation images.
+        """
+        counts = {}
+        for split in SPLITS:
+            if split in self.tables:
+                members = set(self.dataset.split(split))
+                samples = dict.fromkeys(self.tables[split].samples)
+                counts[split] = dict(Counter(s.origin for s in samples if s in members))
+        return counts
 
     @property
     def data_hash(self) -> str:

@@ -1,0 +1,72 @@
+"""Number of right answers for each source of a test set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from whichgen.constants import REAL, UNKNOWN
+from whichgen.evaluation.predictions import Predictions
+
+
+@dataclass(frozen=True)
+class SourceResult:
+    """Answers for the test images of one origin from one source.
+
+    Parameters
+    ----------
+    origin, source
+        Names of the true origin and of the source.
+    images
+        Number of images.
+    correct
+        Number of images whose most probable origin is correct; 0 for an unknown generator.
+    called_synthetic
+        Number of images answered with a generator, a family of generators or ``synthetic``.
+    named, named_correct
+        Number of images answered with a known generator, and number of these that are correct.
+    """
+
+    origin: str
+    source: str
+    images: int
+    correct: int
+    called_synthetic: int
+    named: int
+    named_correct: int
+
+
+def count_by_source(
+    images: Predictions, answers: Sequence[str], origins: Sequence[str]
+) -> list[SourceResult]:
+    """Count the answers for each source of each origin.
+
+    Parameters
+    ----------
+    images
+        Predictions for n test images, with their sources.
+    answers
+        The answer for each image.
+    origins
+        The known origins, in the order of the probabilities' columns.
+
+    Returns
+    -------
+    list of SourceResult
+        One result per pair of origin and source: the known origins in their order, then the unknown
+        origins and all sources in sorted order.
+    """
+    truth, sources, given = images.origins, np.array(images.sources), np.array(answers, dtype=str)
+    correct = np.array(origins)[images.predicted] == truth
+    synthetic = ~np.isin(given, [REAL, UNKNOWN])
+    named = np.isin(given, [origin for origin in origins if origin != REAL])
+    results = []
+    for origin in dict.fromkeys([*origins, *sorted(truth.tolist())]):
+        for source in sorted(set(sources[truth == origin].tolist())):
+            rows = (truth == origin) & (sources == source)
+            subsets = (rows, correct, synthetic, named, named & (given == truth))
+            counts = (int((rows & subset).sum()) for subset in subsets)
+            results.append(SourceResult(origin, source, *counts))
+    return results

@@ -1,0 +1,106 @@
+"""The sources that a model was trained on, and whether test images come from other sources.
+
+Images of one source (a website, repository or person) share prompts, sizes and compression, so
+metrics are optimistic if images of the same sources were used for training. A model records a
+digest of the name of each source. Digests are enough to recognize a source, and do not disclose who
+published the training images.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from whichgen.data.dataset import Sample
+from whichgen.io.run_metadata import hash_parts
+
+#: Word for metrics of test images from sources that a model was not trained on.
+NEVER_SEEN = "sources never seen"
+
+
+@dataclass(frozen=True)
+class TrainingSources:
+    """The sources of the images that a model was fitted, selected and calibrated on.
+
+    Parameters
+    ----------
+    counts
+        Maps each origin to the number of its sources.
+    digests
+        Digest of the name of each source, sorted: 16 hexadecimal digits.
+    """
+
+    counts: dict[str, int]
+    digests: tuple[str, ...]
+
+    @classmethod
+    def from_samples(cls, samples: Iterable[Sample]) -> TrainingSources:
+        """Record the sources of images, each of which has a source."""
+        pairs = dict.fromkeys((sample.origin, sample.source) for sample in samples)
+        counts = Counter(origin for origin, _ in pairs)
+        return cls(dict(counts), tuple(sorted({_digest(source) for _, source in pairs})))
+
+
+@dataclass(frozen=True)
+class SourceOverlap:
+    """How many sources of a test set are also training sources of the tested model.
+
+    Parameters
+    ----------
+    sources
+        Number of sources of the test images.
+    seen
+        Number of these that are training sources; ``None`` if the model does not record its
+        training sources.
+    """
+
+    sources: int
+    seen: int | None
+
+    @property
+    def title(self) -> str:
+        """Short description of the test set, for tables and sentences."""
+        if self.seen == 0:
+            return NEVER_SEEN
+        return "sources (possibly optimistic)" if self.seen is None else "sources (optimistic)"
+
+    @property
+    def note(self) -> str:
+        """Sentence to show with the metrics of the test set."""
+        if self.seen is None:
+            return (
+                f"Possibly optimistic: the model does not record whether it was trained on images "
+                f"of the {self.sources} test sources."
+            )
+        if self.seen:
+            return (
+                f"Optimistic: {self.seen} of {self.sources} test sources were also used for "
+                "training. Figures on other sources are lower."
+            )
+        return (
+            f"On sources never seen: none of the {self.sources} test sources was used for training."
+        )
+
+
+def compare_sources(names: np.ndarray, training: TrainingSources | None) -> SourceOverlap:
+    """Count the sources of test images, and how many of them are training sources.
+
+    Parameters
+    ----------
+    names
+        Source of each test image: str array (n,).
+    training
+        The training sources of the tested model; ``None`` if they are not recorded.
+    """
+    sources = set(names.tolist())
+    seen = None
+    if training:
+        seen = len({_digest(source) for source in sources} & set(training.digests))
+    return SourceOverlap(len(sources), seen)
+
+
+def _digest(source: str) -> str:
+    return hash_parts([source])[:16]
