@@ -136,7 +136,7 @@ def test_missing_annotation_file_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_binary_annotation_file_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_bytes(b"\xff\xfe\x00\x01")
+    (tmp_path / "a.txt").write_bytes(b"\x80\xfe\x00\x01")
     with pytest.raises(DataError, match=r"a\.txt is not UTF-8 text"):
         read_annotations(tmp_path / "a.txt", KNOWN, bases=[])
 

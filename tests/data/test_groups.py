@@ -22,13 +22,17 @@ from whichgen.errors import DataError
         ("g.csv", 'group,path\nx,a.png\n,"b,c.png"\n', "", "x"),
         ("g.csv", 'file,seed,prompt\na.png,1,x\n"b,c.png",2,\n', "", "x"),
         ("g.csv", 'file,seed,prompt\na.png,1,x\n"b,c.png",,y\n', "seed", "1"),
+        ("g.csv", "path;group\na.png;x\nb,c.png;\n", "", "x"),
+        ("g.csv", "group\tpath\nx\ta.png\n\tb,c.png\n", "", "x"),
+        ("g.tsv", "path;group\na.png;x\nb,c.png;\n", "", "x"),
     ],
 )
 def test_read_groups_from_tsv_and_csv(
     tmp_path: Path, name: str, text: str, column: str, groups: str
 ) -> None:
-    (tmp_path / name).write_text(text)
-    assert read_groups(tmp_path / name, column) == {"a.png": groups, "b,c.png": "b,c.png"}
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        (tmp_path / name).write_text(text, encoding=encoding)
+        assert read_groups(tmp_path / name, column) == {"a.png": groups, "b,c.png": "b,c.png"}
 
 
 @pytest.mark.parametrize(

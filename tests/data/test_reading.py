@@ -314,3 +314,58 @@ def test_thumbnail_carries_no_metadata(kind: str) -> None:
     assert b"SECRET" not in small
     with Image.open(io.BytesIO(small)) as image:
         assert (image.format, image.size) == (kind, (60, 40))
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        (b"\xef\xbb\xbf\n<!-- a --><!DOCTYPE html>", "an HTML page"),
+        (b'<?xml version="1.0"?><svg width="9">', "an SVG drawing"),
+        (b"\0\0\0\x18ftypheix", "HEIC"),
+        (b"\0\0\0\x18ftypmif1", "HEIC"),
+        (b"\0\0\0\x18ftypisom", "a video"),
+        (b"\0\0\0\x0cJXL \r\n", "JPEG XL"),
+        (b"%PDF-1.7", "a PDF document"),
+        (bytes(1100), "only zeros"),
+        (b"an error message", "not an image in a supported format"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_other_files_are_named_in_the_message(start: bytes, message: str) -> None:
+    with pytest.raises(ImageError, match=f"^a: .*{message}.*; "):
+        decode_image(start + b" rest", "a")
+
+
+@pytest.mark.parametrize("progressive", [True, False])
+def test_jpeg_without_its_end_marker_is_decoded(photo: Image.Image, progressive: bool) -> None:
+    whole = _bytes(photo.resize((200, 120)), "JPEG", progressive=progressive)
+    assert whole.endswith(b"\xff\xd9")
+    assert np.array_equal(_pixels(whole[:-2]), _pixels(whole))
+    for cut in (12, 40, 400):
+        with pytest.raises(ImageError, match="truncated"):
+            decode_image(whole[:-cut])
+
+
+def test_damaged_optional_chunks_of_png_are_ignored(photo: Image.Image) -> None:
+    whole = _bytes(photo, "PNG")
+    text = b"\0\0\0\x05tEXta\0bcd\0\0\0\0"  # its checksum is wrong
+    before, after = whole[:33] + text + whole[33:], whole[:-12] + text + whole[-12:]
+    for variant in (before, after):
+        assert np.array_equal(_pixels(variant), np.asarray(photo))
+    broken = bytearray(whole)
+    broken[40] ^= 1  # of the pixels
+    with pytest.raises(ImageError):
+        decode_image(bytes(broken))
+
+
+@pytest.mark.parametrize(
+    ("values", "gray"),
+    [
+        ([0.1, 0.5, 7.5], [26, 128, 255]),
+        ([0.5, 100.0, 254.5], [0, 100, 254]),
+        ([0.0, 1.0, 200.0], [0, 1, 200]),
+    ],
+)
+def test_float_highlights_are_clipped(values: list[float], gray: list[int]) -> None:
+    image = Image.fromarray(np.array([values], dtype=np.float32))
+    assert _pixels(_bytes(image, "TIFF"))[0, :, 0].tolist() == gray

@@ -47,14 +47,13 @@ def with_chunk(kind: bytes, content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["zTXt", "iTXt"])
-def test_compressed_text_bomb_is_refused(kind: str) -> None:
+def test_compressed_text_bomb_is_read_as_far_as_the_limit(kind: str) -> None:
     bomb = zlib.compress(bytes(100_000_000), 9)
     head = b"Comment\0\0" if kind == "zTXt" else b"Comment\0\1\0\0\0"
     data = with_chunk(kind.encode(), head + bomb)
     tracemalloc.start()
     try:
-        with pytest.raises(ImageError, match="too large"):
-            collect(data)
+        assert "is damaged or too long" in collect(data).notes[0]
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:
         tracemalloc.stop()

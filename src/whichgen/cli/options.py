@@ -219,7 +219,7 @@ def find_images(paths: list[Path]) -> list[Path]:
     ----------
     paths
         Image files, folders (all images in them and their subfolders), or ``@FILE`` (a text file
-        with one path per line).
+        with one path per line, unless a file of this name exists).
 
     Raises
     ------
@@ -232,7 +232,7 @@ def find_images(paths: list[Path]) -> list[Path]:
 
     files: list[Path] = []
     for path in paths:
-        if str(path).startswith("@"):
+        if str(path).startswith("@") and not path.is_file():
             images = [Path(line) for line in read_path_list(Path(str(path)[1:]))]
         else:
             images = list_images(path) if path.is_dir() else [path]

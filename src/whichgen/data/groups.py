@@ -26,7 +26,8 @@ def read_groups(file: Path, column: str = "") -> dict[str, str]:
     Parameters
     ----------
     file
-        CSV file if its suffix is ``.csv``, otherwise TSV file. The column ``path``, or the first
+        CSV file if its suffix is ``.csv``, otherwise TSV file; a header without this separator may
+        use semicolons, tabs or commas. The column ``path``, or the first
         column if there is no such column, contains the paths of the images: relative to the image
         folder if the user wrote the file, absolute if :func:`write_names` wrote it.
     column
@@ -95,10 +96,10 @@ def list_source_folders(folder: Path) -> dict[str, str]:
 
 
 def _read_names(file: Path, kind: str, column: str, columns: Sequence[str]) -> dict[str, str]:
-    text = io.StringIO(read_text_file(file, f"{kind}s file"), newline="")
-    delimiter = "," if file.suffix.lower() == ".csv" else "\t"
+    content = read_text_file(file, f"{kind}s file")
+    text = io.StringIO(content, newline="")
     try:
-        rows = list(csv.DictReader(text, delimiter=delimiter, restval=""))
+        rows = list(csv.DictReader(text, delimiter=_find_delimiter(file, content), restval=""))
     except csv.Error as error:
         raise DataError(
             f"{kind}s file {file} is invalid ({error}). Save it again as TSV or CSV."
@@ -114,6 +115,16 @@ def _read_names(file: Path, kind: str, column: str, columns: Sequence[str]) -> d
     if column not in names:
         raise DataError(f"{file} has no column {column!r}. Choose from {', '.join(names)}.")
     return {row[path]: row[column] or row[path] for row in rows}
+
+
+def _find_delimiter(file: Path, content: str) -> str:
+    """Return the character that separates the columns of the header.
+
+    Spreadsheets write semicolons into CSV files where the comma is the decimal separator.
+    """
+    usual = "," if file.suffix.lower() == ".csv" else "\t"
+    header = content.partition("\n")[0]
+    return next((d for d in (usual, ";", "\t", ",") if d in header), usual)
 
 
 def write_names(file: Path, column: str, names: Mapping[str, str]) -> None:

@@ -15,6 +15,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.IcoImagePlugin import IcoFile
 
 from whichgen.data.formats import FORMATS, MAX_IMAGE_BYTES, MAX_PIXELS, MAX_RATIO, MAX_SCANS
+from whichgen.data.repair import repair_jpeg, repair_png
+from whichgen.data.unsupported import describe_unsupported
 from whichgen.errors import ImageError
 from whichgen.io.untrusted_files import read_regular_file
 
@@ -107,7 +109,7 @@ def read_header(data: bytes, name: str = "image") -> ImageHeader:
         The file is not an image in a supported format, is damaged, or exceeds a limit of
         :mod:`whichgen.data.formats`.
     """
-    with _convert_errors(name):
+    with _convert_errors(data, name):
         image = open_image(data, name)
         return ImageHeader(str(image.format), image.width, image.height)
 
@@ -117,7 +119,8 @@ def decode_image(data: bytes, name: str = "image") -> Image.Image:
 
     The EXIF rotation is applied, transparent pixels are composited on white, 16-bit values are
     scaled to 8 bits, and CMYK and palette colors are converted to RGB. Only the first frame of an
-    animation is decoded.
+    animation is decoded. Damage that viewers ignore is ignored, too: a wrong checksum of an
+    optional chunk of a PNG, or the missing end marker of a JPEG that is complete otherwise.
 
     Parameters
     ----------
@@ -132,9 +135,17 @@ def decode_image(data: bytes, name: str = "image") -> Image.Image:
         The file is not an image in a supported format, is damaged or truncated, or exceeds a limit
         of :mod:`whichgen.data.formats`.
     """
-    with _convert_errors(name):
+    with _convert_errors(data, name):
         image = open_image(data, name)
-        image.load()
+        try:
+            image.load()
+        except Exception:  # plugins raise anything on damaged files
+            # open_image has checked the limits.
+            repaired = repair_png(data) or repair_jpeg(data)
+            if repaired is None:
+                raise
+            image = open_image(repaired, name)
+            image.load()
         return to_rgb(_rotate_upright(image))
 
 
@@ -161,7 +172,7 @@ def open_image(data: bytes, name: str = "image") -> Image.Image:
         image = icon.getimage(icon.entry[0].dim)
         image.format = "ICO"
     else:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = _open_with_pillow(data)
     size = f"{image.width} × {image.height}"
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(f"{name}: the image has {size} pixels, {_PIXEL_LIMIT}")
@@ -172,6 +183,16 @@ def open_image(data: bytes, name: str = "image") -> Image.Image:
     if image.format in ("JPEG", "MPO") and _count_scans(data) > MAX_SCANS:
         raise ImageError(f"{name}: the JPEG has over {MAX_SCANS} scans; save it as a baseline JPEG")
     return image
+
+
+def _open_with_pillow(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except Exception:  # plugins raise anything on damaged files
+        repaired = repair_png(data)
+        if repaired is None:
+            raise
+        return Image.open(io.BytesIO(repaired), formats=FORMATS)
 
 
 def make_thumbnail(
@@ -204,7 +225,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
     Transparent pixels are composited on white. Gray values with more than 8 bits are scaled so that
     white becomes 255. White is 65535 for the modes ``I;16…``; for the modes ``I`` and ``F``, it is
-    the smallest of 1, 255 and 65535 that no pixel exceeds.
+    the smallest of 1, 255 and 65535 that no pixel exceeds. Floating-point images whose values are
+    mostly below 1 may have highlights above 1, which become white.
 
     Raises
     ------
@@ -217,8 +239,11 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return _gray_to_rgb(image, white=65535.0)
     if image.mode in ("I", "F"):
         # These modes have no fixed range: 0 to 1, 8 bits or 16 bits, whichever holds the values.
-        brightest = float(np.asarray(image, dtype=np.float64).max(initial=0.0))
+        values = np.asarray(image, dtype=np.float64)
+        brightest = float(values.max(initial=0.0))
         white = next((w for w in (1.0, 255.0, 65535.0) if brightest <= w), None)
+        if white is not None and image.mode == "F" and _has_unit_range(values):
+            white = 1.0
         if white is None:  # also for NaN
             raise ValueError("gray values exceed 16 bits")
         return _gray_to_rgb(image, white)
@@ -227,6 +252,11 @@ def to_rgb(image: Image.Image) -> Image.Image:
         background = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(background, rgba).convert("RGB")
     return image.convert("RGB")
+
+
+def _has_unit_range(values: np.ndarray) -> bool:
+    """Return whether most values are fractions of 1, as in images with a high dynamic range."""
+    return bool(np.median(values) <= 1 and (values != np.rint(values)).any())
 
 
 def _gray_to_rgb(image: Image.Image, white: float) -> Image.Image:
@@ -258,8 +288,11 @@ def _count_scans(data: bytes) -> int:
 
 
 @contextmanager
-def _convert_errors(name: str) -> Iterator[None]:
-    """Convert any exception raised in the ``with`` block to :class:`ImageError`."""
+def _convert_errors(data: bytes, name: str) -> Iterator[None]:
+    """Convert any exception raised in the ``with`` block to :class:`ImageError`.
+
+    ``data`` is the content of the image file and ``name`` its name in error messages.
+    """
     try:
         yield
     except ImageError:
@@ -268,7 +301,7 @@ def _convert_errors(name: str) -> Iterator[None]:
         # The warning is raised only if Python turns warnings into errors.
         raise ImageError(f"{name}: the image has {_PIXEL_LIMIT}") from None
     except UnidentifiedImageError:
-        raise ImageError(f"{name}: not an image in a supported format; convert it to PNG") from None
+        raise ImageError(f"{name}: {describe_unsupported(data)}") from None
     except Exception as error:
         # Plugins raise anything on damaged files, from OSError to struct.error and zlib.error.
         raise ImageError(f"{name}: damaged or truncated ({error}); replace it") from None

@@ -28,10 +28,11 @@ def find_png_blocks(data: bytes) -> Blocks:
     last: Chunk | None = None
     for chunk in iterate_chunks(data):
         last = chunk
+        is_optional = chunk.kind[:1].islower()
+        if is_optional and chunk.is_complete and not has_valid_checksum(data, chunk):
+            notes.append(f"the checksum of a chunk {chunk.kind.decode()} is wrong")
         if chunk.kind not in (b"tEXt", b"zTXt", b"iTXt", b"eXIf"):
             continue
-        if chunk.is_complete and not has_valid_checksum(data, chunk):
-            notes.append(f"the checksum of a chunk {chunk.kind.decode()} is wrong")
         content = data[chunk.start : chunk.end]
         if chunk.kind == b"eXIf":
             blocks["exif"].append(remove_exif_prefix(content))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
 import stat
@@ -47,7 +48,7 @@ def read_regular_file(path: Path, max_bytes: int) -> bytes:
 def read_text_file(path: Path, description: str, hint: str = "") -> str:
     """Read an untrusted UTF-8 text file of at most :data:`MAX_TEXT_BYTES` bytes.
 
-    A byte-order mark is removed.
+    A byte-order mark is removed. UTF-16 with a byte-order mark, as Excel writes it, is read, too.
 
     Parameters
     ----------
@@ -64,7 +65,9 @@ def read_text_file(path: Path, description: str, hint: str = "") -> str:
         The file is missing, unreadable, too large or not UTF-8.
     """
     try:
-        return read_regular_file(path, MAX_TEXT_BYTES).decode("utf-8-sig")
+        content = read_regular_file(path, MAX_TEXT_BYTES)
+        is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return content.decode("utf-16" if is_utf16 else "utf-8-sig")
     except FileNotFoundError:
         raise DataError(f"{description} {path} does not exist. {hint}".rstrip()) from None
     except OSError as error:
