@@ -36,7 +36,7 @@ def test_one_table_per_image(images: Path) -> None:
     assert "text" in row
     assert "synthetic" in row
     assert "a [bold]cat[/]" in result.out
-    assert "plain.webp: no provenance evidence found." in result.message
+    assert "plain.webp: no provenance metadata found." in result.message
     assert f"note: {CAVEAT}" in result.message
 
 
@@ -72,3 +72,28 @@ def test_help_states_the_limits_of_metadata() -> None:
     assert result.code == 0
     assert all(len(line) <= 80 for line in result.out.splitlines())
     assert "Missing metadata proves nothing" in " ".join(result.out.split())
+
+
+def test_aliases_name_the_origin(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "names.tsv").write_text("toy_v1\ttoy-painter\n")
+    result = whichgen("evidence", images, "--aliases", tmp_path / "names.tsv", "--json")
+    (finding,) = json.loads(result.out)[0]["findings"]
+    assert (finding["generator"], finding["origin"]) == ("toy_v1", "toy-painter")
+    result = whichgen("evidence", images, "--aliases", tmp_path / "names.tsv")
+    assert "toy_v1 (toy-painter)" in result.out
+    result = whichgen("evidence", images, "--aliases", tmp_path / "none.tsv")
+    assert result.code != 0
+    assert "does not exist" in result.message
+
+
+def test_damaged_image_without_findings_is_not_called_empty(images: Path) -> None:
+    data = (images / "made [of].png").read_bytes()
+    (images / "cut.png").write_bytes(data[: data.index(b"IDAT") + 20])
+    result = whichgen("evidence", images / "cut.png")
+    assert "toy_v1" in result.out
+    assert "the PNG is truncated" in result.message
+    Image.new("L", (8, 8)).save(images / "end.png")
+    whole = (images / "end.png").read_bytes()
+    (images / "end.png").write_bytes(whole[:-8])
+    result = whichgen("evidence", images / "end.png")
+    assert "no provenance metadata found" not in result.message

@@ -18,19 +18,30 @@ TrustList = Annotated[
     Path | None,
     Option(metavar="FILE", help="Certificates (PEM) of trusted signers of Content Credentials."),
 ]
+AliasesFile = Annotated[
+    Path | None,
+    Option("--aliases", metavar="FILE", help="Names of generators: lines of name<TAB>origin."),
+]
 
 
 @command
-def evidence(images: Images, trust_list: TrustList = None, as_json: AsJson = False) -> None:
+def evidence(
+    images: Images,
+    trust_list: TrustList = None,
+    aliases: AliasesFile = None,
+    as_json: AsJson = False,
+) -> None:
     """Inspect provenance evidence: Content Credentials, metadata, JPEG tables.
 
     Requires no model or network access. Missing metadata proves nothing; metadata can be forged.
     """
     from whichgen.data.reading import read_bytes
+    from whichgen.evidence.aliases import read_aliases
     from whichgen.evidence.collect import CAVEAT, collect
     from whichgen.evidence.trust_list import read_trust_list
 
     anchors = read_trust_list(trust_list) if trust_list else ""
+    names = read_aliases(aliases) if aliases else None
     rows: list[dict[str, Any]] = []
     for path in find_images(images):
         row: dict[str, Any] = {"image": str(path), "findings": [], "notes": [], "error": ""}
@@ -39,7 +50,8 @@ def evidence(images: Images, trust_list: TrustList = None, as_json: AsJson = Fal
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Pillow's on damaged metadata; see the notes
                 data = read_bytes(path)
-                row |= collect(data, str(path), trust_anchors=anchors).as_dict()
+                found = collect(data, str(path), trust_anchors=anchors, aliases=names)
+                row |= found.as_dict()
         except ImageError as error:
             row["error"] = str(error)
         if not as_json:
@@ -56,15 +68,15 @@ def show_evidence(row: Mapping[str, Any]) -> None:
     ``row`` has the keys ``image`` (path), ``findings`` (list of dictionaries), ``notes`` (list of
     texts) and ``error`` (text; empty if the file is readable). The error is not printed.
     """
-    if not row["findings"] and not row["error"]:
-        say(f"{row['image']}: no provenance evidence found.")
+    if not row["findings"] and not row["error"] and not row["notes"]:
+        say(f"{row['image']}: no provenance metadata found.")
     show_table(
         [
             {
                 "source": finding["kind"],
                 "indicates": finding["indicates"],
                 "strength": "" if finding["indicates"] == "neutral" else finding["strength"],
-                "generator": finding["generator"],
+                "generator": _format_generator(finding["generator"], finding["origin"]),
                 "finding": "; ".join(filter(None, (finding["title"], finding["detail"]))),
             }
             for finding in row["findings"]
@@ -73,3 +85,11 @@ def show_evidence(row: Mapping[str, Any]) -> None:
     )
     for note in row["notes"]:
         say(f"note: {row['image']}: {note}")
+
+
+def _format_generator(generator: str, origin: str) -> str:
+    """Return the name in the metadata, followed by its origin if that is another name."""
+    from whichgen.evidence.aliases import normalize_name
+
+    is_same = not origin or normalize_name(generator) == normalize_name(origin)
+    return generator if is_same else f"{generator} ({origin})"

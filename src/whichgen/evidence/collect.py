@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from PIL import Image
 
 from whichgen.data.reading import open_image, read_header
 from whichgen.errors import ImageError
+from whichgen.evidence.aliases import resolve_origin
 from whichgen.evidence.bounded import clean
 from whichgen.evidence.contradict import find_contradictions
 from whichgen.evidence.credentials import read_credentials
@@ -22,7 +26,13 @@ MAX_FINDINGS = 50
 CAVEAT = "the absence of metadata proves nothing, and metadata can be forged."
 
 
-def collect(data: bytes, name: str = "image", *, trust_anchors: str = "") -> Evidence:
+def collect(
+    data: bytes,
+    name: str = "image",
+    *,
+    trust_anchors: str = "",
+    aliases: Mapping[str, str] | None = None,
+) -> Evidence:
     """Collect provenance evidence from the metadata and JPEG quantization tables of an image file.
 
     At most :data:`MAX_FINDINGS` distinct findings are returned. ``Evidence.notes`` reports metadata
@@ -37,6 +47,8 @@ def collect(data: bytes, name: str = "image", *, trust_anchors: str = "") -> Evi
     trust_anchors
         Certificates of trusted signers of Content Credentials in PEM (see
         :func:`whichgen.evidence.trust_list.read_trust_list`); empty if there is no trust list.
+    aliases
+        More names of generators (see :func:`whichgen.evidence.aliases.read_aliases`).
 
     Raises
     ------
@@ -70,7 +82,11 @@ def collect(data: bytes, name: str = "image", *, trust_anchors: str = "") -> Evi
         notes.insert(0, f"the pixels can't be decoded ({damage}); the metadata before was read")
     if len(findings) > MAX_FINDINGS:
         notes.append(f"{len(findings) - MAX_FINDINGS} more findings omitted")
-    return Evidence(findings[:MAX_FINDINGS], tuple(clean(note) for note in notes))
+    resolved = (
+        replace(finding, origin=resolve_origin(finding.generator, aliases))
+        for finding in findings[:MAX_FINDINGS]
+    )
+    return Evidence(tuple(resolved), tuple(clean(note) for note in notes))
 
 
 def _find_mime(image: Image.Image | None) -> str:

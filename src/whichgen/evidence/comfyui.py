@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from whichgen.evidence.comfyui_graph import Link, Node, parse_nodes
-from whichgen.evidence.generation import WEIGHTS, Parameters
+from whichgen.evidence.generation import WEIGHTS, Parameters, shorten_model
 
 #: Inputs that hold the file of a generator in any node.
 _MODEL_INPUTS = re.compile(
@@ -50,6 +50,11 @@ _SETTINGS = {
 #: Positions of the same in the widgets of KSampler.
 _WIDGETS = {"seed": "0", "steps": "2", "sampler": "4"}
 
+#: The same in a graph that is no valid JSON.
+_CLASS = re.compile(r"""["']class_type["']: ?["']""")
+_CHECKPOINT = re.compile(r"""["'](?:ckpt|unet)_name["']: ?["']([^"']{1,200})["']""")
+_MAX_SEARCH = 200_000
+
 #: Largest number of texts in the reported prompt.
 _MAX_TEXTS = 5
 
@@ -57,8 +62,8 @@ _MAX_TEXTS = 5
 def read_graph(value: Mapping[str, Any]) -> Parameters | None:
     """Read the settings of a ComfyUI graph; return ``None`` if ``value`` is no graph.
 
-    Settings that the graph does not contain are omitted. If several models are loaded, that of the
-    last sampler is reported.
+    Settings that the graph does not contain are omitted. The same graph is in every image that it
+    saves; the settings are those of the sampler of the first one, and other models are listed.
     """
     nodes = parse_nodes(value)
     if not nodes:
@@ -75,19 +80,41 @@ def read_graph(value: Mapping[str, Any]) -> Parameters | None:
                 settings.setdefault(label, value_)
         if "Empty" in node.kind and {"width", "height"} <= node.values.keys():
             settings.setdefault("size", f"{node.values['width']}x{node.values['height']}")
-    if model := _find_model([*upstream, *nodes.values()]):
-        settings["model"] = model
+    if models := _find_models([*upstream, *nodes.values()]):
+        settings |= {"model": models[0], "other models": ", ".join(models[1:])}
     if sampler and (texts := _find_positive_texts(nodes, nodes[sampler])):
         settings["prompt"] = " | ".join(texts)
     return Parameters("ComfyUI", settings)
 
 
+def search_graph(text: str) -> Parameters | None:
+    """Recognize a graph that is no valid JSON, for example because it is truncated.
+
+    Only the name of the model is read. Returns ``None`` if the text is no graph.
+    """
+    head = text[:_MAX_SEARCH]
+    is_executed = len(_CLASS.findall(head)) >= 2
+    is_workflow = all(f'"{key}"' in head for key in ("nodes", "type", "widgets_values"))
+    if not is_executed and not is_workflow:
+        return None
+    match = _CHECKPOINT.search(head)
+    return Parameters("ComfyUI", {"model": match[1]} if match else {})
+
+
 def _find_sampler(nodes: Mapping[str, Node]) -> str | None:
-    """Return the number of the sampler that is nearest to an output of the graph."""
+    """Return the number of the sampler that is nearest to the first output of the graph."""
     linked = {link.node for node in nodes.values() for link in node.links.values()}
-    outputs = [Link(number) for number in nodes if number not in linked]
-    samplers = (number for node, number in _walk(nodes, outputs) if _is_sampler(node))
-    return next(samplers, None)
+    outputs = sorted((number for number in nodes if number not in linked), key=_sort_numerically)
+    saved = [Link(number) for number in outputs if "save" in nodes[number].kind.lower()]
+    for starts in (saved[:1], saved, [Link(number) for number in outputs]):
+        samplers = (number for node, number in _walk(nodes, starts) if _is_sampler(node))
+        if (sampler := next(samplers, None)) is not None:
+            return sampler
+    return None
+
+
+def _sort_numerically(number: str) -> tuple[int, str]:
+    return (int(number), "") if number.isdecimal() and len(number) < 10 else (1 << 31, number)
 
 
 def _is_sampler(node: Node) -> bool:
@@ -110,23 +137,18 @@ def _walk(nodes: Mapping[str, Node], starts: list[Link]) -> Iterator[tuple[Node,
         queue.extend(link.node for link in nodes[number].links.values())
 
 
-def _find_model(nodes: list[Node]) -> str:
-    """Return the first file of a generator, or the model that a node of an online service names."""
+def _find_models(nodes: list[Node]) -> list[str]:
+    """Return the files of generators, or the models that nodes of online services name."""
+    models: dict[str, None] = {}
     for node in nodes:
         for name, value in node.values.items():
             if not isinstance(value, str) or not value.strip():
                 continue
-            if _MODEL_INPUTS.match(name):
-                return value
             is_loader = _LOADER.search(node.kind) and not _NO_GENERATOR.search(node.kind)
-            if is_loader and value.lower().endswith(WEIGHTS):
-                return value
-    online = (
-        str(node.values["model"])
-        for node in nodes
-        if isinstance(node.values.get("model"), str) and "image" in node.kind.lower()
-    )
-    return next(online, "")
+            if _MODEL_INPUTS.match(name) or (is_loader and value.lower().endswith(WEIGHTS)):
+                models[shorten_model(value)] = None
+    online = (node.values.get("model") for node in nodes if "image" in node.kind.lower())
+    return list(models) or [model for model in online if isinstance(model, str)]
 
 
 def _find_positive_texts(nodes: Mapping[str, Node], sampler: Node) -> list[str]:

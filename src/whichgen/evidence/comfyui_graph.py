@@ -11,6 +11,9 @@ MAX_NODES = 5000
 _MAX_VALUES = 50
 _MAX_LINKS = 20_000
 
+#: Mode of nodes that are not executed.
+_MUTED = 2
+
 
 @dataclass(frozen=True)
 class Link:
@@ -89,7 +92,7 @@ def _parse_workflow(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str
     sources = dict(_parse_links(_list(value.get("links")), prefix))
     for node in _list(value.get("nodes"))[:MAX_NODES]:
         kind = node.get("type") if isinstance(node, dict) else None
-        if not isinstance(kind, str):
+        if not isinstance(kind, str) or node.get("mode") == _MUTED:
             continue
         widgets = node.get("widgets_values")
         if isinstance(widgets, list):

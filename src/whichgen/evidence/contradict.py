@@ -6,6 +6,7 @@ import re
 
 from whichgen.constants import REAL, SYNTHETIC, UNKNOWN
 from whichgen.data.families import assign_families
+from whichgen.evidence.aliases import resolve_origin
 from whichgen.evidence.finding import Evidence, Finding
 from whichgen.evidence.generators import find_model
 
@@ -79,6 +80,9 @@ def _differ(name: str, answer: str, is_family: bool) -> bool:
     """
     one, two = _normalize(name), _normalize(answer)
     if one in two or two in one:
+        return False
+    origin = resolve_origin(name)
+    if origin and origin == resolve_origin(answer):
         return False
     if is_family:
         return answer in _FAMILIES and _find_family(name) not in ("", answer)

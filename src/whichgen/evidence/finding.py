@@ -36,6 +36,9 @@ class Finding:
     strength
         ``weak`` for a statement in free text, such as "made with Midjourney" in a caption, and for
         a sign with other explanations; otherwise ``strong``.
+    origin
+        Origin that the name of the generator stands for (see :mod:`whichgen.evidence.aliases`);
+        empty if it is unknown.
     """
 
     kind: str
@@ -44,6 +47,7 @@ class Finding:
     indicates: Indication = "neutral"
     generator: str = ""
     strength: Strength = "strong"
+    origin: str = ""
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -19,6 +19,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
         *("use_stable_diffusion_model", "stable diffusion model", "checkpoint", "model name"),
     ),
     "model hash": ("model_hash", "base_model_hash", "model hash"),
+    "other models": ("other models",),
     "unet": ("unet",),
     "sampler": ("sampler", "sampler_name", "scheduler"),
     "steps": ("steps", "num_inference_steps"),

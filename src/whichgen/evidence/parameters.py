@@ -11,6 +11,7 @@ from typing import Any
 from whichgen.evidence.aigc_label import FIELD as AIGC
 from whichgen.evidence.aigc_label import read_aigc_label, read_aigc_text
 from whichgen.evidence.bounded import MAX_TEXT, clean, parse_json
+from whichgen.evidence.comfyui import search_graph
 from whichgen.evidence.finding import Finding
 from whichgen.evidence.generation import report_parameters
 from whichgen.evidence.generators import is_editor
@@ -85,7 +86,10 @@ def _interpret_format(kind: str, field: str, text: str, depth: int) -> list[Find
         parameters = parse_text(text)
         return [report_parameters(kind, field, parameters)] if parameters else []
     value = parse_json(text.strip("\0 \r\n\t\ufeff"))
-    return _interpret_object(kind, field, value, depth) if isinstance(value, dict) else []
+    if isinstance(value, dict):
+        return _interpret_object(kind, field, value, depth)
+    graph = search_graph(text)
+    return [report_parameters(kind, field, graph)] if graph else []
 
 
 def _interpret_object(kind: str, field: str, value: dict[str, Any], depth: int) -> list[Finding]:
