@@ -26,6 +26,7 @@ def write(folder: Path, seed: int, *, origins: list[str] = ORIGINS, **changes: A
         origin = ("gan", "real", "flow")[i % 3]
         p = dict(zip(origins, rng.dirichlet((1, 1)).tolist(), strict=True))
         row = {"path": f"/{i:02d}.png", "origin": origin, "group": f"g{i // 6}", "answer": "x"}
+        row["source"] = ""
         rows.append({**row, "score": rng.normal(), **{f"p({o})": v for o, v in p.items()}})
     folder.mkdir()
     with (folder / "predictions.csv").open("w", newline="") as handle:
@@ -53,6 +54,19 @@ def test_images_are_matched_by_path_and_columns_by_origin(tmp_path: Path) -> Non
     assert compare_runs(first, second, resamples=50, seed=3) == expected
     same = compare_runs(first, first, resamples=50)
     assert {c.difference for c in same.values()} == {0.0}
+
+
+def test_runs_with_sources_are_compared_over_sources(tmp_path: Path) -> None:
+    first = read_run_predictions(write(tmp_path / "a", 0, source="one"))
+    second = read_run_predictions(write(tmp_path / "b", 1, source="one"))
+    assert [a.unit for a in first.answers] == ["sources", "sources"]
+    # With a single source, every resample is the whole test set.
+    comparison = compare_runs(first, second, resamples=20)["accuracy"]
+    assert comparison.low == comparison.high == pytest.approx(comparison.difference)
+    assert comparison.mcnemar_p is None
+    other = read_run_predictions(write(tmp_path / "c", 1, source="two"))
+    with pytest.raises(DataError, match=r"different sources\. Fit both with the same --sources"):
+        compare_runs(first, other)
 
 
 def test_images_without_a_group_have_no_groups(tmp_path: Path) -> None:

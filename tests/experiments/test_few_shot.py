@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,16 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from whichgen.errors import DataError
-from whichgen.experiments.few_shot import MIN_TEST_IMAGES, measure_few_shot
+from whichgen.experiments.few_shot import (
+    MIN_TEST_IMAGES,
+    draw_images,
+    few_shot_note,
+    measure_few_shot,
+)
+from whichgen.features.table import FeatureTable
 from whichgen.inference.enroll import enroll
 from whichgen.report.figures.experiments import few_shot_rows
+from whichgen.training.split_features import SplitFeatures
 
 Make = Callable[..., Any]
 
@@ -45,6 +53,45 @@ def test_each_point_tests_the_enrolled_model_on_the_remaining_images(world: Make
     assert point.auroc == pytest.approx(
         roc_auc_score(truth, np.concatenate([scores, own_scores, others]))
     )
+
+
+def add_sources(features: SplitFeatures, n: int) -> SplitFeatures:
+    """Give the images of each origin in each split ``n`` sources, in turn."""
+
+    def add(name: str, table: FeatureTable) -> FeatureTable:
+        samples = enumerate(table.samples)
+        named = tuple(replace(s, source=f"{name}-{s.origin}-{i % n}") for i, s in samples)
+        return replace(table, samples=named)
+
+    tables = {name: add(name, table) for name, table in features.tables.items()}
+    return replace(features, tables=tables)
+
+
+def test_enrolled_and_test_images_have_different_sources(world: Make) -> None:
+    features = add_sources(world(**HELD_OUT).extract(), 3)
+    table = features.tables["test_unknown"]
+    divisions = set()
+    for seed in range(6):
+        enrolled, test = draw_images(table, 4, seed)
+        assert len(enrolled) == 4
+        assert len(test) == len(table) // 3  # one of three sources
+        of_enrolled, of_test = (set(table.take(rows).sources.tolist()) for rows in (enrolled, test))
+        assert not of_enrolled & of_test
+        assert draw_images(table, 2, seed)[0].tolist() == enrolled[:2].tolist()
+        divisions.add(frozenset(of_test))
+    assert len(divisions) > 1
+
+
+def test_generators_with_one_source_are_left_out(world: Make) -> None:
+    w = world(**HELD_OUT)
+    model, features = w.fit().model, w.extract()
+    assert few_shot_note(features) == ""
+    with pytest.raises(DataError, match="from different sources"):
+        list(measure_few_shot(model, add_sources(features, 1), image_counts=(1,)))
+    sources = add_sources(features, 2)
+    assert "from different sources" in few_shot_note(sources)
+    points = list(measure_few_shot(model, sources, image_counts=(1, 7), seeds=(0,)))
+    assert {(p.generator, p.test_images) for p in points} == {("ddpm", 7), ("flow", 7)}
 
 
 def test_rows_average_over_generators_and_seeds(world: Make) -> None:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from whichgen.errors import DataError
-from whichgen.experiments.low_data import feasible_sizes, low_data, subsample_training
+from whichgen.experiments.low_data import (
+    feasible_sizes,
+    low_data,
+    low_data_note,
+    subsample_training,
+)
 from whichgen.training.fit_block import FitOptions
 from whichgen.training.fit_fusion import FusionOptions, fuse
 
@@ -49,6 +55,31 @@ def test_perturbed_copies_accompany_their_image_and_do_not_count(world: Make) ->
     assert Counter(Counter(subset.samples).values()) == {3: 2 * 3}
     plain = subsample_training(w.extract(), 2, 0).tables["train"]
     assert set(plain.samples) == set(subset.samples)
+
+
+def test_a_fusion_of_images_with_sources_is_refused(world: Make) -> None:
+    features = world(unknown=("ddpm", "flow")).extract()
+    assert low_data_note(features, FitOptions(KNN)) == ""
+    tables = {
+        split: replace(
+            table,
+            samples=tuple(
+                replace(s, source=f"{split if split != 'test_unknown' else 'train'}-{s.origin}")
+                for s in table.samples
+            ),
+        )
+        for split, table in features.tables.items()
+    }
+    with_sources = replace(features, tables=tables)
+    with pytest.raises(DataError, match="--head linear or knn"):
+        next(low_data(with_sources, None, FusionOptions(), samples_per_class=(1,)))  # type: ignore[arg-type]
+    note = low_data_note(with_sources, FitOptions(KNN))
+    assert note.startswith("On sources never seen: none of the 4 test sources")
+    assert "does not include the variation over sources" in note
+    # The protocol of the paper tests on the validation images.
+    assert low_data_note(with_sources, FitOptions(KNN, protocol="paper")).startswith(
+        "Optimistic: 3 of 4"
+    )
 
 
 def test_feasible_sizes_are_those_every_origin_has(world: Make) -> None:

@@ -27,6 +27,7 @@ def compare(
     seed: Seed = 0,
 ) -> None:
     """Compare runs on the same test images with paired bootstrap tests."""
+    from whichgen.evaluation.predictions import Predictions
     from whichgen.experiments.comparison import compare_runs, read_run_predictions
     from whichgen.io.run_metadata import collect_run_metadata
     from whichgen.io.tables import write_json
@@ -40,7 +41,10 @@ def compare(
         str(other.folder): compare_runs(first, other, resamples=resamples, seed=seed)
         for other in progress(others, description="Comparing", total=len(others))
     }
-    unit = "images" if first.answers[0].groups is None else "groups of images"
+    unit = first.answers[0].unit
+    if unit == "sources":
+        sources = Predictions.concatenate(first.answers).sources
+        unit = f"{len(set([] if sources is None else sources.tolist()))} sources"
     for name, comparison in comparisons.items():
         show_table(
             [comparison_row(c) for c in comparison.values()],

@@ -63,7 +63,12 @@ def robustness(
     seeds = {"seed": t.source.seed}
     record = test.model.describe_run(t.model, seeds, points[0].data_hash, **config)
     write_robustness(points, record, folder)
-    show_table(robustness_rows(points), title=f"{t.dataset.name}: perturbed test images (%)")
+    overlap = points[0].test.source_overlap
+    show_table(
+        robustness_rows(points),
+        title=f"{t.dataset.name}: perturbed test images (%)",
+        caption=overlap.note if overlap else "",
+    )
     say(f"Results: {folder} (robustness.md, robustness.json, plots/robustness.png)")
 
 
@@ -76,7 +81,7 @@ def few_shot(
 ) -> None:
     """Enroll each unknown test generator from a few images and evaluate the model."""
     from whichgen.cli.testing import open_model_test
-    from whichgen.experiments.few_shot import measure_few_shot
+    from whichgen.experiments.few_shot import few_shot_note, measure_few_shot
     from whichgen.report.experiment_reports import write_experiment
     from whichgen.report.figures.experiments import few_shot_plot
     from whichgen.training.split_features import extract_splits
@@ -94,10 +99,11 @@ def few_shot(
     config = {**t.source.as_config(), "shots": numbers}
     seeds = {"seed": t.source.seed, "draws": repeats}
     record = test.model.describe_run(t.model, seeds, features.data_hash, **config)
-    plot = few_shot_plot(points)
-    write_experiment(plot, points, record, folder)
+    plot, note = few_shot_plot(points), few_shot_note(features)
+    write_experiment(plot, points, record, folder, text=f"{plot.caption} {note}".strip() + "\n")
     rows = [{c: row[c] for c in row if c != "generators"} for row in plot.rows]  # for 80 columns
-    show_table(rows, title=f"{t.dataset.name}: origins enrolled from few images")
+    title = f"{t.dataset.name}: origins enrolled from few images"
+    show_table(rows, title=title, caption=note)
     say(f"Results: {folder} (fewshot.md, fewshot.json, plots/fewshot.png)")
 
 
@@ -112,6 +118,7 @@ def low_data(
 ) -> None:
     """Evaluate training on a few images per class over several random draws."""
     from whichgen.cli.training import add_traces, prepare_training, selection_options
+    from whichgen.experiments.low_data import check_method, low_data_note
     from whichgen.experiments.low_data import low_data as run_low_data
     from whichgen.heads.methods import SWEEP_METHODS
     from whichgen.io.run_metadata import collect_run_metadata
@@ -123,6 +130,7 @@ def low_data(
         options = add_traces(options)
     method = None if head == "fusion" else SWEEP_METHODS[head]()
     library_options = selection_options(options, method)
+    check_method(library_options, has_sources=bool(options.split.sources))
     # force: the low-data files have other names than those of a run in the same folder.
     data = prepare_training(replace(options, force=True), library_options, "low-data")
     points = list(
@@ -142,7 +150,10 @@ def low_data(
         encoder=data.encoder.describe(),
         data_hash=data.features.data_hash,
     )
-    plot = low_data_plot(points)
-    write_experiment(plot, points, record, data.folder)
-    show_table(plot.rows, title=f"{data.features.dataset.name}: {head} head, images per class")
+    plot, note = low_data_plot(points), low_data_note(data.features, library_options)
+    write_experiment(
+        plot, points, record, data.folder, text=f"{plot.caption} {note}".strip() + "\n"
+    )
+    title = f"{data.features.dataset.name}: {head} head, images per class"
+    show_table(plot.rows, title=title, caption=note)
     say(f"Results: {data.folder}")

@@ -43,8 +43,8 @@ def open_model_test(test: TestOptions) -> ModelTest:
         source = test.split.dataset_options(data=test.data)
     elif test.split != SplitFlags():
         raise DataError(
-            "dataset options such as --unknown, --groups and --seed require --data. Add --data, or "
-            "omit them to use the model's own test split."
+            "dataset options such as --unknown, --sources and --seed require --data. Add --data, "
+            "or omit them to use the model's own test split."
         )
     elif "data" in config:
         source = DatasetOptions.from_config(config)

@@ -11,6 +11,7 @@ from whichgen.defaults import FEW_SHOT_SIZES
 from whichgen.errors import DataError
 from whichgen.evaluation.detection import auroc
 from whichgen.evaluation.predictions import label_indices
+from whichgen.features.table import FeatureTable
 from whichgen.inference.enroll import enroll
 from whichgen.models.origin_model import OriginModel
 from whichgen.progress import Progress, no_progress
@@ -33,7 +34,8 @@ class FewShotPoint:
     seed
         Seed for drawing the images.
     test_images
-        Number of test images of the generator: all its images except those for enrollment.
+        Number of test images of the generator: all its images except those for enrollment or, with
+        sources, those from sources that are not used for enrollment.
     accuracy_before, accuracy_after
         Closed-set accuracy on test images of the other known origins, before and after enrollment.
     recall
@@ -57,6 +59,50 @@ class FewShotPoint:
     auroc: float | None
 
 
+def few_shot_note(features: SplitFeatures) -> str:
+    """Return a note on the sources of enrolled images; empty if the images have no sources."""
+    if _unknown_images(features).sources is None:
+        return ""
+    return (
+        "The enrolled images and the test images of a generator are from different sources. "
+        "Generators with one source are left out."
+    )
+
+
+def draw_images(table: FeatureTable, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw ``n`` images of a generator to enroll it from; the others are test images.
+
+    If the images have sources, they are divided at random: the enrolled images are from the first
+    half of the sources (rounded up), and the test images from the other half.
+
+    Parameters
+    ----------
+    table
+        All images of the generator.
+    n
+        Number of images to enroll.
+    seed
+        Seed for drawing the sources and images.
+
+    Returns
+    -------
+    enrolled, test
+        Row indices of the images: int64 arrays (at most n,) and (m,). There are fewer than n if the
+        first half of the sources has fewer images, and none for testing if there is one source.
+    """
+    rng = np.random.default_rng((seed, len(table)))
+    order, sources = rng.permutation(len(table)), table.sources
+    if sources is None:
+        return order[:n], order[n:]
+    names = rng.permutation(np.unique(sources))
+    first = np.isin(sources[order], names[: (len(names) + 1) // 2])
+    return order[first][:n], order[~first]
+
+
+def _unknown_images(features: SplitFeatures) -> FeatureTable:
+    return features.tables["val_unknown"] + features.tables["test_unknown"]
+
+
 def measure_few_shot(
     model: OriginModel,
     features: SplitFeatures,
@@ -67,8 +113,8 @@ def measure_few_shot(
 ) -> Iterator[FewShotPoint]:
     """Enroll each unknown generator in the model in turn, and evaluate the extended model.
 
-    This is repeated for each number of images and each seed. Numbers of images that leave fewer
-    than :data:`MIN_TEST_IMAGES` test images of the generator are skipped.
+    This is repeated for each number of images and each seed. Draws (:func:`draw_images`) with too
+    few images, or with fewer than :data:`MIN_TEST_IMAGES` test images, are skipped.
 
     Parameters
     ----------
@@ -92,31 +138,33 @@ def measure_few_shot(
     DataError
         No unknown generator has enough images for any number in ``image_counts``.
     """
-    table, known = (
-        features.tables["val_unknown"] + features.tables["test_unknown"],
-        features.tables["test"],
-    )
+    table, known = _unknown_images(features), features.tables["test"]
     unknown, known_test = table.blocks(model.blocks), known.blocks(model.blocks)
     labels = label_indices(known.origins, model.origins)
     runs = [
-        (generator, n, seed)
+        (generator, n, seed, enrolled, test)
         for generator in sorted(set(table.origins.tolist()))
         for n in sorted(set(image_counts))
-        if 1 <= n <= (table.origins == generator).sum() - MIN_TEST_IMAGES
         for seed in seeds
+        for enrolled, test in [
+            draw_images(table.take(np.flatnonzero(table.origins == generator)), n, seed)
+        ]
+        if 1 <= n == len(enrolled) and len(test) >= MIN_TEST_IMAGES
     ]
     if not runs:
         raise DataError(
             f"no unknown generator has enough images to enroll {min(image_counts)} and test on "
-            f"{MIN_TEST_IMAGES}. Add images, or fit with other --unknown generators."
+            f"{MIN_TEST_IMAGES}, from different sources if the sources are known. Add images, or "
+            "fit with other --unknown generators."
         )
     accuracy_before = float((model.head.forward(known_test).logits.argmax(axis=1) == labels).mean())
-    for generator, n, seed in progress(runs, description="Enrolling", total=len(runs)):
+    for generator, n, seed, enrolled, test in progress(
+        runs, description="Enrolling", total=len(runs)
+    ):
         is_new = table.origins == generator
         own, others = unknown[is_new], unknown[~is_new]
-        order = np.random.default_rng((seed, len(own))).permutation(len(own))
-        new = enroll(model, generator, own[order[:n]], cross_validate=False).model
-        probabilities, scores = new.predict(own[order[n:]])
+        new = enroll(model, generator, own[enrolled], cross_validate=False).model
+        probabilities, scores = new.predict(own[test])
         recognized = probabilities.argmax(axis=1) == len(model.origins)
         known_probabilities, known_scores = new.predict(known_test)
         area = None
@@ -126,7 +174,7 @@ def measure_few_shot(
             generator=generator,
             images=n,
             seed=seed,
-            test_images=len(own) - n,
+            test_images=len(test),
             accuracy_before=accuracy_before,
             accuracy_after=float((known_probabilities.argmax(axis=1) == labels).mean()),
             recall=float(recognized.mean()),

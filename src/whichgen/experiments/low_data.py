@@ -12,10 +12,13 @@ from whichgen.data.dataset import Sample
 from whichgen.defaults import LOW_DATA_SIZES
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
+from whichgen.evaluation.protocols import make_protocol
+from whichgen.evaluation.training_sources import TrainingSources, compare_sources
 from whichgen.progress import Progress, no_progress
 from whichgen.training.fit_block import FitOptions, fit
 from whichgen.training.fit_fusion import FusionOptions, fuse
-from whichgen.training.split_features import SplitFeatures
+from whichgen.training.held_out import has_sources
+from whichgen.training.split_features import FITTING_SPLITS, SplitFeatures
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,34 @@ class LowDataPoint:
     accuracy: float
     auroc: float | None
     oscr: float | None
+
+
+def check_method(options: FitOptions | FusionOptions, *, has_sources: bool) -> None:
+    """Check that the method is fitted on the training images only.
+
+    Raises
+    ------
+    DataError
+        The method is a fusion and the images have sources: it is also fitted on the validation
+        images, whose number is not reduced.
+    """
+    if isinstance(options, FusionOptions) and has_sources:
+        raise DataError(
+            "low-data --head fusion does not support --sources, because a fusion also trains on "
+            "the validation images then. Use --head linear or knn, or measure the effect of more "
+            "sources: whichgen cross-source --shares 0.25,0.5."
+        )
+
+
+def low_data_note(features: SplitFeatures, options: FitOptions | FusionOptions) -> str:
+    """Return a note on the sources of the test images; empty if the images have no sources."""
+    protocol = make_protocol(features.dataset, options.protocol, seed=options.seed)
+    known, unknown = features.test_tables(protocol)
+    if not has_sources(features) or (names := (known + unknown).sources) is None:
+        return ""
+    samples = (s for split in FITTING_SPLITS for s in features.tables[split].samples)
+    overlap = compare_sources(names, TrainingSources.from_samples(samples))
+    return f"{overlap.note} The deviation over seeds does not include the variation over sources."
 
 
 def feasible_sizes(
@@ -141,8 +172,10 @@ def low_data(
     Raises
     ------
     DataError
-        No number in ``samples_per_class`` is feasible (:func:`feasible_sizes`).
+        No number in ``samples_per_class`` is feasible (:func:`feasible_sizes`), or the method does
+        not support sources (:func:`check_method`).
     """
+    check_method(options, has_sources=has_sources(features))
     options = replace(options, thumbnails=False)
     runs = [(n, seed) for n in feasible_sizes(features, samples_per_class) for seed in seeds]
     for n, seed in progress(runs, description="Low-data fits", total=len(runs)):

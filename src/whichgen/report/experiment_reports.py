@@ -66,9 +66,10 @@ def write_robustness(
     mean of each metric over the intensities of each kind of perturbation.
     """
     test, means = points[0].test, markdown_table(experiments.mean_robustness_rows(points))
+    note = f" {test.source_overlap.note}" if test.source_overlap else ""
     text = (
         f"Measured on {test.known_images} images of known origins and {test.unknown_images} images "
-        f"of unknown generators. In percent.\n\n{means}"
+        f"of unknown generators. In percent.{note}\n\n{means}"
     )
     plot, rates = experiments.robustness_plot(points), experiments.robustness_rates(points)
     return write_experiment(plot, points, run_metadata, folder, text=text, csv_rows=rates)
