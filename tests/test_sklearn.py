@@ -9,17 +9,22 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedShuffleSplit
+from sklearn.model_selection import GridSearchCV, StratifiedShuffleSplit, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from whichgen.data.dataset import Sample
+from whichgen.data.source_folds import assign_folds
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import FitError, ImageError
 from whichgen.features.inference import encode_images
+from whichgen.openset.threshold import threshold_at_tpr
 from whichgen.sklearn import OriginClassifier
+from whichgen.training.held_out import SOURCE_FOLDS
 
 
 @parametrize_with_checks(
@@ -63,6 +68,58 @@ def test_unfamiliar_images_are_predicted_as_unknown_on_request() -> None:
     assert 0.8 < (classifier.score_samples(known) >= classifier.threshold_).mean() < 0.97
     assert set(classifier.predict(unfamiliar).tolist()) == {"unknown"}
     assert "unknown" not in clone(classifier).set_params(unknown=None).fit(x, y).predict(unfamiliar)
+
+
+def _source_data(n_sources: int = 20) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One weak feature tells the origin; six strong ones tell only the source."""
+    rng = np.random.default_rng(0)
+    y = np.repeat(["real", "gan"], 10 * n_sources)
+    sources = np.array([f"site{i // 10}" for i in range(len(y))])
+    x = rng.normal(0, 0.3, (len(y), 8))
+    x[:, 0] += np.where(y == "real", 0.1, -0.1)
+    for name in np.unique(sources):
+        x[sources == name, 2:] += rng.normal(0, 3, 6)
+    return x, y, sources
+
+
+def test_sources_are_held_out_for_selection_and_threshold() -> None:
+    x, y, sources = _source_data()
+    other_x, other_y, _ = _source_data()
+    order = np.random.default_rng(1).permutation(len(y))
+    by_source = OriginClassifier(head="knn", values=(1,)).fit(x[order], y[order], sources[order])
+    by_image = OriginClassifier(head="knn", values=(1,)).fit(x[order], y[order])
+    assert by_image.validation_accuracy_ > 0.95
+    assert by_source.validation_accuracy_ < 0.75
+
+    predictions = np.empty(len(y), dtype=y.dtype)
+    scores = np.empty(len(y))
+    samples = [Sample(Path(), o, source=s) for o, s in zip(y, sources, strict=True)]
+    folds = assign_folds(samples, SOURCE_FOLDS)
+    classifier = OriginClassifier(head="knn", values=(5,), tpr=0.8).fit(x, y, sources=sources)
+    for fold in range(SOURCE_FOLDS):
+        part = OriginClassifier(head="knn", values=(5,), validation_fraction=0.0)
+        part.fit(x[folds != fold], y[folds != fold])
+        predictions[folds == fold] = part.predict(x[folds == fold])
+        scores[folds == fold] = part.score_samples(x[folds == fold])
+    assert classifier.validation_accuracy_ == pytest.approx((predictions == y).mean())
+    assert classifier.threshold_ == pytest.approx(threshold_at_tpr(scores, 0.8))
+    # The final head is fitted on all images.
+    assert classifier.score(other_x, other_y) > 0.95
+
+
+def test_sources_are_checked_and_can_be_routed() -> None:
+    x, y, sources = _source_data()
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        OriginClassifier(values=(1.0,)).fit(x, y, sources[:-1])
+    with pytest.raises(ValueError, match="class 'gan' are in one fold"):
+        OriginClassifier(values=(1.0,)).fit(x, y, np.where(y == "gan", "one", sources))
+    pipeline = make_pipeline(StandardScaler(), OriginClassifier(values=(1.0,)))
+    pipeline.fit(x, y, originclassifier__sources=sources)
+    assert pipeline[-1].validation_accuracy_ < 0.95
+    with config_context(enable_metadata_routing=True):
+        classifier = OriginClassifier(values=(1.0,)).set_fit_request(sources=True)
+        results = cross_validate(classifier, x, y, params={"sources": sources}, cv=3)
+    assert len(results["test_score"]) == 3
 
 
 @pytest.fixture

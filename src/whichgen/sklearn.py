@@ -8,26 +8,40 @@ The estimator implements the paper's method: select the encoder block and C (or 
 set drawn from the training images, then fit the head (classifier) on all training images. Use it in
 scikit-learn pipelines, grid searches and comparisons. Use the command line for experiments with
 held-out generators, confidence intervals and control experiments.
+
+A source is the website, repository or person that published an image. Pass the source of each image
+to select block, value and threshold by cross-validation over sources:
+
+>>> classifier.fit(images, origins, sources=["flickr", "gallery", …])
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
 
+from whichgen.data.dataset import Sample
+from whichgen.data.source_folds import assign_folds
 from whichgen.defaults import BATCH_SIZE, TPR
 from whichgen.errors import FitError
 from whichgen.heads.base import HeadOutput, SweepMethod
 from whichgen.heads.knn import PAPER_K, KnnMethod
 from whichgen.heads.linear import PAPER_C, LinearMethod
 from whichgen.openset.threshold import threshold_at_tpr
+from whichgen.training.held_out import SOURCE_FOLDS
 
 if TYPE_CHECKING:
     from whichgen.encoders.base import Encoder
@@ -52,13 +66,14 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Label that :meth:`predict` returns for images whose score is below the threshold. If
         ``None``, :meth:`predict` always returns the most probable origin.
     tpr : float, default=TPR
-        Fraction of the validation images that the threshold accepts, in (0, 1];
-        :data:`whichgen.defaults.TPR` by default.
+        Fraction of the validation images, or of the held-out images with sources, that the
+        threshold accepts, in (0, 1]; :data:`whichgen.defaults.TPR` by default.
     validation_fraction : float, default=0.25
         Fraction of the training images used to select the block and the value of C or k, and to set
         the threshold, in (0, 1). There is no validation set if a class has only one image, or if
         there would be fewer training or validation images than classes. In this case, the middle
-        candidate block and value are selected, and the threshold accepts all images.
+        candidate block and value are selected, and the threshold accepts all images. Not used if
+        :meth:`fit` gets sources.
     device : str, default="auto"
         Device of the encoder: auto, cpu, openvino, cuda or cuda:N.
     dtype : {"float32", "bfloat16"}, default="float32"
@@ -67,7 +82,8 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Number of images per forward pass of the encoder;
         :data:`whichgen.defaults.BATCH_SIZE` by default.
     random_state : int or None, default=0
-        Seed of the split into training and validation images.
+        Seed of the split into training and validation images, or of the folds of sources (0 if
+        ``None``).
 
     Attributes
     ----------
@@ -78,8 +94,8 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     value_ : float
         Selected value of C or k.
     validation_accuracy_ : float
-        Validation accuracy of the selected block and value, in [0, 1]; NaN without validation
-        images.
+        Accuracy of the selected block and value on the validation images or, with sources, on all
+        images, each held out with its source; in [0, 1]. NaN without validation images.
     threshold_ : float
         Threshold on :meth:`score_samples`; −∞ without validation images.
     head_ : whichgen.heads.base.Head
@@ -115,8 +131,12 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.batch_size = batch_size
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> OriginClassifier:
+    def fit(self, X: Any, y: Any, sources: Any = None) -> OriginClassifier:
         """Select the block and the value of C or k, set the threshold, and fit the head.
+
+        With sources, selection and threshold are based on predictions for held-out sources: the
+        sources are divided into at most five folds, and a head fitted on the other folds predicts
+        each fold. The folds are made by :func:`whichgen.data.source_folds.assign_folds`.
 
         Parameters
         ----------
@@ -124,6 +144,10 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Training images or features.
         y : array-like of shape (n_samples,)
             Origin of each image.
+        sources : array-like of shape (n_samples,) or None, default=None
+            Source of each image, like ``groups`` in scikit-learn. In a pipeline, name the step:
+            ``originclassifier__sources``. For cross-validation or a grid search, enable metadata
+            routing and call ``set_fit_request(sources=True)``.
 
         Returns
         -------
@@ -133,7 +157,8 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            X or y has an invalid shape or contains NaN, or y has fewer than two classes.
+            X, y or sources has an invalid shape, X contains NaN, y has fewer than two classes, or
+            all images of a class are in the same fold of sources.
         FitError
             An option is invalid, or the head did not converge.
         EncoderError
@@ -156,19 +181,26 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         check_consistent_length(next(iter(features.values())), labels)
         method = self._head_method(len(labels))
-        train, val = self._split(labels)
-        values = method.candidate_values(len(train))
+        splits = self._split(labels) if sources is None else self._split_sources(labels, sources)
+        n_train = min((len(train) for train, _ in splits), default=len(labels))
+        values = method.candidate_values(n_train)
         self.block_, self.value_ = list(features)[len(features) // 2], values[len(values) // 2]
-        self.validation_accuracy_, self.threshold_ = -np.inf, -np.inf
-        for block, x in features.items() if len(val) else ():
-            results = method.sweep(x[train], labels[train], n_origins, [x[val]])
-            for value, (probabilities,) in results:
-                accuracy = float((probabilities.argmax(axis=1) == labels[val]).mean())
+        self.validation_accuracy_ = -np.inf if splits else float("nan")
+        self.threshold_ = -np.inf
+        held_out = np.concatenate([labels[val] for _, val in splits]) if splits else labels[:0]
+        for block, x in features.items() if splits else ():
+            predictions: dict[float, list[np.ndarray]] = {}
+            for train, val in splits:
+                for value, (part,) in method.sweep(x[train], labels[train], n_origins, [x[val]]):
+                    predictions.setdefault(value, []).append(part)
+            for value, parts in predictions.items():
+                if len(parts) < len(splits):
+                    continue
+                probabilities = np.concatenate(parts)
+                accuracy = float((probabilities.argmax(axis=1) == held_out).mean())
                 if accuracy > self.validation_accuracy_:
                     self.validation_accuracy_, self.block_, self.value_ = accuracy, block, value
                     self.threshold_ = threshold_at_tpr(probabilities.max(axis=1), self.tpr)
-        if not len(val):
-            self.validation_accuracy_ = float("nan")
         self.n_features_in_ = features[self.block_].shape[1]
         self.head_ = method.fit(features[self.block_], labels, n_origins, self.value_)
         return self
@@ -250,20 +282,44 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return KnnMethod(tuple(k for k in PAPER_K if k <= max(1, n_images // 2)))
         return KnnMethod(tuple(self.values))  # type: ignore[arg-type]
 
-    def _split(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _split(self, labels: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return the row indices of training and validation images: int arrays (n,) and (m,).
 
-        The random split is stratified by class. There are no validation images if a class has only
-        one image, or if there would be fewer training or validation images than classes.
+        The random split is stratified by class. The list has one pair; it is empty if a class has
+        only one image, or if there would be fewer training or validation images than classes.
         """
         rows, counts = np.arange(len(labels)), np.bincount(labels)
         n_val = int(np.ceil(self.validation_fraction * len(labels)))
         if counts.min() < 2 or n_val < len(counts) or len(labels) - n_val < len(counts):
-            return rows, rows[:0]
+            return []
         train, val = train_test_split(
             rows, test_size=n_val, stratify=labels, random_state=self.random_state
         )
-        return train, val
+        return [(train, val)]
+
+    def _split_sources(
+        self, labels: np.ndarray, sources: Any
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return the row indices of the training and the held-out images of each fold of sources.
+
+        Each image is held out once. Empty folds are omitted.
+        """
+        names = column_or_1d(np.asarray(sources), dtype=None)
+        check_consistent_length(labels, names)
+        samples = [
+            Sample(Path(), str(label), source=f"source {name}")
+            for label, name in zip(labels, names, strict=True)
+        ]
+        folds = assign_folds(samples, SOURCE_FOLDS, self.random_state or 0)
+        held_out = [folds == k for k in np.unique(folds)]
+        splits = [(np.flatnonzero(~rows), np.flatnonzero(rows)) for rows in held_out]
+        for train, _ in splits:
+            if missing := sorted(set(range(len(self.classes_))) - set(labels[train].tolist())):
+                raise ValueError(
+                    f"all images of class {str(self.classes_[missing[0]])!r} are in one fold of "
+                    "sources. Pass images from at least two independent sources per class."
+                )
+        return splits
 
     def _forward(self, X: Any) -> HeadOutput:
         check_is_fitted(self)

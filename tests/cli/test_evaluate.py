@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,11 @@ def test_cross_source_compares_sources_never_seen_with_known_ones(site: Site) ->
     result = whichgen("cross-source", *site.options(out="across"), *UNKNOWN, "--folds", 3)
     assert result.code == 1
     assert "has no source. Set the sources with --sources" in result.message
+    (copied,) = list((site.images / "real" / "real-site1").glob("001.png"))
+    shutil.copy(copied, site.images / "gan" / "gan-site2" / "copy.png")
+    result = whichgen(*command, "--folds", 3, "--head", "knn")
+    assert result.code == 0, result.err
+    assert "2 sources with near-duplicates of each other" in result.out + result.message
     result = whichgen(*command, "--augment", "jpeg")
     assert result.code == 1
     assert "does not support --augment" in result.message

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from whichgen.data.dataset import Sample
-from whichgen.data.source_folds import assign_folds
+from whichgen.data.source_folds import assign_folds, find_copies_across_sources
 
 _samples = st.lists(
     st.builds(
@@ -56,6 +58,32 @@ def test_origins_are_spread_evenly(n_folds: int, size: int, seed: int) -> None:
     counts = Counter((s.origin, f) for s, f in zip(samples, folds.tolist(), strict=True))
     assert set(counts.values()) == {2 * size}
     assert len(counts) == 3 * n_folds
+
+
+@given(_samples.filter(lambda s: len(s) > 3), st.integers(2, 6), st.data())
+def test_linked_images_and_their_sources_are_in_one_fold(
+    samples: list[Sample], n_folds: int, data: st.DataObject
+) -> None:
+    index = st.integers(0, len(samples) - 1)
+    links = data.draw(st.lists(st.tuples(index, index), max_size=5))
+    folds = assign_folds(samples, n_folds, links=links)
+    assert all(folds[i] == folds[j] for i, j in links)
+    for source in {s.source for s in samples} - {""}:
+        assert len({f for s, f in zip(samples, folds, strict=True) if s.source == source}) == 1
+    if not links:
+        np.testing.assert_array_equal(folds, assign_folds(samples, n_folds))
+
+
+def test_copies_are_found_across_sources_only(
+    noise: Callable[..., Image.Image], tmp_path: Path
+) -> None:
+    samples = []
+    for number, (seed, source) in enumerate([(1, "a"), (2, "a"), (2, "a"), (3, "b"), (1, "b")]):
+        path = tmp_path / f"{number}.jpg"
+        noise(seed, (64, 64)).save(path, quality=95 - number)
+        samples.append(Sample(path, "real", source=source))
+    samples.insert(1, Sample(tmp_path / "missing.png", "real", source="c"))
+    assert find_copies_across_sources(samples) == [(0, 5)]
 
 
 def test_seed_changes_the_folds() -> None:

@@ -25,6 +25,7 @@ def cross_source(
 ) -> None:
     """Evaluate a method on sources never seen, and on the same sources for comparison."""
     from whichgen.cli.training import add_traces, selection_options
+    from whichgen.data.source_folds import find_copies_across_sources
     from whichgen.data.splits import split_unknown_origins
     from whichgen.encoders.loading import load_encoder
     from whichgen.experiments.cross_source import (
@@ -57,7 +58,11 @@ def cross_source(
     splits += [SourceSplit(folds, share=fraction, seed=seed) for fraction in fractions]
     unknown = split_unknown_origins(source)
     name = Path(options.data).resolve().name
-    datasets = [make_fold_datasets(name, samples, *unknown, split) for split in splits]
+    links = find_copies_across_sources(samples, progress=progress)
+    if links:
+        copied = {samples[i].source for pair in links for i in pair}
+        say(f"note: {len(copied)} sources with near-duplicates of each other stay in one fold")
+    datasets = [make_fold_datasets(name, samples, *unknown, split, links=links) for split in splits]
     encoder = load_encoder(
         options.encoder.name, device=options.encoder.device, dtype=options.encoder.dtype
     )

@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from whichgen.data.dataset import Sample
+from whichgen.data.duplicates import (
+    Fingerprint,
+    find_components,
+    find_near_duplicates,
+    fingerprint_images,
+)
+from whichgen.progress import Progress, no_progress
 
 
-def assign_folds(samples: Sequence[Sample], n_folds: int, seed: int = 0) -> np.ndarray:
+def find_copies_across_sources(
+    samples: Sequence[Sample], *, progress: Progress = no_progress
+) -> list[tuple[int, int]]:
+    """Return the index pairs (i, j), i < j, of near-duplicates in different sources.
+
+    Files that can't be read are skipped.
+    """
+    results = fingerprint_images([sample.path for sample in samples], progress=progress)
+    rows = [i for i, result in enumerate(results) if isinstance(result, Fingerprint)]
+    pairs = find_near_duplicates([r for r in results if isinstance(r, Fingerprint)])
+    return [
+        (rows[i], rows[j]) for i, j in pairs if samples[rows[i]].source != samples[rows[j]].source
+    ]
+
+
+def assign_folds(
+    samples: Sequence[Sample],
+    n_folds: int,
+    seed: int = 0,
+    *,
+    links: Iterable[tuple[int, int]] = (),
+) -> np.ndarray:
     """Assign each sample to a fold so that no source is divided between folds.
 
     Images without a source stay with their group; images without a source and a group are assigned
-    individually. These units are assigned in descending order of size, each to the fold in which
-    its origins are least represented. Every fold is used if there are at least ``n_folds`` units.
+    individually. Sources (or groups or images) with linked images form one unit. Units are assigned
+    in descending order of size, each to the fold in which its origins are least represented. Every
+    fold is used if there are at least ``n_folds`` units.
 
     Parameters
     ----------
@@ -24,6 +53,8 @@ def assign_folds(samples: Sequence[Sample], n_folds: int, seed: int = 0) -> np.n
         Number of folds, at least 1.
     seed
         Random seed for the order of units of the same size.
+    links
+        Index pairs of samples that belong in the same fold (:func:`find_copies_across_sources`).
 
     Returns
     -------
@@ -34,14 +65,16 @@ def assign_folds(samples: Sequence[Sample], n_folds: int, seed: int = 0) -> np.n
     keys = [(*name, -1 if any(name) else i) for i, name in enumerate(names)]
     index = {key: unit for unit, key in enumerate(dict.fromkeys(keys))}
     units = np.array([index[key] for key in keys], dtype=np.int64)
+    components = find_components(len(index), [(units[i], units[j]) for i, j in links])
+    units, n_units = components[units], int(components.max(initial=-1)) + 1
     origin_names, origins = np.unique([s.origin for s in samples], return_inverse=True)
-    counts = np.zeros((len(index), len(origin_names)))
+    counts = np.zeros((n_units, len(origin_names)))
     np.add.at(counts, (units, origins), 1)
     shares = counts / counts.sum(axis=0)
 
-    order = np.random.default_rng(seed).permutation(len(index))
+    order = np.random.default_rng(seed).permutation(n_units)
     order = order[np.argsort(-counts.sum(axis=1)[order], kind="stable")]
-    fold_of = np.zeros(len(index), dtype=np.int64)
+    fold_of = np.zeros(n_units, dtype=np.int64)
     fold_shares, fold_sizes = np.zeros((n_folds, len(origin_names))), np.zeros(n_folds)
     for unit in order:
         # In a tie, the smallest fold.

@@ -135,6 +135,8 @@ def make_fold_datasets(
     unknown_val: Sequence[str],
     unknown_test: Sequence[str],
     split: SourceSplit,
+    *,
+    links: Sequence[tuple[int, int]] = (),
 ) -> list[Dataset]:
     """Create the dataset of each fold: its test images, and the images for training a model.
 
@@ -148,6 +150,8 @@ def make_fold_datasets(
         Unknown generators for selection and for testing; all other origins are known.
     split
         How to divide the images.
+    links
+        Index pairs of images that belong in the same fold, such as near-duplicates.
 
     Raises
     ------
@@ -161,7 +165,7 @@ def make_fold_datasets(
         raise DataError(f"{split.n_folds} folds are too few. Use at least 3.")
     if not split.by_source:  # each image, or group of images, is a source of its own
         samples = [replace(s, source=s.group or str(s.path)) for s in samples]
-    fold_of = assign_folds(samples, split.n_folds, split.seed)
+    fold_of = assign_folds(samples, split.n_folds, split.seed, links=links)
     origins = list(dict.fromkeys(s.origin for s in samples))
     unknown = (*unknown_val, *unknown_test)
     known = sorted((o for o in origins if o not in unknown), key=lambda o: o != REAL)
