@@ -88,10 +88,11 @@ def _flatten(value: Mapping[str, Any]) -> dict[str, Any]:
     flat = {
         str(k).lower(): v for part in inner if isinstance(part, dict) for k, v in part.items()
     } | dict(value)
-    model = value.get("model")
-    if isinstance(model, dict):  # InvokeAI
-        flat["model"] = model.get("name") or model.get("model_name")
-        flat["model_hash"] = model.get("hash")
+    model = value.get("model") or value.get("basemodel")
+    if isinstance(model, dict):  # InvokeAI, Tensor.Art and Hugging Face Spaces
+        names = ("name", "model_name", "Model", "model", "modelFileName", "label")
+        flat["model"] = next((model[key] for key in names if is_plain(model.get(key))), None)
+        flat["model_hash"] = model.get("hash") or model.get("Model hash")
     elif "model_weights" in value:  # older InvokeAI
         flat["model"] = value["model_weights"]
     prompt = flat.get("prompt")

@@ -6,6 +6,7 @@ a text is recognized by its content; the name of its field only tells who writes
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from whichgen.evidence.aigc_label import FIELD as AIGC
@@ -25,6 +26,10 @@ _PROGRAMS = frozenset(
     | {"make", "processingsoftware", "hostcomputer", "originating program", "encoder"}
 )
 _CREDITS = frozenset({"credit"})
+_KEYWORDS = frozenset({"keywords", "xpkeywords", "subject"})
+
+#: Largest number of characters searched for keywords and for binary data.
+_MAX_HEAD = 2000
 
 #: Largest depth of JSON texts within JSON, and number of entries read per object.
 _MAX_DEPTH = 2
@@ -56,11 +61,26 @@ def interpret(kind: str, field: str, text: str) -> list[Finding]:
         return [Finding(kind, f"{field}: {len(text)} characters, too long to read", text)]
     if findings := _interpret_format(kind, field, text, _MAX_DEPTH):
         return findings
-    if field.lower() in _PROGRAMS:
-        statement = read_program(text)
-    else:
-        statement = read_credit(text) if field.lower() in _CREDITS else read_free_text(text)
-    return [_report_statement(kind, field, text, statement)]
+    if _is_binary(text):
+        return [Finding(kind, f"{field}: binary data")]
+    return [_report_statement(kind, field, text, _read_statement(field.lower(), text))]
+
+
+def _is_binary(text: str) -> bool:
+    """Return whether a third of a text could not be decoded or can't be printed."""
+    head = text[:_MAX_HEAD].strip("\0 \r\n\t")
+    return 3 * sum(c == "\ufffd" or not (c.isprintable() or c.isspace()) for c in head) > len(head)
+
+
+def _read_statement(field: str, text: str) -> Statement:
+    if field in _PROGRAMS:
+        return read_program(text)
+    if field in _CREDITS:
+        return read_credit(text)
+    if field in _KEYWORDS:
+        keywords = (read_free_text(keyword) for keyword in re.split("[;,]", text[:_MAX_HEAD]))
+        return next((s for s in keywords if s.indicates != "neutral"), read_free_text(text))
+    return read_free_text(text)
 
 
 def interpret_fields(kind: str, texts: list[tuple[str, str]]) -> list[Finding]:

@@ -52,7 +52,7 @@ def parse_web_ui(text: str) -> Parameters | None:
     negative = _NEGATIVE.search(text, 0, start + 1)
     prompt = text[: negative.start() if negative else start]
     lowered = {key.lower(): value for key, value in values.items()}
-    version = clean(lowered.get("version", "") or lowered.get("app", ""), 60)
+    version = clean(lowered.get("app", "") or lowered.get("version", ""), 60)
     program = find_generator(version) if version else None
     tool = f"a {WEB_UI} ({version})" if version else f"a {WEB_UI}"
     if program is not None:  # programs that imitate the format name themselves as the version

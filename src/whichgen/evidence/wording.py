@@ -38,8 +38,8 @@ _AI = re.compile(
 )
 _SUBJECT = r"(?:th(?:is|e)\s+(?:image|picture|photo|artwork|illustration)\s+(?:is|was)\s+)?"
 _THING = (
-    r"(?:\s+(?:image|picture|photo|content|art|artwork|illustration|media|by|with|using)\b"
-    r"[^\n]{0,60})?"
+    r"(?:\s+(?:image|picture|photo|content|art|artwork|illustration|media)s?)?"
+    r"(?:\s+(?:by|with|using)\s+[\w .·\-]{2,40})?"
 )
 #: A whole text that states that an AI made the image, in the languages of common programs.
 _WHOLE = re.compile(

@@ -5,7 +5,10 @@ from __future__ import annotations
 import codecs
 import html
 import re
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
+from typing import Any
 
 from whichgen.evidence.aigc_label import read_aigc_label, read_aigc_text
 from whichgen.evidence.blocks import MAX_BLOCK
@@ -39,6 +42,7 @@ _NAMES = {
     "{http://ns.adobe.com/tiff/1.0/}ImageDescription": "ImageDescription",
     "{http://purl.org/dc/elements/1.1/}description": "description",
     "{http://purl.org/dc/elements/1.1/}title": "title",
+    "{http://purl.org/dc/elements/1.1/}subject": "subject",
     "{http://purl.org/dc/elements/1.1/}rights": "rights",
     "{http://purl.org/dc/elements/1.1/}creator": "creator",
     "{http://purl.org/dc/terms/}provenance": "provenance",
@@ -122,11 +126,16 @@ def parse_xmp(xmp: bytes) -> list[tuple[str, str]]:
         properties += [(name, text) for key, text in element.attrib.items() if (name := _name(key))]
         if name := _name(str(element.tag)):
             # Lists and language alternatives are nested two levels deep.
-            text = element.get(_RESOURCE) or "".join(element.itertext()).strip()[:_MAX_CHARACTERS]
+            text = element.get(_RESOURCE) or ";".join(_iterate_texts(element))[:_MAX_CHARACTERS]
             properties.append((name, text))
         if len(properties) >= _MAX_PROPERTIES:
             break  # nested properties would read texts many times
     return properties[:_MAX_PROPERTIES]
+
+
+def _iterate_texts(element: Any) -> Iterator[str]:
+    """Yield the texts within an element: its own, or those of the entries of a list."""
+    return islice((text for part in element.itertext() if (text := part.strip())), 100)
 
 
 def _name(key: str) -> str:
