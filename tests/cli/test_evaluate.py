@@ -154,6 +154,7 @@ def test_evaluate_states_whether_the_test_sources_are_new(site: Site) -> None:
     own = whichgen(*command)
     assert own.code == 0, own.err
     assert never_seen in own.out
+    assert own.out.splitlines()[0] == "images: test split, 7 sources never seen"
     assert "intervals over the 7 test sources" in own.out
     rows = [line for line in own.out.splitlines() if line.startswith("Photographs called")]
     assert rows and rows == [r for r in result.out.splitlines() if r.startswith("Photographs call")]
@@ -166,6 +167,30 @@ def test_evaluate_states_whether_the_test_sources_are_new(site: Site) -> None:
     result = whichgen("evaluate", "-m", site.run, "--cache-dir", site.cache, *other)
     assert result.code == 0, result.err
     assert "Possibly optimistic: the model does not record" in result.out
+
+
+def test_experiments_with_sources_say_so(site: Site) -> None:
+    move_to_sources(site)
+    sources = (*UNKNOWN, "--sources", "folders")
+    options = (*site.options(out="low"), *sources, "--shots", 2, "--repeats", 1)
+    result = whichgen("low-data", *options, "--head", "fusion")
+    assert result.code == 1
+    assert "--head fusion does not support --sources" in result.message
+    result = whichgen("low-data", *options, "--head", "knn", "-b", 0)
+    assert result.code == 0, result.err
+    assert "On sources never seen" in result.out
+    assert "variation over sources" in (
+        site.folder / "low" / "tiny_clip" / "images" / "lowdata.md"
+    ).read_text(encoding="utf-8")
+
+    command = ("-m", site.run, "--data", site.images, *sources, "--cache-dir", site.cache)
+    result = whichgen("few-shot", *command, "--shots", 1, "--repeats", 1, "-o", "few")
+    assert result.code == 0, result.err
+    assert "test images of a generator are from different sources" in result.out
+    result = whichgen("robustness", *command, "--kinds", "jpeg", "-o", "robust")
+    assert result.code == 0, result.err
+    assert "Possibly optimistic" in result.out
+    assert "Possibly optimistic" in Path("robust/robustness.md").read_text(encoding="utf-8")
 
 
 def test_cross_source_compares_sources_never_seen_with_known_ones(site: Site) -> None:

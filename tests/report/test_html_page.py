@@ -182,6 +182,31 @@ def test_tables_of_origins_and_generators_agree_with_the_predictions(run: Path) 
     assert splits["ddpm"]["test_unknown"] == "9"
 
 
+@pytest.mark.usefixtures("no_plots")
+def test_sources_have_a_section_if_they_are_known(make_fit: MakeFit, tmp_path: Path) -> None:
+    folder = write_run(make_fit(sources=3, images=9), tmp_path / "by-source")
+    page = read_page(folder)
+    assert "On sources never seen: none of the 15 test sources" in page.text
+    rows = page.tables["Images per source"]
+    assert len(rows) == 15
+    predictions = read_rows(folder / "predictions.csv")
+    for row in rows:
+        same = [p for p in predictions if p["source"] == row["source"]]
+        assert {p["origin"] for p in same} == {row["origin"]}
+        assert row["images"] == str(len(same)) == "3"
+        synthetic = [p for p in same if p["coarse_origin"] not in ("real", "unknown")]
+        assert row["called synthetic"] == str(len(synthetic))
+    answers = {row["metric"]: row for row in page.tables["Answers, in percent"]}
+    synthetic = [p for p in predictions if p["origin"] != "real"]
+    wrong = [p for p in synthetic if p["coarse_origin"] in ("real", "unknown")]
+    row = answers["Synthetic images called synthetic"]
+    assert row["%"] == percent(1 - len(wrong) / len(synthetic))
+    assert row["images"] == str(len(synthetic))
+
+    page = read_page(write_run(make_fit(), tmp_path / "without"))
+    assert "Images per source" not in page.tables
+
+
 def test_map_points_show_each_image_with_its_prediction(run: Path) -> None:
     page = read_page(run)
     points = page.data["run1-map-points"]

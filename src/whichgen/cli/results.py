@@ -62,8 +62,10 @@ def show_evaluation(
     unit
         What the intervals were resampled over: ``sources``, ``groups of images`` or ``images``.
     """
-    overlap = evaluation.source_overlap
-    caption = f"{overlap.note}\n{interval_note(evaluation, unit)}" if overlap else ""
+    caption = ""
+    if overlap := evaluation.source_overlap:
+        title += f", {overlap.sources} {overlap.title}"
+        caption = f"{overlap.note}\n{interval_note(evaluation, unit)}"
     show_table(headline_rows(evaluation, intervals), title=title, caption=caption)
     columns = ("unknown", "images", "AUROC", "OSCR", "rejected", "nearest known origin", "share")
     rows = unknown_generator_rows(evaluation)
