@@ -24,6 +24,9 @@ from whichgen.evidence.xmp import parse_xmp
 
 from .conftest import SOURCE, Sign, encode, png, xmp
 
+#: Inputs of a node in a graph.
+NAMES = ("positive", "negative", "model", "latent_image", "guider", "text")
+
 
 def check(evidence: Evidence) -> None:
     """What every piece of evidence promises, whatever the file."""
@@ -266,3 +269,36 @@ def test_xmp_of_any_shape_is_read_or_noted_in_bounded_time(packet: bytes) -> Non
     start = time.process_time()
     check(collect(encode("WEBP", xmp=packet)))
     assert time.process_time() - start < 3
+
+
+def test_many_compressed_fields_are_read_up_to_a_total() -> None:
+    text = b"Comment\0\0" + zlib.compress(b"x" * 1_900_000, 9)
+    body = b"zTXt" + text
+    chunk = len(text).to_bytes(4) + body + zlib.crc32(body).to_bytes(4)
+    plain = encode()
+    start = time.process_time()
+    evidence = collect(plain[:33] + 400 * chunk + plain[33:])
+    assert time.process_time() - start < 10
+    assert len(evidence.findings) <= 6
+    assert any(note.startswith("only the first") for note in evidence.notes)
+
+
+def test_notes_on_damage_are_limited() -> None:
+    plain = encode()
+    names = [bytes([97 + i // 26, 65 + i % 26]) for i in range(500)]
+    chunks = b"".join(b"\0\0\0\0ab" + name + bytes(4) for name in names)
+    assert len(collect(plain[:33] + chunks + plain[33:]).notes) <= 20
+
+
+def test_graph_of_many_links_is_read_in_bounded_time() -> None:
+    nodes = {
+        str(i): {
+            "class_type": "KSampler",
+            "inputs": {name: [str((i * 7 + j) % 5000), j] for j, name in enumerate(NAMES)},
+        }
+        for i in range(6000)
+    }
+    start = time.process_time()
+    (finding,) = interpret("text", "prompt", json.dumps(nodes))
+    assert time.process_time() - start < 3
+    assert finding.generator == "ComfyUI"

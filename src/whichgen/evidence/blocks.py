@@ -7,8 +7,9 @@ from dataclasses import dataclass
 #: Largest number of bytes of one metadata block or text field after decompression.
 MAX_BLOCK = 2_000_000
 
-#: Largest number of text fields per file.
+#: Largest number of text fields per file, and of characters in all of them.
 MAX_FIELDS = 100
+MAX_CHARACTERS = 8_000_000
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,19 @@ import re
 import zlib
 
 from whichgen.data.png import Chunk, has_valid_checksum, iterate_chunks
-from whichgen.evidence.blocks import MAX_BLOCK, MAX_FIELDS, Blocks, find_iptc, remove_exif_prefix
+from whichgen.evidence.blocks import (
+    MAX_BLOCK,
+    MAX_CHARACTERS,
+    MAX_FIELDS,
+    Blocks,
+    find_iptc,
+    remove_exif_prefix,
+)
 
 _XMP = "XML:com.adobe.xmp"
+
+#: Largest number of notes; the last ones are kept, which state where the walk ended.
+_MAX_NOTES = 20
 
 #: ImageMagick's fields that hold a block in hexadecimal digits.
 _PROFILE = re.compile(r"Raw profile type (exif|iptc|xmp|APP1|8bim)", re.IGNORECASE)
@@ -25,6 +35,7 @@ def find_png_blocks(data: bytes) -> Blocks:
     texts: list[tuple[str, str]] = []
     blocks: dict[str, list[bytes]] = {"exif": [], "xmp": [], "iptc": []}
     notes: list[str] = []
+    n_fields, n_characters = 0, 0
     last: Chunk | None = None
     for chunk in iterate_chunks(data):
         last = chunk
@@ -34,26 +45,29 @@ def find_png_blocks(data: bytes) -> Blocks:
         if chunk.kind not in (b"tEXt", b"zTXt", b"iTXt", b"eXIf"):
             continue
         content = data[chunk.start : chunk.end]
+        if n_fields >= MAX_FIELDS or n_characters > MAX_CHARACTERS:
+            notes.append(f"only the first {n_fields} text fields were read")
+            break
         if chunk.kind == b"eXIf":
             blocks["exif"].append(remove_exif_prefix(content))
             continue
         field, text, is_whole = _read_text(chunk.kind, content)
+        n_fields, n_characters = n_fields + 1, n_characters + len(text)
         if not is_whole:
             notes.append(f"text field {field!r} is damaged or too long; its beginning was read")
         if field == _XMP:
             blocks["xmp"].append(text.encode("utf-8", errors="surrogatepass"))
         elif not _read_profile(field, text, blocks):
             texts.append((field, text))
-    if last is None or last.kind != b"IEND":
-        notes.append("the PNG is truncated; the metadata before was read")
-    if len(texts) > MAX_FIELDS:
-        notes.append(f"only the first {MAX_FIELDS} text fields were read")
+    else:
+        if last is None or last.kind != b"IEND":
+            notes.append("the PNG is truncated; the metadata before was read")
     return Blocks(
-        texts=tuple(texts[:MAX_FIELDS]),
+        texts=tuple(texts),
         exif=next(iter(blocks["exif"]), b""),
         xmp=tuple(blocks["xmp"][:2]),
         iptc=tuple(blocks["iptc"][:2]),
-        notes=tuple(dict.fromkeys(notes)),
+        notes=tuple(dict.fromkeys(notes))[-_MAX_NOTES:],
     )
 
 

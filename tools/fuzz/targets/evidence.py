@@ -44,6 +44,15 @@ _TEXTS = (
     '{"app_version": "3", "model_weights": "x", "image": {"width": 8, "height": 8}}',
     "a cat Job ID: 01234567-89ab-cdef-0123-456789abcdef",
     "Made with Google AI",
+    '{"1": {"class_type": "KSampler", "inputs": {"positive": ["2", 0], "model": ["3", 0]}}, '
+    '"2": {"class_type": "CLIPTextEncode", "inputs": {"text": "a"}}, '
+    '"3": {"class_type": "UNETLoader", "inputs": {"unet_name": "x.gguf"}}}',
+    '{"nodes": [{"id": 1, "type": "KSampler", "inputs": [{"name": "positive", "link": 5}]}, '
+    '{"id": 2, "type": "CLIPTextEncode", "widgets_values": ["a"]}], "links": [[5, 2, 0, 1, 0]], '
+    '"definitions": {"subgraphs": [{"id": "s", "nodes": [], "links": []}]}}',
+    '{"prompt": "{\\"1\\": 2}", "AIGC": {"Label": "1", "ContentProducer": "x"}}',
+    "Model: x; Include in Image: a; Seed: 1; Steps: 2",
+    '"a cat" -s 50 -S 7 -W 8 -H 8 -C 7.5 -A k_lms',
 )
 
 
@@ -65,6 +74,12 @@ def seeds() -> list[bytes]:
     images = [encode_image(picture(), kind, **options) for kind in ("JPEG", "WEBP", "AVIF")]
     images.append(encode_image(picture(), "TIFF", exif=_exif().tobytes()))
     images.append(encode_image(picture(), "JPEG", comment=_TEXTS[0].encode(), progressive=True))
+    hidden = picture().convert("RGBA").resize((64, 64))
+    bits = "".join(f"{byte:08b}" for byte in b"stealth_pnginfo\0\0\0\x40Steps: 1")
+    alpha = [254 | int(bit) for bit in bits.ljust(64 * 64, "1")]
+    column_wise = Image.frombytes("L", (64, 64), bytes(alpha)).transpose(Image.Transpose.TRANSPOSE)
+    hidden.putalpha(column_wise)
+    images.append(encode_image(hidden, "PNG"))
     for compressed in (False, True):
         info = PngImagePlugin.PngInfo()
         for i, text in enumerate(_TEXTS):
