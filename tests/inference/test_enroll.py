@@ -78,6 +78,19 @@ def test_new_origin_is_recognized_and_old_accuracy_is_kept(
     )
 
 
+def test_thresholds_chosen_on_held_out_sources_are_kept(models: dict[str, OriginModel]) -> None:
+    metadata = {"training_sources": {"counts": {"real": 3}, "digests": ["0" * 16] * 3}}
+    model = fitted(models, "linear")
+    model = replace(model, tpr=0.1, run_metadata={**model.run_metadata, **metadata})
+    new = enroll(model, "flow", draw(3, 8, 0)).model
+    assert new.threshold == model.threshold
+    assert new.hierarchy.families.keys() == {*model.hierarchy.families, "flow"}
+    families = new.hierarchy.families
+    assert new.hierarchy == replace(model.hierarchy, families=families)
+    assert new.training_sources is None  # the source of the enrolled images is not known
+    assert model.training_sources is not None
+
+
 def test_bias_is_lowered_just_enough_plus_the_margin(
     models: dict[str, OriginModel],
 ) -> None:

@@ -30,7 +30,7 @@ from whichgen.report.result_tables import CHANCE_WARNING, headline_rows, warning
 from whichgen.report.run_folder import write_run
 from whichgen.report.run_reader import ImageMap, read_low_data, read_run
 
-from .conftest import MakeFit, check_plots, read_rows, strict_json
+from .conftest import MakeFit, MakeFusion, check_plots, read_rows, strict_json
 
 ALL_PLOTS = {
     *("confusion_closed", "confusion_open", "reliability", "scores", "blocks"),
@@ -118,6 +118,22 @@ def test_report_states_whether_test_sources_are_new(make_fit: MakeFit, tmp_path:
     run = read_run(write_run(make_fit(sources=3, protocol="paper"), tmp_path / "paper"))
     assert "Optimistic: 9 of 15 test sources" in " ".join(warnings(run))
     assert "**Optimistic: 9 of 15 test sources" in (tmp_path / "paper" / "report.md").read_text()
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_pooled_images_of_a_fusion_with_sources_are_listed_once(
+    make_fusion: MakeFusion, tmp_path: Path
+) -> None:
+    result = make_fusion(sources=3)
+    run = read_run(write_run(result, tmp_path))
+    assert run.results.images["train"] == run.results.images["val"] == dict.fromkeys(run.origins, 6)
+    exemplars = result.model.exemplars
+    assert exemplars.held_out.tolist().count(True) == 18
+    assert len(np.unique(exemplars.features, axis=0)) == len(exemplars.labels) == 36
+    # Each of them was held out once.
+    assert run.results.threshold.images == 36
+    text = (tmp_path / "report.md").read_text()
+    assert "of the 36 held-out known images" in text
 
 
 def test_report_names_generators_protocol_and_record(make_fit: MakeFit, tmp_path: Path) -> None:

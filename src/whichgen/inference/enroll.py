@@ -7,7 +7,9 @@ until the new head correctly classifies every held-out exemplar that the old hea
 correctly. It is lowered by :data:`MARGIN` more, because unseen images of the old origins can have
 higher logits for the new origin. The open-set score is refitted on the training exemplars and the
 new images. The temperature (unless it is 1), the threshold, the calibration data and the thresholds
-of the coarser predictions are recomputed on the held-out exemplars.
+of the coarser predictions are recomputed on the held-out exemplars. If the training images had
+sources, both kinds of thresholds are kept: they were chosen on held-out sources, but the exemplars
+are of sources that the head was fitted on.
 """
 
 from __future__ import annotations
@@ -128,8 +130,12 @@ def enroll(
     output = head.forward(old_features)
     temperature = fit_temperature(output.logits, labels) if model.temperature != 1 else 1.0
     probabilities, scores = predict(output, score, temperature)
-    threshold = threshold_at_tpr(scores, model.tpr)
     families = {**model.hierarchy.families, **assign_families([name])}
+    if model.run_metadata.get("training_sources"):
+        threshold, hierarchy = model.threshold, replace(model.hierarchy, families=families)
+    else:
+        threshold = threshold_at_tpr(scores, model.tpr)
+        hierarchy = fit_hierarchy(output, labels, origins, families, model.tpr)
     record = {
         "origin": name,
         "images": len(features),
@@ -147,7 +153,7 @@ def enroll(
         threshold=threshold,
         calibration=Calibration(probabilities, labels, scores),
         exemplars=_add_exemplars(model, features, thumbnails),
-        hierarchy=fit_hierarchy(output, labels, origins, families, model.tpr),
+        hierarchy=hierarchy,
         metrics={},  # the extended model has not been tested
         run_metadata={**model.run_metadata, "enrolled": enrolled},
     )

@@ -317,7 +317,13 @@ def select_exemplars(
     tables = []
     for split, limit in zip(("train", "val"), EXEMPLARS_PER_ORIGIN, strict=True):
         table = features.tables[split]
-        rows = [rng.permutation(np.flatnonzero(table.origins == o))[:limit] for o in origins]
+        # The table "train" also contains the validation images if they are pooled.
+        members = set(features.dataset.split(split))
+        in_split = np.array([sample in members for sample in table.samples])
+        rows = [
+            rng.permutation(np.flatnonzero(in_split & (table.origins == o)))[:limit]
+            for o in origins
+        ]
         tables.append(table.take(np.sort(np.concatenate(rows))))
     x = np.concatenate([table.blocks(blocks) for table in tables])
     fits_float16 = np.abs(x).max() <= np.finfo(np.float16).max
