@@ -2,6 +2,6 @@
 
 Content Credentials, XMP, IPTC, EXIF, text fields written by generators and JPEG quantization tables
 are read without network access. The absence of metadata proves nothing, and metadata can be forged.
-Invisible watermarks are not supported: the open-source library (invisible-watermark) is
-unmaintained, and the detectors of commercial services (SynthID) are not public.
+Of invisible watermarks, those of open generators are found; the detectors of commercial services
+(SynthID) are not public.
 """

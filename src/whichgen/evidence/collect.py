@@ -16,6 +16,7 @@ from whichgen.evidence.credentials import read_credentials
 from whichgen.evidence.finding import Evidence, Finding
 from whichgen.evidence.metadata import read_metadata
 from whichgen.evidence.readers import run_readers
+from whichgen.evidence.watermarks import read_watermarks
 
 __all__ = ["MAX_FINDINGS", "Evidence", "Finding", "collect", "find_contradictions"]
 
@@ -33,7 +34,7 @@ def collect(
     trust_anchors: str = "",
     aliases: Mapping[str, str] | None = None,
 ) -> Evidence:
-    """Collect provenance evidence from the metadata and JPEG quantization tables of an image file.
+    """Collect provenance evidence from an image file: metadata, watermarks and JPEG tables.
 
     At most :data:`MAX_FINDINGS` distinct findings are returned. ``Evidence.notes`` reports metadata
     that can't be read and the number of omitted findings.
@@ -69,6 +70,7 @@ def collect(
                 "Content Credentials": lambda: read_credentials(
                     data, _find_mime(image), trust_anchors
                 ),
+                "invisible watermark": lambda: read_watermarks(image) if image else Evidence(),
                 "metadata": lambda: read_metadata(data, image),
             }
         )

@@ -1,0 +1,120 @@
+"""Decode the invisible watermark of the library ``invisible-watermark``, method ``dwtDct``.
+
+The library writes one bit into each block of 8 × 8 pixels: it takes the U channel and one level of
+its Haar wavelet, and in each block of 4 × 4 approximation coefficients the largest one but the
+first, which it moves to a quarter (0) or three quarters (1) of a multiple of the step. The bits
+repeat in reading order; a decoded bit is the majority of its blocks.
+
+Source: https://github.com/ShieldMnt/invisible-watermark, ``maxDct.py`` (MIT license). The decoded
+bits equal those of the library, which needs OpenCV and torch.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Step of the quantization.
+STEP = 36.0
+
+#: Side of a block in pixels.
+BLOCK = 8
+
+#: Red, green and blue channel, each of shape (height, width).
+Planes = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
+
+Coefficients = NDArray[np.float32] | NDArray[np.float64]
+
+#: How blocks vote on a bit. ``library``: ones against zeros, as in the library. ``share``: a bit is
+#: 1 if it has more votes than the average bit. That reads far more images: lowering a coefficient
+#: to write a 0 can make another one the largest, so that zeros are often read as ones. ``sine``: as
+#: ``share``, but coefficients near the border between two bits count less.
+Rule = Literal["library", "share", "sine"]
+
+
+def compute_u(planes: Planes) -> NDArray[np.float64]:
+    """Return the U channel of 8-bit pixels as OpenCV computes it: rounded, shifted by 128."""
+    red, green, blue = (plane.astype(np.int32) for plane in planes)
+    luma = (4899 * red + 9617 * green + 1868 * blue + (1 << 13)) >> 14
+    blue -= luma
+    blue *= 8061
+    blue += (128 << 14) + (1 << 13)
+    blue >>= 14
+    return np.clip(blue, 0, 255).astype(np.float64)
+
+
+def transform_u(u: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the Haar approximation of a U channel, of half its height and width.
+
+    Flat areas lie on the border between two bits, so that the order of the operations matters.
+    """
+    height, width = u.shape[0] // 2 * 2, u.shape[1] // 2 * 2
+    halves = 0.5**0.5 * u[:height]
+    rows = halves[1::2] + halves[::2]
+    rows *= 0.5**0.5
+    return np.asarray(rows[:, 1:width:2] + rows[:, :width:2])
+
+
+def transform_float(planes: Planes) -> NDArray[np.float32]:
+    """Return the Haar approximation of the U channel of floating-point pixels.
+
+    Generators that watermark pixels before they round them call the library in this way.
+    """
+    height, width = (size // 2 * 2 for size in planes[0].shape)
+    sums = []
+    for plane in planes:
+        even = plane[:height:2, :width].astype(np.uint16) + plane[1:height:2, :width]
+        sums.append((even[:, ::2] + even[:, 1::2]).astype(np.float32))
+    red, green, blue = sums
+    luma = np.float32(0.299) * red + np.float32(0.587) * green + np.float32(0.114) * blue
+    return np.asarray(np.float32(0.246) * (blue - luma) + np.float32(1))
+
+
+def read_blocks(haar: Coefficients) -> Coefficients:
+    """Return the coefficient of each block that holds its bit, modulo :data:`STEP`.
+
+    Parameters
+    ----------
+    haar
+        Haar approximation of the U channel.
+
+    Returns
+    -------
+    array of shape (rows, columns)
+        One value per block; the bit is 1 if the value is more than half of :data:`STEP`.
+    """
+    rows, columns = haar.shape[0] // 4, haar.shape[1] // 4
+    blocks = haar[: 4 * rows, : 4 * columns].reshape(rows, 4, columns, 4)
+    magnitudes = np.abs(blocks.transpose(0, 2, 1, 3).reshape(-1, 16)[:, 1:])
+    return np.asarray(magnitudes.max(axis=1, initial=0) % STEP).reshape(rows, columns)
+
+
+def decode_bits(
+    blocks: Coefficients, length: int, width: int = 0, *, rule: Rule = "library"
+) -> NDArray[np.bool_]:
+    """Decode the bits of a watermark: the majority of the blocks that hold each bit.
+
+    Parameters
+    ----------
+    blocks
+        As returned by :func:`read_blocks`.
+    length
+        Number of bits of the watermark, at most the number of blocks.
+    width
+        Number of blocks per row of the image in which the watermark was written; 0 if it is that
+        of ``blocks``, that is, if the image was not cropped.
+    rule
+        How blocks vote.
+    """
+    rows, columns = blocks.shape
+    places = np.arange(rows)[:, None] * (width or columns) + np.arange(columns)
+    bit = (places % length).ravel()
+    votes = -np.sin(2 * np.pi / STEP * blocks) if rule == "sine" else blocks > STEP / 2
+    sums = np.bincount(bit, votes.ravel(), length)
+    counts = np.bincount(bit, minlength=length)
+    if rule == "library":
+        return np.asarray(sums * 255 > 127 * counts)
+    means = sums / np.maximum(counts, 1)
+    return np.asarray(means > means.mean())
