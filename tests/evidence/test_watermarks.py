@@ -128,7 +128,7 @@ def test_watermark_in_wrong_channel_order_is_recognized() -> None:
 def test_cropped_image_is_recognized(box: tuple[int, int, int, int]) -> None:
     image = embed(texture(3, 512, 512), _CROPPED)
     (finding,) = find(image.crop(box))
-    assert finding.generator == "Stable Diffusion v1"
+    assert finding.generator == "Stable Diffusion 1"
     assert finding.detail.endswith("the image was cropped")
     assert find(texture(3, 512, 512).crop(box)) == []
 
@@ -179,6 +179,6 @@ def test_real_images_with_and_without_watermark(shared: Path) -> None:
     marked = sorted((wild / "stable_diffusion_1" / "edmundhong__stable-diffusion").iterdir())
     found = [read_watermarks(Image.open(path)).findings for path in marked]
     assert sum(map(bool, found)) >= 13
-    assert {f.generator for findings in found for f in findings} == {"Stable Diffusion v1"}
+    assert {f.generator for findings in found for f in findings} == {"Stable Diffusion 1"}
     for path in sorted((wild / "real").rglob("*.*"))[::4]:
         assert read_watermarks(Image.open(path)).findings == ()

@@ -93,8 +93,8 @@ def _from_digits(digits: str) -> NDArray[np.bool_]:
 # CompVis and Stability scripts (txt2img.py), diffusers and Stability's generative-models,
 # black-forest-labs/flux (util.py), InvokeAI (invisible_watermark.py).
 WATERMARKS = (
-    Watermark("Stable Diffusion v1", "Stable Diffusion v1", _from_text("StableDiffusionV1")),
-    Watermark("Stable Diffusion v2", "Stable Diffusion v2", _from_text("SDV2")),
+    Watermark("Stable Diffusion v1", "Stable Diffusion 1", _from_text("StableDiffusionV1")),
+    Watermark("Stable Diffusion v2", "Stable Diffusion 2", _from_text("SDV2")),
     Watermark("InvokeAI", "InvokeAI", _from_text("InvokeAI")),
     Watermark(
         "SDXL in diffusers",
@@ -104,7 +104,7 @@ WATERMARKS = (
     ),
     Watermark(
         "FLUX",
-        "FLUX",
+        "FLUX.1",
         _from_digits("001010101111111010000111100111001111010100101110"),
         is_float=True,
     ),
