@@ -98,7 +98,7 @@ def test_library_is_read_where_it_is_installed(shared: Path) -> None:
     [
         (
             "stable-diffusion-v1",
-            "Stable Diffusion v1",
+            "Stable Diffusion 1",
             "131 of 136 bits match; probability by chance 6e-32",
         ),
         ("sdxl", "SDXL", "48 of 48 bits match; probability by chance 5e-14"),
