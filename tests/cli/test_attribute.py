@@ -278,3 +278,17 @@ def test_an_unknown_report_suffix_fails_before_the_work(site: Site) -> None:
         "attribute", "-m", site.folder / "nothing", site.images, "--report", "case.doc"
     )
     assert result.code == 1 and "case.doc: unknown report format" in result.message
+
+
+def test_tiny_images_are_noted(site: Site) -> None:
+    Image.effect_noise((8, 9), 60).convert("RGB").save(site.folder / "tiny.png")
+    Image.effect_noise((200, 40), 60).convert("RGB").save(site.folder / "large.png")
+    result = whichgen("attribute", "-m", site.run, "tiny.png", "large.png", "--no-stability")
+    assert "1 of 2 images are smaller than 32 pixels (tiny.png). Do not rely" in result.message
+    result = whichgen("attribute", "-m", site.run, "large.png", "--no-stability")
+    assert "smaller than" not in result.message
+
+
+def test_handed_noise_of_8_pixels_is_noted(site: Site, shared: Path) -> None:
+    result = whichgen("attribute", "-m", site.run, shared / "cases/8x8.png", "--no-stability")
+    assert "images are smaller than 32 pixels (8x8.png)" in result.message

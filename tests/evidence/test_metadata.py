@@ -91,10 +91,17 @@ def test_generator_names_count_only_in_program_and_maker_fields(
         b"UNICODE\0" + "Ünï: 5".encode("utf-16-be"),
         b"ASCII\0\0\0" + "Ünï: 5".encode(),
         bytes(8) + "Ünï: 5".encode(),
+        b"UNICODE\0" + "Ünï: 5".encode("utf-16"),
+        b"UNICODE\0" + "Ünï: 5".encode() + bytes(3),
     ],
 )
 def test_user_comment_is_decoded_in_each_encoding(comment: bytes) -> None:
-    assert decode_user_comment(comment) == "Ünï: 5"
+    assert decode_user_comment(comment).rstrip("\0") == "Ünï: 5"
+
+
+@pytest.mark.parametrize("encoding", ["iso2022_jp", "shift_jis"])
+def test_japanese_user_comment_is_decoded(encoding: str) -> None:
+    assert decode_user_comment(b"JIS\0\0\0\0\0" + "狐: 5".encode(encoding)) == "狐: 5"
 
 
 def test_parameters_in_a_user_comment_and_graphs_in_make() -> None:

@@ -34,7 +34,7 @@ from whichgen.cli.options import (
 )
 from whichgen.constants import UNKNOWN
 from whichgen.defaults import SIMILAR_IMAGES
-from whichgen.errors import DataError
+from whichgen.errors import DataError, ImageError
 
 if TYPE_CHECKING:
     from whichgen.inference.answers import Attribution
@@ -42,6 +42,10 @@ if TYPE_CHECKING:
 
 #: Smallest probability shown without --wide.
 _MIN_PROBABILITY = 0.0005
+
+#: Side in pixels below which an image is too small, and number of names in the note on it.
+_MIN_SIDE = 32
+_MAX_NAMES = 3
 
 
 @command
@@ -119,6 +123,13 @@ def attribute(
             f"copies ({', '.join(COPIES)}) share; `unstable` lists the copies that changed it. "
             f"{1 + len(COPIES)} encodings per image, {seconds:.1f} s; --no-stability turns it off."
         )
+    if tiny := find_tiny_images(files):
+        names = ", ".join(path.name for path in tiny[:_MAX_NAMES])
+        warn(
+            f"note: {len(tiny)} of {len(files)} images are smaller than {_MIN_SIDE} pixels "
+            f"({names}{', …' if len(tiny) > _MAX_NAMES else ''}). Do not rely on their answers: "
+            "that is too little to tell generators apart."
+        )
     if coverage is not None:
         say(
             f"note: the prediction set contains the true origin for {100 * coverage:g} % of images "
@@ -126,6 +137,20 @@ def attribute(
             "unknown origins."
         )
     exit_on_unreadable([answer.error for answer in answers if answer.error], len(answers))
+
+
+def find_tiny_images(files: Sequence[Path]) -> list[Path]:
+    """Return the readable images whose shorter side has fewer than 32 pixels."""
+    from whichgen.data.reading import read_bytes, read_header
+
+    tiny = []
+    for path in files:
+        try:
+            header = read_header(read_bytes(path), str(path))
+        except ImageError:
+            continue  # reported with the answers
+        tiny += [path] if min(header.width, header.height) < _MIN_SIDE else []
+    return tiny
 
 
 def show_answers(answers: Sequence[Attribution], model: OriginModel, *, wide: bool) -> None:

@@ -124,7 +124,7 @@ def decode_user_comment(value: object) -> str:
     if code == b"UNICODE\0":
         return _decode_unicode(rest)
     if code == b"JIS\0\0\0\0\0":
-        return rest.decode("iso2022_jp", errors="replace")
+        return rest.decode("iso2022_jp" if b"\x1b" in rest else "shift_jis", errors="replace")
     if code in (b"ASCII\0\0\0", bytes(8)):
         return rest.decode("utf-8", errors="replace")
     return value.decode("utf-8", errors="replace")
