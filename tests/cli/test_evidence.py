@@ -67,6 +67,13 @@ def test_unreadable_metadata_is_a_note(images: Path) -> None:
     assert "XMP can't be read" in result.message
 
 
+def test_trust_list_without_certificates_is_refused(images: Path) -> None:
+    (images / "anchors.pem").write_text("no certificate", encoding="utf-8")
+    result = whichgen("evidence", images, "--trust-list", images / "anchors.pem")
+    assert result.code == 1
+    assert "anchors.pem: no certificate found; pass a file of PEM certificates" in result.message
+
+
 def test_help_states_the_limits_of_metadata() -> None:
     result = whichgen("evidence", "--help", wide=False)
     assert result.code == 0

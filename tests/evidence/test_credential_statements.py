@@ -123,6 +123,21 @@ def test_edit_by_a_generator_does_not_make_a_photograph_synthetic(sign: Sign) ->
     assert set(origins(findings(edited, "credentials"))) == {("edited", ""), ("camera", "")}
 
 
+def test_generator_in_a_camera_edits_a_photograph(sign: Sign) -> None:
+    fill = {"action": "c2pa.edited", "softwareAgent": "Eraser", "digitalSourceType": TRAINED}
+    edited = sign(encode("JPEG"), "image/jpeg", actions=[CAPTURED, fill])
+    assert origins(findings(edited, "credentials")) == [("camera", ""), ("edited", "")]
+
+
+def test_signer_who_attached_a_manifest_is_named(shared: Path, sign: Sign) -> None:
+    """Anybody can name an image of OpenAI as the parent of a photograph."""
+    generated = (shared / "metadata" / "gpt_image_2_a_real.jpg").read_bytes()
+    entry = {"title": "image.jpg", "relationship": "parentOf"}
+    signed = sign(encode("JPEG"), "image/jpeg", ingredients=[(entry, generated)])
+    statement = next(f for f in findings(signed, "credentials") if f.indicates == "synthetic")
+    assert statement.detail.endswith("(not verified); attached by Signer / Test Works")
+
+
 def test_resigned_image_keeps_its_origin(sign: Sign) -> None:
     """As ChatGPT signs: no action, and the generated image as the only component."""
     generated = sign(encode("JPEG"), "image/jpeg", actions=[GENERATED])

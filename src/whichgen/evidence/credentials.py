@@ -45,11 +45,24 @@ _Role = Literal["whole", "part"]
 
 @dataclass(frozen=True)
 class _Manifest:
-    """A manifest of the history of an image: ``content`` as the C2PA library reports it."""
+    """A manifest of the history of an image.
+
+    Parameters
+    ----------
+    content
+        As the C2PA library reports it.
+    standing
+        Integrity and trust.
+    role
+        Whether it is about the whole image or a part.
+    attached_by
+        Signers who took this image as an ingredient; empty for the active manifest.
+    """
 
     content: dict[str, Any]
     standing: Standing
     role: _Role
+    attached_by: tuple[str, ...] = ()
 
 
 def has_manifest(data: bytes) -> bool:
@@ -122,6 +135,9 @@ def _report_statement(statement: Statement, manifest: _Manifest) -> Finding:
     if indication != "synthetic":
         generator = ""
     source = f"stated by {signer} ({trust})"
+    others = [other for other in dict.fromkeys(manifest.attached_by) if other != signer]
+    if others:  # nobody but they say that this manifest belongs to the image
+        source += f"; attached by {', '.join(others)}"
     detail = f"{statement.detail}; {source}" if statement.detail else source
     return Finding("credentials", title, detail, indication, generator, statement.strength)
 
@@ -167,6 +183,7 @@ def _list_manifests(store: ManifestStore, data: bytes, *, has_trust_list: bool) 
                     standing.summary,
                 ),
                 role if outer.role == "whole" else "part",
+                (*outer.attached_by, format_signer(outer.content) or "an unnamed signer"),
             )
             history.append(manifest)
             queue.append((inner, manifest))

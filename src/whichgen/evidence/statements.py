@@ -70,9 +70,7 @@ def list_statements(manifest: dict[str, Any]) -> list[Statement]:
     named as the manifest names it, with its version.
     """
     actions = list(_iterate_actions(manifest))
-    is_derived = any(
-        as_dict(i).get("relationship") == "parentOf" for i in as_list(manifest.get("ingredients"))
-    ) or any(action.get("action") == "c2pa.opened" for action, _ in actions)
+    is_derived = _has_parent(manifest) or any(_starts_from_picture(action) for action, _ in actions)
     statements = [
         statement
         for action, agents in actions
@@ -155,6 +153,23 @@ def _iterate_sources(action: dict[str, Any]) -> Iterator[tuple[str, bool]]:
     for key, value in list(as_dict(action.get("parameters")).items())[:_MAX_ASSERTIONS]:
         if key.lower().rpartition(".")[2] == _SOURCE_TYPE and isinstance(value, str) and value:
             yield value, True
+
+
+def _has_parent(manifest: dict[str, Any]) -> bool:
+    ingredients = map(as_dict, as_list(manifest.get("ingredients")))
+    return any(ingredient.get("relationship") == "parentOf" for ingredient in ingredients)
+
+
+def _starts_from_picture(action: dict[str, Any]) -> bool:
+    """Return whether an action opens a picture, or creates one without a generator."""
+    if action.get("action") == "c2pa.opened":
+        return True
+    indications = [parse_source_type(source)[1] for source, _ in _iterate_sources(action)]
+    return (
+        action.get("action") == "c2pa.created"
+        and bool(indications)
+        and "synthetic" not in indications
+    )
 
 
 def _interpret_action(
