@@ -175,6 +175,16 @@ def test_claim_generator_alone_is_weak_evidence(sign: Sign) -> None:
     assert origins(findings(signed, "credentials")) == []
 
 
+def test_program_of_an_action_alone_is_weak_evidence(sign: Sign) -> None:
+    created = {"action": "c2pa.created", "softwareAgent": "Bing Image Creator"}
+    signed = sign(encode("JPEG"), "image/jpeg", actions=[created])
+    (finding,) = (f for f in findings(signed, "credentials") if f.indicates == "synthetic")
+    assert (finding.generator, finding.strength) == ("Bing Image Creator", "weak")
+    created = {"action": "c2pa.created", "softwareAgent": "Adobe Photoshop 26"}
+    signed = sign(encode("JPEG"), "image/jpeg", actions=[created])
+    assert origins(findings(signed, "credentials")) == []
+
+
 def test_statements_of_a_tampered_ingredient_do_not_count(sign: Sign) -> None:
     generated = sign(encode("JPEG"), "image/jpeg", actions=[GENERATED])
     lie = generated.replace(b"trainedAlgorithmicMedia", b"digitalCapture".ljust(23, b"x"))

@@ -116,7 +116,16 @@ def test_damaged_manifest_is_neutral(sign: Sign) -> None:
     start = data.index(b"jumd")
     broken = data[: start + 30] + bytes(200) + data[start + 230 :]
     (finding,) = read_credentials(broken, "image/png").findings
-    assert "present, unreadable" in finding.title
+    assert finding.title.endswith(": not valid: malformed, can't be read")
+    assert finding.indicates == "neutral"
+
+
+def test_manifest_behind_the_image_is_not_read(sign: Sign) -> None:
+    signed = sign(encode("JPEG"), "image/jpeg", actions=MADE)
+    start = signed.index(b"\xff\xeb")
+    end = start + 2 + int.from_bytes(signed[start + 2 : start + 4])
+    (finding,) = findings(encode("JPEG") + signed[start:end], "credentials")
+    assert finding.title.endswith(": outside of their place in the file, not read")
     assert finding.indicates == "neutral"
 
 

@@ -16,8 +16,10 @@ from whichgen.evidence.bounded import as_dict, as_list, clean
 from whichgen.evidence.finding import Evidence, Finding, Indication
 from whichgen.evidence.hash_coverage import classify_exclusions
 from whichgen.evidence.manifest_process import (
+    MalformedError,
     ManifestError,
     ManifestStore,
+    MisplacedError,
     is_installed,
     read_manifest_store,
 )
@@ -95,7 +97,12 @@ def read_credentials(data: bytes, mime: str, trust_anchors: str = "") -> Evidenc
     try:
         store = read_manifest_store(data, mime, trust_anchors)
     except ManifestError as error:
-        return Evidence((Finding("credentials", f"{_TITLE} present, unreadable", str(error)),))
+        states: dict[type[ManifestError], str] = {
+            MalformedError: "not valid: malformed, can't be read",
+            MisplacedError: "outside of their place in the file, not read",
+        }
+        state = states.get(type(error), "not checked")
+        return Evidence((Finding("credentials", f"{_TITLE}: {state}", str(error)),))
     manifests = _list_manifests(store, data, has_trust_list=bool(trust_anchors))
     statements = [
         (statement, manifest)

@@ -23,6 +23,9 @@ from typing import Any
 #: Maximum time per file in seconds, including the start of the process; 5 ms are usual.
 TIMEOUT = 10.0
 
+#: Error of the C2PA library if there is no manifest store in its place.
+_MISPLACED = "ManifestNotFound"
+
 #: Maximum length of a response in bytes; the child does not write more.
 _MAX_RESPONSE = 4_000_000
 
@@ -47,6 +50,14 @@ _WORKER = Path(__file__).with_name("manifest_worker.py")
 
 class ManifestError(Exception):
     """The manifest store of a file can't be read."""
+
+
+class MalformedError(ManifestError):
+    """The C2PA library refuses the manifest store."""
+
+
+class MisplacedError(ManifestError):
+    """The file contains a manifest store, but not where its format provides for one."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +108,12 @@ def read_manifest_store(
 
     Raises
     ------
+    MalformedError
+        The C2PA library refuses the manifest store.
+    MisplacedError
+        The manifest store is not where the file format provides for one.
     ManifestError
-        The manifest store can't be read, or the parser crashed or exceeded its time or memory.
+        The parser crashed or exceeded its time or memory.
     """
     settings: dict[str, Any] = {**_SETTINGS, "trust": {"trust_config": "\n".join(_PURPOSES)}}
     if trust_anchors:
@@ -106,7 +121,8 @@ def read_manifest_store(
     request = {"mime": mime, "bytes": len(data), "settings": json.dumps(settings)}
     response = _exchange(json.dumps(request).encode(), data, timeout)
     if "error" in response:
-        raise ManifestError(str(response["error"]))
+        message = str(response["error"])
+        raise (MisplacedError if _MISPLACED in message else MalformedError)(message)
     return ManifestStore(response["store"], tuple((s, n) for s, n in response["exclusions"]))
 
 

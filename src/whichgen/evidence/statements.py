@@ -201,11 +201,13 @@ def _interpret_action(
         yield Statement(f"{name}: {code}", _join(parts), indication, generator)
         description = ""
     if name == "c2pa.created" and not list(_iterate_sources(action)):
-        known = find_generator(agent)
-        if _GENERATED.search(description) or (known and not known.tool):
+        is_stated = bool(_GENERATED.search(description))
+        if is_stated or find_generator(agent):
             generator = _name_generator(agent, description)
             parts = (description, agent and f"by {agent}", *versions[:1])
-            yield Statement(f"{name}: generated", _join(parts), "synthetic", generator)
+            strength: Strength = "strong" if is_stated else "weak"
+            title = f"{name}: generated" if is_stated else f"{name}: by a generator"
+            yield Statement(title, _join(parts), "synthetic", generator, strength)
 
 
 def _name_generator(program: str, description: str) -> str:
