@@ -13,10 +13,10 @@ from whichgen.evidence.finding import Evidence
 from whichgen.evidence.iptc import read_iptc
 from whichgen.evidence.jpeg import read_jpeg
 from whichgen.evidence.jpeg_blocks import find_jpeg_blocks
+from whichgen.evidence.parameters import interpret_fields
 from whichgen.evidence.png_blocks import find_png_blocks
 from whichgen.evidence.readers import Reader, run_readers
 from whichgen.evidence.stealth import read_stealth
-from whichgen.evidence.text import read_text
 from whichgen.evidence.webp_blocks import find_webp_blocks
 from whichgen.evidence.xmp import read_xmp
 
@@ -42,7 +42,7 @@ def read_metadata(data: bytes, image: Image.Image | None) -> Evidence:
     exif_evidence = run_readers({"EXIF": lambda: read_exif(exif)})
     has_camera = any(f.indicates == "camera" for f in exif_evidence.findings)
     readers: dict[str, Reader] = {
-        "text fields": lambda: read_text(blocks.texts),
+        "text fields": lambda: Evidence(tuple(interpret_fields("text", blocks.texts))),
         "EXIF": lambda: exif_evidence,
     }
     for number, packet in enumerate(blocks.xmp):

@@ -7,6 +7,7 @@ a text is recognized by its content; the name of its field only tells who writes
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from whichgen.evidence.aigc_label import FIELD as AIGC
@@ -83,7 +84,7 @@ def _read_statement(field: str, text: str) -> Statement:
     return read_free_text(text)
 
 
-def interpret_fields(kind: str, texts: list[tuple[str, str]]) -> list[Finding]:
+def interpret_fields(kind: str, texts: Sequence[tuple[str, str]]) -> list[Finding]:
     """Interpret text fields: each for itself, and all together as one set of parameters.
 
     Some programs, such as Easy Diffusion, write one field per setting.
