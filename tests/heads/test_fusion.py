@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from whichgen.errors import FitError
-from whichgen.heads.fusion import FusionHead, FusionMethod, fit_view, split_views
+from whichgen.heads.fusion import FLOOR, FusionHead, FusionMethod, fit_view, split_views
 
 WIDTHS = (3, 1, 4)
 METHOD = FusionMethod(widths=WIDTHS)
@@ -27,12 +27,14 @@ def images(seed: int = 0, n: int = 60) -> tuple[np.ndarray, np.ndarray]:
 def reference_logits(x: np.ndarray, y: np.ndarray, query: np.ndarray, C: float) -> np.ndarray:
     """Compute mean log-probabilities of one logistic regression per view: (n, origins)."""
     views = []
+    floor = FLOOR / 3
     for start, stop in ((0, 3), (3, 4), (4, 8)):
         scaler = StandardScaler().fit(x[:, start:stop].astype(np.float64))
         root = np.sqrt(stop - start)
         model = LogisticRegression(C=C, tol=1e-10, max_iter=10_000)
         model.fit(scaler.transform(x[:, start:stop]) / root, y)
-        views.append(model.predict_log_proba(scaler.transform(query[:, start:stop]) / root))
+        probabilities = model.predict_proba(scaler.transform(query[:, start:stop]) / root)
+        views.append(np.log((1 - FLOOR) * probabilities + floor))
     return np.mean(views, axis=0)
 
 
@@ -61,6 +63,32 @@ def test_disagreeing_views_lower_the_largest_logit() -> None:
     disagree = np.float32([[1, 0, 0, 0, 1, 0]])
     assert head.forward(agree).logits.max() > -0.1
     assert head.forward(disagree).logits.max() < -1
+
+
+def test_no_view_can_rule_out_an_origin() -> None:
+    """One view contradicts three others, with features far beyond those of training."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(90) % 3
+    view = np.eye(3)[labels] + rng.normal(0, 0.05, (90, 3))
+    x = np.hstack([view] * 4).astype(np.float32)
+    head = FusionMethod(widths=(3, 3, 3, 3)).fit(x, labels, 3, 1e4)
+    outlier = np.float32([[1, 0, 0, 1, 0, 0, 1, 0, 0, -20, 20, -20]])
+    output = head.forward(outlier)
+    assert output.log_probabilities[3, 0, 0] == pytest.approx(np.log(FLOOR / 3), abs=0.01)
+    assert output.logits.argmax() == 0
+
+
+def test_models_saved_without_a_floor_predict_as_before() -> None:
+    x, y = images()
+    head = METHOD.fit(x, y, 3, 10.0)
+    tensors = head.tensors()
+    del tensors["floor"]
+    restored = METHOD.restore(tensors, 3, 10.0)
+    plain = [
+        view.probe.forward(view.standardize(part)).log_probabilities[0]
+        for view, part in zip(head.views, split_views(x, WIDTHS), strict=True)
+    ]
+    np.testing.assert_array_equal(restored.forward(x).log_probabilities, np.stack(plain))
 
 
 def test_standardized_views_are_centered_scaled_and_clipped() -> None:

@@ -132,3 +132,22 @@ def test_precise_hierarchy(seed: int, fpr: float, precision: float) -> None:
     truth = np.array(["diffusion", "", "GAN", "diffusion", ""])[labels]
     # If no threshold is precise enough, only the most certain image is named.
     assert named.sum() <= 1 or (answers == truth)[named].mean() >= precision - 1e-9
+
+
+def test_images_of_unknown_generators_of_a_known_family_count_as_correct() -> None:
+    p, labels = draw_views(15), np.random.default_rng(15).integers(-1, 4, 50)
+    truth = np.array(["diffusion", "", "GAN", "diffusion", "GAN"])[labels]
+    strict, informed = (
+        fit_hierarchy(
+            *(pool(p), labels, ORIGINS, FAMILIES, 0.9),
+            fpr=0.5,
+            precision=0.7,
+            true_families=true_families,
+        )
+        for true_families in (None, truth)
+    )
+    assert strict.family is not None and informed.family is not None
+    assert informed.family < strict.family
+    answers = np.array(select_answers(pool(p), np.full(50, -1), ORIGINS, informed))
+    named = np.isin(answers, ["diffusion", "GAN"])
+    assert (answers == truth)[named].mean() >= 0.7

@@ -93,14 +93,18 @@ def test_threshold_keeps_precision_and_spares_photographs() -> None:
     scores = np.array([9.0, 8.0, 7.0, 6.0, 5.0, 9.5, 4.0])
     logits = np.eye(3)[predicted]
     output = HeadOutput.from_logits(logits, np.empty((7, 0)))
-    held_out = HeldOutImages(output, scores, labels)
+    origins = np.array([*KNOWN, "new"])[labels]
+    held_out = HeldOutImages(output, scores, labels, origins)
     assert held_out.threshold(KNOWN, 1.0, 0.5) == pytest.approx(7, rel=1e-5)
     assert held_out.threshold(KNOWN, 0.75, 0.5) == pytest.approx(6, rel=1e-5)
     # One of the two photographs would be named: at most none may be.
     assert 6 < held_out.threshold(KNOWN, 0.75, 0.0) < 7
     assert held_out.known.labels.tolist() == [1, 2, 1, 0, 0, 1]
     only_real = HeldOutImages(
-        HeadOutput.from_logits(np.eye(3)[[0, 0]], np.empty((2, 0))), scores[:2], labels[:2]
+        HeadOutput.from_logits(np.eye(3)[[0, 0]], np.empty((2, 0))),
+        scores[:2],
+        labels[:2],
+        origins[:2],
     )
     assert only_real.threshold(KNOWN, 0.95, 0.02) > 9
 

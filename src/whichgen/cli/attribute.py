@@ -22,9 +22,9 @@ from whichgen.cli.console import (
 )
 from whichgen.cli.options import (
     AsJson,
+    AttributionModel,
     Coverage,
     Images,
-    ModelOptions,
     QdrantUrl,
     Stability,
     Wide,
@@ -51,7 +51,7 @@ _MAX_NAMES = 3
 @command
 def attribute(
     images: Images,
-    model: ModelOptions,
+    model: AttributionModel,
     wide: Wide = False,
     as_json: AsJson = False,
     as_csv: Annotated[bool, Option("--csv", help="Print CSV.")] = False,

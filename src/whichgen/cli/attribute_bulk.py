@@ -8,13 +8,13 @@ from typing import Annotated
 from whichgen.cli.command import resumable_command
 from whichgen.cli.console import exit_on_unreadable, progress, say, warn
 from whichgen.cli.engine import EngineOptions, Sources
-from whichgen.cli.options import Coverage, ModelOptions, OutputDir, Stability, check_writable
+from whichgen.cli.options import AttributionModel, Coverage, OutputDir, Stability, check_writable
 
 
 @resumable_command
 def attribute_bulk(
     sources: Sources,
-    model: ModelOptions,
+    model: AttributionModel,
     engine: EngineOptions,
     output_dir: Annotated[Path, OutputDir(help="Output folder for Parquet files.")] = Path(
         "attributions"

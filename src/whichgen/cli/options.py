@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from typer import Argument, Option
 
-from whichgen.cli.console import needs_extra
+from whichgen.cli.console import needs_extra, say
 from whichgen.defaults import BACKBONE, BATCH_SIZE, CACHE_DIR, SPLIT_FRACTIONS
 from whichgen.errors import DataError
 
@@ -134,6 +134,29 @@ class ModelOptions(ModelFolder):
 
         folder = find_model_folder(self.path)
         return folder.parent if folder.name == "model" else folder
+
+
+@dataclass(frozen=True)
+class AttributionModel(ModelOptions):
+    """Like :class:`ModelOptions`, but without ``--model``, the built-in model is used."""
+
+    model: Annotated[
+        Path | None,
+        Option("-m", "--model", help="Folder of a training run or model.", show_default="built-in"),
+    ] = None
+
+    @property
+    def path(self) -> Path:
+        """Value of ``--model``, or the folder of the built-in model."""
+        from whichgen.models.builtin import BUILTIN_MODEL
+
+        return self.model or BUILTIN_MODEL
+
+    def load(self) -> Attributor:
+        """Load the model as :class:`ModelOptions` does, and say if it is the built-in model."""
+        if self.model is None:
+            say(f"No --model: using the built-in model (figures and limits: {self.path}/README.md)")
+        return super().load()
 
 
 @dataclass(frozen=True)

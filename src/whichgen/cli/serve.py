@@ -15,7 +15,7 @@ from typer import Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import needs_extra, say, warn
-from whichgen.cli.options import ModelOptions, Stability
+from whichgen.cli.options import AttributionModel, Stability
 from whichgen.errors import DataError
 from whichgen.service.settings import LOCAL_HOSTS, MIB, Limits
 
@@ -46,7 +46,7 @@ class LimitOptions:
 
 @command
 def serve(
-    model: ModelOptions,
+    model: AttributionModel,
     limits: LimitOptions,
     host: Annotated[str, Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, Option(min=0, max=65535, help="Port; 0: any free port.")] = 8000,

@@ -21,10 +21,14 @@ with weights a_v that sum to 1. Each *vote* has the same weight, which its views
 blocks of an encoder can share one vote, because their errors are correlated; together, they then
 have the same weight as one block of residual statistics.
 
-``exp z_j ≤ 1``, with equality only if every view predicts origin j with probability 1. If the views
-disagree, as they often do about images of unknown generators, ``z_j`` is low for every origin.
-Therefore ``max_j z_j`` (the open-set score ``max_logit``) measures the agreement of the views; the
-softmax discards this information.
+No view can rule out an origin alone: the probabilities of each view are mixed with a part ε of the
+uniform distribution over the n origins, (1 − ε) p_v,j + ε / n, before they are pooled. A view that
+has not seen the image's source may be certain and wrong.
+
+``exp z_j`` is close to 1 only if every view predicts origin j with a probability close to 1. If the
+views disagree, as they often do about images of unknown generators, ``z_j`` is low for every
+origin. Therefore ``max_j z_j`` (the open-set score ``max_logit``) measures the agreement of the
+views; the softmax discards this information.
 """
 
 from __future__ import annotations
@@ -50,6 +54,9 @@ SHRINKAGES = (1.0, 0.1)
 #: Number of principal components in which a fusion measures distances.
 EMBEDDING_DIMS = 128
 
+#: Part ε of the uniform distribution in the probabilities of each view.
+FLOOR = 1e-3
+
 # Standardized values are clipped here, so that one outlying pixel statistic cannot decide alone.
 _CLIP = 10.0
 
@@ -67,11 +74,14 @@ class ViewProbe:
         Standardization ``(features - mean) / scale`` before clipping: float32 arrays (d,).
     probe
         The probe, whose inputs are the standardized features.
+    floor
+        Part ε of the uniform distribution in the probabilities, in [0, 1).
     """
 
     mean: np.ndarray
     scale: np.ndarray
     probe: LinearHead
+    floor: float = FLOOR
 
     def standardize(self, features: np.ndarray) -> np.ndarray:
         """Standardize and clip the view's features: float array (n, d) → float32 array (n, d)."""
@@ -79,7 +89,11 @@ class ViewProbe:
 
     def log_probabilities(self, features: np.ndarray) -> np.ndarray:
         """Predict log-probabilities ≤ 0: float array (n, d) → float64 array (n, origins)."""
-        return np.asarray(self.probe.forward(self.standardize(features)).log_probabilities[0])
+        logs = np.asarray(self.probe.forward(self.standardize(features)).log_probabilities[0])
+        if not self.floor:
+            return logs
+        lowest = np.log(self.floor / logs.shape[1])
+        return np.asarray(np.logaddexp(logs + np.log1p(-self.floor), lowest))
 
 
 @dataclass(frozen=True)
@@ -146,11 +160,12 @@ class FusionHead:
         """Return, by name, the arrays from which :meth:`FusionMethod.restore` rebuilds the head.
 
         ``mean``, ``scale`` and ``weights`` are concatenated over the views; ``bias`` has a row per
-        view. The others are ``widths``, ``components`` and ``votes``, which contains
-        :attr:`views_per_vote`.
+        view. The others are ``widths``, ``floor`` (one value per view), ``components`` and
+        ``votes``, which contains :attr:`views_per_vote`.
         """
         return {
             "widths": np.array(self.widths, dtype=np.int64),
+            "floor": np.array([view.floor for view in self.views]),
             "votes": np.array(self.views_per_vote, dtype=np.int64),
             "mean": np.concatenate([view.mean for view in self.views]),
             "scale": np.concatenate([view.scale for view in self.views]),
@@ -209,10 +224,12 @@ class FusionMethod:
         widths = tuple(int(width) for width in tensors["widths"])
         mean, scale = (split_views(tensors[k][None], widths) for k in ("mean", "scale"))
         weights = split_views(tensors["weights"], widths)
+        floors = tensors.get("floor", np.zeros(len(widths)))  # added in version 0.2
+        parts = zip(mean, scale, weights, tensors["bias"], floors.tolist(), strict=True)
         return FusionHead(
             tuple(
-                ViewProbe(m[0], s[0], LinearHead(np.ascontiguousarray(w), b))
-                for m, s, w, b in zip(mean, scale, weights, tensors["bias"], strict=True)
+                ViewProbe(m[0], s[0], LinearHead(np.ascontiguousarray(w), b), floor)
+                for m, s, w, b, floor in parts
             ),
             tensors["components"],
             tuple(int(vote) for vote in tensors["votes"]),

@@ -27,6 +27,7 @@ from whichgen.inference.answers import Attribution
 from whichgen.inference.neighbors import ExemplarIndex, NeighborIndex
 from whichgen.inference.stability import COPIES, check_stability
 from whichgen.models.array_validation import check_feature_width, predict_checked
+from whichgen.models.builtin import BUILTIN_MODEL
 from whichgen.models.hub import download_model, upload_model
 from whichgen.models.origin_model import OriginModel
 from whichgen.models.saved_model import load_model
@@ -79,7 +80,7 @@ class Attributor:
     @classmethod
     def load(
         cls,
-        path: str | Path,
+        path: str | Path = BUILTIN_MODEL,
         *,
         device: str = "auto",
         backbone: str = "",
@@ -90,7 +91,7 @@ class Attributor:
         Parameters
         ----------
         path
-            A model folder, or the output folder of a run.
+            A model folder, or the output folder of a run; default: the built-in model.
         device
             Device of the encoder: ``auto``, ``cpu``, ``cuda``, ….
         backbone

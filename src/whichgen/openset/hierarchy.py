@@ -74,6 +74,7 @@ def fit_hierarchy(
     *,
     fpr: float | None = None,
     precision: float | None = None,
+    true_families: np.ndarray | None = None,
 ) -> Hierarchy:
     """Choose the thresholds of the coarser predictions on held-out images.
 
@@ -99,7 +100,10 @@ def fit_hierarchy(
         1 − ``tpr`` if ``None``.
     precision
         Minimum fraction of the predicted families that are correct, in (0, 1]; ``None`` to choose
-        the threshold by ``tpr``. The family of an image of an unknown generator counts as wrong.
+        the threshold by ``tpr``.
+    true_families
+        Family of each image, empty for real images: str array (n,). By default, that of its known
+        origin, and no family is correct for an image of an unknown generator.
     """
     synthetic = real = family = None
     generators = [origin for origin in origins if origin != REAL]
@@ -115,7 +119,9 @@ def fit_hierarchy(
         family = threshold_at_tpr(z[is_synthetic], tpr)
         likely = margins >= (synthetic or 0)
         if precision is not None and likely.any():
-            correct = best == np.array([families.get(o, "") for o in true_origins.tolist()])
+            if true_families is None:
+                true_families = np.array([families.get(o, "") for o in true_origins.tolist()])
+            correct = best == true_families
             family = threshold_at_precision(z[likely], correct[likely], precision)
     return Hierarchy({o: families[o] for o in generators}, synthetic, real, family)
 

@@ -12,7 +12,7 @@ from scipy.special import softmax
 from whichgen.data.dataset import Sample
 from whichgen.data.families import assign_families
 from whichgen.data.reading import make_thumbnail, read_image
-from whichgen.defaults import FPR, PRECISION
+from whichgen.defaults import PRECISION
 from whichgen.encoders.base import Encoder
 from whichgen.errors import ImageError
 from whichgen.evaluation.all_metrics import Evaluation, evaluate
@@ -196,7 +196,7 @@ def finalize_model(
     known, tpr, fpr = held_out.known, options.tpr, None
     threshold = threshold_at_tpr(known.scores, tpr)
     if precision is not None:
-        fpr = FPR
+        fpr = options.fpr
         threshold = held_out.threshold(origins, precision, fpr)
         tpr = max(float((known.scores >= threshold).mean()), 1 / len(known.scores))
     fitted_on = known if precision is None else held_out
@@ -204,6 +204,7 @@ def finalize_model(
         *(fitted_on.output, fitted_on.labels, origins, families, options.tpr),
         fpr=fpr,
         precision=precision,
+        true_families=np.array([families.get(o, "") for o in fitted_on.origins.tolist()]),
     )
     probabilities = softmax(known.output.logits / selected.temperature, axis=1)
     run_metadata = collect_run_metadata(

@@ -8,8 +8,8 @@ one of the combined encoders. Selection uses the validation folds of the protoco
    agreement of the views. All members with their own votes (with sources: with one vote per member)
    are used, unless other votes improve the validation metric by more than :data:`MEMBERS_MARGIN`.
 2. The open-set score is selected from :data:`whichgen.openset.registry.SCORES`. Another score
-   replaces ``max_logit`` only if it improves the validation metric by more than
-   :data:`SCORE_MARGIN`.
+   replaces ``max_logit`` only if there are no sources and it improves the validation metric by
+   more than :data:`SCORE_MARGIN`.
 
 If the training set contains perturbed copies, only unchanged images are used for this selection.
 Then one *expert*, a fusion with the same blocks, C and shrinkage, is fitted to the unchanged images
@@ -181,13 +181,20 @@ def fuse(
     settings = [(c, s) for s in options.shrinkages for c in sorted(options.values)]
     train = features.tables["train"]
     unchanged = features.select_perturbation("")
+    held_out_tables: list[FoldTables] = []
     if by_source:
         tables = source_fold_tables(unchanged, protocol.folds, options.seed)
+        # Of the folds, only those with unknown validation images have all known origins.
+        all_known = [fold for fold in protocol.folds if fold.unknown_split == "val_unknown"]
+        all_known = all_known or [Fold(known, (), "val")]
+        held_out_tables = source_fold_tables(unchanged, all_known, options.seed)
     else:
         tables = [fold_tables(unchanged, fold) for fold in protocol.folds]
     whole = FoldTables(known, unchanged.tables["train"], *features.test_tables(protocol))
     blocks = range(len(encoder.block_dims))
-    final, *folds = fit_views([whole, *tables], blocks, settings, options.jobs, progress)
+    all_tables = [whole, *tables, *held_out_tables]
+    final, *views = fit_views(all_tables, blocks, settings, options.jobs, progress)
+    folds, held_out_views = views[: len(tables)], views[len(tables) :]
 
     grid = compare_members(folds, sets, settings)
     members = [select_best([c for c in grid if c.members == m], options.metric) for m in sets]
@@ -199,18 +206,23 @@ def fuse(
     votes, setting = sets[best.members], settings.index(best.setting)
     selected_blocks = tuple(chain(*votes))
     fusion = fuse_views(final, votes, setting)
-    score_metrics = (
-        evaluate_scores(fold, fuse_views(fold, votes, setting), selected_blocks, options.scores)[0]
-        for fold in folds
-    )
-    averages = average_by_key(chain.from_iterable(m.items() for m in score_metrics), len(folds))
+    averages = {AGREEMENT: SelectionMetrics(best.accuracy, best.auroc, best.oscr)}
+    if options.scores != (AGREEMENT,):
+        score_metrics = (
+            evaluate_scores(fold, fuse_views(fold, votes, setting), selected_blocks, options.scores)
+            for fold in folds
+        )
+        items = chain.from_iterable(m.items() for m, _ in score_metrics)
+        averages = average_by_key(items, len(folds))
     test_metrics, fitted = evaluate_scores(final, fusion, selected_blocks, options.scores)
     scores = [
         _add_test_metrics(replace(best, score=name, **m._asdict()), test_metrics[name])
         for name, m in averages.items()
     ]
     default = next((c for c in scores if c.score == AGREEMENT), scores[0])
-    selected = _select_with_margin(default, scores, options.metric, SCORE_MARGIN)
+    selected = default  # across sources, scores chosen on few unknown generators are no better
+    if not by_source:
+        selected = _select_with_margin(default, scores, options.metric, SCORE_MARGIN)
 
     fusion_method = FusionMethod(fusion.widths, best.shrinkage, fusion.views_per_vote)
     method: FusionMethod | ExpertsMethod = fusion_method
@@ -235,14 +247,8 @@ def fuse(
         score = fit_score(selected.score, head.forward(x), labels, len(known))
 
     if by_source:
-        # Of the folds, only those with unknown validation images have all known origins.
-        all_known = [fold for fold in protocol.folds if fold.unknown_split == "val_unknown"]
-        held_out = predict_held_out(
-            source_fold_tables(unchanged, all_known or [Fold(known, (), "val")], options.seed),
-            selected_blocks,
-            lambda x, labels: fusion_method.fit(x, labels, len(known), best.value),
-            selected.score,
-        )
+        heads = ((fold.tables, fuse_views(fold, votes, setting)) for fold in held_out_views)
+        held_out = predict_held_out(heads, selected_blocks, selected.score)
     else:
         held_out = predict_images(validation_tables(features), head, score, selected_blocks)
     temperature = fit_temperature(held_out.known.output.logits, held_out.known.labels)

@@ -8,7 +8,7 @@ fitted on all images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,8 +24,9 @@ from whichgen.openset.registry import fit_score
 from whichgen.openset.threshold import threshold_at_fpr, threshold_at_precision
 from whichgen.training.split_features import FoldTables, SplitFeatures
 
-#: Number of folds for cross-validation over sources.
-SOURCE_FOLDS = 5
+#: Number of folds for cross-validation over sources. With few folds, the heads are fitted on far
+#: fewer sources than the final head, and their thresholds are too strict.
+SOURCE_FOLDS = 10
 
 
 @dataclass(frozen=True)
@@ -40,17 +41,21 @@ class HeldOutImages:
         Open-set scores: float64 array (n,).
     labels
         Index of the true origin, or -1 for an unknown generator: int64 array (n,).
+    origins
+        Name of the true origin, also of unknown generators: str array (n,).
     """
 
     output: HeadOutput
     scores: np.ndarray
     labels: np.ndarray
+    origins: np.ndarray
 
     @property
     def known(self) -> HeldOutImages:
         """The images of known origins."""
         rows = np.flatnonzero(self.labels >= 0)
-        return HeldOutImages(self.output.take(rows), self.scores[rows], self.labels[rows])
+        output = self.output.take(rows)
+        return HeldOutImages(output, self.scores[rows], self.labels[rows], self.origins[rows])
 
     def threshold(self, origins: Sequence[str], precision: float, fpr: float) -> float:
         """Choose the threshold above which images are attributed to a known generator.
@@ -139,10 +144,7 @@ def source_fold_tables(
 
 
 def predict_held_out(
-    folds: Sequence[FoldTables],
-    blocks: Sequence[int],
-    fit: Callable[[np.ndarray, np.ndarray], Head],
-    score_method: str,
+    folds: Iterable[tuple[FoldTables, Head]], blocks: Sequence[int], score_method: str
 ) -> HeldOutImages:
     """Predict the held-out images of each fold with a head fitted on the fold's training images.
 
@@ -151,20 +153,17 @@ def predict_held_out(
     Parameters
     ----------
     folds
-        Feature tables of each fold, with the same known origins.
+        Feature tables of each fold, and the head fitted on its training images. All folds have the
+        same known origins.
     blocks
         Indices of the blocks whose features are the head's input.
-    fit
-        Function from training features, float array (n, d), and origin indices, int64 array (n,),
-        to a fitted head.
     score_method
         Name of the open-set score.
     """
     parts = []
     done: set[bytes] = set()
-    for fold in folds:
+    for fold, head in folds:
         x, labels = fold.train.blocks(blocks), label_indices(fold.train.origins, fold.origins)
-        head = fit(x, labels)
         score = fit_score(score_method, head.forward(x), labels, len(fold.origins))
         rows = [i for i, key in enumerate(fold.unknown.keys) if key not in done]
         done.update(fold.unknown.keys)
@@ -175,6 +174,7 @@ def predict_held_out(
         HeadOutput.concatenate([part.output for part in parts]),
         np.concatenate([part.scores for part in parts]),
         np.concatenate([part.labels for part in parts]),
+        np.concatenate([part.origins for part in parts]),
     )
 
 
@@ -186,7 +186,7 @@ def predict_images(
     labels = label_indices(tables.known.origins, tables.origins)
     output = head.forward(images.blocks(blocks))
     unknown = np.full(len(tables.unknown), -1)
-    return HeldOutImages(output, score(output), np.append(labels, unknown))
+    return HeldOutImages(output, score(output), np.append(labels, unknown), images.origins)
 
 
 def validation_tables(features: SplitFeatures) -> FoldTables:

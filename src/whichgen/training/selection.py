@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from whichgen.defaults import TPR
+from whichgen.defaults import FPR, TPR
 from whichgen.errors import FitError
 from whichgen.evaluation.detection import auroc
 from whichgen.evaluation.oscr import oscr
@@ -56,6 +56,9 @@ class SelectionOptions:
         Minimum fraction of correct answers among the held-out answers that name a generator, in
         (0, 1]. The threshold is then chosen by precision, not by ``tpr``. ``None`` means
         :data:`~whichgen.defaults.PRECISION` if the images have sources; otherwise, ``tpr`` is used.
+    fpr
+        Maximum fraction of the held-out real images that are called synthetic, in [0, 1); used if
+        the threshold is chosen by precision.
     seed
         Seed of the leave-out folds.
     jobs
@@ -68,13 +71,14 @@ class SelectionOptions:
     DataError
         ``protocol`` does not exist.
     FitError
-        ``metric`` does not exist, or ``tpr`` or ``precision`` is out of range.
+        ``metric`` does not exist, or ``tpr``, ``precision`` or ``fpr`` is out of range.
     """
 
     metric: str = "AUC"
     protocol: str = "clean"
     tpr: float = TPR
     precision: float | None = None
+    fpr: float = FPR
     seed: int = 0
     jobs: int = -1
     thumbnails: bool = False
@@ -94,6 +98,11 @@ class SelectionOptions:
             raise FitError(
                 f"precision {self.precision:g}: the fraction of correct answers must be greater "
                 "than 0 and at most 1, such as 0.95."
+            )
+        if not 0 <= self.fpr < 1:
+            raise FitError(
+                f"fpr {self.fpr:g}: the fraction of real images must be at least 0 and less than "
+                "1, such as 0.02."
             )
 
 

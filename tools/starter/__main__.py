@@ -1,0 +1,229 @@
+"""Train the built-in model: ``python -m tools.starter WILD``, or ``make starter``.
+
+WILD is a folder ``origin/source/file`` (``../shared/wild``). Origins with at least
+:data:`MIN_SOURCES` sources are known. The model is fitted on all images. Its metrics are those of
+the cross-source experiment with the same method, in which each image is tested by a model fitted on
+other sources.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+from tools.starter.photographs import write_copies
+from whichgen.cli.console import progress
+from whichgen.constants import REAL, UNKNOWN
+from whichgen.data.dataset import Dataset, Sample
+from whichgen.data.dataset_options import DatasetOptions
+from whichgen.data.source_folds import assign_folds
+from whichgen.defaults import CACHE_DIR
+from whichgen.encoders.loading import load_encoder
+from whichgen.evaluation.bootstrap import bootstrap_intervals
+from whichgen.evaluation.calibration import calibration_metrics
+from whichgen.evaluation.predictions import Predictions
+from whichgen.experiments.cross_source import (
+    FUSION_GRID,
+    CrossSourceResult,
+    SourceSplit,
+    evaluate_cross_source,
+    make_fold_datasets,
+)
+from whichgen.features.extraction import extract
+from whichgen.features.store import FeatureStore
+from whichgen.io.atomic import write_text
+from whichgen.io.tables import markdown_table
+from whichgen.models.builtin import BUILTIN_MODEL
+from whichgen.models.card import CARD_FILE
+from whichgen.models.origin_model import Exemplars
+from whichgen.models.saved_model import save_model
+from whichgen.report.cross_source_report import comparison_rows
+from whichgen.training.fit_fusion import FusionOptions, fuse
+from whichgen.training.split_features import SplitFeatures
+
+#: DINOv2 at native resolution tells photographs from synthetic images, the others tell generators.
+BACKBONE = "traces+traces:half+spectra+dinov2_small:crops"
+
+NAME = "built-in"
+
+#: Minimum number of sources of a known origin.
+MIN_SOURCES = 4
+
+#: Unknown generators for selection; the other unknown generators are for testing.
+UNKNOWN_VAL = ("stylegan2", "stable_diffusion_2", "leonardo", "seedream")
+
+#: Section of the model card.
+TESTS = """\
+## Images and sources
+
+{images} images from {sources} sources, collected until {date}. A source is one public repository. \
+Many images are crops of the published ones. Other generators served as unknown.
+
+{table}
+
+## Test results on sources never seen
+
+Eight folds of sources: each image is tested by a model whose training, selection and thresholds \
+have not seen its source. The model that ships is trained on all sources. In parentheses: 95 % \
+intervals, resampled over sources.
+
+{metrics}
+
+Training, thresholds and tests also included a copy of each photograph, scaled down and \
+recompressed as on a website. Of the copies, {copies} are called synthetic.
+"""
+
+#: First entries of the limits in the model card.
+LIMITS = """
+- The model is not for accusing anyone. It does not replace the search for the original \
+publication and the examination of the file's metadata (`whichgen evidence`).
+- It names a generator only for a few percent of the images; most answers are `synthetic`, `real` \
+or `unknown`.
+- It has not seen generators of the last months before the date above, nor any video frame, \
+drawing, scan or screenshot from a known source.
+"""
+
+#: Coarser answers: is the generator an online service, or a model that anyone can run?
+SERVICE, OPEN = "online service", "open weights"
+SERVICES = (
+    *("dalle_3", "openai_gpt_image", "google_gemini_image", "google_imagen", "midjourney"),
+    *("ideogram", "leonardo", "seedream", "adobe_firefly"),
+)
+
+#: Fraction of photographs and their copies that may be called synthetic. Copies are rarely called
+#: so, hence about twice this fraction of the photographs themselves is.
+FPR = 0.01
+
+#: Number of exemplars per origin of each kind, training and held-out: the model must stay small.
+EXEMPLARS = 6
+
+
+def train_builtin_model(wild: Path, cache: Path, folder: Path) -> None:
+    """Train the model on the images in ``wild``, and write it to ``folder``."""
+    options = DatasetOptions(data=str(wild), sources="folders")
+    samples = options.list_samples()
+    sources: dict[str, set[str]] = {}
+    for sample in samples:
+        sources.setdefault(sample.origin, set()).add(sample.source)
+    unknown = [o for o, s in sources.items() if len(s) < MIN_SOURCES or o in UNKNOWN_VAL]
+    unknown_test = [o for o in unknown if o not in UNKNOWN_VAL]
+    encoder = load_encoder(BACKBONE, device="cpu")
+    store = FeatureStore(cache / "features", encoder)
+    copies = write_copies(samples, cache / "starter")
+    images = extract([*samples, *copies], encoder, store, progress=progress)
+    fusion = FusionOptions(**FUSION_GRID, fpr=FPR)
+
+    split = SourceSplit()
+    folds = make_fold_datasets(wild.name, images.samples, UNKNOWN_VAL, unknown_test, split)
+    families = {origin: SERVICE if origin in SERVICES else OPEN for origin in sources}
+    families["stylegan2"] = "GAN"
+    folds = [replace(fold, families=families) for fold in folds]
+    result = evaluate_cross_source(folds, images, encoder, fusion, split, progress=progress)
+
+    dataset = folds[0]
+    known = np.array([s.origin in dataset.known for s in images.samples])
+    val = assign_folds(images.samples, split.n_folds) == 0
+    rows = {
+        "train": known & ~val,
+        "val": known & val,
+        "val_unknown": ~known,
+        "test": known & val,
+        "test_unknown": np.zeros(len(known), dtype=bool),
+    }
+    tables = {name: images.take(np.flatnonzero(mask)) for name, mask in rows.items()}
+    whole = Dataset(
+        name=wild.name,
+        known=dataset.known,
+        unknown=dataset.unknown,
+        families=families,
+        **{name: table.samples for name, table in tables.items()},  # type: ignore[arg-type]
+    )
+    config = {
+        **options.as_config(),
+        "data": wild.name,
+        "sources": f"{len({s.source for s in samples})} sources, {len(samples)} images",
+        "metrics": "cross-source: eight folds of sources, pooled",
+    }
+    model = fuse(SplitFeatures(whole, tables), encoder, fusion, config=config).model
+    model = replace(
+        model,
+        metrics={
+            name: interval.value
+            for name, interval in without_copies(result, copies).metrics.items()
+        },
+        exemplars=_draw_exemplars(model.exemplars),
+        head=replace(model.head, components=model.head.components[:16]),
+    )
+    save_model(model, folder, name=NAME)
+    card = (folder / CARD_FILE).read_text(encoding="utf-8")
+    start, limits = card.split("## Limits")
+    start = start.split("## Test results")[0] + describe_tests(result, samples, copies)
+    start = start.replace(f'from_pretrained("{NAME}")', "load()")
+    write_text(folder / CARD_FILE, f"{start}\n## Limits\n{LIMITS}{limits.lstrip()}")
+
+
+def describe_tests(
+    result: CrossSourceResult, samples: Sequence[Sample], copies: Sequence[Sample]
+) -> str:
+    """Describe images, sources and metrics in Markdown, for the model card."""
+    images = Counter(sample.origin for sample in samples)
+    sources = {origin: {s.source for s in samples if s.origin == origin} for origin in images}
+    rows = [
+        {"origin": origin, "images": images[origin], "sources": len(sources[origin])}
+        for origin in result.origins
+    ]
+    calls = dict(zip(result.paths, result.answers, strict=True))
+    accused = [calls[str(copy.path)] not in (REAL, UNKNOWN) for copy in copies]
+    return TESTS.format(
+        date=date.today().isoformat(),
+        images=len(samples),
+        sources=len({sample.source for sample in samples}),
+        table=markdown_table(rows),
+        metrics=markdown_table(comparison_rows([without_copies(result, copies)])),
+        copies=f"{sum(accused)} of {len(accused)}",
+    )
+
+
+def without_copies(result: CrossSourceResult, copies: Sequence[Sample]) -> CrossSourceResult:
+    """Compute the metrics of the published images alone."""
+    left_out = {str(copy.path) for copy in copies}
+    kept = [i for i, path in enumerate(result.paths) if path not in left_out]
+    rows = np.array([i for i in kept if i < len(result.known)])
+    known = Predictions(
+        result.known.probabilities[rows],
+        result.known.origins[rows],
+        result.known.scores[rows],
+        sources=None if result.known.sources is None else result.known.sources[rows],
+    )
+    answers = tuple(result.answers[i] for i in kept)
+    return replace(
+        result,
+        known=known,
+        answers=answers,
+        paths=tuple(result.paths[i] for i in kept),
+        metrics=bootstrap_intervals(known, result.unknown, result.origins, answers=answers),
+        calibration_error=calibration_metrics(
+            known.probabilities, known.labels(result.origins)
+        ).ece,
+    )
+
+
+def _draw_exemplars(exemplars: Exemplars) -> Exemplars:
+    """Keep the first :data:`EXEMPLARS` training and held-out exemplars of each origin."""
+    rows: list[int] = []
+    for label in np.unique(exemplars.labels):
+        for held_out in (False, True):
+            chosen = (exemplars.labels == label) & (exemplars.held_out == held_out)
+            rows += np.flatnonzero(chosen)[:EXEMPLARS].tolist()
+    kept = np.sort(rows)
+    return Exemplars(exemplars.features[kept], exemplars.labels[kept], exemplars.held_out[kept])
+
+
+if __name__ == "__main__":
+    train_builtin_model(Path(sys.argv[1]), CACHE_DIR, BUILTIN_MODEL)
