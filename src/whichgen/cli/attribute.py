@@ -117,10 +117,10 @@ def attribute(
     elif not parquet and not report:
         readable = [answer for answer in answers if not answer.error]
         show_answers(readable, attributor.model, wide=wide)
-    if stability:
+    if stability and not all(answer.error for answer in answers):
         say(
-            "note: each answer is the most specific one that the image and five slightly altered "
-            f"copies ({', '.join(COPIES)}) share; `unstable` lists the copies that changed it. "
+            "note: answers that one of five slightly altered copies "
+            f"({', '.join(COPIES)}) does not confirm are less specific; `unstable` lists these. "
             f"{1 + len(COPIES)} encodings per image, {seconds:.1f} s; --no-stability turns it off."
         )
     if tiny := find_tiny_images(files):

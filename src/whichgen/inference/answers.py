@@ -99,8 +99,8 @@ class Attribution:
         Names of the copies with another answer.
     original_answer
         :attr:`coarse_origin` of the image alone. If it differs from :attr:`coarse_origin`, the
-        answer is *unstable*: :attr:`coarse_origin` is the answer that the image and its copies
-        share, and :attr:`origin` is ``unknown`` whatever the score.
+        answer is *unstable*: :attr:`coarse_origin` is a less specific answer that no copy
+        contradicts, and :attr:`origin` is ``unknown`` whatever the score.
 
     Examples
     --------

@@ -158,8 +158,8 @@ class Attributor:
             Gallery to search for similar images (:func:`whichgen.gallery.search.load_gallery`);
             default: the exemplars stored in the model.
         stability
-            Attribute five mild copies of each image as well, and return the answer that the image
-            and its copies share (:mod:`whichgen.inference.stability`).
+            Attribute five mild copies of each image as well, and return a less specific answer if a
+            copy does not confirm the answer (:mod:`whichgen.inference.stability`).
         batch_size
             Number of images per batch, including copies.
 

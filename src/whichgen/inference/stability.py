@@ -1,9 +1,9 @@
 """Check whether an answer survives republication: attribute mild copies of the image as well.
 
 Platforms resize, crop and recompress images, which can change the answer. The stability check
-attributes five copies of an image (:data:`COPIES`) and keeps only the answer that the image and all
-its copies share: the most specific one among origin, family, ``synthetic`` or ``real``, and
-``unknown``.
+attributes five copies of an image (:data:`COPIES`). If a copy does not confirm the answer, it is
+replaced by the next less specific one (origin, family, ``synthetic``, ``unknown``), and further as
+long as a copy contradicts it.
 """
 
 from __future__ import annotations
@@ -56,34 +56,48 @@ COPIES: Mapping[str, Callable[[Image.Image], Image.Image]] = {
 }
 
 
-def share_answer(answers: Sequence[str], families: Mapping[str, str]) -> str:
-    """Return the most specific answer that all answers share.
+def stable_answer(answers: Sequence[str], families: Mapping[str, str]) -> str:
+    """Return the answer for an image, given the answers for its copies.
+
+    It is the answer for the image alone if every copy's answer implies it. Otherwise, it is the
+    most specific of the less specific answers that no copy contradicts. Two answers contradict each
+    other if neither implies the other; ``unknown`` contradicts none.
 
     Parameters
     ----------
     answers
-        At least one answer: a known origin, a family, ``synthetic``, ``real`` or ``unknown``.
+        Answer for the image, followed by those for its copies: a known origin, a family,
+        ``synthetic``, ``real`` or ``unknown``.
     families
         Maps every known origin except ``real`` to its family.
 
     Examples
     --------
     >>> families = {"dcgan": "GAN", "stylegan": "GAN", "ddpm": "diffusion"}
-    >>> share_answer(["dcgan", "GAN", "stylegan"], families)
+    >>> stable_answer(["dcgan", "dcgan", "unknown"], families)
     'GAN'
-    >>> share_answer(["dcgan", "ddpm"], families)
+    >>> stable_answer(["dcgan", "ddpm"], families)
     'synthetic'
+    >>> stable_answer(["synthetic", "real"], families)
+    'unknown'
     """
     first, *others = (_list_levels(answer, families) for answer in answers)
-    return next(level for level in first if all(level in levels for levels in others))
+    if all(first[0] in levels for levels in others):
+        return first[0]
+    above = (
+        level
+        for n, level in enumerate(first)
+        if n and all(level in levels or levels[0] in first[n:] for levels in others)
+    )
+    return next(above, UNKNOWN)
 
 
 def check_stability(
     answer: Attribution, copy_answers: Sequence[str], families: Mapping[str, str]
 ) -> Attribution:
-    """Replace the answer for an image by the one that it shares with its copies.
+    """Replace the answer for an image with a less specific one if a copy does not confirm it.
 
-    The origin becomes ``unknown`` if the shared answer is less specific than that of the image.
+    If the answer is replaced, the origin becomes ``unknown``.
     Probabilities, score and percentile remain those of the image.
 
     Parameters
@@ -96,12 +110,12 @@ def check_stability(
         Maps every known origin except ``real`` to its family.
     """
     original = str(answer.coarse_origin)
-    shared = share_answer([original, *copy_answers], families)
+    stable = stable_answer([original, *copy_answers], families)
     differing = tuple(n for n, copy in zip(COPIES, copy_answers, strict=True) if copy != original)
     return replace(
         answer,
-        origin=answer.origin if shared == original else UNKNOWN,
-        coarse_origin=shared,
+        origin=answer.origin if stable == original else UNKNOWN,
+        coarse_origin=stable,
         stability=len(COPIES) - len(differing),
         differing_copies=differing,
         original_answer=original,
@@ -113,4 +127,4 @@ def _list_levels(answer: str, families: Mapping[str, str]) -> list[str]:
     levels = [answer]
     if answer not in (REAL, SYNTHETIC, UNKNOWN):
         levels += [families.get(answer, answer), SYNTHETIC]
-    return [*levels, UNKNOWN]
+    return list(dict.fromkeys([*levels, UNKNOWN]))
