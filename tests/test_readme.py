@@ -168,7 +168,7 @@ def test_make_test_is_what_ci_runs() -> None:
 
 def test_every_whichgen_command_runs(workspace: Path) -> None:
     programs = [command.split()[1] for command in commands("whichgen")]
-    assert programs == ["dataset", "fuse", "attribute"]
+    assert programs == ["attribute", "dataset", "fuse", "attribute"]
     for command in commands("whichgen"):
         shell(command, workspace)
 
