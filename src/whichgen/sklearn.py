@@ -135,8 +135,9 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Select the block and the value of C or k, set the threshold, and fit the head.
 
         With sources, selection and threshold are based on predictions for held-out sources: the
-        sources are divided into at most five folds, and a head fitted on the other folds predicts
-        each fold. The folds are made by :func:`whichgen.data.source_folds.assign_folds`.
+        sources are divided into at most :data:`~whichgen.training.held_out.SOURCE_FOLDS` folds, and
+        a head fitted on the other folds predicts each fold. The folds are made by
+        :func:`whichgen.data.source_folds.assign_folds`.
 
         Parameters
         ----------

@@ -19,12 +19,12 @@ import numpy as np
 
 from tools.starter.photographs import write_copies
 from whichgen.cli.console import progress
-from whichgen.constants import REAL, UNKNOWN
 from whichgen.data.dataset import Dataset, Sample
 from whichgen.data.dataset_options import DatasetOptions
 from whichgen.data.source_folds import assign_folds
 from whichgen.defaults import CACHE_DIR
 from whichgen.encoders.loading import load_encoder
+from whichgen.evaluation.answer_metrics import is_synthetic
 from whichgen.evaluation.bootstrap import bootstrap_intervals
 from whichgen.evaluation.calibration import calibration_metrics
 from whichgen.evaluation.predictions import Predictions
@@ -38,7 +38,7 @@ from whichgen.experiments.cross_source import (
 from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore
 from whichgen.io.atomic import write_text
-from whichgen.io.tables import markdown_table
+from whichgen.io.tables import Row, markdown_table
 from whichgen.models.builtin import BUILTIN_MODEL
 from whichgen.models.card import CARD_FILE
 from whichgen.models.origin_model import Exemplars
@@ -151,43 +151,36 @@ def train_builtin_model(wild: Path, cache: Path, folder: Path) -> None:
         "metrics": "cross-source: eight folds of sources, pooled",
     }
     model = fuse(SplitFeatures(whole, tables), encoder, fusion, config=config).model
+    published = without_copies(result, copies)
     model = replace(
         model,
-        metrics={
-            name: interval.value
-            for name, interval in without_copies(result, copies).metrics.items()
-        },
+        metrics={name: interval.value for name, interval in published.metrics.items()},
         exemplars=_draw_exemplars(model.exemplars),
         head=replace(model.head, components=model.head.components[:16]),
     )
     save_model(model, folder, name=NAME)
     card = (folder / CARD_FILE).read_text(encoding="utf-8")
     start, limits = card.split("## Limits")
-    start = start.split("## Test results")[0] + describe_tests(result, samples, copies)
+    answers = dict(zip(result.paths, result.answers, strict=True))
+    synthetic = is_synthetic(np.array([answers[str(copy.path)] for copy in copies]))
+    tests = TESTS.format(
+        date=date.today().isoformat(),
+        images=len(samples),
+        sources=len({sample.source for sample in samples}),
+        table=markdown_table(count_images(samples, result.origins)),
+        metrics=markdown_table(comparison_rows([published])),
+        copies=f"{synthetic.sum()} of {len(synthetic)}",
+    )
+    start = start.split("## Test results")[0] + tests
     start = start.replace(f'from_pretrained("{NAME}")', "load()")
     write_text(folder / CARD_FILE, f"{start}\n## Limits\n{LIMITS}{limits.lstrip()}")
 
 
-def describe_tests(
-    result: CrossSourceResult, samples: Sequence[Sample], copies: Sequence[Sample]
-) -> str:
-    """Describe images, sources and metrics in Markdown, for the model card."""
+def count_images(samples: Sequence[Sample], origins: Sequence[str]) -> list[Row]:
+    """Return the numbers of images and sources of each origin, as rows of a table."""
     images = Counter(sample.origin for sample in samples)
-    sources = {origin: {s.source for s in samples if s.origin == origin} for origin in images}
-    rows = [
-        {"origin": origin, "images": images[origin], "sources": len(sources[origin])}
-        for origin in result.origins
-    ]
-    calls = dict(zip(result.paths, result.answers, strict=True))
-    accused = [calls[str(copy.path)] not in (REAL, UNKNOWN) for copy in copies]
-    return TESTS.format(
-        date=date.today().isoformat(),
-        images=len(samples),
-        sources=len({sample.source for sample in samples}),
-        table=markdown_table(rows),
-        metrics=markdown_table(comparison_rows([without_copies(result, copies)])),
-        copies=f"{sum(accused)} of {len(accused)}",
-    )
+    sources = Counter(origin for origin, _ in {(s.origin, s.source) for s in samples})
+    return [{"origin": o, "images": images[o], "sources": sources[o]} for o in origins]
 
 
 def without_copies(result: CrossSourceResult, copies: Sequence[Sample]) -> CrossSourceResult:

@@ -30,7 +30,7 @@ def write_copies(samples: Iterable[Sample], folder: Path) -> list[Sample]:
     for row, sample in enumerate(photographs):
         rng = np.random.default_rng([0, row])
         kind = "jpg" if rng.random() < 0.75 else "webp"
-        path = folder / sample.source / f"{sample.path.stem}-0.{kind}"
+        path = folder / sample.source / f"{sample.path.stem}.{kind}"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             quality = int(rng.integers(60, 97))
@@ -41,7 +41,7 @@ def write_copies(samples: Iterable[Sample], folder: Path) -> list[Sample]:
 
 
 def shrink(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Scale an RGB image by 0.3 to 1, to at least 128 pixels per side, and often sharpen it."""
+    """Scale an RGB image by 0.3 to 1 (at least 128 pixels per side), and sharpen 30 % of them."""
     scale = max(rng.uniform(0.3, 1), _SMALLEST / min(image.size))
     if scale < 1:
         size = (round(image.width * scale), round(image.height * scale))

@@ -119,8 +119,9 @@ def attribute(
         show_answers(readable, attributor.model, wide=wide)
     if stability and not all(answer.error for answer in answers):
         say(
-            "note: answers that one of five slightly altered copies "
-            f"({', '.join(COPIES)}) does not confirm are less specific; `unstable` lists these. "
+            "note: five slightly altered copies of each image were attributed, too "
+            f"({', '.join(COPIES)}). An answer that a copy does not confirm is replaced by a less "
+            "specific one, and `unstable` lists these copies. "
             f"{1 + len(COPIES)} encodings per image, {seconds:.1f} s; --no-stability turns it off."
         )
     if tiny := find_tiny_images(files):

@@ -43,8 +43,8 @@ def compare(
     }
     unit = first.answers[0].unit
     if unit == "sources":
-        sources = Predictions.concatenate(first.answers).sources
-        unit = f"{len(set([] if sources is None else sources.tolist()))} sources"
+        units = Predictions.concatenate(first.answers).units
+        unit = f"{len(set(units.tolist()))} sources"  # type: ignore[union-attr]
     for name, comparison in comparisons.items():
         show_table(
             [comparison_row(c) for c in comparison.values()],

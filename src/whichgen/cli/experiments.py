@@ -100,7 +100,7 @@ def few_shot(
     seeds = {"seed": t.source.seed, "draws": repeats}
     record = test.model.describe_run(t.model, seeds, features.data_hash, **config)
     plot, note = few_shot_plot(points), few_shot_note(features)
-    write_experiment(plot, points, record, folder, text=f"{plot.caption} {note}".strip() + "\n")
+    write_experiment(plot, points, record, folder, note=note)
     rows = [{c: row[c] for c in row if c != "generators"} for row in plot.rows]  # for 80 columns
     title = f"{t.dataset.name}: origins enrolled from few images"
     show_table(rows, title=title, caption=note)
@@ -151,9 +151,7 @@ def low_data(
         data_hash=data.features.data_hash,
     )
     plot, note = low_data_plot(points), low_data_note(data.features, library_options)
-    write_experiment(
-        plot, points, record, data.folder, text=f"{plot.caption} {note}".strip() + "\n"
-    )
+    write_experiment(plot, points, record, data.folder, note=note)
     title = f"{data.features.dataset.name}: {head} head, images per class"
     show_table(plot.rows, title=title, caption=note)
     say(f"Results: {data.folder}")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from whichgen.constants import REAL
 from whichgen.errors import DataError
-from whichgen.io.untrusted_files import read_text_file
+from whichgen.io.untrusted_files import iterate_pairs, read_text_file
 
 #: Families in the order in which they are tried, with name parts of their generators. A part of at
 #: most four letters must be a whole word of the name, except ``gan``, which ends many names.
@@ -59,15 +59,8 @@ def read_families(file: Path) -> dict[str, str]:
         The file is unreadable or empty, a line is invalid, or an origin occurs twice.
     """
     families: dict[str, str] = {}
-    for number, line in enumerate(read_text_file(file, "families file").splitlines(), start=1):
-        if not line.strip():
-            continue
-        origin, _, family = (part.strip() for part in line.partition("\t"))
-        if not origin or not family:
-            raise DataError(
-                f"{file}, line {number}: expected `origin<TAB>family`, got {line[:120]!r}. "
-                "Separate origin and family by one tab."
-            )
+    text = read_text_file(file, "families file")
+    for number, origin, family in iterate_pairs(text, str(file), ("origin", "family")):
         if origin in families:
             raise DataError(f"{file}, line {number}: {origin} occurs twice. Remove one line.")
         families[origin] = family

@@ -26,10 +26,10 @@ def read_groups(file: Path, column: str = "") -> dict[str, str]:
     Parameters
     ----------
     file
-        CSV file if its suffix is ``.csv``, otherwise TSV file; a header without this separator may
-        use semicolons, tabs or commas. The column ``path``, or the first
-        column if there is no such column, contains the paths of the images: relative to the image
-        folder if the user wrote the file, absolute if :func:`write_names` wrote it.
+        CSV file if its suffix is ``.csv``, otherwise TSV file; if the header does not contain this
+        separator, semicolons, tabs or commas. The column ``path``, or the first column if there is
+        no such column, contains the paths of the images: relative to the image folder if the user
+        wrote the file, absolute if :func:`write_names` wrote it.
     column
         Name of the group column. If empty, it is ``group`` if this column exists, else ``content``
         if it exists, else the last column.

@@ -28,6 +28,19 @@ ANSWER_TITLES = {
 }
 
 
+def is_named(answers: np.ndarray, origins: Sequence[str]) -> np.ndarray:
+    """Return whether each answer, str array (n,), is a known generator: bool array (n,)."""
+    return np.isin(answers, [origin for origin in origins if origin != REAL])
+
+
+def is_synthetic(answers: np.ndarray) -> np.ndarray:
+    """Return whether each answer, str array (n,), means a synthetic image: bool array (n,).
+
+    That is a generator, a family of generators or ``synthetic``.
+    """
+    return ~np.isin(answers, [REAL, UNKNOWN])
+
+
 class AnswerMetrics:
     """Metrics of the answers for a test set, as a function of image weights.
 
@@ -53,8 +66,8 @@ class AnswerMetrics:
         predicted = np.array(origins)[images.predicted]
         self._real = truth == REAL
         self._known_generator = (np.arange(len(truth)) < len(known)) & ~self._real
-        self._named = np.isin(given, [origin for origin in origins if origin != REAL])
-        self._called_synthetic = ~np.isin(given, [REAL, UNKNOWN])
+        self._named = is_named(given, origins)
+        self._called_synthetic = is_synthetic(given)
         self._correct = given == truth
         rows = np.flatnonzero(predicted != REAL)
         self._by_score = rows[np.argsort(-images.scores[rows], kind="stable")]

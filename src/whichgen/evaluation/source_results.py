@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from whichgen.constants import REAL, UNKNOWN
+from whichgen.evaluation.answer_metrics import is_named, is_synthetic
 from whichgen.evaluation.predictions import Predictions
 
 
@@ -60,8 +60,7 @@ def count_by_source(
     """
     truth, sources, given = images.origins, np.array(images.sources), np.array(answers, dtype=str)
     correct = np.array(origins)[images.predicted] == truth
-    synthetic = ~np.isin(given, [REAL, UNKNOWN])
-    named = np.isin(given, [origin for origin in origins if origin != REAL])
+    synthetic, named = is_synthetic(given), is_named(given, origins)
     results = []
     for origin in dict.fromkeys([*origins, *sorted(truth.tolist())]):
         for source in sorted(set(sources[truth == origin].tolist())):

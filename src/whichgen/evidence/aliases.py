@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from whichgen.errors import DataError
-from whichgen.io.untrusted_files import read_text_file
+from whichgen.io.untrusted_files import iterate_pairs, read_text_file
 
 #: Makers that may precede the name of a generator.
 _MAKERS = (
@@ -56,15 +56,12 @@ def read_aliases(file: Path) -> dict[str, str]:
 def parse_aliases(text: str, name: str) -> dict[str, str]:
     """Parse the content of an aliases file; ``name`` is its name in error messages."""
     aliases: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        alias, _, origin = (part.strip() for part in line.partition("\t"))
+    for number, alias, origin in iterate_pairs(text, name, ("name", "origin")):
         key = normalize_name(alias)
-        if not key or not origin:
+        if not key:
             raise DataError(
-                f"{name}, line {number}: expected `name<TAB>origin`, got {line[:120]!r}. "
-                "Separate name and origin by one tab."
+                f"{name}, line {number}: the name {alias[:120]!r} has no letter and no digit. "
+                "Correct or remove it."
             )
         aliases[key + "*" * alias.endswith("*")] = origin
     return aliases

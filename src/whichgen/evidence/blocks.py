@@ -37,6 +37,17 @@ class Blocks:
     notes: tuple[str, ...] = ()
 
 
+def decode_text(content: bytes, fallback: str = "latin-1") -> str:
+    """Decode a text that is UTF-8, whatever its field prescribes, or in the encoding ``fallback``.
+
+    Bytes that are invalid in either encoding become replacement characters.
+    """
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode(fallback, errors="replace")
+
+
 def remove_exif_prefix(block: bytes) -> bytes:
     """Remove the prefix ``Exif`` and its two NULs, which only JPEG requires."""
     return block[6:] if block.startswith(b"Exif\0") else block

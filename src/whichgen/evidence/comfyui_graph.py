@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from whichgen.evidence.bounded import as_list
+
 #: Maximum number of nodes per graph, values per node and links per graph.
 MAX_NODES = 5000
 _MAX_VALUES = 50
@@ -56,7 +58,7 @@ def parse_nodes(value: Mapping[str, Any]) -> dict[str, Node]:
         nodes = dict(_parse_workflow(value, ""))
         definitions = value.get("definitions")
         subgraphs = definitions.get("subgraphs") if isinstance(definitions, dict) else None
-        for subgraph in _list(subgraphs)[:_MAX_VALUES]:
+        for subgraph in as_list(subgraphs)[:_MAX_VALUES]:
             if isinstance(subgraph, dict):
                 nodes |= _parse_workflow(subgraph, f"{subgraph.get('id')}/")
         return nodes
@@ -89,8 +91,8 @@ def _parse_values(entries: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, str
 
 
 def _parse_workflow(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Node]]:
-    sources = dict(_parse_links(_list(value.get("links")), prefix))
-    for node in _list(value.get("nodes"))[:MAX_NODES]:
+    sources = dict(_parse_links(as_list(value.get("links")), prefix))
+    for node in as_list(value.get("nodes"))[:MAX_NODES]:
         kind = node.get("type") if isinstance(node, dict) else None
         if not isinstance(kind, str) or node.get("mode") == _MUTED:
             continue
@@ -99,7 +101,7 @@ def _parse_workflow(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str
             widgets = {str(i): entry for i, entry in enumerate(widgets[:_MAX_VALUES])}
         entries = list(widgets.items())[:_MAX_VALUES] if isinstance(widgets, dict) else []
         links: dict[str, Link] = {}
-        for entry in _list(node.get("inputs"))[:_MAX_VALUES]:
+        for entry in as_list(node.get("inputs"))[:_MAX_VALUES]:
             if isinstance(entry, dict) and isinstance(number := entry.get("link"), int):
                 links |= {str(entry.get("name")): sources[number]} if number in sources else {}
         yield f"{prefix}{node.get('id')}", Node(kind[:200], dict(_parse_values(entries)), links)
@@ -113,7 +115,3 @@ def _parse_links(links: list[Any], prefix: str) -> Iterator[tuple[int, Link]]:
         if isinstance(link, list) and len(link) >= 3 and isinstance(link[0], int):
             slot = link[2] if isinstance(link[2], int) else 0
             yield link[0], Link(f"{prefix}{link[1]}"[:200], slot)
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []

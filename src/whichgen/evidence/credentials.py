@@ -166,7 +166,7 @@ def _list_manifests(store: ManifestStore, data: bytes, *, has_trust_list: bool) 
     history, queue = [active], [(label, active)]
     while queue:
         label, outer = queue.pop(0)
-        for ingredient, role in _iterate_sources(outer.content):
+        for ingredient, role in _iterate_history(outer.content):
             inner = str(ingredient.get("active_manifest"))
             content = manifests.pop(inner, None)  # pop: labels may form a circle
             if not isinstance(content, dict) or len(history) >= _MAX_MANIFESTS:
@@ -197,7 +197,7 @@ def _list_manifests(store: ManifestStore, data: bytes, *, has_trust_list: bool) 
     return history
 
 
-def _iterate_sources(manifest: dict[str, Any]) -> Iterator[tuple[dict[str, Any], _Role]]:
+def _iterate_history(manifest: dict[str, Any]) -> Iterator[tuple[dict[str, Any], _Role]]:
     """Yield the ingredients that are the image itself or parts of it, not inputs of a generator.
 
     Some generators re-sign their images with a manifest that has no action and the generated image

@@ -14,6 +14,7 @@ from whichgen.evidence.bounded import clean
 from whichgen.evidence.finding import Evidence, Finding
 from whichgen.evidence.generators import find_generator
 from whichgen.evidence.parameters import interpret
+from whichgen.evidence.text_formats import UUID
 
 #: Camera settings and their format.
 _SETTINGS = {
@@ -37,7 +38,6 @@ _NAMED_JSON = re.compile(r"\s*([A-Za-z_][\w \-]{0,40}):\s*(?=\{)")
 
 #: Grok signs its images: a signature in Base64 as the description, an identifier as the artist.
 _SIGNATURE = re.compile(r"Signature:\s*[A-Za-z0-9+/_\-]{64,}={0,2}\s*")
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 #: Largest number of bytes that are added where a truncated block has lost its end.
 _MAX_PADDING = 1 << 20
@@ -66,7 +66,7 @@ def read_exif(exif: Image.Exif) -> Evidence:
     findings: list[Finding] = []
     texts = {tag.name: _decode_text(exif.get(tag)) for tag in _TEXTS}
     texts["UserComment"] = decode_user_comment(inner.get(Base.UserComment)).strip("\0 ")
-    if _SIGNATURE.fullmatch(texts["ImageDescription"]) and _UUID.fullmatch(texts["Artist"]):
+    if _SIGNATURE.fullmatch(texts["ImageDescription"]) and UUID.fullmatch(texts["Artist"]):
         detail = f"artist {texts.pop('Artist')}; {texts.pop('ImageDescription')}"
         title = "signature and identifier as Grok writes them"
         findings.append(Finding("exif", title, detail, "synthetic", "Grok"))

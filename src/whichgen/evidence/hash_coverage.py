@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
+from whichgen.data.png import SIGNATURE
+
 #: ``manifest``: only the manifest and padding; ``metadata``: metadata too, such as EXIF;
 #: ``picture``: parts that define the picture; ``unknown``: the file format is not supported.
 Excluded = Literal["manifest", "metadata", "picture", "unknown"]
@@ -52,7 +54,7 @@ def _list_parts(data: bytes) -> list[_Part] | None:
     """Return start, end and kind of the parts of a file; bytes after them define the picture."""
     if data[:2] == b"\xff\xd8":
         parts = _iterate_jpeg(data)
-    elif data[:8] == b"\x89PNG\r\n\x1a\n":
+    elif data.startswith(SIGNATURE):
         parts = _iterate_png(data)
     elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         parts = _iterate_webp(data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from whichgen.evidence.blocks import decode_text
 from whichgen.evidence.finding import Evidence
 from whichgen.evidence.parameters import interpret
 
@@ -50,11 +51,4 @@ def _iterate_fields(records: bytes) -> Iterator[tuple[str, str]]:
         content = records[position + 5 : position + 5 + size]
         position += 5 + size
         if head[1] == 2 and head[2] in _FIELDS:
-            yield _FIELDS[head[2]], _decode(content)
-
-
-def _decode(content: bytes) -> str:
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
+            yield _FIELDS[head[2]], decode_text(content)

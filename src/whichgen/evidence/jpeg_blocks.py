@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from whichgen.evidence.blocks import MAX_BLOCK, MAX_FIELDS, Blocks, find_iptc, remove_exif_prefix
+from whichgen.evidence.blocks import (
+    MAX_BLOCK,
+    MAX_FIELDS,
+    Blocks,
+    decode_text,
+    find_iptc,
+    remove_exif_prefix,
+)
 
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
@@ -51,7 +58,7 @@ def find_jpeg_blocks(data: bytes) -> Blocks:
         notes.append(f"only the first {MAX_FIELDS} comments were read")
     iptc = find_iptc(resources)
     return Blocks(
-        texts=tuple(("comment", _decode(text)) for text in comments[:MAX_FIELDS]),
+        texts=tuple(("comment", decode_text(text)) for text in comments[:MAX_FIELDS]),
         exif=exif,
         xmp=tuple(packet for packet in (xmp, extension) if packet),
         iptc=(iptc,) if iptc else (),
@@ -76,11 +83,3 @@ def _iterate_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
         end = start + max(2, int.from_bytes(data[start : start + 2]))
         yield marker, data[start + 2 : end]
         position = end
-
-
-def _decode(comment: bytes) -> str:
-    """Decode a comment, which is UTF-8 or Latin-1."""
-    try:
-        return comment.decode("utf-8")
-    except UnicodeDecodeError:
-        return comment.decode("latin-1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from whichgen.evidence.bounded import as_dict
 from whichgen.evidence.comfyui import read_graph
 from whichgen.evidence.generation import Parameters, count_keys, is_plain
 
@@ -68,14 +69,14 @@ def _read_invoke_graph(nodes: object) -> Parameters | None:
         return None
     model = prompt = None
     for node in entries[:_MAX_NODES]:
-        data = node.get("data", node) if isinstance(node, dict) else {}
-        inputs = data.get("inputs", data) if isinstance(data, dict) else {}
-        entry = inputs.get("model") if isinstance(inputs, dict) else None
+        data = as_dict(as_dict(node).get("data", node))
+        inputs = as_dict(data.get("inputs", data))
+        entry = inputs.get("model")
         if isinstance(entry, dict) and isinstance(entry.get("value"), dict):
             entry = entry["value"]
         if isinstance(entry, dict):
             model = model or entry.get("name") or entry.get("model_name")
-        kind = str(data.get("type")) if isinstance(data, dict) else ""
+        kind = str(data.get("type"))
         if kind.startswith(("compel", "sdxl_compel", "flux_text_encoder")) and prompt is None:
             text = inputs.get("prompt")
             prompt = text.get("value") if isinstance(text, dict) else text

@@ -11,6 +11,7 @@ from whichgen.evidence.blocks import (
     MAX_CHARACTERS,
     MAX_FIELDS,
     Blocks,
+    decode_text,
     find_iptc,
     remove_exif_prefix,
 )
@@ -85,12 +86,8 @@ def _read_text(kind: bytes, content: bytes) -> tuple[str, str, bool]:
     is_whole = len(rest) <= MAX_BLOCK
     if is_compressed:
         rest, is_whole = _decompress(rest)
-    text = rest[:MAX_BLOCK]
     # Many programs write UTF-8 into tEXt, although it is Latin-1 by definition.
-    try:
-        return field, text.decode("utf-8"), is_whole
-    except UnicodeDecodeError:
-        return field, text.decode(encoding, errors="replace"), is_whole
+    return field, decode_text(rest[:MAX_BLOCK], encoding), is_whole
 
 
 def _decompress(content: bytes) -> tuple[bytes, bool]:

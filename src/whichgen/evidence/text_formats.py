@@ -7,8 +7,10 @@ import re
 from whichgen.evidence.generation import Parameters
 from whichgen.evidence.web_ui import parse_web_ui
 
-_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_MIDJOURNEY = re.compile(rf"\bJob ID: ?({_UUID})", re.IGNORECASE)
+#: Identifier of an image or a job.
+UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+_MIDJOURNEY = re.compile(rf"\bJob ID: ?({UUID.pattern})", re.IGNORECASE)
 
 #: Options of Midjourney's prompts; two of them are required.
 _OPTION = re.compile(

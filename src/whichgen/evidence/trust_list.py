@@ -8,9 +8,10 @@ from base64 import b64decode
 from pathlib import Path
 
 from whichgen.errors import DataError
+from whichgen.io.untrusted_files import read_regular_file
 
 #: Maximum size of a trust list in bytes; that of the C2PA has about 100 kB.
-_MAX_BYTES = 5_000_000
+_MAX_BYTES = 4 * 2**20
 
 _CERTIFICATE = re.compile(
     r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----"
@@ -26,12 +27,9 @@ def read_trust_list(path: Path) -> str:
         The file can't be read, is too large, contains no certificate, or one is damaged.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
+        content = read_regular_file(path, _MAX_BYTES)
     except OSError as error:
         raise DataError(f"{path}: can't be read ({error.strerror}); check --trust-list") from None
-    if len(content) > _MAX_BYTES:
-        raise DataError(f"{path}: larger than {_MAX_BYTES // 10**6} MB; pass a PEM trust list")
     bodies = _CERTIFICATE.findall(content.decode("latin-1"))
     if not bodies:
         raise DataError(f"{path}: no certificate found; pass a file of PEM certificates")

@@ -10,27 +10,26 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+from whichgen.evidence.aigc_label import FIELD as AIGC
 from whichgen.evidence.aigc_label import read_aigc_label, read_aigc_text
 from whichgen.evidence.blocks import MAX_BLOCK
 from whichgen.evidence.finding import Evidence, Finding
 from whichgen.evidence.generators import find_generator
 from whichgen.evidence.parameters import interpret
 from whichgen.evidence.sources import parse_source_type
+from whichgen.evidence.text_formats import UUID
 
 #: Maximum number of properties, and of characters per property.
 _MAX_PROPERTIES = 30
 _MAX_CHARACTERS = 100_000
 
-_SOURCE = "DigitalSourceType"
+_SOURCE, _FILE_SOURCE = "DigitalSourceType", "DigitalSourceFileType"
 _AI = ("AISystemUsed", "AISystemVersionUsed", "AIPromptInformation")
 _GUID = "DigImageGUID"
 _CANVA = "ContainsAiGeneratedContent"
-_LABEL = "AIGC"
 
 #: Names that no other namespace has, in lower case; programs declare them under wrong namespaces.
-_UNIQUE = {
-    name.lower(): name for name in (_SOURCE, "DigitalSourceFileType", *_AI, _GUID, _CANVA, _LABEL)
-}
+_UNIQUE = {name.lower(): name for name in (_SOURCE, _FILE_SOURCE, *_AI, _GUID, _CANVA, AIGC)}
 _NAMES = {
     "{http://ns.adobe.com/photoshop/1.0/}Credit": "Credit",
     "{http://ns.adobe.com/photoshop/1.0/}Instructions": "Instructions",
@@ -57,7 +56,6 @@ _LOOSE = re.compile(
     r"|[^<>\"']{0,100}(?:rdf:resource=\"(?P<c>[^\"<]{0,500})\")?\s*/?>(?P<d>[^<]{0,5000}))",
     re.IGNORECASE,
 )
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 #: Google writes this on images that it makes and on those that it edits.
 _GOOGLE_EDIT = "Edited with Google AI"
@@ -95,7 +93,7 @@ def read_xmp(xmp: bytes, *, has_camera: bool = False) -> Evidence:
         notes = ("XMP is no valid XML; only single properties were read",)
     findings = [f for name, text in properties for f in _interpret_property(name, text)]
     findings = _judge_composite(findings, has_camera=has_camera)
-    if any(name == _GUID and _UUID.fullmatch(text.strip()) for name, text in properties) and any(
+    if any(name == _GUID and UUID.fullmatch(text.strip()) for name, text in properties) and any(
         f.title.startswith(_SOURCE) and f.indicates == "synthetic" for f in findings
     ):
         title = f"{_GUID} and {_SOURCE}, as Midjourney writes them"
@@ -181,15 +179,15 @@ def _interpret_property(name: str, text: str) -> list[Finding]:
     text = text.strip("\0 \r\n\t")
     if not text or name == _GUID:
         return []
-    if name in (_SOURCE, "DigitalSourceFileType"):
+    if name in (_SOURCE, _FILE_SOURCE):
         code, indication, meaning = parse_source_type(text)
         return [Finding("xmp", f"{name}: {code}", meaning, indication)]
     if name == _CANVA:
         return _interpret_canva(text)
-    if name in (_LABEL, "Label"):
+    if name in (AIGC, "Label"):
         value = {"Label": text, "ContentProducer": ""}
-        label = read_aigc_text("xmp", f"TC260:{_LABEL}", text) or (
-            read_aigc_label("xmp", f"TC260:{_LABEL}", value) if name == "Label" else None
+        label = read_aigc_text("xmp", f"TC260:{AIGC}", text) or (
+            read_aigc_label("xmp", f"TC260:{AIGC}", value) if name == "Label" else None
         )
         return [label] if label else [Finding("xmp", name, text)]
     if name == "AISystemUsed":
@@ -217,7 +215,7 @@ def _judge_composite(findings: list[Finding], *, has_camera: bool) -> list[Findi
     images. Google's Gemini app, however, writes "Edited with Google AI" and the source type of a
     composite on images that it makes, too. Without a camera, they count as synthetic, weakly.
     """
-    types = [f for f in findings if f.title.startswith((_SOURCE, "DigitalSourceFileType"))]
+    types = [f for f in findings if f.title.startswith((_SOURCE, _FILE_SOURCE))]
     is_composite = any(f.indicates in ("edited", "camera") for f in types)
     if not is_composite:
         return findings

@@ -13,12 +13,12 @@ from whichgen.defaults import LOW_DATA_SIZES
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
 from whichgen.evaluation.protocols import make_protocol
-from whichgen.evaluation.training_sources import TrainingSources, compare_sources
+from whichgen.evaluation.training_sources import compare_sources
 from whichgen.progress import Progress, no_progress
 from whichgen.training.fit_block import FitOptions, fit
 from whichgen.training.fit_fusion import FusionOptions, fuse
-from whichgen.training.held_out import has_sources
-from whichgen.training.split_features import FITTING_SPLITS, SplitFeatures
+from whichgen.training.held_out import has_sources, record_training_sources
+from whichgen.training.split_features import SplitFeatures
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,10 @@ def low_data_note(features: SplitFeatures, options: FitOptions | FusionOptions) 
     """Return a note on the sources of the test images; empty if the images have no sources."""
     protocol = make_protocol(features.dataset, options.protocol, seed=options.seed)
     known, unknown = features.test_tables(protocol)
-    if not has_sources(features) or (names := (known + unknown).sources) is None:
+    training, names = record_training_sources(features), (known + unknown).sources
+    if training is None or names is None:
         return ""
-    samples = (s for split in FITTING_SPLITS for s in features.tables[split].samples)
-    overlap = compare_sources(names, TrainingSources.from_samples(samples))
+    overlap = compare_sources(names, training)
     return f"{overlap.note} The deviation over seeds does not include the variation over sources."
 
 

@@ -224,7 +224,7 @@ class FusionMethod:
         widths = tuple(int(width) for width in tensors["widths"])
         mean, scale = (split_views(tensors[k][None], widths) for k in ("mean", "scale"))
         weights = split_views(tensors["weights"], widths)
-        floors = tensors.get("floor", np.zeros(len(widths)))  # added in version 0.2
+        floors = tensors.get("floor", np.zeros(len(widths)))  # added after version 0.2.0
         parts = zip(mean, scale, weights, tensors["bias"], floors.tolist(), strict=True)
         return FusionHead(
             tuple(

@@ -84,12 +84,10 @@ def stable_answer(answers: Sequence[str], families: Mapping[str, str]) -> str:
     first, *others = (_list_levels(answer, families) for answer in answers)
     if all(first[0] in levels for levels in others):
         return first[0]
-    above = (
-        level
-        for n, level in enumerate(first)
-        if n and all(level in levels or levels[0] in first[n:] for levels in others)
-    )
-    return next(above, UNKNOWN)
+    remaining = first[1:]  # the last one, ``unknown``, is implied by all answers
+    while any(remaining[0] not in levels and levels[0] not in remaining for levels in others):
+        del remaining[0]
+    return remaining[0]
 
 
 def check_stability(
@@ -97,8 +95,8 @@ def check_stability(
 ) -> Attribution:
     """Replace the answer for an image with a less specific one if a copy does not confirm it.
 
-    If the answer is replaced, the origin becomes ``unknown``.
-    Probabilities, score and percentile remain those of the image.
+    If the answer is replaced, the origin becomes ``unknown``. Probabilities, score and percentile
+    remain those of the image.
 
     Parameters
     ----------

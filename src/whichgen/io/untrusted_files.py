@@ -6,6 +6,7 @@ import codecs
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from whichgen.errors import DataError
@@ -78,3 +79,31 @@ def read_text_file(path: Path, description: str, hint: str = "") -> str:
         raise DataError(
             f"{description} {path} is not UTF-8 text ({error}). Save it with UTF-8 encoding."
         ) from None
+
+
+def iterate_pairs(text: str, file: str, columns: tuple[str, str]) -> Iterator[tuple[int, str, str]]:
+    """Yield line number and both values of each line ``value<TAB>value`` that is not blank.
+
+    Parameters
+    ----------
+    text
+        Content of the file.
+    file, columns
+        Names of the file and of the two values, for error messages.
+
+    Raises
+    ------
+    DataError
+        A line lacks the tab or a value.
+    """
+    first, second = columns
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        left, _, right = (part.strip() for part in line.partition("\t"))
+        if not left or not right:
+            raise DataError(
+                f"{file}, line {number}: expected `{first}<TAB>{second}`, got {line[:120]!r}. "
+                f"Separate {first} and {second} by one tab."
+            )
+        yield number, left, right

@@ -23,6 +23,7 @@ def write_experiment(
     folder: Path,
     *,
     text: str = "",
+    note: str = "",
     csv_rows: Sequence[Row] = (),
 ) -> Path:
     """Write the metrics and plot of an experiment to ``folder``, and return ``folder``.
@@ -40,6 +41,8 @@ def write_experiment(
         Metadata of the experiment for the JSON file.
     text
         Text of the Markdown file before the table of the plot; default: the caption of the plot.
+    note
+        Sentences to add to the caption of the plot.
     csv_rows
         Rows of the CSV file; default: ``points``.
     """
@@ -51,7 +54,7 @@ def write_experiment(
     write_json(folder / f"{name}.json", {"run_metadata": run_metadata, "points": records})
     write_csv(folder / f"{name}.csv", csv_rows or records)
     table, image = markdown_table(plot.rows), f"![{plot.title}](plots/{name}.png)"
-    text = text or f"{plot.caption}\n"
+    text = text or f"{plot.caption} {note}".strip() + "\n"
     write_text(folder / f"{name}.md", f"# {plot.title}\n\n{text}\n{table}\n{image}\n")
     save_png(plot.figure, folder / "plots" / f"{name}.png")
     return folder

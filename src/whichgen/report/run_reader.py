@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -177,7 +178,7 @@ class Run(RunPredictions):
         """Predictions for test images of unknown generators."""
         return self.answers[1]
 
-    @property
+    @cached_property
     def source_results(self) -> list[SourceResult]:
         """Results for each source of the test images; empty without sources."""
         images = Predictions.concatenate(self.answers)

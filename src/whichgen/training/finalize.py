@@ -27,7 +27,6 @@ from whichgen.evaluation.conformal import (
 from whichgen.evaluation.hierarchical_accuracy import LevelResult, count_answers_by_level
 from whichgen.evaluation.predictions import Predictions, label_indices
 from whichgen.evaluation.protocols import Protocol
-from whichgen.evaluation.training_sources import TrainingSources
 from whichgen.features.table import FeatureTable
 from whichgen.heads.base import Head
 from whichgen.io.run_metadata import collect_run_metadata
@@ -40,10 +39,11 @@ from whichgen.training.held_out import (
     HeldOutImages,
     has_sources,
     predict_images,
+    record_training_sources,
     validation_tables,
 )
 from whichgen.training.selection import SelectionOptions
-from whichgen.training.split_features import FITTING_SPLITS, SplitFeatures
+from whichgen.training.split_features import SplitFeatures
 
 #: Target coverage of the prediction sets in reports.
 COVERAGE = 0.9
@@ -213,9 +213,8 @@ def finalize_model(
         encoder=encoder.describe(),
         data_hash=features.data_hash,
     )
-    if has_sources(features):
-        samples = (s for split in FITTING_SPLITS for s in features.tables[split].samples)
-        run_metadata["training_sources"] = asdict(TrainingSources.from_samples(samples))
+    if training_sources := record_training_sources(features):
+        run_metadata["training_sources"] = asdict(training_sources)
     return OriginModel(
         origins=origins,
         encoder=encoder.describe(),

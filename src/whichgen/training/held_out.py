@@ -18,11 +18,12 @@ from whichgen.data.source_folds import assign_folds
 from whichgen.errors import DataError
 from whichgen.evaluation.predictions import label_indices
 from whichgen.evaluation.protocols import Fold
+from whichgen.evaluation.training_sources import TrainingSources
 from whichgen.heads.base import Head, HeadOutput
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.registry import fit_score
 from whichgen.openset.threshold import threshold_at_fpr, threshold_at_precision
-from whichgen.training.split_features import FoldTables, SplitFeatures
+from whichgen.training.split_features import FITTING_SPLITS, FoldTables, SplitFeatures
 
 #: Number of folds for cross-validation over sources. With few folds, the heads are fitted on far
 #: fewer sources than the final head, and their thresholds are too strict.
@@ -88,6 +89,14 @@ class HeldOutImages:
 def has_sources(features: SplitFeatures) -> bool:
     """Return whether every training image has a source."""
     return all(sample.source for sample in features.tables["train"].samples)
+
+
+def record_training_sources(features: SplitFeatures) -> TrainingSources | None:
+    """Record the sources of all images for fitting and selection; ``None`` without sources."""
+    if not has_sources(features):
+        return None
+    samples = (s for split in FITTING_SPLITS for s in features.tables[split].samples)
+    return TrainingSources.from_samples(samples)
 
 
 def pool_training_images(features: SplitFeatures) -> SplitFeatures:
