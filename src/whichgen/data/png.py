@@ -41,7 +41,7 @@ class Chunk:
 def iterate_chunks(data: bytes) -> Iterator[Chunk]:
     """Yield the chunks of a PNG file in order, up to and including ``IEND``.
 
-    The walk ends at data that is no chunk, after a truncated chunk and after :data:`MAX_CHUNKS`
+    The walk ends at data that is not a chunk, after a truncated chunk and after :data:`MAX_CHUNKS`
     chunks. Nothing behind ``IEND`` belongs to the image.
     """
     position = len(SIGNATURE)

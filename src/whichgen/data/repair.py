@@ -20,7 +20,7 @@ def repair_png(data: bytes) -> bytes | None:
     """Remove what Pillow refuses in a PNG file but viewers ignore.
 
     That is an optional chunk with a wrong checksum or length, or with much text. Returns ``None``
-    if the file is no PNG or nothing can be removed.
+    if the file is not a PNG or nothing can be removed.
     """
     if not data.startswith(SIGNATURE):
         return None
@@ -31,8 +31,8 @@ def repair_png(data: bytes) -> bytes | None:
 def repair_jpeg(data: bytes) -> bytes | None:
     """Append the end marker to a JPEG file that lacks nothing else.
 
-    Returns ``None`` if the file is no JPEG or pixels are missing. Pixels are missing if different
-    data at the end give different pixels: a decoder ignores data behind the last pixel.
+    Returns ``None`` if the file is not a JPEG or pixels are missing. Pixels are missing if
+    different data at the end give different pixels: a decoder ignores data behind the last pixel.
     """
     if not data.startswith(_JPEG_START):
         return None

@@ -1,4 +1,4 @@
-"""Say what a file is that is no image in a supported format, and what to do."""
+"""Describe files that are not images in a supported format, and say what to do."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def describe_unsupported(data: bytes) -> str:
     Parameters
     ----------
     data
-        Content of a file that is no image in a supported format.
+        Content of a file that is not an image in a supported format.
     """
     head = data[:_MAX_HEAD].lstrip(b"\xef\xbb\xbf \t\r\n")
     if head.startswith(_LFS):

@@ -50,7 +50,7 @@ _SETTINGS = {
 #: Positions of the same in the widgets of KSampler.
 _WIDGETS = {"seed": "0", "steps": "2", "sampler": "4"}
 
-#: The same in a graph that is no valid JSON.
+#: The same in a graph that is not valid JSON.
 _CLASS = re.compile(r"""["']class_type["']: ?["']""")
 _CHECKPOINT = re.compile(r"""["'](?:ckpt|unet)_name["']: ?["']([^"']{1,200})["']""")
 _MAX_SEARCH = 200_000
@@ -60,7 +60,7 @@ _MAX_TEXTS = 5
 
 
 def read_graph(value: Mapping[str, Any]) -> Parameters | None:
-    """Read the settings of a ComfyUI graph; return ``None`` if ``value`` is no graph.
+    """Read the settings of a ComfyUI graph; return ``None`` if ``value`` is not a graph.
 
     Settings that the graph does not contain are omitted. The same graph is in every image that it
     saves; the settings are those of the sampler of the first one, and other models are listed.
@@ -88,9 +88,9 @@ def read_graph(value: Mapping[str, Any]) -> Parameters | None:
 
 
 def search_graph(text: str) -> Parameters | None:
-    """Recognize a graph that is no valid JSON, for example because it is truncated.
+    """Recognize a graph that is not valid JSON, for example because it is truncated.
 
-    Only the name of the model is read. Returns ``None`` if the text is no graph.
+    Only the name of the model is read. Returns ``None`` if the text is not a graph.
     """
     head = text[:_MAX_SEARCH]
     is_executed = len(_CLASS.findall(head)) >= 2

@@ -45,7 +45,7 @@ class Node:
 
 
 def parse_nodes(value: Mapping[str, Any]) -> dict[str, Node]:
-    """Parse the nodes of a graph; return an empty dictionary if ``value`` is no graph.
+    """Parse the nodes of a graph; return an empty dictionary if ``value`` is not a graph.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ _MAX_TEXT = 20_000
 
 
 def parse_text(text: str) -> Parameters | None:
-    """Parse the parameters in a text that is no JSON; return ``None`` if there are none."""
+    """Parse the parameters in a text that is not JSON; return ``None`` if there are none."""
     if job := _MIDJOURNEY.search(text[:_MAX_TEXT]):
         return Parameters("Midjourney", {"job": job[1], "prompt": text[: job.start()]})
     if (mochi := _parse_mochi(text[:_MAX_TEXT])) or (web_ui := parse_web_ui(text)):

@@ -199,7 +199,7 @@ def _match_cropped(blocks: Coefficients, watermark: Watermark) -> Iterator[_Matc
 def _count_repeats(bits: NDArray[np.bool_]) -> int:
     """Return how many bits agree with those some steps further, at most.
 
-    Flat areas and regular patterns give bits that are no independent coins. If the bits repeat
+    Flat areas and regular patterns give bits that are not independent. If the bits repeat
     themselves better than they match a watermark, they prove nothing.
     """
     spectrum = np.fft.rfft(2.0 * bits - 1)

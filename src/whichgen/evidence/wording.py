@@ -106,7 +106,7 @@ def read_free_text(text: str) -> Statement:
 
 
 def _takes_short_name(made: re.Match[str]) -> bool:
-    """Return whether a short name may follow: "made in Gemini" and "drawn by Sora" are no tools."""
+    """Return whether a short name may follow: not in "made in Gemini", "drawn by Sora"."""
     return made["preposition"].lower() in ("with", "using", "via") or (
         made["preposition"].lower() == "by" and made["verb"].lower() in ("generated", "imagined")
     )

@@ -49,7 +49,7 @@ _NAMES = {
 _RESOURCE = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}resource"
 _TC260 = "{http://www.tc260.org.cn/"
 
-#: The same properties in a packet that is no valid XML.
+#: The same properties in a packet that is not valid XML.
 _LOOSE = re.compile(
     r"[:<\s](?P<name>" + "|".join(_UNIQUE) + r"|credit|creatortool)"
     r"(?:\s*=\s*(?:\"(?P<a>[^\"<]{0,5000})\"|'(?P<b>[^'<]{0,5000})')"
@@ -90,7 +90,7 @@ def read_xmp(xmp: bytes, *, has_camera: bool = False) -> Evidence:
         properties = _search_properties(xmp)
         if not properties:
             raise
-        notes = ("XMP is no valid XML; only single properties were read",)
+        notes = ("XMP is not valid XML; only single properties were read",)
     findings = [f for name, text in properties for f in _interpret_property(name, text)]
     findings = _judge_composite(findings, has_camera=has_camera)
     if any(name == _GUID and UUID.fullmatch(text.strip()) for name, text in properties) and any(
@@ -160,7 +160,7 @@ def _decode_packet(xmp: bytes) -> bytes | str:
 
 
 def _search_properties(xmp: bytes) -> list[tuple[str, str]]:
-    """Search a packet that is no valid XML, such as one with an undeclared or truncated element."""
+    """Search a packet that is not valid XML, such as one with a truncated element."""
     packet = _decode_packet(xmp)
     text = packet if isinstance(packet, str) else packet.decode("utf-8", errors="replace")
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
