@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from whichgen.data.formats import IMAGE_SUFFIXES, MAX_IMAGE_BYTES
 from whichgen.errors import DataError
+from whichgen.io.folder_listing import is_system_path
 
 #: The name of an image in its archive, and its content or the reason why it can't be read.
 Member = tuple[str, bytes | str]
@@ -82,11 +83,11 @@ class _TarMember(tarfile.TarInfo):
 def read_tar(stream: IO[bytes]) -> Iterator[Member]:
     """Yield the name and content of each image in an uncompressed tar file, in one pass.
 
-    Hidden files, files that are not regular and files without an image suffix are skipped. If
-    several images have the same name, ``#2`` is appended to the name of the second one, ``#3`` to
-    that of the third, and so on. If an image has more than
-    :data:`~whichgen.data.formats.MAX_IMAGE_BYTES` bytes, an error message (str) is yielded instead
-    of its content (bytes).
+    Hidden and system files (:func:`~whichgen.io.folder_listing.is_system_path`), files that are not
+    regular and files without an image suffix are skipped. If several images have the same name,
+    ``#2`` is appended to the name of the second one, ``#3`` to that of the third, and so on. If an
+    image has more than :data:`~whichgen.data.formats.MAX_IMAGE_BYTES` bytes, an error message (str)
+    is yielded instead of its content (bytes).
 
     Raises
     ------
@@ -119,7 +120,7 @@ def _is_image(member: tarfile.TarInfo) -> bool:
         member.isreg()
         and not member.issparse()
         and path.suffix.lower() in IMAGE_SUFFIXES
-        and not path.name.startswith(".")
+        and not is_system_path(path)
     )
 
 

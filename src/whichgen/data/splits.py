@@ -21,6 +21,7 @@ jointly, so that each origin is close to its fractions (:mod:`whichgen.data.spli
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ from whichgen.data.duplicates import (
 )
 from whichgen.data.split_balance import balance_splits
 from whichgen.defaults import SPLIT_FRACTIONS
-from whichgen.errors import DataError, ImageError
+from whichgen.errors import DataError, ImageError, WhichgenWarning
 from whichgen.progress import Progress, no_progress
 
 _KNOWN_SPLITS = ("train", "val", "test")
@@ -74,19 +75,29 @@ class SplitOptions:
 def list_origins(folder: Path) -> dict[str, list[Path]]:
     """Return a dictionary from each origin to the paths of its images.
 
-    Each direct subfolder that contains images is an origin. Hidden subfolders are skipped.
+    Each direct subfolder that contains images is an origin.
+    :mod:`whichgen.io.folder_listing` skips hidden and system folders and follows links.
 
     Raises
     ------
     DataError
         The folder does not exist, or has no subfolder with images.
+
+    Warns
+    -----
+    WhichgenWarning
+        Images that are not in a subfolder, or other files, are skipped.
     """
     if not folder.is_dir():
         raise DataError(
             f"{folder} is not a folder. Specify a folder with one subfolder per origin."
         )
-    subfolders = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    origins = {p.name: images for p in subfolders if (images := list_images(p))}
+    images: dict[str, list[Path]] = defaultdict(list)
+    for path in list_images(folder):
+        name = path.relative_to(folder).parts[0]
+        images["" if path.parent == folder else name].append(path)
+    stray = images.pop("", [])
+    origins = {name: images[name] for name in sorted(images)}
     if (folder / "origins.json").is_file() and not origins:
         raise DataError(
             f"{folder} contains annotation files, not images. Write {folder.name}:split=split1:"
@@ -97,6 +108,13 @@ def list_origins(folder: Path) -> dict[str, list[Path]]:
             f"{folder} has no subfolder with images. Put the images of each origin in a separate "
             f"subfolder: {folder}/real/…, {folder}/some_generator/…; or, if {folder.name} is one "
             f"origin, give the folder above it: {folder.parent}"
+        )
+    if stray:
+        warnings.warn(
+            f"Skipped in {folder}: {len(stray)} × image without an origin, not in a subfolder "
+            f"({stray[0].name}). Move it to the folder of its origin.",
+            WhichgenWarning,
+            stacklevel=1,
         )
     return origins
 

@@ -1,13 +1,67 @@
-"""List the files of a folder in natural order."""
+"""List the files of a folder in natural order, by the same rules in every command.
+
+- Hidden files and folders, and those of operating systems and network storage, are skipped.
+- Links to files and folders are followed. A folder that can be reached by several paths is listed
+  once, by the path with the fewest links to folders.
+- Broken links and unreadable folders are skipped.
+
+What is skipped is reported in one warning per folder.
+"""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Collection, Iterable
+import stat
+import warnings
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TypeVar
 
+from whichgen.errors import WhichgenWarning
+
 AnyPath = TypeVar("AnyPath", bound=PurePath)
+
+#: Files and folders that operating systems and network storage create, in lower case. Names that
+#: begin with a dot are skipped as well.
+SYSTEM_NAMES = frozenset(
+    {
+        *("@eadir", "#recycle", "#snapshot", "@tmp", "@synoresource"),  # Synology
+        *("@recycle", "@recently-snapshot", "@__thumb"),  # QNAP
+        *("$recycle.bin", "recycler", "system volume information", "found.000"),  # Windows
+        *("thumbs.db", "ehthumbs.db", "desktop.ini"),
+        *("__macosx", "icon\r", "network trash folder", "temporary items"),  # macOS
+        *("lost+found", "__pycache__"),
+    }
+)
+
+#: Reasons for skipping a path.
+SYSTEM = "hidden or system file or folder"
+BROKEN_LINK = "broken link"
+REPEATED_LINK = "link to a folder that is listed already"
+UNREADABLE = "unreadable folder"
+SPECIAL = "pipe or device"
+
+#: Maximum number of names listed per reason.
+_MAX_NAMES = 3
+
+
+@dataclass(frozen=True)
+class SkippedPath:
+    """A path that is not listed, relative to the folder, and the reason."""
+
+    path: PurePath
+    reason: str
+
+
+@dataclass(frozen=True)
+class FolderListing:
+    """Regular files in a folder and its subfolders, and what is skipped; all paths are relative."""
+
+    files: tuple[PurePath, ...]
+    skipped: tuple[SkippedPath, ...]
 
 
 def natural_key(text: str) -> list[int | str]:
@@ -15,24 +69,98 @@ def natural_key(text: str) -> list[int | str]:
     return [int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", text)]
 
 
+def is_system_path(path: PurePath) -> bool:
+    """Return whether a file is hidden or belongs to a system, or is in such a folder."""
+    return any(
+        (part.startswith(".") and part != "..") or part.lower() in SYSTEM_NAMES
+        for part in path.parts
+    )
+
+
 def select_paths(paths: Iterable[AnyPath], suffixes: Collection[str]) -> list[AnyPath]:
     """Select the relative paths that have one of the suffixes; return them in natural order.
 
-    Hidden files and files in hidden folders are omitted. ``suffixes`` are lowercase and include the
-    dot; they also match uppercase suffixes of paths.
+    Paths for which :func:`is_system_path` is true are omitted. ``suffixes`` are lowercase and
+    include the dot; they also match uppercase suffixes of paths.
     """
-    visible = [
-        path
-        for path in paths
-        if path.suffix.lower() in suffixes and not any(p.startswith(".") for p in path.parts)
-    ]
-    return sorted(visible, key=lambda path: [natural_key(part) for part in path.parts])
+    visible = [p for p in paths if p.suffix.lower() in suffixes and not is_system_path(p)]
+    return sorted(visible, key=_path_key)
 
 
 def list_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
     """List the files in a folder and its subfolders that have one of the suffixes.
 
-    :func:`select_paths` selects and sorts the paths; hidden files are omitted.
+    See the module docstring for the rules, and :func:`select_paths` for the selection and order.
+
+    Warns
+    -----
+    WhichgenWarning
+        Files, folders or links are skipped (:func:`describe_skipped`).
     """
-    paths = select_paths((path.relative_to(folder) for path in folder.rglob("*")), suffixes)
-    return [folder / path for path in paths if (folder / path).is_file()]
+    listing = list_folder(folder)
+    # A pipe is reported only if its name is that of an image.
+    skipped = [
+        s for s in listing.skipped if s.reason != SPECIAL or s.path.suffix.lower() in suffixes
+    ]
+    if skipped:
+        warnings.warn(describe_skipped(folder, skipped), WhichgenWarning, stacklevel=1)
+    return [folder / path for path in select_paths(listing.files, suffixes)]
+
+
+def list_folder(folder: Path) -> FolderListing:
+    """List all files in a folder and its subfolders, and what is skipped."""
+    files, skipped = list[PurePath](), list[SkippedPath]()
+    visited = set[tuple[int, int]]()
+    folders, links = deque([PurePath()]), deque[PurePath]()
+    while folders or links:
+        # Folders before links, so that a folder is listed by the path with the fewest links.
+        is_link = not folders
+        parent = links.popleft() if is_link else folders.popleft()
+        try:
+            status = (folder / parent).stat()
+            if (status.st_dev, status.st_ino) in visited:
+                skipped.append(SkippedPath(parent, REPEATED_LINK))
+                continue
+            visited.add((status.st_dev, status.st_ino))
+            with os.scandir(folder / parent) as entries:
+                names = sorted(entries, key=lambda entry: natural_key(entry.name))
+        except OSError:
+            skipped.append(SkippedPath(parent, UNREADABLE))
+            continue
+        for entry in names:
+            path = parent / entry.name
+            if is_system_path(PurePath(entry.name)):
+                skipped.append(SkippedPath(path, SYSTEM))
+                continue
+            try:
+                mode = entry.stat().st_mode
+            except OSError:
+                skipped.append(SkippedPath(path, BROKEN_LINK))
+                continue
+            if stat.S_ISDIR(mode):
+                (links if entry.is_symlink() else folders).append(path)
+            elif stat.S_ISREG(mode):
+                files.append(path)
+            else:
+                skipped.append(SkippedPath(path, SPECIAL))
+    return FolderListing(tuple(files), tuple(sorted(skipped, key=lambda s: _path_key(s.path))))
+
+
+def describe_skipped(folder: Path, skipped: Iterable[SkippedPath]) -> str:
+    """Return a message on the skipped paths of a folder: number and examples for each reason."""
+    by_reason: dict[str, list[PurePath]] = {}
+    for item in skipped:
+        by_reason.setdefault(item.reason, []).append(item.path)
+    return f"Skipped in {folder}: " + "; ".join(_summarize(by_reason))
+
+
+def _summarize(by_reason: dict[str, list[PurePath]]) -> Iterator[str]:
+    for reason, paths in by_reason.items():
+        # Hidden files are usually of one name in many folders.
+        names = list(dict.fromkeys(p.name if reason == SYSTEM else p.as_posix() for p in paths))
+        more = ", …" if len(names) > _MAX_NAMES else ""
+        yield f"{len(paths)} × {reason} ({', '.join(names[:_MAX_NAMES])}{more})"
+
+
+def _path_key(path: PurePath) -> list[list[int | str]]:
+    return [natural_key(part) for part in path.parts]
