@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from whichgen.data.benchmarks import load_benchmark, write_benchmark
 from whichgen.data.dataset import SPLITS
 from whichgen.data.dataset_options import DatasetOptions
 from whichgen.data.groups import list_source_folders, read_groups, read_sources, write_names
-from whichgen.errors import DataError
+from whichgen.errors import DataError, WhichgenWarning
 
 
 @pytest.mark.parametrize(
@@ -20,7 +21,11 @@ from whichgen.errors import DataError
     [
         ("g.tsv", "path\torigin\tcontent\na.png\treal\tx\nb,c.png\tgan\t\n", "", "x"),
         ("g.csv", 'group,path\nx,a.png\n,"b,c.png"\n', "", "x"),
-        ("g.csv", 'file,seed,prompt\na.png,1,x\n"b,c.png",2,\n', "", "x"),
+        ("g.csv", 'File Name,prompt\na.png,x\n"b,c.png",\n', "", "x"),
+        ("g.csv", 'file,seed,prompt\na.png,1,x\n"b,c.png",2,\n', "3", "x"),
+        ("g.csv", 'a.png,x\n"b,c.png",\n', "", "x"),
+        ("g.txt", "x;a.png;;\n;b,c.png;;\n", "", "x"),
+        ("g.csv", "sep=\t\n# made by hand\nGROUP\tImage\n x \ta.png \n\n\tb,c.png\n", "", "x"),
         ("g.csv", 'file,seed,prompt\na.png,1,x\n"b,c.png",,y\n', "seed", "1"),
         ("g.csv", "path;group\na.png;x\nb,c.png;\n", "", "x"),
         ("g.csv", "group\tpath\nx\ta.png\n\tb,c.png\n", "", "x"),
@@ -42,7 +47,9 @@ def test_read_groups_from_tsv_and_csv(
         (b"", "a header with the columns path and group"),
         (b"path\tgroup\n", "a header with the columns path and group"),
         (b"path\tx\na\tb\n", "has no column 'seed'. Choose from path, x"),
-        (b"path\tseed\n\xff\xfe\t1\n", "is not UTF-8"),
+        (b"path\tseed\n\xff\0\xfe\t1\n", "is not UTF-8"),
+        (b"PK\x03\x04\x14\0\x06\0", "is a workbook or an archive, not UTF-8 text. Save the table"),
+        (b"path\tseed\na.png\t1\na.png\t2\n", "line 3: a.png has the group '2', but in line 2 it"),
     ],
 )
 def test_invalid_groups_file_is_an_error(tmp_path: Path, data: bytes, message: str) -> None:
@@ -62,11 +69,74 @@ def test_write_and_read_round_trip_for_any_name(tmp_path: Path) -> None:
     assert read_groups(tmp_path / "groups.tsv") == groups
 
 
+PATHS = {
+    "relative": "{}",
+    "with the folder's name": "images/{}",
+    "from here": "./images//{}",
+    "absolute": "FOLDER/{}",
+    "moved": "/mnt/old disk/images/{}",
+    "Windows": "C:\\\\Users\\\\me\\\\images\\\\{}",
+    "blanks": " {} ",
+}
+
+
+@pytest.mark.parametrize("pattern", PATHS.values(), ids=PATHS)
+@pytest.mark.parametrize("header", ["path\tgroup\n", ""])
+def test_paths_are_matched_to_the_images(
+    image_folder: Callable[..., Path], tmp_path: Path, pattern: str, header: str
+) -> None:
+    folder = image_folder({"gan": 4, "real": 4})
+    (folder / "gan" / "000.png").rename(folder / "gan" / "caf\u00e9.png")  # composed
+    images = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*.png"))
+    groups = {image: f"g{i // 2}" for i, image in enumerate(images)}
+    lines = []
+    for image, group in groups.items():
+        name = unicodedata.normalize("NFD", image).replace("/", "\\" if "C:" in pattern else "/")
+        path = pattern.replace("FOLDER", str(folder)).replace("\\\\", "\\").format(name)
+        lines.append(f"{path}\t{group}\n")
+    (tmp_path / "g.tsv").write_text(header + "".join(lines), encoding="utf-16")
+    with pytest.warns(WhichgenWarning, match="4 groups; 8 of 8 images have a row.$") as caught:
+        assert read_groups(tmp_path / "g.tsv", folder=folder) == groups
+    column = "groups in column `group`" if header else r"groups in column 2 (no header)"
+    assert column in str(caught[0].message)
+
+
+def test_names_alone_are_matched_if_they_are_unique(
+    image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = image_folder({"gan": 2, "real": 1})
+    (folder / "gan" / "001.png").rename(folder / "gan" / "caf\u00e9.png")
+    # As Excel on Windows saves "CSV": in the code page of the system.
+    text = "file;group\n000.png;a\ncaf\u00e9.png;b\nreal/caf\u00e9.png;c\nnone.png;d\n"
+    (tmp_path / "g.csv").write_bytes(text.encode("cp1252"))
+    with pytest.warns(
+        WhichgenWarning, match=r"1 groups; 1 of 3 images have a row; 3 rows"
+    ) as caught:
+        assert read_groups(tmp_path / "g.csv", folder=folder) == {"gan/caf\u00e9.png": "b"}
+    # There are two images 000.png, and café.png is not in the folder real.
+    assert "match no image: line 2 (000.png | a), line 4" in str(caught[0].message)
+
+
+def test_table_of_other_images_is_an_error(
+    image_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "g.csv").write_text("path,group\nother/x.png,a\n")
+    with pytest.raises(DataError, match=r"no row .* first row is 'path | group'.*as gan/000\.png"):
+        read_groups(tmp_path / "g.csv", folder=image_folder({"gan": 2}))
+
+
+@pytest.mark.parametrize("read", [read_groups, read_sources])
+def test_column_is_never_chosen_by_position(tmp_path: Path, read: Callable[..., object]) -> None:
+    (tmp_path / "g.csv").write_text("path,seed,prompt\na.png,1,x\n")
+    with pytest.raises(DataError, match=r"no column .*Choose from path, seed, prompt"):
+        read(tmp_path / "g.csv")
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
         ("s.tsv", "path\tsource\tgroup\na.png\tsite\tx\nb.png\t\ty\n"),
-        ("s.csv", "file,content,site\na.png,x,site\nb.png,y,\n"),
+        ("s.csv", "file,site\na.png,site\nb.png,\n"),
     ],
 )
 def test_read_sources_from_tsv_and_csv(tmp_path: Path, name: str, text: str) -> None:

@@ -308,9 +308,9 @@ def test_origin_with_two_sources_is_an_error(image_folder: Callable[..., Path]) 
 
 def test_image_without_group_is_an_error(image_folder: Callable[..., Path]) -> None:
     folder = image_folder({"real": 5, "gan": 5})
-    with pytest.raises(DataError, match=r"no line for gan/000\.png"):
+    with pytest.raises(DataError, match=r"no row for 9 of 10 images in .*, such as gan/000\.png"):
         split_folder(folder, SplitOptions(), groups={"real/000.png": "a"})
-    with pytest.raises(DataError, match=r"sources file has no line for gan/000\.png"):
+    with pytest.raises(DataError, match=r"sources file has no row for 9 of 10"):
         split_folder(folder, SplitOptions(), sources={"real/000.png": "a"})
 
 

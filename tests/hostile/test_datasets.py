@@ -20,7 +20,7 @@ from whichgen.data.duplicates import fingerprint_image
 from whichgen.data.file_properties import read_properties
 from whichgen.data.groups import read_groups
 from whichgen.data.splits import list_origins
-from whichgen.errors import DataError, ImageError
+from whichgen.errors import DataError, ImageError, WhichgenWarning
 from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore
 from whichgen.io.folder_listing import natural_key
@@ -151,9 +151,10 @@ def test_arbitrary_line_is_read_or_a_short_error(tmp_path: Path, line: str) -> N
             fingerprint_image(sample.path)
 
 
-def test_short_groups_line_is_its_own_group(tmp_path: Path) -> None:
+def test_groups_line_without_path_is_reported(tmp_path: Path) -> None:
     (tmp_path / "g.csv").write_text("group,path\nx\n\ny,b.png\n")
-    assert read_groups(tmp_path / "g.csv") == {"": "x", "b.png": "y"}
+    with pytest.warns(WhichgenWarning, match=r"1 rows match no image: line 2 \(x\)"):
+        assert read_groups(tmp_path / "g.csv") == {"b.png": "y"}
 
 
 def test_unicode_digits_are_sorted(image_folder: ImageFolder) -> None:

@@ -69,19 +69,14 @@ def check(data: Data, sources: Sources = "") -> None:
     The exit status is 1 if there is a warning or an unreadable file, and 0 otherwise.
     """
     from whichgen.data.checks import check_samples
-    from whichgen.data.dataset import Sample
     from whichgen.data.folders import list_samples
     from whichgen.data.groups import open_sources
-    from whichgen.data.splits import find_name, list_origins
+    from whichgen.data.splits import read_samples
 
     folder, in_subfolders = Path(data), False
     if folder.is_dir():
         names = open_sources(sources, folder) if sources else None
-        samples = [
-            Sample(p, o, source=find_name(p, folder, names, "sources"))
-            for o, paths in list_origins(folder).items()
-            for p in paths
-        ]
+        samples = read_samples(folder, sources=names)
         in_subfolders = all(len(s.path.relative_to(folder).parts) > 2 for s in samples)
     elif sources:
         raise DataError(f"{data} defines its own sources. Remove --sources.")

@@ -1,5 +1,8 @@
 """Read and write annotation files: one ``path<TAB>label`` per line.
 
+Other tables are read, too (:mod:`whichgen.io.text_tables`): with semicolons or commas, or with a
+header that has a column of paths and one of labels.
+
 A label is the name of an origin or, as in the reference implementation, its index. In a file of
 known origins, the indices start at 0. In a file of unknown origins, they start at the number of
 known origins, or at 0 if the file contains an index below that number.
@@ -8,17 +11,33 @@ known origins, or at 0 if the file contains an index below that number.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 
 from whichgen.data.dataset import Sample
 from whichgen.errors import DataError
 from whichgen.io.atomic import write_text
-from whichgen.io.untrusted_files import read_text_file
+from whichgen.io.text_tables import (
+    PATH_COLUMNS,
+    Row,
+    format_rows,
+    normalize_header,
+    read_rows,
+)
 
 #: Number of images looked up to find the folder that relative paths start from.
 _PROBED_PATHS = 20
+
+#: Names of the column of labels in a header.
+_LABELS = ("label", "origin", "class", "generator", "model", "category")
+
+#: How paths may be written: as they are, with blanks around them, and on Windows.
+_SPELLINGS: tuple[Callable[[str], str], ...] = (
+    str,
+    str.strip,
+    lambda path: path.strip().replace("\\", "/"),
+)
 
 
 def read_annotations(
@@ -29,7 +48,7 @@ def read_annotations(
     Parameters
     ----------
     file
-        The annotation file, UTF-8.
+        The annotation file.
     origins
         Origins that may occur in the file, in the order of their indices.
     bases
@@ -51,29 +70,30 @@ def read_annotations(
         The file is missing or unreadable, a line is not of the form ``path<TAB>label``, or a label
         is neither one of ``origins`` nor a valid index.
     """
-    text = read_text_file(
+    table = read_rows(
         file,
         "annotation file",
         "To use your own images, pass --data FOLDER. A benchmark needs its folder: root=FOLDER.",
     )
+    is_table = bool(table) and _is_header(table[0], origins)
+    cells = [_get_cells(row, table[0] if is_table else None) for row in table]
+    base, spell = _find_base([path for path, _ in cells[is_table:][:_PROBED_PATHS]], bases)
     rows: list[tuple[int, str, str]] = []
-    # Not splitlines(): file names may contain Unicode line breaks (U+2028).
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
+    for row, (cell, label) in zip(table[is_table:], cells[is_table:], strict=True):
+        path = spell(cell)
+        if row.is_comment and not (path and os.path.exists(base / path)):  # noqa: PTH110
             continue
-        path, tab, label = line.removesuffix("\r").rpartition("\t")
-        if not tab or not path or not label.strip():
+        if not path or not label.strip():
             raise DataError(
-                f"{file}, line {number}: expected `path<TAB>label`, got {line[:120]!r}. "
-                "Separate path and label by one tab."
+                f"{file}, line {row.line}: expected `path<TAB>label`, got "
+                f"{row.delimiter.join(row.cells)[:120]!r}. Separate path and label by one tab."
             )
-        rows.append((number, path, label if label in origins else label.strip()))
+        rows.append((row.line, path, label if label in origins else label.strip()))
     smaller_indices = {str(i) for i in range(first_index)} - set(origins)
     if not smaller_indices.isdisjoint(label for _, _, label in rows):
         first_index = 0
     by_label = {str(i): origin for i, origin in enumerate(origins, first_index)}
     by_label |= {origin: origin for origin in origins}
-    base = _find_base([path for _, path, _ in rows[:_PROBED_PATHS]], bases)
     samples = []
     for number, path, label in rows:
         if label not in by_label:
@@ -89,25 +109,34 @@ def read_annotations(
 def write_annotations(file: Path, samples: Sequence[Sample]) -> None:
     """Write an annotation file with one line per sample: its absolute path, a tab and its origin.
 
-    Raises
-    ------
-    DataError
-        A path contains a tab or a line break, or is not valid UTF-8.
+    A path with a tab, a line break or a quote at its beginning is quoted, and bytes that are not
+    UTF-8 are kept. Only such lines differ from those of the reference implementation.
     """
-    lines = []
-    for sample in samples:
-        path = str(sample.path.absolute())
-        if any(c in path for c in "\t\n\r"):
-            raise DataError(f"file name {path!r} contains a tab or line break. Rename the file.")
-        # Python reads a name that is not UTF-8 into surrogates, which cannot be written.
-        if path.encode(errors="ignore").decode() != path:
-            raise DataError(f"file name {path!r} is not valid UTF-8. Rename the file.")
-        lines.append(f"{path}\t{sample.origin}\n")
-    write_text(file, "".join(lines))
+    rows = ((str(sample.path.absolute()), sample.origin) for sample in samples)
+    write_text(file, format_rows(rows), errors="surrogateescape")
 
 
-def _find_base(paths: Sequence[str], bases: Sequence[Path]) -> Path:
-    for path, base in product(paths, bases):
-        if os.path.exists(base / path):  # noqa: PTH110 (Path.exists raises on long names)
-            return base
-    return bases[0] if bases else Path()
+def _is_header(row: Row, origins: Sequence[str]) -> bool:
+    names = [normalize_header(cell) for cell in row.cells]
+    known = set(origins).isdisjoint(row.cells)
+    return known and any(n in PATH_COLUMNS for n in names) and any(n in _LABELS for n in names)
+
+
+def _get_cells(row: Row, header: Row | None) -> tuple[str, str]:
+    """Return the path and the label of a row."""
+    if header is None:  # the path may contain the separator
+        return row.delimiter.join(row.cells[:-1]), row.cells[-1]
+    names = [normalize_header(cell) for cell in header.cells]
+    path, label = (
+        next(names.index(name) for name in columns if name in names)
+        for columns in (PATH_COLUMNS, _LABELS)
+    )
+    return row.cell(path), row.cell(label)
+
+
+def _find_base(paths: Sequence[str], bases: Sequence[Path]) -> tuple[Path, Callable[[str], str]]:
+    """Return the base folder, and how the paths must be changed to exist."""
+    for path, base, spell in product(paths, bases, _SPELLINGS):
+        if os.path.exists(base / spell(path)):  # noqa: PTH110 (Path.exists raises on long names)
+            return base, spell
+    return bases[0] if bases else Path(), _SPELLINGS[0]

@@ -22,7 +22,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from whichgen.data.annotations import read_annotations, write_annotations
 from whichgen.data.dataset import SPLITS, Dataset, Sample
-from whichgen.data.groups import read_groups, read_sources, write_names
+from whichgen.data.groups import read_name_table, write_names
 from whichgen.errors import DataError
 from whichgen.io.atomic import write_text
 from whichgen.io.untrusted_files import read_text_file
@@ -217,9 +217,6 @@ def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
     folder = root / lists.folder
     if not folder.is_dir() and (root / f"{split}_train").is_dir():
         folder = root
-    groups_file, sources_file = folder / _GROUPS_FILE, folder / _SOURCES_FILE
-    groups = read_groups(groups_file) if groups_file.is_file() else {}
-    sources = read_sources(sources_file) if sources_file.is_file() else {}
     notes = list(lists.notes)
 
     def read_part(name: str) -> tuple[Sample, ...]:
@@ -235,13 +232,20 @@ def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
             notes.append(f"no annotation file for unknown {part} images in {annotations}")
             return ()
         bases = (Path(), folder, root, root.parent, annotations)
-        samples = read_annotations(file, labels, bases=bases, first_index=first_index)
-        return tuple(
-            replace(s, group=groups.get(str(s.path), ""), source=sources.get(str(s.path), ""))
-            for s in samples
-        )
+        return read_annotations(file, labels, bases=bases, first_index=first_index)
 
     splits = {name: read_part(name) for name in SPLITS}
+    images = [str(sample.path) for samples in splits.values() for sample in samples]
+    for column, table in (("group", folder / _GROUPS_FILE), ("source", folder / _SOURCES_FILE)):
+        if not table.is_file():
+            continue
+        names = read_name_table(table, column, images)
+        if names.unmatched:
+            notes.append(f"{table}: {len(names.unmatched)} rows match no image")
+        splits = {
+            name: tuple(_set_name(s, column, names.names.get(str(s.path), "")) for s in samples)
+            for name, samples in splits.items()
+        }
     return Dataset(
         name=f"{lists.name}:split={split}",
         known=origins.known,
@@ -250,6 +254,10 @@ def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
         notes=tuple(notes),
         **splits,  # type: ignore[arg-type]
     ).validate()
+
+
+def _set_name(sample: Sample, field: str, name: str) -> Sample:
+    return replace(sample, group=name) if field == "group" else replace(sample, source=name)
 
 
 def write_benchmark(dataset: Dataset, root: Path, name: str, split: str = "split1") -> Path:

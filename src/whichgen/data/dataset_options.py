@@ -94,9 +94,12 @@ class DatasetOptions(SplitOptions):
 
     def _read_names(self) -> dict[str, dict[str, str] | None]:
         """Read the groups and the sources."""
+        folder, groups = Path(self.data), None
+        if self.groups:
+            groups = read_groups(Path(self.groups), self.group_column, folder=folder)
         return {
-            "groups": read_groups(Path(self.groups), self.group_column) if self.groups else None,
-            "sources": open_sources(self.sources, Path(self.data)) if self.sources else None,
+            "groups": groups,
+            "sources": open_sources(self.sources, folder) if self.sources else None,
         }
 
     def as_config(self) -> dict[str, Any]:

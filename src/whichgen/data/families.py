@@ -12,7 +12,8 @@ from pathlib import Path
 
 from whichgen.constants import REAL
 from whichgen.errors import DataError
-from whichgen.io.untrusted_files import iterate_pairs, read_text_file
+from whichgen.io.text_tables import read_pairs
+from whichgen.io.untrusted_files import read_text_file
 
 #: Families in the order in which they are tried, with name parts of their generators. A part of at
 #: most four letters must be a whole word of the name, except ``gan``, which ends many names.
@@ -60,7 +61,7 @@ def read_families(file: Path) -> dict[str, str]:
     """
     families: dict[str, str] = {}
     text = read_text_file(file, "families file")
-    for number, origin, family in iterate_pairs(text, str(file), ("origin", "family")):
+    for number, origin, family in read_pairs(text, str(file), ("origin", "family")):
         if origin in families:
             raise DataError(f"{file}, line {number}: {origin} occurs twice. Remove one line.")
         families[origin] = family

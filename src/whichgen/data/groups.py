@@ -2,51 +2,87 @@
 
 Images of one group have the same prompt, scene or person, so they are not statistically
 independent. A source is the website, repository or person that published an image.
+
+Both are read from a table with a column of paths. The columns are found by their names or by the
+images, never by their position alone, and are reported with the numbers of groups and images.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
+from whichgen.data.dataset import list_images
+from whichgen.data.formats import IMAGE_SUFFIXES
+from whichgen.data.path_matching import PathMatcher
 from whichgen.data.splits import list_origins
-from whichgen.errors import DataError
+from whichgen.errors import DataError, WhichgenWarning
 from whichgen.io.atomic import write_text
-from whichgen.io.untrusted_files import read_text_file
+from whichgen.io.text_tables import PATH_COLUMNS, Row, format_rows, normalize_header, read_rows
 
 #: Value of the option ``sources`` if each source is a subfolder of its origin's folder.
 SOURCE_FOLDERS = "folders"
 
+#: Names of the column of groups and of sources, in order of preference.
+_COLUMNS = {"group": ("group", "content"), "source": ("source",)}
 
-def read_groups(file: Path, column: str = "") -> dict[str, str]:
-    """Read the group of each image from a TSV or CSV file with a header.
+#: Maximum number of examples in a message.
+_MAX_NAMES = 3
+
+
+@dataclass(frozen=True)
+class NameTable:
+    """Group or source of each image, read from a table.
+
+    Parameters
+    ----------
+    names
+        Maps the path of each image that the table lists to its group or source; if the cell is
+        empty, to the path itself.
+    columns
+        Description of the columns that were read.
+    unmatched
+        Rows that match no image.
+    """
+
+    names: dict[str, str]
+    columns: str
+    unmatched: tuple[Row, ...]
+
+
+def read_groups(file: Path, column: str = "", *, folder: Path | None = None) -> dict[str, str]:
+    """Read the group of each image from a table.
 
     Parameters
     ----------
     file
-        CSV file if its suffix is ``.csv``, otherwise TSV file; if the header does not contain this
-        separator, semicolons, tabs or commas. The column ``path``, or the first column if there is
-        no such column, contains the paths of the images: relative to the image folder if the user
-        wrote the file, absolute if :func:`write_names` wrote it.
+        Table in the format of :func:`read_name_table`.
     column
         Name of the group column. If empty, it is ``group`` if this column exists, else ``content``
-        if it exists, else the last column.
+        if it exists, else the only column besides the paths.
+    folder
+        The image folder. If ``None``, paths are not matched to images.
 
     Returns
     -------
     dict
-        Maps each path to its group. If the file contains no group for a path, the group is the path
-        itself.
+        Maps the path of each listed image, relative to the folder, to its group. An image with an
+        empty group is its own group.
 
     Raises
     ------
     DataError
-        The file is unreadable or not valid TSV or CSV, has fewer than two columns or no row below
-        the header, or has no column of the name ``column``.
+        The file is unreadable, no row matches an image, an image has two groups, or the column
+        can't be determined.
+
+    Warns
+    -----
+    WhichgenWarning
+        Always: columns, number of groups, and rows that match no image.
     """
-    return _read_names(file, "group", column, ("group", "content"))
+    return _read_names(file, "group", column, folder)
 
 
 def open_sources(option: str, folder: Path) -> dict[str, str]:
@@ -55,20 +91,17 @@ def open_sources(option: str, folder: Path) -> dict[str, str]:
     ``folder`` is the image folder. ``option`` is ``folders`` (see :func:`list_source_folders`) or
     the path of a file (see :func:`read_sources`).
     """
-    return list_source_folders(folder) if option == SOURCE_FOLDERS else read_sources(Path(option))
+    if option == SOURCE_FOLDERS:
+        return list_source_folders(folder)
+    return read_sources(Path(option), folder=folder)
 
 
-def read_sources(file: Path) -> dict[str, str]:
-    """Read the source of each image from a TSV or CSV file in the format of :func:`read_groups`.
+def read_sources(file: Path, *, folder: Path | None = None) -> dict[str, str]:
+    """Read the source of each image from a table, as :func:`read_groups` does.
 
-    The source column is ``source`` if this column exists, else the last column.
-
-    Raises
-    ------
-    DataError
-        As in :func:`read_groups`.
+    The source column is ``source`` if this column exists, else the only column besides the paths.
     """
-    return _read_names(file, "source", "", ("source",))
+    return _read_names(file, "source", "", folder)
 
 
 def list_source_folders(folder: Path) -> dict[str, str]:
@@ -95,46 +128,168 @@ def list_source_folders(folder: Path) -> dict[str, str]:
     return sources
 
 
-def _read_names(file: Path, kind: str, column: str, columns: Sequence[str]) -> dict[str, str]:
-    content = read_text_file(file, f"{kind}s file")
-    text = io.StringIO(content, newline="")
-    try:
-        rows = list(csv.DictReader(text, delimiter=_find_delimiter(file, content), restval=""))
-    except csv.Error as error:
-        raise DataError(
-            f"{kind}s file {file} is invalid ({error}). Save it again as TSV or CSV."
-        ) from None
-    # DictReader stores cells beyond the header under the key None.
-    names = [name for name in rows[0] if name is not None] if rows else []
-    if len(names) < 2:
+def _read_names(file: Path, kind: str, column: str, folder: Path | None) -> dict[str, str]:
+    images = None
+    if folder:
+        images = [path.relative_to(folder).as_posix() for path in list_images(folder)]
+    table = read_name_table(file, kind, images, column)
+    message = f"{file}: {table.columns}; {len(set(table.names.values()))} {kind}s"
+    if images is not None:
+        message += f"; {len(table.names)} of {len(images)} images have a row"
+    if table.unmatched:
+        message += f"; {len(table.unmatched)} rows match no image: {_list_rows(table.unmatched)}"
+    warnings.warn(f"{message}.", WhichgenWarning, stacklevel=1)
+    return table.names
+
+
+def read_name_table(
+    file: Path, kind: str, images: Sequence[str] | None, column: str = ""
+) -> NameTable:
+    """Read the group or source of each image from a table.
+
+    Parameters
+    ----------
+    file
+        Table of any format that :mod:`whichgen.io.text_tables` reads, with or without a header. The
+        paths are in the column that matches the most images
+        (:class:`~whichgen.data.path_matching.PathMatcher`).
+    kind
+        ``group`` or ``source``.
+    images
+        Path of each image, relative to the image folder, or absolute. If ``None``, a path is what a
+        column of paths contains, or if no column has such a name, what has the suffix of an image.
+    column
+        Name of the column of groups or sources, or its number, from 1; if empty, see
+        :func:`read_groups` and :func:`read_sources`.
+
+    Raises
+    ------
+    DataError
+        The file is unreadable, no row matches an image, an image has two names, or the column can't
+        be determined.
+    """
+    rows = read_rows(file, f"{kind}s file")
+    find_image = _find_path if images is None else PathMatcher(images).find
+    n_columns = max((len(row.cells) for row in rows), default=0)
+    matches = [[find_image(row.cell(i)) for row in rows] for i in range(n_columns)]
+    known = {*PATH_COLUMNS, *_COLUMNS[kind], normalize_header(column)} - {""}
+    matched_lines = {row.line for row, *found in zip(rows, *matches, strict=True) if any(found)}
+    header = _find_header(rows, known, matched_lines)
+    if n_columns < 2 or rows == [header]:
         raise DataError(
             f"{kind}s file {file} needs a header with the columns path and {kind}, and a row."
         )
-    path = "path" if "path" in names else names[0]
-    column = column or next((c for c in columns if c in names), names[-1])
-    if column not in names:
-        raise DataError(f"{file} has no column {column!r}. Choose from {', '.join(names)}.")
-    return {row[path]: row[column] or row[path] for row in rows}
+    names = [normalize_header(cell) for cell in header.cells] if header else []
+    named = [names.index(name) for name in PATH_COLUMNS if name in names]
+    if images is None and named:
+        matches[named[0]] = [row.cell(named[0]).strip() or None for row in rows]
+    numbers = [sum(map(bool, column_matches)) for column_matches in matches]
+    path_index = max([*named, *range(n_columns)], key=lambda i: numbers[i])
+    if not numbers[path_index]:
+        raise DataError(
+            f"no row of the {kind}s file {file} matches an image. Its first row is "
+            f"{' | '.join(rows[0].cells)[:120]!r}. Write paths relative to the image folder, such "
+            f"as {images[0] if images else 'real/0.png'}."
+        )
+    candidates = [
+        i for i in range(n_columns) if i != path_index and any(row.cell(i).strip() for row in rows)
+    ]
+    value_index = _find_column(candidates, names, column, _COLUMNS[kind])
+    if value_index is None:
+        shown = ", ".join(names or [str(i + 1) for i in candidates])
+        option = "with --group-column" if kind == "group" else f"by naming it {kind} in the header"
+        problem = f"no column {column!r}" if column else f"no column {kind}"
+        raise DataError(f"{kind}s file {file} has {problem}. Choose from {shown} {option}.")
 
-
-def _find_delimiter(file: Path, content: str) -> str:
-    """Return the character that separates the columns of the header.
-
-    Spreadsheets write semicolons into CSV files where the comma is the decimal separator.
-    """
-    usual = "," if file.suffix.lower() == ".csv" else "\t"
-    header = content.partition("\n")[0]
-    return next((d for d in (usual, ";", "\t", ",") if d in header), usual)
+    result, lines, unmatched = dict[str, str](), dict[str, int](), list[Row]()
+    for row, image in zip(rows, matches[path_index], strict=True):
+        if row is header:
+            continue
+        if image is None:
+            if not row.is_comment:
+                unmatched.append(row)
+            continue
+        name = row.cell(value_index).strip() or image
+        if result.setdefault(image, name) != name:
+            raise DataError(
+                f"{file}, line {row.line}: {image} has the {kind} {name!r}, but in line "
+                f"{lines[image]} it has {result[image]!r}. Remove one of the lines."
+            )
+        lines[image] = row.line
+    described = [_describe_column(header, i) for i in (path_index, value_index)]
+    columns = f"paths are in {described[0]}, {kind}s in {described[1]}"
+    return NameTable(result, columns, tuple(unmatched))
 
 
 def write_names(file: Path, column: str, names: Mapping[str, str]) -> None:
     """Write a dictionary from paths to groups or sources to a TSV file.
 
-    ``column`` is the name of the second column: ``group`` or ``source``. :func:`read_groups` or
-    :func:`read_sources` can read the file.
+    ``column`` is the name of the second column: ``group`` or ``source``. :func:`read_name_table`
+    can read the file.
     """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, delimiter="\t", lineterminator="\n")
-    writer.writerow(("path", column))
-    writer.writerows(names.items())
-    write_text(file, buffer.getvalue())
+    write_text(file, format_rows([("path", column), *names.items()]), errors="surrogateescape")
+
+
+def _find_header(
+    rows: Sequence[Row], known: Collection[str], matched_lines: Collection[int]
+) -> Row | None:
+    """Return the header, or ``None`` if the table has none.
+
+    It is the first row if that has a known name, even as a comment, or looks like no path.
+
+    Parameters
+    ----------
+    known
+        Normalized names of columns.
+    matched_lines
+        Lines with the path of an image.
+    """
+    first = next((row for row in rows if not row.is_comment), None)
+    if first is None:
+        return None
+    for row in (rows[0], first):
+        names = {normalize_header(cell) for cell in row.cells}
+        if row.line not in matched_lines and not names.isdisjoint(known):
+            return row
+    is_path = first.line in matched_lines or any(map(_find_path, first.cells))
+    return None if is_path else first
+
+
+def _find_column(
+    candidates: Sequence[int], names: Sequence[str], column: str, known: Sequence[str]
+) -> int | None:
+    """Return the index of the column of groups or sources, or ``None``.
+
+    Parameters
+    ----------
+    candidates
+        Indices of the columns that are not empty and do not contain the paths.
+    names
+        Normalized name of each column; empty if there is no header.
+    column
+        Name of the column, or its number, counted from 1; empty if the user did not choose one.
+    known
+        Names of the column if the user did not choose one.
+    """
+    by_name = {names[i]: i for i in reversed(candidates) if i < len(names)}
+    if column:
+        by_name = {str(i + 1): i for i in candidates} | by_name
+        return by_name.get(normalize_header(column))
+    only = candidates[0] if len(candidates) == 1 else None
+    return next((by_name[name] for name in known if name in by_name), only)
+
+
+def _find_path(cell: str) -> str | None:
+    """Return the path in a cell, or ``None`` if it has no suffix of an image."""
+    path = cell.strip()
+    return path if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES else None
+
+
+def _describe_column(header: Row | None, index: int) -> str:
+    name = header.cell(index).strip() if header else ""
+    return f"column `{name}`" if name else f"column {index + 1}{'' if header else ' (no header)'}"
+
+
+def _list_rows(rows: Sequence[Row]) -> str:
+    shown = [f"line {row.line} ({' | '.join(row.cells)[:60]})" for row in rows[:_MAX_NAMES]]
+    return ", ".join(shown) + (", …" if len(rows) > _MAX_NAMES else "")

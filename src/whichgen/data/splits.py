@@ -135,15 +135,13 @@ def read_samples(
         The folder has no subfolder with images, or an image is missing in ``groups`` or
         ``sources``.
     """
+    paths = [(path, origin) for origin, paths in list_origins(folder).items() for path in paths]
+    names = [path.relative_to(folder).as_posix() for path, _ in paths]
+    group_names = _look_up(names, groups, "groups", folder)
+    source_names = _look_up(names, sources, "sources", folder)
     return [
-        Sample(
-            path,
-            origin,
-            group=find_name(path, folder, groups, "groups"),
-            source=find_name(path, folder, sources, "sources"),
-        )
-        for origin, paths in list_origins(folder).items()
-        for path in paths
+        Sample(path, origin, group=group, source=source)
+        for (path, origin), group, source in zip(paths, group_names, source_names, strict=True)
     ]
 
 
@@ -253,14 +251,20 @@ def check_split_options(folder: Path, origins: Collection[str], options: SplitOp
         raise DataError(f"fractions {options.fractions} must be positive and sum to 1.")
 
 
-def find_name(path: Path, folder: Path, names: Mapping[str, str] | None, kind: str) -> str:
-    """Look up the group or source of an image; ``kind`` is ``groups`` or ``sources``."""
-    name = path.relative_to(folder).as_posix()
-    if names is not None and name not in names:
+def _look_up(
+    images: Sequence[str], names: Mapping[str, str] | None, kind: str, folder: Path
+) -> list[str]:
+    """Look up the group or source of each image; ``kind`` is ``groups`` or ``sources``."""
+    if names is None:
+        return [""] * len(images)
+    missing = [image for image in images if image not in names]
+    if missing:
         raise DataError(
-            f"the {kind} file has no line for {name}. Write paths relative to {folder}."
+            f"the {kind} file has no row for {len(missing)} of {len(images)} images in {folder}, "
+            f"such as {missing[0]}. Add a row for each image; an image that belongs to no others "
+            "has an empty cell."
         )
-    return names[name] if names else ""
+    return [names[image] for image in images]
 
 
 def _assign_splits(

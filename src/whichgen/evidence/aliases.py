@@ -14,7 +14,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from whichgen.errors import DataError
-from whichgen.io.untrusted_files import iterate_pairs, read_text_file
+from whichgen.io.text_tables import read_pairs
+from whichgen.io.untrusted_files import read_text_file
 
 #: Makers that may precede the name of a generator.
 _MAKERS = (
@@ -56,7 +57,7 @@ def read_aliases(file: Path) -> dict[str, str]:
 def parse_aliases(text: str, name: str) -> dict[str, str]:
     """Parse the content of an aliases file; ``name`` is its name in error messages."""
     aliases: dict[str, str] = {}
-    for number, alias, origin in iterate_pairs(text, name, ("name", "origin")):
+    for number, alias, origin in read_pairs(text, name, ("name", "origin")):
         key = normalize_name(alias)
         if not key:
             raise DataError(

@@ -43,10 +43,13 @@ def replace_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8 to ``path`` atomically."""
+def write_text(path: Path, text: str, *, errors: str = "strict") -> None:
+    """Write ``text`` as UTF-8 to ``path`` atomically.
+
+    With ``errors="surrogateescape"``, file names that are not UTF-8 keep their bytes.
+    """
     with replace_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors=errors)
 
 
 @contextlib.contextmanager

@@ -6,13 +6,21 @@ import codecs
 import errno
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 from whichgen.errors import DataError
 
 #: Largest size in bytes of a text file; a million annotation lines take a tenth of it.
 MAX_TEXT_BYTES = 2**30
+
+#: Number of bytes that are looked at to find the encoding of a text file.
+_SAMPLE_BYTES = 1000
+
+#: Smallest share of high bytes that are zero in UTF-16 without a byte-order mark.
+_ZERO_SHARE = 0.6
+
+#: First bytes of a ZIP archive, such as a workbook of Excel.
+_ZIP = b"PK\x03\x04"
 
 
 def read_regular_file(path: Path, max_bytes: int) -> bytes:
@@ -46,10 +54,12 @@ def read_regular_file(path: Path, max_bytes: int) -> bytes:
         return stream.read(status.st_size)  # ignore what is appended meanwhile
 
 
-def read_text_file(path: Path, description: str, hint: str = "") -> str:
-    """Read an untrusted UTF-8 text file of at most :data:`MAX_TEXT_BYTES` bytes.
+def read_text_file(
+    path: Path, description: str, hint: str = "", *, has_file_names: bool = False
+) -> str:
+    """Read an untrusted text file of at most :data:`MAX_TEXT_BYTES` bytes.
 
-    A byte-order mark is removed. UTF-16 with a byte-order mark, as Excel writes it, is read, too.
+    The encoding is UTF-8 or UTF-16, with or without a byte-order mark, which is removed.
 
     Parameters
     ----------
@@ -59,6 +69,9 @@ def read_text_file(path: Path, description: str, hint: str = "") -> str:
         Kind of file for error messages, such as ``annotation file``.
     hint
         Instruction appended to the error message if the file does not exist.
+    has_file_names
+        The text contains file names, which may be any bytes: those that are not UTF-8 become
+        surrogates, as in the paths that Python returns.
 
     Raises
     ------
@@ -67,8 +80,8 @@ def read_text_file(path: Path, description: str, hint: str = "") -> str:
     """
     try:
         content = read_regular_file(path, MAX_TEXT_BYTES)
-        is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        return content.decode("utf-16" if is_utf16 else "utf-8-sig")
+        any_bytes = has_file_names and b"\0" not in content
+        text = content.decode(_find_encoding(content), "surrogateescape" if any_bytes else "strict")
     except FileNotFoundError:
         raise DataError(f"{description} {path} does not exist. {hint}".rstrip()) from None
     except OSError as error:
@@ -79,31 +92,23 @@ def read_text_file(path: Path, description: str, hint: str = "") -> str:
         raise DataError(
             f"{description} {path} is not UTF-8 text ({error}). Save it with UTF-8 encoding."
         ) from None
+    if content.startswith(_ZIP):
+        raise DataError(
+            f"{description} {path} is a workbook or an archive, not UTF-8 text. Save the table as "
+            "CSV UTF-8."
+        )
+    return text
 
 
-def iterate_pairs(text: str, file: str, columns: tuple[str, str]) -> Iterator[tuple[int, str, str]]:
-    """Yield line number and both values of each line ``value<TAB>value`` that is not blank.
-
-    Parameters
-    ----------
-    text
-        Content of the file.
-    file, columns
-        Names of the file and of the two values, for error messages.
-
-    Raises
-    ------
-    DataError
-        A line lacks the tab or a value.
-    """
-    first, second = columns
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        left, _, right = (part.strip() for part in line.partition("\t"))
-        if not left or not right:
-            raise DataError(
-                f"{file}, line {number}: expected `{first}<TAB>{second}`, got {line[:120]!r}. "
-                f"Separate {first} and {second} by one tab."
-            )
-        yield number, left, right
+def _find_encoding(content: bytes) -> str:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    # Without a byte-order mark, every other byte of most text in UTF-16 is zero.
+    start = content[:_SAMPLE_BYTES]
+    for encoding, high, low in (
+        ("utf-16-le", start[1::2], start[::2]),
+        ("utf-16-be", start[::2], start[1::2]),
+    ):
+        if high and high.count(0) >= _ZERO_SHARE * len(high) and 0 not in low:
+            return encoding
+    return "utf-8-sig"

@@ -1,0 +1,179 @@
+"""Read tables that people write with a spreadsheet, an editor or a script, and write tables.
+
+One reader for all of them: columns are separated by tabs, semicolons or commas; cells may be
+quoted; lines end with LF, CRLF or CR. Empty lines are skipped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from whichgen.errors import DataError
+from whichgen.io.untrusted_files import read_text_file
+
+#: Names of a column of file names, in order of preference (see :func:`normalize_header`).
+PATH_COLUMNS = (
+    *("path", "file", "filename", "file_name", "file_path", "filepath"),
+    *("image", "image_path", "image_name", "img", "img_path", "name"),
+)
+
+_DELIMITERS = ("\t", ";", ",")
+
+#: First line with which some programs tell Excel the separator.
+_SEPARATOR_LINE = re.compile(r"sep=(.)(?:\r\n|\r|\n)", re.IGNORECASE)
+
+# Not splitlines(): file names may contain Unicode line breaks (U+2028).
+_LINE_END = re.compile(r"\r\n|\r|\n")
+
+#: Number of characters and rows that are looked at to find the separator.
+_SAMPLE_CHARACTERS, _SAMPLE_ROWS = 100_000, 50
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table.
+
+    Parameters
+    ----------
+    line
+        Number of its last line in the file, counted from 1.
+    cells
+        The cells without empty ones at the end.
+    delimiter
+        Character that separates the columns of the table.
+    """
+
+    line: int
+    cells: tuple[str, ...]
+    delimiter: str
+
+    def cell(self, index: int) -> str:
+        """Return a cell, or an empty string if the row has fewer cells."""
+        return self.cells[index] if index < len(self.cells) else ""
+
+    @property
+    def is_comment(self) -> bool:
+        """Whether the row begins with ``#``."""
+        return self.cells[0].lstrip().startswith("#")
+
+
+def read_rows(file: Path, description: str, hint: str = "") -> list[Row]:
+    """Read the rows of a table with file names, including comments and a header, if any.
+
+    Parameters
+    ----------
+    file
+        The table. If several separators are possible, it is a comma in a ``.csv`` file, else a tab.
+    description, hint
+        For error messages: see :func:`~whichgen.io.untrusted_files.read_text_file`.
+
+    Raises
+    ------
+    DataError
+        The file is unreadable.
+    """
+    text = read_text_file(file, description, hint, has_file_names=True)
+    return parse_rows(text, prefers_comma=file.suffix.lower() == ".csv")
+
+
+def parse_rows(text: str, *, prefers_comma: bool = False) -> list[Row]:
+    """Parse the rows of a table, including comments and a header, if any (:func:`read_rows`)."""
+    separator = _SEPARATOR_LINE.match(text)
+    if separator:
+        # Only the line is skipped, so that the numbers of the others stay.
+        delimiter, text = separator[1], "\n" + text[separator.end() :]
+    else:
+        delimiter = _find_delimiter(text[:_SAMPLE_CHARACTERS], prefers_comma)
+    return [row for row in _split(text, delimiter) if row.cells]
+
+
+def read_pairs(text: str, file: str, columns: tuple[str, str]) -> Iterator[tuple[int, str, str]]:
+    """Yield line number and both values of each row of a table of two columns.
+
+    Blanks around values are removed. Comments (``#``) are skipped. The first row is a header if it
+    contains the name of the second column; the columns may then be in any order, and the first
+    value is in the column of its name or else in the first other column.
+
+    Parameters
+    ----------
+    text
+        Content of the file.
+    file, columns
+        Names of the file, for error messages, and of the two columns.
+
+    Raises
+    ------
+    DataError
+        A row does not have two values.
+    """
+    first, second = columns
+    rows = parse_rows(text, prefers_comma=file.lower().endswith(".csv"))
+    rows = [row for row in rows if not row.is_comment]
+    names = [normalize_header(cell) for cell in rows[0].cells] if rows else []
+    has_header, indices = second in names and len(names) > 1, (0, 1)
+    if has_header:
+        index = names.index(second)
+        indices = (names.index(first) if first in names else int(index == 0), index)
+    for row in rows[has_header:]:
+        left, right = (row.cell(i).strip() for i in indices)
+        n_values = sum(bool(cell.strip()) for cell in row.cells)
+        if not left or not right or (n_values > 2 and not has_header):
+            raise DataError(
+                f"{file}, line {row.line}: expected `{first}<TAB>{second}`, got "
+                f"{' '.join(row.cells)[:120]!r}. Separate {first} and {second} by one tab."
+            )
+        yield row.line, left, right
+
+
+def normalize_header(cell: str) -> str:
+    """Return the name of a column in lower case, with underscores: ``Image Path`` → image_path."""
+    return re.sub(r"[\s_-]+", "_", cell.strip().lstrip("#").strip().casefold())
+
+
+def format_rows(rows: Iterable[Sequence[str]]) -> str:
+    """Format rows as a table with tabs; only cells that need it are quoted."""
+    return "".join("\t".join(map(quote_cell, row)) + "\n" for row in rows)
+
+
+def quote_cell(cell: str) -> str:
+    """Quote a cell that has a tab or line break, or begins with a quote."""
+    if cell.startswith('"') or any(c in cell for c in "\t\r\n"):
+        return '"' + cell.replace('"', '""') + '"'
+    return cell
+
+
+def _split(text: str, delimiter: str) -> Iterator[Row]:
+    lines: Iterable[tuple[int, list[str]]]
+    lines = ((i, line.split(delimiter)) for i, line in enumerate(_LINE_END.split(text), start=1))
+    if '"' in text:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        # On an error, the quotes are part of the cells.
+        with contextlib.suppress(csv.Error):
+            lines = [(reader.line_num, cells) for cells in reader]
+    for number, cells in lines:
+        while cells and not cells[-1].strip():
+            cells.pop()
+        yield Row(number, tuple(cells), delimiter)
+
+
+def _find_delimiter(text: str, prefers_comma: bool) -> str:
+    """Return the separator that gives rows of equal length, or else of at least two cells."""
+    candidates = _DELIMITERS[::-1] if prefers_comma else _DELIMITERS
+    widths = {}
+    if len(text) == _SAMPLE_CHARACTERS:
+        text = text[: max(text.rfind("\n"), text.rfind("\r"))]
+    for delimiter in candidates:
+        rows = [row for row in _split(text, delimiter) if row.cells and not row.is_comment]
+        widths[delimiter] = [len(row.cells) for row in rows[:_SAMPLE_ROWS]] or [1]
+    tests: tuple[Callable[[list[int]], bool], ...] = (
+        lambda w: min(w) == max(w) >= 2,
+        lambda w: min(w) >= 2,
+        lambda w: w[0] >= 2,
+    )
+    return next((d for test in tests for d in candidates if test(widths[d])), candidates[0])
