@@ -144,6 +144,7 @@ def test_restored_head_is_identical() -> None:
     assert {name: (t.dtype, t.shape) for name, t in tensors.items()} == {
         "exemplars": (np.float32, (20, 8)),
         "labels": (np.int64, (20,)),
+        "repeats": (np.int64, (20,)),
     }
     restored = KnnMethod().restore(tensors, 3, 5)
     assert restored.k == 5

@@ -225,6 +225,38 @@ def test_clean_protocol_does_not_select_on_unknown_test_generators(world: Make) 
     assert fit(parts, w.encoder, options).grid == fit(without, w.encoder, options).grid
 
 
+def repeat_rows(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows as the reference implementation's ``ImageDataset(balance=True)`` yields them."""
+    classes = [np.flatnonzero(y == label) for label in range(y.max() + 1)]
+    length = max(map(len, classes))
+    rows = [rows_of[index % len(rows_of)] for index in range(length) for rows_of in classes]
+    return x[rows], y[rows]
+
+
+@pytest.mark.parametrize(("head_method", "classify"), [(LINEAR, logistic), (KNN, cosine_votes)])
+def test_paper_protocol_equals_a_search_on_repeated_rows(
+    world: Make, head_method: Any, classify: Any
+) -> None:
+    counts = {"real": 40, "gan": 12, "vae": 21, "ddpm": 15, "flow": 15}
+    w = world(counts, unknown=("ddpm", "flow"), share_unknown=True)
+    folds = [(["real", "gan", "vae"], ["ddpm", "flow"], "val_unknown")]
+    parts = w.extract()
+
+    def classify_repeated(value: float, x: np.ndarray, y: np.ndarray, queries: Any) -> Any:
+        return classify(value, *repeat_rows(x, y), queries)
+
+    expected = search(parts, classify_repeated, head_method.values, folds)
+    result = w.fit(head_method, protocol="paper")
+    for c in result.grid:
+        figures = tuple(expected[c.block, c.value])
+        assert (c.accuracy, c.auroc, c.oscr) == pytest.approx(figures, abs=1e-3)
+    best = max(expected, key=lambda setting: round(expected[setting][1], 6))
+    assert (result.block, result.model.hyperparameter) == best
+    assert result.evaluation.closed.accuracy == pytest.approx(expected[best][0], abs=1e-3)
+    plain = search(parts, classify, head_method.values, folds)
+    assert max(abs(plain[setting] - expected[setting]).max() for setting in plain) > 0.01
+
+
 @pytest.mark.parametrize("head_method", [LINEAR, KNN])
 def test_paper_protocol_tests_on_validation_images(world: Make, head_method: Any) -> None:
     w = world(unknown=("ddpm", "flow"), share_unknown=True)

@@ -9,7 +9,8 @@
 ``paper``
     The protocol of the reference implementation (UniversalAttribution), for comparison. Selection
     uses all unknown validation images, including those of generators that are also in the test set.
-    The known *validation* images also serve as the known test images.
+    The known *validation* images also serve as the known test images. Linear probes and k-NN heads
+    count all known origins equally (:mod:`whichgen.heads.class_balance`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ from whichgen.constants import REAL
 from whichgen.data.dataset import Dataset
 from whichgen.errors import DataError
 
-PROTOCOLS = ("clean", "paper")
+#: Protocol of the reference implementation.
+PAPER = "paper"
+
+PROTOCOLS = ("clean", PAPER)
 
 #: Maximum number of leave-out folds; with more generators, some folds hold out several.
 MAX_FOLDS = 5
@@ -31,9 +35,7 @@ MAX_FOLDS = 5
 PAPER_CAVEAT = (
     "PROTOCOL OF THE REFERENCE IMPLEMENTATION: block and hyperparameter were selected on unknown "
     "generators that are also in the test set, and closed-set metrics are computed on the "
-    "validation images used for selection. Both make the metrics optimistic. Unlike in the "
-    "reference implementation, each block has its own hyperparameter, and small classes are not "
-    "oversampled."
+    "validation images used for selection. Both make the metrics optimistic."
 )
 
 
@@ -101,14 +103,14 @@ def make_protocol(dataset: Dataset, name: str = "clean", *, seed: int = 0) -> Pr
     """
     check_protocol(name)
     unknown = sorted({s.origin for s in dataset.val_unknown})
-    if name == "paper":
+    if name == PAPER:
         if not unknown:
             raise DataError(
                 f"{dataset.name} has no unknown validation images, which --protocol paper needs "
                 "for selection. Use --protocol clean."
             )
         fold = Fold(dataset.known, tuple(unknown), "val_unknown")
-        return Protocol("paper", (fold,), "val", (PAPER_CAVEAT,))
+        return Protocol(PAPER, (fold,), "val", (PAPER_CAVEAT,))
     free = tuple(sorted(set(unknown) - {s.origin for s in dataset.test_unknown}))
     folds = make_leave_out_folds(dataset.known, seed=seed)
     if free:

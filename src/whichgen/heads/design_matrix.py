@@ -1,7 +1,8 @@
 """Design matrices for :mod:`whichgen.heads.solver`: features projected on their principal axes.
 
-Let μ be the mean of the features x, and let the columns of V be their principal axes. Row i of the
-design matrix z is (xᵢ − μ) V followed by a 1 for the bias. Small datasets are projected once and
+Let μ be the weighted mean of the features x, and let the columns of V be their principal axes, the
+eigenvectors of Σᵢ ωᵢ (xᵢ − μ)ᵀ(xᵢ − μ) for sample weights ωᵢ. Row i of the design matrix z is
+(xᵢ − μ) V followed by a 1 for the bias. Small datasets are projected once and
 kept in memory. Large datasets are not copied, because they may be memory-mapped: each product reads
 the features in chunks and projects the weights instead.
 
@@ -36,16 +37,19 @@ class InMemoryDesign:
 
     Parameters
     ----------
+    sample_weights
+        Sample weights ω, > 0: float64 array (n,).
     column_squares
-        Sums of squares of the columns of the design matrix z: float64 array (r + 1,).
+        Weighted sums of squares of the columns of the design matrix z: float64 array (r + 1,).
     axes
         Principal axes: float64 array (r, d).
     center
-        Mean of the features: float64 array (d,).
+        Weighted mean of the features: float64 array (d,).
     z_transposed
         The transposed design matrix: float64 array (r + 1, n).
     """
 
+    sample_weights: np.ndarray
     column_squares: np.ndarray
     axes: np.ndarray
     center: np.ndarray
@@ -78,6 +82,7 @@ class StreamedDesign:
     See :class:`InMemoryDesign` for the other parameters and the methods.
     """
 
+    sample_weights: np.ndarray
     column_squares: np.ndarray
     axes: np.ndarray
     center: np.ndarray
@@ -130,18 +135,22 @@ class StreamedDesign:
 DesignMatrix = InMemoryDesign | StreamedDesign
 
 
-def build_design_matrix(features: np.ndarray) -> DesignMatrix:
+def build_design_matrix(
+    features: np.ndarray, sample_weights: np.ndarray | None = None
+) -> DesignMatrix:
     """Build the design matrix of features, float array (n, d).
 
     The matrix is kept in memory if it takes at most :data:`MAX_MEMORY` bytes; otherwise, the
-    features are read in chunks.
+    features are read in chunks. ``sample_weights``, > 0, is an array (n,); by default, all are 1.
     """
     n, d = features.shape
+    omega = np.ones(n) if sample_weights is None else np.asarray(sample_weights, dtype=np.float64)
     if n * min(n, d) * 8 > MAX_MEMORY:
-        return _build_streamed(features)
+        return _build_streamed(features, omega)
     x = np.asarray(features, dtype=np.float64)
-    center = x.mean(axis=0)
-    x = x - center
+    center = omega @ x / omega.sum()
+    roots = np.sqrt(omega)[:, None]
+    x = (x - center) * roots
     # Both Gram matrices have the same nonzero eigenvalues; use the smaller one.
     wide = n < d
     squares, vectors = decompose_gram(x @ x.T if wide else x.T @ x, _MIN_EIGENVALUE)
@@ -151,17 +160,21 @@ def build_design_matrix(features: np.ndarray) -> DesignMatrix:
     else:
         z, axes = x @ vectors, vectors.T
     return InMemoryDesign(
-        np.append(squares, n), np.ascontiguousarray(axes), center, np.vstack([z.T, np.ones(n)])
+        omega,
+        np.append(squares, omega.sum()),
+        np.ascontiguousarray(axes),
+        center,
+        np.vstack([(z / roots).T, np.ones(n)]),
     )
 
 
-def _build_streamed(features: np.ndarray) -> StreamedDesign:
-    n = len(features)
-    center = np.asarray(sum(x.sum(axis=0) for _, x in _chunks(features))) / n
-    centered = (x - center for _, x in _chunks(features))
+def _build_streamed(features: np.ndarray, omega: np.ndarray) -> StreamedDesign:
+    center = np.asarray(sum(omega[rows] @ x for rows, x in _chunks(features))) / omega.sum()
+    centered = ((x - center) * np.sqrt(omega[rows])[:, None] for rows, x in _chunks(features))
     gram = np.asarray(sum(x.T @ x for x in centered))
     squares, vectors = decompose_gram(gram, _MIN_EIGENVALUE)
-    return StreamedDesign(np.append(squares, n), np.ascontiguousarray(vectors.T), center, features)
+    axes = np.ascontiguousarray(vectors.T)
+    return StreamedDesign(omega, np.append(squares, omega.sum()), axes, center, features)
 
 
 def _chunks(features: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:

@@ -64,6 +64,7 @@ def extend(head: Head, features: np.ndarray, labels: np.ndarray, n_origins: int)
             np.concatenate([head.labels, np.full(len(new), n_origins, dtype=np.int64)]),
             n_origins + 1,
             head.k,
+            np.append(head.repeats, np.ones(len(new), dtype=np.int64)),
         )
     if isinstance(head, LinearHead):
         return _add_row(head, np.asarray(features, dtype=np.float32), labels)

@@ -6,7 +6,8 @@ The probability of origin j is::
     p_j(x) = Σ_{i ∈ N_k(x), y_i = j} s(x, x_i)  /  Σ_{i ∈ N_k(x)} s(x, x_i),    s = max(cos, 0)
 
 Negative cosines count as zero, because votes can't be negative. If no neighbor has a positive
-cosine, all origins are equally probable.
+cosine, all origins are equally probable. A training image that is repeated to balance the classes
+takes several of the k places (:mod:`whichgen.heads.class_balance`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 from whichgen.defaults import K_SWEEP
 from whichgen.errors import FitError
 from whichgen.heads.base import HeadOutput, check_training_features
+from whichgen.heads.class_balance import count_repeats
 
 #: The paper's values of k.
 PAPER_K = tuple(range(K_SWEEP[0], K_SWEEP[1] + 1))
@@ -82,12 +84,15 @@ class KnnHead:
         Number of origins.
     k
         Number of neighbors, from 1 to n.
+    repeats
+        Number of times that each exemplar counts, ≥ 1: int64 array (n,).
     """
 
     exemplars: np.ndarray
     labels: np.ndarray
     n_origins: int
     k: int
+    repeats: np.ndarray
 
     @cached_property
     def index(self) -> Any:
@@ -113,14 +118,25 @@ class KnnHead:
     def neighbors(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the cosines and the origin indices of the k nearest exemplars, nearest first.
 
-        For features (n, d), these are a float32 array (n, k) and an int64 array (n, k).
+        For features (n, d), these are a float32 array (n, k) and an int64 array (n, k). An exemplar
+        with several repeats takes several of the k places.
         """
         similarities, neighbors = self.index.search(normalize_rows(features), self.k)
-        return similarities, self.labels[neighbors]
+        labels = self.labels[neighbors]
+        if (self.repeats == 1).all():
+            return similarities, labels
+        repeats = np.minimum(self.repeats[neighbors], self.k)
+        free = self.k - (np.cumsum(repeats, axis=1) - repeats)
+        places = np.clip(free, 0, repeats).ravel()  # sums to k in each row
+        shape = similarities.shape
+        return (
+            np.repeat(similarities.ravel(), places).reshape(shape),
+            np.repeat(labels.ravel(), places).reshape(shape),
+        )
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return the arrays ``exemplars`` and ``labels`` by name."""
-        return {"exemplars": self.exemplars, "labels": self.labels}
+        """Return the arrays ``exemplars``, ``labels`` and ``repeats`` by name."""
+        return {"exemplars": self.exemplars, "labels": self.labels, "repeats": self.repeats}
 
 
 @dataclass(frozen=True)
@@ -132,6 +148,9 @@ class KnnMethod:
     values
         Values of k, ≥ 1; by default the paper's 1 to 20. Values above the number of training images
         are skipped.
+    balanced
+        Whether training images of small classes count several times, so that all classes have the
+        same weight (:mod:`whichgen.heads.class_balance`).
 
     Raises
     ------
@@ -140,6 +159,7 @@ class KnnMethod:
     """
 
     values: tuple[int, ...] = PAPER_K
+    balanced: bool = False
     name: str = "knn"
     parameter: str = "k"
 
@@ -189,24 +209,39 @@ class KnnMethod:
             images.
         """
         check_training_features(features, labels, n_origins)
-        return _build_head(normalize_rows(features), labels.astype(np.int64), n_origins, value)
+        repeats = count_repeats(labels, n_origins) if self.balanced else None
+        exemplars, labels = normalize_rows(features), labels.astype(np.int64)
+        return _build_head(exemplars, labels, n_origins, value, repeats)
 
     def restore(self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float) -> KnnHead:
         """Rebuild a head from the arrays that :meth:`KnnHead.tensors` returns.
 
+        Without ``repeats``, as in models of whichgen 0.1, each exemplar counts once.
+
         Raises
         ------
         FitError
-            The numbers of labels and exemplars differ, or k is not from 1 to the number of
-            exemplars.
+            The numbers of labels, repeats and exemplars differ, an exemplar has no repeat, or k is
+            not from 1 to the number of exemplars.
         """
-        return _build_head(tensors["exemplars"], tensors["labels"], n_origins, value)
+        arrays = tensors["exemplars"], tensors["labels"]
+        return _build_head(*arrays, n_origins, value, tensors.get("repeats"))
 
 
-def _build_head(exemplars: np.ndarray, labels: np.ndarray, n_origins: int, k: float) -> KnnHead:
+def _build_head(
+    exemplars: np.ndarray,
+    labels: np.ndarray,
+    n_origins: int,
+    k: float,
+    repeats: np.ndarray | None,
+) -> KnnHead:
     n = len(exemplars)
+    if repeats is None:
+        repeats = np.ones(n, dtype=np.int64)
     if labels.shape != (n,):
         raise FitError(f"expected one label for each of {n} exemplars, got shape {labels.shape}.")
+    if repeats.shape != (n,) or repeats.dtype.kind != "i" or (repeats < 1).any():
+        raise FitError(f"expected one positive integer 'repeats' for each of {n} exemplars.")
     if not 1 <= k <= n:
         raise FitError(f"k must be from 1 to the number of training images, {n}, got {k:g}.")
-    return KnnHead(exemplars, labels, n_origins, int(k))
+    return KnnHead(exemplars, labels, n_origins, int(k), repeats)

@@ -21,6 +21,7 @@ import numpy as np
 from whichgen.defaults import C_SWEEP, MAX_ITER
 from whichgen.errors import FitError
 from whichgen.heads.base import HeadOutput, check_training_features
+from whichgen.heads.class_balance import count_repeats
 from whichgen.heads.design_matrix import build_design_matrix
 from whichgen.heads.solver import solve_path
 
@@ -55,6 +56,9 @@ class LinearMethod:
         Values of C, > 0; by default the paper's 45.
     max_iter
         Maximum number of Newton steps for each C.
+    balanced
+        Whether images of small classes count several times, so that all classes have the same
+        weight (:mod:`whichgen.heads.class_balance`).
 
     Raises
     ------
@@ -64,6 +68,7 @@ class LinearMethod:
 
     values: tuple[float, ...] = PAPER_C
     max_iter: int = MAX_ITER
+    balanced: bool = False
     name: str = "linear"
     parameter: str = "C"
 
@@ -119,7 +124,8 @@ class LinearMethod:
         check_training_features(features, labels, n_origins)
         # For two origins the optimum has W = (−w/2, w/2), so ½‖w₁ − w₀‖² = ‖W‖²: twice the penalty.
         scale = 0.5 if n_origins == 2 else 1.0
-        design, scaled = build_design_matrix(features), [value * scale for value in values]
+        repeats = count_repeats(labels, n_origins) if self.balanced else None
+        design, scaled = build_design_matrix(features, repeats), [value * scale for value in values]
         solutions = solve_path(design, labels, n_origins, scaled, max_iter=self.max_iter)
         for value, solution in zip(values, solutions, strict=False):
             if solution is None:

@@ -2,13 +2,14 @@ r"""Solver for multinomial logistic regression with a range of values of C.
 
 Problem
 -------
-For images with rows zᵢ of the design matrix and labels yᵢ, minimize for each C in ascending order::
+For images with rows zᵢ of the design matrix, labels yᵢ and sample weights ωᵢ, minimize for each C
+in ascending order::
 
-    f(W, b) = ½‖W‖² + C Σᵢ [ log Σⱼ exp(wⱼ·zᵢ + bⱼ) − (w_yᵢ·zᵢ + b_yᵢ) ]
+    f(W, b) = ½‖W‖² + C Σᵢ ωᵢ [ log Σⱼ exp(wⱼ·zᵢ + bⱼ) − (w_yᵢ·zᵢ + b_yᵢ) ]
 
 The penalty is invariant under rotation and the optimal weights lie in the span of the features, so
 z contains the centered features projected on their r ≤ min(n, d) principal axes, where
-zᵀz = diag(s²) (:mod:`whichgen.heads.design_matrix`).
+zᵀ diag(ω) z = diag(s²) (:mod:`whichgen.heads.design_matrix`).
 
 Method
 ------
@@ -16,14 +17,15 @@ Method
 the Hessian H. Let P be the probabilities (origins, n) at the current weights, Δ_W the step with its
 bias column set to 0, and ∘ the elementwise product::
 
-    H[Δ] = Δ_W + C [P ∘ (Δz) − P ∘ 1ᵀ(P ∘ (Δz))] zᵀ
+    H[Δ] = Δ_W + C [P ∘ (Δz) − P ∘ 1ᵀ(P ∘ (Δz))] diag(ω) zᵀ
 
 CG stops early far from the optimum (truncated Newton: Dembo & Steihaug, 1983). A step is halved
 until f decreases sufficiently (Armijo).
 
 *Preconditioner.* The covariance matrix diag(pᵢ) − pᵢpᵢᵀ of each image, where pᵢ is column i of P,
-is replaced with the mean of these matrices over images, M = Q diag(μ) Qᵀ. This approximation of the
-Hessian is diagonal in the axes Q of the origins and the axes of z, with the elements::
+is replaced with the weighted mean of these matrices over images, M = Q diag(μ) Qᵀ. This
+approximation of the Hessian is diagonal in the axes Q of the origins and the axes of z, with the
+elements::
 
     1 + C μ_k s_j²
 
@@ -105,7 +107,8 @@ def solve_path(
         (origins,). If the solver does not converge for a value of C, the generator yields ``None``
         for this value and ends.
     """
-    frequencies = np.bincount(labels, minlength=n_origins) / len(labels)
+    totals = np.bincount(labels, design.sample_weights, minlength=n_origins)
+    frequencies = totals / totals.sum()
     weights = np.hstack([np.zeros((n_origins, len(design.axes))), np.log(frequencies)[:, None]])
     point = _Point(weights, design.logits(weights))
     previous: _Point | None = None
@@ -137,6 +140,7 @@ class _Problem:
     def __init__(self, design: DesignMatrix, labels: np.ndarray, c: float) -> None:
         self.design, self.c = design, c
         self.labels, self.index = labels, np.arange(len(labels))
+        self.sample_weights = design.sample_weights
         self.penalty = np.append(np.ones(len(design.axes)), 0)  # the bias is not penalized
 
     def objective(self, point: _Point) -> float:
@@ -147,27 +151,31 @@ class _Problem:
         others = np.exp(margins - top)
         others[first, self.index] = 0
         loss = top + np.log1p(others.sum(axis=0))
-        return float(0.5 * np.square(point.weights[:, :-1]).sum() + self.c * loss.sum())
+        return float(
+            0.5 * np.square(point.weights[:, :-1]).sum() + self.c * (loss @ self.sample_weights)
+        )
 
     def gradient(self, point: _Point, p: np.ndarray) -> np.ndarray:
-        sums = self.design.weighted_sum(self.subtract_labels(p))
+        sums = self.design.weighted_sum(self.weighted_residuals(p))
         return np.asarray(self.penalty * point.weights + self.c * sums)
 
-    def subtract_labels(self, p: np.ndarray) -> np.ndarray:
-        """Subtract the one-hot labels from probabilities (origins, n)."""
-        residuals = p.copy()
-        residuals[self.labels, self.index] -= 1
+    def weighted_residuals(self, p: np.ndarray) -> np.ndarray:
+        """Subtract the one-hot labels from probabilities (origins, n), and multiply by ω."""
+        residuals = np.asarray(p * self.sample_weights)
+        residuals[self.labels, self.index] -= self.sample_weights
         return residuals
 
-    def hessian_product(self, step: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def hessian_product(
+        self, step: np.ndarray, p: np.ndarray, weighted_p: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Compute H[step], and return it with the logits of the step.
 
-        ``step``, (origins, r + 1), is a change of the weights, and ``p``, (origins, n), are the
-        probabilities at the current weights.
+        ``step``, (origins, r + 1), is a change of the weights, ``p``, (origins, n), are the
+        probabilities at the current weights, and ``weighted_p`` is ``p`` times ω.
         """
 
         def multiply(rows: slice, logits: np.ndarray) -> np.ndarray:
-            product = p[:, rows] * logits
+            product = weighted_p[:, rows] * logits
             product -= p[:, rows] * product.sum(axis=0)
             return np.asarray(product)
 
@@ -178,10 +186,10 @@ class _Problem:
         """Optimize only the bias by Newton steps; return the new point and its probabilities."""
         for _ in range(_MAX_HALVINGS):
             p = softmax(point.logits, axis=0)
-            gradient = self.subtract_labels(p).sum(axis=1)
-            if np.abs(gradient).max() <= 1e-12 * len(self.labels):
+            gradient = self.weighted_residuals(p).sum(axis=1)
+            if np.abs(gradient).max() <= 1e-12 * self.sample_weights.sum():
                 break
-            shift = -np.linalg.solve(_sum_covariances(p), gradient)
+            shift = -np.linalg.solve(_sum_covariances(p, self.sample_weights), gradient)
             shift *= min(1.0, 1.0 / np.abs(shift).max())  # stay where f is nearly quadratic
             point = _Point(point.weights.copy(), point.logits + shift[:, None])
             point.weights[:, -1] += shift
@@ -217,7 +225,9 @@ def _minimize(problem: _Problem, point: _Point, max_iter: int) -> _Point | None:
 
 def _solve_by_cg(problem: _Problem, gradient: np.ndarray, p: np.ndarray, f: float) -> _Point:
     """Solve H Δ ≈ −∇f by preconditioned conjugate gradients; return Δ and its logits."""
-    mu, q = np.linalg.eigh(_sum_covariances(p) / p.shape[1])
+    omega = problem.sample_weights
+    weighted_p = p * omega
+    mu, q = np.linalg.eigh(_sum_covariances(p, omega) / omega.sum())
     diagonal = problem.penalty + problem.c * mu[:, None] * problem.design.column_squares
 
     def precondition(residual: np.ndarray) -> np.ndarray:
@@ -229,7 +239,7 @@ def _solve_by_cg(problem: _Problem, gradient: np.ndarray, p: np.ndarray, f: floa
     norm = float((residual * direction).sum())
     decrease = 0.0  # of the quadratic model
     for _ in range(_MAX_CG_STEPS):
-        product, direction_logits = problem.hessian_product(direction, p)
+        product, direction_logits = problem.hessian_product(direction, p, weighted_p)
         curvature = float((direction * product).sum())
         if curvature <= 0:  # a rounding error: no further progress
             break
@@ -253,7 +263,7 @@ def _solve_exactly(problem: _Problem, gradient: np.ndarray, p: np.ndarray) -> _P
     hessian = np.empty((k, r, k, r))
     for i in range(k):
         for j in range(i, k):
-            coefficients = problem.c * p[i] * ((i == j) - p[j])
+            coefficients = problem.c * problem.sample_weights * p[i] * ((i == j) - p[j])
             block = problem.design.weighted_gram(coefficients)
             hessian[i, :, j] = hessian[j, :, i] = block
         hessian[i, :, i] += np.diag(problem.penalty)
@@ -266,13 +276,13 @@ def _solve_exactly(problem: _Problem, gradient: np.ndarray, p: np.ndarray) -> _P
     return _Point(step, problem.design.logits(step))
 
 
-def _sum_covariances(p: np.ndarray) -> np.ndarray:
-    """Compute Σᵢ [diag(pᵢ) − pᵢpᵢᵀ], made positive definite: float64 array (origins, origins).
+def _sum_covariances(p: np.ndarray, sample_weights: np.ndarray) -> np.ndarray:
+    """Compute Σᵢ ωᵢ [diag(pᵢ) − pᵢpᵢᵀ], made positive definite: float64 array (origins, origins).
 
     ``p`` contains the probabilities pᵢ of image i as column i: (origins, n). The sum is singular in
     the direction of equal shifts of all logits, to which every gradient is orthogonal. The
     eigenvalue of this direction is set to the mean of the others.
     """
-    covariance = -(p @ p.T)
-    covariance[np.diag_indices(len(p))] = (p * (1 - p)).sum(axis=1)
+    covariance = -((p * sample_weights) @ p.T)
+    covariance[np.diag_indices(len(p))] = (p * (1 - p)) @ sample_weights
     return np.asarray(covariance + max(np.trace(covariance), 1e-300) / (len(p) * (len(p) - 1)))

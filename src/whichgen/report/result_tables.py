@@ -14,6 +14,7 @@ import numpy as np
 from whichgen.constants import UNKNOWN
 from whichgen.evaluation.all_metrics import TITLES, Evaluation
 from whichgen.evaluation.bootstrap import Interval
+from whichgen.evaluation.protocols import PAPER
 from whichgen.evaluation.source_results import SourceResult
 from whichgen.io.tables import Row, percent
 from whichgen.report.run_reader import Run
@@ -350,7 +351,7 @@ def warnings(run: Run) -> list[str]:
     files.
     """
     results = run.results
-    messages = list(results.protocol.notes) if results.protocol.name == "paper" else []
+    messages = list(results.protocol.notes) if results.protocol.name == PAPER else []
     overlap = results.test.source_overlap
     if overlap and overlap.seen != 0:
         messages.append(overlap.note)

@@ -10,8 +10,9 @@ from typing import Any
 from whichgen.encoders.base import Encoder
 from whichgen.errors import FitError
 from whichgen.evaluation.predictions import label_indices
-from whichgen.evaluation.protocols import make_protocol
+from whichgen.evaluation.protocols import PAPER, make_protocol
 from whichgen.heads.base import SweepMethod
+from whichgen.heads.class_balance import balance_classes
 from whichgen.openset.prediction import predict
 from whichgen.progress import Progress, no_progress
 from whichgen.training.finalize import EvaluatedModel, SelectedHead, evaluate_model, finalize_model
@@ -33,13 +34,25 @@ class FitOptions(SelectionOptions):
     Parameters
     ----------
     head_method
-        Method that fits the heads, with its grid of hyperparameter values.
+        Method that fits the heads, with its grid of hyperparameter values. Under the protocol
+        ``paper``, it is replaced with a copy that balances the classes
+        (:func:`~whichgen.heads.class_balance.balance_classes`).
     blocks
         Indices of the blocks to try, starting at 0; all blocks if empty.
+
+    Raises
+    ------
+    FitError
+        The protocol is ``paper``, and the method can't balance classes.
     """
 
     head_method: SweepMethod
     blocks: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.protocol == PAPER:
+            object.__setattr__(self, "head_method", balance_classes(self.head_method))
 
     def blocks_of(self, encoder: Encoder) -> tuple[int, ...]:
         """Return the indices of the blocks to try, in ascending order and without duplicates.

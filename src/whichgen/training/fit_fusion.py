@@ -32,7 +32,7 @@ from whichgen.encoders.base import Encoder
 from whichgen.errors import FitError
 from whichgen.evaluation.calibration import fit_temperature
 from whichgen.evaluation.predictions import label_indices
-from whichgen.evaluation.protocols import Fold, add_leave_out_folds, make_protocol
+from whichgen.evaluation.protocols import PAPER, Fold, add_leave_out_folds, make_protocol
 from whichgen.heads.experts import ExpertsHead, ExpertsMethod
 from whichgen.heads.fusion import FUSION_C, SHRINKAGES, FusionHead, FusionMethod
 from whichgen.openset.registry import SCORES, fit_score, score_class
@@ -172,7 +172,7 @@ def fuse(
     """
     known = features.dataset.known
     protocol = make_protocol(features.dataset, options.protocol, seed=options.seed)
-    by_source = has_sources(features) and protocol.name != "paper"
+    by_source = has_sources(features) and protocol.name != PAPER
     if by_source:
         features = pool_training_images(features)
     else:

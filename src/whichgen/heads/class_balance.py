@@ -1,0 +1,61 @@
+"""Class balancing of the reference implementation (UniversalAttribution), by sample weights.
+
+The reference implementation repeats the training images of each class in order until the class is
+as large as the largest. In a class of n images, where the largest has N, the first N mod n images
+occur ⌊N/n⌋ + 1 times and the others ⌊N/n⌋ times. A head method with a field ``balanced`` gives each
+image the weight of its repeats, without copies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from whichgen.errors import FitError
+from whichgen.heads.base import HeadMethod
+
+M = TypeVar("M", bound=HeadMethod)
+
+
+def count_repeats(labels: np.ndarray, n_origins: int) -> np.ndarray:
+    """Count how often each training image occurs if all classes are repeated to equal size.
+
+    Parameters
+    ----------
+    labels
+        Origin index of each training image: integer array (n,). Every origin needs at least one
+        image.
+    n_origins
+        Number of origins.
+
+    Returns
+    -------
+    int64 array (n,)
+        Number of occurrences of each image, ≥ 1; the sum over each origin is the same.
+    """
+    sizes = np.bincount(labels, minlength=n_origins)
+    order = np.argsort(labels, kind="stable")
+    positions = np.empty(len(labels), dtype=np.int64)
+    positions[order] = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    full, rest = np.divmod(sizes.max(), sizes[labels])
+    return np.asarray(full + (positions < rest), dtype=np.int64)
+
+
+def balance_classes(head_method: M) -> M:
+    """Return a copy of a head method that balances the classes.
+
+    Raises
+    ------
+    FitError
+        The method has no field ``balanced``.
+    """
+    if not hasattr(head_method, "balanced"):
+        raise FitError(
+            f"the head method {head_method.name!r} can't balance classes, as the protocol paper "
+            "requires. Use the protocol clean, or add a field 'balanced' to the method."
+        )
+    method: Any = head_method
+    balanced: M = replace(method, balanced=True)
+    return balanced
