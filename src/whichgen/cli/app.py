@@ -7,6 +7,7 @@ import io
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -27,6 +28,7 @@ from whichgen.cli.serve import serve
 from whichgen.cli.train import fuse, knn, linear
 from whichgen.cli.training_options import normalize_name
 from whichgen.cli.verify import verify
+from whichgen.data.formats import IMAGE_SUFFIXES, PARQUET, TAR
 from whichgen.deterministic import enable_deterministic_mode
 from whichgen.errors import WhichgenWarning
 from whichgen.version import __version__
@@ -101,6 +103,25 @@ def expand_blocks(arguments: Sequence[str]) -> list[str]:
     return expanded
 
 
+def protect_names(arguments: Sequence[str]) -> list[str]:
+    """Write ``./-name`` for an image, archive or folder whose name begins with a hyphen.
+
+    A shell expands ``*.jpg`` to such names, too; Typer would read them as options.
+    """
+    return [
+        f"./{argument}" if argument.startswith("-") and _is_source(Path(argument)) else argument
+        for argument in arguments
+    ]
+
+
+def _is_source(path: Path) -> bool:
+    suffixes = {*IMAGE_SUFFIXES, TAR, PARQUET}
+    try:
+        return path.is_dir() or (path.suffix.lower() in suffixes and path.is_file())
+    except OSError:  # an option with a value that is too long for a file name
+        return False
+
+
 def _show_warning(default: Callable[..., None], message: Warning | str, *details: Any) -> None:
     """Print whichgen warnings on one line; print other warnings in Python's default format."""
     if isinstance(message, WhichgenWarning):
@@ -114,4 +135,4 @@ def main() -> None:
     # Pillow's warning is redundant: whichgen has its own limit on the number of pixels.
     warnings.filterwarnings("ignore", message="Image size .* exceeds limit")
     warnings.showwarning = functools.partial(_show_warning, warnings.showwarning)
-    app(args=expand_blocks(sys.argv[1:]))
+    app(args=expand_blocks(protect_names(sys.argv[1:])))

@@ -20,6 +20,7 @@ from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
 from whichgen.errors import DataError
+from whichgen.io.file_names import show_name, show_names
 
 out = Console()
 err = Console(stderr=True)
@@ -141,12 +142,12 @@ def shorten_path(path: str, width: int) -> str:
 
 def show_json(value: Any) -> None:
     """Print a value as JSON on standard output."""
-    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(show_names(value), indent=1, ensure_ascii=False) + "\n")
 
 
 def _sanitize(text: str) -> str:
     """Escape characters that control the terminal or change the writing direction."""
-    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], show_name(text))
 
 
 def say(text: str) -> None:

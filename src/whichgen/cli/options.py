@@ -241,8 +241,8 @@ def find_images(paths: list[Path]) -> list[Path]:
     Parameters
     ----------
     paths
-        Image files, folders (all images in them and their subfolders), or ``@FILE`` (a text file
-        with one path per line, unless a file of this name exists).
+        Image files, folders (all images in them and their subfolders), or ``@FILE`` (a list of
+        them; see :func:`~whichgen.data.path_lists.get_list_file`).
 
     Raises
     ------
@@ -251,14 +251,15 @@ def find_images(paths: list[Path]) -> list[Path]:
         user probably meant an output file).
     """
     from whichgen.data.dataset import list_images
-    from whichgen.data.shards import read_path_list
+    from whichgen.data.path_lists import get_list_file, read_path_list
 
     files: list[Path] = []
     for path in paths:
-        if str(path).startswith("@") and not path.is_file():
-            images = [Path(line) for line in read_path_list(Path(str(path)[1:]))]
-        else:
-            images = list_images(path) if path.is_dir() else [path]
+        list_file = get_list_file(str(path))
+        entries = map(Path, read_path_list(list_file)) if list_file else [path]
+        images = [
+            i for entry in entries for i in (list_images(entry) if entry.is_dir() else [entry])
+        ]
         if path.suffix in (".json", ".csv") and not path.exists():
             raise DataError(
                 f"{path} does not exist. To write results to this file, redirect standard output: "

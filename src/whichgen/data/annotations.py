@@ -113,7 +113,7 @@ def write_annotations(file: Path, samples: Sequence[Sample]) -> None:
     UTF-8 are kept. Only such lines differ from those of the reference implementation.
     """
     rows = ((str(sample.path.absolute()), sample.origin) for sample in samples)
-    write_text(file, format_rows(rows), errors="surrogateescape")
+    write_text(file, format_rows(rows), keep_bytes=True)
 
 
 def _is_header(row: Row, origins: Sequence[str]) -> bool:

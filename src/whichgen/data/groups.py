@@ -227,7 +227,7 @@ def write_names(file: Path, column: str, names: Mapping[str, str]) -> None:
     ``column`` is the name of the second column: ``group`` or ``source``. :func:`read_name_table`
     can read the file.
     """
-    write_text(file, format_rows([("path", column), *names.items()]), errors="surrogateescape")
+    write_text(file, format_rows([("path", column), *names.items()]), keep_bytes=True)
 
 
 def _find_header(

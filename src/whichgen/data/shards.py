@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from whichgen.data.archives import (
     ARCHIVE_ERRORS,
@@ -22,10 +22,10 @@ from whichgen.data.archives import (
 )
 from whichgen.data.folders import list_samples
 from whichgen.data.formats import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, PARQUET, TAR
+from whichgen.data.path_lists import get_list_file, read_path_list
 from whichgen.data.reading import hash_image, load_bytes
 from whichgen.errors import DataError, ImageError
 from whichgen.io.remote import Storage, parse_url
-from whichgen.io.untrusted_files import read_text_file
 
 #: Largest number of images per shard: worth a task, yet cheap to repeat.
 MAX_SHARD_IMAGES = 512
@@ -187,24 +187,9 @@ def hash_name(name: str) -> bytes:
     return hash_image(name.encode(errors="backslashreplace"))
 
 
-def read_path_list(file: Path) -> list[str]:
-    """Read a text file of paths, one per line; skip blank lines.
-
-    Raises
-    ------
-    DataError
-        The file is unreadable or contains no path.
-    """
-    lines = read_text_file(file, "path list").splitlines()
-    paths = [line for line in lines if line.strip()]
-    if not paths:
-        raise DataError(f"path list {file} is empty. Write one path per line.")
-    return paths
-
-
 def _list_source(source: str) -> Iterator[tuple[Storage, str]]:
-    if source.startswith("@"):
-        yield from map(parse_url, read_path_list(Path(source[1:])))
+    if file := get_list_file(source):
+        yield from map(parse_url, read_path_list(file))
         return
     storage, path = parse_url(source)
     files = storage.list_files(path, {*IMAGE_SUFFIXES, TAR, PARQUET})
@@ -214,8 +199,8 @@ def _list_source(source: str) -> Iterator[tuple[Storage, str]]:
         raise DataError(f"{source} does not exist. Check the path.")
     if not files:
         raise DataError(f"{source} contains no images, .tar or .parquet files. Check the path.")
-    for file in files:
-        yield storage, file
+    for name in files:
+        yield storage, name
 
 
 def _list_row_groups(storage: Storage, path: str, column: str) -> Iterator[Shard]:

@@ -18,6 +18,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from whichgen.io.file_names import show_name
+
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}\.tmp", re.DOTALL)
 
 #: Temporary files that were not modified for this many seconds are considered abandoned.
@@ -43,13 +45,15 @@ def replace_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str, *, errors: str = "strict") -> None:
+def write_text(path: Path, text: str, *, keep_bytes: bool = False) -> None:
     """Write ``text`` as UTF-8 to ``path`` atomically.
 
-    With ``errors="surrogateescape"``, file names that are not UTF-8 keep their bytes.
+    File names that are not UTF-8 are written as :func:`~whichgen.io.file_names.show_name` shows
+    them or, if ``keep_bytes``, with their own bytes, so that the files can be opened again.
     """
+    data = text.encode(errors="surrogateescape") if keep_bytes else show_name(text).encode()
     with replace_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors=errors)
+        temporary.write_bytes(data)
 
 
 @contextlib.contextmanager

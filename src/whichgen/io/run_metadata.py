@@ -75,11 +75,13 @@ def get_timestamp() -> str:
 def hash_parts(parts: Iterable[str | bytes]) -> str:
     """Return the 128-bit BLAKE2b digest of strings (as UTF-8) or bytes: 32 hexadecimal digits.
 
+    Strings may contain file names that are not UTF-8.
+
     The length of each part is hashed, too: ("ab",) and ("a", "b") have different digests.
     """
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
-        data = part.encode() if isinstance(part, str) else part
+        data = part.encode(errors="surrogatepass") if isinstance(part, str) else part
         digest.update(len(data).to_bytes(8, "little"))
         digest.update(data)
     return digest.hexdigest()

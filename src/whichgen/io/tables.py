@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from whichgen.io.atomic import replace_file, write_text
+from whichgen.io.file_names import show_name, show_names
 
 Row = Mapping[str, Any]
 
@@ -49,7 +50,7 @@ def csv_text(rows: Sequence[Row]) -> str:
     writer = csv.DictWriter(out, _list_columns(rows), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    return out.getvalue()
+    return show_name(out.getvalue())
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
@@ -63,13 +64,14 @@ def write_json(path: Path, value: Any) -> None:
     NaN and infinity, which JSON does not support, are written as null.
     """
     finite = json.loads(json.dumps(value, default=vars), parse_constant=lambda _: None)
-    write_text(path, json.dumps(finite, indent=1, allow_nan=False) + "\n")
+    write_text(path, json.dumps(show_names(finite), indent=1, allow_nan=False) + "\n")
 
 
 def write_parquet(path: Path, rows: Sequence[Row], schema: pa.Schema | None = None) -> None:
     """Write rows to a Parquet file; keys missing from a row are written as null.
 
-    Characters of strings that can't be encoded as UTF-8 are replaced with backslash escapes.
+    File names that are not UTF-8, which Parquet requires, are shown as in
+    :func:`~whichgen.io.file_names.show_name`.
 
     Parameters
     ----------
@@ -81,13 +83,8 @@ def write_parquet(path: Path, rows: Sequence[Row], schema: pa.Schema | None = No
         Columns and types; inferred from the values if ``None``. Pass a schema if several files of
         one folder must have the same columns and types.
     """
-
-    def to_utf8(value: Any) -> Any:
-        # File names may not be valid UTF-8, which Parquet requires.
-        return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
-
     columns = schema.names if schema else _list_columns(rows)
-    values = {column: [to_utf8(row.get(column)) for row in rows] for column in columns}
+    values = {column: [show_names(row.get(column)) for row in rows] for column in columns}
     table = pa.table(values, schema=schema)
     with replace_file(path) as temporary:
         pq.write_table(table, temporary)

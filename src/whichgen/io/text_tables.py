@@ -25,6 +25,9 @@ PATH_COLUMNS = (
 
 _DELIMITERS = ("\t", ";", ",")
 
+#: A control character for tables of one column.
+_NO_DELIMITER = "\x1f"
+
 #: First line with which some programs tell Excel the separator.
 _SEPARATOR_LINE = re.compile(r"sep=(.)(?:\r\n|\r|\n)", re.IGNORECASE)
 
@@ -91,6 +94,11 @@ def parse_rows(text: str, *, prefers_comma: bool = False) -> list[Row]:
     else:
         delimiter = _find_delimiter(text[:_SAMPLE_CHARACTERS], prefers_comma)
     return [row for row in _split(text, delimiter) if row.cells]
+
+
+def parse_lines(text: str) -> list[str]:
+    """Return the lines that are not empty; quotes around a line are removed."""
+    return [row.cells[0] for row in _split(text, _NO_DELIMITER) if row.cells]
 
 
 def read_pairs(text: str, file: str, columns: tuple[str, str]) -> Iterator[tuple[int, str, str]]:

@@ -16,6 +16,7 @@ from whichgen.evaluation.clustering import ClusteringMetrics
 from whichgen.inference.discover import Group
 from whichgen.io.atomic import write_text
 from whichgen.io.tables import Row, markdown_table, percent, write_csv, write_json
+from whichgen.io.text_tables import format_rows
 from whichgen.report.figures.style import save_png, shorten
 
 #: Maximum numbers of images per group, and of groups, on the contact sheet.
@@ -86,7 +87,8 @@ def write_discovery(discovery: Discovery, run_metadata: Mapping[str, Any], folde
     for group in groups:
         members = [str(paths[i]) for i in group.members]
         records.append({**vars(group), "members": members})
-        write_text(folder / f"{group.name}.txt", "".join(f"{path}\n" for path in members))
+        lines = format_rows((path,) for path in members)
+        write_text(folder / f"{group.name}.txt", lines, keep_bytes=True)
     record = {"run_metadata": run_metadata, "agreement": metrics, "groups": records}
     write_json(folder / "groups.json", record)
     agreement = ""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from whichgen.data.reading import ImageHeader, read_header
 from whichgen.errors import ImageError
 from whichgen.evidence.collect import Evidence, collect
+from whichgen.io.file_names import show_name
 from whichgen.service.settings import MIB, Limits
 
 #: Maximum length of a displayed file name; names are never used as paths.
@@ -72,6 +73,6 @@ def _clean_name(name: str) -> str:
 
     Return "image" if no characters remain.
     """
-    base_name = name.replace("\\", "/").rsplit("/", 1)[-1]
+    base_name = show_name(name.replace("\\", "/").rsplit("/", 1)[-1])
     printable = "".join(c for c in base_name if unicodedata.category(c)[0] != "C")
     return printable[:_NAME_LENGTH] or "image"

@@ -1,0 +1,119 @@
+"""Read lists of image paths: the argument ``@FILE``."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from whichgen.errors import DataError, WhichgenWarning
+from whichgen.io.text_tables import PATH_COLUMNS, Row, normalize_header, parse_lines, parse_rows
+from whichgen.io.untrusted_files import read_text_file
+
+#: Number of paths looked up to find the column of paths.
+_PROBED_PATHS = 20
+
+
+def get_list_file(argument: str) -> Path | None:
+    """Return the list that an argument ``@FILE`` stands for, or ``None`` if it is a path.
+
+    ``@user.jpg`` is a path if a file of this name exists; ``@./user.jpg`` always is a list.
+
+    Warns
+    -----
+    WhichgenWarning
+        The argument begins with ``@`` but is a path.
+    """
+    if not argument.startswith("@"):
+        return None
+    if os.path.lexists(argument):
+        warnings.warn(
+            "names that begin with @ are read as files, not as lists, because files of these "
+            f"names exist, such as {argument}. For the list {argument[1:]}, write "
+            f"@./{argument[1:]}.",
+            WhichgenWarning,
+            stacklevel=1,
+        )
+        return None
+    return Path(argument[1:])
+
+
+def read_path_list(file: Path) -> list[str]:
+    """Read a list of paths: a text file with one path per line, or a table.
+
+    In a table (see :mod:`whichgen.io.text_tables`), the paths are in the column with a name such as
+    ``path``, or else in the first column with a path that exists. Empty lines are skipped, and so
+    are lines that begin with ``#``, unless a file of this name exists.
+
+    Returns
+    -------
+    list of str
+        The paths. If a local path does not exist as written, blanks around it are removed,
+        backslashes are replaced with slashes, and it is looked up in the folder of the list.
+
+    Raises
+    ------
+    DataError
+        The file is unreadable or contains no path.
+
+    Warns
+    -----
+    WhichgenWarning
+        The list is a table, and its other columns are ignored.
+    """
+    try:
+        text = read_text_file(file, "path list", has_file_names=True)
+    except DataError as error:
+        raise DataError(f"{error} @ before a name stands for a list of paths.") from None
+    lines = [
+        line
+        for line in parse_lines(text)
+        if not line.lstrip().startswith("#") or _resolve(line, file.parent)
+    ]
+    rows = [
+        row
+        for row in parse_rows(text, prefers_comma=file.suffix.lower() == ".csv")
+        if not row.is_comment or _resolve(row.cells[0], file.parent)
+    ]
+    entries = _find_paths(file, lines, rows)
+    if not entries:
+        raise DataError(f"path list {file} is empty. Write one path per line.")
+    return [_resolve(entry, file.parent) or entry.strip() for entry in entries]
+
+
+def _find_paths(file: Path, lines: Sequence[str], rows: Sequence[Row]) -> Sequence[str]:
+    """Return the lines below the header, if any, or the cells of the column of paths."""
+    names = [normalize_header(cell) for cell in rows[0].cells] if rows else []
+    column = next((names.index(name) for name in PATH_COLUMNS if name in names), None)
+    if column is not None and lines and not _resolve(lines[0], file.parent):
+        if len(names) == 1:
+            return lines[1:]
+        _report_column(file, f"`{rows[0].cells[column].strip()}`")
+        return [row.cell(column) for row in rows[1:]]
+    probed_lines = lines[:_PROBED_PATHS]
+    if len(names) > 1 and not any(_resolve(line, file.parent) for line in probed_lines):
+        for i in range(len(names)):
+            if any(_resolve(row.cell(i), file.parent) for row in rows[:_PROBED_PATHS]):
+                _report_column(file, str(i + 1))
+                return [row.cell(i) for row in rows]
+    return lines
+
+
+def _report_column(file: Path, column: str) -> None:
+    message = f"path list {file}: paths are in column {column}; other columns are ignored."
+    warnings.warn(message, WhichgenWarning, stacklevel=1)
+
+
+def _resolve(entry: str, folder: Path) -> str | None:
+    """Return the path or URL that an entry stands for, or ``None`` if there is no such file."""
+    if "://" in entry:
+        return entry.strip()
+    return next((path for path in _spell(entry, folder) if os.path.lexists(path)), None)
+
+
+def _spell(entry: str, folder: Path) -> Iterator[str]:
+    for path in dict.fromkeys((entry, entry.strip(), entry.strip().replace("\\", "/"))):
+        if path.strip() and "\0" not in path:
+            yield path
+            yield str(folder / path)

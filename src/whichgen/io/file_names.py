@@ -1,0 +1,36 @@
+"""File names that are not valid UTF-8.
+
+On Linux, a file name is any sequence of bytes. Python represents bytes that are not UTF-8 by lone
+surrogates, which can be used to open the file but not to write text.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def show_name(text: str) -> str:
+    r"""Return a text with file names as valid Unicode, to show or write it.
+
+    Bytes that are not UTF-8 are shown as ``\xe9``, other lone surrogates as ``\ud800``.
+    """
+    return text if text.isascii() else _SURROGATE.sub(_escape, text)
+
+
+def show_names(value: Any) -> Any:
+    """Apply :func:`show_name` to all strings in a JSON-compatible value."""
+    if isinstance(value, str):
+        return show_name(value)
+    if isinstance(value, dict):
+        return {show_names(key): show_names(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [show_names(item) for item in value]
+    return value
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
