@@ -149,7 +149,7 @@ def test_unreadable_images_are_reported_beside_the_results(site: Site) -> None:
     assert "error: 4 of 5 images can't be read. Replace or remove them: " in result.message
     for message in (
         "gone.png: no such file",
-        "text.png: not an image",
+        "text.png: a text file",
         "cut.jpg: damaged or truncated",
         "huge.png: the image has more pixels than the limit of 178 million; downscale it",
     ):

@@ -63,7 +63,7 @@ def test_check_reports_shortcuts_conflicts_and_unreadable_files(site: Site) -> N
         "SHORTCUT: 10 of 10 images of gan have format JPEG",
         "LABEL CONFLICT: the same file is labeled real and vae",
         "1 of 52 files can't be read. Replace or remove them:",
-        "flow/text.png: not an image",
+        "flow/text.png: a text file",
         "1 exact duplicates",
     ):
         assert message in result.message, message

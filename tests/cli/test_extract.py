@@ -49,7 +49,7 @@ def test_unreadable_files_are_listed_and_the_rest_is_stored(site: Site) -> None:
     assert result.code == 1
     assert "10 images, 9 newly encoded" in result.message
     assert (
-        "can't be read. Replace or remove them: images/real/000.png: not an image" in result.message
+        "can't be read. Replace or remove them: images/real/000.png: a text file" in result.message
     )
 
 

@@ -185,7 +185,7 @@ def test_read_all_properties_keeps_order_and_skips_unreadable_files(
     assert properties.rows.dtype == np.int64
     np.testing.assert_array_equal(properties.values, [read_properties(paths[i]) for i in (0, 2, 4)])
     assert [e.rpartition(": ")[2] for e in properties.errors] == [
-        "not an image in a supported format; convert it to PNG",
+        "a text file, not an image; replace it by the image",
         "no such file",
     ]
     assert totals == [5]

@@ -123,7 +123,7 @@ def test_unreadable_images_are_reported_and_batches_are_cut_by_position(
     summary = write_features(batches, FeatureStore(tmp_path / "s", encoder.encoder))
     assert (summary.images, summary.added) == (10, 8)
     assert [str(e).partition(": ")[2] for e in summary.errors.values()] == [
-        "not an image in a supported format; convert it to PNG",
+        "a text file, not an image; replace it by the image",
         "the file is empty; replace it",
     ]
 

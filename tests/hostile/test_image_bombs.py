@@ -282,7 +282,7 @@ def test_formats_that_run_programs_are_refused() -> None:
         b"PK\x03\x04" + bytes(60),
         b"\x80\x04\x95" + bytes(60),
     ):
-        with pytest.raises(ImageError, match="not an image"):
+        with pytest.raises(ImageError, match=r"not (an image|in a supported format)"):
             decode_image(data)
 
 

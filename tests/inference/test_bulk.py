@@ -54,7 +54,7 @@ def test_answers_equal_those_of_attribute(
         values = {"probabilities": answer.probabilities, "score": answer.score}
         assert answer == replace(expected, image=answer.image, **values)
     assert answers["3.png"].error.endswith(
-        "a.tar/3.png: not an image in a supported format; convert it to PNG"
+        "a.tar/3.png: a text file, not an image; replace it by the image"
     )
     assert answers["3.png"].origin is None
     # The job of a cluster worker skips known images.

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from whichgen.data.formats import IMAGE_SUFFIXES, MAX_IMAGE_BYTES
+from whichgen.data.unsupported import describe_suffix, is_unread_image
 from whichgen.errors import DataError
 from whichgen.io.folder_listing import is_system_path
 
@@ -84,10 +85,11 @@ def read_tar(stream: IO[bytes]) -> Iterator[Member]:
     """Yield the name and content of each image in an uncompressed tar file, in one pass.
 
     Hidden and system files (:func:`~whichgen.io.folder_listing.is_system_path`), files that are not
-    regular and files without an image suffix are skipped. If several images have the same name,
-    ``#2`` is appended to the name of the second one, ``#3`` to that of the third, and so on. If an
-    image has more than :data:`~whichgen.data.formats.MAX_IMAGE_BYTES` bytes, an error message (str)
-    is yielded instead of its content (bytes).
+    regular and files that are not images by their suffix are skipped. If several images have the
+    same name, ``#2`` is appended to the name of the second one, ``#3`` to that of the third, and so
+    on. If an image is in a format that is not decoded, or has more than
+    :data:`~whichgen.data.formats.MAX_IMAGE_BYTES` bytes, an error message (str) is yielded instead
+    of its content (bytes).
 
     Raises
     ------
@@ -98,12 +100,15 @@ def read_tar(stream: IO[bytes]) -> Iterator[Member]:
     with tarfile.open(mode="r|", fileobj=_TarStream(stream), tarinfo=_TarMember) as archive:
         for member in archive:
             archive.members.clear()  # type: ignore[attr-defined]  # it would keep all
-            if not _is_image(member):
+            suffix = PurePosixPath(member.name).suffix.lower()
+            if not _is_visible(member) or not (suffix in IMAGE_SUFFIXES or is_unread_image(suffix)):
                 continue
             occurrences[member.name] += 1
             count = occurrences[member.name]
             name = f"{member.name}#{count}" if count > 1 else member.name
-            if member.size > MAX_IMAGE_BYTES:
+            if suffix not in IMAGE_SUFFIXES:
+                yield name, describe_suffix(suffix)
+            elif member.size > MAX_IMAGE_BYTES:
                 yield name, _too_large(member.size)
             elif content := archive.extractfile(member):
                 yield name, content.read()
@@ -114,14 +119,10 @@ def _too_large(size: int) -> str:
     return f"the image has {size} bytes; the limit is {MAX_IMAGE_BYTES} bytes"
 
 
-def _is_image(member: tarfile.TarInfo) -> bool:
-    path = PurePosixPath(member.name)
-    return (
-        member.isreg()
-        and not member.issparse()
-        and path.suffix.lower() in IMAGE_SUFFIXES
-        and not is_system_path(path)
-    )
+def _is_visible(member: tarfile.TarInfo) -> bool:
+    """Return whether a member is a regular file, and not hidden or of a system."""
+    is_regular = member.isreg() and not member.issparse()
+    return is_regular and not is_system_path(PurePosixPath(member.name))
 
 
 def open_parquet(stream: Any) -> pq.ParquetFile:

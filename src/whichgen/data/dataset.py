@@ -10,6 +10,7 @@ from pathlib import Path
 
 from whichgen.constants import REAL
 from whichgen.data.formats import IMAGE_SUFFIXES
+from whichgen.data.skipped import describe_skipped
 from whichgen.errors import DataError
 from whichgen.io.folder_listing import list_files
 
@@ -128,8 +129,11 @@ class Dataset:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Return the image files in a folder and its subfolders in natural order; skip hidden files."""
-    return list_files(folder, IMAGE_SUFFIXES)
+    """Return the image files in a folder and its subfolders in natural order.
+
+    Other files are skipped with a warning (:func:`~whichgen.io.folder_listing.list_files`).
+    """
+    return list_files(folder, IMAGE_SUFFIXES, describe_skipped)
 
 
 def limit_per_class(dataset: Dataset, limit: int) -> Dataset:

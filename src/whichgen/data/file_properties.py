@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from whichgen.data.duplicates import map_files
-from whichgen.data.reading import decode_image, open_image, read_bytes
+from whichgen.data.reading import decode_image, load_image, open_image, read_bytes
 from whichgen.errors import ImageError
 from whichgen.progress import Progress, no_progress
 
@@ -88,7 +88,7 @@ def read_properties(path: Path) -> np.ndarray:
     pixels = np.asarray(decode_image(data, str(path))).reshape(-1, 3)
     with open_image(data) as header:
         if header.format == "PNG":
-            header.load()  # PNG metadata may follow the pixels
+            header.info |= load_image(data).info  # PNG metadata may follow the pixels
         width, height = header.size
         tables: dict[int, Sequence[int]] = getattr(header, "quantization", {})
         properties: dict[str, float] = {

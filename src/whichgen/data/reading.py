@@ -9,18 +9,31 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.IcoImagePlugin import IcoFile
 
+from whichgen.data.color import to_rgb
 from whichgen.data.formats import FORMATS, MAX_IMAGE_BYTES, MAX_PIXELS, MAX_RATIO, MAX_SCANS
+from whichgen.data.optional_formats import find_optional_format, open_optional
 from whichgen.data.repair import repair_jpeg, repair_png
-from whichgen.data.unsupported import describe_unsupported
+from whichgen.data.unsupported import CAMERA_RAW, describe_unsupported
 from whichgen.errors import ImageError
 from whichgen.io.untrusted_files import read_regular_file
 
 _ICON = b"\0\0\1\0"
+
+#: Marks of files with a color profile: its signature and, for PNG, which compresses it, its chunk.
+_PROFILE_MARKS = (b"acsp", b"iCCP")
+
+#: TIFF tags: kind of the image (1: a small copy of another one), version of Adobe DNG.
+_SUBFILE_TYPE, _DNG_VERSION = 254, 50706
+
+#: Key of ``image.info`` under which a note on a damaged file is.
+REPAIR_NOTE = "repair_note"
+
+_NO_END_MARKER = "the end marker of the JPEG file is missing; the file may have been cut"
 
 # JPEG markers that have a length; not an escaped 255 (0) and restarts (D0 to D7) in scan data.
 _MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")
@@ -71,9 +84,13 @@ def load_bytes(load: Callable[[], bytes], name: str) -> bytes:
 def hash_image(data: bytes) -> bytes:
     """Return the 20-byte BLAKE2b digest of the content of an image file.
 
-    The feature store identifies images by this digest.
+    The feature store identifies images by this digest. Earlier versions ignored color profiles, so
+    the digest of a file with a profile differs from theirs, and its features are computed again.
     """
-    return hashlib.blake2b(data, digest_size=20).digest()
+    has_profile = any(mark in data for mark in _PROFILE_MARKS)
+    return hashlib.blake2b(
+        data, digest_size=20, person=b"color-profile" if has_profile else b""
+    ).digest()
 
 
 @dataclass(frozen=True)
@@ -115,12 +132,14 @@ def read_header(data: bytes, name: str = "image") -> ImageHeader:
 
 
 def decode_image(data: bytes, name: str = "image") -> Image.Image:
-    """Decode an image file to 8-bit RGB.
+    """Decode an image file to 8-bit sRGB, as a viewer shows it.
 
-    The EXIF rotation is applied, transparent pixels are composited on white, 16-bit values are
-    scaled to 8 bits, and CMYK and palette colors are converted to RGB. Only the first frame of an
-    animation is decoded. Damage that viewers ignore is ignored, too: a wrong checksum of an
-    optional chunk of a PNG, or the missing end marker of a JPEG that is complete otherwise.
+    The EXIF rotation and the color profile are applied, transparent pixels are composited on white,
+    16-bit values are scaled to 8 bits, and CMYK and palette colors are converted
+    (:func:`~whichgen.data.color.to_rgb`). Only the first frame of an animation is decoded. Damage
+    that viewers ignore is ignored, too: a wrong checksum of an optional chunk of a PNG, or the
+    missing end marker of a JPEG that is complete otherwise. In the latter case,
+    ``info["repair_note"]`` of the result says so.
 
     Parameters
     ----------
@@ -136,17 +155,40 @@ def decode_image(data: bytes, name: str = "image") -> Image.Image:
         of :mod:`whichgen.data.formats`.
     """
     with _convert_errors(data, name):
-        image = open_image(data, name)
-        try:
-            image.load()
-        except Exception:  # plugins raise anything on damaged files
-            # open_image has checked the limits.
-            repaired = repair_png(data) or repair_jpeg(data)
-            if repaired is None:
-                raise
-            image = open_image(repaired, name)
-            image.load()
-        return to_rgb(_rotate_upright(image))
+        image = load_image(data, name)
+        note = image.info.get(REPAIR_NOTE)
+        rgb = to_rgb(_rotate_upright(image))
+        if note:
+            rgb.info[REPAIR_NOTE] = note
+        return rgb
+
+
+def load_image(data: bytes, name: str = "image") -> Image.Image:
+    """Open an image file and decode its pixels, without converting them.
+
+    Damage that viewers ignore is repaired (:func:`decode_image`).
+
+    Raises
+    ------
+    Exception
+        :class:`ImageError` if a limit is exceeded, or any exception that Pillow raises.
+    """
+    image, note = open_image(data, name), ""
+    try:
+        image.load()
+    except Exception:  # plugins raise anything on damaged files
+        # open_image has checked the limits.
+        repaired = repair_png(data)
+        if repaired is None:
+            repaired, note = repair_jpeg(data), _NO_END_MARKER
+        if repaired is None:
+            raise
+        image = open_image(repaired, name)
+        image.load()
+    if note:
+        image.info[REPAIR_NOTE] = note
+    _check_size(image, name)  # the header of a HEIC file may state another size
+    return image
 
 
 def read_image(path: Path) -> Image.Image:
@@ -172,20 +214,20 @@ def open_image(data: bytes, name: str = "image") -> Image.Image:
         image = icon.getimage(icon.entry[0].dim)
         image.format = "ICO"
     else:
-        image = _open_with_pillow(data)
-    size = f"{image.width} × {image.height}"
-    if image.width * image.height > MAX_PIXELS:
-        raise ImageError(f"{name}: the image has {size} pixels, {_PIXEL_LIMIT}")
-    if max(image.size) > MAX_RATIO * min(image.size):
-        raise ImageError(
-            f"{name}: the image has an aspect ratio over {MAX_RATIO} ({size} pixels); crop it"
-        )
+        image = _open_with_pillow(data, name)
+    _check_size(image, name)
+    if image.format == "TIFF" and _is_camera_raw(image):
+        raise ImageError(f"{name}: {CAMERA_RAW.description}")
     if image.format in ("JPEG", "MPO") and _count_scans(data) > MAX_SCANS:
         raise ImageError(f"{name}: the JPEG has over {MAX_SCANS} scans; save it as a baseline JPEG")
     return image
 
 
-def _open_with_pillow(data: bytes) -> Image.Image:
+def _open_with_pillow(data: bytes, name: str) -> Image.Image:
+    if data.startswith(CAMERA_RAW.starts):  # Pillow would open the thumbnail of some
+        raise UnidentifiedImageError(name)
+    if optional := find_optional_format(data):
+        return open_optional(data, name, optional)
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except Exception:  # plugins raise anything on damaged files
@@ -193,6 +235,22 @@ def _open_with_pillow(data: bytes) -> Image.Image:
         if repaired is None:
             raise
         return Image.open(io.BytesIO(repaired), formats=FORMATS)
+
+
+def _check_size(image: Image.Image, name: str) -> None:
+    size = f"{image.width} × {image.height}"
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageError(f"{name}: the image has {size} pixels, {_PIXEL_LIMIT}")
+    if max(image.size) > MAX_RATIO * min(image.size):
+        raise ImageError(
+            f"{name}: the image has an aspect ratio over {MAX_RATIO} ({size} pixels); crop it"
+        )
+
+
+def _is_camera_raw(image: Image.Image) -> bool:
+    """Return whether a TIFF file is a camera raw file, of which Pillow opens the thumbnail."""
+    tags: Any = getattr(image, "tag_v2", {})
+    return _DNG_VERSION in tags or tags.get(_SUBFILE_TYPE) == 1
 
 
 def make_thumbnail(
@@ -218,53 +276,6 @@ def make_thumbnail(
     buffer = io.BytesIO()
     small.save(buffer, kind, quality=quality)
     return buffer.getvalue()
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert a Pillow image of any mode to 8-bit RGB.
-
-    Transparent pixels are composited on white. Gray values with more than 8 bits are scaled so that
-    white becomes 255. White is 65535 for the modes ``I;16…``; for the modes ``I`` and ``F``, it is
-    the smallest of 1, 255 and 65535 that no pixel exceeds. Floating-point images whose values are
-    mostly below 1 may have highlights above 1, which become white.
-
-    Raises
-    ------
-    ValueError
-        A value of an image of mode ``I`` or ``F`` exceeds 65535 or is NaN.
-    """
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith("I;16"):
-        return _gray_to_rgb(image, white=65535.0)
-    if image.mode in ("I", "F"):
-        # These modes have no fixed range: 0 to 1, 8 bits or 16 bits, whichever holds the values.
-        values = np.asarray(image, dtype=np.float64)
-        brightest = float(values.max(initial=0.0))
-        white = next((w for w in (1.0, 255.0, 65535.0) if brightest <= w), None)
-        if white is not None and image.mode == "F" and _has_unit_range(values):
-            white = 1.0
-        if white is None:  # also for NaN
-            raise ValueError("gray values exceed 16 bits")
-        return _gray_to_rgb(image, white)
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        background = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(background, rgba).convert("RGB")
-    return image.convert("RGB")
-
-
-def _has_unit_range(values: np.ndarray) -> bool:
-    """Return whether most values are fractions of 1, as in images with a high dynamic range."""
-    return bool(np.median(values) <= 1 and (values != np.rint(values)).any())
-
-
-def _gray_to_rgb(image: Image.Image, white: float) -> Image.Image:
-    # Pillow clips values over 255, so that a 16-bit image would come out white.
-    values = np.array(image, dtype=np.float64)
-    values *= 255.0 / white  # in place: the largest image takes more than a gigabyte
-    np.clip(np.rint(values, out=values), 0, 255, out=values)
-    return Image.fromarray(values.astype(np.uint8)).convert("RGB")
 
 
 def _rotate_upright(image: Image.Image) -> Image.Image:
@@ -304,4 +315,5 @@ def _convert_errors(data: bytes, name: str) -> Iterator[None]:
         raise ImageError(f"{name}: {describe_unsupported(data)}") from None
     except Exception as error:
         # Plugins raise anything on damaged files, from OSError to struct.error and zlib.error.
-        raise ImageError(f"{name}: damaged or truncated ({error}); replace it") from None
+        reason = " ".join(str(error).split())
+        raise ImageError(f"{name}: damaged or truncated ({reason}); replace it") from None

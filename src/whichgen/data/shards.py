@@ -6,6 +6,7 @@ others: a process or cluster worker reads one shard at a time, image by image.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,8 @@ from whichgen.data.archives import (
 from whichgen.data.folders import list_samples
 from whichgen.data.formats import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, PARQUET, TAR
 from whichgen.data.path_lists import get_list_file, read_path_list
-from whichgen.data.reading import hash_image, load_bytes
+from whichgen.data.reading import load_bytes
+from whichgen.data.skipped import describe_skipped
 from whichgen.errors import DataError, ImageError
 from whichgen.io.remote import Storage, parse_url
 
@@ -184,7 +186,7 @@ def count_images(shards: Sequence[Shard]) -> int | None:
 
 def hash_name(name: str) -> bytes:
     """Escape invalid UTF-8 in an image name, and return the 20-byte BLAKE2b digest of the name."""
-    return hash_image(name.encode(errors="backslashreplace"))
+    return hashlib.blake2b(name.encode(errors="backslashreplace"), digest_size=20).digest()
 
 
 def _list_source(source: str) -> Iterator[tuple[Storage, str]]:
@@ -192,7 +194,7 @@ def _list_source(source: str) -> Iterator[tuple[Storage, str]]:
         yield from map(parse_url, read_path_list(file))
         return
     storage, path = parse_url(source)
-    files = storage.list_files(path, {*IMAGE_SUFFIXES, TAR, PARQUET})
+    files = storage.list_files(path, {*IMAGE_SUFFIXES, TAR, PARQUET}, describe_skipped)
     if files is None and not storage.scheme and re.fullmatch(r"[\w-]+(:\w+=.+)*", source):
         files = [str(sample.path) for sample in list_samples(source)]
     if files is None:

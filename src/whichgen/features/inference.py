@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from whichgen.data.reading import decode_image, read_image, to_rgb
+from whichgen.data.color import to_rgb
+from whichgen.data.reading import decode_image, read_image
 from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.base import Encoder
 from whichgen.errors import ImageError

@@ -15,7 +15,7 @@ import re
 import stat
 import warnings
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TypeVar
@@ -23,6 +23,10 @@ from typing import TypeVar
 from whichgen.errors import WhichgenWarning
 
 AnyPath = TypeVar("AnyPath", bound=PurePath)
+
+#: Function that describes files without a selected suffix in a message that follows "Skipped in
+#: FOLDER: "; empty for no message.
+DescribeOthers = Callable[[Sequence[PurePath]], str]
 
 #: Files and folders that operating systems and network storage create, in lower case. Names that
 #: begin with a dot are skipped as well.
@@ -87,10 +91,17 @@ def select_paths(paths: Iterable[AnyPath], suffixes: Collection[str]) -> list[An
     return sorted(visible, key=_path_key)
 
 
-def list_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
+def list_files(
+    folder: Path, suffixes: Collection[str], describe_others: DescribeOthers = lambda _: ""
+) -> list[Path]:
     """List the files in a folder and its subfolders that have one of the suffixes.
 
     See the module docstring for the rules, and :func:`select_paths` for the selection and order.
+
+    Parameters
+    ----------
+    describe_others
+        Describes the files that have none of the suffixes; by default, they are not reported.
 
     Warns
     -----
@@ -104,7 +115,20 @@ def list_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
     ]
     if skipped:
         warnings.warn(describe_skipped(folder, skipped), WhichgenWarning, stacklevel=1)
+    warn_of_others((folder / p for p in listing.files), suffixes, str(folder), describe_others)
     return [folder / path for path in select_paths(listing.files, suffixes)]
+
+
+def warn_of_others(
+    paths: Iterable[PurePath],
+    suffixes: Collection[str],
+    folder: str,
+    describe_others: DescribeOthers,
+) -> None:
+    """Warn about the paths that have none of the suffixes."""
+    others = [path for path in paths if path.suffix.lower() not in suffixes]
+    if others and (text := describe_others(others)):
+        warnings.warn(f"Skipped in {folder}: {text}", WhichgenWarning, stacklevel=1)
 
 
 def list_folder(folder: Path) -> FolderListing:

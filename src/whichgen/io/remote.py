@@ -18,7 +18,13 @@ from typing import Any
 import pyarrow.fs as pafs
 
 from whichgen.errors import DataError
-from whichgen.io.folder_listing import list_files, select_paths
+from whichgen.io.folder_listing import (
+    DescribeOthers,
+    is_system_path,
+    list_files,
+    select_paths,
+    warn_of_others,
+)
 from whichgen.io.untrusted_files import read_regular_file
 
 _HELP = {
@@ -51,11 +57,14 @@ class Storage:
         """Return the URL of a remote file, or the path of a local one."""
         return f"{self.scheme}://{path}" if self.scheme else path
 
-    def list_files(self, path: str, suffixes: Collection[str]) -> list[str] | None:
+    def list_files(
+        self, path: str, suffixes: Collection[str], describe_others: DescribeOthers
+    ) -> list[str] | None:
         """List the files in a folder and its subfolders that have one of the suffixes.
 
-        Hidden files and files in hidden folders are omitted. If ``path`` is a file, only this file
-        is listed, whatever its name.
+        Hidden and system files are omitted, and a warning says what ``describe_others`` says of the
+        files without one of the suffixes (:func:`~whichgen.io.folder_listing.list_files`). If
+        ``path`` is a file, only this file is listed, whatever its name.
 
         Returns
         -------
@@ -70,7 +79,7 @@ class Storage:
         if not self.scheme:
             local = Path(self.root) / path
             if local.is_dir():
-                files = list_files(local, suffixes)
+                files = list_files(local, suffixes, describe_others)
                 return [str(Path(path) / file.relative_to(local)) for file in files]
             return [path] if local.exists() else None
         try:
@@ -89,6 +98,8 @@ class Storage:
             for entry in entries
             if entry.type == pafs.FileType.File
         }
+        visible = [name for name in names if not is_system_path(name)]
+        warn_of_others(visible, suffixes, self.url(path), describe_others)
         return [names[name] for name in select_paths(names, suffixes)]
 
     def read(self, path: str, max_bytes: int) -> bytes:

@@ -1,0 +1,142 @@
+"""Convert decoded images of any color mode and color profile to 8-bit sRGB."""
+
+from __future__ import annotations
+
+import io
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image, ImageCms
+
+#: Largest size of a color profile in bytes; larger ones are ignored. Profiles of printers take up
+#: to 3 MB.
+MAX_PROFILE_BYTES = 4 * 2**20
+
+#: Profiles that change no color of a coarse grid by more than this, of 255, are taken for sRGB.
+#: Most files with a profile have one of the many variants of sRGB, which differ by rounding.
+_SAME_COLOR = 2
+
+#: Color spaces of profiles, by the mode of the images that they fit.
+_SPACES = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}
+
+#: Classes of profiles that describe the colors of an image: input, display, output, color space.
+_CLASSES = ("scnr", "mntr", "prtr", "spac")
+
+_SRGB = ImageCms.createProfile("sRGB")
+_LAB = ImageCms.createProfile("LAB")
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert a Pillow image of any mode to 8-bit sRGB.
+
+    An RGB image is returned itself, without its color profile. An ICC profile is applied, as a
+    viewer does (perceptual intent), unless it is damaged, does not fit the mode, or is sRGB itself
+    up to rounding. Profiles of gray images with more than 8 bits, and color spaces that are given
+    without a profile (``gAMA``, ``cICP``), are ignored.
+
+    Transparent pixels are composited on white. Gray values with more than 8 bits are scaled so that
+    white becomes 255. White is 65535 for the modes ``I;16…``; for the modes ``I`` and ``F``, it is
+    the smallest of 1, 255 and 65535 that no pixel exceeds. Floating-point images whose values are
+    mostly below 1 may have highlights above 1, which become white. Negative values become black.
+
+    Raises
+    ------
+    ValueError
+        A value of an image of mode ``I`` or ``F`` exceeds 65535 or is NaN.
+    """
+    if image.mode.startswith("I;16"):
+        return _gray_to_rgb(image, white=65535.0)
+    if image.mode in ("I", "F"):
+        return _gray_to_rgb(image, _find_white(image))
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        if image.info.get("icc_profile"):
+            rgb = _apply_profile(rgba.convert("RGB"), image)
+            rgba = Image.merge("RGBA", (*rgb.split(), rgba.getchannel("A")))
+        background = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(background, rgba).convert("RGB")
+    if image.mode == "LAB":
+        transform = ImageCms.buildTransform(_LAB, _SRGB, "LAB", "RGB")
+        return _strip(ImageCms.applyTransform(image, transform) or image)
+    pixels = image if image.mode in _SPACES else image.convert("RGB")
+    return _strip(_apply_profile(pixels, image).convert("RGB"))
+
+
+def _strip(image: Image.Image) -> Image.Image:
+    # Pillow would write the profile into a JPEG copy of the image, and it would be applied again.
+    image.info.pop("icc_profile", None)
+    return image
+
+
+def _apply_profile(pixels: Image.Image, image: Image.Image) -> Image.Image:
+    """Convert pixels to sRGB with the profile of ``image``; return them if it has none."""
+    profile = image.info.get("icc_profile")
+    if not isinstance(profile, bytes) or not profile or len(profile) > MAX_PROFILE_BYTES:
+        return pixels
+    space = _read_space(profile)
+    if space == "RGB" and pixels.mode == "L":
+        pixels = pixels.convert("RGB")
+    if space != _SPACES[pixels.mode]:
+        return pixels
+    transform = _build_transform(profile, pixels.mode)
+    return (transform and ImageCms.applyTransform(pixels, transform)) or pixels
+
+
+def _read_space(profile: bytes) -> str:
+    """Return the color space of a profile; an empty string if it describes no image."""
+    try:
+        header = ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile
+        return header.xcolor_space.strip() if header.device_class in _CLASSES else ""
+    except Exception:  # Pillow raises several types on damaged profiles
+        return ""
+
+
+@lru_cache(maxsize=16)
+def _build_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """Return the transform of a profile to sRGB, or ``None`` if it is sRGB or damaged."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        transform = ImageCms.buildTransform(source, _SRGB, mode, "RGB")
+        grid = _color_grid(mode)
+        converted = ImageCms.applyTransform(grid, transform)
+    except Exception:  # as above
+        return None
+    if mode == "CMYK":
+        return transform
+    change = np.asarray(converted).astype(np.int16) - np.asarray(grid.convert("RGB"), np.int16)
+    return transform if np.abs(change).max() > _SAME_COLOR else None
+
+
+def _color_grid(mode: str) -> Image.Image:
+    """Return an image of colors that cover a color space."""
+    levels = np.linspace(0, 255, 9 if mode == "RGB" else 3).round().astype(np.uint8)
+    if mode == "L":
+        return Image.fromarray(np.arange(256, dtype=np.uint8)[None])
+    channels = len(Image.new(mode, (1, 1)).getbands())
+    colors = np.stack(np.meshgrid(*[levels] * channels), axis=-1).reshape(1, -1, channels)
+    return Image.frombytes(mode, (colors.shape[1], 1), np.ascontiguousarray(colors).tobytes())
+
+
+def _find_white(image: Image.Image) -> float:
+    """Return the white of an image without a fixed range: 0 to 1, 8 bits or 16 bits."""
+    values = np.asarray(image, dtype=np.float64)
+    brightest = float(values.max(initial=0.0))
+    white = next((w for w in (1.0, 255.0, 65535.0) if brightest <= w), None)
+    if white is None:  # also for NaN
+        raise ValueError("gray values exceed 16 bits or are not numbers")
+    if image.mode == "F" and _has_unit_range(values):
+        return 1.0
+    return white
+
+
+def _has_unit_range(values: np.ndarray) -> bool:
+    """Return whether most values are fractions of 1, as in images with a high dynamic range."""
+    return bool(np.median(values) <= 1 and (values != np.rint(values)).any())
+
+
+def _gray_to_rgb(image: Image.Image, white: float) -> Image.Image:
+    # Pillow clips values over 255, so that a 16-bit image would come out white.
+    values = np.array(image, dtype=np.float64)
+    values *= 255.0 / white  # in place: the largest image takes more than a gigabyte
+    np.clip(np.rint(values, out=values), 0, 255, out=values)
+    return Image.fromarray(values.astype(np.uint8)).convert("RGB")
