@@ -24,8 +24,7 @@ from whichgen.errors import WhichgenWarning
 
 AnyPath = TypeVar("AnyPath", bound=PurePath)
 
-#: Function that describes files without a selected suffix in a message that follows "Skipped in
-#: FOLDER: "; empty for no message.
+#: Function that describes files without a selected suffix; the text is empty for no message.
 DescribeOthers = Callable[[Sequence[PurePath]], str]
 
 #: Files and folders that operating systems and network storage create, in lower case. Names that
@@ -106,29 +105,16 @@ def list_files(
     Warns
     -----
     WhichgenWarning
-        Files, folders or links are skipped (:func:`describe_skipped`).
+        Files, folders or links are skipped (:func:`warn_skipped`).
     """
     listing = list_folder(folder)
     # A pipe is reported only if its name is that of an image.
     skipped = [
         s for s in listing.skipped if s.reason != SPECIAL or s.path.suffix.lower() in suffixes
     ]
-    if skipped:
-        warnings.warn(describe_skipped(folder, skipped), WhichgenWarning, stacklevel=1)
-    warn_of_others((folder / p for p in listing.files), suffixes, str(folder), describe_others)
+    others = [folder / path for path in listing.files if path.suffix.lower() not in suffixes]
+    warn_skipped(str(folder), skipped, describe_others(others) if others else "")
     return [folder / path for path in select_paths(listing.files, suffixes)]
-
-
-def warn_of_others(
-    paths: Iterable[PurePath],
-    suffixes: Collection[str],
-    folder: str,
-    describe_others: DescribeOthers,
-) -> None:
-    """Warn about the paths that have none of the suffixes."""
-    others = [path for path in paths if path.suffix.lower() not in suffixes]
-    if others and (text := describe_others(others)):
-        warnings.warn(f"Skipped in {folder}: {text}", WhichgenWarning, stacklevel=1)
 
 
 def list_folder(folder: Path) -> FolderListing:
@@ -170,12 +156,19 @@ def list_folder(folder: Path) -> FolderListing:
     return FolderListing(tuple(files), tuple(sorted(skipped, key=lambda s: _path_key(s.path))))
 
 
-def describe_skipped(folder: Path, skipped: Iterable[SkippedPath]) -> str:
-    """Return a message on the skipped paths of a folder: number and examples for each reason."""
+def warn_skipped(folder: str, skipped: Iterable[SkippedPath], others: str = "") -> None:
+    """Warn about the skipped paths of a folder: number and examples for each reason.
+
+    Parameters
+    ----------
+    others
+        Description of the files without a selected suffix; empty if there are none.
+    """
     by_reason: dict[str, list[PurePath]] = {}
     for item in skipped:
         by_reason.setdefault(item.reason, []).append(item.path)
-    return f"Skipped in {folder}: " + "; ".join(_summarize(by_reason))
+    if parts := [*_summarize(by_reason), *filter(None, [others])]:
+        warnings.warn(f"Skipped in {folder}: {'; '.join(parts)}", WhichgenWarning, stacklevel=1)
 
 
 def _summarize(by_reason: dict[str, list[PurePath]]) -> Iterator[str]:

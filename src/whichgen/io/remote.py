@@ -23,7 +23,7 @@ from whichgen.io.folder_listing import (
     is_system_path,
     list_files,
     select_paths,
-    warn_of_others,
+    warn_skipped,
 )
 from whichgen.io.untrusted_files import read_regular_file
 
@@ -98,8 +98,8 @@ class Storage:
             for entry in entries
             if entry.type == pafs.FileType.File
         }
-        visible = [name for name in names if not is_system_path(name)]
-        warn_of_others(visible, suffixes, self.url(path), describe_others)
+        others = [p for p in names if p.suffix.lower() not in suffixes and not is_system_path(p)]
+        warn_skipped(self.url(path), (), describe_others(others) if others else "")
         return [names[name] for name in select_paths(names, suffixes)]
 
     def read(self, path: str, max_bytes: int) -> bytes:
