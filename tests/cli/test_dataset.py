@@ -171,3 +171,39 @@ def test_unreadable_files_are_skipped_in_training(site: Site) -> None:
     skipped = (site.folder / "u/tiny_clip/images_split1/skipped.txt").read_text()
     assert len(skipped.splitlines()) == 2
     assert "damaged or truncated" in skipped
+
+
+def test_published_layouts_are_read_and_explained(site: Site) -> None:
+    """The layout of GenImage: photographs count as such, in every command."""
+    for split, files in (("train", slice(0, 7)), ("val", slice(7, 10))):
+        for name, kind in (("gan", "ai"), ("vae", "ai"), ("real", "nature"), ("ddpm", "ai")):
+            folder = Path("set", "gan" if name == "real" else name, split, kind)
+            folder.mkdir(parents=True)
+            for path in sorted(Path("images", name).iterdir())[files]:
+                shutil.copy(path, folder / path.name)
+    result = whichgen("dataset", "check", "set")
+    assert result.code == 0, result.err
+    assert "Folders of splits, not of origins: train, val." in result.message
+    assert "nature is read as the origin real." in result.message
+    rows = dict(re.findall(r"^(\w+) +(\d+) ", result.out, re.MULTILINE))
+    assert rows == {"ddpm": "10", "gan": "10", "real": "10", "vae": "10"}
+    result = whichgen("knn", *site.options(data="set"), "--unknown", "ddpm", "--K", 2)
+    assert result.code == 0, result.err
+    assert "Each image stays in the split of its folder" in result.message
+    assert "Photographs called synthetic" in result.out
+
+
+def test_photographs_in_a_folder_of_another_name(site: Site) -> None:
+    Path("images/real").rename("images/Nature")
+    result = whichgen("dataset", "check", "images")
+    assert result.code == 1
+    assert "If Nature holds photographs, add --real Nature." in result.message
+    assert "No problems found" not in result.message
+    result = whichgen("dataset", "check", "images", "--real", "nature")
+    assert result.code == 0, result.err
+    assert re.search(r"^real +10 ", result.out, re.MULTILINE)
+    result = whichgen("knn", *site.options(out="x"), *UNKNOWN, "--real", "Nature", "--K", 2)
+    assert result.code == 0, result.err
+    assert "Photographs called synthetic" in result.out
+    result = whichgen("dataset", "check", "GenImage", "--real", "Nature")
+    assert "GenImage defines its own origins. Remove --real." in result.message

@@ -18,7 +18,8 @@ import whichgen.data.splits as split_module
 from whichgen.data.dataset import SPLITS, Dataset
 from whichgen.data.duplicates import Fingerprint
 from whichgen.data.groups import list_source_folders
-from whichgen.data.splits import SplitOptions, list_origins, split_folder, split_unknown_origins
+from whichgen.data.layouts import read_layout
+from whichgen.data.splits import SplitOptions, split_folder, split_unknown_origins
 from whichgen.errors import DataError
 
 SIDES = {
@@ -324,7 +325,7 @@ def test_origins_are_the_subfolders_with_images(image_folder: Callable[..., Path
     (folder / "real" / "deeper").mkdir()
     (folder / "real" / "deeper" / "10.JPG").touch()
     (folder / "real" / "deeper" / "9.webp").touch()
-    origins = list_origins(folder)
+    origins = read_layout(folder).origins
     assert list(origins) == ["gan", "real"]
     assert [p.relative_to(folder / "real").as_posix() for p in origins["real"]] == [
         *("000.png", "001.png", "002.png", "deeper/9.webp", "deeper/10.JPG")
@@ -333,6 +334,6 @@ def test_origins_are_the_subfolders_with_images(image_folder: Callable[..., Path
 
 def test_folder_without_origins_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no subfolder with images"):
-        list_origins(tmp_path)
+        read_layout(tmp_path)
     with pytest.raises(DataError, match="is not a folder"):
-        list_origins(tmp_path / "none")
+        read_layout(tmp_path / "none")

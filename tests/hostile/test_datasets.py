@@ -19,7 +19,7 @@ from whichgen.data.dataset import SPLITS, Dataset, Sample, list_images
 from whichgen.data.duplicates import fingerprint_image
 from whichgen.data.file_properties import read_properties
 from whichgen.data.groups import read_groups
-from whichgen.data.splits import list_origins
+from whichgen.data.layouts import read_layout
 from whichgen.errors import DataError, ImageError, WhichgenWarning
 from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore
@@ -172,7 +172,7 @@ def test_link_loops_are_walked_once(image_folder: ImageFolder) -> None:
     (folder / "gan" / "self").symlink_to(".", target_is_directory=True)
     (folder / "broken").symlink_to("nowhere")
     os.mkfifo(folder / "real" / "pipe.png")
-    result = list_origins(folder)
+    result = read_layout(folder).origins
     assert {origin: len(paths) for origin, paths in result.items()} == {"real": 2, "gan": 2}
 
 

@@ -13,7 +13,7 @@ from typer import Argument, Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import exit_on_unreadable, progress, say, show_table, warn
-from whichgen.cli.options import CacheDir, OutputDir, Sources, SplitFlags
+from whichgen.cli.options import CacheDir, OutputDir, Real, Sources, SplitFlags, split_names
 from whichgen.defaults import CACHE_DIR
 from whichgen.errors import DataError
 
@@ -63,7 +63,7 @@ def split(
 
 @app.command()
 @command
-def check(data: Data, sources: Sources = "") -> None:
+def check(data: Data, sources: Sources = "", real: Real = "") -> None:
     """Check a dataset for unreadable files, duplicates, shortcuts and confounded sources.
 
     The exit status is 1 if there is a warning or an unreadable file, and 0 otherwise.
@@ -71,15 +71,22 @@ def check(data: Data, sources: Sources = "") -> None:
     from whichgen.data.checks import check_samples
     from whichgen.data.folders import list_samples
     from whichgen.data.groups import open_sources
+    from whichgen.data.layouts import check_origin_names, read_layout
     from whichgen.data.splits import read_samples
 
     folder, in_subfolders = Path(data), False
     if folder.is_dir():
-        names = open_sources(sources, folder) if sources else None
-        samples = read_samples(folder, sources=names)
-        in_subfolders = all(len(s.path.relative_to(folder).parts) > 2 for s in samples)
+        photographs = split_names(real)
+        names = open_sources(sources, folder, photographs) if sources else None
+        layout = read_layout(folder, photographs)
+        samples = read_samples(folder, layout, sources=names)
+        in_subfolders = all(sample.path in layout.sources for sample in samples)
+        for note in layout.notes:
+            say(note)
     elif sources:
         raise DataError(f"{data} defines its own sources. Remove --sources.")
+    elif real:
+        raise DataError(f"{data} defines its own origins. Remove --real.")
     else:
         samples = list(list_samples(data))
     report = check_samples(samples, progress=progress)
@@ -111,10 +118,11 @@ def check(data: Data, sources: Sources = "") -> None:
     if in_subfolders and not sources:
         say("If these subfolders are sources, add --sources folders")
     say(f"{report.exact_duplicates} exact duplicates, {report.near_duplicates} near-duplicates")
-    for warning in report.warnings:
+    warnings = [*check_origin_names({s.origin for s in samples}), *report.warnings]
+    for warning in warnings:
         warn(warning)
     exit_on_unreadable(report.errors, len(samples), "files")
-    if report.warnings:
+    if warnings:
         raise typer.Exit(1)
     say("No problems found.")
 
@@ -127,6 +135,8 @@ def shortcuts(data: Data, flags: SplitFlags, cache_dir: CacheDir = CACHE_DIR) ->
     from whichgen.training.shortcuts import check_shortcuts
 
     dataset = flags.dataset_options(data=data).open(cache_dir, progress=progress)
+    for note in dataset.notes:
+        say(f"note: {note}")
     report = check_shortcuts(dataset, seed=flags.seed, progress=progress)
     show_table(
         shortcut_rows(report),

@@ -28,11 +28,13 @@ from whichgen.cli.options import (
     ModelOptions,
     OutputDir,
     QdrantUrl,
+    Real,
     Seed,
     Wide,
     find_images,
     open_gallery,
     open_store,
+    split_names,
 )
 from whichgen.defaults import CACHE_DIR
 from whichgen.errors import DataError
@@ -61,6 +63,7 @@ def build(
     collection: Annotated[
         str, Option(help="Name of the Qdrant collection.", show_default="whichgen-DIGEST")
     ] = "",
+    real: Real = "",
     force: Force = False,
     seed: Seed = 0,
     cache_dir: CacheDir = CACHE_DIR,
@@ -75,7 +78,7 @@ def build(
     from whichgen.io.tables import percent
 
     check_gallery_folder(output_dir, force=force)
-    samples = list_samples(data)
+    samples = list_samples(data, split_names(real))
     attributor = model.load()
     space = SimilaritySpace(attributor.model)
     if kind == "qdrant":  # before the images are encoded, because it may fail

@@ -45,6 +45,7 @@ Coverage = Annotated[float | None, Option(help="Add prediction sets with this co
 Sources = Annotated[
     str, Option(help="folders (ORIGIN/SOURCE/file), or TSV or CSV file of path and source.")
 ]
+Real = Annotated[str, Option(help="Folders of photographs if not called real: NAME,NAME,…")]
 Stability = Annotated[
     bool, Option("--stability/--no-stability", help="Check answers on mild copies (6x time).")
 ]
@@ -203,6 +204,7 @@ class SplitFlags:
     ] = ""
     group_column: Annotated[str, Option(help="Group column of the --groups file.")] = ""
     sources: Sources = ""
+    real: Real = ""
     fractions: Annotated[str, Option(help="Fractions of train, val and test.")] = join(
         SPLIT_FRACTIONS
     )
@@ -215,6 +217,7 @@ class SplitFlags:
         parsed = {
             "unknown": split_names(self.unknown),
             "unknown_val": split_names(self.unknown_val),
+            "real": split_names(self.real),
             "fractions": parse_fractions(self.fractions),
         }
         return DatasetOptions(**{**asdict(self), **parsed, **settings})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from whichgen.cli.console import progress
+from whichgen.cli.console import progress, say
 from whichgen.cli.options import SplitFlags, TestOptions, open_store
 from whichgen.data.dataset import Dataset
 from whichgen.data.dataset_options import DatasetOptions
@@ -51,5 +51,7 @@ def open_model_test(test: TestOptions) -> ModelTest:
     else:
         raise DataError("the model does not record its dataset. Name a dataset with --data.")
     dataset = source.open(test.cache_dir, progress=progress)
+    for note in dataset.notes:
+        say(f"note: {note}")
     store = open_store(test.cache_dir, attributor.encoder)
     return ModelTest(attributor.model, attributor.encoder, source, dataset, store)

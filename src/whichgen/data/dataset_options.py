@@ -15,6 +15,7 @@ from whichgen.data.dataset import Dataset, Sample, limit_per_class
 from whichgen.data.families import read_families
 from whichgen.data.folders import open_dataset
 from whichgen.data.groups import SOURCE_FOLDERS, open_sources, read_groups
+from whichgen.data.layouts import read_layout, warn_about_layout
 from whichgen.data.splits import SplitOptions, check_split_options, read_samples
 from whichgen.defaults import SAMPLES_PER_CLASS
 from whichgen.errors import DataError
@@ -86,11 +87,17 @@ class DatasetOptions(SplitOptions):
         DataError
             ``data`` is not a folder with one subfolder per origin, the groups or sources file is
             invalid, or an unknown origin does not exist.
+
+        Warns
+        -----
+        WhichgenWarning
+            See :func:`~whichgen.data.layouts.warn_about_layout`.
         """
         folder = Path(self.data).resolve()
-        samples = read_samples(folder, **self._read_names())
-        check_split_options(folder, dict.fromkeys(s.origin for s in samples), self)
-        return samples
+        layout = read_layout(folder, self.real)
+        check_split_options(folder, layout.origins, self)
+        warn_about_layout(layout)
+        return read_samples(folder, layout, **self._read_names())
 
     def _read_names(self) -> dict[str, dict[str, str] | None]:
         """Read the groups and the sources."""
@@ -99,7 +106,7 @@ class DatasetOptions(SplitOptions):
             groups = read_groups(Path(self.groups), self.group_column, folder=folder)
         return {
             "groups": groups,
-            "sources": open_sources(self.sources, folder) if self.sources else None,
+            "sources": open_sources(self.sources, folder, self.real) if self.sources else None,
         }
 
     def as_config(self) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from whichgen.data.benchmarks import load_benchmark, read_benchmark, write_benchmark
 from whichgen.data.dataset import SPLITS, Dataset, Sample, list_images
-from whichgen.data.splits import SplitOptions, list_origins, split_folder
+from whichgen.data.layouts import read_layout, warn_about_layout
+from whichgen.data.splits import SplitOptions, split_folder
 from whichgen.errors import DataError
 from whichgen.io.atomic import is_permission_error
 from whichgen.io.run_metadata import hash_parts
@@ -50,15 +51,15 @@ def open_dataset(
     DataError
         The dataset or an option is invalid (see :func:`~whichgen.data.splits.split_folder` and
         :func:`~whichgen.data.benchmarks.load_benchmark`), or ``spec`` is a dataset string and
-        ``options.unknown``, ``groups`` or ``sources`` is set.
+        ``options.unknown``, ``options.real``, ``groups`` or ``sources`` is set.
     """
     folder, options = Path(spec), options or SplitOptions()
     if not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises on long names)
         dataset = load_benchmark(spec)
-        if options.unknown or groups is not None or sources is not None:
+        if options.unknown or options.real or groups is not None or sources is not None:
             raise DataError(
                 f"{spec} defines its own unknown origins, groups and sources. Remove --unknown, "
-                "--groups and --sources."
+                "--groups, --sources and --real."
             )
         return dataset
     folder = folder.resolve()
@@ -77,26 +78,40 @@ def open_dataset(
     return dataset
 
 
-def list_samples(spec: str) -> tuple[Sample, ...]:
+def list_samples(spec: str, real: Collection[str] = ()) -> tuple[Sample, ...]:
     """Return all images of a folder and its subfolders, or of all splits of a benchmark.
 
-    ``spec`` is the path of the folder or a dataset string. For a folder, the origin of an image is
-    the name of the top-level subfolder that contains it, or empty if the image is not in a
-    subfolder.
+    Parameters
+    ----------
+    spec
+        Path of a folder, or dataset string. An image of a folder that is not in a subfolder has an
+        empty origin.
+    real
+        Names of folders of photographs (see :func:`~whichgen.data.layouts.read_layout`).
 
     Raises
     ------
     DataError
-        The folder does not exist, or the dataset string is invalid
-        (see :func:`~whichgen.data.benchmarks.load_benchmark`).
+        The folder does not exist, it is not clear which of its subfolders are origins, or the
+        dataset string is invalid (see :func:`~whichgen.data.benchmarks.load_benchmark`).
+
+    Warns
+    -----
+    WhichgenWarning
+        See :func:`~whichgen.data.layouts.warn_about_layout`.
     """
     folder = Path(spec)
-    if folder.is_dir():
-        folder = folder.resolve()
-        paths = ((path, path.relative_to(folder).parts) for path in list_images(folder))
-        return tuple(Sample(path, parts[0] if len(parts) > 1 else "") for path, parts in paths)
-    dataset = load_benchmark(spec)
-    return tuple(sample for name in SPLITS for sample in dataset.split(name))
+    if not folder.is_dir():
+        dataset = load_benchmark(spec)
+        return tuple(sample for name in SPLITS for sample in dataset.split(name))
+    folder = folder.resolve()
+    paths = list_images(folder)
+    origins = {}
+    if any(path.parent != folder for path in paths):
+        layout = read_layout(folder, real)
+        warn_about_layout(layout)
+        origins = {path: origin for origin, group in layout.origins.items() for path in group}
+    return tuple(Sample(path, origins.get(path, "")) for path in paths)
 
 
 def _hash_folder(
@@ -108,7 +123,7 @@ def _hash_folder(
     parts = [str(folder), repr(options), repr(groups)]
     if sources is not None:
         parts.append(repr(sources))
-    for paths in list_origins(folder).values():
+    for paths in read_layout(folder, options.real).origins.values():
         for path in paths:
             status = path.stat()
             parts.append(f"{path}\0{status.st_size}\0{status.st_mtime_ns}")

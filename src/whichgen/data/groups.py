@@ -16,8 +16,8 @@ from pathlib import Path, PurePosixPath
 
 from whichgen.data.dataset import list_images
 from whichgen.data.formats import IMAGE_SUFFIXES
+from whichgen.data.layouts import read_layout
 from whichgen.data.path_matching import PathMatcher
-from whichgen.data.splits import list_origins
 from whichgen.errors import DataError, WhichgenWarning
 from whichgen.io.atomic import write_text
 from whichgen.io.text_tables import PATH_COLUMNS, Row, format_rows, normalize_header, read_rows
@@ -85,14 +85,14 @@ def read_groups(file: Path, column: str = "", *, folder: Path | None = None) -> 
     return _read_names(file, "group", column, folder)
 
 
-def open_sources(option: str, folder: Path) -> dict[str, str]:
+def open_sources(option: str, folder: Path, real: Collection[str] = ()) -> dict[str, str]:
     """Return the source of each image: the mapping that the value of ``--sources`` stands for.
 
     ``folder`` is the image folder. ``option`` is ``folders`` (see :func:`list_source_folders`) or
-    the path of a file (see :func:`read_sources`).
+    the path of a file (see :func:`read_sources`). ``real`` are the names of folders of photographs.
     """
     if option == SOURCE_FOLDERS:
-        return list_source_folders(folder)
+        return list_source_folders(folder, real)
     return read_sources(Path(option), folder=folder)
 
 
@@ -104,10 +104,11 @@ def read_sources(file: Path, *, folder: Path | None = None) -> dict[str, str]:
     return _read_names(file, "source", "", folder)
 
 
-def list_source_folders(folder: Path) -> dict[str, str]:
+def list_source_folders(folder: Path, real: Collection[str] = ()) -> dict[str, str]:
     """Return a dictionary from the relative path of each image to the name of its source folder.
 
-    The images of a source are in ``folder/origin/source``. Source folders of the same name under
+    The images of a source are in ``folder/origin/source``; :mod:`whichgen.data.layouts`
+    finds the folders of origins and explains ``real``. Source folders of the same name under
     several origins are one source.
 
     Raises
@@ -115,17 +116,14 @@ def list_source_folders(folder: Path) -> dict[str, str]:
     DataError
         ``folder`` has no subfolder with images, or an image is directly in its origin's folder.
     """
-    sources = {}
-    for paths in list_origins(folder).values():
-        for path in paths:
-            name = path.relative_to(folder)
-            if len(name.parts) < 3:
-                raise DataError(
-                    f"{path} is not in a source folder. Move it to {path.parent}/SOURCE/, or list "
-                    "the sources of all images in a file: --sources FILE."
-                )
-            sources[name.as_posix()] = name.parts[1]
-    return sources
+    layout = read_layout(folder, real)
+    for path in (path for paths in layout.origins.values() for path in paths):
+        if path not in layout.sources:
+            raise DataError(
+                f"{path} is not in a source folder. Move it to {path.parent}/SOURCE/, or list "
+                "the sources of all images in a file: --sources FILE."
+            )
+    return {p.relative_to(folder).as_posix(): source for p, source in layout.sources.items()}
 
 
 def _read_names(file: Path, kind: str, column: str, folder: Path | None) -> dict[str, str]:

@@ -15,6 +15,9 @@ training, validation and testing:
    whichever uses the origins of more of its images; in a tie, to the less filled one. Images whose
    origin is not used in this split are omitted.
 
+If the dataset folder has folders for train and for val or test, step 2 and 3 choose only from the
+splits that :mod:`whichgen.data.given_splits` allows.
+
 Sources are few and large. If they are given, the components of step 2 are therefore assigned
 jointly, so that each origin is close to its fractions (:mod:`whichgen.data.split_balance`).
 """
@@ -30,7 +33,7 @@ from pathlib import Path
 import numpy as np
 
 from whichgen.constants import REAL
-from whichgen.data.dataset import SPLITS, Dataset, Sample, list_images
+from whichgen.data.dataset import SPLITS, Dataset, Sample
 from whichgen.data.duplicates import (
     NEAR_DISTANCE,
     Fingerprint,
@@ -38,6 +41,8 @@ from whichgen.data.duplicates import (
     find_near_duplicates,
     fingerprint_images,
 )
+from whichgen.data.given_splits import GivenSplits, check_given_splits, keep_given_splits
+from whichgen.data.layouts import FolderLayout, check_origin_names, read_layout
 from whichgen.data.split_balance import balance_splits
 from whichgen.defaults import SPLIT_FRACTIONS
 from whichgen.errors import DataError, ImageError, WhichgenWarning
@@ -63,6 +68,8 @@ class SplitOptions:
         Fractions of the images of known origins in train, val and test; positive, with sum 1.
     seed
         Random seed for choosing the unknown origins for validation and for ordering the components.
+    real
+        Names of folders of photographs, in addition to ``real`` (see :mod:`whichgen.data.layouts`).
     """
 
     unknown: tuple[str, ...] = ()
@@ -70,57 +77,12 @@ class SplitOptions:
     share_unknown: bool = False
     fractions: tuple[float, float, float] = SPLIT_FRACTIONS
     seed: int = 0
-
-
-def list_origins(folder: Path) -> dict[str, list[Path]]:
-    """Return a dictionary from each origin to the paths of its images.
-
-    Each direct subfolder that contains images is an origin.
-    :mod:`whichgen.io.folder_listing` skips hidden and system folders and follows links.
-
-    Raises
-    ------
-    DataError
-        The folder does not exist, or has no subfolder with images.
-
-    Warns
-    -----
-    WhichgenWarning
-        Images that are not in a subfolder, or other files, are skipped.
-    """
-    if not folder.is_dir():
-        raise DataError(
-            f"{folder} is not a folder. Specify a folder with one subfolder per origin."
-        )
-    images: dict[str, list[Path]] = defaultdict(list)
-    for path in list_images(folder):
-        name = path.relative_to(folder).parts[0]
-        images["" if path.parent == folder else name].append(path)
-    stray = images.pop("", [])
-    origins = {name: images[name] for name in sorted(images)}
-    if (folder / "origins.json").is_file() and not origins:
-        raise DataError(
-            f"{folder} contains annotation files, not images. Write {folder.name}:split=split1:"
-            f"root={folder.parent} instead."
-        )
-    if not origins:
-        raise DataError(
-            f"{folder} has no subfolder with images. Put the images of each origin in a separate "
-            f"subfolder: {folder}/real/…, {folder}/some_generator/…; or, if {folder.name} is one "
-            f"origin, give the folder above it: {folder.parent}"
-        )
-    if stray:
-        warnings.warn(
-            f"Skipped in {folder}: {len(stray)} × image without an origin, not in a subfolder "
-            f"({stray[0].name}). Move it to the folder of its origin.",
-            WhichgenWarning,
-            stacklevel=1,
-        )
-    return origins
+    real: tuple[str, ...] = ()
 
 
 def read_samples(
     folder: Path,
+    layout: FolderLayout,
     *,
     groups: Mapping[str, str] | None = None,
     sources: Mapping[str, str] | None = None,
@@ -132,10 +94,21 @@ def read_samples(
     Raises
     ------
     DataError
-        The folder has no subfolder with images, or an image is missing in ``groups`` or
-        ``sources``.
+        An image is missing in ``groups`` or ``sources``.
+
+    Warns
+    -----
+    WhichgenWarning
+        Images that are not in a subfolder are skipped.
     """
-    paths = [(path, origin) for origin, paths in list_origins(folder).items() for path in paths]
+    if layout.stray:
+        warnings.warn(
+            f"Skipped in {folder}: {len(layout.stray)} × image without an origin, not in a "
+            f"subfolder ({layout.stray[0].name}). Move it to the folder of its origin.",
+            WhichgenWarning,
+            stacklevel=1,
+        )
+    paths = [(path, origin) for origin, paths in layout.origins.items() for path in paths]
     names = [path.relative_to(folder).as_posix() for path, _ in paths]
     group_names = _look_up(names, groups, "groups", folder)
     source_names = _look_up(names, sources, "sources", folder)
@@ -179,9 +152,14 @@ def split_folder(
         splits are invalid (:meth:`~whichgen.data.dataset.Dataset.validate`): for example, a known
         origin has no images in train, val or test.
     """
-    origins = list_origins(folder)
+    layout = read_layout(folder, options.real)
+    origins = layout.origins
     check_split_options(folder, origins, options)
-    samples = read_samples(folder, groups=groups, sources=sources)
+    known = tuple(o for o in origins if o not in options.unknown)
+    samples = read_samples(folder, layout, groups=groups, sources=sources)
+    given = {} if sources else layout.splits
+    if given:
+        check_given_splits(folder, samples, given, known)
     results = fingerprint_images([s.path for s in samples], progress=progress)
     errors = [result for result in results if isinstance(result, ImageError)]
     samples = [s for s, r in zip(samples, results, strict=True) if isinstance(r, Fingerprint)]
@@ -193,16 +171,28 @@ def split_folder(
         links += [(first.setdefault(name, i), i) for i, name in enumerate(names) if name]
     components = find_components(len(samples), links)
 
-    known = tuple(o for o in origins if o not in options.unknown)
-    splits = _assign_splits(samples, components, known, options)
-    omitted = len(samples) - sum(len(split) for split in splits.values())
-    notes = []
+    kept = keep_given_splits(samples, components.tolist(), given, known) if given else GivenSplits()
+    splits = _assign_splits(samples, components, known, options, kept)
+    omitted = len(samples) - sum(len(split) for split in splits.values()) - len(kept.left_out)
+    notes = [*layout.notes, *check_origin_names(origins)]
+    if layout.splits:
+        notes.append(
+            "Folders of splits are ignored, because sources are not divided between splits"
+            if sources
+            else "Each image stays in the split of its folder; the fractions apply only to splits "
+            "without a folder"
+        )
+    if kept.left_out:
+        notes.append(
+            f"{len(kept.left_out)} images left out: a near-duplicate or an image of their group is "
+            "in the folder of an earlier split"
+        )
     if errors:
         notes.append(f"Unreadable files left out: {len(errors)}. First error: {errors[0]}")
     if omitted:
         notes.append(
             f"{omitted} images of unknown origins left out: their group"
-            f"{', source' if sources else ''} or near-duplicate is in a "
+            f"{', source' if sources else ', folder' if given else ''} or near-duplicate is in a "
             "split that does not evaluate their generator"
         )
     return Dataset(
@@ -268,7 +258,11 @@ def _look_up(
 
 
 def _assign_splits(
-    samples: Sequence[Sample], components: np.ndarray, known: Sequence[str], options: SplitOptions
+    samples: Sequence[Sample],
+    components: np.ndarray,
+    known: Sequence[str],
+    options: SplitOptions,
+    given: GivenSplits,
 ) -> dict[str, tuple[Sample, ...]]:
     """Assign whole components to splits, and return the samples of each split in input order."""
     unknown_val, unknown_test = split_unknown_origins(options)
@@ -280,14 +274,21 @@ def _assign_splits(
     # Large groups first, so that small ones can even out the shares; otherwise in random order.
     order = sorted(rng.permutation(sorted(members)).tolist(), key=lambda g: -len(members[g]))
     totals = Counter(s.origin for s in samples)
+    # Images that may only be in some splits fill these in proportion to their fractions.
+    totals_by_allowed: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
+    for sample, component in zip(samples, components.tolist(), strict=True):
+        totals_by_allowed[given.allowed.get(component, _KNOWN_SPLITS)][sample.origin] += 1
     counts_by_split: dict[str, Counter[str]] = {split: Counter() for split in _KNOWN_SPLITS}
     split_of: dict[int, str] = {}
 
-    def compute_deficit(split: str, counts: Counter[str]) -> float:
+    def compute_deficit(split: str, counts: Counter[str], allowed: tuple[str, ...]) -> float:
         """Return how far a split is below its fraction, summed over a component's known images."""
-        share = options.fractions[_KNOWN_SPLITS.index(split)]
+        shares = dict(zip(_KNOWN_SPLITS, options.fractions, strict=True))
+        share = shares[split]
+        if allowed != _KNOWN_SPLITS:
+            share /= sum(shares[s] for s in allowed)
         return sum(
-            n * (share - counts_by_split[split][o] / totals[o])
+            n * (share - counts_by_split[split][o] / totals_by_allowed[allowed][o])
             for o, n in counts.items()
             if o in known
         )
@@ -305,19 +306,22 @@ def _assign_splits(
     joint = bool(known) and any(s.source for s in samples)
     balanced = _balance_sources(counts_by_group, known, options) if joint else {}
     for group in order:
-        counts = counts_by_group[group]
+        counts, allowed = counts_by_group[group], given.allowed.get(group, _KNOWN_SPLITS)
         if group in balanced:
             split = balanced[group]
         elif counts.keys() & set(known):
-            split = max(_KNOWN_SPLITS, key=lambda s: compute_deficit(s, counts))
+            split = max(allowed, key=lambda s: compute_deficit(s, counts, allowed))
         else:
-            split = max("test", "val", key=lambda s: rank_split(s, counts))
+            choices = [s for s in ("test", "val") if s in allowed]
+            split = max(choices, key=lambda s: rank_split(s, counts))
         counts_by_split[split].update(counts)
         split_of[group] = split
 
     splits: dict[str, list[Sample]] = {name: [] for name in SPLITS}
     for i, sample in enumerate(samples):
         split = split_of[int(components[i])]
+        if i in given.left_out:
+            continue
         if sample.origin in known:
             splits[split].append(sample)
         elif sample.origin in unknown[split]:

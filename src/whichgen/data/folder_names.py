@@ -1,0 +1,79 @@
+"""Recognize folder names that stand for a split, photographs, generated images or a category."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_KIND = r"(_?(set|data|images?|imgs?|split))?"
+_SPLITS = {
+    "train": re.compile(rf"train(ing)?{_KIND}"),
+    "val": re.compile(rf"(val(id(ation)?)?|dev|eval(uation)?){_KIND}"),
+    "test": re.compile(rf"test(ing)?{_KIND}"),
+}
+_LABEL = r"(\d_?)?"
+_SUFFIX = r"(_?(images?|imgs?|photos?|faces))?"
+_PLAIN_REAL = re.compile(rf"{_LABEL}reals?{_SUFFIX}")
+_PHOTOGRAPHS = re.compile(
+    rf"{_LABEL}(reals?|nature|natural|photos?|photographs?|photography|authentic|genuine|pristine"
+    rf"|originals?|camera|non_?ai|not_?ai|human){_SUFFIX}"
+)
+_GENERATED = re.compile(
+    rf"{_LABEL}(fakes?|ai|aigc|ai_?gen|ai_?generated|ai_?made|generated|synthetic|synthesi[sz]ed"
+    rf"|synth){_SUFFIX}"
+)
+
+#: Image categories of the LSUN, PASCAL VOC and CycleGAN images in CNNDetection's folders.
+_CATEGORIES = frozenset(
+    {
+        *("airplane", "apple", "bedroom", "bicycle", "bird", "boat", "bottle", "bridge", "bus"),
+        *("car", "cat", "chair", "church", "church_outdoor", "classroom", "conference_room"),
+        *("cow", "dining_room", "diningtable", "dog", "horse", "kitchen", "living_room"),
+        *("motorbike", "orange", "person", "pottedplant", "restaurant", "sheep", "sofa"),
+        *("summer", "tower", "train", "tvmonitor", "winter", "zebra"),
+    }
+)
+_SYNSET = re.compile(r"n\d{8}")
+
+
+def _normalize(name: str) -> str:
+    return re.sub(r"[\s.-]+", "_", name.strip().lower())
+
+
+def find_split(name: str) -> str:
+    """Return the split that a folder name stands for: train, val, test, or empty if none."""
+    normal = _normalize(name)
+    return next((split for split, names in _SPLITS.items() if names.fullmatch(normal)), "")
+
+
+def means_photographs(name: str) -> bool:
+    """Return whether a folder name means photographs, as ``0_real`` and ``nature`` do."""
+    return bool(_PHOTOGRAPHS.fullmatch(_normalize(name)))
+
+
+def means_real(name: str) -> bool:
+    """Return whether a folder name is ``real`` in any spelling, such as ``0_real`` or ``REAL``."""
+    return bool(_PLAIN_REAL.fullmatch(_normalize(name)))
+
+
+def means_generated(name: str) -> bool:
+    """Return whether a folder name means generated images of no named generator, as ``1_fake``."""
+    return bool(_GENERATED.fullmatch(_normalize(name)))
+
+
+def names_generator(name: str) -> bool:
+    """Return whether a folder name can be that of a generator.
+
+    It can't if it means photographs, is an image category of CNNDetection or a class of ImageNet,
+    or has no letters.
+    """
+    normal = _normalize(name)
+    excluded = normal in _CATEGORIES or _SYNSET.fullmatch(normal) or means_photographs(name)
+    return not excluded and any(map(str.isalpha, name))
+
+
+def join_names(names: Iterable[str], limit: int = 6) -> str:
+    """Join names with commas; if there are more than ``limit``, the others are only counted."""
+    names = list(names)
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
