@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from PIL.ExifTags import IFD, Base
 from PIL.TiffImagePlugin import IFDRational
 
@@ -35,7 +35,8 @@ def check(evidence: Evidence) -> None:
         assert finding.indicates in ("synthetic", "camera", "edited", "neutral")
         assert finding.kind in ("credentials", "watermark", "xmp", "iptc", "exif", "text", "jpeg")
         assert finding.strength in ("strong", "weak")
-    for text in (*(t for f in evidence.as_dict()["findings"] for t in f.values()), *evidence.notes):
+    values = [value for f in evidence.as_dict()["findings"] for value in f.values()]
+    for text in (*(value for value in values if isinstance(value, str)), *evidence.notes):
         assert len(text) <= 300
         assert all(unicodedata.category(c)[0] != "C" for c in text)
     json.dumps(evidence.as_dict()).encode()
@@ -124,6 +125,13 @@ def test_findings_and_fields_are_limited_and_omissions_noted() -> None:
     check(evidence)
 
 
+def test_meaningless_texts_do_not_hide_a_statement() -> None:
+    texts = {f"Note {i}": f"number {i}" for i in range(80)} | {"Software": "NovelAI"}
+    evidence = collect(png(texts))
+    assert evidence.findings[0].generator == "NovelAI"
+    assert len(evidence.findings) == MAX_FINDINGS
+
+
 def test_unreadable_image_raises_image_error() -> None:
     for data in (b"", b"GIF89a", encode()[:20], b"\xff\xd8\xff"):
         with pytest.raises(ImageError, match=r"^a\.png: "):
@@ -135,7 +143,11 @@ def test_failing_reader_adds_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("out of\norder")
 
     monkeypatch.setattr("whichgen.evidence.metadata.read_exif", broken)
-    evidence = collect(png({"Software": "NovelAI"}))
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Software", "NovelAI")
+    exif = Image.Exif()
+    exif[Base.Make] = "Canon"
+    evidence = collect(encode(pnginfo=info, exif=exif))
     assert evidence.notes == ("EXIF can't be read (RuntimeError: out of order)",)
     assert [f.generator for f in evidence.findings] == ["NovelAI"]
 

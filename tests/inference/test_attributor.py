@@ -255,6 +255,11 @@ def test_answer_as_json_and_as_row(attributor: Attributor, images: list[Image.Im
     good, bad = attributor.attribute([images[0], b"no image"])
     assert json.loads(json.dumps(good.as_dict())) == {
         "image": "image 1",
+        "evidence": None,
+        "evidence_origin": None,
+        "evidence_strength": None,
+        "evidence_agrees": None,
+        "provenance": None,
         "origin": good.origin,
         "probabilities": good.probabilities,
         "score": good.score,

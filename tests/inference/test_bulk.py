@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,11 +12,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from conftest import pack_images
 from whichgen.data.shards import find_shards, hash_name
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
+from whichgen.evidence.options import EvidenceOptions
 from whichgen.features.shard_extraction import KeySet
 from whichgen.inference import bulk_answers
 from whichgen.inference.answers import Attribution
@@ -64,6 +67,42 @@ def test_answers_equal_those_of_attribute(
     assert again == {a.image for n, a in answers.items() if n not in ("0.png", "5.png")}
 
 
+def test_evidence_is_that_of_each_file(
+    models: dict[str, OriginModel], encoder: Encoder, images: list[Image.Image], tmp_path: Path
+) -> None:
+    contents = {}
+    for i, image in enumerate(images[:7]):
+        info = PngInfo()
+        info.add_text("Software", f"toy{i}" if i % 2 else "Midjourney")
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG", pnginfo=info)
+        contents[f"{i}.png"] = buffer.getvalue()
+    contents["4.png"] = contents["4.png"][:-600]  # the pixels can't be decoded
+    (shard,) = find_shards([str(pack_images(tmp_path / "a.tar", contents))])
+    known = KeySet([hash_name(f"{tmp_path}/a.tar/2.png")])
+    job = AttributeJob(models["linear"], encoder.name, "cpu", 3, evidence=EvidenceOptions())
+    job = replace(job, known=known)
+    answers = {a.image[-5]: a for batch in job.start()(shard) for a in batch.answers}
+    assert sorted(answers) == ["0", "1", "3", "4", "5", "6"]
+    attributor = Attributor(models["linear"], encoder)
+    direct = attributor.attribute(list(contents.values()), evidence=EvidenceOptions())
+    for number, answer in answers.items():
+        is_named = int(number) % 2 == 0
+        assert answer.describe_evidence()["evidence_origin"] == ("midjourney" if is_named else "")
+        assert answer.provenance == direct[int(number)].provenance
+    assert answers["4"].error and answers["4"].origin is None
+    folder = AnswerFolder(tmp_path / "out", "m", ORIGINS, evidence=True)
+    folder.record_run({})
+    folder.write([ShardAnswers(6, tuple(answers.values()))])
+    row = rows_of(tmp_path / "out")[0]
+    assert list(row)[1:5] == [
+        *("evidence", "evidence_origin", "evidence_strength", "evidence_agrees")
+    ]
+    assert (row["evidence"], row["evidence_strength"]) == ("Software: “Midjourney”", "strong")
+    with pytest.raises(DataError, match="--no-evidence"):
+        AnswerFolder(tmp_path / "out", "m", ORIGINS)
+
+
 def rows_of(folder: Path) -> list[dict[str, Any]]:
     """All answers in a folder."""
     rows: list[dict[str, Any]] = pq.read_table(folder).to_pylist()
@@ -81,7 +120,7 @@ def folder_of(
     path: Path, model: str = "m", coverage: float | None = None, stability: bool = False
 ) -> AnswerFolder:
     """The folder of one model's answers."""
-    return AnswerFolder(path, model, ORIGINS, coverage, stability)
+    return AnswerFolder(path, model, ORIGINS, coverage, stability=stability)
 
 
 def test_folder_grows_and_a_rerun_skips_answered_images(
@@ -127,7 +166,8 @@ def test_folder_grows_and_a_rerun_skips_answered_images(
     ]
     record = json.loads((out / "_runs.json").read_text())
     assert [run["time"] for run in record["runs"]] == ["first", "second"]
-    assert record["settings"] == {"model": "m", "coverage": None, "stability": False}
+    expected = {"model": "m", "coverage": None, "stability": False, "evidence": False}
+    assert record["settings"] == expected
 
 
 def damage(name: str) -> Callable[[Path], None]:
@@ -138,9 +178,9 @@ def damage(name: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("change", "settings", "message"),
     [
-        (lambda _: None, {"model": "other"}, "has another model, coverage or stability"),
-        (lambda _: None, {"coverage": 0.9}, "has another model, coverage or stability"),
-        (lambda _: None, {"stability": True}, "has another model, coverage or stability"),
+        (lambda _: None, {"model": "other"}, "has another model, or other --coverage"),
+        (lambda _: None, {"coverage": 0.9}, "has another model, or other --coverage"),
+        (lambda _: None, {"stability": True}, "has another model, or other --coverage"),
         (damage("_runs.json"), {}, r"_runs.json is damaged"),
         (lambda f: (f / "_runs.json").unlink(), {}, r"contains Parquet files"),
         (damage("part-00000.parquet"), {}, r"part-00000.parquet can't be read.*Delete the file"),

@@ -257,13 +257,13 @@ def test_an_image_and_its_copies_share_a_pass_and_one_decoding(
     from whichgen.features.batching import BatchEncoder
 
     decoded = []
-    read_image = inference.read_image
+    decode_image = inference.decode_image
 
-    def read(path: Path) -> Image.Image:
-        decoded.append(path)
-        return read_image(path)
+    def decode(data: bytes, name: str) -> Image.Image:
+        decoded.append(Path(name))
+        return decode_image(data, name)
 
-    monkeypatch.setattr(inference, "read_image", read)
+    monkeypatch.setattr(inference, "decode_image", decode)
     paths = []
     for i, image in enumerate(images[:7]):
         paths.append(tmp_path / f"{i}.png")

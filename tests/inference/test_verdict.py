@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from whichgen.evidence.finding import Evidence, Finding
 from whichgen.inference.answers import Attribution
 from whichgen.inference.verdict import format_percentage, make_verdict
 
@@ -38,6 +41,20 @@ def test_words_of_each_answer(answer: Attribution, kind: str, words: str) -> Non
     verdict = make_verdict(answer)
     assert (verdict.kind, verdict.words) == (kind, words)
     assert verdict.detail
+
+
+def test_evidence_leads_the_sentence_and_keeps_the_prediction() -> None:
+    finding = Finding("text", "made", "", "synthetic", "Midjourney", statement="Software: “x”")
+    prediction = answer("real")
+    verdict = make_verdict(replace(prediction, provenance=Evidence((finding,))))
+    assert verdict.sentence == (
+        "Software: “x”. Model: no sign of a known generator, 93 %. "
+        "The model disagrees: it predicts real."
+    )
+    assert verdict.evidence.origin == "Midjourney"
+    plain = make_verdict(prediction)
+    assert (verdict.kind, verdict.words, verdict.detail) == (plain.kind, plain.words, plain.detail)
+    assert plain.sentence == "Model: no sign of a known generator, 93 %."
 
 
 def test_unreadable_image_states_the_reason() -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from markupsafe import escape
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from starlette.testclient import TestClient
 
+from whichgen.evidence.options import EvidenceOptions
 from whichgen.inference.answers import answer_schema
 from whichgen.inference.attributor import Attributor
 from whichgen.inference.stability import COPIES
@@ -268,7 +268,7 @@ def test_the_model_is_described(client: TestClient, attributor: Attributor) -> N
     assert description["origins"] == list(ORIGINS)
     assert description["threshold"] == attributor.model.threshold
     assert description["exemplars"] == 3 * EACH and description["enrolling"] is False
-    assert description["columns"] == answer_schema(ORIGINS, stability=True).names
+    assert description["columns"] == answer_schema(ORIGINS, stability=True, evidence=True).names
 
 
 def test_enrollment_is_disabled_by_default(client: TestClient, images: list[Image.Image]) -> None:
@@ -333,13 +333,44 @@ def test_evidence_and_contradictions_are_reported(
     plain, generated = client.post(
         "/attribute", files=upload(encode_png(photograph), buffer.getvalue())
     ).json()["images"]
-    assert plain["evidence"] == {"findings": [], "notes": [], "contradictions": []}
-    (finding,) = generated["evidence"]["findings"]
+    assert plain["provenance"] == {"findings": [], "notes": []}
+    assert plain["evidence"] == plain["verdict"]["agreement"]["sentence"] == ""
+    (finding,) = generated["provenance"]["findings"]
     assert (finding["indicates"], finding["generator"]) == ("synthetic", "Midjourney")
     assert generated["origin"] == plain["origin"] == "real"  # metadata does not change the answer
-    (contradiction,) = generated["evidence"]["contradictions"]
+    assert generated["evidence_origin"] == "midjourney"
+    assert (generated["evidence_strength"], generated["evidence_agrees"]) == ("strong", False)
+    verdict = generated["verdict"]
+    assert verdict["agreement"]["sentence"] == "The model disagrees: it predicts real."
+    assert verdict["evidence"]["sentence"] == generated["evidence"]
     html = client.post("/report", files=upload(buffer.getvalue())).text
-    assert escape(contradiction) in html and "a cat" in html
+    order = [html.index(text) for text in (generated["evidence"], "Model: no sign", "disagrees:")]
+    assert order == sorted(order) and "a cat" in html
+
+
+def test_undecodable_upload_keeps_its_evidence(client: TestClient, shared: Path) -> None:
+    data = (shared / "cases/cut_in_pixels.png").read_bytes()
+    damaged_header = data[:24] + bytes(5) + data[29:]
+    for content in (data, damaged_header):
+        (answer,) = client.post("/attribute", files=upload(content)).json()["images"]
+        assert answer["error"] and answer["origin"] is None
+        assert (answer["evidence_origin"], answer["evidence_agrees"]) == ("dreamshaper_8", None)
+
+
+def test_evidence_can_be_switched_off(service: Start, shared: Path) -> None:
+    client = service(Settings(stability=False, evidence=None))
+    data = (shared / "metadata/ideogram_a_real.jpg").read_bytes()
+    (answer,) = client.post("/attribute", files=upload(data)).json()["images"]
+    assert answer["provenance"] is answer["evidence"] is None
+    assert "evidence" not in client.get("/model").json()["columns"]
+
+
+def test_trust_list_and_aliases_apply_to_uploads(service: Start, shared: Path) -> None:
+    options = EvidenceOptions(aliases={"ideogram": "our-ideogram"})
+    client = service(Settings(stability=False, evidence=options))
+    data = (shared / "metadata/ideogram_a_real.jpg").read_bytes()
+    (answer,) = client.post("/attribute", files=upload(data)).json()["images"]
+    assert answer["evidence_origin"] == "our-ideogram"
 
 
 def test_metrics_count_images_and_requests(client: TestClient, images: list[Image.Image]) -> None:

@@ -127,7 +127,7 @@ def test_answers_are_saved_as_csv(page: Page, files: list[Path]) -> None:
     text = Path(download.value.path()).read_text(encoding="utf-8-sig")
     reader = csv.DictReader(io.StringIO(text))
     rows = {row["image"]: row for row in reader}
-    columns = answer_schema(ORIGINS, stability=True).names
+    columns = answer_schema(ORIGINS, stability=True, evidence=True).names
     assert reader.fieldnames is not None and reader.fieldnames[: len(columns)] == columns
     assert set(rows) == {file.name for file in files}
     assert 0 <= float(rows["00.png"]["score_percentile"]) <= 100

@@ -134,5 +134,7 @@ def main() -> None:
     """Run the ``whichgen`` command with the arguments of this process."""
     # Pillow's warning is redundant: whichgen has its own limit on the number of pixels.
     warnings.filterwarnings("ignore", message="Image size .* exceeds limit")
+    # Its warnings on damaged metadata are redundant, too: see the notes on evidence.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     warnings.showwarning = functools.partial(_show_warning, warnings.showwarning)
     app(args=expand_blocks(protect_names(sys.argv[1:])))

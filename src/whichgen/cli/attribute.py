@@ -20,6 +20,7 @@ from whichgen.cli.console import (
     show_table,
     warn,
 )
+from whichgen.cli.evidence import AnswerEvidence
 from whichgen.cli.options import (
     AsJson,
     AttributionModel,
@@ -52,6 +53,7 @@ _MAX_NAMES = 3
 def attribute(
     images: Images,
     model: AttributionModel,
+    evidence: AnswerEvidence,
     wide: Wide = False,
     as_json: AsJson = False,
     as_csv: Annotated[bool, Option("--csv", help="Print CSV.")] = False,
@@ -82,6 +84,7 @@ def attribute(
     for file in filter(None, (report, parquet)):
         check_writable(file.parent)
     files = find_images(images)
+    options = evidence.options()
     attributor = model.load()
     if coverage is not None:
         for note in attributor.quantile(coverage).notes:
@@ -93,6 +96,7 @@ def attribute(
         nearest=SIMILAR_IMAGES if gallery or report else 0,
         gallery=open_gallery(gallery, attributor.model, qdrant_url) if gallery else None,
         stability=stability,
+        evidence=options,
         batch_size=model.batch_size,
         progress=progress,
     )
@@ -102,6 +106,7 @@ def attribute(
         prediction_sets=coverage is not None,
         gallery=gallery is not None,
         stability=stability,
+        evidence=options is not None,
     )
     rows = [answer.as_row(schema) for answer in answers]
     if report:
@@ -115,6 +120,7 @@ def attribute(
     elif as_csv:
         sys.stdout.write(csv_text(rows))
     elif not parquet and not report:
+        show_evidence_summaries(answers)
         readable = [answer for answer in answers if not answer.error]
         show_answers(readable, attributor.model, wide=wide)
     if stability and not all(answer.error for answer in answers):
@@ -152,6 +158,29 @@ def find_tiny_images(files: Sequence[Path]) -> list[Path]:
             continue  # reported with the answers
         tiny += [path] if min(header.width, header.height) < _MIN_SIDE else []
     return tiny
+
+
+def show_evidence_summaries(answers: Sequence[Attribution]) -> None:
+    """Print a table of the images with provenance evidence, and whether the model agrees.
+
+    Nothing is printed if no evidence was collected.
+    """
+    from whichgen.evidence.collect import CAVEAT
+    from whichgen.inference.verdict import make_verdict
+
+    rows = []
+    for answer in answers:
+        verdict = make_verdict(answer)
+        if verdict.evidence.sentence:
+            words = {True: "agrees", False: "disagrees", None: "no answer" if answer.error else "–"}
+            row = {"image": answer.image, "evidence in the file": verdict.evidence.sentence}
+            rows.append(row | {"model": words[verdict.agreement.agrees]})
+    show_table(rows, paths=("image",))
+    collected = [answer for answer in answers if answer.provenance is not None]
+    if len(rows) < len(collected):
+        say(
+            f"note: {len(collected) - len(rows)} of {len(answers)} files have no evidence; {CAVEAT}"
+        )
 
 
 def show_answers(answers: Sequence[Attribution], model: OriginModel, *, wide: bool) -> None:

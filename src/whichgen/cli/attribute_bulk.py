@@ -8,6 +8,7 @@ from typing import Annotated
 from whichgen.cli.command import resumable_command
 from whichgen.cli.console import exit_on_unreadable, progress, say, warn
 from whichgen.cli.engine import EngineOptions, Sources
+from whichgen.cli.evidence import AnswerEvidence
 from whichgen.cli.options import AttributionModel, Coverage, OutputDir, Stability, check_writable
 
 
@@ -16,6 +17,7 @@ def attribute_bulk(
     sources: Sources,
     model: AttributionModel,
     engine: EngineOptions,
+    evidence: AnswerEvidence,
     output_dir: Annotated[Path, OutputDir(help="Output folder for Parquet files.")] = Path(
         "attributions"
     ),
@@ -35,18 +37,27 @@ def attribute_bulk(
 
     check_writable(output_dir)
     batch_size = model.batch_size
+    options = evidence.options()
     saved = load_model(model.path, key=model.verify_key)
     backbone = model.backbone or str(saved.encoder["name"])
     shards = find_shards(sources, column=engine.column, batch_size=batch_size)
     answers = AnswerFolder(
-        output_dir, description_digest(model.path), saved.origins, coverage, stability
+        output_dir,
+        description_digest(model.path),
+        saved.origins,
+        coverage,
+        stability=stability,
+        evidence=evidence.evidence,
     )
     known = answers.read_image_keys()
     config = {"backbone": backbone, "engine": engine.engine, "batch_size": batch_size}
     config |= {"coverage": coverage, "stability": stability}
+    config |= {name: str(value or "") for name, value in vars(evidence).items()}
     data_hash = hash_parts(repr(shard) for shard in shards)
     answers.record_run(model.describe_run(saved, {}, data_hash, sources=sources, **config))
-    job = AttributeJob(saved, backbone, model.device, batch_size, coverage, stability, known)
+    job = AttributeJob(
+        saved, backbone, model.device, batch_size, coverage, stability, options, known
+    )
     with engine.process(shards, job) as results:
         summary = answers.write(results, total=count_images(shards), progress=progress)
     say(f"{summary.n_images} images, {summary.n_written} new results. Results: {output_dir}")

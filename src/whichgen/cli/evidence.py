@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from typer import Option
 
@@ -14,44 +14,68 @@ from whichgen.cli.console import exit_on_unreadable, say, show_json, show_table
 from whichgen.cli.options import AsJson, Images, find_images
 from whichgen.errors import ImageError
 
-TrustList = Annotated[
-    Path | None,
-    Option(metavar="FILE", help="Certificates (PEM) of trusted signers of Content Credentials."),
-]
-AliasesFile = Annotated[
-    Path | None,
-    Option("--aliases", metavar="FILE", help="Names of generators: lines of name<TAB>origin."),
-]
+if TYPE_CHECKING:
+    from whichgen.evidence.options import EvidenceOptions
+
+
+@dataclass(frozen=True)
+class EvidenceFiles:
+    """Options for files that the collection of evidence reads."""
+
+    panel: ClassVar = "Evidence"
+
+    trust_list: Annotated[
+        Path | None,
+        Option(
+            metavar="FILE", help="Certificates (PEM) of trusted signers of Content Credentials."
+        ),
+    ] = None
+    aliases: Annotated[
+        Path | None,
+        Option("--aliases", metavar="FILE", help="Names of generators: lines of name<TAB>origin."),
+    ] = None
+
+    def read(self) -> EvidenceOptions:
+        """Read the files."""
+        from whichgen.evidence.aliases import read_aliases
+        from whichgen.evidence.options import EvidenceOptions
+        from whichgen.evidence.trust_list import read_trust_list
+
+        return EvidenceOptions(
+            read_trust_list(self.trust_list) if self.trust_list else "",
+            read_aliases(self.aliases) if self.aliases else None,
+        )
+
+
+@dataclass(frozen=True)
+class AnswerEvidence(EvidenceFiles):
+    """Options for the evidence that is reported with a model's answers."""
+
+    evidence: Annotated[
+        bool, Option("--evidence/--no-evidence", help="Report provenance evidence in the files.")
+    ] = True
+
+    def options(self) -> EvidenceOptions | None:
+        """Read the files, or return ``None`` for ``--no-evidence``."""
+        return self.read() if self.evidence else None
 
 
 @command
-def evidence(
-    images: Images,
-    trust_list: TrustList = None,
-    aliases: AliasesFile = None,
-    as_json: AsJson = False,
-) -> None:
+def evidence(images: Images, files: EvidenceFiles, as_json: AsJson = False) -> None:
     """Inspect provenance evidence: Content Credentials, metadata, JPEG tables.
 
     Requires no model or network access. Missing metadata proves nothing; metadata can be forged.
     """
     from whichgen.data.reading import read_bytes
-    from whichgen.evidence.aliases import read_aliases
     from whichgen.evidence.collect import CAVEAT, collect
-    from whichgen.evidence.trust_list import read_trust_list
 
-    anchors = read_trust_list(trust_list) if trust_list else ""
-    names = read_aliases(aliases) if aliases else None
+    options = files.read()
     rows: list[dict[str, Any]] = []
     for path in find_images(images):
         row: dict[str, Any] = {"image": str(path), "findings": [], "notes": [], "error": ""}
         rows.append(row)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Pillow's on damaged metadata; see the notes
-                data = read_bytes(path)
-                found = collect(data, str(path), trust_anchors=anchors, aliases=names)
-                row |= found.as_dict()
+            row |= collect(read_bytes(path), str(path), **vars(options)).as_dict()
         except ImageError as error:
             row["error"] = str(error)
         if not as_json:

@@ -15,6 +15,7 @@ from typer import Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import needs_extra, say, warn
+from whichgen.cli.evidence import AnswerEvidence
 from whichgen.cli.options import AttributionModel, Stability
 from whichgen.errors import DataError
 from whichgen.service.settings import LOCAL_HOSTS, MIB, Limits
@@ -48,6 +49,7 @@ class LimitOptions:
 def serve(
     model: AttributionModel,
     limits: LimitOptions,
+    evidence: AnswerEvidence,
     host: Annotated[str, Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, Option(min=0, max=65535, help="Port; 0: any free port.")] = 8000,
     allow_host: Annotated[
@@ -81,6 +83,7 @@ def serve(
         hosts=(*LOCAL_HOSTS, host, *(allow_host or ())),
         batch_size=model.batch_size,
         stability=stability,
+        evidence=evidence.options(),
     )
     if host not in LOCAL_HOSTS and not settings.api_key:
         warn(f"note: no API key is set, and other computers may have access. Set {_KEY}.")

@@ -21,7 +21,7 @@ class Blocks:
     texts
         Name and text of each text field or comment.
     exif
-        EXIF block without the prefix ``Exif``; empty if there is none.
+        EXIF blocks without the prefix ``Exif``.
     xmp
         XMP packets.
     iptc
@@ -31,7 +31,7 @@ class Blocks:
     """
 
     texts: tuple[tuple[str, str], ...] = ()
-    exif: bytes = b""
+    exif: tuple[bytes, ...] = ()
     xmp: tuple[bytes, ...] = ()
     iptc: tuple[bytes, ...] = ()
     notes: tuple[str, ...] = ()
@@ -54,11 +54,11 @@ def remove_exif_prefix(block: bytes) -> bytes:
 
 
 def find_iptc(resources: bytes) -> bytes:
-    """Return the IPTC records in the image resources of Photoshop; empty if there are none.
+    """Return all IPTC records in the image resources of Photoshop; empty if there are none.
 
     A resource is ``8BIM``, its number (1028 for IPTC), a name, a size and the content.
     """
-    position = 0
+    position, records = 0, b""
     while resources[position : position + 4] == b"8BIM":
         number = int.from_bytes(resources[position + 4 : position + 6])
         name_size = resources[position + 6 : position + 7] or b"\0"
@@ -66,6 +66,6 @@ def find_iptc(resources: bytes) -> bytes:
         size = int.from_bytes(resources[position : position + 4])
         content = resources[position + 4 : position + 4 + size]
         if number == 1028:
-            return content
+            records += content
         position += 4 + (size + 1) // 2 * 2
-    return b""
+    return records

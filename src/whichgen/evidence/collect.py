@@ -11,14 +11,14 @@ from whichgen.data.reading import open_image, read_header
 from whichgen.errors import ImageError
 from whichgen.evidence.aliases import resolve_origin
 from whichgen.evidence.bounded import clean
-from whichgen.evidence.contradict import find_contradictions
 from whichgen.evidence.credentials import read_credentials
 from whichgen.evidence.finding import Evidence, Finding
 from whichgen.evidence.metadata import read_metadata
+from whichgen.evidence.options import EvidenceOptions
 from whichgen.evidence.readers import run_readers
 from whichgen.evidence.watermarks import read_watermarks
 
-__all__ = ["MAX_FINDINGS", "Evidence", "Finding", "collect", "find_contradictions"]
+__all__ = ["MAX_FINDINGS", "Evidence", "Finding", "collect"]
 
 #: Maximum number of findings kept per image.
 MAX_FINDINGS = 50
@@ -36,8 +36,8 @@ def collect(
 ) -> Evidence:
     """Collect provenance evidence from an image file: metadata, watermarks and JPEG tables.
 
-    At most :data:`MAX_FINDINGS` distinct findings are returned. ``Evidence.notes`` reports metadata
-    that can't be read and the number of omitted findings.
+    At most :data:`MAX_FINDINGS` distinct findings are returned; neutral ones are omitted first.
+    ``Evidence.notes`` reports metadata that can't be read and the number of omitted findings.
 
     Parameters
     ----------
@@ -45,11 +45,8 @@ def collect(
         Content of the image file.
     name
         Name of the file in error messages.
-    trust_anchors
-        Certificates of trusted signers of Content Credentials in PEM (see
-        :func:`whichgen.evidence.trust_list.read_trust_list`); empty if there is no trust list.
-    aliases
-        More names of generators (see :func:`whichgen.evidence.aliases.read_aliases`).
+    trust_anchors, aliases
+        See :class:`~whichgen.evidence.options.EvidenceOptions`.
 
     Raises
     ------
@@ -66,13 +63,14 @@ def collect(
         damage = error  # metadata before the damage may still be readable
     try:
         evidence = run_readers(
-            {
-                "Content Credentials": lambda: read_credentials(
-                    data, _find_mime(image), trust_anchors
+            (
+                (
+                    "Content Credentials",
+                    lambda: read_credentials(data, _find_mime(image), trust_anchors),
                 ),
-                "invisible watermark": lambda: read_watermarks(image) if image else Evidence(),
-                "metadata": lambda: read_metadata(data, image),
-            }
+                ("invisible watermark", lambda: read_watermarks(image) if image else Evidence()),
+                ("metadata", lambda: read_metadata(data, image)),
+            )
         )
     finally:
         if image is not None:
@@ -84,11 +82,29 @@ def collect(
         notes.insert(0, f"the pixels can't be decoded ({damage}); the metadata before was read")
     if len(findings) > MAX_FINDINGS:
         notes.append(f"{len(findings) - MAX_FINDINGS} more findings omitted")
+        # Many texts without meaning must not hide a statement that follows.
+        findings = tuple(sorted(findings, key=lambda f: f.indicates == "neutral"))
     resolved = (
         replace(finding, origin=resolve_origin(finding.generator, aliases))
         for finding in findings[:MAX_FINDINGS]
     )
     return Evidence(tuple(resolved), tuple(clean(note) for note in notes))
+
+
+def collect_if_readable(data: bytes, name: str, options: EvidenceOptions | None) -> Evidence | None:
+    """Collect provenance evidence as :func:`collect` does, for a model's answer.
+
+    Returns
+    -------
+    Evidence or None
+        ``None`` if nothing can be read from the file, or if ``options`` is ``None``.
+    """
+    if options is None:
+        return None
+    try:
+        return collect(data, name, trust_anchors=options.trust_anchors, aliases=options.aliases)
+    except ImageError:
+        return None
 
 
 def _find_mime(image: Image.Image | None) -> str:

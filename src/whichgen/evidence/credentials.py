@@ -8,7 +8,7 @@ with its standing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,7 +23,8 @@ from whichgen.evidence.manifest_process import (
     is_installed,
     read_manifest_store,
 )
-from whichgen.evidence.standing import Standing, assess_manifest
+from whichgen.evidence.sources import parse_source_type
+from whichgen.evidence.standing import CHANGED, Standing, assess_manifest, limit_standing
 from whichgen.evidence.statements import (
     Statement,
     creates_content,
@@ -31,6 +32,7 @@ from whichgen.evidence.statements import (
     format_signer,
     interpret_claim_generator,
     list_statements,
+    name_signer,
 )
 
 #: Start of a manifest store in every format: a JUMBF description box of C2PA's type.
@@ -58,13 +60,13 @@ class _Manifest:
     role
         Whether it is about the whole image or a part.
     attached_by
-        Signers who took this image as an ingredient; empty for the active manifest.
+        Contents of the manifests that name it as an ingredient; empty for the active manifest.
     """
 
     content: dict[str, Any]
     standing: Standing
     role: _Role
-    attached_by: tuple[str, ...] = ()
+    attached_by: tuple[dict[str, Any], ...] = ()
 
 
 def has_manifest(data: bytes) -> bool:
@@ -93,7 +95,8 @@ def read_credentials(data: bytes, mime: str, trust_anchors: str = "") -> Evidenc
         return Evidence()
     if not is_installed():
         note = "Content Credentials are not verified; install whichgen[evidence] to verify them"
-        return Evidence((Finding("credentials", f"{_TITLE} present, not verified"),), (note,))
+        title = f"{_TITLE} present, not verified"
+        return Evidence((Finding("credentials", title, statement=title),), (note,))
     try:
         store = read_manifest_store(data, mime, trust_anchors)
     except ManifestError as error:
@@ -101,8 +104,8 @@ def read_credentials(data: bytes, mime: str, trust_anchors: str = "") -> Evidenc
             MalformedError: "not valid: malformed, can't be read",
             MisplacedError: "outside of their place in the file, not read",
         }
-        state = states.get(type(error), "not checked")
-        return Evidence((Finding("credentials", f"{_TITLE}: {state}", str(error)),))
+        title = f"{_TITLE}: {states.get(type(error), 'not checked')}"
+        return Evidence((Finding("credentials", title, str(error), statement=title),))
     manifests = _list_manifests(store, data, has_trust_list=bool(trust_anchors))
     statements = [
         (statement, manifest)
@@ -113,11 +116,15 @@ def read_credentials(data: bytes, mime: str, trust_anchors: str = "") -> Evidenc
     if all(statement.indicates == "neutral" for statement, _ in statements):
         statements += [(s, manifests[0]) for s in interpret_claim_generator(manifests[0].content)]
     findings = [_report_statement(statement, manifest) for statement, manifest in statements]
-    return Evidence((_report_signature(manifests[0]), *findings))
+    is_silent = all(finding.indicates == "neutral" for finding in findings)
+    return Evidence((_report_signature(manifests[0], is_silent=is_silent), *findings))
 
 
-def _report_signature(active: _Manifest) -> Finding:
-    """Report the standing, the signer and the program of the active manifest."""
+def _report_signature(active: _Manifest, *, is_silent: bool) -> Finding:
+    """Report the standing, the signer and the program of the active manifest.
+
+    ``is_silent``: no statement about the origin of the image counts.
+    """
     info = as_dict(active.content.get("signature_info"))
     details = {
         "signed by": format_signer(active.content),
@@ -126,12 +133,32 @@ def _report_signature(active: _Manifest) -> Finding:
         "time": clean(str(info.get("time") or ""), 80),
     }
     detail = "; ".join(f"{name} {text}" for name, text in details.items() if text)
-    return Finding("credentials", f"{_TITLE}: {active.standing.summary}", detail)
+    title = f"{_TITLE}: {active.standing.summary}"
+    return Finding("credentials", title, detail, statement=_phrase_signature(active, is_silent))
+
+
+def _phrase_signature(active: _Manifest, is_silent: bool) -> str:
+    (signer,) = _list_signers(active)
+    brief = ", ".join(active.standing.cautions)
+    if active.standing.intact:
+        silence = f"Content Credentials signed by {signer} do not state an origin ({brief})"
+        return silence if is_silent else ""
+    if brief == CHANGED:
+        brief += ", for which saving the file again is enough"
+    return f"Content Credentials signed by {signer} are not valid and do not count: {brief}"
+
+
+def _list_signers(
+    manifest: _Manifest, form: Callable[[dict[str, Any]], str] = name_signer
+) -> list[str]:
+    """Return the signer of a manifest, followed by those who attached it to the image."""
+    contents = (manifest.content, *manifest.attached_by)
+    return list(dict.fromkeys(form(content) or "an unnamed signer" for content in contents))
 
 
 def _report_statement(statement: Statement, manifest: _Manifest) -> Finding:
     """Report what a manifest states; ``neutral`` if the manifest is not intact."""
-    signer = format_signer(manifest.content) or "an unnamed signer"
+    signer, *others = _list_signers(manifest, format_signer)
     trust = "trusted" if manifest.standing.trusted else "not verified"
     indication: Indication = statement.indicates
     title, generator = statement.title, statement.generator
@@ -142,18 +169,45 @@ def _report_statement(statement: Statement, manifest: _Manifest) -> Finding:
     if indication != "synthetic":
         generator = ""
     source = f"stated by {signer} ({trust})"
-    others = [other for other in dict.fromkeys(manifest.attached_by) if other != signer]
     if others:  # nobody but they say that this manifest belongs to the image
         source += f"; attached by {', '.join(others)}"
-    detail = f"{statement.detail}; {source}" if statement.detail else source
-    return Finding("credentials", title, detail, indication, generator, statement.strength)
+    return Finding(
+        kind="credentials",
+        title=title,
+        detail=f"{statement.detail}; {source}" if statement.detail else source,
+        indicates=indication,
+        generator=generator,
+        strength=statement.strength,
+        statement="" if indication == "neutral" else _phrase_statement(statement, manifest),
+        trusted=manifest.standing.trusted,
+    )
+
+
+def _phrase_statement(statement: Statement, manifest: _Manifest) -> str:
+    """Return what a manifest states as a phrase: signer, claim, and the standing in brackets."""
+    by = f"with {statement.generator}" if statement.generator else "by AI"
+    subject = statement.title.rpartition(": ")[2]
+    if manifest.role == "part":
+        claim = f"contains a part generated {by}"
+    elif statement.strength == "weak":
+        claim = f"names {statement.generator}, but states no source type"
+    elif statement.indicates == "synthetic":
+        claim = f"generated {by}"
+    elif parse_source_type(subject)[1] == "synthetic":
+        claim = f"an existing picture, changed {by}"
+    elif statement.title == "edits":
+        claim = f"edited ({statement.detail})"
+    else:  # a source type, which the detail explains, or a camera
+        claim = statement.detail.partition(";")[0] or subject
+    signer, *others = _list_signers(manifest)
+    if others:
+        signer += f", attached by {', '.join(others)}"
+    cautions = ", ".join(manifest.standing.cautions)
+    return f"Content Credentials signed by {signer}: {claim} ({cautions})"
 
 
 def _list_manifests(store: ManifestStore, data: bytes, *, has_trust_list: bool) -> list[_Manifest]:
-    """List the active manifest and those of its ingredients that tell the history of the image.
-
-    An ingredient is at most as intact and as trusted as the manifest that names it.
-    """
+    """List the active manifest and those of its ingredients that tell the history of the image."""
     manifests = dict(as_dict(store.store.get("manifests")))
     results = as_dict(store.store.get("validation_results"))
     deltas = [as_dict(delta) for delta in as_list(results.get("ingredientDeltas"))]
@@ -184,13 +238,9 @@ def _list_manifests(store: ManifestStore, data: bytes, *, has_trust_list: bool) 
             )
             manifest = _Manifest(
                 content,
-                Standing(
-                    standing.intact and outer.standing.intact,
-                    standing.trusted and outer.standing.trusted,
-                    standing.summary,
-                ),
+                limit_standing(standing, outer.standing),
                 role if outer.role == "whole" else "part",
-                (*outer.attached_by, format_signer(outer.content) or "an unnamed signer"),
+                (*outer.attached_by, outer.content),
             )
             history.append(manifest)
             queue.append((inner, manifest))

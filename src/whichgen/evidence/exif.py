@@ -104,7 +104,8 @@ def _report_camera(make: str, model: str, inner: dict[int, Any]) -> list[Finding
     detail = ", ".join(settings)
     name = " ".join(part for part in (make, model) if part)
     if make and model:
-        return [Finding("exif", f"camera: {clean(name, 120)}", detail, "camera")]
+        # Anyone can write it, and pictures that a generator changed may keep it.
+        return [Finding("exif", f"camera: {clean(name, 120)}", detail, "camera", strength="weak")]
     if name or detail:
         return [Finding("exif", f"camera settings {clean(name, 120)}", detail)]
     return []

@@ -39,6 +39,11 @@ class Finding:
     origin
         Origin that the name of the generator stands for (see :mod:`whichgen.evidence.aliases`);
         empty if it is unknown.
+    statement
+        The finding as a phrase of a summary (:mod:`whichgen.evidence.summary`), without the kind of
+        metadata; the title if it is empty.
+    trusted
+        Whether a signer on the trust list states it.
     """
 
     kind: str
@@ -48,10 +53,14 @@ class Finding:
     generator: str = ""
     strength: Strength = "strong"
     origin: str = ""
+    statement: str = ""
+    trusted: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            object.__setattr__(self, field.name, clean(getattr(self, field.name)))
+            value = getattr(self, field.name)
+            if isinstance(value, str):
+                object.__setattr__(self, field.name, clean(value))
 
 
 @dataclass(frozen=True)

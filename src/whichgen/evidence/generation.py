@@ -68,12 +68,14 @@ def report_parameters(kind: str, field: str, parameters: Parameters) -> Finding:
             fields[name] = text
     tool = find_generator(parameters.tool)
     form = f"in the format of {parameters.tool}" if parameters.tool else "of an unknown program"
+    title = f"{field}: generation parameters {form}"
     return Finding(
         kind=kind,
-        title=f"{field}: generation parameters {form}",
+        title=title,
         detail="; ".join(f"{name} {text}" for name, text in fields.items()),
         indicates="synthetic",
         generator=fields.get("model") or (tool.name if tool else parameters.tool),
+        statement=f"{title}, model {fields['model']}" if "model" in fields else "",
     )
 
 

@@ -34,7 +34,9 @@ def find_jpeg_blocks(data: bytes) -> Blocks:
     read as far as it goes, and adds a note.
     """
     comments: list[bytes] = []
-    exif, xmp, resources, extension = b"", b"", b"", b""
+    exif: list[bytes] = []
+    xmp: list[bytes] = []
+    resources, extension = b"", b""
     ends = False
     for marker, content in _iterate_segments(data):
         ends = marker == _END
@@ -42,10 +44,10 @@ def find_jpeg_blocks(data: bytes) -> Blocks:
             comments.append(content)
         elif marker == _APP13 and content.startswith(_PHOTOSHOP):
             resources += content[len(_PHOTOSHOP) :]
-        elif marker == _APP1 and content.startswith(b"Exif\0") and not exif:
-            exif = remove_exif_prefix(content)
-        elif marker == _APP1 and content.startswith(_XMP) and not xmp:
-            xmp = content[len(_XMP) :]
+        elif marker == _APP1 and content.startswith(b"Exif\0"):
+            exif.append(remove_exif_prefix(content))
+        elif marker == _APP1 and content.startswith(_XMP):
+            xmp.append(content[len(_XMP) :])
         elif marker == _APP1 and content.startswith(_EXTENSION):
             # A digest of 32 digits, the whole length and the position, four bytes each.
             extension += content[len(_EXTENSION) + 40 :]
@@ -59,8 +61,8 @@ def find_jpeg_blocks(data: bytes) -> Blocks:
     iptc = find_iptc(resources)
     return Blocks(
         texts=tuple(("comment", decode_text(text)) for text in comments[:MAX_FIELDS]),
-        exif=exif,
-        xmp=tuple(packet for packet in (xmp, extension) if packet),
+        exif=tuple(exif),
+        xmp=(*xmp, extension) if extension else tuple(xmp),
         iptc=(iptc,) if iptc else (),
         notes=tuple(notes),
     )

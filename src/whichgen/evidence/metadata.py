@@ -20,6 +20,9 @@ from whichgen.evidence.stealth import read_stealth
 from whichgen.evidence.webp_blocks import find_webp_blocks
 from whichgen.evidence.xmp import read_xmp
 
+#: Largest number of blocks of each kind that are read; one is usual.
+MAX_BLOCKS = 4
+
 #: Tag of IPTC in TIFF files.
 _TIFF_IPTC = 33723
 
@@ -36,28 +39,28 @@ def read_metadata(data: bytes, image: Image.Image | None) -> Evidence:
         WebP files is read even then.
     """
     blocks = find_blocks(data, image)
-    exif = load_exif(blocks.exif)
-    if not blocks.exif and image is not None and image.format in ("TIFF", "AVIF", "JPEG2000"):
-        exif = image.getexif()
-    exif_evidence = run_readers({"EXIF": lambda: read_exif(exif)})
-    has_camera = any(f.indicates == "camera" for f in exif_evidence.findings)
-    readers: dict[str, Reader] = {
-        "text fields": lambda: Evidence(tuple(interpret_fields("text", blocks.texts))),
-        "EXIF": lambda: exif_evidence,
-    }
-    for number, packet in enumerate(blocks.xmp):
-        name = "XMP" if number == 0 else f"XMP, part {number + 1}"
-        readers[name] = partial(read_xmp, packet, has_camera=has_camera)
-    for records in blocks.iptc:
-        readers["IPTC"] = partial(read_iptc, records)
+    notes = list(blocks.notes)
+    tables = [load_exif(block) for block in blocks.exif[:MAX_BLOCKS] if block]
+    notes += ["EXIF can't be read"] * any(not exif for exif in tables)
+    if not tables and image is not None and image.format in ("TIFF", "AVIF", "JPEG2000"):
+        tables = [image.getexif()]
+    exif = run_readers(("EXIF", partial(read_exif, table)) for table in tables)
+    has_camera = any(finding.indicates == "camera" for finding in exif.findings)
+    readers: list[tuple[str, Reader]] = [
+        ("text fields", lambda: Evidence(tuple(interpret_fields("text", blocks.texts)))),
+        ("EXIF", lambda: exif),
+    ]
+    for packet in blocks.xmp[:MAX_BLOCKS]:
+        readers.append(("XMP", partial(read_xmp, packet, has_camera=has_camera)))
+    readers += [("IPTC", partial(read_iptc, records)) for records in blocks.iptc[:MAX_BLOCKS]]
     if image is not None:
-        readers["alpha channel"] = lambda: read_stealth(image)
-        readers["JPEG tables"] = lambda: read_jpeg(image)
+        readers.append(("alpha channel", lambda: read_stealth(image)))
+        readers.append(("JPEG tables", lambda: read_jpeg(image)))
     evidence = run_readers(readers)
-    notes = [*blocks.notes, *evidence.notes]
-    if blocks.exif and not exif:
-        notes.append("EXIF can't be read")
-    return Evidence(evidence.findings, tuple(notes))
+    for kind, found in (("EXIF", blocks.exif), ("XMP", blocks.xmp), ("IPTC", blocks.iptc)):
+        if len(found) > MAX_BLOCKS:
+            notes.append(f"only the first {MAX_BLOCKS} blocks of {kind} were read")
+    return Evidence(evidence.findings, (*notes, *evidence.notes))
 
 
 def find_blocks(data: bytes, image: Image.Image | None) -> Blocks:

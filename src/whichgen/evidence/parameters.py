@@ -32,6 +32,9 @@ _KEYWORDS = frozenset({"keywords", "xpkeywords", "subject"})
 #: Largest number of characters searched for keywords and for binary data.
 _MAX_HEAD = 2000
 
+#: Largest number of characters of a text in a summary.
+_MAX_QUOTE = 80
+
 #: Largest depth of JSON texts within JSON, and number of entries read per object.
 _MAX_DEPTH = 2
 _MAX_ENTRIES = 30
@@ -134,9 +137,10 @@ def _interpret_object(kind: str, field: str, value: dict[str, Any], depth: int) 
 def _report_statement(kind: str, field: str, text: str, statement: Statement) -> Finding:
     name = statement.generator.name if statement.generator else ""
     is_program = field.rpartition(": ")[2].lower() in _PROGRAMS
+    quote = f"{field}: “{clean(text, _MAX_QUOTE)}”"
     if statement.indicates == "neutral":
         if is_program and is_editor(text):
-            return Finding(kind, field, text, "edited")
+            return Finding(kind, field, text, "edited", statement=f"{quote}, a photo editor")
         if name:
             return Finding(kind, f"{field} mentions {name}", text)
         if has_midjourney_options(text):
@@ -145,4 +149,12 @@ def _report_statement(kind: str, field: str, text: str, statement: Statement) ->
         return Finding(kind, field, text)
     strong = is_program or field.lower() in _CREDITS
     title = f"{field}: {name}" if is_program and name else f"{field} names {name or 'AI'}"
-    return Finding(kind, title, text, statement.indicates, name, "strong" if strong else "weak")
+    return Finding(
+        kind=kind,
+        title=title,
+        detail=text,
+        indicates=statement.indicates,
+        generator=name,
+        strength="strong" if strong else "weak",
+        statement=quote,
+    )

@@ -65,9 +65,9 @@ def find_png_blocks(data: bytes) -> Blocks:
             notes.append("the PNG is truncated; the metadata before was read")
     return Blocks(
         texts=tuple(texts),
-        exif=next(iter(blocks["exif"]), b""),
-        xmp=tuple(blocks["xmp"][:2]),
-        iptc=tuple(blocks["iptc"][:2]),
+        exif=tuple(blocks["exif"]),
+        xmp=tuple(blocks["xmp"]),
+        iptc=tuple(blocks["iptc"]),
         notes=tuple(dict.fromkeys(notes))[-_MAX_NOTES:],
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 
 from whichgen.evidence.finding import Evidence, Finding
 
@@ -10,18 +10,18 @@ from whichgen.evidence.finding import Evidence, Finding
 Reader = Callable[[], Evidence]
 
 
-def run_readers(readers: Mapping[str, Reader]) -> Evidence:
+def run_readers(readers: Iterable[tuple[str, Reader]]) -> Evidence:
     """Run readers in order and merge their evidence; equal findings are kept once.
 
     Parameters
     ----------
     readers
-        Maps the name of each part of the file, as used in notes, to its reader. If a reader raises
-        an exception, a note names the part and the error.
+        Name of each part of the file and its reader. If a reader raises an exception, a note names
+        the part and the error.
     """
     findings: dict[Finding, None] = {}  # ordered set
     notes: list[str] = []
-    for part, read in readers.items():
+    for part, read in readers:
         try:
             evidence = read()
         except Exception as error:  # parsers raise many types on hostile bytes

@@ -28,6 +28,10 @@ _CERTIFICATE = re.compile(
 _FORM = re.compile(r"(claim|assertion|ingredient|manifest)(\.\w+)*\.malformed$|assertion\.action\.")
 
 
+#: The only one of :attr:`Standing.cautions` if only the content does not match.
+CHANGED = "content changed after signing"
+
+
 @dataclass(frozen=True)
 class Standing:
     """Integrity of a manifest and trust in its signer.
@@ -40,11 +44,14 @@ class Standing:
         Whether the signer is on the trust list. Always false if the manifest is not intact.
     summary
         Description for reports.
+    cautions
+        The most important parts of the description, for a summary in one sentence.
     """
 
     intact: bool
     trusted: bool
     summary: str
+    cautions: tuple[str, ...]
 
 
 def assess_manifest(
@@ -80,23 +87,23 @@ def assess_manifest(
         if not any(_CONTENT.match(code) for code in succeeded):
             broken.append("no content hash")
     if broken:
-        words = "not valid: content changed after signing"
+        words = CHANGED
         if changed != broken or (is_active and _SIGNATURE not in succeeded):
-            words = "not valid: manifest damaged or forged"
-        return Standing(False, False, f"{words} ({_list_codes(broken)})")
+            words = "manifest damaged or forged"
+        return Standing(False, False, f"not valid: {words} ({_list_codes(broken)})", (words,))
     is_trusted = "signingCredential.trusted" in succeeded
-    parts = ["signature and content intact" if is_active else "signature intact"]
+    caution = "signer not verified"
+    trust = "signer not checked against a trust list"
     if "signingCredential.ocsp.revoked" in certificate:
         is_trusted = False
-        parts.append("certificate revoked")
-    elif is_trusted:
-        parts.append("signer on the trust list")
-    elif has_trust_list:
-        parts.append("signer not on the trust list")
-    else:
-        parts.append("signer not checked against a trust list")
+        caution = trust = "certificate revoked"
+    elif is_trusted or has_trust_list:
+        caution = trust = f"signer {'' if is_trusted else 'not '}on the trust list"
+    parts = ["signature and content intact" if is_active else "signature intact", trust]
+    cautions = [caution]
     if {"signingCredential.expired", "claimSignature.outsideValidity"} & set(certificate):
         is_trusted = False
+        cautions.append("certificate expired")
         parts.append("certificate expired, no trusted time stamp")
     if "signingCredential.invalid" in certificate:
         parts.append("certificate of an unlisted type")
@@ -104,7 +111,25 @@ def assess_manifest(
         parts.append(f"malformed by the letter of the specification ({_list_codes(form)})")
     if is_metadata_excluded:
         parts.append("metadata such as EXIF is not signed")
-    return Standing(True, is_trusted, "; ".join(parts))
+    return Standing(True, is_trusted, "; ".join(parts), tuple(cautions))
+
+
+def limit_standing(standing: Standing, outer: Standing) -> Standing:
+    """Return the standing of an ingredient's manifest, given that of the manifest that names it.
+
+    An ingredient is at most as intact and as trusted as the latter.
+    """
+    cautions = standing.cautions
+    if standing.trusted and not outer.trusted:
+        cautions = outer.cautions
+    elif not outer.trusted:
+        cautions = tuple(dict.fromkeys((*outer.cautions, *standing.cautions)))
+    return Standing(
+        standing.intact and outer.intact,
+        standing.trusted and outer.trusted,
+        standing.summary,
+        cautions,
+    )
 
 
 def _list_codes(codes: list[str]) -> str:

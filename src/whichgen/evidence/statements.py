@@ -113,6 +113,12 @@ def format_signer(manifest: dict[str, Any]) -> str:
     return " / ".join(dict.fromkeys(names))
 
 
+def name_signer(manifest: dict[str, Any]) -> str:
+    """Return the organization of the signer or, without one, the common name; may be empty."""
+    info = as_dict(manifest.get("signature_info"))
+    return clean(str(info.get("issuer") or info.get("common_name") or ""), 80)
+
+
 def format_claim_generator(manifest: dict[str, Any]) -> str:
     """Return the program that wrote a manifest, with its version."""
     names = format_programs(manifest.get("claim_generator_info"))
@@ -192,9 +198,9 @@ def _interpret_action(
         program = agent
         if is_parameter:  # of the picture that was opened, not of the program that opened it
             program = format_programs(parameters.get("com.adobe.details"))
+        generator = _name_generator(program, description) if indication == "synthetic" else ""
         if indication == "synthetic" and name not in _ORIGINS and is_derived:
             indication = "edited"
-        generator = _name_generator(program, description) if indication == "synthetic" else ""
         if indication == "synthetic" and not generator and not is_parameter:
             generator = format_claim_generator(manifest) or format_signer(manifest)
         parts = (meaning, program and f"by {program}", *versions[:1], description)

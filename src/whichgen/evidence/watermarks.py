@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from math import floor, log10
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,12 +143,14 @@ def _report(match: _Match) -> Finding:
     detail = f"{match.matching} of {length} bits match; probability by chance {probability:.0e}"
     if match.cropped:
         detail += "; the image was cropped"
+    title = f"invisible watermark of {match.watermark.name}"
     return Finding(
         kind="watermark",
-        title=f"invisible watermark of {match.watermark.name}",
+        title=title,
         detail=detail,
         indicates="synthetic",
         generator=match.watermark.generator,
+        statement=f"{title}, p < 1e{floor(log10(probability)) + 1}",
     )
 
 

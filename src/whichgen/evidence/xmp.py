@@ -181,7 +181,8 @@ def _interpret_property(name: str, text: str) -> list[Finding]:
         return []
     if name in (_SOURCE, _FILE_SOURCE):
         code, indication, meaning = parse_source_type(text)
-        return [Finding("xmp", f"{name}: {code}", meaning, indication)]
+        statement = f"source type: {meaning}"
+        return [Finding("xmp", f"{name}: {code}", meaning, indication, statement=statement)]
     if name == _CANVA:
         return _interpret_canva(text)
     if name in (AIGC, "Label"):
@@ -223,7 +224,7 @@ def _judge_composite(findings: list[Finding], *, has_camera: bool) -> list[Findi
     if google and not has_camera and any("TrainedAlgorithmic" in f.title for f in types):
         detail = "made or edited with Google AI; the Gemini app writes this on both"
         return [
-            replace(f, indicates="synthetic", strength="weak", detail=detail)
+            replace(f, indicates="synthetic", strength="weak", detail=detail, statement=detail)
             if f.indicates == "edited"
             else f
             for f in findings

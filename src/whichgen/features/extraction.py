@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from whichgen.data.dataset import Sample
 from whichgen.data.perturbations import Perturbation
@@ -17,7 +16,7 @@ from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.base import Encoder
 from whichgen.errors import ImageError
 from whichgen.features.batching import BatchEncoder
-from whichgen.features.inference import EncodedBatch, encode_batches
+from whichgen.features.inference import EncodedBatch, LoadedImage, encode_batches
 from whichgen.features.prefetch import count_threads, prefetch
 from whichgen.features.store import FeatureStore, feature_key
 from whichgen.features.table import FeatureTable
@@ -126,8 +125,8 @@ class _PerturbedImage:
         """Key in the feature store (:func:`~whichgen.features.store.feature_key`)."""
         return feature_key(self.digest, str(self.perturbation or ""))
 
-    def load(self) -> tuple[bytes, Image.Image]:
-        """Read the image and apply its perturbation; return its key and the resulting RGB image.
+    def load(self) -> LoadedImage:
+        """Read the image, apply its perturbation, and return the result with its key.
 
         Raises
         ------
@@ -139,7 +138,7 @@ class _PerturbedImage:
         if hash_image(data) != self.digest:
             raise ImageError(f"{path}: the file changed during extraction. Run the command again.")
         image = decode_image(data, str(path))
-        return self.key, self.perturbation(image) if self.perturbation else image
+        return LoadedImage(self.perturbation(image) if self.perturbation else image, self.key)
 
 
 @dataclass(frozen=True)

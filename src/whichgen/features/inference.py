@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -13,20 +13,45 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from whichgen.data.color import to_rgb
-from whichgen.data.reading import decode_image, read_image
+from whichgen.data.reading import decode_image, read_bytes
 from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.base import Encoder
 from whichgen.errors import ImageError
+from whichgen.evidence.collect import collect_if_readable
+from whichgen.evidence.finding import Evidence
+from whichgen.evidence.options import EvidenceOptions
 from whichgen.features.batching import BatchEncoder
 from whichgen.features.prefetch import count_threads, prefetch
 
 #: A file path, encoded bytes, a Pillow image, or a uint8 array (h, w, 3) or (h, w).
 ImageLike = str | Path | bytes | Image.Image | np.ndarray
 
-#: Name of an image, and a function that loads it. The function returns the key of the image (may be
-#: empty) and the decoded RGB image, or ``None`` in place of an image to skip. It raises
-#: ``ImageError`` if the image is unreadable.
-ImageLoader = tuple[str, Callable[[], tuple[bytes, Image.Image | None]]]
+
+@dataclass(frozen=True)
+class LoadedImage:
+    """What was read from an image file.
+
+    Parameters
+    ----------
+    pixels
+        The decoded RGB image; ``None`` for an image to skip or that can't be decoded.
+    key
+        Key of the image; may be empty.
+    evidence
+        Provenance evidence in the file; ``None`` if it was not collected.
+    error
+        Why the image can't be decoded; ``None`` if it was decoded or is to be skipped.
+    """
+
+    pixels: Image.Image | None
+    key: bytes = b""
+    evidence: Evidence | None = None
+    error: ImageError | None = None
+
+
+#: Name of an image, and a function that loads it. The function may also raise ``ImageError`` if the
+#: image is unreadable.
+ImageLoader = tuple[str, Callable[[], LoadedImage]]
 
 
 @dataclass(frozen=True)
@@ -45,6 +70,8 @@ class EncodedBatch:
         block b. Each image is followed by its copies.
     errors
         Maps the position of each unreadable image in the batch to its error.
+    evidence
+        Maps positions in the batch to the provenance evidence in the file, if it was collected.
     """
 
     names: tuple[str, ...]
@@ -52,6 +79,7 @@ class EncodedBatch:
     positions: tuple[int, ...]
     blocks: tuple[np.ndarray, ...]
     errors: dict[int, ImageError] = field(default_factory=dict)
+    evidence: dict[int, Evidence] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -94,41 +122,65 @@ def encode_batches(
     encoder = encode.encoder
     n_images = max(1, batch_size // (1 + len(copies)))
 
-    def prepare(image: ImageLoader) -> tuple[str, bytes, list[np.ndarray] | ImageError | None]:
-        name, load = image
+    def prepare(loader: ImageLoader) -> tuple[str, LoadedImage, list[np.ndarray]]:
+        name, load = loader
+        image = LoadedImage(None)
         try:
-            key, rgb = load()
-            if rgb is None:
-                return name, key, None
-            pixels = encoder.preprocess(rgb)
-            return name, key, [pixels, *(encoder.preprocess(copy(rgb)) for copy in copies)]
+            image = load()
+            if image.pixels is None:
+                return name, image, []
+            views = [encoder.preprocess(image.pixels)]
+            views += [encoder.preprocess(copy(image.pixels)) for copy in copies]
         except ImageError as error:
-            return name, b"", error
+            return name, replace(image, pixels=None, key=b"", error=error), []
+        return name, replace(image, pixels=None), views  # the pixels are no longer needed
 
     loop = prefetch(prepare, images, threads=count_threads(), depth=4 * n_images)
     with closing(loop) as prepared:
         while batch := list(islice(prepared, n_images)):
-            names, keys, results = zip(*batch, strict=True)
-            pixels = {i: r for i, r in enumerate(results) if isinstance(r, list)}
-            rows = [(names[i], view) for i, views in pixels.items() for view in views]
+            names = tuple(name for name, _, _ in batch)
+            loaded = [image for _, image, _ in batch]
+            views = {i: views for i, (_, _, views) in enumerate(batch) if views}
+            rows = [(names[i], view) for i in views for view in views[i]]
             blocks = (
                 encode([view for _, view in rows], [name for name, _ in rows])
                 if rows
                 else [np.empty((0, d), np.float32) for d in encoder.block_dims]
             )
-            errors = {i: r for i, r in enumerate(results) if isinstance(r, ImageError)}
-            yield EncodedBatch(names, keys, tuple(pixels), tuple(blocks), errors)
+            yield EncodedBatch(
+                names,
+                keys=tuple(image.key for image in loaded),
+                positions=tuple(views),
+                blocks=tuple(blocks),
+                errors={i: image.error for i, image in enumerate(loaded) if image.error},
+                evidence={i: image.evidence for i, image in enumerate(loaded) if image.evidence},
+            )
 
 
-def image_loaders(images: Iterable[ImageLike]) -> Iterator[ImageLoader]:
+def image_loaders(
+    images: Iterable[ImageLike], evidence: EvidenceOptions | None = None
+) -> Iterator[ImageLoader]:
     """Yield a loader for each image, as :func:`encode_batches` expects.
 
     The name of an image given as a path is this path; the name of any other image is ``image N``,
-    where N is its position (from 1).
+    where N is its position (from 1). With ``evidence``, the provenance evidence in files is
+    collected.
     """
     for number, image in enumerate(images, start=1):
         name = str(image) if isinstance(image, str | Path) else f"image {number}"
-        yield name, partial(_load_image, image, name)
+        yield name, partial(_load_image, image, name, evidence)
+
+
+def load_file(data: bytes, name: str, evidence: EvidenceOptions | None = None) -> LoadedImage:
+    """Decode the content of an image file, and collect its provenance evidence with ``evidence``.
+
+    The evidence may be readable even if the pixels are not.
+    """
+    collected = collect_if_readable(data, name, evidence)
+    try:
+        return LoadedImage(decode_image(data, name), evidence=collected)
+    except ImageError as error:
+        return LoadedImage(None, evidence=collected, error=error)
 
 
 def encode_images(
@@ -167,11 +219,11 @@ def encode_images(
     return [np.concatenate(arrays) for arrays in blocks]
 
 
-def _load_image(image: ImageLike, name: str) -> tuple[bytes, Image.Image]:
+def _load_image(image: ImageLike, name: str, evidence: EvidenceOptions | None) -> LoadedImage:
     if isinstance(image, str | Path):
-        return b"", read_image(Path(image))
+        image = read_bytes(Path(image))
     if isinstance(image, bytes):
-        return b"", decode_image(image, name)
+        return load_file(image, name, evidence)
     if isinstance(image, np.ndarray):
         image = _array_to_image(image, name)
     if not isinstance(image, Image.Image):
@@ -181,7 +233,7 @@ def _load_image(image: ImageLike, name: str) -> tuple[bytes, Image.Image]:
         )
     try:
         # Pillow decodes lazily, so a damaged file raises an error here.
-        return b"", to_rgb(ImageOps.exif_transpose(image))
+        return LoadedImage(to_rgb(ImageOps.exif_transpose(image)))
     except Exception as error:  # many types, see decode_image
         raise ImageError(f"{name}: damaged or truncated ({error})") from None
 

@@ -13,14 +13,13 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
-from PIL import Image
 
 from whichgen.data.reading import decode_image, hash_image
 from whichgen.data.shards import Item, Shard
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import EncoderError
 from whichgen.features.batching import BatchEncoder
-from whichgen.features.inference import EncodedBatch, ImageLoader, encode_batches
+from whichgen.features.inference import EncodedBatch, ImageLoader, LoadedImage, encode_batches
 from whichgen.features.prefetch import count_threads
 from whichgen.features.store import feature_key
 
@@ -53,10 +52,10 @@ def encode_shard(
     :func:`~whichgen.features.inference.encode_batches` for the other parameters and the errors.
     """
 
-    def load(item: Item) -> tuple[bytes, Image.Image | None]:
+    def load(item: Item) -> LoadedImage:
         data = item.load()
         key = feature_key(hash_image(data))
-        return key, None if key in known else decode_image(data, item.name)
+        return LoadedImage(None if key in known else decode_image(data, item.name), key)
 
     return encode_batches(shard_loaders(shard, load), encode, batch_size=batch_size)
 
@@ -106,18 +105,15 @@ class EncodeJob:
         )
 
 
-def shard_loaders(
-    shard: Shard, load: Callable[[Item], tuple[bytes, Image.Image | None]]
-) -> Iterator[ImageLoader]:
-    """Yield a loader for each image of a shard.
+def shard_loaders(shard: Shard, load: Callable[[Item], LoadedImage]) -> Iterator[ImageLoader]:
+    """Yield a loader for each image of a shard, which calls ``load`` with the item.
 
-    The loaders are those that :func:`~whichgen.features.inference.encode_batches` expects. ``load``
-    returns the key of an item and its decoded image, or ``None`` in place of an image to skip. At
-    most two undecoded images per thread are in memory.
+    The loaders are those that :func:`~whichgen.features.inference.encode_batches` expects. At most
+    two undecoded images per thread are in memory.
     """
     slots = threading.Semaphore(2 * count_threads())
 
-    def load_and_release(item: Item) -> tuple[bytes, Image.Image | None]:
+    def load_and_release(item: Item) -> LoadedImage:
         try:
             return load(item)
         finally:

@@ -8,11 +8,19 @@ from typing import Any
 
 import pyarrow as pa
 
+from whichgen.evidence.agreement import Agreement, compare_with_prediction
+from whichgen.evidence.finding import Evidence
+from whichgen.evidence.summary import summarize_evidence
 from whichgen.inference.neighbors import Neighbor
 
-# Columns that every answer has, in order: attributes of Attribution.
+# Columns of provenance evidence (Attribution.describe_evidence), then those that every answer has.
+_EVIDENCE_COLUMNS = {
+    "evidence": pa.string(),
+    "evidence_origin": pa.string(),
+    "evidence_strength": pa.string(),
+    "evidence_agrees": pa.bool_(),
+}
 _COLUMNS = {
-    "image": pa.string(),
     "origin": pa.string(),
     "score": pa.float64(),
     "score_percentile": pa.float64(),
@@ -27,6 +35,7 @@ def answer_schema(
     prediction_sets: bool = False,
     gallery: bool = False,
     stability: bool = False,
+    evidence: bool = False,
 ) -> pa.Schema:
     """Return the Arrow schema of a table of answers: the name and type of each column.
 
@@ -42,8 +51,10 @@ def answer_schema(
     stability
         Add the columns ``stability``, ``differing_copies`` (names separated by spaces) and
         ``original_answer`` of the stability check.
+    evidence
+        Add the columns of :meth:`Attribution.describe_evidence` before those of the model.
     """
-    columns = dict(_COLUMNS)
+    columns = {"image": pa.string(), **(_EVIDENCE_COLUMNS if evidence else {}), **_COLUMNS}
     if stability:
         columns |= {"stability": pa.int64(), "differing_copies": pa.string()}
         columns["original_answer"] = pa.string()
@@ -101,6 +112,9 @@ class Attribution:
         :attr:`coarse_origin` of the image alone. If it differs from :attr:`coarse_origin`, the
         answer is *unstable*: :attr:`coarse_origin` is a less specific answer that no copy
         contradicts, and :attr:`origin` is ``unknown`` whatever the score.
+    provenance
+        Provenance evidence in the file, which does not change the other fields; ``None`` if it was
+        not collected or nothing can be read from the file.
 
     Examples
     --------
@@ -122,22 +136,49 @@ class Attribution:
     stability: int | None = None
     differing_copies: tuple[str, ...] | None = None
     original_answer: str | None = None
+    provenance: Evidence | None = None
 
     @property
     def unstable(self) -> bool:
         """Whether the stability check made the answer less specific."""
         return self.original_answer not in (None, self.coarse_origin)
 
+    @property
+    def agreement(self) -> Agreement:
+        """Whether the model's answer agrees with the provenance evidence."""
+        evidence = self.provenance or Evidence()
+        return compare_with_prediction(evidence, self.origin, self.coarse_origin)
+
+    def describe_evidence(self) -> dict[str, Any]:
+        """Return the provenance evidence as values of columns.
+
+        ``evidence`` is a sentence, ``evidence_origin`` and ``evidence_strength`` are the origin and
+        the strength of :class:`~whichgen.evidence.summary.EvidenceSummary`, and ``evidence_agrees``
+        tells whether the model's answer agrees. The texts are empty if there is no evidence, and
+        all values are ``None`` if it was not collected.
+        """
+        if self.provenance is None:
+            return dict.fromkeys(_EVIDENCE_COLUMNS)
+        summary = summarize_evidence(self.provenance)
+        return {
+            "evidence": summary.sentence,
+            "evidence_origin": summary.origin,
+            "evidence_strength": summary.strength,
+            "evidence_agrees": self.agreement.agrees,
+        }
+
     def as_dict(self) -> dict[str, Any]:
-        """Return all fields in a dictionary that can be serialized as JSON."""
-        return asdict(self)
+        """Return all fields and the columns of the evidence, for JSON."""
+        fields = asdict(self)
+        return {"image": fields.pop("image"), **self.describe_evidence(), **fields}
 
     def as_row(self, schema: pa.Schema) -> dict[str, Any]:
         """Return a table row with the columns of ``schema`` (:func:`answer_schema`).
 
         Missing values, such as the probabilities of an unreadable image, are ``None``.
         """
-        row = vars(self) | {f"p({origin})": p for origin, p in self.probabilities.items()}
+        row = vars(self) | self.describe_evidence()
+        row |= {f"p({origin})": p for origin, p in self.probabilities.items()}
         for name in ("prediction_set", "differing_copies"):
             if row[name] is not None:
                 row[name] = " ".join(row[name])

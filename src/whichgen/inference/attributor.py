@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import ModelFileError
 from whichgen.evaluation.conformal import ConformalQuantile, conformal_quantile, prediction_sets
+from whichgen.evidence.options import EvidenceOptions
 from whichgen.features.batching import BatchEncoder
 from whichgen.features.inference import (
     EncodedBatch,
@@ -138,6 +140,7 @@ class Attributor:
         nearest: int = 0,
         gallery: NeighborIndex | None = None,
         stability: bool = False,
+        evidence: EvidenceOptions | None = None,
         batch_size: int = BATCH_SIZE,
         progress: Progress = no_progress,
     ) -> list[Attribution]:
@@ -160,6 +163,9 @@ class Attributor:
         stability
             Attribute five mild copies of each image as well, and return a less specific answer if a
             copy does not confirm the answer (:mod:`whichgen.inference.stability`).
+        evidence
+            Also collect the provenance evidence in files (paths and bytes) with these options;
+            ``None`` for none.
         batch_size
             Number of images per batch, including copies.
 
@@ -172,7 +178,9 @@ class Attributor:
         sequence = [images] if isinstance(images, ImageLike) else list(images)
         answers = (
             answer
-            for batch in self.encode_batches(image_loaders(sequence), batch_size, stability)
+            for batch in self.encode_batches(
+                image_loaders(sequence, evidence), batch_size, stability
+            )
             for answer in self.attribute_batch(
                 batch, quantile=quantile, nearest=nearest, gallery=gallery
             )
@@ -257,8 +265,9 @@ class Attributor:
         Parameters
         ----------
         batch
-            Features of the images, and of their :data:`~whichgen.inference.stability.COPIES` for
-            the stability check (:func:`~whichgen.features.inference.encode_batches`).
+            Features and evidence of the images, and features of their
+            :data:`~whichgen.inference.stability.COPIES` for the stability check
+            (:func:`~whichgen.features.inference.encode_batches`).
         quantile
             Result of :meth:`quantile`; ``None`` for no prediction sets.
         nearest, gallery
@@ -295,6 +304,8 @@ class Attributor:
             if copy_answers[row]:
                 families = model.hierarchy.families
                 answers[i] = check_stability(answers[i], copy_answers[row], families)
+        for i, evidence in batch.evidence.items():
+            answers[i] = replace(answers[i], provenance=evidence)
         return [answers[i] for i in sorted(answers)]
 
     @cached_property

@@ -71,12 +71,14 @@ class AnswerFolder:
         Coverage of the prediction sets, in (0, 1); ``None`` omits the column ``prediction_set``.
     stability
         Whether the answers contain the result of the stability check; if so, add its columns.
+    evidence
+        Whether the answers contain provenance evidence; if so, add its columns.
 
     Raises
     ------
     DataError
-        ``_runs.json`` is damaged; the folder was written with another model, coverage or
-        ``stability``; or it contains Parquet files but no ``_runs.json``.
+        ``_runs.json`` is damaged; the folder was written with another model, coverage,
+        ``stability`` or ``evidence``; or it contains Parquet files but no ``_runs.json``.
     """
 
     def __init__(
@@ -85,25 +87,33 @@ class AnswerFolder:
         model_digest: str,
         origins: Sequence[str],
         coverage: float | None = None,
+        *,
         stability: bool = False,
+        evidence: bool = False,
     ) -> None:
         self.folder = folder
         self._schema = answer_schema(
-            origins, prediction_sets=coverage is not None, stability=stability
+            origins,
+            prediction_sets=coverage is not None,
+            stability=stability,
+            evidence=evidence,
         )
         self._record_file = folder / _RUNS
-        settings = {"model": model_digest, "coverage": coverage, "stability": stability}
+        settings = {"model": model_digest, "coverage": coverage}
+        settings |= {"stability": stability, "evidence": evidence}
         self._record: dict[str, Any] = {"settings": settings, "runs": []}
         self._parts = sorted(folder.glob("part-*.parquet"))
         if self._record_file.exists():
             try:
                 self._record = json.loads(self._record_file.read_text(encoding="utf-8"))
-                same = {"stability": False, **self._record["settings"]} == settings
+                old = {"stability": False, "evidence": False}  # of older versions
+                same = old | self._record["settings"] == settings
             except (ValueError, KeyError, TypeError):
                 raise DataError(f"{self._record_file} is damaged. Choose another folder.") from None
             if not same:
                 raise DataError(
-                    f"{folder} has another model, coverage or stability. Choose another folder."
+                    f"{folder} has another model, or other --coverage, --stability or "
+                    "--no-evidence. Choose another folder."
                 )
         elif self._parts:
             raise DataError(

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from PIL import Image
-
-from whichgen.data.reading import decode_image
 from whichgen.data.shards import Item, Shard, hash_name
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import ImageError
+from whichgen.evidence.options import EvidenceOptions
+from whichgen.features.inference import LoadedImage, load_file
 from whichgen.features.shard_extraction import KeySet, shard_loaders
 from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor
@@ -54,6 +53,8 @@ class AttributeJob:
         Coverage of the prediction sets, in (0, 1); ``None`` for no prediction sets.
     stability
         Check the stability of the answers (:mod:`whichgen.inference.stability`).
+    evidence
+        Options of the provenance evidence to collect; ``None`` for none.
     known
         Keys (:func:`~whichgen.data.shards.hash_name`) of images to skip because they already have
         an answer.
@@ -65,6 +66,7 @@ class AttributeJob:
     batch_size: int
     coverage: float | None = None
     stability: bool = False
+    evidence: EvidenceOptions | None = None
     known: KeySet = field(default_factory=lambda: KeySet(()))
 
     def start(self) -> Callable[[Shard], Iterator[ShardAnswers]]:
@@ -94,14 +96,14 @@ class AttributeJob:
             available = tuple(answer for answer in answers if answer.image not in unavailable)
             yield ShardAnswers(len(batch), available, tuple(unavailable.values()))
 
-    def _load(self, item: Item) -> tuple[bytes, Image.Image | None]:
+    def _load(self, item: Item) -> LoadedImage:
         if hash_name(item.name) in self.known:
-            return b"", None
+            return LoadedImage(None)
         try:
             data = item.load()
         except ImageError as error:
             raise _UnavailableError(str(error)) from error
-        return b"", decode_image(data, item.name)
+        return load_file(data, item.name, self.evidence)
 
 
 class _UnavailableError(ImageError):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from whichgen.constants import REAL, SYNTHETIC, UNKNOWN
+from whichgen.evidence.agreement import Agreement
+from whichgen.evidence.finding import Evidence
+from whichgen.evidence.summary import EvidenceSummary, summarize_evidence
 from whichgen.inference.answers import Attribution
 
 #: ``generator``: a known one; ``synthetic``: an unknown generator; ``unknown``: neither synthetic
@@ -15,21 +18,33 @@ VerdictKind = Literal["generator", "real", "synthetic", "unknown", "unread"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """Text that summarizes an answer.
+    """Text that summarizes an answer: the evidence in the file, then the model's prediction.
 
     Parameters
     ----------
     kind
-        Type of the answer, which determines its color and filter on the web page.
+        Type of the model's prediction, which determines its color and filter on the web page.
     words
-        Short text, such as ``stable diffusion 1.4, 93 %``.
+        The prediction in short, such as ``stable diffusion 1.4, 93 %``.
     detail
         One or two sentences that explain :attr:`words`; the error message for an unreadable image.
+    evidence
+        Summary of the provenance evidence in the file.
+    agreement
+        Whether the prediction agrees with the evidence.
     """
 
     kind: VerdictKind
     words: str
     detail: str
+    evidence: EvidenceSummary = field(default_factory=EvidenceSummary)
+    agreement: Agreement = field(default_factory=Agreement)
+
+    @property
+    def sentence(self) -> str:
+        """The whole verdict in one text: evidence, prediction, and whether they agree."""
+        parts = (self.evidence.sentence, f"Model: {self.words}", self.agreement.sentence)
+        return ". ".join(part.removesuffix(".") for part in parts if part) + "."
 
 
 def make_verdict(answer: Attribution) -> Verdict:
@@ -38,6 +53,14 @@ def make_verdict(answer: Attribution) -> Verdict:
     If the image is attributed to a known origin, :attr:`Verdict.words` includes the probability of
     this origin as a percentage.
     """
+    return replace(
+        _describe_prediction(answer),
+        evidence=summarize_evidence(answer.provenance or Evidence()),
+        agreement=answer.agreement,
+    )
+
+
+def _describe_prediction(answer: Attribution) -> Verdict:
     if answer.origin is None:
         return Verdict("unread", "no answer", answer.error)
     if answer.origin != UNKNOWN:

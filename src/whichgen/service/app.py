@@ -23,6 +23,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from whichgen.data.reading import decode_image
 from whichgen.errors import WhichgenError
+from whichgen.evidence.options import EvidenceOptions
 from whichgen.inference.attributor import Attributor
 from whichgen.inference.enroll import EnrollmentResult, enroll_images
 from whichgen.inference.occlusion import GRID, explain
@@ -145,20 +146,24 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
     def describe(attributor: Attributor) -> ModelDescription:
         return describe_model(attributor.model, settings)
 
-    async def read_uploads(files: Sequence[UploadFile]) -> list[Upload]:
+    async def read_uploads(
+        files: Sequence[UploadFile], evidence: EvidenceOptions | None = None
+    ) -> list[Upload]:
         limits = settings.limits
         if len(files) > limits.request_images:
             maximum = limits.request_images
             detail = f"The request has {len(files)} images. Send at most {maximum} per request."
             raise HTTPException(413, detail)
         contents = [(f.filename or "image", await f.read()) for f in files]
-        return [await run_in_threadpool(inspect_upload, *item, limits) for item in contents]
+        return [
+            await run_in_threadpool(inspect_upload, *item, limits, evidence) for item in contents
+        ]
 
     async def attribute_uploads(
         request: Request, files: Sequence[UploadFile]
     ) -> tuple[list[Upload], list[ImageAnswer], ModelDescription]:
         """Attribute uploaded files; return the uploads, the answers and the model description."""
-        uploads = await read_uploads(files)
+        uploads = await read_uploads(files, settings.evidence)
         contents = [upload.data for upload in uploads if not upload.error]
         # Repeat if an origin was enrolled in the meantime: the answers may be of either model.
         attributor = None

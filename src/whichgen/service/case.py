@@ -44,8 +44,8 @@ CAVEATS = (
     "be attributed to the known one.",
     "The model is less accurate on resized, cropped or recompressed images and on screenshots than "
     "on its test set.",
-    "Metadata can be removed or forged. Missing metadata proves nothing, and existing metadata "
-    "proves little.",
+    "Missing metadata proves nothing. Anyone can write metadata, or sign Content Credentials with "
+    "a certificate of their own.",
 )
 
 

@@ -44,16 +44,24 @@ class PdfPage(FPDF):
             self.add_page()
         self.ln(4)
         self.add_text(answer.name, size=9)
-        self.add_text(answer.verdict.words, size=13, bold=True)
+        verdict = answer.verdict
+        if verdict.evidence.sentence:
+            is_strong = verdict.evidence.strength == "strong"
+            sentence = f"Evidence in the file: {verdict.evidence.sentence}."
+            self.add_text(sentence, size=11, bold=is_strong)
+        self.add_text(f"Model: {verdict.words}", size=11, bold=True)
+        if verdict.agreement.sentence:
+            self.add_text(verdict.agreement.sentence, bold=verdict.agreement.agrees is False)
         if thumbnail:
             self.image(io.BytesIO(thumbnail), w=50, h=40, keep_aspect_ratio=True)
-        self.add_text(answer.verdict.detail)
+        self.add_text(verdict.detail)
         if answer.comparison:
             self.add_text(answer.comparison)
             self.add_text("; ".join(f"{origin} {p}" for origin, p in top_origins))
-        if answer.evidence:
-            for text in answer.evidence.contradictions:
-                self.add_text(f"Contradiction: {text}", bold=True)
-            for finding in answer.evidence.findings:
-                self.add_text(f"Evidence in the file: {finding.title}. {finding.detail}", size=8.5)
+        if answer.provenance:
+            for finding in answer.provenance.findings:
+                text = f"Finding ({finding.indicates}): {finding.title}. {finding.detail}"
+                self.add_text(text, size=8.5)
+            for note in answer.provenance.notes:
+                self.add_text(f"Note: {note}", size=8.5)
         self.add_text(f"SHA-256 {answer.sha256}", size=7.5)

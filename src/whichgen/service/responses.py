@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from whichgen.evidence.collect import find_contradictions
 from whichgen.inference.answers import Attribution, answer_schema
 from whichgen.inference.neighbors import Neighbor
 from whichgen.inference.verdict import make_verdict
 from whichgen.io.run_metadata import hash_parts
 from whichgen.models.origin_model import OriginModel
-from whichgen.service.schemas import EvidenceReport, ImageAnswer, ModelDescription, SimilarImage
+from whichgen.service.schemas import ImageAnswer, ModelDescription, SimilarImage
 from whichgen.service.settings import Settings
 from whichgen.service.uploads import Upload
 from whichgen.version import __version__
@@ -32,7 +31,11 @@ def describe_model(model: OriginModel, settings: Settings) -> ModelDescription:
         tpr=model.tpr,
         metrics=dict(model.metrics),
         exemplars=len(model.exemplars.labels),
-        columns=answer_schema(model.origins, stability=settings.stability).names,
+        columns=answer_schema(
+            model.origins,
+            stability=settings.stability,
+            evidence=settings.evidence is not None,
+        ).names,
         enrolling=settings.enroll_to is not None,
         limits=vars(settings.limits) | {"request_bytes": settings.limits.request_bytes},
     )
@@ -43,18 +46,18 @@ def build_image_answer(
 ) -> ImageAnswer:
     """Build the API answer for an upload.
 
-    ``answer`` is the attribution by ``model``, or ``None`` if the upload was rejected.
+    ``answer`` is the attribution by ``model``, or ``None`` if the upload was rejected. Evidence of
+    the upload is added to the answer.
     """
+    provenance = answer.provenance if answer else None
     if answer is not None and answer.error:
         answer = replace(answer, error=f"{upload.name}: {answer.error.split(': ', 1)[-1]}")
     elif answer is None or upload.error:
         answer = Attribution(upload.name, None, {}, None, model.threshold, error=upload.error)
-    evidence = None
-    if upload.evidence:
-        contradictions = find_contradictions(upload.evidence, answer.origin, answer.coarse_origin)
-        evidence = EvidenceReport(**vars(upload.evidence), contradictions=tuple(contradictions))
+    answer = replace(answer, provenance=upload.evidence or provenance)
     fields = {
         **vars(answer),
+        **answer.describe_evidence(),
         **(vars(upload.header) if upload.header else {}),
         "name": upload.name,
         "sha256": upload.sha256,
@@ -62,7 +65,6 @@ def build_image_answer(
         "verdict": make_verdict(answer),
         "comparison": _compare_score(answer, model.tpr),
         "nearest": [_similar_image(neighbor, model) for neighbor in answer.nearest or ()],
-        "evidence": evidence,
     }
     return ImageAnswer.model_validate(fields)
 

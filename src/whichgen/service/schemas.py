@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -25,13 +24,6 @@ class SimilarImage(BaseModel):
     thumbnail: str | None = Field(description="path of the thumbnail; null if there is none")
 
 
-@dataclass(frozen=True)
-class EvidenceReport(Evidence):
-    """Provenance evidence in a file, and contradictions between it and the predicted origin."""
-
-    contradictions: tuple[str, ...] = ()
-
-
 class ImageAnswer(BaseModel):
     """Answer for one uploaded image."""
 
@@ -42,6 +34,12 @@ class ImageAnswer(BaseModel):
     width: int | None = None
     height: int | None = None
     verdict: Verdict
+    evidence: str | None = Field(
+        description="provenance evidence in one sentence; null if it was not collected"
+    )
+    evidence_origin: str | None = Field(description="origin that the evidence states")
+    evidence_strength: str | None = Field(description="strong, weak or empty")
+    evidence_agrees: bool | None = Field(description="whether the model agrees; null if unclear")
     origin: str | None = Field(
         description="known origin or unknown; null if the image is unreadable"
     )
@@ -61,7 +59,7 @@ class ImageAnswer(BaseModel):
     original_answer: str | None = Field(description="answer before the stability check")
     comparison: str = Field(description="description of the score percentile in one sentence")
     nearest: list[SimilarImage]
-    evidence: EvidenceReport | None
+    provenance: Evidence | None = Field(description="all findings of provenance evidence")
     error: str = Field(description="reason for a missing answer; empty if there is an answer")
 
 

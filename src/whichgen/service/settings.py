@@ -7,6 +7,7 @@ from pathlib import Path
 
 from whichgen.defaults import BATCH_SIZE
 from whichgen.errors import DataError
+from whichgen.evidence.options import EvidenceOptions
 
 MIB = 2**20
 
@@ -86,6 +87,8 @@ class Settings:
         Maximum number of images per batch, including copies.
     stability
         Check the stability of answers (:mod:`whichgen.inference.stability`).
+    evidence
+        Options of the provenance evidence to collect; ``None`` for none.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -94,3 +97,4 @@ class Settings:
     hosts: tuple[str, ...] = LOCAL_HOSTS
     batch_size: int = BATCH_SIZE
     stability: bool = True
+    evidence: EvidenceOptions | None = field(default_factory=EvidenceOptions)

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from whichgen.data.reading import ImageHeader, read_header
 from whichgen.errors import ImageError
-from whichgen.evidence.collect import Evidence, collect
+from whichgen.evidence.collect import collect_if_readable
+from whichgen.evidence.finding import Evidence
+from whichgen.evidence.options import EvidenceOptions
 from whichgen.io.file_names import show_name
 from whichgen.service.settings import MIB, Limits
 
@@ -33,7 +35,8 @@ class Upload:
     error
         Reason for rejecting the image; empty if it is accepted.
     evidence
-        Provenance evidence in the file; ``None`` if the image is rejected.
+        Provenance evidence in the file; ``None`` if it was not collected, nothing can be read from
+        the file, or the file exceeds a limit.
     """
 
     name: str
@@ -44,13 +47,16 @@ class Upload:
     evidence: Evidence | None = None
 
 
-def inspect_upload(name: str, data: bytes, limits: Limits) -> Upload:
-    """Check an uploaded file and extract its provenance evidence.
+def inspect_upload(
+    name: str, data: bytes, limits: Limits, evidence: EvidenceOptions | None = None
+) -> Upload:
+    """Check an uploaded file, and collect its provenance evidence with ``evidence``.
 
     If the file exceeds a limit or can't be read as an image, :attr:`Upload.error` states why.
     """
     name = _clean_name(name)
     digest = hashlib.sha256(data).hexdigest()
+    header = None
     try:
         if len(data) > limits.image_bytes:
             raise ImageError(
@@ -63,9 +69,13 @@ def inspect_upload(name: str, data: bytes, limits: Limits) -> Upload:
                 f"{name}: image larger than {limits.image_pixels / 10**6:g} million pixels "
                 f"({header.width} × {header.height}); send a smaller image"
             )
-        return Upload(name, data, digest, header, evidence=collect(data, name))
     except ImageError as error:
-        return Upload(name, data, digest, error=str(error))
+        # Metadata may be readable where the header is not.
+        is_damaged = header is None and 0 < len(data) <= limits.image_bytes
+        collected = collect_if_readable(data, name, evidence) if is_damaged else None
+        return Upload(name, data, digest, error=str(error), evidence=collected)
+    collected = collect_if_readable(data, name, evidence)
+    return Upload(name, data, digest, header, evidence=collected)
 
 
 def _clean_name(name: str) -> str:

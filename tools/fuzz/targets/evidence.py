@@ -15,9 +15,11 @@ from tools.fuzz.targets.images import few_pixels, mended
 from tools.fuzz.tiny import encode_image, picture
 from tools.fuzz.watch import enforce_limits, require
 from whichgen.errors import ImageError
-from whichgen.evidence.collect import MAX_FINDINGS, Evidence, collect, find_contradictions
+from whichgen.evidence.agreement import compare_with_prediction
+from whichgen.evidence.collect import MAX_FINDINGS, Evidence, collect
 from whichgen.evidence.manifest_process import start_process
 from whichgen.evidence.parameters import interpret
+from whichgen.evidence.summary import summarize_evidence
 from whichgen.evidence.xmp import read_xmp
 
 #: A picture with a signed manifest, which takes a key to make.
@@ -124,12 +126,17 @@ def check(data: bytes) -> None:
                 continue
             _keeps(evidence)
             for origin in ("real", "Midjourney", "unknown"):
-                json.dumps(find_contradictions(evidence, origin, "diffusion")).encode()
+                agreement = compare_with_prediction(evidence, origin, "diffusion")
+                require(agreement.agrees is None or bool(agreement.sentence), "no sentence")
 
 
 def _keeps(evidence: Evidence) -> None:
     require(len(evidence.findings) <= MAX_FINDINGS, "too many findings")
-    texts = [t for f in evidence.as_dict()["findings"] for t in f.values()]
+    values = [value for f in evidence.as_dict()["findings"] for value in f.values()]
+    texts = [value for value in values if isinstance(value, str)]
+    summary = summarize_evidence(evidence)
+    states = any(f.indicates != "neutral" for f in evidence.findings)
+    require(states == bool(summary.strength), "a summary without the evidence")
     for text in (*texts, *evidence.notes):
         require(len(text) <= 300, "a text of more than 300 characters")
         bad = [c for c in text if unicodedata.category(c)[0] == "C"]

@@ -1,7 +1,7 @@
 // The page: accepts images, requests answers in small groups, lists, sorts, filters and exports them.
 
 import * as api from "./api.js";
-import { detail, element, percentile } from "./detail.js";
+import { detail, element, evidenceBadge, percentile } from "./detail.js";
 
 const $ = (id) => document.getElementById(id);
 const IMAGES_PER_REQUEST = 8; // small enough to show progress
@@ -86,9 +86,10 @@ function progress() {
 
 const matchesFilter = ({ answer }) => {
   const kind = $("kind").value, text = $("find").value.toLowerCase();
-  const contradicts = Boolean(answer.evidence?.contradictions.length);
-  if (kind === "contradiction" ? !contradicts : kind && answer.verdict.kind !== kind) return false;
-  return `${answer.name} ${answer.verdict.words}`.toLowerCase().includes(text);
+  if (kind === "evidence" ? !answer.evidence
+    : kind === "contradiction" ? answer.evidence_agrees !== false
+    : kind && answer.verdict.kind !== kind) return false;
+  return `${answer.name} ${answer.evidence ?? ""} ${answer.verdict.words}`.toLowerCase().includes(text);
 };
 
 const sortKeys = {
@@ -114,10 +115,12 @@ function rows() {
     const { answer } = item;
     const open = element("button", { className: "open", type: "button" }, answer.name);
     open.addEventListener("click", () => select(item, true));
-    const contradicts = answer.evidence?.contradictions.length;
+    const badge = evidenceBadge(answer);
     const verdict = element("td", {},
+      badge, badge ? " " : null,
       element("span", { className: `kind ${answer.verdict.kind}` }, answer.verdict.words),
-      contradicts ? element("span", { className: "badge" }, "contradiction") : null);
+      answer.evidence_agrees === false
+        ? element("span", { className: "badge" }, "contradiction") : null);
     const row = element("tr", { ariaSelected: String(item === selected) },
       element("td", {}, element("img", { src: item.url, alt: "", loading: "lazy" })),
       element("td", {}, open), verdict,
@@ -150,8 +153,9 @@ const columnValue = (answer, column) => {
 const pageColumns = {
   sha256: (answer) => answer.sha256,
   verdict: (answer) => answer.verdict.words,
-  evidence: (answer) => (answer.evidence?.findings ?? []).map((finding) => finding.title).join("; "),
-  contradictions: (answer) => (answer.evidence?.contradictions ?? []).join("; "),
+  agreement: (answer) => answer.verdict.agreement.sentence,
+  findings: (answer) =>
+    (answer.provenance?.findings ?? []).map((finding) => finding.title).join("; "),
 };
 
 function csv() {

@@ -18,13 +18,7 @@ export const percentile = (answer) => answer.score_percentile?.toFixed(0) ?? "";
 
 export function detail(item) {
   const { answer } = item;
-  const parts = [
-    element("h2", { className: answer.verdict.kind }, answer.verdict.words),
-    element("p", {}, answer.verdict.detail),
-    ...(answer.evidence?.contradictions ?? []).map((text) =>
-      element("p", { className: "contradiction" }, text)),
-    picture(item),
-  ];
+  const parts = [...verdict(answer), picture(item)];
   if (!answer.error) {
     parts.push(
       element("h3", {}, "Known origins"),
@@ -42,6 +36,31 @@ export function detail(item) {
   }
   parts.push(element("h3", {}, "Provenance evidence in the file"), ...evidence(answer), facts(answer));
   return parts;
+}
+
+// Evidence comes first; only strong evidence is a heading.
+function verdict(answer) {
+  const { evidence, agreement, kind, words, detail } = answer.verdict;
+  const parts = [];
+  if (evidence.sentence) {
+    const tag = evidence.strength === "strong" ? "h2" : "p";
+    parts.push(element(tag, { className: evidence.indicates },
+      `Evidence in the file: ${evidence.sentence}`));
+  }
+  parts.push(element("h2", { className: kind }, parts.length ? `Model: ${words}` : words));
+  if (agreement.sentence) {
+    parts.push(element("p", { className: agreement.agrees === false ? "contradiction" : "" },
+      agreement.sentence));
+  }
+  return [...parts, element("p", {}, detail)];
+}
+
+// What strong evidence states, in a few words for the table; null without strong evidence.
+export function evidenceBadge(answer) {
+  const { indicates, strength, origin } = answer.verdict.evidence;
+  if (strength !== "strong") return null;
+  const name = { camera: "camera", edited: "edited" }[indicates] ?? spelled(origin);
+  return element("span", { className: `kind ${indicates}` }, `evidence: ${name}`);
 }
 
 function picture(item) {
@@ -124,16 +143,17 @@ function nearest(answer) {
 }
 
 function evidence(answer) {
-  const report = answer.evidence;
-  const unproven = element("p", { className: "quiet" },
-    "Metadata can be removed or forged. Missing metadata proves nothing, and existing metadata proves little.");
-  if (!report?.findings.length) {
-    return [element("p", {}, "No provenance metadata found."), unproven];
-  }
+  const report = answer.provenance;
+  if (!report) return [element("p", {}, "Not examined.")];
+  const caveat = element("p", { className: "quiet" },
+    "Missing metadata proves nothing. Anyone can write metadata, or sign with a certificate of their own.");
   const items = report.findings.map((finding) => element("li", {},
+    finding.indicates === "neutral" ? "" : `${finding.indicates}: `,
     element("strong", {}, finding.title), finding.detail ? `: ${finding.detail}` : ""));
   const notes = report.notes.map((note) => element("p", { className: "quiet" }, note));
-  return [element("ul", { className: "evidence" }, ...items), ...notes, unproven];
+  const list = items.length ? [element("ul", { className: "evidence" }, ...items)] : [];
+  if (!items.length && !notes.length) list.push(element("p", {}, "No provenance metadata found."));
+  return [...list, ...notes, caveat];
 }
 
 function facts(answer) {

@@ -1,0 +1,23 @@
+"""Options of the collection of provenance evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EvidenceOptions:
+    """Options of :func:`whichgen.evidence.collect.collect` for all images of a task.
+
+    Parameters
+    ----------
+    trust_anchors
+        Certificates of trusted signers of Content Credentials in PEM (see
+        :func:`whichgen.evidence.trust_list.read_trust_list`); empty if there is no trust list.
+    aliases
+        More names of generators (see :func:`whichgen.evidence.aliases.read_aliases`).
+    """
+
+    trust_anchors: str = ""
+    aliases: Mapping[str, str] | None = None
