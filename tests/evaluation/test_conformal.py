@@ -107,3 +107,40 @@ def test_coverage_metrics_by_hand() -> None:
 def test_coverage_out_of_range(coverage: float) -> None:
     with pytest.raises(FitError, match="greater than 0 and less than 1"):
         conformal_quantile(NINE, FIRST, coverage)
+
+
+def test_each_source_weighs_the_same() -> None:
+    """Three sources of 1, 2 and 6 images: weights 1/4, 2 of 1/8, 6 of 1/24, and 1/4 at infinity."""
+    sources = np.array([*"abbcccccc"])
+    own = np.array([0.2, 0.9, 0.4, 0.8, 0.7, 0.6, 0.5, 0.3, 0.1])
+    rows = np.stack([own, 1 - own], axis=1)
+    # In the order of 1 - p: b 3/24, c 1/24 to 4/24 (0.8, 0.7, 0.6, 0.5), b 3/24, c, a 6/24, c.
+    for coverage, probability in ((0.29, 0.5), (0.41, 0.4), (0.43, 0.3), (0.5, 0.2), (0.75, 0.1)):
+        quantile = conformal_quantile(rows, FIRST, coverage, sources)
+        assert quantile.value == pytest.approx(1 - probability), coverage
+    short = conformal_quantile(rows, FIRST, 0.76, sources)
+    assert short.notes[0].startswith("3 sources of validation images are too few")
+    assert prediction_sets(rows, short).all()
+    alone = conformal_quantile(rows, FIRST, 0.7, np.arange(9))
+    assert alone == conformal_quantile(rows, FIRST, 0.7)
+
+
+def test_coverage_holds_for_images_of_a_new_source() -> None:
+    """Sources differ in difficulty, and the easy one is large: plain quantiles cover too little."""
+    rng = np.random.default_rng(0)
+    covered: dict[bool, list[bool]] = {False: [], True: []}
+    for _ in range(1500):
+        sizes = rng.choice([1, 2, 40], 12)
+        difficulty = np.where(sizes > 2, 0.0, rng.normal(size=12))
+        sources = np.repeat(np.arange(12), sizes)
+        own = 1 / (1 + np.exp(difficulty[sources] * 2 + 0.2 * rng.normal(size=len(sources))))
+        rows = np.stack([own, 1 - own], axis=1)
+        known, new = sources < 11, np.flatnonzero(sources == 11)[:1]
+        labels = np.zeros(int(known.sum()), dtype=int)
+        for by_source in (False, True):
+            quantile = conformal_quantile(
+                rows[known], labels, 0.8, sources[known] if by_source else None
+            )
+            covered[by_source].append(bool(prediction_sets(rows[new], quantile)[0, 0]))
+    assert np.mean(covered[True]) >= 0.8 - 3 * np.sqrt(0.8 * 0.2 / 1500)
+    assert np.mean(covered[False]) < 0.75

@@ -51,7 +51,7 @@ def models(encoder: Encoder, images: list[Image.Image]) -> dict[str, OriginModel
             head_method=family,
             hyperparameter=value,
             head=head,
-            threshold=float(np.sort(scores)[8]),
+            threshold=float(np.sort(scores)[7:9].mean()),
             tpr=0.95,
             data_hash="d" * 32,
             metrics={"accuracy": 0.5, "auroc": None},
@@ -59,7 +59,10 @@ def models(encoder: Encoder, images: list[Image.Image]) -> dict[str, OriginModel
             score_method="max_probability",
             score=MAX_PROBABILITY,
             temperature=1.0,
-            calibration=Calibration(output.probabilities, labels, scores),
+            calibration=Calibration(
+                *(output.probabilities, labels, scores),
+                sources=np.arange(24) // 3 if family == "knn" else None,
+            ),
             exemplars=Exemplars(features, labels, np.arange(24) % 2 == 1),
             hierarchy=fit_hierarchy(output, labels, ORIGINS, {"gan": "GAN", "vae": "VAE"}, 0.95),
         )

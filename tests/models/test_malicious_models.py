@@ -168,6 +168,7 @@ _SIZES, _PICTURES = "exemplars.thumbnail_sizes", "exemplars.thumbnails"
         ("calibration.probabilities", np.full((12, 3), 2.0), "not between 0 and 1"),
         ("calibration.probabilities", np.full((12, 2), 0.5), "probabilities have dtype"),
         ("calibration.scores", np.zeros(11), "calibration scores have dtype"),
+        ("calibration.sources", np.zeros(11, np.int64), "calibration sources have dtype"),
         ("bias", np.array([np.inf, 0, 0]), "bias contains NaN or infinity"),
     ],
     ids=str,

@@ -44,7 +44,9 @@ def test_round_trip_is_lossless(model: OriginModel, tmp_path: Path) -> None:
         if field.name not in ("head", "calibration", "exemplars"):
             assert getattr(loaded, field.name) == getattr(model, field.name), field.name
     for name, array in vars(model.calibration).items():
-        assert np.array_equal(getattr(loaded.calibration, name), array), name
+        restored = getattr(loaded.calibration, name)
+        assert (restored is None) == (array is None), name
+        assert array is None or np.array_equal(restored, array), name
     for name, array in model.head.tensors().items():
         restored = loaded.head.tensors()[name]
         assert restored.dtype == array.dtype

@@ -12,6 +12,16 @@ coverage, a number in (0, 1) (Vovk, Gammerman & Shafer, 2005)::
 The guarantee is marginal, that is, on average over images: coverage can be lower for difficult
 images. A set is empty if the probability of every origin is below 1 − q.
 
+**Sources.** Images of one source resemble each other, so images are not exchangeable, but sources
+may be. With K sources, of which source k has n_k validation images, q is the quantile of the scores
+in which each source weighs the same (hierarchical conformal prediction: Lee, Barber & Willett,
+2023, arXiv 2306.06342)::
+
+    Σ_k Σ_i 1 / ((K + 1) n_k) · δ(s_ki)  +  1 / (K + 1) · δ(∞)
+
+The coverage then holds for a new image *of a new source*. If each image is a source of its own,
+this is the quantile above.
+
 **Limitations.** The guarantee assumes that new images and validation images are exchangeable. The
 average is over images *and* over draws of the validation images. The guarantee does not hold
 
@@ -19,7 +29,8 @@ average is over images *and* over draws of the validation images. The guarantee 
 - for images of unknown generators, whose true origin is in no set;
 - if the block, hyperparameter, temperature or number of epochs was selected on the same validation
   images: sets are then too small, but only slightly if few candidates were compared;
-- if validation images are grouped (by prompt or video): the effective n is then smaller.
+- if validation images are grouped (by prompt or video) without sources: the effective n is then
+  smaller.
 """
 
 from __future__ import annotations
@@ -66,7 +77,10 @@ class CoverageMetrics:
 
 
 def conformal_quantile(
-    probabilities: np.ndarray, labels: np.ndarray, coverage: float = 0.9
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    coverage: float = 0.9,
+    sources: np.ndarray | None = None,
 ) -> ConformalQuantile:
     """Compute the quantile of the nonconformity scores of known validation images.
 
@@ -78,6 +92,9 @@ def conformal_quantile(
         Indices of true origins: int array (n,).
     coverage
         Target fraction of sets that contain the true origin, in (0, 1).
+    sources
+        Source of each image: array (n,) of integers or strings. By default, each image is a source
+        of its own.
 
     Raises
     ------
@@ -87,17 +104,22 @@ def conformal_quantile(
     if not 0 < coverage < 1:
         raise FitError(f"the coverage must be greater than 0 and less than 1, got {coverage}.")
     n = len(labels)
-    scores = np.sort(1 - np.asarray(probabilities, dtype=np.float64)[np.arange(n), labels])
+    scores = 1 - np.asarray(probabilities, dtype=np.float64)[np.arange(n), labels]
+    units = np.arange(n) if sources is None else np.unique(sources, return_inverse=True)[1]
+    sizes = np.bincount(units)
+    order = np.argsort(scores, kind="stable")
+    mass = np.cumsum(1 / sizes[units[order]])
     # The tolerance keeps e.g. 0.95 · 100 from becoming 96 by rounding.
-    k = int(np.ceil((n + 1) * coverage - 1e-9))
-    if k <= n:
-        return ConformalQuantile(float(scores[k - 1]))
+    k = int(np.searchsorted(mass, (len(sizes) + 1) * coverage - 1e-9))
+    if k < n:
+        return ConformalQuantile(float(scores[order[k]]))
+    unit = "validation images" if sources is None else "sources of validation images"
     needed = int(np.ceil(coverage / (1 - coverage) - 1e-9))
     return ConformalQuantile(
         float("inf"),
         (
-            f"{n} validation images are too few for a coverage of {coverage:g}, so every "
-            f"prediction set contains all origins. Use at least {needed} validation images.",
+            f"{len(sizes)} {unit} are too few for a coverage of {coverage:g}, so every "
+            f"prediction set contains all origins. Use at least {needed} {unit}.",
         ),
     )
 

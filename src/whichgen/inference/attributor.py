@@ -248,7 +248,9 @@ class Attributor:
             ``coverage`` is out of range.
         """
         calibration = self.model.calibration
-        return conformal_quantile(calibration.probabilities, calibration.labels, coverage)
+        return conformal_quantile(
+            calibration.probabilities, calibration.labels, coverage, calibration.sources
+        )
 
     def attribute_batch(
         self,

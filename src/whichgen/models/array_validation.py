@@ -35,6 +35,8 @@ def check_calibration(calibration: Calibration, n_origins: int) -> None:
     _check_labels("calibration", calibration.labels, n_origins)
     _check_array("calibration probabilities", probabilities, (n, n_origins), "f")
     _check_array("calibration scores", calibration.scores, (n,), "f")
+    if calibration.sources is not None:
+        _check_array("calibration sources", calibration.sources, (n,), "i")
     if not n:
         raise FitError("calibration probabilities are empty")
     if ((probabilities < 0) | (probabilities > 1)).any():

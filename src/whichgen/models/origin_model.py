@@ -72,11 +72,14 @@ class Calibration:
         Index of each image's true origin: int64 array (n,).
     scores
         Open-set scores: float64 array (n,).
+    sources
+        Number of each image's source: int64 array (n,); ``None`` without sources.
     """
 
     probabilities: np.ndarray
     labels: np.ndarray
     scores: np.ndarray
+    sources: np.ndarray | None = None
 
     def percentiles(self, scores: np.ndarray) -> np.ndarray:
         """Compute the percentile rank of each new score among the scores of validation images.

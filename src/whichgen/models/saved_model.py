@@ -124,7 +124,11 @@ def save_model(model: OriginModel, folder: Path, *, name: str = "") -> Path:
     arrays = (
         model.head.tensors()
         | {f"score.{name}": array for name, array in model.score.tensors().items()}
-        | {f"calibration.{name}": array for name, array in vars(model.calibration).items()}
+        | {
+            f"calibration.{name}": array
+            for name, array in vars(model.calibration).items()
+            if array is not None
+        }
         | {f"exemplars.{name}": array for name, array in exemplars.items()}
     )
     # safetensors writes memory in its physical order: Fortran-ordered arrays (scikit-learn's
@@ -247,7 +251,12 @@ def _restore(description: _Description, arrays: Mapping[str, np.ndarray]) -> Ori
         for name, array in arrays.items()
         if name.startswith("score.")
     }
-    calibration = Calibration(*(arrays[f"calibration.{f.name}"] for f in fields(Calibration)))
+    calibration = Calibration(
+        arrays["calibration.probabilities"],
+        arrays["calibration.labels"],
+        arrays["calibration.scores"],
+        arrays.get("calibration.sources"),
+    )
     check_calibration(calibration, n_origins)
     content, sizes = "exemplars.thumbnails", "exemplars.thumbnail_sizes"
     exemplars = Exemplars(

@@ -206,6 +206,8 @@ def finalize_model(
         precision=precision,
         true_families=np.array([families.get(o, "") for o in fitted_on.origins.tolist()]),
     )
+    has_all = bool((known.sources != "").all())
+    sources = np.unique(known.sources, return_inverse=True)[1] if has_all else None
     probabilities = softmax(known.output.logits / selected.temperature, axis=1)
     run_metadata = collect_run_metadata(
         {**(config or {}), "protocol": options.protocol, "metric": options.metric},
@@ -223,7 +225,7 @@ def finalize_model(
         data_hash=features.data_hash,
         metrics={},
         run_metadata=run_metadata,
-        calibration=Calibration(probabilities, known.labels, known.scores),
+        calibration=Calibration(probabilities, known.labels, known.scores, sources),
         exemplars=select_exemplars(features, selected.blocks, thumbnails=options.thumbnails),
         hierarchy=hierarchy,
         **vars(selected),
@@ -254,7 +256,9 @@ def evaluate_model(
     unknown, unknown_answers = predict_table(model, unknown_table)
     labels = known.labels(origins)
     val_predictions = model.calibration
-    quantile = conformal_quantile(val_predictions.probabilities, val_predictions.labels, COVERAGE)
+    quantile = conformal_quantile(
+        val_predictions.probabilities, val_predictions.labels, COVERAGE, val_predictions.sources
+    )
     answers = (*known_answers[0], *unknown_answers[0])
     evaluation = evaluate(
         known,

@@ -44,19 +44,22 @@ class HeldOutImages:
         Index of the true origin, or -1 for an unknown generator: int64 array (n,).
     origins
         Name of the true origin, also of unknown generators: str array (n,).
+    sources
+        Source of each image, empty for an image without one: str array (n,).
     """
 
     output: HeadOutput
     scores: np.ndarray
     labels: np.ndarray
     origins: np.ndarray
+    sources: np.ndarray
 
     @property
     def known(self) -> HeldOutImages:
         """The images of known origins."""
         rows = np.flatnonzero(self.labels >= 0)
-        output = self.output.take(rows)
-        return HeldOutImages(output, self.scores[rows], self.labels[rows], self.origins[rows])
+        arrays = (self.scores, self.labels, self.origins, self.sources)
+        return HeldOutImages(self.output.take(rows), *(array[rows] for array in arrays))
 
     def threshold(self, origins: Sequence[str], precision: float, fpr: float) -> float:
         """Choose the threshold above which images are attributed to a known generator.
@@ -184,6 +187,7 @@ def predict_held_out(
         np.concatenate([part.scores for part in parts]),
         np.concatenate([part.labels for part in parts]),
         np.concatenate([part.origins for part in parts]),
+        np.concatenate([part.sources for part in parts]),
     )
 
 
@@ -195,7 +199,8 @@ def predict_images(
     labels = label_indices(tables.known.origins, tables.origins)
     output = head.forward(images.blocks(blocks))
     unknown = np.full(len(tables.unknown), -1)
-    return HeldOutImages(output, score(output), np.append(labels, unknown), images.origins)
+    sources = np.array([sample.source for sample in images.samples])
+    return HeldOutImages(output, score(output), np.append(labels, unknown), images.origins, sources)
 
 
 def validation_tables(features: SplitFeatures) -> FoldTables:
