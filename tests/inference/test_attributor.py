@@ -95,7 +95,10 @@ def test_path_bytes_image_and_array_get_the_same_answer(
         *(str(path), str(path)),
         *("image 3", "image 4", "image 5", "image 6"),
     ]
-    assert len({(a.origin, a.score, *a.probabilities.values()) for a in answers}) == 1
+    # The last digit can depend on the row of the batch.
+    numbers = np.array([[a.score, *a.probabilities.values()] for a in answers])
+    assert len({a.origin for a in answers}) == 1
+    assert np.ptp(numbers, axis=0) == pytest.approx(0, abs=1e-12)
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "L", "P", "I;16", "RGBA", "1"])
