@@ -34,9 +34,10 @@ from sklearn.utils.validation import (
 )
 
 from whichgen.data.dataset import Sample
+from whichgen.data.origin_names import validate_origin_names
 from whichgen.data.source_folds import assign_folds
 from whichgen.defaults import BATCH_SIZE, TPR
-from whichgen.errors import FitError
+from whichgen.errors import DataError, FitError
 from whichgen.heads.base import HeadOutput, SweepMethod
 from whichgen.heads.knn import PAPER_K, KnnMethod
 from whichgen.heads.linear import PAPER_C, LinearMethod
@@ -158,8 +159,9 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            X, y or sources has an invalid shape, X contains NaN, y has fewer than two classes, or
-            all images of a class are in the same fold of sources.
+            X, y or sources has an invalid shape, X contains NaN, y has fewer than two classes, a
+            class is a string that is not a valid origin name (:mod:`whichgen.data.origin_names`) or
+            is the value of ``unknown``, or all images of a class are in the same fold of sources.
         FitError
             An option is invalid, or the head did not converge.
         EncoderError
@@ -169,17 +171,12 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         if self.backbone is None:
             X, y = validate_data(self, X, y)
-            features = {0: X}
-        else:
-            y = np.asarray(y)
-            features = self._encode(X)
+        y = np.asarray(y)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
+        self._check_classes()
         n_origins = len(self.classes_)
-        if n_origins < 2:
-            raise ValueError(
-                f"only one class: {self.classes_[0]!r}. Pass images of at least two classes."
-            )
+        features = {0: X} if self.backbone is None else self._encode(X)
         check_consistent_length(next(iter(features.values())), labels)
         method = self._head_method(len(labels))
         splits = self._split(labels) if sources is None else self._split_sources(labels, sources)
@@ -273,6 +270,19 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.array(
             [origin if k else self.unknown for origin, k in zip(origins, known, strict=True)]
         )
+
+    def _check_classes(self) -> None:
+        """Check the names and the number of the classes before any image is encoded."""
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"only one class: {self.classes_[0]!r}. Pass images of at least two classes."
+            )
+        if self.unknown is not None and self.unknown in self.classes_.tolist():
+            raise ValueError(f"{self.unknown!r} is a class and `unknown`. Set another `unknown`.")
+        try:
+            validate_origin_names([c for c in self.classes_.tolist() if isinstance(c, str)])
+        except DataError as error:
+            raise ValueError(str(error)) from None
 
     def _head_method(self, n_images: int) -> SweepMethod:
         if self.head not in ("linear", "knn"):

@@ -136,3 +136,9 @@ def test_color_mode_of_one_origin_is_a_shortcut(
     for path in list_images(folder / "gan"):
         Image.open(path).convert(mode).save(path)
     assert any(f"mode {mode}" in w for w in check_samples(_samples(folder)).warnings)
+
+
+def test_invalid_name_of_an_origin_is_a_warning(image_folder: Callable[..., Path]) -> None:
+    folder = image_folder({"real": 4, "unknown": 4})
+    warnings = check_samples(_samples(folder)).warnings
+    assert "ORIGIN NAME: 'unknown' is not a valid origin name" in warnings[0]

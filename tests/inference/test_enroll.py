@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from whichgen.errors import FitError
+from whichgen.errors import DataError, FitError
 from whichgen.heads.linear import LinearHead
 from whichgen.heads.methods import HEAD_METHODS, head_method
 from whichgen.inference.enroll import MARGIN, EnrollmentResult, enroll
@@ -162,11 +162,12 @@ def test_answers_of_the_old_model_are_counted(models: dict[str, OriginModel]) ->
         ("gan", 3, "gan is already an origin"),
         ("unknown", 3, "'unknown' is not a valid origin name"),
         (" ", 3, "' ' is not a valid origin name"),
+        ("GAN", 3, "the origins 'gan' and 'GAN' differ only in upper and lower case"),
         ("flow", 0, "no images of flow found. Provide at least one"),
     ],
 )
 def test_invalid_arguments_are_reported(
     models: dict[str, OriginModel], name: str, count: int, message: str
 ) -> None:
-    with pytest.raises(FitError, match=message):
+    with pytest.raises((DataError, FitError), match=message):
         enroll(fitted(models, "linear"), name, draw(3, count, 0))

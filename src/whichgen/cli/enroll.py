@@ -27,14 +27,14 @@ def enroll(
     force: Force = False,
 ) -> None:
     """Add a new origin to a model from 1 to 50 images, without retraining."""
+    from whichgen.data.origin_names import validate_origin_names
     from whichgen.data.reading import read_bytes
     from whichgen.inference.enroll import enroll_images
     from whichgen.io.tables import percent
     from whichgen.models.saved_model import DESCRIPTION_FILE, save_model
 
+    validate_origin_names([name])
     run_folder = model.run_folder()
-    if not output_dir and Path(name).name != name:
-        raise DataError(f"{name!r} is not a valid folder name. Choose a folder with --output-dir.")
     folder = output_dir or run_folder.with_name(f"{run_folder.name}+{name}")
     if (folder / "model" / DESCRIPTION_FILE).is_file() and not force:
         raise DataError(

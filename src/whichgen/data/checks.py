@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 from whichgen.data.dataset import Sample
 from whichgen.data.duplicates import Fingerprint, find_near_duplicates, fingerprint_images
+from whichgen.data.origin_names import validate_origin_names
 from whichgen.data.source_checks import SourceCount, check_sources, count_sources
-from whichgen.errors import ImageError
+from whichgen.errors import DataError, ImageError
 from whichgen.progress import Progress, no_progress
 
 #: A property is a shortcut if at least this fraction of one origin's images has it, and at most
@@ -67,7 +68,8 @@ class CheckReport:
     sources
         Numbers of sources and images of each origin; empty if the sources are not known.
     warnings
-        One message per label conflict and per shortcut, and messages about the sources
+        One message per label conflict and per shortcut, and messages about the names of the origins
+        (:mod:`whichgen.data.origin_names`) and the sources
         (:func:`~whichgen.data.source_checks.check_sources`). A label conflict means that identical
         files have different origins.
     errors
@@ -104,6 +106,10 @@ def check_samples(samples: Sequence[Sample], *, progress: Progress = no_progress
         for conflict in labels.values()
         if len(conflict) > 1
     ]
+    try:
+        validate_origin_names(by_origin)
+    except DataError as error:
+        warnings.append(f"ORIGIN NAME: {error}")
     for name in ("format", "size", "mode"):
         warnings += _find_shortcuts(name, {o.origin: getattr(o, f"{name}s") for o in origins})
     has_sources = bool(samples) and all(s.source for s in samples)

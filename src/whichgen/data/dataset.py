@@ -10,6 +10,7 @@ from pathlib import Path
 
 from whichgen.constants import REAL
 from whichgen.data.formats import IMAGE_SUFFIXES
+from whichgen.data.origin_names import validate_origin_names
 from whichgen.data.skipped import describe_skipped
 from whichgen.errors import DataError
 from whichgen.io.folder_listing import list_files
@@ -96,8 +97,10 @@ class Dataset:
         ------
         DataError
             There are fewer than two known origins, a known origin occurs twice, an origin is both
-            known and unknown, or a known origin has no images in train, val or test.
+            known and unknown, a name is invalid (:mod:`whichgen.data.origin_names`), or a known
+            origin has no images in train, val or test.
         """
+        validate_origin_names((*self.known, *self.unknown))
         if len(self.known) < 2:
             raise DataError(
                 f"{self.name}: attribution needs at least two known origins, "

@@ -43,6 +43,7 @@ from whichgen.data.duplicates import (
 )
 from whichgen.data.given_splits import GivenSplits, check_given_splits, keep_given_splits
 from whichgen.data.layouts import FolderLayout, check_origin_names, read_layout
+from whichgen.data.origin_names import fold_name, validate_origin_names
 from whichgen.data.split_balance import balance_splits
 from whichgen.defaults import SPLIT_FRACTIONS
 from whichgen.errors import DataError, ImageError, WhichgenWarning
@@ -219,17 +220,21 @@ def split_unknown_origins(options: SplitOptions) -> tuple[tuple[str, ...], tuple
 
 
 def check_split_options(folder: Path, origins: Collection[str], options: SplitOptions) -> None:
-    """Check that the unknown origins are origins of the folder, and that the fractions are valid.
+    """Check the unknown origins, the names of all origins, and the fractions.
 
     Raises
     ------
     DataError
         An option is invalid.
     """
+    validate_origin_names(origins)
     missing = [o for o in (*options.unknown, *options.unknown_val) if o not in origins]
+    folded = {fold_name(origin): origin for origin in origins}
     if missing:
+        similar = [folded[fold_name(o)] for o in missing if fold_name(o) in folded]
         raise DataError(
             f"{folder} has no origin {', '.join(missing)}. Choose from {', '.join(origins)}."
+            + (f" Write it as {', '.join(map(ascii, similar))}." if similar else "")
         )
     stray = [o for o in options.unknown_val if o not in options.unknown]
     if stray:

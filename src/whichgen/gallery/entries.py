@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from whichgen.data.dataset import Sample
+from whichgen.data.origin_names import validate_origin_names
 from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
@@ -136,10 +137,13 @@ def collect_images(
     Raises
     ------
     DataError
-        None of the images can be read.
+        None of the images can be read, or the name of an origin is invalid
+        (:mod:`whichgen.data.origin_names`).
     EncoderError, StoreError
         See :func:`whichgen.features.extraction.extract`.
     """
+    # Images outside of subfolders have no origin. Nothing is answered, so no name is reserved.
+    validate_origin_names({s.origin for s in samples if s.origin}, reserved=())
     features = extract(samples, encoder, store, batch_size=batch_size, progress=progress)
     distinct: dict[bytes, Sample] = {}
     n_conflicts = 0

@@ -44,7 +44,7 @@ def answer_schema(
     origins
         The known origins; the column ``p(ORIGIN)`` contains the probability of an origin.
     prediction_sets
-        Add the column ``prediction_set``: known origins separated by spaces.
+        Add the column ``prediction_set``: known origins separated by commas.
     gallery
         Add columns for the most similar gallery image: ``nearest`` (its path), ``nearest_origin``
         and ``nearest_cosine`` (its cosine similarity).
@@ -179,9 +179,10 @@ class Attribution:
         """
         row = vars(self) | self.describe_evidence()
         row |= {f"p({origin})": p for origin, p in self.probabilities.items()}
-        for name in ("prediction_set", "differing_copies"):
+        # Names of origins may contain spaces, but no commas.
+        for name, separator in (("prediction_set", ", "), ("differing_copies", " ")):
             if row[name] is not None:
-                row[name] = " ".join(row[name])
+                row[name] = separator.join(row[name])
         if self.nearest:
             first = self.nearest[0]
             row |= {"nearest": first.path, "nearest_origin": first.origin}

@@ -22,6 +22,7 @@ import numpy as np
 
 from whichgen.constants import UNKNOWN
 from whichgen.data.families import assign_families
+from whichgen.data.origin_names import fold_name, validate_origin_names
 from whichgen.data.reading import decode_image, hash_image, make_thumbnail
 from whichgen.defaults import BATCH_SIZE
 from whichgen.errors import DataError, FitError
@@ -110,15 +111,12 @@ def enroll(
 
     Raises
     ------
+    DataError
+        The name is invalid or already an origin of the model (:func:`check_new_name`).
     FitError
-        The name is empty, ``unknown`` or already an origin of the model; or there are no images.
+        There are no images.
     """
-    if not name.strip() or name == UNKNOWN:
-        raise FitError(f"{name!r} is not a valid origin name. Use the name of the generator.")
-    if name in model.origins:
-        raise FitError(
-            f"{name} is already an origin of the model. Choose another name, or fit a new model."
-        )
+    check_new_name(model, name)
     if not len(features):
         raise FitError(f"no images of {name} found. Provide at least one.")
     origins = (*model.origins, name)
@@ -170,6 +168,25 @@ def enroll(
     )
 
 
+def check_new_name(model: OriginModel, name: str) -> None:
+    """Check the name of a new origin of a model.
+
+    Raises
+    ------
+    DataError
+        The name is invalid (:mod:`whichgen.data.origin_names`), or already an origin of the model,
+        possibly in other case or Unicode form.
+    """
+    if name in model.origins:
+        raise DataError(
+            f"{name} is already an origin of the model. Choose another name, or fit a new model."
+        )
+    # Only the new name is checked: an older version may have accepted others.
+    similar = [origin for origin in model.origins if fold_name(origin) == fold_name(name)]
+    validate_origin_names([name])
+    validate_origin_names([*similar, name])
+
+
 def enroll_images(
     attributor: Attributor,
     name: str,
@@ -194,7 +211,7 @@ def enroll_images(
     Raises
     ------
     DataError
-        An image can't be read.
+        The name is invalid (:func:`check_new_name`), or an image can't be read.
     FitError
         See :func:`enroll`.
 
@@ -203,6 +220,7 @@ def enroll_images(
     >>> images = {"a.png": Path("a.png").read_bytes()}  # doctest: +SKIP
     >>> result = enroll_images(attributor, "new-generator", images)  # doctest: +SKIP
     """
+    check_new_name(attributor.model, name)
     distinct = {hash_image(data): (file, data) for file, data in reversed(list(images.items()))}
     files, contents = zip(*distinct.values(), strict=True) if distinct else ((), ())
     features, errors = attributor.encode(contents, batch_size=batch_size, progress=progress)

@@ -1,0 +1,91 @@
+"""Rules for the names of origins, checked before any work.
+
+A name becomes the name of a folder, a column, a class of a saved model and a label in an annotation
+file, and is part of comma-separated lists. Every name that these rules accept can be saved and read
+again in all of them.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Collection, Iterable
+
+from whichgen.constants import SYNTHETIC, UNKNOWN
+from whichgen.errors import DataError
+
+#: Answers that are not origins, and so can't be the name of one.
+RESERVED = frozenset({UNKNOWN, SYNTHETIC})
+
+#: Maximum length of a name in UTF-8. Folders named after an origin add a few letters.
+MAX_NAME_BYTES = 200
+
+#: Characters with a meaning in lists and paths.
+_SEPARATORS = {",": "a comma", "/": "a slash", "\\": "a backslash"}
+
+#: Unicode categories of control characters, surrogates (from file names that are not UTF-8) and
+#: line breaks.
+_CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
+#: Invisible characters that are part of emoji and of words; other invisible ones are refused.
+_JOINERS = "\u200c\u200d"
+
+
+def validate_origin_names(names: Iterable[str], *, reserved: Collection[str] = RESERVED) -> None:
+    """Check that names can be the names of the origins of one dataset or model.
+
+    Parameters
+    ----------
+    names
+        Names of all origins.
+    reserved
+        Names that are refused in any case; in lower case.
+
+    Raises
+    ------
+    DataError
+        A name is invalid, or two names differ only in upper and lower case or in their Unicode form
+        (composed or decomposed letters).
+    """
+    first: dict[str, str] = {}
+    for name in names:
+        if name.casefold() in reserved:
+            reason = f"{name.casefold()} is an answer of its own. Use the name of the generator"
+        else:
+            reason = _explain_invalid(name)
+        if reason:
+            raise DataError(f"{name!r} is not a valid origin name: {reason}.")
+        other = first.setdefault(fold_name(name), name)
+        if other != name:
+            how = "upper and lower case" if _compose(name) != _compose(other) else "Unicode form"
+            raise DataError(
+                f"the origins {other!a} and {name!a} differ only in {how}. Rename one of them, or "
+                "put their images into one folder."
+            )
+
+
+def _explain_invalid(name: str) -> str:
+    """Return why a name is invalid and what to do; an empty string if it is valid."""
+    if not name.strip():
+        return "it is empty. Use the name of the generator"
+    if name != name.strip():
+        return "it begins or ends with white space. Remove the white space"
+    if name in (".", ".."):
+        return "it means a folder. Use the name of the generator"
+    for character in name:
+        if character in _SEPARATORS:
+            return f"it contains {_SEPARATORS[character]}. Use - or _ instead"
+        category = unicodedata.category(character)
+        if category in _CONTROL or (category == "Cf" and character not in _JOINERS):
+            return f"it contains the invisible character {character!a}. Rename it"
+    if len(name.encode()) > MAX_NAME_BYTES:
+        return f"it has more than {MAX_NAME_BYTES} bytes. Use a shorter name"
+    return ""
+
+
+def fold_name(name: str) -> str:
+    """Return a key that is equal for names that differ only in case or Unicode form."""
+    return _compose(_compose(name).casefold())
+
+
+def _compose(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
