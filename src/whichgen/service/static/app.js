@@ -117,8 +117,9 @@ function rows() {
     open.addEventListener("click", () => select(item, true));
     const badge = evidenceBadge(answer);
     const verdict = element("td", {},
-      badge, badge ? " " : null,
-      element("span", { className: `kind ${answer.verdict.kind}` }, answer.verdict.words),
+      badge, badge ? element("br") : null,
+      element("span", { className: `kind ${answer.verdict.kind}` },
+        badge ? `model: ${answer.verdict.words}` : answer.verdict.words),
       answer.evidence_agrees === false
         ? element("span", { className: "badge" }, "contradiction") : null);
     const row = element("tr", { ariaSelected: String(item === selected) },

@@ -55,12 +55,14 @@ function verdict(answer) {
   return [...parts, element("p", {}, detail)];
 }
 
-// What strong evidence states, in a few words for the table; null without strong evidence.
+// What the evidence states, in a few words for the table; null without evidence of origin.
 export function evidenceBadge(answer) {
   const { indicates, strength, origin } = answer.verdict.evidence;
-  if (strength !== "strong") return null;
+  if (!strength) return null;
   const name = { camera: "camera", edited: "edited" }[indicates] ?? spelled(origin);
-  return element("span", { className: `kind ${indicates}` }, `evidence: ${name}`);
+  return strength === "strong"
+    ? element("span", { className: `kind ${indicates}` }, `evidence: ${name}`)
+    : element("span", { className: "quiet" }, `weak evidence: ${name}`);
 }
 
 function picture(item) {
