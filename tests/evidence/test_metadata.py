@@ -208,3 +208,31 @@ def test_the_older_iptc_block_is_read() -> None:
     assert (credit.title, credit.generator) == ("Credit names Google AI", "Google AI")
     assert caption.generator == "Midjourney"
     assert "job 0b5e3d2a-1c4f-4b7e-9a3d-2f1e0c9b8a7d; prompt a fox --v 6" in caption.detail
+
+
+@pytest.mark.parametrize("form", ["attributes", "elements"])
+@pytest.mark.parametrize(
+    ("action", "agent", "indicates", "generator"),
+    [
+        ("created", "Adobe Firefly", "synthetic", "Adobe Firefly"),
+        ("edited", "Adobe Firefly 3", "edited", "Adobe Firefly"),
+        ("saved", "Adobe Photoshop 25.0 (Macintosh)", "edited", ""),
+        ("saved", "NIKON Transfer 2", "neutral", ""),
+    ],
+)
+def test_editing_history_names_programs(
+    form: str, action: str, agent: str, indicates: str, generator: str
+) -> None:
+    space = 'xmlns:stEvt="http://ns.adobe.com/xap/1.0/sType/ResourceEvent#"'
+    entry = f'<rdf:li stEvt:action="{action}" stEvt:softwareAgent="{agent}"/>'
+    if form == "elements":
+        entry = (
+            f'<rdf:li rdf:parseType="Resource"><stEvt:action>{action}</stEvt:action>'
+            f"<stEvt:softwareAgent>{agent}</stEvt:softwareAgent></rdf:li>"
+        )
+    # Histories repeat themselves, and must not fill the place of what follows.
+    history = f"<xmp:History {space}><rdf:Seq>{entry * 200}</rdf:Seq></xmp:History>"
+    credit = "<photoshop:Credit>A. Person</photoshop:Credit>"
+    event, other = findings(encode("JPEG", xmp=xmp("", history + credit)), "xmp")
+    assert (event.indicates, event.generator) == (indicates, generator)
+    assert event.title.startswith(f"History: {action}") and other.title == "Credit"

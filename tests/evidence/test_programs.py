@@ -517,7 +517,31 @@ def test_hostile_alpha_channel_is_bounded() -> None:
     evidence = collect(hide(bomb, b"stealth_pngcomp", (512, 1024)))
     assert evidence.findings == ()
     (note,) = collect(hide(b"no gzip", b"stealth_pngcomp")).notes
-    assert note.startswith("alpha channel can't be read")
+    assert note.startswith("lowest bits can't be read")
+
+
+def hide_in_colors(text: bytes, signature: bytes, mode: str, size: tuple[int, int]) -> bytes:
+    """A PNG with a text in the lowest bits of red, green and blue, column by column."""
+    content = signature + struct.pack(">I", 8 * len(text)) + text
+    bits = np.unpackbits(np.frombuffer(content, np.uint8))
+    colors = np.full(3 * size[0] * size[1], 100, np.uint8)
+    colors[: bits.size] |= bits
+    by_column = colors.reshape(size[0], size[1], 3).transpose(1, 0, 2)
+    image = Image.fromarray(np.ascontiguousarray(by_column)).convert(mode)
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("size", [(64, 48), (1000, 6), (16, 400)])
+def test_parameters_in_the_colors(mode: str, size: tuple[int, int]) -> None:
+    text = f"a fox\n{WEB_UI}".encode()
+    for content, signature in ((text, b"rgbinfo"), (gzip.compress(text), b"rgbcomp")):
+        finding = first(hide_in_colors(content, b"stealth_" + signature, mode, size))
+        assert finding.generator == "toy_v2"
+        assert finding.title.startswith("lowest bits of the colors: generation parameters")
+    assert collect(hide_in_colors(text, b"stealth_pnginfo", mode, size)).findings == ()
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])

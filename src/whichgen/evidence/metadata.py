@@ -28,7 +28,7 @@ _TIFF_IPTC = 33723
 
 
 def read_metadata(data: bytes, image: Image.Image | None) -> Evidence:
-    """Read text fields, XMP, IPTC, EXIF, JPEG tables and the alpha channel.
+    """Read text fields, XMP, IPTC, EXIF, JPEG tables and texts in the lowest bits of pixels.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def read_metadata(data: bytes, image: Image.Image | None) -> Evidence:
         readers.append(("XMP", partial(read_xmp, packet, has_camera=has_camera)))
     readers += [("IPTC", partial(read_iptc, records)) for records in blocks.iptc[:MAX_BLOCKS]]
     if image is not None:
-        readers.append(("alpha channel", lambda: read_stealth(image)))
+        readers.append(("lowest bits", lambda: read_stealth(image)))
         readers.append(("JPEG tables", lambda: read_jpeg(image)))
     evidence = run_readers(readers)
     for kind, found in (("EXIF", blocks.exif), ("XMP", blocks.xmp), ("IPTC", blocks.iptc)):

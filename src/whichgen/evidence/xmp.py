@@ -13,8 +13,9 @@ from typing import Any
 from whichgen.evidence.aigc_label import FIELD as AIGC
 from whichgen.evidence.aigc_label import read_aigc_label, read_aigc_text
 from whichgen.evidence.blocks import MAX_BLOCK
-from whichgen.evidence.finding import Evidence, Finding
-from whichgen.evidence.generators import find_generator
+from whichgen.evidence.bounded import clean
+from whichgen.evidence.finding import Evidence, Finding, Indication
+from whichgen.evidence.generators import find_generator, is_editor
 from whichgen.evidence.parameters import interpret
 from whichgen.evidence.sources import parse_source_type
 from whichgen.evidence.text_formats import UUID
@@ -46,6 +47,9 @@ _NAMES = {
     "{http://purl.org/dc/elements/1.1/}creator": "creator",
     "{http://purl.org/dc/terms/}provenance": "provenance",
 }
+#: An event of the editing history of Adobe's programs: ``action`` and ``softwareAgent``.
+_EVENT = "{http://ns.adobe.com/xap/1.0/sType/ResourceEvent#}"
+_HISTORY = "History"
 _RESOURCE = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}resource"
 _TC260 = "{http://www.tc260.org.cn/"
 
@@ -107,7 +111,8 @@ def parse_xmp(xmp: bytes) -> list[tuple[str, str]]:
     Returns
     -------
     list of (str, str)
-        Name and text of each property, in document order. Only the first 30 properties are read.
+        Name and text of each distinct property, in document order, at most 30. An event of the
+        editing history has the name ``History: ACTION`` and the program as its text.
 
     Raises
     ------
@@ -119,16 +124,24 @@ def parse_xmp(xmp: bytes) -> list[tuple[str, str]]:
     from defusedxml.ElementTree import fromstring
 
     root = fromstring(_decode_packet(xmp), forbid_dtd=True)
-    properties: list[tuple[str, str]] = []
+    properties: dict[tuple[str, str], None] = {}  # ordered set: histories repeat themselves
     for element in root.iter():
-        properties += [(name, text) for key, text in element.attrib.items() if (name := _name(key))]
+        for key, text in element.attrib.items():
+            if name := _name(key):
+                properties[name, text] = None
         if name := _name(str(element.tag)):
             # Lists and language alternatives are nested two levels deep.
             text = element.get(_RESOURCE) or ";".join(_iterate_texts(element))[:_MAX_CHARACTERS]
-            properties.append((name, text))
+            properties[name, text] = None
+        action, agent = (
+            element.get(_EVENT + key) or element.findtext(_EVENT + key) or ""
+            for key in ("action", "softwareAgent")
+        )
+        if agent:
+            properties[f"{_HISTORY}: {clean(action, 30)}", agent] = None
         if len(properties) >= _MAX_PROPERTIES:
             break  # nested properties would read texts many times
-    return properties[:_MAX_PROPERTIES]
+    return list(properties)[:_MAX_PROPERTIES]
 
 
 def _iterate_texts(element: Any) -> Iterator[str]:
@@ -185,6 +198,8 @@ def _interpret_property(name: str, text: str) -> list[Finding]:
         return [Finding("xmp", f"{name}: {code}", meaning, indication, statement=statement)]
     if name == _CANVA:
         return _interpret_canva(text)
+    if name.startswith(_HISTORY):
+        return _interpret_event(name, text)
     if name in (AIGC, "Label"):
         value = {"Label": text, "ContentProducer": ""}
         label = read_aigc_text("xmp", f"TC260:{AIGC}", text) or (
@@ -199,6 +214,19 @@ def _interpret_property(name: str, text: str) -> list[Finding]:
     if name in _AI:
         return [Finding("xmp", name, text, "synthetic")]
     return interpret("xmp", name, text)
+
+
+def _interpret_event(name: str, agent: str) -> list[Finding]:
+    """Interpret an event of the editing history: a generator created the image or changed it."""
+    generator = find_generator(agent)
+    quote = f"{name} by “{clean(agent, 80)}”"
+    if generator:
+        indication: Indication = "synthetic" if name.endswith(": created") else "edited"
+        title = f"{name} by {generator.name}"
+        return [Finding("xmp", title, agent, indication, generator.name, statement=quote)]
+    if is_editor(agent):
+        return [Finding("xmp", name, agent, "edited", statement=f"{quote}, a photo editor")]
+    return [Finding("xmp", name, agent)]
 
 
 def _interpret_canva(text: str) -> list[Finding]:
