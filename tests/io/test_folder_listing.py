@@ -83,6 +83,16 @@ def test_a_folder_is_listed_once(tmp_path: Path) -> None:
     ]
 
 
+def test_link_to_the_folder_above_is_not_followed(tmp_path: Path) -> None:
+    make(tmp_path, "images/real/1.jpg", "images/gan/2.jpg", "pool/deep/3.jpg", "private/4.jpg")
+    (tmp_path / "images" / "real" / "up").symlink_to("../..", target_is_directory=True)
+    (tmp_path / "images" / "real" / "pool").symlink_to(tmp_path / "pool" / "deep")
+    (tmp_path / "pool" / "deep" / "root").symlink_to(tmp_path, target_is_directory=True)
+    listing = list_folder(tmp_path / "images" / "real")
+    assert [p.as_posix() for p in listing.files] == ["1.jpg", "pool/3.jpg"]
+    assert [s.path.as_posix() for s in listing.skipped] == ["pool/root", "up"]
+
+
 def test_many_links_to_each_other_take_no_time(tmp_path: Path) -> None:
     # Without a memory of visited folders, the number of paths is a factorial.
     for i in range(30):

@@ -81,6 +81,9 @@ def show_table(
     if title:
         out.print(f"[bold]{escape(_sanitize(title))}[/]", highlight=False, soft_wrap=True)
     cells = {name: [_sanitize(str(row.get(name, ""))) for row in rows] for name in rows[0]}
+    for name in paths:
+        # The line breaks of other cells are meant to be shown.
+        cells[name] = [c.replace("\n", "\\n").replace("\t", "\\t") for c in cells[name]]
     table = _table(cells)
     width = Measurement.get(out, out.options.update(width=100_000), table).maximum
     excess = width - out.width

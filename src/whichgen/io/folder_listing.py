@@ -1,8 +1,8 @@
 """List the files of a folder in natural order, by the same rules in every command.
 
 - Hidden files and folders, and those of operating systems and network storage, are skipped.
-- Links to files and folders are followed. A folder that can be reached by several paths is listed
-  once, by the path with the fewest links to folders.
+- Links to files and folders are followed, except to folders that contain the link. A folder that
+  can be reached by several paths is listed once, by the path with the fewest links to folders.
 - Broken links and unreadable folders are skipped.
 
 What is skipped is reported in one warning per folder.
@@ -43,7 +43,7 @@ SYSTEM_NAMES = frozenset(
 #: Reasons for skipping a path.
 SYSTEM = "hidden or system file or folder"
 BROKEN_LINK = "broken link"
-REPEATED_LINK = "link to a folder that is listed already"
+REPEATED_LINK = "link to a folder that is listed already or contains the link"
 UNREADABLE = "unreadable folder"
 SPECIAL = "pipe or device"
 
@@ -128,7 +128,8 @@ def list_folder(folder: Path) -> FolderListing:
         parent = links.popleft() if is_link else folders.popleft()
         try:
             status = (folder / parent).stat()
-            if (status.st_dev, status.st_ino) in visited:
+            is_loop = is_link and _contains_itself(folder / parent)
+            if is_loop or (status.st_dev, status.st_ino) in visited:
                 skipped.append(SkippedPath(parent, REPEATED_LINK))
                 continue
             visited.add((status.st_dev, status.st_ino))
@@ -154,6 +155,11 @@ def list_folder(folder: Path) -> FolderListing:
             else:
                 skipped.append(SkippedPath(path, SPECIAL))
     return FolderListing(tuple(files), tuple(sorted(skipped, key=lambda s: _path_key(s.path))))
+
+
+def _contains_itself(link: Path) -> bool:
+    target = Path(os.path.realpath(link))
+    return Path(os.path.realpath(link.parent)).is_relative_to(target)
 
 
 def warn_skipped(folder: str, skipped: Iterable[SkippedPath], others: str = "") -> None:
