@@ -82,8 +82,7 @@ def show_table(
         out.print(f"[bold]{escape(_sanitize(title))}[/]", highlight=False, soft_wrap=True)
     cells = {name: [_sanitize(str(row.get(name, ""))) for row in rows] for name in rows[0]}
     for name in paths:
-        # The line breaks of other cells are meant to be shown.
-        cells[name] = [c.replace("\n", "\\n").replace("\t", "\\t") for c in cells[name]]
+        cells[name] = list(map(show_path, cells[name]))
     table = _table(cells)
     width = Measurement.get(out, out.options.update(width=100_000), table).maximum
     excess = width - out.width
@@ -141,6 +140,11 @@ def shorten_path(path: str, width: int) -> str:
         return f"{folder[: width - 2 - len(name)]}…/{name}"
     tail = (width - 1) // 2
     return f"{name[: width - 1 - tail]}…{name[-tail:]}"
+
+
+def show_path(path: str) -> str:
+    """Escape tabs and line breaks in a path; in other texts, they are meant to be printed."""
+    return path.replace("\t", "\\t").replace("\n", "\\n")
 
 
 def show_json(value: Any) -> None:

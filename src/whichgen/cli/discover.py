@@ -38,6 +38,7 @@ def discover(
     from whichgen.data.reading import hash_image, read_bytes
     from whichgen.evaluation.clustering import clustering_metrics
     from whichgen.inference.discover import discover as find_groups
+    from whichgen.io.file_names import show_name
     from whichgen.io.run_metadata import hash_parts
     from whichgen.openset.threshold import decide
     from whichgen.report.discovery import Discovery, discovery_rows, write_discovery
@@ -61,7 +62,8 @@ def discover(
         min_size=min_size,
         seed=seed,
     )
-    truth = tuple(p.relative_to(folder).parts[0] if p.parent != folder else "" for p in paths)
+    parents = [p.relative_to(folder).parts[:-1] for p in paths]
+    truth = tuple(show_name(parts[0]) if parts else "" for parts in parents)
     agreement = clustering_metrics(np.array(truth), number) if len(set(truth)) > 1 else None
     discovery = Discovery(paths, truth, tuple(groups), agreement)
     data_hash = hash_parts(hash_image(read_bytes(path)) for path in paths)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from typer import Option
 
 from whichgen.cli.command import command
-from whichgen.cli.console import exit_on_unreadable, say, show_json, show_table
+from whichgen.cli.console import exit_on_unreadable, say, show_json, show_path, show_table
 from whichgen.cli.options import AsJson, Images, find_images
 from whichgen.errors import ImageError
 
@@ -92,8 +92,9 @@ def show_evidence(row: Mapping[str, Any]) -> None:
     ``row`` has the keys ``image`` (path), ``findings`` (list of dictionaries), ``notes`` (list of
     texts) and ``error`` (text; empty if the file is readable). The error is not printed.
     """
+    image = show_path(row["image"])
     if not row["findings"] and not row["error"] and not row["notes"]:
-        say(f"{row['image']}: no provenance metadata found.")
+        say(f"{image}: no provenance metadata found.")
     show_table(
         [
             {
@@ -105,10 +106,10 @@ def show_evidence(row: Mapping[str, Any]) -> None:
             }
             for finding in row["findings"]
         ],
-        title=row["image"],
+        title=image,
     )
     for note in row["notes"]:
-        say(f"note: {row['image']}: {note}")
+        say(f"note: {image}: {note}")
 
 
 def _format_generator(generator: str, origin: str) -> str:

@@ -29,6 +29,7 @@ from whichgen.data.dataset import list_images
 from whichgen.data.folder_names import find_split, join_names, means_photographs
 from whichgen.data.origin_folders import Parts, label_folders, list_children
 from whichgen.errors import DataError, WhichgenWarning
+from whichgen.io.file_names import show_name
 
 
 @dataclass(frozen=True)
@@ -110,10 +111,11 @@ def read_layout(folder: Path, real: Collection[str] = ()) -> FolderLayout:
     for parts, paths in images.items():
         rest = rest_of[parts]
         origin, depth = labels[rest]
+        origin = show_name(origin)  # models and tables hold text, but a folder's name is bytes
         origins[REAL if origin.casefold() in photographs else origin] += paths
         splits |= dict.fromkeys(paths, split_of[parts])
         if len(rest) > depth:
-            sources |= dict.fromkeys(paths, rest[depth])
+            sources |= dict.fromkeys(paths, show_name(rest[depth]))
     if wrong := sorted(filter(find_split, origins)):
         raise DataError(
             f"{folder}: {join_names(wrong)} is the name of a split, but the folders beside it are "

@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_SHOWN_BYTE = re.compile(r"\\x([89a-f][0-9a-f])")
 
 
 def show_name(text: str) -> str:
@@ -18,6 +19,11 @@ def show_name(text: str) -> str:
     Bytes that are not UTF-8 are shown as ``\xe9``, other lone surrogates as ``\ud800``.
     """
     return text if text.isascii() else _SURROGATE.sub(_escape, text)
+
+
+def restore_name(text: str) -> str:
+    r"""Return the file name that :func:`show_name` shows: the inverse for bytes (``\xe9``)."""
+    return _SHOWN_BYTE.sub(lambda match: chr(0xDC00 + int(match[1], 16)), text)
 
 
 def show_names(value: Any) -> Any:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from whichgen.data.reading import make_thumbnail, read_image
 from whichgen.errors import ImageError
+from whichgen.io.file_names import restore_name
 
 #: Longer side in pixels, and WebP quality (0 to 100).
 _SIDE, _QUALITY = 96, 70
@@ -42,7 +44,8 @@ class Thumbnails:
             if path in self.uris or path in self.missing:
                 continue
             try:
-                data = make_thumbnail(read_image(Path(path)), _SIDE, kind="WEBP", quality=_QUALITY)
+                file = Path(path) if os.path.lexists(path) else Path(restore_name(path))
+                data = make_thumbnail(read_image(file), _SIDE, kind="WEBP", quality=_QUALITY)
             except ImageError:
                 self.missing.add(path)
                 continue
