@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from conftest import noise_image, save_tiny_clip
-from whichgen.data.benchmarks import load_origins
+from whichgen.data.origin_lists import load_origins
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -207,3 +207,42 @@ def test_photographs_in_a_folder_of_another_name(site: Site) -> None:
     assert "Photographs called synthetic" in result.out
     result = whichgen("dataset", "check", "GenImage", "--real", "Nature")
     assert "GenImage defines its own origins. Remove --real." in result.message
+
+
+def test_genimage_is_prepared_checked_and_used(site: Site) -> None:
+    """From GenImage's images to a model of one of its splits, without published files."""
+    names = (
+        *("ADM/imagenet_ai_0508_adm", "BigGAN/imagenet_ai_0419_biggan", "glide/imagenet_glide"),
+        *("Midjourney/imagenet_midjourney", "stable_diffusion_v_1_4/imagenet_ai_0419_sdv4"),
+        *("stable_diffusion_v_1_5/imagenet_ai_0424_sdv5", "VQDM/imagenet_ai_0419_vqdm"),
+        "wukong/imagenet_ai_0424_wukong",
+    )
+    images = {kind: sorted(Path("images", kind).iterdir()) for kind in ("real", "gan")}
+    for k, name in enumerate(names):
+        for split, numbers in (("train", range(4)), ("val", range(4, 10))):
+            for kind, origin in (("ai", "gan"), ("nature", "real")):
+                folder = Path("GenImage", name, split, kind)
+                folder.mkdir(parents=True)
+                for i in numbers:
+                    data = images[origin][i].read_bytes()
+                    # Different files of the same pixels.
+                    (folder / f"{k}_{i}.png").write_bytes(data + bytes([k]))
+    command = ["dataset", "prepare", "GenImage", "GenImage", "-o", "sets"]
+    result = whichgen(*command, "--samples-per-class", 4)
+    assert result.code == 0, result.err
+    assert re.search(r"^split5 +20 +\d+ +12 +\d+ +12 *$", result.out, re.MULTILINE)
+    assert "fewer than 4 val images: ADM 3, BigGAN 3" in result.message
+    name = result.message.partition("Train with --data ")[2]
+    assert name == "GenImage:split=split1:root=sets"
+    assert "GenImage:split=split1:root=sets: " in whichgen("dataset", "check", name).out
+    result = whichgen("knn", *site.options(data=name), "--K", 2, "--protocol", "paper")
+    assert result.code == 0, result.err
+    assert "These splits were made by `whichgen dataset prepare GenImage`" in result.message
+    result = whichgen(*command)
+    assert result.code == 1
+    assert "annotations/split1_test.txt exists. Choose another --output-dir" in result.message
+    assert whichgen(*command, "--force").code == 0
+    result = whichgen("dataset", "prepare", "GenImage", "images", "-o", "other")
+    assert result.code == 1
+    assert "Images found: real (10). split1 left out" in result.message
+    assert not Path("other").exists()

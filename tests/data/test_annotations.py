@@ -15,6 +15,7 @@ from whichgen.errors import DataError
 
 KNOWN = ("real", "gan", "diffusion")
 UNKNOWN = ("glide", "ADM")
+LABELS = {origin: i for i, origin in enumerate((*KNOWN, *UNKNOWN))}
 
 
 def _write(file: Path, *lines: str) -> Path:
@@ -34,13 +35,13 @@ def test_write_and_read_round_trip(
 ) -> None:
     samples = tuple(Sample(Path("/images") / name, origin) for name, origin in rows)
     file = tmp_path_factory.mktemp("annotations") / "train.txt"
-    write_annotations(file, samples)
+    write_annotations(file, samples, LABELS)
     assert read_annotations(file, KNOWN, bases=[Path("/elsewhere")]) == samples
 
 
 def test_paths_are_written_absolute(tmp_path: Path) -> None:
-    write_annotations(tmp_path / "a.txt", [Sample(Path("x.png"), "real")])
-    assert (tmp_path / "a.txt").read_text() == f"{Path.cwd() / 'x.png'}\treal\n"
+    write_annotations(tmp_path / "a.txt", [Sample(Path("x.png"), "ADM")], LABELS)
+    assert (tmp_path / "a.txt").read_text() == f"{Path.cwd() / 'x.png'}\t4\n"
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ def test_paths_are_written_absolute(tmp_path: Path) -> None:
 )
 def test_every_file_name_survives(tmp_path: Path, name: str) -> None:
     samples = (Sample(tmp_path / name, "real"), Sample(tmp_path / "b.png", "gan"))
-    write_annotations(tmp_path / "a.txt", samples)
+    write_annotations(tmp_path / "a.txt", samples, LABELS)
     assert read_annotations(tmp_path / "a.txt", KNOWN, bases=[]) == samples
 
 
@@ -108,6 +109,20 @@ def test_origin_whose_name_is_a_number_matches_by_name(tmp_path: Path) -> None:
     file = _write(tmp_path / "a.txt", "/a.png\t2", "/b.png\t1")
     samples = read_annotations(file, ("2", "1"), bases=[])
     assert [s.origin for s in samples] == ["2", "1"]
+
+
+def test_labels_of_own_files_are_indices_only(tmp_path: Path) -> None:
+    file = _write(tmp_path / "a.txt", "/a.png\t1", "/b.png\t0")
+    samples = read_annotations(file, ("1", "0"), bases=[], indices=True)
+    assert [s.origin for s in samples] == ["0", "1"]
+    # In a file of one unknown origin with the index 3, no index is smaller.
+    file = _write(tmp_path / "b.txt", "/a.png\t3")
+    assert read_annotations(file, ("2",), bases=[], first_index=3, indices=True)[0].origin == "2"
+    file = _write(tmp_path / "c.txt", "/a.png\treal")
+    with pytest.raises(
+        DataError, match=r"line 1: invalid label 'real'\. Use an index from 0 to 2\."
+    ):
+        read_annotations(file, KNOWN, bases=[], indices=True)
 
 
 def test_relative_paths_start_from_the_base_with_the_images(tmp_path: Path) -> None:

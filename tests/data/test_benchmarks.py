@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from whichgen.data.benchmarks import (
-    list_benchmarks,
     load_benchmark,
-    load_origins,
     parse_spec,
     read_benchmark,
     write_benchmark,
 )
 from whichgen.data.dataset import SPLITS, Dataset, Sample
+from whichgen.data.origin_lists import list_benchmarks, load_origins
 from whichgen.errors import DataError
 
 GENIMAGE = {
@@ -104,6 +104,50 @@ def test_write_and_read_round_trip(tmp_path: Path, dataset: Dataset) -> None:
         assert getattr(read, field) == getattr(dataset, field), field
 
 
+@pytest.mark.parametrize("known", [("real", "gan"), ("1", "0")])
+def test_labels_are_indices(tmp_path: Path, dataset: Dataset, known: tuple[str, str]) -> None:
+    """Known origins first, as in the reference implementation; also if names are numbers."""
+    names = dict(zip(("real", "gan"), known, strict=True))
+    parts = {
+        part: tuple(replace(s, origin=names.get(s.origin, s.origin)) for s in dataset.split(part))
+        for part in SPLITS
+    }
+    renamed = replace(dataset, known=known, **parts)
+    folder = write_benchmark(renamed, tmp_path, "mine")
+    labels = {
+        file.name: sorted({line.split("\t")[1] for line in file.read_text().splitlines()})
+        for file in folder.glob("*/annotations/*.txt")
+    }
+    assert labels == {
+        "split1_train.txt": ["0", "1"],
+        "split1_val.txt": ["0", "1"],
+        "split1_test.txt": ["0", "1"],
+        "split1_val_out_all.txt": ["2", "3", "4"],
+        "split1_val_out_seed.txt": ["2"],
+        "split1_val_out_arch.txt": ["3", "4"],
+        "split1_test_out_all.txt": ["2", "3", "4"],
+        "split1_test_out_seed.txt": ["2"],
+        "split1_test_out_arch.txt": ["3", "4"],
+    }
+    read = read_benchmark("mine", tmp_path)
+    for part in SPLITS:
+        assert read.split(part) == renamed.split(part), part
+
+
+def test_files_with_names_as_labels_are_still_read(tmp_path: Path, dataset: Dataset) -> None:
+    folder = write_benchmark(dataset, tmp_path, "mine")
+    names = (*dataset.known, *dataset.unknown)
+    for file in folder.glob("*/annotations/*.txt"):
+        rows = [line.split("\t") for line in file.read_text().splitlines()]
+        file.write_text("".join(f"{path}\t{names[int(label)]}\n" for path, label in rows))
+    origins = json.loads((folder / "origins.json").read_text())
+    assert origins.pop("indices") is True
+    (folder / "origins.json").write_text(json.dumps(origins))
+    read = read_benchmark("mine", tmp_path)
+    for part in SPLITS:
+        assert read.split(part) == dataset.split(part), part
+
+
 def test_first_split_is_the_default_and_root_may_contain_a_colon(
     tmp_path: Path, dataset: Dataset
 ) -> None:
@@ -130,7 +174,7 @@ def test_genimage_layout_is_read(tmp_path: Path) -> None:
     assert [s.origin for s in read.train] == list(GENIMAGE["split1"])
     assert read.train[3].path == tmp_path / "GenImage" / "train" / "3.png"
     assert [s.origin for s in read.test_unknown] == [
-        *("ADM", "BigGAN", "glide", "stable_diffusion_v_1_5")
+        *("stable_diffusion_v_1_5", "BigGAN", "ADM", "glide")
     ]
     assert read.val_unknown == ()
     assert len(read.notes) == 1

@@ -1,4 +1,4 @@
-"""``whichgen dataset``: split a folder of images, check a dataset, or test it for shortcuts."""
+"""``whichgen dataset``: split a folder of images, prepare or check a dataset, find shortcuts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,16 @@ from typer import Argument, Option
 
 from whichgen.cli.command import command
 from whichgen.cli.console import exit_on_unreadable, progress, say, show_table, warn
-from whichgen.cli.options import CacheDir, OutputDir, Real, Sources, SplitFlags, split_names
-from whichgen.defaults import CACHE_DIR
+from whichgen.cli.options import (
+    CacheDir,
+    OutputDir,
+    Real,
+    Seed,
+    Sources,
+    SplitFlags,
+    split_names,
+)
+from whichgen.defaults import CACHE_DIR, SAMPLES_PER_CLASS
 from whichgen.errors import DataError
 
 app = typer.Typer(help="Split a folder of images, or check a dataset.", no_args_is_help=True)
@@ -125,6 +133,51 @@ def check(data: Data, sources: Sources = "", real: Real = "") -> None:
     if warnings:
         raise typer.Exit(1)
     say("No problems found.")
+
+
+@app.command()
+@command
+def prepare(
+    name: Annotated[
+        str, Argument(help="Benchmark: GenImage, OSMA or DiffusionForensics.", metavar="NAME")
+    ],
+    folder: Annotated[Path, Argument(help="Folder of its extracted archives.")],
+    output_dir: Annotated[
+        Path, OutputDir(help="Output folder for NAME/split1_train and so on.")
+    ] = Path("dataset"),
+    samples_per_class: Annotated[
+        int, Option(min=0, help="Maximum number of images per class; 0: all.")
+    ] = SAMPLES_PER_CLASS,
+    seed: Seed = 0,
+    force: Annotated[bool, Option("--force", help="Overwrite existing annotation files.")] = False,
+) -> None:
+    """Write the annotation files of a published benchmark, if you have its images only."""
+    from whichgen.data.benchmarks import write_splits
+    from whichgen.data.dataset import SPLITS
+    from whichgen.data.prepare import prepare_benchmark
+
+    prepared = prepare_benchmark(name, folder, samples_per_class=samples_per_class, seed=seed)
+    title, file = prepared.origins.name, prepared.origins.unknown_file
+    if not force and (existing := sorted((output_dir / title).glob("*/annotations/*.txt"))):
+        raise DataError(
+            f"{existing[0]} exists. Choose another --output-dir, or add --force to overwrite the "
+            f"annotation files of {title}."
+        )
+    annotations = write_splits(prepared.splits, output_dir, title, unknown_file=file)
+    show_table(
+        [
+            {"split": split, **{part: len(dataset.split(part)) for part in SPLITS}}
+            for split, dataset in prepared.splits.items()
+        ],
+        title=f"{title}: images per split",
+    )
+    for note in prepared.notes:
+        warn(f"note: {note}")
+    root = "" if output_dir == Path("dataset") else f":root={output_dir}"
+    say(
+        f"Annotation files: {annotations}. Train with --data "
+        f"{title}:split={next(iter(prepared.splits))}{root}"
+    )
 
 
 @app.command()

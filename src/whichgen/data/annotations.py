@@ -5,13 +5,14 @@ header that has a column of paths and one of labels.
 
 A label is the name of an origin or, as in the reference implementation, its index. In a file of
 known origins, the indices start at 0. In a file of unknown origins, they start at the number of
-known origins, or at 0 if the file contains an index below that number.
+known origins, or at 0 if the file contains an index below that number. Files that whichgen writes
+contain only such indices, so that the reference implementation can read them.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -41,7 +42,12 @@ _SPELLINGS: tuple[Callable[[str], str], ...] = (
 
 
 def read_annotations(
-    file: Path, origins: Sequence[str], *, bases: Sequence[Path], first_index: int = 0
+    file: Path,
+    origins: Sequence[str],
+    *,
+    bases: Sequence[Path],
+    first_index: int = 0,
+    indices: bool = False,
 ) -> tuple[Sample, ...]:
     """Read the images and origins listed in an annotation file.
 
@@ -58,6 +64,9 @@ def read_annotations(
     first_index
         Index of ``origins[0]``: 0 for known origins, the number of known origins for unknown ones.
         If the file contains a smaller index, the index of ``origins[0]`` is 0.
+    indices
+        All labels are indices, and ``first_index`` is certain. Otherwise, a label that is the name
+        of an origin, such as ``1``, is not an index.
 
     Returns
     -------
@@ -73,8 +82,10 @@ def read_annotations(
     table = read_rows(
         file,
         "annotation file",
-        "To use your own images, pass --data FOLDER. A benchmark needs its folder: root=FOLDER.",
+        "To use your own images, pass --data FOLDER. A benchmark needs its folder: root=FOLDER. If "
+        "you have its images only, `whichgen dataset prepare` writes annotation files.",
     )
+    names = () if indices else origins
     is_table = bool(table) and _is_header(table[0], origins)
     cells = [_get_cells(row, table[0] if is_table else None) for row in table]
     base, spell = _find_base([path for path, _ in cells[is_table:][:_PROBED_PATHS]], bases)
@@ -88,31 +99,37 @@ def read_annotations(
                 f"{file}, line {row.line}: expected `path<TAB>label`, got "
                 f"{row.delimiter.join(row.cells)[:120]!r}. Separate path and label by one tab."
             )
-        rows.append((row.line, path, label if label in origins else label.strip()))
-    smaller_indices = {str(i) for i in range(first_index)} - set(origins)
+        rows.append((row.line, path, label if label in names else label.strip()))
+    smaller_indices = set() if indices else {str(i) for i in range(first_index)} - set(origins)
     if not smaller_indices.isdisjoint(label for _, _, label in rows):
         first_index = 0
     by_label = {str(i): origin for i, origin in enumerate(origins, first_index)}
-    by_label |= {origin: origin for origin in origins}
+    by_label |= {origin: origin for origin in names}
     samples = []
     for number, path, label in rows:
         if label not in by_label:
             raise DataError(
                 f"{file}, line {number}: invalid label {label[:120]!r}. Use an index from "
-                f"{first_index} to {first_index + len(origins) - 1}, or one of "
-                f"{', '.join(origins)}."
+                f"{first_index} to {first_index + len(origins) - 1}"
+                f"{', or one of ' * bool(names)}{', '.join(names)}."
             )
         samples.append(Sample(base / path, by_label[label]))
     return tuple(samples)
 
 
-def write_annotations(file: Path, samples: Sequence[Sample]) -> None:
-    """Write an annotation file with one line per sample: its absolute path, a tab and its origin.
+def write_annotations(file: Path, samples: Iterable[Sample], labels: Mapping[str, int]) -> None:
+    """Write an annotation file with one line per sample: its absolute path, a tab and its label.
 
     A path with a tab, a line break or a quote at its beginning is quoted, and bytes that are not
-    UTF-8 are kept. Only such lines differ from those of the reference implementation.
+    UTF-8 are kept. The reference implementation can't read such lines; nor those with a control
+    character or Unicode line break in the path.
+
+    Parameters
+    ----------
+    labels
+        Maps each origin to its label.
     """
-    rows = ((str(sample.path.absolute()), sample.origin) for sample in samples)
+    rows = ((str(sample.path.absolute()), str(labels[sample.origin])) for sample in samples)
     write_text(file, format_rows(rows), keep_bytes=True)
 
 

@@ -1,10 +1,10 @@
 """Load a benchmark from a dataset string such as ``OSMA:split=split3:root=/data``, or write one.
 
-The origins of each public benchmark are listed in a JSON file bundled with whichgen, in the folder
-``whichgen/data/origins``. A dataset written by ``whichgen dataset split`` is loaded in the same
-way, but its origins are listed in ``<root>/<name>/origins.json``. If its images have groups or
-sources (see :mod:`whichgen.data.groups`), the files ``groups.tsv`` and ``sources.tsv`` in the same
-folder list those of each image.
+The origins of each public benchmark are listed in a JSON file bundled with whichgen
+(:mod:`whichgen.data.origin_lists`). A dataset that ``whichgen dataset split`` or ``prepare`` has
+written is loaded in the same way, but its origins are listed in ``<root>/<name>/origins.json``. If
+its images have groups or sources (see :mod:`whichgen.data.groups`), the files ``groups.tsv`` and
+``sources.tsv`` in the same folder list those of each image.
 
 A *benchmark split* (``split1``) divides the origins into known and unknown origins. The *splits* of
 a dataset (train, val, test, val_unknown, test_unknown) divide its images.
@@ -12,132 +12,30 @@ a dataset (train, val, test, val_unknown, test_unknown) divide its images.
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from whichgen.data.annotations import read_annotations, write_annotations
 from whichgen.data.dataset import SPLITS, Dataset, Sample
 from whichgen.data.groups import read_name_table, write_names
+from whichgen.data.origin_lists import (
+    UNKNOWN_FILES,
+    BenchmarkOrigins,
+    SplitOrigins,
+    UnknownFile,
+    load_origins,
+    summarize_errors,
+)
 from whichgen.errors import DataError
 from whichgen.io.atomic import write_text
-from whichgen.io.untrusted_files import read_text_file
 
 #: Folder where the reference implementation looks for data, relative to the working directory.
 DEFAULT_ROOT = Path("dataset")
 
-#: File names of unknown images, in order of preference.
-_UNKNOWN_FILES = ("{split}_{part}_out_all.txt", "{split}_{part}_out.txt", "{part}_out.txt")
-
 _GROUPS_FILE, _SOURCES_FILE = "groups.tsv", "sources.tsv"
-
-
-def _check_folder_name(name: str) -> str:
-    """Return ``name`` unchanged if it is a valid folder name of at most 200 bytes.
-
-    Lists of origins are untrusted, and a name such as ``..`` would escape the root folder.
-
-    Raises
-    ------
-    ValueError
-        ``name`` is not valid.
-    """
-    # File names add a few letters to the name of a benchmark split.
-    if name in ("", ".", "..") or any(c in name for c in "/\\\0") or len(name.encode()) > 200:
-        raise ValueError(f"{name[:80]!r} is not a valid folder name")
-    return name
-
-
-_FolderName = Annotated[str, AfterValidator(_check_folder_name)]
-
-
-class SplitOrigins(BaseModel):
-    """Known and unknown origins of a benchmark split.
-
-    Parameters
-    ----------
-    known
-        Known origins, in the order of their class indices.
-    unknown
-        Maps the name of each subset of the unknown origins to the origins in it. The subset
-        ``all`` contains all unknown origins.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-    known: tuple[str, ...]
-    unknown: dict[str, tuple[str, ...]]
-
-
-class BenchmarkOrigins(BaseModel):
-    """List of origins of a benchmark: content of ``origins.json`` or of a bundled JSON file.
-
-    Parameters
-    ----------
-    name
-        Name of the benchmark.
-    folder
-        Name of the benchmark's folder in the root folder.
-    source
-        URL where the benchmark is published; may be empty.
-    notes
-        Sentences about the dataset that are shown with evaluation results.
-    splits
-        Maps the name of each benchmark split to its known and unknown origins.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-    name: _FolderName
-    folder: _FolderName
-    source: str = ""
-    notes: tuple[str, ...] = ()
-    splits: Annotated[dict[_FolderName, SplitOrigins], Field(min_length=1)]
-
-
-def list_benchmarks() -> list[str]:
-    """Return the sorted names of the benchmarks whose origins are bundled with whichgen."""
-    paths = (files("whichgen.data") / "origins").iterdir()
-    return sorted(p.name.removesuffix(".json") for p in paths if p.name.endswith(".json"))
-
-
-def load_origins(name: str, root: Path) -> BenchmarkOrigins:
-    """Read ``root/name/origins.json``; if it does not exist, read the bundled list of origins.
-
-    ``name`` is the name of the benchmark. Upper and lower case are not distinguished in the names
-    of bundled lists.
-
-    Raises
-    ------
-    DataError
-        Neither list exists, or the list is not valid.
-    """
-    file = root / name / "origins.json"
-    bundled_names = {n.lower(): n for n in list_benchmarks()}
-    if os.path.exists(file):  # noqa: PTH110 (Path.exists raises on long names)
-        where, content = str(file), read_text_file(file, "list of origins")
-    elif name.lower() in bundled_names:
-        where = f"origins/{bundled_names[name.lower()]}.json"
-        content = (files("whichgen.data") / where).read_text(encoding="utf-8")
-    else:
-        raise DataError(
-            f"dataset {name!r} is neither a folder nor one of {', '.join(list_benchmarks())}, and "
-            f"{file} does not exist. Check the spelling, or set its folder: `{name}:root=FOLDER`."
-        )
-    try:
-        return BenchmarkOrigins.model_validate_json(content)
-    except ValidationError as error:
-        raise DataError(
-            f"{where} is not a valid list of origins: {_summarize(error)}. Fix it."
-        ) from None
-
-
-def _summarize(error: ValidationError) -> str:
-    """Format the first three validation errors on one line."""
-    lines = [f"{'.'.join(map(str, e['loc']))[:80]}: {e['msg'][:200]}" for e in error.errors()]
-    return "; ".join(lines[:3]) + ("; …" if len(lines) > 3 else "")
 
 
 def parse_spec(spec: str) -> tuple[str, dict[str, str]]:
@@ -226,13 +124,15 @@ def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
         file: Path | None = annotations / f"{split}_{part}.txt"
         if name != part:
             labels, first_index = unknown, len(origins.known)
-            files = [annotations / n.format(split=split, part=part) for n in _UNKNOWN_FILES]
+            files = [annotations / n.format(split=split, part=part) for n in UNKNOWN_FILES]
             file = next(filter(Path.is_file, files), None)
         if file is None:
             notes.append(f"no annotation file for unknown {part} images in {annotations}")
             return ()
         bases = (Path(), folder, root, root.parent, annotations)
-        return read_annotations(file, labels, bases=bases, first_index=first_index)
+        return read_annotations(
+            file, labels, bases=bases, first_index=first_index, indices=lists.indices
+        )
 
     splits = {name: read_part(name) for name in SPLITS}
     images = [str(sample.path) for samples in splits.values() for sample in samples]
@@ -261,49 +161,95 @@ def _set_name(sample: Sample, field: str, name: str) -> Sample:
 
 
 def write_benchmark(dataset: Dataset, root: Path, name: str, split: str = "split1") -> Path:
-    """Write a dataset as annotation files and ``origins.json``.
+    """Write a dataset as annotation files and ``origins.json`` (see :func:`write_splits`).
 
-    If it has groups or sources, they are written to ``groups.tsv`` and ``sources.tsv``; otherwise,
-    these files are deleted if they exist.
+    ``split`` is the name of the benchmark split.
+    """
+    return write_splits({split: dataset}, root, name)
+
+
+def write_splits(
+    datasets: Mapping[str, Dataset],
+    root: Path,
+    name: str,
+    *,
+    unknown_file: UnknownFile = UNKNOWN_FILES[0],
+) -> Path:
+    """Write the splits of a benchmark as annotation files and ``origins.json``.
+
+    The reference implementation can read the annotation files: labels are indices, known origins
+    first. Images of each subset of unknown origins are also listed in a file of their own. Groups
+    and sources are written to ``groups.tsv`` and ``sources.tsv``; without any, these files are
+    deleted.
 
     Parameters
     ----------
+    datasets
+        Maps the name of each benchmark split to its dataset.
     root
         Folder in which the folder ``name`` is created.
     name
-        Name of the dataset and of its folder.
-    split
-        Name of the benchmark split.
+        Name of the benchmark and of its folder.
+    unknown_file
+        Name of the annotation files of all unknown images.
 
     Returns
     -------
     Path
-        The folder of the dataset, ``root / name``.
+        The folder of the benchmark, ``root / name``.
 
     Raises
     ------
     DataError
-        ``name`` or ``split`` is not a valid folder name, or an image path can't be written (see
-        :func:`~whichgen.data.annotations.write_annotations`).
+        ``name`` or the name of a split is not a valid folder name.
     """
-    unknown = {"all": dataset.unknown, **dataset.unknown_groups}
-    splits = {split: SplitOrigins(known=dataset.known, unknown=unknown)}
     try:
-        lists = BenchmarkOrigins(name=name, folder=name, notes=dataset.notes, splits=splits)
+        lists = BenchmarkOrigins(
+            name=name,
+            folder=name,
+            notes=tuple(dict.fromkeys(n for dataset in datasets.values() for n in dataset.notes)),
+            indices=True,
+            splits={
+                split: SplitOrigins(
+                    known=dataset.known, unknown={"all": dataset.unknown, **dataset.unknown_groups}
+                )
+                for split, dataset in datasets.items()
+            },
+        )
     except ValidationError as error:
-        raise DataError(f"invalid dataset name: {_summarize(error)}. Choose another.") from None
+        raise DataError(
+            f"invalid dataset name: {summarize_errors(error)}. Choose another."
+        ) from None
     folder = root / name
-    samples = [s for part in SPLITS for s in dataset.split(part)]
+    samples = [s for dataset in datasets.values() for part in SPLITS for s in dataset.split(part)]
     for column, file in (("group", folder / _GROUPS_FILE), ("source", folder / _SOURCES_FILE)):
         names = {str(s.path.absolute()): getattr(s, column) for s in samples}
         if any(names.values()):
             write_names(file, column, names)
         else:
             file.unlink(missing_ok=True)
-    for part in SPLITS:
-        base = part.removesuffix("_unknown")
-        suffix = "_out_all" if part.endswith("_unknown") else ""
-        annotations = folder / f"{split}_{base}" / "annotations"
-        write_annotations(annotations / f"{split}_{base}{suffix}.txt", dataset.split(part))
-    write_text(folder / "origins.json", lists.model_dump_json(indent=1) + "\n")
+    for split, dataset in datasets.items():
+        _write_split(folder, split, dataset, unknown_file)
+    write_text(
+        folder / "origins.json", lists.model_dump_json(indent=1, exclude_defaults=True) + "\n"
+    )
     return folder
+
+
+def _write_split(folder: Path, split: str, dataset: Dataset, unknown_file: UnknownFile) -> None:
+    labels = {origin: i for i, origin in enumerate((*dataset.known, *dataset.unknown))}
+    for part in ("train", "val", "test"):
+        annotations = folder / f"{split}_{part}" / "annotations"
+        write_annotations(annotations / f"{split}_{part}.txt", dataset.split(part), labels)
+        if part == "train":
+            continue
+        samples = dataset.split(f"{part}_unknown")
+        for name in UNKNOWN_FILES:
+            file = annotations / name.format(split=split, part=part)
+            if name == unknown_file:
+                write_annotations(file, samples, labels)
+            else:
+                file.unlink(missing_ok=True)  # it might be read instead
+        for group, origins in dataset.unknown_groups.items():
+            file = annotations / f"{split}_{part}_out_{group}.txt"
+            write_annotations(file, [s for s in samples if s.origin in origins], labels)
