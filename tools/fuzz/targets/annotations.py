@@ -45,8 +45,8 @@ def _read(kind: int) -> None:
         samples = read_annotations(_FILE, origins, bases=(Path(), _PLACE), first_index=first)
         require(all(s.origin in origins for s in samples), "an origin that is not allowed")
         again = _PLACE / "again.txt"
-        write_annotations(again, samples)
-        restored = read_annotations(again, origins, bases=(), first_index=first)
+        write_annotations(again, samples, {o: i for i, o in enumerate(origins, first)})
+        restored = read_annotations(again, origins, bases=(), first_index=first, indices=True)
         require([s.origin for s in restored] == [s.origin for s in samples], "other origins")
         require([s.path for s in restored] == [s.path.absolute() for s in samples], "other paths")
     elif kind == 4:
