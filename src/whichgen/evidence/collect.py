@@ -10,6 +10,7 @@ from PIL import Image
 from whichgen.data.reading import open_image, read_header
 from whichgen.errors import ImageError
 from whichgen.evidence.aliases import resolve_origin
+from whichgen.evidence.bmff_blocks import find_bmff_mime
 from whichgen.evidence.bounded import clean
 from whichgen.evidence.credentials import read_credentials
 from whichgen.evidence.finding import Evidence, Finding
@@ -22,6 +23,9 @@ __all__ = ["MAX_FINDINGS", "Evidence", "Finding", "collect"]
 
 #: Maximum number of findings kept per image.
 MAX_FINDINGS = 50
+
+#: Formats of files that Pillow can't open, by their first bytes.
+_FORMATS = {b"\x89PN": "PNG", b"\xff\xd8\xff": "JPEG", b"RIF": "WEBP"}
 
 #: Always shown with evidence.
 CAVEAT = "the absence of metadata proves nothing, and metadata can be forged."
@@ -66,7 +70,7 @@ def collect(
             (
                 (
                     "Content Credentials",
-                    lambda: read_credentials(data, _find_mime(image), trust_anchors),
+                    lambda: read_credentials(data, _find_mime(data, image), trust_anchors),
                 ),
                 ("invisible watermark", lambda: read_watermarks(image) if image else Evidence()),
                 ("metadata", lambda: read_metadata(data, image)),
@@ -107,8 +111,10 @@ def collect_if_readable(data: bytes, name: str, options: EvidenceOptions | None)
         return None
 
 
-def _find_mime(image: Image.Image | None) -> str:
+def _find_mime(data: bytes, image: Image.Image | None) -> str:
     """Return the MIME type of an image, or an empty string if it is unknown."""
+    if mime := find_bmff_mime(data):
+        return mime
     # MPO: JPEG files of several pictures, a format of its own only in Pillow.
-    kind = image.format or "" if image is not None else ""
+    kind = image.format or "" if image is not None else _FORMATS.get(data[:3], "")
     return Image.MIME.get("JPEG" if kind == "MPO" else kind, "")

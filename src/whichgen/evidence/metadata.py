@@ -8,6 +8,7 @@ from PIL import Image
 
 from whichgen.data.png import SIGNATURE
 from whichgen.evidence.blocks import Blocks
+from whichgen.evidence.bmff_blocks import find_bmff_blocks, find_bmff_mime
 from whichgen.evidence.exif import load_exif, read_exif
 from whichgen.evidence.finding import Evidence
 from whichgen.evidence.iptc import read_iptc
@@ -35,14 +36,14 @@ def read_metadata(data: bytes, image: Image.Image | None) -> Evidence:
     data
         Content of the image file.
     image
-        The image as opened by Pillow; ``None`` if Pillow can't open it. Metadata of PNG, JPEG and
-        WebP files is read even then.
+        The image as opened by Pillow; ``None`` if Pillow can't open it. Metadata of PNG, JPEG,
+        WebP, HEIC, AVIF and JPEG XL files is read even then.
     """
     blocks = find_blocks(data, image)
     notes = list(blocks.notes)
     tables = [load_exif(block) for block in blocks.exif[:MAX_BLOCKS] if block]
     notes += ["EXIF can't be read"] * any(not exif for exif in tables)
-    if not tables and image is not None and image.format in ("TIFF", "AVIF", "JPEG2000"):
+    if not tables and image is not None and image.format in ("TIFF", "JPEG2000"):
         tables = [image.getexif()]
     exif = run_readers(("EXIF", partial(read_exif, table)) for table in tables)
     has_camera = any(finding.indicates == "camera" for finding in exif.findings)
@@ -71,13 +72,15 @@ def find_blocks(data: bytes, image: Image.Image | None) -> Blocks:
         return find_jpeg_blocks(data)
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return find_webp_blocks(data)
+    if find_bmff_mime(data):
+        return find_bmff_blocks(data)
     if image is None:
         return Blocks()
     return _find_other_blocks(image)
 
 
 def _find_other_blocks(image: Image.Image) -> Blocks:
-    """Take the blocks from Pillow for all other formats: TIFF, AVIF, GIF and more."""
+    """Take the blocks from Pillow for all other formats: TIFF, GIF and more."""
     comment, xmp = image.info.get("comment"), image.info.get("xmp")
     if isinstance(comment, bytes):
         comment = comment.decode("utf-8", errors="replace")

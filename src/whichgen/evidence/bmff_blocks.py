@@ -1,0 +1,153 @@
+"""Find the metadata blocks of HEIC, AVIF and JPEG XL files, whether or not they can be decoded.
+
+All three consist of boxes: a size of four bytes, a type of four letters and the content. In HEIC
+and AVIF, the box ``meta`` lists items and their places in the file (ISO/IEC 14496-12, 8.11); in
+JPEG XL, metadata are boxes of their own (ISO/IEC 18181-2).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from itertools import islice
+
+from whichgen.evidence.blocks import MAX_BLOCK, Blocks
+
+#: Brands of HEIC and AVIF files, in the first box.
+_BRANDS = {
+    **dict.fromkeys((b"avif", b"avis"), "image/avif"),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"), "image/heic"),
+    **dict.fromkeys((b"mif1", b"msf1", b"mif2"), "image/heif"),
+}
+_JPEG_XL = b"\0\0\0\x0cJXL \r\n\x87\n"
+
+#: Largest number of boxes, of items in a list, and of items that are read.
+_MAX_BOXES = 1000
+_MAX_ITEMS = 10
+
+
+def find_bmff_mime(data: bytes) -> str:
+    """Return the MIME type of a HEIC, AVIF or JPEG XL file, or an empty string for other files."""
+    if data.startswith(_JPEG_XL):
+        return "image/jxl"
+    return _BRANDS.get(data[8:12], "") if data[4:8] == b"ftyp" else ""
+
+
+def find_bmff_blocks(data: bytes) -> Blocks:
+    """Find the EXIF and XMP of a HEIC, AVIF or JPEG XL file.
+
+    Compressed boxes of JPEG XL (``brob``) are not read, which adds a note.
+    """
+    exif: list[bytes] = []
+    xmp: list[bytes] = []
+    notes: list[str] = []
+    for kind, start, end in _iterate_boxes(data, 0, len(data)):
+        content = data[start : min(end, start + MAX_BLOCK)]
+        if kind == b"Exif":
+            exif.append(_find_tiff(content))
+        elif kind == b"xml ":
+            xmp.append(content)
+        elif kind == b"brob" and content[:4] in (b"Exif", b"xml "):
+            notes.append("compressed metadata of JPEG XL was not read")
+        elif kind == b"meta":
+            for item, item_content in _iterate_items(data, start + 4, min(end, len(data))):
+                if item == b"Exif":
+                    exif.append(_find_tiff(item_content))
+                else:
+                    xmp.append(item_content)
+        if end > len(data):
+            notes.append("the file is truncated; the metadata before was read")
+    return Blocks(exif=tuple(exif), xmp=tuple(xmp), notes=tuple(dict.fromkeys(notes)))
+
+
+def _find_tiff(content: bytes) -> bytes:
+    """Return an EXIF block without the four bytes that state where it begins."""
+    return content[4 + int.from_bytes(content[:4]) :]
+
+
+def _iterate_boxes(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the type of each box, and the start and the end of its content."""
+    for _ in range(_MAX_BOXES):
+        if start + 8 > end:
+            return
+        size, kind, head = int.from_bytes(data[start : start + 4]), data[start + 4 : start + 8], 8
+        if size == 1:
+            size, head = int.from_bytes(data[start + 8 : start + 16]), 16
+        if size == 0:  # until the end
+            size = end - start
+        if size < head:
+            return
+        yield kind, start + head, start + size
+        start += size
+
+
+def _iterate_items(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the type and the content of each item of EXIF (``Exif``) and XMP (``mime``)."""
+    boxes = {kind: (first, last) for kind, first, last in _iterate_boxes(data, start, end)}
+    if b"iinf" not in boxes or b"iloc" not in boxes:
+        return
+    kinds = dict(islice(_list_item_types(data, *boxes[b"iinf"]), _MAX_ITEMS))
+    for item, in_idat, extents in _list_places(data[slice(*boxes[b"iloc"])]):
+        if item not in kinds:
+            continue
+        origin = boxes.get(b"idat", (len(data), 0))[0] if in_idat else 0
+        content = b""
+        for first, length in extents:  # they may overlap
+            rest = min(length, MAX_BLOCK - len(content))
+            content += data[origin + first : origin + first + rest]
+        if content:
+            yield kinds.pop(item), content
+
+
+def _list_item_types(data: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the number and the type of each item of EXIF or XMP in a box ``iinf``."""
+    start += 6 if data[start : start + 1] == b"\0" else 8
+    for kind, first, last in _iterate_boxes(data, start, end):
+        width = {2: 2, 3: 4}.get(data[first], 0) if first < len(data) else 0
+        if kind != b"infe" or not width:
+            continue
+        number = int.from_bytes(data[first + 4 : first + 4 + width])
+        item = data[first + 6 + width : first + 10 + width]
+        is_xmp = item == b"mime" and b"application/rdf+xml" in data[first : min(last, first + 200)]
+        if item == b"Exif" or is_xmp:
+            yield number, item
+
+
+def _list_places(iloc: bytes) -> list[tuple[int, bool, list[tuple[int, int]]]]:
+    """List number, whether it lies in the box ``idat``, and extents of each item of ``iloc``.
+
+    An extent is an offset and a length in bytes. The list ends where the box is damaged.
+    """
+    places: list[tuple[int, bool, list[tuple[int, int]]]] = []
+    position = 0
+
+    def read(width: int) -> int:
+        nonlocal position
+        position += width
+        if position > len(iloc):
+            raise struct.error
+        return int.from_bytes(iloc[position - width : position])
+
+    try:
+        version = read(1)
+        read(3)
+        widths = read(2)
+        offset_width, length_width, base_width, index_width = (
+            widths >> shift & 15 for shift in (12, 8, 4, 0)
+        )
+        for _ in range(min(read(4 if version == 2 else 2), _MAX_BOXES)):
+            number = read(4 if version == 2 else 2)
+            method = read(2) & 15 if version else 0
+            read(2)
+            base = read(base_width)
+            extents = []
+            for _ in range(min(read(2), _MAX_BOXES)):
+                if version:
+                    read(index_width)
+                offset = base + read(offset_width)
+                extents.append((offset, read(length_width)))
+            if method in (0, 1):
+                places.append((number, method == 1, extents))
+    except struct.error:
+        pass
+    return places
