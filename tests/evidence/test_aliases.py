@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from whichgen.data.generator_names import normalize_name
 from whichgen.errors import DataError
-from whichgen.evidence.aliases import normalize_name, read_aliases, resolve_origin
+from whichgen.evidence.aliases import read_aliases, resolve_origin
 from whichgen.evidence.collect import collect
 
 from .conftest import png

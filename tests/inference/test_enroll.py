@@ -91,6 +91,17 @@ def test_thresholds_chosen_on_held_out_sources_are_kept(models: dict[str, Origin
     assert model.training_sources is not None
 
 
+def test_enrolled_version_joins_the_family_of_the_other_versions(
+    models: dict[str, OriginModel],
+) -> None:
+    model = fitted(models, "linear")
+    first = enroll(model, "flux_1", draw(3, 8, 0)).model
+    assert first.hierarchy.families["flux_1"] == "flux_1"
+    second = enroll(first, "flux1-schnell", draw(3, 8, 1) - 2).model
+    families = second.hierarchy.families
+    assert families == {**model.hierarchy.families, "flux_1": "FLUX.1", "flux1-schnell": "FLUX.1"}
+
+
 def test_bias_is_lowered_just_enough_plus_the_margin(
     models: dict[str, OriginModel],
 ) -> None:

@@ -151,3 +151,18 @@ def test_images_of_unknown_generators_of_a_known_family_count_as_correct() -> No
     answers = np.array(select_answers(pool(p), np.full(50, -1), ORIGINS, informed))
     named = np.isin(answers, ["diffusion", "GAN"])
     assert (answers == truth)[named].mean() >= 0.7
+
+
+def test_origin_that_is_its_own_family_is_no_coarser_answer() -> None:
+    families = {"ldm": "FLUX.1", "gan": "gan", "ddpm": "FLUX.1"}
+    p = np.array([[0.02, 0.02, 0.94, 0.02], [0.47, 0.02, 0.04, 0.47]])
+    output, rejected = pool(np.log(np.stack([p, p]))), np.array([-1, -1])
+    hierarchy = Hierarchy(families, synthetic=np.log(9), real=np.log(4), family=np.log(0.8))
+    assert select_answers(output, rejected, ORIGINS, hierarchy) == ["synthetic", "FLUX.1"]
+    alone = Hierarchy({o: o for o in families}, hierarchy.synthetic, hierarchy.real, -np.inf)
+    assert select_answers(output, rejected, ORIGINS, alone) == ["synthetic"] * 2
+    labels = np.array([0, 1, 2, 3] * 20)
+    output = pool(draw_views(n=80))
+    fitted = fit_hierarchy(output, labels, ORIGINS, {o: o for o in families}, 0.95)
+    assert fitted.family is None
+    assert fit_hierarchy(output, labels, ORIGINS, families, 0.95).family is not None

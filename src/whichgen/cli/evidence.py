@@ -114,7 +114,7 @@ def show_evidence(row: Mapping[str, Any]) -> None:
 
 def _format_generator(generator: str, origin: str) -> str:
     """Return the name in the metadata, followed by its origin if that is another name."""
-    from whichgen.evidence.aliases import normalize_name
+    from whichgen.data.generator_names import normalize_name
 
     is_same = not origin or normalize_name(generator) == normalize_name(origin)
     return generator if is_same else f"{generator} ({origin})"

@@ -1,36 +1,46 @@
-"""Assign generators to families: GAN, diffusion, autoregressive, flow, VAE.
+"""Assign generators to families: all versions of one product, or all networks of one technique.
 
-Families are read from a user-supplied file (one ``origin<TAB>family`` per line) or looked up in a
-table of well-known generators. A generator that is in neither is its own family.
+The families of products are in the table ``families.tsv`` beside this file: FLUX.1 dev and schnell
+are both FLUX.1. Users extend it with a file of the same format. Other networks, such as those of
+research papers, belong to the family of their technique: GAN, diffusion, autoregressive, flow or
+VAE. A generator without either is its own family.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 
 from whichgen.constants import REAL
+from whichgen.data.generator_names import (
+    look_up_name,
+    make_key,
+    normalize_name,
+    parse_name_table,
+)
 from whichgen.errors import DataError
-from whichgen.io.text_tables import read_pairs
 from whichgen.io.untrusted_files import read_text_file
 
-#: Families in the order in which they are tried, with name parts of their generators. A part of at
+#: Techniques in the order in which they are tried, with name parts of their networks. A part of at
 #: most four letters must be a whole word of the name, except ``gan``, which ends many names.
-_FAMILIES: dict[str, tuple[str, ...]] = {
+TECHNIQUES: Mapping[str, tuple[str, ...]] = {
     "diffusion": (
-        *("diffusion", "dalle2", "dalle3", "glide", "glid3", "imagen", "midjourney", "wukong"),
-        *("kandinsky", "pixart", "flux", "iddpm", "adm", "ddpm", "ddim", "pndm", "ldm", "vqdm"),
-        *("sdxl", "sd", "sdv1", "sdv2", "sd1", "sd2", "sd3", "if", "dit"),
+        *("diffusion", "glide", "glid3", "wukong", "iddpm", "adm", "ddpm", "ddim", "pndm", "ldm"),
+        *("vqdm", "sd", "if", "dit"),
     ),
     "autoregressive": (
-        *("dalle", "pixelcnn", "vqvae", "vqgan", "taming", "parti", "imagegpt", "cogview"),
-        *("llamagen", "craiyon"),
+        *("dalle", "pixelcnn", "vqvae", "vqgan", "taming", "parti", "imagegpt", "llamagen"),
     ),
     "GAN": ("gan",),
     "flow": ("flowmatching", "rectifiedflow", "glow", "realnvp"),
     "VAE": ("vae",),
 }
+
+_COLUMNS = ("origin", "family")
 
 
 def assign_families(
@@ -38,43 +48,75 @@ def assign_families(
 ) -> dict[str, str]:
     """Return a dictionary from each origin except ``real`` to its family.
 
-    An origin that is neither in ``overrides`` nor in the table is its own family.
+    If the family of an origin is a product without another origin here, and differs from it only in
+    spelling, the origin is its own family: ``midjourney``, but ``flux_1_dev`` → ``FLUX.1``.
 
     Parameters
     ----------
     origins
         Names of the origins.
     overrides
-        Maps origins to families; takes precedence over the table of well-known generators.
+        Maps names of generators (see :func:`read_families`) to families; takes precedence over the
+        table of well-known generators.
     """
-    overrides = overrides or {}
-    return {o: overrides.get(o) or _guess_family(o) for o in origins if o != REAL}
+    table = {make_key(name): family for name, family in (overrides or {}).items()}
+    families = {
+        origin: look_up_name(origin, table) or find_family(origin) or origin
+        for origin in origins
+        if origin != REAL
+    }
+    sizes = Counter(families.values())
+    return {
+        origin: origin if _is_product(origin, family) and sizes[family] == 1 else family
+        for origin, family in families.items()
+    }
+
+
+def find_family(name: str) -> str:
+    """Return the family of a well-known generator, or an empty string for any other name."""
+    if family := look_up_name(name, _read_table()):
+        return family
+    words = re.findall(r"[a-z0-9]+", name.lower())
+    joined = "".join(words)
+    for technique, parts in TECHNIQUES.items():
+        substrings = [part for part in parts if len(part) > 4 or part == "gan"]
+        if set(parts) & set(words) or any(part in joined for part in substrings):
+            return technique
+    return ""
 
 
 def read_families(file: Path) -> dict[str, str]:
-    """Read a file of ``origin<TAB>family`` lines and return a dictionary from origins to families.
+    """Read a file of ``origin<TAB>family`` lines.
+
+    Parameters
+    ----------
+    file
+        An origin stands for itself in any spelling, or for all names that begin with it if it ends
+        with an asterisk (see :func:`whichgen.data.generator_names.parse_name_table`).
+
+    Returns
+    -------
+    dict
+        Maps the key of each origin to its family.
 
     Raises
     ------
     DataError
-        The file is unreadable or empty, a line is invalid, or an origin occurs twice.
+        The file is unreadable or empty, a line is invalid, or an origin has two families.
     """
-    families: dict[str, str] = {}
-    text = read_text_file(file, "families file")
-    for number, origin, family in read_pairs(text, str(file), ("origin", "family")):
-        if origin in families:
-            raise DataError(f"{file}, line {number}: {origin} occurs twice. Remove one line.")
-        families[origin] = family
+    families = parse_name_table(read_text_file(file, "families file"), str(file), _COLUMNS)
     if not families:
         raise DataError(f"families file {file} is empty. Write one origin<TAB>family per line.")
     return families
 
 
-def _guess_family(origin: str) -> str:
-    words = re.findall(r"[a-z0-9]+", origin.lower())
-    name = "".join(words)
-    for family, parts in _FAMILIES.items():
-        substrings = [part for part in parts if len(part) > 4 or part == "gan"]
-        if set(parts) & set(words) or any(part in name for part in substrings):
-            return family
-    return origin
+def _is_product(origin: str, family: str) -> bool:
+    """Return whether the names of a product and its family differ only in spelling."""
+    return family not in TECHNIQUES and normalize_name(origin) == normalize_name(family)
+
+
+@cache
+def _read_table() -> Mapping[str, str]:
+    """Return the built-in table."""
+    text = files("whichgen.data").joinpath("families.tsv").read_text(encoding="utf-8")
+    return parse_name_table(text, "families.tsv", ("name", "family"))

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from whichgen.constants import REAL, SYNTHETIC, UNKNOWN
-from whichgen.data.families import assign_families
+from whichgen.data.families import TECHNIQUES, find_family
+from whichgen.data.generator_names import normalize_name
 from whichgen.evidence.aliases import resolve_origin
 from whichgen.evidence.finding import Evidence, Finding
 from whichgen.evidence.generators import find_model
 from whichgen.evidence.summary import summarize_evidence
-
-#: Families in whichgen.data.families; families defined by users can't be compared by name.
-_FAMILIES = frozenset({"diffusion", "autoregressive", "GAN", "flow", "VAE"})
 
 #: Maximum number of names in a sentence.
 _MAX_NAMES = 3
@@ -85,38 +82,35 @@ def _differ(finding: Finding, answer: str, is_family: bool) -> bool:
 
     The prediction ``answer`` is a family if ``is_family`` is true, otherwise a generator.
     """
-    name = finding.generator
-    stated = {_normalize(n) for n in (name, finding.origin or resolve_origin(name)) if n}
-    predicted = {_normalize(n) for n in (answer, resolve_origin(answer)) if n}
+    name, origin = finding.generator, finding.origin or resolve_origin(finding.generator)
+    stated = {normalize_name(n) for n in (name, origin) if n}
+    predicted = {normalize_name(n) for n in (answer, resolve_origin(answer)) if n}
     if any(one in two or two in one for one in stated for two in predicted):
         return False
-    if is_family:
-        return answer in _FAMILIES and _find_family(name) not in ("", answer)
     ours, theirs = find_model(name), find_model(answer)
     if ours and theirs and not ours.tool and not theirs.tool:
         is_maker = ours.maker in (ours.name, theirs.name) and ours.maker == theirs.maker
         return ours.name != theirs.name and not (ours.maker and is_maker)
-    if _find_family(name) and _find_family(answer) and _find_family(name) != _find_family(answer):
-        return True
-    # Both names are well known: one as a generator, the other by its family.
-    return bool(ours and not ours.tool and not theirs and _find_family(answer))
+    one, two = _find_family(name, origin), _find_family(answer)
+    if not one or not two or one == two:
+        return False
+    if "diffusion" in (one, two) and not {one, two} <= TECHNIQUES.keys():
+        # Most products use diffusion. Two well-known networks differ all the same.
+        return bool(ours) and not theirs and not is_family and two in TECHNIQUES
+    return True
 
 
-def _find_family(name: str) -> str:
-    """Return the family of a well-known generator, or ``diffusion`` for a tool.
+def _find_family(name: str, origin: str = "") -> str:
+    """Return the family of a well-known generator or family, or ``diffusion`` for a program.
 
-    Returns an empty string for all other names and for DALL·E, whose family depends on its version.
+    Returns an empty string for other names, also of families that the user defined, and for DALL·E
+    without a version.
     """
     generator = find_model(name)
     if generator and generator.tool:
         return "diffusion"
+    if name in TECHNIQUES:
+        return name
     if generator:
         name = generator.name
-    if name == "DALL·E":  # either family, depending on the version
-        return ""
-    family = assign_families([name])[name] if name != REAL else ""
-    return family if family in _FAMILIES else ""
-
-
-def _normalize(name: str) -> str:
-    return "".join(re.findall(r"[a-z0-9]", name.lower()))
+    return "" if name in ("DALL·E", REAL) else find_family(origin) or find_family(name)

@@ -128,7 +128,8 @@ def enroll(
     output = head.forward(old_features)
     temperature = fit_temperature(output.logits, labels) if model.temperature != 1 else 1.0
     probabilities, scores = predict(output, score, temperature)
-    families = {**model.hierarchy.families, **assign_families([name])}
+    given = {o: family for o, family in model.hierarchy.families.items() if family != o}
+    families = assign_families(origins, given)
     if model.run_metadata.get("training_sources"):
         threshold, hierarchy = model.threshold, replace(model.hierarchy, families=families)
     else:

@@ -13,6 +13,7 @@ A rejected image is assigned to the most specific group whose threshold it reach
 
 - A family requires a logit z_G as high as that of most synthetic validation images, because the
   image may belong to an unknown family. It also requires the minimum difference for ``synthetic``.
+  An origin that is its own family is no coarser prediction.
 - ``synthetic`` and ``real`` each require a minimum difference between the logits of these two
   groups. Few validation images of the other group reach it.
 
@@ -39,14 +40,15 @@ class Hierarchy:
     Parameters
     ----------
     families
-        Maps every known origin except ``real`` to its family.
+        Maps every known origin except ``real`` to its family, which may be the origin itself.
     synthetic, real
         Minimum of z_synthetic − z_real to predict ``synthetic``, and of z_real − z_synthetic to
         predict ``real``, both ≥ 0. Both are ``None`` if the known origins do not include both
         ``real`` and a generator; ``synthetic`` is ``None`` if no validation image is real, and
         ``real`` is ``None`` if no validation image is synthetic.
     family
-        Minimum logit z_G to predict a family, ≤ 0; ``None`` if no validation image is synthetic.
+        Minimum logit z_G to predict a family, ≤ 0; ``None`` if no validation image is synthetic, or
+        if every origin is its own family.
     """
 
     families: Mapping[str, str]
@@ -114,8 +116,9 @@ def fit_hierarchy(
         margins = _synthetic_margins(output, origins)
         synthetic = _choose_threshold(margins[~is_synthetic], 1 - tpr if fpr is None else fpr)
         real = _choose_threshold(-margins[is_synthetic], 1 - tpr)
-    if is_synthetic.any():
-        best, z = _best_family(output, origins, families)
+    members = _list_members(origins, families)
+    if is_synthetic.any() and members:
+        best, z = _best_family(output, members)
         family = threshold_at_tpr(z[is_synthetic], tpr)
         likely = margins >= (synthetic or 0)
         if precision is not None and likely.any():
@@ -153,8 +156,9 @@ def select_answers(
         can_be_synthetic = margins >= hierarchy.synthetic
         certain = [can_be_synthetic, -margins >= hierarchy.real]
         answers = np.select(certain, [SYNTHETIC, REAL], UNKNOWN)
-    if hierarchy.family is not None:
-        families, z = _best_family(output, origins, hierarchy.families)
+    members = _list_members(origins, hierarchy.families)
+    if hierarchy.family is not None and members:
+        families, z = _best_family(output, members)
         answers = np.where(can_be_synthetic & (z >= hierarchy.family), families, answers)
     return list(np.where(decisions < 0, answers, np.array(origins)[decisions]).tolist())
 
@@ -176,13 +180,18 @@ def _choose_threshold(values: np.ndarray, fraction: float) -> float | None:
     return max(0.0, threshold_at_fpr(values, fraction)) if len(values) else None
 
 
-def _best_family(
-    output: HeadOutput, origins: Sequence[str], families: Mapping[str, str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the highest-logit family of each image and its logit: str and float64 arrays (n,)."""
+def _list_members(origins: Sequence[str], families: Mapping[str, str]) -> dict[str, list[int]]:
+    """Map each family to the indices of its origins, except origins that are their own family."""
     members: dict[str, list[int]] = {}
     for i, origin in enumerate(origins):
-        if origin != REAL:
+        if origin != REAL and families[origin] != origin:
             members.setdefault(families[origin], []).append(i)
+    return members
+
+
+def _best_family(
+    output: HeadOutput, members: Mapping[str, Sequence[int]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the highest-logit family of each image and its logit: str and float64 arrays (n,)."""
     z = np.stack([compute_group_logits(output, indices) for indices in members.values()])
     return np.array(list(members))[z.argmax(axis=0)], z.max(axis=0)
