@@ -16,6 +16,7 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +29,7 @@ from threadpoolctl import threadpool_limits
 
 from whichgen.encoders.base import Encoder, make_torch_encode
 from whichgen.features.store import FeatureStore
+from whichgen.heads import solver
 
 # The same examples on every run; a shared machine is too uneven for deadlines.
 settings.register_profile("whichgen", deadline=None, derandomize=True)
@@ -77,6 +79,25 @@ def noise_image(seed: int, size: tuple[int, int] = (32, 32), *, tint: int = 0) -
 def noise() -> Callable[..., Image.Image]:
     """:func:`noise_image`, for tests."""
     return noise_image
+
+
+@pytest.fixture
+def fail_to_converge(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes the solver of linear probes fail at given values of C, in this process only.
+
+    ``fail_to_converge(10.0, n_images=60)``: only if there are 60 training images.
+    """
+    minimize = solver._minimize
+
+    def make(*values: float, n_images: int = 0) -> None:
+        def fail(problem: Any, start: Any, max_iter: int) -> Any:
+            if problem.c in values and n_images in (0, len(problem.labels)):
+                return None
+            return minimize(problem, start, max_iter)
+
+        monkeypatch.setattr(solver, "_minimize", fail)
+
+    return make
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import whichgen
 
 #: Packages and top-level modules, each of which may import from those before it.
 LAYERS = (
-    *("constants", "defaults", "errors", "version", "progress", "deterministic"),
+    *("constants", "defaults", "errors", "option_names", "version", "progress", "deterministic"),
     *("io", "data", "evidence"),
     *("encoders", "features", "heads", "openset", "evaluation", "models", "inference", "gallery"),
     *("distributed", "training", "experiments", "report", "service", "cli", "sklearn", "__main__"),

@@ -20,7 +20,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from whichgen.data.dataset import Sample
 from whichgen.data.source_folds import assign_folds
 from whichgen.encoders.loading import load_encoder
-from whichgen.errors import FitError, ImageError
+from whichgen.errors import ConvergenceError, FitError, ImageError, WhichgenWarning
 from whichgen.features.inference import encode_images
 from whichgen.openset.threshold import threshold_at_tpr
 from whichgen.sklearn import OriginClassifier
@@ -58,6 +58,24 @@ def test_c_is_chosen_on_validation_images_and_the_head_is_fitted_on_all() -> Non
     np.testing.assert_allclose(classifier.predict_proba(x), whole.predict_proba(x), atol=1e-3)
     assert classifier.classes_.tolist() == ["ddpm", "gan", "real"]
     assert classifier.score(x, y) == whole.score(x, y)
+
+
+def test_values_that_do_not_converge_are_named_and_not_selected(
+    fail_to_converge: Callable[..., None],
+) -> None:
+    x, y = _data()
+    values = (1e-6, 1.0, 1e4)
+    best = OriginClassifier(values=values).fit(x, y).value_
+    fail_to_converge(best)
+    with pytest.warns(WhichgenWarning, match=f"C = {best:g} did not converge"):
+        classifier = OriginClassifier(values=values).fit(x, y)
+    assert classifier.value_ != best
+    fail_to_converge(best, n_images=len(x))  # the values converge on the training images only
+    with pytest.warns(WhichgenWarning, match=f"C = {best:g} did not converge"):
+        assert OriginClassifier(values=values).fit(x, y).value_ == classifier.value_
+    fail_to_converge(*values)
+    with pytest.raises(ConvergenceError, match=r"no value of C converged\. Use smaller values"):
+        OriginClassifier(values=values).fit(x, y)
 
 
 def test_unfamiliar_images_are_predicted_as_unknown_on_request() -> None:

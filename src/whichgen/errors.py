@@ -37,6 +37,10 @@ class FitError(WhichgenError):
     """A fitting option is invalid, or a classifier head can't be fitted or did not converge."""
 
 
+class ConvergenceError(FitError):
+    """The solver of a classifier head did not converge for a value of its hyperparameter."""
+
+
 class ClusterError(WhichgenError):
     """A Ray cluster can't be reached, or failed."""
 

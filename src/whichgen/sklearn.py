@@ -17,6 +17,7 @@ to select block, value and threshold by cross-validation over sources:
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -37,12 +38,13 @@ from whichgen.data.dataset import Sample
 from whichgen.data.origin_names import validate_origin_names
 from whichgen.data.source_folds import assign_folds
 from whichgen.defaults import BATCH_SIZE, TPR
-from whichgen.errors import DataError, FitError
+from whichgen.errors import ConvergenceError, DataError, FitError, WhichgenWarning
 from whichgen.heads.base import HeadOutput, SweepMethod
 from whichgen.heads.knn import PAPER_K, KnnMethod
-from whichgen.heads.linear import PAPER_C, LinearMethod
+from whichgen.heads.linear import PAPER_C, LinearMethod, convergence_advice
 from whichgen.openset.threshold import threshold_at_tpr
 from whichgen.training.held_out import SOURCE_FOLDS
+from whichgen.training.selection import fit_first
 
 if TYPE_CHECKING:
     from whichgen.encoders.base import Encoder
@@ -182,10 +184,12 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         splits = self._split(labels) if sources is None else self._split_sources(labels, sources)
         n_train = min((len(train) for train, _ in splits), default=len(labels))
         values = method.candidate_values(n_train)
-        self.block_, self.value_ = list(features)[len(features) // 2], values[len(values) // 2]
-        self.validation_accuracy_ = -np.inf if splits else float("nan")
-        self.threshold_ = -np.inf
+        candidates: list[tuple[float, int, float, float]] = []
+        if not splits:
+            middle = list(features)[len(features) // 2], values[len(values) // 2]
+            candidates.append((float("nan"), *middle, -np.inf))
         held_out = np.concatenate([labels[val] for _, val in splits]) if splits else labels[:0]
+        failed: set[float] = set()
         for block, x in features.items() if splits else ():
             predictions: dict[float, list[np.ndarray]] = {}
             for train, val in splits:
@@ -196,11 +200,29 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     continue
                 probabilities = np.concatenate(parts)
                 accuracy = float((probabilities.argmax(axis=1) == held_out).mean())
-                if accuracy > self.validation_accuracy_:
-                    self.validation_accuracy_, self.block_, self.value_ = accuracy, block, value
-                    self.threshold_ = threshold_at_tpr(probabilities.max(axis=1), self.tpr)
-        self.n_features_in_ = features[self.block_].shape[1]
-        self.head_ = method.fit(features[self.block_], labels, n_origins, self.value_)
+                threshold = threshold_at_tpr(probabilities.max(axis=1), self.tpr)
+                candidates.append((accuracy, block, value, threshold))
+            failed |= {value for value in values if len(predictions.get(value, [])) < len(splits)}
+        candidates.sort(key=lambda candidate: candidate[0], reverse=True)
+        for candidate in candidates:
+            self.validation_accuracy_, self.block_, self.value_, self.threshold_ = candidate
+            x = features[self.block_]
+            _, head = fit_first(method, x, labels, n_origins, [self.value_])
+            if head is not None:
+                break
+            failed.add(self.value_)
+        else:
+            raise ConvergenceError(
+                f"no value of {method.parameter} converged. {convergence_advice()}"
+            )
+        if failed:
+            text = ", ".join(f"{value:g}" for value in sorted(failed))
+            warnings.warn(
+                f"{method.parameter} = {text} did not converge on every block and fold",
+                WhichgenWarning,
+                stacklevel=2,
+            )
+        self.n_features_in_, self.head_ = x.shape[1], head
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:

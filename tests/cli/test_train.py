@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from whichgen.errors import WhichgenWarning
 from whichgen.models.saved_model import load_model
 
 from .conftest import GRID, UNKNOWN, Site, whichgen
@@ -60,6 +62,26 @@ def test_underscore_aliases_are_the_same_options(site: Site, spelling: str) -> N
     config = results(site.folder / "k/tiny_clip/images")["run_metadata"]["config"]
     assert config["head"]["values"] == [2, 4, 6]
     assert config["blocks"] == [1]
+
+
+def test_values_that_do_not_converge_are_named_in_the_spelling_of_the_command_line(
+    site: Site,
+) -> None:
+    options = [*site.options(out="steps"), *UNKNOWN, "-b", 1, "--c-min", -6, "--c-max", 8]
+    note = "C = 1e+08 (block 1) did not converge and can't be selected"
+    with pytest.warns(WhichgenWarning, match=re.escape(note)):
+        result = whichgen("linear", *options, "--c-values", 3, "--max-iter", 6)
+    assert result.code == 0, result.err
+    run = site.folder / "steps/tiny_clip/images"
+    assert note in results(run)["notes"]
+    assert note in (run / "report.md").read_text()
+    assert "1e+08" not in (run / "grid.csv").read_text()
+    result = whichgen("linear", *site.options(out="none"), *UNKNOWN, "--C", 1e8, "--max-iter", 2)
+    assert result.code == 1
+    assert "Use a smaller --C or --c-max, or, with `whichgen linear`, a larger --max-iter" in (
+        " ".join(result.err.split())
+    )
+    assert "max_iter" not in result.err
 
 
 def test_one_value_instead_of_a_sweep(site: Site) -> None:

@@ -174,7 +174,7 @@ def test_mixed_unknown_indices_are_out_of_range(tmp_path: Path) -> None:
 
 
 def test_missing_annotation_file_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none\.txt does not exist.*--data FOLDER"):
+    with pytest.raises(DataError, match=r"none\.txt does not exist.*pass their folder"):
         read_annotations(tmp_path / "none.txt", KNOWN, bases=[])
 
 

@@ -188,7 +188,7 @@ def test_image_column_is_detected_or_named(
 @pytest.mark.parametrize(
     ("fields", "choice", "message"),
     [
-        ({"a": BYTES, "b": BYTES}, "", r"several binary columns: a, b\..*--column"),
+        ({"a": BYTES, "b": BYTES}, "", r"several binary columns: a, b\..*column"),
         ({"text": pa.string()}, "", r"has no binary column\. Store"),
         (
             {"a": BYTES, "text": pa.string()},

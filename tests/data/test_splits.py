@@ -304,7 +304,7 @@ def test_origin_with_two_sources_is_an_error(image_folder: Callable[..., Path]) 
     assert "needs three" in str(error.value)
     with pytest.raises(DataError, match="at least two known origins"):
         split_folder(folder, SplitOptions(unknown=("real", "gan")), sources=sources)
-    assert "omit --sources" in str(error.value)
+    assert "omit `sources`" in str(error.value)
 
 
 def test_image_without_group_is_an_error(image_folder: Callable[..., Path]) -> None:

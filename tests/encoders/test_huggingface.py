@@ -387,5 +387,5 @@ def test_an_unknown_name_is_reported_with_alternatives(name: str) -> None:
     message = str(caught.value)
     assert name in message
     assert "neither a local folder nor in the hub's cache" in message
-    assert "--backbone efficientnet_lite0" in message
+    assert "the encoder efficientnet_lite0" in message
     assert "\n" not in message

@@ -96,5 +96,5 @@ def test_a_network_that_cannot_be_exported_is_reported() -> None:
         preprocess=lambda image: np.zeros((3, 4, 4), np.float32),
         forward=lambda pixels: [module(pixels)],
     )
-    with pytest.raises(EncoderError, match=r"can't be exported to OpenVINO.*--device cpu"):
+    with pytest.raises(EncoderError, match=r"can't be exported to OpenVINO.*device='cpu'"):
         build_encoder(network, device="openvino", dtype="float32")

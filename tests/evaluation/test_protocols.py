@@ -130,7 +130,9 @@ def test_paper_selects_on_test_generators_and_tests_validation_images() -> None:
 
 
 def test_paper_needs_unknown_validation_images() -> None:
-    with pytest.raises(DataError, match=r"mine has no unknown validation images.*--protocol clean"):
+    with pytest.raises(
+        DataError, match=r"mine has no unknown validation images.*`protocol='clean'`"
+    ):
         make_protocol(dataset(test_unknown=("a",)), "paper")
 
 

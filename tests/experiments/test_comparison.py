@@ -65,7 +65,7 @@ def test_runs_with_sources_are_compared_over_sources(tmp_path: Path) -> None:
     assert comparison.low == comparison.high == pytest.approx(comparison.difference)
     assert comparison.mcnemar_p is None
     other = read_run_predictions(write(tmp_path / "c", 1, source="two"))
-    with pytest.raises(DataError, match=r"different sources\. Fit both with the same --sources"):
+    with pytest.raises(DataError, match=r"different sources\. Fit both with the same sources"):
         compare_runs(first, other)
 
 

@@ -70,7 +70,7 @@ def test_folds_test_every_image_once_and_share_no_source(
 
 
 def test_images_without_sources_are_refused() -> None:
-    with pytest.raises(DataError, match="--sources"):
+    with pytest.raises(DataError, match="Set the sources with `sources`"):
         make_folds([Sample(Path("a.png"), "real")], SourceSplit())
     with pytest.raises(DataError, match="at least 3"):
         make_folds(draw_samples(0, 4), SourceSplit(n_folds=2))

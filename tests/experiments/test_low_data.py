@@ -71,7 +71,7 @@ def test_a_fusion_of_images_with_sources_is_refused(world: Make) -> None:
         for split, table in features.tables.items()
     }
     with_sources = replace(features, tables=tables)
-    with pytest.raises(DataError, match="--head linear or knn"):
+    with pytest.raises(DataError, match="Use a linear probe or k-NN"):
         next(low_data(with_sources, None, FusionOptions(), samples_per_class=(1,)))  # type: ignore[arg-type]
     note = low_data_note(with_sources, FitOptions(KNN))
     assert note.startswith("On sources never seen: none of the 4 test sources")

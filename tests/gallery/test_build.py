@@ -192,7 +192,7 @@ def test_only_a_gallery_is_replaced_and_only_with_force(
 ) -> None:
     build_local_gallery(tmp_path / "g", gallery_images, RECORD)
     (tmp_path / "g" / "stale").touch()
-    with pytest.raises(GalleryError, match="use --force to replace it"):
+    with pytest.raises(GalleryError, match="use force=True to replace it"):
         build_local_gallery(tmp_path / "g", gallery_images, RECORD)
     assert (
         build_local_gallery(tmp_path / "g", gallery_images, RECORD, kind="ivf", force=True).kind

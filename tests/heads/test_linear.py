@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 
-from whichgen.errors import FitError
+from whichgen.errors import ConvergenceError, FitError
 from whichgen.heads.linear import PAPER_C, LinearHead, LinearMethod
 
 
@@ -167,10 +169,25 @@ def test_fit_converges_on_separable_data(n_origins: int, c: float) -> None:
 
 def test_solver_that_does_not_converge_raises() -> None:
     x, y = _data(300, 40, 5)
-    with pytest.raises(FitError, match=r"at C = 100000 within 0 steps\. Raise --max-iter"):
+    with pytest.raises(
+        ConvergenceError, match=r"at C = 100000 within 0 steps\. Use smaller values"
+    ):
         LinearMethod(max_iter=0).fit(x, y, 5, 1e5)
-    with pytest.raises(FitError, match=r"did not converge at C = .* within 1 steps"):
-        list(LinearMethod(max_iter=1).sweep(x, y, 5, []))
+
+
+def test_sweep_goes_on_after_a_value_that_does_not_converge(
+    fail_to_converge: Callable[..., None],
+) -> None:
+    x, y = _data(300, 40, 5)
+    values = (0.01, 1.0, 100.0)
+    expected = {value: LinearMethod().fit(x, y, 5, value) for value in values}
+    fail_to_converge(1.0)
+    path = dict(LinearMethod().fit_path(x, y, 5, values))
+    assert path[1.0] is None
+    for value in (0.01, 100.0):
+        assert path[value] is not None
+        np.testing.assert_allclose(path[value].weights, expected[value].weights, atol=1e-3)
+    assert [value for value, _ in LinearMethod(values).sweep(x, y, 5, [x])] == [0.01, 100.0]
 
 
 def test_head_is_not_modified_by_later_values() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 
 from whichgen.encoders.base import hash_weights
 from whichgen.encoders.loading import load_encoder
-from whichgen.errors import DataError, FitError
+from whichgen.errors import ConvergenceError, DataError, FitError, WhichgenWarning
 from whichgen.evaluation.all_metrics import evaluate
 from whichgen.evaluation.oscr import oscr
 from whichgen.features.store import FeatureStore
@@ -288,6 +289,51 @@ def test_fit_does_not_change_the_encoder(
     assert not any(p.requires_grad or p.grad is not None for p in module.parameters())
 
 
+def test_values_that_do_not_converge_are_named_and_never_selected(
+    world: Make, fail_to_converge: Make
+) -> None:
+    w = world(unknown=("ddpm", "flow"), unknown_val=("flow",))
+    best = w.fit().model.hyperparameter
+    w = world(name="again", unknown=("ddpm", "flow"), unknown_val=("flow",))
+    fail_to_converge(best)
+    note = rf"C = {best:g} \(block 0, 1\) did not converge and can't be selected"
+    with pytest.warns(WhichgenWarning, match=note):
+        result = w.fit(replace(LINEAR, max_iter=999))  # not the cached sweeps
+    assert re.search(note, result.note)
+    left = [value for value in LINEAR.values if value != best]
+    assert [c.value for c in result.grid] == left * 2
+    assert {b.value for b in result.blocks} <= {*left}
+    with pytest.warns(WhichgenWarning, match=note):  # also from the cache
+        assert w.fit(replace(LINEAR, max_iter=999)).grid == result.grid
+
+
+def test_next_best_value_if_the_best_fails_on_all_training_images(
+    world: Make, fail_to_converge: Make
+) -> None:
+    w = world(unknown=("flow",), share_unknown=True)
+    first = w.fit()
+    assert len(first.protocol.folds) == 3
+    n_train = len(w.extract().tables["train"])
+    fail_to_converge(first.model.hyperparameter, n_images=n_train)
+    with pytest.warns(WhichgenWarning, match=rf"C = {first.model.hyperparameter:g} \(block"):
+        second = w.fit()
+    assert second.grid == first.grid
+    assert second.model.hyperparameter != first.model.hyperparameter
+    for b in second.blocks:
+        rest = [c for c in first.grid if c.block == b.block]
+        rest = [c for c in rest if c.value != first.model.hyperparameter]
+        assert b.val_auroc == max(c.auroc for c in rest)
+
+
+def test_no_value_converges(world: Make, fail_to_converge: Make) -> None:
+    w = world(unknown=("ddpm", "flow"))
+    fail_to_converge(*LINEAR.values)
+    with pytest.raises(
+        ConvergenceError, match=r"no candidate is left: C = 0.1 \(block 0, 1\), 10 .*"
+    ):
+        w.fit()
+
+
 @pytest.fixture
 def sweeps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The swept blocks; a first item of -1 - n interrupts the sweep of block n."""
@@ -360,9 +406,9 @@ def test_missing_block_raises_fit_error(world: Make, blocks: tuple[int, ...]) ->
     [
         ({"metric": "F1"}, FitError, "unknown selection metric 'F1'"),
         ({"protocol": "open"}, DataError, "unknown protocol 'open'"),
-        ({"tpr": 0}, FitError, "--tpr 0: .*greater than 0 and at most 1"),
-        ({"tpr": 1.01}, FitError, "--tpr 1.01"),
-        ({"tpr": float("nan")}, FitError, "--tpr nan"),
+        ({"tpr": 0}, FitError, "`tpr` 0: .*greater than 0 and at most 1"),
+        ({"tpr": 1.01}, FitError, "`tpr` 1.01"),
+        ({"tpr": float("nan")}, FitError, "`tpr` nan"),
     ],
 )
 def test_invalid_option_raises_before_any_computation(

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from whichgen.data.splits import SplitOptions, split_folder
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.combinations import combine_encoders
-from whichgen.errors import FitError
+from whichgen.errors import ConvergenceError, FitError, WhichgenWarning
 from whichgen.evaluation.oscr import oscr
 from whichgen.evaluation.predictions import label_indices
 from whichgen.features.store import FeatureStore
@@ -130,6 +130,27 @@ def test_metrics_equal_those_of_an_independent_fit(
     assert len(result.grid) == len(result.members) * len(OPTIONS.values) * len(OPTIONS.shrinkages)
     assert result.evaluation.closed.accuracy == result.best.test_accuracy
     assert result.evaluation.oscr == pytest.approx(result.best.test_oscr)
+
+
+def test_settings_at_which_a_probe_does_not_converge_are_named_and_left_out(
+    make_parts: Callable[..., SplitFeatures],
+    encoder: Encoder,
+    fail_to_converge: Callable[..., None],
+) -> None:
+    parts = make_parts(**HELD_OUT)
+    fail_to_converge(100.0)
+    options = replace(OPTIONS, shrinkages=(0.3,))
+    with pytest.warns(WhichgenWarning, match=r"not converge at C = 100 \(shrinkage 0.3\), which"):
+        result = fuse(parts, encoder, options)
+    assert {c.value for c in result.grid} == {1.0}
+    assert result.model.hyperparameter == 1.0
+    alone = fuse(parts, encoder, replace(options, values=(1.0,)))
+    assert alone.evaluation == result.evaluation
+    fail_to_converge(1.0, 100.0)
+    with pytest.raises(
+        ConvergenceError, match=r"at C = 1 .*, C = 100 .*\. Use smaller values of C"
+    ):
+        fuse(parts, encoder, options)
 
 
 def test_test_images_do_not_influence_the_model(

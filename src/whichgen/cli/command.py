@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 from whichgen.cli.console import err, fail
 from whichgen.errors import WhichgenError
+from whichgen.option_names import command_line_names
 
 
 def command(function: Callable[..., None], *, resumable: bool = False) -> Callable[..., None]:
@@ -32,8 +33,9 @@ def command(function: Callable[..., None], *, resumable: bool = False) -> Callab
     def run(**values: Any) -> None:
         status = 1
         try:
-            instances = {name: _build(group, values) for name, group in groups.items()}
-            function(**instances, **values)
+            with command_line_names():
+                instances = {name: _build(group, values) for name, group in groups.items()}
+                function(**instances, **values)
         except WhichgenError as error:
             message = str(error)
         except OSError as error:

@@ -26,6 +26,7 @@ from whichgen.io.text_tables import (
     normalize_header,
     read_rows,
 )
+from whichgen.option_names import name_option
 
 #: Number of images looked up to find the folder that relative paths start from.
 _PROBED_PATHS = 20
@@ -82,8 +83,9 @@ def read_annotations(
     table = read_rows(
         file,
         "annotation file",
-        "To use your own images, pass --data FOLDER. A benchmark needs its folder: root=FOLDER. If "
-        "you have its images only, `whichgen dataset prepare` writes annotation files.",
+        f"To use your own images, pass {name_option('--data FOLDER', 'their folder')}. A benchmark "
+        "needs its folder: root=FOLDER. If you have its images only, `whichgen dataset prepare` "
+        "writes annotation files.",
     )
     names = () if indices else origins
     is_table = bool(table) and _is_header(table[0], origins)

@@ -20,6 +20,7 @@ from whichgen.data.formats import IMAGE_SUFFIXES, MAX_IMAGE_BYTES
 from whichgen.data.unsupported import describe_suffix, is_unread_image
 from whichgen.errors import DataError
 from whichgen.io.folder_listing import is_system_path
+from whichgen.option_names import name_option
 
 #: The name of an image in its archive, and its content or the reason why it can't be read.
 Member = tuple[str, bytes | str]
@@ -172,7 +173,8 @@ def find_image_column(schema: pa.Schema, name: str, column: str = "") -> str:
     usual = [c for c in _IMAGE_COLUMNS if c in candidates]
     if not column and not usual and len(candidates) != 1:
         raise DataError(
-            f"{name} has several binary columns: {names}. Choose the image column with --column."
+            f"{name} has several binary columns: {names}. Choose the image column with "
+            f"{name_option('--column')}."
         )
     return candidates[column or (usual[0] if usual else next(iter(candidates)))]
 

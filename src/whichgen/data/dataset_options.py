@@ -19,6 +19,7 @@ from whichgen.data.layouts import read_layout, warn_about_layout
 from whichgen.data.splits import SplitOptions, check_split_options, read_samples
 from whichgen.defaults import SAMPLES_PER_CLASS
 from whichgen.errors import DataError
+from whichgen.option_names import name_option
 from whichgen.progress import Progress, no_progress
 
 
@@ -136,7 +137,8 @@ class DatasetOptions(SplitOptions):
         except ValidationError as error:
             wrong = ", ".join(str(e["loc"][0]) for e in error.errors() if e["loc"])
             raise DataError(
-                f"the saved dataset options are invalid ({wrong}). Set the dataset with --data."
+                f"the saved dataset options are invalid ({wrong}). Set the dataset with "
+                f"{name_option('--data')}."
             ) from None
 
 

@@ -14,6 +14,7 @@ from whichgen.data.splits import SplitOptions, split_folder
 from whichgen.errors import DataError
 from whichgen.io.atomic import is_permission_error
 from whichgen.io.run_metadata import hash_parts
+from whichgen.option_names import name_option
 from whichgen.progress import Progress, no_progress
 
 
@@ -58,8 +59,9 @@ def open_dataset(
         dataset = load_benchmark(spec)
         if options.unknown or options.real or groups is not None or sources is not None:
             raise DataError(
-                f"{spec} defines its own unknown origins, groups and sources. Remove --unknown, "
-                "--groups, --sources and --real."
+                f"{spec} defines its own unknown origins, groups and sources. Remove "
+                f"{name_option('--unknown')}, {name_option('--groups')}, "
+                f"{name_option('--sources')} and {name_option('--real')}."
             )
         return dataset
     folder = folder.resolve()

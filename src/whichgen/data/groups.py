@@ -22,6 +22,7 @@ from whichgen.errors import DataError, WhichgenWarning
 from whichgen.io.atomic import write_text
 from whichgen.io.file_names import show_name
 from whichgen.io.text_tables import PATH_COLUMNS, Row, format_rows, normalize_header, read_rows
+from whichgen.option_names import name_option
 
 #: Value of the option ``sources`` if each source is a subfolder of its origin's folder.
 SOURCE_FOLDERS = "folders"
@@ -122,7 +123,7 @@ def list_source_folders(folder: Path, real: Collection[str] = ()) -> dict[str, s
         if path not in layout.sources:
             raise DataError(
                 f"{path} is not in a source folder. Move it to {path.parent}/SOURCE/, or list "
-                "the sources of all images in a file: --sources FILE."
+                f"the sources of all images in a file: {name_option('--sources FILE')}."
             )
     return {p.relative_to(folder).as_posix(): source for p, source in layout.sources.items()}
 
@@ -196,7 +197,9 @@ def read_name_table(
     value_index = _find_column(candidates, names, column, _COLUMNS[kind])
     if value_index is None:
         shown = ", ".join(names or [str(i + 1) for i in candidates])
-        option = "with --group-column" if kind == "group" else f"by naming it {kind} in the header"
+        option = f"by naming it {kind} in the header"
+        if kind == "group":
+            option = f"with {name_option('--group-column')}"
         problem = f"no column {column!r}" if column else f"no column {kind}"
         raise DataError(f"{kind}s file {file} has {problem}. Choose from {shown} {option}.")
 

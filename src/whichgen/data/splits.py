@@ -47,6 +47,7 @@ from whichgen.data.origin_names import fold_name, validate_origin_names
 from whichgen.data.split_balance import balance_splits
 from whichgen.defaults import SPLIT_FRACTIONS
 from whichgen.errors import DataError, ImageError, WhichgenWarning
+from whichgen.option_names import name_option
 from whichgen.progress import Progress, no_progress
 
 _KNOWN_SPLITS = ("train", "val", "test")
@@ -350,7 +351,8 @@ def _balance_sources(
         raise DataError(
             f"too few independent sources: {', '.join(few)}. Every known origin needs three, for "
             "train, val and test; sources that share near-duplicates or a group count as one. Add "
-            "sources, add the origin to --unknown, or omit --sources."
+            f"sources, add the origin to {name_option('--unknown')}, or omit "
+            f"{name_option('--sources')}."
         )
     splits = balance_splits(images / images.sum(axis=0), options.fractions, options.seed)
     return {c: _KNOWN_SPLITS[i] for c, i in zip(components, splits, strict=True)}

@@ -23,6 +23,7 @@ import torch
 
 from whichgen.data.shards import Shard
 from whichgen.errors import ClusterError, WhichgenError, WhichgenWarning
+from whichgen.option_names import name_option
 
 T = TypeVar("T")
 Result_co = TypeVar("Result_co", covariant=True)
@@ -233,8 +234,9 @@ def _stream(job: Any, shards: Sequence[Shard], workers: Workers) -> Iterator[_Me
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[-1]
         raise ClusterError(
-            f"the cluster failed ({reason}). Run the same command again to resume. If workers run "
-            "out of memory, use a smaller --batch-size or more --cpus-per-worker."
+            f"the cluster failed ({reason}). Try again to resume. If workers run out of memory, "
+            f"use a smaller {name_option('--batch-size')} or more "
+            f"{name_option('--cpus-per-worker', 'CPUs per worker')}."
         ) from error
 
 
@@ -260,7 +262,7 @@ def _size_pool(workers: Workers, resources: Mapping[str, float]) -> tuple[int, f
     if count > room:
         warnings.warn(
             f"the cluster has resources for {room} of {count} workers ({workers.cpus:g} CPUs and "
-            f"{gpus:g} GPUs each); the others wait. Add nodes, or use a smaller --workers.",
+            f"{gpus:g} GPUs each); the others wait. Add nodes, or use fewer workers.",
             WhichgenWarning,
             stacklevel=2,
         )

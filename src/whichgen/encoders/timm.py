@@ -9,6 +9,7 @@ from PIL import Image
 from whichgen.encoders.base import Network
 from whichgen.encoders.names import TIMM_TO_HUB
 from whichgen.errors import EncoderError
+from whichgen.io.hub_access import hub_access
 
 
 def load_timm(name: str) -> Network:
@@ -29,12 +30,13 @@ def load_timm(name: str) -> Network:
             f"mapped to the hub ({', '.join(sorted(TIMM_TO_HUB)[:3])}, …), and timm can't be "
             f"imported ({error}). To use other timm models: pip install 'whichgen[timm]'"
         ) from None
-    try:
-        module = timm.create_model(name, pretrained=True, num_classes=0)
-    except Exception as error:  # timm passes on the errors of its hub client
-        raise EncoderError(
-            f"timm can't load {name!r} ({error}). Check the name and the network."
-        ) from error
+    with hub_access() as offline:
+        try:
+            module = timm.create_model(name, pretrained=True, num_classes=0)
+        except Exception as error:  # timm passes on the errors of its hub client
+            raise EncoderError(
+                f"timm can't load {name!r} ({offline or error}). Check the name and the network."
+            ) from error
     settings = timm.data.resolve_model_data_config(module)
     transform = timm.data.create_transform(**settings, is_training=False)
     prefix = int(getattr(module, "num_prefix_tokens", 0))

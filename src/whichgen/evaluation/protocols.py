@@ -23,6 +23,7 @@ import numpy as np
 from whichgen.constants import REAL
 from whichgen.data.dataset import Dataset
 from whichgen.errors import DataError
+from whichgen.option_names import name_option
 
 #: Protocol of the reference implementation.
 PAPER = "paper"
@@ -106,8 +107,9 @@ def make_protocol(dataset: Dataset, name: str = "clean", *, seed: int = 0) -> Pr
     if name == PAPER:
         if not unknown:
             raise DataError(
-                f"{dataset.name} has no unknown validation images, which --protocol paper needs "
-                "for selection. Use --protocol clean."
+                f"{dataset.name} has no unknown validation images, which "
+                f"{name_option('--protocol paper')} needs for selection. Use "
+                f"{name_option('--protocol clean')}."
             )
         fold = Fold(dataset.known, tuple(unknown), "val_unknown")
         return Protocol(PAPER, (fold,), "val", (PAPER_CAVEAT,))

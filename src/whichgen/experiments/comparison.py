@@ -60,8 +60,8 @@ def explain_errors(file: Path) -> Iterator[None]:
         yield
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(
-            f"{file} not found. Pass the output folder of `whichgen linear`, `knn` or `fuse` (and "
-            "for --low-data that of `whichgen low-data`)."
+            f"{file} not found. Pass the output folder of `whichgen linear`, `knn` or `fuse` (for "
+            "low-data curves, that of `whichgen low-data`)."
         ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
@@ -173,7 +173,7 @@ def compare_runs(
             raise DataError(
                 f"{first.folder} and {second.folder} were not tested on the same {kind} images: "
                 f"of {len(a)} and {len(b)} images, {len(np.intersect1d(a, b))} are in both. Fit "
-                "both with the same data, --unknown, --unknown-val, --fractions and --seed."
+                "both with the same data, unknown generators, fractions and seed."
             )
     if sorted(first.origins) != sorted(second.origins):
         raise DataError(
@@ -185,7 +185,7 @@ def compare_runs(
         if not all(map(np.array_equal, *names)):
             raise DataError(
                 f"{first.folder} and {second.folder} assign the same images to different {kind}. "
-                f"Fit both with the same --{kind}."
+                f"Fit both with the same {kind}."
             )
     order = [second.origins.index(origin) for origin in first.origins]
     known, unknown = (replace(a, probabilities=a.probabilities[:, order]) for a in second.answers)

@@ -28,6 +28,7 @@ from whichgen.evaluation.predictions import Predictions
 from whichgen.evaluation.source_results import SourceResult, count_by_source
 from whichgen.evaluation.training_sources import NEVER_SEEN
 from whichgen.features.table import FeatureTable
+from whichgen.option_names import name_option
 from whichgen.progress import Progress, no_progress
 from whichgen.training.finalize import predict_table
 from whichgen.training.fit_block import FitOptions, fit
@@ -163,7 +164,9 @@ def make_fold_datasets(
         are not in training, validation and test images of every fold.
     """
     if missing := [s for s in samples if not s.source]:
-        raise DataError(f"{missing[0].path} has no source. Set the sources with --sources.")
+        raise DataError(
+            f"{missing[0].path} has no source. Set the sources with {name_option('--sources')}."
+        )
     if split.n_folds < 3:
         raise DataError(f"{split.n_folds} folds are too few. Use at least 3.")
     if not split.by_source:  # each image, or group of images, is a source of its own

@@ -155,7 +155,7 @@ def measure_few_shot(
         raise DataError(
             f"no unknown generator has enough images to enroll {min(image_counts)} and test on "
             f"{MIN_TEST_IMAGES}, from different sources if the sources are known. Add images, or "
-            "fit with other --unknown generators."
+            "fit with other unknown generators."
         )
     accuracy_before = float((model.head.forward(known_test).logits.argmax(axis=1) == labels).mean())
     for generator, n, seed, enrolled, test in progress(

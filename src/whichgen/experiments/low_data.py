@@ -59,9 +59,9 @@ def check_method(options: FitOptions | FusionOptions, *, has_sources: bool) -> N
     """
     if isinstance(options, FusionOptions) and has_sources:
         raise DataError(
-            "low-data --head fusion does not support --sources, because a fusion also trains on "
-            "the validation images then. Use --head linear or knn, or measure the effect of more "
-            "sources: whichgen cross-source --shares 0.25,0.5."
+            "the low-data experiment does not support a fusion with sources, because a fusion also "
+            "trains on the validation images then. Use a linear probe or k-NN, or measure the "
+            "effect of more sources: whichgen cross-source --shares 0.25,0.5."
         )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from whichgen.encoders.base import Encoder
 from whichgen.errors import EncoderError, WhichgenWarning
+from whichgen.option_names import name_option
 
 #: Out-of-memory messages of torch, CUDA and OpenVINO, which share no exception class.
 _OUT_OF_MEMORY = ("allocate memory", "out of memory", "bad_alloc", "failed to allocate")
@@ -82,12 +83,14 @@ class BatchEncoder:
         if size == 1:
             raise EncoderError(
                 f"not enough memory on device {device} to run {self.encoder.name} on a single "
-                "image. Free some memory, or choose another --device or a smaller encoder."
+                "image. Free some memory, or choose a smaller encoder or another "
+                f"{name_option('--device')}."
             )
         self._limit = size // 2
         warnings.warn(
             f"not enough memory on device {device} for batches of {size} images; continuing with "
-            f"batches of {self._limit}. Use --batch-size {self._limit} to avoid this warning.",
+            f"batches of {self._limit}. To avoid this warning, use "
+            f"{name_option(f'--batch-size {self._limit}', f'batch_size={self._limit}')}.",
             WhichgenWarning,
             stacklevel=3,
         )
@@ -98,8 +101,8 @@ class BatchEncoder:
             if invalid.any():
                 raise EncoderError(
                     f"block {b} of {self.encoder.name} returned NaN or infinite features for "
-                    f"{names[int(np.argmax(invalid))]}. Use --dtype float32. If this does not "
-                    "help, the weights are damaged: download them again."
+                    f"{names[int(np.argmax(invalid))]}. Use {name_option('--dtype float32')}. If "
+                    "this does not help, the weights are damaged: download them again."
                 )
 
 

@@ -24,6 +24,7 @@ from safetensors.numpy import save_file
 from whichgen.encoders.base import Encoder
 from whichgen.errors import StoreError
 from whichgen.io.atomic import replace_file, write_text
+from whichgen.option_names import name_option
 
 KEY_BYTES = 32
 
@@ -212,7 +213,8 @@ class FeatureStore:
 def _cannot_write(folder: Path, error: Exception) -> str:
     return (
         f"can't write the feature store {folder} ({error}). Free some disk space or choose another "
-        "--cache-dir, and run the command again; features already stored are reused."
+        f"{name_option('--cache-dir', 'folder')}, and try again; features already stored are "
+        "reused."
     )
 
 

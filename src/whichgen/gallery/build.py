@@ -36,6 +36,7 @@ from whichgen.gallery.storage import (
     write_description,
 )
 from whichgen.io.atomic import replace_folder
+from whichgen.option_names import name_option
 from whichgen.progress import Progress, no_progress
 
 #: Maximum number of held-out images; a gallery of few images holds out half of them.
@@ -60,13 +61,14 @@ def check_gallery_folder(folder: Path, *, force: bool) -> None:
         return
     if not (folder / GALLERY_FILE).is_file():
         raise GalleryError(
-            f"{folder} already exists and is not a gallery. Choose another folder with "
-            "--output-dir."
+            f"{folder} already exists and is not a gallery. Choose another "
+            f"{name_option('--output-dir', 'folder')}."
         )
     if not force:
         raise GalleryError(
-            f"{folder} already holds a gallery. Choose another folder with --output-dir, or use "
-            "--force to replace it."
+            f"{folder} already holds a gallery. Choose another "
+            f"{name_option('--output-dir', 'folder')}, or use "
+            f"{name_option('--force', 'force=True')} to replace it."
         )
 
 

@@ -30,6 +30,7 @@ from whichgen.gallery.storage import GalleryDescription, write_description
 from whichgen.heads.base import HeadOutput
 from whichgen.inference.neighbors import Neighbor, SimilaritySpace, clip_cosine
 from whichgen.io.atomic import replace_folder
+from whichgen.option_names import name_option
 from whichgen.progress import Progress, no_progress
 
 #: Environment variable: API key of the Qdrant service.
@@ -48,13 +49,14 @@ def _translate_errors() -> Iterator[None]:
         yield
     except (ApiException, ResponseHandlingException, OSError) as error:
         raise GalleryError(
-            f"the request to Qdrant failed ({first_line(error)}). Check --qdrant-url, the service "
-            f"and {API_KEY}. Then run the command again to resume."
+            f"the request to Qdrant failed ({first_line(error)}). Check "
+            f"{name_option('--qdrant-url', 'url')}, the service and {API_KEY}. Then try again to "
+            "resume."
         ) from None
     except (KeyError, TypeError, ValueError) as error:
         raise GalleryError(
             f"the response from Qdrant does not match this gallery ({first_line(error)}). Check "
-            "--qdrant-url and --collection."
+            f"{name_option('--qdrant-url', 'url')} and {name_option('--collection')}."
         ) from None
 
 
@@ -76,8 +78,8 @@ def connect_to_qdrant(url: str) -> QdrantClient:
     """
     if not url.startswith(("http://", "https://")):
         raise GalleryError(
-            f"{url!r} is not the address of a Qdrant service. Set --qdrant-url to the address, "
-            "e.g. http://localhost:6333."
+            f"{url!r} is not the address of a Qdrant service. Set "
+            f"{name_option('--qdrant-url', 'url')} to the address, e.g. http://localhost:6333."
         )
     return QdrantClient(
         url=url,
@@ -137,7 +139,7 @@ class QdrantGallery:
         if n_foreign or form != (self.space.dimension, cosine):
             raise GalleryError(
                 f"the collection {self.collection!r} contains vectors from another model or "
-                "application. Choose another --collection."
+                f"application. Choose another {name_option('--collection')}."
             )
 
     @_translate_errors()
@@ -153,7 +155,7 @@ class QdrantGallery:
         if (n := self.client.count(self.collection).count if exists else 0) < n_images:
             raise GalleryError(
                 f"the collection {self.collection!r} has {n} images, expected {n_images}. Check "
-                "--qdrant-url, or build the gallery again."
+                f"{name_option('--qdrant-url', 'url')}, or build the gallery again."
             )
 
     @_translate_errors()

@@ -18,6 +18,7 @@ import numpy as np
 from scipy.special import log_softmax, softmax
 
 from whichgen.errors import FitError
+from whichgen.option_names import name_option
 
 
 @dataclass(frozen=True)
@@ -193,5 +194,5 @@ def check_training_features(features: np.ndarray, labels: np.ndarray, n_origins:
         raise FitError(
             f"{int(invalid.sum())} of {len(features)} feature rows contain NaN or infinity (first: "
             f"row {int(np.argmax(invalid))}). Delete the feature store and extract again with "
-            "--dtype float32."
+            f"{name_option('--dtype float32')}."
         )

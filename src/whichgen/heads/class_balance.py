@@ -15,6 +15,7 @@ import numpy as np
 
 from whichgen.errors import FitError
 from whichgen.heads.base import HeadMethod
+from whichgen.option_names import name_option
 
 M = TypeVar("M", bound=HeadMethod)
 
@@ -53,8 +54,9 @@ def balance_classes(head_method: M) -> M:
     """
     if not hasattr(head_method, "balanced"):
         raise FitError(
-            f"the head method {head_method.name!r} can't balance classes, as the protocol paper "
-            "requires. Use the protocol clean, or add a field 'balanced' to the method."
+            f"the head method {head_method.name!r} can't balance classes, which "
+            f"{name_option('--protocol paper')} requires. Use {name_option('--protocol clean')}, "
+            "or add a field 'balanced' to the method."
         )
     method: Any = head_method
     balanced: M = replace(method, balanced=True)

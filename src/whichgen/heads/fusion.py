@@ -40,10 +40,10 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.decomposition import PCA
 
-from whichgen.errors import FitError
+from whichgen.errors import ConvergenceError, FitError
 from whichgen.heads.base import HeadOutput, check_training_features
 from whichgen.heads.design_matrix import decompose_gram
-from whichgen.heads.linear import LinearHead, LinearMethod
+from whichgen.heads.linear import LinearHead, LinearMethod, convergence_advice
 
 #: One value of C per decade, for standardized views.
 FUSION_C = tuple(10.0**k for k in range(-1, 5))
@@ -214,8 +214,16 @@ class FusionMethod:
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
     ) -> list[ViewProbe]:
         """Fit the probe of each view with C = ``value``; return the probes in view order."""
-        parts = split_views(features, self.widths)
-        return [fit_view(x, labels, n_origins, (value,), self.shrinkage)[0] for x in parts]
+        probes = []
+        for number, x in enumerate(split_views(features, self.widths)):
+            (probe,) = fit_view(x, labels, n_origins, (value,), self.shrinkage)
+            if probe is None:
+                raise ConvergenceError(
+                    f"the linear probe of block {number} did not converge at C = {value:g}. "
+                    f"{convergence_advice()}"
+                )
+            probes.append(probe)
+        return probes
 
     def restore(
         self, tensors: Mapping[str, np.ndarray], n_origins: int, value: float
@@ -242,8 +250,10 @@ def fit_view(
     n_origins: int,
     values: Sequence[float],
     shrinkage: float = 1.0,
-) -> list[ViewProbe]:
+) -> list[ViewProbe | None]:
     """Fit one probe of a view for each C, and return the probes in the order of ``values``.
+
+    A probe is ``None`` if the solver did not converge.
 
     Parameters
     ----------
@@ -259,8 +269,7 @@ def fit_view(
     Raises
     ------
     FitError
-        ``shrinkage`` is out of range, an origin has no image, a feature is not finite, or the
-        solver did not converge.
+        ``shrinkage`` is out of range, an origin has no image, or a feature is not finite.
     """
     if not 0 < shrinkage <= 1:
         raise FitError(f"shrinkage must be above 0 and at most 1, got {shrinkage:g}.")
@@ -274,9 +283,14 @@ def fit_view(
     # Substituting w = Σ_λ^(−½) u turns the penalty on w into the usual ridge penalty on u.
     whiten = fit_whitening(x, labels, n_origins, shrinkage)
     path = LinearMethod().fit_path(whiten(x), labels, n_origins, values)
-    return [
-        ViewProbe(mean, scale, LinearHead(whiten(probe.weights), probe.bias)) for _, probe in path
-    ]
+    probes: list[ViewProbe | None] = []
+    for _, probe in path:
+        if probe is None:
+            probes.append(None)
+        else:
+            head = LinearHead(whiten(probe.weights), probe.bias)
+            probes.append(ViewProbe(mean, scale, head))
+    return probes
 
 
 def build_fusion(

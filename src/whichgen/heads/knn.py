@@ -24,6 +24,7 @@ from whichgen.defaults import K_SWEEP
 from whichgen.errors import FitError
 from whichgen.heads.base import HeadOutput, check_training_features
 from whichgen.heads.class_balance import count_repeats
+from whichgen.option_names import name_option
 
 #: The paper's values of k.
 PAPER_K = tuple(range(K_SWEEP[0], K_SWEEP[1] + 1))
@@ -179,7 +180,7 @@ class KnnMethod:
         if not values:
             raise FitError(
                 f"k = {min(self.values)} exceeds the {n_train} training images. Use a smaller "
-                "--k-min or more images."
+                f"{name_option('--k-min or --K', 'k')} or more images."
             )
         return values
 

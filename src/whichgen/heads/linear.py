@@ -19,11 +19,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from whichgen.defaults import C_SWEEP, MAX_ITER
-from whichgen.errors import FitError
+from whichgen.errors import ConvergenceError, FitError
 from whichgen.heads.base import HeadOutput, check_training_features
 from whichgen.heads.class_balance import count_repeats
 from whichgen.heads.design_matrix import build_design_matrix
 from whichgen.heads.solver import solve_path
+from whichgen.option_names import name_option
 
 #: The paper's values of C: 45, log-spaced.
 PAPER_C = tuple(float(c) for c in np.logspace(*C_SWEEP))
@@ -90,7 +91,8 @@ class LinearMethod:
         """See :meth:`whichgen.heads.base.SweepMethod.sweep`."""
         values = self.candidate_values(len(features))
         for value, head in self.fit_path(features, labels, n_origins, values):
-            yield value, [head.forward(query).probabilities for query in queries]
+            if head is not None:
+                yield value, [head.forward(query).probabilities for query in queries]
 
     def fit(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, value: float
@@ -100,9 +102,16 @@ class LinearMethod:
         Raises
         ------
         FitError
-            An origin has no image, a feature is not finite, or the solver did not converge.
+            An origin has no image, or a feature is not finite.
+        ConvergenceError
+            The solver did not converge.
         """
         ((_, head),) = self.fit_path(features, labels, n_origins, (value,))
+        if head is None:
+            raise ConvergenceError(
+                f"the linear probe did not converge at C = {value:g} within {self.max_iter} steps. "
+                f"{convergence_advice()}"
+            )
         return head
 
     def restore(
@@ -113,13 +122,15 @@ class LinearMethod:
 
     def fit_path(
         self, features: np.ndarray, labels: np.ndarray, n_origins: int, values: Sequence[float]
-    ) -> Iterator[tuple[float, LinearHead]]:
+    ) -> Iterator[tuple[float, LinearHead | None]]:
         """Fit a probe for each C in ``values``, which is ascending, and yield pairs (C, probe).
+
+        The probe is ``None`` if the solver did not converge.
 
         Raises
         ------
         FitError
-            An origin has no image, a feature is not finite, or the solver did not converge.
+            An origin has no image, or a feature is not finite.
         """
         check_training_features(features, labels, n_origins)
         # For two origins the optimum has W = (−w/2, w/2), so ½‖w₁ − w₀‖² = ‖W‖²: twice the penalty.
@@ -127,10 +138,13 @@ class LinearMethod:
         repeats = count_repeats(labels, n_origins) if self.balanced else None
         design, scaled = build_design_matrix(features, repeats), [value * scale for value in values]
         solutions = solve_path(design, labels, n_origins, scaled, max_iter=self.max_iter)
-        for value, solution in zip(values, solutions, strict=False):
-            if solution is None:
-                raise FitError(
-                    f"the linear probe did not converge at C = {value:g} within {self.max_iter} "
-                    "steps. Raise --max-iter or lower --c-max."
-                )
-            yield value, LinearHead(*solution)
+        for value, solution in zip(values, solutions, strict=True):
+            yield value, solution and LinearHead(*solution)
+
+
+def convergence_advice() -> str:
+    """Return what to do if a linear probe does not converge."""
+    return name_option(
+        "Use a smaller --C or --c-max, or, with `whichgen linear`, a larger --max-iter.",
+        "Use smaller values of C, or a larger max_iter of LinearMethod.",
+    )

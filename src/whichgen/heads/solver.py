@@ -104,8 +104,7 @@ def solve_path(
     ------
     weights, bias
         Weights of the original features, float64 array (origins, d), and biases, float64 array
-        (origins,). If the solver does not converge for a value of C, the generator yields ``None``
-        for this value and ends.
+        (origins,). ``None`` for a value of C for which the solver does not converge.
     """
     totals = np.bincount(labels, design.sample_weights, minlength=n_origins)
     frequencies = totals / totals.sum()
@@ -120,7 +119,7 @@ def solve_path(
         solution = _minimize(problem, start, max_iter)
         if solution is None:
             yield None
-            return
+            continue
         previous, point = point, solution
         weights = point.weights[:, :-1] @ design.axes
         yield weights, point.weights[:, -1] - weights @ design.center

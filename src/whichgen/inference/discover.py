@@ -26,6 +26,7 @@ from whichgen.evaluation.clustering import NOISE
 from whichgen.heads.fusion import fit_whitening, split_views
 from whichgen.heads.knn import normalize_rows
 from whichgen.models.origin_model import OriginModel
+from whichgen.option_names import name_option
 
 #: Shrinkage λ of the whitening, and the number of principal components to cluster.
 SHRINKAGE = 0.1
@@ -102,11 +103,14 @@ def discover(
         There are fewer than two images, fewer than ``k`` (k-means) or fewer than ``min_size``
         (HDBSCAN).
     """
-    option, minimum = ("--n-clusters", k) if k else ("--min-size", min_size)
+    minimum = k or min_size
+    option = name_option(f"--min-size {minimum}", f"min_size = {minimum}")
+    if k:
+        option = name_option(f"--n-clusters {k}", f"k = {k}")
     if len(features) < max(minimum, 2):
         raise FitError(
-            f"{len(features)} images are too few for {option} {minimum}. Add more images, or use "
-            "--all to include images of known origins."
+            f"{len(features)} images are too few for {option}. Add more images, "
+            f"{name_option('or use --all to include', 'also')} images of known origins."
         )
     points = embed_images(model, encoder, features)
     method = (

@@ -23,6 +23,7 @@ from whichgen.heads.base import HeadOutput
 from whichgen.heads.knn import build_cosine_index, normalize_rows
 from whichgen.io.run_metadata import hash_parts
 from whichgen.models.origin_model import OriginModel
+from whichgen.option_names import name_option
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,8 @@ class SimilaritySpace:
         if not np.isfinite(vectors).all():
             raise FitError(
                 "some embeddings contain NaN or infinity because the model or the cached features "
-                "are damaged. Fit the model again, or use another --cache-dir."
+                "are damaged. Fit the model again, or use another "
+                f"{name_option('--cache-dir', 'cache folder')}."
             )
         return vectors
 

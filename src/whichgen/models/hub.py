@@ -10,6 +10,7 @@ import huggingface_hub
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from whichgen.errors import ModelFileError, first_line
+from whichgen.io.hub_access import hub_access
 from whichgen.models.card import CARD_FILE
 from whichgen.models.origin_model import OriginModel
 from whichgen.models.saved_model import DESCRIPTION_FILE, HEAD_FILE, save_model
@@ -37,16 +38,17 @@ def download_model(name: str | Path, *, revision: str | None = None) -> Path:
     """
     if Path(name).is_dir():
         return Path(name)
-    try:
-        folder = huggingface_hub.snapshot_download(
-            str(name), revision=revision, allow_patterns=_FILES
-        )
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = first_line(error)
-        raise ModelFileError(
-            f"{name} is not a folder, and it can't be downloaded from the hub ({reason}). Check "
-            "the name and the network, or use the output folder of a run."
-        ) from error
+    with hub_access() as offline:
+        try:
+            folder = huggingface_hub.snapshot_download(
+                str(name), revision=revision, allow_patterns=_FILES
+            )
+        except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+            reason = offline or first_line(error)
+            raise ModelFileError(
+                f"{name} is not a folder, and it can't be downloaded from the hub ({reason}). "
+                "Check the name and the network, or use the output folder of a run."
+            ) from error
     return Path(folder)
 
 
@@ -80,7 +82,7 @@ def upload_model(
     model = replace(model, exemplars=replace(model.exemplars, thumbnails=()))
     api = huggingface_hub.HfApi()
     try:
-        with TemporaryDirectory() as folder:
+        with hub_access(), TemporaryDirectory() as folder:
             save_model(model, Path(folder), name=repository)
             api.create_repo(repository, private=private, exist_ok=True)
             commit = api.upload_folder(

@@ -17,6 +17,7 @@ from whichgen.evaluation.bootstrap import Interval
 from whichgen.evaluation.protocols import PAPER
 from whichgen.evaluation.source_results import SourceResult
 from whichgen.io.tables import Row, percent
+from whichgen.option_names import name_option
 from whichgen.report.run_reader import Run
 from whichgen.training.selection import FusionCandidate
 from whichgen.training.shortcuts import ShortcutReport
@@ -27,11 +28,11 @@ SHUFFLE_WARNING = (
 )
 CHANCE_WARNING = (
     "The model is not clearly better than chance: the interval of macro recall includes chance, or "
-    "AUROC is below 50 %. Add images of each origin, or try another encoder with --backbone."
+    "AUROC is below 50 %. Add images of each origin, or try another encoder."
 )
 NO_UNKNOWN_WARNING = (
     "There are no unknown test images. This run measures closed-set accuracy only, not how well "
-    "images of unknown generators are rejected. Hold out origins with --unknown."
+    "images of unknown generators are rejected."
 )
 
 #: Metrics of every comparison: attribute name and column title.
@@ -363,7 +364,8 @@ def warnings(run: Run) -> list[str]:
     if (recall and recall.low <= 1 / len(run.origins)) or (auroc is not None and auroc < 0.5):
         messages.append(CHANCE_WARNING)
     if not len(run.unknown):
-        messages.append(NO_UNKNOWN_WARNING)
+        advice = f"Hold out origins with {name_option('--unknown')}."
+        messages.append(f"{NO_UNKNOWN_WARNING} {advice}")
     if results.skipped:
         messages.append(f"Unreadable files left out: {len(results.skipped)}. See skipped.txt.")
     return messages

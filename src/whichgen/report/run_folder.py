@@ -82,6 +82,7 @@ def write_run(
             "value": model.hyperparameter,
         }
         results |= {"selection": selection, "blocks": result.blocks}
+        results["notes"] += (result.note,) if result.note else ()
     else:
         results |= {
             "selection": {"metric": result.metric, **vars(result.best)},

@@ -239,7 +239,7 @@ def _create_routes(batcher: Batcher, settings: Settings, metrics: Metrics) -> AP
     ) -> EnrollResponse:
         """Add an origin to the model from a few images (disabled by default)."""
         if settings.enroll_to is None:
-            detail = "Enrollment is disabled. Start the service with --enroll-to FOLDER."
+            detail = "Enrollment is disabled. Start the service with its option --enroll-to FOLDER."
             raise HTTPException(403, detail)
         uploads = await read_uploads(images)
         errors = [upload.error for upload in uploads if upload.error]

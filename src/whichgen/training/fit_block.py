@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 from whichgen.encoders.base import Encoder
-from whichgen.errors import FitError
+from whichgen.errors import ConvergenceError, FitError, WhichgenWarning
 from whichgen.evaluation.predictions import label_indices
 from whichgen.evaluation.protocols import PAPER, make_protocol
 from whichgen.heads.base import SweepMethod
 from whichgen.heads.class_balance import balance_classes
+from whichgen.heads.linear import convergence_advice
 from whichgen.openset.prediction import predict
 from whichgen.progress import Progress, no_progress
 from whichgen.training.finalize import EvaluatedModel, SelectedHead, evaluate_model, finalize_model
 from whichgen.training.parallel_sweeps import Sweep, run_in_processes, run_sweeps
 from whichgen.training.selection import (
+    NO_CANDIDATE,
     Candidate,
     SelectionOptions,
     average_by_key,
+    fit_first,
+    rank_candidates,
     select_best,
     selection_metrics,
 )
@@ -108,10 +114,13 @@ class FitResult(EvaluatedModel):
         All combinations of block and hyperparameter value, with their validation metrics.
     blocks
         Metrics of each block with its best hyperparameter value.
+    note
+        Hyperparameter values that did not converge, and their blocks; empty if all converged.
     """
 
     grid: tuple[Candidate, ...]
     blocks: tuple[BlockResult, ...]
+    note: str = ""
 
     @property
     def block(self) -> int:
@@ -149,8 +158,13 @@ def fit(
     DataError
         The protocol is ``paper``, and the dataset has no unknown validation images.
     FitError
-        A block in ``options.blocks`` does not exist in the encoder, or there is a block for which
-        no hyperparameter value can be fitted on every fold.
+        A block in ``options.blocks`` does not exist in the encoder, or no hyperparameter value can
+        be fitted on every fold.
+
+    Warns
+    -----
+    WhichgenWarning
+        Hyperparameter values did not converge. They are left out of the grid.
     """
     known = features.dataset.known
     protocol = make_protocol(features.dataset, options.protocol, seed=options.seed)
@@ -162,37 +176,65 @@ def fit(
         description=f"Sweeping {options.head_method.parameter}",
         total=len(sweeps),
     )
-    results = (
-        ((sweep.block, value), metrics)
-        for sweep, values in zip(sweeps, sweep_results, strict=True)
-        for value, metrics in values
-    )
+    results = []
+    failed: dict[float, set[int]] = defaultdict(set)
+    for sweep, values in zip(sweeps, sweep_results, strict=True):
+        results += [((sweep.block, value), metrics) for value, metrics in values]
+        tried = options.head_method.candidate_values(len(sweep.tables.train))
+        for value in {*tried} - {value for value, _ in values}:
+            failed[value].add(sweep.block)
     averages = average_by_key(results, len(folds))
     grid = [Candidate(block, value, *metrics) for (block, value), metrics in averages.items()]
-    per_block = [select_best([c for c in grid if c.block == b], options.metric) for b in blocks]
-    best = select_best(per_block, options.metric)
 
     train = features.tables["train"]
     labels = label_indices(train.origins, known)
-    calls = ((train.block(c.block), labels, len(known), c.value) for c in per_block)
-    heads = progress(
-        run_in_processes(options.head_method.fit, calls, jobs=options.jobs),
+    ranked = [rank_candidates([c for c in grid if c.block == b], options.metric) for b in blocks]
+    calls = (
+        (options.head_method, train.block(row[0].block), labels, len(known), [c.value for c in row])
+        for row in ranked
+        if row
+    )
+    fits = progress(
+        run_in_processes(fit_first, calls, jobs=options.jobs),
         description="Evaluating blocks",
-        total=len(per_block),
+        total=sum(map(bool, ranked)),
     )
     test = features.test_tables(protocol)
     test_labels = label_indices(test[0].origins, known)
-    block_results = []
-    for candidate, head in zip(per_block, heads, strict=True):
+    block_results: list[BlockResult] = []
+    best, selected = None, None
+    for row, (place, head) in zip(filter(None, ranked), fits, strict=True):
+        for candidate in row[:place]:
+            failed[candidate.value].add(candidate.block)
+        if head is None:
+            continue
+        candidate = row[place]
         outputs = (predict(head.forward(table.block(candidate.block))) for table in test)
         (probabilities, scores), (_, unknown_scores) = outputs
         correct = probabilities.argmax(axis=1) == test_labels
         metrics = selection_metrics(scores, correct, unknown_scores)
         block_results.append(BlockResult(*(*astuple(candidate), *metrics)))
-        if candidate == best:
+        if best is None or select_best([best, candidate], options.metric) is candidate:
+            best = candidate
             selected = SelectedHead(
                 head, options.head_method.name, candidate.value, (candidate.block,)
             )
+    note = _convergence_note(options.head_method.parameter, failed)
+    if selected is None:
+        if not note:
+            raise FitError(NO_CANDIDATE)
+        raise ConvergenceError(f"no candidate is left: {note}. {convergence_advice()}")
+    if note:
+        warnings.warn(note, WhichgenWarning, stacklevel=2)
     model = finalize_model(selected, features, encoder, options, config=config)
     model_results = evaluate_model(model, features, protocol, options)
-    return FitResult(**vars(model_results), grid=tuple(grid), blocks=tuple(block_results))
+    return FitResult(
+        **vars(model_results), grid=tuple(grid), blocks=tuple(block_results), note=note
+    )
+
+
+def _convergence_note(parameter: str, failed: Mapping[float, set[int]]) -> str:
+    """Name the values of a hyperparameter that did not converge, and the blocks of each value."""
+    blocks = {value: ", ".join(map(str, sorted(failed[value]))) for value in sorted(failed)}
+    text = ", ".join(f"{value:g} (block {names})" for value, names in blocks.items())
+    return f"{parameter} = {text} did not converge and can't be selected" if text else ""

@@ -193,7 +193,7 @@ def fuse(
     whole = FoldTables(known, unchanged.tables["train"], *features.test_tables(protocol))
     blocks = range(len(encoder.block_dims))
     all_tables = [whole, *tables, *held_out_tables]
-    final, *views = fit_views(all_tables, blocks, settings, options.jobs, progress)
+    (final, *views), settings = fit_views(all_tables, blocks, settings, options.jobs, progress)
     folds, held_out_views = views[: len(tables)], views[len(tables) :]
 
     grid = compare_members(folds, sets, settings)
@@ -282,8 +282,7 @@ def compare_members(
     sets
         Votes of each set of members, by name.
     settings
-        Pairs (C, shrinkage) for which the views are fitted, in the order passed to
-        :func:`fit_views`.
+        Pairs (C, shrinkage) for which the views are fitted, as :func:`fit_views` returns them.
 
     Returns
     -------
@@ -318,7 +317,7 @@ def select_votes(
     """
     blocks = list(chain(*sets[best.members]))
     same_blocks = {name: votes for name, votes in sets.items() if list(chain(*votes)) == blocks}
-    views = fit_views(folds, range(max(blocks) + 1), [best.setting], options.jobs, progress)
+    views, _ = fit_views(folds, range(max(blocks) + 1), [best.setting], options.jobs, progress)
     candidates = compare_members(views, same_blocks, [best.setting])
     default = next(c for c in candidates if c.members == best.members)
     return _select_with_margin(default, candidates, options.metric, 0)

@@ -23,6 +23,7 @@ from whichgen.heads.base import Head, HeadOutput
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.registry import fit_score
 from whichgen.openset.threshold import threshold_at_fpr, threshold_at_precision
+from whichgen.option_names import name_option
 from whichgen.training.split_features import FITTING_SPLITS, FoldTables, SplitFeatures
 
 #: Number of folds for cross-validation over sources. With few folds, the heads are fitted on far
@@ -148,7 +149,8 @@ def source_fold_tables(
         if missing := sorted({*fold.known} - {*rest.origins.tolist()}):
             raise DataError(
                 f"the sources of {', '.join(missing)} are too few or contain each other's images. "
-                "Add images of these origins from independent sources, or omit --sources."
+                "Add images of these origins from independent sources, or omit "
+                f"{name_option('--sources')}."
             )
         known = held_out.take(np.flatnonzero(np.isin(held_out.origins, fold.known)))
         tables.append(FoldTables(fold.known, rest, known, candidates.take(rows)))

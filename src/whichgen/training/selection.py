@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from statistics import fmean
 from typing import NamedTuple, TypeVar
@@ -11,17 +12,24 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from whichgen.defaults import FPR, TPR
-from whichgen.errors import FitError
+from whichgen.errors import ConvergenceError, FitError
 from whichgen.evaluation.detection import auroc
 from whichgen.evaluation.oscr import oscr
 from whichgen.evaluation.protocols import check_protocol
-from whichgen.heads.base import SweepMethod
+from whichgen.heads.base import Head, HeadMethod, SweepMethod
+from whichgen.option_names import name_option
 
 K = TypeVar("K")
 C = TypeVar("C", "Candidate", "FusionCandidate")
 
 #: Attribute of each selection metric; the names are those of the reference implementation.
 METRICS = {"AUC": "auroc", "OSCR": "oscr", "accuracy": "accuracy"}
+
+#: Message for an empty grid.
+NO_CANDIDATE = (
+    "no candidate can be fitted on every fold. Add training images, or try other hyperparameter "
+    "values."
+)
 
 
 class SelectionMetrics(NamedTuple):
@@ -91,8 +99,8 @@ class SelectionOptions:
             )
         if not 0 < self.tpr <= 1:
             raise FitError(
-                f"--tpr {self.tpr:g}: the fraction of known images to accept must be greater than "
-                "0 and at most 1, such as 0.95."
+                f"{name_option('--tpr')} {self.tpr:g}: the fraction of known images to accept must "
+                "be greater than 0 and at most 1, such as 0.95."
             )
         if self.precision is not None and not 0 < self.precision <= 1:
             raise FitError(
@@ -259,6 +267,28 @@ def sweep_block(
     return results
 
 
+def fit_first(
+    head_method: HeadMethod,
+    features: np.ndarray,
+    labels: np.ndarray,
+    n_origins: int,
+    values: Sequence[float],
+) -> tuple[int, Head | None]:
+    """Fit a head with the first of ``values`` for which the solver converges.
+
+    See :meth:`whichgen.heads.base.HeadMethod.fit` for the other parameters.
+
+    Returns
+    -------
+    place, head
+        Index of this value, and the head; the number of values and ``None`` if none converges.
+    """
+    for place, value in enumerate(values):
+        with suppress(ConvergenceError):
+            return place, head_method.fit(features, labels, n_origins, value)
+    return len(values), None
+
+
 def select_best(grid: Sequence[C], metric: str) -> C:
     """Return the candidate with the highest metric; on a tie, return the first.
 
@@ -270,8 +300,13 @@ def select_best(grid: Sequence[C], metric: str) -> C:
         The grid is empty.
     """
     if not grid:
-        raise FitError(
-            "no candidate can be fitted on every fold. Add training images, or try other "
-            "hyperparameter values."
-        )
-    return max(grid, key=lambda candidate: metric_value(candidate, metric))
+        raise FitError(NO_CANDIDATE)
+    return rank_candidates(grid, metric)[0]
+
+
+def rank_candidates(grid: Sequence[C], metric: str) -> list[C]:
+    """Sort candidates by descending metric; candidates with equal metrics keep their order.
+
+    ``metric`` is a key of :data:`METRICS`.
+    """
+    return sorted(grid, key=lambda candidate: metric_value(candidate, metric), reverse=True)

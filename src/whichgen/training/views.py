@@ -8,6 +8,7 @@ each *setting*, a pair (C, shrinkage). All sets of members share these probes.
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from whichgen.encoders.base import Encoder
+from whichgen.errors import ConvergenceError, WhichgenWarning
 from whichgen.evaluation.predictions import label_indices
 from whichgen.heads.fusion import FusionHead, ViewProbe, build_fusion, fit_view
+from whichgen.heads.linear import convergence_advice
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.registry import fit_score
 from whichgen.progress import Progress
@@ -85,10 +88,11 @@ def fit_views(
     settings: Sequence[Setting],
     jobs: int,
     progress: Progress,
-) -> list[FittedViews]:
+) -> tuple[list[FittedViews], list[Setting]]:
     """Fit one probe per block and setting on each fold.
 
-    Folds with the same training images share their probes.
+    Folds with the same training images share their probes. A warning names the settings at which a
+    probe does not converge, and these settings are left out.
 
     Parameters
     ----------
@@ -103,8 +107,15 @@ def fit_views(
 
     Returns
     -------
-    list of FittedViews
+    views
         The probes of each fold, in the order of ``folds``.
+    settings
+        The settings at which all probes converged.
+
+    Raises
+    ------
+    ConvergenceError
+        There is no such setting.
     """
     by_images = {(fold.origins, fold.train.keys): fold.train for fold in reversed(folds)}
     by_shrinkage: dict[float, list[float]] = defaultdict(list)
@@ -123,7 +134,21 @@ def fit_views(
         images: [[probe for _ in by_shrinkage for probe in next(fits)] for _ in blocks]
         for images in by_images
     }
-    return [FittedViews(probes[fold.origins, fold.train.keys], fold) for fold in folds]
+    rows = [row for by_block in probes.values() for row in by_block]
+    kept = [s for s in range(len(settings)) if all(row[s] for row in rows)]
+    failed = [settings[s] for s in range(len(settings)) if s not in kept]
+    if failed:
+        names = ", ".join(f"C = {value:g} (shrinkage {shrinkage:g})" for value, shrinkage in failed)
+        message = f"linear probes did not converge at {names}"
+        if not kept:
+            raise ConvergenceError(f"{message}. {convergence_advice()}")
+        warnings.warn(f"{message}, which can't be selected", WhichgenWarning, stacklevel=2)
+    views = []
+    for fold in folds:
+        by_block = probes[fold.origins, fold.train.keys]
+        converged = [[probe for s in kept if (probe := row[s])] for row in by_block]
+        views.append(FittedViews(converged, fold))
+    return views, [settings[s] for s in kept]
 
 
 def evaluate_member_sets(
@@ -138,8 +163,7 @@ def evaluate_member_sets(
     sets
         Votes of each set of members, by name.
     settings
-        Pairs (C, shrinkage) for which the views are fitted, in the order passed to
-        :func:`fit_views`.
+        Pairs (C, shrinkage) for which the views are fitted, as :func:`fit_views` returns them.
 
     Yields
     ------
@@ -209,7 +233,7 @@ def fuse_views(views: FittedViews, votes: Votes, setting: int) -> FusionHead:
     votes
         Blocks of each vote.
     setting
-        Index of the setting in the ``settings`` of :func:`fit_views`.
+        Index of the setting among those that :func:`fit_views` returns.
     """
     blocks = list(chain(*votes))
     probes = [views.probes[block][setting] for block in blocks]

@@ -1,0 +1,62 @@
+"""Decide quickly whether the Hugging Face hub can be reached.
+
+The hub's client retries each failed connection five times, which takes half a minute.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+#: Time limit for a connection, in seconds, including the look-up of the host's address.
+CONNECT_SECONDS = 2.0
+
+
+@contextmanager
+def hub_access() -> Iterator[str]:
+    """Use the hub's cache only in the ``with`` block if the hub can't be reached.
+
+    Yields
+    ------
+    str
+        Why the hub is not used; empty if it can be reached.
+    """
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        yield "HF_HUB_OFFLINE is set"
+    elif can_connect(constants.ENDPOINT):
+        yield ""
+    else:
+        constants.HF_HUB_OFFLINE = True
+        try:
+            yield f"no connection to {constants.ENDPOINT} within {CONNECT_SECONDS:g} seconds"
+        finally:
+            constants.HF_HUB_OFFLINE = False
+
+
+def can_connect(url: str, seconds: float = CONNECT_SECONDS) -> bool:
+    """Return whether the host of a URL, or its proxy, accepts a connection within a time limit."""
+    address = urlsplit(url)
+    proxy = getproxies().get(address.scheme)
+    if proxy and not proxy_bypass(address.netloc):
+        address = urlsplit(proxy if "//" in proxy else f"//{proxy}")
+    connected = []
+
+    def connect() -> None:
+        try:
+            port = address.port or (80 if address.scheme == "http" else 443)
+            socket.create_connection((str(address.hostname), port), seconds).close()
+            connected.append(True)
+        except (OSError, ValueError):
+            pass  # not reachable, or no valid address
+
+    # In a thread, because the look-up of an address has no time limit.
+    thread = Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return bool(connected)

@@ -1,0 +1,60 @@
+"""Messages name options as the interface in use spells them."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from multiprocessing import get_context
+
+import pytest
+
+from test_layers import MODULES
+from whichgen.option_names import command_line_names, name_option
+
+#: An option of the command line, and complete commands, which may contain options.
+_OPTION = re.compile(r"(?<![\w-])--[a-z]")
+_COMMAND = re.compile(r"(pip install|ray job submit|ray status|whichgen [a-z-]+|whichgen\[).*")
+
+#: Modules that are only run from the command line, or that contain options of other programs.
+_EXCEPT = ("whichgen.cli.", "whichgen.evidence.text_formats", "whichgen.service.app")
+
+
+def texts(tree: ast.AST) -> Iterator[str]:
+    """Yield the literal text of all strings except docstrings and arguments of ``name_option``."""
+    if isinstance(tree, ast.Call) and getattr(tree.func, "id", "") == "name_option":
+        return
+    if isinstance(tree, ast.JoinedStr):
+        yield "".join(str(v.value) for v in tree.values if isinstance(v, ast.Constant))
+    elif isinstance(tree, ast.Constant) and isinstance(tree.value, str):
+        yield tree.value
+    for child in ast.iter_child_nodes(tree):
+        docstring = isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant)
+        if not docstring and not (
+            isinstance(tree, ast.JoinedStr) and isinstance(child, ast.Constant)
+        ):
+            yield from texts(child)
+
+
+@pytest.mark.parametrize("name", sorted(n for n in MODULES if not n.startswith(_EXCEPT)))
+def test_library_names_options_for_both_interfaces(name: str) -> None:
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    wrong = [text for text in texts(tree) if _OPTION.search(_COMMAND.sub("", text))]
+    assert wrong == [], "name options with name_option()"
+
+
+def test_name_of_an_option() -> None:
+    assert name_option("--max-iter") == "`max_iter`"
+    assert name_option("--device cpu") == "`device='cpu'`"
+    assert name_option("--cache-dir", "folder") == "folder"
+    with command_line_names():
+        assert name_option("--max-iter") == "--max-iter"
+        with command_line_names():
+            pass
+        assert name_option("--cache-dir", "folder") == "--cache-dir"
+    assert name_option("--max-iter") == "`max_iter`"
+
+
+def test_worker_processes_use_the_names_of_their_parent() -> None:
+    with command_line_names(), get_context("spawn").Pool(1) as pool:
+        assert pool.apply(name_option, ("--max-iter",)) == "--max-iter"
