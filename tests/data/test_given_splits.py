@@ -100,7 +100,7 @@ def test_generators_without_training_images_are_unknown(tree: MakeTree) -> None:
         {"train/real": 4, "train/a": 4, "val/real": 3, "val/a": 3}
         | {"test/real": 3, "test/a": 3, "test/b": 3, "test/c": 3}
     )
-    with pytest.raises(DataError, match=r"no images of b, c.*--unknown b,c"):
+    with pytest.raises(DataError, match=r"no images of b, c.*unknown='b,c'"):
         split_folder(folder, SplitOptions())
     dataset = split_folder(folder, SplitOptions(unknown=("b", "c"), share_unknown=True))
     assert len(dataset.test_unknown) == 6
@@ -126,7 +126,7 @@ def test_sources_take_precedence_over_given_splits(tree: MakeTree) -> None:
 def test_photographs_are_named_by_an_option(tree: MakeTree) -> None:
     folder = tree({"photos": 5, "a": 5})
     dataset = split_folder(folder, SplitOptions())
-    assert any("If photos holds photographs, add --real photos" in note for note in dataset.notes)
+    assert any("If photos holds photographs, add `real='photos'`" in note for note in dataset.notes)
     dataset = split_folder(folder, SplitOptions(real=("photos",)))
     assert dataset.known == ("real", "a")
     assert dataset.notes == ()

@@ -163,7 +163,7 @@ def test_folders_of_photographs_are_named(
 
 def test_misspelled_folder_of_photographs_is_an_error(tmp_path: Path) -> None:
     folder = _make(tmp_path, ["photos", "gan"])
-    with pytest.raises(DataError, match=r"has no folder phtos\. Give --real .*: photos\."):
+    with pytest.raises(DataError, match=r"has no folder phtos\. Give `real` .*: photos\."):
         read_layout(folder, ["phtos"])
 
 
@@ -173,7 +173,7 @@ def test_misspelled_folder_of_photographs_is_an_error(tmp_path: Path) -> None:
 def test_photographs_under_another_name_are_a_warning(name: str) -> None:
     (warning,) = check_origin_names(["gan", name])
     assert "No origin is called real" in warning
-    assert f"If {name} holds photographs, add --real {name}" in warning
+    assert f"If {name} holds photographs, add `real='{name}'`" in warning
     (warning,) = check_origin_names(["gan", "real", name])
     assert f"{name} counts as a generator" in warning
 

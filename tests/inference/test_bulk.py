@@ -99,7 +99,7 @@ def test_evidence_is_that_of_each_file(
         *("evidence", "evidence_origin", "evidence_strength", "evidence_agrees")
     ]
     assert (row["evidence"], row["evidence_strength"]) == ("Software: “Midjourney”", "strong")
-    with pytest.raises(DataError, match="--no-evidence"):
+    with pytest.raises(DataError, match="or evidence"):
         AnswerFolder(tmp_path / "out", "m", ORIGINS)
 
 
@@ -178,9 +178,9 @@ def damage(name: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("change", "settings", "message"),
     [
-        (lambda _: None, {"model": "other"}, "has another model, or other --coverage"),
-        (lambda _: None, {"coverage": 0.9}, "has another model, or other --coverage"),
-        (lambda _: None, {"stability": True}, "has another model, or other --coverage"),
+        (lambda _: None, {"model": "other"}, "has another model, or other `coverage`"),
+        (lambda _: None, {"coverage": 0.9}, "has another model, or other `coverage`"),
+        (lambda _: None, {"stability": True}, "has another model, or other `coverage`"),
         (damage("_runs.json"), {}, r"_runs.json is damaged"),
         (lambda f: (f / "_runs.json").unlink(), {}, r"contains Parquet files"),
         (damage("part-00000.parquet"), {}, r"part-00000.parquet can't be read.*Delete the file"),

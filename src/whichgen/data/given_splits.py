@@ -15,6 +15,7 @@ from pathlib import Path
 from whichgen.data.dataset import Sample
 from whichgen.data.folder_names import join_names
 from whichgen.errors import DataError
+from whichgen.option_names import name_option
 
 _ORDER = ("train", "val", "test")
 
@@ -87,5 +88,5 @@ def check_given_splits(
     if missing := [origin for origin in known if origin not in trained]:
         raise DataError(
             f"{folder}: the folders of train have no images of {join_names(missing)}. If these are "
-            f"unknown origins, add --unknown {','.join(missing)}."
+            f"unknown origins, add {name_option('--unknown ' + ','.join(missing))}."
         )

@@ -30,6 +30,7 @@ from whichgen.data.folder_names import find_split, join_names, means_photographs
 from whichgen.data.origin_folders import Parts, label_folders, list_children
 from whichgen.errors import DataError, WhichgenWarning
 from whichgen.io.file_names import show_name
+from whichgen.option_names import name_option
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,9 @@ def read_layout(folder: Path, real: Collection[str] = ()) -> FolderLayout:
     if missing := [name for name in real if name.casefold() not in names]:
         others = sorted({n for parts in images for n in parts if not find_split(n)})
         raise DataError(
-            f"{folder} has no folder {', '.join(missing)}. Give --real the name of a folder of "
-            f"photographs: {join_names(filter(means_photographs, others)) or join_names(others)}."
+            f"{folder} has no folder {', '.join(missing)}. Give {name_option('--real')} the name "
+            "of a folder of photographs: "
+            f"{join_names(filter(means_photographs, others)) or join_names(others)}."
         )
     photographs = {name.casefold() for name in real}
     split_of, rest_of, notes = _remove_splits(folder, images)
@@ -149,7 +151,8 @@ def check_origin_names(origins: Collection[str]) -> list[str]:
             "origins, give that folder instead."
         )
     others = sorted(o for o in origins if o != REAL and means_photographs(o))
-    advice = f"If {join_names(others)} holds photographs, add --real {','.join(others)}."
+    option = name_option(f"--real {','.join(others)}")
+    advice = f"If {join_names(others)} holds photographs, add {option}."
     if REAL not in origins:
         warnings.append(
             "No origin is called real, so no image counts as a photograph. "

@@ -25,6 +25,7 @@ from whichgen.inference.answers import Attribution, answer_schema
 from whichgen.inference.bulk_job import ShardAnswers
 from whichgen.io.atomic import write_text
 from whichgen.io.tables import write_parquet
+from whichgen.option_names import name_option
 from whichgen.progress import Progress, no_progress
 
 #: Rows held in memory before they are written as a file.
@@ -112,8 +113,9 @@ class AnswerFolder:
                 raise DataError(f"{self._record_file} is damaged. Choose another folder.") from None
             if not same:
                 raise DataError(
-                    f"{folder} has another model, or other --coverage, --stability or "
-                    "--no-evidence. Choose another folder."
+                    f"{folder} has another model, or other {name_option('--coverage')}, "
+                    f"{name_option('--stability')} or {name_option('--no-evidence', 'evidence')}. "
+                    "Choose another folder."
                 )
         elif self._parts:
             raise DataError(
