@@ -29,6 +29,7 @@ from whichgen.data.folder_names import find_split, join_names
 from whichgen.data.origin_lists import BenchmarkOrigins, SplitOrigins, load_bundled_origins
 from whichgen.defaults import SAMPLES_PER_CLASS
 from whichgen.errors import DataError
+from whichgen.option_names import name_option
 
 _PARTS = ("train", "val", "test")
 
@@ -107,7 +108,7 @@ def prepare_benchmark(
             f"{folder} does not contain all known origins of any split of {lists.name}. Images "
             f"found: {found or 'none'}. {notes[0]}. Give the folder that contains the extracted "
             f"archives, with their folder names ({_list_examples(lists)}), or use the images "
-            f"without these splits: --data {folder}"
+            f"without these splits: {name_option(f'--data {folder}')}"
         )
     used = [o for split in splits for o in (*splits[split].known, *splits[split].unknown)]
     if absent := [origin for origin in dict.fromkeys(used) if origin not in images]:
