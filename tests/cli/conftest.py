@@ -30,10 +30,10 @@ class Result:
         return " ".join(line for line in lines if line and "0:00:0" not in line)
 
 
-def whichgen(*arguments: object, wide: bool = True) -> Result:
+def whichgen(*arguments: object, wide: bool = True, stdin: bytes = b"") -> Result:
     """Run ``whichgen ARGUMENTS``; a traceback fails the test."""
     result = CliRunner(env={"COLUMNS": "200"} if wide else {}).invoke(
-        app, expand_blocks([str(a) for a in arguments])
+        app, expand_blocks([str(a) for a in arguments]), input=stdin
     )
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         pytest.fail("".join(traceback.format_exception(result.exception)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,6 +34,7 @@ from whichgen.cli.options import (
     find_images,
     open_gallery,
 )
+from whichgen.cli.standard_input import restore_dash
 from whichgen.constants import UNKNOWN
 from whichgen.defaults import SIMILAR_IMAGES
 from whichgen.errors import DataError, ImageError
@@ -101,6 +103,10 @@ def attribute(
         progress=progress,
     )
     seconds = time.perf_counter() - start
+    answers = [
+        replace(answer, image=restore_dash(answer.image), error=restore_dash(answer.error))
+        for answer in answers
+    ]
     schema = answer_schema(
         attributor.model.origins,
         prediction_sets=coverage is not None,

@@ -12,6 +12,7 @@ from typer import Option
 from whichgen.cli.command import command
 from whichgen.cli.console import exit_on_unreadable, say, show_json, show_path, show_table
 from whichgen.cli.options import AsJson, Images, find_images
+from whichgen.cli.standard_input import restore_dash
 from whichgen.errors import ImageError
 
 if TYPE_CHECKING:
@@ -72,12 +73,13 @@ def evidence(images: Images, files: EvidenceFiles, as_json: AsJson = False) -> N
     options = files.read()
     rows: list[dict[str, Any]] = []
     for path in find_images(images):
-        row: dict[str, Any] = {"image": str(path), "findings": [], "notes": [], "error": ""}
+        name = restore_dash(str(path))
+        row: dict[str, Any] = {"image": name, "findings": [], "notes": [], "error": ""}
         rows.append(row)
         try:
-            row |= collect(read_bytes(path), str(path), **vars(options)).as_dict()
+            row |= collect(read_bytes(path), name, **vars(options)).as_dict()
         except ImageError as error:
-            row["error"] = str(error)
+            row["error"] = restore_dash(str(error))
         if not as_json:
             show_evidence(row)
     if as_json:

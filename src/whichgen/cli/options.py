@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 OutputDir = partial(Option, "-o", "--output-dir")
 
 Images = Annotated[
-    list[Path], Argument(help="Image files, folders, or @FILE with one path per line.")
+    list[Path], Argument(help="Image files, folders, @FILE with one path per line, or -.")
 ]
 Device = Annotated[str, Option(help="Device: auto, cpu, openvino, cuda or cuda:N.")]
 BatchSize = Annotated[int, Option(min=1, help="Number of images per forward pass.")]
@@ -244,22 +244,28 @@ def find_images(paths: list[Path]) -> list[Path]:
     Parameters
     ----------
     paths
-        Image files, folders (all images in them and their subfolders), or ``@FILE`` (a list of
-        them; see :func:`~whichgen.data.path_lists.get_list_file`).
+        Image files, folders (all images in them and their subfolders), ``@FILE`` (a list of them;
+        see :func:`~whichgen.data.path_lists.get_list_file`), or ``-`` (standard input).
 
     Raises
     ------
     DataError
-        A folder or list contains no images, or a ``.json`` or ``.csv`` file does not exist (the
-        user probably meant an output file).
+        A folder or list contains no images, a path is a URL, or a ``.json`` or ``.csv`` file does
+        not exist (the user probably meant an output file).
     """
+    from whichgen.cli.standard_input import DASH, save_standard_input
     from whichgen.data.dataset import list_images
     from whichgen.data.path_lists import get_list_file, read_path_list
 
     files: list[Path] = []
     for path in paths:
+        if str(path) == DASH:
+            files.append(save_standard_input())
+            continue
         list_file = get_list_file(str(path))
-        entries = map(Path, read_path_list(list_file)) if list_file else [path]
+        entries = list(map(Path, read_path_list(list_file))) if list_file else [path]
+        for entry in entries:
+            _reject_url(entry)
         images = [
             i for entry in entries for i in (list_images(entry) if entry.is_dir() else [entry])
         ]
@@ -272,6 +278,16 @@ def find_images(paths: list[Path]) -> list[Path]:
             raise DataError(f"{path} contains no images. Give image files or a folder of images.")
         files += images
     return files
+
+
+def _reject_url(path: Path) -> None:
+    """Raise :class:`DataError` if a path is a URL, of which ``Path`` keeps one slash."""
+    scheme, colon, rest = str(path).partition(":/")
+    if len(scheme) > 1 and colon and scheme.isalnum() and not path.exists():
+        advice = "Download the image first"
+        if scheme in ("s3", "hf"):
+            advice += ", or use `whichgen attribute-bulk`"
+        raise DataError(f"{scheme}://{rest.lstrip('/')} is a URL, not a file. {advice}.")
 
 
 def open_store(cache_dir: Path, encoder: Encoder) -> FeatureStore:

@@ -12,6 +12,7 @@ a dataset (train, val, test, val_unknown, test_unknown) divide its images.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -44,8 +45,10 @@ def parse_spec(spec: str) -> tuple[str, dict[str, str]]:
     Raises
     ------
     DataError
-        An option is neither ``split`` nor ``root``, or has no value.
+        An option is neither ``split`` nor ``root``, or has no value, or ``spec`` is a URL.
     """
+    if re.match(r"\w{2,}://", spec):
+        raise DataError(f"{spec} is a URL. Download the dataset first, and give its folder.")
     name, *options = spec.split(":")
     values = {}
     for option in options:

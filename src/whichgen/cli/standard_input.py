@@ -1,0 +1,47 @@
+"""The argument ``-``: an image from standard input."""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from whichgen.errors import DataError
+
+#: The argument that stands for standard input.
+DASH = "-"
+
+# The folder exists until the process ends.
+_folders: list[TemporaryDirectory[str]] = []
+
+
+@cache
+def save_standard_input() -> Path:
+    """Write the image from standard input to a temporary file, and return the file.
+
+    Raises
+    ------
+    DataError
+        Standard input is a terminal, is empty, or is longer than the limit of an image file.
+    """
+    from whichgen.data.formats import MAX_IMAGE_BYTES
+
+    stream = sys.stdin.buffer
+    if stream.isatty():
+        raise DataError("- reads an image from standard input. Redirect a file: … - < photo.jpg")
+    data = stream.read(MAX_IMAGE_BYTES + 1)
+    if not data:
+        raise DataError("standard input is empty. Redirect an image file: … - < photo.jpg")
+    if len(data) > MAX_IMAGE_BYTES:
+        limit = f"{MAX_IMAGE_BYTES // 2**20} MiB"
+        raise DataError(f"standard input is longer than the limit of {limit}. Use a smaller image.")
+    _folders.append(TemporaryDirectory(prefix="whichgen-"))
+    file = Path(_folders[-1].name) / DASH
+    file.write_bytes(data)
+    return file
+
+
+def restore_dash(text: str) -> str:
+    """Replace the path of the temporary file in a text with ``-``."""
+    return text.replace(str(save_standard_input()), DASH) if _folders else text
