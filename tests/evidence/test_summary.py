@@ -162,6 +162,12 @@ def test_credentials_that_do_not_count_are_told_and_prove_nothing() -> None:
             *("cases/flux_caption.jpg", "EXIF camera: Canon Canon EOS R5 (weak evidence)"),
             *("real", "weak"),
         ),
+        (
+            "metadata/gemini_app_2025.png",
+            "XMP source type and credit: made or edited with Google AI; the Gemini app writes this on "
+            "both (weak evidence)",
+            *("google-ai", "weak"),
+        ),
         ("cases/gama_short.png", "", "", ""),
     ],
 )

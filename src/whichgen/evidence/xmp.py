@@ -251,10 +251,7 @@ def _judge_composite(findings: list[Finding], *, has_camera: bool) -> list[Findi
     google = any(f.detail.lower() == _GOOGLE_EDIT.lower() for f in findings)
     if google and not has_camera and any("TrainedAlgorithmic" in f.title for f in types):
         detail = "made or edited with Google AI; the Gemini app writes this on both"
-        return [
-            replace(f, indicates="synthetic", strength="weak", detail=detail, statement=detail)
-            if f.indicates == "edited"
-            else f
-            for f in findings
-        ]
+        changes: dict[str, Any] = {"indicates": "synthetic", "strength": "weak", "detail": detail}
+        changes["statement"] = f"source type and credit: {detail}"
+        return [replace(f, **changes) if f.indicates == "edited" else f for f in findings]
     return [replace(f, indicates="edited") if f.title in _AI else f for f in findings]

@@ -89,7 +89,7 @@ def _describe_prediction(answer: Attribution) -> Verdict:
         return Verdict(
             "real",
             "no sign of a generator, but unlike the known photographs",
-            f"{reason}; the evidence points to a photograph.",
+            f"{reason}, but it resembles photographs rather than generated images.",
         )
     if answer.coarse_origin in (None, UNKNOWN):
         return Verdict(
