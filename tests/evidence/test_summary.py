@@ -17,6 +17,7 @@ PARAMETERS = Finding("text", "parameters", "", "synthetic", "toy_v1")
 CAPTION = Finding("text", "caption", "", "synthetic", "Midjourney", "weak")
 SIGNED_CAMERA = Finding("credentials", "signed camera", "", "camera")
 TRUSTED_CAMERA = Finding("credentials", "trusted camera", "", "camera", trusted=True)
+TRUSTED_GUESS = Finding("credentials", "guess", "", "synthetic", "Sora", "weak", trusted=True)
 EXIF_CAMERA = Finding("exif", "camera", "", "camera", strength="weak")
 FILLED = Finding("xmp", "DigitalSourceType: compositeWithTrainedAlgorithmicMedia", "", "edited")
 EDITOR = Finding("exif", "editor", "", "edited")
@@ -44,6 +45,7 @@ def summarize(*findings: Finding) -> EvidenceSummary:
         (FILLED, EXIF_CAMERA),
         (EXIF_CAMERA, EDITOR),
         (EDITOR, NOTHING),
+        (WATERMARK, TRUSTED_GUESS),
     ],
 )
 def test_stronger_evidence_leads(stronger: Finding, weaker: Finding) -> None:
@@ -84,6 +86,11 @@ def test_contradiction_is_stated_and_weakens_only_if_it_is_strong() -> None:
     summary = summarize(WATERMARK, SIGNED_CAMERA)
     assert summary.sentence == "watermark; contradicted by: signed camera"
     assert summary.strength == "weak"
+    summary = summarize(
+        TRUSTED_CAMERA, PARAMETERS
+    )  # unsigned metadata can be added to a photograph
+    assert summary.sentence == "trusted camera; contradicted by: parameters"
+    assert summary.strength == "strong"
     summary = summarize(EXIF_CAMERA, CAPTION)
     assert "contradicted by: caption (weak evidence)" in summary.sentence
 
@@ -164,8 +171,8 @@ def test_credentials_that_do_not_count_are_told_and_prove_nothing() -> None:
         ),
         (
             "metadata/gemini_app_2025.png",
-            "XMP source type and credit: made or edited with Google AI; the Gemini app writes this on "
-            "both (weak evidence)",
+            "XMP source type and credit: made or edited with Google AI; the Gemini app writes this "
+            "on both (weak evidence)",
             *("google-ai", "weak"),
         ),
         ("cases/gama_short.png", "", "", ""),

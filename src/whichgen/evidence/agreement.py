@@ -59,9 +59,9 @@ def compare_with_prediction(
     prediction = answer
     if origin == UNKNOWN and answer != REAL:
         prediction = "an unknown generator" + ("" if answer == SYNTHETIC else f" ({answer})")
-    object_ = " with this weak evidence" if summary.strength == "weak" else ""
+    weak = " with this weak evidence" if summary.strength == "weak" else ""
     if (answer == REAL) != (summary.indicates == "camera"):
-        return Agreement(False, f"The model disagrees{object_}: it predicts {prediction}.")
+        return Agreement(False, f"The model disagrees{weak}: it predicts {prediction}.")
     if summary.indicates == "synthetic" and answer != SYNTHETIC:
         findings = [f for f in evidence.findings if f.indicates == "synthetic" and f.generator]
         findings = [f for f in findings if f.strength == "strong"] or findings
@@ -74,7 +74,7 @@ def compare_with_prediction(
                 f"The model, too, predicts a synthetic image, but {prediction} instead of "
                 f"{' or '.join(names)}. Names in metadata can be imprecise or wrong.",
             )
-    return Agreement(True, f"The model agrees{object_}: it predicts {prediction}.")
+    return Agreement(True, f"The model agrees{weak}: it predicts {prediction}.")
 
 
 def _differ(finding: Finding, answer: str, is_family: bool) -> bool:

@@ -29,6 +29,13 @@ _PREFIXES = {"xmp": "XMP ", "iptc": "IPTC ", "exif": "EXIF "}
 _KINDS = ("credentials", "watermark")
 _CLAIMS: tuple[_Claim, ...] = ("synthetic", "changed", "camera", "edited")
 
+#: What contradicts a claim, and what else is worth knowing with it.
+_OPPOSITES: dict[_Claim, _Claim] = {"synthetic": "camera", "camera": "synthetic"}
+_COMPANIONS: dict[_Claim, tuple[_Claim, ...]] = {
+    "changed": ("synthetic", "camera"),
+    "camera": ("changed", "edited"),
+}
+
 
 @dataclass(frozen=True)
 class EvidenceSummary:
@@ -45,7 +52,7 @@ class EvidenceSummary:
         ``synthetic`` if none is named; ``real`` for a camera; empty for all other images.
     strength
         ``strong`` or ``weak``; empty without evidence of origin. Strong evidence that other strong
-        evidence contradicts is ``weak``.
+        evidence contradicts is ``weak``, unless only the former is trusted.
     """
 
     sentence: str = ""
@@ -56,30 +63,29 @@ class EvidenceSummary:
 
 def summarize_evidence(evidence: Evidence) -> EvidenceSummary:
     """Summarize the evidence of an image, led by its strongest finding."""
-    best: dict[_Claim, Finding] = {}
-    for finding in sorted(evidence.findings, key=_rank):
-        if finding.indicates != "neutral":
-            best.setdefault(_classify(finding), finding)
     # Credentials that do not count, or that state no origin.
     remarks = [f.statement for f in evidence.findings if f.indicates == "neutral" and f.statement]
-    if not best:
+    ranked = sorted((f for f in evidence.findings if f.indicates != "neutral"), key=_rank)
+    if not ranked:
         return EvidenceSummary("; ".join(remarks))
-    claim, lead = min(best.items(), key=lambda item: _rank(item[1]))
-    strength: Strength = lead.strength
-    parts = [_phrase(lead)]
-    rival = best.get({"synthetic": "camera", "camera": "synthetic"}.get(claim, ""))  # type: ignore[call-overload]
-    if rival:
+    lead, claim = ranked[0], _classify(ranked[0])
+    best: dict[_Claim, Finding] = {}
+    for finding in ranked:
+        best.setdefault(_classify(finding), finding)
+    parts, strength = [_phrase(lead)], lead.strength
+    if claim in _OPPOSITES and (rival := best.get(_OPPOSITES[claim])):
         parts.append(f"contradicted by: {_phrase(rival)}")
-        strength = "weak" if rival.strength == "strong" else strength
-    if claim in ("changed", "camera"):
-        other = best.get("camera" if claim == "changed" else "edited")
-        parts += [f"also: {_phrase(other)}"] if other else []
+        if rival.strength == "strong" and lead.trusted <= rival.trusted:
+            strength = "weak"
+    companions = [best[other] for other in _COMPANIONS.get(claim, ()) if other in best]
+    parts += [f"also: {_phrase(companion)}" for companion in companions]
     return EvidenceSummary(
         "; ".join(parts + remarks), lead.indicates, _name_origin(claim, lead), strength
     )
 
 
 def _classify(finding: Finding) -> _Claim:
+    """Return what a finding that is not neutral says about the image."""
     if finding.indicates == "edited" and (
         finding.generator or _GENERATED_PART.search(finding.title)
     ):
@@ -88,19 +94,17 @@ def _classify(finding: Finding) -> _Claim:
 
 
 def _rank(finding: Finding) -> tuple[int, ...]:
-    """Return the sort key of a finding: the strongest evidence comes first."""
-    if finding.indicates == "neutral":
-        return (9,)
+    """Return the sort key of a finding that is not neutral: the strongest evidence comes first."""
     claim = _classify(finding)
     is_generated = claim in ("synthetic", "changed")
     if claim == "edited":
         level = 5
+    elif finding.strength == "weak":
+        level = 4 if is_generated else 3
     elif finding.trusted:
         level = 0
-    elif finding.strength == "strong":
-        level = 1 if is_generated else 2
     else:
-        level = 4 if is_generated else 3
+        level = 1 if is_generated else 2
     known = find_generator(finding.generator)
     return (
         level,

@@ -194,8 +194,16 @@ def _interpret_property(name: str, text: str) -> list[Finding]:
         return []
     if name in (_SOURCE, _FILE_SOURCE):
         code, indication, meaning = parse_source_type(text)
-        statement = f"source type: {meaning}"
-        return [Finding("xmp", f"{name}: {code}", meaning, indication, statement=statement)]
+        return [
+            Finding(
+                kind="xmp",
+                title=f"{name}: {code}",
+                detail=meaning,
+                indicates=indication,
+                strength="weak" if indication == "camera" else "strong",  # as in EXIF
+                statement=f"source type: {meaning}",
+            )
+        ]
     if name == _CANVA:
         return _interpret_canva(text)
     if name.startswith(_HISTORY):
