@@ -10,13 +10,14 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from conftest import noise_image, save_tiny_clip
-from whichgen.data.origin_lists import load_origins
+from whichgen.data.origin_lists import load_bundled_origins, load_origins
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -92,6 +93,20 @@ def write_genimage(folder: Path, noise: Callable[..., Image.Image]) -> None:
             (annotations / f"split1_{part}{suffix}.txt").write_text("".join(lines))
 
 
+def write_archives_of_genimage(folder: Path) -> None:
+    """Create empty images in the folders of GenImage's archives."""
+    folders = load_bundled_origins("GenImage").image_folders
+    for (generator, names), part, kind in product(
+        folders.items(), ("train", "val"), ("ai", "nature")
+    ):
+        if generator == "real":
+            continue
+        archive = folder / generator / names[1] / part / kind
+        archive.mkdir(parents=True)
+        for i in range(4):
+            (archive / f"{generator}{i}.png").touch()
+
+
 def stable_seed(*parts: object) -> int:
     """Return a seed that, unlike ``hash``, is the same in every process."""
     return zlib.crc32(repr(parts).encode())
@@ -107,6 +122,7 @@ def create_workspace(folder: Path) -> Path:
             image.save(folder / "my_images" / origin / f"{i}.png")
     noise_image(77, (64, 48)).save(folder / "photo.jpg")
     write_genimage(folder / "dataset", noise_image)
+    write_archives_of_genimage(folder / "downloads" / "GenImage")
     # A tiny encoder in the hub's cache, in place of the default one.
     cached = folder / "hub" / "hub" / "models--openai--clip-vit-base-patch16"
     save_tiny_clip(cached / "snapshots" / "tiny")

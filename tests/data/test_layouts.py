@@ -63,6 +63,10 @@ GENIMAGE = (
             "train/progan/cat/0_real train/progan/cat/1_fake test/biggan/0_real test/biggan/1_fake",
             {"biggan": [3], "progan": [1], "real": [0, 2]},
         ),
+        (
+            "lsun/ProGAN/0_real lsun/ProGAN/1_fake celeba/StarGAN/1_fake",
+            {"ProGAN": [1], "StarGAN": [2], "real": [0]},
+        ),
         ("stylegan/car/0_real stylegan/car/1_fake", {"real": [0], "stylegan": [1]}),
         ("stylegan/car/1_fake stylegan/cat/1_fake real", {"real": [2], "stylegan": [0, 1]}),
         # GenImage, its parts, and without photographs.
@@ -168,19 +172,22 @@ def test_misspelled_folder_of_photographs_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Real", "REAL", "0_real", "nature", "photos", "authentic", "Real Images", "pristine"]
+    "name",
+    ["Real", "REAL", "0_real", "nature", "photos", "authentic", "Real Images", "coco", "CelebA-HQ"],
 )
 def test_photographs_under_another_name_are_a_warning(name: str) -> None:
     (warning,) = check_origin_names(["gan", name])
     assert "No origin is called real" in warning
-    assert f"If {name} holds photographs, add `real='{name}'`" in warning
+    assert f"If {name} holds photographs, add `real=({name!r},)`." in warning
     (warning,) = check_origin_names(["gan", "real", name])
     assert f"{name} counts as a generator" in warning
 
 
 def test_dataset_without_photographs_is_a_warning() -> None:
     (warning,) = check_origin_names(["gan", "realvisxl", "photoshop"])
-    assert warning.endswith("Put photographs into a folder called real.")
+    assert warning.endswith("Otherwise, add a folder called real.")
+    (warning,) = check_origin_names(["training_fake", "training_real"])
+    assert "If training_real holds photographs, add `real=('training_real',)`." in warning
     assert check_origin_names(["gan", "real"]) == []
     assert "gan is the only origin" in check_origin_names(["gan"])[0]
 

@@ -116,7 +116,7 @@ def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
     origins = lists.splits[split]
     unknown = tuple(dict.fromkeys(o for group in origins.unknown.values() for o in group))
     folder = root / lists.folder
-    if not folder.is_dir() and (root / f"{split}_train").is_dir():
+    if not (folder / f"{split}_train").is_dir() and (root / f"{split}_train").is_dir():
         folder = root
     notes = list(lists.notes)
 

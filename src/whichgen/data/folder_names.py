@@ -35,6 +35,15 @@ _CATEGORIES = frozenset(
 )
 _SYNSET = re.compile(r"n\d{8}")
 
+#: Well-known datasets of photographs.
+_PHOTOGRAPH_DATASETS = frozenset(
+    {
+        *("afhq", "celeba", "celeba_hq", "celebahq", "cifar10", "cifar_10", "coco", "dresden"),
+        *("ffhq", "flickr30k", "imagenet", "laion", "landscape", "lsun", "lsun_bedroom"),
+        *("ms_coco", "mscoco", "open_images", "openimages", "raise", "raise_1k", "vision"),
+    }
+)
+
 
 def _normalize(name: str) -> str:
     return re.sub(r"[\s.-]+", "_", name.strip().lower())
@@ -51,6 +60,11 @@ def means_photographs(name: str) -> bool:
     return bool(_PHOTOGRAPHS.fullmatch(_normalize(name)))
 
 
+def may_be_photographs(name: str) -> bool:
+    """Return whether a folder name means photographs, or is that of a dataset of photographs."""
+    return means_photographs(name) or _normalize(name) in _PHOTOGRAPH_DATASETS
+
+
 def means_real(name: str) -> bool:
     """Return whether a folder name is ``real`` in any spelling, such as ``0_real`` or ``REAL``."""
     return bool(_PLAIN_REAL.fullmatch(_normalize(name)))
@@ -64,11 +78,11 @@ def means_generated(name: str) -> bool:
 def names_generator(name: str) -> bool:
     """Return whether a folder name can be that of a generator.
 
-    It can't if it means photographs, is an image category of CNNDetection or a class of ImageNet,
-    or has no letters.
+    It can't if it may mean photographs, is an image category of CNNDetection or a class of
+    ImageNet, or has no letters.
     """
     normal = _normalize(name)
-    excluded = normal in _CATEGORIES or _SYNSET.fullmatch(normal) or means_photographs(name)
+    excluded = normal in _CATEGORIES or _SYNSET.fullmatch(normal) or may_be_photographs(name)
     return not excluded and any(map(str.isalpha, name))
 
 

@@ -18,6 +18,8 @@ Folders that may be organized in one of these ways, but not clearly, are refused
 
 from __future__ import annotations
 
+import re
+import shlex
 import warnings
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -26,7 +28,12 @@ from pathlib import Path
 
 from whichgen.constants import REAL
 from whichgen.data.dataset import list_images
-from whichgen.data.folder_names import find_split, join_names, means_photographs
+from whichgen.data.folder_names import (
+    find_split,
+    join_names,
+    may_be_photographs,
+    means_photographs,
+)
 from whichgen.data.origin_folders import Parts, label_folders, list_children
 from whichgen.errors import DataError, WhichgenWarning
 from whichgen.io.file_names import show_name
@@ -143,24 +150,28 @@ def check_origin_names(origins: Collection[str]) -> list[str]:
     origins
         Names of all origins of the dataset.
     """
-    warnings = []
+    messages = []
     if len(origins) == 1:
         (only,) = origins
-        warnings.append(
+        messages.append(
             f"{only} is the only origin; attribution needs two. If the folders in {only} are "
             "origins, give that folder instead."
         )
-    others = sorted(o for o in origins if o != REAL and means_photographs(o))
-    option = name_option(f"--real {','.join(others)}")
-    advice = f"If {join_names(others)} holds photographs, add {option}."
+    others = sorted(o for o in origins if o != REAL and may_be_photographs(o))
+    if not others and REAL not in origins:
+        others = sorted(o for o in origins if any(map(means_photographs, re.split(r"[\W_]+", o))))
+    subject = join_names(others) or "a folder"
+    value = shlex.quote(",".join(others)) if others else "NAME"
+    option = name_option(f"--real {value}", f"`real={tuple(others) or ('NAME',)}`")
+    advice = f"If {subject} holds photographs, add {option}."
     if REAL not in origins:
-        warnings.append(
-            "No origin is called real, so no image counts as a photograph. "
-            + (advice if others else "Put photographs into a folder called real.")
+        otherwise = "" if others else " Otherwise, add a folder called real."
+        messages.append(
+            f"No origin is called real, so no image counts as a photograph. {advice}{otherwise}"
         )
     elif others:
-        warnings.append(f"{join_names(others)} counts as a generator. {advice}")
-    return warnings
+        messages.append(f"{join_names(others)} counts as a generator. {advice}")
+    return messages
 
 
 def _remove_splits(

@@ -49,7 +49,8 @@ def label_folders(
     DataError
         It is not clear which folders are origins.
     """
-    if derived := sorted(_DERIVED & {parts[0] for parts in tree}):
+    tops = {parts[0] for parts in tree}
+    if (derived := sorted(_DERIVED & tops)) and tops <= {*_DERIVED, "images"}:
         raise DataError(
             f"{folder}: {join_names(derived)} holds reconstructions (DiffusionForensics), not "
             f"images of an origin. Give the folder {folder / 'images'}."
@@ -183,17 +184,18 @@ def _contain_generators(pair_of: dict[Parts, Parts | None], generated: Collectio
 
 
 def _name_generators(folder: Path, pairs: Collection[Parts]) -> dict[Parts, str]:
-    """Return the name of each pair's generator: the first name in which the pairs differ.
+    """Return the name of each pair's generator: the first suitable one in which the pairs differ.
 
     It is empty for a pair at the top of the dataset folder.
     """
     if () in pairs:
         return {(): ""}
-    level = 0
-    while len(pairs) > 1 and len({pair[: level + 1] for pair in pairs}) == 1:
-        level += 1
-    while level and not all(names_generator(pair[level]) for pair in pairs):
-        level -= 1
+    first = 0
+    while len(pairs) > 1 and len({pair[: first + 1] for pair in pairs}) == 1:
+        first += 1
+    # A folder of images of one kind may be above those of the generators, or in them.
+    levels = [*range(first, min(map(len, pairs))), *range(first - 1, -1, -1)]
+    level = next((i for i in levels if all(names_generator(pair[i]) for pair in pairs)), levels[0])
     if wrong := sorted({pair[level] for pair in pairs if not names_generator(pair[level])}):
         raise DataError(
             f"{folder}: no folder names the generator, because {join_names(wrong)} can't be one. "
