@@ -355,11 +355,12 @@ def test_tiny_images_are_noted(site: Site) -> None:
     Image.effect_noise((8, 9), 60).convert("RGB").save(site.folder / "tiny.png")
     Image.effect_noise((200, 40), 60).convert("RGB").save(site.folder / "large.png")
     result = whichgen("attribute", "-m", site.run, "tiny.png", "large.png", "--no-stability")
-    assert "1 of 2 images are smaller than 32 pixels (tiny.png). Do not rely" in result.message
+    assert "note: 1 image (tiny.png): Too small: 8 × 9 pixels show too little" in result.message
+    assert "note: 1 image (large.png): Large: 200 × 40 pixels; sides of tr" in result.message
     result = whichgen("attribute", "-m", site.run, "large.png", "--no-stability")
-    assert "smaller than" not in result.message
+    assert "Too small" not in result.message
 
 
 def test_handed_noise_of_8_pixels_is_noted(site: Site, shared: Path) -> None:
     result = whichgen("attribute", "-m", site.run, shared / "cases/8x8.png", "--no-stability")
-    assert "images are smaller than 32 pixels (8x8.png)" in result.message
+    assert "(8x8.png): Too small: 8 × 8 pixels" in result.message

@@ -275,6 +275,9 @@ def test_answer_as_json_and_as_row(attributor: Attributor, images: list[Image.Im
         "stability": None,
         "differing_copies": None,
         "original_answer": None,
+        "width": 32,
+        "height": 32,
+        "notes": [],
     }
     schema = answer_schema(attributor.model.origins)
     rows = [answer.as_row(schema) for answer in (good, bad)]

@@ -107,7 +107,7 @@ def test_unreadable_files_have_an_error_and_do_not_affect_others(
 def test_postscript_is_rejected(client: TestClient) -> None:
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
     (answer,) = client.post("/attribute", files=upload(eps)).json()["images"]
-    assert "not an image" in answer["error"]
+    assert "a PostScript file" in answer["error"]
 
 
 def test_file_names_are_cleaned(client: TestClient, images: list[Image.Image]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +38,7 @@ from whichgen.cli.options import (
 from whichgen.cli.standard_input import restore_dash
 from whichgen.constants import UNKNOWN
 from whichgen.defaults import SIMILAR_IMAGES
-from whichgen.errors import DataError, ImageError
+from whichgen.errors import DataError
 
 if TYPE_CHECKING:
     from whichgen.inference.answers import Attribution
@@ -46,8 +47,7 @@ if TYPE_CHECKING:
 #: Smallest probability shown without --wide.
 _MIN_PROBABILITY = 0.0005
 
-#: Side in pixels below which an image is too small, and number of names in the note on it.
-_MIN_SIDE = 32
+#: Number of file names in a note on unusual images.
 _MAX_NAMES = 3
 
 
@@ -136,13 +136,7 @@ def attribute(
             "specific one, and `unstable` lists these copies. "
             f"{1 + len(COPIES)} encodings per image, {seconds:.1f} s; --no-stability turns it off."
         )
-    if tiny := find_tiny_images(files):
-        names = ", ".join(path.name for path in tiny[:_MAX_NAMES])
-        warn(
-            f"note: {len(tiny)} of {len(files)} images are smaller than {_MIN_SIDE} pixels "
-            f"({names}{', …' if len(tiny) > _MAX_NAMES else ''}). Do not rely on their answers: "
-            "that is too little to tell generators apart."
-        )
+    warn_unusual(answers)
     if coverage is not None:
         say(
             f"note: the prediction set contains the true origin for {100 * coverage:g} % of images "
@@ -152,18 +146,17 @@ def attribute(
     exit_on_unreadable([answer.error for answer in answers if answer.error], len(answers))
 
 
-def find_tiny_images(files: Sequence[Path]) -> list[Path]:
-    """Return the readable images whose shorter side has fewer than 32 pixels."""
-    from whichgen.data.reading import read_bytes, read_header
-
-    tiny = []
-    for path in files:
-        try:
-            header = read_header(read_bytes(path), str(path))
-        except ImageError:
-            continue  # reported with the answers
-        tiny += [path] if min(header.width, header.height) < _MIN_SIDE else []
-    return tiny
+def warn_unusual(answers: Sequence[Attribution]) -> None:
+    """Print one warning per kind of note (:attr:`Attribution.notes`), with some file names."""
+    by_kind: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for answer in answers:
+        for note in answer.notes:
+            by_kind[note.partition(":")[0]].append((Path(answer.image).name, note))
+    for pairs in by_kind.values():
+        names = ", ".join(name for name, _ in pairs[:_MAX_NAMES])
+        count = f"{len(pairs)} of {len(answers)} images" if len(pairs) > 1 else "1 image"
+        more = ", …" if len(pairs) > _MAX_NAMES else ""
+        warn(f"note: {count} ({names}{more}): {pairs[0][1]}")
 
 
 def show_evidence_summaries(answers: Sequence[Attribution]) -> None:

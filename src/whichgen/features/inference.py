@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from whichgen.data.color import to_rgb
+from whichgen.data.image_traits import ImageTraits, read_traits
 from whichgen.data.reading import decode_image, read_bytes
 from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.base import Encoder
@@ -41,12 +42,15 @@ class LoadedImage:
         Provenance evidence in the file; ``None`` if it was not collected.
     error
         Why the image can't be decoded; ``None`` if it was decoded or is to be skipped.
+    traits
+        Properties of the pixels; ``None`` until they are read.
     """
 
     pixels: Image.Image | None
     key: bytes = b""
     evidence: Evidence | None = None
     error: ImageError | None = None
+    traits: ImageTraits | None = None
 
 
 #: Name of an image, and a function that loads it. The function may also raise ``ImageError`` if the
@@ -72,6 +76,8 @@ class EncodedBatch:
         Maps the position of each unreadable image in the batch to its error.
     evidence
         Maps positions in the batch to the provenance evidence in the file, if it was collected.
+    traits
+        Maps the position of each encoded image to the properties of its pixels.
     """
 
     names: tuple[str, ...]
@@ -80,6 +86,7 @@ class EncodedBatch:
     blocks: tuple[np.ndarray, ...]
     errors: dict[int, ImageError] = field(default_factory=dict)
     evidence: dict[int, Evidence] = field(default_factory=dict)
+    traits: dict[int, ImageTraits] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -131,6 +138,7 @@ def encode_batches(
                 return name, image, []
             views = [encoder.preprocess(image.pixels)]
             views += [encoder.preprocess(copy(image.pixels)) for copy in copies]
+            image = replace(image, traits=read_traits(image.pixels))
         except ImageError as error:
             return name, replace(image, pixels=None, key=b"", error=error), []
         return name, replace(image, pixels=None), views  # the pixels are no longer needed
@@ -154,6 +162,7 @@ def encode_batches(
                 blocks=tuple(blocks),
                 errors={i: image.error for i, image in enumerate(loaded) if image.error},
                 evidence={i: image.evidence for i, image in enumerate(loaded) if image.evidence},
+                traits={i: image.traits for i, image in enumerate(loaded) if image.traits},
             )
 
 

@@ -26,6 +26,9 @@ _COLUMNS = {
     "score_percentile": pa.float64(),
     "threshold": pa.float64(),
     "coarse_origin": pa.string(),
+    "width": pa.int64(),
+    "height": pa.int64(),
+    "notes": pa.string(),
 }
 
 
@@ -112,6 +115,11 @@ class Attribution:
         :attr:`coarse_origin` of the image alone. If it differs from :attr:`coarse_origin`, the
         answer is *unstable*: :attr:`coarse_origin` is a less specific answer that no copy
         contradicts, and :attr:`origin` is ``unknown`` whatever the score.
+    width, height
+        Size of the image in pixels, as a viewer shows it; ``None`` if it can't be read.
+    notes
+        Sentences on an image that is unlike the training images, such as a much smaller one, or
+        that is damaged: do not rely on the answer.
     provenance
         Provenance evidence in the file, which does not change the other fields; ``None`` if it was
         not collected or nothing can be read from the file.
@@ -136,6 +144,9 @@ class Attribution:
     stability: int | None = None
     differing_copies: tuple[str, ...] | None = None
     original_answer: str | None = None
+    width: int | None = None
+    height: int | None = None
+    notes: tuple[str, ...] = ()
     provenance: Evidence | None = None
 
     @property
@@ -180,7 +191,8 @@ class Attribution:
         row = vars(self) | self.describe_evidence()
         row |= {f"p({origin})": p for origin, p in self.probabilities.items()}
         # Names of origins may contain spaces, but no commas.
-        for name, separator in (("prediction_set", ", "), ("differing_copies", " ")):
+        separators = {"prediction_set": ", ", "differing_copies": " ", "notes": " "}
+        for name, separator in separators.items():
             if row[name] is not None:
                 row[name] = separator.join(row[name])
         if self.nearest:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from whichgen.constants import UNKNOWN
+from whichgen.data.image_traits import describe_unusual
 from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
@@ -28,6 +29,7 @@ from whichgen.features.inference import (
 from whichgen.inference.answers import Attribution
 from whichgen.inference.neighbors import ExemplarIndex, NeighborIndex
 from whichgen.inference.stability import COPIES, check_stability
+from whichgen.inference.training_range import FAR_NOTE, TrainingRange
 from whichgen.models.array_validation import check_feature_width, predict_checked
 from whichgen.models.builtin import BUILTIN_MODEL
 from whichgen.models.hub import download_model, upload_model
@@ -290,6 +292,9 @@ class Attributor:
             index = gallery or self.exemplar_index if nearest else None
             neighbors = index.find_neighbors(output, nearest) if index else [None] * n
             copy_answers = self._attribute_copies(features[:, 1:])
+            is_far = dict(
+                zip(batch.positions, self.training_range.is_far(features[:, 0]), strict=True)
+            )
         for row, i in enumerate(batch.positions):
             origin = UNKNOWN if decisions[row] < 0 else model.origins[decisions[row]]
             answers[i] = Attribution(
@@ -306,6 +311,10 @@ class Attributor:
             if copy_answers[row]:
                 families = model.hierarchy.families
                 answers[i] = check_stability(answers[i], copy_answers[row], families)
+        sizes = model.training_sizes
+        for i, traits in batch.traits.items():
+            notes = describe_unusual(traits, sizes) + ((FAR_NOTE,) if is_far[i] else ())
+            answers[i] = replace(answers[i], width=traits.width, height=traits.height, notes=notes)
         for i, evidence in batch.evidence.items():
             answers[i] = replace(answers[i], provenance=evidence)
         return [answers[i] for i in sorted(answers)]
@@ -314,6 +323,12 @@ class Attributor:
     def exemplar_index(self) -> ExemplarIndex:
         """Similarity index of the model's exemplars, built on first access."""
         return ExemplarIndex(self.model)
+
+    @cached_property
+    def training_range(self) -> TrainingRange:
+        """Range of the features of the model's exemplars, computed on first access."""
+        widths = [self.encoder.block_dims[block] for block in self.model.blocks]
+        return TrainingRange(self.model.exemplars.features, widths)
 
     def _attribute_copies(self, features: np.ndarray) -> list[list[str]]:
         """Return the most specific answer for each copy of each image.

@@ -27,7 +27,8 @@ class Verdict:
     words
         The prediction in short, such as ``stable diffusion 1.4, 93 %``.
     detail
-        One or two sentences that explain :attr:`words`; the error message for an unreadable image.
+        Notes on an unusual image (:attr:`~whichgen.inference.answers.Attribution.notes`), then one
+        or two sentences that explain :attr:`words`; the error message for an unreadable image.
     evidence
         Summary of the provenance evidence in the file.
     agreement
@@ -53,8 +54,10 @@ def make_verdict(answer: Attribution) -> Verdict:
     If the image is attributed to a known origin, :attr:`Verdict.words` includes the probability of
     this origin as a percentage.
     """
+    prediction = _describe_prediction(answer)
     return replace(
-        _describe_prediction(answer),
+        prediction,
+        detail=" ".join((*answer.notes, prediction.detail)),
         evidence=summarize_evidence(answer.provenance or Evidence()),
         agreement=answer.agreement,
     )

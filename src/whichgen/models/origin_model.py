@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from whichgen.data.image_traits import TrainingSizes
 from whichgen.evaluation.training_sources import TrainingSources
 from whichgen.heads.base import Head, HeadOutput
 from whichgen.openset.base import OpenSetScore
@@ -130,7 +131,8 @@ class OriginModel:
         if the model has not been tested, e.g. after an enrollment.
     run_metadata
         Options, seeds and versions (:func:`whichgen.io.run_metadata.collect_run_metadata`), the
-        training sources and their overlap with the test sources, and a record of each enrollment.
+        training sources and their overlap with the test sources, the sizes of the training images,
+        and a record of each enrollment.
     score_method, score
         The name of the open-set score (:data:`whichgen.openset.registry.SCORES`) and its fitted
         instance.
@@ -173,6 +175,12 @@ class OriginModel:
         if record is None or self.run_metadata.get("enrolled"):
             return None
         return TrainingSources(**record)
+
+    @property
+    def training_sizes(self) -> TrainingSizes | None:
+        """Sizes of the training images; ``None`` if they are not known."""
+        record = self.run_metadata.get("training_sizes")
+        return TrainingSizes(**record) if record else None
 
     def predict(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Compute the probabilities and open-set scores of images.

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from whichgen.constants import REAL, UNKNOWN
+from whichgen.data.image_traits import TrainingSizes
 from whichgen.errors import FitError, ModelFileError
 from whichgen.evaluation.training_sources import SourceOverlap, TrainingSources
 from whichgen.heads.methods import head_method
@@ -73,6 +74,7 @@ class _RunMetadata(BaseModel):
     enrolled: list[_Enrollment] = []
     training_sources: TrainingSources | None = None
     test_sources: SourceOverlap | None = None
+    training_sizes: TrainingSizes | None = None
 
 
 class _Description(_Format):

@@ -57,6 +57,7 @@ class ImageAnswer(BaseModel):
     stability: int | None = Field(description="number of five mild copies with the same answer")
     differing_copies: list[str] | None = Field(description="names of copies with another answer")
     original_answer: str | None = Field(description="answer before the stability check")
+    notes: list[str] = Field(description="warnings about an unusual or damaged image")
     comparison: str = Field(description="description of the score percentile in one sentence")
     nearest: list[SimilarImage]
     provenance: Evidence | None = Field(description="all findings of provenance evidence")

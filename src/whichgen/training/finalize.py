@@ -11,6 +11,7 @@ from scipy.special import softmax
 
 from whichgen.data.dataset import Sample
 from whichgen.data.families import assign_families
+from whichgen.data.image_traits import measure_sizes
 from whichgen.data.reading import make_thumbnail, read_image
 from whichgen.defaults import PRECISION
 from whichgen.encoders.base import Encoder
@@ -217,6 +218,8 @@ def finalize_model(
     )
     if training_sources := record_training_sources(features):
         run_metadata["training_sources"] = asdict(training_sources)
+    if training_sizes := measure_sizes(dataset.train):
+        run_metadata["training_sizes"] = asdict(training_sizes)
     return OriginModel(
         origins=origins,
         encoder=encoder.describe(),

@@ -1,0 +1,78 @@
+"""Tell whether the features of an image are farther from training than those of stored images.
+
+For view v (a feature block), r_v is the root mean square of the features after standardization with
+the mean and standard deviation of the model's exemplars. The distance of an image is the mean over
+views of r_v, each divided by the largest r_v of an exemplar::
+
+    d(x) = mean_v r_v(x) / max_e r_v(e)
+
+An image is far from training if its distance exceeds that of every exemplar by a margin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+#: Fewest exemplars whose range is meaningful.
+MIN_EXEMPLARS = 20
+
+#: Factor by which the distance must exceed that of every exemplar. With the built-in model, the
+#: distances relative to the farthest exemplar were at most 1.2 for 40 images of 2022 from a source
+#: of their own, 1.3 for a page of text, 1.6 for noise and 2.8 for a single color.
+MARGIN = 1.25
+
+#: Note on an image that is far from training.
+FAR_NOTE = (
+    "Unlike the training images: its features are far outside their range. Do not rely on the "
+    "answer."
+)
+
+
+class TrainingRange:
+    """Range of the features of a model's exemplars.
+
+    Parameters
+    ----------
+    features
+        Features of the exemplars, the views side by side: float array (n, d).
+    widths
+        Number of features of each view; they sum to d.
+    """
+
+    def __init__(self, features: np.ndarray, widths: Sequence[int]) -> None:
+        x = features.astype(np.float32)
+        self._ends = np.cumsum([0, *widths])
+        self._mean, self._scale = x.mean(axis=0), x.std(axis=0)
+        self._scale[self._scale == 0] = 1
+        lengths = self._lengths(x)
+        self._largest = np.maximum(lengths.max(axis=0), np.finfo(np.float32).tiny)
+        self._limit = np.inf
+        if len(x) >= MIN_EXEMPLARS:
+            self._limit = MARGIN * float((lengths / self._largest).mean(axis=1).max())
+
+    def is_far(self, features: np.ndarray) -> np.ndarray:
+        """Tell for each image whether it is far from training.
+
+        Parameters
+        ----------
+        features
+            Features of the images: float array (m, d).
+
+        Returns
+        -------
+        ndarray
+            Bool array (m,); all false if there are fewer than :data:`MIN_EXEMPLARS` exemplars.
+        """
+        distances = (self._lengths(features.astype(np.float32)) / self._largest).mean(axis=1)
+        return np.asarray(distances > self._limit)
+
+    def _lengths(self, features: np.ndarray) -> np.ndarray:
+        """Return r_v of each image and view: float array (m, views)."""
+        squares = ((features - self._mean) / self._scale) ** 2
+        views = [
+            squares[:, start:end].mean(axis=1)
+            for start, end in zip(self._ends, self._ends[1:], strict=False)
+        ]
+        return np.asarray(np.sqrt(np.stack(views, axis=1)))
