@@ -24,6 +24,7 @@ from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.openset.hierarchy import fit_hierarchy
 from whichgen.openset.registry import MAX_PROBABILITY
 from whichgen.service.app import create_app
+from whichgen.service.request_advice import PlainHttpProtocol
 from whichgen.service.settings import Limits, Settings
 
 ORIGINS = ("real", "gan", "stable_diffusion_1.4")
@@ -113,7 +114,9 @@ def client(service: Callable[..., TestClient]) -> TestClient:
 def serve(attributor: Attributor, settings: Settings | None = None) -> Iterator[str]:
     """Run a service on a real socket and yield its address."""
     app = create_app(attributor, settings)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=0, http=PlainHttpProtocol, log_level="warning")
+    )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

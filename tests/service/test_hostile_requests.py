@@ -56,7 +56,7 @@ def get(app: Any, path: bytes, *headers: tuple[bytes, bytes]) -> tuple[int, byte
         *((b"/exemplars/-1", 404), (b"/exemplars/\xff", 422), (b"/exemplars/1\0", 422)),
         *((b"/exemplars/" + b"9" * 4000, 404), (b"/exemplars/" + b"9" * 5000, 422)),
         *((b"/static/../app.py", 404), (b"/static//etc/passwd", 404), (b"/static/\0", 404)),
-        *((b"/static/" + b"x" * 5000, 404), (b"/attribute/?\xed", 404), (b"/enroll/?\xff=1", 404)),
+        *((b"/static/" + b"x" * 5000, 404), (b"/attribute/?\xed", 405), (b"/enroll/?\xff=1", 405)),
         *((b"//evil.example/", 404), (b"/\r\nSet-Cookie: a=b", 404), (b"/model?\xff", 200)),
     ],
 )

@@ -68,6 +68,7 @@ def serve(
         import uvicorn
 
         from whichgen.service.app import create_app
+        from whichgen.service.request_advice import PlainHttpProtocol
         from whichgen.service.settings import Settings
 
     settings = Settings(
@@ -90,7 +91,12 @@ def serve(
     with open_socket(host, port) as listener:  # before the model is loaded, which takes longer
         app = create_app(model.load(), settings)
         server = uvicorn.Server(
-            uvicorn.Config(app, log_level="warning", timeout_keep_alive=_KEEP_ALIVE)
+            uvicorn.Config(
+                app,
+                http=PlainHttpProtocol,
+                log_level="warning",
+                timeout_keep_alive=_KEEP_ALIVE,
+            )
         )
         address = f"[{host}]" if ":" in host else host
         say(f"Serving on http://{address}:{listener.getsockname()[1]}/ (Ctrl-C to stop)")

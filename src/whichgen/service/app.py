@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import lru_cache, partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -18,6 +19,7 @@ from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -31,6 +33,12 @@ from whichgen.models.saved_model import DESCRIPTION_FILE, save_model
 from whichgen.service.batcher import Batcher
 from whichgen.service.case import ReportFormat, render_report
 from whichgen.service.metrics import Metrics, RequestMetrics
+from whichgen.service.request_advice import (
+    StripSlash,
+    explain_invalid_request,
+    explain_missing_form,
+    explain_path,
+)
 from whichgen.service.request_limits import Guard
 from whichgen.service.responses import build_image_answer, describe_model
 from whichgen.service.schemas import (
@@ -93,6 +101,7 @@ def create_app(attributor: Attributor, settings: Settings | None = None) -> Fast
     )
     app.add_middleware(Guard, settings=settings)
     app.add_middleware(RequestMetrics, metrics=metrics)
+    app.add_middleware(StripSlash)
     _add_error_handlers(app)
     app.include_router(_create_routes(batcher, settings, metrics))
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
@@ -111,12 +120,15 @@ class _InMemoryRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return a handler that parses the form in memory before FastAPI reads it.
 
-        The handler raises HTTPException (status 400) if the form is malformed.
+        The handler raises HTTPException if the form is missing (422) or malformed (400).
         """
         handle_request = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
-            if request.headers.get("content-type", "").startswith("multipart/form-data"):
+            kind = request.headers.get("content-type", "")
+            if self.dependant.body_params and not kind.startswith("multipart/form-data"):
+                raise HTTPException(422, explain_missing_form(request, self))
+            if kind.startswith("multipart/form-data"):
                 try:
                     parser = _InMemoryParser(request.headers, request.stream())
                     request._form = await parser.parse()
@@ -319,6 +331,13 @@ def _add_error_handlers(app: FastAPI) -> None:
         return JSONResponse({"detail": detail}, 507 if full else 500)
 
     @app.exception_handler(RequestValidationError)
-    async def on_invalid_request(_: Request, error: RequestValidationError) -> JSONResponse:
-        details = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        return JSONResponse({"detail": "; ".join(details)}, 422)
+    async def on_invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
+        return JSONResponse({"detail": explain_invalid_request(request, error)}, 422)
+
+    @app.exception_handler(StarletteHTTPException)
+    async def on_http_error(request: Request, error: StarletteHTTPException) -> JSONResponse:
+        detail = error.detail
+        # The router raises these without details.
+        if error.status_code in (404, 405) and detail == HTTPStatus(error.status_code).phrase:
+            detail = explain_path(request, error.status_code)
+        return JSONResponse({"detail": detail}, error.status_code, error.headers)

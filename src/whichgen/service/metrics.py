@@ -7,9 +7,7 @@ import time
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-#: Paths with separate labels. All others have the label ``other``, so that clients cannot create
-#: labels.
-_PATHS = ("/attribute", "/explain", "/report", "/enroll", "/model", "/health", "/metrics")
+from whichgen.service.request_advice import PATHS
 
 
 class Metrics:
@@ -57,7 +55,8 @@ class RequestMetrics:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        path = scope["path"] if scope["path"] in _PATHS else "other"
+        # Clients must not be able to create labels.
+        path = scope["path"] if scope["path"] in PATHS else "other"
         start = time.perf_counter()
 
         async def record(message: Message) -> None:
