@@ -126,7 +126,9 @@ def test_sources_take_precedence_over_given_splits(tree: MakeTree) -> None:
 def test_photographs_are_named_by_an_option(tree: MakeTree) -> None:
     folder = tree({"photos": 5, "a": 5})
     dataset = split_folder(folder, SplitOptions())
-    assert any("If photos holds photographs, add `real='photos'`" in note for note in dataset.notes)
+    assert any(
+        "If photos holds photographs, add `real=('photos',)`" in note for note in dataset.notes
+    )
     dataset = split_folder(folder, SplitOptions(real=("photos",)))
     assert dataset.known == ("real", "a")
     assert dataset.notes == ()
