@@ -115,7 +115,7 @@ def test_pillow_images_are_converted_like_files(colors: Image.Image) -> None:
     data = encode(colors, icc_profile=P3)
     with Image.open(io.BytesIO(data)) as image:
         ((_, load),) = image_loaders([image])
-        _, rgb = load()
+        rgb = load().pixels
         assert rgb is not None
         assert np.array_equal(np.asarray(rgb), pixels(data))
         assert image.info["icc_profile"] == P3  # the caller's image is unchanged
