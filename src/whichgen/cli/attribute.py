@@ -126,7 +126,7 @@ def attribute(
     elif as_csv:
         sys.stdout.write(csv_text(rows))
     elif not parquet and not report:
-        show_evidence_summaries(answers)
+        show_evidence_summaries(answers, wide=wide)
         readable = [answer for answer in answers if not answer.error]
         show_answers(readable, attributor.model, wide=wide)
     if stability and not all(answer.error for answer in answers):
@@ -159,10 +159,10 @@ def warn_unusual(answers: Sequence[Attribution]) -> None:
         warn(f"note: {count} ({names}{more}): {pairs[0][1]}")
 
 
-def show_evidence_summaries(answers: Sequence[Attribution]) -> None:
+def show_evidence_summaries(answers: Sequence[Attribution], *, wide: bool) -> None:
     """Print a table of the images with provenance evidence, and whether the model agrees.
 
-    Nothing is printed if no evidence was collected.
+    Nothing is printed if no evidence was collected. If ``wide``, paths are not shortened.
     """
     from whichgen.evidence.collect import CAVEAT
     from whichgen.inference.verdict import make_verdict
@@ -174,7 +174,7 @@ def show_evidence_summaries(answers: Sequence[Attribution]) -> None:
             words = {True: "agrees", False: "disagrees", None: "no answer" if answer.error else "–"}
             row = {"image": answer.image, "evidence in the file": verdict.evidence.sentence}
             rows.append(row | {"model": words[verdict.agreement.agrees]})
-    show_table(rows, paths=("image",))
+    show_table(rows, paths=("image",), wide=wide)
     collected = [answer for answer in answers if answer.provenance is not None]
     if len(rows) < len(collected):
         say(

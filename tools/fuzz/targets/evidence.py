@@ -7,6 +7,7 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image, PngImagePlugin
 from PIL.ExifTags import IFD, Base
 from PIL.TiffImagePlugin import IFDRational
@@ -35,7 +36,10 @@ _PACKET = (
     b'xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/" '
     b'xmlns:e="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" xmp:CreatorTool="GIMP" '
     b'e:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia">'
-    b"<photoshop:Credit>Made with Google AI</photoshop:Credit></rdf:Description></rdf:RDF>"
+    b"<photoshop:Credit>Made with Google AI</photoshop:Credit>"
+    b'<xmp:History xmlns:s="http://ns.adobe.com/xap/1.0/sType/ResourceEvent#"><rdf:Seq>'
+    b'<rdf:li s:action="edited" s:softwareAgent="Adobe Firefly"/></rdf:Seq></xmp:History>'
+    b"</rdf:Description></rdf:RDF>"
     b"</x:xmpmeta>"
 )
 _TEXTS = (
@@ -82,6 +86,10 @@ def seeds() -> list[bytes]:
     column_wise = Image.frombytes("L", (64, 64), bytes(alpha)).transpose(Image.Transpose.TRANSPOSE)
     hidden.putalpha(column_wise)
     images.append(encode_image(hidden, "PNG"))
+    colors = np.full((64, 64, 3), 254, np.uint8)
+    row = np.unpackbits(np.frombuffer(b"stealth_rgbinfo\0\0\0\x40Steps: 1", np.uint8))
+    colors.reshape(-1)[: row.size] |= row
+    images.append(encode_image(Image.fromarray(colors.transpose(1, 0, 2).copy()), "PNG"))
     for compressed in (False, True):
         info = PngImagePlugin.PngInfo()
         for i, text in enumerate(_TEXTS):
