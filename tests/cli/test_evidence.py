@@ -31,9 +31,9 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_one_table_per_image(images: Path) -> None:
     result = whichgen("evidence", images)
     assert result.code == 0
-    assert "made [of].png" in result.out
-    row = next(line for line in result.out.splitlines() if "toy_v1" in line)
-    assert "text" in row
+    assert "made [of].png: parameters: generation parameters in the format of" in result.out
+    row = next(line for line in result.out.splitlines() if line.startswith("text"))
+    assert "toy_v1" in row
     assert "synthetic" in row
     assert "a [bold]cat[/]" in result.out
     assert "plain.webp: no provenance metadata found." in result.message
@@ -50,8 +50,12 @@ def test_json_has_all_images_and_unreadable_ones_fail(images: Path) -> None:
     assert "no such file" in rows["none.jpg"]["error"]
     (finding,) = rows["made [of].png"]["findings"]
     assert (finding["indicates"], finding["generator"]) == ("synthetic", "toy_v1")
+    assert rows["made [of].png"]["evidence_origin"] == "toy_v1"
     assert rows["plain.webp"] == {
         "image": str(images / "plain.webp"),
+        "evidence": "",
+        "evidence_origin": "",
+        "evidence_strength": "",
         "findings": [],
         "notes": [],
         "error": "",

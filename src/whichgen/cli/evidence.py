@@ -68,18 +68,21 @@ def evidence(images: Images, files: EvidenceFiles, as_json: AsJson = False) -> N
     Requires no model or network access. Missing metadata proves nothing; metadata can be forged.
     """
     from whichgen.data.reading import read_bytes
-    from whichgen.evidence.collect import CAVEAT, collect
+    from whichgen.evidence.collect import CAVEAT, Evidence, collect
+    from whichgen.evidence.summary import summarize_evidence
 
     options = files.read()
     rows: list[dict[str, Any]] = []
     for path in find_images(images):
         name = restore_dash(str(path))
-        row: dict[str, Any] = {"image": name, "findings": [], "notes": [], "error": ""}
-        rows.append(row)
+        found, reason = Evidence(), ""
         try:
-            row |= collect(read_bytes(path), name, **vars(options)).as_dict()
+            found = collect(read_bytes(path), name, **vars(options))
         except ImageError as error:
-            row["error"] = restore_dash(str(error))
+            reason = restore_dash(str(error))
+        columns = summarize_evidence(found).as_columns()
+        row = {"image": name, **columns, **found.as_dict(), "error": reason}
+        rows.append(row)
         if not as_json:
             show_evidence(row)
     if as_json:
@@ -91,8 +94,9 @@ def evidence(images: Images, files: EvidenceFiles, as_json: AsJson = False) -> N
 def show_evidence(row: Mapping[str, Any]) -> None:
     """Print the provenance evidence found in one file.
 
-    ``row`` has the keys ``image`` (path), ``findings`` (list of dictionaries), ``notes`` (list of
-    texts) and ``error`` (text; empty if the file is readable). The error is not printed.
+    ``row`` has the keys ``image`` (path), ``evidence`` (summary), ``findings`` (list of
+    dictionaries), ``notes`` (list of texts) and ``error`` (text; empty if the file is readable).
+    The error is not printed.
     """
     image = show_path(row["image"])
     if not row["findings"] and not row["error"] and not row["notes"]:
@@ -108,7 +112,7 @@ def show_evidence(row: Mapping[str, Any]) -> None:
             }
             for finding in row["findings"]
         ],
-        title=image,
+        title=": ".join(filter(None, (image, row["evidence"]))),
     )
     for note in row["notes"]:
         say(f"note: {image}: {note}")

@@ -60,6 +60,14 @@ class EvidenceSummary:
     origin: str = ""
     strength: Strength | Literal[""] = ""
 
+    def as_columns(self) -> dict[str, str]:
+        """Return the values of the columns of evidence in tables and JSON."""
+        return {
+            "evidence": self.sentence,
+            "evidence_origin": self.origin,
+            "evidence_strength": self.strength,
+        }
+
 
 def summarize_evidence(evidence: Evidence) -> EvidenceSummary:
     """Summarize the evidence of an image, led by its strongest finding."""

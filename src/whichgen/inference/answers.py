@@ -170,13 +170,8 @@ class Attribution:
         """
         if self.provenance is None:
             return dict.fromkeys(_EVIDENCE_COLUMNS)
-        summary = summarize_evidence(self.provenance)
-        return {
-            "evidence": summary.sentence,
-            "evidence_origin": summary.origin,
-            "evidence_strength": summary.strength,
-            "evidence_agrees": self.agreement.agrees,
-        }
+        columns = summarize_evidence(self.provenance).as_columns()
+        return {**columns, "evidence_agrees": self.agreement.agrees}
 
     def as_dict(self) -> dict[str, Any]:
         """Return all fields and the columns of the evidence, for JSON."""
