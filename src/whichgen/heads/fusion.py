@@ -38,7 +38,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import softmax
-from sklearn.decomposition import PCA
 
 from whichgen.errors import ConvergenceError, FitError
 from whichgen.heads.base import HeadOutput, check_training_features
@@ -313,6 +312,8 @@ def build_fusion(
     if features is None or len(features) == 1:
         return head
     k = min(EMBEDDING_DIMS, len(features) - 1, d)
+    from sklearn.decomposition import PCA  # takes a second to import
+
     pca = PCA(k, svd_solver="randomized", random_state=0).fit(head.standardize(features))
     components = np.ascontiguousarray(pca.components_, dtype=np.float32)
     return replace(head, components=components)

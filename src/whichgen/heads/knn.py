@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import faiss
 import numpy as np
 
 from whichgen.defaults import K_SWEEP
@@ -35,6 +34,8 @@ _MIN_PROBABILITY = 1e-300
 
 def build_cosine_index(vectors: np.ndarray) -> Any:
     """Build an exact faiss inner-product index of unit vectors, float32 array (n, d)."""
+    import faiss  # takes a third of a second to import
+
     index: Any = faiss.IndexFlatIP(vectors.shape[1])
     index.add(vectors)
     return index

@@ -6,9 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import huggingface_hub
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
 from whichgen.errors import ModelFileError, first_line
 from whichgen.io.hub_access import hub_access
 from whichgen.models.card import CARD_FILE
@@ -38,6 +35,10 @@ def download_model(name: str | Path, *, revision: str | None = None) -> Path:
     """
     if Path(name).is_dir():
         return Path(name)
+    # huggingface_hub takes half a second to import.
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
     with hub_access() as offline:
         try:
             folder = huggingface_hub.snapshot_download(
@@ -79,6 +80,9 @@ def upload_model(
     ModelFileError
         The upload fails, e.g. because the hub can't be reached or rejects it.
     """
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
     model = replace(model, exemplars=replace(model.exemplars, thumbnails=()))
     api = huggingface_hub.HfApi()
     try:

@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from sklearn.covariance import ledoit_wolf_shrinkage, shrunk_covariance
 
 from whichgen.heads.base import HeadOutput
 from whichgen.openset.base import ROUNDING, OpenSetScore, compute_class_means
@@ -118,6 +117,9 @@ def _compute_whitening(features: np.ndarray, centers: np.ndarray) -> np.ndarray:
     ``features`` and ``centers`` are float arrays (n, d), and W is a float64 array (d, d). If both
     inputs are equal, for example with one image per origin, W is the identity.
     """
+    # scikit-learn takes a second to import.
+    from sklearn.covariance import ledoit_wolf_shrinkage, shrunk_covariance
+
     residuals = np.asarray(features, dtype=np.float64) - centers
     if np.abs(residuals).max() <= ROUNDING * np.abs(features).max():
         return np.eye(features.shape[1])

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
-import faiss
 import numpy as np
 
 from whichgen.errors import FitError
@@ -58,6 +57,8 @@ class NearestNeighbors(OpenSetScore):
     @cached_property
     def index(self) -> Any:
         """The faiss index of the exemplars, built on first use."""
+        import faiss  # takes a third of a second to import
+
         index: Any = faiss.IndexFlatL2(self.exemplars.shape[1])
         index.add(self.exemplars)
         return index

@@ -28,7 +28,6 @@ from typing import Self
 
 import numpy as np
 from scipy.special import expit, logsumexp
-from scipy.stats import weibull_min
 
 from whichgen.heads.base import HeadOutput
 from whichgen.openset.base import ROUNDING, OpenSetScore, compute_class_means, select_correct
@@ -91,6 +90,8 @@ class OpenMax(OpenSetScore):
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
         """Compute one minus the probability of *unknown*: float64 array (n,) in [0, 1]."""
+        from scipy.stats import weibull_min  # takes half a second to import
+
         z = np.asarray(output.logits, dtype=np.float64)
         distances = np.linalg.norm(_center_rows(z)[:, None] - self.means, axis=2)
         ranks = (-z).argsort(axis=1, kind="stable").argsort(axis=1)
@@ -115,6 +116,8 @@ def _fit_tail(distances: np.ndarray, tail: int, minimum: int = 0) -> tuple[float
     largest = largest[largest > 0]
     if len(largest) < _MIN_TAIL or np.ptp(largest) <= _MIN_RANGE * largest[-1]:
         return None
+    from scipy.stats import weibull_min
+
     # scipy's search starts well at scale 1.
     shape, _, scale = weibull_min.fit(largest / largest[-1], floc=0)
     return float(shape), float(scale * largest[-1])

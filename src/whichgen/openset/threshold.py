@@ -6,7 +6,7 @@ Images with an open-set score below the threshold are classified as ``unknown``.
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from whichgen.defaults import TPR
 from whichgen.errors import FitError
@@ -120,7 +120,7 @@ def tpr_interval(n: int, tpr: float = TPR, level: float = 0.95) -> tuple[float, 
         Bounds of the interval, in [0, 1].
     """
     k = _count_accepted(n, tpr)
-    low, high = beta.ppf([(1 - level) / 2, (1 + level) / 2], k, n + 1 - k)
+    low, high = betaincinv(k, n + 1 - k, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
