@@ -5,12 +5,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from whichgen.data.checks import check_samples
 from whichgen.data.dataset import Sample, list_images
+from whichgen.data.splits import SplitOptions, split_folder
+from whichgen.errors import DataError
 
 
 def _samples(folder: Path) -> list[Sample]:
@@ -91,7 +95,7 @@ def test_same_file_with_two_labels_is_a_conflict(
     shutil.copy(folder / "real" / "002.png", folder / "gan" / "copy.png")
     shutil.copy(folder / "real" / "001.png", folder / "real" / "copy.png")
     report = check_samples(_samples(folder))
-    (warning,) = report.warnings
+    (warning,) = [w for w in report.warnings if not w.startswith("NEAR")]
     assert warning.startswith("LABEL CONFLICT: the same file is labeled gan and real")
     assert str(folder / "gan" / "copy.png") in warning
     assert str(folder / "real" / "002.png") in warning
@@ -105,6 +109,37 @@ def test_near_duplicates_are_counted(image_folder: Callable[..., Path]) -> None:
     Image.open(folder / "real" / "000.png").save(folder / "real" / "again.bmp")
     report = check_samples(_samples(folder))
     assert (report.exact_duplicates, report.near_duplicates) == (0, 1)
+    (warning,) = [w for w in report.warnings if w.startswith("NEAR")]
+    assert "2 of 9 images are near-duplicates of one another, in 1 set" in warning
+    assert "real/000.png and" in warning and "real/again.bmp" in warning
+
+
+def test_frames_of_one_video_are_one_set(tmp_path: Path, noise: Callable[..., Any]) -> None:
+    pixels = np.asarray(noise(1, (64, 64))).astype(int)
+    for origin in ("real", "gan"):
+        (tmp_path / "video" / origin).mkdir(parents=True)
+    for i in range(40):
+        frame = pixels + np.random.default_rng(i).integers(-2, 3, pixels.shape)
+        frame = frame.clip(0, 255).astype(np.uint8)
+        Image.fromarray(frame).save(tmp_path / "video" / "real" / f"{i}.png")
+    for i in range(10):
+        noise(i + 9, (64, 64)).save(tmp_path / "video" / "gan" / f"{i}.png")
+    report = check_samples(_samples(tmp_path / "video"))
+    assert report.near_duplicates == 39
+    (warning,) = [w for w in report.warnings if w.startswith("NEAR")]
+    assert "40 of 50 images" in warning and "The largest set has 40 images" in warning
+    with pytest.raises(DataError, match=r"40 images of real can't be divided .* 1 set of near"):
+        split_folder(tmp_path / "video", SplitOptions())
+
+
+def test_near_duplicates_of_another_origin_are_a_warning(
+    image_folder: Callable[..., Path],
+) -> None:
+    folder = image_folder({"real": 8, "gan": 8})
+    Image.open(folder / "real" / "000.png").save(folder / "gan" / "again.bmp")
+    (warning,) = [w for w in check_samples(_samples(folder)).warnings if "another origin" in w]
+    assert "2 images are near-duplicates of images of another origin" in warning
+    assert "real/000.png" in warning and "gan/again.bmp" in warning
 
 
 def test_missing_and_unreadable_files_are_counted_separately(

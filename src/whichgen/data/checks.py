@@ -9,11 +9,12 @@ meaningless.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from whichgen.data.dataset import Sample
-from whichgen.data.duplicates import Fingerprint, find_near_duplicates, fingerprint_images
+from whichgen.data.duplicates import Fingerprint, fingerprint_images, link_near_duplicates
 from whichgen.data.origin_names import validate_origin_names
 from whichgen.data.source_checks import SourceCount, check_sources, count_sources
 from whichgen.errors import DataError, ImageError
@@ -22,6 +23,9 @@ from whichgen.progress import Progress, no_progress
 #: A property is a shortcut if at least this fraction of one origin's images has it, and at most
 #: one minus this fraction of another origin's images.
 _SHORTCUT_SHARE = 0.9
+
+#: Minimum fraction of images with a near-duplicate for a warning.
+_DUPLICATE_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,8 @@ class CheckReport:
     exact_duplicates
         Number of readable files that are identical to an earlier file.
     near_duplicates
-        Number of pairs of near-duplicates that are not identical files (see
-        :func:`~whichgen.data.duplicates.find_near_duplicates`).
+        Number of readable files that are near-duplicates of an earlier file, but not identical to
+        one (see :func:`~whichgen.data.duplicates.link_near_duplicates`).
     sources
         Numbers of sources and images of each origin; empty if the sources are not known.
     warnings
@@ -97,7 +101,11 @@ def check_samples(samples: Sequence[Sample], *, progress: Progress = no_progress
         if isinstance(fingerprint, Fingerprint):
             labels[fingerprint.digest].setdefault(sample.origin, sample)
     readable = [f for f in fingerprints if isinstance(f, Fingerprint)]
-    pairs = list(find_near_duplicates(readable))
+    rows = [i for i, f in enumerate(fingerprints) if isinstance(f, Fingerprint)]
+    clusters: dict[int, list[int]] = {row: [row] for row in rows}
+    for first, i in link_near_duplicates(readable):
+        clusters[rows[first]].append(rows[i])
+        del clusters[rows[i]]
     origins = tuple(_count_files(origin, group) for origin, group in by_origin.items())
     warnings = [
         f"LABEL CONFLICT: the same file is labeled {' and '.join(sorted(conflict))}: "
@@ -112,20 +120,55 @@ def check_samples(samples: Sequence[Sample], *, progress: Progress = no_progress
         warnings.append(f"ORIGIN NAME: {error}")
     for name in ("format", "size", "mode"):
         warnings += _find_shortcuts(name, {o.origin: getattr(o, f"{name}s") for o in origins})
+    conflicting = {s.path for c in labels.values() if len(c) > 1 for s in c.values()}
+    repeated = [c for c in clusters.values() if len(c) > 1]
+    warnings += _describe_duplicates(samples, repeated, conflicting)
     has_sources = bool(samples) and all(s.source for s in samples)
     if has_sources:
-        rows = [i for i, f in enumerate(fingerprints) if isinstance(f, Fingerprint)]
-        warnings += check_sources(
-            samples, [(rows[i], rows[j]) for i, j in pairs], progress=progress
-        )
+        warnings += check_sources(samples, list(clusters.values()), progress=progress)
     return CheckReport(
         origins=origins,
         exact_duplicates=len(readable) - len(labels),
-        near_duplicates=sum(readable[i].digest != readable[j].digest for i, j in pairs),
+        near_duplicates=len(labels) - len(clusters),
         sources=tuple(count_sources(samples)) if has_sources else (),
         warnings=tuple(warnings),
         errors=tuple(str(f) for f in fingerprints if isinstance(f, ImageError)),
     )
+
+
+def _describe_duplicates(
+    samples: Sequence[Sample], clusters: Sequence[Sequence[int]], conflicting: Collection[Path]
+) -> list[str]:
+    """Warn about clusters of near-duplicates: indices of at least two samples each.
+
+    Clusters with a file of ``conflicting``, which has a warning of its own, are not reported as
+    near-duplicates across origins.
+    """
+    warnings = []
+    across = [
+        c
+        for c in clusters
+        if len({samples[i].origin for i in c}) > 1
+        and not any(samples[i].path in conflicting for i in c)
+    ]
+    images = sum(map(len, clusters))
+    largest = max(clusters, key=len, default=())
+    plural = "s" if len(clusters) > 1 else ""
+    if clusters and images >= _DUPLICATE_SHARE * len(samples):
+        warnings.append(
+            f"NEAR-DUPLICATES: {images} of {len(samples)} images are near-duplicates of one "
+            f"another, in {len(clusters)} set{plural}. The largest set has {len(largest)} images, such "
+            f"as {samples[largest[0]].path} and {samples[largest[1]].path}. A set stays in one split "
+            "and counts little more than one image. Keep one image of each set, or add others."
+        )
+    if across:
+        first = samples[across[0][0]]
+        other = next(samples[i] for i in across[0] if samples[i].origin != first.origin)
+        warnings.append(
+            f"NEAR-DUPLICATES: {sum(map(len, across))} images are near-duplicates of images of "
+            f"another origin, such as {first.path} and {other.path}. Check their origins."
+        )
+    return warnings
 
 
 def _count_files(origin: str, fingerprints: Sequence[Fingerprint | ImageError]) -> OriginCheck:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,9 @@ from whichgen.progress import Progress, no_progress
 
 #: Largest Hamming distance of 64-bit perceptual hashes of near-duplicates.
 NEAR_DISTANCE = 4
+
+# Largest number of pairs of hashes that are compared at a time.
+_MAX_PAIRS = 10**6
 
 _T = TypeVar("_T")
 
@@ -132,24 +135,46 @@ def find_components(n: int, links: Iterable[tuple[int, int]]) -> np.ndarray:
     return np.unique(last[components], return_inverse=True)[1].astype(np.int64)
 
 
-def find_near_duplicates(
+def link_near_duplicates(
     fingerprints: Sequence[Fingerprint], distance: int = NEAR_DISTANCE
-) -> Iterator[tuple[int, int]]:
-    """Yield the index pairs (i, j), i < j, of images that are near-duplicates or identical.
+) -> list[tuple[int, int]]:
+    """Link each image to the first image of its cluster of near-duplicates.
+
+    A cluster is a connected component of the graph whose edges connect near-duplicates, including
+    identical images. Thousands of frames of one video have millions of such pairs; time and memory
+    for the clusters grow with the number of images, and the search compares at most
+    :data:`_MAX_PAIRS` pairs at a time.
 
     Parameters
     ----------
     distance
-        Maximum Hamming distance, in bits, between the perceptual hashes of near-duplicates.
+        Maximum Hamming distance, in bits, between the perceptual hashes of near-duplicates;
+        nothing is linked if it is negative.
+
+    Returns
+    -------
+    list of (int, int)
+        Pairs (first, i) of indices, first < i: one pair for each image except the first of each
+        cluster.
     """
-    if not fingerprints:
-        return
+    if not fingerprints or distance < 0:
+        return []
     codes = np.frombuffer(b"".join(f.perceptual for f in fingerprints), np.uint8).reshape(-1, 8)
+    hashes, hash_of_image = np.unique(codes, axis=0, return_inverse=True)
+    n = len(hashes)
     index = faiss.IndexBinaryFlat(64)
-    index.add(codes)
-    # faiss returns distances strictly below the radius.
-    limits, _, neighbors = index.range_search(codes, distance + 1)
-    for i in range(len(codes)):
-        for j in neighbors[limits[i] : limits[i + 1]]:
-            if i < j:
-                yield i, int(j)
+    index.add(hashes)
+    clusters, step = np.arange(n), max(1, _MAX_PAIRS // n)
+    for start in range(0, n, step):
+        # faiss returns distances strictly below the radius.
+        limits, _, neighbors = index.range_search(hashes[start : start + step], distance + 1)
+        counts = (limits[1:] - limits[:-1]).astype(np.int64)
+        queries = np.repeat(np.arange(start, start + len(counts)), counts)
+        left, right = clusters[queries], clusters[neighbors]
+        if (new := left != right).any():
+            graph = coo_array((np.ones(new.sum()), (left[new], right[new])), shape=(n, n))
+            clusters = connected_components(graph, directed=False)[1][clusters]
+    cluster_of_image = clusters[hash_of_image.ravel()]
+    _, first = np.unique(cluster_of_image, return_index=True)
+    first_of_image = first[np.unique(cluster_of_image, return_inverse=True)[1].ravel()]
+    return [(j, i) for i, j in enumerate(first_of_image.tolist()) if j != i]

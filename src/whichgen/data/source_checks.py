@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from whichgen.data.dataset import Sample
@@ -60,7 +60,7 @@ def count_sources(samples: Sequence[Sample]) -> list[SourceCount]:
 
 def check_sources(
     samples: Sequence[Sample],
-    near_duplicates: Iterable[tuple[int, int]],
+    clusters: Sequence[Sequence[int]],
     *,
     progress: Progress = no_progress,
 ) -> list[str]:
@@ -78,8 +78,8 @@ def check_sources(
     ----------
     samples
         Sequence of n samples with sources.
-    near_duplicates
-        Pairs of indices of samples that are near-duplicates or identical.
+    clusters
+        Indices of the samples in each cluster of near-duplicates or identical images.
     """
     counts = count_sources(samples)
     warnings = []
@@ -101,12 +101,13 @@ def check_sources(
         for c in counts
         if c.origin in differences
     ]
-    pairs = [(i, j) for i, j in near_duplicates if samples[i].source != samples[j].source]
-    if pairs:
-        i, j = pairs[0]
+    across = [c for c in clusters if len({samples[i].source for i in c}) > 1]
+    if across:
+        first = samples[across[0][0]]
+        other = next(samples[i] for i in across[0] if samples[i].source != first.source)
         warnings.append(
-            f"SOURCES: near-duplicate pairs in different sources: {len(pairs)}, e.g. "
-            f"{samples[i].path} and {samples[j].path}. Such sources stay in one split."
+            f"SOURCES: near-duplicates in different sources: {sum(map(len, across))} images, e.g. "
+            f"{first.path} and {other.path}. Such sources stay in one split."
         )
     return warnings
 

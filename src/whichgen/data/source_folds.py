@@ -10,8 +10,8 @@ from whichgen.data.dataset import Sample
 from whichgen.data.duplicates import (
     Fingerprint,
     find_components,
-    find_near_duplicates,
     fingerprint_images,
+    link_near_duplicates,
 )
 from whichgen.progress import Progress, no_progress
 
@@ -19,13 +19,19 @@ from whichgen.progress import Progress, no_progress
 def find_copies_across_sources(
     samples: Sequence[Sample], *, progress: Progress = no_progress
 ) -> list[tuple[int, int]]:
-    """Return the index pairs (i, j), i < j, of near-duplicates in different sources.
+    """Link the sources with near-duplicates of each other.
 
     Files that can't be read are skipped.
+
+    Returns
+    -------
+    list of (int, int)
+        Index pairs of samples in different sources that are in one cluster of near-duplicates
+        (:func:`~whichgen.data.duplicates.link_near_duplicates`).
     """
     results = fingerprint_images([sample.path for sample in samples], progress=progress)
     rows = [i for i, result in enumerate(results) if isinstance(result, Fingerprint)]
-    pairs = find_near_duplicates([r for r in results if isinstance(r, Fingerprint)])
+    pairs = link_near_duplicates([r for r in results if isinstance(r, Fingerprint)])
     return [
         (rows[i], rows[j]) for i, j in pairs if samples[rows[i]].source != samples[rows[j]].source
     ]

@@ -38,8 +38,8 @@ from whichgen.data.duplicates import (
     NEAR_DISTANCE,
     Fingerprint,
     find_components,
-    find_near_duplicates,
     fingerprint_images,
+    link_near_duplicates,
 )
 from whichgen.data.given_splits import GivenSplits, check_given_splits, keep_given_splits
 from whichgen.data.layouts import FolderLayout, check_origin_names, read_layout
@@ -167,11 +167,13 @@ def split_folder(
     samples = [s for s, r in zip(samples, results, strict=True) if isinstance(r, Fingerprint)]
     fingerprints = [result for result in results if isinstance(result, Fingerprint)]
 
-    links = list(find_near_duplicates(fingerprints, near_distance))
+    links = link_near_duplicates(fingerprints, near_distance)
     for names in ([s.group for s in samples], [s.source for s in samples]):
         first: dict[str, int] = {}
         links += [(first.setdefault(name, i), i) for i, name in enumerate(names) if name]
     components = find_components(len(samples), links)
+    if not sources:
+        _check_components(samples, components.tolist(), known)
 
     kept = keep_given_splits(samples, components.tolist(), given, known) if given else GivenSplits()
     splits = _assign_splits(samples, components, known, options, kept)
@@ -204,6 +206,26 @@ def split_folder(
         notes=tuple(notes),
         **splits,  # type: ignore[arg-type]
     ).validate()
+
+
+def _check_components(
+    samples: Sequence[Sample], components: Sequence[int], known: Collection[str]
+) -> None:
+    """Raise :class:`DataError` if images of a known origin can't be divided between three splits.
+
+    ``components[i]`` is the number of the component of ``samples[i]``.
+    """
+    of_origin: dict[str, Counter[int]] = defaultdict(Counter)
+    for sample, component in zip(samples, components, strict=True):
+        of_origin[sample.origin][component] += 1
+    for origin in known:
+        images, sets = of_origin[origin].total(), len(of_origin[origin])
+        if images >= len(_KNOWN_SPLITS) > sets:
+            raise DataError(
+                f"the {images} images of {origin} can't be divided between train, val and test: "
+                f"they are {sets} set{'s' if sets > 1 else ''} of near-duplicates or groups, which "
+                "stay together. Add images that differ; frames of one video count as one image."
+            )
 
 
 def split_unknown_origins(options: SplitOptions) -> tuple[tuple[str, ...], tuple[str, ...]]:
