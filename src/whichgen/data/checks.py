@@ -157,9 +157,9 @@ def _describe_duplicates(
     if clusters and images >= _DUPLICATE_SHARE * len(samples):
         warnings.append(
             f"NEAR-DUPLICATES: {images} of {len(samples)} images are near-duplicates of one "
-            f"another, in {len(clusters)} set{plural}. The largest set has {len(largest)} images, such "
-            f"as {samples[largest[0]].path} and {samples[largest[1]].path}. A set stays in one split "
-            "and counts little more than one image. Keep one image of each set, or add others."
+            f"another, in {len(clusters)} set{plural}. The largest set has {len(largest)} images, "
+            f"such as {samples[largest[0]].path} and {samples[largest[1]].path}. A set stays in one "
+            "split and counts little more than one image. Keep one image of each set, or add others."
         )
     if across:
         first = samples[across[0][0]]
