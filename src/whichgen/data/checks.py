@@ -158,8 +158,8 @@ def _describe_duplicates(
         warnings.append(
             f"NEAR-DUPLICATES: {images} of {len(samples)} images are near-duplicates of one "
             f"another, in {len(clusters)} set{plural}. The largest set has {len(largest)} images, "
-            f"such as {samples[largest[0]].path} and {samples[largest[1]].path}. A set stays in one "
-            "split and counts little more than one image. Keep one image of each set, or add others."
+            f"such as {samples[largest[0]].path} and {samples[largest[1]].path}. A set stays in "
+            "one split and counts little more than one image. Keep one image of each set."
         )
     if across:
         first = samples[across[0][0]]
