@@ -116,7 +116,7 @@ def attribute(
     )
     rows = [answer.as_row(schema) for answer in answers]
     if report:
-        write_case_report(report, attributor.model, files, answers)
+        report = write_case_report(report, attributor.model, files, answers)
         say(f"Report: {report}")
     if parquet:
         write_parquet(parquet, rows, schema)

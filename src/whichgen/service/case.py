@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from whichgen.data.formats import MAX_PIXELS
 from whichgen.data.reading import decode_image, make_thumbnail, read_bytes
-from whichgen.errors import DataError, ImageError
+from whichgen.errors import DataError, ImageError, WhichgenWarning
 from whichgen.inference.answers import Attribution
 from whichgen.inference.verdict import display_name, format_percentage
 from whichgen.io.atomic import replace_file
@@ -72,6 +75,11 @@ def render_report(
     """Render a report as a self-contained HTML page or a PDF, and return its bytes.
 
     ``contents[i]`` are the bytes of the image file of ``answers[i]``.
+
+    Raises
+    ------
+    DataError
+        No installed font has all characters of a PDF.
     """
     cases = [
         Case(answer, b"" if answer.error else make_thumbnail(decode_image(data), _THUMBNAIL_SIDE))
@@ -83,8 +91,10 @@ def render_report(
 
 def write_case_report(
     file: Path, model: OriginModel, paths: Sequence[Path], answers: Sequence[Attribution]
-) -> None:
-    """Write a report on local image files.
+) -> Path:
+    """Write a report on local image files, and return its path.
+
+    If no font has all characters of a PDF, an HTML report is written instead.
 
     Parameters
     ----------
@@ -101,16 +111,30 @@ def write_case_report(
     ------
     DataError
         The suffix of ``file`` is neither ``.html`` nor ``.pdf``.
+
+    Warns
+    -----
+    WhichgenWarning
+        An HTML report is written instead of a PDF.
     """
     uploads = [inspect_upload(str(path), _read_content(path), _NO_LIMITS) for path in paths]
-    content = render_report(
+    render = partial(
+        render_report,
         [build_image_answer(*pair, model) for pair in zip(uploads, answers, strict=True)],
         [upload.data for upload in uploads],
         describe_model(model, Settings()),
-        get_report_format(file),
     )
+    try:
+        content = render(get_report_format(file))
+    except DataError as error:
+        if file.suffix != ".pdf":
+            raise
+        file = file.with_suffix(".html")
+        warnings.warn(f"{error} The report is an HTML file instead.", WhichgenWarning, stacklevel=1)
+        content = render("html")
     with replace_file(file) as temporary:
         temporary.write_bytes(content)
+    return file
 
 
 def get_report_format(file: Path) -> ReportFormat:
@@ -163,7 +187,8 @@ def _render_html(cases: Sequence[Case], facts: Facts) -> bytes:
 def _render_pdf(cases: Sequence[Case], facts: Facts) -> bytes:
     from whichgen.service.case_pdf import PdfPage  # needs fpdf
 
-    page = PdfPage()
+    answers = (case.answer.model_dump_json(exclude={"nearest"}) for case in cases)
+    page = PdfPage("\n".join([*answers, *chain(*facts), *CAVEATS]))
     page.add_page()
     page.add_text("Which generative model made these images?", size=16)
     for text in [*(f"{name}: {value}" for name, value in facts), *(f"• {c}" for c in CAVEATS)]:

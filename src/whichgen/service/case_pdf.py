@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from pathlib import Path
 
 from fpdf import FPDF
 from fpdf.enums import WrapMode, XPos, YPos
-from matplotlib import get_data_path
 
+from whichgen.service.pdf_fonts import BOLD, REGULAR, find_fallback_fonts, has_right_to_left
 from whichgen.service.schemas import ImageAnswer
 
 
 class PdfPage(FPDF):
     """A4 document with a Unicode font and page numbers."""
 
-    def __init__(self) -> None:
+    def __init__(self, text: str) -> None:
+        """Choose fonts for ``text``, all text of the document.
+
+        Raises
+        ------
+        DataError
+            No font has all characters (:func:`~whichgen.service.pdf_fonts.find_fallback_fonts`).
+        """
         super().__init__(format="A4")
         self.set_auto_page_break(True, margin=15)
-        fonts = Path(get_data_path()) / "fonts" / "ttf"
-        self.add_font("DejaVu", "", fonts / "DejaVuSans.ttf")
-        self.add_font("DejaVu", "B", fonts / "DejaVuSans-Bold.ttf")
+        self.add_font("DejaVu", "", REGULAR)
+        self.add_font("DejaVu", "B", BOLD)
+        fonts = {f"fallback {i}": file for i, file in enumerate(find_fallback_fonts(text))}
+        for name, file in fonts.items():
+            self.add_font(name, "", file)
+        self.set_fallback_fonts(list(fonts), exact_match=False)
+        if has_right_to_left(text):
+            self.set_text_shaping(True)
 
     def footer(self) -> None:
         """Add the page number."""

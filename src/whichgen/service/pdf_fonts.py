@@ -1,0 +1,91 @@
+"""Choose fonts that have all characters of a PDF report."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Collection, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from fontTools.ttLib import TTFont
+from matplotlib import get_data_path
+from matplotlib.font_manager import findSystemFonts
+
+from whichgen.errors import DataError
+
+_FOLDER = Path(get_data_path()) / "fonts" / "ttf"
+
+#: Regular and bold font of reports: Latin, Greek, Cyrillic, Hebrew, Arabic, symbols, some emoji.
+REGULAR, BOLD = _FOLDER / "DejaVuSans.ttf", _FOLDER / "DejaVuSans-Bold.ttf"
+
+#: Categories and ranges of characters without a glyph: controls, marks for joining, variants.
+_INVISIBLE = ("Cc", "Cf")
+_VARIATIONS = range(0xFE00, 0xFE10)
+
+#: Maximum number of characters listed in a message.
+_MAX_CHARACTERS = 5
+
+
+def has_right_to_left(text: str) -> bool:
+    """Return whether a text has Arabic or Hebrew letters, which must be shaped and reordered."""
+    return any(unicodedata.bidirectional(c) in ("R", "AL") for c in text)
+
+
+def find_fallback_fonts(text: str) -> list[Path]:
+    """Return fonts of this computer that have the characters that the report's fonts lack.
+
+    Parameters
+    ----------
+    text
+        All text of the report.
+
+    Raises
+    ------
+    DataError
+        No installed font has a character, or the package uharfbuzz is missing and the text has
+        Arabic or Hebrew letters.
+    """
+    if has_right_to_left(text) and not find_spec("uharfbuzz"):
+        raise DataError(
+            "a PDF with Arabic or Hebrew text needs the package uharfbuzz. Install it with pip, or "
+            "choose an HTML report."
+        )
+    missing = {c for c in set(text) if not _is_invisible(c)}
+    missing -= _list_characters(REGULAR, missing) & _list_characters(BOLD, missing)
+    fonts = []
+    for font in _list_system_fonts() if missing else ():
+        if characters := _list_characters(font, missing):
+            fonts.append(font)
+            missing -= characters
+        if not missing:
+            return fonts
+    if missing:
+        shown = " ".join(sorted(missing)[:_MAX_CHARACTERS])
+        raise DataError(
+            f"no font on this computer has all characters of the report ({shown}"
+            f"{' …' if len(missing) > _MAX_CHARACTERS else ''}), which a PDF needs. Install one, "
+            "such as Noto Sans CJK or Droid Sans Fallback, or choose an HTML report."
+        )
+    return fonts
+
+
+def _is_invisible(character: str) -> bool:
+    return unicodedata.category(character) in _INVISIBLE or ord(character) in _VARIATIONS
+
+
+def _list_system_fonts() -> Iterator[Path]:
+    """Yield the regular fonts before the others."""
+    fonts = [Path(font) for font in findSystemFonts() if Path(font).suffix.lower() == ".ttf"]
+    yield from sorted(fonts, key=lambda font: ("regular" not in font.stem.lower(), font))
+
+
+def _list_characters(file: Path, candidates: Collection[str]) -> set[str]:
+    """Return the characters that a font can draw; empty if the font can't be embedded."""
+    try:
+        with TTFont(file, lazy=True) as font:
+            if "glyf" not in font:  # only bitmaps, or outlines that fpdf can't embed
+                return set()
+            glyphs = font.getBestCmap() or {}
+    except Exception:  # installed fonts may be damaged in any way
+        return set()
+    return {c for c in candidates if ord(c) in glyphs}
