@@ -17,7 +17,7 @@ HEAVY += ("huggingface_hub", "matplotlib", "torchvision", "openvino")
     [
         # `whichgen attribute` with the built-in model.
         ("whichgen.inference.attributor, whichgen.encoders.dinov2, whichgen.cli.app", HEAVY),
-        ("whichgen.evidence.collect, whichgen.cli.app", (*HEAVY, "torch", "pyarrow")),
+        ("whichgen.evidence.collect, whichgen.cli.app", (*HEAVY, "torch", "pyarrow", "scipy")),
     ],
 )
 def test_heavy_packages_are_not_imported(modules: str, absent: tuple[str, ...]) -> None:

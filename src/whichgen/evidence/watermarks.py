@@ -11,12 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from math import floor, log10
+from math import comb, floor, log10
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.special import bdtrc
 
 from whichgen.evidence.finding import Evidence, Finding
 from whichgen.evidence.watermark_decoder import (
@@ -212,7 +211,8 @@ def _count_repeats(bits: NDArray[np.bool_]) -> int:
 
 def _probability(matching: int, length: int, trials: int) -> float:
     """Return the probability that fair coins match as well, in any of several trials."""
-    return min(float(bdtrc(matching - 1, length, 0.5)) * trials, 1.0)
+    tail = sum(comb(length, k) for k in range(matching, length + 1))
+    return min(tail / 2**length * trials, 1.0)
 
 
 def _find_grid(u: NDArray[np.float64]) -> Coefficients:
