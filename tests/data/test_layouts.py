@@ -48,6 +48,7 @@ GENIMAGE = (
         ),
         ("Training/real Validation/gan", {"gan": [1], "real": [0]}),
         ("train/REAL train/FAKE test/REAL test/FAKE", {"FAKE": [1, 3], "real": [0, 2]}),
+        ("archive/train/Real archive/test/Fake archive/test/Real", {"Fake": [1], "real": [0, 2]}),
         ("real/train real/test gan/train gan/test", {"gan": [2, 3], "real": [0, 1]}),
         # CNNDetection (ForenSynths): the category `train` is no split.
         (

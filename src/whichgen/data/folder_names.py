@@ -35,6 +35,12 @@ _CATEGORIES = frozenset(
 )
 _SYNSET = re.compile(r"n\d{8}")
 
+#: Folders that only hold others.
+_CONTAINERS = frozenset(
+    {"archive", "data", "dataset", "datasets", "download", "downloads", "extracted", "files"}
+    | {"image", "images", "img", "imgs", "pictures"}
+)
+
 #: Well-known datasets of photographs.
 _PHOTOGRAPH_DATASETS = frozenset(
     {
@@ -79,11 +85,21 @@ def names_generator(name: str) -> bool:
     """Return whether a folder name can be that of a generator.
 
     It can't if it may mean photographs, is an image category of CNNDetection or a class of
-    ImageNet, or has no letters.
+    ImageNet, only holds other folders, or has no letters.
     """
     normal = _normalize(name)
-    excluded = normal in _CATEGORIES or _SYNSET.fullmatch(normal) or may_be_photographs(name)
+    excluded = (
+        normal in _CATEGORIES
+        or bool(_SYNSET.fullmatch(normal))
+        or may_be_photographs(name)
+        or is_container(name)
+    )
     return not excluded and any(map(str.isalpha, name))
+
+
+def is_container(name: str) -> bool:
+    """Return whether a folder name says nothing, as ``archive`` and ``images`` do."""
+    return _normalize(name) in _CONTAINERS
 
 
 def join_names(names: Iterable[str], limit: int = 6) -> str:

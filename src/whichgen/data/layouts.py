@@ -163,14 +163,16 @@ def check_origin_names(origins: Collection[str]) -> list[str]:
     subject = join_names(others) or "a folder"
     value = shlex.quote(",".join(others)) if others else "NAME"
     option = name_option(f"--real {value}", f"`real={tuple(others) or ('NAME',)}`")
-    advice = f"If {subject} holds photographs, add {option}."
+    plural = len(others) > 1
+    advice = f"If {subject} {'hold' if plural else 'holds'} photographs, add {option}."
     if REAL not in origins:
         otherwise = "" if others else " Otherwise, add a folder called real."
         messages.append(
             f"No origin is called real, so no image counts as a photograph. {advice}{otherwise}"
         )
     elif others:
-        messages.append(f"{join_names(others)} counts as a generator. {advice}")
+        count = "count as generators" if plural else "counts as a generator"
+        messages.append(f"{join_names(others)} {count}. {advice}")
     return messages
 
 

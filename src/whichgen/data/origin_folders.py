@@ -12,6 +12,7 @@ from pathlib import Path
 
 from whichgen.constants import REAL
 from whichgen.data.folder_names import (
+    is_container,
     join_names,
     means_generated,
     means_photographs,
@@ -186,10 +187,10 @@ def _contain_generators(pair_of: dict[Parts, Parts | None], generated: Collectio
 def _name_generators(folder: Path, pairs: Collection[Parts]) -> dict[Parts, str]:
     """Return the name of each pair's generator: the first suitable one in which the pairs differ.
 
-    It is empty for a pair at the top of the dataset folder.
+    It is empty for a pair at the top of the dataset folder, or in folders that only hold others.
     """
-    if () in pairs:
-        return {(): ""}
+    if len(pairs) == 1 and all(map(is_container, next(iter(pairs)))):
+        return dict.fromkeys(pairs, "")
     first = 0
     while len(pairs) > 1 and len({pair[: first + 1] for pair in pairs}) == 1:
         first += 1
