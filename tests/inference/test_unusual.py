@@ -90,6 +90,7 @@ def test_training_sizes_leave_out_extremes_and_unreadable_files(tmp_path: Path) 
     assert 60 <= sizes.shortest <= 64
     assert 80 <= sizes.longest <= 90
     assert measure_sizes(samples[-1:]) is None
+    assert measure_sizes([]) is None
 
 
 def test_answers_state_size_and_notes(

@@ -73,7 +73,7 @@ def read_traits(image: Image.Image) -> ImageTraits:
 
 
 def measure_sizes(samples: Sequence[Sample]) -> TrainingSizes | None:
-    """Measure the sizes of images; of more than 1,000 images, evenly spaced ones are read.
+    """Measure the sizes of images; of more than 1,000 images, at most 1,000 are read.
 
     Returns
     -------
@@ -81,9 +81,10 @@ def measure_sizes(samples: Sequence[Sample]) -> TrainingSizes | None:
         ``None`` if no image can be read.
     """
     sides = []
-    for i in np.unique(np.linspace(0, len(samples) - 1, _MAX_SAMPLES).astype(int)).tolist():
+    step = -(-len(samples) // _MAX_SAMPLES) or 1
+    for sample in samples[::step]:
         try:
-            header = read_header(read_bytes(samples[i].path))
+            header = read_header(read_bytes(sample.path))
         except ImageError:
             continue
         sides.append(sorted((header.width, header.height)))
