@@ -14,7 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from whichgen.data.dataset import Sample
-from whichgen.data.duplicates import Fingerprint, fingerprint_images, link_near_duplicates
+from whichgen.data.duplicates import (
+    Fingerprint,
+    fingerprint_images,
+    link_near_duplicates,
+    map_files,
+)
+from whichgen.data.jpeg_history import JpegHistory, compare_histories, read_jpeg_history
 from whichgen.data.origin_names import validate_origin_names
 from whichgen.data.source_checks import SourceCount, check_sources, count_sources
 from whichgen.errors import DataError, ImageError
@@ -45,6 +51,12 @@ class OriginCheck:
     formats, sizes, modes
         Map each format, size (width and height in pixels, such as ``640×480``) and color mode to
         the number of readable files that have it, most frequent first.
+    qualities
+        Maps each JPEG quality to the number of readable JPEG files that have it, most frequent
+        first.
+    former_jpeg
+        Number of readable files in other formats whose pixels were in a JPEG file
+        (:mod:`whichgen.data.jpeg_history`).
     """
 
     origin: str
@@ -54,6 +66,8 @@ class OriginCheck:
     formats: dict[str, int]
     sizes: dict[str, int]
     modes: dict[str, int]
+    qualities: dict[str, int]
+    former_jpeg: int
 
 
 @dataclass(frozen=True)
@@ -100,13 +114,25 @@ def check_samples(samples: Sequence[Sample], *, progress: Progress = no_progress
         by_origin[sample.origin].append(fingerprint)
         if isinstance(fingerprint, Fingerprint):
             labels[fingerprint.digest].setdefault(sample.origin, sample)
+    histories: dict[str, list[JpegHistory]] = defaultdict(list)
+    results = map_files(
+        read_jpeg_history,
+        [s.path for s in samples],
+        progress=progress,
+        description="Finding JPEG traces",
+    )
+    for sample, result in zip(samples, results, strict=True):
+        if isinstance(result, JpegHistory):
+            histories[sample.origin].append(result)
     readable = [f for f in fingerprints if isinstance(f, Fingerprint)]
     rows = [i for i, f in enumerate(fingerprints) if isinstance(f, Fingerprint)]
     clusters: dict[int, list[int]] = {row: [row] for row in rows}
     for first, i in link_near_duplicates(readable):
         clusters[rows[first]].append(rows[i])
         del clusters[rows[i]]
-    origins = tuple(_count_files(origin, group) for origin, group in by_origin.items())
+    origins = tuple(
+        _count_files(origin, group, histories[origin]) for origin, group in by_origin.items()
+    )
     warnings = [
         f"LABEL CONFLICT: the same file is labeled {' and '.join(sorted(conflict))}: "
         + ", ".join(str(conflict[o].path) for o in sorted(conflict))
@@ -120,6 +146,8 @@ def check_samples(samples: Sequence[Sample], *, progress: Progress = no_progress
         warnings.append(f"ORIGIN NAME: {error}")
     for name in ("format", "size", "mode"):
         warnings += _find_shortcuts(name, {o.origin: getattr(o, f"{name}s") for o in origins})
+    warnings += _find_shortcuts("JPEG quality", {o.origin: o.qualities for o in origins})
+    warnings += compare_histories(histories)
     conflicting = {s.path for c in labels.values() if len(c) > 1 for s in c.values()}
     repeated = [c for c in clusters.values() if len(c) > 1]
     warnings += _describe_duplicates(samples, repeated, conflicting)
@@ -171,7 +199,11 @@ def _describe_duplicates(
     return warnings
 
 
-def _count_files(origin: str, fingerprints: Sequence[Fingerprint | ImageError]) -> OriginCheck:
+def _count_files(
+    origin: str,
+    fingerprints: Sequence[Fingerprint | ImageError],
+    histories: Sequence[JpegHistory],
+) -> OriginCheck:
     readable = [f for f in fingerprints if isinstance(f, Fingerprint)]
     missing = sum(str(f).endswith("no such file") for f in fingerprints)
     return OriginCheck(
@@ -182,6 +214,8 @@ def _count_files(origin: str, fingerprints: Sequence[Fingerprint | ImageError]) 
         formats=dict(Counter(f.format for f in readable).most_common()),
         sizes=dict(Counter(f"{f.size[0]}×{f.size[1]}" for f in readable).most_common()),
         modes=dict(Counter(f.mode for f in readable).most_common()),
+        qualities=dict(Counter(str(h.quality) for h in histories if h.quality).most_common()),
+        former_jpeg=sum(h.is_former for h in histories),
     )
 
 
@@ -209,6 +243,6 @@ def _find_shortcuts(name: str, counts: dict[str, dict[str, int]]) -> list[str]:
             warnings.append(
                 f"SHORTCUT: {n} of {total} images of {origin} have {name} {value}, unlike "
                 f"almost all images of {', '.join(others)}. A classifier can learn this instead of "
-                f"the origin. Convert all images to the same {name}."
+                f"the origin. Process all origins alike, from their originals."
             )
     return warnings
