@@ -120,7 +120,9 @@ def read_layout(folder: Path, real: Collection[str] = ()) -> FolderLayout:
     for parts, paths in images.items():
         rest = rest_of[parts]
         origin, depth = labels[rest]
-        origin = show_name(origin)  # models and tables hold text, but a folder's name is bytes
+        if (shown := show_name(origin)) != origin:
+            # Models hold text, but a folder's name is bytes; an origin has no backslash.
+            origin = shown.replace("\\", "_")
         origins[REAL if origin.casefold() in photographs else origin] += paths
         splits |= dict.fromkeys(paths, split_of[parts])
         if len(rest) > depth:
