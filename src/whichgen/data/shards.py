@@ -27,6 +27,7 @@ from whichgen.data.path_lists import get_list_file, read_path_list
 from whichgen.data.reading import load_bytes
 from whichgen.data.skipped import describe_skipped
 from whichgen.errors import DataError, ImageError
+from whichgen.io.file_names import show_name
 from whichgen.io.remote import Storage, parse_url
 
 #: Largest number of images per shard: worth a task, yet cheap to repeat.
@@ -185,8 +186,8 @@ def count_images(shards: Sequence[Shard]) -> int | None:
 
 
 def hash_name(name: str) -> bytes:
-    """Escape invalid UTF-8 in an image name, and return the 20-byte BLAKE2b digest of the name."""
-    return hashlib.blake2b(name.encode(errors="backslashreplace"), digest_size=20).digest()
+    """Return the 20-byte BLAKE2b digest of an image name as tables show it (``show_name``)."""
+    return hashlib.blake2b(show_name(name).encode(), digest_size=20).digest()
 
 
 def _list_source(source: str) -> Iterator[tuple[Storage, str]]:
