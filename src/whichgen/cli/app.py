@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import logging
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -130,6 +131,13 @@ def _show_warning(default: Callable[..., None], message: Warning | str, *details
         default(message, *details)
 
 
+class _NoteHandler(logging.Handler):
+    """Print log messages on the data as notes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        warn(f"note: {record.getMessage()}")
+
+
 def main() -> None:
     """Run the ``whichgen`` command with the arguments of this process."""
     # Pillow's warning is redundant: whichgen has its own limit on the number of pixels.
@@ -137,4 +145,7 @@ def main() -> None:
     # Its warnings on damaged metadata are redundant, too: see the notes on evidence.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     warnings.showwarning = functools.partial(_show_warning, warnings.showwarning)
+    logger = logging.getLogger("whichgen.data")
+    logger.addHandler(_NoteHandler())
+    logger.setLevel(logging.INFO)
     app(args=expand_blocks(protect_names(sys.argv[1:])))

@@ -9,6 +9,7 @@ images, never by their position alone, and are reported with the numbers of grou
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from whichgen.io.atomic import write_text
 from whichgen.io.file_names import show_name
 from whichgen.io.text_tables import PATH_COLUMNS, Row, format_rows, normalize_header, read_rows
 from whichgen.option_names import name_option
+
+_LOG = logging.getLogger(__name__)
 
 #: Value of the option ``sources`` if each source is a subfolder of its origin's folder.
 SOURCE_FOLDERS = "folders"
@@ -47,11 +50,14 @@ class NameTable:
         Description of the columns that were read.
     unmatched
         Rows that match no image.
+    has_header
+        Whether the columns have names.
     """
 
     names: dict[str, str]
     columns: str
     unmatched: tuple[Row, ...]
+    has_header: bool
 
 
 def read_groups(file: Path, column: str = "", *, folder: Path | None = None) -> dict[str, str]:
@@ -82,7 +88,8 @@ def read_groups(file: Path, column: str = "", *, folder: Path | None = None) -> 
     Warns
     -----
     WhichgenWarning
-        Always: columns, number of groups, and rows that match no image.
+        The columns have no names, a row matches no image, or an image has no row. Otherwise, the
+        columns and the numbers of groups and images are logged.
     """
     return _read_names(file, "group", column, folder)
 
@@ -134,11 +141,16 @@ def _read_names(file: Path, kind: str, column: str, folder: Path | None) -> dict
         images = [path.relative_to(folder).as_posix() for path in list_images(folder)]
     table = read_name_table(file, kind, images, column)
     message = f"{file}: {table.columns}; {len(set(table.names.values()))} {kind}s"
+    is_complete = table.has_header and not table.unmatched
     if images is not None:
+        is_complete = is_complete and len(table.names) == len(images)
         message += f"; {len(table.names)} of {len(images)} images have a row"
     if table.unmatched:
         message += f"; {len(table.unmatched)} rows match no image: {_list_rows(table.unmatched)}"
-    warnings.warn(f"{message}.", WhichgenWarning, stacklevel=1)
+    if is_complete:
+        _LOG.info("%s.", message)
+    else:
+        warnings.warn(f"{message}.", WhichgenWarning, stacklevel=1)
     return table.names
 
 
@@ -220,7 +232,7 @@ def read_name_table(
         lines[image] = row.line
     described = [_describe_column(header, i) for i in (path_index, value_index)]
     columns = f"paths are in {described[0]}, {kind}s in {described[1]}"
-    return NameTable(result, columns, tuple(unmatched))
+    return NameTable(result, columns, tuple(unmatched), header is not None)
 
 
 def write_names(file: Path, column: str, names: Mapping[str, str]) -> None:

@@ -212,7 +212,7 @@ def _count_repeats(bits: NDArray[np.bool_]) -> int:
 def _probability(matching: int, length: int, trials: int) -> float:
     """Return the probability that fair coins match as well, in any of several trials."""
     tail = sum(comb(length, k) for k in range(matching, length + 1))
-    return min(tail / 2**length * trials, 1.0)
+    return min(float(tail / 2**length) * trials, 1.0)
 
 
 def _find_grid(u: NDArray[np.float64]) -> Coefficients:
