@@ -161,6 +161,7 @@ def test_folder_grows_and_a_rerun_skips_answered_images(
     assert [r["image"] for r in rows] == ["a", "b", "\\xff.png", "c"]
     assert list(rows[0]) == [
         *("image", "origin", "score", "score_percentile", "threshold", "coarse_origin"),
+        *("width", "height", "notes"),
         *(f"p({origin})" for origin in ORIGINS),
         "error",
     ]
