@@ -44,12 +44,15 @@ _TREES = 300
 
 #: What to do about each set of properties.
 _ADVICE = {
-    "file": "File properties predict the origin. Store the images of all origins in the same way "
-    "(one format and quality, one size, no metadata), then check again.",
+    "file": "File properties predict the origin. Re-encode the images of all origins alike, from "
+    "their originals (one format and quality, one size, no metadata), then check again. Saving "
+    "JPEG files in another format is not enough: the model sees their past, which `whichgen "
+    "dataset check` finds.",
     "color": "Mean color and contrast predict the origin. Collect images of the same subjects with "
     "the same processing for every origin, or report these metrics with all results.",
-    "all": "File properties and color predict the origin only together. Store all images in the "
-    "same way and collect images of the same subjects, or report these metrics with all results.",
+    "all": "File properties and color predict the origin only together. Re-encode all images alike, "
+    "from their originals, and collect images of the same subjects, or report these metrics with "
+    "all results.",
 }
 
 
