@@ -50,9 +50,9 @@ _ADVICE = {
     "dataset check` finds.",
     "color": "Mean color and contrast predict the origin. Collect images of the same subjects with "
     "the same processing for every origin, or report these metrics with all results.",
-    "all": "File properties and color predict the origin only together. Re-encode all images alike, "
-    "from their originals, and collect images of the same subjects, or report these metrics with "
-    "all results.",
+    "all": "File properties and color predict the origin only together. Re-encode all images "
+    "alike, from their originals, and collect images of the same subjects, or report these metrics "
+    "with all results.",
 }
 
 
