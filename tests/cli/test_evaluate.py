@@ -175,7 +175,7 @@ def test_experiments_with_sources_say_so(site: Site) -> None:
     options = (*site.options(out="low"), *sources, "--shots", 2, "--repeats", 1)
     result = whichgen("low-data", *options, "--head", "fusion")
     assert result.code == 1
-    assert "--head fusion does not support --sources" in result.message
+    assert "does not support a fusion with sources" in result.message
     result = whichgen("low-data", *options, "--head", "knn", "-b", 0)
     assert result.code == 0, result.err
     assert "On sources never seen" in result.out

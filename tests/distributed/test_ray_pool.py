@@ -68,7 +68,7 @@ def test_task_that_kills_every_worker_is_abandoned(
 ) -> None:
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     monkeypatch.setattr(pool_module, "_RETRIES", 0)
-    with pytest.raises(ClusterError, match=r"the cluster failed.*Run the same command again"):
+    with pytest.raises(ClusterError, match=r"the cluster failed.*Try again to resume"):
         list(run_on_cluster(NameJob(), [Files(Storage(), ("8/0",))], Workers(1)))
 
 
