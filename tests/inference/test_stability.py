@@ -127,7 +127,7 @@ def test_an_unstable_answer_says_so_in_the_row_and_in_a_sentence() -> None:
     assert verdict.kind == "synthetic"
     assert verdict.detail == (
         "The answer for the file itself, dcgan, changes when the image is slightly altered (jpeg, "
-        "webp), but it was almost certainly made by a generator of this family."
+        "webp), but it resembles images by generators of the family GAN."
     )
     # An answer that was unknown already can't change; the threshold remains the reason.
     rejected = check_stability(attribution("unknown"), ["real"] * 5, FAMILIES)

@@ -98,11 +98,12 @@ def _describe_prediction(answer: Attribution) -> Verdict:
         return Verdict(
             "unknown", "unknown", f"{reason}, and neither photograph nor generator is certain."
         )
-    words, maker = "synthetic, unknown generator", "a generator"
+    words, others = "synthetic, unknown generator", "generated images rather than photographs"
     if answer.coarse_origin != SYNTHETIC:
-        words = f"synthetic ({display_name(answer.coarse_origin)}), unknown generator"
-        maker = "a generator of this family"
-    return Verdict("synthetic", words, f"{reason}, but it was almost certainly made by {maker}.")
+        family = display_name(answer.coarse_origin)
+        words = f"synthetic ({family}), unknown generator"
+        others = f"images by generators of the family {family}"
+    return Verdict("synthetic", words, f"{reason}, but it resembles {others}.")
 
 
 def display_name(origin: str) -> str:

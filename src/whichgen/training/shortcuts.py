@@ -212,8 +212,9 @@ def _message(sets: Sequence[ShortcutMetrics], chance: float) -> str:
     detected = [s.properties for s in sets if s.detected]
     if not detected:
         return (
-            f"No shortcut detected ({figures}). Other kinds of shortcut are possible: check "
-            "that the images of all origins were processed in the same way."
+            f"No shortcut detected in file properties and mean color ({figures}). Other shortcuts "
+            "are possible, such as JPEG files of one origin that were saved as PNG: run `whichgen "
+            "dataset check`."
         )
     # The combination can exceed the warning level if neither set does.
     names = [name for name in detected if name != "all"] or detected
