@@ -12,6 +12,7 @@ from PIL import Image
 
 from whichgen.evidence.collect import collect
 from whichgen.evidence.credentials import has_manifest, read_credentials
+from whichgen.evidence.xmp import read_xmp
 
 from .conftest import SOURCE, Sign, encode, findings, picture
 
@@ -152,3 +153,22 @@ def test_multi_picture_file_is_read_as_jpeg(sign: Sign) -> None:
 def test_an_image_without_credentials_has_none() -> None:
     assert not has_manifest(encode("JPEG"))
     assert findings(encode("JPEG"), "credentials") == []
+
+
+@pytest.mark.parametrize(
+    ("reference", "place"),
+    [
+        ("self#jumbf=/c2pa/adobe:urn:uuid:1", "in this file"),
+        ("https://example.org/manifest", "at a remote URL, not fetched"),
+    ],
+)
+def test_place_of_the_manifest_is_stated(reference: str, place: str) -> None:
+    xmp = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
+        'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
+        f'xmlns:dcterms="http://purl.org/dc/terms/" dcterms:provenance="{reference}"/>'
+        "</rdf:RDF></x:xmpmeta>"
+    )
+    (finding,) = read_xmp(xmp.encode()).findings
+    assert finding.title == f"Content Credentials {place}"
+    assert finding.detail == reference

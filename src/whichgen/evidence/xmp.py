@@ -218,7 +218,8 @@ def _interpret_property(name: str, text: str) -> list[Finding]:
         generator = find_generator(text)
         return [Finding("xmp", name, text, "synthetic", generator.name if generator else text)]
     if name == "provenance":
-        return [Finding("xmp", "Content Credentials at a remote URL, not fetched", text)]
+        place = "in this file" if text.startswith("self#") else "at a remote URL, not fetched"
+        return [Finding("xmp", f"Content Credentials {place}", text)]
     if name in _AI:
         return [Finding("xmp", name, text, "synthetic")]
     return interpret("xmp", name, text)
