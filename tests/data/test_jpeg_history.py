@@ -12,7 +12,8 @@ from scipy.ndimage import gaussian_filter
 
 from whichgen.data.checks import check_samples
 from whichgen.data.dataset import Sample, list_images
-from whichgen.data.jpeg_history import THRESHOLD, JpegHistory, jpeg_score, read_jpeg_history
+from whichgen.data.jpeg_history import THRESHOLD, JpegHistory, find_jpeg_history, jpeg_score
+from whichgen.data.reading import decode_image
 
 
 def picture(seed: int, side: int = 256) -> Image.Image:
@@ -53,7 +54,8 @@ def test_images_without_detail_have_no_history() -> None:
 @pytest.mark.parametrize("quality", [30, 50, 75, 90, 100])
 def test_quality_of_a_jpeg_file(tmp_path: Path, quality: int) -> None:
     picture(0).save(tmp_path / "a.jpg", quality=quality)
-    assert read_jpeg_history(tmp_path / "a.jpg") == JpegHistory(quality, is_former=False)
+    data = (tmp_path / "a.jpg").read_bytes()
+    assert find_jpeg_history(data, decode_image(data)) == JpegHistory(quality, is_former=False)
 
 
 def test_check_warns_if_origins_differ_in_jpeg_history(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def main() -> None:
     """Run the ``whichgen`` command with the arguments of this process."""
     # Pillow's warning is redundant: whichgen has its own limit on the number of pixels.
     warnings.filterwarnings("ignore", message="Image size .* exceeds limit")
-    # Its warnings on damaged metadata are redundant, too: see the notes on evidence.
+    # So are its warnings about damaged metadata, which the evidence reports in notes.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     warnings.showwarning = functools.partial(_show_warning, warnings.showwarning)
     logger = logging.getLogger("whichgen.data")

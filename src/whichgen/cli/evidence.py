@@ -75,13 +75,13 @@ def evidence(images: Images, files: EvidenceFiles, as_json: AsJson = False) -> N
     rows: list[dict[str, Any]] = []
     for path in find_images(images):
         name = restore_dash(str(path))
-        found, reason = Evidence(), ""
+        file_evidence, reason = Evidence(), ""
         try:
-            found = collect(read_bytes(path), name, **vars(options))
+            file_evidence = collect(read_bytes(path), name, **vars(options))
         except ImageError as error:
             reason = restore_dash(str(error))
-        columns = summarize_evidence(found).as_columns()
-        row = {"image": name, **columns, **found.as_dict(), "error": reason}
+        columns = summarize_evidence(file_evidence).as_columns()
+        row = {"image": name, **columns, **file_evidence.as_dict(), "error": reason}
         rows.append(row)
         if not as_json:
             show_evidence(row)

@@ -16,12 +16,13 @@ from pathlib import Path
 from whichgen.data.dataset import Sample
 from whichgen.data.duplicates import (
     Fingerprint,
-    fingerprint_images,
     link_near_duplicates,
+    make_fingerprint,
     map_files,
 )
-from whichgen.data.jpeg_history import JpegHistory, compare_histories, read_jpeg_history
+from whichgen.data.jpeg_history import JpegHistory, compare_histories, find_jpeg_history
 from whichgen.data.origin_names import validate_origin_names
+from whichgen.data.reading import decode_image, read_bytes
 from whichgen.data.source_checks import SourceCount, check_sources, count_sources
 from whichgen.errors import DataError, ImageError
 from whichgen.progress import Progress, no_progress
@@ -107,23 +108,18 @@ def check_samples(samples: Sequence[Sample], *, progress: Progress = no_progress
 
     If all samples have a source, also check the sources.
     """
-    fingerprints = fingerprint_images([s.path for s in samples], progress=progress)
+    results = map_files(
+        _examine_file, [s.path for s in samples], progress=progress, description="Reading images"
+    )
+    fingerprints = [r if isinstance(r, ImageError) else r[0] for r in results]
     by_origin: dict[str, list[Fingerprint | ImageError]] = defaultdict(list)
     labels: dict[bytes, dict[str, Sample]] = defaultdict(dict)
-    for sample, fingerprint in zip(samples, fingerprints, strict=True):
-        by_origin[sample.origin].append(fingerprint)
-        if isinstance(fingerprint, Fingerprint):
-            labels[fingerprint.digest].setdefault(sample.origin, sample)
     histories: dict[str, list[JpegHistory]] = defaultdict(list)
-    results = map_files(
-        read_jpeg_history,
-        [s.path for s in samples],
-        progress=progress,
-        description="Finding JPEG traces",
-    )
-    for sample, result in zip(samples, results, strict=True):
-        if isinstance(result, JpegHistory):
-            histories[sample.origin].append(result)
+    for sample, fingerprint, result in zip(samples, fingerprints, results, strict=True):
+        by_origin[sample.origin].append(fingerprint)
+        if not isinstance(result, ImageError):
+            labels[result[0].digest].setdefault(sample.origin, sample)
+            histories[sample.origin].append(result[1])
     readable = [f for f in fingerprints if isinstance(f, Fingerprint)]
     rows = [i for i, f in enumerate(fingerprints) if isinstance(f, Fingerprint)]
     clusters: dict[int, list[int]] = {row: [row] for row in rows}
@@ -162,6 +158,13 @@ def check_samples(samples: Sequence[Sample], *, progress: Progress = no_progress
         warnings=tuple(warnings),
         errors=tuple(str(f) for f in fingerprints if isinstance(f, ImageError)),
     )
+
+
+def _examine_file(path: Path) -> tuple[Fingerprint, JpegHistory]:
+    """Read and decode an image file once for all checks of its pixels."""
+    data = read_bytes(path)
+    image = decode_image(data, str(path))
+    return make_fingerprint(data, image), find_jpeg_history(data, image)
 
 
 def _describe_duplicates(

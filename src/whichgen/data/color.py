@@ -118,7 +118,7 @@ def _color_grid(mode: str) -> Image.Image:
 
 
 def _find_white(image: Image.Image) -> float:
-    """Return the white of an image without a fixed range: 0 to 1, 8 bits or 16 bits."""
+    """Return the value of white in an image without a fixed range: 1, 255 or 65535."""
     values = np.asarray(image, dtype=np.float64)
     brightest = float(values.max(initial=0.0))
     white = next((w for w in (1.0, 255.0, 65535.0) if brightest <= w), None)

@@ -11,6 +11,7 @@ from typing import TypeVar
 import faiss
 import imagehash
 import numpy as np
+from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -59,7 +60,11 @@ def fingerprint_image(path: Path) -> Fingerprint:
         The file can't be read or decoded.
     """
     data = read_bytes(path)
-    image = decode_image(data, str(path))
+    return make_fingerprint(data, decode_image(data, str(path)))
+
+
+def make_fingerprint(data: bytes, image: Image.Image) -> Fingerprint:
+    """Compute the fingerprint of a file from its content and its decoded image."""
     with open_image(data) as header:
         image_format, mode = header.format or "", header.mode
     bits = np.packbits(imagehash.phash(image).hash).tobytes()

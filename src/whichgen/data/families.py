@@ -11,19 +11,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
 from whichgen.constants import REAL
 from whichgen.data.generator_names import (
+    load_name_table,
     look_up_name,
     make_key,
     normalize_name,
-    parse_name_table,
+    read_name_table,
 )
-from whichgen.errors import DataError
-from whichgen.io.untrusted_files import read_text_file
 
 #: Techniques in the order in which they are tried, with name parts of their networks. A part of at
 #: most four letters must be a whole word of the name, except ``gan``, which ends many names.
@@ -39,8 +36,6 @@ TECHNIQUES: Mapping[str, tuple[str, ...]] = {
     "flow": ("flowmatching", "rectifiedflow", "glow", "realnvp"),
     "VAE": ("vae",),
 }
-
-_COLUMNS = ("origin", "family")
 
 
 def assign_families(
@@ -67,14 +62,16 @@ def assign_families(
     }
     sizes = Counter(families.values())
     return {
-        origin: origin if _is_product(origin, family) and sizes[family] == 1 else family
+        origin: origin if _is_respelled(origin, family) and sizes[family] == 1 else family
         for origin, family in families.items()
     }
 
 
 def find_family(name: str) -> str:
     """Return the family of a well-known generator, or an empty string for any other name."""
-    if family := look_up_name(name, _read_table()):
+    if family := look_up_name(
+        name, load_name_table("whichgen.data", "families.tsv", ("name", "family"))
+    ):
         return family
     words = re.findall(r"[a-z0-9]+", name.lower())
     joined = "".join(words)
@@ -104,19 +101,9 @@ def read_families(file: Path) -> dict[str, str]:
     DataError
         The file is unreadable or empty, a line is invalid, or an origin has two families.
     """
-    families = parse_name_table(read_text_file(file, "families file"), str(file), _COLUMNS)
-    if not families:
-        raise DataError(f"families file {file} is empty. Write one origin<TAB>family per line.")
-    return families
+    return read_name_table(file, "families", ("origin", "family"))
 
 
-def _is_product(origin: str, family: str) -> bool:
-    """Return whether the names of a product and its family differ only in spelling."""
+def _is_respelled(origin: str, family: str) -> bool:
+    """Return whether the family is a product, and differs from the origin only in spelling."""
     return family not in TECHNIQUES and normalize_name(origin) == normalize_name(family)
-
-
-@cache
-def _read_table() -> Mapping[str, str]:
-    """Return the built-in table."""
-    text = files("whichgen.data").joinpath("families.tsv").read_text(encoding="utf-8")
-    return parse_name_table(text, "families.tsv", ("name", "family"))

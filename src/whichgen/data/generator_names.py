@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
 
 from whichgen.errors import DataError
 from whichgen.io.text_tables import read_pairs
+from whichgen.io.untrusted_files import read_text_file
 
 #: Makers that may precede the name of a generator.
 _MAKERS = (
@@ -79,6 +83,34 @@ def parse_name_table(text: str, file: str, columns: tuple[str, str]) -> dict[str
                 f"{value[:120]}. Remove one line."
             )
     return table
+
+
+def read_name_table(file: Path, kind: str, columns: tuple[str, str]) -> dict[str, str]:
+    """Read a table of names that a user wrote.
+
+    Parameters
+    ----------
+    file
+        The table (see :func:`parse_name_table`).
+    kind, columns
+        What the table lists, such as ``families``, and the names of its columns, for messages.
+
+    Raises
+    ------
+    DataError
+        The file is unreadable or empty, a line is invalid, or a name has two values.
+    """
+    table = parse_name_table(read_text_file(file, f"{kind} file"), str(file), columns)
+    if not table:
+        raise DataError(f"{kind} file {file} is empty. Write one {'<TAB>'.join(columns)} per line.")
+    return table
+
+
+@cache
+def load_name_table(package: str, file: str, columns: tuple[str, str]) -> Mapping[str, str]:
+    """Load a table of names that ships with a package of whichgen."""
+    text = files(package).joinpath(file).read_text(encoding="utf-8")
+    return parse_name_table(text, file, columns)
 
 
 def make_key(name: str) -> str:

@@ -13,17 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from scipy.fft import dctn
 
-from whichgen.data.reading import decode_image, open_image, read_bytes
+from whichgen.data.reading import open_image
 
 #: Score above which an image counts as a former JPEG file.
 THRESHOLD = 0.25
 
-# Side of the central crop that is analyzed, and the smallest side of an image.
+# Side of the central crop that is analyzed, and minimum side of an image, in pixels.
 _CROP, _MIN_SIDE = 512, 64
 
 _STEPS = np.arange(2, 17)
@@ -53,16 +53,8 @@ class JpegHistory:
     is_former: bool
 
 
-def read_jpeg_history(path: Path) -> JpegHistory:
-    """Read the JPEG compression of an image file.
-
-    Raises
-    ------
-    ImageError
-        The file can't be read or decoded.
-    """
-    data = read_bytes(path)
-    image = decode_image(data, str(path))
+def find_jpeg_history(data: bytes, image: Image.Image) -> JpegHistory:
+    """Find the JPEG compression of a file from its content and its decoded image."""
     with open_image(data) as header:
         tables = getattr(header, "quantization", None)
     if tables:
@@ -94,7 +86,7 @@ def compare_histories(histories: Mapping[str, Sequence[JpegHistory]]) -> list[st
 
 
 def estimate_quality(table_sum: int) -> int:
-    """Return the quality at which libjpeg's luma quantization table has a sum."""
+    """Return the libjpeg quality, 1 to 100, of a luma quantization table with this sum."""
     if table_sum <= 64:  # steps of 1
         return 100
     scale = 100 * table_sum / _STANDARD_SUM

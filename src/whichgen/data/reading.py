@@ -30,7 +30,7 @@ _PROFILE_MARKS = (b"acsp", b"iCCP")
 #: TIFF tags: kind of the image (1: a small copy of another one), version of Adobe DNG.
 _SUBFILE_TYPE, _DNG_VERSION = 254, 50706
 
-#: Key of ``image.info`` under which a note on a damaged file is.
+#: Key of the note on a damaged file in ``image.info``.
 REPAIR_NOTE = "repair_note"
 
 _NO_END_MARKER = "the end marker of the JPEG file is missing; the file may have been cut"

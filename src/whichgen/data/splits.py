@@ -16,9 +16,9 @@ training, validation and testing:
    origin is not used in this split are omitted.
 
 If the dataset folder has folders for train and for val or test, step 2 and 3 choose only from the
-splits that :mod:`whichgen.data.given_splits` allows.
+splits that :mod:`whichgen.data.folder_splits` allows.
 
-Sources are few and large. If they are given, the components of step 2 are therefore assigned
+Sources are few and large. If they are known, the components of step 2 are therefore assigned
 jointly, so that each origin is close to its fractions (:mod:`whichgen.data.split_balance`).
 """
 
@@ -41,7 +41,7 @@ from whichgen.data.duplicates import (
     fingerprint_images,
     link_near_duplicates,
 )
-from whichgen.data.given_splits import GivenSplits, check_given_splits, keep_given_splits
+from whichgen.data.folder_splits import FolderSplits, check_folder_splits, keep_folder_splits
 from whichgen.data.layouts import FolderLayout, check_origin_names, read_layout
 from whichgen.data.origin_names import fold_name, validate_origin_names
 from whichgen.data.split_balance import balance_splits
@@ -159,9 +159,9 @@ def split_folder(
     check_split_options(folder, origins, options)
     known = tuple(o for o in origins if o not in options.unknown)
     samples = read_samples(folder, layout, groups=groups, sources=sources)
-    given = {} if sources else layout.splits
-    if given:
-        check_given_splits(folder, samples, given, known)
+    split_by_path = {} if sources else layout.splits
+    if split_by_path:
+        check_folder_splits(folder, samples, split_by_path, known)
     results = fingerprint_images([s.path for s in samples], progress=progress)
     errors = [result for result in results if isinstance(result, ImageError)]
     samples = [s for s, r in zip(samples, results, strict=True) if isinstance(r, Fingerprint)]
@@ -175,9 +175,12 @@ def split_folder(
     if not sources:
         _check_components(samples, components.tolist(), known)
 
-    kept = keep_given_splits(samples, components.tolist(), given, known) if given else GivenSplits()
-    splits = _assign_splits(samples, components, known, options, kept)
-    omitted = len(samples) - sum(len(split) for split in splits.values()) - len(kept.left_out)
+    folder_splits = FolderSplits()
+    if split_by_path:
+        folder_splits = keep_folder_splits(samples, components.tolist(), split_by_path, known)
+    n_left_out = len(folder_splits.left_out)
+    splits = _assign_splits(samples, components, known, options, folder_splits)
+    omitted = len(samples) - sum(len(split) for split in splits.values()) - n_left_out
     notes = [*layout.notes, *check_origin_names(origins)]
     if layout.splits:
         notes.append(
@@ -186,9 +189,9 @@ def split_folder(
             else "Each image stays in the split of its folder; the fractions apply only to splits "
             "without a folder"
         )
-    if kept.left_out:
+    if n_left_out:
         notes.append(
-            f"{len(kept.left_out)} images left out: a near-duplicate or an image of their group is "
+            f"{n_left_out} images left out: a near-duplicate or an image of their group is "
             "in the folder of an earlier split"
         )
     if errors:
@@ -196,8 +199,8 @@ def split_folder(
     if omitted:
         notes.append(
             f"{omitted} images of unknown origins left out: their group"
-            f"{', source' if sources else ', folder' if given else ''} or near-duplicate is in a "
-            "split that does not evaluate their generator"
+            f"{', source' if sources else ', folder' if split_by_path else ''} or near-duplicate "
+            "is in a split that does not evaluate their generator"
         )
     return Dataset(
         name=folder.name,
@@ -290,7 +293,7 @@ def _assign_splits(
     components: np.ndarray,
     known: Sequence[str],
     options: SplitOptions,
-    given: GivenSplits,
+    folder_splits: FolderSplits,
 ) -> dict[str, tuple[Sample, ...]]:
     """Assign whole components to splits, and return the samples of each split in input order."""
     unknown_val, unknown_test = split_unknown_origins(options)
@@ -305,7 +308,7 @@ def _assign_splits(
     # Images that may only be in some splits fill these in proportion to their fractions.
     totals_by_allowed: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
     for sample, component in zip(samples, components.tolist(), strict=True):
-        totals_by_allowed[given.allowed.get(component, _KNOWN_SPLITS)][sample.origin] += 1
+        totals_by_allowed[folder_splits.allowed.get(component, _KNOWN_SPLITS)][sample.origin] += 1
     counts_by_split: dict[str, Counter[str]] = {split: Counter() for split in _KNOWN_SPLITS}
     split_of: dict[int, str] = {}
 
@@ -334,7 +337,7 @@ def _assign_splits(
     joint = bool(known) and any(s.source for s in samples)
     balanced = _balance_sources(counts_by_group, known, options) if joint else {}
     for group in order:
-        counts, allowed = counts_by_group[group], given.allowed.get(group, _KNOWN_SPLITS)
+        counts, allowed = counts_by_group[group], folder_splits.allowed.get(group, _KNOWN_SPLITS)
         if group in balanced:
             split = balanced[group]
         elif counts.keys() & set(known):
@@ -348,7 +351,7 @@ def _assign_splits(
     splits: dict[str, list[Sample]] = {name: [] for name in SPLITS}
     for i, sample in enumerate(samples):
         split = split_of[int(components[i])]
-        if i in given.left_out:
+        if i in folder_splits.left_out:
             continue
         if sample.origin in known:
             splits[split].append(sample)

@@ -74,7 +74,7 @@ def make_table_preprocess(settings: Mapping[str, Any], table: np.ndarray) -> Pre
     table
         Normalized value of each level of each channel: float32 array (3, 256).
     """
-    size, crop = settings["size"], settings.get("crop_size")
+    size, crop = settings["size"], settings.get("crop_size") or {}
 
     def preprocess(image: Image.Image) -> np.ndarray:
         width, height = image.size
@@ -86,7 +86,6 @@ def make_table_preprocess(settings: Mapping[str, Any], table: np.ndarray) -> Pre
             target = (size["width"], size["height"])
         image = image.resize(target, settings["resample"])
         if settings.get("do_center_crop"):
-            assert crop is not None
             left, top = (target[0] - crop["width"]) // 2, (target[1] - crop["height"]) // 2
             image = image.crop((left, top, left + crop["width"], top + crop["height"]))
         pixels = np.asarray(image)

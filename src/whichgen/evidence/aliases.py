@@ -7,13 +7,9 @@ beside this file; users extend it with a file in the same format.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
-from whichgen.data.generator_names import look_up_name, parse_name_table
-from whichgen.errors import DataError
-from whichgen.io.untrusted_files import read_text_file
+from whichgen.data.generator_names import load_name_table, look_up_name, read_name_table
 
 _COLUMNS = ("name", "origin")
 
@@ -37,10 +33,7 @@ def read_aliases(file: Path) -> dict[str, str]:
     DataError
         The file is unreadable or empty, a line is invalid, or a name has two origins.
     """
-    aliases = parse_name_table(read_text_file(file, "aliases file"), str(file), _COLUMNS)
-    if not aliases:
-        raise DataError(f"aliases file {file} is empty. Write one name<TAB>origin per line.")
-    return aliases
+    return read_name_table(file, "aliases", _COLUMNS)
 
 
 def resolve_origin(name: str, aliases: Mapping[str, str] | None = None) -> str:
@@ -53,11 +46,5 @@ def resolve_origin(name: str, aliases: Mapping[str, str] | None = None) -> str:
     aliases
         More names, from :func:`read_aliases`. They take precedence over the built-in table.
     """
-    return look_up_name(name, aliases or {}) or look_up_name(name, _read_table())
-
-
-@cache
-def _read_table() -> Mapping[str, str]:
-    """Return the built-in table."""
-    text = files("whichgen.evidence").joinpath("aliases.tsv").read_text(encoding="utf-8")
-    return parse_name_table(text, "aliases.tsv", _COLUMNS)
+    table = load_name_table("whichgen.evidence", "aliases.tsv", _COLUMNS)
+    return look_up_name(name, aliases or {}) or look_up_name(name, table)

@@ -38,7 +38,7 @@ class Blocks:
 
 
 def decode_text(content: bytes, fallback: str = "latin-1") -> str:
-    """Decode a text that is UTF-8, whatever its field prescribes, or in the encoding ``fallback``.
+    """Decode text as UTF-8 or, if it is not valid UTF-8, in the encoding ``fallback``.
 
     Bytes that are invalid in either encoding become replacement characters.
     """

@@ -207,8 +207,8 @@ def finalize_model(
         precision=precision,
         true_families=np.array([families.get(o, "") for o in fitted_on.origins.tolist()]),
     )
-    has_all = bool((known.sources != "").all())
-    sources = np.unique(known.sources, return_inverse=True)[1] if has_all else None
+    every_source_is_known = bool((known.sources != "").all())
+    sources = np.unique(known.sources, return_inverse=True)[1] if every_source_is_known else None
     probabilities = softmax(known.output.logits / selected.temperature, axis=1)
     run_metadata = collect_run_metadata(
         {**(config or {}), "protocol": options.protocol, "metric": options.metric},

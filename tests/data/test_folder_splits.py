@@ -107,7 +107,7 @@ def test_generators_without_training_images_are_unknown(tree: MakeTree) -> None:
     assert dataset.val_unknown == ()
 
 
-def test_sources_take_precedence_over_given_splits(tree: MakeTree) -> None:
+def test_sources_take_precedence_over_folder_splits(tree: MakeTree) -> None:
     folder = tree(
         {
             f"{split}/{origin}/{site}": 3

@@ -21,7 +21,7 @@ _ORDER = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
-class GivenSplits:
+class FolderSplits:
     """Splits that are possible for each component of related images.
 
     Parameters
@@ -36,12 +36,12 @@ class GivenSplits:
     left_out: frozenset[int] = frozenset()
 
 
-def keep_given_splits(
+def keep_folder_splits(
     samples: Sequence[Sample],
     components: Sequence[int],
     splits: Mapping[Path, str],
     known: Collection[str],
-) -> GivenSplits:
+) -> FolderSplits:
     """Return the splits in which each component of related images may be.
 
     Parameters
@@ -62,19 +62,19 @@ def keep_given_splits(
     allowed: dict[int, tuple[str, ...]] = {}
     left_out: set[int] = set()
     for component, indices in members.items():
-        given = {splits[samples[i].path] for i in indices} - {""}
+        names = {splits[samples[i].path] for i in indices} - {""}
         if all(samples[i].origin not in known for i in indices):
-            given -= {"train"}
-        if not given:
+            names -= {"train"}
+        if not names:
             continue
-        first = next(split for split in _ORDER if split in given)
+        first = next(split for split in _ORDER if split in names)
         following = _ORDER[_ORDER.index(first) + 1 :][:1]
         allowed[component] = (first, *(split for split in following if split not in present))
-        left_out |= {i for i in indices if splits[samples[i].path] in given - {first}}
-    return GivenSplits(allowed, frozenset(left_out))
+        left_out |= {i for i in indices if splits[samples[i].path] in names - {first}}
+    return FolderSplits(allowed, frozenset(left_out))
 
 
-def check_given_splits(
+def check_folder_splits(
     folder: Path, samples: Sequence[Sample], splits: Mapping[Path, str], known: Collection[str]
 ) -> None:
     """Check that there are training images of each known origin.
