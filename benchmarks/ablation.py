@@ -24,7 +24,7 @@ import numpy as np
 from cells import Cell
 from claims import ENCODER, SHARED, source_of
 
-from whichgen.data.perturbations import parse_perturbation
+from whichgen.data.images.perturbations import parse_perturbation
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.evaluation.detection import auroc

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from whichgen.data.dataset_options import DatasetOptions
-from whichgen.data.perturbations import parse_perturbation
+from whichgen.data.images.perturbations import parse_perturbation
 from whichgen.encoders.base import Encoder
 from whichgen.evaluation.predictions import Predictions
 from whichgen.experiments.low_data import subsample_training

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from whichgen.data.shards import Shard, find_shards
+from whichgen.data.shards.find_shards import Shard, find_shards
 from whichgen.defaults import BATCH_SIZE
 from whichgen.distributed.ray_pool import Workers, connect_to_ray, run_on_cluster
 from whichgen.encoders.base import Encoder

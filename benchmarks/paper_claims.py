@@ -21,7 +21,7 @@ from paper_plots import draw
 from paper_sweeps import Choice, Setting, perturb_folds, sweep_folds
 
 from whichgen.data.dataset_options import DatasetOptions
-from whichgen.data.perturbations import parse_perturbation
+from whichgen.data.images.perturbations import parse_perturbation
 from whichgen.encoders.loading import load_encoder
 from whichgen.experiments.cross_source import SourceSplit
 from whichgen.features.store import FeatureStore

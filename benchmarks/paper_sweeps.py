@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from whichgen.data.dataset import SPLITS, Dataset, Sample
-from whichgen.data.perturbations import Perturbation
+from whichgen.data.images.perturbations import Perturbation
 from whichgen.encoders.base import Encoder
 from whichgen.evaluation.predictions import Predictions, label_indices
 from whichgen.experiments.cross_source import SourceSplit, make_fold_datasets

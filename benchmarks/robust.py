@@ -20,7 +20,7 @@ from cells import METHODS, Cell, run_cell
 from claims import ENCODER, PACK, SHARED, source_of
 
 from whichgen.data.dataset_options import DatasetOptions
-from whichgen.data.perturbations import INTENSITIES, Perturbation, list_perturbations
+from whichgen.data.images.perturbations import INTENSITIES, Perturbation, list_perturbations
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder
 from whichgen.experiments.robustness import evaluate_perturbation

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from conftest import noise_image, save_tiny_clip
-from whichgen.data.origin_lists import load_bundled_origins, load_origins
+from whichgen.data.benchmarks.origin_lists import load_bundled_origins, load_origins
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

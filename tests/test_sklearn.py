@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from whichgen.data.dataset import Sample
-from whichgen.data.source_folds import assign_folds
+from whichgen.data.splits.source_folds import assign_folds
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import ConvergenceError, FitError, ImageError, WhichgenWarning
 from whichgen.features.inference import encode_images

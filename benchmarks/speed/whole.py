@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from reference_implementation import block_features, fit_each_c, vote_each_k
 
-from whichgen.data.splits import SplitOptions, split_folder
+from whichgen.data.splits.random_splits import SplitOptions, split_folder
 from whichgen.encoders.base import Encoder
 from whichgen.evaluation.detection import auroc
 from whichgen.evaluation.predictions import label_indices

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from whichgen.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from whichgen.data.folders import open_dataset as open_dataset
+    from whichgen.data.open_dataset import open_dataset as open_dataset
     from whichgen.encoders.loading import load_encoder as load_encoder
     from whichgen.evaluation.all_metrics import evaluate as evaluate
     from whichgen.inference.answers import Attribution as Attribution

@@ -35,8 +35,8 @@ from sklearn.utils.validation import (
 )
 
 from whichgen.data.dataset import Sample
-from whichgen.data.origin_names import validate_origin_names
-from whichgen.data.source_folds import assign_folds
+from whichgen.data.origins.origin_names import validate_origin_names
+from whichgen.data.splits.source_folds import assign_folds
 from whichgen.defaults import BATCH_SIZE, TPR
 from whichgen.errors import ConvergenceError, DataError, FitError, WhichgenWarning
 from whichgen.heads.base import HeadOutput, SweepMethod
@@ -140,7 +140,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         With sources, selection and threshold are based on predictions for held-out sources: the
         sources are divided into at most :data:`~whichgen.training.held_out.SOURCE_FOLDS` folds, and
         a head fitted on the other folds predicts each fold. The folds are made by
-        :func:`whichgen.data.source_folds.assign_folds`.
+        :func:`whichgen.data.splits.source_folds.assign_folds`.
 
         Parameters
         ----------
@@ -162,8 +162,9 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ------
         ValueError
             X, y or sources has an invalid shape, X contains NaN, y has fewer than two classes, a
-            class is a string that is not a valid origin name (:mod:`whichgen.data.origin_names`) or
-            is the value of ``unknown``, or all images of a class are in the same fold of sources.
+            class is a string that is not a valid origin name
+            (:mod:`whichgen.data.origins.origin_names`) or is the value of ``unknown``, or all
+            images of a class are in the same fold of sources.
         FitError
             An option is invalid, or the head did not converge.
         EncoderError

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whichgen.data.annotations import read_annotations, write_annotations
 from whichgen.data.dataset import Sample
+from whichgen.data.tables.annotations import read_annotations, write_annotations
 from whichgen.errors import DataError
 
 KNOWN = ("real", "gan", "diffusion")

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import whichgen.data.archives as archives_module
-from whichgen.data.archives import find_image_column
-from whichgen.data.shards import Archive, Shard
+import whichgen.data.shards.archives as archives_module
+from whichgen.data.shards.archives import find_image_column
+from whichgen.data.shards.find_shards import Archive, Shard
 from whichgen.errors import DataError, ImageError
 from whichgen.io.remote import Storage
 

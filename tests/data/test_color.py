@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from whichgen.data.color import MAX_PROFILE_BYTES
-from whichgen.data.reading import decode_image, hash_image
+from whichgen.data.images.color import MAX_PROFILE_BYTES
+from whichgen.data.images.reading import decode_image, hash_image
 from whichgen.features.inference import image_loaders
 
 P3 = rgb_profile(DISPLAY_P3, 2.2)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from whichgen.data.benchmarks import write_benchmark
+from whichgen.data.benchmarks.benchmark_files import write_benchmark
 from whichgen.data.dataset import SPLITS
 from whichgen.data.dataset_options import DatasetOptions, resolve_spec
 from whichgen.errors import DataError

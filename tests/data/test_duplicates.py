@@ -7,8 +7,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from whichgen.data import duplicates
-from whichgen.data.duplicates import Fingerprint, find_components, link_near_duplicates
+from whichgen.data.checks import duplicates
+from whichgen.data.checks.duplicates import Fingerprint, find_components, link_near_duplicates
 
 
 def make_fingerprints(hashes: np.ndarray) -> list[Fingerprint]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from whichgen.data.dataset_options import DatasetOptions
-from whichgen.data.families import assign_families, read_families
+from whichgen.data.origins.families import assign_families, read_families
 from whichgen.errors import DataError
 
 

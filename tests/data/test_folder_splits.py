@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from whichgen.data.dataset import SPLITS, Dataset
-from whichgen.data.groups import list_source_folders
-from whichgen.data.splits import SplitOptions, split_folder
+from whichgen.data.splits.random_splits import SplitOptions, split_folder
+from whichgen.data.tables.groups import list_source_folders
 from whichgen.errors import DataError
 
 MakeTree = Callable[[dict[str, int]], Path]

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from whichgen.data.archives import read_tar
 from whichgen.data.dataset import list_images
-from whichgen.data.formats import HEIF, IMAGE_SUFFIXES, JPEG_XL, OPTIONAL_FORMATS, SUFFIXES
-from whichgen.data.formats import OptionalFormat as Optional
-from whichgen.data.optional_formats import read_jxl_size
-from whichgen.data.reading import decode_image, read_image
-from whichgen.data.skipped import describe_skipped
+from whichgen.data.images.formats import HEIF, IMAGE_SUFFIXES, JPEG_XL, OPTIONAL_FORMATS, SUFFIXES
+from whichgen.data.images.formats import OptionalFormat as Optional
+from whichgen.data.images.optional_formats import read_jxl_size
+from whichgen.data.images.reading import decode_image, read_image
+from whichgen.data.images.skipped_files import describe_skipped
+from whichgen.data.shards.archives import read_tar
 from whichgen.errors import ImageError, WhichgenWarning
 
 #: Suffixes of common formats, as programs, browsers and phones write them.
@@ -85,7 +85,7 @@ def test_optional_formats_obey_the_pixel_limit(
     optional_files: dict[Optional, bytes], monkeypatch: pytest.MonkeyPatch, kind: Optional
 ) -> None:
     for module in ("reading", "optional_formats"):
-        monkeypatch.setattr(f"whichgen.data.{module}.MAX_PIXELS", 96 * 64 - 1)
+        monkeypatch.setattr(f"whichgen.data.images.{module}.MAX_PIXELS", 96 * 64 - 1)
     with pytest.raises(ImageError, match="limit"):
         decode_image(optional_files[kind])
 

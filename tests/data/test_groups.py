@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from whichgen.data.benchmarks import load_benchmark, write_benchmark
+from whichgen.data.benchmarks.benchmark_files import load_benchmark, write_benchmark
 from whichgen.data.dataset import SPLITS
 from whichgen.data.dataset_options import DatasetOptions
-from whichgen.data.groups import list_source_folders, read_groups, read_sources, write_names
+from whichgen.data.tables.groups import list_source_folders, read_groups, read_sources, write_names
 from whichgen.errors import DataError, WhichgenWarning
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from whichgen.cli.options import find_images
-from whichgen.data.groups import read_groups
-from whichgen.data.reading import decode_image, read_image
+from whichgen.data.images.reading import decode_image, read_image
+from whichgen.data.tables.groups import read_groups
 from whichgen.errors import ImageError
 
 

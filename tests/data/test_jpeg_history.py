@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from whichgen.data.checks import check_samples
+from whichgen.data.checks.check_dataset import check_samples
+from whichgen.data.checks.jpeg_history import THRESHOLD, JpegHistory, find_jpeg_history, jpeg_score
 from whichgen.data.dataset import Sample, list_images
-from whichgen.data.jpeg_history import THRESHOLD, JpegHistory, find_jpeg_history, jpeg_score
-from whichgen.data.reading import decode_image
+from whichgen.data.images.reading import decode_image
 
 
 def picture(seed: int, side: int = 256) -> Image.Image:

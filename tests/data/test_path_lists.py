@@ -9,8 +9,8 @@ import pytest
 
 from whichgen.cli.app import protect_names
 from whichgen.cli.options import find_images
-from whichgen.data.path_lists import get_list_file, read_path_list
-from whichgen.data.shards import find_shards
+from whichgen.data.shards.find_shards import find_shards
+from whichgen.data.tables.path_lists import get_list_file, read_path_list
 from whichgen.errors import DataError, WhichgenWarning
 
 NAMES = ("a b,c;d.png", "#1.png", "sub/é.png")

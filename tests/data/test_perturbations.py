@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from scipy.signal import convolve2d
 
-from whichgen.data.perturbations import (
+from whichgen.data.images.perturbations import (
     INTENSITIES,
     SOCIAL,
     Perturbation,

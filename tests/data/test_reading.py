@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from whichgen.data.color import to_rgb
-from whichgen.data.reading import (
+from whichgen.data.images.color import to_rgb
+from whichgen.data.images.reading import (
     MAX_PIXELS,
     decode_image,
     hash_image,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from whichgen.data.checks import check_samples
+from whichgen.data.checks.check_dataset import check_samples
+from whichgen.data.checks.source_checks import SourceCount, count_sources
 from whichgen.data.dataset import Sample, list_images
-from whichgen.data.source_checks import SourceCount, count_sources
 
 
 def _samples(folder: Path) -> list[Sample]:

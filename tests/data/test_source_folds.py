@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from whichgen.data.dataset import Sample
-from whichgen.data.source_folds import assign_folds, find_copies_across_sources
+from whichgen.data.splits.source_folds import assign_folds, find_copies_across_sources
 
 _samples = st.lists(
     st.builds(

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from whichgen.data.split_balance import balance_splits
+from whichgen.data.splits.split_balance import balance_splits
 
 FRACTIONS = (0.6, 0.2, 0.2)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from whichgen.data.shards import Shard
+from whichgen.data.shards.find_shards import Shard
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from whichgen.data.shards import Files, Shard
+from whichgen.data.shards.find_shards import Files, Shard
 from whichgen.errors import ClusterError, EncoderError, WhichgenWarning
 from whichgen.io.remote import Storage
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from whichgen.data.generator_names import normalize_name
+from whichgen.data.origins.generator_names import normalize_name
 from whichgen.errors import DataError
 from whichgen.evidence.aliases import read_aliases, resolve_origin
 from whichgen.evidence.collect import collect

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from whichgen.data.perturbations import INTENSITIES, Perturbation
+from whichgen.data.images.perturbations import INTENSITIES, Perturbation
 from whichgen.errors import DataError
 from whichgen.experiments.robustness import (
     evaluate_perturbation,

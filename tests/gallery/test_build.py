@@ -15,7 +15,7 @@ import whichgen.gallery.build as build_module
 import whichgen.gallery.entries as entries_module
 from conftest import CountingEncoder
 from whichgen.data.dataset import Sample
-from whichgen.data.folders import list_samples
+from whichgen.data.open_dataset import list_samples
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError, FitError, GalleryError
 from whichgen.features.store import FeatureStore

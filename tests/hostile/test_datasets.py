@@ -13,13 +13,13 @@ import pytest
 from typer.testing import CliRunner
 
 from whichgen.cli.app import app
-from whichgen.data.annotations import read_annotations
-from whichgen.data.benchmarks import load_benchmark, write_benchmark
+from whichgen.data.benchmarks.benchmark_files import load_benchmark, write_benchmark
+from whichgen.data.checks.duplicates import fingerprint_image
+from whichgen.data.checks.file_properties import read_properties
 from whichgen.data.dataset import SPLITS, Dataset, Sample, list_images
-from whichgen.data.duplicates import fingerprint_image
-from whichgen.data.file_properties import read_properties
-from whichgen.data.groups import read_groups
-from whichgen.data.layouts import read_layout
+from whichgen.data.layouts.folder_layout import read_layout
+from whichgen.data.tables.annotations import read_annotations
+from whichgen.data.tables.groups import read_groups
 from whichgen.errors import DataError, ImageError, WhichgenWarning
 from whichgen.features.extraction import extract
 from whichgen.features.store import FeatureStore

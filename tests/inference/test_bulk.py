@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from conftest import pack_images
-from whichgen.data.shards import find_shards, hash_name
+from whichgen.data.shards.find_shards import find_shards, hash_name
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
 from whichgen.evidence.options import EvidenceOptions

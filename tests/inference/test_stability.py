@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from conftest import CountingEncoder, pack_images
-from whichgen.data.shards import find_shards
+from whichgen.data.shards.find_shards import find_shards
 from whichgen.encoders.base import Encoder
 from whichgen.inference import stability
 from whichgen.inference.answers import Attribution, answer_schema

@@ -11,14 +11,14 @@ import pytest
 from PIL import Image
 
 from whichgen.data.dataset import Sample
-from whichgen.data.image_traits import (
+from whichgen.data.images.image_traits import (
     ImageTraits,
     TrainingSizes,
     describe_unusual,
     measure_sizes,
     read_traits,
 )
-from whichgen.data.reading import decode_image
+from whichgen.data.images.reading import decode_image
 from whichgen.encoders.base import Encoder
 from whichgen.inference.answers import Attribution, answer_schema
 from whichgen.inference.attributor import Attributor

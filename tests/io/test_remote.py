@@ -11,7 +11,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 import whichgen.io.remote as remote_module
-from whichgen.data.shards import find_shards
+from whichgen.data.shards.find_shards import find_shards
 from whichgen.errors import DataError, ImageError
 from whichgen.io.remote import Storage, parse_url
 

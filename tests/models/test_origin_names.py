@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cli.conftest import whichgen
-from whichgen.data.benchmarks import read_benchmark, write_benchmark
+from whichgen.data.benchmarks.benchmark_files import read_benchmark, write_benchmark
 from whichgen.data.dataset import Dataset, Sample
-from whichgen.data.folders import list_samples, open_dataset
-from whichgen.data.origin_names import validate_origin_names
-from whichgen.data.splits import SplitOptions
+from whichgen.data.open_dataset import list_samples, open_dataset
+from whichgen.data.origins.origin_names import validate_origin_names
+from whichgen.data.splits.random_splits import SplitOptions
 from whichgen.errors import DataError
 from whichgen.inference.answers import Attribution, answer_schema
 from whichgen.io.folder_listing import is_system_path

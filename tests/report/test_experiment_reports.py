@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from whichgen.data.perturbations import list_perturbations
+from whichgen.data.images.perturbations import list_perturbations
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint
 from whichgen.report.experiment_reports import write_experiment, write_robustness

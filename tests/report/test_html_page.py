@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import precision_recall_fscore_support
 
-from whichgen.data.perturbations import Perturbation
+from whichgen.data.images.perturbations import Perturbation
 from whichgen.experiments.low_data import LowDataPoint
 from whichgen.experiments.robustness import RobustnessPoint
 from whichgen.io.tables import percent

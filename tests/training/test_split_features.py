@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from whichgen.data.dataset import SPLITS
-from whichgen.data.perturbations import INTENSITIES, Perturbation
+from whichgen.data.images.perturbations import INTENSITIES, Perturbation
 from whichgen.errors import DataError
 from whichgen.evaluation.protocols import Fold
 from whichgen.features.store import feature_key

@@ -21,7 +21,7 @@ from tools.starter.photographs import write_copies
 from whichgen.cli.console import progress
 from whichgen.data.dataset import Dataset, Sample
 from whichgen.data.dataset_options import DatasetOptions
-from whichgen.data.source_folds import assign_folds
+from whichgen.data.splits.source_folds import assign_folds
 from whichgen.defaults import CACHE_DIR
 from whichgen.encoders.loading import load_encoder
 from whichgen.evaluation.answer_metrics import is_synthetic

@@ -29,7 +29,7 @@ from whichgen.cli.serve import serve
 from whichgen.cli.train import fuse, knn, linear
 from whichgen.cli.training_options import normalize_name
 from whichgen.cli.verify import verify
-from whichgen.data.formats import IMAGE_SUFFIXES, PARQUET, TAR
+from whichgen.data.images.formats import IMAGE_SUFFIXES, PARQUET, TAR
 from whichgen.deterministic import enable_deterministic_mode
 from whichgen.errors import WhichgenWarning
 from whichgen.version import __version__

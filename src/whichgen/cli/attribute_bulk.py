@@ -29,7 +29,7 @@ def attribute_bulk(
     Sources are image, .tar and .parquet files, folders of such files, or URLs such as
     s3://BUCKET/PREFIX and hf://datasets/OWNER/NAME.
     """
-    from whichgen.data.shards import count_images, find_shards
+    from whichgen.data.shards.find_shards import count_images, find_shards
     from whichgen.inference.bulk_answers import AnswerFolder
     from whichgen.inference.bulk_job import AttributeJob
     from whichgen.io.run_metadata import hash_parts

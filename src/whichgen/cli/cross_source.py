@@ -25,8 +25,8 @@ def cross_source(
 ) -> None:
     """Evaluate a method on sources never seen, and on the same sources for comparison."""
     from whichgen.cli.training import add_traces, selection_options
-    from whichgen.data.source_folds import find_copies_across_sources
-    from whichgen.data.splits import split_unknown_origins
+    from whichgen.data.splits.random_splits import split_unknown_origins
+    from whichgen.data.splits.source_folds import find_copies_across_sources
     from whichgen.encoders.loading import load_encoder
     from whichgen.experiments.cross_source import (
         FUSION_GRID,

@@ -47,7 +47,7 @@ def split(
 
     Each set of duplicates, near-duplicates or grouped images stays in one split.
     """
-    from whichgen.data.benchmarks import write_benchmark
+    from whichgen.data.benchmarks.benchmark_files import write_benchmark
     from whichgen.data.dataset import SPLITS
 
     options = flags.dataset_options(data=str(folder.resolve()), samples_per_class=0)
@@ -76,11 +76,11 @@ def check(data: Data, sources: Sources = "", real: Real = "") -> None:
 
     The exit status is 1 if there is a warning or an unreadable file, and 0 otherwise.
     """
-    from whichgen.data.checks import check_samples
-    from whichgen.data.folders import list_samples
-    from whichgen.data.groups import open_sources
-    from whichgen.data.layouts import check_origin_names, read_layout
-    from whichgen.data.splits import read_samples
+    from whichgen.data.checks.check_dataset import check_samples
+    from whichgen.data.layouts.folder_layout import check_origin_names, read_layout
+    from whichgen.data.open_dataset import list_samples
+    from whichgen.data.splits.random_splits import read_samples
+    from whichgen.data.tables.groups import open_sources
 
     folder, in_subfolders = Path(data), False
     if folder.is_dir():
@@ -157,9 +157,9 @@ def prepare(
     force: Annotated[bool, Option("--force", help="Overwrite existing annotation files.")] = False,
 ) -> None:
     """Write the annotation files of a published benchmark, if you have its images only."""
-    from whichgen.data.benchmarks import write_splits
+    from whichgen.data.benchmarks.benchmark_files import write_splits
+    from whichgen.data.benchmarks.prepare_benchmark import prepare_benchmark
     from whichgen.data.dataset import SPLITS
-    from whichgen.data.prepare import prepare_benchmark
 
     prepared = prepare_benchmark(name, folder, samples_per_class=samples_per_class, seed=seed)
     title, file = prepared.origins.name, prepared.origins.unknown_file

@@ -12,7 +12,7 @@ from typer import Argument, Option
 from whichgen.cli.console import needs_extra
 
 if TYPE_CHECKING:
-    from whichgen.data.shards import Shard
+    from whichgen.data.shards.find_shards import Shard
     from whichgen.distributed.ray_pool import Job
 
 T = TypeVar("T")

@@ -27,8 +27,8 @@ def enroll(
     force: Force = False,
 ) -> None:
     """Add a new origin to a model from 1 to 50 images, without retraining."""
-    from whichgen.data.origin_names import validate_origin_names
-    from whichgen.data.reading import read_bytes
+    from whichgen.data.images.reading import read_bytes
+    from whichgen.data.origins.origin_names import validate_origin_names
     from whichgen.inference.enroll import enroll_images
     from whichgen.io.tables import percent
     from whichgen.models.saved_model import DESCRIPTION_FILE, save_model

@@ -67,7 +67,7 @@ def evidence(images: Images, files: EvidenceFiles, as_json: AsJson = False) -> N
 
     Requires no model or network access. Missing metadata proves nothing; metadata can be forged.
     """
-    from whichgen.data.reading import read_bytes
+    from whichgen.data.images.reading import read_bytes
     from whichgen.evidence.collect import CAVEAT, Evidence, collect
     from whichgen.evidence.summary import summarize_evidence
 
@@ -120,7 +120,7 @@ def show_evidence(row: Mapping[str, Any]) -> None:
 
 def _format_generator(generator: str, origin: str) -> str:
     """Return the name in the metadata, followed by its origin if that is another name."""
-    from whichgen.data.generator_names import normalize_name
+    from whichgen.data.origins.generator_names import normalize_name
 
     is_same = not origin or normalize_name(generator) == normalize_name(origin)
     return generator if is_same else f"{generator} ({origin})"

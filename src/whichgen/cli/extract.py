@@ -23,7 +23,7 @@ def extract(
     Sources are image, .tar and .parquet files, folders of such files, or URLs such as
     s3://BUCKET/PREFIX and hf://datasets/OWNER/NAME.
     """
-    from whichgen.data.shards import count_images, find_shards
+    from whichgen.data.shards.find_shards import count_images, find_shards
     from whichgen.encoders.loading import load_encoder
     from whichgen.features.batching import BatchEncoder
     from whichgen.features.extraction import write_features

@@ -70,7 +70,7 @@ def build(
 ) -> None:
     """Build a gallery of images for similarity search."""
     from whichgen.data.dataset_options import resolve_spec
-    from whichgen.data.folders import list_samples
+    from whichgen.data.open_dataset import list_samples
     from whichgen.gallery.build import build_local_gallery, check_gallery_folder
     from whichgen.gallery.entries import collect_images
     from whichgen.gallery.index import TARGET_RECALL

@@ -245,7 +245,7 @@ def find_images(paths: list[Path]) -> list[Path]:
     ----------
     paths
         Image files, folders (all images in them and their subfolders), ``@FILE`` (a list of them;
-        see :func:`~whichgen.data.path_lists.get_list_file`), or ``-`` (standard input).
+        see :func:`~whichgen.data.tables.path_lists.get_list_file`), or ``-`` (standard input).
 
     Raises
     ------
@@ -255,7 +255,7 @@ def find_images(paths: list[Path]) -> list[Path]:
     """
     from whichgen.cli.standard_input import DASH, save_standard_input
     from whichgen.data.dataset import list_images
-    from whichgen.data.path_lists import get_list_file, read_path_list
+    from whichgen.data.tables.path_lists import get_list_file, read_path_list
 
     files: list[Path] = []
     for path in paths:
@@ -368,7 +368,7 @@ def parse_kinds(text: str) -> tuple[str, ...]:
     DataError
         A perturbation is unknown.
     """
-    from whichgen.data.perturbations import INTENSITIES
+    from whichgen.data.images.perturbations import INTENSITIES
 
     if text.strip() == "all":
         return tuple(INTENSITIES)

@@ -25,7 +25,7 @@ def save_standard_input() -> Path:
     DataError
         Standard input is a terminal, is empty, or is longer than the limit of an image file.
     """
-    from whichgen.data.formats import MAX_IMAGE_BYTES
+    from whichgen.data.images.formats import MAX_IMAGE_BYTES
 
     stream = sys.stdin.buffer
     if stream.isatty():

@@ -9,9 +9,9 @@ from itertools import count
 from pathlib import Path
 
 from whichgen.constants import REAL
-from whichgen.data.formats import IMAGE_SUFFIXES
-from whichgen.data.origin_names import validate_origin_names
-from whichgen.data.skipped import describe_skipped
+from whichgen.data.images.formats import IMAGE_SUFFIXES
+from whichgen.data.images.skipped_files import describe_skipped
+from whichgen.data.origins.origin_names import validate_origin_names
 from whichgen.errors import DataError
 from whichgen.io.folder_listing import list_files
 
@@ -67,7 +67,7 @@ class Dataset:
         ``arch`` and ``dataset``.
     families
         Maps origins to generator families; takes precedence over the table of well-known generators
-        in :mod:`whichgen.data.families`.
+        in :mod:`whichgen.data.origins.families`.
     notes
         Sentences about the dataset that are shown with evaluation results, such as which images
         were omitted and why.
@@ -97,8 +97,8 @@ class Dataset:
         ------
         DataError
             There are fewer than two known origins, a known origin occurs twice, an origin is both
-            known and unknown, a name is invalid (:mod:`whichgen.data.origin_names`), or a known
-            origin has no images in train, val or test.
+            known and unknown, a name is invalid (:mod:`whichgen.data.origins.origin_names`), or a
+            known origin has no images in train, val or test.
         """
         validate_origin_names((*self.known, *self.unknown))
         if len(self.known) < 2:

@@ -10,13 +10,13 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from whichgen.data.benchmarks import DEFAULT_ROOT, parse_spec
+from whichgen.data.benchmarks.benchmark_files import DEFAULT_ROOT, parse_spec
 from whichgen.data.dataset import Dataset, Sample, limit_per_class
-from whichgen.data.families import read_families
-from whichgen.data.folders import open_dataset
-from whichgen.data.groups import SOURCE_FOLDERS, open_sources, read_groups
-from whichgen.data.layouts import read_layout, warn_about_layout
-from whichgen.data.splits import SplitOptions, check_split_options, read_samples
+from whichgen.data.layouts.folder_layout import read_layout, warn_about_layout
+from whichgen.data.open_dataset import open_dataset
+from whichgen.data.origins.families import read_families
+from whichgen.data.splits.random_splits import SplitOptions, check_split_options, read_samples
+from whichgen.data.tables.groups import SOURCE_FOLDERS, open_sources, read_groups
 from whichgen.defaults import SAMPLES_PER_CLASS
 from whichgen.errors import DataError
 from whichgen.option_names import name_option
@@ -27,25 +27,27 @@ from whichgen.progress import Progress, no_progress
 class DatasetOptions(SplitOptions):
     """Options that select a dataset and, for an image folder, define its splits.
 
-    The options of :class:`~whichgen.data.splits.SplitOptions` apply only to image folders.
+    The options of :class:`~whichgen.data.splits.random_splits.SplitOptions` apply only to image
+    folders.
 
     Parameters
     ----------
     data
         Dataset string, such as ``OSMA:split=split2:root=/data``, or image folder.
     groups
-        TSV or CSV file with the group of each image (see :mod:`whichgen.data.groups`). Only for
-        image folders.
+        TSV or CSV file with the group of each image (see :mod:`whichgen.data.tables.groups`). Only
+        for image folders.
     group_column
         Name of the group column in the file ``groups``; if empty, it is chosen by
-        :func:`~whichgen.data.groups.read_groups`.
+        :func:`~whichgen.data.tables.groups.read_groups`.
     sources
         ``folders`` if each source is a subfolder of its origin's folder, or a TSV or CSV file with
-        the source of each image (see :mod:`whichgen.data.groups`); if empty, the sources are not
-        known. Only for image folders.
+        the source of each image (see :mod:`whichgen.data.tables.groups`); if empty, the sources are
+        not known. Only for image folders.
     families
         File of ``origin<TAB>family`` lines. The families of origins that it does not list, or of
-        all origins if there is no file, are looked up by name (see :mod:`whichgen.data.families`).
+        all origins if there is no file, are looked up by name (see
+        :mod:`whichgen.data.origins.families`).
     samples_per_class
         Maximum number of images per origin in each split; 0 for no limit.
     """
@@ -92,7 +94,7 @@ class DatasetOptions(SplitOptions):
         Warns
         -----
         WhichgenWarning
-            See :func:`~whichgen.data.layouts.warn_about_layout`.
+            See :func:`~whichgen.data.layouts.folder_layout.warn_about_layout`.
         """
         folder = Path(self.data).resolve()
         layout = read_layout(folder, self.real)
@@ -146,7 +148,7 @@ def resolve_spec(data: str) -> str:
     """Make the path of a folder, or the ``root`` of a dataset string, absolute.
 
     If a dataset string has no ``root``, the absolute path of
-    :data:`~whichgen.data.benchmarks.DEFAULT_ROOT` is added.
+    :data:`~whichgen.data.benchmarks.benchmark_files.DEFAULT_ROOT` is added.
 
     Raises
     ------

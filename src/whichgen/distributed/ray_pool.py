@@ -21,7 +21,7 @@ import ray.data
 import ray.exceptions
 import torch
 
-from whichgen.data.shards import Shard
+from whichgen.data.shards.find_shards import Shard
 from whichgen.errors import ClusterError, WhichgenError, WhichgenWarning
 from whichgen.option_names import name_option
 

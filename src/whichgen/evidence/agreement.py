@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from whichgen.constants import REAL, SYNTHETIC, UNKNOWN
-from whichgen.data.families import TECHNIQUES, find_family
-from whichgen.data.generator_names import normalize_name
+from whichgen.data.origins.families import TECHNIQUES, find_family
+from whichgen.data.origins.generator_names import normalize_name
 from whichgen.evidence.aliases import resolve_origin
 from whichgen.evidence.finding import Evidence, Finding
 from whichgen.evidence.generators import find_model

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from whichgen.data.generator_names import load_name_table, look_up_name, read_name_table
+from whichgen.data.origins.generator_names import load_name_table, look_up_name, read_name_table
 
 _COLUMNS = ("name", "origin")
 
@@ -21,7 +21,7 @@ def read_aliases(file: Path) -> dict[str, str]:
     ----------
     file
         A name stands for itself in any spelling, or for all names that begin with it if it ends
-        with an asterisk (see :func:`whichgen.data.generator_names.parse_name_table`).
+        with an asterisk (see :func:`whichgen.data.origins.generator_names.parse_name_table`).
 
     Returns
     -------

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from PIL import Image
 
-from whichgen.data.reading import open_image, read_header
+from whichgen.data.images.reading import open_image, read_header
 from whichgen.errors import ImageError
 from whichgen.evidence.aliases import resolve_origin
 from whichgen.evidence.bmff_blocks import find_bmff_mime
@@ -55,7 +55,7 @@ def collect(
     Raises
     ------
     ImageError
-        The file is not a valid image (see :func:`whichgen.data.reading.read_header`), and no
+        The file is not a valid image (see :func:`whichgen.data.images.reading.read_header`), and no
         metadata can be read from it.
     """
     damage: ImageError | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
-from whichgen.data.png import SIGNATURE
+from whichgen.data.images.png import SIGNATURE
 
 #: ``manifest``: only the manifest and padding; ``metadata``: metadata too, such as EXIF;
 #: ``picture``: parts that define the picture; ``unknown``: the file format is not supported.

@@ -6,7 +6,7 @@ from functools import partial
 
 from PIL import Image
 
-from whichgen.data.png import SIGNATURE
+from whichgen.data.images.png import SIGNATURE
 from whichgen.evidence.blocks import Blocks
 from whichgen.evidence.bmff_blocks import find_bmff_blocks, find_bmff_mime
 from whichgen.evidence.exif import load_exif, read_exif

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 
-from whichgen.data.png import Chunk, has_valid_checksum, iterate_chunks
+from whichgen.data.images.png import Chunk, has_valid_checksum, iterate_chunks
 from whichgen.evidence.blocks import (
     MAX_BLOCK,
     MAX_CHARACTERS,

@@ -19,7 +19,7 @@ import numpy as np
 
 from whichgen.constants import REAL
 from whichgen.data.dataset import SPLITS, Dataset, Sample
-from whichgen.data.source_folds import assign_folds
+from whichgen.data.splits.source_folds import assign_folds
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
 from whichgen.evaluation.bootstrap import Interval, bootstrap_intervals

@@ -1,7 +1,7 @@
 """Robustness of a model to perturbations of the test images (UniversalAttribution, section 4).
 
 The intensities of each kind of perturbation, such as JPEG qualities, are listed in
-:data:`whichgen.data.perturbations.INTENSITIES`. Training with perturbed copies uses the same
+:data:`whichgen.data.images.perturbations.INTENSITIES`. Training with perturbed copies uses the same
 intensities.
 """
 
@@ -15,7 +15,7 @@ from typing import Annotated
 from pydantic import BeforeValidator
 
 from whichgen.data.dataset import Dataset
-from whichgen.data.perturbations import (
+from whichgen.data.images.perturbations import (
     INTENSITIES,
     Perturbation,
     list_perturbations,
@@ -143,8 +143,8 @@ def evaluate_robustness(
 ) -> Iterator[RobustnessPoint]:
     """Evaluate a model on unchanged test images, then after each perturbation of the given kinds.
 
-    ``kinds`` are keys of :data:`~whichgen.data.perturbations.INTENSITIES`. The other parameters and
-    the errors are those of :func:`evaluate_perturbation`.
+    ``kinds`` are keys of :data:`~whichgen.data.images.perturbations.INTENSITIES`. The other
+    parameters and the errors are those of :func:`evaluate_perturbation`.
 
     Yields
     ------

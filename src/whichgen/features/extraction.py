@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from whichgen.data.dataset import Sample
-from whichgen.data.perturbations import Perturbation
-from whichgen.data.reading import decode_image, hash_image, read_bytes
+from whichgen.data.images.perturbations import Perturbation
+from whichgen.data.images.reading import decode_image, hash_image, read_bytes
 from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.base import Encoder
 from whichgen.errors import ImageError

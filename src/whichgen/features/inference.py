@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from whichgen.data.color import to_rgb
-from whichgen.data.image_traits import ImageTraits, read_traits
-from whichgen.data.reading import decode_image, read_bytes
+from whichgen.data.images.color import to_rgb
+from whichgen.data.images.image_traits import ImageTraits, read_traits
+from whichgen.data.images.reading import decode_image, read_bytes
 from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.base import Encoder
 from whichgen.errors import ImageError

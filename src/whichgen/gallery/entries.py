@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from whichgen.data.dataset import Sample
-from whichgen.data.origin_names import validate_origin_names
+from whichgen.data.origins.origin_names import validate_origin_names
 from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
@@ -22,7 +22,7 @@ from whichgen.io.run_metadata import hash_parts
 from whichgen.progress import Progress, no_progress
 
 #: Columns of ``entries.parquet``; ``digest`` is the result of
-#: :func:`whichgen.data.reading.hash_image`.
+#: :func:`whichgen.data.images.reading.hash_image`.
 ENTRIES_SCHEMA = pa.schema(
     [("path", pa.large_string()), ("origin", pa.large_string()), ("digest", pa.binary(20))]
 )
@@ -138,7 +138,7 @@ def collect_images(
     ------
     DataError
         None of the images can be read, or the name of an origin is invalid
-        (:mod:`whichgen.data.origin_names`).
+        (:mod:`whichgen.data.origins.origin_names`).
     EncoderError, StoreError
         See :func:`whichgen.features.extraction.extract`.
     """

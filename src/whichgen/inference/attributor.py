@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from whichgen.constants import UNKNOWN
-from whichgen.data.image_traits import describe_unusual
+from whichgen.data.images.image_traits import describe_unusual
 from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.base import Encoder
 from whichgen.encoders.loading import load_encoder

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from whichgen.data.shards import hash_name
+from whichgen.data.shards.find_shards import hash_name
 from whichgen.errors import DataError
 from whichgen.features.shard_extraction import KeySet
 from whichgen.inference.answers import Attribution, answer_schema
@@ -123,7 +123,7 @@ class AnswerFolder:
             )
 
     def read_image_keys(self) -> KeySet:
-        """Return the key (:func:`~whichgen.data.shards.hash_name`) of each image with an answer.
+        """Return the key of each image with an answer (``hash_name``).
 
         Raises
         ------

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
-from whichgen.data.shards import Item, Shard, hash_name
+from whichgen.data.shards.find_shards import Item, Shard, hash_name
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import ImageError
 from whichgen.evidence.options import EvidenceOptions
@@ -56,8 +56,8 @@ class AttributeJob:
     evidence
         Options of the provenance evidence to collect; ``None`` for none.
     known
-        Keys (:func:`~whichgen.data.shards.hash_name`) of images to skip because they already have
-        an answer.
+        Keys (:func:`~whichgen.data.shards.find_shards.hash_name`) of images to skip because they
+        already have an answer.
     """
 
     model: OriginModel

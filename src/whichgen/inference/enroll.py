@@ -21,9 +21,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from whichgen.constants import UNKNOWN
-from whichgen.data.families import assign_families
-from whichgen.data.origin_names import fold_name, validate_origin_names
-from whichgen.data.reading import decode_image, hash_image, make_thumbnail
+from whichgen.data.images.reading import decode_image, hash_image, make_thumbnail
+from whichgen.data.origins.families import assign_families
+from whichgen.data.origins.origin_names import fold_name, validate_origin_names
 from whichgen.defaults import BATCH_SIZE
 from whichgen.errors import DataError, FitError
 from whichgen.evaluation.calibration import fit_temperature
@@ -175,8 +175,8 @@ def check_new_name(model: OriginModel, name: str) -> None:
     Raises
     ------
     DataError
-        The name is invalid (:mod:`whichgen.data.origin_names`), or already an origin of the model,
-        possibly in other case or Unicode form.
+        The name is invalid (:mod:`whichgen.data.origins.origin_names`), or already an origin of the
+        model, possibly in other case or Unicode form.
     """
     if name in model.origins:
         raise DataError(

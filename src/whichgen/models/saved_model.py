@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from whichgen.constants import REAL, UNKNOWN
-from whichgen.data.image_traits import TrainingSizes
+from whichgen.data.images.image_traits import TrainingSizes
 from whichgen.errors import FitError, ModelFileError
 from whichgen.evaluation.training_sources import SourceOverlap, TrainingSources
 from whichgen.heads.methods import head_method

@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from starlette.exceptions import HTTPException
 
-from whichgen.data.reading import hash_image
+from whichgen.data.images.reading import hash_image
 from whichgen.defaults import SIMILAR_IMAGES
 from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor

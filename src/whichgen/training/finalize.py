@@ -10,9 +10,9 @@ import numpy as np
 from scipy.special import softmax
 
 from whichgen.data.dataset import Sample
-from whichgen.data.families import assign_families
-from whichgen.data.image_traits import measure_sizes
-from whichgen.data.reading import make_thumbnail, read_image
+from whichgen.data.images.image_traits import measure_sizes
+from whichgen.data.images.reading import make_thumbnail, read_image
+from whichgen.data.origins.families import assign_families
 from whichgen.defaults import PRECISION
 from whichgen.encoders.base import Encoder
 from whichgen.errors import ImageError

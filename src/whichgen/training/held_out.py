@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from whichgen.constants import REAL
-from whichgen.data.source_folds import assign_folds
+from whichgen.data.splits.source_folds import assign_folds
 from whichgen.errors import DataError
 from whichgen.evaluation.predictions import label_indices
 from whichgen.evaluation.protocols import Fold

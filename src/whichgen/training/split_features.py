@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from whichgen.data.dataset import SPLITS, Dataset
-from whichgen.data.perturbations import INTENSITIES, Perturbation
+from whichgen.data.images.perturbations import INTENSITIES, Perturbation
 from whichgen.defaults import BATCH_SIZE
 from whichgen.encoders.base import Encoder
 from whichgen.errors import DataError
@@ -141,7 +141,7 @@ def extract_splits(
     augment
         Kinds of perturbation. For each kind and each image of ``augmented_splits``, one perturbed
         copy is added. Its intensity is drawn from
-        :data:`~whichgen.data.perturbations.INTENSITIES`.
+        :data:`~whichgen.data.images.perturbations.INTENSITIES`.
     augmented_splits
         Names of the splits whose images are copied.
     perturbation

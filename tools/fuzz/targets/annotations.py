@@ -6,9 +6,9 @@ from pathlib import Path
 
 from tools.fuzz.scratch import folder
 from tools.fuzz.watch import enforce_limits, require
-from whichgen.data.annotations import read_annotations, write_annotations
-from whichgen.data.families import read_families
-from whichgen.data.groups import read_groups
+from whichgen.data.origins.families import read_families
+from whichgen.data.tables.annotations import read_annotations, write_annotations
+from whichgen.data.tables.groups import read_groups
 from whichgen.errors import DataError, WhichgenError
 
 _PLACE = folder("annotations")

@@ -12,7 +12,7 @@ from typing import Any
 from tools.fuzz.choices import Choices, mutate
 from tools.fuzz.scratch import clear_folder, folder
 from tools.fuzz.watch import enforce_limits, require
-from whichgen.data.benchmarks import load_benchmark, parse_spec, write_benchmark
+from whichgen.data.benchmarks.benchmark_files import load_benchmark, parse_spec, write_benchmark
 from whichgen.data.dataset import SPLITS, Dataset, Sample
 from whichgen.data.dataset_options import DatasetOptions
 from whichgen.errors import DataError, WhichgenError

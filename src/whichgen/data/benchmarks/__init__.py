@@ -1,0 +1,1 @@
+"""Published benchmarks: their origins, splits and folders."""

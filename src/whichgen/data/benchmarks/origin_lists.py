@@ -1,0 +1,152 @@
+"""Lists of the known and unknown origins of benchmarks.
+
+Those of the public benchmarks are bundled with whichgen, in the folder ``whichgen/data/origins``.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from whichgen.errors import DataError
+from whichgen.io.untrusted_files import read_text_file
+
+#: Names of annotation files of unknown images, in the order in which they are looked up.
+UnknownFile = Literal["{split}_{part}_out_all.txt", "{split}_{part}_out.txt", "{part}_out.txt"]
+UNKNOWN_FILES: tuple[UnknownFile, ...] = get_args(UnknownFile)
+
+
+def _check_folder_name(name: str) -> str:
+    """Return ``name`` unchanged if it is a valid folder name of at most 200 bytes.
+
+    Lists of origins are untrusted, and a name such as ``..`` would escape the root folder.
+
+    Raises
+    ------
+    ValueError
+        ``name`` is not valid.
+    """
+    # File names add a few letters to the name of a benchmark split.
+    if name in ("", ".", "..") or any(c in name for c in "/\\\0") or len(name.encode()) > 200:
+        raise ValueError(f"{name[:80]!r} is not a valid folder name")
+    return name
+
+
+_FolderName = Annotated[str, AfterValidator(_check_folder_name)]
+
+
+class SplitOrigins(BaseModel):
+    """Known and unknown origins of a benchmark split.
+
+    Parameters
+    ----------
+    known
+        Known origins, in the order of their class indices.
+    unknown
+        Maps the name of each subset of the unknown origins to the origins in it. The subset
+        ``all`` contains all unknown origins.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    known: tuple[str, ...]
+    unknown: dict[str, tuple[str, ...]]
+
+
+class BenchmarkOrigins(BaseModel):
+    """List of origins of a benchmark: content of ``origins.json`` or of a bundled JSON file.
+
+    Parameters
+    ----------
+    name
+        Name of the benchmark.
+    folder
+        Name of the benchmark's folder in the root folder.
+    source
+        URL where the benchmark is published; may be empty.
+    notes
+        Sentences about the dataset that are shown with evaluation results.
+    splits
+        Maps the name of each benchmark split to its known and unknown origins.
+    indices
+        Whether all labels in the annotation files are indices. If not, a label may also be the name
+        of an origin.
+    unknown_file
+        Name of the annotation file of all unknown images in the reference implementation.
+    image_folders
+        Maps each origin to the folders that contain its images in the published archives. A folder
+        is given by consecutive names on the path to an image, such as ``fake/ProGAN/bus``.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    name: _FolderName
+    folder: _FolderName
+    source: str = ""
+    notes: tuple[str, ...] = ()
+    indices: bool = False
+    unknown_file: UnknownFile = UNKNOWN_FILES[0]
+    image_folders: dict[str, tuple[str, ...]] = {}
+    splits: Annotated[dict[_FolderName, SplitOrigins], Field(min_length=1)]
+
+
+def list_benchmarks() -> list[str]:
+    """Return the sorted names of the benchmarks whose origins are bundled with whichgen."""
+    paths = (files("whichgen.data.benchmarks") / "origins").iterdir()
+    return sorted(p.name.removesuffix(".json") for p in paths if p.name.endswith(".json"))
+
+
+def load_origins(name: str, root: Path) -> BenchmarkOrigins:
+    """Read ``root/name/origins.json``; if it does not exist, read the bundled list of origins.
+
+    ``name`` is the name of the benchmark. Upper and lower case are not distinguished in the names
+    of bundled lists.
+
+    Raises
+    ------
+    DataError
+        Neither list exists, or the list is not valid.
+    """
+    file = root / name / "origins.json"
+    if os.path.exists(file):  # noqa: PTH110 (Path.exists raises on long names)
+        return _parse(read_text_file(file, "list of origins"), str(file))
+    if name.lower() not in map(str.lower, list_benchmarks()):
+        raise DataError(
+            f"dataset {name!r} is neither a folder nor one of {', '.join(list_benchmarks())}, and "
+            f"{file} does not exist. Check the spelling, or set its folder: `{name}:root=FOLDER`."
+        )
+    return load_bundled_origins(name)
+
+
+def load_bundled_origins(name: str) -> BenchmarkOrigins:
+    """Read the bundled list of origins of a benchmark; upper and lower case are not distinguished.
+
+    Raises
+    ------
+    DataError
+        There is no such list.
+    """
+    file = next((n for n in list_benchmarks() if n.lower() == name.lower()), "")
+    if not file:
+        raise DataError(
+            f"{name!r} is not a published benchmark. Choose from {', '.join(list_benchmarks())}."
+        )
+    where = f"origins/{file}.json"
+    return _parse((files("whichgen.data.benchmarks") / where).read_text(encoding="utf-8"), where)
+
+
+def _parse(content: str, where: str) -> BenchmarkOrigins:
+    try:
+        return BenchmarkOrigins.model_validate_json(content)
+    except ValidationError as error:
+        raise DataError(
+            f"{where} is not a valid list of origins: {summarize_errors(error)}. Fix it."
+        ) from None
+
+
+def summarize_errors(error: ValidationError) -> str:
+    """Format the first three validation errors on one line."""
+    lines = [f"{'.'.join(map(str, e['loc']))[:80]}: {e['msg'][:200]}" for e in error.errors()]
+    return "; ".join(lines[:3]) + ("; …" if len(lines) > 3 else "")

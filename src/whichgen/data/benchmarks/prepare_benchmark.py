@@ -1,0 +1,242 @@
+"""Divide the images of a published benchmark into its splits, for those without annotation files.
+
+Images are recognized by the names of their folders in the published archives, which may be at any
+depth of the given folder. Each origin is divided once, for all splits of the benchmark:
+
+- If it has folders for train and val (GenImage), training images are from train; validation and
+  test images are from two halves of val.
+- If it also has a folder for test (DiffusionForensics), each image stays in its split.
+- If it has no such folders (OSMA), a tenth is for validation and a tenth for the test.
+
+Images are chosen at random with a fixed seed, independently of the other origins and of the
+location of the folder.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from whichgen.constants import REAL
+from whichgen.data.benchmarks.origin_lists import (
+    BenchmarkOrigins,
+    SplitOrigins,
+    load_bundled_origins,
+)
+from whichgen.data.dataset import Dataset, Sample, list_images
+from whichgen.data.layouts.folder_names import find_split, join_names
+from whichgen.defaults import SAMPLES_PER_CLASS
+from whichgen.errors import DataError
+from whichgen.option_names import name_option
+
+_PARTS = ("train", "val", "test")
+
+#: Fraction of the images of an origin without folders of splits that is for training.
+_TRAIN_FRACTION = 0.8
+
+#: Names of ImageNet's images. The same photograph may be beside several generators.
+_IMAGENET_NAME = re.compile(r"(n\d{8}_\d+|ILSVRC2012_\w+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class PreparedBenchmark:
+    """The splits of a benchmark, made from a folder of its images.
+
+    Parameters
+    ----------
+    origins
+        The bundled list of origins.
+    splits
+        Maps the name of each benchmark split to its dataset.
+    notes
+        Sentences about what is missing in the folder, left out, or fewer than planned.
+    """
+
+    origins: BenchmarkOrigins
+    splits: dict[str, Dataset]
+    notes: tuple[str, ...]
+
+
+def prepare_benchmark(
+    name: str, folder: Path, *, samples_per_class: int = SAMPLES_PER_CLASS, seed: int = 0
+) -> PreparedBenchmark:
+    """Divide the images of a benchmark into its published splits of known and unknown origins.
+
+    Parameters
+    ----------
+    name
+        Name of a published benchmark; upper and lower case are not distinguished.
+    folder
+        Folder that contains the extracted archives.
+    samples_per_class
+        Maximum number of images per origin in each of train, val and test; 0 for no limit.
+    seed
+        Random seed for choosing the images.
+
+    Raises
+    ------
+    DataError
+        ``name`` is not a published benchmark, the folder does not exist, or it has no complete set
+        of known origins of any split.
+    """
+    lists = load_bundled_origins(name)
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder. Specify the folder of {lists.name}'s images.")
+    images, others = _find_images(folder, lists)
+    parts = {
+        origin: _divide(groups, samples_per_class, (seed, zlib.crc32(origin.encode())))
+        for origin, groups in images.items()
+    }
+    size = f"at most {samples_per_class}" if samples_per_class else "all"
+    made = (
+        f"These splits were made by `whichgen dataset prepare {lists.name}` (seed {seed}, {size} "
+        "images per class), not by the authors of the benchmark"
+    )
+    splits: dict[str, Dataset] = {}
+    notes: list[str] = []
+    for split, origins in lists.splits.items():
+        missing = [o for o in origins.known if not all(parts.get(o, {}).get(p) for p in _PARTS)]
+        if missing:
+            notes.append(f"{split} left out: too few or no images of {join_names(missing)}")
+        else:
+            splits[split] = _make_dataset(f"{lists.name}:split={split}", origins, parts, made)
+    if not splits:
+        found = ", ".join(f"{origin} ({_count(images[origin])})" for origin in sorted(images))
+        raise DataError(
+            f"{folder} does not contain all known origins of any split of {lists.name}. Images "
+            f"found: {found or 'none'}. {notes[0]}. Give the folder that contains the extracted "
+            f"archives, with their folder names ({_list_examples(lists)}), or use the images "
+            f"without these splits: {name_option(f'--data {folder}')}"
+        )
+    used = [o for split in splits for o in (*splits[split].known, *splits[split].unknown)]
+    if absent := [origin for origin in dict.fromkeys(used) if origin not in images]:
+        notes.append(f"no images of the unknown origins {join_names(absent)}")
+    notes += _list_shortfalls(parts, samples_per_class)
+    if others:
+        notes.append(
+            f"{sum(others.values())} images left out, because their folders are not those of "
+            f"{lists.name}: {join_names(sorted(others))}"
+        )
+    return PreparedBenchmark(lists, splits, tuple(notes))
+
+
+def _find_images(
+    folder: Path, lists: BenchmarkOrigins
+) -> tuple[dict[str, dict[str, list[Path]]], Counter[str]]:
+    """Return the images of each origin in each folder of a split, and numbers of other images.
+
+    The keys of the latter are folders.
+    """
+    patterns = [
+        (origin, tuple(map(_normalize, name.split("/"))))
+        for origin in sorted(lists.image_folders, key=lambda origin: origin != REAL)
+        for name in lists.image_folders[origin]
+    ]
+    images: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    others: Counter[str] = Counter()
+    places: dict[tuple[str, ...], tuple[str, str]] = {}
+    photographs: set[str] = set()
+    for path in list_images(folder):
+        parts = path.relative_to(folder).parts[:-1]
+        if parts not in places:
+            split = next(filter(None, map(find_split, parts)), "")
+            places[parts] = _find_origin(parts, patterns), split
+        origin, split = places[parts]
+        if not origin:
+            others["/".join(parts) or "."] += 1
+            continue
+        if origin == REAL and _IMAGENET_NAME.match(path.name):
+            if path.stem.lower() in photographs:
+                continue
+            photographs.add(path.stem.lower())
+        images[origin][split].append(path)
+    return images, others
+
+
+def _normalize(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _find_origin(parts: Sequence[str], patterns: Iterable[tuple[str, tuple[str, ...]]]) -> str:
+    """Return the origin that the folders of an image name, or an empty string."""
+    names = tuple(map(_normalize, parts))
+    for origin, pattern in patterns:
+        starts = range(len(names) - len(pattern) + 1)
+        if any(names[i : i + len(pattern)] == pattern for i in starts):
+            return origin
+    return ""
+
+
+def _divide(
+    groups: Mapping[str, Sequence[Path]], limit: int, seed: Sequence[int]
+) -> dict[str, list[Path]]:
+    """Return the images of an origin for train, val and test, in random order.
+
+    ``groups[split]`` are the images in the folders of a split, or of none.
+    """
+    rng = np.random.default_rng(seed)
+    shuffled = {
+        split: [groups[split][i] for i in rng.permutation(len(groups[split]))]
+        for split in ("", *_PARTS)
+        if split in groups
+    }
+    parts = {part: shuffled.get(part, []) for part in _PARTS}
+    if not any(parts.values()):
+        images = shuffled[""]
+        n_train = min(int(_TRAIN_FRACTION * len(images)), max(len(images) - 2, 0))
+        parts |= {"train": images[:n_train], "val": images[n_train:]}
+    if not parts["test"]:
+        half = (len(parts["val"]) + 1) // 2
+        parts |= {"val": parts["val"][:half], "test": parts["val"][half:]}
+    return {part: images[: limit or None] for part, images in parts.items()}
+
+
+def _make_dataset(
+    name: str,
+    origins: SplitOrigins,
+    parts: Mapping[str, Mapping[str, Sequence[Path]]],
+    note: str,
+) -> Dataset:
+    def select(part: str, names: Sequence[str]) -> tuple[Sample, ...]:
+        return tuple(Sample(p, o) for o in names for p in parts.get(o, {}).get(part, ()))
+
+    unknown = origins.unknown["all"]
+    return Dataset(
+        name=name,
+        known=origins.known,
+        unknown=unknown,
+        train=select("train", origins.known),
+        val=select("val", origins.known),
+        test=select("test", origins.known),
+        val_unknown=select("val", unknown),
+        test_unknown=select("test", unknown),
+        unknown_groups={k: v for k, v in origins.unknown.items() if k != "all"},
+        notes=(note,),
+    ).validate()
+
+
+def _list_shortfalls(parts: Mapping[str, Mapping[str, Sequence[Path]]], limit: int) -> list[str]:
+    """Return a note for each of train, val and test in which origins have fewer images."""
+    notes = []
+    for part in _PARTS:
+        few = {o: len(p[part]) for o, p in sorted(parts.items()) if 0 < len(p[part]) < limit}
+        if few:
+            counts = join_names(f"{origin} {n}" for origin, n in few.items())
+            notes.append(f"fewer than {limit} {part} images: {counts}")
+    return notes
+
+
+def _count(groups: Mapping[str, Sequence[Path]]) -> int:
+    return sum(map(len, groups.values()))
+
+
+def _list_examples(lists: BenchmarkOrigins) -> str:
+    """Return some folder names of generators."""
+    folders = [names[-1] for origin, names in lists.image_folders.items() if origin != REAL]
+    return join_names(folders, 3)

@@ -1,0 +1,1 @@
+"""Check a dataset before training: duplicates, file properties, JPEG history, sources."""

@@ -1,0 +1,251 @@
+"""Check a dataset before training: counts, unreadable files, duplicates and shortcuts.
+
+A shortcut is a property of the files, rather than of the image content, that separates origins: for
+example, all images of one origin are PNG files and all images of another origin are JPEG files. A
+classifier may learn the shortcut instead of the artifacts of the generators. Its accuracy is then
+meaningless.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from whichgen.data.checks.duplicates import (
+    Fingerprint,
+    link_near_duplicates,
+    make_fingerprint,
+    map_files,
+)
+from whichgen.data.checks.jpeg_history import JpegHistory, compare_histories, find_jpeg_history
+from whichgen.data.checks.source_checks import SourceCount, check_sources, count_sources
+from whichgen.data.dataset import Sample
+from whichgen.data.images.reading import decode_image, read_bytes
+from whichgen.data.origins.origin_names import validate_origin_names
+from whichgen.errors import DataError, ImageError
+from whichgen.progress import Progress, no_progress
+
+#: A property is a shortcut if at least this fraction of one origin's images has it, and at most
+#: one minus this fraction of another origin's images.
+_SHORTCUT_SHARE = 0.9
+
+#: Minimum fraction of images with a near-duplicate for a warning.
+_DUPLICATE_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class OriginCheck:
+    """File counts of one origin.
+
+    Parameters
+    ----------
+    origin
+        Name of the origin.
+    images
+        Number of files, including missing and unreadable files.
+    missing
+        Number of files that do not exist.
+    unreadable
+        Number of files that exist but can't be read or decoded.
+    formats, sizes, modes
+        Map each format, size (width and height in pixels, such as ``640×480``) and color mode to
+        the number of readable files that have it, most frequent first.
+    qualities
+        Maps each JPEG quality to the number of readable JPEG files that have it, most frequent
+        first.
+    former_jpeg
+        Number of readable files in other formats whose pixels were in a JPEG file
+        (:mod:`whichgen.data.checks.jpeg_history`).
+    """
+
+    origin: str
+    images: int
+    missing: int
+    unreadable: int
+    formats: dict[str, int]
+    sizes: dict[str, int]
+    modes: dict[str, int]
+    qualities: dict[str, int]
+    former_jpeg: int
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """Result of :func:`check_samples`.
+
+    Parameters
+    ----------
+    origins
+        File counts of each origin, in the order in which the origins first occur.
+    exact_duplicates
+        Number of readable files that are identical to an earlier file.
+    near_duplicates
+        Number of readable files that are near-duplicates of an earlier file, but not identical to
+        one (see :func:`~whichgen.data.checks.duplicates.link_near_duplicates`).
+    sources
+        Numbers of sources and images of each origin; empty if the sources are not known.
+    warnings
+        One message per label conflict and per shortcut, and messages about the names of the origins
+        (:mod:`whichgen.data.origins.origin_names`) and the sources
+        (:func:`~whichgen.data.checks.source_checks.check_sources`). A label conflict means that
+        identical files have different origins.
+    errors
+        One message per missing or unreadable file.
+    """
+
+    origins: tuple[OriginCheck, ...]
+    exact_duplicates: int
+    near_duplicates: int
+    sources: tuple[SourceCount, ...]
+    warnings: tuple[str, ...]
+    errors: tuple[str, ...]
+
+
+def check_samples(samples: Sequence[Sample], *, progress: Progress = no_progress) -> CheckReport:
+    """Check samples for missing and unreadable files, label conflicts, shortcuts and duplicates.
+
+    If all samples have a source, also check the sources.
+    """
+    results = map_files(
+        _examine_file, [s.path for s in samples], progress=progress, description="Reading images"
+    )
+    fingerprints = [r if isinstance(r, ImageError) else r[0] for r in results]
+    by_origin: dict[str, list[Fingerprint | ImageError]] = defaultdict(list)
+    labels: dict[bytes, dict[str, Sample]] = defaultdict(dict)
+    histories: dict[str, list[JpegHistory]] = defaultdict(list)
+    for sample, fingerprint, result in zip(samples, fingerprints, results, strict=True):
+        by_origin[sample.origin].append(fingerprint)
+        if not isinstance(result, ImageError):
+            labels[result[0].digest].setdefault(sample.origin, sample)
+            histories[sample.origin].append(result[1])
+    readable = [f for f in fingerprints if isinstance(f, Fingerprint)]
+    rows = [i for i, f in enumerate(fingerprints) if isinstance(f, Fingerprint)]
+    clusters: dict[int, list[int]] = {row: [row] for row in rows}
+    for first, i in link_near_duplicates(readable):
+        clusters[rows[first]].append(rows[i])
+        del clusters[rows[i]]
+    origins = tuple(
+        _count_files(origin, group, histories[origin]) for origin, group in by_origin.items()
+    )
+    warnings = [
+        f"LABEL CONFLICT: the same file is labeled {' and '.join(sorted(conflict))}: "
+        + ", ".join(str(conflict[o].path) for o in sorted(conflict))
+        + ". Remove the wrong one."
+        for conflict in labels.values()
+        if len(conflict) > 1
+    ]
+    try:
+        validate_origin_names(by_origin)
+    except DataError as error:
+        warnings.append(f"ORIGIN NAME: {error}")
+    for name in ("format", "size", "mode"):
+        warnings += _find_shortcuts(name, {o.origin: getattr(o, f"{name}s") for o in origins})
+    warnings += _find_shortcuts("JPEG quality", {o.origin: o.qualities for o in origins})
+    warnings += compare_histories(histories)
+    conflicting = {s.path for c in labels.values() if len(c) > 1 for s in c.values()}
+    repeated = [c for c in clusters.values() if len(c) > 1]
+    warnings += _describe_duplicates(samples, repeated, conflicting)
+    has_sources = bool(samples) and all(s.source for s in samples)
+    if has_sources:
+        warnings += check_sources(samples, list(clusters.values()), progress=progress)
+    return CheckReport(
+        origins=origins,
+        exact_duplicates=len(readable) - len(labels),
+        near_duplicates=len(labels) - len(clusters),
+        sources=tuple(count_sources(samples)) if has_sources else (),
+        warnings=tuple(warnings),
+        errors=tuple(str(f) for f in fingerprints if isinstance(f, ImageError)),
+    )
+
+
+def _examine_file(path: Path) -> tuple[Fingerprint, JpegHistory]:
+    """Read and decode an image file once for all checks of its pixels."""
+    data = read_bytes(path)
+    image = decode_image(data, str(path))
+    return make_fingerprint(data, image), find_jpeg_history(data, image)
+
+
+def _describe_duplicates(
+    samples: Sequence[Sample], clusters: Sequence[Sequence[int]], conflicting: Collection[Path]
+) -> list[str]:
+    """Warn about clusters of near-duplicates: indices of at least two samples each.
+
+    Clusters with a file of ``conflicting``, which has a warning of its own, are not reported as
+    near-duplicates across origins.
+    """
+    warnings = []
+    across = [
+        c
+        for c in clusters
+        if len({samples[i].origin for i in c}) > 1
+        and not any(samples[i].path in conflicting for i in c)
+    ]
+    images = sum(map(len, clusters))
+    largest = max(clusters, key=len, default=())
+    plural = "s" if len(clusters) > 1 else ""
+    if clusters and images >= _DUPLICATE_SHARE * len(samples):
+        warnings.append(
+            f"NEAR-DUPLICATES: {images} of {len(samples)} images are near-duplicates of one "
+            f"another, in {len(clusters)} set{plural}. The largest set has {len(largest)} images, "
+            f"such as {samples[largest[0]].path} and {samples[largest[1]].path}. A set stays in "
+            "one split and counts little more than one image. Keep one image of each set."
+        )
+    if across:
+        first = samples[across[0][0]]
+        other = next(samples[i] for i in across[0] if samples[i].origin != first.origin)
+        warnings.append(
+            f"NEAR-DUPLICATES: {sum(map(len, across))} images are near-duplicates of images of "
+            f"another origin, such as {first.path} and {other.path}. Check their origins."
+        )
+    return warnings
+
+
+def _count_files(
+    origin: str,
+    fingerprints: Sequence[Fingerprint | ImageError],
+    histories: Sequence[JpegHistory],
+) -> OriginCheck:
+    readable = [f for f in fingerprints if isinstance(f, Fingerprint)]
+    missing = sum(str(f).endswith("no such file") for f in fingerprints)
+    return OriginCheck(
+        origin=origin,
+        images=len(fingerprints),
+        missing=missing,
+        unreadable=len(fingerprints) - len(readable) - missing,
+        formats=dict(Counter(f.format for f in readable).most_common()),
+        sizes=dict(Counter(f"{f.size[0]}×{f.size[1]}" for f in readable).most_common()),
+        modes=dict(Counter(f.mode for f in readable).most_common()),
+        qualities=dict(Counter(str(h.quality) for h in histories if h.quality).most_common()),
+        former_jpeg=sum(h.is_former for h in histories),
+    )
+
+
+def _find_shortcuts(name: str, counts: dict[str, dict[str, int]]) -> list[str]:
+    """Return one warning for each origin that a property separates from another origin.
+
+    A property separates two origins if at least 90 % of the readable files of one origin, but at
+    most 10 % of those of the other, have the same value.
+
+    Parameters
+    ----------
+    name
+        Name of the property: ``format``, ``size`` or ``mode``.
+    counts
+        ``counts[origin][value]`` is the number of readable files of the origin whose property has
+        this value. The values of each origin are sorted by count, highest first.
+    """
+    totals = {origin: sum(values.values()) for origin, values in counts.items() if values}
+    limits = {origin: (1 - _SHORTCUT_SHARE) * total for origin, total in totals.items()}
+    warnings = []
+    for origin, total in totals.items():
+        value, n = next(iter(counts[origin].items()))
+        others = [other for other in totals if counts[other].get(value, 0) <= limits[other]]
+        if n >= _SHORTCUT_SHARE * total and others:
+            warnings.append(
+                f"SHORTCUT: {n} of {total} images of {origin} have {name} {value}, unlike "
+                f"almost all images of {', '.join(others)}. A classifier can learn this instead of "
+                f"the origin. Process all origins alike, from their originals."
+            )
+    return warnings

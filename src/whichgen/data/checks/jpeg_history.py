@@ -1,0 +1,132 @@
+"""Find JPEG compression: the quality of JPEG files, and other files that were JPEG files before.
+
+JPEG rounds the DCT coefficients of 8 × 8 blocks to multiples of quantization steps. Pixels that
+were in a JPEG file therefore have discontinuities on a grid, and coefficients close to multiples of
+a step q (Fan & de Queiroz, *Identification of bitmap compression history: JPEG detection and
+quantizer estimation*, IEEE Transactions on Image Processing 12, 2003). The grid is where the
+largest discontinuities are most frequent. For a frequency with coefficients cᵢ, the statistic is
+the maximum over q of the mean of cos(2π cᵢ / q), which is near 1 for multiples of q and near 0
+otherwise; the score is its mean over frequencies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from scipy.fft import dctn
+
+from whichgen.data.images.reading import open_image
+
+#: Score above which an image counts as a former JPEG file.
+THRESHOLD = 0.25
+
+# Side of the central crop that is analyzed, and minimum side of an image, in pixels.
+_CROP, _MIN_SIDE = 512, 64
+
+_STEPS = np.arange(2, 17)
+_FREQUENCIES = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2), (2, 1), (2, 2))
+_MIN_COEFFICIENTS = 40
+
+#: Difference between the shares of former JPEG files in two origins for a warning.
+_SHARE_DIFFERENCE = 0.4
+
+# Sum of the luma quantization table of the JPEG standard (ITU-T T.81, table K.1).
+_STANDARD_SUM = 3688
+
+
+@dataclass(frozen=True)
+class JpegHistory:
+    """JPEG compression of an image.
+
+    Parameters
+    ----------
+    quality
+        Quality of a JPEG file, from 1 to 100, on the scale of libjpeg; 0 for other formats.
+    is_former
+        Whether the image is in another format, but its pixels were in a JPEG file.
+    """
+
+    quality: int
+    is_former: bool
+
+
+def find_jpeg_history(data: bytes, image: Image.Image) -> JpegHistory:
+    """Find the JPEG compression of a file from its content and its decoded image."""
+    with open_image(data) as header:
+        tables = getattr(header, "quantization", None)
+    if tables:
+        return JpegHistory(estimate_quality(sum(tables[min(tables)])), is_former=False)
+    luma = np.asarray(image.convert("L"), dtype=np.float64)
+    return JpegHistory(0, jpeg_score(luma) > THRESHOLD)
+
+
+def compare_histories(histories: Mapping[str, Sequence[JpegHistory]]) -> list[str]:
+    """Warn if images of some origins, but not of others, were JPEG files before.
+
+    ``histories[origin]`` are the histories of the origin's images; JPEG files are not counted.
+    """
+    shares = {}
+    for origin, group in histories.items():
+        if flags := [h.is_former for h in group if not h.quality]:
+            shares[origin] = sum(flags) / len(flags)
+    if not shares or max(shares.values()) - min(shares.values()) < _SHARE_DIFFERENCE:
+        return []
+    limit = min(shares.values()) + _SHARE_DIFFERENCE
+    high = {o: f"{o} {100 * share:.0f} %" for o, share in shares.items() if share >= limit}
+    low = ", ".join(o for o in shares if o not in high)
+    return [
+        "SHORTCUT: images that are not JPEG files now have traces of JPEG compression: "
+        f"{', '.join(high.values())}, unlike {low}. A classifier can learn this instead of the "
+        "origin. Re-encode all origins alike, from their originals; another format does not remove "
+        "the traces."
+    ]
+
+
+def estimate_quality(table_sum: int) -> int:
+    """Return the libjpeg quality, 1 to 100, of a luma quantization table with this sum."""
+    if table_sum <= 64:  # steps of 1
+        return 100
+    scale = 100 * table_sum / _STANDARD_SUM
+    quality = (200 - scale) / 2 if scale <= 100 else 5000 / scale
+    return max(1, min(100, round(quality)))
+
+
+def jpeg_score(luma: np.ndarray) -> float:
+    """Compute the score of an image; 0 if it is smaller than 64 × 64 pixels.
+
+    Parameters
+    ----------
+    luma
+        Luma from 0 to 255: float array (h, w).
+    """
+    if min(luma.shape) < _MIN_SIDE:
+        return 0.0
+    top, left = ((side - min(side, _CROP)) // 2 for side in luma.shape)
+    luma = luma[top : top + _CROP, left : left + _CROP]
+    rows, columns = _find_grid(luma.T), _find_grid(luma)
+    h, w = (luma.shape[0] - rows) // 8 * 8, (luma.shape[1] - columns) // 8 * 8
+    blocks = luma[rows : rows + h, columns : columns + w].reshape(h // 8, 8, w // 8, 8)
+    coefficients = dctn(blocks - 128, axes=(1, 3), norm="ortho")
+    scores = []
+    for u, v in _FREQUENCIES:
+        c = np.abs(coefficients[:, u, :, v]).ravel()
+        fits = [
+            np.cos(2 * np.pi / q * large).mean()
+            for q in _STEPS
+            if len(large := c[c > 0.6 * q]) >= _MIN_COEFFICIENTS
+        ]
+        scores.append(max(fits, default=0.0))
+    return float(np.mean(scores))
+
+
+def _find_grid(luma: np.ndarray) -> int:
+    """Return the column, from 0 to 7, at which the 8-pixel blocks of an image (h, w) begin."""
+    step = np.abs(np.diff(luma, axis=1))
+    excess = step[:, 1:-1] - (step[:, :-2] + step[:, 2:]) / 2  # column k: between k + 1 and k + 2
+    # Only the sign counts, so that edges of objects do not hide the grid.
+    profile = np.sign(excess).mean(axis=0)
+    phases = [profile[phase::8].mean() for phase in range(8)]
+    return (int(np.argmax(phases)) + 2) % 8

@@ -1,0 +1,1 @@
+"""Read, validate, decode and perturb image files."""

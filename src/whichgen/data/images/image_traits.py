@@ -1,0 +1,125 @@
+"""Properties of images that tell how far an answer can be relied on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageStat
+
+from whichgen.data.dataset import Sample
+from whichgen.data.images.reading import REPAIR_NOTE, read_bytes, read_header
+from whichgen.errors import ImageError
+
+#: Shorter side in pixels below which no image shows enough of its generator, whatever the training
+#: images.
+MIN_SIDE = 32
+
+#: Standard deviation of gray values, of 255, below which an image shows nothing.
+MIN_CONTRAST = 1.0
+
+#: How many times smaller or larger than the training images an image may be without a note.
+MAX_SIZE_RATIO = 2.0
+
+#: Maximum number of training images whose size is read.
+_MAX_SAMPLES = 1000
+
+#: Percentiles of the sides of the training images that count as the smallest and the largest.
+_PERCENTILES = (1, 99)
+
+
+@dataclass(frozen=True)
+class ImageTraits:
+    """Properties of a decoded image.
+
+    Parameters
+    ----------
+    width, height
+        Size in pixels, after EXIF rotation.
+    contrast
+        Standard deviation of the gray values, in [0, 127.5].
+    repair_note
+        Damage that was repaired (:func:`~whichgen.data.images.reading.decode_image`); empty for
+        none.
+    """
+
+    width: int
+    height: int
+    contrast: float
+    repair_note: str = ""
+
+
+@dataclass(frozen=True)
+class TrainingSizes:
+    """Sizes of the training images of a model.
+
+    Parameters
+    ----------
+    shortest
+        First percentile of the shorter sides, in pixels.
+    longest
+        99th percentile of the longer sides, in pixels.
+    """
+
+    shortest: int
+    longest: int
+
+
+def read_traits(image: Image.Image) -> ImageTraits:
+    """Return the properties of a decoded RGB image."""
+    contrast = ImageStat.Stat(image.convert("L")).stddev[0]
+    note = str(image.info.get(REPAIR_NOTE, ""))
+    return ImageTraits(image.width, image.height, float(contrast), note)
+
+
+def measure_sizes(samples: Sequence[Sample]) -> TrainingSizes | None:
+    """Measure the sizes of images; of more than 1,000 images, at most 1,000 are read.
+
+    Returns
+    -------
+    TrainingSizes or None
+        ``None`` if no image can be read.
+    """
+    sides = []
+    step = -(-len(samples) // _MAX_SAMPLES) or 1
+    for sample in samples[::step]:
+        try:
+            header = read_header(read_bytes(sample.path))
+        except ImageError:
+            continue
+        sides.append(sorted((header.width, header.height)))
+    if not sides:
+        return None
+    short, long = np.array(sides).T
+    low, high = _PERCENTILES
+    return TrainingSizes(int(np.percentile(short, low)), int(np.percentile(long, high)))
+
+
+def describe_unusual(traits: ImageTraits, sizes: TrainingSizes | None) -> tuple[str, ...]:
+    """Return notes on an image that is unlike the training images, or that was repaired.
+
+    Parameters
+    ----------
+    traits
+        Properties of the image.
+    sizes
+        Sizes of the training images; ``None`` if they are not known.
+    """
+    notes = []
+    short, long = sorted((traits.width, traits.height))
+    size = f"{traits.width} × {traits.height} pixels"
+    trained = f"{sizes.shortest} to {sizes.longest} pixels" if sizes else ""
+    if short < MIN_SIDE:
+        notes.append(
+            f"Too small: {size} show too little to tell generators apart. Do not rely on the answer"
+        )
+    elif sizes and short * MAX_SIZE_RATIO < sizes.shortest:
+        notes.append(f"Small: {size}; sides of training images have {trained}. Less reliable")
+    elif sizes and long > MAX_SIZE_RATIO * sizes.longest:
+        notes.append(f"Large: {size}; sides of training images have {trained}. Less reliable")
+    if traits.contrast < MIN_CONTRAST:
+        notes.append("Almost one color: the image shows nothing. Do not rely on the answer")
+    if traits.repair_note:
+        notes.append(f"Damaged: {traits.repair_note}")
+    return tuple(f"{note}." for note in notes)

@@ -1,0 +1,128 @@
+"""Open HEIC and JPEG XL files with the packages of the extra ``formats``."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image
+
+from whichgen.data.images.formats import HEIF, JPEG_XL, MAX_PIXELS, OptionalFormat
+from whichgen.errors import ImageError
+
+#: Brands of HEIC files, which begin with a box `ftyp`.
+_HEIF_BRANDS = frozenset(
+    {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"heif"}
+)
+
+_JXL_CODESTREAM = b"\xff\x0a"
+_JXL_CONTAINER = b"\0\0\0\x0cJXL "
+
+#: Numbers of bits of a side of a JPEG XL image, by its selector of two bits.
+_SIDE_BITS = (9, 13, 18, 30)
+
+#: Width divided by height, by the three bits after the height; the first means that the width
+#: follows.
+_RATIOS = ((0, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
+
+
+def find_optional_format(data: bytes) -> OptionalFormat | None:
+    """Return the optional format of a file, or ``None`` if it is in no such format."""
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
+        return HEIF
+    if data.startswith((_JXL_CODESTREAM, _JXL_CONTAINER)):
+        return JPEG_XL
+    return None
+
+
+def open_optional(data: bytes, name: str, optional: OptionalFormat) -> Image.Image:
+    """Open a file in an optional format.
+
+    The pixels of a HEIC file are not decoded. Those of a JPEG XL file are, because its package
+    can't only read the header; the size in the header is checked before.
+
+    Parameters
+    ----------
+    data
+        Content of the file.
+    name
+        Name of the image in error messages.
+    optional
+        Format of the file, from :func:`find_optional_format`.
+
+    Raises
+    ------
+    ImageError
+        The package is not installed, the file is damaged, or a JPEG XL image has more than
+        :data:`~whichgen.data.images.formats.MAX_PIXELS` pixels.
+    """
+    if not optional.is_installed:
+        raise ImageError(f"{name}: {optional.name} needs another package; {optional.advice}")
+    try:
+        return _open(data, optional)
+    except Image.DecompressionBombError:
+        raise
+    except Exception:  # the packages raise several types on damaged files
+        raise ImageError(f"{name}: damaged {optional.name} file; replace it") from None
+
+
+def _open(data: bytes, optional: OptionalFormat) -> Image.Image:
+    if optional is HEIF:
+        from pillow_heif import HeifImageFile
+
+        return HeifImageFile(io.BytesIO(data))  # type: ignore[no-untyped-call]
+    width, height = read_jxl_size(data)
+    if width * height > MAX_PIXELS:
+        raise Image.DecompressionBombError(f"{width} × {height} pixels")
+    import pillow_jxl  # noqa: F401  # registers the format in Pillow
+
+    return Image.open(io.BytesIO(data), formats=(optional.pillow_name,))
+
+
+def read_jxl_size(data: bytes) -> tuple[int, int]:
+    """Read width and height, in pixels, from the header of a JPEG XL file.
+
+    Source: ISO/IEC 18181-1, SizeHeader; 18181-2 for the boxes of the container.
+
+    Raises
+    ------
+    ValueError
+        The file contains no codestream.
+    """
+    position = _find_codestream(data)
+    bits = int.from_bytes(data[position + 2 : position + 16], "little")
+
+    def take(count: int) -> int:
+        nonlocal bits
+        value = bits & ((1 << count) - 1)
+        bits >>= count
+        return value
+
+    is_small = take(1)
+
+    def take_side() -> int:
+        return (take(5) + 1) * 8 if is_small else take(_SIDE_BITS[take(2)]) + 1
+
+    height = take_side()
+    ratio = take(3)
+    numerator, denominator = _RATIOS[ratio]
+    return (height * numerator // denominator if ratio else take_side()), height
+
+
+def _find_codestream(data: bytes) -> int:
+    """Return the position of the codestream in a JPEG XL file."""
+    if data.startswith(_JXL_CODESTREAM):
+        return 0
+    position = 0
+    while header := data[position : position + 16]:
+        size, kind, start = int.from_bytes(header[:4]), header[4:8], position + 8
+        if size == 1:
+            size, start = int.from_bytes(header[8:16]), position + 16
+        if kind in (b"jxlc", b"jxlp"):
+            start += 4 if kind == b"jxlp" else 0  # number of the part
+            if data.startswith(_JXL_CODESTREAM, start):
+                return start
+            break
+        if size < 8:  # 0: up to the end of the file
+            break
+        position += size
+    raise ValueError("no JPEG XL codestream")

@@ -1,0 +1,319 @@
+"""Read, validate and decode image files."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.IcoImagePlugin import IcoFile
+
+from whichgen.data.images.color import to_rgb
+from whichgen.data.images.formats import FORMATS, MAX_IMAGE_BYTES, MAX_PIXELS, MAX_RATIO, MAX_SCANS
+from whichgen.data.images.optional_formats import find_optional_format, open_optional
+from whichgen.data.images.repair import repair_jpeg, repair_png
+from whichgen.data.images.unsupported import CAMERA_RAW, describe_unsupported
+from whichgen.errors import ImageError
+from whichgen.io.untrusted_files import read_regular_file
+
+_ICON = b"\0\0\1\0"
+
+#: Marks of files with a color profile: its signature and, for PNG, which compresses it, its chunk.
+_PROFILE_MARKS = (b"acsp", b"iCCP")
+
+#: TIFF tags: kind of the image (1: a small copy of another one), version of Adobe DNG.
+_SUBFILE_TYPE, _DNG_VERSION = 254, 50706
+
+#: Key of the note on a damaged file in ``image.info``.
+REPAIR_NOTE = "repair_note"
+
+_NO_END_MARKER = "the end marker of the JPEG file is missing; the file may have been cut"
+
+# JPEG markers that have a length; not an escaped 255 (0) and restarts (D0 to D7) in scan data.
+_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")
+
+_PIXEL_LIMIT = f"more pixels than the limit of {MAX_PIXELS // 10**6} million; downscale it"
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read the bytes of an image file without decoding it.
+
+    Raises
+    ------
+    ImageError
+        The file is missing, unreadable, empty, or larger than
+        :data:`~whichgen.data.images.formats.MAX_IMAGE_BYTES`.
+    """
+    return load_bytes(lambda: read_regular_file(path, MAX_IMAGE_BYTES), str(path))
+
+
+def load_bytes(load: Callable[[], bytes], name: str) -> bytes:
+    """Call ``load`` and return the bytes; convert its errors to :class:`ImageError`.
+
+    Parameters
+    ----------
+    load
+        Function that reads the image file and returns its content.
+    name
+        Name of the image in error messages.
+
+    Raises
+    ------
+    ImageError
+        ``load`` raises an :class:`OSError` or returns no bytes.
+    """
+    try:
+        data = load()
+    except FileNotFoundError:
+        raise ImageError(f"{name}: no such file") from None
+    except OSError as error:
+        raise ImageError(
+            f"{name}: can't be read ({error.strerror or error}); check the file"
+        ) from None
+    if not data:
+        raise ImageError(f"{name}: the file is empty; replace it")
+    return data
+
+
+def hash_image(data: bytes) -> bytes:
+    """Return the 20-byte BLAKE2b digest of the content of an image file.
+
+    The feature store identifies images by this digest. Earlier versions ignored color profiles, so
+    the digest of a file with a profile differs from theirs, and its features are computed again.
+    """
+    has_profile = any(mark in data for mark in _PROFILE_MARKS)
+    return hashlib.blake2b(
+        data, digest_size=20, person=b"color-profile" if has_profile else b""
+    ).digest()
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """Format and size of an image file.
+
+    Parameters
+    ----------
+    format
+        Format as named by Pillow.
+    width, height
+        Width and height in pixels, before EXIF rotation.
+    """
+
+    format: str
+    width: int
+    height: int
+
+
+def read_header(data: bytes, name: str = "image") -> ImageHeader:
+    """Read the header of an image file without decoding pixels (except for ICO).
+
+    Parameters
+    ----------
+    data
+        Content of the file.
+    name
+        Name of the image in error messages.
+
+    Raises
+    ------
+    ImageError
+        The file is not an image in a supported format, is damaged, or exceeds a limit of
+        :mod:`whichgen.data.images.formats`.
+    """
+    with _convert_errors(data, name):
+        image = open_image(data, name)
+        return ImageHeader(str(image.format), image.width, image.height)
+
+
+def decode_image(data: bytes, name: str = "image") -> Image.Image:
+    """Decode an image file to 8-bit sRGB, as a viewer shows it.
+
+    The EXIF rotation and the color profile are applied, transparent pixels are composited on white,
+    16-bit values are scaled to 8 bits, and CMYK and palette colors are converted
+    (:func:`~whichgen.data.images.color.to_rgb`). Only the first frame of an animation is decoded.
+    Damage that viewers ignore is ignored, too: a wrong checksum of an optional chunk of a PNG, or
+    the missing end marker of a JPEG that is complete otherwise. In the latter case,
+    ``info["repair_note"]`` of the result says so.
+
+    Parameters
+    ----------
+    data
+        Content of the file.
+    name
+        Name of the image in error messages.
+
+    Raises
+    ------
+    ImageError
+        The file is not an image in a supported format, is damaged or truncated, or exceeds a limit
+        of :mod:`whichgen.data.images.formats`.
+    """
+    with _convert_errors(data, name):
+        image = load_image(data, name)
+        note = image.info.get(REPAIR_NOTE)
+        rgb = to_rgb(_rotate_upright(image))
+        if note:
+            rgb.info[REPAIR_NOTE] = note
+        return rgb
+
+
+def load_image(data: bytes, name: str = "image") -> Image.Image:
+    """Open an image file and decode its pixels, without converting them.
+
+    Damage that viewers ignore is repaired (:func:`decode_image`).
+
+    Raises
+    ------
+    Exception
+        :class:`ImageError` if a limit is exceeded, or any exception that Pillow raises.
+    """
+    image, note = open_image(data, name), ""
+    try:
+        image.load()
+    except Exception:  # plugins raise anything on damaged files
+        # open_image has checked the limits.
+        repaired = repair_png(data)
+        if repaired is None:
+            repaired, note = repair_jpeg(data), _NO_END_MARKER
+        if repaired is None:
+            raise
+        image = open_image(repaired, name)
+        image.load()
+    if note:
+        image.info[REPAIR_NOTE] = note
+    _check_size(image, name)  # the header of a HEIC file may state another size
+    return image
+
+
+def read_image(path: Path) -> Image.Image:
+    """Read an image file and decode it to 8-bit RGB (see :func:`decode_image`)."""
+    return decode_image(read_bytes(path), str(path))
+
+
+def open_image(data: bytes, name: str = "image") -> Image.Image:
+    """Open an image file and check it against the limits of :mod:`whichgen.data.images.formats`.
+
+    Pixels are not decoded, except those of icons (ICO), which are decoded before the check.
+
+    Raises
+    ------
+    Exception
+        :class:`ImageError` if a limit is exceeded, or any exception that Pillow raises.
+    """
+    image: Image.Image
+    if data.startswith(_ICON):
+        # Pillow decodes an icon when it opens it. The icon holds whole files, whose sizes may
+        # differ from those in its directory.
+        icon = IcoFile(io.BytesIO(data))
+        image = icon.getimage(icon.entry[0].dim)
+        image.format = "ICO"
+    else:
+        image = _open_with_pillow(data, name)
+    _check_size(image, name)
+    if image.format == "TIFF" and _is_camera_raw(image):
+        raise ImageError(f"{name}: {CAMERA_RAW.description}")
+    if image.format in ("JPEG", "MPO") and _count_scans(data) > MAX_SCANS:
+        raise ImageError(f"{name}: the JPEG has over {MAX_SCANS} scans; save it as a baseline JPEG")
+    return image
+
+
+def _open_with_pillow(data: bytes, name: str) -> Image.Image:
+    if data.startswith(CAMERA_RAW.starts):  # Pillow would open the thumbnail of some
+        raise UnidentifiedImageError(name)
+    if optional := find_optional_format(data):
+        return open_optional(data, name, optional)
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except Exception:  # plugins raise anything on damaged files
+        repaired = repair_png(data)
+        if repaired is None:
+            raise
+        return Image.open(io.BytesIO(repaired), formats=FORMATS)
+
+
+def _check_size(image: Image.Image, name: str) -> None:
+    size = f"{image.width} × {image.height}"
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageError(f"{name}: the image has {size} pixels, {_PIXEL_LIMIT}")
+    if max(image.size) > MAX_RATIO * min(image.size):
+        raise ImageError(
+            f"{name}: the image has an aspect ratio over {MAX_RATIO} ({size} pixels); crop it"
+        )
+
+
+def _is_camera_raw(image: Image.Image) -> bool:
+    """Return whether a TIFF file is a camera raw file, of which Pillow opens the thumbnail."""
+    tags: Any = getattr(image, "tag_v2", {})
+    return _DNG_VERSION in tags or tags.get(_SUBFILE_TYPE) == 1
+
+
+def make_thumbnail(
+    image: Image.Image, side: int = 96, *, kind: str = "JPEG", quality: int = 80
+) -> bytes:
+    """Scale an RGB image down to at most ``side`` pixels per side, and return it encoded.
+
+    The aspect ratio is kept; a smaller image keeps its size. All metadata of the image (EXIF,
+    comments, color profile) is removed.
+
+    Parameters
+    ----------
+    side
+        Maximum width and height in pixels.
+    kind
+        Format of the thumbnail, as named by Pillow.
+    quality
+        Compression quality, 0 to 100.
+    """
+    small = image.copy()
+    small.info.clear()  # Pillow would write the comment and color profile again
+    small.thumbnail((side, side))
+    buffer = io.BytesIO()
+    small.save(buffer, kind, quality=quality)
+    return buffer.getvalue()
+
+
+def _rotate_upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # Pillow raises any exception on damaged EXIF data
+        return image  # the pixels are intact, and a viewer shows them, too
+
+
+def _count_scans(data: bytes) -> int:
+    """Count the scans of a JPEG; stop when the count exceeds :data:`MAX_SCANS`."""
+    scans, position = 0, 2
+    while scans <= MAX_SCANS and (marker := _MARKER.search(data, position)):
+        position = marker.end()
+        if marker[1] == b"\xd9":  # end of the image; another file may follow
+            break
+        scans += marker[1] == b"\xda"
+        # Skip the segment: it may hold another image, such as a thumbnail.
+        position += int.from_bytes(data[position : position + 2], "big")
+    return scans
+
+
+@contextmanager
+def _convert_errors(data: bytes, name: str) -> Iterator[None]:
+    """Convert any exception raised in the ``with`` block to :class:`ImageError`.
+
+    ``data`` is the content of the image file and ``name`` its name in error messages.
+    """
+    try:
+        yield
+    except ImageError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        # The warning is raised only if Python turns warnings into errors.
+        raise ImageError(f"{name}: the image has {_PIXEL_LIMIT}") from None
+    except UnidentifiedImageError:
+        raise ImageError(f"{name}: {describe_unsupported(data)}") from None
+    except Exception as error:
+        # Plugins raise anything on damaged files, from OSError to struct.error and zlib.error.
+        reason = " ".join(str(error).split())
+        raise ImageError(f"{name}: damaged or truncated ({reason}); replace it") from None

@@ -1,0 +1,54 @@
+"""Describe files that are skipped because of their suffix."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+
+from whichgen.data.images.unsupported import describe_suffix
+
+#: Number of suffixes that are listed; the others are counted together.
+_MAX_SUFFIXES = 8
+
+#: First bytes of common image formats, to recognize images with another suffix or none.
+_IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF")
+
+_IMAGE_CONTENT = "image content; rename to the suffix of the format, such as .jpg"
+_UNKNOWN = "not an image format"
+
+
+def describe_skipped(paths: Sequence[PurePath]) -> str:
+    """Describe files that do not count as images, by suffix and with the reason.
+
+    The content of local files (:class:`~pathlib.Path`) with an unknown suffix or none is looked at,
+    to recognize images.
+
+    Returns
+    -------
+    str
+        Such as ``6 files: 4 .psd (Photoshop document; export it as PNG), 2 .txt (text file)``.
+    """
+    counts = Counter((path.suffix.lower(), _explain(path)) for path in paths)
+    ranked = counts.most_common()
+    parts = [
+        f"{count} {suffix or 'without suffix'} ({reason})"
+        for (suffix, reason), count in ranked[:_MAX_SUFFIXES]
+    ]
+    if rest := sum(count for _, count in ranked[_MAX_SUFFIXES:]):
+        parts.append(f"{rest} with other suffixes")
+    return f"{len(paths)} {'file' if len(paths) == 1 else 'files'}: {', '.join(parts)}"
+
+
+def _explain(path: PurePath) -> str:
+    """Return why a file is skipped."""
+    if reason := describe_suffix(path.suffix.lower()):
+        return reason
+    if isinstance(path, Path):
+        try:
+            with path.open("rb") as file:
+                if file.read(16).startswith(_IMAGE_STARTS):
+                    return _IMAGE_CONTENT
+        except OSError:
+            pass
+    return _UNKNOWN

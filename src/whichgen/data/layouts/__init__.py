@@ -1,0 +1,1 @@
+"""Read origins and splits from folder names."""

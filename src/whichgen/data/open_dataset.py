@@ -1,0 +1,138 @@
+"""Open a dataset from a folder with one subfolder per origin or from a dataset string."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from whichgen.data.benchmarks.benchmark_files import load_benchmark, read_benchmark, write_benchmark
+from whichgen.data.dataset import SPLITS, Dataset, Sample, list_images
+from whichgen.data.layouts.folder_layout import read_layout, warn_about_layout
+from whichgen.data.splits.random_splits import SplitOptions, split_folder
+from whichgen.errors import DataError
+from whichgen.io.atomic import is_permission_error
+from whichgen.io.run_metadata import hash_parts
+from whichgen.option_names import name_option
+from whichgen.progress import Progress, no_progress
+
+
+def open_dataset(
+    spec: str,
+    options: SplitOptions | None = None,
+    *,
+    groups: Mapping[str, str] | None = None,
+    sources: Mapping[str, str] | None = None,
+    cache: Path,
+    progress: Progress = no_progress,
+) -> Dataset:
+    """Open a dataset from a folder or a dataset string.
+
+    The images of a folder are divided into splits (see
+    :func:`~whichgen.data.splits.random_splits.split_folder`). The splits are cached in
+    ``cache/splits`` as annotation files, and reused until the path, size or modification time of an
+    image file, the options, the groups or the sources change.
+
+    Parameters
+    ----------
+    spec
+        Folder with one subfolder per origin, or dataset string
+        (:mod:`whichgen.data.benchmarks.benchmark_files`).
+    options
+        Options for splitting a folder; the defaults of
+        :class:`~whichgen.data.splits.random_splits.SplitOptions` if ``None``.
+    groups, sources
+        Map image paths to groups and to sources (see
+        :func:`~whichgen.data.splits.random_splits.split_folder`).
+    cache
+        Cache folder. If it is read-only, new splits are not cached.
+    progress
+        Progress bar (:data:`whichgen.progress.Progress`).
+
+    Raises
+    ------
+    DataError
+        The dataset or an option is invalid (see
+        :func:`~whichgen.data.splits.random_splits.split_folder` and
+        :func:`~whichgen.data.benchmarks.benchmark_files.load_benchmark`), or ``spec`` is a dataset
+        string and ``options.unknown``, ``options.real``, ``groups`` or ``sources`` is set.
+    """
+    folder, options = Path(spec), options or SplitOptions()
+    if not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises on long names)
+        dataset = load_benchmark(spec)
+        if options.unknown or options.real or groups is not None or sources is not None:
+            raise DataError(
+                f"{spec} defines its own unknown origins, groups and sources. Remove "
+                f"{name_option('--unknown')}, {name_option('--groups')}, "
+                f"{name_option('--sources')} and {name_option('--real')}."
+            )
+        return dataset
+    folder = folder.resolve()
+    name = folder.name or "images"
+    root = cache / "splits" / _hash_folder(folder, options, groups, sources)
+    if (root / name / "origins.json").is_file():
+        return replace(read_benchmark(name, root), name=folder.name)
+    dataset = split_folder(folder, options, groups=groups, sources=sources, progress=progress)
+    try:
+        # write_benchmark writes origins.json last: if it exists, all files do.
+        write_benchmark(dataset, root, name)
+    except OSError as error:
+        # A read-only cache may still hold all features.
+        if not is_permission_error(error):
+            raise
+    return dataset
+
+
+def list_samples(spec: str, real: Collection[str] = ()) -> tuple[Sample, ...]:
+    """Return all images of a folder and its subfolders, or of all splits of a benchmark.
+
+    Parameters
+    ----------
+    spec
+        Path of a folder, or dataset string. An image of a folder that is not in a subfolder has an
+        empty origin.
+    real
+        Names of folders of photographs (see
+        :func:`~whichgen.data.layouts.folder_layout.read_layout`).
+
+    Raises
+    ------
+    DataError
+        The folder does not exist, it is not clear which of its subfolders are origins, or the
+        dataset string is invalid (see
+        :func:`~whichgen.data.benchmarks.benchmark_files.load_benchmark`).
+
+    Warns
+    -----
+    WhichgenWarning
+        See :func:`~whichgen.data.layouts.folder_layout.warn_about_layout`.
+    """
+    folder = Path(spec)
+    if not folder.is_dir():
+        dataset = load_benchmark(spec)
+        return tuple(sample for name in SPLITS for sample in dataset.split(name))
+    folder = folder.resolve()
+    paths = list_images(folder)
+    origins = {}
+    if any(path.parent != folder for path in paths):
+        layout = read_layout(folder, real)
+        warn_about_layout(layout)
+        origins = {path: origin for origin, group in layout.origins.items() for path in group}
+    return tuple(Sample(path, origins.get(path, "")) for path in paths)
+
+
+def _hash_folder(
+    folder: Path,
+    options: SplitOptions,
+    groups: Mapping[str, str] | None,
+    sources: Mapping[str, str] | None,
+) -> str:
+    parts = [str(folder), repr(options), repr(groups)]
+    if sources is not None:
+        parts.append(repr(sources))
+    for paths in read_layout(folder, options.real).origins.values():
+        for path in paths:
+            status = path.stat()
+            parts.append(f"{path}\0{status.st_size}\0{status.st_mtime_ns}")
+    return hash_parts(parts)

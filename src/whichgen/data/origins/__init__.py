@@ -1,0 +1,1 @@
+"""Names of origins and families of generators."""

@@ -1,0 +1,109 @@
+"""Assign generators to families: all versions of one product, or all networks of one technique.
+
+The families of products are in the table ``families.tsv`` beside this file: FLUX.1 dev and schnell
+are both FLUX.1. Users extend it with a file of the same format. Other networks, such as those of
+research papers, belong to the family of their technique: GAN, diffusion, autoregressive, flow or
+VAE. A generator without either is its own family.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from whichgen.constants import REAL
+from whichgen.data.origins.generator_names import (
+    load_name_table,
+    look_up_name,
+    make_key,
+    normalize_name,
+    read_name_table,
+)
+
+#: Techniques in the order in which they are tried, with name parts of their networks. A part of at
+#: most four letters must be a whole word of the name, except ``gan``, which ends many names.
+TECHNIQUES: Mapping[str, tuple[str, ...]] = {
+    "diffusion": (
+        *("diffusion", "glide", "glid3", "wukong", "iddpm", "adm", "ddpm", "ddim", "pndm", "ldm"),
+        *("vqdm", "sd", "if", "dit"),
+    ),
+    "autoregressive": (
+        *("dalle", "pixelcnn", "vqvae", "vqgan", "taming", "parti", "imagegpt", "llamagen"),
+    ),
+    "GAN": ("gan",),
+    "flow": ("flowmatching", "rectifiedflow", "glow", "realnvp"),
+    "VAE": ("vae",),
+}
+
+
+def assign_families(
+    origins: Iterable[str], overrides: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return a dictionary from each origin except ``real`` to its family.
+
+    If the family of an origin is a product without another origin here, and differs from it only in
+    spelling, the origin is its own family: ``midjourney``, but ``flux_1_dev`` → ``FLUX.1``.
+
+    Parameters
+    ----------
+    origins
+        Names of the origins.
+    overrides
+        Maps names of generators (see :func:`read_families`) to families; takes precedence over the
+        table of well-known generators.
+    """
+    table = {make_key(name): family for name, family in (overrides or {}).items()}
+    families = {
+        origin: look_up_name(origin, table) or find_family(origin) or origin
+        for origin in origins
+        if origin != REAL
+    }
+    sizes = Counter(families.values())
+    return {
+        origin: origin if _is_respelled(origin, family) and sizes[family] == 1 else family
+        for origin, family in families.items()
+    }
+
+
+def find_family(name: str) -> str:
+    """Return the family of a well-known generator, or an empty string for any other name."""
+    if family := look_up_name(
+        name, load_name_table("whichgen.data.origins", "families.tsv", ("name", "family"))
+    ):
+        return family
+    words = re.findall(r"[a-z0-9]+", name.lower())
+    joined = "".join(words)
+    for technique, parts in TECHNIQUES.items():
+        substrings = [part for part in parts if len(part) > 4 or part == "gan"]
+        if set(parts) & set(words) or any(part in joined for part in substrings):
+            return technique
+    return ""
+
+
+def read_families(file: Path) -> dict[str, str]:
+    """Read a file of ``origin<TAB>family`` lines.
+
+    Parameters
+    ----------
+    file
+        An origin stands for itself in any spelling, or for all names that begin with it if it ends
+        with an asterisk (see :func:`whichgen.data.origins.generator_names.parse_name_table`).
+
+    Returns
+    -------
+    dict
+        Maps the key of each origin to its family.
+
+    Raises
+    ------
+    DataError
+        The file is unreadable or empty, a line is invalid, or an origin has two families.
+    """
+    return read_name_table(file, "families", ("origin", "family"))
+
+
+def _is_respelled(origin: str, family: str) -> bool:
+    """Return whether the family is a product, and differs from the origin only in spelling."""
+    return family not in TECHNIQUES and normalize_name(origin) == normalize_name(family)

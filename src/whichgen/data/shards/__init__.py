@@ -1,0 +1,1 @@
+"""Divide large collections, tar files and Parquet files into shards."""

@@ -1,0 +1,221 @@
+"""Read images from WebDataset tar files and from Parquet files with a column of encoded images.
+
+Archives are untrusted: nothing is extracted to disk, member names are never opened as paths, and
+members that are too large or not regular files are not read.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+from typing import IO, Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from whichgen.data.images.formats import IMAGE_SUFFIXES, MAX_IMAGE_BYTES
+from whichgen.data.images.unsupported import describe_suffix, is_unread_image
+from whichgen.errors import DataError
+from whichgen.io.folder_listing import is_system_path
+from whichgen.option_names import name_option
+
+#: The name of an image in its archive, and its content or the reason why it can't be read.
+Member = tuple[str, bytes | str]
+
+#: What a damaged archive raises; ValueError, as tarfile parses numbers and names without checks.
+ARCHIVE_ERRORS = (tarfile.TarError, pa.ArrowException, OSError, ValueError, EOFError)
+
+#: Largest size in bytes of a member's name and attributes; tarfile itself has no limit.
+_MAX_HEADER = 1 << 20
+_HEADER_TYPES = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
+
+#: Preferred names of the image column if several columns hold bytes.
+_IMAGE_COLUMNS = ("image", "img", "jpg", "png", "webp", "bytes", "image_bytes", "content")
+
+#: Rows decoded from Parquet at a time; their bytes are in memory together.
+_BATCH_ROWS = 16
+
+
+class _TarStream(io.RawIOBase):
+    """Binary stream that raises :class:`tarfile.ReadError` at the end of the file.
+
+    A complete tar file ends with blocks of zeros, at which tarfile stops; it reaches the end of the
+    file only if the file is truncated. Without the error, tarfile would read empty bytes again and
+    again, up to the size of the member.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        if not data:
+            raise tarfile.ReadError("unexpected end of data")
+        return data
+
+
+class _TarMember(tarfile.TarInfo):
+    """Tar member that raises :class:`tarfile.ReadError` for an invalid or oversized header.
+
+    By default, tarfile stops at an invalid header without an error, and reads a header of any size
+    into memory. The limit is 1 MiB.
+    """
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        try:
+            member = super().frombuf(buf, encoding, errors)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise  # two blocks of zeros end a complete archive
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"{error}") from None
+        if member.type in _HEADER_TYPES and member.size > _MAX_HEADER:
+            raise tarfile.ReadError(
+                f"a tar header has {member.size} bytes; the limit is {_MAX_HEADER} bytes"
+            )
+        return member
+
+
+def read_tar(stream: IO[bytes]) -> Iterator[Member]:
+    """Yield the name and content of each image in an uncompressed tar file, in one pass.
+
+    Hidden and system files (:func:`~whichgen.io.folder_listing.is_system_path`), files that are not
+    regular and files that are not images by their suffix are skipped. If several images have the
+    same name, ``#2`` is appended to the name of the second one, ``#3`` to that of the third, and so
+    on. If an image is in a format that is not decoded, or has more than
+    :data:`~whichgen.data.images.formats.MAX_IMAGE_BYTES` bytes, an error message (str) is yielded
+    instead of its content (bytes).
+
+    Raises
+    ------
+    Exception
+        One of :data:`ARCHIVE_ERRORS`: the archive is damaged or truncated.
+    """
+    occurrences: Counter[str] = Counter()
+    with tarfile.open(mode="r|", fileobj=_TarStream(stream), tarinfo=_TarMember) as archive:
+        for member in archive:
+            archive.members.clear()  # type: ignore[attr-defined]  # it would keep all
+            suffix = PurePosixPath(member.name).suffix.lower()
+            if not _is_visible(member) or not (suffix in IMAGE_SUFFIXES or is_unread_image(suffix)):
+                continue
+            occurrences[member.name] += 1
+            count = occurrences[member.name]
+            name = f"{member.name}#{count}" if count > 1 else member.name
+            if suffix not in IMAGE_SUFFIXES:
+                yield name, describe_suffix(suffix)
+            elif member.size > MAX_IMAGE_BYTES:
+                yield name, _too_large(member.size)
+            elif content := archive.extractfile(member):
+                yield name, content.read()
+
+
+def _too_large(size: int) -> str:
+    """Return the error message for an image of ``size`` bytes, which exceeds the limit."""
+    return f"the image has {size} bytes; the limit is {MAX_IMAGE_BYTES} bytes"
+
+
+def _is_visible(member: tarfile.TarInfo) -> bool:
+    """Return whether a member is a regular file, and not hidden or of a system."""
+    is_regular = member.isreg() and not member.issparse()
+    return is_regular and not is_system_path(PurePosixPath(member.name))
+
+
+def open_parquet(stream: Any) -> pq.ParquetFile:
+    """Open a Parquet file without prefetching row groups, which may not fit in memory."""
+    return pq.ParquetFile(stream, pre_buffer=False, buffer_size=4 << 20)
+
+
+def find_image_column(schema: pa.Schema, name: str, column: str = "") -> str:
+    """Return the path of the column that contains the encoded images.
+
+    A column is called binary if its values are bytes, or structs with a field ``bytes``.
+
+    Parameters
+    ----------
+    schema
+        Arrow schema of the file.
+    name
+        Name of the file in error messages.
+    column
+        Name of the image column. If empty, it is a binary column with a common name (``image``,
+        ``jpg``, …) or else the only binary column.
+
+    Returns
+    -------
+    str
+        The name of the column, such as ``image``; for a column of structs, the path of the field,
+        such as ``image.bytes``.
+
+    Raises
+    ------
+    DataError
+        The file has no binary column; ``column`` is not a binary column; or ``column`` is empty
+        and the file has several binary columns, none of them with a common name.
+    """
+    candidates: dict[str, str] = {}
+    for field in schema:
+        parts = field.type if pa.types.is_struct(field.type) else ()
+        if _is_bytes(field.type):
+            candidates[field.name] = field.name
+        elif any(part.name == "bytes" and _is_bytes(part.type) for part in parts):
+            candidates[field.name] = f"{field.name}.bytes"
+    if not candidates:
+        raise DataError(f"{name} has no binary column. Store the encoded images as bytes.")
+    names = ", ".join(candidates)
+    if column and column not in candidates:
+        raise DataError(f"{name} has no binary column {column!r}. Choose from {names}.")
+    usual = [c for c in _IMAGE_COLUMNS if c in candidates]
+    if not column and not usual and len(candidates) != 1:
+        raise DataError(
+            f"{name} has several binary columns: {names}. Choose the image column with "
+            f"{name_option('--column')}."
+        )
+    return candidates[column or (usual[0] if usual else next(iter(candidates)))]
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def read_rows(stream: Any, column: str, groups: Sequence[int], first_row: int) -> Iterator[Member]:
+    """Yield the name and content of each image in the given row groups of a Parquet file.
+
+    The name of an image is its row number in the file, counted from 0. If a row has no image or its
+    image has more than :data:`~whichgen.data.images.formats.MAX_IMAGE_BYTES` bytes, an error
+    message (str) is yielded instead of the content (bytes).
+
+    Parameters
+    ----------
+    stream
+        The file, opened for reading in binary mode; must be seekable.
+    column
+        Path of the image column, from :func:`find_image_column`.
+    groups
+        Indices of consecutive row groups.
+    first_row
+        Row number in the file, counted from 0, of the first row of ``groups``.
+
+    Raises
+    ------
+    Exception
+        One of :data:`ARCHIVE_ERRORS`: the file is damaged or truncated.
+    """
+    row = first_row
+    batches = open_parquet(stream).iter_batches(_BATCH_ROWS, row_groups=groups, columns=[column])
+    for batch in batches:
+        (values,) = batch.columns
+        if pa.types.is_struct(values.type):
+            (values,) = values.flatten()  # null where the struct is
+        for value in values:
+            content = value.as_py() or b""
+            if len(content) > MAX_IMAGE_BYTES:
+                yield str(row), _too_large(len(content))
+            else:
+                yield str(row), content or "the row has no image data"
+            row += 1

@@ -1,0 +1,239 @@
+"""Divide collections of image files, tar files and Parquet files into shards.
+
+:func:`find_shards` returns the shards of a collection. Each can be read independently of the
+others: a process or cluster worker reads one shard at a time, image by image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import PurePosixPath
+
+from whichgen.data.images.formats import IMAGE_SUFFIXES, MAX_IMAGE_BYTES, PARQUET, TAR
+from whichgen.data.images.reading import load_bytes
+from whichgen.data.images.skipped_files import describe_skipped
+from whichgen.data.open_dataset import list_samples
+from whichgen.data.shards.archives import (
+    ARCHIVE_ERRORS,
+    find_image_column,
+    open_parquet,
+    read_rows,
+    read_tar,
+)
+from whichgen.data.tables.path_lists import get_list_file, read_path_list
+from whichgen.errors import DataError, ImageError
+from whichgen.io.file_names import show_name
+from whichgen.io.remote import Storage, parse_url
+
+#: Largest number of images per shard: worth a task, yet cheap to repeat.
+MAX_SHARD_IMAGES = 512
+
+#: Number of shards to aim for, so that many workers stay busy to the end.
+_TARGET_SHARDS = 64
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image of a shard.
+
+    Parameters
+    ----------
+    name
+        Path or URL of the image; for an image in an archive, that of the archive followed by ``/``
+        and the name or row number of the image.
+    load
+        Function that returns the content of the image file, or raises :class:`ImageError` if the
+        image is unreadable. Call it at most once, from any thread.
+    """
+
+    name: str
+    load: Callable[[], bytes]
+
+
+@dataclass(frozen=True)
+class Files:
+    """A shard of image files.
+
+    Parameters
+    ----------
+    storage
+        Storage that contains the files.
+    paths
+        Paths of the files in the storage.
+    """
+
+    storage: Storage
+    paths: tuple[str, ...]
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return len(self.paths)
+
+    def read(self) -> Iterator[Item]:
+        """Yield one item per file; a file is read only when :attr:`Item.load` is called."""
+        for path in self.paths:
+            name = self.storage.url(path)
+            load = partial(self.storage.read, path, MAX_IMAGE_BYTES)
+            yield Item(name, partial(load_bytes, load, name))
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A shard that is a WebDataset tar file or consists of row groups of a Parquet file.
+
+    Parameters
+    ----------
+    storage, path
+        Storage that contains the file, and path of the file in it.
+    images
+        Number of images; ``None`` for a tar file, because it is not known before the file is read.
+    column
+        Path of the image column of the Parquet file; empty for a tar file.
+    groups
+        Indices of consecutive row groups of the Parquet file; empty for a tar file.
+    first_row
+        Row number in the Parquet file, counted from 0, of the first row of ``groups``.
+    """
+
+    storage: Storage
+    path: str
+    images: int | None = None
+    column: str = ""
+    groups: tuple[int, ...] = ()
+    first_row: int = 0
+
+    def read(self) -> Iterator[Item]:
+        """Yield one item per image.
+
+        If the archive is damaged, the last item has the name of the archive, and its ``load``
+        raises :class:`ImageError`.
+        """
+        archive = self.storage.url(self.path)
+        try:
+            with self.storage.open(self.path) as stream:
+                members = read_tar(stream)
+                if self.column:
+                    members = read_rows(stream, self.column, self.groups, self.first_row)
+                for member, content in members:
+                    name = f"{archive}/{member}"
+                    yield Item(name, partial(_get_content, content, name))
+        except ARCHIVE_ERRORS as error:
+            reason = f"can't be read to the end ({error})"
+            yield Item(archive, partial(_get_content, reason, archive))
+
+
+#: A part of a collection, made of plain values that can be sent to another machine. ``read`` yields
+#: the images, always in the same order; unreadable images are items, too.
+Shard = Files | Archive
+
+
+def find_shards(sources: Sequence[str], *, batch_size: int = 1, column: str = "") -> list[Shard]:
+    """List the files of all sources and divide them into shards.
+
+    Image files are grouped into shards of equal size, at most :data:`MAX_SHARD_IMAGES` rounded up
+    to a multiple of ``batch_size``. Each tar file is one shard. Each Parquet file is divided into
+    shards of consecutive row groups. A file that is listed several times is used once.
+
+    Parameters
+    ----------
+    sources
+        Image, ``.tar`` and ``.parquet`` files, and folders that are searched recursively for them:
+        local, ``s3://…`` or ``hf://datasets/owner/name/…``. ``@FILE`` stands for the files whose
+        paths are listed in the text file ``FILE``, one per line. A dataset string
+        (``GenImage:split=split1``) stands for the images of all splits of the dataset.
+    batch_size
+        Number of images per forward pass. The number of image files per shard is a multiple of it,
+        except in the last shard of each storage.
+    column
+        Name of the image column of Parquet files; if empty, it is determined by
+        :func:`~whichgen.data.shards.archives.find_image_column`.
+
+    Raises
+    ------
+    DataError
+        A source does not exist, contains no images or archives, or can't be listed; or a Parquet
+        file is invalid or its image column can't be determined.
+    """
+    images: dict[Storage, list[str]] = defaultdict(list)
+    archives: list[Shard] = []
+    for storage, path in dict.fromkeys(file for s in sources for file in _list_source(s)):
+        suffix = PurePosixPath(path).suffix.lower()
+        if suffix == TAR:
+            archives.append(Archive(storage, path))
+        elif suffix == PARQUET:
+            archives += _list_row_groups(storage, path, column)
+        else:
+            images[storage].append(path)
+    total = sum(map(len, images.values()))
+    size = -(-min(MAX_SHARD_IMAGES, -(-total // _TARGET_SHARDS)) // batch_size) * batch_size
+    shards: list[Shard] = []
+    for storage, paths in images.items():
+        starts = range(0, len(paths), size)
+        shards += [Files(storage, tuple(paths[i : i + size])) for i in starts]
+    return shards + archives
+
+
+def count_images(shards: Sequence[Shard]) -> int | None:
+    """Return the total number of images, or ``None`` if a shard's number of images is unknown."""
+    numbers = [shard.images for shard in shards if shard.images is not None]
+    return sum(numbers) if len(numbers) == len(shards) else None
+
+
+def hash_name(name: str) -> bytes:
+    """Return the 20-byte BLAKE2b digest of an image name as tables show it (``show_name``)."""
+    return hashlib.blake2b(show_name(name).encode(), digest_size=20).digest()
+
+
+def _list_source(source: str) -> Iterator[tuple[Storage, str]]:
+    if file := get_list_file(source):
+        yield from map(parse_url, read_path_list(file))
+        return
+    storage, path = parse_url(source)
+    files = storage.list_files(path, {*IMAGE_SUFFIXES, TAR, PARQUET}, describe_skipped)
+    if files is None and not storage.scheme and re.fullmatch(r"[\w-]+(:\w+=.+)*", source):
+        files = [str(sample.path) for sample in list_samples(source)]
+    if files is None:
+        raise DataError(f"{source} does not exist. Check the path.")
+    if not files:
+        raise DataError(f"{source} contains no images, .tar or .parquet files. Check the path.")
+    for name in files:
+        yield storage, name
+
+
+def _list_row_groups(storage: Storage, path: str, column: str) -> Iterator[Shard]:
+    """Divide a Parquet file into shards of consecutive row groups.
+
+    Each shard except the last has at least :data:`MAX_SHARD_IMAGES` rows.
+
+    Raises
+    ------
+    DataError
+        The file is not a valid Parquet file, or its image column can't be determined.
+    """
+    name = storage.url(path)
+    try:
+        with storage.open(path) as stream:
+            file = open_parquet(stream)
+            image_column = find_image_column(file.schema_arrow, name, column)
+            sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+    except ARCHIVE_ERRORS as error:
+        raise DataError(f"{name} is not a valid Parquet file ({error}). Replace it.") from None
+    first, rows, groups = 0, 0, list[int]()
+    for group, size in enumerate(sizes):
+        groups.append(group)
+        rows += size
+        if rows >= MAX_SHARD_IMAGES or group == len(sizes) - 1:
+            yield Archive(storage, path, rows, image_column, tuple(groups), first)
+            first, rows, groups = first + rows, 0, []
+
+
+def _get_content(content: bytes | str, name: str) -> bytes:
+    if isinstance(content, str):
+        raise ImageError(f"{name}: {content}")
+    return content

@@ -1,0 +1,384 @@
+"""Split a folder of images into training, validation and test sets, reproducibly.
+
+Identical images, near-duplicates, images of one group (the same prompt, scene or person) and images
+of one source (the same website, repository or person that published them) are never divided between
+training, validation and testing:
+
+1. In a graph whose nodes are the images, edges connect near-duplicates (including identical images)
+   and images of one group or source. The images are divided into the connected components of this
+   graph.
+2. A component with images of a known origin is assigned to train, val or test, whichever is
+   furthest below its fraction. If the component also has images of unknown origins, these are
+   assigned to val_unknown if the component is in val, or to test_unknown if it is in test. They are
+   omitted if the component is in train, or if their origin is not used in the unknown split.
+3. A component with only images of unknown origins is assigned to val_unknown or test_unknown,
+   whichever uses the origins of more of its images; in a tie, to the less filled one. Images whose
+   origin is not used in this split are omitted.
+
+If the dataset folder has folders for train and for val or test, step 2 and 3 choose only from the
+splits that :mod:`whichgen.data.splits.folder_splits` allows.
+
+Sources are few and large. If they are known, the components of step 2 are therefore assigned
+jointly, so that each origin is close to its fractions (:mod:`whichgen.data.splits.split_balance`).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from whichgen.constants import REAL
+from whichgen.data.checks.duplicates import (
+    NEAR_DISTANCE,
+    Fingerprint,
+    find_components,
+    fingerprint_images,
+    link_near_duplicates,
+)
+from whichgen.data.dataset import SPLITS, Dataset, Sample
+from whichgen.data.layouts.folder_layout import FolderLayout, check_origin_names, read_layout
+from whichgen.data.origins.origin_names import fold_name, validate_origin_names
+from whichgen.data.splits.folder_splits import FolderSplits, check_folder_splits, keep_folder_splits
+from whichgen.data.splits.split_balance import balance_splits
+from whichgen.defaults import SPLIT_FRACTIONS
+from whichgen.errors import DataError, ImageError, WhichgenWarning
+from whichgen.option_names import name_option
+from whichgen.progress import Progress, no_progress
+
+_KNOWN_SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitOptions:
+    """Options for splitting a folder of images.
+
+    Parameters
+    ----------
+    unknown
+        Origins to hold out from training.
+    unknown_val
+        Unknown origins for validation; the others are for testing. If empty, a random half of the
+        unknown origins (rounded down) is for validation.
+    share_unknown
+        Use all unknown origins for both validation and testing; ``unknown_val`` is ignored.
+    fractions
+        Fractions of the images of known origins in train, val and test; positive, with sum 1.
+    seed
+        Random seed for choosing the unknown origins for validation and for ordering the components.
+    real
+        Names of folders of photographs, in addition to ``real`` (see
+        :mod:`whichgen.data.layouts.folder_layout`).
+    """
+
+    unknown: tuple[str, ...] = ()
+    unknown_val: tuple[str, ...] = ()
+    share_unknown: bool = False
+    fractions: tuple[float, float, float] = SPLIT_FRACTIONS
+    seed: int = 0
+    real: tuple[str, ...] = ()
+
+
+def read_samples(
+    folder: Path,
+    layout: FolderLayout,
+    *,
+    groups: Mapping[str, str] | None = None,
+    sources: Mapping[str, str] | None = None,
+) -> list[Sample]:
+    """Return the images of a folder with their origins, groups and sources.
+
+    See :func:`split_folder` for the parameters.
+
+    Raises
+    ------
+    DataError
+        An image is missing in ``groups`` or ``sources``.
+
+    Warns
+    -----
+    WhichgenWarning
+        Images that are not in a subfolder are skipped.
+    """
+    if layout.stray:
+        warnings.warn(
+            f"Skipped in {folder}: {len(layout.stray)} × image without an origin, not in a "
+            f"subfolder ({layout.stray[0].name}). Move it to the folder of its origin.",
+            WhichgenWarning,
+            stacklevel=1,
+        )
+    paths = [(path, origin) for origin, paths in layout.origins.items() for path in paths]
+    names = [path.relative_to(folder).as_posix() for path, _ in paths]
+    group_names = _look_up(names, groups, "groups", folder)
+    source_names = _look_up(names, sources, "sources", folder)
+    return [
+        Sample(path, origin, group=group, source=source)
+        for (path, origin), group, source in zip(paths, group_names, source_names, strict=True)
+    ]
+
+
+def split_folder(
+    folder: Path,
+    options: SplitOptions,
+    *,
+    groups: Mapping[str, str] | None = None,
+    sources: Mapping[str, str] | None = None,
+    near_distance: int = NEAR_DISTANCE,
+    progress: Progress = no_progress,
+) -> Dataset:
+    """Split a folder of images into the five splits of a dataset, reproducibly.
+
+    Unreadable files and some images of unknown origins (see the module docstring) are omitted;
+    ``Dataset.notes`` reports their numbers.
+
+    Parameters
+    ----------
+    folder
+        Folder with one subfolder of images per origin.
+    options
+        Unknown origins, fractions and random seed.
+    groups, sources
+        Map the path of each image, relative to the folder, to its group and to its source; ``None``
+        if they are not known.
+    near_distance
+        Maximum Hamming distance, in bits, between the perceptual hashes of near-duplicates.
+
+    Raises
+    ------
+    DataError
+        The folder has no subfolder with images, an option is invalid, an image is missing in
+        ``groups`` or ``sources``, a known origin has fewer than three independent sources, or the
+        splits are invalid (:meth:`~whichgen.data.dataset.Dataset.validate`): for example, a known
+        origin has no images in train, val or test.
+    """
+    layout = read_layout(folder, options.real)
+    origins = layout.origins
+    check_split_options(folder, origins, options)
+    known = tuple(o for o in origins if o not in options.unknown)
+    samples = read_samples(folder, layout, groups=groups, sources=sources)
+    split_by_path = {} if sources else layout.splits
+    if split_by_path:
+        check_folder_splits(folder, samples, split_by_path, known)
+    results = fingerprint_images([s.path for s in samples], progress=progress)
+    errors = [result for result in results if isinstance(result, ImageError)]
+    samples = [s for s, r in zip(samples, results, strict=True) if isinstance(r, Fingerprint)]
+    fingerprints = [result for result in results if isinstance(result, Fingerprint)]
+
+    links = link_near_duplicates(fingerprints, near_distance)
+    for names in ([s.group for s in samples], [s.source for s in samples]):
+        first: dict[str, int] = {}
+        links += [(first.setdefault(name, i), i) for i, name in enumerate(names) if name]
+    components = find_components(len(samples), links)
+    if not sources:
+        _check_components(samples, components.tolist(), known)
+
+    folder_splits = FolderSplits()
+    if split_by_path:
+        folder_splits = keep_folder_splits(samples, components.tolist(), split_by_path, known)
+    n_left_out = len(folder_splits.left_out)
+    splits = _assign_splits(samples, components, known, options, folder_splits)
+    omitted = len(samples) - sum(len(split) for split in splits.values()) - n_left_out
+    notes = [*layout.notes, *check_origin_names(origins)]
+    if layout.splits:
+        notes.append(
+            "Folders of splits are ignored, because sources are not divided between splits"
+            if sources
+            else "Each image stays in the split of its folder; the fractions apply only to splits "
+            "without a folder"
+        )
+    if n_left_out:
+        notes.append(
+            f"{n_left_out} images left out: a near-duplicate or an image of their group is "
+            "in the folder of an earlier split"
+        )
+    if errors:
+        notes.append(f"Unreadable files left out: {len(errors)}. First error: {errors[0]}")
+    if omitted:
+        notes.append(
+            f"{omitted} images of unknown origins left out: their group"
+            f"{', source' if sources else ', folder' if split_by_path else ''} or near-duplicate "
+            "is in a split that does not evaluate their generator"
+        )
+    return Dataset(
+        name=folder.name,
+        known=tuple(sorted(known, key=lambda o: o != REAL)),
+        unknown=tuple(o for o in origins if o in options.unknown),
+        notes=tuple(notes),
+        **splits,  # type: ignore[arg-type]
+    ).validate()
+
+
+def _check_components(
+    samples: Sequence[Sample], components: Sequence[int], known: Collection[str]
+) -> None:
+    """Raise :class:`DataError` if images of a known origin can't be divided between three splits.
+
+    ``components[i]`` is the number of the component of ``samples[i]``.
+    """
+    of_origin: dict[str, Counter[int]] = defaultdict(Counter)
+    for sample, component in zip(samples, components, strict=True):
+        of_origin[sample.origin][component] += 1
+    for origin in known:
+        images, sets = of_origin[origin].total(), len(of_origin[origin])
+        if images >= len(_KNOWN_SPLITS) > sets:
+            raise DataError(
+                f"the {images} images of {origin} can't be divided between train, val and test: "
+                f"they are {sets} set{'s' if sets > 1 else ''} of near-duplicates or groups, which "
+                "stay together. Add images that differ; frames of one video count as one image."
+            )
+
+
+def split_unknown_origins(options: SplitOptions) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the unknown origins for validation and the unknown origins for testing.
+
+    They are chosen as described in :class:`SplitOptions`.
+    """
+    if options.share_unknown:
+        return options.unknown, options.unknown
+    val = options.unknown_val
+    if not val and len(options.unknown) > 1:
+        order = np.random.default_rng(options.seed).permutation(sorted(options.unknown))
+        val = tuple(str(o) for o in order[: len(order) // 2])
+    return val, tuple(o for o in options.unknown if o not in val)
+
+
+def check_split_options(folder: Path, origins: Collection[str], options: SplitOptions) -> None:
+    """Check the unknown origins, the names of all origins, and the fractions.
+
+    Raises
+    ------
+    DataError
+        An option is invalid.
+    """
+    validate_origin_names(origins)
+    missing = [o for o in (*options.unknown, *options.unknown_val) if o not in origins]
+    folded = {fold_name(origin): origin for origin in origins}
+    if missing:
+        similar = [folded[fold_name(o)] for o in missing if fold_name(o) in folded]
+        raise DataError(
+            f"{folder} has no origin {', '.join(missing)}. Choose from {', '.join(origins)}."
+            + (f" Write it as {', '.join(map(ascii, similar))}." if similar else "")
+        )
+    stray = [o for o in options.unknown_val if o not in options.unknown]
+    if stray:
+        raise DataError(
+            f"unknown_val contains {', '.join(stray)}, but unknown does not. Add every origin of "
+            "unknown_val to unknown."
+        )
+    if min(options.fractions) <= 0 or abs(sum(options.fractions) - 1) > 1e-9:
+        raise DataError(f"fractions {options.fractions} must be positive and sum to 1.")
+
+
+def _look_up(
+    images: Sequence[str], names: Mapping[str, str] | None, kind: str, folder: Path
+) -> list[str]:
+    """Look up the group or source of each image; ``kind`` is ``groups`` or ``sources``."""
+    if names is None:
+        return [""] * len(images)
+    missing = [image for image in images if image not in names]
+    if missing:
+        raise DataError(
+            f"the {kind} file has no row for {len(missing)} of {len(images)} images in {folder}, "
+            f"such as {missing[0]}. Add a row for each image; an image that belongs to no others "
+            "has an empty cell."
+        )
+    return [names[image] for image in images]
+
+
+def _assign_splits(
+    samples: Sequence[Sample],
+    components: np.ndarray,
+    known: Sequence[str],
+    options: SplitOptions,
+    folder_splits: FolderSplits,
+) -> dict[str, tuple[Sample, ...]]:
+    """Assign whole components to splits, and return the samples of each split in input order."""
+    unknown_val, unknown_test = split_unknown_origins(options)
+    unknown: dict[str, tuple[str, ...]] = {"train": (), "val": unknown_val, "test": unknown_test}
+    members: dict[int, list[int]] = defaultdict(list)
+    for i, component in enumerate(components.tolist()):
+        members[component].append(i)
+    rng = np.random.default_rng(options.seed)
+    # Large groups first, so that small ones can even out the shares; otherwise in random order.
+    order = sorted(rng.permutation(sorted(members)).tolist(), key=lambda g: -len(members[g]))
+    totals = Counter(s.origin for s in samples)
+    # Images that may only be in some splits fill these in proportion to their fractions.
+    totals_by_allowed: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
+    for sample, component in zip(samples, components.tolist(), strict=True):
+        totals_by_allowed[folder_splits.allowed.get(component, _KNOWN_SPLITS)][sample.origin] += 1
+    counts_by_split: dict[str, Counter[str]] = {split: Counter() for split in _KNOWN_SPLITS}
+    split_of: dict[int, str] = {}
+
+    def compute_deficit(split: str, counts: Counter[str], allowed: tuple[str, ...]) -> float:
+        """Return how far a split is below its fraction, summed over a component's known images."""
+        shares = dict(zip(_KNOWN_SPLITS, options.fractions, strict=True))
+        share = shares[split]
+        if allowed != _KNOWN_SPLITS:
+            share /= sum(shares[s] for s in allowed)
+        return sum(
+            n * (share - counts_by_split[split][o] / totals_by_allowed[allowed][o])
+            for o, n in counts.items()
+            if o in known
+        )
+
+    def rank_split(split: str, counts: Counter[str]) -> tuple[int, float]:
+        """Return a sort key of a split for a component that has only unknown origins.
+
+        The split that can include more of the component's images ranks higher; ties go to the
+        emptier split.
+        """
+        images = sum(n for o, n in counts.items() if o in unknown[split])
+        return images, -sum(counts_by_split[split][o] / totals[o] for o in counts)
+
+    counts_by_group = {g: Counter(samples[i].origin for i in members[g]) for g in order}
+    joint = bool(known) and any(s.source for s in samples)
+    balanced = _balance_sources(counts_by_group, known, options) if joint else {}
+    for group in order:
+        counts, allowed = counts_by_group[group], folder_splits.allowed.get(group, _KNOWN_SPLITS)
+        if group in balanced:
+            split = balanced[group]
+        elif counts.keys() & set(known):
+            split = max(allowed, key=lambda s: compute_deficit(s, counts, allowed))
+        else:
+            choices = [s for s in ("test", "val") if s in allowed]
+            split = max(choices, key=lambda s: rank_split(s, counts))
+        counts_by_split[split].update(counts)
+        split_of[group] = split
+
+    splits: dict[str, list[Sample]] = {name: [] for name in SPLITS}
+    for i, sample in enumerate(samples):
+        split = split_of[int(components[i])]
+        if i in folder_splits.left_out:
+            continue
+        if sample.origin in known:
+            splits[split].append(sample)
+        elif sample.origin in unknown[split]:
+            splits[f"{split}_unknown"].append(sample)
+    return {name: tuple(split) for name, split in splits.items()}
+
+
+def _balance_sources(
+    counts: Mapping[int, Counter[str]], known: Sequence[str], options: SplitOptions
+) -> dict[int, str]:
+    """Return the split of each component that has images of known origins.
+
+    ``counts[component][origin]`` is the number of images. It is an error if a known origin has
+    images in fewer than three components.
+    """
+    components = [c for c in sorted(counts) if counts[c].keys() & set(known)]
+    images = np.array([[counts[c][o] for o in known] for c in components], dtype=np.float64)
+    images = images.reshape(len(components), len(known))
+    n_sources = dict(zip(known, np.count_nonzero(images, axis=0).tolist(), strict=True))
+    if few := [f"{origin} has {n}" for origin, n in n_sources.items() if n < len(_KNOWN_SPLITS)]:
+        raise DataError(
+            f"too few independent sources: {', '.join(few)}. Every known origin needs three, for "
+            "train, val and test; sources that share near-duplicates or a group count as one. Add "
+            f"sources, add the origin to {name_option('--unknown')}, or omit "
+            f"{name_option('--sources')}."
+        )
+    splits = balance_splits(images / images.sum(axis=0), options.fractions, options.seed)
+    return {c: _KNOWN_SPLITS[i] for c, i in zip(components, splits, strict=True)}

@@ -1,0 +1,91 @@
+"""Assign images to folds for cross-validation across sources."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from whichgen.data.checks.duplicates import (
+    Fingerprint,
+    find_components,
+    fingerprint_images,
+    link_near_duplicates,
+)
+from whichgen.data.dataset import Sample
+from whichgen.progress import Progress, no_progress
+
+
+def find_copies_across_sources(
+    samples: Sequence[Sample], *, progress: Progress = no_progress
+) -> list[tuple[int, int]]:
+    """Link the sources with near-duplicates of each other.
+
+    Files that can't be read are skipped.
+
+    Returns
+    -------
+    list of (int, int)
+        Index pairs of samples in different sources that are in one cluster of near-duplicates
+        (:func:`~whichgen.data.checks.duplicates.link_near_duplicates`).
+    """
+    results = fingerprint_images([sample.path for sample in samples], progress=progress)
+    rows = [i for i, result in enumerate(results) if isinstance(result, Fingerprint)]
+    pairs = link_near_duplicates([r for r in results if isinstance(r, Fingerprint)])
+    return [
+        (rows[i], rows[j]) for i, j in pairs if samples[rows[i]].source != samples[rows[j]].source
+    ]
+
+
+def assign_folds(
+    samples: Sequence[Sample],
+    n_folds: int,
+    seed: int = 0,
+    *,
+    links: Iterable[tuple[int, int]] = (),
+) -> np.ndarray:
+    """Assign each sample to a fold so that no source is divided between folds.
+
+    Images without a source stay with their group; images without a source and a group are assigned
+    individually. Sources (or groups or images) with linked images form one unit. Units are assigned
+    in descending order of size, each to the fold in which its origins are least represented. Every
+    fold is used if there are at least ``n_folds`` units.
+
+    Parameters
+    ----------
+    samples
+        Sequence of n samples.
+    n_folds
+        Number of folds, at least 1.
+    seed
+        Random seed for the order of units of the same size.
+    links
+        Index pairs of samples that belong in the same fold (:func:`find_copies_across_sources`).
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+        Fold of each sample, in [0, n_folds).
+    """
+    names = [(s.source, "" if s.source else s.group) for s in samples]
+    keys = [(*name, -1 if any(name) else i) for i, name in enumerate(names)]
+    index = {key: unit for unit, key in enumerate(dict.fromkeys(keys))}
+    units = np.array([index[key] for key in keys], dtype=np.int64)
+    components = find_components(len(index), [(units[i], units[j]) for i, j in links])
+    units, n_units = components[units], int(components.max(initial=-1)) + 1
+    origin_names, origins = np.unique([s.origin for s in samples], return_inverse=True)
+    counts = np.zeros((n_units, len(origin_names)))
+    np.add.at(counts, (units, origins), 1)
+    shares = counts / counts.sum(axis=0)
+
+    order = np.random.default_rng(seed).permutation(n_units)
+    order = order[np.argsort(-counts.sum(axis=1)[order], kind="stable")]
+    fold_of = np.zeros(n_units, dtype=np.int64)
+    fold_shares, fold_sizes = np.zeros((n_folds, len(origin_names))), np.zeros(n_folds)
+    for unit in order:
+        # In a tie, the smallest fold.
+        fold = np.lexsort((fold_sizes, fold_shares @ counts[unit]))[0]
+        fold_of[unit] = fold
+        fold_shares[fold] += shares[unit]
+        fold_sizes[fold] += counts[unit].sum()
+    return fold_of[units]

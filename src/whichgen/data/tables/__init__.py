@@ -1,0 +1,1 @@
+"""Tables and lists of image paths: annotations, groups, sources."""

@@ -1,0 +1,309 @@
+"""Read and write the group and the source of each image of a dataset.
+
+Images of one group have the same prompt, scene or person, so they are not statistically
+independent. A source is the website, repository or person that published an image.
+
+Both are read from a table with a column of paths. The columns are found by their names or by the
+images, never by their position alone, and are reported with the numbers of groups and images.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from whichgen.data.dataset import list_images
+from whichgen.data.images.formats import IMAGE_SUFFIXES
+from whichgen.data.layouts.folder_layout import read_layout
+from whichgen.data.tables.path_matching import PathMatcher
+from whichgen.errors import DataError, WhichgenWarning
+from whichgen.io.atomic import write_text
+from whichgen.io.file_names import show_name
+from whichgen.io.text_tables import PATH_COLUMNS, Row, format_rows, normalize_header, read_rows
+from whichgen.option_names import name_option
+
+_LOG = logging.getLogger(__name__)
+
+#: Value of the option ``sources`` if each source is a subfolder of its origin's folder.
+SOURCE_FOLDERS = "folders"
+
+#: Names of the column of groups and of sources, in order of preference.
+_COLUMNS = {"group": ("group", "content"), "source": ("source",)}
+
+#: Maximum number of examples in a message.
+_MAX_NAMES = 3
+
+
+@dataclass(frozen=True)
+class NameTable:
+    """Group or source of each image, read from a table.
+
+    Parameters
+    ----------
+    names
+        Maps the path of each image that the table lists to its group or source; if the cell is
+        empty, to the path itself.
+    columns
+        Description of the columns that were read.
+    unmatched
+        Rows that match no image.
+    has_header
+        Whether the columns have names.
+    """
+
+    names: dict[str, str]
+    columns: str
+    unmatched: tuple[Row, ...]
+    has_header: bool
+
+
+def read_groups(file: Path, column: str = "", *, folder: Path | None = None) -> dict[str, str]:
+    """Read the group of each image from a table.
+
+    Parameters
+    ----------
+    file
+        Table in the format of :func:`read_name_table`.
+    column
+        Name of the group column. If empty, it is ``group`` if this column exists, else ``content``
+        if it exists, else the only column besides the paths.
+    folder
+        The image folder. If ``None``, paths are not matched to images.
+
+    Returns
+    -------
+    dict
+        Maps the path of each listed image, relative to the folder, to its group. An image with an
+        empty group is its own group.
+
+    Raises
+    ------
+    DataError
+        The file is unreadable, no row matches an image, an image has two groups, or the column
+        can't be determined.
+
+    Warns
+    -----
+    WhichgenWarning
+        The columns have no names, a row matches no image, or an image has no row. Otherwise, the
+        columns and the numbers of groups and images are logged.
+    """
+    return _read_names(file, "group", column, folder)
+
+
+def open_sources(option: str, folder: Path, real: Collection[str] = ()) -> dict[str, str]:
+    """Return the source of each image: the mapping that the value of ``--sources`` stands for.
+
+    ``folder`` is the image folder. ``option`` is ``folders`` (see :func:`list_source_folders`) or
+    the path of a file (see :func:`read_sources`). ``real`` are the names of folders of photographs.
+    """
+    if option == SOURCE_FOLDERS:
+        return list_source_folders(folder, real)
+    return read_sources(Path(option), folder=folder)
+
+
+def read_sources(file: Path, *, folder: Path | None = None) -> dict[str, str]:
+    """Read the source of each image from a table, as :func:`read_groups` does.
+
+    The source column is ``source`` if this column exists, else the only column besides the paths.
+    """
+    return _read_names(file, "source", "", folder)
+
+
+def list_source_folders(folder: Path, real: Collection[str] = ()) -> dict[str, str]:
+    """Return a dictionary from the relative path of each image to the name of its source folder.
+
+    The images of a source are in ``folder/origin/source``;
+    :mod:`whichgen.data.layouts.folder_layout` finds the folders of origins and explains ``real``.
+    Source folders of the same name under several origins are one source.
+
+    Raises
+    ------
+    DataError
+        ``folder`` has no subfolder with images, or an image is directly in its origin's folder.
+    """
+    layout = read_layout(folder, real)
+    for path in (path for paths in layout.origins.values() for path in paths):
+        if path not in layout.sources:
+            raise DataError(
+                f"{path} is not in a source folder. Move it to {path.parent}/SOURCE/, or list "
+                f"the sources of all images in a file: {name_option('--sources FILE')}."
+            )
+    return {p.relative_to(folder).as_posix(): source for p, source in layout.sources.items()}
+
+
+def _read_names(file: Path, kind: str, column: str, folder: Path | None) -> dict[str, str]:
+    images = None
+    if folder:
+        images = [path.relative_to(folder).as_posix() for path in list_images(folder)]
+    table = read_name_table(file, kind, images, column)
+    message = f"{file}: {table.columns}; {len(set(table.names.values()))} {kind}s"
+    is_complete = table.has_header and not table.unmatched
+    if images is not None:
+        is_complete = is_complete and len(table.names) == len(images)
+        message += f"; {len(table.names)} of {len(images)} images have a row"
+    if table.unmatched:
+        message += f"; {len(table.unmatched)} rows match no image: {_list_rows(table.unmatched)}"
+    if is_complete:
+        _LOG.info("%s.", message)
+    else:
+        warnings.warn(f"{message}.", WhichgenWarning, stacklevel=1)
+    return table.names
+
+
+def read_name_table(
+    file: Path, kind: str, images: Sequence[str] | None, column: str = ""
+) -> NameTable:
+    """Read the group or source of each image from a table.
+
+    Parameters
+    ----------
+    file
+        Table of any format that :mod:`whichgen.io.text_tables` reads, with or without a header. The
+        paths are in the column that matches the most images
+        (:class:`~whichgen.data.tables.path_matching.PathMatcher`).
+    kind
+        ``group`` or ``source``.
+    images
+        Path of each image, relative to the image folder, or absolute. If ``None``, a path is what a
+        column of paths contains, or if no column has such a name, what has the suffix of an image.
+    column
+        Name of the column of groups or sources, or its number, from 1; if empty, see
+        :func:`read_groups` and :func:`read_sources`.
+
+    Raises
+    ------
+    DataError
+        The file is unreadable, no row matches an image, an image has two names, or the column can't
+        be determined.
+    """
+    rows = read_rows(file, f"{kind}s file")
+    find_image = _find_path if images is None else PathMatcher(images).find
+    n_columns = max((len(row.cells) for row in rows), default=0)
+    matches = [[find_image(row.cell(i)) for row in rows] for i in range(n_columns)]
+    known = {*PATH_COLUMNS, *_COLUMNS[kind], normalize_header(column)} - {""}
+    matched_lines = {row.line for row, *found in zip(rows, *matches, strict=True) if any(found)}
+    header = _find_header(rows, known, matched_lines)
+    if n_columns < 2 or rows == [header]:
+        raise DataError(
+            f"{kind}s file {file} needs a header with the columns path and {kind}, and a row."
+        )
+    names = [normalize_header(cell) for cell in header.cells] if header else []
+    named = [names.index(name) for name in PATH_COLUMNS if name in names]
+    if images is None and named:
+        matches[named[0]] = [row.cell(named[0]).strip() or None for row in rows]
+    numbers = [sum(map(bool, column_matches)) for column_matches in matches]
+    path_index = max([*named, *range(n_columns)], key=lambda i: numbers[i])
+    if not numbers[path_index]:
+        raise DataError(
+            f"no row of the {kind}s file {file} matches an image. Its first row is "
+            f"{' | '.join(rows[0].cells)[:120]!r}. Write paths relative to the image folder, such "
+            f"as {images[0] if images else 'real/0.png'}."
+        )
+    candidates = [
+        i for i in range(n_columns) if i != path_index and any(row.cell(i).strip() for row in rows)
+    ]
+    value_index = _find_column(candidates, names, column, _COLUMNS[kind])
+    if value_index is None:
+        shown = ", ".join(names or [str(i + 1) for i in candidates])
+        option = f"by naming it {kind} in the header"
+        if kind == "group":
+            option = f"with {name_option('--group-column')}"
+        problem = f"no column {column!r}" if column else f"no column {kind}"
+        raise DataError(f"{kind}s file {file} has {problem}. Choose from {shown} {option}.")
+
+    result, lines, unmatched = dict[str, str](), dict[str, int](), list[Row]()
+    for row, image in zip(rows, matches[path_index], strict=True):
+        if row is header:
+            continue
+        if image is None:
+            if not row.is_comment:
+                unmatched.append(row)
+            continue
+        name = show_name(row.cell(value_index).strip() or image)
+        if result.setdefault(image, name) != name:
+            raise DataError(
+                f"{file}, line {row.line}: {image} has the {kind} {name!r}, but in line "
+                f"{lines[image]} it has {result[image]!r}. Remove one of the lines."
+            )
+        lines[image] = row.line
+    described = [_describe_column(header, i) for i in (path_index, value_index)]
+    columns = f"paths are in {described[0]}, {kind}s in {described[1]}"
+    return NameTable(result, columns, tuple(unmatched), header is not None)
+
+
+def write_names(file: Path, column: str, names: Mapping[str, str]) -> None:
+    """Write a dictionary from paths to groups or sources to a TSV file.
+
+    ``column`` is the name of the second column: ``group`` or ``source``. :func:`read_name_table`
+    can read the file.
+    """
+    write_text(file, format_rows([("path", column), *names.items()]), keep_bytes=True)
+
+
+def _find_header(
+    rows: Sequence[Row], known: Collection[str], matched_lines: Collection[int]
+) -> Row | None:
+    """Return the header, or ``None`` if the table has none.
+
+    It is the first row if that has a known name, even as a comment, or looks like no path.
+
+    Parameters
+    ----------
+    known
+        Normalized names of columns.
+    matched_lines
+        Lines with the path of an image.
+    """
+    first = next((row for row in rows if not row.is_comment), None)
+    if first is None:
+        return None
+    for row in (rows[0], first):
+        names = {normalize_header(cell) for cell in row.cells}
+        if row.line not in matched_lines and not names.isdisjoint(known):
+            return row
+    is_path = first.line in matched_lines or any(map(_find_path, first.cells))
+    return None if is_path else first
+
+
+def _find_column(
+    candidates: Sequence[int], names: Sequence[str], column: str, known: Sequence[str]
+) -> int | None:
+    """Return the index of the column of groups or sources, or ``None``.
+
+    Parameters
+    ----------
+    candidates
+        Indices of the columns that are not empty and do not contain the paths.
+    names
+        Normalized name of each column; empty if there is no header.
+    column
+        Name of the column, or its number, counted from 1; empty if the user did not choose one.
+    known
+        Names of the column if the user did not choose one.
+    """
+    by_name = {names[i]: i for i in reversed(candidates) if i < len(names)}
+    if column:
+        by_name = {str(i + 1): i for i in candidates} | by_name
+        return by_name.get(normalize_header(column))
+    only = candidates[0] if len(candidates) == 1 else None
+    return next((by_name[name] for name in known if name in by_name), only)
+
+
+def _find_path(cell: str) -> str | None:
+    """Return the path in a cell, or ``None`` if it has no suffix of an image."""
+    path = cell.strip()
+    return path if PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES else None
+
+
+def _describe_column(header: Row | None, index: int) -> str:
+    name = header.cell(index).strip() if header else ""
+    return f"column `{name}`" if name else f"column {index + 1}{'' if header else ' (no header)'}"
+
+
+def _list_rows(rows: Sequence[Row]) -> str:
+    shown = [f"line {row.line} ({' | '.join(row.cells)[:60]})" for row in rows[:_MAX_NAMES]]
+    return ", ".join(shown) + (", …" if len(rows) > _MAX_NAMES else "")
