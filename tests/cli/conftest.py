@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from whichgen.cli.app import app, expand_blocks
+from whichgen.cli.app import expand_blocks
+from whichgen.cli.commands import build_app
+from whichgen.cli.console import get_console
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,10 @@ class Result:
 
 def whichgen(*arguments: object, wide: bool = True, stdin: bytes = b"") -> Result:
     """Run ``whichgen ARGUMENTS``; a traceback fails the test."""
-    result = CliRunner(env={"COLUMNS": "200"} if wide else {}).invoke(
-        app, expand_blocks([str(a) for a in arguments]), input=stdin
-    )
+    get_console.cache_clear()  # consoles keep the width in COLUMNS
+    words = expand_blocks([str(a) for a in arguments])
+    runner = CliRunner(env={"COLUMNS": "200"} if wide else {})
+    result = runner.invoke(build_app(words), words, input=stdin)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         pytest.fail("".join(traceback.format_exception(result.exception)))
     return Result(result.exit_code, result.stdout, result.stderr)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from whichgen.cli.app import app, expand_blocks
+from whichgen.cli.app import expand_blocks
+from whichgen.cli.commands import build_app
 from whichgen.version import __version__
 
 from .conftest import whichgen
@@ -31,7 +32,7 @@ MODEL_COMMANDS = (
 
 def options(command: str) -> dict[str, typer.core.TyperOption]:
     """Return the options of a command by long name."""
-    node = typer.main.get_command(app)
+    node = typer.main.get_command(build_app())
     for word in command.split():
         node = node.commands[word]  # type: ignore[attr-defined]
     return {

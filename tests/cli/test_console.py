@@ -12,7 +12,7 @@ from whichgen.cli.console import shorten_path, show_table
 def test_narrow_table_wraps_titles_but_no_number_or_name(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(console_module, "out", Console(width=60))
+    monkeypatch.setattr(console_module, "get_console", lambda: Console(width=60))
     row = {
         "image": f"a/very/long/folder/{'x' * 80}/0001.png",
         "origin": "latent-diffusion",
@@ -31,7 +31,7 @@ def test_narrow_table_wraps_titles_but_no_number_or_name(
 def test_shortened_paths_keep_the_start_of_the_file_name(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(console_module, "out", Console(width=50))
+    monkeypatch.setattr(console_module, "get_console", lambda: Console(width=50))
     names = ["real/a.png", f"flux/cat_{'x' * 20}.png", f"flux/dog_{'x' * 20}_1.png"]
     rows = [{"image": f"/data/{'y' * 40}/{name}", "size": "1×1 (2)\n2×2 (1)"} for name in names]
     show_table([*rows, {"image": "", "size": ""}], paths=["image"])

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from whichgen.cli.app import is_simple_evidence, main
+
 from .conftest import whichgen
 
 CAVEAT = "the absence of metadata proves nothing, and metadata can be forged."
@@ -62,6 +64,37 @@ def test_json_has_all_images_and_unreadable_ones_fail(images: Path) -> None:
     }
     assert "2 of 4 images can't be read" in result.message
     assert CAVEAT in result.message
+
+
+@pytest.mark.parametrize("option", [[], ["--json"]])
+def test_output_without_the_parser_is_the_same(
+    images: Path,
+    option: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Images without options are inspected before the parser is imported."""
+    (images / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    arguments = ["evidence", *option, str(images), "none.jpg"]
+    parsed = whichgen(*arguments)
+    assert is_simple_evidence(arguments)
+    monkeypatch.setattr("sys.argv", ["whichgen", *arguments])
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("whichgen.cli.commands.build_app", None)
+    with pytest.raises(SystemExit) as end:
+        main()
+    output = capsys.readouterr()
+    assert (end.value.code, output.out, output.err) == (1, parsed.out, parsed.err)
+    assert parsed.code == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["evidence"], ["evidence", "--json"], ["evidence", "-"], ["evidence", "--help"]],
+)
+def test_other_arguments_are_parsed(arguments: list[str]) -> None:
+    assert not is_simple_evidence(arguments)
+    assert not is_simple_evidence([*arguments, "a.png", "--aliases", "names.tsv"])
 
 
 def test_unreadable_metadata_is_a_note(images: Path) -> None:

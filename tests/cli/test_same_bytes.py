@@ -40,10 +40,11 @@ MODEL_COMMANDS = (
 #: Runs each command line given as an argument.
 PROGRAM = """
 import sys
-from whichgen.cli.app import app, expand_blocks
+from whichgen.cli.app import expand_blocks
+from whichgen.cli.commands import build_app
 for line in sys.argv[1:]:
     sys.argv[1:] = line.split()
-    code = app(expand_blocks(sys.argv[1:]), standalone_mode=False)
+    code = build_app()(expand_blocks(sys.argv[1:]), standalone_mode=False)
     assert not code, (line, code)
 """
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from whichgen.cli.options import find_images
+from whichgen.cli.image_arguments import find_images
 from whichgen.data.images.reading import decode_image, read_image
 from whichgen.data.tables.groups import read_groups
 from whichgen.errors import ImageError

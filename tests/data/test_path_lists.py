@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from whichgen.cli.app import protect_names
-from whichgen.cli.options import find_images
+from whichgen.cli.image_arguments import find_images
 from whichgen.data.shards.find_shards import find_shards
 from whichgen.data.tables.path_lists import get_list_file, read_path_list
 from whichgen.errors import DataError, WhichgenWarning

@@ -20,7 +20,8 @@ import yaml
 from cli.conftest import whichgen
 from models.test_hub import Hub
 from test_readme import ROOT, code_blocks, create_workspace, shell
-from whichgen.cli.app import app, expand_blocks
+from whichgen.cli.app import expand_blocks
+from whichgen.cli.commands import build_app
 from whichgen.heads.methods import HEAD_METHODS
 from whichgen.openset.registry import SCORES
 
@@ -78,7 +79,7 @@ class Service:
     def start(self, arguments: list[str]) -> None:
         """Stop the previous service, start a new one and wait until it accepts requests."""
         self.stop()
-        command = partial(app, expand_blocks(arguments), standalone_mode=False)
+        command = partial(build_app(), expand_blocks(arguments), standalone_mode=False)
         self._thread = threading.Thread(target=command)
         self._thread.start()
         while not (self._servers and self._servers[-1].started):
@@ -239,7 +240,9 @@ def test_sharing(run_page: RunPage, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_verifying(run_page: RunPage, monkeypatch: pytest.MonkeyPatch) -> None:
     # The deterministic mode lasts until the process ends, which runs other tests, too.
     calls: list[bool] = []
-    monkeypatch.setattr("whichgen.cli.app.enable_deterministic_mode", lambda: calls.append(True))
+    monkeypatch.setattr(
+        "whichgen.cli.commands.enable_deterministic_mode", lambda: calls.append(True)
+    )
     run_page("how-to/verify.md")
     assert calls == [True]
     assert (RUN / "model" / "model.sig").is_file()

@@ -82,6 +82,18 @@ def test_failing_process_is_replaced(
     assert read_manifest_store(signed, "image/jpeg").store["validation_state"] == "Valid"
 
 
+def test_only_a_file_with_a_manifest_starts_a_process(
+    signed: bytes, stop_idle: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    assert not collect(encode("PNG")).notes
+    (note,) = collect(signed).notes
+    assert "Content Credentials can't be read (BlockingIOError" in note
+
+
 def test_killed_idle_process_is_replaced(signed: bytes, stop_idle: None) -> None:
     manifest_process.start_process()
     (process,) = manifest_process._idle[os.getpid()]

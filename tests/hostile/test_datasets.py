@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from whichgen.cli.app import app
+from whichgen.cli.commands import build_app
 from whichgen.data.benchmarks.benchmark_files import load_benchmark, write_benchmark
 from whichgen.data.checks.duplicates import fingerprint_image
 from whichgen.data.checks.file_properties import read_properties
@@ -180,7 +180,7 @@ def test_names_cannot_control_the_terminal(tmp_path: Path) -> None:
     name = "\x1b]0;owned\x07\x1b[2J\u202egnp.png"
     (tmp_path / name).write_bytes(b"no image")
     for command in (["evidence", str(tmp_path / name)], ["evidence", str(tmp_path)]):
-        result = CliRunner().invoke(app, command)
+        result = CliRunner().invoke(build_app(), command)
         assert result.exit_code == 1
         assert (
             "not an image" in result.output
@@ -216,7 +216,7 @@ def test_changing_file_has_no_features(
 @pytest.mark.parametrize("name", ["[/x]", "[bold]", "a\x1b[2J", "\u202egnp", "\\", "[link=x]"])
 def test_origin_names_are_shown_literally(image_folder: ImageFolder, name: str) -> None:
     folder = image_folder({"real": 2, name: 2}, name=f"of {name}")
-    result = CliRunner().invoke(app, ["dataset", "check", str(folder)])
+    result = CliRunner().invoke(build_app(), ["dataset", "check", str(folder)])
     assert result.exception is None or isinstance(result.exception, SystemExit)
     text = name.replace("\x1b", "\\x1b").replace("\u202e", "\\u202e")
     assert text in result.output

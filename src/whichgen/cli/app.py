@@ -1,4 +1,7 @@
-"""Entry point of the ``whichgen`` command."""
+"""Entry point of the ``whichgen`` command.
+
+A command imports only what it needs, because imports take most of the time of a short command.
+"""
 
 from __future__ import annotations
 
@@ -9,80 +12,12 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from whichgen.cli import dataset, gallery
-from whichgen.cli.attribute import attribute
-from whichgen.cli.attribute_bulk import attribute_bulk
-from whichgen.cli.compare import compare
+from whichgen.cli.command import call_command
 from whichgen.cli.console import warn
-from whichgen.cli.cross_source import cross_source
-from whichgen.cli.discover import discover
-from whichgen.cli.enroll import enroll
-from whichgen.cli.evidence import evidence
-from whichgen.cli.experiments import evaluate, few_shot, low_data, robustness
-from whichgen.cli.extract import extract
-from whichgen.cli.report import report
-from whichgen.cli.serve import serve
-from whichgen.cli.train import fuse, knn, linear
-from whichgen.cli.training_options import normalize_name
-from whichgen.cli.verify import verify
 from whichgen.data.images.formats import IMAGE_SUFFIXES, PARQUET, TAR
-from whichgen.deterministic import enable_deterministic_mode
 from whichgen.errors import WhichgenWarning
-from whichgen.version import __version__
-
-app = typer.Typer(
-    help="Which generative model made this image? Open-set origin attribution.",
-    no_args_is_help=True,
-    pretty_exceptions_show_locals=False,
-    context_settings={"token_normalize_func": normalize_name},
-)
-
-#: Commands per panel of `whichgen --help`.
-_PANELS: dict[str, tuple[Callable[..., None] | tuple[str, typer.Typer], ...]] = {
-    "Train": (linear, knn, fuse),
-    "Use": (attribute, attribute_bulk, serve, evidence),
-    "Investigate": (discover, enroll, ("gallery", gallery.app)),
-    "Evaluate": (evaluate, cross_source, compare, robustness, low_data, few_shot, report),
-    "Data": (("dataset", dataset.app), extract),
-    "Models": (verify,),
-}
-for panel, commands in _PANELS.items():
-    for entry in commands:
-        if isinstance(entry, tuple):
-            app.add_typer(entry[1], name=entry[0], rich_help_panel=panel)
-        else:
-            app.command(rich_help_panel=panel)(entry)
-
-
-@app.callback(invoke_without_command=True)
-def start(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-    deterministic: Annotated[
-        bool,
-        typer.Option(
-            "--deterministic",
-            envvar="WHICHGEN_DETERMINISTIC",
-            help="Produce identical output on any machine (one thread, CPU only).",
-        ),
-    ] = False,
-) -> None:
-    """Process the options before the command: print the version, or enable deterministic mode.
-
-    Characters that the terminal does not support are escaped in all output.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # File names may be invalid Unicode, and a terminal may not support all characters.
-            stream.reconfigure(errors="backslashreplace")
-    if version:
-        typer.echo(__version__)
-        raise typer.Exit
-    if deterministic:
-        enable_deterministic_mode()
 
 
 def expand_blocks(arguments: Sequence[str]) -> list[str]:
@@ -139,7 +74,14 @@ class _NoteHandler(logging.Handler):
 
 
 def main() -> None:
-    """Run the ``whichgen`` command with the arguments of this process."""
+    """Run the ``whichgen`` command with the arguments of this process.
+
+    Characters that the terminal does not support are escaped in all output.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # File names may be invalid Unicode, and a terminal may not support all characters.
+            stream.reconfigure(errors="backslashreplace")
     # Pillow's warning is redundant: whichgen has its own limit on the number of pixels.
     warnings.filterwarnings("ignore", message="Image size .* exceeds limit")
     # So are its warnings about damaged metadata, which the evidence reports in notes.
@@ -148,4 +90,23 @@ def main() -> None:
     logger = logging.getLogger("whichgen.data")
     logger.addHandler(_NoteHandler())
     logger.setLevel(logging.INFO)
-    app(args=expand_blocks(protect_names(sys.argv[1:])))
+    arguments = expand_blocks(protect_names(sys.argv[1:]))
+    if is_simple_evidence(arguments):
+        from whichgen.cli.evidence_output import show_evidence_of_files
+
+        images = [Path(argument) for argument in arguments[1:] if argument != "--json"]
+        call_command(lambda: show_evidence_of_files(images, as_json="--json" in arguments))
+    else:
+        from whichgen.cli.commands import build_app
+
+        build_app(arguments)(args=arguments)
+
+
+def is_simple_evidence(arguments: Sequence[str]) -> bool:
+    """Return whether the arguments are ``evidence``, images and at most the option ``--json``.
+
+    These need no parser, and importing the parser takes longer than inspecting an image.
+    """
+    command, *values = arguments or [""]
+    images = [value for value in values if value != "--json"]
+    return command == "evidence" and bool(images) and not any(i.startswith("-") for i in images)

@@ -23,6 +23,7 @@ from whichgen.cli.console import (
     warn,
 )
 from whichgen.cli.evidence import AnswerEvidence
+from whichgen.cli.image_arguments import find_images
 from whichgen.cli.options import (
     AsJson,
     AttributionModel,
@@ -32,7 +33,6 @@ from whichgen.cli.options import (
     Stability,
     Wide,
     check_writable,
-    find_images,
     open_gallery,
 )
 from whichgen.cli.standard_input import restore_dash

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, get_args, get_type_hints
 
-from whichgen.cli.console import err, fail
+from whichgen.cli.console import fail, say
 from whichgen.errors import WhichgenError
 from whichgen.option_names import command_line_names
 
@@ -21,35 +21,15 @@ def command(function: Callable[..., None], *, resumable: bool = False) -> Callab
     function receives the dataclass instance. The attribute ``panel`` of the dataclass is the
     heading of its options in ``--help``.
 
-    On :class:`WhichgenError` and OSError, the command prints an error message and exits with
-    status 1. On Ctrl-C, it exits with status 130. If ``resumable``, the messages for OSError and
-    Ctrl-C add that completed work is kept.
+    Errors are handled as by :func:`call_command`.
     """
     hints = get_type_hints(function, include_extras=True)
     groups = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
-    advice = " Completed work is kept; rerun the command to resume." if resumable else ""
 
     @functools.wraps(function)
     def run(**values: Any) -> None:
-        status = 1
-        try:
-            with command_line_names():
-                instances = {name: _build(group, values) for name, group in groups.items()}
-                function(**instances, **values)
-        except WhichgenError as error:
-            message = str(error)
-        except OSError as error:
-            file = f"{error.filename}: " if error.filename else ""
-            reason = error.strerror or error
-            message = f"{file}{reason}. Check free disk space and permissions.{advice}"
-        except KeyboardInterrupt:
-            err.print()
-            status = 130
-            message = f"interrupted.{advice}"
-        else:
-            return
-        # Outside the except blocks the traceback is released, which closes an open progress bar.
-        fail(message, status)
+        instances = {name: _build(group, values) for name, group in groups.items()}
+        call_command(lambda: function(**instances, **values), resumable=resumable)
 
     parameters: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(function).parameters.items():
@@ -62,6 +42,33 @@ def command(function: Callable[..., None], *, resumable: bool = False) -> Callab
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     del run.__wrapped__  # typer would read the signature of the wrapped function
     return run
+
+
+def call_command(run: Callable[[], None], *, resumable: bool = False) -> None:
+    """Run a command; print its errors and exit.
+
+    On :class:`WhichgenError` and OSError, the exit status is 1; on Ctrl-C, it is 130. If
+    ``resumable``, the messages for OSError and Ctrl-C add that completed work is kept.
+    """
+    advice = " Completed work is kept; rerun the command to resume." if resumable else ""
+    status = 1
+    try:
+        with command_line_names():
+            run()
+    except WhichgenError as error:
+        message = str(error)
+    except OSError as error:
+        file = f"{error.filename}: " if error.filename else ""
+        reason = error.strerror or error
+        message = f"{file}{reason}. Check free disk space and permissions.{advice}"
+    except KeyboardInterrupt:
+        say("")
+        status = 130
+        message = f"interrupted.{advice}"
+    else:
+        return
+    # Outside the except blocks the traceback is released, which closes an open progress bar.
+    fail(message, status)
 
 
 def _group_parameters(group: Any) -> Iterator[inspect.Parameter]:

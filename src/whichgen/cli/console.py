@@ -8,22 +8,15 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn
-
-import typer
-from rich import box
-from rich.cells import cell_len
-from rich.console import Console
-from rich.markup import escape
-from rich.measure import Measurement
-from rich.progress import MofNCompleteColumn, Progress
-from rich.table import Table
+from functools import cache
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from whichgen.errors import DataError
 from whichgen.io.file_names import show_name, show_names
 
-out = Console()
-err = Console(stderr=True)
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 #: Minimum width of a column of shortened paths.
 _MIN_PATH = 16
@@ -41,6 +34,17 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 _NUMBER = re.compile(r"[\d\s.,%+±–−-]*")
 
 
+@cache
+def get_console(*, stderr: bool = False) -> Console:
+    """Return the console of standard output or standard error.
+
+    Rich is imported only where a table, a color or a progress bar is printed.
+    """
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
 def progress(
     items: Iterable[Any], *, description: str = "", total: int | None = None
 ) -> Iterator[Any]:
@@ -48,8 +52,10 @@ def progress(
 
     The bar remains visible after the last item, but is removed on an error.
     """
+    from rich.progress import MofNCompleteColumn, Progress
+
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    with Progress(*columns, console=err, transient=True) as bar:
+    with Progress(*columns, console=get_console(stderr=True), transient=True) as bar:
         yield from bar.track(items, total=total, description=description)
         bar.live.transient = False
 
@@ -78,6 +84,12 @@ def show_table(
     """
     if not rows:
         return
+    from rich.cells import cell_len
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.measure import Measurement
+
+    out = get_console()
     if title:
         out.print(f"[bold]{escape(_sanitize(title))}[/]", highlight=False, soft_wrap=True)
     cells = {name: [_sanitize(str(row.get(name, ""))) for row in rows] for name in rows[0]}
@@ -108,6 +120,11 @@ def _table(cells: Mapping[str, Sequence[str]], *, narrow: bool = False) -> Table
     If ``narrow``, cells may be wrapped, except in columns that contain only numbers, or texts
     without spaces or with line breaks, and are at most 24 characters wide.
     """
+    from rich import box
+    from rich.cells import cell_len
+    from rich.markup import escape
+    from rich.table import Table
+
     padding = (0, 1, 0, 0 if narrow else 1)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=padding)
     for name, column in cells.items():
@@ -133,6 +150,8 @@ def shorten_path(path: str, width: int) -> str:
     The end of the folder is replaced, or the folder and the middle of the file name if the name is
     longer than ``width - 2``.
     """
+    from rich.cells import cell_len
+
     if cell_len(path) <= width:
         return path
     folder, _, name = path.rpartition("/")
@@ -159,18 +178,29 @@ def _sanitize(text: str) -> str:
 
 def say(text: str) -> None:
     """Print an informational message on standard error."""
-    err.print(escape(_sanitize(text)), highlight=False, soft_wrap=True)
+    # Not sys.stderr.write: a progress bar redirects standard error.
+    print(_sanitize(text), file=sys.stderr)
 
 
 def warn(text: str) -> None:
     """Print a warning on standard error."""
-    err.print(f"[bold yellow]{escape(_sanitize(text))}[/]", highlight=False, soft_wrap=True)
+    _print_styled(f"[bold yellow]{_escape(text)}[/]")
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(_sanitize(text))
+
+
+def _print_styled(markup: str) -> None:
+    get_console(stderr=True).print(markup, highlight=False, soft_wrap=True)
 
 
 def fail(text: str, status: int = 1) -> NoReturn:
     """Print an error message on standard error, and exit with status ``status``."""
-    err.print(f"[bold red]error:[/] {escape(_sanitize(text))}", highlight=False, soft_wrap=True)
-    raise typer.Exit(status)
+    _print_styled(f"[bold red]error:[/] {_escape(text)}")
+    raise SystemExit(status)
 
 
 def exit_on_unreadable(reasons: Sequence[str], total: int, noun: str = "images") -> None:

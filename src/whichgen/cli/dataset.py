@@ -132,7 +132,7 @@ def check(data: Data, sources: Sources = "", real: Real = "") -> None:
         warn(warning)
     exit_on_unreadable(report.errors, len(samples), "files")
     if warnings:
-        raise typer.Exit(1)
+        raise SystemExit(1)
     say(
         "Checked: names of origins, damaged files, duplicates and near-duplicates; formats, sizes, "
         "color modes, JPEG quality and traces of JPEG per origin. No problems found. `whichgen "

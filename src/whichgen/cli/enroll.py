@@ -9,7 +9,8 @@ from typer import Argument
 
 from whichgen.cli.command import command
 from whichgen.cli.console import progress, say, show_table, warn
-from whichgen.cli.options import Force, Images, ModelOptions, OutputDir, check_writable, find_images
+from whichgen.cli.image_arguments import find_images
+from whichgen.cli.options import Force, Images, ModelOptions, OutputDir, check_writable
 from whichgen.errors import DataError
 
 #: Number of images above which training a new model gives better results.

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from typer import Option
 
 from whichgen.cli.command import command
-from whichgen.cli.console import exit_on_unreadable, say, show_json, show_path, show_table
-from whichgen.cli.options import AsJson, Images, find_images
-from whichgen.cli.standard_input import restore_dash
-from whichgen.errors import ImageError
+from whichgen.cli.evidence_output import show_evidence_of_files
+from whichgen.cli.options import AsJson, Images
 
 if TYPE_CHECKING:
     from whichgen.evidence.options import EvidenceOptions
@@ -67,60 +64,4 @@ def evidence(images: Images, files: EvidenceFiles, as_json: AsJson = False) -> N
 
     Requires no model or network access. Missing metadata proves nothing; metadata can be forged.
     """
-    from whichgen.data.images.reading import read_bytes
-    from whichgen.evidence.collect import CAVEAT, Evidence, collect
-    from whichgen.evidence.summary import summarize_evidence
-
-    options = files.read()
-    rows: list[dict[str, Any]] = []
-    for path in find_images(images):
-        name = restore_dash(str(path))
-        file_evidence, reason = Evidence(), ""
-        try:
-            file_evidence = collect(read_bytes(path), name, **vars(options))
-        except ImageError as error:
-            reason = restore_dash(str(error))
-        columns = summarize_evidence(file_evidence).as_columns()
-        row = {"image": name, **columns, **file_evidence.as_dict(), "error": reason}
-        rows.append(row)
-        if not as_json:
-            show_evidence(row)
-    if as_json:
-        show_json(rows)
-    say(f"note: {CAVEAT}")
-    exit_on_unreadable([row["error"] for row in rows if row["error"]], len(rows))
-
-
-def show_evidence(row: Mapping[str, Any]) -> None:
-    """Print the provenance evidence found in one file.
-
-    ``row`` has the keys ``image`` (path), ``evidence`` (summary), ``findings`` (list of
-    dictionaries), ``notes`` (list of texts) and ``error`` (text; empty if the file is readable).
-    The error is not printed.
-    """
-    image = show_path(row["image"])
-    if not row["findings"] and not row["error"] and not row["notes"]:
-        say(f"{image}: no provenance metadata found.")
-    show_table(
-        [
-            {
-                "source": finding["kind"],
-                "indicates": finding["indicates"],
-                "strength": "" if finding["indicates"] == "neutral" else finding["strength"],
-                "generator": _format_generator(finding["generator"], finding["origin"]),
-                "finding": "; ".join(filter(None, (finding["title"], finding["detail"]))),
-            }
-            for finding in row["findings"]
-        ],
-        title=": ".join(filter(None, (image, row["evidence"]))),
-    )
-    for note in row["notes"]:
-        say(f"note: {image}: {note}")
-
-
-def _format_generator(generator: str, origin: str) -> str:
-    """Return the name in the metadata, followed by its origin if that is another name."""
-    from whichgen.data.origins.generator_names import normalize_name
-
-    is_same = not origin or normalize_name(generator) == normalize_name(origin)
-    return generator if is_same else f"{generator} ({origin})"
+    show_evidence_of_files(images, files.read(), as_json=as_json)

@@ -20,6 +20,7 @@ from whichgen.cli.console import (
     warn,
     warn_skipped,
 )
+from whichgen.cli.image_arguments import find_images
 from whichgen.cli.options import (
     AsJson,
     CacheDir,
@@ -31,7 +32,6 @@ from whichgen.cli.options import (
     Real,
     Seed,
     Wide,
-    find_images,
     open_gallery,
     open_store,
     split_names,

@@ -12,12 +12,12 @@ from whichgen.errors import ImageError
 from whichgen.evidence.aliases import resolve_origin
 from whichgen.evidence.bmff_blocks import find_bmff_mime
 from whichgen.evidence.bounded import clean
-from whichgen.evidence.credentials import read_credentials
+from whichgen.evidence.credentials import prepare_reading, read_credentials
+from whichgen.evidence.examined_pixels import has_examined_pixels
 from whichgen.evidence.finding import Evidence, Finding
 from whichgen.evidence.metadata import read_metadata
 from whichgen.evidence.options import EvidenceOptions
 from whichgen.evidence.readers import run_readers
-from whichgen.evidence.watermarks import read_watermarks
 
 __all__ = ["MAX_FINDINGS", "Evidence", "Finding", "collect"]
 
@@ -58,6 +58,7 @@ def collect(
         The file is not a valid image (see :func:`whichgen.data.images.reading.read_header`), and no
         metadata can be read from it.
     """
+    prepare_reading(data)
     damage: ImageError | None = None
     image: Image.Image | None = None
     try:
@@ -66,14 +67,19 @@ def collect(
     except ImageError as error:
         damage = error  # metadata before the damage may still be readable
     try:
+        others = run_readers(
+            (
+                ("invisible watermark", lambda: _read_watermarks(image)),
+                ("metadata", lambda: read_metadata(data, image)),
+            )
+        )
         evidence = run_readers(
             (
                 (
                     "Content Credentials",
                     lambda: read_credentials(data, _find_mime(data, image), trust_anchors),
                 ),
-                ("invisible watermark", lambda: read_watermarks(image) if image else Evidence()),
-                ("metadata", lambda: read_metadata(data, image)),
+                ("other evidence", lambda: others),
             )
         )
     finally:
@@ -109,6 +115,14 @@ def collect_if_readable(data: bytes, name: str, options: EvidenceOptions | None)
         return collect(data, name, trust_anchors=options.trust_anchors, aliases=options.aliases)
     except ImageError:
         return None
+
+
+def _read_watermarks(image: Image.Image | None) -> Evidence:
+    if image is None or not has_examined_pixels(image):
+        return Evidence()
+    from whichgen.evidence.watermarks import read_watermarks  # imports NumPy
+
+    return read_watermarks(image)
 
 
 def _find_mime(data: bytes, image: Image.Image | None) -> str:

@@ -8,6 +8,7 @@ with its standing.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from whichgen.evidence.manifest_process import (
     MisplacedError,
     is_installed,
     read_manifest_store,
+    start_process,
 )
 from whichgen.evidence.sources import parse_source_type
 from whichgen.evidence.standing import CHANGED, Standing, assess_manifest, limit_standing
@@ -72,6 +74,16 @@ class _Manifest:
 def has_manifest(data: bytes) -> bool:
     """Return whether the content of a file includes a C2PA manifest store."""
     return _STORE in data
+
+
+def prepare_reading(data: bytes) -> None:
+    """Start the child process that parses manifests if the file has one.
+
+    The process loads its library while the caller reads other parts of the file.
+    """
+    if has_manifest(data) and is_installed():
+        with contextlib.suppress(OSError):  # read_credentials will report it
+            start_process()
 
 
 def read_credentials(data: bytes, mime: str, trust_anchors: str = "") -> Evidence:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 
 @dataclass(frozen=True)
@@ -102,21 +103,36 @@ _GENERATORS = (
     Generator("Google AI", r"google[\-_ ](generative[\-_ ])?ai", maker="Google AI"),
     Generator("OpenAI", r"open[\-_ ]?ai", maker="OpenAI"),
 )
-_PATTERNS = tuple(
-    (re.compile(rf"(?<![a-z])(?:{generator.pattern})", re.IGNORECASE), generator)
-    for generator in _GENERATORS
-)
+#: Pairs of a regular expression and the generator that it names.
+_Patterns = tuple[tuple[re.Pattern[str], Generator], ...]
+
+
+@cache
+def _compile_patterns() -> _Patterns:
+    return tuple(
+        (re.compile(rf"(?<![a-z])(?:{generator.pattern})", re.IGNORECASE), generator)
+        for generator in _GENERATORS
+    )
+
 
 # A version or a word that belongs to the name may follow a short name; nothing else.
 _SUFFIX = (
     r"(?:[\-_ ]*(?:v|version|ai|api|app|image|images|imagine|model|pro|ultra|flash|turbo|xl"
     r"|\d[\w.]*)(?![a-z]))*\s*"
 )
-_SHORT = tuple(
-    (re.compile(rf"(?:{generator.short}){_SUFFIX}(?=$|[.,;:!?)\]\n])", re.IGNORECASE), generator)
-    for generator in _GENERATORS
-    if generator.short
-)
+
+
+@cache
+def _compile_short_patterns() -> _Patterns:
+    return tuple(
+        (
+            re.compile(rf"(?:{generator.short}){_SUFFIX}(?=$|[.,;:!?)\]\n])", re.IGNORECASE),
+            generator,
+        )
+        for generator in _GENERATORS
+        if generator.short
+    )
+
 
 #: Names of Stable Diffusion that in other fields are cameras, storage cards and abbreviations.
 _MODEL_NAMES = re.compile(r"(?<![a-z])sd[\-_ ]?(xl|v?[1-5]([._\-]|\b))", re.IGNORECASE)
@@ -140,7 +156,9 @@ def find_generator(text: str) -> Generator | None:
     if the text is nothing but the name and a version.
     """
     text = text[:_MAX_SEARCH]
-    named = next((generator for pattern, generator in _PATTERNS if pattern.search(text)), None)
+    named = next(
+        (generator for pattern, generator in _compile_patterns() if pattern.search(text)), None
+    )
     if named is not None and not named.tool and named.name != named.maker:
         return named
     return find_short_name(text.strip(), whole=True) or named
@@ -156,7 +174,7 @@ def find_short_name(text: str, *, whole: bool = False) -> Generator | None:
     whole
         Whether the name must be the whole text.
     """
-    for pattern, generator in _SHORT:
+    for pattern, generator in _compile_short_patterns():
         match = pattern.match(text)
         if match and (not whole or match.end() == len(text)):
             return generator
@@ -178,7 +196,7 @@ def find_model(name: str) -> Generator | None:
 def match_generators(text: str) -> list[tuple[re.Match[str], Generator]]:
     """Return the first match of each generator in the first 2000 characters of a text."""
     text = text[:_MAX_SEARCH]
-    return [(match, g) for pattern, g in _PATTERNS if (match := pattern.search(text))]
+    return [(match, g) for pattern, g in _compile_patterns() if (match := pattern.search(text))]
 
 
 def is_editor(text: str) -> bool:

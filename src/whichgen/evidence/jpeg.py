@@ -6,7 +6,6 @@ import io
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-import numpy as np
 from PIL import Image, JpegImagePlugin
 from PIL.JpegImagePlugin import JpegImageFile
 
@@ -61,33 +60,28 @@ def find_qualities(table: Sequence[int], *, chrominance: bool = False) -> list[i
     list of int
         The qualities in ascending order; empty if no quality produces the table.
     """
-    values = np.asarray(table)
     # libjpeg exceeds 8 bits only if baseline is not forced.
-    max_value = 255 if values.max(initial=0) <= 255 else 32767
+    max_value = 255 if max(table, default=0) <= 255 else 32767
     base = _read_standard_tables()[int(chrominance)]
-    return [
-        q for q in range(1, 101) if np.array_equal(values, _scale_table(base, q).clip(1, max_value))
-    ]
+    return [q for q in range(1, 101) if list(table) == _scale_table(base, q, max_value)]
 
 
 @cache
-def _read_standard_tables() -> list[np.ndarray]:
-    """Return the luminance and chrominance tables of ITU-T T.81, annex K.1.
+def _read_standard_tables() -> list[list[int]]:
+    """Return the luminance and chrominance tables of ITU-T T.81, annex K.1, in row-major order.
 
-    Each table is an int64 array of shape (64,) in row-major order. The tables are read from a JPEG
-    of quality 50, at which libjpeg writes them unscaled.
+    The tables are read from a JPEG of quality 50, at which libjpeg writes them unscaled.
     """
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8)).save(buffer, "JPEG", quality=50)
     with JpegImageFile(io.BytesIO(buffer.getvalue())) as image:
-        return [np.array(image.quantization[i]) for i in (0, 1)]
+        return [list(image.quantization[i]) for i in (0, 1)]
 
 
-def _scale_table(base: np.ndarray, quality: int) -> np.ndarray:
-    """Scale a standard table to a quality (1–100): int64 array of shape (64,).
+def _scale_table(base: Sequence[int], quality: int, max_value: int) -> list[int]:
+    """Scale a standard table to a quality (1–100), with values from 1 to ``max_value``.
 
-    The formula is that of ``jpeg_quality_scaling`` and ``jpeg_add_quant_table`` in libjpeg, but the
-    values are not clipped.
+    The formula is that of ``jpeg_quality_scaling`` and ``jpeg_add_quant_table`` in libjpeg.
     """
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
-    return (base * percent + 50) // 100
+    return [min(max((value * percent + 50) // 100, 1), max_value) for value in base]

@@ -9,13 +9,17 @@ text is compressed with gzip.
 from __future__ import annotations
 
 import zlib
+from typing import TYPE_CHECKING
 
-import numpy as np
 from PIL import Image
 
 from whichgen.evidence.bounded import MAX_TEXT
+from whichgen.evidence.examined_pixels import has_examined_pixels
 from whichgen.evidence.finding import Evidence
 from whichgen.evidence.parameters import interpret
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _ALPHA, _RGB = "alpha channel", "lowest bits of the colors"
 
@@ -28,10 +32,6 @@ _SIGNATURES = {
 }
 _SIGNATURE_BITS, _SIZE_BITS = 15 * 8, 32
 
-#: Maximum number of pixels of an image without an alpha channel, whose pixels would not be decoded
-#: otherwise. Generated images are smaller.
-_MAX_PIXELS = 1 << 22
-
 
 def read_stealth(image: Image.Image) -> Evidence:
     """Extract provenance evidence from the lowest bits of a lossless image.
@@ -43,13 +43,16 @@ def read_stealth(image: Image.Image) -> Evidence:
     OSError
         The pixels can't be decoded.
     """
-    if image.format not in ("PNG", "WEBP"):
+    has_alpha = image.mode in ("RGBA", "LA")
+    if image.format not in ("PNG", "WEBP") or not (has_alpha or has_examined_pixels(image)):
         return Evidence()
-    if image.mode in ("RGBA", "LA"):
+    import numpy as np
+
+    if has_alpha:
         text = _read_bits(np.asarray(image.getchannel("A")).T.reshape(-1) & 1, _ALPHA)
         if text:
             return Evidence(tuple(interpret("text", _ALPHA, text)))
-    if image.mode in ("RGB", "RGBA") and image.width * image.height <= _MAX_PIXELS:
+    if has_examined_pixels(image):
         # The signature takes 40 pixels: look at them before all others are rearranged.
         columns = np.asarray(image.crop((0, 0, -(-_SIGNATURE_BITS // image.height), image.height)))
         head = columns[..., :3].transpose(1, 0, 2).reshape(-1)[:_SIGNATURE_BITS] & 1
@@ -74,4 +77,6 @@ def _read_bits(bits: np.ndarray, field: str) -> str:
 
 
 def _pack(bits: np.ndarray) -> bytes:
+    import numpy as np
+
     return np.packbits(bits).tobytes()

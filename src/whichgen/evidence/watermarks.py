@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from whichgen.evidence.examined_pixels import has_examined_pixels
 from whichgen.evidence.finding import Evidence, Finding
 from whichgen.evidence.watermark_decoder import (
     BLOCK,
@@ -34,9 +35,7 @@ from whichgen.evidence.watermark_decoder import (
 #: Largest probability of a match by chance that counts as a watermark.
 MAX_PROBABILITY = 1e-6
 
-#: Maximum number of pixels of an image (decoding larger ones takes long, and resizing, which nearly
-#: all of them went through, destroys the watermark), and of those examined, from the top.
-_MAX_PIXELS = 1 << 22
+#: Maximum number of pixels that are examined, from the top.
 _MAX_EXAMINED = 1 << 18
 
 #: The sides of generated images are multiples of this; others may be cropped.
@@ -123,7 +122,7 @@ def read_watermarks(image: Image.Image) -> Evidence:
     The position of the grid of blocks is searched if the sides are not multiples of 64 pixels,
     because the image may be cropped.
     """
-    if image.width * image.height > _MAX_PIXELS or image.mode not in ("RGB", "RGBA"):
+    if not has_examined_pixels(image):
         return Evidence()
     rows = max(_MAX_EXAMINED // image.width // BLOCK, 1) * BLOCK
     rgb = image.crop((0, 0, image.width, min(image.height, rows))).convert("RGB")

@@ -4,24 +4,25 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 #: Formats that are decoded, by their Pillow name, with the suffixes of their files. Other formats
-#: of Pillow are rare, or start an external program (EPS).
+#: of Pillow are rare, or start an external program (EPS). The most common formats come first: for
+#: any other, Pillow imports all of its plugins.
 SUFFIXES: dict[str, tuple[str, ...]] = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".pjpeg", ".pjp", ".mpo"),
+    "PNG": (".png", ".apng"),
+    "WEBP": (".webp",),
     "AVIF": (".avif", ".avifs"),
     "BMP": (".bmp",),
     "DDS": (".dds",),
     "DIB": (".dib",),
     "GIF": (".gif",),
     "ICO": (".ico",),
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".pjpeg", ".pjp", ".mpo"),
     "JPEG2000": (".jp2", ".j2c", ".j2k", ".jpc", ".jpf", ".jpg2", ".jpx"),
     "PCX": (".pcx",),
-    "PNG": (".png", ".apng"),
     "PPM": (".ppm", ".pbm", ".pfm", ".pgm", ".pnm"),
     "QOI": (".qoi",),
     "SGI": (".sgi", ".bw", ".rgb", ".rgba"),
     "TGA": (".tga", ".icb", ".vda", ".vst"),
     "TIFF": (".tif", ".tiff"),
-    "WEBP": (".webp",),
 }
 FORMATS = tuple(SUFFIXES)
 

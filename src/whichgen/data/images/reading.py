@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, WebPImagePlugin
 from PIL.IcoImagePlugin import IcoFile
 
-from whichgen.data.images.color import to_rgb
 from whichgen.data.images.formats import FORMATS, MAX_IMAGE_BYTES, MAX_PIXELS, MAX_RATIO, MAX_SCANS
 from whichgen.data.images.optional_formats import find_optional_format, open_optional
 from whichgen.data.images.repair import repair_jpeg, repair_png
 from whichgen.data.images.unsupported import CAMERA_RAW, describe_unsupported
 from whichgen.errors import ImageError
 from whichgen.io.untrusted_files import read_regular_file
+
+assert WebPImagePlugin  # imported so that Pillow opens WebP files without importing all plugins
 
 _ICON = b"\0\0\1\0"
 
@@ -154,6 +155,8 @@ def decode_image(data: bytes, name: str = "image") -> Image.Image:
         The file is not an image in a supported format, is damaged or truncated, or exceeds a limit
         of :mod:`whichgen.data.images.formats`.
     """
+    from whichgen.data.images.color import to_rgb  # imports NumPy, which the header does not need
+
     with _convert_errors(data, name):
         image = load_image(data, name)
         note = image.info.get(REPAIR_NOTE)

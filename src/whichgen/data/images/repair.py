@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 
-import numpy as np
 from PIL import Image
 
 from whichgen.data.images.png import SIGNATURE, remove_optional_chunks
@@ -41,7 +40,7 @@ def repair_jpeg(data: bytes) -> bytes | None:
     for variant in (repaired, data + _FILLER + _JPEG_END):
         try:
             with Image.open(io.BytesIO(variant), formats=("JPEG",)) as image:
-                digests.add(hashlib.blake2b(np.asarray(image).tobytes()).digest())
+                digests.add(hashlib.blake2b(image.tobytes()).digest())
         except Exception:  # damaged in another way
             return None
     return repaired if len(digests) == 1 else None

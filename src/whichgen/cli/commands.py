@@ -1,0 +1,85 @@
+"""Command-line parser of ``whichgen``: all commands, or only the one that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated
+
+import typer
+
+from whichgen.cli.training_options import normalize_name
+from whichgen.deterministic import enable_deterministic_mode
+from whichgen.version import __version__
+
+#: Commands per panel of `whichgen --help`, and the modules of this package that define them.
+_PANELS = {
+    "Train": {"linear": "train", "knn": "train", "fuse": "train"},
+    "Use": {
+        "attribute": "attribute",
+        "attribute-bulk": "attribute_bulk",
+        "serve": "serve",
+        "evidence": "evidence",
+    },
+    "Investigate": {"discover": "discover", "enroll": "enroll", "gallery": "gallery"},
+    "Evaluate": {
+        "evaluate": "experiments",
+        "cross-source": "cross_source",
+        "compare": "compare",
+        "robustness": "experiments",
+        "low-data": "experiments",
+        "few-shot": "experiments",
+        "report": "report",
+    },
+    "Data": {"dataset": "dataset", "extract": "extract"},
+    "Models": {"verify": "verify"},
+}
+
+#: Groups of commands.
+_GROUPS = ("dataset", "gallery")
+
+
+def build_app(arguments: Sequence[str] = ()) -> typer.Typer:
+    """Build the parser for the arguments of a process.
+
+    If the arguments name a command, the parser has only this one, so that the modules of the others
+    are not imported.
+    """
+    app = typer.Typer(
+        help="Which generative model made this image? Open-set origin attribution.",
+        no_args_is_help=True,
+        pretty_exceptions_show_locals=False,
+        context_settings={"token_normalize_func": normalize_name},
+    )
+    app.callback(invoke_without_command=True)(start)
+    only = normalize_name(next((a for a in arguments if not a.startswith("-")), ""))
+    is_command = any(only in modules for modules in _PANELS.values())
+    for panel, modules in _PANELS.items():
+        for name, module in modules.items():
+            if is_command and name != only:
+                continue
+            entry = import_module(f"whichgen.cli.{module}")
+            if name in _GROUPS:
+                app.add_typer(entry.app, name=name, rich_help_panel=panel)
+            else:
+                app.command(rich_help_panel=panel)(getattr(entry, name.replace("-", "_")))
+    return app
+
+
+def start(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    deterministic: Annotated[
+        bool,
+        typer.Option(
+            "--deterministic",
+            envvar="WHICHGEN_DETERMINISTIC",
+            help="Produce identical output on any machine (one thread, CPU only).",
+        ),
+    ] = False,
+) -> None:
+    """Process the options before the command: print the version, or enable deterministic mode."""
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+    if deterministic:
+        enable_deterministic_mode()

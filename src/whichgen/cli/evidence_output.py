@@ -1,0 +1,93 @@
+"""Output of ``whichgen evidence``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from whichgen.cli.console import exit_on_unreadable, say, show_json, show_path, show_table
+from whichgen.cli.image_arguments import find_images
+from whichgen.cli.standard_input import restore_dash
+from whichgen.errors import ImageError
+
+if TYPE_CHECKING:
+    from whichgen.evidence.options import EvidenceOptions
+
+
+def show_evidence_of_files(
+    images: Sequence[Path], options: EvidenceOptions | None = None, *, as_json: bool = False
+) -> None:
+    """Print the provenance evidence in image files: a table per file, or JSON.
+
+    Parameters
+    ----------
+    images
+        Arguments of the command (see :func:`~whichgen.cli.image_arguments.find_images`).
+    options
+        Trust list and names of generators; by default, no trust list and whichgen's names.
+    as_json
+        Print JSON.
+
+    Raises
+    ------
+    SystemExit
+        A file can't be read. The evidence in the others is printed before.
+    """
+    from whichgen.data.images.reading import read_bytes
+    from whichgen.evidence.collect import CAVEAT, Evidence, collect
+    from whichgen.evidence.summary import summarize_evidence
+
+    settings = vars(options) if options else {}
+    rows: list[dict[str, Any]] = []
+    for path in find_images(images):
+        name = restore_dash(str(path))
+        file_evidence, reason = Evidence(), ""
+        try:
+            file_evidence = collect(read_bytes(path), name, **settings)
+        except ImageError as error:
+            reason = restore_dash(str(error))
+        columns = summarize_evidence(file_evidence).as_columns()
+        row = {"image": name, **columns, **file_evidence.as_dict(), "error": reason}
+        rows.append(row)
+        if not as_json:
+            show_evidence(row)
+    if as_json:
+        show_json(rows)
+    say(f"note: {CAVEAT}")
+    exit_on_unreadable([row["error"] for row in rows if row["error"]], len(rows))
+
+
+def show_evidence(row: Mapping[str, Any]) -> None:
+    """Print the provenance evidence found in one file.
+
+    ``row`` has the keys ``image`` (path), ``evidence`` (summary), ``findings`` (list of
+    dictionaries), ``notes`` (list of texts) and ``error`` (text; empty if the file is readable).
+    The error is not printed.
+    """
+    image = show_path(row["image"])
+    if not row["findings"] and not row["error"] and not row["notes"]:
+        say(f"{image}: no provenance metadata found.")
+    show_table(
+        [
+            {
+                "source": finding["kind"],
+                "indicates": finding["indicates"],
+                "strength": "" if finding["indicates"] == "neutral" else finding["strength"],
+                "generator": _format_generator(finding["generator"], finding["origin"]),
+                "finding": "; ".join(filter(None, (finding["title"], finding["detail"]))),
+            }
+            for finding in row["findings"]
+        ],
+        title=": ".join(filter(None, (image, row["evidence"]))),
+    )
+    for note in row["notes"]:
+        say(f"note: {image}: {note}")
+
+
+def _format_generator(generator: str, origin: str) -> str:
+    """Return the name in the metadata, followed by its origin if that is another name."""
+    from whichgen.data.origins.generator_names import normalize_name
+
+    is_same = not origin or normalize_name(generator) == normalize_name(origin)
+    return generator if is_same else f"{generator} ({origin})"

@@ -1,0 +1,60 @@
+"""Images given as arguments of a command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from whichgen.errors import DataError
+
+
+def find_images(paths: Sequence[Path]) -> list[Path]:
+    """List the image files given by command-line arguments.
+
+    Parameters
+    ----------
+    paths
+        Image files, folders (all images in them and their subfolders), ``@FILE`` (a list of them;
+        see :func:`~whichgen.data.tables.path_lists.get_list_file`), or ``-`` (standard input).
+
+    Raises
+    ------
+    DataError
+        A folder or list contains no images, a path is a URL, or a ``.json`` or ``.csv`` file does
+        not exist (the user probably meant an output file).
+    """
+    from whichgen.cli.standard_input import DASH, save_standard_input
+    from whichgen.data.dataset import list_images
+    from whichgen.data.tables.path_lists import get_list_file, read_path_list
+
+    files: list[Path] = []
+    for path in paths:
+        if str(path) == DASH:
+            files.append(save_standard_input())
+            continue
+        list_file = get_list_file(str(path))
+        entries = list(map(Path, read_path_list(list_file))) if list_file else [path]
+        for entry in entries:
+            _reject_url(entry)
+        images = [
+            i for entry in entries for i in (list_images(entry) if entry.is_dir() else [entry])
+        ]
+        if path.suffix in (".json", ".csv") and not path.exists():
+            raise DataError(
+                f"{path} does not exist. To write results to this file, redirect standard output: "
+                f"--{path.suffix[1:]} > {path}"
+            )
+        if not images:
+            raise DataError(f"{path} contains no images. Give image files or a folder of images.")
+        files += images
+    return files
+
+
+def _reject_url(path: Path) -> None:
+    """Raise :class:`DataError` if a path is a URL, of which ``Path`` keeps one slash."""
+    scheme, colon, rest = str(path).partition(":/")
+    if len(scheme) > 1 and colon and scheme.isalnum() and not path.exists():
+        advice = "Download the image first"
+        if scheme in ("s3", "hf"):
+            advice += ", or use `whichgen attribute-bulk`"
+        raise DataError(f"{scheme}://{rest.lstrip('/')} is a URL, not a file. {advice}.")
