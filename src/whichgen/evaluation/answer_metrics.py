@@ -62,13 +62,13 @@ class AnswerMetrics:
         origins: Sequence[str],
     ) -> None:
         images = Predictions.concatenate([known, unknown])
-        truth, given = images.origins, np.array(answers, dtype=str)
+        truth, answer_names = images.origins, np.array(answers, dtype=str)
         predicted = np.array(origins)[images.predicted]
         self._real = truth == REAL
         self._known_generator = (np.arange(len(truth)) < len(known)) & ~self._real
-        self._named = is_named(given, origins)
-        self._called_synthetic = is_synthetic(given)
-        self._correct = given == truth
+        self._named = is_named(answer_names, origins)
+        self._called_synthetic = is_synthetic(answer_names)
+        self._correct = answer_names == truth
         rows = np.flatnonzero(predicted != REAL)
         self._by_score = rows[np.argsort(-images.scores[rows], kind="stable")]
         self._predicted_correctly = (predicted == truth)[self._by_score]
@@ -118,12 +118,15 @@ class AnswerMetrics:
         ordered = w[:, self._by_score]
         reached = np.cumsum(ordered, axis=1)
         top = ordered * (reached <= np.maximum(0.1 * reached[:, -1:], 1))
-        found = self._synthetic.positive(
+        hits = self._synthetic.positive(
             np.concatenate([weights[:, ~self._known_real], unknown_weights], axis=1)
         )
-        false = self._synthetic.negative(weights[:, self._known_real])
+        false_alarms = self._synthetic.negative(weights[:, self._known_real])
         with np.errstate(invalid="ignore"):
-            tpr = np.where(false <= 0.01 * false[:, -1:], found, 0).max(axis=1) / found[:, -1]
+            tpr = (
+                np.where(false_alarms <= 0.01 * false_alarms[:, -1:], hits, 0).max(axis=1)
+                / hits[:, -1]
+            )
             top_tenth = (top @ self._predicted_correctly) / top.sum(axis=1)
         return {
             "photographs_called_synthetic": fraction(self._called_synthetic, self._real),

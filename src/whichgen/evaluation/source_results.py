@@ -58,14 +58,18 @@ def count_by_source(
         One result per pair of origin and source: the known origins in their order, then the unknown
         origins and all sources in sorted order.
     """
-    truth, sources, given = images.origins, np.array(images.sources), np.array(answers, dtype=str)
+    truth, sources, answer_names = (
+        images.origins,
+        np.array(images.sources),
+        np.array(answers, dtype=str),
+    )
     correct = np.array(origins)[images.predicted] == truth
-    synthetic, named = is_synthetic(given), is_named(given, origins)
+    synthetic, named = is_synthetic(answer_names), is_named(answer_names, origins)
     results = []
     for origin in dict.fromkeys([*origins, *sorted(truth.tolist())]):
         for source in sorted(set(sources[truth == origin].tolist())):
             rows = (truth == origin) & (sources == source)
-            subsets = (rows, correct, synthetic, named, named & (given == truth))
+            subsets = (rows, correct, synthetic, named, named & (answer_names == truth))
             counts = (int((rows & subset).sum()) for subset in subsets)
             results.append(SourceResult(origin, source, *counts))
     return results

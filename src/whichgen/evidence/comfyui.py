@@ -127,12 +127,12 @@ def _is_sampler(node: Node) -> bool:
 
 def _walk(nodes: Mapping[str, Node], starts: list[Link]) -> Iterator[tuple[Node, str]]:
     """Yield nodes and their numbers against the direction of the links, breadth first."""
-    queue, seen = deque(link.node for link in starts), set[str]()
+    queue, visited = deque(link.node for link in starts), set[str]()
     while queue:
         number = queue.popleft()
-        if number in seen or number not in nodes:
+        if number in visited or number not in nodes:
             continue
-        seen.add(number)
+        visited.add(number)
         yield nodes[number], number
         queue.extend(link.node for link in nodes[number].links.values())
 
@@ -154,15 +154,15 @@ def _find_models(nodes: list[Node]) -> list[str]:
 def _find_positive_texts(nodes: Mapping[str, Node], sampler: Node) -> list[str]:
     """Return the texts that feed the positive input of a sampler."""
     starts = [sampler.links[name] for name in _POSITIVE if name in sampler.links][:1]
-    queue, seen, texts = deque(starts), set[tuple[str, bool]](), dict[str, None]()
+    queue, visited, texts = deque(starts), set[tuple[str, bool]](), dict[str, None]()
     while queue and len(texts) < _MAX_TEXTS:
         link = queue.popleft()
         node = nodes.get(link.node)
         # A node that passes both prompts on returns the positive first.
         is_negative = node is not None and "negative" in node.links and link.slot == 1
-        if node is None or (link.node, is_negative) in seen:
+        if node is None or (link.node, is_negative) in visited:
             continue
-        seen.add((link.node, is_negative))
+        visited.add((link.node, is_negative))
         if is_negative or "positive" in node.links:
             name = "negative" if is_negative else "positive"
             queue.append(node.links[name])

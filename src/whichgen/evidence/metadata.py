@@ -58,8 +58,8 @@ def read_metadata(data: bytes, image: Image.Image | None) -> Evidence:
         readers.append(("lowest bits", lambda: read_stealth(image)))
         readers.append(("JPEG tables", lambda: read_jpeg(image)))
     evidence = run_readers(readers)
-    for kind, found in (("EXIF", blocks.exif), ("XMP", blocks.xmp), ("IPTC", blocks.iptc)):
-        if len(found) > MAX_BLOCKS:
+    for kind, parts in (("EXIF", blocks.exif), ("XMP", blocks.xmp), ("IPTC", blocks.iptc)):
+        if len(parts) > MAX_BLOCKS:
             notes.append(f"only the first {MAX_BLOCKS} blocks of {kind} were read")
     return Evidence(evidence.findings, (*notes, *evidence.notes))
 

@@ -127,8 +127,8 @@ def _interpret_object(kind: str, field: str, value: dict[str, Any], depth: int) 
         if isinstance(entry, dict):
             findings += _interpret_object(kind, inner, entry, depth - 1)
         elif isinstance(entry, str) and str(key).lower() in _PROGRAMS:
-            found = _report_statement(kind, inner, entry, read_program(entry))
-            findings += [found] if found.indicates == "synthetic" else []
+            finding = _report_statement(kind, inner, entry, read_program(entry))
+            findings += [finding] if finding.indicates == "synthetic" else []
         elif isinstance(entry, str):
             findings += _interpret_format(kind, inner, entry, depth - 1)
     return findings

@@ -88,16 +88,16 @@ def read_free_text(text: str) -> Statement:
     if _WHOLE.fullmatch(text):
         return Statement("synthetic", find_generator(text))
     matches = match_generators(text)
-    for number, made in enumerate(_MADE.finditer(text)):
-        if number >= _MAX_STATEMENTS or _NEGATION.search(text[: made.start()][-60:]):
+    for number, creation in enumerate(_MADE.finditer(text)):
+        if number >= _MAX_STATEMENTS or _NEGATION.search(text[: creation.start()][-60:]):
             continue
-        rest = text[made.end() : made.end() + 80]
+        rest = text[creation.end() : creation.end() + 80]
         following = match_generators(rest[:40].split("\n")[0])
         generator = next((g for match, g in following if match.start() <= 12), None)
-        if generator is None and _takes_short_name(made):
+        if generator is None and _takes_short_name(creation):
             generator = find_short_name(rest)
         if generator or _AI.match(rest):
-            phrase = next((g for match, g in matches if match.start() == made.start()), None)
+            phrase = next((g for match, g in matches if match.start() == creation.start()), None)
             return Statement("synthetic", generator or phrase)
     for match, generator in matches:
         if _EDITED.search(text[: match.start()][-60:]):
@@ -105,10 +105,11 @@ def read_free_text(text: str) -> Statement:
     return Statement("neutral", matches[0][1] if matches else find_short_name(text, whole=True))
 
 
-def _takes_short_name(made: re.Match[str]) -> bool:
+def _takes_short_name(creation: re.Match[str]) -> bool:
     """Return whether a short name may follow: not in "made in Gemini", "drawn by Sora"."""
-    return made["preposition"].lower() in ("with", "using", "via") or (
-        made["preposition"].lower() == "by" and made["verb"].lower() in ("generated", "imagined")
+    return creation["preposition"].lower() in ("with", "using", "via") or (
+        creation["preposition"].lower() == "by"
+        and creation["verb"].lower() in ("generated", "imagined")
     )
 
 

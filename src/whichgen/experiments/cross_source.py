@@ -177,10 +177,10 @@ def make_fold_datasets(
     known = sorted((o for o in origins if o not in unknown), key=lambda o: o != REAL)
     datasets = []
     for k in range(split.n_folds):
-        used = _draw_sources(samples, fold_of != k, split)
+        in_share = _draw_sources(samples, fold_of != k, split)
         test = [s for s, f in zip(samples, fold_of, strict=True) if f == k]
         val_fold = (k + 1) % split.n_folds
-        rest = [(s, f) for s, f, u in zip(samples, fold_of, used, strict=True) if f != k and u]
+        rest = [(s, f) for s, f, u in zip(samples, fold_of, in_share, strict=True) if f != k and u]
         datasets.append(
             Dataset(
                 name=f"{name}, fold {k + 1}",
@@ -200,15 +200,15 @@ def _draw_sources(samples: Sequence[Sample], usable: np.ndarray, split: SourceSp
     """Draw a share of the usable sources of each origin; return which samples are drawn."""
     if split.share == 1:
         return usable
-    drawn = np.zeros(len(samples), dtype=bool)
+    mask = np.zeros(len(samples), dtype=bool)
     pairs = np.array([f"{s.origin}\0{s.source}" for s in samples])
     for i, origin in enumerate(dict.fromkeys(s.origin for s in samples)):
         rows = usable & np.array([s.origin == origin for s in samples])
         sources = np.unique(pairs[rows])
         count = max(2, ceil(split.share * len(sources)))
-        chosen = np.random.default_rng((split.seed, i)).permutation(sources)[:count]
-        drawn |= rows & np.isin(pairs, chosen)
-    return drawn
+        subset = np.random.default_rng((split.seed, i)).permutation(sources)[:count]
+        mask |= rows & np.isin(pairs, subset)
+    return mask
 
 
 def evaluate_cross_source(

@@ -128,8 +128,8 @@ def enroll(
     output = head.forward(old_features)
     temperature = fit_temperature(output.logits, labels) if model.temperature != 1 else 1.0
     probabilities, scores = predict(output, score, temperature)
-    given = {o: family for o, family in model.hierarchy.families.items() if family != o}
-    families = assign_families(origins, given)
+    named_families = {o: family for o, family in model.hierarchy.families.items() if family != o}
+    families = assign_families(origins, named_families)
     if model.run_metadata.get("training_sources"):
         threshold, hierarchy = model.threshold, replace(model.hierarchy, families=families)
     else:
@@ -142,7 +142,7 @@ def enroll(
         "whichgen": __version__,
         "time": get_timestamp(),
     }
-    enrolled = [*model.run_metadata.get("enrolled", ()), record]
+    records = [*model.run_metadata.get("enrolled", ()), record]
     new = replace(
         model,
         origins=origins,
@@ -154,7 +154,7 @@ def enroll(
         exemplars=_add_exemplars(model, features, thumbnails),
         hierarchy=hierarchy,
         metrics={},  # the extended model has not been tested
-        run_metadata={**model.run_metadata, "enrolled": enrolled},
+        run_metadata={**model.run_metadata, "enrolled": records},
     )
     decisions = decide(*model.predict(features), model.threshold).tolist()
     answers = Counter(UNKNOWN if i < 0 else model.origins[i] for i in decisions)

@@ -175,12 +175,12 @@ def predict_held_out(
         Name of the open-set score.
     """
     parts = []
-    done: set[bytes] = set()
+    keys: set[bytes] = set()
     for fold, head in folds:
         x, labels = fold.train.blocks(blocks), label_indices(fold.train.origins, fold.origins)
         score = fit_score(score_method, head.forward(x), labels, len(fold.origins))
-        rows = [i for i, key in enumerate(fold.unknown.keys) if key not in done]
-        done.update(fold.unknown.keys)
+        rows = [i for i, key in enumerate(fold.unknown.keys) if key not in keys]
+        keys.update(fold.unknown.keys)
         parts.append(
             predict_images(fold._replace(unknown=fold.unknown.take(rows)), head, score, blocks)
         )

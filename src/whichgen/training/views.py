@@ -135,20 +135,20 @@ def fit_views(
         for images in by_images
     }
     rows = [row for by_block in probes.values() for row in by_block]
-    kept = [s for s in range(len(settings)) if all(row[s] for row in rows)]
-    failed = [settings[s] for s in range(len(settings)) if s not in kept]
+    converged_settings = [s for s in range(len(settings)) if all(row[s] for row in rows)]
+    failed = [settings[s] for s in range(len(settings)) if s not in converged_settings]
     if failed:
         names = ", ".join(f"C = {value:g} (shrinkage {shrinkage:g})" for value, shrinkage in failed)
         message = f"linear probes did not converge at {names}"
-        if not kept:
+        if not converged_settings:
             raise ConvergenceError(f"{message}. {convergence_advice()}")
         warnings.warn(f"{message}, which can't be selected", WhichgenWarning, stacklevel=2)
     views = []
     for fold in folds:
         by_block = probes[fold.origins, fold.train.keys]
-        converged = [[probe for s in kept if (probe := row[s])] for row in by_block]
+        converged = [[probe for s in converged_settings if (probe := row[s])] for row in by_block]
         views.append(FittedViews(converged, fold))
-    return views, [settings[s] for s in kept]
+    return views, [settings[s] for s in converged_settings]
 
 
 def evaluate_member_sets(

@@ -94,7 +94,7 @@ def prepare_benchmark(
         for origin, groups in images.items()
     }
     size = f"at most {samples_per_class}" if samples_per_class else "all"
-    made = (
+    notice = (
         f"These splits were made by `whichgen dataset prepare {lists.name}` (seed {seed}, {size} "
         "images per class), not by the authors of the benchmark"
     )
@@ -105,17 +105,17 @@ def prepare_benchmark(
         if missing:
             notes.append(f"{split} left out: too few or no images of {join_names(missing)}")
         else:
-            splits[split] = _make_dataset(f"{lists.name}:split={split}", origins, parts, made)
+            splits[split] = _make_dataset(f"{lists.name}:split={split}", origins, parts, notice)
     if not splits:
-        found = ", ".join(f"{origin} ({_count(images[origin])})" for origin in sorted(images))
+        counts = ", ".join(f"{origin} ({_count(images[origin])})" for origin in sorted(images))
         raise DataError(
             f"{folder} does not contain all known origins of any split of {lists.name}. Images "
-            f"found: {found or 'none'}. {notes[0]}. Give the folder that contains the extracted "
+            f"found: {counts or 'none'}. {notes[0]}. Give the folder that contains the extracted "
             f"archives, with their folder names ({_list_examples(lists)}), or use the images "
             f"without these splits: {name_option(f'--data {folder}')}"
         )
-    used = [o for split in splits for o in (*splits[split].known, *splits[split].unknown)]
-    if absent := [origin for origin in dict.fromkeys(used) if origin not in images]:
+    origins_in_use = [o for split in splits for o in (*splits[split].known, *splits[split].unknown)]
+    if absent := [origin for origin in dict.fromkeys(origins_in_use) if origin not in images]:
         notes.append(f"no images of the unknown origins {join_names(absent)}")
     notes += _list_shortfalls(parts, samples_per_class)
     if others:

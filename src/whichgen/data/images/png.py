@@ -71,9 +71,9 @@ def remove_optional_chunks(data: bytes) -> bytes:
     Viewers ignore such a chunk if it is damaged or too large; Pillow then refuses the file.
     Transparency, EXIF and color profile stay unless they are damaged themselves.
     """
-    kept = [SIGNATURE]
+    parts = [SIGNATURE]
     for chunk in iterate_chunks(data):
         is_kept = chunk.kind in _VISIBLE and has_valid_checksum(data, chunk)
         if is_kept or chunk.kind in _CRITICAL:
-            kept.append(data[chunk.start - 8 : chunk.end + 4])
-    return b"".join(kept)
+            parts.append(data[chunk.start - 8 : chunk.end + 4])
+    return b"".join(parts)

@@ -185,7 +185,7 @@ def read_name_table(
     n_columns = max((len(row.cells) for row in rows), default=0)
     matches = [[find_image(row.cell(i)) for row in rows] for i in range(n_columns)]
     known = {*PATH_COLUMNS, *_COLUMNS[kind], normalize_header(column)} - {""}
-    matched_lines = {row.line for row, *found in zip(rows, *matches, strict=True) if any(found)}
+    matched_lines = {row.line for row, *paths in zip(rows, *matches, strict=True) if any(paths)}
     header = _find_header(rows, known, matched_lines)
     if n_columns < 2 or rows == [header]:
         raise DataError(
@@ -208,12 +208,12 @@ def read_name_table(
     ]
     value_index = _find_column(candidates, names, column, _COLUMNS[kind])
     if value_index is None:
-        shown = ", ".join(names or [str(i + 1) for i in candidates])
+        choices = ", ".join(names or [str(i + 1) for i in candidates])
         option = f"by naming it {kind} in the header"
         if kind == "group":
             option = f"with {name_option('--group-column')}"
         problem = f"no column {column!r}" if column else f"no column {kind}"
-        raise DataError(f"{kind}s file {file} has {problem}. Choose from {shown} {option}.")
+        raise DataError(f"{kind}s file {file} has {problem}. Choose from {choices} {option}.")
 
     result, lines, unmatched = dict[str, str](), dict[str, int](), list[Row]()
     for row, image in zip(rows, matches[path_index], strict=True):
@@ -305,5 +305,5 @@ def _describe_column(header: Row | None, index: int) -> str:
 
 
 def _list_rows(rows: Sequence[Row]) -> str:
-    shown = [f"line {row.line} ({' | '.join(row.cells)[:60]})" for row in rows[:_MAX_NAMES]]
-    return ", ".join(shown) + (", …" if len(rows) > _MAX_NAMES else "")
+    lines = [f"line {row.line} ({' | '.join(row.cells)[:60]})" for row in rows[:_MAX_NAMES]]
+    return ", ".join(lines) + (", …" if len(rows) > _MAX_NAMES else "")
