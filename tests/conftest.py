@@ -6,6 +6,9 @@ import os
 
 # Before transformers is imported: no test may wait for a network.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# OpenVINO, the default, would convert each encoder in each process; tests/encoders/test_openvino.py
+# compares its features with those of torch.
+os.environ["WHICHGEN_DEVICE"] = "cpu"
 # pytest-xdist sets it in its workers; rich would keep to it whatever a test asks for.
 os.environ.pop("COLUMNS", None)
 # For processes that tests start.
@@ -27,7 +30,8 @@ from hypothesis import settings
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
-from whichgen.encoders.base import Encoder, make_torch_encode
+from whichgen.encoders.base import Encoder
+from whichgen.encoders.torch_networks import make_torch_encode
 from whichgen.features.store import FeatureStore
 from whichgen.heads import solver
 

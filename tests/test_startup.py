@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from conftest import noise_image
+from whichgen.encoders.loading import load_encoder
+from whichgen.errors import EncoderError
+
 #: Packages that take from 0.3 to 3 seconds to import.
 HEAVY = ("transformers", "sklearn", "pandas", "scipy.stats", "scipy.optimize", "faiss")
-HEAVY += ("huggingface_hub", "matplotlib", "torchvision", "openvino")
+HEAVY += ("huggingface_hub", "matplotlib", "torchvision", "openvino", "torch")
 
 
 @pytest.mark.parametrize(
@@ -19,7 +25,7 @@ HEAVY += ("huggingface_hub", "matplotlib", "torchvision", "openvino")
     [
         # `whichgen attribute` with the built-in model.
         ("whichgen.inference.attributor, whichgen.encoders.dinov2, whichgen.cli.app", HEAVY),
-        ("whichgen.evidence.collect, whichgen.cli.app", (*HEAVY, "torch", "pyarrow", "scipy")),
+        ("whichgen.evidence.collect, whichgen.cli.app", (*HEAVY, "pyarrow", "scipy")),
     ],
 )
 def test_heavy_packages_are_not_imported(modules: str, absent: tuple[str, ...]) -> None:
@@ -62,7 +68,7 @@ def test_evidence_imports_what_the_file_needs(
     )
     modules = set(result.stdout.rpartition("]")[2].split())
     assert "whichgen.evidence.collect" in modules
-    unneeded = {*HEAVY, *LATER, "torch", "pyarrow", "PIL.TiffImagePlugin", *absent}
+    unneeded = {*HEAVY, *LATER, "pyarrow", "PIL.TiffImagePlugin", *absent}
     assert not unneeded & modules
 
 
@@ -85,3 +91,30 @@ def test_a_command_imports_no_other_command() -> None:
     assert "whichgen.cli.verify" in result.stdout
     for module in ("train", "attribute", "dataset", "serve", "experiments"):
         assert f"whichgen.cli.{module} " not in result.stdout
+
+
+@pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO has no wheel here")
+def test_attribute_needs_no_torch_once_the_network_is_converted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WHICHGEN_CACHE", str(tmp_path))
+    try:
+        load_encoder("dinov2_small", device="openvino")
+    except EncoderError as error:
+        pytest.skip(str(error))
+    noise_image(0, (300, 200)).save(tmp_path / "image.png")
+    code = (
+        "import sys; from whichgen.cli.app import main\n"
+        "try: main()\n"
+        f"finally: print(*sorted({{*{HEAVY!r}}} & sys.modules.keys()), file=sys.stderr)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, "attribute", str(tmp_path / "image.png")],
+        env={**os.environ, "WHICHGEN_DEVICE": "openvino"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert "image.png" in result.stdout
+    assert result.stderr.splitlines()[-1] == "openvino"

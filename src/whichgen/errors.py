@@ -21,6 +21,10 @@ class EncoderError(WhichgenError):
     """An encoder can't be loaded or run, or it returned invalid features."""
 
 
+class OpenVinoError(EncoderError):
+    """OpenVINO is not installed, or can't run a network."""
+
+
 class StoreError(WhichgenError):
     """The feature store can't be read or written, for example because the disk is full."""
 

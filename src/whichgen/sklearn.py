@@ -78,7 +78,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         candidate block and value are selected, and the threshold accepts all images. Not used if
         :meth:`fit` gets sources.
     device : str, default="auto"
-        Device of the encoder: auto, cpu, openvino, cuda or cuda:N.
+        Device of the encoder: auto, openvino, cpu (torch), cuda or cuda:N.
     dtype : {"float32", "bfloat16"}, default="float32"
         Floating-point type of the encoder.
     batch_size : int, default=BATCH_SIZE

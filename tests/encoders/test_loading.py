@@ -15,8 +15,9 @@ import whichgen.encoders.huggingface as huggingface_module
 import whichgen.encoders.loading as loading_module
 from whichgen.defaults import BACKBONE
 from whichgen.encoders import load_encoder
-from whichgen.encoders.base import Encoder, Network, build_encoder, hash_weights, pool_tokens
+from whichgen.encoders.base import Encoder, Network, build_encoder
 from whichgen.encoders.names import TIMM_TO_HUB
+from whichgen.encoders.torch_networks import hash_weights, pool_tokens
 from whichgen.errors import EncoderError
 
 
@@ -105,14 +106,13 @@ def test_an_unknown_device_or_precision_is_reported(tiny_clip: Path) -> None:
         load_encoder(str(tiny_clip), dtype="float64")
 
 
-def _build(module: torch.nn.Module, **options: Any) -> Encoder:
+def _build(module: torch.nn.Module, architecture: dict[str, Any] | None = None) -> Encoder:
     network = Network(
         "mine",
-        module,
+        hash_weights(module, architecture),
         preprocessing={"side": 2},
         preprocess=lambda image: np.asarray(image.resize((2, 2)), np.float32).transpose(2, 0, 1),
-        forward=lambda pixels: [module(pixels.flatten(1))],
-        **options,
+        load=lambda: (module, lambda pixels: [module(pixels.flatten(1))]),
     )
     return build_encoder(network, device="cpu", dtype="float32")
 

@@ -126,7 +126,8 @@ def test_real_out_of_memory() -> None:
     script = textwrap.dedent(
         """
         import resource, warnings, numpy as np, torch
-        from whichgen.encoders.base import Encoder, make_torch_encode
+        from whichgen.encoders.base import Encoder
+        from whichgen.encoders.torch_networks import make_torch_encode
         from whichgen.errors import WhichgenWarning
         from whichgen.features.batching import BatchEncoder
         torch.set_num_threads(1)

@@ -15,8 +15,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from whichgen.encoders.base import hash_weights
 from whichgen.encoders.loading import load_encoder
+from whichgen.encoders.torch_networks import hash_weights
 from whichgen.errors import ConvergenceError, DataError, FitError, WhichgenWarning
 from whichgen.evaluation.all_metrics import evaluate
 from whichgen.evaluation.oscr import oscr
@@ -278,7 +278,7 @@ def test_fit_does_not_change_the_encoder(
     tiny_clip: Path, image_folder: Make, world: Make, tmp_path: Path
 ) -> None:
     encoder = load_encoder(str(tiny_clip), device="cpu")
-    module = inspect.getclosurevars(encoder.encode).nonlocals["forward"].module
+    module = inspect.getclosurevars(encoder.encode).nonlocals["blocks"].module
     before = hash_weights(module)
     w = world(dict.fromkeys(("real", "gan", "vae"), 8), unknown=("vae",))
     parts = extract_splits(w.dataset, encoder, FeatureStore(tmp_path / "clip", encoder))

@@ -67,7 +67,7 @@ def _show_warning(default: Callable[..., None], message: Warning | str, *details
 
 
 class _NoteHandler(logging.Handler):
-    """Print log messages on the data as notes."""
+    """Print log messages on the data and the encoder as notes."""
 
     def emit(self, record: logging.LogRecord) -> None:
         warn(f"note: {record.getMessage()}")
@@ -87,9 +87,10 @@ def main() -> None:
     # So are its warnings about damaged metadata, which the evidence reports in notes.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     warnings.showwarning = functools.partial(_show_warning, warnings.showwarning)
-    logger = logging.getLogger("whichgen.data")
-    logger.addHandler(_NoteHandler())
-    logger.setLevel(logging.INFO)
+    for package in ("data", "encoders"):
+        logger = logging.getLogger(f"whichgen.{package}")
+        logger.addHandler(_NoteHandler())
+        logger.setLevel(logging.INFO)
     arguments = expand_blocks(protect_names(sys.argv[1:]))
     if is_simple_evidence(arguments):
         from whichgen.cli.evidence_output import show_evidence_of_files

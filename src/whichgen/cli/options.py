@@ -29,7 +29,7 @@ OutputDir = partial(Option, "-o", "--output-dir")
 Images = Annotated[
     list[Path], Argument(help="Image files, folders, @FILE with one path per line, or -.")
 ]
-Device = Annotated[str, Option(help="Device: auto, cpu, openvino, cuda or cuda:N.")]
+Device = Annotated[str, Option(help="Device: auto, openvino, cpu (torch), cuda or cuda:N.")]
 BatchSize = Annotated[int, Option(min=1, help="Number of images per forward pass.")]
 CacheDir = Annotated[
     Path, Option(envvar="WHICHGEN_CACHE", show_default="~/.cache/whichgen", help="Cache folder.")

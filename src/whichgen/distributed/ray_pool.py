@@ -97,6 +97,7 @@ class _Worker:
     def __init__(self, job: ray.ObjectRef[Any], cpus: int) -> None:
         self._job = job
         self._process: Callable[[Shard], Iterator[Any]] | None = None
+        os.environ["OMP_NUM_THREADS"] = str(cpus)  # also limits OpenVINO
         torch.set_num_threads(cpus)
 
     def __call__(self, batch: Mapping[str, Sequence[Shard]]) -> Iterator[dict[str, list[Any]]]:

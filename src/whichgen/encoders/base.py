@@ -1,25 +1,29 @@
-"""The :class:`Encoder` class, and functions that build encoders from torch modules."""
+"""The :class:`Encoder` class, and the function that builds encoders from networks."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from PIL import Image
 
-from whichgen.encoders.cuda_graphs import Forward, GpuEncode
 from whichgen.encoders.devices import OPENVINO, resolve_device
-from whichgen.encoders.openvino import compile_openvino
-from whichgen.errors import EncoderError
+from whichgen.encoders.openvino import load_openvino_encode
+from whichgen.errors import EncoderError, OpenVinoError
 from whichgen.io.run_metadata import hash_parts
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+if TYPE_CHECKING:
+    import torch
+
+    from whichgen.encoders.cuda_graphs import Forward
+
+DTYPES = ("float32", "bfloat16")
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -94,158 +98,39 @@ class Encoder:
         }
 
 
-def pool_tokens(hidden: torch.Tensor, *, prefix: int = 0, patches: bool = False) -> torch.Tensor:
-    """Pool the output of one block into one vector per image.
-
-    Parameters
-    ----------
-    hidden
-        A token sequence (n, tokens, d), a feature map (n, d, h, w) or one vector per image (n, d).
-        Vectors are returned unchanged.
-    prefix
-        Number of tokens before the patch tokens: the CLS token and register tokens. If it is 0,
-        there is no CLS token.
-    patches
-        Append the mean and the standard deviation over patch tokens to the CLS token.
-
-    Returns
-    -------
-    Tensor (n, d); with ``patches``, (n, 3 d) with a CLS token and (n, 2 d) without
-        Without ``patches``: the CLS token, or the mean over patch tokens if there is no CLS token.
-        With ``patches``: the CLS token (if any), the mean and the standard deviation over patch
-        tokens, concatenated. The positions of a feature map count as patch tokens.
-    """
-    if hidden.ndim == 2:
-        return hidden
-    if hidden.ndim == 4:
-        if not patches:
-            return hidden.mean(dim=(2, 3))
-        hidden = hidden.flatten(2).transpose(1, 2)
-    cls = [hidden[:, 0]] if prefix else []
-    if cls and not patches:
-        return cls[0]
-    # bfloat16 is not precise enough for a standard deviation.
-    tokens = hidden[:, prefix:].float()
-    std = [tokens.std(dim=1, correction=0)] if patches else []
-    return torch.cat([*cls, tokens.mean(dim=1).to(hidden.dtype), *std], dim=1)
-
-
-def make_torch_encode(
-    forward: Forward, device: str, dtype: str
-) -> Callable[[np.ndarray], list[np.ndarray]]:
-    """Create :attr:`Encoder.encode` from the forward pass of a torch module.
-
-    Parameters
-    ----------
-    forward
-        Forward pass that returns one tensor (n, d_b) per block b.
-    device, dtype
-        Device and precision of the module's weights; ``dtype`` is ``float32`` or ``bfloat16``.
-
-    Returns
-    -------
-    function
-        Converts preprocessed images, float32 array (n, …), to one float32 array (n, d_b) per block
-        b. On a GPU, it is a :class:`~whichgen.encoders.cuda_graphs.GpuEncode`.
-    """
-    if torch.device(device).type == "cuda":
-        return GpuEncode(forward, device, DTYPES[dtype])
-
-    def encode(pixels: np.ndarray) -> list[np.ndarray]:
-        with torch.inference_mode():
-            batch = torch.from_numpy(pixels).to(device, DTYPES[dtype])
-            return [block.float().cpu().numpy() for block in forward(batch)]
-
-    return encode
-
-
-def hash_weights(
-    module: torch.nn.Module,
-    architecture: Mapping[str, Any] | None = None,
-    unused: Collection[str] = (),
-) -> str:
-    """Hash the architecture and the weights of a module.
-
-    Parameters
-    ----------
-    module
-        The module. The names, dtypes, shapes and values of its parameters and buffers are hashed.
-    architecture
-        Settings that affect features but not the shapes of weights (for example the activation
-        function).
-    unused
-        Names of weights that do not affect features; they are not hashed.
-
-    Returns
-    -------
-    str
-        32 hex digits.
-    """
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(json.dumps(dict(architecture or {}), sort_keys=True, default=str).encode())
-    for name, tensor in sorted(module.state_dict().items()):
-        if name in unused:
-            continue
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
 @dataclass(frozen=True)
 class Network:
     """A vision network and its preprocessing; :func:`build_encoder` converts it to an encoder.
 
     Parameters
     ----------
-    name, preprocessing, preprocess, native_side
-        See :class:`Encoder`.
-    module
-        The network. :func:`build_encoder` freezes it and sets it to evaluation mode.
-    forward
-        Function from a float tensor (n, 3, H, W) on the network's device to the output of each
-        block b: a token sequence (n, tokens, d_b), a feature map (n, d_b, h, w) or one vector per
-        image (n, d_b).
+    name, weights_hash, preprocessing, preprocess, native_side
+        See :class:`Encoder`. :func:`~whichgen.encoders.torch_networks.hash_weights` computes the
+        hash.
+    load
+        Function that returns the network and its forward pass: a function from a float tensor
+        (n, 3, H, W) on the network's device to the output of each block b, which is a token
+        sequence (n, tokens, d_b), a feature map (n, d_b, h, w) or one vector per image (n, d_b).
+        It is not called if a conversion of the network is cached. :func:`build_encoder` freezes the
+        network and sets it to evaluation mode.
     prefix
-        Number of tokens before the patch tokens (:func:`pool_tokens`).
-    architecture, unused
-        See :func:`hash_weights`.
+        Number of tokens before the patch tokens
+        (:func:`~whichgen.encoders.torch_networks.pool_tokens`).
     """
 
     name: str
-    module: torch.nn.Module
+    weights_hash: str
     preprocessing: Mapping[str, Any]
     preprocess: Callable[[Image.Image], np.ndarray]
-    forward: Forward
+    load: Callable[[], tuple[torch.nn.Module, Forward]]
     prefix: int = 0
-    architecture: Mapping[str, Any] | None = None
-    unused: Collection[str] = ()
     native_side: int = 0
 
 
-class PooledBlocks(torch.nn.Module):
-    """Module that runs a network and pools the output of each block (:func:`pool_tokens`).
-
-    Parameters
-    ----------
-    network
-        The network.
-    patches
-        See :func:`pool_tokens`.
-    """
-
-    def __init__(self, network: Network, *, patches: bool) -> None:
-        super().__init__()
-        self.module = network.module  # registers the weights
-        self._run = network.forward
-        self._pool = partial(pool_tokens, prefix=network.prefix, patches=patches)
-
-    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Compute features of preprocessed images (n, 3, H, W): one tensor (n, d_b) per block b."""
-        return tuple(map(self._pool, self._run(pixels)))
-
-
 def build_encoder(network: Network, *, device: str, dtype: str, patches: bool = False) -> Encoder:
-    """Build an encoder from a network, and test it on a blank image.
+    """Build an encoder from a network.
+
+    On the device ``auto``, a network that OpenVINO can't run is run by torch instead.
 
     Parameters
     ----------
@@ -258,7 +143,7 @@ def build_encoder(network: Network, *, device: str, dtype: str, patches: bool = 
         Precision of the arithmetic: ``float32`` or ``bfloat16``.
     patches
         Append the mean and the standard deviation over patch tokens to the CLS token
-        (:func:`pool_tokens`).
+        (:func:`~whichgen.encoders.torch_networks.pool_tokens`).
 
     Raises
     ------
@@ -269,33 +154,44 @@ def build_encoder(network: Network, *, device: str, dtype: str, patches: bool = 
     """
     if dtype not in DTYPES:
         raise EncoderError(f"unknown dtype {dtype!r}. Choose from {', '.join(DTYPES)}.")
-    weights_hash = hash_weights(network.module, network.architecture, network.unused)
-    device = resolve_device(device)
-    pooled = PooledBlocks(network, patches=patches).eval().requires_grad_(False)
-    try:
-        blank = network.preprocess(Image.new("RGB", (256, 256)))[None]
-        if device == OPENVINO:
-            encode = compile_openvino(pooled, blank, dtype)
-        else:
-            pooled.to(device, DTYPES[dtype])
-            if torch.device(device).type == "cuda":  # half as fast again for convolutional networks
-                pooled.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            encode = make_torch_encode(pooled, device, dtype)
-        blocks = encode(blank)
-    except (TypeError, ValueError) as error:
-        # The forward pass needs more than pixels (NaFlex models, detectors, text models).
-        raise EncoderError(
-            f"{network.name} can't compute block features from pixels alone ({error}). Choose a "
-            "CLIP, SigLIP, DINOv2 or ViT checkpoint."
-        ) from error
+    blank = network.preprocess(Image.new("RGB", (256, 256)))[None]
+
+    def load_blocks() -> torch.nn.Module:
+        from whichgen.encoders.torch_networks import PooledBlocks
+
+        module, forward = network.load()
+        return PooledBlocks(module, forward, prefix=network.prefix, patches=patches)
+
+    runtime = resolve_device(device)
+    if runtime == OPENVINO:
+        key = hash_parts([network.weights_hash, str(network.prefix), str(patches)])
+        try:
+            encode, block_dims = load_openvino_encode(network.name, key, load_blocks, blank, dtype)
+        except OpenVinoError as error:
+            if device != "auto":
+                raise
+            _LOG.info("%s is run by torch, because %s", network.name, error)
+            runtime = "cpu"
+    if runtime != OPENVINO:
+        from whichgen.encoders.torch_networks import make_torch_encode
+
+        encode = make_torch_encode(load_blocks(), runtime, dtype)
+        try:
+            block_dims = tuple(block.shape[1] for block in encode(blank))
+        except (TypeError, ValueError) as error:
+            # The forward pass needs more than pixels (NaFlex models, detectors, text models).
+            raise EncoderError(
+                f"{network.name} can't compute block features from pixels alone ({error}). Choose "
+                "a CLIP, SigLIP, DINOv2 or ViT checkpoint."
+            ) from error
     return Encoder(
         name=f"{network.name}:patches" if patches else network.name,
-        weights_hash=weights_hash,
+        weights_hash=network.weights_hash,
         preprocessing={**network.preprocessing, **({"patches": "mean, std"} if patches else {})},
         preprocess=network.preprocess,
         encode=encode,
-        block_dims=tuple(block.shape[1] for block in blocks),
-        device=device,
+        block_dims=block_dims,
+        device=runtime,
         dtype=dtype,
         native_side=network.native_side,
     )

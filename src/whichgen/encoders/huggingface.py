@@ -18,6 +18,7 @@ import transformers
 
 from whichgen.encoders.base import Network
 from whichgen.encoders.fast_preprocessing import make_preprocess
+from whichgen.encoders.torch_networks import hash_weights
 from whichgen.errors import EncoderError, first_line
 from whichgen.io.hub_access import hub_access
 from whichgen.option_names import name_option
@@ -80,12 +81,14 @@ def make_network(name: str, module: Any, processor: Any, unused: Collection[str]
 
     Parameters
     ----------
-    name, unused
+    name
         See :class:`~whichgen.encoders.base.Network`.
     module
         Vision model whose output has ``hidden_states``.
     processor
         Image processor with the ``pil`` backend.
+    unused
+        See :func:`~whichgen.encoders.torch_networks.hash_weights`.
     """
     # JSON values: enums become numbers, tuples lists.
     settings = json.loads(json.dumps(processor.to_dict(), default=str))
@@ -98,15 +101,14 @@ def make_network(name: str, module: Any, processor: Any, unused: Collection[str]
         # The first hidden state is the embedding that enters block 0.
         return list(module(pixel_values=pixels, output_hidden_states=True).hidden_states[1:])
 
+    architecture = {key: getattr(module.config, key, None) for key in _ARCHITECTURE}
     return Network(
         name,
-        module,
+        hash_weights(module, architecture, unused),
         preprocessing=settings,
         preprocess=make_preprocess(processor),
-        forward=forward,
+        load=lambda: (module, forward),
         prefix=1 + getattr(module.config, "num_register_tokens", 0) if has_cls else 0,
-        architecture={key: getattr(module.config, key, None) for key in _ARCHITECTURE},
-        unused=unused,
         native_side=_native_side(settings),
     )
 

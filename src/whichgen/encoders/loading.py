@@ -8,6 +8,7 @@ from whichgen.defaults import BACKBONE
 from whichgen.encoders.base import Encoder, Network, build_encoder
 from whichgen.encoders.combinations import combine_encoders
 from whichgen.encoders.crops import use_native_crops
+from whichgen.encoders.dinov2 import load_dinov2_small
 from whichgen.encoders.efficientnet_lite import load_efficientnet_lite
 from whichgen.encoders.names import (
     CROPS,
@@ -23,7 +24,6 @@ from whichgen.encoders.names import (
 )
 from whichgen.encoders.residual_statistics import load_residual_statistics
 from whichgen.encoders.spectra import load_spectra
-from whichgen.encoders.timm import load_timm
 from whichgen.errors import EncoderError
 
 
@@ -94,12 +94,14 @@ def load_encoder(name: str = BACKBONE, *, device: str = "auto", dtype: str = "fl
 def _load_network(name: str) -> Network:
     is_folder = Path(name).is_dir()
     if is_folder or name in TIMM_TO_HUB or "/" in name:
-        # transformers takes seconds to import.
+        # transformers and torch take seconds to import.
         from whichgen.encoders.huggingface import load_huggingface
 
         return load_huggingface(name if is_folder else TIMM_TO_HUB.get(name, name))
     if name == DINOV2_SMALL:
-        from whichgen.encoders.dinov2 import load_dinov2_small
-
         return load_dinov2_small()
-    return load_efficientnet_lite() if name == EFFICIENTNET_LITE0 else load_timm(name)
+    if name == EFFICIENTNET_LITE0:
+        return load_efficientnet_lite()
+    from whichgen.encoders.timm import load_timm
+
+    return load_timm(name)

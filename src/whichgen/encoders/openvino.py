@@ -1,34 +1,62 @@
-"""Run a network on the CPU with OpenVINO.
+"""Run a network on the CPU with OpenVINO, the default where it is installed.
 
-``benchmarks/speed/extraction.py`` compares the speed of OpenVINO, torch and ONNX Runtime. Weights
-are stored as float32; with ``bfloat16``, only the arithmetic has this precision.
+Features are those of torch up to rounding (tests/encoders/test_openvino.py), so they have the same
+key. A network is converted once, which takes about ten seconds, and the conversion is cached; after
+that, torch is not needed. ``benchmarks/speed/extraction.py`` compares the speed of OpenVINO, torch
+and ONNX Runtime. Weights are stored as float32; with ``bfloat16``, only the arithmetic has this
+precision.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
-from collections.abc import Callable
-from typing import Any
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from whichgen.errors import EncoderError, first_line
+from whichgen.encoders.cached_files import cached_file, is_intact, write_cached_files
+from whichgen.encoders.devices import count_cores
+from whichgen.errors import OpenVinoError, first_line
+from whichgen.io.run_metadata import hash_parts
 from whichgen.option_names import name_option
+
+if TYPE_CHECKING:
+    import torch
 
 _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
+#: Version of the conversion: increase it if the same weights are converted differently.
+_FORMAT = "1"
 
-def compile_openvino(
-    blocks: torch.nn.Module, example: np.ndarray, dtype: str
-) -> Callable[[np.ndarray], list[np.ndarray]]:
+_LOG = logging.getLogger(__name__)
+
+
+def load_openvino_encode(
+    name: str,
+    key: str,
+    load_blocks: Callable[[], torch.nn.Module],
+    example: np.ndarray,
+    dtype: str,
+) -> tuple[Callable[[np.ndarray], list[np.ndarray]], tuple[int, ...]]:
     """Create :attr:`~whichgen.encoders.base.Encoder.encode` by compiling a network with OpenVINO.
 
     Parameters
     ----------
-    blocks
-        Module that converts a float32 tensor (n, 3, H, W) to one tensor (n, d_b) per block b.
+    name
+        Name of the encoder.
+    key
+        Hash of the weights and of all settings of the module: 32 hex digits.
+    load_blocks
+        Function that returns the module, which converts a float32 tensor (n, 3, H, W) to one tensor
+        (n, d_b) per block b. It is called only if there is no cached conversion.
     example
         A preprocessed image: float32 array (1, 3, H, W).
     dtype
@@ -36,41 +64,39 @@ def compile_openvino(
 
     Returns
     -------
-    function
+    encode
         Thread-safe function from preprocessed images, float32 array (n, 3, H, W), to one float32
         array (n, d_b) per block b.
+    block_dims
+        Number of features d_b of each block b.
 
     Raises
     ------
-    EncoderError
-        OpenVINO is not installed, or the network can't be exported to it.
+    OpenVinoError
+        OpenVINO is not installed, or can't convert or compile the network.
     """
-    # Without this package OpenVINO sends no telemetry to Intel.
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    openvino = _import_openvino()
+    key = hash_parts([key, str(example.shape), openvino.__version__, _FORMAT])
+    files = cached_file(f"openvino-{key}.xml"), cached_file(f"openvino-{key}.bin")
+    hints = {
+        "INFERENCE_PRECISION_HINT": _PRECISIONS[dtype],
+        "INFERENCE_NUM_THREADS": count_cores(),
+    }
+    intact = is_intact(*files)
+    blocks = None if intact else load_blocks()
     try:
-        import openvino
-    except ImportError:
-        raise EncoderError(
-            f"{name_option('--device openvino')} requires OpenVINO, which is not installed. "
-            "Install it with: pip install 'whichgen[openvino]', or use "
-            f"{name_option('--device cpu')}."
-        ) from None
-    finally:
-        del sys.modules["openvino_telemetry"]
-    # With a single image, torch.export would take the batch size for a constant.
-    images = torch.from_numpy(np.repeat(example, 2, axis=0))
-    shapes = {"pixels": {0: torch.export.Dim("images", min=1, max=2**16)}}
-    try:
-        with torch.no_grad():
-            exported = torch.export.export(blocks, (images,), dynamic_shapes=shapes)
-        model = openvino.convert_model(exported)
-    except Exception as error:  # the exporters raise many types
-        raise EncoderError(
-            f"the encoder can't be exported to OpenVINO ({first_line(error)}). Use "
+        if blocks is None:
+            model = openvino.Core().read_model(files[0], files[1])
+        else:
+            _LOG.info("%s is converted to OpenVINO, once (about ten seconds)", name)
+            model = _convert(blocks, example)
+            write_cached_files(partial(_save_model, model), *files)
+        compiled: Any = openvino.compile_model(model, "CPU", hints)
+    except Exception as error:  # torch.export and OpenVINO raise many types
+        raise OpenVinoError(
+            f"OpenVINO can't run the encoder {name} ({first_line(error)}). Use "
             f"{name_option('--device cpu')}."
         ) from error
-    hint = {"INFERENCE_PRECISION_HINT": _PRECISIONS[dtype]}
-    compiled: Any = openvino.compile_model(model, "CPU", hint)
     lock = threading.Lock()
 
     def encode(pixels: np.ndarray) -> list[np.ndarray]:
@@ -78,4 +104,66 @@ def compile_openvino(
             outputs = compiled(pixels)
             return [np.array(outputs[i], dtype=np.float32) for i in range(len(compiled.outputs))]
 
-    return encode
+    dims = (output.get_partial_shape()[1].get_length() for output in compiled.outputs)
+    return encode, tuple(dims)
+
+
+def _convert(blocks: torch.nn.Module, example: np.ndarray) -> Any:
+    """Convert a module to an OpenVINO model with the same inputs and outputs."""
+    import torch
+
+    with _hidden("openvino_telemetry"):
+        from openvino.tools.ovc import convert_model
+    # With a single image, torch.export would take the batch size for a constant.
+    images = torch.from_numpy(np.repeat(example, 2, axis=0))
+    shapes = {"pixels": {0: torch.export.Dim("images", min=1, max=2**16)}}
+    with torch.no_grad(), warnings.catch_warnings(action="ignore", category=FutureWarning):
+        return convert_model(torch.export.export(blocks, (images,), dynamic_shapes=shapes))
+
+
+def _save_model(model: Any, graph: Path, weights: Path) -> None:
+    """Write an OpenVINO model to two files of any name; OpenVINO requires certain suffixes."""
+    import openvino
+
+    with TemporaryDirectory(dir=graph.parent) as folder:
+        xml = Path(folder) / "model.xml"
+        openvino.save_model(model, xml, compress_to_fp16=False)
+        xml.replace(graph)
+        xml.with_suffix(".bin").replace(weights)
+
+
+def _import_openvino() -> Any:
+    """Import OpenVINO without its telemetry.
+
+    Raises
+    ------
+    OpenVinoError
+        OpenVINO is not installed, or can't be imported.
+    """
+    try:
+        with _hidden("openvino_telemetry"):
+            import openvino
+    except ImportError as error:
+        raise OpenVinoError(
+            f"{name_option('--device openvino')} requires OpenVINO, which can't be imported "
+            f"({first_line(error)}). Install it with: pip install openvino, or use "
+            f"{name_option('--device cpu')}."
+        ) from None
+    return openvino
+
+
+@contextmanager
+def _hidden(module: str) -> Iterator[None]:
+    """Make the import of a module fail with ImportError.
+
+    Importing OpenVINO reports this to Intel, unless the package openvino_telemetry is missing or
+    its user has opted out by a file in the home folder; no environment variable turns it off.
+    """
+    imported = sys.modules.get(module)
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+        if imported is not None:
+            sys.modules[module] = imported

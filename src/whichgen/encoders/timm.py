@@ -8,6 +8,7 @@ from PIL import Image
 
 from whichgen.encoders.base import Network
 from whichgen.encoders.names import TIMM_TO_HUB
+from whichgen.encoders.torch_networks import hash_weights
 from whichgen.errors import EncoderError
 from whichgen.io.hub_access import hub_access
 
@@ -54,10 +55,10 @@ def load_timm(name: str) -> Network:
 
     return Network(
         name,
-        module,
+        hash_weights(module),
         preprocessing={k: str(v) for k, v in settings.items()},
         preprocess=preprocess,
-        forward=forward,
+        load=lambda: (module, forward),
         prefix=prefix,
         native_side=round(settings["input_size"][-1] / settings["crop_pct"]),
     )

@@ -63,7 +63,7 @@ class _Embeddings(nn.Module):
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         maps = self.patch_embeddings["projection"](pixels)
         patches = maps.flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.cls_token.expand(len(pixels), -1, -1), patches], dim=1)
+        tokens = torch.cat([self.cls_token.expand(pixels.shape[0], -1, -1), patches], dim=1)
         return tokens + self._positions(maps.shape[-2:])
 
     def _positions(self, shape: torch.Size) -> torch.Tensor:

@@ -8,15 +8,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
-import torch
+from whichgen.encoders.devices import count_cores
 
 T = TypeVar("T")
 Item = TypeVar("Item")
 
 
 def count_threads() -> int:
-    """Return the number of threads for decoding images: two per torch thread, at least four."""
-    return max(4, 2 * torch.get_num_threads())
+    """Return the number of threads for decoding images: two per core, at least four."""
+    return max(4, 2 * count_cores())
 
 
 def prefetch(

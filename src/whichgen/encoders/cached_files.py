@@ -1,0 +1,61 @@
+"""Converted networks in the cache folder, which are used only if their SHA-256 matches.
+
+The folder is ``weights`` in ``$WHICHGEN_CACHE``, by default ``~/.cache/whichgen``. It can be
+deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from whichgen.defaults import CACHE_DIR
+from whichgen.io.atomic import replace_file, write_text
+
+
+def cached_file(name: str) -> Path:
+    """Return the path of the file called ``name`` in the cache folder."""
+    return Path(os.environ.get("WHICHGEN_CACHE") or CACHE_DIR) / "weights" / name
+
+
+def is_intact(*files: Path) -> bool:
+    """Return whether files are complete and unchanged since :func:`write_cached_files`."""
+    with suppress(OSError):
+        return _digest_file(files[0]).read_text(encoding="utf-8") == _hash_files(files)
+    return False
+
+
+def write_cached_files(write: Callable[..., None], *files: Path) -> None:
+    """Write files to the cache folder atomically, and their digest.
+
+    Nothing is written if the folder is not writable or the disk is full: that costs only time.
+
+    Parameters
+    ----------
+    write
+        Function that writes the files to other paths, which it gets as arguments.
+    files
+        Paths of the files; the digest has the name of the first one with the suffix ``.sha256``.
+    """
+    with suppress(OSError, RuntimeError):  # OpenVINO raises RuntimeError if it can't write
+        with ExitStack() as stack:
+            temporary = tuple(stack.enter_context(replace_file(file)) for file in files)
+            write(*temporary)
+            digest = _hash_files(temporary)
+        write_text(_digest_file(files[0]), digest)
+
+
+def _digest_file(file: Path) -> Path:
+    return file.with_suffix(".sha256")
+
+
+def _hash_files(files: tuple[Path, ...]) -> str:
+    """Return the SHA-256 of the concatenated contents: 64 hex digits."""
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            hashlib.file_digest(stream, lambda: digest)
+    return digest.hexdigest()

@@ -1,0 +1,144 @@
+"""Run a network with torch, the reference for all other runtimes, on a CPU or a GPU."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from whichgen.encoders.cuda_graphs import Forward, GpuEncode
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def pool_tokens(hidden: torch.Tensor, *, prefix: int = 0, patches: bool = False) -> torch.Tensor:
+    """Pool the output of one block into one vector per image.
+
+    Parameters
+    ----------
+    hidden
+        A token sequence (n, tokens, d), a feature map (n, d, h, w) or one vector per image (n, d).
+        Vectors are returned unchanged.
+    prefix
+        Number of tokens before the patch tokens: the CLS token and register tokens. If it is 0,
+        there is no CLS token.
+    patches
+        Append the mean and the standard deviation over patch tokens to the CLS token.
+
+    Returns
+    -------
+    Tensor (n, d); with ``patches``, (n, 3 d) with a CLS token and (n, 2 d) without
+        Without ``patches``: the CLS token, or the mean over patch tokens if there is no CLS token.
+        With ``patches``: the CLS token (if any), the mean and the standard deviation over patch
+        tokens, concatenated. The positions of a feature map count as patch tokens.
+    """
+    if hidden.ndim == 2:
+        return hidden
+    if hidden.ndim == 4:
+        if not patches:
+            return hidden.mean(dim=(2, 3))
+        hidden = hidden.flatten(2).transpose(1, 2)
+    cls = [hidden[:, 0]] if prefix else []
+    if cls and not patches:
+        return cls[0]
+    # bfloat16 is not precise enough for a standard deviation.
+    tokens = hidden[:, prefix:].float()
+    std = [tokens.std(dim=1, correction=0)] if patches else []
+    return torch.cat([*cls, tokens.mean(dim=1).to(hidden.dtype), *std], dim=1)
+
+
+def make_torch_encode(
+    blocks: Forward, device: str, dtype: str
+) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """Create :attr:`~whichgen.encoders.base.Encoder.encode` from the forward pass of a network.
+
+    Parameters
+    ----------
+    blocks
+        Forward pass that returns one tensor (n, d_b) per block b. A module is moved to the device
+        and converted to the precision.
+    device, dtype
+        Device and precision; ``dtype`` is ``float32`` or ``bfloat16``.
+
+    Returns
+    -------
+    function
+        Converts preprocessed images, float32 array (n, …), to one float32 array (n, d_b) per block
+        b. On a GPU, it is a :class:`~whichgen.encoders.cuda_graphs.GpuEncode`.
+    """
+    cuda = torch.device(device).type == "cuda"
+    if isinstance(blocks, torch.nn.Module):
+        blocks.to(device, _DTYPES[dtype])
+        if cuda:  # half as fast again for convolutional networks
+            blocks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if cuda:
+        return GpuEncode(blocks, device, _DTYPES[dtype])
+
+    def encode(pixels: np.ndarray) -> list[np.ndarray]:
+        with torch.inference_mode():
+            batch = torch.from_numpy(pixels).to(device, _DTYPES[dtype])
+            return [block.float().cpu().numpy() for block in blocks(batch)]
+
+    return encode
+
+
+def hash_weights(
+    module: torch.nn.Module,
+    architecture: Mapping[str, Any] | None = None,
+    unused: Collection[str] = (),
+) -> str:
+    """Hash the architecture and the weights of a module.
+
+    Parameters
+    ----------
+    module
+        The module. The names, dtypes, shapes and values of its parameters and buffers are hashed.
+    architecture
+        Settings that affect features but not the shapes of weights (for example the activation
+        function).
+    unused
+        Names of weights that do not affect features; they are not hashed.
+
+    Returns
+    -------
+    str
+        32 hex digits.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(json.dumps(dict(architecture or {}), sort_keys=True, default=str).encode())
+    for name, tensor in sorted(module.state_dict().items()):
+        if name in unused:
+            continue
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+class PooledBlocks(torch.nn.Module):
+    """Frozen module that runs a network and pools the output of each block (:func:`pool_tokens`).
+
+    Parameters
+    ----------
+    module, forward
+        The network and its forward pass (:class:`whichgen.encoders.base.Network`).
+    prefix, patches
+        See :func:`pool_tokens`.
+    """
+
+    def __init__(
+        self, module: torch.nn.Module, forward: Forward, *, prefix: int, patches: bool
+    ) -> None:
+        super().__init__()
+        self.module = module  # registers the weights
+        self._run = forward
+        self._pool = partial(pool_tokens, prefix=prefix, patches=patches)
+        self.eval().requires_grad_(False)
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Compute features of preprocessed images (n, 3, H, W): one tensor (n, d_b) per block b."""
+        return tuple(map(self._pool, self._run(pixels)))
