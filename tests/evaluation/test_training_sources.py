@@ -39,7 +39,7 @@ def test_overlap_counts_sources_not_images(
     overlap = compare_sources(np.array(names), record)
     assert overlap == expected
     assert overlap.title == title
-    assert ("Optimistic: 1 of 2" in overlap.note) == (overlap.in_training == 1)
+    assert ("Optimistic: 1 of 2" in overlap.note) == (overlap.seen == 1)
 
 
 def test_without_a_record_the_overlap_is_not_known() -> None:

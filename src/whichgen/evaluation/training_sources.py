@@ -52,34 +52,32 @@ class SourceOverlap:
     ----------
     sources
         Number of sources of the test images.
-    in_training
+    seen
         Number of these that are training sources; ``None`` if the model does not record its
         training sources.
     """
 
     sources: int
-    in_training: int | None
+    seen: int | None
 
     @property
     def title(self) -> str:
         """Short description of the test set, for tables and sentences."""
-        if self.in_training == 0:
+        if self.seen == 0:
             return NEVER_SEEN
-        return (
-            "sources (possibly optimistic)" if self.in_training is None else "sources (optimistic)"
-        )
+        return "sources (possibly optimistic)" if self.seen is None else "sources (optimistic)"
 
     @property
     def note(self) -> str:
         """Sentence to show with the metrics of the test set."""
-        if self.in_training is None:
+        if self.seen is None:
             return (
                 f"Possibly optimistic: the model does not record whether it was trained on images "
                 f"of the {self.sources} test sources."
             )
-        if self.in_training:
+        if self.seen:
             return (
-                f"Optimistic: {self.in_training} of {self.sources} test sources were also used for "
+                f"Optimistic: {self.seen} of {self.sources} test sources were also used for "
                 "training. Figures on other sources are lower."
             )
         return (
@@ -98,10 +96,10 @@ def compare_sources(names: np.ndarray, training: TrainingSources | None) -> Sour
         The training sources of the tested model; ``None`` if they are not recorded.
     """
     sources = set(names.tolist())
-    in_training = None
+    seen = None
     if training:
-        in_training = len({_digest(source) for source in sources} & set(training.digests))
-    return SourceOverlap(len(sources), in_training)
+        seen = len({_digest(source) for source in sources} & set(training.digests))
+    return SourceOverlap(len(sources), seen)
 
 
 def _digest(source: str) -> str:

@@ -354,7 +354,7 @@ def warnings(run: Run) -> list[str]:
     results = run.results
     messages = list(results.protocol.notes) if results.protocol.name == PAPER else []
     overlap = results.test.source_overlap
-    if overlap and overlap.in_training != 0:
+    if overlap and overlap.seen != 0:
         messages.append(overlap.note)
     if results.shortcut_check and results.shortcut_check.detected:
         messages.append(results.shortcut_check.message)
