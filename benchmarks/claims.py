@@ -24,7 +24,7 @@ from cells import METHODS, Cell, read_answers, run_cell
 
 from whichgen.data.dataset_options import DatasetOptions
 from whichgen.encoders.loading import load_encoder
-from whichgen.evaluation.bootstrap import compare_predictions
+from whichgen.evaluation.paired_comparison import compare_predictions
 from whichgen.io.atomic import write_text
 from whichgen.io.tables import Row, markdown_table, write_csv
 

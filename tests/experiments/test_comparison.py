@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from whichgen.errors import DataError
-from whichgen.evaluation.bootstrap import compare_predictions
+from whichgen.evaluation.paired_comparison import compare_predictions
 from whichgen.evaluation.predictions import Predictions
 from whichgen.experiments.comparison import compare_runs, read_run_predictions
 
@@ -26,7 +26,7 @@ def write(folder: Path, seed: int, *, origins: list[str] = ORIGINS, **changes: A
         origin = ("gan", "real", "flow")[i % 3]
         p = dict(zip(origins, rng.dirichlet((1, 1)).tolist(), strict=True))
         row = {"path": f"/{i:02d}.png", "origin": origin, "group": f"g{i // 6}", "answer": "x"}
-        row["source"] = ""
+        row |= {"source": "", "coarse_origin": ""}
         rows.append({**row, "score": rng.normal(), **{f"p({o})": v for o, v in p.items()}})
     folder.mkdir()
     with (folder / "predictions.csv").open("w", newline="") as handle:
@@ -67,6 +67,20 @@ def test_runs_with_sources_are_compared_over_sources(tmp_path: Path) -> None:
     other = read_run_predictions(write(tmp_path / "c", 1, source="two"))
     with pytest.raises(DataError, match=r"different sources\. Fit both with the same sources"):
         compare_runs(first, other)
+
+
+def test_answers_are_compared_if_there_are_sources(tmp_path: Path) -> None:
+    write(tmp_path / "silent", 0, source="one", coarse_origin="unknown")
+    write(tmp_path / "loud", 1, source="one", coarse_origin="gan")
+    silent, loud = (read_run_predictions(tmp_path / name) for name in ("silent", "loud"))
+    comparisons = compare_runs(silent, loud, resamples=20)
+    called = comparisons["photographs_called_synthetic"]
+    assert (called.first, called.second, called.difference, called.high) == (0, 1, -1, -1)
+    assert (comparisons["named_coverage"].first, comparisons["named_coverage"].second) == (0, 1)
+    # The silent run names nothing, so the precision of its names is undefined.
+    assert "named_precision" not in comparisons
+    no_sources = write(tmp_path / "c", 0, coarse_origin="gan")
+    assert "named_coverage" not in compare_runs(*[read_run_predictions(no_sources)] * 2)
 
 
 def test_images_without_a_group_have_no_groups(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from whichgen.defaults import RESAMPLES
 from whichgen.errors import DataError
 
 if TYPE_CHECKING:
-    from whichgen.evaluation.bootstrap import Comparison
+    from whichgen.evaluation.paired_comparison import Comparison
 
 
 @command
@@ -71,10 +71,11 @@ def compare(
 
 def comparison_row(comparison: Comparison) -> dict[str, str]:
     """Return the table row of one metric: values, difference and interval in percent; p-value."""
+    from whichgen.evaluation.answer_metrics import ANSWER_TITLES
     from whichgen.evaluation.headline_metrics import METRIC_TITLES
 
     return {
-        "metric": METRIC_TITLES[comparison.metric],
+        "metric": (METRIC_TITLES | ANSWER_TITLES)[comparison.metric],
         "A": f"{100 * comparison.first:.1f}",
         "B": f"{100 * comparison.second:.1f}",
         "A - B": f"{100 * comparison.difference:+.1f}",

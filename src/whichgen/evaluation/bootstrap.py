@@ -1,8 +1,8 @@
-"""Bootstrap confidence intervals, and paired comparison of two methods.
+"""Bootstrap confidence intervals.
 
-The test images are resampled B times with replacement (Efron & Tibshirani, 1993, chapters 13 and
-16). Images of one source, or with the same content, are not independent, whether their origins are
-known or unknown. They are resampled together, as a *unit*: a source or, without sources, a group of
+The test images are resampled B times with replacement (Efron & Tibshirani, 1993, chapter 13).
+Images of one source, or with the same content, are not independent, whether their origins are known
+or unknown. They are resampled together, as a *unit*: a source or, without sources, a group of
 images with the same content. Without groups, each image is a unit. Resampling is stratified by
 origin, so that each origin keeps its number of units. Origins that share a unit are merged into one
 stratum, which keeps its total number of units.
@@ -20,12 +20,10 @@ from itertools import chain
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from scipy.stats import binomtest
 
 from whichgen.defaults import RESAMPLES
-from whichgen.errors import DataError
 from whichgen.evaluation.answer_metrics import AnswerMetrics
-from whichgen.evaluation.headline_metrics import KEY_METRICS, HeadlineMetrics
+from whichgen.evaluation.headline_metrics import HeadlineMetrics
 from whichgen.evaluation.predictions import Predictions
 
 #: Confidence level of the intervals.
@@ -52,38 +50,6 @@ class Interval:
     high: float
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Difference of a metric between two methods on the same test images.
-
-    Parameters
-    ----------
-    metric
-        One of :data:`~whichgen.evaluation.headline_metrics.KEY_METRICS`.
-    first, second
-        Value of the metric for each method.
-    difference, low, high
-        ``first`` minus ``second``, and the bounds of its confidence interval at :data:`LEVEL`; the
-        bounds are NaN if the difference is undefined for every resample.
-    p_value
-        Two-sided p-value of the null hypothesis that the difference is zero. Computed from the
-        differences dᵦ of the B resamples for which the metric is defined:
-        ``min(1, 2 (min(#{dᵦ ≤ 0}, #{dᵦ ≥ 0}) + 1) / (B + 1))``.
-    mcnemar_p
-        Two-sided p-value of the exact McNemar test (1947) of equal accuracy, which ignores groups;
-        ``None`` for metrics other than ``accuracy``, and if the images have sources.
-    """
-
-    metric: str
-    first: float
-    second: float
-    difference: float
-    low: float
-    high: float
-    p_value: float
-    mcnemar_p: float | None = None
-
-
 def bootstrap_intervals(
     known: Predictions,
     unknown: Predictions,
@@ -102,7 +68,7 @@ def bootstrap_intervals(
     Parameters
     ----------
     known, unknown, origins, threshold
-        Parameters of :class:`HeadlineMetrics`.
+        Parameters of :class:`~whichgen.evaluation.headline_metrics.HeadlineMetrics`.
     answers
         The answers for the known and then the unknown images (:class:`AnswerMetrics`); ``None`` to
         omit the metrics of answers.
@@ -121,89 +87,49 @@ def bootstrap_intervals(
     DataError
         There is no known image, or a known image has an origin that is not in ``origins``.
     """
-    metrics: list[HeadlineMetrics | AnswerMetrics]
-    metrics = [HeadlineMetrics(known, unknown, origins, threshold)]
-    if answers is not None:
-        metrics.append(AnswerMetrics(known, unknown, answers, origins))
-
-    def compute(weights: np.ndarray, unknown_weights: np.ndarray) -> dict[str, np.ndarray]:
-        results = (metric(weights, unknown_weights) for metric in metrics)
-        return {name: values for result in results for name, values in result.items()}
-
-    resampled = _resample(compute, resample_weights(known, unknown, resamples, seed))
+    metrics = BootstrapMetrics(known, unknown, origins, threshold, answers)
+    resampled = resample_metrics(metrics, resample_weights(known, unknown, resamples, seed))
     return {
-        name: Interval(value, *_bounds(resampled[name]))
-        for metric in metrics
-        for name, value in metric.values.items()
-        if not np.isnan(value)
+        name: Interval(value, *percentile_bounds(resampled[name]))
+        for name, value in metrics.values.items()
     }
 
 
-def compare_predictions(
-    first: tuple[Predictions, Predictions],
-    second: tuple[Predictions, Predictions],
-    origins: Sequence[str],
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> dict[str, Comparison]:
-    """Compare two methods on the same test images, with the same bootstrap resamples.
+class BootstrapMetrics:
+    """Headline metrics and, if there are answers, answer metrics, as a function of image weights.
 
     Parameters
     ----------
-    first, second
-        Pairs (known, unknown): the predictions of each method, for the same images in the same
-        order. The sources or groups of ``first`` are used.
-    origins
-        The known origins, in the order of the probabilities' columns.
-    resamples
-        Number of bootstrap resamples.
-    seed
-        Seed of the resampling.
-
-    Returns
-    -------
-    dict
-        Maps each of :data:`~whichgen.evaluation.headline_metrics.KEY_METRICS` that is defined for
-        the test images to its comparison.
-
-    Raises
-    ------
-    DataError
-        The true origins differ between the methods, there is no known image, or a known image has
-        an origin that is not in ``origins``.
+    known, unknown, origins, threshold
+        Parameters of :class:`~whichgen.evaluation.headline_metrics.HeadlineMetrics`.
+    answers
+        The answers for the known and then the unknown images; ``None`` to omit the metrics of
+        answers (:class:`~whichgen.evaluation.answer_metrics.AnswerMetrics`).
     """
-    for a, b, which in zip(first, second, ("known", "unknown"), strict=True):
-        if not np.array_equal(a.origins, b.origins):
-            raise DataError(
-                f"the two methods were not tested on the same {which} images: the true origins "
-                "differ. Test both on the same images in the same order."
-            )
-    both = [HeadlineMetrics(*predictions, origins) for predictions in (first, second)]
 
-    def difference(weights: np.ndarray, unknown_weights: np.ndarray) -> dict[str, np.ndarray]:
-        a, b = (metrics(weights, unknown_weights) for metrics in both)
-        return {name: a[name] - b[name] for name in KEY_METRICS}
+    def __init__(
+        self,
+        known: Predictions,
+        unknown: Predictions,
+        origins: Sequence[str],
+        threshold: float | None = None,
+        answers: Sequence[str] | None = None,
+    ) -> None:
+        self._parts: list[HeadlineMetrics | AnswerMetrics]
+        self._parts = [HeadlineMetrics(known, unknown, origins, threshold)]
+        if answers is not None:
+            self._parts.append(AnswerMetrics(known, unknown, answers, origins))
 
-    resampled = _resample(difference, resample_weights(*first, resamples, seed))
-    first_values, second_values = (metrics.values for metrics in both)
-    return {
-        name: Comparison(
-            name,
-            first_values[name],
-            second_values[name],
-            first_values[name] - second_values[name],
-            *_bounds(differences),
-            p_value=_p_value(differences),
-            mcnemar_p=(
-                _mcnemar(first[0], second[0], origins)
-                if name == "accuracy" and first[0].sources is None
-                else None
-            ),
-        )
-        for name, differences in resampled.items()
-        if name in first_values
-    }
+    @property
+    def values(self) -> dict[str, float]:
+        """The defined metrics in [0, 1] by name, with a weight of 1 for each image."""
+        values = (item for part in self._parts for item in part.values.items())
+        return {name: value for name, value in values if not np.isnan(value)}
+
+    def __call__(self, weights: np.ndarray, unknown_weights: np.ndarray) -> dict[str, np.ndarray]:
+        """Compute each metric for each row of weights (rows, n) and (rows, m)."""
+        results = (part(weights, unknown_weights) for part in self._parts)
+        return {name: values for result in results for name, values in result.items()}
 
 
 def resample_weights(
@@ -289,30 +215,19 @@ def _stratify(origins: np.ndarray, units: np.ndarray) -> list[np.ndarray]:
     return [np.flatnonzero(components[:n_units] == stratum) for stratum in [*last_first][::-1]]
 
 
-def _resample(
+def resample_metrics(
     metrics: Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]],
     draws: Iterable[tuple[np.ndarray, np.ndarray]],
 ) -> dict[str, np.ndarray]:
+    """Return the values of each metric for all resamples (:func:`resample_weights`)."""
     chunks = [metrics(*weights) for weights in draws]
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
-def _bounds(values: np.ndarray) -> tuple[float, float]:
+def percentile_bounds(values: np.ndarray) -> tuple[float, float]:
+    """Return the bounds of the percentile interval at :data:`LEVEL`; NaN values are ignored."""
     defined = values[~np.isnan(values)]
     if not len(defined):
         return float("nan"), float("nan")
     low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
-
-
-def _p_value(differences: np.ndarray) -> float:
-    defined = differences[~np.isnan(differences)]
-    fewer = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
-    return min(1.0, 2 * (fewer + 1) / (len(defined) + 1))
-
-
-def _mcnemar(first: Predictions, second: Predictions, origins: Sequence[str]) -> float:
-    first_correct, second_correct = first.is_correct(origins), second.is_correct(origins)
-    gained = int((first_correct & ~second_correct).sum())
-    lost = int((second_correct & ~first_correct).sum())
-    return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0

@@ -15,7 +15,7 @@ import numpy as np
 
 from whichgen.defaults import RESAMPLES
 from whichgen.errors import DataError
-from whichgen.evaluation.bootstrap import Comparison, compare_predictions
+from whichgen.evaluation.paired_comparison import Comparison, compare_predictions
 from whichgen.evaluation.predictions import Predictions
 
 
@@ -149,6 +149,8 @@ def compare_runs(
 ) -> dict[str, Comparison]:
     """Compare the metrics of two runs on the same test images.
 
+    If the images have sources, the metrics of answers are compared, too.
+
     Parameters
     ----------
     first, second
@@ -161,7 +163,7 @@ def compare_runs(
     Returns
     -------
     dict
-        The result of :func:`whichgen.evaluation.bootstrap.compare_predictions`.
+        The result of :func:`whichgen.evaluation.paired_comparison.compare_predictions`.
 
     Raises
     ------
@@ -189,6 +191,13 @@ def compare_runs(
             )
     order = [second.origins.index(origin) for origin in first.origins]
     known, unknown = (replace(a, probabilities=a.probabilities[:, order]) for a in second.answers)
+    by_source = first.answers[0].sources is not None
+    answers = (first.coarse_origins, second.coarse_origins)
     return compare_predictions(
-        first.answers, (known, unknown), first.origins, resamples=resamples, seed=seed
+        first.answers,
+        (known, unknown),
+        first.origins,
+        answers=answers if by_source and all(answers) else None,
+        resamples=resamples,
+        seed=seed,
     )

@@ -1,0 +1,148 @@
+"""Paired comparison of two methods on the same test images.
+
+Both methods get the same bootstrap resamples (Efron & Tibshirani, 1993, chapter 16;
+:mod:`whichgen.evaluation.bootstrap`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binomtest
+
+from whichgen.defaults import RESAMPLES
+from whichgen.errors import DataError
+from whichgen.evaluation.answer_metrics import ANSWER_TITLES
+from whichgen.evaluation.bootstrap import (
+    BootstrapMetrics,
+    percentile_bounds,
+    resample_metrics,
+    resample_weights,
+)
+from whichgen.evaluation.headline_metrics import KEY_METRICS
+from whichgen.evaluation.predictions import Predictions
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Difference of a metric between two methods on the same test images.
+
+    Parameters
+    ----------
+    metric
+        One of :data:`~whichgen.evaluation.headline_metrics.KEY_METRICS` and
+        :data:`~whichgen.evaluation.answer_metrics.ANSWER_TITLES`.
+    first, second
+        Value of the metric for each method.
+    difference, low, high
+        ``first`` minus ``second``, and the bounds of its confidence interval at :data:`LEVEL`; the
+        bounds are NaN if the difference is undefined for every resample.
+    p_value
+        Two-sided p-value of the null hypothesis that the difference is zero. Computed from the
+        differences dᵦ of the B resamples for which the metric is defined:
+        ``min(1, 2 (min(#{dᵦ ≤ 0}, #{dᵦ ≥ 0}) + 1) / (B + 1))``.
+    mcnemar_p
+        Two-sided p-value of the exact McNemar test (1947) of equal accuracy, which ignores groups;
+        ``None`` for metrics other than ``accuracy``, and if the images have sources.
+    """
+
+    metric: str
+    first: float
+    second: float
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    mcnemar_p: float | None = None
+
+
+def compare_predictions(
+    first: tuple[Predictions, Predictions],
+    second: tuple[Predictions, Predictions],
+    origins: Sequence[str],
+    *,
+    answers: tuple[Sequence[str], Sequence[str]] | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Comparison]:
+    """Compare two methods on the same test images, with the same bootstrap resamples.
+
+    Parameters
+    ----------
+    first, second
+        Pairs (known, unknown): the predictions of each method, for the same images in the same
+        order. The sources or groups of ``first`` are used.
+    origins
+        The known origins, in the order of the probabilities' columns.
+    answers
+        The answers of each method for the known and then the unknown images
+        (:class:`AnswerMetrics`); ``None`` to omit the metrics of answers.
+    resamples
+        Number of bootstrap resamples.
+    seed
+        Seed of the resampling.
+
+    Returns
+    -------
+    dict
+        Maps each of :data:`~whichgen.evaluation.headline_metrics.KEY_METRICS` and
+        :data:`~whichgen.evaluation.answer_metrics.ANSWER_TITLES` that is defined for the test
+        images to its comparison.
+
+    Raises
+    ------
+    DataError
+        The true origins differ between the methods, there is no known image, or a known image has
+        an origin that is not in ``origins``.
+    """
+    for a, b, which in zip(first, second, ("known", "unknown"), strict=True):
+        if not np.array_equal(a.origins, b.origins):
+            raise DataError(
+                f"the two methods were not tested on the same {which} images: the true origins "
+                "differ. Test both on the same images in the same order."
+            )
+    both = [
+        BootstrapMetrics(*predictions, origins, answers=method_answers)
+        for predictions, method_answers in zip(
+            (first, second), answers or (None, None), strict=True
+        )
+    ]
+
+    def difference(weights: np.ndarray, unknown_weights: np.ndarray) -> dict[str, np.ndarray]:
+        a, b = (metrics(weights, unknown_weights) for metrics in both)
+        return {name: a[name] - b[name] for name in (*KEY_METRICS, *ANSWER_TITLES) if name in a}
+
+    resampled = resample_metrics(difference, resample_weights(*first, resamples, seed))
+    first_values, second_values = (metrics.values for metrics in both)
+    return {
+        name: Comparison(
+            name,
+            first_values[name],
+            second_values[name],
+            first_values[name] - second_values[name],
+            *percentile_bounds(differences),
+            p_value=_p_value(differences),
+            mcnemar_p=(
+                _mcnemar(first[0], second[0], origins)
+                if name == "accuracy" and first[0].sources is None
+                else None
+            ),
+        )
+        for name, differences in resampled.items()
+        if name in first_values and name in second_values
+    }
+
+
+def _p_value(differences: np.ndarray) -> float:
+    defined = differences[~np.isnan(differences)]
+    fewer = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
+    return min(1.0, 2 * (fewer + 1) / (len(defined) + 1))
+
+
+def _mcnemar(first: Predictions, second: Predictions, origins: Sequence[str]) -> float:
+    first_correct, second_correct = first.is_correct(origins), second.is_correct(origins)
+    gained = int((first_correct & ~second_correct).sum())
+    lost = int((second_correct & ~first_correct).sum())
+    return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
