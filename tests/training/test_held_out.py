@@ -80,6 +80,15 @@ def test_generators_held_out_as_unknown_are_not_trained_on() -> None:
         assert {s.origin for s in fold.unknown.samples} <= set(expected.unknown)
 
 
+def test_fold_without_known_images_is_left_out() -> None:
+    # Three origins with two sources each fill six of the folds.
+    features = pool_training_images(make_features(n_sources=2))
+    folds = source_fold_tables(features, [Fold(KNOWN, ("ddpm",), "val_unknown")], seed=0)
+    assert 0 < len(folds) < SOURCE_FOLDS
+    assert all(len(fold.known) for fold in folds)
+    assert sum(len(fold.known) for fold in folds) == len(features.tables["train"])
+
+
 def test_an_origin_of_one_source_is_refused() -> None:
     features = pool_training_images(make_features(shared="gallery"))
     with pytest.raises(DataError, match="the sources of vae are too few"):

@@ -112,7 +112,9 @@ def pool_training_images(features: SplitFeatures) -> SplitFeatures:
 def source_fold_tables(
     features: SplitFeatures, folds: Sequence[Fold], seed: int
 ) -> list[FoldTables]:
-    """Divide pooled training images into :data:`SOURCE_FOLDS` folds by source.
+    """Divide pooled training images into up to :data:`SOURCE_FOLDS` folds by source.
+
+    A fold without images of its known origins, of which metrics would be undefined, is left out.
 
     Parameters
     ----------
@@ -153,7 +155,8 @@ def source_fold_tables(
                 f"{name_option('--sources')}."
             )
         known = held_out.take(np.flatnonzero(np.isin(held_out.origins, fold.known)))
-        tables.append(FoldTables(fold.known, rest, known, candidates.take(rows)))
+        if len(known):
+            tables.append(FoldTables(fold.known, rest, known, candidates.take(rows)))
     return tables
 
 
