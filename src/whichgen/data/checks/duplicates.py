@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise, product
 from pathlib import Path
 from typing import TypeVar
 
-import faiss
 import imagehash
 import numpy as np
 from PIL import Image
@@ -22,13 +22,16 @@ from whichgen.progress import Progress, no_progress
 #: Largest Hamming distance of 64-bit perceptual hashes of near-duplicates.
 NEAR_DISTANCE = 4
 
-# Largest number of pairs of hashes that are compared at a time.
+# Number of pairs of near-duplicates in memory above which their clusters are joined.
 _MAX_PAIRS = 10**6
+
+# Number of other hashes with which each hash is compared before the first clusters are joined.
+_FIRST_STEPS = 16
 
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Fingerprint:
     """Digest, perceptual hash, format, color mode and size of an image file.
 
@@ -146,9 +149,12 @@ def link_near_duplicates(
     """Link each image to the first image of its cluster of near-duplicates.
 
     A cluster is a connected component of the graph whose edges connect near-duplicates, including
-    identical images. Thousands of frames of one video have millions of such pairs; time and memory
-    for the clusters grow with the number of images, and the search compares at most
-    :data:`_MAX_PAIRS` pairs at a time.
+    identical images. Thousands of frames of one video have millions of such pairs; at most about
+    :data:`_MAX_PAIRS` of them are in memory at a time, and pairs within a cluster are not compared
+    again.
+
+    Near hashes are equal in at least one of ``distance + 1`` parts of their bits. For each part,
+    only hashes that are equal in this part are compared (Manku et al., 2007).
 
     Parameters
     ----------
@@ -164,22 +170,85 @@ def link_near_duplicates(
     """
     if not fingerprints or distance < 0:
         return []
-    codes = np.frombuffer(b"".join(f.perceptual for f in fingerprints), np.uint8).reshape(-1, 8)
-    hashes, hash_of_image = np.unique(codes, axis=0, return_inverse=True)
-    n = len(hashes)
-    index = faiss.IndexBinaryFlat(64)
-    index.add(hashes)
-    clusters, step = np.arange(n), max(1, _MAX_PAIRS // n)
-    for start in range(0, n, step):
-        # faiss returns distances strictly below the radius.
-        limits, _, neighbors = index.range_search(hashes[start : start + step], distance + 1)
-        counts = (limits[1:] - limits[:-1]).astype(np.int64)
-        queries = np.repeat(np.arange(start, start + len(counts)), counts)
-        left, right = clusters[queries], clusters[neighbors]
-        if (new := left != right).any():
-            graph = coo_array((np.ones(new.sum()), (left[new], right[new])), shape=(n, n))
-            clusters = connected_components(graph, directed=False)[1][clusters]
+    codes = np.frombuffer(b"".join(f.perceptual for f in fingerprints), np.uint64)
+    hashes, hash_of_image = np.unique(codes, return_inverse=True)
+    clusters, links = np.arange(len(hashes)), list[np.ndarray]()
+    bounds = np.linspace(0, 64, distance + 2).astype(int).tolist()
+    for (low, high), max_steps in product(pairwise(bounds), (_FIRST_STEPS, len(hashes))):
+        parts = hashes & np.uint64((1 << high) - (1 << low))
+        for pairs in _find_near_pairs(hashes, parts, clusters, distance, max_steps):
+            ends = clusters[pairs]
+            links.append(ends[:, ends[0] != ends[1]])
+            if sum(part.shape[1] for part in links) > _MAX_PAIRS:
+                clusters = _join_clusters(clusters, links)
+        clusters = _join_clusters(clusters, links)
     cluster_of_image = clusters[hash_of_image.ravel()]
     _, first = np.unique(cluster_of_image, return_index=True)
     first_of_image = first[np.unique(cluster_of_image, return_inverse=True)[1].ravel()]
     return [(j, i) for i, j in enumerate(first_of_image.tolist()) if j != i]
+
+
+def _find_near_pairs(
+    hashes: np.ndarray, parts: np.ndarray, clusters: np.ndarray, distance: int, max_steps: int
+) -> Iterator[np.ndarray]:
+    """Yield pairs of near hashes of different clusters that are equal in a part of their bits.
+
+    The hashes are sorted by part and cluster. Step s compares each hash with the hash that is s
+    places after the end of its cluster.
+
+    Parameters
+    ----------
+    hashes, parts
+        Distinct hashes, and the compared part of their bits: uint64 arrays (n,).
+    clusters
+        Cluster of each hash: integer array (n,).
+    distance
+        Maximum Hamming distance of near hashes, in bits.
+    max_steps
+        Maximum number of steps; with n steps, all pairs are found.
+
+    Yields
+    ------
+    int64 array (2, pairs)
+        Indices of the hashes of each pair.
+    """
+    order = np.lexsort((clusters, parts))
+    parts, clusters, hashes = parts[order], clusters[order], hashes[order]
+    new_part = np.append(parts[1:] != parts[:-1], True)
+    new_cluster = new_part | np.append(clusters[1:] != clusters[:-1], True)
+    part_end, cluster_end = (
+        ends[np.searchsorted(ends, np.arange(len(hashes)), side="right")]
+        for ends in (np.flatnonzero(new_part) + 1, np.flatnonzero(new_cluster) + 1)
+    )
+    first = np.arange(len(hashes))
+    for step in range(max_steps):
+        second = cluster_end[first] + step
+        in_part = second < part_end[first]
+        first, second = first[in_part], second[in_part]
+        if not len(first):
+            return
+        near = np.bitwise_count(hashes[first] ^ hashes[second]) <= distance
+        yield order[np.stack([first[near], second[near]])]
+
+
+def _join_clusters(clusters: np.ndarray, links: list[np.ndarray]) -> np.ndarray:
+    """Join linked clusters, and clear the list of links.
+
+    Parameters
+    ----------
+    clusters
+        Number of the cluster of each hash: integer array (n,) in [0, n).
+    links
+        Integer arrays (2, pairs): numbers of the clusters to join.
+
+    Returns
+    -------
+    integer array (n,)
+        Number of the cluster of each hash.
+    """
+    n, (left, right) = len(clusters), np.concatenate([np.empty((2, 0), int), *links], axis=1)
+    links.clear()
+    if not len(left):
+        return clusters
+    graph = coo_array((np.ones(len(left)), (left, right)), shape=(n, n))
+    return np.asarray(connected_components(graph, directed=False)[1][clusters])
