@@ -227,3 +227,16 @@ def test_few_images_must_be_further_over_chance(make: Callable[..., Dataset]) ->
     assert _by_name(check_shortcuts(uneven))["file"].balanced_accuracy_low == pytest.approx(
         module._wilson_low(1, 14.4)
     )
+
+
+def test_large_splits_are_sampled_equally_by_origin(
+    make: Callable[..., Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = make(_by_format, train=20, test=4)
+    gan = [s for s in dataset.train if s.origin == "gan"]
+    dataset = replace(dataset, train=tuple(s for s in dataset.train if s not in gan[3:]))
+    monkeypatch.setattr(module, "MAX_FILES", 30)
+    report = check_shortcuts(dataset)
+    assert report.train_images == 10 + 3 + 10
+    assert report.test_images == 12
+    assert report.detected

@@ -14,6 +14,9 @@ of K recalls with the same expected value.
 The size of a losslessly compressed file depends on the level of detail, which can be a genuine
 property of the generator. A warning is therefore a reason to inspect the data, not a proof.
 
+If a split has more than :data:`MAX_FILES` files, at most :data:`MAX_FILES` divided by the number of
+origins are drawn from each origin.
+
 The check does not detect properties that differ only between known and unknown origins. To detect
 them, run ``whichgen dataset check``.
 """
@@ -28,7 +31,7 @@ from scipy.stats import hmean
 from sklearn.ensemble import RandomForestClassifier
 
 from whichgen.data.checks.file_properties import PROPERTY_SETS, FileProperties, read_all_properties
-from whichgen.data.dataset import Dataset
+from whichgen.data.dataset import Dataset, Sample
 from whichgen.errors import DataError
 from whichgen.evaluation.closed_set import closed_set_metrics
 from whichgen.evaluation.predictions import label_indices
@@ -37,6 +40,10 @@ from whichgen.training.selection import selection_metrics
 
 #: Minimum excess over chance of the lower bound of balanced accuracy for a warning.
 MARGIN = 0.10
+
+#: Maximum number of files of a split that are read. Forests for a million files would take hours
+#: and tens of gigabytes.
+MAX_FILES = 20_000
 
 _Z95 = 1.959963984540054
 
@@ -103,7 +110,8 @@ class ShortcutReport:
     message
         Summary of the result and recommended action.
     train_images, test_images, unknown_images
-        Number of readable files in the splits ``train``, ``test`` and ``test_unknown``.
+        Number of files in the splits ``train``, ``test`` and ``test_unknown`` whose properties were
+        read.
     skipped
         Error message of each unreadable file.
     """
@@ -136,19 +144,23 @@ def check_shortcuts(
     dataset
         The dataset, whose files in ``train``, ``test`` and ``test_unknown`` are read.
     seed
-        Seed of the forests.
+        Seed of the forests and of the choice of files.
 
     Raises
     ------
     DataError
         A known origin has no readable image in ``train`` or ``test``.
     """
-    train, test, unknown = (
-        read_all_properties([s.path for s in dataset.split(split)], progress=progress)
+    samples = {
+        split: _draw_samples(dataset.split(split), seed)
         for split in ("train", "test", "test_unknown")
+    }
+    train, test, unknown = (
+        read_all_properties([s.path for s in drawn], progress=progress)
+        for drawn in samples.values()
     )
-    train_labels = _read_labels(dataset, "train", train)
-    test_labels = _read_labels(dataset, "test", test)
+    train_labels = _label_rows(dataset, "train", samples["train"], train)
+    test_labels = _label_rows(dataset, "test", samples["test"], test)
     counts = np.bincount(test_labels, minlength=len(dataset.known))
     chance = 1 / len(dataset.known)
     sets = []
@@ -183,8 +195,21 @@ def check_shortcuts(
     )
 
 
-def _read_labels(dataset: Dataset, split: str, properties: FileProperties) -> np.ndarray:
-    samples = dataset.split(split)
+def _draw_samples(samples: Sequence[Sample], seed: int) -> Sequence[Sample]:
+    """Draw samples, equally many of each origin if there are too many; keep their order."""
+    if len(samples) <= MAX_FILES:
+        return samples
+    origins = np.unique([s.origin for s in samples], return_inverse=True)[1]
+    n_origins = int(origins.max()) + 1
+    limit = max(1, MAX_FILES // n_origins)
+    order = np.random.default_rng(seed).permutation(len(samples))
+    rows = [order[origins[order] == origin][:limit] for origin in range(n_origins)]
+    return [samples[i] for i in np.sort(np.concatenate(rows))]
+
+
+def _label_rows(
+    dataset: Dataset, split: str, samples: Sequence[Sample], properties: FileProperties
+) -> np.ndarray:
     origins = np.array([samples[i].origin for i in properties.rows.tolist()])
     if missing := [origin for origin in dataset.known if origin not in origins.tolist()]:
         first = f" (first unreadable file: {properties.errors[0]})" if properties.errors else ""
