@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from safetensors.numpy import save_file
 import whichgen.features.store as store_module
 from whichgen.errors import StoreError, WhichgenError
 from whichgen.features.store import FeatureStore, feature_key
+from whichgen.training.parallel_sweeps import run_in_processes
 
 Counting = Callable[..., Any]
 
@@ -58,6 +60,37 @@ def test_rows_are_returned_in_the_requested_order(store: FeatureStore, counting:
             features = each.read([_keys(0, 10)[i] for i in rows], block)
             assert features.dtype == np.float32
             assert np.array_equal(features, expected[rows])
+
+
+def test_many_rows_are_a_memory_map_that_worker_processes_read(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(store_module, "MAX_MEMORY", 4 * 12 * 7)
+    monkeypatch.setattr(store_module, "_CHUNK_ROWS", 3)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    rows = [7, 0, 9, 0, 5, 6, 8, 1]
+    keys, expected = [_keys(0, 10)[i] for i in rows], _blocks(0, 10)[0][rows]
+    assert not isinstance(store.read(keys[:7], 0), np.memmap)
+    features = store.read(keys, 0)
+    assert isinstance(features, np.memmap)
+    assert np.array_equal(features, expected)
+    file = Path(features.filename)
+    part = features[2:5]
+    del features
+    (copy,) = run_in_processes(np.copy, [(part,)], jobs=2)
+    assert np.array_equal(copy, expected[2:5])
+    assert file.exists()
+    del part
+    assert not file.exists()
+
+
+def test_a_full_disk_is_reported_for_a_memory_map(
+    store: FeatureStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(store_module, "MAX_MEMORY", 0)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(StoreError, match="TMPDIR"):
+        store.read(_keys(0, 2), 0)
 
 
 def test_no_keys_give_no_rows(store: FeatureStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 
 from whichgen.errors import ConvergenceError, FitError
+from whichgen.heads import design_matrix
 from whichgen.heads.linear import PAPER_C, LinearHead, LinearMethod
 
 
@@ -143,6 +145,19 @@ def test_probabilities_sum_to_one_for_extreme_logits() -> None:
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-12)
     np.testing.assert_allclose(probabilities[1], 1 / 3)
     assert probabilities.argmax(axis=1).tolist() == [0, 0, 1]
+
+
+def test_forward_makes_no_float64_copy_of_all_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(design_matrix, "_CHUNK_ROWS", 1000)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(30_000, 200)).astype(np.float32)
+    head = LinearHead(rng.normal(size=(3, 200)), rng.normal(size=3))
+    tracemalloc.start()
+    output = head.forward(x)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < x.nbytes / 2  # a quarter of a copy
+    np.testing.assert_allclose(output.logits, x @ head.weights.T + head.bias, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("n_origins", [2, 5])

@@ -19,7 +19,7 @@ from whichgen.io.folder_listing import list_files
 SPLITS = ("train", "val", "val_unknown", "test", "test_unknown")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """An image file with its true origin, its group and its source.
 

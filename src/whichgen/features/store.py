@@ -12,8 +12,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import tempfile
 import uuid
-from collections.abc import KeysView, Sequence
+import weakref
+from collections.abc import Iterable, KeysView, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,12 @@ from whichgen.io.atomic import replace_file, write_text
 from whichgen.option_names import name_option
 
 KEY_BYTES = 32
+
+#: Maximum size in bytes of an array of features that is read into memory.
+MAX_MEMORY = 512 * 2**20
+
+# Number of rows read at a time into a memory map.
+_CHUNK_ROWS = 8192
 
 
 def feature_key(image_digest: bytes, perturbation: str = "") -> bytes:
@@ -149,18 +157,35 @@ class FeatureStore:
         self._register(path)
 
     def read(self, keys: Sequence[bytes], block: int) -> np.ndarray:
-        """Read one block of the rows ``keys``: float32 array (len(keys), block_dims[block]).
+        """Read one block of the rows ``keys``.
+
+        Returns
+        -------
+        float32 array (len(keys), block_dims[block])
+            If it takes more than :data:`MAX_MEMORY` bytes, a read-only memory map of a temporary
+            file, which is deleted together with the array.
 
         Raises
         ------
         KeyError
             A key is not in the store.
         StoreError
-            A segment was deleted or truncated after it was registered.
+            A segment was deleted or truncated after it was registered, or the temporary file can't
+            be written.
         """
         rows = np.array([self._rows[key] for key in keys], dtype=np.int64).reshape(-1, 2)
+        if 4 * len(rows) * self.block_dims[block] <= MAX_MEMORY:
+            return self._read_rows(rows, block)
+        chunks = (
+            self._read_rows(rows[start : start + _CHUNK_ROWS], block)
+            for start in range(0, len(rows), _CHUNK_ROWS)
+        )
+        return _map_chunks(chunks, (len(rows), self.block_dims[block]))
+
+    def _read_rows(self, rows: np.ndarray, block: int) -> np.ndarray:
+        """Read one block of rows into memory: int64 array (n, 2) of pairs (segment, row)."""
         dim = self.block_dims[block]
-        out = np.empty((len(keys), dim), dtype=np.float32)
+        out = np.empty((len(rows), dim), dtype=np.float32)
         for number in np.unique(rows[:, 0]).tolist():
             segment = self._segments[number]
             mask = rows[:, 0] == number
@@ -208,6 +233,23 @@ class FeatureStore:
         self._segments.append(_Segment(path, len(keys), tuple(offsets)))
         for row, key in enumerate(keys):
             self._rows.setdefault(key.tobytes(), (number, row))
+
+
+def _map_chunks(chunks: Iterable[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+    """Write float32 chunks of rows to a temporary file, and return its memory map."""
+    try:
+        file = tempfile.NamedTemporaryFile(prefix="whichgen-")  # noqa: SIM115 (closed below)
+        for chunk in chunks:
+            file.write(chunk.data)
+        file.flush()
+        array = np.memmap(file.name, np.float32, "r", shape=shape)
+    except OSError as error:
+        raise StoreError(
+            f"can't write features to {tempfile.gettempdir()} ({error}). Free some disk space, or "
+            "set the environment variable TMPDIR to another folder."
+        ) from error
+    weakref.finalize(array, file.close)  # deletes the file
+    return array
 
 
 def _cannot_write(folder: Path, error: Exception) -> str:

@@ -49,6 +49,8 @@ class FeatureTable:
 
     def blocks(self, blocks: Sequence[int]) -> np.ndarray:
         """Read the features of several blocks, side by side: float32 array (n, sum of d_block)."""
+        if len(blocks) == 1:
+            return self.block(blocks[0])  # may be a memory map
         return np.hstack([self.block(b) for b in blocks])
 
     @property

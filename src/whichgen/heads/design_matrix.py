@@ -94,7 +94,7 @@ class StreamedDesign:
 
     def weighted_sum(self, coefficients: np.ndarray) -> np.ndarray:
         """Compute ``coefficients @ z``: float64 array (origins, n) → (origins, r + 1)."""
-        sums = np.asarray(sum(coefficients[:, rows] @ x for rows, x in _chunks(self.features)))
+        sums = np.asarray(sum(coefficients[:, rows] @ x for rows, x in read_chunks(self.features)))
         return self._rotate_sums(sums, coefficients.sum(axis=1))
 
     def transform_and_sum(
@@ -108,7 +108,7 @@ class StreamedDesign:
         bias = weights[:, -1:] - rotated @ self.center[:, None]
         logits = np.empty((len(weights), len(self.features)))
         sums, totals = np.zeros((len(weights), len(self.center))), np.zeros(len(weights))
-        for rows, x in _chunks(self.features):
+        for rows, x in read_chunks(self.features):
             logits[:, rows] = rotated @ x.T
             logits[:, rows] += bias
             coefficients = transform(rows, logits[:, rows])
@@ -119,7 +119,7 @@ class StreamedDesign:
     def weighted_gram(self, coefficients: np.ndarray) -> np.ndarray:
         """Compute ``z.T @ diag(coefficients) @ z``: float64 array (n,) → (r + 1, r + 1)."""
         gram = np.zeros((len(self.axes) + 1,) * 2)
-        for rows, x in _chunks(self.features):
+        for rows, x in read_chunks(self.features):
             z = np.hstack([(x - self.center) @ self.axes.T, np.ones((len(x), 1))])
             gram += (z * coefficients[rows, None]).T @ z
         return gram
@@ -147,41 +147,39 @@ def build_design_matrix(
     omega = np.ones(n) if sample_weights is None else np.asarray(sample_weights, dtype=np.float64)
     if n * min(n, d) * 8 > MAX_MEMORY:
         return _build_streamed(features, omega)
-    x = np.asarray(features, dtype=np.float64)
-    center = omega @ x / omega.sum()
-    roots = np.sqrt(omega)[:, None]
-    x = (x - center) * roots
+    x = np.array(features, dtype=np.float64)  # a copy, changed in place
+    center, roots = omega @ x / omega.sum(), np.sqrt(omega)
+    x -= center
+    x *= roots[:, None]
     # Both Gram matrices have the same nonzero eigenvalues; use the smaller one.
     wide = n < d
     squares, vectors = decompose_gram(x @ x.T if wide else x.T @ x, _MIN_EIGENVALUE)
+    z_transposed = np.ones((len(squares) + 1, n))
     if wide:
         lengths = np.sqrt(squares)
-        z, axes = vectors * lengths, (x.T @ (vectors / lengths)).T
+        z_transposed[:-1], axes = (vectors * lengths).T, (x.T @ (vectors / lengths)).T
     else:
-        z, axes = x @ vectors, vectors.T
-    return InMemoryDesign(
-        omega,
-        np.append(squares, omega.sum()),
-        np.ascontiguousarray(axes),
-        center,
-        np.vstack([(z / roots).T, np.ones(n)]),
-    )
+        np.matmul(vectors.T, x.T, out=z_transposed[:-1])
+        axes = vectors.T
+    z_transposed[:-1] /= roots
+    squares = np.append(squares, omega.sum())
+    return InMemoryDesign(omega, squares, np.ascontiguousarray(axes), center, z_transposed)
 
 
 def _build_streamed(features: np.ndarray, omega: np.ndarray) -> StreamedDesign:
-    center = np.asarray(sum(omega[rows] @ x for rows, x in _chunks(features))) / omega.sum()
-    centered = ((x - center) * np.sqrt(omega[rows])[:, None] for rows, x in _chunks(features))
+    center = np.asarray(sum(omega[rows] @ x for rows, x in read_chunks(features))) / omega.sum()
+    centered = ((x - center) * np.sqrt(omega[rows])[:, None] for rows, x in read_chunks(features))
     gram = np.asarray(sum(x.T @ x for x in centered))
     squares, vectors = decompose_gram(gram, _MIN_EIGENVALUE)
     axes = np.ascontiguousarray(vectors.T)
     return StreamedDesign(omega, np.append(squares, omega.sum()), axes, center, features)
 
 
-def _chunks(features: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+def read_chunks(features: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield consecutive slices of row numbers and the float64 features of these rows."""
     for start in range(0, len(features), _CHUNK_ROWS):
         rows = slice(start, start + _CHUNK_ROWS)
-        yield rows, features[rows].astype(np.float64)
+        yield rows, np.asarray(features[rows], dtype=np.float64)
 
 
 def decompose_gram(gram: np.ndarray, minimum: float) -> tuple[np.ndarray, np.ndarray]:

@@ -22,7 +22,7 @@ from whichgen.defaults import C_SWEEP, MAX_ITER
 from whichgen.errors import ConvergenceError, FitError
 from whichgen.heads.base import HeadOutput, check_training_features
 from whichgen.heads.class_balance import count_repeats
-from whichgen.heads.design_matrix import build_design_matrix
+from whichgen.heads.design_matrix import build_design_matrix, read_chunks
 from whichgen.heads.solver import solve_path
 from whichgen.option_names import name_option
 
@@ -39,8 +39,10 @@ class LinearHead:
 
     def forward(self, features: np.ndarray) -> HeadOutput:
         """Compute the logits ``W x + b`` and their softmax; the embedding is the features."""
-        x = np.asarray(features, dtype=np.float64)
-        return HeadOutput.from_logits(np.asarray(x @ self.weights.T + self.bias), features)
+        logits = np.empty((len(features), len(self.bias)))
+        for rows, x in read_chunks(features):  # a float64 copy of a million rows takes gigabytes
+            logits[rows] = x @ self.weights.T + self.bias
+        return HeadOutput.from_logits(logits, features)
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return the arrays ``weights`` and ``bias`` by name."""

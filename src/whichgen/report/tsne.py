@@ -29,22 +29,20 @@ def tsne_rows(result: EvaluatedModel) -> list[Row]:
     x and y have no unit, and only distances between nearby points are meaningful.
     """
     model = result.model
-    tables = [t for t in result.features.test_tables(result.protocol) if len(t)]
-    samples = [sample for table in tables for sample in table.samples]
-    if len(samples) < MIN_POINTS:
+    known, unknown = result.features.test_tables(result.protocol)
+    images = known + unknown
+    if len(images) < MIN_POINTS:
         return []
-    embeddings = np.concatenate(
-        [model.head.forward(t.blocks(model.blocks)).embedding for t in tables]
-    )
-    size = min(len(samples), MAX_POINTS)
-    chosen = np.sort(np.random.default_rng(0).choice(len(samples), size, replace=False))
-    x = embeddings[chosen]
+    size = min(len(images), MAX_POINTS)
+    chosen = np.sort(np.random.default_rng(0).choice(len(images), size, replace=False))
+    images = images.take(chosen)
+    x = model.head.forward(images.blocks(model.blocks)).embedding
     # One thread: OpenMP's spinning on busy cores makes t-SNE four times slower.
     with threadpool_limits(1):
         reduced = PCA(min(50, *x.shape), random_state=0).fit_transform(x)
         tsne = TSNE(perplexity=min(30.0, (len(x) - 1) / 3), init="pca", random_state=0)
         points = tsne.fit_transform(reduced)
     return [
-        {"path": str(samples[i].path), "origin": samples[i].origin, "x": x, "y": y}
-        for i, (x, y) in zip(chosen.tolist(), points.tolist(), strict=True)
+        {"path": str(sample.path), "origin": sample.origin, "x": x, "y": y}
+        for sample, (x, y) in zip(images.samples, points.tolist(), strict=True)
     ]
