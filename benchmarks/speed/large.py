@@ -1,0 +1,130 @@
+"""Time and peak memory of ``whichgen linear`` on many images whose features are in the cache.
+
+    python benchmarks/speed/large.py 1000000 /data/large --c-values 3
+
+The images are PNG files of 8 × 8 random pixels, all different. Every stage reads them as it reads
+any others; only the features, 768 per image, are not computed but drawn at random: one Gaussian
+cluster per origin. A second call for the same folder does not make the images again. Peak memory is
+that of the largest process, as ``/usr/bin/time -v`` reports it, and that of all processes together,
+with shared pages counted once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+from threading import Event, Thread
+
+import numpy as np
+from random_clip import clip_b16
+
+from whichgen.data.images.reading import hash_image
+from whichgen.encoders.loading import load_encoder
+from whichgen.features.extraction import FLUSH_ROWS
+from whichgen.features.store import FeatureStore, feature_key
+
+KNOWN = ("real", "gen-a", "gen-b", "gen-c", "gen-d")
+UNKNOWN = ("new-a", "new-b")
+ORIGINS = (*KNOWN, *UNKNOWN)
+_SIDE = 8
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    """Encode a uint8 array (h, w, 3) as a PNG file."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        checksum = zlib.crc32(name + data)
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", checksum)
+
+    height, width, _ = pixels.shape
+    rows = np.pad(pixels.reshape(height, -1), ((0, 0), (1, 0)))  # filter type 0
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows.tobytes(), 1))
+        + chunk(b"IEND", b"")
+    )
+
+
+def make_data(folder: Path, n: int) -> None:
+    """Write n images, in folders of about 1,400, and their features."""
+    encoder = load_encoder(clip_b16(folder / "clip", layers=1), device="cpu")
+    store = FeatureStore(folder / "cache" / "features", encoder)
+    (dim,) = store.block_dims
+    rng = np.random.default_rng(0)
+    spread = np.logspace(0, -2, dim)
+    centers = rng.normal(0, 0.1, (len(ORIGINS), dim)) * spread
+    for start in range(0, n, FLUSH_ROWS):
+        size = min(FLUSH_ROWS, n - start)
+        pixels = rng.integers(0, 256, (size, _SIDE, _SIDE, 3), dtype=np.uint8)
+        files = [encode_png(image) for image in pixels]
+        numbers = np.arange(start, start + size)
+        for number, data in zip(numbers.tolist(), files, strict=True):
+            origin = ORIGINS[number % len(ORIGINS)]
+            file = folder / "images" / origin / f"{number // 10**4:03d}" / f"{number:07d}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+        noise = rng.standard_normal((size, dim), np.float32) * spread
+        features = centers[numbers % len(ORIGINS)] + noise
+        store.add([feature_key(hash_image(data)) for data in files], [features])
+
+
+def measure_tree(process: subprocess.Popen[bytes], done: Event, every: float = 0.5) -> float:
+    """Return the largest sum, in GiB, of the proportional set sizes of a process and its children.
+
+    It is sampled until ``done`` is set.
+    """
+    peak = 0
+    while not done.wait(every):
+        total, pids = 0, [process.pid]
+        while pids:
+            folder = Path(f"/proc/{pids.pop()}")
+            try:
+                total += int((folder / "smaps_rollup").read_text().partition("Pss:")[2].split()[0])
+                for task in (folder / "task").iterdir():
+                    pids += map(int, (task / "children").read_text().split())
+            except (OSError, IndexError):
+                continue  # the process has ended
+        peak = max(peak, total)
+    return peak / 2**20
+
+
+def main() -> None:
+    """Make the data if needed, run the command, and print its time and peak memory."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("images", type=int)
+    parser.add_argument("folder", type=Path)
+    given, options = parser.parse_known_args()
+    folder = given.folder.resolve()
+    if not (folder / "complete").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        make_data(folder, given.images)
+        (folder / "complete").touch()
+    shutil.rmtree(folder / "output", ignore_errors=True)
+    for name in ("splits", "sweeps"):
+        shutil.rmtree(folder / "cache" / name, ignore_errors=True)
+    whichgen = [sys.executable, "-m", "whichgen", "linear", "--data", str(folder / "images")]
+    whichgen += ["--unknown", ",".join(UNKNOWN), "--unknown-val", UNKNOWN[0]]
+    whichgen += ["--samples-per-class", "0", "--backbone", str(folder / "clip")]
+    whichgen += ["--cache-dir", str(folder / "cache"), "--output-dir", str(folder / "output")]
+    start, done, peaks = time.perf_counter(), Event(), list[float]()
+    process = subprocess.Popen(["/usr/bin/time", "-v", *whichgen, *options])
+    watcher = Thread(target=lambda: peaks.append(measure_tree(process, done)))
+    watcher.start()
+    process.wait()
+    done.set()
+    watcher.join()
+    seconds = time.perf_counter() - start
+    print(f"{given.images} images: {seconds:.0f} s, all processes together {peaks[0]:.2f} GiB")
+    sys.exit(process.returncode)
+
+
+if __name__ == "__main__":
+    main()
