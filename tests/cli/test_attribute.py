@@ -335,7 +335,7 @@ def test_a_report_is_written(site: Site, suffix: str) -> None:
 def test_only_a_pdf_report_needs_fpdf(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("fpdf", "fastapi", "prometheus_client", "limits", "uvicorn"):
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.delitem(sys.modules, "whichgen.service.case_pdf", raising=False)
+    monkeypatch.delitem(sys.modules, "whichgen.service.image_report_pdf", raising=False)
     image = site.images / "gan/000.png"
     result = whichgen("attribute", "-m", site.run, image, "--report", site.folder / "case.html")
     assert result.code == 0, result.err

@@ -24,7 +24,7 @@ from whichgen.gallery.entries import GalleryImages, collect_images
 from whichgen.gallery.index import IndexKind, Recall
 from whichgen.gallery.search import load_gallery
 from whichgen.gallery.storage import read_description
-from whichgen.inference.answers import answer_schema
+from whichgen.inference.answer_table import answer_schema
 from whichgen.inference.attributor import Attributor
 from whichgen.inference.neighbors import SimilaritySpace
 from whichgen.models.origin_model import OriginModel

@@ -18,7 +18,8 @@ from PIL import Image
 from conftest import save_tiny_clip
 from whichgen.encoders.base import Encoder
 from whichgen.errors import EncoderError, ModelFileError
-from whichgen.inference.answers import Attribution, answer_schema
+from whichgen.inference.answer_table import answer_schema
+from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor
 from whichgen.models.origin_model import OriginModel
 from whichgen.models.saved_model import load_model, save_model

@@ -19,7 +19,8 @@ from conftest import CountingEncoder, pack_images
 from whichgen.data.shards.find_shards import find_shards
 from whichgen.encoders.base import Encoder
 from whichgen.inference import stability
-from whichgen.inference.answers import Attribution, answer_schema
+from whichgen.inference.answer_table import answer_schema
+from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor
 from whichgen.inference.bulk_job import AttributeJob
 from whichgen.inference.stability import COPIES, check_stability, compress, crop, stable_answer

@@ -20,7 +20,8 @@ from whichgen.data.images.image_traits import (
 )
 from whichgen.data.images.reading import decode_image
 from whichgen.encoders.base import Encoder
-from whichgen.inference.answers import Attribution, answer_schema
+from whichgen.inference.answer_table import answer_schema
+from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor
 from whichgen.inference.training_range import FAR_NOTE, MIN_EXEMPLARS, TrainingRange
 from whichgen.inference.verdict import make_verdict

@@ -25,7 +25,8 @@ from whichgen.data.open_dataset import list_samples, open_dataset
 from whichgen.data.origins.origin_names import validate_origin_names
 from whichgen.data.splits.random_splits import SplitOptions
 from whichgen.errors import DataError
-from whichgen.inference.answers import Attribution, answer_schema
+from whichgen.inference.answer_table import answer_schema
+from whichgen.inference.answers import Attribution
 from whichgen.io.folder_listing import is_system_path
 from whichgen.io.tables import csv_text, write_parquet
 from whichgen.models.origin_model import OriginModel

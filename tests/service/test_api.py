@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from starlette.testclient import TestClient
 
 from whichgen.evidence.options import EvidenceOptions
-from whichgen.inference.answers import answer_schema
+from whichgen.inference.answer_table import answer_schema
 from whichgen.inference.attributor import Attributor
 from whichgen.inference.stability import COPIES
 from whichgen.inference.verdict import make_verdict

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from whichgen.inference.answers import Attribution
-from whichgen.service.batcher import Batcher, ServiceBusy
+from whichgen.service.batcher import Batcher
+from whichgen.service.request_limits import ServiceBusy
 from whichgen.service.settings import Limits, Settings
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
-from whichgen.inference.answers import answer_schema
+from whichgen.inference.answer_table import answer_schema
 
 from .conftest import ORIGINS
 

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from whichgen.errors import DataError, WhichgenWarning
 from whichgen.inference.attributor import Attributor
 from whichgen.service import pdf_fonts
-from whichgen.service.case import write_case_report
+from whichgen.service.image_report import write_image_report
 from whichgen.service.pdf_fonts import BOLD, REGULAR, find_fallback_fonts
 
 from .conftest import encode_png
@@ -58,7 +58,7 @@ def test_report_without_a_font_is_html(
     images[0].save(path)
     answers = attributor.attribute([path])
     with pytest.warns(WhichgenWarning, match="The report is an HTML file instead"):
-        file = write_case_report(tmp_path / "a.pdf", attributor.model, [path], answers)
+        file = write_image_report(tmp_path / "a.pdf", attributor.model, [path], answers)
     assert file == tmp_path / "a.html" and "日本 عربي 😀.png" in file.read_text()
     assert not (tmp_path / "a.pdf").exists()
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
+from whichgen.cli.answer_output import show_answers, show_evidence_summaries, warn_unusual
 from whichgen.cli.command import command
 from whichgen.cli.console import (
     exit_on_unreadable,
@@ -19,7 +18,6 @@ from whichgen.cli.console import (
     progress,
     say,
     show_json,
-    show_table,
     warn,
 )
 from whichgen.cli.evidence import AnswerEvidence
@@ -36,19 +34,11 @@ from whichgen.cli.options import (
     open_gallery,
 )
 from whichgen.cli.standard_input import restore_dash
-from whichgen.constants import UNKNOWN
 from whichgen.defaults import SIMILAR_IMAGES
 from whichgen.errors import DataError
 
 if TYPE_CHECKING:
-    from whichgen.inference.answers import Attribution
-    from whichgen.models.origin_model import OriginModel
-
-#: Smallest probability shown without --wide.
-_MIN_PROBABILITY = 0.0005
-
-#: Number of file names in a note on unusual images.
-_MAX_NAMES = 3
+    pass
 
 
 @command
@@ -71,14 +61,14 @@ def attribute(
     stability: Stability = True,
 ) -> None:
     """Attribute images to a known origin or `unknown`."""
-    from whichgen.inference.answers import answer_schema
+    from whichgen.inference.answer_table import answer_schema
     from whichgen.inference.stability import COPIES
     from whichgen.io.tables import csv_text, write_parquet
 
     if as_json and as_csv:
         raise DataError("--json and --csv can't be combined. Choose one.")
     if report:
-        from whichgen.service.case import get_report_format, write_case_report
+        from whichgen.service.image_report import get_report_format, write_image_report
 
         if get_report_format(report) == "pdf":
             with needs_extra("serve"):
@@ -116,7 +106,7 @@ def attribute(
     )
     rows = [answer.as_row(schema) for answer in answers]
     if report:
-        report = write_case_report(report, attributor.model, files, answers)
+        report = write_image_report(report, attributor.model, files, answers)
         say(f"Report: {report}")
     if parquet:
         write_parquet(parquet, rows, schema)
@@ -144,82 +134,3 @@ def attribute(
             "unknown origins."
         )
     exit_on_unreadable([answer.error for answer in answers if answer.error], len(answers))
-
-
-def warn_unusual(answers: Sequence[Attribution]) -> None:
-    """Print one warning per kind of note (:attr:`Attribution.notes`), with some file names."""
-    by_kind: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for answer in answers:
-        for note in answer.notes:
-            by_kind[note.partition(":")[0]].append((Path(answer.image).name, note))
-    for pairs in by_kind.values():
-        names = ", ".join(name for name, _ in pairs[:_MAX_NAMES])
-        count = f"{len(pairs)} of {len(answers)} images" if len(pairs) > 1 else "1 image"
-        more = ", …" if len(pairs) > _MAX_NAMES else ""
-        warn(f"note: {count} ({names}{more}): {pairs[0][1]}")
-
-
-def show_evidence_summaries(answers: Sequence[Attribution], *, wide: bool) -> None:
-    """Print a table of the images with provenance evidence, and whether the model agrees.
-
-    Nothing is printed if no evidence was collected. If ``wide``, paths are not shortened.
-    """
-    from whichgen.evidence.collect import CAVEAT
-    from whichgen.inference.verdict import make_verdict
-
-    rows = []
-    for answer in answers:
-        verdict = make_verdict(answer)
-        if verdict.evidence.sentence:
-            words = {True: "agrees", False: "disagrees", None: "no answer" if answer.error else "–"}
-            row = {"image": answer.image, "evidence in the file": verdict.evidence.sentence}
-            rows.append(row | {"model": words[verdict.agreement.agrees]})
-    show_table(rows, paths=("image",), wide=wide)
-    collected = [answer for answer in answers if answer.provenance is not None]
-    if len(rows) < len(collected):
-        say(
-            f"note: {len(collected) - len(rows)} of {len(answers)} files have no evidence; {CAVEAT}"
-        )
-
-
-def show_answers(answers: Sequence[Attribution], model: OriginModel, *, wide: bool) -> None:
-    """Print a table of answers with one row per image.
-
-    The column ``percentile`` is the percentage of validation images of known origins with an equal
-    or lower score. The column ``level`` shows the coarse origin (a generator family, ``synthetic``
-    or ``real``) of each image for which it differs from the origin; this column is omitted if no
-    image is classified as unknown. The column ``unstable`` lists the copies that made an answer
-    less specific; it is omitted if all answers are stable. If ``wide``, the table always has the
-    column ``level``, and also shows the score, the threshold and the probabilities of all known
-    origins.
-    """
-    with_level = wide or any(answer.origin == UNKNOWN for answer in answers)
-    with_unstable = any(answer.unstable for answer in answers)
-    rows = []
-    for answer in answers:
-        ranked = sorted(answer.probabilities.items(), key=lambda item: -item[1])
-        row: dict[str, Any] = {"image": answer.image, "origin": answer.origin}
-        if with_level:
-            row["level"] = "" if answer.coarse_origin == answer.origin else answer.coarse_origin
-        if with_unstable:
-            row["unstable"] = ", ".join(answer.differing_copies or ()) if answer.unstable else ""
-        percentile = answer.score_percentile
-        row["percentile"] = "–" if percentile is None else f"{percentile:.0f}"
-        if answer.prediction_set is not None:
-            row["set"] = ", ".join(answer.prediction_set) or "none"
-        if wide:
-            row |= {"score": f"{answer.score:.6f}", "threshold": f"{answer.threshold:.6f}"}
-            row |= {f"{origin} (%)": f"{100 * p:.1f}" for origin, p in ranked}
-        elif answer.prediction_set is None:
-            row["candidates (%)"] = ", ".join(
-                f"{origin} {100 * p:.1f}" for origin, p in ranked[:2] if p >= _MIN_PROBABILITY
-            )
-        if answer.nearest and answer.nearest[0].path:
-            first = answer.nearest[0]
-            row["most similar"] = f"{first.origin or Path(first.path).name} {first.similarity:.3f}"
-        rows.append(row)
-    caption = (
-        "percentile of the score among known validation images; below about "
-        f"{100 * (1 - model.tpr):.0f}: unknown"
-    )
-    show_table(rows, caption=caption, paths=("image",), wide=wide)

@@ -24,7 +24,7 @@ from whichgen.defaults import FEW_SHOT_SIZES, LOW_DATA_SIZES
 @resumable_command
 def evaluate(test: TestOptions) -> None:
     """Evaluate a model on its own test split or on another dataset."""
-    from whichgen.cli.results import show_evaluation
+    from whichgen.cli.result_output import show_evaluation
     from whichgen.cli.testing import open_model_test
     from whichgen.experiments.robustness import evaluate_perturbation
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from whichgen.cli.console import progress, say, warn, warn_skipped
 from whichgen.cli.options import check_writable, open_store, parse_kinds
-from whichgen.cli.results import show_run
+from whichgen.cli.result_output import show_run
 from whichgen.cli.training_options import TrainOptions
 from whichgen.data.dataset import Dataset
 from whichgen.encoders.base import Encoder

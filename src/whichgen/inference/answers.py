@@ -1,8 +1,7 @@
-"""Answer for one image, and the columns of tables of answers (CSV, Parquet and web page)."""
+"""Answer for one image."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,63 +10,8 @@ import pyarrow as pa
 from whichgen.evidence.agreement import Agreement, compare_with_prediction
 from whichgen.evidence.finding import Evidence
 from whichgen.evidence.summary import summarize_evidence
+from whichgen.inference.answer_table import EVIDENCE_COLUMNS
 from whichgen.inference.neighbors import Neighbor
-
-# Columns of provenance evidence (Attribution.describe_evidence), then those that every answer has.
-_EVIDENCE_COLUMNS = {
-    "evidence": pa.string(),
-    "evidence_origin": pa.string(),
-    "evidence_strength": pa.string(),
-    "evidence_agrees": pa.bool_(),
-}
-_COLUMNS = {
-    "origin": pa.string(),
-    "score": pa.float64(),
-    "score_percentile": pa.float64(),
-    "threshold": pa.float64(),
-    "coarse_origin": pa.string(),
-    "width": pa.int64(),
-    "height": pa.int64(),
-    "notes": pa.string(),
-}
-
-
-def answer_schema(
-    origins: Sequence[str],
-    *,
-    prediction_sets: bool = False,
-    gallery: bool = False,
-    stability: bool = False,
-    evidence: bool = False,
-) -> pa.Schema:
-    """Return the Arrow schema of a table of answers: the name and type of each column.
-
-    Parameters
-    ----------
-    origins
-        The known origins; the column ``p(ORIGIN)`` contains the probability of an origin.
-    prediction_sets
-        Add the column ``prediction_set``: known origins separated by commas.
-    gallery
-        Add columns for the most similar gallery image: ``nearest`` (its path), ``nearest_origin``
-        and ``nearest_cosine`` (its cosine similarity).
-    stability
-        Add the columns ``stability``, ``differing_copies`` (names separated by spaces) and
-        ``original_answer`` of the stability check.
-    evidence
-        Add the columns of :meth:`Attribution.describe_evidence` before those of the model.
-    """
-    columns = {"image": pa.string(), **(_EVIDENCE_COLUMNS if evidence else {}), **_COLUMNS}
-    if stability:
-        columns |= {"stability": pa.int64(), "differing_copies": pa.string()}
-        columns["original_answer"] = pa.string()
-    if prediction_sets:
-        columns["prediction_set"] = pa.string()
-    columns |= {f"p({origin})": pa.float64() for origin in origins}
-    if gallery:
-        columns |= {"nearest": pa.string(), "nearest_origin": pa.string()}
-        columns["nearest_cosine"] = pa.float64()
-    return pa.schema([*columns.items(), ("error", pa.string())])
 
 
 @dataclass(frozen=True)
@@ -126,6 +70,7 @@ class Attribution:
 
     Examples
     --------
+    >>> from whichgen.inference.answer_table import answer_schema
     >>> answer = Attribution("a.png", "gan", {"gan": 0.9, "real": 0.1}, 0.9, 0.5)
     >>> answer.as_row(answer_schema(["gan", "real"]))["p(gan)"]
     0.9
@@ -169,7 +114,7 @@ class Attribution:
         all values are ``None`` if it was not collected.
         """
         if self.provenance is None:
-            return dict.fromkeys(_EVIDENCE_COLUMNS)
+            return dict.fromkeys(EVIDENCE_COLUMNS)
         columns = summarize_evidence(self.provenance).as_columns()
         return {**columns, "evidence_agrees": self.agreement.agrees}
 
@@ -179,7 +124,8 @@ class Attribution:
         return {"image": fields.pop("image"), **self.describe_evidence(), **fields}
 
     def as_row(self, schema: pa.Schema) -> dict[str, Any]:
-        """Return a table row with the columns of ``schema`` (:func:`answer_schema`).
+        """Return a table row with the columns of ``schema``
+        (:func:`~whichgen.inference.answer_table.answer_schema`).
 
         Missing values, such as the probabilities of an unreadable image, are ``None``.
         """

@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 from whichgen.data.shards.find_shards import hash_name
 from whichgen.errors import DataError
 from whichgen.features.shard_extraction import KeySet
-from whichgen.inference.answers import Attribution, answer_schema
+from whichgen.inference.answer_table import answer_schema
+from whichgen.inference.answers import Attribution
 from whichgen.inference.bulk_job import ShardAnswers
 from whichgen.io.atomic import write_text
 from whichgen.io.tables import write_parquet

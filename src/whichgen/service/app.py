@@ -31,7 +31,7 @@ from whichgen.inference.enroll import EnrollmentResult, enroll_images
 from whichgen.inference.occlusion import GRID, explain
 from whichgen.models.saved_model import DESCRIPTION_FILE, save_model
 from whichgen.service.batcher import Batcher
-from whichgen.service.case import ReportFormat, render_report
+from whichgen.service.image_report import ReportFormat, render_report
 from whichgen.service.metrics import Metrics, RequestMetrics
 from whichgen.service.request_advice import (
     StripSlash,

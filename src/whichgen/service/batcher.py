@@ -15,12 +15,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from starlette.exceptions import HTTPException
-
 from whichgen.data.images.reading import hash_image
 from whichgen.defaults import SIMILAR_IMAGES
 from whichgen.inference.answers import Attribution
 from whichgen.inference.attributor import Attributor
+from whichgen.service.request_limits import ServiceBusy
 from whichgen.service.settings import Settings
 
 #: Number of cached answers. The web page requests reports on images it has already sent.
@@ -30,17 +29,6 @@ _CACHE_SIZE = 1024
 _LONG_TASKS = 4
 
 _T = TypeVar("_T")
-
-
-class ServiceBusy(HTTPException):
-    """HTTP error 503: too many images or long tasks are pending.
-
-    ``retry_after`` is the time in seconds after which clients may retry.
-    """
-
-    def __init__(self, retry_after: int) -> None:
-        detail = f"The queue of the service is full. Retry in {retry_after} s."
-        super().__init__(503, detail, {"Retry-After": str(retry_after)})
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,17 @@ _SECURITY_HEADERS = (
 )
 
 
+class ServiceBusy(HTTPException):
+    """HTTP error 503: too many images or long tasks are pending.
+
+    ``retry_after`` is the time in seconds after which clients may retry.
+    """
+
+    def __init__(self, retry_after: int) -> None:
+        detail = f"The queue of the service is full. Retry in {retry_after} s."
+        super().__init__(503, detail, {"Retry-After": str(retry_after)})
+
+
 class Guard:
     """ASGI middleware: enforce the API key and request limits; add security headers to responses.
 

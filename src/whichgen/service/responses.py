@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from whichgen.inference.answers import Attribution, answer_schema
+from whichgen.inference.answer_table import answer_schema
+from whichgen.inference.answers import Attribution
 from whichgen.inference.neighbors import Neighbor
 from whichgen.inference.verdict import make_verdict
 from whichgen.io.run_metadata import hash_parts

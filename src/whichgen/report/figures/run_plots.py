@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from whichgen.report.figures.closed_set import (
+from whichgen.report.figures.classification import (
     block_plot,
     closed_set_confusion_plot,
     open_set_confusion_plot,

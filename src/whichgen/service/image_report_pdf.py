@@ -47,7 +47,7 @@ class PdfPage(FPDF):
             0, 0.55 * size, text, new_x=XPos.LMARGIN, new_y=YPos.NEXT, wrapmode=WrapMode.WORD
         )
 
-    def add_case(
+    def add_image(
         self, answer: ImageAnswer, thumbnail: bytes, top_origins: Sequence[tuple[str, str]]
     ) -> None:
         """Add one image: name, verdict, thumbnail, probabilities, evidence and SHA-256 digest."""

@@ -53,7 +53,7 @@ CAVEATS = (
 
 
 @dataclass(frozen=True)
-class Case:
+class ReportedImage:
     """Answer for one image, and its JPEG thumbnail (empty if the answer has an error)."""
 
     answer: ImageAnswer
@@ -81,15 +81,17 @@ def render_report(
     DataError
         No installed font has all characters of a PDF.
     """
-    cases = [
-        Case(answer, b"" if answer.error else make_thumbnail(decode_image(data), _THUMBNAIL_SIDE))
+    images = [
+        ReportedImage(
+            answer, b"" if answer.error else make_thumbnail(decode_image(data), _THUMBNAIL_SIDE)
+        )
         for answer, data in zip(answers, contents, strict=True)
     ]
     render = {"html": _render_html, "pdf": _render_pdf}[format]
-    return render(cases, _list_facts(model))
+    return render(images, _list_facts(model))
 
 
-def write_case_report(
+def write_image_report(
     file: Path, model: OriginModel, paths: Sequence[Path], answers: Sequence[Attribution]
 ) -> Path:
     """Write a report on local image files, and return its path.
@@ -175,24 +177,24 @@ def _list_facts(model: ModelDescription) -> Facts:
     ]
 
 
-def _render_html(cases: Sequence[Case], facts: Facts) -> bytes:
+def _render_html(images: Sequence[ReportedImage], facts: Facts) -> bytes:
     environment = Environment(
         loader=PackageLoader("whichgen.service", "."), autoescape=True, undefined=StrictUndefined
     )
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
-    template = environment.get_template("case.html.j2")
-    return template.render(cases=cases, facts=facts, caveats=CAVEATS).encode()
+    template = environment.get_template("image_report.html.j2")
+    return template.render(images=images, facts=facts, caveats=CAVEATS).encode()
 
 
-def _render_pdf(cases: Sequence[Case], facts: Facts) -> bytes:
-    from whichgen.service.case_pdf import PdfPage  # needs fpdf
+def _render_pdf(images: Sequence[ReportedImage], facts: Facts) -> bytes:
+    from whichgen.service.image_report_pdf import PdfPage  # needs fpdf
 
-    answers = (case.answer.model_dump_json(exclude={"nearest"}) for case in cases)
+    answers = (image.answer.model_dump_json(exclude={"nearest"}) for image in images)
     page = PdfPage("\n".join([*answers, *chain(*facts), *CAVEATS]))
     page.add_page()
     page.add_text("Which generative model made these images?", size=16)
     for text in [*(f"{name}: {value}" for name, value in facts), *(f"• {c}" for c in CAVEATS)]:
         page.add_text(text, size=8.5)
-    for case in cases:
-        page.add_case(case.answer, case.thumbnail, case.top_origins)
+    for image in images:
+        page.add_image(image.answer, image.thumbnail, image.top_origins)
     return bytes(page.output())
