@@ -33,7 +33,7 @@ def test_folder_of_annotation_files_names_the_dataset(site: Site) -> None:
     for command in (["dataset", "check"], ["knn", *site.options()[:-1], site.cache, "-d"]):
         result = whichgen(*command, "sets/images")
         assert result.code == 1
-        name = re.search(r"Write (\S+) instead", result.message)
+        name = re.search(r"Specify (\S+) instead", result.message)
         assert name and whichgen("dataset", "check", name[1]).code == 0
 
 
@@ -142,8 +142,8 @@ def test_a_wrong_annotation_line_is_located(site: Site, line: str, message: str)
         (["check", "nowhere/x"], "nowhere/x does not exist"),
         (["split", "images", "--unknown", "dalle"], "has no origin dalle"),
         (["split", "images", "--fractions", "a,b,c"], "is not three numbers"),
-        (["split", "images/real"], "if real is one origin, give the folder above it: "),
-        (["split", "deep/gan"], "If gan is one origin, give the folder above it."),
+        (["split", "images/real"], "If real is itself an origin, specify its parent folder: "),
+        (["split", "deep/gan"], "If gan is itself an origin, specify its parent folder."),
         (["split", "images", "-o", "blocked"], "blocked"),
     ],
 )
@@ -183,7 +183,7 @@ def test_published_layouts_are_read_and_explained(site: Site) -> None:
                 shutil.copy(path, folder / path.name)
     result = whichgen("dataset", "check", "set")
     assert result.code == 0, result.err
-    assert "Folders of splits, not of origins: train, val." in result.message
+    assert "These folders are splits, not origins: train, val." in result.message
     assert "nature is read as the origin real." in result.message
     rows = dict(re.findall(r"^(\w+) +(\d+) ", result.out, re.MULTILINE))
     assert rows == {"ddpm": "10", "gan": "10", "real": "10", "vae": "10"}
@@ -197,7 +197,7 @@ def test_photographs_in_a_folder_of_another_name(site: Site) -> None:
     Path("images/real").rename("images/Nature")
     result = whichgen("dataset", "check", "images")
     assert result.code == 1
-    assert "If Nature holds photographs, add --real Nature." in result.message
+    assert "If Nature contains photographs, add --real Nature." in result.message
     assert "No problems found" not in result.message
     result = whichgen("dataset", "check", "images", "--real", "nature")
     assert result.code == 0, result.err
@@ -244,5 +244,5 @@ def test_genimage_is_prepared_checked_and_used(site: Site) -> None:
     assert whichgen(*command, "--force").code == 0
     result = whichgen("dataset", "prepare", "GenImage", "images", "-o", "other")
     assert result.code == 1
-    assert "Images found: real (10). split1 left out" in result.message
+    assert "Images found: real (10). split1 omitted" in result.message
     assert not Path("other").exists()

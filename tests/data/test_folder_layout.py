@@ -1,4 +1,4 @@
-"""Layouts of published datasets: origins, splits and sources, or a refusal that says what to do."""
+"""Layouts of published datasets: origins, splits and sources, and errors for unclear layouts."""
 
 from __future__ import annotations
 
@@ -99,9 +99,9 @@ GENIMAGE = (
         # Categories and numbered videos are not generators.
         ("real/cat fake/cat fake/dog", {"fake": [1, 2], "real": [0]}),
         ("real/000 fake/000_003 fake/001_870", {"fake": [1, 2], "real": [0]}),
-        # A folder of which a ZIP file was made.
+        # The top folder of an extracted ZIP file.
         ("mine/real mine/gan", {"gan": [1], "real": [0]}),
-        # A style, not photographs.
+        # Here, `nature` is a subject, not a name for photographs.
         ("real gan/nature gan/city", {"gan": [1, 2], "real": [0]}),
     ],
 )
@@ -117,23 +117,32 @@ def test_origins_of_published_layouts(
 @pytest.mark.parametrize(
     ("folders", "message"),
     [
-        (["real", "gan", "test/x"], "test is the name of a split, but the folders beside it"),
-        (["train", "test"], "is the folder of a split and contains images directly.*/real/"),
+        (["real", "gan", "test/x"], r"contains folders of splits \(test\) and other folders"),
+        (["train", "test"], "is the folder of a split but contains images directly.*/real/"),
         (["train/val/real"], "in the folders of several splits"),
         (
             ["airplane/0_real", "airplane/1_fake", "train/0_real"],
-            "airplane, train can't be one.*above",
+            "airplane, train is not the name of a generator.*If data is the generator, specify",
         ),
-        (["train/car/0_real", "train/car/1_fake", "test/biggan/1_fake"], "car can't be one"),
-        (["photos/real", "photos/fake", "art/real", "art/fake"], "photos can't be one"),
+        (
+            ["train/car/0_real", "train/car/1_fake", "test/biggan/1_fake"],
+            "car is not the name of a generator",
+        ),
+        (
+            ["photos/real", "photos/fake", "art/real", "art/fake"],
+            "photos is not the name of a generator",
+        ),
         (["a/0_real", "a/1_fake", "a/masks", "b/0_real", "b/1_fake"], "but also masks"),
         (
             ["a/0_real", "a/1_fake", "a"],
-            "neither in a folder of photographs nor in one of generated",
+            "neither in a folder of photographs nor in a folder of generated",
         ),
-        (["real", "gan/real"], "not clear which folders are origins.*gan/real"),
-        (["x/real", "x/adm", "y"], "not clear which folders are origins"),
-        (["images/x/real", "recons/x/real", "dire/x/adm"], "dire, recons holds recon.*data/images"),
+        (["real", "gan/real"], "can't determine which folders are origins.*gan/real"),
+        (["x/real", "x/adm", "y"], "can't determine which folders are origins"),
+        (
+            ["images/x/real", "recons/x/real", "dire/x/adm"],
+            "dire, recons contains recon.*data/images",
+        ),
     ],
 )
 def test_unclear_layout_is_refused(tmp_path: Path, folders: list[str], message: str) -> None:
@@ -154,11 +163,11 @@ def test_unclear_layout_is_refused(tmp_path: Path, folders: list[str], message: 
         ),
         (["x/natural", "x/adm", "y/natural"], ["natural"], {"adm": [1], "real": [0, 2]}),
         (["train/photos", "train/gan", "test/photos"], ["photos"], {"gan": [1], "real": [0, 2]}),
-        # Already read as real.
+        # `0_real` means `real` even without the option.
         (["a/0_real", "a/1_fake"], ["0_real"], {"a": [1], "real": [0]}),
     ],
 )
-def test_folders_of_photographs_are_named(
+def test_folders_of_photographs_are_specified(
     tmp_path: Path, folders: list[str], real: list[str], origins: dict[str, list[int]]
 ) -> None:
     layout = read_layout(_make(tmp_path, folders), real)
@@ -168,7 +177,7 @@ def test_folders_of_photographs_are_named(
 
 def test_misspelled_folder_of_photographs_is_an_error(tmp_path: Path) -> None:
     folder = _make(tmp_path, ["photos", "gan"])
-    with pytest.raises(DataError, match=r"has no folder phtos\. Give `real` .*: photos\."):
+    with pytest.raises(DataError, match=r"contains no folder named phtos\. Set `real` .* photos\."):
         read_layout(folder, ["phtos"])
 
 
@@ -178,32 +187,32 @@ def test_misspelled_folder_of_photographs_is_an_error(tmp_path: Path) -> None:
 )
 def test_photographs_under_another_name_are_a_warning(name: str) -> None:
     (warning,) = check_origin_names(["gan", name])
-    assert "No origin is called real" in warning
-    assert f"If {name} holds photographs, add `real=({name!r},)`." in warning
+    assert "No origin is named real" in warning
+    assert f"If {name} contains photographs, add `real=({name!r},)`." in warning
     (warning,) = check_origin_names(["gan", "real", name])
     assert f"{name} counts as a generator" in warning
 
 
 def test_dataset_without_photographs_is_a_warning() -> None:
     (warning,) = check_origin_names(["gan", "realvisxl", "photoshop"])
-    assert warning.endswith("Otherwise, add a folder called real.")
+    assert warning.endswith("Otherwise, add a folder named real.")
     (warning,) = check_origin_names(["training_fake", "training_real"])
-    assert "If training_real holds photographs, add `real=('training_real',)`." in warning
+    assert "If training_real contains photographs, add `real=('training_real',)`." in warning
     assert check_origin_names(["gan", "real"]) == []
     assert "gan is the only origin" in check_origin_names(["gan"])[0]
 
 
-def test_splits_are_those_of_the_folders(tmp_path: Path) -> None:
+def test_splits_are_read_from_folders(tmp_path: Path) -> None:
     layout = read_layout(_make(tmp_path, GENIMAGE))
     splits = {int(path.stem): split for path, split in layout.splits.items()}
     assert splits == {0: "train", 1: "train", 2: "val", 3: "val", 4: "train", 5: "val", 6: "val"}
-    assert "Folders of splits, not of origins: train, val." in layout.notes
+    assert "These folders are splits, not origins: train, val." in layout.notes
     assert any("nature is read as the origin real" in note for note in layout.notes)
     # Without training images, nothing is divided.
     assert read_layout(_make(tmp_path / "b", ["test/real", "test/gan"])).splits == {}
 
 
-def test_source_is_the_folder_in_that_of_the_origin(tmp_path: Path) -> None:
+def test_source_is_the_subfolder_of_the_origin(tmp_path: Path) -> None:
     folders = ["train/real/flickr", "train/gan/reddit/x", "test/gan", "test/real/nasa"]
     layout = read_layout(_make(tmp_path, folders))
     sources = {int(path.stem): source for path, source in layout.sources.items()}

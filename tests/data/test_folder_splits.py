@@ -127,7 +127,7 @@ def test_photographs_are_named_by_an_option(tree: MakeTree) -> None:
     folder = tree({"photos": 5, "a": 5})
     dataset = split_folder(folder, SplitOptions())
     assert any(
-        "If photos holds photographs, add `real=('photos',)`" in note for note in dataset.notes
+        "If photos contains photographs, add `real=('photos',)`" in note for note in dataset.notes
     )
     dataset = split_folder(folder, SplitOptions(real=("photos",)))
     assert dataset.known == ("real", "a")

@@ -178,15 +178,15 @@ def test_missing_generators_and_other_folders_are_reported(tree: MakeTree) -> No
     prepared = prepare_benchmark("GenImage", tree(counts | {"dalle3": 2}))
     assert list(prepared.splits) == ["split2", "split3"]
     notes = " ".join(prepared.notes)
-    assert "split1 left out: too few or no images of wukong" in notes
+    assert "split1 omitted: too few or no images of wukong" in notes
     assert "no images of the unknown origins wukong, glide" in notes
-    assert "2 images left out, because their folders are not those of GenImage: dalle3" in notes
+    assert "2 images omitted, because GenImage does not have their folders: dalle3" in notes
 
 
 def test_folder_without_a_complete_split_is_an_error(tree: MakeTree) -> None:
     folder = tree({"Midjourney/train/ai": 3, "Midjourney/val/nature": 2})
     with pytest.raises(
-        DataError, match=r"Images found: Midjourney \(3\), real \(2\)\. split1 left"
+        DataError, match=r"Images found: Midjourney \(3\), real \(2\)\. split1 omitted"
     ):
         prepare_benchmark("GenImage", folder)
     with pytest.raises(DataError, match=r"'Foo' is not a published benchmark\. Choose from Diff"):
@@ -214,7 +214,7 @@ def test_diffusion_forensics_keeps_its_splits(tree: MakeTree, tmp_path: Path) ->
         "sdv1_new": 3,
     }
     assert dataset.val_unknown == ()
-    assert any("12 images left out" in note for note in prepared.notes)
+    assert any("12 images omitted" in note for note in prepared.notes)
     root = tmp_path / "dataset"
     write_splits(prepared.splits, root, "DiffusionForensics", unknown_file="{part}_out.txt")
     rows = _read_like_the_reference(root / "DiffusionForensics/df_test/annotations/test_out.txt")

@@ -22,15 +22,15 @@ MALFORMED = "malformed by the letter of the specification"
 
 @dataclass(frozen=True)
 class Expected:
-    """What the credentials of a file must give: standing, indications, generators."""
+    """What the credentials of a file must give: status, indications, generators."""
 
-    standing: tuple[str, ...]
+    status: tuple[str, ...]
     indicates: frozenset[str] = frozenset({"synthetic"})
     generators: frozenset[str] = frozenset()
 
 
-def generated(name: str, *standing: str) -> Expected:
-    return Expected((INTACT, *standing), generators=frozenset({name}))
+def generated(name: str, *status: str) -> Expected:
+    return Expected((INTACT, *status), generators=frozenset({name}))
 
 
 FILES = {
@@ -73,9 +73,9 @@ def credentials(path: Path, trust_anchors: str = "") -> list[Finding]:
 def test_credentials_of_real_files(name: str, shared: Path) -> None:
     expected = FILES[name]
     signature, *statements = credentials(shared / name)
-    for words in expected.standing:
+    for words in expected.status:
         assert words in signature.title
-    if not any(words in (EXPIRED, MALFORMED) for words in expected.standing):
+    if not any(words in (EXPIRED, MALFORMED) for words in expected.status):
         assert EXPIRED not in signature.title
         assert MALFORMED not in signature.title
     assert signature.indicates == "neutral"

@@ -17,9 +17,9 @@ from PIL.ExifTags import IFD, Base
 from PIL.TiffImagePlugin import IFDRational
 
 from whichgen.errors import ImageError
-from whichgen.evidence.bounded import clean, parse_json
 from whichgen.evidence.collect import MAX_FINDINGS, Evidence, collect
 from whichgen.evidence.parameters import interpret
+from whichgen.evidence.text_limits import clean, parse_json
 from whichgen.evidence.xmp import parse_xmp
 
 from .conftest import SOURCE, Sign, encode, png, xmp

@@ -62,8 +62,8 @@ class Dataset:
         Images of unknown origins: ``val_unknown`` for model selection, ``test_unknown`` for the
         final evaluation.
     unknown_groups
-        Maps the name of each subset of ``unknown`` to the origins in it. In addition to all unknown
-        origins together, each subset is evaluated separately. The subsets of OSMA are ``seed``,
+        Maps the name of each subset of ``unknown`` to the origins in it. Each subset is evaluated
+        separately, in addition to all unknown origins together. The subsets of OSMA are ``seed``,
         ``arch`` and ``dataset``.
     families
         Maps origins to generator families; takes precedence over the table of well-known generators
@@ -122,11 +122,11 @@ class Dataset:
             counts = Counter(s.origin for s in self.split(name))
             empty = [origin for origin in self.known if not counts[origin]]
             if empty:
-                depth = f" If {self.name} is one origin, give the folder above it."
+                hint = f" If {self.name} is itself an origin, specify its parent folder."
                 raise DataError(
                     f"{self.name}: no {name} images of {', '.join(empty)}. Every known origin "
                     "needs images in train, val and test. Add images or remove the origin."
-                    + (depth if REAL not in self.known else "")
+                    + (hint if REAL not in self.known else "")
                 )
         return self
 
@@ -143,6 +143,6 @@ def limit_per_class(dataset: Dataset, limit: int) -> Dataset:
     """Return a dataset with only the first ``limit`` samples of each origin in each split."""
     splits = {}
     for name in SPLITS:
-        numbers: dict[str, Iterator[int]] = defaultdict(count)
-        splits[name] = tuple(s for s in dataset.split(name) if next(numbers[s.origin]) < limit)
+        counters: dict[str, Iterator[int]] = defaultdict(count)
+        splits[name] = tuple(s for s in dataset.split(name) if next(counters[s.origin]) < limit)
     return replace(dataset, **splits)  # type: ignore[arg-type]

@@ -45,9 +45,8 @@ class DatasetOptions(SplitOptions):
         the source of each image (see :mod:`whichgen.data.tables.groups`); if empty, the sources are
         not known. Only for image folders.
     families
-        File of ``origin<TAB>family`` lines. The families of origins that it does not list, or of
-        all origins if there is no file, are looked up by name (see
-        :mod:`whichgen.data.origins.families`).
+        File of ``origin<TAB>family`` lines; optional. The family of an origin that is not in the
+        file is looked up by name (see :mod:`whichgen.data.origins.families`).
     samples_per_class
         Maximum number of images per origin in each split; 0 for no limit.
     """
@@ -74,7 +73,7 @@ class DatasetOptions(SplitOptions):
         """
         split = SplitOptions(**{f.name: getattr(self, f.name) for f in fields(SplitOptions)})
         dataset = open_dataset(
-            self.data, split, **self._read_names(), cache=cache, progress=progress
+            self.data, split, **self._read_groups_and_sources(), cache=cache, progress=progress
         )
         if self.samples_per_class:
             dataset = limit_per_class(dataset, self.samples_per_class)
@@ -100,10 +99,9 @@ class DatasetOptions(SplitOptions):
         layout = read_layout(folder, self.real)
         check_split_options(folder, layout.origins, self)
         warn_about_layout(layout)
-        return read_samples(folder, layout, **self._read_names())
+        return read_samples(folder, layout, **self._read_groups_and_sources())
 
-    def _read_names(self) -> dict[str, dict[str, str] | None]:
-        """Read the groups and the sources."""
+    def _read_groups_and_sources(self) -> dict[str, dict[str, str] | None]:
         folder, groups = Path(self.data), None
         if self.groups:
             groups = read_groups(Path(self.groups), self.group_column, folder=folder)
@@ -137,9 +135,9 @@ class DatasetOptions(SplitOptions):
         try:
             return TypeAdapter(cls).validate_python(values)
         except ValidationError as error:
-            wrong = ", ".join(str(e["loc"][0]) for e in error.errors() if e["loc"])
+            invalid_names = ", ".join(str(e["loc"][0]) for e in error.errors() if e["loc"])
             raise DataError(
-                f"the saved dataset options are invalid ({wrong}). Set the dataset with "
+                f"the saved dataset options are invalid ({invalid_names}). Set the dataset with "
                 f"{name_option('--data')}."
             ) from None
 

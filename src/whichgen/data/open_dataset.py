@@ -63,7 +63,7 @@ def open_dataset(
         dataset = load_benchmark(spec)
         if options.unknown or options.real or groups is not None or sources is not None:
             raise DataError(
-                f"{spec} defines its own unknown origins, groups and sources. Remove "
+                f"the options for image folders do not apply to {spec}. Remove "
                 f"{name_option('--unknown')}, {name_option('--groups')}, "
                 f"{name_option('--sources')} and {name_option('--real')}."
             )
@@ -75,10 +75,10 @@ def open_dataset(
         return replace(read_benchmark(name, root), name=folder.name)
     dataset = split_folder(folder, options, groups=groups, sources=sources, progress=progress)
     try:
-        # write_benchmark writes origins.json last: if it exists, all files do.
+        # write_benchmark writes origins.json last, so if it exists, all other files exist, too.
         write_benchmark(dataset, root, name)
     except OSError as error:
-        # A read-only cache may still hold all features.
+        # A read-only cache is allowed: it may contain the features of all images.
         if not is_permission_error(error):
             raise
     return dataset
@@ -90,8 +90,7 @@ def list_samples(spec: str, real: Collection[str] = ()) -> tuple[Sample, ...]:
     Parameters
     ----------
     spec
-        Path of a folder, or dataset string. An image of a folder that is not in a subfolder has an
-        empty origin.
+        Path of a folder, or dataset string. Images directly in the folder have an empty origin.
     real
         Names of folders of photographs (see
         :func:`~whichgen.data.layouts.folder_layout.read_layout`).

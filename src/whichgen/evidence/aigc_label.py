@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from whichgen.evidence.bounded import parse_json
 from whichgen.evidence.finding import Finding, Strength
 from whichgen.evidence.generators import find_generator
+from whichgen.evidence.text_limits import parse_json
 
 FIELD = "AIGC"
 

@@ -11,13 +11,13 @@ from whichgen.data.images.reading import open_image, read_header
 from whichgen.errors import ImageError
 from whichgen.evidence.aliases import resolve_origin
 from whichgen.evidence.bmff_blocks import find_bmff_mime
-from whichgen.evidence.bounded import clean
 from whichgen.evidence.credentials import prepare_reading, read_credentials
 from whichgen.evidence.examined_pixels import has_examined_pixels
 from whichgen.evidence.finding import Evidence, Finding
 from whichgen.evidence.metadata import read_metadata
 from whichgen.evidence.options import EvidenceOptions
 from whichgen.evidence.readers import run_readers
+from whichgen.evidence.text_limits import clean
 
 __all__ = ["MAX_FINDINGS", "Evidence", "Finding", "collect"]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from whichgen.evidence.bounded import as_list
+from whichgen.evidence.text_limits import as_list
 
 #: Maximum number of nodes per graph, values per node and links per graph.
 MAX_NODES = 5000

@@ -3,7 +3,7 @@
 A valid signature proves that the manifest and the image have not changed since they were signed. It
 does not prove the identity of the signer: anyone can create a certificate. That takes a trust list,
 which whichgen reads but does not include. What an intact manifest states is reported as stated,
-with its standing.
+with its status.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from whichgen.evidence.bounded import as_dict, as_list, clean
+from whichgen.evidence.digital_source_types import parse_source_type
 from whichgen.evidence.finding import Evidence, Finding, Indication
 from whichgen.evidence.hash_coverage import classify_exclusions
 from whichgen.evidence.manifest_process import (
@@ -25,8 +25,12 @@ from whichgen.evidence.manifest_process import (
     read_manifest_store,
     start_process,
 )
-from whichgen.evidence.sources import parse_source_type
-from whichgen.evidence.standing import CHANGED, Standing, assess_manifest, limit_standing
+from whichgen.evidence.manifest_status import (
+    CONTENT_CHANGED,
+    ManifestStatus,
+    assess_manifest,
+    limit_status,
+)
 from whichgen.evidence.statements import (
     Statement,
     creates_content,
@@ -36,6 +40,7 @@ from whichgen.evidence.statements import (
     list_statements,
     name_signer,
 )
+from whichgen.evidence.text_limits import as_dict, as_list, clean
 
 #: Start of a manifest store in every format: a JUMBF description box of C2PA's type.
 _STORE = b"jumd" + bytes.fromhex("6332706100110010800000aa00389b71")
@@ -57,7 +62,7 @@ class _Manifest:
     ----------
     content
         As the C2PA library reports it.
-    standing
+    status
         Integrity and trust.
     role
         Whether it is about the whole image or a part.
@@ -66,7 +71,7 @@ class _Manifest:
     """
 
     content: dict[str, Any]
-    standing: Standing
+    status: ManifestStatus
     role: _Role
     attached_by: tuple[dict[str, Any], ...] = ()
 
@@ -133,7 +138,7 @@ def read_credentials(data: bytes, mime: str, trust_anchors: str = "") -> Evidenc
 
 
 def _report_signature(active: _Manifest, *, is_silent: bool) -> Finding:
-    """Report the standing, the signer and the program of the active manifest.
+    """Report the status, the signer and the program of the active manifest.
 
     ``is_silent``: no statement about the origin of the image counts.
     """
@@ -145,17 +150,17 @@ def _report_signature(active: _Manifest, *, is_silent: bool) -> Finding:
         "time": clean(str(info.get("time") or ""), 80),
     }
     detail = "; ".join(f"{name} {text}" for name, text in details.items() if text)
-    title = f"{_TITLE}: {active.standing.summary}"
+    title = f"{_TITLE}: {active.status.summary}"
     return Finding("credentials", title, detail, statement=_phrase_signature(active, is_silent))
 
 
 def _phrase_signature(active: _Manifest, is_silent: bool) -> str:
     (signer,) = _list_signers(active)
-    brief = ", ".join(active.standing.cautions)
-    if active.standing.intact:
+    brief = ", ".join(active.status.cautions)
+    if active.status.intact:
         silence = f"Content Credentials signed by {signer} do not state an origin ({brief})"
         return silence if is_silent else ""
-    if brief == CHANGED:
+    if brief == CONTENT_CHANGED:
         brief += ", for which saving the file again is enough"
     return f"Content Credentials signed by {signer} are not valid and do not count: {brief}"
 
@@ -171,12 +176,12 @@ def _list_signers(
 def _report_statement(statement: Statement, manifest: _Manifest) -> Finding:
     """Report what a manifest states; ``neutral`` if the manifest is not intact."""
     signer, *others = _list_signers(manifest, format_signer)
-    trust = "trusted" if manifest.standing.trusted else "not verified"
+    trust = "trusted" if manifest.status.trusted else "not verified"
     indication: Indication = statement.indicates
     title, generator = statement.title, statement.generator
     if manifest.role == "part":
         title, indication = f"component, {title}", "edited"
-    if not manifest.standing.intact:
+    if not manifest.status.intact:
         indication, generator, trust = "neutral", "", "not valid"
     if indication != "synthetic":
         generator = ""
@@ -191,12 +196,12 @@ def _report_statement(statement: Statement, manifest: _Manifest) -> Finding:
         generator=generator,
         strength=statement.strength,
         statement="" if indication == "neutral" else _phrase_statement(statement, manifest),
-        trusted=manifest.standing.trusted,
+        trusted=manifest.status.trusted,
     )
 
 
 def _phrase_statement(statement: Statement, manifest: _Manifest) -> str:
-    """Return what a manifest states as a phrase: signer, claim, and the standing in brackets."""
+    """Return what a manifest states as a phrase: signer, claim, and the status in brackets."""
     by = f"with {statement.generator}" if statement.generator else "by AI"
     subject = statement.title.rpartition(": ")[2]
     if manifest.role == "part":
@@ -214,7 +219,7 @@ def _phrase_statement(statement: Statement, manifest: _Manifest) -> str:
     signer, *others = _list_signers(manifest)
     if others:
         signer += f", attached by {', '.join(others)}"
-    cautions = ", ".join(manifest.standing.cautions)
+    cautions = ", ".join(manifest.status.cautions)
     return f"Content Credentials signed by {signer}: {claim} ({cautions})"
 
 
@@ -241,7 +246,7 @@ def _list_manifests(store: ManifestStore, data: bytes, *, has_trust_list: bool) 
             own = [d for d in deltas if str(d.get("ingredientAssertionURI")).endswith(uri)]
             recorded = as_dict(ingredient.get("validation_results")).get("activeManifest")
             checks = [*(d.get("validationDeltas") for d in own), recorded]
-            standing = assess_manifest(
+            status = assess_manifest(
                 [code for check in checks for code in _list_codes(check, "success")],
                 [code for check in checks for code in _list_codes(check, "failure")]
                 + _get_codes(ingredient.get("validation_status")),
@@ -250,7 +255,7 @@ def _list_manifests(store: ManifestStore, data: bytes, *, has_trust_list: bool) 
             )
             manifest = _Manifest(
                 content,
-                limit_standing(standing, outer.standing),
+                limit_status(status, outer.status),
                 role if outer.role == "whole" else "part",
                 (*outer.attached_by, outer.content),
             )
@@ -275,7 +280,7 @@ def _iterate_history(manifest: dict[str, Any]) -> Iterator[tuple[dict[str, Any],
             yield ingredient, "part"
 
 
-def _assess_active(store: ManifestStore, data: bytes, *, has_trust_list: bool) -> Standing:
+def _assess_active(store: ManifestStore, data: bytes, *, has_trust_list: bool) -> ManifestStatus:
     results = as_dict(as_dict(store.store.get("validation_results")).get("activeManifest"))
     successes, failures = _list_codes(results, "success"), _list_codes(results, "failure")
     excluded = classify_exclusions(data, store.exclusions) if store.exclusions else "manifest"

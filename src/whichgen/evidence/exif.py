@@ -10,11 +10,11 @@ from typing import Any
 from PIL import Image
 from PIL.ExifTags import IFD, Base
 
-from whichgen.evidence.bounded import clean
 from whichgen.evidence.finding import Evidence, Finding
 from whichgen.evidence.generators import find_generator
 from whichgen.evidence.parameters import interpret
 from whichgen.evidence.text_formats import UUID
+from whichgen.evidence.text_limits import clean
 
 #: Camera settings and their format.
 _SETTINGS = {

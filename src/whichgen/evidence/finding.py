@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from whichgen.evidence.bounded import clean
+from whichgen.evidence.text_limits import clean
 
 #: What a finding indicates. ``edited``: an existing picture was changed, possibly by a generator.
 Indication = Literal["synthetic", "camera", "edited", "neutral"]

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from whichgen.evidence.bounded import clean
 from whichgen.evidence.finding import Finding
 from whichgen.evidence.generators import find_generator
+from whichgen.evidence.text_limits import clean
 
 #: Keys of each reported value, in any capitalization; the first match counts. The prompt is last
 #: because it may be long.

@@ -12,13 +12,13 @@ from typing import Any
 
 from whichgen.evidence.aigc_label import FIELD as AIGC
 from whichgen.evidence.aigc_label import read_aigc_label, read_aigc_text
-from whichgen.evidence.bounded import MAX_TEXT, clean, parse_json
 from whichgen.evidence.comfyui import search_graph
 from whichgen.evidence.finding import Finding
 from whichgen.evidence.generation import report_parameters
 from whichgen.evidence.generators import is_editor
 from whichgen.evidence.json_formats import read_parameters
 from whichgen.evidence.text_formats import has_midjourney_options, parse_text
+from whichgen.evidence.text_limits import MAX_TEXT, clean, parse_json
 from whichgen.evidence.wording import Statement, read_credit, read_free_text, read_program
 
 #: Fields in which a program enters its own name.

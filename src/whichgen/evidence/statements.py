@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from whichgen.evidence.bounded import as_dict, as_list, clean
+from whichgen.evidence.digital_source_types import parse_source_type
 from whichgen.evidence.finding import Indication, Strength
 from whichgen.evidence.generators import find_generator
-from whichgen.evidence.sources import parse_source_type
+from whichgen.evidence.text_limits import as_dict, as_list, clean
 
 #: Maximum number of actions and assertions per manifest.
 _MAX_ACTIONS = 50

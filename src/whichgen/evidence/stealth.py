@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from whichgen.evidence.bounded import MAX_TEXT
 from whichgen.evidence.examined_pixels import has_examined_pixels
 from whichgen.evidence.finding import Evidence
 from whichgen.evidence.parameters import interpret
+from whichgen.evidence.text_limits import MAX_TEXT
 
 if TYPE_CHECKING:
     import numpy as np

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from whichgen.evidence.bounded import clean
 from whichgen.evidence.generation import Parameters
 from whichgen.evidence.generators import find_generator
+from whichgen.evidence.text_limits import clean
 
 #: Keys that captions do not have, with the pattern of their values. Two of them are required.
 _KEYS = {

@@ -13,12 +13,12 @@ from typing import Any
 from whichgen.evidence.aigc_label import FIELD as AIGC
 from whichgen.evidence.aigc_label import read_aigc_label, read_aigc_text
 from whichgen.evidence.blocks import MAX_BLOCK
-from whichgen.evidence.bounded import clean
+from whichgen.evidence.digital_source_types import parse_source_type
 from whichgen.evidence.finding import Evidence, Finding, Indication
 from whichgen.evidence.generators import find_generator, is_editor
 from whichgen.evidence.parameters import interpret
-from whichgen.evidence.sources import parse_source_type
 from whichgen.evidence.text_formats import UUID
+from whichgen.evidence.text_limits import clean
 
 #: Maximum number of properties, and of characters per property.
 _MAX_PROPERTIES = 30

@@ -4,8 +4,8 @@ The origins of each public benchmark are listed in a JSON file bundled with whic
 (:mod:`whichgen.data.benchmarks.origin_lists`). A dataset that ``whichgen dataset split`` or
 ``prepare`` has written is loaded in the same way, but its origins are listed in
 ``<root>/<name>/origins.json``. If its images have groups or sources (see
-:mod:`whichgen.data.tables.groups`), the files ``groups.tsv`` and ``sources.tsv`` in the same folder
-list those of each image.
+:mod:`whichgen.data.tables.groups`), they are listed in the files ``groups.tsv`` and ``sources.tsv``
+in the same folder.
 
 A *benchmark split* (``split1``) divides the origins into known and unknown origins. The *splits* of
 a dataset (train, val, test, val_unknown, test_unknown) divide its images.
@@ -34,7 +34,7 @@ from whichgen.data.tables.groups import read_name_table, write_names
 from whichgen.errors import DataError
 from whichgen.io.atomic import write_text
 
-#: Folder where the reference implementation looks for data, relative to the working directory.
+#: Default data folder of the reference implementation, relative to the working directory.
 DEFAULT_ROOT = Path("dataset")
 
 _GROUPS_FILE, _SOURCES_FILE = "groups.tsv", "sources.tsv"
@@ -49,7 +49,7 @@ def parse_spec(spec: str) -> tuple[str, dict[str, str]]:
         An option is neither ``split`` nor ``root``, or has no value, or ``spec`` is a URL.
     """
     if re.match(r"\w{2,}://", spec):
-        raise DataError(f"{spec} is a URL. Download the dataset first, and give its folder.")
+        raise DataError(f"{spec} is a URL. Download the dataset first, and specify its folder.")
     name, *options = spec.split(":")
     values = {}
     for option in options:
@@ -86,11 +86,12 @@ def read_benchmark(name: str, root: Path, split: str | None = None) -> Dataset:
     """Read the list of origins, the annotation files and the groups of a benchmark.
 
     The annotation file of the training set is
-    ``<root>/<folder>/<split>_train/annotations/<split>_train.txt``. Those of the validation and
-    test sets have ``val`` and ``test`` in place of ``train``. The images of unknown origins are
+    ``<root>/<folder>/<split>_train/annotations/<split>_train.txt``. The annotation files of the
+    validation and test sets are named likewise, with ``val`` and ``test``. Images of unknown
+    origins are
     listed in ``<split>_val_out_all.txt`` and ``<split>_test_out_all.txt`` in the same folders. If
-    such a file does not exist, ``<split>_val_out.txt`` or else ``val_out.txt`` is read (``test``
-    likewise).
+    these files do not exist, ``<split>_val_out.txt`` or else ``val_out.txt`` is read (likewise for
+    ``test``).
 
     Parameters
     ----------
@@ -182,9 +183,9 @@ def write_splits(
     """Write the splits of a benchmark as annotation files and ``origins.json``.
 
     The reference implementation can read the annotation files: labels are indices, known origins
-    first. Images of each subset of unknown origins are also listed in a file of their own. Groups
-    and sources are written to ``groups.tsv`` and ``sources.tsv``; without any, these files are
-    deleted.
+    first. Each subset of unknown origins also has a separate annotation file. Groups and sources
+    are written to ``groups.tsv`` and ``sources.tsv``; if no image has a group or source, the file
+    is deleted.
 
     Parameters
     ----------
@@ -253,7 +254,8 @@ def _write_split(folder: Path, split: str, dataset: Dataset, unknown_file: Unkno
             if name == unknown_file:
                 write_annotations(file, samples, labels)
             else:
-                file.unlink(missing_ok=True)  # it might be read instead
+                # An outdated file of this name could be read instead of the new one.
+                file.unlink(missing_ok=True)
         for group, origins in dataset.unknown_groups.items():
             file = annotations / f"{split}_{part}_out_{group}.txt"
             write_annotations(file, [s for s in samples if s.origin in origins], labels)

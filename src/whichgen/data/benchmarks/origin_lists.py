@@ -1,6 +1,7 @@
 """Lists of the known and unknown origins of benchmarks.
 
-Those of the public benchmarks are bundled with whichgen, in the folder ``whichgen/data/origins``.
+The lists of public benchmarks are bundled with whichgen, in the folder ``origins`` beside this
+file.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def _check_folder_name(name: str) -> str:
     ValueError
         ``name`` is not valid.
     """
-    # File names add a few letters to the name of a benchmark split.
+    # File systems allow 255 bytes, and file names are longer than the name of the split.
     if name in ("", ".", "..") or any(c in name for c in "/\\\0") or len(name.encode()) > 200:
         raise ValueError(f"{name[:80]!r} is not a valid folder name")
     return name
@@ -78,7 +79,7 @@ class BenchmarkOrigins(BaseModel):
         Name of the annotation file of all unknown images in the reference implementation.
     image_folders
         Maps each origin to the folders that contain its images in the published archives. A folder
-        is given by consecutive names on the path to an image, such as ``fake/ProGAN/bus``.
+        is specified by consecutive parts of the path of an image, such as ``fake/ProGAN/bus``.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -101,8 +102,7 @@ def list_benchmarks() -> list[str]:
 def load_origins(name: str, root: Path) -> BenchmarkOrigins:
     """Read ``root/name/origins.json``; if it does not exist, read the bundled list of origins.
 
-    ``name`` is the name of the benchmark. Upper and lower case are not distinguished in the names
-    of bundled lists.
+    ``name`` is the name of the benchmark; the names of bundled lists are case-insensitive.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def load_origins(name: str, root: Path) -> BenchmarkOrigins:
 
 
 def load_bundled_origins(name: str) -> BenchmarkOrigins:
-    """Read the bundled list of origins of a benchmark; upper and lower case are not distinguished.
+    """Read the bundled list of origins of a benchmark; ``name`` is case-insensitive.
 
     Raises
     ------

@@ -1,15 +1,15 @@
-"""Divide the images of a published benchmark into its splits, for those without annotation files.
+"""Divide the images of a published benchmark that has no annotation files into splits.
 
-Images are recognized by the names of their folders in the published archives, which may be at any
-depth of the given folder. Each origin is divided once, for all splits of the benchmark:
+The origin of an image is determined by the folder names of the published archives, which may be at
+any depth. The images of each origin are divided once, for all splits of the benchmark:
 
-- If it has folders for train and val (GenImage), training images are from train; validation and
-  test images are from two halves of val.
-- If it also has a folder for test (DiffusionForensics), each image stays in its split.
-- If it has no such folders (OSMA), a tenth is for validation and a tenth for the test.
+- If there are folders train and val (GenImage), training images are from train. Half of val is the
+  validation set, and the other half is the test set.
+- If there is also a folder test (DiffusionForensics), the folders are the splits.
+- Otherwise (OSMA), 80 % are for training, 10 % for validation and 10 % for testing.
 
-Images are chosen at random with a fixed seed, independently of the other origins and of the
-location of the folder.
+Images are selected at random with a fixed seed. The selection does not depend on the other origins
+or on the location of the folder.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ from whichgen.option_names import name_option
 
 _PARTS = ("train", "val", "test")
 
-#: Fraction of the images of an origin without folders of splits that is for training.
+#: Fraction of training images if an origin has no folders of splits.
 _TRAIN_FRACTION = 0.8
 
-#: Names of ImageNet's images. The same photograph may be beside several generators.
+#: Names of ImageNet's images. Copies of one photograph may be in the folders of many generators.
 _IMAGENET_NAME = re.compile(r"(n\d{8}_\d+|ILSVRC2012_\w+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class PreparedBenchmark:
-    """The splits of a benchmark, made from a folder of its images.
+    """Splits of a benchmark, created from a folder of its images.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class PreparedBenchmark:
     splits
         Maps the name of each benchmark split to its dataset.
     notes
-        Sentences about what is missing in the folder, left out, or fewer than planned.
+        Notes about missing origins, omitted splits and images, and small splits.
     """
 
     origins: BenchmarkOrigins
@@ -71,24 +71,24 @@ def prepare_benchmark(
     Parameters
     ----------
     name
-        Name of a published benchmark; upper and lower case are not distinguished.
+        Name of a published benchmark (case-insensitive).
     folder
         Folder that contains the extracted archives.
     samples_per_class
         Maximum number of images per origin in each of train, val and test; 0 for no limit.
     seed
-        Random seed for choosing the images.
+        Random seed for selecting the images.
 
     Raises
     ------
     DataError
-        ``name`` is not a published benchmark, the folder does not exist, or it has no complete set
-        of known origins of any split.
+        ``name`` is not a published benchmark, the folder does not exist, or it lacks a known origin
+        of every benchmark split.
     """
     lists = load_bundled_origins(name)
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder. Specify the folder of {lists.name}'s images.")
-    images, others = _find_images(folder, lists)
+    images, unmatched_folders = _find_images(folder, lists)
     parts = {
         origin: _divide(groups, samples_per_class, (seed, zlib.crc32(origin.encode())))
         for origin, groups in images.items()
@@ -103,25 +103,28 @@ def prepare_benchmark(
     for split, origins in lists.splits.items():
         missing = [o for o in origins.known if not all(parts.get(o, {}).get(p) for p in _PARTS)]
         if missing:
-            notes.append(f"{split} left out: too few or no images of {join_names(missing)}")
+            notes.append(f"{split} omitted: too few or no images of {join_names(missing)}")
         else:
             splits[split] = _make_dataset(f"{lists.name}:split={split}", origins, parts, notice)
     if not splits:
-        counts = ", ".join(f"{origin} ({_count(images[origin])})" for origin in sorted(images))
+        counts = ", ".join(
+            f"{origin} ({sum(map(len, images[origin].values()))})" for origin in sorted(images)
+        )
+        examples = [names[-1] for o, names in lists.image_folders.items() if o != REAL]
         raise DataError(
             f"{folder} does not contain all known origins of any split of {lists.name}. Images "
-            f"found: {counts or 'none'}. {notes[0]}. Give the folder that contains the extracted "
-            f"archives, with their folder names ({_list_examples(lists)}), or use the images "
-            f"without these splits: {name_option(f'--data {folder}')}"
+            f"found: {counts or 'none'}. {notes[0]}. Specify the folder that contains the "
+            f"extracted archives, with their folder names ({join_names(examples, 3)}), or use the "
+            f"images without these splits: {name_option(f'--data {folder}')}"
         )
     origins_in_use = [o for split in splits for o in (*splits[split].known, *splits[split].unknown)]
     if absent := [origin for origin in dict.fromkeys(origins_in_use) if origin not in images]:
         notes.append(f"no images of the unknown origins {join_names(absent)}")
     notes += _list_shortfalls(parts, samples_per_class)
-    if others:
+    if unmatched_folders:
         notes.append(
-            f"{sum(others.values())} images left out, because their folders are not those of "
-            f"{lists.name}: {join_names(sorted(others))}"
+            f"{unmatched_folders.total()} images omitted, because {lists.name} does not have "
+            f"their folders: {join_names(sorted(unmatched_folders))}"
         )
     return PreparedBenchmark(lists, splits, tuple(notes))
 
@@ -129,34 +132,31 @@ def prepare_benchmark(
 def _find_images(
     folder: Path, lists: BenchmarkOrigins
 ) -> tuple[dict[str, dict[str, list[Path]]], Counter[str]]:
-    """Return the images of each origin in each folder of a split, and numbers of other images.
-
-    The keys of the latter are folders.
-    """
+    """Return the images of each origin and split, and counts of other images by folder."""
     patterns = [
         (origin, tuple(map(_normalize, name.split("/"))))
         for origin in sorted(lists.image_folders, key=lambda origin: origin != REAL)
         for name in lists.image_folders[origin]
     ]
     images: dict[str, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
-    others: Counter[str] = Counter()
-    places: dict[tuple[str, ...], tuple[str, str]] = {}
+    unmatched_folders: Counter[str] = Counter()
+    labels: dict[tuple[str, ...], tuple[str, str]] = {}
     photographs: set[str] = set()
     for path in list_images(folder):
         parts = path.relative_to(folder).parts[:-1]
-        if parts not in places:
+        if parts not in labels:
             split = next(filter(None, map(find_split, parts)), "")
-            places[parts] = _find_origin(parts, patterns), split
-        origin, split = places[parts]
+            labels[parts] = _find_origin(parts, patterns), split
+        origin, split = labels[parts]
         if not origin:
-            others["/".join(parts) or "."] += 1
+            unmatched_folders["/".join(parts) or "."] += 1
             continue
         if origin == REAL and _IMAGENET_NAME.match(path.name):
             if path.stem.lower() in photographs:
                 continue
             photographs.add(path.stem.lower())
         images[origin][split].append(path)
-    return images, others
+    return images, unmatched_folders
 
 
 def _normalize(name: str) -> str:
@@ -164,7 +164,7 @@ def _normalize(name: str) -> str:
 
 
 def _find_origin(parts: Sequence[str], patterns: Iterable[tuple[str, tuple[str, ...]]]) -> str:
-    """Return the origin that the folders of an image name, or an empty string."""
+    """Return the origin whose pattern occurs in the path of a folder, or an empty string."""
     names = tuple(map(_normalize, parts))
     for origin, pattern in patterns:
         starts = range(len(names) - len(pattern) + 1)
@@ -178,7 +178,8 @@ def _divide(
 ) -> dict[str, list[Path]]:
     """Return the images of an origin for train, val and test, in random order.
 
-    ``groups[split]`` are the images in the folders of a split, or of none.
+    ``groups[split]`` are the images in the folder of a split, and ``groups[""]`` are the images in
+    no such folder.
     """
     rng = np.random.default_rng(seed)
     shuffled = {
@@ -222,7 +223,7 @@ def _make_dataset(
 
 
 def _list_shortfalls(parts: Mapping[str, Mapping[str, Sequence[Path]]], limit: int) -> list[str]:
-    """Return a note for each of train, val and test in which origins have fewer images."""
+    """Return a note for each split in which some origins have fewer than ``limit`` images."""
     notes = []
     for part in _PARTS:
         few = {o: len(p[part]) for o, p in sorted(parts.items()) if 0 < len(p[part]) < limit}
@@ -230,13 +231,3 @@ def _list_shortfalls(parts: Mapping[str, Mapping[str, Sequence[Path]]], limit: i
             counts = join_names(f"{origin} {n}" for origin, n in few.items())
             notes.append(f"fewer than {limit} {part} images: {counts}")
     return notes
-
-
-def _count(groups: Mapping[str, Sequence[Path]]) -> int:
-    return sum(map(len, groups.values()))
-
-
-def _list_examples(lists: BenchmarkOrigins) -> str:
-    """Return some folder names of generators."""
-    folders = [names[-1] for origin, names in lists.image_folders.items() if origin != REAL]
-    return join_names(folders, 3)

@@ -1,19 +1,19 @@
-"""Read the origin and the split of each image from the folders that contain it.
+"""Determine the origin and the split of each image from the folders that contain it.
 
-Usually, each direct subfolder of a dataset folder is an origin. Published datasets are organized in
-other ways, which are recognized by the names of their folders:
+Usually, each direct subfolder of a dataset folder is an origin. The layouts of published datasets
+differ and are recognized by folder names:
 
-- **Splits.** If all subfolders of a folder are called ``train``, ``val`` or ``test`` (or
+- **Splits**: If all subfolders of a folder are named ``train``, ``val`` or ``test`` (or
   ``training``, ``validation`` and so on), they are splits, not origins.
-- **Photographs and generated images in pairs** (CNNDetection or ForenSynths, GenImage): all
-  subfolders of a folder are called ``0_real`` and ``1_fake``, or ``nature`` and ``ai``. A folder
-  above the pair names the generator.
-- **Generators in a folder of generated images** (OSMA): the subfolders of ``fake`` are the origins,
+- **Pairs of photographs and generated images** (CNNDetection or ForenSynths, GenImage): All
+  subfolders of a folder are named ``0_real`` and ``1_fake``, or ``nature`` and ``ai``. The name of
+  a parent folder is the generator.
+- **Generators in a folder of generated images** (OSMA): The subfolders of ``fake`` are the origins,
   unless ``real`` has subfolders of the same names.
-- **Origins in domains** (DiffusionForensics): a folder ``real`` and the folders beside it are the
-  origins, whatever the folders above them are called.
+- **Origins in domains** (DiffusionForensics): A folder ``real`` and its sibling folders are the
+  origins. The names of their parent folders are ignored.
 
-Folders that may be organized in one of these ways, but not clearly, are refused.
+An ambiguous layout raises an error.
 """
 
 from __future__ import annotations
@@ -49,40 +49,42 @@ class FolderLayout:
     origins
         Maps each origin, in alphabetical order, to the paths of its images in natural order.
     splits
-        Maps each path to train, val or test, or to an empty text if it is not in the folder of a
-        split. The dictionary is empty unless there are folders for train and for val or test.
+        Maps each path to ``train``, ``val`` or ``test``, or to an empty string if it is not in the
+        folder of a split. The dictionary is empty unless there are folders for train and for val or
+        test.
     sources
         Maps the path of each image that is in a subfolder of its origin's folder to the name of
         the subfolder.
-    stray
-        Paths of images directly in the dataset folder; they have no origin.
+    images_without_origin
+        Paths of images directly in the dataset folder.
     notes
-        Sentences that explain how the folders were read, unless each direct subfolder is an origin.
+        Sentences that explain which folders are origins or splits; empty if each direct subfolder
+        is an origin.
     """
 
     origins: dict[str, list[Path]]
     splits: dict[Path, str]
     sources: dict[Path, str]
-    stray: tuple[Path, ...]
+    images_without_origin: tuple[Path, ...]
     notes: tuple[str, ...]
 
 
 def read_layout(folder: Path, real: Collection[str] = ()) -> FolderLayout:
-    """Read the origin and the split of each image in the subfolders of a folder.
+    """Determine the origin and the split of each image in the subfolders of a folder.
 
     Parameters
     ----------
     folder
         The dataset folder.
     real
-        Names of further folders of photographs, in upper or lower case; their images get the origin
+        Names of additional folders of photographs (case-insensitive). The origin of their images is
         ``real``.
 
     Raises
     ------
     DataError
         The folder does not exist or has no subfolder with images, it is not clear which folders are
-        origins, or no folder has a name in ``real``.
+        origins, or a name in ``real`` is not the name of a folder.
     """
     if not folder.is_dir():
         raise DataError(
@@ -91,55 +93,56 @@ def read_layout(folder: Path, real: Collection[str] = ()) -> FolderLayout:
     images: dict[Parts, list[Path]] = defaultdict(list)
     for path in list_images(folder):
         images[path.relative_to(folder).parts[:-1]].append(path)
-    stray = tuple(images.pop((), []))
+    images_without_origin = tuple(images.pop((), []))
     if not images and (folder / "origins.json").is_file():
         raise DataError(
-            f"{folder} contains annotation files, not images. Write {folder.name}:split=split1:"
+            f"{folder} contains annotation files, not images. Specify {folder.name}:split=split1:"
             f"root={folder.parent} instead."
         )
     if not images:
         raise DataError(
             f"{folder} has no subfolder with images. Put the images of each origin in a separate "
-            f"subfolder: {folder}/real/…, {folder}/some_generator/…; or, if {folder.name} is one "
-            f"origin, give the folder above it: {folder.parent}"
+            f"subfolder: {folder}/real/…, {folder}/some_generator/…. If {folder.name} is itself an "
+            f"origin, specify its parent folder: {folder.parent}"
         )
     names = {name.casefold() for parts in images for name in parts}
     if missing := [name for name in real if name.casefold() not in names]:
-        others = sorted({n for parts in images for n in parts if not find_split(n)})
+        folder_names = sorted({n for parts in images for n in parts if not find_split(n)})
+        examples = list(filter(means_photographs, folder_names)) or folder_names
         raise DataError(
-            f"{folder} has no folder {', '.join(missing)}. Give {name_option('--real')} the name "
-            "of a folder of photographs: "
-            f"{join_names(filter(means_photographs, others)) or join_names(others)}."
+            f"{folder} contains no folder named {', '.join(missing)}. Set {name_option('--real')} "
+            f"to a folder of photographs, for example {join_names(examples)}."
         )
     photographs = {name.casefold() for name in real}
-    split_of, rest_of, notes = _remove_splits(folder, images)
-    labels, label_notes = label_folders(folder, set(rest_of.values()), photographs)
+    split_of, origin_parts_of, notes = _remove_splits(folder, images)
+    labels, label_notes = label_folders(folder, set(origin_parts_of.values()), photographs)
     origins: dict[str, list[Path]] = defaultdict(list)
     splits: dict[Path, str] = {}
     sources: dict[Path, str] = {}
     for parts, paths in images.items():
-        rest = rest_of[parts]
-        origin, depth = labels[rest]
-        if (shown := show_name(origin)) != origin:
-            # Models hold text, but a folder's name is bytes; an origin has no backslash.
-            origin = shown.replace("\\", "_")
+        origin_parts = origin_parts_of[parts]
+        origin, depth = labels[origin_parts]
+        if (printable := show_name(origin)) != origin:
+            # A folder name may be invalid UTF-8, which a saved model can't contain. It is escaped
+            # with backslashes, which are not allowed in names of origins.
+            origin = printable.replace("\\", "_")
         origins[REAL if origin.casefold() in photographs else origin] += paths
         splits |= dict.fromkeys(paths, split_of[parts])
-        if len(rest) > depth:
-            sources |= dict.fromkeys(paths, show_name(rest[depth]))
-    if wrong := sorted(filter(find_split, origins)):
+        if len(origin_parts) > depth:
+            sources |= dict.fromkeys(paths, show_name(origin_parts[depth]))
+    if split_names := sorted(filter(find_split, origins)):
         raise DataError(
-            f"{folder}: {join_names(wrong)} is the name of a split, but the folders beside it are "
-            "not. Put all images into train, val and test, or none."
+            f"{folder} contains folders of splits ({join_names(split_names)}) and other folders. "
+            "Put all images into train, val and test, or none."
         )
     if not {"train"} < set(splits.values()) - {""}:
         splits = {}
     ordered = {origin: origins[origin] for origin in sorted(origins)}
-    return FolderLayout(ordered, splits, sources, stray, (*notes, *label_notes))
+    return FolderLayout(ordered, splits, sources, images_without_origin, (*notes, *label_notes))
 
 
 def warn_about_layout(layout: FolderLayout) -> None:
-    """Warn if the folders were not read in the usual way, and about the names of the origins."""
+    """Warn if some direct subfolders are not origins, and about the names of the origins."""
     for note in (*layout.notes, *check_origin_names(layout.origins)):
         warnings.warn(note, WhichgenWarning, stacklevel=1)
 
@@ -156,61 +159,66 @@ def check_origin_names(origins: Collection[str]) -> list[str]:
     if len(origins) == 1:
         (only,) = origins
         messages.append(
-            f"{only} is the only origin; attribution needs two. If the folders in {only} are "
-            "origins, give that folder instead."
+            f"{only} is the only origin, but attribution needs at least two. If the subfolders of "
+            f"{only} are origins, specify {only} instead."
         )
-    others = sorted(o for o in origins if o != REAL and may_be_photographs(o))
-    if not others and REAL not in origins:
-        others = sorted(o for o in origins if any(map(means_photographs, re.split(r"[\W_]+", o))))
-    subject = join_names(others) or "a folder"
-    value = shlex.quote(",".join(others)) if others else "NAME"
-    option = name_option(f"--real {value}", f"`real={tuple(others) or ('NAME',)}`")
-    plural = len(others) > 1
-    advice = f"If {subject} {'hold' if plural else 'holds'} photographs, add {option}."
+    candidates = sorted(o for o in origins if o != REAL and may_be_photographs(o))
+    if not candidates and REAL not in origins:
+        candidates = sorted(
+            o for o in origins if any(map(means_photographs, re.split(r"[\W_]+", o)))
+        )
+    subject = join_names(candidates) or "a folder"
+    value = shlex.quote(",".join(candidates)) if candidates else "NAME"
+    option = name_option(f"--real {value}", f"`real={tuple(candidates) or ('NAME',)}`")
+    verb = "contain" if len(candidates) > 1 else "contains"
+    advice = f"If {subject} {verb} photographs, add {option}."
     if REAL not in origins:
-        otherwise = "" if others else " Otherwise, add a folder called real."
+        otherwise = "" if candidates else " Otherwise, add a folder named real."
         messages.append(
-            f"No origin is called real, so no image counts as a photograph. {advice}{otherwise}"
+            f"No origin is named real, so no image counts as a photograph. {advice}{otherwise}"
         )
-    elif others:
-        count = "count as generators" if plural else "counts as a generator"
-        messages.append(f"{join_names(others)} {count}. {advice}")
+    elif candidates:
+        count = "count as generators" if len(candidates) > 1 else "counts as a generator"
+        messages.append(f"{join_names(candidates)} {count}. {advice}")
     return messages
 
 
 def _remove_splits(
     folder: Path, images: Mapping[Parts, Sequence[Path]]
 ) -> tuple[dict[Parts, str], dict[Parts, Parts], list[str]]:
-    """Return the split of each folder, the names without those of splits, and notes.
+    """Return the split of each folder, its path without the folders of splits, and notes.
 
-    A folder is a split if it and all folders beside it have names of splits, and no image is beside
-    it: an image category is called ``train``, too.
+    A folder is a split if it and all its siblings have names of splits, and its parent contains no
+    images directly. Otherwise, it may be an image category, such as ``train`` (the vehicle).
     """
     children = list_children(images)
-    split_of, rest_of = {}, {}
-    names: dict[str, str] = {}
+    split_of, origin_parts_of = {}, {}
+    split_by_name: dict[str, str] = {}
     for parts in images:
         is_split = [
             all(map(find_split, children[parts[:i]])) and parts[:i] not in images
             for i in range(len(parts))
         ]
         split_names = [name for name, split in zip(parts, is_split, strict=True) if split]
-        rest = tuple(name for name, split in zip(parts, is_split, strict=True) if not split)
+        origin_parts = tuple(name for name, split in zip(parts, is_split, strict=True) if not split)
         splits = {find_split(name) for name in split_names}
-        names |= {name: find_split(name) for name in split_names}
+        split_by_name |= {name: find_split(name) for name in split_names}
         if len(splits) > 1:
             raise DataError(
                 f"{folder.joinpath(*parts)} is in the folders of several splits. Move its images "
-                "into one of them."
+                "to the folder of one split."
             )
-        if not rest:
+        if not origin_parts:
             raise DataError(
-                f"{folder.joinpath(*parts)} is the folder of a split and contains images directly. "
-                f"Put the images of each origin into a subfolder of it: {parts[-1]}/real/…, "
+                f"{folder.joinpath(*parts)} is the folder of a split but contains images directly. "
+                f"Put the images of each origin into a subfolder: {parts[-1]}/real/…, "
                 f"{parts[-1]}/some_generator/…"
             )
-        split_of[parts], rest_of[parts] = "".join(splits), rest
-    if not names:
-        return split_of, rest_of, []
-    ordered = sorted(names, key=lambda n: ("train", "val", "test").index(names[n]))
-    return split_of, rest_of, [f"Folders of splits, not of origins: {join_names(ordered)}."]
+        split_of[parts], origin_parts_of[parts] = "".join(splits), origin_parts
+    if not split_by_name:
+        return split_of, origin_parts_of, []
+    ordered = sorted(
+        split_by_name, key=lambda name: ("train", "val", "test").index(split_by_name[name])
+    )
+    note = f"These folders are splits, not origins: {join_names(ordered)}."
+    return split_of, origin_parts_of, [note]

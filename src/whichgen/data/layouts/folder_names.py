@@ -1,4 +1,4 @@
-"""Recognize folder names that stand for a split, photographs, generated images or a category."""
+"""Recognize the folder names of splits, photographs, generated images and image categories."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _CATEGORIES = frozenset(
 )
 _SYNSET = re.compile(r"n\d{8}")
 
-#: Folders that only hold others.
+#: Names of folders that only contain other folders.
 _CONTAINERS = frozenset(
     {"archive", "data", "dataset", "datasets", "download", "downloads", "extracted", "files"}
     | {"image", "images", "img", "imgs", "pictures"}
@@ -56,18 +56,18 @@ def _normalize(name: str) -> str:
 
 
 def find_split(name: str) -> str:
-    """Return the split that a folder name stands for: train, val, test, or empty if none."""
+    """Return the split that a folder name means (``train``, ``val`` or ``test``) or ``""``."""
     normal = _normalize(name)
     return next((split for split, names in _SPLITS.items() if names.fullmatch(normal)), "")
 
 
 def means_photographs(name: str) -> bool:
-    """Return whether a folder name means photographs, as ``0_real`` and ``nature`` do."""
+    """Return whether a folder name means photographs, such as ``0_real`` and ``nature``."""
     return bool(_PHOTOGRAPHS.fullmatch(_normalize(name)))
 
 
 def may_be_photographs(name: str) -> bool:
-    """Return whether a folder name means photographs, or is that of a dataset of photographs."""
+    """Return whether a folder name means photographs or is the name of a photograph dataset."""
     return means_photographs(name) or _normalize(name) in _PHOTOGRAPH_DATASETS
 
 
@@ -77,15 +77,15 @@ def means_real(name: str) -> bool:
 
 
 def means_generated(name: str) -> bool:
-    """Return whether a folder name means generated images of no named generator, as ``1_fake``."""
+    """Return whether a folder name means images of an unnamed generator, such as ``1_fake``."""
     return bool(_GENERATED.fullmatch(_normalize(name)))
 
 
 def names_generator(name: str) -> bool:
-    """Return whether a folder name can be that of a generator.
+    """Return whether a folder name can be the name of a generator.
 
-    It can't if it may mean photographs, is an image category of CNNDetection or a class of
-    ImageNet, only holds other folders, or has no letters.
+    The name of a photograph dataset, an image category of CNNDetection, a class of ImageNet, a
+    generic name such as ``images``, or a name without letters can't.
     """
     normal = _normalize(name)
     excluded = (
@@ -98,12 +98,12 @@ def names_generator(name: str) -> bool:
 
 
 def is_container(name: str) -> bool:
-    """Return whether a folder name says nothing, as ``archive`` and ``images`` do."""
+    """Return whether a folder name is generic, such as ``archive`` and ``images``."""
     return _normalize(name) in _CONTAINERS
 
 
 def join_names(names: Iterable[str], limit: int = 6) -> str:
-    """Join names with commas; if there are more than ``limit``, the others are only counted."""
+    """Join at most ``limit`` names with commas; append the number of names that are not listed."""
     names = list(names)
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more

@@ -104,10 +104,11 @@ def read_samples(
     WhichgenWarning
         Images that are not in a subfolder are skipped.
     """
-    if layout.stray:
+    if layout.images_without_origin:
         warnings.warn(
-            f"Skipped in {folder}: {len(layout.stray)} × image without an origin, not in a "
-            f"subfolder ({layout.stray[0].name}). Move it to the folder of its origin.",
+            f"Skipped {len(layout.images_without_origin)} image(s) in {folder} that are not in the "
+            f"folder of an origin, such as {layout.images_without_origin[0].name}. Move them to "
+            "the folders of their origins.",
             WhichgenWarning,
             stacklevel=1,
         )

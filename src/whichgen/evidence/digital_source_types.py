@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from whichgen.evidence.bounded import clean
 from whichgen.evidence.finding import Indication
+from whichgen.evidence.text_limits import clean
 
 # https://cv.iptc.org/newscodes/digitalsourcetype/; the last two are C2PA's own. Composites are
 # `edited`, since a photograph with one filled-in corner is one. Drawings are `neutral`.

@@ -1,4 +1,4 @@
-"""Standing of a C2PA manifest: whether it is intact, and whether its signer is trusted.
+"""ManifestStatus of a C2PA manifest: whether it is intact, and whether its signer is trusted.
 
 Integrity and trust are two things. An intact manifest states what its signer signed; a trust list
 tells whether the signer is known. A certificate that has expired, is not on a trust list or is of
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from whichgen.evidence.bounded import clean
+from whichgen.evidence.text_limits import clean
 
 #: Maximum number of codes in a text.
 _MAX_CODES = 5
@@ -28,12 +28,12 @@ _CERTIFICATE = re.compile(
 _FORM = re.compile(r"(claim|assertion|ingredient|manifest)(\.\w+)*\.malformed$|assertion\.action\.")
 
 
-#: The only one of :attr:`Standing.cautions` if only the content does not match.
-CHANGED = "content changed after signing"
+#: The only one of :attr:`ManifestStatus.cautions` if only the content does not match.
+CONTENT_CHANGED = "content changed after signing"
 
 
 @dataclass(frozen=True)
-class Standing:
+class ManifestStatus:
     """Integrity of a manifest and trust in its signer.
 
     Parameters
@@ -61,8 +61,8 @@ def assess_manifest(
     is_active: bool,
     has_trust_list: bool,
     is_metadata_excluded: bool = False,
-) -> Standing:
-    """Determine the standing of a manifest from the validation codes of the C2PA library.
+) -> ManifestStatus:
+    """Determine the status of a manifest from the validation codes of the C2PA library.
 
     Parameters
     ----------
@@ -87,10 +87,10 @@ def assess_manifest(
         if not any(_CONTENT.match(code) for code in succeeded):
             broken.append("no content hash")
     if broken:
-        words = CHANGED
+        words = CONTENT_CHANGED
         if changed != broken or (is_active and _SIGNATURE not in succeeded):
             words = "manifest damaged or forged"
-        return Standing(False, False, f"not valid: {words} ({_list_codes(broken)})", (words,))
+        return ManifestStatus(False, False, f"not valid: {words} ({_list_codes(broken)})", (words,))
     is_trusted = "signingCredential.trusted" in succeeded
     caution = "signer not verified"
     trust = "signer not checked against a trust list"
@@ -111,23 +111,23 @@ def assess_manifest(
         parts.append(f"malformed by the letter of the specification ({_list_codes(form)})")
     if is_metadata_excluded:
         parts.append("metadata such as EXIF is not signed")
-    return Standing(True, is_trusted, "; ".join(parts), tuple(cautions))
+    return ManifestStatus(True, is_trusted, "; ".join(parts), tuple(cautions))
 
 
-def limit_standing(standing: Standing, outer: Standing) -> Standing:
-    """Return the standing of an ingredient's manifest, given that of the manifest that names it.
+def limit_status(status: ManifestStatus, outer: ManifestStatus) -> ManifestStatus:
+    """Return the status of an ingredient's manifest, given that of the manifest that names it.
 
     An ingredient is at most as intact and as trusted as the latter.
     """
-    cautions = standing.cautions
-    if standing.trusted and not outer.trusted:
+    cautions = status.cautions
+    if status.trusted and not outer.trusted:
         cautions = outer.cautions
     elif not outer.trusted:
-        cautions = tuple(dict.fromkeys((*outer.cautions, *standing.cautions)))
-    return Standing(
-        standing.intact and outer.intact,
-        standing.trusted and outer.trusted,
-        standing.summary,
+        cautions = tuple(dict.fromkeys((*outer.cautions, *status.cautions)))
+    return ManifestStatus(
+        status.intact and outer.intact,
+        status.trusted and outer.trusted,
+        status.summary,
         cautions,
     )
 

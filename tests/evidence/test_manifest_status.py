@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from whichgen.evidence.standing import Standing, assess_manifest
+from whichgen.evidence.manifest_status import ManifestStatus, assess_manifest
 
 SIGNED = "claimSignature.validated"
 HASHED = "assertion.dataHash.match"
 UNTRUSTED = "signingCredential.untrusted"
 
 
-def assess(*failures: str, successes: tuple[str, ...] = (SIGNED, HASHED)) -> Standing:
+def assess(*failures: str, successes: tuple[str, ...] = (SIGNED, HASHED)) -> ManifestStatus:
     return assess_manifest(successes, failures, is_active=True, has_trust_list=True)
 
 
@@ -29,10 +29,10 @@ def assess(*failures: str, successes: tuple[str, ...] = (SIGNED, HASHED)) -> Sta
     ],
 )
 def test_failures_of_trust_and_form_leave_integrity(failures: list[str], words: str) -> None:
-    standing = assess(*failures)
-    assert standing.summary.startswith("signature and content intact")
-    assert words in standing.summary
-    assert (standing.intact, standing.trusted) == (True, False)
+    status = assess(*failures)
+    assert status.summary.startswith("signature and content intact")
+    assert words in status.summary
+    assert (status.intact, status.trusted) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -51,15 +51,15 @@ def test_failures_of_trust_and_form_leave_integrity(failures: list[str], words: 
     ],
 )
 def test_other_failures_mean_a_broken_manifest(failure: str) -> None:
-    standing = assess(UNTRUSTED, failure)
-    assert standing.summary == f"not valid: manifest damaged or forged ({failure})"
-    assert not standing.intact
+    status = assess(UNTRUSTED, failure)
+    assert status.summary == f"not valid: manifest damaged or forged ({failure})"
+    assert not status.intact
 
 
 @pytest.mark.parametrize("kind", ["data", "boxes", "bmff"])
 def test_content_hash_alone_means_changed_content(kind: str) -> None:
-    standing = assess(f"assertion.{kind}Hash.mismatch", successes=(SIGNED,))
-    assert standing.summary.startswith("not valid: content changed after signing")
+    status = assess(f"assertion.{kind}Hash.mismatch", successes=(SIGNED,))
+    assert status.summary.startswith("not valid: content changed after signing")
     forged = assess(f"assertion.{kind}Hash.mismatch", "claimSignature.mismatch", successes=())
     assert forged.summary.startswith("not valid: manifest damaged or forged")
 
@@ -70,9 +70,9 @@ def test_absence_of_failures_is_not_enough(successes: tuple[str, ...]) -> None:
 
 
 def test_ingredient_has_no_content_to_check() -> None:
-    standing = assess_manifest([], [UNTRUSTED], is_active=False, has_trust_list=False)
-    assert standing.intact
-    assert standing.summary == "signature intact; signer not checked against a trust list"
+    status = assess_manifest([], [UNTRUSTED], is_active=False, has_trust_list=False)
+    assert status.intact
+    assert status.summary == "signature intact; signer not checked against a trust list"
 
 
 def test_trust_needs_the_list_and_a_certificate_that_was_valid() -> None:
