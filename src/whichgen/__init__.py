@@ -60,7 +60,7 @@ _MODULES = {
     "fuse": "training.fit_fusion",
     "load_encoder": "encoders.loading",
     "load_model": "models.saved_model",
-    "open_dataset": "data.folders",
+    "open_dataset": "data.open_dataset",
     "save_model": "models.saved_model",
 }
 

@@ -97,14 +97,15 @@ def attribute(
         replace(answer, image=restore_dash(answer.image), error=restore_dash(answer.error))
         for answer in answers
     ]
-    schema = answer_schema(
-        attributor.model.origins,
-        prediction_sets=coverage is not None,
-        gallery=gallery is not None,
-        stability=stability,
-        evidence=options is not None,
-    )
-    rows = [answer.as_row(schema) for answer in answers]
+    if parquet or as_csv:  # PyArrow takes time to import
+        schema = answer_schema(
+            attributor.model.origins,
+            prediction_sets=coverage is not None,
+            gallery=gallery is not None,
+            stability=stability,
+            evidence=options is not None,
+        )
+        rows = [answer.as_row(schema) for answer in answers]
     if report:
         report = write_image_report(report, attributor.model, files, answers)
         say(f"Report: {report}")

@@ -50,8 +50,11 @@ def progress(
 ) -> Iterator[Any]:
     """Yield the items and show a progress bar on standard error.
 
-    The bar remains visible after the last item, but is removed on an error.
+    The bar remains visible after the last item, but is removed on an error. A single item has none.
     """
+    if total == 1:
+        yield from items
+        return
     from rich.progress import MofNCompleteColumn, Progress
 
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())

@@ -14,6 +14,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -82,43 +83,54 @@ def load_openvino_encode(
         "INFERENCE_PRECISION_HINT": _PRECISIONS[dtype],
         "INFERENCE_NUM_THREADS": count_cores(),
     }
-    intact = is_intact(*files)
-    blocks = None if intact else load_blocks()
-    try:
+    blocks = None if is_intact(*files) else load_blocks()
+    with _report_errors(name):
         if blocks is None:
             model = openvino.Core().read_model(files[0], files[1])
         else:
             _LOG.info("%s is converted to OpenVINO, once (about ten seconds)", name)
             model = _convert(blocks, example)
+        dims = tuple(output.get_partial_shape()[1].get_length() for output in model.outputs)
+        # In a thread: images are decoded in the meantime.
+        pool = ThreadPoolExecutor(1)
+        future = pool.submit(openvino.compile_model, model, "CPU", hints)
+        pool.shutdown(wait=False)
+        if blocks is not None:
+            future.result()
             write_cached_files(partial(_save_model, model), *files)
-        compiled: Any = openvino.compile_model(model, "CPU", hints)
-    except Exception as error:  # torch.export and OpenVINO raise many types
-        raise OpenVinoError(
-            f"OpenVINO can't run the encoder {name} ({first_line(error)}). Use "
-            f"{name_option('--device cpu')}."
-        ) from error
     lock = threading.Lock()
 
     def encode(pixels: np.ndarray) -> list[np.ndarray]:
         with lock:  # a compiled model handles one request at a time
+            with _report_errors(name):
+                compiled: Any = future.result()
             outputs = compiled(pixels)
-            return [np.array(outputs[i], dtype=np.float32) for i in range(len(compiled.outputs))]
+            return [np.array(outputs[i], dtype=np.float32) for i in range(len(dims))]
 
-    dims = (output.get_partial_shape()[1].get_length() for output in compiled.outputs)
-    return encode, tuple(dims)
+    return encode, dims
+
+
+@contextmanager
+def _report_errors(name: str) -> Iterator[None]:
+    """Raise :class:`OpenVinoError` for any exception of torch.export and OpenVINO."""
+    try:
+        yield
+    except Exception as error:  # many types
+        raise OpenVinoError(
+            f"OpenVINO can't run the encoder {name} ({first_line(error)}). Use "
+            f"{name_option('--device cpu')}."
+        ) from error
 
 
 def _convert(blocks: torch.nn.Module, example: np.ndarray) -> Any:
     """Convert a module to an OpenVINO model with the same inputs and outputs."""
     import torch
 
-    with _hidden("openvino_telemetry"):
-        from openvino.tools.ovc import convert_model
     # With a single image, torch.export would take the batch size for a constant.
     images = torch.from_numpy(np.repeat(example, 2, axis=0))
     shapes = {"pixels": {0: torch.export.Dim("images", min=1, max=2**16)}}
     with torch.no_grad(), warnings.catch_warnings(action="ignore", category=FutureWarning):
-        return convert_model(torch.export.export(blocks, (images,), dynamic_shapes=shapes))
+        return _convert_model(torch.export.export(blocks, (images,), dynamic_shapes=shapes))
 
 
 def _save_model(model: Any, graph: Path, weights: Path) -> None:
@@ -133,7 +145,7 @@ def _save_model(model: Any, graph: Path, weights: Path) -> None:
 
 
 def _import_openvino() -> Any:
-    """Import OpenVINO without its telemetry.
+    """Import OpenVINO without its converter, which takes longer to import than all the rest.
 
     Raises
     ------
@@ -141,7 +153,7 @@ def _import_openvino() -> Any:
         OpenVINO is not installed, or can't be imported.
     """
     try:
-        with _hidden("openvino_telemetry"):
+        with _hidden("openvino.tools.ovc"):
             import openvino
     except ImportError as error:
         raise OpenVinoError(
@@ -149,21 +161,30 @@ def _import_openvino() -> Any:
             f"({first_line(error)}). Install it with: pip install openvino, or use "
             f"{name_option('--device cpu')}."
         ) from None
+    if not hasattr(openvino, "convert_model"):
+        openvino.convert_model = _convert_model  # other code in this process may call it
     return openvino
+
+
+def _convert_model(*args: Any, **options: Any) -> Any:
+    """Call ``openvino.convert_model`` without its telemetry.
+
+    Importing the converter is reported to Intel, unless the package openvino_telemetry is missing
+    or its user has opted out by a file in the home folder; no environment variable turns it off.
+    """
+    with _hidden("openvino_telemetry"):
+        from openvino.tools.ovc import convert_model
+    return convert_model(*args, **options)
 
 
 @contextmanager
 def _hidden(module: str) -> Iterator[None]:
-    """Make the import of a module fail with ImportError.
-
-    Importing OpenVINO reports this to Intel, unless the package openvino_telemetry is missing or
-    its user has opted out by a file in the home folder; no environment variable turns it off.
-    """
-    imported = sys.modules.get(module)
+    """Make the first import of a module fail with ImportError."""
+    if module in sys.modules:
+        yield
+        return
     sys.modules[module] = None  # type: ignore[assignment]
     try:
         yield
     finally:
         del sys.modules[module]
-        if imported is not None:
-            sys.modules[module] = imported

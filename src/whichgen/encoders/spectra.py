@@ -26,10 +26,7 @@ Each of these features is the median over windows. Each block forms its own bloc
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
-import scipy.fft
 from PIL import Image
 
 from whichgen.encoders.base import Encoder
@@ -64,6 +61,12 @@ _LAGS, _CROSS_LAGS = 10, 4
 #: Further lags within a channel: block sizes of JPEG and common upsampling factors. Those of 8 are
 #: also among the lags above, which doubles their weight.
 _FAR_LAGS = ((16, 0), (0, 16), (16, 16), (8, 0), (8, 8), (0, 8))
+
+#: All lags along an axis, ascending.
+_SHIFTS = (*range(_LAGS), 16)
+
+#: Number of rows of a window that are correlated at once, so that their copies fit in the cache.
+_ROWS = 16
 
 
 def load_spectra(*, device: str, dtype: str) -> Encoder:
@@ -139,7 +142,7 @@ def _compute_log_spectra(pixels: np.ndarray) -> np.ndarray:
     channels = np.stack([luma, red - green, blue - green])
     channels -= channels.mean(axis=(2, 3), keepdims=True)
     hann = np.hanning(_SIDE)
-    transform = scipy.fft.rfft2(channels * np.outer(hann, hann))
+    transform = np.fft.rfft2(channels * np.outer(hann, hann))
     power = 2 * (transform.real**2 + transform.imag**2)
     half = _SIDE // 2
     folded = power[..., : half + 1, :]
@@ -161,34 +164,35 @@ def _correlate(window: np.ndarray) -> np.ndarray:
     residuals = laplacian.clip(-_CLIP, _CLIP).astype(np.float32)
     # A sum of 64 516 squares is inaccurate in float32.
     scales = (residuals.std(axis=(1, 2), dtype=np.float64) + 1e-3).astype(np.float32)
-    transforms = scipy.fft.rfft2(residuals / scales[:, None, None])
-    vertical, horizontal = _inverse_transforms(residuals.shape[1])
+    sums = _sum_products(residuals / scales[:, None, None])
     features = []
-    for c, d in _PAIRS:
-        cross = transforms[c] * transforms[d].conj()
-        correlation = (vertical @ cross.view(np.float32)).view(np.complex64)
-        correlation = (correlation @ horizontal).real
+    for (c, d), correlation in zip(_PAIRS, sums / residuals[0].size, strict=True):
         lags = _LAGS if c == d else _CROSS_LAGS
         features.append(correlation[:lags, :lags].ravel())
         if c == d:
-            features.append(correlation[tuple(np.transpose(_FAR_LAGS))])
+            features.append(correlation[tuple(np.searchsorted(_SHIFTS, _FAR_LAGS).T)])
     return np.concatenate([*features, np.log(scales)])
 
 
-@cache
-def _inverse_transforms(side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return matrices that convert a cross-spectrum into correlations at small lags.
+def _sum_products(r: np.ndarray) -> np.ndarray:
+    """Sum r_c(y ± i, x + j) · r_d(y, x) over pixels, averaged over both signs, for lags i and j.
 
-    For the cross-spectrum of two windows as :func:`scipy.fft.rfft2` returns it, array
-    (side, side / 2 + 1), the correlations at n lags per axis are the real part of
-    ``vertical @ cross @ horizontal``. The matrices are a float32 array (n, side) and a complex64
-    array (side / 2 + 1, n). ``side`` is even. Computing all lags would take several times longer.
+    ``r`` is a float32 array (3, h, w). The lags are those in :data:`_SHIFTS`. Returns a float32
+    array (6 pairs, lags, lags); between two channels, only the first 4 lags are computed.
     """
-    lags = np.arange(max(_LAGS, np.max(_FAR_LAGS) + 1))
-    angles = 2 * np.pi / side * np.outer(lags, np.arange(side))
-    half = side // 2
-    weights = np.full((half + 1, 1), 2.0)  # frequencies ±l
-    weights[[0, half]] = 1
-    vertical = np.cos(angles) / side**2  # the mean over the two signs of the lag
-    horizontal = weights * np.exp(1j * angles.T[: half + 1]) / side**2
-    return vertical.astype(np.float32), horizontal.astype(np.complex64)
+    _, height, width = r.shape
+    most = _SHIFTS[-1]
+    wide = np.concatenate([r, r[..., :most]], axis=2)
+    tall = np.concatenate([r[:, -most:], r, r[:, :most]], axis=1) / 2
+    sums = np.zeros((len(_PAIRS), len(_SHIFTS), len(_SHIFTS)), np.float32)
+    for start in range(0, height, _ROWS):
+        end = min(start + _ROWS, height)
+        right = np.stack([wide[:, start:end, j : j + width] for j in _SHIFTS], axis=2)
+        ends = [(tall[:, most - i :], tall[:, most + i :]) for i in _SHIFTS]
+        both = np.stack([up[:, start:end] + down[:, start:end] for up, down in ends], axis=2)
+        for p, (c, d) in enumerate(_PAIRS):
+            n = len(_SHIFTS) if c == d else _CROSS_LAGS
+            # One small product per row: larger ones use all cores, which other images need.
+            products = both[d, :, :n] @ right[c, :, :n].swapaxes(1, 2)
+            sums[p, :n, :n] += products.sum(axis=0)
+    return sums

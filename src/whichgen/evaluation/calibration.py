@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
 
 from whichgen.errors import FitError
+from whichgen.heads.softmax import log_softmax
 
 #: Minimum and maximum temperature.
 TEMPERATURES = (1e-3, 1e3)

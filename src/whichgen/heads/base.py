@@ -15,9 +15,9 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-from scipy.special import log_softmax, softmax
 
 from whichgen.errors import FitError
+from whichgen.heads.softmax import log_softmax, softmax
 from whichgen.option_names import name_option
 
 

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigh
 
 #: Maximum size in bytes of projected features in memory.
 MAX_MEMORY = 512 * 2**20
@@ -188,6 +187,8 @@ def decompose_gram(gram: np.ndarray, minimum: float) -> tuple[np.ndarray, np.nda
     The matrix has shape (m, m), and the returned arrays have shapes (r,) and (m, r). Eigenvalues of
     at most ``minimum`` times the largest eigenvalue are rounding errors and count as zero.
     """
+    from scipy.linalg import eigh  # takes a quarter of a second to import
+
     values, vectors = eigh(gram)
     nonzero = values > values[-1] * minimum
     return values[nonzero], vectors[:, nonzero]

@@ -20,11 +20,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.special import log_softmax, logsumexp, softmax
 
 from whichgen.errors import FitError
 from whichgen.heads.base import Head, HeadOutput, check_training_features
 from whichgen.heads.fusion import FusionHead, FusionMethod, build_fusion
+from whichgen.heads.softmax import log_softmax, logsumexp, softmax
 
 #: C and shrinkage of the gate's probes: perturbations are easy to tell apart.
 GATE_C, GATE_SHRINKAGE = 10.0, 0.1

@@ -20,7 +20,7 @@ from dataclasses import replace
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import expit, logsumexp
+from scipy.special import expit
 
 from whichgen.errors import FitError
 from whichgen.heads.base import Head, check_training_features
@@ -28,6 +28,7 @@ from whichgen.heads.experts import ExpertsHead
 from whichgen.heads.fusion import FusionHead, fit_whitening, split_views
 from whichgen.heads.knn import KnnHead, normalize_rows
 from whichgen.heads.linear import LinearHead
+from whichgen.heads.softmax import logsumexp
 
 #: λ and C for a new origin. With 1 to 30 images of a generator, results were about equal for C from
 #: 30 to 300 and λ from 0.03 to 0.1, and worse for the usual ridge penalty (λ = 1).

@@ -37,12 +37,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import softmax
 
 from whichgen.errors import ConvergenceError, FitError
 from whichgen.heads.base import HeadOutput, check_training_features
 from whichgen.heads.design_matrix import decompose_gram
 from whichgen.heads.linear import LinearHead, LinearMethod, convergence_advice
+from whichgen.heads.softmax import softmax
 
 #: One value of C per decade, for standardized views.
 FUSION_C = tuple(10.0**k for k in range(-1, 5))

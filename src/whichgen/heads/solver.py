@@ -53,9 +53,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import softmax
 
 from whichgen.heads.design_matrix import DesignMatrix
+from whichgen.heads.softmax import softmax
 
 #: Upper bound on the difference between a solution's objective and the minimum, relative to it.
 TOLERANCE = 1e-7

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 #: Columns of provenance evidence (see :meth:`.Attribution.describe_evidence`).
 EVIDENCE_COLUMNS = {
-    "evidence": pa.string(),
-    "evidence_origin": pa.string(),
-    "evidence_strength": pa.string(),
-    "evidence_agrees": pa.bool_(),
+    "evidence": "string",
+    "evidence_origin": "string",
+    "evidence_strength": "string",
+    "evidence_agrees": "bool",
 }
 #: Columns of every answer.
 _COLUMNS = {
-    "origin": pa.string(),
-    "score": pa.float64(),
-    "score_percentile": pa.float64(),
-    "threshold": pa.float64(),
-    "coarse_origin": pa.string(),
-    "width": pa.int64(),
-    "height": pa.int64(),
-    "notes": pa.string(),
+    "origin": "string",
+    "score": "float64",
+    "score_percentile": "float64",
+    "threshold": "float64",
+    "coarse_origin": "string",
+    "width": "int64",
+    "height": "int64",
+    "notes": "string",
 }
 
 
@@ -51,14 +53,16 @@ def answer_schema(
     evidence
         Add the columns of provenance evidence before those of the model.
     """
-    columns = {"image": pa.string(), **(EVIDENCE_COLUMNS if evidence else {}), **_COLUMNS}
+    import pyarrow as pa  # takes time to import
+
+    columns = {"image": "string", **(EVIDENCE_COLUMNS if evidence else {}), **_COLUMNS}
     if stability:
-        columns |= {"stability": pa.int64(), "differing_copies": pa.string()}
-        columns["original_answer"] = pa.string()
+        columns |= {"stability": "int64", "differing_copies": "string"}
+        columns["original_answer"] = "string"
     if prediction_sets:
-        columns["prediction_set"] = pa.string()
-    columns |= {f"p({origin})": pa.float64() for origin in origins}
+        columns["prediction_set"] = "string"
+    columns |= {f"p({origin})": "float64" for origin in origins}
     if gallery:
-        columns |= {"nearest": pa.string(), "nearest_origin": pa.string()}
-        columns["nearest_cosine"] = pa.float64()
-    return pa.schema([*columns.items(), ("error", pa.string())])
+        columns |= {"nearest": "string", "nearest_origin": "string"}
+        columns["nearest_cosine"] = "float64"
+    return pa.schema([*columns.items(), ("error", "string")])

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from whichgen.evidence.agreement import Agreement, compare_with_prediction
 from whichgen.evidence.finding import Evidence
 from whichgen.evidence.summary import summarize_evidence
 from whichgen.inference.answer_table import EVIDENCE_COLUMNS
 from whichgen.inference.neighbors import Neighbor
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,6 @@ from whichgen.inference.stability import COPIES, check_stability
 from whichgen.inference.training_range import FAR_NOTE, TrainingRange
 from whichgen.models.array_validation import check_feature_width, predict_checked
 from whichgen.models.builtin import BUILTIN_MODEL
-from whichgen.models.hub import download_model, upload_model
 from whichgen.models.origin_model import OriginModel
 from whichgen.models.saved_model import load_model
 from whichgen.openset.threshold import decide
@@ -125,6 +124,8 @@ class Attributor:
         options
             ``device``, ``backbone`` and ``key`` of :meth:`load`.
         """
+        from whichgen.models.hub import download_model  # urllib takes time to import
+
         return cls.load(download_model(name, revision=revision), **options)
 
     def push_to_hub(self, repository: str, *, private: bool = True, message: str = "") -> str:
@@ -132,6 +133,8 @@ class Attributor:
 
         See :func:`whichgen.models.hub.upload_model` for the parameters.
         """
+        from whichgen.models.hub import upload_model
+
         return upload_model(self.model, repository, private=private, message=message)
 
     def attribute(

@@ -8,13 +8,13 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING, Any
 
 from whichgen.io.atomic import replace_file, write_text
 from whichgen.io.file_names import show_name, show_names
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Row = Mapping[str, Any]
 
@@ -83,6 +83,9 @@ def write_parquet(path: Path, rows: Sequence[Row], schema: pa.Schema | None = No
         Columns and types; inferred from the values if ``None``. Pass a schema if several files of
         one folder must have the same columns and types.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     columns = schema.names if schema else _list_columns(rows)
     values = {column: [show_names(row.get(column)) for row in rows] for column in columns}
     table = pa.table(values, schema=schema)

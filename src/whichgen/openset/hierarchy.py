@@ -26,10 +26,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logsumexp
 
 from whichgen.constants import REAL, SYNTHETIC, UNKNOWN
 from whichgen.heads.base import HeadOutput
+from whichgen.heads.softmax import logsumexp
 from whichgen.openset.threshold import threshold_at_fpr, threshold_at_precision, threshold_at_tpr
 
 

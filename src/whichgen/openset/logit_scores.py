@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import entr, logsumexp, softmax
 
 from whichgen.heads.base import HeadOutput
+from whichgen.heads.softmax import logsumexp, softmax
 from whichgen.openset.base import OpenSetScore
 
 
@@ -28,6 +28,8 @@ class Entropy(OpenSetScore):
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
         """Compute the score of each image in a batch: float64 array (n,)."""
+        from scipy.special import entr
+
         return np.asarray(-entr(_softmax(output.logits)).sum(axis=1))
 
 

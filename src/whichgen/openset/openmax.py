@@ -27,9 +27,9 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from scipy.special import expit, logsumexp
 
 from whichgen.heads.base import HeadOutput
+from whichgen.heads.softmax import logsumexp
 from whichgen.openset.base import ROUNDING, OpenSetScore, compute_class_means, select_correct
 
 # Maximum fraction of the images in a tail; the paper's 20 images were of about a thousand.
@@ -90,7 +90,8 @@ class OpenMax(OpenSetScore):
 
     def __call__(self, output: HeadOutput) -> np.ndarray:
         """Compute one minus the probability of *unknown*: float64 array (n,) in [0, 1]."""
-        from scipy.stats import weibull_min  # takes half a second to import
+        from scipy.special import expit  # scipy takes half a second to import
+        from scipy.stats import weibull_min
 
         z = np.asarray(output.logits, dtype=np.float64)
         distances = np.linalg.norm(_center_rows(z)[:, None] - self.means, axis=2)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import softmax
 
 from whichgen.heads.base import HeadMethod, HeadOutput
+from whichgen.heads.softmax import softmax
 from whichgen.openset.base import OpenSetScore
 from whichgen.openset.registry import MAX_PROBABILITY, fit_score
 

@@ -6,7 +6,6 @@ Images with an open-set score below the threshold are classified as ``unknown``.
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import betaincinv
 
 from whichgen.defaults import TPR
 from whichgen.errors import FitError
@@ -119,6 +118,8 @@ def tpr_interval(n: int, tpr: float = TPR, level: float = 0.95) -> tuple[float, 
     low, high
         Bounds of the interval, in [0, 1].
     """
+    from scipy.special import betaincinv  # takes a quarter of a second to import
+
     k = _count_accepted(n, tpr)
     low, high = betaincinv(k, n + 1 - k, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
 
 from whichgen.data.dataset import Sample
 from whichgen.data.images.image_traits import measure_sizes
@@ -30,6 +29,7 @@ from whichgen.evaluation.predictions import Predictions, label_indices
 from whichgen.evaluation.protocols import Protocol
 from whichgen.features.table import FeatureTable
 from whichgen.heads.base import Head
+from whichgen.heads.softmax import softmax
 from whichgen.io.run_metadata import collect_run_metadata
 from whichgen.models.origin_model import Calibration, Exemplars, OriginModel
 from whichgen.openset.base import OpenSetScore
