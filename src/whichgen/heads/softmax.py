@@ -27,7 +27,7 @@ def logsumexp(values: np.ndarray, axis: int) -> np.ndarray:
     Values may be −∞; the result is −∞ where all values are.
     """
     largest = values.max(axis=axis, keepdims=True)
-    largest = np.where(np.isfinite(largest), largest, 0)
-    with np.errstate(divide="ignore"):
-        sums = np.log(np.exp(values - largest).sum(axis=axis))
-    return np.asarray(sums + largest.squeeze(axis))
+    powers = np.exp(values - np.where(np.isfinite(largest), largest, 0))
+    # Without the largest value, so that log1p does not round a much smaller sum of the others.
+    np.put_along_axis(powers, values.argmax(axis=axis, keepdims=True), 0, axis=axis)
+    return np.asarray(np.log1p(powers.sum(axis=axis)) + largest.squeeze(axis))
