@@ -19,7 +19,6 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 import whichgen.encoders.loading as load_module
-import whichgen.io.tables as tables_module
 from whichgen.inference.stability import COPIES
 from whichgen.models.saved_model import DESCRIPTION_FILE, HEAD_FILE
 
@@ -305,7 +304,7 @@ def test_ctrl_c_and_a_full_disk_give_one_message(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(tables_module.pq, "write_table", fail_on_full_disk)
+        patch.setattr(pq, "write_table", fail_on_full_disk)
         result = whichgen("attribute", "-m", site.run, "images/real", "--parquet", "a.parquet")
     assert result.code == 1
     assert "No space left on device" in result.message
