@@ -16,12 +16,15 @@ from sklearn.model_selection import GridSearchCV, StratifiedShuffleSplit, cross_
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from whichgen.data.dataset import Sample
 from whichgen.data.splits.source_folds import assign_folds
 from whichgen.encoders.loading import load_encoder
 from whichgen.errors import ConvergenceError, FitError, ImageError, WhichgenWarning
 from whichgen.features.inference import encode_images
+from whichgen.heads import linear
+from whichgen.heads.solver import solve_path
 from whichgen.openset.threshold import threshold_at_tpr
 from whichgen.sklearn import OriginClassifier
 from whichgen.training.held_out import SOURCE_FOLDS
@@ -58,6 +61,20 @@ def test_c_is_chosen_on_validation_images_and_the_head_is_fitted_on_all() -> Non
     np.testing.assert_allclose(classifier.predict_proba(x), whole.predict_proba(x), atol=1e-3)
     assert classifier.classes_.tolist() == ["ddpm", "gan", "real"]
     assert classifier.score(x, y) == whole.score(x, y)
+
+
+def test_heads_are_fitted_with_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Two threads on busy cores make fits 14 times slower.
+    threads = set[int]()
+
+    def record_threads(*args: Any, **options: Any) -> Any:
+        threads.update(pool["num_threads"] for pool in threadpool_info())
+        return solve_path(*args, **options)
+
+    monkeypatch.setattr(linear, "solve_path", record_threads)
+    with threadpool_limits(2):
+        OriginClassifier(values=(1.0, 10.0)).fit(*_data())
+    assert threads == {1}
 
 
 def test_values_that_do_not_converge_are_named_and_not_selected(

@@ -76,7 +76,7 @@ def make_data(folder: Path, n: int) -> None:
         store.add([feature_key(hash_image(data)) for data in files], [features])
 
 
-def measure_tree(process: subprocess.Popen[bytes], done: Event, every: float = 0.5) -> float:
+def measure_tree(process: subprocess.Popen[bytes], done: Event, every: float = 2.0) -> float:
     """Return the largest sum, in GiB, of the proportional set sizes of a process and its children.
 
     It is sampled until ``done`` is set.

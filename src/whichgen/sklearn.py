@@ -18,7 +18,7 @@ to select block, value and threshold by cross-validation over sources:
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,7 @@ from whichgen.data.dataset import Sample
 from whichgen.data.origins.origin_names import validate_origin_names
 from whichgen.data.splits.source_folds import assign_folds
 from whichgen.defaults import BATCH_SIZE, TPR
+from whichgen.deterministic import call_single_threaded
 from whichgen.errors import ConvergenceError, DataError, FitError, WhichgenWarning
 from whichgen.heads.base import HeadOutput, SweepMethod
 from whichgen.heads.knn import PAPER_K, KnnMethod
@@ -192,10 +193,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         held_out = np.concatenate([labels[val] for _, val in splits]) if splits else labels[:0]
         failed: set[float] = set()
         for block, x in features.items() if splits else ():
-            predictions: dict[float, list[np.ndarray]] = {}
-            for train, val in splits:
-                for value, (part,) in method.sweep(x[train], labels[train], n_origins, [x[val]]):
-                    predictions.setdefault(value, []).append(part)
+            predictions = call_single_threaded(_sweep_folds, method, x, labels, splits)
             for value, parts in predictions.items():
                 if len(parts) < len(splits):
                     continue
@@ -208,7 +206,7 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         for candidate in candidates:
             self.validation_accuracy_, self.block_, self.value_, self.threshold_ = candidate
             x = features[self.block_]
-            _, head = fit_first(method, x, labels, n_origins, [self.value_])
+            _, head = call_single_threaded(fit_first, method, x, labels, n_origins, [self.value_])
             if head is not None:
                 break
             failed.add(self.value_)
@@ -369,6 +367,22 @@ class OriginClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         blocks = encode_images(list(X), encoder, batch_size=self.batch_size)
         selected = range(len(blocks)) if self.blocks is None else sorted(set(self.blocks))
         return {block: blocks[block] for block in selected}
+
+
+def _sweep_folds(
+    method: SweepMethod,
+    features: np.ndarray,
+    labels: np.ndarray,
+    splits: Sequence[tuple[np.ndarray, np.ndarray]],
+) -> dict[float, list[np.ndarray]]:
+    """Map each hyperparameter value to its probabilities for the held-out images of each split."""
+    n_origins = int(labels.max()) + 1
+    predictions: dict[float, list[np.ndarray]] = {}
+    for train, val in splits:
+        sweep = method.sweep(features[train], labels[train], n_origins, [features[val]])
+        for value, (probabilities,) in sweep:
+            predictions.setdefault(value, []).append(probabilities)
+    return predictions
 
 
 @lru_cache(maxsize=1)

@@ -10,10 +10,11 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from whichgen.errors import FitError
+from whichgen.heads import solver
 from whichgen.heads.class_balance import balance_classes, count_repeats
 from whichgen.heads.fusion import FusionMethod
 from whichgen.heads.knn import KnnHead, KnnMethod, normalize_rows
-from whichgen.heads.linear import LinearMethod
+from whichgen.heads.linear import PAPER_C, LinearMethod
 
 
 def _data(seed: int = 0, d: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -50,6 +51,30 @@ def test_linear_probe_equals_scikit_learn_on_repeated_rows(c: float, shape: str)
     np.testing.assert_allclose(head.forward(queries).probabilities, expected, atol=2e-5)
     plain = LinearMethod().fit(x, y, 4, c).forward(queries).probabilities
     assert np.abs(plain - expected).max() > 0.01
+
+
+@pytest.mark.parametrize("d", [6, 90])
+def test_sweep_takes_the_steps_of_a_sweep_over_repeated_rows(
+    d: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = _data(d=d)
+    multiply, rows = solver._Problem.hessian_product, list[int]()
+
+    def count_rows(problem: Any, step: np.ndarray, p: np.ndarray, weighted_p: np.ndarray) -> Any:
+        rows.append(p.shape[1])
+        return multiply(problem, step, p, weighted_p)
+
+    monkeypatch.setattr(solver._Problem, "hessian_product", count_rows)
+    repeated = list(LinearMethod(PAPER_C).fit_path(*_repeat_rows(x, y), 4, PAPER_C))
+    n_repeated, _ = len(rows), rows.clear()
+    balanced = list(LinearMethod(PAPER_C, balanced=True).fit_path(x, y, 4, PAPER_C))
+    assert set(rows) == {len(x)}
+    assert len(rows) < 1.05 * n_repeated
+    for (_, head), (_, expected) in zip(balanced, repeated, strict=True):
+        assert head
+        assert expected
+        probabilities = expected.forward(x).probabilities
+        np.testing.assert_allclose(head.forward(x).probabilities, probabilities, atol=1e-4)
 
 
 def test_two_classes_equal_scikit_learn_on_repeated_rows() -> None:

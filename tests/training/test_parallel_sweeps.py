@@ -87,11 +87,19 @@ def count_threads(library: str) -> int:
     return max((int(pool["num_threads"]) for pool in pools), default=1)
 
 
+def count_loaded_threads(_: int) -> int:
+    """Count threads after a library was loaded by the call itself, as late imports do."""
+    import sklearn.cluster  # noqa: F401
+
+    return max(int(pool["num_threads"]) for pool in threadpool_info())
+
+
 def test_workers_are_single_threaded() -> None:
     with threadpool_limits(2):
         assert count_threads("blas") == 2
         assert list(run_in_processes(count_threads, [("blas",), ("openmp",)], jobs=1)) == [1, 1]
         assert count_threads("blas") == 2
+        assert list(run_in_processes(count_loaded_threads, [(0,), (1,)], jobs=2)) == [1, 1]
 
 
 def test_workers_import_no_torch() -> None:

@@ -43,7 +43,7 @@ MARGIN = 0.10
 
 #: Maximum number of files of a split that are read. Forests for a million files would take hours
 #: and tens of gigabytes.
-MAX_FILES = 20_000
+MAX_FILES = 10_000
 
 _Z95 = 1.959963984540054
 
