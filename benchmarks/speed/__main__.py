@@ -1,119 +1,111 @@
 """How fast whichgen is, as ratios measured side by side in one run.
 
-python benchmarks/speed                    # all, into benchmarks/RESULTS.md
-python benchmarks/speed --only solvers startup
+python benchmarks/speed                    # all, into benchmarks/RESULTS.md; half an hour
+python benchmarks/speed --only solvers startup --out /tmp/some.md
+python benchmarks/speed --only protocol --limit 12 --out /tmp/small.md    # a test of the script
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
-from importlib.util import find_spec
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import extraction
-import gpu
 import metrics
+import protocol
 import solvers
-import startup
 import torch
-import whole
-from random_clip import clip_b16
+from remaining_time import profile_rows
+from startup import startup_rows
 
-from whichgen.encoders.loading import load_encoder
 from whichgen.io.atomic import write_text
 from whichgen.io.run_metadata import collect_run_metadata
-from whichgen.io.tables import Row, markdown_table
+from whichgen.io.tables import markdown_table
 
 ROOT = Path(__file__).resolve().parents[2]
-PACK = ROOT / "demo" / "images"
-HELD_OUT = ("vqvae", "wgan-gp", "flow-matching", "vae")
 
 
-def few(images: Path, folder: Path, n: int = 8) -> Path:
-    """The first images of each origin, linked into a folder."""
-    for origin in sorted(images.iterdir()):
-        (folder / origin.name).mkdir(parents=True)
-        for file in sorted(origin.iterdir())[:n]:
-            (folder / origin.name / file.name).symlink_to(file)
-    return folder
+def protocol_section(limit: int) -> Iterator[str]:
+    """Yield the tables of the reference protocol."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        comparisons, data = protocol.compare(folder, limit)
+        yield f"DINOv2 ViT-S/14 on the CPU, {protocol.BLOCKS} blocks. {data}"
+        yield (
+            "The reference implementation runs in full on the selected block, and this time counts "
+            f"{protocol.BLOCKS} times, because it repeats everything for each block: the other "
+            "blocks are extrapolated. whichgen's commands run in full, with report, plots and "
+            "controls. Peak memory is that of the largest process."
+        )
+        yield markdown_table(list(protocol.time_rows(comparisons)))
+        yield "What was measured of the reference implementation:"
+        yield markdown_table(list(protocol.measured_rows(comparisons)))
+        yield (
+            "Both select the same block and value, and all metrics of the selected classifier are "
+            f"equal to {protocol.TOLERANCE} points (checked). On each other block, the reference "
+            'implementation fits the value that whichgen selects. "Equal blocks" counts those '
+            "with the same validation AUROC: on early blocks, its fits stop at the limit of 1,000 "
+            "steps before they converge. Test metrics in percent:"
+        )
+        yield markdown_table(list(protocol.metric_rows(comparisons)))
+        yield "Profile of `whichgen linear` from image files. Worker processes count as waiting:"
+        command = protocol.whichgen_arguments("linear", folder, folder / "profile")
+        yield markdown_table(profile_rows(command, folder / "command.stats"))
+        yield (
+            "What stays, and why: each image passes the network once, at the rate of the runtime "
+            "in the next section. The fits solve all problems to their optimum, and five more with "
+            "shuffled labels, in worker processes that import scikit-learn first. The shortcut "
+            "check and the report answer questions that the reference implementation does not ask."
+        )
 
 
-def whole_experiment() -> list[Row]:
-    """On the pretrained encoder, for the numbers, and on CLIP's architecture, for the time."""
-    with TemporaryDirectory() as folder:
-        images = few(PACK, Path(folder) / "images")
-        lite = load_encoder("efficientnet_lite0", device="cpu", dtype="float32")
-        clip = clip_b16(Path(folder) / "clip")
-        exact, half = (load_encoder(clip, device="cpu", dtype=d) for d in ("float32", "bfloat16"))
-        openvino = load_encoder(clip, device="openvino") if find_spec("openvino") else None
-        return [
-            *whole.measure("EfficientNet-Lite0", images, lite, lite, HELD_OUT),
-            *whole.measure("CLIP ViT-B/16 (random)", images, exact, exact, HELD_OUT),
-            *whole.measure("the same, bfloat16 to float32", images, half, exact, HELD_OUT),
-            *(
-                whole.measure("the same, OpenVINO to torch", images, openvino, exact, HELD_OUT)
-                if openvino
-                else ()
-            ),
-        ]
-
-
-def paths_of_c() -> list[Row]:
-    """On a block of the pretrained encoder, and on a larger made-up one."""
-    with TemporaryDirectory() as folder:
-        encoder = load_encoder("efficientnet_lite0", device="cpu", dtype="float32")
-        parts = whole.parts_of(PACK, encoder, Path(folder), HELD_OUT)
-        of = whole.arrays(parts, block=9)
-        rows = solvers.measure(f"block 9: {of.x.shape[0]} × {of.x.shape[1]}", of.x, of.y)
-    x, y = solvers.encoder_like(2000, 256, 9)
-    quick = [way for way in solvers.WAYS if "newton-cholesky" not in way]
-    rows += solvers.measure("made up: 2000 × 256, 9 origins", x, y, quick)
-    return rows
-
-
-SECTIONS: dict[str, tuple[str, Callable[[], list[Row]]]] = {
-    "whole": (
-        "The whole experiment, one split of eight images an origin of the demo's pack",
-        whole_experiment,
-    ),
-    "extraction": (
-        "CLIP ViT-B/16 (random weights) on the CPU, images of 224 × 224 from JPEGs of 640 × 480",
-        extraction.measure,
-    ),
-    "solvers": ("A path of twelve values of C", paths_of_c),
-    "metrics": ("Metrics", metrics.measure),
-    "startup": ("Start-up, best of five", startup.measure),
-    "gpu": ("CLIP ViT-B/16 on a GPU", gpu.measure),
+SECTIONS = {
+    "protocol": "The reference protocol at realistic size",
+    "extraction": "CLIP ViT-B/16 (random weights) on the CPU, JPEG images of 640 × 480 pixels",
+    "solvers": "Twelve values of C",
+    "metrics": "Metrics",
+    "startup": "Short commands, best of five, with compiled bytecode",
 }
 
 
+def write_section(name: str, limit: int) -> Iterator[str]:
+    """Yield the texts and tables of a section."""
+    if name == "protocol":
+        yield from protocol_section(limit)
+    else:
+        measure = {
+            "extraction": extraction.measure,
+            "solvers": solvers.measure,
+            "metrics": metrics.measure,
+            "startup": startup_rows,
+        }
+        yield markdown_table(measure[name]())
+
+
 def main() -> None:
-    """Runs the sections and writes the table of each."""
+    """Run the sections and write their tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "RESULTS.md")
     parser.add_argument("--only", nargs="+", default=list(SECTIONS), choices=list(SECTIONS))
-    given = parser.parse_args()
-    made = collect_run_metadata({"sections": given.only}, seeds={}, encoder={}, data_hash="")
-    libraries = ", ".join(f"{name} {number}" for name, number in made["libraries"].items())
+    parser.add_argument("--limit", type=int, default=0, help="images per origin; 0: all")
+    arguments = parser.parse_args()
+    machine = collect_run_metadata({"sections": arguments.only}, seeds={}, encoder={}, data_hash="")
+    libraries = ", ".join(f"{name} {number}" for name, number in machine["libraries"].items())
     text = [
         "# Speed",
-        "",
         "Written by `make bench`. Ratios are of one run; times are this machine's.",
-        "",
-        f"{made['machine']}, {torch.get_num_threads()} threads, Python {made['python']}; "
-        f"{libraries}; whichgen {made['whichgen']}; {made['time']}.",
-        "",
+        f"{machine['machine']}, {torch.get_num_threads()} threads, Python {machine['python']}; "
+        f"{libraries}; whichgen {machine['whichgen']}; {machine['time']}.",
     ]
-    for name in given.only:
-        title, measure = SECTIONS[name]
+    for name in arguments.only:
         start = time.perf_counter()
-        table = markdown_table(measure())
-        print(f"## {title} ({time.perf_counter() - start:.0f} s)\n\n{table}", flush=True)
-        text += [f"## {title}", "", table]
-    write_text(given.out, "\n".join(text))
+        section = [f"## {SECTIONS[name]}", *map(str.strip, write_section(name, arguments.limit))]
+        print("\n\n".join(section), f"\n\n({time.perf_counter() - start:.0f} s)\n", flush=True)
+        text += section
+        write_text(arguments.out, "\n\n".join(text) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
-"""Extraction on the CPU: ways to run CLIP ViT-B/16, decoders, and how near the whole comes to it.
+"""Extraction on the CPU: runtimes of CLIP ViT-B/16, decoders, and image files to stored features.
 
-ONNX Runtime, OpenVINO and simplejpeg (libjpeg-turbo) are measured where they are installed; they
-are no part of whichgen.
+simplejpeg (libjpeg-turbo) is measured where it is installed; it is no part of whichgen.
 """
 
 from __future__ import annotations
@@ -12,10 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from random_clip import clip_b16
 
@@ -31,81 +28,37 @@ from whichgen.io.tables import Row
 BATCHES = (1, 8, 32)
 IMAGES = 32
 
+_RUNTIMES = {"cpu": "torch", "openvino": "OpenVINO"}
+
 
 def measure() -> list[Row]:
-    """A row for each way, in images a second."""
+    """Return one row per runtime and decoder, in images per second."""
     with TemporaryDirectory() as folder:
         clip = clip_b16(Path(folder) / "clip")
-        exact, half = (load_encoder(clip, device="cpu", dtype=d) for d in ("float32", "bfloat16"))
+        devices = ("cpu", "openvino") if importlib.util.find_spec("openvino") else ("cpu",)
+        encoders = {
+            f"{_RUNTIMES[device]}, {dtype}": load_encoder(clip, device=device, dtype=dtype)
+            for device in devices
+            for dtype in ("float32", "bfloat16")
+        }
+        exact = encoders["torch, float32"]
         files = jpegs(Path(folder) / "jpegs")
         pixels = np.stack([exact.preprocess(decode_image(f.read_bytes())) for f in files])
-        rows = [_row(name, rate, note) for name, rate, note in ways(exact, half, pixels, clip)]
+        expected = exact.encode(pixels)[-1]
+        rows = []
+        for name, encoder in encoders.items():
+            off = _off(encoder.encode(pixels)[-1], expected)
+            for batch in BATCHES:
+                parts = [pixels[i : i + batch] for i in range(0, len(pixels), batch)]
+                rate = _rate(lambda e=encoder, p=parts: [e.encode(x) for x in p], len(pixels))
+                rows.append(_row(f"{name}, batches of {batch}", rate, off))
         rows += [_row(name, rate, "") for name, rate in decoders(files)]
-        for name, encoder in (("float32", exact), ("bfloat16", half)):
+        for name, encoder in encoders.items():
             bare = _rate(lambda e=encoder: e.encode(pixels), len(pixels))
             whole = whole_rate(encoder, files, Path(folder) / name)
             share = f"{100 * whole / bare:.0f} % of the bare network's {bare:.1f}"
             rows.append(_row(f"files to store, {name}", whole, share))
     return rows
-
-
-def ways(
-    exact: Encoder, half: Encoder, pixels: np.ndarray, clip: str
-) -> Iterator[tuple[str, float, str]]:
-    """Name, images a second, and how far the last block's CLS token is off float32's."""
-    expected = exact.encode(pixels)[-1]
-    for name, encoder in (("float32", exact), ("bfloat16", half)):
-        for batch in BATCHES:
-            parts = [pixels[i : i + batch] for i in range(0, len(pixels), batch)]
-            rate = _rate(lambda e=encoder, p=parts: [e.encode(x) for x in p], len(pixels))
-            off = _off(encoder.encode(pixels)[-1], expected)
-            yield f"whichgen, {name}, batches of {batch}", rate, off
-    import transformers
-
-    module = transformers.CLIPVisionModel.from_pretrained(clip).eval()
-
-    class Tokens(torch.nn.Module):
-        """The CLS token after each block, in one tensor: what is exported."""
-
-        def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-            hidden = module(pixel_values=pixel_values, output_hidden_states=True).hidden_states
-            return torch.stack([h[:, 0] for h in hidden[1:]])
-
-    tokens = Tokens().eval()
-    batch = torch.from_numpy(pixels[:IMAGES])
-    compiled: Any = torch.compile(tokens)
-    with torch.inference_mode():
-        compiled(batch)
-        rate = _rate(lambda: compiled(batch), IMAGES)
-        yield "torch.compile, float32", rate, _off(compiled(batch)[-1].numpy(), expected)
-    for name, runner in exported(tokens, batch):
-        found = runner(pixels[:IMAGES])
-        yield name, _rate(lambda r=runner: r(pixels[:IMAGES]), IMAGES), _off(found[-1], expected)
-
-
-def exported(
-    module: torch.nn.Module, batch: torch.Tensor
-) -> Iterator[tuple[str, Callable[[np.ndarray], np.ndarray]]]:
-    """The network as an ONNX graph, run by what is installed."""
-    if importlib.util.find_spec("onnxscript") is None:
-        return
-    with TemporaryDirectory() as folder:
-        file = str(Path(folder) / "clip.onnx")
-        torch.onnx.export(module, (batch,), file, dynamo=True, external_data=False, verbose=False)
-        if importlib.util.find_spec("onnxruntime") is not None:
-            import onnxruntime
-
-            session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-            name = session.get_inputs()[0].name
-            yield "ONNX Runtime, float32", lambda x: np.asarray(session.run(None, {name: x})[0])
-        if importlib.util.find_spec("openvino") is not None:
-            import openvino
-
-            model = openvino.Core().read_model(file)
-            for title, precision in (("float32", "f32"), ("bfloat16", "bf16")):
-                hint = {"INFERENCE_PRECISION_HINT": precision}
-                compiled = openvino.compile_model(model, "CPU", hint)
-                yield f"OpenVINO, {title}", lambda x, c=compiled: np.asarray(c(x)[0])
 
 
 def decoders(files: list[Path]) -> Iterator[tuple[str, float]]:

@@ -1,28 +1,51 @@
-"""How long commands take to start, each the best of several in processes of their own."""
+"""How long short commands take, each the best of several in processes of their own."""
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import time
 from pathlib import Path
+
+from processes import WHICHGEN, measure
 
 from whichgen.io.tables import Row
 
-COMMANDS = ("--version", "--help", "linear --help")
+ROOT = Path(__file__).resolve().parents[2]
+
+#: An image without metadata.
+IMAGE = ROOT / "demo" / "images" / "real" / "0000.png"
+
+#: An image with Content Credentials, not part of the repository.
+SIGNED = ROOT.parent / "shared" / "metadata" / "chatgpt_2025_a.png"
+
+COMMANDS = {
+    "whichgen --version": ["--version"],
+    "whichgen --help": ["--help"],
+    "whichgen linear --help": ["linear", "--help"],
+    "whichgen evidence, no metadata": ["evidence", str(IMAGE)],
+    "whichgen evidence, Content Credentials": ["evidence", str(SIGNED)],
+    "whichgen attribute, built-in model": ["attribute", str(IMAGE)],
+    "whichgen attribute, built-in model, --no-stability": [
+        *("attribute", str(IMAGE), "--no-stability"),
+    ],
+}
 
 
-def measure(repeats: int = 5) -> list[Row]:
-    """A row a command; the first is Python itself, doing nothing."""
-    program = Path(sys.executable).parent / "whichgen"
+def startup_rows(repeats: int = 5) -> list[Row]:
+    """Return one row per command; the first is Python itself, doing nothing."""
     calls = {"python -c pass": [sys.executable, "-c", "pass"]}
-    calls |= {f"whichgen {text}": [str(program), *text.split()] for text in COMMANDS}
-    rows = []
+    calls |= {name: [WHICHGEN, *words] for name, words in COMMANDS.items()}
+    if not SIGNED.exists():
+        del calls["whichgen evidence, Content Credentials"]
+    rows: list[Row] = []
     for name, call in calls.items():
-        times = []
-        for _ in range(repeats):
-            start = time.perf_counter()
-            subprocess.run(call, check=True, capture_output=True)
-            times.append(time.perf_counter() - start)
-        rows.append({"command": name, "seconds": f"{min(times):.2f}"})
+        measure(call)  # bytecode, and the cached model of the encoder
+        runs = [measure(call) for _ in range(repeats)]
+        rows.append(
+            {
+                "command": name,
+                "seconds": f"{min(run.seconds for run in runs):.2f}",
+                "CPU seconds": f"{min(run.cpu for run in runs):.2f}",
+                "peak MiB": f"{max(run.peak for run in runs):.0f}",
+            }
+        )
     return rows

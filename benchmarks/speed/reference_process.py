@@ -1,0 +1,102 @@
+"""Run the reference implementation on a dataset, in a process of its own.
+
+python benchmarks/speed/reference_process.py REQUEST.json
+
+``REQUEST.json`` names the folder of annotation files, the methods, and for each method the block to
+run in full and the value of C or k for each block. The results replace it. On other blocks, only
+the value that whichgen selected is fitted, for a comparison of the validation metrics.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import reference_implementation as reference
+
+from whichgen.encoders.dinov2 import load_vision_transformer
+from whichgen.heads.knn import PAPER_K
+from whichgen.heads.linear import PAPER_C
+
+#: Function that fits a classifier, and the candidate values.
+METHODS = {
+    "linear": (reference.fit_linear, PAPER_C),
+    "knn": (reference.fit_knn, PAPER_K),
+}
+
+#: Annotation file of each part. The known validation images are the known test images, too.
+FILES = {
+    "train": "split1_train/annotations/split1_train.txt",
+    "val": "split1_val/annotations/split1_val.txt",
+    "val_unknown": "split1_val/annotations/split1_val_out_all.txt",
+    "test": "split1_val/annotations/split1_val.txt",
+    "test_unknown": "split1_test/annotations/split1_test_out_all.txt",
+}
+
+
+def main() -> None:
+    """Replace the request by the results."""
+    file = Path(sys.argv[1])
+    request = json.loads(file.read_text())
+    file.write_text(json.dumps(run(request)))
+
+
+def run(request: dict[str, Any]) -> dict[str, Any]:
+    """Return the results of each method (see :func:`run_method`)."""
+    network = load_vision_transformer().eval()
+    splits = Path(request["splits"])
+    loaders = reference.make_loaders(
+        {part: reference.read_annotations(splits / name) for part, name in FILES.items()}
+    )
+    blocks = range(len(network.encoder["layer"]))
+    start = time.perf_counter()
+    parts = {
+        part: reference.extract_features(loader, network, blocks)
+        for part, loader in loaders.items()
+    }
+    extraction = time.perf_counter() - start
+    images = sum(len(features[0].y) for features in parts.values())
+    by_block = [{part: features[block] for part, features in parts.items()} for block in blocks]
+    return {
+        method: {
+            **run_method(method, by_block, **settings),
+            "extraction": extraction,
+            "images": images,
+        }
+        for method, settings in request["methods"].items()
+    }
+
+
+def run_method(
+    method: str,
+    by_block: list[dict[str, reference.Features]],
+    block: int,
+    selected: dict[str, float],
+) -> dict[str, Any]:
+    """Run a method in full on one block, and with one value on the others.
+
+    Returns the selected value, the validation metrics by block, the test metrics, the seconds of
+    the block's fits, and the number of values.
+    """
+    fit, values = METHODS[method]
+    result = reference.run_block(fit, values, by_block[block])
+    validation = {block: asdict(result.validation[result.value])}
+    for other, value in selected.items():
+        if int(other) != block:
+            train, *known = (by_block[int(other)][p] for p in ("train", "val", "val_unknown"))
+            validation[int(other)] = asdict(reference.evaluate(fit(train, value), *known))
+    return {
+        "value": result.value,
+        "validation": validation,
+        "test": asdict(result.test),
+        "fits": result.seconds,
+        "values": len(values),
+    }
+
+
+if __name__ == "__main__":
+    main()
